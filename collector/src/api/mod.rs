@@ -1,0 +1,1 @@
+//! Our own JSON API and event stream, `/healthz` and `/metrics`.

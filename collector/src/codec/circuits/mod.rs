@@ -1,0 +1,1 @@
+//! From OTLP metrics and logs of several breaker libraries to one circuit model.

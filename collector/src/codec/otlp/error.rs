@@ -1,0 +1,17 @@
+//! Why a request could not be read.
+
+/// Why a request could not be read at all; nothing of it is stored and the sender gets 400 / INVALID_ARGUMENT.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes are not the protobuf message.
+    #[error("malformed protobuf at byte {offset}: {what}")]
+    Protobuf {
+        /// Where.
+        offset: usize,
+        /// What was wrong.
+        what: &'static str,
+    },
+    /// The text is not the JSON message.
+    #[error("malformed JSON: {0}")]
+    Json(String),
+}

@@ -1,0 +1,17 @@
+//! Receives spans, metrics and circuit events; keeps them durably; answers queries.
+//!
+//! The way of the data: `receivers` → `codec` → `pipeline` → `store` and `live` → `query` → `api`.
+
+pub mod api;
+pub mod codec;
+pub mod config;
+pub mod counters;
+pub mod live;
+pub mod model;
+pub mod pipeline;
+pub mod query;
+pub mod receivers;
+pub mod sample;
+pub mod store;
+
+pub use config::CollectorConfig;

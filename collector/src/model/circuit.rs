@@ -1,0 +1,266 @@
+//! A circuit breaker as the collector knows it: what came in (samples, transitions, settings) and the
+//! view of it that the wall, the API and the stream show, now or at any moment of the past week.
+
+use fusebox::circuit_breaker::EffectiveState;
+use opentelemetry::{SpanId, TraceId};
+use serde::{Deserialize, Serialize};
+
+/// A breaker: the service that holds it and its name there. Instances of the service share the key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CircuitKey {
+    /// The service that holds it.
+    pub service: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Calls by outcome, in the order in which they are always drawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CircuitCalls {
+    /// Answered well.
+    pub success: u64,
+    /// Answered badly.
+    pub failure: u64,
+    /// Not answered in time.
+    pub timeout: u64,
+    /// Refused because the breaker was open.
+    pub rejected: u64,
+    /// Refused because no slot was free.
+    pub bulkhead_full: u64,
+    /// The caller's own fault (bad request): no judgement.
+    pub ignored: u64,
+    /// Dropped by the caller before an answer.
+    pub cancelled: u64,
+    /// Fallbacks that answered.
+    pub fallback_success: u64,
+    /// Fallbacks that failed, were refused or missing.
+    pub fallback_failure: u64,
+}
+
+impl CircuitCalls {
+    /// Returns the calls that health looks at: success, failure, timeout and no slot.
+    pub fn judged(&self) -> u64 {
+        self.success + self.errors()
+    }
+
+    /// Returns the judged calls that were bad: failure, timeout and no slot.
+    pub fn errors(&self) -> u64 {
+        self.failure + self.timeout + self.bulkhead_full
+    }
+
+    /// Returns all calls that reached the breaker; fallbacks are not calls of their own.
+    pub fn total(&self) -> u64 {
+        self.judged() + self.rejected + self.ignored + self.cancelled
+    }
+
+    /// Adds another count.
+    pub fn add(&mut self, other: &Self) {
+        self.success += other.success;
+        self.failure += other.failure;
+        self.timeout += other.timeout;
+        self.rejected += other.rejected;
+        self.bulkhead_full += other.bulkhead_full;
+        self.ignored += other.ignored;
+        self.cancelled += other.cancelled;
+        self.fallback_success += other.fallback_success;
+        self.fallback_failure += other.fallback_failure;
+    }
+}
+
+/// What one instance of a breaker did in one second (of the collector's clock); stored for a week.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CircuitSample {
+    /// The breaker.
+    pub key: CircuitKey,
+    /// The instance of the service.
+    pub instance: String,
+    /// The second's start, Unix nanoseconds.
+    pub time_unix_nanos: u64,
+    /// State at the end of the second.
+    pub state: EffectiveState,
+    /// Calls that ended in it.
+    pub calls: CircuitCalls,
+    /// Calls running at its end.
+    pub in_flight: u32,
+    /// Durations of executed calls: (bucket index at the histogram's fixed scale, count).
+    pub latency_buckets: Vec<(i32, u64)>,
+}
+
+/// One change of state, with the call that caused it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CircuitTransition {
+    /// The breaker.
+    #[serde(flatten)]
+    pub key: CircuitKey,
+    /// The instance of the service.
+    pub instance: String,
+    /// When, Unix nanoseconds of the instance's clock.
+    pub time_unix_nanos: u64,
+    /// The state before.
+    pub from: EffectiveState,
+    /// The state after.
+    pub to: EffectiveState,
+    /// Why, in words: `52 % of 118 calls failed in 10 s (limit 50 %)`.
+    pub reason: String,
+    /// Until when it stays open, Unix nanoseconds; only for transitions to open.
+    pub open_until_unix_nanos: Option<u64>,
+    /// The trace of the call that caused it.
+    #[serde(serialize_with = "optional_hex")]
+    pub trace_id: Option<TraceId>,
+    /// The span of that call.
+    #[serde(serialize_with = "optional_hex")]
+    pub span_id: Option<SpanId>,
+}
+
+/// The settings in force, as the instance reported them. Zero or `None` where its library has no such setting.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CircuitSettings {
+    /// Group that the breaker is listed under.
+    pub group: String,
+    /// Length of the window, milliseconds (time windows).
+    pub window_ms: u64,
+    /// Length of the window, calls (count windows).
+    pub window_calls: u64,
+    /// Calls before it may judge.
+    pub minimum_calls: u64,
+    /// Failure rate at which it opens, percent.
+    pub failure_rate_percent: f64,
+    /// Slow-call rate at which it opens, percent; 0 when off.
+    pub slow_call_rate_percent: f64,
+    /// What counts as slow, milliseconds; 0 when off.
+    pub slow_call_duration_ms: u64,
+    /// How long it stays open, milliseconds.
+    pub open_duration_ms: u64,
+    /// Probes allowed when half-open.
+    pub half_open_probes: u64,
+    /// Time limit of a call, milliseconds; 0 when none.
+    pub timeout_ms: u64,
+    /// Concurrent calls allowed; 0 when unlimited.
+    pub max_concurrent: u64,
+}
+
+/// A forced state: who, why and until when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OverrideView {
+    /// `forced_open`, `forced_closed`, `disabled` or `metrics_only`.
+    pub kind: String,
+    /// Why, as the person who set it wrote.
+    pub reason: String,
+    /// When it ends by itself, Unix nanoseconds; `None`: stays until released.
+    pub expires_unix_nanos: Option<u64>,
+}
+
+/// Percentiles over the window shown, nanoseconds; `None` without executed calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct LatencyView {
+    /// Median.
+    pub median_nanos: Option<u64>,
+    /// 90th percentile.
+    pub p90_nanos: Option<u64>,
+    /// 99th percentile.
+    pub p99_nanos: Option<u64>,
+    /// 99.5th percentile.
+    pub p995_nanos: Option<u64>,
+}
+
+/// One bar of the sparkline.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct SparkBucket {
+    /// Its calls.
+    pub calls: CircuitCalls,
+    /// The worst state in it; `None` where nothing was reported.
+    pub state: Option<EffectiveState>,
+}
+
+/// A stretch of time in one state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StateSpan {
+    /// The state.
+    pub state: EffectiveState,
+    /// From, Unix nanoseconds.
+    pub start_unix_nanos: u64,
+    /// To, Unix nanoseconds.
+    pub end_unix_nanos: u64,
+}
+
+/// A breaker as the wall shows it, all instances merged (histograms merged, never percentiles averaged).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CircuitView {
+    /// The breaker.
+    #[serde(flatten)]
+    pub key: CircuitKey,
+    /// What it protects: the called service as learnt from spans, else its name.
+    pub target: String,
+    /// Where the data comes from: `fusebox`, `resilience4j`, `hystrix`, `polly`.
+    pub source: String,
+    /// The worst state among its live instances.
+    pub state: EffectiveState,
+    /// Since when it is in that state, Unix nanoseconds.
+    pub since_unix_nanos: u64,
+    /// When an open breaker lets a probe through, Unix nanoseconds.
+    pub retry_at_unix_nanos: Option<u64>,
+    /// The forced state, if any.
+    #[serde(rename = "override")]
+    pub forced: Option<OverrideView>,
+    /// Bad calls of the judged ones in the window, percent; `None` when nothing was judged.
+    pub error_percent: Option<f64>,
+    /// The window that `error_percent`, `calls` and `latency` speak of, milliseconds.
+    pub window_ms: u64,
+    /// Calls in the window.
+    pub calls: CircuitCalls,
+    /// Calls a second over the window, refused ones included.
+    pub calls_per_second: f64,
+    /// Refused calls a second over the window.
+    pub rejected_per_second: f64,
+    /// Percentiles over the window.
+    pub latency: LatencyView,
+    /// Calls running now.
+    pub in_flight: u64,
+    /// Sixty bars of two seconds, oldest first.
+    pub spark: Vec<SparkBucket>,
+    /// Why it is in its state, from the last transition.
+    pub reason: String,
+    /// The call that caused the last transition to open.
+    #[serde(serialize_with = "optional_hex")]
+    pub opened_by: Option<TraceId>,
+    /// The settings in force.
+    pub settings: CircuitSettings,
+    /// Each instance heard of in the last minutes.
+    pub instances: Vec<CircuitInstanceView>,
+}
+
+/// One instance of a breaker.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CircuitInstanceView {
+    /// The instance of the service.
+    pub id: String,
+    /// Its state.
+    pub state: EffectiveState,
+    /// Since when, Unix nanoseconds.
+    pub since_unix_nanos: u64,
+    /// When it was last heard of, Unix nanoseconds of the collector's clock.
+    pub last_seen_unix_nanos: u64,
+    /// Whether it has been silent for too long to believe its state.
+    pub stale: bool,
+    /// Bad calls of the judged ones in the window, percent.
+    pub error_percent: Option<f64>,
+    /// Calls in the window.
+    pub calls: CircuitCalls,
+    /// Calls a second over the window.
+    pub calls_per_second: f64,
+    /// Percentiles over the window.
+    pub latency: LatencyView,
+    /// Calls running now.
+    pub in_flight: u64,
+}
+
+/// Serialises an optional id as lower-case hex or null.
+fn optional_hex<T: std::fmt::Display, S: serde::Serializer>(
+    id: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match id {
+        Some(id) => serializer.collect_str(id),
+        None => serializer.serialize_none(),
+    }
+}

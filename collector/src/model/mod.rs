@@ -1,0 +1,25 @@
+//! The nouns that stores keep, queries answer and pages show.
+//!
+//! Everything here is plain data, decoded from what services sent. A `Span` says what was received,
+//! unchanged; what was merged, moved or guessed at read time stands beside it in `Trace::notes`.
+
+mod circuit;
+mod dependency;
+mod duration;
+mod search;
+mod service;
+mod span;
+mod time;
+mod trace;
+
+pub use circuit::{
+    CircuitCalls, CircuitInstanceView, CircuitKey, CircuitSample, CircuitSettings,
+    CircuitTransition, CircuitView, LatencyView, OverrideView, SparkBucket, StateSpan,
+};
+pub use dependency::DependencyLink;
+pub use duration::{format_duration, parse_duration};
+pub use search::{Cursor, TracePage, TraceQuery};
+pub use service::{InstanceSeen, OperationStats, RedStats, ServiceSummary};
+pub use span::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value};
+pub use time::{TimeRange, format_timestamp, now_unix_nanos, parse_timestamp};
+pub use trace::{CircuitMark, Note, ServiceCount, Trace, TraceSummary};

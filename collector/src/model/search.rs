@@ -1,0 +1,94 @@
+//! What a trace search asks and answers.
+
+use opentelemetry::TraceId;
+
+use super::{TimeRange, TraceSummary};
+
+/// A search for traces. A trace matches when **one of its spans** meets every span condition
+/// (service, operation, duration, error, attributes, circuit, outcome) and its start lies in `range`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TraceQuery {
+    /// The span's service.
+    pub service: Option<String>,
+    /// The span's name.
+    pub operation: Option<String>,
+    /// The span took at least that long, nanoseconds.
+    pub min_duration_nanos: Option<u64>,
+    /// The span took at most that long, nanoseconds.
+    pub max_duration_nanos: Option<u64>,
+    /// `true`: the span's status is error; `false`: the trace has no span with status error.
+    pub error: Option<bool>,
+    /// Each key has that value (as `Value` prints it) on the span or on its resource.
+    pub attributes: Vec<(String, String)>,
+    /// The span went through the breaker of that name (`circuit_breaker.name`).
+    pub circuit: Option<String>,
+    /// ... with that outcome (`circuit_breaker.outcome`), or `fallback` for any call a fallback answered.
+    pub outcome: Option<String>,
+    /// The trace starts in it.
+    pub range: TimeRange,
+    /// At most so many traces, 1 to `TraceQuery::LIMIT_MAX`.
+    pub limit: usize,
+    /// Continue after this one.
+    pub cursor: Option<Cursor>,
+}
+
+impl TraceQuery {
+    /// The most traces one page holds (Jaeger's UI stops at 1,500; a page of 1,000 rows stays quick).
+    pub const LIMIT_MAX: usize = 1_000;
+    /// Traces on a page where nobody says.
+    pub const LIMIT_DEFAULT: usize = 20;
+
+    /// Returns a search for everything in that range.
+    pub fn in_range(range: TimeRange) -> Self {
+        Self {
+            service: None,
+            operation: None,
+            min_duration_nanos: None,
+            max_duration_nanos: None,
+            error: None,
+            attributes: Vec::new(),
+            circuit: None,
+            outcome: None,
+            range,
+            limit: Self::LIMIT_DEFAULT,
+            cursor: None,
+        }
+    }
+}
+
+/// The last row of a page; the next page holds what sorts after it (start descending, then id ascending).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Start of that trace, Unix nanoseconds.
+    pub start_unix_nanos: u64,
+    /// Its id.
+    pub trace_id: TraceId,
+}
+
+impl Cursor {
+    /// Returns its text for a URL: 16 hex digits of the start, `-`, 32 hex digits of the id.
+    pub fn encode(&self) -> String {
+        format!("{:016x}-{}", self.start_unix_nanos, self.trace_id)
+    }
+
+    /// Reads what `encode` wrote; `None` for anything else.
+    pub fn decode(text: &str) -> Option<Self> {
+        let (start, id) = text.split_once('-')?;
+        if start.len() != 16 || id.len() != 32 {
+            return None;
+        }
+        Some(Self {
+            start_unix_nanos: u64::from_str_radix(start, 16).ok()?,
+            trace_id: TraceId::from_hex(id).ok()?,
+        })
+    }
+}
+
+/// One page of a search, newest trace first.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TracePage {
+    /// The rows.
+    pub traces: Vec<TraceSummary>,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<Cursor>,
+}

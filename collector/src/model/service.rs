@@ -1,0 +1,53 @@
+//! What is known of a service: its rate, errors and duration, its operations and instances.
+
+use serde::Serialize;
+
+/// Rate, errors and duration over some range of time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct RedStats {
+    /// Server and consumer spans (calls served).
+    pub calls: u64,
+    /// Those with status error.
+    pub errors: u64,
+    /// Calls a second over the range.
+    pub calls_per_second: f64,
+    /// Median duration, nanoseconds, from an exponential histogram (relative error at most 5 %).
+    pub p50_nanos: Option<u64>,
+    /// 90th percentile, nanoseconds.
+    pub p90_nanos: Option<u64>,
+    /// 99th percentile, nanoseconds.
+    pub p99_nanos: Option<u64>,
+}
+
+/// One row of the services page.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServiceSummary {
+    /// `service.name`.
+    pub name: String,
+    /// Calls it served.
+    pub red: RedStats,
+    /// Its operations, most calls first.
+    pub operations: Vec<OperationStats>,
+    /// Its instances, the freshest first.
+    pub instances: Vec<InstanceSeen>,
+}
+
+/// One operation of a service.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OperationStats {
+    /// The span name.
+    pub name: String,
+    /// Calls it served.
+    pub red: RedStats,
+}
+
+/// One instance of a service and when it was last heard of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InstanceSeen {
+    /// `service.instance.id`, else `host.name`, else empty.
+    pub id: String,
+    /// When its first telemetry arrived, Unix nanoseconds of the collector's clock.
+    pub first_seen_unix_nanos: u64,
+    /// When its last telemetry arrived, Unix nanoseconds of the collector's clock.
+    pub last_seen_unix_nanos: u64,
+}

@@ -1,0 +1,88 @@
+//! A trace as read back: all its spans, and one summary row per trace for lists.
+
+use opentelemetry::{SpanId, TraceId};
+use serde::{Serialize, Serializer};
+
+use super::Span;
+
+/// All spans of one trace, duplicates removed, sorted by start, with notes on what the reader changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trace {
+    /// Its id.
+    pub id: TraceId,
+    /// Its spans, earliest start first; never empty.
+    pub spans: Vec<Span>,
+    /// What was merged, moved or is missing.
+    pub notes: Vec<Note>,
+    /// Whether spans past the reader's cap were left out.
+    pub truncated: bool,
+}
+
+/// One thing that a reader changed or found missing in a trace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// A fixed word: `duplicate_dropped`, `missing_parent`, `end_before_start`, `parent_cycle`, `shared_span`.
+    pub code: &'static str,
+    /// The span it is about.
+    #[serde(serialize_with = "hex")]
+    pub span_id: SpanId,
+    /// Details for people.
+    pub message: String,
+}
+
+/// One row per trace, enough for a list.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TraceSummary {
+    /// Its id, 32 hex digits in JSON.
+    #[serde(serialize_with = "hex")]
+    pub trace_id: TraceId,
+    /// Service of the root, or of the earliest span while the root is missing.
+    pub root_service: String,
+    /// Operation of the root, or of the earliest span while the root is missing.
+    pub root_operation: String,
+    /// Whether a span without parent was received.
+    pub root_received: bool,
+    /// Earliest start, Unix nanoseconds.
+    pub start_unix_nanos: u64,
+    /// Latest end minus earliest start, nanoseconds.
+    pub duration_nanos: u64,
+    /// Spans received (an exact repeat may count again here; the trace itself shows it once).
+    pub span_count: u32,
+    /// Spans whose status is error.
+    pub error_count: u32,
+    /// Spans and errors by service, most spans first.
+    pub services: Vec<ServiceCount>,
+    /// Breakers the request touched, those that refused or failed first.
+    pub circuits: Vec<CircuitMark>,
+}
+
+/// How many spans of one service a trace has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServiceCount {
+    /// The service.
+    pub service: String,
+    /// Its spans.
+    pub spans: u32,
+    /// Those with status error.
+    pub errors: u32,
+}
+
+/// That a request went through a breaker, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct CircuitMark {
+    /// The service that holds the breaker.
+    pub service: String,
+    /// The breaker.
+    pub name: String,
+    /// Its state when the call came (`fusebox::circuit_breaker::EffectiveState::as_str`).
+    pub state: String,
+    /// How the call ended (`fusebox::circuit_breaker::Outcome::as_str`).
+    pub outcome: String,
+    /// Whether a fallback answered in its place: `success`, `failure`, `rejected` or empty.
+    pub fallback: String,
+}
+
+/// Serialises an id as lower-case hex.
+fn hex<T: std::fmt::Display, S: Serializer>(id: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}

@@ -1,0 +1,1 @@
+//! Transport and status codes only: OTLP over gRPC and HTTP.

@@ -1,0 +1,2 @@
+//! The pages and the one binary.
+fn main() {}

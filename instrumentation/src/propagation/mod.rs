@@ -1,0 +1,1 @@
+//! Trace context and baggage in HTTP headers.

@@ -1,0 +1,1 @@
+//! Sets up logs, spans, metrics and circuit events over OTLP.
