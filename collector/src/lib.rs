@@ -14,4 +14,4 @@ pub mod receivers;
 pub mod sample;
 pub mod store;
 
-pub use config::CollectorConfig;
+pub use config::{CollectorConfig, ConfigError};

@@ -1,0 +1,5 @@
+//! Every codec of OTLP held against prost's generated types, and against bytes that nobody should send.
+
+mod arbitrary;
+mod oracle;
+mod walk;
