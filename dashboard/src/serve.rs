@@ -1,0 +1,72 @@
+//! Starts the collector and its pages in one process and says where they are.
+
+use axum::Router;
+use fusebox_collector::api::{self, ApiState};
+use fusebox_collector::{Collector, CollectorConfig};
+use tracing::info;
+
+use crate::cli::Error;
+use crate::pages::{self, AppState};
+
+/// Runs collector and pages until the process is asked to stop.
+///
+/// # Errors
+/// Returns what kept it from starting.
+pub async fn run(config: CollectorConfig) -> Result<(), Error> {
+    init_logs()?;
+    let collector = Collector::bind(config).await?;
+    announce(&collector);
+    let router = web_router(&collector);
+    collector.run(router, shutdown_signal()).await?;
+    Ok(())
+}
+
+/// Returns pages and API on one router.
+pub fn web_router(collector: &Collector) -> Router {
+    let state = AppState {
+        query: collector.query(),
+        ingest: collector.ingest(),
+        otlp_http: format!("http://{}", collector.otlp_http_addr()),
+        otlp_grpc: format!("http://{}", collector.otlp_grpc_addr()),
+        version: env!("CARGO_PKG_VERSION"),
+        settings: collector.config().effective(),
+    };
+    let api = api::router(ApiState::new(collector.query(), collector.counters()));
+    pages::router(state).merge(api)
+}
+
+/// Says where everything is, and what to paste into one's own service.
+#[expect(clippy::print_stdout, reason = "the addresses are what a person starts this program for")]
+pub fn announce(collector: &Collector) {
+    println!("Fusebox {}", env!("CARGO_PKG_VERSION"));
+    println!("  Pages      http://{}", collector.web_addr());
+    println!("  OTLP/HTTP  http://{}", collector.otlp_http_addr());
+    println!("  OTLP/gRPC  http://{}", collector.otlp_grpc_addr());
+    println!("  Data       {}", collector.config().data_dir.display());
+    println!();
+    println!("Point a service at it:");
+    println!("  export OTEL_EXPORTER_OTLP_ENDPOINT=http://{}", collector.otlp_http_addr());
+    println!("  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf");
+    println!();
+}
+
+/// Sends the program's own logs to standard error, `RUST_LOG` deciding which.
+pub fn init_logs() -> Result<(), Error> {
+    fusebox::telemetry::init_logs("fusebox")?;
+    info!(version = env!("CARGO_PKG_VERSION"), "starting");
+    Ok(())
+}
+
+/// Resolves when the process is asked to stop (Ctrl-C, SIGTERM).
+pub async fn shutdown_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! { _ = interrupt => {}, _ = terminate.recv() => {} }
+            return;
+        }
+    }
+    interrupt.await.ok();
+}
