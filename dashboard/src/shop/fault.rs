@@ -1,0 +1,99 @@
+//! A fault that a service of the shop has on demand: slow answers or failing ones.
+//!
+//! This is the demo's own machinery, not an example: a real service has its faults without it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+/// What is wrong with a service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// Nothing.
+    #[default]
+    None,
+    /// Most answers take far longer than callers wait.
+    Slow,
+    /// Most answers are errors.
+    Failing,
+    /// The process is gone.
+    Killed,
+}
+
+impl FaultKind {
+    /// Every kind, mildest first.
+    pub const ALL: [Self; 4] = [Self::None, Self::Slow, Self::Failing, Self::Killed];
+
+    /// Returns the word in forms and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Slow => "slow",
+            Self::Failing => "failing",
+            Self::Killed => "killed",
+        }
+    }
+}
+
+/// A fault and how bad it is.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Fault {
+    /// What is wrong.
+    pub kind: FaultKind,
+    /// The share of requests that feel it, percent.
+    pub percent: u8,
+    /// How long a slow answer takes, milliseconds.
+    pub delay_ms: u64,
+}
+
+impl Fault {
+    /// Returns that fault as bad as the demo wants it.
+    pub fn of(kind: FaultKind) -> Self {
+        Self { kind, percent: 85, delay_ms: 2_500 }
+    }
+}
+
+/// The fault in force, shared by all requests of a service.
+#[derive(Debug, Clone, Default)]
+pub struct FaultState(Arc<Mutex<Fault>>);
+
+impl FaultState {
+    fn get(&self) -> Fault {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, fault: Fault) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+}
+
+/// Takes a new fault.
+pub async fn put_fault(State(state): State<FaultState>, Json(fault): Json<Fault>) -> StatusCode {
+    state.set(fault);
+    StatusCode::NO_CONTENT
+}
+
+/// Lets a request feel the fault in force.
+pub async fn suffer(State(state): State<FaultState>, request: Request, next: Next) -> Response {
+    let fault = state.get();
+    if fastrand::u8(0..100) >= fault.percent {
+        return next.run(request).await;
+    }
+    match fault.kind {
+        FaultKind::None | FaultKind::Killed => next.run(request).await,
+        FaultKind::Slow => {
+            tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
+            next.run(request).await
+        }
+        FaultKind::Failing => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "connection pool exhausted").into_response()
+        }
+    }
+}

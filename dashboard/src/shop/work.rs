@@ -1,0 +1,28 @@
+//! What stands in for the shop's real work: time that passes inside a span, as a query or a computation would.
+
+use std::time::Duration;
+
+use tracing::{Instrument, info_span};
+
+/// Passes that many milliseconds, give or take half, in a span like a database client's.
+pub(super) async fn query(statement: &'static str, table: &'static str, milliseconds: u64) {
+    let span = info_span!(
+        "query",
+        otel.name = statement,
+        otel.kind = "client",
+        db.system.name = "postgresql",
+        db.collection.name = table,
+        db.query.summary = statement,
+    );
+    pass(milliseconds).instrument(span).await;
+}
+
+/// Passes that many milliseconds, give or take half, in a span of its own.
+pub(super) async fn compute(name: &'static str, milliseconds: u64) {
+    pass(milliseconds).instrument(info_span!("compute", otel.name = name)).await;
+}
+
+async fn pass(milliseconds: u64) {
+    let micros = milliseconds * 1_000;
+    tokio::time::sleep(Duration::from_micros(fastrand::u64(micros / 2..=micros * 3 / 2))).await;
+}
