@@ -131,7 +131,7 @@ fn facts(span: &Span, self_nanos: u64, critical: Option<u64>, start: u64) -> Vec
         Pair::new("took", format_duration(span.duration_nanos())),
         Pair::new("own time", format_duration(self_nanos)),
     ];
-    if let Some(nanos) = critical {
+    if let Some(nanos) = critical.filter(|nanos| *nanos > 0) {
         facts.push(Pair::new("critical path", format_duration(nanos)));
     }
     if !span.status.message.is_empty() {

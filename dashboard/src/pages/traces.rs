@@ -217,7 +217,10 @@ impl TracesPage {
 
     fn summary(&self) -> String {
         let count = self.rows.len();
-        let more = if self.next.is_some() { "the newest " } else { "" };
-        format!("{more}{count} {}", text::plural(count, "trace", "traces"))
+        let traces = text::plural(count, "trace", "traces");
+        match self.next {
+            Some(_) => format!("the newest {count} {traces}"),
+            None => format!("{count} {traces}, newest first"),
+        }
     }
 }
