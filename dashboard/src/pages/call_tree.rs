@@ -1,0 +1,291 @@
+//! From the spans of a trace to the rows of its call tree: who called whom, what is missing, where the time
+//! went. Pure; nothing here recurses, so a chain of any depth is safe.
+
+use std::collections::{HashMap, HashSet};
+
+use fusebox_collector::model::{Span, SpanKind, Trace};
+use opentelemetry::SpanId;
+
+/// One row: a span, or the place of a span that was not received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// Index of the span in the trace; `None` for a placeholder.
+    pub(crate) span: Option<usize>,
+    /// Its id; of a placeholder, the id that its children name as their parent.
+    pub(crate) id: SpanId,
+    /// How deep it stands; roots and placeholders are at 0.
+    pub(crate) depth: usize,
+    /// Rows below it, at any depth; they follow it directly.
+    pub(crate) descendants: usize,
+    /// The row of its parent.
+    pub(crate) parent: Option<usize>,
+    /// Time in which none of its children ran, nanoseconds.
+    pub(crate) self_nanos: u64,
+    /// Time it spends on the critical path itself, nanoseconds; `None` off the path.
+    pub(crate) critical_nanos: Option<u64>,
+    /// Whether it is a root only because its ancestors form a circle.
+    pub(crate) cut_cycle: bool,
+}
+
+/// The rows of a trace in the order in which they are drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CallTree {
+    /// Parents before children, siblings by start.
+    pub(crate) rows: Vec<Row>,
+    /// Earliest start, Unix nanoseconds.
+    pub(crate) start: u64,
+    /// Latest end, Unix nanoseconds.
+    pub(crate) end: u64,
+}
+
+/// A node while the tree is being built: a span, or a missing parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Node {
+    Span(usize),
+    Missing(SpanId),
+}
+
+impl CallTree {
+    /// Builds the tree; every span stands in it exactly once, whatever its parents say.
+    pub(crate) fn build(trace: &Trace) -> Self {
+        let spans = &trace.spans;
+        let (mut roots, children) = families(spans);
+        let mut tree = Self {
+            rows: Vec::with_capacity(spans.len()),
+            start: spans.iter().map(|s| s.start_unix_nanos).min().unwrap_or(0),
+            end: spans.iter().map(|s| s.end_unix_nanos).max().unwrap_or(0),
+        };
+        roots.sort_by_key(|node| start_of(*node, spans, &children));
+        let mut placed = vec![false; spans.len()];
+        for root in roots {
+            tree.place(root, false, spans, &children, &mut placed);
+        }
+        // Spans that no root reaches hang in a circle of parents: the earliest of each circle opens it.
+        for index in 0..spans.len() {
+            if !placed[index] {
+                tree.place(Node::Span(index), true, spans, &children, &mut placed);
+            }
+        }
+        tree.count_descendants();
+        tree.measure_self_time(spans);
+        tree.mark_critical_path(spans);
+        tree
+    }
+
+    /// Appends a node and all below it, depth first.
+    fn place(
+        &mut self,
+        root: Node,
+        cut_cycle: bool,
+        spans: &[Span],
+        children: &HashMap<Node, Vec<usize>>,
+        placed: &mut [bool],
+    ) {
+        let mut waiting = vec![(root, 0, None)];
+        while let Some((node, depth, parent)) = waiting.pop() {
+            let (span, id) = match node {
+                Node::Span(index) if placed[index] => continue,
+                Node::Span(index) => (Some(index), spans[index].span_id),
+                Node::Missing(id) => (None, id),
+            };
+            if let Some(index) = span {
+                placed[index] = true;
+            }
+            let row = self.rows.len();
+            self.rows.push(Row {
+                span,
+                id,
+                depth,
+                descendants: 0,
+                parent,
+                self_nanos: 0,
+                critical_nanos: None,
+                cut_cycle: cut_cycle && parent.is_none(),
+            });
+            let below = children.get(&node).into_iter().flatten().rev();
+            waiting.extend(below.map(|child| (Node::Span(*child), depth + 1, Some(row))));
+        }
+    }
+
+    fn count_descendants(&mut self) {
+        for index in (0..self.rows.len()).rev() {
+            if let Some(parent) = self.rows[index].parent {
+                self.rows[parent].descendants += 1 + self.rows[index].descendants;
+            }
+        }
+    }
+
+    /// Returns the rows directly below each row, in order.
+    fn children_of_rows(&self) -> Vec<Vec<usize>> {
+        let mut children = vec![Vec::new(); self.rows.len()];
+        for (index, row) in self.rows.iter().enumerate() {
+            if let Some(parent) = row.parent {
+                children[parent].push(index);
+            }
+        }
+        children
+    }
+
+    /// A row's own time: its duration without the union of its children's, cut to it.
+    fn measure_self_time(&mut self, spans: &[Span]) {
+        let children = self.children_of_rows();
+        for (index, below) in children.iter().enumerate() {
+            let Some(span) = self.rows[index].span.map(|s| &spans[s]) else {
+                continue;
+            };
+            let mut covered = 0;
+            let mut reached = span.start_unix_nanos;
+            let below = below.iter().filter_map(|row| self.rows[*row].span);
+            for child in below.map(|s| &spans[s]) {
+                let start = child.start_unix_nanos.max(reached);
+                let end = child.end_unix_nanos.min(span.end_unix_nanos);
+                covered += end.saturating_sub(start);
+                reached = reached.max(end);
+            }
+            self.rows[index].self_nanos = span.duration_nanos().saturating_sub(covered);
+        }
+    }
+
+    /// Walks back from the end of the longest root: at each moment the path is in the child that ended last
+    /// before it, else in the span itself. A child that outlives its parent is cut to it.
+    fn mark_critical_path(&mut self, spans: &[Span]) {
+        let mut children = self.children_of_rows();
+        let end_of = |rows: &[Row], row: usize| rows[row].span.map_or(0, |s| spans[s].end_unix_nanos);
+        for below in &mut children {
+            below.sort_by_key(|row| (end_of(&self.rows, *row), *row));
+        }
+        let roots = (0..self.rows.len()).filter(|row| self.rows[*row].parent.is_none());
+        let longest = roots
+            .filter_map(|row| Some((spans[self.rows[row].span?].duration_nanos(), row)))
+            .max_by_key(|(nanos, row)| (*nanos, std::cmp::Reverse(*row)));
+        let Some((_, root)) = longest else { return };
+        let mut waiting = vec![(root, u64::MAX)];
+        while let Some((row, cut)) = waiting.pop() {
+            let Some(span) = self.rows[row].span.map(|s| &spans[s]) else {
+                continue;
+            };
+            let mut at = span.end_unix_nanos.min(cut);
+            let mut own = 0;
+            for child in children[row].iter().rev() {
+                let Some(inner) = self.rows[*child].span.map(|s| &spans[s]) else {
+                    continue;
+                };
+                let ended = inner.end_unix_nanos.min(at);
+                if inner.start_unix_nanos >= at || ended <= span.start_unix_nanos {
+                    continue;
+                }
+                // A child still running at `at` only counts when it was cut there, not when a later sibling
+                // on the path had begun before it ended.
+                if inner.end_unix_nanos > at && at < span.end_unix_nanos.min(cut) {
+                    continue;
+                }
+                own += at - ended;
+                waiting.push((*child, ended));
+                at = inner.start_unix_nanos.max(span.start_unix_nanos);
+            }
+            own += at.saturating_sub(span.start_unix_nanos);
+            self.rows[row].critical_nanos = Some(own);
+        }
+    }
+
+    /// Returns how long the whole trace took, at least a nanosecond so that it can divide.
+    pub(crate) fn duration(&self) -> u64 {
+        self.end.saturating_sub(self.start).max(1)
+    }
+
+    /// Returns the row of the span that spends most time on the critical path itself.
+    pub(crate) fn heaviest(&self) -> Option<&Row> {
+        let on_path = self.rows.iter().filter(|row| row.critical_nanos > Some(0));
+        on_path.max_by_key(|row| row.critical_nanos)
+    }
+
+    /// Returns the indexes of the rows that are not folded away.
+    pub(crate) fn visible(&self, folds: &Folds) -> Vec<usize> {
+        let mut visible = Vec::with_capacity(self.rows.len());
+        let mut index = 0;
+        while let Some(row) = self.rows.get(index) {
+            visible.push(index);
+            index += 1 + if folds.is_folded(row) { row.descendants } else { 0 };
+        }
+        visible
+    }
+}
+
+/// Which rows are folded: all at that depth and below, except those that were toggled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Folds {
+    /// Levels that are open; `None`: all.
+    pub(crate) levels: Option<usize>,
+    /// Rows for which it is the other way round.
+    pub(crate) toggled: HashSet<SpanId>,
+}
+
+impl Folds {
+    /// Returns whether what stands below that row is hidden.
+    pub(crate) fn is_folded(&self, row: &Row) -> bool {
+        let by_level = self.levels.is_some_and(|levels| row.depth + 1 >= levels);
+        row.descendants > 0 && (by_level != self.toggled.contains(&row.id))
+    }
+}
+
+/// Returns the roots, and the children of each node sorted by start.
+fn families(spans: &[Span]) -> (Vec<Node>, HashMap<Node, Vec<usize>>) {
+    let mut by_id: HashMap<SpanId, Vec<usize>> = HashMap::with_capacity(spans.len());
+    for (index, span) in spans.iter().enumerate() {
+        by_id.entry(span.span_id).or_default().push(index);
+    }
+    let mut roots = Vec::new();
+    let mut children: HashMap<Node, Vec<usize>> = HashMap::new();
+    for index in 0..spans.len() {
+        match parent_of(index, spans, &by_id) {
+            None => roots.push(Node::Span(index)),
+            Some(parent) => {
+                if let Node::Missing(_) = parent
+                    && !children.contains_key(&parent)
+                {
+                    roots.push(parent);
+                }
+                children.entry(parent).or_default().push(index);
+            }
+        }
+    }
+    for below in children.values_mut() {
+        below.sort_by_key(|index| (spans[*index].start_unix_nanos, *index));
+    }
+    (roots, children)
+}
+
+/// Returns the parent of a span. Zipkin lets a client and its server share one id: then the server half is a
+/// child of the client half, and the children of that id belong to the server half.
+fn parent_of(index: usize, spans: &[Span], by_id: &HashMap<SpanId, Vec<usize>>) -> Option<Node> {
+    let span = &spans[index];
+    let is_client = |other: &usize| spans[*other].kind == SpanKind::Client;
+    if span.kind == SpanKind::Server {
+        let same = by_id.get(&span.span_id).into_iter().flatten();
+        if let Some(client) = same.filter(|other| **other != index).find(|o| is_client(o)) {
+            return Some(Node::Span(*client));
+        }
+    }
+    let parent = span.parent_span_id?;
+    if parent == SpanId::INVALID {
+        return None;
+    }
+    let Some(candidates) = by_id.get(&parent) else {
+        return Some(Node::Missing(parent));
+    };
+    let candidates: Vec<usize> = candidates.iter().copied().filter(|c| *c != index).collect();
+    let server = candidates.iter().find(|c| spans[**c].kind == SpanKind::Server);
+    server.or(candidates.first()).map(|found| Node::Span(*found))
+}
+
+fn start_of(node: Node, spans: &[Span], children: &HashMap<Node, Vec<usize>>) -> (u64, usize) {
+    let first = match node {
+        Node::Span(index) => Some(index),
+        Node::Missing(_) => children.get(&node).and_then(|below| below.first().copied()),
+    };
+    first.map_or((0, 0), |index| (spans[index].start_unix_nanos, index))
+}
+
+#[cfg(test)]
+#[path = "call_tree_tests.rs"]
+mod tests;

@@ -1,0 +1,79 @@
+//! Serves the made-up shop to a browser: `FUSEBOX_FIXTURES=127.0.0.1:9777 cargo test -p fusebox-dashboard --lib
+//! serve_fixtures -- --ignored`.
+
+use axum::Router;
+use axum::extract::Path;
+use axum::routing::get;
+use fusebox_collector::query::CircuitWall;
+
+use super::super::*;
+use super::*;
+use crate::pages::page::Page;
+use crate::pages::params::Params;
+use crate::pages::search_form::SearchForm;
+use crate::pages::trace::{ROWS_MAX, TracePage as TracePageView, TraceView};
+use crate::pages::traces::{Known, TracesPage};
+use crate::pages::wall::{WallBody, WallPage, WallView};
+
+fn the_wall(params: &Params) -> CircuitWall {
+    match params.number("circuits", 13) {
+        13 => wall(),
+        0 => CircuitWall { at_unix_nanos: NOW, live: true, circuits: Vec::new() },
+        1 => CircuitWall { at_unix_nanos: NOW, live: true, circuits: wall().circuits.split_off(12) },
+        count => big_wall(count),
+    }
+}
+
+async fn show_wall(params: Params) -> Page<WallPage> {
+    let view = WallView::read(&params).unwrap_or_default();
+    Page(WallPage::new(&the_wall(&params), &transitions(), view, NOW, teach()))
+}
+
+async fn show_body(params: Params) -> Page<WallBody> {
+    Page(WallBody::drawn(&the_wall(&params), &WallView::read(&params).unwrap_or_default()))
+}
+
+fn the_trace(id: &str) -> Trace {
+    match id {
+        "00000000000000000000000000000010" => long_trace(10_000),
+        _ => trace(),
+    }
+}
+
+async fn show_trace(Path(id): Path<String>, params: Params) -> Page<TracePageView> {
+    Page(TracePageView::new(&the_trace(&id), TraceView::read(&params, ROWS_MAX)))
+}
+
+async fn show_rows(Path(id): Path<String>, params: Params) -> Page<trace_rows::Rows> {
+    let trace = the_trace(&id);
+    let tree = call_tree::CallTree::build(&trace);
+    Page(trace_rows::Rows::new(&trace, &tree, &TraceView::read(&params, ROWS_MAX)))
+}
+
+async fn show_traces(params: Params) -> Page<TracesPage> {
+    let mut form = SearchForm::read(&params);
+    form.question(NOW);
+    let found = if form.problems.is_empty() && form.service != "none" { found() } else { TracePage::default() };
+    let known = Known { services: vec!["gateway".to_owned(), "product-page".to_owned()], operations: Vec::new() };
+    Page(TracesPage::new(form, &found, known, NOW, teach()))
+}
+
+pub(crate) fn router() -> Router {
+    Router::new()
+        .route("/", get(show_wall))
+        .route("/circuits/wall", get(show_body))
+        .route("/traces", get(show_traces))
+        .route("/traces/{id}", get(show_trace))
+        .route("/traces/{id}/rows", get(show_rows))
+        .route("/assets/{hash}/{name}", get(assets::serve))
+        .fallback(error::not_found)
+        .layer(axum::middleware::map_response(headers::add))
+}
+
+#[tokio::test]
+#[ignore = "serves the fixtures to a browser until it is stopped"]
+async fn serve_fixtures() {
+    let addr = std::env::var("FUSEBOX_FIXTURES").unwrap_or_else(|_| "127.0.0.1:0".to_owned());
+    let listener = tokio::net::TcpListener::bind(addr).await.expect("a free port");
+    axum::serve(listener, router()).await.expect("served");
+}

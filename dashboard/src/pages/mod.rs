@@ -1,0 +1,86 @@
+//! The web pages: circuit wall, circuit, traces, call tree, services, map, about. Each handler asks the
+//! collector's `QueryService` and draws the answer with a template; what moves is drawn by the same templates.
+//!
+//! No inline script or style, nothing from elsewhere, no build step; everything but live updates works without
+//! JavaScript.
+
+mod assets;
+mod call_tree;
+mod card;
+mod chart;
+mod error;
+mod headers;
+mod href;
+mod live;
+mod page;
+mod palette;
+mod params;
+mod search_form;
+mod span_detail;
+mod state;
+mod text;
+mod trace;
+mod trace_rows;
+mod traces;
+mod wall;
+mod week;
+
+#[cfg(test)]
+mod fixtures;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use fusebox_collector::counters::Counters;
+use fusebox_collector::pipeline::Ingest;
+use fusebox_collector::query::QueryService;
+
+/// What the pages need: whom to ask, where to send the demo trace, and what to say about this process.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    /// Answers questions.
+    pub query: QueryService,
+    /// Takes the demo trace.
+    pub ingest: Ingest,
+    /// The collector's counters, for the about page.
+    pub counters: Arc<Counters>,
+    /// The OTLP/HTTP endpoint to paste into a service: `http://127.0.0.1:4318`.
+    pub otlp_http: String,
+    /// The OTLP/gRPC endpoint to paste into a service: `http://127.0.0.1:4317`.
+    pub otlp_grpc: String,
+    /// The version of this program.
+    pub version: String,
+    /// The effective settings, name and value.
+    pub settings: Vec<(String, String)>,
+}
+
+/// What handlers share.
+#[derive(Debug, Clone)]
+struct Pages {
+    query: QueryService,
+    hub: live::Hub,
+    info: Arc<AppState>,
+}
+
+/// Returns the pages.
+pub fn router(state: AppState) -> Router {
+    let pages = Pages {
+        query: state.query.clone(),
+        hub: live::Hub::new(state.query.clone()),
+        info: Arc::new(state),
+    };
+    Router::new()
+        .route("/", get(wall::show))
+        .route("/circuits", get(wall::show))
+        .route("/circuits/wall", get(wall::fragment))
+        .route("/circuits/live", get(live::stream))
+        .route("/traces", get(traces::show))
+        .route("/traces/{id}", get(trace::show))
+        .route("/traces/{id}/rows", get(trace::rows))
+        .route("/traces/{id}/spans/{span}", get(trace::span))
+        .route("/assets/{hash}/{name}", get(assets::serve))
+        .fallback(error::not_found)
+        .layer(axum::middleware::map_response(headers::add))
+        .with_state(pages)
+}

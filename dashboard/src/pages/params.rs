@@ -1,0 +1,68 @@
+//! The query of a URL: names and values in order, repeated names included; blanks count as absent.
+
+use std::convert::Infallible;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+
+use super::error::PageError;
+use fusebox_collector::model::parse_timestamp;
+
+/// The parameters of a request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Returns the last value of that name that is not blank.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let of_name = self.0.iter().filter(|(key, value)| key == name && !value.trim().is_empty());
+        of_name.last().map(|(_, value)| value.trim())
+    }
+
+    /// Returns every value of that name that is not blank.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let of_name = self.0.iter().filter(move |(key, _)| key == name);
+        of_name.map(|(_, value)| value.trim()).filter(|v| !v.is_empty())
+    }
+
+    /// Returns the moment that `at` names, if any.
+    pub(crate) fn at(&self) -> Result<Option<u64>, PageError> {
+        let Some(text) = self.get("at") else {
+            return Ok(None);
+        };
+        match moment(text) {
+            Some(at) => Ok(Some(at)),
+            None => Err(PageError::Invalid(format!(
+                "at: {text:?} is no time; write 2026-11-23T10:04:11Z or Unix nanoseconds"
+            ))),
+        }
+    }
+
+    /// Returns the number of that name, or the one given where it is absent or no number.
+    pub(crate) fn number(&self, name: &str, otherwise: usize) -> usize {
+        self.get(name).and_then(|v| v.parse().ok()).unwrap_or(otherwise)
+    }
+}
+
+impl From<&[(&str, &str)]> for Params {
+    fn from(pairs: &[(&str, &str)]) -> Self {
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        Self(pairs.iter().map(own).collect())
+    }
+}
+
+/// Reads a moment: RFC 3339, Unix nanoseconds, or what a `datetime-local` field sends (taken as UTC).
+pub(crate) fn moment(text: &str) -> Option<u64> {
+    parse_timestamp(text)
+        .or_else(|| parse_timestamp(&format!("{text}Z")))
+        .or_else(|| parse_timestamp(&format!("{text}:00Z")))
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let query = Query::from_request_parts(parts, state).await;
+        Ok(query.map_or_else(|_| Self::default(), |Query(pairs)| Self(pairs)))
+    }
+}

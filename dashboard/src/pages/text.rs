@@ -1,0 +1,217 @@
+//! Words and figures as people read them: durations, rates, moments, and foreign text made safe to look at.
+//! Pure functions from values to strings; escaping for HTML is askama's.
+
+use std::borrow::Cow;
+
+use fusebox_collector::model::format_duration;
+use time::OffsetDateTime;
+
+/// Nanoseconds in a second.
+pub(crate) const SECOND: u64 = 1_000_000_000;
+/// Nanoseconds in a minute.
+pub(crate) const MINUTE: u64 = 60 * SECOND;
+/// Nanoseconds in an hour.
+pub(crate) const HOUR: u64 = 60 * MINUTE;
+/// Nanoseconds in a day.
+pub(crate) const DAY: u64 = 24 * HOUR;
+/// Nanoseconds in a week, which is as far back as pages look.
+pub(crate) const WEEK: u64 = 7 * DAY;
+
+/// Characters of a foreign name shown; the full text stands in its title.
+pub(crate) const NAME_CHARS: usize = 160;
+/// Characters of a foreign value shown in place (a stack trace of a deep framework is about 12 k).
+pub(crate) const VALUE_CHARS: usize = 20_000;
+/// Characters of a foreign text kept in a `title`.
+const TITLE_CHARS: usize = 2_000;
+
+const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// Returns a count with separators, or with a unit from ten million on: `61,007`, `31.2 M`.
+pub(crate) fn count(value: u64) -> String {
+    if value >= 10_000_000 {
+        return format!("{:.1} M", value as f64 / 1e6);
+    }
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() + 2);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Returns a rate a second: two digits below ten, whole from there on.
+pub(crate) fn rate(per_second: f64) -> String {
+    match per_second {
+        v if !v.is_finite() || v <= 0.0 => "0".to_owned(),
+        v if v < 0.1 => "<0.1".to_owned(),
+        v if v < 9.95 => trim_zero(format!("{v:.1}")),
+        v => count(v.round() as u64),
+    }
+}
+
+/// Returns a percentage without its sign: `0`, `0.2`, `3.1`, `12`.
+pub(crate) fn percent(value: f64) -> String {
+    match value {
+        v if !v.is_finite() || v <= 0.0 => "0".to_owned(),
+        v if v < 0.1 => "<0.1".to_owned(),
+        v if v < 9.95 => trim_zero(format!("{v:.1}")),
+        v => format!("{v:.0}"),
+    }
+}
+
+fn trim_zero(text: String) -> String {
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+}
+
+/// Returns a duration, or a dash where there is none.
+pub(crate) fn maybe_duration(nanos: Option<u64>) -> String {
+    nanos.map_or_else(|| "—".to_owned(), format_duration)
+}
+
+/// Returns how long something has lasted, in one or two units: `12 s`, `3 min`, `2 h 5 min`, `4 d`.
+pub(crate) fn age(nanos: u64) -> String {
+    match nanos {
+        n if n < MINUTE => format!("{} s", n / SECOND),
+        n if n < HOUR => format!("{} min", n / MINUTE),
+        n if n < DAY => format!("{} h {} min", n / HOUR, n % HOUR / MINUTE),
+        n => format!("{} d", n / DAY),
+    }
+}
+
+fn moment(unix_nanos: u64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_nanos))
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// Returns the time of day in UTC with milliseconds: `10:04:11.302`.
+pub(crate) fn clock_ms(unix_nanos: u64) -> String {
+    let t = moment(unix_nanos);
+    let (h, m, s, ms) = (t.hour(), t.minute(), t.second(), t.millisecond());
+    format!("{h:02}:{m:02}:{s:02}.{ms:03}")
+}
+
+/// Returns day and time in UTC: `Mon 23 Nov 10:04:11`.
+pub(crate) fn day_clock(unix_nanos: u64) -> String {
+    let t = moment(unix_nanos);
+    let (h, m, s) = (t.hour(), t.minute(), t.second());
+    format!("{} {} {h:02}:{m:02}:{s:02}", day(unix_nanos), month(t))
+}
+
+/// Returns the day: `Mon 23`.
+pub(crate) fn day(unix_nanos: u64) -> String {
+    let t = moment(unix_nanos);
+    let weekday = DAYS[usize::from(t.weekday().number_days_from_monday())];
+    format!("{weekday} {}", t.day())
+}
+
+fn month(t: OffsetDateTime) -> &'static str {
+    MONTHS[usize::from(u8::from(t.month())) - 1]
+}
+
+/// Returns a moment as short as its distance from `now` allows: `10:04:02`, `Sun 02:40`, `2 Nov 02:40`.
+pub(crate) fn moment_short(unix_nanos: u64, now: u64) -> String {
+    let t = moment(unix_nanos);
+    let (h, m) = (t.hour(), t.minute());
+    if t.date() == moment(now).date() {
+        return format!("{h:02}:{m:02}:{:02}", t.second());
+    }
+    if now.saturating_sub(unix_nanos) < WEEK {
+        let weekday = DAYS[usize::from(t.weekday().number_days_from_monday())];
+        return format!("{weekday} {h:02}:{m:02}");
+    }
+    format!("{} {} {h:02}:{m:02}", t.day(), month(t))
+}
+
+/// Returns a moment as `datetime-local` fields write it, in UTC, to the second.
+pub(crate) fn datetime_local(unix_nanos: u64) -> String {
+    let t = moment(unix_nanos);
+    let (h, m, s) = (t.hour(), t.minute(), t.second());
+    let (year, month, day) = (t.year(), u8::from(t.month()), t.day());
+    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}")
+}
+
+/// Returns foreign text fit to be looked at: at most that many characters, and no character that reorders,
+/// hides or breaks the text around it (bidi controls, C0 and C1 controls other than tab and newline).
+pub(crate) fn shown(text: &str, chars_max: usize) -> Cow<'_, str> {
+    let cut = text.char_indices().nth(chars_max).map(|(at, _)| at);
+    if cut.is_none() && !text.chars().any(misleads) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown: String = text[..cut.unwrap_or(text.len())]
+        .chars()
+        .map(|c| if misleads(c) { '\u{fffd}' } else { c })
+        .collect();
+    if cut.is_some() {
+        shown.push('…');
+    }
+    Cow::Owned(shown)
+}
+
+/// Returns a foreign name as shown.
+pub(crate) fn name(text: &str) -> Cow<'_, str> {
+    shown(text, NAME_CHARS)
+}
+
+/// Returns a foreign text for a `title`.
+pub(crate) fn title(text: &str) -> Cow<'_, str> {
+    shown(text, TITLE_CHARS)
+}
+
+fn misleads(c: char) -> bool {
+    (c.is_control() && c != '\n' && c != '\t')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
+}
+
+/// Returns the first and last four digits of an id: `7c1f…a90e`.
+pub(crate) fn short_id(id: impl std::fmt::Display) -> String {
+    let id = id.to_string();
+    match (id.get(..4), id.get(id.len().saturating_sub(4)..)) {
+        (Some(head), Some(tail)) if id.len() > 12 => format!("{head}…{tail}"),
+        _ => id,
+    }
+}
+
+/// Returns `one` for one and `many` for any other number.
+pub(crate) fn plural(count: usize, one: &'static str, many: &'static str) -> &'static str {
+    if count == 1 { one } else { many }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_as_short_as_they_can_be() {
+        assert_eq!(count(61_007), "61,007");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(count(31_200_000), "31.2 M");
+        assert_eq!([rate(0.0), rate(0.04), rate(3.0), rate(412.4)], ["0", "<0.1", "3", "412"]);
+        assert_eq!([percent(f64::NAN), percent(0.2), percent(12.4)], ["0", "0.2", "12"]);
+        assert_eq!([age(12 * SECOND), age(2 * HOUR + 5 * MINUTE), age(4 * DAY)], ["12 s", "2 h 5 min", "4 d"]);
+    }
+
+    #[test]
+    fn moments_are_as_short_as_their_distance_allows() {
+        let now = 1_795_428_251_302_000_000; // Mon 2026-11-23 10:04:11.302 UTC
+        assert_eq!(moment_short(now, now), "10:04:11");
+        assert_eq!(moment_short(now - DAY, now), "Sun 10:04");
+        assert_eq!(moment_short(now - 3 * WEEK, now), "2 Nov 10:04");
+        assert_eq!(clock_ms(now), "10:04:11.302");
+        assert_eq!(day_clock(now), "Mon 23 Nov 10:04:11");
+        assert_eq!(datetime_local(now), "2026-11-23T10:04:11");
+        assert_eq!(day_clock(u64::MAX), "Sun 21 Jul 23:34:33");
+    }
+
+    #[test]
+    fn foreign_text_is_cut_and_cannot_reorder_the_page() {
+        assert_eq!(shown("plain", 10), "plain");
+        assert_eq!(shown("a\u{202e}b\u{0}c", 10), "a\u{fffd}b\u{fffd}c");
+        assert_eq!(shown(&"é".repeat(20), 3), "ééé…");
+    }
+}
