@@ -69,3 +69,59 @@ fn write_level(writer: &mut Writer<'_>, level: Level) -> fmt::Result {
     };
     write!(writer, " \x1b[{colour}m{level:>5}\x1b[0m ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use opentelemetry::trace::TracerProvider;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use tracing::info;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_carry_service_and_ids_and_keep_empty_fields() {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let logs = tracing_subscriber::fmt::layer()
+            .event_format(LogFormat::new("product-page"))
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        let provider = SdkTracerProvider::builder().build();
+        let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        let subscriber = tracing_subscriber::registry().with(spans).with(logs);
+        let ids = tracing::subscriber::with_default(subscriber, || {
+            info!(target: "shop::page", product = 7, "page rendered");
+            let _entered = tracing::info_span!("request").entered();
+            info!(target: "shop::page", "in a span");
+            Context::map_current(|cx| {
+                let span = cx.span().span_context().clone();
+                format!("{},{}", span.trace_id(), span.span_id())
+            })
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        // After the time, whose length is fixed.
+        let lines: Vec<_> = text.lines().map(|line| &line[27..]).collect();
+        let expected = [
+            "  INFO [product-page,,] shop::page: page rendered product=7".to_owned(),
+            format!("  INFO [product-page,{ids}] shop::page: in a span"),
+        ];
+        assert_eq!(lines, expected);
+    }
+}
