@@ -7,3 +7,4 @@ pub mod semconv;
 pub mod telemetry;
 
 pub use opentelemetry;
+pub use telemetry::{InitError, Telemetry, TelemetryConfig, init};

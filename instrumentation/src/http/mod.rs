@@ -1,1 +1,11 @@
-//! Tower layers for HTTP servers and clients.
+//! Tower layers for HTTP servers and clients, and the answer to a refused call.
+//!
+//! A request goes through [`server::TraceLayer`] (context in, span, response headers), the application, and
+//! [`client::TraceLayer`] or [`client::TracedClient`] (span, context out).
+
+pub mod client;
+pub mod problem;
+mod response_headers;
+mod semantics;
+pub mod server;
+mod traced_client;

@@ -1,1 +1,50 @@
-//! Trace context and baggage in HTTP headers.
+//! Trace context and baggage in HTTP headers: what comes in is read by the server layer, what goes out is
+//! written by the client layer. Pure text in, `opentelemetry::Context` out; no header is trusted further than
+//! its format's rules.
+
+mod b3;
+mod baggage;
+mod composite;
+mod w3c;
+
+pub use b3::{B3Encoding, B3Propagator};
+pub use baggage::BaggagePropagator;
+pub use composite::Propagator;
+pub use w3c::TraceContextPropagator;
+pub(crate) use w3c::write_traceparent;
+
+use opentelemetry::trace::{SpanId, TraceId};
+
+/// Reads a trace id of exactly 32 lower-case digits that is not zero.
+fn trace_id(hex: &str) -> Option<TraceId> {
+    let id = TraceId::from_bytes(lower_hex::<16>(hex)?);
+    (id != TraceId::INVALID).then_some(id)
+}
+
+/// Reads a span id of exactly 16 lower-case digits that is not zero.
+fn span_id(hex: &str) -> Option<SpanId> {
+    let id = SpanId::from_bytes(lower_hex::<8>(hex)?);
+    (id != SpanId::INVALID).then_some(id)
+}
+
+/// Reads `N` bytes from exactly `2 * N` lower-case hexadecimal digits.
+///
+/// `from_hex` of the API takes upper case, a sign and any length, which the formats forbid.
+fn lower_hex<const N: usize>(hex: &str) -> Option<[u8; N]> {
+    if hex.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+fn digit(character: u8) -> Option<u8> {
+    match character {
+        b'0'..=b'9' => Some(character - b'0'),
+        b'a'..=b'f' => Some(character - b'a' + 10),
+        _ => None,
+    }
+}

@@ -1,1 +1,139 @@
 //! Sets up logs, spans, metrics and circuit events over OTLP.
+//!
+//! Logs go to standard error with the ids of their trace. Spans made with `tracing`, the metrics of the global
+//! meter provider, and what every registered breaker does go to an OTLP receiver from threads of their own:
+//! no call waits for an export or fails with it, and no runtime is needed. What the receiver could not take
+//! while it was away: spans are lost after a few tries, metrics are sums and heal with the next export, and
+//! transitions of breakers are kept and sent again.
+
+mod config;
+mod log_format;
+mod otlp_client;
+mod pipeline;
+mod resource;
+
+use std::io::IsTerminal;
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::{Dispatch, Subscriber};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Layer, Registry};
+
+pub use config::TelemetryConfig;
+use log_format::LogFormat;
+use pipeline::Pipeline;
+
+/// Why telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// The endpoint is no `http://` URL.
+    #[error("not an http:// endpoint: {0:?}")]
+    Endpoint(String),
+    /// A header for exports has no valid name or value.
+    #[error("not a valid export header: {0:?}")]
+    Header(String),
+    /// The log filter cannot be read.
+    #[error("not a valid log filter")]
+    LogFilter(#[from] tracing_subscriber::filter::ParseError),
+    /// The HTTP client could not be made.
+    #[error("could not make the export client")]
+    Client(#[source] reqwest::Error),
+    /// The OTLP exporter could not be made.
+    #[error("could not make an exporter")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// A thread could not be started.
+    #[error("could not start an export thread")]
+    Thread(#[source] std::io::Error),
+    /// The process has a `tracing` subscriber already.
+    #[error("a tracing subscriber is installed already")]
+    AlreadyInstalled,
+}
+
+/// Telemetry that runs; dropping it sends what is still waiting, for two seconds at most.
+#[derive(Debug)]
+#[must_use = "telemetry ends when it is dropped: keep it to the end of main"]
+pub struct Telemetry {
+    dispatch: Dispatch,
+    pipeline: Option<Pipeline>,
+}
+
+/// Sets telemetry up for the whole process: subscriber, propagator and meter provider.
+///
+/// # Errors
+/// When the configuration cannot work or the process has a subscriber already; a collector that is away is no
+/// error.
+pub fn init(config: TelemetryConfig) -> Result<Telemetry, InitError> {
+    let telemetry = Telemetry::start(&config)?;
+    tracing::dispatcher::set_global_default(telemetry.dispatch.clone())
+        .map_err(|_| InitError::AlreadyInstalled)?;
+    config.propagator.configure();
+    opentelemetry::global::set_text_map_propagator(config.propagator);
+    if let Some(pipeline) = &telemetry.pipeline {
+        pipeline.install();
+    }
+    Ok(telemetry)
+}
+
+impl Telemetry {
+    /// Starts telemetry without making it the process's: for several services in one process, as in tests.
+    ///
+    /// # Errors
+    /// See [`init`].
+    pub fn start(config: &TelemetryConfig) -> Result<Self, InitError> {
+        config.check()?;
+        if config.disabled {
+            let dispatch = Dispatch::new(Registry::default().with(log_layer(config)?));
+            return Ok(Self {
+                dispatch,
+                pipeline: None,
+            });
+        }
+        let pipeline = Pipeline::start(config)?;
+        let spans = span_layer(pipeline.tracer_provider(), config);
+        let dispatch = Dispatch::new(Registry::default().with(spans).with(log_layer(config)?));
+        pipeline.speak_through(&dispatch);
+        Ok(Self {
+            dispatch,
+            pipeline: Some(pipeline),
+        })
+    }
+
+    /// Returns the subscriber, for `tracing::dispatcher::with_default`.
+    pub fn dispatch(&self) -> &Dispatch {
+        &self.dispatch
+    }
+}
+
+/// Writes events, and nothing of spans, to standard error.
+fn log_layer<S>(config: &TelemetryConfig) -> Result<impl Layer<S> + use<S>, InitError>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let filter = EnvFilter::builder().parse(config.log_filter.as_deref().unwrap_or("info"))?;
+    // Spans are kept from the formatter: it would format the fields of each, and this format prints none.
+    let filter = filter_fn(|metadata| metadata.is_event()).and(filter);
+    Ok(tracing_subscriber::fmt::layer()
+        .event_format(LogFormat::new(&config.service_name))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .with_filter(filter))
+}
+
+/// Turns `tracing` spans into OpenTelemetry's, without what the bridge would add to each at a cost: the place
+/// in the source, the thread, and how long it was busy and idle.
+fn span_layer<S>(provider: &SdkTracerProvider, config: &TelemetryConfig) -> impl Layer<S> + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("fusebox"))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_filter(config.span_level)
+}

@@ -1,0 +1,179 @@
+//! What OpenTelemetry's stable HTTP semantic conventions ask of a span, from the parts of a request.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use http::uri::Authority;
+use http::{Method, StatusCode, Uri};
+use tracing::Span;
+
+/// The methods that may stand in `http.request.method` (RFC 9110 and PATCH); others are `_OTHER`.
+const KNOWN_METHODS: [Method; 9] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::PATCH,
+    Method::CONNECT,
+    Method::TRACE,
+];
+
+/// Query keys whose values are credentials: the four of the conventions, then what is common in the field.
+const CREDENTIAL_KEYS: [&str; 17] = [
+    "awsaccesskeyid",
+    "signature",
+    "sig",
+    "x-goog-signature",
+    "x-amz-signature",
+    "x-amz-credential",
+    "x-amz-security-token",
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "token",
+    "api_key",
+    "apikey",
+    "key",
+    "password",
+    "secret",
+    "client_secret",
+];
+const REDACTED: &str = "REDACTED";
+
+/// Longest text of a request that goes on a span: attributes are for reading, and the sender is not ours.
+const MAX_TEXT: usize = 2048;
+
+/// Returns the method as it may stand on a span.
+pub(super) fn method(method: &Method) -> &str {
+    match KNOWN_METHODS.contains(method) {
+        true => method.as_str(),
+        false => "_OTHER",
+    }
+}
+
+/// Returns the method as the first word of a span's name, where an unknown one is `HTTP`.
+pub(super) fn method_in_name(method: &Method) -> &str {
+    match KNOWN_METHODS.contains(method) {
+        true => method.as_str(),
+        false => "HTTP",
+    }
+}
+
+/// Returns the method as it came, where `method` hides it.
+pub(super) fn original_method(method: &Method) -> Option<&str> {
+    (!KNOWN_METHODS.contains(method)).then(|| shorten(method.as_str()))
+}
+
+/// Cuts text at a character boundary.
+pub(super) fn shorten(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Returns the address without the brackets of IPv6, and the port, its scheme's default included.
+pub(super) fn address(authority: &Authority, scheme: &str) -> (String, Option<u16>) {
+    let host = authority.host().trim_matches(['[', ']']);
+    let default = match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    };
+    (shorten(host).to_owned(), authority.port_u16().or(default))
+}
+
+/// Writes the URL without user information and with credentials in the query redacted.
+pub(super) fn full_url(uri: &Uri) -> String {
+    let mut url = String::new();
+    if let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) {
+        let host = authority.as_str();
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        let _ = write!(url, "{scheme}://{host}");
+    }
+    url.push_str(uri.path());
+    if let Some(query) = uri.query() {
+        url.push('?');
+        url.push_str(&redacted_query(query));
+    }
+    url.truncate(shorten(&url).len());
+    url
+}
+
+/// Replaces the values of keys that name credentials.
+pub(super) fn redacted_query(query: &str) -> Cow<'_, str> {
+    let is_credential = |pair: &str| {
+        let key = pair.split('=').next().unwrap_or_default();
+        CREDENTIAL_KEYS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(key))
+    };
+    if !query.split('&').any(is_credential) {
+        return Cow::Borrowed(query);
+    }
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((key, _)) if is_credential(pair) => format!("{key}={REDACTED}"),
+        _ => pair.to_owned(),
+    });
+    Cow::Owned(pairs.collect::<Vec<_>>().join("&"))
+}
+
+/// Records how the exchange ended; `is_error` marks the span as failed.
+pub(super) fn record_status(span: &Span, status: StatusCode, is_error: bool) {
+    span.record("http.response.status_code", i64::from(status.as_u16()));
+    if is_error {
+        span.record("error.type", status.as_str());
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// Records that there was no response at all.
+pub(super) fn record_error(span: &Span, error_type: &str, description: &str) {
+    span.record("error.type", error_type);
+    span.record("otel.status_code", "ERROR");
+    span.record("otel.status_description", shorten(description));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_methods_are_other() {
+        let brew = Method::from_bytes(b"BREW").unwrap();
+        assert_eq!((method(&brew), method_in_name(&brew)), ("_OTHER", "HTTP"));
+        assert_eq!(original_method(&brew), Some("BREW"));
+        assert_eq!(
+            (method(&Method::GET), original_method(&Method::GET)),
+            ("GET", None)
+        );
+    }
+
+    #[test]
+    fn urls_lose_user_information_and_credentials() {
+        let url = |text: &'static str| full_url(&Uri::from_static(text));
+        assert_eq!(url("http://me:pass@shop:81/a?b=1"), "http://shop:81/a?b=1");
+        assert_eq!(
+            url("https://s/a?sig=1&x=2&Access_Token=a=b&token"),
+            "https://s/a?sig=REDACTED&x=2&Access_Token=REDACTED&token"
+        );
+        assert_eq!(url("/only/path"), "/only/path");
+    }
+
+    #[test]
+    fn addresses_have_no_brackets_and_the_default_port() {
+        let read = |text: &'static str, scheme| address(&Authority::from_static(text), scheme);
+        assert_eq!(read("[::1]:8080", "http"), ("::1".into(), Some(8080)));
+        assert_eq!(read("shop", "https"), ("shop".into(), Some(443)));
+    }
+
+    #[test]
+    fn long_text_is_cut_at_a_character() {
+        let text = "é".repeat(MAX_TEXT);
+        assert_eq!(shorten(&text).len(), MAX_TEXT);
+        assert_eq!(shorten(&text[..2]), "é");
+    }
+}

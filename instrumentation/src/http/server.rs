@@ -1,0 +1,257 @@
+//! The server side: reads the caller's context, opens a span around the request, and tells the caller in the
+//! response's headers which trace it became and which breakers it met.
+//!
+//! On an axum `Router`, `.layer(TraceLayer::new())` sees the route that matched; around the router it cannot.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use axum::extract::{ConnectInfo, MatchedPath};
+use http::uri::Authority;
+use http::{Request, Response, header};
+use opentelemetry::Context;
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry_http::HeaderExtractor;
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+pub use super::response_headers::{Audience, ResponseHeaders, private_peers};
+use super::{response_headers, semantics};
+use crate::propagation::Propagator;
+
+/// Traces the requests of an HTTP server.
+#[derive(Debug, Clone, Copy)]
+pub struct TraceLayer {
+    options: Options,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Options {
+    headers: ResponseHeaders,
+    trusts: fn(Option<IpAddr>) -> bool,
+    traces: fn(&str) -> bool,
+    propagator: Option<Propagator>,
+}
+
+impl Default for TraceLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TraceLayer {
+    /// Creates the layer: every path traced, response headers to loopback and private peers.
+    pub fn new() -> Self {
+        Self {
+            options: Options {
+                headers: ResponseHeaders::default(),
+                trusts: private_peers,
+                traces: |_| true,
+                propagator: None,
+            },
+        }
+    }
+
+    /// Chooses which response headers are written, and to whom.
+    #[must_use]
+    pub fn with_response_headers(mut self, headers: ResponseHeaders) -> Self {
+        self.options.headers = headers;
+        self
+    }
+
+    /// Chooses who is trusted. The peer's address is `None` unless the server was started with axum's
+    /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind a proxy the peer is the proxy.
+    #[must_use]
+    pub fn with_trusted_peers(mut self, trusts: fn(Option<IpAddr>) -> bool) -> Self {
+        self.options.trusts = trusts;
+        self
+    }
+
+    /// Traces only requests whose path passes, so that health checks (say) stay out.
+    #[must_use]
+    pub fn with_filter(mut self, traces: fn(&str) -> bool) -> Self {
+        self.options.traces = traces;
+        self
+    }
+
+    /// Reads headers with `propagator` instead of the one that `fusebox::init` was told.
+    #[must_use]
+    pub fn with_propagator(mut self, propagator: Propagator) -> Self {
+        self.options.propagator = Some(propagator);
+        self
+    }
+}
+
+impl<S> Layer<S> for TraceLayer {
+    type Service = Trace<S>;
+
+    fn layer(&self, inner: S) -> Trace<S> {
+        Trace {
+            inner,
+            options: self.options,
+        }
+    }
+}
+
+/// The service of [`TraceLayer`].
+#[derive(Debug, Clone)]
+pub struct Trace<S> {
+    inner: S,
+    options: Options,
+}
+
+impl<S, B, R> Service<Request<B>> for Trace<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Display,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if !(self.options.traces)(request.uri().path()) {
+            let inner = self.inner.call(request);
+            return ResponseFuture { inner, call: None };
+        }
+        let call = ServerCall::start(&self.options, &request);
+        let inner = call.inside(|| self.inner.call(request));
+        let call = Some(call);
+        ResponseFuture { inner, call }
+    }
+}
+
+pin_project! {
+    /// The future of [`Trace`]; its span ends when the response's headers are here, not with the body.
+    #[derive(Debug)]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+        call: Option<ServerCall>,
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    E: Display,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let Some(call) = this.call else {
+            return this.inner.poll(cx);
+        };
+        let mut result = ready!(call.inside(|| this.inner.poll(cx)));
+        match &mut result {
+            Ok(response) => call.answered(response),
+            Err(error) => call.failed(error),
+        }
+        *this.call = None; // Ends the span.
+        Poll::Ready(result)
+    }
+}
+
+/// One request being answered; dropping it ends its span, also when the caller has gone.
+#[derive(Debug)]
+struct ServerCall {
+    span: Span,
+    /// What the caller sent: the context in force where nobody listens to spans.
+    remote: Context,
+    headers: ResponseHeaders,
+    peer_is_trusted: bool,
+}
+
+impl ServerCall {
+    fn start<B>(options: &Options, request: &Request<B>) -> Self {
+        let propagator = options.propagator.unwrap_or_else(Propagator::configured);
+        // A fresh context: what happens to be current in the connection's task is no parent.
+        let extractor = HeaderExtractor(request.headers());
+        let remote = propagator.extract_with_context(&Context::new(), &extractor);
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|ConnectInfo(address)| address.ip());
+        let span = server_span(request, peer);
+        // Fails where nobody listens to spans; then there is nothing to set.
+        let _ = span.set_parent(remote.clone());
+        Self {
+            span,
+            remote,
+            headers: options.headers,
+            peer_is_trusted: (options.trusts)(peer),
+        }
+    }
+
+    /// Runs a piece of the application in the request's context.
+    fn inside<T>(&self, run: impl FnOnce() -> T) -> T {
+        // Entering the span makes its own context, which holds the caller's baggage, the current one.
+        let _remote = self.remote.clone().attach();
+        let _entered = self.span.enter();
+        run()
+    }
+
+    fn answered<R>(&self, response: &mut Response<R>) {
+        let status = response.status();
+        semantics::record_status(&self.span, status, status.is_server_error());
+        if self.headers.trace.includes(self.peer_is_trusted) {
+            let cx = self.inside(Context::current);
+            response_headers::write_trace(response.headers_mut(), cx.span().span_context());
+        }
+    }
+
+    fn failed<E: Display>(&self, error: &E) {
+        semantics::record_error(&self.span, std::any::type_name::<E>(), &error.to_string());
+    }
+}
+
+fn server_span<B>(request: &Request<B>, peer: Option<IpAddr>) -> Span {
+    let method = request.method();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(MatchedPath::as_str);
+    let name = semantics::method_in_name(method);
+    let name = route.map_or_else(|| name.to_owned(), |route| format!("{name} {route}"));
+    let text = |header| {
+        request
+            .headers()
+            .get(header)
+            .and_then(|value| value.to_str().ok())
+    };
+    let scheme = request.uri().scheme_str().unwrap_or("http");
+    let host = text(header::HOST).and_then(|host| host.parse::<Authority>().ok());
+    let host = host.as_ref().or(request.uri().authority());
+    let address = host.map(|host| semantics::address(host, scheme));
+    let (address, port) = address.map_or((None, None), |(address, port)| (Some(address), port));
+    tracing::info_span!(
+        target: "fusebox",
+        parent: None,
+        "http server",
+        otel.name = name,
+        otel.kind = "server",
+        http.request.method = semantics::method(method),
+        http.request.method_original = semantics::original_method(method),
+        http.route = route,
+        url.scheme = scheme,
+        url.path = semantics::shorten(request.uri().path()),
+        url.query = request.uri().query().map(semantics::redacted_query).as_deref().map(semantics::shorten),
+        server.address = address,
+        server.port = port,
+        client.address = peer.map(|peer| peer.to_string()),
+        user_agent.original = text(header::USER_AGENT).map(semantics::shorten),
+        http.response.status_code = tracing::field::Empty,
+        error.type = tracing::field::Empty,
+        otel.status_code = tracing::field::Empty,
+        otel.status_description = tracing::field::Empty,
+    )
+}

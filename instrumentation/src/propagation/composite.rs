@@ -1,0 +1,167 @@
+//! The propagator that the layers use: W3C and B3 in, W3C out, B3 out on request.
+
+use std::sync::{LazyLock, OnceLock};
+
+use opentelemetry::Context;
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::TraceContextExt;
+
+use super::{B3Encoding, B3Propagator, BaggagePropagator, TraceContextPropagator, b3};
+
+static FIELDS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let b3 = B3Propagator::new(B3Encoding::Single);
+    let all = [
+        TraceContextPropagator.fields(),
+        b3.fields(),
+        BaggagePropagator.fields(),
+    ];
+    all.into_iter().flatten().map(Into::into).collect()
+});
+
+static CONFIGURED: OnceLock<Propagator> = OnceLock::new();
+
+/// Reads W3C trace context, else B3 single, else B3 multi, and baggage; writes what it is told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Propagator {
+    trace_context: bool,
+    baggage: bool,
+    b3: Option<B3Encoding>,
+}
+
+impl Default for Propagator {
+    /// Writes W3C trace context and baggage.
+    fn default() -> Self {
+        Self {
+            trace_context: true,
+            baggage: true,
+            b3: None,
+        }
+    }
+}
+
+impl Propagator {
+    /// Also writes B3, for peers that know nothing else.
+    #[must_use]
+    pub fn with_b3(mut self, encoding: B3Encoding) -> Self {
+        self.b3 = Some(encoding);
+        self
+    }
+
+    /// Reads a list as `OTEL_PROPAGATORS` holds it: `tracecontext`, `baggage`, `b3`, `b3multi`, `none`.
+    /// It says what is written; unknown names are passed over.
+    pub fn from_list(list: &str) -> Self {
+        let has = |name| list.split(',').any(|item| item.trim() == name);
+        Self {
+            trace_context: has("tracecontext"),
+            baggage: has("baggage"),
+            b3: match (has("b3"), has("b3multi")) {
+                (true, _) => Some(B3Encoding::Single),
+                (false, true) => Some(B3Encoding::Multi),
+                (false, false) => None,
+            },
+        }
+    }
+
+    /// Returns the one that `fusebox::init` was given, else the default.
+    pub fn configured() -> Self {
+        CONFIGURED.get().copied().unwrap_or_default()
+    }
+
+    /// Makes it the one that layers use from now on; the first call wins.
+    pub(crate) fn configure(self) {
+        let _ = CONFIGURED.set(self);
+    }
+}
+
+impl TextMapPropagator for Propagator {
+    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
+        if self.trace_context {
+            TraceContextPropagator.inject_context(cx, injector);
+        }
+        if let Some(encoding) = self.b3 {
+            B3Propagator::new(encoding).inject_context(cx, injector);
+        }
+        if self.baggage {
+            BaggagePropagator.inject_context(cx, injector);
+        }
+    }
+
+    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
+        let mut found = TraceContextPropagator.extract_with_context(cx, extractor);
+        if !found.span().span_context().is_remote() {
+            found = b3::extract(cx, extractor).unwrap_or(found);
+        }
+        BaggagePropagator.extract_with_context(&found, extractor)
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        FieldIter::new(FIELDS.as_slice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use opentelemetry::baggage::BaggageExt;
+    use opentelemetry::trace::TraceId;
+
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const B3: &str = "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1";
+
+    fn read(lines: &[(&str, &str)]) -> Context {
+        let carrier: HashMap<String, String> = lines
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        Propagator::default().extract_with_context(&Context::new(), &carrier)
+    }
+
+    fn trace_id(cx: &Context) -> String {
+        cx.span().span_context().trace_id().to_string()
+    }
+
+    #[test]
+    fn w3c_comes_before_b3_and_a_broken_one_gives_way() {
+        assert_eq!(
+            trace_id(&read(&[("traceparent", PARENT), ("b3", B3)])),
+            &PARENT[3..35]
+        );
+        assert_eq!(
+            trace_id(&read(&[("traceparent", "00-x"), ("b3", B3)])),
+            &B3[..32]
+        );
+        assert_eq!(trace_id(&read(&[])), TraceId::INVALID.to_string());
+        let cx = read(&[("baggage", "a=1")]);
+        assert_eq!(cx.baggage().len(), 1);
+    }
+
+    #[test]
+    fn the_list_says_what_is_written() {
+        let cx = read(&[("traceparent", PARENT), ("baggage", "a=1")]);
+        let names = |propagator: Propagator| {
+            let mut carrier = HashMap::new();
+            propagator.inject_context(&cx, &mut carrier);
+            let mut names: Vec<_> = carrier.into_keys().collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(Propagator::default()), ["baggage", "traceparent"]);
+        assert_eq!(
+            names(Propagator::from_list("b3, tracecontext")),
+            ["b3", "traceparent"]
+        );
+        assert_eq!(
+            names(Propagator::from_list("b3multi")),
+            ["x-b3-sampled", "x-b3-spanid", "x-b3-traceid"]
+        );
+        assert!(names(Propagator::from_list("none")).is_empty());
+        assert_eq!(
+            names(Propagator::default().with_b3(B3Encoding::Single)).len(),
+            3
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! The exporters and their end: spans and the application's metrics through the SDK, circuits on our own
+//! thread, all through one client.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
+use tokio::time::Instant;
+use tracing::Dispatch;
+
+use super::otlp_client::OtlpClient;
+use super::{InitError, TelemetryConfig, resource};
+
+/// How long the last export may keep the process from ending.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+/// Spans that wait for export, unless `OTEL_BSP_MAX_QUEUE_SIZE` says otherwise: half a second of 16 k a second.
+const SPAN_QUEUE: usize = 8192;
+
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    traces: SdkTracerProvider,
+    metrics: SdkMeterProvider,
+    client: OtlpClient,
+}
+
+impl Pipeline {
+    pub(super) fn start(config: &TelemetryConfig) -> Result<Self, InitError> {
+        let client = OtlpClient::new(config)?;
+        let resource = resource::build(config);
+        Ok(Self {
+            traces: tracer_provider(config, &client, &resource)?,
+            metrics: meter_provider(config, &client, &resource)?,
+            client,
+        })
+    }
+
+    pub(super) fn tracer_provider(&self) -> &SdkTracerProvider {
+        &self.traces
+    }
+
+    /// Makes the providers those of the process.
+    pub(super) fn install(&self) {
+        opentelemetry::global::set_tracer_provider(self.traces.clone());
+        opentelemetry::global::set_meter_provider(self.metrics.clone());
+    }
+
+    /// Sends the log lines of the exporters' threads to this subscriber.
+    pub(super) fn speak_through(&self, dispatch: &Dispatch) {
+        self.client.speak_through(dispatch);
+    }
+}
+
+fn tracer_provider(
+    config: &TelemetryConfig,
+    client: &OtlpClient,
+    resource: &Resource,
+) -> Result<SdkTracerProvider, InitError> {
+    let provider = SdkTracerProvider::builder().with_resource(resource.clone());
+    if !config.traces.is_exported {
+        return Ok(provider.build()); // Spans still have ids, for headers and log lines.
+    }
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(client.clone())
+        .with_endpoint(&config.traces.endpoint)
+        .with_timeout(config.timeout)
+        .build()?;
+    let mut batch = BatchConfigBuilder::default().with_scheduled_delay(config.span_delay);
+    if std::env::var_os("OTEL_BSP_MAX_QUEUE_SIZE").is_none() {
+        batch = batch.with_max_queue_size(SPAN_QUEUE);
+    }
+    let processor = BatchSpanProcessor::builder(exporter)
+        .with_batch_config(batch.build())
+        .build();
+    Ok(provider.with_span_processor(processor).build())
+}
+
+fn meter_provider(
+    config: &TelemetryConfig,
+    client: &OtlpClient,
+    resource: &Resource,
+) -> Result<SdkMeterProvider, InitError> {
+    let provider = SdkMeterProvider::builder().with_resource(resource.clone());
+    if !config.metrics.is_exported {
+        return Ok(provider.build());
+    }
+    let exporter = MetricExporter::builder()
+        .with_http()
+        .with_http_client(client.clone())
+        .with_endpoint(&config.metrics.endpoint)
+        .with_timeout(config.timeout)
+        .build()?;
+    let reader = PeriodicReader::builder(exporter)
+        .with_interval(config.metric_interval)
+        .build();
+    Ok(provider.with_reader(reader).build())
+}
+
+impl Drop for Pipeline {
+    /// Flushes each exporter on a thread of its own, and leaves those behind that do not end in time.
+    fn drop(&mut self) {
+        let (done, ended) = mpsc::channel::<()>();
+        let deadline = Instant::now() + FLUSH_LIMIT;
+        let (traces, metrics) = (self.traces.clone(), self.metrics.clone());
+        let flushes: [Box<dyn FnOnce() + Send>; 2] = [
+            Box::new(move || drop(traces.shutdown_with_timeout(FLUSH_LIMIT))),
+            Box::new(move || drop(metrics.shutdown_with_timeout(FLUSH_LIMIT))),
+        ];
+        for flush in flushes {
+            let done = done.clone();
+            let thread = std::thread::Builder::new().name("fusebox-flush".into());
+            let _ = thread.spawn(move || {
+                flush();
+                drop(done);
+            });
+        }
+        drop(done);
+        // Nothing is ever sent: the channel closes when the last flush has ended.
+        let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    }
+}

@@ -1,0 +1,228 @@
+//! Services on real sockets that send their telemetry to a receiver in the same process.
+
+mod sink;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use fusebox::http::client::TracedClient;
+use fusebox::http::server::{Audience, ResponseHeaders, TraceLayer};
+use fusebox::{Telemetry, TelemetryConfig};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use sink::{Sink, serve, text};
+
+fn telemetry(service: &str, endpoint: &str) -> Telemetry {
+    let config = TelemetryConfig::from_env(service)
+        .with_service_name(service)
+        .with_endpoint(endpoint)
+        .with_log_filter("off")
+        .with_span_delay(Duration::from_millis(20));
+    Telemetry::start(&config).unwrap()
+}
+
+fn block_on<T>(telemetry: &Telemetry, future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    tracing::dispatcher::with_default(telemetry.dispatch(), || runtime.block_on(future))
+}
+
+/// Starts `inventory`, which answers `/stock/{id}` and fails at `/broken`.
+fn inventory(telemetry: &Telemetry) -> SocketAddr {
+    let router = Router::new()
+        .route("/stock/{id}", get(async || "7"))
+        .route(
+            "/broken",
+            get(async || http::StatusCode::INTERNAL_SERVER_ERROR),
+        )
+        .route("/healthz", get(async || "ok"))
+        .layer(TraceLayer::new().with_filter(|path| path != "/healthz"));
+    serve(telemetry.dispatch().clone(), router)
+}
+
+/// Scenario: a request goes from a client through one service to another.
+/// Guarantees: three services' spans form one chain, named and described by the conventions.
+#[test]
+fn a_request_is_one_trace_across_services() {
+    let (sink, endpoint) = Sink::start();
+    let (page, stock, user) = (
+        telemetry("page", &endpoint),
+        telemetry("stock", &endpoint),
+        telemetry("user", &endpoint),
+    );
+    let inventory = inventory(&stock);
+    let client = TracedClient::new();
+    let handler = async move || {
+        let answer = client
+            .get(format!("http://{inventory}/stock/7?token=x"))
+            .send()
+            .await
+            .unwrap();
+        answer.text().await.unwrap()
+    };
+    let router = Router::new()
+        .route("/product/{id}", get(handler))
+        .layer(TraceLayer::new());
+    let page_address = serve(page.dispatch().clone(), router);
+    let answer = block_on(&user, async {
+        let client = TracedClient::new();
+        let answer = client
+            .get(format!("http://{page_address}/product/7"))
+            .send()
+            .await
+            .unwrap();
+        (answer.headers().clone(), answer.text().await.unwrap())
+    });
+    assert_eq!(answer.1, "7");
+
+    let call = sink.span("user", "GET");
+    let served = sink.span("page", "GET /product/{id}");
+    let inner_call = sink.span("page", "GET");
+    let inner = sink.span("stock", "GET /stock/{id}");
+    assert!(call.parent_span_id.is_empty());
+    for (parent, child) in [
+        (&call, &served),
+        (&served, &inner_call),
+        (&inner_call, &inner),
+    ] {
+        assert_eq!(child.trace_id, parent.trace_id);
+        assert_eq!(child.parent_span_id, parent.span_id);
+    }
+    assert_eq!(
+        (call.kind(), served.kind()),
+        (SpanKind::Client, SpanKind::Server)
+    );
+    let attribute = |key| text(&served.attributes, key);
+    assert_eq!(attribute("http.request.method"), "GET");
+    assert_eq!(attribute("http.route"), "/product/{id}");
+    assert_eq!(attribute("url.path"), "/product/7");
+    assert_eq!(attribute("http.response.status_code"), "200");
+    assert_eq!(attribute("client.address"), "127.0.0.1");
+    assert_eq!(attribute("server.port"), page_address.port().to_string());
+    let url = format!("http://{inventory}/stock/7?token=REDACTED");
+    assert_eq!(text(&inner_call.attributes, "url.full"), url);
+
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let parent = format!("00-{}-{}-01", hex(&served.trace_id), hex(&served.span_id));
+    assert_eq!(answer.0["traceresponse"], parent);
+    let timing = format!("trace;desc={parent}, traceparent;desc=\"{parent}\"");
+    assert_eq!(answer.0["server-timing"], timing);
+}
+
+#[test]
+fn failures_are_marked_and_filtered_paths_are_not_traced() {
+    let (sink, endpoint) = Sink::start();
+    let (stock, user) = (telemetry("stock", &endpoint), telemetry("user", &endpoint));
+    let inventory = inventory(&stock);
+    let healthy = block_on(&user, async {
+        let client = TracedClient::new();
+        let healthy = client
+            .get(format!("http://{inventory}/healthz"))
+            .send()
+            .await
+            .unwrap();
+        client
+            .post(format!("http://{inventory}/broken"))
+            .send()
+            .await
+            .unwrap();
+        client
+            .get(format!("http://{inventory}/broken"))
+            .send()
+            .await
+            .unwrap();
+        healthy
+    });
+    assert!(!healthy.headers().contains_key("traceresponse"));
+    let broken = sink.span("stock", "GET /broken");
+    assert_eq!(broken.status.as_ref().unwrap().code(), StatusCode::Error);
+    assert_eq!(text(&broken.attributes, "error.type"), "500");
+    // 405: the caller's mistake is none of the server's, but it is an error of the client.
+    assert_ne!(
+        sink.span("stock", "POST /broken")
+            .status
+            .unwrap_or_default()
+            .code(),
+        StatusCode::Error
+    );
+    assert_eq!(
+        sink.span("user", "POST").status.unwrap().code(),
+        StatusCode::Error
+    );
+    drop((stock, user));
+    let health = sink.wait_for("spans", |received| {
+        Some(
+            received
+                .spans
+                .iter()
+                .filter(|(_, span)| text(&span.attributes, "url.path") == "/healthz")
+                .count(),
+        )
+    });
+    assert_eq!(health, 0);
+}
+
+#[test]
+fn response_headers_go_to_whom_the_policy_names() {
+    let (_sink, endpoint) = Sink::start();
+    let stock = telemetry("stock", &endpoint);
+    let headers = |layer: TraceLayer| {
+        let router = Router::new().route("/", get(async || "")).layer(layer);
+        let address = serve(stock.dispatch().clone(), router);
+        let user = telemetry("user", &endpoint);
+        block_on(&user, async {
+            let answer = TracedClient::new()
+                .get(format!("http://{address}/"))
+                .send()
+                .await;
+            answer.unwrap().headers().contains_key("traceresponse")
+        })
+    };
+    let policy = |trace| ResponseHeaders {
+        trace,
+        ..ResponseHeaders::default()
+    };
+    let layer = TraceLayer::new();
+    assert!(headers(layer));
+    assert!(!headers(layer.with_trusted_peers(|_| false)));
+    assert!(!headers(
+        layer.with_response_headers(policy(Audience::Never))
+    ));
+    let always = layer
+        .with_trusted_peers(|_| false)
+        .with_response_headers(policy(Audience::Always));
+    assert!(headers(always));
+}
+
+/// Scenario: nobody listens where telemetry is sent.
+/// Guarantees: calls pass, and the end of the process waits for a bounded time. There is no assertion about
+/// the time: a drop that hangs hangs the test.
+#[test]
+fn a_collector_that_is_away_neither_fails_calls_nor_keeps_the_process() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let stock = telemetry("stock", &format!("http://{closed}"));
+    let address = inventory(&stock);
+    block_on(&stock, async {
+        for _ in 0..20 {
+            let answer = TracedClient::new()
+                .get(format!("http://{address}/stock/1"))
+                .send()
+                .await;
+            assert_eq!(answer.unwrap().status(), 200);
+        }
+        drop(telemetry("inside a runtime", &format!("http://{closed}")));
+    });
+    drop(stock);
+}
