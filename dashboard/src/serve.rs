@@ -26,9 +26,10 @@ pub fn web_router(collector: &Collector) -> Router {
     let state = AppState {
         query: collector.query(),
         ingest: collector.ingest(),
+        counters: collector.counters(),
         otlp_http: format!("http://{}", collector.otlp_http_addr()),
         otlp_grpc: format!("http://{}", collector.otlp_grpc_addr()),
-        version: env!("CARGO_PKG_VERSION"),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         settings: collector.config().effective(),
     };
     let api = api::router(ApiState::new(collector.query(), collector.counters()));

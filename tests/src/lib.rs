@@ -1,1 +1,14 @@
-//! The whole stack over real sockets, real processes and a real browser.
+//! What the integration tests stand on: the stack in this process or as the real binary, a real browser,
+//! and a way to wait for a condition instead of for time.
+
+mod binary;
+mod browser;
+mod otlp;
+mod stack;
+mod wait;
+
+pub use binary::{Binary, binary_path};
+pub use browser::Browser;
+pub use otlp::{TraceBuilder, attribute, export};
+pub use stack::Stack;
+pub use wait::{eventually, get_json};

@@ -1,1 +1,8 @@
 //! The whole stack over real sockets, real processes and a real browser.
+
+mod crash;
+mod demo;
+mod hostile;
+mod pages;
+mod restart;
+mod sdk;

@@ -29,6 +29,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::put;
 use fusebox::http::server::TraceLayer;
+use fusebox::opentelemetry::KeyValue;
 use fusebox::telemetry::TelemetryConfig;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -57,7 +58,8 @@ pub struct ShopOptions {
 pub fn run(options: ShopOptions) -> Result<(), Error> {
     // Telemetry outlives the runtime: it is flushed when everything else has ended.
     let instance = format!("{}-{}", options.service, options.instance);
-    let _telemetry = fusebox::init(TelemetryConfig::new(&options.service).instance_id(instance))?;
+    let instance = KeyValue::new("service.instance.id", instance);
+    let _telemetry = fusebox::init(TelemetryConfig::from_env(&options.service).with_attribute(instance))?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(options))
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Peer {
 impl Peers {
     /// Takes names and base URLs; a name comes once for each instance.
     pub(super) fn new(urls: &[(String, String)]) -> Self {
-        Self { urls: urls.to_vec(), client: TracedClient::new(reqwest::Client::new()) }
+        Self { urls: urls.to_vec(), client: TracedClient::new() }
     }
 
     /// Returns the service of that name.

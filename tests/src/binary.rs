@@ -1,0 +1,133 @@
+//! The real binary as a child process, to be killed and started again.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// How long the binary may take to say its addresses (a debug build on a busy machine).
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A running `fusebox`; it is killed when dropped.
+#[derive(Debug)]
+pub struct Binary {
+    /// Base URL of pages and API.
+    pub web: String,
+    /// Base URL of OTLP over HTTP.
+    pub otlp_http: String,
+    child: Child,
+}
+
+/// Returns the path of the binary that was built with these tests, building it where it is missing.
+pub fn binary_path() -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own path");
+    let dir = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/<profile>/deps/test")
+        .to_owned();
+    let path = dir.join(format!("fusebox{}", std::env::consts::EXE_SUFFIX));
+    if !path.exists() {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = std::process::Command::new(cargo);
+        build.args([
+            "build",
+            "--package",
+            "fusebox-dashboard",
+            "--bin",
+            "fusebox",
+        ]);
+        if dir.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(
+            build.status().expect("cargo runs").success(),
+            "the binary builds"
+        );
+    }
+    path
+}
+
+impl Binary {
+    /// Starts the server over that data directory.
+    pub async fn serve(data: &Path) -> Self {
+        Self::spawn(&["--data-dir", &data.display().to_string()]).await
+    }
+
+    /// Starts the demo.
+    pub async fn demo() -> Self {
+        Self::spawn(&["demo"]).await
+    }
+
+    async fn spawn(args: &[&str]) -> Self {
+        let any = "127.0.0.1:0";
+        let mut child = Command::new(binary_path())
+            .args([
+                "--listen",
+                any,
+                "--otlp-grpc-listen",
+                any,
+                "--otlp-http-listen",
+                any,
+            ])
+            .args(args)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let stdout = child.stdout.take().expect("standard output is piped");
+        let (web, otlp_http) =
+            tokio::time::timeout(START_TIMEOUT, addresses(BufReader::new(stdout)))
+                .await
+                .expect("the binary says its addresses in time");
+        Self {
+            web,
+            otlp_http,
+            child,
+        }
+    }
+
+    /// Ends it as a crash would: SIGKILL.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("the process can be killed");
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub async fn terminate(mut self) {
+        let id = self.child.id().expect("it is running").to_string();
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .await
+            .expect("kill runs");
+        let status = self.child.wait().await.expect("it ends");
+        assert!(status.success(), "it ends in order: {status}");
+    }
+
+    /// Returns its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it is running")
+    }
+}
+
+/// Reads the addresses from what it prints; goes on reading, so that it never blocks on a full pipe.
+async fn addresses(stdout: BufReader<tokio::process::ChildStdout>) -> (String, String) {
+    let mut lines = stdout.lines();
+    let (mut web, mut otlp) = (None, None);
+    while let Some(line) = lines.next_line().await.expect("its output is text") {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("Pages"), Some(url)) => web = Some(url.to_owned()),
+            (Some("OTLP/HTTP"), Some(url)) => otlp = Some(url.to_owned()),
+            _ => {}
+        }
+        if let (Some(web), Some(otlp)) = (&web, &otlp) {
+            let found = (web.clone(), otlp.clone());
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return found;
+        }
+    }
+    panic!("the binary ended before it said its addresses");
+}

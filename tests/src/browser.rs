@@ -1,0 +1,161 @@
+//! A real headless Chromium, driven by WebDriver.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use fantoccini::wd::WebDriverCompatibleCommand;
+use fantoccini::{Client, ClientBuilder};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use url::{ParseError, Url};
+
+/// How long the driver may take to say its port.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A browser with an empty profile; it is killed when dropped.
+#[derive(Debug)]
+pub struct Browser {
+    /// The WebDriver session.
+    pub client: Client,
+    driver: Child,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts one with a window of that many CSS pixels.
+    pub async fn start(width: u32, height: u32) -> Self {
+        let (driver, port) = start_driver().await;
+        let profile = TempDir::new().expect("a temporary directory");
+        let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(capabilities(profile.path(), width, height))
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .expect("a browser session");
+        Self {
+            client,
+            driver,
+            _profile: profile,
+        }
+    }
+
+    /// Writes a picture of the page into the directory named by `FUSEBOX_TEST_SCREENSHOTS`, if it is set.
+    pub async fn screenshot(&self, name: &str) {
+        let Some(dir) = std::env::var_os("FUSEBOX_TEST_SCREENSHOTS") else {
+            return;
+        };
+        let picture = self.client.screenshot().await.expect("a screenshot");
+        std::fs::create_dir_all(&dir).expect("the screenshot directory");
+        std::fs::write(Path::new(&dir).join(format!("{name}.png")), picture)
+            .expect("the screenshot is written");
+    }
+
+    /// Makes the page that many CSS pixels wide, as a phone would.
+    pub async fn set_width(&self, width: u32) {
+        let metrics =
+            json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": true });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics)
+            .await;
+    }
+
+    /// Makes the page believe that the person prefers a dark or light look.
+    pub async fn set_colour_scheme(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.devtools(
+            "Emulation.setEmulatedMedia",
+            json!({ "features": features }),
+        )
+        .await;
+    }
+
+    async fn devtools(&self, command: &'static str, parameters: serde_json::Value) {
+        let command = Devtools {
+            command,
+            parameters,
+        };
+        self.client
+            .issue_cmd(command)
+            .await
+            .expect("the browser takes the command");
+    }
+
+    /// Ends the session and the driver.
+    pub async fn close(mut self) {
+        self.client.clone().close().await.ok();
+        self.driver.kill().await.ok();
+    }
+}
+
+/// Chromium's own command beside the WebDriver standard: passes a DevTools command on.
+#[derive(Debug)]
+struct Devtools {
+    command: &'static str,
+    parameters: serde_json::Value,
+}
+
+impl WebDriverCompatibleCommand for Devtools {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!(
+            "session/{}/goog/cdp/execute",
+            session.unwrap_or_default()
+        ))
+    }
+
+    fn method_and_body(&self, _url: &Url) -> (http::Method, Option<String>) {
+        let body = json!({ "cmd": self.command, "params": self.parameters });
+        (http::Method::POST, Some(body.to_string()))
+    }
+}
+
+async fn start_driver() -> (Child, u16) {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("chromedriver starts: tests/run installs it");
+    let stdout = driver.stdout.take().expect("standard output is piped");
+    let port = tokio::time::timeout(START_TIMEOUT, port(BufReader::new(stdout)));
+    (
+        driver,
+        port.await.expect("chromedriver says its port in time"),
+    )
+}
+
+async fn port(stdout: BufReader<tokio::process::ChildStdout>) -> u16 {
+    let mut lines = stdout.lines();
+    while let Some(line) = lines.next_line().await.expect("its output is text") {
+        if let Some((_, port)) = line.rsplit_once("started successfully on port ") {
+            let port = port.trim_end_matches('.').parse().expect("a port");
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return port;
+        }
+    }
+    panic!("chromedriver ended before it said its port");
+}
+
+fn capabilities(
+    profile: &Path,
+    width: u32,
+    height: u32,
+) -> serde_json::Map<String, serde_json::Value> {
+    let arguments = [
+        "--headless=new".to_owned(),
+        "--no-sandbox".to_owned(),
+        "--disable-gpu".to_owned(),
+        "--disable-dev-shm-usage".to_owned(),
+        "--no-first-run".to_owned(),
+        "--disable-background-networking".to_owned(),
+        "--disable-component-update".to_owned(),
+        "--disable-sync".to_owned(),
+        format!("--window-size={width},{height}"),
+        format!("--user-data-dir={}", profile.display()),
+    ];
+    let capabilities = json!({
+        "goog:chromeOptions": { "args": arguments },
+        "goog:loggingPrefs": { "browser": "ALL" },
+    });
+    capabilities.as_object().cloned().expect("an object")
+}

@@ -1,0 +1,118 @@
+//! Builds and sends OTLP trace requests with the official message types.
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message;
+
+/// Builds one trace of one service, span by span.
+#[derive(Debug, Clone)]
+pub struct TraceBuilder {
+    /// The trace's id.
+    pub trace_id: [u8; 16],
+    service: String,
+    start_unix_nanos: u64,
+    spans: Vec<Span>,
+}
+
+/// Returns a string attribute.
+pub fn attribute(key: &str, value: &str) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue(value.to_owned())),
+        }),
+        ..KeyValue::default()
+    }
+}
+
+impl TraceBuilder {
+    /// Begins a trace with a random id that starts now.
+    pub fn new(service: &str) -> Self {
+        Self {
+            trace_id: fastrand::u128(1..).to_be_bytes(),
+            service: service.to_owned(),
+            start_unix_nanos: fusebox_collector::model::now_unix_nanos() - 1_000_000_000,
+            spans: Vec::new(),
+        }
+    }
+
+    /// Returns the trace's id as 32 hex digits.
+    pub fn id(&self) -> String {
+        self.trace_id
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    /// Adds a span; `parent` is the number of an earlier one. Returns its number, from 1.
+    pub fn span(&mut self, parent: Option<u64>, name: &str, attributes: Vec<KeyValue>) -> u64 {
+        let number = self.spans.len() as u64 + 1;
+        let start = self.start_unix_nanos + number * 100_000;
+        self.spans.push(Span {
+            trace_id: self.trace_id.to_vec(),
+            span_id: number.to_be_bytes().to_vec(),
+            parent_span_id: parent
+                .map(|parent| parent.to_be_bytes().to_vec())
+                .unwrap_or_default(),
+            name: name.to_owned(),
+            kind: 1,
+            start_time_unix_nano: start,
+            end_time_unix_nano: start + 5_000_000,
+            attributes,
+            ..Span::default()
+        });
+        number
+    }
+
+    /// Changes the span that was added last.
+    pub fn last(&mut self) -> &mut Span {
+        self.spans.last_mut().expect("a span was added")
+    }
+
+    /// Marks the span that was added last as failed.
+    pub fn fail(&mut self, message: &str) {
+        self.last().status = Some(Status {
+            code: 2,
+            message: message.to_owned(),
+        });
+    }
+
+    /// Returns the request that sends it.
+    pub fn request(&self) -> ExportTraceServiceRequest {
+        ExportTraceServiceRequest {
+            resource_spans: vec![ResourceSpans {
+                resource: Some(Resource {
+                    attributes: vec![attribute("service.name", &self.service)],
+                    ..Resource::default()
+                }),
+                scope_spans: vec![ScopeSpans {
+                    spans: self.spans.clone(),
+                    ..ScopeSpans::default()
+                }],
+                ..ResourceSpans::default()
+            }],
+        }
+    }
+
+    /// Sends it to that OTLP/HTTP endpoint.
+    ///
+    /// # Panics
+    /// Panics unless the answer is 200.
+    pub async fn send(&self, otlp_http: &str) {
+        let response = export(otlp_http, &self.request()).await;
+        assert_eq!(response.status(), 200, "{:?}", response.text().await);
+    }
+}
+
+/// Sends a request to that OTLP/HTTP endpoint.
+pub async fn export(otlp_http: &str, request: &ExportTraceServiceRequest) -> reqwest::Response {
+    reqwest::Client::new()
+        .post(format!("{otlp_http}/v1/traces"))
+        .header("content-type", "application/x-protobuf")
+        .body(request.encode_to_vec())
+        .send()
+        .await
+        .expect("the collector answers")
+}

@@ -1,0 +1,104 @@
+//! What was acknowledged is there after `kill -9`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use integration_tests::{Binary, TraceBuilder, export, get_json};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+/// How often the collector is killed.
+const KILLS: usize = 8;
+/// Senders at work when it is.
+const SENDERS: usize = 4;
+/// Spans in each trace.
+const SPANS: u64 = 25;
+
+/// Scenario: senders send traces as fast as they can; the collector is killed at a random moment and started
+/// again over the same data; many times over.
+/// Guarantees: every trace whose request was answered 200 is there, with all its spans.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_acknowledged_span_is_lost_when_the_collector_is_killed() {
+    let data = TempDir::new().expect("a temporary directory");
+    let mut acknowledged = Vec::new();
+    for _ in 0..KILLS {
+        let binary = Binary::serve(data.path()).await;
+        acknowledged.extend(send_until_killed(binary).await);
+    }
+    assert!(
+        acknowledged.len() > KILLS * SENDERS,
+        "only {} requests were answered",
+        acknowledged.len()
+    );
+    let binary = Binary::serve(data.path()).await;
+    for id in &acknowledged {
+        let trace = get_json(&format!("{}/api/traces/{id}", binary.web)).await;
+        let trace = trace.unwrap_or_else(|| panic!("{id} was acknowledged and is gone"));
+        let spans = trace.to_string().matches("\"spanId\"").count() as u64;
+        assert!(spans >= SPANS, "{id} has {spans} of its {SPANS} spans");
+    }
+    binary.terminate().await;
+}
+
+/// Sends until the collector is killed; returns the ids of the traces that were answered 200.
+async fn send_until_killed(binary: Binary) -> Vec<String> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut senders = JoinSet::new();
+    for _ in 0..SENDERS {
+        senders.spawn(send_traces(binary.otlp_http.clone(), Arc::clone(&stop)));
+    }
+    tokio::time::sleep(Duration::from_millis(fastrand::u64(150..900))).await;
+    binary.kill().await;
+    stop.store(true, Ordering::Relaxed);
+    senders.join_all().await.into_iter().flatten().collect()
+}
+
+async fn send_traces(otlp_http: String, stop: Arc<AtomicBool>) -> Vec<String> {
+    let client = reqwest::Client::new();
+    let mut acknowledged = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let mut trace = TraceBuilder::new("crash-test");
+        let root = trace.span(None, "root", Vec::new());
+        for number in 1..SPANS {
+            trace.span(Some(root), &format!("child {number}"), Vec::new());
+        }
+        let body = prost::Message::encode_to_vec(&trace.request());
+        let request = client
+            .post(format!("{otlp_http}/v1/traces"))
+            .header("content-type", "application/x-protobuf")
+            .body(body);
+        match request.send().await {
+            Ok(response) if response.status() == 200 => acknowledged.push(trace.id()),
+            _ => break,
+        }
+    }
+    acknowledged
+}
+
+/// Scenario: the same batch is sent three times, as SDKs do when an answer comes late.
+/// Guarantees: the trace has each span once.
+#[tokio::test]
+async fn the_same_batch_sent_again_counts_once_when_read() {
+    let stack = integration_tests::Stack::start().await;
+    let mut trace = TraceBuilder::new("repeat-test");
+    let root = trace.span(None, "root", Vec::new());
+    trace.span(Some(root), "child", Vec::new());
+    for _ in 0..3 {
+        assert_eq!(
+            export(&stack.otlp_http, &trace.request()).await.status(),
+            200
+        );
+    }
+    let found = get_json(&format!("{}/api/traces/{}", stack.web, trace.id()))
+        .await
+        .expect("the trace");
+    assert_eq!(
+        found["resourceSpans"]
+            .to_string()
+            .matches("\"spanId\"")
+            .count(),
+        2,
+        "{found}"
+    );
+}

@@ -1,0 +1,133 @@
+//! The demo, as a newcomer sees it: one command, a breaker that trips, one click to the call that tripped it.
+
+use std::time::Duration;
+
+use fantoccini::Locator;
+use integration_tests::{Binary, Browser, eventually, get_json};
+
+/// Breakers open in waves; each wave is a minute or less away.
+const WAVE: Duration = Duration::from_secs(150);
+
+/// Scenario: `fusebox demo` runs; a person opens the wall, waits for a red card and follows its link.
+/// Guarantees: real faults trip real breakers, the wall shows it live, and the call that opened the breaker
+/// is a trace that crosses services.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_sees_a_breaker_trip_and_follows_the_call_that_tripped_it() {
+    let demo = Binary::demo().await;
+    let browser = Browser::start(1440, 900).await;
+    browser
+        .client
+        .goto(&demo.web)
+        .await
+        .expect("the wall opens");
+    let open = browser
+        .client
+        .wait()
+        .at_most(WAVE)
+        .for_element(Locator::Css("article.card.is-open"));
+    open.await.expect("a card turns open without a reload");
+    browser.screenshot("demo-wall").await;
+
+    let circuits = get_json(&format!("{}/api/circuits", demo.web))
+        .await
+        .expect("the wall as JSON");
+    assert!(
+        circuits["circuits"]
+            .as_array()
+            .is_some_and(|circuits| circuits.len() >= 6),
+        "{circuits}"
+    );
+    let opened_by = eventually("the trace that opened a breaker", || {
+        opening_trace(&demo.web)
+    })
+    .await;
+    browser
+        .client
+        .goto(&format!("{}/traces/{opened_by}", demo.web))
+        .await
+        .expect("the trace opens");
+    let rows = browser
+        .client
+        .find_all(Locator::Css("[data-span]"))
+        .await
+        .expect("rows");
+    assert!(
+        rows.len() >= 3,
+        "the call crosses services: {} rows",
+        rows.len()
+    );
+    browser.screenshot("demo-trace").await;
+
+    browser
+        .client
+        .goto(&format!("{}/map", demo.web))
+        .await
+        .expect("the map opens");
+    browser.screenshot("demo-map").await;
+    browser.close().await;
+    demo.terminate().await;
+}
+
+/// Returns the trace of the newest transition to open that has arrived.
+async fn opening_trace(web: &str) -> Option<String> {
+    let circuits = get_json(&format!("{web}/api/circuits")).await?;
+    for circuit in circuits["circuits"].as_array()? {
+        let Some(id) = circuit["opened_by"].as_str() else {
+            continue;
+        };
+        if get_json(&format!("{web}/api/traces/{id}")).await.is_some() {
+            return Some(id.to_owned());
+        }
+    }
+    None
+}
+
+/// Guarantees: the shop's processes end with the demo, even when it is killed.
+#[tokio::test]
+async fn the_shop_ends_with_the_demo_even_when_it_is_killed() {
+    let demo = Binary::demo().await;
+    let parent = demo.id();
+    let children = eventually("seven services, one of them twice", || async move {
+        let children = children_of(parent);
+        (children.len() == 8).then_some(children)
+    })
+    .await;
+    demo.kill().await;
+    eventually("the end of every service", || {
+        let alive = children.iter().any(|child| is_running(*child));
+        async move { (!alive).then_some(()) }
+    })
+    .await;
+}
+
+/// Returns the ids of a process's children (Linux: from /proc).
+fn children_of(parent: u32) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|id| parent_of(*id) == Some(parent))
+        .collect()
+}
+
+fn parent_of(id: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name may hold anything, so the fields are counted from its closing parenthesis: state, parent.
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
+}
+
+fn is_running(id: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else {
+        return false;
+    };
+    !stat
+        .rsplit_once(')')
+        .is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}

@@ -1,0 +1,99 @@
+//! Text that came in from outside cannot run in a page, whatever field it came in.
+
+use fantoccini::Locator;
+use integration_tests::{Browser, Stack, TraceBuilder, attribute};
+use opentelemetry_proto::tonic::trace::v1::span::Event;
+
+/// Each would set `window.pwned` if a page let it.
+const HOSTILE: [&str; 6] = [
+    "<script>window.pwned=1</script>",
+    "\"><img src=x onerror=window.pwned=1>",
+    "'><svg onload=window.pwned=1>",
+    "javascript:window.pwned=1",
+    "</title></style><script>window.pwned=1</script>",
+    "\u{202e}{{7*7}}${window.pwned=1}`window.pwned=1`",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_text_of_a_span_runs_as_script() {
+    let stack = Stack::start().await;
+    let mut ids = Vec::new();
+    for text in HOSTILE {
+        ids.push(send_hostile(&stack, text).await);
+    }
+    let browser = Browser::start(1280, 900).await;
+    let mut paths: Vec<String> = ["/", "/traces?limit=100", "/services", "/map", "/about"]
+        .map(str::to_owned)
+        .to_vec();
+    paths.extend(ids.iter().map(|id| format!("/traces/{id}")));
+    paths.extend(HOSTILE.map(|text| format!("/services/{}", encode(text))));
+    paths.extend(HOSTILE.map(|text| format!("/circuits/{0}/{0}", encode(text))));
+    paths.extend(HOSTILE.map(|text| {
+        format!(
+            "/traces?service={0}&operation={0}&attribute={0}&limit={0}",
+            encode(text)
+        )
+    }));
+    paths.extend(HOSTILE.map(|text| format!("/go?q={}", encode(text))));
+    for path in paths {
+        browser
+            .client
+            .goto(&format!("{}{path}", stack.web))
+            .await
+            .expect("the page opens");
+        open_everything(&browser).await;
+        let pwned = browser
+            .client
+            .execute("return typeof window.pwned", Vec::new())
+            .await;
+        assert_eq!(pwned.expect("the script runs"), "undefined", "{path}");
+    }
+    browser.close().await;
+}
+
+/// Sends a trace with the text in every field that holds text.
+async fn send_hostile(stack: &Stack, text: &str) -> String {
+    let mut trace = TraceBuilder::new(text);
+    let hostile = || {
+        vec![
+            attribute(text, text),
+            attribute("circuit_breaker.name", text),
+            attribute("url.full", text),
+        ]
+    };
+    let root = trace.span(None, text, hostile());
+    trace.span(Some(root), text, hostile());
+    trace.fail(text);
+    let last = trace.last();
+    last.trace_state = text.to_owned();
+    last.events.push(Event {
+        name: text.to_owned(),
+        attributes: hostile(),
+        ..Event::default()
+    });
+    trace.send(&stack.otlp_http).await;
+    trace.id()
+}
+
+/// Opens every detail of the page, so that what only shows then is looked at too.
+async fn open_everything(browser: &Browser) {
+    let script = "document.querySelectorAll('details').forEach(d => d.open = true)";
+    browser
+        .client
+        .execute(script, Vec::new())
+        .await
+        .expect("the script runs");
+    let rows = browser
+        .client
+        .find_all(Locator::Css("[data-span]"))
+        .await
+        .unwrap_or_default();
+    for row in rows.into_iter().take(3) {
+        // A row may be replaced while it opens; the next look at the page is what counts.
+        row.click().await.ok();
+    }
+}
+
+fn encode(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}

@@ -1,0 +1,225 @@
+//! The pages in a real browser: empty, huge, narrow, by keyboard, and without JavaScript.
+
+use fantoccini::Locator;
+use fantoccini::key::Key;
+use integration_tests::{Browser, Stack, TraceBuilder, eventually};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_collector_teaches_the_next_step() {
+    let stack = Stack::start().await;
+    let browser = Browser::start(1280, 900).await;
+    browser
+        .client
+        .goto(&stack.web)
+        .await
+        .expect("the wall opens");
+    let text = body_text(&browser).await;
+    assert!(text.contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{text}");
+    assert!(text.contains("curl"), "{text}");
+    browser.screenshot("empty").await;
+
+    let button = browser
+        .client
+        .find(Locator::Css("form[action='/demo-trace'] button"))
+        .await;
+    button
+        .expect("a button that sends a demo trace")
+        .click()
+        .await
+        .expect("it can be pressed");
+    let shown = browser
+        .client
+        .wait()
+        .for_element(Locator::Css("[data-span]"))
+        .await;
+    shown.expect("the demo trace opens");
+    browser.screenshot("demo-trace-button").await;
+    browser.close().await;
+}
+
+/// Scenario: a trace of 10,000 spans is opened and read to its end.
+/// Guarantees: the page holds a bounded number of rows and its last span can be reached.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trace_of_ten_thousand_spans_opens_and_scrolls() {
+    let stack = Stack::start().await;
+    let id = send_wide_trace(&stack, 10_000).await;
+    let browser = Browser::start(1280, 900).await;
+    browser
+        .client
+        .goto(&format!("{}/traces/{id}", stack.web))
+        .await
+        .expect("the trace opens");
+    assert!(body_text(&browser).await.contains("10,000"));
+    let rows = browser
+        .client
+        .find_all(Locator::Css("[data-span]"))
+        .await
+        .expect("rows")
+        .len();
+    assert!((1..=3_000).contains(&rows), "{rows} rows at once");
+    eventually("the last span", || async {
+        let script =
+            "window.scrollTo(0, document.body.scrollHeight); return document.body.innerText";
+        let text = browser.client.execute(script, Vec::new()).await.ok()?;
+        text.as_str()?.contains("step 9999").then_some(())
+    })
+    .await;
+    browser.screenshot("ten-thousand-end").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_trace_page_works_by_keyboard() {
+    let stack = Stack::start().await;
+    let id = send_wide_trace(&stack, 12).await;
+    let browser = Browser::start(1280, 900).await;
+    browser
+        .client
+        .goto(&format!("{}/traces/{id}", stack.web))
+        .await
+        .expect("the trace opens");
+    assert_eq!(visible_rows(&browser).await, 12);
+    press(&browser, ']').await;
+    eventually("one row after folding all", || async {
+        (visible_rows(&browser).await == 1).then_some(())
+    })
+    .await;
+    press(&browser, '[').await;
+    eventually("all rows after unfolding all", || async {
+        (visible_rows(&browser).await == 12).then_some(())
+    })
+    .await;
+    press(&browser, '/').await;
+    let focused = browser
+        .client
+        .active_element()
+        .await
+        .expect("something has the focus");
+    assert_eq!(
+        focused.attr("id").await.expect("an attribute").as_deref(),
+        Some("jump")
+    );
+    focused.send_keys(&id).await.expect("text can be typed");
+    focused
+        .send_keys(&char::from(Key::Enter).to_string())
+        .await
+        .expect("Enter can be pressed");
+    eventually("the trace by its id", || async {
+        let url = browser.client.current_url().await.ok()?;
+        url.path().ends_with(&id).then_some(())
+    })
+    .await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_fit_a_phone_of_320_pixels() {
+    let stack = Stack::start().await;
+    let id = send_wide_trace(&stack, 12).await;
+    let browser = Browser::start(1280, 900).await;
+    browser.set_width(320).await;
+    for path in [
+        "/",
+        "/traces",
+        "/services",
+        "/map",
+        "/about",
+        &format!("/traces/{id}"),
+    ] {
+        browser
+            .client
+            .goto(&format!("{}{path}", stack.web))
+            .await
+            .expect("the page opens");
+        let script = "return document.documentElement.scrollWidth";
+        let width = browser
+            .client
+            .execute(script, Vec::new())
+            .await
+            .expect("the script runs");
+        assert!(
+            width.as_u64().is_some_and(|width| width <= 320),
+            "{path} is {width} pixels wide"
+        );
+        browser
+            .screenshot(&format!("narrow{}", path.replace(['/', '?'], "-")))
+            .await;
+    }
+    browser.close().await;
+}
+
+/// Guarantees: what is not live is in the HTML itself, and every page forbids inline script and style.
+#[tokio::test]
+async fn pages_work_without_javascript_under_a_strict_policy() {
+    let stack = Stack::start().await;
+    let id = send_wide_trace(&stack, 12).await;
+    for (path, text) in [
+        ("/", "Circuits"),
+        ("/traces?service=wide", "GET /wide"),
+        ("/services", "wide"),
+        (&format!("/traces/{id}"), "step 11"),
+    ] {
+        let response = reqwest::get(format!("{}{path}", stack.web))
+            .await
+            .expect("the page is answered");
+        assert_eq!(response.status(), 200, "{path}");
+        let policy = response.headers()["content-security-policy"]
+            .to_str()
+            .expect("text")
+            .to_owned();
+        assert!(
+            policy.contains("default-src 'none'") && !policy.contains("unsafe-inline"),
+            "{policy}"
+        );
+        let html = response.text().await.expect("text");
+        assert!(html.contains(text), "{path} says {text}");
+        assert!(
+            !html.contains(" style=") && !html.contains("<script>"),
+            "{path} has nothing inline"
+        );
+    }
+}
+
+/// Sends one root and children of it in several requests; returns the trace's id.
+async fn send_wide_trace(stack: &Stack, spans: u64) -> String {
+    let mut trace = TraceBuilder::new("wide");
+    let root = trace.span(None, "GET /wide", Vec::new());
+    for number in 1..spans {
+        trace.span(Some(root), &format!("step {number}"), Vec::new());
+    }
+    trace.send(&stack.otlp_http).await;
+    trace.id()
+}
+
+async fn body_text(browser: &Browser) -> String {
+    let text = browser
+        .client
+        .execute("return document.body.innerText", Vec::new())
+        .await;
+    text.expect("the script runs")
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+async fn visible_rows(browser: &Browser) -> u64 {
+    let script = "return [...document.querySelectorAll('[data-span]')].filter(r => r.offsetParent !== null).length";
+    browser
+        .client
+        .execute(script, Vec::new())
+        .await
+        .ok()
+        .and_then(|count| count.as_u64())
+        .unwrap_or_default()
+}
+
+async fn press(browser: &Browser, key: char) {
+    let body = browser
+        .client
+        .find(Locator::Css("body"))
+        .await
+        .expect("a body");
+    body.send_keys(&key.to_string())
+        .await
+        .expect("a key can be pressed");
+}

@@ -1,0 +1,99 @@
+//! Real OpenTelemetry SDKs of other languages send to us.
+
+use std::process::Stdio;
+
+use integration_tests::{Stack, eventually, get_json};
+use serde_json::Value;
+use tokio::process::Command;
+
+/// Runs a sender and returns the trace id that it printed.
+async fn send(mut sender: Command) -> String {
+    let output = sender
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .expect("the sender starts");
+    assert!(
+        output.status.success(),
+        "the sender ends in order: {}",
+        output.status
+    );
+    String::from_utf8(output.stdout)
+        .expect("text")
+        .trim()
+        .to_owned()
+}
+
+/// Waits for a trace of three spans, one of them failed, and returns its spans' names, sorted.
+async fn arrives(stack: &Stack, id: &str, service: &str) -> Vec<String> {
+    let url = format!("{}/api/traces/{id}", stack.web);
+    let trace = eventually("the SDK's trace", || async { get_json(&url).await }).await;
+    let text = trace.to_string();
+    assert!(text.contains(service), "{text}");
+    assert!(text.contains("card refused"), "{text}");
+    let mut names = names(&trace);
+    names.sort();
+    names
+}
+
+/// Collects every `name` of a span in the OTLP JSON answer.
+fn names(trace: &Value) -> Vec<String> {
+    let mut names = Vec::new();
+    for resource in trace["resourceSpans"].as_array().into_iter().flatten() {
+        for scope in resource["scopeSpans"].as_array().into_iter().flatten() {
+            for span in scope["spans"].as_array().into_iter().flatten() {
+                names.push(span["name"].as_str().unwrap_or_default().to_owned());
+            }
+        }
+    }
+    names
+}
+
+#[tokio::test]
+async fn the_python_sdk_is_understood() {
+    let Some(python) = std::env::var_os("FUSEBOX_TEST_PYTHON") else {
+        eprintln!("skipped: FUSEBOX_TEST_PYTHON is not set (tests/run sets it)");
+        return;
+    };
+    let stack = Stack::start().await;
+    for (protocol, endpoint, gzip) in [
+        ("http", &stack.otlp_http, false),
+        ("http", &stack.otlp_http, true),
+        ("grpc", &stack.otlp_grpc, false),
+        ("grpc", &stack.otlp_grpc, true),
+    ] {
+        let mut sender = Command::new(&python);
+        sender
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/python/send.py"))
+            .args([protocol, endpoint]);
+        if gzip {
+            sender.arg("gzip");
+        }
+        let id = send(sender).await;
+        let names = arrives(&stack, &id, &format!("python-{protocol}")).await;
+        assert_eq!(names, ["GET /cart/{id}", "POST", "SELECT cart"]);
+    }
+}
+
+#[tokio::test]
+async fn the_node_sdk_is_understood() {
+    let Some(modules) = std::env::var_os("FUSEBOX_TEST_NODE_MODULES") else {
+        eprintln!("skipped: FUSEBOX_TEST_NODE_MODULES is not set (tests/run sets it)");
+        return;
+    };
+    let stack = Stack::start().await;
+    for (protocol, endpoint) in [
+        ("json", &stack.otlp_http),
+        ("proto", &stack.otlp_http),
+        ("grpc", &stack.otlp_grpc),
+    ] {
+        let mut sender = Command::new("node");
+        sender.env("NODE_PATH", &modules);
+        sender
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/node/send.cjs"))
+            .args([protocol, endpoint]);
+        let id = send(sender).await;
+        let names = arrives(&stack, &id, &format!("node-{protocol}")).await;
+        assert_eq!(names, ["GET /cart/:id", "POST", "SELECT cart"]);
+    }
+}
