@@ -1,0 +1,51 @@
+//! A counter of calls under way with a limit that may change at any time (Hystrix's semaphore): it never waits.
+
+use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
+
+/// Calls under way.
+#[derive(Debug, Default)]
+pub(super) struct Bulkhead {
+    in_use: AtomicU32,
+}
+
+impl Bulkhead {
+    /// Takes a slot if fewer than `limit` are in use.
+    pub(super) fn try_acquire(&self, limit: u32) -> Option<Slot<'_>> {
+        self.in_use
+            .fetch_update(AcqRel, Acquire, |in_use| {
+                (in_use < limit).then_some(in_use + 1)
+            })
+            .ok()
+            .map(|_| Slot { bulkhead: self })
+    }
+}
+
+/// A slot, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Slot<'a> {
+    bulkhead: &'a Bulkhead,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.bulkhead.in_use.fetch_sub(1, Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_bulkhead_refuses_until_a_slot_is_dropped() {
+        let bulkhead = Bulkhead::default();
+        let slot = bulkhead.try_acquire(1).unwrap();
+        assert!(bulkhead.try_acquire(1).is_none());
+        assert!(
+            bulkhead.try_acquire(2).is_some(),
+            "a raised limit counts at once"
+        );
+        drop(slot);
+        assert!(bulkhead.try_acquire(1).is_some());
+    }
+}

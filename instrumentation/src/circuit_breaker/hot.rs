@@ -1,0 +1,199 @@
+//! What a call reads without a lock: one state word, and the few figures that the common paths compare with. Only
+//! the holder of the lock writes here (all but the watch flag); a call that reads figures a moment old is
+//! treated as if it had come that moment earlier, and whatever changes a state is decided again under the lock.
+
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
+
+use super::clock::nanos;
+use super::control::{Control, shadows};
+use super::settings::Settings;
+use super::state::EffectiveState;
+use super::state_machine::{Excess, Limits};
+use super::window::{Tally, Window};
+
+/// Calls are refused until `recheck_at`.
+const REFUSES: u64 = 1 << 3;
+/// The override in force ends at `recheck_at`.
+const TIMED: u64 = 1 << 4;
+/// Calls pass, and the lock decides about each which part it plays.
+const SHADOWS: u64 = 1 << 5;
+/// Calls pass and are not counted.
+const UNCOUNTED: u64 = 1 << 6;
+/// The low bits that name the state in force, as its place in `EffectiveState::ALL`.
+const STATE_MASK: u64 = 0b111;
+/// Where the generation begins.
+const GENERATION_SHIFT: u32 = 8;
+
+/// The state word: the state in force, what it means for a call, and the generation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Word(u64);
+
+impl Word {
+    /// Returns the word that says what `control` holds.
+    pub(super) fn of(control: &Control) -> Self {
+        let (state, machine) = (control.state(), control.machine());
+        let flag = |set: bool, bit: u64| if set { bit } else { 0 };
+        let refuses = matches!(
+            state,
+            EffectiveState::Open | EffectiveState::HalfOpen | EffectiveState::ForcedOpen
+        );
+        let place = EffectiveState::ALL.iter().position(|s| *s == state);
+        Self(
+            place.unwrap_or(0) as u64
+                | flag(refuses, REFUSES)
+                | flag(control.is_timed(), TIMED)
+                | flag(shadows(state, machine.state()), SHADOWS)
+                | flag(state == EffectiveState::Disabled, UNCOUNTED)
+                | machine.generation() << GENERATION_SHIFT,
+        )
+    }
+
+    /// Returns whether a call just passes and is counted: the common case.
+    #[inline]
+    pub(super) fn passes(self) -> bool {
+        self.0 & (REFUSES | TIMED | SHADOWS | UNCOUNTED) == 0
+    }
+
+    #[inline]
+    pub(super) fn refuses(self) -> bool {
+        self.0 & REFUSES != 0
+    }
+
+    #[inline]
+    pub(super) fn is_timed(self) -> bool {
+        self.0 & TIMED != 0
+    }
+
+    pub(super) fn shadows(self) -> bool {
+        self.0 & SHADOWS != 0
+    }
+
+    pub(super) fn uncounted(self) -> bool {
+        self.0 & UNCOUNTED != 0
+    }
+
+    #[inline]
+    pub(super) fn state(self) -> EffectiveState {
+        EffectiveState::ALL[((self.0 & STATE_MASK) as usize).min(EffectiveState::ALL.len() - 1)]
+    }
+
+    #[inline]
+    pub(super) fn generation(self) -> u64 {
+        self.0 >> GENERATION_SHIFT
+    }
+}
+
+/// Two cache lines that every call reads and hardly any writes.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+pub(super) struct Hot {
+    word: AtomicU64,
+    recheck_at: AtomicU64,
+    /// When the current bucket ends; zero sends every call the careful way (count windows).
+    roll_at: AtomicU64,
+    /// Calls that took longer are slow.
+    slow_above: AtomicU64,
+    /// A success might reach the minimum volume of a window that is bad enough.
+    watch: AtomicBool,
+    counts_calls: AtomicBool,
+    open_nanos: AtomicU64,
+    base_good: AtomicU64,
+    base_bad: AtomicU64,
+    base_slow: AtomicU64,
+    minimum_calls: AtomicU64,
+    failure_percent: AtomicU64,
+    slow_percent: AtomicU64,
+}
+
+impl Hot {
+    /// Publishes what the lock guards; `total` are the judged calls so far.
+    pub(super) fn publish(&self, control: &Control, total: Tally) {
+        let machine = control.machine();
+        let (settings, limits) = (machine.settings(), machine.limits());
+        self.publish_settings(settings, limits);
+        if let Window::Time(window) = machine.window() {
+            let base = window.base();
+            self.base_good.store(base.good, Relaxed);
+            self.base_bad.store(base.bad, Relaxed);
+            self.base_slow.store(base.slow, Relaxed);
+            self.watch
+                .store(must_watch(total.since(base), limits), Relaxed);
+            self.roll_at.store(window.next_roll(), Relaxed);
+            self.counts_calls.store(false, Relaxed);
+        } else {
+            self.roll_at.store(0, Relaxed);
+            self.counts_calls.store(true, Relaxed);
+        }
+        self.recheck_at.store(control.recheck_at(), Relaxed);
+        // Last: who sees the new word sees the figures that belong to it.
+        self.word.store(Word::of(control).0, Release);
+    }
+
+    fn publish_settings(&self, settings: &Settings, limits: Limits) {
+        let slow_above = settings.slow_call_duration.map_or(u64::MAX, nanos);
+        self.slow_above.store(slow_above, Relaxed);
+        self.open_nanos
+            .store(nanos(settings.open_duration), Relaxed);
+        self.minimum_calls.store(limits.minimum_calls, Relaxed);
+        self.failure_percent
+            .store(limits.failure_percent.to_bits(), Relaxed);
+        self.slow_percent
+            .store(limits.slow_percent.to_bits(), Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn word(&self) -> Word {
+        Word(self.word.load(Acquire))
+    }
+
+    #[inline]
+    pub(super) fn recheck_at(&self) -> u64 {
+        self.recheck_at.load(Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn is_slow(&self, elapsed_nanos: u64) -> bool {
+        elapsed_nanos > self.slow_above.load(Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn bucket_is_over(&self, now: u64) -> bool {
+        now >= self.roll_at.load(Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn watches(&self) -> bool {
+        self.watch.load(Relaxed)
+    }
+
+    pub(super) fn counts_calls(&self) -> bool {
+        self.counts_calls.load(Relaxed)
+    }
+
+    pub(super) fn open_nanos(&self) -> u64 {
+        self.open_nanos.load(Relaxed)
+    }
+
+    /// Returns whether the window looks bad enough to ask the lock; notes whether successes must look too.
+    pub(super) fn looks_bad(&self, total: Tally) -> Option<Excess> {
+        let limits = Limits {
+            minimum_calls: self.minimum_calls.load(Relaxed),
+            failure_percent: f64::from_bits(self.failure_percent.load(Relaxed)),
+            slow_percent: f64::from_bits(self.slow_percent.load(Relaxed)),
+        };
+        let sum = total.since(Tally {
+            good: self.base_good.load(Relaxed),
+            bad: self.base_bad.load(Relaxed),
+            slow: self.base_slow.load(Relaxed),
+        });
+        self.watch.store(must_watch(sum, limits), Relaxed);
+        limits.excess(sum)
+    }
+}
+
+/// Returns whether a success could open the breaker: by being the call that makes the volume large enough.
+fn must_watch(sum: Tally, limits: Limits) -> bool {
+    (sum.bad > 0 || sum.slow > 0) && sum.calls() < limits.minimum_calls
+}

@@ -1,0 +1,109 @@
+//! Who is told when breakers appear, change their settings or change their state.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+
+use super::breaker::CircuitBreaker;
+use super::control::Announcement;
+use super::name::Name;
+use super::shell::Shell;
+use super::state::EffectiveState;
+
+/// A change of the state in force.
+///
+/// Under [`OverrideKind::MetricsOnly`](super::OverrideKind::MetricsOnly) `from` and `to` are both
+/// `MetricsOnly`, and the reason says what would have happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transition {
+    /// The breaker.
+    pub breaker: Name,
+    /// Its group.
+    pub group: Name,
+    /// When.
+    pub time: SystemTime,
+    /// The state before.
+    pub from: EffectiveState,
+    /// The state after.
+    pub to: EffectiveState,
+    /// Why, in words: `52 % of 118 calls failed in 10 s (limit 50 %)`.
+    pub reason: String,
+    /// Until when it stays open, if it is now.
+    pub open_until: Option<SystemTime>,
+    /// The span of the call that caused it.
+    pub trace: Option<SpanContext>,
+}
+
+/// Is told what happens to the breakers of a registry. It is called on the thread of the call that caused the
+/// event, with no lock held: it must be quick, and may use the breaker.
+pub trait Listener: Send + Sync {
+    /// A breaker was registered.
+    fn registered(&self, breaker: &CircuitBreaker) {
+        let _ = breaker;
+    }
+
+    /// A breaker changed its state.
+    fn transition(&self, transition: &Transition) {
+        let _ = transition;
+    }
+
+    /// A breaker has other settings.
+    fn settings_changed(&self, breaker: &CircuitBreaker) {
+        let _ = breaker;
+    }
+}
+
+/// The listeners of a registry.
+#[derive(Default)]
+pub(super) struct Listeners {
+    all: RwLock<Arc<Vec<Arc<dyn Listener>>>>,
+}
+
+impl Listeners {
+    /// Adds one.
+    pub(super) fn add(&self, listener: Arc<dyn Listener>) {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut all).push(listener);
+    }
+
+    /// Tells every listener.
+    pub(super) fn tell(&self, tell: impl Fn(&dyn Listener)) {
+        // A copy: a listener may subscribe another, or make a breaker.
+        let all = Arc::clone(&self.all.read().unwrap_or_else(PoisonError::into_inner));
+        all.iter().for_each(|listener| tell(listener.as_ref()));
+    }
+
+    /// Tells every listener of a change, with the span of the call that runs on this thread.
+    pub(super) fn announce(&self, shell: &Shell, announcement: Announcement) {
+        let transition = Transition {
+            breaker: shell.name.clone(),
+            group: shell.group.clone(),
+            time: announcement.time,
+            from: announcement.from,
+            to: announcement.to,
+            reason: announcement.reason.to_string(),
+            open_until: announcement.open_until,
+            trace: current_span(),
+        };
+        self.tell(|listener| listener.transition(&transition));
+    }
+}
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        write!(f, "{} listeners", all.len())
+    }
+}
+
+fn current_span() -> Option<SpanContext> {
+    Context::map_current(|context| {
+        let span = context
+            .has_active_span()
+            .then(|| context.span().span_context().clone());
+        span.filter(SpanContext::is_valid)
+    })
+}

@@ -1,0 +1,119 @@
+//! The name of a breaker, cheap to hand out with every refusal: a refused call must not touch a counter that
+//! other threads write, and an `Arc<str>` would.
+
+use std::borrow::Borrow;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Names kept for the life of the process. Past that, names are counted references: slower, and never leaked.
+const MAX_INTERNED: usize = 65_536;
+
+/// Names longer than this are not kept for the life of the process.
+const MAX_INTERNED_BYTES: usize = 256;
+
+static INTERNED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+
+/// A breaker's name or group; reads as a `str`.
+#[derive(Clone)]
+pub struct Name(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Interned(&'static str),
+    Counted(Arc<str>),
+}
+
+impl Name {
+    /// Keeps `text` for the life of the process while there is room.
+    pub(super) fn intern(text: &str) -> Self {
+        let mut interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = interned.get(text) {
+            return Self(Repr::Interned(known));
+        }
+        if interned.len() >= MAX_INTERNED || text.len() > MAX_INTERNED_BYTES {
+            return Self::counted(text);
+        }
+        let kept: &'static str = Box::leak(Box::from(text));
+        interned.insert(kept);
+        Self(Repr::Interned(kept))
+    }
+
+    /// Keeps `text` as long as it is used.
+    pub(super) fn counted(text: &str) -> Self {
+        Self(Repr::Counted(Arc::from(text)))
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Repr::Interned(text) => text,
+            Repr::Counted(text) => text,
+        }
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Name {}
+
+impl PartialEq<str> for Name {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Name {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl serde::Serialize for Name {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}

@@ -1,0 +1,172 @@
+//! One call through a breaker as the wrappers make it: a span around it, the permit inside it, a note for the
+//! request that it belongs to. Whoever drops it before its end cancels the call.
+
+use std::borrow::Borrow;
+use std::future::Future;
+use std::time::Duration;
+
+use tracing::instrument::{Instrument, Instrumented};
+use tracing::{Span, field};
+
+use super::breaker::CircuitBreaker;
+use super::rejected::Rejected;
+use super::shell::Pass;
+use super::state::{EffectiveState, FallbackOutcome, Outcome};
+use super::touched::{self, Touched};
+use crate::semconv::{
+    BREAKER_OUTCOME, BREAKER_PROBE, BREAKER_STATE, ERROR_TYPE, ERROR_TYPE_BULKHEAD_FULL,
+    ERROR_TYPE_CIRCUIT_OPEN, ERROR_TYPE_TIMEOUT, FALLBACK_OUTCOME,
+};
+
+/// The field by which tracing-opentelemetry sets a span's status.
+const STATUS: &str = "otel.status_code";
+
+/// A call under way. `B` is the breaker or a reference to it.
+#[derive(Debug)]
+pub(super) struct ProtectedCall<B: Borrow<CircuitBreaker>> {
+    breaker: B,
+    span: Span,
+    pass: Pass,
+    started: u64,
+    ended: bool,
+}
+
+impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
+    /// Opens the span and asks the breaker; a refusal ends the span at once, as an error.
+    pub(super) fn begin(breaker: B) -> Result<Self, Rejected> {
+        let shell = breaker.borrow().shell();
+        let span = circuit_span(&shell.name);
+        let started = shell.clock.now();
+        // Inside the span: a transition that this call causes carries its ids.
+        match span.in_scope(|| shell.admit_at(started)) {
+            Ok(pass) => {
+                span.record(BREAKER_STATE, pass.state.as_str());
+                if pass.ticket.probe.is_some() {
+                    span.record(BREAKER_PROBE, true);
+                }
+                Ok(Self {
+                    breaker,
+                    span,
+                    pass,
+                    started,
+                    ended: false,
+                })
+            }
+            Err(rejected) => {
+                span.record(BREAKER_STATE, rejected.state.as_str());
+                record_outcome(&span, Outcome::Rejected, "");
+                note(
+                    breaker.borrow(),
+                    rejected.state,
+                    Outcome::Rejected,
+                    Some(rejected.retry_after),
+                );
+                Err(rejected)
+            }
+        }
+    }
+
+    /// Puts the protected code into the span.
+    pub(super) fn run<F: Future>(&self, future: F) -> Instrumented<F> {
+        future.instrument(self.span.clone())
+    }
+
+    /// Returns the span.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Returns the breaker.
+    pub(super) fn breaker(&self) -> &CircuitBreaker {
+        self.breaker.borrow()
+    }
+
+    /// Tells how the call ended; `error_type` names the failure, if it was one.
+    pub(super) fn finish(mut self, outcome: Outcome, error_type: &str) {
+        self.end(outcome, error_type);
+    }
+
+    fn end(&mut self, outcome: Outcome, error_type: &str) {
+        self.ended = true;
+        let shell = self.breaker.borrow().shell();
+        let now = shell.clock.now();
+        record_outcome(&self.span, outcome, error_type);
+        let elapsed = now.saturating_sub(self.started);
+        self.span
+            .in_scope(|| shell.record(self.pass, outcome, elapsed, now));
+        note(self.breaker.borrow(), self.pass.state, outcome, None);
+    }
+}
+
+impl<B: Borrow<CircuitBreaker>> Drop for ProtectedCall<B> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(Outcome::Cancelled, "");
+        }
+    }
+}
+
+/// Opens the span of a protected call.
+fn circuit_span(name: &str) -> Span {
+    tracing::info_span!(
+        target: "fusebox",
+        "circuit",
+        otel.name = name,
+        otel.status_code = field::Empty,
+        circuit_breaker.name = name,
+        circuit_breaker.state = field::Empty,
+        circuit_breaker.outcome = field::Empty,
+        circuit_breaker.probe = field::Empty,
+        circuit_breaker.fallback = field::Empty,
+        error.type = field::Empty,
+    )
+}
+
+/// Opens the span of a fallback, beside the span of the call that it stands in for.
+pub(super) fn fallback_span(name: &str, target: Option<&str>) -> Span {
+    tracing::info_span!(
+        target: "fusebox",
+        "fallback",
+        otel.name = format!("fallback {}", target.unwrap_or(name)),
+        otel.status_code = field::Empty,
+        circuit_breaker.name = name,
+        circuit_breaker.fallback = field::Empty,
+        error.type = field::Empty,
+    )
+}
+
+/// Writes how a fallback ended on its span.
+pub(super) fn record_fallback(span: &Span, outcome: FallbackOutcome, error_type: &str) {
+    span.record(FALLBACK_OUTCOME, outcome.as_str());
+    if outcome != FallbackOutcome::Success {
+        span.record(STATUS, "ERROR");
+        span.record(ERROR_TYPE, error_type);
+    }
+}
+
+fn record_outcome(span: &Span, outcome: Outcome, failure: &str) {
+    span.record(BREAKER_OUTCOME, outcome.as_str());
+    let error_type = match outcome {
+        Outcome::Failure => failure,
+        Outcome::Timeout => ERROR_TYPE_TIMEOUT,
+        Outcome::Rejected => ERROR_TYPE_CIRCUIT_OPEN,
+        Outcome::BulkheadFull => ERROR_TYPE_BULKHEAD_FULL,
+        Outcome::Success | Outcome::Ignored | Outcome::Cancelled => return,
+    };
+    span.record(ERROR_TYPE, error_type);
+    span.record(STATUS, "ERROR");
+}
+
+fn note(
+    breaker: &CircuitBreaker,
+    state: EffectiveState,
+    outcome: Outcome,
+    retry_after: Option<Duration>,
+) {
+    touched::note(|| Touched {
+        name: breaker.shell().name.clone(),
+        state,
+        outcome,
+        retry_after,
+    });
+}

@@ -1,0 +1,149 @@
+//! Why a breaker changed its state, in words for a person: `52 % of 118 calls failed in 10 s (limit 50 %)`.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::settings::WindowSettings;
+use super::state::{EffectiveState, State};
+
+/// The cause of a change of state.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Reason {
+    /// Too many calls of the window failed.
+    Failures(Share),
+    /// Too many calls of the window were slow.
+    Slowness(Share, Duration),
+    /// The open time had passed when a call came.
+    OpenTimeOver(Duration),
+    /// The one probe answered well.
+    ProbeSucceeded(Duration),
+    /// Enough of several probes answered well.
+    ProbesSucceeded { good: u64, of: u64 },
+    /// The one probe failed.
+    ProbeFailed,
+    /// The one probe did not answer in time.
+    ProbeTimedOut(Duration),
+    /// The one probe was too slow.
+    ProbeSlow { took: Duration, limit: Duration },
+    /// Too many of several probes failed.
+    ProbesFailed { bad: u64, of: u64 },
+    /// Too many of several probes were slow.
+    ProbesSlow { slow: u64, of: u64 },
+    /// A person forced a state.
+    Forced(String),
+    /// A person ended the forced state, which had this reason.
+    Released(String),
+    /// The forced state, which had this reason, ran out.
+    Expired(String),
+    /// What would have happened without the override that only measures.
+    WouldHave {
+        from: State,
+        to: State,
+        reason: Box<Reason>,
+    },
+}
+
+/// Some calls of a window, and the share that was allowed.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Share {
+    pub(super) part: u64,
+    pub(super) calls: u64,
+    pub(super) limit_percent: f64,
+    pub(super) window: WindowSettings,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failures(share) => share.write(f, "failed"),
+            Self::Slowness(share, limit) => {
+                share.write(f, &format!("took longer than {}", Setting(*limit)))
+            }
+            Self::OpenTimeOver(open) => {
+                let verb = if *open == Duration::from_secs(1) {
+                    "was"
+                } else {
+                    "were"
+                };
+                write!(f, "{} {verb} over", Setting(*open))
+            }
+            Self::ProbeSucceeded(took) => write!(f, "probe succeeded in {}", Measured(*took)),
+            Self::ProbesSucceeded { good, of } => write!(f, "{good} of {of} probes succeeded"),
+            Self::ProbeFailed => f.write_str("probe failed"),
+            Self::ProbeTimedOut(took) => write!(f, "probe timed out after {}", Measured(*took)),
+            Self::ProbeSlow { took, limit } => {
+                write!(
+                    f,
+                    "probe took {} (limit {})",
+                    Measured(*took),
+                    Setting(*limit)
+                )
+            }
+            Self::ProbesFailed { bad, of } => write!(f, "{bad} of {of} probes failed"),
+            Self::ProbesSlow { slow, of } => write!(f, "{slow} of {of} probes were slow"),
+            Self::Forced(reason) => f.write_str(reason),
+            Self::Released(reason) => write!(f, "override released ({reason})"),
+            Self::Expired(reason) => write!(f, "override ran out ({reason})"),
+            Self::WouldHave { from, to, reason } => write!(
+                f,
+                "would have gone from {} to {}: {reason}",
+                EffectiveState::from(*from).as_str(),
+                EffectiveState::from(*to).as_str(),
+            ),
+        }
+    }
+}
+
+impl Share {
+    /// Writes `52 % of 118 calls failed in 10 s (limit 50 %)`. A limit with a fraction shows one digit of it.
+    fn write(&self, f: &mut fmt::Formatter<'_>, what: &str) -> fmt::Result {
+        let percent = self.part as f64 * 100.0 / self.calls as f64;
+        let digits = usize::from(self.limit_percent.fract() != 0.0);
+        match self.window {
+            WindowSettings::Time { duration, .. } => write!(
+                f,
+                "{percent:.digits$} % of {} calls {what} in {}",
+                self.calls,
+                Setting(duration)
+            )?,
+            WindowSettings::Count { .. } => {
+                write!(
+                    f,
+                    "{percent:.digits$} % of the last {} calls {what}",
+                    self.calls
+                )?;
+            }
+        }
+        write!(f, " (limit {:.digits$} %)", self.limit_percent)
+    }
+}
+
+/// Writes a duration that a person set: `5 s`, `200 ms`.
+struct Setting(Duration);
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.subsec_nanos() == 0 {
+            write!(f, "{} s", self.0.as_secs())
+        } else if self.0 >= Duration::from_millis(1) {
+            write!(f, "{} ms", self.0.as_secs_f64() * 1e3)
+        } else {
+            write!(f, "{} µs", self.0.as_secs_f64() * 1e6)
+        }
+    }
+}
+
+/// Writes a duration that was measured: `33 ms`, `1.00 s`.
+struct Measured(Duration);
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 >= Duration::from_secs(1) {
+            write!(f, "{:.2} s", self.0.as_secs_f64())
+        } else if self.0 >= Duration::from_millis(1) {
+            write!(f, "{} ms", self.0.as_millis())
+        } else {
+            write!(f, "{} µs", self.0.as_micros())
+        }
+    }
+}

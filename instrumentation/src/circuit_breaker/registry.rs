@@ -1,0 +1,116 @@
+//! The breakers of a process by name, in one list, so that they can be shown, exported and changed together.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use tracing::warn;
+
+use super::breaker::{BuildError, CircuitBreaker};
+use super::listener::{Listener, Listeners};
+use super::name::Name;
+use super::settings::Settings;
+use super::shell::Shell;
+
+/// Most breakers of a registry. Each is a handful of time series on the wire, and a name that comes from outside
+/// (a host, a tenant) must not fill memory.
+pub const MAX_BREAKERS: usize = 10_000;
+
+/// Breakers by name; clones are handles on the same list.
+#[derive(Clone, Default)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    breakers: RwLock<BTreeMap<Name, CircuitBreaker>>,
+    listeners: Arc<Listeners>,
+    warned_full: AtomicBool,
+}
+
+impl Registry {
+    /// Returns the registry of the process, whose breakers `fusebox::init` exports.
+    pub fn global() -> &'static Self {
+        static GLOBAL: OnceLock<Registry> = OnceLock::new();
+        GLOBAL.get_or_init(Self::new)
+    }
+
+    /// Makes an empty registry of its own, for tests.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns the breaker of that name.
+    pub fn get(&self, name: &str) -> Option<CircuitBreaker> {
+        let breakers = self.inner.breakers.read();
+        let breakers = breakers.unwrap_or_else(PoisonError::into_inner);
+        breakers.get(name).cloned()
+    }
+
+    /// Returns every breaker, by name.
+    pub fn all(&self) -> Vec<CircuitBreaker> {
+        let breakers = self.inner.breakers.read();
+        let breakers = breakers.unwrap_or_else(PoisonError::into_inner);
+        breakers.values().cloned().collect()
+    }
+
+    /// Tells `listener` from now on; what is registered already is in [`all`](Self::all).
+    pub fn subscribe(&self, listener: Arc<dyn Listener>) {
+        self.inner.listeners.add(listener);
+    }
+
+    /// Returns the breaker of that name, which is made from `settings` (checked) where there is none.
+    pub(super) fn get_or_register(
+        &self,
+        name: &str,
+        group: &str,
+        settings: Settings,
+    ) -> Result<CircuitBreaker, BuildError> {
+        let (breaker, new) = {
+            let breakers = self.inner.breakers.write();
+            let mut breakers = breakers.unwrap_or_else(PoisonError::into_inner);
+            match breakers.get(name) {
+                Some(breaker) => (breaker.clone(), false),
+                None if breakers.len() >= MAX_BREAKERS => return Err(BuildError::RegistryFull),
+                None => {
+                    let (name, group) = (Name::intern(name), Name::intern(group));
+                    let breaker = self.make(name.clone(), group, settings);
+                    breakers.insert(name, breaker.clone());
+                    (breaker, true)
+                }
+            }
+        };
+        if new {
+            let listeners = &self.inner.listeners;
+            listeners.tell(|listener| listener.registered(&breaker));
+        }
+        Ok(breaker)
+    }
+
+    /// Makes a breaker that is in no list, because there is no room; it works, and is not exported.
+    pub(super) fn unlisted(&self, name: &str, group: &str, settings: Settings) -> CircuitBreaker {
+        if !self.inner.warned_full.swap(true, Relaxed) {
+            warn!(
+                breaker = name,
+                limit = MAX_BREAKERS,
+                "circuit breaker registry is full: further breakers are not shared by name nor exported"
+            );
+        }
+        self.make(Name::counted(name), Name::counted(group), settings)
+    }
+
+    fn make(&self, name: Name, group: Name, settings: Settings) -> CircuitBreaker {
+        let listeners = Arc::clone(&self.inner.listeners);
+        CircuitBreaker::from_shell(Shell::new(name, group, settings, listeners))
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let breakers = self.inner.breakers.read();
+        let breakers = breakers.unwrap_or_else(PoisonError::into_inner);
+        f.debug_set().entries(breakers.keys()).finish()
+    }
+}

@@ -1,0 +1,201 @@
+//! What a breaker counts, split by thread: each of the first threads of the process writes a shard of its own
+//! without atomic additions; the threads beyond share one under a lock. Readers add all shards up.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::available_parallelism;
+
+use super::counter::Counter;
+use super::histogram::{LatencyHistogram, Recorder};
+use super::seat::seat;
+use super::state::{FallbackOutcome, Outcome};
+use super::window::Tally;
+
+/// Shards with one writer that a breaker has at the most; 16 bytes each until their thread calls.
+const MAX_OWNED: usize = 128;
+
+/// All the shards of a breaker.
+#[derive(Debug)]
+pub(super) struct Shards {
+    owned: Box<[OnceLock<Box<Shard>>]>,
+    shared: OnceLock<Box<Shard>>,
+    shared_writer: Mutex<()>,
+}
+
+impl Shards {
+    /// Makes room for twice as many threads as there are cores, and no shard yet.
+    pub(super) fn new() -> Self {
+        let cores = available_parallelism().map_or(4, usize::from);
+        Self::with_owned((cores * 2).clamp(8, MAX_OWNED))
+    }
+
+    fn with_owned(owned: usize) -> Self {
+        Self {
+            owned: (0..owned).map(|_| OnceLock::new()).collect(),
+            shared: OnceLock::new(),
+            shared_writer: Mutex::new(()),
+        }
+    }
+
+    /// Lets this thread write the shard that nobody else writes now.
+    #[inline]
+    pub(super) fn write(&self, write: impl FnOnce(&Shard)) {
+        match self.owned.get(seat()) {
+            Some(shard) => write(shard.get_or_init(Box::default)),
+            None => {
+                let _only_writer = self
+                    .shared_writer
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                write(self.shared.get_or_init(Box::default));
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Shard> {
+        let all = self.owned.iter().chain(std::iter::once(&self.shared));
+        all.filter_map(|shard| shard.get().map(AsRef::as_ref))
+    }
+
+    /// Returns the judged calls so far.
+    pub(super) fn tally(&self) -> Tally {
+        let mut sum = Tally::default();
+        for shard in self.iter() {
+            sum.good += shard.good.get();
+            sum.bad += shard.bad.get();
+            sum.slow += shard.slow.get();
+        }
+        sum
+    }
+
+    /// Returns the calls that ended with `outcome`.
+    pub(super) fn total(&self, outcome: Outcome) -> u64 {
+        self.iter()
+            .map(|shard| shard.totals[outcome as usize].get())
+            .sum()
+    }
+
+    /// Returns the fallbacks that ended with `outcome`.
+    pub(super) fn fallbacks(&self, outcome: FallbackOutcome) -> u64 {
+        self.iter()
+            .map(|shard| shard.fallbacks[outcome as usize].get())
+            .sum()
+    }
+
+    /// Returns the calls that run now.
+    pub(super) fn in_flight(&self) -> u64 {
+        // Ended first: a call that ends between the two sums must not count as minus one.
+        let ended: u64 = self.iter().map(Shard::ended).sum();
+        let admitted: u64 = self.iter().map(|shard| shard.admitted.get()).sum();
+        admitted.saturating_sub(ended)
+    }
+
+    /// Returns the durations of the calls that ended with an executed `outcome`.
+    pub(super) fn latency(&self, outcome: Outcome) -> LatencyHistogram {
+        let mut sum = LatencyHistogram::default();
+        for shard in self.iter() {
+            if let Some(recorder) = shard.recorder(outcome) {
+                recorder.read(&mut sum);
+            }
+        }
+        sum
+    }
+}
+
+/// The counts of one thread, far enough from the next one's for the adjacent-line prefetcher.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    /// Calls let through.
+    pub(super) admitted: Counter,
+    /// Judged calls that ended well.
+    pub(super) good: Counter,
+    /// Judged calls that ended badly.
+    pub(super) bad: Counter,
+    /// Judged calls that took too long.
+    pub(super) slow: Counter,
+    totals: [Counter; Outcome::ALL.len()],
+    fallbacks: [Counter; FallbackOutcome::ALL.len()],
+    /// Of the rarer executed outcomes: failure, timeout, ignored.
+    rare: [OnceLock<Box<Recorder>>; 3],
+    success: Recorder,
+}
+
+impl Shard {
+    /// Counts a call that ended well.
+    #[inline]
+    pub(super) fn success(&self, elapsed_nanos: u64) {
+        self.totals[Outcome::Success as usize].add(1);
+        self.success.record(elapsed_nanos);
+    }
+
+    /// Counts a call by how it ended; its duration only where it was executed.
+    pub(super) fn ended_with(&self, outcome: Outcome, elapsed_nanos: u64) {
+        self.totals[outcome as usize].add(1);
+        if outcome == Outcome::Success {
+            self.success.record(elapsed_nanos);
+        } else if let Some(rare) = rare_place(outcome) {
+            self.rare[rare]
+                .get_or_init(Box::default)
+                .record(elapsed_nanos);
+        }
+    }
+
+    /// Counts a refused call.
+    #[inline]
+    pub(super) fn rejected(&self) {
+        self.totals[Outcome::Rejected as usize].add(1);
+    }
+
+    /// Counts a fallback.
+    pub(super) fn fallback(&self, outcome: FallbackOutcome) {
+        self.fallbacks[outcome as usize].add(1);
+    }
+
+    fn ended(&self) -> u64 {
+        let admitted = Outcome::ALL.into_iter().filter(|o| *o != Outcome::Rejected);
+        admitted.map(|o| self.totals[o as usize].get()).sum()
+    }
+
+    fn recorder(&self, outcome: Outcome) -> Option<&Recorder> {
+        match rare_place(outcome) {
+            Some(rare) => self.rare[rare].get().map(AsRef::as_ref),
+            None => (outcome == Outcome::Success).then_some(&self.success),
+        }
+    }
+}
+
+/// Returns where the durations of a rarer executed outcome are.
+fn rare_place(outcome: Outcome) -> Option<usize> {
+    match outcome {
+        Outcome::Failure => Some(0),
+        Outcome::Timeout => Some(1),
+        Outcome::Ignored => Some(2),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: more threads than shards with one writer. Guarantees: no addition is lost.
+    #[test]
+    fn threads_without_a_shard_of_their_own_lose_nothing() {
+        let shards = Shards::with_owned(1);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        shards.write(|shard| {
+                            shard.admitted.add(1);
+                            shard.ended_with(Outcome::Failure, 1_000_000);
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(shards.total(Outcome::Failure), 40_000);
+        assert_eq!(shards.latency(Outcome::Failure).count(), 40_000);
+        assert_eq!(shards.in_flight(), 0);
+    }
+}

@@ -1,0 +1,303 @@
+//! The shell around the rules: lets calls through and takes their results, without a lock while the breaker is
+//! closed and calls succeed. A lock is taken to change the state, in half-open, and once per bucket of the window.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::bulkhead::Bulkhead;
+use super::clock::Clock;
+use super::control::{Announcement, Control, Override};
+use super::hot::{Hot, Word};
+use super::listener::Listeners;
+use super::name::Name;
+use super::rejected::Rejected;
+use super::settings::Settings;
+use super::shard::{Shard, Shards};
+use super::state::{EffectiveState, Outcome};
+use super::state_machine::{Admission, Ending, StateMachine, Ticket, judge};
+
+/// A call that was let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pass {
+    pub(super) ticket: Ticket,
+    /// The state in force when it was let through.
+    pub(super) state: EffectiveState,
+    /// Disabled breakers count nothing.
+    counted: bool,
+}
+
+/// All of a breaker; `CircuitBreaker` is a handle on it.
+#[derive(Debug)]
+pub(super) struct Shell {
+    pub(super) hot: Hot,
+    pub(super) shards: Shards,
+    pub(super) clock: Clock,
+    pub(super) name: Name,
+    pub(super) group: Name,
+    pub(super) control: Mutex<Control>,
+    pub(super) settings: RwLock<Arc<Settings>>,
+    pub(super) listeners: Arc<Listeners>,
+    pub(super) bulkhead: Bulkhead,
+    pub(super) fallback_bulkhead: Bulkhead,
+}
+
+impl Shell {
+    /// Starts closed.
+    pub(super) fn new(
+        name: Name,
+        group: Name,
+        settings: Settings,
+        listeners: Arc<Listeners>,
+    ) -> Self {
+        let (clock, shards, hot) = (Clock::start(), Shards::new(), Hot::default());
+        let total = shards.tally();
+        let control = Control::new(StateMachine::new(settings.clone(), clock.now(), total));
+        hot.publish(&control, total);
+        Self {
+            hot,
+            shards,
+            clock,
+            name,
+            group,
+            control: Mutex::new(control),
+            settings: RwLock::new(Arc::new(settings)),
+            listeners,
+            bulkhead: Bulkhead::default(),
+            fallback_bulkhead: Bulkhead::default(),
+        }
+    }
+
+    /// Decides about a call; reads the clock only where the answer depends on it.
+    #[inline]
+    pub(super) fn admit(&self) -> Result<Pass, Rejected> {
+        let word = self.hot.word();
+        if word.passes() {
+            return Ok(self.pass(word, None));
+        }
+        self.admit_special(word, self.clock.now())
+    }
+
+    /// As [`admit`](Self::admit), for a caller who has read the clock.
+    #[inline]
+    pub(super) fn admit_at(&self, now: u64) -> Result<Pass, Rejected> {
+        let word = self.hot.word();
+        if word.passes() {
+            return Ok(self.pass(word, None));
+        }
+        self.admit_special(word, now)
+    }
+
+    fn admit_special(&self, word: Word, now: u64) -> Result<Pass, Rejected> {
+        let recheck = word.refuses() || word.is_timed();
+        if word.shadows() || (recheck && now >= self.hot.recheck_at()) {
+            return self.admit_locked(now);
+        }
+        if word.refuses() {
+            return Err(self.reject(word.state(), now));
+        }
+        Ok(self.pass(word, None))
+    }
+
+    #[cold]
+    fn admit_locked(&self, now: u64) -> Result<Pass, Rejected> {
+        let (admission, word) = self.locked(|control, announcements| {
+            let admission = control.admit(now, announcements);
+            (admission, Word::of(control))
+        });
+        match admission {
+            Admission::Pass => Ok(self.pass(word, None)),
+            Admission::Probe(id) => Ok(self.pass(word, Some(id))),
+            Admission::Refuse { .. } => Err(self.reject(word.state(), now)),
+        }
+    }
+
+    #[inline]
+    fn pass(&self, word: Word, probe: Option<u64>) -> Pass {
+        let counted = !word.uncounted();
+        if counted {
+            self.shards.write(|shard| shard.admitted.add(1));
+        }
+        Pass {
+            ticket: Ticket {
+                generation: word.generation(),
+                probe,
+            },
+            state: word.state(),
+            counted,
+        }
+    }
+
+    #[inline]
+    fn reject(&self, state: EffectiveState, now: u64) -> Rejected {
+        self.shards.write(Shard::rejected);
+        Rejected {
+            name: self.name.clone(),
+            state,
+            retry_after: self.retry_after(state, now),
+        }
+    }
+
+    /// Returns when a refused call may try again. Where nobody can know (a probe under way, a forced state without
+    /// an end) it is the time for which the breaker opens.
+    #[inline]
+    fn retry_after(&self, state: EffectiveState, now: u64) -> Duration {
+        let known = self.hot.recheck_at().saturating_sub(now);
+        let wait = match state {
+            EffectiveState::Open => known,
+            _ => known.min(self.hot.open_nanos()),
+        };
+        Duration::from_nanos(wait)
+    }
+
+    /// Takes the end of a call: `elapsed_nanos` long, over at `now`.
+    #[inline]
+    pub(super) fn record(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
+        let common = outcome == Outcome::Success
+            && pass.counted
+            && pass.ticket.probe.is_none()
+            && self.hot.word().generation() == pass.ticket.generation
+            && !self.hot.bucket_is_over(now)
+            && !self.hot.watches()
+            && !self.hot.is_slow(elapsed_nanos);
+        if !common {
+            return self.record_carefully(pass, outcome, elapsed_nanos, now);
+        }
+        self.shards.write(|shard| {
+            shard.good.add(1);
+            shard.success(elapsed_nanos);
+        });
+    }
+
+    #[inline(never)]
+    fn record_carefully(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
+        if !pass.counted {
+            return;
+        }
+        let current = self.hot.word().generation() == pass.ticket.generation;
+        let ending = Ending {
+            outcome,
+            elapsed_nanos,
+            slow: executed(outcome) && self.hot.is_slow(elapsed_nanos),
+        };
+        let verdict = judge(outcome).filter(|_| current && pass.ticket.probe.is_none());
+        if verdict.is_some() && self.hot.bucket_is_over(now) && !self.hot.counts_calls() {
+            self.roll(now, verdict == Some(true));
+        }
+        self.count(ending, verdict);
+        if !current {
+            return;
+        }
+        if pass.ticket.probe.is_some() || (verdict.is_some() && self.hot.counts_calls()) {
+            self.record_locked(pass.ticket, ending, now);
+        } else if let Some(bad) = verdict
+            && (bad || ending.slow || self.hot.watches())
+            && self.hot.looks_bad(self.shards.tally()).is_some()
+        {
+            self.evaluate_locked(now);
+        }
+    }
+
+    fn count(&self, ending: Ending, verdict: Option<bool>) {
+        self.shards.write(|shard| {
+            shard.ended_with(ending.outcome, ending.elapsed_nanos);
+            if let Some(bad) = verdict {
+                shard.good.add(u64::from(!bad));
+                shard.bad.add(u64::from(bad));
+                shard.slow.add(u64::from(ending.slow));
+            }
+        });
+    }
+
+    /// Moves the window on. A successful call does not wait for a lock that another holds to do the same.
+    fn roll(&self, now: u64, wait: bool) {
+        let mut control = if wait {
+            self.lock()
+        } else {
+            match self.control.try_lock() {
+                Ok(control) => control,
+                Err(_) => return,
+            }
+        };
+        let total = self.shards.tally();
+        control.roll(now, total);
+        self.hot.publish(&control, total);
+    }
+
+    #[cold]
+    fn record_locked(&self, ticket: Ticket, ending: Ending, now: u64) {
+        self.locked(|control, announcements| {
+            let total = self.shards.tally();
+            control.record(ticket, ending, now, total, announcements);
+        });
+    }
+
+    #[cold]
+    fn evaluate_locked(&self, now: u64) {
+        self.locked(|control, announcements| {
+            control.evaluate(now, self.shards.tally(), announcements);
+        });
+    }
+
+    /// Lets an override whose time is over end.
+    pub(super) fn expire(&self) {
+        if self.hot.word().is_timed() {
+            let now = self.clock.now();
+            if now >= self.hot.recheck_at() {
+                self.locked(|control, announcements| control.expire(now, announcements));
+            }
+        }
+    }
+
+    /// Forces a state.
+    pub(super) fn force(&self, order: Override) {
+        let now = self.clock.now();
+        self.locked(|control, announcements| control.force(order, now, announcements));
+    }
+
+    /// Ends the forced state.
+    pub(super) fn release(&self) {
+        let now = self.clock.now();
+        self.locked(|control, announcements| control.release(now, announcements));
+    }
+
+    /// Takes validated settings.
+    pub(super) fn apply(&self, settings: Settings) {
+        let now = self.clock.now();
+        self.locked(|control, _| {
+            control.apply(settings.clone(), now, self.shards.tally());
+            // Under the lock, so that of two changes the later wins in both places.
+            *self
+                .settings
+                .write()
+                .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        });
+    }
+
+    /// Changes what the lock guards, publishes it, and announces the changes once the lock is released.
+    fn locked<R>(&self, change: impl FnOnce(&mut Control, &mut Vec<Announcement>) -> R) -> R {
+        let mut announcements = Vec::new();
+        let result = {
+            let mut control = self.lock();
+            let result = change(&mut control, &mut announcements);
+            self.hot.publish(&control, self.shards.tally());
+            result
+        };
+        for announcement in announcements {
+            self.listeners.announce(self, announcement);
+        }
+        result
+    }
+
+    /// Takes the lock; what a panicking thread left is whole, because every change is made in one step.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns whether the protected code ran, so that its duration says something.
+fn executed(outcome: Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Success | Outcome::Failure | Outcome::Timeout | Outcome::Ignored
+    )
+}

@@ -1,0 +1,409 @@
+//! The rules of a breaker, pure: time, running totals and outcomes come in, admissions and changes go out. It
+//! knows nothing of threads, clocks, overrides or spans.
+//!
+//! Each stay in a state is a generation. A call belongs to the generation in which it was admitted; its result
+//! moves nothing once that generation is over. In half-open only probes that still hold their slot decide.
+
+use std::time::Duration;
+
+use super::clock::nanos;
+use super::reason::{Reason, Share};
+use super::settings::{Settings, WindowSettings};
+use super::state::{Outcome, State};
+use super::window::{Tally, Window};
+
+/// What a call keeps from its admission until its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    /// The generation in which it was admitted.
+    pub(super) generation: u64,
+    /// Its slot, if it is a probe.
+    pub(super) probe: Option<u64>,
+}
+
+/// Whether a call may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It may.
+    Pass,
+    /// It may, and its result decides; with the id of its slot.
+    Probe(u64),
+    /// It may not, and neither may any other before this time.
+    Refuse {
+        /// When the next call may be admitted at the earliest.
+        until: u64,
+    },
+}
+
+/// A change of the computed state.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Change {
+    pub(super) from: State,
+    pub(super) to: State,
+    pub(super) reason: Reason,
+}
+
+/// How a call ended, as the machine sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending {
+    pub(super) outcome: Outcome,
+    pub(super) elapsed_nanos: u64,
+    pub(super) slow: bool,
+}
+
+/// When a window is too bad; small enough to be read without the lock.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Limits {
+    pub(super) minimum_calls: u64,
+    pub(super) failure_percent: f64,
+    pub(super) slow_percent: f64,
+}
+
+/// What a window has too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Excess {
+    Failures,
+    Slowness,
+}
+
+impl Limits {
+    fn of(settings: &Settings) -> Self {
+        let minimum = match settings.window {
+            WindowSettings::Time { .. } => settings.minimum_calls,
+            // A window shorter than the minimum would never judge (resilience4j has the same rule).
+            WindowSettings::Count { calls } => settings.minimum_calls.min(calls),
+        };
+        Self {
+            minimum_calls: u64::from(minimum.max(1)),
+            failure_percent: settings.failure_rate_percent,
+            slow_percent: settings.slow_call_rate_percent,
+        }
+    }
+
+    /// Returns what there is too much of among `sum`, if it holds enough calls to judge.
+    pub(super) fn excess(&self, sum: Tally) -> Option<Excess> {
+        let calls = sum.calls();
+        (calls >= self.minimum_calls)
+            .then(|| self.excess_of(sum, calls))
+            .flatten()
+    }
+
+    /// Returns what there is too much of among `of` calls, of which `sum` is known.
+    fn excess_of(&self, sum: Tally, of: u64) -> Option<Excess> {
+        let reached =
+            |part: u64, percent: f64| part > 0 && part as f64 * 100.0 >= percent * of as f64;
+        if reached(sum.bad, self.failure_percent) {
+            Some(Excess::Failures)
+        } else if reached(sum.slow, self.slow_percent) {
+            Some(Excess::Slowness)
+        } else {
+            None
+        }
+    }
+}
+
+/// What the machine remembers; each state holds exactly what it needs.
+#[derive(Debug)]
+enum Stage {
+    Closed,
+    Open { until: u64 },
+    HalfOpen(Trial),
+}
+
+/// A half-open stay: probes under way and the results so far.
+#[derive(Debug)]
+struct Trial {
+    wanted: u64,
+    under_way: Vec<Probe>,
+    results: Tally,
+}
+
+#[derive(Debug)]
+struct Probe {
+    id: u64,
+    lease_until: u64,
+}
+
+/// The computed state of a breaker.
+#[derive(Debug)]
+pub(super) struct StateMachine {
+    settings: Settings,
+    limits: Limits,
+    generation: u64,
+    next_probe: u64,
+    stage: Stage,
+    window: Window,
+}
+
+impl StateMachine {
+    /// Starts closed with an empty window.
+    pub(super) fn new(settings: Settings, now: u64, total: Tally) -> Self {
+        Self {
+            limits: Limits::of(&settings),
+            window: Window::new(&settings.window, now, total),
+            settings,
+            generation: 0,
+            next_probe: 0,
+            stage: Stage::Closed,
+        }
+    }
+
+    /// Decides whether a call may start at `now`; an open time that is over ends here.
+    pub(super) fn admit(&mut self, now: u64) -> (Admission, Option<Change>) {
+        let mut change = None;
+        if let Stage::Open { until } = self.stage {
+            if now < until {
+                return (Admission::Refuse { until }, None);
+            }
+            change = Some(self.half_open());
+        }
+        let lease = nanos(self.settings.probe_lease);
+        let admission = match &mut self.stage {
+            Stage::HalfOpen(trial) => trial.admit(now, lease, &mut self.next_probe),
+            _ => Admission::Pass,
+        };
+        (admission, change)
+    }
+
+    /// Takes the end of a call; `total` already holds it where it is judged.
+    pub(super) fn record(
+        &mut self,
+        ticket: Ticket,
+        ending: Ending,
+        now: u64,
+        total: Tally,
+    ) -> Option<Change> {
+        if ticket.generation != self.generation {
+            return None;
+        }
+        match (&mut self.stage, ticket.probe) {
+            (Stage::Closed, _) => {
+                if let (Window::Count(window), Some(bad)) =
+                    (&mut self.window, judge(ending.outcome))
+                {
+                    window.push(bad, ending.slow);
+                }
+                self.evaluate(now, total)
+            }
+            (Stage::HalfOpen(_), Some(id)) => self.probe_ended(id, ending, now, total),
+            _ => None,
+        }
+    }
+
+    /// Opens a closed breaker whose window, rolled to `now`, is too bad.
+    pub(super) fn evaluate(&mut self, now: u64, total: Tally) -> Option<Change> {
+        if !matches!(self.stage, Stage::Closed) {
+            return None;
+        }
+        let sum = self.window.sum(total);
+        let excess = self.limits.excess(sum)?;
+        let reason = self.window_reason(excess, sum);
+        Some(self.open(now, reason))
+    }
+
+    /// Lets the time window move on; `total` must not yet hold the call that ends at `now`.
+    pub(super) fn roll(&mut self, now: u64, total: Tally) {
+        if let Window::Time(window) = &mut self.window {
+            window.roll(now, total);
+        }
+    }
+
+    /// Takes new settings and keeps the state; a window of another shape starts anew.
+    pub(super) fn apply(&mut self, settings: Settings, now: u64, total: Tally) {
+        if settings.window != self.settings.window {
+            self.window = Window::new(&settings.window, now, total);
+        }
+        self.limits = Limits::of(&settings);
+        self.settings = settings;
+    }
+
+    /// Returns the state.
+    pub(super) fn state(&self) -> State {
+        match self.stage {
+            Stage::Closed => State::Closed,
+            Stage::Open { .. } => State::Open,
+            Stage::HalfOpen(_) => State::HalfOpen,
+        }
+    }
+
+    /// Returns the number of the current stay.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Returns the limits in force.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Returns the settings in force.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Returns the window.
+    pub(super) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Returns until when it stays open.
+    pub(super) fn open_until(&self) -> Option<u64> {
+        match self.stage {
+            Stage::Open { until } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Returns the time before which every call would be refused; zero when one might pass at once.
+    pub(super) fn refuses_until(&self) -> u64 {
+        match &self.stage {
+            Stage::Closed => 0,
+            Stage::Open { until } => *until,
+            Stage::HalfOpen(trial) if trial.has_room() => 0,
+            Stage::HalfOpen(trial) => trial.first_lease_end(),
+        }
+    }
+
+    fn probe_ended(&mut self, id: u64, ending: Ending, now: u64, total: Tally) -> Option<Change> {
+        let Stage::HalfOpen(trial) = &mut self.stage else {
+            return None;
+        };
+        // A probe that lost its slot to another has nothing to say any more.
+        let slot = trial.under_way.iter().position(|probe| probe.id == id)?;
+        trial.under_way.swap_remove(slot);
+        trial.results.add(judge_probe(ending.outcome)?, ending.slow);
+        let (results, wanted) = (trial.results, trial.wanted);
+        if let Some(excess) = self.limits.excess_of(results, wanted) {
+            let reason = self.probe_reason(excess, ending, results, wanted);
+            return Some(self.open(now, reason));
+        }
+        (results.calls() >= wanted).then(|| self.close(ending, results, wanted, now, total))
+    }
+
+    fn open(&mut self, now: u64, reason: Reason) -> Change {
+        let until = now.saturating_add(nanos(self.settings.open_duration));
+        self.enter(Stage::Open { until }, reason)
+    }
+
+    fn half_open(&mut self) -> Change {
+        let wanted = u64::from(self.settings.half_open_probes.max(1));
+        let trial = Trial {
+            wanted,
+            under_way: Vec::new(),
+            results: Tally::default(),
+        };
+        let reason = Reason::OpenTimeOver(self.settings.open_duration);
+        self.enter(Stage::HalfOpen(trial), reason)
+    }
+
+    fn close(
+        &mut self,
+        last: Ending,
+        results: Tally,
+        wanted: u64,
+        now: u64,
+        total: Tally,
+    ) -> Change {
+        self.window.clear(now, total);
+        let reason = match wanted {
+            1 => Reason::ProbeSucceeded(Duration::from_nanos(last.elapsed_nanos)),
+            of => Reason::ProbesSucceeded {
+                good: results.good,
+                of,
+            },
+        };
+        self.enter(Stage::Closed, reason)
+    }
+
+    fn enter(&mut self, stage: Stage, reason: Reason) -> Change {
+        let from = self.state();
+        self.stage = stage;
+        self.generation += 1;
+        Change {
+            from,
+            to: self.state(),
+            reason,
+        }
+    }
+
+    fn window_reason(&self, excess: Excess, sum: Tally) -> Reason {
+        let share = |part, limit_percent| Share {
+            part,
+            calls: sum.calls(),
+            limit_percent,
+            window: self.settings.window.clone(),
+        };
+        match excess {
+            Excess::Failures => Reason::Failures(share(sum.bad, self.limits.failure_percent)),
+            Excess::Slowness => Reason::Slowness(
+                share(sum.slow, self.limits.slow_percent),
+                self.settings.slow_call_duration.unwrap_or_default(),
+            ),
+        }
+    }
+
+    fn probe_reason(&self, excess: Excess, last: Ending, results: Tally, of: u64) -> Reason {
+        let took = Duration::from_nanos(last.elapsed_nanos);
+        match (excess, of) {
+            (Excess::Failures, 1) if last.outcome == Outcome::Timeout => {
+                Reason::ProbeTimedOut(took)
+            }
+            (Excess::Failures, 1) => Reason::ProbeFailed,
+            (Excess::Failures, of) => Reason::ProbesFailed {
+                bad: results.bad,
+                of,
+            },
+            (Excess::Slowness, 1) => Reason::ProbeSlow {
+                took,
+                limit: self.settings.slow_call_duration.unwrap_or_default(),
+            },
+            (Excess::Slowness, of) => Reason::ProbesSlow {
+                slow: results.slow,
+                of,
+            },
+        }
+    }
+}
+
+impl Trial {
+    fn admit(&mut self, now: u64, lease: u64, next_probe: &mut u64) -> Admission {
+        self.under_way.retain(|probe| now < probe.lease_until);
+        if !self.has_room() {
+            return Admission::Refuse {
+                until: self.first_lease_end(),
+            };
+        }
+        *next_probe += 1;
+        self.under_way.push(Probe {
+            id: *next_probe,
+            lease_until: now.saturating_add(lease),
+        });
+        Admission::Probe(*next_probe)
+    }
+
+    fn has_room(&self) -> bool {
+        self.under_way.len() as u64 + self.results.calls() < self.wanted
+    }
+
+    fn first_lease_end(&self) -> u64 {
+        let ends = self.under_way.iter().map(|probe| probe.lease_until);
+        ends.min().unwrap_or(0)
+    }
+}
+
+/// Returns whether an outcome is bad for health; `None` where it is not part of it.
+pub(super) fn judge(outcome: Outcome) -> Option<bool> {
+    match outcome {
+        Outcome::Success => Some(false),
+        Outcome::Failure | Outcome::Timeout | Outcome::BulkheadFull => Some(true),
+        Outcome::Rejected | Outcome::Ignored | Outcome::Cancelled => None,
+    }
+}
+
+/// As [`judge`], for a probe: a full bulkhead says nothing about the target, which was never asked.
+fn judge_probe(outcome: Outcome) -> Option<bool> {
+    match outcome {
+        Outcome::BulkheadFull => None,
+        other => judge(other),
+    }
+}

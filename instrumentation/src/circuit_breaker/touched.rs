@@ -1,0 +1,164 @@
+//! The breakers that one request touched. The server layer opens a scope around the handler and writes the
+//! list into the response; the wrappers of a breaker note into it. A task that the handler spawns is outside.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::task::futures::TaskLocalFuture;
+
+use super::name::Name;
+use super::state::{EffectiveState, Outcome};
+
+/// Breakers that a request remembers; a response header holds no more (DESIGN: 8 members, 1 KiB).
+pub const MAX_TOUCHED: usize = 8;
+
+type List = Arc<Mutex<Vec<Touched>>>;
+
+tokio::task_local! {
+    static LIST: List;
+}
+
+/// A breaker that a request touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    /// The breaker.
+    pub name: Name,
+    /// The state that the call met.
+    pub state: EffectiveState,
+    /// How the call ended; the worst, where there were several.
+    pub outcome: Outcome,
+    /// When it is worth trying again, where the call was refused.
+    pub retry_after: Option<Duration>,
+}
+
+/// Runs `future` and returns its output with the breakers that it touched, in the order of first touch.
+pub fn scope<F: Future>(future: F) -> Scope<F> {
+    let list = List::default();
+    Scope {
+        inner: LIST.scope(Arc::clone(&list), future),
+        list,
+    }
+}
+
+pin_project! {
+    /// The future of [`scope`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Scope<F> {
+        #[pin]
+        inner: TaskLocalFuture<List, F>,
+        list: List,
+    }
+}
+
+impl<F> std::fmt::Debug for Scope<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scope")
+            .field("list", &self.list)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: Future> Future for Scope<F> {
+    type Output = (F::Output, Vec<Touched>);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let output = ready!(this.inner.poll(cx));
+        let list = std::mem::take(&mut *this.list.lock().unwrap_or_else(PoisonError::into_inner));
+        Poll::Ready((output, list))
+    }
+}
+
+/// Notes a breaker in the request's list, if there is one.
+pub(super) fn note(touched: impl FnOnce() -> Touched) {
+    // Outside a scope this is one look at a thread-local.
+    let _ = LIST.try_with(|list| {
+        add(
+            &mut list.lock().unwrap_or_else(PoisonError::into_inner),
+            touched(),
+        );
+    });
+}
+
+fn add(list: &mut Vec<Touched>, touched: Touched) {
+    if let Some(known) = list.iter_mut().find(|known| known.name == touched.name) {
+        if severity(touched.outcome) > severity(known.outcome) {
+            *known = touched;
+        }
+    } else if list.len() < MAX_TOUCHED {
+        list.push(touched);
+    } else {
+        displace(list, touched);
+    }
+}
+
+/// Puts a worse call in the place of the mildest one of a full list.
+fn displace(list: &mut [Touched], touched: Touched) {
+    let mildest = list.iter_mut().min_by_key(|known| severity(known.outcome));
+    if let Some(mildest) = mildest
+        && severity(mildest.outcome) < severity(touched.outcome)
+    {
+        *mildest = touched;
+    }
+}
+
+/// Returns how much a reader wants to know of it.
+fn severity(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Success => 0,
+        Outcome::Ignored => 1,
+        Outcome::Cancelled => 2,
+        Outcome::Failure => 3,
+        Outcome::Timeout => 4,
+        Outcome::BulkheadFull => 5,
+        Outcome::Rejected => 6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touch(name: &str, outcome: Outcome) -> Touched {
+        Touched {
+            name: Name::intern(name),
+            state: EffectiveState::Closed,
+            outcome,
+            retry_after: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_scope_keeps_the_worst_outcome_of_each_breaker() {
+        let (answer, list) = scope(async {
+            note(|| touch("a", Outcome::Success));
+            note(|| touch("b", Outcome::Success));
+            note(|| touch("a", Outcome::Timeout));
+            note(|| touch("a", Outcome::Failure));
+            7
+        })
+        .await;
+        assert_eq!(answer, 7);
+        assert_eq!(
+            list,
+            [touch("a", Outcome::Timeout), touch("b", Outcome::Success)]
+        );
+        note(|| unreachable!("there is no scope here"));
+    }
+
+    #[test]
+    fn a_full_list_gives_way_to_worse_news_only() {
+        let mut list = Vec::new();
+        for n in 0..MAX_TOUCHED + 3 {
+            add(&mut list, touch(&format!("t{n}"), Outcome::Success));
+        }
+        assert_eq!(list.len(), MAX_TOUCHED);
+        add(&mut list, touch("bad", Outcome::Rejected));
+        assert_eq!(list.len(), MAX_TOUCHED);
+        assert!(list.iter().any(|known| known.name == "bad"));
+    }
+}

@@ -1,0 +1,179 @@
+//! The window that a breaker judges by: calls of the last seconds, or the last calls. Pure: time and counts come
+//! in as figures. Nothing here grows with the number of calls, and nothing is counted twice: the time window
+//! keeps, per bucket, what the running totals were when the bucket began, so that a sum is one subtraction.
+
+use super::settings::WindowSettings;
+
+use super::clock::nanos;
+
+/// Judged calls: running totals since the start, or the difference of two of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Calls that ended well.
+    pub(super) good: u64,
+    /// Calls that ended badly.
+    pub(super) bad: u64,
+    /// Calls, good or bad, that took too long.
+    pub(super) slow: u64,
+}
+
+impl Tally {
+    /// Returns the judged calls.
+    pub(super) fn calls(self) -> u64 {
+        self.good + self.bad
+    }
+
+    /// Adds one call.
+    pub(super) fn add(&mut self, bad: bool, slow: bool) {
+        self.good += u64::from(!bad);
+        self.bad += u64::from(bad);
+        self.slow += u64::from(slow);
+    }
+
+    /// Returns what came since `base`. Totals are read without a lock, so one part may lag: never below zero.
+    pub(super) fn since(self, base: Self) -> Self {
+        Self {
+            good: self.good.saturating_sub(base.good),
+            bad: self.bad.saturating_sub(base.bad),
+            slow: self.slow.saturating_sub(base.slow),
+        }
+    }
+}
+
+/// The calls that a closed breaker judges by.
+#[derive(Debug)]
+pub(super) enum Window {
+    /// Those of the last seconds.
+    Time(TimeWindow),
+    /// The last ones.
+    Count(CountWindow),
+}
+
+impl Window {
+    /// Starts empty at `now`, when the running totals are `total`.
+    pub(super) fn new(settings: &WindowSettings, now: u64, total: Tally) -> Self {
+        match *settings {
+            WindowSettings::Time { duration, buckets } => {
+                let bucket_nanos = (nanos(duration) / u64::from(buckets)).max(1);
+                Self::Time(TimeWindow::new(buckets as usize, bucket_nanos, now, total))
+            }
+            WindowSettings::Count { calls } => Self::Count(CountWindow::new(calls as usize)),
+        }
+    }
+
+    /// Forgets every call so far.
+    pub(super) fn clear(&mut self, now: u64, total: Tally) {
+        match self {
+            Self::Time(window) => window.clear(now, total),
+            Self::Count(window) => window.clear(),
+        }
+    }
+
+    /// Returns the calls in the window, given the running totals.
+    pub(super) fn sum(&self, total: Tally) -> Tally {
+        match self {
+            Self::Time(window) => total.since(window.base()),
+            Self::Count(window) => window.sum,
+        }
+    }
+}
+
+/// A ring of buckets, each remembered by the running totals at its start.
+#[derive(Debug)]
+pub(super) struct TimeWindow {
+    marks: Box<[Tally]>,
+    bucket_nanos: u64,
+    origin: u64,
+    tick: u64,
+}
+
+impl TimeWindow {
+    fn new(buckets: usize, bucket_nanos: u64, now: u64, total: Tally) -> Self {
+        assert!(buckets > 0, "settings are validated: at least one bucket");
+        Self {
+            marks: vec![total; buckets].into_boxed_slice(),
+            bucket_nanos,
+            origin: now,
+            tick: 0,
+        }
+    }
+
+    fn clear(&mut self, now: u64, total: Tally) {
+        self.marks.fill(total);
+        self.origin = now;
+        self.tick = 0;
+    }
+
+    /// Moves on to the bucket of `now`; whatever `total` holds more than before fell into the buckets that end
+    /// here. An older `now` (another thread was faster) changes nothing.
+    pub(super) fn roll(&mut self, now: u64, total: Tally) {
+        let tick = now.saturating_sub(self.origin) / self.bucket_nanos;
+        let passed = tick.saturating_sub(self.tick);
+        if passed == 0 {
+            return;
+        }
+        let buckets = self.marks.len() as u64;
+        for step in 0..passed.min(buckets) {
+            self.marks[((tick - step) % buckets) as usize] = total;
+        }
+        self.tick = tick;
+    }
+
+    /// Returns the running totals when the oldest bucket of the window began.
+    pub(super) fn base(&self) -> Tally {
+        self.marks[((self.tick + 1) % self.marks.len() as u64) as usize]
+    }
+
+    /// Returns when the current bucket ends.
+    pub(super) fn next_roll(&self) -> u64 {
+        self.origin
+            .saturating_add(self.bucket_nanos.saturating_mul(self.tick + 1))
+    }
+}
+
+/// A ring of the last calls' verdicts with their sum.
+#[derive(Debug)]
+pub(super) struct CountWindow {
+    verdicts: Box<[Verdict]>,
+    len: usize,
+    next: usize,
+    sum: Tally,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Verdict {
+    bad: bool,
+    slow: bool,
+}
+
+impl CountWindow {
+    fn new(calls: usize) -> Self {
+        assert!(calls > 0, "settings are validated: at least one call");
+        Self {
+            verdicts: vec![Verdict::default(); calls].into_boxed_slice(),
+            len: 0,
+            next: 0,
+            sum: Tally::default(),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.len = 0;
+        self.next = 0;
+        self.sum = Tally::default();
+    }
+
+    /// Adds a call; the oldest goes when the ring is full.
+    pub(super) fn push(&mut self, bad: bool, slow: bool) {
+        let old = std::mem::replace(&mut self.verdicts[self.next], Verdict { bad, slow });
+        if self.len == self.verdicts.len() {
+            self.sum.good -= u64::from(!old.bad);
+            self.sum.bad -= u64::from(old.bad);
+            self.sum.slow -= u64::from(old.slow);
+        } else {
+            self.len += 1;
+        }
+        self.sum.add(bad, slow);
+        self.next = (self.next + 1) % self.verdicts.len();
+    }
+}
