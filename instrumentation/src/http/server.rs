@@ -23,6 +23,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 pub use super::response_headers::{Audience, ResponseHeaders, private_peers};
 use super::{response_headers, semantics};
+use crate::circuit_breaker::touched::{Scope, Touched, scope};
 use crate::propagation::Propagator;
 
 /// Traces the requests of an HTTP server.
@@ -121,13 +122,16 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if !(self.options.traces)(request.uri().path()) {
-            let inner = self.inner.call(request);
-            return ResponseFuture { inner, call: None };
+            let future = self.inner.call(request);
+            return ResponseFuture {
+                inner: Inner::Plain { future },
+            };
         }
         let call = ServerCall::start(&self.options, &request);
-        let inner = call.inside(|| self.inner.call(request));
-        let call = Some(call);
-        ResponseFuture { inner, call }
+        let future = scope(call.inside(|| self.inner.call(request)));
+        ResponseFuture {
+            inner: Inner::Traced { future, call },
+        }
     }
 }
 
@@ -136,8 +140,16 @@ pin_project! {
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         #[pin]
-        inner: F,
-        call: Option<ServerCall>,
+        inner: Inner<F>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = Projected]
+    enum Inner<F> {
+        Plain { #[pin] future: F },
+        Traced { #[pin] future: Scope<F>, call: ServerCall },
     }
 }
 
@@ -149,16 +161,16 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        let Some(call) = this.call else {
-            return this.inner.poll(cx);
+        let (future, call) = match self.project().inner.project() {
+            Projected::Plain { future } => return future.poll(cx),
+            Projected::Traced { future, call } => (future, call),
         };
-        let mut result = ready!(call.inside(|| this.inner.poll(cx)));
+        let (mut result, touched) = ready!(call.inside(|| future.poll(cx)));
         match &mut result {
-            Ok(response) => call.answered(response),
+            Ok(response) => call.answered(response, &touched),
             Err(error) => call.failed(error),
         }
-        *this.call = None; // Ends the span.
+        call.span = Span::none(); // Ends the span.
         Poll::Ready(result)
     }
 }
@@ -200,12 +212,15 @@ impl ServerCall {
         run()
     }
 
-    fn answered<R>(&self, response: &mut Response<R>) {
+    fn answered<R>(&self, response: &mut Response<R>, touched: &[Touched]) {
         let status = response.status();
         semantics::record_status(&self.span, status, status.is_server_error());
         if self.headers.trace.includes(self.peer_is_trusted) {
             let cx = self.inside(Context::current);
             response_headers::write_trace(response.headers_mut(), cx.span().span_context());
+        }
+        if self.headers.circuits.includes(self.peer_is_trusted) {
+            response_headers::write_circuits(response.headers_mut(), touched);
         }
     }
 
