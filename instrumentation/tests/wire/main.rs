@@ -1,5 +1,6 @@
 //! Services on real sockets that send their telemetry to a receiver in the same process.
 
+mod circuits;
 mod sink;
 
 use std::net::SocketAddr;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use fusebox::circuit_breaker::{CircuitBreaker, Registry};
 use fusebox::http::client::TracedClient;
 use fusebox::http::server::{Audience, ResponseHeaders, TraceLayer};
 use fusebox::{Telemetry, TelemetryConfig};
@@ -15,12 +17,15 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use sink::{Sink, serve, text};
 
 fn telemetry(service: &str, endpoint: &str) -> Telemetry {
-    let config = TelemetryConfig::from_env(service)
+    Telemetry::start(&config(service, endpoint)).unwrap()
+}
+
+fn config(service: &str, endpoint: &str) -> TelemetryConfig {
+    TelemetryConfig::from_env(service)
         .with_service_name(service)
         .with_endpoint(endpoint)
         .with_log_filter("off")
-        .with_span_delay(Duration::from_millis(20));
-    Telemetry::start(&config).unwrap()
+        .with_span_delay(Duration::from_millis(20))
 }
 
 fn block_on<T>(telemetry: &Telemetry, future: impl Future<Output = T>) -> T {
@@ -225,4 +230,28 @@ fn a_collector_that_is_away_neither_fails_calls_nor_keeps_the_process() {
         drop(telemetry("inside a runtime", &format!("http://{closed}")));
     });
     drop(stock);
+}
+
+/// Scenario: what listens where telemetry is sent takes connections and never answers.
+/// Guarantees: the end of the process does not wait for it.
+#[test]
+fn a_collector_that_hangs_does_not_keep_the_process() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let registry = Registry::new();
+    let breaker = CircuitBreaker::builder("stock").registry(&registry).build();
+    let config = config("stock", &endpoint).with_timeout(Duration::from_secs(3600));
+    let telemetry = Telemetry::start(&config.with_registry(&registry)).unwrap();
+    tracing::dispatcher::with_default(telemetry.dispatch(), || {
+        drop(tracing::info_span!("one span").entered());
+    });
+    drop(breaker);
+    let (done, dropped) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(telemetry);
+        done.send(()).unwrap();
+    });
+    dropped
+        .recv_timeout(sink::DEADLINE)
+        .expect("telemetry ends");
 }

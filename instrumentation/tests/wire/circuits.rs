@@ -1,0 +1,257 @@
+//! What breakers do, as a caller and as the collector see it.
+
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use fusebox::circuit_breaker::{
+    CircuitBreaker, EffectiveState, Outcome, Override, OverrideKind, Registry, Settings,
+};
+use fusebox::http::client::TracedClient;
+use fusebox::http::server::TraceLayer;
+use fusebox::{Telemetry, semconv};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data, number_data_point::Value};
+
+use crate::sink::{Received, Sink, serve, text};
+use crate::{block_on, config};
+
+fn breaker(registry: &Registry) -> CircuitBreaker {
+    let settings = Settings {
+        minimum_calls: 2,
+        open_duration: Duration::from_secs(3600),
+        ..Settings::default()
+    };
+    let builder = CircuitBreaker::builder("inventory").group("stock");
+    builder.settings(settings).registry(registry).build()
+}
+
+fn event(received: &Received, name: &str, attribute: (&str, &str)) -> Option<LogRecord> {
+    let found = |log: &&LogRecord| {
+        log.event_name == name && text(&log.attributes, attribute.0) == attribute.1
+    };
+    received
+        .logs
+        .iter()
+        .map(|(_, log)| log)
+        .find(found)
+        .cloned()
+}
+
+fn metric(received: &Received, name: &str) -> Option<Metric> {
+    let found = |(_, metric): &&(String, Metric)| metric.name == name;
+    received
+        .metrics
+        .iter()
+        .find(found)
+        .map(|(_, metric)| metric.clone())
+}
+
+/// Returns the count of calls that ended with `outcome`, and how many of them took no time.
+fn calls(received: &Received, outcome: Outcome) -> Option<(u64, u64)> {
+    let Data::ExponentialHistogram(histogram) = metric(received, semconv::CALL_DURATION)?.data?
+    else {
+        panic!("durations are an exponential histogram");
+    };
+    let found = |point: &&_| has_outcome(point, outcome);
+    histogram
+        .data_points
+        .iter()
+        .find(found)
+        .map(|point| (point.count, point.zero_count))
+}
+
+fn has_outcome(
+    point: &opentelemetry_proto::tonic::metrics::v1::ExponentialHistogramDataPoint,
+    outcome: Outcome,
+) -> bool {
+    text(&point.attributes, semconv::BREAKER_OUTCOME) == outcome.as_str()
+}
+
+/// Returns the states of which the gauge says 1.
+fn states(received: &Received) -> Option<Vec<String>> {
+    let Data::Gauge(gauge) = metric(received, semconv::STATE)?.data? else {
+        panic!("states are a gauge");
+    };
+    assert_eq!(gauge.data_points.len(), EffectiveState::ALL.len());
+    let points = gauge.data_points.iter();
+    let points = points.filter(|point| point.value == Some(Value::AsInt(1)));
+    Some(
+        points
+            .map(|point| text(&point.attributes, semconv::BREAKER_STATE))
+            .collect(),
+    )
+}
+
+/// Scenario: a page asks a stock service that always fails, until its breaker opens and refuses a call.
+/// Guarantees: the caller gets 503 with the problem, the wait and the breaker; the collector gets counts, the
+/// state and the transition with the trace of the call that caused it.
+#[test]
+fn a_breaker_that_opens_is_seen_by_caller_and_collector() {
+    let (sink, endpoint) = Sink::start();
+    let registry = Registry::new();
+    let breaker = breaker(&registry);
+    let page = Telemetry::start(&config("page", &endpoint).with_registry(&registry)).unwrap();
+    let handler = async move || -> Response {
+        match breaker.call(async { Err::<(), &str>("no stock") }).await {
+            Ok(()) => "in stock".into_response(),
+            Err(error) => error.into_response(),
+        }
+    };
+    let router = Router::new()
+        .route("/product", get(handler))
+        .layer(TraceLayer::new());
+    let address = serve(page.dispatch().clone(), router);
+    let ask = async || {
+        TracedClient::new()
+            .get(format!("http://{address}/product"))
+            .send()
+            .await
+            .unwrap()
+    };
+    let (last, refused, problem) = block_on(&page, async {
+        ask().await;
+        let (last, refused) = (ask().await, ask().await);
+        let headers = refused.headers().clone();
+        (
+            last,
+            (refused.status(), headers),
+            refused.text().await.unwrap(),
+        )
+    });
+
+    assert_eq!(refused.0, 503);
+    assert_eq!(refused.1["content-type"], "application/problem+json");
+    let wait: u64 = refused.1["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((3590..=3600).contains(&wait), "{wait}");
+    let problem: serde_json::Value = serde_json::from_str(&problem).unwrap();
+    assert_eq!(
+        (&problem["status"], &problem["circuit"]),
+        (&503.into(), &"inventory".into())
+    );
+    assert_eq!(problem["retry_after_seconds"], wait);
+    let expected = format!("\"inventory\";state=open;outcome=rejected;retry-after={wait}");
+    assert_eq!(refused.1["circuit-breaker"], expected);
+    assert_eq!(
+        last.headers()["circuit-breaker"],
+        "\"inventory\";state=closed;outcome=failure"
+    );
+
+    let opened = sink.wait_for("transition", |received| {
+        event(
+            received,
+            semconv::EVENT_TRANSITION,
+            (semconv::TRANSITION_TO, "open"),
+        )
+    });
+    let trace: String = opened
+        .trace_id
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(
+        trace,
+        &last.headers()["traceresponse"].to_str().unwrap()[3..35]
+    );
+    assert_eq!(opened.span_id.len(), 8);
+    let attribute = |key| text(&opened.attributes, key);
+    assert_eq!(attribute(semconv::BREAKER_NAME), "inventory");
+    assert_eq!(attribute(semconv::BREAKER_GROUP), "stock");
+    assert_eq!(attribute(semconv::TRANSITION_FROM), "closed");
+    assert!(!attribute(semconv::TRANSITION_REASON).is_empty());
+    assert!(attribute(semconv::OPEN_UNTIL).parse::<u64>().unwrap() > opened.time_unix_nano);
+
+    let failures = sink.wait_for("failures", |received| {
+        calls(received, Outcome::Failure).filter(|_| calls(received, Outcome::Rejected).is_some())
+    });
+    assert_eq!(failures.0, 2);
+    sink.wait_for("open", |received| {
+        assert_eq!(calls(received, Outcome::Rejected), Some((1, 1)));
+        (states(received)? == ["open"]).then_some(())
+    });
+}
+
+#[test]
+fn settings_and_overrides_are_told() {
+    let (sink, endpoint) = Sink::start();
+    let registry = Registry::new();
+    let telemetry = Telemetry::start(&config("page", &endpoint).with_registry(&registry)).unwrap();
+    let breaker = breaker(&registry);
+    let name = (semconv::BREAKER_NAME, "inventory");
+    let told = sink.wait_for("settings", |received| {
+        event(received, semconv::EVENT_SETTINGS, name)
+    });
+    let settings: Settings =
+        serde_json::from_str(&text(&told.attributes, semconv::SETTINGS)).unwrap();
+    assert_eq!(settings, *breaker.settings());
+    breaker.force(Override {
+        kind: OverrideKind::ForcedOpen,
+        reason: "stock moves".into(),
+        expires: Some(SystemTime::now() + Duration::from_secs(60)),
+    });
+    let told = sink.wait_for("override", |received| {
+        event(
+            received,
+            semconv::EVENT_SETTINGS,
+            (semconv::OVERRIDE_REASON, "stock moves"),
+        )
+    });
+    assert_eq!(
+        text(&told.attributes, semconv::OVERRIDE_KIND),
+        "forced_open"
+    );
+    assert!(
+        text(&told.attributes, semconv::OVERRIDE_EXPIRES)
+            .parse::<u64>()
+            .is_ok()
+    );
+    drop(telemetry);
+}
+
+/// Scenario: a breaker opens while the collector is away, and the collector comes back.
+/// Guarantees: the transition arrives all the same.
+#[test]
+fn transitions_wait_for_the_collector() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let registry = Registry::new();
+    let breaker = breaker(&registry);
+    let page = config("page", &format!("http://{address}")).with_registry(&registry);
+    let page = Telemetry::start(&page).unwrap();
+    for _ in 0..2 {
+        breaker
+            .try_acquire()
+            .unwrap()
+            .record(Outcome::Failure, Duration::from_millis(1));
+    }
+    assert_eq!(breaker.state(), EffectiveState::Open);
+    let sink = Sink::start_on(std::net::TcpListener::bind(address).unwrap());
+    sink.wait_for("transition", |received| {
+        event(
+            received,
+            semconv::EVENT_TRANSITION,
+            (semconv::TRANSITION_TO, "open"),
+        )
+    });
+    drop(page);
+}
+
+/// Scenario: the process ends at once after its last call.
+/// Guarantees: the last counts and the last span have been sent when telemetry is dropped.
+#[test]
+fn dropping_telemetry_sends_the_rest() {
+    let (sink, endpoint) = Sink::start();
+    let registry = Registry::new();
+    let breaker = breaker(&registry);
+    let page = config("page", &endpoint).with_span_delay(Duration::from_secs(3600));
+    let page = Telemetry::start(&page.with_registry(&registry)).unwrap();
+    let answer = block_on(&page, breaker.call(async { Ok::<_, &str>(7) }));
+    assert_eq!(answer, Ok(7));
+    drop(page);
+    let (count, spans) = sink.wait_for("anything", |received| {
+        Some((calls(received, Outcome::Success), received.spans.len()))
+    });
+    assert_eq!((count.map(|(count, _)| count), spans), (Some(1), 1));
+}
