@@ -22,7 +22,7 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 pub use super::response_headers::{Audience, ResponseHeaders, private_peers};
-use super::{response_headers, semantics};
+use super::{forwarded, response_headers, semantics};
 use crate::circuit_breaker::touched::{Scope, Touched, scope};
 use crate::propagation::Propagator;
 
@@ -67,7 +67,8 @@ impl TraceLayer {
     }
 
     /// Chooses who is trusted. The peer's address is `None` unless the server was started with axum's
-    /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind a proxy the peer is the proxy.
+    /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind a proxy the peer is the proxy; then those
+    /// that it names in `Forwarded` or `X-Forwarded-For` must be trusted too.
     #[must_use]
     pub fn with_trusted_peers(mut self, trusts: fn(Option<IpAddr>) -> bool) -> Self {
         self.options.trusts = trusts;
@@ -175,7 +176,7 @@ where
     }
 }
 
-/// One request being answered; dropping it ends its span, also when the caller has gone.
+/// One request being answered; its span ends with the response. Dropped before, the caller has gone.
 #[derive(Debug)]
 struct ServerCall {
     span: Span,
@@ -200,7 +201,8 @@ impl ServerCall {
             span,
             remote,
             headers: options.headers,
-            peer_is_trusted: (options.trusts)(peer),
+            peer_is_trusted: (options.trusts)(peer)
+                && forwarded::addresses(request.headers()).all(options.trusts),
         }
     }
 
@@ -226,6 +228,12 @@ impl ServerCall {
 
     fn failed<E: Display>(&self, error: &E) {
         semantics::record_error(&self.span, std::any::type_name::<E>(), &error.to_string());
+    }
+}
+
+impl Drop for ServerCall {
+    fn drop(&mut self) {
+        semantics::record_cancelled(&self.span);
     }
 }
 

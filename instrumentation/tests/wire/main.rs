@@ -192,6 +192,21 @@ fn response_headers_go_to_whom_the_policy_names() {
             answer.unwrap().headers().contains_key("traceresponse")
         })
     };
+    // A proxy on the same host says who is behind it.
+    let outside = |name: &'static str, value: &'static str| {
+        let router = Router::new()
+            .route("/", get(async || ""))
+            .layer(TraceLayer::new());
+        let address = serve(stock.dispatch().clone(), router);
+        let request = TracedClient::new()
+            .get(format!("http://{address}/"))
+            .header(name, value);
+        let answer = block_on(&stock, request.send()).unwrap();
+        answer.headers().contains_key("traceresponse")
+    };
+    assert!(outside("x-forwarded-for", "10.0.0.1"));
+    assert!(!outside("x-forwarded-for", "10.0.0.1, 8.8.8.8"));
+    assert!(!outside("forwarded", "for=_hidden"));
     let policy = |trace| ResponseHeaders {
         trace,
         ..ResponseHeaders::default()
@@ -254,4 +269,91 @@ fn a_collector_that_hangs_does_not_keep_the_process() {
     dropped
         .recv_timeout(sink::DEADLINE)
         .expect("telemetry ends");
+}
+
+/// Scenario: a service without telemetry stands between two that have it.
+/// Guarantees: the trace goes through it.
+#[test]
+fn a_silent_service_passes_the_trace_on() {
+    let (sink, endpoint) = Sink::start();
+    let (stock, user) = (telemetry("stock", &endpoint), telemetry("user", &endpoint));
+    let inventory = inventory(&stock);
+    let client = TracedClient::new();
+    let handler = async move || {
+        client
+            .get(format!("http://{inventory}/stock/7"))
+            .send()
+            .await
+            .unwrap()
+            .status()
+    };
+    let router = Router::new()
+        .route("/", get(handler))
+        .layer(TraceLayer::new());
+    let silent = serve(tracing::Dispatch::none(), router);
+    block_on(&user, async {
+        TracedClient::new()
+            .get(format!("http://{silent}/"))
+            .send()
+            .await
+            .unwrap();
+    });
+    let (call, served) = (
+        sink.span("user", "GET"),
+        sink.span("stock", "GET /stock/{id}"),
+    );
+    assert_eq!(
+        (&served.trace_id, &served.parent_span_id),
+        (&call.trace_id, &call.span_id)
+    );
+}
+
+/// Scenario: a caller says `b3: 0` and nothing else: it wants no trace.
+/// Guarantees: there is no span, here and behind.
+#[test]
+fn an_unwanted_trace_is_not_made() {
+    let (sink, endpoint) = Sink::start();
+    let stock = telemetry("stock", &endpoint);
+    let address = inventory(&stock);
+    let plain = reqwest::Client::new();
+    block_on(&stock, async {
+        let url = format!("http://{address}/stock/1");
+        let answer = plain.get(&url).header("b3", "0").send().await.unwrap();
+        assert!(!answer.headers().contains_key("traceresponse"));
+        plain.get(&url).header("b3", "1").send().await.unwrap();
+    });
+    drop(stock);
+    let count = sink.wait_for("a span", |received| {
+        (!received.spans.is_empty()).then_some(received.spans.len())
+    });
+    assert_eq!(count, 1);
+}
+
+/// Scenario: the caller drops its request before the answer, as a timeout does.
+/// Guarantees: both sides' spans end and say so, without blaming anybody.
+#[test]
+fn an_abandoned_request_says_so() {
+    let (sink, endpoint) = Sink::start();
+    let (stock, user) = (telemetry("stock", &endpoint), telemetry("user", &endpoint));
+    let (arrived, mut arrival) = tokio::sync::mpsc::unbounded_channel();
+    let handler = async move || {
+        arrived.send(()).unwrap();
+        std::future::pending::<()>().await
+    };
+    let router = Router::new()
+        .route("/never", get(handler))
+        .layer(TraceLayer::new());
+    let address = serve(stock.dispatch().clone(), router);
+    block_on(&user, async {
+        let client = TracedClient::new();
+        let request = client.get(format!("http://{address}/never")).send();
+        tokio::select! {
+            _ = request => unreachable!("there is no answer"),
+            _ = arrival.recv() => {}
+        }
+    });
+    for span in [sink.span("user", "GET"), sink.span("stock", "GET /never")] {
+        assert_eq!(text(&span.attributes, "error.type"), "cancelled");
+        assert_ne!(span.status.unwrap_or_default().code(), StatusCode::Error);
+    }
 }
