@@ -247,10 +247,6 @@ impl Builder {
     ///
     /// # Panics
     /// Panics on settings that [`Settings::validate`] refuses; [`try_build`](Self::try_build) does not.
-    #[expect(
-        clippy::panic,
-        reason = "documented: settings in code are wrong or right for good"
-    )]
     pub fn build(self) -> CircuitBreaker {
         match self.clone().try_build() {
             Ok(breaker) => breaker,

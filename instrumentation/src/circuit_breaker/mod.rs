@@ -4,10 +4,14 @@
 mod breaker;
 mod bulkhead;
 mod clock;
+mod command;
+mod command_error;
 mod control;
 mod counter;
+mod execution;
 mod histogram;
 mod hot;
+pub mod layer;
 mod listener;
 mod name;
 mod protected;
@@ -26,7 +30,10 @@ mod validation;
 mod window;
 
 pub use breaker::{BuildError, Builder, CircuitBreaker, Permit};
+pub use command::{Command, Fallback, FallbackFn, NoFallback, RunCommand};
+pub use command_error::{Cause, CommandError, FallbackError};
 pub use control::Override;
+pub use execution::{Execution, ExecutionEvent};
 pub use histogram::LatencyHistogram;
 pub use listener::{Listener, Transition};
 pub use name::Name;

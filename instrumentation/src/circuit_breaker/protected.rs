@@ -76,11 +76,6 @@ impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
         &self.span
     }
 
-    /// Returns the breaker.
-    pub(super) fn breaker(&self) -> &CircuitBreaker {
-        self.breaker.borrow()
-    }
-
     /// Tells how the call ended; `error_type` names the failure, if it was one.
     pub(super) fn finish(mut self, outcome: Outcome, error_type: &str) {
         self.end(outcome, error_type);

@@ -1,0 +1,393 @@
+//! Timeout, bulkhead, breaker and fallback in one place, in Hystrix's order: circuit, semaphore, timeout, run;
+//! then, if that went wrong, the fallback under a semaphore of its own.
+
+use std::any::type_name;
+use std::fmt;
+use std::future::{Future, Ready};
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::instrument::Instrument;
+
+use super::breaker::CircuitBreaker;
+use super::command_error::{Cause, CommandError, FallbackError};
+use super::execution::{Execution, ExecutionEvent};
+use super::protected::{ProtectedCall, fallback_span, record_fallback};
+use super::settings::Settings;
+use super::state::{FallbackOutcome, Outcome};
+use crate::semconv::ERROR_TYPE_BULKHEAD_FULL;
+
+/// A command without code yet; [`run`](Self::run) adds it.
+///
+/// ```
+/// use fusebox::circuit_breaker::{CircuitBreaker, Command};
+///
+/// # async fn price() -> Result<u32, std::io::Error> { Ok(7) }
+/// # async fn list_price() -> Result<u32, std::io::Error> { Ok(9) }
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let price = Command::new(CircuitBreaker::new("price"))
+///     .run(price)
+///     .fallback_to("list price", |_cause| list_price())
+///     .execute()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Command {
+    breaker: CircuitBreaker,
+}
+
+impl Command {
+    /// Protects with `breaker`, whose settings hold the timeout and the limits.
+    pub fn new(breaker: CircuitBreaker) -> Self {
+        Self { breaker }
+    }
+
+    /// Adds the protected code.
+    pub fn run<F, Fut, T, E>(self, run: F) -> RunCommand<F, NoFallback<T, E>, E>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        RunCommand {
+            breaker: self.breaker,
+            run,
+            fallback: Some(NoFallback(PhantomData)),
+            fallback_target: None,
+            bad_request: None,
+            observer: None,
+        }
+    }
+}
+
+/// What answers when the protected code does not.
+pub trait Fallback<T, E> {
+    /// Its answer.
+    type Future: Future<Output = Result<T, E>>;
+
+    /// Returns how to start it; `None` where there is none.
+    fn starter(self) -> Option<impl FnOnce(&Cause<E>) -> Self::Future>;
+}
+
+/// A fallback that is missing.
+pub struct NoFallback<T, E>(PhantomData<fn() -> (T, E)>);
+
+impl<T, E> fmt::Debug for NoFallback<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NoFallback")
+    }
+}
+
+impl<T, E> Fallback<T, E> for NoFallback<T, E> {
+    type Future = Ready<Result<T, E>>;
+
+    fn starter(self) -> Option<impl FnOnce(&Cause<E>) -> Self::Future> {
+        None::<fn(&Cause<E>) -> Self::Future>
+    }
+}
+
+/// A fallback made from a closure.
+#[derive(Debug)]
+pub struct FallbackFn<G>(G);
+
+impl<G, Fut, T, E> Fallback<T, E> for FallbackFn<G>
+where
+    G: FnOnce(&Cause<E>) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    type Future = Fut;
+
+    fn starter(self) -> Option<impl FnOnce(&Cause<E>) -> Fut> {
+        Some(self.0)
+    }
+}
+
+type BadRequest<E> = Box<dyn FnOnce(&E) -> bool + Send>;
+type Observer = Box<dyn FnOnce(&Execution) + Send>;
+
+/// A command that can be executed, once.
+#[must_use = "a command does nothing until it is executed"]
+pub struct RunCommand<F, B, E> {
+    breaker: CircuitBreaker,
+    run: F,
+    /// `None`: disabled.
+    fallback: Option<B>,
+    fallback_target: Option<&'static str>,
+    bad_request: Option<BadRequest<E>>,
+    observer: Option<Observer>,
+}
+
+impl<F, B, E> RunCommand<F, B, E> {
+    /// Adds what answers when the protected code does not. It is told why.
+    pub fn fallback<G, Fut, T>(self, fallback: G) -> RunCommand<F, FallbackFn<G>, E>
+    where
+        G: FnOnce(&Cause<E>) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        RunCommand {
+            breaker: self.breaker,
+            run: self.run,
+            fallback: Some(FallbackFn(fallback)),
+            fallback_target: self.fallback_target,
+            bad_request: self.bad_request,
+            observer: self.observer,
+        }
+    }
+
+    /// As [`fallback`](Self::fallback), and names in the span what answers.
+    pub fn fallback_to<G, Fut, T>(
+        mut self,
+        target: &'static str,
+        fallback: G,
+    ) -> RunCommand<F, FallbackFn<G>, E>
+    where
+        G: FnOnce(&Cause<E>) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.fallback_target = Some(target);
+        self.fallback(fallback)
+    }
+
+    /// Switches the fallback off: errors come through at once.
+    pub fn without_fallback(mut self) -> Self {
+        self.fallback = None;
+        self
+    }
+
+    /// Says which errors are the caller's own fault: they count for nothing and ask no fallback.
+    pub fn bad_request_if(mut self, is: impl FnOnce(&E) -> bool + Send + 'static) -> Self {
+        self.bad_request = Some(Box::new(is));
+        self
+    }
+
+    /// Shows `observer` what happened, also when the command is dropped before its end.
+    pub fn observe(mut self, observer: impl FnOnce(&Execution) + Send + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Executes the command.
+    ///
+    /// # Errors
+    /// Returns the caller's own errors as they are; others with the reason why no fallback answered.
+    pub async fn execute<Fut, T>(self) -> Result<T, CommandError<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        B: Fallback<T, E>,
+    {
+        self.execute_observed().await.0
+    }
+
+    /// As [`execute`](Self::execute), and returns what happened.
+    pub async fn execute_observed<Fut, T>(self) -> (Result<T, CommandError<E>>, Execution)
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        B: Fallback<T, E>,
+    {
+        let mut journal = Journal::start(&self.breaker, self.observer);
+        let settings = self.breaker.settings();
+        let attempt = attempt(&self.breaker, &settings, self.run, self.bad_request).await;
+        journal.first = Some(attempt.event());
+        let result = match attempt {
+            Attempt::Answered(value) => Ok(value),
+            Attempt::BadRequest(error) => Err(CommandError::BadRequest(error)),
+            Attempt::Failed(cause) => {
+                let fallback = FallbackRun {
+                    breaker: &self.breaker,
+                    limit: settings.fallback_max_concurrent,
+                    target: self.fallback_target,
+                };
+                let answer = fallback.run(self.fallback, &cause, &mut journal).await;
+                answer.map_err(|fallback| CommandError::Failed { cause, fallback })
+            }
+        };
+        (result, journal.finish())
+    }
+}
+
+impl<F, B, E> fmt::Debug for RunCommand<F, B, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunCommand")
+            .field("breaker", &self.breaker)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the protected code ended.
+enum Attempt<T, E> {
+    Answered(T),
+    BadRequest(E),
+    Failed(Cause<E>),
+}
+
+impl<T, E> Attempt<T, E> {
+    fn event(&self) -> ExecutionEvent {
+        match self {
+            Self::Answered(_) => ExecutionEvent::Success,
+            Self::BadRequest(_) => ExecutionEvent::BadRequest,
+            Self::Failed(Cause::Failed(_)) => ExecutionEvent::Failure,
+            Self::Failed(Cause::TimedOut(_)) => ExecutionEvent::Timeout,
+            Self::Failed(Cause::Rejected(_)) => ExecutionEvent::ShortCircuited,
+            Self::Failed(Cause::BulkheadFull(_)) => ExecutionEvent::SemaphoreRejected,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Answered(_) => Outcome::Success,
+            Self::BadRequest(_) => Outcome::Ignored,
+            Self::Failed(Cause::Failed(_)) => Outcome::Failure,
+            Self::Failed(Cause::TimedOut(_)) => Outcome::Timeout,
+            Self::Failed(Cause::Rejected(_)) => Outcome::Rejected,
+            Self::Failed(Cause::BulkheadFull(_)) => Outcome::BulkheadFull,
+        }
+    }
+}
+
+/// Runs the protected code behind circuit, semaphore and timeout.
+async fn attempt<F, Fut, T, E>(
+    breaker: &CircuitBreaker,
+    settings: &Settings,
+    run: F,
+    bad_request: Option<BadRequest<E>>,
+) -> Attempt<T, E>
+where
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let call = match ProtectedCall::begin(breaker) {
+        Ok(call) => call,
+        Err(rejected) => return Attempt::Failed(Cause::Rejected(rejected)),
+    };
+    let limit = settings.max_concurrent;
+    let Some(slot) = breaker.shell().bulkhead.try_acquire(limit) else {
+        call.finish(Outcome::BulkheadFull, "");
+        return Attempt::Failed(Cause::BulkheadFull(limit));
+    };
+    let future = call.run(async { run().await });
+    let attempt = match within(settings.timeout, future).await {
+        Ok(Ok(value)) => Attempt::Answered(value),
+        Ok(Err(error)) if bad_request.is_some_and(|is| is(&error)) => Attempt::BadRequest(error),
+        Ok(Err(error)) => Attempt::Failed(Cause::Failed(error)),
+        Err(limit) => Attempt::Failed(Cause::TimedOut(limit)),
+    };
+    drop(slot);
+    call.finish(attempt.outcome(), type_name::<E>());
+    attempt
+}
+
+/// Waits for `future`, at most for `limit`; the error is the limit.
+async fn within<F: Future>(limit: Option<Duration>, future: F) -> Result<F::Output, Duration> {
+    match limit {
+        Some(limit) => timeout(limit, future).await.map_err(|_| limit),
+        None => Ok(future.await),
+    }
+}
+
+/// What a fallback needs to run.
+struct FallbackRun<'a> {
+    breaker: &'a CircuitBreaker,
+    limit: u32,
+    target: Option<&'static str>,
+}
+
+impl FallbackRun<'_> {
+    async fn run<T, E, B: Fallback<T, E>>(
+        &self,
+        fallback: Option<B>,
+        cause: &Cause<E>,
+        journal: &mut Journal<'_>,
+    ) -> Result<T, FallbackError<E>> {
+        let Some(fallback) = fallback else {
+            return Err(FallbackError::Disabled);
+        };
+        let Some(start) = fallback.starter() else {
+            journal.fallback_ended(FallbackOutcome::Missing);
+            return Err(FallbackError::Missing);
+        };
+        let span = fallback_span(self.breaker.name(), self.target);
+        let Some(slot) = self
+            .breaker
+            .shell()
+            .fallback_bulkhead
+            .try_acquire(self.limit)
+        else {
+            record_fallback(&span, FallbackOutcome::Rejected, ERROR_TYPE_BULKHEAD_FULL);
+            journal.fallback_ended(FallbackOutcome::Rejected);
+            return Err(FallbackError::BulkheadFull(self.limit));
+        };
+        journal.fallback = Some(ExecutionEvent::Cancelled); // until it has ended otherwise
+        let future = span.in_scope(|| start(cause));
+        let answer = future.instrument(span.clone()).await;
+        drop(slot);
+        let outcome = match answer {
+            Ok(_) => FallbackOutcome::Success,
+            Err(_) => FallbackOutcome::Failure,
+        };
+        record_fallback(&span, outcome, type_name::<E>());
+        journal.fallback_ended(outcome);
+        answer.map_err(FallbackError::Failed)
+    }
+}
+
+/// Collects the events of a run and shows them at its end, even when that is a drop.
+struct Journal<'a> {
+    breaker: &'a CircuitBreaker,
+    started: u64,
+    first: Option<ExecutionEvent>,
+    fallback: Option<ExecutionEvent>,
+    observer: Option<Observer>,
+}
+
+impl<'a> Journal<'a> {
+    fn start(breaker: &'a CircuitBreaker, observer: Option<Observer>) -> Self {
+        Self {
+            breaker,
+            started: breaker.shell().clock.now(),
+            first: None,
+            fallback: None,
+            observer,
+        }
+    }
+
+    fn fallback_ended(&mut self, outcome: FallbackOutcome) {
+        let shards = &self.breaker.shell().shards;
+        shards.write(|shard| shard.fallback(outcome));
+        self.fallback = Some(match outcome {
+            FallbackOutcome::Success => ExecutionEvent::FallbackSuccess,
+            FallbackOutcome::Failure => ExecutionEvent::FallbackFailure,
+            FallbackOutcome::Rejected => ExecutionEvent::FallbackRejection,
+            FallbackOutcome::Missing => ExecutionEvent::FallbackMissing,
+        });
+    }
+
+    fn finish(mut self) -> Execution {
+        let execution = self.execution();
+        self.show(&execution);
+        execution
+    }
+
+    fn show(&mut self, execution: &Execution) {
+        if let Some(observer) = self.observer.take() {
+            observer(execution);
+        }
+    }
+
+    fn execution(&self) -> Execution {
+        let now = self.breaker.shell().clock.now();
+        let elapsed = Duration::from_nanos(now.saturating_sub(self.started));
+        let first = self.first.unwrap_or(ExecutionEvent::Cancelled);
+        Execution::new(first, self.fallback, elapsed)
+    }
+}
+
+impl Drop for Journal<'_> {
+    fn drop(&mut self) {
+        let execution = self.execution();
+        self.show(&execution);
+    }
+}

@@ -1,0 +1,91 @@
+//! What a command did, in Hystrix's words.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// An event of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ExecutionEvent {
+    /// The protected code answered.
+    Success,
+    /// The protected code failed.
+    Failure,
+    /// The protected code did not answer in time.
+    Timeout,
+    /// The breaker refused the call.
+    ShortCircuited,
+    /// No slot was free.
+    SemaphoreRejected,
+    /// The error was the caller's own fault.
+    BadRequest,
+    /// The caller dropped the command.
+    Cancelled,
+    /// The fallback answered.
+    FallbackSuccess,
+    /// The fallback failed too.
+    FallbackFailure,
+    /// No slot was free for the fallback.
+    FallbackRejection,
+    /// There is no fallback.
+    FallbackMissing,
+}
+
+impl ExecutionEvent {
+    /// Returns Hystrix's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "SUCCESS",
+            Self::Failure => "FAILURE",
+            Self::Timeout => "TIMEOUT",
+            Self::ShortCircuited => "SHORT_CIRCUITED",
+            Self::SemaphoreRejected => "SEMAPHORE_REJECTED",
+            Self::BadRequest => "BAD_REQUEST",
+            Self::Cancelled => "CANCELLED",
+            Self::FallbackSuccess => "FALLBACK_SUCCESS",
+            Self::FallbackFailure => "FALLBACK_FAILURE",
+            Self::FallbackRejection => "FALLBACK_REJECTION",
+            Self::FallbackMissing => "FALLBACK_MISSING",
+        }
+    }
+}
+
+impl fmt::Display for ExecutionEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One run of a command: one or two events, and how long it took with its fallback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Execution {
+    first: ExecutionEvent,
+    fallback: Option<ExecutionEvent>,
+    elapsed: Duration,
+}
+
+impl Execution {
+    pub(super) fn new(
+        first: ExecutionEvent,
+        fallback: Option<ExecutionEvent>,
+        elapsed: Duration,
+    ) -> Self {
+        Self {
+            first,
+            fallback,
+            elapsed,
+        }
+    }
+
+    /// Returns what happened, in order.
+    pub fn events(&self) -> impl Iterator<Item = ExecutionEvent> {
+        std::iter::once(self.first).chain(self.fallback)
+    }
+
+    /// Returns how long the command took, fallback included.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+}

@@ -1,0 +1,95 @@
+//! The future of a call through the layer; dropping it gives the permit back.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+
+use super::classify::Classify;
+use crate::circuit_breaker::breaker::CircuitBreaker;
+use crate::circuit_breaker::protected::ProtectedCall;
+use crate::circuit_breaker::rejected::{CallError, Rejected};
+
+pin_project! {
+    /// The response of a protected service.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F, C> {
+        #[pin]
+        stage: Stage<F, C>,
+    }
+}
+
+pin_project! {
+    #[project = StageProjection]
+    enum Stage<F, C> {
+        Rejected { rejected: Option<Rejected> },
+        Running {
+            #[pin]
+            inner: F,
+            call: Option<ProtectedCall<CircuitBreaker>>,
+            classifier: C,
+        },
+    }
+}
+
+impl<F, C> ResponseFuture<F, C> {
+    pub(super) fn rejected(rejected: Rejected) -> Self {
+        Self {
+            stage: Stage::Rejected {
+                rejected: Some(rejected),
+            },
+        }
+    }
+
+    pub(super) fn running(inner: F, call: ProtectedCall<CircuitBreaker>, classifier: C) -> Self {
+        Self {
+            stage: Stage::Running {
+                inner,
+                call: Some(call),
+                classifier,
+            },
+        }
+    }
+}
+
+impl<F, C, Response, Error> Future for ResponseFuture<F, C>
+where
+    F: Future<Output = Result<Response, Error>>,
+    C: Classify<Response, Error>,
+{
+    type Output = Result<Response, CallError<Error>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().stage.project() {
+            StageProjection::Rejected { rejected } => {
+                let rejected = rejected.take().expect("polled after it was ready");
+                Poll::Ready(Err(CallError::Rejected(rejected)))
+            }
+            StageProjection::Running {
+                inner,
+                call,
+                classifier,
+            } => {
+                let running = call.as_ref().expect("polled after it was ready");
+                let result = ready!(running.span().in_scope(|| inner.poll(cx)));
+                if let Some(call) = call.take() {
+                    let outcome = classifier.classify(result.as_ref());
+                    call.finish(outcome, &classifier.error_type(result.as_ref()));
+                }
+                Poll::Ready(result.map_err(CallError::Failed))
+            }
+        }
+    }
+}
+
+impl<F, C> fmt::Debug for ResponseFuture<F, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match &self.stage {
+            Stage::Rejected { .. } => "rejected",
+            Stage::Running { .. } => "running",
+        };
+        f.debug_tuple("ResponseFuture").field(&stage).finish()
+    }
+}

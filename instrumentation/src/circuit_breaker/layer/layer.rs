@@ -1,0 +1,46 @@
+//! The layer: puts one breaker around each service that it wraps.
+
+use tower_layer::Layer;
+
+use super::classify::HttpStatus;
+use super::service::CircuitBreakerService;
+use crate::circuit_breaker::breaker::CircuitBreaker;
+
+/// Puts a breaker around a service. Responses are judged by [`HttpStatus`] unless [`classify`](Self::classify)
+/// says otherwise.
+///
+/// In a stack it belongs outside of what can fail (timeout, client) and inside of what reacts to a refusal (retry,
+/// fallback).
+#[derive(Debug, Clone)]
+pub struct CircuitBreakerLayer<C = HttpStatus> {
+    breaker: CircuitBreaker,
+    classifier: C,
+}
+
+impl CircuitBreakerLayer {
+    /// Protects with `breaker`, for HTTP responses.
+    pub fn new(breaker: CircuitBreaker) -> Self {
+        Self {
+            breaker,
+            classifier: HttpStatus,
+        }
+    }
+}
+
+impl<C> CircuitBreakerLayer<C> {
+    /// Judges by `classifier` instead.
+    pub fn classify<D>(self, classifier: D) -> CircuitBreakerLayer<D> {
+        CircuitBreakerLayer {
+            breaker: self.breaker,
+            classifier,
+        }
+    }
+}
+
+impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
+    type Service = CircuitBreakerService<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CircuitBreakerService::new(inner, self.breaker.clone(), self.classifier.clone())
+    }
+}
