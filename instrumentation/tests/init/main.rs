@@ -1,7 +1,7 @@
 //! `fusebox::init` installs telemetry for the whole process, which can be done once: one test, one process.
 
 #[path = "../wire/sink.rs"]
-#[expect(dead_code, reason = "shared with the other test, which uses all of it")]
+#[expect(dead_code, clippy::unwrap_used, reason = "shared with the other tests")]
 mod sink;
 
 use fusebox::opentelemetry::global;

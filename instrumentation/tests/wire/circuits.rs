@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use fusebox::circuit_breaker::layer::CircuitBreakerLayer;
 use fusebox::circuit_breaker::{
     CircuitBreaker, EffectiveState, Outcome, Override, OverrideKind, Registry, Settings,
 };
@@ -13,6 +14,8 @@ use fusebox::http::server::TraceLayer;
 use fusebox::{Telemetry, semconv};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data, number_data_point::Value};
+
+use tower::{ServiceBuilder, ServiceExt};
 
 use crate::sink::{Received, Sink, serve, text};
 use crate::{block_on, config};
@@ -254,4 +257,48 @@ fn dropping_telemetry_sends_the_rest() {
         Some((calls(received, Outcome::Success), received.spans.len()))
     });
     assert_eq!((count.map(|(count, _)| count), spans), (Some(1), 1));
+}
+
+/// Scenario: the layer of a breaker stands around the traced client, and the other side fails.
+/// Guarantees: the stack compiles and counts by status; the breaker's span is the parent of the client's, and a
+/// refused call makes none.
+#[test]
+fn layers_stack_on_the_traced_client() {
+    let (sink, endpoint) = Sink::start();
+    let registry = Registry::new();
+    let breaker = breaker(&registry);
+    let page = Telemetry::start(&config("page", &endpoint).with_registry(&registry)).unwrap();
+    let failing = async || http::StatusCode::INTERNAL_SERVER_ERROR;
+    let address = serve(
+        tracing::Dispatch::none(),
+        Router::new().route("/", get(failing)),
+    );
+    let layer = CircuitBreakerLayer::new(breaker.clone());
+    let client = ServiceBuilder::new()
+        .layer(layer)
+        .service(TracedClient::new());
+    block_on(&page, async {
+        for _ in 0..3 {
+            let request = http::Request::get(format!("http://{address}/"))
+                .body("")
+                .unwrap();
+            let _ = client.clone().oneshot(request).await;
+        }
+    });
+    drop(page);
+    let calls = breaker.snapshot().calls;
+    assert_eq!((calls.failure, calls.rejected), (2, 1));
+    let spans = sink.wait_for("spans", |received| Some(received.spans.clone()));
+    let named = |name| {
+        spans
+            .iter()
+            .map(|(_, span)| span)
+            .filter(move |span| span.name == name)
+    };
+    assert_eq!((named("inventory").count(), named("GET").count()), (3, 2));
+    let parents: Vec<_> = named("inventory").map(|span| &span.span_id).collect();
+    assert!(named("GET").all(|span| parents.contains(&&span.parent_span_id)));
+    let refused =
+        named("inventory").find(|span| text(&span.attributes, "error.type") == "circuit_open");
+    assert!(refused.is_some());
 }

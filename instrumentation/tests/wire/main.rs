@@ -1,5 +1,10 @@
 //! Services on real sockets that send their telemetry to a receiver in the same process.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint knows only functions marked as tests"
+)]
+
 mod circuits;
 mod sink;
 
