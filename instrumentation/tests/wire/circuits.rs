@@ -12,13 +12,14 @@ use fusebox::circuit_breaker::{
 use fusebox::http::client::TracedClient;
 use fusebox::http::server::TraceLayer;
 use fusebox::{Telemetry, semconv};
+use http::HeaderMap;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data, number_data_point::Value};
 
 use tower::{ServiceBuilder, ServiceExt};
 
 use crate::sink::{Received, Sink, serve, text};
-use crate::{block_on, config};
+use crate::{block_on, config, silent_socket, telemetry};
 
 fn breaker(registry: &Registry) -> CircuitBreaker {
     let settings = Settings {
@@ -87,15 +88,16 @@ fn states(received: &Received) -> Option<Vec<String>> {
     )
 }
 
-/// Scenario: a page asks a stock service that always fails, until its breaker opens and refuses a call.
-/// Guarantees: the caller gets 503 with the problem, the wait and the breaker; the collector gets counts, the
-/// state and the transition with the trace of the call that caused it.
-#[test]
-fn a_breaker_that_opens_is_seen_by_caller_and_collector() {
-    let (sink, endpoint) = Sink::start();
-    let registry = Registry::new();
-    let breaker = breaker(&registry);
-    let page = Telemetry::start(&config("page", &endpoint).with_registry(&registry)).unwrap();
+/// Answers of a page whose breaker opens at the second failure: the one that opened it, and a refused one.
+struct Answers {
+    last: HeaderMap,
+    refused: HeaderMap,
+    status: http::StatusCode,
+    problem: serde_json::Value,
+}
+
+/// Asks a page three times; what it asks always fails.
+fn ask_until_refused(page: &Telemetry, breaker: CircuitBreaker) -> Answers {
     let handler = async move || -> Response {
         match breaker.call(async { Err::<(), &str>("no stock") }).await {
             Ok(()) => "in stock".into_response(),
@@ -105,41 +107,53 @@ fn a_breaker_that_opens_is_seen_by_caller_and_collector() {
     let router = Router::new()
         .route("/product", get(handler))
         .layer(TraceLayer::new());
-    let address = serve(page.dispatch().clone(), router);
-    let ask = async || {
-        TracedClient::new()
-            .get(format!("http://{address}/product"))
-            .send()
-            .await
-            .unwrap()
-    };
-    let (last, refused, problem) = block_on(&page, async {
+    let url = format!("http://{}/product", serve(page.dispatch().clone(), router));
+    let client = TracedClient::new();
+    let ask = async || client.get(&url).send().await.unwrap();
+    block_on(page, async {
         ask().await;
         let (last, refused) = (ask().await, ask().await);
-        let headers = refused.headers().clone();
-        (
-            last,
-            (refused.status(), headers),
-            refused.text().await.unwrap(),
-        )
-    });
+        Answers {
+            last: last.headers().clone(),
+            refused: refused.headers().clone(),
+            status: refused.status(),
+            problem: serde_json::from_str(&refused.text().await.unwrap()).unwrap(),
+        }
+    })
+}
 
-    assert_eq!(refused.0, 503);
-    assert_eq!(refused.1["content-type"], "application/problem+json");
-    let wait: u64 = refused.1["retry-after"].to_str().unwrap().parse().unwrap();
+#[test]
+fn a_refused_call_tells_the_caller_what_and_how_long() {
+    let (_sink, endpoint) = Sink::start();
+    let answers = ask_until_refused(&telemetry("page", &endpoint), breaker(&Registry::new()));
+    let header = |name| answers.refused[name].to_str().unwrap();
+    assert_eq!(answers.status, 503);
+    assert_eq!(header("content-type"), "application/problem+json");
+    let wait: u64 = header("retry-after").parse().unwrap();
     assert!((3590..=3600).contains(&wait), "{wait}");
-    let problem: serde_json::Value = serde_json::from_str(&problem).unwrap();
+    let problem = &answers.problem;
     assert_eq!(
         (&problem["status"], &problem["circuit"]),
         (&503.into(), &"inventory".into())
     );
     assert_eq!(problem["retry_after_seconds"], wait);
     let expected = format!("\"inventory\";state=open;outcome=rejected;retry-after={wait}");
-    assert_eq!(refused.1["circuit-breaker"], expected);
+    assert_eq!(header("circuit-breaker"), expected);
     assert_eq!(
-        last.headers()["circuit-breaker"],
+        answers.last["circuit-breaker"],
         "\"inventory\";state=closed;outcome=failure"
     );
+}
+
+/// Scenario: a breaker opens and refuses a call.
+/// Guarantees: the collector gets counts, the state, and the transition with the trace of the call that caused
+/// it.
+#[test]
+fn a_breaker_that_opens_is_seen_by_the_collector() {
+    let (sink, endpoint) = Sink::start();
+    let registry = Registry::new();
+    let page = Telemetry::start(&config("page", &endpoint).with_registry(&registry)).unwrap();
+    let answers = ask_until_refused(&page, breaker(&registry));
 
     let opened = sink.wait_for("transition", |received| {
         event(
@@ -155,7 +169,7 @@ fn a_breaker_that_opens_is_seen_by_caller_and_collector() {
         .collect();
     assert_eq!(
         trace,
-        &last.headers()["traceresponse"].to_str().unwrap()[3..35]
+        &answers.last["traceresponse"].to_str().unwrap()[3..35]
     );
     assert_eq!(opened.span_id.len(), 8);
     let attribute = |key| text(&opened.attributes, key);
@@ -165,12 +179,13 @@ fn a_breaker_that_opens_is_seen_by_caller_and_collector() {
     assert!(!attribute(semconv::TRANSITION_REASON).is_empty());
     assert!(attribute(semconv::OPEN_UNTIL).parse::<u64>().unwrap() > opened.time_unix_nano);
 
-    let failures = sink.wait_for("failures", |received| {
-        calls(received, Outcome::Failure).filter(|_| calls(received, Outcome::Rejected).is_some())
-    });
-    assert_eq!(failures.0, 2);
-    sink.wait_for("open", |received| {
-        assert_eq!(calls(received, Outcome::Rejected), Some((1, 1)));
+    // Three calls in one second's metrics or the next's.
+    sink.wait_for("counts", |received| {
+        let (failure, rejected) = (
+            calls(received, Outcome::Failure)?,
+            calls(received, Outcome::Rejected)?,
+        );
+        assert_eq!((failure.0, rejected), (2, (1, 1)));
         (states(received)? == ["open"]).then_some(())
     });
 }
@@ -216,12 +231,10 @@ fn settings_and_overrides_are_told() {
 /// Guarantees: the transition arrives all the same.
 #[test]
 fn transitions_wait_for_the_collector() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let (socket, endpoint) = silent_socket();
     let registry = Registry::new();
     let breaker = breaker(&registry);
-    let page = config("page", &format!("http://{address}")).with_registry(&registry);
+    let page = config("page", &endpoint).with_registry(&registry);
     let page = Telemetry::start(&page).unwrap();
     for _ in 0..2 {
         breaker
@@ -230,7 +243,10 @@ fn transitions_wait_for_the_collector() {
             .record(Outcome::Failure, Duration::from_millis(1));
     }
     assert_eq!(breaker.state(), EffectiveState::Open);
-    let sink = Sink::start_on(std::net::TcpListener::bind(address).unwrap());
+    let listener = block_on(&page, async {
+        socket.listen(16).unwrap().into_std().unwrap()
+    });
+    let sink = Sink::start_on(listener);
     sink.wait_for("transition", |received| {
         event(
             received,

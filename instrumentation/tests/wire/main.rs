@@ -20,6 +20,7 @@ use fusebox::{Telemetry, TelemetryConfig};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use sink::{Sink, serve, text};
+use tokio::net::TcpSocket;
 
 fn telemetry(service: &str, endpoint: &str) -> Telemetry {
     Telemetry::start(&config(service, endpoint)).unwrap()
@@ -39,6 +40,14 @@ fn block_on<T>(telemetry: &Telemetry, future: impl Future<Output = T>) -> T {
         .build()
         .unwrap();
     tracing::dispatcher::with_default(telemetry.dispatch(), || runtime.block_on(future))
+}
+
+/// Holds a port that refuses connections until somebody listens.
+fn silent_socket() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let endpoint = format!("http://{}", socket.local_addr().unwrap());
+    (socket, endpoint)
 }
 
 /// Starts `inventory`, which answers `/stock/{id}` and fails at `/broken`.
@@ -233,11 +242,8 @@ fn response_headers_go_to_whom_the_policy_names() {
 /// the time: a drop that hangs hangs the test.
 #[test]
 fn a_collector_that_is_away_neither_fails_calls_nor_keeps_the_process() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let stock = telemetry("stock", &format!("http://{closed}"));
+    let (_socket, endpoint) = silent_socket();
+    let stock = telemetry("stock", &endpoint);
     let address = inventory(&stock);
     block_on(&stock, async {
         for _ in 0..20 {
@@ -247,7 +253,7 @@ fn a_collector_that_is_away_neither_fails_calls_nor_keeps_the_process() {
                 .await;
             assert_eq!(answer.unwrap().status(), 200);
         }
-        drop(telemetry("inside a runtime", &format!("http://{closed}")));
+        drop(telemetry("inside a runtime", &endpoint));
     });
     drop(stock);
 }
