@@ -1,4 +1,57 @@
-//! Circuit breakers around calls, trace context through HTTP headers, spans and circuit metrics out.
+//! Circuit breakers around calls, trace context through HTTP headers, and the telemetry of both: what a
+//! microservice links to be seen in Fusebox, or in any other back end that speaks OTLP.
+//!
+//! This service asks another one for its stock. It refuses to ask while the other is broken, joins the traces of
+//! its callers, passes them on, and writes log lines with the ids of their trace:
+//!
+//! ```no_run
+//! use std::net::SocketAddr;
+//!
+//! use axum::extract::{Path, State};
+//! use axum::http::StatusCode;
+//! use axum::{Router, routing::get};
+//! use fusebox::TelemetryConfig;
+//! use fusebox::circuit_breaker::{CallError, CircuitBreaker};
+//! use fusebox::http::{client::TracedClient, server::TraceLayer};
+//!
+//! #[derive(Clone)]
+//! struct Shop {
+//!     client: TracedClient,
+//!     inventory: CircuitBreaker,
+//! }
+//!
+//! impl Shop {
+//!     async fn stock(&self, id: u32) -> Result<String, reqwest::Error> {
+//!         let url = format!("http://127.0.0.1:8081/stock/{id}");
+//!         self.client.get(url).send().await?.error_for_status()?.text().await
+//!     }
+//! }
+//!
+//! async fn product(State(shop): State<Shop>, Path(id): Path<u32>) -> Result<String, CallError<StatusCode>> {
+//!     let stock = async { shop.stock(id).await.map_err(|_| StatusCode::BAD_GATEWAY) };
+//!     let stock = shop.inventory.call(stock).await?; // Refused: 503, Retry-After and a problem document.
+//!     tracing::info!(id, stock, "product shown");
+//!     Ok(format!("product {id}: {stock} in stock"))
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let _telemetry = fusebox::init(TelemetryConfig::from_env("product-page"))?;
+//!     let shop = Shop { client: TracedClient::new(), inventory: CircuitBreaker::new("inventory") };
+//!     let app = Router::new().route("/product/{id}", get(product)).layer(TraceLayer::new()).with_state(shop);
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//!     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Telemetry goes to `http://localhost:4318`, or to where `OTEL_EXPORTER_OTLP_ENDPOINT` points.
+//!
+//! - [`circuit_breaker`]: the breaker and the ways to put a call behind it.
+//! - [`http`]: layers for servers and clients, the traced `reqwest` client, the answer to a refused call.
+//! - [`propagation`]: W3C trace context and baggage, and B3, as OpenTelemetry propagators.
+//! - [`telemetry`]: what [`init`] sets up, how it is told, and what happens while the collector is away.
+//! - [`semconv`]: the names that travel.
 
 pub mod circuit_breaker;
 pub mod http;

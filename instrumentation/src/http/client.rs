@@ -72,11 +72,10 @@ where
         let call = ClientCall::start(request.method(), request.uri());
         let propagator = self.propagator.unwrap_or_else(Propagator::configured);
         call.inject(propagator, request.headers_mut());
-        let _entered = call.span.enter();
-        ResponseFuture {
-            inner: self.inner.call(request),
-            call: Some(call.clone()),
-        }
+        let entered = call.span.clone().entered();
+        let inner = self.inner.call(request);
+        drop(entered);
+        ResponseFuture { inner, call }
     }
 }
 
@@ -86,7 +85,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        call: Option<ClientCall>,
+        call: ClientCall,
     }
 }
 
@@ -99,21 +98,20 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let entered = this.call.as_ref().map(|call| call.span.enter());
+        let entered = this.call.span.clone().entered();
         let result = ready!(this.inner.poll(cx));
         drop(entered);
-        if let Some(call) = this.call.take() {
-            match &result {
-                Ok(response) => call.answered(response.status()),
-                Err(error) => call.failed(std::any::type_name::<E>(), error),
-            }
+        match &result {
+            Ok(response) => this.call.answered(response.status()),
+            Err(error) => this.call.failed(std::any::type_name::<E>(), error),
         }
         Poll::Ready(result)
     }
 }
 
-/// One request on its way; dropping it ends its span.
-#[derive(Debug, Clone)]
+/// One request on its way; its span ends with the answer. Dropped before, it was given up: by a timeout, or
+/// because nobody waits any more.
+#[derive(Debug)]
 pub(super) struct ClientCall {
     pub(super) span: Span,
 }
@@ -151,12 +149,20 @@ impl ClientCall {
     }
 
     /// A client's span has failed from 400 on: the client asked for something that it did not get.
-    pub(super) fn answered(self, status: StatusCode) {
+    pub(super) fn answered(&mut self, status: StatusCode) {
         let is_error = status.is_client_error() || status.is_server_error();
         semantics::record_status(&self.span, status, is_error);
+        self.span = Span::none();
     }
 
-    pub(super) fn failed(self, error_type: &str, error: &impl Display) {
+    pub(super) fn failed(&mut self, error_type: &str, error: &impl Display) {
         semantics::record_error(&self.span, error_type, &error.to_string());
+        self.span = Span::none();
+    }
+}
+
+impl Drop for ClientCall {
+    fn drop(&mut self) {
+        semantics::record_cancelled(&self.span);
     }
 }

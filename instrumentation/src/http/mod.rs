@@ -4,6 +4,7 @@
 //! [`client::TraceLayer`] or [`client::TracedClient`] (span, context out).
 
 pub mod client;
+mod forwarded;
 pub mod problem;
 mod response_headers;
 mod semantics;

@@ -1,15 +1,24 @@
 //! The headers that tell a caller which trace its request became and which breakers it met:
 //! `Server-Timing`, `traceresponse` and `Circuit-Breaker`, to those who may know.
 
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::SpanContext;
 
+use super::problem::whole_seconds;
+use crate::circuit_breaker::touched::Touched;
 use crate::propagation::write_traceparent;
 
+const CIRCUIT_BREAKER: HeaderName = HeaderName::from_static("circuit-breaker");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
+
+/// Members of `Circuit-Breaker`: more than a request sensibly meets, and proxies bound the size of headers.
+const MAX_MEMBERS: usize = 8;
+/// Bytes of `Circuit-Breaker`, for the same reason.
+const MAX_BYTES: usize = 1024;
 
 /// Who gets a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,11 +82,70 @@ pub(super) fn write_trace(headers: &mut HeaderMap, span: &SpanContext) {
     headers.insert(TRACERESPONSE, value(parent));
 }
 
+/// Writes the breakers that the request met as a list of RFC 9651; members beyond a limit are dropped whole.
+pub(super) fn write_circuits(headers: &mut HeaderMap, touched: &[Touched]) {
+    let mut list = String::new();
+    for touched in touched.iter().take(MAX_MEMBERS) {
+        let before = list.len();
+        if before > 0 {
+            list.push_str(", ");
+        }
+        write_member(&mut list, touched);
+        if list.len() > MAX_BYTES {
+            list.truncate(before); // A shorter one may still fit.
+        }
+    }
+    if !list.is_empty() {
+        let value = HeaderValue::try_from(list).expect("printable ASCII alone was written");
+        headers.insert(CIRCUIT_BREAKER, value);
+    }
+}
+
+fn write_member(list: &mut String, touched: &Touched) {
+    write_name(list, &touched.name);
+    list.push_str(";state=");
+    list.push_str(touched.state.as_str());
+    list.push_str(";outcome=");
+    list.push_str(touched.outcome.as_str());
+    if let Some(wait) = touched.retry_after {
+        // An Integer of RFC 9651 has 15 digits at most.
+        let seconds = whole_seconds(wait).min(999_999_999_999_999);
+        let _ = write!(list, ";retry-after={seconds}");
+    }
+}
+
+/// Writes a String, or a Display String where the name is not printable ASCII (RFC 9651, 4.1.6 and 4.1.11).
+fn write_name(list: &mut String, name: &str) {
+    if name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        list.push('"');
+        for character in name.chars() {
+            if matches!(character, '"' | '\\') {
+                list.push('\\');
+            }
+            list.push(character);
+        }
+    } else {
+        list.push_str("%\"");
+        for byte in name.bytes() {
+            match byte {
+                b' '..=b'~' if byte != b'%' && byte != b'"' => list.push(char::from(byte)),
+                _ => {
+                    let _ = write!(list, "%{byte:02x}");
+                }
+            }
+        }
+    }
+    list.push('"');
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use opentelemetry::trace::{TraceFlags, TraceState};
 
     use super::*;
+    use crate::circuit_breaker::{CircuitBreaker, EffectiveState, Outcome, Registry};
 
     #[test]
     fn only_loopback_and_private_peers_are_trusted() {
@@ -97,6 +165,58 @@ mod tests {
             assert!(!private_peers(Some(peer.parse().unwrap())), "{peer}");
         }
         assert!(!private_peers(None));
+    }
+
+    fn touched(name: &str, outcome: Outcome, retry_after: Option<Duration>) -> Touched {
+        let breaker = CircuitBreaker::builder(name)
+            .registry(&Registry::new())
+            .build();
+        let (name, state) = (breaker.snapshot().name, EffectiveState::Open);
+        Touched {
+            name,
+            state,
+            outcome,
+            retry_after,
+        }
+    }
+
+    fn circuits(list: &[Touched]) -> String {
+        let mut headers = HeaderMap::new();
+        write_circuits(&mut headers, list);
+        let value = headers.get(CIRCUIT_BREAKER);
+        value.map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn breakers_are_a_structured_list() {
+        let wait = Some(Duration::from_millis(6100));
+        let list = [
+            touched("inventory", Outcome::Rejected, wait),
+            touched("a\"b\\", Outcome::Success, None),
+        ];
+        assert_eq!(
+            circuits(&list),
+            "\"inventory\";state=open;outcome=rejected;retry-after=7, \"a\\\"b\\\\\";state=open;outcome=success"
+        );
+        let display = circuits(&[touched("Lager 50% ü\n", Outcome::Success, None)]);
+        assert!(
+            display.starts_with("%\"Lager 50%25 %c3%bc%0a\";state="),
+            "{display}"
+        );
+        assert_eq!(circuits(&[]), "");
+    }
+
+    #[test]
+    fn members_beyond_the_limits_are_dropped_whole() {
+        let list: Vec<_> = (0..9)
+            .map(|i| touched(&format!("c{i}"), Outcome::Success, None))
+            .collect();
+        assert_eq!(circuits(&list).matches("state=").count(), 8);
+        let long = touched(&"x".repeat(600), Outcome::Success, None);
+        let list = [long.clone(), long, list[0].clone()];
+        let header = circuits(&list);
+        assert_eq!(header.matches("state=").count(), 2);
+        assert!(header.len() <= MAX_BYTES && header.contains("\"c0\""));
     }
 
     #[test]

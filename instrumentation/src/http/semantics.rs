@@ -137,6 +137,12 @@ pub(super) fn record_error(span: &Span, error_type: &str, description: &str) {
     span.record("otel.status_description", shorten(description));
 }
 
+/// Records that nobody waited for the end; nothing happens on a span that has ended. Giving up is no error of
+/// the other side, so the status stays unset.
+pub(super) fn record_cancelled(span: &Span) {
+    span.record("error.type", "cancelled");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

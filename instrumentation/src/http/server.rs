@@ -22,7 +22,8 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 pub use super::response_headers::{Audience, ResponseHeaders, private_peers};
-use super::{response_headers, semantics};
+use super::{forwarded, response_headers, semantics};
+use crate::circuit_breaker::touched::{Scope, Touched, scope};
 use crate::propagation::Propagator;
 
 /// Traces the requests of an HTTP server.
@@ -66,7 +67,8 @@ impl TraceLayer {
     }
 
     /// Chooses who is trusted. The peer's address is `None` unless the server was started with axum's
-    /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind a proxy the peer is the proxy.
+    /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind a proxy the peer is the proxy; then those
+    /// that it names in `Forwarded` or `X-Forwarded-For` must be trusted too.
     #[must_use]
     pub fn with_trusted_peers(mut self, trusts: fn(Option<IpAddr>) -> bool) -> Self {
         self.options.trusts = trusts;
@@ -121,13 +123,16 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if !(self.options.traces)(request.uri().path()) {
-            let inner = self.inner.call(request);
-            return ResponseFuture { inner, call: None };
+            let future = self.inner.call(request);
+            return ResponseFuture {
+                inner: Inner::Plain { future },
+            };
         }
         let call = ServerCall::start(&self.options, &request);
-        let inner = call.inside(|| self.inner.call(request));
-        let call = Some(call);
-        ResponseFuture { inner, call }
+        let future = scope(call.inside(|| self.inner.call(request)));
+        ResponseFuture {
+            inner: Inner::Traced { future, call },
+        }
     }
 }
 
@@ -136,8 +141,16 @@ pin_project! {
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         #[pin]
-        inner: F,
-        call: Option<ServerCall>,
+        inner: Inner<F>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = Projected]
+    enum Inner<F> {
+        Plain { #[pin] future: F },
+        Traced { #[pin] future: Scope<F>, call: ServerCall },
     }
 }
 
@@ -149,21 +162,21 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        let Some(call) = this.call else {
-            return this.inner.poll(cx);
+        let (future, call) = match self.project().inner.project() {
+            Projected::Plain { future } => return future.poll(cx),
+            Projected::Traced { future, call } => (future, call),
         };
-        let mut result = ready!(call.inside(|| this.inner.poll(cx)));
+        let (mut result, touched) = ready!(call.inside(|| future.poll(cx)));
         match &mut result {
-            Ok(response) => call.answered(response),
+            Ok(response) => call.answered(response, &touched),
             Err(error) => call.failed(error),
         }
-        *this.call = None; // Ends the span.
+        call.span = Span::none(); // Ends the span.
         Poll::Ready(result)
     }
 }
 
-/// One request being answered; dropping it ends its span, also when the caller has gone.
+/// One request being answered; its span ends with the response. Dropped before, the caller has gone.
 #[derive(Debug)]
 struct ServerCall {
     span: Span,
@@ -188,7 +201,8 @@ impl ServerCall {
             span,
             remote,
             headers: options.headers,
-            peer_is_trusted: (options.trusts)(peer),
+            peer_is_trusted: (options.trusts)(peer)
+                && forwarded::addresses(request.headers()).all(options.trusts),
         }
     }
 
@@ -200,17 +214,26 @@ impl ServerCall {
         run()
     }
 
-    fn answered<R>(&self, response: &mut Response<R>) {
+    fn answered<R>(&self, response: &mut Response<R>, touched: &[Touched]) {
         let status = response.status();
         semantics::record_status(&self.span, status, status.is_server_error());
         if self.headers.trace.includes(self.peer_is_trusted) {
             let cx = self.inside(Context::current);
             response_headers::write_trace(response.headers_mut(), cx.span().span_context());
         }
+        if self.headers.circuits.includes(self.peer_is_trusted) {
+            response_headers::write_circuits(response.headers_mut(), touched);
+        }
     }
 
     fn failed<E: Display>(&self, error: &E) {
         semantics::record_error(&self.span, std::any::type_name::<E>(), &error.to_string());
+    }
+}
+
+impl Drop for ServerCall {
+    fn drop(&mut self) {
+        semantics::record_cancelled(&self.span);
     }
 }
 

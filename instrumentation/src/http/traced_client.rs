@@ -81,7 +81,7 @@ impl TracedClient {
     ) -> Result<reqwest::Response, reqwest::Error> {
         // A URL that is no `http::Uri` (reqwest would refuse it too) only loses its attributes.
         let uri: Uri = request.url().as_str().parse().unwrap_or_default();
-        let call = ClientCall::start(request.method(), &uri);
+        let mut call = ClientCall::start(request.method(), &uri);
         let propagator = self.propagator.unwrap_or_else(Propagator::configured);
         call.inject(propagator, request.headers_mut());
         let result = self

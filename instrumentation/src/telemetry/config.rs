@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::InitError;
+use crate::circuit_breaker::Registry;
 use crate::propagation::Propagator;
 
 /// Where an OTLP receiver listens by default (OTLP specification).
@@ -37,6 +38,7 @@ pub struct TelemetryConfig {
     pub(super) metric_interval: Duration,
     pub(super) circuit_interval: Duration,
     pub(super) propagator: Propagator,
+    pub(super) registry: Registry,
     pub(super) log_filter: Option<String>,
 }
 
@@ -85,6 +87,7 @@ impl TelemetryConfig {
             circuit_interval: CIRCUIT_INTERVAL,
             propagator: variable("OTEL_PROPAGATORS")
                 .map_or_else(Propagator::default, |list| Propagator::from_list(&list)),
+            registry: Registry::global().clone(),
             log_filter: variable("RUST_LOG"),
         }
     }
@@ -147,6 +150,13 @@ impl TelemetryConfig {
     #[must_use]
     pub fn with_propagator(mut self, propagator: Propagator) -> Self {
         self.propagator = propagator;
+        self
+    }
+
+    /// Exports the breakers of `registry` instead of the global one's.
+    #[must_use]
+    pub fn with_registry(mut self, registry: &Registry) -> Self {
+        self.registry = registry.clone();
         self
     }
 

@@ -6,6 +6,7 @@
 //! while it was away: spans are lost after a few tries, metrics are sums and heal with the next export, and
 //! transitions of breakers are kept and sent again.
 
+mod circuits;
 mod config;
 mod log_format;
 mod otlp_client;

@@ -97,16 +97,20 @@ impl OtlpClient {
     /// Says once that the collector is away and once that it is back.
     fn note(&self, result: Result<(), &dyn std::fmt::Display>) {
         let was_away = self.shared.is_away.swap(result.is_err(), Ordering::Relaxed);
-        let Some(dispatch) = self.shared.dispatch.get().and_then(WeakDispatch::upgrade) else {
-            return;
-        };
-        tracing::dispatcher::with_default(&dispatch, || match result {
+        self.speak(|| match result {
             Ok(()) if was_away => tracing::info!(target: "fusebox", "collector is back"),
             Err(error) if !was_away => {
                 tracing::warn!(target: "fusebox", %error, "could not export telemetry");
             }
             Ok(()) | Err(_) => {}
         });
+    }
+
+    /// Runs what writes a log line.
+    pub(super) fn speak(&self, write: impl FnOnce()) {
+        if let Some(dispatch) = self.shared.dispatch.get().and_then(WeakDispatch::upgrade) {
+            tracing::dispatcher::with_default(&dispatch, write);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracer
 use tokio::time::Instant;
 use tracing::Dispatch;
 
+use super::circuits::CircuitExporter;
 use super::otlp_client::OtlpClient;
 use super::{InitError, TelemetryConfig, resource};
 
@@ -23,6 +24,7 @@ const SPAN_QUEUE: usize = 8192;
 pub(super) struct Pipeline {
     traces: SdkTracerProvider,
     metrics: SdkMeterProvider,
+    circuits: CircuitExporter,
     client: OtlpClient,
 }
 
@@ -33,6 +35,7 @@ impl Pipeline {
         Ok(Self {
             traces: tracer_provider(config, &client, &resource)?,
             metrics: meter_provider(config, &client, &resource)?,
+            circuits: CircuitExporter::start(config, &client, &resource)?,
             client,
         })
     }
@@ -102,6 +105,7 @@ fn meter_provider(
 impl Drop for Pipeline {
     /// Flushes each exporter on a thread of its own, and leaves those behind that do not end in time.
     fn drop(&mut self) {
+        self.circuits.stop();
         let (done, ended) = mpsc::channel::<()>();
         let deadline = Instant::now() + FLUSH_LIMIT;
         let (traces, metrics) = (self.traces.clone(), self.metrics.clone());
@@ -120,5 +124,7 @@ impl Drop for Pipeline {
         drop(done);
         // Nothing is ever sent: the channel closes when the last flush has ended.
         let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        self.circuits
+            .wait(deadline.saturating_duration_since(Instant::now()));
     }
 }

@@ -1,5 +1,11 @@
 //! Services on real sockets that send their telemetry to a receiver in the same process.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint knows only functions marked as tests"
+)]
+
+mod circuits;
 mod sink;
 
 use std::net::SocketAddr;
@@ -7,20 +13,25 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use fusebox::circuit_breaker::{CircuitBreaker, Registry};
 use fusebox::http::client::TracedClient;
 use fusebox::http::server::{Audience, ResponseHeaders, TraceLayer};
 use fusebox::{Telemetry, TelemetryConfig};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use sink::{Sink, serve, text};
+use tokio::net::TcpSocket;
 
 fn telemetry(service: &str, endpoint: &str) -> Telemetry {
-    let config = TelemetryConfig::from_env(service)
+    Telemetry::start(&config(service, endpoint)).unwrap()
+}
+
+fn config(service: &str, endpoint: &str) -> TelemetryConfig {
+    TelemetryConfig::from_env(service)
         .with_service_name(service)
         .with_endpoint(endpoint)
         .with_log_filter("off")
-        .with_span_delay(Duration::from_millis(20));
-    Telemetry::start(&config).unwrap()
+        .with_span_delay(Duration::from_millis(20))
 }
 
 fn block_on<T>(telemetry: &Telemetry, future: impl Future<Output = T>) -> T {
@@ -29,6 +40,14 @@ fn block_on<T>(telemetry: &Telemetry, future: impl Future<Output = T>) -> T {
         .build()
         .unwrap();
     tracing::dispatcher::with_default(telemetry.dispatch(), || runtime.block_on(future))
+}
+
+/// Holds a port that refuses connections until somebody listens.
+fn silent_socket() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let endpoint = format!("http://{}", socket.local_addr().unwrap());
+    (socket, endpoint)
 }
 
 /// Starts `inventory`, which answers `/stock/{id}` and fails at `/broken`.
@@ -187,6 +206,21 @@ fn response_headers_go_to_whom_the_policy_names() {
             answer.unwrap().headers().contains_key("traceresponse")
         })
     };
+    // A proxy on the same host says who is behind it.
+    let outside = |name: &'static str, value: &'static str| {
+        let router = Router::new()
+            .route("/", get(async || ""))
+            .layer(TraceLayer::new());
+        let address = serve(stock.dispatch().clone(), router);
+        let request = TracedClient::new()
+            .get(format!("http://{address}/"))
+            .header(name, value);
+        let answer = block_on(&stock, request.send()).unwrap();
+        answer.headers().contains_key("traceresponse")
+    };
+    assert!(outside("x-forwarded-for", "10.0.0.1"));
+    assert!(!outside("x-forwarded-for", "10.0.0.1, 8.8.8.8"));
+    assert!(!outside("forwarded", "for=_hidden"));
     let policy = |trace| ResponseHeaders {
         trace,
         ..ResponseHeaders::default()
@@ -208,11 +242,8 @@ fn response_headers_go_to_whom_the_policy_names() {
 /// the time: a drop that hangs hangs the test.
 #[test]
 fn a_collector_that_is_away_neither_fails_calls_nor_keeps_the_process() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let stock = telemetry("stock", &format!("http://{closed}"));
+    let (_socket, endpoint) = silent_socket();
+    let stock = telemetry("stock", &endpoint);
     let address = inventory(&stock);
     block_on(&stock, async {
         for _ in 0..20 {
@@ -222,7 +253,118 @@ fn a_collector_that_is_away_neither_fails_calls_nor_keeps_the_process() {
                 .await;
             assert_eq!(answer.unwrap().status(), 200);
         }
-        drop(telemetry("inside a runtime", &format!("http://{closed}")));
+        drop(telemetry("inside a runtime", &endpoint));
     });
     drop(stock);
+}
+
+/// Scenario: what listens where telemetry is sent takes connections and never answers.
+/// Guarantees: the end of the process does not wait for it.
+#[test]
+fn a_collector_that_hangs_does_not_keep_the_process() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let registry = Registry::new();
+    let breaker = CircuitBreaker::builder("stock").registry(&registry).build();
+    let config = config("stock", &endpoint).with_timeout(Duration::from_secs(3600));
+    let telemetry = Telemetry::start(&config.with_registry(&registry)).unwrap();
+    tracing::dispatcher::with_default(telemetry.dispatch(), || {
+        drop(tracing::info_span!("one span").entered());
+    });
+    drop(breaker);
+    let (done, dropped) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(telemetry);
+        done.send(()).unwrap();
+    });
+    dropped
+        .recv_timeout(sink::DEADLINE)
+        .expect("telemetry ends");
+}
+
+/// Scenario: a service without telemetry stands between two that have it.
+/// Guarantees: the trace goes through it.
+#[test]
+fn a_silent_service_passes_the_trace_on() {
+    let (sink, endpoint) = Sink::start();
+    let (stock, user) = (telemetry("stock", &endpoint), telemetry("user", &endpoint));
+    let inventory = inventory(&stock);
+    let client = TracedClient::new();
+    let handler = async move || {
+        client
+            .get(format!("http://{inventory}/stock/7"))
+            .send()
+            .await
+            .unwrap()
+            .status()
+    };
+    let router = Router::new()
+        .route("/", get(handler))
+        .layer(TraceLayer::new());
+    let silent = serve(tracing::Dispatch::none(), router);
+    block_on(&user, async {
+        TracedClient::new()
+            .get(format!("http://{silent}/"))
+            .send()
+            .await
+            .unwrap();
+    });
+    let (call, served) = (
+        sink.span("user", "GET"),
+        sink.span("stock", "GET /stock/{id}"),
+    );
+    assert_eq!(
+        (&served.trace_id, &served.parent_span_id),
+        (&call.trace_id, &call.span_id)
+    );
+}
+
+/// Scenario: a caller says `b3: 0` and nothing else: it wants no trace.
+/// Guarantees: there is no span, here and behind.
+#[test]
+fn an_unwanted_trace_is_not_made() {
+    let (sink, endpoint) = Sink::start();
+    let stock = telemetry("stock", &endpoint);
+    let address = inventory(&stock);
+    let plain = reqwest::Client::new();
+    block_on(&stock, async {
+        let url = format!("http://{address}/stock/1");
+        let answer = plain.get(&url).header("b3", "0").send().await.unwrap();
+        assert!(!answer.headers().contains_key("traceresponse"));
+        plain.get(&url).header("b3", "1").send().await.unwrap();
+    });
+    drop(stock);
+    let count = sink.wait_for("a span", |received| {
+        (!received.spans.is_empty()).then_some(received.spans.len())
+    });
+    assert_eq!(count, 1);
+}
+
+/// Scenario: the caller drops its request before the answer, as a timeout does.
+/// Guarantees: both sides' spans end and say so, without blaming anybody.
+#[test]
+fn an_abandoned_request_says_so() {
+    let (sink, endpoint) = Sink::start();
+    let (stock, user) = (telemetry("stock", &endpoint), telemetry("user", &endpoint));
+    let (arrived, mut arrival) = tokio::sync::mpsc::unbounded_channel();
+    let handler = async move || {
+        arrived.send(()).unwrap();
+        std::future::pending::<()>().await
+    };
+    let router = Router::new()
+        .route("/never", get(handler))
+        .layer(TraceLayer::new());
+    let address = serve(stock.dispatch().clone(), router);
+    block_on(&user, async {
+        let client = TracedClient::new();
+        let request = client.get(format!("http://{address}/never")).send();
+        tokio::select! {
+            _ = request => unreachable!("there is no answer"),
+            _ = arrival.recv() => {}
+        }
+    });
+    for span in [sink.span("user", "GET"), sink.span("stock", "GET /never")] {
+        assert_eq!(text(&span.attributes, "error.type"), "cancelled");
+        assert_ne!(span.status.unwrap_or_default().code(), StatusCode::Error);
+    }
 }

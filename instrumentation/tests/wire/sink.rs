@@ -1,6 +1,6 @@
 //! An OTLP receiver in the test's process that remembers what it was sent.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
 /// How long a condition may take to come true.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
 pub(crate) struct Received {
@@ -37,14 +37,21 @@ pub(crate) struct Sink {
 impl Sink {
     /// Starts on a free port.
     pub(crate) fn start() -> (Self, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        (Self::start_on(listener), endpoint)
+    }
+
+    /// Starts on a socket.
+    pub(crate) fn start_on(listener: TcpListener) -> Self {
         let sink = Self::default();
         let router = Router::new()
             .route("/v1/traces", post(traces))
             .route("/v1/metrics", post(metrics))
             .route("/v1/logs", post(logs))
             .with_state(sink.clone());
-        let address = serve(tracing::Dispatch::none(), router);
-        (sink, format!("http://{address}"))
+        serve_on(listener, tracing::Dispatch::none(), router);
+        sink
     }
 
     /// Waits until `condition` finds what it looks for.
@@ -145,9 +152,14 @@ pub(crate) fn text(attributes: &[KeyValue], key: &str) -> String {
 
 /// Serves a router from a thread with a current-thread runtime, to the end of the test's process.
 pub(crate) fn serve(dispatch: tracing::Dispatch, router: Router) -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    serve_on(listener, dispatch, router);
+    address
+}
+
+fn serve_on(listener: TcpListener, dispatch: tracing::Dispatch, router: Router) {
+    listener.set_nonblocking(true).unwrap();
     std::thread::spawn(move || {
         tracing::dispatcher::with_default(&dispatch, || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -161,5 +173,4 @@ pub(crate) fn serve(dispatch: tracing::Dispatch, router: Router) -> SocketAddr {
             });
         });
     });
-    address
 }

@@ -1,0 +1,215 @@
+//! The thread that sends what breakers did.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::Context;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use tokio::time::Instant;
+
+use super::queue::Queue;
+use super::{events, metrics};
+use crate::circuit_breaker::{
+    CircuitBreaker, CircuitSnapshot, Listener, Override, Registry, Transition,
+};
+use crate::telemetry::config::Signal;
+use crate::telemetry::otlp_client::OtlpClient;
+use crate::telemetry::{InitError, TelemetryConfig};
+
+/// How often settings are told to a collector that may have been started since.
+const SETTINGS_INTERVAL: Duration = Duration::from_secs(60);
+/// How long one request may take: the next second has news of its own.
+const SEND_LIMIT: Duration = Duration::from_secs(2);
+/// How long each of the two last requests may take; together they stay below the limit of the whole flush.
+const LAST_SEND_LIMIT: Duration = Duration::from_millis(900);
+
+/// Sends what the breakers of a registry do, until it is stopped.
+#[derive(Debug)]
+pub(in crate::telemetry) struct CircuitExporter {
+    queue: Arc<Queue<LogRecord>>,
+    /// Closed when the thread has ended.
+    ended: Receiver<()>,
+}
+
+impl CircuitExporter {
+    /// Starts the thread.
+    pub(in crate::telemetry) fn start(
+        config: &TelemetryConfig,
+        client: &OtlpClient,
+        resource: &opentelemetry_sdk::Resource,
+    ) -> Result<Self, InitError> {
+        let queue = Arc::<Queue<LogRecord>>::default();
+        let (running, ended) = channel();
+        let attributes = ResourceAttributesWithSchema::from(resource).attributes.0;
+        let worker = Worker {
+            queue: Arc::clone(&queue),
+            registry: config.registry.clone(),
+            client: client.clone(),
+            resource: Resource {
+                attributes,
+                ..Resource::default()
+            },
+            metrics: config.metrics.clone(),
+            logs: config.logs.clone(),
+            interval: config.circuit_interval,
+            limit: config.timeout.min(SEND_LIMIT),
+            started: SystemTime::now(),
+            forced: BTreeMap::new(),
+            _running: running,
+        };
+        config
+            .registry
+            .subscribe(Arc::new(Announcements(Arc::downgrade(&queue))));
+        let thread = std::thread::Builder::new().name("fusebox-circuits".into());
+        thread
+            .spawn(move || worker.run())
+            .map_err(InitError::Thread)?;
+        Ok(Self { queue, ended })
+    }
+
+    /// Makes the thread send what is waiting and end.
+    pub(in crate::telemetry) fn stop(&self) {
+        self.queue.stop();
+    }
+
+    /// Waits for the end of the thread, but not for longer than `limit`.
+    pub(in crate::telemetry) fn wait(&self, limit: Duration) {
+        let _ = self.ended.recv_timeout(limit); // Nothing is ever sent.
+    }
+}
+
+/// Takes announcements off the hands of breakers, as long as there is an exporter.
+struct Announcements(Weak<Queue<LogRecord>>);
+
+impl Announcements {
+    fn push(&self, record: impl FnOnce() -> LogRecord) {
+        if let Some(queue) = self.0.upgrade() {
+            queue.push(record());
+        }
+    }
+}
+
+impl Listener for Announcements {
+    fn transition(&self, transition: &Transition) {
+        self.push(|| events::transition(transition));
+    }
+
+    fn registered(&self, breaker: &CircuitBreaker) {
+        self.push(|| events::settings(breaker));
+    }
+
+    fn settings_changed(&self, breaker: &CircuitBreaker) {
+        self.push(|| events::settings(breaker));
+    }
+}
+
+struct Worker {
+    queue: Arc<Queue<LogRecord>>,
+    registry: Registry,
+    client: OtlpClient,
+    resource: Resource,
+    metrics: Signal,
+    logs: Signal,
+    interval: Duration,
+    limit: Duration,
+    started: SystemTime,
+    /// What was forced when last looked, by breaker.
+    forced: BTreeMap<String, Override>,
+    _running: Sender<()>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let _silent = Context::enter_telemetry_suppressed_scope();
+        let mut metrics_at = Instant::now() + self.interval;
+        let mut settings_at = Instant::now();
+        loop {
+            let now = Instant::now();
+            if now >= settings_at {
+                let breakers = self.registry.all();
+                breakers
+                    .iter()
+                    .for_each(|breaker| self.queue.push(events::settings(breaker)));
+                settings_at = now + SETTINGS_INTERVAL;
+            }
+            let due = metrics_at.min(settings_at).saturating_duration_since(now);
+            let is_end = self.queue.sleep(due);
+            if is_end {
+                self.limit = self.limit.min(LAST_SEND_LIMIT);
+            }
+            let is_due = is_end || Instant::now() >= metrics_at;
+            let breakers = if is_due {
+                self.registry.all()
+            } else {
+                Vec::new()
+            };
+            let snapshots: Vec<_> = breakers.iter().map(CircuitBreaker::snapshot).collect();
+            self.note_overrides(&breakers, &snapshots);
+            // What the collector did not take waits for the next second or the next event.
+            self.send_events();
+            if is_due {
+                self.send_metrics(&snapshots);
+                metrics_at = Instant::now() + self.interval;
+            }
+            if is_end {
+                return;
+            }
+        }
+    }
+
+    fn send_events(&self) {
+        let records = self.queue.take();
+        if records.is_empty() || !self.logs.is_exported {
+            return;
+        }
+        let request = events::request(&self.resource, records);
+        match self.client.send(&self.logs.endpoint, &request, self.limit) {
+            Ok(()) => self.report_dropped(),
+            Err(error) if error.is_worth_a_retry() => {
+                let resources = request.resource_logs.into_iter();
+                let scopes = resources.flat_map(|resource| resource.scope_logs);
+                self.queue
+                    .put_back(scopes.flat_map(|scope| scope.log_records).collect());
+            }
+            Err(_) => {} // It would be refused again; the client has said so.
+        }
+    }
+
+    fn report_dropped(&self) {
+        let dropped = self.queue.take_dropped();
+        if dropped > 0 {
+            self.client.speak(|| {
+                tracing::warn!(target: "fusebox", dropped, "lost circuit events while the collector was away");
+            });
+        }
+    }
+
+    fn send_metrics(&self, snapshots: &[CircuitSnapshot]) {
+        if snapshots.is_empty() || !self.metrics.is_exported {
+            return;
+        }
+        let request = metrics::request(&self.resource, snapshots, self.started, SystemTime::now());
+        // Sums heal with the next request.
+        let _ = self
+            .client
+            .send(&self.metrics.endpoint, &request, self.limit);
+    }
+
+    /// Tells settings again where something was forced or released: nobody announces that by itself.
+    fn note_overrides(&mut self, breakers: &[CircuitBreaker], snapshots: &[CircuitSnapshot]) {
+        for (breaker, snapshot) in breakers.iter().zip(snapshots) {
+            if self.forced.get(breaker.name()) == snapshot.forced.as_ref() {
+                continue;
+            }
+            self.queue.push(events::settings(breaker));
+            match snapshot.forced.clone() {
+                Some(forced) => drop(self.forced.insert(breaker.name().to_owned(), forced)),
+                None => drop(self.forced.remove(breaker.name())),
+            }
+        }
+    }
+}

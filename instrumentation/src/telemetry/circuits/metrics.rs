@@ -1,0 +1,199 @@
+//! The counts of breakers as cumulative OTLP metrics.
+//!
+//! Every outcome is a point of one exponential histogram. Calls that were not executed (refused, no slot,
+//! cancelled) have no duration: all of their count stands in the zero bucket, and their sum is 0, so that counts
+//! by outcome add up to all calls.
+
+use std::time::SystemTime;
+
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{
+    AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Metric,
+    NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, number_data_point,
+};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+
+use super::{scope, text, unix_nanos};
+use crate::circuit_breaker::{
+    CircuitSnapshot, EffectiveState, FallbackOutcome, LatencyHistogram, Outcome,
+};
+use crate::semconv;
+
+/// Makes a request of all breakers; counts began at `start`.
+pub(super) fn request(
+    resource: &Resource,
+    snapshots: &[CircuitSnapshot],
+    start: SystemTime,
+    now: SystemTime,
+) -> ExportMetricsServiceRequest {
+    let points = Points {
+        snapshots,
+        start: unix_nanos(start),
+        now: unix_nanos(now),
+    };
+    let mut metrics = vec![points.durations(), points.states(), points.in_flight()];
+    metrics.extend(points.fallbacks());
+    let scope_metrics = ScopeMetrics {
+        scope: Some(scope()),
+        metrics,
+        ..ScopeMetrics::default()
+    };
+    let resource_metrics = ResourceMetrics {
+        resource: Some(resource.clone()),
+        scope_metrics: vec![scope_metrics],
+        ..ResourceMetrics::default()
+    };
+    ExportMetricsServiceRequest {
+        resource_metrics: vec![resource_metrics],
+    }
+}
+
+struct Points<'a> {
+    snapshots: &'a [CircuitSnapshot],
+    start: u64,
+    now: u64,
+}
+
+impl Points<'_> {
+    fn durations(&self) -> Metric {
+        let outcomes = |snapshot| Outcome::ALL.map(|outcome| self.duration(snapshot, outcome));
+        let data_points = self.snapshots.iter().flat_map(outcomes).flatten().collect();
+        let data = Data::ExponentialHistogram(ExponentialHistogram {
+            data_points,
+            aggregation_temporality: AggregationTemporality::Cumulative.into(),
+        });
+        metric(
+            semconv::CALL_DURATION,
+            "Duration of calls through a circuit breaker",
+            "s",
+            data,
+        )
+    }
+
+    /// The point of one outcome; `None` until a call has ended so.
+    fn duration(
+        &self,
+        snapshot: &CircuitSnapshot,
+        outcome: Outcome,
+    ) -> Option<ExponentialHistogramDataPoint> {
+        let mut attributes = identity(snapshot);
+        attributes.push(text(semconv::BREAKER_OUTCOME, outcome.as_str()));
+        attributes.extend(error_type(outcome).map(|error| text(semconv::ERROR_TYPE, error)));
+        // The count is the histogram's own: the totals beside it may be a call ahead.
+        let latency = snapshot.latency.of(outcome);
+        let count = latency.map_or(snapshot.calls.of(outcome), LatencyHistogram::count);
+        let (offset, bucket_counts) = latency.map(LatencyHistogram::dense).unwrap_or_default();
+        (count > 0).then(|| ExponentialHistogramDataPoint {
+            attributes,
+            start_time_unix_nano: self.start,
+            time_unix_nano: self.now,
+            count,
+            sum: Some(latency.map_or(0.0, LatencyHistogram::sum_seconds)),
+            scale: LatencyHistogram::SCALE,
+            zero_count: latency.map_or(count, |latency| latency.zero_count),
+            zero_threshold: LatencyHistogram::ZERO_THRESHOLD_SECONDS,
+            positive: Some(Buckets {
+                offset,
+                bucket_counts,
+            }),
+            ..ExponentialHistogramDataPoint::default()
+        })
+    }
+
+    fn states(&self) -> Metric {
+        let states = |snapshot: &CircuitSnapshot| {
+            let (attributes, in_force) = (identity(snapshot), snapshot.state);
+            EffectiveState::ALL.map(|state| {
+                let mut attributes = attributes.clone();
+                attributes.push(text(semconv::BREAKER_STATE, state.as_str()));
+                self.point(attributes, u64::from(state == in_force))
+            })
+        };
+        let data_points = self.snapshots.iter().flat_map(states).collect();
+        let data = Data::Gauge(Gauge { data_points });
+        metric(
+            semconv::STATE,
+            "1 for the state of the circuit breaker, 0 for the others",
+            "1",
+            data,
+        )
+    }
+
+    fn in_flight(&self) -> Metric {
+        let point = |snapshot: &CircuitSnapshot| self.point(identity(snapshot), snapshot.in_flight);
+        let data_points = self.snapshots.iter().map(point).collect();
+        let data = Data::Gauge(Gauge { data_points });
+        metric(semconv::INFLIGHT, "Calls that run now", "{call}", data)
+    }
+
+    /// `None` while no breaker had a fallback.
+    fn fallbacks(&self) -> Option<Metric> {
+        let outcomes = |snapshot: &CircuitSnapshot| {
+            let (attributes, totals) = (identity(snapshot), snapshot.fallbacks);
+            FallbackOutcome::ALL.map(|outcome| {
+                let mut attributes = attributes.clone();
+                attributes.push(text(semconv::FALLBACK_OUTCOME, outcome.as_str()));
+                let count = totals.of(outcome);
+                (count > 0).then(|| NumberDataPoint {
+                    start_time_unix_nano: self.start,
+                    ..self.point(attributes, count)
+                })
+            })
+        };
+        let data_points: Vec<_> = self.snapshots.iter().flat_map(outcomes).flatten().collect();
+        (!data_points.is_empty()).then(|| {
+            let data = Data::Sum(Sum {
+                data_points,
+                aggregation_temporality: AggregationTemporality::Cumulative.into(),
+                is_monotonic: true,
+            });
+            metric(
+                semconv::FALLBACKS,
+                "Fallbacks by how they ended",
+                "{fallback}",
+                data,
+            )
+        })
+    }
+
+    fn point(&self, attributes: Vec<KeyValue>, value: u64) -> NumberDataPoint {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        NumberDataPoint {
+            attributes,
+            time_unix_nano: self.now,
+            value: Some(number_data_point::Value::AsInt(value)),
+            ..NumberDataPoint::default()
+        }
+    }
+}
+
+fn metric(name: &str, description: &str, unit: &str, data: Data) -> Metric {
+    Metric {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        unit: unit.to_owned(),
+        data: Some(data),
+        ..Metric::default()
+    }
+}
+
+fn identity(snapshot: &CircuitSnapshot) -> Vec<KeyValue> {
+    vec![
+        text(semconv::BREAKER_NAME, snapshot.name.as_str()),
+        text(semconv::BREAKER_GROUP, snapshot.group.as_str()),
+    ]
+}
+
+/// What went wrong, as far as the breaker counts it apart; a failure's own type stands on its span.
+fn error_type(outcome: Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Rejected => Some(semconv::ERROR_TYPE_CIRCUIT_OPEN),
+        Outcome::BulkheadFull => Some(semconv::ERROR_TYPE_BULKHEAD_FULL),
+        Outcome::Timeout => Some(semconv::ERROR_TYPE_TIMEOUT),
+        Outcome::Failure => Some("_OTHER"),
+        Outcome::Success | Outcome::Ignored | Outcome::Cancelled => None,
+    }
+}
