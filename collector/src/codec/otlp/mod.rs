@@ -4,18 +4,23 @@
 //! span to a `SpanVisitor` as borrowed views: nothing is allocated per span.
 
 pub mod decode;
+pub mod encode;
 mod error;
 mod item;
+pub mod json;
 mod limits;
 mod resource;
+mod response;
 mod span;
 mod value;
 mod visitor;
 mod walk;
 mod wire;
+pub(crate) mod write;
 
 pub use error::DecodeError;
 pub use limits::Limits;
+pub use response::rejected_spans;
 pub use visitor::{
     AttributeView, ResourceView, ScopeView, SpanRejection, SpanView, SpanVisitor, ValueView,
     WalkReport,
