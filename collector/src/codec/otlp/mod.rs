@@ -6,6 +6,7 @@
 pub mod decode;
 mod error;
 mod item;
+pub mod json;
 mod limits;
 mod resource;
 mod span;

@@ -1,8 +1,18 @@
 //! Arbitrary OTLP messages, valid but strange.
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+    trace::v1::ExportTraceServiceRequest,
+};
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, any_value::Value,
+};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::metrics::v1::{
+    Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram,
+    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary,
+    SummaryDataPoint, exemplar, exponential_histogram_data_point::Buckets, metric::Data,
+    number_data_point, summary_data_point::ValueAtQuantile,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{
@@ -35,11 +45,16 @@ pub(super) fn double() -> impl Strategy<Value = f64> {
 }
 
 pub(super) fn any_value() -> impl Strategy<Value = AnyValue> {
+    any_value_of(double())
+}
+
+/// A value whose numbers are of that strategy.
+fn any_value_of(double: impl Strategy<Value = f64> + 'static) -> impl Strategy<Value = AnyValue> {
     let leaf = prop_oneof![
         4 => text().prop_map(|text| Some(Value::StringValue(text))),
         1 => any::<bool>().prop_map(|truth| Some(Value::BoolValue(truth))),
         2 => any::<i64>().prop_map(|number| Some(Value::IntValue(number))),
-        2 => double().prop_map(|number| Some(Value::DoubleValue(number))),
+        2 => double.prop_map(|number| Some(Value::DoubleValue(number))),
         1 => vec(any::<u8>(), 0..40).prop_map(|bytes| Some(Value::BytesValue(bytes))),
         1 => Just(None),
     ];
@@ -190,4 +205,237 @@ pub(super) fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
     );
     vec(resource_spans, 0..3)
         .prop_map(|resource_spans| ExportTraceServiceRequest { resource_spans })
+}
+
+/// JSON's oracle cannot write the numbers that JSON has no digits for.
+fn finite() -> impl Strategy<Value = f64> {
+    double().prop_filter("finite", |number| number.is_finite())
+}
+
+fn finite_attributes() -> impl Strategy<Value = Vec<KeyValue>> {
+    vec(
+        (text(), option::of(any_value_of(finite()))).prop_map(key_value),
+        0..3,
+    )
+}
+
+fn exemplar() -> impl Strategy<Value = Exemplar> {
+    let value = prop_oneof![
+        finite().prop_map(exemplar::Value::AsDouble),
+        any::<i64>().prop_map(exemplar::Value::AsInt),
+    ];
+    (
+        finite_attributes(),
+        any::<u64>(),
+        id(16),
+        id(8),
+        option::of(value),
+    )
+        .prop_map(
+            |(filtered_attributes, time_unix_nano, trace_id, span_id, value)| Exemplar {
+                filtered_attributes,
+                time_unix_nano,
+                trace_id,
+                span_id,
+                value,
+            },
+        )
+}
+
+fn number_point() -> impl Strategy<Value = NumberDataPoint> {
+    let value = prop_oneof![
+        finite().prop_map(number_data_point::Value::AsDouble),
+        any::<i64>().prop_map(number_data_point::Value::AsInt),
+    ];
+    let times = (any::<u64>(), any::<u64>());
+    (
+        finite_attributes(),
+        times,
+        vec(exemplar(), 0..2),
+        any::<u32>(),
+        option::of(value),
+    )
+        .prop_map(
+            |(attributes, times, exemplars, flags, value)| NumberDataPoint {
+                attributes,
+                start_time_unix_nano: times.0,
+                time_unix_nano: times.1,
+                exemplars,
+                flags,
+                value,
+            },
+        )
+}
+
+fn histogram_point() -> impl Strategy<Value = HistogramDataPoint> {
+    let counts = (any::<u64>(), vec(any::<u64>(), 0..4), vec(finite(), 0..4));
+    let totals = (
+        option::of(finite()),
+        option::of(finite()),
+        option::of(finite()),
+    );
+    (
+        finite_attributes(),
+        any::<u64>(),
+        counts,
+        totals,
+        vec(exemplar(), 0..2),
+    )
+        .prop_map(|(attributes, time_unix_nano, counts, totals, exemplars)| {
+            HistogramDataPoint {
+                attributes,
+                start_time_unix_nano: 1,
+                time_unix_nano,
+                count: counts.0,
+                bucket_counts: counts.1,
+                explicit_bounds: counts.2,
+                sum: totals.0,
+                min: totals.1,
+                max: totals.2,
+                exemplars,
+                flags: 1,
+            }
+        })
+}
+
+fn buckets() -> impl Strategy<Value = Buckets> {
+    (any::<i32>(), vec(any::<u64>(), 0..4)).prop_map(|(offset, bucket_counts)| Buckets {
+        offset,
+        bucket_counts,
+    })
+}
+
+fn exponential_point() -> impl Strategy<Value = ExponentialHistogramDataPoint> {
+    let counts = (any::<u64>(), any::<u64>(), any::<i32>(), finite());
+    let sides = (option::of(buckets()), option::of(buckets()));
+    (finite_attributes(), counts, sides, option::of(finite())).prop_map(
+        |(attributes, counts, sides, sum)| ExponentialHistogramDataPoint {
+            attributes,
+            start_time_unix_nano: 1,
+            time_unix_nano: 2,
+            count: counts.0,
+            zero_count: counts.1,
+            scale: counts.2,
+            zero_threshold: counts.3,
+            positive: sides.0,
+            negative: sides.1,
+            sum,
+            min: None,
+            max: sum,
+            flags: 0,
+            exemplars: Vec::new(),
+        },
+    )
+}
+
+fn summary_point() -> impl Strategy<Value = SummaryDataPoint> {
+    let quantile =
+        (finite(), finite()).prop_map(|(quantile, value)| ValueAtQuantile { quantile, value });
+    (
+        finite_attributes(),
+        any::<u64>(),
+        finite(),
+        vec(quantile, 0..3),
+    )
+        .prop_map(
+            |(attributes, count, sum, quantile_values)| SummaryDataPoint {
+                attributes,
+                start_time_unix_nano: 1,
+                time_unix_nano: 2,
+                count,
+                sum,
+                quantile_values,
+                flags: 3,
+            },
+        )
+}
+
+fn metric() -> impl Strategy<Value = Metric> {
+    let data = prop_oneof![
+        vec(number_point(), 0..3).prop_map(|data_points| Data::Gauge(Gauge { data_points })),
+        (vec(number_point(), 0..3), 0..3_i32, any::<bool>()).prop_map(
+            |(data_points, aggregation_temporality, is_monotonic)| Data::Sum(Sum {
+                data_points,
+                aggregation_temporality,
+                is_monotonic,
+            })
+        ),
+        (vec(histogram_point(), 0..3), 0..3_i32).prop_map(
+            |(data_points, aggregation_temporality)| Data::Histogram(Histogram {
+                data_points,
+                aggregation_temporality,
+            })
+        ),
+        (vec(exponential_point(), 0..3), 0..3_i32).prop_map(
+            |(data_points, aggregation_temporality)| {
+                Data::ExponentialHistogram(ExponentialHistogram {
+                    data_points,
+                    aggregation_temporality,
+                })
+            }
+        ),
+        vec(summary_point(), 0..3).prop_map(|data_points| Data::Summary(Summary { data_points })),
+    ];
+    (
+        text(),
+        text(),
+        text(),
+        finite_attributes(),
+        option::of(data),
+    )
+        .prop_map(|(name, description, unit, metadata, data)| Metric {
+            name,
+            description,
+            unit,
+            metadata,
+            data,
+        })
+}
+
+pub(super) fn metrics() -> impl Strategy<Value = ExportMetricsServiceRequest> {
+    vec(metric(), 0..4).prop_map(|metrics| ExportMetricsServiceRequest {
+        resource_metrics: vec![ResourceMetrics {
+            scope_metrics: vec![ScopeMetrics {
+                metrics,
+                ..ScopeMetrics::default()
+            }],
+            ..ResourceMetrics::default()
+        }],
+    })
+}
+
+fn log_record() -> impl Strategy<Value = LogRecord> {
+    let head = (any::<u64>(), any::<u64>(), 0..25_i32, text(), text());
+    let ids = (id(16), id(8), any::<u32>());
+    (
+        head,
+        ids,
+        option::of(any_value_of(finite())),
+        finite_attributes(),
+    )
+        .prop_map(|(head, ids, body, attributes)| LogRecord {
+            time_unix_nano: head.0,
+            observed_time_unix_nano: head.1,
+            severity_number: head.2,
+            severity_text: head.3,
+            event_name: head.4,
+            trace_id: ids.0,
+            span_id: ids.1,
+            flags: ids.2,
+            body,
+            attributes,
+            dropped_attributes_count: 7,
+        })
+}
+
+pub(super) fn logs() -> impl Strategy<Value = ExportLogsServiceRequest> {
+    vec(log_record(), 0..4).prop_map(|log_records| ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            scope_logs: vec![ScopeLogs {
+                log_records,
+                ..ScopeLogs::default()
+            }],
+            ..ResourceLogs::default()
+        }],
+    })
 }

@@ -1,5 +1,6 @@
 //! Every codec of OTLP held against prost's generated types, and against bytes that nobody should send.
 
 mod arbitrary;
+mod json;
 mod oracle;
 mod walk;
