@@ -3,8 +3,8 @@
 use prost::encoding::encode_varint;
 
 use super::value::{Fault, attribute, text};
-use super::wire::{Reader, fixed32_key, fixed64_key, length_key, varint_key, wire_type};
-use super::{Limits, ValueView};
+use super::wire::{Reader, fixed32_key, fixed64_key, length_key, varint_key};
+use super::{AttributeView, Limits, ValueView, write};
 
 /// What a limit needs to know of `Span.Event` and `Span.Link`.
 #[derive(Debug, Clone, Copy)]
@@ -100,11 +100,11 @@ fn shrink(kind: ItemKind, mut item: Reader<'_>, limits: &Limits) -> Result<Vec<u
                 && attributes < limits.attributes
             {
                 attributes += 1;
-                write_attribute(key, kept.key, &kept.value, &mut out);
+                write_attribute(key >> 3, &kept, &mut out);
             }
         } else if key == kind.text {
             let name = text(item.bytes()?, limits.name_bytes, &mut cut)?;
-            write_bytes(key, name.as_bytes(), &mut out);
+            write::bytes(&mut out, key >> 3, name.as_bytes());
         } else {
             item.skip(key)?;
             let raw = &before[..before.len() - item.rest().len()];
@@ -119,36 +119,21 @@ fn shrink(kind: ItemKind, mut item: Reader<'_>, limits: &Limits) -> Result<Vec<u
 }
 
 /// Writes a field that is a `KeyValue`.
-fn write_attribute(key: u32, name: &str, value: &ValueView<'_>, out: &mut Vec<u8>) {
-    let mut body = Vec::new();
-    write_bytes(length_key(1), name.as_bytes(), &mut body);
-    let mut any_value = Vec::new();
-    write_value(value, &mut any_value);
-    write_bytes(length_key(2), &any_value, &mut body);
-    write_bytes(key, &body, out);
+fn write_attribute(field: u32, attribute: &AttributeView<'_>, out: &mut Vec<u8>) {
+    write::message(out, field, |out| {
+        write::bytes(out, 1, attribute.key.as_bytes());
+        write::message(out, 2, |out| write_value(&attribute.value, out));
+    });
 }
 
 /// Writes the inside of an `AnyValue`.
 fn write_value(value: &ValueView<'_>, out: &mut Vec<u8>) {
     match *value {
         ValueView::Empty => {}
-        ValueView::String(text) => write_bytes(length_key(1), text.as_bytes(), out),
-        ValueView::Bool(truth) => out.extend([varint_key(2) as u8, u8::from(truth)]),
-        ValueView::Int(number) => {
-            out.push(varint_key(3) as u8);
-            encode_varint(number.cast_unsigned(), out);
-        }
-        ValueView::Double(number) => {
-            out.push(fixed64_key(4) as u8);
-            out.extend(number.to_le_bytes());
-        }
+        ValueView::String(text) => write::bytes(out, 1, text.as_bytes()),
+        ValueView::Bool(truth) => write::varint(out, 2, u64::from(truth)),
+        ValueView::Int(number) => write::varint(out, 3, number.cast_unsigned()),
+        ValueView::Double(number) => write::fixed64(out, 4, number.to_bits()),
         ValueView::Encoded(whole) => out.extend_from_slice(whole),
     }
-}
-
-fn write_bytes(key: u32, bytes: &[u8], out: &mut Vec<u8>) {
-    debug_assert_eq!(key & 7, wire_type::LENGTH);
-    encode_varint(u64::from(key), out);
-    encode_varint(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
 }

@@ -4,6 +4,7 @@
 //! span to a `SpanVisitor` as borrowed views: nothing is allocated per span.
 
 pub mod decode;
+pub mod encode;
 mod error;
 mod item;
 pub mod json;
@@ -14,6 +15,7 @@ mod value;
 mod visitor;
 mod walk;
 mod wire;
+pub(crate) mod write;
 
 pub use error::DecodeError;
 pub use limits::Limits;

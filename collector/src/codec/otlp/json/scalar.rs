@@ -1,8 +1,6 @@
 //! JSON scalars to protobuf scalars.
 
-use prost::encoding::encode_varint;
-
-use super::super::wire::{fixed32_key, fixed64_key, length_key, varint_key};
+use super::super::write;
 use super::schema::{Field, Kind};
 
 /// A JSON scalar.
@@ -46,56 +44,33 @@ pub(super) fn description(kind: Kind) -> &'static str {
 pub(super) fn write(field: &Field, scalar: Scalar<'_>, out: &mut Vec<u8>) -> Result<(), Mismatch> {
     let number = field.number;
     match field.kind {
-        Kind::Nested(_) => Err(Mismatch::Type),
-        Kind::Text => write_bytes(number, text(scalar)?.as_bytes(), out),
-        Kind::Hex => write_bytes(number, &hex(text(scalar)?)?, out),
-        Kind::Base64 => write_bytes(number, &base64(text(scalar)?)?, out),
-        Kind::Bool => match scalar {
-            Scalar::Bool(truth) => write_varint(number, u64::from(truth), out),
-            _ => Err(Mismatch::Type),
-        },
-        // Negative int32 are ten bytes on the wire, like the int64 of the same value.
+        Kind::Nested(_) => return Err(Mismatch::Type),
+        Kind::Text => write::bytes(out, number, text(scalar)?.as_bytes()),
+        Kind::Hex => write::bytes(out, number, &hex(text(scalar)?)?),
+        Kind::Base64 => write::bytes(out, number, &base64(text(scalar)?)?),
+        Kind::Bool => write::varint(out, number, truth(scalar)?),
+        // A negative int32 is ten bytes on the wire, as the int64 of that value.
         Kind::Int32 => {
-            let value: i32 = whole(scalar)?;
-            write_varint(number, i64::from(value).cast_unsigned(), out)
+            let value = i64::from(whole::<i32>(scalar)?);
+            write::varint(out, number, value.cast_unsigned());
         }
-        Kind::Int64 => write_varint(number, whole::<i64>(scalar)?.cast_unsigned(), out),
-        Kind::Uint32 => write_varint(number, u64::from(whole::<u32>(scalar)?), out),
-        Kind::Uint64 => write_varint(number, whole(scalar)?, out),
-        Kind::Sint32 => write_varint(number, u64::from(zigzag(whole(scalar)?)), out),
-        Kind::Fixed32 => {
-            let value: u32 = whole(scalar)?;
-            write_fixed(fixed32_key(number), &value.to_le_bytes(), out)
-        }
-        Kind::Fixed64 => {
-            let value: u64 = whole(scalar)?;
-            write_fixed(fixed64_key(number), &value.to_le_bytes(), out)
-        }
-        Kind::Sfixed64 => {
-            let value: i64 = whole(scalar)?;
-            write_fixed(fixed64_key(number), &value.to_le_bytes(), out)
-        }
-        Kind::Double => write_fixed(fixed64_key(number), &double(scalar)?.to_le_bytes(), out),
+        Kind::Int64 => write::varint(out, number, whole::<i64>(scalar)?.cast_unsigned()),
+        Kind::Uint32 => write::varint(out, number, u64::from(whole::<u32>(scalar)?)),
+        Kind::Uint64 => write::varint(out, number, whole(scalar)?),
+        Kind::Sint32 => write::varint(out, number, u64::from(zigzag(whole(scalar)?))),
+        Kind::Fixed32 => write::fixed32(out, number, whole(scalar)?),
+        Kind::Fixed64 => write::fixed64(out, number, whole(scalar)?),
+        Kind::Sfixed64 => write::fixed64(out, number, whole::<i64>(scalar)?.cast_unsigned()),
+        Kind::Double => write::fixed64(out, number, double(scalar)?.to_bits()),
     }
-}
-
-fn write_varint(number: u32, value: u64, out: &mut Vec<u8>) -> Result<(), Mismatch> {
-    encode_varint(u64::from(varint_key(number)), out);
-    encode_varint(value, out);
     Ok(())
 }
 
-fn write_fixed(key: u32, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Mismatch> {
-    encode_varint(u64::from(key), out);
-    out.extend_from_slice(bytes);
-    Ok(())
-}
-
-fn write_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Mismatch> {
-    encode_varint(u64::from(length_key(number)), out);
-    encode_varint(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
-    Ok(())
+fn truth(scalar: Scalar<'_>) -> Result<u64, Mismatch> {
+    match scalar {
+        Scalar::Bool(truth) => Ok(u64::from(truth)),
+        _ => Err(Mismatch::Type),
+    }
 }
 
 fn zigzag(value: i32) -> u32 {

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use prost::encoding::encode_varint;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::super::wire::length_key;
+use super::super::write::try_message;
 use super::scalar::{self, Mismatch, Scalar};
 use super::schema::{Field, Kind, Message};
 
@@ -136,7 +135,7 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
             return Ok(());
         }
         match self.field.kind {
-            Kind::Nested(_) => nested(self.field, self.out, |_| Ok(())),
+            Kind::Nested(_) => try_message(self.out, self.field.number, |_| Ok(())),
             kind => Err(mismatch(self.field, scalar::description(kind))),
         }
     }
@@ -175,35 +174,13 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<(), A::Error> {
         match self.field.kind {
-            Kind::Nested(message) if !self.list => nested(self.field, self.out, |out| {
-                MessageSeed::new(message, out).write_fields(object)
-            }),
+            Kind::Nested(message) if !self.list => {
+                try_message(self.out, self.field.number, |out| {
+                    MessageSeed::new(message, out).write_fields(object)
+                })
+            }
             _ if self.list => Err(mismatch(self.field, "a list")),
             kind => Err(mismatch(self.field, scalar::description(kind))),
         }
     }
-}
-
-/// Writes a message with its key and length, which is known only once the message is written.
-fn nested<E>(
-    field: &Field,
-    out: &mut Vec<u8>,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-) -> Result<(), E> {
-    encode_varint(u64::from(length_key(field.number)), out);
-    // Most messages are attributes, whose length fits the one byte kept for it here.
-    let start = out.len();
-    out.push(0);
-    write(out)?;
-    let length = out.len() - start - 1;
-    if length < 0x80 {
-        out[start] = length as u8;
-        return Ok(());
-    }
-    let mut prefix = [0; 10];
-    let mut unused = &mut prefix[..];
-    encode_varint(length as u64, &mut unused);
-    let used = 10 - unused.len();
-    out.splice(start..=start, prefix.into_iter().take(used));
-    Ok(())
 }
