@@ -106,6 +106,35 @@ async fn refused_spans_are_a_partial_success() {
     receivers.assert_conserved();
 }
 
+#[tokio::test]
+async fn json_is_taken_and_answered_in_json() {
+    let receivers = Receivers::start().await;
+    let request = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[
+        {"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"good",
+         "startTimeUnixNano":"NOW","endTimeUnixNano":"NOW","kind":2},
+        {"traceId":"","spanId":"eee19b7ec3c1b175","name":"bad"}]}]}]}"#
+        .replace("NOW", &crate::model::now_unix_nanos().to_string());
+    for headers in [
+        vec![("content-type", "application/json; charset=utf-8")],
+        vec![JSON, ("content-encoding", "gzip")],
+    ] {
+        let body = match headers.len() {
+            1 => Bytes::from(request.clone()),
+            _ => gzip(request.as_bytes()),
+        };
+        let answer = receivers.post("/v1/traces", &headers, body).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.headers["content-type"], "application/json");
+        assert!(
+            answer.text().contains(r#""rejectedSpans":"1""#),
+            "{}",
+            answer.text()
+        );
+    }
+    assert_eq!(receivers.bench.disk.spans(), 2);
+    receivers.assert_conserved();
+}
+
 /// One bad request and what it must get.
 struct Bad {
     what: &'static str,
