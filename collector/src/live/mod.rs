@@ -13,6 +13,8 @@ mod latency;
 mod names;
 mod red;
 mod tap;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -114,8 +116,8 @@ impl Shared {
         let second = u32::try_from(now_unix_nanos / 1_000_000_000).unwrap_or(u32::MAX);
         let (learnt, incidents) = {
             let mut figures = self.figures();
-            change(&mut figures);
             figures.dependencies.expire(second);
+            change(&mut figures);
             (figures.take_learnt(), figures.take_incidents())
         };
         for (circuit, target) in learnt {

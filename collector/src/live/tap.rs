@@ -64,7 +64,9 @@ impl SpanVisitor for SpanTap {
         self.gathered.resource(resource);
     }
 
-    fn scope(&mut self, _scope: &ScopeView<'_>) {}
+    fn scope(&mut self, scope: &ScopeView<'_>) {
+        self.gathered.scope(scope);
+    }
 
     fn span(&mut self, span: &SpanView<'_>) {
         self.gathered.span(span);
@@ -135,45 +137,6 @@ impl Gathered {
     pub(super) fn rollback_request(&mut self) {
         self.spans.truncate(self.request_begin.0);
         self.instances.truncate(self.request_begin.1);
-    }
-
-    pub(super) fn resource(&mut self, resource: &ResourceView<'_>) {
-        self.current = self.services.number(resource.service_name);
-        let service = self.services.value(self.current);
-        let seen = (self.current, service.instances.number(resource.instance_id));
-        if self.instances.last() != Some(&seen) {
-            self.instances.push(seen);
-        }
-    }
-
-    pub(super) fn span(&mut self, span: &SpanView<'_>) {
-        if self.spans.len() >= GATHERED_MAX {
-            self.left_out += 1;
-            return;
-        }
-        let kind = SpanKind::from_otlp(u64::from(span.kind));
-        let (attributes, circuit) = read_attributes(span, kind);
-        let half = half_of(kind, attributes.has_service());
-        let key = self.key(&span.trace_id, &span.span_id);
-        let parent = self.parent(span, key);
-        let peer = (half != Half::Other)
-            .then(|| self.peer(&attributes))
-            .flatten();
-        let is_call = half == Half::Callee || (half == Half::Other && parent == Parent::Root);
-        let service = self.services.value(self.current);
-        self.spans.push(Gist {
-            key,
-            parent,
-            nanos: span.end_unix_nanos.saturating_sub(span.start_unix_nanos),
-            service: self.current,
-            operation: is_call.then(|| service.operations.number(span.name)),
-            circuit: circuit.map(|name| service.circuits.number(name)),
-            peer,
-            kind,
-            half,
-            error: span.status_code == STATUS_ERROR,
-            peer_is_store: attributes.is_store(),
-        });
     }
 
     /// Returns the key of a span. Only the low half of the trace id counts: services that speak 64-bit B3 lose the
@@ -255,6 +218,49 @@ impl Gathered {
             self.services = Remembered::default();
             self.peers = Remembered::default();
         }
+    }
+}
+
+impl SpanVisitor for Gathered {
+    fn resource(&mut self, resource: &ResourceView<'_>) {
+        self.current = self.services.number(resource.service_name);
+        let service = self.services.value(self.current);
+        let seen = (self.current, service.instances.number(resource.instance_id));
+        if self.instances.last() != Some(&seen) {
+            self.instances.push(seen);
+        }
+    }
+
+    fn scope(&mut self, _scope: &ScopeView<'_>) {}
+
+    fn span(&mut self, span: &SpanView<'_>) {
+        if self.spans.len() >= GATHERED_MAX {
+            self.left_out += 1;
+            return;
+        }
+        let kind = SpanKind::from_otlp(u64::from(span.kind));
+        let (attributes, circuit) = read_attributes(span, kind);
+        let half = half_of(kind, attributes.has_service());
+        let key = self.key(&span.trace_id, &span.span_id);
+        let parent = self.parent(span, key);
+        let peer = (half != Half::Other)
+            .then(|| self.peer(&attributes))
+            .flatten();
+        let is_call = half == Half::Callee || (half == Half::Other && parent == Parent::Root);
+        let service = self.services.value(self.current);
+        self.spans.push(Gist {
+            key,
+            parent,
+            nanos: span.end_unix_nanos.saturating_sub(span.start_unix_nanos),
+            service: self.current,
+            operation: is_call.then(|| service.operations.number(span.name)),
+            circuit: circuit.map(|name| service.circuits.number(name)),
+            peer,
+            kind,
+            half,
+            error: span.status_code == STATUS_ERROR,
+            peer_is_store: attributes.is_store(),
+        });
     }
 }
 

@@ -114,7 +114,7 @@ impl Ingest {
     }
 
     /// Refuses what comes from now on.
-    pub(super) fn refuse_new(&self) {
+    pub(crate) fn refuse_new(&self) {
         self.budget.close();
     }
 

@@ -53,12 +53,12 @@ where
     let Some(first) = next_piece(body).await? else {
         return Ok(Bytes::new());
     };
+    refuse_length(hint(&first), limit)?;
     if body.is_end_stream() && first.len() <= limit {
         reservation.resize(first.len()).await?;
         return Ok(first);
     }
     let expected = announced.or_else(|| hint(&first));
-    refuse_length(expected, limit)?;
     let received = collect_rest(body, first, expected, limit, reservation).await?;
     reservation.resize(received.len()).await?;
     Ok(received)

@@ -11,7 +11,7 @@ use super::body::{self, LengthHint};
 use super::decompress::{Encoding, Inflater};
 use super::refusal::Refusal;
 use super::signal::{Signal, Taken};
-use crate::codec::otlp::DecodeError;
+use crate::codec::otlp::{DecodeError, json};
 use crate::counters::Counters;
 use crate::pipeline::{Ingest, Patience, Reservation};
 
@@ -133,8 +133,12 @@ impl Intake {
     }
 }
 
-fn transcode(_signal: Signal, _text: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    Err(DecodeError::Json("not read yet".to_owned()))
+fn transcode(signal: Signal, text: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    match signal {
+        Signal::Traces => json::traces_to_protobuf(text),
+        Signal::Metrics => json::metrics_to_protobuf(text),
+        Signal::Logs => json::logs_to_protobuf(text),
+    }
 }
 
 /// Makes sure that every request is counted once: accepted, refused by reason, or given up by its sender.

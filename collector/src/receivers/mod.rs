@@ -15,9 +15,11 @@ mod refusal;
 mod rpc;
 mod serve;
 mod signal;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use auth::Token;
 pub(crate) use intake::Intake;
 pub(crate) use otlp_grpc::OtlpGrpc;
 pub(crate) use otlp_http::OtlpHttp;
-pub(crate) use serve::{Listener, ServeOptions, Stop, stop_signal};
+pub(crate) use serve::{Listener, ServeOptions, stop_signal};

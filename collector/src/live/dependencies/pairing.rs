@@ -116,9 +116,11 @@ struct Here {
     next: u64,
     /// The second of its arrival.
     since: u32,
-    /// As caller: the edge to its callee.
+    /// As child: the edge from its parent, once it is counted.
     edge: Option<EdgeId>,
     circuit: Option<CircuitId>,
+    /// As caller: the breaker whose span stood above it when it came, and may be forgotten before it.
+    circuit_above: Option<CircuitId>,
     peer: Option<NodeId>,
     service: NodeId,
     half: Half,
@@ -126,8 +128,6 @@ struct Here {
     peer_is_store: bool,
     /// Whether its parent surely is in the same process.
     local_parent: bool,
-    /// As child: the edge from its parent is counted.
-    counted: bool,
     /// As caller: a callee came, or another caller's span below it stands for the call.
     paired: bool,
     /// Both halves came under this one id (Zipkin's shared spans).
@@ -189,6 +189,12 @@ impl Dependencies {
         std::mem::take(&mut self.incidents)
     }
 
+    /// Returns how many spans wait.
+    #[cfg(test)]
+    pub(in crate::live) fn waiting(&self) -> usize {
+        self.spans.len()
+    }
+
     /// Takes in a span that arrived in that second.
     pub(in crate::live) fn arrive(&mut self, fact: &SpanFact, second: u32) -> Arrival {
         let mut here = Here::new(fact, second);
@@ -198,7 +204,7 @@ impl Dependencies {
             None => NONE,
         };
         if fact.half == Half::Caller {
-            here.circuit = self.circuit_of(&here);
+            here.circuit_above = self.circuit_of(&here);
         }
         self.spans.insert(fact.key, Entry::Here(here));
         let is_other = fact.half == Half::Other && fact.circuit.is_none();
@@ -312,15 +318,14 @@ impl Dependencies {
             return !std::mem::replace(&mut parent.paired, true);
         }
         let is_call = elsewhere || (by_caller && child.half == Half::Callee);
-        if !is_call || child.counted {
+        if !is_call || child.edge.is_some() {
             let late = is_call && by_caller;
             return late && !std::mem::replace(&mut parent.paired, true);
         }
         let error = child.error || (by_caller && parent.error);
         let edge = self.count(parent.service, child.service, error, second);
-        child.counted = true;
+        child.edge = Some(edge);
         parent.paired |= by_caller;
-        parent.edge = Some(edge);
         self.learn(parent, edge);
         true
     }
@@ -349,17 +354,17 @@ impl Dependencies {
     }
 
     fn circuit_of(&self, caller: &Here) -> Option<CircuitId> {
-        let mut span = *caller;
+        let mut span = caller;
         for _ in 0..CIRCUIT_LEVELS {
             if span.circuit.is_some() {
                 break;
             }
             match self.spans.get(&span.parent) {
-                Some(Entry::Here(parent)) if parent.service == caller.service => span = *parent,
-                _ => return None,
+                Some(Entry::Here(parent)) if parent.service == caller.service => span = parent,
+                _ => break,
             }
         }
-        span.circuit
+        span.circuit.or(caller.circuit_above)
     }
 
     /// Gives a key its place in line; who stands first gives way when the line is too long.
@@ -393,6 +398,7 @@ impl Dependencies {
         }
         for key in keys {
             if let Some(Entry::Here(here)) = self.spans.get(key).copied() {
+                self.settle_child(&here);
                 match here.half {
                     Half::Caller => self.settle_caller(&here, waited, second),
                     Half::Callee => self.settle_callee(&here, second),
@@ -405,16 +411,20 @@ impl Dependencies {
         }
     }
 
-    fn settle_caller(&mut self, here: &Here, waited: bool, second: u32) {
-        if here.paired {
-            // Its breaker's span may have come after the pair was found.
-            if let Some(edge) = here.edge {
-                self.learn(here, edge);
-            }
-            return;
+    /// The breaker's span may have come after the pair was found.
+    fn settle_child(&mut self, here: &Here) {
+        let parent = here
+            .edge
+            .and_then(|edge| Some((edge, self.spans.get(&here.parent)?)));
+        if let Some((edge, Entry::Here(parent))) = parent {
+            self.learn(&parent.clone(), edge);
         }
+    }
+
+    /// A caller whose callee never came called the peer it names.
+    fn settle_caller(&mut self, here: &Here, waited: bool, second: u32) {
         // Forgotten early, it may have a callee yet to come, but a database never sends one.
-        if !waited && !here.peer_is_store {
+        if here.paired || !(waited || here.peer_is_store) {
             return;
         }
         match here.peer {
@@ -429,7 +439,9 @@ impl Dependencies {
 
     /// A callee whose parent never came was called by the peer it names, if it names one.
     fn settle_callee(&mut self, here: &Here, second: u32) {
-        let caller = here.peer.filter(|_| !here.counted && here.parent != NONE);
+        let caller = here
+            .peer
+            .filter(|_| here.edge.is_none() && here.parent != NONE);
         if let Some(caller) = caller {
             self.count(caller, here.service, here.error, second);
         }
@@ -448,13 +460,13 @@ impl Here {
             since: second,
             service: fact.service,
             circuit: fact.circuit,
+            circuit_above: None,
             peer: fact.peer,
             edge: None,
             half: fact.half,
             error: fact.error,
             local_parent: matches!(fact.parent, Parent::Local(_) | Parent::Root),
             peer_is_store: fact.peer_is_store,
-            counted: false,
             paired: false,
             shared: false,
         }
