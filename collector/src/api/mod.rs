@@ -9,6 +9,8 @@ mod problem;
 mod services;
 mod stream;
 mod traces;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ mod pairing;
 mod peer;
 
 pub(super) use pairing::{Arrival, Dependencies, Half, Incidents, Parent, SpanFact};
+pub(super) use edges::Calls;
 #[cfg(test)]
 pub(super) use pairing::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};
 pub(super) use peer::PeerAttributes;
