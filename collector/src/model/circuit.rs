@@ -55,15 +55,15 @@ impl CircuitCalls {
 
     /// Adds another count.
     pub fn add(&mut self, other: &Self) {
-        self.success += other.success;
-        self.failure += other.failure;
-        self.timeout += other.timeout;
-        self.rejected += other.rejected;
-        self.bulkhead_full += other.bulkhead_full;
-        self.ignored += other.ignored;
-        self.cancelled += other.cancelled;
-        self.fallback_success += other.fallback_success;
-        self.fallback_failure += other.fallback_failure;
+        self.success = self.success.saturating_add(other.success);
+        self.failure = self.failure.saturating_add(other.failure);
+        self.timeout = self.timeout.saturating_add(other.timeout);
+        self.rejected = self.rejected.saturating_add(other.rejected);
+        self.bulkhead_full = self.bulkhead_full.saturating_add(other.bulkhead_full);
+        self.ignored = self.ignored.saturating_add(other.ignored);
+        self.cancelled = self.cancelled.saturating_add(other.cancelled);
+        self.fallback_success = self.fallback_success.saturating_add(other.fallback_success);
+        self.fallback_failure = self.fallback_failure.saturating_add(other.fallback_failure);
     }
 }
 

@@ -1,1 +1,161 @@
 //! From OTLP metrics and logs of several breaker libraries to one circuit model.
+//!
+//! Pure: the same request gives the same observations, nothing panics, and everything that is not a circuit's
+//! or cannot be read is counted. Cumulative counts stay cumulative here; `live::circuits` takes differences.
+
+mod attributes;
+mod latency;
+mod logs;
+mod metrics;
+mod points;
+
+use fusebox::circuit_breaker::{EffectiveState, Outcome};
+
+pub use latency::{Latency, MAX_INDEX, MIN_INDEX, SCALE, index_of};
+pub use logs::decode_logs;
+pub use metrics::decode_metrics;
+
+use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, OverrideView};
+
+/// Highest count believed: a million calls a second for a year. Sums of them cannot overflow.
+pub const MAX_COUNT: u64 = 1 << 45;
+
+/// The library that a breaker belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Ours.
+    Fusebox,
+    /// resilience4j, as Micrometer sends it.
+    Resilience4j,
+    /// Polly 8.
+    Polly,
+}
+
+impl Source {
+    /// Returns the word that the API shows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fusebox => "fusebox",
+            Self::Resilience4j => "resilience4j",
+            Self::Polly => "polly",
+        }
+    }
+
+    /// Reads the word that the API shows; any other is ours.
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "resilience4j" => Self::Resilience4j,
+            "polly" => Self::Polly,
+            _ => Self::Fusebox,
+        }
+    }
+}
+
+/// What a count counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// Calls that ended so.
+    Outcome(Outcome),
+    /// Fallbacks; whether they answered.
+    Fallback {
+        /// Whether they answered.
+        answered: bool,
+    },
+    /// Times that it entered that state (Polly has no gauge of its state).
+    Entered(EffectiveState),
+}
+
+/// Whether a count runs since a start or since the last report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Temporality {
+    /// Since its start.
+    Cumulative,
+    /// Since the last report.
+    Delta,
+}
+
+/// One count of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CountPoint {
+    /// What it counts.
+    pub what: Count,
+    /// Tells apart series that count the same thing (one per `error.type`, say).
+    pub series: u64,
+    /// Whether `count` runs since `start_unix_nanos` or since the last report.
+    pub temporality: Temporality,
+    /// When the count began, Unix nanoseconds of the instance's clock; 0 when not told.
+    pub start_unix_nanos: u64,
+    /// When it was read, Unix nanoseconds of the instance's clock.
+    pub time_unix_nanos: u64,
+    /// The count, at most `MAX_COUNT`.
+    pub count: u64,
+    /// Durations of executed calls; empty where the sender keeps none.
+    pub latency: Latency,
+}
+
+/// What one metrics request says of one instance of a breaker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// The breaker.
+    pub key: CircuitKey,
+    /// The instance of the service.
+    pub instance: String,
+    /// Its library.
+    pub source: Source,
+    /// Its group; empty when it has none.
+    pub group: String,
+    /// The latest time of its points, Unix nanoseconds of the instance's clock.
+    pub time_unix_nanos: u64,
+    /// Its counts.
+    pub counts: Vec<CountPoint>,
+    /// The state in force, where the request tells.
+    pub state: Option<EffectiveState>,
+    /// Calls running, where the request tells.
+    pub in_flight: Option<u32>,
+}
+
+/// What a metrics request holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MetricsBatch {
+    /// One for each instance of a breaker.
+    pub observations: Vec<Observation>,
+    /// Points of circuits, readable ones.
+    pub circuit_points: u64,
+    /// Points that belong to no circuit.
+    pub ignored_points: u64,
+    /// Points of circuits that could not be believed: no name, unknown word, NaN, negative, absurd.
+    pub refused_points: u64,
+}
+
+/// The settings that an instance reported.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SettingsReport {
+    /// The breaker.
+    pub key: CircuitKey,
+    /// The instance of the service.
+    pub instance: String,
+    /// The settings.
+    pub settings: CircuitSettings,
+    /// The forced state, if any.
+    pub forced: Option<OverrideView>,
+}
+
+/// One event of a circuit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CircuitEvent {
+    /// It changed state.
+    Transition(CircuitTransition),
+    /// Its settings, new or repeated.
+    Settings(SettingsReport),
+}
+
+/// What a logs request holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LogsBatch {
+    /// The events of circuits, in the order of the request.
+    pub events: Vec<CircuitEvent>,
+    /// Records that are no circuit event.
+    pub ignored_records: u64,
+    /// Circuit events that could not be believed.
+    pub refused_records: u64,
+}

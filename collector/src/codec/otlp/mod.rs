@@ -3,13 +3,27 @@
 //! `walk_traces` checks everything a store needs to trust (lengths, wire types, UTF-8, ids) and hands each
 //! span to a `SpanVisitor` as borrowed views: nothing is allocated per span.
 
+pub mod decode;
+pub mod encode;
 mod error;
+mod item;
+pub mod json;
+mod limits;
+mod resource;
+mod span;
+mod value;
 mod visitor;
 mod walk;
+mod wire;
+pub(crate) mod write;
 
 pub use error::DecodeError;
+pub use limits::Limits;
 pub use visitor::{
     AttributeView, ResourceView, ScopeView, SpanRejection, SpanView, SpanVisitor, ValueView,
     WalkReport,
 };
-pub use walk::{Limits, walk_traces};
+pub use walk::{MAX_FUTURE_NANOS, walk_traces};
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,299 @@
-//! Append-only journal of everything that is no span.
+//! Append-only journal of everything that is no span: circuit samples, transitions, settings, hourly rollups,
+//! and the minutes of operations and dependencies. Records come from `live`, and queries of any moment read
+//! them back. One thread owns the files; an append is answered once it is durable.
+
+mod block;
+mod codec;
+mod index;
+mod record;
+mod recover;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock, mpsc};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, oneshot};
+
+pub use record::{
+    DependencyMinute, InstanceRecord, RedMinute, Rollup, RollupMinute, SeriesKind, SeriesRecord,
+    SettingsRecord, Standing, key_bit,
+};
+
+use crate::counters::Counters;
+use crate::model::{CircuitKey, TimeRange};
+use crate::store::StoreError;
+use block::{HEADER_BYTES, Header};
+use index::{Found, Index, file_path};
+use writer::{Append, Writer};
+
+/// How long samples wait for those of other instances, to share a block and a sync.
+const SAMPLE_LINGER: Duration = Duration::from_millis(250);
+/// Appends that may wait for the disk; more wait before they are queued.
+const MAX_WAITING_APPENDS: usize = 4_096;
+
+/// The journal; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct SeriesLog {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    retention: Duration,
+    index: Arc<RwLock<Index>>,
+    queue: mpsc::Sender<Append>,
+    waiting: Semaphore,
+    counters: Arc<Counters>,
+}
+
+/// What the journal holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesStats {
+    /// Runs of blocks in the index.
+    pub extents: usize,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+impl SeriesLog {
+    /// Opens the journal under `<dir>/series`, repairing what a crash left.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or a file cannot be read.
+    pub fn open(
+        dir: &Path,
+        retention: Duration,
+        counters: Arc<Counters>,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(dir, retention, SAMPLE_LINGER, counters)
+    }
+
+    pub(crate) fn open_with(
+        dir: &Path,
+        retention: Duration,
+        linger: Duration,
+        counters: Arc<Counters>,
+    ) -> Result<Self, StoreError> {
+        let root = dir.join("series");
+        let index = Arc::new(RwLock::new(recover::recover(&root, &counters)?));
+        let (queue, appends) = mpsc::channel();
+        let writer = Writer::new(root.clone(), linger, Arc::clone(&index));
+        std::thread::Builder::new()
+            .name("series-writer".to_owned())
+            .spawn(move || writer.run(&appends))
+            .map_err(io(Io::StartWriter, &root))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                root,
+                retention,
+                index,
+                queue,
+                waiting: Semaphore::new(MAX_WAITING_APPENDS),
+                counters,
+            }),
+        })
+    }
+
+    /// Appends records; returns once they are durable.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing of them is promised then.
+    pub async fn append(&self, records: Vec<SeriesRecord>) -> Result<(), StoreError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let _permit = self.inner.waiting.acquire().await;
+        let (done, durable) = oneshot::channel();
+        if self.inner.queue.send(Append { records, done }).is_err() {
+            return Err(self.writer_gone());
+        }
+        durable.await.unwrap_or_else(|_| Err(self.writer_gone()))
+    }
+
+    /// Returns the records of a kind in that range, in the order of arrival; only of one breaker when given.
+    ///
+    /// # Errors
+    /// When a file cannot be read; damaged blocks are counted and passed over.
+    pub async fn read(
+        &self,
+        kind: SeriesKind,
+        range: TimeRange,
+        only: Option<CircuitKey>,
+    ) -> Result<Vec<SeriesRecord>, StoreError> {
+        let log = self.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut records = Vec::new();
+            log.scan(kind, range, only.as_ref(), &mut |record| {
+                records.push(record)
+            })
+            .map(|()| records)
+        });
+        read.await.unwrap_or_else(|error| {
+            Err(io(Io::Read, &self.inner.root)(std::io::Error::other(error)))
+        })
+    }
+
+    /// Visits the records of a kind in that range, in the order of arrival; blocks the thread.
+    ///
+    /// # Errors
+    /// When a file cannot be read; damaged blocks are counted and passed over.
+    pub fn scan(
+        &self,
+        kind: SeriesKind,
+        range: TimeRange,
+        only: Option<&CircuitKey>,
+        visit: &mut dyn FnMut(SeriesRecord),
+    ) -> Result<(), StoreError> {
+        let keys = only.map_or(u64::MAX, |key| key_bit(&key.service, &key.name));
+        let found = self.index().find(kind, range, keys);
+        let mut open: Option<(PathBuf, File)> = None;
+        for place in found {
+            let path = file_path(&self.inner.root, place.day, kind);
+            let Some(bytes) = read_extent(&mut open, path, place)? else {
+                continue;
+            };
+            let lost = visit_extent(&bytes, range, keys, only, visit);
+            self.inner.counters.incidents.add("damaged_block", lost);
+        }
+        Ok(())
+    }
+
+    /// Returns the latest time of any record of that kind, Unix nanoseconds.
+    pub fn latest(&self, kind: SeriesKind) -> Option<u64> {
+        self.index().latest(kind)
+    }
+
+    /// Removes the days that lie wholly before the retention.
+    ///
+    /// # Errors
+    /// When a folder cannot be removed.
+    pub fn enforce_retention(&self, now_unix_nanos: u64) -> Result<(), StoreError> {
+        let kept = u64::try_from(self.inner.retention.as_nanos()).unwrap_or(u64::MAX);
+        let days = {
+            let mut index = self.inner.index.write();
+            let index = index.as_mut().unwrap_or_else(|poisoned| poisoned.get_mut());
+            index.forget_before(now_unix_nanos.saturating_sub(kept))
+        };
+        for day in days {
+            let folder = day.folder(&self.inner.root);
+            fs::remove_dir_all(&folder).map_err(io(Io::Remove, &folder))?;
+        }
+        Ok(())
+    }
+
+    /// Returns what it holds.
+    pub fn stats(&self) -> SeriesStats {
+        let (extents, bytes) = self.index().size();
+        SeriesStats { extents, bytes }
+    }
+
+    fn index(&self) -> std::sync::RwLockReadGuard<'_, Index> {
+        self.inner
+            .index
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn writer_gone(&self) -> StoreError {
+        io(Io::Append, &self.inner.root)(std::io::Error::other("the writer has stopped"))
+    }
+}
+
+/// Reads an extent's bytes; `None` when retention removed the file meanwhile.
+fn read_extent(
+    open: &mut Option<(PathBuf, File)>,
+    path: PathBuf,
+    place: Found,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    if open.as_ref().is_none_or(|(opened, _)| *opened != path) {
+        match File::open(&path) {
+            Ok(file) => *open = Some((path.clone(), file)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io(Io::Open, &path)(error)),
+        }
+    }
+    let Some((_, file)) = open else {
+        return Ok(None);
+    };
+    let mut bytes = vec![0; usize::try_from(place.extent.len).unwrap_or(usize::MAX)];
+    file.seek(SeekFrom::Start(place.extent.offset))
+        .and_then(|_| file.read_exact(&mut bytes))
+        .map_err(io(Io::Read, &path))?;
+    Ok(Some(bytes))
+}
+
+/// Visits the records of an extent; returns how many could not be read.
+fn visit_extent(
+    bytes: &[u8],
+    range: TimeRange,
+    keys: u64,
+    only: Option<&CircuitKey>,
+    visit: &mut dyn FnMut(SeriesRecord),
+) -> u64 {
+    let mut strings = Vec::new();
+    let mut lost = 0;
+    let mut at = 0;
+    let mut in_range = |record: SeriesRecord| {
+        if range.contains(record.time_unix_nanos()) {
+            visit(record);
+        }
+    };
+    while at + HEADER_BYTES <= bytes.len() {
+        let Some(header) = Header::read(&bytes[at..]) else {
+            // Damage that was counted when the file was opened; the next header goes on.
+            at += 1;
+            continue;
+        };
+        let payload = at + HEADER_BYTES..bytes.len().min(at + header.block_len() as usize);
+        at = payload.end;
+        // Without the key it matters only for the strings that later blocks use.
+        if header.keys & keys != 0 || at < bytes.len() {
+            lost += block::decode(&header, &bytes[payload], &mut strings, only, &mut in_range);
+        }
+    }
+    lost
+}
+
+/// What was being done to a file.
+#[derive(Debug, Clone, Copy)]
+enum Io {
+    CreateFolder,
+    List,
+    Open,
+    Read,
+    Truncate,
+    Encode,
+    Append,
+    Sync,
+    Remove,
+    StartWriter,
+}
+
+/// Returns what turns a system's error into ours.
+fn io(action: Io, path: &Path) -> impl Fn(std::io::Error) -> StoreError {
+    let path = path.display().to_string();
+    let action = match action {
+        Io::CreateFolder => "create",
+        Io::List => "list",
+        Io::Open => "open",
+        Io::Read => "read",
+        Io::Truncate => "truncate",
+        Io::Encode => "encode a block for",
+        Io::Append => "append to",
+        Io::Sync => "sync",
+        Io::Remove => "remove",
+        Io::StartWriter => "start the writer of",
+    };
+    move |source| StoreError::Io {
+        action,
+        path: path.clone(),
+        source,
+    }
+}

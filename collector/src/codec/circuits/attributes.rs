@@ -1,0 +1,90 @@
+//! Reads attributes: who sent it, which breaker it speaks of; texts are bounded here.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+
+/// Longest name of a service, instance, breaker or group, bytes; a longer one is refused (ours).
+pub(super) const MAX_NAME_BYTES: usize = 256;
+/// Longest text that a person or a library wrote (reasons), bytes; a longer one is cut (ours).
+pub(super) const MAX_TEXT_BYTES: usize = 512;
+/// What OpenTelemetry calls a service without a name.
+const UNKNOWN_SERVICE: &str = "unknown_service";
+
+/// Who sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sender {
+    pub(super) service: String,
+    /// `service.instance.id`, else `host.name`, else empty.
+    pub(super) instance: String,
+}
+
+impl Sender {
+    /// Reads a resource; `None` when a name is too long.
+    pub(super) fn of(resource: Option<&Resource>) -> Option<Self> {
+        let attributes = resource.map_or(&[][..], |resource| &resource.attributes);
+        let service = text(attributes, "service.name").unwrap_or(UNKNOWN_SERVICE);
+        let instance = text(attributes, "service.instance.id")
+            .or_else(|| text(attributes, "host.name"))
+            .unwrap_or_default();
+        (service.len() <= MAX_NAME_BYTES && instance.len() <= MAX_NAME_BYTES).then(|| Self {
+            service: service.to_owned(),
+            instance: instance.to_owned(),
+        })
+    }
+}
+
+/// Returns the value of an attribute that is a text and not empty.
+pub(super) fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
+    match value(attributes, key)? {
+        Value::StringValue(text) if !text.is_empty() => Some(text),
+        _ => None,
+    }
+}
+
+/// Returns the value of a name attribute that is present and not too long.
+pub(super) fn name<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
+    text(attributes, key).filter(|name| name.len() <= MAX_NAME_BYTES)
+}
+
+/// Returns the value of an attribute that is a whole number and not negative.
+pub(super) fn number(attributes: &[KeyValue], key: &str) -> Option<u64> {
+    match value(attributes, key)? {
+        Value::IntValue(number) => u64::try_from(*number).ok(),
+        Value::StringValue(digits) => digits.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Returns a text of a person or a library, cut to the limit at a character's boundary.
+pub(super) fn bounded_text(attributes: &[KeyValue], key: &str) -> String {
+    let text = text(attributes, key).unwrap_or_default();
+    let mut end = text.len().min(MAX_TEXT_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+/// Returns a number that stands for the set of attributes, whatever their order.
+pub(super) fn fingerprint(attributes: &[KeyValue]) -> u64 {
+    attributes.iter().fold(0, |sum: u64, attribute| {
+        let mut hasher = DefaultHasher::new();
+        attribute.key.hash(&mut hasher);
+        match attribute.value.as_ref().and_then(|any| any.value.as_ref()) {
+            Some(Value::StringValue(text)) => text.hash(&mut hasher),
+            Some(Value::IntValue(number)) => number.hash(&mut hasher),
+            Some(Value::BoolValue(flag)) => flag.hash(&mut hasher),
+            // No breaker library tells its series apart by doubles, bytes or lists.
+            _ => {}
+        }
+        sum.wrapping_add(hasher.finish())
+    })
+}
+
+fn value<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
+    let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
+    let AnyValue { value } = attribute.value.as_ref()?;
+    value.as_ref()
+}

@@ -1,0 +1,140 @@
+//! Log events of circuits: transitions with the call that caused them, settings with the override in force.
+
+use std::time::Duration;
+
+use fusebox::circuit_breaker::{EffectiveState, Settings, WindowSettings};
+use fusebox::semconv;
+use opentelemetry::{SpanId, TraceId};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+
+use super::attributes::{Sender, bounded_text, name, number, text};
+use super::{CircuitEvent, LogsBatch, SettingsReport};
+use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, OverrideView};
+
+/// Longest settings document that is read, bytes; ours has about 400.
+const MAX_SETTINGS_BYTES: usize = 16 * 1024;
+
+/// Reads every circuit event of a request.
+pub fn decode_logs(request: &ExportLogsServiceRequest) -> LogsBatch {
+    let mut batch = LogsBatch::default();
+    for block in &request.resource_logs {
+        let sender = Sender::of(block.resource.as_ref());
+        for record in block.scope_logs.iter().flat_map(|scope| &scope.log_records) {
+            decode_record(record, sender.as_ref(), &mut batch);
+        }
+    }
+    batch
+}
+
+fn decode_record(record: &LogRecord, sender: Option<&Sender>, batch: &mut LogsBatch) {
+    let event = match event_name(record) {
+        semconv::EVENT_TRANSITION => sender.and_then(|sender| transition(record, sender)),
+        semconv::EVENT_SETTINGS => sender.and_then(|sender| settings(record, sender)),
+        _ => {
+            batch.ignored_records += 1;
+            return;
+        }
+    };
+    match event {
+        Some(event) => batch.events.push(event),
+        None => batch.refused_records += 1,
+    }
+}
+
+/// Returns the event's name: a field since OTLP 1.5, an attribute before.
+fn event_name(record: &LogRecord) -> &str {
+    if record.event_name.is_empty() {
+        text(&record.attributes, "event.name").unwrap_or_default()
+    } else {
+        &record.event_name
+    }
+}
+
+fn key(record: &LogRecord, sender: &Sender) -> Option<CircuitKey> {
+    Some(CircuitKey {
+        service: sender.service.clone(),
+        name: name(&record.attributes, semconv::BREAKER_NAME)?.to_owned(),
+    })
+}
+
+fn transition(record: &LogRecord, sender: &Sender) -> Option<CircuitEvent> {
+    let state = |key| EffectiveState::parse(text(&record.attributes, key)?);
+    let to = state(semconv::TRANSITION_TO)?;
+    let time = match record.time_unix_nano {
+        0 => record.observed_time_unix_nano,
+        time => time,
+    };
+    let open_until = number(&record.attributes, semconv::OPEN_UNTIL);
+    Some(CircuitEvent::Transition(CircuitTransition {
+        key: key(record, sender)?,
+        instance: sender.instance.clone(),
+        time_unix_nanos: time,
+        from: state(semconv::TRANSITION_FROM)?,
+        to,
+        reason: bounded_text(&record.attributes, semconv::TRANSITION_REASON),
+        open_until_unix_nanos: open_until.filter(|_| to == EffectiveState::Open),
+        trace_id: trace_id(&record.trace_id),
+        span_id: span_id(&record.span_id),
+    }))
+}
+
+fn settings(record: &LogRecord, sender: &Sender) -> Option<CircuitEvent> {
+    let document = text(&record.attributes, semconv::SETTINGS)
+        .filter(|document| document.len() <= MAX_SETTINGS_BYTES)?;
+    let settings: Settings = serde_json::from_str(document).ok()?;
+    let group = name(&record.attributes, semconv::BREAKER_GROUP);
+    Some(CircuitEvent::Settings(SettingsReport {
+        key: key(record, sender)?,
+        instance: sender.instance.clone(),
+        settings: view(&settings, group.unwrap_or_default()),
+        forced: forced(record),
+    }))
+}
+
+fn forced(record: &LogRecord) -> Option<OverrideView> {
+    Some(OverrideView {
+        kind: name(&record.attributes, semconv::OVERRIDE_KIND)?.to_owned(),
+        reason: bounded_text(&record.attributes, semconv::OVERRIDE_REASON),
+        expires_unix_nanos: number(&record.attributes, semconv::OVERRIDE_EXPIRES),
+    })
+}
+
+fn view(settings: &Settings, group: &str) -> CircuitSettings {
+    let (window_ms, window_calls) = match settings.window {
+        WindowSettings::Time { duration, .. } => (millis(duration), 0),
+        WindowSettings::Count { calls } => (0, u64::from(calls)),
+    };
+    let slow = settings.slow_call_duration;
+    CircuitSettings {
+        group: group.to_owned(),
+        window_ms,
+        window_calls,
+        minimum_calls: u64::from(settings.minimum_calls),
+        failure_rate_percent: finite(settings.failure_rate_percent),
+        slow_call_rate_percent: slow.map_or(0.0, |_| finite(settings.slow_call_rate_percent)),
+        slow_call_duration_ms: slow.map_or(0, millis),
+        open_duration_ms: millis(settings.open_duration),
+        half_open_probes: u64::from(settings.half_open_probes),
+        timeout_ms: settings.timeout.map_or(0, millis),
+        max_concurrent: u64::from(settings.max_concurrent),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn finite(percent: f64) -> f64 {
+    if percent.is_finite() { percent } else { 0.0 }
+}
+
+fn trace_id(bytes: &[u8]) -> Option<TraceId> {
+    let id = TraceId::from_bytes(bytes.try_into().ok()?);
+    (id != TraceId::INVALID).then_some(id)
+}
+
+fn span_id(bytes: &[u8]) -> Option<SpanId> {
+    let id = SpanId::from_bytes(bytes.try_into().ok()?);
+    (id != SpanId::INVALID).then_some(id)
+}

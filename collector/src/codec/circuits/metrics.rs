@@ -1,0 +1,274 @@
+//! Metrics of fusebox, resilience4j (by Micrometer) and Polly, gathered to one observation per instance of a
+//! breaker. Metric objects and points come in any order, and several objects of one name are normal.
+
+use std::collections::BTreeMap;
+
+use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, Outcome};
+use fusebox::semconv;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
+
+use super::attributes::{Sender, fingerprint, name, text};
+use super::points::{Point, point_count, points};
+use super::{Count, CountPoint, Latency, MetricsBatch, Observation, Source, Temporality};
+use crate::model::{CircuitKey, format_timestamp};
+
+const R4J: &str = "resilience4j.circuitbreaker.";
+const POLLY_EVENTS: &str = "resilience.polly.strategy.events";
+const SECOND_NANOS: u64 = 1_000_000_000;
+
+/// Reads every circuit point of a request.
+pub fn decode_metrics(request: &ExportMetricsServiceRequest) -> MetricsBatch {
+    let mut batch = MetricsBatch::default();
+    for block in &request.resource_metrics {
+        decode_block(block, &mut batch);
+    }
+    batch
+}
+
+/// What a metric of that name says.
+#[derive(Debug, Clone, Copy)]
+enum Meaning {
+    Calls,
+    Refused,
+    State,
+    InFlight,
+    Fallbacks,
+    Entered,
+    /// The library's own view of what the other metrics tell better (rates, buffered calls).
+    Redundant,
+}
+
+fn meaning(metric: &str) -> Option<(Source, Meaning)> {
+    let (source, meaning) = match metric {
+        semconv::CALL_DURATION => (Source::Fusebox, Meaning::Calls),
+        semconv::STATE => (Source::Fusebox, Meaning::State),
+        semconv::INFLIGHT => (Source::Fusebox, Meaning::InFlight),
+        semconv::FALLBACKS => (Source::Fusebox, Meaning::Fallbacks),
+        POLLY_EVENTS => (Source::Polly, Meaning::Entered),
+        _ => (
+            Source::Resilience4j,
+            resilience4j(metric.strip_prefix(R4J)?)?,
+        ),
+    };
+    Some((source, meaning))
+}
+
+fn resilience4j(metric: &str) -> Option<Meaning> {
+    match metric {
+        "calls" => Some(Meaning::Calls),
+        "not.permitted.calls" => Some(Meaning::Refused),
+        "state" => Some(Meaning::State),
+        // The two rates are -1 while the window is too small; the counts tell the same and more.
+        "buffered.calls" | "slow.calls" | "failure.rate" | "slow.call.rate" => {
+            Some(Meaning::Redundant)
+        }
+        _ => None,
+    }
+}
+
+fn decode_block(block: &ResourceMetrics, batch: &mut MetricsBatch) {
+    let metrics = || block.scope_metrics.iter().flat_map(|scope| &scope.metrics);
+    let Some(sender) = Sender::of(block.resource.as_ref()) else {
+        batch.refused_points += metrics().map(point_count).sum::<u64>();
+        return;
+    };
+    let mut gathered = BTreeMap::new();
+    for metric in metrics() {
+        match meaning(&metric.name) {
+            Some((source, meaning)) => gather(metric, source, meaning, &mut gathered, batch),
+            None => batch.ignored_points += point_count(metric),
+        }
+    }
+    let instance = instance(&sender, &gathered);
+    batch
+        .observations
+        .extend(gathered.into_iter().map(|((_, name), observation)| {
+            let service = sender.service.clone();
+            Observation {
+                key: CircuitKey { service, name },
+                instance: match observation.source {
+                    // Its events carry no counts, so both must go by the resource alone.
+                    Source::Fusebox => sender.instance.clone(),
+                    _ => instance.clone(),
+                },
+                ..observation
+            }
+        }));
+}
+
+type Gathered = BTreeMap<(&'static str, String), Observation>;
+
+fn gather(
+    metric: &Metric,
+    source: Source,
+    meaning: Meaning,
+    gathered: &mut Gathered,
+    batch: &mut MetricsBatch,
+) {
+    for point in points(metric) {
+        let read = breaker_name(&point, source)
+            .and_then(|name| Some((name, fact(&point, source, meaning)?)));
+        match read {
+            Some((_, Fact::OtherEvent)) => batch.ignored_points += 1,
+            Some((name, fact)) => {
+                batch.circuit_points += 1;
+                let observation = gathered
+                    .entry((source.as_str(), name))
+                    .or_insert_with(|| empty(source));
+                add(observation, fact, &point);
+            }
+            None => batch.refused_points += 1,
+        }
+    }
+}
+
+/// Returns the breaker's name; a Polly pipeline may hold several strategies, so both names make it.
+fn breaker_name(point: &Point<'_>, source: Source) -> Option<String> {
+    match source {
+        Source::Fusebox => name(point.attributes, semconv::BREAKER_NAME).map(str::to_owned),
+        Source::Resilience4j => name(point.attributes, "name").map(str::to_owned),
+        Source::Polly => {
+            let pipeline = name(point.attributes, "pipeline.name");
+            let strategy = name(point.attributes, "strategy.name");
+            match (pipeline, strategy) {
+                (Some(pipeline), Some(strategy)) => Some(format!("{pipeline}/{strategy}")),
+                (one, other) => one.or(other).map(str::to_owned),
+            }
+        }
+    }
+}
+
+/// What one point says.
+enum Fact {
+    Count(CountPoint),
+    State(Option<EffectiveState>),
+    InFlight(u32),
+    Nothing,
+    /// An event of another Polly strategy: no circuit's.
+    OtherEvent,
+}
+
+/// Reads one point; `None` when it cannot be believed.
+fn fact(point: &Point<'_>, source: Source, meaning: Meaning) -> Option<Fact> {
+    let attribute = |key| text(point.attributes, key);
+    let counted = |what| count(point, what).map(Fact::Count);
+    match meaning {
+        Meaning::Calls if source == Source::Fusebox => {
+            let outcome = attribute(semconv::BREAKER_OUTCOME).and_then(Outcome::parse)?;
+            counted(Count::Outcome(outcome))
+        }
+        Meaning::Calls => counted(Count::Outcome(match attribute("kind")? {
+            "successful" => Outcome::Success,
+            "failed" => Outcome::Failure,
+            "ignored" => Outcome::Ignored,
+            _ => return None,
+        })),
+        Meaning::Refused => counted(Count::Outcome(Outcome::Rejected)),
+        Meaning::Fallbacks => {
+            let word = attribute(semconv::FALLBACK_OUTCOME)?;
+            let outcome = FallbackOutcome::ALL
+                .into_iter()
+                .find(|o| o.as_str() == word)?;
+            let answered = outcome == FallbackOutcome::Success;
+            counted(Count::Fallback { answered })
+        }
+        Meaning::State => {
+            let key = match source {
+                Source::Fusebox => semconv::BREAKER_STATE,
+                _ => "state",
+            };
+            let state = EffectiveState::parse(attribute(key)?)?;
+            Some(Fact::State((point.value? >= 0.5).then_some(state)))
+        }
+        Meaning::InFlight => {
+            let running = point.count()?;
+            Some(Fact::InFlight(u32::try_from(running).unwrap_or(u32::MAX)))
+        }
+        Meaning::Entered => match attribute("event.name")? {
+            "OnCircuitOpened" => counted(Count::Entered(EffectiveState::Open)),
+            "OnCircuitHalfOpened" => counted(Count::Entered(EffectiveState::HalfOpen)),
+            "OnCircuitClosed" => counted(Count::Entered(EffectiveState::Closed)),
+            _ => Some(Fact::OtherEvent),
+        },
+        Meaning::Redundant => Some(Fact::Nothing),
+    }
+}
+
+fn count(point: &Point<'_>, what: Count) -> Option<CountPoint> {
+    Some(CountPoint {
+        what,
+        series: fingerprint(point.attributes),
+        temporality: point.temporality,
+        start_unix_nanos: point.start_unix_nanos,
+        time_unix_nanos: point.time_unix_nanos,
+        count: point.count()?,
+        latency: if executed(what) {
+            point.latency.clone()
+        } else {
+            Latency::default()
+        },
+    })
+}
+
+/// Returns whether calls that ended so ran to their end: the duration of others says nothing of the callee.
+fn executed(what: Count) -> bool {
+    matches!(
+        what,
+        Count::Outcome(Outcome::Success | Outcome::Failure | Outcome::Timeout | Outcome::Ignored)
+    )
+}
+
+fn empty(source: Source) -> Observation {
+    Observation {
+        key: CircuitKey {
+            service: String::new(),
+            name: String::new(),
+        },
+        instance: String::new(),
+        source,
+        group: String::new(),
+        time_unix_nanos: 0,
+        counts: Vec::new(),
+        state: None,
+        in_flight: None,
+    }
+}
+
+fn add(observation: &mut Observation, fact: Fact, point: &Point<'_>) {
+    observation.time_unix_nanos = observation.time_unix_nanos.max(point.time_unix_nanos);
+    if observation.group.is_empty() {
+        let group = name(point.attributes, semconv::BREAKER_GROUP);
+        observation.group = group.unwrap_or_default().to_owned();
+    }
+    match fact {
+        Fact::Count(count) => observation.counts.push(count),
+        // Exactly one should be set; of several the worst counts.
+        Fact::State(state) => observation.state = observation.state.max(state),
+        Fact::InFlight(running) => observation.in_flight = Some(running),
+        Fact::Nothing | Fact::OtherEvent => {}
+    }
+}
+
+/// Returns the instance. Micrometer names none, and two replicas would be taken for one that restarts with
+/// every report: there the start of its oldest count, which differs between processes, stands for it.
+fn instance(sender: &Sender, gathered: &Gathered) -> String {
+    if !sender.instance.is_empty() {
+        return sender.instance.clone();
+    }
+    let counts = gathered
+        .values()
+        .flat_map(|observation| &observation.counts);
+    counts
+        .filter(|count| count.temporality == Temporality::Cumulative)
+        .map(|count| count.start_unix_nanos)
+        .filter(|start| *start > 0)
+        .min()
+        .map(|start| {
+            format!(
+                "started {}",
+                format_timestamp(start / SECOND_NANOS * SECOND_NANOS)
+            )
+        })
+        .unwrap_or_default()
+}

@@ -1,0 +1,191 @@
+//! One shape for the five kinds of OTLP data points: a number, its times and, where it has them, durations.
+
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::metrics::v1::{
+    AggregationTemporality, DataPointFlags, ExponentialHistogramDataPoint, HistogramDataPoint,
+    Metric, NumberDataPoint, SummaryDataPoint, metric::Data, number_data_point,
+};
+
+use super::latency::{Latency, index_of, rescale};
+use super::{MAX_COUNT, Temporality};
+
+/// Scales that OpenTelemetry allows (data model, exponential histogram).
+const SCALES: std::ops::RangeInclusive<i32> = -10..=20;
+/// Buckets of one histogram that are read; SDKs keep at most 160 (ours: room for coarser ones).
+const MAX_BUCKETS: usize = 2_048;
+
+/// A data point of any kind.
+pub(super) struct Point<'a> {
+    pub(super) attributes: &'a [KeyValue],
+    pub(super) temporality: Temporality,
+    pub(super) start_unix_nanos: u64,
+    pub(super) time_unix_nanos: u64,
+    /// The value or the count; `None` when it is missing or no number that can be believed.
+    pub(super) value: Option<f64>,
+    pub(super) latency: Latency,
+}
+
+impl Point<'_> {
+    /// Returns the value as a count; `None` when it is missing, negative or absurd.
+    pub(super) fn count(&self) -> Option<u64> {
+        self.value
+            .filter(|value| (0.0..=MAX_COUNT as f64).contains(value))
+            .map(|value| value.round() as u64)
+    }
+}
+
+/// Returns how many points a metric has.
+pub(super) fn point_count(metric: &Metric) -> u64 {
+    let count = match &metric.data {
+        None => 0,
+        Some(Data::Gauge(data)) => data.data_points.len(),
+        Some(Data::Sum(data)) => data.data_points.len(),
+        Some(Data::Histogram(data)) => data.data_points.len(),
+        Some(Data::ExponentialHistogram(data)) => data.data_points.len(),
+        Some(Data::Summary(data)) => data.data_points.len(),
+    };
+    count as u64
+}
+
+/// Returns a metric's points in one shape.
+pub(super) fn points(metric: &Metric) -> Vec<Point<'_>> {
+    let unit = unit_seconds(&metric.unit);
+    match &metric.data {
+        None => Vec::new(),
+        Some(Data::Gauge(data)) => data.data_points.iter().map(|p| number(p, 2)).collect(),
+        Some(Data::Sum(data)) => {
+            let temporality = data.aggregation_temporality;
+            let points = data.data_points.iter();
+            points.map(|p| number(p, temporality)).collect()
+        }
+        Some(Data::Histogram(data)) => {
+            let temporality = data.aggregation_temporality;
+            let points = data.data_points.iter();
+            points.map(|p| explicit(p, temporality, unit)).collect()
+        }
+        Some(Data::ExponentialHistogram(data)) => {
+            let temporality = data.aggregation_temporality;
+            let points = data.data_points.iter();
+            points.map(|p| exponential(p, temporality, unit)).collect()
+        }
+        Some(Data::Summary(data)) => data.data_points.iter().map(summary).collect(),
+    }
+}
+
+/// Returns the length of a unit of time; Micrometer writes it out. Without one it is OpenTelemetry's second.
+fn unit_seconds(unit: &str) -> f64 {
+    match unit {
+        "ms" | "milliseconds" => 1e-3,
+        "us" | "microseconds" => 1e-6,
+        "ns" | "nanoseconds" => 1e-9,
+        _ => 1.0,
+    }
+}
+
+fn temporality(number: i32) -> Temporality {
+    if number == AggregationTemporality::Delta as i32 {
+        Temporality::Delta
+    } else {
+        Temporality::Cumulative
+    }
+}
+
+/// Returns whether the sender says that the point holds a value.
+fn recorded(flags: u32) -> bool {
+    flags & DataPointFlags::NoRecordedValueMask as u32 == 0
+}
+
+fn number(point: &NumberDataPoint, kind: i32) -> Point<'_> {
+    let value = match point.value {
+        Some(number_data_point::Value::AsDouble(value)) => Some(value),
+        Some(number_data_point::Value::AsInt(value)) => Some(value as f64),
+        None => None,
+    };
+    Point {
+        attributes: &point.attributes,
+        temporality: temporality(kind),
+        start_unix_nanos: point.start_time_unix_nano,
+        time_unix_nanos: point.time_unix_nano,
+        value: value.filter(|value| value.is_finite() && recorded(point.flags)),
+        latency: Latency::default(),
+    }
+}
+
+fn explicit(point: &HistogramDataPoint, kind: i32, unit: f64) -> Point<'_> {
+    Point {
+        attributes: &point.attributes,
+        temporality: temporality(kind),
+        start_unix_nanos: point.start_time_unix_nano,
+        time_unix_nanos: point.time_unix_nano,
+        value: recorded(point.flags).then_some(point.count as f64),
+        latency: explicit_latency(point, unit),
+    }
+}
+
+/// Maps each bucket by the geometric middle of its bounds; the first by half, the last by its only bound.
+fn explicit_latency(point: &HistogramDataPoint, unit: f64) -> Latency {
+    let bounds = &point.explicit_bounds;
+    let counts = &point.bucket_counts;
+    if bounds.is_empty() || counts.len() != bounds.len() + 1 || counts.len() > MAX_BUCKETS {
+        return Latency::default();
+    }
+    let middle = |at: usize| match (at.checked_sub(1).map(|low| bounds[low]), bounds.get(at)) {
+        (None, Some(high)) => high / 2.0,
+        (Some(low), Some(high)) if low > 0.0 => (low * high).sqrt(),
+        (Some(_), Some(high)) => high / 2.0,
+        (Some(low), None) => low,
+        (None, None) => 0.0,
+    };
+    let believed = |count: u64| count.min(MAX_COUNT);
+    let buckets = counts.iter().enumerate();
+    Latency::from_buckets(
+        buckets.map(|(at, count)| (index_of(middle(at) * unit), believed(*count))),
+    )
+}
+
+fn exponential(point: &ExponentialHistogramDataPoint, kind: i32, unit: f64) -> Point<'_> {
+    let sane = SCALES.contains(&point.scale);
+    Point {
+        attributes: &point.attributes,
+        temporality: temporality(kind),
+        start_unix_nanos: point.start_time_unix_nano,
+        time_unix_nanos: point.time_unix_nano,
+        value: (sane && recorded(point.flags)).then_some(point.count as f64),
+        latency: if sane {
+            exponential_latency(point, unit)
+        } else {
+            Latency::default()
+        },
+    }
+}
+
+/// Negative durations do not exist and are left out; the zero bucket counts at its threshold.
+fn exponential_latency(point: &ExponentialHistogramDataPoint, unit: f64) -> Latency {
+    let mut latency = Latency::default();
+    latency.add(
+        index_of(point.zero_threshold * unit),
+        point.zero_count.min(MAX_COUNT),
+    );
+    let Some(positive) = &point.positive else {
+        return latency;
+    };
+    for (at, count) in positive.bucket_counts.iter().take(MAX_BUCKETS).enumerate() {
+        if *count > 0 {
+            let index = i64::from(positive.offset) + at as i64;
+            latency.add(rescale(index, point.scale, unit), (*count).min(MAX_COUNT));
+        }
+    }
+    latency
+}
+
+/// Micrometer sends summaries when percentiles are published: they count, and cannot be merged.
+fn summary(point: &SummaryDataPoint) -> Point<'_> {
+    Point {
+        attributes: &point.attributes,
+        temporality: Temporality::Cumulative,
+        start_unix_nanos: point.start_time_unix_nano,
+        time_unix_nanos: point.time_unix_nano,
+        value: recorded(point.flags).then_some(point.count as f64),
+        latency: Latency::default(),
+    }
+}

@@ -1,0 +1,206 @@
+//! From views and stored bytes to owned values, events, links and spans: what readers do with what a walk checked.
+//!
+//! Nothing here fails. Bytes that no walk checked give whatever could be read of them.
+
+use std::sync::Arc;
+
+use opentelemetry::{SpanId, TraceId};
+
+use super::wire::{Malformed, Reader, fixed64_key, length_key, varint_key};
+use super::{AttributeView, Limits, ResourceView, ScopeView, SpanView, ValueView};
+use crate::model::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value};
+
+/// Returns the span of that view; an end before the start becomes the start.
+pub fn span(view: &SpanView<'_>, resource: &Arc<Resource>, scope: &Arc<Scope>) -> Span {
+    let parent = SpanId::from_bytes(view.parent_span_id);
+    Span {
+        trace_id: TraceId::from_bytes(view.trace_id),
+        span_id: SpanId::from_bytes(view.span_id),
+        parent_span_id: (parent != SpanId::INVALID).then_some(parent),
+        trace_state: view.trace_state.to_owned(),
+        flags: view.flags,
+        name: view.name.to_owned(),
+        kind: SpanKind::from_otlp(u64::from(view.kind)),
+        start_unix_nanos: view.start_unix_nanos,
+        end_unix_nanos: view.end_unix_nanos.max(view.start_unix_nanos),
+        status: Status {
+            code: StatusCode::from_otlp(u64::from(view.status_code)),
+            message: view.status_message.to_owned(),
+        },
+        resource: Arc::clone(resource),
+        scope: Arc::clone(scope),
+        attributes: attributes_to_values(view.attributes),
+        events: view.events.iter().map(|bytes| event(bytes)).collect(),
+        links: view.links.iter().map(|bytes| link(bytes)).collect(),
+        dropped_attributes_count: view.dropped_attributes_count,
+        dropped_events_count: view.dropped_events_count,
+        dropped_links_count: view.dropped_links_count,
+    }
+}
+
+/// Returns the resource of that view.
+pub fn resource(view: &ResourceView<'_>) -> Resource {
+    Resource {
+        service_name: view.service_name.to_owned(),
+        instance_id: view.instance_id.to_owned(),
+        attributes: attributes_to_values(view.attributes),
+    }
+}
+
+/// Returns the scope of that view.
+pub fn scope(view: &ScopeView<'_>) -> Scope {
+    Scope {
+        name: view.name.to_owned(),
+        version: view.version.to_owned(),
+    }
+}
+
+/// Returns owned attributes in the same order.
+pub fn attributes_to_values(views: &[AttributeView<'_>]) -> Vec<(String, Value)> {
+    views
+        .iter()
+        .map(|view| (view.key.to_owned(), value_of_view(&view.value)))
+        .collect()
+}
+
+/// Returns the owned value of a view.
+pub fn value_of_view(view: &ValueView<'_>) -> Value {
+    match *view {
+        ValueView::Empty => Value::Empty,
+        ValueView::String(text) => Value::String(text.to_owned()),
+        ValueView::Bool(truth) => Value::Bool(truth),
+        ValueView::Int(number) => Value::Int(number),
+        ValueView::Double(number) => Value::Double(number),
+        ValueView::Encoded(bytes) => value(bytes),
+    }
+}
+
+/// Returns the value of an `AnyValue` message.
+pub fn value(message: &[u8]) -> Value {
+    nested_value(Reader::new(message), Limits::NESTING)
+}
+
+/// Returns the event of a `Span.Event` message.
+pub fn event(message: &[u8]) -> Event {
+    let mut event = Event {
+        time_unix_nanos: 0,
+        name: String::new(),
+        attributes: Vec::new(),
+    };
+    each_field(Reader::new(message), |key, reader| {
+        match key {
+            _ if key == fixed64_key(1) => event.time_unix_nanos = reader.fixed64()?,
+            _ if key == length_key(2) => event.name = string(reader)?,
+            _ if key == length_key(3) => event.attributes.push(key_value(reader, Limits::NESTING)?),
+            _ => reader.skip(key)?,
+        }
+        Ok(())
+    });
+    event
+}
+
+/// Returns the link of a `Span.Link` message.
+pub fn link(message: &[u8]) -> Link {
+    let mut link = Link {
+        trace_id: TraceId::INVALID,
+        span_id: SpanId::INVALID,
+        attributes: Vec::new(),
+    };
+    each_field(Reader::new(message), |key, reader| {
+        match key {
+            _ if key == length_key(1) => {
+                link.trace_id = TraceId::from_bytes(id(reader.bytes()?));
+            }
+            _ if key == length_key(2) => link.span_id = SpanId::from_bytes(id(reader.bytes()?)),
+            _ if key == length_key(4) => link.attributes.push(key_value(reader, Limits::NESTING)?),
+            _ => reader.skip(key)?,
+        }
+        Ok(())
+    });
+    link
+}
+
+/// Reads an `AnyValue`; the last of several wins. Lists deeper than `depth` are empty.
+fn nested_value(reader: Reader<'_>, depth: usize) -> Value {
+    let mut value = Value::Empty;
+    each_field(reader, |key, reader| {
+        match key {
+            _ if key == length_key(1) => value = Value::String(string(reader)?),
+            _ if key == varint_key(2) => value = Value::Bool(reader.varint()? != 0),
+            _ if key == varint_key(3) => value = Value::Int(reader.varint()?.cast_signed()),
+            _ if key == fixed64_key(4) => {
+                value = Value::Double(f64::from_bits(reader.fixed64()?));
+            }
+            _ if key == length_key(5) => value = Value::Array(array(reader.message()?, depth)),
+            _ if key == length_key(6) => value = Value::Map(map(reader.message()?, depth)),
+            _ if key == length_key(7) => value = Value::Bytes(reader.bytes()?.to_vec()),
+            _ => reader.skip(key)?,
+        }
+        Ok(())
+    });
+    value
+}
+
+fn array(reader: Reader<'_>, depth: usize) -> Vec<Value> {
+    let mut items = Vec::new();
+    let Some(depth) = depth.checked_sub(1) else {
+        return items;
+    };
+    each_field(reader, |key, reader| {
+        if key == length_key(1) {
+            items.push(nested_value(reader.message()?, depth));
+            return Ok(());
+        }
+        reader.skip(key)
+    });
+    items
+}
+
+fn map(reader: Reader<'_>, depth: usize) -> Vec<(String, Value)> {
+    let mut entries = Vec::new();
+    let Some(depth) = depth.checked_sub(1) else {
+        return entries;
+    };
+    each_field(reader, |key, reader| {
+        if key == length_key(1) {
+            entries.push(key_value(reader, depth)?);
+            return Ok(());
+        }
+        reader.skip(key)
+    });
+    entries
+}
+
+/// Reads a field that is a `KeyValue`.
+fn key_value(reader: &mut Reader<'_>, depth: usize) -> Result<(String, Value), Malformed> {
+    let (mut name, mut value) = (String::new(), Value::Empty);
+    each_field(reader.message()?, |key, reader| {
+        match key {
+            _ if key == length_key(1) => name = string(reader)?,
+            _ if key == length_key(2) => value = nested_value(reader.message()?, depth),
+            _ => reader.skip(key)?,
+        }
+        Ok(())
+    });
+    Ok((name, value))
+}
+
+/// Hands each field to `read` until the end or the first that cannot be read.
+fn each_field<'a>(
+    mut reader: Reader<'a>,
+    mut read: impl FnMut(u32, &mut Reader<'a>) -> Result<(), Malformed>,
+) {
+    while let Ok(Some(key)) = reader.key() {
+        if read(key, &mut reader).is_err() {
+            return;
+        }
+    }
+}
+
+fn string(reader: &mut Reader<'_>) -> Result<String, Malformed> {
+    Ok(String::from_utf8_lossy(reader.bytes()?).into_owned())
+}
+
+fn id<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    <[u8; N]>::try_from(bytes).unwrap_or([0; N])
+}

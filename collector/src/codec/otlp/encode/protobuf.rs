@@ -1,0 +1,103 @@
+//! OTLP protobuf.
+
+use super::super::write;
+use super::groups;
+use crate::model::{Event, Link, Span, Trace, Value};
+
+/// Returns a trace as an `ExportTraceServiceRequest` (or `TracesData`, which is the same) in protobuf.
+pub fn trace_to_protobuf(trace: &Trace) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (resource, scopes) in groups(trace) {
+        write::message(&mut out, 1, |out| {
+            write::message(out, 1, |out| attributes(out, 1, &resource.attributes));
+            for (scope, spans) in scopes {
+                write::message(out, 2, |out| {
+                    write::message(out, 1, |out| {
+                        write::text(out, 1, &scope.name);
+                        write::text(out, 2, &scope.version);
+                    });
+                    for one in spans {
+                        write::message(out, 2, |out| span(out, one));
+                    }
+                });
+            }
+        });
+    }
+    out
+}
+
+fn span(out: &mut Vec<u8>, span: &Span) {
+    write::bytes(out, 1, &span.trace_id.to_bytes());
+    write::bytes(out, 2, &span.span_id.to_bytes());
+    write::text(out, 3, &span.trace_state);
+    if let Some(parent) = span.parent_span_id {
+        write::bytes(out, 4, &parent.to_bytes());
+    }
+    write::text(out, 5, &span.name);
+    count(out, 6, u32::from(span.kind.as_otlp()));
+    write::fixed64(out, 7, span.start_unix_nanos);
+    write::fixed64(out, 8, span.end_unix_nanos);
+    attributes(out, 9, &span.attributes);
+    count(out, 10, span.dropped_attributes_count);
+    for one in &span.events {
+        write::message(out, 11, |out| event(out, one));
+    }
+    count(out, 12, span.dropped_events_count);
+    for one in &span.links {
+        write::message(out, 13, |out| link(out, one));
+    }
+    count(out, 14, span.dropped_links_count);
+    write::message(out, 15, |out| {
+        write::text(out, 2, &span.status.message);
+        count(out, 3, u32::from(span.status.code.as_otlp()));
+    });
+    if span.flags != 0 {
+        write::fixed32(out, 16, span.flags);
+    }
+}
+
+fn event(out: &mut Vec<u8>, event: &Event) {
+    write::fixed64(out, 1, event.time_unix_nanos);
+    write::text(out, 2, &event.name);
+    attributes(out, 3, &event.attributes);
+}
+
+fn link(out: &mut Vec<u8>, link: &Link) {
+    write::bytes(out, 1, &link.trace_id.to_bytes());
+    write::bytes(out, 2, &link.span_id.to_bytes());
+    attributes(out, 4, &link.attributes);
+}
+
+fn attributes(out: &mut Vec<u8>, field: u32, attributes: &[(String, Value)]) {
+    for (key, one) in attributes {
+        write::message(out, field, |out| {
+            write::text(out, 1, key);
+            write::message(out, 2, |out| value(out, one));
+        });
+    }
+}
+
+/// Writes the inside of an `AnyValue`.
+fn value(out: &mut Vec<u8>, any: &Value) {
+    match any {
+        Value::Empty => {}
+        Value::String(text) => write::bytes(out, 1, text.as_bytes()),
+        Value::Bool(truth) => write::varint(out, 2, u64::from(*truth)),
+        Value::Int(number) => write::varint(out, 3, number.cast_unsigned()),
+        Value::Double(number) => write::fixed64(out, 4, number.to_bits()),
+        Value::Array(items) => write::message(out, 5, |out| {
+            for item in items {
+                write::message(out, 1, |out| value(out, item));
+            }
+        }),
+        Value::Map(entries) => write::message(out, 6, |out| attributes(out, 1, entries)),
+        Value::Bytes(bytes) => write::bytes(out, 7, bytes),
+    }
+}
+
+/// Writes a number unless it is zero.
+fn count(out: &mut Vec<u8>, field: u32, count: u32) {
+    if count > 0 {
+        write::varint(out, field, u64::from(count));
+    }
+}

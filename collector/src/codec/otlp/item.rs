@@ -1,0 +1,139 @@
+//! Events and links: kept as the bytes of their message, checked, and rewritten only where a limit cuts them.
+
+use prost::encoding::encode_varint;
+
+use super::value::{Fault, attribute, text};
+use super::wire::{Reader, fixed32_key, fixed64_key, length_key, varint_key};
+use super::{AttributeView, Limits, ValueView, write};
+
+/// What a limit needs to know of `Span.Event` and `Span.Link`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ItemKind {
+    /// The field that is a name.
+    text: u32,
+    /// The field that holds attributes.
+    attributes: u32,
+    /// Fields that are ids, with their length.
+    ids: &'static [(u32, usize)],
+    /// The other fields.
+    scalars: &'static [u32],
+    /// All its field numbers, as bits.
+    known: u32,
+}
+
+/// `Span.Event`: time, name, attributes, dropped attributes.
+pub(super) const EVENT: ItemKind = ItemKind {
+    text: length_key(2),
+    attributes: length_key(3),
+    ids: &[],
+    scalars: &[fixed64_key(1), varint_key(4)],
+    known: 0b1_1110,
+};
+
+/// `Span.Link`: trace id, span id, trace state, attributes, dropped attributes, flags.
+pub(super) const LINK: ItemKind = ItemKind {
+    text: length_key(3),
+    attributes: length_key(4),
+    ids: &[(length_key(1), 16), (length_key(2), 8)],
+    scalars: &[varint_key(5), fixed32_key(6)],
+    known: 0b111_1110,
+};
+
+/// What a check of an event or link came to.
+#[derive(Debug)]
+pub(super) enum Checked {
+    /// It can be kept as it is.
+    Whole,
+    /// Something in it is over a limit; this is what remains.
+    Cut(Vec<u8>),
+    /// It points nowhere: an id is missing, zero or of a wrong length.
+    Dropped,
+}
+
+/// Checks an event or link.
+pub(super) fn check(kind: ItemKind, item: Reader<'_>, limits: &Limits) -> Result<Checked, Fault> {
+    let mut reader = item;
+    let mut over = reader.rest().len() > limits.event_bytes;
+    let (mut attributes, mut valid_ids) = (0, 0);
+    let mut cut = 0;
+    while let Some(key) = reader.key()? {
+        if key == kind.attributes {
+            attributes += 1;
+            match attribute(reader.message()?, limits, &mut cut) {
+                Ok(_) => {}
+                Err(Fault::OverLimit) => over = true,
+                Err(fault) => return Err(fault),
+            }
+        } else if key == kind.text {
+            text(reader.bytes()?, limits.name_bytes, &mut cut)?;
+        } else if let Some(&(_, length)) = kind.ids.iter().find(|(id, _)| *id == key) {
+            let id = reader.bytes()?;
+            valid_ids += usize::from(id.len() == length && id.iter().any(|&byte| byte != 0));
+        } else if kind.scalars.contains(&key) {
+            reader.skip(key)?;
+        } else {
+            reader.skip_unknown(key, kind.known)?;
+        }
+    }
+    if valid_ids != kind.ids.len() {
+        return Ok(Checked::Dropped);
+    }
+    if over || cut > 0 || attributes > limits.attributes {
+        return shrink(kind, item, limits).map(Checked::Cut);
+    }
+    Ok(Checked::Whole)
+}
+
+/// Writes an event or link again with what the limits leave of it.
+#[cold]
+fn shrink(kind: ItemKind, mut item: Reader<'_>, limits: &Limits) -> Result<Vec<u8>, Fault> {
+    let mut out = Vec::new();
+    let (mut attributes, mut cut) = (0, 0);
+    while let Some(key) = item.key()? {
+        let before = item.rest();
+        if key == kind.attributes {
+            let kept = attribute(item.message()?, limits, &mut cut);
+            let fits = out.len() + (before.len() - item.rest().len()).min(limits.string_bytes)
+                <= limits.event_bytes;
+            if let Ok(kept) = kept
+                && fits
+                && attributes < limits.attributes
+            {
+                attributes += 1;
+                write_attribute(key >> 3, &kept, &mut out);
+            }
+        } else if key == kind.text {
+            let name = text(item.bytes()?, limits.name_bytes, &mut cut)?;
+            write::bytes(&mut out, key >> 3, name.as_bytes());
+        } else {
+            item.skip(key)?;
+            let raw = &before[..before.len() - item.rest().len()];
+            let known = kind.scalars.contains(&key) || kind.ids.iter().any(|(id, _)| *id == key);
+            if known {
+                encode_varint(u64::from(key), &mut out);
+                out.extend_from_slice(raw);
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Writes a field that is a `KeyValue`.
+fn write_attribute(field: u32, attribute: &AttributeView<'_>, out: &mut Vec<u8>) {
+    write::message(out, field, |out| {
+        write::bytes(out, 1, attribute.key.as_bytes());
+        write::message(out, 2, |out| write_value(&attribute.value, out));
+    });
+}
+
+/// Writes the inside of an `AnyValue`.
+fn write_value(value: &ValueView<'_>, out: &mut Vec<u8>) {
+    match *value {
+        ValueView::Empty => {}
+        ValueView::String(text) => write::bytes(out, 1, text.as_bytes()),
+        ValueView::Bool(truth) => write::varint(out, 2, u64::from(truth)),
+        ValueView::Int(number) => write::varint(out, 3, number.cast_unsigned()),
+        ValueView::Double(number) => write::fixed64(out, 4, number.to_bits()),
+        ValueView::Encoded(whole) => out.extend_from_slice(whole),
+    }
+}

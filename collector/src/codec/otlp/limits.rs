@@ -1,0 +1,68 @@
+//! What one request may hold: every bound with its source.
+//!
+//! Nothing beyond a bound is an error: it is cut or dropped and counted, and the rest of the span is kept.
+//! The number of spans is bounded by the size of the body alone, which the receivers bound.
+
+/// What one span may hold.
+///
+/// A string that is too long keeps its beginning, cut between characters; an attribute whose key is too long,
+/// or whose list, map or bytes are too large or too deep, is dropped; an event or link that is too large keeps
+/// what fits. Each of these counts once in `WalkReport::truncated`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Attributes of a span, a resource, an event or a link.
+    pub attributes: usize,
+    /// Events of a span.
+    pub events: usize,
+    /// Links of a span.
+    pub links: usize,
+    /// Bytes of an attribute's key.
+    pub key_bytes: usize,
+    /// Bytes of a string value or a status message.
+    pub string_bytes: usize,
+    /// Bytes of an encoded list, map or bytes value.
+    pub encoded_bytes: usize,
+    /// Bytes of the name of a span, an event, a scope or a service, and of a trace state.
+    pub name_bytes: usize,
+    /// Bytes of an encoded event or link.
+    pub event_bytes: usize,
+    /// Lists and maps inside each other.
+    pub nesting: usize,
+}
+
+impl Limits {
+    /// `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`'s default: an SDK that counts sends no more.
+    pub const ATTRIBUTES: usize = 128;
+    /// `OTEL_SPAN_EVENT_COUNT_LIMIT`'s default.
+    pub const EVENTS: usize = 128;
+    /// `OTEL_SPAN_LINK_COUNT_LIMIT`'s default.
+    pub const LINKS: usize = 128;
+    /// The longest key of the semantic conventions has about 60 bytes; header names and such make longer ones.
+    pub const KEY_BYTES: usize = 256;
+    /// SDKs have no limit by default and Tempo cuts at 2 KiB; a long SQL statement or stack trace fits here.
+    pub const STRING_BYTES: usize = 32 * 1024;
+    /// As a string.
+    pub const ENCODED_BYTES: usize = 32 * 1024;
+    /// Names group spans, so a long one is a mistake; W3C asks for 512 bytes of trace state.
+    pub const NAME_BYTES: usize = 1024;
+    /// One stack trace at its limit and about as much besides.
+    pub const EVENT_BYTES: usize = 64 * 1024;
+    /// Deeper than any value people can read; reading one takes this much stack.
+    pub const NESTING: usize = 16;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            attributes: Self::ATTRIBUTES,
+            events: Self::EVENTS,
+            links: Self::LINKS,
+            key_bytes: Self::KEY_BYTES,
+            string_bytes: Self::STRING_BYTES,
+            encoded_bytes: Self::ENCODED_BYTES,
+            name_bytes: Self::NAME_BYTES,
+            event_bytes: Self::EVENT_BYTES,
+            nesting: Self::NESTING,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Resources and scopes: who sent spans, and which library made them.
+
+use super::value::{Fault, attribute, text};
+use super::wire::{Malformed, Reader, length_key, varint_key};
+use super::{AttributeView, Limits, ResourceView, ScopeView, ValueView};
+
+/// What the specification has a service called that gave no name.
+const UNKNOWN_SERVICE: &str = "unknown_service";
+
+const ATTRIBUTES: u32 = length_key(1);
+const RESOURCE_FIELDS: u32 = 0b1110;
+
+const NAME: u32 = length_key(1);
+const VERSION: u32 = length_key(2);
+const SCOPE_ATTRIBUTES: u32 = length_key(3);
+const DROPPED: u32 = varint_key(4);
+const SCOPE_FIELDS: u32 = 0b1_1110;
+
+/// A resource being read; its vector is used again for the next.
+#[derive(Debug, Default)]
+pub(super) struct ResourceScratch<'a> {
+    attributes: Vec<AttributeView<'a>>,
+    /// A key or value is not UTF-8: no span of it can be kept.
+    pub(super) invalid_utf8: bool,
+}
+
+impl<'a> ResourceScratch<'a> {
+    /// Forgets the resource before.
+    pub(super) fn clear(&mut self) {
+        self.attributes.clear();
+        self.invalid_utf8 = false;
+    }
+
+    /// Reads a `Resource`; one that comes in pieces is merged as proto3 asks.
+    pub(super) fn read(
+        &mut self,
+        mut reader: Reader<'a>,
+        limits: &Limits,
+        cut: &mut u64,
+    ) -> Result<(), Malformed> {
+        while let Some(key) = reader.key()? {
+            match key {
+                ATTRIBUTES if self.attributes.len() >= limits.attributes => {
+                    reader.skip(key)?;
+                    *cut += 1;
+                }
+                ATTRIBUTES => match attribute(reader.message()?, limits, cut) {
+                    Ok(attribute) => self.attributes.push(attribute),
+                    Err(Fault::Malformed(malformed)) => return Err(malformed),
+                    Err(Fault::InvalidUtf8) => self.invalid_utf8 = true,
+                    Err(Fault::OverLimit) => *cut += 1,
+                },
+                // Dropped attributes and entity references tell nothing about spans.
+                0x10 | 0x1a => reader.skip(key)?,
+                _ => reader.skip_unknown(key, RESOURCE_FIELDS)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what was read.
+    pub(super) fn view(&self, limits: &Limits) -> ResourceView<'_> {
+        let named = |key| self.text_of(key, limits.name_bytes);
+        ResourceView {
+            attributes: &self.attributes,
+            service_name: named("service.name").unwrap_or(UNKNOWN_SERVICE),
+            instance_id: named("service.instance.id")
+                .or_else(|| named("host.name"))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Returns the text of that attribute, at most `max` bytes; `None` where it is missing, empty or no text.
+    fn text_of(&self, key: &str, max: usize) -> Option<&'a str> {
+        let found = self
+            .attributes
+            .iter()
+            .find(|attribute| attribute.key == key)?;
+        match found.value {
+            ValueView::String(text) if !text.is_empty() => {
+                let mut ends = (0..=max.min(text.len())).rev();
+                let end = ends.find(|&at| text.is_char_boundary(at))?;
+                Some(&text[..end])
+            }
+            _ => None,
+        }
+    }
+}
+
+/// An instrumentation scope being read.
+#[derive(Debug, Default)]
+pub(super) struct ScopeScratch<'a> {
+    name: &'a str,
+    version: &'a str,
+    /// Its name or version is not UTF-8: no span of it can be kept.
+    pub(super) invalid_utf8: bool,
+}
+
+impl<'a> ScopeScratch<'a> {
+    /// Reads an `InstrumentationScope`; its attributes are not kept.
+    pub(super) fn read(
+        &mut self,
+        mut reader: Reader<'a>,
+        limits: &Limits,
+        cut: &mut u64,
+    ) -> Result<(), Malformed> {
+        while let Some(key) = reader.key()? {
+            match key {
+                NAME => self.name = self.checked(reader.bytes()?, limits, cut),
+                VERSION => self.version = self.checked(reader.bytes()?, limits, cut),
+                SCOPE_ATTRIBUTES | DROPPED => reader.skip(key)?,
+                _ => reader.skip_unknown(key, SCOPE_FIELDS)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what was read.
+    pub(super) fn view(&self) -> ScopeView<'a> {
+        ScopeView {
+            name: self.name,
+            version: self.version,
+        }
+    }
+
+    fn checked(&mut self, bytes: &'a [u8], limits: &Limits, cut: &mut u64) -> &'a str {
+        text(bytes, limits.name_bytes, cut).unwrap_or_else(|_| {
+            self.invalid_utf8 = true;
+            ""
+        })
+    }
+}

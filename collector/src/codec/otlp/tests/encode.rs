@@ -1,0 +1,46 @@
+//! What goes out again is what came in.
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use proptest::prelude::*;
+use prost::Message;
+
+use super::super::encode::{trace_to_json, trace_to_protobuf};
+use super::super::json::traces_to_protobuf;
+use super::super::{Limits, walk_traces};
+use super::arbitrary::{NOW, traces};
+use super::oracle::Collected;
+use crate::model::{Span, Trace};
+
+fn walk(bytes: &[u8]) -> Vec<Span> {
+    let mut collected = Collected::default();
+    walk_traces(bytes, &Limits::default(), NOW, &mut collected).unwrap();
+    collected.spans
+}
+
+/// Returns a trace of all spans of a request, in the order in which OTLP groups them.
+fn trace_of(request: &ExportTraceServiceRequest) -> Option<Trace> {
+    let spans = walk(&request.encode_to_vec());
+    Some(Trace {
+        id: spans.first()?.trace_id,
+        spans,
+        notes: Vec::new(),
+        truncated: false,
+    })
+}
+
+/// Returns the spans in an order that does not depend on how they were grouped.
+fn sorted(mut spans: Vec<Span>) -> Vec<String> {
+    spans.sort_by_key(|span| (span.trace_id.to_bytes(), span.span_id.to_bytes()));
+    spans.iter().map(|span| format!("{span:?}")).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_trace_survives_protobuf_and_json(request in traces()) {
+        let Some(trace) = trace_of(&request) else { return Ok(()); };
+        let spans = sorted(trace.spans.clone());
+        prop_assert_eq!(&sorted(walk(&trace_to_protobuf(&trace))), &spans);
+        let json = serde_json::to_vec(&trace_to_json(&trace)).unwrap();
+        prop_assert_eq!(&sorted(walk(&traces_to_protobuf(&json).unwrap())), &spans);
+    }
+}

@@ -1,0 +1,385 @@
+//! The walk against prost, and by its stated rules.
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, span::Event};
+use proptest::prelude::*;
+use prost::Message;
+
+use super::super::{DecodeError, Limits, SpanRejection, WalkReport, walk_traces};
+use super::arbitrary::{NOW, traces};
+use super::oracle::{Collected, expected};
+use crate::model;
+
+fn walk(bytes: &[u8]) -> Result<(Vec<model::Span>, WalkReport), DecodeError> {
+    let mut collected = Collected::default();
+    let report = walk_traces(bytes, &Limits::default(), NOW, &mut collected)?;
+    assert_eq!(report.accepted, collected.spans.len() as u64);
+    Ok((collected.spans, report))
+}
+
+/// Walks a request of that one span.
+fn walk_one(span: Span) -> (Vec<model::Span>, WalkReport) {
+    walk(&request(span).encode_to_vec()).unwrap()
+}
+
+fn request(span: Span) -> ExportTraceServiceRequest {
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            scope_spans: vec![ScopeSpans {
+                spans: vec![span],
+                ..ScopeSpans::default()
+            }],
+            ..ResourceSpans::default()
+        }],
+    }
+}
+
+fn span() -> Span {
+    Span {
+        trace_id: vec![1; 16],
+        span_id: vec![2; 8],
+        name: "GET /cart".to_owned(),
+        start_time_unix_nano: NOW - 2_000,
+        end_time_unix_nano: NOW - 1_000,
+        ..Span::default()
+    }
+}
+
+fn attribute(key: &str, value: Value) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    }
+}
+
+fn text(key: &str, text: &str) -> KeyValue {
+    attribute(key, Value::StringValue(text.to_owned()))
+}
+
+fn only_rejected(report: &WalkReport) -> SpanRejection {
+    assert_eq!(report.accepted, 0);
+    assert_eq!(report.rejected.len(), 1);
+    report.rejected[0].0
+}
+
+proptest! {
+    #[test]
+    fn a_walk_finds_what_prost_finds(request in traces()) {
+        let (spans, report) = walk(&request.encode_to_vec()).unwrap();
+        let (expected_spans, expected_report) = expected(&request, NOW);
+        // NaN is a value like any other here, so compare by what is printed.
+        prop_assert_eq!(format!("{spans:?}"), format!("{expected_spans:?}"));
+        prop_assert_eq!(report, expected_report);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = walk(&bytes);
+        let _ = super::super::decode::value(&bytes);
+        let _ = super::super::decode::event(&bytes);
+        let _ = super::super::decode::link(&bytes);
+    }
+
+    /// Guarantees: what prost can read, the walk can; what only prost refuses is a string that is no UTF-8,
+    /// or lies in something the walk passes over.
+    #[test]
+    fn mutated_requests_are_read_like_prost_reads_them(
+        request in traces(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = request.encode_to_vec();
+        if bytes.is_empty() { return Ok(()); }
+        for (index, byte) in changes {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
+        }
+        let walked = walk(&bytes);
+        if let Ok(decoded) = ExportTraceServiceRequest::decode(&bytes[..]) {
+            let groups = matches!(&walked, Err(DecodeError::Protobuf { what, .. }) if what.contains("group"));
+            prop_assert!(groups || walked.is_ok(), "{:?}", walked);
+            if let Ok((spans, _)) = walked {
+                prop_assert_eq!(spans.len(), expected(&decoded, NOW).0.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_cut_off_anywhere_is_malformed_or_shorter(request in traces(), cut in any::<prop::sample::Index>()) {
+        let bytes = request.encode_to_vec();
+        if bytes.is_empty() { return Ok(()); }
+        let whole = walk(&bytes).unwrap().0.len();
+        if let Ok((spans, _)) = walk(&bytes[..cut.index(bytes.len())]) {
+            prop_assert!(spans.len() <= whole);
+        }
+    }
+}
+
+#[test]
+fn an_empty_request_is_a_success() {
+    assert_eq!(walk(&[]).unwrap().1, WalkReport::default());
+}
+
+#[test]
+fn a_resource_after_its_scopes_and_a_scope_after_its_spans_still_apply() {
+    let mut scope_spans = Vec::new();
+    prost::encoding::message::encode(2, &span(), &mut scope_spans);
+    prost::encoding::encode_key(
+        1,
+        prost::encoding::WireType::LengthDelimited,
+        &mut scope_spans,
+    );
+    scope_spans.extend([6, 0x0a, 4]);
+    scope_spans.extend(b"late");
+    let mut resource_spans = Vec::new();
+    prost::encoding::bytes::encode(2, &scope_spans, &mut resource_spans);
+    let resource = opentelemetry_proto::tonic::resource::v1::Resource {
+        attributes: vec![text("service.name", "shop"), text("host.name", "box")],
+        ..Default::default()
+    };
+    prost::encoding::message::encode(1, &resource, &mut resource_spans);
+    let mut bytes = Vec::new();
+    prost::encoding::bytes::encode(1, &resource_spans, &mut bytes);
+
+    let (spans, _) = walk(&bytes).unwrap();
+    assert_eq!(spans[0].scope.name, "late");
+    assert_eq!(spans[0].resource.service_name, "shop");
+    assert_eq!(spans[0].resource.instance_id, "box");
+}
+
+#[test]
+fn of_a_field_given_twice_the_last_wins() {
+    let mut bytes = span().encode_to_vec();
+    prost::encoding::string::encode(5, &"second".to_owned(), &mut bytes);
+    let mut scope_spans = Vec::new();
+    prost::encoding::bytes::encode(2, &bytes, &mut scope_spans);
+    let mut resource_spans = Vec::new();
+    prost::encoding::bytes::encode(2, &scope_spans, &mut resource_spans);
+    let mut request = Vec::new();
+    prost::encoding::bytes::encode(1, &resource_spans, &mut request);
+    assert_eq!(walk(&request).unwrap().0[0].name, "second");
+}
+
+#[test]
+fn ids_of_a_wrong_length_or_zero_refuse_the_span_alone() {
+    for trace_id in [vec![], vec![0; 16], vec![1; 15], vec![1; 17]] {
+        let report = walk_one(Span { trace_id, ..span() }).1;
+        assert_eq!(only_rejected(&report), SpanRejection::InvalidTraceId);
+    }
+    for span_id in [vec![], vec![0; 8], vec![1; 7]] {
+        let report = walk_one(Span { span_id, ..span() }).1;
+        assert_eq!(only_rejected(&report), SpanRejection::InvalidSpanId);
+    }
+    let mut both = request(span());
+    let bad = Span {
+        trace_id: vec![],
+        ..span()
+    };
+    both.resource_spans[0].scope_spans[0].spans.push(bad);
+    let (spans, report) = walk(&both.encode_to_vec()).unwrap();
+    assert_eq!((spans.len(), report.rejected_total()), (1, 1));
+}
+
+#[test]
+fn a_parent_of_a_wrong_length_makes_a_root_and_counts() {
+    for (parent_span_id, truncated) in [(vec![], 0), (vec![0; 8], 0), (vec![1; 7], 1)] {
+        let (spans, report) = walk_one(Span {
+            parent_span_id,
+            ..span()
+        });
+        assert_eq!(spans[0].parent_span_id, None);
+        assert_eq!(report.truncated, truncated);
+    }
+}
+
+#[test]
+fn a_start_of_zero_and_a_day_ahead_are_out_of_range_but_the_past_is_not() {
+    let day = super::super::MAX_FUTURE_NANOS;
+    let timed = |start, end| {
+        walk_one(Span {
+            start_time_unix_nano: start,
+            end_time_unix_nano: end,
+            ..span()
+        })
+        .1
+    };
+    assert_eq!(only_rejected(&timed(0, NOW)), SpanRejection::TimeOutOfRange);
+    assert_eq!(
+        only_rejected(&timed(NOW, NOW + day + 1)),
+        SpanRejection::TimeOutOfRange
+    );
+    assert_eq!(
+        only_rejected(&timed(u64::MAX, NOW)),
+        SpanRejection::TimeOutOfRange
+    );
+    assert_eq!(timed(NOW + day, NOW + day).accepted, 1);
+    assert_eq!(timed(1, NOW).accepted, 1);
+    assert_eq!(timed(NOW, 0).accepted, 1);
+}
+
+#[test]
+fn an_end_before_the_start_is_shown_as_received() {
+    let bytes = request(Span {
+        end_time_unix_nano: NOW - 5_000,
+        ..span()
+    })
+    .encode_to_vec();
+    let mut collected = Collected::default();
+    walk_traces(&bytes, &Limits::default(), NOW, &mut collected).unwrap();
+    assert_eq!(collected.ends, [NOW - 5_000]);
+}
+
+#[test]
+fn a_string_that_is_no_utf8_refuses_the_span() {
+    let mut with_key = span();
+    with_key.attributes.push(text("marker", "x"));
+    let mut with_event = span();
+    with_event.events.push(Event {
+        name: "marker".to_owned(),
+        ..Event::default()
+    });
+    let mut with_nested = span();
+    with_nested.attributes.push(attribute(
+        "list",
+        Value::ArrayValue(ArrayValue {
+            values: vec![AnyValue {
+                value: Some(Value::StringValue("marker".to_owned())),
+            }],
+        }),
+    ));
+    let with_name = Span {
+        name: "marker".to_owned(),
+        ..span()
+    };
+    for broken in [with_key, with_event, with_nested, with_name] {
+        let mut bytes = request(broken).encode_to_vec();
+        let at = bytes
+            .windows(6)
+            .position(|window| window == b"marker")
+            .unwrap();
+        bytes[at] = 0xff;
+        let (_, report) = walk(&bytes).unwrap();
+        assert_eq!(only_rejected(&report), SpanRejection::InvalidUtf8);
+    }
+}
+
+#[test]
+fn a_resource_that_is_no_utf8_refuses_its_spans() {
+    let mut whole = request(span());
+    whole.resource_spans[0].resource = Some(opentelemetry_proto::tonic::resource::v1::Resource {
+        attributes: vec![text("marker", "x")],
+        ..Default::default()
+    });
+    let mut bytes = whole.encode_to_vec();
+    let at = bytes
+        .windows(6)
+        .position(|window| window == b"marker")
+        .unwrap();
+    bytes[at] = 0xff;
+    assert_eq!(
+        only_rejected(&walk(&bytes).unwrap().1),
+        SpanRejection::InvalidUtf8
+    );
+}
+
+#[test]
+fn a_long_string_keeps_its_beginning_up_to_a_whole_character() {
+    let long = format!("x{}", "€".repeat(4_000_000));
+    let (spans, report) = walk_one(Span {
+        attributes: vec![text("long", &long)],
+        ..span()
+    });
+    let model::Value::String(kept) = spans[0].attribute("long").unwrap() else {
+        panic!("no string");
+    };
+    assert!(long.starts_with(kept));
+    assert!((Limits::STRING_BYTES - 3..=Limits::STRING_BYTES).contains(&kept.len()));
+    assert_eq!(report.truncated, 1);
+}
+
+#[test]
+fn of_a_million_attributes_the_first_are_kept_and_the_rest_counted() {
+    let attributes = (0..1_000_000)
+        .map(|index| text(&format!("k{index}"), "v"))
+        .collect();
+    let (spans, report) = walk_one(Span {
+        attributes,
+        ..span()
+    });
+    let dropped = 1_000_000 - Limits::ATTRIBUTES;
+    assert_eq!(spans[0].attributes.len(), Limits::ATTRIBUTES);
+    assert_eq!(spans[0].dropped_attributes_count as usize, dropped);
+    assert_eq!(report.truncated as usize, dropped);
+}
+
+#[test]
+fn attributes_too_large_or_too_deep_are_dropped_and_counted() {
+    let mut deep = Value::StringValue("core".to_owned());
+    for _ in 0..=Limits::NESTING {
+        deep = Value::ArrayValue(ArrayValue {
+            values: vec![AnyValue { value: Some(deep) }],
+        });
+    }
+    let attributes = vec![
+        text(&"k".repeat(Limits::KEY_BYTES + 1), "v"),
+        attribute("bytes", Value::BytesValue(vec![0; Limits::ENCODED_BYTES])),
+        attribute("deep", deep),
+        text("kept", "v"),
+    ];
+    let (spans, report) = walk_one(Span {
+        attributes,
+        ..span()
+    });
+    assert_eq!(
+        spans[0].attributes,
+        [("kept".to_owned(), model::Value::String("v".to_owned()))]
+    );
+    assert_eq!(
+        (spans[0].dropped_attributes_count, report.truncated),
+        (3, 3)
+    );
+}
+
+#[test]
+fn an_event_over_its_limits_keeps_what_fits() {
+    let stack = "at shop.Cart.add(Cart.java:1)\n".repeat(10_000);
+    let event = Event {
+        time_unix_nano: NOW,
+        name: "exception".to_owned(),
+        attributes: vec![
+            text("exception.type", "java.lang.StackOverflowError"),
+            text("exception.stacktrace", &stack),
+            text("exception.message", "too deep"),
+        ],
+        dropped_attributes_count: 0,
+    };
+    let small = Event {
+        name: "small".to_owned(),
+        ..Event::default()
+    };
+    let (spans, report) = walk_one(Span {
+        events: vec![event, small],
+        ..span()
+    });
+    assert_eq!(report.truncated, 1);
+    let events = &spans[0].events;
+    assert_eq!((events.len(), &*events[1].name), (2, "small"));
+    assert_eq!(
+        (events[0].time_unix_nanos, &*events[0].name),
+        (NOW, "exception")
+    );
+    assert_eq!(events[0].attributes.len(), 3);
+    let model::Value::String(kept) = &events[0].attributes[1].1 else {
+        panic!("no string");
+    };
+    assert!(stack.starts_with(kept) && kept.len() == Limits::STRING_BYTES);
+}
+
+#[test]
+fn events_past_the_limit_are_dropped_and_counted() {
+    let events = vec![Event::default(); Limits::EVENTS + 5];
+    let (spans, report) = walk_one(Span { events, ..span() });
+    assert_eq!(spans[0].events.len(), Limits::EVENTS);
+    assert_eq!((spans[0].dropped_events_count, report.truncated), (5, 5));
+}

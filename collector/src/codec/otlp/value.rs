@@ -1,0 +1,168 @@
+//! Attributes and their values, from bytes to borrowed views; lists and maps are checked, not unpacked.
+
+use super::wire::{Malformed, Reader, fixed64_key, length_key, varint_key};
+use super::{AttributeView, Limits, ValueView};
+
+const KEY: u32 = length_key(1);
+const VALUE: u32 = length_key(2);
+const KEY_VALUE_FIELDS: u32 = 1 << 1 | 1 << 2;
+
+const STRING: u32 = length_key(1);
+const BOOL: u32 = varint_key(2);
+const INT: u32 = varint_key(3);
+const DOUBLE: u32 = fixed64_key(4);
+const ARRAY: u32 = length_key(5);
+const MAP: u32 = length_key(6);
+const BYTES: u32 = length_key(7);
+const ANY_VALUE_FIELDS: u32 = 0b1111_1110;
+
+/// `ArrayValue.values` and `KeyValueList.values`.
+const VALUES: u32 = length_key(1);
+const LIST_FIELDS: u32 = 1 << 1;
+
+/// Why a piece of a span cannot be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The request is no protobuf message.
+    Malformed(Malformed),
+    /// A string is not UTF-8.
+    InvalidUtf8,
+    /// It is larger or deeper than a limit.
+    OverLimit,
+}
+
+impl From<Malformed> for Fault {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+/// Returns the text of those bytes, cut to at most `max` bytes; a cut is counted and what is cut off is not checked.
+#[inline(always)]
+pub(super) fn text<'a>(bytes: &'a [u8], max: usize, cut: &mut u64) -> Result<&'a str, Fault> {
+    if bytes.len() > max {
+        return cut_text(bytes, max, cut);
+    }
+    std::str::from_utf8(bytes).map_err(|_| Fault::InvalidUtf8)
+}
+
+#[cold]
+fn cut_text<'a>(bytes: &'a [u8], max: usize, cut: &mut u64) -> Result<&'a str, Fault> {
+    *cut += 1;
+    match bytes[..max].utf8_chunks().next() {
+        None => Ok(""),
+        // At most three bytes of a character that `max` cuts through may be left over.
+        Some(chunk) if chunk.valid().len() + 3 >= max => Ok(chunk.valid()),
+        Some(_) => Err(Fault::InvalidUtf8),
+    }
+}
+
+/// Reads a `KeyValue`.
+#[inline]
+pub(super) fn attribute<'a>(
+    mut reader: Reader<'a>,
+    limits: &Limits,
+    cut: &mut u64,
+) -> Result<AttributeView<'a>, Fault> {
+    let mut attribute_key: &[u8] = b"";
+    let mut attribute_value = ValueView::Empty;
+    while let Some(key) = reader.key()? {
+        match key {
+            KEY => attribute_key = reader.bytes()?,
+            VALUE => attribute_value = value(reader.message()?, limits, cut)?,
+            _ => reader.skip_unknown(key, KEY_VALUE_FIELDS)?,
+        }
+    }
+    if attribute_key.len() > limits.key_bytes {
+        return Err(Fault::OverLimit);
+    }
+    Ok(AttributeView {
+        key: text(attribute_key, limits.key_bytes, cut)?,
+        value: attribute_value,
+    })
+}
+
+/// Reads an `AnyValue`.
+#[inline]
+fn value<'a>(
+    mut reader: Reader<'a>,
+    limits: &Limits,
+    cut: &mut u64,
+) -> Result<ValueView<'a>, Fault> {
+    let whole = reader.rest();
+    let mut value = ValueView::Empty;
+    while let Some(key) = reader.key()? {
+        value = match key {
+            STRING => ValueView::String(text(reader.bytes()?, limits.string_bytes, cut)?),
+            BOOL => ValueView::Bool(reader.varint()? != 0),
+            INT => ValueView::Int(reader.varint()?.cast_signed()),
+            DOUBLE => ValueView::Double(f64::from_bits(reader.fixed64()?)),
+            ARRAY | MAP | BYTES => {
+                encoded(key, reader.message()?, whole, limits)?;
+                ValueView::Encoded(whole)
+            }
+            _ => {
+                reader.skip_unknown(key, ANY_VALUE_FIELDS)?;
+                value
+            }
+        };
+    }
+    Ok(value)
+}
+
+/// Checks a list, map or bytes inside the `AnyValue` that is `whole`.
+fn encoded(key: u32, reader: Reader<'_>, whole: &[u8], limits: &Limits) -> Result<(), Fault> {
+    if whole.len() > limits.encoded_bytes {
+        return Err(Fault::OverLimit);
+    }
+    check_container(key, reader, limits.nesting)
+}
+
+/// Checks an `AnyValue` that may hold `depth` lists and maps inside each other.
+fn check_value(mut reader: Reader<'_>, depth: usize) -> Result<(), Fault> {
+    while let Some(key) = reader.key()? {
+        match key {
+            STRING => check_text(reader.bytes()?)?,
+            BOOL | INT | DOUBLE => reader.skip(key)?,
+            ARRAY | MAP | BYTES => check_container(key, reader.message()?, depth)?,
+            _ => reader.skip_unknown(key, ANY_VALUE_FIELDS)?,
+        }
+    }
+    Ok(())
+}
+
+/// Checks the inside of a list, map or bytes.
+fn check_container(key: u32, mut reader: Reader<'_>, depth: usize) -> Result<(), Fault> {
+    if key == BYTES {
+        return Ok(());
+    }
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err(Fault::OverLimit);
+    };
+    while let Some(list_key) = reader.key()? {
+        match list_key {
+            VALUES if key == ARRAY => check_value(reader.message()?, depth)?,
+            VALUES => check_key_value(reader.message()?, depth)?,
+            _ => reader.skip_unknown(list_key, LIST_FIELDS)?,
+        }
+    }
+    Ok(())
+}
+
+fn check_key_value(mut reader: Reader<'_>, depth: usize) -> Result<(), Fault> {
+    while let Some(key) = reader.key()? {
+        match key {
+            KEY => check_text(reader.bytes()?)?,
+            VALUE => check_value(reader.message()?, depth)?,
+            _ => reader.skip_unknown(key, KEY_VALUE_FIELDS)?,
+        }
+    }
+    Ok(())
+}
+
+fn check_text(bytes: &[u8]) -> Result<(), Fault> {
+    match std::str::from_utf8(bytes) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Fault::InvalidUtf8),
+    }
+}

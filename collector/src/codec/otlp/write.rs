@@ -1,0 +1,70 @@
+//! A small protobuf writer: fields onto the end of a vector.
+
+use prost::encoding::encode_varint;
+
+use super::wire::{fixed32_key, fixed64_key, length_key, varint_key};
+
+/// Writes a number.
+pub(crate) fn varint(out: &mut Vec<u8>, field: u32, value: u64) {
+    encode_varint(u64::from(varint_key(field)), out);
+    encode_varint(value, out);
+}
+
+/// Writes eight bytes.
+pub(crate) fn fixed64(out: &mut Vec<u8>, field: u32, value: u64) {
+    encode_varint(u64::from(fixed64_key(field)), out);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Writes four bytes.
+pub(crate) fn fixed32(out: &mut Vec<u8>, field: u32, value: u32) {
+    encode_varint(u64::from(fixed32_key(field)), out);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Writes bytes or a string.
+pub(crate) fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
+    encode_varint(u64::from(length_key(field)), out);
+    encode_varint(value.len() as u64, out);
+    out.extend_from_slice(value);
+}
+
+/// Writes a string unless it is empty.
+pub(crate) fn text(out: &mut Vec<u8>, field: u32, value: &str) {
+    if !value.is_empty() {
+        bytes(out, field, value.as_bytes());
+    }
+}
+
+/// Writes a message, whose length is known only once `write` is done.
+pub(crate) fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    let done: Result<(), std::convert::Infallible> = try_message(out, field, |out| {
+        write(out);
+        Ok(())
+    });
+    let Ok(()) = done;
+}
+
+/// Writes a message unless `write` fails.
+pub(crate) fn try_message<E>(
+    out: &mut Vec<u8>,
+    field: u32,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    encode_varint(u64::from(length_key(field)), out);
+    // Most messages are attributes, whose length fits the one byte kept for it here.
+    let start = out.len();
+    out.push(0);
+    write(out)?;
+    let length = out.len() - start - 1;
+    if length < 0x80 {
+        out[start] = length as u8;
+        return Ok(());
+    }
+    let mut prefix = [0; 10];
+    let mut unused = &mut prefix[..];
+    encode_varint(length as u64, &mut unused);
+    let used = 10 - unused.len();
+    out.splice(start..=start, prefix.into_iter().take(used));
+    Ok(())
+}

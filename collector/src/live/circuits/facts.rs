@@ -1,0 +1,181 @@
+//! What is known of one instance of a breaker at one moment, whether from memory or from the journal: the
+//! common ground of the live wall and the wall of any moment.
+
+use fusebox::circuit_breaker::EffectiveState;
+
+use crate::codec::circuits::{Latency, Source};
+use crate::model::{CircuitCalls, CircuitTransition, TimeRange};
+use crate::store::series::{SettingsRecord, Standing};
+
+pub(super) const SECOND_NANOS: u64 = 1_000_000_000;
+/// Hystrix's window, for instances that told no settings.
+const DEFAULT_WINDOW_MS: u64 = 10_000;
+/// The longest window shown: as much as is kept in memory.
+const MAX_WINDOW_MS: u64 = 120_000;
+/// fusebox reports each second; ten missed reports are an instance that is gone.
+const FUSEBOX_STALE_NANOS: u64 = 10 * SECOND_NANOS;
+/// Other libraries may miss that many of their own intervals.
+const MISSED_INTERVALS: u64 = 3;
+/// Micrometer's and OpenTelemetry's usual interval, until the instance's own is learnt.
+const DEFAULT_INTERVAL_MS: u64 = 60_000;
+/// An interval from which on every report is kept, so that "no calls" and "no report" differ.
+const SLOW_INTERVAL_MS: u64 = 1_500;
+/// What a derived transition says; a true one that comes late may take its place.
+pub(super) const HEARSAY: &str = "reported by ";
+
+/// The calls that an instance reported in one second of the collector's clock.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Second {
+    pub(super) second: u64,
+    pub(super) calls: CircuitCalls,
+    pub(super) latency: Latency,
+}
+
+/// One instance at one moment.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    pub(super) standing: Standing,
+    pub(super) report: Option<SettingsRecord>,
+    pub(super) stale: bool,
+    /// Seconds with reports, oldest first.
+    pub(super) seconds: Vec<Second>,
+    /// Changes of state of the last two minutes, oldest first: when, and to what.
+    pub(super) changes: Vec<(u64, EffectiveState)>,
+    /// The state before the first of them.
+    pub(super) state_before: EffectiveState,
+}
+
+/// What a transition did to what was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// It is the latest: the state is its own.
+    Changed,
+    /// It explains a state that was known only by hearsay.
+    Explained,
+    /// It is late or a repetition.
+    Nothing,
+}
+
+/// Applies a transition by its time: the latest wins, whatever the order of arrival.
+pub(super) fn apply(standing: &mut Standing, transition: &CircuitTransition) -> Applied {
+    let same_state = transition.to == standing.state;
+    let newer = transition.time_unix_nanos > standing.since_unix_nanos
+        || (transition.time_unix_nanos == standing.since_unix_nanos && !same_state);
+    let hearsay = standing.reason.is_empty() || standing.reason.starts_with(HEARSAY);
+    let applied = match (newer, same_state && hearsay) {
+        (_, true) => Applied::Explained,
+        (true, false) => Applied::Changed,
+        (false, false) => return Applied::Nothing,
+    };
+    standing.state = transition.to;
+    standing.since_unix_nanos = transition.time_unix_nanos;
+    standing.retry_at_unix_nanos = transition.open_until_unix_nanos;
+    standing.reason.clone_from(&transition.reason);
+    if transition.to == EffectiveState::Open {
+        standing.opened_by = transition.trace_id;
+        standing.opened_at_unix_nanos = transition.time_unix_nanos;
+    }
+    applied
+}
+
+/// Returns for how long an instance may be silent before its state is no longer believed.
+pub(super) fn stale_after_nanos(standing: &Standing) -> u64 {
+    if standing.source == Source::Fusebox.as_str() {
+        return FUSEBOX_STALE_NANOS;
+    }
+    let interval_ms = match standing.interval_ms {
+        0 => DEFAULT_INTERVAL_MS,
+        interval_ms => interval_ms,
+    };
+    interval_ms.max(1_000) * MISSED_INTERVALS * 1_000_000
+}
+
+/// Returns whether every report of that instance is kept, even of seconds without calls.
+pub(super) fn is_slow(standing: &Standing) -> bool {
+    standing.source != Source::Fusebox.as_str() || standing.interval_ms >= SLOW_INTERVAL_MS
+}
+
+/// The calls of an instance within its window.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Window {
+    pub(super) window_ms: u64,
+    pub(super) calls: CircuitCalls,
+    pub(super) latency: Latency,
+    pub(super) calls_per_second: f64,
+    pub(super) rejected_per_second: f64,
+}
+
+impl Facts {
+    /// Returns the window's length: the breaker's own, and at least as long as a report covers.
+    fn window_ms(&self) -> u64 {
+        let own = self.report.as_ref().map_or(0, |r| r.settings.window_ms);
+        let own = if own == 0 { DEFAULT_WINDOW_MS } else { own };
+        own.clamp(1_000, MAX_WINDOW_MS)
+            .max(self.standing.interval_ms)
+    }
+
+    /// Returns the second at which the window ends. A report arrives at any moment of its second or interval,
+    /// so the window ends with the last one, unless that is overdue.
+    fn window_end(&self, now: u64) -> u64 {
+        let interval = self.standing.interval_ms.max(1_000) * 1_000_000;
+        let last = if is_slow(&self.standing) {
+            self.seconds.last().map_or(0, |second| second.second)
+        } else {
+            self.standing.last_seen_unix_nanos / SECOND_NANOS
+        };
+        let overdue = now.saturating_sub(last * SECOND_NANOS) > 2 * interval + SECOND_NANOS;
+        if overdue || last * SECOND_NANOS > now {
+            now / SECOND_NANOS
+        } else {
+            last
+        }
+    }
+
+    /// Returns the calls in the window that ends now, and their rates over the time really covered.
+    pub(super) fn window(&self, now: u64) -> Window {
+        let window_ms = self.window_ms();
+        let end = self.window_end(now);
+        // Half an interval of grace: a report that came a little early belongs to the window before.
+        let interval_s = self.standing.interval_ms / 1_000;
+        let start = (end + interval_s / 2).saturating_sub(window_ms / 1_000);
+        let mut window = Window {
+            window_ms,
+            ..Window::default()
+        };
+        for second in &self.seconds {
+            if second.second > start && second.second <= end {
+                window.calls.add(&second.calls);
+                window.latency.merge(second.latency.buckets());
+            }
+        }
+        let known_ms = now.saturating_sub(self.standing.first_seen_unix_nanos) / 1_000_000;
+        let covered = known_ms
+            .max(self.standing.interval_ms)
+            .clamp(1_000, window_ms) as f64
+            / 1e3;
+        window.calls_per_second = window.calls.total() as f64 / covered;
+        window.rejected_per_second = window.calls.rejected as f64 / covered;
+        window
+    }
+
+    /// Returns the worst state within a range; `None` when the instance was not heard of then.
+    pub(super) fn worst_state(&self, range: TimeRange) -> Option<EffectiveState> {
+        let gone = self.standing.last_seen_unix_nanos + stale_after_nanos(&self.standing);
+        if self.standing.first_seen_unix_nanos >= range.end_unix_nanos
+            || gone < range.start_unix_nanos
+        {
+            return None;
+        }
+        let before = self
+            .changes
+            .iter()
+            .rev()
+            .find(|change| change.0 < range.start_unix_nanos);
+        let within = self
+            .changes
+            .iter()
+            .filter(|change| range.contains(change.0));
+        let start = before.map_or(self.state_before, |change| change.1);
+        Some(within.fold(start, |worst, change| worst.max(change.1)))
+    }
+}

@@ -1,0 +1,187 @@
+//! One breaker over a range of time: calls by slice, and the stretches of its states.
+//!
+//! Slices of a minute and more come from minutes (rollups and the running hour), shorter ones from samples.
+//! States: transitions are exact; a minute without one tells the worst state of the instances that reported,
+//! which also ends the state of an instance that died without a word.
+
+use std::collections::BTreeMap;
+
+use fusebox::circuit_breaker::EffectiveState;
+
+use super::facts::SECOND_NANOS;
+use super::rollup::{HOUR_NANOS, MINUTE_NANOS, Minutes};
+use crate::model::{
+    CircuitCalls, CircuitKey, CircuitTransition, SparkBucket, StateSpan, TimeRange,
+};
+use crate::query::CircuitHistory;
+use crate::store::StoreError;
+use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
+
+/// Most slices of one answer (ours: more than a screen has pixels to show).
+pub(super) const MAX_BUCKETS: usize = 2_000;
+
+/// Returns a breaker's history; `minutes` holds what the journal has no rollups of yet. Blocks the thread.
+pub(super) fn history(
+    log: &SeriesLog,
+    key: &CircuitKey,
+    range: TimeRange,
+    buckets: usize,
+    mut minutes: Minutes,
+) -> Result<CircuitHistory, StoreError> {
+    let from_hour = range.start_unix_nanos / HOUR_NANOS * HOUR_NANOS;
+    let hours = TimeRange {
+        start_unix_nanos: from_hour,
+        ..range
+    };
+    log.scan(SeriesKind::Rollup, hours, Some(key), &mut |record| {
+        if let SeriesRecord::Rollup(rollup) = record {
+            minutes.add_rollup(&rollup);
+        }
+    })?;
+    let mut transitions = Vec::new();
+    let with_margin = TimeRange {
+        start_unix_nanos: range.start_unix_nanos / MINUTE_NANOS * MINUTE_NANOS,
+        ..range
+    };
+    log.scan(
+        SeriesKind::Transition,
+        with_margin,
+        Some(key),
+        &mut |record| {
+            if let SeriesRecord::Transition(transition) = record {
+                transitions.push(transition);
+            }
+        },
+    )?;
+    transitions.sort_by_key(|transition| transition.time_unix_nanos);
+    let states = states(&minutes, &transitions, range);
+    let mut slices = Slices::new(range, buckets.clamp(1, MAX_BUCKETS));
+    if slices.width >= MINUTE_NANOS {
+        for (start, calls, _) in minutes.iter() {
+            slices.add(start + MINUTE_NANOS / 2, calls);
+        }
+    } else {
+        log.scan(SeriesKind::Sample, range, Some(key), &mut |record| {
+            if let SeriesRecord::Sample(sample) = record {
+                slices.add(sample.time_unix_nanos, &sample.calls);
+            }
+        })?;
+    }
+    slices.add_states(&states);
+    Ok(CircuitHistory {
+        buckets: slices.buckets,
+        states,
+    })
+}
+
+struct Slices {
+    range: TimeRange,
+    width: u64,
+    buckets: Vec<SparkBucket>,
+}
+
+impl Slices {
+    fn new(range: TimeRange, buckets: usize) -> Self {
+        let length = range.end_unix_nanos.saturating_sub(range.start_unix_nanos);
+        Self {
+            range,
+            width: length.div_ceil(buckets as u64).max(1),
+            buckets: vec![SparkBucket::default(); buckets],
+        }
+    }
+
+    fn add(&mut self, time: u64, calls: &CircuitCalls) {
+        if !self.range.contains(time) {
+            return;
+        }
+        let at = (time - self.range.start_unix_nanos) / self.width;
+        if let Some(bucket) = self.buckets.get_mut(at as usize) {
+            bucket.calls.add(calls);
+        }
+    }
+
+    fn add_states(&mut self, states: &[StateSpan]) {
+        for span in states {
+            let first = (span.start_unix_nanos - self.range.start_unix_nanos) / self.width;
+            let last = (span.end_unix_nanos - 1 - self.range.start_unix_nanos) / self.width;
+            for bucket in self
+                .buckets
+                .iter_mut()
+                .take(last as usize + 1)
+                .skip(first as usize)
+            {
+                bucket.state = bucket.state.max(Some(span.state));
+            }
+        }
+    }
+}
+
+/// Returns the stretches of states within a range, from minutes and the transitions in them.
+fn states(
+    minutes: &Minutes,
+    transitions: &[CircuitTransition],
+    range: TimeRange,
+) -> Vec<StateSpan> {
+    let mut spans = Spans {
+        range,
+        spans: Vec::new(),
+    };
+    let mut instances: BTreeMap<&str, EffectiveState> = BTreeMap::new();
+    let mut rest = transitions.iter().peekable();
+    for (start, _, worst) in minutes.iter() {
+        let end = start + MINUTE_NANOS;
+        while rest
+            .next_if(|early| early.time_unix_nanos < start)
+            .is_some()
+        {}
+        let mut at = start;
+        let mut any = false;
+        while let Some(next) = rest.next_if(|next| next.time_unix_nanos < end) {
+            any = true;
+            let known = instances.entry(&next.instance).or_insert(next.from);
+            *known = next.from;
+            spans.add(merged(&instances), at, next.time_unix_nanos);
+            instances.insert(&next.instance, next.to);
+            at = next.time_unix_nanos;
+        }
+        if !any {
+            instances.retain(|_, state| *state <= worst);
+        }
+        let state = if any { merged(&instances) } else { worst };
+        spans.add(state, at, end);
+    }
+    spans.spans
+}
+
+fn merged(instances: &BTreeMap<&str, EffectiveState>) -> EffectiveState {
+    let worst = instances.values().copied().max();
+    worst.unwrap_or(EffectiveState::Closed)
+}
+
+struct Spans {
+    range: TimeRange,
+    spans: Vec<StateSpan>,
+}
+
+impl Spans {
+    fn add(&mut self, state: EffectiveState, start: u64, end: u64) {
+        let start = start.max(self.range.start_unix_nanos);
+        let end = end.min(self.range.end_unix_nanos);
+        if start >= end {
+            return;
+        }
+        match self.spans.last_mut() {
+            // A report may fall just behind a minute's end: less than two seconds are no gap.
+            Some(last)
+                if last.state == state && start <= last.end_unix_nanos + 2 * SECOND_NANOS =>
+            {
+                last.end_unix_nanos = end;
+            }
+            _ => self.spans.push(StateSpan {
+                state,
+                start_unix_nanos: start,
+                end_unix_nanos: end,
+            }),
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! One instance of a breaker as it reports: takes in observations and events, keeps two minutes of seconds.
+//!
+//! Clocks: samples are filed under the second of arrival, by the collector's clock. Transitions keep the
+//! instance's time when it lies between fifteen minutes before and five seconds after their arrival (exporters
+//! may retry for minutes), else they get the time of arrival; what they promise for later moves along.
+
+use std::collections::VecDeque;
+
+use fusebox::circuit_breaker::{EffectiveState, Outcome};
+
+use super::facts::{
+    Applied, Facts, HEARSAY, SECOND_NANOS, Second, apply, is_slow, stale_after_nanos,
+};
+use super::tracker::{Added, Tracker};
+use crate::codec::circuits::{Count, Latency, Observation, Source};
+use crate::model::{CircuitCalls, CircuitKey, CircuitSample, CircuitTransition};
+use crate::store::series::{SettingsRecord, Standing};
+
+/// How late an event may come and still be believed.
+const MAX_EVENT_DELAY_NANOS: u64 = 15 * 60 * SECOND_NANOS;
+/// How far an instance's clock may be ahead of ours and still be believed.
+const MAX_CLOCK_LEAD_NANOS: u64 = 5 * SECOND_NANOS;
+/// What is kept for the sparkline and the longest window; twice the interval of slow senders.
+const KEPT_NANOS: u64 = 130 * SECOND_NANOS;
+/// For that long a state set that disagrees waits for the event that explains it.
+const HEAL_GRACE_NANOS: u64 = 2 * SECOND_NANOS;
+/// Changes of state kept for the sparkline; older ones of a breaker that flaps faster fall out of it.
+const MAX_CHANGES: usize = 512;
+/// Intervals from which the usual one is learnt (their median).
+const GAPS: usize = 3;
+/// Longest interval learnt, milliseconds.
+const MAX_INTERVAL_MS: u64 = 300_000;
+/// An instance counts as followed, so that its new series count from zero, when it was known that long.
+const FOLLOWED_NANOS: u64 = 900_000_000;
+
+/// One instance of a breaker.
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) standing: Standing,
+    pub(super) report: Option<SettingsRecord>,
+    /// Known only from the journal of an earlier run.
+    pub(super) restored: bool,
+    state_known: bool,
+    tracker: Tracker,
+    seconds: VecDeque<Second>,
+    changes: VecDeque<(u64, EffectiveState)>,
+    state_before: EffectiveState,
+    last_report: Option<u64>,
+    gaps_ms: VecDeque<u64>,
+    disagreement: Option<Disagreement>,
+}
+
+/// A state set that says otherwise than the last event.
+#[derive(Debug, Clone, Copy)]
+struct Disagreement {
+    state: EffectiveState,
+    since_arrival: u64,
+    time: u64,
+}
+
+/// What an observation led to.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    pub(super) sample: Option<CircuitSample>,
+    pub(super) derived: Option<CircuitTransition>,
+    pub(super) too_many_series: u64,
+}
+
+impl Instance {
+    pub(super) fn new(key: &CircuitKey, id: &str, source: Source, now: u64) -> Self {
+        Self::with_standing(Standing {
+            key: key.clone(),
+            instance: id.to_owned(),
+            time_unix_nanos: now,
+            source: source.as_str().to_owned(),
+            target: String::new(),
+            state: EffectiveState::Closed,
+            since_unix_nanos: now,
+            retry_at_unix_nanos: None,
+            reason: String::new(),
+            opened_by: None,
+            opened_at_unix_nanos: 0,
+            in_flight: 0,
+            first_seen_unix_nanos: now,
+            last_seen_unix_nanos: now,
+            interval_ms: 0,
+        })
+    }
+
+    /// Returns an instance as an earlier run left it.
+    pub(super) fn restore(facts: Facts) -> Self {
+        Self {
+            report: facts.report,
+            restored: true,
+            state_known: true,
+            seconds: facts.seconds.into(),
+            changes: facts.changes.into(),
+            state_before: facts.state_before,
+            ..Self::with_standing(facts.standing)
+        }
+    }
+
+    fn with_standing(standing: Standing) -> Self {
+        Self {
+            // Polly tells no state: a breaker starts closed.
+            state_known: standing.source == Source::Polly.as_str(),
+            state_before: standing.state,
+            standing,
+            report: None,
+            restored: false,
+            tracker: Tracker::default(),
+            seconds: VecDeque::new(),
+            changes: VecDeque::new(),
+            last_report: None,
+            gaps_ms: VecDeque::new(),
+            disagreement: None,
+        }
+    }
+
+    /// Takes in what a metrics request says of it.
+    pub(super) fn observe(&mut self, observation: &Observation, now: u64) -> Observed {
+        let known_for = now.saturating_sub(self.standing.first_seen_unix_nanos);
+        let followed = self.last_report.is_some() && known_for >= FOLLOWED_NANOS;
+        self.hear(now);
+        self.learn_interval(now);
+        if let Some(running) = observation.in_flight {
+            self.standing.in_flight = running;
+        }
+        let added = self.count(observation, followed, now);
+        let time = clamp_time(observation.time_unix_nanos, now);
+        let state = observation.state.or(added.entered);
+        let derived = state.and_then(|state| self.reported_state(state, time, now));
+        let sample = self.sample(added.calls, added.latency, now);
+        Observed {
+            sample,
+            derived,
+            too_many_series: added.too_many_series,
+        }
+    }
+
+    /// Takes in a transition; returns it, with its time made believable, when it is news.
+    pub(super) fn transition(
+        &mut self,
+        mut transition: CircuitTransition,
+        now: u64,
+    ) -> Option<CircuitTransition> {
+        self.hear(now);
+        let told = transition.time_unix_nanos;
+        transition.time_unix_nanos = clamp_time(told, now);
+        transition.open_until_unix_nanos = transition.open_until_unix_nanos.map(|until| {
+            until
+                .saturating_sub(told)
+                .saturating_add(transition.time_unix_nanos)
+        });
+        let change = (transition.time_unix_nanos, transition.to);
+        if self.changes.contains(&change) && !self.standing.reason.starts_with(HEARSAY) {
+            return None;
+        }
+        if !self.state_known {
+            self.state_known = true;
+            self.state_before = transition.from;
+            self.standing.since_unix_nanos = 0;
+        }
+        let before = self.standing.state;
+        match apply(&mut self.standing, &transition) {
+            Applied::Changed => self.changed(change, before),
+            Applied::Explained => self.explained(change),
+            Applied::Nothing if self.is_repetition(&transition) => return None,
+            Applied::Nothing => self.late(change),
+        }
+        self.disagreement = None;
+        Some(transition)
+    }
+
+    /// Takes in settings; returns whether they differ from what was known.
+    pub(super) fn settings(&mut self, report: SettingsRecord, now: u64) -> bool {
+        self.hear(now);
+        let same =
+            |old: &SettingsRecord| old.settings == report.settings && old.forced == report.forced;
+        let changed = !self.report.as_ref().is_some_and(same);
+        self.report = Some(report);
+        changed
+    }
+
+    /// Returns what is known of it now.
+    pub(super) fn facts(&self, now: u64) -> Facts {
+        let silent = now.saturating_sub(self.standing.last_seen_unix_nanos);
+        Facts {
+            standing: self.standing.clone(),
+            report: self.report.clone(),
+            stale: self.restored || silent > stale_after_nanos(&self.standing),
+            seconds: self.seconds.iter().cloned().collect(),
+            changes: self.changes.iter().copied().collect(),
+            state_before: self.state_before,
+        }
+    }
+
+    fn hear(&mut self, now: u64) {
+        self.restored = false;
+        self.standing.last_seen_unix_nanos = self.standing.last_seen_unix_nanos.max(now);
+    }
+
+    /// Learns how often it reports: the median of the last gaps, so that one lost report does not matter.
+    fn learn_interval(&mut self, now: u64) {
+        let gap = self
+            .last_report
+            .map(|last| now.saturating_sub(last) / 1_000_000);
+        // Two requests shortly after one another are parts of one report.
+        let Some(gap) = gap.filter(|gap| *gap >= 200) else {
+            self.last_report.get_or_insert(now);
+            return;
+        };
+        self.last_report = Some(now);
+        if self.gaps_ms.len() == GAPS {
+            self.gaps_ms.pop_front();
+        }
+        self.gaps_ms.push_back(gap.min(MAX_INTERVAL_MS));
+        let mut sorted: Vec<u64> = self.gaps_ms.iter().copied().collect();
+        sorted.sort_unstable();
+        // Whole seconds above one: intervals are set so, and arrivals jitter.
+        let median_ms = sorted[(sorted.len() - 1) / 2];
+        self.standing.interval_ms = ((median_ms + 500) / 1_000).max(1) * 1_000;
+    }
+
+    fn count(&mut self, observation: &Observation, followed: bool, now: u64) -> Counted {
+        let mut counted = Counted::default();
+        let mut opened = 0_i64;
+        for point in &observation.counts {
+            match self.tracker.add(point, followed, now) {
+                Added::Calls(count, latency) => {
+                    if let Count::Entered(state) = point.what {
+                        opened += balance(state, count);
+                        counted.enter(state, count);
+                    } else {
+                        counted.add(point.what, count, &latency);
+                    }
+                }
+                Added::Nothing => {}
+                Added::TooManySeries => counted.too_many_series += 1,
+            }
+        }
+        counted.settle(opened, self.standing.state);
+        counted
+    }
+
+    /// Compares the state that it reports with what events said; returns the transition that was missed.
+    fn reported_state(
+        &mut self,
+        state: EffectiveState,
+        time: u64,
+        now: u64,
+    ) -> Option<CircuitTransition> {
+        if !self.state_known {
+            self.state_known = true;
+            self.state_before = state;
+            self.standing.state = state;
+            return None;
+        }
+        if state == self.standing.state || time <= self.standing.since_unix_nanos {
+            self.disagreement = None;
+            return None;
+        }
+        let known = self.disagreement.filter(|known| known.state == state);
+        let disagreement = known.unwrap_or(Disagreement {
+            state,
+            since_arrival: now,
+            time,
+        });
+        self.disagreement = Some(disagreement);
+        let has_events = self.standing.source == Source::Fusebox.as_str();
+        if has_events && now.saturating_sub(disagreement.since_arrival) < HEAL_GRACE_NANOS {
+            return None;
+        }
+        let derived = CircuitTransition {
+            key: self.standing.key.clone(),
+            instance: self.standing.instance.clone(),
+            time_unix_nanos: disagreement.time,
+            from: self.standing.state,
+            to: state,
+            reason: format!("{HEARSAY}{}", self.standing.source),
+            open_until_unix_nanos: None,
+            trace_id: None,
+            span_id: None,
+        };
+        apply(&mut self.standing, &derived);
+        self.changed((derived.time_unix_nanos, state), derived.from);
+        self.disagreement = None;
+        Some(derived)
+    }
+
+    /// Files the calls under the second of their arrival; returns what the journal keeps of it.
+    fn sample(&mut self, calls: CircuitCalls, latency: Latency, now: u64) -> Option<CircuitSample> {
+        self.prune(now);
+        if calls == CircuitCalls::default() && !is_slow(&self.standing) {
+            return None;
+        }
+        let second = now / SECOND_NANOS;
+        match self.seconds.back_mut() {
+            Some(last) if last.second == second => {
+                last.calls.add(&calls);
+                last.latency.merge(latency.buckets());
+            }
+            _ => self.seconds.push_back(Second {
+                second,
+                calls,
+                latency: latency.clone(),
+            }),
+        }
+        Some(CircuitSample {
+            key: self.standing.key.clone(),
+            instance: self.standing.instance.clone(),
+            time_unix_nanos: second * SECOND_NANOS,
+            state: self.standing.state,
+            calls,
+            in_flight: self.standing.in_flight,
+            latency_buckets: latency.into_buckets(),
+        })
+    }
+
+    fn prune(&mut self, now: u64) {
+        let kept = KEPT_NANOS.max(2 * self.standing.interval_ms * 1_000_000);
+        let oldest = now.saturating_sub(kept) / SECOND_NANOS;
+        while self
+            .seconds
+            .front()
+            .is_some_and(|second| second.second < oldest)
+        {
+            self.seconds.pop_front();
+        }
+        while self.changes.len() > MAX_CHANGES
+            || self
+                .changes
+                .front()
+                .is_some_and(|change| change.0 / SECOND_NANOS < oldest)
+        {
+            let gone = self.changes.pop_front();
+            self.state_before = gone.map_or(self.state_before, |change| change.1);
+        }
+    }
+
+    fn changed(&mut self, change: (u64, EffectiveState), before: EffectiveState) {
+        if self.changes.is_empty() {
+            self.state_before = before;
+        }
+        self.changes.push_back(change);
+    }
+
+    /// The state was known by hearsay since a little later.
+    fn explained(&mut self, change: (u64, EffectiveState)) {
+        match self.changes.back_mut() {
+            Some(last) if last.1 == change.1 => *last = change,
+            _ => self.changes.push_back(change),
+        }
+    }
+
+    /// A transition that was overtaken still belongs to the past.
+    fn late(&mut self, change: (u64, EffectiveState)) {
+        let at = self.changes.partition_point(|known| known.0 <= change.0);
+        if at > 0 || self.changes.is_empty() {
+            self.changes.insert(at, change);
+        }
+    }
+
+    fn is_repetition(&self, transition: &CircuitTransition) -> bool {
+        transition.time_unix_nanos == self.standing.since_unix_nanos
+            || self
+                .changes
+                .contains(&(transition.time_unix_nanos, transition.to))
+    }
+}
+
+/// What the counts of a request add up to.
+#[derive(Debug, Default)]
+struct Counted {
+    calls: CircuitCalls,
+    latency: Latency,
+    entered: Option<EffectiveState>,
+    too_many_series: u64,
+}
+
+impl Counted {
+    fn add(&mut self, what: Count, count: u64, latency: &Latency) {
+        let calls = &mut self.calls;
+        let field = match what {
+            Count::Outcome(Outcome::Success) => &mut calls.success,
+            Count::Outcome(Outcome::Failure) => &mut calls.failure,
+            Count::Outcome(Outcome::Timeout) => &mut calls.timeout,
+            Count::Outcome(Outcome::Rejected) => &mut calls.rejected,
+            Count::Outcome(Outcome::BulkheadFull) => &mut calls.bulkhead_full,
+            Count::Outcome(Outcome::Ignored) => &mut calls.ignored,
+            Count::Outcome(Outcome::Cancelled) => &mut calls.cancelled,
+            Count::Fallback { answered: true } => &mut calls.fallback_success,
+            Count::Fallback { answered: false } => &mut calls.fallback_failure,
+            Count::Entered(_) => return,
+        };
+        *field = field.saturating_add(count);
+        self.latency.merge(latency.buckets());
+    }
+
+    /// Of several states entered since the last report, half-open gives way to closed.
+    fn enter(&mut self, state: EffectiveState, count: u64) {
+        let settled = self.entered == Some(EffectiveState::Closed);
+        if count > 0 && state != EffectiveState::Open && !settled {
+            self.entered = Some(state);
+        }
+    }
+
+    /// Open is left only by half-open: when it was entered more often than left, it is open.
+    fn settle(&mut self, opened: i64, before: EffectiveState) {
+        let was_open = i64::from(before == EffectiveState::Open);
+        let manually_closed = opened <= 0 && self.entered == Some(EffectiveState::Closed);
+        if opened != 0 && opened.saturating_add(was_open) > 0 && !manually_closed {
+            self.entered = Some(EffectiveState::Open);
+        } else if opened == 0 && was_open == 1 && self.entered == Some(EffectiveState::HalfOpen) {
+            // Half-open and open again within one report.
+            self.entered = None;
+        }
+    }
+}
+
+fn balance(state: EffectiveState, count: u64) -> i64 {
+    let count = i64::try_from(count).unwrap_or(i64::MAX / 1_024);
+    match state {
+        EffectiveState::Open => count,
+        EffectiveState::HalfOpen => -count,
+        _ => 0,
+    }
+}
+
+/// Returns the instance's time where it can be believed, else the time of arrival.
+fn clamp_time(told: u64, now: u64) -> u64 {
+    let earliest = now.saturating_sub(MAX_EVENT_DELAY_NANOS);
+    let latest = now.saturating_add(MAX_CLOCK_LEAD_NANOS);
+    if (earliest..=latest).contains(&told) {
+        told
+    } else {
+        now
+    }
+}

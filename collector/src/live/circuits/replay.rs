@@ -1,0 +1,230 @@
+//! The circuits at any moment, from the journal: the last standing of every instance before it, the transitions
+//! since, the samples of the minutes before, the settings of the hour before.
+
+use std::collections::BTreeMap;
+
+use fusebox::circuit_breaker::EffectiveState;
+
+use super::board::{FORGET_NANOS, SETTINGS_NANOS, STANDING_NANOS};
+use super::facts::{Facts, SECOND_NANOS, Second, apply, stale_after_nanos};
+use crate::codec::circuits::Latency;
+use crate::model::{CircuitKey, CircuitSample, CircuitTransition, TimeRange};
+use crate::store::StoreError;
+use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord, SettingsRecord, Standing};
+
+/// What happens a little before an instance's silence begins may be written a minute later.
+const MARGIN_NANOS: u64 = STANDING_NANOS + 5 * SECOND_NANOS;
+/// Samples that the wall of a moment shows: the sparkline's two minutes and some.
+const SAMPLES_NANOS: u64 = 130 * SECOND_NANOS;
+
+type Id = (CircuitKey, String);
+/// When instances were last heard of, where that is not in the journal yet.
+pub(super) type LastSeen = BTreeMap<Id, u64>;
+
+/// Returns every instance on the wall at that time; of one breaker when given. Blocks the thread.
+pub(super) fn facts_at(
+    log: &SeriesLog,
+    at: u64,
+    only: Option<&CircuitKey>,
+    last_seen: &LastSeen,
+) -> Result<BTreeMap<CircuitKey, Vec<Facts>>, StoreError> {
+    let mut instances = standings(log, at, only)?;
+    let oldest = instances
+        .values()
+        .map(|facts| facts.standing.interval_ms)
+        .max();
+    let lookback = SAMPLES_NANOS.max(oldest.unwrap_or(0) * 2_000_000);
+    transitions(log, at, only, &mut instances)?;
+    samples(log, at, lookback, only, &mut instances)?;
+    settings(log, at, only, &mut instances)?;
+    heard_later(log, at, only, last_seen, &mut instances)?;
+    let mut by_circuit: BTreeMap<CircuitKey, Vec<Facts>> = BTreeMap::new();
+    for ((key, _), mut facts) in instances {
+        let silent = at.saturating_sub(facts.standing.last_seen_unix_nanos);
+        if silent <= FORGET_NANOS {
+            facts.stale = silent > stale_after_nanos(&facts.standing);
+            by_circuit.entry(key).or_default().push(facts);
+        }
+    }
+    Ok(by_circuit)
+}
+
+fn before(at: u64, length: u64) -> TimeRange {
+    TimeRange {
+        start_unix_nanos: at.saturating_sub(length),
+        end_unix_nanos: at.saturating_add(1),
+    }
+}
+
+fn standings(
+    log: &SeriesLog,
+    at: u64,
+    only: Option<&CircuitKey>,
+) -> Result<BTreeMap<Id, Facts>, StoreError> {
+    let mut latest: BTreeMap<Id, Standing> = BTreeMap::new();
+    let range = before(at, FORGET_NANOS + MARGIN_NANOS);
+    log.scan(SeriesKind::Standing, range, only, &mut |record| {
+        if let SeriesRecord::Standing(standing) = record {
+            latest.insert((standing.key.clone(), standing.instance.clone()), standing);
+        }
+    })?;
+    let facts = |(id, standing): (Id, Standing)| {
+        let facts = Facts {
+            state_before: standing.state,
+            standing,
+            report: None,
+            stale: false,
+            seconds: Vec::new(),
+            changes: Vec::new(),
+        };
+        (id, facts)
+    };
+    Ok(latest.into_iter().map(facts).collect())
+}
+
+fn transitions(
+    log: &SeriesLog,
+    at: u64,
+    only: Option<&CircuitKey>,
+    instances: &mut BTreeMap<Id, Facts>,
+) -> Result<(), StoreError> {
+    let mut found: Vec<CircuitTransition> = Vec::new();
+    let range = before(at, FORGET_NANOS + MARGIN_NANOS);
+    log.scan(SeriesKind::Transition, range, only, &mut |record| {
+        if let SeriesRecord::Transition(transition) = record {
+            found.push(transition);
+        }
+    })?;
+    found.sort_by_key(|transition| transition.time_unix_nanos);
+    let recent = at.saturating_sub(SAMPLES_NANOS);
+    for transition in found {
+        let id = (transition.key.clone(), transition.instance.clone());
+        let Some(facts) = instances.get_mut(&id) else {
+            continue;
+        };
+        let before = facts.standing.state;
+        apply(&mut facts.standing, &transition);
+        if transition.time_unix_nanos >= recent {
+            remember(facts, &transition, before);
+        }
+    }
+    Ok(())
+}
+
+fn remember(facts: &mut Facts, transition: &CircuitTransition, before: EffectiveState) {
+    if facts.changes.is_empty() {
+        // The standing may be younger than the transition: then it knew already where that led.
+        let known = transition.time_unix_nanos < facts.standing.since_unix_nanos;
+        facts.state_before = if known { transition.from } else { before };
+        if before == transition.to {
+            facts.state_before = transition.from;
+        }
+    }
+    facts
+        .changes
+        .push((transition.time_unix_nanos, transition.to));
+}
+
+fn samples(
+    log: &SeriesLog,
+    at: u64,
+    lookback: u64,
+    only: Option<&CircuitKey>,
+    instances: &mut BTreeMap<Id, Facts>,
+) -> Result<(), StoreError> {
+    let range = before(at, lookback);
+    log.scan(SeriesKind::Sample, range, only, &mut |record| {
+        if let SeriesRecord::Sample(sample) = record {
+            let id = (sample.key.clone(), sample.instance.clone());
+            if let Some(facts) = instances.get_mut(&id) {
+                add_sample(facts, sample);
+            }
+        }
+    })
+}
+
+fn add_sample(facts: &mut Facts, sample: CircuitSample) {
+    let standing = &mut facts.standing;
+    if sample.time_unix_nanos >= standing.time_unix_nanos {
+        standing.in_flight = sample.in_flight;
+    }
+    standing.last_seen_unix_nanos = standing.last_seen_unix_nanos.max(sample.time_unix_nanos);
+    let second = sample.time_unix_nanos / SECOND_NANOS;
+    let at = facts.seconds.partition_point(|known| known.second < second);
+    match facts.seconds.get_mut(at) {
+        Some(known) if known.second == second => {
+            known.calls.add(&sample.calls);
+            known.latency.merge(&sample.latency_buckets);
+        }
+        _ => facts.seconds.insert(
+            at,
+            Second {
+                second,
+                calls: sample.calls,
+                latency: Latency::from_buckets(sample.latency_buckets),
+            },
+        ),
+    }
+}
+
+fn settings(
+    log: &SeriesLog,
+    at: u64,
+    only: Option<&CircuitKey>,
+    instances: &mut BTreeMap<Id, Facts>,
+) -> Result<(), StoreError> {
+    let range = before(at, SETTINGS_NANOS + MARGIN_NANOS);
+    log.scan(SeriesKind::Settings, range, only, &mut |record| {
+        if let SeriesRecord::Settings(report) = record {
+            let id = (report.key.clone(), report.instance.clone());
+            if let Some(facts) = instances.get_mut(&id) {
+                take_newer(&mut facts.report, report);
+            }
+        }
+    })
+}
+
+fn take_newer(known: &mut Option<SettingsRecord>, report: SettingsRecord) {
+    if known
+        .as_ref()
+        .is_none_or(|known| known.time_unix_nanos <= report.time_unix_nanos)
+    {
+        *known = Some(report);
+    }
+}
+
+/// A breaker without calls leaves no samples, and its standing is written each minute: the next one, or the
+/// live board for the last minute, tells whether it was still heard of.
+fn heard_later(
+    log: &SeriesLog,
+    at: u64,
+    only: Option<&CircuitKey>,
+    last_seen: &LastSeen,
+    instances: &mut BTreeMap<Id, Facts>,
+) -> Result<(), StoreError> {
+    let mut hear = |id: &Id, heard: u64| {
+        if let Some(facts) = instances.get_mut(id) {
+            let known = &mut facts.standing.last_seen_unix_nanos;
+            *known = heard.min(at).max(*known);
+        }
+    };
+    let range = TimeRange {
+        start_unix_nanos: at.saturating_add(1),
+        end_unix_nanos: at.saturating_add(MARGIN_NANOS),
+    };
+    log.scan(SeriesKind::Standing, range, only, &mut |record| {
+        if let SeriesRecord::Standing(standing) = record {
+            let heard = standing.last_seen_unix_nanos;
+            // A standing of the next run, after a pause, says nothing of this moment.
+            if standing.first_seen_unix_nanos <= at {
+                hear(&(standing.key, standing.instance), heard);
+            }
+        }
+    })?;
+    for (id, heard) in last_seen {
+        if heard.saturating_sub(at) < MARGIN_NANOS {
+            hear(id, *heard);
+        }
+    }
+    Ok(())
+}

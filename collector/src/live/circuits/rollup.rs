@@ -1,0 +1,74 @@
+//! A breaker's calls by minute: the running hours in memory, ended ones as records of the journal.
+
+use std::collections::BTreeMap;
+
+use fusebox::circuit_breaker::EffectiveState;
+
+use super::facts::SECOND_NANOS;
+use crate::model::{CircuitCalls, CircuitKey};
+use crate::store::series::{Rollup, RollupMinute};
+
+pub(super) const MINUTE_NANOS: u64 = 60 * SECOND_NANOS;
+pub(super) const HOUR_NANOS: u64 = 60 * MINUTE_NANOS;
+
+/// Minutes since 1970 with the calls and the worst state of each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Minutes(BTreeMap<u64, (CircuitCalls, EffectiveState)>);
+
+impl Minutes {
+    /// Adds to the minute of that time.
+    pub(super) fn add(&mut self, time: u64, calls: &CircuitCalls, state: EffectiveState) {
+        let minute = self
+            .0
+            .entry(time / MINUTE_NANOS)
+            .or_insert((CircuitCalls::default(), state));
+        minute.0.add(calls);
+        minute.1 = minute.1.max(state);
+    }
+
+    /// Takes out the hours that ended before that time.
+    pub(super) fn take_ended_hours(&mut self, key: &CircuitKey, now: u64) -> Vec<Rollup> {
+        let current_hour = now / HOUR_NANOS;
+        if self
+            .0
+            .first_key_value()
+            .is_none_or(|(minute, _)| minute / 60 >= current_hour)
+        {
+            return Vec::new();
+        }
+        let current = self.0.split_off(&(current_hour * 60));
+        let ended = std::mem::replace(&mut self.0, current);
+        let mut hours: BTreeMap<u64, Vec<RollupMinute>> = BTreeMap::new();
+        for (minute, (calls, state)) in ended {
+            hours.entry(minute / 60).or_default().push(RollupMinute {
+                minute: (minute % 60) as u8,
+                calls,
+                state,
+            });
+        }
+        let rollup = |(hour, minutes)| Rollup {
+            key: key.clone(),
+            hour_unix_nanos: hour * HOUR_NANOS,
+            minutes,
+        };
+        hours.into_iter().map(rollup).collect()
+    }
+
+    /// Adds the minutes of an ended hour.
+    pub(super) fn add_rollup(&mut self, rollup: &Rollup) {
+        for minute in &rollup.minutes {
+            let time = rollup.hour_unix_nanos + u64::from(minute.minute) * MINUTE_NANOS;
+            self.add(time, &minute.calls, minute.state);
+        }
+    }
+
+    /// Returns the minutes with their starts, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &CircuitCalls, EffectiveState)> {
+        let minutes = self.0.iter();
+        minutes.map(|(minute, (calls, state))| (minute * MINUTE_NANOS, calls, *state))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

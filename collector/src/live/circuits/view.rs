@@ -1,0 +1,182 @@
+//! From the facts of a breaker's instances to what the wall shows: counts summed, histograms merged before any
+//! percentile, the worst state of those that can be believed.
+
+use fusebox::circuit_breaker::EffectiveState;
+
+use super::facts::{Facts, SECOND_NANOS, Window};
+use crate::codec::circuits::Latency;
+use crate::model::{
+    CircuitCalls, CircuitInstanceView, CircuitKey, CircuitView, LatencyView, OverrideView,
+    SparkBucket, TimeRange,
+};
+
+/// Bars of the sparkline.
+pub(super) const SPARK_BARS: u64 = 60;
+/// Length of a bar, seconds.
+pub(super) const SPARK_BAR_SECONDS: u64 = 2;
+
+/// Returns the view of a breaker from its instances, of which there is at least one.
+pub(super) fn view(key: &CircuitKey, target: &str, instances: &[Facts], now: u64) -> CircuitView {
+    let windows: Vec<Window> = instances.iter().map(|facts| facts.window(now)).collect();
+    let believed = believed(instances);
+    let state = worst(&believed);
+    let in_state = || {
+        believed
+            .iter()
+            .filter(|facts| facts.standing.state == state)
+    };
+    let latest = in_state().max_by_key(|facts| facts.standing.since_unix_nanos);
+    let first = &instances[0].standing;
+    let calls = sum(windows.iter().map(|window| &window.calls));
+    let mut latency = Latency::default();
+    for window in &windows {
+        latency.merge(window.latency.buckets());
+    }
+    let since = in_state()
+        .map(|facts| facts.standing.since_unix_nanos)
+        .min();
+    let reports = || instances.iter().filter_map(|facts| facts.report.as_ref());
+    let newest = reports().max_by_key(|report| report.time_unix_nanos);
+    CircuitView {
+        key: key.clone(),
+        target: target.to_owned(),
+        source: first.source.clone(),
+        state,
+        since_unix_nanos: since.unwrap_or(now),
+        retry_at_unix_nanos: in_state()
+            .filter_map(|facts| facts.standing.retry_at_unix_nanos)
+            .min(),
+        forced: forced(&believed, state, now),
+        error_percent: error_percent(&calls),
+        window_ms: windows
+            .iter()
+            .map(|window| window.window_ms)
+            .max()
+            .unwrap_or(0),
+        calls,
+        calls_per_second: windows.iter().map(|window| window.calls_per_second).sum(),
+        rejected_per_second: windows
+            .iter()
+            .map(|window| window.rejected_per_second)
+            .sum(),
+        latency: latency_view(&latency),
+        in_flight: believed
+            .iter()
+            .map(|facts| u64::from(facts.standing.in_flight))
+            .sum(),
+        spark: spark(instances, now),
+        reason: latest.map_or_else(String::new, |facts| facts.standing.reason.clone()),
+        opened_by: opened_by(instances),
+        settings: newest
+            .map(|report| report.settings.clone())
+            .unwrap_or_default(),
+        instances: instances.iter().zip(&windows).map(instance_view).collect(),
+    }
+}
+
+/// Returns the instances that report, or all when none does.
+fn believed(instances: &[Facts]) -> Vec<&Facts> {
+    let live: Vec<&Facts> = instances.iter().filter(|facts| !facts.stale).collect();
+    if live.is_empty() {
+        instances.iter().collect()
+    } else {
+        live
+    }
+}
+
+fn worst(instances: &[&Facts]) -> EffectiveState {
+    let states = instances.iter().map(|facts| facts.standing.state);
+    states.max().unwrap_or(EffectiveState::Closed)
+}
+
+/// Returns the override of the state shown, else of any instance; one that has expired is none.
+fn forced(instances: &[&Facts], state: EffectiveState, now: u64) -> Option<OverrideView> {
+    let in_force = |facts: &&&Facts| {
+        let forced = facts
+            .report
+            .as_ref()
+            .and_then(|report| report.forced.as_ref());
+        forced.is_some_and(|forced| forced.expires_unix_nanos.is_none_or(|end| end > now))
+    };
+    let mut found = instances.iter().filter(in_force);
+    let of_state = |facts: &&&Facts| facts.standing.state == state;
+    let facts = found.clone().find(of_state).or_else(|| found.next())?;
+    facts.report.as_ref()?.forced.clone()
+}
+
+fn opened_by(instances: &[Facts]) -> Option<opentelemetry::TraceId> {
+    let opened = instances
+        .iter()
+        .filter(|facts| facts.standing.opened_by.is_some());
+    let last = opened.max_by_key(|facts| facts.standing.opened_at_unix_nanos)?;
+    last.standing.opened_by
+}
+
+fn instance_view((facts, window): (&Facts, &Window)) -> CircuitInstanceView {
+    CircuitInstanceView {
+        id: facts.standing.instance.clone(),
+        state: facts.standing.state,
+        since_unix_nanos: facts.standing.since_unix_nanos,
+        last_seen_unix_nanos: facts.standing.last_seen_unix_nanos,
+        stale: facts.stale,
+        error_percent: error_percent(&window.calls),
+        calls: window.calls,
+        calls_per_second: window.calls_per_second,
+        latency: latency_view(&window.latency),
+        in_flight: u64::from(facts.standing.in_flight),
+    }
+}
+
+fn spark(instances: &[Facts], now: u64) -> Vec<SparkBucket> {
+    // Bars stand on whole multiples of their length, so that they do not change while they move left.
+    let end = (now / SECOND_NANOS / SPARK_BAR_SECONDS + 1) * SPARK_BAR_SECONDS;
+    let start = end.saturating_sub(SPARK_BARS * SPARK_BAR_SECONDS);
+    let mut bars: Vec<SparkBucket> = (0..SPARK_BARS)
+        .map(|bar| {
+            let from = (start + bar * SPARK_BAR_SECONDS) * SECOND_NANOS;
+            let range = TimeRange {
+                start_unix_nanos: from,
+                end_unix_nanos: from + SPARK_BAR_SECONDS * SECOND_NANOS,
+            };
+            SparkBucket {
+                calls: CircuitCalls::default(),
+                state: instances
+                    .iter()
+                    .filter_map(|facts| facts.worst_state(range))
+                    .max(),
+            }
+        })
+        .collect();
+    for second in instances.iter().flat_map(|facts| &facts.seconds) {
+        let bar = second
+            .second
+            .checked_sub(start)
+            .map(|s| s / SPARK_BAR_SECONDS);
+        let bar = bar.and_then(|bar| usize::try_from(bar).ok());
+        if let Some(bar) = bar.and_then(|bar| bars.get_mut(bar)) {
+            bar.calls.add(&second.calls);
+        }
+    }
+    bars
+}
+
+fn sum<'a>(calls: impl Iterator<Item = &'a CircuitCalls>) -> CircuitCalls {
+    calls.fold(CircuitCalls::default(), |mut sum, calls| {
+        sum.add(calls);
+        sum
+    })
+}
+
+fn error_percent(calls: &CircuitCalls) -> Option<f64> {
+    let judged = calls.judged();
+    (judged > 0).then(|| calls.errors() as f64 * 100.0 / judged as f64)
+}
+
+fn latency_view(latency: &Latency) -> LatencyView {
+    LatencyView {
+        median_nanos: latency.quantile_nanos(0.5),
+        p90_nanos: latency.quantile_nanos(0.9),
+        p99_nanos: latency.quantile_nanos(0.99),
+        p995_nanos: latency.quantile_nanos(0.995),
+    }
+}

@@ -1,0 +1,653 @@
+//! Records to bytes and back: varints, times relative to the block's start, and a string table that lasts for
+//! one extent (a run of blocks): a string travels once, in the block that first uses it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fusebox::circuit_breaker::EffectiveState;
+use opentelemetry::{SpanId, TraceId};
+
+use super::record::{
+    DependencyMinute, InstanceRecord, RedMinute, Rollup, RollupMinute, SeriesKind, SeriesRecord,
+    SettingsRecord, Standing,
+};
+use crate::model::{
+    CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
+};
+
+const SECOND_NANOS: u64 = 1_000_000_000;
+
+/// Writes the records of one block.
+pub(super) struct Encoder<'a> {
+    out: Vec<u8>,
+    strings: &'a mut HashMap<String, u64>,
+    start: u64,
+}
+
+impl<'a> Encoder<'a> {
+    pub(super) fn new(strings: &'a mut HashMap<String, u64>, start: u64) -> Self {
+        let mut encoder = Self {
+            out: Vec::with_capacity(1024),
+            strings,
+            start,
+        };
+        encoder.uint(encoder.strings.len() as u64);
+        encoder
+    }
+
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.out
+    }
+
+    pub(super) fn record(&mut self, record: &SeriesRecord) {
+        match record {
+            SeriesRecord::Sample(record) => self.sample(record),
+            SeriesRecord::Transition(record) => self.transition(record),
+            SeriesRecord::Settings(record) => self.settings(record),
+            SeriesRecord::Standing(record) => self.standing(record),
+            SeriesRecord::Rollup(record) => self.rollup(record),
+            SeriesRecord::Red(record) => self.red(record),
+            SeriesRecord::Dependency(record) => self.dependency(record),
+            SeriesRecord::Instance(record) => {
+                self.string(&record.service);
+                self.string(&record.id);
+                self.uint(record.first_seen_unix_nanos);
+                self.uint(record.last_seen_unix_nanos);
+            }
+        }
+    }
+
+    fn sample(&mut self, sample: &CircuitSample) {
+        self.key(&sample.key);
+        self.string(&sample.instance);
+        self.uint(sample.time_unix_nanos.saturating_sub(self.start) / SECOND_NANOS);
+        self.out.push(sample.state as u8);
+        self.calls(&sample.calls);
+        self.uint(u64::from(sample.in_flight));
+        self.buckets(&sample.latency_buckets);
+    }
+
+    fn transition(&mut self, transition: &CircuitTransition) {
+        self.key(&transition.key);
+        self.string(&transition.instance);
+        self.uint(transition.time_unix_nanos);
+        self.out.push(transition.from as u8);
+        self.out.push(transition.to as u8);
+        self.text(&transition.reason);
+        self.uint(transition.open_until_unix_nanos.unwrap_or(0));
+        self.trace_id(transition.trace_id);
+        let span = transition.span_id.unwrap_or(SpanId::INVALID);
+        self.out.extend_from_slice(&span.to_bytes());
+    }
+
+    fn settings(&mut self, record: &SettingsRecord) {
+        self.key(&record.key);
+        self.string(&record.instance);
+        self.uint(record.time_unix_nanos);
+        let settings = &record.settings;
+        self.string(&settings.group);
+        for number in [
+            settings.window_ms,
+            settings.window_calls,
+            settings.minimum_calls,
+            settings.failure_rate_percent.to_bits(),
+            settings.slow_call_rate_percent.to_bits(),
+            settings.slow_call_duration_ms,
+            settings.open_duration_ms,
+            settings.half_open_probes,
+            settings.timeout_ms,
+            settings.max_concurrent,
+        ] {
+            self.uint(number);
+        }
+        self.out.push(u8::from(record.forced.is_some()));
+        if let Some(forced) = &record.forced {
+            self.text(&forced.kind);
+            self.text(&forced.reason);
+            self.uint(forced.expires_unix_nanos.unwrap_or(0));
+        }
+    }
+
+    fn standing(&mut self, standing: &Standing) {
+        self.key(&standing.key);
+        self.string(&standing.instance);
+        self.string(&standing.source);
+        self.string(&standing.target);
+        self.string(&standing.reason);
+        self.out.push(standing.state as u8);
+        self.trace_id(standing.opened_by);
+        let time = standing.time_unix_nanos;
+        self.uint(time);
+        self.uint(time.saturating_sub(standing.last_seen_unix_nanos));
+        for number in [
+            standing.since_unix_nanos,
+            standing.retry_at_unix_nanos.unwrap_or(0),
+            standing.opened_at_unix_nanos,
+            u64::from(standing.in_flight),
+            standing.first_seen_unix_nanos,
+            standing.interval_ms,
+        ] {
+            self.uint(number);
+        }
+    }
+
+    fn rollup(&mut self, rollup: &Rollup) {
+        self.key(&rollup.key);
+        self.uint(rollup.hour_unix_nanos);
+        self.uint(rollup.minutes.len() as u64);
+        for minute in &rollup.minutes {
+            self.out.push(minute.minute);
+            self.out.push(minute.state as u8);
+            self.calls(&minute.calls);
+        }
+    }
+
+    fn red(&mut self, red: &RedMinute) {
+        self.string(&red.service);
+        self.string(&red.operation);
+        self.uint(red.minute_unix_nanos);
+        self.uint(red.calls);
+        self.uint(red.errors);
+        self.buckets(&red.latency_buckets);
+    }
+
+    fn dependency(&mut self, link: &DependencyMinute) {
+        self.string(&link.parent);
+        self.string(&link.child);
+        self.out.push(u8::from(link.child_is_virtual));
+        self.uint(link.minute_unix_nanos);
+        self.uint(link.calls);
+        self.uint(link.errors);
+        self.uint(link.circuits.len() as u64);
+        for key in &link.circuits {
+            self.key(key);
+        }
+    }
+
+    fn key(&mut self, key: &CircuitKey) {
+        self.string(&key.service);
+        self.string(&key.name);
+    }
+
+    /// Writes the counts that are not zero, behind a mask that tells which they are.
+    fn calls(&mut self, calls: &CircuitCalls) {
+        let counts = counts(calls);
+        let present = |mask, (at, count): (usize, &u64)| mask | (u64::from(*count > 0) << at);
+        self.uint(counts.iter().enumerate().fold(0, present));
+        for count in counts.into_iter().filter(|count| *count > 0) {
+            self.uint(count);
+        }
+    }
+
+    fn buckets(&mut self, buckets: &[(i32, u64)]) {
+        self.uint(buckets.len() as u64);
+        let mut before = 0;
+        for (index, count) in buckets {
+            self.uint(zigzag(i64::from(*index) - before));
+            self.uint(*count);
+            before = i64::from(*index);
+        }
+    }
+
+    fn trace_id(&mut self, id: Option<TraceId>) {
+        self.out.push(u8::from(id.is_some()));
+        if let Some(id) = id {
+            self.out.extend_from_slice(&id.to_bytes());
+        }
+    }
+
+    /// Writes a string that is likely to come again: its number, or 0 and the text the first time.
+    fn string(&mut self, text: &str) {
+        if let Some(number) = self.strings.get(text) {
+            let number = *number;
+            return self.uint(number);
+        }
+        let number = self.strings.len() as u64 + 1;
+        self.strings.insert(text.to_owned(), number);
+        self.out.push(0);
+        self.text(text);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.uint(text.len() as u64);
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn uint(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.out.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.out.push(number as u8);
+    }
+}
+
+/// The strings of an extent as far as it was read; `None` where a damaged block took one away.
+pub(super) type Strings = Vec<Option<Arc<str>>>;
+
+/// Reads the records of one block.
+pub(super) struct Decoder<'a> {
+    rest: &'a [u8],
+    strings: &'a mut Strings,
+    start: u64,
+    only: Option<&'a CircuitKey>,
+}
+
+/// One record read: wanted, of another breaker, or with a string that is lost.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every one is a record, and it moves once"
+)]
+pub(super) enum Decoded {
+    Record(SeriesRecord),
+    Other,
+    Lost,
+}
+
+/// A string as read: the text, or nothing where it is lost.
+type Lookup = Option<Arc<str>>;
+
+impl<'a> Decoder<'a> {
+    /// Returns a decoder, or `None` when the payload has no readable head.
+    pub(super) fn new(
+        payload: &'a [u8],
+        strings: &'a mut Strings,
+        start: u64,
+        only: Option<&'a CircuitKey>,
+    ) -> Option<Self> {
+        let mut decoder = Self {
+            rest: payload,
+            strings,
+            start,
+            only,
+        };
+        let known = usize::try_from(decoder.uint()?).ok()?;
+        // A block before this one is missing: its strings are lost, the numbering goes on.
+        if known > decoder.strings.len() + super::block::MAX_PAYLOAD_BYTES {
+            return None;
+        }
+        decoder.strings.resize(known, None);
+        Some(decoder)
+    }
+
+    /// Reads the next record; `None` when the bytes make no sense.
+    pub(super) fn record(&mut self, kind: SeriesKind) -> Option<Decoded> {
+        match kind {
+            SeriesKind::Sample => self.sample(),
+            SeriesKind::Transition => self.transition(),
+            SeriesKind::Settings => self.settings(),
+            SeriesKind::Standing => self.standing(),
+            SeriesKind::Rollup => self.rollup(),
+            SeriesKind::Red => self.red(),
+            SeriesKind::Dependency => self.dependency(),
+            SeriesKind::Instance => self.instance(),
+        }
+    }
+
+    fn sample(&mut self) -> Option<Decoded> {
+        let key = self.key()?;
+        let instance = self.string()?;
+        let time_unix_nanos = self.start + self.uint()?.checked_mul(SECOND_NANOS)?;
+        let state = self.state()?;
+        let calls = self.calls()?;
+        let in_flight = u32::try_from(self.uint()?).ok()?;
+        let latency_buckets = self.buckets(self.wanted(&key))?;
+        Some(self.decide(key, instance, |key, instance| {
+            SeriesRecord::Sample(CircuitSample {
+                key,
+                instance,
+                time_unix_nanos,
+                state,
+                calls,
+                in_flight,
+                latency_buckets,
+            })
+        }))
+    }
+
+    fn transition(&mut self) -> Option<Decoded> {
+        let key = self.key()?;
+        let instance = self.string()?;
+        let time_unix_nanos = self.uint()?;
+        let from = self.state()?;
+        let to = self.state()?;
+        let reason = self.text()?;
+        let open_until_unix_nanos = self.optional()?;
+        let trace_id = self.trace_id()?;
+        let span = SpanId::from_bytes(self.array()?);
+        Some(self.decide(key, instance, |key, instance| {
+            SeriesRecord::Transition(CircuitTransition {
+                key,
+                instance,
+                time_unix_nanos,
+                from,
+                to,
+                reason,
+                open_until_unix_nanos,
+                trace_id,
+                span_id: (span != SpanId::INVALID).then_some(span),
+            })
+        }))
+    }
+
+    fn settings(&mut self) -> Option<Decoded> {
+        let key = self.key()?;
+        let instance = self.string()?;
+        let time_unix_nanos = self.uint()?;
+        let group = self.string()?;
+        let settings = CircuitSettings {
+            group: group.as_deref().unwrap_or_default().to_owned(),
+            window_ms: self.uint()?,
+            window_calls: self.uint()?,
+            minimum_calls: self.uint()?,
+            failure_rate_percent: f64::from_bits(self.uint()?),
+            slow_call_rate_percent: f64::from_bits(self.uint()?),
+            slow_call_duration_ms: self.uint()?,
+            open_duration_ms: self.uint()?,
+            half_open_probes: self.uint()?,
+            timeout_ms: self.uint()?,
+            max_concurrent: self.uint()?,
+        };
+        let forced = match self.byte()? {
+            0 => None,
+            _ => Some(OverrideView {
+                kind: self.text()?,
+                reason: self.text()?,
+                expires_unix_nanos: self.optional()?,
+            }),
+        };
+        Some(self.decide(key, instance, |key, instance| {
+            SeriesRecord::Settings(SettingsRecord {
+                key,
+                instance,
+                time_unix_nanos,
+                settings,
+                forced,
+            })
+        }))
+    }
+
+    fn standing(&mut self) -> Option<Decoded> {
+        let key = self.key()?;
+        let instance = self.string()?;
+        let [source, target, reason] = [self.string()?, self.string()?, self.string()?];
+        let words = |word: Lookup| word.as_deref().unwrap_or_default().to_owned();
+        let state = self.state()?;
+        let opened_by = self.trace_id()?;
+        let time_unix_nanos = self.uint()?;
+        let standing = Standing {
+            key: CircuitKey {
+                service: String::new(),
+                name: String::new(),
+            },
+            instance: String::new(),
+            time_unix_nanos,
+            source: words(source),
+            target: words(target),
+            reason: words(reason),
+            state,
+            opened_by,
+            last_seen_unix_nanos: time_unix_nanos.saturating_sub(self.uint()?),
+            since_unix_nanos: self.uint()?,
+            retry_at_unix_nanos: self.optional()?,
+            opened_at_unix_nanos: self.uint()?,
+            in_flight: u32::try_from(self.uint()?).ok()?,
+            first_seen_unix_nanos: self.uint()?,
+            interval_ms: self.uint()?,
+        };
+        Some(self.decide(key, instance, |key, instance| {
+            SeriesRecord::Standing(Standing {
+                key,
+                instance,
+                ..standing
+            })
+        }))
+    }
+
+    fn rollup(&mut self) -> Option<Decoded> {
+        let key = self.key()?;
+        let hour_unix_nanos = self.uint()?;
+        let length = usize::try_from(self.uint()?).ok().filter(|n| *n <= 60)?;
+        let mut minutes = Vec::with_capacity(length);
+        for _ in 0..length {
+            minutes.push(RollupMinute {
+                minute: self.byte()?,
+                state: self.state()?,
+                calls: self.calls()?,
+            });
+        }
+        let service = key.0.clone();
+        Some(self.decide(key, service, |key, _| {
+            SeriesRecord::Rollup(Rollup {
+                key,
+                hour_unix_nanos,
+                minutes,
+            })
+        }))
+    }
+
+    fn red(&mut self) -> Option<Decoded> {
+        let service = self.string()?;
+        let operation = self.string()?;
+        let minute_unix_nanos = self.uint()?;
+        let calls = self.uint()?;
+        let errors = self.uint()?;
+        let latency_buckets = self.buckets(true)?;
+        Some(pair(service, operation, |service, operation| {
+            SeriesRecord::Red(RedMinute {
+                service,
+                operation,
+                minute_unix_nanos,
+                calls,
+                errors,
+                latency_buckets,
+            })
+        }))
+    }
+
+    fn dependency(&mut self) -> Option<Decoded> {
+        let parent = self.string()?;
+        let child = self.string()?;
+        let child_is_virtual = self.byte()? != 0;
+        let minute_unix_nanos = self.uint()?;
+        let calls = self.uint()?;
+        let errors = self.uint()?;
+        let mut circuits = Vec::new();
+        for _ in 0..self.uint()? {
+            if let (Some(service), Some(name)) = self.key()? {
+                circuits.push(CircuitKey {
+                    service: service.to_string(),
+                    name: name.to_string(),
+                });
+            }
+        }
+        Some(pair(parent, child, |parent, child| {
+            SeriesRecord::Dependency(DependencyMinute {
+                parent,
+                child,
+                child_is_virtual,
+                minute_unix_nanos,
+                calls,
+                errors,
+                circuits,
+            })
+        }))
+    }
+
+    fn instance(&mut self) -> Option<Decoded> {
+        let service = self.string()?;
+        let id = self.string()?;
+        let first_seen_unix_nanos = self.uint()?;
+        let last_seen_unix_nanos = self.uint()?;
+        Some(pair(service, id, |service, id| {
+            SeriesRecord::Instance(InstanceRecord {
+                service,
+                id,
+                first_seen_unix_nanos,
+                last_seen_unix_nanos,
+            })
+        }))
+    }
+
+    fn decide(
+        &self,
+        key: (Lookup, Lookup),
+        instance: Lookup,
+        build: impl FnOnce(CircuitKey, String) -> SeriesRecord,
+    ) -> Decoded {
+        if !self.wanted(&key) {
+            return Decoded::Other;
+        }
+        let (Some(service), Some(name), Some(instance)) = (key.0, key.1, instance) else {
+            return Decoded::Lost;
+        };
+        let key = CircuitKey {
+            service: service.to_string(),
+            name: name.to_string(),
+        };
+        Decoded::Record(build(key, instance.to_string()))
+    }
+
+    fn wanted(&self, key: &(Lookup, Lookup)) -> bool {
+        self.only.is_none_or(|only| {
+            key.0.as_deref() == Some(&*only.service) && key.1.as_deref() == Some(&*only.name)
+        })
+    }
+
+    fn key(&mut self) -> Option<(Lookup, Lookup)> {
+        Some((self.string()?, self.string()?))
+    }
+
+    fn state(&mut self) -> Option<EffectiveState> {
+        let byte = self.byte()?;
+        EffectiveState::ALL
+            .into_iter()
+            .find(|state| *state as u8 == byte)
+    }
+
+    fn calls(&mut self) -> Option<CircuitCalls> {
+        let mask = self.uint()?;
+        let mut counts = [0; 9];
+        for (at, count) in counts.iter_mut().enumerate() {
+            if mask >> at & 1 == 1 {
+                *count = self.uint()?;
+            }
+        }
+        Some(calls(counts))
+    }
+
+    fn buckets(&mut self, keep: bool) -> Option<Vec<(i32, u64)>> {
+        let length = self.uint()?;
+        let mut buckets = Vec::new();
+        let mut before = 0_i64;
+        for _ in 0..length {
+            before = before.checked_add(unzigzag(self.uint()?))?;
+            let bucket = (i32::try_from(before).ok()?, self.uint()?);
+            if keep {
+                buckets.push(bucket);
+            }
+        }
+        Some(buckets)
+    }
+
+    fn trace_id(&mut self) -> Option<Option<TraceId>> {
+        Some(match self.byte()? {
+            0 => None,
+            _ => Some(TraceId::from_bytes(self.array()?)),
+        })
+    }
+
+    fn string(&mut self) -> Option<Lookup> {
+        match self.uint()? {
+            0 => {
+                let text: Arc<str> = self.text()?.into();
+                self.strings.push(Some(text.clone()));
+                Some(Some(text))
+            }
+            number => self.strings.get(usize::try_from(number).ok()? - 1).cloned(),
+        }
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let length = usize::try_from(self.uint()?).ok()?;
+        let (text, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        String::from_utf8(text.to_vec()).ok()
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (bytes, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*bytes)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.array().map(|[byte]| byte)
+    }
+
+    /// Reads a number that stands for "none" when it is zero.
+    fn optional(&mut self) -> Option<Option<u64>> {
+        Some(Some(self.uint()?).filter(|number| *number > 0))
+    }
+
+    fn uint(&mut self) -> Option<u64> {
+        let mut number = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+}
+
+fn pair(
+    first: Lookup,
+    second: Lookup,
+    build: impl FnOnce(String, String) -> SeriesRecord,
+) -> Decoded {
+    match (first, second) {
+        (Some(first), Some(second)) => {
+            Decoded::Record(build(first.to_string(), second.to_string()))
+        }
+        _ => Decoded::Lost,
+    }
+}
+
+fn counts(calls: &CircuitCalls) -> [u64; 9] {
+    [
+        calls.success,
+        calls.failure,
+        calls.timeout,
+        calls.rejected,
+        calls.bulkhead_full,
+        calls.ignored,
+        calls.cancelled,
+        calls.fallback_success,
+        calls.fallback_failure,
+    ]
+}
+
+fn calls(counts: [u64; 9]) -> CircuitCalls {
+    CircuitCalls {
+        success: counts[0],
+        failure: counts[1],
+        timeout: counts[2],
+        rejected: counts[3],
+        bulkhead_full: counts[4],
+        ignored: counts[5],
+        cancelled: counts[6],
+        fallback_success: counts[7],
+        fallback_failure: counts[8],
+    }
+}
+
+fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)) as u64
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}

@@ -1,0 +1,256 @@
+//! What the journal keeps: plain records, each with its kind, its time and a bit that tells keys apart.
+
+use fusebox::circuit_breaker::EffectiveState;
+use opentelemetry::TraceId;
+
+use crate::model::{
+    CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
+};
+
+/// The kinds of records; each has a file of its own per day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SeriesKind {
+    /// `CircuitSample`.
+    Sample = 1,
+    /// `CircuitTransition`.
+    Transition = 2,
+    /// `SettingsRecord`.
+    Settings = 3,
+    /// `Standing`.
+    Standing = 4,
+    /// `Rollup`.
+    Rollup = 5,
+    /// `RedMinute`.
+    Red = 6,
+    /// `DependencyMinute`.
+    Dependency = 7,
+    /// `InstanceRecord`.
+    Instance = 8,
+}
+
+impl SeriesKind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::Sample,
+        Self::Transition,
+        Self::Settings,
+        Self::Standing,
+        Self::Rollup,
+        Self::Red,
+        Self::Dependency,
+        Self::Instance,
+    ];
+
+    /// Returns the name of its files.
+    pub fn file_stem(self) -> &'static str {
+        match self {
+            Self::Sample => "samples",
+            Self::Transition => "transitions",
+            Self::Settings => "settings",
+            Self::Standing => "standings",
+            Self::Rollup => "rollups",
+            Self::Red => "red",
+            Self::Dependency => "dependencies",
+            Self::Instance => "instances",
+        }
+    }
+
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// One record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SeriesRecord {
+    /// What an instance of a breaker did in a second.
+    Sample(CircuitSample),
+    /// A change of state.
+    Transition(CircuitTransition),
+    /// The settings and override of a breaker, written when they change and each hour.
+    Settings(SettingsRecord),
+    /// All that is known of an instance of a breaker, written when it is first seen and each minute.
+    Standing(Standing),
+    /// An hour of a breaker, minute by minute.
+    Rollup(Rollup),
+    /// A minute of an operation.
+    Red(RedMinute),
+    /// A minute of an edge of the dependency map.
+    Dependency(DependencyMinute),
+    /// An instance of a service.
+    Instance(InstanceRecord),
+}
+
+/// The settings and override of a breaker from that time on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SettingsRecord {
+    /// The breaker.
+    pub key: CircuitKey,
+    /// The instance of the service.
+    pub instance: String,
+    /// When they were reported, Unix nanoseconds of the collector's clock.
+    pub time_unix_nanos: u64,
+    /// The settings.
+    pub settings: CircuitSettings,
+    /// The forced state, if any.
+    pub forced: Option<OverrideView>,
+}
+
+/// All that is known of an instance of a breaker, except its calls.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// The breaker.
+    pub key: CircuitKey,
+    /// The instance of the service.
+    pub instance: String,
+    /// When this was written, Unix nanoseconds of the collector's clock.
+    pub time_unix_nanos: u64,
+    /// Its library's word.
+    pub source: String,
+    /// What it protects.
+    pub target: String,
+    /// Its state.
+    pub state: EffectiveState,
+    /// Since when, Unix nanoseconds.
+    pub since_unix_nanos: u64,
+    /// When an open breaker lets a probe through.
+    pub retry_at_unix_nanos: Option<u64>,
+    /// Why it is in its state.
+    pub reason: String,
+    /// The call that opened it last.
+    pub opened_by: Option<TraceId>,
+    /// When it opened last, Unix nanoseconds; 0 when it never did.
+    pub opened_at_unix_nanos: u64,
+    /// Calls running.
+    pub in_flight: u32,
+    /// When it was first heard of, Unix nanoseconds of the collector's clock.
+    pub first_seen_unix_nanos: u64,
+    /// When it was last heard of, Unix nanoseconds of the collector's clock.
+    pub last_seen_unix_nanos: u64,
+    /// How often it reports, milliseconds.
+    pub interval_ms: u64,
+}
+
+/// An hour of a breaker, all instances merged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rollup {
+    /// The breaker.
+    pub key: CircuitKey,
+    /// The hour's start, Unix nanoseconds.
+    pub hour_unix_nanos: u64,
+    /// The minutes in which it was heard of, oldest first.
+    pub minutes: Vec<RollupMinute>,
+}
+
+/// A minute of a breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RollupMinute {
+    /// 0 to 59.
+    pub minute: u8,
+    /// Its calls.
+    pub calls: CircuitCalls,
+    /// The worst state in it.
+    pub state: EffectiveState,
+}
+
+/// A minute of an operation of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RedMinute {
+    /// The service.
+    pub service: String,
+    /// The span name.
+    pub operation: String,
+    /// The minute's start, Unix nanoseconds.
+    pub minute_unix_nanos: u64,
+    /// Calls served.
+    pub calls: u64,
+    /// Those with status error.
+    pub errors: u64,
+    /// Durations: (bucket index, count).
+    pub latency_buckets: Vec<(i32, u64)>,
+}
+
+/// A minute of an edge of the dependency map.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DependencyMinute {
+    /// Who calls.
+    pub parent: String,
+    /// Who is called.
+    pub child: String,
+    /// Whether the child sent no spans.
+    pub child_is_virtual: bool,
+    /// The minute's start, Unix nanoseconds.
+    pub minute_unix_nanos: u64,
+    /// Calls.
+    pub calls: u64,
+    /// Those with an error.
+    pub errors: u64,
+    /// Breakers that the parent holds around them.
+    pub circuits: Vec<CircuitKey>,
+}
+
+/// An instance of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceRecord {
+    /// The service.
+    pub service: String,
+    /// The instance.
+    pub id: String,
+    /// When it was first heard of, Unix nanoseconds.
+    pub first_seen_unix_nanos: u64,
+    /// When it was last heard of, Unix nanoseconds.
+    pub last_seen_unix_nanos: u64,
+}
+
+impl SeriesRecord {
+    /// Returns its kind.
+    pub fn kind(&self) -> SeriesKind {
+        match self {
+            Self::Sample(_) => SeriesKind::Sample,
+            Self::Transition(_) => SeriesKind::Transition,
+            Self::Settings(_) => SeriesKind::Settings,
+            Self::Standing(_) => SeriesKind::Standing,
+            Self::Rollup(_) => SeriesKind::Rollup,
+            Self::Red(_) => SeriesKind::Red,
+            Self::Dependency(_) => SeriesKind::Dependency,
+            Self::Instance(_) => SeriesKind::Instance,
+        }
+    }
+
+    /// Returns the time under which it is filed and found, Unix nanoseconds.
+    pub fn time_unix_nanos(&self) -> u64 {
+        match self {
+            Self::Sample(record) => record.time_unix_nanos,
+            Self::Transition(record) => record.time_unix_nanos,
+            Self::Settings(record) => record.time_unix_nanos,
+            Self::Standing(record) => record.time_unix_nanos,
+            Self::Rollup(record) => record.hour_unix_nanos,
+            Self::Red(record) => record.minute_unix_nanos,
+            Self::Dependency(record) => record.minute_unix_nanos,
+            Self::Instance(record) => record.last_seen_unix_nanos,
+        }
+    }
+
+    /// Returns the bit of its key, by which blocks without that key are passed over.
+    pub fn key_bit(&self) -> u64 {
+        match self {
+            Self::Sample(record) => key_bit(&record.key.service, &record.key.name),
+            Self::Transition(record) => key_bit(&record.key.service, &record.key.name),
+            Self::Settings(record) => key_bit(&record.key.service, &record.key.name),
+            Self::Standing(record) => key_bit(&record.key.service, &record.key.name),
+            Self::Rollup(record) => key_bit(&record.key.service, &record.key.name),
+            Self::Red(record) => key_bit(&record.service, &record.operation),
+            Self::Dependency(record) => key_bit(&record.parent, &record.child),
+            Self::Instance(record) => key_bit(&record.service, &record.id),
+        }
+    }
+}
+
+/// Returns one of 64 bits for a pair of names; stable, because it is on disk.
+pub fn key_bit(first: &str, second: &str) -> u64 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(first.as_bytes());
+    hasher.update(&[0]);
+    hasher.update(second.as_bytes());
+    1 << (hasher.finalize() % 64)
+}
