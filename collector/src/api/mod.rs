@@ -1,1 +1,87 @@
-//! Our own JSON API and event stream, `/healthz` and `/metrics`.
+//! Our own JSON API and event stream, `/healthz` and `/metrics`. Handlers read parameters, ask the query service and
+//! shape the answer; every error is a problem document (RFC 9457). `collector/API.md` shows each route at work.
+
+mod circuits;
+mod health;
+mod metrics;
+mod params;
+mod problem;
+mod services;
+mod stream;
+mod traces;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use axum::routing::get;
+
+pub use health::Health;
+pub use problem::Problem;
+
+use crate::counters::Counters;
+use crate::query::QueryService;
+
+/// What the handlers need.
+#[derive(Debug, Clone)]
+pub struct ApiState {
+    /// Answers the questions.
+    pub query: QueryService,
+    /// The collector's counters, for `/metrics`.
+    pub counters: Arc<Counters>,
+    /// Whether the collector can do its work, for `/healthz`.
+    pub health: Health,
+}
+
+impl ApiState {
+    /// Returns the state of a healthy collector.
+    pub fn new(query: QueryService, counters: Arc<Counters>) -> Self {
+        Self {
+            query,
+            counters,
+            health: Health::default(),
+        }
+    }
+}
+
+/// Returns the API: `/api/**`, `/healthz` and `/metrics`.
+pub fn router(state: ApiState) -> Router {
+    let api = Router::new()
+        .route("/circuits", get(circuits::wall))
+        .route("/circuits/{service}/{name}", get(circuits::circuit))
+        .route(
+            "/circuits/{service}/{name}/transitions",
+            get(circuits::transitions),
+        )
+        .route("/circuits/{service}/{name}/history", get(circuits::history))
+        .route("/traces", get(traces::search))
+        .route("/traces/{id}", get(traces::trace))
+        .route("/services", get(services::services))
+        .route("/services/{name}/operations", get(services::operations))
+        .route("/dependencies", get(services::dependencies))
+        .route("/stream", get(stream::stream))
+        .fallback(problem::no_such_route)
+        .method_not_allowed_fallback(problem::only_get);
+    Router::new()
+        .nest("/api", api)
+        .route("/healthz", get(health::healthz))
+        .route("/metrics", get(metrics::metrics))
+        .layer(axum::middleware::map_response(harden))
+        .with_state(state)
+}
+
+/// Keeps browsers from guessing types and anyone from keeping answers that change each second.
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}

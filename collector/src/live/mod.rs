@@ -1,38 +1,143 @@
 //! What is happening now, kept in memory and updated in the same pass as the store: circuits, rate, errors and
 //! duration per operation, dependency links, instances. It never decides what is stored.
+//!
+//! Each ingest shard gathers its spans in a `SpanTap`; once they are durable it adds them to the shared `Figures`
+//! under one lock, taken once per block. All times here are the collector's clock at that moment: a span sent late
+//! counts when it comes.
 
 pub mod circuits;
+mod dependencies;
+mod figures;
+mod instances;
+mod journal;
+mod latency;
+mod names;
+mod red;
+mod tap;
+#[cfg(test)]
+mod tests;
 
-use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+pub use tap::SpanTap;
+
+use circuits::Circuits;
+use figures::Figures;
+pub(crate) use figures::{EdgeFigures, OperationFigures};
+pub(crate) use red::LATENCY_DOUBLINGS;
+
+use crate::counters::Counters;
+use crate::model::{DependencyLink, ServiceSummary, TimeRange, now_unix_nanos};
 
 /// Rate, errors, duration, links and instances; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Live {}
+pub struct Live {
+    shared: Arc<Shared>,
+}
+
+/// What taps and readers share.
+#[derive(Debug)]
+struct Shared {
+    figures: Mutex<Figures>,
+    circuits: Circuits,
+    counters: Arc<Counters>,
+    /// Makes the keys of spans unpredictable to senders.
+    secret: u64,
+}
 
 impl Live {
+    /// Returns figures that begin now.
+    ///
+    /// Inside a runtime, dependencies and instances of the past week are taken back from the journal in the
+    /// background, and every finished minute is written to it; outside, the figures live in memory alone.
+    pub fn new(circuits: Circuits, counters: Arc<Counters>) -> Self {
+        let shared = Arc::new(Shared {
+            figures: Mutex::new(Figures::new(now_unix_nanos())),
+            circuits,
+            counters,
+            secret: fastrand::u64(..),
+        });
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let log = shared.circuits.series().clone();
+            runtime.spawn(journal::keep(Arc::downgrade(&shared), log));
+        }
+        Self { shared }
+    }
+
+    /// Writes the running minute to the journal; the last thing before the collector stops.
+    pub async fn finish(&self) {
+        let log = self.shared.circuits.series();
+        journal::write_finished(&self.shared, log, true).await;
+    }
+
     /// Returns a tap for one ingest shard.
     pub fn span_tap(&self) -> SpanTap {
-        todo!()
+        SpanTap::new(self.shared.clone())
+    }
+
+    /// Lets go of spans that waited long enough for their other half; a collector does so itself each second.
+    pub fn maintain(&self, now_unix_nanos: u64) {
+        self.shared.update(now_unix_nanos, |_| {});
+    }
+
+    /// Returns the names of the services that sent spans since the start.
+    pub fn service_names(&self) -> Vec<String> {
+        let figures = self.shared.figures();
+        figures
+            .nodes
+            .services()
+            .map(|name| name.to_string())
+            .collect()
+    }
+
+    /// Returns a service: figures over the last five minutes, operations, instances.
+    pub fn service(&self, name: &str, now_unix_nanos: u64) -> ServiceSummary {
+        self.shared.figures().service(name, now_unix_nanos)
+    }
+
+    /// Returns who called whom in that range, busiest first: whole minutes for the last two hours, whole hours before.
+    pub fn dependencies(&self, range: TimeRange) -> Vec<DependencyLink> {
+        self.shared.figures().dependencies(range)
+    }
+
+    /// Returns calls over every edge since the start, busiest first.
+    pub(crate) fn edge_figures(&self, limit: usize) -> Vec<EdgeFigures> {
+        self.shared.figures().edge_figures(limit)
+    }
+
+    /// Returns calls of every operation since the start, busiest first.
+    pub(crate) fn operation_figures(&self, limit: usize) -> Vec<OperationFigures> {
+        self.shared.figures().operation_figures(limit)
+    }
+
+    /// Returns the collector's counters.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
     }
 }
 
-/// Gathers the figures of the requests since the last `publish`, for one shard.
-#[derive(Debug)]
-pub struct SpanTap {}
+impl Shared {
+    fn figures(&self) -> MutexGuard<'_, Figures> {
+        // The tables stay consistent enough to show after a panic elsewhere; better shown than dead.
+        self.figures
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
 
-impl SpanTap {
-    /// Marks the begin of a request, to which `rollback_request` returns.
-    pub fn begin_request(&mut self) {}
-
-    /// Forgets every span visited since `begin_request`.
-    pub fn rollback_request(&mut self) {}
-
-    /// Adds what was gathered to the shared figures; called once the spans are durable.
-    pub fn publish(&mut self, _now_unix_nanos: u64) {}
-}
-
-impl SpanVisitor for SpanTap {
-    fn resource(&mut self, _resource: &ResourceView<'_>) {}
-    fn scope(&mut self, _scope: &ScopeView<'_>) {}
-    fn span(&mut self, _span: &SpanView<'_>) {}
+    /// Changes the figures under the lock, and passes on what came of it once the lock is free.
+    fn update(&self, now_unix_nanos: u64, change: impl FnOnce(&mut Figures)) {
+        let second = u32::try_from(now_unix_nanos / 1_000_000_000).unwrap_or(u32::MAX);
+        let (learnt, incidents) = {
+            let mut figures = self.figures();
+            figures.dependencies.expire(second);
+            change(&mut figures);
+            (figures.take_learnt(), figures.take_incidents())
+        };
+        for (circuit, target) in learnt {
+            self.circuits.learn_target(&circuit, &target);
+        }
+        for (reason, amount) in incidents {
+            self.counters.incidents.add(reason, amount);
+        }
+    }
 }

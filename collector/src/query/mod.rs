@@ -1,8 +1,12 @@
 //! Answers questions: the one place that pages, the JSON API and the stream ask.
 
 mod service;
+mod stream;
+mod trace_id;
 
 pub use service::QueryService;
+pub(crate) use stream::complete_circuits;
+pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic};
 
 use crate::model::{CircuitView, SparkBucket, StateSpan};
 use crate::store::StoreError;

@@ -1,95 +1,235 @@
 //! The questions, each answered from memory where it can be and from the store where it must.
 
-use opentelemetry::TraceId;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{CircuitHistory, CircuitWall, QueryError};
-use crate::live::circuits::CircuitChange;
+use opentelemetry::TraceId;
+use tokio::sync::broadcast::Receiver;
+
+use super::stream::{StreamEvent, StreamHub, TooManyClients};
+use super::{CircuitHistory, CircuitWall, QueryError, trace_id};
+use crate::counters::Counters;
+use crate::live::Live;
+use crate::live::circuits::{CircuitChange, Circuits};
+use crate::live::{EdgeFigures, OperationFigures};
 use crate::model::{
     CircuitKey, CircuitTransition, CircuitView, DependencyLink, ServiceSummary, TimeRange, Trace,
-    TracePage, TraceQuery,
+    TracePage, TraceQuery, now_unix_nanos,
 };
+use crate::store::TraceReader;
+use crate::store::embedded::{EmbeddedStore, StoreStats};
+
+/// How far back names of services and operations are listed: the default retention.
+const NAMES_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How far ahead of our clock spans may start and still be found by "now".
+const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
 /// Answers questions; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct QueryService {}
+pub struct QueryService {
+    store: EmbeddedStore,
+    circuits: Circuits,
+    live: Live,
+    hub: Arc<StreamHub>,
+}
 
 impl QueryService {
+    /// Returns a service that asks these.
+    pub fn new(store: EmbeddedStore, circuits: Circuits, live: Live) -> Self {
+        Self {
+            store,
+            circuits,
+            live,
+            hub: Arc::default(),
+        }
+    }
+
     /// Returns the wall now, or as it was at that time.
-    pub async fn circuits(&self, _at_unix_nanos: Option<u64>) -> Result<CircuitWall, QueryError> {
-        todo!()
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn circuits(&self, at_unix_nanos: Option<u64>) -> Result<CircuitWall, QueryError> {
+        Ok(self.circuits.wall(at_unix_nanos).await?)
     }
 
     /// Returns one breaker now, or as it was at that time.
+    ///
+    /// # Errors
+    /// When the store fails.
     pub async fn circuit(
         &self,
-        _key: &CircuitKey,
-        _at_unix_nanos: Option<u64>,
+        key: &CircuitKey,
+        at_unix_nanos: Option<u64>,
     ) -> Result<Option<CircuitView>, QueryError> {
-        todo!()
+        Ok(self.circuits.circuit(key, at_unix_nanos).await?)
     }
 
     /// Returns transitions, newest first; of one breaker or of all.
+    ///
+    /// # Errors
+    /// When the store fails.
     pub async fn transitions(
         &self,
-        _key: Option<&CircuitKey>,
-        _range: TimeRange,
-        _limit: usize,
+        key: Option<&CircuitKey>,
+        range: TimeRange,
+        limit: usize,
     ) -> Result<Vec<CircuitTransition>, QueryError> {
-        todo!()
+        Ok(self.circuits.transitions(key, range, limit).await?)
     }
 
     /// Returns one breaker over a range in equal slices.
+    ///
+    /// # Errors
+    /// When the store fails.
     pub async fn circuit_history(
         &self,
-        _key: &CircuitKey,
-        _range: TimeRange,
-        _buckets: usize,
+        key: &CircuitKey,
+        range: TimeRange,
+        buckets: usize,
     ) -> Result<CircuitHistory, QueryError> {
-        todo!()
+        Ok(self.circuits.history(key, range, buckets).await?)
     }
 
     /// Returns one page of a trace search.
-    pub async fn search(&self, _query: TraceQuery) -> Result<TracePage, QueryError> {
-        todo!()
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn search(&self, query: TraceQuery) -> Result<TracePage, QueryError> {
+        Ok(self.store.search(query).await?)
     }
 
     /// Returns a trace.
-    pub async fn trace(&self, _id: TraceId) -> Result<Option<Trace>, QueryError> {
-        todo!()
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn trace(&self, id: TraceId) -> Result<Option<Trace>, QueryError> {
+        Ok(self.store.trace(id).await?)
     }
 
     /// Returns the trace of an id of 16 or 32 hex digits in either case; a wrong text is `QueryError::Invalid`.
-    pub async fn trace_by_text(&self, _id: &str) -> Result<Option<Trace>, QueryError> {
-        todo!()
+    ///
+    /// Sixteen digits are a 64-bit id (B3) or the low half of a longer one; the former is looked for first, and of
+    /// several of the latter the newest is taken.
+    ///
+    /// # Errors
+    /// When the text is no id, or the store fails.
+    pub async fn trace_by_text(&self, id: &str) -> Result<Option<Trace>, QueryError> {
+        let (id, is_short) = trace_id::parse(id)?;
+        let found = self.trace(id).await?;
+        if found.is_some() || !is_short {
+            return Ok(found);
+        }
+        let low = trace_id::low_half(id);
+        match self.store.trace_ids_by_low_half(low).await?.first() {
+            Some(id) => self.trace(*id).await,
+            None => Ok(None),
+        }
     }
 
     /// Returns every service seen within the retention: figures over the last minutes, operations, instances.
+    ///
+    /// # Errors
+    /// When the store fails.
     pub async fn services(&self) -> Result<Vec<ServiceSummary>, QueryError> {
-        todo!()
+        let now = now_unix_nanos();
+        let names = self.service_names().await?;
+        Ok(names
+            .iter()
+            .map(|name| self.live.service(name, now))
+            .collect())
     }
 
     /// Returns one service.
-    pub async fn service(&self, _name: &str) -> Result<Option<ServiceSummary>, QueryError> {
-        todo!()
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn service(&self, name: &str) -> Result<Option<ServiceSummary>, QueryError> {
+        let known = self
+            .service_names()
+            .await?
+            .iter()
+            .any(|known| known == name);
+        Ok(known.then(|| self.live.service(name, now_unix_nanos())))
     }
 
     /// Returns the names of all services seen within the retention, sorted.
+    ///
+    /// # Errors
+    /// When the store fails.
     pub async fn service_names(&self) -> Result<Vec<String>, QueryError> {
-        todo!()
+        let mut names: BTreeSet<String> = self.live.service_names().into_iter().collect();
+        names.extend(self.store.services(names_range()).await?);
+        Ok(names.into_iter().collect())
     }
 
     /// Returns the operations of a service seen within the retention, sorted.
-    pub async fn operations(&self, _service: &str) -> Result<Vec<String>, QueryError> {
-        todo!()
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn operations(&self, service: &str) -> Result<Vec<String>, QueryError> {
+        let operations = self.store.operations(service.to_owned(), names_range());
+        Ok(operations.await?)
     }
 
-    /// Returns who called whom in that range.
-    pub async fn dependencies(&self, _range: TimeRange) -> Result<Vec<DependencyLink>, QueryError> {
-        todo!()
+    /// Returns who called whom in that range, busiest first: whole minutes for the last two hours, whole hours before.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn dependencies(&self, range: TimeRange) -> Result<Vec<DependencyLink>, QueryError> {
+        self.live.maintain(now_unix_nanos());
+        Ok(self.live.dependencies(range))
     }
 
     /// Returns a receiver of circuit changes as they happen.
-    pub fn subscribe(&self) -> tokio::sync::broadcast::Receiver<CircuitChange> {
-        todo!()
+    pub fn subscribe(&self) -> Receiver<CircuitChange> {
+        self.circuits.subscribe()
+    }
+
+    /// Returns a receiver of what the event stream carries, computed once for all receivers.
+    ///
+    /// # Errors
+    /// When there are too many, or the collector is stopping.
+    pub fn stream(&self) -> Result<Receiver<StreamEvent>, TooManyClients> {
+        self.hub.subscribe(self)
+    }
+
+    /// Ends every event stream, so that a server that waits for its connections can stop.
+    pub fn close_streams(&self) {
+        self.hub.close();
+    }
+
+    pub(super) fn hub(&self) -> &StreamHub {
+        &self.hub
+    }
+
+    /// Returns how much the store holds.
+    pub fn store_stats(&self) -> StoreStats {
+        self.store.stats()
+    }
+
+    /// Returns the collector's counters.
+    pub fn counters(&self) -> &Counters {
+        self.live.counters()
+    }
+
+    /// Returns calls over every edge since the start, busiest first.
+    pub(crate) fn edge_figures(&self, limit: usize) -> Vec<EdgeFigures> {
+        self.live.edge_figures(limit)
+    }
+
+    /// Returns calls of every operation since the start, busiest first.
+    pub(crate) fn operation_figures(&self, limit: usize) -> Vec<OperationFigures> {
+        self.live.operation_figures(limit)
+    }
+}
+
+/// Returns the range in which names are listed.
+fn names_range() -> TimeRange {
+    let now = now_unix_nanos();
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    TimeRange {
+        start_unix_nanos: now.saturating_sub(nanos(NAMES_WITHIN)),
+        end_unix_nanos: now.saturating_add(nanos(CLOCK_SLACK)),
     }
 }

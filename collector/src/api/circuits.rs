@@ -1,0 +1,92 @@
+//! Circuits now, at a moment, and over time.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+
+use super::params::Params;
+use super::{ApiState, Problem};
+use crate::model::{CircuitKey, CircuitTransition, CircuitView};
+use crate::query::{CircuitHistory, CircuitWall};
+
+/// Transitions and history are asked for the retention unless said otherwise: a week.
+const DEFAULT_RANGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Transitions in one answer.
+const TRANSITIONS_MAX: usize = 10_000;
+const TRANSITIONS_DEFAULT: usize = 100;
+/// Slices of a history: more than a screen has pixels help nobody.
+const BUCKETS_MAX: usize = 2_000;
+const BUCKETS_DEFAULT: usize = 168;
+
+/// The answer to `/transitions`.
+#[derive(Debug, Serialize)]
+pub(super) struct Transitions {
+    transitions: Vec<CircuitTransition>,
+}
+
+/// `GET /api/circuits?at`
+pub(super) async fn wall(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Json<CircuitWall>, Problem> {
+    let at = params.only(&["at"])?.time("at")?;
+    Ok(Json(state.query.circuits(at).await?))
+}
+
+/// `GET /api/circuits/{service}/{name}?at`
+pub(super) async fn circuit(
+    State(state): State<ApiState>,
+    Path((service, name)): Path<(String, String)>,
+    params: Params,
+) -> Result<Json<CircuitView>, Problem> {
+    let at = params.only(&["at"])?.time("at")?;
+    let key = CircuitKey { service, name };
+    let view = state.query.circuit(&key, at).await?;
+    view.map(Json).ok_or_else(|| unknown(&key))
+}
+
+/// `GET /api/circuits/{service}/{name}/transitions?start&end&limit`
+pub(super) async fn transitions(
+    State(state): State<ApiState>,
+    Path((service, name)): Path<(String, String)>,
+    params: Params,
+) -> Result<Json<Transitions>, Problem> {
+    let params = params.only(&["start", "end", "limit"])?;
+    let range = params.range(DEFAULT_RANGE)?;
+    let limit = params.count("limit", TRANSITIONS_MAX)?;
+    let limit = limit.unwrap_or(TRANSITIONS_DEFAULT);
+    let key = CircuitKey { service, name };
+    let transitions = state.query.transitions(Some(&key), range, limit).await?;
+    if transitions.is_empty() && state.query.circuit(&key, None).await?.is_none() {
+        return Err(unknown(&key));
+    }
+    Ok(Json(Transitions { transitions }))
+}
+
+/// `GET /api/circuits/{service}/{name}/history?start&end&buckets`
+pub(super) async fn history(
+    State(state): State<ApiState>,
+    Path((service, name)): Path<(String, String)>,
+    params: Params,
+) -> Result<Json<CircuitHistory>, Problem> {
+    let params = params.only(&["start", "end", "buckets"])?;
+    let range = params.range(DEFAULT_RANGE)?;
+    let buckets = params
+        .count("buckets", BUCKETS_MAX)?
+        .unwrap_or(BUCKETS_DEFAULT);
+    let key = CircuitKey { service, name };
+    let history = state.query.circuit_history(&key, range, buckets).await?;
+    if history.states.is_empty() && state.query.circuit(&key, None).await?.is_none() {
+        return Err(unknown(&key));
+    }
+    Ok(Json(history))
+}
+
+fn unknown(key: &CircuitKey) -> Problem {
+    let CircuitKey { service, name } = key;
+    Problem::not_found(format!(
+        "service `{service}` has no circuit breaker `{name}` that was heard of"
+    ))
+}

@@ -1,0 +1,60 @@
+//! `/healthz`: whether the collector can do its work.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::ApiState;
+
+/// What keeps the collector from its work; cheap to clone, set by whoever finds out.
+#[derive(Debug, Clone, Default)]
+pub struct Health(Arc<Mutex<Option<String>>>);
+
+impl Health {
+    /// Says what is wrong (`could not write to the disk`, `stopping`), or with `None` that all is well again.
+    pub fn set_problem(&self, problem: Option<String>) {
+        *self
+            .0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = problem;
+    }
+
+    /// Returns what is wrong.
+    pub fn problem(&self) -> Option<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    version: &'static str,
+    spans_stored: u64,
+    spans_queued: u64,
+}
+
+/// `GET /healthz`
+pub(super) async fn healthz(State(state): State<ApiState>) -> Response {
+    let problem = state.health.problem();
+    let (code, status) = match problem {
+        None => (StatusCode::OK, "ok"),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
+    };
+    let report = Report {
+        status,
+        problem,
+        version: env!("CARGO_PKG_VERSION"),
+        spans_stored: state.query.store_stats().spans,
+        spans_queued: state.counters.spans_queued.get(),
+    };
+    (code, Json(report)).into_response()
+}

@@ -1,0 +1,136 @@
+//! Reads query parameters strictly: an unknown name, a name given twice or a wrong value is a 400 that says so.
+//! An empty value counts as not given, because HTML forms send every field.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+
+use super::Problem;
+use crate::model::{TimeRange, now_unix_nanos, parse_duration, parse_timestamp};
+
+/// Parameters in one request; more is no question that a person or page asks.
+const PARAMETERS_MAX: usize = 100;
+
+/// The query parameters of a request, in the order given.
+#[derive(Debug)]
+pub(super) struct Params(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| Problem::parameter("query", error.body_text()))?;
+        if pairs.0.len() > PARAMETERS_MAX {
+            let problem = format!("there are more than {PARAMETERS_MAX} parameters");
+            return Err(Problem::parameter("query", problem));
+        }
+        Ok(Self(pairs.0))
+    }
+}
+
+impl Params {
+    /// Returns the parameters, if each is one of these.
+    pub(super) fn only(self, known: &[&str]) -> Result<Self, Problem> {
+        let unknown = self
+            .0
+            .iter()
+            .find(|(name, _)| !known.contains(&name.as_str()));
+        match unknown {
+            None => Ok(self),
+            Some((name, _)) if known.is_empty() => Err(Problem::parameter(
+                name,
+                "unknown parameter; this route takes none",
+            )),
+            Some((name, _)) => Err(Problem::parameter(
+                name,
+                format!("unknown parameter; this route takes {}", known.join(", ")),
+            )),
+        }
+    }
+
+    /// Returns every value of a repeatable parameter.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let given = self
+            .0
+            .iter()
+            .filter(move |(key, value)| key == name && !value.is_empty());
+        given.map(|(_, value)| value.as_str())
+    }
+
+    /// Returns a parameter's value.
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>, Problem> {
+        let mut values = self.all(name);
+        let value = values.next();
+        match values.next() {
+            Some(_) => Err(Problem::parameter(name, "is given more than once")),
+            None => Ok(value.map(str::to_owned)),
+        }
+    }
+
+    /// Returns a parameter's value as `read` understands it; `problem` says what it should have been.
+    pub(super) fn read<T>(
+        &self,
+        name: &str,
+        problem: impl Display,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        let wrong = || Problem::parameter(name, format!("`{}` is not {problem}", shortened(&text)));
+        read(&text).map(Some).ok_or_else(wrong)
+    }
+
+    /// Returns a moment, Unix nanoseconds.
+    pub(super) fn time(&self, name: &str) -> Result<Option<u64>, Problem> {
+        let expected =
+            "a time: RFC 3339 such as 2026-11-23T10:04:11.302Z, or whole Unix nanoseconds";
+        self.read(name, expected, parse_timestamp)
+    }
+
+    /// Returns a duration, nanoseconds.
+    pub(super) fn duration(&self, name: &str) -> Result<Option<u64>, Problem> {
+        let expected = "a duration: a number and one of ns, us, ms, s, m, h, such as 150ms";
+        self.read(name, expected, parse_duration)
+    }
+
+    /// Returns `true` or `false`.
+    pub(super) fn truth(&self, name: &str) -> Result<Option<bool>, Problem> {
+        self.read(name, "true or false", |text| text.parse().ok())
+    }
+
+    /// Returns a whole number from 1 to that maximum.
+    pub(super) fn count(&self, name: &str, max: usize) -> Result<Option<usize>, Problem> {
+        let expected = format!("a whole number from 1 to {max}");
+        self.read(name, expected, |text| {
+            text.parse().ok().filter(|count| (1..=max).contains(count))
+        })
+    }
+
+    /// Returns `start` to `end`; without an end it is now, without a start it is that long before the end.
+    pub(super) fn range(&self, length: Duration) -> Result<TimeRange, Problem> {
+        let length = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+        let end = self.time("end")?.unwrap_or_else(now_unix_nanos);
+        let start = self.time("start")?.unwrap_or(end.saturating_sub(length));
+        if start >= end {
+            return Err(Problem::parameter("start", "is not before the end"));
+        }
+        Ok(TimeRange {
+            start_unix_nanos: start,
+            end_unix_nanos: end,
+        })
+    }
+}
+
+/// Returns what was given, short enough to be repeated in an answer.
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 64;
+    if text.chars().count() <= SHOWN {
+        return text.to_owned();
+    }
+    text.chars().take(SHOWN).chain(['…']).collect()
+}

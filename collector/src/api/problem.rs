@@ -1,0 +1,100 @@
+//! Errors as `application/problem+json` (RFC 9457), in one place.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::query::{QueryError, TooManyClients};
+
+/// When a client may try again after a 503, seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// What went wrong, for people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: u16,
+    /// The status in words.
+    pub title: &'static str,
+    /// What was wrong and what would be right.
+    pub detail: String,
+    /// The parameter that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<String>,
+}
+
+impl Problem {
+    /// Returns a problem of that status.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status: status.as_u16(),
+            title: status.canonical_reason().unwrap_or("Error"),
+            detail: detail.into(),
+            parameter: None,
+        }
+    }
+
+    /// Returns the 400 for a parameter.
+    pub fn parameter(name: impl Into<String>, problem: impl std::fmt::Display) -> Self {
+        let name = name.into();
+        Self {
+            detail: format!("{name}: {problem}"),
+            parameter: Some(name),
+            ..Self::new(StatusCode::BAD_REQUEST, "")
+        }
+    }
+
+    /// Returns the 404 for a thing.
+    pub fn not_found(what: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, what)
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Invalid { parameter, problem } => Self::parameter(parameter, problem),
+            // The path of a file is for the log of the collector, not for who asks.
+            QueryError::Store(error) => {
+                tracing::error!(%error, "could not answer a query");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the store could not be read; the collector's log says more",
+                )
+            }
+        }
+    }
+}
+
+impl From<TooManyClients> for Problem {
+    fn from(error: TooManyClients) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        response
+    }
+}
+
+/// Answers for paths under `/api` that do not exist.
+pub(super) async fn no_such_route() -> Problem {
+    Problem::not_found("there is no such route under /api")
+}
+
+/// Answers other methods: the API only reads.
+pub(super) async fn only_get() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")
+}

@@ -1,0 +1,305 @@
+//! Who called whom, by the minute in which the pair was found: minutes for two hours, hours for a week.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use crate::live::names::{CircuitId, NodeId, Nodes};
+use crate::model::TimeRange;
+
+/// Pairs of services told apart; past it a call counts for the pair (rest, rest).
+pub(in crate::live) const EDGES_MAX: usize = 4_096;
+/// Breakers listed on one edge.
+const CIRCUITS_PER_EDGE_MAX: usize = 64;
+/// Minutes kept as such.
+const MINUTES: u64 = 120;
+/// Hours kept: the retention of one week and the hour that is running.
+const HOURS: u64 = 7 * 24 + 1;
+const NANOS_PER_MINUTE: u64 = 60_000_000_000;
+
+/// An edge of the map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::live) struct EdgeId(pub(super) u32);
+
+/// The edges and their counts.
+#[derive(Debug)]
+pub(in crate::live) struct Edges {
+    ids: HashMap<(NodeId, NodeId), EdgeId>,
+    edges: Vec<Edge>,
+    minutes: VecDeque<Slot>,
+    hours: VecDeque<Slot>,
+}
+
+#[derive(Debug)]
+struct Edge {
+    parent: NodeId,
+    child: NodeId,
+    circuits: Vec<CircuitId>,
+    total: Calls,
+}
+
+/// What went over an edge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::live) struct Calls {
+    /// Calls.
+    pub(in crate::live) calls: u64,
+    /// Those of which either half failed.
+    pub(in crate::live) errors: u64,
+}
+
+/// An edge with what went over it in some range of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::live) struct EdgeCalls {
+    pub(in crate::live) parent: NodeId,
+    pub(in crate::live) child: NodeId,
+    pub(in crate::live) circuits: Vec<CircuitId>,
+    pub(in crate::live) calls: Calls,
+}
+
+/// One minute or one hour; `number` counts them since 1970.
+#[derive(Debug)]
+struct Slot {
+    number: u64,
+    calls: HashMap<u32, Calls>,
+}
+
+impl Edges {
+    /// Returns a map without edges.
+    pub(super) fn new() -> Self {
+        Self {
+            ids: HashMap::new(),
+            edges: Vec::new(),
+            minutes: VecDeque::new(),
+            hours: VecDeque::new(),
+        }
+    }
+
+    /// Returns the number of an edge, and whether it is its own.
+    pub(super) fn edge(&mut self, parent: NodeId, child: NodeId) -> (EdgeId, bool) {
+        let known = self.ids.contains_key(&(parent, child));
+        let fits = known || self.edges.len() < EDGES_MAX;
+        let ends = if fits {
+            (parent, child)
+        } else {
+            (Nodes::OTHER, Nodes::OTHER)
+        };
+        let edges = &mut self.edges;
+        let id = *self.ids.entry(ends).or_insert_with(|| {
+            edges.push(Edge {
+                parent: ends.0,
+                child: ends.1,
+                circuits: Vec::new(),
+                total: Calls::default(),
+            });
+            EdgeId(u32::try_from(edges.len() - 1).expect("the bound fits"))
+        });
+        (id, fits)
+    }
+
+    /// Counts in that minute (the newest, where the clock went back).
+    pub(super) fn count(&mut self, id: EdgeId, minute: u64, calls: Calls) {
+        self.edges[id.0 as usize].total.add(calls);
+        newest(&mut self.minutes, minute, MINUTES).add(id, calls);
+        newest(&mut self.hours, minute / 60, HOURS).add(id, calls);
+    }
+
+    /// Adds what an earlier run counted in that minute.
+    pub(super) fn restore(&mut self, id: EdgeId, minute: u64, calls: Calls) {
+        let minutes = at(&mut self.minutes, minute, MINUTES);
+        let hours = at(&mut self.hours, minute / 60, HOURS);
+        for slot in [minutes, hours].into_iter().flatten() {
+            slot.add(id, calls);
+        }
+    }
+
+    /// Notes that a breaker protects an edge; returns whether that was new.
+    pub(super) fn protect(&mut self, id: EdgeId, circuit: CircuitId) -> bool {
+        let circuits = &mut self.edges[id.0 as usize].circuits;
+        if circuits.contains(&circuit) || circuits.len() >= CIRCUITS_PER_EDGE_MAX {
+            return false;
+        }
+        circuits.push(circuit);
+        true
+    }
+
+    /// Returns the child of an edge.
+    pub(super) fn child(&self, id: EdgeId) -> NodeId {
+        self.edges[id.0 as usize].child
+    }
+
+    /// Returns the edges used in that range: whole minutes for the last two hours, whole hours before.
+    pub(in crate::live) fn in_range(&self, range: TimeRange) -> Vec<EdgeCalls> {
+        let newest_minute = self.minutes.back().map_or(0, |slot| slot.number);
+        // Every hour from this one on is there in minutes as well.
+        let first_in_minutes = newest_minute.saturating_sub(MINUTES - 1).div_ceil(60);
+        let mut sums: BTreeMap<u32, Calls> = BTreeMap::new();
+        let old = self
+            .hours
+            .iter()
+            .filter(|hour| hour.number < first_in_minutes);
+        let recent = self
+            .minutes
+            .iter()
+            .filter(|minute| minute.number / 60 >= first_in_minutes);
+        let slots = old
+            .map(|slot| (slot, 60 * NANOS_PER_MINUTE))
+            .chain(recent.map(|slot| (slot, NANOS_PER_MINUTE)));
+        for (slot, length) in slots {
+            if slot.overlaps(range, length) {
+                for (edge, calls) in &slot.calls {
+                    sums.entry(*edge).or_default().add(*calls);
+                }
+            }
+        }
+        sums.into_iter()
+            .map(|(edge, calls)| self.with(edge, calls))
+            .collect()
+    }
+
+    /// Returns every edge with its counts since the start, busiest first.
+    pub(in crate::live) fn totals(&self) -> Vec<EdgeCalls> {
+        let mut totals: Vec<_> = (0u32..)
+            .zip(&self.edges)
+            .map(|(id, edge)| self.with(id, edge.total))
+            .collect();
+        totals.sort_by_key(|edge| std::cmp::Reverse(edge.calls.calls));
+        totals
+    }
+
+    /// Returns what went over each edge in that minute.
+    pub(in crate::live) fn finished(&self, minute: u64) -> Vec<EdgeCalls> {
+        let slot = self.minutes.iter().rev().find(|slot| slot.number == minute);
+        let calls = slot.into_iter().flat_map(|slot| &slot.calls);
+        calls
+            .map(|(edge, calls)| self.with(*edge, *calls))
+            .collect()
+    }
+
+    fn with(&self, id: u32, calls: Calls) -> EdgeCalls {
+        let edge = &self.edges[id as usize];
+        EdgeCalls {
+            parent: edge.parent,
+            child: edge.child,
+            circuits: edge.circuits.clone(),
+            calls,
+        }
+    }
+}
+
+/// Returns the slot of that number, or the newest where that is later.
+fn newest(slots: &mut VecDeque<Slot>, number: u64, keep: u64) -> &mut Slot {
+    if slots.back().is_none_or(|slot| slot.number < number) {
+        slots.push_back(Slot {
+            number,
+            calls: HashMap::new(),
+        });
+        while slots
+            .front()
+            .is_some_and(|slot| slot.number + keep <= number)
+        {
+            slots.pop_front();
+        }
+    }
+    slots.back_mut().expect("just pushed")
+}
+
+/// Returns the slot of that number, made where it belongs; `None` for one too old to be kept.
+fn at(slots: &mut VecDeque<Slot>, number: u64, keep: u64) -> Option<&mut Slot> {
+    if slots.back().is_some_and(|newest| number + keep <= newest.number) {
+        return None;
+    }
+    match slots.binary_search_by_key(&number, |slot| slot.number) {
+        Ok(index) => slots.get_mut(index),
+        Err(index) if index == slots.len() => Some(newest(slots, number, keep)),
+        Err(index) => {
+            let calls = HashMap::new();
+            slots.insert(index, Slot { number, calls });
+            slots.get_mut(index)
+        }
+    }
+}
+
+impl Slot {
+    fn add(&mut self, id: EdgeId, calls: Calls) {
+        self.calls.entry(id.0).or_default().add(calls);
+    }
+
+    fn overlaps(&self, range: TimeRange, length: u64) -> bool {
+        let start = self.number.saturating_mul(length);
+        start < range.end_unix_nanos && start.saturating_add(length) > range.start_unix_nanos
+    }
+}
+
+impl Calls {
+    fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.errors += other.errors;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Calls = Calls {
+        calls: 1,
+        errors: 0,
+    };
+
+    fn range(from_minute: u64, to_minute: u64) -> TimeRange {
+        TimeRange {
+            start_unix_nanos: from_minute * NANOS_PER_MINUTE,
+            end_unix_nanos: to_minute * NANOS_PER_MINUTE,
+        }
+    }
+
+    fn calls(edges: &Edges, range: TimeRange) -> u64 {
+        edges
+            .in_range(range)
+            .iter()
+            .map(|edge| edge.calls.calls)
+            .sum()
+    }
+
+    #[test]
+    fn a_week_is_answered_from_hours_and_the_last_hours_from_minutes() {
+        let mut edges = Edges::new();
+        let (id, _) = edges.edge(NodeId(1), NodeId(2));
+        let first = 1_000_000 * 60;
+        let last = first + 8 * 24 * 60;
+        (first..last).for_each(|minute| edges.count(id, minute, ONE));
+        assert_eq!(calls(&edges, range(last - 10, last)), 10);
+        assert_eq!(calls(&edges, range(last - 60, last - 30)), 30);
+        assert_eq!(calls(&edges, range(last - 24 * 60, last)), 24 * 60);
+        assert_eq!(calls(&edges, range(last - 25 * 60, last - 24 * 60)), 60);
+        assert_eq!(calls(&edges, TimeRange::ALL), (HOURS) * 60);
+        assert_eq!(edges.totals()[0].calls.calls, 8 * 24 * 60);
+        assert!(edges.minutes.len() as u64 <= MINUTES);
+    }
+
+    #[test]
+    fn minutes_of_an_earlier_run_fall_into_place() {
+        let mut edges = Edges::new();
+        let (id, _) = edges.edge(NodeId(1), NodeId(2));
+        let now = 1_000_000 * 60 + 30;
+        edges.count(id, now, ONE);
+        for minute in [now - 3 * 60, now - 10, now - 90, now, now - 30 * 24 * 60] {
+            edges.restore(id, minute, ONE);
+        }
+        assert_eq!(calls(&edges, range(now, now + 1)), 2);
+        assert_eq!(calls(&edges, range(now - 10, now)), 1);
+        assert_eq!(calls(&edges, range(now - 4 * 60, now + 1)), 5);
+        assert_eq!(calls(&edges, TimeRange::ALL), 5);
+        assert_eq!(edges.totals()[0].calls.calls, 1);
+    }
+
+    #[test]
+    fn edges_past_the_bound_become_the_rest() {
+        let mut edges = Edges::new();
+        for n in 0..EDGES_MAX as u16 {
+            assert!(edges.edge(NodeId(n), NodeId(1)).1);
+        }
+        let (rest, fits) = edges.edge(NodeId(9_000), NodeId(1));
+        assert!(!fits);
+        edges.count(rest, 1, ONE);
+        assert_eq!(edges.in_range(TimeRange::ALL)[0].parent, Nodes::OTHER);
+    }
+}

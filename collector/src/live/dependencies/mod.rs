@@ -1,0 +1,16 @@
+//! Finds who calls whom: pairs the two halves of each call by trace id and span id, across requests and shards and in
+//! either order of arrival, within a bounded table of the last half minute.
+//!
+//! The rules are those of Zipkin's linker, made to work on a stream. The callee's span makes the edge, so a call
+//! with both halves counts once; a client without callee counts once it expires, for the peer its attributes name;
+//! a root server is called by nobody. A span of any kind whose parent belongs to another service makes an edge too.
+
+mod edges;
+mod pairing;
+mod peer;
+
+pub(super) use pairing::{Arrival, Dependencies, Half, Incidents, Parent, SpanFact};
+pub(super) use edges::Calls;
+#[cfg(test)]
+pub(super) use pairing::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};
+pub(super) use peer::PeerAttributes;

@@ -1,0 +1,513 @@
+//! The table of spans that wait for their other half.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::edges::{Calls, EdgeId, Edges};
+use crate::live::names::{CircuitId, NodeId};
+
+/// Halves of calls remembered (64 Ki; about 40 bytes each). At 8,000 calls a second that is eight seconds, more
+/// than the five that SDKs hold spans back.
+pub(in crate::live) const CALLS_MAX: usize = 65_536;
+/// Other spans remembered: parents of calls, among them those that carry the breaker's name.
+pub(in crate::live) const OTHERS_MAX: usize = 32_768;
+/// How long a span waits for its other half, seconds: SDKs send every five, retry for some, and batches of two
+/// services are out of step.
+pub(in crate::live) const WAIT_SECONDS: u32 = 30;
+/// How far above a client span its breaker's span may stand (breaker, retry, client).
+const CIRCUIT_LEVELS: usize = 2;
+/// No span; keys are never zero.
+const NONE: u64 = 0;
+
+/// What a span is to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::live) enum Half {
+    /// Makes it: client, producer.
+    Caller,
+    /// Serves it: server, consumer.
+    Callee,
+    /// Neither.
+    Other,
+}
+
+/// Where a span's parent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::live) enum Parent {
+    /// It has none.
+    Root,
+    /// In the same process, as the sender says.
+    Local(u64),
+    /// In another process, as the sender says.
+    Remote(u64),
+    /// The sender does not say where.
+    Somewhere(u64),
+}
+
+/// What pairing needs to know of a span.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::live) struct SpanFact {
+    /// Trace and span id, hashed; not zero.
+    pub(in crate::live) key: u64,
+    pub(in crate::live) parent: Parent,
+    pub(in crate::live) service: NodeId,
+    pub(in crate::live) half: Half,
+    pub(in crate::live) error: bool,
+    pub(in crate::live) circuit: Option<CircuitId>,
+    /// Whom its attributes name as the other side.
+    pub(in crate::live) peer: Option<NodeId>,
+    /// Whether that is a database or broker, from which no span will come.
+    pub(in crate::live) peer_is_store: bool,
+}
+
+/// Whether a span is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::live) enum Arrival {
+    /// It is.
+    First,
+    /// It came before (a batch sent twice) and must not count again.
+    Repeat,
+}
+
+/// A breaker and the service it turned out to protect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::live) struct Learnt {
+    pub(in crate::live) circuit: CircuitId,
+    pub(in crate::live) child: NodeId,
+}
+
+/// The table and what came of it.
+#[derive(Debug)]
+pub(in crate::live) struct Dependencies {
+    spans: HashMap<u64, Entry, BuildHasherDefault<KeyHasher>>,
+    calls: Ring,
+    others: Ring,
+    edges: Edges,
+    learnt: Vec<Learnt>,
+    incidents: Incidents,
+    /// Keys that leave just now; kept for its memory.
+    leaving: Vec<u64>,
+}
+
+/// What went wrong since it was last asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::live) struct Incidents {
+    /// Caller's spans whose callee never came, counted for the peer they name.
+    pub(in crate::live) unpaired: u64,
+    /// Caller's spans whose callee never came and that name nobody.
+    pub(in crate::live) unpaired_without_peer: u64,
+    /// Spans forgotten before their time because the table was full.
+    pub(in crate::live) table_full: u64,
+    /// Calls counted for the rest because there are too many pairs of services.
+    pub(in crate::live) edge_limit: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Entry {
+    /// Callees came before this span did: the first of their chain.
+    Awaited { first: u64 },
+    /// A span.
+    Here(Here),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Here {
+    parent: u64,
+    /// The next callee that waits for the same parent.
+    next: u64,
+    /// The second of its arrival.
+    since: u32,
+    /// As child: the edge from its parent, once it is counted.
+    edge: Option<EdgeId>,
+    circuit: Option<CircuitId>,
+    /// As caller: the breaker whose span stood above it when it came, and may be forgotten before it.
+    circuit_above: Option<CircuitId>,
+    peer: Option<NodeId>,
+    service: NodeId,
+    half: Half,
+    error: bool,
+    peer_is_store: bool,
+    /// Whether its parent surely is in the same process.
+    local_parent: bool,
+    /// As caller: a callee came, or another caller's span below it stands for the call.
+    paired: bool,
+    /// Both halves came under this one id (Zipkin's shared spans).
+    shared: bool,
+}
+
+/// Keys in the order of their arrival, each with the second.
+#[derive(Debug)]
+struct Ring {
+    keys: VecDeque<(u64, u32)>,
+    max: usize,
+}
+
+impl Dependencies {
+    /// Returns an empty table.
+    pub(in crate::live) fn new() -> Self {
+        let ring = |max| Ring {
+            keys: VecDeque::new(),
+            max,
+        };
+        Self {
+            spans: HashMap::default(),
+            calls: ring(CALLS_MAX),
+            others: ring(OTHERS_MAX),
+            edges: Edges::new(),
+            learnt: Vec::new(),
+            incidents: Incidents::default(),
+            leaving: Vec::new(),
+        }
+    }
+
+    /// Returns the edges found.
+    pub(in crate::live) fn edges(&self) -> &Edges {
+        &self.edges
+    }
+
+    /// Adds an edge that an earlier run found.
+    pub(in crate::live) fn restore(
+        &mut self,
+        ends: (NodeId, NodeId),
+        circuits: &[CircuitId],
+        minute: u64,
+        calls: Calls,
+    ) {
+        let (edge, _) = self.edges.edge(ends.0, ends.1);
+        self.edges.restore(edge, minute, calls);
+        for circuit in circuits {
+            self.edges.protect(edge, *circuit);
+        }
+    }
+
+    /// Returns what was learnt about breakers since the last call.
+    pub(in crate::live) fn take_learnt(&mut self) -> Vec<Learnt> {
+        std::mem::take(&mut self.learnt)
+    }
+
+    /// Returns what went wrong since the last call.
+    pub(in crate::live) fn take_incidents(&mut self) -> Incidents {
+        std::mem::take(&mut self.incidents)
+    }
+
+    /// Returns how many spans wait.
+    #[cfg(test)]
+    pub(in crate::live) fn waiting(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Takes in a span that arrived in that second.
+    pub(in crate::live) fn arrive(&mut self, fact: &SpanFact, second: u32) -> Arrival {
+        let mut here = Here::new(fact, second);
+        let waiting = match self.spans.get(&fact.key).copied() {
+            Some(Entry::Here(first)) => return self.same_id(first, &here, fact.key, second),
+            Some(Entry::Awaited { first }) => first,
+            None => NONE,
+        };
+        if fact.half == Half::Caller {
+            here.circuit_above = self.circuit_of(&here);
+        }
+        self.spans.insert(fact.key, Entry::Here(here));
+        let is_other = fact.half == Half::Other && fact.circuit.is_none();
+        self.remember(fact.key, is_other, second);
+        self.find_parent(fact, second);
+        self.meet_waiting(fact.key, waiting, second);
+        Arrival::First
+    }
+
+    /// Lets the spans that waited long enough go; an unpaired caller counts for its peer now.
+    pub(in crate::live) fn expire(&mut self, second: u32) {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        for ring in [&mut self.others, &mut self.calls] {
+            while let Some((key, since)) = ring.expired(second) {
+                let stays =
+                    matches!(self.spans.get(&key), Some(Entry::Here(here)) if here.since != since);
+                if !stays {
+                    leaving.push(key);
+                }
+            }
+        }
+        self.leave(&leaving, true, second);
+        leaving.clear();
+        self.leaving = leaving;
+    }
+
+    /// A second span of the same id: a repeat, or the other half of a Zipkin call whose halves share the id.
+    fn same_id(&mut self, first: Here, second_half: &Here, key: u64, second: u32) -> Arrival {
+        let halves = (first.half, second_half.half);
+        let (mut caller, mut callee) = match halves {
+            _ if first.shared => return Arrival::Repeat,
+            (Half::Caller, Half::Callee) => (first, *second_half),
+            (Half::Callee, Half::Caller) => (*second_half, first),
+            _ => return Arrival::Repeat,
+        };
+        self.relate(&mut caller, &mut callee, second);
+        // From here on the id stands for the callee: what it calls hangs below it, and the caller is paired.
+        callee.shared = true;
+        callee.next = first.next;
+        self.spans.insert(key, Entry::Here(callee));
+        Arrival::First
+    }
+
+    /// Relates a new span to its parent, or has it wait for it.
+    fn find_parent(&mut self, fact: &SpanFact, second: u32) {
+        let (parent, remote) = match fact.parent {
+            Parent::Root => return self.root(fact, second),
+            Parent::Local(key) | Parent::Somewhere(key) => (key, false),
+            Parent::Remote(key) => (key, true),
+        };
+        match self.spans.get(&parent).copied() {
+            Some(Entry::Here(_)) => self.relate_by_key(parent, fact.key, second),
+            Some(Entry::Awaited { first }) => self.wait(parent, fact.key, first),
+            // Callees, and who says that the parent is remote, are worth a place; others look again as they expire.
+            None if remote || fact.half == Half::Callee => {
+                self.wait(parent, fact.key, NONE);
+                self.remember(parent, false, second);
+            }
+            None => {}
+        }
+    }
+
+    /// A root makes no edge, unless it was called by somebody it names (Zipkin's remote endpoint).
+    fn root(&mut self, fact: &SpanFact, second: u32) {
+        let caller = fact.peer.filter(|_| fact.half == Half::Callee);
+        if let Some(caller) = caller {
+            self.count(caller, fact.service, fact.error, second);
+        }
+    }
+
+    /// Puts a child in front of the chain of those that wait for that parent.
+    fn wait(&mut self, parent: u64, child: u64, first: u64) {
+        if let Some(Entry::Here(here)) = self.spans.get_mut(&child) {
+            here.next = first;
+            self.spans.insert(parent, Entry::Awaited { first: child });
+        }
+    }
+
+    /// Relates a new span to those that waited for it.
+    fn meet_waiting(&mut self, parent: u64, first: u64, second: u32) {
+        let mut child = first;
+        while child != NONE {
+            let Some(Entry::Here(here)) = self.spans.get_mut(&child) else {
+                return;
+            };
+            let next = std::mem::replace(&mut here.next, NONE);
+            self.relate_by_key(parent, child, second);
+            child = next;
+        }
+    }
+
+    fn relate_by_key(&mut self, parent_key: u64, child_key: u64, second: u32) {
+        let (Some(Entry::Here(mut parent)), Some(Entry::Here(mut child))) = (
+            self.spans.get(&parent_key).copied(),
+            self.spans.get(&child_key).copied(),
+        ) else {
+            return;
+        };
+        if self.relate(&mut parent, &mut child, second) {
+            self.spans.insert(parent_key, Entry::Here(parent));
+            self.spans.insert(child_key, Entry::Here(child));
+        }
+    }
+
+    /// Counts the edge between parent and child, if there is one; returns whether either changed.
+    fn relate(&mut self, parent: &mut Here, child: &mut Here, second: u32) -> bool {
+        let elsewhere = parent.service != child.service;
+        let by_caller = parent.half == Half::Caller;
+        if child.half == Half::Caller && by_caller && !elsewhere {
+            // A client inside a client (an SDK's call over HTTP): the inner one stands for the call.
+            return !std::mem::replace(&mut parent.paired, true);
+        }
+        let is_call = elsewhere || (by_caller && child.half == Half::Callee);
+        if !is_call || child.edge.is_some() {
+            let late = is_call && by_caller;
+            return late && !std::mem::replace(&mut parent.paired, true);
+        }
+        let error = child.error || (by_caller && parent.error);
+        let edge = self.count(parent.service, child.service, error, second);
+        child.edge = Some(edge);
+        parent.paired |= by_caller;
+        self.learn(parent, edge);
+        true
+    }
+
+    /// Counts one call.
+    fn count(&mut self, parent: NodeId, child: NodeId, error: bool, second: u32) -> EdgeId {
+        let (edge, fits) = self.edges.edge(parent, child);
+        self.incidents.edge_limit += u64::from(!fits);
+        let calls = Calls {
+            calls: 1,
+            errors: u64::from(error),
+        };
+        self.edges.count(edge, u64::from(second / 60), calls);
+        edge
+    }
+
+    /// Notes which breaker protects a caller's edge: the one its span or a span just above it names.
+    fn learn(&mut self, caller: &Here, edge: EdgeId) {
+        let Some(circuit) = self.circuit_of(caller) else {
+            return;
+        };
+        if self.edges.protect(edge, circuit) {
+            let child = self.edges.child(edge);
+            self.learnt.push(Learnt { circuit, child });
+        }
+    }
+
+    fn circuit_of(&self, caller: &Here) -> Option<CircuitId> {
+        let mut span = caller;
+        for _ in 0..CIRCUIT_LEVELS {
+            if span.circuit.is_some() {
+                break;
+            }
+            match self.spans.get(&span.parent) {
+                Some(Entry::Here(parent)) if parent.service == caller.service => span = parent,
+                _ => break,
+            }
+        }
+        span.circuit.or(caller.circuit_above)
+    }
+
+    /// Gives a key its place in line; who stands first gives way when the line is too long.
+    fn remember(&mut self, key: u64, is_other: bool, second: u32) {
+        let ring = if is_other {
+            &mut self.others
+        } else {
+            &mut self.calls
+        };
+        let Some((oldest, since)) = ring.push(key, second) else {
+            return;
+        };
+        if let Some(Entry::Here(here)) = self.spans.get(&oldest) {
+            if here.since != since {
+                return;
+            }
+            self.incidents.table_full += 1;
+        }
+        self.leave(&[oldest], false, second);
+    }
+
+    /// Takes spans out of the table, in three passes so that the order of arrival does not matter: relate each to a
+    /// parent that came after it, settle what is still open, and only then forget them.
+    fn leave(&mut self, keys: &[u64], waited: bool, second: u32) {
+        for key in keys {
+            if let Some(Entry::Here(here)) = self.spans.get(key).copied()
+                && (!here.local_parent || here.half == Half::Caller)
+            {
+                self.relate_by_key(here.parent, *key, second);
+            }
+        }
+        for key in keys {
+            if let Some(Entry::Here(here)) = self.spans.get(key).copied() {
+                self.settle_child(&here);
+                match here.half {
+                    Half::Caller => self.settle_caller(&here, waited, second),
+                    Half::Callee => self.settle_callee(&here, second),
+                    Half::Other => {}
+                }
+            }
+        }
+        for key in keys {
+            self.spans.remove(key);
+        }
+    }
+
+    /// The breaker's span may have come after the pair was found.
+    fn settle_child(&mut self, here: &Here) {
+        let parent = here
+            .edge
+            .and_then(|edge| Some((edge, self.spans.get(&here.parent)?)));
+        if let Some((edge, Entry::Here(parent))) = parent {
+            self.learn(&parent.clone(), edge);
+        }
+    }
+
+    /// A caller whose callee never came called the peer it names.
+    fn settle_caller(&mut self, here: &Here, waited: bool, second: u32) {
+        // Forgotten early, it may have a callee yet to come, but a database never sends one.
+        if here.paired || !(waited || here.peer_is_store) {
+            return;
+        }
+        match here.peer {
+            Some(peer) => {
+                self.incidents.unpaired += 1;
+                let edge = self.count(here.service, peer, here.error, second);
+                self.learn(here, edge);
+            }
+            None => self.incidents.unpaired_without_peer += 1,
+        }
+    }
+
+    /// A callee whose parent never came was called by the peer it names, if it names one.
+    fn settle_callee(&mut self, here: &Here, second: u32) {
+        let caller = here
+            .peer
+            .filter(|_| here.edge.is_none() && here.parent != NONE);
+        if let Some(caller) = caller {
+            self.count(caller, here.service, here.error, second);
+        }
+    }
+}
+
+impl Here {
+    fn new(fact: &SpanFact, second: u32) -> Self {
+        let parent = match fact.parent {
+            Parent::Root => NONE,
+            Parent::Local(key) | Parent::Remote(key) | Parent::Somewhere(key) => key,
+        };
+        Self {
+            parent,
+            next: NONE,
+            since: second,
+            service: fact.service,
+            circuit: fact.circuit,
+            circuit_above: None,
+            peer: fact.peer,
+            edge: None,
+            half: fact.half,
+            error: fact.error,
+            local_parent: matches!(fact.parent, Parent::Local(_) | Parent::Root),
+            peer_is_store: fact.peer_is_store,
+            paired: false,
+            shared: false,
+        }
+    }
+}
+
+impl Ring {
+    /// Adds a key; returns the oldest where there are too many.
+    fn push(&mut self, key: u64, second: u32) -> Option<(u64, u32)> {
+        self.keys.push_back((key, second));
+        let full = self.keys.len() > self.max;
+        full.then(|| self.keys.pop_front()).flatten()
+    }
+
+    /// Takes out the oldest key once it waited long enough.
+    fn expired(&mut self, second: u32) -> Option<(u64, u32)> {
+        let (_, since) = *self.keys.front()?;
+        if since.saturating_add(WAIT_SECONDS) >= second {
+            return None;
+        }
+        self.keys.pop_front()
+    }
+}
+
+/// Passes a key on as its own hash: keys are hashes with a secret already.
+#[derive(Debug, Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Only `u64` keys are hashed; this keeps the trait's contract for any other.
+        bytes
+            .iter()
+            .for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}

@@ -1,0 +1,177 @@
+//! The shared tables: everything that all shards add to and all readers ask, behind one lock.
+
+use super::dependencies::{Dependencies, Incidents};
+use super::instances::Instances;
+use super::names::{CircuitNames, Nodes};
+use super::red::{Red, Total};
+use crate::model::{CircuitKey, DependencyLink, RedStats, ServiceSummary, SpanKind, TimeRange};
+
+const NANOS_PER_MINUTE: u64 = 60_000_000_000;
+/// Whole minutes that the figures of a service look back on, besides the one that is running.
+const WINDOW_MINUTES: u64 = 5;
+
+/// The figures.
+#[derive(Debug)]
+pub(super) struct Figures {
+    pub(super) nodes: Nodes,
+    pub(super) circuits: CircuitNames,
+    pub(super) red: Red,
+    pub(super) dependencies: Dependencies,
+    pub(super) instances: Instances,
+    /// Spans that came a second time within the pairing window.
+    pub(super) repeats: u64,
+    /// Calls counted for the rest of their service's operations.
+    pub(super) operation_limit: u64,
+    /// Spans that no figure shows because too many came at once.
+    pub(super) left_out: u64,
+    /// When counting began.
+    pub(super) started_unix_nanos: u64,
+    /// The first minute that is not in the journal yet.
+    pub(super) unwritten_minute: u64,
+}
+
+/// An edge since the start, as `/metrics` shows it.
+#[derive(Debug)]
+pub(crate) struct EdgeFigures {
+    pub(crate) client: String,
+    pub(crate) server: String,
+    pub(crate) server_is_virtual: bool,
+    pub(crate) calls: u64,
+    pub(crate) errors: u64,
+}
+
+/// An operation since the start, as `/metrics` shows it.
+#[derive(Debug)]
+pub(crate) struct OperationFigures {
+    pub(crate) service: String,
+    pub(crate) operation: String,
+    pub(crate) kind: SpanKind,
+    pub(crate) total: Total,
+}
+
+impl Figures {
+    pub(super) fn new(now_unix_nanos: u64) -> Self {
+        Self {
+            nodes: Nodes::new(),
+            circuits: CircuitNames::default(),
+            red: Red::default(),
+            dependencies: Dependencies::new(),
+            instances: Instances::default(),
+            repeats: 0,
+            operation_limit: 0,
+            left_out: 0,
+            started_unix_nanos: now_unix_nanos,
+            unwritten_minute: now_unix_nanos / NANOS_PER_MINUTE,
+        }
+    }
+
+    /// Returns a service: figures of the running minute and the five before it, as a rate over the time that
+    /// really passed since the first of them began, or since the service or the collector appeared.
+    pub(super) fn service(&self, name: &str, now_unix_nanos: u64) -> ServiceSummary {
+        let mut summary = ServiceSummary {
+            name: name.to_owned(),
+            red: RedStats::default(),
+            operations: Vec::new(),
+            instances: Vec::new(),
+        };
+        let Some(node) = self.nodes.find(name) else {
+            return summary;
+        };
+        summary.instances = self.instances.of_service(node);
+        let from_minute = (now_unix_nanos / NANOS_PER_MINUTE).saturating_sub(WINDOW_MINUTES);
+        let begin = (from_minute * NANOS_PER_MINUTE).max(self.started_unix_nanos);
+        let elapsed = now_unix_nanos.saturating_sub(begin) as f64 / 1e9;
+        (summary.red, summary.operations) = self.red.service(node, from_minute, elapsed);
+        summary
+    }
+
+    /// Returns who called whom in that range, busiest first.
+    pub(super) fn dependencies(&self, range: TimeRange) -> Vec<DependencyLink> {
+        let edges = self.dependencies.edges().in_range(range);
+        let mut links: Vec<_> = edges
+            .into_iter()
+            .map(|edge| DependencyLink {
+                parent: self.nodes.name(edge.parent).to_string(),
+                child: self.nodes.name(edge.child).to_string(),
+                child_is_virtual: !self.nodes.sends_spans(edge.child),
+                call_count: edge.calls.calls,
+                error_count: edge.calls.errors,
+                circuits: self.keys(&edge.circuits),
+            })
+            .collect();
+        links.sort_by(|a, b| {
+            let busiest = b.call_count.cmp(&a.call_count);
+            busiest.then_with(|| (&a.parent, &a.child).cmp(&(&b.parent, &b.child)))
+        });
+        links
+    }
+
+    /// Returns what was learnt about breakers since the last call: which service each protects.
+    pub(super) fn take_learnt(&mut self) -> Vec<(CircuitKey, String)> {
+        let learnt = self.dependencies.take_learnt().into_iter();
+        learnt
+            .map(|learnt| {
+                let key = self.circuits.key(learnt.circuit, &self.nodes);
+                (key, self.nodes.name(learnt.child).to_string())
+            })
+            .collect()
+    }
+
+    /// Returns what went wrong since the last call, by the word under which it is counted.
+    pub(super) fn take_incidents(&mut self) -> [(&'static str, u64); 7] {
+        let Incidents {
+            unpaired,
+            unpaired_without_peer,
+            table_full,
+            edge_limit,
+        } = self.dependencies.take_incidents();
+        [
+            ("dependency_unpaired", unpaired),
+            ("dependency_unpaired_without_peer", unpaired_without_peer),
+            ("dependency_table_full", table_full),
+            ("dependency_edge_limit", edge_limit),
+            ("live_repeated_span", std::mem::take(&mut self.repeats)),
+            (
+                "live_operation_limit",
+                std::mem::take(&mut self.operation_limit),
+            ),
+            ("live_block_limit", std::mem::take(&mut self.left_out)),
+        ]
+    }
+
+    /// Returns calls over every edge since the start, busiest first.
+    pub(super) fn edge_figures(&self, limit: usize) -> Vec<EdgeFigures> {
+        let edges = self.dependencies.edges().totals().into_iter().take(limit);
+        edges
+            .map(|edge| EdgeFigures {
+                client: self.nodes.name(edge.parent).to_string(),
+                server: self.nodes.name(edge.child).to_string(),
+                server_is_virtual: !self.nodes.sends_spans(edge.child),
+                calls: edge.calls.calls,
+                errors: edge.calls.errors,
+            })
+            .collect()
+    }
+
+    /// Returns calls of every operation since the start, busiest first.
+    pub(super) fn operation_figures(&self, limit: usize) -> Vec<OperationFigures> {
+        let operations = self.red.totals().into_iter().take(limit);
+        operations
+            .map(|operation| OperationFigures {
+                service: self.nodes.name(operation.service).to_string(),
+                operation: operation.name.to_owned(),
+                kind: operation.kind,
+                total: operation.total.clone(),
+            })
+            .collect()
+    }
+
+    pub(super) fn keys(&self, circuits: &[super::names::CircuitId]) -> Vec<CircuitKey> {
+        let mut keys: Vec<_> = circuits
+            .iter()
+            .map(|circuit| self.circuits.key(*circuit, &self.nodes))
+            .collect();
+        keys.sort();
+        keys
+    }
+}

@@ -1,0 +1,105 @@
+//! Which instances of a service were heard of, and when, by the collector's clock.
+
+use std::collections::HashMap;
+
+use super::names::{NodeId, cut};
+use crate::model::InstanceSeen;
+
+/// Instances remembered of one service; the one silent longest gives way.
+const PER_SERVICE_MAX: usize = 100;
+
+/// The instances of all services.
+#[derive(Debug, Default)]
+pub(super) struct Instances(HashMap<NodeId, HashMap<Box<str>, Seen>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    first: u64,
+    last: u64,
+}
+
+impl Instances {
+    /// Notes that an instance was heard of between those times; an instance without id is none.
+    pub(super) fn see(&mut self, service: NodeId, id: &str, first: u64, last: u64) {
+        if id.is_empty() {
+            return;
+        }
+        let of_service = self.0.entry(service).or_default();
+        let id = cut(id);
+        if let Some(seen) = of_service.get_mut(id) {
+            seen.first = seen.first.min(first);
+            seen.last = seen.last.max(last);
+            return;
+        }
+        if of_service.len() >= PER_SERVICE_MAX {
+            forget_oldest(of_service);
+        }
+        of_service.insert(Box::from(id), Seen { first, last });
+    }
+
+    /// Returns the instances of a service, the freshest first.
+    pub(super) fn of_service(&self, service: NodeId) -> Vec<InstanceSeen> {
+        let of_service = self.0.get(&service).into_iter().flatten();
+        let mut instances: Vec<_> = of_service
+            .map(|(id, seen)| InstanceSeen {
+                id: id.to_string(),
+                first_seen_unix_nanos: seen.first,
+                last_seen_unix_nanos: seen.last,
+            })
+            .collect();
+        instances.sort_by(|a, b| {
+            let freshest = b.last_seen_unix_nanos.cmp(&a.last_seen_unix_nanos);
+            freshest.then_with(|| a.id.cmp(&b.id))
+        });
+        instances
+    }
+
+    /// Returns the instances heard of since that time.
+    pub(super) fn since(&self, time: u64) -> Vec<(NodeId, InstanceSeen)> {
+        let services = self.0.keys();
+        services
+            .flat_map(|service| {
+                let fresh = self.of_service(*service).into_iter();
+                fresh.map(|instance| (*service, instance))
+            })
+            .filter(|(_, instance)| instance.last_seen_unix_nanos >= time)
+            .collect()
+    }
+}
+
+fn forget_oldest(of_service: &mut HashMap<Box<str>, Seen>) {
+    let oldest = of_service.iter().min_by_key(|(_, seen)| seen.last);
+    if let Some(id) = oldest.map(|(id, _)| id.clone()) {
+        of_service.remove(&id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_freshest_instance_comes_first() {
+        let mut instances = Instances::default();
+        instances.see(NodeId(1), "a", 10, 10);
+        instances.see(NodeId(1), "b", 11, 11);
+        instances.see(NodeId(1), "a", 12, 12);
+        instances.see(NodeId(1), "", 13, 13);
+        let seen = instances.of_service(NodeId(1));
+        assert_eq!(seen[0].id, "a");
+        assert_eq!(
+            (seen[0].first_seen_unix_nanos, seen[0].last_seen_unix_nanos),
+            (10, 12)
+        );
+        assert_eq!(seen.len(), 2);
+    }
+
+    #[test]
+    fn the_instance_silent_longest_gives_way() {
+        let mut instances = Instances::default();
+        (0..1_000).for_each(|n| instances.see(NodeId(1), &format!("pod-{n}"), n, n));
+        let seen = instances.of_service(NodeId(1));
+        assert_eq!(seen.len(), PER_SERVICE_MAX);
+        assert_eq!(seen[0].id, "pod-999");
+    }
+}

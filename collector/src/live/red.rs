@@ -1,0 +1,308 @@
+//! Rate, errors and duration of each operation of each service, by the minute in which its spans arrived.
+//!
+//! A call served is a server or consumer span, or a span without parent that says neither (a job, a timer):
+//! work that somebody asked for. Client spans are the other half of a call and count at the callee.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::latency::{Dense, Sparse, bucket_of};
+use super::names::{NodeId, OTHER, cut};
+use crate::model::{OperationStats, RedStats, SpanKind};
+
+/// Minutes kept in memory.
+const MINUTES: usize = 60;
+/// Operations told apart in one service; a name with an id in it makes thousands.
+pub(super) const OPERATIONS_PER_SERVICE_MAX: usize = 1_000;
+/// Operations told apart in all services together (about 4 KiB each when busy all hour).
+pub(super) const OPERATIONS_MAX: usize = 10_000;
+/// Doublings of nanoseconds that are bounds on `/metrics`: 2^20 ns (1 ms) to 2^33 ns (8.6 s), exact in our buckets.
+pub(crate) const LATENCY_DOUBLINGS: std::ops::RangeInclusive<u32> = 20..=33;
+
+/// An operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct OperationId(u32);
+
+/// The figures of all operations.
+#[derive(Debug, Default)]
+pub(super) struct Red {
+    services: HashMap<NodeId, HashMap<Box<str>, Vec<OperationId>>>,
+    operations: Vec<Operation>,
+}
+
+/// One operation since the start, and by minute.
+#[derive(Debug)]
+struct Operation {
+    service: NodeId,
+    name: Box<str>,
+    kind: SpanKind,
+    total: Total,
+    minutes: VecDeque<Minute>,
+}
+
+/// Counts since the start, for `/metrics`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Total {
+    /// Calls.
+    pub(crate) calls: u64,
+    /// Calls whose status is error.
+    pub(crate) errors: u64,
+    /// Their durations added up.
+    pub(crate) nanos: u64,
+    /// Calls shorter than each of `LATENCY_DOUBLINGS`.
+    pub(crate) below: [u64; 14],
+}
+
+/// One operation on `/metrics`.
+#[derive(Debug)]
+pub(super) struct OperationTotal<'a> {
+    pub(super) service: NodeId,
+    pub(super) name: &'a str,
+    pub(super) kind: SpanKind,
+    pub(super) total: &'a Total,
+}
+
+#[derive(Debug)]
+struct Minute {
+    minute: u64,
+    calls: u32,
+    errors: u32,
+    latency: Sparse,
+}
+
+/// One operation's finished minute, to be kept.
+#[derive(Debug)]
+pub(super) struct FinishedRed<'a> {
+    pub(super) service: NodeId,
+    pub(super) name: &'a str,
+    pub(super) calls: u64,
+    pub(super) errors: u64,
+    pub(super) latency: Vec<(i32, u64)>,
+}
+
+impl Red {
+    /// Returns the number of an operation, and whether it is its own (else it is the rest of its service).
+    pub(super) fn operation(
+        &mut self,
+        service: NodeId,
+        name: &str,
+        kind: SpanKind,
+    ) -> (OperationId, bool) {
+        let name = cut(name);
+        let known = self.services.entry(service).or_default();
+        let full =
+            self.operations.len() >= OPERATIONS_MAX || known.len() >= OPERATIONS_PER_SERVICE_MAX;
+        let fits = !full || known.contains_key(name);
+        let name = if fits { name } else { OTHER };
+        if !known.contains_key(name) {
+            known.insert(Box::from(name), Vec::new());
+        }
+        let of_name = known.get_mut(name).expect("just inserted");
+        let found = of_name
+            .iter()
+            .find(|id| self.operations[id.0 as usize].kind == kind);
+        if let Some(id) = found {
+            return (*id, fits);
+        }
+        let id = OperationId(u32::try_from(self.operations.len()).expect("the bound fits"));
+        of_name.push(id);
+        self.operations.push(Operation {
+            service,
+            name: Box::from(name),
+            kind,
+            total: Total::default(),
+            minutes: VecDeque::new(),
+        });
+        (id, fits)
+    }
+
+    /// Counts one call.
+    pub(super) fn count(&mut self, id: OperationId, minute: u64, nanos: u64, error: bool) {
+        let operation = &mut self.operations[id.0 as usize];
+        operation.total.count(nanos, error);
+        let slot = operation.minute(minute);
+        slot.calls = slot.calls.saturating_add(1);
+        slot.errors = slot.errors.saturating_add(u32::from(error));
+        slot.latency.add(bucket_of(nanos));
+    }
+
+    /// Returns the figures of a service and of its operations, busiest first, from that minute on.
+    pub(super) fn service(
+        &self,
+        service: NodeId,
+        from_minute: u64,
+        elapsed_seconds: f64,
+    ) -> (RedStats, Vec<OperationStats>) {
+        let mut all = Sum::new();
+        let mut operations = Vec::new();
+        for (name, ids) in self.services.get(&service).into_iter().flatten() {
+            let mut sum = Sum::new();
+            for id in ids {
+                for minute in self.operations[id.0 as usize].since(from_minute) {
+                    sum.add(minute);
+                    all.add(minute);
+                }
+            }
+            operations.push(OperationStats {
+                name: name.to_string(),
+                red: sum.stats(elapsed_seconds),
+            });
+        }
+        operations.sort_by(|a, b| {
+            let busiest = b.red.calls.cmp(&a.red.calls);
+            busiest.then_with(|| a.name.cmp(&b.name))
+        });
+        (all.stats(elapsed_seconds), operations)
+    }
+
+    /// Returns the counts since the start, busiest first.
+    pub(super) fn totals(&self) -> Vec<OperationTotal<'_>> {
+        let mut totals: Vec<_> = self
+            .operations
+            .iter()
+            .map(|operation| OperationTotal {
+                service: operation.service,
+                name: &operation.name,
+                kind: operation.kind,
+                total: &operation.total,
+            })
+            .collect();
+        totals.sort_by_key(|operation| std::cmp::Reverse(operation.total.calls));
+        totals
+    }
+
+    /// Returns what each operation did in that minute.
+    pub(super) fn finished(&self, minute: u64) -> Vec<FinishedRed<'_>> {
+        fn of_minute(operation: &Operation, minute: u64) -> Option<FinishedRed<'_>> {
+            let slot = operation
+                .minutes
+                .iter()
+                .rev()
+                .find(|slot| slot.minute == minute)?;
+            Some(FinishedRed {
+                service: operation.service,
+                name: &operation.name,
+                calls: u64::from(slot.calls),
+                errors: u64::from(slot.errors),
+                latency: slot.latency.buckets(),
+            })
+        }
+        let operations = self.operations.iter();
+        operations.filter_map(|operation| of_minute(operation, minute)).collect()
+    }
+}
+
+impl Operation {
+    /// Returns the slot of that minute; a clock that went back counts in the newest one.
+    fn minute(&mut self, minute: u64) -> &mut Minute {
+        if self
+            .minutes
+            .back()
+            .is_none_or(|newest| newest.minute < minute)
+        {
+            self.minutes.push_back(Minute {
+                minute,
+                calls: 0,
+                errors: 0,
+                latency: Sparse::default(),
+            });
+            while self.minutes.len() > MINUTES {
+                self.minutes.pop_front();
+            }
+        }
+        self.minutes.back_mut().expect("just pushed")
+    }
+
+    fn since(&self, from_minute: u64) -> impl Iterator<Item = &Minute> {
+        let newest_first = self.minutes.iter().rev();
+        newest_first.take_while(move |slot| slot.minute >= from_minute)
+    }
+}
+
+impl Total {
+    fn count(&mut self, nanos: u64, error: bool) {
+        self.calls += 1;
+        self.errors += u64::from(error);
+        self.nanos = self.nanos.saturating_add(nanos);
+        for (below, doubling) in self.below.iter_mut().zip(LATENCY_DOUBLINGS) {
+            *below += u64::from(nanos < 1 << doubling);
+        }
+    }
+}
+
+/// Minutes added up.
+struct Sum {
+    calls: u64,
+    errors: u64,
+    latency: Dense,
+}
+
+impl Sum {
+    fn new() -> Self {
+        Self {
+            calls: 0,
+            errors: 0,
+            latency: Dense::new(),
+        }
+    }
+
+    fn add(&mut self, minute: &Minute) {
+        self.calls += u64::from(minute.calls);
+        self.errors += u64::from(minute.errors);
+        self.latency.merge(&minute.latency);
+    }
+
+    fn stats(&self, elapsed_seconds: f64) -> RedStats {
+        RedStats {
+            calls: self.calls,
+            errors: self.errors,
+            calls_per_second: self.calls as f64 / elapsed_seconds.max(1.0),
+            p50_nanos: self.latency.quantile(0.5),
+            p90_nanos: self.latency.quantile(0.9),
+            p99_nanos: self.latency.quantile(0.99),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOP: NodeId = NodeId(1);
+
+    #[test]
+    fn calls_and_errors_are_counted_by_operation_and_minute() {
+        let mut red = Red::default();
+        let (buy, _) = red.operation(SHOP, "GET /buy", SpanKind::Server);
+        red.count(buy, 10, 5_000_000, false);
+        red.count(buy, 11, 5_000_000, true);
+        let (stats, operations) = red.service(SHOP, 11, 60.0);
+        assert_eq!((stats.calls, stats.errors), (1, 1));
+        assert_eq!(red.service(SHOP, 10, 60.0).0.calls, 2);
+        assert_eq!(operations[0].name, "GET /buy");
+        let p50 = stats.p50_nanos.unwrap() as f64;
+        assert!((p50 / 5e6 - 1.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn operations_past_the_bound_are_counted_as_the_rest() {
+        let mut red = Red::default();
+        for n in 0..3_000 {
+            let (id, _) = red.operation(SHOP, &format!("GET /{n}"), SpanKind::Server);
+            red.count(id, 1, 1_000, false);
+        }
+        let (stats, operations) = red.service(SHOP, 0, 60.0);
+        assert_eq!(stats.calls, 3_000);
+        assert_eq!(operations.len(), OPERATIONS_PER_SERVICE_MAX + 1);
+        assert_eq!(operations[0].name, OTHER);
+        assert_eq!(operations[0].red.calls, 2_000);
+    }
+
+    #[test]
+    fn an_hour_is_kept() {
+        let mut red = Red::default();
+        let (id, _) = red.operation(SHOP, "job", SpanKind::Internal);
+        (0..200).for_each(|minute| red.count(id, minute, 1, false));
+        assert_eq!(red.service(SHOP, 0, 60.0).0.calls, MINUTES as u64);
+        assert_eq!(red.totals()[0].total.calls, 200);
+    }
+}

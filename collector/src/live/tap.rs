@@ -1,0 +1,336 @@
+//! Gathers what the live figures need of each span of one ingest shard, without touching anything shared, and adds
+//! it to the figures once the spans are durable.
+
+use std::sync::Arc;
+
+use fusebox::semconv::BREAKER_NAME;
+
+use super::Shared;
+use super::dependencies::{Arrival, Half, Parent, PeerAttributes, SpanFact};
+use super::figures::Figures;
+use super::names::{CircuitId, NodeId, Remembered};
+use super::red::OperationId;
+use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor, ValueView};
+use crate::model::SpanKind;
+
+/// Names that a tap remembers between publishes; past it, it forgets them all and learns anew.
+const REMEMBERED_MAX: usize = 16_384;
+/// Spans gathered between two publishes. A block holds 10,000, but one request of 64 MiB can hold 600,000 tiny ones,
+/// and while the disk refuses nothing is published.
+const GATHERED_MAX: usize = 262_144;
+/// Spans whose memory is kept for the next block.
+const GATHERED_KEPT: usize = 32_768;
+/// OTLP flag: whether the parent is remote is known.
+const FLAG_KNOWS_REMOTE: u32 = 0x100;
+/// OTLP flag: the parent is remote.
+const FLAG_IS_REMOTE: u32 = 0x200;
+/// OTLP status: error.
+const STATUS_ERROR: u8 = 2;
+
+/// Gathers the figures of the requests since the last `publish`, for one shard.
+#[derive(Debug)]
+pub struct SpanTap {
+    shared: Arc<Shared>,
+    gathered: Gathered,
+}
+
+impl SpanTap {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let gathered = Gathered::new(shared.secret);
+        Self { shared, gathered }
+    }
+
+    /// Marks the begin of a request, to which `rollback_request` returns.
+    pub fn begin_request(&mut self) {
+        self.gathered.begin_request();
+    }
+
+    /// Forgets every span visited since `begin_request`.
+    pub fn rollback_request(&mut self) {
+        self.gathered.rollback_request();
+    }
+
+    /// Adds what was gathered to the shared figures; called once the spans are durable.
+    pub fn publish(&mut self, now_unix_nanos: u64) {
+        let gathered = &mut self.gathered;
+        self.shared.update(now_unix_nanos, |figures| {
+            gathered.publish(figures, now_unix_nanos);
+        });
+    }
+}
+
+impl SpanVisitor for SpanTap {
+    fn resource(&mut self, resource: &ResourceView<'_>) {
+        self.gathered.resource(resource);
+    }
+
+    fn scope(&mut self, scope: &ScopeView<'_>) {
+        self.gathered.scope(scope);
+    }
+
+    fn span(&mut self, span: &SpanView<'_>) {
+        self.gathered.span(span);
+    }
+}
+
+/// What one shard gathered. Names are remembered from publish to publish, so that a known one costs a look-up.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    secret: u64,
+    services: Remembered<Service>,
+    peers: Remembered<Option<NodeId>>,
+    current: u32,
+    spans: Vec<Gist>,
+    instances: Vec<(u32, u32)>,
+    /// How long both lists were when the request began.
+    request_begin: (usize, usize),
+    left_out: u64,
+    peer_name: String,
+}
+
+/// A service as one shard remembers it; `None` is what the shared tables were not asked yet.
+#[derive(Debug, Default)]
+struct Service {
+    node: Option<NodeId>,
+    /// By kind: server, consumer, neither. `false`: it went to the rest.
+    operations: Remembered<[Option<(OperationId, bool)>; 3]>,
+    circuits: Remembered<Option<Option<CircuitId>>>,
+    instances: Remembered<()>,
+}
+
+/// What is kept of a span until it is published; the numbers are those of the shard's own tables.
+#[derive(Debug, Clone, Copy)]
+struct Gist {
+    key: u64,
+    parent: Parent,
+    nanos: u64,
+    service: u32,
+    /// Only of calls served.
+    operation: Option<u32>,
+    circuit: Option<u32>,
+    peer: Option<u32>,
+    kind: SpanKind,
+    half: Half,
+    error: bool,
+    peer_is_store: bool,
+}
+
+impl Gathered {
+    pub(super) fn new(secret: u64) -> Self {
+        Self {
+            secret,
+            services: Remembered::default(),
+            peers: Remembered::default(),
+            current: 0,
+            spans: Vec::new(),
+            instances: Vec::new(),
+            request_begin: (0, 0),
+            left_out: 0,
+            peer_name: String::new(),
+        }
+    }
+
+    pub(super) fn begin_request(&mut self) {
+        self.request_begin = (self.spans.len(), self.instances.len());
+    }
+
+    pub(super) fn rollback_request(&mut self) {
+        self.spans.truncate(self.request_begin.0);
+        self.instances.truncate(self.request_begin.1);
+    }
+
+    /// Returns the key of a span. Only the low half of the trace id counts: services that speak 64-bit B3 lose the
+    /// high half, and both sides of a call must come to the same key.
+    fn key(&self, trace_id: &[u8; 16], span_id: &[u8; 8]) -> u64 {
+        let trace = u128::from_be_bytes(*trace_id) as u64;
+        let span = u64::from_be_bytes(*span_id);
+        let product =
+            u128::from(trace ^ self.secret) * u128::from(span ^ self.secret.rotate_left(32));
+        let folded = (product as u64) ^ ((product >> 64) as u64);
+        folded.max(1)
+    }
+
+    fn parent(&self, span: &SpanView<'_>, key: u64) -> Parent {
+        if span.parent_span_id == [0; 8] {
+            return Parent::Root;
+        }
+        let parent = self.key(&span.trace_id, &span.parent_span_id);
+        match span.flags & (FLAG_KNOWS_REMOTE | FLAG_IS_REMOTE) {
+            // Its own parent: a sender's mistake.
+            _ if parent == key => Parent::Root,
+            FLAG_KNOWS_REMOTE => Parent::Local(parent),
+            0 => Parent::Somewhere(parent),
+            _ => Parent::Remote(parent),
+        }
+    }
+
+    fn peer(&mut self, attributes: &PeerAttributes<'_>) -> Option<u32> {
+        attributes.write(&mut self.peer_name);
+        (!self.peer_name.is_empty()).then(|| self.peers.number(&self.peer_name))
+    }
+
+    /// Adds what was gathered to the figures.
+    pub(super) fn publish(&mut self, figures: &mut Figures, now_unix_nanos: u64) {
+        let second = u32::try_from(now_unix_nanos / 1_000_000_000).unwrap_or(u32::MAX);
+        for (service, instance) in self.instances.drain(..) {
+            let node = node_of(&mut self.services, service, figures);
+            let id = self.services.value(service).instances.name(instance);
+            figures
+                .instances
+                .see(node, id, now_unix_nanos, now_unix_nanos);
+        }
+        for gist in self.spans.drain(..) {
+            let node = node_of(&mut self.services, gist.service, figures);
+            let service = self.services.value(gist.service);
+            let fact = SpanFact {
+                key: gist.key,
+                parent: gist.parent,
+                service: node,
+                half: gist.half,
+                error: gist.error,
+                circuit: gist
+                    .circuit
+                    .and_then(|number| service.circuit(number, figures)),
+                peer: gist
+                    .peer
+                    .map(|number| peer_of(&mut self.peers, number, figures)),
+                peer_is_store: gist.peer_is_store,
+            };
+            if figures.dependencies.arrive(&fact, second) == Arrival::Repeat {
+                figures.repeats += 1;
+            } else if let Some(number) = gist.operation {
+                let (id, own) = service.operation(number, gist.kind, figures);
+                figures.operation_limit += u64::from(!own);
+                figures
+                    .red
+                    .count(id, u64::from(second / 60), gist.nanos, gist.error);
+            }
+        }
+        figures.left_out += std::mem::take(&mut self.left_out);
+        self.spans.shrink_to(GATHERED_KEPT);
+        self.request_begin = (0, 0);
+        self.forget_if_many();
+    }
+
+    fn forget_if_many(&mut self) {
+        let remembered: usize = self.services.values().map(Service::remembered).sum();
+        if remembered + self.peers.len() > REMEMBERED_MAX {
+            self.services = Remembered::default();
+            self.peers = Remembered::default();
+        }
+    }
+}
+
+impl SpanVisitor for Gathered {
+    fn resource(&mut self, resource: &ResourceView<'_>) {
+        self.current = self.services.number(resource.service_name);
+        let service = self.services.value(self.current);
+        let seen = (self.current, service.instances.number(resource.instance_id));
+        if self.instances.last() != Some(&seen) {
+            self.instances.push(seen);
+        }
+    }
+
+    fn scope(&mut self, _scope: &ScopeView<'_>) {}
+
+    fn span(&mut self, span: &SpanView<'_>) {
+        if self.spans.len() >= GATHERED_MAX {
+            self.left_out += 1;
+            return;
+        }
+        let kind = SpanKind::from_otlp(u64::from(span.kind));
+        let (attributes, circuit) = read_attributes(span, kind);
+        let half = half_of(kind, attributes.has_service());
+        let key = self.key(&span.trace_id, &span.span_id);
+        let parent = self.parent(span, key);
+        let peer = (half != Half::Other)
+            .then(|| self.peer(&attributes))
+            .flatten();
+        let is_call = half == Half::Callee || (half == Half::Other && parent == Parent::Root);
+        let service = self.services.value(self.current);
+        self.spans.push(Gist {
+            key,
+            parent,
+            nanos: span.end_unix_nanos.saturating_sub(span.start_unix_nanos),
+            service: self.current,
+            operation: is_call.then(|| service.operations.number(span.name)),
+            circuit: circuit.map(|name| service.circuits.number(name)),
+            peer,
+            kind,
+            half,
+            error: span.status_code == STATUS_ERROR,
+            peer_is_store: attributes.is_store(),
+        });
+    }
+}
+
+impl Service {
+    fn remembered(&self) -> usize {
+        1 + self.operations.len() + self.circuits.len() + self.instances.len()
+    }
+
+    fn circuit(&mut self, number: u32, figures: &mut Figures) -> Option<CircuitId> {
+        let node = self.node?;
+        let (name, known) = self.circuits.entry(number);
+        *known.get_or_insert_with(|| figures.circuits.circuit(node, name))
+    }
+
+    fn operation(
+        &mut self,
+        number: u32,
+        kind: SpanKind,
+        figures: &mut Figures,
+    ) -> (OperationId, bool) {
+        let node = self.node.unwrap_or(super::names::Nodes::OTHER);
+        let (index, kind) = match kind {
+            SpanKind::Server => (0, SpanKind::Server),
+            SpanKind::Consumer => (1, SpanKind::Consumer),
+            _ => (2, SpanKind::Internal),
+        };
+        let (name, known) = self.operations.entry(number);
+        *known[index].get_or_insert_with(|| figures.red.operation(node, name, kind))
+    }
+}
+
+/// Returns the shared number of a service, asking for it once.
+fn node_of(services: &mut Remembered<Service>, number: u32, figures: &mut Figures) -> NodeId {
+    let (name, service) = services.entry(number);
+    *service
+        .node
+        .get_or_insert_with(|| figures.nodes.service(name))
+}
+
+/// Returns the shared number of a peer, asking for it once.
+fn peer_of(peers: &mut Remembered<Option<NodeId>>, number: u32, figures: &mut Figures) -> NodeId {
+    let (name, node) = peers.entry(number);
+    *node.get_or_insert_with(|| figures.nodes.peer(name))
+}
+
+/// Returns what the attributes say of the other side and of the breaker.
+fn read_attributes<'a>(
+    span: &SpanView<'a>,
+    kind: SpanKind,
+) -> (PeerAttributes<'a>, Option<&'a str>) {
+    let mut peer = PeerAttributes::default();
+    let mut circuit = None;
+    for attribute in span.attributes {
+        match attribute.value {
+            ValueView::String(name) if attribute.key == BREAKER_NAME => circuit = Some(name),
+            _ if kind == SpanKind::Internal => {}
+            // What a server says of addresses is its own; only a name given to the caller counts.
+            _ if matches!(kind, SpanKind::Client | SpanKind::Producer) => peer.note(attribute),
+            _ => peer.note_service(attribute),
+        }
+    }
+    (peer, circuit)
+}
+
+/// Returns what a span is to a call. One without kind that names its peer is a client (Zipkin's rule).
+fn half_of(kind: SpanKind, names_peer: bool) -> Half {
+    match kind {
+        SpanKind::Client | SpanKind::Producer => Half::Caller,
+        SpanKind::Server | SpanKind::Consumer => Half::Callee,
+        SpanKind::Unspecified if names_peer => Half::Caller,
+        SpanKind::Unspecified | SpanKind::Internal => Half::Other,
+    }
+}

@@ -1,0 +1,502 @@
+//! Spans by hand through taps into figures.
+
+use std::collections::BTreeSet;
+
+use fusebox::semconv::BREAKER_NAME;
+use proptest::prelude::*;
+
+use super::dependencies::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};
+use super::figures::Figures;
+use super::tap::Gathered;
+use crate::codec::otlp::{AttributeView, ResourceView, SpanView, SpanVisitor, ValueView};
+use crate::model::{CircuitKey, DependencyLink, SpanKind, TimeRange};
+
+const SECOND: u64 = 1_000_000_000;
+const NOW: u64 = 1_800_000_000 * SECOND;
+const KNOWS_REMOTE: u32 = 0x101;
+const IS_REMOTE: u32 = 0x301;
+
+/// A span by hand.
+#[derive(Debug, Clone)]
+struct Hand {
+    service: &'static str,
+    trace: u64,
+    id: u64,
+    parent: u64,
+    kind: SpanKind,
+    flags: u32,
+    error: bool,
+    attributes: Vec<(&'static str, String)>,
+    name: String,
+}
+
+fn hand(service: &'static str, kind: SpanKind, id: u64, parent: u64) -> Hand {
+    Hand {
+        service,
+        trace: 7,
+        id,
+        parent,
+        kind,
+        flags: 0,
+        error: false,
+        attributes: Vec::new(),
+        name: format!("{} {service}", kind.as_str()),
+    }
+}
+
+impl Hand {
+    fn with(mut self, key: &'static str, value: &str) -> Self {
+        self.attributes.push((key, value.to_owned()));
+        self
+    }
+
+    fn failed(mut self) -> Self {
+        self.error = true;
+        self
+    }
+
+    fn flagged(mut self, flags: u32) -> Self {
+        self.flags = flags;
+        self
+    }
+
+    fn visit(&self, visitor: &mut Gathered) {
+        let attributes: Vec<_> = self
+            .attributes
+            .iter()
+            .map(|(key, value)| AttributeView {
+                key,
+                value: ValueView::String(value),
+            })
+            .collect();
+        visitor.resource(&ResourceView {
+            attributes: &[],
+            service_name: self.service,
+            instance_id: "one",
+        });
+        visitor.span(&SpanView {
+            trace_id: u128::from(self.trace).to_be_bytes(),
+            span_id: self.id.to_be_bytes(),
+            parent_span_id: self.parent.to_be_bytes(),
+            trace_state: "",
+            flags: self.flags,
+            name: &self.name,
+            kind: self.kind.as_otlp(),
+            start_unix_nanos: NOW,
+            end_unix_nanos: NOW + 5_000_000,
+            status_code: if self.error { 2 } else { 0 },
+            status_message: "",
+            attributes: &attributes,
+            events: &[],
+            links: &[],
+            dropped_attributes_count: 0,
+            dropped_events_count: 0,
+            dropped_links_count: 0,
+        });
+    }
+}
+
+/// Shards and the figures they share.
+struct Bench {
+    figures: Figures,
+    shards: Vec<Gathered>,
+    learnt: BTreeSet<(String, String, String)>,
+    incidents: Vec<(&'static str, u64)>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            figures: Figures::new(NOW - 600 * SECOND),
+            shards: vec![Gathered::new(42), Gathered::new(42)],
+            learnt: BTreeSet::new(),
+            incidents: Vec::new(),
+        }
+    }
+
+    /// Sends a request to a shard at that second and publishes it.
+    fn send(&mut self, shard: usize, second: u64, spans: &[Hand]) {
+        self.figures
+            .dependencies
+            .expire((NOW / SECOND + second) as u32);
+        let tap = &mut self.shards[shard];
+        tap.begin_request();
+        spans.iter().for_each(|span| span.visit(tap));
+        tap.publish(&mut self.figures, NOW + second * SECOND);
+        self.collect();
+    }
+
+    fn expire(&mut self) {
+        let second = (NOW / SECOND) as u32 + 10 * WAIT_SECONDS;
+        self.figures.dependencies.expire(second);
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        for (key, target) in self.figures.take_learnt() {
+            self.learnt.insert((key.service, key.name, target));
+        }
+        let incidents = self.figures.take_incidents();
+        self.incidents
+            .extend(incidents.into_iter().filter(|(_, count)| *count > 0));
+    }
+
+    fn incident(&self, word: &str) -> u64 {
+        let counts = self.incidents.iter().filter(|(reason, _)| *reason == word);
+        counts.map(|(_, count)| count).sum()
+    }
+
+    fn links(&self) -> Vec<DependencyLink> {
+        self.figures.dependencies(TimeRange::ALL)
+    }
+
+    /// Returns the edges as `parent > child calls/errors`.
+    fn edges(&self) -> Vec<String> {
+        let mut edges: Vec<_> = self
+            .links()
+            .iter()
+            .map(|link| {
+                let DependencyLink {
+                    parent,
+                    child,
+                    call_count,
+                    error_count,
+                    ..
+                } = link;
+                format!("{parent} > {child} {call_count}/{error_count}")
+            })
+            .collect();
+        edges.sort();
+        edges
+    }
+
+    fn calls(&self, service: &str) -> (u64, u64) {
+        let red = self.figures.service(service, NOW + 5 * SECOND).red;
+        (red.calls, red.errors)
+    }
+}
+
+use SpanKind::{Client, Consumer, Internal, Producer, Server, Unspecified};
+
+/// A request through three services, a breaker, a database and a queue.
+fn shop() -> Vec<Hand> {
+    vec![
+        hand("gateway", Server, 1, 0).flagged(KNOWS_REMOTE),
+        hand("gateway", Internal, 2, 1)
+            .flagged(KNOWS_REMOTE)
+            .with(BREAKER_NAME, "product"),
+        hand("gateway", Client, 3, 2)
+            .flagged(KNOWS_REMOTE)
+            .with("server.address", "10.0.0.7"),
+        hand("product", Server, 4, 3).flagged(IS_REMOTE),
+        hand("product", Client, 5, 4)
+            .with("db.system", "postgresql")
+            .with("db.name", "shop"),
+        hand("product", Internal, 6, 4).with(BREAKER_NAME, "inventory"),
+        hand("product", Internal, 7, 6),
+        hand("product", Client, 8, 7)
+            .failed()
+            .with("http.url", "http://inventory:80/x"),
+        hand("inventory", Server, 9, 8),
+        hand("product", Producer, 10, 4).with("messaging.system", "kafka"),
+        hand("mail", Consumer, 11, 10),
+        hand("product", Client, 12, 4)
+            .with(BREAKER_NAME, "pay")
+            .with("url.full", "https://pay.example/1"),
+        hand("product", Client, 13, 12).with("url.full", "https://pay.example/1"),
+        hand("legacy", Unspecified, 14, 9),
+    ]
+}
+
+fn shop_edges() -> Vec<&'static str> {
+    vec![
+        "gateway > product 1/0",
+        "inventory > legacy 1/0",
+        "product > inventory 1/1",
+        "product > mail 1/0",
+        "product > pay.example 1/0",
+        "product > postgresql/shop 1/0",
+    ]
+}
+
+#[test]
+fn a_request_through_a_shop_makes_each_edge_once() {
+    let mut bench = Bench::new();
+    bench.send(0, 0, &shop());
+    bench.expire();
+    assert_eq!(bench.edges(), shop_edges());
+    let links = bench.links();
+    let inventory = links.iter().find(|link| link.child == "inventory").unwrap();
+    assert!(!inventory.child_is_virtual);
+    assert_eq!(
+        inventory.circuits,
+        [CircuitKey {
+            service: "product".to_owned(),
+            name: "inventory".to_owned()
+        }]
+    );
+    let database = links
+        .iter()
+        .find(|link| link.child.starts_with("postgresql"))
+        .unwrap();
+    assert!(database.child_is_virtual);
+    let learnt: Vec<_> = bench
+        .learnt
+        .iter()
+        .map(|(_, name, target)| (name.as_str(), target.as_str()))
+        .collect();
+    assert_eq!(
+        learnt,
+        [
+            ("product", "product"),
+            ("inventory", "inventory"),
+            ("pay", "pay.example")
+        ]
+    );
+    assert_eq!(bench.incident("dependency_unpaired"), 2);
+}
+
+#[test]
+fn pairs_show_before_anything_expires() {
+    let mut bench = Bench::new();
+    let spans = shop();
+    bench.send(0, 0, &spans[3..]);
+    bench.send(1, 6, &spans[..3]);
+    assert!(bench.edges().contains(&"gateway > product 1/0".to_owned()));
+    assert!(bench.learnt.contains(&(
+        "gateway".to_owned(),
+        "product".to_owned(),
+        "product".to_owned()
+    )));
+}
+
+#[test]
+fn the_same_batch_twice_counts_once() {
+    let mut bench = Bench::new();
+    bench.send(0, 0, &shop());
+    bench.send(1, 3, &shop());
+    bench.expire();
+    assert_eq!(bench.edges(), shop_edges());
+    assert_eq!(bench.calls("product"), (1, 0));
+    assert_eq!(bench.incident("live_repeated_span"), shop().len() as u64);
+}
+
+#[test]
+fn a_root_server_is_called_by_nobody_unless_it_names_its_caller() {
+    let mut bench = Bench::new();
+    bench.send(
+        0,
+        0,
+        &[
+            hand("shop", Server, 1, 0),
+            hand("shop", Server, 2, 0)
+                .with("peer.service", "browser")
+                .failed(),
+            hand("shop", Server, 3, 99).with("peer.service", "browser"),
+            hand("shop", Server, 4, 98),
+        ],
+    );
+    bench.expire();
+    assert_eq!(bench.edges(), ["browser > shop 2/1"]);
+    assert_eq!(bench.calls("shop"), (4, 1));
+}
+
+#[test]
+fn halves_that_share_an_id_are_one_call() {
+    let client = hand("shop", Client, 2, 1).with("peer.service", "stock");
+    let server = hand("stock", Server, 2, 1);
+    let below = hand("stock", Client, 3, 2);
+    let last = hand("price", Server, 4, 3);
+    for order in [
+        vec![client.clone(), server.clone(), below.clone(), last.clone()],
+        vec![last, below, server, client],
+    ] {
+        let mut bench = Bench::new();
+        order
+            .iter()
+            .for_each(|span| bench.send(0, 0, std::slice::from_ref(span)));
+        order
+            .iter()
+            .for_each(|span| bench.send(1, 1, std::slice::from_ref(span)));
+        bench.expire();
+        assert_eq!(bench.edges(), ["shop > stock 1/0", "stock > price 1/0"]);
+    }
+}
+
+#[test]
+fn a_service_that_calls_itself_has_an_edge_and_work_inside_it_has_none() {
+    let mut bench = Bench::new();
+    bench.send(
+        0,
+        0,
+        &[
+            hand("shop", Server, 1, 0),
+            hand("shop", Internal, 2, 1),
+            hand("shop", Client, 3, 2),
+            hand("shop", Server, 4, 3),
+        ],
+    );
+    bench.expire();
+    assert_eq!(bench.edges(), ["shop > shop 1/0"]);
+}
+
+#[test]
+fn a_kindless_span_that_names_its_peer_is_a_client() {
+    let mut bench = Bench::new();
+    bench.send(
+        0,
+        0,
+        &[hand("shop", Unspecified, 1, 0).with("peer.service", "cache")],
+    );
+    bench.expire();
+    assert_eq!(bench.edges(), ["shop > cache 1/0"]);
+}
+
+#[test]
+fn a_late_half_after_the_wait_is_no_pair() {
+    let mut bench = Bench::new();
+    bench.send(
+        0,
+        0,
+        &[hand("shop", Client, 1, 0).with("server.address", "10.1.1.1")],
+    );
+    bench.send(
+        0,
+        u64::from(WAIT_SECONDS) + 2,
+        &[hand("stock", Server, 2, 1)],
+    );
+    bench.expire();
+    assert_eq!(bench.edges(), ["shop > 10.1.1.1 1/0"]);
+}
+
+#[test]
+fn a_request_that_turns_out_malformed_leaves_nothing() {
+    let mut bench = Bench::new();
+    let tap = &mut bench.shards[0];
+    tap.begin_request();
+    shop().iter().for_each(|span| span.visit(tap));
+    tap.rollback_request();
+    tap.publish(&mut bench.figures, NOW);
+    bench.expire();
+    assert!(bench.links().is_empty());
+    assert_eq!(bench.figures.nodes.services().count(), 0);
+}
+
+/// Guarantees: random services, operations, ids and peers fill no table beyond its bound, and all is counted.
+#[test]
+fn a_flood_of_random_names_and_ids_stays_within_bounds() {
+    let mut bench = Bench::new();
+    let names: Vec<&'static str> = (0..3_000)
+        .map(|n| &*Box::leak(format!("service {n}").into_boxed_str()))
+        .collect();
+    for round in 0..50u64 {
+        let spans: Vec<_> = (0..6_000u64)
+            .map(|n| {
+                let id = 1 + round * 6_000 + n;
+                let kind = [Server, Client, Internal][(n % 3) as usize];
+                let service = names[(id % 3_000) as usize];
+                let mut span =
+                    hand(service, kind, id, id + 1_000_000).with("peer.service", &id.to_string());
+                span.name = format!("GET /{id}");
+                span
+            })
+            .collect();
+        bench.send((round % 2) as usize, 0, &spans);
+    }
+    assert!(bench.figures.dependencies.waiting() <= CALLS_MAX + OTHERS_MAX);
+    bench.expire();
+    assert_eq!(bench.figures.dependencies.waiting(), 0);
+    assert_eq!(bench.figures.nodes.services().count(), 1_001);
+    assert!(bench.links().len() <= 4_097);
+    let calls: u64 = bench
+        .figures
+        .red
+        .totals()
+        .iter()
+        .map(|operation| operation.total.calls)
+        .sum();
+    assert_eq!(calls, 100_000);
+    for word in ["dependency_table_full", "live_operation_limit"] {
+        assert!(bench.incident(word) > 0, "{word}");
+    }
+}
+
+/// A span of a random tree: its parent is an earlier span or none.
+fn random_span() -> impl Strategy<Value = (usize, usize, u8, u8, bool, u8)> {
+    (
+        any::<usize>(),
+        0..3usize,
+        0..6u8,
+        0..3u8,
+        any::<bool>(),
+        0..6u8,
+    )
+}
+
+fn tree(shape: &[(usize, usize, u8, u8, bool, u8)]) -> Vec<Hand> {
+    const SERVICES: [&str; 3] = ["a", "b", "c"];
+    let mut spans: Vec<Hand> = Vec::new();
+    for (index, (parent, service, kind, flags, error, attribute)) in shape.iter().enumerate() {
+        // One in eight hangs below a span that never comes.
+        let parent = match parent % 8 {
+            _ if index == 0 => None,
+            0 => None,
+            _ => Some(spans[parent % index].clone()),
+        };
+        let parent_id = parent
+            .as_ref()
+            .map_or(if index % 2 == 0 { 0 } else { 5_000 }, |span| span.id);
+        let kind = SpanKind::from_otlp(u64::from(*kind));
+        let mut span = hand(SERVICES[*service], kind, index as u64 + 1, parent_id);
+        span.error = *error;
+        span.flags = match (flags, &parent) {
+            (0, _) => 0,
+            (_, Some(parent)) if parent.service == span.service => KNOWS_REMOTE,
+            _ => IS_REMOTE,
+        };
+        let circuits = ["x", "y", "z"];
+        spans.push(match attribute {
+            0 => span.with(BREAKER_NAME, circuits[*service]),
+            1 => span.with("server.address", "db"),
+            2 => span.with("db.system", "redis"),
+            _ => span,
+        });
+    }
+    spans
+}
+
+fn outcome(bench: &Bench) -> (Vec<String>, Vec<DependencyLink>, Vec<(u64, u64)>) {
+    let calls = ["a", "b", "c"].map(|service| bench.calls(service));
+    (bench.edges(), bench.links(), calls.to_vec())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Guarantees: whatever the order of arrival, and however spans are split into requests and shards, edges,
+    /// breakers and calls come out the same, and a repeat changes nothing.
+    #[test]
+    fn the_order_of_arrival_does_not_matter(
+        shape in prop::collection::vec(random_span(), 1..24),
+        order in prop::collection::vec((any::<u32>(), 0..2usize, any::<bool>(), 0..5u64), 24),
+    ) {
+        let spans = tree(&shape);
+        let mut straight = Bench::new();
+        straight.send(0, 0, &spans);
+        straight.expire();
+
+        let mut shuffled: Vec<_> = spans.iter().zip(&order).collect();
+        shuffled.sort_by_key(|(_, (rank, ..))| *rank);
+        let mut other = Bench::new();
+        let mut second = 0;
+        for (span, (_, shard, twice, wait)) in shuffled {
+            // All within the wait: 24 spans, at most one second each.
+            second += wait / 4;
+            let times = if *twice { 2 } else { 1 };
+            other.send(*shard, second, &vec![span.clone(); times]);
+        }
+        other.expire();
+        prop_assert_eq!(outcome(&straight), outcome(&other));
+        prop_assert_eq!(straight.learnt, other.learnt);
+    }
+}
