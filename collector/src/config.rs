@@ -27,6 +27,31 @@ pub struct CollectorConfig {
     pub body_bytes_max: usize,
     /// Bearer token that senders and readers must show; `None` on loopback.
     pub token: Option<String>,
+    /// Listen beyond loopback without a token. Default no.
+    pub insecure: bool,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Anyone on the network could write and read.
+    #[error(
+        "{listener} would listen on {addr}, open to the network, without a token; set a token, bind to loopback, or allow it with --insecure"
+    )]
+    OpenWithoutToken {
+        /// Which listener.
+        listener: &'static str,
+        /// Its address.
+        addr: SocketAddr,
+    },
+    /// A setting has a value that cannot work.
+    #[error("{setting}: {problem}")]
+    Invalid {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
 }
 
 impl CollectorConfig {
@@ -43,6 +68,7 @@ impl CollectorConfig {
             queue_bytes: 64 << 20,
             body_bytes_max: 64 << 20,
             token: None,
+            insecure: false,
         }
     }
 
@@ -56,5 +82,132 @@ impl CollectorConfig {
             shards: 2,
             ..Self::new(data_dir)
         }
+    }
+
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// Names the first setting that cannot work, or the listener that would be open without a token.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_exposure()?;
+        let usable_token =
+            |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        let rules = [
+            (self.shards > 0, "shards", "must be at least 1"),
+            (
+                self.shards <= SHARDS_MAX,
+                "shards",
+                "must be at most 64, about one per core",
+            ),
+            (
+                self.queue_bytes >= QUEUE_BYTES_MIN,
+                "queue_bytes",
+                "must be at least 1 MiB, so that ordinary requests fit",
+            ),
+            (
+                self.body_bytes_max > 0,
+                "body_bytes_max",
+                "must be more than 0",
+            ),
+            (
+                !self.retention.is_zero(),
+                "retention",
+                "must be more than 0",
+            ),
+            (
+                self.token.as_ref().is_none_or(usable_token),
+                "token",
+                "must be visible ASCII characters without spaces, at least one",
+            ),
+        ];
+        match rules.iter().find(|(holds, ..)| !holds) {
+            Some((_, setting, problem)) => Err(ConfigError::Invalid { setting, problem }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses listeners that are open to the network while nothing guards them.
+    fn validate_exposure(&self) -> Result<(), ConfigError> {
+        if self.insecure || self.token.is_some() {
+            return Ok(());
+        }
+        let listeners = [
+            ("web", self.web_addr),
+            ("OTLP gRPC", self.otlp_grpc_addr),
+            ("OTLP HTTP", self.otlp_http_addr),
+        ];
+        match listeners.iter().find(|(_, addr)| !addr.ip().is_loopback()) {
+            Some(&(listener, addr)) => Err(ConfigError::OpenWithoutToken { listener, addr }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// More shards than this are a typing mistake: each is a thread with an open segment.
+const SHARDS_MAX: usize = 64;
+
+/// The smallest useful queue: SDK batches of 512 spans are up to 370 kB (JSON of Node's exporter).
+const QUEUE_BYTES_MIN: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(CollectorConfig::new("data").validate(), Ok(()));
+        assert_eq!(CollectorConfig::for_test("data").validate(), Ok(()));
+    }
+
+    #[test]
+    fn an_open_listener_needs_a_token_or_consent() {
+        let addr = SocketAddr::from(([0, 0, 0, 0], 4318));
+        let open = CollectorConfig {
+            otlp_http_addr: addr,
+            ..CollectorConfig::new("data")
+        };
+        assert_eq!(
+            open.validate(),
+            Err(ConfigError::OpenWithoutToken {
+                listener: "OTLP HTTP",
+                addr
+            })
+        );
+        let guarded = CollectorConfig {
+            token: Some("s3cret".into()),
+            ..open.clone()
+        };
+        assert_eq!(guarded.validate(), Ok(()));
+        let insecure = CollectorConfig {
+            insecure: true,
+            ..open
+        };
+        assert_eq!(insecure.validate(), Ok(()));
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_named() {
+        let no_shards = CollectorConfig {
+            shards: 0,
+            ..CollectorConfig::new("data")
+        };
+        assert!(matches!(
+            no_shards.validate(),
+            Err(ConfigError::Invalid {
+                setting: "shards",
+                ..
+            })
+        ));
+        let spaced = CollectorConfig {
+            token: Some("two words".into()),
+            ..CollectorConfig::new("data")
+        };
+        assert!(matches!(
+            spaced.validate(),
+            Err(ConfigError::Invalid {
+                setting: "token",
+                ..
+            })
+        ));
     }
 }

@@ -42,6 +42,11 @@ impl Reasons {
         }
     }
 
+    /// Returns the sum over all reasons.
+    pub fn total(&self) -> u64 {
+        self.all().values().sum()
+    }
+
     /// Returns every reason with its count.
     pub fn all(&self) -> BTreeMap<&'static str, u64> {
         self.0
@@ -53,18 +58,26 @@ impl Reasons {
 
 /// Everything the collector counts about itself.
 ///
-/// The law that a test holds: `spans_received = spans_written + spans_refused + spans_queued` at any quiet moment.
+/// Two laws that tests hold at any quiet moment:
+/// `spans_received = spans_written + spans_refused + spans_queued` and
+/// `requests_received = requests_accepted + requests_refused`.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Requests received, whatever came of them.
     pub requests_received: Counter,
+    /// Requests answered with success, partial success included.
+    pub requests_accepted: Counter,
     /// Requests answered with an error, by reason (`malformed`, `too_large`, `unsupported_encoding`, `full`, ...).
     pub requests_refused: Reasons,
+    /// Connections open on all listeners (a gauge).
+    pub connections_open: Counter,
+    /// Connections closed without serving a request, by reason (`limit`, `tls`, `silent`).
+    pub connections_refused: Reasons,
     /// Body bytes received, as sent (compressed).
     pub bytes_received: Counter,
     /// Spans found in readable requests.
     pub spans_received: Counter,
-    /// Spans refused one by one (partial success), by reason.
+    /// Spans refused, by reason: one by one (partial success), or with their block (`store_error`).
     pub spans_refused: Reasons,
     /// Spans accepted and not yet durable (a gauge).
     pub spans_queued: Counter,
@@ -74,7 +87,7 @@ pub struct Counters {
     pub bytes_written: Counter,
     /// Attributes, events and links cut by a limit.
     pub items_truncated: Counter,
-    /// Request bytes waiting for a shard (a gauge).
+    /// Request bytes held: being received, being inflated or waiting for a shard (a gauge).
     pub queue_bytes: Counter,
     /// Metric points that belong to no circuit and are not kept.
     pub metric_points_ignored: Counter,

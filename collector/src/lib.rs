@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod codec;
+mod collector;
 pub mod config;
 pub mod counters;
 pub mod live;
@@ -14,4 +15,5 @@ pub mod receivers;
 pub mod sample;
 pub mod store;
 
-pub use config::CollectorConfig;
+pub use collector::{Collector, CollectorError};
+pub use config::{CollectorConfig, ConfigError};

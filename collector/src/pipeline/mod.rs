@@ -1,56 +1,91 @@
 //! From a request's bytes to durable spans and live figures: a bounded queue, one shard per core, group commit.
+//!
+//! Receivers hand over inflated protobuf bytes with the `Reservation` that accounts for them. A shard (a plain
+//! thread that owns its segment) walks them once into the store and the live figures, commits what came together,
+//! and only then answers. Metrics and logs take the short way to the circuits.
 
-use std::time::Duration;
+mod error;
+mod ingest;
+mod messages;
+mod parts;
+mod queue;
+mod reservation;
+mod shard;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
-use crate::codec::otlp::DecodeError;
-use crate::store::StoreError;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
-/// Why a request was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum IngestError {
-    /// The bytes could not be read; sending them again will not help.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// The queue stayed full for as long as a sender is kept waiting.
-    #[error("the collector is full; try again in {} s", retry_after.as_secs())]
-    Full {
-        /// When to try again (1 to 3 s: several SDKs drop a batch at once when told to wait longer).
-        retry_after: Duration,
-    },
-    /// The disk refused; nothing of the request is promised.
-    #[error("the request could not be stored: {0}")]
-    Store(String),
-    /// The collector is stopping.
-    #[error("the collector is stopping")]
-    Stopping,
+pub use error::IngestError;
+pub use ingest::Ingest;
+pub(crate) use parts::{CircuitSink, LiveTap, SpanLog};
+pub(crate) use reservation::{Budget, Patience, Reservation};
+
+use crate::counters::Counters;
+use queue::Queue;
+use shard::Shard;
+
+/// The running shards; dropped without `stop`, they finish what waits on their own.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    ingest: Ingest,
+    queue: Arc<Queue>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-impl From<StoreError> for IngestError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error.to_string())
+impl Pipeline {
+    /// Starts one thread per log.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start<L: SpanLog, T: LiveTap>(
+        shards: impl IntoIterator<Item = (L, T)>,
+        circuits: Arc<dyn CircuitSink>,
+        queue_bytes: usize,
+        counters: &Arc<Counters>,
+    ) -> std::io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let budget = Budget::new(queue_bytes, Arc::clone(counters));
+        let threads = shards
+            .into_iter()
+            .enumerate()
+            .map(|(index, (log, tap))| {
+                let shard = Shard::new(Arc::clone(&queue), log, tap, Arc::clone(counters));
+                std::thread::Builder::new()
+                    .name(format!("ingest-{index}"))
+                    .spawn(move || shard.run())
+            })
+            .collect::<Result<_, _>>()?;
+        let ingest = Ingest::new(Arc::clone(&queue), budget, circuits, Arc::clone(counters));
+        Ok(Self {
+            ingest,
+            queue,
+            threads,
+        })
+    }
+
+    /// Returns the way in.
+    pub(crate) fn ingest(&self) -> &Ingest {
+        &self.ingest
+    }
+
+    /// Refuses what comes from now on, commits and answers what waits, and ends the shards. Blocks.
+    pub(crate) fn stop(mut self) {
+        self.ingest.refuse_new();
+        self.queue.close();
+        for thread in std::mem::take(&mut self.threads) {
+            if thread.join().is_err() {
+                tracing::error!("an ingest shard ended by a panic");
+            }
+        }
     }
 }
 
-/// Takes requests in; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Ingest {}
-
-impl Ingest {
-    /// Takes in an `ExportTraceServiceRequest` (protobuf, inflated); returns once its spans are durable.
-    pub async fn spans(
-        &self,
-        _request: bytes::Bytes,
-    ) -> Result<crate::codec::otlp::WalkReport, IngestError> {
-        todo!()
-    }
-
-    /// Takes in an `ExportMetricsServiceRequest` (protobuf, inflated); returns once its circuit points are durable.
-    pub async fn metrics(&self, _request: bytes::Bytes) -> Result<(), IngestError> {
-        todo!()
-    }
-
-    /// Takes in an `ExportLogsServiceRequest` (protobuf, inflated); returns once its circuit events are durable.
-    pub async fn logs(&self, _request: bytes::Bytes) -> Result<(), IngestError> {
-        todo!()
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }

@@ -1,0 +1,351 @@
+//! The whole collector: opens what it keeps, binds its three listeners, serves until told to stop, then drains,
+//! commits and seals.
+
+use std::fs::{File, TryLockError};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tower::ServiceExt;
+use tracing::{info, warn};
+
+use crate::config::{CollectorConfig, ConfigError};
+use crate::counters::Counters;
+use crate::live::Live;
+use crate::live::circuits::Circuits;
+use crate::model::now_unix_nanos;
+use crate::pipeline::{Ingest, Pipeline};
+use crate::query::QueryService;
+use crate::receivers::{Intake, Listener, OtlpGrpc, OtlpHttp, ServeOptions, Token, stop_signal};
+use crate::store::StoreError;
+use crate::store::embedded::{self, EmbeddedOptions, EmbeddedStore};
+
+/// How long requests that were begun may take to end once the collector stops: as long as a sender may be kept
+/// waiting for room, within the 10 s that `docker stop` allows.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often live figures let go of what is old.
+const LIVE_TICK: Duration = Duration::from_secs(1);
+
+/// How often old segments are looked for.
+const RETENTION_TICK: Duration = Duration::from_secs(60);
+
+/// The file whose lock says that a collector owns the data directory.
+const LOCK_FILE: &str = "collector.lock";
+
+/// The one path that is answered without a token: probes carry none, and it tells nothing about anybody's data.
+const OPEN_PATH: &str = "/healthz";
+
+/// A collector whose sockets are bound and whose store is open.
+#[derive(Debug)]
+pub struct Collector {
+    listeners: Listeners,
+    pipeline: Pipeline,
+    parts: Parts,
+    config: CollectorConfig,
+    /// Kept until everything is sealed.
+    _lock: File,
+}
+
+/// Why a collector could not start or run.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectorError {
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error("could not use the data directory {path}: {source}")]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another collector owns the data directory.
+    #[error("another collector is using {path}; stop it, or choose another data directory")]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// What is kept cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An address cannot be listened on.
+    #[error("could not listen on {addr} for {listener}: {source}")]
+    Bind {
+        /// For what.
+        listener: &'static str,
+        /// Where.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A thread or task could not be started, or ended by a panic.
+    #[error("could not run the collector: {0}")]
+    Run(#[from] std::io::Error),
+}
+
+#[derive(Debug)]
+struct Listeners {
+    web: Listener,
+    otlp_grpc: Listener,
+    otlp_http: Listener,
+}
+
+/// What everybody shares.
+#[derive(Debug, Clone)]
+struct Parts {
+    store: EmbeddedStore,
+    live: Live,
+    query: QueryService,
+    counters: Arc<Counters>,
+}
+
+impl Collector {
+    /// Checks the settings, takes the data directory, opens what is kept there and binds the listeners.
+    ///
+    /// # Errors
+    /// When a setting, the directory, the data in it or an address cannot be used.
+    pub async fn bind(config: CollectorConfig) -> Result<Self, CollectorError> {
+        config.validate()?;
+        let opening = config.clone();
+        let (lock, pipeline, parts) = tokio::task::spawn_blocking(move || open(&opening))
+            .await
+            .map_err(std::io::Error::other)??;
+        let listeners = Listeners {
+            web: listen("web", config.web_addr).await?,
+            otlp_grpc: listen("OTLP gRPC", config.otlp_grpc_addr).await?,
+            otlp_http: listen("OTLP HTTP", config.otlp_http_addr).await?,
+        };
+        Ok(Self {
+            listeners,
+            pipeline,
+            parts,
+            config,
+            _lock: lock,
+        })
+    }
+
+    /// Returns where pages and queries are served.
+    pub fn web_addr(&self) -> SocketAddr {
+        self.listeners.web.addr()
+    }
+
+    /// Returns where OTLP/gRPC is served.
+    pub fn otlp_grpc_addr(&self) -> SocketAddr {
+        self.listeners.otlp_grpc.addr()
+    }
+
+    /// Returns where OTLP/HTTP is served.
+    pub fn otlp_http_addr(&self) -> SocketAddr {
+        self.listeners.otlp_http.addr()
+    }
+
+    /// Returns who answers questions.
+    pub fn query(&self) -> QueryService {
+        self.parts.query.clone()
+    }
+
+    /// Returns the way in for requests that come by no socket of ours.
+    pub fn ingest(&self) -> Ingest {
+        self.pipeline.ingest().clone()
+    }
+
+    /// Returns the collector's counters.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.parts.counters)
+    }
+
+    /// Serves until the shutdown future ends; what was received by then is committed, answered and sealed.
+    ///
+    /// # Errors
+    /// When a server ended by a panic, or the shards could not be waited for.
+    pub async fn run(
+        self,
+        web: Router,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), CollectorError> {
+        let (switch, stop) = stop_signal();
+        let options = ServeOptions {
+            counters: self.counters(),
+            stop,
+            grace: GRACE,
+        };
+        let token = self.config.token.clone().map(Token::new);
+        let intake = Intake {
+            ingest: self.ingest(),
+            counters: self.counters(),
+            token: token.clone(),
+            body_bytes_max: self.config.body_bytes_max,
+        };
+        let mut servers = self.listeners.serve(&options, intake, guard(web, token));
+        let chores = tokio::spawn(housekeep(self.parts.clone()));
+        shutdown.await;
+        info!("stopping: finishing what was received");
+        switch.send_replace(true);
+        self.parts.query.close_streams();
+        let mut outcome = Ok(());
+        while let Some(ended) = servers.join_next().await {
+            outcome = outcome.and(ended.map_err(std::io::Error::other));
+        }
+        chores.abort();
+        let pipeline = self.pipeline;
+        tokio::task::spawn_blocking(move || pipeline.stop())
+            .await
+            .map_err(std::io::Error::other)?;
+        info!(
+            spans_written = self.parts.counters.spans_written.get(),
+            "stopped"
+        );
+        Ok(outcome?)
+    }
+}
+
+impl Listeners {
+    /// Starts one server per listener.
+    fn serve(self, options: &ServeOptions, intake: Intake, web: Router) -> JoinSet<()> {
+        let mut servers = JoinSet::new();
+        let grpc = OtlpGrpc::new(intake.clone());
+        servers.spawn(
+            self.otlp_grpc
+                .serve(options.clone(), move |request| grpc.clone().serve(request)),
+        );
+        let http = OtlpHttp::new(intake);
+        servers.spawn(
+            self.otlp_http
+                .serve(options.clone(), move |request| http.clone().serve(request)),
+        );
+        servers.spawn(
+            self.web
+                .serve(options.clone(), move |request: Request<Incoming>| {
+                    web.clone().oneshot(request)
+                }),
+        );
+        servers
+    }
+}
+
+async fn listen(listener: &'static str, addr: SocketAddr) -> Result<Listener, CollectorError> {
+    Listener::bind(listener, addr)
+        .await
+        .map_err(|source| CollectorError::Bind {
+            listener,
+            addr,
+            source,
+        })
+}
+
+/// Opens everything that is kept, and starts the shards.
+fn open(config: &CollectorConfig) -> Result<(File, Pipeline, Parts), CollectorError> {
+    let lock = lock_data_dir(&config.data_dir)?;
+    let counters = Arc::new(Counters::default());
+    let options = EmbeddedOptions {
+        dir: config.data_dir.clone(),
+        retention: config.retention,
+        disk_budget_bytes: config.disk_budget_bytes,
+        shards: config.shards,
+    };
+    let (store, writers) = embedded::open(options, Arc::clone(&counters))?;
+    let circuits = Circuits::open(&config.data_dir, config.retention, Arc::clone(&counters))?;
+    let live = Live::new(circuits.clone(), Arc::clone(&counters));
+    let query = QueryService::new(store.clone(), circuits.clone(), live.clone());
+    let shards = writers.into_iter().map(|writer| (writer, live.span_tap()));
+    let pipeline = Pipeline::start(shards, Arc::new(circuits), config.queue_bytes, &counters)?;
+    let parts = Parts {
+        store,
+        live,
+        query,
+        counters,
+    };
+    Ok((lock, pipeline, parts))
+}
+
+/// Makes the data directory ours; the system gives it back when the process ends, however it ends.
+fn lock_data_dir(path: &Path) -> Result<File, CollectorError> {
+    let unusable = |source| CollectorError::DataDir {
+        path: path.to_owned(),
+        source,
+    };
+    std::fs::create_dir_all(path).map_err(unusable)?;
+    let file = File::create(path.join(LOCK_FILE)).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(CollectorError::InUse {
+            path: path.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
+}
+
+/// Does what must be done from time to time, until aborted.
+async fn housekeep(parts: Parts) {
+    let mut live_tick = interval(LIVE_TICK);
+    live_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut retention_tick = interval(RETENTION_TICK);
+    retention_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = live_tick.tick() => parts.live.maintain(now_unix_nanos()),
+            _ = retention_tick.tick() => enforce_retention(&parts).await,
+        }
+    }
+}
+
+async fn enforce_retention(parts: &Parts) {
+    let store = parts.store.clone();
+    let enforced =
+        tokio::task::spawn_blocking(move || store.enforce_retention(now_unix_nanos())).await;
+    if let Ok(Err(error)) = enforced {
+        parts.counters.incidents.add("retention_failed", 1);
+        warn!(%error, "could not delete old segments");
+    }
+}
+
+/// Asks for the token on every page and query, where one is set. Browsers ask their user: any name, the token as password.
+fn guard(web: Router, token: Option<Token>) -> Router {
+    let Some(token) = token else {
+        return web;
+    };
+    web.layer(axum::middleware::from_fn(
+        move |request: axum::extract::Request, next: axum::middleware::Next| {
+            let shown = request.uri().path() == OPEN_PATH || token.is_shown_by(request.headers());
+            async move {
+                if shown {
+                    return next.run(request).await;
+                }
+                let mut refused = axum::response::Response::new("a token is required\n".into());
+                *refused.status_mut() = StatusCode::UNAUTHORIZED;
+                for scheme in ["Bearer realm=\"fusebox\"", "Basic realm=\"fusebox\""] {
+                    refused
+                        .headers_mut()
+                        .append(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+                }
+                refused
+            }
+        },
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_has_one_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let first = lock_data_dir(&path).unwrap();
+        let second = lock_data_dir(&path).unwrap_err();
+        assert!(second.to_string().contains("another collector is using"));
+        drop(first);
+        lock_data_dir(&path).unwrap();
+    }
+}

@@ -1,0 +1,243 @@
+//! A log that can be slow or broken on command, and requests to feed it.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+    trace::v1::ExportTraceServiceRequest,
+};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+
+use super::parts::Sunk;
+use super::{CircuitSink, LiveTap, Pipeline, SpanLog};
+use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
+use crate::counters::Counters;
+use crate::model::now_unix_nanos;
+use crate::store::StoreError;
+use crate::store::embedded::Commit;
+
+/// What tests see and steer of the fake logs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk {
+    state: Arc<(Mutex<DiskState>, Condvar)>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct DiskState {
+    /// Commits wait until this is false.
+    pub(crate) stuck: bool,
+    /// Commits fail while this is true.
+    pub(crate) broken: bool,
+    /// A span of this name makes the log panic.
+    pub(crate) panics_at: Option<&'static str>,
+    /// Span ids by commit.
+    pub(crate) commits: Vec<Vec<[u8; 8]>>,
+    /// Whether a commit is waiting.
+    pub(crate) waiting: bool,
+    /// Logs that were told to maintain themselves.
+    pub(crate) maintained: u64,
+}
+
+impl Disk {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut DiskState)) {
+        change(&mut self.lock());
+        self.state.1.notify_all();
+    }
+
+    pub(crate) fn spans(&self) -> usize {
+        self.lock().commits.iter().map(Vec::len).sum()
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, DiskState> {
+        self.state.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Waits until a commit is waiting for the stuck disk.
+    pub(crate) fn wait_for_stuck_commit(&self) {
+        let state = self.lock();
+        let _state = self
+            .state
+            .1
+            .wait_while(state, |state| !state.waiting)
+            .unwrap();
+    }
+}
+
+/// A log in memory.
+#[derive(Debug)]
+pub(crate) struct FakeLog {
+    disk: Disk,
+    pending: Vec<[u8; 8]>,
+    mark: usize,
+}
+
+impl FakeLog {
+    pub(crate) fn new(disk: &Disk) -> Self {
+        Self {
+            disk: disk.clone(),
+            pending: Vec::new(),
+            mark: 0,
+        }
+    }
+}
+
+impl SpanVisitor for FakeLog {
+    fn resource(&mut self, _resource: &ResourceView<'_>) {}
+    fn scope(&mut self, _scope: &ScopeView<'_>) {}
+    fn span(&mut self, span: &SpanView<'_>) {
+        assert!(self.disk.lock().panics_at != Some(span.name), "as asked");
+        self.pending.push(span.span_id);
+    }
+}
+
+impl SpanLog for FakeLog {
+    fn begin_request(&mut self) {
+        self.mark = self.pending.len();
+    }
+
+    fn rollback_request(&mut self) {
+        self.pending.truncate(self.mark);
+    }
+
+    fn pending_spans(&self) -> usize {
+        self.pending.len()
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.pending.len() * 100
+    }
+
+    fn commit(&mut self) -> Result<Commit, StoreError> {
+        let (lock, changed) = &*self.disk.state;
+        let mut state = lock.lock().unwrap();
+        while state.stuck {
+            state.waiting = true;
+            changed.notify_all();
+            state = changed.wait(state).unwrap();
+        }
+        state.waiting = false;
+        let block = std::mem::take(&mut self.pending);
+        if state.broken {
+            return Err(StoreError::Damaged {
+                path: "disk".to_owned(),
+                what: "broken as asked".to_owned(),
+            });
+        }
+        let commit = Commit {
+            spans: block.len() as u64,
+            bytes: block.len() as u64 * 100,
+        };
+        state.commits.push(block);
+        Ok(commit)
+    }
+
+    fn maintain(&mut self, _now_unix_nanos: u64) -> Result<(), StoreError> {
+        self.disk.lock().maintained += 1;
+        Ok(())
+    }
+}
+
+/// A tap that only counts.
+#[derive(Debug, Default)]
+pub(crate) struct FakeTap;
+
+impl SpanVisitor for FakeTap {
+    fn resource(&mut self, _resource: &ResourceView<'_>) {}
+    fn scope(&mut self, _scope: &ScopeView<'_>) {}
+    fn span(&mut self, _span: &SpanView<'_>) {}
+}
+
+impl LiveTap for FakeTap {
+    fn begin_request(&mut self) {}
+    fn rollback_request(&mut self) {}
+    fn publish(&mut self, _now_unix_nanos: u64) {}
+}
+
+/// Counts what came.
+#[derive(Debug, Default)]
+pub(crate) struct FakeCircuits {
+    pub(crate) metric_requests: Mutex<u64>,
+    pub(crate) log_requests: Mutex<u64>,
+}
+
+impl CircuitSink for FakeCircuits {
+    fn metrics(&self, _request: ExportMetricsServiceRequest, _now: u64) -> Sunk<'_> {
+        *self.metric_requests.lock().unwrap() += 1;
+        Box::pin(async { Ok(()) })
+    }
+
+    fn logs(&self, _request: ExportLogsServiceRequest, _now: u64) -> Sunk<'_> {
+        *self.log_requests.lock().unwrap() += 1;
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// A pipeline on a fake disk.
+pub(crate) struct Bench {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) disk: Disk,
+    pub(crate) circuits: Arc<FakeCircuits>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Bench {
+    pub(crate) fn start(shards: usize, queue_bytes: usize) -> Self {
+        let (disk, counters) = (Disk::default(), Arc::new(Counters::default()));
+        let circuits = Arc::new(FakeCircuits::default());
+        let logs = (0..shards).map(|_| (FakeLog::new(&disk), FakeTap));
+        let sink: Arc<dyn CircuitSink> = circuits.clone();
+        let pipeline = Pipeline::start(logs, sink, queue_bytes, &counters).unwrap();
+        Self {
+            pipeline,
+            disk,
+            circuits,
+            counters,
+        }
+    }
+
+    /// Says whether nothing was lost or counted twice.
+    pub(crate) fn assert_spans_conserved(&self) {
+        let counters = &self.counters;
+        assert_eq!(
+            counters.spans_received.get(),
+            counters.spans_written.get()
+                + counters.spans_refused.total()
+                + counters.spans_queued.get()
+        );
+        assert_eq!(counters.spans_written.get(), self.disk.spans() as u64);
+    }
+}
+
+/// Returns a request of that many valid spans and that many with a zero trace id.
+pub(crate) fn spans_request(valid: usize, invalid: usize) -> Bytes {
+    named_spans_request(valid, invalid, "GET /")
+}
+
+pub(crate) fn named_spans_request(valid: usize, invalid: usize, name: &str) -> Bytes {
+    let now = now_unix_nanos();
+    let span = |id: u64, trace_id: [u8; 16]| Span {
+        trace_id: trace_id.to_vec(),
+        span_id: id.to_be_bytes().to_vec(),
+        name: name.to_owned(),
+        start_time_unix_nano: now,
+        end_time_unix_nano: now + 1_000_000,
+        ..Span::default()
+    };
+    let spans = (1..=valid as u64)
+        .map(|id| span(id, [7; 16]))
+        .chain((1..=invalid as u64).map(|id| span(id, [0; 16])))
+        .collect();
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            scope_spans: vec![ScopeSpans {
+                spans,
+                ..ScopeSpans::default()
+            }],
+            ..ResourceSpans::default()
+        }],
+    }
+    .encode_to_vec()
+    .into()
+}

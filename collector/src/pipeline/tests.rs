@@ -1,0 +1,306 @@
+//! The pipeline on a disk that can be slow or broken.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::testing::{Bench, named_spans_request, spans_request};
+use super::{IngestError, Patience};
+
+const MIB: usize = 1 << 20;
+
+#[tokio::test]
+async fn spans_are_durable_when_their_sender_hears_ok() {
+    let bench = Bench::start(2, MIB);
+    let report = bench
+        .pipeline
+        .ingest()
+        .spans(spans_request(5, 2))
+        .await
+        .unwrap();
+    assert_eq!((report.accepted, report.rejected_total()), (5, 2));
+    assert_eq!(bench.disk.spans(), 5);
+    bench.assert_spans_conserved();
+}
+
+#[tokio::test]
+async fn a_malformed_request_leaves_nothing_behind() {
+    let bench = Bench::start(1, MIB);
+    let mut torn = spans_request(5, 0).to_vec();
+    torn.truncate(torn.len() - 3);
+    let error = bench
+        .pipeline
+        .ingest()
+        .spans(torn.into())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, IngestError::Decode(_)), "{error}");
+    bench
+        .pipeline
+        .ingest()
+        .spans(spans_request(1, 0))
+        .await
+        .unwrap();
+    assert_eq!(bench.disk.spans(), 1);
+    bench.assert_spans_conserved();
+    assert_eq!(bench.counters.queue_bytes.get(), 0);
+}
+
+#[tokio::test]
+async fn an_empty_request_is_a_success() {
+    let bench = Bench::start(1, MIB);
+    let report = bench.pipeline.ingest().spans(Bytes::new()).await.unwrap();
+    assert_eq!(report.accepted, 0);
+    assert!(bench.disk.lock().commits.is_empty());
+}
+
+/// *Scenario*: ten senders come while the disk is busy with the first.
+/// *Guarantees*: they share one commit.
+#[tokio::test]
+async fn what_waits_together_is_committed_together() {
+    let bench = Bench::start(1, MIB);
+    bench.disk.change(|disk| disk.stuck = true);
+    let ingest = bench.pipeline.ingest().clone();
+    let first = tokio::spawn({
+        let ingest = ingest.clone();
+        async move { ingest.spans(spans_request(1, 0)).await }
+    });
+    let disk = bench.disk.clone();
+    tokio::task::spawn_blocking(move || disk.wait_for_stuck_commit())
+        .await
+        .unwrap();
+    let rest: Vec<_> = (0..10)
+        .map(|_| {
+            let ingest = ingest.clone();
+            tokio::spawn(async move { ingest.spans(spans_request(3, 0)).await })
+        })
+        .collect();
+    // A current-thread runtime: after one turn all ten are in line.
+    tokio::task::yield_now().await;
+    bench.disk.change(|disk| disk.stuck = false);
+    first.await.unwrap().unwrap();
+    for sender in rest {
+        sender.await.unwrap().unwrap();
+    }
+    let sizes: Vec<usize> = bench.disk.lock().commits.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1, 30]);
+    bench.assert_spans_conserved();
+}
+
+#[tokio::test]
+async fn a_full_block_is_committed_while_more_waits() {
+    let bench = Bench::start(1, 64 * MIB);
+    bench.disk.change(|disk| disk.stuck = true);
+    let senders: Vec<_> = (0..5)
+        .map(|_| {
+            let ingest = bench.pipeline.ingest().clone();
+            tokio::spawn(async move { ingest.spans(spans_request(6_000, 0)).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    bench.disk.change(|disk| disk.stuck = false);
+    for sender in senders {
+        sender.await.unwrap().unwrap();
+    }
+    let largest = bench.disk.lock().commits.iter().map(Vec::len).max();
+    assert!(largest <= Some(12_000), "{largest:?}");
+    bench.assert_spans_conserved();
+}
+
+#[tokio::test]
+async fn nobody_is_told_ok_when_the_disk_fails() {
+    let bench = Bench::start(1, MIB);
+    bench.disk.change(|disk| disk.broken = true);
+    let error = bench
+        .pipeline
+        .ingest()
+        .spans(spans_request(5, 1))
+        .await
+        .unwrap_err();
+    assert!(matches!(&error, IngestError::Store(why) if why.contains("broken as asked")));
+    assert_eq!(bench.counters.spans_refused.all()["store_error"], 5);
+    bench.disk.change(|disk| disk.broken = false);
+    bench
+        .pipeline
+        .ingest()
+        .spans(spans_request(2, 0))
+        .await
+        .unwrap();
+    bench.assert_spans_conserved();
+}
+
+#[tokio::test]
+async fn a_panic_refuses_one_request_and_spares_the_shard() {
+    let bench = Bench::start(1, MIB);
+    bench.disk.change(|disk| disk.panics_at = Some("boom"));
+    let hostile = named_spans_request(3, 0, "boom");
+    let error = bench.pipeline.ingest().spans(hostile).await.unwrap_err();
+    assert!(matches!(error, IngestError::Store(_)));
+    assert_eq!(bench.counters.incidents.all()["shard_panicked"], 1);
+    bench
+        .pipeline
+        .ingest()
+        .spans(spans_request(2, 0))
+        .await
+        .unwrap();
+    bench.assert_spans_conserved();
+}
+
+/// *Scenario*: the disk hangs and the queue is full.
+/// *Guarantees*: the next sender waits, is refused with a hint, and the first ones get their OK once the disk is back.
+#[tokio::test]
+async fn a_full_queue_refuses_after_a_wait_and_loses_nothing() {
+    let bench = Bench::start(1, 16 << 10);
+    bench.disk.change(|disk| disk.stuck = true);
+    let ingest = bench.pipeline.ingest().clone();
+    let first = tokio::spawn({
+        let ingest = ingest.clone();
+        async move { ingest.spans(spans_request(1, 0)).await }
+    });
+    let disk = bench.disk.clone();
+    tokio::task::spawn_blocking(move || disk.wait_for_stuck_commit())
+        .await
+        .unwrap();
+    let second = tokio::spawn({
+        let ingest = ingest.clone();
+        async move { ingest.spans(spans_request(200, 0)).await }
+    });
+    tokio::task::yield_now().await;
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let error = ingest.spans(spans_request(200, 0)).await.unwrap_err();
+    assert!(matches!(error, IngestError::Full { .. }), "{error}");
+    assert!(began.elapsed() >= super::reservation::PATIENCE);
+    tokio::time::resume();
+    bench.disk.change(|disk| disk.stuck = false);
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    assert_eq!(bench.disk.spans(), 201);
+    assert_eq!(bench.counters.queue_bytes.get(), 0);
+    bench.assert_spans_conserved();
+}
+
+#[tokio::test]
+async fn stopping_commits_what_was_taken_and_refuses_the_rest() {
+    let bench = Bench::start(2, MIB);
+    bench.disk.change(|disk| disk.stuck = true);
+    let ingest = bench.pipeline.ingest().clone();
+    let senders: Vec<_> = (0..8)
+        .map(|_| {
+            let ingest = ingest.clone();
+            tokio::spawn(async move { ingest.spans(spans_request(4, 0)).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let Bench { pipeline, disk, .. } = bench;
+    let stopped = tokio::task::spawn_blocking(move || pipeline.stop());
+    while ingest.begin(Patience::until(None)).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(
+        ingest.spans(spans_request(1, 0)).await,
+        Err(IngestError::Stopping)
+    ));
+    disk.change(|disk| disk.stuck = false);
+    stopped.await.unwrap();
+    for sender in senders {
+        assert_eq!(sender.await.unwrap().unwrap().accepted, 4);
+    }
+    assert_eq!(disk.spans(), 32);
+}
+
+#[tokio::test]
+async fn a_sender_that_gives_up_loses_nothing() {
+    let bench = Bench::start(1, MIB);
+    bench.disk.change(|disk| disk.stuck = true);
+    let gone = tokio::time::timeout(
+        Duration::from_millis(1),
+        bench.pipeline.ingest().spans(spans_request(3, 0)),
+    );
+    assert!(gone.await.is_err());
+    bench.disk.change(|disk| disk.stuck = false);
+    bench
+        .pipeline
+        .ingest()
+        .spans(spans_request(1, 0))
+        .await
+        .unwrap();
+    assert_eq!(bench.disk.spans(), 4);
+    bench.assert_spans_conserved();
+}
+
+#[tokio::test]
+async fn metrics_and_logs_reach_the_circuits() {
+    let bench = Bench::start(1, MIB);
+    bench.pipeline.ingest().metrics(Bytes::new()).await.unwrap();
+    bench.pipeline.ingest().logs(Bytes::new()).await.unwrap();
+    assert_eq!(*bench.circuits.metric_requests.lock().unwrap(), 1);
+    assert_eq!(*bench.circuits.log_requests.lock().unwrap(), 1);
+    let malformed = Bytes::from_static(b"\x0a\xff");
+    let error = bench
+        .pipeline
+        .ingest()
+        .metrics(malformed)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, IngestError::Decode(_)));
+}
+
+/// What a random sender does.
+#[derive(Debug, Clone)]
+enum Act {
+    Send { valid: usize, invalid: usize },
+    SendTorn { cut: usize },
+    SendNoise(Vec<u8>),
+    BreakDisk(bool),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        4 => (0..50_usize, 0..5_usize).prop_map(|(valid, invalid)| Act::Send { valid, invalid }),
+        1 => (1..60_usize).prop_map(|cut| Act::SendTorn { cut }),
+        1 => proptest::collection::vec(any::<u8>(), 0..60).prop_map(Act::SendNoise),
+        1 => any::<bool>().prop_map(Act::BreakDisk),
+    ];
+    proptest::collection::vec(act, 1..30)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn spans_are_conserved_whatever_comes(acts in acts()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let bench = Bench::start(2, 4 * MIB);
+        let mut confirmed = 0;
+        runtime.block_on(async {
+            let ingest = bench.pipeline.ingest().clone();
+            let mut senders = tokio::task::JoinSet::new();
+            for act in acts {
+                let request = match act {
+                    Act::Send { valid, invalid } => spans_request(valid, invalid),
+                    Act::SendTorn { cut } => {
+                        let whole = spans_request(3, 0);
+                        whole.slice(..whole.len() - cut.min(whole.len()))
+                    }
+                    Act::SendNoise(noise) => noise.into(),
+                    Act::BreakDisk(broken) => {
+                        bench.disk.change(|disk| disk.broken = broken);
+                        continue;
+                    }
+                };
+                let ingest = ingest.clone();
+                senders.spawn(async move { ingest.spans(request).await });
+                tokio::task::yield_now().await;
+            }
+            while let Some(answer) = senders.join_next().await {
+                confirmed += answer.unwrap().map_or(0, |report| report.accepted);
+            }
+        });
+        bench.assert_spans_conserved();
+        prop_assert_eq!(bench.counters.spans_queued.get(), 0);
+        prop_assert_eq!(bench.counters.queue_bytes.get(), 0);
+        prop_assert_eq!(bench.counters.spans_written.get(), confirmed);
+    }
+}

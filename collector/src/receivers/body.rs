@@ -1,0 +1,150 @@
+//! Reads a body into one piece: bounded in bytes, in pauses and by the memory that all requests share.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+use super::refusal::Refusal;
+use crate::pipeline::Reservation;
+
+/// Longest pause between two pieces of a body: a sender that hangs frees its memory after this.
+pub(crate) const BODY_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// What is reserved before the first piece of a body of unknown length: chunked requests of SDKs are mostly smaller.
+const FIRST_RESERVATION_BYTES: usize = 64 << 10;
+
+/// What is reserved at most on the word of a header; beyond it, memory is reserved as bytes really come.
+const TRUSTED_LENGTH_MAX: usize = 1 << 20;
+
+/// How much of a refused body is read on, so that its sender comes to read the answer instead of a reset.
+const DISCARD_BYTES_MAX: usize = 128 << 20;
+
+/// How long a refused body is read on.
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// What the head of a request, or the first bytes of its body, say about the body's length.
+pub(crate) type LengthHint = fn(&[u8]) -> Option<usize>;
+
+/// Reads the whole body.
+///
+/// A body that comes in one piece is passed on without a copy.
+///
+/// # Errors
+/// When it is too large, pauses too long, breaks off, or finds no room.
+pub(crate) async fn collect<B>(
+    body: &mut B,
+    limit: usize,
+    hint: LengthHint,
+    reservation: &mut Reservation,
+) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let announced = body.size_hint().exact().map(saturating_usize);
+    refuse_length(announced, limit)?;
+    let first_room = announced.unwrap_or(FIRST_RESERVATION_BYTES);
+    reservation
+        .resize(first_room.min(TRUSTED_LENGTH_MAX))
+        .await?;
+    let Some(first) = next_piece(body).await? else {
+        return Ok(Bytes::new());
+    };
+    refuse_length(hint(&first), limit)?;
+    if body.is_end_stream() && first.len() <= limit {
+        reservation.resize(first.len()).await?;
+        return Ok(first);
+    }
+    let expected = announced.or_else(|| hint(&first));
+    let received = collect_rest(body, first, expected, limit, reservation).await?;
+    reservation.resize(received.len()).await?;
+    Ok(received)
+}
+
+/// Reads on and throws away, so that the sender gets to read its answer.
+pub(crate) async fn discard<B>(body: &mut B)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut discarded = 0;
+    let reading = async {
+        while discarded < DISCARD_BYTES_MAX
+            && !body.is_end_stream()
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            discarded += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    let _too_slow = timeout(DISCARD_TIME_MAX, reading).await;
+}
+
+async fn collect_rest<B>(
+    body: &mut B,
+    first: Bytes,
+    expected: Option<usize>,
+    limit: usize,
+    reservation: &mut Reservation,
+) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let mut room = expected
+        .unwrap_or(first.len() * 2)
+        .clamp(FIRST_RESERVATION_BYTES, TRUSTED_LENGTH_MAX)
+        .max(first.len());
+    reservation.resize(room).await?;
+    let mut received = BytesMut::with_capacity(room);
+    received.extend_from_slice(&first);
+    drop(first);
+    while let Some(piece) = next_piece(body).await? {
+        let length = received.len() + piece.len();
+        refuse_length(Some(length), limit)?;
+        if length > room {
+            room = expected.unwrap_or(0).min(2 * length).max(length);
+            reservation.resize(room).await?;
+            received.reserve(room - received.len());
+        }
+        received.extend_from_slice(&piece);
+    }
+    Ok(received.freeze())
+}
+
+/// Returns the next piece with bytes in it, `None` at the end.
+async fn next_piece<B>(body: &mut B) -> Result<Option<Bytes>, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    loop {
+        let frame = match timeout(BODY_PAUSE_MAX, body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(error))) => return Err(Refusal::Incomplete(error.to_string())),
+            Ok(None) => return Ok(None),
+            Err(_elapsed) => {
+                return Err(Refusal::TooSlow {
+                    limit: BODY_PAUSE_MAX,
+                });
+            }
+        };
+        match frame.into_data() {
+            Ok(data) if !data.is_empty() => return Ok(Some(data)),
+            // Trailers and empty pieces say nothing.
+            _ => {}
+        }
+    }
+}
+
+fn refuse_length(length: Option<usize>, limit: usize) -> Result<(), Refusal> {
+    match length {
+        Some(length) if length > limit => Err(Refusal::TooLarge { limit }),
+        _ => Ok(()),
+    }
+}
+
+fn saturating_usize(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,107 @@
+//! A message as gRPC frames it: one byte that says whether it is compressed, four of length, the message.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::receivers::refusal::Refusal;
+
+/// Flag and length.
+const PREFIX_BYTES: usize = 5;
+
+/// One message, as sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::receivers) struct Frame {
+    /// Whether `grpc-encoding` applies to it.
+    pub(in crate::receivers) compressed: bool,
+    /// The message.
+    pub(in crate::receivers) message: Bytes,
+}
+
+/// Returns the length of the whole body, as its first bytes announce it.
+pub(in crate::receivers) fn message_length(first: &[u8]) -> Option<usize> {
+    let length = first.get(1..PREFIX_BYTES)?.try_into().ok()?;
+    usize::try_from(u32::from_be_bytes(length))
+        .ok()?
+        .checked_add(PREFIX_BYTES)
+}
+
+/// Takes the one message of a unary call out of its frame.
+///
+/// # Errors
+/// When there is none, more than one, or less than announced.
+pub(in crate::receivers) fn unframe(mut body: Bytes) -> Result<Frame, Refusal> {
+    if body.is_empty() {
+        return Err(malformed("the call carries no message"));
+    }
+    if body.len() < PREFIX_BYTES {
+        return Err(malformed("the message frame is truncated"));
+    }
+    let compressed = match body.get_u8() {
+        0 => false,
+        1 => true,
+        _ => return Err(malformed("the message frame has an unknown flag")),
+    };
+    let length = body.get_u32();
+    match usize::try_from(length).map(|length| length.cmp(&body.len())) {
+        Ok(std::cmp::Ordering::Equal) => Ok(Frame {
+            compressed,
+            message: body,
+        }),
+        Ok(std::cmp::Ordering::Less) => Err(malformed("a unary call carries one message only")),
+        _ => Err(malformed("the message is shorter than its frame says")),
+    }
+}
+
+/// Frames a message that is not compressed.
+pub(in crate::receivers) fn frame(message: &[u8]) -> Bytes {
+    let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).expect("our responses are short"));
+    framed.put_slice(message);
+    framed.freeze()
+}
+
+fn malformed(problem: &str) -> Refusal {
+    Refusal::Malformed(problem.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_was_framed_is_unframed(message in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let framed = frame(&message);
+            prop_assert_eq!(message_length(&framed), Some(framed.len()));
+            let unframed = unframe(framed).unwrap();
+            prop_assert_eq!(unframed, Frame { compressed: false, message: message.into() });
+        }
+
+        #[test]
+        fn noise_never_panics(noise in proptest::collection::vec(any::<u8>(), 0..20)) {
+            let _ = message_length(&noise);
+            let _ = unframe(noise.into());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let says = |body: &'static [u8]| unframe(Bytes::from_static(body)).unwrap_err().to_string();
+        assert_eq!(says(b""), "the call carries no message");
+        assert_eq!(says(b"\0\0\0"), "the message frame is truncated");
+        assert_eq!(
+            says(b"\0\0\0\0\x02x"),
+            "the message is shorter than its frame says"
+        );
+        assert_eq!(
+            says(b"\0\0\0\0\0\0\0\0\0\0"),
+            "a unary call carries one message only"
+        );
+        assert_eq!(
+            says(b"\x07\0\0\0\0"),
+            "the message frame has an unknown flag"
+        );
+    }
+}

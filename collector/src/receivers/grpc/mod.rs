@@ -1,0 +1,9 @@
+//! gRPC's own words on top of HTTP/2: message frames, deadlines, trailers.
+
+mod deadline;
+mod frame;
+mod trailers;
+
+pub(super) use deadline::answer_by;
+pub(super) use frame::{frame, message_length, unframe};
+pub(super) use trailers::{refusal_trailers, success_trailers};

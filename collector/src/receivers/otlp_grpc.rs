@@ -1,0 +1,171 @@
+//! OTLP over gRPC: three unary methods, served by the same HTTP stack as everything else.
+//!
+//! gRPC is HTTP/2 with a five-byte frame and trailers; doing those by hand keeps the message in one piece of raw
+//! bytes (it is walked, never decoded) and the tree free of a second server stack.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, request};
+use http_body::Body;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full};
+use tokio::time::{Instant, timeout_at};
+
+use super::body;
+use super::decompress::Encoding;
+use super::grpc::{answer_by, frame, message_length, refusal_trailers, success_trailers, unframe};
+use super::intake::Intake;
+use super::refusal::Refusal;
+use super::signal::{Signal, Taken};
+use crate::pipeline::Patience;
+
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
+/// An answer's body: one framed message and trailers, or nothing at all.
+pub(crate) type GrpcBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// Serves OTLP/gRPC; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct OtlpGrpc {
+    intake: Intake,
+}
+
+impl OtlpGrpc {
+    /// Returns a receiver that hands over to that intake.
+    pub(crate) fn new(intake: Intake) -> Self {
+        Self { intake }
+    }
+
+    /// Answers one call.
+    pub(crate) async fn serve<B>(
+        self,
+        request: Request<B>,
+    ) -> Result<Response<GrpcBody>, Infallible>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        let tally = self.intake.tally();
+        let (head, mut body) = request.into_parts();
+        let deadline = answer_by(&head.headers, Instant::now());
+        let outcome = match deadline {
+            Some(at) => timeout_at(at, self.export(&head, deadline, &mut body))
+                .await
+                .unwrap_or(Err(Refusal::Deadline)),
+            None => self.export(&head, deadline, &mut body).await,
+        };
+        if outcome.is_err() && deadline.is_none_or(|at| Instant::now() < at) {
+            body::discard(&mut body).await;
+        }
+        tally.settle(&outcome);
+        Ok(match outcome {
+            Ok(taken) => confirm(&taken),
+            Err(Refusal::MediaType(why)) => not_grpc(why),
+            Err(refusal) => refuse(&refusal),
+        })
+    }
+
+    async fn export<B>(
+        &self,
+        head: &request::Parts,
+        deadline: Option<Instant>,
+        body: &mut B,
+    ) -> Result<Taken, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        if !is_grpc(head) {
+            return Err(Refusal::MediaType(
+                "this port speaks gRPC (HTTP/2, POST, application/grpc); OTLP/HTTP has its own port (4318)",
+            ));
+        }
+        self.intake.authorize(&head.headers)?;
+        let signal = Signal::from_grpc_path(head.uri.path())
+            .ok_or_else(|| Refusal::UnknownMethod(head.uri.path().to_owned()))?;
+        let encoding = message_encoding(&head.headers)?;
+        let mut reservation = self.intake.begin(Patience::until(deadline))?;
+        let sent = self
+            .intake
+            .read(body, message_length, &mut reservation)
+            .await?;
+        let framed = unframe(sent)?;
+        let message = match (framed.compressed, encoding) {
+            (false, _) => framed.message,
+            (true, Encoding::Identity) => {
+                return Err(Refusal::Malformed(
+                    "the message is marked as compressed, without a grpc-encoding".to_owned(),
+                ));
+            }
+            (true, encoding) => {
+                self.intake
+                    .inflate(framed.message, encoding, &mut reservation)
+                    .await?
+            }
+        };
+        self.intake.take(signal, message, reservation).await
+    }
+}
+
+/// Returns whether a request is a gRPC call with protobuf messages.
+fn is_grpc(head: &request::Parts) -> bool {
+    let content_type = head
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .map(|value| value.trim().to_ascii_lowercase());
+    head.version == Version::HTTP_2
+        && head.method == Method::POST
+        && matches!(
+            content_type.as_deref(),
+            Some("application/grpc" | "application/grpc+proto")
+        )
+}
+
+/// Returns how compressed messages of the call are compressed.
+fn message_encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
+    let Some(value) = headers.get(GRPC_ENCODING) else {
+        return Ok(Encoding::Identity);
+    };
+    let name = String::from_utf8_lossy(value.as_bytes());
+    Encoding::from_name(&name).ok_or_else(|| Refusal::Encoding(name.into_owned()))
+}
+
+fn confirm(taken: &Taken) -> Response<GrpcBody> {
+    let message = Full::new(frame(&taken.to_protobuf()));
+    let trailers = async { Some(Ok(success_trailers())) };
+    grpc_response(message.with_trailers(trailers).boxed_unsync())
+}
+
+/// Answers with trailers alone.
+fn refuse(refusal: &Refusal) -> Response<GrpcBody> {
+    let mut response = grpc_response(Empty::new().boxed_unsync());
+    response.headers_mut().extend(refusal_trailers(refusal));
+    response
+}
+
+fn grpc_response(body: GrpcBody) -> Response<GrpcBody> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(
+        GRPC_ACCEPT_ENCODING,
+        HeaderValue::from_static(Encoding::ACCEPTED),
+    );
+    response
+}
+
+/// Answers who does not speak gRPC in plain HTTP.
+fn not_grpc(why: &'static str) -> Response<GrpcBody> {
+    let mut response = Response::new(Full::from(why).boxed_unsync());
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}

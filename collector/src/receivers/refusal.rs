@@ -1,0 +1,157 @@
+//! Everything that can go wrong with a request, with its HTTP status, its gRPC code and the word it is counted under.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::decompress::{Encoding, InflateError};
+use super::rpc::Code;
+use crate::pipeline::IngestError;
+
+/// What a sender is told to wait while the collector stops: by then its successor listens.
+const RETRY_AFTER_STOPPING: Duration = Duration::from_secs(1);
+
+/// Why a request was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// Nothing is served at that path.
+    #[error("nothing is served at {0}; OTLP/HTTP is POST /v1/traces, /v1/metrics or /v1/logs")]
+    NotFound(String),
+    /// The gRPC method is not one of ours.
+    #[error("unknown method {0}; this is an OTLP collector: trace, metrics and logs Export")]
+    UnknownMethod(String),
+    /// Something else than POST.
+    #[error("OTLP requests are sent by POST")]
+    MethodNotAllowed,
+    /// A content type that we do not read here.
+    #[error("{0}")]
+    MediaType(&'static str),
+    /// A content coding that we do not know.
+    #[error("unknown encoding {0:?}; accepted are {accepted}", accepted = Encoding::ACCEPTED)]
+    Encoding(String),
+    /// The token is missing or wrong.
+    #[error("a valid bearer token is required")]
+    Unauthenticated,
+    /// Unreadable, whatever the layer.
+    #[error("{0}")]
+    Malformed(String),
+    /// The connection broke off or the body's framing was wrong.
+    #[error("the body ended before it was complete: {0}")]
+    Incomplete(String),
+    /// Larger than allowed, as sent.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// Larger than allowed, inflated.
+    #[error("{0}")]
+    InflatesTooLarge(InflateError),
+    /// The sender paused for too long.
+    #[error("the body paused for more than {} s", limit.as_secs())]
+    TooSlow {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The sender's own deadline is about to pass.
+    #[error("not durable before the deadline that came with the request")]
+    Deadline,
+    /// No room.
+    #[error("the collector is full; try again in {} s", retry_after.as_secs())]
+    Full {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Shutting down.
+    #[error("the collector is stopping")]
+    Stopping,
+    /// The disk, or we ourselves, failed.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Refusal {
+    /// Returns the word for the counter.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) | Self::UnknownMethod(_) => "unknown_path",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::MediaType(_) => "unsupported_media_type",
+            Self::Encoding(_) => "unsupported_encoding",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Malformed(_) => "malformed",
+            Self::Incomplete(_) => "incomplete",
+            Self::TooLarge { .. } | Self::InflatesTooLarge(_) => "too_large",
+            Self::TooSlow { .. } => "too_slow",
+            Self::Deadline => "deadline",
+            Self::Full { .. } => "full",
+            Self::Stopping => "stopping",
+            Self::Internal(_) => "store_error",
+        }
+    }
+
+    /// Returns the HTTP status. OTLP clients try again after 429, 502, 503 and 504 alone.
+    pub(crate) fn http_status(&self) -> StatusCode {
+        match self {
+            Self::NotFound(_) | Self::UnknownMethod(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MediaType(_) | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Malformed(_) | Self::Incomplete(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge { .. } | Self::InflatesTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
+            Self::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Returns the gRPC code. `ResourceExhausted` is tried again only with a hint, which `TooLarge` has not.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::NotFound(_)
+            | Self::UnknownMethod(_)
+            | Self::MethodNotAllowed
+            | Self::MediaType(_)
+            | Self::Encoding(_) => Code::Unimplemented,
+            Self::Unauthenticated => Code::Unauthenticated,
+            Self::Malformed(_) | Self::Incomplete(_) => Code::InvalidArgument,
+            Self::TooLarge { .. } | Self::InflatesTooLarge(_) | Self::Full { .. } => {
+                Code::ResourceExhausted
+            }
+            Self::TooSlow { .. } | Self::Deadline => Code::DeadlineExceeded,
+            Self::Stopping => Code::Unavailable,
+            Self::Internal(_) => Code::Internal,
+        }
+    }
+
+    /// Returns when sending the same again may help.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Full { retry_after } => Some(*retry_after),
+            Self::Stopping => Some(RETRY_AFTER_STOPPING),
+            _ => None,
+        }
+    }
+}
+
+impl From<IngestError> for Refusal {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Decode(error) => Self::Malformed(error.to_string()),
+            IngestError::Full { retry_after } => Self::Full { retry_after },
+            IngestError::Stopping => Self::Stopping,
+            store @ IngestError::Store(_) => Self::Internal(store.to_string()),
+        }
+    }
+}
+
+impl From<InflateError> for Refusal {
+    fn from(error: InflateError) -> Self {
+        match error {
+            InflateError::TooLarge { .. } => Self::InflatesTooLarge(error),
+            InflateError::Corrupt { .. } => Self::Malformed(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The few messages that answers are made of: `google.rpc.Status`, `RetryInfo`, and OTLP's export response, which
+//! has the same shape for all three signals.
+
+use std::time::Duration;
+
+use prost::Message;
+
+/// gRPC status codes that we answer with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// Malformed.
+    InvalidArgument = 3,
+    /// Not in time.
+    DeadlineExceeded = 4,
+    /// Too large, or (with a hint) full.
+    ResourceExhausted = 8,
+    /// No such method or encoding.
+    Unimplemented = 12,
+    /// Failed on our side.
+    Internal = 13,
+    /// Stopping.
+    Unavailable = 14,
+    /// No token.
+    Unauthenticated = 16,
+}
+
+/// `google.rpc.Status`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Status {
+    /// A gRPC code.
+    #[prost(int32, tag = "1")]
+    pub(crate) code: i32,
+    /// For people.
+    #[prost(string, tag = "2")]
+    pub(crate) message: String,
+    /// For programs.
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) details: Vec<Any>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Any {
+    /// Which message.
+    #[prost(string, tag = "1")]
+    pub(crate) type_url: String,
+    /// Its bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) value: Vec<u8>,
+}
+
+/// `google.rpc.RetryInfo`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RetryInfo {
+    /// When to try again.
+    #[prost(message, optional, tag = "1")]
+    pub(crate) retry_delay: Option<Delay>,
+}
+
+/// `google.protobuf.Duration`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Delay {
+    /// Whole seconds.
+    #[prost(int64, tag = "1")]
+    pub(crate) seconds: i64,
+    /// The rest.
+    #[prost(int32, tag = "2")]
+    pub(crate) nanos: i32,
+}
+
+impl Status {
+    /// Returns a status, with the hint inside where there is one.
+    pub(crate) fn new(code: Code, message: String, retry_after: Option<Duration>) -> Self {
+        let details = retry_after.map(|delay| Any {
+            type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+            value: RetryInfo::new(delay).encode_to_vec(),
+        });
+        Self {
+            code: code as i32,
+            message,
+            details: details.into_iter().collect(),
+        }
+    }
+
+    /// Returns it as OTLP/HTTP JSON.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::json!({ "code": self.code, "message": self.message })
+            .to_string()
+            .into_bytes()
+    }
+}
+
+impl RetryInfo {
+    /// Returns the hint to try again after that time.
+    pub(crate) fn new(delay: Duration) -> Self {
+        Self {
+            retry_delay: Some(Delay {
+                seconds: i64::try_from(delay.as_secs()).unwrap_or(i64::MAX),
+                nanos: i32::try_from(delay.subsec_nanos()).unwrap_or(0),
+            }),
+        }
+    }
+}
+
+/// `ExportTraceServiceResponse`, `ExportMetricsServiceResponse` and `ExportLogsServiceResponse`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ExportResponse {
+    /// Unset when everything was taken.
+    #[prost(message, optional, tag = "1")]
+    pub(crate) partial_success: Option<PartialSuccess>,
+}
+
+/// `ExportTracePartialSuccess` and its siblings.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PartialSuccess {
+    /// Spans, data points or log records that were refused; none makes it a warning.
+    #[prost(int64, tag = "1")]
+    pub(crate) rejected: i64,
+    /// Why.
+    #[prost(string, tag = "2")]
+    pub(crate) error_message: String,
+}

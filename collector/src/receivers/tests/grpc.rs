@@ -1,0 +1,246 @@
+//! OTLP/gRPC: what is taken, and what bad calls get.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bytes::{BufMut, Bytes};
+use http_body_util::Full;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
+use tokio::time::Instant;
+
+use super::{Answer, BODY_MAX, GRPC_TRACES, Receivers, gzip, request, send_http2};
+use crate::pipeline::testing::spans_request;
+use crate::receivers::rpc::{RetryInfo, Status};
+
+fn framed(flag: u8, message: &[u8]) -> Bytes {
+    let mut body = vec![flag];
+    body.put_u32(message.len() as u32);
+    body.put_slice(message);
+    body.into()
+}
+
+fn decoded<M: Message + Default>(answer: &Answer, name: &str) -> Option<M> {
+    let bytes = STANDARD_NO_PAD.decode(answer.grpc(name)?).unwrap();
+    Some(M::decode(&bytes[..]).unwrap())
+}
+
+#[tokio::test]
+async fn spans_are_taken_plain_and_compressed() {
+    let receivers = Receivers::start().await;
+    let spans = spans_request(1_500, 0);
+    let zstd = zstd::encode_all(&spans[..], 1).unwrap();
+    let calls = [
+        ("identity", framed(0, &spans)),
+        ("gzip", framed(1, &gzip(&spans))),
+        ("gzip", framed(0, &spans)),
+        ("zstd", framed(1, &zstd)),
+    ];
+    for (encoding, body) in calls {
+        let answer = receivers
+            .call(GRPC_TRACES, &[("grpc-encoding", encoding)], body)
+            .await;
+        assert_eq!(answer.grpc("grpc-status"), Some("0"), "{answer:?}");
+        assert_eq!(answer.body, &[0; 5][..]);
+        assert!(
+            answer.headers["grpc-accept-encoding"]
+                .to_str()
+                .unwrap()
+                .contains("gzip")
+        );
+    }
+    assert_eq!(receivers.bench.disk.spans(), 6_000);
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn every_signal_has_its_method() {
+    let receivers = Receivers::start().await;
+    for service in ["metrics.v1.MetricsService", "logs.v1.LogsService"] {
+        let path = format!("/opentelemetry.proto.collector.{service}/Export");
+        let answer = receivers.call(&path, &[], framed(0, b"")).await;
+        assert_eq!(answer.grpc("grpc-status"), Some("0"));
+    }
+    assert_eq!(*receivers.bench.circuits.metric_requests.lock().unwrap(), 1);
+    assert_eq!(*receivers.bench.circuits.log_requests.lock().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn refused_spans_are_a_partial_success() {
+    let receivers = Receivers::start().await;
+    let answer = receivers
+        .call(GRPC_TRACES, &[], framed(0, &spans_request(1, 2)))
+        .await;
+    assert_eq!(answer.grpc("grpc-status"), Some("0"));
+    let response = ExportTraceServiceResponse::decode(&answer.body[5..]).unwrap();
+    assert_eq!(response.partial_success.unwrap().rejected_spans, 2);
+}
+
+#[tokio::test]
+async fn bad_calls_get_a_code_and_a_sentence() {
+    let receivers = Receivers::start().await;
+    let spans = spans_request(3, 0);
+    let mut announced_large = framed(0, b"");
+    announced_large = {
+        let mut bytes = announced_large.to_vec();
+        bytes[1..5].copy_from_slice(&(BODY_MAX as u32).to_be_bytes());
+        bytes.extend_from_slice(&[0; 100]);
+        bytes.into()
+    };
+    let gzipped = [("grpc-encoding", "gzip")];
+    let bad: [(&str, &[(&str, &str)], Bytes, &str, &str); 10] = [
+        (
+            GRPC_TRACES,
+            &[],
+            framed(0, b"\xff\xff"),
+            "3",
+            "malformed protobuf",
+        ),
+        (
+            GRPC_TRACES,
+            &[],
+            framed(0, &spans).slice(..20),
+            "3",
+            "shorter than its frame",
+        ),
+        (
+            GRPC_TRACES,
+            &[],
+            Bytes::from_static(b"\0\0"),
+            "3",
+            "truncated",
+        ),
+        (GRPC_TRACES, &[], Bytes::new(), "3", "no message"),
+        (
+            GRPC_TRACES,
+            &[],
+            framed(1, &gzip(&spans)),
+            "3",
+            "without a grpc-encoding",
+        ),
+        (
+            GRPC_TRACES,
+            &gzipped,
+            framed(1, &spans),
+            "3",
+            "not valid gzip",
+        ),
+        (
+            GRPC_TRACES,
+            &gzipped,
+            framed(1, &gzip(&vec![0; 4 << 20])),
+            "8",
+            "more than 1048576",
+        ),
+        (
+            GRPC_TRACES,
+            &[],
+            announced_large,
+            "8",
+            "larger than 1048576",
+        ),
+        (
+            GRPC_TRACES,
+            &[("grpc-encoding", "snappy")],
+            framed(1, &spans),
+            "12",
+            "gzip",
+        ),
+        (
+            "/grpc.health.v1.Health/Check",
+            &[],
+            framed(0, b""),
+            "12",
+            "unknown method",
+        ),
+    ];
+    for (path, headers, body, code, says) in bad {
+        let answer = receivers.call(path, headers, body).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.grpc("grpc-status"), Some(code), "{says}");
+        let message = answer.grpc("grpc-message").unwrap();
+        assert!(message.contains(says), "{message}");
+        let status: Status = decoded(&answer, "grpc-status-details-bin").unwrap();
+        assert_eq!(status.code.to_string(), code);
+        assert_eq!(answer.grpc("google.rpc.retryinfo-bin"), None);
+    }
+    assert_eq!(receivers.bench.disk.spans(), 0);
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn who_speaks_no_grpc_is_sent_to_the_other_port() {
+    let receivers = Receivers::start().await;
+    let uri = format!("http://{}{GRPC_TRACES}", receivers.grpc);
+    let json = [("content-type", "application/json")];
+    let answer = send_http2(receivers.grpc, request(&uri, &json, Full::default())).await;
+    assert_eq!(answer.status, 415);
+    assert!(answer.text().contains("4318"));
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn a_full_collector_gives_its_hint_in_both_trailers() {
+    let receivers = Receivers::start_with(16 << 10, None).await;
+    let waiting = receivers.fill().await;
+    tokio::time::pause();
+    let answer = receivers
+        .call(GRPC_TRACES, &[], framed(0, &spans_request(200, 0)))
+        .await;
+    tokio::time::resume();
+    assert_eq!(answer.grpc("grpc-status"), Some("8"));
+    let hint: RetryInfo = decoded(&answer, "google.rpc.retryinfo-bin").unwrap();
+    assert!((1..=3).contains(&hint.retry_delay.clone().unwrap().seconds));
+    let status: Status = decoded(&answer, "grpc-status-details-bin").unwrap();
+    assert_eq!(
+        RetryInfo::decode(&status.details[0].value[..]).unwrap(),
+        hint
+    );
+    receivers.bench.disk.change(|disk| disk.stuck = false);
+    for sender in waiting {
+        sender.await.unwrap();
+    }
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn a_sender_in_a_hurry_hears_its_refusal_in_time() {
+    let receivers = Receivers::start_with(16 << 10, None).await;
+    let waiting = receivers.fill().await;
+    tokio::time::pause();
+    let began = Instant::now();
+    let answer = receivers
+        .call(
+            GRPC_TRACES,
+            &[("grpc-timeout", "1500m")],
+            framed(0, &spans_request(200, 0)),
+        )
+        .await;
+    assert!(began.elapsed() < Duration::from_millis(1_500));
+    tokio::time::resume();
+    assert!(
+        matches!(answer.grpc("grpc-status"), Some("8" | "4")),
+        "{answer:?}"
+    );
+    receivers.bench.disk.change(|disk| disk.stuck = false);
+    for sender in waiting {
+        sender.await.unwrap();
+    }
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn what_fails_on_our_side_says_so() {
+    let receivers = Receivers::start_with(1 << 20, Some("s3cret")).await;
+    let authorized = [("authorization", "Bearer s3cret")];
+    let call = |headers| receivers.call(GRPC_TRACES, headers, framed(0, &spans_request(1, 0)));
+    assert_eq!(call(&[]).await.grpc("grpc-status"), Some("16"));
+    receivers.bench.disk.change(|disk| disk.broken = true);
+    assert_eq!(call(&authorized).await.grpc("grpc-status"), Some("13"));
+    receivers.bench.pipeline.ingest().refuse_new();
+    let stopping = call(&authorized).await;
+    assert_eq!(stopping.grpc("grpc-status"), Some("14"));
+    assert!(stopping.grpc("google.rpc.retryinfo-bin").is_some());
+    receivers.assert_conserved();
+}

@@ -1,0 +1,399 @@
+//! OTLP/HTTP: what is taken, and what bad input gets.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
+
+use super::{BODY_MAX, Receivers, gzip, request, send_http2};
+use crate::pipeline::testing::spans_request;
+use crate::receivers::rpc::Status;
+
+const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[tokio::test]
+async fn spans_are_taken_in_every_shape_that_sdks_send() {
+    let receivers = Receivers::start().await;
+    let spans = spans_request(3, 0);
+    let zstd = Bytes::from(zstd::encode_all(&spans[..], 1).unwrap());
+    let shapes: [(&str, Vec<(&str, &str)>, Bytes); 6] = [
+        ("/v1/traces", vec![PROTOBUF], spans.clone()),
+        ("/", vec![PROTOBUF], spans.clone()),
+        (
+            "/v1/traces",
+            vec![("Content-Type", "Application/X-Protobuf; charset=utf-8")],
+            spans.clone(),
+        ),
+        (
+            "/v1/traces",
+            vec![PROTOBUF, ("content-encoding", "gzip")],
+            gzip(&spans),
+        ),
+        (
+            "/v1/traces",
+            vec![PROTOBUF, ("content-encoding", "zstd")],
+            zstd,
+        ),
+        ("/v1/traces", vec![PROTOBUF], Bytes::new()),
+    ];
+    for (path, headers, body) in shapes {
+        let answer = receivers.post(path, &headers, body).await;
+        assert_eq!(answer.status, 200, "{headers:?}");
+        assert_eq!(answer.headers["content-type"], "application/x-protobuf");
+        assert!(answer.body.is_empty());
+    }
+    assert_eq!(receivers.bench.disk.spans(), 15);
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn metrics_and_logs_are_taken() {
+    let receivers = Receivers::start().await;
+    for path in ["/v1/metrics", "/v1/logs"] {
+        let answer = receivers.post(path, &[PROTOBUF], Bytes::new()).await;
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(*receivers.bench.circuits.metric_requests.lock().unwrap(), 1);
+    assert_eq!(*receivers.bench.circuits.log_requests.lock().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_body_without_content_length_is_taken() {
+    let receivers = Receivers::start().await;
+    let spans = spans_request(2_000, 0);
+    let pieces: Vec<_> = spans
+        .chunks(1_000)
+        .map(|piece| spans.slice_ref(piece))
+        .collect();
+    let answer = receivers
+        .send(request("/v1/traces", &[PROTOBUF], streamed(pieces)))
+        .await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(receivers.bench.disk.spans(), 2_000);
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn http2_with_prior_knowledge_is_served() {
+    let receivers = Receivers::start().await;
+    let uri = format!("http://{}/v1/traces", receivers.http);
+    let answer = send_http2(
+        receivers.http,
+        request(&uri, &[PROTOBUF], Full::new(spans_request(2, 0))),
+    )
+    .await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(receivers.bench.disk.spans(), 2);
+}
+
+#[tokio::test]
+async fn refused_spans_are_a_partial_success() {
+    let receivers = Receivers::start().await;
+    let answer = receivers
+        .post("/v1/traces", &[PROTOBUF], spans_request(3, 2))
+        .await;
+    assert_eq!(answer.status, 200);
+    let response = ExportTraceServiceResponse::decode(answer.body).unwrap();
+    let partial = response.partial_success.unwrap();
+    assert_eq!(partial.rejected_spans, 2);
+    assert!(partial.error_message.contains("invalid_trace_id"));
+    assert_eq!(receivers.bench.disk.spans(), 3);
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn json_is_taken_and_answered_in_json() {
+    let receivers = Receivers::start().await;
+    let request = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[
+        {"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"good",
+         "startTimeUnixNano":"NOW","endTimeUnixNano":"NOW","kind":2},
+        {"traceId":"","spanId":"eee19b7ec3c1b175","name":"bad"}]}]}]}"#
+        .replace("NOW", &crate::model::now_unix_nanos().to_string());
+    for headers in [
+        vec![("content-type", "application/json; charset=utf-8")],
+        vec![JSON, ("content-encoding", "gzip")],
+    ] {
+        let body = match headers.len() {
+            1 => Bytes::from(request.clone()),
+            _ => gzip(request.as_bytes()),
+        };
+        let answer = receivers.post("/v1/traces", &headers, body).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.headers["content-type"], "application/json");
+        assert!(
+            answer.text().contains(r#""rejectedSpans":"1""#),
+            "{}",
+            answer.text()
+        );
+    }
+    assert_eq!(receivers.bench.disk.spans(), 2);
+    receivers.assert_conserved();
+}
+
+/// One bad request and what it must get.
+struct Bad {
+    what: &'static str,
+    path: &'static str,
+    headers: Vec<(&'static str, &'static str)>,
+    body: Bytes,
+    status: u16,
+    code: i32,
+    says: &'static str,
+}
+
+fn bad_requests() -> Vec<Bad> {
+    let spans = spans_request(3, 0);
+    let bad = |what, headers: &[_], body, status, code, says| Bad {
+        what,
+        path: "/v1/traces",
+        headers: headers.to_vec(),
+        body,
+        status,
+        code,
+        says,
+    };
+    let gzipped = ("content-encoding", "gzip");
+    vec![
+        bad(
+            "noise",
+            &[PROTOBUF],
+            Bytes::from_static(b"\xff\xff\xff"),
+            400,
+            3,
+            "protobuf",
+        ),
+        bad(
+            "a torn message",
+            &[PROTOBUF],
+            spans.slice(..spans.len() - 2),
+            400,
+            3,
+            "protobuf",
+        ),
+        bad(
+            "no JSON",
+            &[JSON],
+            Bytes::from_static(b"{\"resourceSpans\": [}"),
+            400,
+            3,
+            "JSON",
+        ),
+        bad(
+            "no gzip",
+            &[PROTOBUF, gzipped],
+            spans.clone(),
+            400,
+            3,
+            "not valid gzip",
+        ),
+        bad(
+            "torn gzip",
+            &[PROTOBUF, gzipped],
+            gzip(&spans).slice(..40),
+            400,
+            3,
+            "not valid gzip",
+        ),
+        bad(
+            "an unknown coding",
+            &[PROTOBUF, ("content-encoding", "br")],
+            spans.clone(),
+            415,
+            12,
+            "gzip, zstd",
+        ),
+        bad(
+            "a large body",
+            &[PROTOBUF],
+            vec![0; BODY_MAX + 1].into(),
+            413,
+            8,
+            "larger than 1048576 bytes",
+        ),
+        bad(
+            "a gzip bomb",
+            &[PROTOBUF, gzipped],
+            gzip(&vec![0; 4 << 20]),
+            413,
+            8,
+            "more than 1048576 bytes",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn bad_bodies_get_a_status_that_says_what_was_wrong() {
+    let receivers = Receivers::start().await;
+    for bad in bad_requests() {
+        let answer = receivers.post(bad.path, &bad.headers, bad.body).await;
+        assert_eq!(answer.status, bad.status, "{}", bad.what);
+        assert_eq!(
+            answer.headers["content-type"], bad.headers[0].1,
+            "{}",
+            bad.what
+        );
+        assert!(!answer.headers.contains_key("retry-after"));
+        let (code, message) = if bad.headers[0] == JSON {
+            let status: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            (
+                status["code"].as_i64().unwrap(),
+                status["message"].to_string(),
+            )
+        } else {
+            let status = Status::decode(answer.body).unwrap();
+            (i64::from(status.code), status.message)
+        };
+        assert_eq!(code, i64::from(bad.code), "{}", bad.what);
+        assert!(message.contains(bad.says), "{}: {message}", bad.what);
+    }
+    let answer = receivers
+        .post("/v1/traces", &[PROTOBUF], spans_request(1, 0))
+        .await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(receivers.bench.disk.spans(), 1);
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn what_is_wrong_before_the_body_is_plain_text() {
+    let receivers = Receivers::start().await;
+    let unknown = receivers.post("/v1/trace", &[PROTOBUF], "").await;
+    assert_eq!(unknown.status, 404);
+    assert!(unknown.text().contains("/v1/traces"));
+    let untyped = receivers.post("/v1/traces", &[], spans_request(1, 0)).await;
+    assert_eq!(untyped.status, 415);
+    assert!(untyped.text().contains("application/x-protobuf"));
+    let form = [("content-type", "text/plain")];
+    assert_eq!(receivers.post("/v1/traces", &form, "{}").await.status, 415);
+    let get = ::http::Request::get("/v1/traces")
+        .header("host", "localhost")
+        .body(Full::<Bytes>::default())
+        .unwrap();
+    let answer = receivers.send(get).await;
+    assert_eq!(answer.status, 405);
+    assert_eq!(answer.headers["allow"], "POST");
+    assert!(
+        answer.headers["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("text/plain")
+    );
+    receivers.assert_conserved();
+}
+
+/// *Scenario*: 100 MB come in pieces without Content-Length, a hundred times the limit.
+/// *Guarantees*: the sender gets its 413 to read, and what is held stays within the budget throughout.
+#[tokio::test]
+async fn an_endless_body_is_refused_within_bounds() {
+    let receivers = Receivers::start().await;
+    let counters = receivers.bench.counters.clone();
+    let piece = Bytes::from(vec![0; 100_000]);
+    let pieces = stream::iter((0..1_000).map(move |_| {
+        assert!(counters.queue_bytes.get() <= 4 << 20);
+        Ok::<_, Infallible>(Frame::data(piece.clone()))
+    }));
+    let answer = receivers
+        .send(request("/v1/traces", &[PROTOBUF], StreamBody::new(pieces)))
+        .await;
+    assert_eq!(answer.status, 413);
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn a_full_collector_lets_senders_wait_and_then_says_when_to_come_back() {
+    let receivers = Receivers::start_with(16 << 10, None).await;
+    let waiting = receivers.fill().await;
+    tokio::time::pause();
+    let answer = receivers
+        .post("/v1/traces", &[PROTOBUF], spans_request(200, 0))
+        .await;
+    tokio::time::resume();
+    assert_eq!(answer.status, 429);
+    let seconds: u64 = answer.headers["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=3).contains(&seconds));
+    let status = Status::decode(answer.body).unwrap();
+    assert_eq!(status.code, 8);
+    assert!(status.message.contains("full"));
+    receivers.bench.disk.change(|disk| disk.stuck = false);
+    for sender in waiting {
+        sender.await.unwrap();
+    }
+    assert_eq!(receivers.bench.disk.spans(), 201);
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn a_broken_disk_is_a_500_and_nothing_is_promised() {
+    let receivers = Receivers::start().await;
+    receivers.bench.disk.change(|disk| disk.broken = true);
+    let answer = receivers
+        .post("/v1/traces", &[PROTOBUF], spans_request(2, 0))
+        .await;
+    assert_eq!(answer.status, 500);
+    assert_eq!(Status::decode(answer.body).unwrap().code, 13);
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn a_stopping_collector_says_so() {
+    let receivers = Receivers::start().await;
+    receivers.bench.pipeline.ingest().refuse_new();
+    let answer = receivers
+        .post("/v1/traces", &[PROTOBUF], spans_request(2, 0))
+        .await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.headers["retry-after"], "1");
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_where_one_is_set() {
+    let receivers = Receivers::start_with(1 << 20, Some("s3cret")).await;
+    let refused = receivers
+        .post("/v1/traces", &[PROTOBUF], spans_request(2, 0))
+        .await;
+    assert_eq!(refused.status, 401);
+    assert!(
+        refused.headers["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .starts_with("Bearer")
+    );
+    let authorized = [PROTOBUF, ("authorization", "Bearer s3cret")];
+    let taken = receivers
+        .post("/v1/traces", &authorized, spans_request(2, 0))
+        .await;
+    assert_eq!(taken.status, 200);
+}
+
+#[tokio::test]
+async fn a_sender_that_pauses_too_long_is_told_so() {
+    let receivers = Receivers::start().await;
+    let begun = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(
+        b"\x0a",
+    )))]);
+    let never = futures_util::StreamExt::chain(begun, stream::pending());
+    tokio::time::pause();
+    let answer = receivers
+        .send(request("/v1/traces", &[PROTOBUF], StreamBody::new(never)))
+        .await;
+    assert_eq!(answer.status, 408);
+    receivers.assert_conserved();
+}
+
+/// A body without Content-Length.
+fn streamed(
+    pieces: Vec<Bytes>,
+) -> impl http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static {
+    StreamBody::new(stream::iter(
+        pieces.into_iter().map(|piece| Ok(Frame::data(piece))),
+    ))
+}

@@ -1,0 +1,190 @@
+//! The receivers over real sockets, in front of a disk that can be slow or broken.
+
+mod connections;
+mod grpc;
+mod http;
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use ::http::{HeaderMap, Request, StatusCode};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::{Intake, Listener, OtlpGrpc, OtlpHttp, ServeOptions, Token, stop_signal};
+use crate::pipeline::testing::{Bench, spans_request};
+
+/// Largest body in these tests.
+const BODY_MAX: usize = 1 << 20;
+
+const GRPC_TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// Both receivers on ports of their own.
+struct Receivers {
+    bench: Bench,
+    http: SocketAddr,
+    grpc: SocketAddr,
+    _stop: watch::Sender<bool>,
+}
+
+/// What came back.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    trailers: HeaderMap,
+}
+
+impl Receivers {
+    async fn start() -> Self {
+        Self::start_with(4 << 20, None).await
+    }
+
+    async fn start_with(queue_bytes: usize, token: Option<&str>) -> Self {
+        let bench = Bench::start(1, queue_bytes);
+        let intake = Intake {
+            ingest: bench.pipeline.ingest().clone(),
+            counters: bench.counters.clone(),
+            token: token.map(Token::new),
+            body_bytes_max: BODY_MAX,
+        };
+        let (switch, stop) = stop_signal();
+        let options = ServeOptions {
+            counters: bench.counters.clone(),
+            stop,
+            grace: std::time::Duration::from_secs(1),
+        };
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let http = Listener::bind("OTLP HTTP", any).await.unwrap();
+        let grpc = Listener::bind("OTLP gRPC", any).await.unwrap();
+        let addrs = (http.addr(), grpc.addr());
+        let receiver = OtlpHttp::new(intake.clone());
+        tokio::spawn(http.serve(options.clone(), move |request| {
+            receiver.clone().serve(request)
+        }));
+        let receiver = OtlpGrpc::new(intake);
+        tokio::spawn(grpc.serve(options, move |request| receiver.clone().serve(request)));
+        Self {
+            bench,
+            http: addrs.0,
+            grpc: addrs.1,
+            _stop: switch,
+        }
+    }
+
+    /// Sends a body of known length.
+    async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        self.send(request(path, headers, Full::new(body.into())))
+            .await
+    }
+
+    /// Sends a request over HTTP/1.1.
+    async fn send<B>(&self, request: Request<B>) -> Answer
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let stream = TcpStream::connect(self.http).await.unwrap();
+        let (mut client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        Answer::read(client.send_request(request).await.unwrap()).await
+    }
+
+    /// Makes a gRPC call with these bytes as its body.
+    async fn call(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        let mut all = vec![("content-type", "application/grpc"), ("te", "trailers")];
+        all.extend_from_slice(headers);
+        let request = request(
+            &format!("http://{}{path}", self.grpc),
+            &all,
+            Full::new(body.into()),
+        );
+        send_http2(self.grpc, request).await
+    }
+
+    /// Fills the queue behind a stuck disk; returns the senders, who wait for their OK.
+    async fn fill(&self) -> Vec<tokio::task::JoinHandle<()>> {
+        self.bench.disk.change(|disk| disk.stuck = true);
+        let ingest = self.bench.pipeline.ingest().clone();
+        let send = |spans| {
+            let ingest = ingest.clone();
+            tokio::spawn(async move {
+                ingest.spans(spans_request(spans, 0)).await.unwrap();
+            })
+        };
+        let first = send(1);
+        let disk = self.bench.disk.clone();
+        tokio::task::spawn_blocking(move || disk.wait_for_stuck_commit())
+            .await
+            .unwrap();
+        let second = send(200);
+        tokio::task::yield_now().await;
+        vec![first, second]
+    }
+
+    /// Checks both laws and that nothing is held any more.
+    fn assert_conserved(&self) {
+        self.bench.assert_spans_conserved();
+        let counters = &self.bench.counters;
+        assert_eq!(
+            counters.requests_received.get(),
+            counters.requests_accepted.get() + counters.requests_refused.total()
+        );
+        assert_eq!(counters.queue_bytes.get(), 0);
+        assert_eq!(counters.spans_queued.get(), 0);
+    }
+}
+
+impl Answer {
+    async fn read(response: ::http::Response<hyper::body::Incoming>) -> Self {
+        let (head, body) = response.into_parts();
+        let collected = body.collect().await.unwrap();
+        let trailers = collected.trailers().cloned().unwrap_or_default();
+        Self {
+            status: head.status,
+            headers: head.headers,
+            body: collected.to_bytes(),
+            trailers,
+        }
+    }
+
+    /// Returns how a gRPC call ended, wherever its trailers stand.
+    fn grpc(&self, name: &str) -> Option<&str> {
+        let value = self.trailers.get(name).or_else(|| self.headers.get(name))?;
+        value.to_str().ok()
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+fn request<B>(uri: &str, headers: &[(&str, &str)], body: B) -> Request<B> {
+    let mut request = Request::post(uri).header("host", "localhost");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(body).unwrap()
+}
+
+async fn send_http2(addr: SocketAddr, request: Request<Full<Bytes>>) -> Answer {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    Answer::read(client.send_request(request).await.unwrap()).await
+}
+
+fn gzip(plain: &[u8]) -> Bytes {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap().into()
+}
