@@ -290,7 +290,7 @@ impl<'a> Card<'a> {
     }
 
     fn differs(&self) -> String {
-        Href::circuit(&self.circuit.key).at("differs").to_string()
+        Href::circuit(&self.circuit.key).with("differs", 1).at("differs").to_string()
     }
 
     fn instances(&self) -> &[CircuitInstanceView] {

@@ -4,6 +4,7 @@
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
+use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::query::CircuitWall;
 
 use super::super::*;
@@ -58,8 +59,46 @@ async fn show_traces(params: Params) -> Page<TracesPage> {
     Page(TracesPage::new(form, &found, known, NOW, teach()))
 }
 
+async fn show_circuit(Path((_, name)): Path<(String, String)>, params: Params) -> Page<circuit::CircuitPage> {
+    let state = if name == "inventory" { EffectiveState::Open } else { EffectiveState::ForcedOpen };
+    let view = circuit::View::read(&params).unwrap_or_default();
+    Page(circuit_page(super::circuit("product-page", &name, state), view))
+}
+
+pub(crate) fn circuit_page(of: CircuitView, view: circuit::View) -> circuit::CircuitPage {
+    let difference = |words: &str, failing, passing| differs::Difference { words: words.to_owned(), failing, passing };
+    let known = circuit::Known {
+        circuit: of,
+        transitions: transitions().into_iter().filter(|t| t.key.name == "inventory").collect(),
+        history: history(),
+        requests: found(),
+        differs: view.differs.then(|| differs::Differs { failing: 60, passing: 57, rows: vec![difference("called: service.instance.id = inventory-2", 98.0, 49.0), difference("stock.warehouse = icheon", 71.0, 22.0)] }),
+    };
+    let week = TimeRange { start_unix_nanos: NOW - WEEK, end_unix_nanos: NOW };
+    circuit::CircuitPage::new(known, view, week, NOW)
+}
+
+async fn show_services() -> Page<services::ServicesPage> {
+    Page(services::ServicesPage::new(&services(), &wall().circuits, NOW, teach()))
+}
+
+async fn show_service() -> Page<services::ServicePage> {
+    let mut circuits = wall().circuits;
+    circuits.retain(|c| c.key.service == "product-page");
+    Page(services::ServicePage::new(services().remove(4), circuits, NOW))
+}
+
+async fn show_map(params: Params) -> Page<map::MapPage> {
+    let links = if params.get("empty").is_some() { Vec::new() } else { links() };
+    Page(map::MapPage::new(links, &wall().circuits, HOUR, teach()))
+}
+
 pub(crate) fn router() -> Router {
     Router::new()
+        .route("/circuits/{service}/{name}", get(show_circuit))
+        .route("/services", get(show_services))
+        .route("/services/{name}", get(show_service))
+        .route("/map", get(show_map))
         .route("/", get(show_wall))
         .route("/circuits/wall", get(show_body))
         .route("/traces", get(show_traces))

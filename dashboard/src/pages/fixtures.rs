@@ -269,6 +269,45 @@ pub(crate) fn found() -> TracePage {
     TracePage { traces: traces.collect(), next: Some(Cursor { start_unix_nanos: NOW - HOUR, trace_id: TraceId::from(5) }) }
 }
 
+/// Returns the services of the shop.
+pub(crate) fn services() -> Vec<ServiceSummary> {
+    let red = |n: u64| RedStats { calls: 1_000 * n, errors: if n == 3 { 140 } else { n }, calls_per_second: 3.3 * n as f64, p50_nanos: Some(9_000_000 * n), p90_nanos: Some(31_000_000 * n), p99_nanos: Some(140_000_000 * n) };
+    let names = ["checkout", "gateway", "inventory", "legacy", "product-page", "recommendation", "review"];
+    names.iter().zip(1_u64..).map(|(name, n)| ServiceSummary {
+        name: (*name).to_owned(),
+        red: red(n),
+        operations: ["GET /product/{id}", "POST /order", "GET /healthz"].iter().zip(1..).map(|(name, m)| OperationStats { name: (*name).to_owned(), red: red(n * m) }).collect(),
+        instances: (0..1 + n % 3).map(|i| InstanceSeen { id: format!("{name}-{i}"), first_seen_unix_nanos: NOW - 2 * DAY, last_seen_unix_nanos: NOW - SECOND - i * 4 * MINUTE * i }).collect(),
+    }).collect()
+}
+
+/// Returns who calls whom in the shop.
+pub(crate) fn links() -> Vec<DependencyLink> {
+    let link = |(parent, child, calls, errors, circuit): &(&str, &str, u64, u64, &str)| DependencyLink {
+        parent: (*parent).to_owned(),
+        child: (*child).to_owned(),
+        child_is_virtual: *child == "postgres" || *child == "payment-provider",
+        call_count: *calls,
+        error_count: *errors,
+        circuits: if circuit.is_empty() { Vec::new() } else { vec![key(parent, circuit)] },
+    };
+    [
+        ("gateway", "product-page", 86_000, 60, "product-page"),
+        ("gateway", "review", 9_000, 1_400, "review"),
+        ("gateway", "checkout", 4_100, 3, "checkout"),
+        ("product-page", "inventory", 3_200, 1_900, "inventory"),
+        ("product-page", "price", 84_000, 40, "price"),
+        ("product-page", "recommendation", 80_000, 900, "recommendation"),
+        ("product-page", "legacy", 61_000, 12, "legacy"),
+        ("checkout", "inventory", 4_000, 8, "inventory"),
+        ("checkout", "payment-provider", 800, 60, "payment"),
+        ("checkout", "mail", 3_900, 0, "mail"),
+        ("inventory", "postgres", 7_000, 0, ""),
+        ("legacy", "postgres", 90_000, 0, ""),
+        ("legacy", "product-page", 300, 0, ""),
+    ].iter().map(link).collect()
+}
+
 pub(crate) fn teach() -> super::wall::Teach {
     super::wall::Teach { otlp_http: "http://127.0.0.1:4318".to_owned(), otlp_grpc: "http://127.0.0.1:4317".to_owned() }
 }

@@ -4,18 +4,26 @@
 //! No inline script or style, nothing from elsewhere, no build step; everything but live updates works without
 //! JavaScript.
 
+mod about;
 mod assets;
 mod call_tree;
 mod card;
 mod chart;
+mod circuit;
+mod demo_trace;
+mod differs;
 mod error;
+mod go;
 mod headers;
 mod href;
 mod live;
+mod map;
+mod map_layout;
 mod page;
 mod palette;
 mod params;
 mod search_form;
+mod services;
 mod span_detail;
 mod state;
 mod text;
@@ -31,7 +39,7 @@ mod fixtures;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use fusebox_collector::counters::Counters;
 use fusebox_collector::pipeline::Ingest;
 use fusebox_collector::query::QueryService;
@@ -43,6 +51,8 @@ pub struct AppState {
     pub query: QueryService,
     /// Takes the demo trace.
     pub ingest: Ingest,
+    /// Makes the demo trace, as OTLP, at that time (Unix nanoseconds): `sample::demo_trace`.
+    pub demo_trace: fn(u64) -> Vec<u8>,
     /// The collector's counters, for the about page.
     pub counters: Arc<Counters>,
     /// The OTLP/HTTP endpoint to paste into a service: `http://127.0.0.1:4318`.
@@ -75,10 +85,17 @@ pub fn router(state: AppState) -> Router {
         .route("/circuits", get(wall::show))
         .route("/circuits/wall", get(wall::fragment))
         .route("/circuits/live", get(live::stream))
+        .route("/circuits/{service}/{name}", get(circuit::show))
         .route("/traces", get(traces::show))
         .route("/traces/{id}", get(trace::show))
         .route("/traces/{id}/rows", get(trace::rows))
         .route("/traces/{id}/spans/{span}", get(trace::span))
+        .route("/services", get(services::list))
+        .route("/services/{name}", get(services::show))
+        .route("/map", get(map::show))
+        .route("/about", get(about::show))
+        .route("/go", get(go::show))
+        .route("/demo-trace", post(demo_trace::send))
         .route("/assets/{hash}/{name}", get(assets::serve))
         .fallback(error::not_found)
         .layer(axum::middleware::map_response(headers::add))

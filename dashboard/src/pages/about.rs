@@ -1,0 +1,73 @@
+//! About this process: version, settings in force, and what the collector counted.
+
+use askama::Template;
+use axum::extract::State;
+use fusebox_collector::counters::Counters;
+
+use super::page::{Chrome, Page};
+use super::{AppState, Pages, text};
+
+/// Serves the page.
+pub(crate) async fn show(State(pages): State<Pages>) -> Page<AboutPage> {
+    Page(AboutPage::new(&pages.info))
+}
+
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "about.html")]
+pub(crate) struct AboutPage {
+    chrome: Chrome,
+    version: String,
+    otlp_http: String,
+    otlp_grpc: String,
+    settings: Vec<(String, String)>,
+    counters: Vec<(&'static str, String)>,
+    reasons: Vec<(String, String)>,
+}
+
+impl AboutPage {
+    /// Returns the page.
+    pub(crate) fn new(info: &AppState) -> Self {
+        let shown = |(name, value): &(String, String)| {
+            (text::name(name).into_owned(), text::shown(value, 500).into_owned())
+        };
+        Self {
+            chrome: Chrome::new("About", "About"),
+            version: info.version.clone(),
+            otlp_http: info.otlp_http.clone(),
+            otlp_grpc: info.otlp_grpc.clone(),
+            settings: info.settings.iter().map(shown).collect(),
+            counters: counters(&info.counters),
+            reasons: reasons(&info.counters),
+        }
+    }
+}
+
+fn counters(counters: &Counters) -> Vec<(&'static str, String)> {
+    [
+        ("requests received", &counters.requests_received),
+        ("bytes received", &counters.bytes_received),
+        ("spans received", &counters.spans_received),
+        ("spans on their way to disk", &counters.spans_queued),
+        ("spans on disk", &counters.spans_written),
+        ("bytes written", &counters.bytes_written),
+        ("attributes, events and links cut", &counters.items_truncated),
+        ("circuit points", &counters.metric_points_circuit),
+        ("circuit events", &counters.circuit_events),
+    ]
+    .map(|(name, counter)| (name, text::count(counter.get())))
+    .into()
+}
+
+/// What was refused or repaired, by reason.
+fn reasons(counters: &Counters) -> Vec<(String, String)> {
+    let all = [
+        ("requests refused", counters.requests_refused.all()),
+        ("spans refused", counters.spans_refused.all()),
+        ("incidents", counters.incidents.all()),
+    ];
+    let named = all.into_iter().flat_map(|(what, reasons)| {
+        reasons.into_iter().map(move |(reason, count)| (format!("{what}: {reason}"), text::count(count)))
+    });
+    named.collect()
+}
