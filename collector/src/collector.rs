@@ -149,6 +149,11 @@ impl Collector {
         self.listeners.otlp_http.addr()
     }
 
+    /// Returns the settings in force.
+    pub fn config(&self) -> &CollectorConfig {
+        &self.config
+    }
+
     /// Returns who answers questions.
     pub fn query(&self) -> QueryService {
         self.parts.query.clone()

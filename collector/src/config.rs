@@ -84,6 +84,32 @@ impl CollectorConfig {
         }
     }
 
+    /// Returns the settings in force as names and values for people; the token itself is not among them.
+    pub fn effective(&self) -> Vec<(String, String)> {
+        let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
+        [
+            ("listen", self.web_addr.to_string()),
+            ("otlp-grpc-listen", self.otlp_grpc_addr.to_string()),
+            ("otlp-http-listen", self.otlp_http_addr.to_string()),
+            ("data-dir", self.data_dir.display().to_string()),
+            (
+                "retention",
+                format!("{} h", self.retention.as_secs() / 3600),
+            ),
+            ("disk-gib", (self.disk_budget_bytes >> 30).to_string()),
+            ("shards", self.shards.to_string()),
+            ("queue", mib(self.queue_bytes)),
+            ("largest request", mib(self.body_bytes_max)),
+            (
+                "token",
+                if self.token.is_some() { "set" } else { "none" }.to_owned(),
+            ),
+            ("insecure", self.insecure.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
     /// Checks what the types cannot say.
     ///
     /// # Errors

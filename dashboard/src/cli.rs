@@ -44,13 +44,28 @@ enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct ServerArgs {
     /// Address of the pages and every query API.
-    #[arg(long, env = "FUSEBOX_LISTEN", default_value = "127.0.0.1:9411", value_name = "ADDR")]
+    #[arg(
+        long,
+        env = "FUSEBOX_LISTEN",
+        default_value = "127.0.0.1:9411",
+        value_name = "ADDR"
+    )]
     pub listen: SocketAddr,
     /// Address of OTLP over gRPC.
-    #[arg(long, env = "FUSEBOX_OTLP_GRPC_LISTEN", default_value = "127.0.0.1:4317", value_name = "ADDR")]
+    #[arg(
+        long,
+        env = "FUSEBOX_OTLP_GRPC_LISTEN",
+        default_value = "127.0.0.1:4317",
+        value_name = "ADDR"
+    )]
     pub otlp_grpc_listen: SocketAddr,
     /// Address of OTLP over HTTP.
-    #[arg(long, env = "FUSEBOX_OTLP_HTTP_LISTEN", default_value = "127.0.0.1:4318", value_name = "ADDR")]
+    #[arg(
+        long,
+        env = "FUSEBOX_OTLP_HTTP_LISTEN",
+        default_value = "127.0.0.1:4318",
+        value_name = "ADDR"
+    )]
     pub otlp_http_listen: SocketAddr,
     /// Where data is kept [default: the platform's data directory].
     #[arg(long, env = "FUSEBOX_DATA_DIR", value_name = "DIR")]
@@ -65,7 +80,12 @@ pub struct ServerArgs {
     #[arg(long, env = "FUSEBOX_SHARDS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: Option<u16>,
     /// Bearer token that senders and readers must show; needed for an address that is not loopback.
-    #[arg(long, env = "FUSEBOX_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "FUSEBOX_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
     pub token: Option<String>,
     /// Allows an address that is not loopback without a token.
     #[arg(long, env = "FUSEBOX_INSECURE")]
@@ -163,7 +183,9 @@ fn load_and_report(options: LoadOptions) -> Result<(), Error> {
 
 /// Returns a runtime with a worker per core.
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?)
 }
 
 impl ServerArgs {
@@ -191,7 +213,11 @@ impl ServerArgs {
 impl LoadArgs {
     /// Returns the options of the load generator.
     fn options(self) -> LoadOptions {
-        let default = if self.grpc { "http://127.0.0.1:4317" } else { "http://127.0.0.1:4318" };
+        let default = if self.grpc {
+            "http://127.0.0.1:4317"
+        } else {
+            "http://127.0.0.1:4318"
+        };
         LoadOptions {
             endpoint: self.endpoint.unwrap_or_else(|| default.to_owned()),
             spans: self.spans,
@@ -210,8 +236,13 @@ fn default_data_dir() -> Result<PathBuf, Error> {
     if let Some(dir) = std::env::var_os("XDG_DATA_HOME").filter(|dir| !dir.is_empty()) {
         return Ok(PathBuf::from(dir).join("fusebox"));
     }
-    let home = std::env::home_dir().ok_or("no home directory: say where data is kept with --data-dir")?;
-    let under = if cfg!(target_os = "macos") { "Library/Application Support" } else { ".local/share" };
+    let home =
+        std::env::home_dir().ok_or("no home directory: say where data is kept with --data-dir")?;
+    let under = if cfg!(target_os = "macos") {
+        "Library/Application Support"
+    } else {
+        ".local/share"
+    };
     Ok(home.join(under).join("fusebox"))
 }
 

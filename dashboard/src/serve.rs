@@ -2,8 +2,9 @@
 
 use axum::Router;
 use fusebox_collector::api::{self, ApiState};
-use fusebox_collector::{Collector, CollectorConfig};
+use fusebox_collector::{Collector, CollectorConfig, sample};
 use tracing::info;
+use tracing_subscriber::EnvFilter;
 
 use crate::cli::Error;
 use crate::pages::{self, AppState};
@@ -26,6 +27,7 @@ pub fn web_router(collector: &Collector) -> Router {
     let state = AppState {
         query: collector.query(),
         ingest: collector.ingest(),
+        demo_trace: sample::demo_trace,
         counters: collector.counters(),
         otlp_http: format!("http://{}", collector.otlp_http_addr()),
         otlp_grpc: format!("http://{}", collector.otlp_grpc_addr()),
@@ -37,7 +39,10 @@ pub fn web_router(collector: &Collector) -> Router {
 }
 
 /// Says where everything is, and what to paste into one's own service.
-#[expect(clippy::print_stdout, reason = "the addresses are what a person starts this program for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the addresses are what a person starts this program for"
+)]
 pub fn announce(collector: &Collector) {
     println!("Fusebox {}", env!("CARGO_PKG_VERSION"));
     println!("  Pages      http://{}", collector.web_addr());
@@ -46,14 +51,24 @@ pub fn announce(collector: &Collector) {
     println!("  Data       {}", collector.config().data_dir.display());
     println!();
     println!("Point a service at it:");
-    println!("  export OTEL_EXPORTER_OTLP_ENDPOINT=http://{}", collector.otlp_http_addr());
+    println!(
+        "  export OTEL_EXPORTER_OTLP_ENDPOINT=http://{}",
+        collector.otlp_http_addr()
+    );
     println!("  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf");
     println!();
 }
 
 /// Sends the program's own logs to standard error, `RUST_LOG` deciding which.
+///
+/// # Errors
+/// When logs were set up already.
 pub fn init_logs() -> Result<(), Error> {
-    fusebox::telemetry::init_logs("fusebox")?;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init()?;
     info!(version = env!("CARGO_PKG_VERSION"), "starting");
     Ok(())
 }

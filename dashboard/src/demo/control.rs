@@ -13,7 +13,8 @@ use axum::{Form, Router};
 use serde::Deserialize;
 
 use super::faults::FAULTY;
-use crate::pages::{Page, same_origin};
+use crate::pages::origin::is_same_origin;
+use crate::pages::page::{Chrome, Page};
 use crate::shop::fault::FaultKind;
 
 /// What people switched and what is in force; shared by the page and the fault loop.
@@ -31,7 +32,10 @@ struct Switches {
 impl ShopControl {
     /// Starts with nothing switched by hand.
     pub(super) fn new(by_themselves: bool) -> Self {
-        Self(Mutex::new(Switches { by_themselves, ..Switches::default() }))
+        Self(Mutex::new(Switches {
+            by_themselves,
+            ..Switches::default()
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Switches> {
@@ -65,8 +69,12 @@ impl ShopControl {
             switches.switched.clear();
             return Some(());
         }
-        let service = FAULTY.into_iter().find(|service| *service == change.service)?;
-        let kind = FaultKind::ALL.into_iter().find(|kind| kind.as_str() == change.kind)?;
+        let service = FAULTY
+            .into_iter()
+            .find(|service| *service == change.service)?;
+        let kind = FaultKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == change.kind)?;
         switches.switched.insert(service, kind);
         Some(())
     }
@@ -81,7 +89,10 @@ struct Change {
 
 /// Returns the demo's own routes.
 pub(super) fn router(control: Arc<ShopControl>) -> Router {
-    Router::new().route("/demo", get(show)).route("/demo/faults", post(change)).with_state(control)
+    Router::new()
+        .route("/demo", get(show))
+        .route("/demo/faults", post(change))
+        .with_state(control)
 }
 
 async fn show(State(control): State<Arc<ShopControl>>) -> Page<DemoPage> {
@@ -93,12 +104,20 @@ async fn change(
     headers: HeaderMap,
     Form(change): Form<Change>,
 ) -> Response {
-    if !same_origin(&headers) {
-        return (axum::http::StatusCode::FORBIDDEN, "this form works from its own page only").into_response();
+    if !is_same_origin(&headers) {
+        return (
+            axum::http::StatusCode::FORBIDDEN,
+            "this form works from its own page only",
+        )
+            .into_response();
     }
     match control.switch(&change) {
         Some(()) => Redirect::to("/demo").into_response(),
-        None => (axum::http::StatusCode::BAD_REQUEST, "service or kind: not one of the shop's").into_response(),
+        None => (
+            axum::http::StatusCode::BAD_REQUEST,
+            "service or kind: not one of the shop's",
+        )
+            .into_response(),
     }
 }
 
@@ -106,6 +125,7 @@ async fn change(
 #[derive(Debug, Template)]
 #[template(path = "demo.html")]
 struct DemoPage {
+    chrome: Chrome,
     by_themselves: bool,
     services: Vec<ServiceRow>,
 }
@@ -120,17 +140,32 @@ struct ServiceRow {
 
 impl DemoPage {
     fn new(switches: &Switches) -> Self {
-        let services = FAULTY.into_iter().map(|name| ServiceRow::new(name, switches)).collect();
-        Self { by_themselves: switches.by_themselves, services }
+        let services = FAULTY
+            .into_iter()
+            .map(|name| ServiceRow::new(name, switches))
+            .collect();
+        Self {
+            chrome: Chrome::new("Demo", "The shop"),
+            by_themselves: switches.by_themselves,
+            services,
+        }
     }
 }
 
 impl ServiceRow {
     fn new(name: &'static str, switches: &Switches) -> Self {
-        let addresses = switches.addresses.get(name).map(Vec::as_slice).unwrap_or_default();
+        let addresses = switches
+            .addresses
+            .get(name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         Self {
             name,
-            address: addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            address: addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
             in_force: switches.in_force.get(name).copied().unwrap_or_default(),
             switched: switches.switched.contains_key(name),
         }

@@ -16,13 +16,18 @@ const IN_FLIGHT_MAX: usize = 200;
 
 /// Makes requests for as long as it is polled.
 pub(super) async fn run(gateway: String, requests_per_second: u32) {
-    let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap_or_default();
+    let client = reqwest::Client::builder()
+        .timeout(PATIENCE)
+        .build()
+        .unwrap_or_default();
     let places = std::sync::Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT_MAX));
     let mut tick = interval(Duration::from_secs(1) / requests_per_second.max(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for count in 0_u64.. {
         tick.tick().await;
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            continue;
+        };
         let request = client.get(next_url(&gateway, count));
         tokio::spawn(async move {
             if let Err(error) = request.send().await {

@@ -26,16 +26,44 @@ const STORY_SECONDS: u64 = 120;
 
 /// What happens by itself. The first fault comes early: half a minute after the start a breaker is open.
 const STORY: [Chapter; 5] = [
-    Chapter { from_seconds: 8, to_seconds: 26, service: "inventory", kind: FaultKind::Failing },
-    Chapter { from_seconds: 40, to_seconds: 55, service: "review", kind: FaultKind::Slow },
-    Chapter { from_seconds: 66, to_seconds: 78, service: "recommendation", kind: FaultKind::Killed },
-    Chapter { from_seconds: 88, to_seconds: 98, service: "price", kind: FaultKind::Failing },
-    Chapter { from_seconds: 92, to_seconds: 104, service: "review", kind: FaultKind::Failing },
+    Chapter {
+        from_seconds: 8,
+        to_seconds: 26,
+        service: "inventory",
+        kind: FaultKind::Failing,
+    },
+    Chapter {
+        from_seconds: 40,
+        to_seconds: 55,
+        service: "review",
+        kind: FaultKind::Slow,
+    },
+    Chapter {
+        from_seconds: 66,
+        to_seconds: 78,
+        service: "recommendation",
+        kind: FaultKind::Killed,
+    },
+    Chapter {
+        from_seconds: 88,
+        to_seconds: 98,
+        service: "price",
+        kind: FaultKind::Failing,
+    },
+    Chapter {
+        from_seconds: 92,
+        to_seconds: 104,
+        service: "review",
+        kind: FaultKind::Failing,
+    },
 ];
 
 /// Brings faults and takes them away for as long as it is polled.
 pub(super) async fn run(shop: Arc<Shop>, control: Arc<ShopControl>) {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build().unwrap_or_default();
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(2))
+        .build()
+        .unwrap_or_default();
     let start = Instant::now();
     let mut tick = interval(Duration::from_millis(500));
     let mut in_force = [FaultKind::None; FAULTY.len()];
@@ -44,7 +72,9 @@ pub(super) async fn run(shop: Arc<Shop>, control: Arc<ShopControl>) {
         tick.tick().await;
         let second = start.elapsed().as_secs() % STORY_SECONDS;
         for (service, current) in FAULTY.into_iter().zip(&mut in_force) {
-            let wanted = control.switched(service).unwrap_or_else(|| told(&control, service, second));
+            let wanted = control
+                .switched(service)
+                .unwrap_or_else(|| told(&control, service, second));
             if wanted != *current && apply(&shop, &client, service, *current, wanted).await {
                 *current = wanted;
                 control.set_in_force(service, wanted);
@@ -60,7 +90,10 @@ fn told(control: &ShopControl, service: &str, second: u64) -> FaultKind {
     }
     STORY
         .iter()
-        .find(|chapter| chapter.service == service && (chapter.from_seconds..chapter.to_seconds).contains(&second))
+        .find(|chapter| {
+            chapter.service == service
+                && (chapter.from_seconds..chapter.to_seconds).contains(&second)
+        })
         .map_or(FaultKind::None, |chapter| chapter.kind)
 }
 
@@ -72,7 +105,12 @@ async fn apply(
     current: FaultKind,
     wanted: FaultKind,
 ) -> bool {
-    debug!(service, from = current.as_str(), to = wanted.as_str(), "fault");
+    debug!(
+        service,
+        from = current.as_str(),
+        to = wanted.as_str(),
+        "fault"
+    );
     for instance in shop.instances_of(service) {
         if wanted == FaultKind::Killed {
             instance.kill().await;
@@ -99,11 +137,13 @@ mod tests {
     fn the_story_brings_a_fault_early_and_never_two_for_one_service() {
         assert!(STORY.iter().any(|chapter| chapter.from_seconds < 15));
         for (index, chapter) in STORY.iter().enumerate() {
-            assert!(chapter.from_seconds < chapter.to_seconds && chapter.to_seconds < STORY_SECONDS);
+            assert!(
+                chapter.from_seconds < chapter.to_seconds && chapter.to_seconds < STORY_SECONDS
+            );
             assert!(FAULTY.contains(&chapter.service));
             for other in &STORY[index + 1..] {
-                let apart =
-                    chapter.to_seconds <= other.from_seconds || other.to_seconds <= chapter.from_seconds;
+                let apart = chapter.to_seconds <= other.from_seconds
+                    || other.to_seconds <= chapter.from_seconds;
                 assert!(chapter.service != other.service || apart);
             }
         }

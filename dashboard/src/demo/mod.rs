@@ -47,7 +47,12 @@ pub async fn run(mut options: DemoOptions) -> Result<(), Error> {
     let control = Arc::new(ShopControl::new(options.faults_by_themselves));
     let router = serve::web_router(&collector).merge(control::router(Arc::clone(&control)));
     let (stop, stopped) = watch::channel(false);
-    let shop = tokio::spawn(run_shop(otlp, options.requests_per_second, Arc::clone(&control), stopped));
+    let shop = tokio::spawn(run_shop(
+        otlp,
+        options.requests_per_second,
+        Arc::clone(&control),
+        stopped,
+    ));
     announce_demo(collector.web_addr());
 
     let result = collector.run(router, serve::shutdown_signal()).await;
@@ -60,7 +65,12 @@ pub async fn run(mut options: DemoOptions) -> Result<(), Error> {
 }
 
 /// Starts the services, then lets customers and faults loose until the demo stops.
-async fn run_shop(otlp: String, rate: u32, control: Arc<ShopControl>, mut stopped: watch::Receiver<bool>) {
+async fn run_shop(
+    otlp: String,
+    rate: u32,
+    control: Arc<ShopControl>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let shop = match Shop::start(&otlp).await {
         Ok(shop) => Arc::new(shop),
         Err(error) => {
@@ -83,8 +93,12 @@ async fn bind_near(config: CollectorConfig) -> Result<Collector, Error> {
         Err(error) => {
             warn!(%error, "the usual ports are taken, choosing others");
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
-            let elsewhere =
-                CollectorConfig { web_addr: any, otlp_grpc_addr: any, otlp_http_addr: any, ..config };
+            let elsewhere = CollectorConfig {
+                web_addr: any,
+                otlp_grpc_addr: any,
+                otlp_http_addr: any,
+                ..config
+            };
             Ok(Collector::bind(elsewhere).await?)
         }
     }
@@ -114,7 +128,10 @@ impl Drop for TemporaryDir {
 }
 
 /// Says what to look at.
-#[expect(clippy::print_stdout, reason = "the addresses are what a person starts this program for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the addresses are what a person starts this program for"
+)]
 fn announce_demo(web: SocketAddr) {
     println!("The shop is starting. In half a minute a breaker trips:");
     println!("  open http://{web}         the circuit wall");

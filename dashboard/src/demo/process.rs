@@ -47,7 +47,9 @@ struct Spec {
 impl Shop {
     /// Starts every service, leaves first.
     pub(super) async fn start(otlp: &str) -> Result<Self, Error> {
-        let mut shop = Self { instances: Vec::new() };
+        let mut shop = Self {
+            instances: Vec::new(),
+        };
         for planned in &SHOP {
             shop.start_service(planned, otlp).await?;
         }
@@ -57,9 +59,19 @@ impl Shop {
     async fn start_service(&mut self, planned: &PlannedService, otlp: &str) -> Result<(), Error> {
         let peers = self.peers_of(planned);
         for instance in 1..=planned.instances {
-            let spec = Spec { service: planned.name, instance, peers: peers.clone(), otlp: otlp.to_owned() };
+            let spec = Spec {
+                service: planned.name,
+                instance,
+                peers: peers.clone(),
+                otlp: otlp.to_owned(),
+            };
             let (child, addr) = spec.spawn(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-            self.instances.push(Instance { service: planned.name, addr, spec, child: Mutex::new(Some(child)) });
+            self.instances.push(Instance {
+                service: planned.name,
+                addr,
+                spec,
+                child: Mutex::new(Some(child)),
+            });
         }
         Ok(())
     }
@@ -75,20 +87,28 @@ impl Shop {
 
     /// Returns where customers come in.
     pub(super) fn gateway_url(&self) -> String {
-        let gateway = self.instances.last().expect("the plan ends with the gateway");
+        let gateway = self
+            .instances
+            .last()
+            .expect("the plan ends with the gateway");
         format!("http://{}", gateway.addr)
     }
 
     /// Returns every instance of that service.
     pub(super) fn instances_of(&self, service: &str) -> impl Iterator<Item = &Instance> {
-        self.instances.iter().filter(move |instance| instance.service == service)
+        self.instances
+            .iter()
+            .filter(move |instance| instance.service == service)
     }
 
     /// Returns the addresses of every service.
     pub(super) fn addresses(&self) -> BTreeMap<&'static str, Vec<SocketAddr>> {
         let mut addresses: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for instance in &self.instances {
-            addresses.entry(instance.service).or_default().push(instance.addr);
+            addresses
+                .entry(instance.service)
+                .or_default()
+                .push(instance.addr);
         }
         addresses
     }
@@ -120,9 +140,14 @@ impl Instance {
     }
 
     async fn stop(&self) {
-        let Some(mut child) = self.child.lock().await.take() else { return };
+        let Some(mut child) = self.child.lock().await.take() else {
+            return;
+        };
         drop(child.stdin.take());
-        if tokio::time::timeout(Duration::from_secs(3), child.wait()).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(3), child.wait())
+            .await
+            .is_err()
+        {
             child.kill().await.ok();
         }
     }
@@ -134,25 +159,39 @@ impl Spec {
         let mut child = self.command(listen)?.spawn()?;
         let stdout = child.stdout.take().expect("standard output is piped");
         let mut line = String::new();
-        let read = BufReader::new(stdout).read_line(&mut line);
-        tokio::time::timeout(START_TIMEOUT, read)
+        let mut stdout = BufReader::new(stdout);
+        tokio::time::timeout(START_TIMEOUT, stdout.read_line(&mut line))
             .await
             .map_err(|_| format!("{} did not start within {START_TIMEOUT:?}", self.service))??;
-        let addr = line.trim().parse().map_err(|_| format!("{} ended while starting", self.service))?;
+        let addr = line
+            .trim()
+            .parse()
+            .map_err(|_| format!("{} ended while starting", self.service))?;
         Ok((child, addr))
     }
 
     fn command(&self, listen: SocketAddr) -> Result<Command, Error> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("shop").arg(self.service);
-        command.args(["--listen", &listen.to_string(), "--instance", &self.instance.to_string()]);
+        command.args([
+            "--listen",
+            &listen.to_string(),
+            "--instance",
+            &self.instance.to_string(),
+        ]);
         for peer in &self.peers {
             command.args(["--peer", peer]);
         }
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &self.otlp);
         // Only warnings: the demo's terminal is for its addresses.
-        command.env("RUST_LOG", std::env::var("FUSEBOX_SHOP_LOG").unwrap_or_else(|_| "off".to_owned()));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.env(
+            "RUST_LOG",
+            std::env::var("FUSEBOX_SHOP_LOG").unwrap_or_else(|_| "off".to_owned()),
+        );
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
         Ok(command)
     }
 }

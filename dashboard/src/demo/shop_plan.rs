@@ -14,15 +14,39 @@ pub(super) struct PlannedService {
 
 /// The shop, in the order of starting.
 pub(super) const SHOP: [PlannedService; 7] = [
-    PlannedService { name: "legacy", instances: 1, calls: &[] },
-    PlannedService { name: "inventory", instances: 1, calls: &[] },
-    PlannedService { name: "price", instances: 1, calls: &[] },
-    PlannedService { name: "review", instances: 1, calls: &[] },
-    PlannedService { name: "recommendation", instances: 1, calls: &[] },
+    PlannedService {
+        name: "legacy",
+        instances: 1,
+        calls: &[],
+    },
+    PlannedService {
+        name: "inventory",
+        instances: 1,
+        calls: &[],
+    },
+    PlannedService {
+        name: "price",
+        instances: 1,
+        calls: &[],
+    },
+    PlannedService {
+        name: "review",
+        instances: 1,
+        calls: &[],
+    },
+    PlannedService {
+        name: "recommendation",
+        instances: 1,
+        calls: &[],
+    },
     PlannedService {
         name: "product-page",
         instances: 2,
         calls: &["legacy", "inventory", "price", "review", "recommendation"],
     },
-    PlannedService { name: "gateway", instances: 1, calls: &["product-page", "review"] },
+    PlannedService {
+        name: "gateway",
+        instances: 1,
+        calls: &["product-page", "review"],
+    },
 ];

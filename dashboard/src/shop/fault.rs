@@ -56,7 +56,11 @@ pub struct Fault {
 impl Fault {
     /// Returns that fault as bad as the demo wants it.
     pub fn of(kind: FaultKind) -> Self {
-        Self { kind, percent: 85, delay_ms: 2_500 }
+        Self {
+            kind,
+            percent: 85,
+            delay_ms: 2_500,
+        }
     }
 }
 
@@ -92,8 +96,10 @@ pub async fn suffer(State(state): State<FaultState>, request: Request, next: Nex
             tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
             next.run(request).await
         }
-        FaultKind::Failing => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "connection pool exhausted").into_response()
-        }
+        FaultKind::Failing => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "connection pool exhausted",
+        )
+            .into_response(),
     }
 }

@@ -28,7 +28,9 @@ pub(super) fn router(peers: &Peers) -> Result<Router, Error> {
     let gateway = Gateway {
         product_page: peers.get("product-page")?,
         review: peers.get("review")?,
-        product_page_breaker: CircuitBreaker::builder("product-page").group("gateway").build(),
+        product_page_breaker: CircuitBreaker::builder("product-page")
+            .group("gateway")
+            .build(),
         review_breaker: CircuitBreaker::builder("review").group("gateway").build(),
     };
     Ok(Router::new()
@@ -38,18 +40,30 @@ pub(super) fn router(peers: &Peers) -> Result<Router, Error> {
 }
 
 async fn product(State(gateway): State<Arc<Gateway>>, Path(id): Path<u32>) -> Response {
-    through(&gateway.product_page_breaker, &gateway.product_page, format!("/product/{id}")).await
+    through(
+        &gateway.product_page_breaker,
+        &gateway.product_page,
+        format!("/product/{id}"),
+    )
+    .await
 }
 
 async fn reviews(State(gateway): State<Arc<Gateway>>, Path(id): Path<u32>) -> Response {
-    through(&gateway.review_breaker, &gateway.review, format!("/reviews/{id}")).await
+    through(
+        &gateway.review_breaker,
+        &gateway.review,
+        format!("/reviews/{id}"),
+    )
+    .await
 }
 
 /// Passes a request on through a breaker.
 async fn through(breaker: &CircuitBreaker, peer: &Peer, path: String) -> Response {
     match breaker.call(peer.get_json(path)).await {
         Ok(answer) => Json(answer).into_response(),
-        Err(CallError::Rejected(rejected)) => problem::rejected(&rejected).into_response(),
-        Err(error) => (StatusCode::BAD_GATEWAY, format!("{}: {error}", peer.name())).into_response(),
+        Err(CallError::Rejected(rejected)) => problem::rejected(&rejected),
+        Err(error) => {
+            (StatusCode::BAD_GATEWAY, format!("{}: {error}", peer.name())).into_response()
+        }
     }
 }

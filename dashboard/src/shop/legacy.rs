@@ -9,7 +9,9 @@ use super::work;
 
 /// Returns its routes.
 pub(super) fn router() -> Router {
-    Router::new().route("/stock/{id}", get(stock)).route("/price/{id}", get(price))
+    Router::new()
+        .route("/stock/{id}", get(stock))
+        .route("/price/{id}", get(price))
 }
 
 async fn stock(Path(id): Path<u32>) -> Json<Value> {

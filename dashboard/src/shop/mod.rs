@@ -59,17 +59,24 @@ pub fn run(options: ShopOptions) -> Result<(), Error> {
     // Telemetry outlives the runtime: it is flushed when everything else has ended.
     let instance = format!("{}-{}", options.service, options.instance);
     let instance = KeyValue::new("service.instance.id", instance);
-    let _telemetry = fusebox::init(TelemetryConfig::from_env(&options.service).with_attribute(instance))?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(options))
+    let _telemetry =
+        fusebox::init(TelemetryConfig::from_env(&options.service).with_attribute(instance))?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(options))
 }
 
 async fn serve(options: ShopOptions) -> Result<(), Error> {
     let listener = TcpListener::bind(options.listen).await?;
     let app = app(&options)?;
     announce(listener.local_addr()?);
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(parent_gone())
-        .await?;
+    axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(parent_gone())
+    .await?;
     Ok(())
 }
 
@@ -95,7 +102,10 @@ fn app(options: &ShopOptions) -> Result<Router, Error> {
 }
 
 /// Tells the demo, which reads the first line, where this service is.
-#[expect(clippy::print_stdout, reason = "the demo reads the address from standard output")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the demo reads the address from standard output"
+)]
 fn announce(addr: SocketAddr) {
     println!("{addr}");
 }

@@ -27,18 +27,33 @@ pub(super) struct Peer {
 impl Peers {
     /// Takes names and base URLs; a name comes once for each instance.
     pub(super) fn new(urls: &[(String, String)]) -> Self {
-        Self { urls: urls.to_vec(), client: TracedClient::new() }
+        Self {
+            urls: urls.to_vec(),
+            client: TracedClient::new(),
+        }
     }
 
     /// Returns the service of that name.
     pub(super) fn get(&self, name: &str) -> Result<Peer, Error> {
-        let urls: Arc<[String]> =
-            self.urls.iter().filter(|(peer, _)| peer == name).map(|(_, url)| url.clone()).collect();
+        let urls: Arc<[String]> = self
+            .urls
+            .iter()
+            .filter(|(peer, _)| peer == name)
+            .map(|(_, url)| url.clone())
+            .collect();
         if urls.is_empty() {
-            return Err(format!("this service calls {name}: say where it is with --peer {name}=URL").into());
+            return Err(format!(
+                "this service calls {name}: say where it is with --peer {name}=URL"
+            )
+            .into());
         }
         let next = Arc::new(AtomicUsize::new(0));
-        Ok(Peer { name: name.to_owned(), urls, next, client: self.client.clone() })
+        Ok(Peer {
+            name: name.to_owned(),
+            urls,
+            next,
+            client: self.client.clone(),
+        })
     }
 }
 
@@ -52,6 +67,12 @@ impl Peer {
     pub(super) async fn get_json(&self, path: String) -> Result<Value, reqwest::Error> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let base = &self.urls[turn % self.urls.len()];
-        self.client.get(format!("{base}{path}")).send().await?.error_for_status()?.json().await
+        self.client
+            .get(format!("{base}{path}"))
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await
     }
 }

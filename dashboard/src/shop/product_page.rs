@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
-use fusebox::circuit_breaker::{CircuitBreaker, Command, Settings};
+use fusebox::circuit_breaker::{CircuitBreaker, Command, CommandError, Settings};
 use serde_json::{Value, json};
 
 use super::peer::{Peer, Peers};
@@ -28,6 +28,15 @@ struct Protected {
     breaker: CircuitBreaker,
 }
 
+/// Why neither the new service nor the monolith answered.
+#[derive(Debug, thiserror::Error)]
+enum NoAnswer {
+    #[error("no answer from the new service: {0}")]
+    New(#[from] reqwest::Error),
+    #[error("no answer from the monolith: {0}")]
+    Legacy(Box<CommandError<reqwest::Error>>),
+}
+
 /// Returns its routes.
 pub(super) fn router(peers: &Peers) -> Result<Router, Error> {
     let page = ProductPage {
@@ -37,31 +46,41 @@ pub(super) fn router(peers: &Peers) -> Result<Router, Error> {
         recommendation: Protected::new(peers, "recommendation")?,
         legacy: Protected::new(peers, "legacy")?,
     };
-    Ok(Router::new().route("/product/{id}", get(product)).with_state(Arc::new(page)))
+    Ok(Router::new()
+        .route("/product/{id}", get(product))
+        .with_state(Arc::new(page)))
 }
 
 async fn product(State(page): State<Arc<ProductPage>>, Path(id): Path<u32>) -> Json<Value> {
-    let (stock, price, reviews, others) =
-        tokio::join!(page.stock(id), page.price(id), page.reviews(id), page.others(id));
+    let (stock, price, reviews, others) = tokio::join!(
+        page.stock(id),
+        page.price(id),
+        page.reviews(id),
+        page.others(id)
+    );
     work::compute("render page", 2).await;
-    Json(json!({ "product": id, "stock": stock, "price": price, "reviews": reviews, "others": others }))
+    Json(
+        json!({ "product": id, "stock": stock, "price": price, "reviews": reviews, "others": others }),
+    )
 }
 
 impl ProductPage {
     /// Asks the new service; the monolith takes over when it fails or is refused.
     async fn stock(&self, id: u32) -> Value {
-        self.new_or_legacy(&self.inventory, format!("/stock/{id}")).await
+        self.new_or_legacy(&self.inventory, format!("/stock/{id}"))
+            .await
     }
 
     /// Asks the new service; the monolith takes over when it fails or is refused.
     async fn price(&self, id: u32) -> Value {
-        self.new_or_legacy(&self.price, format!("/price/{id}")).await
+        self.new_or_legacy(&self.price, format!("/price/{id}"))
+            .await
     }
 
     async fn new_or_legacy(&self, new: &Protected, path: String) -> Value {
-        Command::new(&new.breaker)
-            .run(|| new.peer.get_json(path.clone()))
-            .fallback(|_cause| self.legacy.get(path.clone()))
+        Command::new(new.breaker.clone())
+            .run(|| async { Ok(new.peer.get_json(path.clone()).await?) })
+            .fallback_to("legacy", |_cause| self.legacy.get(path.clone()))
             .execute()
             .await
             .unwrap_or_default()
@@ -69,7 +88,7 @@ impl ProductPage {
 
     /// A page without reviews is better than no page.
     async fn reviews(&self, id: u32) -> Value {
-        Command::new(&self.review.breaker)
+        Command::new(self.review.breaker.clone())
             .run(|| self.review.peer.get_json(format!("/reviews/{id}")))
             .fallback(|_cause| async { Ok(json!([])) })
             .execute()
@@ -79,8 +98,12 @@ impl ProductPage {
 
     /// Best sellers stand in for recommendations.
     async fn others(&self, id: u32) -> Value {
-        Command::new(&self.recommendation.breaker)
-            .run(|| self.recommendation.peer.get_json(format!("/recommend/{id}")))
+        Command::new(self.recommendation.breaker.clone())
+            .run(|| {
+                self.recommendation
+                    .peer
+                    .get_json(format!("/recommend/{id}"))
+            })
             .fallback(|_cause| async { Ok(json!([1, 2, 3])) })
             .execute()
             .await
@@ -96,15 +119,22 @@ impl Protected {
             max_concurrent: 20,
             ..Settings::default()
         };
-        let breaker = CircuitBreaker::builder(name).group("product-page").settings(settings).build();
-        Ok(Self { peer: peers.get(name)?, breaker })
+        let breaker = CircuitBreaker::builder(name)
+            .group("product-page")
+            .settings(settings)
+            .build();
+        Ok(Self {
+            peer: peers.get(name)?,
+            breaker,
+        })
     }
 
     /// Calls the service through its breaker, without a fallback.
-    async fn get(&self, path: String) -> Result<Value, reqwest::Error> {
-        match Command::new(&self.breaker).run(|| self.peer.get_json(path.clone())).execute().await {
-            Ok(value) => Ok(value),
-            Err(error) => error.into_inner().map_or(Ok(Value::Null), Err),
-        }
+    async fn get(&self, path: String) -> Result<Value, NoAnswer> {
+        let answer = Command::new(self.breaker.clone())
+            .run(|| self.peer.get_json(path))
+            .execute()
+            .await;
+        answer.map_err(|error| NoAnswer::Legacy(Box::new(error)))
     }
 }

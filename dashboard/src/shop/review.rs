@@ -14,5 +14,7 @@ pub(super) fn router() -> Router {
 
 async fn reviews(Path(id): Path<u32>) -> Json<Value> {
     work::query("SELECT reviews", "reviews", 25).await;
-    Json(json!({ "product": id, "stars": 4.2, "reviews": ["arrived in a day", "smaller than I thought"] }))
+    Json(
+        json!({ "product": id, "stars": 4.2, "reviews": ["arrived in a day", "smaller than I thought"] }),
+    )
 }

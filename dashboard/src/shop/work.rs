@@ -19,10 +19,15 @@ pub(super) async fn query(statement: &'static str, table: &'static str, millisec
 
 /// Passes that many milliseconds, give or take half, in a span of its own.
 pub(super) async fn compute(name: &'static str, milliseconds: u64) {
-    pass(milliseconds).instrument(info_span!("compute", otel.name = name)).await;
+    pass(milliseconds)
+        .instrument(info_span!("compute", otel.name = name))
+        .await;
 }
 
 async fn pass(milliseconds: u64) {
     let micros = milliseconds * 1_000;
-    tokio::time::sleep(Duration::from_micros(fastrand::u64(micros / 2..=micros * 3 / 2))).await;
+    tokio::time::sleep(Duration::from_micros(fastrand::u64(
+        micros / 2..=micros * 3 / 2,
+    )))
+    .await;
 }
