@@ -1,1 +1,3 @@
 //! The pages and the one binary.
+
+pub mod load;
