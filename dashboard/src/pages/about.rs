@@ -29,7 +29,10 @@ impl AboutPage {
     /// Returns the page.
     pub(crate) fn new(info: &AppState) -> Self {
         let shown = |(name, value): &(String, String)| {
-            (text::name(name).into_owned(), text::shown(value, 500).into_owned())
+            (
+                text::name(name).into_owned(),
+                text::shown(value, 500).into_owned(),
+            )
         };
         Self {
             chrome: Chrome::new("About", "About"),
@@ -51,7 +54,10 @@ fn counters(counters: &Counters) -> Vec<(&'static str, String)> {
         ("spans on their way to disk", &counters.spans_queued),
         ("spans on disk", &counters.spans_written),
         ("bytes written", &counters.bytes_written),
-        ("attributes, events and links cut", &counters.items_truncated),
+        (
+            "attributes, events and links cut",
+            &counters.items_truncated,
+        ),
         ("circuit points", &counters.metric_points_circuit),
         ("circuit events", &counters.circuit_events),
     ]
@@ -67,7 +73,9 @@ fn reasons(counters: &Counters) -> Vec<(String, String)> {
         ("incidents", counters.incidents.all()),
     ];
     let named = all.into_iter().flat_map(|(what, reasons)| {
-        reasons.into_iter().map(move |(reason, count)| (format!("{what}: {reason}"), text::count(count)))
+        reasons
+            .into_iter()
+            .map(move |(reason, count)| (format!("{what}: {reason}"), text::count(count)))
     });
     named.collect()
 }

@@ -27,11 +27,19 @@ const fn asset(name: &'static str, content_type: &'static str, bytes: &'static [
 const JS: &str = "text/javascript; charset=utf-8";
 
 static ASSETS: [Asset; 5] = [
-    asset("fusebox.css", "text/css; charset=utf-8", include_bytes!("../../assets/fusebox.css")),
+    asset(
+        "fusebox.css",
+        "text/css; charset=utf-8",
+        include_bytes!("../../assets/fusebox.css"),
+    ),
     asset("page.js", JS, include_bytes!("../../assets/page.js")),
     asset("wall.js", JS, include_bytes!("../../assets/wall.js")),
     asset("trace.js", JS, include_bytes!("../../assets/trace.js")),
-    asset("icon.svg", "image/svg+xml", include_bytes!("../../assets/icon.svg")),
+    asset(
+        "icon.svg",
+        "image/svg+xml",
+        include_bytes!("../../assets/icon.svg"),
+    ),
 ];
 
 /// FNV-1a, 64 bits: names contents, guards nothing.
@@ -47,7 +55,10 @@ pub(crate) const fn fnv1a(bytes: &[u8]) -> u64 {
 
 /// Returns the URL of a file by its plain name; an unknown name gets one that leads nowhere.
 pub(crate) fn url(name: &str) -> String {
-    let hash = ASSETS.iter().find(|asset| asset.name == name).map_or(0, |asset| asset.hash);
+    let hash = ASSETS
+        .iter()
+        .find(|asset| asset.name == name)
+        .map_or(0, |asset| asset.hash);
     format!("/assets/{hash:016x}/{name}")
 }
 

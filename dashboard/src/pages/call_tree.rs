@@ -150,7 +150,8 @@ impl CallTree {
     /// before it, else in the span itself. A child that outlives its parent is cut to it.
     fn mark_critical_path(&mut self, spans: &[Span]) {
         let mut children = self.children_of_rows();
-        let end_of = |rows: &[Row], row: usize| rows[row].span.map_or(0, |s| spans[s].end_unix_nanos);
+        let end_of =
+            |rows: &[Row], row: usize| rows[row].span.map_or(0, |s| spans[s].end_unix_nanos);
         for below in &mut children {
             below.sort_by_key(|row| (end_of(&self.rows, *row), *row));
         }
@@ -205,7 +206,11 @@ impl CallTree {
         let mut index = 0;
         while let Some(row) = self.rows.get(index) {
             visible.push(index);
-            index += 1 + if folds.is_folded(row) { row.descendants } else { 0 };
+            index += 1 + if folds.is_folded(row) {
+                row.descendants
+            } else {
+                0
+            };
         }
         visible
     }
@@ -274,8 +279,12 @@ fn parent_of(index: usize, spans: &[Span], by_id: &HashMap<SpanId, Vec<usize>>) 
         return Some(Node::Missing(parent));
     };
     let candidates: Vec<usize> = candidates.iter().copied().filter(|c| *c != index).collect();
-    let server = candidates.iter().find(|c| spans[**c].kind == SpanKind::Server);
-    server.or(candidates.first()).map(|found| Node::Span(*found))
+    let server = candidates
+        .iter()
+        .find(|c| spans[**c].kind == SpanKind::Server);
+    server
+        .or(candidates.first())
+        .map(|found| Node::Span(*found))
 }
 
 fn start_of(node: Node, spans: &[Span], children: &HashMap<Node, Vec<usize>>) -> (u64, usize) {

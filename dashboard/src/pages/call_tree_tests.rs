@@ -33,21 +33,35 @@ fn span(id: u64, parent: Option<u64>, start: u64, end: u64) -> Span {
 
 fn tree(spans: Vec<Span>) -> CallTree {
     let id = TraceId::from(1);
-    CallTree::build(&Trace { id, spans, notes: Vec::new(), truncated: false })
+    CallTree::build(&Trace {
+        id,
+        spans,
+        notes: Vec::new(),
+        truncated: false,
+    })
 }
 
 /// Each row as `depth:id`, a placeholder with a question mark.
 fn outline(tree: &CallTree) -> String {
     let words = tree.rows.iter().map(|row| {
         let mark = if row.span.is_none() { "?" } else { "" };
-        format!("{}:{}{mark}", row.depth, u64::from_be_bytes(row.id.to_bytes()))
+        format!(
+            "{}:{}{mark}",
+            row.depth,
+            u64::from_be_bytes(row.id.to_bytes())
+        )
     });
     words.collect::<Vec<_>>().join(" ")
 }
 
 #[test]
 fn children_follow_their_parent_by_start() {
-    let tree = tree(vec![span(1, None, 0, 100), span(3, Some(1), 50, 90), span(2, Some(1), 10, 40), span(4, Some(2), 12, 20)]);
+    let tree = tree(vec![
+        span(1, None, 0, 100),
+        span(3, Some(1), 50, 90),
+        span(2, Some(1), 10, 40),
+        span(4, Some(2), 12, 20),
+    ]);
     assert_eq!(outline(&tree), "0:1 1:2 2:4 1:3");
     assert_eq!(tree.rows[0].descendants, 3);
     assert_eq!(tree.rows[0].self_nanos, 30);
@@ -55,19 +69,31 @@ fn children_follow_their_parent_by_start() {
 
 #[test]
 fn children_of_a_missing_parent_stand_under_its_place() {
-    let tree = tree(vec![span(1, None, 0, 100), span(5, Some(9), 20, 30), span(6, Some(9), 10, 30)]);
+    let tree = tree(vec![
+        span(1, None, 0, 100),
+        span(5, Some(9), 20, 30),
+        span(6, Some(9), 10, 30),
+    ]);
     assert_eq!(outline(&tree), "0:1 0:9? 1:6 1:5");
 }
 
 #[test]
 fn several_roots_make_a_forest() {
-    let tree = tree(vec![span(2, None, 5, 9), span(1, None, 0, 3), span(3, Some(2), 6, 7)]);
+    let tree = tree(vec![
+        span(2, None, 5, 9),
+        span(1, None, 0, 3),
+        span(3, Some(2), 6, 7),
+    ]);
     assert_eq!(outline(&tree), "0:1 0:2 1:3");
 }
 
 #[test]
 fn a_circle_of_parents_is_cut_at_its_earliest_span() {
-    let tree = tree(vec![span(1, Some(2), 0, 9), span(2, Some(1), 1, 8), span(3, Some(3), 2, 4)]);
+    let tree = tree(vec![
+        span(1, Some(2), 0, 9),
+        span(2, Some(1), 1, 8),
+        span(3, Some(3), 2, 4),
+    ]);
     assert_eq!(outline(&tree), "0:3 0:1 1:2");
     assert!(tree.rows[1].cut_cycle && !tree.rows[2].cut_cycle);
 }
@@ -84,7 +110,12 @@ fn a_shared_id_puts_the_server_half_under_the_client_half() {
 
 #[test]
 fn the_critical_path_is_in_the_child_that_ended_last() {
-    let tree = tree(vec![span(1, None, 0, 100), span(2, Some(1), 10, 60), span(3, Some(1), 20, 40), span(4, Some(1), 60, 90)]);
+    let tree = tree(vec![
+        span(1, None, 0, 100),
+        span(2, Some(1), 10, 60),
+        span(3, Some(1), 20, 40),
+        span(4, Some(1), 60, 90),
+    ]);
     let own: Vec<Option<u64>> = tree.rows.iter().map(|row| row.critical_nanos).collect();
     assert_eq!(own, [Some(20), Some(50), None, Some(30)]);
     assert_eq!(tree.heaviest().map(|row| row.id), Some(SpanId::from(2)));
@@ -92,12 +123,35 @@ fn the_critical_path_is_in_the_child_that_ended_last() {
 
 #[test]
 fn folding_hides_what_stands_below() {
-    let tree = tree(vec![span(1, None, 0, 100), span(2, Some(1), 10, 40), span(4, Some(2), 12, 20), span(3, Some(1), 50, 90)]);
+    let tree = tree(vec![
+        span(1, None, 0, 100),
+        span(2, Some(1), 10, 40),
+        span(4, Some(2), 12, 20),
+        span(3, Some(1), 50, 90),
+    ]);
     let toggled = |ids: &[u64]| ids.iter().map(|id| SpanId::from(*id)).collect();
     assert_eq!(tree.visible(&Folds::default()).len(), 4);
-    assert_eq!(tree.visible(&Folds { levels: None, toggled: toggled(&[2]) }), [0, 1, 3]);
-    assert_eq!(tree.visible(&Folds { levels: Some(1), toggled: toggled(&[]) }), [0]);
-    assert_eq!(tree.visible(&Folds { levels: Some(1), toggled: toggled(&[1]) }), [0, 1, 3]);
+    assert_eq!(
+        tree.visible(&Folds {
+            levels: None,
+            toggled: toggled(&[2])
+        }),
+        [0, 1, 3]
+    );
+    assert_eq!(
+        tree.visible(&Folds {
+            levels: Some(1),
+            toggled: toggled(&[])
+        }),
+        [0]
+    );
+    assert_eq!(
+        tree.visible(&Folds {
+            levels: Some(1),
+            toggled: toggled(&[1])
+        }),
+        [0, 1, 3]
+    );
 }
 
 #[test]

@@ -54,7 +54,12 @@ pub(crate) fn requests(key: &CircuitKey, outcome: Option<&str>, at: Option<u64>)
 
 impl<'a> Card<'a> {
     /// Returns the card as of `now`; `live` lets the ages tick.
-    pub(crate) fn new(circuit: &'a CircuitView, now: u64, live: bool, with_instances: bool) -> Self {
+    pub(crate) fn new(
+        circuit: &'a CircuitView,
+        now: u64,
+        live: bool,
+        with_instances: bool,
+    ) -> Self {
         Self {
             circuit,
             now,
@@ -148,7 +153,10 @@ impl<'a> Card<'a> {
         match circuit.state {
             EffectiveState::Open => match circuit.retry_at_unix_nanos {
                 Some(at) if at > self.now => {
-                    format!("tries again in {}", text::age(at - self.now + text::SECOND - 1))
+                    format!(
+                        "tries again in {}",
+                        text::age(at - self.now + text::SECOND - 1)
+                    )
                 }
                 Some(_) => "tries again at the next call".to_owned(),
                 None => String::new(),
@@ -218,7 +226,9 @@ impl<'a> Card<'a> {
     fn hosts(&self) -> String {
         let all = self.circuit.instances.len();
         let not_closed = self.circuit.instances.iter();
-        let not_closed = not_closed.filter(|i| i.state != EffectiveState::Closed).count();
+        let not_closed = not_closed
+            .filter(|i| i.state != EffectiveState::Closed)
+            .count();
         match self.circuit.state {
             EffectiveState::Closed => all.to_string(),
             _ => format!("{not_closed} of {all}"),
@@ -234,7 +244,11 @@ impl<'a> Card<'a> {
     }
 
     fn spark_label(&self) -> String {
-        let calls = self.circuit.spark.iter().fold(0, |sum, b| sum + b.calls.total());
+        let calls = self
+            .circuit
+            .spark
+            .iter()
+            .fold(0, |sum, b| sum + b.calls.total());
         format!("{} calls in two minutes", text::count(calls))
     }
 
@@ -282,7 +296,11 @@ impl<'a> Card<'a> {
 
     fn opened_by(&self) -> Option<String> {
         let id = self.circuit.opened_by?;
-        Some(Href::trace(id).with("circuit", &self.circuit.key.name).to_string())
+        Some(
+            Href::trace(id)
+                .with("circuit", &self.circuit.key.name)
+                .to_string(),
+        )
     }
 
     fn has_errors(&self) -> bool {
@@ -290,7 +308,10 @@ impl<'a> Card<'a> {
     }
 
     fn differs(&self) -> String {
-        Href::circuit(&self.circuit.key).with("differs", 1).at("differs").to_string()
+        Href::circuit(&self.circuit.key)
+            .with("differs", 1)
+            .at("differs")
+            .to_string()
     }
 
     fn instances(&self) -> &[CircuitInstanceView] {
@@ -329,7 +350,11 @@ impl InstanceRow for CircuitInstanceView {
     }
 
     fn class(&self) -> &'static str {
-        if self.stale { "off" } else { state::class(self.state) }
+        if self.stale {
+            "off"
+        } else {
+            state::class(self.state)
+        }
     }
 
     fn symbol(&self) -> &'static str {

@@ -136,8 +136,16 @@ pub(crate) fn states(spans: &[StateSpan], range: TimeRange) -> Vec<Stretch> {
                 class: state::class(span.state),
                 x: trim(start),
                 // Eleven seconds of a week are thinner than a hair; a trip must be seen.
-                width: trim((end - start).max(if span.state == EffectiveState::Closed { 0.0 } else { 1.5 })),
-                title: format!("{} for {}", state::word(span.state), super::text::age(lasted)),
+                width: trim((end - start).max(if span.state == EffectiveState::Closed {
+                    0.0
+                } else {
+                    1.5
+                })),
+                title: format!(
+                    "{} for {}",
+                    state::word(span.state),
+                    super::text::age(lasted)
+                ),
             }
         })
         .collect()
@@ -166,17 +174,39 @@ mod tests {
     use super::*;
 
     fn bucket(success: u64, failure: u64, state: EffectiveState) -> SparkBucket {
-        let calls = CircuitCalls { success, failure, ..CircuitCalls::default() };
-        SparkBucket { calls, state: Some(state) }
+        let calls = CircuitCalls {
+            success,
+            failure,
+            ..CircuitCalls::default()
+        };
+        SparkBucket {
+            calls,
+            state: Some(state),
+        }
     }
 
     #[test]
     fn bars_stack_in_the_order_of_outcomes() {
-        let buckets = [bucket(3, 1, EffectiveState::Closed), bucket(0, 0, EffectiveState::Open)];
+        let buckets = [
+            bucket(3, 1, EffectiveState::Closed),
+            bucket(0, 0, EffectiveState::Open),
+        ];
         let paths = stacked(&buckets, 8.0, 41.0);
         assert_eq!(paths.len(), 2);
-        assert_eq!(paths[0], Path { class: "k-ok", d: "M0 41v-30h3.4v30z".to_owned() });
-        assert_eq!(paths[1], Path { class: "k-failed", d: "M0 11v-10h3.4v10z".to_owned() });
+        assert_eq!(
+            paths[0],
+            Path {
+                class: "k-ok",
+                d: "M0 41v-30h3.4v30z".to_owned()
+            }
+        );
+        assert_eq!(
+            paths[1],
+            Path {
+                class: "k-failed",
+                d: "M0 11v-10h3.4v10z".to_owned()
+            }
+        );
         assert!(stacked(&buckets[1..], 8.0, 41.0).is_empty());
         assert!(stacked(&[], 8.0, 41.0).is_empty());
     }

@@ -7,8 +7,8 @@ use askama::Template;
 use axum::extract::{Path, State};
 use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::model::{
-    CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, StateSpan, TimeRange,
-    TracePage, TraceQuery, format_duration, now_unix_nanos,
+    CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, StateSpan,
+    TimeRange, TracePage, TraceQuery, format_duration, now_unix_nanos,
 };
 use fusebox_collector::query::CircuitHistory;
 
@@ -39,14 +39,29 @@ pub(crate) async fn show(
     let (key, view) = (CircuitKey { service, name }, View::read(&params)?);
     let unknown = || {
         let (service, name) = (text::name(&key.service), text::name(&key.name));
-        PageError::NotFound(format!("{service} has reported no circuit {name} in the past week"))
+        PageError::NotFound(format!(
+            "{service} has reported no circuit {name} in the past week"
+        ))
     };
-    let circuit = pages.query.circuit(&key, view.at).await?.ok_or_else(unknown)?;
+    let circuit = pages
+        .query
+        .circuit(&key, view.at)
+        .await?
+        .ok_or_else(unknown)?;
     let end = view.at.unwrap_or(now);
-    let week = TimeRange { start_unix_nanos: end.saturating_sub(WEEK), end_unix_nanos: end };
-    let until_now = TimeRange { end_unix_nanos: end.saturating_add(1), ..week };
+    let week = TimeRange {
+        start_unix_nanos: end.saturating_sub(WEEK),
+        end_unix_nanos: end,
+    };
+    let until_now = TimeRange {
+        end_unix_nanos: end.saturating_add(1),
+        ..week
+    };
     let known = Known {
-        transitions: pages.query.transitions(Some(&key), until_now, TRANSITIONS_MAX).await?,
+        transitions: pages
+            .query
+            .transitions(Some(&key), until_now, TRANSITIONS_MAX)
+            .await?,
         history: pages.query.circuit_history(&key, week, HOURS).await?,
         requests: pages.query.search(view.question(&key, week)).await?,
         differs: match view.differs {
@@ -85,7 +100,11 @@ impl View {
         let known = TABS.iter().any(|(value, _)| *value == outcome);
         Ok(Self {
             at: params.at()?,
-            outcome: if known { outcome.to_owned() } else { String::new() },
+            outcome: if known {
+                outcome.to_owned()
+            } else {
+                String::new()
+            },
             differs: params.get("differs").is_some(),
         })
     }
@@ -140,7 +159,11 @@ impl CircuitPage {
     pub(crate) fn new(known: Known, view: View, week: TimeRange, now: u64) -> Self {
         let key = &known.circuit.key;
         let live = Href::circuit(key).to_string();
-        let pill = if view.at.is_some() { Pill::Paused(live) } else { Pill::None };
+        let pill = if view.at.is_some() {
+            Pill::Paused(live)
+        } else {
+            Pill::None
+        };
         Self {
             chrome: Chrome::new("Circuits", format!("{} → {}", key.service, key.name)).pill(pill),
             rows: rows(&known.requests.traces, now),
@@ -181,7 +204,12 @@ impl CircuitPage {
     }
 
     fn card(&self) -> Card<'_> {
-        Card::new(&self.known.circuit, self.at(), self.view.at.is_none(), false)
+        Card::new(
+            &self.known.circuit,
+            self.at(),
+            self.view.at.is_none(),
+            false,
+        )
     }
 
     fn class(&self) -> &'static str {
@@ -199,7 +227,11 @@ impl CircuitPage {
     fn facts(&self) -> String {
         let circuit = &self.known.circuit;
         let all = circuit.instances.len();
-        let same = circuit.instances.iter().filter(|i| i.state == circuit.state).count();
+        let same = circuit
+            .instances
+            .iter()
+            .filter(|i| i.state == circuit.state)
+            .count();
         let words = text::plural(all, "instance", "instances");
         format!(
             "{same} of {all} {words} {} · {} calls/s · {} refused/s",
@@ -223,7 +255,9 @@ impl CircuitPage {
         let midnights = (0..8).map(|d| (start / DAY + 1 + d) * DAY);
         let inside = midnights.filter(|m| *m < self.week.end_unix_nanos);
         let place = |m: u64| (m - start) as f64 / WEEK as f64 * 100.0;
-        inside.map(|m| (format!("{:.2}", place(m)), text::day(m))).collect()
+        inside
+            .map(|m| (format!("{:.2}", place(m)), text::day(m)))
+            .collect()
     }
 
     fn states(&self) -> Vec<Stretch> {
@@ -232,8 +266,15 @@ impl CircuitPage {
 
     fn legend(&self) -> Vec<Share> {
         let mut calls = CircuitCalls::default();
-        self.known.history.buckets.iter().for_each(|bucket| calls.add(&bucket.calls));
-        chart::shares(&calls).into_iter().filter(|share| share.calls > 0).collect()
+        self.known
+            .history
+            .buckets
+            .iter()
+            .for_each(|bucket| calls.add(&bucket.calls));
+        chart::shares(&calls)
+            .into_iter()
+            .filter(|share| share.calls > 0)
+            .collect()
     }
 
     /// The share of the known time in which it refused calls, percent.
@@ -241,19 +282,27 @@ impl CircuitPage {
         let length = |span: &StateSpan| span.end_unix_nanos.saturating_sub(span.start_unix_nanos);
         let states = &self.known.history.states;
         let known: u64 = states.iter().map(length).sum();
-        let is_open = |s: &&StateSpan| matches!(s.state, EffectiveState::Open | EffectiveState::ForcedOpen);
+        let is_open =
+            |s: &&StateSpan| matches!(s.state, EffectiveState::Open | EffectiveState::ForcedOpen);
         let open: u64 = states.iter().filter(is_open).map(length).sum();
         (known > 0).then(|| format!("{:.2}", open as f64 / known as f64 * 100.0))
     }
 
     fn transitions(&self) -> Vec<Step> {
-        self.known.transitions.iter().map(|t| Step::new(t, self.now)).collect()
+        self.known
+            .transitions
+            .iter()
+            .map(|t| Step::new(t, self.now))
+            .collect()
     }
 
     fn tabs(&self) -> Vec<(&'static str, String, bool)> {
         TABS.iter()
             .map(|(outcome, word)| {
-                let href = self.view.href(self.key(), outcome, self.view.differs).at("requests");
+                let href = self
+                    .view
+                    .href(self.key(), outcome, self.view.differs)
+                    .at("requests");
                 (*word, href.to_string(), *outcome == self.view.outcome)
             })
             .collect()
@@ -263,17 +312,30 @@ impl CircuitPage {
         let outcome = (!self.view.outcome.is_empty()).then_some(self.view.outcome.as_str());
         let at = self.view.at.map(|at| at.saturating_add(MINUTE));
         let href = requests(self.key(), outcome, at);
-        let href = if at.is_none() { href.with("range", "7d") } else { href };
+        let href = if at.is_none() {
+            href.with("range", "7d")
+        } else {
+            href
+        };
         href.to_string()
     }
 
     fn compare_href(&self) -> String {
-        self.view.href(self.key(), &self.view.outcome, true).at("differs").to_string()
+        self.view
+            .href(self.key(), &self.view.outcome, true)
+            .at("differs")
+            .to_string()
     }
 
     fn instances(&self) -> Vec<(&CircuitInstanceView, String)> {
-        let seen = |i: &CircuitInstanceView| text::age(self.at().saturating_sub(i.last_seen_unix_nanos));
-        self.known.circuit.instances.iter().map(|i| (i, seen(i))).collect()
+        let seen =
+            |i: &CircuitInstanceView| text::age(self.at().saturating_sub(i.last_seen_unix_nanos));
+        self.known
+            .circuit
+            .instances
+            .iter()
+            .map(|i| (i, seen(i)))
+            .collect()
     }
 
     fn forced(&self) -> Option<(Cow<'static, str>, String, String)> {
@@ -283,7 +345,11 @@ impl CircuitPage {
             Some(at) => format!("ends by itself at {}", text::moment_short(at, self.now)),
             None => "stays until somebody releases it".to_owned(),
         };
-        Some((Cow::Borrowed(word), text::shown(&forced.reason, 1_000).into_owned(), until))
+        Some((
+            Cow::Borrowed(word),
+            text::shown(&forced.reason, 1_000).into_owned(),
+            until,
+        ))
     }
 
     /// The settings in force, those that its library has.
@@ -294,17 +360,47 @@ impl CircuitPage {
         let percent = |p: f64| (p > 0.0).then(|| format!("{} %", text::percent(p)));
         let slow = percent(s.slow_call_rate_percent).filter(|_| s.slow_call_duration_ms > 0);
         let all = [
-            ("group", (!s.group.is_empty()).then(|| text::name(&s.group).into_owned())),
-            ("window", ms(s.window_ms).or_else(|| some(s.window_calls).map(|n| format!("{n} calls")))),
-            ("judges from", some(s.minimum_calls).map(|n| format!("{n} calls"))),
-            ("opens at", percent(s.failure_rate_percent).map(|p| format!("{p} bad"))),
-            ("or at", slow.map(|p| format!("{p} slower than {}", text::maybe_duration(Some(s.slow_call_duration_ms * 1_000_000))))),
+            (
+                "group",
+                (!s.group.is_empty()).then(|| text::name(&s.group).into_owned()),
+            ),
+            (
+                "window",
+                ms(s.window_ms).or_else(|| some(s.window_calls).map(|n| format!("{n} calls"))),
+            ),
+            (
+                "judges from",
+                some(s.minimum_calls).map(|n| format!("{n} calls")),
+            ),
+            (
+                "opens at",
+                percent(s.failure_rate_percent).map(|p| format!("{p} bad")),
+            ),
+            (
+                "or at",
+                slow.map(|p| {
+                    format!(
+                        "{p} slower than {}",
+                        text::maybe_duration(Some(s.slow_call_duration_ms * 1_000_000))
+                    )
+                }),
+            ),
             ("stays open", ms(s.open_duration_ms)),
             ("probes", some(s.half_open_probes)),
             ("time limit", ms(s.timeout_ms)),
-            ("at once", some(s.max_concurrent).map(|n| format!("{n} calls"))),
+            (
+                "at once",
+                some(s.max_concurrent).map(|n| format!("{n} calls")),
+            ),
         ];
-        all.into_iter().filter_map(|(name, value)| Some(Figure { name, value: value? })).collect()
+        all.into_iter()
+            .filter_map(|(name, value)| {
+                Some(Figure {
+                    name,
+                    value: value?,
+                })
+            })
+            .collect()
     }
 
     fn source(&self) -> Cow<'_, str> {
@@ -332,7 +428,9 @@ impl Step {
         Self {
             when: text::moment_short(at, now),
             when_title: format!("{} UTC; the wall at that moment", text::day_clock(at)),
-            at_href: Href::new("/").with("at", text::datetime_local(at)).to_string(),
+            at_href: Href::new("/")
+                .with("at", text::datetime_local(at))
+                .to_string(),
             class: state::class(transition.to),
             symbol: state::symbol(transition.to),
             word: state::word(transition.to),

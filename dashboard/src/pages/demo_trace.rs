@@ -10,6 +10,7 @@ use fusebox_collector::codec::otlp::{
 };
 use fusebox_collector::model::now_unix_nanos;
 use fusebox_collector::pipeline::IngestError;
+use fusebox_collector::sample;
 use opentelemetry::TraceId;
 
 use super::Pages;
@@ -17,12 +18,15 @@ use super::error::PageError;
 use super::href::Href;
 
 /// Takes the trace in like any other; once that returns it is stored and can be shown.
-pub(crate) async fn send(State(pages): State<Pages>, headers: HeaderMap) -> Result<Redirect, PageError> {
+pub(crate) async fn send(
+    State(pages): State<Pages>,
+    headers: HeaderMap,
+) -> Result<Redirect, PageError> {
     if !is_same_origin(&headers) {
         return Err(PageError::Forbidden);
     }
     let now = now_unix_nanos();
-    let request = Bytes::from((pages.info.demo_trace)(now));
+    let request = Bytes::from(sample::demo_trace(now));
     let mut first = FirstTrace::default();
     walk_traces(&request, &Limits::default(), now, &mut first).map_err(IngestError::from)?;
     pages.info.ingest.spans(request).await?;
@@ -39,7 +43,9 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     }
     match (text(ORIGIN.as_str()), text(HOST.as_str())) {
         (None, _) => true,
-        (Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, rest)| rest == host),
+        (Some(origin), Some(host)) => origin
+            .split_once("://")
+            .is_some_and(|(_, rest)| rest == host),
         (Some(_), None) => false,
     }
 }
@@ -66,16 +72,37 @@ mod tests {
     fn forms_of_other_sites_are_refused() {
         let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
             let pair = |(name, value): &(&'static str, &'static str)| {
-                (axum::http::HeaderName::from_static(name), HeaderValue::from_static(value))
+                (
+                    axum::http::HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
             };
             pairs.iter().map(pair).collect()
         };
-        assert!(is_same_origin(&headers(&[("sec-fetch-site", "same-origin")])));
-        assert!(!is_same_origin(&headers(&[("sec-fetch-site", "cross-site")])));
-        assert!(!is_same_origin(&headers(&[("sec-fetch-site", "same-site")])));
-        assert!(is_same_origin(&headers(&[("origin", "http://a:1"), ("host", "a:1")])));
-        assert!(!is_same_origin(&headers(&[("origin", "null"), ("host", "a:1")])));
-        assert!(!is_same_origin(&headers(&[("origin", "http://b:1"), ("host", "a:1")])));
+        assert!(is_same_origin(&headers(&[(
+            "sec-fetch-site",
+            "same-origin"
+        )])));
+        assert!(!is_same_origin(&headers(&[(
+            "sec-fetch-site",
+            "cross-site"
+        )])));
+        assert!(!is_same_origin(&headers(&[(
+            "sec-fetch-site",
+            "same-site"
+        )])));
+        assert!(is_same_origin(&headers(&[
+            ("origin", "http://a:1"),
+            ("host", "a:1")
+        ])));
+        assert!(!is_same_origin(&headers(&[
+            ("origin", "null"),
+            ("host", "a:1")
+        ])));
+        assert!(!is_same_origin(&headers(&[
+            ("origin", "http://b:1"),
+            ("host", "a:1")
+        ])));
         assert!(is_same_origin(&headers(&[])));
     }
 }

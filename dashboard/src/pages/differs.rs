@@ -58,9 +58,20 @@ impl Difference {
 ///
 /// # Errors
 /// When the store fails.
-pub(crate) async fn ask(query: &QueryService, key: &CircuitKey, range: TimeRange) -> Result<Differs, QueryError> {
+pub(crate) async fn ask(
+    query: &QueryService,
+    key: &CircuitKey,
+    range: TimeRange,
+) -> Result<Differs, QueryError> {
     let failed = ids(query, key, range, "failure", TRACES_MAX / 2).await?;
-    let timed_out = ids(query, key, range, "timeout", TRACES_MAX - failed.len().min(TRACES_MAX / 2)).await?;
+    let timed_out = ids(
+        query,
+        key,
+        range,
+        "timeout",
+        TRACES_MAX - failed.len().min(TRACES_MAX / 2),
+    )
+    .await?;
     let failing: Vec<TraceId> = failed.into_iter().chain(timed_out).collect();
     let seen: HashSet<TraceId> = failing.iter().copied().collect();
     let mut passing = ids(query, key, range, "success", TRACES_MAX).await?;
@@ -68,7 +79,11 @@ pub(crate) async fn ask(query: &QueryService, key: &CircuitKey, range: TimeRange
     let failing = try_join_all(failing.into_iter().map(|id| query.trace(id))).await?;
     let passing = try_join_all(passing.into_iter().map(|id| query.trace(id))).await?;
     let values = |traces: Vec<Option<Trace>>| -> Vec<HashSet<String>> {
-        traces.iter().flatten().map(|trace| values(trace, key)).collect()
+        traces
+            .iter()
+            .flatten()
+            .map(|trace| values(trace, key))
+            .collect()
     };
     Ok(compare(&values(failing), &values(passing)))
 }
@@ -88,22 +103,36 @@ async fn ids(
         ..TraceQuery::in_range(range)
     };
     let found = query.search(question).await?;
-    Ok(found.traces.into_iter().map(|trace| trace.trace_id).collect())
+    Ok(found
+        .traces
+        .into_iter()
+        .map(|trace| trace.trace_id)
+        .collect())
 }
 
 /// Returns `key = value` of the spans through the breaker and of their children.
 fn values(trace: &Trace, key: &CircuitKey) -> HashSet<String> {
     let through = |span: &&Span| {
         let breaker = span.attribute(semconv::BREAKER_NAME);
-        span.service() == key.service && matches!(breaker, Some(Value::String(name)) if *name == key.name)
+        span.service() == key.service
+            && matches!(breaker, Some(Value::String(name)) if *name == key.name)
     };
-    let callers: Vec<SpanId> = trace.spans.iter().filter(through).map(|span| span.span_id).collect();
+    let callers: Vec<SpanId> = trace
+        .spans
+        .iter()
+        .filter(through)
+        .map(|span| span.span_id)
+        .collect();
     let concerned = trace.spans.iter().filter(|span| {
         callers.contains(&span.span_id) || span.parent_span_id.is_some_and(|p| callers.contains(&p))
     });
     let mut values = HashSet::new();
     for span in concerned {
-        let side = if callers.contains(&span.span_id) { "" } else { "called: " };
+        let side = if callers.contains(&span.span_id) {
+            ""
+        } else {
+            "called: "
+        };
         for (name, value) in span.attributes.iter().chain(&span.resource.attributes) {
             let value = value.to_string();
             if !tells_only_the_outcome(name) && value.len() <= VALUE_BYTES_MAX {
@@ -116,7 +145,9 @@ fn values(trace: &Trace, key: &CircuitKey) -> HashSet<String> {
 
 /// The breaker's own words and status codes say that a call failed, not why.
 fn tells_only_the_outcome(name: &str) -> bool {
-    name.starts_with("circuit_breaker.") || name == semconv::ERROR_TYPE || name.ends_with("status_code")
+    name.starts_with("circuit_breaker.")
+        || name == semconv::ERROR_TYPE
+        || name.ends_with("status_code")
 }
 
 /// Returns the values that are more common among the failing.
@@ -127,7 +158,13 @@ fn compare(failing: &[HashSet<String>], passing: &[HashSet<String>]) -> Differs 
             counts.entry(value).or_default()[side] += 1;
         }
     }
-    let share = |count: usize, of: usize| if of == 0 { 0.0 } else { count as f64 / of as f64 };
+    let share = |count: usize, of: usize| {
+        if of == 0 {
+            0.0
+        } else {
+            count as f64 / of as f64
+        }
+    };
     let difference = |(words, [bad, good]): (&str, [usize; 2])| {
         let (bad_share, good_share) = (share(bad, failing.len()), share(good, passing.len()));
         let matters = bad >= 2 && bad_share - good_share >= SHARE_MIN;
@@ -141,7 +178,11 @@ fn compare(failing: &[HashSet<String>], passing: &[HashSet<String>]) -> Differs 
     let gain = |row: &Difference| row.failing - row.passing;
     rows.sort_by(|a, b| gain(b).total_cmp(&gain(a)));
     rows.truncate(SHOWN_MAX);
-    Differs { failing: failing.len(), passing: passing.len(), rows }
+    Differs {
+        failing: failing.len(),
+        passing: passing.len(),
+        rows,
+    }
 }
 
 #[cfg(test)]
@@ -149,13 +190,23 @@ mod tests {
     use super::*;
 
     fn sets(of: &[&[&str]]) -> Vec<HashSet<String>> {
-        of.iter().map(|values| values.iter().map(|v| (*v).to_owned()).collect()).collect()
+        of.iter()
+            .map(|values| values.iter().map(|v| (*v).to_owned()).collect())
+            .collect()
     }
 
     #[test]
     fn what_only_failing_calls_have_comes_first() {
-        let failing = sets(&[&["host = b", "path = /"], &["host = b", "path = /"], &["host = b", "id = 1"]]);
-        let passing = sets(&[&["host = a", "path = /"], &["host = b", "path = /"], &["host = a"]]);
+        let failing = sets(&[
+            &["host = b", "path = /"],
+            &["host = b", "path = /"],
+            &["host = b", "id = 1"],
+        ]);
+        let passing = sets(&[
+            &["host = a", "path = /"],
+            &["host = b", "path = /"],
+            &["host = a"],
+        ]);
         let differs = compare(&failing, &passing);
         assert_eq!((differs.failing, differs.passing), (3, 3));
         let words: Vec<&str> = differs.rows.iter().map(|row| row.words.as_str()).collect();
@@ -166,9 +217,16 @@ mod tests {
     #[test]
     fn only_spans_of_this_circuit_and_those_they_called_are_looked_at() {
         let trace = crate::pages::fixtures::trace();
-        let values = values(&trace, &crate::pages::fixtures::key("product-page", "review"));
+        let values = values(
+            &trace,
+            &crate::pages::fixtures::key("product-page", "review"),
+        );
         assert!(values.contains("called: service.name = review"));
         assert!(values.contains("service.name = product-page"));
-        assert!(!values.iter().any(|v| v.contains("legacy") || v.contains("circuit_breaker")));
+        assert!(
+            !values
+                .iter()
+                .any(|v| v.contains("legacy") || v.contains("circuit_breaker"))
+        );
     }
 }

@@ -19,19 +19,36 @@ use crate::pages::wall::{WallBody, WallPage, WallView};
 fn the_wall(params: &Params) -> CircuitWall {
     match params.number("circuits", 13) {
         13 => wall(),
-        0 => CircuitWall { at_unix_nanos: NOW, live: true, circuits: Vec::new() },
-        1 => CircuitWall { at_unix_nanos: NOW, live: true, circuits: wall().circuits.split_off(12) },
+        0 => CircuitWall {
+            at_unix_nanos: NOW,
+            live: true,
+            circuits: Vec::new(),
+        },
+        1 => CircuitWall {
+            at_unix_nanos: NOW,
+            live: true,
+            circuits: wall().circuits.split_off(12),
+        },
         count => big_wall(count),
     }
 }
 
 async fn show_wall(params: Params) -> Page<WallPage> {
     let view = WallView::read(&params).unwrap_or_default();
-    Page(WallPage::new(&the_wall(&params), &transitions(), view, NOW, teach()))
+    Page(WallPage::new(
+        &the_wall(&params),
+        &transitions(),
+        view,
+        NOW,
+        teach(),
+    ))
 }
 
 async fn show_body(params: Params) -> Page<WallBody> {
-    Page(WallBody::drawn(&the_wall(&params), &WallView::read(&params).unwrap_or_default()))
+    Page(WallBody::drawn(
+        &the_wall(&params),
+        &WallView::read(&params).unwrap_or_default(),
+    ))
 }
 
 fn the_trace(id: &str) -> Trace {
@@ -42,54 +59,108 @@ fn the_trace(id: &str) -> Trace {
 }
 
 async fn show_trace(Path(id): Path<String>, params: Params) -> Page<TracePageView> {
-    Page(TracePageView::new(&the_trace(&id), TraceView::read(&params, ROWS_MAX)))
+    Page(TracePageView::new(
+        &the_trace(&id),
+        TraceView::read(&params, ROWS_MAX),
+    ))
 }
 
 async fn show_rows(Path(id): Path<String>, params: Params) -> Page<trace_rows::Rows> {
     let trace = the_trace(&id);
     let tree = call_tree::CallTree::build(&trace);
-    Page(trace_rows::Rows::new(&trace, &tree, &TraceView::read(&params, ROWS_MAX)))
+    Page(trace_rows::Rows::new(
+        &trace,
+        &tree,
+        &TraceView::read(&params, ROWS_MAX),
+    ))
 }
 
 async fn show_traces(params: Params) -> Page<TracesPage> {
     let mut form = SearchForm::read(&params);
     form.question(NOW);
-    let found = if form.problems.is_empty() && form.service != "none" { found() } else { TracePage::default() };
-    let known = Known { services: vec!["gateway".to_owned(), "product-page".to_owned()], operations: Vec::new() };
+    let found = if form.problems.is_empty() && form.service != "none" {
+        found()
+    } else {
+        TracePage::default()
+    };
+    let known = Known {
+        services: vec!["gateway".to_owned(), "product-page".to_owned()],
+        operations: Vec::new(),
+    };
     Page(TracesPage::new(form, &found, known, NOW, teach()))
 }
 
-async fn show_circuit(Path((_, name)): Path<(String, String)>, params: Params) -> Page<circuit::CircuitPage> {
-    let state = if name == "inventory" { EffectiveState::Open } else { EffectiveState::ForcedOpen };
+async fn show_circuit(
+    Path((_, name)): Path<(String, String)>,
+    params: Params,
+) -> Page<circuit::CircuitPage> {
+    let state = if name == "inventory" {
+        EffectiveState::Open
+    } else {
+        EffectiveState::ForcedOpen
+    };
     let view = circuit::View::read(&params).unwrap_or_default();
-    Page(circuit_page(super::circuit("product-page", &name, state), view))
+    Page(circuit_page(
+        super::circuit("product-page", &name, state),
+        view,
+    ))
 }
 
 pub(crate) fn circuit_page(of: CircuitView, view: circuit::View) -> circuit::CircuitPage {
-    let difference = |words: &str, failing, passing| differs::Difference { words: words.to_owned(), failing, passing };
+    let difference = |words: &str, failing, passing| differs::Difference {
+        words: words.to_owned(),
+        failing,
+        passing,
+    };
     let known = circuit::Known {
         circuit: of,
-        transitions: transitions().into_iter().filter(|t| t.key.name == "inventory").collect(),
+        transitions: transitions()
+            .into_iter()
+            .filter(|t| t.key.name == "inventory")
+            .collect(),
         history: history(),
         requests: found(),
-        differs: view.differs.then(|| differs::Differs { failing: 60, passing: 57, rows: vec![difference("called: service.instance.id = inventory-2", 98.0, 49.0), difference("stock.warehouse = icheon", 71.0, 22.0)] }),
+        differs: view.differs.then(|| differs::Differs {
+            failing: 60,
+            passing: 57,
+            rows: vec![
+                difference("called: service.instance.id = inventory-2", 98.0, 49.0),
+                difference("stock.warehouse = icheon", 71.0, 22.0),
+            ],
+        }),
     };
-    let week = TimeRange { start_unix_nanos: NOW - WEEK, end_unix_nanos: NOW };
+    let week = TimeRange {
+        start_unix_nanos: NOW - WEEK,
+        end_unix_nanos: NOW,
+    };
     circuit::CircuitPage::new(known, view, week, NOW)
 }
 
 async fn show_services() -> Page<services::ServicesPage> {
-    Page(services::ServicesPage::new(&services(), &wall().circuits, NOW, teach()))
+    Page(services::ServicesPage::new(
+        &services(),
+        &wall().circuits,
+        NOW,
+        teach(),
+    ))
 }
 
 async fn show_service() -> Page<services::ServicePage> {
     let mut circuits = wall().circuits;
     circuits.retain(|c| c.key.service == "product-page");
-    Page(services::ServicePage::new(services().remove(4), circuits, NOW))
+    Page(services::ServicePage::new(
+        services().remove(4),
+        circuits,
+        NOW,
+    ))
 }
 
 async fn show_map(params: Params) -> Page<map::MapPage> {
-    let links = if params.get("empty").is_some() { Vec::new() } else { links() };
+    let links = if params.get("empty").is_some() {
+        Vec::new()
+    } else {
+        links()
+    };
     Page(map::MapPage::new(links, &wall().circuits, HOUR, teach()))
 }
 
@@ -113,6 +184,8 @@ pub(crate) fn router() -> Router {
 #[ignore = "serves the fixtures to a browser until it is stopped"]
 async fn serve_fixtures() {
     let addr = std::env::var("FUSEBOX_FIXTURES").unwrap_or_else(|_| "127.0.0.1:0".to_owned());
-    let listener = tokio::net::TcpListener::bind(addr).await.expect("a free port");
+    let listener = tokio::net::TcpListener::bind(addr)
+        .await
+        .expect("a free port");
     axum::serve(listener, router()).await.expect("served");
 }

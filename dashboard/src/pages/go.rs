@@ -12,10 +12,16 @@ use super::{Pages, text};
 const TEXT_MAX: usize = 300;
 
 /// Leads to what was typed.
-pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> Result<Redirect, PageError> {
+pub(crate) async fn show(
+    State(pages): State<Pages>,
+    params: Params,
+) -> Result<Redirect, PageError> {
     let typed = params.get("q").unwrap_or_default();
     if typed.chars().count() > TEXT_MAX {
-        return Err(PageError::Invalid(format!("{} is too long for a name or an id", text::name(typed))));
+        return Err(PageError::Invalid(format!(
+            "{} is too long for a name or an id",
+            text::name(typed)
+        )));
     }
     Ok(Redirect::to(&target(&pages, typed).await?.to_string()))
 }
@@ -32,12 +38,17 @@ async fn target(pages: &Pages, typed: &str) -> Result<Href, PageError> {
         return Ok(Href::service(&service));
     }
     let circuits = pages.query.circuits(None).await?.circuits;
-    let full = |key: &fusebox_collector::model::CircuitKey| format!("{} → {}", key.service, key.name);
-    let mut found = circuits.iter().filter(|c| same(&c.key.name) || same(&full(&c.key)));
+    let full =
+        |key: &fusebox_collector::model::CircuitKey| format!("{} → {}", key.service, key.name);
+    let mut found = circuits
+        .iter()
+        .filter(|c| same(&c.key.name) || same(&full(&c.key)));
     Ok(match (found.next(), found.next()) {
         (Some(one), None) => Href::circuit(&one.key),
         (Some(_), Some(_)) => Href::new("/").with("filter", typed),
-        _ => Href::new("/traces").with("operation", typed).with("range", "7d"),
+        _ => Href::new("/traces")
+            .with("operation", typed)
+            .with("range", "7d"),
     })
 }
 

@@ -26,7 +26,9 @@ impl Href {
 
     /// Returns the page of a circuit.
     pub(crate) fn circuit(key: &CircuitKey) -> Self {
-        Self::new("/circuits").segment(&key.service).segment(&key.name)
+        Self::new("/circuits")
+            .segment(&key.service)
+            .segment(&key.name)
     }
 
     /// Returns the page of a trace.

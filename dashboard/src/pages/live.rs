@@ -58,9 +58,16 @@ pub(crate) struct Tick {
 }
 
 impl Tick {
-    fn new(wall: CircuitWall, before: Option<&Self>, said: Vec<String>) -> Self {
+    /// Returns the wall of a moment; what differs from the one before counts as changed.
+    pub(crate) fn new(wall: CircuitWall, before: Option<&Self>, said: Vec<String>) -> Self {
         let old: HashMap<&str, usize> = before
-            .map(|tick| tick.ids.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect())
+            .map(|tick| {
+                tick.ids
+                    .iter()
+                    .enumerate()
+                    .map(|(i, id)| (id.as_str(), i))
+                    .collect()
+            })
             .unwrap_or_default();
         let ids: Vec<String> = wall.circuits.iter().map(card_id).collect();
         let is_changed = |index: &usize| {
@@ -75,6 +82,12 @@ impl Tick {
             wall,
             said,
         }
+    }
+
+    /// Returns how many cards changed.
+    #[cfg(test)]
+    pub(crate) fn changed_count(&self) -> usize {
+        self.changed.len()
     }
 
     fn card(&self, index: usize, with_instances: bool) -> Arc<str> {
@@ -101,13 +114,20 @@ impl Hub {
     /// Begins to watch; starts the drawing when this is the first.
     fn watch(&self) -> Result<Watch, PageError> {
         let seat = Seat::take(&self.0)?;
-        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self
+            .0
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let receiver = self.0.sender.subscribe();
         if !*running {
             *running = true;
             tokio::spawn(draw(Arc::clone(&self.0)));
         }
-        Ok(Watch { receiver, _seat: seat })
+        Ok(Watch {
+            receiver,
+            _seat: seat,
+        })
     }
 }
 
@@ -215,7 +235,11 @@ pub(crate) async fn stream(
     params: Params,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, PageError> {
     let view = WallView::read(&params)?;
-    let watcher = Watcher { watch: pages.hub.watch()?, view, shown: None };
+    let watcher = Watcher {
+        watch: pages.hub.watch()?,
+        view,
+        shown: None,
+    };
     let batches = stream::unfold(watcher, |mut watcher| async move {
         let events = watcher.next().await?;
         Some((stream::iter(events.into_iter().map(Ok)), watcher))
@@ -253,7 +277,11 @@ impl Watcher {
         let (arranged, _) = arrange(&tick.wall, &self.view);
         let layout = |sorted: bool| -> Vec<(Option<String>, Vec<String>)> {
             let ids = |group: &Arranged| {
-                let mut ids: Vec<String> = group.circuits.iter().map(|i| tick.ids[*i].clone()).collect();
+                let mut ids: Vec<String> = group
+                    .circuits
+                    .iter()
+                    .map(|i| tick.ids[*i].clone())
+                    .collect();
                 if sorted {
                     ids.sort_unstable();
                 }
@@ -267,7 +295,10 @@ impl Watcher {
             shown
         };
         let exact = layout(false);
-        let same_members = self.shown.as_ref().is_some_and(|shown| sorted(shown) == layout(true));
+        let same_members = self
+            .shown
+            .as_ref()
+            .is_some_and(|shown| sorted(shown) == layout(true));
         let same_order = self.shown.as_ref() == Some(&exact);
         let mut events = Vec::with_capacity(3);
         if !same_members || (!same_order && tick.number.is_multiple_of(RESORT_TICKS)) {
@@ -277,14 +308,27 @@ impl Watcher {
             events.push(event("wall", body.render().unwrap_or_default()));
             self.shown = Some(exact);
         } else {
-            events.push(event("sum", Sum::new(&tick.wall).render().unwrap_or_default()));
+            events.push(event(
+                "sum",
+                Sum::new(&tick.wall).render().unwrap_or_default(),
+            ));
             let visible = arranged.iter().flat_map(|group| &group.circuits);
             let changed = visible.filter(|index| tick.changed.contains(index));
-            let drawn: Vec<_> = changed.map(|i| (*i, tick.card(*i, self.view.instances))).collect();
-            let cards: Vec<Changed<'_>> =
-                drawn.iter().map(|(i, html)| Changed { id: &tick.ids[*i], html }).collect();
+            let drawn: Vec<_> = changed
+                .map(|i| (*i, tick.card(*i, self.view.instances)))
+                .collect();
+            let cards: Vec<Changed<'_>> = drawn
+                .iter()
+                .map(|(i, html)| Changed {
+                    id: &tick.ids[*i],
+                    html,
+                })
+                .collect();
             if !cards.is_empty() {
-                events.push(event("cards", serde_json::to_string(&cards).unwrap_or_default()));
+                events.push(event(
+                    "cards",
+                    serde_json::to_string(&cards).unwrap_or_default(),
+                ));
             }
         }
         if !tick.said.is_empty() {

@@ -30,11 +30,22 @@ const RANGES: [(&str, &str, u64); 4] = [
 pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResult<MapPage> {
     let now = now_unix_nanos();
     let range = params.get("range").unwrap_or("15m");
-    let (_, _, length) = RANGES.into_iter().find(|(v, _, _)| *v == range).unwrap_or(RANGES[0]);
-    let span = TimeRange { start_unix_nanos: now.saturating_sub(length), end_unix_nanos: u64::MAX };
+    let (_, _, length) = RANGES
+        .into_iter()
+        .find(|(v, _, _)| *v == range)
+        .unwrap_or(RANGES[0]);
+    let span = TimeRange {
+        start_unix_nanos: now.saturating_sub(length),
+        end_unix_nanos: u64::MAX,
+    };
     let links = pages.query.dependencies(span).await?;
     let wall = pages.query.circuits(None).await?;
-    Ok(Page(MapPage::new(links, &wall.circuits, length, Teach::from(&pages))))
+    Ok(Page(MapPage::new(
+        links,
+        &wall.circuits,
+        length,
+        Teach::from(&pages),
+    )))
 }
 
 /// The page of the map.
@@ -101,19 +112,43 @@ struct CircuitMark {
 
 impl MapPage {
     /// Returns the map of these calls in a range of that length.
-    pub(crate) fn new(mut links: Vec<DependencyLink>, circuits: &[CircuitView], length: u64, teach: Teach) -> Self {
-        links.sort_by(|a, b| b.call_count.cmp(&a.call_count).then_with(|| (&a.parent, &a.child).cmp(&(&b.parent, &b.child))));
+    pub(crate) fn new(
+        mut links: Vec<DependencyLink>,
+        circuits: &[CircuitView],
+        length: u64,
+        teach: Teach,
+    ) -> Self {
+        links.sort_by(|a, b| {
+            b.call_count
+                .cmp(&a.call_count)
+                .then_with(|| (&a.parent, &a.child).cmp(&(&b.parent, &b.child)))
+        });
         let drawn = &links[..links.len().min(EDGES_MAX)];
-        let pairs: Vec<(&str, &str)> = drawn.iter().map(|l| (l.parent.as_str(), l.child.as_str())).collect();
+        let pairs: Vec<(&str, &str)> = drawn
+            .iter()
+            .map(|l| (l.parent.as_str(), l.child.as_str()))
+            .collect();
         let picture = layout(&pairs);
         let seconds = (length / text::SECOND).max(1);
-        let nodes = picture.places.iter().map(|(name, place)| Node::new(name, place, &links, seconds));
-        let edges = links.iter().take(ROWS_MAX).enumerate().map(|(index, link)| {
-            let ends = (index < EDGES_MAX)
-                .then(|| picture.places.get(&link.parent).zip(picture.places.get(&link.child)))
-                .flatten();
-            Edge::new(link, ends, circuits, seconds)
-        });
+        let nodes = picture
+            .places
+            .iter()
+            .map(|(name, place)| Node::new(name, place, &links, seconds));
+        let edges = links
+            .iter()
+            .take(ROWS_MAX)
+            .enumerate()
+            .map(|(index, link)| {
+                let ends = (index < EDGES_MAX)
+                    .then(|| {
+                        picture
+                            .places
+                            .get(&link.parent)
+                            .zip(picture.places.get(&link.child))
+                    })
+                    .flatten();
+                Edge::new(link, ends, circuits, seconds)
+            });
         Self {
             chrome: Chrome::new("Map", "Map"),
             nodes: nodes.collect(),
@@ -128,7 +163,11 @@ impl MapPage {
 
     fn ranges(&self) -> Vec<(&'static str, String, bool)> {
         let link = |(value, word, length): (&str, &'static str, u64)| {
-            (word, Href::new("/map").with("range", value).to_string(), length == self.length)
+            (
+                word,
+                Href::new("/map").with("range", value).to_string(),
+                length == self.length,
+            )
         };
         RANGES.into_iter().map(link).collect()
     }
@@ -184,7 +223,11 @@ impl Edge {
         marks.sort_by_key(|mark| std::cmp::Reverse(mark.state));
         let badge = ends.zip(marks.first()).map(|((from, to), mark)| {
             let (x, y) = middle(from, to);
-            Badge { x: trim(x - 19.0), y: trim(y - 11.0), mark: mark.clone() }
+            Badge {
+                x: trim(x - 19.0),
+                y: trim(y - 11.0),
+                mark: mark.clone(),
+            }
         });
         Self {
             parent: text::name(&link.parent).into_owned(),
@@ -202,7 +245,9 @@ impl Edge {
             path: ends.map(|(from, to)| path(from, to)),
             badge,
             circuits: marks,
-            href: Href::new("/traces").with("service", &link.child).to_string(),
+            href: Href::new("/traces")
+                .with("service", &link.child)
+                .to_string(),
         }
     }
 }

@@ -108,7 +108,9 @@ fn columns(forward: &[Vec<usize>]) -> Vec<usize> {
         waiting_for[*next] += 1;
     }
     let mut columns = vec![0; forward.len()];
-    let mut ready: Vec<usize> = (0..forward.len()).filter(|n| waiting_for[*n] == 0).collect();
+    let mut ready: Vec<usize> = (0..forward.len())
+        .filter(|n| waiting_for[*n] == 0)
+        .collect();
     while let Some(node) = ready.pop() {
         for next in &forward[node] {
             columns[*next] = columns[*next].max(columns[node] + 1);
@@ -137,7 +139,11 @@ fn untangle(grid: &mut [Vec<usize>], forward: &[Vec<usize>]) {
             let mean = |node: &usize| {
                 let near = &neighbours[*node];
                 let sum: f64 = near.iter().map(|n| height[*n]).sum();
-                if near.is_empty() { height[*node] } else { sum / near.len() as f64 }
+                if near.is_empty() {
+                    height[*node]
+                } else {
+                    sum / near.len() as f64
+                }
             };
             let mut keyed: Vec<(f64, usize)> = grid[column].iter().map(|n| (mean(n), *n)).collect();
             keyed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -158,7 +164,13 @@ mod tests {
 
     #[test]
     fn callers_stand_left_of_what_they_call() {
-        let edges = [("gateway", "page"), ("page", "stock"), ("page", "price"), ("gateway", "price"), ("stock", "gateway")];
+        let edges = [
+            ("gateway", "page"),
+            ("page", "stock"),
+            ("page", "price"),
+            ("gateway", "price"),
+            ("stock", "gateway"),
+        ];
         let layout = layout(&edges);
         let x = |name: &str| layout.places[name].x;
         assert!(x("gateway") < x("page") && x("page") < x("stock"));

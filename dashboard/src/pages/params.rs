@@ -15,14 +15,19 @@ pub(crate) struct Params(Vec<(String, String)>);
 impl Params {
     /// Returns the last value of that name that is not blank.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        let of_name = self.0.iter().filter(|(key, value)| key == name && !value.trim().is_empty());
+        let of_name = self
+            .0
+            .iter()
+            .filter(|(key, value)| key == name && !value.trim().is_empty());
         of_name.last().map(|(_, value)| value.trim())
     }
 
     /// Returns every value of that name that is not blank.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let of_name = self.0.iter().filter(move |(key, _)| key == name);
-        of_name.map(|(_, value)| value.trim()).filter(|v| !v.is_empty())
+        of_name
+            .map(|(_, value)| value.trim())
+            .filter(|v| !v.is_empty())
     }
 
     /// Returns the moment that `at` names, if any.
@@ -40,7 +45,9 @@ impl Params {
 
     /// Returns the number of that name, or the one given where it is absent or no number.
     pub(crate) fn number(&self, name: &str, otherwise: usize) -> usize {
-        self.get(name).and_then(|v| v.parse().ok()).unwrap_or(otherwise)
+        self.get(name)
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(otherwise)
     }
 }
 

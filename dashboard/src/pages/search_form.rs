@@ -1,9 +1,7 @@
 //! The search form: what stands in its fields, what is wrong with them, and the question that they make.
 
 use fusebox::circuit_breaker::Outcome;
-use fusebox_collector::model::{
-    Cursor, TimeRange, TraceQuery, format_timestamp, parse_duration,
-};
+use fusebox_collector::model::{Cursor, TimeRange, TraceQuery, format_timestamp, parse_duration};
 
 use super::href::Href;
 use super::params::{Params, moment};
@@ -68,7 +66,11 @@ impl SearchForm {
             min_duration: field("min_duration"),
             max_duration: field("max_duration"),
             error: field("error"),
-            attributes: params.all("attribute").take(ATTRIBUTES_MAX).map(str::to_owned).collect(),
+            attributes: params
+                .all("attribute")
+                .take(ATTRIBUTES_MAX)
+                .map(str::to_owned)
+                .collect(),
             circuit: field("circuit"),
             outcome: field("outcome"),
             range: field("range"),
@@ -85,7 +87,10 @@ impl SearchForm {
         match params.get("limit").map(str::parse) {
             None => {}
             Some(Ok(limit)) if (1..=TraceQuery::LIMIT_MAX).contains(&limit) => form.limit = limit,
-            Some(_) => form.wrong("limit", format!("a number from 1 to {}", TraceQuery::LIMIT_MAX)),
+            Some(_) => form.wrong(
+                "limit",
+                format!("a number from 1 to {}", TraceQuery::LIMIT_MAX),
+            ),
         }
         form
     }
@@ -110,7 +115,11 @@ impl SearchForm {
         query.limit = self.limit;
         query.min_duration_nanos = self.duration("min_duration", &self.min_duration.clone());
         query.max_duration_nanos = self.duration("max_duration", &self.max_duration.clone());
-        if query.min_duration_nanos.zip(query.max_duration_nanos).is_some_and(|(min, max)| min > max) {
+        if query
+            .min_duration_nanos
+            .zip(query.max_duration_nanos)
+            .is_some_and(|(min, max)| min > max)
+        {
             self.wrong("max_duration", "longer than the shortest");
         }
         query.error = match self.error.as_str() {
@@ -124,7 +133,10 @@ impl SearchForm {
         };
         query.attributes = self.conditions();
         query.outcome = some(&self.outcome);
-        if !self.outcome.is_empty() && self.outcome != "fallback" && Outcome::parse(&self.outcome).is_none() {
+        if !self.outcome.is_empty()
+            && self.outcome != "fallback"
+            && Outcome::parse(&self.outcome).is_none()
+        {
             self.wrong("outcome", "one of the outcomes in the list");
         }
         if !self.cursor.is_empty() {
@@ -151,7 +163,10 @@ impl SearchForm {
         };
         let pairs: Vec<_> = self.attributes.iter().map(pair).collect();
         if pairs.iter().any(Option::is_none) {
-            self.wrong("attribute", "key=value, as in http.response.status_code=503");
+            self.wrong(
+                "attribute",
+                "key=value, as in http.response.status_code=503",
+            );
         }
         pairs.into_iter().flatten().collect()
     }
@@ -164,7 +179,10 @@ impl SearchForm {
         };
         if *length > 0 {
             let start_unix_nanos = now.saturating_sub(*length);
-            return TimeRange { start_unix_nanos, end_unix_nanos: u64::MAX };
+            return TimeRange {
+                start_unix_nanos,
+                end_unix_nanos: u64::MAX,
+            };
         }
         let words = "a time such as 2026-11-23T10:04:11Z, or Unix nanoseconds";
         let (start, end) = (moment(&self.start), moment(&self.end));
@@ -178,7 +196,10 @@ impl SearchForm {
         if start >= end {
             self.wrong("end", "later than the begin");
         }
-        TimeRange { start_unix_nanos: start, end_unix_nanos: end }
+        TimeRange {
+            start_unix_nanos: start,
+            end_unix_nanos: end,
+        }
     }
 
     /// Returns the URL of this search, or of its page that begins there.
@@ -205,7 +226,11 @@ impl SearchForm {
     /// Returns the value of a time field, which a `datetime-local` input can show.
     pub(crate) fn time_field(&self, text: &str) -> String {
         moment(text).map_or_else(String::new, |at| {
-            if at == u64::MAX { format_timestamp(at) } else { super::text::datetime_local(at) }
+            if at == u64::MAX {
+                format_timestamp(at)
+            } else {
+                super::text::datetime_local(at)
+            }
         })
     }
 }
@@ -224,25 +249,66 @@ mod tests {
     #[test]
     fn every_field_becomes_a_condition() {
         let (query, form) = read(&[
-            ("service", " shop "), ("operation", "GET /"), ("min_duration", "1ms"), ("max_duration", "1.5s"),
-            ("error", "true"), ("attribute", "a=b=c"), ("attribute", "x = y"), ("circuit", "stock"),
-            ("outcome", "rejected"), ("start", "2026-11-23T10:00"), ("limit", "50"),
+            ("service", " shop "),
+            ("operation", "GET /"),
+            ("min_duration", "1ms"),
+            ("max_duration", "1.5s"),
+            ("error", "true"),
+            ("attribute", "a=b=c"),
+            ("attribute", "x = y"),
+            ("circuit", "stock"),
+            ("outcome", "rejected"),
+            ("start", "2026-11-23T10:00"),
+            ("limit", "50"),
         ]);
         assert!(form.problems.is_empty(), "{:?}", form.problems);
         assert_eq!(query.service.as_deref(), Some("shop"));
-        assert_eq!(query.attributes, [("a".to_owned(), "b=c".to_owned()), ("x".to_owned(), "y".to_owned())]);
-        assert_eq!((query.min_duration_nanos, query.max_duration_nanos), (Some(1_000_000), Some(1_500_000_000)));
-        assert_eq!((query.error, query.limit, query.range.end_unix_nanos), (Some(true), 50, u64::MAX));
-        assert_eq!(query.range.start_unix_nanos, moment("2026-11-23T10:00:00Z").expect("a time"));
+        assert_eq!(
+            query.attributes,
+            [
+                ("a".to_owned(), "b=c".to_owned()),
+                ("x".to_owned(), "y".to_owned())
+            ]
+        );
+        assert_eq!(
+            (query.min_duration_nanos, query.max_duration_nanos),
+            (Some(1_000_000), Some(1_500_000_000))
+        );
+        assert_eq!(
+            (query.error, query.limit, query.range.end_unix_nanos),
+            (Some(true), 50, u64::MAX)
+        );
+        assert_eq!(
+            query.range.start_unix_nanos,
+            moment("2026-11-23T10:00:00Z").expect("a time")
+        );
     }
 
     #[test]
     fn what_is_wrong_is_said_at_its_field() {
         let (_, form) = read(&[
-            ("min_duration", "fast"), ("error", "maybe"), ("attribute", "novalue"), ("outcome", "great"),
-            ("range", "custom"), ("start", "yesterday"), ("end", "1"), ("limit", "0"), ("cursor", "x"),
+            ("min_duration", "fast"),
+            ("error", "maybe"),
+            ("attribute", "novalue"),
+            ("outcome", "great"),
+            ("range", "custom"),
+            ("start", "yesterday"),
+            ("end", "1"),
+            ("limit", "0"),
+            ("cursor", "x"),
         ]);
         let fields: Vec<&str> = form.problems.iter().map(|(field, _)| *field).collect();
-        assert_eq!(fields, ["limit", "start", "min_duration", "error", "attribute", "outcome", "cursor"]);
+        assert_eq!(
+            fields,
+            [
+                "limit",
+                "start",
+                "min_duration",
+                "error",
+                "attribute",
+                "outcome",
+                "cursor"
+            ]
+        );
     }
 }

@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use askama::Template;
 use axum::extract::{Path, State};
 use fusebox::circuit_breaker::EffectiveState;
-use fusebox_collector::model::{CircuitView, InstanceSeen, RedStats, ServiceSummary, now_unix_nanos};
+use fusebox_collector::model::{
+    CircuitView, InstanceSeen, RedStats, ServiceSummary, now_unix_nanos,
+};
 
 use super::card::Card;
 use super::href::Href;
@@ -26,12 +28,25 @@ const OPERATIONS_MAX: usize = 200;
 pub(crate) async fn list(State(pages): State<Pages>) -> PageResult<ServicesPage> {
     let services = pages.query.services().await?;
     let wall = pages.query.circuits(None).await?;
-    Ok(Page(ServicesPage::new(&services, &wall.circuits, now_unix_nanos(), Teach::from(&pages))))
+    Ok(Page(ServicesPage::new(
+        &services,
+        &wall.circuits,
+        now_unix_nanos(),
+        Teach::from(&pages),
+    )))
 }
 
 /// Serves one service.
-pub(crate) async fn show(State(pages): State<Pages>, Path(name): Path<String>) -> PageResult<ServicePage> {
-    let unknown = || PageError::NotFound(format!("no service {} has been heard of", text::name(&name)));
+pub(crate) async fn show(
+    State(pages): State<Pages>,
+    Path(name): Path<String>,
+) -> PageResult<ServicePage> {
+    let unknown = || {
+        PageError::NotFound(format!(
+            "no service {} has been heard of",
+            text::name(&name)
+        ))
+    };
     let service = pages.query.service(&name).await?.ok_or_else(unknown)?;
     let mut circuits = pages.query.circuits(None).await?.circuits;
     circuits.retain(|circuit| circuit.key.service == name);
@@ -54,7 +69,11 @@ impl From<&RedStats> for Red {
         let share = red.errors as f64 * 100.0 / red.calls.max(1) as f64;
         Self {
             rate: text::rate(red.calls_per_second),
-            errors: if red.calls == 0 { "—".to_owned() } else { format!("{} %", text::percent(share)) },
+            errors: if red.calls == 0 {
+                "—".to_owned()
+            } else {
+                format!("{} %", text::percent(share))
+            },
             bad: share >= 1.0,
             p50: text::maybe_duration(red.p50_nanos),
             p90: text::maybe_duration(red.p90_nanos),
@@ -97,11 +116,20 @@ struct ServiceRow {
 
 impl ServicesPage {
     /// Returns the page of these services.
-    pub(crate) fn new(services: &[ServiceSummary], circuits: &[CircuitView], now: u64, teach: Teach) -> Self {
+    pub(crate) fn new(
+        services: &[ServiceSummary],
+        circuits: &[CircuitView],
+        now: u64,
+        teach: Teach,
+    ) -> Self {
         let row = |service: &ServiceSummary| {
             let own = || circuits.iter().filter(|c| c.key.service == service.name);
             let fresh = |i: &&InstanceSeen| freshness(i, now).1 == "fresh";
-            let last = service.instances.iter().map(|i| i.last_seen_unix_nanos).max();
+            let last = service
+                .instances
+                .iter()
+                .map(|i| i.last_seen_unix_nanos)
+                .max();
             ServiceRow {
                 href: Href::service(&service.name).to_string(),
                 name: text::name(&service.name).into_owned(),
@@ -109,10 +137,16 @@ impl ServicesPage {
                 operations: service.operations.len(),
                 fresh: service.instances.iter().filter(fresh).count(),
                 instances: service.instances.len(),
-                seen: last.map_or_else(|| "—".to_owned(), |at| format!("{} ago", text::age(now.saturating_sub(at)))),
+                seen: last.map_or_else(
+                    || "—".to_owned(),
+                    |at| format!("{} ago", text::age(now.saturating_sub(at))),
+                ),
                 not_closed: own().filter(|c| c.state != EffectiveState::Closed).count(),
                 circuits: own().count(),
-                failed: Href::new("/traces").with("service", &service.name).with("error", true).to_string(),
+                failed: Href::new("/traces")
+                    .with("service", &service.name)
+                    .with("error", true)
+                    .to_string(),
             }
         };
         Self {
@@ -163,12 +197,16 @@ impl ServicePage {
     }
 
     fn traces(&self) -> String {
-        Href::new("/traces").with("service", &self.service.name).to_string()
+        Href::new("/traces")
+            .with("service", &self.service.name)
+            .to_string()
     }
 
     fn operations(&self) -> Vec<OperationRow> {
         let search = |name: &str| {
-            Href::new("/traces").with("service", &self.service.name).with("operation", name)
+            Href::new("/traces")
+                .with("service", &self.service.name)
+                .with("operation", name)
         };
         let row = |operation: &fusebox_collector::model::OperationStats| OperationRow {
             name: text::name(&operation.name).into_owned(),
@@ -177,7 +215,12 @@ impl ServicePage {
             failed: search(&operation.name).with("error", true).to_string(),
             red: Red::from(&operation.red),
         };
-        self.service.operations.iter().take(OPERATIONS_MAX).map(row).collect()
+        self.service
+            .operations
+            .iter()
+            .take(OPERATIONS_MAX)
+            .map(row)
+            .collect()
     }
 
     fn more_operations(&self) -> usize {
@@ -188,14 +231,30 @@ impl ServicePage {
     fn instances(&self) -> Vec<(String, &'static str, &'static str, String, String)> {
         let row = |i: &InstanceSeen| {
             let (class, word) = freshness(i, self.now);
-            let id = if i.id.is_empty() { "(no id)".to_owned() } else { text::name(&i.id).into_owned() };
-            let last = format!("{} ago", text::age(self.now.saturating_sub(i.last_seen_unix_nanos)));
-            (id, class, word, last, text::moment_short(i.first_seen_unix_nanos, self.now))
+            let id = if i.id.is_empty() {
+                "(no id)".to_owned()
+            } else {
+                text::name(&i.id).into_owned()
+            };
+            let last = format!(
+                "{} ago",
+                text::age(self.now.saturating_sub(i.last_seen_unix_nanos))
+            );
+            (
+                id,
+                class,
+                word,
+                last,
+                text::moment_short(i.first_seen_unix_nanos, self.now),
+            )
         };
         self.service.instances.iter().map(row).collect()
     }
 
     fn cards(&self) -> Vec<Card<'_>> {
-        self.circuits.iter().map(|circuit| Card::new(circuit, self.now, true, false)).collect()
+        self.circuits
+            .iter()
+            .map(|circuit| Card::new(circuit, self.now, true, false))
+            .collect()
     }
 }

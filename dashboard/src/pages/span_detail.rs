@@ -6,7 +6,7 @@ use fusebox::semconv;
 use fusebox_collector::model::{CircuitKey, Span, Trace, Value, format_duration};
 use opentelemetry::SpanId;
 
-use super::call_tree::CallTree;
+use super::call_tree::{CallTree, Row};
 use super::card;
 use super::href::Href;
 use super::text::{self, MINUTE, VALUE_CHARS};
@@ -58,37 +58,64 @@ impl Pair {
     }
 
     fn linked(self, href: Href) -> Self {
-        Self { href: Some(href.to_string()), ..self }
+        Self {
+            href: Some(href.to_string()),
+            ..self
+        }
     }
 }
 
 impl SpanDetail {
     /// Returns the detail of the first span of that id.
     pub(crate) fn find(trace: &Trace, tree: &CallTree, id: SpanId) -> Option<Self> {
-        let row = tree.rows.iter().find(|row| row.id == id && row.span.is_some())?;
+        let row = tree
+            .rows
+            .iter()
+            .find(|row| row.id == id && row.span.is_some())?;
+        Self::of(trace, tree, row)
+    }
+
+    /// Returns the detail of a row; `None` for a placeholder.
+    pub(crate) fn of(trace: &Trace, tree: &CallTree, row: &Row) -> Option<Self> {
         let span = &trace.spans[row.span?];
-        let notes = trace.notes.iter().filter(|note| note.span_id == id);
-        let mut notes: Vec<String> =
-            notes.map(|note| text::shown(&note.message, 500).into_owned()).collect();
+        let notes = trace.notes.iter().filter(|note| note.span_id == row.id);
+        let mut notes: Vec<String> = notes
+            .map(|note| text::shown(&note.message, 500).into_owned())
+            .collect();
         if row.cut_cycle {
             notes.push("its parents form a circle, which is cut here".to_owned());
         }
         notes.extend(dropped(span));
-        notes.extend(clock_note(span, row.parent.and_then(|p| Some(&trace.spans[tree.rows[p].span?]))));
+        notes.extend(clock_note(
+            span,
+            row.parent
+                .and_then(|p| Some(&trace.spans[tree.rows[p].span?])),
+        ));
         Some(Self {
             facts: facts(span, row.self_nanos, row.critical_nanos, tree.start),
             circuit: circuit(span),
             attributes: pairs(&span.attributes, Some(span.service())),
             more_attributes: span.attributes.len().saturating_sub(ATTRIBUTES_MAX),
-            events: span.events.iter().take(EVENTS_MAX).map(|event| EventView {
-                at: offset(event.time_unix_nanos, span.start_unix_nanos),
-                name: text::name(&event.name).into_owned(),
-                attributes: pairs(&event.attributes, None),
-            }).collect(),
-            links: span.links.iter().take(EVENTS_MAX).map(|link| {
-                let words = format!("trace {} span {}", link.trace_id, link.span_id);
-                Pair::new("link", words).linked(Href::trace(link.trace_id).with("span", link.span_id))
-            }).collect(),
+            events: span
+                .events
+                .iter()
+                .take(EVENTS_MAX)
+                .map(|event| EventView {
+                    at: offset(event.time_unix_nanos, span.start_unix_nanos),
+                    name: text::name(&event.name).into_owned(),
+                    attributes: pairs(&event.attributes, None),
+                })
+                .collect(),
+            links: span
+                .links
+                .iter()
+                .take(EVENTS_MAX)
+                .map(|link| {
+                    let words = format!("trace {} span {}", link.trace_id, link.span_id);
+                    Pair::new("link", words)
+                        .linked(Href::trace(link.trace_id).with("span", link.span_id))
+                })
+                .collect(),
             resource: pairs(&span.resource.attributes, None),
             notes,
         })
@@ -111,7 +138,9 @@ fn pairs(attributes: &[(String, Value)], search_in: Option<&str>) -> Vec<Pair> {
             let pair = Pair::new(key, &value);
             match search_in {
                 Some(service) if value.len() <= 200 => pair.linked(
-                    Href::new("/traces").with("service", service).with("attribute", format!("{key}={value}")),
+                    Href::new("/traces")
+                        .with("service", service)
+                        .with("attribute", format!("{key}={value}")),
                 ),
                 _ => pair,
             }
@@ -123,11 +152,14 @@ fn facts(span: &Span, self_nanos: u64, critical: Option<u64>, start: u64) -> Vec
     let mut facts = vec![
         Pair::new("service", span.service()).linked(Href::service(span.service())),
         Pair::new("kind", span.kind.as_str()),
-        Pair::new("start", format!(
-            "{} ({})",
-            text::clock_ms(span.start_unix_nanos),
-            offset(span.start_unix_nanos, start)
-        )),
+        Pair::new(
+            "start",
+            format!(
+                "{} ({})",
+                text::clock_ms(span.start_unix_nanos),
+                offset(span.start_unix_nanos, start)
+            ),
+        ),
         Pair::new("took", format_duration(span.duration_nanos())),
         Pair::new("own time", format_duration(self_nanos)),
     ];
@@ -142,7 +174,10 @@ fn facts(span: &Span, self_nanos: u64, critical: Option<u64>, start: u64) -> Vec
         facts.push(Pair::new("parent id", parent.to_string()));
     }
     if !span.scope.name.is_empty() {
-        facts.push(Pair::new("scope", format!("{} {}", span.scope.name, span.scope.version)));
+        facts.push(Pair::new(
+            "scope",
+            format!("{} {}", span.scope.name, span.scope.version),
+        ));
     }
     if !span.trace_state.is_empty() {
         facts.push(Pair::new("tracestate", &span.trace_state));
@@ -155,20 +190,27 @@ fn circuit(span: &Span) -> Vec<Pair> {
     let Some(name) = span.attribute(semconv::BREAKER_NAME) else {
         return Vec::new();
     };
-    let key = CircuitKey { service: span.service().to_owned(), name: name.to_string() };
+    let key = CircuitKey {
+        service: span.service().to_owned(),
+        name: name.to_string(),
+    };
     let word = |name| span.attribute(name).map(Value::to_string);
     let at = text::datetime_local(span.start_unix_nanos);
     let title = format!("{} → {}", key.service, key.name);
     let mut pairs = vec![Pair::new("circuit", title).linked(Href::circuit(&key).with("at", &at))];
     if let Some(state) = word(semconv::BREAKER_STATE) {
-        let shown = EffectiveState::parse(&state).map_or(state, |s| super::state::word(s).to_owned());
+        let shown =
+            EffectiveState::parse(&state).map_or(state, |s| super::state::word(s).to_owned());
         pairs.push(Pair::new("state then", shown).linked(Href::new("/").with("at", &at)));
     }
     let outcome = word(semconv::BREAKER_OUTCOME);
     if let Some(outcome) = &outcome {
         let fallback = word(semconv::FALLBACK_OUTCOME).unwrap_or_default();
         let probe = word(semconv::BREAKER_PROBE).is_some();
-        pairs.push(Pair::new("outcome", super::state::call_words("", outcome, &fallback, probe)));
+        pairs.push(Pair::new(
+            "outcome",
+            super::state::call_words("", outcome, &fallback, probe),
+        ));
         let minute = span.start_unix_nanos.saturating_add(MINUTE);
         let others = card::requests(&key, Some(outcome), Some(minute));
         pairs.push(Pair::new("others", "requests with the same fate around it").linked(others));
@@ -190,7 +232,9 @@ fn dropped(span: &Span) -> Vec<String> {
 
 /// Clocks of two machines differ: a child that seems to begin before its parent is drawn as received, and says so.
 fn clock_note(span: &Span, parent: Option<&Span>) -> Option<String> {
-    let early = parent?.start_unix_nanos.checked_sub(span.start_unix_nanos)?;
+    let early = parent?
+        .start_unix_nanos
+        .checked_sub(span.start_unix_nanos)?;
     (early > 0).then(|| {
         let by = format_duration(early);
         format!("it begins {by} before its parent: the clocks of the two differ; drawn as received")

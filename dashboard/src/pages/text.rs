@@ -191,9 +191,18 @@ mod tests {
         assert_eq!(count(61_007), "61,007");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(31_200_000), "31.2 M");
-        assert_eq!([rate(0.0), rate(0.04), rate(3.0), rate(412.4)], ["0", "<0.1", "3", "412"]);
-        assert_eq!([percent(f64::NAN), percent(0.2), percent(12.4)], ["0", "0.2", "12"]);
-        assert_eq!([age(12 * SECOND), age(2 * HOUR + 5 * MINUTE), age(4 * DAY)], ["12 s", "2 h 5 min", "4 d"]);
+        assert_eq!(
+            [rate(0.0), rate(0.04), rate(3.0), rate(412.4)],
+            ["0", "<0.1", "3", "412"]
+        );
+        assert_eq!(
+            [percent(f64::NAN), percent(0.2), percent(12.4)],
+            ["0", "0.2", "12"]
+        );
+        assert_eq!(
+            [age(12 * SECOND), age(2 * HOUR + 5 * MINUTE), age(4 * DAY)],
+            ["12 s", "2 h 5 min", "4 d"]
+        );
     }
 
     #[test]

@@ -34,7 +34,10 @@ pub(crate) async fn show(
     params: Params,
 ) -> PageResult<TracePage> {
     let trace = read(&pages, &id).await?;
-    Ok(Page(TracePage::new(&trace, TraceView::read(&params, ROWS_MAX))))
+    Ok(Page(TracePage::new(
+        &trace,
+        TraceView::read(&params, ROWS_MAX),
+    )))
 }
 
 /// Serves the rows `from` to `to` of a trace, without the page around them.
@@ -55,8 +58,12 @@ pub(crate) async fn span(
 ) -> PageResult<SpanDetail> {
     let trace = read(&pages, &id).await?;
     let tree = CallTree::build(&trace);
-    let detail = SpanId::from_hex(&span).ok().and_then(|id| SpanDetail::find(&trace, &tree, id));
-    detail.map(Page).ok_or_else(|| PageError::NotFound("this trace has no such span".to_owned()))
+    let detail = SpanId::from_hex(&span)
+        .ok()
+        .and_then(|id| SpanDetail::find(&trace, &tree, id));
+    detail
+        .map(Page)
+        .ok_or_else(|| PageError::NotFound("this trace has no such span".to_owned()))
 }
 
 async fn read(pages: &Pages, id: &str) -> Result<Trace, PageError> {
@@ -89,11 +96,18 @@ impl TraceView {
     pub(crate) fn read(params: &Params, rows_max: usize) -> Self {
         let from = params.number("from", 0);
         let to = params.number("to", from.saturating_add(rows_max));
-        let toggled = params.get("fold").unwrap_or_default().split(',').take(FOLDS_MAX);
+        let toggled = params
+            .get("fold")
+            .unwrap_or_default()
+            .split(',')
+            .take(FOLDS_MAX);
         Self {
             span: params.get("span").and_then(|id| SpanId::from_hex(id).ok()),
             folds: Folds {
-                levels: params.get("depth").and_then(|d| d.parse().ok()).filter(|d| *d > 0),
+                levels: params
+                    .get("depth")
+                    .and_then(|d| d.parse().ok())
+                    .filter(|d| *d > 0),
                 toggled: toggled.filter_map(|id| SpanId::from_hex(id).ok()).collect(),
             },
             find: params.get("q").unwrap_or_default().to_owned(),
@@ -126,7 +140,10 @@ impl TraceView {
     pub(crate) fn levels(&self, levels: Option<usize>) -> Self {
         let toggled = HashSet::new();
         let folds = Folds { levels, toggled };
-        Self { folds, ..self.clone() }
+        Self {
+            folds,
+            ..self.clone()
+        }
     }
 }
 
@@ -161,11 +178,19 @@ impl TracePage {
     /// Returns the page of a trace looked at in that way.
     pub(crate) fn new(trace: &Trace, view: TraceView) -> Self {
         let tree = CallTree::build(trace);
-        let root = tree.rows.iter().find_map(|row| row.span).map(|s| &trace.spans[s]);
+        let root = tree
+            .rows
+            .iter()
+            .find_map(|row| row.span)
+            .map(|s| &trace.spans[s]);
         let service = root.map_or("", |span| span.service());
         let operation = root.map_or("", |span| span.name.as_str());
         let hits = (!view.find.is_empty()).then(|| {
-            trace.spans.iter().filter(|span| find(span, &view.find.to_lowercase())).count()
+            trace
+                .spans
+                .iter()
+                .filter(|span| find(span, &view.find.to_lowercase()))
+                .count()
         });
         Self {
             chrome: Chrome::new("Traces", format!("{service} {operation}")).scripts(&["trace.js"]),
@@ -177,9 +202,17 @@ impl TracePage {
             duration: tree.end.saturating_sub(tree.start),
             spans: trace.spans.len(),
             services: services(trace),
-            errors: trace.spans.iter().filter(|s| s.status.code == StatusCode::Error).count(),
+            errors: trace
+                .spans
+                .iter()
+                .filter(|s| s.status.code == StatusCode::Error)
+                .count(),
             missing: tree.rows.iter().filter(|row| row.span.is_none()).count(),
-            roots: tree.rows.iter().filter(|row| row.parent.is_none() && row.span.is_some()).count(),
+            roots: tree
+                .rows
+                .iter()
+                .filter(|row| row.parent.is_none() && row.span.is_some())
+                .count(),
             chips: chips(trace),
             heaviest: tree.heaviest().and_then(|row| {
                 let span = &trace.spans[row.span?];
@@ -187,7 +220,12 @@ impl TracePage {
                 Some((words, format_duration(row.critical_nanos?)))
             }),
             minimap: minimap(trace, &tree),
-            notes: trace.notes.iter().map(|n| text::shown(&n.message, 300).into_owned()).take(20).collect(),
+            notes: trace
+                .notes
+                .iter()
+                .map(|n| text::shown(&n.message, 300).into_owned())
+                .take(20)
+                .collect(),
             truncated: trace.truncated,
             deepest: tree.rows.iter().map(|row| row.depth + 1).max().unwrap_or(1),
             hits,
@@ -223,7 +261,9 @@ impl TracePage {
 
     fn folds(&self) -> Vec<(&'static str, &'static str, &'static str, String)> {
         let open = self.view.folds.levels.unwrap_or(self.deepest);
-        let more = (open < self.deepest).then_some(open + 1).filter(|l| *l < self.deepest);
+        let more = (open < self.deepest)
+            .then_some(open + 1)
+            .filter(|l| *l < self.deepest);
         let fewer = Some(open.saturating_sub(1).max(1));
         [
             ("Unfold all", "[", "unfold-all", None),
@@ -231,7 +271,9 @@ impl TracePage {
             ("+ level", "o", "more", more),
             ("− level", "p", "fewer", fewer),
         ]
-        .map(|(word, key, action, levels)| (word, key, action, self.link(&self.view.levels(levels))))
+        .map(|(word, key, action, levels)| {
+            (word, key, action, self.link(&self.view.levels(levels)))
+        })
         .into()
     }
 
@@ -285,7 +327,11 @@ fn chips(trace: &Trace) -> Vec<Chip> {
 
 fn minimap(trace: &Trace, tree: &CallTree) -> Vec<(usize, Stretch)> {
     let palette = Palette::of(trace.spans.iter().map(Span::service));
-    let rows = tree.rows.iter().filter_map(|row| row.span).map(|s| &trace.spans[s]);
+    let rows = tree
+        .rows
+        .iter()
+        .filter_map(|row| row.span)
+        .map(|s| &trace.spans[s]);
     let every = trace.spans.len().div_ceil(MINIMAP_MAX).max(1);
     let place = |t: u64| t.saturating_sub(tree.start) as f64 / tree.duration() as f64 * 1000.0;
     rows.step_by(every)
@@ -293,9 +339,24 @@ fn minimap(trace: &Trace, tree: &CallTree) -> Vec<(usize, Stretch)> {
         .map(|(line, span)| {
             let (x, end) = (place(span.start_unix_nanos), place(span.end_unix_nanos));
             let is_error = span.status.code == StatusCode::Error;
-            let class = if is_error { "bad" } else { palette.class(span.service()) };
-            let (x, width) = (super::chart::trim(x), super::chart::trim((end - x).max(1.5)));
-            (line, Stretch { class, x, width, title: String::new() })
+            let class = if is_error {
+                "bad"
+            } else {
+                palette.class(span.service())
+            };
+            let (x, width) = (
+                super::chart::trim(x),
+                super::chart::trim((end - x).max(1.5)),
+            );
+            (
+                line,
+                Stretch {
+                    class,
+                    x,
+                    width,
+                    title: String::new(),
+                },
+            )
         })
         .collect()
 }

@@ -35,6 +35,7 @@ pub(crate) struct Rows {
 /// One row as drawn.
 #[derive(Debug)]
 pub(crate) struct RowView {
+    anchor: String,
     id: SpanId,
     service: String,
     name: String,
@@ -74,7 +75,8 @@ impl Rows {
         let from = view.from.min(to);
         let palette = Palette::of(trace.spans.iter().map(Span::service));
         let needle = view.find.to_lowercase();
-        let draw = |index: &usize| RowView::new(trace, tree, view, &palette, &needle, &tree.rows[*index]);
+        let draw =
+            |index: &usize| RowView::new(trace, tree, view, &palette, &needle, &tree.rows[*index]);
         let page = |from: usize| {
             let href = view.href(Href::trace(trace.id));
             href.with("from", from).at("tree").to_string()
@@ -100,14 +102,25 @@ impl RowView {
         row: &Row,
     ) -> Self {
         let span = row.span.map(|index| &trace.spans[index]);
+        // Zipkin lets a call's two halves share an id; the server half stands below the client half.
+        let is_half = row
+            .parent
+            .is_some_and(|parent| tree.rows[parent].id == row.id);
         let base = Href::trace(trace.id);
         let selected = span.is_some() && view.span == Some(row.id);
-        let opened = TraceView { span: (!selected).then_some(row.id), ..view.clone() };
+        let opened = TraceView {
+            span: (!selected).then_some(row.id),
+            ..view.clone()
+        };
         let fold = (row.descendants > 0).then(|| {
-            let href = view.toggled(row.id).href(base.clone()).at(&format!("s-{}", row.id));
+            let href = view
+                .toggled(row.id)
+                .href(base.clone())
+                .at(&format!("s-{}", row.id));
             (view.folds.is_folded(row), href.to_string(), row.descendants)
         });
         Self {
+            anchor: format!("s-{}{}", row.id, if is_half { "-server" } else { "" }),
             id: row.id,
             service: text::name(span.map_or("", |s| s.service())).into_owned(),
             name: text::name(span.map_or("", |s| s.name.as_str())).into_owned(),
@@ -125,7 +138,7 @@ impl RowView {
             hit: (!needle.is_empty()).then(|| span.is_some_and(|s| find(s, needle))),
             cycle: row.cut_cycle,
             bar: span.map(|s| Bar::new(s, row, tree)),
-            detail: selected.then(|| SpanDetail::find(trace, tree, row.id)).flatten(),
+            detail: selected.then(|| SpanDetail::of(trace, tree, row)).flatten(),
         }
     }
 
@@ -162,14 +175,21 @@ impl Bar {
             end: format!("{end:.3}"),
             refused,
             critical: row.critical_nanos > Some(0),
-            events: exceptions.take(8).map(|e| format!("{:.3}", percent(e.time_unix_nanos))).collect(),
+            events: exceptions
+                .take(8)
+                .map(|e| format!("{:.3}", percent(e.time_unix_nanos)))
+                .collect(),
             took: format_duration(span.duration_nanos()),
             side,
         }
     }
 
     fn text_x(&self) -> &str {
-        if self.side == "left" { &self.x } else { &self.end }
+        if self.side == "left" {
+            &self.x
+        } else {
+            &self.end
+        }
     }
 
     fn text_dx(&self) -> &'static str {
@@ -183,7 +203,11 @@ impl Bar {
 
 /// Returns the chip of the breaker that a span went through.
 pub(crate) fn circuit_chip(span: &Span) -> Option<Chip> {
-    let word = |key| span.attribute(key).map(Value::to_string).unwrap_or_default();
+    let word = |key| {
+        span.attribute(key)
+            .map(Value::to_string)
+            .unwrap_or_default()
+    };
     let mark = CircuitMark {
         service: span.service().to_owned(),
         name: span.attribute(semconv::BREAKER_NAME)?.to_string(),
@@ -204,11 +228,17 @@ pub(crate) fn find(span: &Span, needle: &str) -> bool {
         || span.span_id.to_string() == needle
         || has(&span.status.message)
         || span.attributes.iter().any(pair)
-        || span.events.iter().any(|e| has(&e.name) || e.attributes.iter().any(pair))
+        || span
+            .events
+            .iter()
+            .any(|e| has(&e.name) || e.attributes.iter().any(pair))
 }
 
 /// Returns words for a fold's title.
 pub(crate) fn fold_words(folded: &bool, below: &usize) -> Cow<'static, str> {
     let word = if *folded { "Unfold" } else { "Fold" };
-    Cow::Owned(format!("{word} {below} {}", text::plural(*below, "span", "spans")))
+    Cow::Owned(format!(
+        "{word} {below} {}",
+        text::plural(*below, "span", "spans")
+    ))
 }

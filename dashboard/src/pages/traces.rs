@@ -42,9 +42,25 @@ pub(crate) async fn show(
             Err(error) => return Err(error.into()),
         }
     }
-    let status = if form.problems.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let known = Known { services, operations };
-    Ok((status, Page(TracesPage::new(form, &found, known, now, Teach::from(&pages)))))
+    let status = if form.problems.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    let known = Known {
+        services,
+        operations,
+    };
+    Ok((
+        status,
+        Page(TracesPage::new(
+            form,
+            &found,
+            known,
+            now,
+            Teach::from(&pages),
+        )),
+    ))
 }
 
 /// What the fields may be completed with.
@@ -109,7 +125,12 @@ pub(crate) fn rows(traces: &[TraceSummary], now: u64) -> Vec<TraceRow> {
         let roots = std::iter::once(t.root_service.as_str());
         roots.chain(t.services.iter().map(|s| s.service.as_str()))
     }));
-    let longest = traces.iter().map(|t| t.duration_nanos).max().unwrap_or(0).max(1);
+    let longest = traces
+        .iter()
+        .map(|t| t.duration_nanos)
+        .max()
+        .unwrap_or(0)
+        .max(1);
     let row = |t: &TraceSummary| TraceRow::new(t, &palette, longest, now);
     traces.iter().map(row).collect()
 }
@@ -118,7 +139,11 @@ impl TraceRow {
     fn new(trace: &TraceSummary, palette: &Palette, longest: u64, now: u64) -> Self {
         let services = trace.services.iter().take(SERVICES_MAX);
         let services = services.map(|s| {
-            (palette.class(&s.service), text::shown(&s.service, 40).into_owned(), s.spans)
+            (
+                palette.class(&s.service),
+                text::shown(&s.service, 40).into_owned(),
+                s.spans,
+            )
         });
         let mut circuits: Vec<_> = trace.circuits.iter().collect();
         circuits.sort_by_key(|mark| matches!(mark.outcome.as_str(), "success" | "ignored" | ""));
@@ -127,7 +152,8 @@ impl TraceRow {
             service: text::name(&trace.root_service).into_owned(),
             operation: text::name(&trace.root_operation).into_owned(),
             colour: palette.class(&trace.root_service),
-            title: text::title(&format!("{} {}", trace.root_service, trace.root_operation)).into_owned(),
+            title: text::title(&format!("{} {}", trace.root_service, trace.root_operation))
+                .into_owned(),
             root_received: trace.root_received,
             when: text::moment_short(trace.start_unix_nanos, now),
             when_title: format!(
@@ -136,27 +162,46 @@ impl TraceRow {
                 text::clock_ms(trace.start_unix_nanos)
             ),
             took: format_duration(trace.duration_nanos),
-            share: format!("{:.2}", trace.duration_nanos as f64 / longest as f64 * 100.0),
+            share: format!(
+                "{:.2}",
+                trace.duration_nanos as f64 / longest as f64 * 100.0
+            ),
             spans: trace.span_count,
             errors: trace.error_count,
             services: services.collect(),
             more_services: trace.services.len().saturating_sub(SERVICES_MAX),
-            chips: circuits.into_iter().take(CHIPS_MAX).map(|mark| {
-                let chip = state::call_chip(mark, false);
-                let name = text::shown(&mark.name, 24).into_owned();
-                Chip { text: format!("{name} {}", chip.text), ..chip }
-            }).collect(),
+            chips: circuits
+                .into_iter()
+                .take(CHIPS_MAX)
+                .map(|mark| {
+                    let chip = state::call_chip(mark, false);
+                    let name = text::shown(&mark.name, 24).into_owned();
+                    Chip {
+                        text: format!("{name} {}", chip.text),
+                        ..chip
+                    }
+                })
+                .collect(),
         }
     }
 }
 
 impl TracesPage {
     /// Returns the page of a search and what it found.
-    pub(crate) fn new(form: SearchForm, found: &TracePage, known: Known, now: u64, teach: Teach) -> Self {
+    pub(crate) fn new(
+        form: SearchForm,
+        found: &TracePage,
+        known: Known,
+        now: u64,
+        teach: Teach,
+    ) -> Self {
         Self {
             chrome: Chrome::new("Traces", "Traces"),
             rows: rows(&found.traces, now),
-            next: found.next.as_ref().map(|cursor| form.href(Some(cursor)).to_string()),
+            next: found
+                .next
+                .as_ref()
+                .map(|cursor| form.href(Some(cursor)).to_string()),
             form,
             known,
             teach,
@@ -164,7 +209,10 @@ impl TracesPage {
     }
 
     fn presets(&self) -> Vec<(&'static str, &'static str, bool)> {
-        PRESETS.iter().map(|(value, word, _)| (*value, *word, *value == self.form.range)).collect()
+        PRESETS
+            .iter()
+            .map(|(value, word, _)| (*value, *word, *value == self.form.range))
+            .collect()
     }
 
     fn limits(&self) -> Vec<(usize, bool)> {
@@ -172,7 +220,10 @@ impl TracesPage {
         if !limits.contains(&self.form.limit) {
             limits.push(self.form.limit);
         }
-        limits.into_iter().map(|limit| (limit, limit == self.form.limit)).collect()
+        limits
+            .into_iter()
+            .map(|limit| (limit, limit == self.form.limit))
+            .collect()
     }
 
     fn outcomes(&self) -> Vec<(&'static str, &'static str, bool)> {
@@ -185,9 +236,13 @@ impl TracesPage {
             Outcome::Ignored => "ignored",
             Outcome::Cancelled => "cancelled",
         };
-        let choices = Outcome::ALL.into_iter().map(|outcome| (outcome.as_str(), word(outcome)));
+        let choices = Outcome::ALL
+            .into_iter()
+            .map(|outcome| (outcome.as_str(), word(outcome)));
         let choices = choices.chain(std::iter::once(("fallback", "fallback ran")));
-        choices.map(|(value, word)| (value, word, value == self.form.outcome)).collect()
+        choices
+            .map(|(value, word)| (value, word, value == self.form.outcome))
+            .collect()
     }
 
     /// The service chosen, where it is not among those known.
@@ -197,8 +252,11 @@ impl TracesPage {
 
     fn more_open(&self) -> bool {
         let form = &self.form;
-        form.range == "custom" || !form.attributes.is_empty() || !form.circuit.is_empty()
-            || !form.outcome.is_empty() || form.problem("attribute").is_some()
+        form.range == "custom"
+            || !form.attributes.is_empty()
+            || !form.circuit.is_empty()
+            || !form.outcome.is_empty()
+            || form.problem("attribute").is_some()
     }
 
     fn wider(&self) -> Option<String> {
@@ -207,7 +265,10 @@ impl TracesPage {
             "6h" | "24h" => "7d",
             _ => return None,
         };
-        let form = SearchForm { range: next.to_owned(), ..self.form.clone() };
+        let form = SearchForm {
+            range: next.to_owned(),
+            ..self.form.clone()
+        };
         Some(form.href(None).to_string())
     }
 

@@ -26,7 +26,10 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     let now = now_unix_nanos();
     let view = WallView::read(&params)?;
     let wall = pages.query.circuits(view.at).await?;
-    let range = TimeRange { start_unix_nanos: now.saturating_sub(WEEK), end_unix_nanos: u64::MAX };
+    let range = TimeRange {
+        start_unix_nanos: now.saturating_sub(WEEK),
+        end_unix_nanos: u64::MAX,
+    };
     let transitions = pages.query.transitions(None, range, TICKS_MAX).await?;
     let teach = Teach::from(&pages);
     Ok(Page(WallPage::new(&wall, &transitions, view, now, teach)))
@@ -177,11 +180,18 @@ pub(crate) fn arrange(wall: &CircuitWall, view: &WallView) -> (Vec<Arranged>, us
         (heading, weight, circuit.key.clone())
     });
     let mut groups: Vec<Arranged> = Vec::new();
-    for index in order.into_iter().skip(view.page * CARDS_MAX).take(CARDS_MAX) {
+    for index in order
+        .into_iter()
+        .skip(view.page * CARDS_MAX)
+        .take(CARDS_MAX)
+    {
         let service = closed(&index).then(|| circuits[index].key.service.clone());
         match groups.last_mut() {
             Some(group) if group.service == service => group.circuits.push(index),
-            _ => groups.push(Arranged { service, circuits: vec![index] }),
+            _ => groups.push(Arranged {
+                service,
+                circuits: vec![index],
+            }),
         }
     }
     (groups, matching)
@@ -226,7 +236,10 @@ impl Sum {
             .collect();
         states.sort_by_key(|(_, _, word)| *word == "closed");
         let mut services: Vec<&str> = Vec::new();
-        let bad = wall.circuits.iter().filter(|c| c.state != EffectiveState::Closed);
+        let bad = wall
+            .circuits
+            .iter()
+            .filter(|c| c.state != EffectiveState::Closed);
         services.extend(bad.map(|c| c.key.service.as_str()));
         services.sort_unstable();
         services.dedup();
@@ -256,7 +269,12 @@ impl WallBody {
     /// Draws a wall; cards are drawn here.
     pub(crate) fn drawn(wall: &CircuitWall, view: &WallView) -> Self {
         Self::with_cards(wall, view, |index| {
-            let card = Card::new(&wall.circuits[index], wall.at_unix_nanos, wall.live, view.instances);
+            let card = Card::new(
+                &wall.circuits[index],
+                wall.at_unix_nanos,
+                wall.live,
+                view.instances,
+            );
             Arc::from(card.render().unwrap_or_default())
         })
     }
@@ -270,7 +288,10 @@ impl WallBody {
         let (arranged, matching) = arrange(wall, view);
         let groups = arranged.into_iter().map(|group| Group {
             detail: Self::detail(wall, &group),
-            href: group.service.as_deref().map(|s| Href::service(s).to_string()),
+            href: group
+                .service
+                .as_deref()
+                .map(|s| Href::service(s).to_string()),
             heading: match &group.service {
                 Some(service) => text::name(service).into_owned(),
                 None => "Not closed".to_owned(),
@@ -278,7 +299,10 @@ impl WallBody {
             cards: group.circuits.into_iter().map(&card).collect(),
         });
         let all = view.href("/", view.at);
-        let unfiltered = WallView { filter: String::new(), ..view.clone() };
+        let unfiltered = WallView {
+            filter: String::new(),
+            ..view.clone()
+        };
         Self {
             groups: groups.collect(),
             sum: Sum::new(wall),
@@ -286,7 +310,13 @@ impl WallBody {
             matching,
             filter: text::name(&view.filter).into_owned(),
             pages: (0..matching.div_ceil(CARDS_MAX))
-                .map(|n| (n + 1, all.clone().with("page", n + 1).to_string(), n == view.page))
+                .map(|n| {
+                    (
+                        n + 1,
+                        all.clone().with("page", n + 1).to_string(),
+                        n == view.page,
+                    )
+                })
                 .collect(),
             clear: unfiltered.href("/", view.at).to_string(),
         }
@@ -298,7 +328,10 @@ impl WallBody {
             None => format!("{count} of {}", wall.circuits.len()),
             Some(_) => {
                 let instances = group.circuits.iter();
-                let instances = instances.map(|i| wall.circuits[*i].instances.len()).max().unwrap_or(0);
+                let instances = instances
+                    .map(|i| wall.circuits[*i].instances.len())
+                    .max()
+                    .unwrap_or(0);
                 format!(
                     "{instances} {} · {count} {}",
                     text::plural(instances, "instance", "instances"),
@@ -348,10 +381,16 @@ impl WallPage {
         teach: Teach,
     ) -> Self {
         let back = view.href("/", None).to_string();
-        let pill = if view.at.is_some() { Pill::Paused(back) } else { Pill::Live };
+        let pill = if view.at.is_some() {
+            Pill::Paused(back)
+        } else {
+            Pill::Live
+        };
         let base = view.clone();
         Self {
-            chrome: Chrome::new("Circuits", "Circuits").scripts(&["wall.js"]).pill(pill),
+            chrome: Chrome::new("Circuits", "Circuits")
+                .scripts(&["wall.js"])
+                .pill(pill),
             body: WallBody::drawn(wall, &view),
             week: WeekBar::new(transitions, view.at, now, move |at| base.href("/", at)),
             view,
@@ -366,7 +405,11 @@ impl WallPage {
 
     fn query(&self) -> String {
         let href = self.view.href("/", None);
-        let href = if self.view.page > 0 { href.with("page", self.view.page + 1) } else { href };
+        let href = if self.view.page > 0 {
+            href.with("page", self.view.page + 1)
+        } else {
+            href
+        };
         href.query().to_owned()
     }
 

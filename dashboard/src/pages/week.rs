@@ -58,10 +58,16 @@ impl WeekBar {
         let first_midnight = (start / DAY + 1) * DAY;
         let days = (0..7).map(|d| first_midnight + d * DAY).map(|midnight| {
             let noon = midnight + DAY / 2;
-            (place(midnight), text::day(midnight), to(noon.min(now.saturating_sub(MINUTE))))
+            (
+                place(midnight),
+                text::day(midnight),
+                to(noon.min(now.saturating_sub(MINUTE))),
+            )
         });
         let steps = [("−1 d", DAY), ("−1 h", HOUR), ("−1 min", MINUTE)];
-        let mut steps: Vec<_> = steps.map(|(word, by)| (word, to(moment.saturating_sub(by)))).into();
+        let mut steps: Vec<_> = steps
+            .map(|(word, by)| (word, to(moment.saturating_sub(by))))
+            .into();
         if at.is_some() {
             let on = [("+1 min", MINUTE), ("+1 h", HOUR), ("+1 d", DAY)];
             steps.extend(on.map(|(word, by)| (word, to(moment.saturating_add(by)))));
@@ -91,5 +97,7 @@ impl WeekBar {
 
 /// Returns a place of 1,000 as a percentage.
 pub(crate) fn tenth(place: &str) -> String {
-    place.parse::<f64>().map_or_else(|_| "0".to_owned(), |x| format!("{:.2}", x / 10.0))
+    place
+        .parse::<f64>()
+        .map_or_else(|_| "0".to_owned(), |x| format!("{:.2}", x / 10.0))
 }
