@@ -1,5 +1,4 @@
 //! The pages and the one binary.
-//!
-//! `pages` asks the collector's `QueryService` and draws what it answers.
 
+pub mod load;
 pub mod pages;

@@ -79,6 +79,13 @@ impl Iterator for Requests {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
+        self.next_counted().map(|(request, _)| request)
+    }
+}
+
+impl Requests {
+    /// Returns the next request and how many spans it holds.
+    pub fn next_counted(&mut self) -> Option<(Bytes, usize)> {
         loop {
             let full = |batch: &&mut Batch| batch.spans >= self.spans_per_request;
             if let Some(batch) = self.batches.iter_mut().find(full) {
@@ -95,9 +102,7 @@ impl Iterator for Requests {
             self.next_flush += 1;
         }
     }
-}
 
-impl Requests {
     fn make_trace(&mut self) {
         let rng = &mut self.rng;
         grow(&mut self.nodes, rng, self.total - self.made);
@@ -148,8 +153,8 @@ impl Batch {
         })
     }
 
-    /// Takes the first `most` spans as a request.
-    fn send(&mut self, most: usize) -> Bytes {
+    /// Takes the first `most` spans as a request, with their number.
+    fn send(&mut self, most: usize) -> (Bytes, usize) {
         let count = self.spans.min(most);
         let end = self.ends[count - 1];
         let mut out = Vec::with_capacity(end + 1024);
@@ -169,7 +174,7 @@ impl Batch {
         self.ends.drain(..count);
         self.ends.iter_mut().for_each(|other| *other -= end);
         self.spans -= count;
-        Bytes::from(out)
+        (Bytes::from(out), count)
     }
 }
 

@@ -10,6 +10,7 @@ mod item;
 pub mod json;
 mod limits;
 mod resource;
+mod response;
 mod span;
 mod value;
 mod visitor;
@@ -19,6 +20,7 @@ pub(crate) mod write;
 
 pub use error::DecodeError;
 pub use limits::Limits;
+pub use response::rejected_spans;
 pub use visitor::{
     AttributeView, ResourceView, ScopeView, SpanRejection, SpanView, SpanVisitor, ValueView,
     WalkReport,

@@ -1,15 +1,39 @@
-//! The embedded store: columnar segments of our own.
+//! The embedded store: columnar segments of our own, written by one `ShardWriter` per core, read by many.
+//!
+//! Spans come from a walk over a request (`SpanVisitor`), become a block at `commit`, and are answered from there:
+//! by id through blooms and trace indexes, by search through dictionaries and columns. `FORMAT.md` has the bytes.
 
-use std::path::PathBuf;
+mod assemble;
+mod block;
+mod bytes;
+mod catalog;
+mod convert;
+mod dictionary;
+mod hash;
+mod limits;
+mod open;
+mod read;
+mod retention;
+mod schema;
+mod search;
+mod segment;
+mod shard_writer;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::TraceId;
 
 use super::{StoreError, TraceReader};
-use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::Counters;
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery};
+pub use assemble::assemble;
+use catalog::Catalog;
+pub use shard_writer::{Commit, ShardWriter};
 
 /// What the embedded store needs to know.
 #[derive(Debug, Clone)]
@@ -25,16 +49,29 @@ pub struct EmbeddedOptions {
 }
 
 /// Opens the store, recovering what a crash left behind, and returns its reader and one writer per shard.
+///
+/// # Errors
+///
+/// When the folder or a file in it cannot be read; damage in files is repaired and counted, not an error.
 pub fn open(
-    _options: EmbeddedOptions,
-    _counters: Arc<Counters>,
+    options: EmbeddedOptions,
+    counters: Arc<Counters>,
 ) -> Result<(EmbeddedStore, Vec<ShardWriter>), StoreError> {
-    todo!()
+    let catalog = Arc::new(Catalog::new(&options.dir, counters));
+    open::load(&catalog)?;
+    let writers = (0..options.shards)
+        .map(|shard| ShardWriter::new(shard, Arc::clone(&catalog)))
+        .collect::<Result<_, _>>()?;
+    let options = Arc::new(options);
+    Ok((EmbeddedStore { catalog, options }, writers))
 }
 
 /// The reading side; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct EmbeddedStore {}
+pub struct EmbeddedStore {
+    catalog: Arc<Catalog>,
+    options: Arc<EmbeddedOptions>,
+}
 
 /// How much the store holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,88 +89,75 @@ pub struct StoreStats {
 impl EmbeddedStore {
     /// Returns how much the store holds.
     pub fn stats(&self) -> StoreStats {
-        todo!()
+        retention::stats(&self.catalog)
     }
 
     /// Deletes whole segments past the retention or the disk budget.
-    pub fn enforce_retention(&self, _now_unix_nanos: u64) -> Result<(), StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be deleted.
+    pub fn enforce_retention(&self, now_unix_nanos: u64) -> Result<(), StoreError> {
+        retention::enforce(&self.catalog, &self.options, now_unix_nanos)
+    }
+
+    /// Runs a reader on a thread that may wait for the disk.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Catalog) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let catalog = Arc::clone(&self.catalog);
+        let task = tokio::task::spawn_blocking(move || read(&catalog));
+        task.await.unwrap_or_else(|error| {
+            let error = std::io::Error::other(error);
+            Err(io_error("read", self.catalog.folder(), error))
+        })
     }
 }
 
 impl TraceReader for EmbeddedStore {
-    async fn trace(&self, _id: TraceId) -> Result<Option<Trace>, StoreError> {
-        todo!()
+    async fn trace(&self, id: TraceId) -> Result<Option<Trace>, StoreError> {
+        self.read(move |catalog| read::trace(catalog, id)).await
     }
 
-    async fn trace_ids_by_low_half(&self, _low: u64) -> Result<Vec<TraceId>, StoreError> {
-        todo!()
+    async fn trace_ids_by_low_half(&self, low: u64) -> Result<Vec<TraceId>, StoreError> {
+        self.read(move |catalog| read::trace_ids_by_low_half(catalog, low))
+            .await
     }
 
-    async fn search(&self, _query: TraceQuery) -> Result<TracePage, StoreError> {
-        todo!()
+    async fn search(&self, query: TraceQuery) -> Result<TracePage, StoreError> {
+        self.read(move |catalog| search::search(catalog, &query))
+            .await
     }
 
-    async fn services(&self, _range: TimeRange) -> Result<Vec<String>, StoreError> {
-        todo!()
+    async fn services(&self, range: TimeRange) -> Result<Vec<String>, StoreError> {
+        self.read(move |catalog| read::services(catalog, range))
+            .await
     }
 
     async fn operations(
         &self,
-        _service: String,
-        _range: TimeRange,
+        service: String,
+        range: TimeRange,
     ) -> Result<Vec<String>, StoreError> {
-        todo!()
+        self.read(move |catalog| read::operations(catalog, &service, range))
+            .await
     }
 }
 
-/// The writing side of one shard.
-#[derive(Debug)]
-pub struct ShardWriter {}
-
-/// What a commit wrote.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Commit {
-    /// Spans now durable and visible.
-    pub spans: u64,
-    /// Bytes written.
-    pub bytes: u64,
-}
-
-impl ShardWriter {
-    /// Marks the begin of a request, to which `rollback_request` returns.
-    pub fn begin_request(&mut self) {
-        todo!()
-    }
-
-    /// Forgets every span visited since `begin_request`.
-    pub fn rollback_request(&mut self) {
-        todo!()
-    }
-
-    /// Returns how many spans wait for the next commit.
-    pub fn pending_spans(&self) -> usize {
-        todo!()
-    }
-
-    /// Returns about how many bytes wait for the next commit.
-    pub fn pending_bytes(&self) -> usize {
-        todo!()
-    }
-
-    /// Compresses, writes and syncs what is pending; once it returns, senders may get their OK and readers see it.
-    pub fn commit(&mut self) -> Result<Commit, StoreError> {
-        todo!()
-    }
-
-    /// Seals a segment that is full or old; called after commits and when idle.
-    pub fn maintain(&mut self, _now_unix_nanos: u64) -> Result<(), StoreError> {
-        todo!()
+/// Makes the error of a file operation.
+fn io_error(action: &'static str, path: &Path, source: std::io::Error) -> StoreError {
+    StoreError::Io {
+        action,
+        path: path.display().to_string(),
+        source,
     }
 }
 
-impl SpanVisitor for ShardWriter {
-    fn resource(&mut self, _resource: &ResourceView<'_>) {}
-    fn scope(&mut self, _scope: &ScopeView<'_>) {}
-    fn span(&mut self, _span: &SpanView<'_>) {}
+/// Makes the error of a file that holds what we never wrote.
+fn damaged(path: &Path, what: &str) -> StoreError {
+    StoreError::Damaged {
+        path: path.display().to_string(),
+        what: what.to_owned(),
+    }
 }

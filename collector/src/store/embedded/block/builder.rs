@@ -1,0 +1,386 @@
+//! The open block: spans as they arrive, shredded into columns; nothing is allocated per span.
+//!
+//! Dictionaries live as long as the segment, rows as long as the block. A request that turns out malformed is
+//! taken back to its begin, dictionaries included.
+
+use std::collections::HashMap;
+
+use super::super::bytes::{Reader, put_bytes, put_varint};
+use super::super::dictionary::Dictionary;
+use super::super::hash::Seed;
+use super::Sparse;
+use super::attributes::{encode_attributes, encode_resource, encode_scope};
+use super::columns::AttributeColumns;
+use crate::codec::otlp::{
+    AttributeView, ResourceView, ScopeView, SpanView, SpanVisitor, ValueView,
+};
+use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
+
+/// Rows of the open block; one entry per span in each list.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    pub(crate) trace_index: Vec<u32>,
+    pub(crate) span_ids: Vec<[u8; 8]>,
+    pub(crate) parent_ids: Vec<[u8; 8]>,
+    pub(crate) starts: Vec<u64>,
+    pub(crate) durations: Vec<i64>,
+    pub(crate) names: Vec<u32>,
+    pub(crate) kind_status: Vec<u8>,
+    pub(crate) resources: Vec<u32>,
+    pub(crate) scopes: Vec<u32>,
+    pub(crate) shapes: Vec<u32>,
+    pub(crate) flags: Vec<u32>,
+    pub(crate) trace_states: Sparse,
+    pub(crate) status_messages: Sparse,
+    pub(crate) events: Sparse,
+    pub(crate) links: Sparse,
+    pub(crate) dropped: Sparse,
+    pub(crate) overflow: Sparse,
+    /// Rows that went through a breaker, with the number of the mark.
+    pub(crate) marks: Vec<(u32, u32)>,
+}
+
+/// The begin of a request.
+#[derive(Debug, Clone, Copy, Default)]
+struct Checkpoint {
+    rows: usize,
+    traces: usize,
+    names: usize,
+    resources: usize,
+    scopes: usize,
+    attributes: usize,
+    bytes: usize,
+}
+
+/// The resource or scope of the spans that follow: encoded when it begins, numbered with its first span.
+#[derive(Debug, Default)]
+struct Current {
+    encoded: Vec<u8>,
+    id: Option<u32>,
+}
+
+impl Current {
+    /// Returns the number, asking the dictionary once.
+    #[inline]
+    fn id(&mut self, dictionary: &mut Dictionary) -> u32 {
+        match self.id {
+            Some(id) => id,
+            None => *self.id.insert(dictionary.intern(&self.encoded).0),
+        }
+    }
+}
+
+/// The open block.
+#[derive(Debug)]
+pub(crate) struct BlockBuilder {
+    pub(super) names: Dictionary,
+    pub(super) resources: Dictionary,
+    pub(super) scopes: Dictionary,
+    pub(super) attributes: AttributeColumns,
+    marks: Dictionary,
+    pub(crate) rows: Rows,
+    /// Distinct traces of the block.
+    pub(crate) trace_ids: Vec<u128>,
+    traces: HashMap<u128, u32, Seed>,
+    resource: Current,
+    scope: Current,
+    scratch: Vec<u8>,
+    bytes: usize,
+    checkpoint: Checkpoint,
+}
+
+impl BlockBuilder {
+    /// Makes the builder of a new segment.
+    pub(crate) fn new(seed: Seed) -> Self {
+        Self {
+            names: Dictionary::new(seed),
+            resources: Dictionary::new(seed),
+            scopes: Dictionary::new(seed),
+            attributes: AttributeColumns::new(seed),
+            marks: Dictionary::new(seed),
+            rows: Rows::default(),
+            trace_ids: Vec::new(),
+            traces: HashMap::with_hasher(seed),
+            resource: Current::default(),
+            scope: Current::default(),
+            scratch: Vec::new(),
+            bytes: 0,
+            checkpoint: Checkpoint::default(),
+        }
+    }
+
+    /// Returns how many spans it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.starts.len()
+    }
+
+    /// Returns about how many bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns the bytes of the segment's dictionaries.
+    pub(crate) fn dictionary_bytes(&self) -> usize {
+        let lists = [&self.names, &self.resources, &self.scopes, &self.marks];
+        self.attributes.dictionary_bytes + lists.iter().map(|l| l.list().memory()).sum::<usize>()
+    }
+
+    /// Returns every breaker mark of the segment, encoded as `decode_mark` reads.
+    pub(crate) fn marks(&self) -> &super::super::dictionary::ValueList {
+        self.marks.list()
+    }
+
+    /// Returns how many rows had to keep their attributes as one blob.
+    pub(crate) fn overflow_rows(&self) -> u64 {
+        self.rows.overflow.iter().count() as u64
+    }
+
+    /// Returns how many texts found a full dictionary.
+    pub(crate) fn refused_values(&self) -> u64 {
+        self.attributes.refused_values
+    }
+
+    /// Marks the begin of a request.
+    pub(crate) fn begin_request(&mut self) {
+        self.checkpoint = Checkpoint {
+            rows: self.len(),
+            traces: self.trace_ids.len(),
+            names: self.names.list().len(),
+            resources: self.resources.list().len(),
+            scopes: self.scopes.list().len(),
+            attributes: self.attributes.checkpoint(),
+            bytes: self.bytes,
+        };
+    }
+
+    /// Takes everything back that came since the request began.
+    pub(crate) fn rollback_request(&mut self) {
+        let to = self.checkpoint;
+        for row in (to.rows..self.len()).rev() {
+            self.attributes.take_back(self.rows.shapes[row]);
+        }
+        self.attributes.rollback(to.attributes);
+        self.rows.truncate(to.rows);
+        for trace in self.trace_ids.drain(to.traces..) {
+            self.traces.remove(&trace);
+        }
+        pop_to(&mut self.names, to.names);
+        pop_to(&mut self.resources, to.resources);
+        pop_to(&mut self.scopes, to.scopes);
+        self.resource = Current::default();
+        self.scope = Current::default();
+        self.bytes = to.bytes;
+    }
+
+    /// Ends the block: forgets its rows, keeps the dictionaries.
+    pub(crate) fn finish_block(&mut self) {
+        self.rows.truncate(0);
+        self.trace_ids.clear();
+        self.traces.clear();
+        self.attributes.finish_block();
+        self.names.mark_flushed();
+        self.resources.mark_flushed();
+        self.scopes.mark_flushed();
+        self.marks.mark_flushed();
+        self.bytes = 0;
+        self.begin_request();
+    }
+
+    /// Stores the attributes, and the mark of a breaker among them.
+    fn shred_attributes(&mut self, row: u32, span: &SpanView<'_>) {
+        let mut mark = [""; 4];
+        let shape = self.attributes.shred(span.attributes, |role, value| {
+            if let ValueView::String(text) = value {
+                mark[role as usize - 1] = text;
+            }
+        });
+        if let Some(shape) = shape {
+            self.rows.shapes.push(shape);
+        } else {
+            self.rows.shapes.push(0);
+            self.scratch.clear();
+            encode_attributes(&mut self.scratch, span.attributes);
+            self.rows.overflow.push(row, &self.scratch);
+            mark = mark_texts(span.attributes);
+        }
+        if !mark[0].is_empty() {
+            encode_mark(&mut self.scratch, mark);
+            let (id, _) = self.marks.intern(&self.scratch);
+            self.rows.marks.push((row, id));
+        }
+    }
+
+    /// Stores what few spans have.
+    fn push_rare(&mut self, row: u32, span: &SpanView<'_>) {
+        if !span.trace_state.is_empty() {
+            self.rows
+                .trace_states
+                .push(row, span.trace_state.as_bytes());
+        }
+        if !span.status_message.is_empty() {
+            let message = span.status_message.as_bytes();
+            self.rows.status_messages.push(row, message);
+        }
+        if !span.events.is_empty() {
+            pack(&mut self.scratch, span.events);
+            self.rows.events.push(row, &self.scratch);
+        }
+        if !span.links.is_empty() {
+            pack(&mut self.scratch, span.links);
+            self.rows.links.push(row, &self.scratch);
+        }
+        let dropped = [
+            span.dropped_attributes_count,
+            span.dropped_events_count,
+            span.dropped_links_count,
+        ];
+        if dropped != [0; 3] {
+            self.scratch.clear();
+            dropped
+                .iter()
+                .for_each(|&count| put_varint(&mut self.scratch, u64::from(count)));
+            self.rows.dropped.push(row, &self.scratch);
+        }
+    }
+}
+
+impl SpanVisitor for BlockBuilder {
+    fn resource(&mut self, resource: &ResourceView<'_>) {
+        self.resource.id = None;
+        self.resource.encoded.clear();
+        encode_resource(&mut self.resource.encoded, resource);
+        self.scope(&ScopeView {
+            name: "",
+            version: "",
+        });
+    }
+
+    fn scope(&mut self, scope: &ScopeView<'_>) {
+        self.scope.id = None;
+        self.scope.encoded.clear();
+        encode_scope(&mut self.scope.encoded, scope);
+    }
+
+    fn span(&mut self, span: &SpanView<'_>) {
+        let row = self.len() as u32;
+        let trace_id = u128::from_be_bytes(span.trace_id);
+        let next = self.trace_ids.len() as u32;
+        let trace = *self.traces.entry(trace_id).or_insert(next);
+        if trace == next {
+            self.trace_ids.push(trace_id);
+        }
+        let rows = &mut self.rows;
+        rows.trace_index.push(trace);
+        rows.span_ids.push(span.span_id);
+        rows.parent_ids.push(span.parent_span_id);
+        rows.starts.push(span.start_unix_nanos);
+        rows.durations
+            .push(span.end_unix_nanos.wrapping_sub(span.start_unix_nanos) as i64);
+        rows.names.push(self.names.intern(span.name.as_bytes()).0);
+        rows.kind_status
+            .push(span.kind & 15 | (span.status_code & 15) << 4);
+        rows.resources.push(self.resource.id(&mut self.resources));
+        rows.scopes.push(self.scope.id(&mut self.scopes));
+        rows.flags.push(span.flags);
+        self.bytes += 64 + span.name.len() + size(span);
+        self.shred_attributes(row, span);
+        self.push_rare(row, span);
+    }
+}
+
+impl Rows {
+    /// Forgets the rows from that one on; the attribute columns are truncated by shape.
+    fn truncate(&mut self, rows: usize) {
+        self.trace_index.truncate(rows);
+        self.span_ids.truncate(rows);
+        self.parent_ids.truncate(rows);
+        self.starts.truncate(rows);
+        self.durations.truncate(rows);
+        self.names.truncate(rows);
+        self.kind_status.truncate(rows);
+        self.resources.truncate(rows);
+        self.scopes.truncate(rows);
+        self.shapes.truncate(rows);
+        self.flags.truncate(rows);
+        for sparse in [
+            &mut self.trace_states,
+            &mut self.status_messages,
+            &mut self.events,
+            &mut self.links,
+            &mut self.dropped,
+            &mut self.overflow,
+        ] {
+            if rows == 0 {
+                sparse.clear();
+            } else {
+                sparse.truncate(rows as u32);
+            }
+        }
+        while self
+            .marks
+            .last()
+            .is_some_and(|(row, _)| *row as usize >= rows)
+        {
+            self.marks.pop();
+        }
+    }
+}
+
+/// Picks name, state, outcome and fallback of a breaker out of a span's attributes; the name is empty without one.
+pub(crate) fn mark_texts<'a>(attributes: &[AttributeView<'a>]) -> [&'a str; 4] {
+    let keys = [
+        BREAKER_NAME,
+        BREAKER_STATE,
+        BREAKER_OUTCOME,
+        FALLBACK_OUTCOME,
+    ];
+    let mut texts = [""; 4];
+    for attribute in attributes {
+        let place = keys.iter().position(|key| *key == attribute.key);
+        if let (Some(place), ValueView::String(text)) = (place, attribute.value) {
+            texts[place] = text;
+        }
+    }
+    texts
+}
+
+/// Writes a mark.
+pub(crate) fn encode_mark(out: &mut Vec<u8>, mark: [&str; 4]) {
+    out.clear();
+    mark.iter().for_each(|text| put_bytes(out, text.as_bytes()));
+}
+
+/// Reads a mark: name, state, outcome and fallback.
+pub(crate) fn decode_mark(encoded: &[u8]) -> [&str; 4] {
+    let mut reader = Reader::new(encoded);
+    std::array::from_fn(|_| reader.text().unwrap_or_default())
+}
+
+/// Joins messages, each with its length.
+fn pack(out: &mut Vec<u8>, messages: &[&[u8]]) {
+    out.clear();
+    messages.iter().for_each(|message| put_bytes(out, message));
+}
+
+/// Takes values back until so many are left.
+fn pop_to(dictionary: &mut Dictionary, length: usize) {
+    while dictionary.list().len() > length {
+        dictionary.pop();
+    }
+}
+
+/// Returns about how many bytes the variable parts of a span take.
+#[inline]
+fn size(span: &SpanView<'_>) -> usize {
+    let attribute_bytes = |value: &ValueView<'_>| match value {
+        ValueView::String(text) => text.len(),
+        ValueView::Encoded(bytes) => bytes.len(),
+        _ => 8,
+    };
+    let attributes = span.attributes.iter();
+    let messages = span.events.iter().chain(span.links);
+    attributes
+        .map(|a| a.key.len() + attribute_bytes(&a.value))
+        .sum::<usize>()
+        + messages.map(|message| message.len()).sum::<usize>()
+}

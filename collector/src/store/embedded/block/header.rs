@@ -1,0 +1,235 @@
+//! A block's header: how long it is, what it holds and where each part begins, under a checksum of its own.
+
+use super::super::bytes::{Reader, put_varint};
+use super::super::limits::{HEADER_BYTES_MAX, PART_BYTES_MAX};
+
+/// First bytes of a block.
+pub(crate) const BLOCK_MAGIC: [u8; 4] = *b"FxB1";
+/// Magic, header length, body length, checksum.
+pub(crate) const PREFIX_BYTES: usize = 16;
+
+/// What a part holds. Numbers are the file format: never reuse one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PartKind {
+    /// Distinct trace ids, 16 bytes each.
+    TraceIds = 0,
+    /// Per row: which of them.
+    TraceIndex = 1,
+    /// Per row: 8 bytes.
+    SpanIds = 2,
+    /// Per row: 8 bytes, zero for a root.
+    ParentIds = 3,
+    /// Per row: Unix nanoseconds.
+    Starts = 4,
+    /// Per row: end minus start, signed.
+    Durations = 5,
+    /// Per row: number of the name.
+    Names = 6,
+    /// Per row: kind in the low four bits, status above.
+    KindStatus = 7,
+    /// Per row: number of the resource.
+    Resources = 8,
+    /// Per row: number of the scope.
+    Scopes = 9,
+    /// Per row: number of the shape.
+    Shapes = 10,
+    /// Per row: OTLP flags.
+    Flags = 11,
+    /// Few rows: tracestate.
+    TraceStates = 12,
+    /// Few rows: status message.
+    StatusMessages = 13,
+    /// Few rows: events, each with its length.
+    Events = 14,
+    /// Few rows: links, each with its length.
+    Links = 15,
+    /// Few rows: three counts.
+    Dropped = 16,
+    /// Few rows: attributes that found no column.
+    Overflow = 17,
+    /// Per occurrence of a dictionary column: number of the value.
+    DictionaryIds = 32,
+    /// Per occurrence of a literal or encoded column: the bytes.
+    Literals = 33,
+    /// Per occurrence of an int, double or bool column: the number.
+    Numbers = 34,
+    /// New names.
+    NewNames = 48,
+    /// New resources.
+    NewResources = 49,
+    /// New scopes.
+    NewScopes = 50,
+    /// New attribute keys.
+    NewKeys = 51,
+    /// New columns: key and type.
+    NewColumns = 52,
+    /// New shapes: shorter shape and column.
+    NewShapes = 53,
+    /// New values of a dictionary column.
+    NewValues = 54,
+}
+
+impl PartKind {
+    /// Every kind.
+    const ALL: [Self; 28] = [
+        Self::TraceIds,
+        Self::TraceIndex,
+        Self::SpanIds,
+        Self::ParentIds,
+        Self::Starts,
+        Self::Durations,
+        Self::Names,
+        Self::KindStatus,
+        Self::Resources,
+        Self::Scopes,
+        Self::Shapes,
+        Self::Flags,
+        Self::TraceStates,
+        Self::StatusMessages,
+        Self::Events,
+        Self::Links,
+        Self::Dropped,
+        Self::Overflow,
+        Self::DictionaryIds,
+        Self::Literals,
+        Self::Numbers,
+        Self::NewNames,
+        Self::NewResources,
+        Self::NewScopes,
+        Self::NewKeys,
+        Self::NewColumns,
+        Self::NewShapes,
+        Self::NewValues,
+    ];
+
+    /// Returns the kind of that number.
+    fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    /// Returns whether such parts add to the segment's dictionaries.
+    pub(crate) fn is_dictionary(self) -> bool {
+        self as u8 >= Self::NewNames as u8
+    }
+}
+
+/// Where a part lies and how it is stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PartEntry {
+    /// What it holds.
+    pub(crate) kind: PartKind,
+    /// Of which column; 0 where the kind says it all.
+    pub(crate) column: u32,
+    /// Bytes from the begin of the block.
+    pub(crate) offset: u64,
+    /// Bytes stored; equal to `raw` when not compressed.
+    pub(crate) stored: usize,
+    /// Bytes once inflated.
+    pub(crate) raw: usize,
+    /// CRC-32 of the stored bytes.
+    pub(crate) crc: u32,
+}
+
+/// A block's header.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BlockHeader {
+    /// Its own bytes.
+    pub(crate) header_bytes: u32,
+    /// Header and parts.
+    pub(crate) total_bytes: u64,
+    /// Rows.
+    pub(crate) rows: u32,
+    /// Earliest start.
+    pub(crate) min_start: u64,
+    /// Latest start.
+    pub(crate) max_start: u64,
+    /// Latest end.
+    pub(crate) max_end: u64,
+    /// When it was written, by the collector's clock.
+    pub(crate) written: u64,
+    /// Its parts in order.
+    pub(crate) parts: Vec<PartEntry>,
+}
+
+impl BlockHeader {
+    /// Writes the header; offsets follow from the order of the parts.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let begin = out.len();
+        let body: usize = self.parts.iter().map(|part| part.stored).sum();
+        out.extend_from_slice(&[0; PREFIX_BYTES]);
+        put_varint(out, u64::from(self.rows));
+        for time in [self.min_start, self.max_start, self.max_end, self.written] {
+            out.extend_from_slice(&time.to_le_bytes());
+        }
+        put_varint(out, self.parts.len() as u64);
+        for part in &self.parts {
+            out.push(part.kind as u8);
+            put_varint(out, u64::from(part.column));
+            put_varint(out, part.stored as u64);
+            put_varint(out, part.raw as u64);
+            out.extend_from_slice(&part.crc.to_le_bytes());
+        }
+        let length = (out.len() - begin) as u32;
+        let header = &mut out[begin..];
+        header[..4].copy_from_slice(&BLOCK_MAGIC);
+        header[4..8].copy_from_slice(&length.to_le_bytes());
+        header[8..12].copy_from_slice(&(body as u32).to_le_bytes());
+        let crc = checksum(header);
+        header[12..16].copy_from_slice(&crc.to_le_bytes());
+    }
+
+    /// Reads how many bytes the header has from its first bytes; `None` when no block begins there.
+    pub(crate) fn length(prefix: &[u8]) -> Option<u32> {
+        let mut reader = Reader::new(prefix);
+        let magic = reader.take(4)?;
+        let length = reader.fixed_u32()?;
+        (magic == BLOCK_MAGIC && (PREFIX_BYTES as u32..=HEADER_BYTES_MAX).contains(&length))
+            .then_some(length)
+    }
+
+    /// Reads a whole header and checks it.
+    pub(crate) fn decode(header: &[u8]) -> Option<Self> {
+        let length = Self::length(header)?;
+        let header = header.get(..length as usize)?;
+        let mut reader = Reader::new(header.get(8..)?);
+        let body = reader.fixed_u32()?;
+        if reader.fixed_u32()? != checksum(header) {
+            return None;
+        }
+        let mut read = Self {
+            header_bytes: length,
+            total_bytes: u64::from(length) + u64::from(body),
+            rows: reader.varint_u32()?,
+            min_start: reader.fixed_u64()?,
+            max_start: reader.fixed_u64()?,
+            max_end: reader.fixed_u64()?,
+            written: reader.fixed_u64()?,
+            parts: Vec::new(),
+        };
+        let mut offset = u64::from(length);
+        for _ in 0..reader.varint()? {
+            let part = PartEntry {
+                kind: PartKind::from_number(reader.byte()?)?,
+                column: reader.varint_u32()?,
+                offset,
+                stored: reader.varint()? as usize,
+                raw: reader.varint()? as usize,
+                crc: reader.fixed_u32()?,
+            };
+            if part.raw > PART_BYTES_MAX || part.stored > part.raw {
+                return None;
+            }
+            offset += part.stored as u64;
+            read.parts.push(part);
+        }
+        (offset == read.total_bytes).then_some(read)
+    }
+}
+
+/// Checks everything of a header but the checksum itself.
+fn checksum(header: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&header[..12]);
+    hasher.update(&header[PREFIX_BYTES..]);
+    hasher.finalize()
+}

@@ -1,0 +1,22 @@
+//! Blocks: everything that one commit writes, as one header and one part per column.
+//!
+//! `builder` and `columns` collect spans in memory, `encode` turns them into bytes, `decode` and `rows` read them
+//! back; `FORMAT.md` describes the bytes.
+
+pub(crate) mod attributes;
+mod blobs;
+mod builder;
+mod column;
+mod columns;
+mod decode;
+mod encode;
+mod header;
+pub(crate) mod ints;
+mod rows;
+
+pub(crate) use blobs::{Blobs, Sparse};
+pub(crate) use builder::{BlockBuilder, decode_mark, encode_mark, mark_texts};
+pub(crate) use decode::{BlockMeta, BlockReader};
+pub(crate) use encode::{BlockEncoder, EncodedBlock, encode_compressed};
+pub(crate) use header::{BlockHeader, PREFIX_BYTES, PartKind};
+pub(crate) use rows::{RowReader, ValueSource};

@@ -1,0 +1,91 @@
+//! Every segment of the store, in the order of their numbers; readers take a snapshot, shards and retention change it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use time::OffsetDateTime;
+
+use super::segment::{Caches, Place, Segment};
+use crate::counters::Counters;
+
+/// Folder of the segments under the data directory.
+const SPANS_FOLDER: &str = "spans";
+/// Ending of a segment file.
+pub(crate) const SEGMENT_SUFFIX: &str = "seg";
+
+/// The segments.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    folder: PathBuf,
+    next: AtomicU64,
+    segments: RwLock<Arc<Vec<Segment>>>,
+    /// Decoded footers.
+    pub(crate) caches: Arc<Caches>,
+    /// The collector's counters.
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Catalog {
+    /// Makes a catalog without segments.
+    pub(crate) fn new(dir: &Path, counters: Arc<Counters>) -> Self {
+        Self {
+            folder: dir.join(SPANS_FOLDER),
+            next: AtomicU64::new(1),
+            segments: RwLock::default(),
+            caches: Arc::default(),
+            counters,
+        }
+    }
+
+    /// Returns the folder that holds a folder per day.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns the segments as they are now, oldest first.
+    pub(crate) fn snapshot(&self) -> Arc<Vec<Segment>> {
+        Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Names a new segment of a shard that begins at that time.
+    pub(crate) fn place(&self, shard: usize, now_unix_nanos: u64) -> Place {
+        let sequence = self.next.fetch_add(1, Ordering::Relaxed);
+        let day = OffsetDateTime::from_unix_timestamp_nanos(i128::from(now_unix_nanos))
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+            .date();
+        let name = format!("{sequence:010}-{shard}.{SEGMENT_SUFFIX}");
+        Place {
+            sequence,
+            path: self.folder.join(day.to_string()).join(name),
+        }
+    }
+
+    /// Makes sure that new segments get higher numbers than that one.
+    pub(crate) fn note_sequence(&self, sequence: u64) {
+        self.next.fetch_max(sequence + 1, Ordering::Relaxed);
+    }
+
+    /// Shows readers a segment, in the place of the one with its number if there is one.
+    pub(crate) fn put(&self, segment: Segment) {
+        let mut segments = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let list = Arc::make_mut(&mut segments);
+        let sequence = segment.place().sequence;
+        match list.binary_search_by_key(&sequence, |other| other.place().sequence) {
+            Ok(at) => list[at] = segment,
+            Err(at) => list.insert(at, segment),
+        }
+    }
+
+    /// Hides a segment from readers.
+    pub(crate) fn remove(&self, sequence: u64) {
+        let mut segments = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut segments).retain(|segment| segment.place().sequence != sequence);
+    }
+}

@@ -1,0 +1,276 @@
+//! Lists of distinct byte strings, numbered in the order in which they were first seen.
+//!
+//! `ValueList` is what readers hold: values by number. `Dictionary` adds what the writer needs: number by value.
+
+use super::bytes::{Reader, put_bytes, put_varint};
+use super::hash::Seed;
+
+/// Values by number.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ValueList {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl ValueList {
+    /// Returns how many values it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Returns the bytes of memory that its values take.
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes.len() + self.ends.len() * 4
+    }
+
+    /// Returns a value; empty where a damaged block took it away.
+    #[inline]
+    pub(crate) fn get(&self, id: u32) -> &[u8] {
+        let id = id as usize;
+        let Some(&end) = self.ends.get(id) else {
+            return &[];
+        };
+        let start = if id == 0 { 0 } else { self.ends[id - 1] };
+        &self.bytes[start as usize..end as usize]
+    }
+
+    /// Returns a value that is a text.
+    pub(crate) fn text(&self, id: u32) -> &str {
+        std::str::from_utf8(self.get(id)).unwrap_or_default()
+    }
+
+    /// Returns every value in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len() as u32).map(|id| self.get(id))
+    }
+
+    /// Finds the number of a value by looking at each: a few nanoseconds a value, no table to build or keep.
+    pub(crate) fn find(&self, value: &[u8]) -> Option<u32> {
+        let mut start = 0;
+        for (id, &end) in self.ends.iter().enumerate() {
+            if (end - start) as usize == value.len()
+                && &self.bytes[start as usize..end as usize] == value
+            {
+                return Some(id as u32);
+            }
+            start = end;
+        }
+        None
+    }
+
+    /// Appends a value.
+    pub(crate) fn push(&mut self, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
+        let end = u32::try_from(self.bytes.len());
+        self.ends
+            .push(end.expect("segment bounds keep a dictionary under 4 GiB"));
+    }
+
+    /// Takes the last value away.
+    fn pop(&mut self) {
+        self.ends.pop();
+        self.bytes
+            .truncate(self.ends.last().map_or(0, |&end| end as usize));
+    }
+
+    /// Writes the values from that number on, as a block or a footer carries them.
+    pub(crate) fn encode_from(&self, first: usize, out: &mut Vec<u8>) {
+        put_varint(out, first as u64);
+        put_varint(out, (self.len() - first) as u64);
+        for id in first..self.len() {
+            put_bytes(out, self.get(id as u32));
+        }
+    }
+
+    /// Appends what `encode_from` wrote; numbers that a damaged block took away are filled with empty values.
+    pub(crate) fn absorb(&mut self, encoded: &[u8]) -> Option<()> {
+        let mut reader = Reader::new(encoded);
+        let first = reader.varint()? as usize;
+        let count = reader.varint()?;
+        if first < self.len() || first > super::limits::LIST_ENTRIES_MAX {
+            return None;
+        }
+        while self.len() < first {
+            self.push(&[]);
+        }
+        for _ in 0..count {
+            self.push(reader.bytes()?);
+        }
+        reader.is_empty().then_some(())
+    }
+}
+
+/// Values by number and numbers by value.
+#[derive(Debug)]
+pub(crate) struct Dictionary {
+    list: ValueList,
+    /// The upper half of each value's hash: tells most strangers apart without touching their bytes.
+    tags: Vec<u32>,
+    /// Open addressing with linear probing; 0 is free, otherwise number + 1.
+    table: Vec<u32>,
+    seed: Seed,
+    /// How many values the last block carried already.
+    flushed: usize,
+}
+
+impl Dictionary {
+    /// Makes an empty dictionary.
+    pub(crate) fn new(seed: Seed) -> Self {
+        Self {
+            list: ValueList::default(),
+            tags: Vec::new(),
+            table: Vec::new(),
+            seed,
+            flushed: 0,
+        }
+    }
+
+    /// Returns its values.
+    pub(crate) fn list(&self) -> &ValueList {
+        &self.list
+    }
+
+    /// Finds a value's number.
+    #[inline]
+    pub(crate) fn find(&self, value: &[u8]) -> Option<u32> {
+        self.probe(self.seed.hash(value), value).ok()
+    }
+
+    /// Finds a value's number or gives it one; the flag says whether it is new.
+    #[inline]
+    pub(crate) fn intern(&mut self, value: &[u8]) -> (u32, bool) {
+        let hash = self.seed.hash(value);
+        match self.probe(hash, value) {
+            Ok(id) => (id, false),
+            Err(slot) => (self.insert(hash, slot, value), true),
+        }
+    }
+
+    /// As `intern`, but a new value must be allowed.
+    #[inline]
+    pub(crate) fn intern_if(&mut self, value: &[u8], allow_new: bool) -> Option<(u32, bool)> {
+        let hash = self.seed.hash(value);
+        match self.probe(hash, value) {
+            Ok(id) => Some((id, false)),
+            Err(slot) => allow_new.then(|| (self.insert(hash, slot, value), true)),
+        }
+    }
+
+    /// Takes back the newest value; correct because probing meets values in the order of their numbers.
+    pub(crate) fn pop(&mut self) {
+        let Some(id) = self.list.len().checked_sub(1) else {
+            return;
+        };
+        let hash = self.seed.hash(self.list.get(id as u32));
+        let mask = self.table.len() - 1;
+        let mut slot = hash as usize & mask;
+        while self.table[slot] != id as u32 + 1 {
+            slot = (slot + 1) & mask;
+        }
+        self.table[slot] = 0;
+        self.tags.pop();
+        self.list.pop();
+    }
+
+    /// Writes the values that no block carried yet, if there are any.
+    pub(crate) fn encode_new(&self, out: &mut Vec<u8>) -> bool {
+        let any = self.flushed < self.list.len();
+        if any {
+            self.list.encode_from(self.flushed, out);
+        }
+        any
+    }
+
+    /// Remembers that a block carried everything.
+    pub(crate) fn mark_flushed(&mut self) {
+        self.flushed = self.list.len();
+    }
+
+    /// Finds the value, or the free slot where it belongs.
+    #[inline]
+    fn probe(&self, hash: u64, value: &[u8]) -> Result<u32, usize> {
+        if self.table.is_empty() {
+            return Err(0);
+        }
+        let mask = self.table.len() - 1;
+        let tag = (hash >> 32) as u32;
+        let mut slot = hash as usize & mask;
+        loop {
+            let entry = self.table[slot];
+            if entry == 0 {
+                return Err(slot);
+            }
+            let id = entry - 1;
+            if self.tags[id as usize] == tag && self.list.get(id) == value {
+                return Ok(id);
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
+    /// Appends a value and enters it, growing the table at three quarters.
+    fn insert(&mut self, hash: u64, slot: usize, value: &[u8]) -> u32 {
+        let id = self.list.len() as u32;
+        self.list.push(value);
+        self.tags.push((hash >> 32) as u32);
+        if (self.list.len() + 1) * 4 > self.table.len() * 3 {
+            self.grow();
+        } else {
+            self.table[slot] = id + 1;
+        }
+        id
+    }
+
+    /// Doubles the table and enters every value again, in the order of their numbers.
+    fn grow(&mut self) {
+        let size = (self.table.len() * 2).max(16);
+        self.table.clear();
+        self.table.resize(size, 0);
+        for id in 0..self.list.len() as u32 {
+            let mut slot = self.seed.hash(self.list.get(id)) as usize & (size - 1);
+            while self.table[slot] != 0 {
+                slot = (slot + 1) & (size - 1);
+            }
+            self.table[slot] = id + 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_stable_and_popping_undoes_the_newest() {
+        let mut dictionary = Dictionary::new(Seed::random());
+        for round in 0..3 {
+            for value in 0..1_000u32 {
+                let (id, new) = dictionary.intern(value.to_string().as_bytes());
+                assert_eq!((id, new), (value, round == 0));
+            }
+        }
+        for _ in 0..400 {
+            dictionary.pop();
+        }
+        for value in 0..1_000u32 {
+            let found = dictionary.find(value.to_string().as_bytes());
+            assert_eq!(found, (value < 600).then_some(value));
+        }
+        assert_eq!(dictionary.intern(b"other"), (600, true));
+    }
+
+    #[test]
+    fn lists_come_back_and_gaps_are_empty() {
+        let mut list = ValueList::default();
+        for value in ["a", "", "ccc"] {
+            list.push(value.as_bytes());
+        }
+        let mut tail = Vec::new();
+        list.encode_from(2, &mut tail);
+        let mut read = ValueList::default();
+        assert_eq!(read.absorb(&tail), Some(()));
+        assert_eq!(read.iter().collect::<Vec<_>>(), [&b""[..], b"", b"ccc"]);
+        assert_eq!(read.find(b"ccc"), Some(2));
+        assert_eq!(read.absorb(&tail), None, "numbers never go back");
+    }
+}

@@ -1,0 +1,51 @@
+//! The bounds of the embedded store, in one place.
+
+use std::time::Duration;
+
+/// Spans of a segment; past it the segment is sealed. Small enough to rebuild an index in 0.1 s.
+pub(crate) const SEGMENT_SPANS_MAX: u64 = 100_000;
+/// Bytes of a segment file; past it the segment is sealed.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Age of a segment; past it the segment is sealed, so that retention works in steps of ten minutes.
+pub(crate) const SEGMENT_AGE_MAX: Duration = Duration::from_secs(600);
+/// Bytes of everything that a segment's dictionaries hold; past it the segment is sealed.
+pub(crate) const SEGMENT_DICTIONARY_BYTES_MAX: usize = 16 << 20;
+/// Attribute columns (key and type) of a segment; services of a shop have 50 to 200. Past it the attributes
+/// of a span are kept as one blob.
+pub(crate) const COLUMNS_MAX: usize = 4_096;
+/// Prefixes of attribute lists of a segment; a shop has a few hundred. Past it as with `COLUMNS_MAX`.
+pub(crate) const SHAPES_MAX: usize = 16_384;
+/// Distinct values that one column's dictionary holds; past it values are stored literally.
+pub(crate) const DICTIONARY_VALUES_MAX: usize = 65_536;
+/// Longest value that enters a dictionary: longer ones (statements, stack traces) hardly repeat.
+pub(crate) const DICTIONARY_VALUE_BYTES_MAX: usize = 1_024;
+/// Values of a column after which it is judged at the end of a block: more than a third new, then literal.
+pub(crate) const DICTIONARY_TRIAL_VALUES: u32 = 512;
+/// Entries that a list in a file may claim: beyond what any segment can hold, the file is damaged.
+pub(crate) const LIST_ENTRIES_MAX: usize = 16 << 20;
+/// Bytes that a part may claim to inflate to (a request is at most tens of MiB).
+pub(crate) const PART_BYTES_MAX: usize = 1 << 30;
+/// Bytes that a block's header may claim.
+pub(crate) const HEADER_BYTES_MAX: u32 = 4 << 20;
+/// Parts shorter than this are stored as they are: zstd's frame would eat the gain.
+pub(crate) const COMPRESS_FROM_BYTES: usize = 48;
+/// Breakers listed for one trace in one segment.
+pub(crate) const CIRCUITS_PER_TRACE_MAX: usize = 64;
+/// Services listed for one trace in one segment: more would make counting them quadratic.
+pub(crate) const SERVICES_PER_TRACE_MAX: u16 = 256;
+/// Spans of a trace that a reader returns; a page with more is of no use (Tempo stops at 5 MB, Jaeger never).
+pub(crate) const TRACE_SPANS_MAX: usize = 50_000;
+/// Operations of a service that a list returns.
+pub(crate) const OPERATIONS_MAX: usize = 1_000;
+/// How long after its trace's start a span is still looked for when a search ends at a time in the past: what
+/// matches only later than this is not found by such a search.
+pub(crate) const TRACE_SPREAD_NANOS: u64 = 600_000_000_000;
+/// Rows of a block that a rewrite at sealing aims at.
+pub(crate) const REWRITE_BLOCK_ROWS: usize = 10_000;
+/// A segment whose blocks hold fewer rows on average is rewritten at sealing: below it dictionaries and
+/// directories outweigh the rows.
+pub(crate) const REWRITE_BELOW_ROWS: u64 = 1_000;
+/// Bytes of decoded footer sections kept in memory, and of blooms beside them.
+pub(crate) const SECTION_CACHE_BYTES: usize = 32 << 20;
+/// Bytes of blooms kept in memory: 1,600 segments of 8,000 traces.
+pub(crate) const BLOOM_CACHE_BYTES: usize = 16 << 20;

@@ -1,0 +1,104 @@
+//! Opens the store's folder: reads the footers of sealed segments, recovers and seals what a crash left.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::catalog::{Catalog, SEGMENT_SUFFIX};
+use super::io_error;
+use super::segment::recovery::recover;
+use super::segment::seal::{REWRITE_SUFFIX, seal};
+use super::segment::{Place, SealedSegment, Segment};
+use crate::store::StoreError;
+
+/// Fills the catalog with what the folder holds.
+pub(crate) fn load(catalog: &Catalog) -> Result<(), StoreError> {
+    let folder = catalog.folder();
+    fs::create_dir_all(folder).map_err(|error| io_error("create", folder, error))?;
+    for day in entries(folder)? {
+        if !day.is_dir() {
+            continue;
+        }
+        for path in entries(&day)? {
+            load_file(catalog, path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lists a folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let list = || -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(folder)?
+            .map(|entry| Ok(entry?.path()))
+            .collect()
+    };
+    list().map_err(|error| io_error("list", folder, error))
+}
+
+/// Adds one file to the catalog; what is no segment stays where it is.
+fn load_file(catalog: &Catalog, path: PathBuf) -> Result<(), StoreError> {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    if extension == Some(REWRITE_SUFFIX) {
+        // A rewrite that a crash interrupted: the old file is whole and still there.
+        return fs::remove_file(&path).map_err(|error| io_error("remove", &path, error));
+    }
+    let Some(sequence) = sequence(&path).filter(|_| extension == Some(SEGMENT_SUFFIX)) else {
+        return Ok(());
+    };
+    catalog.note_sequence(sequence);
+    let place = Place { sequence, path };
+    match SealedSegment::open(place.clone(), Arc::clone(&catalog.caches))? {
+        Some(sealed) => catalog.put(Segment::sealed(sealed)),
+        None => recover_file(catalog, place)?,
+    }
+    Ok(())
+}
+
+/// Reads a segment that was never sealed and seals it.
+fn recover_file(catalog: &Catalog, place: Place) -> Result<(), StoreError> {
+    let path = place.path.clone();
+    let incidents = &catalog.counters.incidents;
+    let Some(mut recovered) = recover(place)? else {
+        let empty = fs::metadata(&path).is_ok_and(|metadata| metadata.len() < 8);
+        if empty {
+            return fs::remove_file(&path).map_err(|error| io_error("remove", &path, error));
+        }
+        incidents.add("foreign_file", 1);
+        warn!(path = %path.display(), "file is no segment of ours, left alone");
+        return Ok(());
+    };
+    incidents.add("torn_tail", u64::from(recovered.torn));
+    incidents.add("damaged_block", recovered.damaged_blocks);
+    if recovered.torn || recovered.damaged_blocks > 0 {
+        let damaged_blocks = recovered.damaged_blocks;
+        warn!(path = %path.display(), damaged_blocks, "segment was not closed cleanly, repaired");
+    }
+    if recovered.open.state().totals.rows == 0 {
+        return fs::remove_file(&path).map_err(|error| io_error("remove", &path, error));
+    }
+    let sealed = seal(
+        &recovered.open,
+        &mut recovered.file,
+        Arc::clone(&catalog.caches),
+    );
+    match sealed {
+        Ok(sealed) => catalog.put(Segment::sealed(sealed)),
+        Err(error) => {
+            // A full disk must not keep the store from opening: the segment can be read as it is.
+            warn!(%error, "could not seal a recovered segment");
+            incidents.add("seal_failed", 1);
+            catalog.put(Segment::open(recovered.open));
+        }
+    }
+    Ok(())
+}
+
+/// Reads the number in a file's name.
+fn sequence(path: &Path) -> Option<u64> {
+    let name = path.file_stem()?.to_str()?;
+    name.split_once('-')?.0.parse().ok()
+}

@@ -1,0 +1,159 @@
+//! Reads a trace by id, and the lists of services and operations.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use opentelemetry::TraceId;
+use tracing::warn;
+
+use super::assemble::assemble;
+use super::block::{BlockMeta, BlockReader, RowReader};
+use super::catalog::Catalog;
+use super::convert::SpanCollector;
+use super::limits::{OPERATIONS_MAX, TRACE_SPANS_MAX};
+use super::search::{resolve, skip_missing};
+use super::segment::Segment;
+use crate::model::{TimeRange, Trace};
+use crate::store::StoreError;
+
+/// Reads a trace.
+pub(crate) fn trace(catalog: &Catalog, id: TraceId) -> Result<Option<Trace>, StoreError> {
+    let wanted = u128::from_be_bytes(id.to_bytes());
+    let mut collector = SpanCollector::default();
+    let mut truncated = false;
+    for segment in catalog.snapshot().iter() {
+        let blocks = skip_missing(catalog, segment.blocks_of(wanted))?.unwrap_or_default();
+        if !blocks.is_empty() {
+            truncated |= read_segment(catalog, segment, &blocks, wanted, &mut collector)?;
+        }
+    }
+    if collector.spans.is_empty() {
+        return Ok(None);
+    }
+    let mut trace = assemble(collector.spans);
+    trace.truncated = truncated;
+    Ok(Some(trace))
+}
+
+/// Reads a trace's spans from those blocks of a segment; returns whether the cap cut some off.
+fn read_segment(
+    catalog: &Catalog,
+    segment: &Segment,
+    blocks: &[u32],
+    id: u128,
+    collector: &mut SpanCollector,
+) -> Result<bool, StoreError> {
+    let metas = segment.blocks();
+    let Some(file) = skip_missing(catalog, segment.file())? else {
+        return Ok(false);
+    };
+    for &block in blocks {
+        let Some(meta) = metas.get(block as usize) else {
+            continue;
+        };
+        let room = TRACE_SPANS_MAX - collector.spans.len();
+        let read = || read_block(segment, &file, meta, id, room, collector);
+        if let Some(true) = tolerate(catalog, segment, block, read)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Reads a trace's spans from one block; returns whether there were more than there is room.
+fn read_block(
+    segment: &Segment,
+    file: &Arc<std::fs::File>,
+    meta: &BlockMeta,
+    id: u128,
+    room: usize,
+    collector: &mut SpanCollector,
+) -> Result<bool, StoreError> {
+    let path = &segment.place().path;
+    let reader = BlockReader::open(file, path, meta.offset, meta.header_bytes)?;
+    let (ids, index) = reader.traces()?;
+    let Some(trace) = ids.iter().position(|&other| other == id) else {
+        return Ok(false);
+    };
+    let rows = (0..index.len() as u32).filter(|&row| index[row as usize] == trace as u64);
+    let mut rows: Vec<u32> = rows.collect();
+    let cut = rows.len() > room;
+    rows.truncate(room);
+    RowReader::read(&reader, segment.schema()?, segment, &rows)?.visit(&rows, collector);
+    Ok(cut)
+}
+
+/// Reads from a block; where it turns out damaged, counts that once and goes on without it.
+pub(crate) fn tolerate<T>(
+    catalog: &Catalog,
+    segment: &Segment,
+    block: u32,
+    read: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    if segment.is_damaged(block) {
+        return Ok(None);
+    }
+    match read() {
+        Err(StoreError::Damaged { path, what }) => {
+            if segment.note_damage(block) {
+                catalog.counters.incidents.add("damaged_block", 1);
+                warn!(path, what, block, "block is damaged, read without it");
+            }
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
+/// Lists the traces whose low 64 bits are that number, newest first.
+pub(crate) fn trace_ids_by_low_half(
+    catalog: &Catalog,
+    low: u64,
+) -> Result<Vec<TraceId>, StoreError> {
+    let segments = catalog.snapshot();
+    let mut ids = HashSet::new();
+    for segment in segments.iter() {
+        ids.extend(skip_missing(catalog, segment.by_low_half(low))?.unwrap_or_default());
+    }
+    let mut found = Vec::new();
+    for id in ids {
+        if let Some(summary) = resolve(catalog, &segments, id)? {
+            found.push((std::cmp::Reverse(summary.start_unix_nanos), id));
+        }
+    }
+    found.sort_unstable();
+    let ids = found.into_iter().map(|(_, id)| id);
+    Ok(ids
+        .map(|id| TraceId::from_bytes(id.to_be_bytes()))
+        .collect())
+}
+
+/// Lists the services that sent spans in a range.
+pub(crate) fn services(catalog: &Catalog, range: TimeRange) -> Result<Vec<String>, StoreError> {
+    let mut names = BTreeSet::new();
+    for segment in catalog.snapshot().iter().filter(|s| overlaps(s, range)) {
+        skip_missing(catalog, segment.add_services(&mut names))?;
+    }
+    Ok(names.into_iter().collect())
+}
+
+/// Lists the operations of a service in a range.
+pub(crate) fn operations(
+    catalog: &Catalog,
+    service: &str,
+    range: TimeRange,
+) -> Result<Vec<String>, StoreError> {
+    let mut names = BTreeSet::new();
+    for segment in catalog.snapshot().iter().filter(|s| overlaps(s, range)) {
+        skip_missing(catalog, segment.add_operations(service, &mut names))?;
+    }
+    Ok(names.into_iter().take(OPERATIONS_MAX).collect())
+}
+
+/// Returns whether spans of the segment start in the range.
+fn overlaps(segment: &Segment, range: TimeRange) -> bool {
+    let totals = segment.totals();
+    totals.rows > 0
+        && totals.max_start >= range.start_unix_nanos
+        && totals.min_start < range.end_unix_nanos
+}

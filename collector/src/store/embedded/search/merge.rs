@@ -1,0 +1,87 @@
+//! Makes the row of a trace from what each segment knows of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use opentelemetry::TraceId;
+
+use super::super::catalog::Catalog;
+use super::super::segment::{NamedPiece, Segment};
+use super::skip_missing;
+use crate::model::{CircuitMark, ServiceCount, TraceSummary};
+use crate::store::StoreError;
+
+/// Looks a trace up in every segment and merges what is found; `None` when it is nowhere.
+pub(crate) fn resolve(
+    catalog: &Catalog,
+    segments: &[Segment],
+    id: u128,
+) -> Result<Option<TraceSummary>, StoreError> {
+    let mut pieces = Vec::new();
+    for segment in segments {
+        pieces.extend(skip_missing(catalog, segment.piece(id))?.flatten());
+    }
+    Ok(merge(id, &pieces))
+}
+
+/// Merges the pieces of a trace.
+fn merge(id: u128, pieces: &[NamedPiece]) -> Option<TraceSummary> {
+    let first = pieces
+        .iter()
+        .map(|piece| (piece.piece.first.start, &piece.first))
+        .min()?;
+    let roots = pieces.iter().filter_map(|piece| {
+        let start = piece.piece.root.as_ref()?.start;
+        Some((start, piece.root.as_ref()?))
+    });
+    let root = roots.min();
+    let (service, operation) = root.unwrap_or(first).1.clone();
+    let end = pieces.iter().map(|piece| piece.piece.max_end).max()?;
+    let sum = |count: fn(&NamedPiece) -> u32| {
+        pieces
+            .iter()
+            .fold(0u32, |sum, piece| sum.saturating_add(count(piece)))
+    };
+    Some(TraceSummary {
+        trace_id: TraceId::from_bytes(id.to_be_bytes()),
+        root_service: service,
+        root_operation: operation,
+        root_received: root.is_some(),
+        start_unix_nanos: first.0,
+        duration_nanos: end.saturating_sub(first.0),
+        span_count: sum(|piece| piece.piece.spans),
+        error_count: sum(|piece| piece.piece.errors),
+        services: services(pieces),
+        circuits: circuits(pieces),
+    })
+}
+
+/// Sums spans and errors by service, most spans first.
+fn services(pieces: &[NamedPiece]) -> Vec<ServiceCount> {
+    let mut sums: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+    for piece in pieces {
+        for (name, counts) in piece.services.iter().zip(&piece.piece.services) {
+            let sum = sums.entry(name).or_default();
+            sum.0 = sum.0.saturating_add(counts.spans);
+            sum.1 = sum.1.saturating_add(counts.errors);
+        }
+    }
+    let mut services: Vec<ServiceCount> = sums
+        .into_iter()
+        .map(|(service, (spans, errors))| ServiceCount {
+            service: service.to_owned(),
+            spans,
+            errors,
+        })
+        .collect();
+    services.sort_by_key(|count| std::cmp::Reverse(count.spans));
+    services
+}
+
+/// Lists the breakers once each, those that refused or failed first.
+fn circuits(pieces: &[NamedPiece]) -> Vec<CircuitMark> {
+    let marks: BTreeSet<&CircuitMark> = pieces.iter().flat_map(|piece| &piece.circuits).collect();
+    let mut marks: Vec<CircuitMark> = marks.into_iter().cloned().collect();
+    let harmless = ["success", "ignored", "cancelled", ""];
+    marks.sort_by_key(|mark| harmless.contains(&mark.outcome.as_str()));
+    marks
+}

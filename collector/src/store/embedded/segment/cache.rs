@@ -1,0 +1,104 @@
+//! Decoded parts of sealed segments' footers, the least recently used thrown out first.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::store::StoreError;
+
+/// A section of a segment: its sequence number, what it is, of which column.
+pub(crate) type SectionId = (u64, u8, u32);
+
+/// A bounded cache.
+#[derive(Debug)]
+pub(crate) struct SectionCache {
+    budget: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: HashMap<SectionId, Entry>,
+    bytes: usize,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    value: Arc<dyn Any + Send + Sync>,
+    bytes: usize,
+    used: u64,
+}
+
+impl SectionCache {
+    /// Makes a cache that holds about so many bytes.
+    pub(crate) fn new(budget: usize) -> Self {
+        Self {
+            budget,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Returns the section, loading it where it is not cached; `load` returns it with the memory it takes.
+    pub(crate) fn get<T: Any + Send + Sync>(
+        &self,
+        id: SectionId,
+        load: impl FnOnce() -> Result<(T, usize), StoreError>,
+    ) -> Result<Arc<T>, StoreError> {
+        if let Some(found) = self.find(id) {
+            return Ok(found);
+        }
+        let (value, bytes) = load()?;
+        let value = Arc::new(value);
+        self.insert(id, value.clone(), bytes);
+        Ok(value)
+    }
+
+    /// Finds a cached section and marks it as used.
+    fn find<T: Any + Send + Sync>(&self, id: SectionId) -> Option<Arc<T>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clock += 1;
+        let clock = state.clock;
+        let entry = state.entries.get_mut(&id)?;
+        entry.used = clock;
+        Arc::clone(&entry.value).downcast().ok()
+    }
+
+    /// Keeps a section and makes room for it.
+    fn insert(&self, id: SectionId, value: Arc<dyn Any + Send + Sync>, bytes: usize) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clock += 1;
+        let used = state.clock;
+        state.bytes += bytes;
+        let entry = Entry { value, bytes, used };
+        if let Some(old) = state.entries.insert(id, entry) {
+            state.bytes -= old.bytes;
+        }
+        while state.bytes > self.budget {
+            let oldest = state.entries.iter().min_by_key(|(_, entry)| entry.used);
+            let Some(oldest) = oldest.map(|(id, _)| *id) else {
+                return;
+            };
+            if let Some(entry) = state.entries.remove(&oldest) {
+                state.bytes -= entry.bytes;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_recently_used_leaves_first() {
+        let cache = SectionCache::new(100);
+        let load = |value: u32| move || Ok((value, 40));
+        cache.get((1, 0, 0), load(1)).unwrap();
+        cache.get((2, 0, 0), load(2)).unwrap();
+        cache.get((1, 0, 0), load(9)).unwrap();
+        cache.get((3, 0, 0), load(3)).unwrap();
+        assert_eq!(*cache.get((1, 0, 0), load(9)).unwrap(), 1);
+        assert_eq!(*cache.get((2, 0, 0), load(9)).unwrap(), 9);
+    }
+}

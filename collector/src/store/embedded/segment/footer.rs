@@ -1,0 +1,239 @@
+//! The footer of a sealed segment: sections that a reader loads one by one, and a small directory of everything.
+//!
+//! Only the directory is read when a store opens; its place stands in the last bytes of the file.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::block::{BlockMeta, encode_compressed};
+use super::super::bytes::{Reader, put_varint};
+use super::super::limits::PART_BYTES_MAX;
+use super::super::{damaged, io_error};
+use super::bloom::Bloom;
+use super::services::ServiceTable;
+use super::state::{SegmentState, Totals};
+use super::traces::{TraceIndex, encode_summaries, sorted};
+use crate::store::StoreError;
+
+/// First bytes of a footer: a scan of blocks ends here.
+pub(crate) const FOOTER_MAGIC: [u8; 4] = *b"FxF1";
+/// Last bytes of a sealed file.
+const TRAILER_MAGIC: [u8; 4] = *b"FxE1";
+/// Directory offset and length, its checksum, magic.
+const TRAILER_BYTES: usize = 20;
+
+/// What a section holds. Numbers are the file format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SectionKind {
+    /// Names, resources, scopes, keys, columns, shapes.
+    Schema = 0,
+    /// Values of a dictionary column.
+    Values = 1,
+    /// Which traces cannot be here.
+    Bloom = 2,
+    /// Trace ids and their blocks.
+    Index = 3,
+    /// One summary per trace.
+    Summaries = 4,
+    /// Services, their operations, breaker marks.
+    Services = 5,
+}
+
+/// Where a section lies.
+#[derive(Debug, Clone, Copy)]
+struct Section {
+    kind: u8,
+    column: u32,
+    offset: u64,
+    stored: u64,
+    raw: u64,
+    crc: u32,
+}
+
+/// The directory of a sealed segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Footer {
+    /// Sums over its blocks.
+    pub(crate) totals: Totals,
+    /// Its blocks.
+    pub(crate) blocks: Arc<Vec<BlockMeta>>,
+    sections: Vec<Section>,
+}
+
+impl Footer {
+    /// Writes the footer of a segment whose blocks end at that offset.
+    pub(crate) fn encode(state: &SegmentState, offset: u64) -> io::Result<(Self, Vec<u8>)> {
+        let mut out = FOOTER_MAGIC.to_vec();
+        let mut sections = Vec::new();
+        let mut put = |kind: SectionKind, column: u32, raw: &[u8]| -> io::Result<()> {
+            let begin = out.len();
+            encode_compressed(raw, &mut out)?;
+            sections.push(Section {
+                kind: kind as u8,
+                column,
+                offset: offset + begin as u64,
+                stored: (out.len() - begin) as u64,
+                raw: raw.len() as u64,
+                crc: crc32fast::hash(&out[begin..]),
+            });
+            Ok(())
+        };
+        let partials = sorted(state);
+        let ids: Vec<u128> = partials.iter().map(|partial| partial.id).collect();
+        put(SectionKind::Schema, 0, &state.schema.encode())?;
+        put(SectionKind::Bloom, 0, &Bloom::new(&ids).encode())?;
+        put(SectionKind::Index, 0, &TraceIndex::encode(state, &partials))?;
+        put(
+            SectionKind::Summaries,
+            0,
+            &encode_summaries(state, &partials),
+        )?;
+        put(SectionKind::Services, 0, &ServiceTable::encode(state))?;
+        for (&column, values) in &state.values {
+            let mut raw = Vec::new();
+            values.encode_from(0, &mut raw);
+            put(SectionKind::Values, column, &raw)?;
+        }
+        let footer = Self {
+            totals: state.totals,
+            blocks: Arc::clone(&state.blocks),
+            sections,
+        };
+        let at = out.len();
+        footer.encode_directory(&mut out);
+        let crc = crc32fast::hash(&out[at..]);
+        let length = (out.len() - at) as u32;
+        out.extend_from_slice(&(offset + at as u64).to_le_bytes());
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&crc.to_le_bytes());
+        out.extend_from_slice(&TRAILER_MAGIC);
+        Ok((footer, out))
+    }
+
+    /// Reads the directory of a sealed file; `None` when the file has no sound footer.
+    pub(crate) fn read(file: &File, length: u64) -> io::Result<Option<Self>> {
+        let mut trailer = [0; TRAILER_BYTES];
+        let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else {
+            return Ok(None);
+        };
+        file.read_exact_at(&mut trailer, at)?;
+        let mut reader = Reader::new(&trailer);
+        let (Some(offset), Some(bytes), Some(crc)) =
+            (reader.fixed_u64(), reader.fixed_u32(), reader.fixed_u32())
+        else {
+            return Ok(None);
+        };
+        let ends_there = offset.checked_add(u64::from(bytes)) == Some(at);
+        if reader.take(4) != Some(&TRAILER_MAGIC) || !ends_there {
+            return Ok(None);
+        }
+        let mut directory = vec![0; bytes as usize];
+        file.read_exact_at(&mut directory, offset)?;
+        if crc32fast::hash(&directory) != crc {
+            return Ok(None);
+        }
+        Ok(Self::decode_directory(&directory))
+    }
+
+    /// Reads a section; `None` when the segment has none of that kind.
+    pub(crate) fn section(
+        &self,
+        file: &File,
+        path: &Path,
+        kind: SectionKind,
+        column: u32,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut sections = self.sections.iter();
+        let Some(section) = sections.find(|s| s.kind == kind as u8 && s.column == column) else {
+            return Ok(None);
+        };
+        let mut stored = vec![0; section.stored as usize];
+        file.read_exact_at(&mut stored, section.offset)
+            .map_err(|error| io_error("read", path, error))?;
+        if crc32fast::hash(&stored) != section.crc {
+            return Err(damaged(path, "checksum of a footer section"));
+        }
+        if section.stored == section.raw {
+            return Ok(Some(stored));
+        }
+        zstd::bulk::decompress(&stored, section.raw as usize)
+            .map(Some)
+            .map_err(|_| damaged(path, "compressed footer section"))
+    }
+
+    fn encode_directory(&self, out: &mut Vec<u8>) {
+        let totals = &self.totals;
+        for number in [
+            totals.rows,
+            totals.overflow_rows,
+            totals.min_start,
+            totals.max_start,
+            totals.max_end,
+            totals.written,
+        ] {
+            put_varint(out, number);
+        }
+        put_varint(out, self.blocks.len() as u64);
+        for block in self.blocks.iter() {
+            put_varint(out, block.offset);
+            put_varint(out, u64::from(block.header_bytes));
+            put_varint(out, u64::from(block.rows));
+            put_varint(out, block.min_start);
+            put_varint(out, block.max_start);
+        }
+        put_varint(out, self.sections.len() as u64);
+        for section in &self.sections {
+            out.push(section.kind);
+            put_varint(out, u64::from(section.column));
+            put_varint(out, section.offset);
+            put_varint(out, section.stored);
+            put_varint(out, section.raw);
+            out.extend_from_slice(&section.crc.to_le_bytes());
+        }
+    }
+
+    fn decode_directory(directory: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(directory);
+        let totals = Totals {
+            rows: reader.varint()?,
+            overflow_rows: reader.varint()?,
+            min_start: reader.varint()?,
+            max_start: reader.varint()?,
+            max_end: reader.varint()?,
+            written: reader.varint()?,
+        };
+        let mut blocks = Vec::new();
+        for _ in 0..reader.varint()? {
+            blocks.push(BlockMeta {
+                offset: reader.varint()?,
+                header_bytes: reader.varint_u32()?,
+                rows: reader.varint_u32()?,
+                min_start: reader.varint()?,
+                max_start: reader.varint()?,
+            });
+        }
+        let mut sections = Vec::new();
+        for _ in 0..reader.varint()? {
+            let section = Section {
+                kind: reader.byte()?,
+                column: reader.varint_u32()?,
+                offset: reader.varint()?,
+                stored: reader.varint()?,
+                raw: reader.varint()?,
+                crc: reader.fixed_u32()?,
+            };
+            if section.raw > PART_BYTES_MAX as u64 || section.stored > section.raw {
+                return None;
+            }
+            sections.push(section);
+        }
+        reader.is_empty().then_some(Self {
+            totals,
+            blocks: Arc::new(blocks),
+            sections,
+        })
+    }
+}

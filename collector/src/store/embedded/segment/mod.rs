@@ -1,0 +1,461 @@
+//! A segment: one append-only file of blocks, and what readers need to find their way in it.
+//!
+//! An open segment is described by memory, a sealed one by the footer of its file; `Segment` hides which.
+
+mod bloom;
+mod cache;
+mod footer;
+pub(crate) mod recovery;
+pub(crate) mod seal;
+mod services;
+mod state;
+mod traces;
+mod writer;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use super::block::{BlockMeta, ValueSource};
+use super::dictionary::ValueList;
+use super::limits::{BLOOM_CACHE_BYTES, SECTION_CACHE_BYTES};
+use super::schema::Schema;
+use super::{damaged, io_error};
+use crate::store::StoreError;
+use bloom::Bloom;
+use cache::SectionCache;
+use footer::{Footer, SectionKind};
+use services::ServiceTable;
+pub(crate) use state::{SegmentState, Totals};
+pub(crate) use traces::Piece;
+use traces::TraceIndex;
+pub(crate) use writer::SegmentFile;
+
+/// First bytes of a segment file.
+pub(crate) const FILE_MAGIC: [u8; 8] = *b"FUSEBOX1";
+
+/// Decoded footer sections of all segments.
+#[derive(Debug)]
+pub(crate) struct Caches {
+    sections: SectionCache,
+    blooms: SectionCache,
+}
+
+impl Default for Caches {
+    fn default() -> Self {
+        Self {
+            sections: SectionCache::new(SECTION_CACHE_BYTES),
+            blooms: SectionCache::new(BLOOM_CACHE_BYTES),
+        }
+    }
+}
+
+/// Where a segment lies.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// Its number: rises with every segment of the store, whatever the shard.
+    pub(crate) sequence: u64,
+    /// Its file.
+    pub(crate) path: PathBuf,
+}
+
+/// A segment that still grows, or that could not be sealed.
+#[derive(Debug)]
+pub(crate) struct OpenSegment {
+    /// Where it lies.
+    pub(crate) place: Place,
+    file: Arc<File>,
+    state: RwLock<SegmentState>,
+    bytes: std::sync::atomic::AtomicU64,
+}
+
+/// A segment that never changes any more.
+#[derive(Debug)]
+pub(crate) struct SealedSegment {
+    /// Where it lies.
+    pub(crate) place: Place,
+    /// Bytes of its file.
+    pub(crate) bytes: u64,
+    footer: Footer,
+    caches: Arc<Caches>,
+}
+
+/// A segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Segment {
+    kind: SegmentKind,
+    /// Blocks that a reader found damaged: counted once, skipped from then on.
+    damaged: Arc<Mutex<BTreeSet<u32>>>,
+}
+
+#[derive(Debug, Clone)]
+enum SegmentKind {
+    Open(Arc<OpenSegment>),
+    Sealed(Arc<SealedSegment>),
+}
+
+impl OpenSegment {
+    /// Makes the shared side of a segment file.
+    pub(crate) fn new(place: Place, file: Arc<File>, state: SegmentState, bytes: u64) -> Self {
+        Self {
+            place,
+            file,
+            state: RwLock::new(state),
+            bytes: bytes.into(),
+        }
+    }
+
+    /// Lets a reader look; the lock is held for lookups only, never while a file is read.
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, SegmentState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the shard add a block.
+    pub(crate) fn change(&self, bytes: u64, change: impl FnOnce(&mut SegmentState)) {
+        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
+        self.bytes
+            .store(bytes, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl SealedSegment {
+    /// Opens a sealed file; `None` when it has no sound footer.
+    pub(crate) fn open(place: Place, caches: Arc<Caches>) -> Result<Option<Self>, StoreError> {
+        let read = || {
+            let file = File::open(&place.path)?;
+            let bytes = file.metadata()?.len();
+            Ok(Footer::read(&file, bytes)?.map(|footer| (footer, bytes)))
+        };
+        let found = read().map_err(|error| io_error("open", &place.path, error))?;
+        Ok(found.map(|(footer, bytes)| Self {
+            place,
+            bytes,
+            footer,
+            caches,
+        }))
+    }
+
+    /// Loads a section through the cache; `decode` says how and how much memory it takes.
+    fn section<T: Default + std::any::Any + Send + Sync>(
+        &self,
+        kind: SectionKind,
+        column: u32,
+        decode: impl FnOnce(&[u8]) -> Option<(T, usize)>,
+    ) -> Result<Arc<T>, StoreError> {
+        let cache = match kind {
+            SectionKind::Bloom => &self.caches.blooms,
+            _ => &self.caches.sections,
+        };
+        let path = &self.place.path;
+        cache.get((self.place.sequence, kind as u8, column), || {
+            let file = open_file(path)?;
+            match self.footer.section(&file, path, kind, column)? {
+                None => Ok((T::default(), 0)),
+                Some(raw) => decode(&raw).ok_or_else(|| damaged(path, "footer section")),
+            }
+        })
+    }
+
+    fn index(&self) -> Result<Arc<TraceIndex>, StoreError> {
+        self.section(SectionKind::Index, 0, |raw| {
+            let index = TraceIndex::decode(raw)?;
+            let memory = index.memory();
+            Some((index, memory))
+        })
+    }
+
+    fn services(&self) -> Result<Arc<ServiceTable>, StoreError> {
+        self.section(SectionKind::Services, 0, |raw| {
+            let table = ServiceTable::decode(raw)?;
+            let memory = table.memory();
+            Some((table, memory))
+        })
+    }
+
+    /// Returns whether the trace may be here, by the low half of its id.
+    fn may_contain(&self, low: u64) -> Result<bool, StoreError> {
+        let bloom = self.section(SectionKind::Bloom, 0, |raw| {
+            let bloom = Bloom::decode(raw)?;
+            let memory = bloom.memory();
+            Some((bloom, memory))
+        })?;
+        Ok(bloom.may_contain(u128::from(low)))
+    }
+
+    fn piece(&self, id: u128) -> Result<Option<NamedPiece>, StoreError> {
+        if !self.may_contain(id as u64)? {
+            return Ok(None);
+        }
+        let Some(place) = self.index()?.find(id) else {
+            return Ok(None);
+        };
+        let summaries = self.section(SectionKind::Summaries, 0, |raw| {
+            let blobs = super::block::Blobs::decode(raw)?;
+            let memory = raw.len() + blobs.len() * 4;
+            Some((blobs, memory))
+        })?;
+        let piece = Piece::decode(summaries.get(place), self.footer.totals.min_start)
+            .ok_or_else(|| damaged(&self.place.path, "trace summary"))?;
+        let (schema, table) = (self.schema()?, self.services()?);
+        Ok(Some(NamedPiece::new(
+            &piece,
+            &schema,
+            &table.services,
+            &table.marks,
+        )))
+    }
+
+    fn schema(&self) -> Result<Arc<Schema>, StoreError> {
+        self.section(SectionKind::Schema, 0, |raw| {
+            let schema = Schema::decode(raw)?;
+            let memory = schema.memory();
+            Some((schema, memory))
+        })
+    }
+}
+
+impl Segment {
+    /// Shows a segment that grows.
+    pub(crate) fn open(segment: Arc<OpenSegment>) -> Self {
+        Self {
+            kind: SegmentKind::Open(segment),
+            damaged: Arc::default(),
+        }
+    }
+
+    /// Shows a sealed segment.
+    pub(crate) fn sealed(segment: SealedSegment) -> Self {
+        Self {
+            kind: SegmentKind::Sealed(Arc::new(segment)),
+            damaged: Arc::default(),
+        }
+    }
+
+    /// Returns where it lies.
+    pub(crate) fn place(&self) -> &Place {
+        match &self.kind {
+            SegmentKind::Open(segment) => &segment.place,
+            SegmentKind::Sealed(segment) => &segment.place,
+        }
+    }
+
+    /// Returns whether it never changes any more.
+    pub(crate) fn is_sealed(&self) -> bool {
+        matches!(self.kind, SegmentKind::Sealed(_))
+    }
+
+    /// Returns the bytes of its file.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.kind {
+            SegmentKind::Open(segment) => segment.bytes.load(std::sync::atomic::Ordering::Relaxed),
+            SegmentKind::Sealed(segment) => segment.bytes,
+        }
+    }
+
+    /// Returns sums over its blocks.
+    pub(crate) fn totals(&self) -> Totals {
+        match &self.kind {
+            SegmentKind::Open(segment) => segment.state().totals,
+            SegmentKind::Sealed(segment) => segment.footer.totals,
+        }
+    }
+
+    /// Returns its blocks.
+    pub(crate) fn blocks(&self) -> Arc<Vec<BlockMeta>> {
+        match &self.kind {
+            SegmentKind::Open(segment) => Arc::clone(&segment.state().blocks),
+            SegmentKind::Sealed(segment) => Arc::clone(&segment.footer.blocks),
+        }
+    }
+
+    /// Opens its file. Sealed files are opened for each read and closed after it: segments are many.
+    pub(crate) fn file(&self) -> Result<Arc<File>, StoreError> {
+        match &self.kind {
+            SegmentKind::Open(segment) => Ok(Arc::clone(&segment.file)),
+            SegmentKind::Sealed(segment) => Ok(Arc::new(open_file(&segment.place.path)?)),
+        }
+    }
+
+    /// Returns what its numbers mean.
+    pub(crate) fn schema(&self) -> Result<Arc<Schema>, StoreError> {
+        match &self.kind {
+            SegmentKind::Open(segment) => Ok(Arc::clone(&segment.state().schema)),
+            SegmentKind::Sealed(segment) => segment.schema(),
+        }
+    }
+
+    /// Returns the blocks that hold spans of a trace, none if it has none.
+    pub(crate) fn blocks_of(&self, id: u128) -> Result<Vec<u32>, StoreError> {
+        match &self.kind {
+            SegmentKind::Open(segment) => {
+                let state = segment.state();
+                let found = state.traces.get(id);
+                Ok(found.map_or_else(Vec::new, |partial| state.traces.blocks(partial)))
+            }
+            SegmentKind::Sealed(segment) => {
+                if !segment.may_contain(id as u64)? {
+                    return Ok(Vec::new());
+                }
+                let index = segment.index()?;
+                let found = index.find(id);
+                Ok(found.map_or_else(Vec::new, |place| index.blocks(place).to_vec()))
+            }
+        }
+    }
+
+    /// Returns what it knows of a trace.
+    pub(crate) fn piece(&self, id: u128) -> Result<Option<NamedPiece>, StoreError> {
+        match &self.kind {
+            SegmentKind::Open(segment) => {
+                let state = segment.state();
+                Ok(state.traces.get(id).map(|partial| {
+                    let piece = Piece::new(&state, partial);
+                    NamedPiece::new(&piece, &state.schema, state.services.list(), &state.marks)
+                }))
+            }
+            SegmentKind::Sealed(segment) => segment.piece(id),
+        }
+    }
+
+    /// Returns the traces whose low 64 bits are that number.
+    pub(crate) fn by_low_half(&self, low: u64) -> Result<Vec<u128>, StoreError> {
+        match &self.kind {
+            SegmentKind::Open(segment) => {
+                let state = segment.state();
+                let partials = state.traces.partials().iter();
+                let ids = partials.map(|partial| partial.id);
+                Ok(ids.filter(|&id| id as u64 == low).collect())
+            }
+            SegmentKind::Sealed(segment) => {
+                if !segment.may_contain(low)? {
+                    return Ok(Vec::new());
+                }
+                Ok(segment.index()?.by_low_half(low).to_vec())
+            }
+        }
+    }
+
+    /// Adds the names of its services.
+    pub(crate) fn add_services(&self, names: &mut BTreeSet<String>) -> Result<(), StoreError> {
+        let mut add = |list: &ValueList| {
+            let texts = (0..list.len() as u32).map(|id| list.text(id));
+            names.extend(texts.filter(|name| !name.is_empty()).map(str::to_owned));
+        };
+        match &self.kind {
+            SegmentKind::Open(segment) => add(segment.state().services.list()),
+            SegmentKind::Sealed(segment) => add(&segment.services()?.services),
+        }
+        Ok(())
+    }
+
+    /// Adds the span names of a service.
+    pub(crate) fn add_operations(
+        &self,
+        service: &str,
+        names: &mut BTreeSet<String>,
+    ) -> Result<(), StoreError> {
+        match &self.kind {
+            SegmentKind::Open(segment) => {
+                let state = segment.state();
+                let id = state.services.find(service.as_bytes());
+                let pairs = state.operations.iter().filter(|pair| Some(pair.0) == id);
+                names.extend(pairs.map(|pair| state.schema.names.text(pair.1).to_owned()));
+            }
+            SegmentKind::Sealed(segment) => {
+                let table = segment.services()?;
+                let Some(id) = table.services.find(service.as_bytes()) else {
+                    return Ok(());
+                };
+                let schema = segment.schema()?;
+                let pairs = table.operations.iter().filter(|pair| pair.0 == id);
+                names.extend(pairs.map(|pair| schema.names.text(pair.1).to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that a block is damaged and returns whether that is news.
+    pub(crate) fn note_damage(&self, block: u32) -> bool {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.insert(block)
+    }
+
+    /// Returns whether a reader found that block damaged.
+    pub(crate) fn is_damaged(&self, block: u32) -> bool {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.contains(&block)
+    }
+}
+
+impl ValueSource for Segment {
+    fn values(&self, column: u32) -> Result<Arc<ValueList>, StoreError> {
+        match &self.kind {
+            SegmentKind::Open(segment) => {
+                let state = segment.state();
+                Ok(state
+                    .values
+                    .get(&column)
+                    .map(Arc::clone)
+                    .unwrap_or_default())
+            }
+            SegmentKind::Sealed(segment) => segment.section(SectionKind::Values, column, |raw| {
+                let mut values = ValueList::default();
+                values.absorb(raw)?;
+                let memory = values.memory();
+                Some((values, memory))
+            }),
+        }
+    }
+}
+
+/// What a segment knows of a trace, in words.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedPiece {
+    /// The numbers.
+    pub(crate) piece: Piece,
+    /// Service and operation of the root or the earliest span.
+    pub(crate) root: Option<(String, String)>,
+    /// Service and operation of the earliest span.
+    pub(crate) first: (String, String),
+    /// Names of `piece.services`, in the same order.
+    pub(crate) services: Vec<String>,
+    /// Breakers.
+    pub(crate) circuits: Vec<crate::model::CircuitMark>,
+}
+
+impl NamedPiece {
+    fn new(piece: &Piece, schema: &Schema, services: &ValueList, marks: &ValueList) -> Self {
+        let words = |origin: &super::summary::Origin| {
+            let service = services.text(origin.service).to_owned();
+            (service, schema.names.text(origin.name).to_owned())
+        };
+        let circuit = |circuit: &super::summary::Circuit| {
+            let [name, state, outcome, fallback] =
+                super::block::decode_mark(marks.get(circuit.mark)).map(str::to_owned);
+            crate::model::CircuitMark {
+                service: services.text(circuit.service).to_owned(),
+                name,
+                state,
+                outcome,
+                fallback,
+            }
+        };
+        Self {
+            root: piece.root.as_ref().map(words),
+            first: words(&piece.first),
+            services: piece
+                .services
+                .iter()
+                .map(|entry| services.text(entry.service).to_owned())
+                .collect(),
+            circuits: piece.circuits.iter().map(circuit).collect(),
+            piece: piece.clone(),
+        }
+    }
+}
+
+/// Opens a sealed file.
+fn open_file(path: &Path) -> Result<File, StoreError> {
+    File::open(path).map_err(|error| io_error("open", path, error))
+}

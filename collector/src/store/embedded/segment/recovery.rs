@@ -1,0 +1,295 @@
+//! Reads a segment that was never sealed: every block in order, until the file ends or tears.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::block::{
+    BlockHeader, BlockReader, PREFIX_BYTES, PartKind, RowReader, ValueSource, encode_mark, ints,
+    mark_texts,
+};
+use super::super::dictionary::{Dictionary, ValueList};
+use super::super::hash::Seed;
+use super::super::io_error;
+use super::super::schema::Schema;
+use super::footer::FOOTER_MAGIC;
+use super::state::{RowFacts, SegmentState};
+use super::{FILE_MAGIC, OpenSegment, Place, SegmentFile};
+use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
+use crate::store::StoreError;
+use fusebox::semconv::BREAKER_NAME;
+
+/// What a scan came to.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// The segment as it was before the crash.
+    pub(crate) open: Arc<OpenSegment>,
+    /// Its file, cut to the last whole block.
+    pub(crate) file: SegmentFile,
+    /// Whether bytes were cut off.
+    pub(crate) torn: bool,
+    /// Blocks that were skipped.
+    pub(crate) damaged_blocks: u64,
+}
+
+/// Reads a file that has no footer; `None` when it is no segment at all.
+pub(crate) fn recover(place: Place) -> Result<Option<Recovered>, StoreError> {
+    let path = place.path.clone();
+    let io = |error| io_error("read", &path, error);
+    let file = File::open(&path).map_err(io)?;
+    let bytes = file.metadata().map_err(io)?.len();
+    let mut magic = [0; FILE_MAGIC.len()];
+    let whole = bytes >= magic.len() as u64;
+    if whole {
+        file.read_exact_at(&mut magic, 0).map_err(io)?;
+    }
+    if magic != FILE_MAGIC {
+        return Ok(None);
+    }
+    let mut scan = Scan {
+        file: &file,
+        path: &path,
+        bytes,
+        state: SegmentState::new(Seed::random()),
+        marks: Dictionary::new(Seed::random()),
+        damaged_blocks: 0,
+    };
+    let (end, torn) = scan.run()?;
+    let (state, damaged_blocks) = (scan.state, scan.damaged_blocks);
+    let file = SegmentFile::resume(&path, end)?;
+    let reader = Arc::new(file.reader()?);
+    Ok(Some(Recovered {
+        open: Arc::new(OpenSegment::new(place, reader, state, end)),
+        file,
+        torn,
+        damaged_blocks,
+    }))
+}
+
+/// A scan of one file.
+struct Scan<'a> {
+    file: &'a File,
+    path: &'a Path,
+    bytes: u64,
+    state: SegmentState,
+    marks: Dictionary,
+    damaged_blocks: u64,
+}
+
+impl Scan<'_> {
+    /// Reads block after block; returns where the last whole one ends and whether more lay behind it.
+    fn run(&mut self) -> Result<(u64, bool), StoreError> {
+        let mut offset = FILE_MAGIC.len() as u64;
+        while offset < self.bytes {
+            if self.prefix(offset)?.starts_with(&FOOTER_MAGIC) {
+                return Ok((offset, false));
+            }
+            let header = self.header(offset)?;
+            let whole = header
+                .as_ref()
+                .is_some_and(|header| offset + header.total_bytes <= self.bytes);
+            let Some(header) = header.filter(|_| whole) else {
+                // Damage in the middle, if a sound header follows; else the tail that a crash tore.
+                match self.next_block(offset + 1)? {
+                    Some(next) => {
+                        self.damaged_blocks += 1;
+                        offset = next;
+                        continue;
+                    }
+                    None => return Ok((offset, true)),
+                }
+            };
+            let next = offset + header.total_bytes;
+            let reader = BlockReader::open(self.file, self.path, offset, header.header_bytes)?;
+            if reader.verify().is_err() || self.absorb(offset, &reader).is_err() {
+                if next >= self.bytes {
+                    return Ok((offset, true));
+                }
+                self.damaged_blocks += 1;
+            }
+            offset = next;
+        }
+        Ok((offset, false))
+    }
+
+    /// Reads the first bytes of a block.
+    fn prefix(&self, offset: u64) -> Result<Vec<u8>, StoreError> {
+        let length = (self.bytes - offset).min(PREFIX_BYTES as u64);
+        self.read(offset, length as usize)
+    }
+
+    /// Reads the header of the block that begins there, if one does.
+    fn header(&self, offset: u64) -> Result<Option<BlockHeader>, StoreError> {
+        let Some(length) = BlockHeader::length(&self.prefix(offset)?) else {
+            return Ok(None);
+        };
+        if offset + u64::from(length) > self.bytes {
+            return Ok(None);
+        }
+        let header = self.read(offset, length as usize)?;
+        Ok(BlockHeader::decode(&header))
+    }
+
+    /// Looks for the next sound header of a whole block.
+    fn next_block(&self, from: u64) -> Result<Option<u64>, StoreError> {
+        let rest = self.read(from, (self.bytes - from) as usize)?;
+        for at in 0..rest.len() {
+            if BlockHeader::length(&rest[at..]).is_none() {
+                continue;
+            }
+            if let Some(header) = BlockHeader::decode(&rest[at..])
+                && at as u64 + header.total_bytes <= rest.len() as u64
+            {
+                return Ok(Some(from + at as u64));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = vec![0; length];
+        self.file
+            .read_exact_at(&mut bytes, offset)
+            .map_err(|error| io_error("read", self.path, error))?;
+        Ok(bytes)
+    }
+
+    /// Adds a sound block.
+    fn absorb(&mut self, offset: u64, reader: &BlockReader<'_>) -> Result<(), StoreError> {
+        let columns = Columns::read(reader)?;
+        for part in &reader.header.parts {
+            if part.kind.is_dictionary() {
+                self.state
+                    .absorb_delta(part.kind, part.column, &reader.read(part)?)
+                    .ok_or_else(|| reader.damage("dictionary"))?;
+            }
+        }
+        let marks = self.marks(reader)?;
+        self.state.absorb_marks(self.marks.list());
+        let facts = RowFacts {
+            trace_ids: &columns.trace_ids,
+            trace_index: &columns.trace_index,
+            starts: &columns.starts,
+            durations: &columns.durations,
+            names: &columns.names,
+            kind_status: &columns.kind_status,
+            resources: &columns.resources,
+            parent_ids: &columns.parent_ids,
+            marks: &marks,
+            overflow_rows: columns.overflow_rows,
+        };
+        self.state.absorb_rows(offset, &reader.header, &facts);
+        Ok(())
+    }
+
+    /// Finds the rows that went through a breaker.
+    fn marks(&mut self, reader: &BlockReader<'_>) -> Result<Vec<(u32, u32)>, StoreError> {
+        let schema = Arc::clone(&self.state.schema);
+        let rows = marked_rows(reader, &schema)?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut rows_read = RowReader::read(reader, schema, &self.state, &rows)?;
+        let mut finder = MarkFinder {
+            marks: &mut self.marks,
+            found: Vec::new(),
+        };
+        rows_read.visit(&rows, &mut finder);
+        let found = rows.iter().zip(finder.found);
+        Ok(found
+            .filter_map(|(&row, mark)| Some((row, mark?)))
+            .collect())
+    }
+}
+
+impl ValueSource for SegmentState {
+    fn values(&self, column: u32) -> Result<Arc<ValueList>, StoreError> {
+        Ok(self.values.get(&column).map(Arc::clone).unwrap_or_default())
+    }
+}
+
+/// The columns that indexes need.
+struct Columns {
+    trace_ids: Vec<u128>,
+    trace_index: Vec<u32>,
+    starts: Vec<u64>,
+    durations: Vec<i64>,
+    names: Vec<u32>,
+    kind_status: Vec<u8>,
+    resources: Vec<u32>,
+    parent_ids: Vec<[u8; 8]>,
+    overflow_rows: u64,
+}
+
+impl Columns {
+    fn read(reader: &BlockReader<'_>) -> Result<Self, StoreError> {
+        let narrow = |kind| -> Result<Vec<u32>, StoreError> {
+            Ok(reader
+                .row_numbers(kind)?
+                .into_iter()
+                .map(|n| n as u32)
+                .collect())
+        };
+        let (trace_ids, trace_index) = reader.traces()?;
+        let parent_ids = reader.ids(PartKind::ParentIds)?;
+        if parent_ids.len() != reader.header.rows as usize {
+            return Err(reader.damage("column of ids"));
+        }
+        let durations = reader.row_numbers(PartKind::Durations)?;
+        let kind_status = reader.row_numbers(PartKind::KindStatus)?;
+        Ok(Self {
+            trace_ids,
+            trace_index: trace_index.into_iter().map(|n| n as u32).collect(),
+            starts: reader.row_numbers(PartKind::Starts)?,
+            durations: durations.into_iter().map(ints::from_ordered).collect(),
+            names: narrow(PartKind::Names)?,
+            kind_status: kind_status.into_iter().map(|n| n as u8).collect(),
+            resources: narrow(PartKind::Resources)?,
+            parent_ids,
+            overflow_rows: reader.sparse(PartKind::Overflow)?.iter().count() as u64,
+        })
+    }
+}
+
+/// Returns the rows that have the attribute which names a breaker, or whose attributes found no columns.
+fn marked_rows(reader: &BlockReader<'_>, schema: &Schema) -> Result<Vec<u32>, StoreError> {
+    let overflow = reader.sparse(PartKind::Overflow)?;
+    let mut rows: Vec<u32> = overflow.iter().map(|(row, _)| row).collect();
+    let columns: Vec<u32> = schema
+        .columns_of(BREAKER_NAME)
+        .iter()
+        .map(|c| c.0)
+        .collect();
+    if !columns.is_empty() {
+        let shapes = reader.row_numbers(PartKind::Shapes)?;
+        let marked = super::super::search::shapes_with(&shapes, schema, &columns);
+        rows.extend((0..shapes.len() as u32).filter(|&row| {
+            marked
+                .get(shapes[row as usize] as usize)
+                .is_some_and(|&count| count > 0)
+        }));
+        rows.sort_unstable();
+        rows.dedup();
+    }
+    Ok(rows)
+}
+
+/// Collects the marks of the rows that it is shown.
+struct MarkFinder<'a> {
+    marks: &'a mut Dictionary,
+    found: Vec<Option<u32>>,
+}
+
+impl SpanVisitor for MarkFinder<'_> {
+    fn resource(&mut self, _: &ResourceView<'_>) {}
+    fn scope(&mut self, _: &ScopeView<'_>) {}
+    fn span(&mut self, span: &SpanView<'_>) {
+        let texts = mark_texts(span.attributes);
+        let mut encoded = Vec::new();
+        encode_mark(&mut encoded, texts);
+        let named = !texts[0].is_empty();
+        self.found
+            .push(named.then(|| self.marks.intern(&encoded).0));
+    }
+}

@@ -1,0 +1,153 @@
+//! Seals a segment: rewrites small blocks into larger ones where a low rate made them, then appends the footer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::super::block::{BlockBuilder, BlockEncoder, BlockReader, EncodedBlock, RowReader};
+use super::super::hash::Seed;
+use super::super::io_error;
+use super::super::limits::{REWRITE_BELOW_ROWS, REWRITE_BLOCK_ROWS};
+use super::footer::Footer;
+use super::state::{RowFacts, SegmentState};
+use super::{Caches, OpenSegment, Place, SealedSegment, Segment, SegmentFile};
+use crate::store::StoreError;
+
+/// Name of a rewritten file until it takes the place of the old one.
+pub(crate) const REWRITE_SUFFIX: &str = "tmp";
+
+/// Seals a segment; the open file must hold nothing beyond its last block.
+pub(crate) fn seal(
+    open: &Arc<OpenSegment>,
+    file: &mut SegmentFile,
+    caches: Arc<Caches>,
+) -> Result<SealedSegment, StoreError> {
+    let (rows, blocks) = {
+        let state = open.state();
+        (state.totals.rows, state.blocks.len() as u64)
+    };
+    if blocks > 1 && rows < blocks * REWRITE_BELOW_ROWS {
+        let state = open.state().totals;
+        let mut rewritten = Rewrite::begin(&open.place, state.written)?;
+        rewritten.copy(open)?;
+        return rewritten.finish(&open.place, caches);
+    }
+    let footer = append_footer(&open.state(), file)?;
+    Ok(SealedSegment {
+        place: open.place.clone(),
+        bytes: file.length(),
+        footer,
+        caches,
+    })
+}
+
+/// Appends the footer and syncs it; a failed footer is cut off again.
+fn append_footer(state: &SegmentState, file: &mut SegmentFile) -> Result<Footer, StoreError> {
+    let end = file.length();
+    let (footer, bytes) =
+        Footer::encode(state, end).map_err(|error| file.error("compress the footer of", error))?;
+    let written = file.append(&bytes).and_then(|_| file.sync());
+    if let Err(error) = written {
+        file.cut(end)?;
+        return Err(error);
+    }
+    Ok(footer)
+}
+
+/// Adds an encoded block to the state of its segment.
+pub(crate) fn absorb(
+    state: &mut SegmentState,
+    offset: u64,
+    block: &EncodedBlock,
+    builder: &BlockBuilder,
+) {
+    for (kind, column, raw) in &block.deltas {
+        state
+            .absorb_delta(*kind, *column, raw)
+            .expect("a block continues the dictionaries of the block before it");
+    }
+    state.absorb_marks(builder.marks());
+    let rows = &builder.rows;
+    let facts = RowFacts {
+        trace_ids: &builder.trace_ids,
+        trace_index: &rows.trace_index,
+        starts: &rows.starts,
+        durations: &rows.durations,
+        names: &rows.names,
+        kind_status: &rows.kind_status,
+        resources: &rows.resources,
+        parent_ids: &rows.parent_ids,
+        marks: &rows.marks,
+        overflow_rows: builder.overflow_rows(),
+    };
+    state.absorb_rows(offset, &block.header, &facts);
+}
+
+/// A segment that is being written anew, in larger blocks.
+struct Rewrite {
+    file: SegmentFile,
+    path: PathBuf,
+    builder: BlockBuilder,
+    encoder: BlockEncoder,
+    state: SegmentState,
+    written: u64,
+}
+
+impl Rewrite {
+    fn begin(place: &Place, written: u64) -> Result<Self, StoreError> {
+        let path = place.path.with_extension(REWRITE_SUFFIX);
+        let seed = Seed::random();
+        Ok(Self {
+            file: SegmentFile::create(&path)?,
+            builder: BlockBuilder::new(seed),
+            encoder: BlockEncoder::new()
+                .map_err(|error| io_error("compress blocks of", &path, error))?,
+            state: SegmentState::new(seed),
+            path,
+            written,
+        })
+    }
+
+    /// Copies every row.
+    fn copy(&mut self, open: &Arc<OpenSegment>) -> Result<(), StoreError> {
+        let segment = Segment::open(Arc::clone(open));
+        let (file, schema) = (segment.file()?, segment.schema()?);
+        for block in segment.blocks().iter() {
+            let path = &open.place.path;
+            let reader = BlockReader::open(&file, path, block.offset, block.header_bytes)?;
+            let rows: Vec<u32> = (0..block.rows).collect();
+            RowReader::read(&reader, Arc::clone(&schema), &segment, &rows)?
+                .visit(&rows, &mut self.builder);
+            if self.builder.len() >= REWRITE_BLOCK_ROWS {
+                self.flush()?;
+            }
+        }
+        self.flush()
+    }
+
+    /// Writes what was collected as one block.
+    fn flush(&mut self) -> Result<(), StoreError> {
+        if self.builder.len() == 0 {
+            return Ok(());
+        }
+        let block = self
+            .encoder
+            .encode(&self.builder, self.written)
+            .map_err(|error| io_error("compress a block of", &self.path, error))?;
+        let offset = self.file.append(&block.bytes)?;
+        absorb(&mut self.state, offset, &block, &self.builder);
+        self.builder.finish_block();
+        Ok(())
+    }
+
+    /// Appends the footer and takes the place of the old file.
+    fn finish(mut self, place: &Place, caches: Arc<Caches>) -> Result<SealedSegment, StoreError> {
+        let footer = append_footer(&self.state, &mut self.file)?;
+        self.file.rename(&place.path)?;
+        Ok(SealedSegment {
+            place: place.clone(),
+            bytes: self.file.length(),
+            footer,
+            caches,
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! What memory holds of a segment that is not sealed yet; grows with each commit, or with a scan after a crash.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::super::block::attributes::service_of;
+use super::super::block::{BlockHeader, BlockMeta, PartKind};
+use super::super::dictionary::{Dictionary, ValueList};
+use super::super::hash::Seed;
+use super::super::schema::Schema;
+use super::super::summary::{Circuit, SpanFacts, TraceTable};
+
+/// Sums over the blocks of a segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Totals {
+    /// Spans.
+    pub(crate) rows: u64,
+    /// Spans whose attributes found no columns.
+    pub(crate) overflow_rows: u64,
+    /// Earliest start.
+    pub(crate) min_start: u64,
+    /// Latest start.
+    pub(crate) max_start: u64,
+    /// Latest end.
+    pub(crate) max_end: u64,
+    /// When the last block was written.
+    pub(crate) written: u64,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            rows: 0,
+            overflow_rows: 0,
+            min_start: u64::MAX,
+            max_start: 0,
+            max_end: 0,
+            written: 0,
+        }
+    }
+}
+
+impl Totals {
+    /// Adds a block.
+    fn add(&mut self, header: &BlockHeader) {
+        self.rows += u64::from(header.rows);
+        self.min_start = self.min_start.min(header.min_start);
+        self.max_start = self.max_start.max(header.max_start);
+        self.max_end = self.max_end.max(header.max_end);
+        self.written = self.written.max(header.written);
+    }
+}
+
+/// The rows of a block as far as indexes care.
+#[derive(Debug)]
+pub(crate) struct RowFacts<'a> {
+    pub(crate) trace_ids: &'a [u128],
+    pub(crate) trace_index: &'a [u32],
+    pub(crate) starts: &'a [u64],
+    pub(crate) durations: &'a [i64],
+    pub(crate) names: &'a [u32],
+    pub(crate) kind_status: &'a [u8],
+    pub(crate) resources: &'a [u32],
+    pub(crate) parent_ids: &'a [[u8; 8]],
+    /// Rows that went through a breaker, with the number of the mark.
+    pub(crate) marks: &'a [(u32, u32)],
+    pub(crate) overflow_rows: u64,
+}
+
+/// Everything known of an open segment.
+#[derive(Debug)]
+pub(crate) struct SegmentState {
+    /// What numbers mean; copied by a commit only while a reader holds it.
+    pub(crate) schema: Arc<Schema>,
+    /// Values of dictionary columns, the same way.
+    pub(crate) values: HashMap<u32, Arc<ValueList>>,
+    /// Its blocks.
+    pub(crate) blocks: Arc<Vec<BlockMeta>>,
+    /// Names of its services.
+    pub(crate) services: Dictionary,
+    /// Per resource: the number of its service.
+    resource_services: Vec<u32>,
+    /// Breaker marks.
+    pub(crate) marks: ValueList,
+    /// Pairs of service and span name.
+    pub(crate) operations: HashSet<(u32, u32)>,
+    /// Its traces.
+    pub(crate) traces: TraceTable,
+    /// Sums.
+    pub(crate) totals: Totals,
+}
+
+impl SegmentState {
+    /// Makes the state of an empty segment.
+    pub(crate) fn new(seed: Seed) -> Self {
+        Self {
+            schema: Arc::default(),
+            values: HashMap::new(),
+            blocks: Arc::default(),
+            services: Dictionary::new(seed),
+            resource_services: Vec::new(),
+            marks: ValueList::default(),
+            operations: HashSet::new(),
+            traces: TraceTable::new(seed),
+            totals: Totals::default(),
+        }
+    }
+
+    /// Adds what a block's dictionary parts bring; `None` when they do not fit what came before.
+    pub(crate) fn absorb_delta(&mut self, kind: PartKind, column: u32, raw: &[u8]) -> Option<()> {
+        if kind == PartKind::NewValues {
+            let values = self.values.entry(column).or_default();
+            return Arc::make_mut(values).absorb(raw);
+        }
+        let schema = Arc::make_mut(&mut self.schema);
+        schema.absorb(kind, raw)?;
+        for id in self.resource_services.len()..schema.resources.len() {
+            let service = service_of(schema.resources.get(id as u32));
+            let (service, _) = self.services.intern(service.as_bytes());
+            self.resource_services.push(service);
+        }
+        Some(())
+    }
+
+    /// Adds breaker marks that are not known yet.
+    pub(crate) fn absorb_marks(&mut self, marks: &ValueList) {
+        for id in self.marks.len()..marks.len() {
+            self.marks.push(marks.get(id as u32));
+        }
+    }
+
+    /// Adds a block's rows.
+    pub(crate) fn absorb_rows(&mut self, offset: u64, header: &BlockHeader, rows: &RowFacts<'_>) {
+        let block = self.blocks.len() as u32;
+        Arc::make_mut(&mut self.blocks).push(BlockMeta::new(offset, header));
+        self.totals.add(header);
+        self.totals.overflow_rows += rows.overflow_rows;
+        let slots: Vec<u32> = rows
+            .trace_ids
+            .iter()
+            .map(|&id| self.traces.enter(id, block))
+            .collect();
+        let mut last = None;
+        for row in 0..rows.starts.len() {
+            let service = self.service(rows.resources[row]);
+            let name = rows.names[row];
+            if last != Some((service, name)) {
+                last = Some((service, name));
+                self.operations.insert((service, name));
+            }
+            let start = rows.starts[row];
+            let end = start.wrapping_add(rows.durations[row] as u64);
+            let facts = SpanFacts {
+                start,
+                end: end.max(start),
+                error: rows.kind_status[row] >> 4 == 2,
+                root: rows.parent_ids[row] == [0; 8],
+                service,
+                name,
+            };
+            self.traces
+                .add(slots[rows.trace_index[row] as usize], facts);
+        }
+        for &(row, mark) in rows.marks {
+            let service = self.service(rows.resources[row as usize]);
+            let slot = slots[rows.trace_index[row as usize] as usize];
+            self.traces.add_circuit(slot, Circuit { service, mark });
+        }
+    }
+
+    /// Returns the service of a resource; unnamed where a damaged block took the resource away.
+    fn service(&mut self, resource: u32) -> u32 {
+        match self.resource_services.get(resource as usize) {
+            Some(&service) => service,
+            None => self.services.intern(b"").0,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The writing side of one shard: collects spans, commits them as blocks, seals full or old segments.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::block::{BlockBuilder, BlockEncoder};
+use super::catalog::Catalog;
+use super::hash::Seed;
+use super::io_error;
+use super::limits::{
+    SEGMENT_AGE_MAX, SEGMENT_BYTES_MAX, SEGMENT_DICTIONARY_BYTES_MAX, SEGMENT_SPANS_MAX,
+};
+use super::segment::seal::{absorb, seal};
+use super::segment::{OpenSegment, Segment, SegmentFile, SegmentState};
+use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
+use crate::model::now_unix_nanos;
+use crate::store::StoreError;
+
+/// The writing side of one shard.
+#[derive(Debug)]
+pub struct ShardWriter {
+    shard: usize,
+    catalog: Arc<Catalog>,
+    seed: Seed,
+    builder: BlockBuilder,
+    encoder: BlockEncoder,
+    active: Option<Active>,
+}
+
+/// The segment that commits go to.
+#[derive(Debug)]
+struct Active {
+    file: SegmentFile,
+    open: Arc<OpenSegment>,
+    created: u64,
+}
+
+/// What a commit wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// Spans now durable and visible.
+    pub spans: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+impl ShardWriter {
+    /// Makes the writer of a shard; its first commit begins a segment.
+    pub(crate) fn new(shard: usize, catalog: Arc<Catalog>) -> Result<Self, StoreError> {
+        let seed = Seed::random();
+        let encoder = BlockEncoder::new()
+            .map_err(|error| io_error("compress blocks for", catalog.folder(), error))?;
+        Ok(Self {
+            shard,
+            seed,
+            builder: BlockBuilder::new(seed),
+            encoder,
+            catalog,
+            active: None,
+        })
+    }
+
+    /// Marks the begin of a request, to which `rollback_request` returns.
+    pub fn begin_request(&mut self) {
+        self.builder.begin_request();
+    }
+
+    /// Forgets every span visited since `begin_request`.
+    pub fn rollback_request(&mut self) {
+        self.builder.rollback_request();
+    }
+
+    /// Returns how many spans wait for the next commit.
+    pub fn pending_spans(&self) -> usize {
+        self.builder.len()
+    }
+
+    /// Returns about how many bytes wait for the next commit.
+    pub fn pending_bytes(&self) -> usize {
+        self.builder.bytes()
+    }
+
+    /// Compresses, writes and syncs what is pending; once it returns, senders may get their OK and readers see it.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails: what was pending is then forgotten, because senders are told to send it again.
+    pub fn commit(&mut self) -> Result<Commit, StoreError> {
+        if self.builder.len() == 0 {
+            return Ok(Commit::default());
+        }
+        let result = self.write_block();
+        if result.is_err() {
+            self.abandon_segment();
+        }
+        result
+    }
+
+    /// Seals a segment that is full or old; called after commits and when idle.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails: the segment then stays readable as it is and is sealed at the next start.
+    pub fn maintain(&mut self, now_unix_nanos: u64) -> Result<(), StoreError> {
+        let Some(active) = &self.active else {
+            return Ok(());
+        };
+        let age = now_unix_nanos.saturating_sub(active.created);
+        let full = active.open.state().totals.rows >= SEGMENT_SPANS_MAX
+            || active.file.length() >= SEGMENT_BYTES_MAX
+            || self.builder.dictionary_bytes() >= SEGMENT_DICTIONARY_BYTES_MAX;
+        // Spans that wait refer to the dictionaries of this segment: it ends with their commit.
+        let ready = full || u128::from(age) >= SEGMENT_AGE_MAX.as_nanos();
+        if ready && self.builder.len() == 0 {
+            return self.seal();
+        }
+        Ok(())
+    }
+
+    /// Commits what is pending and seals the segment; called once at the end.
+    ///
+    /// # Errors
+    ///
+    /// As `commit` and `maintain`.
+    pub fn seal(&mut self) -> Result<(), StoreError> {
+        self.commit()?;
+        let Some(mut active) = self.active.take() else {
+            return Ok(());
+        };
+        self.builder = BlockBuilder::new(self.seed);
+        match seal(
+            &active.open,
+            &mut active.file,
+            Arc::clone(&self.catalog.caches),
+        ) {
+            Ok(sealed) => {
+                self.catalog.put(Segment::sealed(sealed));
+                Ok(())
+            }
+            Err(error) => {
+                self.catalog.counters.incidents.add("seal_failed", 1);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the pending spans as one block.
+    fn write_block(&mut self) -> Result<Commit, StoreError> {
+        let now = now_unix_nanos();
+        if self.active.is_none() {
+            self.active = Some(self.begin_segment(now)?);
+        }
+        let active = self.active.as_mut().expect("a segment was just begun");
+        let block = self
+            .encoder
+            .encode(&self.builder, now)
+            .map_err(|error| io_error("compress a block of", &active.open.place.path, error))?;
+        let before = active.file.length();
+        let appended = active.file.append(&block.bytes);
+        let offset = match appended.and_then(|offset| active.file.sync().map(|()| offset)) {
+            Ok(offset) => offset,
+            Err(error) => {
+                if let Err(cut) = active.file.cut(before) {
+                    warn!(error = %cut, "could not take a failed block back");
+                }
+                return Err(error);
+            }
+        };
+        let length = active.file.length();
+        let builder = &self.builder;
+        active
+            .open
+            .change(length, |state| absorb(state, offset, &block, builder));
+        let commit = Commit {
+            spans: self.builder.len() as u64,
+            bytes: block.bytes.len() as u64,
+        };
+        if offset == super::segment::FILE_MAGIC.len() as u64 {
+            // Readers learn of a segment with its first block.
+            self.catalog.put(Segment::open(Arc::clone(&active.open)));
+        }
+        let incidents = &self.catalog.counters.incidents;
+        incidents.add("attribute_overflow", self.builder.overflow_rows());
+        incidents.add("dictionary_overflow", self.builder.refused_values());
+        self.builder.finish_block();
+        Ok(commit)
+    }
+
+    /// Begins a segment.
+    fn begin_segment(&self, now: u64) -> Result<Active, StoreError> {
+        let place = self.catalog.place(self.shard, now);
+        let file = SegmentFile::create(&place.path)?;
+        let reader = Arc::new(file.reader()?);
+        let state = SegmentState::new(self.seed);
+        let length = file.length();
+        Ok(Active {
+            file,
+            open: Arc::new(OpenSegment::new(place, reader, state, length)),
+            created: now,
+        })
+    }
+
+    /// Leaves a segment that the disk failed: what was committed stays readable, new spans begin a new file.
+    fn abandon_segment(&mut self) {
+        self.builder = BlockBuilder::new(self.seed);
+        self.active = None;
+        self.catalog.counters.incidents.add("commit_failed", 1);
+    }
+}
+
+impl SpanVisitor for ShardWriter {
+    fn resource(&mut self, resource: &ResourceView<'_>) {
+        self.builder.resource(resource);
+    }
+
+    fn scope(&mut self, scope: &ScopeView<'_>) {
+        self.builder.scope(scope);
+    }
+
+    fn span(&mut self, span: &SpanView<'_>) {
+        self.builder.span(span);
+    }
+}
