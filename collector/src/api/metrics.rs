@@ -36,44 +36,114 @@ pub(super) async fn metrics(
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text.0).into_response())
 }
 
+/// A counter as it is shown: name without prefix, help, value.
+type Shown<'a, T> = (&'static str, &'static str, &'a T);
+
+/// Writes every counter; taking the struct apart keeps a new field from being forgotten here.
 fn write_counters(text: &mut Exposition, counters: &Counters) {
-    write_totals(text, counters);
-    let reasons: [(&str, &str, &Reasons); 3] = [
+    let Counters {
+        requests_received,
+        requests_accepted,
+        requests_refused,
+        connections_open,
+        connections_refused,
+        bytes_received,
+        spans_received,
+        spans_refused,
+        spans_queued,
+        spans_written,
+        bytes_written,
+        items_truncated,
+        queue_bytes,
+        metric_points_ignored,
+        metric_points_circuit,
+        log_records_ignored,
+        circuit_events,
+        incidents,
+        commit_lag_nanos,
+    } = counters;
+    let totals: [Shown<'_, Counter>; 11] = [
+        ("requests_received", "Requests received.", requests_received),
+        (
+            "requests_accepted",
+            "Requests answered with success, partial success included.",
+            requests_accepted,
+        ),
+        (
+            "bytes_received",
+            "Body bytes received, as sent.",
+            bytes_received,
+        ),
+        (
+            "spans_received",
+            "Spans found in readable requests.",
+            spans_received,
+        ),
+        ("spans_written", "Spans durable on disk.", spans_written),
+        ("bytes_written", "Bytes written to segments.", bytes_written),
+        (
+            "items_truncated",
+            "Attributes, events and links cut by a limit.",
+            items_truncated,
+        ),
+        (
+            "metric_points_ignored",
+            "Metric points that belong to no circuit.",
+            metric_points_ignored,
+        ),
+        (
+            "metric_points_circuit",
+            "Metric points of circuits.",
+            metric_points_circuit,
+        ),
+        (
+            "log_records_ignored",
+            "Log records that are no circuit event.",
+            log_records_ignored,
+        ),
+        ("circuit_events", "Circuit events received.", circuit_events),
+    ];
+    let reasons: [Shown<'_, Reasons>; 4] = [
         (
             "requests_refused",
             "Requests answered with an error.",
-            &counters.requests_refused,
+            requests_refused,
+        ),
+        (
+            "connections_refused",
+            "Connections closed without serving a request.",
+            connections_refused,
         ),
         (
             "spans_refused",
-            "Spans refused one by one (partial success).",
-            &counters.spans_refused,
+            "Spans refused, one by one or with their block.",
+            spans_refused,
         ),
         (
             "incidents",
             "Things dropped or repaired on the way.",
-            &counters.incidents,
+            incidents,
         ),
     ];
-    for (name, help, reasons) in reasons {
-        let name = format!("fusebox_collector_{name}_total");
-        text.family(&name, "counter", help);
-        for (reason, count) in reasons.all() {
-            text.sample(&name, &[("reason", reason)], count);
-        }
-    }
-    let gauges: [(&str, &str, &Counter); 2] = [
+    let gauges: [Shown<'_, Counter>; 3] = [
+        (
+            "connections_open",
+            "Connections open on all listeners.",
+            connections_open,
+        ),
         (
             "spans_queued",
             "Spans accepted and not yet durable.",
-            &counters.spans_queued,
+            spans_queued,
         ),
         (
             "queue_bytes",
-            "Request bytes waiting for a shard.",
-            &counters.queue_bytes,
+            "Request bytes held: received, inflated or waiting for a shard.",
+            queue_bytes,
         ),
     ];
+    totals.iter().for_each(|shown| write_total(text, shown));
+    reasons.iter().for_each(|shown| write_reasons(text, shown));
     for (name, help, gauge) in gauges {
         text.single(
             &format!("fusebox_collector_{name}"),
@@ -82,67 +152,21 @@ fn write_counters(text: &mut Exposition, counters: &Counters) {
             gauge.get(),
         );
     }
-    let lag = counters.commit_lag_nanos.load(Ordering::Relaxed) as f64 / 1e9;
+    let lag = commit_lag_nanos.load(Ordering::Relaxed) as f64 / 1e9;
     let help = "From accepting the last block's first request to its sync.";
     text.single("fusebox_collector_commit_lag_seconds", "gauge", help, lag);
 }
 
-fn write_totals(text: &mut Exposition, counters: &Counters) {
-    let totals: [(&str, &str, &Counter); 10] = [
-        (
-            "requests_received",
-            "Requests received.",
-            &counters.requests_received,
-        ),
-        (
-            "bytes_received",
-            "Body bytes received, as sent.",
-            &counters.bytes_received,
-        ),
-        (
-            "spans_received",
-            "Spans found in readable requests.",
-            &counters.spans_received,
-        ),
-        (
-            "spans_written",
-            "Spans durable on disk.",
-            &counters.spans_written,
-        ),
-        (
-            "bytes_written",
-            "Bytes written to segments.",
-            &counters.bytes_written,
-        ),
-        (
-            "items_truncated",
-            "Attributes, events and links cut by a limit.",
-            &counters.items_truncated,
-        ),
-        (
-            "metric_points_ignored",
-            "Metric points that belong to no circuit.",
-            &counters.metric_points_ignored,
-        ),
-        (
-            "metric_points_circuit",
-            "Metric points of circuits.",
-            &counters.metric_points_circuit,
-        ),
-        (
-            "log_records_ignored",
-            "Log records that are no circuit event.",
-            &counters.log_records_ignored,
-        ),
-        (
-            "circuit_events",
-            "Circuit events received.",
-            &counters.circuit_events,
-        ),
-    ];
-    for (name, help, counter) in totals {
-        let name = format!("fusebox_collector_{name}_total");
-        text.single(&name, "counter", help, counter.get());
+fn write_total(text: &mut Exposition, (name, help, counter): &Shown<'_, Counter>) {
+    let name = format!("fusebox_collector_{name}_total");
+    text.single(&name, "counter", help, counter.get());
+}
+
+fn write_reasons(text: &mut Exposition, (name, help, reasons): &Shown<'_, Reasons>) {
+    let name = format!("fusebox_collector_{name}_total");
+    text.family(&name, "counter", help);
+    for (reason, count) in reasons.all() {
+        text.sample(&name, &[("reason", reason)], count);
     }
 }
 

@@ -8,9 +8,9 @@ mod params;
 mod problem;
 mod services;
 mod stream;
-mod traces;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::sync::Arc;
 

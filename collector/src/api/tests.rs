@@ -16,8 +16,8 @@ use super::*;
 use crate::codec::otlp::{
     Limits, ResourceView, ScopeView, SpanView, SpanVisitor, json, walk_traces,
 };
-use crate::live::{Live, SpanTap};
 use crate::live::circuits::Circuits;
+use crate::live::{Live, SpanTap};
 use crate::model::now_unix_nanos;
 use crate::store::embedded::{self, EmbeddedOptions, ShardWriter};
 
@@ -99,14 +99,25 @@ impl Fixture {
         let response = self.router.clone().oneshot(request).await.unwrap();
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
         let status = response.status();
-        let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+        let content_type = response.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .to_owned();
         let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, content_type, String::from_utf8(body.to_vec()).unwrap())
+        (
+            status,
+            content_type,
+            String::from_utf8(body.to_vec()).unwrap(),
+        )
     }
 
     async fn json(&self, uri: &str) -> Value {
         let (status, content_type, body) = self.get(uri).await;
-        assert_eq!((status, content_type.as_str()), (StatusCode::OK, "application/json"), "{body}");
+        assert_eq!(
+            (status, content_type.as_str()),
+            (StatusCode::OK, "application/json"),
+            "{body}"
+        );
         serde_json::from_str(&body).unwrap()
     }
 
@@ -119,12 +130,24 @@ impl Fixture {
     }
 }
 
-fn span(id: u64, parent: u64, name: &str, kind: u8, begin: u64, millis: u64, attributes: &[(&str, &str)]) -> Value {
+fn span(
+    id: u64,
+    parent: u64,
+    name: &str,
+    kind: u8,
+    begin: u64,
+    millis: u64,
+    attributes: &[(&str, &str)],
+) -> Value {
     let attributes: Vec<_> = attributes
         .iter()
         .map(|(key, value)| serde_json::json!({"key": key, "value": {"stringValue": value}}))
         .collect();
-    let parent = if parent == 0 { String::new() } else { format!("{parent:016x}") };
+    let parent = if parent == 0 {
+        String::new()
+    } else {
+        format!("{parent:016x}")
+    };
     serde_json::json!({
         "traceId": "4bf92f3577b34da6a3ce929d0e0e4736",
         "spanId": format!("{id:016x}"),
@@ -149,7 +172,11 @@ fn shop(now: u64) -> Value {
             "scopeSpans": [{"scope": {"name": "shop"}, "spans": spans}],
         })
     };
-    let breaker = [("circuit_breaker.name", "product"), ("circuit_breaker.state", "closed"), ("circuit_breaker.outcome", "failure")];
+    let breaker = [
+        ("circuit_breaker.name", "product"),
+        ("circuit_breaker.state", "closed"),
+        ("circuit_breaker.outcome", "failure"),
+    ];
     serde_json::json!({"resourceSpans": [
         resource("gateway", vec![
             span(1, 0, "GET /product/{sku}", 2, now, 42, &[]),
@@ -169,7 +196,9 @@ fn without_clock(mut value: Value) -> String {
         match value {
             Value::Object(entries) => {
                 for (key, value) in entries {
-                    let is_clock = key.ends_with("seen_unix_nanos") || key == "at_unix_nanos" || key == "calls_per_second";
+                    let is_clock = key.ends_with("seen_unix_nanos")
+                        || key == "at_unix_nanos"
+                        || key == "calls_per_second";
                     match is_clock {
                         true => *value = Value::from("[clock]"),
                         false => visit(value),
@@ -188,14 +217,33 @@ fn without_clock(mut value: Value) -> String {
 async fn a_search_finds_summaries() {
     let fixture = Fixture::with_shop(NOW);
     let page = fixture
-        .json(&format!("/api/traces?service=gateway&circuit=product&outcome=failure&{RANGE}"))
+        .json(&format!(
+            "/api/traces?service=gateway&circuit=product&outcome=failure&{RANGE}"
+        ))
         .await;
     insta::assert_snapshot!("search", without_clock(page));
-    for nothing in ["service=mail", "min_duration=1s", "operation=x", "attribute=http.route%3D/other", "outcome=timeout", "error=false"] {
-        let page = fixture.json(&format!("/api/traces?{nothing}&{RANGE}")).await;
+    for nothing in [
+        "service=mail",
+        "min_duration=1s",
+        "operation=x",
+        "attribute=http.route%3D/other",
+        "outcome=timeout",
+        "error=false",
+    ] {
+        let page = fixture
+            .json(&format!("/api/traces?{nothing}&{RANGE}"))
+            .await;
         assert_eq!(page["traces"], serde_json::json!([]), "{nothing}");
     }
-    for one in ["", "service=product", "max_duration=1s", "attribute=http.route%3D/product/%7Bsku%7D", "error=true", "cursor=", "limit=1"] {
+    for one in [
+        "",
+        "service=product",
+        "max_duration=1s",
+        "attribute=http.route%3D/product/%7Bsku%7D",
+        "error=true",
+        "cursor=",
+        "limit=1",
+    ] {
         let page = fixture.json(&format!("/api/traces?{one}&{RANGE}")).await;
         assert_eq!(page["traces"].as_array().unwrap().len(), 1, "{one}");
     }
@@ -204,28 +252,46 @@ async fn a_search_finds_summaries() {
 #[tokio::test]
 async fn a_trace_is_found_by_long_and_short_ids_in_either_case() {
     let fixture = Fixture::with_shop(NOW);
-    let trace = fixture.json("/api/traces/4bf92f3577b34da6a3ce929d0e0e4736").await;
+    let trace = fixture
+        .json("/api/traces/4bf92f3577b34da6a3ce929d0e0e4736")
+        .await;
     insta::assert_snapshot!("trace", without_clock(trace.clone()));
     for id in ["4BF92F3577B34DA6A3CE929D0E0E4736", "a3ce929d0e0e4736"] {
         assert_eq!(fixture.json(&format!("/api/traces/{id}")).await, trace);
     }
-    let unknown = fixture.problem("/api/traces/4bf92f3577b34da6a3ce929d0e0e4737").await;
+    let unknown = fixture
+        .problem("/api/traces/4bf92f3577b34da6a3ce929d0e0e4737")
+        .await;
     assert_eq!(unknown["status"], 404);
     let wrong = fixture.problem("/api/traces/xyz").await;
-    assert_eq!((&wrong["status"], &wrong["parameter"]), (&400.into(), &"trace_id".into()));
+    assert_eq!(
+        (&wrong["status"], &wrong["parameter"]),
+        (&400.into(), &"trace_id".into())
+    );
 }
 
 #[tokio::test]
 async fn services_operations_and_dependencies_are_listed() {
     let now = now_unix_nanos();
     let fixture = Fixture::with_shop(now);
-    insta::assert_snapshot!("services", without_clock(fixture.json("/api/services").await));
+    insta::assert_snapshot!(
+        "services",
+        without_clock(fixture.json("/api/services").await)
+    );
     let operations = fixture.json("/api/services/gateway/operations").await;
     insta::assert_snapshot!("operations", without_clock(operations));
-    assert_eq!(fixture.problem("/api/services/nobody/operations").await["status"], 404);
+    assert_eq!(
+        fixture.problem("/api/services/nobody/operations").await["status"],
+        404
+    );
     let dependencies = fixture.json("/api/dependencies").await;
-    insta::assert_snapshot!("dependencies", without_clock(dependencies["dependencies"].clone()));
-    let before = fixture.json("/api/dependencies?end=2020-01-01T00:00:00Z").await;
+    insta::assert_snapshot!(
+        "dependencies",
+        without_clock(dependencies["dependencies"].clone())
+    );
+    let before = fixture
+        .json("/api/dependencies?end=2020-01-01T00:00:00Z")
+        .await;
     assert_eq!(before["dependencies"], serde_json::json!([]));
 }
 
@@ -244,11 +310,17 @@ async fn a_wrong_parameter_is_named() {
         (format!("{circuit}/history?buckets=2001"), "buckets"),
         ("/api/traces?min_duration=150".to_owned(), "min_duration"),
         ("/api/traces?max_duration=fast".to_owned(), "max_duration"),
-        ("/api/traces?min_duration=2s&max_duration=1s".to_owned(), "min_duration"),
+        (
+            "/api/traces?min_duration=2s&max_duration=1s".to_owned(),
+            "min_duration",
+        ),
         ("/api/traces?error=yes".to_owned(), "error"),
         ("/api/traces?attribute=novalue".to_owned(), "attribute"),
         ("/api/traces?attribute=%3Dx".to_owned(), "attribute"),
-        (format!("/api/traces?{}", "attribute=a%3Db&".repeat(17)), "attribute"),
+        (
+            format!("/api/traces?{}", "attribute=a%3Db&".repeat(17)),
+            "attribute",
+        ),
         (format!("/api/traces?{}", "x=y&".repeat(200)), "query"),
         ("/api/traces?outcome=bad".to_owned(), "outcome"),
         ("/api/traces?start=2026-13-01T00:00:00Z".to_owned(), "start"),
@@ -257,8 +329,14 @@ async fn a_wrong_parameter_is_named() {
         ("/api/traces?limit=ten".to_owned(), "limit"),
         ("/api/traces?cursor=abc".to_owned(), "cursor"),
         ("/api/traces?service=a&service=b".to_owned(), "service"),
-        (format!("/api/traces?operation={}", "x".repeat(5_000)), "operation"),
-        ("/api/traces/0af7651916cd43dd8448eb211c80319c?raw=1".to_owned(), "raw"),
+        (
+            format!("/api/traces?operation={}", "x".repeat(5_000)),
+            "operation",
+        ),
+        (
+            "/api/traces/0af7651916cd43dd8448eb211c80319c?raw=1".to_owned(),
+            "raw",
+        ),
         ("/api/services?limit=1".to_owned(), "limit"),
         ("/api/services/a/operations?x=1".to_owned(), "x"),
         ("/api/dependencies?start=now".to_owned(), "start"),
@@ -279,7 +357,13 @@ async fn a_wrong_parameter_is_named() {
 #[tokio::test]
 async fn unknown_circuits_routes_and_methods_are_problems() {
     let fixture = Fixture::new();
-    for uri in ["/api", "/api/nothing", "/api/circuits/a/b", "/api/circuits/a/b/transitions", "/api/circuits/a/b/history"] {
+    for uri in [
+        "/api",
+        "/api/nothing",
+        "/api/circuits/a/b",
+        "/api/circuits/a/b/transitions",
+        "/api/circuits/a/b/history",
+    ] {
         assert_eq!(fixture.problem(uri).await["status"], 404, "{uri}");
     }
     let request = Request::post("/api/traces").body(Body::empty()).unwrap();
@@ -291,16 +375,28 @@ async fn unknown_circuits_routes_and_methods_are_problems() {
 #[tokio::test]
 async fn an_empty_collector_answers_with_empty_lists() {
     let fixture = Fixture::new();
-    assert_eq!(fixture.json("/api/circuits").await["circuits"], serde_json::json!([]));
-    assert_eq!(fixture.json("/api/traces").await["traces"], serde_json::json!([]));
-    assert_eq!(fixture.json("/api/services").await["services"], serde_json::json!([]));
+    assert_eq!(
+        fixture.json("/api/circuits").await["circuits"],
+        serde_json::json!([])
+    );
+    assert_eq!(
+        fixture.json("/api/traces").await["traces"],
+        serde_json::json!([])
+    );
+    assert_eq!(
+        fixture.json("/api/services").await["services"],
+        serde_json::json!([])
+    );
 }
 
 #[tokio::test]
 async fn health_says_what_is_wrong() {
     let fixture = Fixture::new();
     assert_eq!(fixture.json("/healthz").await["status"], "ok");
-    fixture.state.health.set_problem(Some("could not write to the disk".to_owned()));
+    fixture
+        .state
+        .health
+        .set_problem(Some("could not write to the disk".to_owned()));
     let (status, _, body) = fixture.get("/healthz").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(body.contains("could not write to the disk"));
@@ -309,18 +405,27 @@ async fn health_says_what_is_wrong() {
 #[tokio::test]
 async fn metrics_speak_the_names_of_service_graphs() {
     let fixture = Fixture::with_shop(NOW);
-    fixture.state.counters.spans_refused.add("invalid_trace_id", 3);
+    fixture
+        .state
+        .counters
+        .spans_refused
+        .add("invalid_trace_id", 3);
     let (status, content_type, body) = fixture.get("/metrics").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
-    let stable: Vec<_> = body.lines().filter(|line| !line.contains("store_bytes ") && !line.contains("bytes_written_total ")).collect();
+    let stable: Vec<_> = body
+        .lines()
+        .filter(|line| !line.contains("store_bytes ") && !line.contains("bytes_written_total "))
+        .collect();
     insta::assert_snapshot!("metrics", stable.join("\n"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_stream_greets_beats_and_carries_its_topics() {
     let fixture = Fixture::new();
-    let request = Request::get("/api/stream?topics=circuits,stats").body(Body::empty()).unwrap();
+    let request = Request::get("/api/stream?topics=circuits,stats")
+        .body(Body::empty())
+        .unwrap();
     let response = fixture.router.clone().oneshot(request).await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut frames = response.into_body().into_data_stream();
@@ -330,7 +435,10 @@ async fn the_stream_greets_beats_and_carries_its_topics() {
         text.push_str(std::str::from_utf8(&frame).unwrap());
     }
     assert!(text.contains("retry: 2000"), "{text}");
-    assert!(text.contains("event: circuits\ndata: {\"at_unix_nanos\":"), "{text}");
+    assert!(
+        text.contains("event: circuits\ndata: {\"at_unix_nanos\":"),
+        "{text}"
+    );
     assert!(text.contains("\"complete\":true"), "{text}");
     fixture.state.query.close_streams();
     while let Some(frame) = frames.next().await {

@@ -22,7 +22,11 @@ const RESTORED_AT_ONCE: usize = 1_000;
 
 impl Figures {
     /// Returns the records of the minutes that ended since the last call; with `running`, of the running one too.
-    pub(super) fn take_finished(&mut self, now_unix_nanos: u64, running: bool) -> Vec<SeriesRecord> {
+    pub(super) fn take_finished(
+        &mut self,
+        now_unix_nanos: u64,
+        running: bool,
+    ) -> Vec<SeriesRecord> {
         let end = now_unix_nanos / NANOS_PER_MINUTE + u64::from(running);
         let minutes = self.unwritten_minute..end;
         if minutes.is_empty() {
@@ -100,7 +104,10 @@ impl Figures {
             SeriesRecord::Dependency(minute) => self.take_back_edge(minute),
             SeriesRecord::Instance(instance) => {
                 let service = self.nodes.service(&instance.service);
-                let (first, last) = (instance.first_seen_unix_nanos, instance.last_seen_unix_nanos);
+                let (first, last) = (
+                    instance.first_seen_unix_nanos,
+                    instance.last_seen_unix_nanos,
+                );
                 self.instances.see(service, &instance.id, first, last);
             }
             _ => {}
@@ -127,7 +134,8 @@ impl Figures {
             errors: minute.errors,
         };
         let number = minute.minute_unix_nanos / NANOS_PER_MINUTE;
-        self.dependencies.restore((parent, child), &circuits, number, calls);
+        self.dependencies
+            .restore((parent, child), &circuits, number, calls);
     }
 }
 
@@ -154,7 +162,9 @@ impl Shared {
 
     fn take_back(&self, records: &mut Vec<SeriesRecord>) {
         let mut figures = self.figures();
-        records.drain(..).for_each(|record| figures.take_back(&record));
+        records
+            .drain(..)
+            .for_each(|record| figures.take_back(&record));
     }
 }
 

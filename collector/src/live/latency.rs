@@ -55,7 +55,8 @@ impl Sparse {
     /// Returns each bucket that was hit with its count.
     pub(super) fn buckets(&self) -> Vec<(i32, u64)> {
         let hit = self.0.iter();
-        hit.map(|(bucket, count)| (i32::from(*bucket), u64::from(*count))).collect()
+        hit.map(|(bucket, count)| (i32::from(*bucket), u64::from(*count)))
+            .collect()
     }
 }
 

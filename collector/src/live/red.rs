@@ -187,7 +187,9 @@ impl Red {
             })
         }
         let operations = self.operations.iter();
-        operations.filter_map(|operation| of_minute(operation, minute)).collect()
+        operations
+            .filter_map(|operation| of_minute(operation, minute))
+            .collect()
     }
 }
 

@@ -203,7 +203,10 @@ fn newest(slots: &mut VecDeque<Slot>, number: u64, keep: u64) -> &mut Slot {
 
 /// Returns the slot of that number, made where it belongs; `None` for one too old to be kept.
 fn at(slots: &mut VecDeque<Slot>, number: u64, keep: u64) -> Option<&mut Slot> {
-    if slots.back().is_some_and(|newest| number + keep <= newest.number) {
+    if slots
+        .back()
+        .is_some_and(|newest| number + keep <= newest.number)
+    {
         return None;
     }
     match slots.binary_search_by_key(&number, |slot| slot.number) {

@@ -9,8 +9,8 @@ mod edges;
 mod pairing;
 mod peer;
 
-pub(super) use pairing::{Arrival, Dependencies, Half, Incidents, Parent, SpanFact};
 pub(super) use edges::Calls;
+pub(super) use pairing::{Arrival, Dependencies, Half, Incidents, Parent, SpanFact};
 #[cfg(test)]
 pub(super) use pairing::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};
 pub(super) use peer::PeerAttributes;
