@@ -653,3 +653,4 @@ pub(crate) fn teach() -> super::wall::Teach {
 
 #[path = "fixture_server.rs"]
 mod server;
+pub(crate) use server::{circuit_page, router};

@@ -58,7 +58,8 @@ pub(crate) struct Tick {
 }
 
 impl Tick {
-    fn new(wall: CircuitWall, before: Option<&Self>, said: Vec<String>) -> Self {
+    /// Returns the wall of a moment; what differs from the one before counts as changed.
+    pub(crate) fn new(wall: CircuitWall, before: Option<&Self>, said: Vec<String>) -> Self {
         let old: HashMap<&str, usize> = before
             .map(|tick| {
                 tick.ids
@@ -81,6 +82,12 @@ impl Tick {
             wall,
             said,
         }
+    }
+
+    /// Returns how many cards changed.
+    #[cfg(test)]
+    pub(crate) fn changed_count(&self) -> usize {
+        self.changed.len()
     }
 
     fn card(&self, index: usize, with_instances: bool) -> Arc<str> {

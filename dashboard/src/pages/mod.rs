@@ -36,6 +36,8 @@ mod week;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -52,8 +54,6 @@ pub struct AppState {
     pub query: QueryService,
     /// Takes the demo trace.
     pub ingest: Ingest,
-    /// Makes the demo trace, as OTLP, at that time (Unix nanoseconds): `sample::demo_trace`.
-    pub demo_trace: fn(u64) -> Vec<u8>,
     /// The collector's counters, for the about page.
     pub counters: Arc<Counters>,
     /// The OTLP/HTTP endpoint to paste into a service: `http://127.0.0.1:4318`.

@@ -6,7 +6,7 @@ use fusebox::semconv;
 use fusebox_collector::model::{CircuitKey, Span, Trace, Value, format_duration};
 use opentelemetry::SpanId;
 
-use super::call_tree::CallTree;
+use super::call_tree::{CallTree, Row};
 use super::card;
 use super::href::Href;
 use super::text::{self, MINUTE, VALUE_CHARS};
@@ -72,8 +72,13 @@ impl SpanDetail {
             .rows
             .iter()
             .find(|row| row.id == id && row.span.is_some())?;
+        Self::of(trace, tree, row)
+    }
+
+    /// Returns the detail of a row; `None` for a placeholder.
+    pub(crate) fn of(trace: &Trace, tree: &CallTree, row: &Row) -> Option<Self> {
         let span = &trace.spans[row.span?];
-        let notes = trace.notes.iter().filter(|note| note.span_id == id);
+        let notes = trace.notes.iter().filter(|note| note.span_id == row.id);
         let mut notes: Vec<String> = notes
             .map(|note| text::shown(&note.message, 500).into_owned())
             .collect();

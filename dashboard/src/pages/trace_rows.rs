@@ -35,6 +35,7 @@ pub(crate) struct Rows {
 /// One row as drawn.
 #[derive(Debug)]
 pub(crate) struct RowView {
+    anchor: String,
     id: SpanId,
     service: String,
     name: String,
@@ -101,6 +102,10 @@ impl RowView {
         row: &Row,
     ) -> Self {
         let span = row.span.map(|index| &trace.spans[index]);
+        // Zipkin lets a call's two halves share an id; the server half stands below the client half.
+        let is_half = row
+            .parent
+            .is_some_and(|parent| tree.rows[parent].id == row.id);
         let base = Href::trace(trace.id);
         let selected = span.is_some() && view.span == Some(row.id);
         let opened = TraceView {
@@ -115,6 +120,7 @@ impl RowView {
             (view.folds.is_folded(row), href.to_string(), row.descendants)
         });
         Self {
+            anchor: format!("s-{}{}", row.id, if is_half { "-server" } else { "" }),
             id: row.id,
             service: text::name(span.map_or("", |s| s.service())).into_owned(),
             name: text::name(span.map_or("", |s| s.name.as_str())).into_owned(),
@@ -132,9 +138,7 @@ impl RowView {
             hit: (!needle.is_empty()).then(|| span.is_some_and(|s| find(s, needle))),
             cycle: row.cut_cycle,
             bar: span.map(|s| Bar::new(s, row, tree)),
-            detail: selected
-                .then(|| SpanDetail::find(trace, tree, row.id))
-                .flatten(),
+            detail: selected.then(|| SpanDetail::of(trace, tree, row)).flatten(),
         }
     }
 
