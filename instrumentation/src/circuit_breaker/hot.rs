@@ -95,7 +95,7 @@ pub(super) struct Hot {
     roll_at: AtomicU64,
     /// Calls that took longer are slow.
     slow_above: AtomicU64,
-    /// A success might reach the minimum volume of a window that is bad enough.
+    /// A success might open the breaker: the window is stained, and has just moved on or lacks volume.
     watch: AtomicBool,
     counts_calls: AtomicBool,
     open_nanos: AtomicU64,
@@ -118,8 +118,8 @@ impl Hot {
             self.base_good.store(base.good, Relaxed);
             self.base_bad.store(base.bad, Relaxed);
             self.base_slow.store(base.slow, Relaxed);
-            self.watch
-                .store(must_watch(total.since(base), limits), Relaxed);
+            // Good calls may have left the window, so even a good call must look, once.
+            self.watch.store(is_stained(total.since(base)), Relaxed);
             self.roll_at.store(window.next_roll(), Relaxed);
             self.counts_calls.store(false, Relaxed);
         } else {
@@ -195,5 +195,9 @@ impl Hot {
 
 /// Returns whether a success could open the breaker: by being the call that makes the volume large enough.
 fn must_watch(sum: Tally, limits: Limits) -> bool {
-    (sum.bad > 0 || sum.slow > 0) && sum.calls() < limits.minimum_calls
+    is_stained(sum) && sum.calls() < limits.minimum_calls
+}
+
+fn is_stained(sum: Tally) -> bool {
+    sum.bad > 0 || sum.slow > 0
 }

@@ -25,6 +25,8 @@ mod shell;
 mod snapshot;
 mod state;
 mod state_machine;
+#[cfg(test)]
+mod tests;
 pub mod touched;
 mod validation;
 mod window;

@@ -180,7 +180,7 @@ impl Shell {
             slow: executed(outcome) && self.hot.is_slow(elapsed_nanos),
         };
         let verdict = judge(outcome).filter(|_| current && pass.ticket.probe.is_none());
-        if verdict.is_some() && self.hot.bucket_is_over(now) && !self.hot.counts_calls() {
+        if verdict.is_some() {
             self.roll(now, verdict == Some(true));
         }
         self.count(ending, verdict);
@@ -208,8 +208,12 @@ impl Shell {
         });
     }
 
-    /// Moves the window on. A successful call does not wait for a lock that another holds to do the same.
+    /// Moves the window on where its bucket is over. A successful call does not wait for a lock that another
+    /// holds to do the same.
     fn roll(&self, now: u64, wait: bool) {
+        if !self.hot.bucket_is_over(now) || self.hot.counts_calls() {
+            return;
+        }
         let mut control = if wait {
             self.lock()
         } else {

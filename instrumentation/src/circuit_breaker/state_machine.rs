@@ -178,9 +178,8 @@ impl StateMachine {
         }
         match (&mut self.stage, ticket.probe) {
             (Stage::Closed, _) => {
-                if let (Window::Count(window), Some(bad)) =
-                    (&mut self.window, judge(ending.outcome))
-                {
+                let bad = judge(ending.outcome)?;
+                if let Window::Count(window) = &mut self.window {
                     window.push(bad, ending.slow);
                 }
                 self.evaluate(now, total)

@@ -1,0 +1,148 @@
+//! The tower layer: which instance is called, how responses count, what a drop does.
+
+use std::convert::Infallible;
+use std::future::{Ready, pending, ready};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use http::{Request, Response, StatusCode};
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+use super::*;
+use crate::circuit_breaker::CallError;
+use crate::circuit_breaker::layer::{CircuitBreakerLayer, ErrorsOnly};
+
+async fn answer(breaker: &CircuitBreaker, status: StatusCode) -> Result<StatusCode, String> {
+    let service = service_fn(move |_: Request<()>| {
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        ready(Ok::<_, Infallible>(response))
+    });
+    let service = CircuitBreakerLayer::new(breaker.clone()).layer(service);
+    let result = service.oneshot(Request::new(())).await;
+    result.map(|r| r.status()).map_err(|e| e.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn responses_count_by_status_and_an_open_breaker_refuses() {
+    let breaker = breaker(Settings {
+        minimum_calls: 3,
+        ..hystrix()
+    });
+    answer(&breaker, StatusCode::OK).await.unwrap();
+    answer(&breaker, StatusCode::NOT_FOUND).await.unwrap();
+    for _ in 0..2 {
+        answer(&breaker, StatusCode::BAD_GATEWAY).await.unwrap();
+    }
+    let refused = answer(&breaker, StatusCode::OK).await.unwrap_err();
+    assert_eq!(refused, "circuit breaker inventory is open: call refused");
+    let calls = breaker.snapshot().calls;
+    assert_eq!((calls.success, calls.ignored, calls.failure), (1, 1, 2));
+    assert_eq!(calls.rejected, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_or_errors_alone_may_judge() {
+    let breaker = breaker(Settings {
+        minimum_calls: 1_000,
+        ..hystrix()
+    });
+    let echo = service_fn(|n: u32| async move { if n == 0 { Err("zero") } else { Ok(n) } });
+    let small = |result: Result<&u32, &&str>| match result {
+        Ok(n) if *n < 10 => Outcome::Ignored,
+        Ok(_) => Outcome::Success,
+        Err(_) => Outcome::Timeout,
+    };
+    let layer = CircuitBreakerLayer::new(breaker.clone());
+    for n in [0, 1, 10] {
+        let judged = layer.clone().classify(small).layer(echo).oneshot(n).await;
+        assert_eq!(judged.is_err(), n == 0);
+        let errors = layer.clone().classify(ErrorsOnly).layer(echo);
+        errors.oneshot(n).await.ok();
+    }
+    let calls = breaker.snapshot().calls;
+    assert_eq!((calls.ignored, calls.timeout), (1, 1));
+    assert_eq!((calls.success, calls.failure), (3, 1));
+}
+
+/// A service that must be made ready before each call; its clones are not.
+#[derive(Default)]
+struct Strict {
+    ready: bool,
+}
+
+impl Clone for Strict {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Service<()> for Strict {
+    type Response = ();
+    type Error = &'static str;
+    type Future = Ready<Result<(), &'static str>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        assert!(
+            std::mem::take(&mut self.ready),
+            "called before it was ready"
+        );
+        ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_readied_instance_is_the_one_that_is_called() {
+    let layer = CircuitBreakerLayer::new(breaker(hystrix())).classify(ErrorsOnly);
+    let mut service = layer.layer(Strict::default());
+    for _ in 0..3 {
+        service.ready().await.unwrap().call(()).await.unwrap();
+    }
+}
+
+/// Scenario: the service never gets ready. Guarantees: that counts as a failure, though no call is made.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_cannot_get_ready_has_failed() {
+    #[derive(Clone)]
+    struct Down;
+    impl Service<()> for Down {
+        type Response = ();
+        type Error = &'static str;
+        type Future = Ready<Result<(), &'static str>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Err("no connection"))
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            unreachable!("never ready")
+        }
+    }
+    let breaker = breaker(hystrix());
+    let layer = CircuitBreakerLayer::new(breaker.clone()).classify(ErrorsOnly);
+    let error = layer.layer(Down).oneshot(()).await.unwrap_err();
+    assert_eq!(error, CallError::Failed("no connection"));
+    assert_eq!(breaker.state(), EffectiveState::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_response_future_frees_the_probe() {
+    let breaker = breaker(hystrix());
+    ready_for_probe(&breaker).await;
+    let layer = CircuitBreakerLayer::new(breaker.clone()).classify(ErrorsOnly);
+    let hang = service_fn(|(): ()| pending::<Result<(), Infallible>>());
+    {
+        let mut future = pin!(layer.layer(hang).oneshot(()));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(future.as_mut().poll(&mut context).is_pending());
+        assert_eq!(breaker.snapshot().in_flight, 1);
+        assert!(breaker.try_acquire().is_err());
+    }
+    assert_eq!(breaker.snapshot().calls.cancelled, 1);
+    assert!(breaker.try_acquire().unwrap().is_probe());
+}
