@@ -14,7 +14,6 @@ use http::{Request, Response, header};
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TraceContextExt;
-use opentelemetry_http::HeaderExtractor;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -24,7 +23,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 pub use super::response_headers::{Audience, ResponseHeaders, private_peers};
 use super::{forwarded, response_headers, semantics};
 use crate::circuit_breaker::touched::{Scope, Touched, scope};
-use crate::propagation::Propagator;
+use crate::propagation::{Headers, Propagator};
 
 /// Traces the requests of an HTTP server.
 #[derive(Debug, Clone, Copy)]
@@ -190,8 +189,7 @@ impl ServerCall {
     fn start<B>(options: &Options, request: &Request<B>) -> Self {
         let propagator = options.propagator.unwrap_or_else(Propagator::configured);
         // A fresh context: what happens to be current in the connection's task is no parent.
-        let extractor = HeaderExtractor(request.headers());
-        let remote = propagator.extract_with_context(&Context::new(), &extractor);
+        let remote = propagator.extract_with_context(&Context::new(), &Headers(request.headers()));
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map(|ConnectInfo(address)| address.ip());
         let span = server_span(request, peer);

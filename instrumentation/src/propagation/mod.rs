@@ -5,11 +5,13 @@
 mod b3;
 mod baggage;
 mod composite;
+mod headers;
 mod w3c;
 
 pub use b3::{B3Encoding, B3Propagator};
 pub use baggage::BaggagePropagator;
 pub use composite::Propagator;
+pub(crate) use headers::Headers;
 pub use w3c::TraceContextPropagator;
 pub(crate) use w3c::write_traceparent;
 

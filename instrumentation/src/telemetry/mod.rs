@@ -18,7 +18,7 @@ use std::io::IsTerminal;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Dispatch, Subscriber};
-use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
@@ -116,12 +116,12 @@ where
 {
     let filter = EnvFilter::builder().parse(config.log_filter.as_deref().unwrap_or("info"))?;
     // Spans are kept from the formatter: it would format the fields of each, and this format prints none.
-    let filter = filter_fn(|metadata| metadata.is_event()).and(filter);
+    let events = filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE);
     Ok(tracing_subscriber::fmt::layer()
         .event_format(LogFormat::new(&config.service_name))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
-        .with_filter(filter))
+        .with_filter(events.and(filter)))
 }
 
 /// Turns `tracing` spans into OpenTelemetry's, without what the bridge would add to each at a cost: the place

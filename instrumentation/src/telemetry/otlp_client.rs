@@ -2,6 +2,7 @@
 //! be made where an async runtime runs, and silent about a collector that is away but for one line at its start
 //! and one at its end.
 
+use std::io::Read;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,6 +16,9 @@ use tracing::Dispatch;
 use tracing::dispatcher::WeakDispatch;
 
 use super::{InitError, TelemetryConfig};
+
+/// Bytes of an answer that are read.
+const MAX_ANSWER: u64 = 64 * 1024;
 
 /// Sends OTLP requests; cheap to clone.
 #[derive(Debug, Clone)]
@@ -81,9 +85,14 @@ impl OtlpClient {
             .body(message.encode_to_vec())
             .send()
             .map_err(ExportError::from);
-        let result = answer.and_then(|answer| match answer.status() {
-            status if status.is_success() => Ok(()),
-            status => Err(ExportError::Status(status)),
+        let result = answer.and_then(|answer| {
+            let status = answer.status();
+            // The connection is used again only when the answer has been read.
+            let _ = std::io::copy(&mut answer.take(MAX_ANSWER), &mut std::io::sink());
+            status
+                .is_success()
+                .then_some(())
+                .ok_or(ExportError::Status(status))
         });
         self.note(result.as_ref().map(drop).map_err(|error| error as _));
         result
@@ -134,5 +143,84 @@ impl HttpClient for OtlpClient {
             }
             result
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::sync::Mutex;
+
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use tracing::field::{Field, Visit};
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::layer::{Context, SubscriberExt};
+
+    use super::*;
+
+    /// Remembers the messages of log lines.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<String>>>);
+
+    impl<S: tracing::Subscriber> Layer<S> for Lines {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            event.record(&mut self.clone());
+        }
+    }
+
+    impl Visit for Lines {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            if field.name() == "message" {
+                self.0.lock().unwrap().push(format!("{value:?}"));
+            }
+        }
+    }
+
+    /// Answers a request without a body.
+    fn answer(listener: &TcpListener, status: &str) {
+        let (mut connection, _) = listener.accept().unwrap();
+        let head = BufReader::new(&connection).lines();
+        let _ = head
+            .take_while(|line| !line.as_ref().unwrap().is_empty())
+            .count();
+        write!(
+            connection,
+            "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn an_outage_is_one_line_and_its_end_another() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let client = OtlpClient::new(&TelemetryConfig::from_env("test")).unwrap();
+        let lines = Lines::default();
+        let dispatch = Dispatch::new(tracing_subscriber::registry().with(lines.clone()));
+        client.speak_through(&dispatch);
+        let receiver = std::thread::spawn(move || {
+            for status in [
+                "200 OK",
+                "503 Unavailable",
+                "500 Oops",
+                "200 OK",
+                "200 OK",
+                "400 No",
+            ] {
+                answer(&listener, status);
+            }
+        });
+        let request = ExportLogsServiceRequest::default();
+        let send = || client.send(&endpoint, &request, Duration::from_secs(20));
+        let worth = |result: Result<(), ExportError>| result.unwrap_err().is_worth_a_retry();
+        send().unwrap();
+        assert!(worth(send()) && !worth(send()));
+        send().unwrap();
+        send().unwrap();
+        assert!(!worth(send()));
+        receiver.join().unwrap();
+        let (away, back) = ("could not export telemetry", "collector is back");
+        assert_eq!(*lines.0.lock().unwrap(), [away, back, away]);
     }
 }

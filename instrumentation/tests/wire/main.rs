@@ -16,6 +16,8 @@ use axum::routing::get;
 use fusebox::circuit_breaker::{CircuitBreaker, Registry};
 use fusebox::http::client::TracedClient;
 use fusebox::http::server::{Audience, ResponseHeaders, TraceLayer};
+use fusebox::opentelemetry::Context;
+use fusebox::opentelemetry::baggage::BaggageExt;
 use fusebox::{Telemetry, TelemetryConfig};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
@@ -317,6 +319,44 @@ fn a_silent_service_passes_the_trace_on() {
         (&served.trace_id, &served.parent_span_id),
         (&call.trace_id, &call.span_id)
     );
+}
+
+/// Scenario: a caller sends baggage to a service that calls another one.
+/// Guarantees: the first service can read it, the second receives it.
+#[test]
+fn baggage_travels_through_a_service() {
+    let (_sink, endpoint) = Sink::start();
+    let page = telemetry("page", &endpoint);
+    let echo = async |headers: http::HeaderMap| headers["baggage"].to_str().unwrap().to_owned();
+    let behind = serve(
+        tracing::Dispatch::none(),
+        Router::new().route("/", get(echo)),
+    );
+    let client = TracedClient::new();
+    let handler = async move || {
+        let tenant = Context::map_current(|cx| cx.baggage().get("tenant").cloned());
+        let answer = client
+            .get(format!("http://{behind}/"))
+            .send()
+            .await
+            .unwrap();
+        format!("{} {}", tenant.unwrap(), answer.text().await.unwrap())
+    };
+    let router = Router::new()
+        .route("/", get(handler))
+        .layer(TraceLayer::new());
+    let address = serve(page.dispatch().clone(), router);
+    let request = reqwest::Client::new().get(format!("http://{address}/"));
+    let answer = block_on(&page, async {
+        request
+            .header("baggage", "tenant=a%20b")
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+    });
+    assert_eq!(answer.unwrap(), "a b tenant=a%20b");
 }
 
 /// Scenario: a caller says `b3: 0` and nothing else: it wants no trace.

@@ -6,12 +6,11 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::Context;
-use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use tokio::time::Instant;
 
-use super::queue::Queue;
+use super::inbox::Inbox;
 use super::{events, metrics};
 use crate::circuit_breaker::{
     CircuitBreaker, CircuitSnapshot, Listener, Override, Registry, Transition,
@@ -24,13 +23,16 @@ use crate::telemetry::{InitError, TelemetryConfig};
 const SETTINGS_INTERVAL: Duration = Duration::from_secs(60);
 /// How long one request may take: the next second has news of its own.
 const SEND_LIMIT: Duration = Duration::from_secs(2);
+/// Records and breakers of one request: a few hundred kilobytes, below what receivers take.
+const RECORDS_PER_REQUEST: usize = 256;
+const BREAKERS_PER_REQUEST: usize = 256;
 /// How long each of the two last requests may take; together they stay below the limit of the whole flush.
 const LAST_SEND_LIMIT: Duration = Duration::from_millis(900);
 
 /// Sends what the breakers of a registry do, until it is stopped.
 #[derive(Debug)]
 pub(in crate::telemetry) struct CircuitExporter {
-    queue: Arc<Queue<LogRecord>>,
+    inbox: Arc<Inbox>,
     /// Closed when the thread has ended.
     ended: Receiver<()>,
 }
@@ -42,11 +44,11 @@ impl CircuitExporter {
         client: &OtlpClient,
         resource: &opentelemetry_sdk::Resource,
     ) -> Result<Self, InitError> {
-        let queue = Arc::<Queue<LogRecord>>::default();
+        let inbox = Arc::<Inbox>::default();
         let (running, ended) = channel();
         let attributes = ResourceAttributesWithSchema::from(resource).attributes.0;
         let worker = Worker {
-            queue: Arc::clone(&queue),
+            inbox: Arc::clone(&inbox),
             registry: config.registry.clone(),
             client: client.clone(),
             resource: Resource {
@@ -63,17 +65,17 @@ impl CircuitExporter {
         };
         config
             .registry
-            .subscribe(Arc::new(Announcements(Arc::downgrade(&queue))));
+            .subscribe(Arc::new(Announcements(Arc::downgrade(&inbox))));
         let thread = std::thread::Builder::new().name("fusebox-circuits".into());
         thread
             .spawn(move || worker.run())
             .map_err(InitError::Thread)?;
-        Ok(Self { queue, ended })
+        Ok(Self { inbox, ended })
     }
 
     /// Makes the thread send what is waiting and end.
     pub(in crate::telemetry) fn stop(&self) {
-        self.queue.stop();
+        self.inbox.stop();
     }
 
     /// Waits for the end of the thread, but not for longer than `limit`.
@@ -83,32 +85,28 @@ impl CircuitExporter {
 }
 
 /// Takes announcements off the hands of breakers, as long as there is an exporter.
-struct Announcements(Weak<Queue<LogRecord>>);
-
-impl Announcements {
-    fn push(&self, record: impl FnOnce() -> LogRecord) {
-        if let Some(queue) = self.0.upgrade() {
-            queue.push(record());
-        }
-    }
-}
+struct Announcements(Weak<Inbox>);
 
 impl Listener for Announcements {
     fn transition(&self, transition: &Transition) {
-        self.push(|| events::transition(transition));
+        if let Some(inbox) = self.0.upgrade() {
+            inbox.transition(events::transition(transition));
+        }
     }
 
     fn registered(&self, breaker: &CircuitBreaker) {
-        self.push(|| events::settings(breaker));
+        if let Some(inbox) = self.0.upgrade() {
+            inbox.settings(breaker);
+        }
     }
 
     fn settings_changed(&self, breaker: &CircuitBreaker) {
-        self.push(|| events::settings(breaker));
+        self.registered(breaker);
     }
 }
 
 struct Worker {
-    queue: Arc<Queue<LogRecord>>,
+    inbox: Arc<Inbox>,
     registry: Registry,
     client: OtlpClient,
     resource: Resource,
@@ -130,14 +128,14 @@ impl Worker {
         loop {
             let now = Instant::now();
             if now >= settings_at {
-                let breakers = self.registry.all();
-                breakers
+                self.registry
+                    .all()
                     .iter()
-                    .for_each(|breaker| self.queue.push(events::settings(breaker)));
+                    .for_each(|breaker| self.inbox.settings(breaker));
                 settings_at = now + SETTINGS_INTERVAL;
             }
             let due = metrics_at.min(settings_at).saturating_duration_since(now);
-            let is_end = self.queue.sleep(due);
+            let is_end = self.inbox.sleep(due);
             if is_end {
                 self.limit = self.limit.min(LAST_SEND_LIMIT);
             }
@@ -162,25 +160,25 @@ impl Worker {
     }
 
     fn send_events(&self) {
-        let records = self.queue.take();
-        if records.is_empty() || !self.logs.is_exported {
-            return;
-        }
-        let request = events::request(&self.resource, records);
-        match self.client.send(&self.logs.endpoint, &request, self.limit) {
-            Ok(()) => self.report_dropped(),
-            Err(error) if error.is_worth_a_retry() => {
-                let resources = request.resource_logs.into_iter();
-                let scopes = resources.flat_map(|resource| resource.scope_logs);
-                self.queue
-                    .put_back(scopes.flat_map(|scope| scope.log_records).collect());
+        let mut news = self.inbox.take();
+        while self.logs.is_exported && !news.is_empty() {
+            let batch = news.split(RECORDS_PER_REQUEST);
+            let settings = batch.settings.values().map(events::settings);
+            let records = settings.chain(batch.transitions.iter().cloned()).collect();
+            let request = events::request(&self.resource, records);
+            match self.client.send(&self.logs.endpoint, &request, self.limit) {
+                Ok(()) => self.report_dropped(),
+                Err(error) if error.is_worth_a_retry() => {
+                    news.put_back(batch);
+                    return self.inbox.put_back(news);
+                }
+                Err(_) => {} // They would be refused again; the client has said so.
             }
-            Err(_) => {} // It would be refused again; the client has said so.
         }
     }
 
     fn report_dropped(&self) {
-        let dropped = self.queue.take_dropped();
+        let dropped = self.inbox.take_dropped();
         if dropped > 0 {
             self.client.speak(|| {
                 tracing::warn!(target: "fusebox", dropped, "lost circuit events while the collector was away");
@@ -189,14 +187,20 @@ impl Worker {
     }
 
     fn send_metrics(&self, snapshots: &[CircuitSnapshot]) {
-        if snapshots.is_empty() || !self.metrics.is_exported {
+        if !self.metrics.is_exported {
             return;
         }
-        let request = metrics::request(&self.resource, snapshots, self.started, SystemTime::now());
-        // Sums heal with the next request.
-        let _ = self
-            .client
-            .send(&self.metrics.endpoint, &request, self.limit);
+        for part in snapshots.chunks(BREAKERS_PER_REQUEST) {
+            let request = metrics::request(&self.resource, part, self.started, SystemTime::now());
+            // Sums heal with the next request.
+            if self
+                .client
+                .send(&self.metrics.endpoint, &request, self.limit)
+                .is_err()
+            {
+                return;
+            }
+        }
     }
 
     /// Tells settings again where something was forced or released: nobody announces that by itself.
@@ -205,7 +209,7 @@ impl Worker {
             if self.forced.get(breaker.name()) == snapshot.forced.as_ref() {
                 continue;
             }
-            self.queue.push(events::settings(breaker));
+            self.inbox.settings(breaker);
             match snapshot.forced.clone() {
                 Some(forced) => drop(self.forced.insert(breaker.name().to_owned(), forced)),
                 None => drop(self.forced.remove(breaker.name())),

@@ -5,8 +5,8 @@
 
 mod events;
 mod exporter;
+mod inbox;
 mod metrics;
-mod queue;
 
 pub(super) use exporter::CircuitExporter;
 
