@@ -2,7 +2,7 @@
 
 use axum::Router;
 use fusebox_collector::api::{self, ApiState};
-use fusebox_collector::{Collector, CollectorConfig, sample};
+use fusebox_collector::{Collector, CollectorConfig};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
@@ -27,7 +27,6 @@ pub fn web_router(collector: &Collector) -> Router {
     let state = AppState {
         query: collector.query(),
         ingest: collector.ingest(),
-        demo_trace: sample::demo_trace,
         counters: collector.counters(),
         otlp_http: format!("http://{}", collector.otlp_http_addr()),
         otlp_grpc: format!("http://{}", collector.otlp_grpc_addr()),

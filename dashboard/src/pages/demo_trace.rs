@@ -9,6 +9,7 @@ use fusebox_collector::codec::otlp::{
 };
 use fusebox_collector::model::now_unix_nanos;
 use fusebox_collector::pipeline::IngestError;
+use fusebox_collector::sample;
 use opentelemetry::TraceId;
 
 use super::Pages;
@@ -25,7 +26,7 @@ pub(crate) async fn send(
         return Err(PageError::Forbidden);
     }
     let now = now_unix_nanos();
-    let request = Bytes::from((pages.info.demo_trace)(now));
+    let request = Bytes::from(sample::demo_trace(now));
     let mut first = FirstTrace::default();
     walk_traces(&request, &Limits::default(), now, &mut first).map_err(IngestError::from)?;
     pages.info.ingest.spans(request).await?;

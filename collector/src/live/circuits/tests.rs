@@ -477,6 +477,7 @@ fn busy_second(
         let jitter = random.u64(0..3);
         (-50 + (number % 20) as i32 + at as i32, share + jitter)
     });
+    let latency_buckets = buckets.collect();
     SeriesRecord::Sample(crate::model::CircuitSample {
         key: key.clone(),
         instance: format!("6f1c3a52-9d0e-4b7a-8c11-{:012x}", number * 7_919),
@@ -488,7 +489,7 @@ fn busy_second(
             ..CircuitCalls::default()
         },
         in_flight: random.u32(0..8),
-        latency_buckets: buckets.collect(),
+        latency_buckets,
     })
 }
 
