@@ -1,5 +1,6 @@
 //! What a breaker adds to a call: nanoseconds for `try_acquire` and `record`, closed and open, on one thread and
 //! on two that share it. `record` reads the clock once, so the clock read alone is the line to subtract.
+//! Times are what the slower thread spent on a processor, so that other work on the machine counts less.
 
 use std::hint::black_box;
 use std::sync::Barrier;
