@@ -186,12 +186,12 @@ impl Permit<'_> {
 
     /// Returns the state that let the call through.
     pub fn state(&self) -> EffectiveState {
-        self.pass.state
+        self.pass.state()
     }
 
     /// Returns whether the call is a probe, whose result decides about a half-open breaker.
     pub fn is_probe(&self) -> bool {
-        self.pass.ticket.probe.is_some()
+        self.pass.is_probe()
     }
 }
 
