@@ -335,17 +335,4 @@ fn guard(web: Router, token: Option<Token>) -> Router {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_data_directory_has_one_owner() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("data");
-        let first = lock_data_dir(&path).unwrap();
-        let second = lock_data_dir(&path).unwrap_err();
-        assert!(second.to_string().contains("another collector is using"));
-        drop(first);
-        lock_data_dir(&path).unwrap();
-    }
-}
+mod tests;
