@@ -8,6 +8,10 @@ mod latency;
 mod logs;
 mod metrics;
 mod points;
+#[cfg(test)]
+pub(crate) mod request;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use fusebox::circuit_breaker::{EffectiveState, Outcome};
 

@@ -16,6 +16,8 @@ use crate::model::{
 };
 
 const SECOND_NANOS: u64 = 1_000_000_000;
+/// Strings of one extent that are believed; 256 KiB of blocks cannot hold more.
+const MAX_STRINGS: usize = 1 << 20;
 
 /// Writes the records of one block.
 pub(super) struct Encoder<'a> {
@@ -263,7 +265,7 @@ impl<'a> Decoder<'a> {
         };
         let known = usize::try_from(decoder.uint()?).ok()?;
         // A block before this one is missing: its strings are lost, the numbering goes on.
-        if known > decoder.strings.len() + super::block::MAX_PAYLOAD_BYTES {
+        if known > MAX_STRINGS {
             return None;
         }
         decoder.strings.resize(known, None);
@@ -287,7 +289,8 @@ impl<'a> Decoder<'a> {
     fn sample(&mut self) -> Option<Decoded> {
         let key = self.key()?;
         let instance = self.string()?;
-        let time_unix_nanos = self.start + self.uint()?.checked_mul(SECOND_NANOS)?;
+        let since_start = self.uint()?.checked_mul(SECOND_NANOS)?;
+        let time_unix_nanos = self.start.checked_add(since_start)?;
         let state = self.state()?;
         let calls = self.calls()?;
         let in_flight = u32::try_from(self.uint()?).ok()?;

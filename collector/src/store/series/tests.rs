@@ -1,1 +1,310 @@
-//! Tests.
+//! The journal: what was acknowledged comes back, whatever happens to the file's end or middle.
+
+use std::fs;
+
+use fusebox::circuit_breaker::EffectiveState;
+use opentelemetry::{SpanId, TraceId};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::{CircuitCalls, CircuitSample, CircuitSettings, CircuitTransition, OverrideView};
+
+const SECOND: u64 = 1_000_000_000;
+const T0: u64 = 1_795_397_400 * SECOND;
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+fn open(dir: &Path) -> (SeriesLog, Arc<Counters>) {
+    let counters = Arc::new(Counters::default());
+    let log = SeriesLog::open_with(dir, WEEK, Duration::ZERO, Arc::clone(&counters)).unwrap();
+    (log, counters)
+}
+
+fn key(name: &str) -> CircuitKey {
+    CircuitKey {
+        service: "product-page".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn sample(name: &str, second: u64) -> SeriesRecord {
+    SeriesRecord::Sample(CircuitSample {
+        key: key(name),
+        instance: format!("instance-{}", second % 3),
+        time_unix_nanos: T0 + second * SECOND,
+        state: EffectiveState::ALL[second as usize % 7],
+        calls: CircuitCalls {
+            success: 90 + second,
+            timeout: second % 2,
+            fallback_failure: u64::MAX,
+            ..CircuitCalls::default()
+        },
+        in_flight: 3,
+        latency_buckets: vec![(-40, 80), (-39, 10), (3, 1)],
+    })
+}
+
+fn one_of_each(second: u64) -> Vec<SeriesRecord> {
+    let time_unix_nanos = T0 + second * SECOND;
+    let transition = CircuitTransition {
+        key: key("inventory"),
+        instance: "a".to_owned(),
+        time_unix_nanos: time_unix_nanos + 123_456_789,
+        from: EffectiveState::Closed,
+        to: EffectiveState::Open,
+        reason: "52 % of 118 calls failed in 10 s (limit 50 %)".to_owned(),
+        open_until_unix_nanos: Some(time_unix_nanos + 5 * SECOND),
+        trace_id: Some(TraceId::from_bytes([7; 16])),
+        span_id: Some(SpanId::from_bytes([8; 8])),
+    };
+    let settings = SettingsRecord {
+        key: key("inventory"),
+        instance: "a".to_owned(),
+        time_unix_nanos,
+        settings: CircuitSettings {
+            group: "stock".to_owned(),
+            window_ms: 10_000,
+            failure_rate_percent: 50.0,
+            ..CircuitSettings::default()
+        },
+        forced: Some(OverrideView {
+            kind: "forced_open".to_owned(),
+            reason: "outage".to_owned(),
+            expires_unix_nanos: None,
+        }),
+    };
+    let standing = Standing {
+        key: key("inventory"),
+        instance: "a".to_owned(),
+        time_unix_nanos,
+        source: "fusebox".to_owned(),
+        target: "inventory".to_owned(),
+        state: EffectiveState::Open,
+        since_unix_nanos: time_unix_nanos - 5,
+        retry_at_unix_nanos: None,
+        reason: "failed".to_owned(),
+        opened_by: None,
+        opened_at_unix_nanos: 3,
+        in_flight: 1,
+        first_seen_unix_nanos: T0,
+        last_seen_unix_nanos: time_unix_nanos - 7,
+        interval_ms: 1_000,
+    };
+    let rollup = Rollup {
+        key: key("inventory"),
+        hour_unix_nanos: time_unix_nanos,
+        minutes: vec![RollupMinute {
+            minute: 59,
+            calls: CircuitCalls::default(),
+            state: EffectiveState::HalfOpen,
+        }],
+    };
+    let red = RedMinute {
+        service: "cart".to_owned(),
+        operation: "GET /cart".to_owned(),
+        minute_unix_nanos: time_unix_nanos,
+        calls: 5,
+        errors: 1,
+        latency_buckets: vec![(-240, 2), (135, 3)],
+    };
+    let dependency = DependencyMinute {
+        parent: "cart".to_owned(),
+        child: "price".to_owned(),
+        child_is_virtual: true,
+        minute_unix_nanos: time_unix_nanos,
+        calls: 5,
+        errors: 1,
+        circuits: vec![key("price"), key("inventory")],
+    };
+    let instance = InstanceRecord {
+        service: "cart".to_owned(),
+        id: "cart-1".to_owned(),
+        first_seen_unix_nanos: T0,
+        last_seen_unix_nanos: time_unix_nanos,
+    };
+    vec![
+        sample("inventory", second),
+        SeriesRecord::Transition(transition),
+        SeriesRecord::Settings(settings),
+        SeriesRecord::Standing(standing),
+        SeriesRecord::Rollup(rollup),
+        SeriesRecord::Red(red),
+        SeriesRecord::Dependency(dependency),
+        SeriesRecord::Instance(instance),
+    ]
+}
+
+fn all(log: &SeriesLog, kind: SeriesKind, only: Option<&CircuitKey>) -> Vec<SeriesRecord> {
+    let mut records = Vec::new();
+    log.scan(kind, TimeRange::ALL, only, &mut |record| {
+        records.push(record)
+    })
+    .unwrap();
+    records
+}
+
+fn file(dir: &TempDir, kind: SeriesKind) -> PathBuf {
+    file_path(&dir.path().join("series"), index::Day::of(T0), kind)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_kind_of_record_comes_back_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let written: Vec<Vec<SeriesRecord>> = (0..200).step_by(40).map(one_of_each).collect();
+    let (log, _) = open(dir.path());
+    for records in &written {
+        log.append(records.clone()).await.unwrap();
+    }
+    for _ in 0..2 {
+        let (log, counters) = open(dir.path());
+        for (at, kind) in SeriesKind::ALL.into_iter().enumerate() {
+            let expected: Vec<_> = written.iter().map(|records| records[at].clone()).collect();
+            assert_eq!(all(&log, kind, None), expected, "{kind:?}");
+        }
+        assert!(counters.incidents.all().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_finds_its_range_and_its_breaker_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    for second in 0..300 {
+        let records = vec![sample("inventory", second), sample("price", second)];
+        log.append(records).await.unwrap();
+    }
+    let range = TimeRange {
+        start_unix_nanos: T0 + 100 * SECOND,
+        end_unix_nanos: T0 + 220 * SECOND,
+    };
+    let found = log
+        .read(SeriesKind::Sample, range, Some(key("price")))
+        .await;
+    let expected: Vec<_> = (100..220).map(|second| sample("price", second)).collect();
+    assert_eq!(found.unwrap(), expected);
+    assert_eq!(log.latest(SeriesKind::Sample), Some(T0 + 299 * SECOND));
+    assert!(log.stats().extents < 8, "an extent lasts a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn appends_that_wait_together_share_a_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let counters = Arc::new(Counters::default());
+    let linger = Duration::from_millis(200);
+    let log = SeriesLog::open_with(dir.path(), WEEK, linger, counters).unwrap();
+    let names: Vec<String> = (0..20).map(|name| name.to_string()).collect();
+    let appends = names.iter().map(|name| log.append(vec![sample(name, 1)]));
+    for result in futures_util::future::join_all(appends).await {
+        result.unwrap();
+    }
+    let bytes = fs::read(file(&dir, SeriesKind::Sample)).unwrap();
+    let first = Header::read(&bytes).unwrap();
+    assert_eq!(first.block_len(), bytes.len() as u64);
+    assert_eq!(all(&log, SeriesKind::Sample, None).len(), 20);
+}
+
+/// Scenario: the machine dies while the last block is written: any number of its bytes is there.
+/// Guarantees: all earlier records are there, none of the last, and the journal takes new ones.
+#[tokio::test(start_paused = true)]
+async fn a_torn_last_block_is_cut_off_at_every_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    for second in 0..3 {
+        log.append(vec![sample("inventory", second)]).await.unwrap();
+    }
+    drop(log);
+    let path = file(&dir, SeriesKind::Sample);
+    let bytes = fs::read(&path).unwrap();
+    let second = Header::read(&bytes).unwrap().block_len() as usize;
+    let last = second + Header::read(&bytes[second..]).unwrap().block_len() as usize;
+    for end in last..bytes.len() {
+        fs::write(&path, &bytes[..end]).unwrap();
+        let (log, counters) = open(dir.path());
+        let kept = [sample("inventory", 0), sample("inventory", 1)];
+        assert_eq!(all(&log, SeriesKind::Sample, None), kept, "cut at {end}");
+        let torn = counters.incidents.all().get("torn_tail").copied();
+        assert_eq!(torn, (end > last).then_some(1));
+        log.append(vec![sample("inventory", 9)]).await.unwrap();
+        drop(log);
+        let (log, _) = open(dir.path());
+        assert_eq!(all(&log, SeriesKind::Sample, None).len(), 3, "cut at {end}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_in_the_middle_costs_its_block_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    for second in 0..6 {
+        log.append(vec![sample("inventory", second)]).await.unwrap();
+    }
+    drop(log);
+    let path = file(&dir, SeriesKind::Sample);
+    let bytes = fs::read(&path).unwrap();
+    let first = Header::read(&bytes).unwrap().block_len() as usize;
+    let len = Header::read(&bytes[first..]).unwrap().block_len() as usize;
+    for at in first..first + len {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x55;
+        fs::write(&path, &damaged).unwrap();
+        let (log, counters) = open(dir.path());
+        let found = all(&log, SeriesKind::Sample, None);
+        // The second block introduced `instance-1`, which the fifth uses too.
+        let kept = [0, 2, 3, 5].map(|second| sample("inventory", second));
+        assert_eq!(found, kept, "byte {at}");
+        assert!(counters.incidents.all()["damaged_block"] > 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whole_days_leave_after_the_retention() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    for day in 0..9 {
+        log.append(one_of_each(day * 86_400)).await.unwrap();
+    }
+    log.enforce_retention(T0 + 8 * 86_400 * SECOND).unwrap();
+    let folders = fs::read_dir(dir.path().join("series")).unwrap().count();
+    assert_eq!(
+        (folders, all(&log, SeriesKind::Standing, None).len()),
+        (8, 8)
+    );
+    let (log, _) = open(dir.path());
+    assert_eq!(all(&log, SeriesKind::Sample, None).len(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_refuses_is_an_error_for_all_who_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    fs::remove_dir_all(dir.path().join("series")).unwrap();
+    fs::write(dir.path().join("series"), "a file in the way").unwrap();
+    let error = log.append(one_of_each(1)).await.unwrap_err();
+    assert!(error.to_string().starts_with("could not create"), "{error}");
+    fs::remove_file(dir.path().join("series")).unwrap();
+    log.append(one_of_each(1)).await.unwrap();
+    assert_eq!(all(&log, SeriesKind::Red, None).len(), 1);
+}
+
+proptest! {
+    #[test]
+    fn any_file_is_opened_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file(&dir, SeriesKind::Sample);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &bytes).unwrap();
+        let (log, _) = open(dir.path());
+        prop_assert!(all(&log, SeriesKind::Sample, None).is_empty());
+    }
+
+    #[test]
+    fn any_payload_is_decoded_without_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        kind in 0..8_usize,
+    ) {
+        let mut strings = Vec::new();
+        if let Some(mut decoder) = codec::Decoder::new(&bytes, &mut strings, T0, None) {
+            while decoder.record(SeriesKind::ALL[kind]).is_some() {}
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Requests of each library, and requests of no library at all.
+
+use fusebox::circuit_breaker::{EffectiveState, Outcome};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::{
+    ExponentialHistogram, ExponentialHistogramDataPoint, Histogram, HistogramDataPoint,
+    NumberDataPoint, Sum, exponential_histogram_data_point::Buckets, metric::Data,
+    number_data_point,
+};
+use proptest::prelude::*;
+
+use super::request::{FakeBreaker, gauge, int, logs, metric, metrics, micrometer, resource, text};
+use super::*;
+
+const NOW: u64 = 1_795_397_646_702_000_000;
+const START: u64 = 1_795_397_630_222_000_000;
+
+fn counts(observation: &Observation) -> Vec<(Count, u64)> {
+    observation
+        .counts
+        .iter()
+        .map(|c| (c.what, c.count))
+        .collect()
+}
+
+#[test]
+fn a_fusebox_request_is_one_observation_per_breaker() {
+    let mut breaker = FakeBreaker::new("a", START);
+    breaker.count("success", -30, 40);
+    breaker.count("timeout", 0, 2);
+    breaker.count("rejected", -200, 9);
+    breaker.state = EffectiveState::Open;
+    breaker.in_flight = 3;
+    let batch = decode_metrics(&breaker.metrics(NOW));
+    assert_eq!((batch.circuit_points, batch.refused_points), (11, 0));
+    let [observation] = &batch.observations[..] else {
+        panic!("{batch:?}");
+    };
+    assert_eq!(observation.key.service, "product-page");
+    assert_eq!(observation.key.name, "inventory");
+    assert_eq!(observation.instance, "a");
+    assert_eq!(observation.state, Some(EffectiveState::Open));
+    assert_eq!(observation.in_flight, Some(3));
+    let expected = [
+        (Count::Outcome(Outcome::Rejected), 9),
+        (Count::Outcome(Outcome::Success), 40),
+        (Count::Outcome(Outcome::Timeout), 2),
+    ];
+    assert_eq!(counts(observation), expected);
+    // A refused call did not run: its duration says nothing of the callee.
+    assert!(observation.counts[0].latency.buckets().is_empty());
+    assert_eq!(observation.counts[1].latency.buckets(), [(-30, 40)]);
+}
+
+#[test]
+fn micrometer_spreads_one_breaker_over_many_metrics() {
+    let batch = decode_metrics(&micrometer("open", (50, 7, 25.0), START, NOW));
+    assert_eq!((batch.ignored_points, batch.refused_points), (1, 0));
+    let [observation] = &batch.observations[..] else {
+        panic!("{batch:?}");
+    };
+    assert_eq!(observation.key.name, "stock");
+    assert_eq!(observation.source, Source::Resilience4j);
+    assert_eq!(observation.state, Some(EffectiveState::Open));
+    // Replicas name no instance: the start of their counts tells them apart.
+    assert_eq!(observation.instance, "started 2026-11-23T01:33:50Z");
+    let expected = [
+        (Count::Outcome(Outcome::Success), 50),
+        (Count::Outcome(Outcome::Failure), 7),
+        (Count::Outcome(Outcome::Rejected), 25),
+        (Count::Outcome(Outcome::Ignored), 0),
+    ];
+    assert_eq!(counts(observation), expected);
+}
+
+#[test]
+fn explicit_bounds_in_milliseconds_become_seconds() {
+    let point = HistogramDataPoint {
+        attributes: vec![text("name", "stock"), text("kind", "successful")],
+        count: 10,
+        explicit_bounds: vec![10.0, 100.0, 1000.0],
+        bucket_counts: vec![0, 9, 1, 0],
+        ..HistogramDataPoint::default()
+    };
+    let mut calls = metric(
+        "resilience4j.circuitbreaker.calls",
+        Data::Histogram(Histogram {
+            data_points: vec![point],
+            aggregation_temporality: 2,
+        }),
+    );
+    calls.unit = "ms".to_owned();
+    let batch = decode_metrics(&metrics(resource("shop", None), vec![calls]));
+    let latency = &batch.observations[0].counts[0].latency;
+    let median = latency.quantile_nanos(0.5).unwrap() as f64;
+    assert!((median / 31_600_000.0 - 1.0).abs() < 0.05, "{median}");
+}
+
+#[test]
+fn polly_names_the_states_it_entered() {
+    let event = |name: &str, count| NumberDataPoint {
+        attributes: vec![
+            text("event.name", name),
+            text("pipeline.name", "stock"),
+            text("strategy.name", "breaker"),
+        ],
+        value: Some(number_data_point::Value::AsInt(count)),
+        ..NumberDataPoint::default()
+    };
+    let sum = Sum {
+        data_points: vec![event("OnCircuitOpened", 2), event("OnRetry", 9)],
+        aggregation_temporality: 2,
+        is_monotonic: true,
+    };
+    let events = metric("resilience.polly.strategy.events", Data::Sum(sum));
+    let batch = decode_metrics(&metrics(resource("shop", Some("1")), vec![events]));
+    assert_eq!((batch.circuit_points, batch.ignored_points), (1, 1));
+    let observation = &batch.observations[0];
+    assert_eq!(observation.key.name, "stock/breaker");
+    assert_eq!(
+        counts(observation),
+        [(Count::Entered(EffectiveState::Open), 2)]
+    );
+}
+
+#[test]
+fn what_cannot_be_believed_is_refused_and_counted() {
+    let point = |attributes, value| NumberDataPoint {
+        attributes,
+        value: Some(number_data_point::Value::AsDouble(value)),
+        ..NumberDataPoint::default()
+    };
+    let long = "x".repeat(300);
+    let name = || text("name", "stock");
+    let points = vec![
+        point(vec![name()], f64::NAN),
+        point(vec![name()], -1.0),
+        point(vec![name()], f64::INFINITY),
+        point(vec![name()], 1e300),
+        point(vec![], 1.0),
+        point(vec![text("name", &long)], 1.0),
+        point(vec![int("name", 3)], 1.0),
+        point(vec![name()], 4.0),
+    ];
+    let sum = Sum {
+        data_points: points,
+        aggregation_temporality: 2,
+        is_monotonic: true,
+    };
+    let refused = metric(
+        "resilience4j.circuitbreaker.not.permitted.calls",
+        Data::Sum(sum),
+    );
+    let state = point(vec![name(), text("state", "molten")], 1.0);
+    let state = metric("resilience4j.circuitbreaker.state", gauge(vec![state]));
+    let batch = decode_metrics(&metrics(resource("shop", None), vec![refused, state]));
+    assert_eq!((batch.circuit_points, batch.refused_points), (1, 8));
+}
+
+#[test]
+fn a_transition_carries_its_call_and_its_end() {
+    let mut breaker = FakeBreaker::new("a", START);
+    let request = breaker.turn(EffectiveState::Open, NOW, "52 % of 118 calls failed");
+    let batch = decode_logs(&request);
+    let [CircuitEvent::Transition(transition)] = &batch.events[..] else {
+        panic!("{batch:?}");
+    };
+    assert_eq!(transition.from, EffectiveState::Closed);
+    assert_eq!(transition.to, EffectiveState::Open);
+    assert_eq!(transition.reason, "52 % of 118 calls failed");
+    assert_eq!(transition.open_until_unix_nanos, Some(NOW + 5_000_000_000));
+    assert_eq!(transition.trace_id.unwrap().to_string(), "07".repeat(16));
+}
+
+#[test]
+fn settings_are_read_from_their_document() {
+    let breaker = FakeBreaker::new("a", START);
+    let settings = fusebox::circuit_breaker::Settings::default();
+    let document = serde_json::to_string(&settings).unwrap();
+    let batch = decode_logs(&breaker.settings(NOW, &document));
+    let [CircuitEvent::Settings(report)] = &batch.events[..] else {
+        panic!("{batch:?}");
+    };
+    assert_eq!(report.settings.window_ms, 10_000);
+    assert_eq!(report.settings.minimum_calls, 20);
+    assert_eq!(report.settings.timeout_ms, 1_000);
+    assert_eq!(report.forced, None);
+    let broken = decode_logs(&breaker.settings(NOW, "{"));
+    assert_eq!(broken.refused_records, 1);
+    let other = decode_logs(&logs(resource("shop", None), LogRecord::default()));
+    assert_eq!(other.ignored_records, 1);
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    let words = [
+        "",
+        "name",
+        "kind",
+        "state",
+        "successful",
+        "failed",
+        "open",
+        "success",
+        "rejected",
+        "event.name",
+        "OnCircuitOpened",
+        "pipeline.name",
+        "service.name",
+        "service.instance.id",
+        "circuit_breaker.name",
+        "circuit_breaker.outcome",
+        "circuit_breaker.state",
+        "circuit_breaker.group",
+        "circuit_breaker.fallback",
+    ];
+    prop_oneof![
+        4 => prop::sample::select(words.to_vec()).prop_map(str::to_owned),
+        1 => any::<String>(),
+    ]
+}
+
+fn any_attributes() -> impl Strategy<Value = Vec<opentelemetry_proto::tonic::common::v1::KeyValue>>
+{
+    prop::collection::vec(
+        prop_oneof![
+            3 => (any_text(), any_text()).prop_map(|(key, value)| text(&key, &value)),
+            1 => (any_text(), any::<i64>()).prop_map(|(key, value)| int(&key, value)),
+        ],
+        0..5,
+    )
+}
+
+fn any_data() -> impl Strategy<Value = Data> {
+    let number = (any_attributes(), any::<f64>(), any::<[u64; 2]>()).prop_map(|(a, value, t)| {
+        NumberDataPoint {
+            attributes: a,
+            start_time_unix_nano: t[0],
+            time_unix_nano: t[1],
+            value: Some(number_data_point::Value::AsDouble(value)),
+            ..NumberDataPoint::default()
+        }
+    });
+    let histogram = (
+        any_attributes(),
+        any::<u64>(),
+        prop::collection::vec(any::<f64>(), 0..4),
+        prop::collection::vec(any::<u64>(), 0..5),
+    )
+        .prop_map(
+            |(attributes, count, explicit_bounds, bucket_counts)| HistogramDataPoint {
+                attributes,
+                count,
+                explicit_bounds,
+                bucket_counts,
+                ..HistogramDataPoint::default()
+            },
+        );
+    let exponential = (
+        any_attributes(),
+        any::<[u64; 2]>(),
+        prop_oneof![-12..22_i32, any::<i32>()],
+        any::<i32>(),
+        prop::collection::vec(any::<u64>(), 0..5),
+        any::<f64>(),
+    )
+        .prop_map(
+            |(attributes, [count, zero], scale, offset, bucket_counts, threshold)| {
+                ExponentialHistogramDataPoint {
+                    attributes,
+                    count,
+                    zero_count: zero,
+                    zero_threshold: threshold,
+                    scale,
+                    positive: Some(Buckets {
+                        offset,
+                        bucket_counts,
+                    }),
+                    ..ExponentialHistogramDataPoint::default()
+                }
+            },
+        );
+    prop_oneof![
+        prop::collection::vec(number, 0..8).prop_map(gauge),
+        (prop::collection::vec(histogram, 0..8), any::<i32>()).prop_map(|(data_points, kind)| {
+            Data::Histogram(Histogram {
+                data_points,
+                aggregation_temporality: kind,
+            })
+        }),
+        (prop::collection::vec(exponential, 0..8), 0..3_i32).prop_map(|(data_points, kind)| {
+            Data::ExponentialHistogram(ExponentialHistogram {
+                data_points,
+                aggregation_temporality: kind,
+            })
+        }),
+    ]
+}
+
+/// Any request whose metrics have names of circuits.
+pub(crate) fn any_request() -> impl Strategy<Value = ExportMetricsServiceRequest> {
+    let names = [
+        "fusebox.circuit_breaker.call.duration",
+        "fusebox.circuit_breaker.state",
+        "fusebox.circuit_breaker.inflight",
+        "fusebox.circuit_breaker.fallbacks",
+        "resilience4j.circuitbreaker.calls",
+        "resilience4j.circuitbreaker.state",
+        "resilience4j.circuitbreaker.not.permitted.calls",
+        "resilience.polly.strategy.events",
+        "jvm.info",
+    ];
+    let one = (prop::sample::select(names.to_vec()), any_text(), any_data());
+    let one = one.prop_map(|(name, unit, data)| {
+        let mut metric = metric(name, data);
+        metric.unit = unit;
+        metric
+    });
+    (any_text(), prop::collection::vec(one, 0..6))
+        .prop_map(|(service, list)| metrics(resource(&service, Some("1")), list))
+}
+
+proptest! {
+    #[test]
+    fn every_point_of_any_request_is_counted_once(request in any_request()) {
+        let batch = decode_metrics(&request);
+        let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
+        let points: u64 = metrics.iter().map(points::point_count).sum();
+        prop_assert_eq!(batch.circuit_points + batch.ignored_points + batch.refused_points, points);
+        for count in batch.observations.iter().flat_map(|o| &o.counts) {
+            prop_assert!(count.count <= MAX_COUNT);
+        }
+    }
+}
