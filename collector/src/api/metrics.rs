@@ -36,63 +36,37 @@ pub(super) async fn metrics(
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text.0).into_response())
 }
 
+/// A counter as it is shown: name without prefix, help, value.
+type Shown<'a, T> = (&'static str, &'static str, &'a T);
+
 fn write_counters(text: &mut Exposition, counters: &Counters) {
-    write_totals(text, counters);
-    let reasons: [(&str, &str, &Reasons); 3] = [
-        (
-            "requests_refused",
-            "Requests answered with an error.",
-            &counters.requests_refused,
-        ),
-        (
-            "spans_refused",
-            "Spans refused one by one (partial success).",
-            &counters.spans_refused,
-        ),
-        (
-            "incidents",
-            "Things dropped or repaired on the way.",
-            &counters.incidents,
-        ),
-    ];
-    for (name, help, reasons) in reasons {
-        let name = format!("fusebox_collector_{name}_total");
-        text.family(&name, "counter", help);
-        for (reason, count) in reasons.all() {
-            text.sample(&name, &[("reason", reason)], count);
-        }
+    let totals = request_totals(counters).into_iter();
+    for shown in totals.chain(circuit_totals(counters)) {
+        write_total(text, &shown);
     }
-    let gauges: [(&str, &str, &Counter); 2] = [
-        (
-            "spans_queued",
-            "Spans accepted and not yet durable.",
-            &counters.spans_queued,
-        ),
-        (
-            "queue_bytes",
-            "Request bytes waiting for a shard.",
-            &counters.queue_bytes,
-        ),
-    ];
-    for (name, help, gauge) in gauges {
-        text.single(
-            &format!("fusebox_collector_{name}"),
-            "gauge",
-            help,
-            gauge.get(),
-        );
+    for shown in &reasons(counters) {
+        write_reasons(text, shown);
+    }
+    for (name, help, gauge) in gauges(counters) {
+        let name = format!("fusebox_collector_{name}");
+        text.single(&name, "gauge", help, gauge.get());
     }
     let lag = counters.commit_lag_nanos.load(Ordering::Relaxed) as f64 / 1e9;
     let help = "From accepting the last block's first request to its sync.";
     text.single("fusebox_collector_commit_lag_seconds", "gauge", help, lag);
 }
 
-fn write_totals(text: &mut Exposition, counters: &Counters) {
-    let totals: [(&str, &str, &Counter); 10] = [
+fn request_totals(counters: &Counters) -> [Shown<'_, Counter>; 7] {
+    [
         (
             "requests_received",
             "Requests received.",
             &counters.requests_received,
+        ),
+        (
+            "requests_accepted",
+            "Requests answered with success, partial success included.",
+            &counters.requests_accepted,
         ),
         (
             "bytes_received",
@@ -119,6 +93,11 @@ fn write_totals(text: &mut Exposition, counters: &Counters) {
             "Attributes, events and links cut by a limit.",
             &counters.items_truncated,
         ),
+    ]
+}
+
+fn circuit_totals(counters: &Counters) -> [Shown<'_, Counter>; 4] {
+    [
         (
             "metric_points_ignored",
             "Metric points that belong to no circuit.",
@@ -139,10 +118,64 @@ fn write_totals(text: &mut Exposition, counters: &Counters) {
             "Circuit events received.",
             &counters.circuit_events,
         ),
-    ];
-    for (name, help, counter) in totals {
-        let name = format!("fusebox_collector_{name}_total");
-        text.single(&name, "counter", help, counter.get());
+    ]
+}
+
+fn reasons(counters: &Counters) -> [Shown<'_, Reasons>; 4] {
+    [
+        (
+            "requests_refused",
+            "Requests answered with an error.",
+            &counters.requests_refused,
+        ),
+        (
+            "connections_refused",
+            "Connections closed without serving a request.",
+            &counters.connections_refused,
+        ),
+        (
+            "spans_refused",
+            "Spans refused, one by one or with their block.",
+            &counters.spans_refused,
+        ),
+        (
+            "incidents",
+            "Things dropped or repaired on the way.",
+            &counters.incidents,
+        ),
+    ]
+}
+
+fn gauges(counters: &Counters) -> [Shown<'_, Counter>; 3] {
+    [
+        (
+            "connections_open",
+            "Connections open on all listeners.",
+            &counters.connections_open,
+        ),
+        (
+            "spans_queued",
+            "Spans accepted and not yet durable.",
+            &counters.spans_queued,
+        ),
+        (
+            "queue_bytes",
+            "Request bytes held: received, inflated or waiting for a shard.",
+            &counters.queue_bytes,
+        ),
+    ]
+}
+
+fn write_total(text: &mut Exposition, (name, help, counter): &Shown<'_, Counter>) {
+    let name = format!("fusebox_collector_{name}_total");
+    text.single(&name, "counter", help, counter.get());
+}
+
+fn write_reasons(text: &mut Exposition, (name, help, reasons): &Shown<'_, Reasons>) {
+    let name = format!("fusebox_collector_{name}_total");
+    text.family(&name, "counter", help);
+    for (reason, count) in reasons.all() {
+        text.sample(&name, &[("reason", reason)], count);
     }
 }
 
@@ -325,6 +358,24 @@ impl Exposition {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Guarantees: a counter that is added to the struct and forgotten here fails this test.
+    #[test]
+    fn every_counter_is_shown() {
+        let counters = Counters::default();
+        let mut text = Exposition::default();
+        write_counters(&mut text, &counters);
+        let debug = format!("{counters:#?}");
+        let fields = debug.lines().filter_map(|line| line.strip_prefix("    "));
+        let fields = fields.filter(|line| line.starts_with(|first: char| first.is_alphabetic()));
+        for (name, _) in fields.filter_map(|line| line.split_once(':')) {
+            let shown = name.replace("_nanos", "_seconds");
+            assert!(
+                text.0.contains(&format!("TYPE fusebox_collector_{shown}")),
+                "{name}"
+            );
+        }
+    }
 
     #[test]
     fn labels_are_escaped() {

@@ -8,6 +8,8 @@ mod params;
 mod problem;
 mod services;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod traces;
 
 use std::sync::Arc;

@@ -26,6 +26,8 @@ pub(super) struct Figures {
     pub(super) left_out: u64,
     /// When counting began.
     pub(super) started_unix_nanos: u64,
+    /// The first minute that is not in the journal yet.
+    pub(super) unwritten_minute: u64,
 }
 
 /// An edge since the start, as `/metrics` shows it.
@@ -59,6 +61,7 @@ impl Figures {
             operation_limit: 0,
             left_out: 0,
             started_unix_nanos: now_unix_nanos,
+            unwritten_minute: now_unix_nanos / NANOS_PER_MINUTE,
         }
     }
 
@@ -163,7 +166,7 @@ impl Figures {
             .collect()
     }
 
-    fn keys(&self, circuits: &[super::names::CircuitId]) -> Vec<CircuitKey> {
+    pub(super) fn keys(&self, circuits: &[super::names::CircuitId]) -> Vec<CircuitKey> {
         let mut keys: Vec<_> = circuits
             .iter()
             .map(|circuit| self.circuits.key(*circuit, &self.nodes))

@@ -65,13 +65,6 @@ impl Instances {
             .filter(|(_, instance)| instance.last_seen_unix_nanos >= time)
             .collect()
     }
-
-    /// Forgets instances not heard of since that time.
-    pub(super) fn forget_before(&mut self, time: u64) {
-        for of_service in self.0.values_mut() {
-            of_service.retain(|_, seen| seen.last >= time);
-        }
-    }
 }
 
 fn forget_oldest(of_service: &mut HashMap<Box<str>, Seen>) {

@@ -51,6 +51,13 @@ impl Sparse {
             Err(at) => self.0.insert(at, (bucket, 1)),
         }
     }
+
+    /// Returns each bucket that was hit with its count.
+    pub(super) fn buckets(&self) -> Vec<(i32, u64)> {
+        let hit = self.0.iter();
+        hit.map(|(bucket, count)| (i32::from(*bucket), u64::from(*count)))
+            .collect()
+    }
 }
 
 /// The sum of histograms, to take quantiles from.

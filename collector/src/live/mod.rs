@@ -9,6 +9,7 @@ pub mod circuits;
 mod dependencies;
 mod figures;
 mod instances;
+mod journal;
 mod latency;
 mod names;
 mod red;
@@ -46,15 +47,27 @@ struct Shared {
 
 impl Live {
     /// Returns figures that begin now.
+    ///
+    /// Inside a runtime, dependencies and instances of the past week are taken back from the journal in the
+    /// background, and every finished minute is written to it; outside, the figures live in memory alone.
     pub fn new(circuits: Circuits, counters: Arc<Counters>) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                figures: Mutex::new(Figures::new(now_unix_nanos())),
-                circuits,
-                counters,
-                secret: fastrand::u64(..),
-            }),
+        let shared = Arc::new(Shared {
+            figures: Mutex::new(Figures::new(now_unix_nanos())),
+            circuits,
+            counters,
+            secret: fastrand::u64(..),
+        });
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let log = shared.circuits.series().clone();
+            runtime.spawn(journal::keep(Arc::downgrade(&shared), log));
         }
+        Self { shared }
+    }
+
+    /// Writes the running minute to the journal; the last thing before the collector stops.
+    pub async fn finish(&self) {
+        let log = self.shared.circuits.series();
+        journal::write_finished(&self.shared, log, true).await;
     }
 
     /// Returns a tap for one ingest shard.
@@ -62,7 +75,7 @@ impl Live {
         SpanTap::new(self.shared.clone())
     }
 
-    /// Lets go of spans that waited long enough for their other half; called every second or so.
+    /// Lets go of spans that waited long enough for their other half; a collector does so itself each second.
     pub fn maintain(&self, now_unix_nanos: u64) {
         self.shared.update(now_unix_nanos, |_| {});
     }
@@ -121,7 +134,7 @@ impl Shared {
             (figures.take_learnt(), figures.take_incidents())
         };
         for (circuit, target) in learnt {
-            let _ = (&self.circuits, circuit, target);
+            self.circuits.learn_target(&circuit, &target);
         }
         for (reason, amount) in incidents {
             self.counters.incidents.add(reason, amount);

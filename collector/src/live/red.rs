@@ -48,7 +48,7 @@ pub(crate) struct Total {
     pub(crate) errors: u64,
     /// Their durations added up.
     pub(crate) nanos: u64,
-    /// Calls shorter than each of `LATENCY_DOUBLINGS`.
+    /// Calls that took at most each of `LATENCY_DOUBLINGS`.
     pub(crate) below: [u64; 14],
 }
 
@@ -70,12 +70,13 @@ struct Minute {
 }
 
 /// One operation's finished minute, to be kept.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct FinishedRed {
+#[derive(Debug)]
+pub(super) struct FinishedRed<'a> {
     pub(super) service: NodeId,
-    pub(super) operation: Box<str>,
+    pub(super) name: &'a str,
     pub(super) calls: u64,
     pub(super) errors: u64,
+    pub(super) latency: Vec<(i32, u64)>,
 }
 
 impl Red {
@@ -170,8 +171,8 @@ impl Red {
     }
 
     /// Returns what each operation did in that minute.
-    pub(super) fn finished(&self, minute: u64) -> Vec<FinishedRed> {
-        let of_minute = |operation: &Operation| {
+    pub(super) fn finished(&self, minute: u64) -> Vec<FinishedRed<'_>> {
+        fn of_minute(operation: &Operation, minute: u64) -> Option<FinishedRed<'_>> {
             let slot = operation
                 .minutes
                 .iter()
@@ -179,12 +180,16 @@ impl Red {
                 .find(|slot| slot.minute == minute)?;
             Some(FinishedRed {
                 service: operation.service,
-                operation: operation.name.clone(),
+                name: &operation.name,
                 calls: u64::from(slot.calls),
                 errors: u64::from(slot.errors),
+                latency: slot.latency.buckets(),
             })
-        };
-        self.operations.iter().filter_map(of_minute).collect()
+        }
+        let operations = self.operations.iter();
+        operations
+            .filter_map(|operation| of_minute(operation, minute))
+            .collect()
     }
 }
 
@@ -221,7 +226,7 @@ impl Total {
         self.errors += u64::from(error);
         self.nanos = self.nanos.saturating_add(nanos);
         for (below, doubling) in self.below.iter_mut().zip(LATENCY_DOUBLINGS) {
-            *below += u64::from(nanos < 1 << doubling);
+            *below += u64::from(nanos <= 1 << doubling);
         }
     }
 }

@@ -101,10 +101,13 @@ impl Edges {
         newest(&mut self.hours, minute / 60, HOURS).add(id, calls);
     }
 
-    /// Adds what an earlier run counted in that minute; only before anything new is counted, oldest first.
+    /// Adds what an earlier run counted in that minute.
     pub(super) fn restore(&mut self, id: EdgeId, minute: u64, calls: Calls) {
-        newest(&mut self.minutes, minute, MINUTES).add(id, calls);
-        newest(&mut self.hours, minute / 60, HOURS).add(id, calls);
+        let minutes = at(&mut self.minutes, minute, MINUTES);
+        let hours = at(&mut self.hours, minute / 60, HOURS);
+        for slot in [minutes, hours].into_iter().flatten() {
+            slot.add(id, calls);
+        }
     }
 
     /// Notes that a breaker protects an edge; returns whether that was new.
@@ -198,6 +201,25 @@ fn newest(slots: &mut VecDeque<Slot>, number: u64, keep: u64) -> &mut Slot {
     slots.back_mut().expect("just pushed")
 }
 
+/// Returns the slot of that number, made where it belongs; `None` for one too old to be kept.
+fn at(slots: &mut VecDeque<Slot>, number: u64, keep: u64) -> Option<&mut Slot> {
+    if slots
+        .back()
+        .is_some_and(|newest| number + keep <= newest.number)
+    {
+        return None;
+    }
+    match slots.binary_search_by_key(&number, |slot| slot.number) {
+        Ok(index) => slots.get_mut(index),
+        Err(index) if index == slots.len() => Some(newest(slots, number, keep)),
+        Err(index) => {
+            let calls = HashMap::new();
+            slots.insert(index, Slot { number, calls });
+            slots.get_mut(index)
+        }
+    }
+}
+
 impl Slot {
     fn add(&mut self, id: EdgeId, calls: Calls) {
         self.calls.entry(id.0).or_default().add(calls);
@@ -254,6 +276,22 @@ mod tests {
         assert_eq!(calls(&edges, TimeRange::ALL), (HOURS) * 60);
         assert_eq!(edges.totals()[0].calls.calls, 8 * 24 * 60);
         assert!(edges.minutes.len() as u64 <= MINUTES);
+    }
+
+    #[test]
+    fn minutes_of_an_earlier_run_fall_into_place() {
+        let mut edges = Edges::new();
+        let (id, _) = edges.edge(NodeId(1), NodeId(2));
+        let now = 1_000_000 * 60 + 30;
+        edges.count(id, now, ONE);
+        for minute in [now - 3 * 60, now - 10, now - 90, now, now - 30 * 24 * 60] {
+            edges.restore(id, minute, ONE);
+        }
+        assert_eq!(calls(&edges, range(now, now + 1)), 2);
+        assert_eq!(calls(&edges, range(now - 10, now)), 1);
+        assert_eq!(calls(&edges, range(now - 4 * 60, now + 1)), 5);
+        assert_eq!(calls(&edges, TimeRange::ALL), 5);
+        assert_eq!(edges.totals()[0].calls.calls, 1);
     }
 
     #[test]

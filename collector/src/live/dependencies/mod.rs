@@ -9,6 +9,7 @@ mod edges;
 mod pairing;
 mod peer;
 
+pub(super) use edges::Calls;
 pub(super) use pairing::{Arrival, Dependencies, Half, Incidents, Parent, SpanFact};
 #[cfg(test)]
 pub(super) use pairing::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};

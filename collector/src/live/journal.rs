@@ -1,0 +1,201 @@
+//! Keeps the figures beyond a restart: each finished minute of operations, dependencies and instances goes into the
+//! series journal, and a start takes dependencies and instances of the past week back from it.
+
+use std::sync::Arc;
+
+use super::Shared;
+use super::dependencies::Calls;
+use super::figures::Figures;
+use crate::model::{TimeRange, now_unix_nanos};
+use crate::store::StoreError;
+use crate::store::series::{
+    DependencyMinute, InstanceRecord, RedMinute, SeriesKind, SeriesLog, SeriesRecord,
+};
+
+const NANOS_PER_MINUTE: u64 = 60_000_000_000;
+/// How far back a start looks: the default retention.
+const RESTORED_NANOS: u64 = 7 * 24 * 60 * NANOS_PER_MINUTE;
+/// Minutes between two records of an instance that keeps reporting; a restart forgets at most so much of "last seen".
+const INSTANCE_EVERY_MINUTES: u64 = 10;
+/// Records taken back under one lock, so that ingest never waits long for a restore.
+const RESTORED_AT_ONCE: usize = 1_000;
+
+impl Figures {
+    /// Returns the records of the minutes that ended since the last call; with `running`, of the running one too.
+    pub(super) fn take_finished(
+        &mut self,
+        now_unix_nanos: u64,
+        running: bool,
+    ) -> Vec<SeriesRecord> {
+        let end = now_unix_nanos / NANOS_PER_MINUTE + u64::from(running);
+        let minutes = self.unwritten_minute..end;
+        if minutes.is_empty() {
+            return Vec::new();
+        }
+        self.unwritten_minute = end;
+        let mut records = Vec::new();
+        for minute in minutes {
+            let start = minute * NANOS_PER_MINUTE;
+            self.finished_operations(minute, start, &mut records);
+            self.finished_edges(minute, start, &mut records);
+            if running || minute % INSTANCE_EVERY_MINUTES == 0 {
+                let since = start.saturating_sub((INSTANCE_EVERY_MINUTES - 1) * NANOS_PER_MINUTE);
+                self.seen_instances(since, &mut records);
+            } else {
+                self.new_instances(start, &mut records);
+            }
+        }
+        records
+    }
+
+    fn finished_operations(&self, minute: u64, start: u64, records: &mut Vec<SeriesRecord>) {
+        let finished = self.red.finished(minute).into_iter();
+        records.extend(finished.map(|operation| {
+            SeriesRecord::Red(RedMinute {
+                service: self.nodes.name(operation.service).to_string(),
+                operation: operation.name.to_owned(),
+                minute_unix_nanos: start,
+                calls: operation.calls,
+                errors: operation.errors,
+                latency_buckets: operation.latency,
+            })
+        }));
+    }
+
+    fn finished_edges(&self, minute: u64, start: u64, records: &mut Vec<SeriesRecord>) {
+        let finished = self.dependencies.edges().finished(minute).into_iter();
+        records.extend(finished.map(|edge| {
+            SeriesRecord::Dependency(DependencyMinute {
+                parent: self.nodes.name(edge.parent).to_string(),
+                child: self.nodes.name(edge.child).to_string(),
+                child_is_virtual: !self.nodes.sends_spans(edge.child),
+                minute_unix_nanos: start,
+                calls: edge.calls.calls,
+                errors: edge.calls.errors,
+                circuits: self.keys(&edge.circuits),
+            })
+        }));
+    }
+
+    fn seen_instances(&self, since: u64, records: &mut Vec<SeriesRecord>) {
+        let seen = self.instances.since(since).into_iter();
+        records.extend(seen.map(|(service, instance)| {
+            SeriesRecord::Instance(InstanceRecord {
+                service: self.nodes.name(service).to_string(),
+                id: instance.id,
+                first_seen_unix_nanos: instance.first_seen_unix_nanos,
+                last_seen_unix_nanos: instance.last_seen_unix_nanos,
+            })
+        }));
+    }
+
+    fn new_instances(&self, since: u64, records: &mut Vec<SeriesRecord>) {
+        let mut seen = Vec::new();
+        self.seen_instances(since, &mut seen);
+        seen.retain(|record| {
+            matches!(record, SeriesRecord::Instance(instance) if instance.first_seen_unix_nanos >= since)
+        });
+        records.append(&mut seen);
+    }
+
+    /// Takes a record of an earlier run back.
+    fn take_back(&mut self, record: &SeriesRecord) {
+        match record {
+            SeriesRecord::Dependency(minute) => self.take_back_edge(minute),
+            SeriesRecord::Instance(instance) => {
+                let service = self.nodes.service(&instance.service);
+                let (first, last) = (
+                    instance.first_seen_unix_nanos,
+                    instance.last_seen_unix_nanos,
+                );
+                self.instances.see(service, &instance.id, first, last);
+            }
+            _ => {}
+        }
+    }
+
+    fn take_back_edge(&mut self, minute: &DependencyMinute) {
+        // The record does not say whether the parent sends spans; if it does, it will say so itself.
+        let parent = self.nodes.peer(&minute.parent);
+        let child = match minute.child_is_virtual {
+            true => self.nodes.peer(&minute.child),
+            false => self.nodes.service(&minute.child),
+        };
+        let circuits: Vec<_> = minute
+            .circuits
+            .iter()
+            .filter_map(|key| {
+                let holder = self.nodes.peer(&key.service);
+                self.circuits.circuit(holder, &key.name)
+            })
+            .collect();
+        let calls = Calls {
+            calls: minute.calls,
+            errors: minute.errors,
+        };
+        let number = minute.minute_unix_nanos / NANOS_PER_MINUTE;
+        self.dependencies
+            .restore((parent, child), &circuits, number, calls);
+    }
+}
+
+impl Shared {
+    /// Takes back what earlier runs left; blocks the thread.
+    pub(super) fn restore(&self, log: &SeriesLog) -> Result<(), StoreError> {
+        let now = now_unix_nanos();
+        let range = TimeRange {
+            start_unix_nanos: now.saturating_sub(RESTORED_NANOS),
+            end_unix_nanos: u64::MAX,
+        };
+        let mut records = Vec::with_capacity(RESTORED_AT_ONCE);
+        for kind in [SeriesKind::Instance, SeriesKind::Dependency] {
+            log.scan(kind, range, None, &mut |record| {
+                records.push(record);
+                if records.len() == RESTORED_AT_ONCE {
+                    self.take_back(&mut records);
+                }
+            })?;
+            self.take_back(&mut records);
+        }
+        Ok(())
+    }
+
+    fn take_back(&self, records: &mut Vec<SeriesRecord>) {
+        let mut figures = self.figures();
+        records
+            .drain(..)
+            .for_each(|record| figures.take_back(&record));
+    }
+}
+
+/// Restores in the background, and from then on lets spans expire each second and keeps each finished minute, for as
+/// long as anybody holds the figures.
+pub(super) async fn keep(shared: std::sync::Weak<Shared>, log: SeriesLog) {
+    if let Some(shared) = shared.upgrade() {
+        let log = log.clone();
+        let restored = tokio::task::spawn_blocking(move || shared.restore(&log)).await;
+        if let Ok(Err(error)) = restored {
+            tracing::warn!(%error, "could not take back the dependencies of earlier runs");
+        }
+    }
+    let mut ticks = tokio::time::interval(std::time::Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        write_finished(&shared, &log, false).await;
+    }
+}
+
+/// Writes the minutes that ended, and with `running` the one that has not.
+pub(super) async fn write_finished(shared: &Arc<Shared>, log: &SeriesLog, running: bool) {
+    let now = now_unix_nanos();
+    shared.update(now, |_| {});
+    let records = shared.figures().take_finished(now, running);
+    if let Err(error) = log.append(records).await {
+        shared.counters.incidents.add("live_minute_lost", 1);
+        tracing::warn!(%error, "could not keep a minute of figures");
+    }
+}
