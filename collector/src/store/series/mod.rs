@@ -3,7 +3,8 @@
 //! them back. One thread owns the files; an append is answered once it is durable.
 
 mod block;
-mod codec;
+mod decode;
+mod encode;
 mod index;
 mod record;
 mod recover;
@@ -160,7 +161,7 @@ impl SeriesLog {
                 continue;
             };
             let lost = visit_extent(&bytes, range, keys, only, visit);
-            self.inner.counters.incidents.add("damaged_block", lost);
+            self.inner.counters.incidents.add("unreadable_record", lost);
         }
         Ok(())
     }
