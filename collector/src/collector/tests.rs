@@ -177,3 +177,19 @@ async fn pages_ask_for_the_token_but_probes_need_none() {
     );
     running.stop().await;
 }
+
+#[test]
+fn health_follows_the_disk() {
+    let (counters, health) = (Counters::default(), Health::default());
+    let mut watch = DiskWatch::default();
+    let mut problem = || {
+        watch.look(&counters, &health);
+        health.problem()
+    };
+    assert_eq!(problem(), None);
+    counters.spans_refused.add("store_error", 5);
+    assert!(problem().is_some());
+    assert!(problem().is_some(), "nothing was written since");
+    counters.spans_written.add(5);
+    assert_eq!(problem(), None);
+}
