@@ -83,7 +83,7 @@ function fold(action) {
 
 const all = () => [...rows.querySelectorAll("li.row")];
 let marked = rows.querySelector(".row.sel");
-function mark(row) { marked = row; row?.querySelector("a.t, a.fold")?.focus({ preventScroll: true }); row?.scrollIntoView({ block: "nearest" }); }
+function mark(row) { marked = row; (row?.querySelector("a.t") ?? row?.querySelector("a.fold"))?.focus({ preventScroll: true }); row?.scrollIntoView({ block: "nearest" }); }
 const step = (by) => {
   const list = all().filter((r) => !find.value || r.classList.contains("hit") || !rows.querySelector(".hit"));
   if (marked && !marked.isConnected) marked = document.getElementById(marked.id);

@@ -42,9 +42,13 @@ addEventListener("pageshow", (e) => { if (e.persisted) watch(); });
 
 // The filter answers at once with what is here; a moment later the URL and the other pages of cards follow.
 let later;
-const followUp = () => {
+const asked = () => {
   const query = new URLSearchParams(new FormData(tools));
   for (const [key, value] of [...query]) if (!value || (key === "sort" && value === "worst") || (key === "view" && value === "merged")) query.delete(key);
+  return query;
+};
+const followUp = () => {
+  const query = asked();
   const url = query.size ? `/?${query}` : "/";
   history.replaceState(null, "", url);
   return query;
@@ -69,7 +73,7 @@ if (week) {
   const start = Number(week.dataset.start), end = Number(week.dataset.end);
   const head = week.querySelector(".head");
   let at = "now" in week.dataset ? end : start + (Number(head.getAttribute("x")) / 1000) * (end - start);
-  let asked = 0, busy = false, wanted = null;
+  let last = 0, busy = false, wanted = null;
   const stamp = (ms) => new Date(ms).toISOString().slice(0, 19);
   week.setAttribute("role", "slider");
   week.tabIndex = 0;
@@ -78,17 +82,17 @@ if (week) {
   const place = (ms) => {
     at = Math.min(end, Math.max(start, ms));
     head.setAttribute("x", ((at - start) / (end - start)) * 997);
-    const words = at >= end ? "Now" : `${new Date(at).toUTCString().slice(0, 11)} ${stamp(at).slice(11)}`;
+    const words = at >= end ? "Now" : `${new Date(at).toUTCString().slice(0, 11).replace(",", "")} ${stamp(at).slice(11)}`;
     label.textContent = words;
     week.setAttribute("aria-valuenow", Math.round(at)); week.setAttribute("aria-valuetext", words);
   };
-  const address = (path) => { const query = new URLSearchParams(new FormData(tools)); query.delete("at"); if (at < end) query.set("at", stamp(at)); return `${path}?${query}`; };
+  const address = (path) => { const query = asked(); query.delete("at"); if (at < end) query.set("at", stamp(at)); const text = query.toString(); return text ? `${path}?${text}` : path; };
   const peek = async () => {
     if (busy) { wanted = at; return; }
-    busy = true; asked = at;
+    busy = true; last = at;
     try { const answer = await fetch(address("/circuits/wall")); if (answer.ok) replaceBody(await answer.text()); } catch { /* the page's own load says what is wrong */ }
     busy = false;
-    if (wanted !== null && wanted !== asked) { wanted = null; peek(); }
+    if (wanted !== null && wanted !== last) { wanted = null; peek(); }
   };
   const fromX = (e) => { const box = week.getBoundingClientRect(); return start + ((e.clientX - box.left) / box.width) * (end - start); };
   place(at);

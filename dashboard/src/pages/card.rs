@@ -207,19 +207,12 @@ impl<'a> Card<'a> {
         let figure = |name, value| Figure { name, value };
         [
             figure("calls/s", text::rate(self.circuit.calls_per_second)),
-            figure("median", text::maybe_duration(latency.median_nanos)),
-            figure("p90", text::maybe_duration(latency.p90_nanos)),
-            figure("p99", text::maybe_duration(latency.p99_nanos)),
-            figure("p99.5", text::maybe_duration(latency.p995_nanos)),
-            figure(self.hosts_word(), self.hosts()),
+            figure("median", text::brief_duration(latency.median_nanos)),
+            figure("p90", text::brief_duration(latency.p90_nanos)),
+            figure("p99", text::brief_duration(latency.p99_nanos)),
+            figure("p99.5", text::brief_duration(latency.p995_nanos)),
+            figure("hosts", self.hosts()),
         ]
-    }
-
-    fn hosts_word(&self) -> &'static str {
-        match self.circuit.state {
-            EffectiveState::Closed => "hosts",
-            _ => "not closed",
-        }
     }
 
     /// How many instances are not closed, of all; with all closed only how many there are.

@@ -32,11 +32,10 @@ fn wave(seed: u64, index: u64) -> u64 {
     (x >> 7) % 100
 }
 
-/// Returns a circuit in that state with two minutes of a story that led there.
-pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
-    let seed = super::assets::fnv1a(format!("{service}{name}").as_bytes()) % 1_000;
+/// Two minutes that lead to that state.
+fn story(seed: u64, state: State) -> Vec<SparkBucket> {
     let volume = 20 + seed % 80;
-    let spark = (0..60)
+    (0..60)
         .map(|i| {
             let calls = volume * (70 + wave(seed, i) / 3) / 100;
             let bad = matches!(state, State::Open | State::HalfOpen) && i > 15;
@@ -83,17 +82,41 @@ pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
                 state: Some(if i == 59 { state } else { now }),
             }
         })
-        .collect::<Vec<_>>();
-    let mut calls = CircuitCalls::default();
-    spark[55..].iter().for_each(|b| calls.add(&b.calls));
-    calls.fallback_success = calls.rejected * 9 / 10;
-    let executed = calls.success + calls.failure + calls.timeout;
-    let latency = LatencyView {
+        .collect()
+}
+
+fn latency(seed: u64, executed: u64) -> LatencyView {
+    LatencyView {
         median_nanos: (executed > 0).then_some((9 + seed % 50) * 1_000_000),
         p90_nanos: (executed > 0).then_some((25 + seed % 90) * 1_000_000),
         p99_nanos: (executed > 0).then_some((120 + seed) * 1_000_000),
         p995_nanos: (executed > 0).then_some((300 + seed * 2) * 1_000_000),
-    };
+    }
+}
+
+fn settings() -> CircuitSettings {
+    CircuitSettings {
+        group: "shop".to_owned(),
+        window_ms: 10_000,
+        minimum_calls: 20,
+        failure_rate_percent: 50.0,
+        open_duration_ms: 5_000,
+        half_open_probes: 1,
+        timeout_ms: 1_000,
+        max_concurrent: 10,
+        ..CircuitSettings::default()
+    }
+}
+
+/// Returns a circuit in that state with two minutes of a story that led there.
+pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
+    let seed = super::assets::fnv1a(format!("{service}{name}").as_bytes()) % 1_000;
+    let spark = story(seed, state);
+    let mut calls = CircuitCalls::default();
+    spark[55..].iter().for_each(|b| calls.add(&b.calls));
+    calls.fallback_success = calls.rejected * 9 / 10;
+    let executed = calls.success + calls.failure + calls.timeout;
+    let latency = latency(seed, executed);
     let since = match state {
         State::Closed => NOW - (seed % 6) * DAY - 3 * HOUR,
         State::ForcedOpen => NOW - 47 * MINUTE,
@@ -139,17 +162,7 @@ pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
             "52 % of 118 calls failed in 10 s (limit 50 %)".to_owned()
         },
         opened_by: (state == State::Open).then(|| TraceId::from(0x7c1f_a90e_u128 << 96 | 7)),
-        settings: CircuitSettings {
-            group: "shop".to_owned(),
-            window_ms: 10_000,
-            minimum_calls: 20,
-            failure_rate_percent: 50.0,
-            open_duration_ms: 5_000,
-            half_open_probes: 1,
-            timeout_ms: 1_000,
-            max_concurrent: 10,
-            ..CircuitSettings::default()
-        },
+        settings: settings(),
         instances: (0..2 + seed % 2).map(instance).collect(),
     }
 }
@@ -377,8 +390,11 @@ fn through(
     span
 }
 
-/// Returns one request through the shop: a refused call and its fallback, a failed probe, a slow part.
-pub(crate) fn trace() -> Trace {
+fn passes(span: Span, breaker: &str) -> Span {
+    through(span, breaker, "closed", "success", "", false)
+}
+
+fn failed_review() -> Span {
     let mut failed = span(15, 14, "review", "GET /reviews/{id}", 930, 330);
     failed.status = Status {
         code: StatusCode::Error,
@@ -392,6 +408,10 @@ pub(crate) fn trace() -> Trace {
             ("exception.stacktrace".to_owned(), text("java.net.SocketException: Connection reset\n\tat java.base/sun.nio.ch.SocketChannelImpl.throwConnectionReset(SocketChannelImpl.java:394)\n\tat shop.review.Store.load(Store.java:41)\n\tat shop.review.Api.get(Api.java:27)")),
         ],
     });
+    failed
+}
+
+fn refused_call() -> Span {
     let mut refused = through(
         span(4, 3, "product-page", "GET inventory", 165, 0),
         "inventory",
@@ -403,45 +423,28 @@ pub(crate) fn trace() -> Trace {
     refused
         .attributes
         .push(("error.type".to_owned(), text("circuit_open")));
+    refused
+}
+
+/// Returns one request through the shop: a refused call and its fallback, a failed probe, a slow part.
+pub(crate) fn trace() -> Trace {
     let spans = vec![
         span(1, 0, "gateway", "GET /product/{id}", 0, 4_120),
-        through(
+        passes(
             span(2, 1, "gateway", "GET product-page", 45, 4_010),
             "product-page",
-            "closed",
-            "success",
-            "",
-            false,
         ),
         span(3, 2, "product-page", "GET /product/{id}", 85, 3_920),
-        refused,
+        refused_call(),
         span(5, 3, "product-page", "fallback inventory", 210, 660),
-        through(
-            span(6, 5, "product-page", "GET legacy", 220, 640),
-            "legacy",
-            "closed",
-            "success",
-            "",
-            false,
-        ),
+        passes(span(6, 5, "product-page", "GET legacy", 220, 640), "legacy"),
         span(7, 6, "legacy", "GET /stock/{id}", 240, 610),
         span(8, 7, "legacy", "SELECT stock", 290, 490),
-        through(
-            span(9, 3, "product-page", "GET price", 211, 120),
-            "price",
-            "closed",
-            "success",
-            "",
-            false,
-        ),
+        passes(span(9, 3, "product-page", "GET price", 211, 120), "price"),
         span(10, 9, "price", "GET /price/{id}", 225, 90),
-        through(
+        passes(
             span(11, 3, "product-page", "GET recommendation", 908, 3_050),
             "recommendation",
-            "closed",
-            "success",
-            "",
-            false,
         ),
         span(12, 11, "recommendation", "GET /recommend", 935, 2_970),
         span(13, 12, "recommendation", "rank candidates", 990, 2_810),
@@ -453,7 +456,7 @@ pub(crate) fn trace() -> Trace {
             "success",
             true,
         ),
-        failed,
+        failed_review(),
         span(20, 99, "mail", "deliver receipt", 3_000, 600),
     ];
     let note = Note {

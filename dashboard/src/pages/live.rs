@@ -247,11 +247,14 @@ pub(crate) async fn stream(
     Ok(Sse::new(batches.flatten()).keep_alive(KeepAlive::default()))
 }
 
+/// Headings and the ids of the cards below them, as a page shows them.
+type Layout = Vec<(Option<String>, Vec<String>)>;
+
 /// One page that watches, and what it shows.
 struct Watcher {
     watch: Watch,
     view: WallView,
-    shown: Option<Vec<(Option<String>, Vec<String>)>>,
+    shown: Option<Layout>,
 }
 
 /// A card on its way to a page.
@@ -275,7 +278,7 @@ impl Watcher {
     /// Returns what this page must hear: everything when cards came, went or moved, else the changed ones.
     fn events(&mut self, tick: &Tick) -> Vec<Event> {
         let (arranged, _) = arrange(&tick.wall, &self.view);
-        let layout = |sorted: bool| -> Vec<(Option<String>, Vec<String>)> {
+        let layout = |sorted: bool| -> Layout {
             let ids = |group: &Arranged| {
                 let mut ids: Vec<String> = group
                     .circuits
@@ -289,7 +292,7 @@ impl Watcher {
             };
             arranged.iter().map(ids).collect()
         };
-        let sorted = |shown: &Vec<(Option<String>, Vec<String>)>| {
+        let sorted = |shown: &Layout| {
             let mut shown = shown.clone();
             shown.iter_mut().for_each(|(_, ids)| ids.sort_unstable());
             shown

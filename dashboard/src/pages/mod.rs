@@ -35,6 +35,8 @@ mod wall;
 mod week;
 
 #[cfg(test)]
+mod collector_tests;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod tests;

@@ -15,11 +15,9 @@ pub(crate) struct Params(Vec<(String, String)>);
 impl Params {
     /// Returns the last value of that name that is not blank.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        let of_name = self
-            .0
-            .iter()
-            .filter(|(key, value)| key == name && !value.trim().is_empty());
-        of_name.last().map(|(_, value)| value.trim())
+        let is_meant = |(key, value): &&(String, String)| key == name && !value.trim().is_empty();
+        let last = self.0.iter().rev().find(is_meant);
+        last.map(|(_, value)| value.trim())
     }
 
     /// Returns every value of that name that is not blank.

@@ -156,145 +156,96 @@ fn nasty_found() -> TracePage {
 
 /// Every kind of page, with friendly and with hostile data.
 fn all_pages() -> Vec<(&'static str, String)> {
-    let empty = CircuitWall {
+    [circuit_pages(), trace_pages(), other_pages()].concat()
+}
+
+fn circuit_pages() -> Vec<(&'static str, String)> {
+    let of = |circuits| CircuitWall {
         at_unix_nanos: NOW,
         live: true,
-        circuits: Vec::new(),
+        circuits,
     };
-    let hostile = CircuitWall {
-        at_unix_nanos: NOW,
-        live: true,
-        circuits: vec![nasty_circuit()],
-    };
+    let (friendly, empty, hostile) = (fixtures::wall(), of(Vec::new()), of(vec![nasty_circuit()]));
+    let past = [
+        ("at", "2026-11-22T10:00"),
+        ("view", "instances"),
+        ("sort", "p99"),
+    ];
+    let filter = format!("nothing {HOSTILE}");
     let circuit_page = |circuit, params: &[(&str, &str)]| {
         let view = View::read(&Params::from(params)).expect("a view");
         html(fixtures::circuit_page(circuit, view))
     };
-    let mut service = fixtures::services().remove(0);
-    let friendly_service = html(ServicePage::new(
-        service.clone(),
-        fixtures::wall().circuits,
-        NOW,
-    ));
-    service.name = nasty();
-    service.operations.iter_mut().for_each(|o| o.name = nasty());
-    service.instances.iter_mut().for_each(|i| i.id = nasty());
-    let mut links = fixtures::links();
-    links[0].parent = nasty();
-    links[1].child = HOSTILE.to_owned();
-    let hostile_form = [
-        "service",
-        "operation",
-        "min_duration",
-        "error",
-        "attribute",
-        "circuit",
-        "outcome",
-        "range",
-        "start",
-        "limit",
-        "cursor",
-    ]
-    .map(|name| (name, HOSTILE));
+    let open = friendly.circuits[0].clone();
     vec![
-        ("wall", wall_page(&fixtures::wall(), &[])),
-        (
-            "wall paused",
-            wall_page(
-                &fixtures::wall(),
-                &[
-                    ("at", "2026-11-22T10:00"),
-                    ("view", "instances"),
-                    ("sort", "p99"),
-                ],
-            ),
-        ),
+        ("wall", wall_page(&friendly, &[])),
+        ("wall paused", wall_page(&friendly, &past)),
         ("wall empty", wall_page(&empty, &[])),
+        ("wall of an unknown past", wall_page(&empty, &past)),
         (
             "wall hostile",
             wall_page(&hostile, &[("view", "instances")]),
         ),
-        (
-            "wall filtered",
-            wall_page(&hostile, &[("filter", &format!("nothing {HOSTILE}"))]),
-        ),
-        (
-            "circuit",
-            circuit_page(fixtures::wall().circuits.remove(0), &[("differs", "1")]),
-        ),
+        ("wall filtered", wall_page(&hostile, &[("filter", &filter)])),
+        ("circuit", circuit_page(open, &[("differs", "1")])),
         (
             "circuit hostile",
             circuit_page(nasty_circuit(), &[("outcome", HOSTILE)]),
         ),
+    ]
+}
+
+fn trace_pages() -> Vec<(&'static str, String)> {
+    let none = TracePage::default();
+    let form =
+        "service operation min_duration error attribute circuit outcome range start limit cursor";
+    let form: Vec<(&str, &str)> = form.split(' ').map(|name| (name, HOSTILE)).collect();
+    let found = [("span", "0000000000000004"), ("q", HOSTILE)];
+    vec![
         ("traces", search_page(&[], &fixtures::found())),
-        (
-            "traces none",
-            search_page(&[("service", "gateway")], &TracePage::default()),
-        ),
+        ("traces none", search_page(&[("service", "gateway")], &none)),
         ("traces hostile", search_page(&[], &nasty_found())),
-        (
-            "form hostile",
-            search_page(&hostile_form, &TracePage::default()),
-        ),
+        ("form hostile", search_page(&form, &none)),
         (
             "trace",
             trace_page(&fixtures::trace(), &[("span", "000000000000000f")]),
         ),
-        (
-            "trace hostile",
-            trace_page(
-                &nasty_trace(),
-                &[("span", "0000000000000004"), ("q", HOSTILE)],
-            ),
-        ),
+        ("trace hostile", trace_page(&nasty_trace(), &found)),
         (
             "trace long",
             trace_page(&fixtures::long_trace(2_000), &[("from", "500")]),
         ),
-        (
-            "services",
-            html(ServicesPage::new(
-                &fixtures::services(),
-                &fixtures::wall().circuits,
-                NOW,
-                teach(),
-            )),
-        ),
+    ]
+}
+
+fn other_pages() -> Vec<(&'static str, String)> {
+    let circuits = fixtures::wall().circuits;
+    let service = |service, circuits| html(ServicePage::new(service, circuits, NOW));
+    let services = |services: &[ServiceSummary], circuits: &[CircuitView]| {
+        html(ServicesPage::new(services, circuits, NOW, teach()))
+    };
+    let map =
+        |links, circuits: &[CircuitView]| html(map::MapPage::new(links, circuits, 3_600, teach()));
+    let friendly = fixtures::services();
+    let mut hostile = friendly[0].clone();
+    hostile.name = nasty();
+    hostile.operations.iter_mut().for_each(|o| o.name = nasty());
+    hostile.instances.iter_mut().for_each(|i| i.id = nasty());
+    let mut links = fixtures::links();
+    links[0].parent = nasty();
+    links[1].child = HOSTILE.to_owned();
+    vec![
+        ("services", services(&friendly, &circuits)),
         (
             "services hostile",
-            html(ServicesPage::new(
-                std::slice::from_ref(&service),
-                &[],
-                NOW,
-                teach(),
-            )),
+            services(std::slice::from_ref(&hostile), &[]),
         ),
-        (
-            "services empty",
-            html(ServicesPage::new(&[], &[], NOW, teach())),
-        ),
-        ("service", friendly_service),
-        (
-            "service hostile",
-            html(ServicePage::new(service, vec![nasty_circuit()], NOW)),
-        ),
-        (
-            "map",
-            html(map::MapPage::new(
-                fixtures::links(),
-                &fixtures::wall().circuits,
-                3_600,
-                teach(),
-            )),
-        ),
-        (
-            "map hostile",
-            html(map::MapPage::new(links, &[nasty_circuit()], 3_600, teach())),
-        ),
-        (
-            "map empty",
-            html(map::MapPage::new(Vec::new(), &[], 3_600, teach())),
-        ),
+        ("services empty", services(&[], &[])),
+        ("service", service(friendly[4].clone(), circuits.clone())),
+        ("service hostile", service(hostile, vec![nasty_circuit()])),
+        ("map", map(fixtures::links(), &circuits)),
+        ("map hostile", map(links, &[nasty_circuit()])),
+        ("map empty", map(Vec::new(), &[])),
         (
             "error",
             html(error::ErrorPage::new(http::StatusCode::NOT_FOUND, nasty())),
@@ -302,8 +253,11 @@ fn all_pages() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// A tag's name and attributes.
+type Tag = (String, Vec<(String, String)>);
+
 /// Splits HTML into tags with their attributes, and the text between them.
-fn tokens(html: &str) -> (Vec<(String, Vec<(String, String)>)>, String) {
+fn tokens(html: &str) -> (Vec<Tag>, String) {
     let (mut tags, mut text) = (Vec::new(), String::new());
     let mut rest = html;
     while let Some(at) = rest.find('<') {

@@ -74,6 +74,22 @@ pub(crate) fn maybe_duration(nanos: Option<u64>) -> String {
     nanos.map_or_else(|| "—".to_owned(), format_duration)
 }
 
+/// Returns a duration in as few digits as tell it apart, for cards: `33 ms`, `1.01 s`.
+pub(crate) fn brief_duration(nanos: Option<u64>) -> String {
+    match nanos {
+        Some(n @ 10_000..10_000_000_000) if n < SECOND => {
+            let unit = if n < 1_000_000 { 1_000 } else { 1_000_000 };
+            let rounded = if n / unit >= 10 {
+                (n + unit / 2) / unit * unit
+            } else {
+                n
+            };
+            format_duration(rounded)
+        }
+        other => maybe_duration(other),
+    }
+}
+
 /// Returns how long something has lasted, in one or two units: `12 s`, `3 min`, `2 h 5 min`, `4 d`.
 pub(crate) fn age(nanos: u64) -> String {
     match nanos {
@@ -189,6 +205,11 @@ mod tests {
     #[test]
     fn figures_are_as_short_as_they_can_be() {
         assert_eq!(count(61_007), "61,007");
+        let brief = |micros: u64| brief_duration(Some(micros * 1_000));
+        assert_eq!(
+            [brief(32_600), brief(4_250), brief(1_010_000)],
+            ["33 ms", "4.25 ms", "1.01 s"]
+        );
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(31_200_000), "31.2 M");
         assert_eq!(
