@@ -48,7 +48,7 @@ async fn a_newcomer_sees_a_breaker_trip_and_follows_the_call_that_tripped_it() {
         .expect("the trace opens");
     let rows = browser
         .client
-        .find_all(Locator::Css("[data-span]"))
+        .find_all(Locator::Css("li.row[data-id]"))
         .await
         .expect("rows");
     assert!(

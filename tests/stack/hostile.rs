@@ -85,7 +85,7 @@ async fn open_everything(browser: &Browser) {
         .expect("the script runs");
     let rows = browser
         .client
-        .find_all(Locator::Css("[data-span]"))
+        .find_all(Locator::Css("li.row[data-id]"))
         .await
         .unwrap_or_default();
     for row in rows.into_iter().take(3) {

@@ -30,7 +30,7 @@ async fn an_empty_collector_teaches_the_next_step() {
     let shown = browser
         .client
         .wait()
-        .for_element(Locator::Css("[data-span]"))
+        .for_element(Locator::Css("li.row[data-id]"))
         .await;
     shown.expect("the demo trace opens");
     browser.screenshot("demo-trace-button").await;
@@ -52,7 +52,7 @@ async fn a_trace_of_ten_thousand_spans_opens_and_scrolls() {
     assert!(body_text(&browser).await.contains("10,000"));
     let rows = browser
         .client
-        .find_all(Locator::Css("[data-span]"))
+        .find_all(Locator::Css("li.row[data-id]"))
         .await
         .expect("rows")
         .len();
@@ -203,7 +203,7 @@ async fn body_text(browser: &Browser) -> String {
 }
 
 async fn visible_rows(browser: &Browser) -> u64 {
-    let script = "return [...document.querySelectorAll('[data-span]')].filter(r => r.offsetParent !== null).length";
+    let script = "return [...document.querySelectorAll('li.row[data-id]')].filter(r => r.offsetParent !== null).length";
     browser
         .client
         .execute(script, Vec::new())

@@ -39,7 +39,12 @@ async fn ask(web: &str, questions: &[&str]) -> Vec<serde_json::Value> {
     let mut answers = Vec::new();
     for question in questions {
         let answer = get_json(&format!("{web}{question}")).await;
-        answers.push(answer.unwrap_or_else(|| panic!("{question} is answered")));
+        let mut answer = answer.unwrap_or_else(|| panic!("{question} is answered"));
+        // The range that was searched ends when the question came.
+        for moment in ["start", "end"] {
+            answer.as_object_mut().map(|answer| answer.remove(moment));
+        }
+        answers.push(answer);
     }
     answers
 }

@@ -79,12 +79,17 @@ pub(crate) fn call_words(state: &str, outcome: &str, fallback: &str, probe: bool
         Some(Outcome::Ignored) => "ignored",
         Some(Outcome::Cancelled) => "cancelled",
     };
-    match fallback {
-        "success" => format!("{ended}, fallback ok"),
-        "failure" => format!("{ended}, fallback failed"),
-        "rejected" => format!("{ended}, fallback refused"),
-        "missing" => format!("{ended}, no fallback"),
-        _ => ended.to_owned(),
+    let fell_back = match fallback {
+        "success" => "fallback ok",
+        "failure" => "fallback failed",
+        "rejected" => "fallback refused",
+        "missing" => "no fallback",
+        _ => return ended.to_owned(),
+    };
+    match (state, outcome) {
+        // The fallback's own span says nothing of the call that it stands in for.
+        ("", "") => fell_back.to_owned(),
+        _ => format!("{ended}, {fell_back}"),
     }
 }
 

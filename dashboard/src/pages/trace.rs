@@ -175,6 +175,11 @@ pub(crate) struct TracePage {
 }
 
 impl TracePage {
+    /// Returns how many spans it has.
+    fn span_total(&self) -> String {
+        text::count(self.spans as u64)
+    }
+
     /// Returns the page of a trace looked at in that way.
     pub(crate) fn new(trace: &Trace, view: TraceView) -> Self {
         let tree = CallTree::build(trace);
