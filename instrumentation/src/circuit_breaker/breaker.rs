@@ -176,7 +176,7 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// Tells how the call ended and how long it took.
+    /// Tells how the call ended and how long it took. `Rejected` (by a breaker further in) counts as cancelled here.
     #[inline]
     pub fn record(self, outcome: Outcome, elapsed: Duration) {
         let now = self.shell.clock.now();

@@ -195,7 +195,11 @@ impl Hot {
             bad: self.base_bad.load(Relaxed),
             slow: self.base_slow.load(Relaxed),
         });
-        self.watch.store(must_watch(sum, limits), Relaxed);
+        let watch = must_watch(sum, limits);
+        // Mostly it is right already, and a store would take the line from every other thread.
+        if self.watches() != watch {
+            self.watch.store(watch, Relaxed);
+        }
         limits.excess(sum)
     }
 }

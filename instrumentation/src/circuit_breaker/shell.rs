@@ -181,6 +181,11 @@ impl Shell {
         if pass.word.uncounted() {
             return;
         }
+        // Refused by something further in, after this breaker let it through.
+        let outcome = match outcome {
+            Outcome::Rejected => Outcome::Cancelled,
+            outcome => outcome,
+        };
         let current = pass.word.same_generation(self.hot.word());
         let ending = Ending {
             outcome,
