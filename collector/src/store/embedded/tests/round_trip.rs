@@ -139,7 +139,7 @@ fn attributes_beyond_the_bounds_are_kept_as_blobs_and_found() {
     write(&mut writers[0], &spans);
     writers[0].commit().unwrap();
     assert!(counters.incidents.all()["attribute_overflow"] > 0);
-    for id in [3, 4_999] {
+    for id in [3, 4_999usize] {
         let trace = wait(store.trace(spans[id].trace_id)).unwrap();
         assert_eq!(trace.unwrap().spans, spans[id..=id]);
         let mut query = crate::model::TraceQuery::in_range(crate::model::TimeRange::ALL);
