@@ -11,9 +11,10 @@ use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 use super::super::block::attributes::{StoredResource, decode_attributes, service_of};
 use super::super::block::{BlockReader, PartKind, ValueSource, ints};
 use super::super::bytes::Reader;
-use super::super::convert::value;
+
 use super::super::schema::{ColumnKind, Schema};
 use super::super::segment::Segment;
+use crate::codec::otlp::decode::value_of_view;
 use crate::codec::otlp::{AttributeView, ValueView};
 use crate::model::TraceQuery;
 use crate::store::StoreError;
@@ -331,7 +332,7 @@ impl ColumnTest {
             }
             Self::Printed => {
                 let blobs = reader.blobs(column)?;
-                let printed = |at| value(ValueView::Encoded(blobs.get(at))).to_string();
+                let printed = |at| value_of_view(&ValueView::Encoded(blobs.get(at))).to_string();
                 (0..blobs.len()).map(|at| printed(at) == text).collect()
             }
             Self::Always => Vec::new(),
@@ -352,7 +353,7 @@ fn any_matches(attributes: &[AttributeView<'_>], key: &str, text: &str) -> bool 
         attribute.key == key
             && match attribute.value {
                 ValueView::String(other) => other == text,
-                other => value(other).to_string() == text,
+                other => value_of_view(&other).to_string() == text,
             }
     })
 }

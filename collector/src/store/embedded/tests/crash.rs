@@ -1,0 +1,196 @@
+//! What a crash or a bad disk leaves behind is repaired, counted, and never answered wrongly.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::support::*;
+use crate::model::Span;
+use crate::store::TraceReader;
+
+/// Returns the only segment file.
+fn segment_file(dir: &Path) -> PathBuf {
+    let mut found = Vec::new();
+    for day in fs::read_dir(dir.join("spans")).unwrap() {
+        let day = day.unwrap().path();
+        found.extend(
+            fs::read_dir(day)
+                .unwrap()
+                .map(|entry| entry.unwrap().path()),
+        );
+    }
+    assert_eq!(found.len(), 1);
+    found.remove(0)
+}
+
+/// Writes three blocks to one unsealed segment; returns the spans by block and where each block ends.
+fn three_blocks(dir: &Path) -> (Vec<Vec<Span>>, Vec<u64>, PathBuf) {
+    let (_, mut writers, _) = open_store(dir, 1);
+    let (mut blocks, mut ends) = (Vec::new(), Vec::new());
+    for block in 0..3u64 {
+        let spans: Vec<Span> = (0..4)
+            .map(|i| span(block * 4 + i + 1, i + 1, ["shop", "cart"][(i % 2) as usize]))
+            .collect();
+        write(&mut writers[0], &spans);
+        writers[0].commit().unwrap();
+        blocks.push(spans);
+        ends.push(fs::metadata(segment_file(dir)).unwrap().len());
+    }
+    let path = segment_file(dir);
+    (blocks, ends, path)
+}
+
+/// Opens the store on a copy of the segment and returns which blocks' spans are all readable.
+fn readable(
+    blocks: &[Vec<Span>],
+    path: &Path,
+    bytes: &[u8],
+) -> (Vec<bool>, std::collections::BTreeMap<&'static str, u64>) {
+    let dir = tempfile::tempdir().unwrap();
+    let day = dir.path().join("spans/2026-11-23");
+    fs::create_dir_all(&day).unwrap();
+    fs::write(day.join(path.file_name().unwrap()), bytes).unwrap();
+    let (store, _, counters) = open_store(dir.path(), 1);
+    let found = |span: &Span| {
+        let trace = wait(store.trace(span.trace_id)).unwrap();
+        trace.is_some_and(|trace| trace.spans == [span.clone()])
+    };
+    let whole = blocks.iter().map(|spans| spans.iter().all(found)).collect();
+    let twice = open_store(dir.path(), 1);
+    assert_eq!(
+        twice.0.stats().spans,
+        store.stats().spans,
+        "a repaired segment stays repaired"
+    );
+    assert!(twice.2.incidents.all().is_empty(), "and is repaired once");
+    (whole, counters.incidents.all())
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_loses_the_last_block_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (blocks, ends, path) = three_blocks(dir.path());
+    let bytes = fs::read(&path).unwrap();
+    for cut in ends[1]..ends[2] {
+        let (whole, incidents) = readable(&blocks, &path, &bytes[..cut as usize]);
+        assert_eq!(whole, [true, true, false], "cut at {cut}");
+        assert_eq!(
+            incidents.get("torn_tail").is_some(),
+            cut > ends[1],
+            "cut at {cut}"
+        );
+    }
+    assert_eq!(readable(&blocks, &path, &bytes).0, [true; 3]);
+}
+
+#[test]
+fn a_flipped_byte_in_the_middle_costs_its_block_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (blocks, ends, path) = three_blocks(dir.path());
+    let bytes = fs::read(&path).unwrap();
+    for at in (ends[0]..ends[1]).step_by(7) {
+        let mut flipped = bytes.clone();
+        flipped[at as usize] ^= 0x40;
+        let (whole, incidents) = readable(&blocks, &path, &flipped);
+        assert!(whole[0] && !whole[1], "flip at {at}");
+        // The third block may miss dictionary entries that the second one brought, but none came with it here.
+        assert!(
+            whole[2] || incidents.contains_key("damaged_block"),
+            "flip at {at}"
+        );
+        assert_eq!(incidents.get("damaged_block"), Some(&1), "flip at {at}");
+    }
+}
+
+#[test]
+fn a_block_that_rots_after_sealing_is_skipped_and_counted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, counters) = open_store(dir.path(), 1);
+    let blocks: Vec<Vec<Span>> = (0..2u64)
+        .map(|block| {
+            (0..1_200)
+                .map(|i| span(block * 1_200 + i + 1, 1, "shop"))
+                .collect()
+        })
+        .collect();
+    let mut end = 0;
+    for spans in &blocks {
+        write(&mut writers[0], spans);
+        writers[0].commit().unwrap();
+        end = end.max(1);
+        if end == 1 {
+            end = fs::metadata(segment_file(dir.path())).unwrap().len();
+        }
+    }
+    writers[0].seal().unwrap();
+    let path = segment_file(dir.path());
+    let mut bytes = fs::read(&path).unwrap();
+    for byte in &mut bytes[end as usize - 40..end as usize] {
+        *byte ^= 0xff;
+    }
+    fs::write(&path, bytes).unwrap();
+    for _ in 0..2 {
+        assert!(wait(store.trace(blocks[0][3].trace_id)).unwrap().is_none());
+        assert!(wait(store.trace(blocks[1][3].trace_id)).unwrap().is_some());
+    }
+    assert_eq!(counters.incidents.all()["damaged_block"], 1);
+}
+
+#[test]
+fn a_crash_before_the_rename_leaves_the_old_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let (blocks, _, path) = three_blocks(dir.path());
+    fs::write(path.with_extension("tmp"), b"half a rewrite").unwrap();
+    let (store, ..) = open_store(dir.path(), 1);
+    for span in blocks.iter().flatten() {
+        assert!(wait(store.trace(span.trace_id)).unwrap().is_some());
+    }
+    assert!(!path.with_extension("tmp").exists());
+}
+
+#[test]
+fn a_torn_footer_is_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 1);
+    let spans: Vec<Span> = (0..2_000).map(|i| span(i + 1, 1, "shop")).collect();
+    write(&mut writers[0], &spans);
+    writers[0].commit().unwrap();
+    let whole = fs::metadata(segment_file(dir.path())).unwrap().len();
+    writers[0].seal().unwrap();
+    drop((store, writers));
+    let path = segment_file(dir.path());
+    let bytes = fs::read(&path).unwrap();
+    let step = (bytes.len() - whole as usize) / 20;
+    for cut in (whole as usize..bytes.len()).step_by(step) {
+        fs::write(&path, &bytes[..cut]).unwrap();
+        let (store, _, counters) = open_store(dir.path(), 1);
+        assert!(wait(store.trace(spans[77].trace_id)).unwrap().is_some());
+        assert_eq!(store.stats().spans, 2_000);
+        let torn = counters.incidents.all().contains_key("torn_tail");
+        assert_eq!(torn, (1..4).contains(&(cut - whole as usize)));
+    }
+}
+
+#[test]
+fn many_small_blocks_are_rewritten_into_few() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 1);
+    let mut spans = Vec::new();
+    for id in 0..300u64 {
+        let one = span(id / 3 + 1, id + 1, "shop");
+        write(&mut writers[0], std::slice::from_ref(&one));
+        writers[0].commit().unwrap();
+        spans.push(one);
+    }
+    let before = store.stats();
+    writers[0].seal().unwrap();
+    let after = store.stats();
+    assert_eq!(after.spans, before.spans);
+    assert!(
+        after.bytes * 5 < before.bytes,
+        "{} then {}",
+        before.bytes,
+        after.bytes
+    );
+    let trace = wait(store.trace(spans[0].trace_id)).unwrap().unwrap();
+    assert_eq!(trace.spans, spans[..3]);
+}

@@ -1,0 +1,91 @@
+//! Old segments go first, whole, and only when they must.
+
+use std::time::Duration;
+
+use super::super::{EmbeddedOptions, open};
+use super::support::*;
+use crate::model::now_unix_nanos;
+use crate::store::TraceReader;
+
+const DAY: u64 = 86_400_000_000_000;
+
+#[test]
+fn segments_past_the_retention_are_deleted_with_their_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 1);
+    write(&mut writers[0], &[span(1, 1, "shop")]);
+    writers[0].seal().unwrap();
+    store.enforce_retention(now_unix_nanos() + 6 * DAY).unwrap();
+    assert_eq!(store.stats().segments, 1);
+    write(&mut writers[0], &[span(2, 1, "shop")]);
+    writers[0].commit().unwrap();
+    store.enforce_retention(now_unix_nanos() + 8 * DAY).unwrap();
+    assert_eq!(store.stats().segments, 1, "an open segment stays");
+    assert!(
+        wait(store.trace(span(1, 1, "shop").trace_id))
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        wait(store.trace(span(2, 1, "shop").trace_id))
+            .unwrap()
+            .is_some()
+    );
+    writers[0].seal().unwrap();
+    store.enforce_retention(now_unix_nanos() + 8 * DAY).unwrap();
+    assert_eq!(store.stats().segments, 0);
+    assert_eq!(
+        std::fs::read_dir(dir.path().join("spans")).unwrap().count(),
+        0
+    );
+}
+
+#[test]
+fn the_oldest_segments_leave_beyond_the_disk_budget() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = EmbeddedOptions {
+        dir: dir.path().to_owned(),
+        retention: Duration::from_secs(86_400),
+        disk_budget_bytes: 20_000,
+        shards: 1,
+    };
+    let (store, mut writers) = open(options, Default::default()).unwrap();
+    for trace in 1..=20 {
+        let spans: Vec<_> = (1..=20).map(|id| span(trace, id, "shop")).collect();
+        write(&mut writers[0], &spans);
+        writers[0].seal().unwrap();
+    }
+    store.enforce_retention(now_unix_nanos()).unwrap();
+    let stats = store.stats();
+    assert!(stats.bytes <= 20_000 && stats.segments > 0, "{stats:?}");
+    assert!(
+        wait(store.trace(span(20, 1, "shop").trace_id))
+            .unwrap()
+            .is_some()
+    );
+    assert!(
+        wait(store.trace(span(1, 1, "shop").trace_id))
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
+fn a_segment_that_is_old_is_sealed_when_maintained() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 1);
+    write(&mut writers[0], &[span(1, 1, "shop")]);
+    writers[0].commit().unwrap();
+    writers[0]
+        .maintain(now_unix_nanos() + 1_000_000_000)
+        .unwrap();
+    write(&mut writers[0], &[span(2, 1, "shop")]);
+    writers[0].commit().unwrap();
+    assert_eq!(store.stats().segments, 1);
+    writers[0]
+        .maintain(now_unix_nanos() + 700_000_000_000)
+        .unwrap();
+    write(&mut writers[0], &[span(3, 1, "shop")]);
+    writers[0].commit().unwrap();
+    assert_eq!(store.stats().segments, 2);
+}

@@ -1,0 +1,185 @@
+//! What is written comes back: from open blocks, sealed segments, rewritten segments and after a restart.
+
+use std::collections::BTreeMap;
+
+use opentelemetry::TraceId;
+use proptest::prelude::*;
+
+use super::super::assemble;
+use super::support::*;
+use crate::model::Span;
+use crate::store::TraceReader;
+
+/// Asks for every trace and compares it with what a reader must make of the spans.
+fn assert_holds(store: &super::super::EmbeddedStore, spans: &[Span]) {
+    let mut traces: BTreeMap<[u8; 16], Vec<Span>> = BTreeMap::new();
+    for span in spans {
+        traces
+            .entry(span.trace_id.to_bytes())
+            .or_default()
+            .push(span.clone());
+    }
+    for (id, spans) in traces {
+        let read = wait(store.trace(TraceId::from_bytes(id))).unwrap();
+        assert_eq!(read.unwrap(), assemble(spans));
+    }
+    assert_eq!(store.stats().spans, spans.len() as u64);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// *Scenario*: arbitrary spans arrive in blocks of arbitrary size over two shards.
+    /// *Guarantees*: each trace reads back equal from open segments, sealed ones and after reopening.
+    #[test]
+    fn spans_read_back_equal_wherever_they_lie(spans in any_spans(1..120), block in 1usize..60) {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, mut writers, _) = open_store(dir.path(), 2);
+        for (index, chunk) in spans.chunks(block).enumerate() {
+            let writer = &mut writers[index % 2];
+            writer.begin_request();
+            write(writer, chunk);
+            prop_assert_eq!(writer.commit().unwrap().spans, chunk.len() as u64);
+        }
+        assert_holds(&store, &spans);
+        writers[0].seal().unwrap();
+        assert_holds(&store, &spans);
+        drop((store, writers));
+        let (store, _, counters) = open_store(dir.path(), 2);
+        assert_holds(&store, &spans);
+        prop_assert!(counters.incidents.all().is_empty());
+    }
+
+    /// *Scenario*: a request turns out malformed after some of its spans were visited.
+    /// *Guarantees*: nothing of it is stored, and what comes before and after reads back equal.
+    #[test]
+    fn a_rollback_leaves_no_trace(
+        before in any_spans(0..30), refused in any_spans(0..30), after in any_spans(1..30),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, mut writers, _) = open_store(dir.path(), 1);
+        let writer = &mut writers[0];
+        writer.begin_request();
+        write(writer, &before);
+        let pending = (writer.pending_spans(), writer.pending_bytes());
+        writer.begin_request();
+        write(writer, &refused);
+        writer.rollback_request();
+        prop_assert_eq!((writer.pending_spans(), writer.pending_bytes()), pending);
+        writer.begin_request();
+        let mut kept = before;
+        for mut span in after {
+            span.span_id = opentelemetry::SpanId::from_bytes((1_000 + kept.len() as u64).to_be_bytes());
+            write(writer, std::slice::from_ref(&span));
+            kept.push(span);
+        }
+        writer.commit().unwrap();
+        assert_holds(&store, &kept);
+        drop((store, writers));
+        let (store, ..) = open_store(dir.path(), 1);
+        assert_holds(&store, &kept);
+    }
+}
+
+#[test]
+fn a_rolled_back_value_is_not_on_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, mut writers, _) = open_store(dir.path(), 1);
+    let writer = &mut writers[0];
+    writer.begin_request();
+    write(writer, &[span(1, 1, "shop")]);
+    writer.begin_request();
+    write(writer, &[span(2, 2, "secret-service")]);
+    writer.rollback_request();
+    writer.commit().unwrap();
+    let folder = std::fs::read_dir(dir.path().join("spans"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    let file = std::fs::read_dir(folder.path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    let bytes = std::fs::read(file.path()).unwrap();
+    assert!(bytes.windows(4).any(|w| w == b"shop"));
+    assert!(!bytes.windows(6).any(|w| w == b"secret"));
+}
+
+#[test]
+fn a_key_with_ever_new_values_turns_literal_and_reads_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 1);
+    let mut all = Vec::new();
+    for block in 0..3u64 {
+        let spans: Vec<Span> = (0..700)
+            .map(|i| span(block * 700 + i, i + 1, "shop"))
+            .collect();
+        write(&mut writers[0], &spans);
+        writers[0].commit().unwrap();
+        all.extend(spans);
+    }
+    assert_holds(&store, &all);
+    writers[0].seal().unwrap();
+    assert_holds(&store, &all);
+}
+
+#[test]
+fn attributes_beyond_the_bounds_are_kept_as_blobs_and_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, counters) = open_store(dir.path(), 1);
+    let mut spans = Vec::new();
+    for id in 0..5_000u64 {
+        let mut one = span(id, id + 1, "shop");
+        let key = format!("key.{id}");
+        one.attributes = vec![(key, crate::model::Value::String(format!("value {id}")))];
+        spans.push(one);
+    }
+    write(&mut writers[0], &spans);
+    writers[0].commit().unwrap();
+    assert!(counters.incidents.all()["attribute_overflow"] > 0);
+    for id in [3, 4_999] {
+        let trace = wait(store.trace(spans[id].trace_id)).unwrap();
+        assert_eq!(trace.unwrap().spans, spans[id..=id]);
+        let mut query = crate::model::TraceQuery::in_range(crate::model::TimeRange::ALL);
+        query.attributes = vec![(format!("key.{id}"), format!("value {id}"))];
+        assert_eq!(search_all(&store, &query).len(), 1);
+    }
+}
+
+#[test]
+fn a_trace_beyond_the_cap_is_cut_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 1);
+    let spans: Vec<Span> = (0..50_001).map(|id| span(1, id + 1, "shop")).collect();
+    write(&mut writers[0], &spans);
+    writers[0].commit().unwrap();
+    let trace = wait(store.trace(spans[0].trace_id)).unwrap().unwrap();
+    assert!(trace.truncated);
+    assert_eq!(trace.spans.len(), 50_000);
+}
+
+#[test]
+fn ids_are_found_by_their_low_half() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 1);
+    let mut other = span(5, 2, "shop");
+    other.trace_id = TraceId::from_bytes((1u128 << 100 | 5).to_be_bytes());
+    other.start_unix_nanos += 1_000;
+    other.end_unix_nanos += 1_000;
+    write(
+        &mut writers[0],
+        &[span(5, 1, "shop"), other.clone(), span(6, 3, "shop")],
+    );
+    writers[0].commit().unwrap();
+    for _ in 0..2 {
+        let ids = wait(store.trace_ids_by_low_half(5)).unwrap();
+        assert_eq!(
+            ids,
+            [other.trace_id, TraceId::from_bytes(5u128.to_be_bytes())]
+        );
+        assert!(wait(store.trace_ids_by_low_half(7)).unwrap().is_empty());
+        writers[0].seal().unwrap();
+    }
+}

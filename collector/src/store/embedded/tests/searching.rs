@@ -1,0 +1,241 @@
+//! Search answers what a naive look at every span answers, in the same order, page by page.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::super::EmbeddedStore;
+use super::support::*;
+use crate::model::{Span, StatusCode, TimeRange, TraceQuery};
+use crate::store::TraceReader;
+
+/// Answers a query by looking at every span of every trace.
+fn naive(spans: &[Span], query: &TraceQuery) -> Vec<[u8; 16]> {
+    let mut traces: BTreeMap<[u8; 16], Vec<&Span>> = BTreeMap::new();
+    for span in spans {
+        traces
+            .entry(span.trace_id.to_bytes())
+            .or_default()
+            .push(span);
+    }
+    let mut found = Vec::new();
+    for (id, spans) in traces {
+        let start = spans.iter().map(|s| s.start_unix_nanos).min().unwrap();
+        let failed = spans.iter().any(|s| s.status.code == StatusCode::Error);
+        let matches = query.range.contains(start)
+            && !(query.error == Some(false) && failed)
+            && spans.iter().any(|span| span_matches(span, query));
+        if matches {
+            found.push((Reverse(start), id));
+        }
+    }
+    found.sort_unstable();
+    found.into_iter().map(|(_, id)| id).collect()
+}
+
+fn span_matches(span: &Span, query: &TraceQuery) -> bool {
+    let on_span = |key: &str, text: &str| {
+        let mut pairs = span.attributes.iter();
+        pairs.any(|(k, v)| k == key && v.to_string() == text)
+    };
+    let on_resource = |key: &str, text: &str| {
+        let mut pairs = span.resource.attributes.iter();
+        pairs.any(|(k, v)| k == key && v.to_string() == text)
+    };
+    let duration = span.duration_nanos();
+    query.service.as_ref().is_none_or(|s| s == span.service())
+        && query.operation.as_ref().is_none_or(|o| *o == span.name)
+        && query.min_duration_nanos.is_none_or(|min| duration >= min)
+        && query.max_duration_nanos.is_none_or(|max| duration <= max)
+        && (query.error != Some(true) || span.status.code == StatusCode::Error)
+        && query
+            .attributes
+            .iter()
+            .all(|(k, v)| on_span(k, v) || on_resource(k, v))
+        && query
+            .circuit
+            .as_ref()
+            .is_none_or(|c| on_span("circuit_breaker.name", c))
+        && query
+            .outcome
+            .as_ref()
+            .is_none_or(|outcome| match outcome.as_str() {
+                "fallback" => on_span("circuit_breaker.fallback", "success"),
+                outcome => on_span("circuit_breaker.outcome", outcome),
+            })
+}
+
+fn any_query() -> impl Strategy<Value = TraceQuery> {
+    let text = prop_oneof![
+        "[a-c]{0,2}",
+        "-?[0-3]",
+        Just("true".to_owned()),
+        Just("0.5".to_owned()),
+        Just("[]".to_owned()),
+        Just("[1, 2]".to_owned())
+    ];
+    let span = (
+        proptest::option::weighted(0.3, prop_oneof![Just("cart"), Just("shop"), Just("none")]),
+        proptest::option::weighted(0.3, prop_oneof![Just("get"), Just("put"), Just("")]),
+        proptest::option::weighted(0.2, 0u64..900_000),
+        proptest::option::weighted(0.2, 0u64..1_000_000),
+        proptest::option::weighted(0.3, any::<bool>()),
+    );
+    let attributes = proptest::collection::vec(("[k-n]", text), 0..2);
+    let circuit = (
+        proptest::option::weighted(0.1, "[a-c]{0,1}"),
+        proptest::option::weighted(
+            0.1,
+            prop_oneof![Just("fallback".to_owned()), Just("a".to_owned())],
+        ),
+    );
+    let range = (0u64..2_000_000_000, 0u64..2_500_000_000, any::<bool>());
+    (span, attributes, circuit, range, 1usize..8).prop_map(
+        |(span, attributes, circuit, range, limit)| TraceQuery {
+            service: span.0.map(str::to_owned),
+            operation: span.1.map(str::to_owned),
+            min_duration_nanos: span.2,
+            max_duration_nanos: span.3,
+            error: span.4,
+            attributes,
+            circuit: circuit.0,
+            outcome: circuit.1,
+            range: if range.2 {
+                TimeRange::ALL
+            } else {
+                TimeRange {
+                    start_unix_nanos: NOW + range.0.min(range.1),
+                    end_unix_nanos: NOW + range.1,
+                }
+            },
+            limit,
+            cursor: None,
+        },
+    )
+}
+
+/// Asks the store and compares ids, order and the figures of each row.
+fn assert_answers(store: &EmbeddedStore, spans: &[Span], query: &TraceQuery) {
+    let rows = search_all(store, query);
+    let ids: Vec<_> = rows.iter().map(|row| row.trace_id.to_bytes()).collect();
+    assert_eq!(ids, naive(spans, query), "{query:?}");
+    for row in rows {
+        let of_trace: Vec<&Span> = spans
+            .iter()
+            .filter(|s| s.trace_id == row.trace_id)
+            .collect();
+        let first = of_trace.iter().min_by_key(|s| s.start_unix_nanos).unwrap();
+        let roots = of_trace.iter().filter(|s| s.parent_span_id.is_none());
+        let root = roots.min_by_key(|s| s.start_unix_nanos);
+        let end = of_trace
+            .iter()
+            .map(|s| s.end_unix_nanos.max(s.start_unix_nanos))
+            .max()
+            .unwrap();
+        let failed = |s: &&&Span| s.status.code == StatusCode::Error;
+        assert_eq!(row.root_received, root.is_some());
+        assert_eq!(row.root_service, root.unwrap_or(first).service());
+        assert_eq!(row.root_operation, root.unwrap_or(first).name);
+        assert_eq!(row.start_unix_nanos, first.start_unix_nanos);
+        assert_eq!(row.duration_nanos, end - first.start_unix_nanos);
+        assert_eq!(row.span_count as usize, of_trace.len());
+        assert_eq!(
+            row.error_count as usize,
+            of_trace.iter().filter(failed).count()
+        );
+        for count in &row.services {
+            let mine: Vec<_> = of_trace
+                .iter()
+                .filter(|s| s.service() == count.service)
+                .collect();
+            assert_eq!(count.spans as usize, mine.len());
+        }
+        let mut marks: Vec<(String, String)> = of_trace
+            .iter()
+            .filter_map(|s| {
+                let mut last = None;
+                for (key, value) in &s.attributes {
+                    if let (true, crate::model::Value::String(text)) =
+                        (key == "circuit_breaker.name", value)
+                    {
+                        last = Some(text.clone());
+                    }
+                }
+                last.filter(|name| !name.is_empty())
+                    .map(|name| (s.service().to_owned(), name))
+            })
+            .collect();
+        marks.sort();
+        marks.dedup();
+        let mut shown: Vec<_> = row
+            .circuits
+            .iter()
+            .map(|c| (c.service.clone(), c.name.clone()))
+            .collect();
+        shown.sort();
+        shown.dedup();
+        assert_eq!(shown, marks);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// *Scenario*: random spans over two shards, partly sealed, partly open; random queries.
+    /// *Guarantees*: the same traces as the naive model, newest first, each exactly once over all pages, and the
+    /// same again after reopening.
+    #[test]
+    fn search_agrees_with_a_naive_model(
+        spans in any_spans(1..150),
+        queries in proptest::collection::vec(any_query(), 6),
+        block in 5usize..60,
+        seal_after in 0usize..6,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, mut writers, _) = open_store(dir.path(), 2);
+        for (index, chunk) in spans.chunks(block).enumerate() {
+            write(&mut writers[index % 2], chunk);
+            writers[index % 2].commit().unwrap();
+            if index == seal_after {
+                writers[0].seal().unwrap();
+            }
+        }
+        for query in &queries {
+            assert_answers(&store, &spans, query);
+        }
+        drop((store, writers));
+        let (store, ..) = open_store(dir.path(), 2);
+        for query in &queries {
+            assert_answers(&store, &spans, query);
+        }
+    }
+}
+
+#[test]
+fn services_and_operations_are_listed_by_range() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 2);
+    write(&mut writers[0], &[span(1, 1, "shop"), span(1, 2, "cart")]);
+    write(&mut writers[1], &[span(9_000_000, 3, "pay")]);
+    writers
+        .iter_mut()
+        .for_each(|w| assert_eq!(w.commit().unwrap().spans > 0, true));
+    for _ in 0..2 {
+        let all = wait(store.services(TimeRange::ALL)).unwrap();
+        assert_eq!(all, ["cart", "pay", "shop"]);
+        let early = TimeRange {
+            start_unix_nanos: 0,
+            end_unix_nanos: NOW + 3_600_000_000_000,
+        };
+        assert_eq!(wait(store.services(early)).unwrap(), ["cart", "shop"]);
+        let names = wait(store.operations("cart".into(), TimeRange::ALL)).unwrap();
+        assert_eq!(names, ["operation 2"]);
+        assert!(
+            wait(store.operations("cat".into(), TimeRange::ALL))
+                .unwrap()
+                .is_empty()
+        );
+        writers.iter_mut().for_each(|w| w.seal().unwrap());
+    }
+}
