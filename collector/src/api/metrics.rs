@@ -39,122 +39,131 @@ pub(super) async fn metrics(
 /// A counter as it is shown: name without prefix, help, value.
 type Shown<'a, T> = (&'static str, &'static str, &'a T);
 
-/// Writes every counter; taking the struct apart keeps a new field from being forgotten here.
 fn write_counters(text: &mut Exposition, counters: &Counters) {
-    let Counters {
-        requests_received,
-        requests_accepted,
-        requests_refused,
-        connections_open,
-        connections_refused,
-        bytes_received,
-        spans_received,
-        spans_refused,
-        spans_queued,
-        spans_written,
-        bytes_written,
-        items_truncated,
-        queue_bytes,
-        metric_points_ignored,
-        metric_points_circuit,
-        log_records_ignored,
-        circuit_events,
-        incidents,
-        commit_lag_nanos,
-    } = counters;
-    let totals: [Shown<'_, Counter>; 11] = [
-        ("requests_received", "Requests received.", requests_received),
+    let totals = request_totals(counters).into_iter();
+    for shown in totals.chain(circuit_totals(counters)) {
+        write_total(text, &shown);
+    }
+    for shown in &reasons(counters) {
+        write_reasons(text, shown);
+    }
+    for (name, help, gauge) in gauges(counters) {
+        let name = format!("fusebox_collector_{name}");
+        text.single(&name, "gauge", help, gauge.get());
+    }
+    let lag = counters.commit_lag_nanos.load(Ordering::Relaxed) as f64 / 1e9;
+    let help = "From accepting the last block's first request to its sync.";
+    text.single("fusebox_collector_commit_lag_seconds", "gauge", help, lag);
+}
+
+fn request_totals(counters: &Counters) -> [Shown<'_, Counter>; 7] {
+    [
+        (
+            "requests_received",
+            "Requests received.",
+            &counters.requests_received,
+        ),
         (
             "requests_accepted",
             "Requests answered with success, partial success included.",
-            requests_accepted,
+            &counters.requests_accepted,
         ),
         (
             "bytes_received",
             "Body bytes received, as sent.",
-            bytes_received,
+            &counters.bytes_received,
         ),
         (
             "spans_received",
             "Spans found in readable requests.",
-            spans_received,
+            &counters.spans_received,
         ),
-        ("spans_written", "Spans durable on disk.", spans_written),
-        ("bytes_written", "Bytes written to segments.", bytes_written),
+        (
+            "spans_written",
+            "Spans durable on disk.",
+            &counters.spans_written,
+        ),
+        (
+            "bytes_written",
+            "Bytes written to segments.",
+            &counters.bytes_written,
+        ),
         (
             "items_truncated",
             "Attributes, events and links cut by a limit.",
-            items_truncated,
+            &counters.items_truncated,
         ),
+    ]
+}
+
+fn circuit_totals(counters: &Counters) -> [Shown<'_, Counter>; 4] {
+    [
         (
             "metric_points_ignored",
             "Metric points that belong to no circuit.",
-            metric_points_ignored,
+            &counters.metric_points_ignored,
         ),
         (
             "metric_points_circuit",
             "Metric points of circuits.",
-            metric_points_circuit,
+            &counters.metric_points_circuit,
         ),
         (
             "log_records_ignored",
             "Log records that are no circuit event.",
-            log_records_ignored,
+            &counters.log_records_ignored,
         ),
-        ("circuit_events", "Circuit events received.", circuit_events),
-    ];
-    let reasons: [Shown<'_, Reasons>; 4] = [
+        (
+            "circuit_events",
+            "Circuit events received.",
+            &counters.circuit_events,
+        ),
+    ]
+}
+
+fn reasons(counters: &Counters) -> [Shown<'_, Reasons>; 4] {
+    [
         (
             "requests_refused",
             "Requests answered with an error.",
-            requests_refused,
+            &counters.requests_refused,
         ),
         (
             "connections_refused",
             "Connections closed without serving a request.",
-            connections_refused,
+            &counters.connections_refused,
         ),
         (
             "spans_refused",
             "Spans refused, one by one or with their block.",
-            spans_refused,
+            &counters.spans_refused,
         ),
         (
             "incidents",
             "Things dropped or repaired on the way.",
-            incidents,
+            &counters.incidents,
         ),
-    ];
-    let gauges: [Shown<'_, Counter>; 3] = [
+    ]
+}
+
+fn gauges(counters: &Counters) -> [Shown<'_, Counter>; 3] {
+    [
         (
             "connections_open",
             "Connections open on all listeners.",
-            connections_open,
+            &counters.connections_open,
         ),
         (
             "spans_queued",
             "Spans accepted and not yet durable.",
-            spans_queued,
+            &counters.spans_queued,
         ),
         (
             "queue_bytes",
             "Request bytes held: received, inflated or waiting for a shard.",
-            queue_bytes,
+            &counters.queue_bytes,
         ),
-    ];
-    totals.iter().for_each(|shown| write_total(text, shown));
-    reasons.iter().for_each(|shown| write_reasons(text, shown));
-    for (name, help, gauge) in gauges {
-        text.single(
-            &format!("fusebox_collector_{name}"),
-            "gauge",
-            help,
-            gauge.get(),
-        );
-    }
-    let lag = commit_lag_nanos.load(Ordering::Relaxed) as f64 / 1e9;
-    let help = "From accepting the last block's first request to its sync.";
-    text.single("fusebox_collector_commit_lag_seconds", "gauge", help, lag);
+    ]
 }
 
 fn write_total(text: &mut Exposition, (name, help, counter): &Shown<'_, Counter>) {
@@ -349,6 +358,24 @@ impl Exposition {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Guarantees: a counter that is added to the struct and forgotten here fails this test.
+    #[test]
+    fn every_counter_is_shown() {
+        let counters = Counters::default();
+        let mut text = Exposition::default();
+        write_counters(&mut text, &counters);
+        let debug = format!("{counters:#?}");
+        let fields = debug.lines().filter_map(|line| line.strip_prefix("    "));
+        let fields = fields.filter(|line| line.starts_with(|first: char| first.is_alphabetic()));
+        for (name, _) in fields.filter_map(|line| line.split_once(':')) {
+            let shown = name.replace("_nanos", "_seconds");
+            assert!(
+                text.0.contains(&format!("TYPE fusebox_collector_{shown}")),
+                "{name}"
+            );
+        }
+    }
 
     #[test]
     fn labels_are_escaped() {

@@ -6,8 +6,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use fusebox::circuit_breaker::Settings;
+use fusebox::semconv;
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
+use prost::Message;
 use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -92,6 +95,17 @@ impl Fixture {
         fixture.writer.commit().unwrap();
         fixture.tap.publish(now);
         fixture
+    }
+
+    /// Sends what a breaker says: its settings, calls of the last second, and that it opened.
+    async fn trip(&self, now: u64) {
+        let logs = json::logs_to_protobuf(breaker_logs(now).to_string().as_bytes()).unwrap();
+        let metrics =
+            json::metrics_to_protobuf(breaker_metrics(now).to_string().as_bytes()).unwrap();
+        let metrics = Message::decode(metrics.as_slice()).unwrap();
+        self.circuits.ingest_metrics(metrics, now).await.unwrap();
+        let logs = Message::decode(logs.as_slice()).unwrap();
+        self.circuits.ingest_logs(logs, now).await.unwrap();
     }
 
     async fn get(&self, uri: &str) -> (StatusCode, String, String) {
@@ -188,6 +202,128 @@ fn shop(now: u64) -> Value {
             span(5, 4, "SELECT", 3, now + 5_000_000, 20, &[("db.system", "postgresql"), ("db.name", "shop")]),
         ]),
     ]})
+}
+
+fn attributes(pairs: &[(&str, &str)]) -> Value {
+    let pairs = pairs.iter();
+    pairs
+        .map(|(key, value)| serde_json::json!({"key": key, "value": {"stringValue": value}}))
+        .collect()
+}
+
+fn gateway() -> Value {
+    serde_json::json!({"attributes": attributes(&[("service.name", "gateway"), ("service.instance.id", "gateway-1")])})
+}
+
+fn breaker_logs(now: u64) -> Value {
+    let settings = serde_json::to_string(&Settings::default()).unwrap();
+    let transition = attributes(&[
+        ("circuit_breaker.name", "product"),
+        ("circuit_breaker.group", "shop"),
+        ("circuit_breaker.from", "closed"),
+        ("circuit_breaker.to", "open"),
+        (
+            "circuit_breaker.reason",
+            "60 % of 20 calls failed in 10 s (limit 50 %)",
+        ),
+    ]);
+    let settings = attributes(&[
+        ("circuit_breaker.name", "product"),
+        ("circuit_breaker.group", "shop"),
+        ("circuit_breaker.settings", &settings),
+    ]);
+    serde_json::json!({"resourceLogs": [{"resource": gateway(), "scopeLogs": [{"logRecords": [
+        {"timeUnixNano": now.to_string(), "eventName": semconv::EVENT_SETTINGS, "attributes": settings},
+        {"timeUnixNano": now.to_string(), "eventName": semconv::EVENT_TRANSITION, "attributes": transition,
+         "traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "spanId": "0000000000000002"},
+    ]}]}]})
+}
+
+fn breaker_metrics(now: u64) -> Value {
+    let start = (now - 1_000_000_000).to_string();
+    let point = |outcome: &str, count: u64| {
+        serde_json::json!({
+            "attributes": attributes(&[("circuit_breaker.name", "product"), ("circuit_breaker.group", "shop"), ("circuit_breaker.outcome", outcome)]),
+            "startTimeUnixNano": start, "timeUnixNano": now.to_string(),
+            "count": count.to_string(), "sum": 0.04 * count as f64, "scale": 3, "zeroCount": "0",
+            "positive": {"offset": -38, "bucketCounts": [count.to_string()]},
+            "negative": {},
+        })
+    };
+    serde_json::json!({"resourceMetrics": [{"resource": gateway(), "scopeMetrics": [{"metrics": [{
+        "name": semconv::CALL_DURATION, "unit": "s",
+        "exponentialHistogram": {"aggregationTemporality": 2, "dataPoints": [point("success", 8), point("failure", 12)]},
+    }]}]}]})
+}
+
+#[tokio::test]
+async fn a_circuit_is_shown_with_what_opened_it() {
+    let now = now_unix_nanos();
+    let fixture = Fixture::with_shop(now);
+    fixture.trip(now).await;
+    let wall = fixture.json("/api/circuits").await;
+    assert_eq!(wall["live"], true);
+    let view = fixture.json("/api/circuits/gateway/product").await;
+    assert_eq!(wall["circuits"][0]["name"], view["name"]);
+    for (field, value) in [
+        ("service", "gateway"),
+        ("state", "open"),
+        ("target", "product"),
+        ("opened_by", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ("reason", "60 % of 20 calls failed in 10 s (limit 50 %)"),
+    ] {
+        assert_eq!(view[field], value, "{field}");
+    }
+    assert_eq!(view["instances"][0]["id"], "gateway-1");
+    let before = fixture.json("/api/circuits?at=2020-01-01T00:00:00Z").await;
+    assert_eq!(
+        (&before["live"], &before["circuits"]),
+        (&false.into(), &serde_json::json!([]))
+    );
+}
+
+#[tokio::test]
+async fn a_circuit_has_transitions_and_a_history() {
+    let now = now_unix_nanos();
+    let fixture = Fixture::new();
+    fixture.trip(now).await;
+    let transitions = fixture
+        .json("/api/circuits/gateway/product/transitions?limit=5")
+        .await;
+    let transition = &transitions["transitions"][0];
+    assert_eq!(
+        (&transition["from"], &transition["to"]),
+        (&"closed".into(), &"open".into())
+    );
+    assert_eq!(transition["span_id"], "0000000000000002");
+    let (start, end) = (now - 60_000_000_000, now + 60_000_000_000);
+    let history = fixture
+        .json(&format!(
+            "/api/circuits/gateway/product/history?start={start}&end={end}&buckets=12"
+        ))
+        .await;
+    assert_eq!(history["buckets"].as_array().unwrap().len(), 12);
+    assert!(!history["states"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_transition_is_streamed_at_once() {
+    let fixture = Fixture::new();
+    let request = Request::get("/api/stream?topics=transition")
+        .body(Body::empty())
+        .unwrap();
+    let response = fixture.router.clone().oneshot(request).await.unwrap();
+    let mut frames = response.into_body().into_data_stream();
+    let mut text = String::new();
+    while !text.contains("fusebox") {
+        text.push_str(std::str::from_utf8(&frames.next().await.unwrap().unwrap()).unwrap());
+    }
+    fixture.trip(now_unix_nanos()).await;
+    while !text.contains("event: transition") {
+        text.push_str(std::str::from_utf8(&frames.next().await.unwrap().unwrap()).unwrap());
+    }
+    assert!(text.contains("\"to\":\"open\""), "{text}");
+    assert!(!text.contains("event: stats"), "{text}");
 }
 
 /// Puts fixed numbers in place of what the clock says.

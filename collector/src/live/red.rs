@@ -48,7 +48,7 @@ pub(crate) struct Total {
     pub(crate) errors: u64,
     /// Their durations added up.
     pub(crate) nanos: u64,
-    /// Calls shorter than each of `LATENCY_DOUBLINGS`.
+    /// Calls that took at most each of `LATENCY_DOUBLINGS`.
     pub(crate) below: [u64; 14],
 }
 
@@ -226,7 +226,7 @@ impl Total {
         self.errors += u64::from(error);
         self.nanos = self.nanos.saturating_add(nanos);
         for (below, doubling) in self.below.iter_mut().zip(LATENCY_DOUBLINGS) {
-            *below += u64::from(nanos < 1 << doubling);
+            *below += u64::from(nanos <= 1 << doubling);
         }
     }
 }

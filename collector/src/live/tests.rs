@@ -1,15 +1,20 @@
 //! Spans by hand through taps into figures.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use fusebox::semconv::BREAKER_NAME;
 use proptest::prelude::*;
 
+use super::Live;
+use super::circuits::Circuits;
 use super::dependencies::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};
 use super::figures::Figures;
 use super::tap::Gathered;
 use crate::codec::otlp::{AttributeView, ResourceView, SpanView, SpanVisitor, ValueView};
-use crate::model::{CircuitKey, DependencyLink, SpanKind, TimeRange};
+use crate::counters::Counters;
+use crate::model::{CircuitKey, DependencyLink, SpanKind, TimeRange, now_unix_nanos};
 
 const SECOND: u64 = 1_000_000_000;
 const NOW: u64 = 1_800_000_000 * SECOND;
@@ -60,7 +65,7 @@ impl Hand {
         self
     }
 
-    fn visit(&self, visitor: &mut Gathered) {
+    fn visit(&self, visitor: &mut impl SpanVisitor) {
         let attributes: Vec<_> = self
             .attributes
             .iter()
@@ -419,6 +424,39 @@ fn a_flood_of_random_names_and_ids_stays_within_bounds() {
     for word in ["dependency_table_full", "live_operation_limit"] {
         assert!(bench.incident(word) > 0, "{word}");
     }
+}
+
+/// Guarantees: a restart knows the edges, breakers and instances of the run before.
+#[tokio::test]
+async fn a_restart_takes_the_map_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let counters = Arc::new(Counters::default());
+        let circuits = Circuits::open(dir.path(), Duration::from_secs(604_800), counters.clone());
+        Live::new(circuits.unwrap(), counters)
+    };
+    let now = now_unix_nanos();
+    let live = open();
+    let mut tap = live.span_tap();
+    shop().iter().for_each(|span| span.visit(&mut tap));
+    tap.publish(now);
+    let links = live.dependencies(TimeRange::ALL);
+    assert!(!links.is_empty());
+    live.finish().await;
+    drop((tap, live));
+
+    let again = open();
+    let restored = async {
+        while again.dependencies(TimeRange::ALL) != links {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), restored)
+        .await
+        .unwrap();
+    let product = again.service("product", now);
+    assert_eq!(product.instances[0].id, "one");
+    assert_eq!(product.instances[0].last_seen_unix_nanos, now);
 }
 
 /// A span of a random tree: its parent is an earlier span or none.

@@ -164,6 +164,7 @@ impl StreamHub {
 /// Finds out what changed.
 struct Computation {
     query: QueryService,
+    changes: Receiver<CircuitChange>,
     known: HashMap<CircuitKey, CircuitView>,
     spans_received: u64,
     stats_at: u64,
@@ -172,6 +173,8 @@ struct Computation {
 impl Computation {
     fn new(query: QueryService) -> Self {
         Self {
+            // From now on, so that nothing is lost between a client's coming and the first run.
+            changes: query.subscribe(),
             known: HashMap::new(),
             spans_received: query.counters().spans_received.get(),
             stats_at: now_unix_nanos(),
@@ -180,7 +183,6 @@ impl Computation {
     }
 
     async fn run(mut self) {
-        let mut changes = self.query.subscribe();
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -190,7 +192,7 @@ impl Computation {
                     events.extend(self.stats());
                     events
                 }
-                change = changes.recv() => match change {
+                change = self.changes.recv() => match change {
                     Ok(CircuitChange::Transition(transition)) => {
                         let mut events: Vec<_> = event(Topic::Transition, &transition).into_iter().collect();
                         events.extend(self.changed_circuits().await);

@@ -1,9 +1,11 @@
 //! The table of spans that wait for their other half.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 use super::edges::{Calls, EdgeId, Edges};
+use super::fact::{Half, Parent, SpanFact};
+use super::table::{KeyHasher, Ring};
 use crate::live::names::{CircuitId, NodeId};
 
 /// Halves of calls remembered (64 Ki; about 40 bytes each). At 8,000 calls a second that is eight seconds, more
@@ -18,46 +20,6 @@ pub(in crate::live) const WAIT_SECONDS: u32 = 30;
 const CIRCUIT_LEVELS: usize = 2;
 /// No span; keys are never zero.
 const NONE: u64 = 0;
-
-/// What a span is to a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::live) enum Half {
-    /// Makes it: client, producer.
-    Caller,
-    /// Serves it: server, consumer.
-    Callee,
-    /// Neither.
-    Other,
-}
-
-/// Where a span's parent is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::live) enum Parent {
-    /// It has none.
-    Root,
-    /// In the same process, as the sender says.
-    Local(u64),
-    /// In another process, as the sender says.
-    Remote(u64),
-    /// The sender does not say where.
-    Somewhere(u64),
-}
-
-/// What pairing needs to know of a span.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::live) struct SpanFact {
-    /// Trace and span id, hashed; not zero.
-    pub(in crate::live) key: u64,
-    pub(in crate::live) parent: Parent,
-    pub(in crate::live) service: NodeId,
-    pub(in crate::live) half: Half,
-    pub(in crate::live) error: bool,
-    pub(in crate::live) circuit: Option<CircuitId>,
-    /// Whom its attributes name as the other side.
-    pub(in crate::live) peer: Option<NodeId>,
-    /// Whether that is a database or broker, from which no span will come.
-    pub(in crate::live) peer_is_store: bool,
-}
 
 /// Whether a span is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,24 +96,13 @@ struct Here {
     shared: bool,
 }
 
-/// Keys in the order of their arrival, each with the second.
-#[derive(Debug)]
-struct Ring {
-    keys: VecDeque<(u64, u32)>,
-    max: usize,
-}
-
 impl Dependencies {
     /// Returns an empty table.
     pub(in crate::live) fn new() -> Self {
-        let ring = |max| Ring {
-            keys: VecDeque::new(),
-            max,
-        };
         Self {
             spans: HashMap::default(),
-            calls: ring(CALLS_MAX),
-            others: ring(OTHERS_MAX),
+            calls: Ring::new(CALLS_MAX),
+            others: Ring::new(OTHERS_MAX),
             edges: Edges::new(),
             learnt: Vec::new(),
             incidents: Incidents::default(),
@@ -470,44 +421,5 @@ impl Here {
             paired: false,
             shared: false,
         }
-    }
-}
-
-impl Ring {
-    /// Adds a key; returns the oldest where there are too many.
-    fn push(&mut self, key: u64, second: u32) -> Option<(u64, u32)> {
-        self.keys.push_back((key, second));
-        let full = self.keys.len() > self.max;
-        full.then(|| self.keys.pop_front()).flatten()
-    }
-
-    /// Takes out the oldest key once it waited long enough.
-    fn expired(&mut self, second: u32) -> Option<(u64, u32)> {
-        let (_, since) = *self.keys.front()?;
-        if since.saturating_add(WAIT_SECONDS) >= second {
-            return None;
-        }
-        self.keys.pop_front()
-    }
-}
-
-/// Passes a key on as its own hash: keys are hashes with a secret already.
-#[derive(Debug, Default)]
-struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Only `u64` keys are hashed; this keeps the trait's contract for any other.
-        bytes
-            .iter()
-            .for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
     }
 }
