@@ -79,7 +79,7 @@ impl SpanLog for ShardWriter {
     }
 
     fn seal(&mut self) -> Result<(), StoreError> {
-        Self::maintain(self, u64::MAX)
+        Self::seal(self)
     }
 }
 
