@@ -40,7 +40,7 @@ const tick = () => {
   if (document.hidden) return;
   const now = Date.now();
   for (const el of document.querySelectorAll("[data-since]")) { const t = `for ${spell(now - el.dataset.since)}`; if (el.textContent !== t) el.textContent = t; }
-  for (const el of document.querySelectorAll("[data-until]")) { const left = el.dataset.until - now; const t = left > 0 ? `tries again in ${spell(left + 999)}` : "tries again at the next call"; if (el.textContent !== t) el.textContent = t; }
+  for (const el of document.querySelectorAll("[data-until]")) { const left = el.dataset.until - now; const t = left > 0 ? `tries again in ${spell(left + 999)}` : "probe due"; if (el.textContent !== t) el.textContent = t; }
 };
 setInterval(tick, 1000);
 

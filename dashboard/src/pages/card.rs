@@ -158,7 +158,7 @@ impl<'a> Card<'a> {
                         text::age(at - self.now + text::SECOND - 1)
                     )
                 }
-                Some(_) => "tries again at the next call".to_owned(),
+                Some(_) => "probe due".to_owned(),
                 None => String::new(),
             },
             EffectiveState::HalfOpen => format!("probing, {} in flight", circuit.in_flight),

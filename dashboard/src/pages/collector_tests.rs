@@ -14,7 +14,7 @@ use super::{AppState, router};
 /// A collector on a directory of its own, and the pages in front of it.
 struct Stack {
     pages: Router,
-    _collector: Collector,
+    collector: Collector,
     _dir: TempDir,
 }
 
@@ -34,7 +34,7 @@ impl Stack {
         };
         Self {
             pages: router(state),
-            _collector: collector,
+            collector,
             _dir: dir,
         }
     }
@@ -178,4 +178,18 @@ async fn the_stream_begins_with_the_whole_wall() {
         text.starts_with("event: wall\ndata: <div id=\"wall-body\">"),
         "{text}"
     );
+}
+
+/// *Scenario*: a page watches the wall while the collector stops.
+/// *Guarantees*: its stream ends, so that the server need not wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_ends_with_the_collector() {
+    let stack = Stack::start().await;
+    let request = Request::get("/circuits/live").body(Body::empty());
+    let mut body = stack.ask(request.expect("a request")).await.into_body();
+    assert!(body.frame().await.is_some());
+    stack.collector.query().close_streams();
+    let end = async { while body.frame().await.is_some() {} };
+    let deadline = std::time::Duration::from_secs(10);
+    tokio::time::timeout(deadline, end).await.expect("an end");
 }

@@ -13,7 +13,7 @@ use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use fusebox_collector::live::circuits::CircuitChange;
 use fusebox_collector::model::CircuitTransition;
-use fusebox_collector::query::{CircuitWall, QueryService};
+use fusebox_collector::query::{CircuitWall, QueryService, StreamEvent};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::broadcast::{self, error::RecvError};
 
@@ -41,7 +41,8 @@ pub(crate) struct Hub(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     query: QueryService,
-    sender: broadcast::Sender<Arc<Tick>>,
+    /// Drawings; `None` says that there will be no more.
+    sender: broadcast::Sender<Option<Arc<Tick>>>,
     running: Mutex<bool>,
     watchers: AtomicUsize,
 }
@@ -140,8 +141,14 @@ impl Shared {
     }
 }
 
+impl Shared {
+    fn end(&self) {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+}
+
 struct Watch {
-    receiver: broadcast::Receiver<Arc<Tick>>,
+    receiver: broadcast::Receiver<Option<Arc<Tick>>>,
     _seat: Seat,
 }
 
@@ -167,11 +174,19 @@ impl Drop for Seat {
 /// Asks for the wall and hands it to the watchers until there are none.
 async fn draw(shared: Arc<Shared>) {
     let mut changes = shared.query.subscribe();
+    // The collector ends its own streams when it stops; ours end with them, or it would wait for them.
+    let mut collector = shared.query.stream().ok();
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last: Option<Arc<Tick>> = None;
     while shared.goes_on() {
-        let said = next_occasion(&mut interval, &mut changes).await;
+        let said = tokio::select! {
+            said = next_occasion(&mut interval, &mut changes) => said,
+            () = closed(&mut collector) => {
+                let _ = shared.sender.send(None);
+                return shared.end();
+            }
+        };
         let wall = match shared.query.circuits(None).await {
             Ok(wall) => wall,
             Err(error) => {
@@ -181,9 +196,17 @@ async fn draw(shared: Arc<Shared>) {
         };
         let tick = Arc::new(Tick::new(wall, last.as_deref(), said));
         // Nobody there is no error: the loop's head ends it.
-        let _ = shared.sender.send(Arc::clone(&tick));
+        let _ = shared.sender.send(Some(Arc::clone(&tick)));
         last = Some(tick);
     }
+}
+
+/// Waits until the collector ends its streams; for ever where it offers none.
+async fn closed(stream: &mut Option<broadcast::Receiver<StreamEvent>>) {
+    let Some(stream) = stream else {
+        return std::future::pending().await;
+    };
+    while !matches!(stream.recv().await, Err(RecvError::Closed)) {}
 }
 
 /// Waits for the next second or the next transition; returns what transitions there were, in words.
@@ -268,7 +291,8 @@ impl Watcher {
     async fn next(&mut self) -> Option<Vec<Event>> {
         loop {
             match self.watch.receiver.recv().await {
-                Ok(tick) => return Some(self.events(&tick)),
+                Ok(Some(tick)) => return Some(self.events(&tick)),
+                Ok(None) => return None,
                 Err(RecvError::Lagged(_)) => self.shown = None,
                 Err(RecvError::Closed) => return None,
             }

@@ -172,7 +172,7 @@ impl MapPage {
         RANGES.into_iter().map(link).collect()
     }
 
-    /// The picture is shown at most at its own size: a map of two services need not fill the screen.
+    /// The width of the picture, which is also the most that it takes: two services need not fill a screen.
     fn shown_width(&self) -> String {
         trim(self.width)
     }

@@ -80,9 +80,11 @@ impl SearchForm {
             cursor: field("cursor"),
             problems: Vec::new(),
         };
-        if form.range.is_empty() {
-            let typed = !form.start.is_empty() || !form.end.is_empty();
-            form.range = if typed { "custom" } else { "1h" }.to_owned();
+        // Exact times win over a range from the list: who typed them meant them.
+        if !form.start.is_empty() || !form.end.is_empty() {
+            form.range = "custom".to_owned();
+        } else if form.range.is_empty() {
+            form.range = "1h".to_owned();
         }
         match params.get("limit").map(str::parse) {
             None => {}

@@ -3,11 +3,15 @@
 use askama::Template;
 use fusebox::circuit_breaker::EffectiveState;
 use fusebox::semconv;
-use fusebox_collector::model::{CircuitKey, Span, Trace, Value, format_duration};
+use fusebox_collector::model::{
+    CircuitKey, Span, SparkBucket, TimeRange, Trace, Value, format_duration,
+};
+use fusebox_collector::query::{QueryError, QueryService};
 use opentelemetry::SpanId;
 
 use super::call_tree::{CallTree, Row};
 use super::card;
+use super::chart::{self, Path, Stretch};
 use super::href::Href;
 use super::text::{self, MINUTE, VALUE_CHARS};
 
@@ -15,6 +19,8 @@ use super::text::{self, MINUTE, VALUE_CHARS};
 const ATTRIBUTES_MAX: usize = 512;
 /// Events shown of one span (the SDKs' default limit is 128).
 const EVENTS_MAX: usize = 128;
+/// Bars of the minute around a call: one a second.
+const AROUND_BARS: usize = 60;
 
 /// The detail of a span.
 #[derive(Debug, Template)]
@@ -28,6 +34,17 @@ pub(crate) struct SpanDetail {
     links: Vec<Pair>,
     resource: Vec<Pair>,
     notes: Vec<String>,
+    around: Option<Around>,
+}
+
+/// What the breaker did around the call: half a minute before and after.
+#[derive(Debug, Clone)]
+pub(crate) struct Around {
+    bars: Vec<Path>,
+    strip: Vec<Stretch>,
+    seconds: usize,
+    others: u64,
+    href: String,
 }
 
 /// A name and its value.
@@ -118,8 +135,65 @@ impl SpanDetail {
                 .collect(),
             resource: pairs(&span.resource.attributes, None),
             notes,
+            around: None,
         })
     }
+
+    /// Adds what the breaker did around the call.
+    pub(crate) fn with_around(mut self, around: Option<Around>) -> Self {
+        self.around = around;
+        self
+    }
+}
+
+impl Around {
+    /// Asks for the minute around a span that went through a breaker.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn ask(query: &QueryService, span: &Span) -> Result<Option<Self>, QueryError> {
+        let Some(key) = circuit_key(span) else {
+            return Ok(None);
+        };
+        let at = span.start_unix_nanos;
+        let range = TimeRange {
+            start_unix_nanos: at.saturating_sub(MINUTE / 2),
+            end_unix_nanos: at.saturating_add(MINUTE / 2),
+        };
+        let history = query.circuit_history(&key, range, AROUND_BARS).await?;
+        Ok(Self::new(&key, at, &history.buckets))
+    }
+
+    /// Draws the minute; `None` where nothing was reported in it.
+    pub(crate) fn new(key: &CircuitKey, at: u64, buckets: &[SparkBucket]) -> Option<Self> {
+        let bars = chart::stacked(buckets, 240.0, 46.0);
+        let refused: u64 = buckets.iter().map(|b| b.calls.rejected).sum();
+        let middle = at.saturating_add(MINUTE / 2);
+        (!bars.is_empty()).then(|| Self {
+            bars,
+            strip: chart::strip(buckets),
+            seconds: buckets.len(),
+            others: refused,
+            href: card::requests(key, Some("rejected"), Some(middle)).to_string(),
+        })
+    }
+}
+
+impl Around {
+    fn others_words(&self) -> String {
+        let words = text::plural(self.others as usize, "request", "requests");
+        format!(
+            "{} {words} refused in this minute",
+            text::count(self.others)
+        )
+    }
+}
+
+/// Returns the breaker that a span went through.
+fn circuit_key(span: &Span) -> Option<CircuitKey> {
+    let name = span.attribute(semconv::BREAKER_NAME)?.to_string();
+    let service = span.service().to_owned();
+    Some(CircuitKey { service, name })
 }
 
 fn offset(time: u64, start: u64) -> String {
@@ -187,12 +261,8 @@ fn facts(span: &Span, self_nanos: u64, critical: Option<u64>, start: u64) -> Vec
 
 /// The breaker that the call went through: its name, its state then, what came of it, who shared the fate.
 fn circuit(span: &Span) -> Vec<Pair> {
-    let Some(name) = span.attribute(semconv::BREAKER_NAME) else {
+    let Some(key) = circuit_key(span) else {
         return Vec::new();
-    };
-    let key = CircuitKey {
-        service: span.service().to_owned(),
-        name: name.to_string(),
     };
     let word = |name| span.attribute(name).map(Value::to_string);
     let at = text::datetime_local(span.start_unix_nanos);

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use askama::Template;
 use axum::extract::{Path, State};
 use fusebox::semconv;
-use fusebox_collector::model::{Span, StatusCode, Trace, format_duration};
+use fusebox_collector::model::{Span, StatusCode, Trace, Value, format_duration};
 use opentelemetry::SpanId;
 
 use super::call_tree::{CallTree, Folds};
@@ -15,7 +15,7 @@ use super::href::Href;
 use super::page::{Chrome, Page, PageResult};
 use super::palette::Palette;
 use super::params::Params;
-use super::span_detail::SpanDetail;
+use super::span_detail::{Around, SpanDetail};
 use super::state::Chip;
 use super::trace_rows::{Rows, find};
 use super::{Pages, error::PageError, text};
@@ -34,10 +34,14 @@ pub(crate) async fn show(
     params: Params,
 ) -> PageResult<TracePage> {
     let trace = read(&pages, &id).await?;
-    Ok(Page(TracePage::new(
-        &trace,
-        TraceView::read(&params, ROWS_MAX),
-    )))
+    let mut view = TraceView::read(&params, ROWS_MAX);
+    if view.span.is_none() {
+        view.span = params
+            .get("circuit")
+            .and_then(|name| troubled(&trace, name));
+    }
+    let around = around(&pages, &trace, view.span).await?;
+    Ok(Page(TracePage::new(&trace, view).with_around(around)))
 }
 
 /// Serves the rows `from` to `to` of a trace, without the page around them.
@@ -48,7 +52,9 @@ pub(crate) async fn rows(
 ) -> PageResult<Rows> {
     let trace = read(&pages, &id).await?;
     let view = TraceView::read(&params, ROWS_MAX);
-    Ok(Page(Rows::new(&trace, &CallTree::build(&trace), &view)))
+    let around = around(&pages, &trace, view.span).await?;
+    let rows = Rows::new(&trace, &CallTree::build(&trace), &view);
+    Ok(Page(rows.with_around(around)))
 }
 
 /// Serves the detail of one span.
@@ -57,13 +63,33 @@ pub(crate) async fn span(
     Path((id, span)): Path<(String, String)>,
 ) -> PageResult<SpanDetail> {
     let trace = read(&pages, &id).await?;
-    let tree = CallTree::build(&trace);
-    let detail = SpanId::from_hex(&span)
-        .ok()
-        .and_then(|id| SpanDetail::find(&trace, &tree, id));
-    detail
-        .map(Page)
-        .ok_or_else(|| PageError::NotFound("this trace has no such span".to_owned()))
+    let id = SpanId::from_hex(&span).unwrap_or(SpanId::INVALID);
+    let detail = SpanDetail::find(&trace, &CallTree::build(&trace), id);
+    let unknown = || PageError::NotFound("this trace has no such span".to_owned());
+    let around = around(&pages, &trace, Some(id)).await?;
+    Ok(Page(detail.ok_or_else(unknown)?.with_around(around)))
+}
+
+async fn around(
+    pages: &Pages,
+    trace: &Trace,
+    id: Option<SpanId>,
+) -> Result<Option<Around>, PageError> {
+    let Some(span) = trace.spans.iter().find(|span| Some(span.span_id) == id) else {
+        return Ok(None);
+    };
+    Ok(Around::ask(&pages.query, span).await?)
+}
+
+/// Returns the first span that went through that breaker and came to grief there.
+fn troubled(trace: &Trace, circuit: &str) -> Option<SpanId> {
+    let through = |span: &&Span| {
+        let name = span.attribute(semconv::BREAKER_NAME);
+        matches!(name, Some(Value::String(name)) if name == circuit)
+    };
+    let failed = |span: &&Span| span.status.code == StatusCode::Error;
+    let mut spans = trace.spans.iter().filter(through);
+    spans.find(failed).map(|span| span.span_id)
 }
 
 async fn read(pages: &Pages, id: &str) -> Result<Trace, PageError> {
@@ -237,6 +263,12 @@ impl TracePage {
             rows: Rows::new(trace, &tree, &view),
             view,
         }
+    }
+
+    /// Adds to the open detail what the breaker did around the call.
+    pub(crate) fn with_around(self, around: Option<Around>) -> Self {
+        let rows = self.rows.with_around(around);
+        Self { rows, ..self }
     }
 
     fn when(&self) -> String {

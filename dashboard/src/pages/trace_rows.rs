@@ -11,7 +11,7 @@ use opentelemetry::SpanId;
 use super::call_tree::{CallTree, Row};
 use super::href::Href;
 use super::palette::Palette;
-use super::span_detail::SpanDetail;
+use super::span_detail::{Around, SpanDetail};
 use super::state::{self, Chip};
 use super::text;
 use super::trace::{ROWS_MAX, TraceView};
@@ -89,6 +89,19 @@ impl Rows {
             earlier: (from > 0).then(|| page(from.saturating_sub(ROWS_MAX))),
             later: (to < visible.len()).then(|| page(to)),
         }
+    }
+}
+
+impl Rows {
+    /// Adds to the open detail what the breaker did around the call.
+    pub(crate) fn with_around(mut self, around: Option<Around>) -> Self {
+        for row in &mut self.rows {
+            row.detail = row
+                .detail
+                .take()
+                .map(|detail| detail.with_around(around.clone()));
+        }
+        self
     }
 }
 
