@@ -176,7 +176,7 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// Tells how the call ended and how long it took.
+    /// Tells how the call ended and how long it took. `Rejected` (by a breaker further in) counts as cancelled here.
     #[inline]
     pub fn record(self, outcome: Outcome, elapsed: Duration) {
         let now = self.shell.clock.now();
@@ -186,12 +186,12 @@ impl Permit<'_> {
 
     /// Returns the state that let the call through.
     pub fn state(&self) -> EffectiveState {
-        self.pass.state
+        self.pass.state()
     }
 
     /// Returns whether the call is a probe, whose result decides about a half-open breaker.
     pub fn is_probe(&self) -> bool {
-        self.pass.ticket.probe.is_some()
+        self.pass.is_probe()
     }
 }
 

@@ -10,8 +10,8 @@ use super::rejected::Rejected;
 #[derive(Debug, Error)]
 pub enum Cause<E> {
     /// It failed.
-    #[error("{0}")]
-    Failed(#[source] E),
+    #[error(transparent)]
+    Failed(E),
     /// It did not answer in this time.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
@@ -44,8 +44,8 @@ pub enum FallbackError<E> {
 #[derive(Debug, Error)]
 pub enum CommandError<E> {
     /// The caller's own fault: the error as it came, no fallback was asked.
-    #[error("{0}")]
-    BadRequest(#[source] E),
+    #[error(transparent)]
+    BadRequest(E),
     /// Neither the protected code nor a fallback answered.
     #[error("{cause} ({fallback})")]
     Failed {

@@ -66,10 +66,12 @@ impl Word {
         self.0 & TIMED != 0
     }
 
+    #[inline]
     pub(super) fn shadows(self) -> bool {
         self.0 & SHADOWS != 0
     }
 
+    #[inline]
     pub(super) fn uncounted(self) -> bool {
         self.0 & UNCOUNTED != 0
     }
@@ -79,7 +81,12 @@ impl Word {
         EffectiveState::ALL[((self.0 & STATE_MASK) as usize).min(EffectiveState::ALL.len() - 1)]
     }
 
+    /// Returns whether nothing but an override may have changed between the two.
     #[inline]
+    pub(super) fn same_generation(self, other: Self) -> bool {
+        (self.0 ^ other.0) >> GENERATION_SHIFT == 0
+    }
+
     pub(super) fn generation(self) -> u64 {
         self.0 >> GENERATION_SHIFT
     }
@@ -188,7 +195,11 @@ impl Hot {
             bad: self.base_bad.load(Relaxed),
             slow: self.base_slow.load(Relaxed),
         });
-        self.watch.store(must_watch(sum, limits), Relaxed);
+        let watch = must_watch(sum, limits);
+        // Mostly it is right already, and a store would take the line from every other thread.
+        if self.watches() != watch {
+            self.watch.store(watch, Relaxed);
+        }
         limits.excess(sum)
     }
 }

@@ -40,8 +40,8 @@ impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
         // Inside the span: a transition that this call causes carries its ids.
         match span.in_scope(|| shell.admit_at(started)) {
             Ok(pass) => {
-                span.record(BREAKER_STATE, pass.state.as_str());
-                if pass.ticket.probe.is_some() {
+                span.record(BREAKER_STATE, pass.state().as_str());
+                if pass.is_probe() {
                     span.record(BREAKER_PROBE, true);
                 }
                 Ok(Self {
@@ -89,7 +89,7 @@ impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
         let elapsed = now.saturating_sub(self.started);
         self.span
             .in_scope(|| shell.record(self.pass, outcome, elapsed, now));
-        note(self.breaker.borrow(), self.pass.state, outcome, None);
+        note(self.breaker.borrow(), self.pass.state(), outcome, None);
     }
 }
 

@@ -26,8 +26,8 @@ pub enum CallError<E> {
     #[error(transparent)]
     Rejected(#[from] Rejected),
     /// The protected code failed.
-    #[error("{0}")]
-    Failed(#[source] E),
+    #[error(transparent)]
+    Failed(E),
 }
 
 impl<E> CallError<E> {

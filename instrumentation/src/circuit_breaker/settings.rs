@@ -20,7 +20,7 @@ pub struct Settings {
     pub slow_call_rate_percent: f64,
     /// How long it stays open before a probe may pass. Default 5 s.
     pub open_duration: Duration,
-    /// Probes that must succeed to close it. Default 1.
+    /// Probes that decide, by the limits above, whether it closes. Default 1.
     pub half_open_probes: u32,
     /// After that long a probe that has not answered loses its slot to another. Default 30 s.
     pub probe_lease: Duration,

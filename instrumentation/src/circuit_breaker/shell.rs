@@ -16,14 +16,30 @@ use super::shard::{Shard, Shards};
 use super::state::{EffectiveState, Outcome};
 use super::state_machine::{Admission, Ending, StateMachine, Ticket, judge};
 
-/// A call that was let through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A call that was let through: what the state word said then, and the slot if it is a probe.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Pass {
-    pub(super) ticket: Ticket,
-    /// The state in force when it was let through.
-    pub(super) state: EffectiveState,
-    /// Disabled breakers count nothing.
-    counted: bool,
+    word: Word,
+    probe: Option<u64>,
+}
+
+impl Pass {
+    /// Returns the state in force when it was let through.
+    pub(super) fn state(self) -> EffectiveState {
+        self.word.state()
+    }
+
+    /// Returns whether it is a probe.
+    pub(super) fn is_probe(self) -> bool {
+        self.probe.is_some()
+    }
+
+    fn ticket(self) -> Ticket {
+        Ticket {
+            generation: self.word.generation(),
+            probe: self.probe,
+        }
+    }
 }
 
 /// All of a breaker; `CircuitBreaker` is a handle on it.
@@ -113,18 +129,10 @@ impl Shell {
 
     #[inline]
     fn pass(&self, word: Word, probe: Option<u64>) -> Pass {
-        let counted = !word.uncounted();
-        if counted {
+        if !word.uncounted() {
             self.shards.write(|shard| shard.admitted.add(1));
         }
-        Pass {
-            ticket: Ticket {
-                generation: word.generation(),
-                probe,
-            },
-            state: word.state(),
-            counted,
-        }
+        Pass { word, probe }
     }
 
     #[inline]
@@ -153,9 +161,9 @@ impl Shell {
     #[inline]
     pub(super) fn record(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
         let common = outcome == Outcome::Success
-            && pass.counted
-            && pass.ticket.probe.is_none()
-            && self.hot.word().generation() == pass.ticket.generation
+            && pass.probe.is_none()
+            && !pass.word.uncounted()
+            && pass.word.same_generation(self.hot.word())
             && !self.hot.bucket_is_over(now)
             && !self.hot.watches()
             && !self.hot.is_slow(elapsed_nanos);
@@ -170,16 +178,21 @@ impl Shell {
 
     #[inline(never)]
     fn record_carefully(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
-        if !pass.counted {
+        if pass.word.uncounted() {
             return;
         }
-        let current = self.hot.word().generation() == pass.ticket.generation;
+        // Refused by something further in, after this breaker let it through.
+        let outcome = match outcome {
+            Outcome::Rejected => Outcome::Cancelled,
+            outcome => outcome,
+        };
+        let current = pass.word.same_generation(self.hot.word());
         let ending = Ending {
             outcome,
             elapsed_nanos,
             slow: executed(outcome) && self.hot.is_slow(elapsed_nanos),
         };
-        let verdict = judge(outcome).filter(|_| current && pass.ticket.probe.is_none());
+        let verdict = judge(outcome).filter(|_| current && pass.probe.is_none());
         if verdict.is_some() {
             self.roll(now, verdict == Some(true));
         }
@@ -187,8 +200,8 @@ impl Shell {
         if !current {
             return;
         }
-        if pass.ticket.probe.is_some() || (verdict.is_some() && self.hot.counts_calls()) {
-            self.record_locked(pass.ticket, ending, now);
+        if pass.probe.is_some() || (verdict.is_some() && self.hot.counts_calls()) {
+            self.record_locked(pass.ticket(), ending, now);
         } else if let Some(bad) = verdict
             && (bad || ending.slow || self.hot.watches())
             && self.hot.looks_bad(self.shards.tally()).is_some()

@@ -136,7 +136,7 @@ async fn both_causes_survive_a_failed_fallback() {
 #[tokio::test(start_paused = true)]
 async fn a_hanging_call_times_out() {
     let breaker = patient();
-    let hang = || pending::<Result<u32, io::Error>>();
+    let hang = pending::<Result<u32, io::Error>>;
     let (result, execution) = Command::new(breaker.clone())
         .run(hang)
         .execute_observed()
@@ -260,7 +260,7 @@ async fn a_dropped_command_is_cancelled() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let shown = seen.clone();
     let command = Command::new(breaker.clone())
-        .run(|| pending::<Result<u32, io::Error>>())
+        .run(pending::<Result<u32, io::Error>>)
         .observe(move |execution| shown.lock().unwrap().extend(events(execution)));
     assert!(
         tokio::time::timeout(ms(10), command.execute())

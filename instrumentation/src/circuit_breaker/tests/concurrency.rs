@@ -66,7 +66,7 @@ fn late_results_move_nothing_however_many_threads_bring_them() {
     let late: Vec<Vec<_>> = (0..THREADS)
         .map(|_| (0..100).map(|_| breaker.try_acquire().unwrap()).collect())
         .collect();
-    let late: Vec<_> = late.into_iter().map(|calls| Mutex::new(calls)).collect();
+    let late: Vec<_> = late.into_iter().map(Mutex::new).collect();
     runtime.block_on(ready_for_probe(&breaker));
     let probe = breaker.try_acquire().unwrap();
     together(runtime.handle(), |thread| {

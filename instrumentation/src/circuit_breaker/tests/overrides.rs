@@ -143,3 +143,13 @@ async fn settings_change_without_losing_the_state() {
         Duration::from_secs(9)
     );
 }
+
+/// Scenario: a breaker further in refused. Guarantees: the call ends, and says nothing about this breaker's target.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_further_in_is_no_verdict() {
+    let breaker = breaker(hystrix());
+    calls(&breaker, Outcome::Rejected, 3);
+    let snapshot = breaker.snapshot();
+    assert_eq!((snapshot.calls.cancelled, snapshot.calls.rejected), (3, 0));
+    assert_eq!((snapshot.in_flight, snapshot.window.calls), (0, 0));
+}
