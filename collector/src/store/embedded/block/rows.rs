@@ -4,6 +4,7 @@
 //! occurrences before the row: counted by shape, not by row.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -83,8 +84,8 @@ struct AttributeRows {
     shapes: Vec<u64>,
     /// Columns of the shapes of this block; `None` where a damaged block took them away.
     expanded: HashMap<u64, Option<Rc<[u32]>>>,
-    /// Per column: its key, how many values were passed, and the values where rows need them.
-    columns: HashMap<u32, (String, usize, Option<Values>)>,
+    /// The columns that rows need: key, how many values were passed, and the values.
+    columns: HashMap<u32, (String, usize, Values)>,
     passed: usize,
 }
 
@@ -113,12 +114,11 @@ impl AttributeRows {
                 continue;
             };
             for &column in list.iter() {
-                if !columns.contains_key(&column) {
+                if let Entry::Vacant(entry) = columns.entry(column) {
                     let def = schema.columns[column as usize];
                     let kind = def.kind.unwrap_or(ColumnKind::Empty);
                     let values = Values::read(reader, column, kind, source)?;
-                    let key = schema.keys.text(def.key).to_owned();
-                    columns.insert(column, (key, 0, Some(values)));
+                    entry.insert((schema.keys.text(def.key).to_owned(), 0, values));
                 }
             }
         }
@@ -171,7 +171,7 @@ impl AttributeRows {
         let columns = &self.columns;
         let found = places.into_iter().filter_map(|(column, before)| {
             let (key, passed, values) = columns.get(&column)?;
-            let value = values.as_ref()?.get(passed + before);
+            let value = values.get(passed + before);
             Some(AttributeView { key, value })
         });
         found.collect()
