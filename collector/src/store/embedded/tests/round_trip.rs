@@ -183,3 +183,15 @@ fn ids_are_found_by_their_low_half() {
         writers[0].seal().unwrap();
     }
 }
+
+#[test]
+fn the_contract_of_all_stores_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 2);
+    let mut piece = 0;
+    wait(crate::store::contract::check(&store, |spans| {
+        write(&mut writers[piece % 2], spans);
+        writers[piece % 2].commit().unwrap();
+        piece += 1;
+    }));
+}
