@@ -164,11 +164,12 @@ impl Instance {
         let before = self.standing.state;
         match apply(&mut self.standing, &transition) {
             Applied::Changed => self.changed(change, before),
-            Applied::Explained => self.explained(change),
+            Applied::Explained => self.explained(change, transition.from),
             Applied::Nothing if self.is_repetition(&transition) => return None,
             Applied::Nothing => self.late(change),
         }
         self.disagreement = None;
+        self.prune(now);
         Some(transition)
     }
 
@@ -346,17 +347,20 @@ impl Instance {
     }
 
     /// The state was known by hearsay since a little later.
-    fn explained(&mut self, change: (u64, EffectiveState)) {
+    fn explained(&mut self, change: (u64, EffectiveState), before: EffectiveState) {
+        if self.changes.is_empty() {
+            self.state_before = before;
+        }
         match self.changes.back_mut() {
             Some(last) if last.1 == change.1 => *last = change,
             _ => self.changes.push_back(change),
         }
     }
 
-    /// A transition that was overtaken still belongs to the past.
+    /// A transition that was overtaken still belongs to the past, between those that are remembered.
     fn late(&mut self, change: (u64, EffectiveState)) {
         let at = self.changes.partition_point(|known| known.0 <= change.0);
-        if at > 0 || self.changes.is_empty() {
+        if (1..self.changes.len()).contains(&at) {
             self.changes.insert(at, change);
         }
     }

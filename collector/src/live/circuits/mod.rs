@@ -25,9 +25,10 @@ use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
 };
 use tokio::sync::broadcast;
+use tracing::warn;
 
 use self::board::{Board, Effects};
-use self::facts::{Facts, SECOND_NANOS};
+use self::facts::{Facts, HEARSAY, SECOND_NANOS};
 use crate::codec::circuits::{decode_logs, decode_metrics};
 use crate::counters::Counters;
 use crate::model::{CircuitKey, CircuitTransition, CircuitView, TimeRange, now_unix_nanos};
@@ -39,6 +40,9 @@ use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
 const CHANGES_KEPT: usize = 1_024;
 /// Longest range of one step when the newest transitions are looked for.
 const FIRST_STEP_NANOS: u64 = 3_600 * SECOND_NANOS;
+
+/// An event explains a state set that follows it that soon.
+const EXPLAINED_WITHIN_NANOS: u64 = 15 * SECOND_NANOS;
 
 /// The circuits; cheap to clone.
 #[derive(Debug, Clone)]
@@ -181,7 +185,10 @@ impl Circuits {
             self.announce(CircuitChange::Samples);
         }
         let durable = self.inner.log.append(effects.records).await;
-        self.enforce_retention(now).await?;
+        if let Err(error) = self.enforce_retention(now).await {
+            // The next hour tries again; what was sent is safe.
+            warn!(%error, "could not remove old circuit records");
+        }
         durable
     }
 
@@ -324,6 +331,7 @@ impl Circuits {
             })?;
             // Stable and reversed: of two at the same nanosecond the one that came later is newer.
             part.sort_by_key(|transition: &CircuitTransition| transition.time_unix_nanos);
+            drop_explained(&mut part);
             found.extend(part.into_iter().rev());
             end = slice.start_unix_nanos;
             step = step.saturating_mul(2);
@@ -388,6 +396,33 @@ impl Live {
         }
         due
     }
+}
+
+/// Drops transitions that were derived from a state set and explained by their event a little later.
+fn drop_explained(sorted: &mut Vec<CircuitTransition>) {
+    let explains = |hearsay: &CircuitTransition, other: &CircuitTransition| {
+        other.to == hearsay.to
+            && other.instance == hearsay.instance
+            && other.key == hearsay.key
+            && !other.reason.starts_with(HEARSAY)
+    };
+    let near = |hearsay: &CircuitTransition| {
+        let from = hearsay
+            .time_unix_nanos
+            .saturating_sub(EXPLAINED_WITHIN_NANOS);
+        let to = hearsay.time_unix_nanos;
+        let first = sorted.partition_point(|other| other.time_unix_nanos < from);
+        let events = sorted[first..]
+            .iter()
+            .take_while(|other| other.time_unix_nanos <= to);
+        events.clone().any(|other| explains(hearsay, other))
+    };
+    let explained: Vec<bool> = sorted
+        .iter()
+        .map(|one| one.reason.starts_with(HEARSAY) && near(one))
+        .collect();
+    let mut explained = explained.into_iter();
+    sorted.retain(|_| !explained.next().unwrap_or(false));
 }
 
 fn past_view(key: &CircuitKey, facts: &[Facts], at: u64) -> CircuitView {

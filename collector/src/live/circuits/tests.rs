@@ -1,5 +1,7 @@
 //! The wall of now and of any moment, on made-up breakers and made-up time.
 
+mod measure;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,6 +155,16 @@ async fn the_state_set_heals_a_missed_event() {
     assert_eq!(view.since_unix_nanos, at(1.9));
     assert_eq!(view.reason, "probe failed");
     assert!(view.opened_by.is_some());
+    let found = world
+        .circuits
+        .transitions(None, TimeRange::ALL, 10)
+        .await
+        .unwrap();
+    assert_eq!(
+        found.len(),
+        1,
+        "the event takes the place of the derived one"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -451,147 +463,6 @@ async fn history_counts_every_call_once_across_hours() {
         fine.buckets.iter().map(|b| b.calls.success).sum::<u64>(),
         60
     );
-}
-
-const NAMES: u64 = 100;
-
-fn names() -> Vec<CircuitKey> {
-    let key = |number| CircuitKey {
-        service: format!("service-{}", number % 12),
-        name: format!("dependency-{number}"),
-    };
-    (0..NAMES).map(key).collect()
-}
-
-/// A busy second of one breaker: its rate, failures and durations wander.
-fn busy_second(
-    key: &CircuitKey,
-    number: u64,
-    second: u64,
-    random: &mut fastrand::Rng,
-) -> SeriesRecord {
-    let success = random.u64(40..60);
-    let failure = random.u64(0..3);
-    let spread = [1, 4, 9, 14, 10, 6, 3, 2, 1];
-    let buckets = spread.iter().enumerate().map(|(at, share)| {
-        let jitter = random.u64(0..3);
-        (-50 + (number % 20) as i32 + at as i32, share + jitter)
-    });
-    SeriesRecord::Sample(crate::model::CircuitSample {
-        key: key.clone(),
-        instance: format!("6f1c3a52-9d0e-4b7a-8c11-{:012x}", number * 7_919),
-        time_unix_nanos: T0 + second * SECOND_NANOS,
-        state: EffectiveState::Closed,
-        calls: CircuitCalls {
-            success,
-            failure,
-            ..CircuitCalls::default()
-        },
-        in_flight: random.u32(0..8),
-        latency_buckets: buckets.collect(),
-    })
-}
-
-/// A week of a breaker's hours, and a standing for each minute of the last day.
-fn quiet_week(circuits: &[CircuitKey], hour: u64, random: &mut fastrand::Rng) -> Vec<SeriesRecord> {
-    let minute = |minute, random: &mut fastrand::Rng| crate::store::series::RollupMinute {
-        minute,
-        calls: CircuitCalls {
-            success: random.u64(2_000..4_000),
-            failure: random.u64(0..60),
-            ..CircuitCalls::default()
-        },
-        state: EffectiveState::Closed,
-    };
-    let hour_unix_nanos = T0 / rollup::HOUR_NANOS * rollup::HOUR_NANOS - hour * rollup::HOUR_NANOS;
-    let rollups = circuits.iter().map(|key| {
-        SeriesRecord::Rollup(crate::store::series::Rollup {
-            key: key.clone(),
-            hour_unix_nanos,
-            minutes: (0..60).map(|at| minute(at, random)).collect(),
-        })
-    });
-    rollups.collect()
-}
-
-#[tokio::test]
-#[ignore = "a measurement: run it alone, in release, with --nocapture"]
-async fn measure_a_week_of_a_hundred_circuits() {
-    use tokio::time::Instant;
-    let world = World::new();
-    let log = world.circuits.series();
-    let mut random = fastrand::Rng::with_seed(1);
-    let circuits = names();
-    for hour in (1..=168).rev() {
-        log.append(quiet_week(&circuits, hour, &mut random))
-            .await
-            .unwrap();
-    }
-    let before = log.stats().bytes;
-    println!("rollups of a week: {before} bytes");
-    let seconds = 1_200;
-    for second in 0..seconds {
-        let numbered = circuits.iter().zip(0..);
-        let records = numbered.map(|(key, number)| busy_second(key, number, second, &mut random));
-        let mut records: Vec<_> = records.collect();
-        if second % 60 == 0 {
-            for (record, key) in records.clone().into_iter().zip(&circuits) {
-                let SeriesRecord::Sample(sample) = record else {
-                    continue;
-                };
-                let source = crate::codec::circuits::Source::Fusebox;
-                let now = sample.time_unix_nanos;
-                let instance = instance::Instance::new(key, &sample.instance, source, now);
-                records.push(SeriesRecord::Standing(instance.standing));
-            }
-        }
-        log.append(records).await.unwrap();
-    }
-    let bytes = log.stats().bytes - before;
-    println!(
-        "samples: {:.1} bytes each",
-        bytes as f64 / (seconds * NAMES) as f64
-    );
-    let week = TimeRange {
-        start_unix_nanos: T0 - 7 * 24 * rollup::HOUR_NANOS,
-        end_unix_nanos: T0,
-    };
-    let mut took = [const { Vec::new() }; 3];
-    for key in &circuits {
-        let start = Instant::now();
-        let history = world.circuits.history(key, week, 168).await.unwrap();
-        took[0].push(start.elapsed());
-        assert!(history.buckets[80].calls.success > 100_000);
-        let start = Instant::now();
-        let wall = world
-            .circuits
-            .wall(Some(T0 + 900 * SECOND_NANOS))
-            .await
-            .unwrap();
-        took[1].push(start.elapsed());
-        assert_eq!(wall.circuits.len(), 100);
-        let start = Instant::now();
-        let hour = TimeRange {
-            start_unix_nanos: T0,
-            end_unix_nanos: T0 + seconds * SECOND_NANOS,
-        };
-        world.circuits.history(key, hour, 100).await.unwrap();
-        took[2].push(start.elapsed());
-    }
-    for (what, mut took) in ["week in 168", "wall then", "20 min in 100"]
-        .iter()
-        .zip(took)
-    {
-        took.sort_unstable();
-        println!("{what}: p50 {:?}, worst {:?}", took[50], took[99]);
-    }
-    let start = Instant::now();
-    let (circuits, _) = open(&world.dir, T0 + 1_300 * SECOND_NANOS);
-    println!("restart: {:?}", start.elapsed());
-    let start = Instant::now();
-    let wall = circuits.wall_now(T0 + 1_300 * SECOND_NANOS);
-    println!("wall now: {:?}", start.elapsed());
-    assert_eq!(wall.circuits.len(), 100);
 }
 
 proptest! {

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::codec::{Decoded, Decoder, Encoder, Strings};
+use super::decode::{Decoded, Decoder, Strings};
+use super::encode::Encoder;
 use super::record::{SeriesKind, SeriesRecord};
 use crate::model::CircuitKey;
 

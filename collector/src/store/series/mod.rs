@@ -3,10 +3,12 @@
 //! them back. One thread owns the files; an append is answered once it is durable.
 
 mod block;
-mod codec;
+mod decode;
+mod encode;
 mod index;
 mod record;
 mod recover;
+mod sidecar;
 mod writer;
 
 #[cfg(test)]
@@ -32,8 +34,8 @@ use block::{HEADER_BYTES, Header};
 use index::{Found, Index, file_path};
 use writer::{Append, Writer};
 
-/// How long samples wait for those of other instances, to share a block and a sync.
-const SAMPLE_LINGER: Duration = Duration::from_millis(250);
+/// How long samples wait for those of other instances, to share a block and a sync: at most ten a second.
+const SAMPLE_LINGER: Duration = Duration::from_millis(100);
 /// Appends that may wait for the disk; more wait before they are queued.
 const MAX_WAITING_APPENDS: usize = 4_096;
 
@@ -160,7 +162,7 @@ impl SeriesLog {
                 continue;
             };
             let lost = visit_extent(&bytes, range, keys, only, visit);
-            self.inner.counters.incidents.add("damaged_block", lost);
+            self.inner.counters.incidents.add("unreadable_record", lost);
         }
         Ok(())
     }

@@ -1,12 +1,11 @@
-//! Records to bytes and back: varints, times relative to the block's start, and a string table that lasts for
-//! one extent (a run of blocks): a string travels once, in the block that first uses it.
+//! Bytes to records, as `encode` wrote them. What makes no sense ends the block, never the program.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use fusebox::circuit_breaker::EffectiveState;
 use opentelemetry::{SpanId, TraceId};
 
+use super::encode::SECOND_NANOS;
 use super::record::{
     DependencyMinute, InstanceRecord, RedMinute, Rollup, RollupMinute, SeriesKind, SeriesRecord,
     SettingsRecord, Standing,
@@ -15,214 +14,8 @@ use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
 };
 
-const SECOND_NANOS: u64 = 1_000_000_000;
 /// Strings of one extent that are believed; 256 KiB of blocks cannot hold more.
 const MAX_STRINGS: usize = 1 << 20;
-
-/// Writes the records of one block.
-pub(super) struct Encoder<'a> {
-    out: Vec<u8>,
-    strings: &'a mut HashMap<String, u64>,
-    start: u64,
-}
-
-impl<'a> Encoder<'a> {
-    pub(super) fn new(strings: &'a mut HashMap<String, u64>, start: u64) -> Self {
-        let mut encoder = Self {
-            out: Vec::with_capacity(1024),
-            strings,
-            start,
-        };
-        encoder.uint(encoder.strings.len() as u64);
-        encoder
-    }
-
-    pub(super) fn finish(self) -> Vec<u8> {
-        self.out
-    }
-
-    pub(super) fn record(&mut self, record: &SeriesRecord) {
-        match record {
-            SeriesRecord::Sample(record) => self.sample(record),
-            SeriesRecord::Transition(record) => self.transition(record),
-            SeriesRecord::Settings(record) => self.settings(record),
-            SeriesRecord::Standing(record) => self.standing(record),
-            SeriesRecord::Rollup(record) => self.rollup(record),
-            SeriesRecord::Red(record) => self.red(record),
-            SeriesRecord::Dependency(record) => self.dependency(record),
-            SeriesRecord::Instance(record) => {
-                self.string(&record.service);
-                self.string(&record.id);
-                self.uint(record.first_seen_unix_nanos);
-                self.uint(record.last_seen_unix_nanos);
-            }
-        }
-    }
-
-    fn sample(&mut self, sample: &CircuitSample) {
-        self.key(&sample.key);
-        self.string(&sample.instance);
-        self.uint(sample.time_unix_nanos.saturating_sub(self.start) / SECOND_NANOS);
-        self.out.push(sample.state as u8);
-        self.calls(&sample.calls);
-        self.uint(u64::from(sample.in_flight));
-        self.buckets(&sample.latency_buckets);
-    }
-
-    fn transition(&mut self, transition: &CircuitTransition) {
-        self.key(&transition.key);
-        self.string(&transition.instance);
-        self.uint(transition.time_unix_nanos);
-        self.out.push(transition.from as u8);
-        self.out.push(transition.to as u8);
-        self.text(&transition.reason);
-        self.uint(transition.open_until_unix_nanos.unwrap_or(0));
-        self.trace_id(transition.trace_id);
-        let span = transition.span_id.unwrap_or(SpanId::INVALID);
-        self.out.extend_from_slice(&span.to_bytes());
-    }
-
-    fn settings(&mut self, record: &SettingsRecord) {
-        self.key(&record.key);
-        self.string(&record.instance);
-        self.uint(record.time_unix_nanos);
-        let settings = &record.settings;
-        self.string(&settings.group);
-        for number in [
-            settings.window_ms,
-            settings.window_calls,
-            settings.minimum_calls,
-            settings.failure_rate_percent.to_bits(),
-            settings.slow_call_rate_percent.to_bits(),
-            settings.slow_call_duration_ms,
-            settings.open_duration_ms,
-            settings.half_open_probes,
-            settings.timeout_ms,
-            settings.max_concurrent,
-        ] {
-            self.uint(number);
-        }
-        self.out.push(u8::from(record.forced.is_some()));
-        if let Some(forced) = &record.forced {
-            self.text(&forced.kind);
-            self.text(&forced.reason);
-            self.uint(forced.expires_unix_nanos.unwrap_or(0));
-        }
-    }
-
-    fn standing(&mut self, standing: &Standing) {
-        self.key(&standing.key);
-        self.string(&standing.instance);
-        self.string(&standing.source);
-        self.string(&standing.target);
-        self.string(&standing.reason);
-        self.out.push(standing.state as u8);
-        self.trace_id(standing.opened_by);
-        let time = standing.time_unix_nanos;
-        self.uint(time);
-        self.uint(time.saturating_sub(standing.last_seen_unix_nanos));
-        for number in [
-            standing.since_unix_nanos,
-            standing.retry_at_unix_nanos.unwrap_or(0),
-            standing.opened_at_unix_nanos,
-            u64::from(standing.in_flight),
-            standing.first_seen_unix_nanos,
-            standing.interval_ms,
-        ] {
-            self.uint(number);
-        }
-    }
-
-    fn rollup(&mut self, rollup: &Rollup) {
-        self.key(&rollup.key);
-        self.uint(rollup.hour_unix_nanos);
-        self.uint(rollup.minutes.len() as u64);
-        for minute in &rollup.minutes {
-            self.out.push(minute.minute);
-            self.out.push(minute.state as u8);
-            self.calls(&minute.calls);
-        }
-    }
-
-    fn red(&mut self, red: &RedMinute) {
-        self.string(&red.service);
-        self.string(&red.operation);
-        self.uint(red.minute_unix_nanos);
-        self.uint(red.calls);
-        self.uint(red.errors);
-        self.buckets(&red.latency_buckets);
-    }
-
-    fn dependency(&mut self, link: &DependencyMinute) {
-        self.string(&link.parent);
-        self.string(&link.child);
-        self.out.push(u8::from(link.child_is_virtual));
-        self.uint(link.minute_unix_nanos);
-        self.uint(link.calls);
-        self.uint(link.errors);
-        self.uint(link.circuits.len() as u64);
-        for key in &link.circuits {
-            self.key(key);
-        }
-    }
-
-    fn key(&mut self, key: &CircuitKey) {
-        self.string(&key.service);
-        self.string(&key.name);
-    }
-
-    /// Writes the counts that are not zero, behind a mask that tells which they are.
-    fn calls(&mut self, calls: &CircuitCalls) {
-        let counts = counts(calls);
-        let present = |mask, (at, count): (usize, &u64)| mask | (u64::from(*count > 0) << at);
-        self.uint(counts.iter().enumerate().fold(0, present));
-        for count in counts.into_iter().filter(|count| *count > 0) {
-            self.uint(count);
-        }
-    }
-
-    fn buckets(&mut self, buckets: &[(i32, u64)]) {
-        self.uint(buckets.len() as u64);
-        let mut before = 0;
-        for (index, count) in buckets {
-            self.uint(zigzag(i64::from(*index) - before));
-            self.uint(*count);
-            before = i64::from(*index);
-        }
-    }
-
-    fn trace_id(&mut self, id: Option<TraceId>) {
-        self.out.push(u8::from(id.is_some()));
-        if let Some(id) = id {
-            self.out.extend_from_slice(&id.to_bytes());
-        }
-    }
-
-    /// Writes a string that is likely to come again: its number, or 0 and the text the first time.
-    fn string(&mut self, text: &str) {
-        if let Some(number) = self.strings.get(text) {
-            let number = *number;
-            return self.uint(number);
-        }
-        let number = self.strings.len() as u64 + 1;
-        self.strings.insert(text.to_owned(), number);
-        self.out.push(0);
-        self.text(text);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.uint(text.len() as u64);
-        self.out.extend_from_slice(text.as_bytes());
-    }
-
-    fn uint(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.out.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        self.out.push(number as u8);
-    }
-}
 
 /// The strings of an extent as far as it was read; `None` where a damaged block took one away.
 pub(super) type Strings = Vec<Option<Arc<str>>>;
@@ -619,20 +412,6 @@ fn pair(
     }
 }
 
-fn counts(calls: &CircuitCalls) -> [u64; 9] {
-    [
-        calls.success,
-        calls.failure,
-        calls.timeout,
-        calls.rejected,
-        calls.bulkhead_full,
-        calls.ignored,
-        calls.cancelled,
-        calls.fallback_success,
-        calls.fallback_failure,
-    ]
-}
-
 fn calls(counts: [u64; 9]) -> CircuitCalls {
     CircuitCalls {
         success: counts[0],
@@ -645,10 +424,6 @@ fn calls(counts: [u64; 9]) -> CircuitCalls {
         fallback_success: counts[7],
         fallback_failure: counts[8],
     }
-}
-
-fn zigzag(number: i64) -> u64 {
-    ((number << 1) ^ (number >> 63)) as u64
 }
 
 fn unzigzag(number: u64) -> i64 {
