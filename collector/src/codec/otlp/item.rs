@@ -46,7 +46,7 @@ pub(super) enum Checked {
     Whole,
     /// Something in it is over a limit; this is what remains.
     Cut(Vec<u8>),
-    /// It points nowhere: an id is missing, zero or of a wrong length.
+    /// It points nowhere: an id is missing, zero, of a wrong length or given twice.
     Dropped,
 }
 
@@ -54,7 +54,7 @@ pub(super) enum Checked {
 pub(super) fn check(kind: ItemKind, item: Reader<'_>, limits: &Limits) -> Result<Checked, Fault> {
     let mut reader = item;
     let mut over = reader.rest().len() > limits.event_bytes;
-    let (mut attributes, mut valid_ids) = (0, 0);
+    let (mut attributes, mut ids, mut valid_ids) = (0, 0, 0);
     let mut cut = 0;
     while let Some(key) = reader.key()? {
         if key == kind.attributes {
@@ -68,6 +68,7 @@ pub(super) fn check(kind: ItemKind, item: Reader<'_>, limits: &Limits) -> Result
             text(reader.bytes()?, limits.name_bytes, &mut cut)?;
         } else if let Some(&(_, length)) = kind.ids.iter().find(|(id, _)| *id == key) {
             let id = reader.bytes()?;
+            ids += 1;
             valid_ids += usize::from(id.len() == length && id.iter().any(|&byte| byte != 0));
         } else if kind.scalars.contains(&key) {
             reader.skip(key)?;
@@ -75,7 +76,7 @@ pub(super) fn check(kind: ItemKind, item: Reader<'_>, limits: &Limits) -> Result
             reader.skip_unknown(key, kind.known)?;
         }
     }
-    if valid_ids != kind.ids.len() {
+    if ids != kind.ids.len() || valid_ids != ids {
         return Ok(Checked::Dropped);
     }
     if over || cut > 0 || attributes > limits.attributes {
@@ -84,6 +85,9 @@ pub(super) fn check(kind: ItemKind, item: Reader<'_>, limits: &Limits) -> Result
     Ok(Checked::Whole)
 }
 
+/// Kept free for ids in what is written again.
+const RESERVE: usize = 128;
+
 /// Writes an event or link again with what the limits leave of it.
 #[cold]
 fn shrink(kind: ItemKind, mut item: Reader<'_>, limits: &Limits) -> Result<Vec<u8>, Fault> {
@@ -91,12 +95,11 @@ fn shrink(kind: ItemKind, mut item: Reader<'_>, limits: &Limits) -> Result<Vec<u
     let (mut attributes, mut cut) = (0, 0);
     while let Some(key) = item.key()? {
         let before = item.rest();
+        let mark = out.len();
+        let mut room = limits.event_bytes.saturating_sub(RESERVE);
         if key == kind.attributes {
-            let kept = attribute(item.message()?, limits, &mut cut);
-            let fits = out.len() + (before.len() - item.rest().len()).min(limits.string_bytes)
-                <= limits.event_bytes;
-            if let Ok(kept) = kept
-                && fits
+            room = room.saturating_sub(limits.name_bytes);
+            if let Ok(kept) = attribute(item.message()?, limits, &mut cut)
                 && attributes < limits.attributes
             {
                 attributes += 1;
@@ -107,12 +110,15 @@ fn shrink(kind: ItemKind, mut item: Reader<'_>, limits: &Limits) -> Result<Vec<u
             write::bytes(&mut out, key >> 3, name.as_bytes());
         } else {
             item.skip(key)?;
-            let raw = &before[..before.len() - item.rest().len()];
-            let known = kind.scalars.contains(&key) || kind.ids.iter().any(|(id, _)| *id == key);
-            if known {
+            let is_id = kind.ids.iter().any(|(id, _)| *id == key);
+            if is_id || kind.scalars.contains(&key) {
+                room += if is_id { RESERVE } else { 0 };
                 encode_varint(u64::from(key), &mut out);
-                out.extend_from_slice(raw);
+                out.extend_from_slice(&before[..before.len() - item.rest().len()]);
             }
+        }
+        if out.len() > room {
+            out.truncate(mark);
         }
     }
     Ok(out)

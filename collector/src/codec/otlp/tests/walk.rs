@@ -383,3 +383,22 @@ fn events_past_the_limit_are_dropped_and_counted() {
     assert_eq!(spans[0].events.len(), Limits::EVENTS);
     assert_eq!((spans[0].dropped_events_count, report.truncated), (5, 5));
 }
+
+/// Scenario: a field that comes once comes a hundred thousand times.
+#[test]
+fn an_event_of_endless_names_stays_within_its_bound() {
+    let mut event = Vec::new();
+    for index in 0..100_000 {
+        prost::encoding::string::encode(2, &format!("name {index}"), &mut event);
+        prost::encoding::fixed64::encode(1, &NOW, &mut event);
+    }
+    let mut bytes = span().encode_to_vec();
+    prost::encoding::bytes::encode(11, &event, &mut bytes);
+    for field in [2, 2, 1] {
+        let mut outer = Vec::new();
+        prost::encoding::bytes::encode(field, &bytes, &mut outer);
+        bytes = outer;
+    }
+    super::super::fuzz::walk_traces(&bytes);
+    assert_eq!(walk(&bytes).unwrap().1.truncated, 1);
+}
