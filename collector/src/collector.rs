@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tower::ServiceExt;
 use tracing::{info, warn};
 
+use crate::api::{ApiState, Health};
 use crate::config::{CollectorConfig, ConfigError};
 use crate::counters::Counters;
 use crate::live::Live;
@@ -107,6 +108,7 @@ struct Parts {
     live: Live,
     query: QueryService,
     counters: Arc<Counters>,
+    health: Health,
 }
 
 impl Collector {
@@ -154,6 +156,13 @@ impl Collector {
         self.parts.query.clone()
     }
 
+    /// Returns what the API needs; its `/healthz` then knows when the disk fails and when the collector stops.
+    pub fn api_state(&self) -> ApiState {
+        let mut state = ApiState::new(self.query(), self.counters());
+        state.health = self.parts.health.clone();
+        state
+    }
+
     /// Returns the way in for requests that come by no socket of ours.
     pub fn ingest(&self) -> Ingest {
         self.pipeline.ingest().clone()
@@ -190,13 +199,14 @@ impl Collector {
         let chores = tokio::spawn(housekeep(self.parts.clone()));
         shutdown.await;
         info!("stopping: finishing what was received");
+        chores.abort();
+        self.parts.health.set_problem(Some("stopping".to_owned()));
         switch.send_replace(true);
         self.parts.query.close_streams();
         let mut outcome = Ok(());
         while let Some(ended) = servers.join_next().await {
             outcome = outcome.and(ended.map_err(std::io::Error::other));
         }
-        chores.abort();
         let pipeline = self.pipeline;
         tokio::task::spawn_blocking(move || pipeline.stop())
             .await
@@ -264,6 +274,7 @@ fn open(config: &CollectorConfig) -> Result<(File, Pipeline, Parts), CollectorEr
         live,
         query,
         counters,
+        health: Health::default(),
     };
     Ok((lock, pipeline, parts))
 }
@@ -291,11 +302,36 @@ async fn housekeep(parts: Parts) {
     live_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut retention_tick = interval(RETENTION_TICK);
     retention_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut disk = DiskWatch::default();
     loop {
         tokio::select! {
-            _ = live_tick.tick() => parts.live.maintain(now_unix_nanos()),
+            _ = live_tick.tick() => {
+                parts.live.maintain(now_unix_nanos());
+                disk.look(&parts.counters, &parts.health);
+            }
             _ = retention_tick.tick() => enforce_retention(&parts).await,
         }
+    }
+}
+
+/// Tells `/healthz` whether spans can be written: not since a commit failed, again since one did not.
+#[derive(Debug, Default)]
+struct DiskWatch {
+    refused: u64,
+    written: u64,
+}
+
+impl DiskWatch {
+    fn look(&mut self, counters: &Counters, health: &Health) {
+        let reasons = counters.spans_refused.all();
+        let refused = reasons.get("store_error").copied().unwrap_or(0);
+        let written = counters.spans_written.get();
+        if refused > self.refused {
+            health.set_problem(Some("could not write spans to the disk".to_owned()));
+        } else if written > self.written {
+            health.set_problem(None);
+        }
+        *self = Self { refused, written };
     }
 }
 
@@ -335,17 +371,4 @@ fn guard(web: Router, token: Option<Token>) -> Router {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_data_directory_has_one_owner() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("data");
-        let first = lock_data_dir(&path).unwrap();
-        let second = lock_data_dir(&path).unwrap_err();
-        assert!(second.to_string().contains("another collector is using"));
-        drop(first);
-        lock_data_dir(&path).unwrap();
-    }
-}
+mod tests;

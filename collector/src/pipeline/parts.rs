@@ -28,6 +28,8 @@ pub(crate) trait SpanLog: SpanVisitor + Send + 'static {
     fn commit(&mut self) -> Result<Commit, StoreError>;
     /// Seals a segment that is full or old.
     fn maintain(&mut self, now_unix_nanos: u64) -> Result<(), StoreError>;
+    /// Seals what is open; called once at the end.
+    fn seal(&mut self) -> Result<(), StoreError>;
 }
 
 /// The live figures of one shard.
@@ -74,6 +76,10 @@ impl SpanLog for ShardWriter {
 
     fn maintain(&mut self, now_unix_nanos: u64) -> Result<(), StoreError> {
         Self::maintain(self, now_unix_nanos)
+    }
+
+    fn seal(&mut self) -> Result<(), StoreError> {
+        Self::seal(self)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A request reserves what it is about to hold, step by step while it is received and inflated, and gives it back
 //! once a shard has walked it. Who finds no room waits in line (first come, first served) as long as its patience
-//! lasts; meanwhile its socket is not read, so that the sender slows down too.
+//! lasts; meanwhile its socket is not read, so that the sender slows down too. Large requests that hold a part each
+//! and wait for the rest cannot block each other for longer than that.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -37,6 +37,8 @@ pub(super) struct Shard<L, T> {
     limits: Limits,
     counters: Arc<Counters>,
     block: Block,
+    /// A commit panicked: nobody knows what the log still holds, so nothing more is promised on it.
+    lost: bool,
 }
 
 /// The requests since the last commit.
@@ -58,12 +60,13 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
             limits: Limits::default(),
             counters,
             block: Block::default(),
+            lost: false,
         }
     }
 
-    /// Works until the line is closed and empty; what was taken is then committed and answered.
+    /// Works until the line is closed and empty; what was taken is then committed, answered and sealed.
     pub(super) fn run(mut self) {
-        loop {
+        while !self.lost {
             match self.queue.next(self.block.patience()) {
                 Next::Job(job) => {
                     self.take(*job);
@@ -73,8 +76,18 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
                 }
                 Next::Nothing if self.block.is_empty() => self.maintain(),
                 Next::Nothing => self.commit(),
-                Next::Closed => return self.commit(),
+                Next::Closed => return self.finish(),
             }
+        }
+        error!("an ingest shard ended: its log panicked at a commit");
+    }
+
+    fn finish(mut self) {
+        self.commit();
+        let sealed = guarded(&self.counters, || self.log.seal());
+        if let Ok(Err(error)) = sealed {
+            // The next start recovers what is not sealed.
+            warn!(%error, "could not seal the span log");
         }
     }
 
@@ -110,7 +123,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         let refusal = match walked {
             Ok(Ok(report)) => return Ok(report),
             Ok(Err(malformed)) => malformed.into(),
-            Err(panicked) => panicked,
+            Err(Panicked) => IngestError::Store(PANICKED.to_owned()),
         };
         self.log.rollback_request();
         self.tap.rollback_request();
@@ -144,18 +157,22 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         if block.is_empty() {
             return;
         }
-        let committed = guarded(&self.counters, || self.log.commit())
-            .and_then(|outcome| outcome.map_err(IngestError::from));
+        let committed = guarded(&self.counters, || self.log.commit());
         self.counters.spans_queued.sub(block.spans);
         match committed {
-            Ok(commit) => self.committed(block, commit),
-            Err(error) => self.failed(block, &error),
+            Ok(Ok(commit)) => self.committed(block, commit),
+            Ok(Err(error)) => self.failed(block, &error.to_string()),
+            Err(Panicked) => {
+                self.lost = true;
+                return self.failed(block, PANICKED);
+            }
         }
         self.maintain();
     }
 
-    fn committed(&mut self, block: Block, _commit: Commit) {
+    fn committed(&mut self, block: Block, commit: Commit) {
         self.counters.spans_written.add(block.spans);
+        self.counters.bytes_written.add(commit.bytes);
         if let Some(accepted) = block.first_accepted {
             let lag = u64::try_from(accepted.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.counters.commit_lag_nanos.store(lag, Ordering::Relaxed);
@@ -166,22 +183,17 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         }
     }
 
-    fn failed(&mut self, block: Block, error: &IngestError) {
-        error!(%error, spans = block.spans, "could not commit a block");
+    fn failed(&mut self, block: Block, error: &str) {
+        error!(error, spans = block.spans, "could not commit a block");
         self.counters.spans_refused.add("store_error", block.spans);
-        let reason = match error {
-            IngestError::Store(reason) => reason.clone(),
-            other => other.to_string(),
-        };
         for (reply, _) in block.waiting {
-            answer(reply, Err(IngestError::Store(reason.clone())));
+            answer(reply, Err(IngestError::Store(error.to_owned())));
         }
     }
 
     fn maintain(&mut self) {
-        let maintained = guarded(&self.counters, || self.log.maintain(now_unix_nanos()))
-            .and_then(|outcome| outcome.map_err(IngestError::from));
-        if let Err(error) = maintained {
+        let maintained = guarded(&self.counters, || self.log.maintain(now_unix_nanos()));
+        if let Ok(Err(error)) = maintained {
             self.counters.incidents.add("maintenance_failed", 1);
             warn!(%error, "could not maintain the span log");
         }
@@ -215,11 +227,17 @@ impl Block {
     }
 }
 
-/// Runs a step that must not take the shard down with it; a panic is counted and becomes an error.
-fn guarded<R>(counters: &Counters, step: impl FnOnce() -> R) -> Result<R, IngestError> {
-    catch_unwind(AssertUnwindSafe(step)).map_err(|_panic| {
+/// That a step panicked.
+struct Panicked;
+
+/// What senders are told then.
+const PANICKED: &str = "an internal error";
+
+/// Runs a step that must not take the shard down with it; a panic is counted.
+fn guarded<R>(counters: &Counters, step: impl FnOnce() -> R) -> Result<R, Panicked> {
+    catch_unwind(AssertUnwindSafe(step)).map_err(|_payload| {
         counters.incidents.add("shard_panicked", 1);
-        IngestError::Store("an internal error, which was logged".to_owned())
+        Panicked
     })
 }
 

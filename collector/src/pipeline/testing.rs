@@ -36,8 +36,10 @@ pub(crate) struct DiskState {
     pub(crate) commits: Vec<Vec<[u8; 8]>>,
     /// Whether a commit is waiting.
     pub(crate) waiting: bool,
-    /// Logs that were told to maintain themselves.
-    pub(crate) maintained: u64,
+    /// Commits panic while this is true.
+    pub(crate) panics_at_commit: bool,
+    /// Logs that were sealed.
+    pub(crate) sealed: u64,
 }
 
 impl Disk {
@@ -110,14 +112,15 @@ impl SpanLog for FakeLog {
     }
 
     fn commit(&mut self) -> Result<Commit, StoreError> {
-        let (lock, changed) = &*self.disk.state;
-        let mut state = lock.lock().unwrap();
+        let changed = &self.disk.state.1;
+        let mut state = self.disk.lock();
         while state.stuck {
             state.waiting = true;
             changed.notify_all();
             state = changed.wait(state).unwrap();
         }
         state.waiting = false;
+        assert!(!state.panics_at_commit, "as asked");
         let block = std::mem::take(&mut self.pending);
         if state.broken {
             return Err(StoreError::Damaged {
@@ -134,7 +137,11 @@ impl SpanLog for FakeLog {
     }
 
     fn maintain(&mut self, _now_unix_nanos: u64) -> Result<(), StoreError> {
-        self.disk.lock().maintained += 1;
+        Ok(())
+    }
+
+    fn seal(&mut self) -> Result<(), StoreError> {
+        self.disk.lock().sealed += 1;
         Ok(())
     }
 }

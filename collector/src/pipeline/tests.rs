@@ -147,6 +147,25 @@ async fn a_panic_refuses_one_request_and_spares_the_shard() {
     bench.assert_spans_conserved();
 }
 
+/// *Scenario*: a commit panics, so that nobody knows what its log still holds.
+/// *Guarantees*: its senders are refused, its shard ends, the other shard serves on; with the last one gone, all are refused.
+#[tokio::test]
+async fn a_panic_at_commit_ends_that_shard_alone() {
+    let bench = Bench::start(2, MIB);
+    let ingest = bench.pipeline.ingest().clone();
+    bench.disk.change(|disk| disk.panics_at_commit = true);
+    assert!(ingest.spans(spans_request(3, 0)).await.is_err());
+    bench.disk.change(|disk| disk.panics_at_commit = false);
+    ingest.spans(spans_request(2, 0)).await.unwrap();
+    bench.assert_spans_conserved();
+    bench.disk.change(|disk| disk.panics_at_commit = true);
+    assert!(ingest.spans(spans_request(3, 0)).await.is_err());
+    bench.disk.change(|disk| disk.panics_at_commit = false);
+    assert!(ingest.spans(spans_request(1, 0)).await.is_err());
+    bench.assert_spans_conserved();
+    assert_eq!(bench.counters.queue_bytes.get(), 0);
+}
+
 /// *Scenario*: the disk hangs and the queue is full.
 /// *Guarantees*: the next sender waits, is refused with a hint, and the first ones get their OK once the disk is back.
 #[tokio::test]
@@ -208,6 +227,7 @@ async fn stopping_commits_what_was_taken_and_refuses_the_rest() {
         assert_eq!(sender.await.unwrap().unwrap().accepted, 4);
     }
     assert_eq!(disk.spans(), 32);
+    assert_eq!(disk.lock().sealed, 2);
 }
 
 #[tokio::test]

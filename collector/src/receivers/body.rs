@@ -13,6 +13,10 @@ use crate::pipeline::Reservation;
 /// Longest pause between two pieces of a body: a sender that hangs frees its memory after this.
 pub(crate) const BODY_PAUSE_MAX: Duration = Duration::from_secs(10);
 
+/// Longest time for a whole body: who sends a byte now and then frees its memory after this.
+/// 64 MiB over a line of 5 Mbit/s take this long.
+pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(120);
+
 /// What is reserved before the first piece of a body of unknown length: chunked requests of SDKs are mostly smaller.
 const FIRST_RESERVATION_BYTES: usize = 64 << 10;
 
@@ -46,6 +50,27 @@ where
 {
     let announced = body.size_hint().exact().map(saturating_usize);
     refuse_length(announced, limit)?;
+    timeout(
+        BODY_TIME_MAX,
+        collect_within(body, announced, limit, hint, reservation),
+    )
+    .await
+    .unwrap_or(Err(Refusal::TooSlow {
+        limit: BODY_TIME_MAX,
+    }))
+}
+
+async fn collect_within<B>(
+    body: &mut B,
+    announced: Option<usize>,
+    limit: usize,
+    hint: LengthHint,
+    reservation: &mut Reservation,
+) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
     let first_room = announced.unwrap_or(FIRST_RESERVATION_BYTES);
     reservation
         .resize(first_room.min(TRUSTED_LENGTH_MAX))

@@ -13,7 +13,6 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use tokio::time::{Instant, timeout_at};
 
-use super::body;
 use super::decompress::Encoding;
 use super::grpc::{answer_by, frame, message_length, refusal_trailers, success_trailers, unframe};
 use super::intake::Intake;
@@ -57,9 +56,7 @@ impl OtlpGrpc {
                 .unwrap_or(Err(Refusal::Deadline)),
             None => self.export(&head, deadline, &mut body).await,
         };
-        if outcome.is_err() && deadline.is_none_or(|at| Instant::now() < at) {
-            body::discard(&mut body).await;
-        }
+        // A refused body need not be read to its end as in HTTP/1.1: HTTP/2 stops it with RST_STREAM(NO_ERROR).
         tally.settle(&outcome);
         Ok(match outcome {
             Ok(taken) => confirm(&taken),

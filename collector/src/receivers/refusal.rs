@@ -47,8 +47,8 @@ pub(crate) enum Refusal {
     /// Larger than allowed, inflated.
     #[error("{0}")]
     InflatesTooLarge(InflateError),
-    /// The sender paused for too long.
-    #[error("the body paused for more than {} s", limit.as_secs())]
+    /// The body came too slowly: a pause, or all of it, took too long.
+    #[error("the body came too slowly; the limit was {} s", limit.as_secs())]
     TooSlow {
         /// The limit.
         limit: Duration,

@@ -77,95 +77,70 @@ async fn refused_spans_are_a_partial_success() {
     assert_eq!(response.partial_success.unwrap().rejected_spans, 2);
 }
 
+/// Makes a bad call and checks how it ends: code, words, and no hint to try again.
+async fn refused(
+    receivers: &Receivers,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+    code: &str,
+    says: &str,
+) {
+    let answer = receivers.call(GRPC_TRACES, headers, body).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.grpc("grpc-status"), Some(code), "{says}");
+    let message = answer.grpc("grpc-message").unwrap();
+    assert!(message.contains(says), "{message}");
+    let status: Status = decoded(&answer, "grpc-status-details-bin").unwrap();
+    assert_eq!(status.code.to_string(), code);
+    assert_eq!(answer.grpc("google.rpc.retryinfo-bin"), None);
+}
+
 #[tokio::test]
-async fn bad_calls_get_a_code_and_a_sentence() {
+async fn unreadable_messages_are_invalid_arguments() {
     let receivers = Receivers::start().await;
     let spans = spans_request(3, 0);
-    let mut announced_large = framed(0, b"");
-    announced_large = {
-        let mut bytes = announced_large.to_vec();
-        bytes[1..5].copy_from_slice(&(BODY_MAX as u32).to_be_bytes());
-        bytes.extend_from_slice(&[0; 100]);
-        bytes.into()
-    };
     let gzipped = [("grpc-encoding", "gzip")];
-    let bad: [(&str, &[(&str, &str)], Bytes, &str, &str); 10] = [
-        (
-            GRPC_TRACES,
-            &[],
-            framed(0, b"\xff\xff"),
-            "3",
-            "malformed protobuf",
-        ),
-        (
-            GRPC_TRACES,
-            &[],
-            framed(0, &spans).slice(..20),
-            "3",
-            "shorter than its frame",
-        ),
-        (
-            GRPC_TRACES,
-            &[],
-            Bytes::from_static(b"\0\0"),
-            "3",
-            "truncated",
-        ),
-        (GRPC_TRACES, &[], Bytes::new(), "3", "no message"),
-        (
-            GRPC_TRACES,
-            &[],
-            framed(1, &gzip(&spans)),
-            "3",
-            "without a grpc-encoding",
-        ),
-        (
-            GRPC_TRACES,
-            &gzipped,
-            framed(1, &spans),
-            "3",
-            "not valid gzip",
-        ),
-        (
-            GRPC_TRACES,
-            &gzipped,
-            framed(1, &gzip(&vec![0; 4 << 20])),
-            "8",
-            "more than 1048576",
-        ),
-        (
-            GRPC_TRACES,
-            &[],
-            announced_large,
-            "8",
-            "larger than 1048576",
-        ),
-        (
-            GRPC_TRACES,
-            &[("grpc-encoding", "snappy")],
-            framed(1, &spans),
-            "12",
-            "gzip",
-        ),
-        (
-            "/grpc.health.v1.Health/Check",
-            &[],
-            framed(0, b""),
-            "12",
-            "unknown method",
-        ),
-    ];
-    for (path, headers, body, code, says) in bad {
-        let answer = receivers.call(path, headers, body).await;
-        assert_eq!(answer.status, 200);
-        assert_eq!(answer.grpc("grpc-status"), Some(code), "{says}");
-        let message = answer.grpc("grpc-message").unwrap();
-        assert!(message.contains(says), "{message}");
-        let status: Status = decoded(&answer, "grpc-status-details-bin").unwrap();
-        assert_eq!(status.code.to_string(), code);
-        assert_eq!(answer.grpc("google.rpc.retryinfo-bin"), None);
-    }
+    let noise = framed(0, b"\xff\xff");
+    refused(&receivers, &[], noise, "3", "malformed protobuf").await;
+    let torn = framed(0, &spans).slice(..20);
+    refused(&receivers, &[], torn, "3", "shorter than its frame").await;
+    refused(&receivers, &[], &b"\0\0"[..], "3", "truncated").await;
+    refused(&receivers, &[], "", "3", "no message").await;
+    let unnamed = framed(1, &gzip(&spans));
+    refused(&receivers, &[], unnamed, "3", "without a grpc-encoding").await;
+    let plain = framed(1, &spans);
+    refused(&receivers, &gzipped, plain, "3", "not valid gzip").await;
     assert_eq!(receivers.bench.disk.spans(), 0);
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn oversized_messages_are_refused_without_a_hint() {
+    let receivers = Receivers::start().await;
+    let bomb = framed(1, &gzip(&vec![0; 4 << 20]));
+    let gzipped = [("grpc-encoding", "gzip")];
+    refused(&receivers, &gzipped, bomb, "8", "more than 1048576").await;
+    let mut announced = vec![0; 100];
+    announced[1..5].copy_from_slice(&(BODY_MAX as u32).to_be_bytes());
+    refused(&receivers, &[], announced, "8", "larger than 1048576").await;
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn what_we_do_not_serve_is_unimplemented() {
+    let receivers = Receivers::start().await;
+    let snappy = [("grpc-encoding", "snappy")];
+    let body = framed(1, b"whatever");
+    refused(&receivers, &snappy, body, "12", "gzip").await;
+    let path = "/grpc.health.v1.Health/Check";
+    let answer = receivers.call(path, &[], framed(0, b"")).await;
+    assert_eq!(answer.grpc("grpc-status"), Some("12"));
+    assert!(
+        answer
+            .grpc("grpc-message")
+            .unwrap()
+            .contains("unknown method")
+    );
     receivers.assert_conserved();
 }
 

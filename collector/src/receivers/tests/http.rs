@@ -21,27 +21,16 @@ async fn spans_are_taken_in_every_shape_that_sdks_send() {
     let receivers = Receivers::start().await;
     let spans = spans_request(3, 0);
     let zstd = Bytes::from(zstd::encode_all(&spans[..], 1).unwrap());
-    let shapes: [(&str, Vec<(&str, &str)>, Bytes); 6] = [
+    let odd_case = ("Content-Type", "Application/X-Protobuf; charset=utf-8");
+    let coding = |name| ("content-encoding", name);
+    for (path, headers, body) in [
         ("/v1/traces", vec![PROTOBUF], spans.clone()),
         ("/", vec![PROTOBUF], spans.clone()),
-        (
-            "/v1/traces",
-            vec![("Content-Type", "Application/X-Protobuf; charset=utf-8")],
-            spans.clone(),
-        ),
-        (
-            "/v1/traces",
-            vec![PROTOBUF, ("content-encoding", "gzip")],
-            gzip(&spans),
-        ),
-        (
-            "/v1/traces",
-            vec![PROTOBUF, ("content-encoding", "zstd")],
-            zstd,
-        ),
+        ("/v1/traces", vec![odd_case], spans.clone()),
+        ("/v1/traces", vec![PROTOBUF, coding("gzip")], gzip(&spans)),
+        ("/v1/traces", vec![PROTOBUF, coding("zstd")], zstd),
         ("/v1/traces", vec![PROTOBUF], Bytes::new()),
-    ];
-    for (path, headers, body) in shapes {
+    ] {
         let answer = receivers.post(path, &headers, body).await;
         assert_eq!(answer.status, 200, "{headers:?}");
         assert_eq!(answer.headers["content-type"], "application/x-protobuf");
@@ -135,122 +124,61 @@ async fn json_is_taken_and_answered_in_json() {
     receivers.assert_conserved();
 }
 
-/// One bad request and what it must get.
-struct Bad {
-    what: &'static str,
-    path: &'static str,
-    headers: Vec<(&'static str, &'static str)>,
-    body: Bytes,
-    status: u16,
-    code: i32,
-    says: &'static str,
-}
-
-fn bad_requests() -> Vec<Bad> {
-    let spans = spans_request(3, 0);
-    let bad = |what, headers: &[_], body, status, code, says| Bad {
-        what,
-        path: "/v1/traces",
-        headers: headers.to_vec(),
-        body,
-        status,
-        code,
-        says,
+/// Sends a bad body and checks what it gets: status, code in a `google.rpc.Status` of the same format, and words.
+async fn refused(
+    receivers: &Receivers,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+    expected: (u16, i64),
+    says: &str,
+) {
+    let answer = receivers.post("/v1/traces", headers, body).await;
+    assert_eq!(answer.status, expected.0, "{says}");
+    assert_eq!(answer.headers["content-type"], headers[0].1, "{says}");
+    assert!(!answer.headers.contains_key("retry-after"));
+    let (code, message) = if headers[0] == JSON {
+        let status: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let code = status["code"].as_i64().unwrap();
+        (code, status["message"].to_string())
+    } else {
+        let status = Status::decode(answer.body).unwrap();
+        (i64::from(status.code), status.message)
     };
-    let gzipped = ("content-encoding", "gzip");
-    vec![
-        bad(
-            "noise",
-            &[PROTOBUF],
-            Bytes::from_static(b"\xff\xff\xff"),
-            400,
-            3,
-            "protobuf",
-        ),
-        bad(
-            "a torn message",
-            &[PROTOBUF],
-            spans.slice(..spans.len() - 2),
-            400,
-            3,
-            "protobuf",
-        ),
-        bad(
-            "no JSON",
-            &[JSON],
-            Bytes::from_static(b"{\"resourceSpans\": [}"),
-            400,
-            3,
-            "JSON",
-        ),
-        bad(
-            "no gzip",
-            &[PROTOBUF, gzipped],
-            spans.clone(),
-            400,
-            3,
-            "not valid gzip",
-        ),
-        bad(
-            "torn gzip",
-            &[PROTOBUF, gzipped],
-            gzip(&spans).slice(..40),
-            400,
-            3,
-            "not valid gzip",
-        ),
-        bad(
-            "an unknown coding",
-            &[PROTOBUF, ("content-encoding", "br")],
-            spans.clone(),
-            415,
-            12,
-            "gzip, zstd",
-        ),
-        bad(
-            "a large body",
-            &[PROTOBUF],
-            vec![0; BODY_MAX + 1].into(),
-            413,
-            8,
-            "larger than 1048576 bytes",
-        ),
-        bad(
-            "a gzip bomb",
-            &[PROTOBUF, gzipped],
-            gzip(&vec![0; 4 << 20]),
-            413,
-            8,
-            "more than 1048576 bytes",
-        ),
-    ]
+    assert_eq!(code, expected.1, "{says}");
+    assert!(message.contains(says), "{says}: {message}");
 }
 
 #[tokio::test]
-async fn bad_bodies_get_a_status_that_says_what_was_wrong() {
+async fn unreadable_bodies_get_a_400_that_says_what_was_wrong() {
     let receivers = Receivers::start().await;
-    for bad in bad_requests() {
-        let answer = receivers.post(bad.path, &bad.headers, bad.body).await;
-        assert_eq!(answer.status, bad.status, "{}", bad.what);
-        assert_eq!(
-            answer.headers["content-type"], bad.headers[0].1,
-            "{}",
-            bad.what
-        );
-        assert!(!answer.headers.contains_key("retry-after"));
-        let (code, message) = if bad.headers[0] == JSON {
-            let status: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-            (
-                status["code"].as_i64().unwrap(),
-                status["message"].to_string(),
-            )
-        } else {
-            let status = Status::decode(answer.body).unwrap();
-            (i64::from(status.code), status.message)
-        };
-        assert_eq!(code, i64::from(bad.code), "{}", bad.what);
-        assert!(message.contains(bad.says), "{}: {message}", bad.what);
-    }
+    let spans = spans_request(3, 0);
+    let gzipped = [PROTOBUF, ("content-encoding", "gzip")];
+    let malformed = (400, 3);
+    let torn = spans.slice(..spans.len() - 2);
+    refused(&receivers, &[PROTOBUF], torn, malformed, "protobuf").await;
+    let noise = &b"\xff\xff\xff"[..];
+    refused(&receivers, &[PROTOBUF], noise, malformed, "protobuf").await;
+    let no_json = r#"{"resourceSpans": [}"#;
+    refused(&receivers, &[JSON], no_json, malformed, "JSON").await;
+    let plain = spans.clone();
+    refused(&receivers, &gzipped, plain, malformed, "not valid gzip").await;
+    let torn = gzip(&spans).slice(..40);
+    refused(&receivers, &gzipped, torn, malformed, "not valid gzip").await;
+    let brotli = [PROTOBUF, ("content-encoding", "br")];
+    refused(&receivers, &brotli, spans, (415, 12), "gzip, zstd").await;
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn oversized_bodies_get_a_413_and_harm_nobody() {
+    let receivers = Receivers::start().await;
+    let gzipped = [PROTOBUF, ("content-encoding", "gzip")];
+    let large = vec![0; BODY_MAX + 1];
+    let says = "larger than 1048576 bytes";
+    refused(&receivers, &[PROTOBUF], large, (413, 8), says).await;
+    let bomb = gzip(&vec![0; 4 << 20]);
+    let says = "more than 1048576 bytes";
+    refused(&receivers, &gzipped, bomb, (413, 8), says).await;
     let answer = receivers
         .post("/v1/traces", &[PROTOBUF], spans_request(1, 0))
         .await;

@@ -1,0 +1,195 @@
+//! A collector over real sockets and a real disk.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::model::TimeRange;
+use crate::pipeline::testing::spans_request;
+use crate::store::TraceReader;
+
+/// A collector that serves.
+struct Running {
+    web: SocketAddr,
+    otlp_http: SocketAddr,
+    query: QueryService,
+    store: EmbeddedStore,
+    counters: Arc<Counters>,
+    shutdown: oneshot::Sender<()>,
+    ended: JoinHandle<Result<(), CollectorError>>,
+}
+
+impl Running {
+    async fn start(config: CollectorConfig) -> Self {
+        let collector = Collector::bind(config).await.unwrap();
+        let (shutdown, asked) = oneshot::channel::<()>();
+        let web = Router::new()
+            .route("/", axum::routing::get(|| async { "pages" }))
+            .route("/healthz", axum::routing::get(|| async { "ok" }));
+        Self {
+            web: collector.web_addr(),
+            otlp_http: collector.otlp_http_addr(),
+            query: collector.query(),
+            store: collector.parts.store.clone(),
+            counters: collector.counters(),
+            shutdown,
+            ended: tokio::spawn(collector.run(web, async move {
+                let _asked = asked.await;
+            })),
+        }
+    }
+
+    async fn stop(self) {
+        self.shutdown.send(()).unwrap();
+        self.ended.await.unwrap().unwrap();
+    }
+}
+
+async fn send(
+    addr: SocketAddr,
+    request: http::request::Builder,
+    body: impl Into<Bytes>,
+) -> (StatusCode, Bytes) {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let (mut client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = request
+        .header("host", "localhost")
+        .body(Full::new(body.into()))
+        .unwrap();
+    let response = client.send_request(request).await.unwrap();
+    let status = response.status();
+    (
+        status,
+        response.into_body().collect().await.unwrap().to_bytes(),
+    )
+}
+
+fn traces() -> http::request::Builder {
+    Request::post("/v1/traces").header("content-type", "application/x-protobuf")
+}
+
+#[tokio::test]
+async fn a_data_directory_has_one_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data");
+    let first = Collector::bind(CollectorConfig::for_test(&path))
+        .await
+        .unwrap();
+    let second = Collector::bind(CollectorConfig::for_test(&path))
+        .await
+        .unwrap_err();
+    assert!(matches!(second, CollectorError::InUse { .. }), "{second}");
+    drop(first);
+}
+
+#[tokio::test]
+async fn a_taken_address_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = CollectorConfig {
+        otlp_grpc_addr: taken.local_addr().unwrap(),
+        ..CollectorConfig::for_test(dir.path())
+    };
+    let error = Collector::bind(config).await.unwrap_err().to_string();
+    assert!(error.contains("OTLP gRPC"), "{error}");
+}
+
+/// *Scenario*: spans come in, the collector is stopped and started again on the same directory.
+/// *Guarantees*: they can be read at once after the OK, and after the restart; the counters add up.
+#[tokio::test]
+async fn what_was_confirmed_is_found_before_and_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(CollectorConfig::for_test(dir.path())).await;
+    let (status, _) = send(running.otlp_http, traces(), spans_request(20, 1)).await;
+    assert_eq!(status, 200);
+    let id = opentelemetry::TraceId::from_bytes([7; 16]);
+    let spans = |trace: Option<crate::model::Trace>| trace.map(|trace| trace.spans.len());
+    assert_eq!(spans(running.query.trace(id).await.unwrap()), Some(20));
+    assert_eq!(running.counters.spans_received.get(), 21);
+    assert_eq!(running.counters.spans_written.get(), 20);
+    assert_eq!(running.counters.spans_refused.total(), 1);
+    assert!(running.counters.bytes_written.get() > 0);
+    running.stop().await;
+
+    let again = Running::start(CollectorConfig::for_test(dir.path())).await;
+    assert_eq!(spans(again.query.trace(id).await.unwrap()), Some(20));
+    assert_eq!(
+        again.store.services(TimeRange::ALL).await.unwrap(),
+        ["unknown_service"]
+    );
+    again.stop().await;
+}
+
+/// *Scenario*: twenty senders are on their way when the collector is told to stop.
+/// *Guarantees*: exactly the confirmed spans, and no refused one without a word, are there afterwards.
+#[tokio::test]
+async fn stopping_loses_nothing_that_was_confirmed() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(CollectorConfig::for_test(dir.path())).await;
+    let addr = running.otlp_http;
+    let senders: Vec<_> = (0..20)
+        .map(|_| tokio::spawn(send(addr, traces(), spans_request(50, 0))))
+        .collect();
+    while running.counters.requests_received.get() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let counters = Arc::clone(&running.counters);
+    running.stop().await;
+    let mut confirmed = 0;
+    for sender in senders {
+        // Connections that were not served yet are closed without an answer.
+        if let Ok((status, _)) = sender.await {
+            confirmed += if status == 200 { 50 } else { 0 };
+        }
+    }
+    assert!(confirmed > 0);
+    assert!(counters.spans_written.get() >= confirmed);
+    assert_eq!(counters.spans_queued.get(), 0);
+    assert_eq!(counters.connections_open.get(), 0);
+}
+
+#[tokio::test]
+async fn pages_ask_for_the_token_but_probes_need_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = CollectorConfig {
+        token: Some("s3cret".to_owned()),
+        ..CollectorConfig::for_test(dir.path())
+    };
+    let running = Running::start(config).await;
+    let status = async |request| send(running.web, request, "").await.0;
+    assert_eq!(status(Request::get("/")).await, 401);
+    assert_eq!(status(Request::get("/nowhere")).await, 401);
+    assert_eq!(status(Request::get("/healthz")).await, 200);
+    let shown = Request::get("/").header("authorization", "Bearer s3cret");
+    assert_eq!(status(shown).await, 200);
+    assert_eq!(
+        send(running.otlp_http, traces(), spans_request(1, 0))
+            .await
+            .0,
+        401
+    );
+    running.stop().await;
+}
+
+#[test]
+fn health_follows_the_disk() {
+    let (counters, health) = (Counters::default(), Health::default());
+    let mut watch = DiskWatch::default();
+    let mut problem = || {
+        watch.look(&counters, &health);
+        health.problem()
+    };
+    assert_eq!(problem(), None);
+    counters.spans_refused.add("store_error", 5);
+    assert!(problem().is_some());
+    assert!(problem().is_some(), "nothing was written since");
+    counters.spans_written.add(5);
+    assert_eq!(problem(), None);
+}
