@@ -179,6 +179,7 @@ impl Hot {
         self.counts_calls.load(Relaxed)
     }
 
+    #[inline]
     pub(super) fn open_nanos(&self) -> u64 {
         self.open_nanos.load(Relaxed)
     }

@@ -16,7 +16,6 @@ const MAX_INTERNED_BYTES: usize = 256;
 static INTERNED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
 /// A breaker's name or group; reads as a `str`.
-#[derive(Clone)]
 pub struct Name(Repr);
 
 #[derive(Clone)]
@@ -51,6 +50,13 @@ impl Name {
             Repr::Interned(text) => text,
             Repr::Counted(text) => text,
         }
+    }
+}
+
+impl Clone for Name {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
 

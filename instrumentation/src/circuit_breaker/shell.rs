@@ -103,13 +103,15 @@ impl Shell {
         self.admit_special(word, now)
     }
 
+    #[inline]
     fn admit_special(&self, word: Word, now: u64) -> Result<Pass, Rejected> {
-        let recheck = word.refuses() || word.is_timed();
-        if word.shadows() || (recheck && now >= self.hot.recheck_at()) {
-            return self.admit_locked(now);
+        let recheck_at = self.hot.recheck_at();
+        if word.refuses() && now < recheck_at {
+            return Err(self.reject(word.state(), recheck_at - now));
         }
-        if word.refuses() {
-            return Err(self.reject(word.state(), now));
+        let over = word.is_timed() && now >= recheck_at;
+        if word.refuses() || word.shadows() || over {
+            return self.admit_locked(now);
         }
         Ok(self.pass(word, None))
     }
@@ -123,7 +125,9 @@ impl Shell {
         match admission {
             Admission::Pass => Ok(self.pass(word, None)),
             Admission::Probe(id) => Ok(self.pass(word, Some(id))),
-            Admission::Refuse { .. } => Err(self.reject(word.state(), now)),
+            Admission::Refuse { until } => {
+                Err(self.reject(word.state(), until.saturating_sub(now)))
+            }
         }
     }
 
@@ -135,26 +139,21 @@ impl Shell {
         Pass { word, probe }
     }
 
+    /// Counts a refused call, which nothing can let through for `nanos`.
     #[inline]
-    fn reject(&self, state: EffectiveState, now: u64) -> Rejected {
+    fn reject(&self, state: EffectiveState, nanos: u64) -> Rejected {
         self.shards.write(Shard::rejected);
+        // Where nobody can know (a probe under way, a forced state without an end) the hint is the time for which
+        // the breaker opens.
+        let wait = match state {
+            EffectiveState::Open => nanos,
+            _ => nanos.min(self.hot.open_nanos()),
+        };
         Rejected {
             name: self.name.clone(),
             state,
-            retry_after: self.retry_after(state, now),
+            retry_after: Duration::from_nanos(wait),
         }
-    }
-
-    /// Returns when a refused call may try again. Where nobody can know (a probe under way, a forced state without
-    /// an end) it is the time for which the breaker opens.
-    #[inline]
-    fn retry_after(&self, state: EffectiveState, now: u64) -> Duration {
-        let known = self.hot.recheck_at().saturating_sub(now);
-        let wait = match state {
-            EffectiveState::Open => known,
-            _ => known.min(self.hot.open_nanos()),
-        };
-        Duration::from_nanos(wait)
     }
 
     /// Takes the end of a call: `elapsed_nanos` long, over at `now`.
