@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::parts::Tee;
-use super::queue::{Job, Next, Queue, Reply};
+use super::queue::{Job, Next, Queue, Reply, Worker};
 use super::{IngestError, LiveTap, SpanLog};
 use crate::codec::otlp::{Limits, WalkReport, walk_traces};
 use crate::counters::Counters;
@@ -25,13 +25,10 @@ const BLOCK_BYTES_MAX: usize = 4 << 20;
 /// A block is committed when its first request is this old, so that a steady stream still gets its answers.
 const BLOCK_AGE_MAX: Duration = Duration::from_millis(100);
 
-/// How often an idle shard looks whether its segment is old enough to be sealed.
-const IDLE_TICK: Duration = Duration::from_secs(1);
-
 /// The thread's state.
 #[derive(Debug)]
 pub(super) struct Shard<L, T> {
-    queue: Arc<Queue>,
+    line: Worker,
     log: L,
     tap: T,
     limits: Limits,
@@ -52,9 +49,8 @@ struct Block {
 impl<L: SpanLog, T: LiveTap> Shard<L, T> {
     /// Returns a shard that takes from that line.
     pub(super) fn new(queue: Arc<Queue>, log: L, tap: T, counters: Arc<Counters>) -> Self {
-        queue.join();
         Self {
-            queue,
+            line: Worker::new(queue),
             log,
             tap,
             limits: Limits::default(),
@@ -67,7 +63,12 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
     /// Works until the line is closed and empty; what was taken is then committed, answered and sealed.
     pub(super) fn run(mut self) {
         while !self.lost {
-            match self.queue.next(self.block.patience()) {
+            let next = if self.block.is_empty() {
+                self.line.next_when_idle()
+            } else {
+                self.line.next()
+            };
+            match next {
                 Next::Job(job) => {
                     self.take(*job);
                     if self.block_is_full() {
@@ -200,12 +201,6 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
     }
 }
 
-impl<L, T> Drop for Shard<L, T> {
-    fn drop(&mut self) {
-        self.queue.leave();
-    }
-}
-
 impl Block {
     fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -215,15 +210,6 @@ impl Block {
         self.spans += report.accepted;
         self.first_accepted.get_or_insert(accepted);
         self.waiting.push((reply, report));
-    }
-
-    /// Returns how long to wait for the next request: not at all while somebody waits for this block.
-    fn patience(&self) -> Duration {
-        if self.is_empty() {
-            IDLE_TICK
-        } else {
-            Duration::ZERO
-        }
     }
 }
 

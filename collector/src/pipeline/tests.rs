@@ -88,6 +88,30 @@ async fn what_waits_together_is_committed_together() {
     bench.assert_spans_conserved();
 }
 
+/// *Scenario*: one shard hangs at its disk, another is idle, and a single small request comes.
+/// *Guarantees*: the idle one takes it without waiting for the first.
+#[tokio::test]
+async fn an_idle_shard_helps_when_another_hangs() {
+    let bench = Bench::start(2, MIB);
+    bench.disk.change(|disk| disk.stuck = true);
+    let ingest = bench.pipeline.ingest().clone();
+    let hanging = tokio::spawn(async move { ingest.spans(spans_request(1, 0)).await });
+    let disk = bench.disk.clone();
+    tokio::task::spawn_blocking(move || disk.wait_for_stuck_commit())
+        .await
+        .unwrap();
+    let ingest = bench.pipeline.ingest().clone();
+    let helped = tokio::spawn(async move { ingest.spans(spans_request(2, 0)).await });
+    // Walked by the second shard: its spans are counted while the first still hangs.
+    while bench.counters.spans_received.get() < 3 {
+        tokio::task::yield_now().await;
+    }
+    bench.disk.change(|disk| disk.stuck = false);
+    hanging.await.unwrap().unwrap();
+    helped.await.unwrap().unwrap();
+    bench.assert_spans_conserved();
+}
+
 #[tokio::test]
 async fn a_full_block_is_committed_while_more_waits() {
     let bench = Bench::start(1, 64 * MIB);
