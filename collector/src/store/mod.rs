@@ -1,5 +1,7 @@
 //! Where spans and circuits are kept and read back: small traits, each with an embedded back end.
 
+#[cfg(test)]
+pub(crate) mod contract;
 pub mod embedded;
 pub mod series;
 

@@ -204,7 +204,12 @@ impl ShardWriter {
     /// Leaves a segment that the disk failed: what was committed stays readable, new spans begin a new file.
     fn abandon_segment(&mut self) {
         self.builder = BlockBuilder::new(self.seed);
-        self.active = None;
+        if let Some(active) = self.active.take()
+            && active.open.state().totals.rows == 0
+        {
+            // Nobody saw the file; a full disk must not collect one for every attempt.
+            let _ = std::fs::remove_file(&active.open.place.path);
+        }
         self.catalog.counters.incidents.add("commit_failed", 1);
     }
 }

@@ -1,5 +1,6 @@
 //! Reads a block's parts from its file, each only when asked for, each checked before it is believed.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -9,6 +10,22 @@ use super::super::{damaged, io_error};
 use super::header::{BlockHeader, PartEntry, PartKind};
 use super::{Blobs, Sparse, ints};
 use crate::store::StoreError;
+
+thread_local! {
+    /// A context costs more to make than a small part costs to inflate.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Inflates bytes that must come to that length.
+pub(crate) fn inflate(stored: &[u8], raw: usize) -> Option<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|slot| {
+        if slot.is_none() {
+            *slot = Some(zstd::bulk::Decompressor::new().ok()?);
+        }
+        let inflated = slot.as_mut()?.decompress(stored, raw).ok()?;
+        (inflated.len() == raw).then_some(inflated)
+    })
+}
 
 /// What is known of a block without reading it.
 #[derive(Debug, Clone, Copy)]
@@ -83,10 +100,7 @@ impl<'a> BlockReader<'a> {
         if part.stored == part.raw {
             return Ok(stored);
         }
-        zstd::bulk::decompress(&stored, part.raw)
-            .ok()
-            .filter(|raw| raw.len() == part.raw)
-            .ok_or_else(|| damaged(self.path, "compressed part"))
+        inflate(&stored, part.raw).ok_or_else(|| damaged(self.path, "compressed part"))
     }
 
     /// Reads a part as it is stored and checks it.

@@ -4,6 +4,7 @@
 //! occurrences before the row: counted by shape, not by row.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -81,11 +82,20 @@ impl Values {
 #[derive(Debug)]
 struct AttributeRows {
     shapes: Vec<u64>,
-    /// Columns of the shapes of this block; `None` where a damaged block took them away.
-    expanded: HashMap<u64, Option<Rc<[u32]>>>,
-    /// Per column: its key, how many values were passed, and the values where rows need them.
-    columns: HashMap<u32, (String, usize, Option<Values>)>,
+    /// By shape: its columns, where the block uses it; empty where a damaged block took them away.
+    expanded: Vec<Option<Rc<[u32]>>>,
+    /// The columns that rows need: key, how many values were passed, and the values.
+    columns: HashMap<u32, NeededColumn>,
     passed: usize,
+}
+
+/// A column that rows need.
+#[derive(Debug)]
+struct NeededColumn {
+    key: String,
+    /// How many values belong to rows that were passed.
+    passed: usize,
+    values: Values,
 }
 
 impl AttributeRows {
@@ -97,34 +107,24 @@ impl AttributeRows {
         rows: &[u32],
     ) -> Result<Self, StoreError> {
         let shapes = reader.row_numbers(PartKind::Shapes)?;
-        let mut expanded: HashMap<u64, Option<Rc<[u32]>>> = HashMap::new();
-        let mut last = u64::MAX;
-        for &shape in &shapes {
-            if shape != last {
-                last = shape;
-                expanded
-                    .entry(shape)
-                    .or_insert_with(|| schema.shape_columns(shape as u32).map(Rc::from));
-            }
-        }
+        let expanded = expand(&shapes, schema);
         let mut columns = HashMap::new();
         for &row in rows {
-            let Some(Some(list)) = shapes.get(row as usize).and_then(|s| expanded.get(s)) else {
+            let shape = shapes.get(row as usize).copied().unwrap_or_default();
+            let Some(Some(list)) = expanded.get(shape as usize) else {
                 continue;
             };
             for &column in list.iter() {
-                if !columns.contains_key(&column) {
+                if let Entry::Vacant(entry) = columns.entry(column) {
                     let def = schema.columns[column as usize];
                     let kind = def.kind.unwrap_or(ColumnKind::Empty);
-                    let values = Values::read(reader, column, kind, source)?;
-                    let key = schema.keys.text(def.key).to_owned();
-                    columns.insert(column, (key, 0, Some(values)));
+                    entry.insert(NeededColumn {
+                        key: schema.keys.text(def.key).to_owned(),
+                        passed: 0,
+                        values: Values::read(reader, column, kind, source)?,
+                    });
                 }
             }
-        }
-        // One lost shape misplaces every later value of the block: then none is believed.
-        if expanded.values().any(Option::is_none) {
-            expanded.values_mut().for_each(|columns| *columns = None);
         }
         Ok(Self {
             shapes,
@@ -136,46 +136,87 @@ impl AttributeRows {
 
     /// Passes the rows before that one.
     fn advance(&mut self, row: usize) {
-        let mut counts: HashMap<u64, usize> = HashMap::new();
-        for &shape in &self.shapes[self.passed..row] {
-            *counts.entry(shape).or_default() += 1;
+        let passing = &self.shapes[self.passed..row];
+        self.passed = row;
+        if passing.len() < self.expanded.len() {
+            for &shape in passing {
+                pass(&mut self.columns, &self.expanded, shape as usize, 1);
+            }
+            return;
         }
-        for (shape, count) in counts {
-            let Some(Some(list)) = self.expanded.get(&shape) else {
-                continue;
-            };
-            for column in list.iter() {
-                if let Some((_, passed, _)) = self.columns.get_mut(column) {
-                    *passed += count;
-                }
+        let mut counts = vec![0; self.expanded.len()];
+        for &shape in passing {
+            if let Some(count) = counts.get_mut(shape as usize) {
+                *count += 1;
             }
         }
-        self.passed = row;
+        for (shape, count) in counts
+            .into_iter()
+            .enumerate()
+            .filter(|(_, count)| *count > 0)
+        {
+            pass(&mut self.columns, &self.expanded, shape, count);
+        }
     }
 
     /// Returns a row's attributes; rows must be asked for in ascending order.
     fn attributes(&mut self, row: usize) -> Vec<AttributeView<'_>> {
         self.advance(row);
-        let Some(Some(list)) = self.expanded.get(&self.shapes[row]).cloned() else {
+        let Some(Some(list)) = self.expanded.get(self.shapes[row] as usize) else {
             return Vec::new();
         };
-        // A key may stand twice in a span: its occurrences follow one another.
-        let mut places = Vec::with_capacity(list.len());
-        for (index, column) in list.iter().enumerate() {
+        let attribute = |(index, column): (usize, &u32)| {
+            let needed = self.columns.get(column)?;
+            // A key may stand twice in a span: its occurrences follow one another.
             let before = list[..index]
                 .iter()
                 .filter(|other| *other == column)
                 .count();
-            places.push((*column, before));
-        }
-        let columns = &self.columns;
-        let found = places.into_iter().filter_map(|(column, before)| {
-            let (key, passed, values) = columns.get(&column)?;
-            let value = values.as_ref()?.get(passed + before);
-            Some(AttributeView { key, value })
-        });
-        found.collect()
+            Some(AttributeView {
+                key: &needed.key,
+                value: needed.values.get(needed.passed + before),
+            })
+        };
+        list.iter().enumerate().filter_map(attribute).collect()
     }
+}
+
+/// Passes the values of that many rows of a shape.
+fn pass(
+    columns: &mut HashMap<u32, NeededColumn>,
+    expanded: &[Option<Rc<[u32]>>],
+    shape: usize,
+    rows: usize,
+) {
+    if let Some(Some(list)) = expanded.get(shape) {
+        for column in list.iter() {
+            if let Some(needed) = columns.get_mut(column) {
+                needed.passed += rows;
+            }
+        }
+    }
+}
+
+/// Looks up the columns of every shape that a block uses. One lost shape misplaces every later value of the
+/// block: then none is believed.
+fn expand(shapes: &[u64], schema: &Schema) -> Vec<Option<Rc<[u32]>>> {
+    let mut expanded: Vec<Option<Rc<[u32]>>> = Vec::new();
+    for &shape in shapes {
+        let shape = shape as usize;
+        if shape > schema.shapes.len() {
+            return Vec::new();
+        }
+        if expanded.len() <= shape {
+            expanded.resize(shape + 1, None);
+        }
+        if expanded[shape].is_none() {
+            let Some(columns) = schema.shape_columns(shape as u32) else {
+                return Vec::new();
+            };
+            expanded[shape] = Some(Rc::from(columns));
+        }
+    }
+    expanded
 }
 
 /// Reads rows of one block.

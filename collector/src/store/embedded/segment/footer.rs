@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::block::{BlockMeta, encode_compressed};
+use super::super::block::{BlockMeta, encode_compressed, inflate};
 use super::super::bytes::{Reader, put_varint};
 use super::super::limits::PART_BYTES_MAX;
 use super::super::{damaged, io_error};
@@ -159,9 +159,10 @@ impl Footer {
         if section.stored == section.raw {
             return Ok(Some(stored));
         }
-        zstd::bulk::decompress(&stored, section.raw as usize)
-            .map(Some)
-            .map_err(|_| damaged(path, "compressed footer section"))
+        match inflate(&stored, section.raw as usize) {
+            Some(raw) => Ok(Some(raw)),
+            None => Err(damaged(path, "compressed footer section")),
+        }
     }
 
     fn encode_directory(&self, out: &mut Vec<u8>) {

@@ -5,6 +5,7 @@
 mod bloom;
 mod cache;
 mod footer;
+mod piece;
 pub(crate) mod recovery;
 pub(crate) mod seal;
 mod services;
@@ -26,10 +27,10 @@ use crate::store::StoreError;
 use bloom::Bloom;
 use cache::SectionCache;
 use footer::{Footer, SectionKind};
+pub(crate) use piece::NamedPiece;
 use services::ServiceTable;
 pub(crate) use state::{SegmentState, Totals};
-pub(crate) use traces::Piece;
-use traces::TraceIndex;
+use traces::{Piece, TraceIndex};
 pub(crate) use writer::SegmentFile;
 
 /// First bytes of a segment file.
@@ -405,52 +406,6 @@ impl ValueSource for Segment {
                 let memory = values.memory();
                 Some((values, memory))
             }),
-        }
-    }
-}
-
-/// What a segment knows of a trace, in words.
-#[derive(Debug, Clone)]
-pub(crate) struct NamedPiece {
-    /// The numbers.
-    pub(crate) piece: Piece,
-    /// Service and operation of the root or the earliest span.
-    pub(crate) root: Option<(String, String)>,
-    /// Service and operation of the earliest span.
-    pub(crate) first: (String, String),
-    /// Names of `piece.services`, in the same order.
-    pub(crate) services: Vec<String>,
-    /// Breakers.
-    pub(crate) circuits: Vec<crate::model::CircuitMark>,
-}
-
-impl NamedPiece {
-    fn new(piece: &Piece, schema: &Schema, services: &ValueList, marks: &ValueList) -> Self {
-        let words = |origin: &super::summary::Origin| {
-            let service = services.text(origin.service).to_owned();
-            (service, schema.names.text(origin.name).to_owned())
-        };
-        let circuit = |circuit: &super::summary::Circuit| {
-            let [name, state, outcome, fallback] =
-                super::block::decode_mark(marks.get(circuit.mark)).map(str::to_owned);
-            crate::model::CircuitMark {
-                service: services.text(circuit.service).to_owned(),
-                name,
-                state,
-                outcome,
-                fallback,
-            }
-        };
-        Self {
-            root: piece.root.as_ref().map(words),
-            first: words(&piece.first),
-            services: piece
-                .services
-                .iter()
-                .map(|entry| services.text(entry.service).to_owned())
-                .collect(),
-            circuits: piece.circuits.iter().map(circuit).collect(),
-            piece: piece.clone(),
         }
     }
 }

@@ -74,7 +74,7 @@ fn a_tail_torn_at_any_byte_loses_the_last_block_and_nothing_else() {
         let (whole, incidents) = readable(&blocks, &path, &bytes[..cut as usize]);
         assert_eq!(whole, [true, true, false], "cut at {cut}");
         assert_eq!(
-            incidents.get("torn_tail").is_some(),
+            incidents.contains_key("torn_tail"),
             cut > ends[1],
             "cut at {cut}"
         );
@@ -193,4 +193,30 @@ fn many_small_blocks_are_rewritten_into_few() {
     );
     let trace = wait(store.trace(spans[0].trace_id)).unwrap().unwrap();
     assert_eq!(trace.spans, spans[..3]);
+}
+
+#[test]
+fn a_failed_commit_forgets_its_spans_and_the_next_one_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, counters) = open_store(dir.path(), 1);
+    let folder = dir.path().join("spans");
+    fs::remove_dir(&folder).unwrap();
+    fs::write(&folder, b"in the way").unwrap();
+    write(&mut writers[0], &[span(1, 1, "shop")]);
+    assert!(writers[0].commit().is_err());
+    assert_eq!(writers[0].pending_spans(), 0);
+    assert_eq!(counters.incidents.all()["commit_failed"], 1);
+    fs::remove_file(&folder).unwrap();
+    write(&mut writers[0], &[span(2, 1, "shop")]);
+    assert_eq!(writers[0].commit().unwrap().spans, 1);
+    assert!(
+        wait(store.trace(span(1, 1, "shop").trace_id))
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        wait(store.trace(span(2, 1, "shop").trace_id))
+            .unwrap()
+            .is_some()
+    );
 }

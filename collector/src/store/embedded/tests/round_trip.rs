@@ -139,7 +139,7 @@ fn attributes_beyond_the_bounds_are_kept_as_blobs_and_found() {
     write(&mut writers[0], &spans);
     writers[0].commit().unwrap();
     assert!(counters.incidents.all()["attribute_overflow"] > 0);
-    for id in [3, 4_999] {
+    for id in [3, 4_999usize] {
         let trace = wait(store.trace(spans[id].trace_id)).unwrap();
         assert_eq!(trace.unwrap().spans, spans[id..=id]);
         let mut query = crate::model::TraceQuery::in_range(crate::model::TimeRange::ALL);
@@ -182,4 +182,16 @@ fn ids_are_found_by_their_low_half() {
         assert!(wait(store.trace_ids_by_low_half(7)).unwrap().is_empty());
         writers[0].seal().unwrap();
     }
+}
+
+#[test]
+fn the_contract_of_all_stores_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 2);
+    let mut piece = 0;
+    wait(crate::store::contract::check(&store, |spans| {
+        write(&mut writers[piece % 2], spans);
+        writers[piece % 2].commit().unwrap();
+        piece += 1;
+    }));
 }

@@ -220,7 +220,7 @@ fn services_and_operations_are_listed_by_range() {
     write(&mut writers[1], &[span(9_000_000, 3, "pay")]);
     writers
         .iter_mut()
-        .for_each(|w| assert_eq!(w.commit().unwrap().spans > 0, true));
+        .for_each(|w| assert!(w.commit().unwrap().spans > 0));
     for _ in 0..2 {
         let all = wait(store.services(TimeRange::ALL)).unwrap();
         assert_eq!(all, ["cart", "pay", "shop"]);

@@ -1,0 +1,175 @@
+//! What every store of traces must do, whatever it is made of: one suite, run by each back end's tests.
+//!
+//! A back end gives a reader and a closure that stores spans and returns once they are durable and visible.
+
+use std::sync::Arc;
+
+use opentelemetry::{SpanId, TraceId};
+
+use super::TraceReader;
+use crate::model::{
+    Resource, Scope, Span, SpanKind, Status, StatusCode, TimeRange, TraceQuery, Value,
+};
+
+/// The time that the suite's spans begin at, Unix nanoseconds.
+pub(crate) const BEGIN: u64 = 1_795_000_000_000_000_000;
+
+/// Runs the whole suite against an empty store.
+pub(crate) async fn check(reader: &impl TraceReader, mut write: impl FnMut(&[Span])) {
+    holds_nothing_at_first(reader).await;
+    // One trace in three pieces, its root last, one piece sent twice; two traces beside it.
+    let pieces = [
+        vec![
+            span(1, 2, Some(1), "cart", 20),
+            span(2, 1, None, "shop", 500),
+        ],
+        vec![
+            span(1, 3, Some(2), "cart", 30),
+            span(1, 3, Some(2), "cart", 30),
+        ],
+        vec![
+            span(1, 1, None, "shop", 10),
+            failed(span(3, 1, None, "pay", 900)),
+        ],
+    ];
+    pieces.iter().for_each(|piece| write(piece));
+    reads_traces_whole(reader).await;
+    finds_ids_by_their_low_half(reader).await;
+    searches_newest_first_page_by_page(reader).await;
+    filters(reader).await;
+    lists_services_and_operations(reader).await;
+}
+
+async fn holds_nothing_at_first(reader: &impl TraceReader) {
+    assert!(reader.trace(id(1)).await.expect("reads").is_none());
+    let everything = TraceQuery::in_range(TimeRange::ALL);
+    let page = reader.search(everything).await.expect("searches");
+    assert!(page.traces.is_empty() && page.next.is_none());
+    let services = reader.services(TimeRange::ALL).await.expect("lists");
+    assert!(services.is_empty());
+}
+
+async fn reads_traces_whole(reader: &impl TraceReader) {
+    let trace = reader.trace(id(1)).await.expect("reads").expect("is there");
+    let ids: Vec<_> = trace.spans.iter().map(|span| span.span_id).collect();
+    assert_eq!(ids, [span_id(1), span_id(2), span_id(3)]);
+    assert_eq!(trace.spans[1], span(1, 2, Some(1), "cart", 20));
+    let notes: Vec<_> = trace.notes.iter().map(|note| note.code).collect();
+    assert_eq!(notes, ["duplicate_dropped"]);
+    assert!(reader.trace(id(9)).await.expect("reads").is_none());
+}
+
+async fn finds_ids_by_their_low_half(reader: &impl TraceReader) {
+    let ids = reader.trace_ids_by_low_half(1).await.expect("reads");
+    assert_eq!(ids, [id(1)]);
+    let none = reader.trace_ids_by_low_half(9).await.expect("reads");
+    assert!(none.is_empty());
+}
+
+async fn searches_newest_first_page_by_page(reader: &impl TraceReader) {
+    let mut query = TraceQuery::in_range(TimeRange::ALL);
+    query.limit = 2;
+    let page = reader.search(query.clone()).await.expect("searches");
+    let ids: Vec<_> = page.traces.iter().map(|row| row.trace_id).collect();
+    assert_eq!(ids, [id(3), id(2)]);
+    query.cursor = page.next;
+    assert!(query.cursor.is_some());
+    let page = reader.search(query).await.expect("searches");
+    assert!(page.next.is_none());
+    let row = &page.traces[0];
+    assert_eq!(page.traces.len(), 1);
+    assert_eq!((row.trace_id, row.root_received), (id(1), true));
+    assert_eq!(
+        (row.root_service.as_str(), row.start_unix_nanos),
+        ("shop", BEGIN + 10)
+    );
+    assert_eq!(row.duration_nanos, 30 + 5 - 10);
+    assert_eq!(row.services.len(), 2);
+    assert_eq!(row.circuits[0].outcome, "rejected");
+}
+
+async fn filters(reader: &impl TraceReader) {
+    let all = TraceQuery::in_range(TimeRange::ALL);
+    let expect = async |change: &dyn Fn(&mut TraceQuery), wanted: &[u64]| {
+        let mut query = all.clone();
+        change(&mut query);
+        let page = reader.search(query.clone()).await.expect("searches");
+        let ids: Vec<_> = page.traces.iter().map(|row| row.trace_id).collect();
+        let wanted: Vec<_> = wanted.iter().map(|&number| id(number)).collect();
+        assert_eq!(ids, wanted, "{query:?}");
+    };
+    let attribute = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];
+    expect(&|q| q.service = Some("cart".into()), &[1]).await;
+    expect(&|q| q.service = Some("nobody".into()), &[]).await;
+    expect(&|q| q.operation = Some("GET /1".into()), &[3, 2, 1]).await;
+    expect(&|q| q.error = Some(true), &[3]).await;
+    expect(&|q| q.error = Some(false), &[2, 1]).await;
+    expect(&|q| q.min_duration_nanos = Some(6), &[]).await;
+    expect(&|q| q.max_duration_nanos = Some(5), &[3, 2, 1]).await;
+    expect(
+        &|q| q.attributes = attribute("http.response.status_code", "200"),
+        &[3, 2, 1],
+    )
+    .await;
+    expect(&|q| q.attributes = attribute("service.name", "pay"), &[3]).await;
+    expect(&|q| q.attributes = attribute("service.name", "nobody"), &[]).await;
+    expect(&|q| q.circuit = Some("inventory".into()), &[1]).await;
+    expect(&|q| q.outcome = Some("rejected".into()), &[1]).await;
+    expect(&|q| q.outcome = Some("success".into()), &[]).await;
+    expect(&|q| q.range.end_unix_nanos = BEGIN + 900, &[2, 1]).await;
+    expect(&|q| q.range.start_unix_nanos = BEGIN + 11, &[3, 2]).await;
+}
+
+async fn lists_services_and_operations(reader: &impl TraceReader) {
+    let services = reader.services(TimeRange::ALL).await.expect("lists");
+    assert_eq!(services, ["cart", "pay", "shop"]);
+    let operations = reader.operations("cart".to_owned(), TimeRange::ALL).await;
+    assert_eq!(operations.expect("lists"), ["GET /2", "GET /3"]);
+}
+
+fn id(number: u64) -> TraceId {
+    TraceId::from_bytes(u128::from(number).to_be_bytes())
+}
+
+fn span_id(number: u64) -> SpanId {
+    SpanId::from_bytes(number.to_be_bytes())
+}
+
+fn failed(mut span: Span) -> Span {
+    span.status.code = StatusCode::Error;
+    span
+}
+
+/// A span of five nanoseconds; cart's went through an open breaker.
+fn span(trace: u64, number: u64, parent: Option<u64>, service: &str, offset: u64) -> Span {
+    let text = |text: &str| Value::String(text.to_owned());
+    let mut attributes = vec![("http.response.status_code".to_owned(), Value::Int(200))];
+    if service == "cart" {
+        attributes.push(("circuit_breaker.name".to_owned(), text("inventory")));
+        attributes.push(("circuit_breaker.outcome".to_owned(), text("rejected")));
+    }
+    Span {
+        trace_id: id(trace),
+        span_id: span_id(number),
+        parent_span_id: parent.map(span_id),
+        trace_state: String::new(),
+        flags: 1,
+        name: format!("GET /{number}"),
+        kind: SpanKind::Server,
+        start_unix_nanos: BEGIN + offset,
+        end_unix_nanos: BEGIN + offset + 5,
+        status: Status::default(),
+        resource: Arc::new(Resource {
+            service_name: service.to_owned(),
+            instance_id: String::new(),
+            attributes: vec![("service.name".to_owned(), text(service))],
+        }),
+        scope: Arc::new(Scope::default()),
+        attributes,
+        events: Vec::new(),
+        links: Vec::new(),
+        dropped_attributes_count: 0,
+        dropped_events_count: 0,
+        dropped_links_count: 0,
+    }
+}

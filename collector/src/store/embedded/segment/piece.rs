@@ -1,0 +1,60 @@
+//! What one segment knows of a trace, its numbers turned into words, ready to be merged with other segments' pieces.
+
+use super::super::block::decode_mark;
+use super::super::dictionary::ValueList;
+use super::super::schema::Schema;
+use super::super::summary::{Circuit, Origin};
+use super::traces::Piece;
+use crate::model::CircuitMark;
+
+/// What a segment knows of a trace, in words.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedPiece {
+    /// The numbers.
+    pub(crate) piece: Piece,
+    /// Service and operation of the root or the earliest span.
+    pub(crate) root: Option<(String, String)>,
+    /// Service and operation of the earliest span.
+    pub(crate) first: (String, String),
+    /// Names of `piece.services`, in the same order.
+    pub(crate) services: Vec<String>,
+    /// Breakers.
+    pub(crate) circuits: Vec<CircuitMark>,
+}
+
+impl NamedPiece {
+    /// Puts words to numbers.
+    pub(crate) fn new(
+        piece: &Piece,
+        schema: &Schema,
+        services: &ValueList,
+        marks: &ValueList,
+    ) -> Self {
+        let words = |origin: &Origin| {
+            let service = services.text(origin.service).to_owned();
+            (service, schema.names.text(origin.name).to_owned())
+        };
+        let circuit = |circuit: &Circuit| {
+            let [name, state, outcome, fallback] =
+                decode_mark(marks.get(circuit.mark)).map(str::to_owned);
+            CircuitMark {
+                service: services.text(circuit.service).to_owned(),
+                name,
+                state,
+                outcome,
+                fallback,
+            }
+        };
+        Self {
+            root: piece.root.as_ref().map(words),
+            first: words(&piece.first),
+            services: piece
+                .services
+                .iter()
+                .map(|entry| services.text(entry.service).to_owned())
+                .collect(),
+            circuits: piece.circuits.iter().map(circuit).collect(),
+            piece: piece.clone(),
+        }
+    }
+}
