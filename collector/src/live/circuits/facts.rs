@@ -80,14 +80,18 @@ pub(super) fn apply(standing: &mut Standing, transition: &CircuitTransition) -> 
 
 /// Returns for how long an instance may be silent before its state is no longer believed.
 pub(super) fn stale_after_nanos(standing: &Standing) -> u64 {
-    if standing.source == Source::Fusebox.as_str() {
-        return FUSEBOX_STALE_NANOS;
-    }
+    let is_ours = standing.source == Source::Fusebox.as_str();
     let interval_ms = match standing.interval_ms {
+        0 if is_ours => 1_000,
         0 => DEFAULT_INTERVAL_MS,
-        interval_ms => interval_ms,
+        interval_ms => interval_ms.max(1_000),
     };
-    interval_ms.max(1_000) * MISSED_INTERVALS * 1_000_000
+    let missed = interval_ms * MISSED_INTERVALS * 1_000_000;
+    if is_ours {
+        missed.max(FUSEBOX_STALE_NANOS)
+    } else {
+        missed
+    }
 }
 
 /// Returns whether every report of that instance is kept, even of seconds without calls.

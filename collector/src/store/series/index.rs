@@ -111,6 +111,16 @@ impl Index {
         }
     }
 
+    /// Takes over extents of a file that are known to be complete.
+    pub(super) fn take_over(&mut self, day: Day, kind: SeriesKind, extents: Vec<Extent>) {
+        self.files.insert((kind, day), extents);
+    }
+
+    /// Returns the extents of a file.
+    pub(super) fn extents(&self, day: Day, kind: SeriesKind) -> &[Extent] {
+        self.files.get(&(kind, day)).map_or(&[], Vec::as_slice)
+    }
+
     /// Returns the extent that the next block of a file would join.
     pub(super) fn last(&self, day: Day, kind: SeriesKind) -> Option<Extent> {
         self.files.get(&(kind, day))?.last().copied()

@@ -8,6 +8,7 @@ mod encode;
 mod index;
 mod record;
 mod recover;
+mod sidecar;
 mod writer;
 
 #[cfg(test)]
@@ -33,8 +34,8 @@ use block::{HEADER_BYTES, Header};
 use index::{Found, Index, file_path};
 use writer::{Append, Writer};
 
-/// How long samples wait for those of other instances, to share a block and a sync.
-const SAMPLE_LINGER: Duration = Duration::from_millis(250);
+/// How long samples wait for those of other instances, to share a block and a sync: at most ten a second.
+const SAMPLE_LINGER: Duration = Duration::from_millis(100);
 /// Appends that may wait for the disk; more wait before they are queued.
 const MAX_WAITING_APPENDS: usize = 4_096;
 

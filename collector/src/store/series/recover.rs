@@ -7,7 +7,7 @@ use std::path::Path;
 use super::block::{HEADER_BYTES, Header, is_whole};
 use super::index::{Day, Index, file_path};
 use super::record::SeriesKind;
-use super::{Io, io};
+use super::{Io, io, sidecar};
 use crate::counters::Counters;
 use crate::store::StoreError;
 
@@ -45,33 +45,44 @@ fn recover_file(
         .open(path)
         .map_err(io(Io::Open, path))?;
     let len = file.metadata().map_err(io(Io::Open, path))?.len();
-    let mut blocks = headers(&mut file, len, kind, counters).map_err(io(Io::Read, path))?;
+    let hinted = sidecar::read(path, len);
+    let known = hinted.last().map_or(0, |last| last.offset + last.len);
+    let mut blocks = headers(&mut file, known, len, kind, counters).map_err(io(Io::Read, path))?;
     drop_torn_tail(&mut file, &mut blocks).map_err(io(Io::Read, path))?;
-    let end = blocks
-        .last()
-        .map_or(0, |(at, header)| at + header.block_len());
+    let last = blocks.last();
+    let end = last.map_or(known, |(at, header)| at + header.block_len());
     if end < len {
         counters.incidents.add("torn_tail", 1);
         file.set_len(end).map_err(io(Io::Truncate, path))?;
         file.sync_all().map_err(io(Io::Sync, path))?;
     }
+    let complete = hinted.len();
+    index.take_over(day, kind, hinted);
     for (offset, header) in &blocks {
         index.add(day, *offset, header);
+    }
+    let extents = index.extents(day, kind);
+    if extents.len() > complete + 1 {
+        sidecar::rewrite(path, &extents[..extents.len() - 1]);
+    } else if extents.len() <= complete {
+        // The last one is written again when it is complete, which only the next block tells.
+        sidecar::rewrite(path, &extents[..extents.len().saturating_sub(1)]);
     }
     Ok(())
 }
 
 type Blocks = Vec<(u64, Header)>;
 
-/// Walks the file from header to header; where there is none, the next one that can be read goes on.
+/// Walks the file from header to header, behind what is known; where there is none, the next one that can be read goes on.
 fn headers(
     file: &mut File,
+    from: u64,
     len: u64,
     kind: SeriesKind,
     counters: &Counters,
 ) -> std::io::Result<Blocks> {
     let mut blocks = Blocks::new();
-    let mut at = 0;
+    let mut at = from;
     while at + HEADER_BYTES as u64 <= len {
         let found = read_header(file, at)?.filter(|header| header.kind == kind);
         match found {

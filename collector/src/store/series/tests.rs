@@ -240,6 +240,46 @@ async fn a_torn_last_block_is_cut_off_at_every_byte() {
     }
 }
 
+/// Scenario: the hint beside a file is whole, cut at any byte, of another file, or missing.
+/// Guarantees: every record is found, again after the next append.
+#[tokio::test(start_paused = true)]
+async fn the_hint_is_only_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    for minute in 0..5 {
+        log.append(vec![sample("inventory", minute * 70)])
+            .await
+            .unwrap();
+    }
+    drop(log);
+    let hint = file(&dir, SeriesKind::Sample).with_extension("idx");
+    let whole = fs::read(&hint).unwrap();
+    assert_eq!(whole.len(), 4 * 44);
+    let mut expected = 5;
+    for end in (0..=whole.len()).step_by(11) {
+        fs::write(&hint, &whole[..end]).unwrap();
+        let (log, counters) = open(dir.path());
+        assert_eq!(all(&log, SeriesKind::Sample, None).len(), expected, "{end}");
+        log.append(vec![sample("inventory", 350)]).await.unwrap();
+        expected += 1;
+        assert_eq!(all(&log, SeriesKind::Sample, None).len(), expected);
+        assert!(counters.incidents.all().is_empty());
+    }
+    fs::write(&hint, vec![3; 500]).unwrap();
+    let (log, _) = open(dir.path());
+    assert_eq!(all(&log, SeriesKind::Sample, None).len(), expected);
+    drop(log);
+    // The file is shorter than its hint says.
+    let path = file(&dir, SeriesKind::Sample);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let (log, _) = open(dir.path());
+    assert!(all(&log, SeriesKind::Sample, None).len() >= 4);
+    fs::remove_file(&hint).unwrap();
+    let (log, _) = open(dir.path());
+    assert!(all(&log, SeriesKind::Sample, None).len() >= 4);
+}
+
 #[tokio::test(start_paused = true)]
 async fn damage_in_the_middle_costs_its_block_alone() {
     let dir = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::block::{self, MAX_BLOCK_RECORDS};
 use super::index::{Day, Index, file_path};
 use super::record::{SeriesKind, SeriesRecord};
-use super::{Io, io};
+use super::{Io, io, sidecar};
 use crate::store::StoreError;
 
 /// Between two syncs when busy: what comes meanwhile shares the next one.
@@ -220,6 +220,12 @@ impl Writer {
             .write()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         for (day, offset, header) in written {
+            let complete = index
+                .last(*day, header.kind)
+                .filter(|_| header.starts_extent);
+            if let Some(complete) = complete {
+                sidecar::append(&file_path(&self.root, *day, header.kind), &complete);
+            }
             index.add(*day, *offset, header);
         }
     }
