@@ -6,11 +6,14 @@
 //! a root server is called by nobody. A span of any kind whose parent belongs to another service makes an edge too.
 
 mod edges;
+mod fact;
 mod pairing;
 mod peer;
+mod table;
 
 pub(super) use edges::Calls;
-pub(super) use pairing::{Arrival, Dependencies, Half, Incidents, Parent, SpanFact};
+pub(super) use fact::{Half, Parent, SpanFact};
+pub(super) use pairing::{Arrival, Dependencies, Incidents};
 #[cfg(test)]
 pub(super) use pairing::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};
 pub(super) use peer::PeerAttributes;

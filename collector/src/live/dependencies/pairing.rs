@@ -1,9 +1,11 @@
 //! The table of spans that wait for their other half.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 use super::edges::{Calls, EdgeId, Edges};
+use super::fact::{Half, Parent, SpanFact};
+use super::table::{KeyHasher, Ring};
 use crate::live::names::{CircuitId, NodeId};
 
 /// Halves of calls remembered (64 Ki; about 40 bytes each). At 8,000 calls a second that is eight seconds, more
@@ -18,46 +20,6 @@ pub(in crate::live) const WAIT_SECONDS: u32 = 30;
 const CIRCUIT_LEVELS: usize = 2;
 /// No span; keys are never zero.
 const NONE: u64 = 0;
-
-/// What a span is to a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::live) enum Half {
-    /// Makes it: client, producer.
-    Caller,
-    /// Serves it: server, consumer.
-    Callee,
-    /// Neither.
-    Other,
-}
-
-/// Where a span's parent is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::live) enum Parent {
-    /// It has none.
-    Root,
-    /// In the same process, as the sender says.
-    Local(u64),
-    /// In another process, as the sender says.
-    Remote(u64),
-    /// The sender does not say where.
-    Somewhere(u64),
-}
-
-/// What pairing needs to know of a span.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::live) struct SpanFact {
-    /// Trace and span id, hashed; not zero.
-    pub(in crate::live) key: u64,
-    pub(in crate::live) parent: Parent,
-    pub(in crate::live) service: NodeId,
-    pub(in crate::live) half: Half,
-    pub(in crate::live) error: bool,
-    pub(in crate::live) circuit: Option<CircuitId>,
-    /// Whom its attributes name as the other side.
-    pub(in crate::live) peer: Option<NodeId>,
-    /// Whether that is a database or broker, from which no span will come.
-    pub(in crate::live) peer_is_store: bool,
-}
 
 /// Whether a span is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,30 +90,23 @@ struct Here {
     peer_is_store: bool,
     /// Whether its parent surely is in the same process.
     local_parent: bool,
+    /// As child: its parent was there and both were related.
+    met: bool,
+    /// As child: the breaker around its edge is known.
+    learnt: bool,
     /// As caller: a callee came, or another caller's span below it stands for the call.
     paired: bool,
     /// Both halves came under this one id (Zipkin's shared spans).
     shared: bool,
 }
 
-/// Keys in the order of their arrival, each with the second.
-#[derive(Debug)]
-struct Ring {
-    keys: VecDeque<(u64, u32)>,
-    max: usize,
-}
-
 impl Dependencies {
     /// Returns an empty table.
     pub(in crate::live) fn new() -> Self {
-        let ring = |max| Ring {
-            keys: VecDeque::new(),
-            max,
-        };
         Self {
             spans: HashMap::default(),
-            calls: ring(CALLS_MAX),
-            others: ring(OTHERS_MAX),
+            calls: Ring::new(CALLS_MAX),
+            others: Ring::new(OTHERS_MAX),
             edges: Edges::new(),
             learnt: Vec::new(),
             incidents: Incidents::default(),
@@ -206,11 +161,11 @@ impl Dependencies {
         if fact.half == Half::Caller {
             here.circuit_above = self.circuit_of(&here);
         }
+        self.find_parent(fact, &mut here, second);
         self.spans.insert(fact.key, Entry::Here(here));
+        self.meet_waiting(fact.key, waiting, second);
         let is_other = fact.half == Half::Other && fact.circuit.is_none();
         self.remember(fact.key, is_other, second);
-        self.find_parent(fact, second);
-        self.meet_waiting(fact.key, waiting, second);
         Arrival::First
     }
 
@@ -226,7 +181,7 @@ impl Dependencies {
                 }
             }
         }
-        self.leave(&leaving, true, second);
+        self.leave(&leaving, second);
         leaving.clear();
         self.leaving = leaving;
     }
@@ -249,21 +204,33 @@ impl Dependencies {
     }
 
     /// Relates a new span to its parent, or has it wait for it.
-    fn find_parent(&mut self, fact: &SpanFact, second: u32) {
+    fn find_parent(&mut self, fact: &SpanFact, here: &mut Here, second: u32) {
         let (parent, remote) = match fact.parent {
             Parent::Root => return self.root(fact, second),
             Parent::Local(key) | Parent::Somewhere(key) => (key, false),
             Parent::Remote(key) => (key, true),
         };
+        let awaited = Entry::Awaited { first: fact.key };
         match self.spans.get(&parent).copied() {
-            Some(Entry::Here(_)) => self.relate_by_key(parent, fact.key, second),
-            Some(Entry::Awaited { first }) => self.wait(parent, fact.key, first),
-            // Callees, and who says that the parent is remote, are worth a place; others look again as they expire.
+            Some(Entry::Here(found)) => self.relate_found(parent, found, here, second),
+            Some(Entry::Awaited { first }) => {
+                here.next = first;
+                self.spans.insert(parent, awaited);
+            }
+            // Callees, and who says that the parent is remote, are worth a place; others look again as they leave.
             None if remote || fact.half == Half::Callee => {
-                self.wait(parent, fact.key, NONE);
+                self.spans.insert(parent, awaited);
                 self.remember(parent, false, second);
             }
             None => {}
+        }
+    }
+
+    /// Relates a child to its parent that is there.
+    fn relate_found(&mut self, key: u64, mut parent: Here, child: &mut Here, second: u32) {
+        child.met = true;
+        if self.relate(&mut parent, child, second) {
+            self.spans.insert(key, Entry::Here(parent));
         }
     }
 
@@ -272,14 +239,6 @@ impl Dependencies {
         let caller = fact.peer.filter(|_| fact.half == Half::Callee);
         if let Some(caller) = caller {
             self.count(caller, fact.service, fact.error, second);
-        }
-    }
-
-    /// Puts a child in front of the chain of those that wait for that parent.
-    fn wait(&mut self, parent: u64, child: u64, first: u64) {
-        if let Some(Entry::Here(here)) = self.spans.get_mut(&child) {
-            here.next = first;
-            self.spans.insert(parent, Entry::Awaited { first: child });
         }
     }
 
@@ -297,19 +256,17 @@ impl Dependencies {
     }
 
     fn relate_by_key(&mut self, parent_key: u64, child_key: u64, second: u32) {
-        let (Some(Entry::Here(mut parent)), Some(Entry::Here(mut child))) = (
+        let (Some(Entry::Here(parent)), Some(Entry::Here(mut child))) = (
             self.spans.get(&parent_key).copied(),
             self.spans.get(&child_key).copied(),
         ) else {
             return;
         };
-        if self.relate(&mut parent, &mut child, second) {
-            self.spans.insert(parent_key, Entry::Here(parent));
-            self.spans.insert(child_key, Entry::Here(child));
-        }
+        self.relate_found(parent_key, parent, &mut child, second);
+        self.spans.insert(child_key, Entry::Here(child));
     }
 
-    /// Counts the edge between parent and child, if there is one; returns whether either changed.
+    /// Counts the edge between parent and child, if there is one; returns whether the parent changed.
     fn relate(&mut self, parent: &mut Here, child: &mut Here, second: u32) -> bool {
         let elsewhere = parent.service != child.service;
         let by_caller = parent.half == Half::Caller;
@@ -325,9 +282,8 @@ impl Dependencies {
         let error = child.error || (by_caller && parent.error);
         let edge = self.count(parent.service, child.service, error, second);
         child.edge = Some(edge);
-        parent.paired |= by_caller;
-        self.learn(parent, edge);
-        true
+        child.learnt = self.learn(parent, edge);
+        by_caller && !std::mem::replace(&mut parent.paired, true)
     }
 
     /// Counts one call.
@@ -342,15 +298,17 @@ impl Dependencies {
         edge
     }
 
-    /// Notes which breaker protects a caller's edge: the one its span or a span just above it names.
-    fn learn(&mut self, caller: &Here, edge: EdgeId) {
+    /// Notes which breaker protects a caller's edge: the one its span or a span just above it names; returns whether
+    /// there is one.
+    fn learn(&mut self, caller: &Here, edge: EdgeId) -> bool {
         let Some(circuit) = self.circuit_of(caller) else {
-            return;
+            return false;
         };
         if self.edges.protect(edge, circuit) {
             let child = self.edges.child(edge);
             self.learnt.push(Learnt { circuit, child });
         }
+        true
     }
 
     fn circuit_of(&self, caller: &Here) -> Option<CircuitId> {
@@ -377,33 +335,45 @@ impl Dependencies {
         let Some((oldest, since)) = ring.push(key, second) else {
             return;
         };
-        if let Some(Entry::Here(here)) = self.spans.get(&oldest) {
-            if here.since != since {
-                return;
+        match self.spans.get(&oldest) {
+            // It arrived again as itself after it was awaited, and stands further back.
+            Some(Entry::Here(here)) if here.since != since => {}
+            Some(Entry::Here(here)) => {
+                let here = *here;
+                self.evict(oldest, here, second);
             }
-            self.incidents.table_full += 1;
+            Some(Entry::Awaited { .. }) => {
+                self.spans.remove(&oldest);
+            }
+            None => {}
         }
-        self.leave(&[oldest], false, second);
+    }
+
+    /// Forgets a span before its time.
+    fn evict(&mut self, key: u64, mut here: Here, second: u32) {
+        self.incidents.table_full += 1;
+        self.spans.remove(&key);
+        if here.may_have_parent()
+            && let Some(Entry::Here(parent)) = self.spans.get(&here.parent).copied()
+        {
+            self.relate_found(here.parent, parent, &mut here, second);
+        }
+        self.settle(&here, false, second);
     }
 
     /// Takes spans out of the table, in three passes so that the order of arrival does not matter: relate each to a
     /// parent that came after it, settle what is still open, and only then forget them.
-    fn leave(&mut self, keys: &[u64], waited: bool, second: u32) {
+    fn leave(&mut self, keys: &[u64], second: u32) {
         for key in keys {
             if let Some(Entry::Here(here)) = self.spans.get(key).copied()
-                && (!here.local_parent || here.half == Half::Caller)
+                && here.may_have_parent()
             {
                 self.relate_by_key(here.parent, *key, second);
             }
         }
         for key in keys {
             if let Some(Entry::Here(here)) = self.spans.get(key).copied() {
-                self.settle_child(&here);
-                match here.half {
-                    Half::Caller => self.settle_caller(&here, waited, second),
-                    Half::Callee => self.settle_callee(&here, second),
-                    Half::Other => {}
-                }
+                self.settle(&here, true, second);
             }
         }
         for key in keys {
@@ -411,13 +381,21 @@ impl Dependencies {
         }
     }
 
+    fn settle(&mut self, here: &Here, waited: bool, second: u32) {
+        self.settle_child(here);
+        match here.half {
+            Half::Caller => self.settle_caller(here, waited, second),
+            Half::Callee => self.settle_callee(here, second),
+            Half::Other => {}
+        }
+    }
+
     /// The breaker's span may have come after the pair was found.
     fn settle_child(&mut self, here: &Here) {
-        let parent = here
-            .edge
-            .and_then(|edge| Some((edge, self.spans.get(&here.parent)?)));
-        if let Some((edge, Entry::Here(parent))) = parent {
-            self.learn(&parent.clone(), edge);
+        if let Some(edge) = here.edge.filter(|_| !here.learnt)
+            && let Some(Entry::Here(parent)) = self.spans.get(&here.parent).copied()
+        {
+            self.learn(&parent, edge);
         }
     }
 
@@ -467,47 +445,16 @@ impl Here {
             error: fact.error,
             local_parent: matches!(fact.parent, Parent::Local(_) | Parent::Root),
             peer_is_store: fact.peer_is_store,
+            met: false,
+            learnt: false,
             paired: false,
             shared: false,
         }
     }
-}
 
-impl Ring {
-    /// Adds a key; returns the oldest where there are too many.
-    fn push(&mut self, key: u64, second: u32) -> Option<(u64, u32)> {
-        self.keys.push_back((key, second));
-        let full = self.keys.len() > self.max;
-        full.then(|| self.keys.pop_front()).flatten()
-    }
-
-    /// Takes out the oldest key once it waited long enough.
-    fn expired(&mut self, second: u32) -> Option<(u64, u32)> {
-        let (_, since) = *self.keys.front()?;
-        if since.saturating_add(WAIT_SECONDS) >= second {
-            return None;
-        }
-        self.keys.pop_front()
-    }
-}
-
-/// Passes a key on as its own hash: keys are hashes with a secret already.
-#[derive(Debug, Default)]
-struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Only `u64` keys are hashed; this keeps the trait's contract for any other.
-        bytes
-            .iter()
-            .for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
+    /// Returns whether a parent that came after it would change anything.
+    fn may_have_parent(&self) -> bool {
+        let matters = !self.local_parent || self.half == Half::Caller;
+        matters && !self.met && self.parent != NONE
     }
 }

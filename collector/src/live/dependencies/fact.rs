@@ -1,0 +1,43 @@
+//! What pairing needs to know of a span.
+
+use crate::live::names::{CircuitId, NodeId};
+
+/// What a span is to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::live) enum Half {
+    /// Makes it: client, producer.
+    Caller,
+    /// Serves it: server, consumer.
+    Callee,
+    /// Neither.
+    Other,
+}
+
+/// Where a span's parent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::live) enum Parent {
+    /// It has none.
+    Root,
+    /// In the same process, as the sender says.
+    Local(u64),
+    /// In another process, as the sender says.
+    Remote(u64),
+    /// The sender does not say where.
+    Somewhere(u64),
+}
+
+/// What pairing needs to know of a span.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::live) struct SpanFact {
+    /// Trace and span id, hashed; not zero.
+    pub(in crate::live) key: u64,
+    pub(in crate::live) parent: Parent,
+    pub(in crate::live) service: NodeId,
+    pub(in crate::live) half: Half,
+    pub(in crate::live) error: bool,
+    pub(in crate::live) circuit: Option<CircuitId>,
+    /// Whom its attributes name as the other side.
+    pub(in crate::live) peer: Option<NodeId>,
+    /// Whether that is a database or broker, from which no span will come.
+    pub(in crate::live) peer_is_store: bool,
+}

@@ -1,0 +1,58 @@
+//! The parts of the waiting table: the lines in which keys stand, and how keys are hashed.
+
+use std::collections::VecDeque;
+use std::hash::Hasher;
+
+use super::pairing::WAIT_SECONDS;
+
+/// Keys in the order of their arrival, each with the second.
+#[derive(Debug)]
+pub(super) struct Ring {
+    keys: VecDeque<(u64, u32)>,
+    max: usize,
+}
+
+impl Ring {
+    /// Returns an empty line for so many keys.
+    pub(super) fn new(max: usize) -> Self {
+        let keys = VecDeque::new();
+        Self { keys, max }
+    }
+
+    /// Adds a key; returns the oldest where there are too many.
+    pub(super) fn push(&mut self, key: u64, second: u32) -> Option<(u64, u32)> {
+        self.keys.push_back((key, second));
+        let full = self.keys.len() > self.max;
+        full.then(|| self.keys.pop_front()).flatten()
+    }
+
+    /// Takes out the oldest key once it waited long enough.
+    pub(super) fn expired(&mut self, second: u32) -> Option<(u64, u32)> {
+        let (_, since) = *self.keys.front()?;
+        if since.saturating_add(WAIT_SECONDS) >= second {
+            return None;
+        }
+        self.keys.pop_front()
+    }
+}
+
+/// Passes a key on as its own hash: keys are hashes with a secret already.
+#[derive(Debug, Default)]
+pub(super) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Only `u64` keys are hashed; this keeps the trait's contract for any other.
+        bytes
+            .iter()
+            .for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
