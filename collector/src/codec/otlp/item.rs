@@ -2,7 +2,7 @@
 
 use prost::encoding::encode_varint;
 
-use super::value::{Fault, attribute, text};
+use super::value::{Fault, KnownKeys, attribute, text};
 use super::wire::{Reader, fixed32_key, fixed64_key, length_key, varint_key};
 use super::{AttributeView, Limits, ValueView, write};
 
@@ -55,11 +55,11 @@ pub(super) fn check(kind: ItemKind, item: Reader<'_>, limits: &Limits) -> Result
     let mut reader = item;
     let mut over = reader.rest().len() > limits.event_bytes;
     let (mut attributes, mut ids, mut valid_ids) = (0, 0, 0);
-    let mut cut = 0;
+    let (mut keys, mut cut) = (KnownKeys::default(), 0);
     while let Some(key) = reader.key()? {
         if key == kind.attributes {
             attributes += 1;
-            match attribute(reader.message()?, limits, &mut cut) {
+            match attribute(reader.message()?, limits, &mut keys, &mut cut) {
                 Ok(_) => {}
                 Err(Fault::OverLimit) => over = true,
                 Err(fault) => return Err(fault),
@@ -92,14 +92,14 @@ const RESERVE: usize = 128;
 #[cold]
 fn shrink(kind: ItemKind, mut item: Reader<'_>, limits: &Limits) -> Result<Vec<u8>, Fault> {
     let mut out = Vec::new();
-    let (mut attributes, mut cut) = (0, 0);
+    let (mut keys, mut attributes, mut cut) = (KnownKeys::default(), 0, 0);
     while let Some(key) = item.key()? {
         let before = item.rest();
         let mark = out.len();
         let mut room = limits.event_bytes.saturating_sub(RESERVE);
         if key == kind.attributes {
             room = room.saturating_sub(limits.name_bytes);
-            if let Ok(kept) = attribute(item.message()?, limits, &mut cut)
+            if let Ok(kept) = attribute(item.message()?, limits, &mut keys, &mut cut)
                 && attributes < limits.attributes
             {
                 attributes += 1;

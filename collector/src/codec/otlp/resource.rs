@@ -1,6 +1,6 @@
 //! Resources and scopes: who sent spans, and which library made them.
 
-use super::value::{Fault, attribute, text};
+use super::value::{Fault, KnownKeys, attribute, text};
 use super::wire::{Malformed, Reader, length_key, varint_key};
 use super::{AttributeView, Limits, ResourceView, ScopeView, ValueView};
 
@@ -38,13 +38,14 @@ impl<'a> ResourceScratch<'a> {
         limits: &Limits,
         cut: &mut u64,
     ) -> Result<(), Malformed> {
+        let mut keys = KnownKeys::default();
         while let Some(key) = reader.key()? {
             match key {
                 ATTRIBUTES if self.attributes.len() >= limits.attributes => {
                     reader.skip(key)?;
                     *cut += 1;
                 }
-                ATTRIBUTES => match attribute(reader.message()?, limits, cut) {
+                ATTRIBUTES => match attribute(reader.message()?, limits, &mut keys, cut) {
                     Ok(attribute) => self.attributes.push(attribute),
                     Err(Fault::Malformed(malformed)) => return Err(malformed),
                     Err(Fault::InvalidUtf8) => self.invalid_utf8 = true,

@@ -1,7 +1,7 @@
 //! One `Span`: its fields into scratch space that the next span uses again, then the checks, then the view.
 
 use super::item::{self, Checked, ItemKind};
-use super::value::{Fault, attribute, text};
+use super::value::{Fault, KnownKeys, attribute, text};
 use super::wire::{Malformed, Reader, fixed32_key, fixed64_key, length_key, varint_key};
 use super::{AttributeView, Limits, SpanRejection, SpanView};
 
@@ -93,6 +93,7 @@ impl<'a> Items<'a> {
 pub(super) struct SpanScratch<'a> {
     fields: Fields<'a>,
     attributes: Vec<AttributeView<'a>>,
+    keys: KnownKeys<'a>,
     attributes_over: u32,
     events: Items<'a>,
     links: Items<'a>,
@@ -152,7 +153,7 @@ impl<'a> SpanScratch<'a> {
                 return Err(Fault::OverLimit);
             }
             ATTRIBUTES => {
-                let attribute = attribute(reader.message()?, limits, cut)?;
+                let attribute = attribute(reader.message()?, limits, &mut self.keys, cut)?;
                 self.attributes.push(attribute);
             }
             TRACE_ID => fields.trace_id = reader.bytes()?,

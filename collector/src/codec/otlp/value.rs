@@ -57,11 +57,40 @@ fn cut_text<'a>(bytes: &'a [u8], max: usize, cut: &mut u64) -> Result<&'a str, F
     }
 }
 
+/// Keys that were found to be UTF-8: a request repeats a few dozen thousands of times, and comparing the bytes
+/// again is cheaper than checking them again.
+#[derive(Debug)]
+pub(super) struct KnownKeys<'a>([&'a str; 64]);
+
+impl Default for KnownKeys<'_> {
+    fn default() -> Self {
+        Self([""; 64])
+    }
+}
+
+impl<'a> KnownKeys<'a> {
+    /// Returns the text of a key.
+    #[inline(always)]
+    fn text(&mut self, key: &'a [u8]) -> Result<&'a str, Fault> {
+        let [.., third, _, last] = *key else {
+            return std::str::from_utf8(key).map_err(|_| Fault::InvalidUtf8);
+        };
+        // Length and ending tell most keys of one request apart; a clash costs only a check.
+        let slot = key.len() ^ usize::from(last) << 2 ^ usize::from(third) << 1;
+        let known = &mut self.0[slot % 64];
+        if known.as_bytes() != key {
+            *known = std::str::from_utf8(key).map_err(|_| Fault::InvalidUtf8)?;
+        }
+        Ok(known)
+    }
+}
+
 /// Reads a `KeyValue`.
 #[inline]
 pub(super) fn attribute<'a>(
     mut reader: Reader<'a>,
     limits: &Limits,
+    keys: &mut KnownKeys<'a>,
     cut: &mut u64,
 ) -> Result<AttributeView<'a>, Fault> {
     let mut attribute_key: &[u8] = b"";
@@ -77,7 +106,7 @@ pub(super) fn attribute<'a>(
         return Err(Fault::OverLimit);
     }
     Ok(AttributeView {
-        key: text(attribute_key, limits.key_bytes, cut)?,
+        key: keys.text(attribute_key)?,
         value: attribute_value,
     })
 }
