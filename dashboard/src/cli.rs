@@ -122,7 +122,7 @@ struct LoadArgs {
     /// Spans in one request.
     #[arg(long, default_value_t = 500, value_name = "N")]
     spans_per_request: usize,
-    /// Requests a second at most [default: as fast as it goes].
+    /// Spans a second at most [default: as fast as it goes].
     #[arg(long, value_name = "N")]
     rate: Option<u64>,
     /// Seed of the generated traces [default: the clock]; the same seed makes the same trace ids.
