@@ -190,6 +190,8 @@ fn a_breaker_that_opens_is_seen_by_the_collector() {
     });
 }
 
+/// Scenario: a state is forced and released again.
+/// Guarantees: each is told at once, after the transition itself and not with the next second's counts.
 #[test]
 fn settings_and_overrides_are_told() {
     let (sink, endpoint) = Sink::start();
@@ -224,6 +226,14 @@ fn settings_and_overrides_are_told() {
             .parse::<u64>()
             .is_ok()
     );
+    breaker.release();
+    sink.wait_for("release", |received| {
+        let settings = |log: &&(String, LogRecord)| log.1.event_name == semconv::EVENT_SETTINGS;
+        let (_, last) = received.logs.iter().rfind(settings)?;
+        text(&last.attributes, semconv::OVERRIDE_KIND)
+            .is_empty()
+            .then_some(())
+    });
     drop(telemetry);
 }
 
