@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
-use fusebox::circuit_breaker::{CircuitBreaker, Command, CommandError, Settings};
+use fusebox::circuit_breaker::{CircuitBreaker, CommandError, Settings};
 use serde_json::{Value, json};
 
 use super::peer::{Peer, Peers};
@@ -78,7 +78,8 @@ impl ProductPage {
     }
 
     async fn new_or_legacy(&self, new: &Protected, path: String) -> Value {
-        Command::new(new.breaker.clone())
+        new.breaker
+            .command()
             .run(|| async { Ok(new.peer.get_json(path.clone()).await?) })
             .fallback_to("legacy", |_cause| self.legacy.get(path.clone()))
             .execute()
@@ -88,7 +89,9 @@ impl ProductPage {
 
     /// A page without reviews is better than no page.
     async fn reviews(&self, id: u32) -> Value {
-        Command::new(self.review.breaker.clone())
+        self.review
+            .breaker
+            .command()
             .run(|| self.review.peer.get_json(format!("/reviews/{id}")))
             .fallback(|_cause| async { Ok(json!([])) })
             .execute()
@@ -98,7 +101,9 @@ impl ProductPage {
 
     /// Best sellers stand in for recommendations.
     async fn others(&self, id: u32) -> Value {
-        Command::new(self.recommendation.breaker.clone())
+        self.recommendation
+            .breaker
+            .command()
             .run(|| {
                 self.recommendation
                     .peer
@@ -131,7 +136,9 @@ impl Protected {
 
     /// Calls the service through its breaker, without a fallback.
     async fn get(&self, path: String) -> Result<Value, NoAnswer> {
-        let answer = Command::new(self.breaker.clone())
+        let answer = self
+            .breaker
+            .command()
             .run(|| self.peer.get_json(path))
             .execute()
             .await;
