@@ -127,7 +127,7 @@ impl CircuitBreaker {
         })
     }
 
-    /// Runs `future` if the breaker lets it through; an `Err` counts as a failure. The call is a span.
+    /// Runs `future` if the breaker lets it through; an `Err` or a panic counts as a failure. The call is a span.
     ///
     /// # Errors
     /// Returns the refusal, or the future's own error.

@@ -382,7 +382,12 @@ impl<'a> Journal<'a> {
     fn execution(&self) -> Execution {
         let now = self.breaker.shell().clock.now();
         let elapsed = Duration::from_nanos(now.saturating_sub(self.started));
-        let first = self.first.unwrap_or(ExecutionEvent::Cancelled);
+        let first = self
+            .first
+            .unwrap_or_else(|| match std::thread::panicking() {
+                true => ExecutionEvent::Failure,
+                false => ExecutionEvent::Cancelled,
+            });
         Execution::new(first, self.fallback, elapsed)
     }
 }

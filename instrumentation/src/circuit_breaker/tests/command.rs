@@ -290,3 +290,28 @@ async fn a_command_dropped_in_its_fallback_frees_the_slot() {
         ["FAILURE", "CANCELLED", "FAILURE", "CANCELLED"]
     );
 }
+
+/// Scenario: the protected code panics. Guarantees: it has failed, in every count, and its slot is free.
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_a_failure() {
+    let breaker = breaker(Settings {
+        max_concurrent: 1,
+        minimum_calls: 1_000,
+        ..hystrix()
+    });
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for _ in 0..2 {
+        let shown = seen.clone();
+        let command = breaker
+            .command()
+            .run(|| async { panic!("index out of bounds") })
+            .fallback(|_| instead())
+            .observe(move |execution| shown.lock().unwrap().extend(events(execution)));
+        let task = tokio::spawn(command.execute());
+        assert!(task.await.unwrap_err().is_panic());
+    }
+    assert_eq!(*seen.lock().unwrap(), ["FAILURE", "FAILURE"]);
+    let snapshot = breaker.snapshot();
+    assert_eq!((snapshot.calls.failure, snapshot.in_flight), (2, 0));
+    assert_eq!(snapshot.window.errors, 2);
+}
