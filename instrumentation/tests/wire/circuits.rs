@@ -9,7 +9,7 @@ use fusebox::circuit_breaker::layer::CircuitBreakerLayer;
 use fusebox::circuit_breaker::{
     CircuitBreaker, EffectiveState, Outcome, Override, OverrideKind, Registry, Settings,
 };
-use fusebox::http::client::TracedClient;
+use fusebox::http::client::{TracedClient, outcome};
 use fusebox::http::server::TraceLayer;
 use fusebox::{Telemetry, semconv};
 use http::HeaderMap;
@@ -327,4 +327,28 @@ fn layers_stack_on_the_traced_client() {
     let refused =
         named("inventory").find(|span| text(&span.attributes, "error.type") == "circuit_open");
     assert!(refused.is_some());
+}
+
+/// Scenario: a target answers 404 and 503, and another is not there.
+/// Guarantees: what the caller asked wrongly says nothing about the target.
+#[test]
+fn errors_of_the_client_count_by_whose_fault_they_are() {
+    let router = Router::new().route(
+        "/broken",
+        get(async || http::StatusCode::SERVICE_UNAVAILABLE),
+    );
+    let address = serve(tracing::Dispatch::none(), router);
+    let (_nobody, silent) = silent_socket();
+    let user = telemetry("user", &silent);
+    let outcome = |url: String| {
+        let answer = block_on(&user, TracedClient::new().get(url).send());
+        let error = answer.and_then(reqwest::Response::error_for_status);
+        outcome(&error.unwrap_err())
+    };
+    assert_eq!(outcome(format!("http://{address}/none")), Outcome::Ignored);
+    assert_eq!(
+        outcome(format!("http://{address}/broken")),
+        Outcome::Failure
+    );
+    assert_eq!(outcome(silent.clone()), Outcome::Failure);
 }
