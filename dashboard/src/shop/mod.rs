@@ -19,6 +19,7 @@ mod legacy;
 mod peer;
 mod price;
 mod product_page;
+mod protected;
 mod recommendation;
 mod review;
 mod work;
