@@ -1,7 +1,7 @@
 //! Starts the collector and its pages in one process and says where they are.
 
 use axum::Router;
-use fusebox_collector::api::{self, ApiState};
+use fusebox_collector::api;
 use fusebox_collector::{Collector, CollectorConfig};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
@@ -33,7 +33,7 @@ pub fn web_router(collector: &Collector) -> Router {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         settings: collector.config().effective(),
     };
-    let api = api::router(ApiState::new(collector.query(), collector.counters()));
+    let api = api::router(collector.api_state());
     pages::router(state).merge(api)
 }
 
