@@ -216,6 +216,8 @@ impl Collector {
         tokio::task::spawn_blocking(move || pipeline.stop())
             .await
             .map_err(std::io::Error::other)?;
+        // After the last spans: the minute that was running would be missing on the map after the next start.
+        self.parts.live.finish().await;
         info!(
             spans_written = self.parts.counters.spans_written.get(),
             "stopped"

@@ -3,6 +3,11 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -29,7 +34,7 @@ impl Running {
         let (shutdown, asked) = oneshot::channel::<()>();
         let web = Router::new()
             .route("/", axum::routing::get(|| async { "pages" }))
-            .route("/healthz", axum::routing::get(|| async { "ok" }));
+            .merge(crate::api::router(collector.api_state()));
         Self {
             web: collector.web_addr(),
             otlp_http: collector.otlp_http_addr(),
@@ -73,6 +78,53 @@ async fn send(
 
 fn traces() -> http::request::Builder {
     Request::post("/v1/traces").header("content-type", "application/x-protobuf")
+}
+
+/// Waits until that is so.
+async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
+    let so = async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    let deadline = Duration::from_secs(30);
+    tokio::time::timeout(deadline, so)
+        .await
+        .expect("it becomes so in time");
+}
+
+/// A request with both halves of one call.
+fn call_request(caller: &str, callee: &str) -> Bytes {
+    let half = |service: &str, kind: i32, span_id: u8, parent: Vec<u8>| ResourceSpans {
+        resource: Some(Resource {
+            attributes: vec![KeyValue {
+                key: "service.name".to_owned(),
+                value: Some(AnyValue {
+                    value: Some(any_value::Value::StringValue(service.to_owned())),
+                }),
+                ..KeyValue::default()
+            }],
+            ..Resource::default()
+        }),
+        scope_spans: vec![ScopeSpans {
+            spans: vec![Span {
+                trace_id: vec![9; 16],
+                span_id: vec![span_id; 8],
+                parent_span_id: parent,
+                name: "GET /stock".to_owned(),
+                kind,
+                start_time_unix_nano: now_unix_nanos() - 1_000_000,
+                end_time_unix_nano: now_unix_nanos(),
+                ..Span::default()
+            }],
+            ..ScopeSpans::default()
+        }],
+        ..ResourceSpans::default()
+    };
+    let request = ExportTraceServiceRequest {
+        resource_spans: vec![half(caller, 3, 1, vec![]), half(callee, 2, 2, vec![1; 8])],
+    };
+    request.encode_to_vec().into()
 }
 
 #[tokio::test]
@@ -124,6 +176,24 @@ async fn what_was_confirmed_is_found_before_and_after_a_restart() {
         again.store.services(TimeRange::ALL).await.unwrap(),
         ["unknown_service"]
     );
+    again.stop().await;
+}
+
+/// *Scenario*: calls between two services come in, and the collector is stopped within the same minute.
+/// *Guarantees*: the link between them is still on the map after the next start.
+#[tokio::test]
+async fn a_clean_stop_keeps_the_running_minute_of_the_map() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(CollectorConfig::for_test(dir.path())).await;
+    let call = call_request("shop", "stock");
+    assert_eq!(send(running.otlp_http, traces(), call).await.0, 200);
+    running.stop().await;
+
+    let again = Running::start(CollectorConfig::for_test(dir.path())).await;
+    let links = async || again.query.dependencies(TimeRange::ALL).await.unwrap();
+    eventually(async || links().await.len() == 1).await;
+    let link = links().await.remove(0);
+    assert_eq!((&*link.parent, &*link.child), ("shop", "stock"));
     again.stop().await;
 }
 

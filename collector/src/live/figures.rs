@@ -8,7 +8,7 @@ use crate::model::{CircuitKey, DependencyLink, RedStats, ServiceSummary, SpanKin
 
 const NANOS_PER_MINUTE: u64 = 60_000_000_000;
 /// Whole minutes that the figures of a service look back on, besides the one that is running.
-const WINDOW_MINUTES: u64 = 5;
+pub(super) const WINDOW_MINUTES: u64 = 5;
 
 /// The figures.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Figures {
     pub(super) operation_limit: u64,
     /// Spans that no figure shows because too many came at once.
     pub(super) left_out: u64,
-    /// When counting began.
+    /// When counting began, in this run or one whose minutes were taken back.
     pub(super) started_unix_nanos: u64,
     /// The first minute that is not in the journal yet.
     pub(super) unwritten_minute: u64,

@@ -1,11 +1,12 @@
 //! Keeps the figures beyond a restart: each finished minute of operations, dependencies and instances goes into the
-//! series journal, and a start takes dependencies and instances of the past week back from it.
+//! series journal, and a start takes dependencies and instances of the past week and the last minutes of operations
+//! back from it.
 
 use std::sync::Arc;
 
 use super::Shared;
 use super::dependencies::Calls;
-use super::figures::Figures;
+use super::figures::{Figures, WINDOW_MINUTES};
 use crate::model::{TimeRange, now_unix_nanos};
 use crate::store::StoreError;
 use crate::store::series::{
@@ -110,6 +111,12 @@ impl Figures {
                 );
                 self.instances.see(service, &instance.id, first, last);
             }
+            SeriesRecord::Red(minute) => {
+                let service = self.nodes.service(&minute.service);
+                let number = minute.minute_unix_nanos / NANOS_PER_MINUTE;
+                self.red.restore(service, number, minute);
+                self.started_unix_nanos = self.started_unix_nanos.min(minute.minute_unix_nanos);
+            }
             _ => {}
         }
     }
@@ -143,12 +150,19 @@ impl Shared {
     /// Takes back what earlier runs left; blocks the thread.
     pub(super) fn restore(&self, log: &SeriesLog) -> Result<(), StoreError> {
         let now = now_unix_nanos();
-        let range = TimeRange {
-            start_unix_nanos: now.saturating_sub(RESTORED_NANOS),
-            end_unix_nanos: u64::MAX,
-        };
+        // Figures look back on whole minutes and the running one.
+        let shown = (WINDOW_MINUTES + 1) * NANOS_PER_MINUTE;
+        let kinds = [
+            (SeriesKind::Red, shown),
+            (SeriesKind::Instance, RESTORED_NANOS),
+            (SeriesKind::Dependency, RESTORED_NANOS),
+        ];
         let mut records = Vec::with_capacity(RESTORED_AT_ONCE);
-        for kind in [SeriesKind::Instance, SeriesKind::Dependency] {
+        for (kind, length) in kinds {
+            let range = TimeRange {
+                start_unix_nanos: now.saturating_sub(length),
+                end_unix_nanos: u64::MAX,
+            };
             log.scan(kind, range, None, &mut |record| {
                 records.push(record);
                 if records.len() == RESTORED_AT_ONCE {

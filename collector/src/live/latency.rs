@@ -52,6 +52,18 @@ impl Sparse {
         }
     }
 
+    /// Takes what `buckets` gave; a bucket that cannot be is left out.
+    pub(super) fn from_buckets(buckets: &[(i32, u64)]) -> Self {
+        let known = buckets.iter().filter_map(|(bucket, count)| {
+            let bucket = u16::try_from(*bucket).ok()?;
+            let count = u32::try_from(*count).unwrap_or(u32::MAX);
+            (usize::from(bucket) < BUCKETS).then_some((bucket, count))
+        });
+        let mut known: Vec<_> = known.collect();
+        known.sort_unstable();
+        Self(known)
+    }
+
     /// Returns each bucket that was hit with its count.
     pub(super) fn buckets(&self) -> Vec<(i32, u64)> {
         let hit = self.0.iter();

@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use super::latency::{Dense, Sparse, bucket_of};
 use super::names::{NodeId, OTHER, cut};
 use crate::model::{OperationStats, RedStats, SpanKind};
+use crate::store::series::RedMinute;
 
 /// Minutes kept in memory.
 const MINUTES: usize = 60;
@@ -37,6 +38,8 @@ struct Operation {
     kind: SpanKind,
     total: Total,
     minutes: VecDeque<Minute>,
+    /// Minutes that an earlier run counted: shown, but neither on `/metrics` nor written again.
+    restored: Vec<Minute>,
 }
 
 /// Counts since the start, for `/metrics`.
@@ -111,6 +114,7 @@ impl Red {
             kind,
             total: Total::default(),
             minutes: VecDeque::new(),
+            restored: Vec::new(),
         });
         (id, fits)
     }
@@ -123,6 +127,19 @@ impl Red {
         slot.calls = slot.calls.saturating_add(1);
         slot.errors = slot.errors.saturating_add(u32::from(error));
         slot.latency.add(bucket_of(nanos));
+    }
+
+    /// Adds a minute that an earlier run counted.
+    pub(super) fn restore(&mut self, service: NodeId, minute: u64, red: &RedMinute) {
+        // The record does not say the kind; nearly all operations that are called have this one.
+        let (id, _) = self.operation(service, &red.operation, SpanKind::Server);
+        let clamped = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        self.operations[id.0 as usize].restored.push(Minute {
+            minute,
+            calls: clamped(red.calls),
+            errors: clamped(red.errors),
+            latency: Sparse::from_buckets(&red.latency_buckets),
+        });
     }
 
     /// Returns the figures of a service and of its operations, busiest first, from that minute on.
@@ -156,9 +173,8 @@ impl Red {
 
     /// Returns the counts since the start, busiest first.
     pub(super) fn totals(&self) -> Vec<OperationTotal<'_>> {
-        let mut totals: Vec<_> = self
-            .operations
-            .iter()
+        let counted = self.operations.iter().filter(|o| o.total.calls > 0);
+        let mut totals: Vec<_> = counted
             .map(|operation| OperationTotal {
                 service: operation.service,
                 name: &operation.name,
@@ -216,7 +232,9 @@ impl Operation {
 
     fn since(&self, from_minute: u64) -> impl Iterator<Item = &Minute> {
         let newest_first = self.minutes.iter().rev();
-        newest_first.take_while(move |slot| slot.minute >= from_minute)
+        let own = newest_first.take_while(move |slot| slot.minute >= from_minute);
+        let restored = self.restored.iter();
+        own.chain(restored.filter(move |slot| slot.minute >= from_minute))
     }
 }
 

@@ -442,6 +442,8 @@ async fn a_restart_takes_the_map_back() {
     tap.publish(now);
     let links = live.dependencies(TimeRange::ALL);
     assert!(!links.is_empty());
+    let before = live.service("product", now);
+    assert!(before.red.calls > 0);
     live.finish().await;
     drop((tap, live));
 
@@ -457,6 +459,32 @@ async fn a_restart_takes_the_map_back() {
     let product = again.service("product", now);
     assert_eq!(product.instances[0].id, "one");
     assert_eq!(product.instances[0].last_seen_unix_nanos, now);
+    assert_eq!(
+        (product.red.calls, product.red.p50_nanos),
+        (before.red.calls, before.red.p50_nanos)
+    );
+    assert_eq!(product.operations.len(), before.operations.len());
+    assert!(
+        again.operation_figures(10).is_empty(),
+        "nothing is counted twice"
+    );
+
+    // A third run, still within the minute: the second must not have written what the first had.
+    again.finish().await;
+    drop(again);
+    let third = open();
+    let restored = async {
+        while third.service("product", now).red.calls == 0
+            || third.dependencies(TimeRange::ALL).is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), restored)
+        .await
+        .unwrap();
+    assert_eq!(third.dependencies(TimeRange::ALL), links);
+    assert_eq!(third.service("product", now).red.calls, before.red.calls);
 }
 
 /// A span of a random tree: its parent is an earlier span or none.

@@ -17,9 +17,12 @@ pub enum IngestError {
         /// When to try again (1 to 3 s: several SDKs drop a batch at once when told to wait longer).
         retry_after: Duration,
     },
-    /// The disk refused; nothing of the request is promised.
+    /// The disk refused; nothing of the request is promised, and sending it again may help.
     #[error("the request could not be stored: {0}")]
     Store(String),
+    /// We failed over the request itself (a panic); sending it again would do the same.
+    #[error("the request could not be handled: {0}")]
+    Internal(String),
     /// The collector is stopping.
     #[error("the collector is stopping")]
     Stopping,

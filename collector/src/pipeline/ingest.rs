@@ -138,7 +138,7 @@ impl Ingest {
         let decoded = tokio::task::spawn_blocking(move || messages::decode(&request)).await;
         let decoded = decoded.map_err(|panic| {
             self.counters.incidents.add("decode_panicked", 1);
-            IngestError::Store(format!("could not decode: {panic}"))
+            IngestError::Internal(format!("could not decode: {panic}"))
         })?;
         Ok(decoded?)
     }

@@ -124,7 +124,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         let refusal = match walked {
             Ok(Ok(report)) => return Ok(report),
             Ok(Err(malformed)) => malformed.into(),
-            Err(Panicked) => IngestError::Store(PANICKED.to_owned()),
+            Err(Panicked) => IngestError::Internal(PANICKED.to_owned()),
         };
         self.log.rollback_request();
         self.tap.rollback_request();

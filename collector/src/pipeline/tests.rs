@@ -160,7 +160,7 @@ async fn a_panic_refuses_one_request_and_spares_the_shard() {
     bench.disk.change(|disk| disk.panics_at = Some("boom"));
     let hostile = named_spans_request(3, 0, "boom");
     let error = bench.pipeline.ingest().spans(hostile).await.unwrap_err();
-    assert!(matches!(error, IngestError::Store(_)));
+    assert!(matches!(error, IngestError::Internal(_)));
     assert_eq!(bench.counters.incidents.all()["shard_panicked"], 1);
     bench
         .pipeline

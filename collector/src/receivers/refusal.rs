@@ -11,6 +11,10 @@ use crate::pipeline::IngestError;
 /// What a sender is told to wait while the collector stops: by then its successor listens.
 const RETRY_AFTER_STOPPING: Duration = Duration::from_secs(1);
 
+/// What a sender is told to wait while the disk refuses: most SDKs give a batch up after 10 s, and drop it at once when
+/// told to wait longer than that.
+const RETRY_AFTER_DISK: Duration = Duration::from_secs(3);
+
 /// Why a request was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -65,7 +69,10 @@ pub(crate) enum Refusal {
     /// Shutting down.
     #[error("the collector is stopping")]
     Stopping,
-    /// The disk, or we ourselves, failed.
+    /// The disk failed: full, or broken.
+    #[error("{0}")]
+    Disk(String),
+    /// We ourselves failed.
     #[error("{0}")]
     Internal(String),
 }
@@ -86,7 +93,8 @@ impl Refusal {
             Self::Deadline => "deadline",
             Self::Full { .. } => "full",
             Self::Stopping => "stopping",
-            Self::Internal(_) => "store_error",
+            Self::Disk(_) => "store_error",
+            Self::Internal(_) => "internal",
         }
     }
 
@@ -102,7 +110,7 @@ impl Refusal {
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stopping | Self::Disk(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -121,7 +129,7 @@ impl Refusal {
                 Code::ResourceExhausted
             }
             Self::TooSlow { .. } | Self::Deadline => Code::DeadlineExceeded,
-            Self::Stopping => Code::Unavailable,
+            Self::Stopping | Self::Disk(_) => Code::Unavailable,
             Self::Internal(_) => Code::Internal,
         }
     }
@@ -131,6 +139,7 @@ impl Refusal {
         match self {
             Self::Full { retry_after } => Some(*retry_after),
             Self::Stopping => Some(RETRY_AFTER_STOPPING),
+            Self::Disk(_) => Some(RETRY_AFTER_DISK),
             _ => None,
         }
     }
@@ -142,7 +151,8 @@ impl From<IngestError> for Refusal {
             IngestError::Decode(error) => Self::Malformed(error.to_string()),
             IngestError::Full { retry_after } => Self::Full { retry_after },
             IngestError::Stopping => Self::Stopping,
-            store @ IngestError::Store(_) => Self::Internal(store.to_string()),
+            store @ IngestError::Store(_) => Self::Disk(store.to_string()),
+            internal @ IngestError::Internal(_) => Self::Internal(internal.to_string()),
         }
     }
 }

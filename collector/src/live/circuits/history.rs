@@ -1,6 +1,7 @@
 //! One breaker over a range of time: calls by slice, and the stretches of its states.
 //!
-//! Slices of a minute and more come from minutes (rollups and the running hour), shorter ones from samples.
+//! Slices of a minute and more come from whole minutes (rollups and the running hour), what is left at both ends of
+//! the range and shorter slices from samples.
 //! States: transitions are exact; a minute without one tells the worst state of the instances that reported,
 //! which also ends the state of an instance that died without a word.
 
@@ -56,12 +57,8 @@ pub(super) fn history(
     transitions.sort_by_key(|transition| transition.time_unix_nanos);
     let states = states(&minutes, &transitions, range);
     let mut slices = Slices::new(range, buckets.clamp(1, MAX_BUCKETS));
-    if slices.width >= MINUTE_NANOS {
-        for (start, calls, _) in minutes.iter() {
-            slices.add(start + MINUTE_NANOS / 2, calls);
-        }
-    } else {
-        log.scan(SeriesKind::Sample, range, Some(key), &mut |record| {
+    for samples in slices.add_minutes(&minutes) {
+        log.scan(SeriesKind::Sample, samples, Some(key), &mut |record| {
             if let SeriesRecord::Sample(sample) = record {
                 slices.add(sample.time_unix_nanos, &sample.calls);
             }
@@ -98,6 +95,33 @@ impl Slices {
         if let Some(bucket) = self.buckets.get_mut(at as usize) {
             bucket.calls.add(calls);
         }
+    }
+
+    /// Adds the minutes that lie wholly within the range, where slices are no shorter; returns the ranges that samples
+    /// must fill.
+    fn add_minutes(&mut self, minutes: &Minutes) -> Vec<TimeRange> {
+        let range = self.range;
+        let first = (range.start_unix_nanos.div_ceil(MINUTE_NANOS)).saturating_mul(MINUTE_NANOS);
+        let end = range.end_unix_nanos / MINUTE_NANOS * MINUTE_NANOS;
+        if self.width < MINUTE_NANOS || first >= end {
+            return vec![range];
+        }
+        for (start, calls, _) in minutes.iter() {
+            if (first..end).contains(&start) {
+                self.add(start + MINUTE_NANOS / 2, calls);
+            }
+        }
+        let before = TimeRange {
+            end_unix_nanos: first,
+            ..range
+        };
+        let after = TimeRange {
+            start_unix_nanos: end,
+            ..range
+        };
+        let ends = [before, after].into_iter();
+        ends.filter(|part| part.start_unix_nanos < part.end_unix_nanos)
+            .collect()
     }
 
     fn add_states(&mut self, states: &[StateSpan]) {

@@ -453,6 +453,12 @@ async fn history_counts_every_call_once_across_hours() {
         end_unix_nanos: open.end_unix_nanos,
     };
     assert_eq!(*open, opened);
+    // A range may begin and end within a minute: what lies there counts too, and once.
+    for (start, end, calls) in [(0.0, 400.0, 60), (30.0, 390.0, 54), (370.0, 395.0, 3)] {
+        let range = whole(start, end);
+        let one = world.circuits.history(&key(), range, 1).await.unwrap();
+        assert_eq!(one.buckets[0].calls.success, calls, "{start} to {end}");
+    }
     // Shorter slices come from samples.
     let fine = world
         .circuits

@@ -26,6 +26,8 @@ pub(in crate::live) struct Edges {
     edges: Vec<Edge>,
     minutes: VecDeque<Slot>,
     hours: VecDeque<Slot>,
+    /// What the journal has of each edge's last minute: a run that begins within it must not write that again.
+    restored: HashMap<u32, (u64, Calls)>,
 }
 
 #[derive(Debug)]
@@ -69,6 +71,7 @@ impl Edges {
             edges: Vec::new(),
             minutes: VecDeque::new(),
             hours: VecDeque::new(),
+            restored: HashMap::new(),
         }
     }
 
@@ -107,6 +110,13 @@ impl Edges {
         let hours = at(&mut self.hours, minute / 60, HOURS);
         for slot in [minutes, hours].into_iter().flatten() {
             slot.add(id, calls);
+        }
+        let last = self.restored.entry(id.0).or_default();
+        if last.0 < minute {
+            *last = (minute, Calls::default());
+        }
+        if last.0 == minute {
+            last.1.add(calls);
         }
     }
 
@@ -164,12 +174,22 @@ impl Edges {
         totals
     }
 
-    /// Returns what went over each edge in that minute.
+    /// Returns what went over each edge in that minute, but for what an earlier run wrote of it.
     pub(in crate::live) fn finished(&self, minute: u64) -> Vec<EdgeCalls> {
         let slot = self.minutes.iter().rev().find(|slot| slot.number == minute);
         let calls = slot.into_iter().flat_map(|slot| &slot.calls);
-        calls
-            .map(|(edge, calls)| self.with(*edge, *calls))
+        let unwritten = calls.map(|(edge, calls)| {
+            let written = self.restored.get(edge).filter(|last| last.0 == minute);
+            let written = written.map_or_else(Calls::default, |last| last.1);
+            let rest = Calls {
+                calls: calls.calls.saturating_sub(written.calls),
+                errors: calls.errors.saturating_sub(written.errors),
+            };
+            (*edge, rest)
+        });
+        unwritten
+            .filter(|(_, calls)| calls.calls > 0)
+            .map(|(edge, calls)| self.with(edge, calls))
             .collect()
     }
 

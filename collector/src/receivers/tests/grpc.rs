@@ -212,7 +212,9 @@ async fn what_fails_on_our_side_says_so() {
     let call = |headers| receivers.call(GRPC_TRACES, headers, framed(0, &spans_request(1, 0)));
     assert_eq!(call(&[]).await.grpc("grpc-status"), Some("16"));
     receivers.bench.disk.change(|disk| disk.broken = true);
-    assert_eq!(call(&authorized).await.grpc("grpc-status"), Some("13"));
+    let refused = call(&authorized).await;
+    assert_eq!(refused.grpc("grpc-status"), Some("14"));
+    assert!(refused.grpc("google.rpc.retryinfo-bin").is_some());
     receivers.bench.pipeline.ingest().refuse_new();
     let stopping = call(&authorized).await;
     assert_eq!(stopping.grpc("grpc-status"), Some("14"));

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message;
 
 use super::{BODY_MAX, Receivers, gzip, request, send_http2};
-use crate::pipeline::testing::spans_request;
+use crate::pipeline::testing::{named_spans_request, spans_request};
 use crate::receivers::rpc::Status;
 
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
@@ -260,13 +260,34 @@ async fn a_full_collector_lets_senders_wait_and_then_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_broken_disk_is_a_500_and_nothing_is_promised() {
+async fn a_broken_disk_is_a_503_and_the_batch_can_come_again() {
     let receivers = Receivers::start().await;
     receivers.bench.disk.change(|disk| disk.broken = true);
     let answer = receivers
         .post("/v1/traces", &[PROTOBUF], spans_request(2, 0))
         .await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.headers["retry-after"], "3");
+    assert_eq!(Status::decode(answer.body).unwrap().code, 14);
+    receivers.bench.disk.change(|disk| disk.broken = false);
+    let answer = receivers
+        .post("/v1/traces", &[PROTOBUF], spans_request(2, 0))
+        .await;
+    assert_eq!(answer.status, 200);
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_us_is_a_500_that_nobody_sends_again() {
+    let receivers = Receivers::start().await;
+    receivers
+        .bench
+        .disk
+        .change(|disk| disk.panics_at = Some("boom"));
+    let hostile = named_spans_request(1, 0, "boom");
+    let answer = receivers.post("/v1/traces", &[PROTOBUF], hostile).await;
     assert_eq!(answer.status, 500);
+    assert!(!answer.headers.contains_key("retry-after"));
     assert_eq!(Status::decode(answer.body).unwrap().code, 13);
     receivers.assert_conserved();
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use time::OffsetDateTime;
 
@@ -20,6 +20,7 @@ pub(crate) struct Catalog {
     folder: PathBuf,
     next: AtomicU64,
     segments: RwLock<Arc<Vec<Segment>>>,
+    rebuilding: Mutex<()>,
     /// Decoded footers.
     pub(crate) caches: Arc<Caches>,
     /// The collector's counters.
@@ -33,6 +34,7 @@ impl Catalog {
             folder: dir.join(SPANS_FOLDER),
             next: AtomicU64::new(1),
             segments: RwLock::default(),
+            rebuilding: Mutex::default(),
             caches: Arc::default(),
             counters,
         }
@@ -46,6 +48,13 @@ impl Catalog {
     /// Returns the segments as they are now, oldest first.
     pub(crate) fn snapshot(&self) -> Arc<Vec<Segment>> {
         Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits for whoever rebuilds a footer, and keeps others from it.
+    pub(crate) fn rebuilding(&self) -> MutexGuard<'_, ()> {
+        self.rebuilding
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Names a new segment of a shard that begins at that time.

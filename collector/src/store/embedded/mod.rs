@@ -13,6 +13,7 @@ mod hash;
 mod limits;
 mod open;
 mod read;
+mod rebuild;
 mod retention;
 mod schema;
 mod search;
@@ -33,6 +34,7 @@ use crate::counters::Counters;
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery};
 pub use assemble::assemble;
 use catalog::Catalog;
+use segment::Segment;
 pub use shard_writer::{Commit, ShardWriter};
 
 /// What the embedded store needs to know.
@@ -101,13 +103,21 @@ impl EmbeddedStore {
         retention::enforce(&self.catalog, &self.options, now_unix_nanos)
     }
 
-    /// Runs a reader on a thread that may wait for the disk.
+    /// Runs a reader on a thread that may wait for the disk; once more where it met a footer that had to be rebuilt.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Catalog) -> Result<T, StoreError> + Send + 'static,
+        read: impl Fn(&Catalog) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let catalog = Arc::clone(&self.catalog);
-        let task = tokio::task::spawn_blocking(move || read(&catalog));
+        let task = tokio::task::spawn_blocking(move || {
+            let segments = catalog.snapshot();
+            let answer = read(&catalog);
+            if !segments.iter().any(Segment::is_broken) {
+                return answer;
+            }
+            rebuild::rebuild_broken(&catalog);
+            read(&catalog)
+        });
         task.await.unwrap_or_else(|error| {
             let error = std::io::Error::other(error);
             Err(io_error("read", self.catalog.folder(), error))

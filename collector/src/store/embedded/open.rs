@@ -91,6 +91,7 @@ fn recover_file(catalog: &Catalog, place: Place) -> Result<(), StoreError> {
             // A full disk must not keep the store from opening: the segment can be read as it is.
             warn!(%error, "could not seal a recovered segment");
             incidents.add("seal_failed", 1);
+            recovered.open.abandon();
             catalog.put(Segment::open(recovered.open));
         }
     }

@@ -22,7 +22,7 @@ pub(crate) fn trace(catalog: &Catalog, id: TraceId) -> Result<Option<Trace>, Sto
     let mut collector = SpanCollector::default();
     let mut truncated = false;
     for segment in catalog.snapshot().iter() {
-        let blocks = skip_missing(catalog, segment.blocks_of(wanted))?.unwrap_or_default();
+        let blocks = skip_missing(segment.blocks_of(wanted))?.unwrap_or_default();
         if !blocks.is_empty() {
             truncated |= read_segment(catalog, segment, &blocks, wanted, &mut collector)?;
         }
@@ -44,7 +44,7 @@ fn read_segment(
     collector: &mut SpanCollector,
 ) -> Result<bool, StoreError> {
     let metas = segment.blocks();
-    let Some(file) = skip_missing(catalog, segment.file())? else {
+    let Some(file) = skip_missing(segment.file())? else {
         return Ok(false);
     };
     for &block in blocks {
@@ -94,6 +94,8 @@ pub(crate) fn tolerate<T>(
         return Ok(None);
     }
     match read() {
+        // Not the block but the footer: it is rebuilt, and read again.
+        Err(StoreError::Damaged { .. }) if segment.is_broken() => Ok(None),
         Err(StoreError::Damaged { path, what }) => {
             if segment.note_damage(block) {
                 catalog.counters.incidents.add("damaged_block", 1);
@@ -113,11 +115,11 @@ pub(crate) fn trace_ids_by_low_half(
     let segments = catalog.snapshot();
     let mut ids = HashSet::new();
     for segment in segments.iter() {
-        ids.extend(skip_missing(catalog, segment.by_low_half(low))?.unwrap_or_default());
+        ids.extend(skip_missing(segment.by_low_half(low))?.unwrap_or_default());
     }
     let mut found = Vec::new();
     for id in ids {
-        if let Some(summary) = resolve(catalog, &segments, id)? {
+        if let Some(summary) = resolve(&segments, id)? {
             found.push((std::cmp::Reverse(summary.start_unix_nanos), id));
         }
     }
@@ -132,7 +134,7 @@ pub(crate) fn trace_ids_by_low_half(
 pub(crate) fn services(catalog: &Catalog, range: TimeRange) -> Result<Vec<String>, StoreError> {
     let mut names = BTreeSet::new();
     for segment in catalog.snapshot().iter().filter(|s| overlaps(s, range)) {
-        skip_missing(catalog, segment.add_services(&mut names))?;
+        skip_missing(segment.add_services(&mut names))?;
     }
     Ok(names.into_iter().collect())
 }
@@ -145,7 +147,7 @@ pub(crate) fn operations(
 ) -> Result<Vec<String>, StoreError> {
     let mut names = BTreeSet::new();
     for segment in catalog.snapshot().iter().filter(|s| overlaps(s, range)) {
-        skip_missing(catalog, segment.add_operations(service, &mut names))?;
+        skip_missing(segment.add_operations(service, &mut names))?;
     }
     Ok(names.into_iter().take(OPERATIONS_MAX).collect())
 }

@@ -10,7 +10,7 @@ use super::segment::Segment;
 use super::{EmbeddedOptions, StoreStats};
 use crate::store::StoreError;
 
-/// Deletes sealed segments as the options say; an open one is never deleted.
+/// Deletes segments as the options say; one that is still written is never deleted.
 pub(crate) fn enforce(
     catalog: &Catalog,
     options: &EmbeddedOptions,
@@ -20,7 +20,7 @@ pub(crate) fn enforce(
     let retention = u64::try_from(options.retention.as_nanos()).unwrap_or(u64::MAX);
     let keep_from = now_unix_nanos.saturating_sub(retention);
     let mut bytes: u64 = segments.iter().map(Segment::bytes).sum();
-    let mut by_age: Vec<&Segment> = segments.iter().filter(|s| s.is_sealed()).collect();
+    let mut by_age: Vec<&Segment> = segments.iter().filter(|s| s.is_finished()).collect();
     by_age.sort_by_key(|segment| segment.totals().written);
     for segment in by_age {
         let expired = segment.totals().written < keep_from;
@@ -33,7 +33,7 @@ pub(crate) fn enforce(
 }
 
 /// Hides a segment from readers and deletes its file, and its folder with the last one.
-fn delete(catalog: &Catalog, segment: &Segment) -> Result<(), StoreError> {
+pub(crate) fn delete(catalog: &Catalog, segment: &Segment) -> Result<(), StoreError> {
     let path = &segment.place().path;
     catalog.remove(segment.place().sequence);
     match fs::remove_file(path) {

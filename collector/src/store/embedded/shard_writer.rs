@@ -139,6 +139,7 @@ impl ShardWriter {
                 Ok(())
             }
             Err(error) => {
+                active.open.abandon();
                 self.catalog.counters.incidents.add("seal_failed", 1);
                 Err(error)
             }
@@ -202,13 +203,14 @@ impl ShardWriter {
     }
 
     /// Leaves a segment that the disk failed: what was committed stays readable, new spans begin a new file.
-    fn abandon_segment(&mut self) {
+    pub(super) fn abandon_segment(&mut self) {
         self.builder = BlockBuilder::new(self.seed);
-        if let Some(active) = self.active.take()
-            && active.open.state().totals.rows == 0
-        {
-            // Nobody saw the file; a full disk must not collect one for every attempt.
-            let _ = std::fs::remove_file(&active.open.place.path);
+        if let Some(active) = self.active.take() {
+            active.open.abandon();
+            if active.open.state().totals.rows == 0 {
+                // Nobody saw the file; a full disk must not collect one for every attempt.
+                let _ = std::fs::remove_file(&active.open.place.path);
+            }
         }
         self.catalog.counters.incidents.add("commit_failed", 1);
     }

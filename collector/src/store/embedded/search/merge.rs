@@ -4,21 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use opentelemetry::TraceId;
 
-use super::super::catalog::Catalog;
 use super::super::segment::{NamedPiece, Segment};
 use super::skip_missing;
 use crate::model::{CircuitMark, ServiceCount, TraceSummary};
 use crate::store::StoreError;
 
 /// Looks a trace up in every segment and merges what is found; `None` when it is nowhere.
-pub(crate) fn resolve(
-    catalog: &Catalog,
-    segments: &[Segment],
-    id: u128,
-) -> Result<Option<TraceSummary>, StoreError> {
+pub(crate) fn resolve(segments: &[Segment], id: u128) -> Result<Option<TraceSummary>, StoreError> {
     let mut pieces = Vec::new();
     for segment in segments {
-        pieces.extend(skip_missing(catalog, segment.piece(id))?.flatten());
+        pieces.extend(skip_missing(segment.piece(id))?.flatten());
     }
     Ok(merge(id, &pieces))
 }

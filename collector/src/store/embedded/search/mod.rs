@@ -110,7 +110,7 @@ impl Search<'_> {
         let segment = &self.segments[place];
         if !self.compiled.contains_key(&place) {
             let compiled = SegmentQuery::compile(self.query, segment);
-            let compiled = skip_missing(self.catalog, compiled)?.flatten();
+            let compiled = skip_missing(compiled)?.flatten();
             self.compiled.insert(place, compiled);
         }
         let Some(Some(compiled)) = self.compiled.get_mut(&place) else {
@@ -121,7 +121,7 @@ impl Search<'_> {
             Err(error) => Err(error),
         };
         let found = tolerate(self.catalog, segment, block, matching);
-        let found = skip_missing(self.catalog, found)?.flatten();
+        let found = skip_missing(found)?.flatten();
         for (id, start) in found.unwrap_or_default() {
             if start >= self.query.range.start_unix_nanos && self.seen.insert(id) {
                 self.heap.push((start, Kind::Candidate(id)));
@@ -132,7 +132,7 @@ impl Search<'_> {
 
     /// Puts a trace's row on the heap if the trace as a whole matches.
     fn open_trace(&mut self, id: u128) -> Result<(), StoreError> {
-        let Some(summary) = resolve(self.catalog, self.segments, id)? else {
+        let Some(summary) = resolve(self.segments, id)? else {
             return Ok(());
         };
         let start = summary.start_unix_nanos;
@@ -157,17 +157,12 @@ fn cursor_after(row: &TraceSummary) -> Cursor {
     }
 }
 
-/// Goes on without what retention deleted under a reader, and without a damaged footer, which is counted.
-pub(crate) fn skip_missing<T>(
-    catalog: &Catalog,
-    result: Result<T, StoreError>,
-) -> Result<Option<T>, StoreError> {
+/// Goes on without what retention deleted under a reader, and without a damaged footer: it is rebuilt after the
+/// reader, which then runs again.
+pub(crate) fn skip_missing<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
         Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(StoreError::Damaged { .. }) => {
-            catalog.counters.incidents.add("damaged_footer", 1);
-            Ok(None)
-        }
+        Err(StoreError::Damaged { .. }) => Ok(None),
         other => other.map(Some),
     }
 }

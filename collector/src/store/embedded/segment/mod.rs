@@ -16,6 +16,7 @@ mod writer;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use super::block::{BlockMeta, ValueSource};
@@ -68,7 +69,9 @@ pub(crate) struct OpenSegment {
     pub(crate) place: Place,
     file: Arc<File>,
     state: RwLock<SegmentState>,
-    bytes: std::sync::atomic::AtomicU64,
+    bytes: AtomicU64,
+    /// Nobody writes to it any more, though it is not sealed.
+    abandoned: AtomicBool,
 }
 
 /// A segment that never changes any more.
@@ -80,6 +83,8 @@ pub(crate) struct SealedSegment {
     pub(crate) bytes: u64,
     footer: Footer,
     caches: Arc<Caches>,
+    /// A section of the footer turned out damaged.
+    broken: AtomicBool,
 }
 
 /// A segment.
@@ -104,7 +109,13 @@ impl OpenSegment {
             file,
             state: RwLock::new(state),
             bytes: bytes.into(),
+            abandoned: AtomicBool::new(false),
         }
+    }
+
+    /// Notes that nobody will write to it: retention may delete it.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
     }
 
     /// Lets a reader look; the lock is held for lookups only, never while a file is read.
@@ -115,8 +126,7 @@ impl OpenSegment {
     /// Lets the shard add a block.
     pub(crate) fn change(&self, bytes: u64, change: impl FnOnce(&mut SegmentState)) {
         change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
-        self.bytes
-            .store(bytes, std::sync::atomic::Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 }
 
@@ -129,12 +139,23 @@ impl SealedSegment {
             Ok(Footer::read(&file, bytes)?.map(|footer| (footer, bytes)))
         };
         let found = read().map_err(|error| io_error("open", &place.path, error))?;
-        Ok(found.map(|(footer, bytes)| Self {
+        Ok(found.map(|(footer, bytes)| Self::new(place, bytes, footer, caches)))
+    }
+
+    fn new(place: Place, bytes: u64, footer: Footer, caches: Arc<Caches>) -> Self {
+        Self {
             place,
             bytes,
             footer,
             caches,
-        }))
+            broken: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes the error of a footer that holds what we never wrote, and remembers it.
+    fn damaged(&self, what: &str) -> StoreError {
+        self.broken.store(true, Ordering::Relaxed);
+        damaged(&self.place.path, what)
     }
 
     /// Loads a section through the cache; `decode` says how and how much memory it takes.
@@ -151,9 +172,11 @@ impl SealedSegment {
         let path = &self.place.path;
         cache.get((self.place.sequence, kind as u8, column), || {
             let file = open_file(path)?;
-            match self.footer.section(&file, path, kind, column)? {
-                None => Ok((T::default(), 0)),
-                Some(raw) => decode(&raw).ok_or_else(|| damaged(path, "footer section")),
+            match self.footer.section(&file, path, kind, column) {
+                Ok(None) => Ok((T::default(), 0)),
+                Ok(Some(raw)) => decode(&raw).ok_or_else(|| self.damaged("footer section")),
+                Err(StoreError::Damaged { what, .. }) => Err(self.damaged(&what)),
+                Err(error) => Err(error),
             }
         })
     }
@@ -197,7 +220,7 @@ impl SealedSegment {
             Some((blobs, memory))
         })?;
         let piece = Piece::decode(summaries.get(place), self.footer.totals.min_start)
-            .ok_or_else(|| damaged(&self.place.path, "trace summary"))?;
+            .ok_or_else(|| self.damaged("trace summary"))?;
         let (schema, table) = (self.schema()?, self.services()?);
         Ok(Some(NamedPiece::new(
             &piece,
@@ -241,15 +264,10 @@ impl Segment {
         }
     }
 
-    /// Returns whether it never changes any more.
-    pub(crate) fn is_sealed(&self) -> bool {
-        matches!(self.kind, SegmentKind::Sealed(_))
-    }
-
     /// Returns the bytes of its file.
     pub(crate) fn bytes(&self) -> u64 {
         match &self.kind {
-            SegmentKind::Open(segment) => segment.bytes.load(std::sync::atomic::Ordering::Relaxed),
+            SegmentKind::Open(segment) => segment.bytes.load(Ordering::Relaxed),
             SegmentKind::Sealed(segment) => segment.bytes,
         }
     }
@@ -374,6 +392,22 @@ impl Segment {
             }
         }
         Ok(())
+    }
+
+    /// Returns whether nobody writes to it any more.
+    pub(crate) fn is_finished(&self) -> bool {
+        match &self.kind {
+            SegmentKind::Open(segment) => segment.abandoned.load(Ordering::Relaxed),
+            SegmentKind::Sealed(_) => true,
+        }
+    }
+
+    /// Returns whether its footer turned out damaged, so that its blocks must be read to find anything.
+    pub(crate) fn is_broken(&self) -> bool {
+        match &self.kind {
+            SegmentKind::Open(_) => false,
+            SegmentKind::Sealed(segment) => segment.broken.load(Ordering::Relaxed),
+        }
     }
 
     /// Notes that a block is damaged and returns whether that is news.

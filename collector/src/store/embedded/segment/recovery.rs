@@ -36,8 +36,45 @@ pub(crate) struct Recovered {
 /// Reads a file that has no footer; `None` when it is no segment at all.
 pub(crate) fn recover(place: Place) -> Result<Option<Recovered>, StoreError> {
     let path = place.path.clone();
-    let io = |error| io_error("read", &path, error);
-    let file = File::open(&path).map_err(io)?;
+    let Some(scanned) = scan(&path)? else {
+        return Ok(None);
+    };
+    let file = SegmentFile::resume(&path, scanned.end)?;
+    let reader = Arc::new(file.reader()?);
+    let open = OpenSegment::new(place, reader, scanned.state, scanned.end);
+    Ok(Some(Recovered {
+        open: Arc::new(open),
+        file,
+        torn: scanned.torn,
+        damaged_blocks: scanned.damaged_blocks,
+    }))
+}
+
+/// Reads a sealed file's blocks without its footer and leaves the file as it is; `None` when it is no segment.
+pub(crate) fn reread(place: Place) -> Result<Option<Arc<OpenSegment>>, StoreError> {
+    let path = place.path.clone();
+    let Some(scanned) = scan(&path)? else {
+        return Ok(None);
+    };
+    let reader = Arc::new(File::open(&path).map_err(|error| io_error("open", &path, error))?);
+    let open = OpenSegment::new(place, reader, scanned.state, scanned.end);
+    open.abandon();
+    Ok(Some(Arc::new(open)))
+}
+
+/// What the blocks of a file came to.
+struct Scanned {
+    state: SegmentState,
+    /// Where the last whole block ends.
+    end: u64,
+    torn: bool,
+    damaged_blocks: u64,
+}
+
+/// Reads every block of a file; `None` when it is no segment at all.
+fn scan(path: &Path) -> Result<Option<Scanned>, StoreError> {
+    let io = |error| io_error("read", path, error);
+    let file = File::open(path).map_err(io)?;
     let bytes = file.metadata().map_err(io)?.len();
     let mut magic = [0; FILE_MAGIC.len()];
     let whole = bytes >= magic.len() as u64;
@@ -49,21 +86,18 @@ pub(crate) fn recover(place: Place) -> Result<Option<Recovered>, StoreError> {
     }
     let mut scan = Scan {
         file: &file,
-        path: &path,
+        path,
         bytes,
         state: SegmentState::new(Seed::random()),
         marks: Dictionary::new(Seed::random()),
         damaged_blocks: 0,
     };
     let (end, torn) = scan.run()?;
-    let (state, damaged_blocks) = (scan.state, scan.damaged_blocks);
-    let file = SegmentFile::resume(&path, end)?;
-    let reader = Arc::new(file.reader()?);
-    Ok(Some(Recovered {
-        open: Arc::new(OpenSegment::new(place, reader, state, end)),
-        file,
+    Ok(Some(Scanned {
+        state: scan.state,
+        end,
         torn,
-        damaged_blocks,
+        damaged_blocks: scan.damaged_blocks,
     }))
 }
 

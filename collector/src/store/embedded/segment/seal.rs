@@ -26,18 +26,29 @@ pub(crate) fn seal(
         (state.totals.rows, state.blocks.len() as u64)
     };
     if blocks > 1 && rows < blocks * REWRITE_BELOW_ROWS {
-        let state = open.state().totals;
-        let mut rewritten = Rewrite::begin(&open.place, state.written)?;
-        rewritten.copy(open)?;
-        return rewritten.finish(&open.place, caches);
+        return rewrite(open, &open.place, caches);
     }
     let footer = append_footer(&open.state(), file)?;
-    Ok(SealedSegment {
-        place: open.place.clone(),
-        bytes: file.length(),
-        footer,
-        caches,
-    })
+    let place = open.place.clone();
+    Ok(SealedSegment::new(place, file.length(), footer, caches))
+}
+
+/// Writes a segment anew under that place, which may be its own.
+pub(crate) fn rewrite(
+    open: &Arc<OpenSegment>,
+    place: &Place,
+    caches: Arc<Caches>,
+) -> Result<SealedSegment, StoreError> {
+    let written = open.state().totals.written;
+    let mut rewritten = Rewrite::begin(place, written)?;
+    let path = rewritten.path.clone();
+    let copied = rewritten.copy(open);
+    let sealed = copied.and_then(|()| rewritten.finish(place, caches));
+    if sealed.is_err() {
+        // It is most likely the disk that is full: leave it no half a file.
+        let _ = std::fs::remove_file(&path);
+    }
+    sealed
 }
 
 /// Appends the footer and syncs it; a failed footer is cut off again.
@@ -143,11 +154,7 @@ impl Rewrite {
     fn finish(mut self, place: &Place, caches: Arc<Caches>) -> Result<SealedSegment, StoreError> {
         let footer = append_footer(&self.state, &mut self.file)?;
         self.file.rename(&place.path)?;
-        Ok(SealedSegment {
-            place: place.clone(),
-            bytes: self.file.length(),
-            footer,
-            caches,
-        })
+        let bytes = self.file.length();
+        Ok(SealedSegment::new(place.clone(), bytes, footer, caches))
     }
 }

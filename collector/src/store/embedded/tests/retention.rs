@@ -40,6 +40,24 @@ fn segments_past_the_retention_are_deleted_with_their_folder() {
     );
 }
 
+/// *Scenario*: the disk fails under a segment that holds committed spans, and works again.
+/// *Guarantees*: the spans stay readable, and retention deletes the file once they are old, without a restart.
+#[test]
+fn a_segment_that_the_disk_failed_is_deleted_when_it_is_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 1);
+    write(&mut writers[0], &[span(1, 1, "shop")]);
+    writers[0].commit().unwrap();
+    writers[0].abandon_segment();
+    write(&mut writers[0], &[span(2, 1, "shop")]);
+    writers[0].commit().unwrap();
+    let found = |trace| wait(store.trace(span(trace, 1, "shop").trace_id)).unwrap();
+    assert!(found(1).is_some() && found(2).is_some());
+    store.enforce_retention(now_unix_nanos() + 8 * DAY).unwrap();
+    assert!(found(1).is_none());
+    assert!(found(2).is_some(), "the open one stays");
+}
+
 #[test]
 fn the_oldest_segments_leave_beyond_the_disk_budget() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,0 +1,56 @@
+//! Gives a sealed segment whose footer rotted a new one: its blocks are read as after a crash and written anew.
+//!
+//! The new file has a number and a name of its own, so that readers and caches never mix the two.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::catalog::Catalog;
+use super::retention;
+use super::segment::Segment;
+use super::segment::recovery::reread;
+use super::segment::seal::rewrite;
+use crate::model::now_unix_nanos;
+use crate::store::StoreError;
+
+/// Names files that no shard wrote: there are never so many shards.
+const NO_SHARD: usize = 9_999;
+
+/// Rebuilds every segment whose footer was found damaged.
+pub(crate) fn rebuild_broken(catalog: &Catalog) {
+    // One thread rebuilds; whoever found the same damage meanwhile finds it repaired.
+    let _one_at_a_time = catalog.rebuilding();
+    for segment in catalog.snapshot().iter().filter(|s| s.is_broken()) {
+        if let Err(error) = rebuild(catalog, segment) {
+            catalog.counters.incidents.add("rebuild_failed", 1);
+            warn!(%error, "could not rebuild a segment");
+        }
+    }
+}
+
+fn rebuild(catalog: &Catalog, segment: &Segment) -> Result<(), StoreError> {
+    let incidents = &catalog.counters.incidents;
+    let old = segment.place().clone();
+    incidents.add("damaged_footer", 1);
+    let Some(open) = reread(old.clone())? else {
+        // Not even the first bytes are ours any more.
+        catalog.remove(old.sequence);
+        return Ok(());
+    };
+    warn!(path = %old.path.display(), "footer of a segment is damaged, rebuilt from its blocks");
+    let place = catalog.place(NO_SHARD, now_unix_nanos());
+    match rewrite(&open, &place, Arc::clone(&catalog.caches)) {
+        Ok(sealed) => {
+            catalog.put(Segment::sealed(sealed));
+            retention::delete(catalog, segment)
+        }
+        Err(error) => {
+            // It can be read all the same, from memory.
+            incidents.add("seal_failed", 1);
+            warn!(%error, "could not write a rebuilt segment");
+            catalog.put(Segment::open(open));
+            Ok(())
+        }
+    }
+}
