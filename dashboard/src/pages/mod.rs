@@ -19,6 +19,7 @@ mod href;
 mod live;
 mod map;
 mod map_layout;
+mod moment;
 pub(crate) mod origin;
 pub(crate) mod page;
 mod palette;
