@@ -57,6 +57,7 @@ async fn a_newcomer_sees_a_breaker_trip_and_follows_the_call_that_tripped_it() {
         rows.len()
     );
     browser.screenshot("demo-trace").await;
+    the_moment_of_opening_can_be_seen_again(&demo.web, &browser).await;
 
     browser
         .client
