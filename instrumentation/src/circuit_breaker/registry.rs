@@ -68,6 +68,10 @@ impl Registry {
         group: &str,
         settings: Settings,
     ) -> Result<CircuitBreaker, BuildError> {
+        // Mostly it is there already: some ask for it with every call, and readers do not wait for each other.
+        if let Some(breaker) = self.get(name) {
+            return Ok(breaker);
+        }
         let (breaker, new) = {
             let breakers = self.inner.breakers.write();
             let mut breakers = breakers.unwrap_or_else(PoisonError::into_inner);
