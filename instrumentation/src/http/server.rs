@@ -22,7 +22,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 pub use super::response_headers::{Audience, ResponseHeaders, private_peers};
 use super::{forwarded, response_headers, semantics};
-use crate::circuit_breaker::touched::{Scope, Touched, scope};
+use crate::circuit_breaker::touched::{Scope, Touched, scope_of};
 use crate::propagation::{Headers, Propagator};
 
 /// Traces the requests of an HTTP server.
@@ -129,7 +129,7 @@ where
             };
         }
         let call = ServerCall::start(&self.options, &request);
-        let future = scope(call.inside(|| self.inner.call(request)));
+        let future = call.inside(|| scope_of(|| self.inner.call(request)));
         ResponseFuture {
             inner: Inner::Traced { future, call },
         }
