@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::clock::nanos;
 use super::command::Command;
 use super::control::Override;
+use super::name::MAX_NAME_BYTES;
 use super::protected::ProtectedCall;
 use super::registry::{MAX_BREAKERS, Registry};
 use super::rejected::{CallError, Rejected};
@@ -223,6 +224,9 @@ pub enum BuildError {
     /// A setting that it cannot run with.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// Its name or group is longer than [`MAX_NAME_BYTES`].
+    #[error("name of a circuit breaker or its group is longer than {MAX_NAME_BYTES} bytes")]
+    NameTooLong,
     /// The registry has no room.
     #[error("registry already holds {MAX_BREAKERS} circuit breakers")]
     RegistryFull,
@@ -248,8 +252,8 @@ impl Builder {
     }
 
     /// Returns the breaker. Where the registry has one of that name it is that one, with its own group and
-    /// settings. Where the registry is full, it is one of its own: it protects its callers, but is neither found
-    /// by name nor exported.
+    /// settings. Where the registry is full or the name too long, it is one of its own: it protects its callers,
+    /// but is neither found by name nor exported.
     ///
     /// # Panics
     /// Panics on settings that [`Settings::validate`] refuses; [`try_build`](Self::try_build) does not.
@@ -257,7 +261,7 @@ impl Builder {
         match self.clone().try_build() {
             Ok(breaker) => breaker,
             Err(BuildError::Settings(error)) => panic!("circuit breaker {}: {error}", self.name),
-            Err(BuildError::RegistryFull) => {
+            Err(BuildError::RegistryFull | BuildError::NameTooLong) => {
                 let registry = self.chosen_registry();
                 registry.unlisted(&self.name, &self.group, self.settings.clone())
             }
@@ -267,9 +271,12 @@ impl Builder {
     /// As [`build`](Self::build), for names and settings that come from outside.
     ///
     /// # Errors
-    /// Returns an error for wrong settings and for a full registry.
+    /// Returns an error for wrong settings, a name that is too long, and a full registry.
     pub fn try_build(self) -> Result<CircuitBreaker, BuildError> {
         self.settings.validate()?;
+        if self.name.len().max(self.group.len()) > MAX_NAME_BYTES {
+            return Err(BuildError::NameTooLong);
+        }
         let registry = self.chosen_registry();
         registry.get_or_register(&self.name, &self.group, self.settings.clone())
     }

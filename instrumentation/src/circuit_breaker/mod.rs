@@ -38,7 +38,7 @@ pub use control::Override;
 pub use execution::{Execution, ExecutionEvent};
 pub use histogram::LatencyHistogram;
 pub use listener::{Listener, Transition};
-pub use name::Name;
+pub use name::{MAX_NAME_BYTES, Name};
 pub use registry::{MAX_BREAKERS, Registry};
 pub use rejected::{CallError, Rejected};
 pub use settings::{Settings, WindowSettings};

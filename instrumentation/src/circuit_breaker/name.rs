@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Names kept for the life of the process. Past that, names are counted references: slower, and never leaked.
 const MAX_INTERNED: usize = 65_536;
 
-/// Names longer than this are not kept for the life of the process.
-const MAX_INTERNED_BYTES: usize = 256;
+/// Longest name of a registered breaker: it travels with every sample, every second.
+pub const MAX_NAME_BYTES: usize = 256;
 
 static INTERNED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
@@ -31,7 +31,7 @@ impl Name {
         if let Some(known) = interned.get(text) {
             return Self(Repr::Interned(known));
         }
-        if interned.len() >= MAX_INTERNED || text.len() > MAX_INTERNED_BYTES {
+        if interned.len() >= MAX_INTERNED || text.len() > MAX_NAME_BYTES {
             return Self::counted(text);
         }
         let kept: &'static str = Box::leak(Box::from(text));

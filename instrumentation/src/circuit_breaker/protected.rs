@@ -118,7 +118,6 @@ fn circuit_span(name: &str) -> Span {
         circuit_breaker.state = field::Empty,
         circuit_breaker.outcome = field::Empty,
         circuit_breaker.probe = field::Empty,
-        circuit_breaker.fallback = field::Empty,
         error.type = field::Empty,
     )
 }

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::breaker::{BuildError, CircuitBreaker};
 use super::listener::{Listener, Listeners};
-use super::name::Name;
+use super::name::{MAX_NAME_BYTES, Name};
 use super::settings::Settings;
 use super::shell::Shell;
 
@@ -27,7 +27,7 @@ pub struct Registry {
 struct Inner {
     breakers: RwLock<BTreeMap<Name, CircuitBreaker>>,
     listeners: Arc<Listeners>,
-    warned_full: AtomicBool,
+    warned_unlisted: AtomicBool,
 }
 
 impl Registry {
@@ -68,6 +68,10 @@ impl Registry {
         group: &str,
         settings: Settings,
     ) -> Result<CircuitBreaker, BuildError> {
+        // Mostly it is there already: some ask for it with every call, and readers do not wait for each other.
+        if let Some(breaker) = self.get(name) {
+            return Ok(breaker);
+        }
         let (breaker, new) = {
             let breakers = self.inner.breakers.write();
             let mut breakers = breakers.unwrap_or_else(PoisonError::into_inner);
@@ -89,13 +93,14 @@ impl Registry {
         Ok(breaker)
     }
 
-    /// Makes a breaker that is in no list, because there is no room; it works, and is not exported.
+    /// Makes a breaker that is in no list, because there is no room or its name is too long; it works, and is not
+    /// exported.
     pub(super) fn unlisted(&self, name: &str, group: &str, settings: Settings) -> CircuitBreaker {
-        if !self.inner.warned_full.swap(true, Relaxed) {
+        if !self.inner.warned_unlisted.swap(true, Relaxed) {
             warn!(
-                breaker = name,
+                breaker = name.chars().take(MAX_NAME_BYTES).collect::<String>(),
                 limit = MAX_BREAKERS,
-                "circuit breaker registry is full: further breakers are not shared by name nor exported"
+                "circuit breaker is not shared by name nor exported: registry full, or name too long; others follow silently"
             );
         }
         self.make(Name::counted(name), Name::counted(group), settings)

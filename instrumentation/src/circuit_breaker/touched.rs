@@ -37,7 +37,14 @@ pub struct Touched {
 
 /// Runs `future` and returns its output with the breakers that it touched, in the order of first touch.
 pub fn scope<F: Future>(future: F) -> Scope<F> {
+    scope_of(|| future)
+}
+
+/// As [`scope`], for a future that `make` makes and that may touch breakers while it does: a tower layer refuses
+/// in `call`, before there is a future.
+pub fn scope_of<F: Future>(make: impl FnOnce() -> F) -> Scope<F> {
     let list = List::default();
+    let future = LIST.sync_scope(Arc::clone(&list), make);
     Scope {
         inner: LIST.scope(Arc::clone(&list), future),
         list,
@@ -148,6 +155,16 @@ mod tests {
             [touch("a", Outcome::Timeout), touch("b", Outcome::Success)]
         );
         note(|| unreachable!("there is no scope here"));
+    }
+
+    #[tokio::test]
+    async fn what_is_touched_before_the_first_poll_counts() {
+        let (_, list) = scope_of(|| {
+            note(|| touch("a", Outcome::Rejected));
+            std::future::ready(())
+        })
+        .await;
+        assert_eq!(list, [touch("a", Outcome::Rejected)]);
     }
 
     #[test]

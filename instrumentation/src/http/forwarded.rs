@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::HeaderMap;
 
-/// Returns every address in `X-Forwarded-For` and in `for` of `Forwarded` (RFC 7239); `None` for one that is
-/// hidden or cannot be read.
+/// Returns every address in `X-Forwarded-For`, in `X-Real-IP` (all that some proxies are told to send) and in `for`
+/// of `Forwarded` (RFC 7239); `None` for one that is hidden or cannot be read.
 pub(super) fn addresses(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     let values = |name| {
         headers
@@ -16,6 +16,7 @@ pub(super) fn addresses(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAd
     };
     let listed = values("x-forwarded-for")
         .flat_map(|value| value.split(','))
+        .chain(values("x-real-ip"))
         .map(address);
     let pairs = values("forwarded").flat_map(|value| value.split([',', ';']));
     let named = pairs.filter_map(|pair| match pair.split_once('=') {
@@ -68,6 +69,7 @@ mod tests {
             list,
             [Some("10.0.0.1".into()), Some("8.8.8.8".into()), None]
         );
+        assert_eq!(read(&[("x-real-ip", "8.8.8.8")]), [Some("8.8.8.8".into())]);
         let value =
             "For=\"[2001:db8::1]:80\";proto=http, for=\"[::1]\";by=10.0.0.9, for=_hidden, x";
         let list = read(&[("forwarded", value)]);

@@ -22,7 +22,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 pub use super::response_headers::{Audience, ResponseHeaders, private_peers};
 use super::{forwarded, response_headers, semantics};
-use crate::circuit_breaker::touched::{Scope, Touched, scope};
+use crate::circuit_breaker::touched::{Scope, Touched, scope_of};
 use crate::propagation::{Headers, Propagator};
 
 /// Traces the requests of an HTTP server.
@@ -67,7 +67,8 @@ impl TraceLayer {
 
     /// Chooses who is trusted. The peer's address is `None` unless the server was started with axum's
     /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind a proxy the peer is the proxy; then those
-    /// that it names in `Forwarded` or `X-Forwarded-For` must be trusted too.
+    /// that it names in `Forwarded`, `X-Forwarded-For` or `X-Real-IP` must be trusted too; one that names nobody must not
+    /// be trusted at all.
     #[must_use]
     pub fn with_trusted_peers(mut self, trusts: fn(Option<IpAddr>) -> bool) -> Self {
         self.options.trusts = trusts;
@@ -128,7 +129,7 @@ where
             };
         }
         let call = ServerCall::start(&self.options, &request);
-        let future = scope(call.inside(|| self.inner.call(request)));
+        let future = call.inside(|| scope_of(|| self.inner.call(request)));
         ResponseFuture {
             inner: Inner::Traced { future, call },
         }

@@ -10,7 +10,8 @@ use crate::circuit_breaker::breaker::CircuitBreaker;
 /// says otherwise.
 ///
 /// In a stack it belongs outside of what can fail (timeout, client) and inside of what reacts to a refusal (retry,
-/// fallback).
+/// fallback). What makes callers wait until it is ready (a concurrency limit) belongs outside of it, or sheds its
+/// load: the breaker refuses in `call`, so an open one still waits for a service within it that is not ready.
 #[derive(Debug, Clone)]
 pub struct CircuitBreakerLayer<C = HttpStatus> {
     breaker: CircuitBreaker,

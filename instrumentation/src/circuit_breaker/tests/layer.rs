@@ -146,3 +146,31 @@ async fn a_dropped_response_future_frees_the_probe() {
     assert_eq!(breaker.snapshot().calls.cancelled, 1);
     assert!(breaker.try_acquire().unwrap().is_probe());
 }
+
+/// Scenario: a server's stack has the tracing layer around the breaker's, without a router in between.
+/// Guarantees: the refusal, which happens before there is a future, stands in the response's header.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_in_a_server_stack_is_told_to_the_caller() {
+    let breaker = breaker(hystrix());
+    calls(&breaker, Outcome::Failure, 1);
+    let hang = service_fn(|_: Request<()>| pending::<Result<Response<String>, Infallible>>());
+    let refused = CircuitBreakerLayer::new(breaker).layer(hang);
+    let answer = |error: CallError<Infallible>| match error {
+        CallError::Rejected(rejected) => crate::http::problem::rejected::<String>(&rejected),
+        CallError::Failed(never) => match never {},
+    };
+    let answering = service_fn(move |request| {
+        let future = refused.clone().call(request);
+        async move { Ok::<_, Infallible>(future.await.unwrap_or_else(answer)) }
+    });
+    let everybody = crate::http::server::TraceLayer::new().with_trusted_peers(|_| true);
+    let response = everybody
+        .layer(answering)
+        .oneshot(Request::new(()))
+        .await
+        .unwrap();
+    assert_eq!(
+        response.headers()["circuit-breaker"],
+        "\"inventory\";state=open;outcome=rejected;retry-after=1"
+    );
+}

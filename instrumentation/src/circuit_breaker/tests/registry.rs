@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::*;
-use crate::circuit_breaker::{BuildError, MAX_BREAKERS};
+use crate::circuit_breaker::{BuildError, MAX_BREAKERS, MAX_NAME_BYTES};
 
 #[derive(Default)]
 struct Counts {
@@ -117,4 +117,19 @@ fn a_snapshot_is_json() {
     assert_eq!(json["calls"]["success"], 3);
     assert_eq!(json["override"], serde_json::Value::Null);
     assert_eq!(json["latency"]["success"]["sum_nanos"], 30_000_000);
+}
+
+/// Scenario: a name comes from outside and is huge. Guarantees: it protects, and neither list nor wire holds it.
+#[test]
+fn a_name_that_is_too_long_is_not_listed() {
+    let registry = Registry::new();
+    let builder = |length| CircuitBreaker::builder(&"x".repeat(length)).registry(&registry);
+    assert_eq!(
+        builder(MAX_NAME_BYTES + 1).try_build().unwrap_err(),
+        BuildError::NameTooLong
+    );
+    assert!(builder(MAX_NAME_BYTES + 1).build().try_acquire().is_ok());
+    assert!(registry.all().is_empty());
+    builder(MAX_NAME_BYTES).build();
+    assert_eq!(registry.all().len(), 1);
 }
