@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::api::{ApiState, Health};
 use crate::config::{CollectorConfig, ConfigError};
-use crate::counters::Counters;
+use crate::counters::{Counters, Reasons};
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::now_unix_nanos;
@@ -205,6 +205,8 @@ impl Collector {
         shutdown.await;
         info!("stopping: finishing what was received");
         chores.abort();
+        // Until it has ended it could still say that all is well.
+        let _aborted = chores.await;
         self.parts.health.set_problem(Some("stopping".to_owned()));
         switch.send_replace(true);
         self.parts.query.close_streams();
@@ -321,24 +323,26 @@ async fn housekeep(parts: Parts) {
     }
 }
 
-/// Tells `/healthz` whether spans can be written: not since a commit failed, again since one did not.
+/// Tells `/healthz` whether the disk takes what comes: not since a commit failed, again since a request was accepted
+/// and none failed.
 #[derive(Debug, Default)]
 struct DiskWatch {
     refused: u64,
-    written: u64,
+    accepted: u64,
 }
 
 impl DiskWatch {
     fn look(&mut self, counters: &Counters, health: &Health) {
-        let reasons = counters.spans_refused.all();
-        let refused = reasons.get("store_error").copied().unwrap_or(0);
-        let written = counters.spans_written.get();
+        let failures = [&counters.spans_refused, &counters.requests_refused];
+        let store_error = |reasons: &Reasons| reasons.all().get("store_error").copied();
+        let refused = failures.iter().filter_map(|r| store_error(r)).sum();
+        let accepted = counters.spans_written.get() + counters.requests_accepted.get();
         if refused > self.refused {
-            health.set_problem(Some("could not write spans to the disk".to_owned()));
-        } else if written > self.written {
+            health.set_problem(Some("could not write to the disk".to_owned()));
+        } else if accepted > self.accepted {
             health.set_problem(None);
         }
-        *self = Self { refused, written };
+        *self = Self { refused, accepted };
     }
 }
 

@@ -1,5 +1,9 @@
 //! A collector over real sockets and a real disk.
 
+mod bad_input;
+mod reading;
+mod resilience4j;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -46,6 +50,20 @@ impl Running {
                 let _asked = asked.await;
             })),
         }
+    }
+
+    /// Sends OTLP JSON to that path; returns the answer's status and body.
+    async fn post(&self, path: &str, body: &serde_json::Value) -> (StatusCode, serde_json::Value) {
+        let request = Request::post(path).header("content-type", "application/json");
+        let (status, body) = send(self.otlp_http, request, body.to_string()).await;
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// Asks the API, which must answer.
+    async fn ask(&self, uri: &str) -> serde_json::Value {
+        let (status, body) = send(self.web, Request::get(uri), "").await;
+        assert_eq!(status, 200, "{uri}: {body:?}");
+        serde_json::from_slice(&body).unwrap()
     }
 
     async fn stop(self) {
@@ -246,6 +264,19 @@ async fn pages_ask_for_the_token_but_probes_need_none() {
         401
     );
     running.stop().await;
+}
+
+/// *Scenario*: no span comes, but metrics cannot be written, and then can.
+#[test]
+fn health_follows_what_becomes_of_metrics_too() {
+    let (counters, health) = (Counters::default(), Health::default());
+    let mut watch = DiskWatch::default();
+    counters.requests_refused.add("store_error", 1);
+    watch.look(&counters, &health);
+    assert!(health.problem().is_some());
+    counters.requests_accepted.add(1);
+    watch.look(&counters, &health);
+    assert_eq!(health.problem(), None);
 }
 
 #[test]
