@@ -37,7 +37,6 @@ async fn pieces_in_any_order_and_twice_are_one_trace() {
     let by_attribute = "/api/traces?attribute=deployment.environment.name%3Dstaging%202";
     let found = running.ask(by_attribute).await;
     assert_eq!(found["traces"].as_array().unwrap().len(), 1);
-    assert_eq!(found["traces"][0]["span_count"], 2, "{found}");
     assert_eq!(
         running
             .ask("/api/traces?attribute=deployment.environment.name%3Dprod")

@@ -79,7 +79,7 @@ fn export(now: u64, state: &str, calls: [u64; 2], refused: f64) -> Value {
 async fn its_states_are_on_the_wall_and_in_the_history() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(CollectorConfig::for_test(dir.path())).await;
-    let begin = now_unix_nanos() - 10_000_000_000;
+    let begin = now_unix_nanos();
     let reports = [
         ("closed", [6, 0], 0.0),
         ("closed", [50, 0], 0.0),
@@ -89,7 +89,7 @@ async fn its_states_are_on_the_wall_and_in_the_history() {
         ("forced_open", [62, 5], 20.0),
     ];
     for (step, (state, calls, refused)) in (0..).zip(reports) {
-        let message = export(begin + step * 2_000_000_000, state, calls, refused);
+        let message = export(begin + step * 100_000_000, state, calls, refused);
         let (status, answer) = running.post("/v1/metrics", &message).await;
         assert_eq!((status.as_u16(), answer), (200, json!({})));
         let wall = running.ask("/api/circuits").await;
@@ -107,7 +107,10 @@ async fn its_states_are_on_the_wall_and_in_the_history() {
             assert_eq!(card["calls"]["rejected"], 10);
         }
     }
-    let found = running.ask("/api/circuits/shop/stock/transitions").await;
+    let end = begin + 10_000_000_000;
+    let found = running
+        .ask(&format!("/api/circuits/shop/stock/transitions?end={end}"))
+        .await;
     let states: Vec<_> = found["transitions"]
         .as_array()
         .unwrap()
