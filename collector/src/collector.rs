@@ -105,6 +105,7 @@ struct Listeners {
 #[derive(Debug, Clone)]
 struct Parts {
     store: EmbeddedStore,
+    circuits: Circuits,
     live: Live,
     query: QueryService,
     counters: Arc<Counters>,
@@ -277,9 +278,12 @@ fn open(config: &CollectorConfig) -> Result<(File, Pipeline, Parts), CollectorEr
     let live = Live::new(circuits.clone(), Arc::clone(&counters));
     let query = QueryService::new(store.clone(), circuits.clone(), live.clone());
     let shards = writers.into_iter().map(|writer| (writer, live.span_tap()));
-    let pipeline = Pipeline::start(shards, Arc::new(circuits), config.queue_bytes, &counters)?;
+    let sink = Arc::new(circuits.clone());
+    let pipeline = Pipeline::start(shards, sink, config.queue_bytes, &counters)?;
+    sync_data_dir(&config.data_dir)?;
     let parts = Parts {
         store,
+        circuits,
         live,
         query,
         counters,
@@ -303,6 +307,21 @@ fn lock_data_dir(path: &Path) -> Result<File, CollectorError> {
         }),
         Err(TryLockError::Error(source)) => Err(unusable(source)),
     }
+}
+
+/// Makes the names of the stores' folders durable: what is acknowledged lies below them.
+fn sync_data_dir(path: &Path) -> Result<(), CollectorError> {
+    for folder in [Some(path), path.parent()].into_iter().flatten() {
+        // The current directory has an empty name as somebody's parent.
+        let unnamed = folder.as_os_str().is_empty();
+        let folder = if unnamed { Path::new(".") } else { folder };
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| CollectorError::DataDir {
+            path: folder.to_owned(),
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 /// Does what must be done from time to time, until aborted.
@@ -347,12 +366,14 @@ impl DiskWatch {
 }
 
 async fn enforce_retention(parts: &Parts) {
-    let store = parts.store.clone();
-    let enforced =
-        tokio::task::spawn_blocking(move || store.enforce_retention(now_unix_nanos())).await;
-    if let Ok(Err(error)) = enforced {
+    let (store, series) = (parts.store.clone(), parts.circuits.series().clone());
+    let enforced = tokio::task::spawn_blocking(move || {
+        let now = now_unix_nanos();
+        [store.enforce_retention(now), series.enforce_retention(now)]
+    });
+    for error in enforced.await.into_iter().flatten().filter_map(Result::err) {
         parts.counters.incidents.add("retention_failed", 1);
-        warn!(%error, "could not delete old segments");
+        warn!(%error, "could not delete what is past the retention");
     }
 }
 

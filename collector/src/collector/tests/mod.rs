@@ -20,6 +20,7 @@ use super::*;
 use crate::model::TimeRange;
 use crate::pipeline::testing::spans_request;
 use crate::store::TraceReader;
+use crate::store::series::{RedMinute, SeriesRecord};
 
 /// A collector that serves.
 struct Running {
@@ -157,6 +158,30 @@ async fn a_data_directory_has_one_owner() {
         .unwrap_err();
     assert!(matches!(second, CollectorError::InUse { .. }), "{second}");
     drop(first);
+}
+
+/// *Scenario*: services without any breaker send spans for longer than the retention.
+/// *Guarantees*: the minutes that the journal keeps of them are deleted too, though no metrics ever come.
+#[tokio::test]
+async fn retention_reaches_the_journal_without_circuits() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = CollectorConfig::for_test(dir.path());
+    let now = now_unix_nanos();
+    let retention = u64::try_from(config.retention.as_nanos()).unwrap();
+    let collector = Collector::bind(config).await.unwrap();
+    let series = collector.parts.circuits.series();
+    let old = SeriesRecord::Red(RedMinute {
+        service: "shop".to_owned(),
+        operation: "GET /".to_owned(),
+        minute_unix_nanos: now - retention - 2 * 24 * 3_600_000_000_000,
+        calls: 1,
+        errors: 0,
+        latency_buckets: Vec::new(),
+    });
+    series.append(vec![old]).await.unwrap();
+    assert!(series.stats().bytes > 0);
+    enforce_retention(&collector.parts).await;
+    assert_eq!(series.stats().bytes, 0);
 }
 
 #[tokio::test]
