@@ -46,12 +46,8 @@ async fn metric(running: &Running, line: &str) -> u64 {
     value.trim().parse().unwrap()
 }
 
-/// *Scenario*: among good spans there are some of zero and short ids, of absurd times and of broken text.
-/// *Guarantees*: the good ones are stored, each bad one is refused by its rule, the sender is told, `/metrics` counts.
-#[tokio::test]
-async fn bad_spans_are_refused_one_by_one_and_counted() {
-    let dir = tempfile::tempdir().unwrap();
-    let running = Running::start(CollectorConfig::for_test(dir.path())).await;
+/// Three good spans, one of them backwards in time and one with a value that is no number, and seven bad ones.
+fn good_and_bad_spans() -> Vec<u8> {
     let far = now_unix_nanos() + 400 * 24 * 3_600_000_000_000;
     let mut backwards = span(2);
     backwards.end_time_unix_nano = backwards.start_time_unix_nano - 500;
@@ -96,6 +92,16 @@ async fn bad_spans_are_refused_one_by_one_and_counted() {
         .position(|part| part == b"\x01marker")
         .unwrap();
     body[broken] = 0xff;
+    body
+}
+
+/// *Scenario*: among good spans there are some of zero and short ids, of absurd times and of broken text.
+/// *Guarantees*: the good ones are stored, each bad one is refused by its rule, the sender is told, `/metrics` counts.
+#[tokio::test]
+async fn bad_spans_are_refused_one_by_one_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(CollectorConfig::for_test(dir.path())).await;
+    let body = good_and_bad_spans();
     let (status, answer) = send(running.otlp_http, traces(), body).await;
     assert_eq!(status, 200);
     let answer =
