@@ -25,9 +25,34 @@ export function morph(old, next) {
   while (old.childNodes.length > wanted.length) old.lastChild.remove();
 }
 
+// The server prints UTC; here moments become the viewer's own, in the same shapes.
+const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"], MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const two = (n) => String(n).padStart(2, "0");
+/** Spells a moment (Unix milliseconds) in the viewer's time zone. */
+export const spellMoment = (ms, shape) => {
+  const d = new Date(ms), day = DAYS[d.getDay()], date = d.getDate(), hm = `${two(d.getHours())}:${two(d.getMinutes())}`, hms = `${hm}:${two(d.getSeconds())}`;
+  if (shape === "full") return `${day} ${date} ${MONTHS[d.getMonth()]} ${hms}`;
+  if (shape === "exact") return `${day} ${date} ${hms}.${String(d.getMilliseconds()).padStart(3, "0")}`;
+  if (d.toDateString() === new Date().toDateString()) return hms;
+  return Date.now() - ms < 7 * 86400e3 ? `${day} ${hm}` : `${date} ${MONTHS[d.getMonth()]} ${hm}`;
+};
+/** Rewrites the moments below an element that the server drew. */
+const localise = (root) => { for (const el of root.querySelectorAll("time[data-shape]")) el.textContent = spellMoment(Date.parse(el.dateTime), el.dataset.shape); return root; };
+
 /** Reads one element out of HTML that our own server drew. */
-export const parse = (html) => { const t = document.createElement("template"); t.innerHTML = html.trim(); return t.content; };
-window.fusebox = { morph, parse, typing };
+export const parse = (html) => { const t = document.createElement("template"); t.innerHTML = html.trim(); return localise(t.content); };
+window.fusebox = { morph, parse, typing, spellMoment };
+localise(document);
+const foot = document.getElementById("zone");
+if (foot) foot.firstChild.nodeValue = `Times are those of ${Intl.DateTimeFormat().resolvedOptions().timeZone || "your time zone"}. `;
+
+// Fields for a moment hold local time as well; what is sent is UTC, as the address says it.
+for (const el of document.querySelectorAll("input[data-utc]")) {
+  const local = (ms) => new Date(ms - new Date(ms).getTimezoneOffset() * 60e3).toISOString().slice(0, 19);
+  if (el.value) el.value = local(Date.parse(`${el.value}Z`));
+  el.form.addEventListener("formdata", (e) => { const ms = new Date(el.value).getTime(); if (ms) e.formData.set(el.name, new Date(ms).toISOString().slice(0, 19)); });
+}
+for (const el of document.querySelectorAll("[data-zone]")) el.textContent = "local";
 
 const spell = (ms) => {
   const s = Math.max(0, Math.floor(ms / 1000));
@@ -62,6 +87,6 @@ if (again) setInterval(async () => {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-refresh]");
-    if (fresh) morph(again, fresh);
+    if (fresh) morph(again, localise(fresh));
   } catch { /* the next round asks again */ }
 }, 1000 * Number(again.dataset.refresh));

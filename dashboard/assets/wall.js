@@ -1,5 +1,5 @@
 // The wall moves: cards change as events come in, the filter answers at once, the bar of the week can be dragged.
-const { morph, parse, typing } = window.fusebox;
+const { morph, parse, typing, spellMoment } = window.fusebox;
 const tools = document.getElementById("wall-tools");
 const pill = document.getElementById("live"), pillWord = document.getElementById("live-word");
 const announce = document.getElementById("announce");
@@ -82,7 +82,7 @@ if (week) {
   const place = (ms) => {
     at = Math.min(end, Math.max(start, ms));
     head.setAttribute("x", ((at - start) / (end - start)) * 997);
-    const words = at >= end ? "Now" : `${new Date(at).toUTCString().slice(0, 11).replace(",", "")} ${stamp(at).slice(11)}`;
+    const words = at >= end ? "Now" : spellMoment(at, "full");
     label.textContent = words;
     week.setAttribute("aria-valuenow", Math.round(at)); week.setAttribute("aria-valuetext", words);
   };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use fusebox_collector::CollectorConfig;
-use fusebox_collector::model::parse_duration;
+use fusebox_collector::model::{now_unix_nanos, parse_duration};
 
 use crate::demo::DemoOptions;
 use crate::load::LoadOptions;
@@ -122,12 +122,12 @@ struct LoadArgs {
     /// Spans in one request.
     #[arg(long, default_value_t = 500, value_name = "N")]
     spans_per_request: usize,
-    /// Requests a second at most [default: as fast as it goes].
+    /// Spans a second at most [default: as fast as it goes].
     #[arg(long, value_name = "N")]
     rate: Option<u64>,
-    /// Seed of the generated traces; the same seed makes the same traces.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    seed: u64,
+    /// Seed of the generated traces [default: the clock]; the same seed makes the same trace ids.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -225,7 +225,7 @@ impl LoadArgs {
             grpc: self.grpc,
             gzip: self.gzip,
             spans_per_request: self.spans_per_request,
-            seed: self.seed,
+            seed: self.seed.unwrap_or_else(now_unix_nanos),
             rate: self.rate,
         }
     }

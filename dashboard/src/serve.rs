@@ -7,7 +7,7 @@ use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::Error;
-use crate::pages::{self, AppState};
+use crate::pages::{self, AppState, NavEntry};
 
 /// Runs collector and pages until the process is asked to stop.
 ///
@@ -24,7 +24,13 @@ pub async fn run(config: CollectorConfig) -> Result<(), Error> {
 
 /// Returns pages and API on one router.
 pub fn web_router(collector: &Collector) -> Router {
+    web_router_with(collector, &[])
+}
+
+/// Returns pages and API on one router, with more entries in the navigation.
+pub(crate) fn web_router_with(collector: &Collector, more_nav: &'static [NavEntry]) -> Router {
     let state = AppState {
+        more_nav,
         query: collector.query(),
         ingest: collector.ingest(),
         counters: collector.counters(),

@@ -17,7 +17,7 @@ pub const FALLBACKS: &str = "fusebox.circuit_breaker.fallbacks";
 /// `TRANSITION_TO`, `TRANSITION_REASON`, `OPEN_UNTIL` (to open only); the record carries the trace and span id
 /// of the call that caused it.
 pub const EVENT_TRANSITION: &str = "fusebox.circuit_breaker.transition";
-/// Log event of settings: sent when a breaker is registered, when they change, and every minute.
+/// Log event of settings: sent when a breaker is registered, when they or its override change, and every minute.
 /// Attributes: `BREAKER_NAME`, `BREAKER_GROUP`, `SETTINGS` (JSON of `circuit_breaker::Settings`) and, while an
 /// override is in force, `OVERRIDE_KIND`, `OVERRIDE_REASON`, `OVERRIDE_EXPIRES`.
 pub const EVENT_SETTINGS: &str = "fusebox.circuit_breaker.settings";

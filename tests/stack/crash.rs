@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 /// How often the collector is killed.
-const KILLS: usize = 8;
+const KILLS: usize = 20;
 /// Senders at work when it is.
 const SENDERS: usize = 4;
 /// Spans in each trace.

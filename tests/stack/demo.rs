@@ -57,6 +57,7 @@ async fn a_newcomer_sees_a_breaker_trip_and_follows_the_call_that_tripped_it() {
         rows.len()
     );
     browser.screenshot("demo-trace").await;
+    the_moment_of_opening_can_be_seen_again(&demo.web, &browser).await;
 
     browser
         .client
@@ -66,6 +67,44 @@ async fn a_newcomer_sees_a_breaker_trip_and_follows_the_call_that_tripped_it() {
     browser.screenshot("demo-map").await;
     browser.close().await;
     demo.terminate().await;
+}
+
+/// Goes back to the second after a breaker opened: the API says open, and so does the paused wall.
+async fn the_moment_of_opening_can_be_seen_again(web: &str, browser: &Browser) {
+    let moment = eventually("a moment at which a breaker was open", || async {
+        let transitions = get_json(&format!(
+            "{web}/api/circuits/product-page/inventory/transitions"
+        ))
+        .await?;
+        let opened = transitions["transitions"]
+            .as_array()?
+            .iter()
+            .find(|t| t["to"] == "open")?
+            .clone();
+        opened["time_unix_nanos"]
+            .as_u64()
+            .map(|time| time + 1_000_000_000)
+    })
+    .await;
+    let past = get_json(&format!("{web}/api/circuits?at={moment}"))
+        .await
+        .expect("the wall of the past");
+    let states: Vec<_> = past["circuits"].as_array().into_iter().flatten().collect();
+    let was_open = states
+        .iter()
+        .any(|c| c["name"] == "inventory" && c["state"] == "open");
+    assert!(was_open, "{past}");
+    browser
+        .client
+        .goto(&format!("{web}/?at={moment}"))
+        .await
+        .expect("the wall opens");
+    browser
+        .client
+        .find(Locator::Css("article.card.is-open"))
+        .await
+        .expect("the card is open then");
+    browser.screenshot("demo-wall-past").await;
 }
 
 /// Returns the trace of the newest transition to open that has arrived.

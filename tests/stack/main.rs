@@ -3,6 +3,7 @@
 mod crash;
 mod demo;
 mod hostile;
+mod load;
 mod pages;
 mod restart;
 mod sdk;

@@ -36,6 +36,26 @@ async fn arrives(stack: &Stack, id: &str, service: &str) -> Vec<String> {
     names
 }
 
+/// Waits until the metrics and logs of so many runs are counted.
+async fn metrics_and_logs_are_counted(stack: &Stack, runs: u64) {
+    for counter in ["metric_points_ignored", "log_records_ignored"] {
+        eventually(counter, || async {
+            let text = reqwest::get(format!("{}/metrics", stack.web))
+                .await
+                .ok()?
+                .text()
+                .await
+                .ok()?;
+            let name = format!("fusebox_collector_{counter}_total ");
+            let count: u64 = text
+                .lines()
+                .find_map(|line| line.strip_prefix(&name)?.parse().ok())?;
+            (count >= runs).then_some(())
+        })
+        .await;
+    }
+}
+
 /// Collects every `name` of a span in the OTLP JSON answer.
 fn names(trace: &Value) -> Vec<String> {
     let mut names = Vec::new();
@@ -73,6 +93,7 @@ async fn the_python_sdk_is_understood() {
         let names = arrives(&stack, &id, &format!("python-{protocol}")).await;
         assert_eq!(names, ["GET /cart/{id}", "POST", "SELECT cart"]);
     }
+    metrics_and_logs_are_counted(&stack, 4).await;
 }
 
 #[tokio::test]
@@ -96,4 +117,5 @@ async fn the_node_sdk_is_understood() {
         let names = arrives(&stack, &id, &format!("node-{protocol}")).await;
         assert_eq!(names, ["GET /cart/:id", "POST", "SELECT cart"]);
     }
+    metrics_and_logs_are_counted(&stack, 3).await;
 }

@@ -12,9 +12,10 @@ use axum::routing::{get, post};
 use axum::{Form, Router};
 use serde::Deserialize;
 
-use super::faults::FAULTY;
+use super::faults::{FAULTY, next_chapter};
+use crate::pages::NavEntry;
 use crate::pages::origin::is_same_origin;
-use crate::pages::page::{Chrome, Page};
+use crate::pages::page::{Chrome, Page, framed};
 use crate::shop::fault::FaultKind;
 
 /// What people switched and what is in force; shared by the page and the fault loop.
@@ -27,7 +28,11 @@ struct Switches {
     switched: BTreeMap<&'static str, FaultKind>,
     in_force: BTreeMap<&'static str, FaultKind>,
     addresses: BTreeMap<&'static str, Vec<SocketAddr>>,
+    second: u64,
 }
+
+/// The demo's entry in the navigation of every page.
+pub(super) const NAV: &[NavEntry] = &[("/demo", "Demo")];
 
 impl ShopControl {
     /// Starts with nothing switched by hand.
@@ -62,23 +67,38 @@ impl ShopControl {
         self.lock().addresses = addresses;
     }
 
-    fn switch(&self, change: &Change) -> Option<()> {
+    /// Remembers how far the story has come.
+    pub(super) fn set_second(&self, second: u64) {
+        self.lock().second = second;
+    }
+
+    /// Does what the form asks for, or says what is wrong with it.
+    fn switch(&self, change: &Change) -> Result<(), String> {
         let mut switches = self.lock();
-        if change.service == "story" {
-            switches.by_themselves = change.kind == "on";
+        if change.service == STORY_FIELD {
+            switches.by_themselves = match change.kind.as_str() {
+                "on" => true,
+                "off" => false,
+                _ => return Err("kind: of the story only on and off are known".to_owned()),
+            };
             switches.switched.clear();
-            return Some(());
+            return Ok(());
         }
-        let service = FAULTY
-            .into_iter()
-            .find(|service| *service == change.service)?;
-        let kind = FaultKind::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == change.kind)?;
+        let mut services = FAULTY.into_iter();
+        let service = services.find(|service| *service == change.service);
+        let service = service
+            .ok_or_else(|| format!("service: none of {STORY_FIELD}, {}", FAULTY.join(", ")))?;
+        let kinds = FaultKind::ALL.map(FaultKind::as_str).join(", ");
+        let mut known = FaultKind::ALL.into_iter();
+        let kind = known.find(|kind| kind.as_str() == change.kind);
+        let kind = kind.ok_or_else(|| format!("kind: none of {kinds}"))?;
         switches.switched.insert(service, kind);
-        Some(())
+        Ok(())
     }
 }
+
+/// What stands in the form's field for the service when the story itself is switched.
+const STORY_FIELD: &str = "story";
 
 /// What the form sends: a service and its new fault, or `story` and `on` or `off`.
 #[derive(Debug, Deserialize)]
@@ -89,10 +109,11 @@ struct Change {
 
 /// Returns the demo's own routes.
 pub(super) fn router(control: Arc<ShopControl>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/demo", get(show))
         .route("/demo/faults", post(change))
-        .with_state(control)
+        .with_state(control);
+    framed(routes, NAV)
 }
 
 async fn show(State(control): State<Arc<ShopControl>>) -> Page<DemoPage> {
@@ -112,12 +133,8 @@ async fn change(
             .into_response();
     }
     match control.switch(&change) {
-        Some(()) => Redirect::to("/demo").into_response(),
-        None => (
-            axum::http::StatusCode::BAD_REQUEST,
-            "service or kind: not one of the shop's",
-        )
-            .into_response(),
+        Ok(()) => Redirect::to("/demo").into_response(),
+        Err(problem) => (axum::http::StatusCode::BAD_REQUEST, problem).into_response(),
     }
 }
 
@@ -127,6 +144,8 @@ async fn change(
 struct DemoPage {
     chrome: Chrome,
     by_themselves: bool,
+    by_hand: bool,
+    next: String,
     services: Vec<ServiceRow>,
 }
 
@@ -147,9 +166,23 @@ impl DemoPage {
         Self {
             chrome: Chrome::new("Demo", "The shop"),
             by_themselves: switches.by_themselves,
+            by_hand: !switches.switched.is_empty(),
+            next: next_words(switches.second),
             services,
         }
     }
+}
+
+/// Says what the story does next, and when.
+fn next_words(second: u64) -> String {
+    let (service, kind, wait) = next_chapter(second);
+    let does = match kind {
+        FaultKind::None => "recovers",
+        FaultKind::Slow => "becomes slow",
+        FaultKind::Failing => "begins to fail",
+        FaultKind::Killed => "is killed",
+    };
+    format!("{service} {does} in {wait} s")
 }
 
 impl ServiceRow {
@@ -173,5 +206,50 @@ impl ServiceRow {
 
     fn kinds(&self) -> [FaultKind; 4] {
         FaultKind::ALL
+    }
+
+    /// Class and word of what is in force.
+    fn mark(&self) -> (&'static str, &'static str) {
+        match self.in_force {
+            FaultKind::None => ("closed", "well"),
+            FaultKind::Slow => ("half", "slow"),
+            FaultKind::Failing => ("open", "failing"),
+            FaultKind::Killed => ("off", "killed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(service: &str, kind: &str) -> Change {
+        Change {
+            service: service.to_owned(),
+            kind: kind.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_and_changes_nothing() {
+        let control = ShopControl::new(true);
+        let wrong = control.switch(&change("cellar", "slow")).unwrap_err();
+        assert!(
+            wrong.starts_with("service: none of story, inventory"),
+            "{wrong}"
+        );
+        let wrong = control.switch(&change("price", "on fire")).unwrap_err();
+        assert_eq!(wrong, "kind: none of none, slow, failing, killed");
+        assert!(control.switch(&change("story", "maybe")).is_err());
+        assert!(control.by_themselves() && control.switched("price").is_none());
+    }
+
+    #[test]
+    fn a_switch_by_hand_lasts_until_the_story_is_switched() {
+        let control = ShopControl::new(true);
+        control.switch(&change("price", "slow")).unwrap();
+        assert_eq!(control.switched("price"), Some(FaultKind::Slow));
+        control.switch(&change("story", "on")).unwrap();
+        assert_eq!(control.switched("price"), None);
     }
 }

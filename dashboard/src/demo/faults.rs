@@ -71,6 +71,7 @@ pub(super) async fn run(shop: Arc<Shop>, control: Arc<ShopControl>) {
     loop {
         tick.tick().await;
         let second = start.elapsed().as_secs() % STORY_SECONDS;
+        control.set_second(second);
         for (service, current) in FAULTY.into_iter().zip(&mut in_force) {
             let wanted = control
                 .switched(service)
@@ -95,6 +96,20 @@ fn told(control: &ShopControl, service: &str, second: u64) -> FaultKind {
                 && (chapter.from_seconds..chapter.to_seconds).contains(&second)
         })
         .map_or(FaultKind::None, |chapter| chapter.kind)
+}
+
+/// Returns what happens next in the story after that second: which service gets which fault (or none), and how
+/// many seconds from then.
+pub(super) fn next_chapter(second: u64) -> (&'static str, FaultKind, u64) {
+    let turns = STORY.iter().flat_map(|chapter| {
+        let ends = (chapter.service, FaultKind::None, chapter.to_seconds);
+        [(chapter.service, chapter.kind, chapter.from_seconds), ends]
+    });
+    let wait = |at: u64| (at + STORY_SECONDS - second % STORY_SECONDS - 1) % STORY_SECONDS + 1;
+    turns
+        .map(|(service, kind, at)| (service, kind, wait(at)))
+        .min_by_key(|turn| turn.2)
+        .unwrap_or((FAULTY[0], FaultKind::None, STORY_SECONDS))
 }
 
 /// Makes a service have that fault; says whether it has it now.
@@ -132,6 +147,13 @@ async fn apply(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_turn_of_the_story_is_known_at_every_second() {
+        assert_eq!(next_chapter(0), ("inventory", FaultKind::Failing, 8));
+        assert_eq!(next_chapter(8), ("inventory", FaultKind::None, 18));
+        assert_eq!(next_chapter(110), ("inventory", FaultKind::Failing, 18));
+    }
 
     #[test]
     fn the_story_brings_a_fault_early_and_never_two_for_one_service() {

@@ -45,7 +45,8 @@ pub async fn run(mut options: DemoOptions) -> Result<(), Error> {
 
     let otlp = format!("http://{}", collector.otlp_http_addr());
     let control = Arc::new(ShopControl::new(options.faults_by_themselves));
-    let router = serve::web_router(&collector).merge(control::router(Arc::clone(&control)));
+    let router = serve::web_router_with(&collector, control::NAV)
+        .merge(control::router(Arc::clone(&control)));
     let (stop, stopped) = watch::channel(false);
     let shop = tokio::spawn(run_shop(
         otlp,

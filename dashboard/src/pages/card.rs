@@ -10,7 +10,7 @@ use fusebox_collector::model::{CircuitInstanceView, CircuitKey, CircuitView, for
 use super::chart::{self, Path, Share, Stretch};
 use super::href::Href;
 use super::text::{self, MINUTE};
-use super::{assets, state};
+use super::{assets, moment, state};
 
 /// Bars of the sparkline when a view brings none (the strip still needs a length).
 const SPARK_BARS: usize = 60;
@@ -124,14 +124,14 @@ impl<'a> Card<'a> {
         says_more.then(|| text::name(&circuit.target))
     }
 
-    /// How long it has been in its state, and since when in Unix milliseconds where that ticks.
+    /// How long it has been in its state as HTML, and since when in Unix milliseconds where that ticks.
     fn lasted(&self) -> String {
         let since = self.circuit.since_unix_nanos;
         if since == 0 {
             return String::new();
         }
         if self.circuit.state == EffectiveState::Closed {
-            return format!("since {}", text::moment_short(since, self.now));
+            return format!("since {}", moment::short(since, self.now));
         }
         format!("for {}", text::age(self.now.saturating_sub(since)))
     }
@@ -166,13 +166,14 @@ impl<'a> Card<'a> {
         }
     }
 
-    fn forced(&self) -> Option<String> {
+    /// The reason of an override, and until when it lasts as HTML.
+    fn forced(&self) -> Option<(String, String)> {
         let forced = self.circuit.forced.as_ref()?;
         let until = match forced.expires_unix_nanos {
-            Some(at) => format!("until {}", text::moment_short(at, self.now)),
+            Some(at) => format!("until {}", moment::short(at, self.now)),
             None => "until released".to_owned(),
         };
-        Some(format!("“{}” {until}", text::shown(&forced.reason, 120)))
+        Some((text::shown(&forced.reason, 120).into_owned(), until))
     }
 
     fn reason(&self) -> Cow<'_, str> {

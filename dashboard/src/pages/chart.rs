@@ -120,6 +120,9 @@ pub(crate) fn strip(buckets: &[SparkBucket]) -> Vec<Stretch> {
     runs.into_iter().map(stretch).collect()
 }
 
+/// Eleven seconds of a week are thinner than a hair; a trip must be seen. Per mille of the strip: 4 px on a desk.
+const THINNEST: f64 = 3.0;
+
 /// Returns the states of a range in per mille of it.
 pub(crate) fn states(spans: &[StateSpan], range: TimeRange) -> Vec<Stretch> {
     let length = (range.end_unix_nanos - range.start_unix_nanos).max(1) as f64;
@@ -127,28 +130,25 @@ pub(crate) fn states(spans: &[StateSpan], range: TimeRange) -> Vec<Stretch> {
         let t = t.clamp(range.start_unix_nanos, range.end_unix_nanos);
         (t - range.start_unix_nanos) as f64 / length * 1000.0
     };
-    spans
-        .iter()
-        .map(|span| {
-            let (start, end) = (place(span.start_unix_nanos), place(span.end_unix_nanos));
-            let lasted = span.end_unix_nanos.saturating_sub(span.start_unix_nanos);
-            Stretch {
-                class: state::class(span.state),
-                x: trim(start),
-                // Eleven seconds of a week are thinner than a hair; a trip must be seen.
-                width: trim((end - start).max(if span.state == EffectiveState::Closed {
-                    0.0
-                } else {
-                    1.5
-                })),
-                title: format!(
-                    "{} for {}",
-                    state::word(span.state),
-                    super::text::age(lasted)
-                ),
-            }
-        })
-        .collect()
+    let stretch = |span: &StateSpan| {
+        let (start, end) = (place(span.start_unix_nanos), place(span.end_unix_nanos));
+        let lasted = span.end_unix_nanos.saturating_sub(span.start_unix_nanos);
+        let width = (end - start).max(THINNEST);
+        Stretch {
+            class: state::class(span.state),
+            x: trim(start.min(1000.0 - width)),
+            width: trim(width),
+            title: format!(
+                "{} for {}",
+                state::word(span.state),
+                super::text::age(lasted)
+            ),
+        }
+    };
+    // The worst is drawn last: what was widened to be seen is not hidden by what came after it.
+    let mut sorted: Vec<&StateSpan> = spans.iter().collect();
+    sorted.sort_by_key(|span| span.state);
+    sorted.into_iter().map(stretch).collect()
 }
 
 /// Returns the shares of a count as stretches of 1,000 units; each share that is there can be seen.
@@ -209,6 +209,30 @@ mod tests {
         );
         assert!(stacked(&buckets[1..], 8.0, 41.0).is_empty());
         assert!(stacked(&[], 8.0, 41.0).is_empty());
+    }
+
+    #[test]
+    fn the_shortest_trip_is_seen_even_at_the_edge() {
+        let range = TimeRange {
+            start_unix_nanos: 0,
+            end_unix_nanos: 1_000_000,
+        };
+        let span = |state, start_unix_nanos, end_unix_nanos| StateSpan {
+            state,
+            start_unix_nanos,
+            end_unix_nanos,
+        };
+        let spans = [
+            span(EffectiveState::Closed, 500_000, 999_990),
+            span(EffectiveState::Open, 999_990, 999_995),
+            span(EffectiveState::Closed, 999_995, 1_000_000),
+        ];
+        let drawn = states(&spans, range);
+        let last = drawn.last().unwrap();
+        assert_eq!(
+            (last.class, last.x.as_str(), last.width.as_str()),
+            ("open", "997", "3")
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::page::{Chrome, Page, PageResult, Pill};
 use super::params::Params;
 use super::text::{self, DAY, MINUTE, WEEK};
 use super::traces::{TraceRow, rows};
-use super::{Pages, error::PageError, state};
+use super::{Pages, error::PageError, moment, state};
 
 /// Transitions listed.
 const TRANSITIONS_MAX: usize = 50;
@@ -342,7 +342,7 @@ impl CircuitPage {
         let forced = self.known.circuit.forced.as_ref()?;
         let word = EffectiveState::parse(&forced.kind).map_or("override", state::word);
         let until = match forced.expires_unix_nanos {
-            Some(at) => format!("ends by itself at {}", text::moment_short(at, self.now)),
+            Some(at) => format!("ends by itself at {}", moment::short(at, self.now)),
             None => "stays until somebody releases it".to_owned(),
         };
         Some((
@@ -411,8 +411,8 @@ impl CircuitPage {
 /// One transition as listed.
 #[derive(Debug)]
 struct Step {
+    /// When, as HTML.
     when: String,
-    when_title: String,
     at_href: String,
     class: &'static str,
     symbol: &'static str,
@@ -426,8 +426,7 @@ impl Step {
     fn new(transition: &CircuitTransition, now: u64) -> Self {
         let at = transition.time_unix_nanos;
         Self {
-            when: text::moment_short(at, now),
-            when_title: format!("{} UTC; the wall at that moment", text::day_clock(at)),
+            when: moment::short(at, now),
             at_href: Href::new("/")
                 .with("at", text::datetime_local(at))
                 .to_string(),

@@ -24,6 +24,7 @@ impl Stack {
         let config = CollectorConfig::for_test(dir.path());
         let collector = Collector::bind(config).await.expect("a collector");
         let state = AppState {
+            more_nav: &[],
             query: collector.query(),
             ingest: collector.ingest(),
             counters: collector.counters(),

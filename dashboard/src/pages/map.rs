@@ -81,7 +81,6 @@ struct Edge {
     parent: String,
     child: String,
     calls: String,
-    rate: String,
     errors: String,
     class: &'static str,
     thickness: String,
@@ -129,11 +128,10 @@ impl MapPage {
             .map(|l| (l.parent.as_str(), l.child.as_str()))
             .collect();
         let picture = layout(&pairs);
-        let seconds = (length / text::SECOND).max(1);
         let nodes = picture
             .places
             .iter()
-            .map(|(name, place)| Node::new(name, place, &links, seconds));
+            .map(|(name, place)| Node::new(name, place, &links));
         let edges = links
             .iter()
             .take(ROWS_MAX)
@@ -147,7 +145,7 @@ impl MapPage {
                             .zip(picture.places.get(&link.child))
                     })
                     .flatten();
-                Edge::new(link, ends, circuits, seconds)
+                Edge::new(link, ends, circuits)
             });
         Self {
             chrome: Chrome::new("Map", "Map"),
@@ -179,17 +177,20 @@ impl MapPage {
 }
 
 impl Node {
-    fn new(name: &str, place: &map_layout::Place, links: &[DependencyLink], seconds: u64) -> Self {
+    fn new(name: &str, place: &map_layout::Place, links: &[DependencyLink]) -> Self {
         let served = links.iter().filter(|l| l.child == name);
         let calls: u64 = served.clone().map(|l| l.call_count).sum();
         let errors: u64 = served.clone().map(|l| l.error_count).sum();
         let is_virtual = served.clone().any(|l| l.child_is_virtual);
         let share = errors as f64 * 100.0 / calls.max(1) as f64;
-        let rate = text::rate(calls as f64 / seconds as f64);
         let sub = match (calls, is_virtual) {
             (0, _) => "entry".to_owned(),
-            (_, true) => format!("{rate}/s · sends no spans"),
-            _ => format!("{rate}/s · {} % failed", text::percent(share)),
+            (_, true) => format!("{} · sends no spans", text::count(calls)),
+            _ => format!(
+                "{} calls · {} % failed",
+                text::count(calls),
+                text::percent(share)
+            ),
         };
         Self {
             x: trim(place.x),
@@ -211,7 +212,6 @@ impl Edge {
         link: &DependencyLink,
         ends: Option<(&map_layout::Place, &map_layout::Place)>,
         circuits: &[CircuitView],
-        seconds: u64,
     ) -> Self {
         let share = link.error_count as f64 * 100.0 / link.call_count.max(1) as f64;
         let mut marks: Vec<CircuitMark> = link
@@ -233,7 +233,6 @@ impl Edge {
             parent: text::name(&link.parent).into_owned(),
             child: text::name(&link.child).into_owned(),
             calls: text::count(link.call_count),
-            rate: text::rate(link.call_count as f64 / seconds as f64),
             errors: text::percent(share),
             class: match share {
                 s if s >= 10.0 => "e2",

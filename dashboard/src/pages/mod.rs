@@ -19,6 +19,7 @@ mod href;
 mod live;
 mod map;
 mod map_layout;
+mod moment;
 pub(crate) mod origin;
 pub(crate) mod page;
 mod palette;
@@ -49,6 +50,8 @@ use fusebox_collector::counters::Counters;
 use fusebox_collector::pipeline::Ingest;
 use fusebox_collector::query::QueryService;
 
+pub use page::NavEntry;
+
 /// What the pages need: whom to ask, where to send the demo trace, and what to say about this process.
 #[derive(Debug, Clone)]
 pub struct AppState {
@@ -66,6 +69,8 @@ pub struct AppState {
     pub version: String,
     /// The effective settings, name and value.
     pub settings: Vec<(String, String)>,
+    /// Entries of the navigation beside the usual ones.
+    pub more_nav: &'static [NavEntry],
 }
 
 /// What handlers share.
@@ -78,12 +83,13 @@ struct Pages {
 
 /// Returns the pages.
 pub fn router(state: AppState) -> Router {
+    let more_nav = state.more_nav;
     let pages = Pages {
         query: state.query.clone(),
         hub: live::Hub::new(state.query.clone()),
         info: Arc::new(state),
     };
-    Router::new()
+    let routes = Router::new()
         .route("/", get(wall::show))
         .route("/circuits", get(wall::show))
         .route("/circuits/wall", get(wall::fragment))
@@ -101,6 +107,6 @@ pub fn router(state: AppState) -> Router {
         .route("/demo-trace", post(demo_trace::send))
         .route("/assets/{hash}/{name}", get(assets::serve))
         .fallback(error::not_found)
-        .layer(axum::middleware::map_response(headers::add))
-        .with_state(pages)
+        .with_state(pages);
+    page::framed(routes, more_nav)
 }

@@ -1,10 +1,13 @@
 //! What every page shares: the frame around it and how it becomes a response.
 
 use askama::Template;
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{Html, IntoResponse, Response};
 
-use super::assets;
 use super::error::{self, PageError};
+use super::{assets, headers};
 
 /// A page ready to be sent.
 #[derive(Debug)]
@@ -75,14 +78,38 @@ impl Chrome {
     }
 
     /// Returns the entries of the navigation: path, word, whether it is current.
-    pub(crate) fn nav(&self) -> [(&'static str, &'static str, bool); 5] {
-        [
+    pub(crate) fn nav(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let usual = [
             ("/", "Circuits"),
             ("/traces", "Traces"),
             ("/services", "Services"),
             ("/map", "Map"),
             ("/about", "About"),
-        ]
-        .map(|(path, word)| (path, word, word == self.section))
+        ];
+        let more = MORE_NAV.try_with(|more| *more).unwrap_or_default();
+        let entries = usual.iter().chain(more);
+        entries
+            .map(|(path, word)| (*path, *word, *word == self.section))
+            .collect()
     }
+}
+
+/// An entry of the navigation: path and word.
+pub type NavEntry = (&'static str, &'static str);
+
+tokio::task_local! {
+    /// Entries of the navigation beside the usual ones, for the request at hand: every page has the frame, and
+    /// no page but the one behind the entry need know of it.
+    static MORE_NAV: &'static [NavEntry];
+}
+
+/// Puts routes into the frame of all pages: their headers, and those entries at the end of the navigation.
+pub(crate) fn framed<S: Clone + Send + Sync + 'static>(
+    routes: Router<S>,
+    more: &'static [NavEntry],
+) -> Router<S> {
+    let scope = move |request: Request, next: Next| MORE_NAV.scope(more, next.run(request));
+    routes
+        .layer(from_fn(scope))
+        .layer(map_response(headers::add))
 }

@@ -15,7 +15,7 @@ use super::href::Href;
 use super::page::{Chrome, Page, PageResult};
 use super::text::{self, MINUTE, SECOND};
 use super::wall::Teach;
-use super::{Pages, error::PageError};
+use super::{Pages, error::PageError, moment};
 
 /// An instance silent for longer is late: exporters send at least every 60 s by default.
 const LATE_AFTER: u64 = 90 * SECOND;
@@ -245,7 +245,7 @@ impl ServicePage {
                 class,
                 word,
                 last,
-                text::moment_short(i.first_seen_unix_nanos, self.now),
+                moment::short(i.first_seen_unix_nanos, self.now),
             )
         };
         self.service.instances.iter().map(row).collect()

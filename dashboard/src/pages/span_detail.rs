@@ -13,6 +13,7 @@ use super::call_tree::{CallTree, Row};
 use super::card;
 use super::chart::{self, Path, Stretch};
 use super::href::Href;
+use super::moment;
 use super::text::{self, MINUTE, VALUE_CHARS};
 
 /// Attributes shown of one span (the SDKs' default limit is 128).
@@ -54,6 +55,8 @@ pub(crate) struct Pair {
     value: String,
     href: Option<String>,
     long: bool,
+    /// A moment before the value, as HTML.
+    moment: Option<String>,
 }
 
 #[derive(Debug)]
@@ -71,6 +74,14 @@ impl Pair {
             long: value.contains('\n') || value.len() > 400,
             value,
             href: None,
+            moment: None,
+        }
+    }
+
+    fn since(self, at: u64) -> Self {
+        Self {
+            moment: Some(moment::exact(at)),
+            ..self
         }
     }
 
@@ -228,12 +239,9 @@ fn facts(span: &Span, self_nanos: u64, critical: Option<u64>, start: u64) -> Vec
         Pair::new("kind", span.kind.as_str()),
         Pair::new(
             "start",
-            format!(
-                "{} ({})",
-                text::clock_ms(span.start_unix_nanos),
-                offset(span.start_unix_nanos, start)
-            ),
-        ),
+            format!("({})", offset(span.start_unix_nanos, start)),
+        )
+        .since(span.start_unix_nanos),
         Pair::new("took", format_duration(span.duration_nanos())),
         Pair::new("own time", format_duration(self_nanos)),
     ];

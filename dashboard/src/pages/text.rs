@@ -79,12 +79,8 @@ pub(crate) fn brief_duration(nanos: Option<u64>) -> String {
     match nanos {
         Some(n @ 10_000..10_000_000_000) if n < SECOND => {
             let unit = if n < 1_000_000 { 1_000 } else { 1_000_000 };
-            let rounded = if n / unit >= 10 {
-                (n + unit / 2) / unit * unit
-            } else {
-                n
-            };
-            format_duration(rounded)
+            let digit = if n / unit >= 10 { unit } else { unit / 10 };
+            format_duration((n + digit / 2) / digit * digit)
         }
         other => maybe_duration(other),
     }
@@ -208,7 +204,7 @@ mod tests {
         let brief = |micros: u64| brief_duration(Some(micros * 1_000));
         assert_eq!(
             [brief(32_600), brief(4_250), brief(1_010_000)],
-            ["33 ms", "4.25 ms", "1.01 s"]
+            ["33 ms", "4.3 ms", "1.01 s"]
         );
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(31_200_000), "31.2 M");

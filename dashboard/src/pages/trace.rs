@@ -12,6 +12,7 @@ use opentelemetry::SpanId;
 use super::call_tree::{CallTree, Folds};
 use super::chart::Stretch;
 use super::href::Href;
+use super::moment;
 use super::page::{Chrome, Page, PageResult};
 use super::palette::Palette;
 use super::params::Params;
@@ -272,7 +273,7 @@ impl TracePage {
     }
 
     fn when(&self) -> String {
-        format!("{} {}", text::day(self.start), text::clock_ms(self.start))
+        moment::exact(self.start)
     }
 
     fn took(&self) -> String {

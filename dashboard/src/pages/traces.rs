@@ -14,8 +14,11 @@ use super::params::Params;
 use super::search_form::{LIMITS, PRESETS, SearchForm};
 use super::state::{self, Chip};
 use super::wall::Teach;
-use super::{Pages, error::PageError, text};
+use super::{Pages, error::PageError, moment, text};
 
+/// For that long after its last span a trace without a root counts as still arriving: exporters send each one to
+/// five seconds, and the outermost span ends last.
+const ARRIVING_NANOS: u64 = 10 * text::SECOND;
 /// Services named in a row; the rest is a number.
 const SERVICES_MAX: usize = 8;
 /// Breakers marked in a row.
@@ -97,12 +100,10 @@ pub(crate) struct TraceRow {
     pub(crate) colour: &'static str,
     /// Both in full.
     pub(crate) title: String,
-    /// Whether its root was received.
-    pub(crate) root_received: bool,
-    /// When it began.
+    /// What is said of a root that was not received, and what that means.
+    pub(crate) rootless: Option<(&'static str, &'static str)>,
+    /// When it began, as HTML.
     pub(crate) when: String,
-    /// When exactly.
-    pub(crate) when_title: String,
     /// How long it took.
     pub(crate) took: String,
     /// Its share of the longest, percent.
@@ -135,6 +136,18 @@ pub(crate) fn rows(traces: &[TraceSummary], now: u64) -> Vec<TraceRow> {
     traces.iter().map(row).collect()
 }
 
+/// Returns what to say of a trace whose root was not received.
+fn rootless(trace: &TraceSummary, now: u64) -> Option<(&'static str, &'static str)> {
+    let ended = trace.start_unix_nanos.saturating_add(trace.duration_nanos);
+    match (trace.root_received, now.saturating_sub(ended)) {
+        (true, _) => None,
+        (false, silent) if silent < ARRIVING_NANOS => {
+            Some(("arriving", "its services are still sending their spans"))
+        }
+        _ => Some(("no root", "no span without parent was received")),
+    }
+}
+
 impl TraceRow {
     fn new(trace: &TraceSummary, palette: &Palette, longest: u64, now: u64) -> Self {
         let services = trace.services.iter().take(SERVICES_MAX);
@@ -154,13 +167,8 @@ impl TraceRow {
             colour: palette.class(&trace.root_service),
             title: text::title(&format!("{} {}", trace.root_service, trace.root_operation))
                 .into_owned(),
-            root_received: trace.root_received,
-            when: text::moment_short(trace.start_unix_nanos, now),
-            when_title: format!(
-                "{}, {} UTC",
-                text::day_clock(trace.start_unix_nanos),
-                text::clock_ms(trace.start_unix_nanos)
-            ),
+            rootless: rootless(trace, now),
+            when: moment::short(trace.start_unix_nanos, now),
             took: format_duration(trace.duration_nanos),
             share: format!(
                 "{:.2}",

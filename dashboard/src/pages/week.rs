@@ -6,8 +6,8 @@ use fusebox_collector::model::CircuitTransition;
 
 use super::chart::trim;
 use super::href::Href;
-use super::state;
 use super::text::{self, DAY, HOUR, MINUTE, WEEK};
+use super::{moment, state};
 
 /// The bar.
 #[derive(Debug, Template)]
@@ -87,7 +87,7 @@ impl WeekBar {
     }
 
     fn label(&self) -> String {
-        self.at.map_or_else(|| "Now".to_owned(), text::day_clock)
+        self.at.map_or_else(|| "Now".to_owned(), moment::full)
     }
 
     fn field(&self) -> String {

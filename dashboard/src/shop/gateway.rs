@@ -1,37 +1,36 @@
 //! Where customers come in: product pages and reviews, each behind a breaker of its own.
 //!
 //! There is no fallback here: while a breaker is open, customers get 503 with `Retry-After` at once instead of
-//! waiting for a service that is down.
+//! waiting for a service that is down. `CommandError` is that answer already.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use fusebox::circuit_breaker::{CallError, CircuitBreaker};
-use fusebox::http::problem;
+use fusebox::circuit_breaker::CommandError;
+use serde_json::Value;
 
-use super::peer::{Peer, Peers};
+use super::peer::{PeerError, Peers};
+use super::protected::Protected;
 use crate::cli::Error;
 
+/// How long a customer waits: enough for a product page whose services are slow and fall back.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 struct Gateway {
-    product_page: Peer,
-    review: Peer,
-    product_page_breaker: CircuitBreaker,
-    review_breaker: CircuitBreaker,
+    product_page: Protected,
+    review: Protected,
 }
+
+type Answer = Result<Json<Value>, CommandError<PeerError>>;
 
 /// Returns its routes.
 pub(super) fn router(peers: &Peers) -> Result<Router, Error> {
     let gateway = Gateway {
-        product_page: peers.get("product-page")?,
-        review: peers.get("review")?,
-        product_page_breaker: CircuitBreaker::builder("product-page")
-            .group("gateway")
-            .build(),
-        review_breaker: CircuitBreaker::builder("review").group("gateway").build(),
+        product_page: Protected::new(peers, "gateway", "product-page", PATIENCE)?,
+        review: Protected::new(peers, "gateway", "review", PATIENCE)?,
     };
     Ok(Router::new()
         .route("/product/{id}", get(product))
@@ -39,31 +38,12 @@ pub(super) fn router(peers: &Peers) -> Result<Router, Error> {
         .with_state(Arc::new(gateway)))
 }
 
-async fn product(State(gateway): State<Arc<Gateway>>, Path(id): Path<u32>) -> Response {
-    through(
-        &gateway.product_page_breaker,
-        &gateway.product_page,
-        format!("/product/{id}"),
-    )
-    .await
+async fn product(State(gateway): State<Arc<Gateway>>, Path(id): Path<u32>) -> Answer {
+    let page = gateway.product_page.get(format!("/product/{id}")).await?;
+    Ok(Json(page))
 }
 
-async fn reviews(State(gateway): State<Arc<Gateway>>, Path(id): Path<u32>) -> Response {
-    through(
-        &gateway.review_breaker,
-        &gateway.review,
-        format!("/reviews/{id}"),
-    )
-    .await
-}
-
-/// Passes a request on through a breaker.
-async fn through(breaker: &CircuitBreaker, peer: &Peer, path: String) -> Response {
-    match breaker.call(peer.get_json(path)).await {
-        Ok(answer) => Json(answer).into_response(),
-        Err(CallError::Rejected(rejected)) => problem::rejected(&rejected),
-        Err(error) => {
-            (StatusCode::BAD_GATEWAY, format!("{}: {error}", peer.name())).into_response()
-        }
-    }
+async fn reviews(State(gateway): State<Arc<Gateway>>, Path(id): Path<u32>) -> Answer {
+    let reviews = gateway.review.get(format!("/reviews/{id}")).await?;
+    Ok(Json(reviews))
 }

@@ -19,10 +19,12 @@ mod legacy;
 mod peer;
 mod price;
 mod product_page;
+mod protected;
 mod recommendation;
 mod review;
 mod work;
 
+use std::io::Write;
 use std::net::SocketAddr;
 
 use axum::Router;
@@ -101,13 +103,13 @@ fn app(options: &ShopOptions) -> Result<Router, Error> {
     Ok(traced.route("/_fault", put(fault::put_fault).with_state(fault)))
 }
 
-/// Tells the demo, which reads the first line, where this service is.
-#[expect(
-    clippy::print_stdout,
-    reason = "the demo reads the address from standard output"
-)]
+/// Tells the demo, which reads the first line, where this service is. A demo that is gone already reads nothing,
+/// and this service ends as soon as it looks for it.
 fn announce(addr: SocketAddr) {
-    println!("{addr}");
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{addr}")
+        .and_then(|()| stdout.flush())
+        .ok();
 }
 
 /// Resolves when the demo is gone: its end of our standard input closes, however it ended.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fusebox::http::client::TracedClient;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use fusebox::circuit_breaker::Outcome;
+use fusebox::http::client::{self, TracedClient};
 use serde_json::Value;
 
 use crate::cli::Error;
@@ -22,6 +25,15 @@ pub(super) struct Peer {
     urls: Arc<[String]>,
     next: Arc<AtomicUsize>,
     client: TracedClient,
+}
+
+/// Why a service gave no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer from {peer}: {error}")]
+pub(super) struct PeerError {
+    peer: String,
+    #[source]
+    error: reqwest::Error,
 }
 
 impl Peers {
@@ -58,21 +70,36 @@ impl Peers {
 }
 
 impl Peer {
-    /// Returns its name.
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Asks its next instance; an answer of 4xx or 5xx is an error.
-    pub(super) async fn get_json(&self, path: String) -> Result<Value, reqwest::Error> {
+    pub(super) async fn get_json(&self, path: String) -> Result<Value, PeerError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let base = &self.urls[turn % self.urls.len()];
-        self.client
-            .get(format!("{base}{path}"))
-            .send()
-            .await?
-            .error_for_status()?
-            .json()
-            .await
+        let url = format!("{}{path}", self.urls[turn % self.urls.len()]);
+        let answer = async {
+            self.client
+                .get(url)
+                .send()
+                .await?
+                .error_for_status()?
+                .json()
+                .await
+        };
+        answer.await.map_err(|error| PeerError {
+            peer: self.name.clone(),
+            error,
+        })
+    }
+}
+
+impl PeerError {
+    /// Returns whether we asked for the wrong thing, which says nothing about the service.
+    pub(super) fn is_ours(&self) -> bool {
+        client::outcome(&self.error) == Outcome::Ignored
+    }
+}
+
+impl IntoResponse for PeerError {
+    fn into_response(self) -> Response {
+        let status = self.error.status().filter(|_| self.is_ours());
+        (status.unwrap_or(StatusCode::BAD_GATEWAY), self.to_string()).into_response()
     }
 }

@@ -7,12 +7,16 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
-use fusebox::circuit_breaker::{CircuitBreaker, Command, CommandError, Settings};
+use fusebox::circuit_breaker::CommandError;
 use serde_json::{Value, json};
 
-use super::peer::{Peer, Peers};
+use super::peer::{PeerError, Peers};
+use super::protected::Protected;
 use super::work;
 use crate::cli::Error;
+
+/// Half of a customer's patience, for the slowest part of the page.
+const PATIENCE: Duration = Duration::from_millis(800);
 
 struct ProductPage {
     inventory: Protected,
@@ -22,29 +26,24 @@ struct ProductPage {
     legacy: Protected,
 }
 
-/// A service and the breaker around calls to it.
-struct Protected {
-    peer: Peer,
-    breaker: CircuitBreaker,
-}
-
 /// Why neither the new service nor the monolith answered.
 #[derive(Debug, thiserror::Error)]
 enum NoAnswer {
-    #[error("no answer from the new service: {0}")]
-    New(#[from] reqwest::Error),
-    #[error("no answer from the monolith: {0}")]
-    Legacy(Box<CommandError<reqwest::Error>>),
+    #[error(transparent)]
+    New(PeerError),
+    #[error(transparent)]
+    Legacy(CommandError<PeerError>),
 }
 
 /// Returns its routes.
 pub(super) fn router(peers: &Peers) -> Result<Router, Error> {
+    let protected = |name| Protected::new(peers, "product-page", name, PATIENCE);
     let page = ProductPage {
-        inventory: Protected::new(peers, "inventory")?,
-        price: Protected::new(peers, "price")?,
-        review: Protected::new(peers, "review")?,
-        recommendation: Protected::new(peers, "recommendation")?,
-        legacy: Protected::new(peers, "legacy")?,
+        inventory: protected("inventory")?,
+        price: protected("price")?,
+        review: protected("review")?,
+        recommendation: protected("recommendation")?,
+        legacy: protected("legacy")?,
     };
     Ok(Router::new()
         .route("/product/{id}", get(product))
@@ -78,9 +77,15 @@ impl ProductPage {
     }
 
     async fn new_or_legacy(&self, new: &Protected, path: String) -> Value {
-        Command::new(new.breaker.clone())
-            .run(|| async { Ok(new.peer.get_json(path.clone()).await?) })
-            .fallback_to("legacy", |_cause| self.legacy.get(path.clone()))
+        new.breaker
+            .command()
+            .run(|| async { new.peer.get_json(path.clone()).await.map_err(NoAnswer::New) })
+            .fallback_to("legacy", |_cause| async {
+                self.legacy
+                    .get(path.clone())
+                    .await
+                    .map_err(NoAnswer::Legacy)
+            })
             .execute()
             .await
             .unwrap_or_default()
@@ -88,7 +93,9 @@ impl ProductPage {
 
     /// A page without reviews is better than no page.
     async fn reviews(&self, id: u32) -> Value {
-        Command::new(self.review.breaker.clone())
+        self.review
+            .breaker
+            .command()
             .run(|| self.review.peer.get_json(format!("/reviews/{id}")))
             .fallback(|_cause| async { Ok(json!([])) })
             .execute()
@@ -98,7 +105,9 @@ impl ProductPage {
 
     /// Best sellers stand in for recommendations.
     async fn others(&self, id: u32) -> Value {
-        Command::new(self.recommendation.breaker.clone())
+        self.recommendation
+            .breaker
+            .command()
             .run(|| {
                 self.recommendation
                     .peer
@@ -108,33 +117,5 @@ impl ProductPage {
             .execute()
             .await
             .unwrap_or_default()
-    }
-}
-
-impl Protected {
-    fn new(peers: &Peers, name: &str) -> Result<Self, Error> {
-        let settings = Settings {
-            // Half of a customer's patience for the slowest part of the page.
-            timeout: Some(Duration::from_millis(800)),
-            max_concurrent: 20,
-            ..Settings::default()
-        };
-        let breaker = CircuitBreaker::builder(name)
-            .group("product-page")
-            .settings(settings)
-            .build();
-        Ok(Self {
-            peer: peers.get(name)?,
-            breaker,
-        })
-    }
-
-    /// Calls the service through its breaker, without a fallback.
-    async fn get(&self, path: String) -> Result<Value, NoAnswer> {
-        let answer = Command::new(self.breaker.clone())
-            .run(|| self.peer.get_json(path))
-            .execute()
-            .await;
-        answer.map_err(|error| NoAnswer::Legacy(Box::new(error)))
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::clock::nanos;
+use super::command::Command;
 use super::control::Override;
 use super::protected::ProtectedCall;
 use super::registry::{MAX_BREAKERS, Registry};
@@ -126,7 +127,7 @@ impl CircuitBreaker {
         })
     }
 
-    /// Runs `future` if the breaker lets it through; an `Err` counts as a failure. The call is a span.
+    /// Runs `future` if the breaker lets it through; an `Err` or a panic counts as a failure. The call is a span.
     ///
     /// # Errors
     /// Returns the refusal, or the future's own error.
@@ -139,6 +140,11 @@ impl CircuitBreaker {
             Err(_) => Outcome::Failure,
         })
         .await
+    }
+
+    /// Puts timeout, bulkhead and fallback around a call too, as the settings say.
+    pub fn command(&self) -> Command {
+        Command::new(self.clone())
     }
 
     /// As [`call`](Self::call), where `classify` says how the call ended.

@@ -21,12 +21,14 @@ use crate::semconv::ERROR_TYPE_BULKHEAD_FULL;
 /// A command without code yet; [`run`](Self::run) adds it.
 ///
 /// ```
-/// use fusebox::circuit_breaker::{CircuitBreaker, Command};
+/// use fusebox::circuit_breaker::CircuitBreaker;
 ///
 /// # async fn price() -> Result<u32, std::io::Error> { Ok(7) }
 /// # async fn list_price() -> Result<u32, std::io::Error> { Ok(9) }
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let price = Command::new(CircuitBreaker::new("price"))
+/// let breaker = CircuitBreaker::new("price");
+/// let price = breaker
+///     .command()
 ///     .run(price)
 ///     .fallback_to("list price", |_cause| list_price())
 ///     .execute()
@@ -380,7 +382,12 @@ impl<'a> Journal<'a> {
     fn execution(&self) -> Execution {
         let now = self.breaker.shell().clock.now();
         let elapsed = Duration::from_nanos(now.saturating_sub(self.started));
-        let first = self.first.unwrap_or(ExecutionEvent::Cancelled);
+        let first = self
+            .first
+            .unwrap_or_else(|| match std::thread::panicking() {
+                true => ExecutionEvent::Failure,
+                false => ExecutionEvent::Cancelled,
+            });
         Execution::new(first, self.fallback, elapsed)
     }
 }

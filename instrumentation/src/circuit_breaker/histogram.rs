@@ -153,7 +153,8 @@ impl LatencyHistogram {
 
     /// Returns the durations recorded.
     pub fn count(&self) -> u64 {
-        self.zero_count + self.buckets.iter().map(|(_, count)| count).sum::<u64>()
+        let counts = self.buckets.iter().map(|(_, count)| *count);
+        counts.fold(self.zero_count, u64::saturating_add)
     }
 
     /// Returns the sum of all durations in seconds.
@@ -163,11 +164,11 @@ impl LatencyHistogram {
 
     /// Adds another histogram; the result is the histogram of all durations of both.
     pub fn merge(&mut self, other: &Self) {
-        self.sum_nanos += other.sum_nanos;
-        self.zero_count += other.zero_count;
+        self.sum_nanos = self.sum_nanos.saturating_add(other.sum_nanos);
+        self.zero_count = self.zero_count.saturating_add(other.zero_count);
         for &(index, count) in &other.buckets {
             match self.buckets.binary_search_by_key(&index, |bucket| bucket.0) {
-                Ok(at) => self.buckets[at].1 += count,
+                Ok(at) => self.buckets[at].1 = self.buckets[at].1.saturating_add(count),
                 Err(at) => self.buckets.insert(at, (index, count)),
             }
         }
@@ -199,10 +200,10 @@ impl LatencyHistogram {
             return Some(Duration::ZERO);
         }
         for (index, count) in &self.buckets {
-            seen += count;
+            seen = seen.saturating_add(*count);
             if seen >= rank {
                 let middle = (f64::from(*index) + 0.5) / PER_DOUBLING as f64;
-                return Some(Duration::from_secs_f64(middle.exp2()));
+                return Some(Duration::try_from_secs_f64(middle.exp2()).unwrap_or(Duration::MAX));
             }
         }
         None
@@ -243,6 +244,24 @@ mod tests {
             assert!((got / seconds - 1.0).abs() < 0.05, "{q}: {got}");
         }
         assert_eq!(LatencyHistogram::default().quantile(0.5), None);
+    }
+
+    /// Guarantees: no figure that a caller hands in makes a reader panic or run out of memory.
+    #[test]
+    fn absurd_figures_saturate() {
+        let absurd = LatencyHistogram {
+            sum_nanos: u64::MAX,
+            zero_count: u64::MAX,
+            buckets: vec![(i32::MAX, u64::MAX)],
+        };
+        let mut sum = absurd.clone();
+        sum.merge(&absurd);
+        assert_eq!((sum.sum_nanos, sum.count()), (u64::MAX, u64::MAX));
+        let far = LatencyHistogram {
+            buckets: vec![(i32::MAX, 1)],
+            ..LatencyHistogram::default()
+        };
+        assert_eq!(far.quantile(0.5), Some(Duration::MAX));
     }
 
     #[test]

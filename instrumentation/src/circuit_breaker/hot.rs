@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{
     AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    Ordering::SeqCst, fence,
 };
 
 use super::clock::nanos;
@@ -102,7 +103,8 @@ pub(super) struct Hot {
     roll_at: AtomicU64,
     /// Calls that took longer are slow.
     slow_above: AtomicU64,
-    /// A success might open the breaker: the window is stained, and has just moved on or lacks volume.
+    /// A success might open the breaker, so it must look: the window has just moved on, or is stained and lacks
+    /// volume.
     watch: AtomicBool,
     counts_calls: AtomicBool,
     open_nanos: AtomicU64,
@@ -115,8 +117,8 @@ pub(super) struct Hot {
 }
 
 impl Hot {
-    /// Publishes what the lock guards; `total` are the judged calls so far.
-    pub(super) fn publish(&self, control: &Control, total: Tally) {
+    /// Publishes what the lock guards.
+    pub(super) fn publish(&self, control: &Control) {
         let machine = control.machine();
         let (settings, limits) = (machine.settings(), machine.limits());
         self.publish_settings(settings, limits);
@@ -125,8 +127,9 @@ impl Hot {
             self.base_good.store(base.good, Relaxed);
             self.base_bad.store(base.bad, Relaxed);
             self.base_slow.store(base.slow, Relaxed);
-            // Good calls may have left the window, so even a good call must look, once.
-            self.watch.store(is_stained(total.since(base)), Relaxed);
+            // Good calls may have left the window, so even a good call must look, once. Never taken back here:
+            // a bad call that counts itself at this moment may just have set it.
+            self.watch.store(true, Release);
             self.roll_at.store(window.next_roll(), Relaxed);
             self.counts_calls.store(false, Relaxed);
         } else {
@@ -185,31 +188,48 @@ impl Hot {
     }
 
     /// Returns whether the window looks bad enough to ask the lock; notes whether successes must look too.
-    pub(super) fn looks_bad(&self, total: Tally) -> Option<Excess> {
-        let limits = Limits {
+    /// The caller has counted its own call; `total` reads the judged calls so far.
+    ///
+    /// Of two calls that end at once, each must see the other or be seen by it, else both find one call too few
+    /// and nobody opens the breaker. Hence the fences: count, fence, look.
+    pub(super) fn looks_bad(&self, total: impl Fn() -> Tally) -> Option<Excess> {
+        fence(SeqCst);
+        let limits = self.limits();
+        let sum = total().since(self.base());
+        if must_watch(sum, limits) {
+            // Mostly it is set already, and a store would take the line from every other thread.
+            if !self.watches() {
+                self.watch.store(true, Relaxed);
+            }
+        } else if self.watch.load(Acquire) {
+            self.watch.store(false, Relaxed);
+            fence(SeqCst);
+            // A bad call may have counted itself meanwhile, and left the flag because it was still set.
+            if must_watch(total().since(self.base()), self.limits()) {
+                self.watch.store(true, Relaxed);
+            }
+        }
+        limits.excess(sum)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
             minimum_calls: self.minimum_calls.load(Relaxed),
             failure_percent: f64::from_bits(self.failure_percent.load(Relaxed)),
             slow_percent: f64::from_bits(self.slow_percent.load(Relaxed)),
-        };
-        let sum = total.since(Tally {
+        }
+    }
+
+    fn base(&self) -> Tally {
+        Tally {
             good: self.base_good.load(Relaxed),
             bad: self.base_bad.load(Relaxed),
             slow: self.base_slow.load(Relaxed),
-        });
-        let watch = must_watch(sum, limits);
-        // Mostly it is right already, and a store would take the line from every other thread.
-        if self.watches() != watch {
-            self.watch.store(watch, Relaxed);
         }
-        limits.excess(sum)
     }
 }
 
 /// Returns whether a success could open the breaker: by being the call that makes the volume large enough.
 fn must_watch(sum: Tally, limits: Limits) -> bool {
-    is_stained(sum) && sum.calls() < limits.minimum_calls
-}
-
-fn is_stained(sum: Tally) -> bool {
-    sum.bad > 0 || sum.slow > 0
+    (sum.bad > 0 || sum.slow > 0) && sum.calls() < limits.minimum_calls
 }

@@ -1,5 +1,5 @@
 //! One call through a breaker as the wrappers make it: a span around it, the permit inside it, a note for the
-//! request that it belongs to. Whoever drops it before its end cancels the call.
+//! request that it belongs to. Whoever drops it before its end cancels the call; a panic is a failure.
 
 use std::borrow::Borrow;
 use std::future::Future;
@@ -20,6 +20,9 @@ use crate::semconv::{
 
 /// The field by which tracing-opentelemetry sets a span's status.
 const STATUS: &str = "otel.status_code";
+
+/// `error.type` of a call that panicked.
+const ERROR_TYPE_PANIC: &str = "panic";
 
 /// A call under way. `B` is the breaker or a reference to it.
 #[derive(Debug)]
@@ -95,7 +98,10 @@ impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
 
 impl<B: Borrow<CircuitBreaker>> Drop for ProtectedCall<B> {
     fn drop(&mut self) {
-        if !self.ended {
+        // A target whose answers make the caller's code panic must be able to open the breaker.
+        if !self.ended && std::thread::panicking() {
+            self.end(Outcome::Failure, ERROR_TYPE_PANIC);
+        } else if !self.ended {
             self.end(Outcome::Cancelled, "");
         }
     }

@@ -68,7 +68,7 @@ impl Shell {
         let (clock, shards, hot) = (Clock::start(), Shards::new(), Hot::default());
         let total = shards.tally();
         let control = Control::new(StateMachine::new(settings.clone(), clock.now(), total));
-        hot.publish(&control, total);
+        hot.publish(&control);
         Self {
             hot,
             shards,
@@ -203,7 +203,7 @@ impl Shell {
             self.record_locked(pass.ticket(), ending, now);
         } else if let Some(bad) = verdict
             && (bad || ending.slow || self.hot.watches())
-            && self.hot.looks_bad(self.shards.tally()).is_some()
+            && self.hot.looks_bad(|| self.shards.tally()).is_some()
         {
             self.evaluate_locked(now);
         }
@@ -236,7 +236,7 @@ impl Shell {
         };
         let total = self.shards.tally();
         control.roll(now, total);
-        self.hot.publish(&control, total);
+        self.hot.publish(&control);
     }
 
     #[cold]
@@ -295,7 +295,7 @@ impl Shell {
         let result = {
             let mut control = self.lock();
             let result = change(&mut control, &mut announcements);
-            self.hot.publish(&control, self.shards.tally());
+            self.hot.publish(&control);
             result
         };
         for announcement in announcements {

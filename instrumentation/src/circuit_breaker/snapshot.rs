@@ -174,7 +174,7 @@ impl Shell {
         let mut control = self.lock();
         let total = shards.tally();
         control.roll(now, total);
-        self.hot.publish(&control, total);
+        self.hot.publish(&control);
         let machine = control.machine();
         CircuitSnapshot {
             name: self.name.clone(),

@@ -85,6 +85,11 @@ impl EffectiveState {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
+
+    /// Returns whether a person forced it.
+    pub fn is_forced(self) -> bool {
+        !matches!(self, Self::Closed | Self::Open | Self::HalfOpen)
+    }
 }
 
 impl From<State> for EffectiveState {

@@ -68,9 +68,11 @@ pub struct Telemetry {
 /// When the configuration cannot work or the process has a subscriber already; a collector that is away is no
 /// error.
 pub fn init(config: TelemetryConfig) -> Result<Telemetry, InitError> {
-    let telemetry = Telemetry::start(&config)?;
+    let mut telemetry = Telemetry::build(&config)?;
     tracing::dispatcher::set_global_default(telemetry.dispatch.clone())
         .map_err(|_| InitError::AlreadyInstalled)?;
+    // Only now: a start that is refused must not show the collector an instance that never was.
+    telemetry.watch_circuits(&config)?;
     config.propagator.configure();
     opentelemetry::global::set_text_map_propagator(config.propagator);
     if let Some(pipeline) = &telemetry.pipeline {
@@ -85,6 +87,12 @@ impl Telemetry {
     /// # Errors
     /// See [`init`].
     pub fn start(config: &TelemetryConfig) -> Result<Self, InitError> {
+        let mut telemetry = Self::build(config)?;
+        telemetry.watch_circuits(config)?;
+        Ok(telemetry)
+    }
+
+    fn build(config: &TelemetryConfig) -> Result<Self, InitError> {
         config.check()?;
         if config.disabled {
             let dispatch = Dispatch::new(Registry::default().with(log_layer(config)?));
@@ -101,6 +109,13 @@ impl Telemetry {
             dispatch,
             pipeline: Some(pipeline),
         })
+    }
+
+    fn watch_circuits(&mut self, config: &TelemetryConfig) -> Result<(), InitError> {
+        match &mut self.pipeline {
+            Some(pipeline) => pipeline.watch_circuits(config),
+            None => Ok(()),
+        }
     }
 
     /// Returns the subscriber, for `tracing::dispatcher::with_default`.

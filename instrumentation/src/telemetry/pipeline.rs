@@ -24,8 +24,10 @@ const SPAN_QUEUE: usize = 8192;
 pub(super) struct Pipeline {
     traces: SdkTracerProvider,
     metrics: SdkMeterProvider,
-    circuits: CircuitExporter,
+    /// `None` until [`watch_circuits`](Self::watch_circuits).
+    circuits: Option<CircuitExporter>,
     client: OtlpClient,
+    resource: Resource,
 }
 
 impl Pipeline {
@@ -35,9 +37,17 @@ impl Pipeline {
         Ok(Self {
             traces: tracer_provider(config, &client, &resource)?,
             metrics: meter_provider(config, &client, &resource)?,
-            circuits: CircuitExporter::start(config, &client, &resource)?,
+            circuits: None,
             client,
+            resource,
         })
+    }
+
+    /// Starts to tell what the breakers do.
+    pub(super) fn watch_circuits(&mut self, config: &TelemetryConfig) -> Result<(), InitError> {
+        let exporter = CircuitExporter::start(config, &self.client, &self.resource)?;
+        self.circuits = Some(exporter);
+        Ok(())
     }
 
     pub(super) fn tracer_provider(&self) -> &SdkTracerProvider {
@@ -105,7 +115,9 @@ fn meter_provider(
 impl Drop for Pipeline {
     /// Flushes each exporter on a thread of its own, and leaves those behind that do not end in time.
     fn drop(&mut self) {
-        self.circuits.stop();
+        if let Some(circuits) = &self.circuits {
+            circuits.stop();
+        }
         let (done, ended) = mpsc::channel::<()>();
         let deadline = Instant::now() + FLUSH_LIMIT;
         let (traces, metrics) = (self.traces.clone(), self.metrics.clone());
@@ -124,7 +136,8 @@ impl Drop for Pipeline {
         drop(done);
         // Nothing is ever sent: the channel closes when the last flush has ended.
         let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-        self.circuits
-            .wait(deadline.saturating_duration_since(Instant::now()));
+        if let Some(circuits) = &self.circuits {
+            circuits.wait(deadline.saturating_duration_since(Instant::now()));
+        }
     }
 }

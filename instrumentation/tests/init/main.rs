@@ -4,6 +4,9 @@
 #[expect(dead_code, clippy::unwrap_used, reason = "shared with the other tests")]
 mod sink;
 
+use std::collections::BTreeSet;
+
+use fusebox::circuit_breaker::CircuitBreaker;
 use fusebox::opentelemetry::global;
 use fusebox::opentelemetry::propagation::TextMapPropagator;
 use fusebox::propagation::{B3Encoding, Propagator};
@@ -13,7 +16,7 @@ use sink::{Sink, text};
 
 /// Scenario: a program without a runtime makes spans with `tracing` and counts with the global meter.
 /// Guarantees: both have left when the guard is dropped, the configured headers are everybody's, and a second
-/// start is refused without harm.
+/// start is refused without harm: nobody hears of an instance that never was.
 #[test]
 fn init_serves_the_whole_process() {
     let (sink, endpoint) = Sink::start();
@@ -23,11 +26,11 @@ fn init_serves_the_whole_process() {
         .with_endpoint(&endpoint)
         .with_log_filter("off")
         .with_propagator(propagator);
+    let breaker = CircuitBreaker::new("stock");
     let telemetry = fusebox::init(config.clone()).unwrap();
-    assert!(matches!(
-        fusebox::init(config),
-        Err(InitError::AlreadyInstalled)
-    ));
+    let second = fusebox::init(config.with_service_name("ghost"));
+    assert!(matches!(second, Err(InitError::AlreadyInstalled)));
+    assert!(breaker.try_acquire().is_ok());
 
     tracing::info_span!("order", order.id = 7).in_scope(|| tracing::info!("placed"));
     global::meter("shop")
@@ -56,5 +59,12 @@ fn init_serves_the_whole_process() {
             .find(|(_, metric)| metric.name == "shop.orders");
         found.map(|(_, metric)| metric.clone())
     });
+    let services = sink.wait_for("circuits", |received| {
+        let metrics = received.metrics.iter().map(|(service, _)| service);
+        let logs = received.logs.iter().map(|(service, _)| service);
+        let services: BTreeSet<_> = metrics.chain(logs).cloned().collect();
+        (!received.logs.is_empty()).then_some(services)
+    });
+    assert_eq!(services, BTreeSet::from(["shop".to_owned()]));
     assert!(matches!(orders.data, Some(Data::Sum(sum)) if sum.data_points.len() == 1));
 }

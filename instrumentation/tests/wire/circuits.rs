@@ -9,7 +9,7 @@ use fusebox::circuit_breaker::layer::CircuitBreakerLayer;
 use fusebox::circuit_breaker::{
     CircuitBreaker, EffectiveState, Outcome, Override, OverrideKind, Registry, Settings,
 };
-use fusebox::http::client::TracedClient;
+use fusebox::http::client::{TracedClient, outcome};
 use fusebox::http::server::TraceLayer;
 use fusebox::{Telemetry, semconv};
 use http::HeaderMap;
@@ -190,6 +190,8 @@ fn a_breaker_that_opens_is_seen_by_the_collector() {
     });
 }
 
+/// Scenario: a state is forced and released again.
+/// Guarantees: each is told at once, after the transition itself and not with the next second's counts.
 #[test]
 fn settings_and_overrides_are_told() {
     let (sink, endpoint) = Sink::start();
@@ -224,6 +226,14 @@ fn settings_and_overrides_are_told() {
             .parse::<u64>()
             .is_ok()
     );
+    breaker.release();
+    sink.wait_for("release", |received| {
+        let settings = |log: &&(String, LogRecord)| log.1.event_name == semconv::EVENT_SETTINGS;
+        let (_, last) = received.logs.iter().rfind(settings)?;
+        text(&last.attributes, semconv::OVERRIDE_KIND)
+            .is_empty()
+            .then_some(())
+    });
     drop(telemetry);
 }
 
@@ -317,4 +327,28 @@ fn layers_stack_on_the_traced_client() {
     let refused =
         named("inventory").find(|span| text(&span.attributes, "error.type") == "circuit_open");
     assert!(refused.is_some());
+}
+
+/// Scenario: a target answers 404 and 503, and another is not there.
+/// Guarantees: what the caller asked wrongly says nothing about the target.
+#[test]
+fn errors_of_the_client_count_by_whose_fault_they_are() {
+    let router = Router::new().route(
+        "/broken",
+        get(async || http::StatusCode::SERVICE_UNAVAILABLE),
+    );
+    let address = serve(tracing::Dispatch::none(), router);
+    let (_nobody, silent) = silent_socket();
+    let user = telemetry("user", &silent);
+    let outcome = |url: String| {
+        let answer = block_on(&user, TracedClient::new().get(url).send());
+        let error = answer.and_then(reqwest::Response::error_for_status);
+        outcome(&error.unwrap_err())
+    };
+    assert_eq!(outcome(format!("http://{address}/none")), Outcome::Ignored);
+    assert_eq!(
+        outcome(format!("http://{address}/broken")),
+        Outcome::Failure
+    );
+    assert_eq!(outcome(silent.clone()), Outcome::Failure);
 }

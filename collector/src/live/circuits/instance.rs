@@ -1,13 +1,14 @@
 //! One instance of a breaker as it reports: takes in observations and events, keeps two minutes of seconds.
 //!
-//! Clocks: samples are filed under the second of arrival, by the collector's clock. Transitions keep the
-//! instance's time when it lies between fifteen minutes before and five seconds after their arrival (exporters
+//! Clocks: samples are filed under the second of arrival, by the collector's clock; one that comes up to a second
+//! late stays in its sender's rhythm. Transitions keep the instance's time when it lies between fifteen minutes before and five seconds after their arrival (exporters
 //! may retry for minutes), else they get the time of arrival; what they promise for later moves along.
 
 use std::collections::VecDeque;
 
-use fusebox::circuit_breaker::{EffectiveState, Outcome};
+use fusebox::circuit_breaker::EffectiveState;
 
+use super::counted::{Counted, balance};
 use super::facts::{
     Applied, Facts, HEARSAY, SECOND_NANOS, Second, apply, is_slow, stale_after_nanos,
 };
@@ -46,6 +47,8 @@ pub(super) struct Instance {
     changes: VecDeque<(u64, EffectiveState)>,
     state_before: EffectiveState,
     last_report: Option<u64>,
+    /// The second under which the last report was filed.
+    filed: Option<u64>,
     gaps_ms: VecDeque<u64>,
     disagreement: Option<Disagreement>,
 }
@@ -112,6 +115,7 @@ impl Instance {
             seconds: VecDeque::new(),
             changes: VecDeque::new(),
             last_report: None,
+            filed: None,
             gaps_ms: VecDeque::new(),
             disagreement: None,
         }
@@ -122,7 +126,8 @@ impl Instance {
         let known_for = now.saturating_sub(self.standing.first_seen_unix_nanos);
         let followed = self.last_report.is_some() && known_for >= FOLLOWED_NANOS;
         self.hear(now);
-        self.learn_interval(now);
+        let is_next = self.learn_interval(now);
+        let second = self.filing_second(is_next, now);
         if let Some(running) = observation.in_flight {
             self.standing.in_flight = running;
         }
@@ -130,7 +135,7 @@ impl Instance {
         let time = clamp_time(observation.time_unix_nanos, now);
         let state = observation.state.or(added.entered);
         let derived = state.and_then(|state| self.reported_state(state, time, now));
-        let sample = self.sample(added.calls, added.latency, now);
+        let sample = self.sample(added.calls, added.latency, second, now);
         Observed {
             sample,
             derived,
@@ -202,14 +207,15 @@ impl Instance {
     }
 
     /// Learns how often it reports: the median of the last gaps, so that one lost report does not matter.
-    fn learn_interval(&mut self, now: u64) {
+    /// Returns whether this is the next report, not a part of the last one.
+    fn learn_interval(&mut self, now: u64) -> bool {
         let gap = self
             .last_report
             .map(|last| now.saturating_sub(last) / 1_000_000);
         // Two requests shortly after one another are parts of one report.
         let Some(gap) = gap.filter(|gap| *gap >= 200) else {
             self.last_report.get_or_insert(now);
-            return;
+            return false;
         };
         self.last_report = Some(now);
         if self.gaps_ms.len() == GAPS {
@@ -221,6 +227,23 @@ impl Instance {
         // Whole seconds above one: intervals are set so, and arrivals jitter.
         let median_ms = sorted[(sorted.len() - 1) / 2];
         self.standing.interval_ms = ((median_ms + 500) / 1_000).max(1) * 1_000;
+        true
+    }
+
+    /// Returns the second under which a report is filed: the one after its predecessor's by its interval, as long
+    /// as it arrives in that second or the next. By arrival alone, a sender whose reports come on the edge of a
+    /// second would leave one second empty and fill the next one twice, and steady traffic would look ragged.
+    fn filing_second(&mut self, is_next: bool, now: u64) -> u64 {
+        let arrival = now / SECOND_NANOS;
+        let interval = match is_next {
+            true => (self.standing.interval_ms / 1_000).max(1),
+            false => 0,
+        };
+        let expected = self.filed.map(|filed| filed.saturating_add(interval));
+        let in_rhythm = |second: &u64| *second <= arrival && arrival - *second <= 1;
+        let second = expected.filter(in_rhythm).unwrap_or(arrival);
+        self.filed = Some(second);
+        second
     }
 
     fn count(&mut self, observation: &Observation, followed: bool, now: u64) -> Counted {
@@ -289,13 +312,18 @@ impl Instance {
         Some(derived)
     }
 
-    /// Files the calls under the second of their arrival; returns what the journal keeps of it.
-    fn sample(&mut self, calls: CircuitCalls, latency: Latency, now: u64) -> Option<CircuitSample> {
+    /// Files the calls under that second; returns what the journal keeps of it.
+    fn sample(
+        &mut self,
+        calls: CircuitCalls,
+        latency: Latency,
+        second: u64,
+        now: u64,
+    ) -> Option<CircuitSample> {
         self.prune(now);
         if calls == CircuitCalls::default() && !is_slow(&self.standing) {
             return None;
         }
-        let second = now / SECOND_NANOS;
         match self.seconds.back_mut() {
             Some(last) if last.second == second => {
                 last.calls.add(&calls);
@@ -370,64 +398,6 @@ impl Instance {
             || self
                 .changes
                 .contains(&(transition.time_unix_nanos, transition.to))
-    }
-}
-
-/// What the counts of a request add up to.
-#[derive(Debug, Default)]
-struct Counted {
-    calls: CircuitCalls,
-    latency: Latency,
-    entered: Option<EffectiveState>,
-    too_many_series: u64,
-}
-
-impl Counted {
-    fn add(&mut self, what: Count, count: u64, latency: &Latency) {
-        let calls = &mut self.calls;
-        let field = match what {
-            Count::Outcome(Outcome::Success) => &mut calls.success,
-            Count::Outcome(Outcome::Failure) => &mut calls.failure,
-            Count::Outcome(Outcome::Timeout) => &mut calls.timeout,
-            Count::Outcome(Outcome::Rejected) => &mut calls.rejected,
-            Count::Outcome(Outcome::BulkheadFull) => &mut calls.bulkhead_full,
-            Count::Outcome(Outcome::Ignored) => &mut calls.ignored,
-            Count::Outcome(Outcome::Cancelled) => &mut calls.cancelled,
-            Count::Fallback { answered: true } => &mut calls.fallback_success,
-            Count::Fallback { answered: false } => &mut calls.fallback_failure,
-            Count::Entered(_) => return,
-        };
-        *field = field.saturating_add(count);
-        self.latency.merge(latency.buckets());
-    }
-
-    /// Of several states entered since the last report, half-open gives way to closed.
-    fn enter(&mut self, state: EffectiveState, count: u64) {
-        let settled = self.entered == Some(EffectiveState::Closed);
-        if count > 0 && state != EffectiveState::Open && !settled {
-            self.entered = Some(state);
-        }
-    }
-
-    /// Open is left only by half-open: when it was entered more often than left, it is open.
-    fn settle(&mut self, opened: i64, before: EffectiveState) {
-        let was_open = i64::from(before == EffectiveState::Open);
-        let manually_closed = opened <= 0 && self.entered == Some(EffectiveState::Closed);
-        if opened != 0 && opened.saturating_add(was_open) > 0 && !manually_closed {
-            self.entered = Some(EffectiveState::Open);
-        } else if opened == 0 && was_open == 1 && self.entered == Some(EffectiveState::HalfOpen) {
-            // Half-open and open again within one report.
-            self.entered = None;
-        }
-    }
-}
-
-fn balance(state: EffectiveState, count: u64) -> i64 {
-    let count = i64::try_from(count).unwrap_or(i64::MAX / 1_024);
-    match state {
-        EffectiveState::Open => count,
-        EffectiveState::HalfOpen => -count,
-        _ => 0,
     }
 }
 

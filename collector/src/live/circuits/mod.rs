@@ -5,6 +5,7 @@
 //! played back from the journal, by the same code.
 
 mod board;
+mod counted;
 mod facts;
 mod history;
 mod instance;

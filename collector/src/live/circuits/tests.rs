@@ -101,6 +101,24 @@ async fn the_wall_shows_the_last_ten_seconds_merged_over_instances() {
     assert_eq!(view.spark[0].state, None);
 }
 
+/// *Scenario:* a sender's reports come each second, now a little before its edge, now a little after.
+/// *Guarantees:* every bar of the sparkline has the same number of calls.
+#[tokio::test(start_paused = true)]
+async fn steady_traffic_draws_steady_bars_although_reports_jitter() {
+    let world = World::new();
+    let mut a = FakeBreaker::new("a", at(0.0));
+    let jitter = [0.02, -0.03, 0.05, -0.01, -0.04, 0.03, 0.01];
+    for second in 0..60 {
+        a.count("success", 0, 10);
+        let late = jitter[second as usize % jitter.len()];
+        world.report(&a, at(f64::from(second) + 1.0 + late)).await;
+    }
+    let view = world.only(at(60.5));
+    let bars: Vec<u64> = view.spark.iter().map(|bar| bar.calls.total()).collect();
+    assert!(bars[35..59].iter().all(|calls| *calls == 20), "{bars:?}");
+    assert_eq!(bars.iter().sum::<u64>(), 600);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_transition_shows_at_once_with_its_call() {
     let world = World::new();

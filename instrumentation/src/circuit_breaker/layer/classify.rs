@@ -39,9 +39,22 @@ where
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HttpStatus;
 
+impl HttpStatus {
+    /// Returns how an answer of this status counts.
+    pub fn outcome(status: StatusCode) -> Outcome {
+        match status.as_u16() {
+            408 | 429 | 500.. => Outcome::Failure,
+            400 | 401 | 403 | 404 | 405 | 409 | 410 | 422 => Outcome::Ignored,
+            _ => Outcome::Success,
+        }
+    }
+}
+
 impl<Body, Error> Classify<http::Response<Body>, Error> for HttpStatus {
     fn classify(&self, result: Result<&http::Response<Body>, &Error>) -> Outcome {
-        result.map_or(Outcome::Failure, |response| by_status(response.status()))
+        result.map_or(Outcome::Failure, |response| {
+            Self::outcome(response.status())
+        })
     }
 
     fn error_type(&self, result: Result<&http::Response<Body>, &Error>) -> Cow<'static, str> {
@@ -65,21 +78,13 @@ impl<Response, Error> Classify<Response, Error> for ErrorsOnly {
     }
 }
 
-fn by_status(status: StatusCode) -> Outcome {
-    match status.as_u16() {
-        408 | 429 | 500.. => Outcome::Failure,
-        400 | 401 | 403 | 404 | 405 | 409 | 410 | 422 => Outcome::Ignored,
-        _ => Outcome::Success,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_status_counts_by_whose_fault_it_is() {
-        let outcome = |status: u16| by_status(StatusCode::from_u16(status).unwrap());
+        let outcome = |status: u16| HttpStatus::outcome(StatusCode::from_u16(status).unwrap());
         for status in [200, 204, 301, 304, 402, 418] {
             assert_eq!(outcome(status), Outcome::Success, "{status}");
         }

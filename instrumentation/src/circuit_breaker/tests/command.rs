@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::circuit_breaker::{
-    Cause, Command, CommandError, Execution, FallbackError, Override, OverrideKind,
+    Cause, CommandError, Execution, FallbackError, Override, OverrideKind,
 };
 
 /// Reference configuration C: volume 0, so that a single failure would open it; judged late where that disturbs.
@@ -39,10 +39,7 @@ async fn instead() -> Result<u32, io::Error> {
 #[tokio::test(start_paused = true)]
 async fn success() {
     let breaker = patient();
-    let (result, execution) = Command::new(breaker.clone())
-        .run(ok)
-        .execute_observed()
-        .await;
+    let (result, execution) = breaker.command().run(ok).execute_observed().await;
     assert_eq!(result.unwrap(), 1);
     assert_eq!(events(&execution), ["SUCCESS"]);
     assert_eq!(breaker.snapshot().in_flight, 0);
@@ -58,7 +55,7 @@ async fn a_forced_open_circuit_runs_the_fallback_alone() {
         expires: None,
     });
     for _ in 0..2 {
-        let command = Command::new(breaker.clone()).run(|| async {
+        let command = breaker.command().run(|| async {
             unreachable!("refused code never runs");
             #[expect(unreachable_code, reason = "names the type")]
             ok().await
@@ -84,7 +81,7 @@ async fn commands_of_one_name_share_the_circuit() {
     for expected in ["FAILURE", "FAILURE", "FAILURE", "SHORT_CIRCUITED"] {
         let builder = CircuitBreaker::builder("shared").registry(&registry);
         let breaker = builder.settings(settings.clone()).build();
-        let command = Command::new(breaker).run(fails).fallback(|_| instead());
+        let command = breaker.command().run(fails).fallback(|_| instead());
         let (_, execution) = command.execute_observed().await;
         assert_eq!(events(&execution), [expected, "FALLBACK_SUCCESS"]);
     }
@@ -94,10 +91,7 @@ async fn commands_of_one_name_share_the_circuit() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_without_fallback_keeps_its_cause() {
     let breaker = patient();
-    let (result, execution) = Command::new(breaker.clone())
-        .run(fails)
-        .execute_observed()
-        .await;
+    let (result, execution) = breaker.command().run(fails).execute_observed().await;
     assert_eq!(events(&execution), ["FAILURE", "FALLBACK_MISSING"]);
     let error = result.unwrap_err();
     assert_eq!(error.to_string(), "out of stock (no fallback)");
@@ -109,7 +103,7 @@ async fn a_failure_without_fallback_keeps_its_cause() {
 /// Scenario 14, testExecutionFailureWithFallback.
 #[tokio::test(start_paused = true)]
 async fn a_fallback_stands_in_for_a_failure() {
-    let command = Command::new(patient()).run(fails).fallback(|cause| {
+    let command = patient().command().run(fails).fallback(|cause| {
         assert!(matches!(cause, Cause::Failed(error) if error.to_string() == "out of stock"));
         instead()
     });
@@ -121,7 +115,7 @@ async fn a_fallback_stands_in_for_a_failure() {
 /// Scenario 15, testExecutionFailureWithFallbackFailure.
 #[tokio::test(start_paused = true)]
 async fn both_causes_survive_a_failed_fallback() {
-    let command = Command::new(patient()).run(fails);
+    let command = patient().command().run(fails);
     let command = command.fallback(|_| async { Err::<u32, _>(io::Error::other("cold cache")) });
     let (result, execution) = command.execute_observed().await;
     assert_eq!(events(&execution), ["FAILURE", "FALLBACK_FAILURE"]);
@@ -137,19 +131,14 @@ async fn both_causes_survive_a_failed_fallback() {
 async fn a_hanging_call_times_out() {
     let breaker = patient();
     let hang = pending::<Result<u32, io::Error>>;
-    let (result, execution) = Command::new(breaker.clone())
-        .run(hang)
-        .execute_observed()
-        .await;
+    let (result, execution) = breaker.command().run(hang).execute_observed().await;
     assert_eq!(events(&execution), ["TIMEOUT", "FALLBACK_MISSING"]);
     assert_eq!(execution.elapsed(), ms(1_000));
     assert_eq!(
         result.unwrap_err().to_string(),
         "no answer within 1s (no fallback)"
     );
-    let command = Command::new(breaker.clone())
-        .run(hang)
-        .fallback(|_| instead());
+    let command = breaker.command().run(hang).fallback(|_| instead());
     let (result, execution) = command.execute_observed().await;
     assert_eq!(events(&execution), ["TIMEOUT", "FALLBACK_SUCCESS"]);
     assert_eq!(result.unwrap(), 2);
@@ -165,7 +154,7 @@ async fn without_a_timeout_slow_work_succeeds() {
         timeout: None,
         ..hystrix()
     });
-    let command = Command::new(breaker).run(|| async {
+    let command = breaker.command().run(|| async {
         sleep(ms(900_000)).await;
         ok().await
     });
@@ -176,7 +165,7 @@ async fn without_a_timeout_slow_work_succeeds() {
 /// Scenario 19, testExecutionFailureWithFallbackImplementedButDisabled.
 #[tokio::test(start_paused = true)]
 async fn a_disabled_fallback_leaves_only_the_failure() {
-    let command = Command::new(patient()).run(fails).fallback(|_| instead());
+    let command = patient().command().run(fails).fallback(|_| instead());
     let (result, execution) = command.without_fallback().execute_observed().await;
     assert_eq!(events(&execution), ["FAILURE"]);
     let Err(CommandError::Failed { cause, fallback }) = result else {
@@ -194,11 +183,11 @@ async fn a_full_bulkhead_refuses_the_second_call() {
         minimum_calls: 1_000,
         ..hystrix()
     });
-    let slow = Command::new(breaker.clone()).run(|| async {
+    let slow = breaker.command().run(|| async {
         sleep(ms(100)).await;
         ok().await
     });
-    let quick = Command::new(breaker.clone()).run(ok);
+    let quick = breaker.command().run(ok);
     let (first, second) = tokio::join!(slow.execute_observed(), quick.execute_observed());
     assert_eq!(events(&first.1), ["SUCCESS"]);
     assert_eq!(
@@ -220,7 +209,7 @@ async fn a_full_fallback_bulkhead_refuses_the_second_fallback() {
         ..hystrix()
     });
     let command = || {
-        let command = Command::new(breaker.clone()).run(fails);
+        let command = breaker.command().run(fails);
         command.fallback(|_| async {
             sleep(ms(100)).await;
             instead().await
@@ -238,7 +227,7 @@ async fn a_full_fallback_bulkhead_refuses_the_second_fallback() {
 async fn a_bad_request_passes_as_it_is() {
     let breaker = patient();
     let asked = AtomicUsize::new(0);
-    let command = Command::new(breaker.clone()).run(fails).fallback(|_| {
+    let command = breaker.command().run(fails).fallback(|_| {
         asked.fetch_add(1, Relaxed);
         instead()
     });
@@ -259,7 +248,8 @@ async fn a_dropped_command_is_cancelled() {
     let breaker = patient();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let shown = seen.clone();
-    let command = Command::new(breaker.clone())
+    let command = breaker
+        .command()
         .run(pending::<Result<u32, io::Error>>)
         .observe(move |execution| shown.lock().unwrap().extend(events(execution)));
     assert!(
@@ -284,7 +274,8 @@ async fn a_command_dropped_in_its_fallback_frees_the_slot() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     for _ in 0..2 {
         let shown = seen.clone();
-        let command = Command::new(breaker.clone())
+        let command = breaker
+            .command()
             .run(fails)
             .fallback(|_| pending())
             .observe(move |execution| shown.lock().unwrap().extend(events(execution)));
@@ -298,4 +289,29 @@ async fn a_command_dropped_in_its_fallback_frees_the_slot() {
         *seen.lock().unwrap(),
         ["FAILURE", "CANCELLED", "FAILURE", "CANCELLED"]
     );
+}
+
+/// Scenario: the protected code panics. Guarantees: it has failed, in every count, and its slot is free.
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_a_failure() {
+    let breaker = breaker(Settings {
+        max_concurrent: 1,
+        minimum_calls: 1_000,
+        ..hystrix()
+    });
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for _ in 0..2 {
+        let shown = seen.clone();
+        let command = breaker
+            .command()
+            .run(|| async { panic!("index out of bounds") })
+            .fallback(|_| instead())
+            .observe(move |execution| shown.lock().unwrap().extend(events(execution)));
+        let task = tokio::spawn(command.execute());
+        assert!(task.await.unwrap_err().is_panic());
+    }
+    assert_eq!(*seen.lock().unwrap(), ["FAILURE", "FAILURE"]);
+    let snapshot = breaker.snapshot();
+    assert_eq!((snapshot.calls.failure, snapshot.in_flight), (2, 0));
+    assert_eq!(snapshot.window.errors, 2);
 }

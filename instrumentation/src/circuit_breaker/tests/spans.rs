@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
 use crate::circuit_breaker::layer::CircuitBreakerLayer;
-use crate::circuit_breaker::{Command, touched};
+use crate::circuit_breaker::touched;
 use tower::{Layer, ServiceExt, service_fn};
 
 /// Keeps every span that ended.
@@ -129,7 +129,7 @@ async fn a_fallback_is_a_span_of_its_own_and_its_parent_has_not_failed() {
     let (ended, (breaker, _)) = (Ended::default(), observed(hystrix()));
     let _listening = ended.listen();
     let request = tracing::info_span!("request");
-    let command = Command::new(breaker).run(fails);
+    let command = breaker.command().run(fails);
     let command = command.fallback_to("list price", |_| async {
         tracing::info_span!("cache").in_scope(|| Ok::<_, io::Error>(2))
     });

@@ -1,6 +1,5 @@
 //! The thread that sends what breakers did.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -12,9 +11,7 @@ use tokio::time::Instant;
 
 use super::inbox::Inbox;
 use super::{events, metrics};
-use crate::circuit_breaker::{
-    CircuitBreaker, CircuitSnapshot, Listener, Override, Registry, Transition,
-};
+use crate::circuit_breaker::{CircuitBreaker, CircuitSnapshot, Listener, Registry, Transition};
 use crate::telemetry::config::Signal;
 use crate::telemetry::otlp_client::OtlpClient;
 use crate::telemetry::{InitError, TelemetryConfig};
@@ -60,7 +57,6 @@ impl CircuitExporter {
             interval: config.circuit_interval,
             limit: config.timeout.min(SEND_LIMIT),
             started: SystemTime::now(),
-            forced: BTreeMap::new(),
             _running: running,
         };
         config
@@ -91,12 +87,16 @@ impl Listener for Announcements {
     fn transition(&self, transition: &Transition) {
         if let Some(inbox) = self.0.upgrade() {
             inbox.transition(events::transition(transition));
+            // What is forced is told with the settings; where that begins, changes or ends is a transition.
+            if transition.from.is_forced() || transition.to.is_forced() {
+                inbox.settings(&transition.breaker);
+            }
         }
     }
 
     fn registered(&self, breaker: &CircuitBreaker) {
         if let Some(inbox) = self.0.upgrade() {
-            inbox.settings(breaker);
+            inbox.settings(breaker.name());
         }
     }
 
@@ -115,8 +115,6 @@ struct Worker {
     interval: Duration,
     limit: Duration,
     started: SystemTime,
-    /// What was forced when last looked, by breaker.
-    forced: BTreeMap<String, Override>,
     _running: Sender<()>,
 }
 
@@ -131,7 +129,7 @@ impl Worker {
                 self.registry
                     .all()
                     .iter()
-                    .for_each(|breaker| self.inbox.settings(breaker));
+                    .for_each(|breaker| self.inbox.settings(breaker.name()));
                 settings_at = now + SETTINGS_INTERVAL;
             }
             let due = metrics_at.min(settings_at).saturating_duration_since(now);
@@ -140,16 +138,11 @@ impl Worker {
                 self.limit = self.limit.min(LAST_SEND_LIMIT);
             }
             let is_due = is_end || Instant::now() >= metrics_at;
-            let breakers = if is_due {
-                self.registry.all()
-            } else {
-                Vec::new()
-            };
-            let snapshots: Vec<_> = breakers.iter().map(CircuitBreaker::snapshot).collect();
-            self.note_overrides(&breakers, &snapshots);
+            // Before the events: to look at a breaker ends an override whose time is over, which is an event.
+            let snapshots = is_due.then(|| self.snapshots());
             // What the collector did not take waits for the next second or the next event.
             self.send_events();
-            if is_due {
+            if let Some(snapshots) = snapshots {
                 self.send_metrics(&snapshots);
                 metrics_at = Instant::now() + self.interval;
             }
@@ -159,11 +152,20 @@ impl Worker {
         }
     }
 
+    fn snapshots(&self) -> Vec<CircuitSnapshot> {
+        let breakers = self.registry.all();
+        breakers.iter().map(CircuitBreaker::snapshot).collect()
+    }
+
     fn send_events(&self) {
         let mut news = self.inbox.take();
         while self.logs.is_exported && !news.is_empty() {
             let batch = news.split(RECORDS_PER_REQUEST);
-            let settings = batch.settings.values().map(events::settings);
+            let breakers = batch
+                .settings
+                .iter()
+                .filter_map(|name| self.registry.get(name));
+            let settings = breakers.map(|breaker| events::settings(&breaker));
             let records = settings.chain(batch.transitions.iter().cloned()).collect();
             let request = events::request(&self.resource, records);
             match self.client.send(&self.logs.endpoint, &request, self.limit) {
@@ -199,20 +201,6 @@ impl Worker {
                 .is_err()
             {
                 return;
-            }
-        }
-    }
-
-    /// Tells settings again where something was forced or released: nobody announces that by itself.
-    fn note_overrides(&mut self, breakers: &[CircuitBreaker], snapshots: &[CircuitSnapshot]) {
-        for (breaker, snapshot) in breakers.iter().zip(snapshots) {
-            if self.forced.get(breaker.name()) == snapshot.forced.as_ref() {
-                continue;
-            }
-            self.inbox.settings(breaker);
-            match snapshot.forced.clone() {
-                Some(forced) => drop(self.forced.insert(breaker.name().to_owned(), forced)),
-                None => drop(self.forced.remove(breaker.name())),
             }
         }
     }

@@ -1,13 +1,11 @@
 //! What breakers announce and the exporter's thread has not sent. Transitions are kept in a bounded queue, the
-//! oldest dropped and counted; of settings only the last of each breaker matter, so breakers are remembered.
+//! oldest dropped and counted; of settings only the last of each breaker matter, so names are remembered.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
-
-use crate::circuit_breaker::CircuitBreaker;
 
 /// Transitions that wait. A breaker makes at most a few a second, so this holds a collector's outage of minutes
 /// in a storm and of hours on a normal day; about 300 bytes each.
@@ -33,7 +31,7 @@ struct Inner {
 #[derive(Debug, Default)]
 pub(super) struct News {
     /// Breakers whose settings are to be told, by name: as many as a registry holds at most.
-    pub(super) settings: BTreeMap<String, CircuitBreaker>,
+    pub(super) settings: BTreeSet<String>,
     /// Records of transitions, oldest first.
     pub(super) transitions: VecDeque<LogRecord>,
 }
@@ -45,7 +43,7 @@ impl News {
 
     /// Takes the next `limit` of both: settings, then the oldest transitions.
     pub(super) fn split(&mut self, limit: usize) -> Self {
-        let settings: BTreeMap<_, _> = std::iter::from_fn(|| self.settings.pop_first())
+        let settings: BTreeSet<_> = std::iter::from_fn(|| self.settings.pop_first())
             .take(limit)
             .collect();
         let rest = (limit - settings.len()).min(self.transitions.len());
@@ -74,10 +72,12 @@ impl Inbox {
         });
     }
 
-    /// Remembers that the settings of a breaker are to be told and wakes the thread.
-    pub(super) fn settings(&self, breaker: &CircuitBreaker) {
-        let (name, breaker) = (breaker.name().to_owned(), breaker.clone());
-        self.change(|inner| drop(inner.news.settings.insert(name, breaker)));
+    /// Remembers that the settings of breaker `name` are to be told and wakes the thread.
+    pub(super) fn settings(&self, name: &str) {
+        let name = name.to_owned();
+        self.change(|inner| {
+            inner.news.settings.insert(name);
+        });
     }
 
     /// Puts back what could not be sent.
@@ -136,7 +136,6 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::circuit_breaker::Registry;
 
     fn record(time_unix_nano: u64) -> LogRecord {
         LogRecord {
@@ -180,12 +179,9 @@ mod tests {
     #[test]
     fn settings_are_told_once_however_often_they_changed() {
         let inbox = Inbox::default();
-        let breaker = CircuitBreaker::builder("a")
-            .registry(&Registry::new())
-            .build();
-        inbox.settings(&breaker);
+        inbox.settings("a");
         let unsent = inbox.take();
-        inbox.settings(&breaker);
+        inbox.settings("a");
         inbox.put_back(unsent);
         assert_eq!(inbox.take().settings.len(), 1);
         assert!(inbox.take().settings.is_empty());

@@ -1,0 +1,66 @@
+//! What the counts of one metrics request add up to: calls, durations, and the state that they say was entered.
+
+use fusebox::circuit_breaker::{EffectiveState, Outcome};
+
+use crate::codec::circuits::{Count, Latency};
+use crate::model::CircuitCalls;
+
+/// What the counts of a request add up to.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    pub(super) calls: CircuitCalls,
+    pub(super) latency: Latency,
+    pub(super) entered: Option<EffectiveState>,
+    pub(super) too_many_series: u64,
+}
+
+impl Counted {
+    /// Adds calls of that kind.
+    pub(super) fn add(&mut self, what: Count, count: u64, latency: &Latency) {
+        let calls = &mut self.calls;
+        let field = match what {
+            Count::Outcome(Outcome::Success) => &mut calls.success,
+            Count::Outcome(Outcome::Failure) => &mut calls.failure,
+            Count::Outcome(Outcome::Timeout) => &mut calls.timeout,
+            Count::Outcome(Outcome::Rejected) => &mut calls.rejected,
+            Count::Outcome(Outcome::BulkheadFull) => &mut calls.bulkhead_full,
+            Count::Outcome(Outcome::Ignored) => &mut calls.ignored,
+            Count::Outcome(Outcome::Cancelled) => &mut calls.cancelled,
+            Count::Fallback { answered: true } => &mut calls.fallback_success,
+            Count::Fallback { answered: false } => &mut calls.fallback_failure,
+            Count::Entered(_) => return,
+        };
+        *field = field.saturating_add(count);
+        self.latency.merge(latency.buckets());
+    }
+
+    /// Of several states entered since the last report, half-open gives way to closed.
+    pub(super) fn enter(&mut self, state: EffectiveState, count: u64) {
+        let settled = self.entered == Some(EffectiveState::Closed);
+        if count > 0 && state != EffectiveState::Open && !settled {
+            self.entered = Some(state);
+        }
+    }
+
+    /// Open is left only by half-open: when it was entered more often than left, it is open.
+    pub(super) fn settle(&mut self, opened: i64, before: EffectiveState) {
+        let was_open = i64::from(before == EffectiveState::Open);
+        let manually_closed = opened <= 0 && self.entered == Some(EffectiveState::Closed);
+        if opened != 0 && opened.saturating_add(was_open) > 0 && !manually_closed {
+            self.entered = Some(EffectiveState::Open);
+        } else if opened == 0 && was_open == 1 && self.entered == Some(EffectiveState::HalfOpen) {
+            // Half-open and open again within one report.
+            self.entered = None;
+        }
+    }
+}
+
+/// Returns what entering that state says of open: one more, one less, or nothing.
+pub(super) fn balance(state: EffectiveState, count: u64) -> i64 {
+    let count = i64::try_from(count).unwrap_or(i64::MAX / 1_024);
+    match state {
+        EffectiveState::Open => count,
+        EffectiveState::HalfOpen => -count,
+        _ => 0,
+    }
+}
