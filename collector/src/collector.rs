@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::api::{ApiState, Health};
 use crate::config::{CollectorConfig, ConfigError};
-use crate::counters::Counters;
+use crate::counters::{Counters, Reasons};
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::now_unix_nanos;
@@ -105,6 +105,7 @@ struct Listeners {
 #[derive(Debug, Clone)]
 struct Parts {
     store: EmbeddedStore,
+    circuits: Circuits,
     live: Live,
     query: QueryService,
     counters: Arc<Counters>,
@@ -205,6 +206,8 @@ impl Collector {
         shutdown.await;
         info!("stopping: finishing what was received");
         chores.abort();
+        // Until it has ended it could still say that all is well.
+        let _aborted = chores.await;
         self.parts.health.set_problem(Some("stopping".to_owned()));
         switch.send_replace(true);
         self.parts.query.close_streams();
@@ -275,9 +278,12 @@ fn open(config: &CollectorConfig) -> Result<(File, Pipeline, Parts), CollectorEr
     let live = Live::new(circuits.clone(), Arc::clone(&counters));
     let query = QueryService::new(store.clone(), circuits.clone(), live.clone());
     let shards = writers.into_iter().map(|writer| (writer, live.span_tap()));
-    let pipeline = Pipeline::start(shards, Arc::new(circuits), config.queue_bytes, &counters)?;
+    let sink = Arc::new(circuits.clone());
+    let pipeline = Pipeline::start(shards, sink, config.queue_bytes, &counters)?;
+    sync_data_dir(&config.data_dir)?;
     let parts = Parts {
         store,
+        circuits,
         live,
         query,
         counters,
@@ -303,6 +309,21 @@ fn lock_data_dir(path: &Path) -> Result<File, CollectorError> {
     }
 }
 
+/// Makes the names of the stores' folders durable: what is acknowledged lies below them.
+fn sync_data_dir(path: &Path) -> Result<(), CollectorError> {
+    for folder in [Some(path), path.parent()].into_iter().flatten() {
+        // The current directory has an empty name as somebody's parent.
+        let unnamed = folder.as_os_str().is_empty();
+        let folder = if unnamed { Path::new(".") } else { folder };
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| CollectorError::DataDir {
+            path: folder.to_owned(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
 /// Does what must be done from time to time, until aborted.
 async fn housekeep(parts: Parts) {
     let mut live_tick = interval(LIVE_TICK);
@@ -321,34 +342,38 @@ async fn housekeep(parts: Parts) {
     }
 }
 
-/// Tells `/healthz` whether spans can be written: not since a commit failed, again since one did not.
+/// Tells `/healthz` whether the disk takes what comes: not since a commit failed, again since a request was accepted
+/// and none failed.
 #[derive(Debug, Default)]
 struct DiskWatch {
     refused: u64,
-    written: u64,
+    accepted: u64,
 }
 
 impl DiskWatch {
     fn look(&mut self, counters: &Counters, health: &Health) {
-        let reasons = counters.spans_refused.all();
-        let refused = reasons.get("store_error").copied().unwrap_or(0);
-        let written = counters.spans_written.get();
+        let failures = [&counters.spans_refused, &counters.requests_refused];
+        let store_error = |reasons: &Reasons| reasons.all().get("store_error").copied();
+        let refused = failures.iter().filter_map(|r| store_error(r)).sum();
+        let accepted = counters.spans_written.get() + counters.requests_accepted.get();
         if refused > self.refused {
-            health.set_problem(Some("could not write spans to the disk".to_owned()));
-        } else if written > self.written {
+            health.set_problem(Some("could not write to the disk".to_owned()));
+        } else if accepted > self.accepted {
             health.set_problem(None);
         }
-        *self = Self { refused, written };
+        *self = Self { refused, accepted };
     }
 }
 
 async fn enforce_retention(parts: &Parts) {
-    let store = parts.store.clone();
-    let enforced =
-        tokio::task::spawn_blocking(move || store.enforce_retention(now_unix_nanos())).await;
-    if let Ok(Err(error)) = enforced {
+    let (store, series) = (parts.store.clone(), parts.circuits.series().clone());
+    let enforced = tokio::task::spawn_blocking(move || {
+        let now = now_unix_nanos();
+        [store.enforce_retention(now), series.enforce_retention(now)]
+    });
+    for error in enforced.await.into_iter().flatten().filter_map(Result::err) {
         parts.counters.incidents.add("retention_failed", 1);
-        warn!(%error, "could not delete old segments");
+        warn!(%error, "could not delete what is past the retention");
     }
 }
 

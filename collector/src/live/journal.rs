@@ -18,6 +18,8 @@ const NANOS_PER_MINUTE: u64 = 60_000_000_000;
 const RESTORED_NANOS: u64 = 7 * 24 * 60 * NANOS_PER_MINUTE;
 /// Minutes between two records of an instance that keeps reporting; a restart forgets at most so much of "last seen".
 const INSTANCE_EVERY_MINUTES: u64 = 10;
+/// Most minutes written at once: no figures are kept for longer by the minute.
+const MINUTES_MAX: u64 = 120;
 /// Records taken back under one lock, so that ingest never waits long for a restore.
 const RESTORED_AT_ONCE: usize = 1_000;
 
@@ -29,7 +31,9 @@ impl Figures {
         running: bool,
     ) -> Vec<SeriesRecord> {
         let end = now_unix_nanos / NANOS_PER_MINUTE + u64::from(running);
-        let minutes = self.unwritten_minute..end;
+        // After a clock that jumped ahead there are no more minutes to look through than are kept.
+        let begin = self.unwritten_minute.max(end.saturating_sub(MINUTES_MAX));
+        let minutes = begin..end;
         if minutes.is_empty() {
             return Vec::new();
         }

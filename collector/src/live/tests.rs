@@ -487,6 +487,23 @@ async fn a_restart_takes_the_map_back() {
     assert_eq!(third.service("product", now).red.calls, before.red.calls);
 }
 
+/// *Scenario*: the machine's clock jumps ahead by a thousand years, and back.
+/// *Guarantees*: the figures are not looked through for each minute of them.
+#[test]
+fn a_clock_that_jumps_costs_no_more_than_the_minutes_kept() {
+    let mut bench = Bench::new();
+    bench.send(0, 0, &shop());
+    let year = 365 * 24 * 3_600 * SECOND;
+    let figures = &mut bench.figures;
+    assert!(!figures.take_finished(NOW, true).is_empty());
+    assert!(
+        figures
+            .take_finished(NOW.saturating_add(500 * year), false)
+            .is_empty()
+    );
+    assert!(figures.take_finished(NOW, false).is_empty());
+}
+
 /// A span of a random tree: its parent is an earlier span or none.
 fn random_span() -> impl Strategy<Value = (usize, usize, u8, u8, bool, u8)> {
     (

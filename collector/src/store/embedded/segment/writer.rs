@@ -31,8 +31,14 @@ impl SegmentFile {
                 .create(true)
                 .truncate(true)
                 .open(path)?;
-            file.write_all(&FILE_MAGIC)?;
-            sync_folder(folder)?;
+            let written = file
+                .write_all(&FILE_MAGIC)
+                .and_then(|()| sync_folder(folder));
+            if let Err(error) = written {
+                // A full disk must not collect an empty file for every attempt.
+                let _ = fs::remove_file(path);
+                return Err(error);
+            }
             Ok(file)
         };
         let file = create().map_err(|error| io_error("create", path, error))?;
@@ -118,4 +124,19 @@ impl SegmentFile {
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_left_no_empty_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1-0.seg");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let error = SegmentFile::create(&path).unwrap_err().to_string();
+        assert!(error.contains("could not create"), "{error}");
+        assert!(path.symlink_metadata().is_err(), "nothing is left");
+    }
 }

@@ -198,7 +198,7 @@ fn a_rotten_footer_is_rebuilt_from_the_blocks() {
         assert_eq!(search_all(&store, &query).len(), 2_000, "rot at {at}");
         for of_id in spans.iter().step_by(397) {
             let trace = wait(store.trace(of_id.trace_id)).unwrap().unwrap();
-            assert_eq!(trace.spans, [of_id.clone()], "rot at {at}");
+            assert_eq!(trace.spans, std::slice::from_ref(of_id), "rot at {at}");
         }
         assert_eq!(wait(store.services(TimeRange::ALL)).unwrap(), ["shop"]);
         assert!(counters.incidents.all().get("damaged_footer") <= Some(&1));

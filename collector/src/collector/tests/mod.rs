@@ -1,5 +1,9 @@
 //! A collector over real sockets and a real disk.
 
+mod bad_input;
+mod reading;
+mod resilience4j;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -16,6 +20,7 @@ use super::*;
 use crate::model::TimeRange;
 use crate::pipeline::testing::spans_request;
 use crate::store::TraceReader;
+use crate::store::series::{RedMinute, SeriesRecord};
 
 /// A collector that serves.
 struct Running {
@@ -46,6 +51,20 @@ impl Running {
                 let _asked = asked.await;
             })),
         }
+    }
+
+    /// Sends OTLP JSON to that path; returns the answer's status and body.
+    async fn post(&self, path: &str, body: &serde_json::Value) -> (StatusCode, serde_json::Value) {
+        let request = Request::post(path).header("content-type", "application/json");
+        let (status, body) = send(self.otlp_http, request, body.to_string()).await;
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// Asks the API, which must answer.
+    async fn ask(&self, uri: &str) -> serde_json::Value {
+        let (status, body) = send(self.web, Request::get(uri), "").await;
+        assert_eq!(status, 200, "{uri}: {body:?}");
+        serde_json::from_slice(&body).unwrap()
     }
 
     async fn stop(self) {
@@ -139,6 +158,30 @@ async fn a_data_directory_has_one_owner() {
         .unwrap_err();
     assert!(matches!(second, CollectorError::InUse { .. }), "{second}");
     drop(first);
+}
+
+/// *Scenario*: services without any breaker send spans for longer than the retention.
+/// *Guarantees*: the minutes that the journal keeps of them are deleted too, though no metrics ever come.
+#[tokio::test]
+async fn retention_reaches_the_journal_without_circuits() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = CollectorConfig::for_test(dir.path());
+    let now = now_unix_nanos();
+    let retention = u64::try_from(config.retention.as_nanos()).unwrap();
+    let collector = Collector::bind(config).await.unwrap();
+    let series = collector.parts.circuits.series();
+    let old = SeriesRecord::Red(RedMinute {
+        service: "shop".to_owned(),
+        operation: "GET /".to_owned(),
+        minute_unix_nanos: now - retention - 2 * 24 * 3_600_000_000_000,
+        calls: 1,
+        errors: 0,
+        latency_buckets: Vec::new(),
+    });
+    series.append(vec![old]).await.unwrap();
+    assert!(series.stats().bytes > 0);
+    enforce_retention(&collector.parts).await;
+    assert_eq!(series.stats().bytes, 0);
 }
 
 #[tokio::test]
@@ -246,6 +289,19 @@ async fn pages_ask_for_the_token_but_probes_need_none() {
         401
     );
     running.stop().await;
+}
+
+/// *Scenario*: no span comes, but metrics cannot be written, and then can.
+#[test]
+fn health_follows_what_becomes_of_metrics_too() {
+    let (counters, health) = (Counters::default(), Health::default());
+    let mut watch = DiskWatch::default();
+    counters.requests_refused.add("store_error", 1);
+    watch.look(&counters, &health);
+    assert!(health.problem().is_some());
+    counters.requests_accepted.add(1);
+    watch.look(&counters, &health);
+    assert_eq!(health.problem(), None);
 }
 
 #[test]

@@ -1,0 +1,191 @@
+//! What spans get that nobody should send: a stated rule, a word in the answer, a line on `/metrics`.
+
+use super::*;
+use serde_json::json;
+
+fn span(id: u8) -> Span {
+    let now = now_unix_nanos();
+    Span {
+        trace_id: vec![5; 16],
+        span_id: vec![id; 8],
+        name: "GET /".to_owned(),
+        kind: 2,
+        start_time_unix_nano: now - 1_000,
+        end_time_unix_nano: now,
+        ..Span::default()
+    }
+}
+
+fn request(spans: Vec<Span>) -> Vec<u8> {
+    let request = ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            scope_spans: vec![ScopeSpans {
+                spans,
+                ..ScopeSpans::default()
+            }],
+            ..ResourceSpans::default()
+        }],
+    };
+    request.encode_to_vec()
+}
+
+fn attribute(key: &str, value: any_value::Value) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    }
+}
+
+/// Reads one line of `/metrics`.
+async fn metric(running: &Running, line: &str) -> u64 {
+    let (_, text) = send(running.web, Request::get("/metrics"), "").await;
+    let text = std::str::from_utf8(&text).unwrap();
+    let found = text.lines().find_map(|other| other.strip_prefix(line));
+    let value = found.unwrap_or_else(|| panic!("{line} in {text}"));
+    value.trim().parse().unwrap()
+}
+
+/// Three good spans, one of them backwards in time and one with a value that is no number, and seven bad ones.
+fn good_and_bad_spans() -> Vec<u8> {
+    let far = now_unix_nanos() + 400 * 24 * 3_600_000_000_000;
+    let mut backwards = span(2);
+    backwards.end_time_unix_nano = backwards.start_time_unix_nano - 500;
+    let mut strange = span(3);
+    strange.attributes = vec![attribute("ratio", any_value::Value::DoubleValue(f64::NAN))];
+    let spans = vec![
+        span(1),
+        backwards,
+        strange,
+        Span {
+            trace_id: vec![0; 16],
+            ..span(4)
+        },
+        Span {
+            trace_id: vec![5; 8],
+            ..span(5)
+        },
+        Span {
+            span_id: vec![0; 8],
+            ..span(6)
+        },
+        Span {
+            span_id: vec![7; 3],
+            ..span(7)
+        },
+        Span {
+            start_time_unix_nano: far,
+            ..span(8)
+        },
+        Span {
+            start_time_unix_nano: 0,
+            ..span(9)
+        },
+        Span {
+            name: "GET /\u{1}marker".to_owned(),
+            ..span(10)
+        },
+    ];
+    let mut body = request(spans);
+    let broken = body
+        .windows(7)
+        .position(|part| part == b"\x01marker")
+        .unwrap();
+    body[broken] = 0xff;
+    body
+}
+
+/// *Scenario*: among good spans there are some of zero and short ids, of absurd times and of broken text.
+/// *Guarantees*: the good ones are stored, each bad one is refused by its rule, the sender is told, `/metrics` counts.
+#[tokio::test]
+async fn bad_spans_are_refused_one_by_one_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(CollectorConfig::for_test(dir.path())).await;
+    let body = good_and_bad_spans();
+    let (status, answer) = send(running.otlp_http, traces(), body).await;
+    assert_eq!(status, 200);
+    let answer =
+        opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse::decode(
+            answer,
+        )
+        .unwrap();
+    let partial = answer.partial_success.unwrap();
+    assert_eq!(partial.rejected_spans, 7);
+    let words = [
+        "invalid_trace_id",
+        "invalid_span_id",
+        "time_out_of_range",
+        "invalid_utf8",
+    ];
+    for (word, count) in words.into_iter().zip([2, 2, 2, 1]) {
+        assert!(
+            partial.error_message.contains(word),
+            "{}",
+            partial.error_message
+        );
+        let line = format!("fusebox_collector_spans_refused_total{{reason=\"{word}\"}}");
+        assert_eq!(metric(&running, &line).await, count, "{word}");
+    }
+    let trace = running
+        .ask(&format!("/api/traces/{}", "05".repeat(16)))
+        .await;
+    let text = trace.to_string();
+    assert!(text.contains(r#""doubleValue":"NaN""#), "{text}");
+    assert_eq!(running.counters.spans_written.get(), 3);
+    running.stop().await;
+}
+
+/// *Scenario*: a span with an attribute of 10 MB, one with a million attributes, and a good one after them.
+/// *Guarantees*: all are stored within their bounds, what was cut is counted, the next request is served.
+#[tokio::test]
+async fn what_is_too_large_is_cut_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(CollectorConfig::for_test(dir.path())).await;
+    let mut long = span(1);
+    let text = "x".repeat(10 << 20);
+    long.attributes = vec![attribute("sql", any_value::Value::StringValue(text))];
+    let mut many = span(2);
+    many.attributes = vec![attribute("k", any_value::Value::IntValue(1)); 1_000_000];
+    for (body, cut) in [(request(vec![long]), 1), (request(vec![many]), 999_872)] {
+        let before = running.counters.items_truncated.get();
+        let (status, answer) = send(running.otlp_http, traces(), body).await;
+        assert_eq!(status, 200);
+        assert!(!answer.is_empty(), "the sender is warned");
+        assert_eq!(running.counters.items_truncated.get() - before, cut);
+    }
+    let (status, _) = send(running.otlp_http, traces(), request(vec![span(3)])).await;
+    assert_eq!(status, 200);
+    let trace = running
+        .ask(&format!("/api/traces/{}", "05".repeat(16)))
+        .await;
+    assert!(trace.to_string().len() < 50_000);
+    assert!(metric(&running, "fusebox_collector_items_truncated_total").await >= 999_873);
+    running.stop().await;
+}
+
+/// *Guarantees*: metrics and logs of broken shape are a 400 as well, and their strange numbers break nothing.
+#[tokio::test]
+async fn bad_metrics_and_logs_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(CollectorConfig::for_test(dir.path())).await;
+    for path in ["/v1/metrics", "/v1/logs"] {
+        let torn = Request::post(path).header("content-type", "application/x-protobuf");
+        assert_eq!(send(running.otlp_http, torn, &b"\x0a\xff"[..]).await.0, 400);
+        let (status, answer) = running.post(path, &json!([1, 2])).await;
+        assert_eq!(status, 400);
+        assert_eq!(answer["code"], 3);
+        assert!(
+            answer["message"].as_str().unwrap().contains("JSON"),
+            "{answer}"
+        );
+    }
+    let point = json!({"timeUnixNano": "1", "asDouble": "NaN", "attributes": [
+        {"key": "name", "value": {"stringValue": "stock"}}, {"key": "state", "value": {"stringValue": "open"}}]});
+    let metric =
+        json!({"name": "resilience4j.circuitbreaker.state", "gauge": {"dataPoints": [point]}});
+    let message = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]});
+    assert_eq!(running.post("/v1/metrics", &message).await.0, 200);
+    assert_eq!(running.counters.incidents.all()["bad_circuit_point"], 1);
+    assert_eq!(running.ask("/api/circuits").await["circuits"], json!([]));
+    running.stop().await;
+}
