@@ -31,20 +31,22 @@ const two = (n) => String(n).padStart(2, "0");
 /** Spells a moment (Unix milliseconds) in the viewer's time zone. */
 export const spellMoment = (ms, shape) => {
   const d = new Date(ms), day = DAYS[d.getDay()], date = d.getDate(), hm = `${two(d.getHours())}:${two(d.getMinutes())}`, hms = `${hm}:${two(d.getSeconds())}`;
+  if (shape === "hm") return hm;
   if (shape === "full") return `${day} ${date} ${MONTHS[d.getMonth()]} ${hms}`;
   if (shape === "exact") return `${day} ${date} ${hms}.${String(d.getMilliseconds()).padStart(3, "0")}`;
   if (d.toDateString() === new Date().toDateString()) return hms;
   return Date.now() - ms < 7 * 86400e3 ? `${day} ${hm}` : `${date} ${MONTHS[d.getMonth()]} ${hm}`;
 };
 /** Rewrites the moments below an element that the server drew. */
-const localise = (root) => { for (const el of root.querySelectorAll("time[data-shape]")) el.textContent = spellMoment(Date.parse(el.dateTime), el.dataset.shape); return root; };
+const localise = (root) => { for (const el of root.querySelectorAll("time[data-shape]")) el.textContent = spellMoment(Date.parse(el.dateTime), el.dataset.shape); for (const el of root.querySelectorAll("[data-moment]")) el.textContent = spellMoment(Number(el.dataset.moment), "hm"); return root; };
 
 /** Reads one element out of HTML that our own server drew. */
 export const parse = (html) => { const t = document.createElement("template"); t.innerHTML = html.trim(); return localise(t.content); };
 window.fusebox = { morph, parse, typing, spellMoment };
 localise(document);
 const foot = document.getElementById("zone");
-if (foot) foot.firstChild.nodeValue = `Times are those of ${Intl.DateTimeFormat().resolvedOptions().timeZone || "your time zone"}. `;
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (foot && zone !== "UTC") foot.firstChild.nodeValue = `Times are those of ${zone || "your time zone"}. `;
 
 // Fields for a moment hold local time as well; what is sent is UTC, as the address says it.
 for (const el of document.querySelectorAll("input[data-utc]")) {

@@ -72,7 +72,7 @@ const week = document.getElementById("week"), label = document.getElementById("w
 if (week) {
   const start = Number(week.dataset.start), end = Number(week.dataset.end);
   const head = week.querySelector(".head");
-  let at = "now" in week.dataset ? end : start + (Number(head.getAttribute("x")) / 1000) * (end - start);
+  let at = Number(week.dataset.at ?? end);
   let last = 0, busy = false, wanted = null;
   const stamp = (ms) => new Date(ms).toISOString().slice(0, 19);
   week.setAttribute("role", "slider");

@@ -1,4 +1,4 @@
-//! One circuit: its state and figures now, its week, every transition with the call that caused it, the requests
+//! One circuit: its state and figures now, its history, every transition with the call that caused it, the requests
 //! that went through it, what differs in those that failed, its instances and settings.
 
 use std::borrow::Cow;
@@ -14,11 +14,12 @@ use fusebox_collector::query::CircuitHistory;
 
 use super::card::{Card, Figure, InstanceRow, requests};
 use super::chart::{self, Share, Stretch};
+use super::circuit_range::{self, Line, RANGES, Range};
 use super::differs::{self, Differs};
 use super::href::Href;
 use super::page::{Chrome, Page, PageResult, Pill};
 use super::params::Params;
-use super::text::{self, DAY, MINUTE, WEEK};
+use super::text::{self, MINUTE, WEEK};
 use super::traces::{TraceRow, rows};
 use super::{Pages, error::PageError, moment, state};
 
@@ -26,9 +27,6 @@ use super::{Pages, error::PageError, moment, state};
 const TRANSITIONS_MAX: usize = 50;
 /// Requests listed.
 const REQUESTS_MAX: usize = 15;
-/// Bars of the week: one an hour.
-const HOURS: usize = 168;
-
 /// Serves a circuit.
 pub(crate) async fn show(
     State(pages): State<Pages>,
@@ -57,12 +55,13 @@ pub(crate) async fn show(
         end_unix_nanos: end.saturating_add(1),
         ..week
     };
+    let (shown, history) = circuit_range::history(&pages, &key, view.range, end).await?;
     let known = Known {
         transitions: pages
             .query
             .transitions(Some(&key), until_now, TRANSITIONS_MAX)
             .await?,
-        history: pages.query.circuit_history(&key, week, HOURS).await?,
+        history,
         requests: pages.query.search(view.question(&key, week)).await?,
         differs: match view.differs {
             true => Some(differs::ask(&pages.query, &key, week).await?),
@@ -70,7 +69,7 @@ pub(crate) async fn show(
         },
         circuit,
     };
-    Ok(Page(CircuitPage::new(known, view, week, now)))
+    Ok(Page(CircuitPage::new(known, view, shown, now)))
 }
 
 /// How a circuit is looked at.
@@ -82,6 +81,8 @@ pub(crate) struct View {
     pub(crate) outcome: String,
     /// Whether failing and passing calls are compared.
     pub(crate) differs: bool,
+    /// How much the chart shows, where that was chosen.
+    pub(crate) range: Option<Range>,
 }
 
 /// The tabs of requests: outcome in a search, word.
@@ -106,6 +107,7 @@ impl View {
                 String::new()
             },
             differs: params.get("differs").is_some(),
+            range: params.get("range").and_then(Range::parse),
         })
     }
 
@@ -124,6 +126,7 @@ impl View {
             .with_some("at", self.at.map(text::datetime_local))
             .with_some("outcome", (!outcome.is_empty()).then_some(outcome))
             .with_some("differs", differs.then_some(1))
+            .with_some("range", self.range.map(|range| range.value))
     }
 }
 
@@ -134,7 +137,7 @@ pub(crate) struct Known {
     pub(crate) circuit: CircuitView,
     /// Its transitions, newest first.
     pub(crate) transitions: Vec<CircuitTransition>,
-    /// Its week by the hour.
+    /// Its calls and states in the time shown.
     pub(crate) history: CircuitHistory,
     /// Requests through it.
     pub(crate) requests: TracePage,
@@ -149,14 +152,14 @@ pub(crate) struct CircuitPage {
     chrome: Chrome,
     known: Known,
     view: View,
-    week: TimeRange,
+    shown: TimeRange,
     now: u64,
     rows: Vec<TraceRow>,
 }
 
 impl CircuitPage {
-    /// Returns the page; `week` is the range of the history.
-    pub(crate) fn new(known: Known, view: View, week: TimeRange, now: u64) -> Self {
+    /// Returns the page; `shown` is the range of the history.
+    pub(crate) fn new(known: Known, view: View, shown: TimeRange, now: u64) -> Self {
         let key = &known.circuit.key;
         let live = Href::circuit(key).to_string();
         let pill = if view.at.is_some() {
@@ -169,7 +172,7 @@ impl CircuitPage {
             rows: rows(&known.requests.traces, now),
             known,
             view,
-            week,
+            shown,
             now,
         }
     }
@@ -249,19 +252,30 @@ impl CircuitPage {
         chart::stacked(&self.known.history.buckets, 1008.0, 100.0)
     }
 
-    /// The days of the week: place and width in percent, word.
-    fn days(&self) -> Vec<(String, String)> {
-        let start = self.week.start_unix_nanos;
-        let midnights = (0..8).map(|d| (start / DAY + 1 + d) * DAY);
-        let inside = midnights.filter(|m| *m < self.week.end_unix_nanos);
-        let place = |m: u64| (m - start) as f64 / WEEK as f64 * 100.0;
-        inside
-            .map(|m| (format!("{:.2}", place(m)), text::day(m)))
-            .collect()
+    fn range(&self) -> Range {
+        Range::of(self.shown)
+    }
+
+    /// The ranges to choose from: word, link, whether it is shown.
+    fn ranges(&self) -> Vec<(&'static str, String, bool)> {
+        let shown = self.range();
+        let choice = |range: Range| {
+            let view = View {
+                range: Some(range),
+                ..self.view.clone()
+            };
+            let href = view.href(self.key(), &view.outcome, view.differs);
+            (range.word, href.to_string(), range == shown)
+        };
+        RANGES.into_iter().map(choice).collect()
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        self.range().lines(self.shown)
     }
 
     fn states(&self) -> Vec<Stretch> {
-        chart::states(&self.known.history.states, self.week)
+        chart::states(&self.known.history.states, self.shown)
     }
 
     fn legend(&self) -> Vec<Share> {

@@ -10,6 +10,7 @@ mod call_tree;
 mod card;
 mod chart;
 mod circuit;
+mod circuit_range;
 mod demo_trace;
 mod differs;
 mod error;

@@ -108,6 +108,12 @@ pub(crate) fn clock_ms(unix_nanos: u64) -> String {
     format!("{h:02}:{m:02}:{s:02}.{ms:03}")
 }
 
+/// Returns the time of day in UTC: `10:04`.
+pub(crate) fn hour_minute(unix_nanos: u64) -> String {
+    let t = moment(unix_nanos);
+    format!("{:02}:{:02}", t.hour(), t.minute())
+}
+
 /// Returns day and time in UTC: `Mon 23 Nov 10:04:11`.
 pub(crate) fn day_clock(unix_nanos: u64) -> String {
     let t = moment(unix_nanos);
