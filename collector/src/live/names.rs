@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::CircuitKey;
+use crate::store::embedded::hash::Seed;
 
 /// Stands for every name past a bound.
 pub(super) const OTHER: &str = "__other__";
@@ -173,14 +174,15 @@ impl CircuitNames {
 /// Names that one shard came across, numbered, each with what the shard knows of it.
 #[derive(Debug)]
 pub(super) struct Remembered<V> {
-    numbers: HashMap<Arc<str>, u32>,
+    /// Asked once or twice a span, and senders choose the names: hence the fast hash with a seed of its own.
+    numbers: HashMap<Arc<str>, u32, Seed>,
     entries: Vec<(Arc<str>, V)>,
 }
 
 impl<V> Default for Remembered<V> {
     fn default() -> Self {
         Self {
-            numbers: HashMap::new(),
+            numbers: HashMap::default(),
             entries: Vec::new(),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::live::names::{CircuitId, NodeId, Nodes};
 use crate::model::TimeRange;
+use crate::store::embedded::hash::Seed;
 
 /// Pairs of services told apart; past it a call counts for the pair (rest, rest).
 pub(in crate::live) const EDGES_MAX: usize = 4_096;
@@ -22,7 +23,7 @@ pub(in crate::live) struct EdgeId(pub(super) u32);
 /// The edges and their counts.
 #[derive(Debug)]
 pub(in crate::live) struct Edges {
-    ids: HashMap<(NodeId, NodeId), EdgeId>,
+    ids: HashMap<(NodeId, NodeId), EdgeId, Seed>,
     edges: Vec<Edge>,
     minutes: VecDeque<Slot>,
     hours: VecDeque<Slot>,
@@ -60,14 +61,14 @@ pub(in crate::live) struct EdgeCalls {
 #[derive(Debug)]
 struct Slot {
     number: u64,
-    calls: HashMap<u32, Calls>,
+    calls: HashMap<u32, Calls, Seed>,
 }
 
 impl Edges {
     /// Returns a map without edges.
     pub(super) fn new() -> Self {
         Self {
-            ids: HashMap::new(),
+            ids: HashMap::default(),
             edges: Vec::new(),
             minutes: VecDeque::new(),
             hours: VecDeque::new(),
@@ -209,7 +210,7 @@ fn newest(slots: &mut VecDeque<Slot>, number: u64, keep: u64) -> &mut Slot {
     if slots.back().is_none_or(|slot| slot.number < number) {
         slots.push_back(Slot {
             number,
-            calls: HashMap::new(),
+            calls: HashMap::default(),
         });
         while slots
             .front()
@@ -233,7 +234,7 @@ fn at(slots: &mut VecDeque<Slot>, number: u64, keep: u64) -> Option<&mut Slot> {
         Ok(index) => slots.get_mut(index),
         Err(index) if index == slots.len() => Some(newest(slots, number, keep)),
         Err(index) => {
-            let calls = HashMap::new();
+            let calls = HashMap::default();
             slots.insert(index, Slot { number, calls });
             slots.get_mut(index)
         }

@@ -1,4 +1,4 @@
-//! A fast hash for dictionaries and trace ids, seeded per process.
+//! A fast hash for dictionaries, trace ids and the tables of the live figures, seeded by whoever holds the table.
 //!
 //! Senders choose the values, so a hit always compares bytes; the seed and the bounds of every table keep
 //! chosen collisions from costing more than a slow span.
@@ -56,6 +56,12 @@ fn tail(rest: &[u8]) -> u64 {
         .fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
+impl Default for Seed {
+    fn default() -> Self {
+        Self::random()
+    }
+}
+
 impl BuildHasher for Seed {
     type Hasher = SeededHasher;
 
@@ -75,6 +81,18 @@ impl Hasher for SeededHasher {
 
     fn write(&mut self, bytes: &[u8]) {
         self.0 = Seed(self.0).hash(bytes);
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u16(&mut self, value: u16) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
     }
 
     fn write_u64(&mut self, value: u64) {

@@ -9,7 +9,7 @@ mod bytes;
 mod catalog;
 mod convert;
 mod dictionary;
-mod hash;
+pub(crate) mod hash;
 mod limits;
 mod open;
 mod read;

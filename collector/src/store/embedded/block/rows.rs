@@ -3,8 +3,6 @@
 //! Values of a column stand in the order of its occurrences, so a row's place in it is the number of
 //! occurrences before the row: counted by shape, not by row.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -85,7 +83,7 @@ struct AttributeRows {
     /// By shape: its columns, where the block uses it; empty where a damaged block took them away.
     expanded: Vec<Option<Rc<[u32]>>>,
     /// The columns that rows need: key, how many values were passed, and the values.
-    columns: HashMap<u32, NeededColumn>,
+    columns: Vec<Option<Box<NeededColumn>>>,
     passed: usize,
 }
 
@@ -108,21 +106,23 @@ impl AttributeRows {
     ) -> Result<Self, StoreError> {
         let shapes = reader.row_numbers(PartKind::Shapes)?;
         let expanded = expand(&shapes, schema);
-        let mut columns = HashMap::new();
+        let mut columns: Vec<Option<Box<NeededColumn>>> = Vec::new();
+        columns.resize_with(schema.columns.len(), || None);
         for &row in rows {
             let shape = shapes.get(row as usize).copied().unwrap_or_default();
             let Some(Some(list)) = expanded.get(shape as usize) else {
                 continue;
             };
             for &column in list.iter() {
-                if let Entry::Vacant(entry) = columns.entry(column) {
+                let needed = &mut columns[column as usize];
+                if needed.is_none() {
                     let def = schema.columns[column as usize];
                     let kind = def.kind.unwrap_or(ColumnKind::Empty);
-                    entry.insert(NeededColumn {
+                    *needed = Some(Box::new(NeededColumn {
                         key: schema.keys.text(def.key).to_owned(),
                         passed: 0,
                         values: Values::read(reader, column, kind, source)?,
-                    });
+                    }));
                 }
             }
         }
@@ -166,7 +166,7 @@ impl AttributeRows {
             return Vec::new();
         };
         let attribute = |(index, column): (usize, &u32)| {
-            let needed = self.columns.get(column)?;
+            let needed = self.columns.get(*column as usize)?.as_ref()?;
             // A key may stand twice in a span: its occurrences follow one another.
             let before = list[..index]
                 .iter()
@@ -183,14 +183,14 @@ impl AttributeRows {
 
 /// Passes the values of that many rows of a shape.
 fn pass(
-    columns: &mut HashMap<u32, NeededColumn>,
+    columns: &mut [Option<Box<NeededColumn>>],
     expanded: &[Option<Rc<[u32]>>],
     shape: usize,
     rows: usize,
 ) {
     if let Some(Some(list)) = expanded.get(shape) {
         for column in list.iter() {
-            if let Some(needed) = columns.get_mut(column) {
+            if let Some(Some(needed)) = columns.get_mut(*column as usize) {
                 needed.passed += rows;
             }
         }

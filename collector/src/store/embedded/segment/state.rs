@@ -73,7 +73,7 @@ pub(crate) struct SegmentState {
     /// What numbers mean; copied by a commit only while a reader holds it.
     pub(crate) schema: Arc<Schema>,
     /// Values of dictionary columns, the same way.
-    pub(crate) values: HashMap<u32, Arc<ValueList>>,
+    pub(crate) values: HashMap<u32, Arc<ValueList>, Seed>,
     /// Its blocks.
     pub(crate) blocks: Arc<Vec<BlockMeta>>,
     /// Names of its services.
@@ -83,7 +83,7 @@ pub(crate) struct SegmentState {
     /// Breaker marks.
     pub(crate) marks: ValueList,
     /// Pairs of service and span name.
-    pub(crate) operations: HashSet<(u32, u32)>,
+    pub(crate) operations: HashSet<(u32, u32), Seed>,
     /// Its traces.
     pub(crate) traces: TraceTable,
     /// Sums.
@@ -95,12 +95,12 @@ impl SegmentState {
     pub(crate) fn new(seed: Seed) -> Self {
         Self {
             schema: Arc::default(),
-            values: HashMap::new(),
+            values: HashMap::with_hasher(seed),
             blocks: Arc::default(),
             services: Dictionary::new(seed),
             resource_services: Vec::new(),
             marks: ValueList::default(),
-            operations: HashSet::new(),
+            operations: HashSet::with_hasher(seed),
             traces: TraceTable::new(seed),
             totals: Totals::default(),
         }
