@@ -55,7 +55,8 @@ pub(crate) async fn show(
         end_unix_nanos: end.saturating_add(1),
         ..week
     };
-    let (shown, history) = circuit_range::history(&pages, &key, view.range, end).await?;
+    let (shown, history) =
+        circuit_range::history(&pages, &key, view.range, end, view.at.is_none()).await?;
     let known = Known {
         transitions: pages
             .query

@@ -86,7 +86,11 @@ impl Range {
             .collect()
     }
 
-    fn until(self, end: u64) -> TimeRange {
+    /// Returns the range of time that ends there. Up to now it ends with the bar that is still growing, so that
+    /// bars stand still from one refresh to the next and the calls of the running minute are in.
+    fn until(self, end: u64, live: bool) -> TimeRange {
+        let bar = self.length / self.bars as u64;
+        let end = if live { end.div_ceil(bar) * bar } else { end };
         TimeRange {
             start_unix_nanos: end.saturating_sub(self.length),
             end_unix_nanos: end,
@@ -101,22 +105,23 @@ pub(crate) async fn history(
     key: &CircuitKey,
     asked: Option<Range>,
     end: u64,
+    live: bool,
 ) -> Result<(TimeRange, CircuitHistory), PageError> {
     let [.., longest] = RANGES;
     let first = asked.unwrap_or(longest);
     let found = pages
         .query
-        .circuit_history(key, first.until(end), first.bars)
+        .circuit_history(key, first.until(end, live), first.bars)
         .await?;
     let begins = found.states.iter().map(|span| span.start_unix_nanos).min();
     let known = end.saturating_sub(begins.unwrap_or(0));
     let fits = RANGES.into_iter().find(|range| range.length >= known);
     match fits {
         Some(range) if asked.is_none() && range != first => {
-            let shown = range.until(end);
+            let shown = range.until(end, live);
             let found = pages.query.circuit_history(key, shown, range.bars).await?;
             Ok((shown, found))
         }
-        _ => Ok((first.until(end), found)),
+        _ => Ok((first.until(end, live), found)),
     }
 }
