@@ -118,17 +118,19 @@ impl Figures {
     }
 
     /// Returns what went wrong since the last call, by the word under which it is counted.
-    pub(super) fn take_incidents(&mut self) -> [(&'static str, u64); 7] {
+    pub(super) fn take_incidents(&mut self) -> [(&'static str, u64); 8] {
         let Incidents {
             unpaired,
             unpaired_without_peer,
             table_full,
+            sampled,
             edge_limit,
         } = self.dependencies.take_incidents();
         [
             ("dependency_unpaired", unpaired),
             ("dependency_unpaired_without_peer", unpaired_without_peer),
             ("dependency_table_full", table_full),
+            ("dependency_sampling", sampled),
             ("dependency_edge_limit", edge_limit),
             ("live_repeated_span", std::mem::take(&mut self.repeats)),
             (

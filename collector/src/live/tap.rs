@@ -20,6 +20,8 @@ const REMEMBERED_MAX: usize = 16_384;
 const GATHERED_MAX: usize = 262_144;
 /// Spans whose memory is kept for the next block.
 const GATHERED_KEPT: usize = 32_768;
+/// Odd, with well-mixed bits (the digits of the golden ratio).
+const TRACE_MIX: u128 = 0x9e37_79b9_7f4a_7c15;
 /// OTLP flag: whether the parent is remote is known.
 const FLAG_KNOWS_REMOTE: u32 = 0x100;
 /// OTLP flag: the parent is remote.
@@ -102,6 +104,7 @@ struct Service {
 #[derive(Debug, Clone, Copy)]
 struct Gist {
     key: u64,
+    trace: u64,
     parent: Parent,
     nanos: u64,
     service: u32,
@@ -150,6 +153,13 @@ impl Gathered {
         folded.max(1)
     }
 
+    /// Returns the hash of a trace, of the half that counts.
+    fn hash_of_trace(&self, trace_id: &[u8; 16]) -> u64 {
+        let trace = u128::from_be_bytes(*trace_id) as u64;
+        let product = u128::from(trace ^ self.secret) * TRACE_MIX;
+        (product as u64) ^ ((product >> 64) as u64)
+    }
+
     fn parent(&self, span: &SpanView<'_>, key: u64) -> Parent {
         if span.parent_span_id == [0; 8] {
             return Parent::Root;
@@ -184,6 +194,7 @@ impl Gathered {
             let service = self.services.value(gist.service);
             let fact = SpanFact {
                 key: gist.key,
+                trace: gist.trace,
                 parent: gist.parent,
                 service: node,
                 half: gist.half,
@@ -242,6 +253,7 @@ impl SpanVisitor for Gathered {
         let (attributes, circuit) = read_attributes(span, kind);
         let half = half_of(kind, attributes.has_service());
         let key = self.key(&span.trace_id, &span.span_id);
+        let trace = self.hash_of_trace(&span.trace_id);
         let parent = self.parent(span, key);
         let peer = (half != Half::Other)
             .then(|| self.peer(&attributes))
@@ -250,6 +262,7 @@ impl SpanVisitor for Gathered {
         let service = self.services.value(self.current);
         self.spans.push(Gist {
             key,
+            trace,
             parent,
             nanos: span.end_unix_nanos.saturating_sub(span.start_unix_nanos),
             service: self.current,

@@ -31,6 +31,8 @@ pub(in crate::live) enum Parent {
 pub(in crate::live) struct SpanFact {
     /// Trace and span id, hashed; not zero.
     pub(in crate::live) key: u64,
+    /// The trace id, hashed.
+    pub(in crate::live) trace: u64,
     pub(in crate::live) parent: Parent,
     pub(in crate::live) service: NodeId,
     pub(in crate::live) half: Half,

@@ -4,11 +4,13 @@
 //! The rules are those of Zipkin's linker, made to work on a stream. The callee's span makes the edge, so a call
 //! with both halves counts once; a client without callee counts once it expires, for the peer its attributes name;
 //! a root server is called by nobody. A span of any kind whose parent belongs to another service makes an edge too.
+//! When more spans come than can wait, whole traces are left out and the others count for them.
 
 mod edges;
 mod fact;
 mod pairing;
 mod peer;
+mod sampling;
 mod table;
 
 pub(super) use edges::Calls;

@@ -5,6 +5,7 @@ use std::hash::BuildHasherDefault;
 
 use super::edges::{Calls, EdgeId, Edges};
 use super::fact::{Half, Parent, SpanFact};
+use super::sampling::Sampling;
 use super::table::{KeyHasher, Ring};
 use crate::live::names::{CircuitId, NodeId};
 
@@ -43,6 +44,7 @@ pub(in crate::live) struct Dependencies {
     spans: HashMap<u64, Entry, BuildHasherDefault<KeyHasher>>,
     calls: Ring,
     others: Ring,
+    sampling: Sampling,
     edges: Edges,
     learnt: Vec<Learnt>,
     incidents: Incidents,
@@ -59,6 +61,8 @@ pub(in crate::live) struct Incidents {
     pub(in crate::live) unpaired_without_peer: u64,
     /// Spans forgotten before their time because the table was full.
     pub(in crate::live) table_full: u64,
+    /// How often the share of traces that are paired was halved because of that.
+    pub(in crate::live) sampled: u64,
     /// Calls counted for the rest because there are too many pairs of services.
     pub(in crate::live) edge_limit: u64,
 }
@@ -107,6 +111,7 @@ impl Dependencies {
             spans: HashMap::default(),
             calls: Ring::new(CALLS_MAX),
             others: Ring::new(OTHERS_MAX),
+            sampling: Sampling::default(),
             edges: Edges::new(),
             learnt: Vec::new(),
             incidents: Incidents::default(),
@@ -152,6 +157,9 @@ impl Dependencies {
 
     /// Takes in a span that arrived in that second.
     pub(in crate::live) fn arrive(&mut self, fact: &SpanFact, second: u32) -> Arrival {
+        if !self.sampling.takes(fact.trace) {
+            return Arrival::First;
+        }
         let mut here = Here::new(fact, second);
         let waiting = match self.spans.get(&fact.key).copied() {
             Some(Entry::Here(first)) => return self.same_id(first, &here, fact.key, second),
@@ -184,6 +192,7 @@ impl Dependencies {
         self.leave(&leaving, second);
         leaving.clear();
         self.leaving = leaving;
+        self.sampling.relax(self.spans.len(), second);
     }
 
     /// A second span of the same id: a repeat, or the other half of a Zipkin call whose halves share the id.
@@ -286,13 +295,13 @@ impl Dependencies {
         by_caller && !std::mem::replace(&mut parent.paired, true)
     }
 
-    /// Counts one call.
+    /// Counts one call that was found, and those of the traces that are left out.
     fn count(&mut self, parent: NodeId, child: NodeId, error: bool, second: u32) -> EdgeId {
         let (edge, fits) = self.edges.edge(parent, child);
         self.incidents.edge_limit += u64::from(!fits);
         let calls = Calls {
-            calls: 1,
-            errors: u64::from(error),
+            calls: self.sampling.weight(),
+            errors: u64::from(error) * self.sampling.weight(),
         };
         self.edges.count(edge, u64::from(second / 60), calls);
         edge
@@ -352,6 +361,8 @@ impl Dependencies {
     /// Forgets a span before its time.
     fn evict(&mut self, key: u64, mut here: Here, second: u32) {
         self.incidents.table_full += 1;
+        let waited = second.saturating_sub(here.since);
+        self.incidents.sampled += u64::from(self.sampling.evicted(waited, second));
         self.spans.remove(&key);
         if here.may_have_parent()
             && let Some(Entry::Here(parent)) = self.spans.get(&here.parent).copied()
