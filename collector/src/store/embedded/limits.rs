@@ -42,9 +42,9 @@ pub(crate) const OPERATIONS_MAX: usize = 1_000;
 pub(crate) const TRACE_SPREAD_NANOS: u64 = 600_000_000_000;
 /// Rows of a block that a rewrite at sealing aims at.
 pub(crate) const REWRITE_BLOCK_ROWS: usize = 10_000;
-/// A segment whose blocks hold fewer rows on average is rewritten at sealing: below it dictionaries and
-/// directories outweigh the rows.
-pub(crate) const REWRITE_BELOW_ROWS: u64 = 1_000;
+/// A segment whose blocks hold fewer rows on average is rewritten at sealing: below it directories of columns
+/// outweigh the rows. Rewriting costs as much as writing did, so blocks of one batch of an SDK (512) are left alone.
+pub(crate) const REWRITE_BELOW_ROWS: u64 = 200;
 /// Bytes of decoded footer sections kept in memory, and of blooms beside them.
 pub(crate) const SECTION_CACHE_BYTES: usize = 32 << 20;
 /// Bytes of blooms kept in memory: 1,600 segments of 8,000 traces.
