@@ -144,7 +144,8 @@ impl Worker {
             self.send_events();
             if let Some(snapshots) = snapshots {
                 self.send_metrics(&snapshots);
-                metrics_at = Instant::now() + self.interval;
+                // From beat to beat: counted from the end of a send, reports would drift by what a send takes.
+                metrics_at = (metrics_at + self.interval).max(Instant::now());
             }
             if is_end {
                 return;
