@@ -46,7 +46,7 @@ pub struct TraceSummary {
     pub start_unix_nanos: u64,
     /// Latest end minus earliest start, nanoseconds.
     pub duration_nanos: u64,
-    /// Spans received (an exact repeat may count again here; the trace itself shows it once).
+    /// Spans, exact repeats once (beyond the bounds of a recount they may count again).
     pub span_count: u32,
     /// Spans whose status is error.
     pub error_count: u32,

@@ -40,6 +40,10 @@ pub(crate) const OPERATIONS_MAX: usize = 1_000;
 /// How long after its trace's start a span is still looked for when a search ends at a time in the past: what
 /// matches only later than this is not found by such a search.
 pub(crate) const TRACE_SPREAD_NANOS: u64 = 600_000_000_000;
+/// Blocks read at most to count the rows of a page of a search again.
+pub(crate) const RECOUNT_BLOCKS_MAX: usize = 256;
+/// Spans held while the rows of a page of a search are counted, 64 bytes each.
+pub(crate) const RECOUNT_SPANS_MAX: u32 = 100_000;
 /// Rows of a block that a rewrite at sealing aims at.
 pub(crate) const REWRITE_BLOCK_ROWS: usize = 10_000;
 /// A segment whose blocks hold fewer rows on average is rewritten at sealing: below it directories of columns

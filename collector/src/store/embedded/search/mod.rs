@@ -6,6 +6,7 @@
 
 mod merge;
 mod predicate;
+mod recount;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -46,7 +47,9 @@ pub(crate) fn search(catalog: &Catalog, query: &TraceQuery) -> Result<TracePage,
         rows: HashMap::new(),
     };
     search.push_blocks();
-    search.run()
+    let mut page = search.run()?;
+    recount::recount(catalog, &segments, &mut page.traces)?;
+    Ok(page)
 }
 
 /// A search under way.

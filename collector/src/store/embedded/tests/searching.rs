@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::EmbeddedStore;
+use super::super::assemble::assemble;
 use super::support::*;
-use crate::model::{Span, StatusCode, TimeRange, TraceQuery};
+use crate::model::{Span, SpanKind, StatusCode, TimeRange, TraceQuery, TraceSummary};
 use crate::store::TraceReader;
 
 /// Answers a query by looking at every span of every trace.
@@ -133,24 +134,14 @@ fn assert_answers(store: &EmbeddedStore, spans: &[Span], query: &TraceQuery) {
             .map(|s| s.end_unix_nanos.max(s.start_unix_nanos))
             .max()
             .unwrap();
-        let failed = |s: &&&Span| s.status.code == StatusCode::Error;
+        let received = of_trace.iter().copied().cloned().collect();
+        let shown = assemble(received).spans;
         assert_eq!(row.root_received, root.is_some());
         assert_eq!(row.root_service, root.unwrap_or(first).service());
         assert_eq!(row.root_operation, root.unwrap_or(first).name);
         assert_eq!(row.start_unix_nanos, first.start_unix_nanos);
         assert_eq!(row.duration_nanos, end - first.start_unix_nanos);
-        assert_eq!(row.span_count as usize, of_trace.len());
-        assert_eq!(
-            row.error_count as usize,
-            of_trace.iter().filter(failed).count()
-        );
-        for count in &row.services {
-            let mine: Vec<_> = of_trace
-                .iter()
-                .filter(|s| s.service() == count.service)
-                .collect();
-            assert_eq!(count.spans as usize, mine.len());
-        }
+        assert_counts(&row, &shown);
         let mut marks: Vec<(String, String)> = of_trace
             .iter()
             .filter_map(|s| {
@@ -179,10 +170,29 @@ fn assert_answers(store: &EmbeddedStore, spans: &[Span], query: &TraceQuery) {
     }
 }
 
+/// Compares a row's counts with the spans that a reader of the trace sees.
+fn assert_counts(row: &TraceSummary, shown: &[Span]) {
+    let mut services: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+    for span in shown {
+        let sum = services.entry(span.service()).or_default();
+        sum.0 += 1;
+        sum.1 += u32::from(span.status.code == StatusCode::Error);
+    }
+    let counts = row.services.iter();
+    let counts: BTreeMap<&str, (u32, u32)> = counts
+        .map(|count| (count.service.as_str(), (count.spans, count.errors)))
+        .collect();
+    assert_eq!(counts, services);
+    assert_eq!(row.span_count as usize, shown.len());
+    let failed: u32 = services.values().map(|sum| sum.1).sum();
+    assert_eq!(row.error_count, failed);
+    assert!(row.services.is_sorted_by_key(|count| Reverse(count.spans)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// *Scenario*: random spans over two shards, partly sealed, partly open; random queries.
+    /// *Scenario*: random spans over two shards, partly sealed, partly open, some batches sent again; random queries.
     /// *Guarantees*: the same traces as the naive model, newest first, each exactly once over all pages, and the
     /// same again after reopening.
     #[test]
@@ -191,7 +201,14 @@ proptest! {
         queries in proptest::collection::vec(any_query(), 6),
         block in 5usize..60,
         seal_after in 0usize..6,
+        repeats in proptest::collection::vec((any::<prop::sample::Index>(), 1usize..40), 0..4),
     ) {
+        let mut spans = spans;
+        for (begin, count) in repeats {
+            let begin = begin.index(spans.len());
+            let end = spans.len().min(begin + count);
+            spans.extend_from_within(begin..end);
+        }
         let dir = tempfile::tempdir().unwrap();
         let (store, mut writers, _) = open_store(dir.path(), 2);
         for (index, chunk) in spans.chunks(block).enumerate() {
@@ -209,6 +226,54 @@ proptest! {
         for query in &queries {
             assert_answers(&store, &spans, query);
         }
+    }
+}
+
+/// *Scenario*: a batch of two traces is sent twice, to one shard or two, in one commit or two, sealed or not.
+/// *Guarantees*: each row counts what the trace itself shows, before and after reopening.
+#[test]
+fn a_batch_sent_twice_counts_once_in_rows() {
+    let mut batch = vec![span(1, 1, "shop"), span(1, 2, "cart"), span(1, 3, "cart")];
+    batch.extend([span(2, 1, "shop"), span(2, 2, "pay")]);
+    batch[1].status.code = StatusCode::Error;
+    // Shares its id with the server's half but is another span.
+    let mut client = batch[2].clone();
+    client.kind = SpanKind::Client;
+    batch.push(client);
+    for (second, commit_between, seal) in [
+        (0, false, false),
+        (0, true, false),
+        (1, true, false),
+        (0, false, true),
+        (0, true, true),
+        (1, true, true),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, mut writers, _) = open_store(dir.path(), 2);
+        write(&mut writers[0], &batch);
+        if commit_between {
+            writers[0].commit().unwrap();
+        }
+        write(&mut writers[second], &batch);
+        for writer in &mut writers {
+            writer.commit().unwrap();
+        }
+        if seal {
+            writers.iter_mut().for_each(|w| w.seal().unwrap());
+        }
+        assert_rows_count_as_traces(&store);
+        drop((store, writers));
+        assert_rows_count_as_traces(&open_store(dir.path(), 2).0);
+    }
+}
+
+fn assert_rows_count_as_traces(store: &EmbeddedStore) {
+    let rows = search_all(store, &TraceQuery::in_range(TimeRange::ALL));
+    let counts: Vec<u32> = rows.iter().map(|row| row.span_count).collect();
+    assert_eq!(counts, [2, 4]);
+    for row in rows {
+        let trace = wait(store.trace(row.trace_id)).unwrap().unwrap();
+        assert_counts(&row, &trace.spans);
     }
 }
 
