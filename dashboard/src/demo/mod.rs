@@ -11,7 +11,7 @@ mod shop_plan;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use fusebox_collector::{Collector, CollectorConfig};
+use fusebox_collector::{Collector, CollectorConfig, CollectorError};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -90,9 +90,8 @@ async fn run_shop(
 /// Binds the usual ports; where one is taken, ports that the system chooses, and says so.
 async fn bind_near(config: CollectorConfig) -> Result<Collector, Error> {
     match Collector::bind(config.clone()).await {
-        Ok(collector) => Ok(collector),
-        Err(error) => {
-            warn!(%error, "the usual ports are taken, choosing others");
+        Err(error @ CollectorError::Bind { .. }) => {
+            warn!(%error, "choosing other ports");
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let elsewhere = CollectorConfig {
                 web_addr: any,
@@ -102,6 +101,7 @@ async fn bind_near(config: CollectorConfig) -> Result<Collector, Error> {
             };
             Ok(Collector::bind(elsewhere).await?)
         }
+        bound => Ok(bound?),
     }
 }
 
