@@ -2,13 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// How long the binary may take to say its addresses (a debug build on a busy machine).
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::wait::hears;
 
 /// A running `fusebox`; it is killed when dropped.
 #[derive(Debug)]
@@ -78,10 +75,8 @@ impl Binary {
             .spawn()
             .expect("the binary starts");
         let stdout = child.stdout.take().expect("standard output is piped");
-        let (web, otlp_http) =
-            tokio::time::timeout(START_TIMEOUT, addresses(BufReader::new(stdout)))
-                .await
-                .expect("the binary says its addresses in time");
+        let mut addresses = Addresses::default();
+        let (web, otlp_http) = hears("the binary", stdout, |line| addresses.read(line)).await;
         Self {
             web,
             otlp_http,
@@ -112,22 +107,22 @@ impl Binary {
     }
 }
 
-/// Reads the addresses from what it prints; goes on reading, so that it never blocks on a full pipe.
-async fn addresses(stdout: BufReader<tokio::process::ChildStdout>) -> (String, String) {
-    let mut lines = stdout.lines();
-    let (mut web, mut otlp) = (None, None);
-    while let Some(line) = lines.next_line().await.expect("its output is text") {
+/// The addresses that were printed so far.
+#[derive(Default)]
+struct Addresses {
+    web: Option<String>,
+    otlp_http: Option<String>,
+}
+
+impl Addresses {
+    /// Reads one line; returns web and OTLP/HTTP once both were printed.
+    fn read(&mut self, line: &str) -> Option<(String, String)> {
         let mut words = line.split_whitespace();
         match (words.next(), words.next()) {
-            (Some("Pages"), Some(url)) => web = Some(url.to_owned()),
-            (Some("OTLP/HTTP"), Some(url)) => otlp = Some(url.to_owned()),
+            (Some("Pages"), Some(url)) => self.web = Some(url.to_owned()),
+            (Some("OTLP/HTTP"), Some(url)) => self.otlp_http = Some(url.to_owned()),
             _ => {}
         }
-        if let (Some(web), Some(otlp)) = (&web, &otlp) {
-            let found = (web.clone(), otlp.clone());
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return found;
-        }
+        self.web.clone().zip(self.otlp_http.clone())
     }
-    panic!("the binary ended before it said its addresses");
 }

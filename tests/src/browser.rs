@@ -2,18 +2,15 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use url::{ParseError, Url};
 
-/// How long the driver may take to say its port.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::wait::hears;
 
 /// A browser with an empty profile; it is killed when dropped.
 #[derive(Debug)]
@@ -39,6 +36,15 @@ impl Browser {
             driver,
             _profile: profile,
         }
+    }
+
+    /// Opens a page.
+    ///
+    /// # Panics
+    /// Panics when it cannot be opened.
+    pub async fn open(&self, url: &str) {
+        let opened = self.client.goto(url).await;
+        opened.unwrap_or_else(|error| panic!("{url} does not open: {error}"));
     }
 
     /// Writes a picture of the page into the directory named by `FUSEBOX_TEST_SCREENSHOTS`, if it is set.
@@ -117,23 +123,11 @@ async fn start_driver() -> (Child, u16) {
         .spawn()
         .expect("chromedriver starts: tests/run installs it");
     let stdout = driver.stdout.take().expect("standard output is piped");
-    let port = tokio::time::timeout(START_TIMEOUT, port(BufReader::new(stdout)));
-    (
-        driver,
-        port.await.expect("chromedriver says its port in time"),
-    )
-}
-
-async fn port(stdout: BufReader<tokio::process::ChildStdout>) -> u16 {
-    let mut lines = stdout.lines();
-    while let Some(line) = lines.next_line().await.expect("its output is text") {
-        if let Some((_, port)) = line.rsplit_once("started successfully on port ") {
-            let port = port.trim_end_matches('.').parse().expect("a port");
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return port;
-        }
-    }
-    panic!("chromedriver ended before it said its port");
+    let port = hears("chromedriver", stdout, |line| {
+        let (_, port) = line.rsplit_once("started successfully on port ")?;
+        port.trim_end_matches('.').parse().ok()
+    });
+    (driver, port.await)
 }
 
 fn capabilities(

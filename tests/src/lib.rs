@@ -9,6 +9,6 @@ mod wait;
 
 pub use binary::{Binary, binary_path};
 pub use browser::Browser;
-pub use otlp::{TraceBuilder, attribute, export};
+pub use otlp::{TraceBuilder, attribute, export, try_export};
 pub use stack::Stack;
 pub use wait::{eventually, get_json};

@@ -107,12 +107,28 @@ impl TraceBuilder {
 }
 
 /// Sends a request to that OTLP/HTTP endpoint.
+///
+/// # Panics
+/// Panics when nobody answers.
 pub async fn export(otlp_http: &str, request: &ExportTraceServiceRequest) -> reqwest::Response {
-    reqwest::Client::new()
-        .post(format!("{otlp_http}/v1/traces"))
-        .header("content-type", "application/x-protobuf")
-        .body(request.encode_to_vec())
-        .send()
+    let client = reqwest::Client::new();
+    try_export(&client, otlp_http, request)
         .await
         .expect("the collector answers")
+}
+
+/// Sends a request through that client to an OTLP/HTTP endpoint that may go away.
+///
+/// # Errors
+/// When nobody answers.
+pub async fn try_export(
+    client: &reqwest::Client,
+    otlp_http: &str,
+    request: &ExportTraceServiceRequest,
+) -> reqwest::Result<reqwest::Response> {
+    let url = format!("{otlp_http}/v1/traces");
+    let post = client
+        .post(url)
+        .header("content-type", "application/x-protobuf");
+    post.body(request.encode_to_vec()).send().await
 }

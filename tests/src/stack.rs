@@ -56,6 +56,15 @@ impl Stack {
         stack
     }
 
+    /// Returns one of the collector's own counters; `None` while it is not told.
+    pub async fn counter(&self, name: &str) -> Option<u64> {
+        let answer = reqwest::get(format!("{}/metrics", self.web)).await.ok()?;
+        let text = answer.text().await.ok()?;
+        let name = format!("fusebox_collector_{name} ");
+        text.lines()
+            .find_map(|line| line.strip_prefix(&name)?.parse().ok())
+    }
+
     /// Stops the stack and returns its data, from which another can start.
     pub async fn stop(mut self) -> TempDir {
         drop(self.stop.take());

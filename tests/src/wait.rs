@@ -4,6 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::ChildStdout;
 
 /// Machines are shared and slow at times: a condition that is not met after that long is not coming.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -38,4 +40,30 @@ pub async fn get_json(url: &str) -> Option<Value> {
         return None;
     }
     response.json().await.ok()
+}
+
+/// Reads a child's lines until `answer` finds what it looks for; goes on reading, so that the child never blocks on
+/// a full pipe.
+///
+/// # Panics
+/// Panics with `who` when the child ends first, or says nothing of it within a minute.
+pub(crate) async fn hears<T>(
+    who: &str,
+    stdout: ChildStdout,
+    mut answer: impl FnMut(&str) -> Option<T>,
+) -> T {
+    let mut lines = BufReader::new(stdout).lines();
+    let listening = async {
+        while let Some(line) = lines.next_line().await.expect("its output is text") {
+            if let Some(found) = answer(&line) {
+                return found;
+            }
+        }
+        panic!("{who} ended before it said where it is");
+    };
+    let heard = tokio::time::timeout(DEADLINE, listening).await;
+    let found =
+        heard.unwrap_or_else(|_| panic!("{who} did not say where it is within {DEADLINE:?}"));
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    found
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use integration_tests::{Binary, TraceBuilder, export, get_json};
+use integration_tests::{Binary, TraceBuilder, export, get_json, try_export};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -63,12 +63,7 @@ async fn send_traces(otlp_http: String, stop: Arc<AtomicBool>) -> Vec<String> {
         for number in 1..SPANS {
             trace.span(Some(root), &format!("child {number}"), Vec::new());
         }
-        let body = prost::Message::encode_to_vec(&trace.request());
-        let request = client
-            .post(format!("{otlp_http}/v1/traces"))
-            .header("content-type", "application/x-protobuf")
-            .body(body);
-        match request.send().await {
+        match try_export(&client, &otlp_http, &trace.request()).await {
             Ok(response) if response.status() == 200 => acknowledged.push(trace.id()),
             _ => break,
         }

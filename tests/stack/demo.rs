@@ -15,11 +15,7 @@ const WAVE: Duration = Duration::from_secs(150);
 async fn a_newcomer_sees_a_breaker_trip_and_follows_the_call_that_tripped_it() {
     let demo = Binary::demo().await;
     let browser = Browser::start(1440, 900).await;
-    browser
-        .client
-        .goto(&demo.web)
-        .await
-        .expect("the wall opens");
+    browser.open(&demo.web).await;
     let open = browser
         .client
         .wait()
@@ -42,10 +38,8 @@ async fn a_newcomer_sees_a_breaker_trip_and_follows_the_call_that_tripped_it() {
     })
     .await;
     browser
-        .client
-        .goto(&format!("{}/traces/{opened_by}", demo.web))
-        .await
-        .expect("the trace opens");
+        .open(&format!("{}/traces/{opened_by}", demo.web))
+        .await;
     let rows = browser
         .client
         .find_all(Locator::Css("li.row[data-id]"))
@@ -59,11 +53,7 @@ async fn a_newcomer_sees_a_breaker_trip_and_follows_the_call_that_tripped_it() {
     browser.screenshot("demo-trace").await;
     the_moment_of_opening_can_be_seen_again(&demo.web, &browser).await;
 
-    browser
-        .client
-        .goto(&format!("{}/map", demo.web))
-        .await
-        .expect("the map opens");
+    browser.open(&format!("{}/map", demo.web)).await;
     browser.screenshot("demo-map").await;
     browser.close().await;
     demo.terminate().await;
@@ -94,11 +84,7 @@ async fn the_moment_of_opening_can_be_seen_again(web: &str, browser: &Browser) {
         .iter()
         .any(|c| c["name"] == "inventory" && c["state"] == "open");
     assert!(was_open, "{past}");
-    browser
-        .client
-        .goto(&format!("{web}/?at={moment}"))
-        .await
-        .expect("the wall opens");
+    browser.open(&format!("{web}/?at={moment}")).await;
     browser
         .client
         .find(Locator::Css("article.card.is-open"))

@@ -36,11 +36,7 @@ async fn no_text_of_a_span_runs_as_script() {
     }));
     paths.extend(HOSTILE.map(|text| format!("/go?q={}", encode(text))));
     for path in paths {
-        browser
-            .client
-            .goto(&format!("{}{path}", stack.web))
-            .await
-            .expect("the page opens");
+        browser.open(&format!("{}{path}", stack.web)).await;
         open_everything(&browser).await;
         let pwned = browser
             .client

@@ -29,9 +29,9 @@ async fn everything_sent_is_accounted_for() {
         assert_eq!(report.spans, SPANS, "{report}");
         sent += SPANS;
     }
-    assert_eq!(counter(&stack, "spans_received_total").await, sent);
-    assert_eq!(counter(&stack, "spans_written_total").await, sent);
-    assert_eq!(counter(&stack, "spans_queued").await, 0);
+    assert_eq!(stack.counter("spans_received_total").await, Some(sent));
+    assert_eq!(stack.counter("spans_written_total").await, Some(sent));
+    assert_eq!(stack.counter("spans_queued").await, Some(0));
 
     let services = eventually("the shop's twelve services", || async {
         let services = get_json(&format!("{}/api/services", stack.web)).await?;
@@ -55,18 +55,4 @@ async fn everything_sent_is_accounted_for() {
             .all(|trace| trace["error_count"].as_u64() > Some(0)),
         "{traces:?}"
     );
-}
-
-async fn counter(stack: &Stack, name: &str) -> u64 {
-    let text = reqwest::get(format!("{}/metrics", stack.web))
-        .await
-        .expect("an answer")
-        .text()
-        .await;
-    let text = text.expect("text");
-    let name = format!("fusebox_collector_{name} ");
-    let line = text.lines().find_map(|line| line.strip_prefix(&name));
-    line.unwrap_or_else(|| panic!("{name} in {text}"))
-        .parse()
-        .expect("a number")
 }

@@ -8,11 +8,7 @@ use integration_tests::{Browser, Stack, TraceBuilder, eventually};
 async fn an_empty_collector_teaches_the_next_step() {
     let stack = Stack::start().await;
     let browser = Browser::start(1280, 900).await;
-    browser
-        .client
-        .goto(&stack.web)
-        .await
-        .expect("the wall opens");
+    browser.open(&stack.web).await;
     let text = body_text(&browser).await;
     assert!(text.contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{text}");
     assert!(text.contains("curl"), "{text}");
@@ -44,11 +40,7 @@ async fn a_trace_of_ten_thousand_spans_opens_and_scrolls() {
     let stack = Stack::start().await;
     let id = send_wide_trace(&stack, 10_000).await;
     let browser = Browser::start(1280, 900).await;
-    browser
-        .client
-        .goto(&format!("{}/traces/{id}", stack.web))
-        .await
-        .expect("the trace opens");
+    browser.open(&format!("{}/traces/{id}", stack.web)).await;
     assert!(body_text(&browser).await.contains("10,000"));
     let rows = browser
         .client
@@ -73,11 +65,7 @@ async fn the_trace_page_works_by_keyboard() {
     let stack = Stack::start().await;
     let id = send_wide_trace(&stack, 12).await;
     let browser = Browser::start(1280, 900).await;
-    browser
-        .client
-        .goto(&format!("{}/traces/{id}", stack.web))
-        .await
-        .expect("the trace opens");
+    browser.open(&format!("{}/traces/{id}", stack.web)).await;
     assert_eq!(visible_rows(&browser).await, 12);
     press(&browser, ']').await;
     eventually("one row after folding all", || async {
@@ -126,11 +114,7 @@ async fn pages_fit_a_phone_of_320_pixels() {
         "/about",
         &format!("/traces/{id}"),
     ] {
-        browser
-            .client
-            .goto(&format!("{}{path}", stack.web))
-            .await
-            .expect("the page opens");
+        browser.open(&format!("{}{path}", stack.web)).await;
         let script = "return document.documentElement.scrollWidth";
         let width = browser
             .client

@@ -38,18 +38,9 @@ async fn arrives(stack: &Stack, id: &str, service: &str) -> Vec<String> {
 
 /// Waits until the metrics and logs of so many runs are counted.
 async fn metrics_and_logs_are_counted(stack: &Stack, runs: u64) {
-    for counter in ["metric_points_ignored", "log_records_ignored"] {
+    for counter in ["metric_points_ignored_total", "log_records_ignored_total"] {
         eventually(counter, || async {
-            let text = reqwest::get(format!("{}/metrics", stack.web))
-                .await
-                .ok()?
-                .text()
-                .await
-                .ok()?;
-            let name = format!("fusebox_collector_{counter}_total ");
-            let count: u64 = text
-                .lines()
-                .find_map(|line| line.strip_prefix(&name)?.parse().ok())?;
+            let count = stack.counter(counter).await?;
             (count >= runs).then_some(())
         })
         .await;
