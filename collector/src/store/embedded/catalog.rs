@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use time::OffsetDateTime;
 
+use super::arrival::ArrivalClock;
 use super::segment::{Caches, Place, Segment};
 use crate::counters::Counters;
 
@@ -21,6 +22,10 @@ pub(crate) struct Catalog {
     next: AtomicU64,
     segments: RwLock<Arc<Vec<Segment>>>,
     rebuilding: Mutex<()>,
+    /// Gives blocks their time of arrival.
+    pub(crate) arrival: ArrivalClock,
+    /// Whether somebody follows the segments as a journal: their blocks are then never joined.
+    pub(crate) is_followed: bool,
     /// Decoded footers.
     pub(crate) caches: Arc<Caches>,
     /// The collector's counters.
@@ -29,12 +34,14 @@ pub(crate) struct Catalog {
 
 impl Catalog {
     /// Makes a catalog without segments.
-    pub(crate) fn new(dir: &Path, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(dir: &Path, is_followed: bool, counters: Arc<Counters>) -> Self {
         Self {
             folder: dir.join(SPANS_FOLDER),
             next: AtomicU64::new(1),
             segments: RwLock::default(),
             rebuilding: Mutex::default(),
+            arrival: ArrivalClock::default(),
+            is_followed,
             caches: Arc::default(),
             counters,
         }

@@ -3,13 +3,16 @@
 //! Spans come from a walk over a request (`SpanVisitor`), become a block at `commit`, and are answered from there:
 //! by id through blooms and trace indexes, by search through dictionaries and columns. `FORMAT.md` has the bytes.
 
+mod arrival;
 mod assemble;
 mod block;
 mod bytes;
 mod catalog;
-mod convert;
+pub(crate) mod convert;
 mod dictionary;
+mod followed;
 pub(crate) mod hash;
+mod journal;
 mod limits;
 mod open;
 mod read;
@@ -21,7 +24,7 @@ mod segment;
 mod shard_writer;
 mod summary;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +37,8 @@ use crate::counters::Counters;
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery};
 pub use assemble::assemble;
 use catalog::Catalog;
+pub(crate) use followed::{Followed, Progress, Reached};
+pub(crate) use journal::{Journal, JournalSegment};
 use segment::Segment;
 pub use shard_writer::{Commit, ShardWriter};
 
@@ -50,6 +55,15 @@ pub struct EmbeddedOptions {
     pub shards: usize,
 }
 
+/// That somebody stores the spans elsewhere, and what that means here.
+#[derive(Debug, Clone)]
+pub(crate) struct Follow {
+    /// How far they are.
+    pub(crate) followed: Arc<Followed>,
+    /// How long spans that are stored there stay here too.
+    pub(crate) keep: Duration,
+}
+
 /// Opens the store, recovering what a crash left behind, and returns its reader and one writer per shard.
 ///
 /// # Errors
@@ -59,13 +73,30 @@ pub fn open(
     options: EmbeddedOptions,
     counters: Arc<Counters>,
 ) -> Result<(EmbeddedStore, Vec<ShardWriter>), StoreError> {
-    let catalog = Arc::new(Catalog::new(&options.dir, counters));
+    open_followed(options, None, counters)
+}
+
+/// As `open`, for a store whose spans are stored elsewhere too.
+pub(crate) fn open_followed(
+    options: EmbeddedOptions,
+    follow: Option<Follow>,
+    counters: Arc<Counters>,
+) -> Result<(EmbeddedStore, Vec<ShardWriter>), StoreError> {
+    let catalog = Arc::new(Catalog::new(&options.dir, follow.is_some(), counters));
     open::load(&catalog)?;
+    if let Some(follow) = &follow {
+        follow.followed.continue_in(&catalog);
+    }
     let writers = (0..options.shards)
         .map(|shard| ShardWriter::new(shard, Arc::clone(&catalog)))
         .collect::<Result<_, _>>()?;
     let options = Arc::new(options);
-    Ok((EmbeddedStore { catalog, options }, writers))
+    let store = EmbeddedStore {
+        catalog,
+        options,
+        follow,
+    };
+    Ok((store, writers))
 }
 
 /// The reading side; cheap to clone.
@@ -73,6 +104,7 @@ pub fn open(
 pub struct EmbeddedStore {
     catalog: Arc<Catalog>,
     options: Arc<EmbeddedOptions>,
+    follow: Option<Follow>,
 }
 
 /// How much the store holds.
@@ -89,6 +121,11 @@ pub struct StoreStats {
 }
 
 impl EmbeddedStore {
+    /// Returns the segments as a journal.
+    pub(crate) fn journal(&self) -> Journal {
+        Journal::new(Arc::clone(&self.catalog))
+    }
+
     /// Returns how much the store holds.
     pub fn stats(&self) -> StoreStats {
         retention::stats(&self.catalog)
@@ -100,7 +137,8 @@ impl EmbeddedStore {
     ///
     /// When a file cannot be deleted.
     pub fn enforce_retention(&self, now_unix_nanos: u64) -> Result<(), StoreError> {
-        retention::enforce(&self.catalog, &self.options, now_unix_nanos)
+        let follow = self.follow.as_ref();
+        retention::enforce(&self.catalog, &self.options, follow, now_unix_nanos)
     }
 
     /// Runs a reader on a thread that may wait for the disk; once more where it met a footer that had to be rebuilt.

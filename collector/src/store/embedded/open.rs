@@ -26,6 +26,12 @@ pub(crate) fn load(catalog: &Catalog) -> Result<(), StoreError> {
             load_file(catalog, path)?;
         }
     }
+    for segment in catalog.snapshot().iter() {
+        let totals = segment.totals();
+        catalog
+            .arrival
+            .note(totals.written.saturating_add(totals.rows));
+    }
     Ok(())
 }
 
@@ -80,11 +86,7 @@ fn recover_file(catalog: &Catalog, place: Place) -> Result<(), StoreError> {
     if recovered.open.state().totals.rows == 0 {
         return fs::remove_file(&path).map_err(|error| io_error("remove", &path, error));
     }
-    let sealed = seal(
-        &recovered.open,
-        &mut recovered.file,
-        Arc::clone(&catalog.caches),
-    );
+    let sealed = seal(&recovered.open, &mut recovered.file, catalog);
     match sealed {
         Ok(sealed) => catalog.put(Segment::sealed(sealed)),
         Err(error) => {

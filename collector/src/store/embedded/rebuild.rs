@@ -2,8 +2,6 @@
 //!
 //! The new file has a number and a name of its own, so that readers and caches never mix the two.
 
-use std::sync::Arc;
-
 use tracing::warn;
 
 use super::catalog::Catalog;
@@ -40,7 +38,7 @@ fn rebuild(catalog: &Catalog, segment: &Segment) -> Result<(), StoreError> {
     };
     warn!(path = %old.path.display(), "footer of a segment is damaged, rebuilt from its blocks");
     let place = catalog.place(NO_SHARD, now_unix_nanos());
-    match rewrite(&open, &place, Arc::clone(&catalog.caches)) {
+    match rewrite(&open, &place, catalog) {
         Ok(sealed) => {
             catalog.put(Segment::sealed(sealed));
             retention::delete(catalog, segment)

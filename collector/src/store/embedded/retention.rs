@@ -7,13 +7,14 @@ use std::path::Path;
 use super::catalog::Catalog;
 use super::io_error;
 use super::segment::Segment;
-use super::{EmbeddedOptions, StoreStats};
+use super::{EmbeddedOptions, Follow, StoreStats};
 use crate::store::StoreError;
 
 /// Deletes segments as the options say; one that is still written is never deleted.
 pub(crate) fn enforce(
     catalog: &Catalog,
     options: &EmbeddedOptions,
+    follow: Option<&Follow>,
     now_unix_nanos: u64,
 ) -> Result<(), StoreError> {
     let segments = catalog.snapshot();
@@ -24,12 +25,52 @@ pub(crate) fn enforce(
     by_age.sort_by_key(|segment| segment.totals().written);
     for segment in by_age {
         let expired = segment.totals().written < keep_from;
-        if expired || bytes > options.disk_budget_bytes {
+        let elsewhere = is_elsewhere(segment, follow, now_unix_nanos);
+        if expired || elsewhere || bytes > options.disk_budget_bytes {
+            note_deletion(catalog, segment, follow);
+            // Before it goes, so that a crash in between does not hide where its spans are now; and after it where
+            // the disk was full, which only the deletion mends.
+            let before = save_notes(follow);
             delete(catalog, segment)?;
+            let _retried_below = before.or_else(|_| save_notes(follow));
             bytes -= segment.bytes();
         }
     }
-    Ok(())
+    save_notes(follow)
+}
+
+fn save_notes(follow: Option<&Follow>) -> Result<(), StoreError> {
+    follow.map_or(Ok(()), |follow| follow.followed.save())
+}
+
+/// Returns whether every span of a segment is stored elsewhere, and was here for as long as it should be.
+fn is_elsewhere(segment: &Segment, follow: Option<&Follow>, now_unix_nanos: u64) -> bool {
+    let Some(follow) = follow else {
+        return false;
+    };
+    let totals = segment.totals();
+    let age = now_unix_nanos.saturating_sub(totals.written);
+    let unshipped = follow
+        .followed
+        .unshipped(segment.place().sequence, totals.rows);
+    unshipped == 0 && u128::from(age) > follow.keep.as_nanos()
+}
+
+/// Tells who follows that a segment goes; what they had no time to store is lost, and counted.
+fn note_deletion(catalog: &Catalog, segment: &Segment, follow: Option<&Follow>) {
+    let Some(follow) = follow else {
+        return;
+    };
+    let totals = segment.totals();
+    let unshipped = follow
+        .followed
+        .unshipped(segment.place().sequence, totals.rows);
+    let last = totals.written.saturating_add(totals.rows);
+    follow.followed.deleting(last, unshipped);
+    catalog
+        .counters
+        .incidents
+        .add("spans_lost_unshipped", unshipped);
 }
 
 /// Hides a segment from readers and deletes its file, and its folder with the last one.

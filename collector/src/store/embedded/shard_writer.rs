@@ -129,11 +129,7 @@ impl ShardWriter {
             return Ok(());
         };
         self.builder = BlockBuilder::new(self.seed);
-        match seal(
-            &active.open,
-            &mut active.file,
-            Arc::clone(&self.catalog.caches),
-        ) {
+        match seal(&active.open, &mut active.file, &self.catalog) {
             Ok(sealed) => {
                 self.catalog.put(Segment::sealed(sealed));
                 Ok(())
@@ -152,10 +148,12 @@ impl ShardWriter {
         if self.active.is_none() {
             self.active = Some(self.begin_segment(now)?);
         }
+        let rows = self.builder.len() as u64;
+        let arrival = self.catalog.arrival.reserve(rows, now);
         let active = self.active.as_mut().expect("a segment was just begun");
         let block = self
             .encoder
-            .encode(&self.builder, now)
+            .encode(&self.builder, arrival)
             .map_err(|error| io_error("compress a block of", &active.open.place.path, error))?;
         let before = active.file.length();
         let appended = active.file.append(&block.bytes);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::block::{BlockBuilder, BlockEncoder, BlockReader, EncodedBlock, RowReader};
+use super::super::catalog::Catalog;
 use super::super::hash::Seed;
 use super::super::io_error;
 use super::super::limits::{REWRITE_BELOW_ROWS, REWRITE_BLOCK_ROWS};
@@ -19,17 +20,18 @@ pub(crate) const REWRITE_SUFFIX: &str = "tmp";
 pub(crate) fn seal(
     open: &Arc<OpenSegment>,
     file: &mut SegmentFile,
-    caches: Arc<Caches>,
+    catalog: &Catalog,
 ) -> Result<SealedSegment, StoreError> {
     let (rows, blocks) = {
         let state = open.state();
         (state.totals.rows, state.blocks.len() as u64)
     };
-    if blocks > 1 && rows < blocks * REWRITE_BELOW_ROWS {
-        return rewrite(open, &open.place, caches);
+    if blocks > 1 && rows < blocks * REWRITE_BELOW_ROWS && !catalog.is_followed {
+        return rewrite(open, &open.place, catalog);
     }
     let footer = append_footer(&open.state(), file)?;
     let place = open.place.clone();
+    let caches = Arc::clone(&catalog.caches);
     Ok(SealedSegment::new(place, file.length(), footer, caches))
 }
 
@@ -37,13 +39,13 @@ pub(crate) fn seal(
 pub(crate) fn rewrite(
     open: &Arc<OpenSegment>,
     place: &Place,
-    caches: Arc<Caches>,
+    catalog: &Catalog,
 ) -> Result<SealedSegment, StoreError> {
     let written = open.state().totals.written;
-    let mut rewritten = Rewrite::begin(place, written)?;
+    let mut rewritten = Rewrite::begin(place, written, catalog.is_followed)?;
     let path = rewritten.path.clone();
     let copied = rewritten.copy(open);
-    let sealed = copied.and_then(|()| rewritten.finish(place, caches));
+    let sealed = copied.and_then(|()| rewritten.finish(place, Arc::clone(&catalog.caches)));
     if sealed.is_err() {
         // It is most likely the disk that is full: leave it no half a file.
         let _ = std::fs::remove_file(&path);
@@ -101,10 +103,12 @@ struct Rewrite {
     encoder: BlockEncoder,
     state: SegmentState,
     written: u64,
+    /// Whether blocks stay as they are, with their times: who follows them has written rows elsewhere by these.
+    keeps_blocks: bool,
 }
 
 impl Rewrite {
-    fn begin(place: &Place, written: u64) -> Result<Self, StoreError> {
+    fn begin(place: &Place, written: u64, keeps_blocks: bool) -> Result<Self, StoreError> {
         let path = place.path.with_extension(REWRITE_SUFFIX);
         let seed = Seed::random();
         Ok(Self {
@@ -115,6 +119,7 @@ impl Rewrite {
             state: SegmentState::new(seed),
             path,
             written,
+            keeps_blocks,
         })
     }
 
@@ -128,7 +133,10 @@ impl Rewrite {
             let rows: Vec<u32> = (0..block.rows).collect();
             RowReader::read(&reader, Arc::clone(&schema), &segment, &rows)?
                 .visit(&rows, &mut self.builder);
-            if self.builder.len() >= REWRITE_BLOCK_ROWS {
+            if self.keeps_blocks {
+                self.written = reader.header.written;
+            }
+            if self.keeps_blocks || self.builder.len() >= REWRITE_BLOCK_ROWS {
                 self.flush()?;
             }
         }

@@ -4,5 +4,5 @@ mod assembling;
 mod crash;
 mod retention;
 mod round_trip;
-mod searching;
-mod support;
+pub(crate) mod searching;
+pub(crate) mod support;

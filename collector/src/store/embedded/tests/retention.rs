@@ -1,8 +1,9 @@
 //! Old segments go first, whole, and only when they must.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{EmbeddedOptions, open};
+use super::super::{EmbeddedOptions, Follow, Followed, Progress, open, open_followed};
 use super::support::*;
 use crate::model::now_unix_nanos;
 use crate::store::TraceReader;
@@ -106,4 +107,37 @@ fn a_segment_that_is_old_is_sealed_when_maintained() {
     write(&mut writers[0], &[span(3, 1, "shop")]);
     writers[0].commit().unwrap();
     assert_eq!(store.stats().segments, 2);
+}
+
+/// *Scenario*: the disk is full, so that the note of what goes cannot be written before it is gone.
+/// *Guarantees*: segments past the retention go all the same, and the note is written once it can be.
+#[test]
+fn a_full_disk_does_not_keep_what_fills_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let followed = Arc::new(Followed::open(dir.path(), Progress::default()).unwrap());
+    let options = EmbeddedOptions {
+        dir: dir.path().to_owned(),
+        retention: Duration::from_secs(3600),
+        disk_budget_bytes: u64::MAX,
+        shards: 1,
+    };
+    let follow = Follow {
+        followed: Arc::clone(&followed),
+        keep: Duration::from_secs(600),
+    };
+    let (store, mut writers) = open_followed(options, Some(follow), Arc::default()).unwrap();
+    for trace in 1..4 {
+        write(&mut writers[0], &[span(trace, 1, "shop")]);
+        writers[0].seal().unwrap();
+    }
+    let folder = dir.path().join("influxdb");
+    std::fs::write(&folder, "no folder").unwrap();
+    assert!(store.enforce_retention(now_unix_nanos() + DAY).is_err());
+    assert_eq!(store.stats().segments, 0);
+    assert_eq!(followed.lost(), 3);
+    std::fs::remove_file(folder).unwrap();
+    store.enforce_retention(now_unix_nanos() + DAY).unwrap();
+    let again = Followed::open(dir.path(), Progress::default()).unwrap();
+    assert_eq!(again.lost(), 3);
+    assert_eq!(again.local_since(), followed.local_since());
 }

@@ -12,7 +12,7 @@ use crate::model::{Span, SpanKind, StatusCode, TimeRange, TraceQuery, TraceSumma
 use crate::store::TraceReader;
 
 /// Answers a query by looking at every span of every trace.
-fn naive(spans: &[Span], query: &TraceQuery) -> Vec<[u8; 16]> {
+pub(crate) fn naive(spans: &[Span], query: &TraceQuery) -> Vec<[u8; 16]> {
     let mut traces: BTreeMap<[u8; 16], Vec<&Span>> = BTreeMap::new();
     for span in spans {
         traces
@@ -67,7 +67,7 @@ fn span_matches(span: &Span, query: &TraceQuery) -> bool {
             })
 }
 
-fn any_query() -> impl Strategy<Value = TraceQuery> {
+pub(crate) fn any_query() -> impl Strategy<Value = TraceQuery> {
     let text = prop_oneof![
         "[a-c]{0,2}",
         "-?[0-3]",

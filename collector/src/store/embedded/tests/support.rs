@@ -21,7 +21,7 @@ use crate::model::{
 use crate::store::TraceReader;
 
 /// A time in 2026.
-pub(super) const NOW: u64 = 1_795_000_000_000_000_000;
+pub(crate) const NOW: u64 = 1_795_000_000_000_000_000;
 
 /// Opens a store that keeps everything.
 pub(super) fn open_store(
@@ -40,7 +40,7 @@ pub(super) fn open_store(
 }
 
 /// Runs a reader to its end.
-pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap()
@@ -48,7 +48,7 @@ pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Finds every trace that a query matches, page by page.
-pub(super) fn search_all(store: &EmbeddedStore, query: &TraceQuery) -> Vec<TraceSummary> {
+pub(crate) fn search_all(store: &EmbeddedStore, query: &TraceQuery) -> Vec<TraceSummary> {
     let mut query = query.clone();
     let mut rows = Vec::new();
     loop {
@@ -63,7 +63,7 @@ pub(super) fn search_all(store: &EmbeddedStore, query: &TraceQuery) -> Vec<Trace
 }
 
 /// A plain span of a trace and service.
-pub(super) fn span(trace: u64, id: u64, service: &str) -> Span {
+pub(crate) fn span(trace: u64, id: u64, service: &str) -> Span {
     Span {
         trace_id: TraceId::from_bytes(u128::from(trace).to_be_bytes()),
         span_id: SpanId::from_bytes(id.to_be_bytes()),
@@ -95,7 +95,7 @@ pub(super) fn span(trace: u64, id: u64, service: &str) -> Span {
 }
 
 /// Shows a writer spans as a walk would.
-pub(super) fn write(writer: &mut impl SpanVisitor, spans: &[Span]) {
+pub(crate) fn write(writer: &mut impl SpanVisitor, spans: &[Span]) {
     for span in spans {
         let resource = Encoded::new(&span.resource.attributes);
         writer.resource(&ResourceView {
@@ -225,7 +225,7 @@ fn any_attributes() -> impl Strategy<Value = Vec<(String, Value)>> {
 }
 
 /// Spans of few traces and services; every identity is distinct.
-pub(super) fn any_spans(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Span>> {
+pub(crate) fn any_spans(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Span>> {
     let one = (
         (0u64..12, 0usize..3, 0usize..3, 0u8..6, 0u8..3),
         (0u64..2_000_000, -100i64..1_000_000, any::<bool>()),

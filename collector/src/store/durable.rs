@@ -1,0 +1,108 @@
+//! Small files that are whole or not there: how far InfluxDB is behind the journal, and what lets us in there.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::store::StoreError;
+
+/// The folder within the data directory.
+const FOLDER: &str = "influxdb";
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Whoever the system lets.
+    Anyone,
+    /// Its owner.
+    Owner,
+}
+
+/// Returns the path of a file of ours.
+pub(crate) fn path(data_dir: &Path, name: &str) -> PathBuf {
+    data_dir.join(FOLDER).join(name)
+}
+
+/// Writes a file in one step: after a crash it is the old one or the new one.
+pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), StoreError> {
+    replace(path, bytes, readers).map_err(|source| StoreError::Io {
+        action: "write",
+        path: path.display().to_string(),
+        source,
+    })
+}
+
+fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let fresh = path.with_extension("new");
+    // A file that a crash left may be readable by others: it is not written into.
+    let _absent = fs::remove_file(&fresh);
+    let mut file = create(&fresh, readers)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(unix)]
+fn create(path: &Path, readers: Readers) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mode = match readers {
+        Readers::Anyone => 0o644,
+        Readers::Owner => 0o600,
+    };
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+}
+
+#[cfg(not(unix))]
+fn create(path: &Path, _readers: Readers) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// Reads a file as JSON; `None` where there is none. What is no JSON is an error that names the file.
+pub(crate) fn read_json(path: &Path) -> Result<Option<serde_json::Value>, StoreError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(StoreError::Io {
+                action: "read",
+                path: path.display().to_string(),
+                source,
+            });
+        }
+    };
+    let json = serde_json::from_slice(&bytes).map_err(|error| StoreError::Damaged {
+        path: path.display().to_string(),
+        what: error.to_string(),
+    })?;
+    Ok(Some(json))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_a_secret_is_its_owners() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = path(dir.path(), "spans.json");
+        assert_eq!(read_json(&path).unwrap(), None);
+        write(&path, b"{\"a\":1}", Readers::Anyone).unwrap();
+        write(&path, b"{\"a\":2}", Readers::Owner).unwrap();
+        assert_eq!(read_json(&path).unwrap().unwrap()["a"], 2);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        fs::write(&path, "{").unwrap();
+        assert!(matches!(read_json(&path), Err(StoreError::Damaged { .. })));
+    }
+}
