@@ -27,6 +27,16 @@ impl Day {
         Self(unix_nanos / SECOND_NANOS / DAY_SECONDS)
     }
 
+    /// Returns the day of that number.
+    pub(super) fn from_number(days_since_1970: u64) -> Self {
+        Self(days_since_1970)
+    }
+
+    /// Returns its number, counted from 1970.
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+
     /// Returns the first nanosecond after it.
     pub(super) fn end_unix_nanos(self) -> u64 {
         (self.0 + 1).saturating_mul(DAY_SECONDS * SECOND_NANOS)
@@ -140,6 +150,21 @@ impl Index {
             })
             .map(|(day, extent)| Found { day, extent })
             .collect()
+    }
+
+    /// Returns the extents of a kind that reach beyond what is done with of each day's file (by the day's number).
+    pub(super) fn unread(&self, kind: SeriesKind, done: &BTreeMap<u64, u64>) -> Vec<Found> {
+        let files = self.files.range((kind, Day(0))..=(kind, Day(u64::MAX)));
+        let unread = files.flat_map(|((_, day), extents)| {
+            let done = done.get(&day.0).copied().unwrap_or(0);
+            let first = extents.partition_point(|extent| extent.offset + extent.len <= done);
+            let rest = extents[first..].iter();
+            rest.map(|extent| Found {
+                day: *day,
+                extent: *extent,
+            })
+        });
+        unread.collect()
     }
 
     /// Returns the latest time of any record of that kind.

@@ -9,6 +9,7 @@ mod index;
 mod record;
 mod recover;
 mod sidecar;
+mod tail;
 mod writer;
 
 #[cfg(test)]
@@ -29,10 +30,12 @@ pub use record::{
 
 use crate::counters::Counters;
 use crate::model::{CircuitKey, TimeRange};
-use crate::store::StoreError;
+use crate::store::{SeriesReader, StoreError};
 use block::{HEADER_BYTES, Header};
 use index::{Found, Index, file_path};
 use writer::{Append, Writer};
+
+pub use tail::{Tail, TailPosition};
 
 /// How long samples wait for those of other instances, to share a block and a sync: at most ten a second.
 const SAMPLE_LINGER: Duration = Duration::from_millis(100);
@@ -208,6 +211,22 @@ impl SeriesLog {
     }
 }
 
+impl SeriesReader for SeriesLog {
+    fn scan(
+        &self,
+        kind: SeriesKind,
+        range: TimeRange,
+        only: Option<&CircuitKey>,
+        visit: &mut dyn FnMut(SeriesRecord),
+    ) -> Result<(), StoreError> {
+        Self::scan(self, kind, range, only, visit)
+    }
+
+    fn latest(&self, kind: SeriesKind) -> Result<Option<u64>, StoreError> {
+        Ok(Self::latest(self, kind))
+    }
+}
+
 /// Reads an extent's bytes; `None` when retention removed the file meanwhile.
 fn read_extent(
     open: &mut Option<(PathBuf, File)>,
@@ -241,26 +260,36 @@ fn visit_extent(
 ) -> u64 {
     let mut strings = Vec::new();
     let mut lost = 0;
-    let mut at = 0;
     let mut in_range = |record: SeriesRecord| {
         if range.contains(record.time_unix_nanos()) {
             visit(record);
         }
     };
-    while at + HEADER_BYTES <= bytes.len() {
-        let Some(header) = Header::read(&bytes[at..]) else {
-            // Damage that was counted when the file was opened; the next header goes on.
-            at += 1;
-            continue;
-        };
-        let payload = at + HEADER_BYTES..bytes.len().min(at + header.block_len() as usize);
-        at = payload.end;
+    for (at, header, payload) in blocks(bytes) {
+        let is_last = at + HEADER_BYTES + payload.len() == bytes.len();
         // Without the key it matters only for the strings that later blocks use.
-        if header.keys & keys != 0 || at < bytes.len() {
-            lost += block::decode(&header, &bytes[payload], &mut strings, only, &mut in_range);
+        if header.keys & keys != 0 || !is_last {
+            lost += block::decode(&header, payload, &mut strings, only, &mut in_range);
         }
     }
     lost
+}
+
+/// Returns the blocks of an extent with their offsets; damage between them was counted when the file was opened.
+fn blocks(extent: &[u8]) -> impl Iterator<Item = (usize, Header, &[u8])> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        while next + HEADER_BYTES <= extent.len() {
+            let at = next;
+            let Some(header) = Header::read(&extent[at..]) else {
+                next += 1;
+                continue;
+            };
+            next = extent.len().min(at + header.block_len() as usize);
+            return Some((at, header, &extent[at + HEADER_BYTES..next]));
+        }
+        None
+    })
 }
 
 /// What was being done to a file.

@@ -2,6 +2,7 @@
 
 use fusebox::circuit_breaker::EffectiveState;
 use opentelemetry::TraceId;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
@@ -82,7 +83,7 @@ pub enum SeriesRecord {
 }
 
 /// The settings and override of a breaker from that time on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SettingsRecord {
     /// The breaker.
     pub key: CircuitKey,
@@ -97,7 +98,7 @@ pub struct SettingsRecord {
 }
 
 /// All that is known of an instance of a breaker, except its calls.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     /// The breaker.
     pub key: CircuitKey,
@@ -118,6 +119,7 @@ pub struct Standing {
     /// Why it is in its state.
     pub reason: String,
     /// The call that opened it last.
+    #[serde(with = "optional_trace_id")]
     pub opened_by: Option<TraceId>,
     /// When it opened last, Unix nanoseconds; 0 when it never did.
     pub opened_at_unix_nanos: u64,
@@ -132,7 +134,7 @@ pub struct Standing {
 }
 
 /// An hour of a breaker, all instances merged.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rollup {
     /// The breaker.
     pub key: CircuitKey,
@@ -143,7 +145,7 @@ pub struct Rollup {
 }
 
 /// A minute of a breaker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollupMinute {
     /// 0 to 59.
     pub minute: u8,
@@ -253,4 +255,28 @@ pub fn key_bit(first: &str, second: &str) -> u64 {
     hasher.update(&[0]);
     hasher.update(second.as_bytes());
     1 << (hasher.finalize() % 64)
+}
+
+/// A trace id as 32 hex digits or null.
+mod optional_trace_id {
+    use opentelemetry::TraceId;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(
+        id: &Option<TraceId>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match id {
+            Some(id) => serializer.collect_str(id),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<TraceId>, D::Error> {
+        let text: Option<String> = Option::deserialize(deserializer)?;
+        let parse = |text: String| TraceId::from_hex(&text).map_err(D::Error::custom);
+        text.map(parse).transpose()
+    }
 }

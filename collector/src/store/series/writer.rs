@@ -311,5 +311,14 @@ fn again(error: &StoreError) -> StoreError {
             path: path.clone(),
             what: what.clone(),
         },
+        StoreError::Remote {
+            action,
+            url,
+            problem,
+        } => StoreError::Remote {
+            action,
+            url: url.clone(),
+            problem: problem.clone(),
+        },
     }
 }

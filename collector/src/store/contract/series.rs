@@ -1,0 +1,386 @@
+//! What every reader of records that are no spans must do, whatever is behind it: one suite, run by each back end.
+//!
+//! A back end gives a reader and a closure that stores records and returns once they can be read. The records are
+//! half an hour old: servers drop what is past their retention. All of it blocks the thread.
+
+use std::fmt::Debug;
+
+use fusebox::circuit_breaker::EffectiveState;
+use opentelemetry::{SpanId, TraceId};
+use tokio::runtime::Runtime;
+
+use crate::live::circuits::Circuits;
+use crate::model::{
+    CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
+    StateSpan, TimeRange, now_unix_nanos,
+};
+use crate::store::SeriesReader;
+use crate::store::series::{
+    DependencyMinute, InstanceRecord, RedMinute, Rollup, RollupMinute, SeriesKind, SeriesRecord,
+    SettingsRecord, Standing,
+};
+
+const SECOND: u64 = 1_000_000_000;
+const HOUR: u64 = 3_600 * SECOND;
+/// A name that no tag can hold as it is.
+const LONG: &str = "very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789-very-long-name-0123456789";
+
+/// The records of the suite: a breaker that opens and another one that does not, seen by two instances each.
+#[derive(Debug, Clone)]
+pub(crate) struct Scene {
+    /// When it begins: at a whole minute.
+    pub(crate) begin: u64,
+    /// Who holds the breakers.
+    pub(crate) service: String,
+}
+
+impl Scene {
+    /// Returns the scene of a service, half an hour ago.
+    pub(crate) fn new(service: &str) -> Self {
+        let begin = now_unix_nanos() / (60 * SECOND) * 60 * SECOND - HOUR / 2;
+        Self {
+            begin,
+            service: service.to_owned(),
+        }
+    }
+
+    /// Returns that many seconds after its begin.
+    pub(crate) fn at(&self, seconds: u64) -> u64 {
+        self.begin + seconds * SECOND
+    }
+
+    /// Returns the key of a breaker.
+    pub(crate) fn key(&self, name: &str) -> CircuitKey {
+        CircuitKey {
+            service: self.service.clone(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Returns the one that opens after twenty seconds.
+    pub(crate) fn opening(&self) -> CircuitKey {
+        self.key("inven tory,\"1\"=\\x")
+    }
+
+    /// Returns every record.
+    pub(crate) fn records(&self) -> Vec<SeriesRecord> {
+        let mut records = Vec::new();
+        for name in [self.opening(), self.key("price")] {
+            for instance in ["", "b\\ \"1\"", LONG] {
+                let standing = self.standing(&name, instance, 0);
+                records.push(SeriesRecord::Standing(standing));
+                let standing = self.standing(&name, instance, 60);
+                records.push(SeriesRecord::Standing(standing));
+                let samples = (0..40).map(|second| self.sample(&name, instance, second));
+                records.extend(samples);
+            }
+            records.push(SeriesRecord::Settings(self.settings(&name, 0)));
+            records.push(SeriesRecord::Settings(self.settings(&name, 30)));
+            records.extend(self.rollups(&name));
+        }
+        records.extend(self.transitions());
+        records.extend(self.minutes());
+        records
+    }
+
+    fn sample(&self, key: &CircuitKey, instance: &str, second: u64) -> SeriesRecord {
+        SeriesRecord::Sample(CircuitSample {
+            key: key.clone(),
+            instance: instance.to_owned(),
+            time_unix_nanos: self.at(second),
+            state: self.state(key, second),
+            calls: CircuitCalls {
+                success: 5 + second,
+                timeout: second % 2,
+                fallback_failure: 3,
+                ..CircuitCalls::default()
+            },
+            in_flight: 3,
+            latency_buckets: vec![(-40, 4 + second), (-39, 1), (3, second % 2 + 1)],
+        })
+    }
+
+    fn state(&self, key: &CircuitKey, second: u64) -> EffectiveState {
+        match (*key == self.opening(), second) {
+            (true, 20..) => EffectiveState::Open,
+            _ => EffectiveState::Closed,
+        }
+    }
+
+    fn standing(&self, key: &CircuitKey, instance: &str, second: u64) -> Standing {
+        let state = self.state(key, second);
+        let opened = state == EffectiveState::Open && instance.is_empty();
+        Standing {
+            key: key.clone(),
+            instance: instance.to_owned(),
+            time_unix_nanos: self.at(second) + 5,
+            source: "fusebox".to_owned(),
+            target: "stock".to_owned(),
+            state: if opened {
+                state
+            } else {
+                EffectiveState::Closed
+            },
+            since_unix_nanos: if opened {
+                self.at(20) + 1
+            } else {
+                self.begin - 9
+            },
+            retry_at_unix_nanos: None,
+            reason: if opened {
+                "it failed".to_owned()
+            } else {
+                String::new()
+            },
+            opened_by: opened.then(|| TraceId::from_bytes([7; 16])),
+            opened_at_unix_nanos: 3,
+            in_flight: 1,
+            first_seen_unix_nanos: self.begin - 9,
+            last_seen_unix_nanos: self.at(second),
+            interval_ms: 1_000,
+        }
+    }
+
+    fn settings(&self, key: &CircuitKey, second: u64) -> SettingsRecord {
+        SettingsRecord {
+            key: key.clone(),
+            instance: "b\\ \"1\"".to_owned(),
+            time_unix_nanos: self.at(second) + 7,
+            settings: CircuitSettings {
+                group: "stock".to_owned(),
+                window_ms: 10_000,
+                failure_rate_percent: 50.0,
+                slow_call_rate_percent: 33.3,
+                slow_call_duration_ms: 1_000,
+                ..CircuitSettings::default()
+            },
+            forced: (second > 0).then(|| OverrideView {
+                kind: "forced_open".to_owned(),
+                reason: "a \"planned\" outage".to_owned(),
+                expires_unix_nanos: Some(self.at(90)),
+            }),
+        }
+    }
+
+    /// Returns two records of one hour, as a call that is counted late makes them.
+    fn rollups(&self, key: &CircuitKey) -> [SeriesRecord; 2] {
+        let rollup = |minute, success| {
+            SeriesRecord::Rollup(Rollup {
+                key: key.clone(),
+                hour_unix_nanos: self.begin / HOUR * HOUR - HOUR,
+                minutes: vec![RollupMinute {
+                    minute,
+                    calls: CircuitCalls {
+                        success,
+                        ..CircuitCalls::default()
+                    },
+                    state: EffectiveState::HalfOpen,
+                }],
+            })
+        };
+        [rollup(58, 40), rollup(59, 2)]
+    }
+
+    /// Returns changes of state, three of them at the same nanosecond, as clocks of milliseconds make them.
+    fn transitions(&self) -> Vec<SeriesRecord> {
+        let transition = |key: CircuitKey, from, to, nanos, reason: &str| {
+            SeriesRecord::Transition(CircuitTransition {
+                key,
+                instance: String::new(),
+                time_unix_nanos: self.at(20) + nanos,
+                from,
+                to,
+                reason: reason.to_owned(),
+                open_until_unix_nanos: (to == EffectiveState::Open).then(|| self.at(25)),
+                trace_id: (nanos == 1).then(|| TraceId::from_bytes([7; 16])),
+                span_id: (nanos == 1).then(|| SpanId::from_bytes([8; 8])),
+            })
+        };
+        use EffectiveState::{Closed, HalfOpen, Open};
+        vec![
+            transition(self.key("price"), Closed, Open, 0, "it failed"),
+            transition(self.key("price"), Open, HalfOpen, 0, "time is up"),
+            transition(self.key("price"), HalfOpen, Closed, 0, ""),
+            transition(self.opening(), Closed, Open, 1, "it failed"),
+        ]
+    }
+
+    fn minutes(&self) -> Vec<SeriesRecord> {
+        let red = |operation: &str, minute: u64| {
+            SeriesRecord::Red(RedMinute {
+                service: self.service.clone(),
+                operation: operation.to_owned(),
+                minute_unix_nanos: self.at(60 * minute),
+                calls: 5 + minute,
+                errors: minute,
+                latency_buckets: vec![(100, 2), (235, 3 + minute)],
+            })
+        };
+        let edge = |child: &str, minute: u64| {
+            SeriesRecord::Dependency(DependencyMinute {
+                parent: self.service.clone(),
+                child: child.to_owned(),
+                child_is_virtual: child == LONG,
+                minute_unix_nanos: self.at(60 * minute),
+                calls: 7,
+                errors: minute,
+                circuits: vec![self.key("price"), self.opening()],
+            })
+        };
+        let instance = |id: &str| {
+            SeriesRecord::Instance(InstanceRecord {
+                service: self.service.clone(),
+                id: id.to_owned(),
+                first_seen_unix_nanos: self.begin - HOUR,
+                last_seen_unix_nanos: self.at(3) + 11,
+            })
+        };
+        vec![
+            red("GET /cart", 0),
+            red("GET /cart", 1),
+            red(LONG, 0),
+            edge("stock", 0),
+            edge("stock", 1),
+            edge(LONG, 0),
+            instance(""),
+            instance(LONG),
+        ]
+    }
+}
+
+/// Runs the suite of the reader against an empty store; returns what it wrote.
+pub(crate) fn check(reader: &dyn SeriesReader, mut write: impl FnMut(Vec<SeriesRecord>)) -> Scene {
+    for kind in SeriesKind::ALL {
+        assert_eq!(read(reader, kind, TimeRange::ALL, None), []);
+        assert_eq!(reader.latest(kind).expect("asks"), None);
+    }
+    let scene = Scene::new("product page");
+    let records = scene.records();
+    write(records.clone());
+    for kind in SeriesKind::ALL {
+        let of_kind = |record: &SeriesRecord| record.kind() == kind;
+        let found = |range, only: Option<&CircuitKey>| read(reader, kind, range, only);
+        let wanted = |also: &dyn Fn(&SeriesRecord) -> bool| {
+            let records = records.iter().filter(|r| of_kind(r) && also(r));
+            sorted(records.cloned().collect())
+        };
+        assert_eq!(found(TimeRange::ALL, None), wanted(&|_| true));
+        let part = TimeRange {
+            start_unix_nanos: scene.at(20),
+            end_unix_nanos: scene.at(30) + 1,
+        };
+        let within = |r: &SeriesRecord| part.contains(r.time_unix_nanos());
+        assert_eq!(found(part, None), wanted(&within));
+        let latest = wanted(&|_| true)
+            .iter()
+            .map(SeriesRecord::time_unix_nanos)
+            .max();
+        assert_eq!(reader.latest(kind).expect("asks"), latest, "{kind:?}");
+        if (kind as u8) <= SeriesKind::Rollup as u8 {
+            let key = scene.opening();
+            let of_breaker = |r: &SeriesRecord| key_of(r) == Some(&key);
+            assert_eq!(found(TimeRange::ALL, Some(&key)), wanted(&of_breaker));
+        }
+    }
+    scene
+}
+
+/// Runs the suite of what is shown of a scene; its records must have been written.
+pub(crate) fn check_circuits(circuits: &Circuits, scene: &Scene, runtime: &Runtime) {
+    let wall = |at| runtime.block_on(circuits.wall(Some(at))).expect("reads");
+    let state = |at, key: &CircuitKey| {
+        let wall = wall(at);
+        let view = wall.circuits.iter().find(|view| view.key == *key);
+        view.map(|view| (view.state, view.instances.len()))
+    };
+    let opening = scene.opening();
+    let closed = Some((EffectiveState::Closed, 3));
+    let open = Some((EffectiveState::Open, 3));
+    assert_eq!(state(scene.begin - HOUR, &opening), None);
+    assert_eq!(state(scene.at(19), &opening), closed);
+    assert_eq!(state(scene.at(21), &opening), open);
+    assert_eq!(state(scene.at(65), &opening), open);
+    assert_eq!(state(scene.at(21), &scene.key("price")), closed);
+    let view = runtime.block_on(circuits.circuit(&opening, Some(scene.at(30))));
+    let view = view.expect("reads").expect("is there");
+    let success = (21..=30).map(|second| 3 * (5 + second)).sum::<u64>();
+    assert_eq!((view.calls.success, view.calls.timeout), (success, 15));
+    assert_eq!(view.opened_by, Some(TraceId::from_bytes([7; 16])));
+    assert_eq!(view.settings.slow_call_rate_percent, 33.3);
+    transitions(circuits, scene, runtime);
+    history(circuits, scene, runtime);
+}
+
+fn transitions(circuits: &Circuits, scene: &Scene, runtime: &Runtime) {
+    let newest = |key: Option<&CircuitKey>, limit| {
+        let found = circuits.transitions(key, TimeRange::ALL, limit);
+        runtime.block_on(found).expect("reads")
+    };
+    let of_scene = |found: Vec<CircuitTransition>| {
+        let of_scene = found.into_iter().filter(|t| t.key.service == scene.service);
+        of_scene.collect::<Vec<_>>()
+    };
+    let all = of_scene(newest(None, 100));
+    assert_eq!(all.len(), 4);
+    assert_eq!(all[0].key, scene.opening());
+    assert_eq!(newest(Some(&scene.opening()), 1), all[..1]);
+    let of_price = newest(Some(&scene.key("price")), 9);
+    let states: Vec<_> = of_price.iter().map(|transition| transition.to).collect();
+    use EffectiveState::{Closed, HalfOpen, Open};
+    assert_eq!(states, [Closed, HalfOpen, Open], "newest first");
+}
+
+fn history(circuits: &Circuits, scene: &Scene, runtime: &Runtime) {
+    let history = |start, end, slices| {
+        let range = TimeRange {
+            start_unix_nanos: start,
+            end_unix_nanos: end,
+        };
+        let key = scene.opening();
+        let history = circuits.history(&key, range, slices);
+        runtime.block_on(history).expect("reads")
+    };
+    let fine = history(scene.begin, scene.at(40), 4);
+    let calls: Vec<u64> = fine.buckets.iter().map(|b| b.calls.timeout).collect();
+    assert_eq!(calls, [15; 4]);
+    let hour = scene.begin / HOUR * HOUR;
+    let hours = history(hour - HOUR, hour, 60);
+    let calls: u64 = hours.buckets.iter().map(|b| b.calls.success).sum();
+    assert_eq!(calls, 42);
+    let two_minutes = StateSpan {
+        state: EffectiveState::HalfOpen,
+        start_unix_nanos: hour - 120 * SECOND,
+        end_unix_nanos: hour,
+    };
+    assert_eq!(hours.states, [two_minutes]);
+}
+
+fn key_of(record: &SeriesRecord) -> Option<&CircuitKey> {
+    match record {
+        SeriesRecord::Sample(record) => Some(&record.key),
+        SeriesRecord::Transition(record) => Some(&record.key),
+        SeriesRecord::Settings(record) => Some(&record.key),
+        SeriesRecord::Standing(record) => Some(&record.key),
+        SeriesRecord::Rollup(record) => Some(&record.key),
+        _ => None,
+    }
+}
+
+/// Reads records; their order is that of the suite.
+pub(crate) fn read(
+    reader: &dyn SeriesReader,
+    kind: SeriesKind,
+    range: TimeRange,
+    only: Option<&CircuitKey>,
+) -> Vec<SeriesRecord> {
+    let mut records = Vec::new();
+    reader
+        .scan(kind, range, only, &mut |record| records.push(record))
+        .expect("reads");
+    sorted(records)
+}
+
+fn sorted<T: Debug>(mut records: Vec<T>) -> Vec<T> {
+    records.sort_by_cached_key(|record| format!("{record:?}"));
+    records
+}

@@ -1,0 +1,163 @@
+//! Follows the journal in the order of arrival: what another store is fed from.
+//!
+//! A record is filed under the day of its own time, and a late one goes into yesterday's file while today's grows;
+//! so a position is an offset for each day's file, and nothing that arrives is ever passed over.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::block;
+use super::index::{Day, Found, file_path};
+use super::record::{SeriesKind, SeriesRecord};
+use super::{SeriesLog, blocks, read_extent};
+use crate::model::TimeRange;
+use crate::store::StoreError;
+
+/// How far somebody has read the files of one kind: for each day (since 1970) the bytes that are done with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TailPosition {
+    files: BTreeMap<u64, u64>,
+}
+
+/// What arrived behind a position.
+#[derive(Debug, Default)]
+pub struct Tail<T> {
+    /// Records, or what is asked of them.
+    pub items: Vec<T>,
+    /// Where the next reading goes on.
+    pub position: TailPosition,
+}
+
+impl SeriesLog {
+    /// Reads the records of a kind that arrived behind a position: the blocks up to the one with the `most`th.
+    /// Blocks the thread.
+    ///
+    /// # Errors
+    /// When a file cannot be read; damaged blocks are counted and passed over.
+    pub fn tail(
+        &self,
+        kind: SeriesKind,
+        position: &TailPosition,
+        most: usize,
+    ) -> Result<Tail<SeriesRecord>, StoreError> {
+        let mut lost = 0;
+        let tail = self.follow(kind, position, most, |extent, from, items| {
+            let (end, missed) = records_behind(extent, from, most, items);
+            lost += missed;
+            end
+        });
+        self.inner.counters.incidents.add("unreadable_record", lost);
+        tail
+    }
+
+    /// Reads which ranges of time the blocks of a kind have that arrived behind a position: `most` blocks and those
+    /// that share an extent with the last. Blocks the thread.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn tail_ranges(
+        &self,
+        kind: SeriesKind,
+        position: &TailPosition,
+        most: usize,
+    ) -> Result<Tail<TimeRange>, StoreError> {
+        self.follow(kind, position, most, |extent, from, items| {
+            for (_, header, _) in blocks(extent).filter(|(at, ..)| *at >= from) {
+                items.push(TimeRange {
+                    start_unix_nanos: header.start,
+                    end_unix_nanos: header.end.saturating_add(1),
+                });
+            }
+            extent.len()
+        })
+    }
+
+    /// Hands each extent with something new to `take` (its bytes, where the news begin, what was found so far),
+    /// which returns how far it read.
+    fn follow<T>(
+        &self,
+        kind: SeriesKind,
+        position: &TailPosition,
+        most: usize,
+        mut take: impl FnMut(&[u8], usize, &mut Vec<T>) -> usize,
+    ) -> Result<Tail<T>, StoreError> {
+        let mut tail = Tail {
+            items: Vec::new(),
+            position: self.believable(kind, position),
+        };
+        let unread = self.index().unread(kind, &tail.position.files);
+        let mut open = None;
+        for place in unread {
+            if tail.items.len() >= most {
+                break;
+            }
+            let path = file_path(&self.inner.root, place.day, kind);
+            let Some(bytes) = read_extent(&mut open, path, place)? else {
+                continue;
+            };
+            let done = tail.position.of(place.day);
+            let from = done.saturating_sub(place.extent.offset) as usize;
+            let end = take(&bytes, from, &mut tail.items) as u64;
+            tail.position.set(place, end);
+        }
+        Ok(tail)
+    }
+
+    /// Returns a position without days that retention removed, and without offsets behind a file's end: somebody put
+    /// another file there, which is read from its beginning.
+    fn believable(&self, kind: SeriesKind, position: &TailPosition) -> TailPosition {
+        let index = self.index();
+        let end = |day: u64| {
+            let last = index.last(Day::from_number(day), kind);
+            last.map(|extent| extent.offset + extent.len)
+        };
+        let mut position = position.clone();
+        let files = &mut position.files;
+        files.retain(|day, done| end(*day).is_some_and(|end| *done <= end));
+        position
+    }
+}
+
+impl TailPosition {
+    /// Before everything.
+    pub(crate) const BEGIN: Self = Self {
+        files: BTreeMap::new(),
+    };
+
+    fn of(&self, day: Day) -> u64 {
+        self.files.get(&day.number()).copied().unwrap_or(0)
+    }
+
+    fn set(&mut self, place: Found, end: u64) {
+        self.files
+            .insert(place.day.number(), place.extent.offset + end);
+    }
+}
+
+/// Reads the records of the blocks that begin at `from` or later into `items`, until there are `most`; the blocks
+/// before them are read for the strings they introduced. Returns where it stopped, and how many records are lost.
+fn records_behind(
+    extent: &[u8],
+    from: usize,
+    most: usize,
+    items: &mut Vec<SeriesRecord>,
+) -> (usize, u64) {
+    let mut strings = Vec::new();
+    let mut lost = 0;
+    for (at, header, payload) in blocks(extent) {
+        let is_news = at >= from;
+        if is_news && items.len() >= most {
+            return (at, lost);
+        }
+        let mut keep = |record| {
+            if is_news {
+                items.push(record);
+            }
+        };
+        let missed = block::decode(&header, payload, &mut strings, None, &mut keep);
+        lost += if is_news { missed } else { 0 };
+    }
+    (extent.len(), lost)
+}
