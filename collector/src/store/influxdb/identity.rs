@@ -1,0 +1,53 @@
+//! The name of this collector among those that share an InfluxDB: six characters, made once per data directory.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::store::StoreError;
+use crate::store::durable::{self, Readers};
+
+const FILE: &str = "collector";
+const LENGTH: usize = 6;
+
+/// Returns the collector's name, making it where there is none.
+///
+/// # Errors
+/// When its file cannot be read: under another name, everything written so far would be another collector's, and
+/// counted twice.
+pub(crate) fn collector_id(data_dir: &Path) -> Result<String, StoreError> {
+    let path = durable::path(data_dir, FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(id) if is_id(&id) => return Ok(id),
+        Err(source) if !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
+            return Err(StoreError::Io {
+                action: "read",
+                path: path.display().to_string(),
+                source,
+            });
+        }
+        Ok(_) | Err(_) => {}
+    }
+    let id: String = (0..LENGTH).map(|_| fastrand::alphanumeric()).collect();
+    let id = id.to_lowercase();
+    durable::write(&path, id.as_bytes(), Readers::Anyone)?;
+    Ok(id)
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_keeps_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = collector_id(dir.path()).unwrap();
+        assert!(is_id(&id));
+        assert_eq!(collector_id(dir.path()).unwrap(), id);
+        let other = tempfile::tempdir().unwrap();
+        assert_ne!(collector_id(other.path()).unwrap(), id);
+    }
+}

@@ -1,0 +1,110 @@
+//! What the lanes of a collector share: the client, whether the server is ready, the names, and a line that it took.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::sleep;
+
+use super::client::Client;
+use super::names::Names;
+use super::outcome::Backoff;
+use super::setup::{self, SetupError};
+use super::status::InfluxdbStatus;
+
+/// What the standing calls the time before lanes write.
+const SETUP: &str = "setup";
+
+/// A server on its way from unknown to ready, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// Speaks to it.
+    pub(crate) client: Arc<Client>,
+    /// Bounds the tags.
+    pub(crate) names: Arc<Names>,
+    /// Says how it stands.
+    pub(crate) status: InfluxdbStatus,
+    /// Where positions and the token of a set-up are kept.
+    pub(crate) data_dir: PathBuf,
+    retention: Duration,
+    /// Whether it was ready once; held while one lane makes it ready, so that the other waits and does not do it too.
+    ready: tokio::sync::Mutex<bool>,
+    /// The shortest line that the server is known to take.
+    witness: Mutex<Option<Bytes>>,
+}
+
+impl Link {
+    /// Begins; nothing is asked yet. `retention` is how long the server shall keep points.
+    pub(crate) fn new(
+        client: Arc<Client>,
+        names: Arc<Names>,
+        status: InfluxdbStatus,
+        data_dir: PathBuf,
+        retention: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            client,
+            names,
+            status,
+            data_dir,
+            retention,
+            ready: tokio::sync::Mutex::new(false),
+            witness: Mutex::default(),
+        })
+    }
+
+    /// Waits until the server answered once, has the bucket, and its names are taken over; however long it is away.
+    pub(crate) async fn ready(&self) {
+        let mut backoff = Backoff::default();
+        while let Err(error) = self.ready_once().await {
+            self.status.trouble(SETUP, &error);
+            sleep(backoff.next(None)).await;
+        }
+    }
+
+    async fn ready_once(&self) -> Result<(), SetupError> {
+        let mut ready = self.ready.lock().await;
+        if !*ready {
+            self.ensure().await?;
+            setup::learn_names(&self.client, &self.names).await?;
+            self.status.well(SETUP);
+            *ready = true;
+        }
+        Ok(())
+    }
+
+    /// Returns whether it is being made ready at this moment: a first set-up that is broken off loses its token.
+    pub(crate) fn is_being_set_up(&self) -> bool {
+        self.ready.try_lock().is_err()
+    }
+
+    /// Makes the server ready again: its bucket is gone, or it is another server.
+    pub(crate) async fn set_up_again(&self) -> Result<(), SetupError> {
+        let _one_lane_at_a_time = self.ready.lock().await;
+        self.ensure().await
+    }
+
+    async fn ensure(&self) -> Result<(), SetupError> {
+        let server = self.client.ping().await?;
+        self.status.is(server);
+        setup::ensure(&self.client, self.retention, &self.data_dir).await
+    }
+
+    /// Remembers a line that the server took, if it is shorter than the one remembered.
+    pub(crate) fn took(&self, line: &[u8]) {
+        let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
+        if witness
+            .as_ref()
+            .is_none_or(|known| line.len() < known.len())
+        {
+            *witness = Some(Bytes::copy_from_slice(line));
+        }
+    }
+
+    /// Returns a line that the server took once; taking it again changes nothing.
+    pub(crate) fn witness(&self) -> Option<Bytes> {
+        let witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
+        witness.clone()
+    }
+}

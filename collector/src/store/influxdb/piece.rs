@@ -1,0 +1,250 @@
+//! Lines on their way, cut where lines end: whole parcels as long as all is well, halves when a server does not like
+//! them together.
+
+use bytes::{Bytes, BytesMut};
+
+use super::lane::PARCEL_BYTES_MAX;
+
+/// Requests are not made smaller than this for somebody's limit: below it is a line that is too large.
+const BYTES_MIN: usize = 64 << 10;
+/// After so many requests that were taken, larger ones are tried again: a limit may be lifted, or never was one.
+const TAKEN_MIN: u32 = 200;
+
+/// Whole lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Their text.
+    pub(super) lines: Bytes,
+    /// How many they are.
+    pub(super) points: u64,
+}
+
+impl Piece {
+    /// Returns whether it may be its size that somebody does not like.
+    pub(super) fn is_large(&self) -> bool {
+        self.lines.len() > BYTES_MIN
+    }
+
+    /// Returns its first line.
+    pub(super) fn first_line(&self) -> &[u8] {
+        &self.lines[..end_of_line(&self.lines)]
+    }
+
+    /// Returns its two halves; `None` for a single line.
+    fn halves(&self) -> Option<[Self; 2]> {
+        let lines = lines_of(&self.lines);
+        let first = lines.len() / 2;
+        let bytes: usize = lines[..first].iter().map(Bytes::len).sum();
+        let piece = |lines: Bytes, points: usize| Self {
+            lines,
+            points: points as u64,
+        };
+        (first > 0).then(|| {
+            [
+                piece(self.lines.slice(..bytes), first),
+                piece(self.lines.slice(bytes..), lines.len() - first),
+            ]
+        })
+    }
+
+    /// Returns it without the lines that an answer names as unreadable; `None` where it names none of them.
+    pub(super) fn without_named(&self, said: &str) -> Option<Self> {
+        const NAMES: &str = "unable to parse '";
+        let named: Vec<&[u8]> = said
+            .match_indices(NAMES)
+            .map(|(at, _)| &said.as_bytes()[at + NAMES.len()..])
+            .collect();
+        let is_named = |line: &Bytes| {
+            let line = line.trim_ascii_end();
+            let is = |text: &&[u8]| text.starts_with(line) && text.get(line.len()) == Some(&b'\'');
+            named.iter().any(is)
+        };
+        let lines = lines_of(&self.lines);
+        let rest: Vec<_> = lines.iter().filter(|line| !is_named(line)).collect();
+        let mut text = BytesMut::new();
+        (rest.len() < lines.len()).then(|| {
+            rest.iter().for_each(|line| text.extend_from_slice(line));
+            Self {
+                lines: text.freeze(),
+                points: rest.len() as u64,
+            }
+        })
+    }
+}
+
+/// What is left of a parcel, the next piece last; and how large a request may be, as far as is known.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    stack: Vec<Piece>,
+    bytes_max: usize,
+    taken: u32,
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Self {
+            stack: Vec::new(),
+            bytes_max: usize::MAX,
+            taken: 0,
+        }
+    }
+}
+
+impl Pieces {
+    /// Begins with a whole parcel; what was left of another is forgotten.
+    pub(super) fn begin(&mut self, parcel: Piece) {
+        self.stack = vec![parcel];
+    }
+
+    /// Returns the next piece, not larger than was taken lately unless it is a single line.
+    pub(super) fn next(&mut self) -> Option<Piece> {
+        loop {
+            let piece = self.stack.pop()?;
+            if piece.lines.is_empty() {
+                continue;
+            }
+            match Some(&piece).filter(|piece| piece.lines.len() > self.bytes_max) {
+                Some(large) if self.halve(large) => {}
+                _ => return Some(piece),
+            }
+        }
+    }
+
+    /// Puts back the halves of a piece; returns false for a single line.
+    pub(super) fn halve(&mut self, piece: &Piece) -> bool {
+        let halves = piece.halves();
+        let halved = halves.is_some();
+        self.stack.extend(halves.into_iter().flatten().rev());
+        halved
+    }
+
+    /// Puts back a piece that comes next.
+    pub(super) fn put_next(&mut self, piece: Piece) {
+        self.stack.push(piece);
+    }
+
+    /// Puts back a piece that comes after all others; returns how many there are.
+    pub(super) fn put_last(&mut self, piece: Piece) -> usize {
+        self.stack.insert(0, piece);
+        self.stack.len()
+    }
+
+    /// Notes that a request of that size was too large, so that the next is not sent in vain.
+    pub(super) fn too_large(&mut self, piece: &Piece) {
+        let bytes = (piece.lines.len() / 2).max(BYTES_MIN);
+        self.bytes_max = self.bytes_max.min(bytes);
+        self.taken = 0;
+    }
+
+    /// Notes that a request was taken.
+    pub(super) fn taken(&mut self) {
+        self.taken = self.taken.saturating_add(1);
+        if self.taken >= TAKEN_MIN {
+            self.taken = 0;
+            self.bytes_max = match self.bytes_max {
+                bytes if bytes > PARCEL_BYTES_MAX => usize::MAX,
+                bytes => bytes * 2,
+            };
+        }
+    }
+}
+
+/// Splits lines where they end.
+fn lines_of(text: &Bytes) -> Vec<Bytes> {
+    let mut lines = Vec::new();
+    let mut begin = 0;
+    while begin < text.len() {
+        let end = begin + end_of_line(&text[begin..]);
+        lines.push(text.slice(begin..end));
+        begin = end;
+    }
+    lines
+}
+
+/// Returns where the first line ends, its newline included: at one that is not within a string.
+///
+/// Strings are between quotes among the fields, that is after the first space that no backslash precedes; within them
+/// a backslash takes the next byte along.
+fn end_of_line(text: &[u8]) -> usize {
+    let mut in_fields = false;
+    let mut in_string = false;
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        at += 1;
+        match byte {
+            b'\\' if in_string || !in_fields => at += 1,
+            b'"' if in_fields => in_string = !in_string,
+            b' ' => in_fields = true,
+            b'\n' if !in_string => return at,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::line::Lines;
+    use super::super::schema::{COLLECTOR, RED, SERVICE};
+    use super::*;
+
+    fn piece(text: &str) -> Piece {
+        let lines = Bytes::copy_from_slice(text.as_bytes());
+        let points = lines_of(&lines).len() as u64;
+        Piece { lines, points }
+    }
+
+    proptest! {
+        /// Whatever is in names and texts, lines are cut where they were made to end, and halves are the whole.
+        #[test]
+        fn lines_are_cut_where_they_were_made(points in prop::collection::vec((".*", "(?s).*"), 1..20)) {
+            let mut lines = Lines::default();
+            let mut ends = Vec::new();
+            for (service, text) in &points {
+                let tags = lines.point(&RED).tag(COLLECTOR, "a").tag(SERVICE, service);
+                tags.fields().int("calls", 1).string("h", text).at(7);
+                ends.push(lines.bytes());
+            }
+            let whole = piece(lines.text());
+            let mut end = 0;
+            let cut: Vec<_> = lines_of(&whole.lines)
+                .iter()
+                .map(|line| { end += line.len(); end })
+                .collect();
+            prop_assert_eq!(cut, ends);
+            if let Some([first, second]) = whole.halves() {
+                prop_assert_eq!(first.points + second.points, points.len() as u64);
+                prop_assert_eq!([first.lines, second.lines].concat(), whole.lines);
+            }
+        }
+    }
+
+    #[test]
+    fn named_lines_are_put_aside_and_only_they() {
+        let lines = piece("m f=1z 1\nm f=1z 12\nm f=2i 3\n");
+        let said = "partial write: unable to parse 'm f=1z 1': invalid number\nunable to parse 'm f=1z 12': invalid \
+                    number dropped=0";
+        assert_eq!(lines.without_named(said), Some(piece("m f=2i 3\n")));
+        assert_eq!(lines.without_named("unable to parse 'm f=2i': x"), None);
+        assert_eq!(lines.without_named("bad request"), None);
+    }
+
+    #[test]
+    fn a_limit_is_remembered_and_tried_again_later() {
+        let line = "m f=\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" 1\n";
+        let large = piece(&line.repeat(8_000));
+        let mut pieces = Pieces::default();
+        pieces.too_large(&large);
+        pieces.begin(large.clone());
+        let half = large.lines.len() / 2;
+        let sizes: Vec<_> = std::iter::from_fn(|| pieces.next())
+            .map(|p| p.lines.len())
+            .collect();
+        assert_eq!(sizes, [half, half]);
+        (0..TAKEN_MIN).for_each(|_| pieces.taken());
+        pieces.begin(large.clone());
+        assert_eq!(pieces.next(), Some(large));
+    }
+}

@@ -1,0 +1,246 @@
+//! A query as text with bound parameters, and the rows of its answer.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+
+/// An InfluxQL query. Text from outside goes in by `bind` alone, or through `regex_of` within a regex.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Query {
+    text: String,
+    parameters: BTreeMap<String, Parameter>,
+}
+
+/// A bound value.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Parameter {
+    /// An integer.
+    Int(i64),
+    /// Text.
+    Text(String),
+}
+
+impl Query {
+    /// Begins a query with text of ours.
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            parameters: BTreeMap::new(),
+        }
+    }
+
+    /// Appends text of ours.
+    pub(crate) fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// Binds a text and appends its placeholder.
+    pub(crate) fn text(&mut self, value: &str) {
+        self.bind(Parameter::Text(value.to_owned()));
+    }
+
+    /// Binds an integer and appends its placeholder.
+    pub(crate) fn int(&mut self, value: i64) {
+        self.bind(Parameter::Int(value));
+    }
+
+    fn bind(&mut self, value: Parameter) {
+        let name = format!("p{}", self.parameters.len());
+        self.text.push('$');
+        self.text.push_str(&name);
+        self.parameters.insert(name, value);
+    }
+
+    /// Returns the query's text with placeholders.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the bound values as JSON.
+    pub(crate) fn parameters(&self) -> String {
+        serde_json::to_string(&self.parameters).expect("texts and integers are always JSON")
+    }
+}
+
+/// Returns a regex that matches exactly that text, wherever it stands, to be put between slashes.
+///
+/// InfluxQL ends a regex at the first slash that no backslash precedes, so slashes are written as `\x2f`.
+pub(crate) fn regex_of(text: &str) -> String {
+    let mut regex = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' => regex.push(c),
+            c => regex.push_str(&format!("\\x{{{:x}}}", c as u32)),
+        }
+    }
+    regex
+}
+
+/// One value of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Cell {
+    /// No value.
+    Null,
+    /// A whole number.
+    Int(i64),
+    /// Another number.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// A truth value.
+    Bool(bool),
+}
+
+impl Cell {
+    /// Returns the number, where it is a whole one.
+    pub(crate) fn as_int(&self) -> Option<i64> {
+        match self {
+            Self::Int(value) => Some(*value),
+            // A server may print large whole numbers as floats.
+            Self::Float(value) if value.fract() == 0.0 => Some(*value as i64),
+            _ => None,
+        }
+    }
+
+    /// Returns the text.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Returns the truth value.
+    pub(crate) fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Cell {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CellVisitor)
+    }
+}
+
+struct CellVisitor;
+
+impl<'de> Visitor<'de> for CellVisitor {
+    type Value = Cell;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value of a row")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Cell, E> {
+        Ok(Cell::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Cell, E> {
+        Ok(Cell::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Cell, E> {
+        Ok(Cell::Int(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Cell, E> {
+        Ok(i64::try_from(value).map_or(Cell::Float(value as f64), Cell::Int))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Cell, E> {
+        Ok(Cell::Float(value))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Cell, E> {
+        Ok(Cell::Text(value.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Cell, E> {
+        Ok(Cell::Text(value))
+    }
+}
+
+/// Rows of one measurement and, where grouped, one set of tags.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Series {
+    /// The measurement.
+    pub(crate) name: String,
+    /// The tags that were grouped by.
+    pub(crate) tags: BTreeMap<String, String>,
+    /// Names of the columns; the first is `time` in most answers.
+    pub(crate) columns: Vec<String>,
+    /// The rows.
+    #[serde(rename = "values")]
+    pub(crate) rows: Vec<Vec<Cell>>,
+}
+
+impl Series {
+    /// Returns where that column stands.
+    pub(crate) fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column == name)
+    }
+}
+
+/// What a server says where nothing was written yet: of a database (a bucket), and openGemini of a measurement too,
+/// where InfluxDB answers with no series.
+const NOTHING_YET: [&str; 3] = [
+    "database not found",
+    "default retention policy not set",
+    "measurement not found",
+];
+/// More statements than any request has.
+const STATEMENTS_MAX: usize = 10_000;
+
+/// The answer to a request of one or more statements.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Answer {
+    pub(crate) results: Vec<StatementAnswer>,
+    pub(crate) error: Option<String>,
+}
+
+fn is_nothing_yet(error: &str) -> bool {
+    NOTHING_YET.iter().any(|words| error.starts_with(words))
+}
+
+/// The answer to one statement.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct StatementAnswer {
+    /// Which statement it is: InfluxDB 2 leaves out the answers of some.
+    pub(crate) statement_id: usize,
+    pub(crate) series: Vec<Series>,
+    pub(crate) error: Option<String>,
+}
+
+impl Answer {
+    /// Returns the series of every statement, or the first error.
+    pub(crate) fn into_series(self) -> Result<Vec<Vec<Series>>, String> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let mut answers = Vec::with_capacity(self.results.len());
+        for result in self.results {
+            match result.error {
+                // What follows a statement on nothing is not executed either.
+                Some(error) if is_nothing_yet(&error) => return Ok(answers),
+                Some(error) => return Err(error),
+                None => {}
+            }
+            // A server cannot make us reserve more than its answer is long.
+            let place = result.statement_id.min(STATEMENTS_MAX);
+            if answers.len() <= place {
+                answers.resize_with(place + 1, Vec::new);
+            }
+            answers[place].extend(result.series);
+        }
+        Ok(answers)
+    }
+}

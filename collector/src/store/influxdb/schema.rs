@@ -1,0 +1,348 @@
+//! The names of everything in InfluxDB: one place that writer, readers and Grafana's panels agree on.
+//!
+//! Times: `span` and `span_idx` carry the arrival clock (`embedded::ArrivalClock`): strictly rising within a
+//! collector, so no two points share series and time. All else carries the time of its window, minute or event.
+//! Where a field holds such a time it is a text of digits: openGemini keeps no integer more exactly than a float.
+//! Tags are bounded (`names`): services x operations x instances decide how many series there are, never traffic.
+//! Every measurement has the tag `c`, so that collectors that share a bucket never overwrite each other.
+
+/// A measurement with its tags and fields, as the writer makes them and as panels may ask for them.
+#[derive(Debug, Clone, Copy)]
+pub struct Measurement {
+    /// Its name.
+    pub name: &'static str,
+    /// Its tags, sorted.
+    pub tags: &'static [&'static str],
+    /// Its fields and their types, sorted.
+    pub fields: &'static [(&'static str, FieldType)],
+}
+
+/// The type of a field; it never changes, because InfluxDB refuses a field of two types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldType {
+    /// A 64-bit integer.
+    Int,
+    /// A 64-bit float.
+    Float,
+    /// A truth value.
+    Bool,
+    /// Text.
+    String,
+}
+
+use FieldType::{Bool, Float, Int, String};
+
+use fusebox::circuit_breaker::EffectiveState;
+
+/// The field with the names that the tags stand for, as a JSON array in the tags' order without `c`; only where a tag
+/// is not the name itself, because it was cut or is `__other__`. Points of such names carry their time plus up to
+/// a millisecond, so that several names behind one tag never overwrite each other.
+pub const NAMES: &str = "n";
+
+/// Returns the number of a state in the field `state`: the worse, the higher, so that `max()` over instances,
+/// collectors or time is the worst of them. Panels map these numbers to words and colours.
+pub fn state_number(state: EffectiveState) -> i64 {
+    match state {
+        EffectiveState::Closed => 0,
+        EffectiveState::Disabled => 1,
+        EffectiveState::MetricsOnly => 2,
+        EffectiveState::ForcedClosed => 3,
+        EffectiveState::HalfOpen => 4,
+        EffectiveState::ForcedOpen => 5,
+        EffectiveState::Open => 6,
+    }
+}
+
+/// Returns the state of that number.
+pub fn state_of(number: i64) -> Option<EffectiveState> {
+    let mut states = EffectiveState::ALL.into_iter();
+    states.find(|state| state_number(*state) == number)
+}
+
+/// The collector that wrote a point: six characters, made once per data directory.
+pub const COLLECTOR: &str = "c";
+/// The last three hex digits of a trace id: 4,096 values, so that a trace is found without a series of its own.
+pub const SHARD: &str = "sh";
+/// A service.
+pub const SERVICE: &str = "svc";
+/// An operation: the span name.
+pub const OPERATION: &str = "op";
+/// A span kind (`SpanKind::as_str`).
+pub const KIND: &str = "kind";
+/// `1` on spans whose status is error, else `0`.
+pub const ERROR: &str = "err";
+/// The breaker that a span went through.
+pub const BREAKER: &str = "cb";
+/// The outcome that the breaker noted on the span.
+pub const OUTCOME: &str = "out";
+/// How the fallback of that call ended.
+pub const FALLBACK: &str = "fb";
+/// A breaker's name; `svc` is the service that holds it.
+pub const NAME: &str = "name";
+/// An instance of a service.
+pub const INSTANCE: &str = "inst";
+/// The service that calls.
+pub const SOURCE: &str = "src";
+/// The service or peer that is called.
+pub const DESTINATION: &str = "dst";
+
+/// The spans of a trace that one block of the journal held, as text (`payload`); split under 60 KB.
+///
+/// By id in two steps: `th` (an integer column) tells when, `d` is then read in that narrow time.
+pub const SPAN: Measurement = Measurement {
+    name: "span",
+    tags: &[COLLECTOR, SHARD],
+    fields: &[("d", String), ("th", Int)],
+};
+
+/// One point per span, for search and for tables in Grafana: `dur` in nanoseconds; `v` is the trace id, a space, the
+/// span id, a space and the start in Unix nanoseconds.
+pub const SPAN_IDX: Measurement = Measurement {
+    name: "span_idx",
+    tags: &[
+        COLLECTOR, BREAKER, ERROR, FALLBACK, KIND, OPERATION, OUTCOME, SERVICE,
+    ],
+    fields: &[("dur", Int), ("v", String)],
+};
+
+/// Ten seconds of one instance of a breaker, at the start of the ten seconds: calls by outcome, `total` of them, the
+/// state and calls running at the end, the state as number (`state_number`) and word; `s` holds the seconds one by
+/// one, for exact replay.
+pub const CIRCUIT: Measurement = Measurement {
+    name: "circuit",
+    tags: &[COLLECTOR, INSTANCE, NAME, SERVICE],
+    fields: &[
+        ("bulkhead_full", Int),
+        ("cancelled", Int),
+        ("failure", Int),
+        ("fallback_failure", Int),
+        ("fallback_success", Int),
+        ("ignored", Int),
+        ("in_flight", Int),
+        (NAMES, String),
+        ("rejected", Int),
+        ("s", String),
+        ("state", Int),
+        ("state_name", String),
+        ("success", Int),
+        ("timeout", Int),
+        ("total", Int),
+    ],
+};
+
+/// Ten seconds of a breaker, instances merged: sums, and quantiles (nanoseconds) of the merged histograms, which no
+/// query could make of quantiles, absent without durations. `failure_rate` is percent of the judged calls, `slow_rate`
+/// percent of the durations, in buckets of 9 %, where the breaker tells what is slow; the thresholds (percent) stand
+/// beside them where the breaker has one. `state` is the worst of any instance in any second. Breakers behind one tag are merged.
+pub const CIRCUIT_10S: Measurement = Measurement {
+    name: "circuit_10s",
+    tags: &[COLLECTOR, NAME, SERVICE],
+    fields: CIRCUIT_SUMS,
+};
+
+/// As `circuit_10s`, five minutes at a time, merged exactly.
+pub const CIRCUIT_5M: Measurement = Measurement {
+    name: "circuit_5m",
+    tags: &[COLLECTOR, NAME, SERVICE],
+    fields: CIRCUIT_SUMS,
+};
+
+const CIRCUIT_SUMS: &[(&str, FieldType)] = &[
+    ("bulkhead_full", Int),
+    ("cancelled", Int),
+    ("failure", Int),
+    ("failure_rate", Float),
+    ("failure_threshold", Float),
+    ("fallback_failure", Int),
+    ("fallback_success", Int),
+    ("ignored", Int),
+    ("p50", Int),
+    ("p90", Int),
+    ("p95", Int),
+    ("p99", Int),
+    ("rejected", Int),
+    ("slow_rate", Float),
+    ("slow_threshold", Float),
+    ("state", Int),
+    ("success", Int),
+    ("timeout", Int),
+    ("total", Int),
+];
+
+/// The state of an instance of a breaker: at each change (the time of the change) and once a minute. `since` is Unix
+/// milliseconds; `opened_by` the trace of the call that opened it last (at a change only of one to open); `j` the whole
+/// standing (each minute only).
+pub const CIRCUIT_STATE: Measurement = Measurement {
+    name: "circuit_state",
+    tags: &[COLLECTOR, INSTANCE, NAME, SERVICE],
+    fields: &[
+        ("j", String),
+        ("opened_by", String),
+        ("reason", String),
+        ("since", Int),
+        ("state", Int),
+        ("state_name", String),
+    ],
+};
+
+/// One change of state: words and number; `tid` and `sid` are the call that caused it; `at` is the exact time in Unix
+/// nanoseconds (the point's own time differs by less than a microsecond, so that changes at one moment both stay),
+/// `open_until` too.
+pub const CIRCUIT_EVENT: Measurement = Measurement {
+    name: "circuit_event",
+    tags: &[COLLECTOR, INSTANCE, NAME, SERVICE],
+    fields: &[
+        ("at", String),
+        ("from", String),
+        (NAMES, String),
+        ("open_until", String),
+        ("reason", String),
+        ("sid", String),
+        ("state", Int),
+        ("tid", String),
+        ("to", String),
+    ],
+};
+
+/// The settings and override of a breaker, when they change and each hour; `j` holds all of them.
+pub const CIRCUIT_SETTINGS: Measurement = Measurement {
+    name: "circuit_settings",
+    tags: &[COLLECTOR, INSTANCE, NAME, SERVICE],
+    fields: &[
+        ("failure_threshold", Float),
+        ("j", String),
+        ("slow_threshold", Float),
+    ],
+};
+
+/// An hour of a breaker, minute by minute, within a millisecond of the hour's start; `j` holds the minutes.
+pub const CIRCUIT_HOUR: Measurement = Measurement {
+    name: "circuit_hour",
+    tags: &[COLLECTOR, NAME, SERVICE],
+    fields: &[("j", String)],
+};
+
+/// A minute of an operation, at its start: calls served, errors, quantiles (nanoseconds); `h` the histogram as JSON, an
+/// array of bucket index and count, eight buckets to a doubling of nanoseconds.
+pub const RED: Measurement = Measurement {
+    name: "red",
+    tags: &[COLLECTOR, OPERATION, SERVICE],
+    fields: &[
+        ("calls", Int),
+        ("errors", Int),
+        ("h", String),
+        (NAMES, String),
+        ("p50", Int),
+        ("p90", Int),
+        ("p95", Int),
+        ("p99", Int),
+    ],
+};
+
+/// As `red` without the histogram, five minutes at a time, merged exactly; operations behind one tag are merged too.
+pub const RED_5M: Measurement = Measurement {
+    name: "red_5m",
+    tags: &[COLLECTOR, OPERATION, SERVICE],
+    fields: RED_SUMS,
+};
+
+/// A minute of a service, its operations merged.
+pub const RED_SERVICE: Measurement = Measurement {
+    name: "red_service",
+    tags: &[COLLECTOR, SERVICE],
+    fields: RED_SUMS,
+};
+
+/// Five minutes of a service, its operations merged.
+pub const RED_SERVICE_5M: Measurement = Measurement {
+    name: "red_service_5m",
+    tags: &[COLLECTOR, SERVICE],
+    fields: RED_SUMS,
+};
+
+const RED_SUMS: &[(&str, FieldType)] = &[
+    ("calls", Int),
+    ("errors", Int),
+    ("p50", Int),
+    ("p90", Int),
+    ("p95", Int),
+    ("p99", Int),
+];
+
+/// A minute of an edge of the dependency map; `circuits` lists the breakers around the calls as JSON (objects with
+/// `service` and `name`); `virtual` says that the callee sent no spans.
+pub const DEP: Measurement = Measurement {
+    name: "dep",
+    tags: &[COLLECTOR, DESTINATION, SOURCE],
+    fields: &[
+        ("calls", Int),
+        ("circuits", String),
+        ("errors", Int),
+        (NAMES, String),
+        ("virtual", Bool),
+    ],
+};
+
+/// An instance of a service, when it was heard of; `id` its whole name, `first` and `last` Unix
+/// milliseconds; `exact` both in nanoseconds, as digits with a space between.
+pub const INSTANCE_SEEN: Measurement = Measurement {
+    name: "instance",
+    tags: &[COLLECTOR, INSTANCE, SERVICE],
+    fields: &[
+        ("exact", String),
+        ("first", Int),
+        ("id", String),
+        ("last", Int),
+        (NAMES, String),
+    ],
+};
+
+/// The collector itself, every ten seconds: counts since its start, and what it holds now (`backlog_*`, `queue_bytes`,
+/// `store_*`, `connections_open`).
+pub const COLLECTOR_STATS: Measurement = Measurement {
+    name: "collector",
+    tags: &[COLLECTOR],
+    fields: &[
+        ("backlog_bytes", Int),
+        ("backlog_spans", Int),
+        ("bytes_received", Int),
+        ("bytes_written", Int),
+        ("commit_lag_ns", Int),
+        ("connections_open", Int),
+        ("incidents", Int),
+        ("influxdb_points", Int),
+        ("influxdb_points_refused", Int),
+        ("influxdb_retries", Int),
+        ("names_capped", Int),
+        ("queue_bytes", Int),
+        ("requests_accepted", Int),
+        ("requests_refused", Int),
+        ("spans_lost", Int),
+        ("spans_received", Int),
+        ("spans_refused", Int),
+        ("spans_shipped", Int),
+        ("spans_written", Int),
+        ("store_bytes", Int),
+        ("store_spans", Int),
+    ],
+};
+
+/// Every measurement.
+pub const ALL: [Measurement; 16] = [
+    SPAN,
+    SPAN_IDX,
+    CIRCUIT,
+    CIRCUIT_10S,
+    CIRCUIT_5M,
+    CIRCUIT_STATE,
+    CIRCUIT_EVENT,
+    CIRCUIT_SETTINGS,
+    CIRCUIT_HOUR,
+    RED,
+    RED_5M,
+    RED_SERVICE,
+    RED_SERVICE_5M,
+    DEP,
+    INSTANCE_SEEN,
+    COLLECTOR_STATS,
+];

@@ -1,0 +1,230 @@
+//! The bucket of an InfluxDB 2: looked for and kept in step with the retention by our own client (which knows a
+//! proxy's path prefix, and PATCH); made, as is what it belongs to, by `admin`.
+
+use std::path::Path;
+
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::admin::Admin;
+use super::{Retention, SetupError, warn_of_retention};
+use crate::store::durable::{self, Readers};
+use crate::store::influxdb::client::Client;
+
+const BUCKETS: &str = "/api/v2/buckets";
+const ORGANISATIONS: &str = "/api/v2/orgs";
+
+/// What a look for the bucket found.
+enum Found {
+    /// It is there, and this is how long it keeps its points; 0 is for ever.
+    Bucket { id: String, seconds: u64 },
+    /// It is there, and the token may not read it.
+    Hidden,
+    /// It is not there, or the token may not even know.
+    NoBucket(String),
+    /// The organisation is not there, or the token may not even know.
+    NoOrganisation(String),
+    /// The token is not one of this server's.
+    TokenRefused(String),
+}
+
+/// Makes the bucket, or changes how long it keeps what is in it; sets the server up first where it must be and may.
+pub(super) async fn ensure(
+    client: &Client,
+    retention: Retention,
+    token_file: &Path,
+) -> Result<(), SetupError> {
+    if client.token().is_none() {
+        return onboard(client, retention, token_file).await;
+    }
+    match look(client).await? {
+        Found::Bucket { seconds, .. } if seconds == retention.seconds => Ok(()),
+        Found::Bucket { id, .. } => alter(client, &id, retention).await,
+        Found::Hidden => Ok(()),
+        Found::NoBucket(said) => create(client, retention, said).await,
+        Found::NoOrganisation(said) => {
+            create_organisation(client, said).await?;
+            create(client, retention, String::new()).await
+        }
+        Found::TokenRefused(said) => match refused(client, said).await {
+            // It was set up from here and has been emptied since.
+            SetupError::NotSetUp { .. } if is_ours(client) => {
+                onboard(client, retention, token_file).await
+            }
+            error => Err(error),
+        },
+    }
+}
+
+/// Returns whether the token came from a set-up of ours, not from a setting.
+fn is_ours(client: &Client) -> bool {
+    let options = client.options();
+    options.token.is_none() && options.token_file.is_none()
+}
+
+/// Sets up a server that never was, and keeps the token that it gives.
+async fn onboard(
+    client: &Client,
+    retention: Retention,
+    token_file: &Path,
+) -> Result<(), SetupError> {
+    let options = client.options();
+    let url = || options.url.clone();
+    let no_token = || SetupError::NoToken {
+        url: url(),
+        bucket: options.bucket.clone(),
+    };
+    let Some(admin) = Admin::new(client) else {
+        return Err(no_token());
+    };
+    if !admin.is_onboarding_allowed().await? {
+        return Err(no_token());
+    }
+    if !options.onboard {
+        return Err(SetupError::NotSetUp { url: url() });
+    }
+    // The answer is the only place where the token ever stands: what would keep it from the file shows before.
+    keep(token_file, String::new()).await?;
+    let token = admin.onboard(retention).await?;
+    keep(token_file, token).await?;
+    client.reload_token().await?;
+    tracing::info!(
+        url = options.url,
+        token_file = %token_file.display(),
+        "set up InfluxDB; the file holds its only token"
+    );
+    Ok(())
+}
+
+async fn keep(file: &Path, token: String) -> Result<(), SetupError> {
+    let file = file.to_owned();
+    let write = move || durable::write(&file, token.as_bytes(), Readers::Owner);
+    let written = tokio::task::spawn_blocking(write).await;
+    Ok(written.expect("writing a file does not panic")?)
+}
+
+#[derive(Deserialize)]
+struct Buckets {
+    buckets: Vec<Bucket>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bucket {
+    id: String,
+    #[serde(default)]
+    retention_rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Rule {
+    every_seconds: u64,
+}
+
+async fn look(client: &Client) -> Result<Found, SetupError> {
+    let options = client.options();
+    let query = [
+        ("org", options.org.as_str()),
+        ("name", options.bucket.as_str()),
+    ];
+    let (status, body) = client.call(Method::GET, BUCKETS, &query, None).await?;
+    match status {
+        StatusCode::OK => found(client, &body),
+        StatusCode::UNAUTHORIZED => Ok(Found::TokenRefused(body)),
+        StatusCode::NOT_FOUND if body.contains("organization") => Ok(Found::NoOrganisation(body)),
+        StatusCode::NOT_FOUND => Ok(Found::NoBucket(body)),
+        // May read and write one bucket, and nothing else: the write tells whether it is this one.
+        StatusCode::FORBIDDEN => Ok(Found::Hidden),
+        _ => Err(unknown(client, "list its buckets", status, &body)),
+    }
+}
+
+fn found(client: &Client, body: &str) -> Result<Found, SetupError> {
+    let buckets: Buckets = serde_json::from_str(body)
+        .map_err(|error| unknown(client, "list its buckets", StatusCode::OK, &error))?;
+    // 2.9.1 answers 404 where there is none, and an empty list where there is one that the token may not read.
+    let Some(bucket) = buckets.buckets.into_iter().next() else {
+        return Ok(Found::Hidden);
+    };
+    let seconds = bucket.retention_rules.first();
+    Ok(Found::Bucket {
+        id: bucket.id,
+        seconds: seconds.map_or(0, |rule| rule.every_seconds),
+    })
+}
+
+async fn alter(client: &Client, id: &str, retention: Retention) -> Result<(), SetupError> {
+    let rule = json!({
+        "type": "expire",
+        "everySeconds": retention.seconds,
+        "shardGroupDurationSeconds": retention.shard_seconds(),
+    });
+    let path = format!("{BUCKETS}/{id}");
+    let body = json!({ "retentionRules": [rule] });
+    let (status, said) = client.call(Method::PATCH, &path, &[], Some(body)).await?;
+    if !status.is_success() {
+        warn_of_retention(&client.options().url, retention, &said);
+    }
+    Ok(())
+}
+
+async fn create(client: &Client, retention: Retention, said: String) -> Result<(), SetupError> {
+    let options = client.options();
+    let missing = |said| SetupError::NoBucket {
+        url: options.url.clone(),
+        org: options.org.clone(),
+        bucket: options.bucket.clone(),
+        seconds: retention.seconds,
+        said,
+    };
+    let Some(admin) = Admin::new(client) else {
+        return Err(missing(said));
+    };
+    let Some(organisation) = admin.organisation_id().await? else {
+        return Err(missing("the token may not see the organisation".to_owned()));
+    };
+    let created = admin.create_bucket(organisation, retention).await;
+    created.map_err(missing)
+}
+
+async fn create_organisation(client: &Client, said: String) -> Result<(), SetupError> {
+    let options = client.options();
+    let body = json!({ "name": options.org });
+    let (status, answer) = client
+        .call(Method::POST, ORGANISATIONS, &[], Some(body))
+        .await?;
+    if status.is_success() {
+        return Ok(());
+    }
+    Err(SetupError::NoOrganisation {
+        url: options.url.clone(),
+        org: options.org.clone(),
+        said: format!("{}; {}", said.trim(), answer.trim()),
+    })
+}
+
+/// Tells a wrong token from a server that was never set up, which refuses every token.
+async fn refused(client: &Client, said: String) -> SetupError {
+    let url = client.options().url.clone();
+    match Admin::new(client) {
+        Some(admin) if admin.is_onboarding_allowed().await.unwrap_or(false) => {
+            SetupError::NotSetUp { url }
+        }
+        _ => SetupError::TokenRefused { url, said },
+    }
+}
+
+fn unknown(
+    client: &Client,
+    action: &'static str,
+    status: StatusCode,
+    said: &dyn std::fmt::Display,
+) -> SetupError {
+    SetupError::Answer {
+        url: client.options().url.clone(),
+        action,
+        said: format!("{status}: {said}"),
+    }
+}

@@ -1,0 +1,146 @@
+//! Takes over the names that the server knows, so that a restart or a second collector admits no second set of them.
+
+use crate::store::StoreError;
+use crate::store::influxdb::client::Client;
+use crate::store::influxdb::names::{
+    BREAKERS_MAX, INSTANCES_PER_SERVICE_MAX, Names, OPERATIONS_PER_SERVICE_MAX, Owned, PEERS_MAX,
+    SERVICES_MAX,
+};
+use crate::store::influxdb::query::{Query, Series};
+use crate::store::influxdb::schema::{
+    CIRCUIT_STATE, DEP, DESTINATION, INSTANCE, INSTANCE_SEEN, Measurement, NAME, OPERATION, RED,
+    SERVICE, SOURCE, SPAN_IDX,
+};
+
+/// Services asked for in one request: three statements each, of a millisecond or two.
+const SERVICES_PER_REQUEST: usize = 20;
+
+/// A kind of name within a service: where it stands, and how many are taken over.
+const OWNED: [(Owned, &str, &[Measurement], usize); 3] = [
+    (
+        Owned::Operation,
+        OPERATION,
+        &[RED, SPAN_IDX],
+        OPERATIONS_PER_SERVICE_MAX,
+    ),
+    (Owned::Breaker, NAME, &[CIRCUIT_STATE], BREAKERS_MAX),
+    (
+        Owned::Instance,
+        INSTANCE,
+        &[INSTANCE_SEEN, CIRCUIT_STATE],
+        INSTANCES_PER_SERVICE_MAX,
+    ),
+];
+
+/// Fills the tables with what the server knows.
+///
+/// # Errors
+/// When it cannot be asked. A database that is not there yet knows nothing.
+pub(crate) async fn learn_names(client: &Client, names: &Names) -> Result<(), StoreError> {
+    let mut query = Query::default();
+    let services = [RED, SPAN_IDX, CIRCUIT_STATE, INSTANCE_SEEN];
+    tag_values(&mut query, &services, SERVICE, None, SERVICES_MAX);
+    tag_values(&mut query, &[DEP], SOURCE, None, PEERS_MAX);
+    tag_values(&mut query, &[DEP], DESTINATION, None, PEERS_MAX);
+    let mut answers = known(client, &query).await?.into_iter();
+    let mut services = values(&answers.next().unwrap_or_default());
+    services.truncate(SERVICES_MAX);
+    for peer in answers.flat_map(|answer| values(&answer)).take(PEERS_MAX) {
+        names.learn_peer(peer);
+    }
+    for some in services.chunks(SERVICES_PER_REQUEST) {
+        learn_owned(client, names, some).await?;
+    }
+    services
+        .into_iter()
+        .for_each(|service| names.learn_service(service));
+    Ok(())
+}
+
+async fn learn_owned(
+    client: &Client,
+    names: &Names,
+    services: &[String],
+) -> Result<(), StoreError> {
+    let mut query = Query::default();
+    let asked: Vec<_> = services
+        .iter()
+        .flat_map(|service| OWNED.map(|owned| (service, owned)))
+        .collect();
+    for (service, (_, tag, measurements, most)) in &asked {
+        tag_values(&mut query, measurements, tag, Some(service), *most);
+    }
+    let answers = known(client, &query).await?;
+    for ((service, (kind, _, _, most)), answer) in asked.into_iter().zip(answers) {
+        for name in values(&answer).into_iter().take(most) {
+            names.learn_owned(kind, service, &name);
+        }
+    }
+    Ok(())
+}
+
+/// Appends a statement for the values of a tag, of one service where given.
+fn tag_values(
+    query: &mut Query,
+    measurements: &[Measurement],
+    tag: &str,
+    service: Option<&str>,
+    most: usize,
+) {
+    let from: Vec<_> = measurements
+        .iter()
+        .map(|measurement| format!("\"{}\"", measurement.name))
+        .collect();
+    query.push(&format!(
+        "SHOW TAG VALUES FROM {} WITH KEY = \"{tag}\"",
+        from.join(", ")
+    ));
+    if let Some(service) = service {
+        query.push(&format!(" WHERE \"{SERVICE}\" = "));
+        query.text(service);
+    }
+    query.push(&format!(" LIMIT {most}; "));
+}
+
+/// Asks. A database that is not there yet (InfluxDB 3 makes it with the first write) knows nothing; nor does one that
+/// may only be written: the names of an earlier run may then be admitted anew, which is no reason not to write.
+async fn known(client: &Client, query: &Query) -> Result<Vec<Vec<Series>>, StoreError> {
+    match client.queries(query).await {
+        Err(StoreError::Remote { problem, .. }) if problem.contains("not found") => Ok(Vec::new()),
+        Err(StoreError::Remote { problem, url, .. }) if is_forbidden(&problem) => {
+            tracing::warn!(
+                url,
+                problem,
+                "InfluxDB does not let us read: give the token that right too"
+            );
+            Ok(Vec::new())
+        }
+        answer => answer,
+    }
+}
+
+/// Returns whether words say that reading is not allowed: 1.x says so, a 2.9.1 hides the bucket and speaks of its
+/// retention policy, or of nothing where there are several statements.
+fn is_forbidden(problem: &str) -> bool {
+    ["not authorized", "retention policy not set", "not executed"]
+        .iter()
+        .any(|words| problem.contains(words))
+}
+
+/// Returns the values, each once, in the order of the answer.
+fn values(answer: &[Series]) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    let mut all = Vec::new();
+    for series in answer {
+        let Some(column) = series.column("value") else {
+            continue;
+        };
+        for row in &series.rows {
+            let value = row.get(column).and_then(|cell| cell.as_text());
+            if let Some(value) = value.filter(|value| seen.insert(value.to_string())) {
+                all.push(value.to_owned());
+            }
+        }
+    }
+    all
+}

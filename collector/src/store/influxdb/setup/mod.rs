@@ -1,0 +1,177 @@
+//! Makes a server ready to be written to: the database or bucket with the retention, on 2.x the organisation and, if
+//! asked for, the very first user; and takes over the names that it knows.
+//!
+//! Nothing here deletes anything. Whatever cannot be done says what is missing and what to do.
+
+#[cfg(feature = "influxdb2")]
+mod admin;
+#[cfg(not(feature = "influxdb2"))]
+#[path = "no_admin.rs"]
+mod admin;
+mod bucket;
+mod database;
+mod known;
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::client::{Client, Generation};
+use crate::store::StoreError;
+use crate::store::durable;
+
+pub(crate) use known::learn_names;
+
+/// The file that keeps the token of a set-up, in the data directory's folder of ours.
+const TOKEN_FILE: &str = "token";
+/// The shortest retention that InfluxDB takes.
+const RETENTION_MIN: Duration = Duration::from_secs(3600);
+
+/// Why a server cannot be written to yet.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SetupError {
+    /// It does not answer, or a file cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No token was given.
+    #[error(
+        "InfluxDB at {url} wants a token and none is set: make one that may read and write the bucket {bucket:?} and \
+         set it (or a file that holds it)"
+    )]
+    NoToken { url: String, bucket: String },
+    /// The token is not one of the server's.
+    #[error(
+        "InfluxDB at {url} does not know the token ({said}): set one of its own; a token file is read again by itself"
+    )]
+    TokenRefused { url: String, said: String },
+    /// An InfluxDB 2 without any user.
+    #[error(
+        "InfluxDB at {url} was never set up: run `influx setup` (or its page) and set the token it gives, or start \
+         with --influxdb-onboard and no token: it is then set up from here"
+    )]
+    NotSetUp { url: String },
+    /// The set-up of an InfluxDB 2 failed.
+    #[error(
+        "InfluxDB at {url} could not be set up ({said}): run `influx setup` and set the token it gives; if it says that \
+         this is done, `influxd recovery auth create-operator --org {org} --username {user}` makes a token"
+    )]
+    Onboarding {
+        url: String,
+        org: String,
+        user: &'static str,
+        said: String,
+    },
+    /// The organisation is not there and cannot be made.
+    #[error(
+        "InfluxDB at {url} has no organisation {org:?} that the token may see or make ({said}): create it with \
+         `influx org create -n {org}`, or set the name of the one that the token belongs to"
+    )]
+    NoOrganisation {
+        url: String,
+        org: String,
+        said: String,
+    },
+    /// The bucket is not there and cannot be made.
+    #[error(
+        "InfluxDB at {url} has no bucket {bucket:?} that the token may see or make ({said}): create it with \
+         `influx bucket create -o {org} -n {bucket} -r {seconds}s`, or set a token that may create buckets"
+    )]
+    NoBucket {
+        url: String,
+        org: String,
+        bucket: String,
+        seconds: u64,
+        said: String,
+    },
+    /// The database is not there and cannot be made.
+    #[error(
+        "InfluxDB at {url} could not make the database {database:?} ({said}): make it with `CREATE DATABASE \
+         {database:?} WITH DURATION {seconds}s` and let the user read and write it"
+    )]
+    NoDatabase {
+        url: String,
+        database: String,
+        seconds: u64,
+        said: String,
+    },
+    /// It answered what nothing here knows.
+    #[error("InfluxDB at {url} did not {action}: {said}")]
+    Answer {
+        url: String,
+        action: &'static str,
+        said: String,
+    },
+}
+
+/// Makes the database or bucket ready: there, and keeping what is written for `retention`.
+///
+/// # Errors
+/// When the server cannot be asked, or does not let us; the message says what to do.
+pub(crate) async fn ensure(
+    client: &Client,
+    retention: Duration,
+    data_dir: &Path,
+) -> Result<(), SetupError> {
+    let retention = Retention::of(retention);
+    if client.options().token.is_none() {
+        client.offer_token_file(token_file(data_dir));
+    }
+    // Even with a token: it may have been corrected since the server refused it.
+    let read = take_token(client, data_dir).await;
+    if client.token().is_none() {
+        read?;
+    }
+    match client.generation().await? {
+        Generation::V1 | Generation::OpenGemini => database::ensure(client, retention).await,
+        Generation::V2 => bucket::ensure(client, retention, &token_file(data_dir)).await,
+        // It makes databases when they are written to, and keeps them until told otherwise by its own tool.
+        Generation::V3 => Ok(()),
+    }
+}
+
+fn token_file(data_dir: &Path) -> std::path::PathBuf {
+    durable::path(data_dir, TOKEN_FILE)
+}
+
+/// Reads the token from its file. That of a set-up need not be there; one that was named must be.
+async fn take_token(client: &Client, data_dir: &Path) -> Result<(), SetupError> {
+    let named = client.options().token_file.is_some();
+    match client.reload_token().await {
+        Err(_) if !named && !token_file(data_dir).exists() => Ok(()),
+        read => Ok(read.map(drop)?),
+    }
+}
+
+/// How long points are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Retention {
+    seconds: u64,
+}
+
+impl Retention {
+    fn of(retention: Duration) -> Self {
+        let seconds = retention.max(RETENTION_MIN).as_secs();
+        // 2.x counts in 32 bits here and there.
+        let seconds = seconds.min(i32::MAX as u64);
+        Self { seconds }
+    }
+
+    /// Returns the span of a shard group, which is deleted whole: as InfluxDB chooses it for that retention.
+    fn shard_seconds(self) -> u64 {
+        const DAY: u64 = 24 * 3600;
+        match self.seconds {
+            seconds if seconds < 2 * DAY => 3600,
+            seconds if seconds < 180 * DAY => DAY,
+            _ => 7 * DAY,
+        }
+    }
+}
+
+/// Says that the retention is another one and may not be changed: nothing to stop for.
+fn warn_of_retention(url: &str, wanted: Retention, said: &str) {
+    tracing::warn!(
+        url,
+        wanted_seconds = wanted.seconds,
+        said,
+        "InfluxDB keeps data for another time than the retention, and does not let us change it"
+    );
+}

@@ -1,0 +1,139 @@
+//! Starts a real InfluxDB 1.x for a test: Debian's `influxd`, on loopback, its data in a folder that goes with it.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::InfluxdbOptions;
+
+/// How long a server may take to answer its first ping, in steps of `PAUSE`.
+const PINGS_MAX: u32 = 600;
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often a start is tried: between choosing a port and using it, another test may take it.
+const STARTS_MAX: u32 = 5;
+
+/// A server that ends with this value.
+#[derive(Debug)]
+pub struct Influxd {
+    child: Child,
+    dir: std::path::PathBuf,
+    port: u16,
+    settings: String,
+}
+
+impl Influxd {
+    /// Starts a server that keeps its data in that folder; blocks the thread until it answers.
+    ///
+    /// # Panics
+    /// When `influxd` (Debian's package `influxdb`) is not installed or does not answer.
+    pub fn start(dir: &Path) -> Self {
+        Self::start_with(dir, "")
+    }
+
+    /// As `start`, with more lines for the `[http]` section of its configuration.
+    ///
+    /// # Panics
+    /// As `start`.
+    pub fn start_with(dir: &Path, http_settings: &str) -> Self {
+        let start = |_| Self::try_start(dir, http_settings);
+        let server = (0..STARTS_MAX).find_map(start);
+        server.expect("influxd starts on ports that are free")
+    }
+
+    /// Starts it on ports that are free now; `None` when somebody else took one of them meanwhile.
+    fn try_start(dir: &Path, http_settings: &str) -> Option<Self> {
+        let [port, rpc] = free_ports();
+        let settings = format!(
+            "reporting-disabled = true\nbind-address = \"127.0.0.1:{rpc}\"\n\
+             [meta]\ndir = \"{dir}/meta\"\n\
+             [data]\ndir = \"{dir}/data\"\nwal-dir = \"{dir}/wal\"\nindex-version = \"tsi1\"\nquery-log-enabled = false\n\
+             [monitor]\nstore-enabled = false\n\
+             [http]\nbind-address = \"127.0.0.1:{port}\"\nlog-enabled = false\n{http_settings}\n\
+             [logging]\nlevel = \"error\"\n",
+            dir = dir.display()
+        );
+        let child = spawn(dir, &settings);
+        let mut server = Self {
+            child,
+            dir: dir.to_owned(),
+            port,
+            settings,
+        };
+        server.answers().then_some(server)
+    }
+
+    /// Returns options that reach it, with a database of that name.
+    pub fn options(&self, database: &str) -> InfluxdbOptions {
+        InfluxdbOptions {
+            bucket: database.to_owned(),
+            ..InfluxdbOptions::new(self.url())
+        }
+    }
+
+    /// Returns its address.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Returns its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Stops it; its data stay.
+    pub fn stop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+
+    /// Starts it again on the same port with the same data.
+    ///
+    /// # Panics
+    /// As `start`.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.child = spawn(&self.dir, &self.settings);
+        assert!(self.answers(), "influxd ended");
+    }
+
+    /// Waits until it can be connected to; returns false where it ended instead.
+    fn answers(&mut self) -> bool {
+        for _ in 0..PINGS_MAX {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return false;
+            }
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return true;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        panic!("influxd did not answer");
+    }
+}
+
+impl Drop for Influxd {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn spawn(dir: &Path, settings: &str) -> Child {
+    let file = dir.join("influxd.conf");
+    std::fs::write(&file, settings).expect("the folder of a test can be written");
+    Command::new("influxd")
+        .arg("-config")
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("influxd is installed (Debian: apt-get install influxdb)")
+}
+
+/// Returns two ports that are free now.
+fn free_ports() -> [u16; 2] {
+    let bind = || TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
+    let listeners = [bind(), bind()];
+    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
+}

@@ -1,0 +1,274 @@
+//! Carries one lane's parcels to the server, in order, one in flight while the next is made; and notes how far it is.
+//!
+//! It never keeps the collector from starting or stopping: the server may be away for days, the journal waits.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::delivery::Delivery;
+use super::lane::{Lane, Parcel};
+use super::link::Link;
+use super::outcome::Backoff;
+use super::seldom::Seldom;
+use crate::model::now_unix_nanos;
+use crate::store::StoreError;
+use crate::store::durable::{self, Readers};
+
+/// How often a lane that had nothing is asked again.
+const IDLE: Duration = Duration::from_millis(200);
+/// How often a position is saved: what a crash sends again, and what a save costs (a rename and two syncs).
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// How long a request in flight may take once the collector stops.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A running lane.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    task: JoinHandle<()>,
+}
+
+impl Writer {
+    /// Starts a lane's task on the runtime; it ends when `stop` turns true or its sender is gone.
+    pub(crate) fn start<L: Lane>(link: Arc<Link>, lane: L, stop: watch::Receiver<bool>) -> Self {
+        let carrier = Carrier {
+            delivery: Delivery::new(Arc::clone(&link), L::NAME),
+            positions: Positions::new(durable::path(&link.data_dir, &file_name(L::NAME))),
+            lane: Arc::new(Mutex::new(lane)),
+            stop,
+            trouble: Backoff::default(),
+            warnings: Seldom::default(),
+            link,
+        };
+        Self {
+            task: tokio::spawn(carrier.run()),
+        }
+    }
+
+    /// Waits until the lane has ended and its position is saved.
+    pub(crate) async fn ended(self) {
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "a lane to InfluxDB ended by a panic");
+        }
+    }
+}
+
+/// Returns how far a lane was when it ended; `None` before its first run, and when its file is damaged: all that this
+/// costs is to send again what is still in the journal.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn saved_position(
+    data_dir: &std::path::Path,
+    lane: &str,
+) -> Result<Option<Value>, StoreError> {
+    match durable::read_json(&durable::path(data_dir, &file_name(lane))) {
+        Err(error @ StoreError::Damaged { .. }) => {
+            tracing::warn!(%error, lane, "the lane to InfluxDB begins anew");
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
+fn file_name(lane: &str) -> String {
+    format!("{lane}.json")
+}
+
+/// A parcel and the position once it is settled.
+struct Prepared {
+    parcel: Parcel,
+    position: Value,
+}
+
+type Preparing = JoinHandle<Result<Option<Prepared>, StoreError>>;
+
+struct Carrier<L> {
+    link: Arc<Link>,
+    /// Used by one blocking call at a time; kept here, so that a panic in one does not lose it.
+    lane: Arc<Mutex<L>>,
+    delivery: Delivery,
+    positions: Positions,
+    stop: watch::Receiver<bool>,
+    trouble: Backoff,
+    warnings: Seldom,
+}
+
+impl<L: Lane> Carrier<L> {
+    async fn run(mut self) {
+        if !self.becomes_ready().await {
+            return;
+        }
+        let mut stop = self.stop.clone();
+        let mut next = self.prepare();
+        loop {
+            let prepared = tokio::select! {
+                biased;
+                () = stopped(&mut stop) => break,
+                prepared = &mut next => prepared,
+            };
+            let goes_on = match prepared.unwrap_or_else(panicked) {
+                Ok(Some(prepared)) => {
+                    next = self.prepare();
+                    self.deliver(prepared).await
+                }
+                nothing => {
+                    let goes_on = self.rest(nothing.err()).await;
+                    next = self.prepare();
+                    goes_on
+                }
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        // It reads files that the collector is about to close.
+        let _unsent = next.await;
+        self.positions.save().await;
+    }
+
+    /// Waits until the server can be written to; returns false where the stop came first.
+    async fn becomes_ready(&mut self) -> bool {
+        let mut ready = std::pin::pin!(self.link.ready());
+        tokio::select! {
+            () = &mut ready => true,
+            () = stopped(&mut self.stop) => {
+                if self.link.is_being_set_up() {
+                    let _token_is_kept = timeout(GRACE, ready).await;
+                }
+                false
+            }
+        }
+    }
+
+    /// Begins to make the next parcel.
+    fn prepare(&mut self) -> Preparing {
+        let lane = Arc::clone(&self.lane);
+        let settled = self.positions.told.take();
+        spawn_blocking(move || {
+            let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(position) = settled {
+                lane.settled(&position);
+            }
+            let Some(parcel) = lane.next(now_unix_nanos())? else {
+                return Ok(None);
+            };
+            lane.advance();
+            let position = lane.position();
+            Ok(Some(Prepared { parcel, position }))
+        })
+    }
+
+    /// Sends a parcel until it is settled; returns false where the stop came first.
+    async fn deliver(&mut self, prepared: Prepared) -> bool {
+        let Prepared { parcel, position } = prepared;
+        let mut settle = std::pin::pin!(
+            self.delivery
+                .settle(Bytes::from(parcel.lines), parcel.points)
+        );
+        let done = tokio::select! {
+            biased;
+            () = &mut settle => true,
+            () = stopped(&mut self.stop) => {
+                let reachable = self.link.status.standing().reachable == Some(true);
+                reachable && timeout(GRACE, settle).await.is_ok()
+            }
+        };
+        if done {
+            self.link.status.counts().spans.add(parcel.spans);
+            self.trouble.reset();
+            self.positions.reached(position).await;
+        }
+        done
+    }
+
+    /// Waits before the lane is asked again; returns false where the stop came first.
+    async fn rest(&mut self, error: Option<StoreError>) -> bool {
+        let pause = match error {
+            Some(error) => {
+                if self.warnings.is_due() {
+                    let lane = L::NAME;
+                    tracing::warn!(%error, lane, "could not read the journal for InfluxDB; trying again");
+                }
+                self.trouble.next(None)
+            }
+            None => IDLE,
+        };
+        self.positions.save_if_due().await;
+        tokio::select! {
+            () = stopped(&mut self.stop) => false,
+            () = sleep(pause) => true,
+        }
+    }
+}
+
+fn panicked(error: tokio::task::JoinError) -> Result<Option<Prepared>, StoreError> {
+    Err(StoreError::Damaged {
+        path: "the journal".to_owned(),
+        what: format!("reading it ended by a panic: {error}"),
+    })
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A dropped sender means that nobody will ever ask: the owner is gone, so stop.
+    let _sender_gone = stop.wait_for(|stop| *stop).await;
+}
+
+/// How far a lane is, and what of that is saved.
+struct Positions {
+    path: std::path::PathBuf,
+    reached: Option<Value>,
+    saved_at: Option<Instant>,
+    warnings: Seldom,
+    /// What was saved and the lane was not told yet.
+    told: Option<Value>,
+}
+
+impl Positions {
+    fn new(path: std::path::PathBuf) -> Self {
+        Self {
+            path,
+            reached: None,
+            saved_at: None,
+            warnings: Seldom::default(),
+            told: None,
+        }
+    }
+
+    async fn reached(&mut self, position: Value) {
+        self.reached = Some(position);
+        self.save_if_due().await;
+    }
+
+    async fn save_if_due(&mut self) {
+        if self.saved_at.is_none_or(|at| at.elapsed() >= SAVE_EVERY) {
+            self.save().await;
+        }
+    }
+
+    /// Saves what was reached; a failure is logged and tried again, since sending again is all that it costs.
+    async fn save(&mut self) {
+        let Some(position) = self.reached.take() else {
+            return;
+        };
+        self.saved_at = Some(Instant::now());
+        let path = self.path.clone();
+        let text = position.to_string();
+        let write = move || durable::write(&path, text.as_bytes(), Readers::Anyone);
+        match spawn_blocking(write).await {
+            Ok(Ok(())) => self.told = Some(position),
+            Ok(Err(error)) => {
+                if self.warnings.is_due() {
+                    tracing::warn!(%error, "could not save how far the lane to InfluxDB is");
+                }
+                self.reached = Some(position);
+            }
+            Err(_) => self.reached = Some(position),
+        }
+    }
+}
