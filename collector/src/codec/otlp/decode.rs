@@ -120,6 +120,94 @@ pub fn link(message: &[u8]) -> Link {
     link
 }
 
+/// Returns time and name of a `Span.Event` message without owning them; text that no walk checked may be lost.
+pub(crate) fn event_head(message: &[u8]) -> (u64, &str) {
+    let (mut time, mut name) = (0, "");
+    each_field(Reader::new(message), |key, reader| {
+        match key {
+            _ if key == fixed64_key(1) => time = reader.fixed64()?,
+            _ if key == length_key(2) => name = str(reader)?,
+            _ => reader.skip(key)?,
+        }
+        Ok(())
+    });
+    (time, name)
+}
+
+/// Returns the ids of a `Span.Link` message.
+pub(crate) fn link_head(message: &[u8]) -> ([u8; 16], [u8; 8]) {
+    let (mut trace_id, mut span_id) = ([0; 16], [0; 8]);
+    each_field(Reader::new(message), |key, reader| {
+        match key {
+            _ if key == length_key(1) => trace_id = id(reader.bytes()?),
+            _ if key == length_key(2) => span_id = id(reader.bytes()?),
+            _ => reader.skip(key)?,
+        }
+        Ok(())
+    });
+    (trace_id, span_id)
+}
+
+/// Reads the attributes of a `Span.Event` message without owning them, as `event_head` does.
+pub(crate) fn event_attributes(message: &[u8]) -> impl Iterator<Item = AttributeView<'_>> {
+    attributes_of_field(message, length_key(3))
+}
+
+/// Reads the attributes of a `Span.Link` message without owning them, as `event_head` does.
+pub(crate) fn link_attributes(message: &[u8]) -> impl Iterator<Item = AttributeView<'_>> {
+    attributes_of_field(message, length_key(4))
+}
+
+fn attributes_of_field(message: &[u8], field: u32) -> impl Iterator<Item = AttributeView<'_>> {
+    let mut reader = Reader::new(message);
+    std::iter::from_fn(move || {
+        loop {
+            let key = reader.key().ok()??;
+            if key == field {
+                return Some(attribute_view(reader.message().ok()?));
+            }
+            reader.skip(key).ok()?;
+        }
+    })
+}
+
+/// Reads a `KeyValue` without owning it.
+fn attribute_view(reader: Reader<'_>) -> AttributeView<'_> {
+    let (mut name, mut value) = ("", ValueView::Empty);
+    each_field(reader, |key, reader| {
+        match key {
+            _ if key == length_key(1) => name = str(reader)?,
+            _ if key == length_key(2) => value = value_view(reader.message()?),
+            _ => reader.skip(key)?,
+        }
+        Ok(())
+    });
+    AttributeView { key: name, value }
+}
+
+/// Reads an `AnyValue` without owning it; the last of several wins.
+fn value_view(reader: Reader<'_>) -> ValueView<'_> {
+    let whole = reader.rest();
+    let mut value = ValueView::Empty;
+    each_field(reader, |key, reader| {
+        match key {
+            _ if key == length_key(1) => value = ValueView::String(str(reader)?),
+            _ if key == varint_key(2) => value = ValueView::Bool(reader.varint()? != 0),
+            _ if key == varint_key(3) => value = ValueView::Int(reader.varint()?.cast_signed()),
+            _ if key == fixed64_key(4) => {
+                value = ValueView::Double(f64::from_bits(reader.fixed64()?));
+            }
+            _ if [length_key(5), length_key(6), length_key(7)].contains(&key) => {
+                reader.bytes()?;
+                value = ValueView::Encoded(whole);
+            }
+            _ => reader.skip(key)?,
+        }
+        Ok(())
+    });
+    value
+}
+
 /// Reads an `AnyValue`; the last of several wins. Lists deeper than `depth` are empty.
 fn nested_value(reader: Reader<'_>, depth: usize) -> Value {
     let mut value = Value::Empty;
@@ -199,6 +287,10 @@ fn each_field<'a>(
 
 fn string(reader: &mut Reader<'_>) -> Result<String, Malformed> {
     Ok(String::from_utf8_lossy(reader.bytes()?).into_owned())
+}
+
+fn str<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Malformed> {
+    Ok(std::str::from_utf8(reader.bytes()?).unwrap_or_default())
 }
 
 fn id<const N: usize>(bytes: &[u8]) -> [u8; N] {

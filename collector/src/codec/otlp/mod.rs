@@ -22,6 +22,7 @@ pub(crate) mod write;
 
 pub use error::DecodeError;
 pub use limits::Limits;
+pub(crate) use resource::identity;
 pub use response::rejected_spans;
 pub use visitor::{
     AttributeView, ResourceView, ScopeView, SpanRejection, SpanView, SpanVisitor, ValueView,
@@ -30,4 +31,4 @@ pub use visitor::{
 pub use walk::{MAX_FUTURE_NANOS, walk_traces};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

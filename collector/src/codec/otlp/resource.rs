@@ -61,31 +61,40 @@ impl<'a> ResourceScratch<'a> {
 
     /// Returns what was read.
     pub(super) fn view(&self, limits: &Limits) -> ResourceView<'_> {
-        let named = |key| self.text_of(key, limits.name_bytes);
+        let pairs = self.attributes.iter().map(|attribute| {
+            let text = match attribute.value {
+                ValueView::String(text) => Some(text),
+                _ => None,
+            };
+            (attribute.key, text)
+        });
+        let (service_name, instance_id) = identity(pairs, limits.name_bytes);
         ResourceView {
             attributes: &self.attributes,
-            service_name: named("service.name").unwrap_or(UNKNOWN_SERVICE),
-            instance_id: named("service.instance.id")
-                .or_else(|| named("host.name"))
-                .unwrap_or_default(),
+            service_name,
+            instance_id,
         }
     }
+}
 
-    /// Returns the text of that attribute, at most `max` bytes; `None` where it is missing, empty or no text.
-    fn text_of(&self, key: &str, max: usize) -> Option<&'a str> {
-        let found = self
-            .attributes
-            .iter()
-            .find(|attribute| attribute.key == key)?;
-        match found.value {
-            ValueView::String(text) if !text.is_empty() => {
-                let mut ends = (0..=max.min(text.len())).rev();
-                let end = ends.find(|&at| text.is_char_boundary(at))?;
-                Some(&text[..end])
-            }
-            _ => None,
-        }
-    }
+/// Returns the service and the instance that a resource's attributes name, each at most `max` bytes; an attribute is
+/// its key and, where its value is one, its text.
+pub(crate) fn identity<'a>(
+    attributes: impl Iterator<Item = (&'a str, Option<&'a str>)> + Clone,
+    max: usize,
+) -> (&'a str, &'a str) {
+    let named = |wanted: &str| {
+        let (_, text) = attributes.clone().find(|(key, _)| *key == wanted)?;
+        let text = text.filter(|text| !text.is_empty())?;
+        let mut ends = (0..=max.min(text.len())).rev();
+        let end = ends.find(|&at| text.is_char_boundary(at))?;
+        Some(&text[..end])
+    };
+    let instance = named("service.instance.id").or_else(|| named("host.name"));
+    (
+        named("service.name").unwrap_or(UNKNOWN_SERVICE),
+        instance.unwrap_or_default(),
+    )
 }
 
 /// An instrumentation scope being read.

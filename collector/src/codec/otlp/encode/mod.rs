@@ -1,7 +1,7 @@
 //! A trace as an OTLP message, in JSON or protobuf: what was stored goes out as it came in.
 
 mod json;
-mod protobuf;
+pub(crate) mod protobuf;
 
 use std::sync::Arc;
 

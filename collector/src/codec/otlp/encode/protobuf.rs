@@ -56,13 +56,15 @@ fn span(out: &mut Vec<u8>, span: &Span) {
     }
 }
 
-fn event(out: &mut Vec<u8>, event: &Event) {
+/// Writes the inside of a `Span.Event`.
+pub(crate) fn event(out: &mut Vec<u8>, event: &Event) {
     write::fixed64(out, 1, event.time_unix_nanos);
     write::text(out, 2, &event.name);
     attributes(out, 3, &event.attributes);
 }
 
-fn link(out: &mut Vec<u8>, link: &Link) {
+/// Writes the inside of a `Span.Link`.
+pub(crate) fn link(out: &mut Vec<u8>, link: &Link) {
     write::bytes(out, 1, &link.trace_id.to_bytes());
     write::bytes(out, 2, &link.span_id.to_bytes());
     attributes(out, 4, &link.attributes);
@@ -78,7 +80,7 @@ fn attributes(out: &mut Vec<u8>, field: u32, attributes: &[(String, Value)]) {
 }
 
 /// Writes the inside of an `AnyValue`.
-fn value(out: &mut Vec<u8>, any: &Value) {
+pub(crate) fn value(out: &mut Vec<u8>, any: &Value) {
     match any {
         Value::Empty => {}
         Value::String(text) => write::bytes(out, 1, text.as_bytes()),

@@ -24,7 +24,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 /// The moment at which the arbitrary requests arrive.
-pub(super) const NOW: u64 = 1_800_000_000_000_000_000;
+pub(crate) const NOW: u64 = 1_800_000_000_000_000_000;
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -187,7 +187,7 @@ pub(super) fn resource() -> impl Strategy<Value = Resource> {
     })
 }
 
-pub(super) fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
+pub(crate) fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
     let scope_spans =
         (option::of(scope()), vec(span(), 0..4), text()).prop_map(|(scope, spans, schema_url)| {
             ScopeSpans {

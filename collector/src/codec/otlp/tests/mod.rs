@@ -1,6 +1,6 @@
 //! Every codec of OTLP held against prost's generated types, and against bytes that nobody should send.
 
-mod arbitrary;
+pub(crate) mod arbitrary;
 mod encode;
 mod json;
 mod oracle;

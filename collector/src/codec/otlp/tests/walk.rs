@@ -1,12 +1,13 @@
 //! The walk against prost, and by its stated rules.
 
+use opentelemetry::{SpanId, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, span::Event};
 use proptest::prelude::*;
 use prost::Message;
 
-use super::super::{DecodeError, Limits, SpanRejection, WalkReport, walk_traces};
+use super::super::{DecodeError, Limits, SpanRejection, WalkReport, decode, walk_traces};
 use super::arbitrary::{NOW, traces};
 use super::oracle::{Collected, expected};
 use crate::model;
@@ -113,6 +114,45 @@ proptest! {
         if let Ok((spans, _)) = walk(&bytes[..cut.index(bytes.len())]) {
             prop_assert!(spans.len() <= whole);
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn events_and_links_read_the_same_borrowed_and_owned(request in traces()) {
+        let spans = request
+            .resource_spans
+            .iter()
+            .flat_map(|resource| &resource.scope_spans)
+            .flat_map(|scope| &scope.spans);
+        for span in spans {
+            for bytes in span.events.iter().map(Message::encode_to_vec) {
+                let (time_unix_nanos, name) = decode::event_head(&bytes);
+                let event = model::Event {
+                    time_unix_nanos,
+                    name: name.to_owned(),
+                    attributes: decode::attributes_to_values(&decode::event_attributes(&bytes).collect::<Vec<_>>()),
+                };
+                prop_assert_eq!(format!("{event:?}"), format!("{:?}", decode::event(&bytes)));
+            }
+            for bytes in span.links.iter().map(Message::encode_to_vec) {
+                let (trace_id, span_id) = decode::link_head(&bytes);
+                let link = model::Link {
+                    trace_id: TraceId::from_bytes(trace_id),
+                    span_id: SpanId::from_bytes(span_id),
+                    attributes: decode::attributes_to_values(&decode::link_attributes(&bytes).collect::<Vec<_>>()),
+                };
+                prop_assert_eq!(format!("{link:?}"), format!("{:?}", decode::link(&bytes)));
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_nothing_checked_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        decode::event_head(&bytes);
+        decode::link_head(&bytes);
+        decode::event_attributes(&bytes).for_each(drop);
+        decode::link_attributes(&bytes).for_each(drop);
     }
 }
 

@@ -1,0 +1,388 @@
+//! From the text of `span.d` back to spans.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use opentelemetry::{SpanId, TraceId};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::codec::otlp::{Limits, identity};
+use crate::model::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value};
+
+/// Digits of a trace id.
+const ID_DIGITS: usize = 32;
+
+/// Returns the spans of a text, ends as received; `None` where anything in it is not what the encoder writes.
+pub(crate) fn decode(text: &str) -> Option<Vec<Span>> {
+    let (id, json) = text.split_at_checked(ID_DIGITS)?;
+    let trace_id = TraceId::from_bytes(unhex(id)?);
+    let groups: Vec<GroupText> = serde_json::from_str(json).ok()?;
+    let mut spans = Vec::with_capacity(groups.iter().map(|group| group.spans.len()).sum());
+    let (mut resources, mut scopes) = (Vec::new(), Vec::new());
+    for group in groups {
+        let resource = resource(group.resource.0, group.service, group.instance);
+        let resource = share(&mut resources, resource);
+        let (name, version) = group.scope;
+        let scope = share(&mut scopes, Scope { name, version });
+        let make = |text: SpanText| text.into_span(trace_id, &resource, &scope);
+        spans.extend(group.spans.into_iter().map(make));
+    }
+    Some(spans)
+}
+
+/// Returns the shared copy of a value; a text has few.
+fn share<T: PartialEq>(known: &mut Vec<Arc<T>>, value: T) -> Arc<T> {
+    if let Some(found) = known.iter().find(|other| ***other == value) {
+        return Arc::clone(found);
+    }
+    let value = Arc::new(value);
+    known.push(Arc::clone(&value));
+    value
+}
+
+/// Makes a resource, whose names follow from its attributes where the text does not give them.
+fn resource(
+    attributes: Vec<(String, Value)>,
+    service: Option<String>,
+    instance: Option<String>,
+) -> Resource {
+    let pairs = attributes.iter().map(|(key, value)| {
+        let text = match value {
+            Value::String(text) => Some(text.as_str()),
+            _ => None,
+        };
+        (key.as_str(), text)
+    });
+    let (service_name, instance_id) = identity(pairs, Limits::NAME_BYTES);
+    Resource {
+        service_name: service.unwrap_or_else(|| service_name.to_owned()),
+        instance_id: instance.unwrap_or_else(|| instance_id.to_owned()),
+        attributes,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GroupText {
+    #[serde(default)]
+    resource: Attributes,
+    service: Option<String>,
+    instance: Option<String>,
+    #[serde(default)]
+    scope: (String, String),
+    spans: Vec<SpanText>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpanText {
+    #[serde(deserialize_with = "word")]
+    id: Hex<8>,
+    #[serde(default, deserialize_with = "word")]
+    parent: Hex<8>,
+    name: String,
+    #[serde(default, deserialize_with = "word")]
+    kind: KindWord,
+    start: u64,
+    dur: i64,
+    #[serde(default, deserialize_with = "word")]
+    status: StatusWord,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    attrs: Attributes,
+    #[serde(default)]
+    events: Vec<EventText>,
+    #[serde(default)]
+    links: Vec<LinkText>,
+    #[serde(default)]
+    flags: u32,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    dropped: [u32; 3],
+}
+
+impl SpanText {
+    fn into_span(self, trace_id: TraceId, resource: &Arc<Resource>, scope: &Arc<Scope>) -> Span {
+        let parent = SpanId::from_bytes(self.parent.0);
+        Span {
+            trace_id,
+            span_id: SpanId::from_bytes(self.id.0),
+            parent_span_id: (parent != SpanId::INVALID).then_some(parent),
+            trace_state: self.state,
+            flags: self.flags,
+            name: self.name,
+            kind: self.kind.0,
+            start_unix_nanos: self.start,
+            end_unix_nanos: self.start.wrapping_add_signed(self.dur),
+            status: Status {
+                code: self.status.0,
+                message: self.message,
+            },
+            resource: Arc::clone(resource),
+            scope: Arc::clone(scope),
+            attributes: self.attrs.0,
+            events: self.events.into_iter().map(EventText::into_event).collect(),
+            links: self.links.into_iter().map(LinkText::into_link).collect(),
+            dropped_attributes_count: self.dropped[0],
+            dropped_events_count: self.dropped[1],
+            dropped_links_count: self.dropped[2],
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventText {
+    time: u64,
+    name: String,
+    #[serde(default)]
+    attrs: Attributes,
+}
+
+impl EventText {
+    fn into_event(self) -> Event {
+        Event {
+            time_unix_nanos: self.time,
+            name: self.name,
+            attributes: self.attrs.0,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinkText {
+    #[serde(deserialize_with = "word")]
+    trace: Hex<16>,
+    #[serde(deserialize_with = "word")]
+    id: Hex<8>,
+    #[serde(default)]
+    attrs: Attributes,
+}
+
+impl LinkText {
+    fn into_link(self) -> Link {
+        Link {
+            trace_id: TraceId::from_bytes(self.trace.0),
+            span_id: SpanId::from_bytes(self.id.0),
+            attributes: self.attrs.0,
+        }
+    }
+}
+
+/// A word that stands for something.
+trait Word: Sized {
+    const EXPECTED: &'static str;
+
+    fn of(word: &str) -> Option<Self>;
+}
+
+/// Reads words without owning them.
+struct WordVisitor<T>(PhantomData<T>);
+
+impl<T: Word> Visitor<'_> for WordVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<T, E> {
+        T::of(word).ok_or_else(|| E::invalid_value(de::Unexpected::Str(word), &self))
+    }
+}
+
+/// Reads a word.
+fn word<'de, T: Word, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_str(WordVisitor(PhantomData))
+}
+
+/// An id in hex digits.
+struct Hex<const BYTES: usize>([u8; BYTES]);
+
+impl<const BYTES: usize> Default for Hex<BYTES> {
+    fn default() -> Self {
+        Self([0; BYTES])
+    }
+}
+
+impl<const BYTES: usize> Word for Hex<BYTES> {
+    const EXPECTED: &'static str = "hex digits";
+
+    fn of(word: &str) -> Option<Self> {
+        unhex(word).map(Self)
+    }
+}
+
+/// Reads exactly that many bytes of hex digits.
+fn unhex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
+    let pairs = text.as_bytes().chunks_exact(2);
+    if text.len() != 2 * BYTES {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(pairs) {
+        let digit = |index: usize| char::from(pair[index]).to_digit(16);
+        *byte = (digit(0)? << 4 | digit(1)?) as u8;
+    }
+    Some(bytes)
+}
+
+/// A span's kind.
+#[derive(Default)]
+struct KindWord(SpanKind);
+
+impl Word for KindWord {
+    const EXPECTED: &'static str = "a kind of span";
+
+    fn of(word: &str) -> Option<Self> {
+        let mut kinds = (1..=5).map(SpanKind::from_otlp);
+        kinds.find(|kind| kind.as_str() == word).map(Self)
+    }
+}
+
+/// A span's status.
+#[derive(Default)]
+struct StatusWord(StatusCode);
+
+impl Word for StatusWord {
+    const EXPECTED: &'static str = "a status";
+
+    fn of(word: &str) -> Option<Self> {
+        match word {
+            "ok" => Some(Self(StatusCode::Ok)),
+            "error" => Some(Self(StatusCode::Error)),
+            _ => None,
+        }
+    }
+}
+
+/// An object of attributes: in order, keys as often as they come.
+#[derive(Default)]
+struct Attributes(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Attributes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AttributesVisitor)
+    }
+}
+
+struct AttributesVisitor;
+
+impl<'de> Visitor<'de> for AttributesVisitor {
+    type Value = Attributes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("attributes")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Attributes, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some((key, ValueText(value))) = map.next_entry()? {
+            pairs.push((key, value));
+        }
+        Ok(Attributes(pairs))
+    }
+}
+
+/// A value.
+struct ValueText(Value);
+
+impl<'de> Deserialize<'de> for ValueText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = ValueText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value of an attribute")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<ValueText, E> {
+        Ok(ValueText(Value::Empty))
+    }
+
+    fn visit_bool<E: de::Error>(self, truth: bool) -> Result<ValueText, E> {
+        Ok(ValueText(Value::Bool(truth)))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<ValueText, E> {
+        Ok(ValueText(Value::Int(number)))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<ValueText, E> {
+        let number = i64::try_from(number).map_err(E::custom)?;
+        Ok(ValueText(Value::Int(number)))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<ValueText, E> {
+        Ok(ValueText(Value::Double(number)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<ValueText, E> {
+        Ok(ValueText(Value::String(text.to_owned())))
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<ValueText, E> {
+        Ok(ValueText(Value::String(text)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ValueText, A::Error> {
+        let mut items = Vec::new();
+        while let Some(ValueText(item)) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(ValueText(Value::Array(items)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ValueText, A::Error> {
+        let Some(wrapper) = map.next_key()? else {
+            return Err(de::Error::custom("an object that names no type"));
+        };
+        let value = match wrapper {
+            Wrapper::Map => Value::Map(map.next_value::<Attributes>()?.0),
+            Wrapper::Bytes => {
+                let text: String = map.next_value()?;
+                Value::Bytes(STANDARD.decode(text).map_err(de::Error::custom)?)
+            }
+            Wrapper::Double => {
+                let word: String = map.next_value()?;
+                Value::Double(double(&word).ok_or_else(|| de::Error::custom("no double"))?)
+            }
+        };
+        match map.next_key::<Wrapper>()? {
+            None => Ok(ValueText(value)),
+            Some(_) => Err(de::Error::custom("an object that names two types")),
+        }
+    }
+}
+
+/// What stands around a value that JSON has not.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Wrapper {
+    Map,
+    Bytes,
+    Double,
+}
+
+/// Returns the double of a word; those with digits need none.
+fn double(word: &str) -> Option<f64> {
+    match word {
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
+}

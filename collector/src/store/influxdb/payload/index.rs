@@ -1,0 +1,250 @@
+//! The `span_idx` points: one line per span, its tags looked up once per name and not per span.
+
+use std::sync::Arc;
+
+use fusebox::circuit_breaker::{FallbackOutcome, Outcome};
+use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
+
+use super::super::line::{push_number, push_tag, tag_value};
+use super::super::names::{Names, OTHER, Owned};
+use super::super::schema;
+use super::json::Hex;
+use super::table::Table;
+use crate::codec::otlp::{AttributeView, SpanView, ValueView};
+use crate::model::{SpanKind, StatusCode};
+
+/// Names remembered from block to block; past it they are all forgotten: names with an id in them never come again.
+const REMEMBERED_MAX: usize = 16_384;
+
+/// Writes the lines of spans.
+#[derive(Debug)]
+pub(super) struct IndexLines {
+    names: Arc<Names>,
+    /// Measurement and collector: how every line begins.
+    begin: String,
+    services: Table<Service>,
+    current: u32,
+}
+
+/// A service's name as a tag, and the texts of the tags that belong to it.
+#[derive(Debug)]
+struct Service {
+    tag: String,
+    text: String,
+    operations: Table<String>,
+    breakers: Table<String>,
+}
+
+impl IndexLines {
+    /// Makes a writer for a collector's spans.
+    pub(super) fn new(collector: &str, names: Arc<Names>) -> Self {
+        let mut begin = schema::SPAN_IDX.name.to_owned();
+        push_tag(&mut begin, schema::COLLECTOR, collector);
+        Self {
+            names,
+            begin,
+            services: Table::default(),
+            current: 0,
+        }
+    }
+
+    /// Forgets the names, once they are too many.
+    pub(super) fn begin_block(&mut self) {
+        let remembered = |service: &Service| service.operations.len() + service.breakers.len();
+        let services = 0..self.services.len() as u32;
+        let all: usize = services
+            .map(|number| 1 + remembered(self.services.value(number)))
+            .sum();
+        if all > REMEMBERED_MAX {
+            self.services.clear();
+        }
+    }
+
+    /// Takes the service of the spans that follow.
+    pub(super) fn service(&mut self, name: &str) {
+        let names = &self.names;
+        self.current = self.services.number(name, || {
+            let tag = names.service(&tag_value(name)).to_owned();
+            Service {
+                text: tag_text(schema::SERVICE, &tag),
+                tag,
+                operations: Table::default(),
+                breakers: Table::default(),
+            }
+        });
+    }
+
+    /// Writes a span's line.
+    pub(super) fn push(
+        &mut self,
+        out: &mut String,
+        span: &SpanView<'_>,
+        ids: (&Hex, &Hex),
+        unix_nanos: u64,
+    ) {
+        let names = &self.names;
+        let service = self.services.value_mut(self.current);
+        let marks = Marks::of(span.attributes);
+        out.push_str(&self.begin);
+        if !marks.breaker.is_empty() {
+            out.push_str(service.breaker(names, marks.breaker));
+        }
+        let error = StatusCode::from_otlp(u64::from(span.status_code)) == StatusCode::Error;
+        out.push_str(if error { ",err=1" } else { ",err=0" });
+        push_word(out, schema::FALLBACK, marks.fallback);
+        out.push_str(kind_text(span.kind));
+        out.push_str(service.operation(names, span.name));
+        push_word(out, schema::OUTCOME, marks.outcome);
+        out.push_str(&service.text);
+        push_fields(out, span, ids, unix_nanos);
+    }
+}
+
+fn push_fields(out: &mut String, span: &SpanView<'_>, ids: (&Hex, &Hex), unix_nanos: u64) {
+    let nanos = span.end_unix_nanos.saturating_sub(span.start_unix_nanos);
+    out.push_str(" dur=");
+    push_number(out, i64::try_from(nanos).unwrap_or(i64::MAX));
+    out.push_str("i,v=\"");
+    out.push_str(ids.0.as_str());
+    out.push(' ');
+    out.push_str(ids.1.as_str());
+    out.push(' ');
+    push_number(out, span.start_unix_nanos);
+    out.push_str("\" ");
+    push_number(out, unix_nanos);
+    out.push('\n');
+}
+
+impl Service {
+    /// Returns the tag of an operation.
+    fn operation(&mut self, names: &Names, name: &str) -> &str {
+        let tag = &self.tag;
+        let number = self.operations.number(name, || {
+            let name = tag_value(name);
+            tag_text(schema::OPERATION, names.owned(Owned::Operation, tag, &name))
+        });
+        self.operations.value(number)
+    }
+
+    /// Returns the tag of a breaker.
+    fn breaker(&mut self, names: &Names, name: &str) -> &str {
+        let tag = &self.tag;
+        let number = self.breakers.number(name, || {
+            let name = tag_value(name);
+            tag_text(schema::BREAKER, names.owned(Owned::Breaker, tag, &name))
+        });
+        self.breakers.value(number)
+    }
+}
+
+fn tag_text(key: &'static str, value: &str) -> String {
+    let mut text = String::new();
+    push_tag(&mut text, key, value);
+    text
+}
+
+/// Writes a word that is safe as it is; an empty one is no tag.
+fn push_word(out: &mut String, key: &str, word: &str) {
+    if !word.is_empty() {
+        out.push(',');
+        out.push_str(key);
+        out.push('=');
+        out.push_str(word);
+    }
+}
+
+fn kind_text(kind: u8) -> &'static str {
+    match SpanKind::from_otlp(u64::from(kind)) {
+        SpanKind::Unspecified => ",kind=unspecified",
+        SpanKind::Internal => ",kind=internal",
+        SpanKind::Server => ",kind=server",
+        SpanKind::Client => ",kind=client",
+        SpanKind::Producer => ",kind=producer",
+        SpanKind::Consumer => ",kind=consumer",
+    }
+}
+
+/// What a breaker left on a span; of several texts the last counts, as in the embedded store's marks.
+#[derive(Debug, Default)]
+struct Marks<'a> {
+    breaker: &'a str,
+    outcome: &'static str,
+    fallback: &'static str,
+}
+
+impl<'a> Marks<'a> {
+    fn of(attributes: &[AttributeView<'a>]) -> Self {
+        let mut marks = Self::default();
+        for attribute in attributes {
+            if let ValueView::String(text) = attribute.value
+                && attribute.key.starts_with(BREAKERS_PREFIX)
+            {
+                marks.note(attribute.key, text);
+            }
+        }
+        marks
+    }
+
+    fn note(&mut self, key: &str, text: &'a str) {
+        match key {
+            BREAKER_NAME => self.breaker = text,
+            BREAKER_OUTCOME => self.outcome = known_word(text, Outcome::ALL.map(Outcome::as_str)),
+            FALLBACK_OUTCOME => {
+                let words = FallbackOutcome::ALL.map(FallbackOutcome::as_str);
+                self.fallback = known_word(text, words);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What the keys of a breaker's attributes begin with.
+const BREAKERS_PREFIX: &str = "circuit_breaker.";
+
+/// Returns the word that a text is; a text from outside that is none must not become a tag.
+fn known_word<const N: usize>(text: &str, words: [&'static str; N]) -> &'static str {
+    if text.is_empty() {
+        return "";
+    }
+    words
+        .into_iter()
+        .find(|word| *word == text)
+        .unwrap_or(OTHER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_word() {
+        for number in 0..6 {
+            let word = SpanKind::from_otlp(u64::from(number)).as_str();
+            assert_eq!(kind_text(number), format!(",kind={word}"));
+        }
+    }
+
+    #[test]
+    fn of_several_texts_the_last_counts() {
+        let attribute = |key, text| AttributeView {
+            key,
+            value: ValueView::String(text),
+        };
+        let marks = Marks::of(&[
+            attribute(BREAKER_NAME, "first"),
+            attribute(BREAKER_OUTCOME, "success"),
+            attribute(BREAKER_NAME, "last"),
+            attribute(BREAKER_OUTCOME, "bulkhead_full"),
+            attribute(FALLBACK_OUTCOME, "Success"),
+        ]);
+        assert_eq!((marks.breaker, marks.outcome), ("last", "bulkhead_full"));
+        assert_eq!(marks.fallback, OTHER);
+    }
+
+    #[test]
+    fn what_a_breaker_left_begins_with_the_prefix() {
+        for key in [BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME] {
+            assert!(key.starts_with(BREAKERS_PREFIX));
+        }
+    }
+}

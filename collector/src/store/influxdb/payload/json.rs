@@ -1,0 +1,316 @@
+//! JSON inside a string field of a line, written in one pass: what JSON escapes, the line escapes again.
+//!
+//! A quote of JSON is `\"` on the line, a quote within a text `\\\"`. A text without a quote, backslash or control
+//! character, as nearly all are, is copied as it is.
+
+use std::borrow::Borrow;
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::super::line::push_number;
+use crate::codec::otlp::{AttributeView, ValueView, decode};
+use crate::model::Value;
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+const HIGH_BITS: u64 = ONES << 7;
+
+/// Returns a text as it stands in a stored payload, quotes included: for regexes that look for it there.
+pub(crate) fn stored_text(text: &str) -> String {
+    let mut line = String::new();
+    push_text(&mut line, text);
+    without_line_escapes(&line)
+}
+
+/// Returns a double as it stands in a stored payload.
+pub(crate) fn stored_double(number: f64) -> String {
+    let mut line = String::new();
+    push_double(&mut line, number);
+    without_line_escapes(&line)
+}
+
+/// Undoes what a line's string field needs.
+fn without_line_escapes(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => text.extend(characters.next()),
+            character => text.push(character),
+        }
+    }
+    text
+}
+
+/// Writes a text in quotes.
+#[inline]
+pub(super) fn push_text(out: &mut String, text: &str) {
+    out.push_str(r#"\""#);
+    push_inner(out, text);
+    out.push_str(r#"\""#);
+}
+
+/// Writes a text without its quotes.
+#[inline]
+pub(super) fn push_inner(out: &mut String, text: &str) {
+    if any_special(text.as_bytes()) {
+        push_special(out, text);
+    } else {
+        out.push_str(text);
+    }
+}
+
+/// Writes a text in which something must be escaped.
+#[cold]
+fn push_special(out: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(is_special) {
+        out.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            b'"' => out.push_str(r#"\\\""#),
+            b'\\' => out.push_str(r"\\\\"),
+            b'\n' => out.push_str(r"\\n"),
+            b'\r' => out.push_str(r"\\r"),
+            b'\t' => out.push_str(r"\\t"),
+            byte => {
+                // Writing to a string cannot fail.
+                let _ = write!(out, r"\\u{byte:04x}");
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+}
+
+fn is_special(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
+}
+
+/// Returns whether something must be escaped, looking at eight bytes at a time.
+#[inline]
+fn any_special(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes.iter().any(|&byte| is_special(byte));
+    };
+    let mut found = special_bits(u64::from_le_bytes(*last));
+    for chunk in bytes.chunks_exact(8) {
+        if let Some(chunk) = chunk.first_chunk::<8>() {
+            found |= special_bits(u64::from_le_bytes(*chunk));
+        }
+    }
+    found != 0
+}
+
+/// Returns zero where none of eight bytes is special: the classic test for a zero byte, and that for one below a limit.
+#[inline]
+fn special_bits(word: u64) -> u64 {
+    let zero_byte = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quote = zero_byte(word ^ (ONES * u64::from(b'"')));
+    let backslash = zero_byte(word ^ (ONES * u64::from(b'\\')));
+    let control = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
+    (quote | backslash | control) & HIGH_BITS
+}
+
+/// Writes a double: with a point or an exponent, so that it never reads as an integer.
+fn push_double(out: &mut String, number: f64) {
+    let _ = match number {
+        number if number.is_finite() => write!(out, "{number:?}"),
+        number if number.is_nan() => write!(out, r#"{{\"double\":\"NaN\"}}"#),
+        number if number > 0.0 => write!(out, r#"{{\"double\":\"Infinity\"}}"#),
+        _ => write!(out, r#"{{\"double\":\"-Infinity\"}}"#),
+    };
+}
+
+/// Writes a member that is an object of attributes, and nothing where there is none; `begin` is all up to the first key.
+///
+/// A table of escaped keys was tried and was no faster: finding a key there costs what looking through it does.
+pub(super) fn push_attributes<'a>(
+    out: &mut String,
+    begin: &str,
+    attributes: impl IntoIterator<Item = impl Borrow<AttributeView<'a>>>,
+) {
+    let (mut between, mut end) = (begin, "");
+    for attribute in attributes {
+        let attribute = attribute.borrow();
+        out.push_str(between);
+        push_inner(out, attribute.key);
+        if let ValueView::String(text) = attribute.value {
+            out.push_str(r#"\":\""#);
+            push_inner(out, text);
+            // The quote that ends it is written with what follows: one copy less for each attribute.
+            (between, end) = (r#"\",\""#, r#"\"}"#);
+        } else {
+            out.push_str(r#"\":"#);
+            push_view(out, &attribute.value);
+            (between, end) = (r#",\""#, "}");
+        }
+    }
+    out.push_str(end);
+}
+
+/// Writes a value.
+#[inline]
+fn push_view(out: &mut String, value: &ValueView<'_>) {
+    match *value {
+        ValueView::Empty => out.push_str("null"),
+        ValueView::String(text) => push_text(out, text),
+        ValueView::Bool(truth) => out.push_str(if truth { "true" } else { "false" }),
+        ValueView::Int(number) => push_number(out, number),
+        ValueView::Double(number) => push_double(out, number),
+        ValueView::Encoded(message) => push_value(out, &decode::value(message)),
+    }
+}
+
+/// Writes an object of owned values.
+fn push_pairs(out: &mut String, pairs: &[(String, Value)]) {
+    out.push('{');
+    for (index, (key, value)) in pairs.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        push_text(out, key);
+        out.push(':');
+        push_value(out, value);
+    }
+    out.push('}');
+}
+
+/// Writes an owned value.
+fn push_value(out: &mut String, value: &Value) {
+    match value {
+        Value::Empty => out.push_str("null"),
+        Value::String(text) => push_text(out, text),
+        Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
+        Value::Int(number) => push_number(out, *number),
+        Value::Double(number) => push_double(out, *number),
+        Value::Array(items) => push_list(out, items, push_value),
+        Value::Map(pairs) => {
+            out.push_str(r#"{\"map\":"#);
+            push_pairs(out, pairs);
+            out.push('}');
+        }
+        Value::Bytes(bytes) => {
+            out.push_str(r#"{\"bytes\":\""#);
+            // The letters of Base64 are never escaped.
+            STANDARD.encode_string(bytes, out);
+            out.push_str(r#"\"}"#);
+        }
+    }
+}
+
+/// Writes a list.
+pub(super) fn push_list<T>(out: &mut String, items: &[T], push: impl Fn(&mut String, &T)) {
+    out.push('[');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        push(out, item);
+    }
+    out.push(']');
+}
+
+/// Returns the hex digits of an id.
+#[inline]
+pub(super) fn hex<const BYTES: usize>(id: [u8; BYTES]) -> Hex {
+    const { assert!(BYTES <= 16 && BYTES.is_multiple_of(4)) };
+    let mut digits = [0; 32];
+    for (eight, four) in digits.chunks_exact_mut(8).zip(id.chunks_exact(4)) {
+        let four = four.try_into().map_or(0, u32::from_be_bytes);
+        eight.copy_from_slice(&eight_digits(four).to_be_bytes());
+    }
+    Hex {
+        digits,
+        length: 2 * BYTES,
+    }
+}
+
+/// Returns the eight digits of a number, one to a byte.
+#[inline]
+fn eight_digits(number: u32) -> u64 {
+    // Halves move apart until each half-byte has a byte of its own.
+    let mut word = u64::from(number);
+    word = (word | word << 16) & 0x0000_ffff_0000_ffff;
+    word = (word | word << 8) & 0x00ff_00ff_00ff_00ff;
+    word = (word | word << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // One in each byte above nine: its digit is a letter.
+    let letters = ((word + ONES * 6) >> 4) & ONES;
+    word + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10)
+}
+
+/// An id as hex digits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hex {
+    digits: [u8; 32],
+    length: usize,
+}
+
+impl Hex {
+    /// Returns the digits.
+    #[inline]
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.digits[..self.length]).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Takes off the backslashes of the line, then reads the JSON.
+    fn read(line: &str) -> String {
+        let (mut json, mut chars) = (String::new(), line.chars());
+        while let Some(c) = chars.next() {
+            json.extend(if c == '\\' { chars.next() } else { Some(c) });
+        }
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn quotes_are_escaped_for_json_and_then_for_the_line() {
+        let mut out = String::new();
+        push_text(&mut out, "say \"hi\"\\\n\u{1}");
+        assert_eq!(out, r#"\"say \\\"hi\\\"\\\\\\n\\u0001\""#);
+    }
+
+    #[test]
+    fn doubles_never_look_like_integers() {
+        let print = |number: f64| {
+            let mut out = String::new();
+            push_double(&mut out, number);
+            out
+        };
+        for number in [0.0, -0.0, 1.0, 1e16, 1e300, -5e-324, 0.1, f64::MAX] {
+            let text = print(number);
+            assert!(text.contains(['.', 'e']), "{text}");
+            assert_eq!(text.parse::<f64>().unwrap().to_bits(), number.to_bits());
+        }
+        assert_eq!(print(f64::NEG_INFINITY), r#"{\"double\":\"-Infinity\"}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_is_read_back(text in any::<String>(), long in "[a-z\"\\\\\n\u{0}\u{7f}é😀]{0,40}") {
+            for text in [text, long] {
+                let mut out = String::new();
+                push_text(&mut out, &text);
+                prop_assert!(!out.contains('\n'));
+                prop_assert_eq!(read(&out), text);
+            }
+        }
+
+        #[test]
+        fn ids_are_written_in_hex(id in any::<u128>()) {
+            let digits = hex(id.to_be_bytes());
+            prop_assert_eq!(digits.as_str(), format!("{id:032x}"));
+        }
+
+        #[test]
+        fn eight_bytes_at_a_time_see_what_one_by_one_sees(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            prop_assert_eq!(any_special(&bytes), bytes.iter().any(|&byte| is_special(byte)));
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What a measurement of this module needs from outside; not part of the interface.
+
+use std::sync::Arc;
+
+use super::super::names::Names;
+use super::BlockEncoder;
+use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
+use crate::model::Span;
+
+/// An encoder of blocks.
+#[derive(Debug)]
+pub struct Encoder(BlockEncoder);
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self(BlockEncoder::new("a1b2c3", Arc::new(Names::default())))
+    }
+}
+
+impl Encoder {
+    /// Begins a block.
+    pub fn begin(&mut self, base_unix_nanos: u64) {
+        self.0.begin(base_unix_nanos);
+    }
+
+    /// Returns the block's parcels as texts.
+    pub fn parcels(&mut self) -> impl Iterator<Item = String> {
+        std::iter::from_fn(|| Some(self.0.next_parcel()?.lines))
+    }
+}
+
+impl SpanVisitor for Encoder {
+    fn resource(&mut self, resource: &ResourceView<'_>) {
+        self.0.resource(resource);
+    }
+
+    fn scope(&mut self, scope: &ScopeView<'_>) {
+        self.0.scope(scope);
+    }
+
+    fn span(&mut self, span: &SpanView<'_>) {
+        self.0.span(span);
+    }
+}
+
+/// Decodes a text.
+pub fn decode(text: &str) -> Option<Vec<Span>> {
+    super::decode(text)
+}

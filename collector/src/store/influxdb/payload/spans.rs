@@ -1,0 +1,137 @@
+//! Spans and the heads of their groups as JSON: what they have, under short names, in a fixed order.
+
+use super::super::line::push_number;
+use super::json::{Hex, hex, push_attributes, push_inner, push_list, push_text};
+use crate::codec::otlp::{Limits, ResourceView, ScopeView, SpanView, ValueView, decode, identity};
+use crate::model::{SpanKind, StatusCode};
+
+/// How a member of attributes begins, after another.
+const ATTRIBUTES: &str = r#",\"attrs\":{\""#;
+
+/// Writes a span.
+pub(super) fn push_span(out: &mut String, span: &SpanView<'_>, id: &Hex) {
+    out.push_str(r#"{\"id\":\""#);
+    out.push_str(id.as_str());
+    if span.parent_span_id != [0; 8] {
+        out.push_str(r#"\",\"parent\":\""#);
+        out.push_str(hex(span.parent_span_id).as_str());
+    }
+    out.push_str(r#"\",\"name\":\""#);
+    push_inner(out, span.name);
+    let kind = SpanKind::from_otlp(u64::from(span.kind));
+    if kind != SpanKind::Unspecified {
+        out.push_str(r#"\",\"kind\":\""#);
+        out.push_str(kind.as_str());
+    }
+    out.push_str(r#"\",\"start\":"#);
+    push_number(out, span.start_unix_nanos);
+    out.push_str(r#",\"dur\":"#);
+    // Wraps like the addition that undoes it, so that no pair of times is lost.
+    let duration = span.end_unix_nanos.wrapping_sub(span.start_unix_nanos);
+    push_number(out, duration.cast_signed());
+    push_status(out, span);
+    push_attributes(out, ATTRIBUTES, span.attributes);
+    push_rest(out, span);
+    out.push('}');
+}
+
+fn push_status(out: &mut String, span: &SpanView<'_>) {
+    match StatusCode::from_otlp(u64::from(span.status_code)) {
+        StatusCode::Unset => {}
+        StatusCode::Ok => out.push_str(r#",\"status\":\"ok\""#),
+        StatusCode::Error => out.push_str(r#",\"status\":\"error\""#),
+    }
+    if !span.status_message.is_empty() {
+        out.push_str(r#",\"message\":"#);
+        push_text(out, span.status_message);
+    }
+}
+
+/// Writes what few spans have.
+fn push_rest(out: &mut String, span: &SpanView<'_>) {
+    if !span.events.is_empty() {
+        out.push_str(r#",\"events\":"#);
+        push_list(out, span.events, |out, message| push_event(out, message));
+    }
+    if !span.links.is_empty() {
+        out.push_str(r#",\"links\":"#);
+        push_list(out, span.links, |out, message| push_link(out, message));
+    }
+    if span.flags != 0 {
+        out.push_str(r#",\"flags\":"#);
+        push_number(out, span.flags);
+    }
+    if !span.trace_state.is_empty() {
+        out.push_str(r#",\"state\":"#);
+        push_text(out, span.trace_state);
+    }
+    let dropped = [
+        span.dropped_attributes_count,
+        span.dropped_events_count,
+        span.dropped_links_count,
+    ];
+    if dropped != [0; 3] {
+        out.push_str(r#",\"dropped\":"#);
+        push_list(out, &dropped, |out, count| push_number(out, *count));
+    }
+}
+
+fn push_event(out: &mut String, message: &[u8]) {
+    let (time, name) = decode::event_head(message);
+    out.push_str(r#"{\"time\":"#);
+    push_number(out, time);
+    out.push_str(r#",\"name\":"#);
+    push_text(out, name);
+    push_attributes(out, ATTRIBUTES, decode::event_attributes(message));
+    out.push('}');
+}
+
+fn push_link(out: &mut String, message: &[u8]) {
+    let (trace_id, id) = decode::link_head(message);
+    out.push_str(r#"{\"trace\":\""#);
+    out.push_str(hex(trace_id).as_str());
+    out.push_str(r#"\",\"id\":\""#);
+    out.push_str(hex(id).as_str());
+    out.push_str(r#"\""#);
+    push_attributes(out, ATTRIBUTES, decode::link_attributes(message));
+    out.push('}');
+}
+
+/// Writes what a group says of its resource, each member with a comma after it.
+pub(super) fn push_resource(out: &mut String, resource: &ResourceView<'_>) {
+    if !resource.attributes.is_empty() {
+        let begin = r#"\"resource\":{\""#;
+        push_attributes(out, begin, resource.attributes);
+        out.push(',');
+    }
+    // The names follow from the attributes, unless some of those were cut away.
+    let pairs = resource.attributes.iter().map(|attribute| {
+        let text = match attribute.value {
+            ValueView::String(text) => Some(text),
+            _ => None,
+        };
+        (attribute.key, text)
+    });
+    let (service, instance) = identity(pairs, Limits::NAME_BYTES);
+    if service != resource.service_name {
+        out.push_str(r#"\"service\":"#);
+        push_text(out, resource.service_name);
+        out.push(',');
+    }
+    if instance != resource.instance_id {
+        out.push_str(r#"\"instance\":"#);
+        push_text(out, resource.instance_id);
+        out.push(',');
+    }
+}
+
+/// Writes what a group says of its scope, with a comma after it.
+pub(super) fn push_scope(out: &mut String, scope: &ScopeView<'_>) {
+    if !(scope.name.is_empty() && scope.version.is_empty()) {
+        out.push_str(r#"\"scope\":["#);
+        push_text(out, scope.name);
+        out.push(',');
+        push_text(out, scope.version);
+        out.push_str("],");
+    }
+}
