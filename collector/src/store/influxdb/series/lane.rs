@@ -1,0 +1,366 @@
+//! Follows the series journal into requests: transitions first, as somebody waits for them, then the rest by turns.
+//!
+//! Single records follow the order of arrival (`SeriesLog::tail`). Windows follow what their time got
+//! (`SeriesLog::tail_ranges`): a complete one is read anew as a whole, so that the same window gives the same points
+//! however often it is written, and a late record makes it be written again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::figures::StoreFigures;
+use super::pending::{Pending, Window};
+use super::points::Points;
+use super::windows::{Thresholds, WindowSums};
+use super::{MINUTE_NANOS, TEN_SECONDS_NANOS};
+use crate::counters::Counters;
+use crate::model::TimeRange;
+use crate::store::StoreError;
+use crate::store::influxdb::lane::{Lane, Parcel};
+use crate::store::influxdb::names::Names;
+use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord, TailPosition};
+
+/// Records that one step reads at most, and the rest of the block with the last.
+const STEP_RECORDS: usize = 2_000;
+/// Blocks looked at for windows in one step: several minutes of a busy journal, so that catching up seldom writes a
+/// window twice.
+const STEP_BLOCKS: usize = 4_096;
+/// Windows of one kind of records that may wait; more of the journal is looked at once some are written.
+const WAITING_MAX: usize = 256;
+/// Steps without a point that one call may take.
+const EMPTY_STEPS_MAX: usize = 64;
+/// What is nearly past the retention is not sent: the server would refuse it.
+const RETENTION_MARGIN: Duration = Duration::from_secs(600);
+/// Records that far in the future come from a clock that was set wrong.
+const FUTURE_NANOS: u64 = 60 * MINUTE_NANOS;
+/// Settings are written again each hour: those of a window lie that far before its end.
+const SETTINGS_NANOS: u64 = 62 * MINUTE_NANOS;
+
+/// What the lane needs.
+pub(crate) struct SeriesLaneOptions {
+    /// The journal.
+    pub(crate) log: SeriesLog,
+    /// The collector's id.
+    pub(crate) own: String,
+    /// The names that may be tags.
+    pub(crate) names: Arc<Names>,
+    /// For how long InfluxDB keeps points.
+    pub(crate) retention: Duration,
+    /// The collector's counters.
+    pub(crate) counters: Arc<Counters>,
+    /// Gives the other figures of the `collector` point.
+    pub(crate) figures: Box<dyn Fn() -> StoreFigures + Send>,
+}
+
+/// The lane of everything that is no span.
+pub(crate) struct SeriesLane {
+    options: SeriesLaneOptions,
+    position: Position,
+    /// Transitions, which overtake what is on its way.
+    urgent: Option<Step>,
+    step: Option<Step>,
+    gave_urgent: bool,
+    turn: usize,
+}
+
+impl std::fmt::Debug for SeriesLane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SeriesLane")
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far the lane is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Position {
+    /// By the name of the kind's files.
+    tails: BTreeMap<String, TailPosition>,
+    windows: Pending,
+    /// Number of the ten seconds that have a `collector` point.
+    collector: u64,
+}
+
+/// Requests on their way, and how far the lane is when all are written.
+#[derive(Debug)]
+struct Step {
+    parcels: VecDeque<Parcel>,
+    after: Position,
+}
+
+/// What is read by turns.
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    Records(SeriesKind),
+    Windows(Window),
+}
+
+const TURNS: [Turn; 9] = [
+    Turn::Records(SeriesKind::Settings),
+    Turn::Records(SeriesKind::Standing),
+    Turn::Windows(Window::CircuitTenSeconds),
+    Turn::Windows(Window::RedMinute),
+    Turn::Windows(Window::DependencyMinute),
+    Turn::Records(SeriesKind::Rollup),
+    Turn::Records(SeriesKind::Instance),
+    Turn::Windows(Window::CircuitFiveMinutes),
+    Turn::Windows(Window::RedFiveMinutes),
+];
+
+/// The kinds that windows are made of.
+const WINDOWED: [SeriesKind; 3] = [SeriesKind::Sample, SeriesKind::Red, SeriesKind::Dependency];
+
+impl SeriesLane {
+    /// Returns a lane that goes on at a position, or at the journal's beginning where there is none.
+    pub(crate) fn new(options: SeriesLaneOptions, position: Option<serde_json::Value>) -> Self {
+        let position = position.and_then(|json| serde_json::from_value(json).ok());
+        Self {
+            options,
+            position: position.unwrap_or_default(),
+            urgent: None,
+            step: None,
+            gave_urgent: false,
+            turn: 0,
+        }
+    }
+
+    /// Returns the next step; `None` while there is nothing to do.
+    fn begin(&mut self, now: u64) -> Result<Option<Step>, StoreError> {
+        self.note_changes(now)?;
+        if let Some(step) = self.collector(now) {
+            return Ok(Some(step));
+        }
+        for _ in TURNS {
+            let turn = TURNS[self.turn % TURNS.len()];
+            self.turn = (self.turn + 1) % TURNS.len();
+            let step = match turn {
+                Turn::Records(kind) => self.records(kind, now)?,
+                Turn::Windows(window) => self.windows(window, now)?,
+            };
+            if step.is_some() {
+                return Ok(step);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Notes which windows got something since the last look.
+    fn note_changes(&mut self, now: u64) -> Result<(), StoreError> {
+        let sendable = self.sendable(now);
+        for kind in WINDOWED {
+            if self.position.windows.waiting(kind) > WAITING_MAX {
+                continue;
+            }
+            let tail = self.position.tail(kind);
+            let changes = self.options.log.tail_ranges(kind, tail, STEP_BLOCKS)?;
+            for range in changes.items {
+                let range = self.clipped(range, sendable);
+                if range.start_unix_nanos < range.end_unix_nanos {
+                    self.position.windows.note(kind, range);
+                }
+            }
+            self.position.set_tail(kind, changes.position);
+        }
+        Ok(())
+    }
+
+    fn clipped(&self, range: TimeRange, sendable: TimeRange) -> TimeRange {
+        let is_ahead = range.end_unix_nanos > sendable.end_unix_nanos;
+        self.count_ahead(u64::from(is_ahead));
+        TimeRange {
+            start_unix_nanos: range.start_unix_nanos.max(sendable.start_unix_nanos),
+            end_unix_nanos: range.end_unix_nanos.min(sendable.end_unix_nanos),
+        }
+    }
+
+    fn count_ahead(&self, records: u64) {
+        let incidents = &self.options.counters.incidents;
+        incidents.add("influxdb_record_ahead_of_time", records);
+    }
+
+    /// Returns the times that the server takes.
+    fn sendable(&self, now: u64) -> TimeRange {
+        let kept = self.options.retention.saturating_sub(RETENTION_MARGIN);
+        let kept = u64::try_from(kept.as_nanos()).unwrap_or(u64::MAX);
+        TimeRange {
+            start_unix_nanos: now.saturating_sub(kept),
+            end_unix_nanos: now.saturating_add(FUTURE_NANOS),
+        }
+    }
+
+    /// Reads what arrived of a kind.
+    fn records(&self, kind: SeriesKind, now: u64) -> Result<Option<Step>, StoreError> {
+        let before = self.position.tail(kind);
+        let tail = self.options.log.tail(kind, before, STEP_RECORDS)?;
+        if tail.position == *before {
+            return Ok(None);
+        }
+        let sendable = self.sendable(now);
+        let mut points = self.points();
+        let mut ahead = 0;
+        for record in &tail.items {
+            let time = record.time_unix_nanos();
+            if sendable.contains(time) {
+                points.record(record);
+            }
+            ahead += u64::from(time >= sendable.end_unix_nanos);
+        }
+        self.count_ahead(ahead);
+        let mut after = self.position.clone();
+        after.set_tail(kind, tail.position);
+        Ok(Some(Step {
+            parcels: points.into_parcels(),
+            after,
+        }))
+    }
+
+    /// Reads windows that are complete.
+    fn windows(&self, window: Window, now: u64) -> Result<Option<Step>, StoreError> {
+        let mut after = self.position.clone();
+        let starts = after.windows.take_complete(window, now);
+        let (Some(first), Some(last)) = (starts.first(), starts.last()) else {
+            return Ok(None);
+        };
+        let length = window.length_nanos();
+        let range = TimeRange {
+            start_unix_nanos: *first,
+            end_unix_nanos: last + length,
+        };
+        let mut points = self.points();
+        let mut sums: BTreeMap<u64, WindowSums> = BTreeMap::new();
+        let log = &self.options.log;
+        log.scan(window.records(), range, None, &mut |record| {
+            let start = record.time_unix_nanos() / length * length;
+            if starts.binary_search(&start).is_ok() {
+                let sums = sums.entry(start).or_insert_with(|| WindowSums::new(window));
+                sums.add(record, &points);
+            }
+        })?;
+        for (start, sums) in sums {
+            let thresholds = self.thresholds(window, start + length)?;
+            sums.write(start, &thresholds, &mut points);
+        }
+        Ok(Some(Step {
+            parcels: points.into_parcels(),
+            after,
+        }))
+    }
+
+    /// Reads the settings in force at the end of a window of breakers.
+    fn thresholds(&self, window: Window, end: u64) -> Result<Thresholds, StoreError> {
+        if window.records() != SeriesKind::Sample {
+            return Ok(Thresholds::default());
+        }
+        let range = TimeRange {
+            start_unix_nanos: end.saturating_sub(SETTINGS_NANOS),
+            end_unix_nanos: end,
+        };
+        let mut thresholds = Thresholds::default();
+        let log = &self.options.log;
+        log.scan(SeriesKind::Settings, range, None, &mut |record| {
+            if let SeriesRecord::Settings(settings) = record {
+                thresholds.add(settings);
+            }
+        })?;
+        Ok(thresholds)
+    }
+
+    /// Returns the collector's own point, once in ten seconds.
+    fn collector(&self, now: u64) -> Option<Step> {
+        let number = now / TEN_SECONDS_NANOS;
+        if number <= self.position.collector {
+            return None;
+        }
+        let figures = (self.options.figures)();
+        let (counters, capped) = (&self.options.counters, self.options.names.capped());
+        let mut points = self.points();
+        figures.write(counters, capped, number * TEN_SECONDS_NANOS, &mut points);
+        let mut after = self.position.clone();
+        after.collector = number;
+        Some(Step {
+            parcels: points.into_parcels(),
+            after,
+        })
+    }
+
+    fn points(&self) -> Points<'_> {
+        Points::new(&self.options.own, &self.options.names)
+    }
+}
+
+impl Lane for SeriesLane {
+    const NAME: &'static str = "series";
+
+    fn next(&mut self, now_unix_nanos: u64) -> Result<Option<Parcel>, StoreError> {
+        for _ in 0..EMPTY_STEPS_MAX {
+            if self.urgent.is_none() {
+                self.urgent = self.records(SeriesKind::Transition, now_unix_nanos)?;
+            }
+            if self.urgent.is_none() && self.step.is_none() {
+                self.step = self.begin(now_unix_nanos)?;
+            }
+            self.gave_urgent = self.urgent.is_some();
+            let Some(step) = self.urgent.as_ref().or(self.step.as_ref()) else {
+                break;
+            };
+            if let Some(parcel) = step.parcels.front() {
+                return Ok(Some(parcel.clone()));
+            }
+            self.finish();
+        }
+        Ok(None)
+    }
+
+    fn advance(&mut self) {
+        let step = match self.gave_urgent {
+            true => self.urgent.as_mut(),
+            false => self.step.as_mut(),
+        };
+        if let Some(step) = step {
+            step.parcels.pop_front();
+            if step.parcels.is_empty() {
+                self.finish();
+            }
+        }
+    }
+
+    fn position(&self) -> serde_json::Value {
+        serde_json::to_value(&self.position).expect("maps of ours with string keys are JSON")
+    }
+}
+
+impl SeriesLane {
+    /// Ends the step that was given last: all of it is written.
+    fn finish(&mut self) {
+        if !self.gave_urgent {
+            if let Some(step) = self.step.take() {
+                self.position = step.after;
+            }
+            return;
+        }
+        let Some(urgent) = self.urgent.take() else {
+            return;
+        };
+        let transitions = urgent.after.tail(SeriesKind::Transition);
+        if let Some(overtaken) = &mut self.step {
+            let after = &mut overtaken.after;
+            after.set_tail(SeriesKind::Transition, transitions.clone());
+        }
+        self.position
+            .set_tail(SeriesKind::Transition, transitions.clone());
+    }
+}
+
+impl Position {
+    fn tail(&self, kind: SeriesKind) -> &TailPosition {
+        static BEGIN: TailPosition = TailPosition::BEGIN;
+        self.tails.get(kind.file_stem()).unwrap_or(&BEGIN)
+    }
+
+    fn set_tail(&mut self, kind: SeriesKind, position: TailPosition) {
+        self.tails.insert(kind.file_stem().to_owned(), position);
+    }
+}

@@ -1,0 +1,130 @@
+//! Which windows of time got something new and must be written, again where something came late.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{FIVE_MINUTES_NANOS, MINUTE_NANOS, SECOND_NANOS, TEN_SECONDS_NANOS};
+use crate::model::TimeRange;
+use crate::store::series::SeriesKind;
+
+/// How long after its end a window is written: samples may be filed two seconds back, a minute of operations is
+/// written in the second after it. What comes later still makes its window be written again.
+const GRACE_NANOS: u64 = 5 * SECOND_NANOS;
+/// Windows read and written at once while catching up: an extent of the journal holds a minute, and of ten thousand
+/// instances ten seconds take some 30 MB.
+const TOGETHER: u64 = 3;
+
+/// A kind of window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Window {
+    /// `circuit` and `circuit_10s`.
+    CircuitTenSeconds,
+    /// `circuit_5m`.
+    CircuitFiveMinutes,
+    /// `red` and `red_service`.
+    RedMinute,
+    /// `red_5m` and `red_service_5m`.
+    RedFiveMinutes,
+    /// `dep`.
+    DependencyMinute,
+}
+
+impl Window {
+    /// Every kind.
+    pub(super) const ALL: [Self; 5] = [
+        Self::CircuitTenSeconds,
+        Self::CircuitFiveMinutes,
+        Self::RedMinute,
+        Self::RedFiveMinutes,
+        Self::DependencyMinute,
+    ];
+
+    /// Returns what it is made of.
+    pub(super) fn records(self) -> SeriesKind {
+        match self {
+            Self::CircuitTenSeconds | Self::CircuitFiveMinutes => SeriesKind::Sample,
+            Self::RedMinute | Self::RedFiveMinutes => SeriesKind::Red,
+            Self::DependencyMinute => SeriesKind::Dependency,
+        }
+    }
+
+    /// Returns its length.
+    pub(super) fn length_nanos(self) -> u64 {
+        match self {
+            Self::CircuitTenSeconds => TEN_SECONDS_NANOS,
+            Self::CircuitFiveMinutes | Self::RedFiveMinutes => FIVE_MINUTES_NANOS,
+            Self::RedMinute | Self::DependencyMinute => MINUTE_NANOS,
+        }
+    }
+}
+
+/// The windows to be written, by their number since 1970.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Pending(BTreeMap<Window, BTreeSet<u64>>);
+
+impl Pending {
+    /// Notes that records of that kind came in for that range of time.
+    pub(super) fn note(&mut self, kind: SeriesKind, range: TimeRange) {
+        for window in Window::ALL.into_iter().filter(|w| w.records() == kind) {
+            let length = window.length_nanos();
+            let first = range.start_unix_nanos / length;
+            let last = range.end_unix_nanos.saturating_sub(1) / length;
+            self.0.entry(window).or_default().extend(first..=last);
+        }
+    }
+
+    /// Returns how many windows made of that kind wait.
+    pub(super) fn waiting(&self, kind: SeriesKind) -> usize {
+        let windows = self.0.iter().filter(|(window, _)| window.records() == kind);
+        windows.map(|(_, numbers)| numbers.len()).sum()
+    }
+
+    /// Takes out the oldest windows of a kind that are complete, as starts; all within a short range of time.
+    pub(super) fn take_complete(&mut self, window: Window, now: u64) -> Vec<u64> {
+        let length = window.length_nanos();
+        let Some(numbers) = self.0.get_mut(&window) else {
+            return Vec::new();
+        };
+        let Some(first) = numbers.first().copied() else {
+            return Vec::new();
+        };
+        let is_complete = |number: &&u64| (**number + 1) * length + GRACE_NANOS <= now;
+        let taken = numbers.range(first..first + TOGETHER);
+        let taken: Vec<u64> = taken.take_while(is_complete).copied().collect();
+        numbers.retain(|number| taken.binary_search(number).is_err());
+        taken.into_iter().map(|number| number * length).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_taken_once_complete_and_again_when_something_came_late() {
+        let mut pending = Pending::default();
+        let range = TimeRange {
+            start_unix_nanos: 18 * SECOND_NANOS,
+            end_unix_nanos: 21 * SECOND_NANOS,
+        };
+        pending.note(SeriesKind::Sample, range);
+        let take = |pending: &mut Pending, seconds: u64| {
+            pending.take_complete(Window::CircuitTenSeconds, seconds * SECOND_NANOS)
+        };
+        assert!(take(&mut pending, 24).is_empty());
+        assert_eq!(take(&mut pending, 25), [10 * SECOND_NANOS]);
+        assert_eq!(take(&mut pending, 100), [20 * SECOND_NANOS]);
+        assert!(take(&mut pending, 100).is_empty());
+        pending.note(SeriesKind::Sample, range);
+        assert_eq!(take(&mut pending, 100).len(), 2);
+        assert_eq!(pending.waiting(SeriesKind::Sample), 1);
+        assert!(
+            pending
+                .take_complete(Window::RedMinute, u64::MAX)
+                .is_empty()
+        );
+    }
+}

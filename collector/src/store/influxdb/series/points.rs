@@ -1,0 +1,281 @@
+//! One record to one point or two, and the requests that points are cut into. Pure: the same records give the same
+//! lines.
+//!
+//! Tags are bounded (`Names`), so several names may stand behind one tag. Then the point tells the names (`NAMES`),
+//! and comes up to a millisecond later by their hash, so that none overwrites another.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::SHIFT_NANOS;
+use super::text::{json, stable_hash};
+use crate::model::{CircuitKey, CircuitTransition};
+use crate::store::influxdb::lane::{PARCEL_BYTES_MAX, PARCEL_POINTS_MAX, Parcel};
+use crate::store::influxdb::line::{Fields, Lines, tag_value};
+use crate::store::influxdb::names::{Names, Owned};
+use crate::store::influxdb::schema::{
+    CIRCUIT_EVENT, CIRCUIT_HOUR, CIRCUIT_SETTINGS, CIRCUIT_STATE, COLLECTOR, INSTANCE_SEEN,
+    Measurement, NAMES, state_number,
+};
+use crate::store::series::{InstanceRecord, Rollup, SeriesRecord, SettingsRecord, Standing};
+
+/// Room below the bound of a request for the point that is added last.
+const POINT_BYTES_MAX: usize = 128 << 10;
+/// Changes at one moment are told apart by their place in a microsecond: ten in the order of arrival, each with a
+/// hundred places for what came in another request.
+const EVENT_SHIFT_NANOS: u64 = 1_000;
+const EVENT_PLACES: u64 = 100;
+
+/// Returns tags as they are written: what sums are kept by, so that names that differ in what no tag shows (behind
+/// its longest, or a control character) are one point and none overwrites another.
+pub(super) fn written<const N: usize>(tags: [&str; N]) -> [String; N] {
+    tags.map(|tag| tag_value(tag).into_owned())
+}
+
+/// Points on their way into requests.
+#[derive(Debug)]
+pub(super) struct Points<'a> {
+    own: &'a str,
+    names: &'a Names,
+    lines: Lines,
+    parcels: VecDeque<Parcel>,
+    /// The times of points whose tags hide their names.
+    taken: HashSet<(&'static str, u64)>,
+    /// How many changes of an instance at a time there were.
+    changes: HashMap<(CircuitKey, String, u64), u64>,
+}
+
+/// The tags of a point but for `c`, in the order of their keys, and the names they stand for.
+#[derive(Debug)]
+pub(super) struct Tagged<'a, const N: usize> {
+    tags: [&'a str; N],
+    /// The names as JSON, where a tag is not the name itself.
+    hidden: Option<String>,
+}
+
+impl<'a, const N: usize> Tagged<'a, N> {
+    /// Returns tags for those names.
+    pub(super) fn new(tags: [&'a str; N], names: [&'a str; N]) -> Self {
+        let mut pairs = tags.iter().zip(&names);
+        let plain = pairs.all(|(tag, name)| tag_value(tag) == *name);
+        Self {
+            tags,
+            hidden: (!plain).then(|| json(&names.as_slice())),
+        }
+    }
+
+    /// Returns tags that are all there is to know.
+    pub(super) fn plain(tags: [&'a str; N]) -> Self {
+        Self { tags, hidden: None }
+    }
+}
+
+impl<'a> Points<'a> {
+    /// Returns an empty list for the points of the collector of that id.
+    pub(super) fn new(own: &'a str, names: &'a Names) -> Self {
+        Self {
+            own,
+            names,
+            lines: Lines::default(),
+            parcels: VecDeque::new(),
+            taken: HashSet::new(),
+            changes: HashMap::new(),
+        }
+    }
+
+    /// Returns the requests.
+    pub(super) fn into_parcels(mut self) -> VecDeque<Parcel> {
+        self.cut();
+        self.parcels
+    }
+
+    /// Returns the tags of a breaker: name and service.
+    pub(super) fn breaker<'k>(&self, key: &'k CircuitKey) -> [&'k str; 2] {
+        let service = self.names.service(&key.service);
+        let name = self.names.owned(Owned::Breaker, service, &key.name);
+        [name, service]
+    }
+
+    /// Returns the tags of an instance of a breaker, with its names.
+    pub(super) fn breaker_instance<'k>(
+        &self,
+        key: &'k CircuitKey,
+        instance: &'k str,
+    ) -> Tagged<'k, 3> {
+        let [name, service] = self.breaker(key);
+        let tag = self.names.owned(Owned::Instance, service, instance);
+        Tagged::new([tag, name, service], [instance, &key.name, &key.service])
+    }
+
+    /// Returns the tags of an operation: its name and its service.
+    pub(super) fn operation<'k>(&self, service: &'k str, name: &'k str) -> [&'k str; 2] {
+        let service = self.names.service(service);
+        [self.names.owned(Owned::Operation, service, name), service]
+    }
+
+    /// Returns the tag of who calls or is called.
+    pub(super) fn peer<'k>(&self, name: &'k str) -> &'k str {
+        self.names.peer(name)
+    }
+
+    /// Begins a point.
+    pub(super) fn point<const N: usize>(
+        &mut self,
+        measurement: &Measurement,
+        tagged: &Tagged<'_, N>,
+    ) -> Fields<'_> {
+        let is_full = self.lines.count() >= PARCEL_POINTS_MAX
+            || self.lines.bytes() + POINT_BYTES_MAX > PARCEL_BYTES_MAX;
+        if is_full {
+            self.cut();
+        }
+        let keys = &measurement.tags[1..];
+        assert_eq!(keys.len(), N, "the schema names as many tags");
+        let point = self.lines.point(measurement).tag(COLLECTOR, self.own);
+        let pairs = keys.iter().zip(tagged.tags);
+        let point = pairs.fold(point, |point, (key, value)| point.tag(key, value));
+        let tells_names = measurement.fields.iter().any(|field| field.0 == NAMES);
+        match &tagged.hidden {
+            Some(names) if tells_names => point.fields().string(NAMES, names),
+            _ => point.fields(),
+        }
+    }
+
+    /// Returns the time of a point: its record's, and a free place in the millisecond behind it where tags hide names.
+    pub(super) fn time_of<const N: usize>(
+        &mut self,
+        measurement: &Measurement,
+        tagged: &Tagged<'_, N>,
+        time: u64,
+    ) -> u64 {
+        let Some(names) = &tagged.hidden else {
+            return time;
+        };
+        let hash = stable_hash(&[names]);
+        let places = (0..SHIFT_NANOS).map(|step| time + (hash + step) % SHIFT_NANOS);
+        let mut free = places.filter(|place| self.taken.insert((measurement.name, *place)));
+        free.next().unwrap_or(time)
+    }
+
+    fn cut(&mut self) {
+        if self.lines.count() == 0 {
+            return;
+        }
+        let points = self.lines.count() as u64;
+        let lines = self.lines.take();
+        self.parcels.push_back(Parcel {
+            lines,
+            points,
+            spans: 0,
+        });
+    }
+
+    /// Adds what one record gives by itself; records that only windows show give nothing.
+    pub(super) fn record(&mut self, record: &SeriesRecord) {
+        match record {
+            SeriesRecord::Transition(transition) => self.transition(transition),
+            SeriesRecord::Settings(settings) => self.settings(settings),
+            SeriesRecord::Standing(standing) => self.standing(standing),
+            SeriesRecord::Rollup(rollup) => self.rollup(rollup),
+            SeriesRecord::Instance(instance) => self.instance(instance),
+            SeriesRecord::Sample(_) | SeriesRecord::Red(_) | SeriesRecord::Dependency(_) => {}
+        }
+    }
+
+    fn transition(&mut self, transition: &CircuitTransition) {
+        let tagged = self.breaker_instance(&transition.key, &transition.instance);
+        let (from, to) = (transition.from.as_str(), transition.to.as_str());
+        let trace = transition.trace_id.map(|id| id.to_string());
+        let trace = trace.as_deref().unwrap_or_default();
+        let hidden = tagged.hidden.as_deref().unwrap_or_default();
+        let exact = transition.time_unix_nanos;
+        let hash = stable_hash(&[from, to, &transition.reason, trace, hidden]);
+        let place = self.order_of(transition) * EVENT_PLACES + hash % EVENT_PLACES;
+        let time = exact - exact % EVENT_SHIFT_NANOS + place % EVENT_SHIFT_NANOS;
+        let mut event = self
+            .point(&CIRCUIT_EVENT, &tagged)
+            .string("at", &exact.to_string())
+            .string("from", from)
+            .string("reason", &transition.reason)
+            .int("state", state_number(transition.to))
+            .string("tid", trace)
+            .string("to", to);
+        if let Some(until) = transition.open_until_unix_nanos {
+            event = event.string("open_until", &until.to_string());
+        }
+        if let Some(span) = transition.span_id {
+            event = event.string("sid", &span.to_string());
+        }
+        event.at(time);
+        let opens = transition.to == fusebox::circuit_breaker::EffectiveState::Open;
+        self.point(&CIRCUIT_STATE, &tagged)
+            .string("opened_by", if opens { trace } else { "" })
+            .string("reason", &transition.reason)
+            .count("since", exact / 1_000_000)
+            .int("state", state_number(transition.to))
+            .string("state_name", to)
+            .at(time);
+    }
+
+    /// Returns how many changes of that instance at that time came before.
+    fn order_of(&mut self, transition: &CircuitTransition) -> u64 {
+        let key = transition.key.clone();
+        let id = (key, transition.instance.clone(), transition.time_unix_nanos);
+        let count = self.changes.entry(id).or_default();
+        *count += 1;
+        *count - 1
+    }
+
+    fn standing(&mut self, standing: &Standing) {
+        let tagged = self.breaker_instance(&standing.key, &standing.instance);
+        let time = self.time_of(&CIRCUIT_STATE, &tagged, standing.time_unix_nanos);
+        let opened_by = standing.opened_by.map(|id| id.to_string());
+        self.point(&CIRCUIT_STATE, &tagged)
+            .string("j", &json(standing))
+            .string("opened_by", opened_by.as_deref().unwrap_or_default())
+            .string("reason", &standing.reason)
+            .count("since", standing.since_unix_nanos / 1_000_000)
+            .int("state", state_number(standing.state))
+            .string("state_name", standing.state.as_str())
+            .at(time);
+    }
+
+    fn settings(&mut self, record: &SettingsRecord) {
+        let tagged = self.breaker_instance(&record.key, &record.instance);
+        let time = self.time_of(&CIRCUIT_SETTINGS, &tagged, record.time_unix_nanos);
+        let settings = &record.settings;
+        let mut point = self
+            .point(&CIRCUIT_SETTINGS, &tagged)
+            .string("j", &json(record));
+        if settings.failure_rate_percent > 0.0 {
+            point = point.float("failure_threshold", settings.failure_rate_percent);
+        }
+        if settings.slow_call_rate_percent > 0.0 {
+            point = point.float("slow_threshold", settings.slow_call_rate_percent);
+        }
+        point.at(time);
+    }
+
+    fn rollup(&mut self, rollup: &Rollup) {
+        let tagged = Tagged::plain(self.breaker(&rollup.key));
+        let text = json(rollup);
+        // A call that is counted as the hour ends makes a second record of that hour.
+        let place = stable_hash(&[&text]) % SHIFT_NANOS;
+        self.point(&CIRCUIT_HOUR, &tagged)
+            .string("j", &text)
+            .at(rollup.hour_unix_nanos + place);
+    }
+
+    fn instance(&mut self, record: &InstanceRecord) {
+        let service = self.names.service(&record.service);
+        let instance = self.names.owned(Owned::Instance, service, &record.id);
+        let tagged = Tagged::new([instance, service], [&record.id, &record.service]);
+        let time = self.time_of(&INSTANCE_SEEN, &tagged, record.last_seen_unix_nanos);
+        let (first, last) = (record.first_seen_unix_nanos, record.last_seen_unix_nanos);
+        self.point(&INSTANCE_SEEN, &tagged)
+            .string("exact", &format!("{first} {last}"))
+            .count("first", first / 1_000_000)
+            .string("id", &record.id)
+            .count("last", last / 1_000_000)
+            .at(time);
+    }
+}

@@ -1,0 +1,328 @@
+//! Reads what other collectors wrote: InfluxQL with bound parameters, in steps of time, so that no answer is
+//! unbounded. Blocks its thread, as every `SeriesReader`; never to be called where futures are polled.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::rows::Row;
+use super::text::parse;
+use super::{MINUTE_NANOS, SHIFT_NANOS, TEN_SECONDS_NANOS};
+use crate::model::{CircuitKey, DependencyLink, TimeRange, now_unix_nanos};
+use crate::store::influxdb::client::{Client, failed};
+use crate::store::influxdb::line::tag_value;
+use crate::store::influxdb::names::OTHER;
+use crate::store::influxdb::query::{Query, Series};
+use crate::store::influxdb::schema::{
+    CIRCUIT, CIRCUIT_EVENT, CIRCUIT_HOUR, CIRCUIT_SETTINGS, CIRCUIT_STATE, COLLECTOR, DEP,
+    DESTINATION, INSTANCE_SEEN, Measurement, NAME, RED, RED_SERVICE, SERVICE, SOURCE,
+};
+use crate::store::series::{SeriesKind, SeriesRecord};
+use crate::store::{SeriesReader, StoreError};
+
+/// How long one answer may take: who waits for a page would rather see what is local.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Rows of an answer from which on the next step is shorter.
+const ROWS_MANY: usize = 20_000;
+/// Rows of an answer up to which the next step is longer.
+const ROWS_FEW: usize = 2_000;
+/// By how much steps grow at most: after quiet hours the next one may be a busy one.
+const STEP_GROWTH_MAX: u64 = 64;
+/// The shortest step.
+const STEP_NANOS_MIN: u64 = TEN_SECONDS_NANOS;
+/// How far beyond the retention and beyond now something may lie: clocks differ.
+const SLACK_NANOS: u64 = 60 * MINUTE_NANOS;
+
+/// The records of other collectors.
+#[derive(Debug, Clone)]
+pub(crate) struct InfluxSeries {
+    client: Arc<Client>,
+    own: Arc<str>,
+    retention: Duration,
+    runtime: Handle,
+}
+
+/// Where records of a kind are.
+struct Place {
+    measurement: Measurement,
+    /// What is asked for, the first field being in every point.
+    fields: &'static [&'static str],
+    /// By how much a point may be earlier than a record in it.
+    lead_nanos: u64,
+    /// The first step.
+    step_nanos: u64,
+}
+
+const HOUR_NANOS: u64 = 60 * MINUTE_NANOS;
+
+fn place(kind: SeriesKind) -> Place {
+    let place = |measurement, fields, lead_nanos, step_nanos| Place {
+        measurement,
+        fields,
+        lead_nanos,
+        step_nanos,
+    };
+    match kind {
+        SeriesKind::Sample => place(CIRCUIT, &["s", "n"], TEN_SECONDS_NANOS, MINUTE_NANOS),
+        SeriesKind::Transition => {
+            let fields = &[
+                "to",
+                "at",
+                "from",
+                "n",
+                "open_until",
+                "reason",
+                "sid",
+                "tid",
+            ];
+            place(CIRCUIT_EVENT, fields, SHIFT_NANOS, 6 * HOUR_NANOS)
+        }
+        SeriesKind::Settings => place(CIRCUIT_SETTINGS, &["j"], 0, HOUR_NANOS),
+        SeriesKind::Standing => place(CIRCUIT_STATE, &["j"], 0, 5 * MINUTE_NANOS),
+        SeriesKind::Rollup => place(CIRCUIT_HOUR, &["j"], 0, 24 * HOUR_NANOS),
+        SeriesKind::Red => place(RED, &["calls", "errors", "h", "n"], 0, 10 * MINUTE_NANOS),
+        SeriesKind::Dependency => {
+            let fields = &["calls", "circuits", "errors", "n", "virtual"];
+            place(DEP, fields, 0, 30 * MINUTE_NANOS)
+        }
+        SeriesKind::Instance => {
+            let fields = &["exact", "id", "n"];
+            place(INSTANCE_SEEN, fields, 0, 6 * HOUR_NANOS)
+        }
+    }
+}
+
+impl InfluxSeries {
+    /// Returns a reader of everything but what the collector of that id wrote; queries run on that runtime.
+    pub(crate) fn new(
+        client: Arc<Client>,
+        own: &str,
+        retention: Duration,
+        runtime: Handle,
+    ) -> Self {
+        Self {
+            client,
+            own: Arc::from(own),
+            retention,
+            runtime,
+        }
+    }
+
+    /// Waits for a future; blocks the thread.
+    pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Returns the names of the services that other collectors know; blocks the thread.
+    pub(crate) fn service_names(&self) -> Result<BTreeSet<String>, StoreError> {
+        let mut query = Query::new("SHOW TAG VALUES FROM ");
+        push_name(&mut query, RED_SERVICE.name);
+        query.push(" WITH KEY = ");
+        push_name(&mut query, SERVICE);
+        query.push(" WHERE ");
+        self.push_not_own(&mut query);
+        let mut names = texts(&self.ask(&query)?, "value");
+        names.remove(OTHER);
+        Ok(names)
+    }
+
+    /// Returns who called whom as other collectors saw it in that range, by whole minutes; blocks the thread.
+    pub(crate) fn dependencies(&self, range: TimeRange) -> Result<Vec<DependencyLink>, StoreError> {
+        let minutes = TimeRange {
+            start_unix_nanos: range.start_unix_nanos / MINUTE_NANOS * MINUTE_NANOS,
+            ..range
+        };
+        let minutes = self.kept(minutes);
+        // One row for each edge, however long the range: edges are bounded by the tags.
+        let mut query = Query::new(
+            "SELECT SUM(\"calls\") AS \"calls\", SUM(\"errors\") AS \"errors\", \
+             LAST(\"circuits\") AS \"circuits\", LAST(\"virtual\") AS \"virtual\" FROM ",
+        );
+        push_name(&mut query, DEP.name);
+        query.push(" WHERE ");
+        self.push_not_own(&mut query);
+        push_times(&mut query, minutes);
+        query.push(&format!(" GROUP BY \"{SOURCE}\", \"{DESTINATION}\""));
+        let series = self.ask(&query)?;
+        Ok(series.iter().filter_map(link).collect())
+    }
+
+    /// Returns the range as far as anything can lie in it.
+    fn kept(&self, range: TimeRange) -> TimeRange {
+        let now = now_unix_nanos();
+        let retention = u64::try_from(self.retention.as_nanos()).unwrap_or(u64::MAX);
+        let oldest = now.saturating_sub(retention.saturating_add(SLACK_NANOS));
+        TimeRange {
+            start_unix_nanos: range.start_unix_nanos.max(oldest),
+            end_unix_nanos: range.end_unix_nanos.min(now + SLACK_NANOS),
+        }
+    }
+
+    fn push_not_own(&self, query: &mut Query) {
+        push_name(query, COLLECTOR);
+        query.push(" != ");
+        query.text(&self.own);
+    }
+
+    fn ask(&self, query: &Query) -> Result<Vec<Series>, StoreError> {
+        let late = |_| {
+            let url = &self.client.options().url;
+            failed("query", url, &"no answer in time")
+        };
+        let answer = async { tokio::time::timeout(ANSWER_TIMEOUT, self.client.query(query)).await };
+        self.wait(answer).map_err(late)?
+    }
+
+    /// Returns the query of a step.
+    fn query(&self, place: &Place, step: TimeRange, only: Option<&CircuitKey>) -> Query {
+        let tags = &place.measurement.tags[1..];
+        let columns: Vec<String> = place
+            .fields
+            .iter()
+            .chain(tags)
+            .map(|name| format!("\"{name}\""))
+            .collect();
+        let mut query = Query::new(format!("SELECT {} FROM ", columns.join(", ")));
+        push_name(&mut query, place.measurement.name);
+        query.push(" WHERE ");
+        self.push_not_own(&mut query);
+        push_times(&mut query, step);
+        if let Some(key) = only.filter(|_| tags.contains(&NAME)) {
+            push_tag(&mut query, SERVICE, &key.service);
+            push_tag(&mut query, NAME, &key.name);
+        }
+        query.push(" ORDER BY time ASC");
+        query
+    }
+}
+
+impl SeriesReader for InfluxSeries {
+    fn scan(
+        &self,
+        kind: SeriesKind,
+        range: TimeRange,
+        only: Option<&CircuitKey>,
+        visit: &mut dyn FnMut(SeriesRecord),
+    ) -> Result<(), StoreError> {
+        let place = place(kind);
+        let mut wanted = |record: SeriesRecord| {
+            if range.contains(record.time_unix_nanos()) && is_of(&record, only) {
+                visit(record);
+            }
+        };
+        let kept = self.kept(TimeRange {
+            start_unix_nanos: range.start_unix_nanos.saturating_sub(place.lead_nanos),
+            end_unix_nanos: range.end_unix_nanos.saturating_add(SHIFT_NANOS),
+        });
+        let longest = place.step_nanos.saturating_mul(STEP_GROWTH_MAX);
+        let mut length = place.step_nanos;
+        let mut start = kept.start_unix_nanos;
+        while start < kept.end_unix_nanos {
+            let end = start.saturating_add(length).min(kept.end_unix_nanos);
+            let step = TimeRange {
+                start_unix_nanos: start,
+                end_unix_nanos: end,
+            };
+            let series = self.ask(&self.query(&place, step, only))?;
+            let mut rows = 0;
+            for row in series.iter().flat_map(Row::all) {
+                rows += 1;
+                // A row that is not ours gives nothing.
+                let _ours = row.visit(kind, &mut wanted);
+            }
+            start = end;
+            length = match rows {
+                ROWS_MANY.. => (length / 2).max(STEP_NANOS_MIN),
+                ..ROWS_FEW => length.saturating_mul(2).min(longest),
+                _ => length,
+            };
+        }
+        Ok(())
+    }
+
+    fn latest(&self, kind: SeriesKind) -> Result<Option<u64>, StoreError> {
+        let place = place(kind);
+        let mut query = Query::new(format!("SELECT LAST(\"{}\") FROM ", place.fields[0]));
+        push_name(&mut query, place.measurement.name);
+        query.push(" WHERE ");
+        self.push_not_own(&mut query);
+        push_times(&mut query, self.kept(TimeRange::ALL));
+        let series = self.ask(&query)?;
+        let times = series.iter().flat_map(Row::all);
+        let Some(time) = times.filter_map(|row| row.count("time")).max() else {
+            return Ok(None);
+        };
+        let around = TimeRange {
+            start_unix_nanos: time.saturating_sub(SHIFT_NANOS),
+            end_unix_nanos: time.saturating_add(place.lead_nanos + SHIFT_NANOS),
+        };
+        let mut latest = None;
+        self.scan(kind, around, None, &mut |record| {
+            latest = latest.max(Some(record.time_unix_nanos()));
+        })?;
+        Ok(latest)
+    }
+}
+
+/// Appends a name of ours as an identifier.
+fn push_name(query: &mut Query, name: &str) {
+    query.push("\"");
+    query.push(name);
+    query.push("\"");
+}
+
+fn push_times(query: &mut Query, range: TimeRange) {
+    let bound = |time: u64| i64::try_from(time).unwrap_or(i64::MAX);
+    query.push(" AND time >= ");
+    query.int(bound(range.start_unix_nanos));
+    query.push(" AND time < ");
+    query.int(bound(range.end_unix_nanos));
+}
+
+/// Appends that a tag stands for that name, maybe among others.
+fn push_tag(query: &mut Query, tag: &str, name: &str) {
+    query.push(" AND (");
+    push_name(query, tag);
+    query.push(" = ");
+    query.text(&tag_value(name));
+    query.push(" OR ");
+    push_name(query, tag);
+    query.push(" = ");
+    query.text(OTHER);
+    query.push(")");
+}
+
+fn texts(series: &[Series], column: &str) -> BTreeSet<String> {
+    let rows = series.iter().flat_map(Row::all);
+    rows.filter_map(|row| row.text(column).map(str::to_owned))
+        .collect()
+}
+
+fn is_of(record: &SeriesRecord, only: Option<&CircuitKey>) -> bool {
+    let Some(only) = only else {
+        return true;
+    };
+    match record {
+        SeriesRecord::Sample(record) => record.key == *only,
+        SeriesRecord::Transition(record) => record.key == *only,
+        SeriesRecord::Settings(record) => record.key == *only,
+        SeriesRecord::Standing(record) => record.key == *only,
+        SeriesRecord::Rollup(record) => record.key == *only,
+        SeriesRecord::Red(_) | SeriesRecord::Dependency(_) | SeriesRecord::Instance(_) => true,
+    }
+}
+
+fn link(series: &Series) -> Option<DependencyLink> {
+    let row = Row::all(series).next()?;
+    let end = |tag: &str| series.tags.get(tag).cloned().unwrap_or_default();
+    Some(DependencyLink {
+        parent: end(SOURCE),
+        child: end(DESTINATION),
+        child_is_virtual: row.truth("virtual").unwrap_or(false),
+        call_count: row.count("calls")?,
+        error_count: row.count("errors").unwrap_or(0),
+        circuits: row.text("circuits").and_then(parse).unwrap_or_default(),
+    })
+}

@@ -1,0 +1,160 @@
+//! Rows of an answer to the records they were written from. A row that nobody of ours wrote gives none.
+
+use fusebox::circuit_breaker::EffectiveState;
+use opentelemetry::SpanId;
+
+use super::text::{parse, read_seconds, trace_id};
+use super::{MINUTE_NANOS, TEN_SECONDS_NANOS};
+use crate::model::{CircuitKey, CircuitTransition};
+use crate::store::influxdb::query::{Cell, Series};
+use crate::store::influxdb::schema::{
+    DESTINATION, INSTANCE, NAME, NAMES, OPERATION, SERVICE, SOURCE,
+};
+use crate::store::series::{
+    DependencyMinute, InstanceRecord, RedMinute, SeriesKind, SeriesRecord, SettingsRecord, Standing,
+};
+
+/// One row with the names of its columns.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    series: &'a Series,
+    cells: &'a [Cell],
+}
+
+impl<'a> Row<'a> {
+    /// Returns the rows of an answer.
+    pub(super) fn all(series: &'a Series) -> impl Iterator<Item = Row<'a>> {
+        let rows = series.rows.iter();
+        rows.map(move |cells| Row { series, cells })
+    }
+
+    /// Returns the whole number in a column.
+    pub(super) fn int(self, column: &str) -> Option<i64> {
+        self.cell(column)?.as_int()
+    }
+
+    /// Returns the count in a column.
+    pub(super) fn count(self, column: &str) -> Option<u64> {
+        u64::try_from(self.int(column)?).ok()
+    }
+
+    /// Returns the number that a column has as digits.
+    pub(super) fn digits(self, column: &str) -> Option<u64> {
+        self.text(column)?.parse().ok()
+    }
+
+    /// Returns the text in a column; a tag or text without value is no text.
+    pub(super) fn text(self, column: &str) -> Option<&'a str> {
+        self.cell(column)?.as_text()
+    }
+
+    /// Returns the truth value in a column.
+    pub(super) fn truth(self, column: &str) -> Option<bool> {
+        self.cell(column)?.as_bool()
+    }
+
+    fn cell(self, column: &str) -> Option<&'a Cell> {
+        self.cells.get(self.series.column(column)?)
+    }
+
+    fn word(self, column: &str) -> String {
+        self.text(column).unwrap_or_default().to_owned()
+    }
+
+    /// Returns what tags stand for: the names beside them where they hide any, else the tags themselves.
+    fn names<const N: usize>(self, tags: [&str; N]) -> Option<[String; N]> {
+        match self.text(NAMES) {
+            Some(names) => parse::<Vec<String>>(names)?.try_into().ok(),
+            None => Some(tags.map(|tag| self.word(tag))),
+        }
+    }
+
+    /// Visits the records of a row of that kind.
+    pub(super) fn visit(self, kind: SeriesKind, visit: &mut dyn FnMut(SeriesRecord)) -> Option<()> {
+        match kind {
+            SeriesKind::Sample => return self.samples(visit),
+            SeriesKind::Transition => visit(SeriesRecord::Transition(self.transition()?)),
+            SeriesKind::Settings => {
+                let settings: SettingsRecord = parse(self.text("j")?)?;
+                visit(SeriesRecord::Settings(settings));
+            }
+            SeriesKind::Standing => {
+                let standing: Standing = parse(self.text("j")?)?;
+                visit(SeriesRecord::Standing(standing));
+            }
+            SeriesKind::Rollup => visit(SeriesRecord::Rollup(parse(self.text("j")?)?)),
+            SeriesKind::Red => visit(SeriesRecord::Red(self.red()?)),
+            SeriesKind::Dependency => visit(SeriesRecord::Dependency(self.dependency()?)),
+            SeriesKind::Instance => visit(SeriesRecord::Instance(self.instance()?)),
+        }
+        Some(())
+    }
+
+    fn samples(self, visit: &mut dyn FnMut(SeriesRecord)) -> Option<()> {
+        let window = self.count("time")? / TEN_SECONDS_NANOS * TEN_SECONDS_NANOS;
+        let [instance, name, service] = self.names([INSTANCE, NAME, SERVICE])?;
+        let key = CircuitKey { service, name };
+        let samples = read_seconds(self.text("s")?, window, &key, &instance)?;
+        samples
+            .into_iter()
+            .map(SeriesRecord::Sample)
+            .for_each(visit);
+        Some(())
+    }
+
+    fn transition(self) -> Option<CircuitTransition> {
+        let [instance, name, service] = self.names([INSTANCE, NAME, SERVICE])?;
+        let state = |column| EffectiveState::parse(self.text(column)?);
+        Some(CircuitTransition {
+            key: CircuitKey { service, name },
+            instance,
+            time_unix_nanos: self.digits("at")?,
+            from: state("from")?,
+            to: state("to")?,
+            reason: self.word("reason"),
+            open_until_unix_nanos: self.digits("open_until"),
+            trace_id: trace_id(self.text("tid")),
+            span_id: self.text("sid").and_then(|id| SpanId::from_hex(id).ok()),
+        })
+    }
+
+    fn red(self) -> Option<RedMinute> {
+        let [operation, service] = self.names([OPERATION, SERVICE])?;
+        Some(RedMinute {
+            service,
+            operation,
+            minute_unix_nanos: self.minute()?,
+            calls: self.count("calls")?,
+            errors: self.count("errors")?,
+            latency_buckets: parse(self.text("h")?)?,
+        })
+    }
+
+    fn dependency(self) -> Option<DependencyMinute> {
+        let [child, parent] = self.names([DESTINATION, SOURCE])?;
+        Some(DependencyMinute {
+            parent,
+            child,
+            child_is_virtual: self.truth("virtual")?,
+            minute_unix_nanos: self.minute()?,
+            calls: self.count("calls")?,
+            errors: self.count("errors")?,
+            circuits: parse(self.text("circuits")?)?,
+        })
+    }
+
+    fn instance(self) -> Option<InstanceRecord> {
+        let [_, service] = self.names([INSTANCE, SERVICE])?;
+        let (first, last) = self.text("exact")?.split_once(' ')?;
+        Some(InstanceRecord {
+            service,
+            id: self.word("id"),
+            first_seen_unix_nanos: first.parse().ok()?,
+            last_seen_unix_nanos: last.parse().ok()?,
+        })
+    }
+
+    fn minute(self) -> Option<u64> {
+        Some(self.count("time")? / MINUTE_NANOS * MINUTE_NANOS)
+    }
+}

@@ -1,0 +1,215 @@
+//! The series lane and its reader against real servers: Debian's InfluxDB on every run, others where told.
+
+mod lane;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::*;
+use crate::counters::Counters;
+use crate::live::circuits::Circuits;
+use crate::model::now_unix_nanos;
+use crate::store::contract::series as contract;
+use crate::store::influxdb::InfluxdbOptions;
+use crate::store::influxdb::client::{Client, Generation};
+use crate::store::influxdb::lane::Lane;
+use crate::store::influxdb::names::Names;
+use crate::store::influxdb::peers::Peers;
+use crate::store::influxdb::query::Query;
+use crate::store::influxdb::testing::Influxd;
+use crate::store::series::{SeriesLog, SeriesRecord};
+
+pub(crate) const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+/// A server with an empty database, and what is needed to write to it and to read from it.
+pub(crate) struct Server {
+    pub(crate) runtime: Runtime,
+    pub(crate) client: Arc<Client>,
+}
+
+impl Server {
+    /// Connects to a server and makes the database that the options name.
+    pub(crate) fn connect(options: InfluxdbOptions) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let client = Arc::new(Client::new(options).unwrap());
+        let generation = runtime.block_on(client.generation()).unwrap();
+        match generation {
+            Generation::V1 | Generation::OpenGemini => {
+                let database = &client.options().bucket;
+                let query = Query::new(format!("CREATE DATABASE \"{database}\""));
+                runtime.block_on(client.query(&query)).unwrap();
+            }
+            Generation::V2 => runtime.block_on(create_bucket(&client)),
+            // Made by the first write.
+            Generation::V3 => {}
+        }
+        Self { runtime, client }
+    }
+
+    /// Returns a reader for the collector of that id.
+    pub(crate) fn reader(&self, own: &str) -> InfluxSeries {
+        let runtime = self.runtime.handle().clone();
+        InfluxSeries::new(Arc::clone(&self.client), own, WEEK, runtime)
+    }
+
+    /// Writes all that a lane has; returns how many points.
+    pub(crate) fn ship(&self, lane: &mut SeriesLane) -> u64 {
+        self.ship_at(lane, now_unix_nanos())
+    }
+
+    /// Writes all that a lane has at that time.
+    pub(crate) fn ship_at(&self, lane: &mut SeriesLane, now: u64) -> u64 {
+        let mut points = 0;
+        while let Some(parcel) = lane.next(now).unwrap() {
+            points += parcel.points;
+            let answer = self
+                .runtime
+                .block_on(self.client.write(parcel.lines.into()));
+            let answer = answer.unwrap();
+            assert_eq!(answer.status, 204, "{}", answer.body);
+            lane.advance();
+        }
+        self.wait_until_readable();
+        points
+    }
+
+    /// openGemini shows a new series a second or two after it took it, and tells nobody when.
+    fn wait_until_readable(&self) {
+        let server = self.client.server();
+        if server.is_some_and(|server| server.generation == Generation::OpenGemini) {
+            std::thread::sleep(Duration::from_secs(3));
+        }
+    }
+}
+
+async fn create_bucket(client: &Client) {
+    let http = reqwest::Client::new();
+    let org = &client.options().org;
+    let orgs = http.get(client.url("/api/v2/orgs")).query(&[("org", org)]);
+    let answer = client.authorized(orgs).send().await.unwrap();
+    let orgs: serde_json::Value = answer.json().await.unwrap();
+    let bucket = serde_json::json!({
+        "orgID": orgs["orgs"][0]["id"],
+        "name": client.options().bucket,
+        "retentionRules": [],
+    });
+    let create = http.post(client.url("/api/v2/buckets")).json(&bucket);
+    let answer = client.authorized(create).send().await.unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+}
+
+/// A collector's journal.
+pub(crate) struct Journal {
+    _dir: TempDir,
+    pub(crate) log: SeriesLog,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Journal {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let counters = Arc::new(Counters::default());
+        let log = open(dir.path(), &counters);
+        Self {
+            _dir: dir,
+            log,
+            counters,
+        }
+    }
+
+    /// Returns a lane of it that begins at its beginning.
+    pub(crate) fn lane(&self, own: &str) -> SeriesLane {
+        self.lane_at(own, None)
+    }
+
+    pub(crate) fn lane_at(&self, own: &str, position: Option<serde_json::Value>) -> SeriesLane {
+        let options = SeriesLaneOptions {
+            log: self.log.clone(),
+            own: own.to_owned(),
+            names: Arc::new(Names::default()),
+            retention: WEEK,
+            counters: Arc::clone(&self.counters),
+            figures: Box::new(StoreFigures::default),
+        };
+        SeriesLane::new(options, position)
+    }
+}
+
+fn open(dir: &Path, counters: &Arc<Counters>) -> SeriesLog {
+    SeriesLog::open_with(dir, WEEK, Duration::ZERO, Arc::clone(counters)).unwrap()
+}
+
+/// Scenario: a collector writes its journal to a server, another one reads it.
+/// Guarantees: the contract of readers, and the wall, transitions and history of it; nothing of its own is read.
+fn keeps_the_contract(options: InfluxdbOptions) {
+    let server = Server::connect(options);
+    let journal = Journal::new();
+    let mut lane = journal.lane("writer");
+    let reader = server.reader("reader");
+    let scene = contract::check(&reader, |records: Vec<SeriesRecord>| {
+        let appended = journal.log.append(records);
+        server.runtime.block_on(appended).unwrap();
+        assert!(server.ship(&mut lane) > 0);
+    });
+    let own = Journal::new();
+    let circuits = Circuits::with_reader(
+        own.log.clone(),
+        Arc::new(reader),
+        own.counters.clone(),
+        now_unix_nanos(),
+    );
+    contract::check_circuits(&circuits.unwrap(), &scene, &server.runtime);
+    let itself = server.reader("writer");
+    let found = contract::read(
+        &itself,
+        crate::store::series::SeriesKind::Sample,
+        crate::model::TimeRange::ALL,
+        None,
+    );
+    assert_eq!(found, []);
+    let peers = Peers::new(
+        Arc::clone(&server.client),
+        "writer",
+        journal.counters.clone(),
+    );
+    assert!(!itself.wait(peers.company()).has_others);
+    assert!(journal.counters.incidents.all().is_empty());
+}
+
+#[test]
+fn influxdb_1_keeps_the_contract_of_readers() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Influxd::start(dir.path());
+    keeps_the_contract(server.options("fusebox"));
+}
+
+#[test]
+fn influxdb_2_keeps_the_contract_of_readers() {
+    let Ok(url) = std::env::var("FUSEBOX_TEST_INFLUXDB2_URL") else {
+        eprintln!("skipped: FUSEBOX_TEST_INFLUXDB2_URL is not set");
+        return;
+    };
+    let variable = |name: &str| std::env::var(name).ok();
+    keeps_the_contract(InfluxdbOptions {
+        token: variable("FUSEBOX_TEST_INFLUXDB2_TOKEN"),
+        org: variable("FUSEBOX_TEST_INFLUXDB2_ORG").unwrap_or_default(),
+        bucket: format!("series{}", now_unix_nanos()),
+        ..InfluxdbOptions::new(url)
+    });
+}
+
+#[test]
+fn opengemini_keeps_the_contract_of_readers() {
+    let Ok(url) = std::env::var("FUSEBOX_TEST_OPENGEMINI_URL") else {
+        eprintln!("skipped: FUSEBOX_TEST_OPENGEMINI_URL is not set");
+        return;
+    };
+    keeps_the_contract(InfluxdbOptions {
+        bucket: format!("series{}", now_unix_nanos()),
+        ..InfluxdbOptions::new(url)
+    });
+}

@@ -1,0 +1,176 @@
+//! Samples of a window: each instance second by second, and each breaker with its instances merged.
+
+use std::collections::BTreeMap;
+
+use fusebox::circuit_breaker::EffectiveState;
+
+use super::super::points::{Points, Tagged, written};
+use super::super::text::seconds;
+use super::quantiles;
+use crate::codec::circuits::{Latency, index_of};
+use crate::model::{CircuitCalls, CircuitKey, CircuitSample, CircuitSettings};
+use crate::store::influxdb::line::Fields;
+use crate::store::influxdb::schema::{CIRCUIT, Measurement, state_number};
+use crate::store::series::SettingsRecord;
+
+/// The settings that thresholds are taken from: of each breaker the newest.
+#[derive(Debug, Default)]
+pub(in super::super) struct Thresholds(BTreeMap<CircuitKey, (u64, CircuitSettings)>);
+
+impl Thresholds {
+    /// Takes settings in.
+    pub(in super::super) fn add(&mut self, record: SettingsRecord) {
+        let time = record.time_unix_nanos;
+        let known = self.0.get(&record.key);
+        if known.is_none_or(|known| known.0 <= time) {
+            self.0.insert(record.key, (time, record.settings));
+        }
+    }
+
+    fn of(&self, key: &CircuitKey) -> Option<&CircuitSettings> {
+        self.0.get(key).map(|known| &known.1)
+    }
+}
+
+/// The seconds of every instance of every breaker in a window.
+#[derive(Debug, Default)]
+pub(in super::super) struct InstanceSeconds(
+    BTreeMap<(CircuitKey, String), BTreeMap<u64, CircuitSample>>,
+);
+
+impl InstanceSeconds {
+    /// Adds a sample; those of one second become one, as every reader adds them up anyway.
+    pub(super) fn add(&mut self, sample: CircuitSample) {
+        let id = (sample.key.clone(), sample.instance.clone());
+        let seconds = self.0.entry(id).or_default();
+        match seconds.get_mut(&sample.time_unix_nanos) {
+            Some(known) => merge(known, &sample),
+            None => drop(seconds.insert(sample.time_unix_nanos, sample)),
+        }
+    }
+
+    /// Writes a `circuit` point for each instance.
+    pub(super) fn write(&self, window: u64, points: &mut Points<'_>) {
+        for ((key, instance), samples) in &self.0 {
+            let Some((_, last)) = samples.last_key_value() else {
+                continue;
+            };
+            let tagged = points.breaker_instance(key, instance);
+            let time = points.time_of(&CIRCUIT, &tagged, window);
+            let calls = samples.values().fold(CircuitCalls::default(), sum);
+            let point = points.point(&CIRCUIT, &tagged);
+            count_calls(point, &calls)
+                .count("in_flight", u64::from(last.in_flight))
+                .string("s", &seconds(window, samples.values()))
+                .int("state", state_number(last.state))
+                .string("state_name", last.state.as_str())
+                .at(time);
+        }
+    }
+}
+
+fn merge(known: &mut CircuitSample, later: &CircuitSample) {
+    known.calls.add(&later.calls);
+    known.state = later.state;
+    known.in_flight = later.in_flight;
+    let mut latency = Latency::from_buckets(std::mem::take(&mut known.latency_buckets));
+    latency.merge(&later.latency_buckets);
+    known.latency_buckets = latency.into_buckets();
+}
+
+fn sum(mut sum: CircuitCalls, sample: &CircuitSample) -> CircuitCalls {
+    sum.add(&sample.calls);
+    sum
+}
+
+fn count_calls<'a>(point: Fields<'a>, calls: &CircuitCalls) -> Fields<'a> {
+    point
+        .count("bulkhead_full", calls.bulkhead_full)
+        .count("cancelled", calls.cancelled)
+        .count("failure", calls.failure)
+        .count("fallback_failure", calls.fallback_failure)
+        .count("fallback_success", calls.fallback_success)
+        .count("ignored", calls.ignored)
+        .count("rejected", calls.rejected)
+        .count("success", calls.success)
+        .count("timeout", calls.timeout)
+        .count("total", calls.total())
+}
+
+/// Every breaker in a window, its instances merged; by tags: name and service.
+#[derive(Debug, Default)]
+pub(in super::super) struct BreakerSums(BTreeMap<[String; 2], BreakerSum>);
+
+#[derive(Debug)]
+struct BreakerSum {
+    /// The breaker; of several behind one tag the first.
+    key: CircuitKey,
+    calls: CircuitCalls,
+    latency: Latency,
+    /// The worst state of any instance in any second.
+    worst: EffectiveState,
+}
+
+impl BreakerSums {
+    /// Adds a sample.
+    pub(super) fn add(&mut self, sample: &CircuitSample, points: &Points<'_>) {
+        let tags = written(points.breaker(&sample.key));
+        let sum = self.0.entry(tags).or_insert_with(|| BreakerSum {
+            key: sample.key.clone(),
+            calls: CircuitCalls::default(),
+            latency: Latency::default(),
+            worst: sample.state,
+        });
+        sum.calls.add(&sample.calls);
+        sum.latency.merge(&sample.latency_buckets);
+        sum.worst = sum.worst.max(sample.state);
+    }
+
+    /// Writes a point of that measurement for each breaker.
+    pub(super) fn write(
+        &self,
+        measurement: &Measurement,
+        window: u64,
+        thresholds: &Thresholds,
+        points: &mut Points<'_>,
+    ) {
+        for ([name, service], sum) in &self.0 {
+            let tagged = Tagged::plain([name, service]);
+            let point = count_calls(points.point(measurement, &tagged), &sum.calls);
+            let point = sum.rates(point, thresholds.of(&sum.key));
+            let point = quantiles(point, |share| sum.latency.quantile_nanos(share));
+            point.int("state", state_number(sum.worst)).at(window);
+        }
+    }
+}
+
+impl BreakerSum {
+    fn rates<'a>(&self, mut point: Fields<'a>, settings: Option<&CircuitSettings>) -> Fields<'a> {
+        if self.calls.judged() > 0 {
+            let rate = percent(self.calls.errors(), self.calls.judged());
+            point = point.float("failure_rate", rate);
+        }
+        let Some(settings) = settings else {
+            return point;
+        };
+        if settings.failure_rate_percent > 0.0 {
+            point = point.float("failure_threshold", settings.failure_rate_percent);
+        }
+        if settings.slow_call_rate_percent > 0.0 {
+            point = point.float("slow_threshold", settings.slow_call_rate_percent);
+        }
+        let all = self.latency.count();
+        if settings.slow_call_duration_ms > 0 && all > 0 {
+            let slowest = index_of(settings.slow_call_duration_ms as f64 / 1e3);
+            let buckets = self.latency.buckets().iter();
+            let slow = buckets.filter(|bucket| bucket.0 >= slowest);
+            let slow = slow.fold(0_u64, |sum, bucket| sum.saturating_add(bucket.1));
+            point = point.float("slow_rate", percent(slow, all));
+        }
+        point
+    }
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    part as f64 * 100.0 / whole as f64
+}

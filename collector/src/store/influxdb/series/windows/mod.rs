@@ -1,0 +1,104 @@
+//! Records of one window of time, added up to points. Pure: the same records give the same lines.
+//!
+//! What the reader asks for stays apart by the real names; what only panels ask for (sums and quantiles) is merged
+//! by tag, so that `__other__` has true quantiles too.
+
+mod circuits;
+mod edges;
+mod operations;
+
+pub(super) use circuits::Thresholds;
+
+use circuits::{BreakerSums, InstanceSeconds};
+use edges::Edges;
+use operations::{OperationMinutes, RedSums};
+
+use super::pending::Window;
+use super::points::Points;
+use crate::store::influxdb::line::Fields;
+use crate::store::influxdb::schema::{
+    CIRCUIT_5M, CIRCUIT_10S, RED_5M, RED_SERVICE, RED_SERVICE_5M,
+};
+use crate::store::series::SeriesRecord;
+
+/// The quantiles that points carry.
+const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)];
+
+/// What a window adds up to.
+#[derive(Debug)]
+pub(super) enum WindowSums {
+    /// Of `circuit` and `circuit_10s`.
+    CircuitTenSeconds(InstanceSeconds, BreakerSums),
+    /// Of `circuit_5m`.
+    CircuitFiveMinutes(BreakerSums),
+    /// Of `red` and `red_service`.
+    RedMinute(OperationMinutes, RedSums),
+    /// Of `red_5m` and `red_service_5m`.
+    RedFiveMinutes(RedSums),
+    /// Of `dep`.
+    DependencyMinute(Edges),
+}
+
+impl WindowSums {
+    /// Returns the sums of an empty window.
+    pub(super) fn new(window: Window) -> Self {
+        match window {
+            Window::CircuitTenSeconds => {
+                Self::CircuitTenSeconds(InstanceSeconds::default(), BreakerSums::default())
+            }
+            Window::CircuitFiveMinutes => Self::CircuitFiveMinutes(BreakerSums::default()),
+            Window::RedMinute => Self::RedMinute(OperationMinutes::default(), RedSums::default()),
+            Window::RedFiveMinutes => Self::RedFiveMinutes(RedSums::default()),
+            Window::DependencyMinute => Self::DependencyMinute(Edges::default()),
+        }
+    }
+
+    /// Adds a record; one of another kind is none of this window's.
+    pub(super) fn add(&mut self, record: SeriesRecord, points: &Points<'_>) {
+        match (self, record) {
+            (Self::CircuitTenSeconds(instances, sums), SeriesRecord::Sample(sample)) => {
+                sums.add(&sample, points);
+                instances.add(sample);
+            }
+            (Self::CircuitFiveMinutes(sums), SeriesRecord::Sample(sample)) => {
+                sums.add(&sample, points);
+            }
+            (Self::RedMinute(minutes, sums), SeriesRecord::Red(minute)) => {
+                minutes.add(&minute);
+                sums.add(&minute, points);
+            }
+            (Self::RedFiveMinutes(sums), SeriesRecord::Red(minute)) => sums.add(&minute, points),
+            (Self::DependencyMinute(edges), SeriesRecord::Dependency(edge)) => edges.add(edge),
+            _ => {}
+        }
+    }
+
+    /// Writes the points of the window that begins then.
+    pub(super) fn write(&self, start: u64, thresholds: &Thresholds, points: &mut Points<'_>) {
+        match self {
+            Self::CircuitTenSeconds(instances, sums) => {
+                instances.write(start, points);
+                sums.write(&CIRCUIT_10S, start, thresholds, points);
+            }
+            Self::CircuitFiveMinutes(sums) => sums.write(&CIRCUIT_5M, start, thresholds, points),
+            Self::RedMinute(minutes, sums) => {
+                minutes.write(start, points);
+                sums.write_services(&RED_SERVICE, start, points);
+            }
+            Self::RedFiveMinutes(sums) => {
+                sums.write_operations(&RED_5M, start, points);
+                sums.write_services(&RED_SERVICE_5M, start, points);
+            }
+            Self::DependencyMinute(edges) => edges.write(start, points),
+        }
+    }
+}
+
+fn quantiles<'a>(point: Fields<'a>, of: impl Fn(f64) -> Option<u64>) -> Fields<'a> {
+    QUANTILES
+        .iter()
+        .fold(point, |point, (key, share)| match of(*share) {
+            Some(nanos) => point.count(key, nanos),
+            None => point,
+        })
+}

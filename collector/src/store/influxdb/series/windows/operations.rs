@@ -1,0 +1,146 @@
+//! Minutes of operations in a window: each operation, and sums by operation and by service.
+
+use std::collections::BTreeMap;
+
+use super::super::points::{Points, Tagged, written};
+use super::super::text::json;
+use super::quantiles;
+use crate::live::latency::{Dense, Sparse};
+use crate::store::influxdb::line::Fields;
+use crate::store::influxdb::schema::{Measurement, RED};
+use crate::store::series::RedMinute;
+
+/// Calls served, added up.
+#[derive(Debug, Default)]
+struct RedSum {
+    calls: u64,
+    errors: u64,
+    buckets: BTreeMap<i32, u64>,
+}
+
+impl RedSum {
+    fn add(&mut self, minute: &RedMinute) {
+        self.calls = self.calls.saturating_add(minute.calls);
+        self.errors = self.errors.saturating_add(minute.errors);
+        for (bucket, count) in &minute.latency_buckets {
+            let known = self.buckets.entry(*bucket).or_default();
+            *known = known.saturating_add(*count);
+        }
+    }
+
+    fn buckets(&self) -> Vec<(i32, u64)> {
+        let buckets = self.buckets.iter();
+        buckets.map(|(bucket, count)| (*bucket, *count)).collect()
+    }
+
+    fn fields<'a>(&self, point: Fields<'a>) -> Fields<'a> {
+        let mut dense = Dense::new();
+        dense.merge(&Sparse::from_buckets(&self.buckets()));
+        let point = point
+            .count("calls", self.calls)
+            .count("errors", self.errors);
+        quantiles(point, |share| dense.quantile(share))
+    }
+}
+
+/// The minutes of every operation in a window of one minute, by service and operation.
+#[derive(Debug, Default)]
+pub(in super::super) struct OperationMinutes(BTreeMap<(String, String), RedSum>);
+
+impl OperationMinutes {
+    /// Adds a minute; a restart, or two kinds of spans of one name, leave several of one operation.
+    pub(super) fn add(&mut self, minute: &RedMinute) {
+        let id = (minute.service.clone(), minute.operation.clone());
+        self.0.entry(id).or_default().add(minute);
+    }
+
+    /// Writes a `red` point for each operation.
+    pub(super) fn write(&self, window: u64, points: &mut Points<'_>) {
+        for ((service, operation), sum) in &self.0 {
+            let tags = points.operation(service, operation);
+            let tagged = Tagged::new(tags, [operation, service]);
+            let time = points.time_of(&RED, &tagged, window);
+            let point = points.point(&RED, &tagged);
+            sum.fields(point)
+                .string("h", &json(&sum.buckets()))
+                .at(time);
+        }
+    }
+}
+
+/// Operations and services in a window, by tags.
+#[derive(Debug, Default)]
+pub(in super::super) struct RedSums {
+    operations: BTreeMap<[String; 2], RedSum>,
+    services: BTreeMap<String, RedSum>,
+}
+
+impl RedSums {
+    /// Adds a minute.
+    pub(super) fn add(&mut self, minute: &RedMinute, points: &Points<'_>) {
+        let tags = written(points.operation(&minute.service, &minute.operation));
+        let service = self.services.entry(tags[1].clone()).or_default();
+        service.add(minute);
+        let operation = self.operations.entry(tags).or_default();
+        operation.add(minute);
+    }
+
+    /// Writes a point of that measurement for each operation.
+    pub(super) fn write_operations(
+        &self,
+        measurement: &Measurement,
+        window: u64,
+        points: &mut Points<'_>,
+    ) {
+        for ([operation, service], sum) in &self.operations {
+            let tagged = Tagged::plain([operation, service]);
+            sum.fields(points.point(measurement, &tagged)).at(window);
+        }
+    }
+
+    /// Writes a point of that measurement for each service.
+    pub(super) fn write_services(
+        &self,
+        measurement: &Measurement,
+        window: u64,
+        points: &mut Points<'_>,
+    ) {
+        for (service, sum) in &self.services {
+            let tagged = Tagged::plain([service]);
+            sum.fields(points.point(measurement, &tagged)).at(window);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::influxdb::names::Names;
+    use crate::store::influxdb::schema::{RED_5M, RED_SERVICE_5M};
+
+    /// Scenario: two statements as span names, the same for longer than a tag is.
+    /// Guarantees: the one point that both share counts both.
+    #[test]
+    fn names_that_are_one_tag_are_added_up() {
+        let names = Names::default();
+        let mut points = Points::new("abc123", &names);
+        let mut sums = RedSums::default();
+        for end in ["a", "b"] {
+            let minute = RedMinute {
+                service: "shop\n".to_owned(),
+                operation: format!("SELECT {}{end}", "x".repeat(300)),
+                minute_unix_nanos: 0,
+                calls: 1,
+                errors: 0,
+                latency_buckets: Vec::new(),
+            };
+            sums.add(&minute, &points);
+        }
+        sums.write_operations(&RED_5M, 0, &mut points);
+        sums.write_services(&RED_SERVICE_5M, 0, &mut points);
+        let parcels = points.into_parcels();
+        let lines = parcels[0].lines.lines();
+        assert_eq!(lines.clone().count(), 2);
+        assert!(lines.into_iter().all(|line| line.contains("calls=2i")));
+    }
+}
