@@ -1,0 +1,102 @@
+//! The store in InfluxDB (1.x, 2.x, 3, openGemini): what is past the journal goes there and is read back from there.
+//!
+//! The journal (`embedded`, `series`) stays what senders get their OK for. A writer follows it and sends lines; the
+//! reader asks InfluxQL with bound parameters. `schema` has every name.
+
+mod client;
+mod delivery;
+mod identity;
+mod lane;
+mod line;
+mod link;
+mod names;
+mod outcome;
+#[doc(hidden)]
+pub mod payload;
+mod peers;
+mod piece;
+mod query;
+mod report;
+pub mod schema;
+mod seldom;
+pub(crate) mod series;
+mod setup;
+mod silence;
+mod span_lane;
+mod status;
+#[doc(hidden)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod traces;
+mod writer;
+
+use std::path::PathBuf;
+
+pub(crate) use client::Client;
+pub use client::{Generation, Server};
+pub(crate) use identity::collector_id;
+pub(crate) use lane::Lane;
+pub(crate) use link::Link;
+pub(crate) use names::Names;
+pub(crate) use payload::BlockEncoder;
+pub(crate) use peers::Peers;
+pub use report::{Influxdb, InfluxdbReport};
+pub(crate) use span_lane::SpanLane;
+pub use status::{InfluxdbFigures, InfluxdbStatus, Standing};
+pub(crate) use traces::{InfluxTraces, Search, cursor_after, in_time};
+pub(crate) use writer::{Writer, saved_position};
+
+/// Where the InfluxDB is and how it lets us in.
+#[derive(Clone)]
+pub struct InfluxdbOptions {
+    /// Its address: `http://127.0.0.1:8086`, with the path prefix of a proxy if there is one.
+    pub url: String,
+    /// The token; for 1.x `user:password`.
+    pub token: Option<String>,
+    /// A file that holds the token, read again whenever the server refuses the one in use.
+    pub token_file: Option<PathBuf>,
+    /// The organisation (2.x only).
+    pub org: String,
+    /// The bucket; in 1.x and 3 the database.
+    pub bucket: String,
+    /// Whether an InfluxDB 2 that was never set up may be set up by us.
+    pub onboard: bool,
+}
+
+impl std::fmt::Debug for InfluxdbOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InfluxdbOptions")
+            .field("url", &self.url)
+            .field("token", &self.token.as_ref().map(|_| "set"))
+            .field("token_file", &self.token_file)
+            .field("org", &self.org)
+            .field("bucket", &self.bucket)
+            .field("onboard", &self.onboard)
+            .finish()
+    }
+}
+
+impl InfluxdbOptions {
+    /// Returns the defaults for a server: organisation and bucket `fusebox`, no token.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            token: None,
+            token_file: None,
+            org: "fusebox".to_owned(),
+            bucket: "fusebox".to_owned(),
+            onboard: false,
+        }
+    }
+
+    /// Returns whether a token was given.
+    pub fn has_token(&self) -> bool {
+        self.token.is_some() || self.token_file.is_some()
+    }
+
+    /// Returns whether the address can be asked over plain HTTP, and holds no password that would be shown with it.
+    pub fn has_http_url(&self) -> bool {
+        client::check(&self.url).is_ok()
+    }
+}

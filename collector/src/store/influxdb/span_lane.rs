@@ -1,0 +1,408 @@
+//! The spans' way to InfluxDB: blocks of the journal become points, each with the times that its rows arrived at.
+//!
+//! Fresh segments and the oldest that is behind take turns, so that hours of backlog never keep what happens now from
+//! being seen by others, and no more than a few blocks are ever in memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lane::{Lane, PARCEL_BYTES_MAX, PARCEL_POINTS_MAX, Parcel};
+use super::payload::BlockEncoder;
+use super::seldom::Seldom;
+use crate::counters::Counters;
+use crate::store::StoreError;
+use crate::store::embedded::{Followed, Journal, JournalSegment, Progress, Reached};
+
+/// A finished segment counts as done only when its last block is that old: by then every segment with a lower number
+/// that was begun has shown its first block.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// How long a segment that could not be read is left alone; the others go on.
+const SHUNNED: Duration = Duration::from_secs(30);
+
+/// Rows of a block that are made into points at once; only a request of megabytes makes larger blocks.
+const ROWS_AT_ONCE: u32 = 10_000;
+
+/// The lane.
+#[derive(Debug)]
+pub(crate) struct SpanLane {
+    journal: Journal,
+    followed: Arc<Followed>,
+    encoder: BlockEncoder,
+    counters: Arc<Counters>,
+    /// The block whose points are being made.
+    block: Option<Block>,
+    /// The parcel that is being filled, with the place that it leads to.
+    filling: Option<(Parcel, Option<Place>)>,
+    /// The place that what `next` gave last leads to.
+    given: Option<Place>,
+    /// How far `advance` went.
+    taken: Progress,
+    /// By segment, the place up to which points are made.
+    ahead: HashMap<u64, Reached>,
+    /// By segment, when it could not be read.
+    shunned: HashMap<u64, u64>,
+    warnings: Seldom,
+    freshest_next: bool,
+    /// Spans shortened and counted.
+    shortened: u64,
+}
+
+/// A block on its way.
+#[derive(Debug)]
+struct Block {
+    segment: JournalSegment,
+    /// Where it begins.
+    from: Reached,
+    base: u64,
+    rows: u32,
+    next_row: u32,
+}
+
+/// A place in the journal.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    sequence: u64,
+    reached: Reached,
+}
+
+impl SpanLane {
+    /// Returns a lane that goes on where `followed` says.
+    pub(crate) fn new(
+        journal: Journal,
+        followed: Arc<Followed>,
+        encoder: BlockEncoder,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let mut lane = Self {
+            journal,
+            encoder,
+            counters,
+            block: None,
+            filling: None,
+            given: None,
+            taken: followed.progress(),
+            ahead: HashMap::new(),
+            shunned: HashMap::new(),
+            warnings: Seldom::default(),
+            freshest_next: true,
+            shortened: 0,
+            followed,
+        };
+        lane.find_places();
+        lane
+    }
+
+    /// Finds the places of an earlier run again, before retention is told by them what is stored elsewhere.
+    fn find_places(&mut self) {
+        for mut segment in self.journal.segments() {
+            let reached = self.taken.reached(segment.sequence());
+            if let Some(reached) = reached {
+                // What cannot be read now is tried again, and said, when its blocks are asked for.
+                let _place = self.place(&mut segment, reached);
+            }
+        }
+        self.followed.settle(self.taken.clone());
+    }
+
+    /// Returns the place in a segment up to which points are made.
+    fn place(
+        &mut self,
+        segment: &mut JournalSegment,
+        reached: Reached,
+    ) -> Result<Reached, StoreError> {
+        let sequence = segment.sequence();
+        if let Some(place) = self.ahead.get(&sequence) {
+            return Ok(*place);
+        }
+        let place = locate(segment, reached)?;
+        self.ahead.insert(sequence, place);
+        if place != reached {
+            self.taken.reach(sequence, place);
+        }
+        Ok(place)
+    }
+
+    /// Chooses the segment whose blocks come next.
+    fn choose(&mut self, now_unix_nanos: u64) -> Option<(JournalSegment, Reached)> {
+        let mut behind = self.behind(now_unix_nanos);
+        self.freshest_next = !self.freshest_next;
+        let fresh = behind
+            .iter()
+            .enumerate()
+            .filter(|(_, (s, _))| !s.is_finished);
+        let fresh = fresh.min_by_key(|(_, (_, reached))| reached.until);
+        let chosen = match fresh {
+            Some((at, _)) if self.freshest_next => at,
+            _ => 0,
+        };
+        (chosen < behind.len()).then(|| behind.swap_remove(chosen))
+    }
+
+    /// Returns the segments that have blocks to be followed, oldest first, each with its place.
+    fn behind(&mut self, now_unix_nanos: u64) -> Vec<(JournalSegment, Reached)> {
+        let mut behind = Vec::new();
+        let mut all_done = true;
+        for mut segment in self.journal.segments() {
+            let sequence = segment.sequence();
+            let Some(reached) = self.taken.reached(sequence) else {
+                continue;
+            };
+            if self.is_shunned(sequence, now_unix_nanos) {
+                all_done = false;
+                continue;
+            }
+            let place = match self.place(&mut segment, reached) {
+                Ok(place) => place,
+                Err(error) => {
+                    self.shun(sequence, &error, now_unix_nanos);
+                    all_done = false;
+                    continue;
+                }
+            };
+            // Not the place: its points may still be on their way.
+            let reached = self.taken.reached(sequence).unwrap_or(place);
+            all_done &= reached.blocks >= segment.blocks() && is_settled(&segment, now_unix_nanos);
+            if all_done {
+                self.taken.done_below(sequence + 1);
+                self.ahead.remove(&sequence);
+                continue;
+            }
+            if place.blocks < segment.blocks() {
+                behind.push((segment, place));
+            }
+        }
+        behind
+    }
+
+    fn is_shunned(&self, sequence: u64, now_unix_nanos: u64) -> bool {
+        let since = self.shunned.get(&sequence);
+        since.is_some_and(|at| u128::from(now_unix_nanos.abs_diff(*at)) < SHUNNED.as_nanos())
+    }
+
+    /// Leaves a segment alone for a while; its block on the way is begun anew then.
+    fn shun(&mut self, sequence: u64, error: &StoreError, now_unix_nanos: u64) {
+        self.shunned.insert(sequence, now_unix_nanos);
+        let incidents = &self.counters.incidents;
+        incidents.add("influxdb_unreadable_segment", 1);
+        if self.warnings.is_due() {
+            tracing::warn!(%error, "could not read spans for InfluxDB; trying again");
+        }
+    }
+
+    /// Begins the block at that place of a segment; false when there is none that can be read.
+    fn begin(&mut self, mut segment: JournalSegment, from: Reached, now: u64) -> bool {
+        if from.blocks >= segment.blocks() {
+            return false;
+        }
+        let arrival = match segment.arrival(from.blocks) {
+            Ok(Some(arrival)) => arrival,
+            Ok(None) => return false,
+            Err(error) => {
+                self.shun(segment.sequence(), &error, now);
+                return false;
+            }
+        };
+        self.block = Some(Block {
+            segment,
+            from,
+            base: arrival.written.max(from.until),
+            rows: arrival.rows,
+            next_row: 0,
+        });
+        true
+    }
+
+    /// Gives up the block on the way: what was made of it is made again later, and stays one.
+    fn drop_block(&mut self, error: &StoreError, now: u64) {
+        self.encoder.begin(0);
+        if let Some(block) = self.block.take() {
+            self.shun(block.segment.sequence(), error, now);
+        }
+    }
+
+    /// Makes the next rows of the block into points; false when it has no more.
+    fn encode_rows(&mut self) -> Result<bool, StoreError> {
+        let Some(block) = self
+            .block
+            .as_mut()
+            .filter(|block| block.next_row < block.rows)
+        else {
+            return Ok(false);
+        };
+        let rows = block.next_row..block.rows.min(block.next_row + ROWS_AT_ONCE);
+        self.encoder
+            .begin(block.base.saturating_add(u64::from(rows.start)));
+        let (number, end) = (block.from.blocks, rows.end);
+        let segment = &mut block.segment;
+        let visited = self
+            .journal
+            .visit(segment, number, rows, &mut self.encoder)?;
+        block.next_row = end;
+        if visited.is_none() {
+            // Damaged on the disk: nobody can read it, here or anywhere.
+            self.counters.incidents.add("influxdb_unreadable_block", 1);
+            self.encoder.begin(0);
+            block.next_row = block.rows;
+        }
+        self.note_shortened();
+        Ok(true)
+    }
+
+    /// Ends the block: the parcel that is being filled leads behind it. Returns its segment and that place.
+    fn end_block(&mut self) -> Option<(JournalSegment, Reached)> {
+        let block = self.block.take()?;
+        let sequence = block.segment.sequence();
+        let reached = block.end();
+        self.ahead.insert(sequence, reached);
+        match &mut self.filling {
+            Some((_, place)) => *place = Some(Place { sequence, reached }),
+            None => self.taken.reach(sequence, reached),
+        }
+        Some((block.segment, reached))
+    }
+
+    /// Puts points into the parcel that is being filled; returns the one before where both do not fit a request.
+    fn fill(&mut self, parcel: Parcel) -> Option<(Parcel, Option<Place>)> {
+        match &mut self.filling {
+            Some((filling, _)) if fits(filling, &parcel) => {
+                filling.lines.push_str(&parcel.lines);
+                filling.points += parcel.points;
+                filling.spans += parcel.spans;
+                None
+            }
+            filling => filling.replace((parcel, None)),
+        }
+    }
+
+    /// Returns the next parcel, with small blocks of one segment in one.
+    fn next_filled(&mut self, now: u64) -> Option<(Parcel, Option<Place>)> {
+        loop {
+            if let Some(parcel) = self.encoder.next_parcel() {
+                if let Some(full) = self.fill(parcel) {
+                    return Some(full);
+                }
+                continue;
+            }
+            match self.encode_rows() {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => self.drop_block(&error, now),
+            }
+            let goes_on = match self.end_block() {
+                Some((segment, reached)) if self.has_room() => self.begin(segment, reached, now),
+                _ => false,
+            };
+            if goes_on {
+                continue;
+            }
+            if self.filling.is_some() {
+                return self.filling.take();
+            }
+            let (segment, reached) = self.choose(now)?;
+            let sequence = segment.sequence();
+            if !self.begin(segment, reached, now) && !self.is_shunned(sequence, now) {
+                return None;
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let filling = self.filling.as_ref();
+        filling.is_none_or(|(parcel, _)| parcel.points < PARCEL_POINTS_MAX as u64 / 2)
+    }
+
+    /// Counts spans that no string field of InfluxDB could hold whole.
+    fn note_shortened(&mut self) {
+        let shortened = self.encoder.shortened();
+        let more = shortened - self.shortened;
+        self.shortened = shortened;
+        self.counters.incidents.add("influxdb_span_shortened", more);
+    }
+}
+
+impl Block {
+    /// Returns the place behind it.
+    fn end(&self) -> Reached {
+        Reached {
+            blocks: self.from.blocks + 1,
+            rows: self.from.rows + u64::from(self.rows),
+            until: self.base.saturating_add(u64::from(self.rows)),
+        }
+    }
+}
+
+impl Lane for SpanLane {
+    const NAME: &'static str = "spans";
+
+    fn next(&mut self, now_unix_nanos: u64) -> Result<Option<Parcel>, StoreError> {
+        let filled = self.next_filled(now_unix_nanos);
+        Ok(filled.map(|(parcel, place)| {
+            self.given = place;
+            parcel
+        }))
+    }
+
+    fn advance(&mut self) {
+        if let Some(place) = self.given.take() {
+            self.taken.reach(place.sequence, place.reached);
+        }
+    }
+
+    fn position(&self) -> serde_json::Value {
+        serde_json::to_value(&self.taken).expect("numbers are always JSON")
+    }
+
+    fn settled(&mut self, position: &serde_json::Value) {
+        match serde_json::from_value(position.clone()) {
+            Ok(progress) => self.followed.settle(progress),
+            Err(error) => tracing::error!(%error, "a position of the spans cannot be read"),
+        }
+    }
+}
+
+/// Returns whether nothing will be added to a segment, and nothing older will appear beside it.
+fn is_settled(segment: &JournalSegment, now_unix_nanos: u64) -> bool {
+    let age = now_unix_nanos.saturating_sub(segment.written());
+    segment.is_finished && u128::from(age) > SETTLED.as_nanos()
+}
+
+/// Finds the place again by the times of the blocks: repairs after a crash may have left out damaged ones.
+fn locate(segment: &mut JournalSegment, reached: Reached) -> Result<Reached, StoreError> {
+    let mut place = Reached::default();
+    while place.until < reached.until && place.blocks < segment.blocks() {
+        let Some(arrival) = segment.arrival(place.blocks)? else {
+            break;
+        };
+        let base = arrival.written.max(place.until);
+        if base >= reached.until {
+            break;
+        }
+        place = Reached {
+            blocks: place.blocks + 1,
+            rows: place.rows + u64::from(arrival.rows),
+            until: base.saturating_add(u64::from(arrival.rows)),
+        };
+    }
+    place.until = place.until.max(reached.until);
+    Ok(place)
+}
+
+/// Returns whether two parcels are one request.
+fn fits(one: &Parcel, other: &Parcel) -> bool {
+    one.points + other.points <= PARCEL_POINTS_MAX as u64
+        && one.lines.len() + other.lines.len() <= PARCEL_BYTES_MAX
+}
+
+/// Returns how many spans, and about how many bytes of the journal, are not in InfluxDB yet.
+pub(crate) fn backlog(journal: &Journal, followed: &Followed) -> (u64, u64) {
+    let segments = journal.segments();
+    let behind = segments.iter().map(|segment| {
+        let (rows, bytes) = segment.size();
+        let unshipped = followed.unshipped(segment.sequence(), rows);
+        let share = u128::from(bytes) * u128::from(unshipped) / u128::from(rows.max(1));
+        (unshipped, u64::try_from(share).unwrap_or(bytes))
+    });
+    behind.fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
+}

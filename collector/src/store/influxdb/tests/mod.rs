@@ -1,0 +1,201 @@
+//! The way from a lane to a server: against a scripted one, and against real ones.
+
+mod fake;
+mod outages;
+mod real;
+mod real_opengemini;
+mod real_v2;
+mod scripted;
+mod searching;
+mod setting_up;
+mod storing;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::InfluxdbOptions;
+use super::client::Client;
+use super::lane::{Lane, Parcel};
+use super::link::Link;
+use super::names::Names;
+use super::status::{InfluxdbFigures, InfluxdbStatus};
+use super::writer::{Writer, saved_position};
+use crate::store::StoreError;
+
+const WEEK: Duration = Duration::from_secs(604_800);
+/// What a test waits at most, in whichever time it runs.
+const DEADLINE: Duration = Duration::from_secs(3_600);
+
+/// A lane whose journal is a list.
+#[derive(Debug)]
+struct ListLane {
+    parcels: Vec<String>,
+    at: usize,
+    settled: watch::Sender<u64>,
+}
+
+impl ListLane {
+    /// Begins where the last run ended.
+    fn open(data_dir: &Path, parcels: &[String]) -> Self {
+        let saved = saved_position(data_dir, Self::NAME).unwrap();
+        let at = saved.map_or(0, |position| position["at"].as_u64().unwrap());
+        Self {
+            parcels: parcels.to_vec(),
+            at: at as usize,
+            settled: watch::channel(0).0,
+        }
+    }
+}
+
+impl Lane for ListLane {
+    const NAME: &'static str = "list";
+
+    fn next(&mut self, _now_unix_nanos: u64) -> Result<Option<Parcel>, StoreError> {
+        let lines = self.parcels.get(self.at).cloned();
+        Ok(lines.map(|lines| Parcel {
+            points: lines.lines().count() as u64,
+            spans: 1,
+            lines,
+        }))
+    }
+
+    fn advance(&mut self) {
+        self.at += 1;
+    }
+
+    fn position(&self) -> Value {
+        json!({ "at": self.at })
+    }
+
+    fn settled(&mut self, position: &Value) {
+        let _ = self.settled.send(position["at"].as_u64().unwrap());
+    }
+}
+
+/// A writer that runs in a test, and what it shares.
+struct Run {
+    link: Arc<Link>,
+    writer: Writer,
+    stop: watch::Sender<bool>,
+    settled: watch::Receiver<u64>,
+}
+
+impl Run {
+    /// Starts carrying parcels to a server.
+    fn start(options: InfluxdbOptions, data_dir: &Path, parcels: &[String]) -> Self {
+        let link = link(options, data_dir);
+        let lane = ListLane::open(data_dir, parcels);
+        let settled = lane.settled.subscribe();
+        let (stop, stopped) = watch::channel(false);
+        let writer = Writer::start(Arc::clone(&link), lane, stopped);
+        Self {
+            link,
+            writer,
+            stop,
+            settled,
+        }
+    }
+
+    /// Waits until that many parcels are settled and saved.
+    async fn until_settled(&mut self, parcels: u64) {
+        let settled = self.settled.wait_for(|at| *at >= parcels);
+        let waited = tokio::time::timeout(DEADLINE, settled).await;
+        let done = matches!(waited, Ok(Ok(_)));
+        drop(waited);
+        if !done {
+            panic!("{:?} {:?}", self.figures(), self.link.status.standing());
+        };
+    }
+
+    fn figures(&self) -> InfluxdbFigures {
+        self.link.status.figures()
+    }
+
+    /// Stops it; returns the position that is saved then.
+    async fn end(self) -> (InfluxdbFigures, Option<Value>) {
+        let figures = self.link.status.clone();
+        let _ = self.stop.send(true);
+        let ended = tokio::time::timeout(DEADLINE, self.writer.ended()).await;
+        ended.expect("a writer ends when it is told to");
+        let saved = saved_position(&self.link.data_dir, ListLane::NAME).unwrap();
+        (figures.figures(), saved)
+    }
+}
+
+fn link(options: InfluxdbOptions, data_dir: &Path) -> Arc<Link> {
+    let client = Arc::new(Client::new(options).unwrap());
+    let status = InfluxdbStatus::default();
+    let names = Arc::new(Names::default());
+    Link::new(client, names, status, data_dir.to_owned(), WEEK)
+}
+
+/// Carries parcels until all are settled; returns what was counted.
+async fn carry(options: InfluxdbOptions, data_dir: &Path, parcels: &[String]) -> InfluxdbFigures {
+    let mut run = Run::start(options, data_dir, parcels);
+    run.until_settled(parcels.len() as u64).await;
+    run.end().await.0
+}
+
+/// Good lines of one series, a nanosecond apart from that moment.
+fn good_lines(from: u64, count: u64) -> String {
+    (from..from + count)
+        .map(|at| format!("red,c=abcdef,svc=shop calls={at}i {at}\n"))
+        .collect()
+}
+
+/// Good lines of the last minute; those of different places never share a time.
+fn fresh_lines(from: u64, count: u64) -> String {
+    static BEGIN: std::sync::LazyLock<u64> =
+        std::sync::LazyLock::new(|| crate::model::now_unix_nanos() - 60_000_000_000);
+    good_lines(*BEGIN + from, count)
+}
+
+/// Lines with the names of that many services, each with an operation, a breaker and an instance, and of peers.
+fn names_of(services: u64) -> String {
+    let now = crate::model::now_unix_nanos();
+    let of_service = |n: u64| {
+        let at = now + n;
+        format!(
+            "red,c=a,op=GET\\ /{n},svc=s\\ {n} calls=1i {at}\nspan_idx,c=a,op=call\\ {n},svc=s\\ {n} dur=1i {at}\n\
+             circuit_state,c=a,inst=i{n},name=b{n},svc=s\\ {n} state=0i {at}\n\
+             instance,c=a,inst=j{n},svc=s\\ {n} first=1i {at}\ndep,c=a,dst=d{n},src=s\\ {n} calls=1i {at}\n"
+        )
+    };
+    (0..services).map(of_service).collect()
+}
+
+/// Checks that every one of those names is known, by filling the tables up: only known names pass then.
+fn assert_learned(names: &Names, services: u64) {
+    use super::names::{Owned, PEERS_MAX, SERVICES_MAX};
+    for n in 0..SERVICES_MAX.max(PEERS_MAX) {
+        let filler = format!("filler {n}");
+        let _ = (names.service(&filler), names.peer(&filler));
+    }
+    let owned = [
+        (Owned::Operation, "GET /"),
+        (Owned::Operation, "call "),
+        (Owned::Breaker, "b"),
+        (Owned::Instance, "i"),
+        (Owned::Instance, "j"),
+    ];
+    for n in 0..services {
+        let service = format!("s {n}");
+        assert_eq!(names.service(&service), service);
+        for peer in [format!("d{n}"), service.clone()] {
+            assert_eq!(names.peer(&peer), peer);
+        }
+        (0..10_000).for_each(|n| {
+            for kind in [Owned::Operation, Owned::Breaker, Owned::Instance] {
+                names.owned(kind, &service, &format!("filler {n}"));
+            }
+        });
+        for (kind, prefix) in owned {
+            let name = format!("{prefix}{n}");
+            assert_eq!(names.owned(kind, &service, &name), name);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Servers that are away, collectors that stop: nothing is lost, nothing waits for ever.
+
+use super::fake::Fake;
+use super::*;
+use crate::store::durable::{self, Readers};
+
+#[tokio::test(start_paused = true)]
+async fn it_starts_where_it_ended_and_saves_late_never_early() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start("1.6.7", |_| None).await;
+    let parcels: Vec<_> = (0..20).map(|n| good_lines(n * 10 + 1, 10)).collect();
+    let mut run = Run::start(fake.options(), dir.path(), &parcels[..12]);
+    run.until_settled(1).await;
+    let (figures, saved) = run.end().await;
+    let reached = saved.unwrap()["at"].as_u64().unwrap();
+    assert_eq!(figures.points, reached * 10, "saved is what was answered");
+    carry(fake.options(), dir.path(), &parcels).await;
+    let written: String = fake.writes().concat();
+    assert_eq!(written, parcels.concat(), "each once, in order");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_away_is_waited_for_and_does_not_keep_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = Run::start(
+        InfluxdbOptions::new("http://127.0.0.1:1"),
+        dir.path(),
+        &[good_lines(1, 1)],
+    );
+    tokio::time::sleep(Duration::from_secs(7_200)).await;
+    let standing = run.link.status.standing();
+    assert_eq!(standing.reachable, Some(false));
+    let problem = standing.last_error.unwrap();
+    assert!(problem.contains("no connection"), "{problem}");
+    let (figures, saved) = run.end().await;
+    assert_eq!((figures.points, saved), (0, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_in_flight_may_end_when_the_collector_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start("1.6.7", |_| None).await;
+    let parcels: Vec<_> = (0..1_000).map(|n| good_lines(n + 1, 1)).collect();
+    let mut run = Run::start(fake.options(), dir.path(), &parcels);
+    run.until_settled(1).await;
+    let (figures, saved) = run.end().await;
+    assert_eq!(saved.unwrap()["at"], figures.points);
+}
+
+/// *Scenario*: the server takes requests and never answers. *Guarantees*: the end comes after the grace.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_does_not_keep_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start("1.6.7", |sent| {
+        (sent.is_write()).then(|| (503, "600", String::new()))
+    })
+    .await;
+    let run = Run::start(fake.options(), dir.path(), &[good_lines(1, 1)]);
+    while fake.writes().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let begin = tokio::time::Instant::now();
+    let (_, saved) = run.end().await;
+    assert!(begin.elapsed() < Duration::from_secs(3));
+    assert_eq!(saved, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_cannot_be_read_for_a_while_is_read_again() {
+    struct Stumbling(ListLane, u32);
+    impl Lane for Stumbling {
+        const NAME: &'static str = "list";
+        fn next(&mut self, now: u64) -> Result<Option<Parcel>, StoreError> {
+            self.1 += 1;
+            match self.1 {
+                1 => panic!("a bug"),
+                2 => Err(StoreError::Damaged {
+                    path: "x".to_owned(),
+                    what: "y".to_owned(),
+                }),
+                _ => self.0.next(now),
+            }
+        }
+        fn advance(&mut self) {
+            self.0.advance();
+        }
+        fn position(&self) -> Value {
+            self.0.position()
+        }
+        fn settled(&mut self, position: &Value) {
+            self.0.settled(position);
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start("1.6.7", |_| None).await;
+    let lane = ListLane::open(dir.path(), &[good_lines(1, 1)]);
+    let mut settled = lane.settled.subscribe();
+    let link = link(fake.options(), dir.path());
+    let (_stop, stopped) = watch::channel(false);
+    let _writer = Writer::start(link, Stumbling(lane, 0), stopped);
+    let wait = settled.wait_for(|at| *at == 1);
+    tokio::time::timeout(DEADLINE, wait).await.unwrap().unwrap();
+    assert_eq!(fake.writes(), [good_lines(1, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_file_that_comes_later_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secret");
+    let fake = Fake::start("v2.9.1", |_| None).await;
+    let options = InfluxdbOptions {
+        token: None,
+        token_file: Some(file.clone()),
+        ..fake.options()
+    };
+    let mut run = Run::start(options, dir.path(), &[good_lines(1, 1)]);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let problem = run.link.status.standing().last_error.unwrap();
+    assert!(problem.contains("secret"), "{problem}");
+    std::fs::write(file, "t1").unwrap();
+    run.until_settled(1).await;
+    assert_eq!(fake.sent("/write")[0].authorization, "Token t1");
+}
+
+/// *Scenario*: two lanes start at once. *Guarantees*: the server is made ready once, and both write.
+#[tokio::test(start_paused = true)]
+async fn lanes_make_the_server_ready_once() {
+    let [one, two] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let fake = Fake::start("v2.9.1", |_| None).await;
+    let link = link(fake.options(), one.path());
+    let (_stop, stopped) = watch::channel(false);
+    let lanes = [&one, &two].map(|dir| ListLane::open(dir.path(), &[good_lines(1, 1)]));
+    let mut settled = lanes.each_ref().map(|lane| lane.settled.subscribe());
+    let _writers = lanes.map(|lane| Writer::start(Arc::clone(&link), lane, stopped.clone()));
+    for settled in &mut settled {
+        let wait = settled.wait_for(|at| *at == 1);
+        tokio::time::timeout(DEADLINE, wait).await.unwrap().unwrap();
+    }
+    assert_eq!(fake.sent("/api/v2/buckets").len(), 1);
+    assert_eq!(fake.writes().len(), 2);
+}
+
+#[cfg(feature = "influxdb2")]
+mod with_the_crate {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Answers like a 2.9.1 that anybody may set up, each time with another token.
+    async fn empty_server() -> (Fake, Arc<AtomicUsize>) {
+        let emptied = Arc::new(AtomicUsize::new(0));
+        let round = Arc::clone(&emptied);
+        let set_up = AtomicUsize::new(0);
+        let fake = Fake::start("v2.9.1", move |sent| {
+            let round = round.load(Ordering::SeqCst);
+            let open = set_up.load(Ordering::SeqCst) == round;
+            let answer = |status, body: String| Some((status, "", body));
+            match (sent.method.as_str(), sent.path.as_str()) {
+                ("GET", "/api/v2/setup") => answer(200, format!(r#"{{"allowed":{open}}}"#)),
+                ("POST", "/api/v2/setup") => {
+                    set_up.store(round + 1, Ordering::SeqCst);
+                    let auth = format!(
+                        r#"{{"auth":{{"token":"t{round}","orgID":"o","status":"active","permissions":[]}}}}"#
+                    );
+                    answer(201, auth)
+                }
+                (_, "/ping") => None,
+                _ if open || sent.authorization != format!("Token t{round}") => {
+                    answer(401, r#"{"message":"unauthorized access"}"#.to_owned())
+                }
+                _ => None,
+            }
+        })
+        .await;
+        (fake, emptied)
+    }
+
+    fn onboarding(fake: &Fake) -> InfluxdbOptions {
+        InfluxdbOptions {
+            token: None,
+            onboard: true,
+            ..fake.options()
+        }
+    }
+
+    /// *Scenario*: a server that was set up from here loses its data. *Guarantees*: it is set up again, nothing that
+    /// is not settled is lost.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_was_emptied_is_set_up_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fake, emptied) = empty_server().await;
+        carry(onboarding(&fake), dir.path(), &[good_lines(1, 1)]).await;
+        emptied.fetch_add(1, Ordering::SeqCst);
+        let both = [good_lines(1, 1), good_lines(2, 1)];
+        let figures = carry(onboarding(&fake), dir.path(), &both).await;
+        assert_eq!(figures.points, 1);
+        assert_eq!(
+            fake.sent("/write").last().unwrap().authorization,
+            "Token t1"
+        );
+    }
+
+    /// *Scenario*: the collector is told to stop while it sets a server up. *Guarantees*: the one token is kept.
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_in_the_middle_of_a_set_up_keeps_the_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fake, _) = empty_server().await;
+        let run = Run::start(onboarding(&fake), dir.path(), &[]);
+        while fake.sent("/api/v2/setup").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        run.end().await;
+        let token = std::fs::read_to_string(dir.path().join("influxdb/token")).unwrap();
+        assert_eq!(token, "t0");
+    }
+}
+
+/// *Guarantees*: a position that a failing disk spoilt costs that the journal is sent again, not that nothing starts.
+#[test]
+fn a_position_that_cannot_be_understood_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = durable::path(dir.path(), "list.json");
+    durable::write(&path, b"{\"at\":", Readers::Anyone).unwrap();
+    assert_eq!(saved_position(dir.path(), ListLane::NAME).unwrap(), None);
+}

@@ -1,0 +1,92 @@
+//! Against a real openGemini, where one is named: `FUSEBOX_TEST_OPENGEMINI_URL`.
+
+use super::super::Generation;
+use super::super::delivery::Delivery;
+use super::super::setup::{ensure, learn_names};
+use super::real::{count, drop_database, retention};
+use super::*;
+
+fn options() -> Option<InfluxdbOptions> {
+    let Ok(url) = std::env::var("FUSEBOX_TEST_OPENGEMINI_URL") else {
+        println!("skipped: FUSEBOX_TEST_OPENGEMINI_URL is not set");
+        return None;
+    };
+    Some(InfluxdbOptions {
+        bucket: format!("fusebox {}", crate::model::now_unix_nanos()),
+        ..InfluxdbOptions::new(url)
+    })
+}
+
+/// Waits until points can be read: that is a second or so after they were taken.
+async fn until_counted(client: &Client, points: i64) {
+    for _ in 0..100 {
+        if count(client, "red").await == points {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(count(client, "red").await, points);
+}
+
+/// Lines that it cannot read it drops without a word (204), so none of those is counted; ours are never such.
+#[tokio::test]
+async fn good_lines_arrive_whatever_stands_beside_them() {
+    let Some(options) = options() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let now = crate::model::now_unix_nanos();
+    let old = "red,c=abcdef calls=1i 1000\nred,c=abcdef calls=1i 1001\n";
+    let no_field = format!("red,c=abcdef time=1i {now}\n");
+    let parcels = [
+        fresh_lines(0, 10),
+        format!(
+            "{}red,c=abcdef calls=1z 7\n{}",
+            fresh_lines(10, 10),
+            fresh_lines(20, 10)
+        ),
+        format!("{}red,c=abcdef calls=\"text\" {now}\n", fresh_lines(30, 10)),
+        format!("{old}{}", fresh_lines(40, 10)),
+        format!("{no_field}{}", fresh_lines(50, 10)),
+    ];
+    let figures = carry(options.clone(), dir.path(), &parcels).await;
+    let refused = [
+        ("outside_retention", 2),
+        ("type_conflict", 1),
+        ("unparsable", 1),
+    ];
+    assert_eq!(figures.points_refused, refused.into());
+    until_counted(&Client::new(options).unwrap(), 60).await;
+}
+
+#[tokio::test]
+async fn databases_are_made_changed_and_made_again() {
+    let Some(options) = options() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let client = Client::new(options.clone()).unwrap();
+    assert_eq!(client.generation().await.unwrap(), Generation::OpenGemini);
+    assert!(client.server().unwrap().version.starts_with('v'));
+    for (hours, shown) in [(168, "168h0m0s"), (24, "24h0m0s"), (336, "336h0m0s")] {
+        let kept = Duration::from_secs(hours * 3600);
+        ensure(&client, kept, dir.path()).await.unwrap();
+        ensure(&client, kept, dir.path()).await.unwrap();
+        assert_eq!(retention(&client).await.as_deref(), Some(shown));
+    }
+    drop_database(&client).await;
+    let link = link(options, dir.path());
+    let mut delivery = Delivery::new(Arc::clone(&link), "list");
+    delivery.settle(fresh_lines(0, 10).into(), 10).await;
+    until_counted(&client, 10).await;
+    drop_database(&client).await;
+}
+
+#[tokio::test]
+async fn names_that_the_server_knows_are_taken_over() {
+    let Some(options) = options() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    carry(options.clone(), dir.path(), &[names_of(40)]).await;
+    let client = Client::new(options).unwrap();
+    until_counted(&client, 40).await;
+    let names = Names::default();
+    learn_names(&client, &names).await.unwrap();
+    assert_learned(&names, 40);
+    drop_database(&client).await;
+}

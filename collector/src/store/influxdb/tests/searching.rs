@@ -1,0 +1,95 @@
+//! Searches against a scripted server: how much is asked for one page, and that pages always get on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::WEEK;
+use super::fake::{Fake, Reply, Sent};
+use crate::model::{TimeRange, TraceQuery, now_unix_nanos};
+use crate::store::TraceReader;
+use crate::store::influxdb::client::Client;
+use crate::store::influxdb::traces::{InfluxTraces, Search};
+
+const HOUR_NANOS: u64 = 3_600_000_000_000;
+
+fn reader(server: &Fake) -> InfluxTraces {
+    InfluxTraces::new(Arc::new(Client::new(server.options()).unwrap()), WEEK)
+}
+
+fn rows(rows: Vec<serde_json::Value>) -> Reply {
+    let series = json!({"name": "span_idx", "columns": ["time", "v"], "values": rows});
+    let body = json!({"results": [{"statement_id": 0, "series": [series]}]});
+    (200, "", body.to_string())
+}
+
+fn is_index_query(sent: &Sent) -> bool {
+    sent.body.contains("span_idx")
+}
+
+/// *Scenario*: the traces of an hour that is over; a hundred traces began in the minutes after it.
+/// *Guarantees*: none of these is read: their first spans say that they began too late.
+#[tokio::test]
+async fn what_begins_after_a_range_is_not_read() {
+    let end = now_unix_nanos() - HOUR_NANOS;
+    let server = Fake::start("1.6.7", move |sent| {
+        let late = |number: u64| {
+            let start = end + 1_000_000_000 + number;
+            json!([start + 5, format!("{:032x} {:016x} {start}", number + 1, 1)])
+        };
+        let is_first = is_index_query(sent) && sent.before == 1;
+        is_first.then(|| rows((0..100).map(late).collect()))
+    })
+    .await;
+    let range = TimeRange {
+        start_unix_nanos: end - HOUR_NANOS,
+        end_unix_nanos: end,
+    };
+    let page = reader(&server).search(TraceQuery::in_range(range)).await;
+    assert!(page.unwrap().traces.is_empty());
+    let read = server.sent("/query");
+    assert!(read.iter().all(is_index_query));
+}
+
+/// *Scenario*: a search that may only look once for each page.
+/// *Guarantees*: each page says so, begins further back than the one before, and the last one is reached.
+#[tokio::test]
+async fn every_page_gets_on_however_short_patience_is() {
+    let server = Fake::start("1.6.7", |_| None).await;
+    let reader = reader(&server);
+    let now = now_unix_nanos();
+    let mut query = TraceQuery::in_range(TimeRange {
+        start_unix_nanos: now - 24 * HOUR_NANOS,
+        end_unix_nanos: now - HOUR_NANOS,
+    });
+    let mut before = u64::MAX;
+    for _ in 0..200 {
+        let search = Search::new(&reader, query.clone()).with_patience(Duration::ZERO);
+        let page = search.run().await.unwrap().page;
+        let Some(next) = page.next else {
+            return;
+        };
+        assert!(next.start_unix_nanos < before.min(query.range.end_unix_nanos));
+        assert!(page.missing.is_some());
+        before = next.start_unix_nanos;
+        query.cursor = Some(next);
+    }
+    panic!("the last page was not reached");
+}
+
+/// *Guarantees*: what stands for names past the bound is no name that one could search for.
+#[tokio::test]
+async fn the_stand_in_for_names_is_not_listed() {
+    let server = Fake::start("1.6.7", |sent| {
+        let values = json!([["svc", "__other__"], ["svc", "shop"]]);
+        let series = json!({"name": "span_idx", "columns": ["key", "value"], "values": values});
+        let body = json!({"results": [{"statement_id": 0, "series": [series]}]});
+        sent.path
+            .ends_with("/query")
+            .then(|| (200, "", body.to_string()))
+    })
+    .await;
+    let services = reader(&server).services(TimeRange::ALL).await;
+    assert_eq!(services.unwrap(), ["shop"]);
+}

@@ -1,0 +1,157 @@
+//! The suites of all stores, run against InfluxDB alone, and against journal and InfluxDB together.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use super::support::{Node, Server, servers, wait};
+use crate::model::{Span, TraceQuery, Value, now_unix_nanos};
+use crate::store::TraceReader;
+use crate::store::contract;
+use crate::store::embedded::tests::searching::{any_query, naive};
+use crate::store::embedded::tests::support::{NOW, any_spans};
+use crate::store::influxdb::traces::Search;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_of_all_stores_holds_in_influxdb() {
+    for server in servers("contract").await {
+        let mut node = Node::new(&server.options, HOUR);
+        let reader = node.remote();
+        let write = |spans: &[Span]| {
+            node.write(spans);
+            wait(node.ship());
+        };
+        contract::check(&reader, write).await;
+    }
+}
+
+/// *Guarantees*: it makes no difference what has been shipped, and what of that is still local.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_holds_wherever_the_spans_are() {
+    for server in servers("merged").await {
+        let mut node = Node::new(&server.options, Duration::ZERO);
+        let reader = node.merged();
+        let mut piece = 0;
+        let write = |spans: &[Span]| {
+            node.write(spans);
+            if piece % 2 == 0 {
+                wait(node.ship());
+                node.writers
+                    .iter_mut()
+                    .for_each(|writer| writer.seal().unwrap());
+                let later = now_unix_nanos() + 120_000_000_000;
+                node.store.enforce_retention(later).unwrap();
+                assert_eq!(node.store.stats().spans, 0);
+            }
+            piece += 1;
+        };
+        contract::check(&reader, write).await;
+    }
+}
+
+/// *Scenario*: random spans of few traces, random searches.
+/// *Guarantees*: the same traces as a look at every span gives, newest first, each once over all pages.
+#[tokio::test(flavor = "multi_thread")]
+async fn search_agrees_with_a_naive_model() {
+    for server in servers("naive").await {
+        let mut node = Node::new(&server.options, HOUR);
+        let mut runner = TestRunner::deterministic();
+        let shift = now_unix_nanos() - 30_000_000_000 - NOW;
+        let mut spans = any_spans(150..151).new_tree(&mut runner).unwrap().current();
+        spans.iter_mut().for_each(|span| prepare(span, shift));
+        spans.chunks(10).for_each(|batch| node.write(batch));
+        node.ship().await;
+        let (remote, merged) = (node.remote(), node.merged());
+        for _ in 0..200 {
+            let mut query = any_query().new_tree(&mut runner).unwrap().current();
+            query.range.start_unix_nanos = query.range.start_unix_nanos.saturating_add(shift);
+            query.range.end_unix_nanos = query.range.end_unix_nanos.saturating_add(shift);
+            let wanted = naive(&spans, &query);
+            assert_eq!(ids(&remote, &query).await, wanted, "{query:?}");
+            assert_eq!(ids(&merged, &query).await, wanted, "{query:?}");
+        }
+    }
+}
+
+/// *Scenario*: random searches, each page of which may only look once into InfluxDB.
+/// *Guarantees*: all pages together are the traces that a look at every span gives, each once, newest first; only
+/// those may be missing that began before a page's end and matched after it, and then a page says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_hasty_search_are_the_whole() {
+    let Server { options, .. } = &servers("hasty").await[0];
+    let mut node = Node::new(options, HOUR);
+    let mut runner = TestRunner::deterministic();
+    let shift = now_unix_nanos() - 30_000_000_000 - NOW;
+    let mut spans = any_spans(150..151).new_tree(&mut runner).unwrap().current();
+    spans.iter_mut().for_each(|span| prepare(span, shift));
+    spans.chunks(10).for_each(|batch| node.write(batch));
+    node.ship().await;
+    for _ in 0..60 {
+        let mut query = any_query().new_tree(&mut runner).unwrap().current();
+        let range = &mut query.range;
+        range.end_unix_nanos = range.end_unix_nanos.saturating_add(shift);
+        range.start_unix_nanos = range.start_unix_nanos.max(NOW - 3_600_000_000_000) + shift;
+        let wanted = naive(&spans, &query);
+        let (found, skipped) = hasty(&node, query.clone()).await;
+        if !skipped {
+            assert_eq!(found, wanted, "{query:?}");
+        }
+        let mut rest = wanted.iter();
+        assert!(found.iter().all(|id| rest.any(|other| other == id)));
+    }
+}
+
+/// Returns what all pages find, and whether one says that it left out matches behind its end.
+async fn hasty(node: &Node, mut query: TraceQuery) -> (Vec<[u8; 16]>, bool) {
+    let remote = node.remote();
+    let (mut ids, mut skipped) = (Vec::new(), false);
+    loop {
+        let search = Search::new(&remote, query.clone()).with_local(&node.store);
+        let page = search.with_patience(Duration::ZERO).run().await;
+        let page = page.unwrap().page;
+        ids.extend(page.traces.iter().map(|row| row.trace_id.to_bytes()));
+        skipped |= page
+            .missing
+            .is_some_and(|missing| missing.contains("only after"));
+        match page.next {
+            Some(next) => query.cursor = Some(next),
+            None => return (ids, skipped),
+        }
+    }
+}
+
+/// Moves a span to now, and gives its breaker's attributes as instrumentation does: texts, each once.
+fn prepare(span: &mut Span, shift: u64) {
+    span.start_unix_nanos += shift;
+    span.end_unix_nanos = span.end_unix_nanos.wrapping_add(shift);
+    let mut known = Vec::new();
+    span.attributes.retain_mut(|(key, value)| {
+        if !key.starts_with("circuit_breaker") {
+            return true;
+        }
+        if !matches!(value, Value::String(_)) {
+            *value = Value::String("a".to_owned());
+        }
+        let first = !known.contains(key);
+        known.push(key.clone());
+        first
+    });
+}
+
+async fn ids(reader: &impl TraceReader, query: &TraceQuery) -> Vec<[u8; 16]> {
+    let mut query = query.clone();
+    let mut ids = Vec::new();
+    loop {
+        let page = reader.search(query.clone()).await.unwrap();
+        assert!(page.traces.len() <= query.limit && page.missing.is_none());
+        ids.extend(page.traces.iter().map(|row| row.trace_id.to_bytes()));
+        match page.next {
+            Some(next) => query.cursor = Some(next),
+            None => return ids,
+        }
+    }
+}

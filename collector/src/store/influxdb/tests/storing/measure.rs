@@ -1,0 +1,150 @@
+//! How long answers take over a million spans of several days: a measurement, not a test.
+//!
+//! `cargo test --release -p fusebox-collector --lib measure_answers -- --ignored --nocapture`; against another server
+//! than 1.6.7 with the variables of `support`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use opentelemetry::TraceId;
+use tokio::time::Instant;
+
+use super::support::{Node, WEEK, servers};
+use crate::codec::otlp::{Limits, ResourceView, ScopeView, SpanView, SpanVisitor, walk_traces};
+use crate::model::{TimeRange, TraceQuery, now_unix_nanos};
+use crate::sample::Shop;
+use crate::store::TraceReader;
+use crate::store::influxdb::payload::BlockEncoder;
+
+const SPANS: usize = 1_000_000;
+const DAYS: u64 = 5;
+const DAY_NANOS: u64 = 86_400_000_000_000;
+/// Spans of a block, which is a request of an SDK, and how long they took to come.
+const BLOCK_SPANS: usize = 500;
+const BLOCK_NANOS: u64 = 5_000_000_000;
+/// Of so many traces one is asked for by its id.
+const ASKED_OF: usize = 300;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn measure_answers() {
+    for server in servers("measure").await {
+        let mut node = Node::new(&server.options, WEEK);
+        let now = now_unix_nanos();
+        let begun = now - DAYS * DAY_NANOS;
+        let mut encoder = BlockEncoder::new("abcdef", Arc::default());
+        let step = DAYS * DAY_NANOS / (SPANS / BLOCK_SPANS) as u64;
+        let mut ids = Ids::default();
+        for block in 0..(SPANS / BLOCK_SPANS) as u64 {
+            let start = begun + block * step;
+            let shop = Shop::new(block).between(start, start + BLOCK_NANOS);
+            encoder.begin(start + BLOCK_NANOS);
+            for request in shop.requests(BLOCK_SPANS, BLOCK_SPANS) {
+                let writer = &mut node.writers[0];
+                let limits = Limits::default();
+                walk_traces(&request, &limits, now, &mut ids).unwrap();
+                walk_traces(&request, &limits, now, &mut encoder).unwrap();
+                walk_traces(&request, &limits, now, writer).unwrap();
+            }
+            node.writers[0].commit().unwrap();
+            node.writers[0].maintain(now_unix_nanos()).unwrap();
+            while let Some(parcel) = encoder.next_parcel() {
+                let answer = node.client.write(Bytes::from(parcel.lines)).await.unwrap();
+                assert!(answer.status.is_success(), "{answer:?}");
+            }
+        }
+        println!("{} with {SPANS} spans over {DAYS} days", server.options.url);
+        ask("InfluxDB", &node.remote(), &ids, now).await;
+        ask("embedded", &node.store.clone(), &ids, now).await;
+    }
+}
+
+/// Remembers the traces that it is shown.
+#[derive(Debug, Default)]
+struct Ids(BTreeSet<[u8; 16]>);
+
+impl SpanVisitor for Ids {
+    fn resource(&mut self, _resource: &ResourceView<'_>) {}
+    fn scope(&mut self, _scope: &ScopeView<'_>) {}
+    fn span(&mut self, span: &SpanView<'_>) {
+        self.0.insert(span.trace_id);
+    }
+}
+
+/// Asks every kind of question many times, and prints how long they took.
+async fn ask(name: &str, reader: &impl TraceReader, ids: &Ids, now: u64) {
+    let mut took = Vec::new();
+    for id in ids.0.iter().step_by(ASKED_OF) {
+        let started = Instant::now();
+        let found = reader.trace(TraceId::from_bytes(*id)).await.unwrap();
+        assert!(found.is_some());
+        took.push(started.elapsed());
+    }
+    report(name, "by id", took);
+    let services = reader.services(TimeRange::ALL).await.unwrap();
+    let service = |at: usize| Some(services[at % services.len()].clone());
+    let day = |query: &mut TraceQuery| query.range.start_unix_nanos = now - DAY_NANOS;
+    search(
+        name,
+        "service, newest 20 of the week",
+        reader,
+        |query, at| query.service = service(at),
+    )
+    .await;
+    search(name, "service, newest 20 of a day", reader, |query, at| {
+        query.service = service(at);
+        day(query);
+    })
+    .await;
+    search(name, "service and error", reader, |query, at| {
+        query.service = service(at);
+        query.error = Some(true);
+    })
+    .await;
+    search(name, "longer than 1 s", reader, |query, _| {
+        query.min_duration_nanos = Some(1_000_000_000)
+    })
+    .await;
+    search(name, "refused by a breaker", reader, |query, _| {
+        query.outcome = Some("rejected".into())
+    })
+    .await;
+    search(name, "a common attribute", reader, |query, _| {
+        query.attributes = vec![("http.response.status_code".into(), "200".into())];
+    })
+    .await;
+    search(name, "an attribute that none has", reader, |query, _| {
+        query.attributes = vec![("http.response.status_code".into(), "299".into())];
+    })
+    .await;
+}
+
+async fn search(
+    name: &str,
+    what: &str,
+    reader: &impl TraceReader,
+    ask: impl Fn(&mut TraceQuery, usize),
+) {
+    let mut took = Vec::new();
+    let mut found = 0;
+    for at in 0..20 {
+        let mut query = TraceQuery::in_range(TimeRange::ALL);
+        ask(&mut query, at);
+        let started = Instant::now();
+        found += reader.search(query).await.unwrap().traces.len();
+        took.push(started.elapsed());
+    }
+    report(name, &format!("{what} ({} rows)", found / 20), took);
+}
+
+fn report(name: &str, what: &str, mut took: Vec<std::time::Duration>) {
+    took.sort_unstable();
+    let millis = |at: usize| took[at].as_secs_f64() * 1e3;
+    let (half, last) = (took.len() / 2, took.len() * 99 / 100);
+    println!(
+        "{name}: {what}: p50 {:.2} ms, p99 {:.2} ms",
+        millis(half),
+        millis(last)
+    );
+}

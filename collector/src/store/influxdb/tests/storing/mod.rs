@@ -1,0 +1,6 @@
+//! What was stored and is read back: the suites of all stores, and the way of spans from the journal to the server.
+
+mod contract;
+mod journal;
+mod measure;
+mod support;

@@ -1,0 +1,206 @@
+//! Spans of known traces. An id names its shard tag (three hex digits) and its integer (63 bits); the integer column
+//! tells when the trace's points were written, and only there the payloads are read.
+
+use opentelemetry::TraceId;
+
+use super::Found;
+use crate::model::Span;
+use crate::store::StoreError;
+use crate::store::influxdb::client::Client;
+use crate::store::influxdb::payload;
+use crate::store::influxdb::query::{Query, Series};
+use crate::store::influxdb::schema::{SHARD, SPAN};
+
+/// Spans of a trace that a reader returns, as the embedded store does.
+const TRACE_SPANS_MAX: usize = 50_000;
+/// Points of one trace that are looked for: with fewer than two spans each there are more spans than are shown.
+const POINTS_MAX: usize = TRACE_SPANS_MAX;
+/// Payloads this close together are read with one statement.
+const NEAR_NANOS: u64 = 10_000_000_000;
+/// Statements in one request.
+const STATEMENTS_MAX: usize = 50;
+/// How far from the span that a search found the rest of its trace is looked for; by id all of it is found.
+const AROUND_NANOS: u64 = 15 * 60 * 1_000_000_000;
+/// The latest time that InfluxDB knows (`MaxNanoTime`), less the last second.
+const END_NANOS: u64 = 9_223_372_035_000_000_000;
+
+/// Returns the value of the shard tag: the last three digits, so that the 16 digits of a short id name it too.
+pub(crate) fn shard_of(low: u64) -> String {
+    format!("{:03x}", low & 0xfff)
+}
+
+/// Returns the integer of a trace.
+pub(crate) fn number_of(low: u64) -> i64 {
+    (low & (u64::MAX >> 1)) as i64
+}
+
+fn low_half(id: TraceId) -> u64 {
+    u128::from_be_bytes(id.to_bytes()) as u64
+}
+
+/// Returns every span of a trace since then, and whether the cap cut some off.
+pub(super) async fn spans(
+    client: &Client,
+    id: TraceId,
+    since: u64,
+) -> Result<(Vec<Span>, bool), StoreError> {
+    let wanted = id.to_string();
+    let mut spans = Vec::new();
+    visit_payloads(client, low_half(id), since, |payload| {
+        if payload.starts_with(&wanted) {
+            spans.extend(payload::decode(payload).unwrap_or_default());
+        }
+        spans.len() <= TRACE_SPANS_MAX
+    })
+    .await?;
+    let truncated = spans.len() > TRACE_SPANS_MAX;
+    spans.truncate(TRACE_SPANS_MAX);
+    Ok((spans, truncated))
+}
+
+/// Returns the traces whose low half is that number, the one that was heard of last first.
+pub(super) async fn ids_by_low_half(
+    client: &Client,
+    low: u64,
+    since: u64,
+) -> Result<Vec<TraceId>, StoreError> {
+    let mut ids: Vec<TraceId> = Vec::new();
+    visit_payloads(client, low, since, |payload| {
+        let id = payload.get(..32).and_then(|id| TraceId::from_hex(id).ok());
+        if let Some(id) = id.filter(|id| low_half(*id) == low) {
+            ids.retain(|known| *known != id);
+            ids.push(id);
+        }
+        true
+    })
+    .await?;
+    ids.reverse();
+    Ok(ids)
+}
+
+/// Shows the payloads of every trace with that low half, oldest first, until one is the last that is wanted. No more
+/// than one answer is in memory.
+async fn visit_payloads(
+    client: &Client,
+    low: u64,
+    since: u64,
+    mut goes_on: impl FnMut(&str) -> bool,
+) -> Result<(), StoreError> {
+    let times = times(client, low, since).await?;
+    for ranges in near(&times).chunks(STATEMENTS_MAX) {
+        let mut query = Query::default();
+        for (first, last) in ranges {
+            push_payloads(&mut query, low, *first, *last);
+        }
+        let answer = client.queries(&query).await?;
+        let mut payloads = answer.iter().flatten().flat_map(texts_of);
+        if !payloads.all(|(_, payload)| goes_on(payload)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Returns when points of the traces with that low half were written, oldest first.
+async fn times(client: &Client, low: u64, since: u64) -> Result<Vec<u64>, StoreError> {
+    let measurement = SPAN.name;
+    let mut query = Query::new(format!(
+        "SELECT \"th\" FROM \"{measurement}\" WHERE \"{SHARD}\" = "
+    ));
+    query.text(&shard_of(low));
+    query.push(" AND \"th\" = ");
+    query.int(number_of(low));
+    query.push(&format!(" AND time >= {since} LIMIT {POINTS_MAX}"));
+    let series = client.query(&query).await?;
+    let mut times: Vec<u64> = series.iter().flat_map(times_of).collect();
+    times.sort_unstable();
+    Ok(times)
+}
+
+/// Groups times that are close together; first and last of each group.
+fn near(times: &[u64]) -> Vec<(u64, u64)> {
+    let mut groups: Vec<(u64, u64)> = Vec::new();
+    for &time in times {
+        match groups.last_mut() {
+            Some(group) if time - group.1 <= NEAR_NANOS => group.1 = time,
+            _ => groups.push((time, time)),
+        }
+    }
+    groups
+}
+
+fn push_payloads(query: &mut Query, low: u64, first: u64, last: u64) {
+    let measurement = SPAN.name;
+    query.push(&format!(
+        "SELECT \"d\", \"th\" FROM \"{measurement}\" WHERE \"{SHARD}\" = "
+    ));
+    query.text(&shard_of(low));
+    query.push(" AND \"th\" = ");
+    query.int(number_of(low));
+    query.push(&format!(" AND time >= {first} AND time <= {last};"));
+}
+
+/// Returns the spans of each found trace that arrived around it.
+pub(super) async fn spans_around(
+    client: &Client,
+    found: &[Found],
+) -> Result<Vec<Vec<Span>>, StoreError> {
+    let mut traces = Vec::with_capacity(found.len());
+    for found in found.chunks(STATEMENTS_MAX) {
+        let mut query = Query::default();
+        for trace in found {
+            let first = trace.arrival.unwrap_or(trace.start);
+            let first = first.saturating_sub(AROUND_NANOS);
+            let last = trace
+                .arrival
+                .map_or(END_NANOS, |arrival| arrival + AROUND_NANOS);
+            push_payloads(&mut query, low_half(trace.id), first, last);
+        }
+        let answers = client.queries(&query).await?;
+        for (trace, answer) in found.iter().zip(answers) {
+            let wanted = trace.id.to_string();
+            let payloads = answer.iter().flat_map(texts_of);
+            let payloads = payloads.filter(|(_, payload)| payload.starts_with(&wanted));
+            let spans = payloads.filter_map(|(_, payload)| payload::decode(payload));
+            traces.push(spans.flatten().take(TRACE_SPANS_MAX).collect());
+        }
+    }
+    Ok(traces)
+}
+
+/// Returns the times of a series' rows.
+fn times_of(series: &Series) -> impl Iterator<Item = u64> {
+    let rows = series.rows.iter();
+    rows.filter_map(|row| u64::try_from(row.first()?.as_int()?).ok())
+}
+
+/// Returns time and text of a series' rows.
+pub(super) fn texts_of(series: &Series) -> impl Iterator<Item = (u64, &str)> {
+    let rows = series.rows.iter();
+    rows.filter_map(|row| {
+        let time = u64::try_from(row.first()?.as_int()?).ok()?;
+        Some((time, row.get(1)?.as_text()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_names_its_shard_and_number() {
+        let id = TraceId::from_hex("4bf92f3577b34da6a3ce929d0e0e4736").unwrap();
+        assert_eq!(shard_of(low_half(id)), "736");
+        assert_eq!(number_of(low_half(id)), 0x23ce_929d_0e0e_4736);
+    }
+
+    #[test]
+    fn times_close_together_are_one_range() {
+        let second = 1_000_000_000;
+        let times = [second, 2 * second, 30 * second, 30 * second + 1];
+        assert_eq!(
+            near(&times),
+            [(second, 2 * second), (30 * second, 30 * second + 1)]
+        );
+    }
+}

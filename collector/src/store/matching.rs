@@ -1,0 +1,142 @@
+//! What a search asks of a span, and the row of a list that a trace makes: for stores that read spans whole.
+//!
+//! The embedded store answers both from columns and summaries; one contract suite holds the two to the same answers.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
+use opentelemetry::TraceId;
+
+use crate::model::{CircuitMark, ServiceCount, Span, StatusCode, TraceQuery, TraceSummary, Value};
+
+/// Returns whether a span meets every condition that a search puts on spans.
+pub(crate) fn span_matches(span: &Span, query: &TraceQuery) -> bool {
+    let duration = span.duration_nanos();
+    query
+        .service
+        .as_ref()
+        .is_none_or(|name| name == span.service())
+        && query
+            .operation
+            .as_ref()
+            .is_none_or(|name| *name == span.name)
+        && query.min_duration_nanos.is_none_or(|min| duration >= min)
+        && query.max_duration_nanos.is_none_or(|max| duration <= max)
+        && (query.error != Some(true) || is_failed(span))
+        && attributes_match(span, query)
+}
+
+/// Returns whether a span has every attribute that a search asks for, breaker and outcome among them.
+fn attributes_match(span: &Span, query: &TraceQuery) -> bool {
+    let on_span = |key: &str, text: &str| has(&span.attributes, key, text);
+    let on_either =
+        |key: &str, text: &str| on_span(key, text) || has(&span.resource.attributes, key, text);
+    let mut attributes = query.attributes.iter();
+    let outcome_matches = |outcome: &String| match outcome.as_str() {
+        "fallback" => on_span(FALLBACK_OUTCOME, "success"),
+        outcome => on_span(BREAKER_OUTCOME, outcome),
+    };
+    attributes.all(|(key, text)| on_either(key, text))
+        && query
+            .circuit
+            .as_ref()
+            .is_none_or(|name| on_span(BREAKER_NAME, name))
+        && query.outcome.as_ref().is_none_or(outcome_matches)
+}
+
+fn has(attributes: &[(String, Value)], key: &str, text: &str) -> bool {
+    let prints = |value: &Value| match value {
+        Value::String(value) => value == text,
+        value => value.to_string() == text,
+    };
+    attributes
+        .iter()
+        .any(|(k, value)| k == key && prints(value))
+}
+
+fn is_failed(span: &Span) -> bool {
+    span.status.code == StatusCode::Error
+}
+
+/// Returns the row of a trace from its spans, each of which is there once; `None` without any.
+pub(crate) fn summarize(spans: &[Span]) -> Option<TraceSummary> {
+    let place = |span: &&Span| {
+        (
+            span.start_unix_nanos,
+            span.service().to_owned(),
+            span.name.clone(),
+        )
+    };
+    let first = spans.iter().min_by_key(place)?;
+    let root = spans.iter().filter(|span| span.parent_span_id.is_none());
+    let root = root.min_by_key(place);
+    let named = root.unwrap_or(first);
+    let end = spans.iter().map(|span| span.end_unix_nanos).max()?;
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Some(TraceSummary {
+        trace_id: first.trace_id,
+        root_service: named.service().to_owned(),
+        root_operation: named.name.clone(),
+        root_received: root.is_some(),
+        start_unix_nanos: first.start_unix_nanos,
+        duration_nanos: end.saturating_sub(first.start_unix_nanos),
+        span_count: count(spans.len()),
+        error_count: count(spans.iter().filter(|span| is_failed(span)).count()),
+        services: services(spans),
+        circuits: circuits(spans),
+    })
+}
+
+/// Counts spans and errors by service, most spans first.
+fn services(spans: &[Span]) -> Vec<ServiceCount> {
+    let mut counts: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+    for span in spans {
+        let count = counts.entry(span.service()).or_default();
+        count.0 = count.0.saturating_add(1);
+        count.1 = count.1.saturating_add(u32::from(is_failed(span)));
+    }
+    let counts = counts
+        .into_iter()
+        .map(|(service, (spans, errors))| ServiceCount {
+            service: service.to_owned(),
+            spans,
+            errors,
+        });
+    let mut counts: Vec<_> = counts.collect();
+    counts.sort_by_key(|count| Reverse(count.spans));
+    counts
+}
+
+/// Lists the breakers once each, those that refused or failed first.
+fn circuits(spans: &[Span]) -> Vec<CircuitMark> {
+    let marks: BTreeSet<CircuitMark> = spans.iter().filter_map(mark).collect();
+    let mut marks: Vec<_> = marks.into_iter().collect();
+    let harmless = ["success", "ignored", "cancelled", ""];
+    marks.sort_by_key(|mark| harmless.contains(&mark.outcome.as_str()));
+    marks
+}
+
+fn mark(span: &Span) -> Option<CircuitMark> {
+    let text = |key| {
+        let last = span
+            .attributes
+            .iter()
+            .rev()
+            .find(|(k, value)| k == key && matches!(value, Value::String(_)));
+        last.map_or_else(String::new, |(_, value)| value.to_string())
+    };
+    let mark = CircuitMark {
+        service: span.service().to_owned(),
+        name: text(BREAKER_NAME),
+        state: text(BREAKER_STATE),
+        outcome: text(BREAKER_OUTCOME),
+        fallback: text(FALLBACK_OUTCOME),
+    };
+    (!mark.name.is_empty()).then_some(mark)
+}
+
+/// Returns a trace id as a number, by which ids are ordered in pages.
+pub(crate) fn id_number(id: TraceId) -> u128 {
+    u128::from_be_bytes(id.to_bytes())
+}
