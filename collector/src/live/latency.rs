@@ -22,7 +22,7 @@ const fn scaled(factor: f64) -> u64 {
 }
 
 /// Returns the bucket of a duration.
-pub(super) fn bucket_of(nanos: u64) -> u16 {
+pub(crate) fn bucket_of(nanos: u64) -> u16 {
     let nanos = nanos.max(1);
     let shift = nanos.leading_zeros();
     let fraction = nanos << shift;
@@ -41,11 +41,11 @@ fn middle_of(bucket: u16) -> u64 {
 
 /// Few durations: only the buckets that were hit, sorted.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sparse(Vec<(u16, u32)>);
+pub(crate) struct Sparse(Vec<(u16, u32)>);
 
 impl Sparse {
     /// Counts one duration, given as its bucket.
-    pub(super) fn add(&mut self, bucket: u16) {
+    pub(crate) fn add(&mut self, bucket: u16) {
         match self.0.binary_search_by_key(&bucket, |(index, _)| *index) {
             Ok(at) => self.0[at].1 = self.0[at].1.saturating_add(1),
             Err(at) => self.0.insert(at, (bucket, 1)),
@@ -53,7 +53,7 @@ impl Sparse {
     }
 
     /// Takes what `buckets` gave; a bucket that cannot be is left out.
-    pub(super) fn from_buckets(buckets: &[(i32, u64)]) -> Self {
+    pub(crate) fn from_buckets(buckets: &[(i32, u64)]) -> Self {
         let known = buckets.iter().filter_map(|(bucket, count)| {
             let bucket = u16::try_from(*bucket).ok()?;
             let count = u32::try_from(*count).unwrap_or(u32::MAX);
@@ -65,7 +65,7 @@ impl Sparse {
     }
 
     /// Returns each bucket that was hit with its count.
-    pub(super) fn buckets(&self) -> Vec<(i32, u64)> {
+    pub(crate) fn buckets(&self) -> Vec<(i32, u64)> {
         let hit = self.0.iter();
         hit.map(|(bucket, count)| (i32::from(*bucket), u64::from(*count)))
             .collect()
@@ -74,14 +74,14 @@ impl Sparse {
 
 /// The sum of histograms, to take quantiles from.
 #[derive(Debug, Clone)]
-pub(super) struct Dense {
+pub(crate) struct Dense {
     counts: Vec<u64>,
     total: u64,
 }
 
 impl Dense {
     /// Returns an empty one.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             counts: vec![0; BUCKETS],
             total: 0,
@@ -89,7 +89,7 @@ impl Dense {
     }
 
     /// Adds a histogram.
-    pub(super) fn merge(&mut self, other: &Sparse) {
+    pub(crate) fn merge(&mut self, other: &Sparse) {
         for (bucket, count) in &other.0 {
             self.counts[usize::from(*bucket)] += u64::from(*count);
             self.total += u64::from(*count);
@@ -97,7 +97,7 @@ impl Dense {
     }
 
     /// Returns the duration below which that share of the durations lies; `None` without any.
-    pub(super) fn quantile(&self, share: f64) -> Option<u64> {
+    pub(crate) fn quantile(&self, share: f64) -> Option<u64> {
         let rank = (share * self.total as f64).ceil().max(1.0) as u64;
         let mut seen = 0;
         let bucket = self.counts.iter().position(|count| {

@@ -10,7 +10,7 @@ mod dependencies;
 mod figures;
 mod instances;
 mod journal;
-mod latency;
+pub(crate) mod latency;
 mod names;
 mod red;
 mod tap;

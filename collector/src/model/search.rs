@@ -91,4 +91,6 @@ pub struct TracePage {
     pub traces: Vec<TraceSummary>,
     /// Where the next page begins; `None` on the last.
     pub next: Option<Cursor>,
+    /// Why rows may be missing: a store did not answer, or the search stopped early; `None` when there are no more.
+    pub missing: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! The questions, each answered from memory where it can be and from the store where it must.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ use crate::model::{
     CircuitKey, CircuitTransition, CircuitView, DependencyLink, ServiceSummary, TimeRange, Trace,
     TracePage, TraceQuery, now_unix_nanos,
 };
-use crate::store::TraceReader;
-use crate::store::embedded::{EmbeddedStore, StoreStats};
+use crate::store::embedded::StoreStats;
+use crate::store::merged::series::MergedSeries;
+use crate::store::{TraceReader, Traces};
 
 /// How far back names of services and operations are listed: the default retention.
 const NAMES_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -28,21 +30,41 @@ const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 /// Answers questions; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct QueryService {
-    store: EmbeddedStore,
+    store: Traces,
     circuits: Circuits,
     live: Live,
+    others: Option<Arc<MergedSeries>>,
     hub: Arc<StreamHub>,
 }
 
 impl QueryService {
     /// Returns a service that asks these.
-    pub fn new(store: EmbeddedStore, circuits: Circuits, live: Live) -> Self {
+    pub fn new(store: impl Into<Traces>, circuits: Circuits, live: Live) -> Self {
         Self {
-            store,
+            store: store.into(),
             circuits,
             live,
+            others: None,
             hub: Arc::default(),
         }
+    }
+
+    /// Answers with what other collectors wrote as well.
+    pub(crate) fn with_others(mut self, others: Arc<MergedSeries>) -> Self {
+        self.others = Some(others);
+        self
+    }
+
+    /// Asks other collectors' records where that may block; empty where there are none.
+    async fn ask_others<T: Default + Send + 'static>(
+        &self,
+        question: impl FnOnce(&MergedSeries) -> T + Send + 'static,
+    ) -> T {
+        let Some(others) = self.others.clone() else {
+            return T::default();
+        };
+        let answered = tokio::task::spawn_blocking(move || question(&others)).await;
+        answered.unwrap_or_default()
     }
 
     /// Returns the wall now, or as it was at that time.
@@ -160,6 +182,7 @@ impl QueryService {
     pub async fn service_names(&self) -> Result<Vec<String>, QueryError> {
         let mut names: BTreeSet<String> = self.live.service_names().into_iter().collect();
         names.extend(self.store.services(names_range()).await?);
+        names.extend(self.ask_others(MergedSeries::service_names).await);
         Ok(names.into_iter().collect())
     }
 
@@ -178,7 +201,9 @@ impl QueryService {
     /// When the store fails.
     pub async fn dependencies(&self, range: TimeRange) -> Result<Vec<DependencyLink>, QueryError> {
         self.live.maintain(now_unix_nanos());
-        Ok(self.live.dependencies(range))
+        let own = self.live.dependencies(range);
+        let others = self.ask_others(move |others| others.dependencies(range));
+        Ok(merge_links(own, others.await))
     }
 
     /// Returns a receiver of circuit changes as they happen.
@@ -224,6 +249,32 @@ impl QueryService {
     }
 }
 
+/// Adds links that other collectors saw, busiest first.
+fn merge_links(own: Vec<DependencyLink>, others: Vec<DependencyLink>) -> Vec<DependencyLink> {
+    if others.is_empty() {
+        return own;
+    }
+    let mut links: BTreeMap<(String, String), DependencyLink> = BTreeMap::new();
+    for link in own.into_iter().chain(others) {
+        match links.entry((link.parent.clone(), link.child.clone())) {
+            Entry::Vacant(entry) => drop(entry.insert(link)),
+            Entry::Occupied(mut entry) => {
+                let known = entry.get_mut();
+                known.call_count += link.call_count;
+                known.error_count += link.error_count;
+                known.child_is_virtual &= link.child_is_virtual;
+                known.circuits.extend(link.circuits);
+                known.circuits.sort();
+                known.circuits.dedup();
+            }
+        }
+    }
+    let mut links: Vec<_> = links.into_values().collect();
+    // Stable: links of equal calls stay sorted by name.
+    links.sort_by_key(|link| std::cmp::Reverse(link.call_count));
+    links
+}
+
 /// Returns the range in which names are listed.
 fn names_range() -> TimeRange {
     let now = now_unix_nanos();
@@ -231,5 +282,35 @@ fn names_range() -> TimeRange {
     TimeRange {
         start_unix_nanos: now.saturating_sub(nanos(NAMES_WITHIN)),
         end_unix_nanos: now.saturating_add(nanos(CLOCK_SLACK)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(child: &str, calls: u64, child_is_virtual: bool, circuits: &[&str]) -> DependencyLink {
+        let key = |name: &&str| CircuitKey {
+            service: "shop".to_owned(),
+            name: (*name).to_owned(),
+        };
+        DependencyLink {
+            parent: "shop".to_owned(),
+            child: child.to_owned(),
+            child_is_virtual,
+            call_count: calls,
+            error_count: 1,
+            circuits: circuits.iter().map(key).collect(),
+        }
+    }
+
+    #[test]
+    fn links_of_other_collectors_are_added_up() {
+        let own = vec![link("stock", 5, true, &["b"]), link("price", 4, false, &[])];
+        let others = vec![link("price", 3, true, &["a"]), link("mail", 9, true, &[])];
+        let mut price = link("price", 7, false, &["a"]);
+        price.error_count = 2;
+        let wanted = [link("mail", 9, true, &[]), price, own[0].clone()];
+        assert_eq!(merge_links(own, others), wanted);
     }
 }

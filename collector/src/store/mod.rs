@@ -2,14 +2,22 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+pub(crate) mod durable;
 pub mod embedded;
+pub mod influxdb;
+pub(crate) mod matching;
+pub(crate) mod merged;
 pub mod series;
+mod traces;
 
 use std::future::Future;
 
 use opentelemetry::TraceId;
 
-use crate::model::{TimeRange, Trace, TracePage, TraceQuery};
+pub use traces::Traces;
+
+use crate::model::{CircuitKey, TimeRange, Trace, TracePage, TraceQuery};
+use series::{SeriesKind, SeriesRecord};
 
 /// Reads traces. Not found is `None`; an empty search is an empty page; both are no errors.
 pub trait TraceReader: Send + Sync {
@@ -38,6 +46,29 @@ pub trait TraceReader: Send + Sync {
     ) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
 }
 
+/// Reads the records that are no spans. Both functions block the thread.
+pub trait SeriesReader: Send + Sync + std::fmt::Debug {
+    /// Visits the records of a kind in that range; only of one breaker when given.
+    ///
+    /// Those of one instance, edge or operation come in the order of their times or of their arrival.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn scan(
+        &self,
+        kind: SeriesKind,
+        range: TimeRange,
+        only: Option<&CircuitKey>,
+        visit: &mut dyn FnMut(SeriesRecord),
+    ) -> Result<(), StoreError>;
+
+    /// Returns the latest time of any record of that kind, Unix nanoseconds.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    fn latest(&self, kind: SeriesKind) -> Result<Option<u64>, StoreError>;
+}
+
 /// Why a store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -58,5 +89,15 @@ pub enum StoreError {
         path: String,
         /// What is wrong.
         what: String,
+    },
+    /// A server that stores for us did not do what it was asked.
+    #[error("could not {action} {url}: {problem}")]
+    Remote {
+        /// What was being done.
+        action: &'static str,
+        /// Its address.
+        url: String,
+        /// What it or the network said.
+        problem: String,
     },
 }

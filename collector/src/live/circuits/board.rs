@@ -277,9 +277,9 @@ impl Board {
         on_wall.map(|instance| instance.facts(now)).collect()
     }
 
-    /// Returns what a breaker protects: the called service as learnt from spans, else its name.
-    pub(super) fn target<'a>(&'a self, key: &'a CircuitKey) -> &'a str {
-        self.targets.get(key).unwrap_or(&key.name)
+    /// Returns what a breaker protects: the called service as learnt from spans.
+    pub(super) fn known_target(&self, key: &CircuitKey) -> Option<String> {
+        self.targets.get(key).cloned()
     }
 
     /// Returns the minutes of a breaker that are not yet in the journal as rollups.

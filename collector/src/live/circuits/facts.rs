@@ -18,6 +18,9 @@ const FUSEBOX_STALE_NANOS: u64 = 10 * SECOND_NANOS;
 const MISSED_INTERVALS: u64 = 3;
 /// Micrometer's and OpenTelemetry's usual interval, until the instance's own is learnt.
 const DEFAULT_INTERVAL_MS: u64 = 60_000;
+/// Seconds of calls that were told later than that are followed by silence: ten seconds are written five seconds after
+/// their end, and looked for every two.
+const TOLD_NANOS: u64 = 25 * SECOND_NANOS;
 /// An interval from which on every report is kept, so that "no calls" and "no report" differ.
 const SLOW_INTERVAL_MS: u64 = 1_500;
 /// What a derived transition says; a true one that comes late may take its place.
@@ -43,6 +46,17 @@ pub(super) struct Facts {
     pub(super) changes: Vec<(u64, EffectiveState)>,
     /// The state before the first of them.
     pub(super) state_before: EffectiveState,
+    /// How late this is known; `None` from memory and of the past.
+    pub(super) told: Option<Told>,
+}
+
+/// How late another collector tells what an instance does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Told {
+    /// By how much later it may be known that the instance was heard of.
+    pub(super) late_nanos: u64,
+    /// The last second of calls that was told.
+    pub(super) until_second: Option<u64>,
 }
 
 /// What a transition did to what was known.
@@ -121,6 +135,11 @@ impl Facts {
     /// Returns the second at which the window ends. A report arrives at any moment of its second or interval,
     /// so the window ends with the last one, unless that is overdue.
     fn window_end(&self, now: u64) -> u64 {
+        let told = self.told.and_then(|told| told.until_second);
+        // Behind the last second told, only a part of the calls is known.
+        if let Some(second) = told.filter(|s| now.saturating_sub(s * SECOND_NANOS) < TOLD_NANOS) {
+            return second;
+        }
         let interval = self.standing.interval_ms.max(1_000) * 1_000_000;
         let last = if is_slow(&self.standing) {
             self.seconds.last().map_or(0, |second| second.second)
@@ -164,7 +183,8 @@ impl Facts {
 
     /// Returns the worst state within a range; `None` when the instance was not heard of then.
     pub(super) fn worst_state(&self, range: TimeRange) -> Option<EffectiveState> {
-        let gone = self.standing.last_seen_unix_nanos + stale_after_nanos(&self.standing);
+        let late = self.told.map_or(0, |told| told.late_nanos);
+        let gone = self.standing.last_seen_unix_nanos + stale_after_nanos(&self.standing) + late;
         if self.standing.first_seen_unix_nanos >= range.end_unix_nanos
             || gone < range.start_unix_nanos
         {

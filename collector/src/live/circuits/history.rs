@@ -15,15 +15,15 @@ use crate::model::{
     CircuitCalls, CircuitKey, CircuitTransition, SparkBucket, StateSpan, TimeRange,
 };
 use crate::query::CircuitHistory;
-use crate::store::StoreError;
-use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
+use crate::store::series::{SeriesKind, SeriesRecord};
+use crate::store::{SeriesReader, StoreError};
 
 /// Most slices of one answer (ours: more than a screen has pixels to show).
 pub(super) const MAX_BUCKETS: usize = 2_000;
 
 /// Returns a breaker's history; `minutes` holds what the journal has no rollups of yet. Blocks the thread.
 pub(super) fn history(
-    log: &SeriesLog,
+    log: &dyn SeriesReader,
     key: &CircuitKey,
     range: TimeRange,
     buckets: usize,

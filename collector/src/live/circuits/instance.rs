@@ -198,6 +198,7 @@ impl Instance {
             seconds: self.seconds.iter().cloned().collect(),
             changes: self.changes.iter().copied().collect(),
             state_before: self.state_before,
+            told: None,
         }
     }
 

@@ -2,22 +2,28 @@
 //!
 //! Requests come from `pipeline`, are read by `codec::circuits`, change the board in memory at once and are
 //! answered when the journal (`store::series`) has them. The wall of now is the board; any other moment is
-//! played back from the journal, by the same code.
+//! played back from the journal, by the same code. Breakers that report to other collectors are read from the InfluxDB
+//! that is shared with them: the past by the same replay, now by a look every two seconds.
 
 mod board;
 mod counted;
 mod facts;
+mod follow;
 mod history;
 mod instance;
+mod others;
+mod recent;
 mod replay;
 mod restore;
 mod rollup;
 mod tracker;
+mod transitions;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -29,21 +35,18 @@ use tokio::sync::broadcast;
 use tracing::warn;
 
 use self::board::{Board, Effects};
-use self::facts::{Facts, HEARSAY, SECOND_NANOS};
+use self::facts::{Facts, SECOND_NANOS};
+use self::others::Others;
 use crate::codec::circuits::{decode_logs, decode_metrics};
 use crate::counters::Counters;
 use crate::model::{CircuitKey, CircuitTransition, CircuitView, TimeRange, now_unix_nanos};
 use crate::query::{CircuitHistory, CircuitWall};
-use crate::store::StoreError;
-use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
+use crate::store::merged::series::MergedSeries;
+use crate::store::series::SeriesLog;
+use crate::store::{SeriesReader, StoreError};
 
 /// Changes that a slow reader of the stream may lag behind before it loses some.
 const CHANGES_KEPT: usize = 1_024;
-/// Longest range of one step when the newest transitions are looked for.
-const FIRST_STEP_NANOS: u64 = 3_600 * SECOND_NANOS;
-
-/// An event explains a state set that follows it that soon.
-const EXPLAINED_WITHIN_NANOS: u64 = 15 * SECOND_NANOS;
 
 /// The circuits; cheap to clone.
 #[derive(Debug, Clone)]
@@ -55,6 +58,9 @@ pub struct Circuits {
 struct Inner {
     board: Mutex<Live>,
     log: SeriesLog,
+    reader: Arc<dyn SeriesReader>,
+    merged: Option<Arc<MergedSeries>>,
+    others: Mutex<Arc<Others>>,
     changes: broadcast::Sender<CircuitChange>,
     counters: Arc<Counters>,
 }
@@ -90,7 +96,44 @@ impl Circuits {
         Self::with_log(log, counters, now_unix_nanos())
     }
 
-    fn with_log(log: SeriesLog, counters: Arc<Counters>, now: u64) -> Result<Self, StoreError> {
+    pub(crate) fn with_log(
+        log: SeriesLog,
+        counters: Arc<Counters>,
+        now: u64,
+    ) -> Result<Self, StoreError> {
+        Self::with_reader(log.clone(), Arc::new(log), counters, now)
+    }
+
+    /// Takes over what an earlier run left in a journal; the past is read through `reader`.
+    pub(crate) fn with_reader(
+        log: SeriesLog,
+        reader: Arc<dyn SeriesReader>,
+        counters: Arc<Counters>,
+        now: u64,
+    ) -> Result<Self, StoreError> {
+        Self::build(log, reader, None, counters, now)
+    }
+
+    /// Takes over what an earlier run left in a journal, and shows what other collectors wrote as well.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub(crate) fn with_others(
+        log: SeriesLog,
+        merged: Arc<MergedSeries>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, StoreError> {
+        let reader: Arc<dyn SeriesReader> = merged.clone();
+        Self::build(log, reader, Some(merged), counters, now_unix_nanos())
+    }
+
+    fn build(
+        log: SeriesLog,
+        reader: Arc<dyn SeriesReader>,
+        merged: Option<Arc<MergedSeries>>,
+        counters: Arc<Counters>,
+        now: u64,
+    ) -> Result<Self, StoreError> {
         let live = Live {
             board: restore::restore(&log, now)?,
             samples_announced: 0,
@@ -99,6 +142,9 @@ impl Circuits {
         Ok(Self {
             inner: Arc::new(Inner {
                 board: Mutex::new(live),
+                reader,
+                merged,
+                others: Mutex::default(),
                 log,
                 changes: broadcast::channel(CHANGES_KEPT).0,
                 counters,
@@ -227,16 +273,19 @@ impl Circuits {
     }
 
     fn wall_now(&self, now: u64) -> CircuitWall {
-        let (facts, targets) = {
+        let own = {
             let live = self.live();
-            let facts = live.board.facts(now);
-            let target = |(key, _): &(CircuitKey, _)| live.board.target(key).to_owned();
-            let targets: Vec<String> = facts.iter().map(target).collect();
-            (facts, targets)
+            let facts = live.board.facts(now).into_iter();
+            let known = facts.map(|(key, facts)| {
+                let target = live.board.known_target(&key);
+                (key, (facts, target))
+            });
+            known.collect::<BTreeMap<_, _>>()
         };
-        let circuits = facts.iter().zip(&targets);
-        let view = |((key, facts), target): (&(CircuitKey, Vec<_>), &String)| {
-            view::view(key, target, facts, now)
+        let circuits = self.with_those_of_others(own, now).into_iter();
+        let view = |(key, (facts, target)): (CircuitKey, (Vec<Facts>, Option<String>))| {
+            let target = target.unwrap_or_else(|| target_of(&key, &facts).to_owned());
+            view::view(&key, &target, &facts, now)
         };
         CircuitWall {
             at_unix_nanos: now,
@@ -247,12 +296,16 @@ impl Circuits {
 
     fn wall_at(&self, at: u64) -> Result<CircuitWall, StoreError> {
         let last_seen = self.live().board.last_seen();
-        let facts = replay::facts_at(&self.inner.log, at, None, &last_seen)?;
-        let view = |(key, facts): (&CircuitKey, &Vec<Facts>)| past_view(key, facts, at);
+        let facts = replay::facts_at(&*self.inner.reader, at, None, &last_seen)?;
+        let (others, now) = (self.others(), now_unix_nanos());
+        let view = |(key, mut facts): (CircuitKey, Vec<Facts>)| {
+            others.excuse(&key, &mut facts, at, now);
+            past_view(&key, &facts, at)
+        };
         Ok(CircuitWall {
             at_unix_nanos: at,
             live: false,
-            circuits: facts.iter().map(view).collect(),
+            circuits: facts.into_iter().map(view).collect(),
         })
     }
 
@@ -276,18 +329,23 @@ impl Circuits {
     }
 
     fn circuit_now(&self, key: &CircuitKey, now: u64) -> Option<CircuitView> {
-        let (facts, target) = {
+        let (mut facts, target) = {
             let live = self.live();
-            let target = live.board.target(key).to_owned();
+            let target = live.board.known_target(key);
             (live.board.circuit_facts(key, now), target)
         };
+        self.others().add_to(key, &mut facts, now);
+        let target = target.unwrap_or_else(|| target_of(key, &facts).to_owned());
         (!facts.is_empty()).then(|| view::view(key, &target, &facts, now))
     }
 
     fn circuit_at(&self, key: &CircuitKey, at: u64) -> Result<Option<CircuitView>, StoreError> {
         let last_seen = self.live().board.last_seen();
-        let facts = replay::facts_at(&self.inner.log, at, Some(key), &last_seen)?;
-        Ok(facts.get(key).map(|facts| past_view(key, facts, at)))
+        let mut facts = replay::facts_at(&*self.inner.reader, at, Some(key), &last_seen)?;
+        Ok(facts.remove(key).map(|mut facts| {
+            self.others().excuse(key, &mut facts, at, now_unix_nanos());
+            past_view(key, &facts, at)
+        }))
     }
 
     /// Returns transitions, newest first; of one breaker or of all.
@@ -301,44 +359,10 @@ impl Circuits {
         limit: usize,
     ) -> Result<Vec<CircuitTransition>, StoreError> {
         let key = key.cloned();
-        self.blocking(move |circuits| circuits.newest_transitions(key.as_ref(), range, limit))
-            .await
-    }
-
-    /// Looks back in steps that double, so that the last few of a busy week do not read all of it.
-    fn newest_transitions(
-        &self,
-        key: Option<&CircuitKey>,
-        range: TimeRange,
-        limit: usize,
-    ) -> Result<Vec<CircuitTransition>, StoreError> {
-        let log = &self.inner.log;
-        let mut found = Vec::new();
-        let Some(latest) = log.latest(SeriesKind::Transition) else {
-            return Ok(found);
-        };
-        let mut end = range.end_unix_nanos.min(latest.saturating_add(1));
-        let mut step = FIRST_STEP_NANOS;
-        while end > range.start_unix_nanos && found.len() < limit {
-            let slice = TimeRange {
-                start_unix_nanos: end.saturating_sub(step).max(range.start_unix_nanos),
-                end_unix_nanos: end,
-            };
-            let mut part = Vec::new();
-            log.scan(SeriesKind::Transition, slice, key, &mut |record| {
-                if let SeriesRecord::Transition(transition) = record {
-                    part.push(transition);
-                }
-            })?;
-            // Stable and reversed: of two at the same nanosecond the one that came later is newer.
-            part.sort_by_key(|transition: &CircuitTransition| transition.time_unix_nanos);
-            drop_explained(&mut part);
-            found.extend(part.into_iter().rev());
-            end = slice.start_unix_nanos;
-            step = step.saturating_mul(2);
-        }
-        found.truncate(limit);
-        Ok(found)
+        self.blocking(move |circuits| {
+            transitions::newest(&*circuits.inner.reader, key.as_ref(), range, limit)
+        })
+        .await
     }
 
     /// Returns one breaker over a range in equal slices.
@@ -353,8 +377,9 @@ impl Circuits {
     ) -> Result<CircuitHistory, StoreError> {
         let key = key.clone();
         self.blocking(move |circuits| {
-            let minutes = circuits.live().board.minutes(&key);
-            history::history(&circuits.inner.log, &key, range, buckets, minutes)
+            let mut minutes = circuits.live().board.minutes(&key);
+            minutes.merge(&circuits.minutes_of_others(&key, now_unix_nanos()));
+            history::history(&*circuits.inner.reader, &key, range, buckets, minutes)
         })
         .await
     }
@@ -399,35 +424,14 @@ impl Live {
     }
 }
 
-/// Drops transitions that were derived from a state set and explained by their event a little later.
-fn drop_explained(sorted: &mut Vec<CircuitTransition>) {
-    let explains = |hearsay: &CircuitTransition, other: &CircuitTransition| {
-        other.to == hearsay.to
-            && other.instance == hearsay.instance
-            && other.key == hearsay.key
-            && !other.reason.starts_with(HEARSAY)
-    };
-    let near = |hearsay: &CircuitTransition| {
-        let from = hearsay
-            .time_unix_nanos
-            .saturating_sub(EXPLAINED_WITHIN_NANOS);
-        let to = hearsay.time_unix_nanos;
-        let first = sorted.partition_point(|other| other.time_unix_nanos < from);
-        let events = sorted[first..]
-            .iter()
-            .take_while(|other| other.time_unix_nanos <= to);
-        events.clone().any(|other| explains(hearsay, other))
-    };
-    let explained: Vec<bool> = sorted
-        .iter()
-        .map(|one| one.reason.starts_with(HEARSAY) && near(one))
-        .collect();
-    let mut explained = explained.into_iter();
-    sorted.retain(|_| !explained.next().unwrap_or(false));
+fn past_view(key: &CircuitKey, facts: &[Facts], at: u64) -> CircuitView {
+    view::view(key, target_of(key, facts), facts, at)
 }
 
-fn past_view(key: &CircuitKey, facts: &[Facts], at: u64) -> CircuitView {
-    let targets = facts.iter().map(|facts| facts.standing.target.as_str());
-    let target = targets.into_iter().find(|target| !target.is_empty());
-    view::view(key, target.unwrap_or(&key.name), facts, at)
+/// Returns what a breaker protects as its instances' standings have it, else its name.
+fn target_of<'a>(key: &'a CircuitKey, facts: &'a [Facts]) -> &'a str {
+    let mut targets = facts.iter().map(|facts| facts.standing.target.as_str());
+    targets
+        .find(|target| !target.is_empty())
+        .unwrap_or(&key.name)
 }

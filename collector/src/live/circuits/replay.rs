@@ -9,21 +9,22 @@ use super::board::{FORGET_NANOS, SETTINGS_NANOS, STANDING_NANOS};
 use super::facts::{Facts, SECOND_NANOS, Second, apply, stale_after_nanos};
 use crate::codec::circuits::Latency;
 use crate::model::{CircuitKey, CircuitSample, CircuitTransition, TimeRange};
-use crate::store::StoreError;
-use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord, SettingsRecord, Standing};
+use crate::store::series::{SeriesKind, SeriesRecord, SettingsRecord, Standing};
+use crate::store::{SeriesReader, StoreError};
 
 /// What happens a little before an instance's silence begins may be written a minute later.
-const MARGIN_NANOS: u64 = STANDING_NANOS + 5 * SECOND_NANOS;
+pub(super) const MARGIN_NANOS: u64 = STANDING_NANOS + 5 * SECOND_NANOS;
 /// Samples that the wall of a moment shows: the sparkline's two minutes and some.
-const SAMPLES_NANOS: u64 = 130 * SECOND_NANOS;
+pub(super) const SAMPLES_NANOS: u64 = 130 * SECOND_NANOS;
 
-type Id = (CircuitKey, String);
+/// An instance of a breaker.
+pub(super) type Id = (CircuitKey, String);
 /// When instances were last heard of, where that is not in the journal yet.
 pub(super) type LastSeen = BTreeMap<Id, u64>;
 
 /// Returns every instance on the wall at that time; of one breaker when given. Blocks the thread.
 pub(super) fn facts_at(
-    log: &SeriesLog,
+    log: &dyn SeriesReader,
     at: u64,
     only: Option<&CircuitKey>,
     last_seen: &LastSeen,
@@ -57,7 +58,7 @@ fn before(at: u64, length: u64) -> TimeRange {
 }
 
 fn standings(
-    log: &SeriesLog,
+    log: &dyn SeriesReader,
     at: u64,
     only: Option<&CircuitKey>,
 ) -> Result<BTreeMap<Id, Facts>, StoreError> {
@@ -65,7 +66,11 @@ fn standings(
     let range = before(at, FORGET_NANOS + MARGIN_NANOS);
     log.scan(SeriesKind::Standing, range, only, &mut |record| {
         if let SeriesRecord::Standing(standing) = record {
-            latest.insert((standing.key.clone(), standing.instance.clone()), standing);
+            let id = (standing.key.clone(), standing.instance.clone());
+            match latest.get_mut(&id) {
+                Some(known) => take_fresher(known, standing),
+                None => drop(latest.insert(id, standing)),
+            }
         }
     })?;
     let facts = |(id, standing): (Id, Standing)| {
@@ -76,14 +81,27 @@ fn standings(
             stale: false,
             seconds: Vec::new(),
             changes: Vec::new(),
+            told: None,
         };
         (id, facts)
     };
     Ok(latest.into_iter().map(facts).collect())
 }
 
+/// Keeps what the collector knows that heard of the instance last; of one collector that is its newest standing.
+pub(super) fn take_fresher(known: &mut Standing, standing: Standing) {
+    let first_seen = known
+        .first_seen_unix_nanos
+        .min(standing.first_seen_unix_nanos);
+    let freshness = |of: &Standing| (of.last_seen_unix_nanos, of.time_unix_nanos);
+    if freshness(&standing) >= freshness(known) {
+        *known = standing;
+    }
+    known.first_seen_unix_nanos = first_seen;
+}
+
 fn transitions(
-    log: &SeriesLog,
+    log: &dyn SeriesReader,
     at: u64,
     only: Option<&CircuitKey>,
     instances: &mut BTreeMap<Id, Facts>,
@@ -126,7 +144,7 @@ fn remember(facts: &mut Facts, transition: &CircuitTransition, before: Effective
 }
 
 fn samples(
-    log: &SeriesLog,
+    log: &dyn SeriesReader,
     at: u64,
     lookback: u64,
     only: Option<&CircuitKey>,
@@ -168,7 +186,7 @@ fn add_sample(facts: &mut Facts, sample: CircuitSample) {
 }
 
 fn settings(
-    log: &SeriesLog,
+    log: &dyn SeriesReader,
     at: u64,
     only: Option<&CircuitKey>,
     instances: &mut BTreeMap<Id, Facts>,
@@ -184,7 +202,8 @@ fn settings(
     })
 }
 
-fn take_newer(known: &mut Option<SettingsRecord>, report: SettingsRecord) {
+/// Keeps the newest settings.
+pub(super) fn take_newer(known: &mut Option<SettingsRecord>, report: SettingsRecord) {
     if known
         .as_ref()
         .is_none_or(|known| known.time_unix_nanos <= report.time_unix_nanos)
@@ -196,7 +215,7 @@ fn take_newer(known: &mut Option<SettingsRecord>, report: SettingsRecord) {
 /// A breaker without calls leaves no samples, and its standing is written each minute: the next one, or the
 /// live board for the last minute, tells whether it was still heard of.
 fn heard_later(
-    log: &SeriesLog,
+    log: &dyn SeriesReader,
     at: u64,
     only: Option<&CircuitKey>,
     last_seen: &LastSeen,

@@ -6,39 +6,76 @@ use super::board::Board;
 use super::replay::facts_at;
 use super::rollup::{HOUR_NANOS, Minutes};
 use crate::model::{CircuitCalls, CircuitKey, TimeRange};
-use crate::store::StoreError;
-use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
+use crate::store::series::{SeriesKind, SeriesRecord};
+use crate::store::{SeriesReader, StoreError};
 
 /// Hours that may be without rollups after a crash at the end of one.
 const MISSING_HOURS: u64 = 2;
 
 /// Returns the board as the journal's end leaves it.
-pub(super) fn restore(log: &SeriesLog, now: u64) -> Result<Board, StoreError> {
+pub(super) fn restore(log: &dyn SeriesReader, now: u64) -> Result<Board, StoreError> {
     let mut board = Board::default();
     let kinds = [
         SeriesKind::Sample,
         SeriesKind::Standing,
         SeriesKind::Transition,
     ];
-    let Some(end) = kinds.into_iter().filter_map(|kind| log.latest(kind)).max() else {
+    let mut end = None;
+    for kind in kinds {
+        end = end.max(log.latest(kind)?);
+    }
+    let Some(end) = end else {
         return Ok(board);
     };
     let facts = facts_at(log, end, None, &BTreeMap::new())?;
-    let minutes = minutes(log, end)?;
+    let minutes = minutes(log, unrolled(log, end)?, None)?;
     board.restore(facts.into_values().flatten().collect(), minutes, now);
     Ok(board)
 }
 
-/// Counts again the minutes since the last rollup: calls from samples, states from samples and standings.
-fn minutes(log: &SeriesLog, end: u64) -> Result<BTreeMap<CircuitKey, Minutes>, StoreError> {
-    let earliest = (end / HOUR_NANOS + 1).saturating_sub(MISSING_HOURS) * HOUR_NANOS;
-    let rolled = log
-        .latest(SeriesKind::Rollup)
-        .map_or(0, |hour| hour + HOUR_NANOS);
+/// Returns the minutes of a breaker in the hour that is running at `now`, and in the one before where nobody wrote
+/// its rollup yet.
+pub(super) fn unrolled_minutes(
+    log: &dyn SeriesReader,
+    key: &CircuitKey,
+    now: u64,
+) -> Result<Minutes, StoreError> {
+    let hour = now / HOUR_NANOS * HOUR_NANOS;
+    let before = hour.saturating_sub(HOUR_NANOS);
+    let mut rolled = false;
+    let last_hour = TimeRange {
+        start_unix_nanos: before,
+        end_unix_nanos: hour,
+    };
+    log.scan(SeriesKind::Rollup, last_hour, Some(key), &mut |_| {
+        rolled = true
+    })?;
     let range = TimeRange {
-        start_unix_nanos: earliest.max(rolled),
+        start_unix_nanos: if rolled { hour } else { before },
         end_unix_nanos: u64::MAX,
     };
+    let mut minutes = minutes(log, range, Some(key))?;
+    Ok(minutes.remove(key).unwrap_or_default())
+}
+
+/// Returns the time since the last rollup.
+fn unrolled(log: &dyn SeriesReader, end: u64) -> Result<TimeRange, StoreError> {
+    let earliest = (end / HOUR_NANOS + 1).saturating_sub(MISSING_HOURS) * HOUR_NANOS;
+    let rolled = log
+        .latest(SeriesKind::Rollup)?
+        .map_or(0, |hour| hour + HOUR_NANOS);
+    Ok(TimeRange {
+        start_unix_nanos: earliest.max(rolled),
+        end_unix_nanos: u64::MAX,
+    })
+}
+
+/// Counts minutes: calls from samples, states from samples, standings and transitions.
+fn minutes(
+    log: &dyn SeriesReader,
+    range: TimeRange,
+    only: Option<&CircuitKey>,
+) -> Result<BTreeMap<CircuitKey, Minutes>, StoreError> {
     let mut minutes: BTreeMap<CircuitKey, Minutes> = BTreeMap::new();
     let mut add = |key: CircuitKey, time: u64, calls: &CircuitCalls, state| {
         minutes.entry(key).or_default().add(time, calls, state);
@@ -48,7 +85,7 @@ fn minutes(log: &SeriesLog, end: u64) -> Result<BTreeMap<CircuitKey, Minutes>, S
         SeriesKind::Standing,
         SeriesKind::Transition,
     ] {
-        log.scan(kind, range, None, &mut |record| match record {
+        log.scan(kind, range, only, &mut |record| match record {
             SeriesRecord::Sample(s) => add(s.key, s.time_unix_nanos, &s.calls, s.state),
             SeriesRecord::Standing(s) => {
                 add(

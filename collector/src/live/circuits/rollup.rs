@@ -54,6 +54,13 @@ impl Minutes {
         hours.into_iter().map(rollup).collect()
     }
 
+    /// Adds the minutes that somebody else counted.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (start, calls, state) in other.iter() {
+            self.add(start, calls, state);
+        }
+    }
+
     /// Adds the minutes of an ended hour.
     pub(super) fn add_rollup(&mut self, rollup: &Rollup) {
         for minute in &rollup.minutes {

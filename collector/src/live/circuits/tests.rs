@@ -13,6 +13,7 @@ use super::*;
 use crate::codec::circuits::request::{FakeBreaker, micrometer};
 use crate::codec::circuits::{Latency, tests::any_request};
 use crate::model::{CircuitCalls, StateSpan};
+use crate::store::series::SeriesRecord;
 
 /// A second in the middle of an hour.
 const T0: u64 = 1_795_397_400 * SECOND_NANOS;

@@ -1,0 +1,123 @@
+//! Looks at what other collectors write, every two seconds, and puts their breakers beside the own ones.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+use super::facts::Facts;
+use super::others::Others;
+use super::recent::Recent;
+use super::replay::{LastSeen, facts_at};
+use super::restore::unrolled_minutes;
+use super::rollup::Minutes;
+use super::{CircuitChange, Circuits, Inner};
+use crate::model::{CircuitKey, CircuitTransition, now_unix_nanos};
+use crate::store::merged::series::{Asked, MergedSeries};
+
+/// How often what other collectors wrote is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Breakers with their instances and what they protect, where that was learnt.
+pub(super) type OnWall = BTreeMap<CircuitKey, (Vec<Facts>, Option<String>)>;
+
+impl Circuits {
+    /// Returns the minutes that other collectors have no rollups of yet.
+    pub(super) fn minutes_of_others(&self, key: &CircuitKey, now: u64) -> Minutes {
+        let Some(merged) = &self.inner.merged else {
+            return Minutes::default();
+        };
+        let minutes = merged.ask(|others| unrolled_minutes(others, key, now));
+        minutes.or_default()
+    }
+
+    /// Keeps the wall of now up to date with what other collectors write, for as long as anybody holds the circuits.
+    pub(crate) fn follow_others(&self) -> impl Future<Output = ()> + Send + 'static {
+        let circuits = Arc::downgrade(&self.inner);
+        let merged = self.inner.merged.clone();
+        async move {
+            if let Some(merged) = merged {
+                follow(circuits, merged).await;
+            }
+        }
+    }
+
+    pub(super) fn others(&self) -> Arc<Others> {
+        let others = self.inner.others.lock();
+        Arc::clone(&others.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds the breakers and instances of other collectors to the own ones.
+    pub(super) fn with_those_of_others(&self, mut own: OnWall, now: u64) -> OnWall {
+        let others = self.others();
+        for key in others.keys() {
+            let (facts, _) = own.entry(key.clone()).or_default();
+            others.add_to(key, facts, now);
+        }
+        if !others.is_empty() {
+            own.retain(|_, (facts, _)| !facts.is_empty());
+        }
+        own
+    }
+}
+
+async fn follow(circuits: Weak<Inner>, merged: Arc<MergedSeries>) {
+    let mut recent = Recent::default();
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let merged = Arc::clone(&merged);
+        let look = move || {
+            let looked = look(&mut recent, &merged, now_unix_nanos());
+            (recent, looked)
+        };
+        let (looked_into, looked) = match tokio::task::spawn_blocking(look).await {
+            Ok(looked) => looked,
+            Err(error) => {
+                tracing::error!(%error, "other collectors are not followed any more");
+                return;
+            }
+        };
+        recent = looked_into;
+        if !show_others(&circuits, looked) {
+            return;
+        }
+    }
+}
+
+/// What a look at other collectors' records finds.
+struct Looked {
+    others: Others,
+    transitions: Vec<CircuitTransition>,
+}
+
+fn look(recent: &mut Recent, merged: &MergedSeries, now: u64) -> Asked<Looked> {
+    merged.ask(|source| {
+        let transitions = recent.look(source, now)?;
+        let facts = facts_at(recent, now, None, &LastSeen::new())?;
+        Ok(Looked {
+            others: Others::new(facts),
+            transitions,
+        })
+    })
+}
+
+/// Puts on the wall what was found; returns whether anybody still looks at it.
+fn show_others(circuits: &Weak<Inner>, looked: Asked<Looked>) -> bool {
+    let Some(inner) = circuits.upgrade() else {
+        return false;
+    };
+    let (others, transitions) = match looked {
+        Asked::Answer(looked) => (looked.others, looked.transitions),
+        Asked::Nobody => (Others::default(), Vec::new()),
+        // What was known stays, and becomes stale by itself.
+        Asked::Failed => return true,
+    };
+    *inner.others.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(others);
+    for transition in transitions {
+        // An error means that nobody watches.
+        let _ = inner.changes.send(CircuitChange::Transition(transition));
+    }
+    true
+}

@@ -1,0 +1,192 @@
+//! Breakers that report to other collectors, as InfluxDB told a moment ago, and how they go together with the own
+//! ones: an instance may report to several collectors by turns, as a load balancer has it.
+//!
+//! What others know comes late: changes of state after a second or two, seconds of calls after up to twenty, that
+//! an instance was heard of without calls after a minute. `Facts::told` says so, and the wall allows for it.
+
+use std::collections::BTreeMap;
+
+use super::board::{FORGET_NANOS, STANDING_NANOS};
+use super::facts::{Facts, HEARSAY, SECOND_NANOS, Second, Told, stale_after_nanos};
+use crate::model::CircuitKey;
+use crate::store::series::{SettingsRecord, Standing};
+
+/// How late others may tell that an instance was heard of: its next standing, and the way through InfluxDB.
+const LATE_NANOS: u64 = STANDING_NANOS + 15 * SECOND_NANOS;
+
+/// The instances that report to other collectors.
+#[derive(Debug, Default)]
+pub(super) struct Others(BTreeMap<CircuitKey, Vec<Facts>>);
+
+impl Others {
+    /// Returns what those facts, replayed from what others wrote, say of now.
+    pub(super) fn new(mut facts: BTreeMap<CircuitKey, Vec<Facts>>) -> Self {
+        for facts in facts.values_mut().flatten() {
+            facts.told = Some(Told {
+                late_nanos: LATE_NANOS,
+                until_second: facts.seconds.last().map(|second| second.second),
+            });
+        }
+        Self(facts)
+    }
+
+    /// Returns whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the breakers.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &CircuitKey> {
+        self.0.keys()
+    }
+
+    /// Takes back that an instance was silent a moment ago, where what others heard of it may still be on its way.
+    pub(super) fn excuse(&self, key: &CircuitKey, past: &mut [Facts], at: u64, now: u64) {
+        if now.saturating_sub(at) > LATE_NANOS {
+            return;
+        }
+        let known = self.0.get(key).map_or(&[][..], Vec::as_slice);
+        for facts in past {
+            let standing = &facts.standing;
+            let silent = at.saturating_sub(standing.last_seen_unix_nanos);
+            let mut instances = known.iter().map(|other| &other.standing.instance);
+            let is_of_others = instances.any(|instance| *instance == standing.instance);
+            facts.stale &= !is_of_others || silent > stale_after_nanos(standing) + LATE_NANOS;
+        }
+    }
+
+    /// Adds the instances of a breaker to the own ones.
+    pub(super) fn add_to(&self, key: &CircuitKey, own: &mut Vec<Facts>, now: u64) {
+        for other in self.0.get(key).into_iter().flatten() {
+            let silent = now.saturating_sub(other.standing.last_seen_unix_nanos);
+            if silent > FORGET_NANOS {
+                continue;
+            }
+            let mut other = other.clone();
+            other.stale = silent > stale_after_nanos(&other.standing) + LATE_NANOS;
+            let same = |facts: &&mut Facts| facts.standing.instance == other.standing.instance;
+            match own.iter_mut().find(same) {
+                Some(facts) => join(facts, other),
+                None => own.push(other),
+            }
+        }
+    }
+}
+
+/// Joins what two collectors know of one instance.
+fn join(facts: &mut Facts, mut other: Facts) {
+    let is_fresher = other.standing.last_seen_unix_nanos > facts.standing.last_seen_unix_nanos;
+    if is_fresher {
+        std::mem::swap(facts, &mut other);
+    }
+    // The fresher one is in `facts`; `told` goes with whichever is told late.
+    facts.told = facts.told.or(other.told);
+    facts.stale &= other.stale;
+    join_standings(&mut facts.standing, other.standing);
+    let time = |report: &Option<SettingsRecord>| report.as_ref().map(|r| r.time_unix_nanos);
+    if time(&other.report) > time(&facts.report) {
+        facts.report = other.report;
+    }
+    let first_change = |changes: &[(u64, _)]| changes.first().map_or(u64::MAX, |change| change.0);
+    if first_change(&other.changes) < first_change(&facts.changes) {
+        facts.state_before = other.state_before;
+    }
+    facts.changes.append(&mut other.changes);
+    facts.changes.sort_unstable();
+    facts.changes.dedup();
+    other
+        .seconds
+        .into_iter()
+        .for_each(|second| add_second(&mut facts.seconds, second));
+}
+
+/// Joins standings, of which the first one is fresher. Of two states the one that was entered later holds; of the
+/// same state the one holds that came with a reason: the other collector only saw that it was so.
+fn join_standings(fresher: &mut Standing, other: Standing) {
+    let explained = |of: &Standing| !of.reason.is_empty() && !of.reason.starts_with(HEARSAY);
+    let takes_other = match fresher.state == other.state {
+        true => !explained(fresher) && explained(&other),
+        false => other.since_unix_nanos > fresher.since_unix_nanos,
+    };
+    if takes_other {
+        fresher.state = other.state;
+        fresher.since_unix_nanos = other.since_unix_nanos;
+        fresher.retry_at_unix_nanos = other.retry_at_unix_nanos;
+        fresher.reason = other.reason;
+    }
+    if other.opened_at_unix_nanos > fresher.opened_at_unix_nanos {
+        fresher.opened_by = other.opened_by;
+        fresher.opened_at_unix_nanos = other.opened_at_unix_nanos;
+    }
+    if fresher.target.is_empty() {
+        fresher.target = other.target;
+    }
+    let first_seen = &mut fresher.first_seen_unix_nanos;
+    *first_seen = other.first_seen_unix_nanos.min(*first_seen);
+}
+
+fn add_second(seconds: &mut Vec<Second>, second: Second) {
+    let at = seconds.partition_point(|known| known.second < second.second);
+    match seconds.get_mut(at) {
+        Some(known) if known.second == second.second => {
+            known.calls.add(&second.calls);
+            known.latency.merge(second.latency.buckets());
+        }
+        _ => seconds.insert(at, second),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fusebox::circuit_breaker::EffectiveState::{self, Closed, HalfOpen, Open};
+    use opentelemetry::TraceId;
+
+    use super::*;
+
+    fn standing(state: EffectiveState, since: u64, reason: &str) -> Standing {
+        Standing {
+            key: CircuitKey {
+                service: "shop".to_owned(),
+                name: "stock".to_owned(),
+            },
+            instance: "pod-1".to_owned(),
+            time_unix_nanos: since,
+            source: "fusebox".to_owned(),
+            target: String::new(),
+            state,
+            since_unix_nanos: since,
+            retry_at_unix_nanos: None,
+            reason: reason.to_owned(),
+            opened_by: None,
+            opened_at_unix_nanos: 0,
+            in_flight: 0,
+            first_seen_unix_nanos: since,
+            last_seen_unix_nanos: since,
+            interval_ms: 1_000,
+        }
+    }
+
+    #[test]
+    fn the_state_that_was_entered_later_holds() {
+        let mut fresher = standing(Open, 10, "it failed");
+        join_standings(&mut fresher, standing(HalfOpen, 20, "time is up"));
+        assert_eq!((fresher.state, fresher.since_unix_nanos), (HalfOpen, 20));
+        let mut fresher = standing(Closed, 30, "probes passed");
+        join_standings(&mut fresher, standing(HalfOpen, 20, "time is up"));
+        assert_eq!((fresher.state, fresher.since_unix_nanos), (Closed, 30));
+    }
+
+    /// Scenario: the collector that the instance reports to now only sees that it is open.
+    #[test]
+    fn of_the_same_state_the_one_with_a_reason_holds() {
+        let mut fresher = standing(Open, 20, "reported by fusebox");
+        let mut other = standing(Open, 10, "it failed");
+        other.opened_by = Some(TraceId::from_bytes([7; 16]));
+        other.opened_at_unix_nanos = 10;
+        join_standings(&mut fresher, other.clone());
+        assert_eq!(fresher.reason, "it failed");
+        assert_eq!(fresher.since_unix_nanos, 10);
+        assert_eq!(fresher.opened_by, other.opened_by);
+        assert_eq!(fresher.first_seen_unix_nanos, 10);
+    }
+}

@@ -1,0 +1,218 @@
+//! The last minutes of what other collectors wrote, kept so that the wall of now asks InfluxDB only for what is new.
+//!
+//! A look reads a little of what it knows again: clocks differ, and what comes late is written late.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::board::{FORGET_NANOS, SETTINGS_NANOS};
+use super::facts::SECOND_NANOS;
+use super::replay::{Id, MARGIN_NANOS, SAMPLES_NANOS, take_fresher, take_newer};
+use crate::model::{CircuitKey, CircuitSample, CircuitTransition, TimeRange};
+use crate::store::series::{SeriesKind, SeriesRecord, SettingsRecord, Standing};
+use crate::store::{SeriesReader, StoreError};
+
+/// How much of what is known is read again: twice the usual delay of a window, and what clocks may differ.
+const OVERLAP_NANOS: u64 = 30 * SECOND_NANOS;
+/// How much is read again once a minute: what shows on the wall of a writer that had to wait. Of changes of state it
+/// is all that is kept, as a sender may have kept an event for minutes.
+const WIDE_OVERLAP_NANOS: u64 = 150 * SECOND_NANOS;
+const WIDE_EVERY_NANOS: u64 = 60 * SECOND_NANOS;
+/// Changes of state that lead from the oldest standing to now.
+const TRANSITIONS_NANOS: u64 = FORGET_NANOS + MARGIN_NANOS;
+/// How far ahead of ours another collector's clock may be.
+const AHEAD_NANOS: u64 = 60 * SECOND_NANOS;
+
+/// Records of the last minutes.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    standings: BTreeMap<Id, Standing>,
+    settings: BTreeMap<Id, Option<SettingsRecord>>,
+    transitions: Vec<CircuitTransition>,
+    samples: Vec<CircuitSample>,
+    read_until: Option<u64>,
+    read_wide: u64,
+    /// Transitions that were there at the last look.
+    seen: HashSet<(u64, Id)>,
+}
+
+impl Recent {
+    /// Reads what is new; returns the transitions among it (none at the first look).
+    pub(super) fn look(
+        &mut self,
+        source: &dyn SeriesReader,
+        now: u64,
+    ) -> Result<Vec<CircuitTransition>, StoreError> {
+        let is_wide = now.saturating_sub(self.read_wide) >= WIDE_EVERY_NANOS;
+        let overlap = if is_wide {
+            WIDE_OVERLAP_NANOS
+        } else {
+            OVERLAP_NANOS
+        };
+        let of_changes = if is_wide {
+            TRANSITIONS_NANOS
+        } else {
+            OVERLAP_NANOS
+        };
+        self.read_standings(source, now, overlap)?;
+        self.read_settings(source, now, overlap)?;
+        self.read_transitions(source, now, of_changes)?;
+        self.read_samples(source, now, overlap)?;
+        let is_first = self.read_until.is_none();
+        self.read_until = Some(now);
+        if is_wide {
+            self.read_wide = now;
+        }
+        let seen = self.transitions.iter().map(|transition| {
+            let id = (transition.key.clone(), transition.instance.clone());
+            (transition.time_unix_nanos, id)
+        });
+        let seen: HashSet<_> = seen.collect();
+        let known = std::mem::replace(&mut self.seen, seen);
+        let news = self.transitions.iter().filter(|transition| {
+            let id = (transition.key.clone(), transition.instance.clone());
+            !is_first && !known.contains(&(transition.time_unix_nanos, id))
+        });
+        Ok(news.cloned().collect())
+    }
+
+    /// Returns what is to be read of a kind of which so much is kept, and so much read again.
+    fn unread(&self, now: u64, kept: u64, overlap: u64) -> TimeRange {
+        let oldest = now.saturating_sub(kept);
+        let known = self
+            .read_until
+            .map_or(0, |until| until.saturating_sub(overlap));
+        TimeRange {
+            start_unix_nanos: oldest.max(known),
+            end_unix_nanos: now.saturating_add(AHEAD_NANOS),
+        }
+    }
+
+    fn read_standings(
+        &mut self,
+        source: &dyn SeriesReader,
+        now: u64,
+        overlap: u64,
+    ) -> Result<(), StoreError> {
+        let kept = FORGET_NANOS + MARGIN_NANOS;
+        let (range, known) = (self.unread(now, kept, overlap), &mut self.standings);
+        source.scan(SeriesKind::Standing, range, None, &mut |record| {
+            if let SeriesRecord::Standing(standing) = record {
+                let id = (standing.key.clone(), standing.instance.clone());
+                match known.get_mut(&id) {
+                    Some(known) => take_fresher(known, standing),
+                    None => drop(known.insert(id, standing)),
+                }
+            }
+        })?;
+        known.retain(|_, standing| standing.time_unix_nanos >= now.saturating_sub(kept));
+        Ok(())
+    }
+
+    fn read_settings(
+        &mut self,
+        source: &dyn SeriesReader,
+        now: u64,
+        overlap: u64,
+    ) -> Result<(), StoreError> {
+        let kept = SETTINGS_NANOS + MARGIN_NANOS;
+        let (range, known) = (self.unread(now, kept, overlap), &mut self.settings);
+        source.scan(SeriesKind::Settings, range, None, &mut |record| {
+            if let SeriesRecord::Settings(report) = record {
+                let id = (report.key.clone(), report.instance.clone());
+                take_newer(known.entry(id).or_default(), report);
+            }
+        })?;
+        let oldest = now.saturating_sub(kept);
+        let is_kept = |report: &SettingsRecord| report.time_unix_nanos >= oldest;
+        known.retain(|_, report| report.as_ref().is_some_and(is_kept));
+        Ok(())
+    }
+
+    fn read_transitions(
+        &mut self,
+        source: &dyn SeriesReader,
+        now: u64,
+        overlap: u64,
+    ) -> Result<(), StoreError> {
+        let kept = TRANSITIONS_NANOS;
+        let range = self.unread(now, kept, overlap);
+        let mut found = Vec::new();
+        source.scan(SeriesKind::Transition, range, None, &mut |record| {
+            if let SeriesRecord::Transition(transition) = record {
+                found.push(transition);
+            }
+        })?;
+        let oldest = now.saturating_sub(kept);
+        let is_kept = |time| time >= oldest && !range.contains(time);
+        self.transitions
+            .retain(|known| is_kept(known.time_unix_nanos));
+        self.transitions.append(&mut found);
+        Ok(())
+    }
+
+    fn read_samples(
+        &mut self,
+        source: &dyn SeriesReader,
+        now: u64,
+        overlap: u64,
+    ) -> Result<(), StoreError> {
+        let slowest = self.standings.values().map(|standing| standing.interval_ms);
+        let kept = SAMPLES_NANOS.max(slowest.max().unwrap_or(0) * 2_000_000);
+        let range = self.unread(now, kept, overlap);
+        let mut found = Vec::new();
+        source.scan(SeriesKind::Sample, range, None, &mut |record| {
+            if let SeriesRecord::Sample(sample) = record {
+                found.push(sample);
+            }
+        })?;
+        let oldest = now.saturating_sub(kept);
+        let is_kept = |time| time >= oldest && !range.contains(time);
+        self.samples.retain(|known| is_kept(known.time_unix_nanos));
+        self.samples.append(&mut found);
+        Ok(())
+    }
+}
+
+impl SeriesReader for Recent {
+    fn scan(
+        &self,
+        kind: SeriesKind,
+        range: TimeRange,
+        only: Option<&CircuitKey>,
+        visit: &mut dyn FnMut(SeriesRecord),
+    ) -> Result<(), StoreError> {
+        let wanted =
+            |key: &CircuitKey, time| range.contains(time) && only.is_none_or(|only| only == key);
+        match kind {
+            SeriesKind::Standing => {
+                let found = self.standings.values();
+                let found = found.filter(|s| wanted(&s.key, s.time_unix_nanos)).cloned();
+                found.map(SeriesRecord::Standing).for_each(visit);
+            }
+            SeriesKind::Settings => {
+                let found = self.settings.values().flatten();
+                let found = found.filter(|s| wanted(&s.key, s.time_unix_nanos)).cloned();
+                found.map(SeriesRecord::Settings).for_each(visit);
+            }
+            SeriesKind::Transition => {
+                let found = self.transitions.iter();
+                let found = found.filter(|t| wanted(&t.key, t.time_unix_nanos)).cloned();
+                found.map(SeriesRecord::Transition).for_each(visit);
+            }
+            SeriesKind::Sample => {
+                let found = self.samples.iter();
+                let found = found.filter(|s| wanted(&s.key, s.time_unix_nanos)).cloned();
+                found.map(SeriesRecord::Sample).for_each(visit);
+            }
+            SeriesKind::Rollup
+            | SeriesKind::Red
+            | SeriesKind::Dependency
+            | SeriesKind::Instance => {}
+        }
+        Ok(())
+    }
+
+    fn latest(&self, _kind: SeriesKind) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,90 @@
+//! Changes of state, newest first, without what was said twice.
+
+use super::facts::{HEARSAY, SECOND_NANOS};
+use crate::model::{CircuitKey, CircuitTransition, TimeRange};
+use crate::store::series::{SeriesKind, SeriesRecord};
+use crate::store::{SeriesReader, StoreError};
+
+/// Longest range of one step when the newest transitions are looked for.
+const FIRST_STEP_NANOS: u64 = 3_600 * SECOND_NANOS;
+/// An event explains a state set that follows it that soon.
+const EXPLAINED_WITHIN_NANOS: u64 = 15 * SECOND_NANOS;
+
+/// Looks back in steps that double, so that the last few of a busy week do not read all of it.
+pub(super) fn newest(
+    reader: &dyn SeriesReader,
+    key: Option<&CircuitKey>,
+    range: TimeRange,
+    limit: usize,
+) -> Result<Vec<CircuitTransition>, StoreError> {
+    let mut found = Vec::new();
+    let Some(latest) = reader.latest(SeriesKind::Transition)? else {
+        return Ok(found);
+    };
+    let mut end = range.end_unix_nanos.min(latest.saturating_add(1));
+    let mut step = FIRST_STEP_NANOS;
+    while end > range.start_unix_nanos && found.len() < limit {
+        let slice = TimeRange {
+            start_unix_nanos: end.saturating_sub(step).max(range.start_unix_nanos),
+            end_unix_nanos: end,
+        };
+        let mut part = Vec::new();
+        reader.scan(SeriesKind::Transition, slice, key, &mut |record| {
+            if let SeriesRecord::Transition(transition) = record {
+                part.push(transition);
+            }
+        })?;
+        // Stable and reversed: of two at the same nanosecond the one that came later is newer.
+        part.sort_by_key(|transition: &CircuitTransition| transition.time_unix_nanos);
+        drop_repeated(&mut part);
+        drop_explained(&mut part);
+        found.extend(part.into_iter().rev());
+        end = slice.start_unix_nanos;
+        step = step.saturating_mul(2);
+    }
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// Drops transitions that were derived from a state set and explained by their event a little later.
+fn drop_explained(sorted: &mut Vec<CircuitTransition>) {
+    let explains = |hearsay: &CircuitTransition, other: &CircuitTransition| {
+        other.to == hearsay.to
+            && other.instance == hearsay.instance
+            && other.key == hearsay.key
+            && !other.reason.starts_with(HEARSAY)
+    };
+    let near = |hearsay: &CircuitTransition| {
+        let from = hearsay
+            .time_unix_nanos
+            .saturating_sub(EXPLAINED_WITHIN_NANOS);
+        let to = hearsay.time_unix_nanos;
+        let first = sorted.partition_point(|other| other.time_unix_nanos < from);
+        let events = sorted[first..]
+            .iter()
+            .take_while(|other| other.time_unix_nanos <= to);
+        events.clone().any(|other| explains(hearsay, other))
+    };
+    let explained: Vec<bool> = sorted
+        .iter()
+        .map(|one| one.reason.starts_with(HEARSAY) && near(one))
+        .collect();
+    let mut explained = explained.into_iter();
+    sorted.retain(|_| !explained.next().unwrap_or(false));
+}
+
+/// Drops transitions that two collectors know: a sender that got no answer from one tried another.
+fn drop_repeated(sorted: &mut Vec<CircuitTransition>) {
+    let mut seen: Vec<CircuitTransition> = Vec::new();
+    sorted.retain(|transition| {
+        if seen
+            .last()
+            .is_some_and(|last| last.time_unix_nanos != transition.time_unix_nanos)
+        {
+            seen.clear();
+        }
+        let is_new = !seen.contains(transition);
+        seen.push(transition.clone());
+        is_new
+    });
+}

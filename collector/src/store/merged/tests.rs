@@ -1,0 +1,321 @@
+//! Two collectors behind a load balancer that share one real InfluxDB: each shows what both know.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fusebox::circuit_breaker::EffectiveState;
+
+use super::series::{Asked, MergedSeries};
+use crate::codec::circuits::request::FakeBreaker;
+use crate::live::circuits::{CircuitChange, Circuits};
+use crate::model::{CircuitKey, CircuitView, TimeRange, now_unix_nanos};
+use crate::query::CircuitWall;
+use crate::store::influxdb::Peers;
+use crate::store::influxdb::series::SeriesLane;
+use crate::store::influxdb::series::tests::{Journal, Server};
+use crate::store::influxdb::testing::Influxd;
+use crate::store::series::{DependencyMinute, RedMinute, SeriesRecord};
+
+const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
+
+/// A collector with the lane that ships its journal.
+struct Collector {
+    journal: Journal,
+    merged: Arc<MergedSeries>,
+    circuits: Circuits,
+    lane: SeriesLane,
+}
+
+impl Collector {
+    fn new(server: &Server, own: &str) -> Self {
+        let journal = Journal::new();
+        let (log, counters) = (journal.log.clone(), Arc::clone(&journal.counters));
+        let peers = Peers::new(Arc::clone(&server.client), own, counters.clone());
+        let merged = MergedSeries::new(log.clone(), server.reader(own), Arc::new(peers));
+        let merged = Arc::new(merged);
+        let circuits = Circuits::with_others(log, merged.clone(), counters).unwrap();
+        Self {
+            lane: journal.lane(own),
+            journal,
+            merged,
+            circuits,
+        }
+    }
+
+    fn report(&self, server: &Server, breaker: &FakeBreaker, time: u64) {
+        let ingested = self.circuits.ingest_metrics(breaker.metrics(time), time);
+        server.runtime.block_on(ingested).unwrap();
+    }
+
+    fn turn(&self, server: &Server, breaker: &mut FakeBreaker, to: EffectiveState, time: u64) {
+        let request = breaker.turn(to, time, "it failed");
+        let ingested = self.circuits.ingest_logs(request, time);
+        server.runtime.block_on(ingested).unwrap();
+    }
+
+    /// Ships everything, as if it were a little later, so that the last seconds are complete.
+    fn ship(&mut self, server: &Server) {
+        let later = now_unix_nanos() + 20 * SECOND;
+        server.ship_at(&mut self.lane, later);
+    }
+
+    fn wall(&self, server: &Server, at: Option<u64>) -> CircuitWall {
+        server.runtime.block_on(self.circuits.wall(at)).unwrap()
+    }
+
+    fn view(&self, server: &Server, name: &str, at: Option<u64>) -> Option<CircuitView> {
+        let key = key(name);
+        let found = self.circuits.circuit(&key, at);
+        server.runtime.block_on(found).unwrap()
+    }
+}
+
+fn key(name: &str) -> CircuitKey {
+    CircuitKey {
+        service: "product-page".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn breaker(name: &'static str, instance: &'static str, start: u64) -> FakeBreaker {
+    FakeBreaker {
+        name,
+        ..FakeBreaker::new(instance, start)
+    }
+}
+
+/// Waits until something holds; it must within ten seconds.
+fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..200 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("not within ten seconds: {what}");
+}
+
+/// Scenario: the breaker `stock` reports to one collector, `price` to another; `stock` opens.
+/// Guarantees: both walls show both, now and at any moment, with their calls and changes of state; each change is
+/// announced once at each collector.
+#[test]
+fn two_collectors_show_the_breakers_of_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let influxd = Influxd::start(dir.path());
+    let server = Server::connect(influxd.options("fusebox"));
+    let mut a = Collector::new(&server, "aaaaaa");
+    let mut b = Collector::new(&server, "bbbbbb");
+    let now = now_unix_nanos();
+    let begin = now - 120 * SECOND;
+    let mut stock = breaker("stock", "pod-1", begin);
+    let mut price = breaker("price", "pod-2", begin);
+    for second in 0..110 {
+        stock.count("success", -40, 8);
+        price.count("success", -40, 4);
+        a.report(&server, &stock, begin + second * SECOND);
+        b.report(&server, &price, begin + second * SECOND);
+    }
+    a.turn(
+        &server,
+        &mut stock,
+        EffectiveState::Open,
+        begin + 60 * SECOND,
+    );
+    a.ship(&server);
+    b.ship(&server);
+    for (collector, of_other) in [(&a, "price"), (&b, "stock")] {
+        server.runtime.spawn(collector.circuits.follow_others());
+        wait_for("both breakers on the wall", || {
+            collector.wall(&server, None).circuits.len() == 2
+        });
+        shows_the_past_of_both(collector, &server, begin);
+        let view = collector.view(&server, of_other, Some(now)).unwrap();
+        assert!(!view.instances[0].stale, "what it did may be on its way");
+        counts_every_call_of_stock(collector, &server, begin);
+    }
+    let mut changes = b.circuits.subscribe();
+    a.turn(
+        &server,
+        &mut stock,
+        EffectiveState::HalfOpen,
+        now_unix_nanos(),
+    );
+    a.ship(&server);
+    wait_for(
+        "the change of state at the other collector",
+        || matches!(changes.try_recv(), Ok(CircuitChange::Transition(t)) if t.to == EffectiveState::HalfOpen),
+    );
+    let view = b.view(&server, "stock", None).unwrap();
+    assert_eq!(view.state, EffectiveState::HalfOpen);
+}
+
+fn shows_the_past_of_both(collector: &Collector, server: &Server, begin: u64) {
+    let past = Some(begin + 50 * SECOND);
+    for (name, calls) in [("stock", 80), ("price", 40)] {
+        let view = collector.view(server, name, past).unwrap();
+        assert_eq!(view.calls.success, calls);
+        assert_eq!(view.state, EffectiveState::Closed);
+        assert!(!view.instances[0].stale, "{name}");
+    }
+    let view = collector.view(server, "stock", Some(begin + 70 * SECOND));
+    assert_eq!(view.unwrap().state, EffectiveState::Open);
+    let transitions = collector.circuits.transitions(None, TimeRange::ALL, 10);
+    let transitions = server.runtime.block_on(transitions).unwrap();
+    assert_eq!(transitions.len(), 1);
+    assert_eq!(transitions[0].key, key("stock"));
+}
+
+fn counts_every_call_of_stock(collector: &Collector, server: &Server, begin: u64) {
+    let range = TimeRange {
+        start_unix_nanos: begin / MINUTE * MINUTE,
+        end_unix_nanos: (begin / MINUTE + 3) * MINUTE,
+    };
+    let stock = key("stock");
+    let history = collector.circuits.history(&stock, range, 3);
+    let history = server.runtime.block_on(history).unwrap();
+    let calls = history.buckets.iter().map(|bucket| bucket.calls.success);
+    assert_eq!(calls.sum::<u64>(), 110 * 8, "{history:?}");
+}
+
+/// Scenario: one instance reports to two collectors by turns, second by second; the opening goes to the first.
+/// Guarantees: the wall shows one instance, all its calls, its state, and the call that opened it.
+#[test]
+fn an_instance_that_reports_by_turns_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let influxd = Influxd::start(dir.path());
+    let server = Server::connect(influxd.options("fusebox"));
+    let mut a = Collector::new(&server, "aaaaaa");
+    let mut b = Collector::new(&server, "bbbbbb");
+    let begin = now_unix_nanos() - 40 * SECOND;
+    // What goes to one collector is not counted for the other: deltas, as two instances of one name would.
+    let mut first = breaker("stock", "pod-1", begin);
+    let mut second = breaker("stock", "pod-1", begin);
+    for step in 0..20 {
+        first.count("success", -40, 10);
+        second.count("failure", -40, 10);
+        a.report(&server, &first, begin + 2 * step * SECOND);
+        b.report(&server, &second, begin + (2 * step + 1) * SECOND);
+    }
+    a.turn(
+        &server,
+        &mut first,
+        EffectiveState::Open,
+        begin + 39 * SECOND,
+    );
+    a.ship(&server);
+    b.ship(&server);
+    for collector in [&a, &b] {
+        server.runtime.spawn(collector.circuits.follow_others());
+        wait_for("the instance as a whole", || {
+            let Some(view) = collector.view(&server, "stock", None) else {
+                return false;
+            };
+            let calls = &view.calls;
+            view.instances.len() == 1
+                && view.state == EffectiveState::Open
+                && view.opened_by.is_some()
+                && calls.success > 0
+                && calls.failure > 0
+        });
+        let wall = collector.wall(&server, None);
+        assert_eq!(wall.circuits.len(), 1);
+        let spark = wall.circuits[0].spark.iter();
+        let calls: u64 = spark.map(|bar| bar.calls.total()).sum();
+        assert!((380..=400).contains(&calls), "{calls}");
+    }
+}
+
+#[test]
+fn dependencies_and_services_of_others_are_added_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let influxd = Influxd::start(dir.path());
+    let server = Server::connect(influxd.options("fusebox"));
+    let mut a = Collector::new(&server, "aaaaaa");
+    let b = Collector::new(&server, "bbbbbb");
+    let minute = now_unix_nanos() / MINUTE * MINUTE - 10 * MINUTE;
+    let edge = |minute_unix_nanos, calls| {
+        SeriesRecord::Dependency(DependencyMinute {
+            parent: "shop".to_owned(),
+            child: "stock".to_owned(),
+            child_is_virtual: false,
+            minute_unix_nanos,
+            calls,
+            errors: 1,
+            circuits: vec![key("stock")],
+        })
+    };
+    let red = SeriesRecord::Red(RedMinute {
+        service: "stock".to_owned(),
+        operation: "GET /".to_owned(),
+        minute_unix_nanos: minute,
+        calls: 1,
+        errors: 0,
+        latency_buckets: vec![(200, 1)],
+    });
+    // The same minute twice, as a restart leaves it, and a later one.
+    let records = vec![
+        edge(minute, 3),
+        edge(minute, 4),
+        edge(minute + MINUTE, 5),
+        red,
+    ];
+    server
+        .runtime
+        .block_on(a.journal.log.append(records))
+        .unwrap();
+    a.ship(&server);
+    let links = |start, end| {
+        let range = TimeRange {
+            start_unix_nanos: start,
+            end_unix_nanos: end,
+        };
+        let links = b.merged.dependencies(range);
+        links
+            .first()
+            .map(|link| (link.call_count, link.error_count, link.circuits.clone()))
+    };
+    let circuits = vec![key("stock")];
+    assert_eq!(
+        links(minute + 1, minute + 2),
+        Some((7, 2, circuits.clone()))
+    );
+    assert_eq!(links(0, u64::MAX), Some((12, 3, circuits)));
+    assert_eq!(links(minute + 5 * MINUTE, u64::MAX), None);
+    assert!(b.merged.service_names().contains("stock"));
+    assert!(a.merged.dependencies(TimeRange::ALL).is_empty());
+}
+
+/// Scenario: InfluxDB stops.
+/// Guarantees: what is local is shown, what was known of others stays a while; the failure is counted.
+#[test]
+fn without_influxdb_what_is_local_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut influxd = Influxd::start(dir.path());
+    let server = Server::connect(influxd.options("fusebox"));
+    let mut a = Collector::new(&server, "aaaaaa");
+    let b = Collector::new(&server, "bbbbbb");
+    assert_eq!(b.merged.ask(|_| Ok(())), Asked::Nobody);
+    let now = now_unix_nanos();
+    let stock = breaker("stock", "pod-1", now - 5 * SECOND);
+    let price = breaker("price", "pod-2", now - 5 * SECOND);
+    a.report(&server, &stock, now - SECOND);
+    b.report(&server, &price, now - SECOND);
+    a.ship(&server);
+    let b_anew = Collector::new(&server, "bbbbbb");
+    b_anew.report(&server, &price, now - SECOND);
+    server.runtime.spawn(b_anew.circuits.follow_others());
+    wait_for("both breakers", || {
+        b_anew.wall(&server, None).circuits.len() == 2
+    });
+    influxd.stop();
+    let past = b_anew.wall(&server, Some(now_unix_nanos()));
+    assert_eq!(past.circuits.len(), 1);
+    assert_eq!(b_anew.wall(&server, None).circuits.len(), 2);
+    let failures = b_anew.journal.counters.incidents.all();
+    assert!(
+        failures
+            .get("influxdb_read_failed")
+            .is_some_and(|count| *count > 0)
+    );
+}
