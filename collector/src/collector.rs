@@ -26,8 +26,13 @@ use crate::model::now_unix_nanos;
 use crate::pipeline::{Ingest, Pipeline};
 use crate::query::QueryService;
 use crate::receivers::{Intake, Listener, OtlpGrpc, OtlpHttp, ServeOptions, Token, stop_signal};
+use crate::shipping::{Lanes, Shipping, query_service};
 use crate::store::StoreError;
-use crate::store::embedded::{self, EmbeddedOptions, EmbeddedStore};
+use crate::store::Traces;
+use crate::store::embedded::{EmbeddedOptions, EmbeddedStore, open_followed};
+use crate::store::influxdb::Influxdb;
+use crate::store::merged::series::MergedSeries;
+use crate::store::series::SeriesLog;
 
 /// How long requests that were begun may take to end once the collector stops: as long as a sender may be kept
 /// waiting for room, within the 10 s that `docker stop` allows.
@@ -51,6 +56,7 @@ pub struct Collector {
     listeners: Listeners,
     pipeline: Pipeline,
     parts: Parts,
+    lanes: Option<Lanes>,
     config: CollectorConfig,
     /// Kept until everything is sealed.
     _lock: File,
@@ -110,6 +116,15 @@ struct Parts {
     query: QueryService,
     counters: Arc<Counters>,
     health: Health,
+    influxdb: Option<Influxdb>,
+}
+
+/// What is open once the data directory is ours.
+struct Opened {
+    lock: File,
+    pipeline: Pipeline,
+    parts: Parts,
+    lanes: Option<Lanes>,
 }
 
 impl Collector {
@@ -120,7 +135,7 @@ impl Collector {
     pub async fn bind(config: CollectorConfig) -> Result<Self, CollectorError> {
         config.validate()?;
         let opening = config.clone();
-        let (lock, pipeline, parts) = tokio::task::spawn_blocking(move || open(&opening))
+        let opened = tokio::task::spawn_blocking(move || open(&opening))
             .await
             .map_err(std::io::Error::other)??;
         let listeners = Listeners {
@@ -130,10 +145,11 @@ impl Collector {
         };
         Ok(Self {
             listeners,
-            pipeline,
-            parts,
+            pipeline: opened.pipeline,
+            parts: opened.parts,
+            lanes: opened.lanes,
             config,
-            _lock: lock,
+            _lock: opened.lock,
         })
     }
 
@@ -166,12 +182,18 @@ impl Collector {
     pub fn api_state(&self) -> ApiState {
         let mut state = ApiState::new(self.query(), self.counters());
         state.health = self.parts.health.clone();
+        state.influxdb = self.influxdb();
         state
     }
 
     /// Returns the way in for requests that come by no socket of ours.
     pub fn ingest(&self) -> Ingest {
         self.pipeline.ingest().clone()
+    }
+
+    /// Returns who tells how it stands with the InfluxDB, where there is one.
+    pub fn influxdb(&self) -> Option<Influxdb> {
+        self.parts.influxdb.clone()
     }
 
     /// Returns the collector's counters.
@@ -203,6 +225,7 @@ impl Collector {
         };
         let mut servers = self.listeners.serve(&options, intake, guard(web, token));
         let chores = tokio::spawn(housekeep(self.parts.clone()));
+        let lanes = self.lanes.map(Lanes::start);
         shutdown.await;
         info!("stopping: finishing what was received");
         chores.abort();
@@ -221,6 +244,10 @@ impl Collector {
             .map_err(std::io::Error::other)?;
         // After the last spans: the minute that was running would be missing on the map after the next start.
         self.parts.live.finish().await;
+        if let Some(lanes) = lanes {
+            // Last, so that what was committed in the end may still be on its way.
+            lanes.finish().await;
+        }
         info!(
             spans_written = self.parts.counters.spans_written.get(),
             "stopped"
@@ -264,23 +291,30 @@ async fn listen(listener: &'static str, addr: SocketAddr) -> Result<Listener, Co
 }
 
 /// Opens everything that is kept, and starts the shards.
-fn open(config: &CollectorConfig) -> Result<(File, Pipeline, Parts), CollectorError> {
+fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
     let lock = lock_data_dir(&config.data_dir)?;
     let counters = Arc::new(Counters::default());
-    let options = EmbeddedOptions {
-        dir: config.data_dir.clone(),
-        retention: config.retention,
-        disk_budget_bytes: config.disk_budget_bytes,
-        shards: config.shards,
-    };
-    let (store, writers) = embedded::open(options, Arc::clone(&counters))?;
-    let circuits = Circuits::open(&config.data_dir, config.retention, Arc::clone(&counters))?;
+    let shipping = config.influxdb.as_ref();
+    let shipping = shipping.map(|influxdb| Shipping::open(influxdb, config, &counters));
+    let shipping = shipping.transpose()?;
+    let follow = shipping.as_ref().map(Shipping::follow);
+    let (store, writers) = open_followed(embedded_options(config), follow, Arc::clone(&counters))?;
+    let (circuits, series) = open_series(config, shipping.as_ref(), &counters)?;
     let live = Live::new(circuits.clone(), Arc::clone(&counters));
-    let query = QueryService::new(store.clone(), circuits.clone(), live.clone());
+    let traces = match &shipping {
+        Some(shipping) => shipping.traces(&store),
+        None => Traces::from(store.clone()),
+    };
+    let query = query_service(traces, circuits.clone(), live.clone(), series);
     let shards = writers.into_iter().map(|writer| (writer, live.span_tap()));
     let sink = Arc::new(circuits.clone());
     let pipeline = Pipeline::start(shards, sink, config.queue_bytes, &counters)?;
     sync_data_dir(&config.data_dir)?;
+    let influxdb = shipping.as_ref().map(|shipping| shipping.report(&store));
+    let lanes = shipping
+        .zip(influxdb.clone())
+        .map(|(shipping, report)| shipping.lanes(&store, &circuits, report))
+        .transpose()?;
     let parts = Parts {
         store,
         circuits,
@@ -288,8 +322,38 @@ fn open(config: &CollectorConfig) -> Result<(File, Pipeline, Parts), CollectorEr
         query,
         counters,
         health: Health::default(),
+        influxdb,
     };
-    Ok((lock, pipeline, parts))
+    Ok(Opened {
+        lock,
+        pipeline,
+        parts,
+        lanes,
+    })
+}
+
+fn embedded_options(config: &CollectorConfig) -> EmbeddedOptions {
+    EmbeddedOptions {
+        dir: config.data_dir.clone(),
+        retention: config.retention,
+        disk_budget_bytes: config.disk_budget_bytes,
+        shards: config.shards,
+    }
+}
+
+/// Opens the journal of circuits and figures, with what others wrote to the InfluxDB beside it.
+fn open_series(
+    config: &CollectorConfig,
+    shipping: Option<&Shipping>,
+    counters: &Arc<Counters>,
+) -> Result<(Circuits, Option<Arc<MergedSeries>>), StoreError> {
+    let log = SeriesLog::open(&config.data_dir, config.retention, Arc::clone(counters))?;
+    let series = shipping.map(|shipping| shipping.series(&log));
+    let circuits = match &series {
+        Some(series) => Circuits::with_others(log, Arc::clone(series), Arc::clone(counters))?,
+        None => Circuits::with_log(log, Arc::clone(counters), now_unix_nanos())?,
+    };
+    Ok((circuits, series))
 }
 
 /// Makes the data directory ours; the system gives it back when the process ends, however it ends.

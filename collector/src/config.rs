@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::format_duration;
+use crate::store::influxdb::InfluxdbOptions;
+
 /// The settings of a collector.
 #[derive(Debug, Clone)]
 pub struct CollectorConfig {
@@ -29,6 +32,10 @@ pub struct CollectorConfig {
     pub token: Option<String>,
     /// Listen beyond loopback without a token. Default no.
     pub insecure: bool,
+    /// The InfluxDB that keeps what is past the journal. Default none: the journal keeps all.
+    pub influxdb: Option<InfluxdbOptions>,
+    /// How long spans that are in InfluxDB stay in the journal too. Default one hour.
+    pub influxdb_local: Duration,
 }
 
 /// Why settings cannot be used.
@@ -69,6 +76,8 @@ impl CollectorConfig {
             body_bytes_max: 64 << 20,
             token: None,
             insecure: false,
+            influxdb: None,
+            influxdb_local: Duration::from_secs(3600),
         }
     }
 
@@ -87,7 +96,10 @@ impl CollectorConfig {
     /// Returns the settings in force as names and values for people; the token itself is not among them.
     pub fn effective(&self) -> Vec<(String, String)> {
         let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
-        [
+        let duration =
+            |time: Duration| format_duration(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        let set = |token: bool| if token { "set" } else { "none" }.to_owned();
+        let mut settings: Vec<(&str, String)> = vec![
             ("listen", self.web_addr.to_string()),
             ("otlp-grpc-listen", self.otlp_grpc_addr.to_string()),
             ("otlp-http-listen", self.otlp_http_addr.to_string()),
@@ -100,14 +112,24 @@ impl CollectorConfig {
             ("shards", self.shards.to_string()),
             ("queue", mib(self.queue_bytes)),
             ("largest request", mib(self.body_bytes_max)),
-            (
-                "token",
-                if self.token.is_some() { "set" } else { "none" }.to_owned(),
-            ),
+            ("token", set(self.token.is_some())),
             ("insecure", self.insecure.to_string()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        ];
+        match &self.influxdb {
+            None => settings.push(("influxdb", "none".to_owned())),
+            Some(influxdb) => settings.extend([
+                ("influxdb", influxdb.url.clone()),
+                ("influxdb-token", set(influxdb.has_token())),
+                ("influxdb-org", influxdb.org.clone()),
+                ("influxdb-bucket", influxdb.bucket.clone()),
+                ("influxdb-onboard", influxdb.onboard.to_string()),
+                ("influxdb-local", duration(self.influxdb_local)),
+            ]),
+        }
+        let settings = settings.into_iter();
+        settings
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 
     /// Checks what the types cannot say.
@@ -146,10 +168,10 @@ impl CollectorConfig {
                 "must be visible ASCII characters without spaces, at least one",
             ),
         ];
-        match rules.iter().find(|(holds, ..)| !holds) {
-            Some((_, setting, problem)) => Err(ConfigError::Invalid { setting, problem }),
-            None => Ok(()),
+        if let Some((_, setting, problem)) = rules.iter().find(|(holds, ..)| !holds) {
+            return Err(ConfigError::Invalid { setting, problem });
         }
+        self.influxdb.as_ref().map_or(Ok(()), validate_influxdb)
     }
 
     /// Refuses listeners that are open to the network while nothing guards them.
@@ -167,6 +189,42 @@ impl CollectorConfig {
             None => Ok(()),
         }
     }
+}
+
+/// Checks where the InfluxDB is said to be.
+fn validate_influxdb(influxdb: &InfluxdbOptions) -> Result<(), ConfigError> {
+    let rules = [
+        (
+            !influxdb.url.starts_with("https://"),
+            "influxdb",
+            "https is not spoken here: put a proxy that speaks it in front, and name the proxy's http address",
+        ),
+        (
+            influxdb.has_http_url(),
+            "influxdb",
+            "must be an address such as http://127.0.0.1:8086, without a user, a password, ? and #",
+        ),
+        (
+            is_name(&influxdb.bucket),
+            "influxdb-bucket",
+            "must be 1 to 100 letters, digits, or one of `_ - .`",
+        ),
+        (
+            is_name(&influxdb.org),
+            "influxdb-org",
+            "must be 1 to 100 letters, digits, or one of `_ - .`",
+        ),
+    ];
+    match rules.iter().find(|(holds, ..)| !holds) {
+        Some((_, setting, problem)) => Err(ConfigError::Invalid { setting, problem }),
+        None => Ok(()),
+    }
+}
+
+/// Returns whether a name needs no quoting anywhere.
+fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    !text.is_empty() && text.chars().count() <= 100 && text.chars().all(plain)
 }
 
 /// More shards than this are a typing mistake: each is a thread with an open segment.

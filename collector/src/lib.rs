@@ -13,6 +13,7 @@ pub mod pipeline;
 pub mod query;
 pub mod receivers;
 pub mod sample;
+mod shipping;
 pub mod store;
 
 pub use collector::{Collector, CollectorError};

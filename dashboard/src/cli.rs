@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use fusebox_collector::CollectorConfig;
 use fusebox_collector::model::{now_unix_nanos, parse_duration};
+use fusebox_collector::store::influxdb::InfluxdbOptions;
 
 use crate::demo::DemoOptions;
 use crate::load::LoadOptions;
@@ -90,6 +91,60 @@ pub struct ServerArgs {
     /// Allows an address that is not loopback without a token.
     #[arg(long, env = "FUSEBOX_INSECURE")]
     pub insecure: bool,
+    /// The InfluxDB behind it, if any.
+    #[command(flatten)]
+    pub influxdb: InfluxdbArgs,
+}
+
+/// Where the week is kept, if not in the data directory. Names are given whole, as those of all flags share one space.
+#[derive(Debug, Clone, Args)]
+pub struct InfluxdbArgs {
+    /// Keeps everything in the InfluxDB (1.x, 2.x, 3 or openGemini) at that address; the data directory is the journal
+    /// in front of it.
+    #[arg(id = "influxdb", long, env = "FUSEBOX_INFLUXDB", value_name = "URL")]
+    url: Option<String>,
+    /// Token for InfluxDB; for 1.x with authentication `user:password`.
+    #[arg(
+        id = "influxdb-token",
+        long,
+        env = "FUSEBOX_INFLUXDB_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    token: Option<String>,
+    /// File with the token, read again when InfluxDB refuses the one in use.
+    #[arg(
+        id = "influxdb-token-file",
+        long,
+        env = "FUSEBOX_INFLUXDB_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "influxdb-token"
+    )]
+    token_file: Option<PathBuf>,
+    /// Organisation in InfluxDB 2.
+    #[arg(
+        id = "influxdb-org",
+        long,
+        env = "FUSEBOX_INFLUXDB_ORG",
+        default_value = "fusebox",
+        value_name = "NAME"
+    )]
+    org: String,
+    /// Bucket; in InfluxDB 1.x and 3 the database.
+    #[arg(
+        id = "influxdb-bucket",
+        long,
+        env = "FUSEBOX_INFLUXDB_BUCKET",
+        default_value = "fusebox",
+        value_name = "NAME"
+    )]
+    bucket: String,
+    /// Sets up an InfluxDB 2 that never was: first user, organisation, bucket and a token, which the data directory keeps.
+    #[arg(id = "influxdb-onboard", long, env = "FUSEBOX_INFLUXDB_ONBOARD")]
+    onboard: bool,
+    /// How long spans stay in the data directory once they are in InfluxDB.
+    #[arg(id = "influxdb-local", long, env = "FUSEBOX_INFLUXDB_LOCAL", default_value = "1h", value_parser = duration, value_name = "TIME")]
+    local: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -205,7 +260,24 @@ impl ServerArgs {
             shards: self.shards.map_or(defaults.shards, usize::from),
             token: self.token.clone().filter(|token| !token.is_empty()),
             insecure: self.insecure,
+            influxdb: self.influxdb.options(),
+            influxdb_local: self.influxdb.local,
             ..defaults
+        })
+    }
+}
+
+impl InfluxdbArgs {
+    /// Returns where the InfluxDB is; `None` without an address.
+    fn options(&self) -> Option<InfluxdbOptions> {
+        let url = self.url.clone().filter(|url| !url.is_empty())?;
+        Some(InfluxdbOptions {
+            token: self.token.clone().filter(|token| !token.is_empty()),
+            token_file: self.token_file.clone(),
+            org: self.org.clone(),
+            bucket: self.bucket.clone(),
+            onboard: self.onboard,
+            ..InfluxdbOptions::new(url)
         })
     }
 }
@@ -257,4 +329,27 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn peer(text: &str) -> Result<(String, String), String> {
     let (name, url) = text.split_once('=').ok_or("wanted name=url")?;
     Ok((name.to_owned(), url.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_have_names_of_their_own() {
+        Cli::command().debug_assert();
+        let args = [
+            "fusebox",
+            "--token",
+            "a",
+            "--influxdb",
+            "http://127.0.0.1:8086",
+        ];
+        let args = args.into_iter().chain(["--influxdb-token", "b"]);
+        let config = Cli::parse_from(args).server.config().unwrap();
+        assert_eq!(config.token.as_deref(), Some("a"));
+        assert_eq!(config.influxdb.unwrap().token.as_deref(), Some("b"));
+    }
 }

@@ -38,6 +38,7 @@ pub(crate) fn web_router_with(collector: &Collector, more_nav: &'static [NavEntr
         otlp_grpc: format!("http://{}", collector.otlp_grpc_addr()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         settings: collector.config().effective(),
+        influxdb: collector.influxdb(),
     };
     let api = api::router(collector.api_state());
     pages::router(state).merge(api)

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::ApiState;
+use crate::store::influxdb::Influxdb;
 
 /// What keeps the collector from its work; cheap to clone, set by whoever finds out.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +41,31 @@ struct Report {
     version: &'static str,
     spans_stored: u64,
     spans_queued: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    influxdb: Option<InfluxdbHealth>,
+}
+
+/// An InfluxDB that is away does not keep the collector from its work: it is told, and the status stays `ok`.
+#[derive(Debug, Serialize)]
+struct InfluxdbHealth {
+    reachable: Option<bool>,
+    backlog_spans: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl InfluxdbHealth {
+    fn of(influxdb: &Influxdb) -> Self {
+        let report = influxdb.report();
+        let standing = report.standing;
+        Self {
+            reachable: standing.reachable,
+            backlog_spans: report.backlog_spans,
+            problem: standing
+                .last_error
+                .filter(|_| standing.reachable == Some(false)),
+        }
+    }
 }
 
 /// `GET /healthz`
@@ -55,6 +81,7 @@ pub(super) async fn healthz(State(state): State<ApiState>) -> Response {
         version: env!("CARGO_PKG_VERSION"),
         spans_stored: state.query.store_stats().spans,
         spans_queued: state.counters.spans_queued.get(),
+        influxdb: state.influxdb.as_ref().map(InfluxdbHealth::of),
     };
     (code, Json(report)).into_response()
 }

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
+use super::metrics_influxdb;
 use super::params::Params;
 use super::{ApiState, Problem};
 use crate::counters::{Counter, Counters, Reasons};
@@ -31,6 +32,9 @@ pub(super) async fn metrics(
     let mut text = Exposition::default();
     write_counters(&mut text, &state.counters);
     write_store(&mut text, &state.query.store_stats());
+    if let Some(influxdb) = &state.influxdb {
+        metrics_influxdb::write(&mut text, &influxdb.report());
+    }
     write_edges(&mut text, &state.query.edge_figures(EDGES_MAX));
     write_operations(&mut text, &state.query.operation_figures(OPERATIONS_MAX));
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text.0).into_response())
@@ -310,21 +314,32 @@ fn operation_labels<'a>(
 
 /// Text in Prometheus' format.
 #[derive(Debug, Default)]
-struct Exposition(String);
+pub(super) struct Exposition(String);
 
 impl Exposition {
     /// Writes the head of a family; its samples must follow.
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
     /// Writes a family of one sample.
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
+    pub(super) fn single(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        value: impl std::fmt::Display,
+    ) {
         self.family(name, kind, help);
         self.sample(name, &[], value);
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+    pub(super) fn sample(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        value: impl std::fmt::Display,
+    ) {
         self.0.push_str(name);
         for (index, (label, text)) in labels.iter().enumerate() {
             self.0.push(if index == 0 { '{' } else { ',' });

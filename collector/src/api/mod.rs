@@ -4,6 +4,7 @@
 mod circuits;
 mod health;
 mod metrics;
+mod metrics_influxdb;
 mod params;
 mod problem;
 mod services;
@@ -24,6 +25,7 @@ pub use problem::Problem;
 
 use crate::counters::Counters;
 use crate::query::QueryService;
+use crate::store::influxdb::Influxdb;
 
 /// What the handlers need.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct ApiState {
     pub counters: Arc<Counters>,
     /// Whether the collector can do its work, for `/healthz`.
     pub health: Health,
+    /// How it stands with the InfluxDB, where there is one.
+    pub influxdb: Option<Influxdb>,
 }
 
 impl ApiState {
@@ -43,6 +47,7 @@ impl ApiState {
             query,
             counters,
             health: Health::default(),
+            influxdb: None,
         }
     }
 }

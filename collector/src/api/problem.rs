@@ -6,8 +6,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::query::{QueryError, TooManyClients};
+use crate::store::StoreError;
 
-/// When a client may try again after a 503, seconds.
+/// When a client may try again after a 502 or 503, seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// What went wrong, for people and programs.
@@ -55,6 +56,10 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::Invalid { parameter, problem } => Self::parameter(parameter, problem),
+            QueryError::Store(error @ StoreError::Remote { .. }) => {
+                let detail = format!("InfluxDB does not answer: {error}");
+                Self::new(StatusCode::BAD_GATEWAY, detail)
+            }
             // The path of a file is for the log of the collector, not for who asks.
             QueryError::Store(error) => {
                 tracing::error!(%error, "could not answer a query");
@@ -82,7 +87,10 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY
+        ) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         response

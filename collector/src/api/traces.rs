@@ -44,6 +44,9 @@ pub(super) struct Traces {
     end: String,
     traces: Vec<TraceSummary>,
     next_cursor: Option<String>,
+    /// Why older traces may be missing; only where they may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<String>,
 }
 
 /// `GET /api/traces`
@@ -62,6 +65,7 @@ pub(super) async fn search(
         end: format_timestamp(end_unix_nanos),
         traces: page.traces,
         next_cursor: page.next.map(|cursor| cursor.encode()),
+        missing: page.missing,
     }))
 }
 

@@ -3,6 +3,7 @@
 mod bad_input;
 mod reading;
 mod resilience4j;
+mod with_influxdb;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};

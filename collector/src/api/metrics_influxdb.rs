@@ -1,0 +1,69 @@
+//! The part of `/metrics` about the InfluxDB behind the collector, where there is one.
+
+use super::metrics::Exposition;
+use crate::store::influxdb::InfluxdbReport;
+
+/// Writes how it stands with the InfluxDB.
+pub(super) fn write(text: &mut Exposition, report: &InfluxdbReport) {
+    let figures = &report.figures;
+    let totals = [
+        (
+            "requests",
+            "Requests to InfluxDB that wrote.",
+            figures.requests,
+        ),
+        ("bytes", "Bytes of lines sent to InfluxDB.", figures.bytes),
+        ("points", "Points that InfluxDB took.", figures.points),
+        (
+            "retries",
+            "Requests to InfluxDB that were sent again.",
+            figures.retries,
+        ),
+        (
+            "bisections",
+            "Requests to InfluxDB that were halved, to find a line or to fit.",
+            figures.bisections,
+        ),
+        ("spans", "Spans that are wholly in InfluxDB.", figures.spans),
+        (
+            "names_capped",
+            "Names written as __other__ because there were too many.",
+            report.names_capped,
+        ),
+        (
+            "spans_lost",
+            "Spans that the retention or the disk budget took before they were in InfluxDB, ever.",
+            report.spans_lost,
+        ),
+    ];
+    for (name, help, value) in totals {
+        let name = format!("fusebox_collector_influxdb_{name}_total");
+        text.single(&name, "counter", help, value);
+    }
+    let refused = "fusebox_collector_influxdb_points_refused_total";
+    text.family(refused, "counter", "Points that InfluxDB will never take.");
+    for (reason, count) in &figures.points_refused {
+        text.sample(refused, &[("reason", reason)], count);
+    }
+    let gauges = [
+        (
+            "up",
+            "Whether InfluxDB took or answered the last request.",
+            u64::from(figures.reachable),
+        ),
+        (
+            "backlog_spans",
+            "Spans in the journal that are not in InfluxDB yet.",
+            report.backlog_spans,
+        ),
+        (
+            "backlog_bytes",
+            "Bytes of the journal that these take.",
+            report.backlog_bytes,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let name = format!("fusebox_collector_influxdb_{name}");
+        text.single(&name, "gauge", help, value);
+    }
+}

@@ -1,0 +1,187 @@
+//! Wires a collector to its InfluxDB, stage by stage: before the stores are opened, with them, and while it serves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::config::CollectorConfig;
+use crate::counters::Counters;
+use crate::live::circuits::Circuits;
+use crate::query::QueryService;
+use crate::store::embedded::{EmbeddedStore, Follow, Followed, Progress};
+use crate::store::influxdb::series::{InfluxSeries, SeriesLane, SeriesLaneOptions};
+use crate::store::influxdb::{
+    BlockEncoder, Client, InfluxTraces, Influxdb, InfluxdbOptions, InfluxdbStatus, Lane, Link,
+    Names, Peers, SpanLane, Writer, collector_id, saved_position,
+};
+use crate::store::merged::MergedTraces;
+use crate::store::merged::series::MergedSeries;
+use crate::store::series::SeriesLog;
+use crate::store::{StoreError, Traces};
+
+/// What is known before the stores are opened.
+#[derive(Debug)]
+pub(crate) struct Shipping {
+    own: String,
+    link: Arc<Link>,
+    peers: Arc<Peers>,
+    followed: Arc<Followed>,
+    keep: Duration,
+    retention: Duration,
+    counters: Arc<Counters>,
+}
+
+/// What is ready to run beside the servers.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    link: Arc<Link>,
+    spans: SpanLane,
+    series: SeriesLane,
+    circuits: Circuits,
+}
+
+/// The lanes at work.
+#[derive(Debug)]
+pub(crate) struct Running {
+    writers: [Writer; 2],
+    stop: watch::Sender<bool>,
+}
+
+impl Shipping {
+    /// Reads what earlier runs noted; the server is not asked.
+    pub(crate) fn open(
+        options: &InfluxdbOptions,
+        config: &CollectorConfig,
+        counters: &Arc<Counters>,
+    ) -> Result<Self, StoreError> {
+        let dir = &config.data_dir;
+        let saved = saved_position(dir, SpanLane::NAME)?;
+        let progress = saved.and_then(|position| serde_json::from_value(position).ok());
+        let progress: Progress = progress.unwrap_or_default();
+        let link = Link::new(
+            Arc::new(Client::new(options.clone())?),
+            Arc::new(Names::default()),
+            InfluxdbStatus::default(),
+            dir.clone(),
+            config.retention,
+        );
+        let own = collector_id(dir)?;
+        let peers = Peers::new(Arc::clone(&link.client), &own, Arc::clone(counters));
+        Ok(Self {
+            own,
+            link,
+            peers: Arc::new(peers),
+            followed: Arc::new(Followed::open(dir, progress)?),
+            keep: config.influxdb_local,
+            retention: config.retention,
+            counters: Arc::clone(counters),
+        })
+    }
+
+    /// Returns what the embedded store must know.
+    pub(crate) fn follow(&self) -> Follow {
+        Follow {
+            followed: Arc::clone(&self.followed),
+            keep: self.keep,
+        }
+    }
+
+    /// Returns the series of this collector and of those that share the InfluxDB. Must be called within a runtime.
+    pub(crate) fn series(&self, log: &SeriesLog) -> Arc<MergedSeries> {
+        let client = Arc::clone(&self.link.client);
+        let others = InfluxSeries::new(client, &self.own, self.retention, Handle::current());
+        let peers = Arc::clone(&self.peers);
+        Arc::new(MergedSeries::new(log.clone(), others, peers))
+    }
+
+    /// Returns the traces of both stores.
+    pub(crate) fn traces(&self, local: &EmbeddedStore) -> Traces {
+        let client = Arc::clone(&self.link.client);
+        let merged = MergedTraces::new(
+            local.clone(),
+            Arc::clone(&self.followed),
+            InfluxTraces::new(client, self.retention),
+            Arc::clone(&self.peers),
+        );
+        Traces::merged(local.clone(), merged)
+    }
+
+    /// Returns who tells how it stands.
+    pub(crate) fn report(&self, store: &EmbeddedStore) -> Influxdb {
+        let link = &self.link;
+        Influxdb::new(
+            &link.client.options().url,
+            link.status.clone(),
+            Arc::clone(&link.names),
+            store.clone(),
+            Arc::clone(&self.followed),
+        )
+    }
+
+    /// Returns the lanes, which go on where earlier runs ended.
+    pub(crate) fn lanes(
+        self,
+        store: &EmbeddedStore,
+        circuits: &Circuits,
+        report: Influxdb,
+    ) -> Result<Lanes, StoreError> {
+        let names = Arc::clone(&self.link.names);
+        let encoder = BlockEncoder::new(&self.own, Arc::clone(&names));
+        let counters = Arc::clone(&self.counters);
+        let spans = SpanLane::new(store.journal(), self.followed, encoder, counters);
+        let position = saved_position(&self.link.data_dir, SeriesLane::NAME)?;
+        let options = SeriesLaneOptions {
+            log: circuits.series().clone(),
+            own: self.own,
+            names,
+            retention: self.retention,
+            counters: self.counters,
+            figures: Box::new(move || report.store_figures()),
+        };
+        Ok(Lanes {
+            link: self.link,
+            spans,
+            series: SeriesLane::new(options, position),
+            circuits: circuits.clone(),
+        })
+    }
+}
+
+impl Lanes {
+    /// Sets the lanes to work.
+    pub(crate) fn start(self) -> Running {
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(self.circuits.follow_others());
+        let writers = [
+            Writer::start(Arc::clone(&self.link), self.series, stopped.clone()),
+            Writer::start(self.link, self.spans, stopped),
+        ];
+        Running { writers, stop }
+    }
+}
+
+impl Running {
+    /// Lets the requests on their way end, and returns when the positions are saved.
+    pub(crate) async fn finish(self) {
+        self.stop.send_replace(true);
+        for writer in self.writers {
+            writer.ended().await;
+        }
+    }
+}
+
+/// Returns the query service, which answers from both stores where there are two.
+pub(crate) fn query_service(
+    traces: Traces,
+    circuits: Circuits,
+    live: crate::live::Live,
+    series: Option<Arc<MergedSeries>>,
+) -> QueryService {
+    let query = QueryService::new(traces, circuits, live);
+    match series {
+        Some(series) => query.with_others(series),
+        None => query,
+    }
+}
