@@ -3,7 +3,9 @@
 use askama::Template;
 use axum::extract::State;
 use fusebox_collector::counters::Counters;
+use fusebox_collector::model::now_unix_nanos;
 
+use super::about_influxdb::InfluxdbSection;
 use super::page::{Chrome, Page};
 use super::{AppState, Pages, text};
 
@@ -21,6 +23,7 @@ pub(crate) struct AboutPage {
     otlp_http: String,
     otlp_grpc: String,
     settings: Vec<(String, String)>,
+    influxdb: Option<InfluxdbSection>,
     counters: Vec<(&'static str, String)>,
     reasons: Vec<(String, String)>,
 }
@@ -40,6 +43,10 @@ impl AboutPage {
             otlp_http: info.otlp_http.clone(),
             otlp_grpc: info.otlp_grpc.clone(),
             settings: info.settings.iter().map(shown).collect(),
+            influxdb: info
+                .influxdb
+                .as_ref()
+                .map(|influxdb| InfluxdbSection::new(&influxdb.report(), now_unix_nanos())),
             counters: counters(&info.counters),
             reasons: reasons(&info.counters),
         }

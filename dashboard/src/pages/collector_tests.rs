@@ -31,6 +31,7 @@ impl Stack {
             otlp_http: "http://127.0.0.1:4318".to_owned(),
             otlp_grpc: "http://127.0.0.1:4317".to_owned(),
             version: "0.1.0".to_owned(),
+            influxdb: None,
             settings: vec![("data-dir".to_owned(), "/var/lib/fusebox".to_owned())],
         };
         Self {

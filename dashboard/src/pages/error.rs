@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use fusebox_collector::pipeline::IngestError;
 use fusebox_collector::query::QueryError;
+use fusebox_collector::store::StoreError;
 
 use super::page::Chrome;
 
@@ -38,6 +39,8 @@ impl PageError {
             Self::Invalid(_) | Self::Query(QueryError::Invalid { .. }) => StatusCode::BAD_REQUEST,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Busy | Self::Ingest(_) => StatusCode::SERVICE_UNAVAILABLE,
+            // Another server's trouble, which the lanes to it log already.
+            Self::Query(QueryError::Store(StoreError::Remote { .. })) => StatusCode::BAD_GATEWAY,
             Self::Query(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -95,6 +98,7 @@ impl ErrorPage {
             StatusCode::BAD_REQUEST => "That address is not right",
             StatusCode::FORBIDDEN => "Not allowed",
             StatusCode::SERVICE_UNAVAILABLE => "Busy",
+            StatusCode::BAD_GATEWAY => "InfluxDB does not answer",
             _ => "Something broke here",
         }
     }
@@ -105,5 +109,9 @@ impl ErrorPage {
 
     fn is_ours(&self) -> bool {
         self.status == StatusCode::INTERNAL_SERVER_ERROR
+    }
+
+    fn is_of_influxdb(&self) -> bool {
+        self.status == StatusCode::BAD_GATEWAY
     }
 }

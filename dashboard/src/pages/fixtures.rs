@@ -559,6 +559,7 @@ pub(crate) fn found() -> TracePage {
             start_unix_nanos: NOW - HOUR,
             trace_id: TraceId::from(5),
         }),
+        missing: None,
     }
 }
 

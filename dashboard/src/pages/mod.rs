@@ -5,6 +5,7 @@
 //! JavaScript.
 
 mod about;
+mod about_influxdb;
 mod assets;
 mod call_tree;
 mod card;
@@ -50,6 +51,7 @@ use axum::routing::{get, post};
 use fusebox_collector::counters::Counters;
 use fusebox_collector::pipeline::Ingest;
 use fusebox_collector::query::QueryService;
+use fusebox_collector::store::influxdb::Influxdb;
 
 pub use page::NavEntry;
 
@@ -70,6 +72,8 @@ pub struct AppState {
     pub version: String,
     /// The effective settings, name and value.
     pub settings: Vec<(String, String)>,
+    /// How it stands with the InfluxDB, where there is one.
+    pub influxdb: Option<Influxdb>,
     /// Entries of the navigation beside the usual ones.
     pub more_nav: &'static [NavEntry],
 }

@@ -154,6 +154,13 @@ fn nasty_found() -> TracePage {
     found
 }
 
+fn nasty_missing() -> TracePage {
+    TracePage {
+        missing: Some(nasty()),
+        ..nasty_found()
+    }
+}
+
 /// Every kind of page, with friendly and with hostile data.
 fn all_pages() -> Vec<(&'static str, String)> {
     [circuit_pages(), trace_pages(), other_pages()].concat()
@@ -205,6 +212,7 @@ fn trace_pages() -> Vec<(&'static str, String)> {
         ("traces", search_page(&[], &fixtures::found())),
         ("traces none", search_page(&[("service", "gateway")], &none)),
         ("traces hostile", search_page(&[], &nasty_found())),
+        ("traces missing", search_page(&[], &nasty_missing())),
         ("form hostile", search_page(&form, &none)),
         (
             "trace",
@@ -449,6 +457,24 @@ fn the_rows_of_a_trace_look_like_this() {
     let view = TraceView::read(&Params::from(&[("span", "000000000000000f")][..]), ROWS_MAX);
     let rows = html(super::trace_rows::Rows::new(&trace, &tree, &view));
     insta::assert_snapshot!(rows.replace("<li", "\n<li"));
+}
+
+/// *Guarantees*: while InfluxDB is away an empty list claims neither that nothing meets the conditions nor that nobody
+/// sends.
+#[test]
+fn a_list_that_may_lack_something_says_so() {
+    let found = TracePage {
+        traces: Vec::new(),
+        missing: Some(format!("no connection {HOSTILE}")),
+        ..fixtures::found()
+    };
+    let page = search_page(&[("service", "gateway")], &found);
+    assert!(page.contains("Not all of it: <bdi>no connection"), "{page}");
+    assert!(!page.contains("No trace meets all of this"), "{page}");
+    let form = SearchForm::read(&Params::from(&[][..]));
+    let known = Known::default();
+    let page = html(TracesPage::new(form, &found, known, NOW, teach()));
+    assert!(!page.contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{page}");
 }
 
 #[test]

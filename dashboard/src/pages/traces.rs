@@ -84,6 +84,7 @@ pub(crate) struct TracesPage {
     known: Known,
     rows: Vec<TraceRow>,
     next: Option<String>,
+    missing: Option<String>,
     teach: Teach,
 }
 
@@ -212,6 +213,10 @@ impl TracesPage {
                 .map(|cursor| form.href(Some(cursor)).to_string()),
             form,
             known,
+            missing: found
+                .missing
+                .as_ref()
+                .map(|why| text::shown(why, 500).into_owned()),
             teach,
         }
     }
@@ -280,8 +285,10 @@ impl TracesPage {
         Some(form.href(None).to_string())
     }
 
+    /// Returns whether nobody has sent anything yet, as far as can be seen.
     fn is_bare(&self) -> bool {
-        self.known.services.is_empty() && self.rows.is_empty() && self.form.problems.is_empty()
+        let nothing = self.known.services.is_empty() && self.rows.is_empty();
+        nothing && self.missing.is_none() && self.form.problems.is_empty()
     }
 
     fn summary(&self) -> String {
