@@ -1,0 +1,542 @@
+//! What can be wrong with the dashboards and their provisioning without any server: names, places, units, queries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fusebox::circuit_breaker::EffectiveState;
+use fusebox_collector::store::influxdb::schema;
+use serde_json::Value;
+
+use crate::grafana::{Dashboard, Question, Shown, dashboards, folder, list, sent, text};
+use crate::influxql;
+
+/// Grafana's grid.
+const COLUMNS: u64 = 24;
+/// What Grafana 11 and 12 read as it is, and later ones migrate.
+const SCHEMA_VERSIONS: std::ops::RangeInclusive<u64> = 39..=41;
+/// What makes 8 of the states in which nothing passes, and 0 of the others: InfluxQL compares in `WHERE` alone.
+const TIME_OPEN: &str = "(\"state\" + 3) & 8";
+const SHOWN: Shown = Shown {
+    from_ms: 1_000_000,
+    to_ms: 2_000_000,
+    interval: "10s",
+};
+
+#[test]
+fn dashboards_panels_and_titles_are_told_apart() {
+    let all = dashboards();
+    assert!(all.len() >= 4, "{} dashboards", all.len());
+    let mut seen = BTreeSet::new();
+    for dashboard in &all {
+        let json = &dashboard.json;
+        for key in ["uid", "title"] {
+            assert!(
+                seen.insert(text(&json[key]).to_owned()),
+                "{}: {key} twice",
+                dashboard.file
+            );
+        }
+        assert!(
+            json.get("id").is_none(),
+            "{}: an id is a server's own",
+            dashboard.file
+        );
+        assert!(!text(&json["description"]).is_empty(), "{}", dashboard.file);
+        let version = json["schemaVersion"].as_u64().expect("a schemaVersion");
+        assert!(
+            SCHEMA_VERSIONS.contains(&version),
+            "{}: {version}",
+            dashboard.file
+        );
+        let (mut ids, mut titles) = (BTreeSet::new(), BTreeSet::new());
+        for panel in dashboard.panels() {
+            let title = text(&panel["title"]);
+            assert!(
+                ids.insert(panel["id"].as_u64().expect("an id")),
+                "{title}: id twice"
+            );
+            let described = panel["type"] == "row" || text(&panel["description"]).len() > 10;
+            assert!(described, "{title}: nobody knows it at 3 a.m.");
+            let kind = text(&panel["type"]).to_owned();
+            assert!(
+                titles.insert((title.to_owned(), kind)),
+                "{}: {title} twice",
+                dashboard.file
+            );
+        }
+    }
+}
+
+#[test]
+fn panels_stand_within_the_grid_and_beside_each_other() {
+    for dashboard in dashboards() {
+        let mut taken = BTreeMap::new();
+        for panel in dashboard.panels() {
+            let at = |key: &str| panel["gridPos"][key].as_u64().expect("a place");
+            let title = text(&panel["title"]);
+            assert!(
+                at("w") > 0 && at("x") + at("w") <= COLUMNS,
+                "{title} is too wide"
+            );
+            for x in at("x")..at("x") + at("w") {
+                for y in at("y")..at("y") + at("h") {
+                    let other = taken.insert((x, y), title.to_owned());
+                    assert_eq!(other, None, "{}: {title} lies there too", dashboard.file);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_panel_says_its_unit_and_every_query_where_it_goes() {
+    let known = provisioned();
+    for dashboard in dashboards() {
+        for panel in dashboard.drawn() {
+            let title = text(&panel["title"]);
+            assert!(
+                !text(&panel["fieldConfig"]["defaults"]["unit"]).is_empty(),
+                "{title}: no unit"
+            );
+            assert!(
+                list(&panel["targets"]).next().is_some(),
+                "{title}: no query"
+            );
+            for target in list(&panel["targets"]) {
+                assert_eq!(target["rawQuery"], true, "{title}");
+                let table = panel["type"] == "table";
+                let format = if table { "table" } else { "time_series" };
+                assert_eq!(text(&target["resultFormat"]), format, "{title}");
+            }
+        }
+        for (path, source) in sources(&dashboard.json, String::new()) {
+            let (kind, uid) = (text(&source["type"]), text(&source["uid"]));
+            let builtin = uid == "-- Grafana --";
+            let ours = known.get(uid).is_some_and(|known| known == kind);
+            assert!(
+                builtin || uid.starts_with("${") || ours,
+                "{}{path}: {source}",
+                dashboard.file
+            );
+        }
+    }
+}
+
+/// Returns every data source that is named anywhere in it.
+fn sources(value: &Value, path: String) -> Vec<(String, Value)> {
+    match value {
+        Value::Array(values) => {
+            let each = values.iter().enumerate();
+            each.flat_map(|(at, value)| sources(value, format!("{path}/{at}")))
+                .collect()
+        }
+        Value::Object(fields) => {
+            let each = fields.iter().flat_map(|(key, value)| match key.as_str() {
+                "datasource" => vec![(path.clone(), value.clone())],
+                _ => sources(value, format!("{path}/{key}")),
+            });
+            each.collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Guarantees: whatever the custom variables say, each query names only what the store writes, no macro is unknown.
+#[test]
+fn queries_ask_for_what_the_store_writes() {
+    for dashboard in dashboards() {
+        let panels = dashboard
+            .drawn()
+            .flat_map(|panel| dashboard.questions(panel));
+        let annotations = dashboard
+            .annotations()
+            .into_iter()
+            .map(|(_, question)| question);
+        for question in panels.chain(annotations).collect::<Vec<_>>() {
+            for text in every_sending(&dashboard, &question) {
+                let read = influxql::select(&text);
+                read.unwrap_or_else(|problem| panic!("{}: {problem}: {text}", question.place));
+                let names = format!("\"{}\"", schema::NAMES);
+                assert!(
+                    !text.contains(&names),
+                    "{}: names are no figure",
+                    question.place
+                );
+            }
+        }
+        for (_, question) in dashboard.variable_questions() {
+            for text in every_sending(&dashboard, &question) {
+                let read = influxql::tag_values(&text);
+                read.unwrap_or_else(|problem| panic!("{}: {problem}: {text}", question.place));
+            }
+        }
+    }
+}
+
+fn every_sending(dashboard: &Dashboard, question: &Question) -> Vec<String> {
+    let send = |choices: &_| {
+        let text = sent(&question.text, choices, SHOWN);
+        text.unwrap_or_else(|problem| panic!("{}: {problem}", question.place))
+    };
+    dashboard.all_choices().iter().map(send).collect()
+}
+
+/// Guarantees: what a panel says about a column, a query of the panel answers under that name.
+#[test]
+fn panels_speak_of_columns_that_they_have() {
+    for dashboard in dashboards() {
+        let choices = &dashboard.all_choices()[0];
+        for panel in dashboard.drawn() {
+            let mut names = BTreeSet::from(["Time".to_owned()]);
+            for question in dashboard.questions(panel) {
+                let query = sent(&question.text, choices, SHOWN).expect("it was checked");
+                let answer = influxql::select(&query).expect("it was checked");
+                let named = answer.columns.iter().chain(&answer.tags);
+                names.extend(named.map(|column| column.name.clone()));
+            }
+            for transformation in list(&panel["transformations"]) {
+                names.extend(extracted(&transformation["options"]));
+            }
+            for name in mentioned(panel) {
+                assert!(
+                    names.contains(&name),
+                    "{}: {name} of {names:?}",
+                    text(&panel["title"])
+                );
+            }
+        }
+        for (annotation, question) in dashboard.annotations() {
+            let query = sent(&question.text, choices, SHOWN).expect("it was checked");
+            let answer = influxql::select(&query).expect("it was checked");
+            let words = format!(
+                "{},{}",
+                text(&annotation["tagsColumn"]),
+                text(&annotation["textColumn"])
+            );
+            for word in words.split(',') {
+                assert!(
+                    answer.columns.iter().any(|column| column.name == word),
+                    "{word}"
+                );
+            }
+            // Older Grafanas read the annotation itself, newer ones its target.
+            for key in ["query", "tagsColumn", "textColumn"] {
+                assert_eq!(
+                    annotation[key], annotation["target"][key],
+                    "{}",
+                    question.place
+                );
+            }
+        }
+    }
+}
+
+/// Guarantees: no two lines of a panel go by one name, and a name has a value for each of its placeholders.
+#[test]
+fn lines_are_named_after_all_that_tells_them_apart() {
+    for dashboard in dashboards() {
+        let choices = &dashboard.all_choices()[0];
+        let panels = dashboard.drawn();
+        for question in panels.flat_map(|panel| dashboard.questions(panel)) {
+            let query = sent(&question.text, choices, SHOWN).expect("it was checked");
+            let answer = influxql::select(&query).expect("it was checked");
+            let tags = answer.tags.iter().map(|tag| format!("$tag_{}", tag.name));
+            let tags: BTreeSet<_> = tags.collect();
+            let alias = &question.alias;
+            let (named, columns): (BTreeSet<_>, BTreeSet<_>) = alias
+                .split([' ', ','])
+                .filter(|word| word.starts_with('$'))
+                .map(str::to_owned)
+                .partition(|word| word != "$col");
+            let lone = answer.columns.len() == 1 || !columns.is_empty();
+            let right = named == tags && lone;
+            assert!(right || alias.is_empty(), "{}: {alias}", question.place);
+        }
+    }
+}
+
+/// Returns the names that a panel's overrides and its order of columns speak of.
+fn mentioned(panel: &Value) -> Vec<String> {
+    let overrides =
+        list(&panel["fieldConfig"]["overrides"]).map(|o| text(&o["matcher"]["options"]));
+    let organized = list(&panel["transformations"]).flat_map(|transformation| {
+        let options = &transformation["options"];
+        let keys = |key: &str| {
+            options[key]
+                .as_object()
+                .into_iter()
+                .flat_map(|map| map.keys())
+        };
+        keys("excludeByName")
+            .chain(keys("indexByName"))
+            .cloned()
+            .collect::<Vec<_>>()
+    });
+    overrides.map(str::to_owned).chain(organized).collect()
+}
+
+/// Returns the names of the groups of a regex that takes a column apart.
+fn extracted(options: &Value) -> impl Iterator<Item = String> {
+    let groups = text(&options["regExp"]).split("(?<").skip(1);
+    groups.filter_map(|group| Some(group.split_once('>')?.0.to_owned()))
+}
+
+/// Guarantees: links lead with variables that exist, so that none ends at a literal `${…}`.
+#[test]
+fn links_name_variables_that_exist() {
+    for dashboard in dashboards() {
+        let own: Vec<_> = dashboard
+            .variables()
+            .map(|v| text(&v["name"]).to_owned())
+            .collect();
+        for url in urls(&dashboard.json) {
+            for part in url.split("${").skip(1) {
+                let name = part.split(['}', ':', '.']).next().unwrap_or_default();
+                let known = own.iter().any(|own| own == name) || name.starts_with("__");
+                assert!(known, "{}: {name} in {url}", dashboard.file);
+            }
+            let to = url
+                .strip_prefix("/d/")
+                .map(|rest| rest.split('?').next().unwrap_or_default());
+            let there = |uid| {
+                dashboards()
+                    .iter()
+                    .any(|other| text(&other.json["uid"]) == uid)
+            };
+            assert!(to.is_none_or(there), "{url} leads nowhere");
+        }
+    }
+}
+
+fn urls(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(values) => values.iter().flat_map(urls).collect(),
+        Value::Object(fields) => {
+            let each = fields
+                .iter()
+                .flat_map(|(key, value)| match (key.as_str(), value) {
+                    ("url", Value::String(url)) => vec![url.clone()],
+                    _ => urls(value),
+                });
+            each.collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Guarantees: a state has the same number in Grafana as in the store, the worse the higher, because panels take the
+/// highest of several instances as the state of the breaker.
+#[test]
+fn numbers_of_states_are_mapped_the_worse_the_higher() {
+    let mut panels = 0;
+    for dashboard in dashboards() {
+        for mapping in mappings(&dashboard.json) {
+            let Some(options) = mapping["options"].as_object() else {
+                continue;
+            };
+            if !options.contains_key("6") {
+                continue;
+            }
+            panels += 1;
+            for state in EffectiveState::ALL {
+                let number = schema::state_number(state).to_string();
+                let said = text(&options[&number]["text"]).to_lowercase();
+                let word = state
+                    .as_str()
+                    .replace('_', " ")
+                    .replace("half open", "half-open");
+                assert!(said.ends_with(&word), "{said} is {word}");
+            }
+        }
+    }
+    assert!(panels >= 4, "{panels} panels show states");
+}
+
+/// Guarantees: where a query asks for a state by its number, it is the store's number.
+#[test]
+fn queries_take_states_by_their_numbers() {
+    let number = schema::state_number;
+    let cannot_open = [
+        number(EffectiveState::Disabled),
+        number(EffectiveState::ForcedClosed),
+    ];
+    let asked = [
+        ("Open", format!("= {}", number(EffectiveState::Open))),
+        (
+            "Half-open",
+            format!("= {}", number(EffectiveState::HalfOpen)),
+        ),
+        (
+            "Forced open",
+            format!("= {}", number(EffectiveState::ForcedOpen)),
+        ),
+        ("Closed", format!("= {}", number(EffectiveState::Closed))),
+        (
+            "Cannot open",
+            format!(">= {} AND \"worst\" <= {}", cannot_open[0], cannot_open[1]),
+        ),
+    ];
+    let all = dashboards();
+    let circuits = all
+        .iter()
+        .find(|dashboard| dashboard.file == "circuits.json");
+    let circuits = circuits.expect("the dashboard of all circuits");
+    for (title, filter) in asked {
+        let panel = circuits.drawn().find(|panel| panel["title"] == title);
+        let query = &circuits.questions(panel.expect(title))[0].text;
+        let ends = format!("WHERE \"worst\" {filter}");
+        assert!(query.ends_with(&ends), "{title}: {query} asks for {ends}");
+    }
+    let questions = all
+        .iter()
+        .flat_map(|one| one.drawn().flat_map(|panel| one.questions(panel)));
+    let shares = questions.filter(|question| question.text.contains(TIME_OPEN));
+    assert_eq!(
+        shares.count(),
+        2,
+        "two panels show the share of time in which nothing passes"
+    );
+    for state in EffectiveState::ALL {
+        let refuses = matches!(state, EffectiveState::Open | EffectiveState::ForcedOpen);
+        assert_eq!((number(state) + 3) & 8 == 8, refuses, "{state:?}");
+    }
+}
+
+fn mappings(value: &Value) -> Vec<Value> {
+    match value {
+        Value::Array(values) => values.iter().flat_map(mappings).collect(),
+        Value::Object(fields) if fields.get("type") == Some(&"value".into()) => vec![value.clone()],
+        Value::Object(fields) => fields.values().flat_map(mappings).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn provisioning_and_compose_agree_on_folders_and_settings() {
+    let read = |path: &str| std::fs::read_to_string(folder().join(path)).expect("it is there");
+    let provider = read("provisioning/dashboards/fusebox.yaml");
+    let path = value_of(&provider, "path").expect("a path");
+    let compose = read("compose.yaml");
+    assert!(
+        compose.contains(&format!("./dashboards:{path}:ro")),
+        "{path}"
+    );
+    assert!(compose.contains("./provisioning:/etc/grafana/provisioning:ro"));
+    let home = value_of(&compose, "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH").expect("a home");
+    let file = home
+        .strip_prefix(&format!("{path}/"))
+        .expect("a dashboard of ours");
+    assert!(
+        dashboards().iter().any(|dashboard| dashboard.file == file),
+        "{file}"
+    );
+    // The part of Grafana is the last service.
+    let grafana = compose
+        .split("\n  grafana:\n")
+        .nth(1)
+        .expect("Grafana is in it");
+    for line in read("provisioning/datasources/fusebox.yaml").lines() {
+        let set = line
+            .split("${")
+            .skip(1)
+            .filter_map(|part| part.split('}').next());
+        for name in set.filter(|_| !line.trim_start().starts_with('#')) {
+            assert!(value_of(grafana, name).is_some(), "{name} is not set");
+        }
+    }
+    let published = compose
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("- \""));
+    for port in published {
+        assert!(
+            port.starts_with("- \"127.0.0.1:"),
+            "{port} is open to the network"
+        );
+    }
+}
+
+/// Guarantees: what `compose.yaml` and the README set for Fusebox, its command line knows; ports that the network sees
+/// ask for a token.
+#[test]
+fn settings_of_fusebox_are_those_of_its_command_line() {
+    let known = settings();
+    let read = |path: &str| std::fs::read_to_string(folder().join(path)).expect("it is there");
+    let compose = read("compose.yaml");
+    let fusebox = compose
+        .split("\n  fusebox:\n")
+        .nth(1)
+        .expect("Fusebox is in it");
+    let fusebox = fusebox
+        .split("\n  grafana:\n")
+        .next()
+        .expect("Grafana comes after");
+    for name in names_of(fusebox) {
+        assert!(known.contains(&name), "compose.yaml: {name}");
+    }
+    // Grafana's own: where it reaches Fusebox.
+    for name in names_of(&read("README.md")) {
+        assert!(
+            known.contains(&name) || name == "FUSEBOX_URL",
+            "README.md: {name}"
+        );
+    }
+    let open = value_of(fusebox, "FUSEBOX_LISTEN").is_some_and(|addr| addr.starts_with("0.0.0.0"));
+    assert!(open, "Grafana and this machine reach it");
+    let token = value_of(fusebox, "FUSEBOX_TOKEN").expect("a token");
+    assert!(
+        token.starts_with("${FUSEBOX_TOKEN:?"),
+        "{token}: there is none by default"
+    );
+    let influxdb = compose
+        .split("\n  fusebox:\n")
+        .next()
+        .expect("InfluxDB comes first");
+    for (theirs, ours) in [
+        ("TOKEN", "ADMIN_TOKEN"),
+        ("ORG", "ORG"),
+        ("BUCKET", "BUCKET"),
+    ] {
+        let set_up = value_of(influxdb, &format!("DOCKER_INFLUXDB_INIT_{ours}"));
+        let used = value_of(fusebox, &format!("FUSEBOX_INFLUXDB_{theirs}"));
+        assert!(set_up.is_some() && set_up == used, "{theirs}: {used:?}");
+    }
+}
+
+/// Returns the environment variables that the command line reads.
+fn settings() -> BTreeSet<String> {
+    let path = folder().with_file_name("dashboard").join("src/cli.rs");
+    let source = std::fs::read_to_string(path).expect("it is there");
+    let named = source.split("env = \"").skip(1);
+    let names = named.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()));
+    names.collect()
+}
+
+/// Returns the names of that kind in a text.
+fn names_of(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_');
+    let ours = words.filter(|word| word.starts_with("FUSEBOX_"));
+    ours.map(str::to_owned).collect()
+}
+
+/// Returns the provisioned data sources: type by uid.
+fn provisioned() -> BTreeMap<String, String> {
+    let path = folder().join("provisioning/datasources/fusebox.yaml");
+    let yaml = std::fs::read_to_string(path).expect("it is there");
+    let entries = yaml.split("\n  - name: ").skip(1);
+    let source = |entry: &str| Some((value_of(entry, "uid")?, value_of(entry, "type")?));
+    let sources: BTreeMap<_, _> = entries.filter_map(source).collect();
+    assert_eq!(sources.len(), 3, "{sources:?}");
+    sources
+}
+
+/// Returns what stands behind the first such key of a small YAML file.
+fn value_of(yaml: &str, key: &str) -> Option<String> {
+    let lines = yaml
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'));
+    let mut values = lines.filter_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    values
+        .next()
+        .map(|value| value.trim().trim_matches('"').to_owned())
+}

@@ -1,0 +1,178 @@
+//! The InfluxDB behind the panels, asked as Grafana's back end asks: `db` and `epoch` in the address, the query in the
+//! body, one statement each.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fusebox_collector::store::influxdb::testing::Influxd;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::grafana::{Choices, Question, Shown, sent};
+
+/// What the dashboards show.
+const RANGE_MS: u64 = 15 * 60_000;
+
+/// How servers begin to say that nothing was written yet: there is no such database (InfluxDB 2 says either), or
+/// nothing in it (openGemini).
+const NOTHING_YET: [&str; 3] = [
+    "database not found",
+    "default retention policy not set",
+    "measurement not found",
+];
+
+/// A server with a database.
+pub(crate) struct Source {
+    http: reqwest::Client,
+    url: String,
+    token: Option<String>,
+    org: String,
+    database: String,
+    /// Ends with this value, where it was started for the test.
+    _influxd: Option<Influxd>,
+}
+
+impl Source {
+    /// Starts Debian's InfluxDB 1.x with its data in that folder.
+    pub(crate) fn start(dir: &Path) -> Self {
+        let influxd = Influxd::start(dir);
+        let url = influxd.url();
+        Self {
+            _influxd: Some(influxd),
+            ..Self::at(url)
+        }
+    }
+
+    /// Returns the server that the environment names, `FUSEBOX_TEST_<server>_URL` with `_TOKEN` and `_ORG`, and a
+    /// database of its own there.
+    pub(crate) fn named(server: &str) -> Option<Self> {
+        let var = |name: &str| std::env::var(format!("FUSEBOX_TEST_{server}_{name}")).ok();
+        let Some(url) = var("URL") else {
+            eprintln!("skipped: FUSEBOX_TEST_{server}_URL is not set");
+            return None;
+        };
+        Some(Self {
+            token: var("TOKEN"),
+            org: var("ORG").unwrap_or_default(),
+            database: format!("panels-{}", now_ms()),
+            ..Self::at(url)
+        })
+    }
+
+    fn at(url: String) -> Self {
+        Self {
+            http: reqwest::Client::new(),
+            url,
+            token: None,
+            org: String::new(),
+            database: "fusebox".to_owned(),
+            _influxd: None,
+        }
+    }
+
+    /// Returns what tells Fusebox to send there.
+    pub(crate) fn arguments(&self) -> Vec<&str> {
+        let mut arguments = vec!["--influxdb", &self.url, "--influxdb-bucket", &self.database];
+        if let Some(token) = &self.token {
+            arguments.extend(["--influxdb-token", token, "--influxdb-org", &self.org]);
+        }
+        arguments
+    }
+
+    /// Makes the database and writes those lines.
+    pub(crate) async fn fill(&self, lines: String) {
+        self.post(
+            "/query",
+            &[],
+            format!("q=CREATE DATABASE {}", self.database),
+        )
+        .await;
+        let answer = self.post("/write", &[("db", &self.database)], lines).await;
+        assert_eq!(answer, "", "every line is taken");
+    }
+
+    /// Sends a query as Grafana does.
+    pub(crate) async fn ask(
+        &self,
+        question: &Question,
+        choices: &Choices,
+        interval: &'static str,
+    ) -> Vec<Series> {
+        let to_ms = now_ms();
+        let shown = Shown {
+            from_ms: to_ms - RANGE_MS,
+            to_ms,
+            interval,
+        };
+        let query = sent(&question.text, choices, shown).expect("macros are known");
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("q", &query)
+            .finish();
+        let parameters = [("db", self.database.as_str()), ("epoch", "ms")];
+        let answer = self.post("/query", &parameters, body).await;
+        let mut answer: Answer = serde_json::from_str(&answer).expect("JSON");
+        let result = answer.results.pop().unwrap_or_default();
+        let error = result.error.or(answer.error);
+        let error = error.filter(|error| !NOTHING_YET.iter().any(|says| error.starts_with(says)));
+        assert_eq!(error, None, "{}: {query}", question.place);
+        assert!(
+            answer.results.is_empty(),
+            "Grafana reads the first statement alone: {query}"
+        );
+        result.series
+    }
+
+    async fn post(&self, path: &str, parameters: &[(&str, &str)], body: String) -> String {
+        let mut request = self
+            .http
+            .post(format!("{}{path}", self.url))
+            .query(parameters)
+            .header("content-type", "application/x-www-form-urlencoded");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Token {token}"));
+        }
+        let response = request.body(body).send().await.expect("InfluxDB answers");
+        response.text().await.expect("it is text")
+    }
+}
+
+/// Returns the time, Unix milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("it is past 1970");
+    now.as_millis() as u64
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Answer {
+    results: Vec<Statement>,
+    error: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Statement {
+    series: Vec<Series>,
+    error: Option<String>,
+}
+
+/// One table of an answer.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Series {
+    pub(crate) columns: Vec<String>,
+    pub(crate) values: Vec<Vec<Value>>,
+}
+
+impl Series {
+    /// Returns all that stands in other columns than the time.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
+        let time = self.columns.iter().position(|column| column == "time");
+        let cells = self.values.iter().flat_map(|row| row.iter().enumerate());
+        cells
+            .filter(move |(at, _)| Some(*at) != time)
+            .map(|(_, value)| value)
+    }
+}

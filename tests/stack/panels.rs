@@ -1,0 +1,317 @@
+//! The queries of Grafana's panels against a real InfluxDB: sent as Grafana sends them, they must answer what each kind
+//! of panel needs to draw something. Grafana itself does not run here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fusebox::circuit_breaker::EffectiveState;
+use fusebox_collector::store::influxdb::schema;
+use integration_tests::Binary;
+use serde_json::Value;
+
+use crate::grafana::{Choices, Chosen, Dashboard, Question, dashboards, text};
+use crate::panel_data;
+use crate::panel_source::{Series, Source, now_ms};
+
+/// What the dashboards show where they show one: these of the demo together show everything, and the first of the
+/// made-up shop does alone.
+const CHOSEN: [[(&str, &str); 2]; 2] = [
+    [("svc", "product-page"), ("name", "inventory")],
+    [("svc", "gateway"), ("name", "product-page")],
+];
+/// A minute's figures are written up to 75 s later, breakers open in waves; the machine is slow.
+const DEMO_WAIT: Duration = Duration::from_secs(240);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What the demo never shows: nobody forces a breaker there, and none tells what is slow.
+const NOT_IN_THE_DEMO: [&str; 3] = [
+    "Forced open",
+    "Cannot open",
+    "Slow calls, as share of the limit",
+];
+const COLUMNS_NOT_IN_THE_DEMO: [&str; 2] = ["slow", "opens at (slow)"];
+
+/// How much must be there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Expected {
+    /// Every column of every answer has a value, and a line has a length.
+    All,
+    /// The same, but for what the demo never shows.
+    Demo,
+    /// Each panel draws something, or says what emptiness means.
+    Something,
+}
+
+/// Scenario: InfluxDB holds a quarter of an hour in which everything happened.
+/// Guarantees: every query of every panel, variable and annotation, under every choice of the variables, answers what
+/// its panel draws; none is empty.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_panel_finds_what_it_draws() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let source = Source::start(dir.path());
+    source.fill(panel_data::lines(now_ms() * 1_000_000)).await;
+    let all = dashboards();
+    let mut needs = needs(&all, Expected::All);
+    let missing = ask(&source, &mut needs).await;
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// Guarantees: a breaker is found by a name that means something in a regex, in a line and in InfluxQL.
+#[tokio::test]
+async fn a_name_full_of_signs_is_found() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let source = Source::start(dir.path());
+    source.fill(panel_data::lines(now_ms() * 1_000_000)).await;
+    let all = dashboards();
+    let circuit = all.iter().find(|d| d.file == "circuit.json");
+    let circuit = circuit.expect("the dashboard of one circuit");
+    let choices = choose(&circuit.all_choices()[0], panel_data::FULL_OF_SIGNS);
+    let panel = circuit.drawn().find(|panel| panel["title"] == "Instances");
+    let questions = circuit.questions(panel.expect("the table of instances"));
+    let series = source.ask(&questions[0], &choices, "10s").await;
+    assert_eq!(series.first().map(|series| series.values.len()), Some(1));
+}
+
+/// Scenario: the demo sends to InfluxDB what really happened.
+/// Guarantees: within minutes every panel has at some time what it draws, and states have the numbers that panels map to
+/// words.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_panel_finds_what_the_demo_sent() {
+    let dir = tempfile::tempdir().expect("a folder");
+    finds_what_the_demo_sent(&Source::start(dir.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_panel_finds_what_the_demo_sent_to_influxdb_2() {
+    if let Some(source) = Source::named("INFLUXDB2") {
+        finds_what_the_demo_sent(&source).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_panel_finds_what_the_demo_sent_to_opengemini() {
+    if let Some(source) = Source::named("OPENGEMINI") {
+        finds_what_the_demo_sent(&source).await;
+    }
+}
+
+async fn finds_what_the_demo_sent(source: &Source) {
+    let demo = Binary::demo_on(&source.arguments()).await;
+    let missing = waits_for_panels(source).await;
+    let states = states(source).await;
+    demo.terminate().await;
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    assert!(!states.is_empty());
+    for (number, word) in states {
+        let state = EffectiveState::parse(&word).expect("a word of ours");
+        assert_eq!(number, schema::state_number(state), "{word}");
+    }
+}
+
+/// Asks until each panel drew what it should at some time; returns what is missing at last.
+async fn waits_for_panels(source: &Source) -> Vec<String> {
+    let all = dashboards();
+    let mut needs = needs(&all, Expected::Demo);
+    let mut missing = vec!["no answer at all".to_owned()];
+    let waiting = async {
+        while !needs.is_empty() {
+            missing = ask(source, &mut needs).await;
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let _in_time = tokio::time::timeout(DEMO_WAIT, waiting).await;
+    missing
+}
+
+/// Returns the states that were written: number and word.
+async fn states(source: &Source) -> Vec<(i64, String)> {
+    let question = Question {
+        place: "states".to_owned(),
+        text: r#"SELECT "state", "state_name" FROM "circuit_state""#.to_owned(),
+        alias: String::new(),
+    };
+    let series = source.ask(&question, &Choices::new(), "10s").await;
+    let rows = series.into_iter().flat_map(|series| series.values);
+    rows.filter_map(|row| Some((row[1].as_i64()?, row[2].as_str()?.to_owned())))
+        .collect()
+}
+
+/// A query and what it must find.
+struct Need<'a> {
+    question: Question,
+    /// The choices of which one must find it.
+    choices: Vec<Choices>,
+    /// The panel that draws it; nothing for variables and annotations.
+    panel: Option<&'a Value>,
+    expected: Expected,
+}
+
+/// Returns every query of every panel, variable and annotation under every choice.
+fn needs(all: &[Dashboard], expected: Expected) -> Vec<Need<'_>> {
+    let mut needs = Vec::new();
+    for dashboard in all {
+        for (choices, expected) in chosen(dashboard, expected) {
+            let need = |question, panel| Need {
+                question,
+                choices: choices.clone(),
+                panel,
+                expected,
+            };
+            for panel in dashboard.drawn() {
+                let questions = dashboard.questions(panel).into_iter();
+                needs.extend(questions.map(|question| need(question, Some(panel))));
+            }
+            let variables = dashboard.variable_questions();
+            needs.extend(
+                variables
+                    .into_iter()
+                    .map(|(_, question)| need(question, None)),
+            );
+            let annotations = dashboard.annotations().into_iter();
+            let annotations = annotations.filter(|_| expected != Expected::Something);
+            needs.extend(annotations.map(|(_, question)| need(question, None)));
+        }
+    }
+    needs
+}
+
+/// Asks all that was not answered yet; returns what is missing.
+async fn ask(source: &Source, needs: &mut Vec<Need<'_>>) -> Vec<String> {
+    let mut missing = Vec::new();
+    for need in std::mem::take(needs) {
+        if let Err(lacks) = need.ask(source).await {
+            missing.push(format!("{}: no {lacks}", need.question.place));
+            needs.push(need);
+        }
+    }
+    missing
+}
+
+impl Need<'_> {
+    /// Asks under one choice after the other; an error is what the first of them lacks.
+    async fn ask(&self, source: &Source) -> Result<(), String> {
+        let interval = self.panel.map_or("10s", interval);
+        let mut lacks = Vec::new();
+        for choices in &self.choices {
+            let series = source.ask(&self.question, choices, interval).await;
+            match self.found(&series) {
+                Ok(()) => return Ok(()),
+                Err(lack) => lacks.push(lack),
+            }
+        }
+        Err(lacks.swap_remove(0))
+    }
+
+    fn found(&self, series: &[Series]) -> Result<(), String> {
+        match self.panel {
+            Some(panel) => drawable(panel, series, self.expected),
+            None if series.is_empty() => Err("answer".to_owned()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns the choices to ask with and what they must find: every option of the custom variables, with "All" and with
+/// one value. Where there is no "All", one value must find everything. The demo runs for less than five minutes, so it is
+/// asked at the finest resolution only.
+fn chosen(dashboard: &Dashboard, expected: Expected) -> Vec<(Vec<Choices>, Expected)> {
+    let mut variables = dashboard.variables();
+    let lone = variables.any(|variable| variable["type"] == "query" && variable["multi"] == false);
+    let mut all = dashboard.all_choices();
+    let mut shown = CHOSEN.as_slice();
+    match expected {
+        Expected::Demo => all.truncate(1),
+        Expected::All | Expected::Something => shown = &shown[..1],
+    }
+    let of_one = if lone { expected } else { Expected::Something };
+    let each_of = |choices| shown.iter().map(|one| choose(choices, *one)).collect();
+    let one = all.iter().map(|choices| (each_of(choices), of_one));
+    let all_at_once = all.iter().filter(|_| !lone);
+    let all_at_once = all_at_once.map(|choices| (vec![choices.clone()], expected));
+    all_at_once.chain(one).collect()
+}
+
+/// Returns the choices with values for the variables that there are.
+fn choose(choices: &Choices, values: [(&str, &str); 2]) -> Choices {
+    let mut choices = choices.clone();
+    for (name, value) in values {
+        let entry = choices.entry(name.to_owned());
+        entry.and_modify(|chosen| *chosen = Chosen::same(value));
+    }
+    choices
+}
+
+/// Returns the interval that Grafana would take for a short range: the panel's shortest.
+fn interval(panel: &Value) -> &'static str {
+    match text(&panel["interval"]) {
+        "1m" => "1m",
+        _ => "10s",
+    }
+}
+
+/// Says what a panel needs and does not have.
+fn drawable(panel: &Value, series: &[Series], expected: Expected) -> Result<(), String> {
+    if series.is_empty() && may_be_empty(panel, expected) {
+        return Ok(());
+    }
+    let shortest = match expected {
+        Expected::Something => 1,
+        Expected::All | Expected::Demo => 2,
+    };
+    let (found, needed) = match text(&panel["type"]) {
+        "stat" => (longest(series) >= 1, "number"),
+        // A line has a length.
+        "timeseries" => (longest(series) >= shortest, "line"),
+        "state-timeline" => (are_states(series), "states"),
+        // Grafana joins the rows of several series wrongly where their columns differ.
+        "table" => (series.len() == 1 && !series[0].values.is_empty(), "rows"),
+        other => panic!("what does a {other} panel need?"),
+    };
+    if !found {
+        return Err(needed.to_owned());
+    }
+    let mut empty = empty_columns(series);
+    match expected {
+        Expected::Something => return Ok(()),
+        Expected::Demo => empty.retain(|column| !COLUMNS_NOT_IN_THE_DEMO.contains(column)),
+        Expected::All => {}
+    }
+    match empty.first() {
+        Some(column) => Err(format!("value in {column}")),
+        None => Ok(()),
+    }
+}
+
+fn may_be_empty(panel: &Value, expected: Expected) -> bool {
+    match expected {
+        Expected::All => false,
+        Expected::Demo => NOT_IN_THE_DEMO.contains(&text(&panel["title"])),
+        Expected::Something => panel["fieldConfig"]["defaults"].get("noValue").is_some(),
+    }
+}
+
+/// Returns how many numbers the longest series has.
+fn longest(series: &[Series]) -> usize {
+    let numbers = |series: &Series| series.values().filter(|value| value.is_number()).count();
+    series.iter().map(numbers).max().unwrap_or(0)
+}
+
+fn are_states(series: &[Series]) -> bool {
+    let known = |n| n < EffectiveState::ALL.len() as u64;
+    let mut values = series.iter().flat_map(Series::values);
+    longest(series) > 0 && values.all(|value| value.as_u64().is_none_or(known))
+}
+
+/// Returns the columns of an answer that never have a value.
+fn empty_columns(series: &[Series]) -> Vec<&str> {
+    let mut filled: BTreeMap<&str, bool> = BTreeMap::new();
+    for series in series {
+        for (at, column) in series.columns.iter().enumerate() {
+            let mut values = series.values.iter().map(|row| &row[at]);
+            let any = values.any(|value| !value.is_null() && value != "");
+            *filled.entry(column).or_default() |= any;
+        }
+    }
+    filled.retain(|_, filled| !*filled);
+    filled.into_keys().collect()
+}
