@@ -2,10 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
 use crate::wait::hears;
+
+/// Ports that the system chooses.
+const LISTEN_ANYWHERE: [&str; 6] = [
+    "--listen",
+    "127.0.0.1:0",
+    "--otlp-grpc-listen",
+    "127.0.0.1:0",
+    "--otlp-http-listen",
+    "127.0.0.1:0",
+];
+/// Wrong settings are told before anything is opened.
+const REFUSAL_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A running `fusebox`; it is killed when dropped.
 #[derive(Debug)]
@@ -50,25 +63,43 @@ pub fn binary_path() -> PathBuf {
 impl Binary {
     /// Starts the server over that data directory.
     pub async fn serve(data: &Path) -> Self {
-        Self::spawn(&["--data-dir", &data.display().to_string()]).await
+        Self::serve_with(data, &[]).await
+    }
+
+    /// Starts the server over that data directory with more arguments.
+    pub async fn serve_with(data: &Path, args: &[&str]) -> Self {
+        let data = data.display().to_string();
+        Self::spawn(&[&["--data-dir", data.as_str()], args].concat()).await
+    }
+
+    /// Starts the server with arguments that it must refuse; returns what it says on standard error.
+    ///
+    /// # Panics
+    /// Panics unless it ends by itself, with a failure.
+    pub async fn refuses(data: &Path, args: &[&str]) -> String {
+        let mut command = Command::new(binary_path());
+        command.args(LISTEN_ANYWHERE).arg("--data-dir").arg(data);
+        let output = command.args(args).kill_on_drop(true).output();
+        let output = tokio::time::timeout(REFUSAL_DEADLINE, output).await;
+        let output = output.unwrap_or_else(|_| panic!("{args:?} is not refused"));
+        let output = output.expect("the binary starts");
+        assert!(!output.status.success(), "{args:?} is not refused");
+        String::from_utf8(output.stderr).expect("its words are text")
     }
 
     /// Starts the demo.
     pub async fn demo() -> Self {
-        Self::spawn(&["demo"]).await
+        Self::demo_on(&[]).await
+    }
+
+    /// Starts the demo on a server with those settings.
+    pub async fn demo_on(settings: &[&str]) -> Self {
+        Self::spawn(&[settings, &["demo"]].concat()).await
     }
 
     async fn spawn(args: &[&str]) -> Self {
-        let any = "127.0.0.1:0";
         let mut child = Command::new(binary_path())
-            .args([
-                "--listen",
-                any,
-                "--otlp-grpc-listen",
-                any,
-                "--otlp-http-listen",
-                any,
-            ])
+            .args(LISTEN_ANYWHERE)
             .args(args)
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -2,13 +2,15 @@
 //! and a way to wait for a condition instead of for time.
 
 mod binary;
+mod breaker;
 mod browser;
 mod otlp;
 mod stack;
 mod wait;
 
 pub use binary::{Binary, binary_path};
+pub use breaker::FakeBreaker;
 pub use browser::Browser;
 pub use otlp::{TraceBuilder, attribute, export, try_export};
 pub use stack::Stack;
-pub use wait::{eventually, get_json};
+pub use wait::{counter, eventually, get_json};

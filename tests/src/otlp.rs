@@ -13,6 +13,7 @@ pub struct TraceBuilder {
     pub trace_id: [u8; 16],
     service: String,
     start_unix_nanos: u64,
+    last_number: u64,
     spans: Vec<Span>,
 }
 
@@ -34,6 +35,7 @@ impl TraceBuilder {
             trace_id: fastrand::u128(1..).to_be_bytes(),
             service: service.to_owned(),
             start_unix_nanos: fusebox_collector::model::now_unix_nanos() - 1_000_000_000,
+            last_number: 0,
             spans: Vec::new(),
         }
     }
@@ -48,7 +50,8 @@ impl TraceBuilder {
 
     /// Adds a span; `parent` is the number of an earlier one. Returns its number, from 1.
     pub fn span(&mut self, parent: Option<u64>, name: &str, attributes: Vec<KeyValue>) -> u64 {
-        let number = self.spans.len() as u64 + 1;
+        self.last_number += 1;
+        let number = self.last_number;
         let start = self.start_unix_nanos + number * 100_000;
         self.spans.push(Span {
             trace_id: self.trace_id.to_vec(),
@@ -64,6 +67,20 @@ impl TraceBuilder {
             ..Span::default()
         });
         number
+    }
+
+    /// Returns a builder of what another service adds to the same trace, from the next number on.
+    pub fn of_service(&self, service: &str) -> Self {
+        Self {
+            service: service.to_owned(),
+            spans: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Leaves a number to another service's span.
+    pub fn skip(&mut self) {
+        self.last_number += 1;
     }
 
     /// Changes the span that was added last.

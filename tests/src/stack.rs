@@ -58,11 +58,7 @@ impl Stack {
 
     /// Returns one of the collector's own counters; `None` while it is not told.
     pub async fn counter(&self, name: &str) -> Option<u64> {
-        let answer = reqwest::get(format!("{}/metrics", self.web)).await.ok()?;
-        let text = answer.text().await.ok()?;
-        let name = format!("fusebox_collector_{name} ");
-        text.lines()
-            .find_map(|line| line.strip_prefix(&name)?.parse().ok())
+        crate::wait::counter(&self.web, name).await
     }
 
     /// Stops the stack and returns its data, from which another can start.

@@ -42,6 +42,15 @@ pub async fn get_json(url: &str) -> Option<Value> {
     response.json().await.ok()
 }
 
+/// Returns one of a collector's own counters; `None` while it is not told.
+pub async fn counter(web: &str, name: &str) -> Option<u64> {
+    let answer = reqwest::get(format!("{web}/metrics")).await.ok()?;
+    let text = answer.text().await.ok()?;
+    let name = format!("fusebox_collector_{name} ");
+    text.lines()
+        .find_map(|line| line.strip_prefix(&name)?.parse().ok())
+}
+
 /// Reads a child's lines until `answer` finds what it looks for; goes on reading, so that the child never blocks on
 /// a full pipe.
 ///

@@ -2,8 +2,15 @@
 
 mod crash;
 mod demo;
+mod grafana;
+mod grafana_lint;
 mod hostile;
+mod influxdb;
+mod influxql;
 mod load;
 mod pages;
+mod panel_data;
+mod panel_source;
+mod panels;
 mod restart;
 mod sdk;

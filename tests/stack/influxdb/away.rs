@@ -1,0 +1,224 @@
+//! InfluxDB is away: from the start, or once older spans are only there; and what the pages say of it in a browser.
+
+use std::time::Duration;
+
+use fantoccini::Locator;
+use fusebox::circuit_breaker::EffectiveState;
+use integration_tests::{
+    Binary, Browser, FakeBreaker, TraceBuilder, counter, eventually, get_json,
+};
+use tempfile::TempDir;
+
+use super::{Server, ask, everything_arrives, influxdb_health, names, page, span_count};
+
+const SPANS: usize = 30;
+/// The first question takes five seconds, and one in fifteen after it.
+const FROZEN_PAGES_MAX: Duration = Duration::from_secs(25);
+
+/// Scenario: a collector starts while its InfluxDB is down; traces and circuits come in; then InfluxDB comes. The next
+/// start keeps nothing locally that is in InfluxDB.
+/// Guarantees: everything works from the journal, and the health, the metrics and the page say what is wrong; then
+/// everything is in InfluxDB, and is read from there as it was read from the journal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pages_work_while_influxdb_is_away() {
+    let mut server = Server::start();
+    server.kill();
+    let data = TempDir::new().expect("a temporary directory");
+    let binary = server.collector(data.path()).await;
+    let trace = send(&binary).await;
+    it_is_told_that_influxdb_is_away(&binary.web).await;
+    let path = format!("/api/traces/{trace}");
+    let before = ask(&binary.web, &path).await;
+    assert_eq!(span_count(&before), SPANS);
+    let found = ask(&binary.web, "/api/traces?service=cart").await;
+    assert_eq!(found["traces"][0]["trace_id"], trace.as_str(), "{found}");
+    assert_eq!(names(&ask(&binary.web, "/api/circuits").await), ["stock"]);
+    let shown = page(&format!("{}/traces?service=cart", binary.web)).await;
+    assert!(
+        shown.contains(&trace) && !shown.contains("Not all of it"),
+        "{shown}"
+    );
+    assert!(page(&binary.web).await.contains("stock"));
+
+    server.restart();
+    everything_arrives(&binary.web).await;
+    assert_eq!(counter(&binary.web, "influxdb_up").await, Some(1));
+    let spans = server.rows(r#"SELECT "v" FROM "span_idx""#).await;
+    assert_eq!(spans.len(), SPANS);
+    eventually("the change of state in InfluxDB", || async {
+        let events = server.rows(r#"SELECT "to" FROM "circuit_event""#).await;
+        (events.len() == 1 && events[0][1] == "open").then_some(())
+    })
+    .await;
+    binary.terminate().await;
+
+    let binary = keeps_nothing_locally(&server, &data).await;
+    assert_eq!(ask(&binary.web, &path).await, before);
+    let found = ask(&binary.web, "/api/traces?service=cart").await;
+    assert_eq!(found["traces"][0]["trace_id"], trace.as_str(), "{found}");
+    assert!(found["missing"].is_null(), "{found}");
+    binary.terminate().await;
+}
+
+/// Sends a trace, and a breaker that its call opens; returns the trace's id.
+async fn send(binary: &Binary) -> String {
+    let mut trace = TraceBuilder::new("cart");
+    let root = trace.span(None, "GET /cart", Vec::new());
+    for number in 1..SPANS {
+        trace.span(Some(root), &format!("step {number}"), Vec::new());
+    }
+    trace.send(&binary.otlp_http).await;
+    let mut breaker = FakeBreaker::new("cart", "stock", "pod-1");
+    breaker.report(&binary.otlp_http, 10).await;
+    let open = EffectiveState::Open;
+    breaker.turn(&binary.otlp_http, open, &trace.id()).await;
+    trace.id()
+}
+
+async fn it_is_told_that_influxdb_is_away(web: &str) {
+    let health = eventually("an InfluxDB that is not reachable", || async {
+        let health = influxdb_health(web).await?;
+        (health["reachable"] == false).then_some(health)
+    })
+    .await;
+    let problem = health["problem"].as_str().unwrap_or_default();
+    assert!(problem.contains("no connection"), "{health}");
+    assert_eq!(health["backlog_spans"], SPANS);
+    let whole = ask(web, "/healthz").await;
+    assert_eq!(whole["status"], "ok", "{whole}");
+    assert_eq!(counter(web, "influxdb_up").await, Some(0));
+    let backlog = counter(web, "influxdb_backlog_spans").await;
+    assert_eq!(backlog, Some(SPANS as u64));
+    assert!(counter(web, "influxdb_backlog_bytes").await > Some(0));
+    assert_eq!(counter(web, "influxdb_spans_total").await, Some(0));
+    let about = page(&format!("{web}/about")).await;
+    assert!(about.contains("does not take what is written"), "{about}");
+    assert!(about.contains("no connection"), "{about}");
+}
+
+/// Starts a collector that keeps spans no longer than it must, and waits until they are gone.
+async fn keeps_nothing_locally(server: &Server, data: &TempDir) -> Binary {
+    let args = ["--influxdb-local", "1ms"];
+    let binary = server.collector_with(data.path(), &args).await;
+    eventually("an empty journal", || async {
+        let health = get_json(&format!("{}/healthz", binary.web)).await?;
+        (health["spans_stored"] == 0).then_some(())
+    })
+    .await;
+    binary
+}
+
+/// Scenario: spans are only in InfluxDB, and it goes away.
+/// Guarantees: the pages say so in words, on any width, instead of showing an empty list.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_shows_how_it_stands_with_influxdb() {
+    let mut server = Server::start();
+    let data = TempDir::new().expect("a temporary directory");
+    let binary = server.collector(data.path()).await;
+    let trace = send(&binary).await;
+    everything_arrives(&binary.web).await;
+    binary.terminate().await;
+    let binary = keeps_nothing_locally(&server, &data).await;
+    everything_arrives(&binary.web).await;
+    let browser = Browser::start(1280, 900).await;
+    let about = format!("{}/about", binary.web);
+    let search = format!("{}/traces?service=cart", binary.web);
+    let one = format!("{}/traces/{trace}", binary.web);
+
+    shows(&browser, &about, "takes what is written", "about-well").await;
+    shows(&browser, &search, "GET /cart", "search-well").await;
+    server.kill();
+    // Whoever has nothing to write does not notice.
+    let mut another = TraceBuilder::new("cart");
+    another.span(None, "GET /cart/2", Vec::new());
+    another.send(&binary.otlp_http).await;
+    let away = "does not take what is written";
+    eventually("a page that says so", || async {
+        page(&about).await.contains(away).then_some(())
+    })
+    .await;
+    shows(&browser, &about, away, "about-away").await;
+    let note = shows(&browser, &search, "Not all of it", "search-away").await;
+    assert!(
+        note.contains("GET /cart/2"),
+        "what is here is shown: {note}"
+    );
+    let nothing = format!("{}/traces?service=nobody", binary.web);
+    let note = shows(&browser, &nothing, "Not all of it", "search-nothing-away").await;
+    assert!(!note.contains("No trace meets all of this"), "{note}");
+    for path in [
+        "/",
+        "/services",
+        "/services/cart",
+        "/map",
+        "/circuits/cart/stock",
+    ] {
+        page(&format!("{}{path}", binary.web)).await;
+    }
+    let not_here = "InfluxDB does not answer";
+    shows(&browser, &one, not_here, "trace-away").await;
+    let answer = reqwest::get(format!("{}/api/traces/{trace}", binary.web)).await;
+    let answer = answer.expect("the API answers");
+    assert_eq!(answer.status(), 502, "not found would be a lie");
+    let problem = answer.text().await.expect("text");
+    assert!(problem.contains(not_here), "{problem}");
+    browser.close().await;
+    binary.terminate().await;
+}
+
+/// Scenario: spans are only in InfluxDB, and it freezes: it takes connections and never answers. Then it goes on.
+/// Guarantees: every page is there within a few seconds all in all, and shows older traces again afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_influxdb_does_not_freeze_the_pages() {
+    let server = Server::start();
+    let data = TempDir::new().expect("a temporary directory");
+    let binary = server.collector(data.path()).await;
+    let trace = send(&binary).await;
+    everything_arrives(&binary.web).await;
+    binary.terminate().await;
+    let binary = keeps_nothing_locally(&server, &data).await;
+    server.signal("STOP");
+    let search = format!("{}/traces?service=cart", binary.web);
+    let pages = async {
+        assert!(page(&search).await.contains("Not all of it"));
+        for path in [
+            "/",
+            "/traces",
+            "/services",
+            "/services/cart",
+            "/map",
+            "/about",
+        ] {
+            page(&format!("{}{path}", binary.web)).await;
+        }
+    };
+    let shown = tokio::time::timeout(FROZEN_PAGES_MAX, pages).await;
+    shown.expect("pages wait once, not for each question");
+    server.signal("CONT");
+    eventually("the trace that is only there", || async {
+        page(&search).await.contains(&trace).then_some(())
+    })
+    .await;
+    binary.terminate().await;
+}
+
+/// Opens a page light and dark, wide and narrow; returns its text, which must have those words.
+async fn shows(browser: &Browser, url: &str, words: &str, name: &str) -> String {
+    for width in [320, 1280] {
+        browser.set_width(width).await;
+        browser.open(url).await;
+        for scheme in ["light", "dark"] {
+            browser.set_colour_scheme(scheme).await;
+            let name = format!("influxdb-{name}-{width}-{scheme}");
+            browser.screenshot(&name).await;
+        }
+        let script = "return document.documentElement.scrollWidth";
+        let wide = browser.client.execute(script, Vec::new()).await;
+        let wide = wide.expect("the script runs").as_u64();
+        assert!(wide <= Some(u64::from(width)), "{url} is {wide:?} wide");
+    }
+    let body = browser.client.find(Locator::Css("body")).await;
+    let text = body.expect("a body").text().await.expect("its text");
+    assert!(text.contains(words), "{url} says {words}: {text}");
+    text
+}
