@@ -202,7 +202,7 @@ fn validate_influxdb(influxdb: &InfluxdbOptions) -> Result<(), ConfigError> {
         (
             influxdb.has_http_url(),
             "influxdb",
-            "must be an address such as http://127.0.0.1:8086, without a user, a password, ? and #",
+            "must be an address such as http://127.0.0.1:8086, without ? and #; a user goes into --influxdb-token as user:password",
         ),
         (
             is_name(&influxdb.bucket),

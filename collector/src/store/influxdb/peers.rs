@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
@@ -30,6 +31,8 @@ pub(crate) struct Peers {
     own: String,
     counters: Arc<Counters>,
     known: Mutex<Known>,
+    /// Whether the first question has ended, well or badly.
+    asked: watch::Sender<bool>,
 }
 
 /// Who else is there.
@@ -56,7 +59,7 @@ impl Peers {
             own: own.to_owned(),
             counters,
             known: Mutex::new(Known {
-                // Until somebody knows better. Whoever comes while the first one asks does not wait either.
+                // Until somebody knows better.
                 company: Company {
                     has_others: true,
                     is_away: true,
@@ -64,19 +67,17 @@ impl Peers {
                 until: None,
                 warnings: Seldom::default(),
             }),
+            asked: watch::channel(false).0,
         }
     }
 
     /// Returns who else is there, by an answer that is not old; only one asks at a time, and the others take what was
-    /// known before.
+    /// known before. Before the first answer nothing is known: who comes then waits for it.
     pub(crate) async fn company(&self) -> Company {
-        {
-            let now = Instant::now();
-            let mut known = self.known();
-            if known.until.is_some_and(|until| now < until) {
-                return known.company;
-            }
-            known.until = Some(now + ASK_TIMEOUT);
+        if !self.is_my_turn() {
+            let mut asked = self.asked.subscribe();
+            let _ended = timeout(ASK_TIMEOUT, asked.wait_for(|asked| *asked)).await;
+            return self.known().company;
         }
         let late = |_| self.error(&"no answer in time");
         let answer = timeout(ASK_TIMEOUT, self.ask()).await.map_err(late);
@@ -96,7 +97,20 @@ impl Peers {
         let mut known = self.known();
         known.company = company;
         known.until = Some(Instant::now() + how_long);
+        drop(known);
+        self.asked.send_replace(true);
         company
+    }
+
+    /// Returns whether the caller is to ask; what is known is old then, and nobody else asks.
+    fn is_my_turn(&self) -> bool {
+        let now = Instant::now();
+        let mut known = self.known();
+        let is_old = known.until.is_none_or(|until| until <= now);
+        if is_old {
+            known.until = Some(now + ASK_TIMEOUT);
+        }
+        is_old
     }
 
     /// Counts that InfluxDB failed a reader. It may only be that one question: whoever comes next asks a small one,

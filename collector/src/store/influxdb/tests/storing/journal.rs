@@ -392,6 +392,23 @@ async fn collectors_that_share_a_server_show_traces_whole() {
     }
 }
 
+/// *Scenario*: several questions come at once, the first ones after a start.
+/// *Guarantees*: none of them takes an InfluxDB that answers for one that is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_questions_wait_for_the_first_answer() {
+    let Server { options, .. } = &servers("first").await[0];
+    let mut node = Node::new(options, Duration::from_secs(3600));
+    let spans: Vec<Span> = (0..10).map(shop_span).collect();
+    node.write(&spans);
+    node.ship().await;
+    let other = Node::new(options, Duration::from_secs(3600));
+    let merged = other.merged();
+    let asked = (0..8).map(|_| merged.trace(spans[0].trace_id));
+    for answer in futures_util::future::join_all(asked).await {
+        assert_eq!(answer.unwrap().unwrap().spans.len(), 10);
+    }
+}
+
 /// *Scenario*: a machine and its journal are gone; a new one is given the same InfluxDB.
 /// *Guarantees*: what had been shipped is all there.
 #[tokio::test(flavor = "multi_thread")]
