@@ -38,6 +38,21 @@ pub struct CircuitCalls {
 }
 
 impl CircuitCalls {
+    /// Returns the counts in the order of the fields, which stores keep: never change it.
+    pub(crate) fn in_order(&self) -> [u64; 9] {
+        [
+            self.success,
+            self.failure,
+            self.timeout,
+            self.rejected,
+            self.bulkhead_full,
+            self.ignored,
+            self.cancelled,
+            self.fallback_success,
+            self.fallback_failure,
+        ]
+    }
+
     /// Returns the calls that health looks at: success, failure, timeout and no slot.
     pub fn judged(&self) -> u64 {
         self.success + self.errors()

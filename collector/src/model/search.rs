@@ -66,6 +66,14 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Returns the cursor behind a row.
+    pub fn after(row: &TraceSummary) -> Self {
+        Self {
+            start_unix_nanos: row.start_unix_nanos,
+            trace_id: row.trace_id,
+        }
+    }
+
     /// Returns its text for a URL: 16 hex digits of the start, `-`, 32 hex digits of the id.
     pub fn encode(&self) -> String {
         format!("{:016x}-{}", self.start_unix_nanos, self.trace_id)

@@ -110,7 +110,11 @@ fn services(spans: &[Span]) -> Vec<ServiceCount> {
 
 /// Lists the breakers once each, those that refused or failed first.
 fn circuits(spans: &[Span]) -> Vec<CircuitMark> {
-    let marks: BTreeSet<CircuitMark> = spans.iter().filter_map(mark).collect();
+    harmful_first(spans.iter().filter_map(mark).collect())
+}
+
+/// Lists breakers, those that refused or failed first.
+pub(crate) fn harmful_first(marks: BTreeSet<CircuitMark>) -> Vec<CircuitMark> {
     let mut marks: Vec<_> = marks.into_iter().collect();
     let harmless = ["success", "ignored", "cancelled", ""];
     marks.sort_by_key(|mark| harmless.contains(&mark.outcome.as_str()));

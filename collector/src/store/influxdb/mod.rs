@@ -44,7 +44,7 @@ pub(crate) use peers::Peers;
 pub use report::{Influxdb, InfluxdbReport};
 pub(crate) use span_lane::SpanLane;
 pub use status::{InfluxdbFigures, InfluxdbStatus, Standing};
-pub(crate) use traces::{InfluxTraces, Search, cursor_after, in_time};
+pub(crate) use traces::{InfluxTraces, Search, in_time};
 pub(crate) use writer::{Writer, saved_position};
 
 /// Where the InfluxDB is and how it lets us in.

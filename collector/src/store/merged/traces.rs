@@ -7,9 +7,9 @@ use std::sync::Arc;
 use opentelemetry::{SpanId, TraceId};
 
 use super::union;
-use crate::model::{Note, TimeRange, Trace, TracePage, TraceQuery};
+use crate::model::{Cursor, Note, TimeRange, Trace, TracePage, TraceQuery};
 use crate::store::embedded::{EmbeddedStore, Followed};
-use crate::store::influxdb::{InfluxTraces, Peers, Search, cursor_after, in_time};
+use crate::store::influxdb::{InfluxTraces, Peers, Search, in_time};
 use crate::store::{StoreError, TraceReader};
 
 /// A trace that starts that long after local spans are complete has all of its spans here: senders' clocks may differ.
@@ -137,7 +137,7 @@ impl TraceReader for MergedTraces {
         let mut page = self.local.search(here).await?;
         let limit = query.limit.clamp(1, TraceQuery::LIMIT_MAX);
         if page.traces.len() >= limit {
-            page.next = page.traces.last().map(cursor_after);
+            page.next = page.traces.last().map(Cursor::after);
             return Ok(page);
         }
         let older = TraceQuery {

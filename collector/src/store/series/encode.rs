@@ -164,7 +164,7 @@ impl<'a> Encoder<'a> {
 
     /// Writes the counts that are not zero, behind a mask that tells which they are.
     fn calls(&mut self, calls: &CircuitCalls) {
-        let counts = counts(calls);
+        let counts = calls.in_order();
         let present = |mask, (at, count): (usize, &u64)| mask | (u64::from(*count > 0) << at);
         self.uint(counts.iter().enumerate().fold(0, present));
         for count in counts.into_iter().filter(|count| *count > 0) {
@@ -213,20 +213,6 @@ impl<'a> Encoder<'a> {
         }
         self.out.push(number as u8);
     }
-}
-
-fn counts(calls: &CircuitCalls) -> [u64; 9] {
-    [
-        calls.success,
-        calls.failure,
-        calls.timeout,
-        calls.rejected,
-        calls.bulkhead_full,
-        calls.ignored,
-        calls.cancelled,
-        calls.fallback_success,
-        calls.fallback_failure,
-    ]
 }
 
 fn zigzag(number: i64) -> u64 {

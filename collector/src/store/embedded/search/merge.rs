@@ -1,6 +1,6 @@
 //! Makes the row of a trace from what each segment knows of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use opentelemetry::TraceId;
 
@@ -8,6 +8,7 @@ use super::super::segment::{NamedPiece, Segment};
 use super::skip_missing;
 use crate::model::{CircuitMark, ServiceCount, TraceSummary};
 use crate::store::StoreError;
+use crate::store::matching::harmful_first;
 
 /// Looks a trace up in every segment and merges what is found; `None` when it is nowhere.
 pub(crate) fn resolve(segments: &[Segment], id: u128) -> Result<Option<TraceSummary>, StoreError> {
@@ -74,9 +75,6 @@ fn services(pieces: &[NamedPiece]) -> Vec<ServiceCount> {
 
 /// Lists the breakers once each, those that refused or failed first.
 fn circuits(pieces: &[NamedPiece]) -> Vec<CircuitMark> {
-    let marks: BTreeSet<&CircuitMark> = pieces.iter().flat_map(|piece| &piece.circuits).collect();
-    let mut marks: Vec<CircuitMark> = marks.into_iter().cloned().collect();
-    let harmless = ["success", "ignored", "cancelled", ""];
-    marks.sort_by_key(|mark| harmless.contains(&mark.outcome.as_str()));
-    marks
+    let marks = pieces.iter().flat_map(|piece| &piece.circuits);
+    harmful_first(marks.cloned().collect())
 }

@@ -93,7 +93,7 @@ impl Search<'_> {
                 Kind::Candidate(id) => self.open_trace(id)?,
                 Kind::Row(Reverse(id)) => {
                     if page.traces.len() == limit {
-                        page.next = page.traces.last().map(cursor_after);
+                        page.next = page.traces.last().map(Cursor::after);
                         return Ok(page);
                     }
                     debug_assert!(
@@ -149,14 +149,6 @@ impl Search<'_> {
             self.heap.push((start, Kind::Row(Reverse(id))));
         }
         Ok(())
-    }
-}
-
-/// Returns the cursor behind a row.
-fn cursor_after(row: &TraceSummary) -> Cursor {
-    Cursor {
-        start_unix_nanos: row.start_unix_nanos,
-        trace_id: row.trace_id,
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn seconds<'a>(window: u64, samples: impl Iterator<Item = &'a Circuit
 
 fn second(window: u64, sample: &CircuitSample) -> Second {
     let number = sample.time_unix_nanos.saturating_sub(window) / SECOND_NANOS;
-    let mut calls = counts(&sample.calls).to_vec();
+    let mut calls = sample.calls.in_order().to_vec();
     let used = calls.iter().rposition(|count| *count > 0);
     calls.truncate(used.map_or(0, |last| last + 1));
     let buckets = sample.latency_buckets.clone();
@@ -59,21 +59,6 @@ pub(super) fn read_seconds(
         })
     });
     samples.collect()
-}
-
-/// Returns the counts in the order in which calls are always drawn.
-fn counts(calls: &CircuitCalls) -> [u64; 9] {
-    [
-        calls.success,
-        calls.failure,
-        calls.timeout,
-        calls.rejected,
-        calls.bulkhead_full,
-        calls.ignored,
-        calls.cancelled,
-        calls.fallback_success,
-        calls.fallback_failure,
-    ]
 }
 
 fn calls_of(counts: &[u64]) -> CircuitCalls {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use opentelemetry::TraceId;
 
-pub(crate) use search::{Search, cursor_after, in_time};
+pub(crate) use search::{Search, in_time};
 
 use super::client::{Client, failed};
 use super::line::tag_value;

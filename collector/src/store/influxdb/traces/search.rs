@@ -162,7 +162,7 @@ impl<'a> Search<'a> {
                         }
                     }
                     Kind::Row(_) if page.traces.len() == limit => {
-                        page.next = page.traces.last().map(cursor_after);
+                        page.next = page.traces.last().map(Cursor::after);
                         break;
                     }
                     Kind::Row(_) => self.emit(&mut page),
@@ -405,12 +405,4 @@ pub(crate) async fn in_time<T>(
 ) -> Result<T, StoreError> {
     let answer = timeout(ANSWER_TIMEOUT, answer).await;
     answer.unwrap_or_else(|_| Err(remote.failed(&"no answer in time")))
-}
-
-/// Returns the cursor behind a row.
-pub(crate) fn cursor_after(row: &TraceSummary) -> Cursor {
-    Cursor {
-        start_unix_nanos: row.start_unix_nanos,
-        trace_id: row.trace_id,
-    }
 }
