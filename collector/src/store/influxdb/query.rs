@@ -244,3 +244,39 @@ impl Answer {
         Ok(answers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Guarantees: whatever the text, its regex has no character that could end the regex or mean something in it.
+        #[test]
+        fn a_regex_of_text_stays_within_its_slashes(text in any::<String>()) {
+            let regex = regex_of(&text);
+            let is_ours = |c: char| c.is_ascii_alphanumeric() || "_\\{}".contains(c);
+            prop_assert!(regex.chars().all(is_ours), "{regex}");
+            let escapes = regex.split('\\').skip(1);
+            for escape in escapes {
+                let digits = escape.strip_prefix("x{").and_then(|rest| rest.split_once('}'));
+                let code = digits.and_then(|(digits, _)| u32::from_str_radix(digits, 16).ok());
+                prop_assert!(code.and_then(char::from_u32).is_some(), "{regex}");
+            }
+        }
+
+        /// Guarantees: the regex of a text matches just what holds that text, by an engine of the same syntax as the
+        /// servers' (RE2).
+        #[test]
+        fn a_regex_of_text_matches_what_holds_it(
+            text in "\\PC{0,3}|[-.*+?^$|()\\[\\]{}\\\\/a\n]{0,4}",
+            before in any::<String>(),
+            other in "[-.*+?^$|()\\[\\]{}\\\\/a\n]{0,8}",
+        ) {
+            let regex = regex::Regex::new(&regex_of(&text)).expect("a regex");
+            prop_assert!(regex.is_match(&(before + &text)));
+            prop_assert_eq!(regex.is_match(&other), other.contains(&text));
+        }
+    }
+}
