@@ -137,15 +137,10 @@ impl MapPage {
             .take(ROWS_MAX)
             .enumerate()
             .map(|(index, link)| {
-                let ends = (index < EDGES_MAX)
-                    .then(|| {
-                        picture
-                            .places
-                            .get(&link.parent)
-                            .zip(picture.places.get(&link.child))
-                    })
+                let line = (index < EDGES_MAX)
+                    .then(|| Line::between(&picture, link))
                     .flatten();
-                Edge::new(link, ends, circuits)
+                Edge::new(link, line, circuits)
             });
         Self {
             chrome: Chrome::new("Map", "Map"),
@@ -208,11 +203,7 @@ impl Node {
 }
 
 impl Edge {
-    fn new(
-        link: &DependencyLink,
-        ends: Option<(&map_layout::Place, &map_layout::Place)>,
-        circuits: &[CircuitView],
-    ) -> Self {
+    fn new(link: &DependencyLink, line: Option<Line>, circuits: &[CircuitView]) -> Self {
         let share = link.error_count as f64 * 100.0 / link.call_count.max(1) as f64;
         let mut marks: Vec<CircuitMark> = link
             .circuits
@@ -221,8 +212,8 @@ impl Edge {
             .map(CircuitMark::new)
             .collect();
         marks.sort_by_key(|mark| std::cmp::Reverse(mark.state));
-        let badge = ends.zip(marks.first()).map(|((from, to), mark)| {
-            let (x, y) = middle(from, to);
+        let badge = line.as_ref().zip(marks.first()).map(|(line, mark)| {
+            let (x, y) = line.middle();
             Badge {
                 x: trim(x - 19.0),
                 y: trim(y - 11.0),
@@ -241,7 +232,7 @@ impl Edge {
             },
             // A hundred times the calls is two steps thicker, not a hundred times.
             thickness: trim((1.0 + (link.call_count.max(1) as f64).log10() * 0.9).min(7.0)),
-            path: ends.map(|(from, to)| path(from, to)),
+            path: line.map(|line| line.path()),
             badge,
             circuits: marks,
             href: Href::new("/traces")
@@ -266,26 +257,56 @@ impl CircuitMark {
 
 type Spot = (f64, f64);
 
-/// The four points of an edge's curve; calls that lead back leave below and return below.
-fn curve(from: &map_layout::Place, to: &map_layout::Place) -> [Spot; 4] {
-    if from.x < to.x {
-        let start = (from.x + WIDTH, from.y + HEIGHT / 2.0);
-        let end = (to.x, to.y + HEIGHT / 2.0);
-        let bend = ((end.0 - start.0) * 0.5).max(40.0);
-        return [start, (start.0 + bend, start.1), (end.0 - bend, end.1), end];
+/// A call on the picture: curves of four points each, with straight pieces past the columns between its ends.
+#[derive(Debug)]
+struct Line(Vec<[Spot; 4]>);
+
+impl Line {
+    /// Returns the line of a call whose ends are on the picture.
+    fn between(picture: &map_layout::Layout, link: &DependencyLink) -> Option<Self> {
+        let from = picture.places.get(&link.parent)?;
+        let to = picture.places.get(&link.child)?;
+        if from.x >= to.x {
+            return Some(Self(vec![back(from, to)]));
+        }
+        let way = picture.ways.get(&(link.parent.clone(), link.child.clone()));
+        let mut curves = Vec::new();
+        let mut start = (from.x + WIDTH, from.y + HEIGHT / 2.0);
+        for lane in way.into_iter().flatten() {
+            curves.push(ahead(start, (lane.x, lane.y)));
+            start = (lane.x + WIDTH, lane.y);
+        }
+        curves.push(ahead(start, (to.x, to.y + HEIGHT / 2.0)));
+        Some(Self(curves))
     }
+
+    /// Returns it as the path of an SVG.
+    fn path(&self) -> String {
+        let curves = self.0.iter().enumerate().map(|(index, curve)| {
+            let [a, b, c, d] = curve.map(|(x, y)| format!("{} {}", trim(x), trim(y)));
+            let to = if index == 0 { 'M' } else { 'L' };
+            format!("{to}{a}C{b} {c} {d}")
+        });
+        curves.collect()
+    }
+
+    /// Returns the middle of its first curve: where lines of one service to others are still apart.
+    fn middle(&self) -> Spot {
+        let [a, b, c, d] = self.0[0];
+        let at = |f: fn(Spot) -> f64| (f(a) + 3.0 * f(b) + 3.0 * f(c) + f(d)) / 8.0;
+        (at(|p| p.0), at(|p| p.1))
+    }
+}
+
+/// A curve to the right.
+fn ahead(start: Spot, end: Spot) -> [Spot; 4] {
+    let bend = ((end.0 - start.0) * 0.5).max(40.0);
+    [start, (start.0 + bend, start.1), (end.0 - bend, end.1), end]
+}
+
+/// The curve of a call that leads back: it leaves below and returns below.
+fn back(from: &map_layout::Place, to: &map_layout::Place) -> [Spot; 4] {
     let start = (from.x + WIDTH * 0.4, from.y + HEIGHT);
     let end = (to.x + WIDTH * 0.6, to.y + HEIGHT);
     [start, (start.0, start.1 + 36.0), (end.0, end.1 + 36.0), end]
-}
-
-fn path(from: &map_layout::Place, to: &map_layout::Place) -> String {
-    let [a, b, c, d] = curve(from, to).map(|(x, y)| format!("{} {}", trim(x), trim(y)));
-    format!("M{a}C{b} {c} {d}")
-}
-
-fn middle(from: &map_layout::Place, to: &map_layout::Place) -> Spot {
-    let [a, b, c, d] = curve(from, to);
-    let at = |f: fn(Spot) -> f64| (f(a) + 3.0 * f(b) + 3.0 * f(c) + f(d)) / 8.0;
-    (at(|p| p.0), at(|p| p.1))
 }

@@ -1,5 +1,5 @@
-//! Where services stand on the map: callers left, called right. A pure function of the edges: the same calls
-//! always give the same picture.
+//! Where services stand on the map: callers left, called right, and calls over several columns pass between the boxes.
+//! A pure function of the edges: the same calls always give the same picture.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,10 @@ pub(crate) const WIDTH: f64 = 178.0;
 pub(crate) const HEIGHT: f64 = 46.0;
 /// From one column to the next.
 const COLUMN: f64 = 316.0;
-/// From one row to the next.
-const ROW: f64 = 76.0;
+/// Between what stands below each other.
+const GAP: f64 = 30.0;
+/// Height that calls take where they pass between boxes.
+const LANE: f64 = 10.0;
 /// Around everything.
 const MARGIN: f64 = 14.0;
 /// Sweeps that put boxes near their neighbours; more change nothing that can be seen.
@@ -25,11 +27,13 @@ pub(crate) struct Place {
     pub(crate) y: f64,
 }
 
-/// The picture: places by name, and its size.
+/// The picture: places by name, ways between them, and its size.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Layout {
     /// Boxes by name.
     pub(crate) places: BTreeMap<String, Place>,
+    /// By caller and called, where a call over several columns passes each column between them: left edge and height.
+    pub(crate) ways: BTreeMap<(String, String), Vec<Place>>,
     /// Width of all.
     pub(crate) width: f64,
     /// Height of all.
@@ -45,27 +49,103 @@ pub(crate) fn layout(edges: &[(&str, &str)]) -> Layout {
     for (a, b) in edges.iter().filter(|(a, b)| a != b) {
         ahead[index(a)].insert(index(b));
     }
-    let forward = without_cycles(&ahead);
-    let columns = columns(&forward);
-    let mut grid = vec![Vec::new(); columns.iter().max().map_or(0, |c| c + 1)];
-    for (node, column) in columns.iter().enumerate() {
+    let graph = Graph::new(without_cycles(&ahead));
+    let mut grid = vec![Vec::new(); graph.columns.iter().max().map_or(0, |c| c + 1)];
+    for (node, column) in graph.columns.iter().enumerate() {
         grid[*column].push(node);
     }
-    untangle(&mut grid, &forward);
-    let tallest = grid.iter().map(Vec::len).max().unwrap_or(0);
-    let mut places = BTreeMap::new();
+    untangle(&mut grid, &graph.forward);
+    let (spots, tallest) = stand(&grid, names.len(), graph.columns.len());
+    let name = |node: usize| names[node].to_owned();
+    let lane = |lane: &usize| Place {
+        x: spots[*lane].x,
+        y: spots[*lane].y + LANE / 2.0,
+    };
+    let ways = graph.ways.iter().map(|((from, to), way)| {
+        let ends = (name(*from), name(*to));
+        (ends, way.iter().map(lane).collect())
+    });
+    let places = (0..names.len()).map(|node| (name(node), spots[node].clone()));
+    Layout {
+        places: places.collect(),
+        ways: ways.collect(),
+        width: 2.0 * MARGIN + grid.len().saturating_sub(1) as f64 * COLUMN + WIDTH,
+        height: 2.0 * MARGIN + tallest.max(HEIGHT),
+    }
+}
+
+/// Returns where each node stands, and the height of the tallest column; the nodes after the services are lanes.
+fn stand(grid: &[Vec<usize>], services: usize, nodes: usize) -> (Vec<Place>, f64) {
+    let tall = |node: &usize| if *node < services { HEIGHT } else { LANE };
+    let height_of = |nodes: &Vec<usize>| {
+        let gaps = nodes.len().saturating_sub(1) as f64 * GAP;
+        nodes.iter().map(tall).sum::<f64>() + gaps
+    };
+    let tallest = grid.iter().map(height_of).fold(0.0, f64::max);
+    let mut spots = vec![Place { x: 0.0, y: 0.0 }; nodes];
     for (column, nodes) in grid.iter().enumerate() {
-        let above = (tallest - nodes.len()) as f64 * ROW / 2.0;
-        for (row, node) in nodes.iter().enumerate() {
-            let x = MARGIN + column as f64 * COLUMN;
-            let y = MARGIN + above + row as f64 * ROW;
-            places.insert(names[*node].to_owned(), Place { x, y });
+        let x = MARGIN + column as f64 * COLUMN;
+        let mut y = MARGIN + (tallest - height_of(nodes)) / 2.0;
+        for node in nodes {
+            spots[*node] = Place { x, y };
+            y += tall(node) + GAP;
         }
     }
-    Layout {
-        places,
-        width: 2.0 * MARGIN + grid.len().saturating_sub(1) as f64 * COLUMN + WIDTH,
-        height: 2.0 * MARGIN + tallest.saturating_sub(1) as f64 * ROW + HEIGHT,
+    (spots, tallest)
+}
+
+/// Services and lanes, without cycles, each in its column. A call that skips columns takes a lane in each of them; calls
+/// to the same service share theirs, so that a database of many callers takes one lane and not many.
+#[derive(Debug)]
+struct Graph {
+    /// By node, what it leads to; the lanes come after the services.
+    forward: Vec<Vec<usize>>,
+    /// By node, its column.
+    columns: Vec<usize>,
+    /// By caller and called, the lanes between them.
+    ways: BTreeMap<(usize, usize), Vec<usize>>,
+}
+
+impl Graph {
+    fn new(forward: Vec<Vec<usize>>) -> Self {
+        let columns = columns(&forward);
+        let mut graph = Self {
+            forward: vec![Vec::new(); forward.len()],
+            columns,
+            ways: BTreeMap::new(),
+        };
+        let mut lanes = BTreeMap::new();
+        for (from, next) in forward.iter().enumerate() {
+            next.iter().for_each(|to| graph.add(from, *to, &mut lanes));
+        }
+        graph
+    }
+
+    fn add(&mut self, from: usize, to: usize, lanes: &mut BTreeMap<(usize, usize), usize>) {
+        let between = self.columns[from] + 1..self.columns[to];
+        let way: Vec<usize> = between
+            .map(|column| {
+                *lanes
+                    .entry((to, column))
+                    .or_insert_with(|| self.lane(column))
+            })
+            .collect();
+        let mut last = from;
+        for next in way.iter().chain([&to]) {
+            if !self.forward[last].contains(next) {
+                self.forward[last].push(*next);
+            }
+            last = *next;
+        }
+        if !way.is_empty() {
+            self.ways.insert((from, to), way);
+        }
+    }
+
+    fn lane(&mut self, column: usize) -> usize {
+        self.columns.push(column);
+        self.forward.push(Vec::new());
+        self.columns.len() - 1
     }
 }
 
@@ -176,6 +256,7 @@ mod tests {
         assert!(x("gateway") < x("page") && x("page") < x("stock"));
         assert_eq!(x("stock"), x("price"));
         assert_eq!(layout.places.len(), 4);
+        assert_eq!(layout.ways.len(), 1, "only gateway to price skips a column");
     }
 
     #[test]
@@ -197,6 +278,26 @@ mod tests {
             spots.dedup();
             prop_assert_eq!(spots.len(), picture.places.len());
             prop_assert_eq!(picture, layout(&edges));
+        }
+
+        /// Whatever calls whom: where a call passes a column, no box stands.
+        #[test]
+        fn calls_pass_between_boxes(pairs in prop::collection::vec((0_u8..12, 0_u8..12), 0..50)) {
+            let names: Vec<String> = (0..12).map(|n| format!("s{n}")).collect();
+            let edges: Vec<(&str, &str)> = pairs.iter().map(|(a, b)| (names[*a as usize].as_str(), names[*b as usize].as_str())).collect();
+            let picture = layout(&edges);
+            for (ends, way) in &picture.ways {
+                let from = picture.places[&ends.0].x;
+                let expected: Vec<f64> = (1..=way.len()).map(|n| from + n as f64 * COLUMN).collect();
+                prop_assert_eq!(way.iter().map(|lane| lane.x).collect::<Vec<_>>(), expected);
+                prop_assert_eq!(picture.places[&ends.1].x, from + (way.len() + 1) as f64 * COLUMN);
+                for lane in way {
+                    let boxes = picture.places.values().filter(|place| place.x == lane.x);
+                    for place in boxes {
+                        prop_assert!(lane.y < place.y || lane.y > place.y + HEIGHT);
+                    }
+                }
+            }
         }
     }
 }
