@@ -418,7 +418,8 @@ impl Dependencies {
         }
         match here.peer {
             Some(peer) => {
-                self.incidents.unpaired += 1;
+                // Of a database no other half was to be had.
+                self.incidents.unpaired += u64::from(!here.peer_is_store);
                 let edge = self.count(here.service, peer, here.error, second);
                 self.learn(here, edge);
             }
