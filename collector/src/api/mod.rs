@@ -4,7 +4,6 @@
 mod circuits;
 mod health;
 mod metrics;
-mod metrics_influxdb;
 mod params;
 mod problem;
 mod services;

@@ -1,6 +1,6 @@
 //! The part of `/metrics` about the InfluxDB behind the collector, where there is one.
 
-use super::metrics::Exposition;
+use super::exposition::Exposition;
 use crate::store::influxdb::InfluxdbReport;
 
 /// Writes how it stands with the InfluxDB.
