@@ -384,6 +384,10 @@ fn a_wall_of_a_thousand_stands_on_pages_and_is_found_by_the_filter() {
     let first = wall_page(&wall, &[]);
     assert_eq!(cards(&first), 200);
     assert!(first.contains("?page=5"));
+    assert!(first.contains("11 of 1,000"), "not closed, of all");
+    let second = wall_page(&wall, &[("page", "2")]);
+    let nine = second.matches("· 9 circuits").count();
+    assert_eq!(nine, 3, "one of them has its first card on the page before");
     assert!(first.len() < 1_500_000, "{}", first.len());
     assert_eq!(cards(&wall_page(&wall, &[("filter", "dependency-999")])), 1);
     assert_eq!(

@@ -1,5 +1,6 @@
 //! The circuit wall: which breakers are not closed, now or at any moment of the past week.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -163,6 +164,8 @@ pub(crate) struct Arranged {
     pub(crate) service: Option<String>,
     /// Indexes into the wall's circuits, in the order shown.
     pub(crate) circuits: Vec<usize>,
+    /// How many stand under this heading on all pages.
+    pub(crate) total: usize,
 }
 
 /// Returns the circuits of one page under their headings, and how many match in all.
@@ -179,18 +182,24 @@ pub(crate) fn arrange(wall: &CircuitWall, view: &WallView) -> (Vec<Arranged>, us
         let weight = std::cmp::Reverse(view.sort.weight(circuit));
         (heading, weight, circuit.key.clone())
     });
+    let heading = |index: &usize| closed(index).then(|| circuits[*index].key.service.as_str());
+    let mut totals: HashMap<Option<&str>, usize> = HashMap::new();
+    for index in &order {
+        *totals.entry(heading(index)).or_default() += 1;
+    }
     let mut groups: Vec<Arranged> = Vec::new();
     for index in order
         .into_iter()
         .skip(view.page * CARDS_MAX)
         .take(CARDS_MAX)
     {
-        let service = closed(&index).then(|| circuits[index].key.service.clone());
+        let service = heading(&index);
         match groups.last_mut() {
-            Some(group) if group.service == service => group.circuits.push(index),
+            Some(group) if group.service.as_deref() == service => group.circuits.push(index),
             _ => groups.push(Arranged {
-                service,
+                service: service.map(str::to_owned),
                 circuits: vec![index],
+                total: totals[&service],
             }),
         }
     }
@@ -210,7 +219,7 @@ pub(crate) struct Group {
 #[derive(Debug, Template)]
 #[template(path = "wall_sum.html")]
 pub(crate) struct Sum {
-    states: Vec<(&'static str, usize, &'static str)>,
+    states: Vec<(&'static str, u64, &'static str)>,
     calls: String,
     refused: String,
     touched: usize,
@@ -219,7 +228,7 @@ pub(crate) struct Sum {
 impl Sum {
     /// Returns the totals of a wall.
     pub(crate) fn new(wall: &CircuitWall) -> Self {
-        let of = |state: EffectiveState| wall.circuits.iter().filter(|c| c.state == state).count();
+        let of = |state| wall.circuits.iter().filter(|c| c.state == state).count() as u64;
         let word = |state| match state {
             EffectiveState::Open => "open",
             EffectiveState::HalfOpen => "half-open",
@@ -323,9 +332,10 @@ impl WallBody {
     }
 
     fn detail(wall: &CircuitWall, group: &Arranged) -> String {
-        let count = group.circuits.len();
+        let count = group.total;
+        let shown = text::count(count as u64);
         match &group.service {
-            None => format!("{count} of {}", wall.circuits.len()),
+            None => format!("{shown} of {}", text::count(wall.circuits.len() as u64)),
             Some(_) => {
                 let instances = group.circuits.iter();
                 let instances = instances
@@ -333,7 +343,7 @@ impl WallBody {
                     .max()
                     .unwrap_or(0);
                 format!(
-                    "{instances} {} · {count} {}",
+                    "{instances} {} · {shown} {}",
                     text::plural(instances, "instance", "instances"),
                     text::plural(count, "circuit", "circuits"),
                 )
