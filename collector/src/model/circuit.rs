@@ -38,6 +38,19 @@ pub struct CircuitCalls {
 }
 
 impl CircuitCalls {
+    /// The names of the counts, in the order of the fields.
+    const NAMES: [&str; 9] = [
+        "success",
+        "failure",
+        "timeout",
+        "rejected",
+        "bulkhead_full",
+        "ignored",
+        "cancelled",
+        "fallback_success",
+        "fallback_failure",
+    ];
+
     /// Returns the counts in the order of the fields, which stores keep: never change it.
     pub(crate) fn in_order(&self) -> [u64; 9] {
         [
@@ -181,7 +194,8 @@ pub struct LatencyView {
 /// One bar of the sparkline.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct SparkBucket {
-    /// Its calls.
+    /// Its calls; what did not happen is not serialised: a wall has sixty bars a breaker.
+    #[serde(serialize_with = "what_happened")]
     pub calls: CircuitCalls,
     /// The worst state in it; `None` where nothing was reported.
     pub state: Option<EffectiveState>,
@@ -269,6 +283,15 @@ pub struct CircuitInstanceView {
     pub in_flight: u64,
 }
 
+/// Serialises the counts that are not zero.
+fn what_happened<S: serde::Serializer>(
+    calls: &CircuitCalls,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let named = CircuitCalls::NAMES.into_iter().zip(calls.in_order());
+    serializer.collect_map(named.filter(|(_, count)| *count > 0))
+}
+
 /// Serialises an optional id as lower-case hex or null.
 fn optional_hex<T: std::fmt::Display, S: serde::Serializer>(
     id: &Option<T>,
@@ -277,5 +300,31 @@ fn optional_hex<T: std::fmt::Display, S: serde::Serializer>(
     match id {
         Some(id) => serializer.collect_str(id),
         None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_tells_what_happened_by_the_names_of_the_fields() {
+        let calls = CircuitCalls {
+            failure: 2,
+            fallback_failure: 1,
+            ..CircuitCalls::default()
+        };
+        let state = Some(EffectiveState::Open);
+        let bar = serde_json::to_value(SparkBucket { calls, state }).unwrap();
+        let expected = serde_json::json!({
+            "calls": { "failure": 2, "fallback_failure": 1 },
+            "state": "open",
+        });
+        assert_eq!(bar, expected);
+        let whole = serde_json::to_value(calls).unwrap();
+        let names = whole.as_object().unwrap().keys();
+        let mut expected = CircuitCalls::NAMES;
+        expected.sort_unstable();
+        assert!(names.eq(expected));
     }
 }
