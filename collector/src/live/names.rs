@@ -229,15 +229,9 @@ impl<V: Default> Remembered<V> {
     }
 }
 
-/// Returns the name, cut at a character once it is too long.
+/// Returns the name, cut once it is too long.
 pub(super) fn cut(name: &str) -> &str {
-    if name.len() <= NAME_BYTES_MAX {
-        return name;
-    }
-    let end = (0..=NAME_BYTES_MAX)
-        .rev()
-        .find(|at| name.is_char_boundary(*at));
-    &name[..end.unwrap_or(0)]
+    crate::model::cut(name, NAME_BYTES_MAX)
 }
 
 #[cfg(test)]

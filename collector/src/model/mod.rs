@@ -9,6 +9,7 @@ mod duration;
 mod search;
 mod service;
 mod span;
+mod text;
 mod time;
 mod trace;
 
@@ -21,5 +22,6 @@ pub use duration::{format_duration, parse_duration};
 pub use search::{Cursor, TracePage, TraceQuery};
 pub use service::{InstanceSeen, OperationStats, RedStats, ServiceSummary};
 pub use span::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value};
+pub(crate) use text::cut;
 pub use time::{TimeRange, format_timestamp, now_unix_nanos, parse_timestamp};
 pub use trace::{CircuitMark, Note, ServiceCount, Trace, TraceSummary};

@@ -60,11 +60,7 @@ pub(super) fn number(attributes: &[KeyValue], key: &str) -> Option<u64> {
 /// Returns a text of a person or a library, cut to the limit at a character's boundary.
 pub(super) fn bounded_text(attributes: &[KeyValue], key: &str) -> String {
     let text = text(attributes, key).unwrap_or_default();
-    let mut end = text.len().min(MAX_TEXT_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
+    crate::model::cut(text, MAX_TEXT_BYTES).to_owned()
 }
 
 /// Returns a number that stands for the set of attributes, whatever their order.

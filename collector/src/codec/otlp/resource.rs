@@ -86,9 +86,7 @@ pub(crate) fn identity<'a>(
     let named = |wanted: &str| {
         let (_, text) = attributes.clone().find(|(key, _)| *key == wanted)?;
         let text = text.filter(|text| !text.is_empty())?;
-        let mut ends = (0..=max.min(text.len())).rev();
-        let end = ends.find(|&at| text.is_char_boundary(at))?;
-        Some(&text[..end])
+        Some(crate::model::cut(text, max))
     };
     let instance = named("service.instance.id").or_else(|| named("host.name"));
     (

@@ -244,7 +244,5 @@ impl Delivery {
 
 /// Cuts what a server said: it may repeat every line.
 fn cut(said: &str) -> &str {
-    let end = said.len().min(300);
-    let end = (0..=end).rev().find(|end| said.is_char_boundary(*end));
-    &said[..end.unwrap_or(0)]
+    crate::model::cut(said, 300)
 }

@@ -182,9 +182,7 @@ pub(crate) fn push_escaped(text: &mut String, value: &str) {
 ///
 /// Readers ask by the same function, so a name is always found under what it was written as.
 pub(crate) fn tag_value(name: &str) -> Cow<'_, str> {
-    let fits = |at: &usize| name.is_char_boundary(*at);
-    let end = (0..=TAG_BYTES_MAX.min(name.len())).rev().find(fits);
-    let cut = &name[..end.unwrap_or(0)];
+    let cut = crate::model::cut(name, TAG_BYTES_MAX);
     if !cut.contains(|c: char| c == '\\' || c.is_control()) {
         return Cow::Borrowed(cut);
     }

@@ -167,11 +167,10 @@ fn message_of(body: &str) -> String {
 
 /// Returns an answer in words, cut.
 fn shown(status: StatusCode, message: &str) -> String {
-    let mut end = message.len().min(MESSAGE_BYTES_MAX);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{status}: {}", message[..end].trim())
+    format!(
+        "{status}: {}",
+        crate::model::cut(message, MESSAGE_BYTES_MAX).trim()
+    )
 }
 
 /// The one format of `Date` headers that is still made (RFC 9110, 5.6.7).

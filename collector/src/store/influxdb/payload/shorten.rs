@@ -157,7 +157,5 @@ fn first<T>(items: &[T], step: Step) -> &[T] {
 
 /// Returns the beginning of a text, cut between characters.
 fn cut(text: &str, step: Step) -> &str {
-    let mut ends = (0..=step.text_bytes.min(text.len())).rev();
-    let end = ends.find(|&at| text.is_char_boundary(at));
-    &text[..end.unwrap_or(0)]
+    crate::model::cut(text, step.text_bytes)
 }
