@@ -7,6 +7,10 @@
 //! Somebody between us and the server (a proxy, or the server itself when it is in trouble) may answer 400 or 413 to
 //! anything. So a line that is refused without being named is only let go of if the server, right after, takes a line
 //! that it took before (`witness`). If it does not, the fault is its own: the line is kept and sent again later.
+//!
+//! What is refused with an answer that says nothing of its content (403, 500, ...) waits, as the journal can. Only where
+//! it lasts while the server takes a probe of ours (`refusal`), the request is halved too, down to lines that are
+//! refused alone; these are tried over minutes, after all others, and then set aside, so that the lane goes on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +18,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::sleep;
 
+use super::client::Generation;
 use super::link::Link;
 use super::outcome::{Backoff, Outcome, outcome_of};
 use super::piece::{Piece, Pieces};
+use super::refusal::{Refusal, Refusals, Suspicion, probe_of};
 use super::seldom::Seldom;
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
@@ -34,7 +40,9 @@ pub(crate) struct Delivery {
     pieces: Pieces,
     /// Lines kept for later since something was taken.
     kept: usize,
+    suspicion: Suspicion,
     warnings: Seldom,
+    set_aside_warnings: Seldom,
 }
 
 /// What came of lines that were answered.
@@ -45,6 +53,8 @@ enum Settled {
     TooLarge,
     /// Some of them cannot be read.
     BadLines(String),
+    /// Something in them is refused, while the server takes what it should.
+    Refused(Refusal),
 }
 
 impl Delivery {
@@ -56,23 +66,28 @@ impl Delivery {
             backoff: Backoff::default(),
             pieces: Pieces::default(),
             kept: 0,
+            suspicion: Suspicion::default(),
             warnings: Seldom::default(),
+            set_aside_warnings: Seldom::default(),
         }
     }
 
     /// Returns once every line is settled; given up in the middle, it can be begun anew.
     pub(crate) async fn settle(&mut self, lines: Bytes, points: u64) {
-        self.pieces.begin(Piece { lines, points });
-        while let Some(piece) = self.pieces.next() {
-            match self.send(&piece).await {
+        self.pieces.begin(Piece::new(lines, points));
+        self.suspicion.begin();
+        while let Some(mut piece) = self.pieces.next() {
+            match self.send(&mut piece).await {
                 Settled::Done => {}
                 Settled::TooLarge => self.make_smaller(piece).await,
                 Settled::BadLines(said) => self.take_apart(piece, &said).await,
+                Settled::Refused(refusal) => self.narrow_down(piece, &refusal).await,
             }
         }
     }
+
     /// Sends the same lines until there is an answer that settles them or asks for others.
-    async fn send(&mut self, piece: &Piece) -> Settled {
+    async fn send(&mut self, piece: &mut Piece) -> Settled {
         let mut lost = 0;
         loop {
             match self.write(&piece.lines).await {
@@ -107,7 +122,12 @@ impl Delivery {
     }
 
     /// Does what an answer asks for; `None` means to send the same again.
-    async fn conclude(&mut self, piece: &Piece, outcome: Outcome) -> Option<Settled> {
+    async fn conclude(&mut self, piece: &mut Piece, outcome: Outcome) -> Option<Settled> {
+        if let Some(refusal) = outcome.refusal()
+            && self.is_for_its_content(piece, &refusal).await
+        {
+            return Some(Settled::Refused(refusal));
+        }
         match outcome {
             Outcome::Written => self.taken(piece),
             Outcome::Partial {
@@ -117,7 +137,7 @@ impl Delivery {
             } => self.taken_in_part(piece, refused, reason, &said),
             Outcome::TooLarge => return Some(Settled::TooLarge),
             Outcome::BadLines(said) => return Some(Settled::BadLines(said)),
-            Outcome::Retry { after, message } => {
+            Outcome::Retry { after, message, .. } => {
                 self.pause(after, &message).await;
                 return None;
             }
@@ -149,6 +169,7 @@ impl Delivery {
     fn get_on(&mut self, points: u64) {
         self.link.status.counts().points.add(points);
         self.backoff.reset();
+        self.suspicion.taken();
         self.kept = 0;
         self.link.status.well(self.lane);
     }
@@ -208,14 +229,75 @@ impl Delivery {
         if self.takes_what_it_took().await {
             return self.refuse(reason, 1, said);
         }
-        // The others go first: one that is taken speaks for the server. None is, once as many came back as there are.
-        self.kept += 1;
-        let left = self.pieces.put_last(line);
-        if self.kept >= left || self.link.witness().is_some() {
+        // The others go first: one that is taken speaks for the server.
+        if self.keep_for_later(line) || self.link.witness().is_some() {
             self.link.status.counts().retries.add(1);
             let problem = format!("it refuses what it took before, and now this: {said}");
             self.pause(None, &problem).await;
         }
+    }
+
+    /// Puts a line behind all others; returns whether a round without success is over: as many came back as there are.
+    fn keep_for_later(&mut self, line: Piece) -> bool {
+        self.kept += 1;
+        let is_round = self.kept >= self.pieces.put_last(line);
+        if is_round {
+            self.kept = 0;
+        }
+        is_round
+    }
+
+    /// Returns whether a refusal is meant for what is in a piece; it costs a probe, once that is suspected.
+    async fn is_for_its_content(&mut self, piece: &mut Piece, refusal: &Refusal) -> bool {
+        if !self.suspicion.arises(refusal) {
+            return false;
+        }
+        let is_taken = self.takes_a_probe(piece).await;
+        if is_taken {
+            self.suspicion.is_confirmed();
+        } else {
+            self.suspicion.is_dispelled();
+            piece.refusals = Refusals::default();
+        }
+        is_taken
+    }
+
+    /// Writes a point of ours that is like the first of a piece in all but the content.
+    async fn takes_a_probe(&self, piece: &Piece) -> bool {
+        // InfluxDB 3 fixes a measurement's tags with its first point, which a probe without any must not be.
+        let is_third = matches!(self.link.client.generation().await, Ok(Generation::V3));
+        match probe_of(piece.first_line()).filter(|_| !is_third) {
+            Some(probe) => matches!(self.write(&probe).await, Ok(Outcome::Written)),
+            None => self.takes_what_it_took().await,
+        }
+    }
+
+    /// Halves what is refused for its content; a single line is tried again after the others, and set aside in the end.
+    async fn narrow_down(&mut self, mut piece: Piece, refusal: &Refusal) {
+        if self.pieces.halve(&piece) {
+            self.link.status.counts().bisections.add(1);
+        } else if self.suspicion.convicts(&mut piece.refusals, refusal) {
+            self.set_aside(&piece, &refusal.said);
+        } else if self.keep_for_later(piece) {
+            self.link.status.counts().retries.add(1);
+            let problem = format!("it refuses a point and takes others: {}", refusal.said);
+            self.pause(None, &problem).await;
+        }
+    }
+
+    /// Lets go of a line that the server refuses alone, again and again, while it takes others.
+    fn set_aside(&mut self, line: &Piece, said: &str) {
+        let (said, text) = (cut(said), String::from_utf8_lossy(&line.lines));
+        self.link.status.refused("refused_alone", line.points, said);
+        if self.set_aside_warnings.is_due() {
+            tracing::warn!(
+                said,
+                sample = cut(&text),
+                lane = self.lane,
+                "InfluxDB refuses a point for its content; it is set aside"
+            );
+        }
+        self.get_on(0);
     }
 
     /// Sends a line again that the server took once. Without one, nothing speaks for the server.
@@ -242,7 +324,7 @@ impl Delivery {
     }
 }
 
-/// Cuts what a server said: it may repeat every line.
+/// Cuts a text to what a log can show: a server may repeat every line.
 fn cut(said: &str) -> &str {
     crate::model::cut(said, 300)
 }

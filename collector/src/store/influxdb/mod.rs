@@ -16,6 +16,7 @@ pub mod payload;
 mod peers;
 mod piece;
 mod query;
+mod refusal;
 mod report;
 pub mod schema;
 mod seldom;

@@ -12,6 +12,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use super::client::{Generation, WriteAnswer};
+use super::refusal::Refusal;
 
 /// The first pause after a failure, and the longest without a wish of the server.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
@@ -45,11 +46,32 @@ pub(crate) enum Outcome {
         after: Option<Duration>,
         /// What it said.
         message: String,
+        /// Whether it is a status that rules give, not one of a server in trouble.
+        by_rule: bool,
     },
     /// The token is missing, wrong or may not write.
     Unauthorized(String),
     /// The bucket, database or organisation is not there.
     Missing(String),
+}
+
+impl Outcome {
+    /// Returns what may be meant for the content of a request: a server that says when to come again means itself.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        let (said, by_rule) = match self {
+            Self::Retry {
+                after: None,
+                message,
+                by_rule,
+            } => (message, *by_rule),
+            Self::Unauthorized(said) | Self::Missing(said) => (said, true),
+            _ => return None,
+        };
+        Some(Refusal {
+            said: said.clone(),
+            by_rule,
+        })
+    }
 }
 
 /// Says what to do after an answer; `now` is Unix seconds.
@@ -61,6 +83,7 @@ pub(crate) fn outcome_of(generation: Generation, answer: &WriteAnswer, now: i64)
             .as_deref()
             .and_then(|text| retry_after(text, now)),
         message: shown(answer.status, &message),
+        by_rule: answer.status.is_client_error() && !matches!(answer.status.as_u16(), 408 | 429),
     };
     let said = || shown(answer.status, &message);
     match answer.status.as_u16() {

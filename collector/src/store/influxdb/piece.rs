@@ -4,6 +4,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::lane::PARCEL_BYTES_MAX;
+use super::refusal::Refusals;
 
 /// Requests are not made smaller than this for somebody's limit: below it is a line that is too large.
 const BYTES_MIN: usize = 64 << 10;
@@ -17,9 +18,20 @@ pub(super) struct Piece {
     pub(super) lines: Bytes,
     /// How many they are.
     pub(super) points: u64,
+    /// How often a single line was refused while the server took a probe.
+    pub(super) refusals: Refusals,
 }
 
 impl Piece {
+    /// Makes a piece of whole lines.
+    pub(super) fn new(lines: Bytes, points: u64) -> Self {
+        Self {
+            lines,
+            points,
+            refusals: Refusals::default(),
+        }
+    }
+
     /// Returns whether it may be its size that somebody does not like.
     pub(super) fn is_large(&self) -> bool {
         self.lines.len() > BYTES_MIN
@@ -35,10 +47,7 @@ impl Piece {
         let lines = lines_of(&self.lines);
         let first = lines.len() / 2;
         let bytes: usize = lines[..first].iter().map(Bytes::len).sum();
-        let piece = |lines: Bytes, points: usize| Self {
-            lines,
-            points: points as u64,
-        };
+        let piece = |lines: Bytes, points: usize| Self::new(lines, points as u64);
         (first > 0).then(|| {
             [
                 piece(self.lines.slice(..bytes), first),
@@ -64,10 +73,7 @@ impl Piece {
         let mut text = BytesMut::new();
         (rest.len() < lines.len()).then(|| {
             rest.iter().for_each(|line| text.extend_from_slice(line));
-            Self {
-                lines: text.freeze(),
-                points: rest.len() as u64,
-            }
+            Self::new(text.freeze(), rest.len() as u64)
         })
     }
 }
@@ -193,7 +199,7 @@ mod tests {
     fn piece(text: &str) -> Piece {
         let lines = Bytes::copy_from_slice(text.as_bytes());
         let points = lines_of(&lines).len() as u64;
-        Piece { lines, points }
+        Piece::new(lines, points)
     }
 
     proptest! {

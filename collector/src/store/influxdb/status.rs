@@ -80,7 +80,7 @@ pub struct InfluxdbFigures {
     pub bytes: u64,
     /// Points that the server took.
     pub points: u64,
-    /// Points that it will never take, by reason (`type_conflict`, `outside_retention`, `unparsable`, ...).
+    /// Points that it will never take, by reason (`type_conflict`, `outside_retention`, `unparsable`, `refused_alone`, ...).
     pub points_refused: BTreeMap<&'static str, u64>,
     /// Requests that were sent again.
     pub retries: u64,

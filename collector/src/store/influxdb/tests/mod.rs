@@ -5,6 +5,7 @@ mod outages;
 mod real;
 mod real_opengemini;
 mod real_v2;
+mod refusals;
 mod scripted;
 mod searching;
 mod setting_up;

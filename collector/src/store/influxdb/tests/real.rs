@@ -1,6 +1,7 @@
 //! Against a real InfluxDB 1.6.7.
 
 use super::super::query::{Cell, Query};
+use super::super::refusal::probe_of;
 use super::super::setup::{ensure, learn_names};
 use super::super::testing::Influxd;
 use super::*;
@@ -180,6 +181,31 @@ async fn names_that_the_server_knows_are_taken_over() {
         let client = Client::new(options).unwrap();
         learn_names(&client, &names).await.unwrap();
         assert_learned(&names, 40);
+    })
+    .await;
+}
+
+/// *Guarantees*: the server takes a probe for whatever is written, in every measurement, and readers see nothing of it.
+#[tokio::test]
+async fn probes_are_taken_and_change_no_answer() {
+    with_influxd("", |server, dir| async move {
+        let options = server.options("fusebox");
+        let lines = names_of(3);
+        carry(options.clone(), dir.path(), std::slice::from_ref(&lines)).await;
+        let client = Client::new(options).unwrap();
+        let questions = Query::new(
+            "SHOW TAG VALUES WITH KEY IN (\"c\", \"svc\", \"op\", \"inst\", \"name\", \"dst\", \"src\"); \
+             SELECT \"calls\", \"svc\" FROM \"red\"; SELECT count(\"dur\") FROM \"span_idx\" GROUP BY \"svc\"; \
+             SELECT last(\"state\") FROM \"circuit_state\" GROUP BY \"name\"",
+        );
+        let before = client.queries(&questions).await.unwrap();
+        for line in lines.split_inclusive('\n') {
+            let probe = probe_of(line.as_bytes()).unwrap();
+            let answer = client.write(probe).await.unwrap();
+            assert_eq!(answer.status, 204, "{}", answer.body);
+        }
+        assert_eq!(client.queries(&questions).await.unwrap(), before);
+        assert_eq!(count(&client, "span_idx").await, 3);
     })
     .await;
 }
