@@ -5,6 +5,7 @@
 mod block;
 mod decode;
 mod encode;
+mod faults;
 mod index;
 mod record;
 mod recover;
@@ -32,6 +33,7 @@ use crate::counters::Counters;
 use crate::model::{CircuitKey, TimeRange};
 use crate::store::{SeriesReader, StoreError};
 use block::{HEADER_BYTES, Header};
+use faults::Faults;
 use index::{Found, Index, file_path};
 use writer::{Append, Writer};
 
@@ -56,6 +58,7 @@ struct Inner {
     queue: mpsc::Sender<Append>,
     waiting: Semaphore,
     counters: Arc<Counters>,
+    faults: Faults,
 }
 
 /// What the journal holds.
@@ -101,6 +104,7 @@ impl SeriesLog {
                 index,
                 queue,
                 waiting: Semaphore::new(MAX_WAITING_APPENDS),
+                faults: Faults::new(Arc::clone(&counters)),
                 counters,
             }),
         })
@@ -125,7 +129,7 @@ impl SeriesLog {
     /// Returns the records of a kind in that range, in the order of arrival; only of one breaker when given.
     ///
     /// # Errors
-    /// When a file cannot be read; damaged blocks are counted and passed over.
+    /// When a file cannot be read just now; what stays damaged is counted and passed over.
     pub async fn read(
         &self,
         kind: SeriesKind,
@@ -148,7 +152,7 @@ impl SeriesLog {
     /// Visits the records of a kind in that range, in the order of arrival; blocks the thread.
     ///
     /// # Errors
-    /// When a file cannot be read; damaged blocks are counted and passed over.
+    /// When a file cannot be read just now; what stays damaged is counted and passed over.
     pub fn scan(
         &self,
         kind: SeriesKind,
@@ -160,14 +164,52 @@ impl SeriesLog {
         let found = self.index().find(kind, range, keys);
         let mut open: Option<(PathBuf, File)> = None;
         for place in found {
-            let path = file_path(&self.inner.root, place.day, kind);
-            let Some(bytes) = read_extent(&mut open, path, place)? else {
+            let Some(bytes) = self.extent(&mut open, kind, place)? else {
                 continue;
             };
             let lost = visit_extent(&bytes, range, keys, only, visit);
-            self.inner.counters.incidents.add("unreadable_record", lost);
+            self.count_lost(kind, place, lost);
         }
         Ok(())
+    }
+
+    /// Reads an extent's bytes, of one that cannot be read for long what can; `None` when retention removed the file.
+    fn extent(
+        &self,
+        open: &mut Option<(PathBuf, File)>,
+        kind: SeriesKind,
+        place: Found,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = file_path(&self.inner.root, place.day, kind);
+        let faults = &self.inner.faults;
+        match read_extent(open, path.clone(), place) {
+            Ok(Some(bytes)) => {
+                faults.is_read(kind, place);
+                if !are_blocks(&bytes) {
+                    faults.tell(kind, place, &"a block has no header any more");
+                }
+                Ok(Some(bytes))
+            }
+            Err(error) if faults.gives_up(kind, place, &error) => {
+                Ok(Some(faults::readable(&path, place.extent)))
+            }
+            other => other,
+        }
+    }
+
+    /// Counts records that could not be read.
+    fn count_lost(&self, kind: SeriesKind, place: Found, lost: u64) {
+        if lost > 0 {
+            self.inner.counters.incidents.add("unreadable_record", lost);
+            let problem = format!("{lost} records of damaged blocks");
+            self.inner.faults.tell(kind, place, &problem);
+        }
+    }
+
+    /// Changes for how long reading is tried before it is given up.
+    #[cfg(test)]
+    pub(crate) fn give_up_after(&self, patience: Duration) {
+        self.inner.faults.set_patience(patience);
     }
 
     /// Returns the latest time of any record of that kind, Unix nanoseconds.
@@ -186,6 +228,7 @@ impl SeriesLog {
             let index = index.as_mut().unwrap_or_else(|poisoned| poisoned.get_mut());
             index.forget_before(now_unix_nanos.saturating_sub(kept))
         };
+        self.inner.faults.forget(&days);
         for day in days {
             let folder = day.folder(&self.inner.root);
             fs::remove_dir_all(&folder).map_err(io(Io::Remove, &folder))?;
@@ -275,7 +318,13 @@ fn visit_extent(
     lost
 }
 
-/// Returns the blocks of an extent with their offsets; damage between them was counted when the file was opened.
+/// Returns whether an extent is blocks and nothing else.
+fn are_blocks(extent: &[u8]) -> bool {
+    let lengths = blocks(extent).map(|(_, header, _)| header.block_len());
+    lengths.sum::<u64>() == extent.len() as u64
+}
+
+/// Returns the blocks of an extent with their offsets; what is damaged between them is passed over.
 fn blocks(extent: &[u8]) -> impl Iterator<Item = (usize, Header, &[u8])> {
     let mut next = 0;
     std::iter::from_fn(move || {

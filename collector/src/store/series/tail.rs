@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::block;
-use super::index::{Day, Found, file_path};
+use super::index::{Day, Found};
 use super::record::{SeriesKind, SeriesRecord};
-use super::{SeriesLog, blocks, read_extent};
+use super::{SeriesLog, blocks};
 use crate::model::TimeRange;
 use crate::store::StoreError;
 
@@ -35,35 +35,32 @@ impl SeriesLog {
     /// Blocks the thread.
     ///
     /// # Errors
-    /// When a file cannot be read; damaged blocks are counted and passed over.
+    /// When a file cannot be read just now; what stays damaged is counted and passed over.
     pub fn tail(
         &self,
         kind: SeriesKind,
         position: &TailPosition,
         most: usize,
     ) -> Result<Tail<SeriesRecord>, StoreError> {
-        let mut lost = 0;
-        let tail = self.follow(kind, position, most, |extent, from, items| {
-            let (end, missed) = records_behind(extent, from, most, items);
-            lost += missed;
+        self.follow(kind, position, most, |place, extent, from, items| {
+            let (end, lost) = records_behind(extent, from, most, items);
+            self.count_lost(kind, place, lost);
             end
-        });
-        self.inner.counters.incidents.add("unreadable_record", lost);
-        tail
+        })
     }
 
     /// Reads which ranges of time the blocks of a kind have that arrived behind a position: `most` blocks and those
     /// that share an extent with the last. Blocks the thread.
     ///
     /// # Errors
-    /// When a file cannot be read.
+    /// When a file cannot be read just now.
     pub fn tail_ranges(
         &self,
         kind: SeriesKind,
         position: &TailPosition,
         most: usize,
     ) -> Result<Tail<TimeRange>, StoreError> {
-        self.follow(kind, position, most, |extent, from, items| {
+        self.follow(kind, position, most, |_, extent, from, items| {
             for (_, header, _) in blocks(extent).filter(|(at, ..)| *at >= from) {
                 items.push(TimeRange {
                     start_unix_nanos: header.start,
@@ -74,14 +71,14 @@ impl SeriesLog {
         })
     }
 
-    /// Hands each extent with something new to `take` (its bytes, where the news begin, what was found so far),
+    /// Hands each extent with something new to `take` (its place, its bytes, where the news begin, what was found so far),
     /// which returns how far it read.
     fn follow<T>(
         &self,
         kind: SeriesKind,
         position: &TailPosition,
         most: usize,
-        mut take: impl FnMut(&[u8], usize, &mut Vec<T>) -> usize,
+        mut take: impl FnMut(Found, &[u8], usize, &mut Vec<T>) -> usize,
     ) -> Result<Tail<T>, StoreError> {
         let mut tail = Tail {
             items: Vec::new(),
@@ -93,13 +90,12 @@ impl SeriesLog {
             if tail.items.len() >= most {
                 break;
             }
-            let path = file_path(&self.inner.root, place.day, kind);
-            let Some(bytes) = read_extent(&mut open, path, place)? else {
+            let Some(bytes) = self.extent(&mut open, kind, place)? else {
                 continue;
             };
             let done = tail.position.of(place.day);
             let from = done.saturating_sub(place.extent.offset) as usize;
-            let end = take(&bytes, from, &mut tail.items) as u64;
+            let end = take(place, &bytes, from, &mut tail.items) as u64;
             tail.position.set(place, end);
         }
         Ok(tail)

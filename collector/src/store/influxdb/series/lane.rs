@@ -127,35 +127,39 @@ impl SeriesLane {
         }
     }
 
-    /// Returns the next step; `None` while there is nothing to do.
-    fn begin(&mut self, now: u64) -> Result<Option<Step>, StoreError> {
-        self.note_changes(now)?;
+    /// Returns the next step; `None` while there is nothing to do. A file that cannot be read is noted in `failed`,
+    /// and the others go on.
+    fn begin(&mut self, now: u64, failed: &mut Failed) -> Option<Step> {
+        self.note_changes(now, failed);
         if let Some(step) = self.collector(now) {
-            return Ok(Some(step));
+            return Some(step);
         }
         for _ in TURNS {
             let turn = TURNS[self.turn % TURNS.len()];
             self.turn = (self.turn + 1) % TURNS.len();
             let step = match turn {
-                Turn::Records(kind) => self.records(kind, now)?,
-                Turn::Windows(window) => self.windows(window, now)?,
+                Turn::Records(kind) => self.records(kind, now),
+                Turn::Windows(window) => self.windows(window, now),
             };
-            if step.is_some() {
-                return Ok(step);
+            if let Some(step) = unless_failed(step, failed).flatten() {
+                return Some(step);
             }
         }
-        Ok(None)
+        None
     }
 
     /// Notes which windows got something since the last look.
-    fn note_changes(&mut self, now: u64) -> Result<(), StoreError> {
+    fn note_changes(&mut self, now: u64, failed: &mut Failed) {
         let sendable = self.sendable(now);
         for kind in WINDOWED {
             if self.position.windows.waiting(kind) > WAITING_MAX {
                 continue;
             }
             let tail = self.position.tail(kind);
-            let changes = self.options.log.tail_ranges(kind, tail, STEP_BLOCKS)?;
+            let changes = self.options.log.tail_ranges(kind, tail, STEP_BLOCKS);
+            let Some(changes) = unless_failed(changes, failed) else {
+                continue;
+            };
             for range in changes.items {
                 let range = self.clipped(range, sendable);
                 if range.start_unix_nanos < range.end_unix_nanos {
@@ -164,7 +168,6 @@ impl SeriesLane {
             }
             self.position.set_tail(kind, changes.position);
         }
-        Ok(())
     }
 
     fn clipped(&self, range: TimeRange, sendable: TimeRange) -> TimeRange {
@@ -295,12 +298,14 @@ impl Lane for SeriesLane {
     const NAME: &'static str = "series";
 
     fn next(&mut self, now_unix_nanos: u64) -> Result<Option<Parcel>, StoreError> {
+        let mut failed = None;
         for _ in 0..EMPTY_STEPS_MAX {
             if self.urgent.is_none() {
-                self.urgent = self.records(SeriesKind::Transition, now_unix_nanos)?;
+                let urgent = self.records(SeriesKind::Transition, now_unix_nanos);
+                self.urgent = unless_failed(urgent, &mut failed).flatten();
             }
             if self.urgent.is_none() && self.step.is_none() {
-                self.step = self.begin(now_unix_nanos)?;
+                self.step = self.begin(now_unix_nanos, &mut failed);
             }
             self.gave_urgent = self.urgent.is_some();
             let Some(step) = self.urgent.as_ref().or(self.step.as_ref()) else {
@@ -311,7 +316,7 @@ impl Lane for SeriesLane {
             }
             self.finish();
         }
-        Ok(None)
+        failed.map_or(Ok(None), Err)
     }
 
     fn advance(&mut self) {
@@ -330,6 +335,14 @@ impl Lane for SeriesLane {
     fn position(&self) -> serde_json::Value {
         serde_json::to_value(&self.position).expect("maps of ours with string keys are JSON")
     }
+}
+
+/// Why a file could not be read, if one could not.
+type Failed = Option<StoreError>;
+
+/// Returns what was read; why it was not is kept for when there is nothing else to do.
+fn unless_failed<T>(read: Result<T, StoreError>, failed: &mut Failed) -> Option<T> {
+    read.map_err(|error| *failed = Some(error)).ok()
 }
 
 impl SeriesLane {

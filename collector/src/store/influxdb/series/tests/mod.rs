@@ -1,5 +1,6 @@
 //! The series lane and its reader against real servers: Debian's InfluxDB on every run, others where told.
 
+mod faults;
 mod lane;
 
 use std::path::Path;
@@ -104,7 +105,7 @@ async fn create_bucket(client: &Client) {
 
 /// A collector's journal.
 pub(crate) struct Journal {
-    _dir: TempDir,
+    pub(crate) dir: TempDir,
     pub(crate) log: SeriesLog,
     pub(crate) counters: Arc<Counters>,
 }
@@ -114,11 +115,7 @@ impl Journal {
         let dir = tempfile::tempdir().unwrap();
         let counters = Arc::new(Counters::default());
         let log = open(dir.path(), &counters);
-        Self {
-            _dir: dir,
-            log,
-            counters,
-        }
+        Self { dir, log, counters }
     }
 
     /// Returns a lane of it that begins at its beginning.
