@@ -26,7 +26,7 @@ use crate::model::now_unix_nanos;
 use crate::pipeline::{Ingest, Pipeline};
 use crate::query::QueryService;
 use crate::receivers::{Intake, Listener, OtlpGrpc, OtlpHttp, ServeOptions, Token, stop_signal};
-use crate::shipping::{Lanes, Shipping, query_service};
+use crate::shipping::{Lanes, Shipping, paused, query_service};
 use crate::store::StoreError;
 use crate::store::Traces;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore, open_followed};
@@ -297,7 +297,10 @@ fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
     let shipping = config.influxdb.as_ref();
     let shipping = shipping.map(|influxdb| Shipping::open(influxdb, config, &counters));
     let shipping = shipping.transpose()?;
-    let follow = shipping.as_ref().map(Shipping::follow);
+    let follow = match &shipping {
+        Some(shipping) => Some(shipping.follow()),
+        None => paused(&config.data_dir, config.retention)?,
+    };
     let (store, writers) = open_followed(embedded_options(config), follow, Arc::clone(&counters))?;
     let (circuits, series) = open_series(config, shipping.as_ref(), &counters)?;
     let live = Live::new(circuits.clone(), Arc::clone(&counters));

@@ -1,5 +1,6 @@
 //! Wires a collector to its InfluxDB, stage by stage: before the stores are opened, with them, and while it serves.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,15 @@ use crate::store::embedded::{EmbeddedStore, Follow, Followed, Progress};
 use crate::store::influxdb::series::{InfluxSeries, SeriesLane, SeriesLaneOptions};
 use crate::store::influxdb::{
     BlockEncoder, Client, InfluxTraces, Influxdb, InfluxdbOptions, InfluxdbStatus, Lane, Link,
-    Names, Peers, SpanLane, Writer, collector_id, saved_position,
+    Names, Peers, SpanLane, Writer, collector_id, forget_position, position_age, saved_position,
 };
 use crate::store::merged::MergedTraces;
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
 use crate::store::{StoreError, Traces};
+
+/// For how long a segment grows, and more: its first block may be that much older than its last.
+const SEGMENT_MAX: Duration = Duration::from_secs(3_600);
 
 /// What is known before the stores are opened.
 #[derive(Debug)]
@@ -57,9 +61,6 @@ impl Shipping {
         counters: &Arc<Counters>,
     ) -> Result<Self, StoreError> {
         let dir = &config.data_dir;
-        let saved = saved_position(dir, SpanLane::NAME)?;
-        let progress = saved.and_then(|position| serde_json::from_value(position).ok());
-        let progress: Progress = progress.unwrap_or_default();
         let link = Link::new(
             Arc::new(Client::new(options.clone())?),
             Arc::new(Names::default()),
@@ -73,7 +74,7 @@ impl Shipping {
             own,
             link,
             peers: Arc::new(peers),
-            followed: Arc::new(Followed::open(dir, progress)?),
+            followed: Arc::new(Followed::open(dir, progress(dir)?)?),
             keep: config.influxdb_local,
             retention: config.retention,
             counters: Arc::clone(counters),
@@ -170,6 +171,32 @@ impl Running {
             writer.ended().await;
         }
     }
+}
+
+/// Returns what the embedded store must know in a run without InfluxDB, where an earlier one shipped spans: one that
+/// comes later must find the blocks, the numbers and the times that it left, or it sends spans again as others, or not.
+///
+/// Once all that it shipped is past the retention, nothing is left to be found: InfluxDB is taken to be given up.
+pub(crate) fn paused(data_dir: &Path, retention: Duration) -> Result<Option<Follow>, StoreError> {
+    let Some(age) = position_age(data_dir, SpanLane::NAME)? else {
+        return Ok(None);
+    };
+    if age > retention.saturating_add(SEGMENT_MAX) {
+        forget_position(data_dir, SpanLane::NAME)?;
+        return Ok(None);
+    }
+    Ok(Some(Follow {
+        followed: Arc::new(Followed::open(data_dir, progress(data_dir)?)?),
+        // Nobody can read them there.
+        keep: Duration::MAX,
+    }))
+}
+
+/// Returns how far an earlier run shipped the spans.
+fn progress(data_dir: &Path) -> Result<Progress, StoreError> {
+    let saved = saved_position(data_dir, SpanLane::NAME)?;
+    let progress = saved.and_then(|position| serde_json::from_value(position).ok());
+    Ok(progress.unwrap_or_default())
 }
 
 /// Returns the query service, which answers from both stores where there are two.

@@ -24,7 +24,7 @@ pub(crate) struct Catalog {
     rebuilding: Mutex<()>,
     /// Gives blocks their time of arrival.
     pub(crate) arrival: ArrivalClock,
-    /// Whether somebody follows the segments as a journal: their blocks are then never joined.
+    /// Whether somebody follows the segments as a journal, now or again later: their blocks are then never joined.
     pub(crate) is_followed: bool,
     /// Decoded footers.
     pub(crate) caches: Arc<Caches>,

@@ -55,7 +55,7 @@ pub struct EmbeddedOptions {
     pub shards: usize,
 }
 
-/// That somebody stores the spans elsewhere, and what that means here.
+/// That somebody stores the spans elsewhere, did so or will again, and what that means here.
 #[derive(Debug, Clone)]
 pub(crate) struct Follow {
     /// How far they are.

@@ -46,7 +46,7 @@ pub use report::{Influxdb, InfluxdbReport};
 pub(crate) use span_lane::SpanLane;
 pub use status::{InfluxdbFigures, InfluxdbStatus, Standing};
 pub(crate) use traces::{InfluxTraces, Search, in_time};
-pub(crate) use writer::{Writer, saved_position};
+pub(crate) use writer::{Writer, forget_position, position_age, saved_position};
 
 /// Where the InfluxDB is and how it lets us in.
 #[derive(Clone)]

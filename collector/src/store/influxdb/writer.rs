@@ -76,6 +76,40 @@ pub(crate) fn saved_position(
     }
 }
 
+/// Returns for how long a lane's position was not saved; `None` where there is none.
+///
+/// # Errors
+/// When its file cannot be looked at.
+pub(crate) fn position_age(
+    data_dir: &std::path::Path,
+    lane: &str,
+) -> Result<Option<Duration>, StoreError> {
+    let path = durable::path(data_dir, &file_name(lane));
+    let modified = match std::fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        modified => modified.map_err(|source| StoreError::Io {
+            action: "look at",
+            path: path.display().to_string(),
+            source,
+        })?,
+    };
+    // Where it is ahead of the clock, it is new.
+    Ok(Some(modified.elapsed().unwrap_or_default()))
+}
+
+/// Forgets how far a lane was.
+///
+/// # Errors
+/// When its file cannot be removed.
+pub(crate) fn forget_position(data_dir: &std::path::Path, lane: &str) -> Result<(), StoreError> {
+    let path = durable::path(data_dir, &file_name(lane));
+    std::fs::remove_file(&path).map_err(|source| StoreError::Io {
+        action: "remove",
+        path: path.display().to_string(),
+        source,
+    })
+}
+
 fn file_name(lane: &str) -> String {
     format!("{lane}.json")
 }

@@ -343,7 +343,7 @@ async fn a_segment_that_cannot_be_read_holds_up_no_other() {
     );
 }
 
-fn segment_files(data_dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+pub(super) fn segment_files(data_dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     let day = std::fs::read_dir(data_dir.join("spans")).unwrap().next();
     let files = std::fs::read_dir(day.unwrap().unwrap().path()).unwrap();
     files.map(|file| file.unwrap().path()).collect()
@@ -440,7 +440,7 @@ fn one_like_the_other(number: u64, start: u64) -> Span {
 }
 
 /// A span of one of fifty services and twenty operations.
-fn shop_span(number: u64) -> Span {
+pub(super) fn shop_span(number: u64) -> Span {
     let service = format!("service-{}", number % 50);
     let mut made = span(number / SPANS_PER_TRACE + 1, number + 1, &service);
     made.trace_id = scattered(number / SPANS_PER_TRACE);
@@ -469,14 +469,14 @@ async fn series(client: &Client) -> i64 {
     counts.filter_map(|row| row.last()?.as_int()).sum()
 }
 
-async fn count(client: &Client, measurement: &str, field: &str) -> i64 {
+pub(super) async fn count(client: &Client, measurement: &str, field: &str) -> i64 {
     let query = format!("SELECT count(\"{field}\") FROM \"{measurement}\"");
     let answer = client.query(&Query::new(query)).await.unwrap();
     answer[0].rows[0][1].as_int().unwrap()
 }
 
 /// Counts the spans in all payloads, each once.
-async fn distinct_spans(node: &Node) -> usize {
+pub(super) async fn distinct_spans(node: &Node) -> usize {
     let mut spans = HashSet::new();
     let mut from = now_unix_nanos() - u64::try_from(WEEK.as_nanos()).unwrap();
     loop {

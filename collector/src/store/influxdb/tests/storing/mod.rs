@@ -3,4 +3,5 @@
 mod contract;
 mod journal;
 mod measure;
+mod pausing;
 mod support;

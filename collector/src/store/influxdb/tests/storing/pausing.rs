@@ -1,0 +1,141 @@
+//! A collector that runs without its InfluxDB for a while, and then with it again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+
+use super::journal::{count, distinct_spans, segment_files, shop_span};
+use super::support::{Node, Server, WEEK, servers};
+use crate::model::{Span, now_unix_nanos};
+use crate::shipping::paused;
+use crate::store::durable::{self, Readers};
+use crate::store::embedded::tests::support::write;
+use crate::store::embedded::{EmbeddedOptions, EmbeddedStore, ShardWriter, open_followed};
+use crate::store::influxdb::SpanLane;
+use crate::store::influxdb::lane::Lane;
+use crate::store::influxdb::saved_position;
+
+const KEEP: Duration = Duration::from_secs(3_600);
+
+/// Saves how far a node is, as its writer does.
+fn save(node: &Node) {
+    let path = durable::path(node.dir.path(), "spans.json");
+    let position = node.lane.position().to_string();
+    durable::write(&path, position.as_bytes(), Readers::Anyone).unwrap();
+}
+
+/// Opens the store as a collector without InfluxDB does.
+fn open_without(dir: &Path) -> (EmbeddedStore, Vec<ShardWriter>) {
+    let options = EmbeddedOptions {
+        dir: dir.to_owned(),
+        retention: WEEK,
+        disk_budget_bytes: u64::MAX,
+        shards: 2,
+    };
+    let follow = paused(dir, WEEK).unwrap();
+    open_followed(options, follow, Arc::default()).unwrap()
+}
+
+/// Opens the node again, as far as was saved.
+fn reopen(dir: TempDir, server: &Server) -> Node {
+    let saved = saved_position(dir.path(), SpanLane::NAME).unwrap();
+    let progress = saved.map(|saved| serde_json::from_value(saved).unwrap());
+    Node::open(dir, &server.options, KEEP, progress.unwrap_or_default())
+}
+
+/// Returns the spans of a block, three each.
+fn block(number: u64) -> Vec<Span> {
+    (number * 3..number * 3 + 3).map(shop_span).collect()
+}
+
+/// *Scenario*: a collector ships a part of its small blocks and crashes before it notes all of that; it runs without
+/// InfluxDB, which seals what was open and what came, and then with it again.
+/// *Guarantees*: every span is in InfluxDB, and has one point of the index.
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_that_were_shipped_before_a_pause_are_not_doubled() {
+    for server in servers("paused").await {
+        let mut node = Node::new(&server.options, KEEP);
+        for number in 0..60 {
+            node.write(&block(number));
+            if number == 19 {
+                node.ship().await;
+                save(&node);
+            }
+        }
+        node.ship().await;
+        (60..90).for_each(|number| node.write(&block(number)));
+        let Node { dir, .. } = node;
+        let (store, mut writers) = open_without(dir.path());
+        for number in 90..120 {
+            write(&mut writers[0], &block(number));
+            writers[0].commit().unwrap();
+        }
+        writers[0].seal().unwrap();
+        drop((store, writers));
+        let mut node = reopen(dir, &server);
+        node.ship().await;
+        assert_eq!(distinct_spans(&node).await, 360);
+        assert_eq!(count(&node.client, "span_idx", "dur").await, 360);
+    }
+}
+
+/// *Scenario*: all was shipped and deleted here; spans come in a run without InfluxDB, and are deleted by none.
+/// *Guarantees*: they are shipped later, although no segment was left that told which numbers were used.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_in_a_pause_is_shipped_after_it() {
+    let server = &servers("pause").await[0];
+    let mut node = Node::new(&server.options, Duration::ZERO);
+    for number in 0..5 {
+        node.write(&block(number));
+        node.ship().await;
+        node.writers.iter_mut().for_each(|w| w.seal().unwrap());
+    }
+    let later = now_unix_nanos() + 120_000_000_000;
+    assert!(node.lane.next(later).unwrap().is_none(), "notes its ends");
+    node.store.enforce_retention(later).unwrap();
+    assert_eq!(node.store.stats().segments, 0);
+    save(&node);
+    let Node { dir, .. } = node;
+    let (store, mut writers) = open_without(dir.path());
+    write(&mut writers[0], &block(5));
+    writers[0].commit().unwrap();
+    writers[0].seal().unwrap();
+    store.enforce_retention(later).unwrap();
+    assert_eq!(store.stats().spans, 3);
+    drop((store, writers));
+    let mut node = reopen(dir, server);
+    assert_eq!(node.ship().await.1, 3);
+    assert_eq!(count(&node.client, "span_idx", "dur").await, 18);
+}
+
+/// *Scenario*: InfluxDB was left out for longer than the retention.
+/// *Guarantees*: small blocks are joined again; what was noted of it is forgotten.
+#[test]
+fn an_influxdb_that_was_given_up_costs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = durable::path(dir.path(), "spans.json");
+    let mut bytes = Vec::new();
+    for age in [WEEK / 2, WEEK * 2] {
+        durable::write(
+            &path,
+            b"{\"done_below\":7,\"segments\":{}}",
+            Readers::Anyone,
+        )
+        .unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::now() - age).unwrap();
+        let (_store, mut writers) = open_without(dir.path());
+        for number in 0..50 {
+            write(&mut writers[0], &block(number));
+            writers[0].commit().unwrap();
+        }
+        writers[0].seal().unwrap();
+        let file = segment_files(dir.path()).remove(0);
+        bytes.push(std::fs::metadata(&file).unwrap().len());
+        std::fs::remove_file(file).unwrap();
+    }
+    assert!(bytes[1] < bytes[0] / 2, "{bytes:?}");
+    assert!(!path.exists());
+}
