@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::config::CollectorConfig;
 use crate::counters::Counters;
 use crate::live::circuits::Circuits;
+use crate::model::now_unix_nanos;
 use crate::query::QueryService;
 use crate::store::embedded::{EmbeddedStore, Follow, Followed, Progress};
 use crate::store::influxdb::series::{InfluxSeries, SeriesLane, SeriesLaneOptions};
@@ -63,7 +64,7 @@ impl Shipping {
         let dir = &config.data_dir;
         let link = Link::new(
             Arc::new(Client::new(options.clone())?),
-            Arc::new(Names::default()),
+            Arc::new(Names::open(dir, config.retention, now_unix_nanos())?),
             InfluxdbStatus::default(),
             dir.clone(),
             config.retention,

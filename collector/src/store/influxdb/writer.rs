@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::delivery::Delivery;
 use super::lane::{Lane, Parcel};
 use super::link::Link;
+use super::names::Names;
 use super::outcome::Backoff;
 use super::seldom::Seldom;
 use crate::model::now_unix_nanos;
@@ -38,7 +39,10 @@ impl Writer {
     pub(crate) fn start<L: Lane>(link: Arc<Link>, lane: L, stop: watch::Receiver<bool>) -> Self {
         let carrier = Carrier {
             delivery: Delivery::new(Arc::clone(&link), L::NAME),
-            positions: Positions::new(durable::path(&link.data_dir, &file_name(L::NAME))),
+            positions: Positions::new(
+                durable::path(&link.data_dir, &file_name(L::NAME)),
+                Arc::clone(&link.names),
+            ),
             lane: Arc::new(Mutex::new(lane)),
             stop,
             trouble: Backoff::default(),
@@ -256,6 +260,8 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// How far a lane is, and what of that is saved.
 struct Positions {
     path: std::path::PathBuf,
+    /// Saved first: what was written by them must not be written by others after a restart.
+    names: Arc<Names>,
     reached: Option<Value>,
     saved_at: Option<Instant>,
     warnings: Seldom,
@@ -264,9 +270,10 @@ struct Positions {
 }
 
 impl Positions {
-    fn new(path: std::path::PathBuf) -> Self {
+    fn new(path: std::path::PathBuf, names: Arc<Names>) -> Self {
         Self {
             path,
+            names,
             reached: None,
             saved_at: None,
             warnings: Seldom::default(),
@@ -293,7 +300,11 @@ impl Positions {
         self.saved_at = Some(Instant::now());
         let path = self.path.clone();
         let text = position.to_string();
-        let write = move || durable::write(&path, text.as_bytes(), Readers::Anyone);
+        let names = Arc::clone(&self.names);
+        let write = move || {
+            names.save(now_unix_nanos())?;
+            durable::write(&path, text.as_bytes(), Readers::Anyone)
+        };
         match spawn_blocking(write).await {
             Ok(Ok(())) => self.told = Some(position),
             Ok(Err(error)) => {

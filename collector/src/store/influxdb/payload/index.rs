@@ -23,6 +23,8 @@ pub(super) struct IndexLines {
     /// Measurement and collector: how every line begins.
     begin: String,
     services: Table<Service>,
+    /// The hour in which the names were asked for.
+    hour: u64,
     current: u32,
 }
 
@@ -44,19 +46,22 @@ impl IndexLines {
             names,
             begin,
             services: Table::default(),
+            hour: 0,
             current: 0,
         }
     }
 
-    /// Forgets the names, once they are too many.
+    /// Forgets the names once they are too many, and each hour, so that those in use are known to be.
     pub(super) fn begin_block(&mut self) {
         let remembered = |service: &Service| service.operations.len() + service.breakers.len();
         let services = 0..self.services.len() as u32;
         let all: usize = services
             .map(|number| 1 + remembered(self.services.value(number)))
             .sum();
-        if all > REMEMBERED_MAX {
+        let hour = self.names.hour();
+        if all > REMEMBERED_MAX || hour != self.hour {
             self.services.clear();
+            self.hour = hour;
         }
     }
 

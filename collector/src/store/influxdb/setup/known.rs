@@ -1,4 +1,5 @@
-//! Takes over the names that the server knows, so that a restart or a second collector admits no second set of them.
+//! Takes over the names that the server knows, so that a second collector, or one without its file of names, admits no
+//! second set of them.
 
 use crate::store::StoreError;
 use crate::store::influxdb::client::Client;
@@ -46,13 +47,13 @@ pub(crate) async fn learn_names(client: &Client, names: &Names) -> Result<(), St
     let mut services = values(&answers.next().unwrap_or_default());
     services.truncate(SERVICES_MAX);
     for peer in answers.flat_map(|answer| values(&answer)).take(PEERS_MAX) {
-        names.learn_peer(peer);
+        names.learn_peer(&peer);
     }
     for some in services.chunks(SERVICES_PER_REQUEST) {
         learn_owned(client, names, some).await?;
     }
     services
-        .into_iter()
+        .iter()
         .for_each(|service| names.learn_service(service));
     Ok(())
 }

@@ -122,6 +122,34 @@ async fn a_token_file_that_comes_later_is_waited_for() {
     assert_eq!(fake.sent("/write")[0].authorization, "Token t1");
 }
 
+/// *Scenario*: a name is admitted, and for a while its table cannot be saved.
+/// *Guarantees*: no position is saved before the names by which it was reached.
+#[tokio::test(start_paused = true)]
+async fn names_are_saved_before_a_position() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = durable::path(dir.path(), "names.json");
+    let fake = Fake::start("1.6.7", |_| None).await;
+    let client = Arc::new(Client::new(fake.options()).unwrap());
+    let names = Arc::new(Names::open(dir.path(), WEEK, crate::model::now_unix_nanos()).unwrap());
+    let status = InfluxdbStatus::default();
+    let data_dir = dir.path().to_owned();
+    let link = Link::new(client, Arc::clone(&names), status, data_dir, WEEK);
+    let lane = ListLane::open(dir.path(), &[good_lines(1, 1)]);
+    let mut settled = lane.settled.subscribe();
+    let (_stop, stopped) = watch::channel(false);
+    assert_eq!(names.service("shop"), "shop");
+    std::fs::create_dir_all(file.join("in the way")).unwrap();
+    let _writer = Writer::start(link, lane, stopped);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(fake.writes().len(), 1);
+    assert_eq!(saved_position(dir.path(), ListLane::NAME).unwrap(), None);
+    std::fs::remove_dir_all(&file).unwrap();
+    let wait = settled.wait_for(|at| *at == 1);
+    tokio::time::timeout(DEADLINE, wait).await.unwrap().unwrap();
+    let saved = std::fs::read_to_string(file).unwrap();
+    assert!(saved.contains("\"shop\""), "{saved}");
+}
+
 /// *Scenario*: two lanes start at once. *Guarantees*: the server is made ready once, and both write.
 #[tokio::test(start_paused = true)]
 async fn lanes_make_the_server_ready_once() {

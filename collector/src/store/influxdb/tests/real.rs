@@ -210,6 +210,32 @@ async fn probes_are_taken_and_change_no_answer() {
     .await;
 }
 
+/// *Scenario*: the table of services is full when the collector restarts; the server knows those of another one too.
+/// *Guarantees*: the services that were tags are tags, those of the other one do not take their places.
+#[tokio::test]
+async fn admitted_names_outlive_a_restart_whatever_the_server_knows() {
+    use super::super::names::{OTHER, SERVICES_MAX};
+    with_influxd("", |server, dir| async move {
+        let options = server.options("fusebox");
+        let open = || Names::open(dir.path(), WEEK, now_unix_nanos()).unwrap();
+        let own: Vec<_> = (0..SERVICES_MAX).map(|n| format!("shop-{n}")).collect();
+        let names = open();
+        assert!(own.iter().all(|name| names.service(name) == name));
+        names.save(now_unix_nanos()).unwrap();
+        let others = (0..100).map(|n| format!("another-{n}"));
+        let all = own.iter().cloned().chain(others).zip(now_unix_nanos()..);
+        let line = |(name, at)| format!("red,c=a,op=GET,svc={name} calls=1i {at}\n");
+        carry(options.clone(), dir.path(), &[all.map(line).collect()]).await;
+        let names = open();
+        learn_names(&Client::new(options).unwrap(), &names)
+            .await
+            .unwrap();
+        assert!(own.iter().all(|name| names.service(name) == name));
+        assert_eq!(names.service("another-7"), OTHER);
+    })
+    .await;
+}
+
 pub(super) async fn retention(client: &Client) -> Option<String> {
     let database = client.options().bucket.replace('"', "\\\"");
     let show = Query::new(format!("SHOW RETENTION POLICIES ON \"{database}\""));

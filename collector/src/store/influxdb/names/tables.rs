@@ -1,0 +1,212 @@
+//! The names that are tags, each with the hour in which it was used last, so that what expired makes room.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    BREAKERS_MAX, INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, OPERATIONS_MAX,
+    OPERATIONS_PER_SERVICE_MAX, OTHER, Owned, PEERS_MAX, SERVICES_MAX,
+};
+
+/// Names, each with its last hour (since 1970).
+type Known = HashMap<String, u64>;
+
+/// The names that are tags.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Tables {
+    services: Known,
+    peers: Known,
+    operations: ByService,
+    breakers: ByService,
+    instances: ByService,
+    /// The hour that it is.
+    #[serde(skip)]
+    hour: u64,
+    /// Whether a name came or went.
+    #[serde(skip)]
+    pub(super) is_changed: bool,
+    /// Whether a name was used in another hour than before.
+    #[serde(skip)]
+    pub(super) is_used: bool,
+}
+
+/// Names within services.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+struct ByService {
+    services: HashMap<String, Known>,
+    #[serde(skip)]
+    total: usize,
+}
+
+/// What came of a name.
+enum Admitted {
+    /// It was known.
+    Known { is_first_in_hour: bool },
+    /// It is new, and there was room.
+    New,
+    /// There is no room.
+    No,
+}
+
+impl Tables {
+    /// Takes a service in, if it is known or there is room; returns whether.
+    pub(super) fn service(&mut self, name: &str) -> bool {
+        let admitted = admit(&mut self.services, name, SERVICES_MAX, self.hour);
+        self.note(admitted)
+    }
+
+    /// The same for a peer.
+    pub(super) fn peer(&mut self, name: &str) -> bool {
+        let admitted = admit(&mut self.peers, name, PEERS_MAX, self.hour);
+        self.note(admitted)
+    }
+
+    /// The same for a name within a service.
+    pub(super) fn owned(&mut self, kind: Owned, service: &str, name: &str) -> bool {
+        let hour = self.hour;
+        let (table, of_service, in_all) = match kind {
+            Owned::Operation => (
+                &mut self.operations,
+                OPERATIONS_PER_SERVICE_MAX,
+                OPERATIONS_MAX,
+            ),
+            Owned::Breaker => (&mut self.breakers, BREAKERS_MAX, BREAKERS_MAX),
+            Owned::Instance => (
+                &mut self.instances,
+                INSTANCES_PER_SERVICE_MAX,
+                INSTANCES_MAX,
+            ),
+        };
+        let admitted = table.admit(service, name, of_service, in_all, hour);
+        self.note(admitted)
+    }
+
+    fn note(&mut self, admitted: Admitted) -> bool {
+        match admitted {
+            Admitted::Known { is_first_in_hour } => self.is_used |= is_first_in_hour,
+            Admitted::New => self.is_changed = true,
+            Admitted::No => return false,
+        }
+        true
+    }
+
+    /// Returns the hour that it is.
+    pub(super) fn hour(&self) -> u64 {
+        self.hour
+    }
+
+    /// Notes the hour that it is; names that were not used for longer than `kept` hours go.
+    pub(super) fn set_hour(&mut self, hour: u64, kept: u64) {
+        self.hour = hour;
+        let is_kept = |last: &mut u64| hour.saturating_sub(*last) <= kept;
+        for table in [&mut self.services, &mut self.peers] {
+            let before = table.len();
+            table.retain(|_, last| is_kept(last));
+            self.is_changed |= table.len() < before;
+        }
+        let owned = [
+            &mut self.operations,
+            &mut self.breakers,
+            &mut self.instances,
+        ];
+        for table in owned {
+            self.is_changed |= table.retain(is_kept);
+        }
+    }
+
+    /// Returns the names that fit the bounds, as a file may hold more of them.
+    pub(super) fn bounded(mut self) -> Self {
+        cut(&mut self.services, SERVICES_MAX);
+        cut(&mut self.peers, PEERS_MAX);
+        self.operations
+            .bound(OPERATIONS_PER_SERVICE_MAX, OPERATIONS_MAX);
+        self.breakers.bound(BREAKERS_MAX, BREAKERS_MAX);
+        self.instances
+            .bound(INSTANCES_PER_SERVICE_MAX, INSTANCES_MAX);
+        self
+    }
+}
+
+impl ByService {
+    fn admit(
+        &mut self,
+        service: &str,
+        name: &str,
+        of_service: usize,
+        in_all: usize,
+        hour: u64,
+    ) -> Admitted {
+        let room = in_all - self.total.min(in_all);
+        match self.services.get_mut(service) {
+            Some(known) => {
+                let most = of_service.min(known.len() + room);
+                let admitted = admit(known, name, most, hour);
+                self.total += usize::from(matches!(admitted, Admitted::New));
+                admitted
+            }
+            None if name == OTHER || room == 0 => admit(&mut Known::new(), name, 0, hour),
+            None => {
+                let known = self.services.entry(service.to_owned()).or_default();
+                self.total += 1;
+                admit(known, name, of_service, hour)
+            }
+        }
+    }
+
+    /// Keeps the names of which that is true of their last hour; returns whether some went.
+    fn retain(&mut self, is_kept: impl Fn(&mut u64) -> bool) -> bool {
+        let before = self.total;
+        let services = &mut self.services;
+        services
+            .values_mut()
+            .for_each(|known| known.retain(|_, last| is_kept(last)));
+        self.count();
+        self.total < before
+    }
+
+    fn bound(&mut self, of_service: usize, in_all: usize) {
+        let mut room = in_all;
+        for known in self.services.values_mut() {
+            cut(known, of_service.min(room));
+            room -= known.len();
+        }
+        self.count();
+    }
+
+    fn count(&mut self) {
+        self.services.retain(|_, known| !known.is_empty());
+        self.total = self.services.values().map(HashMap::len).sum();
+    }
+}
+
+/// Takes a name in while there is room.
+fn admit(known: &mut Known, name: &str, most: usize, hour: u64) -> Admitted {
+    if let Some(last) = known.get_mut(name) {
+        let is_first_in_hour = *last < hour;
+        *last = hour.max(*last);
+        return Admitted::Known { is_first_in_hour };
+    }
+    if name == OTHER {
+        return Admitted::Known {
+            is_first_in_hour: false,
+        };
+    }
+    if known.len() >= most {
+        return Admitted::No;
+    }
+    known.insert(name.to_owned(), hour);
+    Admitted::New
+}
+
+/// Leaves no more names than that.
+fn cut(known: &mut Known, most: usize) {
+    let mut left = most;
+    known.retain(|_, _| {
+        let stays = left > 0;
+        left = left.saturating_sub(1);
+        stays
+    });
+}

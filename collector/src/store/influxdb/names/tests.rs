@@ -1,0 +1,159 @@
+//! Names stay what they were, are bounded, and make room in the end.
+
+use super::*;
+
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
+const DAY_NANOS: u64 = 24 * HOUR_NANOS;
+const NOW: u64 = 20_000 * DAY_NANOS;
+
+fn open(dir: &tempfile::TempDir, now: u64) -> Names {
+    Names::open(dir.path(), WEEK, now).unwrap()
+}
+
+/// Returns which of that many services, counted from one, are no tag.
+fn others(names: &Names, services: std::ops::Range<usize>) -> Vec<usize> {
+    let is_other = |n: &usize| names.service(&format!("s{n}")) == OTHER;
+    services.filter(is_other).collect()
+}
+
+#[test]
+fn names_past_the_bound_become_one_and_are_counted() {
+    let names = Names::default();
+    let operation = |number: usize| {
+        let name = format!("GET /{number}");
+        names.owned(Owned::Operation, "shop", &name) == name
+    };
+    assert_eq!(
+        (0..1_500).filter(|n| operation(*n)).count(),
+        OPERATIONS_PER_SERVICE_MAX
+    );
+    assert!(operation(0), "what was admitted stays");
+    assert_eq!(names.capped(), 500);
+    assert_eq!(names.owned(Owned::Operation, "shop", OTHER), OTHER);
+    assert_eq!(names.owned(Owned::Operation, "cart", "GET /"), "GET /");
+}
+
+#[test]
+fn names_of_all_services_together_are_bounded() {
+    let names = Names::default();
+    let breaker = |n: usize| {
+        let (service, name) = (format!("s{}", n % 700), format!("b{n}"));
+        names.owned(Owned::Breaker, &service, &name) == name
+    };
+    assert_eq!((0..6_000).filter(|n| breaker(*n)).count(), BREAKERS_MAX);
+    assert!((0..BREAKERS_MAX).all(breaker) && !breaker(BREAKERS_MAX));
+    assert_eq!(names.owned(Owned::Breaker, "another", "b"), OTHER);
+    assert_eq!(names.owned(Owned::Breaker, "another", OTHER), OTHER);
+}
+
+#[test]
+fn what_the_server_knows_fills_the_table() {
+    let names = Names::default();
+    (0..SERVICES_MAX).for_each(|n| names.learn_service(&format!("s{n}")));
+    assert_eq!(names.service("s7"), "s7");
+    assert_eq!(names.service("new"), OTHER);
+}
+
+/// *Scenario*: a full table, a restart; the server knows other names, or nothing can be asked.
+/// *Guarantees*: what was admitted is, what was not is not.
+#[test]
+fn a_restart_admits_the_same_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = open(&dir, NOW);
+    let first = others(&names, 0..SERVICES_MAX + 50);
+    assert_eq!(first, (SERVICES_MAX..SERVICES_MAX + 50).collect::<Vec<_>>());
+    let kinds = [Owned::Operation, Owned::Breaker, Owned::Instance];
+    for kind in kinds {
+        (0..5_000).for_each(|n| {
+            names.owned(kind, "s1", &format!("first {n}"));
+        });
+    }
+    names.save(NOW).unwrap();
+    let names = open(&dir, NOW + HOUR_NANOS);
+    (0..SERVICES_MAX).for_each(|n| names.learn_service(&format!("a{n}")));
+    assert_eq!(names.service("new"), OTHER);
+    assert_eq!(others(&names, 0..SERVICES_MAX + 50), first);
+    for kind in kinds {
+        assert_eq!(names.owned(kind, "s1", "first 7"), "first 7");
+        assert_eq!(names.owned(kind, "s1", "first 4999"), OTHER);
+    }
+}
+
+/// *Guarantees*: a name that the server has forgotten makes room, at a restart and while it runs; one in use stays.
+#[test]
+fn an_expired_name_makes_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut names = open(&dir, NOW);
+    others(&names, 0..SERVICES_MAX);
+    for day in 1..=9 {
+        names.save(NOW + day * DAY_NANOS).unwrap();
+        assert_eq!(names.service("s3"), "s3");
+        let is_expired = day > 8;
+        assert_eq!(names.service("new") == "new", is_expired, "day {day}");
+        if day == 4 {
+            names.save(NOW + day * DAY_NANOS + HOUR_NANOS).unwrap();
+            names = open(&dir, NOW + day * DAY_NANOS + HOUR_NANOS);
+        }
+    }
+    names.save(NOW + 10 * DAY_NANOS).unwrap();
+    let names = open(&dir, NOW + 10 * DAY_NANOS);
+    assert_eq!(
+        others(&names, 0..SERVICES_MAX),
+        [SERVICES_MAX - 1],
+        "s3 and new are there"
+    );
+    let names = open(&dir, NOW + 30 * DAY_NANOS);
+    assert!(others(&names, 2_000..2_000 + SERVICES_MAX).is_empty());
+}
+
+/// *Scenario*: the server knows a name as it stands in a tag: cut, without backslashes.
+/// *Guarantees*: the name as it comes from outside is that name.
+#[test]
+fn a_name_is_known_as_it_stands_in_its_tag() {
+    let names = Names::default();
+    let long = "x".repeat(1_000);
+    let odd = "a\\b\n";
+    for name in [long.as_str(), odd] {
+        names.learn_service(&tag_value(name));
+        names.learn_peer(&tag_value(name));
+        names.learn_owned(Owned::Operation, &tag_value(name), &tag_value(name));
+    }
+    (0..PEERS_MAX).for_each(|n| {
+        let filler = format!("filler {n}");
+        let _ = (names.service(&filler), names.peer(&filler));
+        for service in [&long, odd] {
+            names.owned(Owned::Operation, service, &filler);
+        }
+    });
+    for name in [long.as_str(), odd] {
+        assert_eq!(names.service(name), name);
+        assert_eq!(names.peer(name), name);
+        assert_eq!(names.owned(Owned::Operation, name, name), name);
+    }
+}
+
+/// *Guarantees*: a file that holds more than it should, or nonsense, breaks no bound and keeps nothing from starting.
+#[test]
+fn a_spoilt_file_breaks_no_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = durable::path(dir.path(), FILE);
+    let many = |count: usize| -> serde_json::Map<_, _> {
+        let name = |n| (format!("n{n}"), (NOW / HOUR_NANOS).into());
+        (0..count).map(name).collect()
+    };
+    let services: serde_json::Map<_, _> = (0..20)
+        .map(|n| (format!("s{n}"), many(2_000).into()))
+        .collect();
+    let text = serde_json::json!({ "services": many(5_000), "operations": services }).to_string();
+    for (text, room) in [
+        (text.as_str(), false),
+        ("{", true),
+        ("[1]", true),
+        ("{\"services\":3}", true),
+    ] {
+        durable::write(&path, text.as_bytes(), Readers::Anyone).unwrap();
+        let names = open(&dir, NOW);
+        assert_eq!(names.service("new") == "new", room, "{text:.20}");
+        assert_eq!(names.owned(Owned::Operation, "new", "x") == "x", room);
+    }
+}
