@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub use tap::SpanTap;
 
 use circuits::Circuits;
+pub(crate) use dependencies::peer_name;
 use figures::Figures;
 pub(crate) use figures::{EdgeFigures, OperationFigures};
 pub(crate) use red::LATENCY_DOUBLINGS;

@@ -329,10 +329,7 @@ fn read_attributes<'a>(
     for attribute in span.attributes {
         match attribute.value {
             ValueView::String(name) if attribute.key == BREAKER_NAME => circuit = Some(name),
-            _ if kind == SpanKind::Internal => {}
-            // What a server says of addresses is its own; only a name given to the caller counts.
-            _ if matches!(kind, SpanKind::Client | SpanKind::Producer) => peer.note(attribute),
-            _ => peer.note_service(attribute),
+            _ => peer.note_of(kind, attribute),
         }
     }
     (peer, circuit)

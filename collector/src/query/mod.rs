@@ -4,6 +4,7 @@ mod service;
 mod stream;
 mod trace_id;
 
+pub(crate) use crate::live::peer_name;
 pub use service::QueryService;
 pub(crate) use stream::complete_circuits;
 pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic};

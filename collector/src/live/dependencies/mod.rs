@@ -19,3 +19,4 @@ pub(super) use pairing::{Arrival, Dependencies, Incidents};
 #[cfg(test)]
 pub(super) use pairing::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};
 pub(super) use peer::PeerAttributes;
+pub(crate) use peer::peer_name;

@@ -3,6 +3,24 @@
 use std::fmt::Write;
 
 use crate::codec::otlp::{AttributeView, ValueView};
+use crate::model::{Span, SpanKind, Value};
+
+/// Returns the name that the dependency map gives the other side of a span whose callee sent none; empty where the
+/// span names nobody.
+pub(crate) fn peer_name(span: &Span) -> String {
+    let mut peer = PeerAttributes::default();
+    for (key, value) in &span.attributes {
+        let value = match value {
+            Value::String(text) => ValueView::String(text),
+            Value::Int(number) => ValueView::Int(*number),
+            _ => continue,
+        };
+        peer.note_of(span.kind, &AttributeView { key, value });
+    }
+    let mut name = String::new();
+    peer.write(&mut name);
+    name
+}
 
 /// What a span's attributes say about the other side.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,8 +35,18 @@ pub(in crate::live) struct PeerAttributes<'a> {
 }
 
 impl<'a> PeerAttributes<'a> {
+    /// Takes note of an attribute of a span of that kind.
+    pub(in crate::live) fn note_of(&mut self, kind: SpanKind, attribute: &AttributeView<'a>) {
+        match kind {
+            SpanKind::Internal => {}
+            SpanKind::Client | SpanKind::Producer => self.note(attribute),
+            // What a server says of addresses is its own; only a name given to the caller counts.
+            _ => self.note_service(attribute),
+        }
+    }
+
     /// Takes note of an attribute; names of before and after the conventions became stable both count.
-    pub(in crate::live) fn note(&mut self, attribute: &AttributeView<'a>) {
+    fn note(&mut self, attribute: &AttributeView<'a>) {
         let text = match attribute.value {
             ValueView::String(text) => text,
             ValueView::Int(port) if matches!(attribute.key, "server.port" | "net.peer.port") => {
@@ -42,7 +70,7 @@ impl<'a> PeerAttributes<'a> {
     }
 
     /// Takes note of the attribute if it names the other side as a service.
-    pub(in crate::live) fn note_service(&mut self, attribute: &AttributeView<'a>) {
+    fn note_service(&mut self, attribute: &AttributeView<'a>) {
         if let ("peer.service", ValueView::String(name)) = (attribute.key, attribute.value) {
             self.service = name;
         }
