@@ -14,3 +14,4 @@ mod panel_source;
 mod panels;
 mod restart;
 mod sdk;
+mod zipkin;

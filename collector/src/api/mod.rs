@@ -1,9 +1,13 @@
-//! Our own JSON API and event stream, `/healthz` and `/metrics`. Handlers read parameters, ask the query service and
-//! shape the answer; every error is a problem document (RFC 9457). `collector/API.md` shows each route at work.
+//! Our own JSON API and event stream, Zipkin's query API, `/healthz` and `/metrics`. Handlers read
+//! parameters, ask the query service and shape the answer; errors of ours are problem documents (RFC 9457).
+//! `collector/API.md` shows each route at work.
 
+mod candidates;
 mod circuits;
+mod gather;
 mod health;
 mod metrics;
+mod missing;
 mod params;
 mod problem;
 mod services;
@@ -11,6 +15,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod traces;
+mod zipkin;
 
 use std::sync::Arc;
 
@@ -51,7 +56,7 @@ impl ApiState {
     }
 }
 
-/// Returns the API: `/api/**`, `/healthz` and `/metrics`.
+/// Returns the API: `/api/**`, `/healthz`, `/metrics` and Zipkin's `/zipkin/**`.
 pub fn router(state: ApiState) -> Router {
     let api = Router::new()
         .route("/circuits", get(circuits::wall))
@@ -71,6 +76,7 @@ pub fn router(state: ApiState) -> Router {
         .method_not_allowed_fallback(problem::only_get);
     Router::new()
         .nest("/api", api)
+        .merge(zipkin::router())
         .route("/healthz", get(health::healthz))
         .route("/metrics", get(metrics::metrics))
         .layer(axum::middleware::map_response(harden))

@@ -127,7 +127,7 @@ impl Params {
 }
 
 /// Returns what was given, short enough to be repeated in an answer.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     const SHOWN: usize = 64;
     if text.chars().count() <= SHOWN {
         return text.to_owned();

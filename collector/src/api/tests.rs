@@ -29,8 +29,8 @@ const NOW: u64 = 1_795_428_000_000_000_000;
 const RANGE: &str = "start=2026-11-23T09:00:00Z&end=2026-11-23T11:00:00Z";
 
 /// A collector without sockets.
-struct Fixture {
-    router: Router,
+pub(super) struct Fixture {
+    pub(super) router: Router,
     state: ApiState,
     circuits: Circuits,
     writer: ShardWriter,
@@ -58,7 +58,7 @@ impl SpanVisitor for Tee<'_> {
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let counters = Arc::new(Counters::default());
         let week = Duration::from_secs(7 * 24 * 3600);
@@ -85,16 +85,21 @@ impl Fixture {
     }
 
     /// Returns a collector that holds one request through a shop, its spans sent at that time.
-    fn with_shop(now: u64) -> Self {
+    pub(super) fn with_shop(now: u64) -> Self {
         let mut fixture = Self::new();
-        let request = json::traces_to_protobuf(shop(now).to_string().as_bytes()).unwrap();
-        fixture.writer.begin_request();
-        fixture.tap.begin_request();
-        let mut tee = Tee(&mut fixture.writer, &mut fixture.tap);
-        walk_traces(&request, &Limits::default(), now, &mut tee).unwrap();
-        fixture.writer.commit().unwrap();
-        fixture.tap.publish(now);
+        fixture.receive(&shop(now), now);
         fixture
+    }
+
+    /// Takes in a request of OTLP JSON that arrives at that time.
+    pub(super) fn receive(&mut self, request: &Value, now: u64) {
+        let request = json::traces_to_protobuf(request.to_string().as_bytes()).unwrap();
+        self.writer.begin_request();
+        self.tap.begin_request();
+        let mut tee = Tee(&mut self.writer, &mut self.tap);
+        walk_traces(&request, &Limits::default(), now, &mut tee).unwrap();
+        self.writer.commit().unwrap();
+        self.tap.publish(now);
     }
 
     /// Sends what a breaker says: its settings, calls of the last second, and that it opened.
@@ -108,7 +113,7 @@ impl Fixture {
         self.circuits.ingest_logs(logs, now).await.unwrap();
     }
 
-    async fn get(&self, uri: &str) -> (StatusCode, String, String) {
+    pub(super) async fn get(&self, uri: &str) -> (StatusCode, String, String) {
         let request = Request::get(uri).body(Body::empty()).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
@@ -125,7 +130,7 @@ impl Fixture {
         )
     }
 
-    async fn json(&self, uri: &str) -> Value {
+    pub(super) async fn json(&self, uri: &str) -> Value {
         let (status, content_type, body) = self.get(uri).await;
         assert_eq!(
             (status, content_type.as_str()),

@@ -1,0 +1,193 @@
+//! Whole traces for a search of a dialect: candidates from the store, newest first, each read and looked at, until enough
+//! are found or a bound is met.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tokio::time::{Instant, timeout_at};
+
+use super::candidates::Candidates;
+use crate::model::{Trace, TraceQuery};
+use crate::query::{QueryError, QueryService};
+
+/// Traces of one answer: a list of more is of no use (Jaeger's UI stops at 1,500).
+pub(super) const TRACES_MAX: usize = 1_000;
+/// Spans of one answer: what a reader returns of one trace, so that each can be answered whole.
+pub(super) const SPANS_MAX: usize = 50_000;
+/// Traces read for one search, matching or not: by id each takes 2 to 5 ms.
+const READ_MAX: usize = 2_000;
+/// Spans read for one search, matching or not: ten of the longest traces, each held alone.
+const SPANS_READ_MAX: usize = 500_000;
+/// How long a search takes at most before it answers with what it has: after that Zipkin's own server gives up, and a
+/// search of InfluxDB that finds little has stopped by itself a second before.
+const TIME_MAX: Duration = Duration::from_secs(11);
+
+/// What a search found, and why there may be more.
+#[derive(Debug)]
+pub(super) struct Gathered<T> {
+    /// The traces as they are shown, newest first.
+    traces: Vec<T>,
+    stopped: Option<Stop>,
+}
+
+/// Why a search ended before all of the range was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stop {
+    /// A bound of ours; a narrower question would be answered in full.
+    Bound(String),
+    /// A store did not answer.
+    Store(String),
+}
+
+/// Reads the traces of those searches; `show` returns a trace as it is shown, `None` if it does not match.
+pub(super) async fn gather<T>(
+    query: &QueryService,
+    searches: Vec<TraceQuery>,
+    limit: usize,
+    show: impl Fn(Trace) -> Option<T>,
+) -> Result<Gathered<T>, QueryError> {
+    let mut candidates = Candidates::new(query, searches);
+    let mut found = Found::new(limit);
+    let deadline = Instant::now() + TIME_MAX;
+    let bound = loop {
+        if let Some(end) = found.end() {
+            break end;
+        }
+        let Ok(trace) = timeout_at(deadline, next_trace(query, &mut candidates)).await else {
+            break Some(format!("{} s had passed", TIME_MAX.as_secs()));
+        };
+        let Some(trace) = trace? else {
+            break None;
+        };
+        let (spans, is_cut) = (trace.spans.len(), trace.truncated);
+        if !found.look_at(spans, is_cut, show(trace)) {
+            break Some(format!("an answer holds {SPANS_MAX} spans at most"));
+        }
+    };
+    Ok(found.finish(bound, candidates.missing()))
+}
+
+/// Returns the next candidate; one that went with its segment since its row was read is passed over.
+async fn next_trace(
+    query: &QueryService,
+    candidates: &mut Candidates,
+) -> Result<Option<Trace>, QueryError> {
+    while let Some(id) = candidates.next().await? {
+        let trace = query.trace(id).await?;
+        if trace.is_some() {
+            return Ok(trace);
+        }
+    }
+    Ok(None)
+}
+
+/// What is found so far, and what it took.
+#[derive(Debug)]
+struct Found<T> {
+    limit: usize,
+    read: usize,
+    spans_read: usize,
+    spans: usize,
+    traces: Vec<T>,
+    truncated: bool,
+}
+
+impl<T> Found<T> {
+    fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            read: 0,
+            spans_read: 0,
+            spans: 0,
+            traces: Vec::new(),
+            truncated: false,
+        }
+    }
+
+    /// Returns whether it is enough, with the bound if it was one of ours.
+    fn end(&self) -> Option<Option<String>> {
+        if self.traces.len() >= self.limit {
+            return Some(None);
+        }
+        if self.traces.len() >= TRACES_MAX {
+            return Some(Some(format!("an answer holds {TRACES_MAX} traces at most")));
+        }
+        if self.read >= READ_MAX {
+            return Some(Some(format!("{READ_MAX} traces were read")));
+        }
+        let enough = self.spans_read >= SPANS_READ_MAX;
+        enough.then(|| Some(format!("{SPANS_READ_MAX} spans were read")))
+    }
+
+    /// Keeps a trace of so many spans if it is to be shown; `false` says that it is and has no room.
+    fn look_at(&mut self, spans: usize, is_cut: bool, shown: Option<T>) -> bool {
+        self.read += 1;
+        self.spans_read += spans;
+        self.truncated |= is_cut;
+        let Some(shown) = shown else {
+            return true;
+        };
+        let spans = self.spans + spans;
+        if !self.traces.is_empty() && spans > SPANS_MAX {
+            return false;
+        }
+        self.spans = spans;
+        self.traces.push(shown);
+        true
+    }
+
+    /// Returns what was found. What a store left out counts more than our own bounds: nobody can ask for less of it.
+    fn finish(self, bound: Option<String>, missing: Option<&str>) -> Gathered<T> {
+        let bound = bound.map(|bound| format!("{bound}, newest traces first"));
+        let bound = bound.or(self.truncated.then(too_long));
+        let stopped = match missing {
+            Some(missing) => Some(Stop::Store(missing.to_owned())),
+            None => bound.map(Stop::Bound),
+        };
+        Gathered {
+            traces: self.traces,
+            stopped,
+        }
+    }
+}
+
+/// Says that a trace is longer than what a reader returns of one.
+pub(super) fn too_long() -> String {
+    format!("what a trace has beyond {SPANS_MAX} spans was not read")
+}
+
+impl<T> Gathered<T> {
+    /// Returns the traces, and what is left out of them. An empty list would say that nothing matches, so it is given
+    /// only where that is known; otherwise there is a status with its reason.
+    pub(super) fn answer(self) -> Result<(Vec<T>, Option<String>), (StatusCode, String)> {
+        match self.stopped {
+            Some(Stop::Bound(bound)) if self.traces.is_empty() => {
+                let text = format!(
+                    "nothing found in what was read ({bound}); ask for a shorter range, an earlier one or more"
+                );
+                Err((StatusCode::UNPROCESSABLE_ENTITY, text))
+            }
+            Some(Stop::Store(missing)) if self.traces.is_empty() => {
+                Err((StatusCode::BAD_GATEWAY, missing))
+            }
+            Some(Stop::Bound(text) | Stop::Store(text)) => Ok((self.traces, Some(text))),
+            None => Ok((self.traces, None)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_does_not_answer_is_no_empty_list() {
+        let found = |traces: Vec<u8>, stopped| Gathered { traces, stopped }.answer();
+        let text = "InfluxDB does not answer".to_owned();
+        let stop = Some(Stop::Store(text.clone()));
+        let refused = Err((StatusCode::BAD_GATEWAY, text.clone()));
+        assert_eq!(found(vec![], stop.clone()), refused);
+        assert_eq!(found(vec![1], stop), Ok((vec![1], Some(text))));
+        assert_eq!(found(vec![], None), Ok((vec![], None)));
+    }
+}

@@ -1,0 +1,24 @@
+//! The header that says what an answer leaves out, for dialects whose lists have no room for it.
+
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Response;
+
+use crate::model::cut;
+
+const MISSING: HeaderName = HeaderName::from_static("fusebox-missing");
+/// Longest text, bytes.
+const TEXT_BYTES_MAX: usize = 500;
+
+/// Adds the header, where something is left out.
+pub(super) fn with_missing(mut response: Response, missing: Option<&str>) -> Response {
+    if let Some(missing) = missing {
+        let printable = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
+        let text: String = cut(missing, TEXT_BYTES_MAX)
+            .chars()
+            .map(printable)
+            .collect();
+        let value = HeaderValue::from_str(&text).expect("printable ASCII is a header's value");
+        response.headers_mut().insert(MISSING, value);
+    }
+    response
+}

@@ -1,0 +1,146 @@
+//! Lists of names, and how Zipkin's lower-case names find ours, which keep their case.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+
+use super::super::ApiState;
+use super::params::Params;
+use super::refusal::Refusal;
+use crate::model::{TimeRange, now_unix_nanos};
+use crate::query::{QueryError, QueryService};
+
+/// Services from which on names may be kept, as in Zipkin: before, people are trying things out.
+const CACHED_FROM_SERVICES: usize = 4;
+/// How long, seconds, as in Zipkin.
+const CACHE: HeaderValue = HeaderValue::from_static("max-age=300, must-revalidate");
+/// Operations that a list of the store holds; a longer one is not complete.
+const OPERATIONS_LISTED: usize = 1_000;
+/// Services whose operations are read to find a name in them: each takes a question to the store.
+const SERVICES_LISTED_MAX: usize = 100;
+/// How far back called services are listed: as far as names of services, the default retention.
+const REMOTE_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// `GET /services`
+pub(super) async fn services(State(state): State<ApiState>) -> Result<Response, Refusal> {
+    let services = state.query.service_names().await?;
+    let count = services.len();
+    Ok(answer(lower(services), count))
+}
+
+/// `GET /spans?serviceName`
+pub(super) async fn spans(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Response, Refusal> {
+    let name = params.required("serviceName")?.to_lowercase();
+    let services = state.query.service_names().await?;
+    let mut names = Vec::new();
+    for service in services.iter().filter(|known| is_called(known, &name)) {
+        names.extend(state.query.operations(service).await?);
+    }
+    Ok(answer(lower(names), services.len()))
+}
+
+/// `GET /remoteServices?serviceName`: whom its spans call by the dependency map.
+pub(super) async fn remote_services(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Response, Refusal> {
+    let name = params.required("serviceName")?.to_lowercase();
+    let count = state.query.service_names().await?.len();
+    let end_unix_nanos = now_unix_nanos();
+    let within = u64::try_from(REMOTE_WITHIN.as_nanos()).unwrap_or(u64::MAX);
+    let links = state.query.dependencies(TimeRange {
+        start_unix_nanos: end_unix_nanos.saturating_sub(within),
+        end_unix_nanos,
+    });
+    let called = links.await?.into_iter();
+    let called = called.filter(|link| is_called(&link.parent, &name));
+    Ok(answer(lower(called.map(|link| link.child)), count))
+}
+
+/// `GET /autocompleteKeys`: none, as in a Zipkin that was told no keys.
+pub(super) async fn autocomplete_keys(State(state): State<ApiState>) -> Result<Response, Refusal> {
+    let count = state.query.service_names().await?.len();
+    Ok(answer(BTreeSet::new(), count))
+}
+
+/// `GET /autocompleteValues?key`: none of a key that is not among the keys.
+pub(super) async fn autocomplete_values(params: Params) -> Result<Response, Refusal> {
+    params.required("key")?;
+    Ok(answer(BTreeSet::new(), 0))
+}
+
+/// Returns the services that go by that lower-case name; the name itself where none is listed.
+pub(super) async fn services_called(
+    query: &QueryService,
+    name: &str,
+) -> Result<Vec<String>, QueryError> {
+    let mut services = query.service_names().await?;
+    services.retain(|known| is_called(known, name));
+    if services.is_empty() {
+        services.push(name.to_owned());
+    }
+    Ok(services)
+}
+
+/// Returns a service's spans that go by that lower-case name, the name itself where none is listed; `None` where the
+/// list may not hold all.
+pub(super) async fn operations_called(
+    query: &QueryService,
+    service: &str,
+    name: &str,
+) -> Result<Option<BTreeSet<String>>, QueryError> {
+    let operations = query.operations(service).await?;
+    if operations.len() >= OPERATIONS_LISTED {
+        return Ok(None);
+    }
+    let called = operations.into_iter();
+    let mut called: BTreeSet<_> = called.filter(|known| is_called(known, name)).collect();
+    if called.is_empty() {
+        called.insert(name.to_owned());
+    }
+    Ok(Some(called))
+}
+
+/// Returns the spans of any service that go by that lower-case name, the name itself where none is listed; `None` where
+/// there are too many lists to read, or one may not hold all.
+pub(super) async fn operations_called_anywhere(
+    query: &QueryService,
+    name: &str,
+) -> Result<Option<BTreeSet<String>>, QueryError> {
+    let services = query.service_names().await?;
+    if services.len() > SERVICES_LISTED_MAX {
+        return Ok(None);
+    }
+    let mut called = BTreeSet::from([name.to_owned()]);
+    for service in &services {
+        let Some(of_service) = operations_called(query, service, name).await? else {
+            return Ok(None);
+        };
+        called.extend(of_service);
+    }
+    Ok(Some(called))
+}
+
+fn is_called(known: &str, name: &str) -> bool {
+    known.to_lowercase() == name
+}
+
+fn lower(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
+    names.into_iter().map(|name| name.to_lowercase()).collect()
+}
+
+/// Returns a list of names, to be kept for a while once there are some services.
+fn answer(names: BTreeSet<String>, services: usize) -> Response {
+    let mut response = Json(names).into_response();
+    if services >= CACHED_FROM_SERVICES {
+        response.headers_mut().insert(header::CACHE_CONTROL, CACHE);
+    }
+    response
+}

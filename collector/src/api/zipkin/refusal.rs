@@ -1,0 +1,72 @@
+//! What is refused, as Zipkin refuses: a status and one line of plain text.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::super::Problem;
+use crate::query::QueryError;
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    text: String,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            text: text.into(),
+        }
+    }
+
+    /// Returns the 400 for a wrong parameter.
+    pub(super) fn bad(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    /// Returns the 400 for a parameter that must be given.
+    pub(super) fn missing(parameter: &str) -> Self {
+        // The words of Zipkin's server, which tools may look for.
+        Self::bad(format!(
+            "Mandatory parameter/header/attribute is missing: {parameter}"
+        ))
+    }
+
+    #[cfg(test)]
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<QueryError> for Refusal {
+    /// Keeps status and words of our own API.
+    fn from(error: QueryError) -> Self {
+        let problem = Problem::from(error);
+        let status = StatusCode::from_u16(problem.status);
+        Self::new(
+            status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            problem.detail,
+        )
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        let mut response = (self.status, self.text).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, plain);
+        response
+    }
+}
+
+/// Answers for paths that Zipkin's API does not have.
+pub(super) async fn no_such_route() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "404 Not Found")
+}
+
+/// Answers other methods: this only reads.
+pub(super) async fn only_get() -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")
+}

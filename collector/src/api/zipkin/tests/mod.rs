@@ -1,0 +1,6 @@
+//! Zipkin's API: how spans look, how questions are read, and the routes against real pieces.
+
+mod questions;
+mod routes;
+mod searches;
+mod spans;
