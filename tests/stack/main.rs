@@ -7,6 +7,7 @@ mod grafana_lint;
 mod hostile;
 mod influxdb;
 mod influxql;
+mod jaeger;
 mod load;
 mod pages;
 mod panel_data;

@@ -1,4 +1,4 @@
-//! Our own JSON API and event stream, Zipkin's query API, `/healthz` and `/metrics`. Handlers read
+//! Our own JSON API and event stream, the query APIs of Zipkin and Jaeger, `/healthz` and `/metrics`. Handlers read
 //! parameters, ask the query service and shape the answer; errors of ours are problem documents (RFC 9457).
 //! `collector/API.md` shows each route at work.
 
@@ -6,6 +6,7 @@ mod candidates;
 mod circuits;
 mod gather;
 mod health;
+mod jaeger;
 mod metrics;
 mod missing;
 mod params;
@@ -56,7 +57,7 @@ impl ApiState {
     }
 }
 
-/// Returns the API: `/api/**`, `/healthz`, `/metrics` and Zipkin's `/zipkin/**`.
+/// Returns the API: `/api/**`, `/healthz`, `/metrics`, Zipkin's `/zipkin/**` and Jaeger's `/jaeger/**`.
 pub fn router(state: ApiState) -> Router {
     let api = Router::new()
         .route("/circuits", get(circuits::wall))
@@ -76,6 +77,7 @@ pub fn router(state: ApiState) -> Router {
         .method_not_allowed_fallback(problem::only_get);
     Router::new()
         .nest("/api", api)
+        .merge(jaeger::router())
         .merge(zipkin::router())
         .route("/healthz", get(health::healthz))
         .route("/metrics", get(metrics::metrics))

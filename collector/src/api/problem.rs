@@ -9,7 +9,7 @@ use crate::query::{QueryError, TooManyClients};
 use crate::store::StoreError;
 
 /// When a client may try again after a 502 or 503, seconds.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+pub(super) const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// What went wrong, for people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

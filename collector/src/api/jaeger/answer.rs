@@ -1,0 +1,209 @@
+//! The envelope that every answer of the classic routes has, for good news and bad.
+
+use axum::Json;
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use opentelemetry::TraceId;
+use serde::Serialize;
+
+use super::convert::trace_id_text;
+use crate::api::Problem;
+use crate::api::problem::RETRY_AFTER;
+use crate::query::QueryError;
+
+/// What Jaeger wraps its answers in. `limit` and `offset` are always 0 there too.
+#[derive(Debug, Serialize)]
+struct Envelope<T> {
+    data: Option<T>,
+    total: usize,
+    limit: usize,
+    offset: usize,
+    errors: Option<Vec<Entry>>,
+}
+
+/// One entry of `errors`.
+#[derive(Debug, Serialize)]
+struct Entry {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+    msg: String,
+    #[serde(rename = "traceID", skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+}
+
+/// Something that an answer leaves out, said beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Remark {
+    /// What, and why.
+    pub(super) message: String,
+    /// The trace that it is about.
+    pub(super) trace_id: Option<TraceId>,
+}
+
+/// An answer that is good, or good as far as it goes.
+#[derive(Debug)]
+pub(super) struct Answer<T> {
+    /// What was asked for.
+    pub(super) data: T,
+    /// How many there are: Jaeger says it for names alone, and 0 elsewhere.
+    pub(super) total: usize,
+    /// What is left out.
+    pub(super) remarks: Vec<Remark>,
+    /// Whether a person will read it.
+    pub(super) is_pretty: bool,
+}
+
+impl<T> Answer<Vec<T>> {
+    /// Returns an answer of names, whose number is told.
+    pub(super) fn counted(data: Vec<T>, is_pretty: bool) -> Self {
+        Self {
+            total: data.len(),
+            ..Self::of(data, is_pretty)
+        }
+    }
+}
+
+impl<T> Answer<T> {
+    /// Returns an answer that leaves nothing out.
+    pub(super) fn of(data: T, is_pretty: bool) -> Self {
+        Self {
+            data,
+            total: 0,
+            remarks: Vec::new(),
+            is_pretty,
+        }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Answer<T> {
+    fn into_response(self) -> Response {
+        let entries = self.remarks.into_iter().map(|remark| Entry {
+            code: None,
+            msg: remark.message,
+            trace_id: remark.trace_id.map(trace_id_text),
+        });
+        let entries: Vec<_> = entries.collect();
+        let envelope = Envelope {
+            data: Some(self.data),
+            total: self.total,
+            limit: 0,
+            offset: 0,
+            errors: (!entries.is_empty()).then_some(entries),
+        };
+        match self.is_pretty {
+            true => pretty(&envelope),
+            false => Json(envelope).into_response(),
+        }
+    }
+}
+
+/// Returns JSON indented by four spaces, as `prettyPrint` does it.
+fn pretty(envelope: &impl Serialize) -> Response {
+    let mut body = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut body, formatter);
+    match envelope.serialize(&mut serializer) {
+        Ok(()) => {
+            let json = HeaderValue::from_static("application/json");
+            ([(header::CONTENT_TYPE, json)], Body::from(body)).into_response()
+        }
+        Err(error) => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Failure::new(status, format!("the answer has no JSON: {error}")).into_response()
+        }
+    }
+}
+
+/// An answer that is an error: Jaeger's envelope with the HTTP status as its code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// The HTTP status.
+    pub(super) status: StatusCode,
+    /// What is wrong and what would be right.
+    pub(super) message: String,
+}
+
+impl Failure {
+    /// Returns a failure of that status.
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+        }
+    }
+
+    /// Returns the 400 for a parameter, in Jaeger's words.
+    pub(super) fn parameter(name: &str, problem: impl std::fmt::Display) -> Self {
+        let message = format!("unable to parse param '{name}': {problem}");
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// Returns the 404 for a trace, in Jaeger's words.
+    pub(super) fn no_such_trace() -> Self {
+        Self::new(StatusCode::NOT_FOUND, NO_SUCH_TRACE)
+    }
+
+    /// Tells clients of an answer that may be another one soon to ask again.
+    pub(super) fn hint(&self, response: &mut Response) {
+        if matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY
+        ) {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+    }
+}
+
+/// What Jaeger says of a trace that it does not have.
+pub(super) const NO_SUCH_TRACE: &str = "trace not found";
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let status = StatusCode::from_u16(problem.status);
+        Self::new(
+            status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            problem.detail,
+        )
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        Problem::from(error).into()
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let entry = Entry {
+            code: Some(self.status.as_u16()),
+            msg: self.message.clone(),
+            trace_id: None,
+        };
+        let envelope = Envelope::<()> {
+            data: None,
+            total: 0,
+            limit: 0,
+            offset: 0,
+            errors: Some(vec![entry]),
+        };
+        let mut response = (self.status, Json(envelope)).into_response();
+        self.hint(&mut response);
+        response
+    }
+}
+
+/// Answers for paths under `/jaeger/api` that do not exist here.
+pub(super) async fn no_such_route() -> Failure {
+    Failure::new(
+        StatusCode::NOT_FOUND,
+        "there is no such route under /jaeger/api",
+    )
+}
+
+/// Answers other methods: the API only reads.
+pub(super) async fn only_get() -> Failure {
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")
+}

@@ -1,0 +1,119 @@
+//! The operations of a service with their kinds. The store lists names alone; kinds are those of the calls counted
+//! since the start, those seen in the newest traces, and of a name that is in neither those of one trace that has it.
+//! An operation of which none of these tells has an empty kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::model::Operation;
+use crate::model::{SpanKind, TimeRange, TraceQuery, now_unix_nanos};
+use crate::query::{QueryError, QueryService};
+
+/// Newest traces read for the kinds of their spans.
+const TRACES_READ: usize = 20;
+/// Names for each of which one more trace is read.
+const NAMES_READ: usize = 50;
+/// Spans read in all.
+const SPANS_READ: usize = 10_000;
+
+/// Returns the operations of a service, sorted; with a kind those of that kind, or of which no kind is known.
+pub(super) async fn operations(
+    query: &QueryService,
+    service: &str,
+    kind: Option<&str>,
+) -> Result<Vec<Operation>, QueryError> {
+    let names = query.operations(service).await?;
+    let mut kinds = Kinds::of_calls(query, service);
+    kinds.read(query, None, TRACES_READ).await?;
+    let unseen = names
+        .iter()
+        .filter(|name| !kinds.by_name.contains_key(*name));
+    let unseen: Vec<_> = unseen.take(NAMES_READ).cloned().collect();
+    for name in unseen {
+        kinds.read(query, Some(name), 1).await?;
+    }
+    let operations = names.iter().flat_map(|name| kinds.operations(name, kind));
+    Ok(operations.collect())
+}
+
+/// What is known of the kinds of a service's spans.
+struct Kinds<'s> {
+    service: &'s str,
+    by_name: BTreeMap<String, BTreeSet<&'static str>>,
+    spans_left: usize,
+}
+
+impl<'s> Kinds<'s> {
+    fn of_calls(query: &QueryService, service: &'s str) -> Self {
+        let mut kinds = Self {
+            service,
+            by_name: BTreeMap::new(),
+            spans_left: SPANS_READ,
+        };
+        for figures in query.operation_figures(usize::MAX) {
+            // A root of any other kind counts as a call as well, and figures do not tell of which kind it was.
+            let is_told = matches!(figures.kind, SpanKind::Server | SpanKind::Consumer);
+            if is_told && figures.service == service {
+                kinds.add(figures.operation, figures.kind);
+            }
+        }
+        kinds
+    }
+
+    fn add(&mut self, name: String, kind: SpanKind) {
+        // Jaeger has no word for a kind that was not given.
+        let word = match kind {
+            SpanKind::Unspecified => "",
+            kind => kind.as_str(),
+        };
+        self.by_name.entry(name).or_default().insert(word);
+    }
+
+    /// Adds the kinds of the service's spans in the newest traces that have it, or an operation of it.
+    async fn read(
+        &mut self,
+        query: &QueryService,
+        operation: Option<String>,
+        limit: usize,
+    ) -> Result<(), QueryError> {
+        let newest = TraceQuery {
+            service: Some(self.service.to_owned()),
+            operation,
+            limit,
+            ..TraceQuery::in_range(TimeRange {
+                start_unix_nanos: 0,
+                end_unix_nanos: now_unix_nanos(),
+            })
+        };
+        for row in query.search(newest).await?.traces {
+            let spans = usize::try_from(row.span_count).unwrap_or(usize::MAX);
+            if spans > self.spans_left {
+                continue;
+            }
+            self.spans_left -= spans;
+            let trace = query.trace(row.trace_id).await?;
+            let spans = trace.into_iter().flat_map(|trace| trace.spans);
+            let service = self.service;
+            for span in spans.filter(|span| span.service() == service) {
+                self.add(span.name, span.kind);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns an operation once for each of its kinds that is wanted.
+    fn operations(&self, name: &str, wanted: Option<&str>) -> Vec<Operation> {
+        let operation = |kind: &str| Operation {
+            name: name.to_owned(),
+            span_kind: kind.to_owned(),
+        };
+        let Some(known) = self.by_name.get(name) else {
+            return vec![operation("")];
+        };
+        let is_wanted = |kind: &&&str| wanted.is_none_or(|wanted| wanted == **kind);
+        known
+            .iter()
+            .filter(is_wanted)
+            .map(|kind| operation(kind))
+            .collect()
+    }
+}

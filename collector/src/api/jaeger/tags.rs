@@ -1,0 +1,175 @@
+//! Attributes as tags, and what Jaeger makes tags of besides: kind, status, scope, trace state.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value as Json;
+
+use super::model::{KeyValue, TagValue, ValueType};
+use crate::model::{Event, Span, SpanKind, StatusCode, Value};
+
+/// The largest whole number that JavaScript holds exactly.
+const JAVASCRIPT_MAX: i64 = (1 << 53) - 1;
+/// The tag and the log field that Jaeger's pages look for.
+pub(super) const ERROR: &str = "error";
+const EVENT: &str = "event";
+
+/// Tags that Jaeger derives from a span and that no attribute need hold.
+pub(super) const DERIVED: [&str; 6] = [
+    "span.kind",
+    "otel.status_code",
+    "otel.status_description",
+    "otel.scope.name",
+    "otel.scope.version",
+    "w3c.tracestate",
+];
+
+/// Returns the tags of a span in Jaeger's order: scope, attributes, kind, status, trace state.
+pub(super) fn of_span(span: &Span) -> Vec<KeyValue<'_>> {
+    let mut tags = Vec::with_capacity(span.attributes.len() + DERIVED.len() + 1);
+    let [
+        kind,
+        code,
+        description,
+        scope_name,
+        scope_version,
+        trace_state,
+    ] = DERIVED;
+    push(&mut tags, scope_name, &span.scope.name);
+    push(&mut tags, scope_version, &span.scope.version);
+    tags.extend(of_attributes(&span.attributes));
+    if span.kind != SpanKind::Unspecified {
+        tags.push(text(kind, span.kind.as_str()));
+    }
+    match span.status.code {
+        StatusCode::Unset => {}
+        StatusCode::Ok => tags.push(text(code, "OK")),
+        StatusCode::Error => {
+            tags.push(text(code, "ERROR"));
+            tags.push(KeyValue {
+                key: ERROR,
+                value_type: ValueType::Bool,
+                value: TagValue::Bool(true),
+            });
+        }
+    }
+    push(&mut tags, description, &span.status.message);
+    push(&mut tags, trace_state, &span.trace_state);
+    tags
+}
+
+/// Returns attributes as tags.
+pub(super) fn of_attributes(attributes: &[(String, Value)]) -> impl Iterator<Item = KeyValue<'_>> {
+    attributes.iter().map(|(key, value)| tag(key, value))
+}
+
+/// Returns what happened as fields: its name as `event`, unless an attribute is called that.
+pub(super) fn of_event(event: &Event) -> Vec<KeyValue<'_>> {
+    let is_named = event.attributes.iter().any(|(key, _)| key == EVENT);
+    let mut fields = Vec::with_capacity(event.attributes.len() + 1);
+    if !is_named {
+        push(&mut fields, EVENT, &event.name);
+    }
+    fields.extend(of_attributes(&event.attributes));
+    fields
+}
+
+/// Sorts tags by key.
+pub(super) fn sort(tags: &mut [KeyValue<'_>]) {
+    tags.sort_by(|a, b| a.key.cmp(b.key));
+}
+
+/// Sorts fields by key, `event` before all.
+pub(super) fn sort_fields(fields: &mut [KeyValue<'_>]) {
+    let is_rest =
+        |field: &KeyValue<'_>| field.key != EVENT || field.value_type != ValueType::String;
+    fields.sort_by(|a, b| (is_rest(a), a.key).cmp(&(is_rest(b), b.key)));
+}
+
+/// Returns a value as a search gives it: bare text, `true`, digits.
+pub(super) fn as_text<'t>(value: &'t TagValue<'_>) -> Cow<'t, str> {
+    match value {
+        TagValue::Text(text) => Cow::Borrowed(text),
+        TagValue::Bool(truth) => truth.to_string().into(),
+        TagValue::Int(number) => number.to_string().into(),
+        TagValue::Double(number) => number.to_string().into(),
+    }
+}
+
+fn push<'t>(tags: &mut Vec<KeyValue<'t>>, key: &'t str, value: &'t str) {
+    if !value.is_empty() {
+        tags.push(text(key, value));
+    }
+}
+
+fn text<'t>(key: &'t str, value: impl Into<Cow<'t, str>>) -> KeyValue<'t> {
+    KeyValue {
+        key,
+        value_type: ValueType::String,
+        value: TagValue::Text(value.into()),
+    }
+}
+
+fn tag<'t>(key: &'t str, value: &'t Value) -> KeyValue<'t> {
+    let (value_type, value) = match value {
+        Value::Empty => return text(key, ""),
+        Value::String(value) => return text(key, value),
+        Value::Array(_) | Value::Map(_) => return text(key, plain_json(value).to_string()),
+        Value::Bool(truth) => (ValueType::Bool, TagValue::Bool(*truth)),
+        Value::Int(number) => (ValueType::Int64, int(*number)),
+        Value::Double(number) => (ValueType::Float64, double(*number)),
+        Value::Bytes(bytes) => {
+            let base64 = STANDARD.encode(bytes);
+            (ValueType::Binary, TagValue::Text(base64.into()))
+        }
+    };
+    KeyValue {
+        key,
+        value_type,
+        value,
+    }
+}
+
+fn int(number: i64) -> TagValue<'static> {
+    if (-JAVASCRIPT_MAX..=JAVASCRIPT_MAX).contains(&number) {
+        TagValue::Int(number)
+    } else {
+        TagValue::Text(number.to_string().into())
+    }
+}
+
+/// JSON has no digits for NaN and the infinities; Jaeger does not answer at all where there is one.
+fn double(number: f64) -> TagValue<'static> {
+    if number.is_finite() {
+        TagValue::Double(number)
+    } else {
+        TagValue::Text(number.to_string().into())
+    }
+}
+
+/// Returns a list or map as the JSON that people would write, which stands in a string tag.
+fn plain_json(value: &Value) -> Json {
+    match value {
+        Value::Empty => Json::Null,
+        Value::String(text) => text.as_str().into(),
+        Value::Bool(truth) => (*truth).into(),
+        Value::Int(number) => (*number).into(),
+        // Go writes whole numbers without a fraction.
+        Value::Double(number) if number.fract() == 0.0 && number.abs() < 1e15 => {
+            (*number as i64).into()
+        }
+        Value::Double(number) if number.is_finite() => (*number).into(),
+        Value::Double(number) => number.to_string().into(),
+        Value::Array(items) => items.iter().map(plain_json).collect(),
+        Value::Map(entries) => {
+            let entries = entries.iter();
+            Json::Object(
+                entries
+                    .map(|(key, value)| (key.clone(), plain_json(value)))
+                    .collect(),
+            )
+        }
+        Value::Bytes(bytes) => STANDARD.encode(bytes).into(),
+    }
+}
