@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::candidates::Candidates;
@@ -21,6 +22,9 @@ const SPANS_READ_MAX: usize = 500_000;
 /// How long a search takes at most before it answers with what it has: after that Zipkin's own server gives up, and a
 /// search of InfluxDB that finds little has stopped by itself a second before.
 const TIME_MAX: Duration = Duration::from_secs(11);
+/// Searches that read at the same time; the others wait for their turn, within their time. Each holds a trace at a time
+/// and what it found.
+static AT_ONCE: Semaphore = Semaphore::const_new(4);
 
 /// What a search found, and why there may be more.
 #[derive(Debug)]
@@ -49,6 +53,13 @@ pub(super) async fn gather<T>(
     let mut candidates = Candidates::new(query, searches);
     let mut found = Found::new(limit);
     let deadline = Instant::now() + TIME_MAX;
+    let Ok(_turn) = timeout_at(deadline, AT_ONCE.acquire()).await else {
+        let waited = format!(
+            "{} s were spent waiting for other searches",
+            TIME_MAX.as_secs()
+        );
+        return Ok(found.finish(Some(waited), None));
+    };
     let bound = loop {
         if let Some(end) = found.end() {
             break end;
@@ -179,6 +190,22 @@ impl<T> Gathered<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::tests::Fixture;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_search_says_when_its_turn_did_not_come() {
+        let fixture = Fixture::new();
+        let search = async || {
+            let found = gather(&fixture.state.query, Vec::new(), 1, |_| Some(()));
+            found.await.unwrap().answer()
+        };
+        let others = AT_ONCE.acquire_many(4).await.unwrap();
+        let (status, why) = search().await.unwrap_err();
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(why.contains("waiting for other searches"), "{why}");
+        drop(others);
+        assert_eq!(search().await, Ok((Vec::new(), None)));
+    }
 
     #[test]
     fn a_store_that_does_not_answer_is_no_empty_list() {

@@ -31,7 +31,7 @@ const RANGE: &str = "start=2026-11-23T09:00:00Z&end=2026-11-23T11:00:00Z";
 /// A collector without sockets.
 pub(super) struct Fixture {
     pub(super) router: Router,
-    state: ApiState,
+    pub(super) state: ApiState,
     circuits: Circuits,
     writer: ShardWriter,
     tap: SpanTap,
