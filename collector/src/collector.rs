@@ -216,7 +216,11 @@ impl Collector {
             stop,
             grace: GRACE,
         };
-        let token = self.config.token.clone().map(Token::new);
+        let token = self
+            .config
+            .token
+            .as_ref()
+            .map(|token| Token::new(token.expose()));
         let intake = Intake {
             ingest: self.ingest(),
             counters: self.counters(),

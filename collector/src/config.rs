@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::format_duration;
+use crate::secret::Secret;
 use crate::store::influxdb::InfluxdbOptions;
 
 /// The settings of a collector.
@@ -29,7 +30,7 @@ pub struct CollectorConfig {
     /// Largest request body, before and after decompression. Default 64 MiB (OTLP 1.11, recommended).
     pub body_bytes_max: usize,
     /// Bearer token that senders and readers must show; `None` on loopback.
-    pub token: Option<String>,
+    pub token: Option<Secret>,
     /// Listen beyond loopback without a token. Default no.
     pub insecure: bool,
     /// The InfluxDB that keeps what is past the journal. Default none: the journal keeps all.
@@ -138,8 +139,9 @@ impl CollectorConfig {
     /// Names the first setting that cannot work, or the listener that would be open without a token.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_exposure()?;
-        let usable_token =
-            |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        let usable_token = |token: &Secret| {
+            !token.expose().is_empty() && token.expose().bytes().all(|byte| byte.is_ascii_graphic())
+        };
         let rules = [
             (self.shards > 0, "shards", "must be at least 1"),
             (

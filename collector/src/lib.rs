@@ -13,8 +13,10 @@ pub mod pipeline;
 pub mod query;
 pub mod receivers;
 pub mod sample;
+mod secret;
 mod shipping;
 pub mod store;
 
 pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, ConfigError};
+pub use secret::Secret;

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use fusebox_collector::CollectorConfig;
 use fusebox_collector::model::{now_unix_nanos, parse_duration};
 use fusebox_collector::store::influxdb::InfluxdbOptions;
+use fusebox_collector::{CollectorConfig, Secret};
 
 use crate::demo::DemoOptions;
 use crate::load::LoadOptions;
@@ -87,7 +87,7 @@ pub struct ServerArgs {
         value_name = "TOKEN",
         hide_env_values = true
     )]
-    pub token: Option<String>,
+    pub token: Option<Secret>,
     /// Allows an address that is not loopback without a token.
     #[arg(long, env = "FUSEBOX_INSECURE")]
     pub insecure: bool,
@@ -111,7 +111,7 @@ pub struct InfluxdbArgs {
         value_name = "TOKEN",
         hide_env_values = true
     )]
-    token: Option<String>,
+    token: Option<Secret>,
     /// File with the token, read again when InfluxDB refuses the one in use.
     #[arg(
         id = "influxdb-token-file",
@@ -258,7 +258,10 @@ impl ServerArgs {
             retention: self.retention,
             disk_budget_bytes: self.disk_gib << 30,
             shards: self.shards.map_or(defaults.shards, usize::from),
-            token: self.token.clone().filter(|token| !token.is_empty()),
+            token: self
+                .token
+                .clone()
+                .filter(|token| !token.expose().is_empty()),
             insecure: self.insecure,
             influxdb: self.influxdb.options(),
             influxdb_local: self.influxdb.local,
@@ -272,7 +275,10 @@ impl InfluxdbArgs {
     fn options(&self) -> Option<InfluxdbOptions> {
         let url = self.url.clone().filter(|url| !url.is_empty())?;
         Some(InfluxdbOptions {
-            token: self.token.clone().filter(|token| !token.is_empty()),
+            token: self
+                .token
+                .clone()
+                .filter(|token| !token.expose().is_empty()),
             token_file: self.token_file.clone(),
             org: self.org.clone(),
             bucket: self.bucket.clone(),
@@ -349,7 +355,7 @@ mod tests {
         ];
         let args = args.into_iter().chain(["--influxdb-token", "b"]);
         let config = Cli::parse_from(args).server.config().unwrap();
-        assert_eq!(config.token.as_deref(), Some("a"));
-        assert_eq!(config.influxdb.unwrap().token.as_deref(), Some("b"));
+        assert_eq!(config.token, Some("a".into()));
+        assert_eq!(config.influxdb.unwrap().token, Some("b".into()));
     }
 }

@@ -273,7 +273,7 @@ async fn stopping_loses_nothing_that_was_confirmed() {
 async fn pages_ask_for_the_token_but_probes_need_none() {
     let dir = tempfile::tempdir().unwrap();
     let config = CollectorConfig {
-        token: Some("s3cret".to_owned()),
+        token: Some("s3cret".into()),
         ..CollectorConfig::for_test(dir.path())
     };
     let running = Running::start(config).await;

@@ -101,7 +101,12 @@ impl Client {
         Ok(Self {
             http,
             base: options.url.trim_end_matches('/').to_owned(),
-            token: RwLock::new(options.token.clone()),
+            token: RwLock::new(
+                options
+                    .token
+                    .as_ref()
+                    .map(|token| token.expose().to_owned()),
+            ),
             token_file: RwLock::new(options.token_file.clone()),
             server: RwLock::default(),
             silence: Silence::default(),
@@ -462,7 +467,7 @@ mod tests {
     #[test]
     fn neither_a_client_nor_its_address_shows_a_secret() {
         let options = InfluxdbOptions {
-            token: Some("s3cret".to_owned()),
+            token: Some("s3cret".into()),
             ..InfluxdbOptions::new("http://127.0.0.1:8086")
         };
         let client = Client::new(options).unwrap();

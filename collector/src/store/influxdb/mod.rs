@@ -34,6 +34,8 @@ mod writer;
 
 use std::path::PathBuf;
 
+use crate::secret::Secret;
+
 pub(crate) use client::Client;
 pub use client::{Generation, Server};
 pub(crate) use identity::collector_id;
@@ -49,12 +51,12 @@ pub(crate) use traces::{InfluxTraces, Search, in_time};
 pub(crate) use writer::{Writer, forget_position, position_age, saved_position};
 
 /// Where the InfluxDB is and how it lets us in.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct InfluxdbOptions {
     /// Its address: `http://127.0.0.1:8086`, with the path prefix of a proxy if there is one.
     pub url: String,
     /// The token; for 1.x `user:password`.
-    pub token: Option<String>,
+    pub token: Option<Secret>,
     /// A file that holds the token, read again whenever the server refuses the one in use.
     pub token_file: Option<PathBuf>,
     /// The organisation (2.x only).
@@ -63,19 +65,6 @@ pub struct InfluxdbOptions {
     pub bucket: String,
     /// Whether an InfluxDB 2 that was never set up may be set up by us.
     pub onboard: bool,
-}
-
-impl std::fmt::Debug for InfluxdbOptions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("InfluxdbOptions")
-            .field("url", &self.url)
-            .field("token", &self.token.as_ref().map(|_| "set"))
-            .field("token_file", &self.token_file)
-            .field("org", &self.org)
-            .field("bucket", &self.bucket)
-            .field("onboard", &self.onboard)
-            .finish()
-    }
 }
 
 impl InfluxdbOptions {

@@ -74,7 +74,7 @@ impl Fake {
 
     pub(super) fn options(&self) -> InfluxdbOptions {
         InfluxdbOptions {
-            token: Some("t0".to_owned()),
+            token: Some("t0".into()),
             ..InfluxdbOptions::new(&self.url)
         }
     }

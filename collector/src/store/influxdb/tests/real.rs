@@ -129,7 +129,7 @@ async fn the_retention_follows_the_setting() {
 async fn users_and_passwords_work_and_a_wrong_one_is_named() {
     with_influxd("auth-enabled = true", |server, dir| async move {
         let with = |token: &str| InfluxdbOptions {
-            token: Some(token.to_owned()),
+            token: Some(token.into()),
             ..server.options("fusebox")
         };
         let admin = Client::new(server.options("fusebox")).unwrap();

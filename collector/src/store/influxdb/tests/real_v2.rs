@@ -13,7 +13,7 @@ fn options() -> Option<InfluxdbOptions> {
     };
     let bucket = format!("fusebox-{}", crate::model::now_unix_nanos());
     Some(InfluxdbOptions {
-        token: var("TOKEN"),
+        token: var("TOKEN").map(Into::into),
         org: var("ORG").unwrap_or_default(),
         bucket,
         ..InfluxdbOptions::new(url)
@@ -90,7 +90,7 @@ async fn a_missing_organisation_is_made_and_a_wrong_token_named() {
         .await
         .unwrap();
     for (token, problem) in [
-        (Some("wrong".to_owned()), "does not know the token"),
+        (Some("wrong".into()), "does not know the token"),
         (None, "wants a token"),
     ] {
         let options = InfluxdbOptions {
@@ -135,7 +135,7 @@ async fn a_token_that_may_only_write_writes() {
     );
     let made: Value = serde_json::from_str(&call.await.unwrap().1).unwrap();
     let writes_only = InfluxdbOptions {
-        token: made["token"].as_str().map(str::to_owned),
+        token: made["token"].as_str().map(Into::into),
         ..options
     };
     let figures = carry(writes_only, dir.path(), &[fresh_lines(0, 10)]).await;

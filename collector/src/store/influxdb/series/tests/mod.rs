@@ -192,7 +192,7 @@ fn influxdb_2_keeps_the_contract_of_readers() {
     };
     let variable = |name: &str| std::env::var(name).ok();
     keeps_the_contract(InfluxdbOptions {
-        token: variable("FUSEBOX_TEST_INFLUXDB2_TOKEN"),
+        token: variable("FUSEBOX_TEST_INFLUXDB2_TOKEN").map(Into::into),
         org: variable("FUSEBOX_TEST_INFLUXDB2_ORG").unwrap_or_default(),
         bucket: format!("series{}", now_unix_nanos()),
         ..InfluxdbOptions::new(url)

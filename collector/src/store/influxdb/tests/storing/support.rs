@@ -73,7 +73,7 @@ pub(super) async fn servers(database: &str) -> Vec<Server> {
             continue;
         };
         let options = InfluxdbOptions {
-            token: variable("TOKEN"),
+            token: variable("TOKEN").map(Into::into),
             org: variable("ORG").unwrap_or_else(|| "fusebox".to_owned()),
             bucket: format!("{database}_{}", fastrand::u32(..)),
             ..InfluxdbOptions::new(url)

@@ -1,0 +1,52 @@
+//! A text that opens a door, kept out of logs and of what `Debug` prints.
+
+/// A token or a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Returns the text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::CollectorConfig;
+    use crate::store::influxdb::InfluxdbOptions;
+
+    #[test]
+    fn settings_do_not_print_what_is_secret() {
+        let influxdb = InfluxdbOptions {
+            token: Some("geheim".into()),
+            ..InfluxdbOptions::new("http://127.0.0.1:8086")
+        };
+        let config = CollectorConfig {
+            token: Some("geheim".into()),
+            influxdb: Some(influxdb),
+            ..CollectorConfig::new("data")
+        };
+        let printed = format!("{config:?}");
+        assert_eq!(printed.matches("Secret(..)").count(), 2, "{printed}");
+        assert!(!printed.contains("geheim"), "{printed}");
+    }
+}
