@@ -3,6 +3,7 @@
 mod away;
 mod losses;
 mod lost_directory;
+mod pause;
 mod settings;
 mod shared;
 

@@ -154,7 +154,7 @@ async fn nothing_was_refused(web: &str) {
 }
 
 /// Returns how often each span is among the points for search, by trace and span id.
-async fn span_idx(server: &Server) -> HashMap<String, u64> {
+pub(super) async fn span_idx(server: &Server) -> HashMap<String, u64> {
     let mut found = HashMap::new();
     for row in server.rows(r#"SELECT "v" FROM "span_idx""#).await {
         let value = row[1].as_str().expect("text");
