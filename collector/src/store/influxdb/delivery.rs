@@ -22,7 +22,7 @@ use super::client::Generation;
 use super::link::Link;
 use super::outcome::{Backoff, Outcome, outcome_of};
 use super::piece::{Piece, Pieces};
-use super::refusal::{Refusal, Refusals, Suspicion, probe_of};
+use super::refusal::{Likeness, Refusal, Refusals, Suspicion, probe_of};
 use super::seldom::Seldom;
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
@@ -252,7 +252,7 @@ impl Delivery {
         if !self.suspicion.arises(refusal) {
             return false;
         }
-        let is_taken = self.takes_a_probe(piece).await;
+        let is_taken = self.takes_a_probe(piece, refusal).await;
         if is_taken {
             self.suspicion.is_confirmed();
         } else {
@@ -262,12 +262,20 @@ impl Delivery {
         is_taken
     }
 
-    /// Writes a point of ours that is like the first of a piece in all but the content.
-    async fn takes_a_probe(&self, piece: &Piece) -> bool {
+    /// Writes a point of ours that is like the first of a piece in all but the content; whether it is kept or not, the
+    /// server takes it. An answer of a server in trouble may be that of one node alone: then it goes to the same.
+    async fn takes_a_probe(&self, piece: &Piece, refusal: &Refusal) -> bool {
         // InfluxDB 3 fixes a measurement's tags with its first point, which a probe without any must not be.
         let is_third = matches!(self.link.client.generation().await, Ok(Generation::V3));
-        match probe_of(piece.first_line()).filter(|_| !is_third) {
-            Some(probe) => matches!(self.write(&probe).await, Ok(Outcome::Written)),
+        let likeness = match refusal.by_rule && !is_third {
+            true => Likeness::Bare,
+            false => Likeness::SameSeries,
+        };
+        match probe_of(piece.first_line(), likeness) {
+            Some(probe) => matches!(
+                self.write(&probe).await,
+                Ok(Outcome::Written | Outcome::Partial { .. })
+            ),
             None => self.takes_what_it_took().await,
         }
     }

@@ -120,16 +120,46 @@ impl Suspicion {
     }
 }
 
+/// What a probe has in common with the line besides measurement, time and length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Likeness {
+    /// Nothing: neither its tags nor its fields can be what is refused.
+    Bare,
+    /// Its tags: the probe goes where the line goes, to the same node of a cluster.
+    SameSeries,
+}
+
 /// Returns the probe for a line; the same one for the same line, so that it is one point however often it is sent.
-pub(super) fn probe_of(line: &[u8]) -> Option<Bytes> {
+pub(super) fn probe_of(line: &[u8], likeness: Likeness) -> Option<Bytes> {
     let text = line.trim_ascii_end();
-    let name = &text[..text.iter().position(|byte| matches!(byte, b',' | b' '))?];
+    let ends = |ends: &[u8]| unescaped(text, ends);
+    let head = match likeness {
+        Likeness::Bare => ends(b", ")?,
+        Likeness::SameSeries => ends(b" ")?,
+    };
     let time = &text[text.iter().rposition(|byte| *byte == b' ')?..];
     let field = format!(" {PROBE}=\"");
-    let around = name.len() + field.len() + 1 + time.len();
+    let around = head + field.len() + 1 + time.len();
     let filling = vec![b'x'; text.len().saturating_sub(around).max(1)];
-    let probe = [name, field.as_bytes(), &filling, b"\"", time, b"\n"];
+    let probe = [
+        &text[..head],
+        field.as_bytes(),
+        &filling,
+        b"\"",
+        time,
+        b"\n",
+    ];
     Some(Bytes::from(probe.concat()))
+}
+
+/// Returns where one of these stands first without a backslash before it.
+fn unescaped(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    let mut is_escaped = false;
+    text.iter().position(|byte| {
+        let found = !is_escaped && wanted.contains(byte);
+        is_escaped = !is_escaped && *byte == b'\\';
+        found
+    })
 }
 
 #[cfg(test)]
@@ -139,11 +169,16 @@ mod tests {
     #[test]
     fn a_probe_has_the_measurement_time_and_length_of_a_line_and_nothing_else_of_it() {
         let line = b"span,c=a\\ b,sh=0a0 d=\"select \\\" x\n 7 \",th=1i 1795397646700000001\n";
-        let probe = probe_of(line).unwrap();
+        let probe = probe_of(line, Likeness::Bare).unwrap();
         let wanted = "span probe=\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" 1795397646700000001\n";
         assert_eq!(probe, wanted);
         assert_eq!(probe.len(), line.len());
-        assert_eq!(probe_of(b"m f=1i 5").unwrap(), "m probe=\"x\" 5\n");
-        assert_eq!(probe_of(b"nothing"), None);
+        let probe = |line: &[u8]| probe_of(line, Likeness::Bare);
+        assert_eq!(probe(b"m f=1i 5").unwrap(), "m probe=\"x\" 5\n");
+        assert_eq!(probe(b"nothing"), None);
+        let same = probe_of(line, Likeness::SameSeries).unwrap();
+        let wanted = "span,c=a\\ b,sh=0a0 probe=\"xxxxxxxxxxxxxxxxx\" 1795397646700000001\n";
+        assert_eq!(same.len(), line.len());
+        assert_eq!(same, wanted);
     }
 }

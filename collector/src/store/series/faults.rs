@@ -35,6 +35,8 @@ pub(super) struct Faults {
 struct Known {
     patience: Duration,
     failing: BTreeMap<Place, Fault>,
+    /// Places of a file given up one after the other.
+    in_a_row: BTreeMap<(SeriesKind, Day), usize>,
     /// Counted and logged already.
     told: BTreeSet<Place>,
 }
@@ -56,6 +58,7 @@ impl Faults {
             known: Mutex::new(Known {
                 patience: PATIENCE,
                 failing: BTreeMap::new(),
+                in_a_row: BTreeMap::new(),
                 told: BTreeSet::new(),
             }),
         }
@@ -64,9 +67,11 @@ impl Faults {
     /// Notes that a place could not be read; returns whether that was tried for long enough.
     pub(super) fn gives_up(&self, kind: SeriesKind, found: Found, error: &StoreError) -> bool {
         let mut known = self.known();
-        let file = (kind, found.day, 0)..=(kind, found.day, u64::MAX);
-        let given_up = known.failing.range(file).filter(|(_, f)| f.is_given_up);
-        let is_bad_file = given_up.count() >= PLACES_MAX;
+        let file = (kind, found.day);
+        let is_bad_file = known
+            .in_a_row
+            .get(&file)
+            .is_some_and(|places| *places >= PLACES_MAX);
         let patience = known.patience;
         let place = (kind, found.day, found.extent.offset);
         let fault = known.failing.entry(place).or_insert_with(|| Fault {
@@ -76,8 +81,10 @@ impl Faults {
         });
         fault.tries = fault.tries.saturating_add(1);
         let is_tried = fault.tries >= TRIES_MIN && fault.since.elapsed() >= patience;
-        fault.is_given_up |= is_tried || is_bad_file;
+        let is_new = !fault.is_given_up && (is_tried || is_bad_file);
+        fault.is_given_up |= is_new;
         let is_given_up = fault.is_given_up;
+        *known.in_a_row.entry(file).or_default() += usize::from(is_new);
         drop(known);
         if is_given_up {
             self.tell(kind, found, error);
@@ -91,6 +98,7 @@ impl Faults {
         known
             .failing
             .remove(&(kind, found.day, found.extent.offset));
+        known.in_a_row.remove(&(kind, found.day));
     }
 
     /// Counts and logs that something of a place is lost, once.
@@ -107,6 +115,7 @@ impl Faults {
     pub(super) fn forget(&self, days: &[Day]) {
         let mut known = self.known();
         known.failing.retain(|(_, day, _), _| !days.contains(day));
+        known.in_a_row.retain(|(_, day), _| !days.contains(day));
         known.told.retain(|(_, day, _)| !days.contains(day));
     }
 

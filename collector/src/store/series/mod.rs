@@ -182,8 +182,12 @@ impl SeriesLog {
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let path = file_path(&self.inner.root, place.day, kind);
         let faults = &self.inner.faults;
-        match read_extent(open, path.clone(), place) {
-            Ok(Some(bytes)) => {
+        // Who cannot open a file (too many are open, a mount is away) knows nothing of what is in it.
+        let Some(file) = opened(open, &path)? else {
+            return Ok(None);
+        };
+        match read_extent(file, &path, place) {
+            Ok(bytes) => {
                 faults.is_read(kind, place);
                 if !are_blocks(&bytes) {
                     faults.tell(kind, place, &"a block has no header any more");
@@ -193,7 +197,7 @@ impl SeriesLog {
             Err(error) if faults.gives_up(kind, place, &error) => {
                 Ok(Some(faults::readable(&path, place.extent)))
             }
-            other => other,
+            Err(error) => Err(error),
         }
     }
 
@@ -270,27 +274,28 @@ impl SeriesReader for SeriesLog {
     }
 }
 
-/// Reads an extent's bytes; `None` when retention removed the file meanwhile.
-fn read_extent(
-    open: &mut Option<(PathBuf, File)>,
-    path: PathBuf,
-    place: Found,
-) -> Result<Option<Vec<u8>>, StoreError> {
-    if open.as_ref().is_none_or(|(opened, _)| *opened != path) {
-        match File::open(&path) {
-            Ok(file) => *open = Some((path.clone(), file)),
+/// Returns the file of that path, opened before or now; `None` when retention removed it.
+fn opened<'a>(
+    open: &'a mut Option<(PathBuf, File)>,
+    path: &Path,
+) -> Result<Option<&'a mut File>, StoreError> {
+    if open.as_ref().is_none_or(|(opened, _)| opened != path) {
+        match File::open(path) {
+            Ok(file) => *open = Some((path.to_owned(), file)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io(Io::Open, &path)(error)),
+            Err(error) => return Err(io(Io::Open, path)(error)),
         }
     }
-    let Some((_, file)) = open else {
-        return Ok(None);
-    };
+    Ok(open.as_mut().map(|(_, file)| file))
+}
+
+/// Reads an extent's bytes.
+fn read_extent(file: &mut File, path: &Path, place: Found) -> Result<Vec<u8>, StoreError> {
     let mut bytes = vec![0; usize::try_from(place.extent.len).unwrap_or(usize::MAX)];
     file.seek(SeekFrom::Start(place.extent.offset))
         .and_then(|_| file.read_exact(&mut bytes))
-        .map_err(io(Io::Read, &path))?;
-    Ok(Some(bytes))
+        .map_err(io(Io::Read, path))?;
+    Ok(bytes)
 }
 
 /// Visits the records of an extent; returns how many could not be read.

@@ -101,7 +101,10 @@ impl Tables {
     /// Notes the hour that it is; names that were not used for longer than `kept` hours go.
     pub(super) fn set_hour(&mut self, hour: u64, kept: u64) {
         self.hour = hour;
-        let is_kept = |last: &mut u64| hour.saturating_sub(*last) <= kept;
+        let is_kept = |last: &mut u64| {
+            *last = (*last).min(hour);
+            hour - *last <= kept
+        };
         for table in [&mut self.services, &mut self.peers] {
             let before = table.len();
             table.retain(|_, last| is_kept(last));

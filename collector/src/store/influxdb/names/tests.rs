@@ -157,3 +157,17 @@ fn a_spoilt_file_breaks_no_bound() {
         assert_eq!(names.owned(Owned::Operation, "new", "x") == "x", room);
     }
 }
+
+/// Scenario: the clock was ten years ahead once, when the tables filled.
+/// Guarantees: names make room after their time all the same.
+#[test]
+fn names_of_a_clock_that_was_ahead_make_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = open(&dir, NOW);
+    assert_eq!(names.service("old"), "old");
+    names.save(NOW + 4_000 * DAY_NANOS).unwrap();
+    others(&names, 0..SERVICES_MAX);
+    names.save(NOW).unwrap();
+    let names = open(&dir, NOW + 60 * DAY_NANOS);
+    assert_eq!(names.service("new"), "new");
+}

@@ -27,8 +27,11 @@ fn refused(status: u16, body: &str) -> Option<Reply> {
 /// Lines of which those at the given places are bad.
 fn with_bad(begin: usize, count: usize, bad: &[usize]) -> String {
     let line = |at: usize| {
-        let name = if bad.contains(&at) { "bad" } else { "shop" };
-        format!("red,c=abcdef,svc={name} calls=1i {}\n", begin + at)
+        let said = if bad.contains(&at) { "bad" } else { "fine" };
+        format!(
+            "red,c=abcdef,svc=shop calls=1i,said=\"{said}\" {}\n",
+            begin + at
+        )
     };
     (0..count).map(line).collect()
 }
@@ -182,4 +185,54 @@ async fn a_wish_to_be_left_alone_is_no_refusal_of_the_content() {
     assert_eq!(figures.points, 1);
     assert!(figures.points_refused.is_empty());
     assert_eq!(fake.writes().len(), 41, "and no other request");
+}
+
+/// *Scenario*: a line is refused for its content; it, or the first of its request, lies past the server's retention,
+/// which takes such points and drops them.
+/// *Guarantees*: the line is set aside, and everything else goes on.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_dropped_as_too_old_is_taken() {
+    const PAST: &str = r#"{"error":"partial write: points beyond retention policy dropped=1"}"#;
+    for bad in [0, 7] {
+        let fake = Fake::start(V1, |sent| {
+            if !sent.is_write() {
+                return None;
+            }
+            if sent.body.contains("bad") {
+                return refused(403, "<html>blocked</html>");
+            }
+            let past = sent.body.lines().any(|line| line.ends_with(" 5"));
+            past.then(|| refused(400, PAST)).flatten()
+        })
+        .await;
+        let parcels = [with_bad(5, 10, &[bad]), with_bad(100, 1, &[])];
+        let figures = carried(&fake, &parcels).await;
+        assert_eq!(figures.points_refused["refused_alone"], 1, "{figures:?}");
+        let last = fake.writes().pop().expect("writes");
+        assert_eq!(last, parcels[1]);
+    }
+}
+
+/// *Scenario*: of a cluster that spreads series over nodes, one node is away for fifty minutes.
+/// *Guarantees*: nothing is set aside; everything arrives once the node is back.
+#[tokio::test(start_paused = true)]
+async fn a_node_of_a_cluster_that_is_away_is_waited_for() {
+    let until = tokio::time::Instant::now() + Duration::from_secs(3_000);
+    let fake = Fake::start("", move |sent| {
+        let is_away = tokio::time::Instant::now() < until;
+        let is_lost = is_away && sent.is_write() && sent.body.contains("svc=there");
+        let timeout = r#"{"error":"timeout"}"#;
+        is_lost.then(|| refused(500, timeout)).flatten()
+    })
+    .await;
+    let parcels: Vec<String> = (0..4)
+        .map(|at| {
+            let node = |number| if number % 2 == 0 { "there" } else { "here" };
+            let line = |number| format!("red,c=abcdef,svc={} calls=1i {number}\n", node(number));
+            (at * 100..at * 100 + 100).map(line).collect()
+        })
+        .collect();
+    let figures = carried(&fake, &parcels).await;
+    assert!(figures.points_refused.is_empty(), "{figures:?}");
+    assert_eq!(figures.points, 400);
 }

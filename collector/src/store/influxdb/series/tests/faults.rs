@@ -124,18 +124,10 @@ fn what_can_be_read_of_a_damaged_file_is_sent() {
         let (journal, file) = journal_and_file(SeriesKind::Instance);
         let mut lane = journal.lane("abc123");
         lines(&mut lane);
-        let runtime = Runtime::new().unwrap();
         let begin = fs::metadata(&file).unwrap().len() as usize;
-        let day = now_unix_nanos();
-        for number in 0..9 {
-            let record = SeriesRecord::Instance(InstanceRecord {
-                service: format!("service-{number}"),
-                id: format!("pod-{number}"),
-                first_seen_unix_nanos: day,
-                last_seen_unix_nanos: day + number,
-            });
-            runtime.block_on(journal.log.append(vec![record])).unwrap();
-        }
+        // Of the scene's day, so that they go into its file.
+        let day = contract::Scene::new("shop").at(4);
+        (0..9).for_each(|number| add(&journal, number, day + number));
         let mut bytes = fs::read(&file).unwrap();
         let mut fresh = bytes.split_off(begin);
         damage(&mut fresh);
@@ -153,4 +145,46 @@ fn what_can_be_read_of_a_damaged_file_is_sent() {
         assert_eq!(lines(&mut lane), (Vec::new(), 0));
         assert_eq!(unreadable(&journal), Some(1));
     }
+}
+
+/// Adds a record of an instance.
+fn add(journal: &Journal, number: u64, at: u64) {
+    let record = SeriesRecord::Instance(InstanceRecord {
+        service: format!("service-{number}"),
+        id: format!("pod-{number}"),
+        first_seen_unix_nanos: at,
+        last_seen_unix_nanos: at,
+    });
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(journal.log.append(vec![record])).unwrap();
+}
+
+/// Scenario: several places of a file were given up; then it can be read again, and later fails once for a moment.
+/// Guarantees: the moment is waited for, as if nothing had been.
+#[test]
+fn a_file_that_can_be_read_again_is_trusted_again() {
+    let (journal, file) = journal_and_file(SeriesKind::Instance);
+    let mut lane = journal.lane("abc123");
+    lines(&mut lane);
+    let base = contract::Scene::new("shop").at(4);
+    let minutes = |number: u64| base + number * 61_000_000_000;
+    (0..4).for_each(|number| add(&journal, number, minutes(number)));
+    let aside = take_away(&file);
+    journal.log.give_up_after(Duration::ZERO);
+    lines(&mut lane);
+    assert!(unreadable(&journal).is_some_and(|places| places >= 3));
+    let given_back = || {
+        fs::remove_dir(&file).unwrap();
+        fs::rename(&aside, &file).unwrap();
+    };
+    given_back();
+    journal.log.give_up_after(Duration::from_secs(30));
+    add(&journal, 4, minutes(4));
+    assert_eq!(lines(&mut lane).0.len(), 1);
+    add(&journal, 5, minutes(5));
+    take_away(&file);
+    lane.next(now_unix_nanos()).unwrap_err();
+    given_back();
+    let (sent, failures) = lines(&mut lane);
+    assert_eq!((sent.len(), failures), (1, 0));
 }
