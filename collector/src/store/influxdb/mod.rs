@@ -3,52 +3,42 @@
 //! The journal (`embedded`, `series`) stays what senders get their OK for. A writer follows it and sends lines; the
 //! reader asks InfluxQL with bound parameters. `schema` has every name.
 
-mod client;
-mod delivery;
 mod identity;
-mod lane;
-mod line;
-mod link;
 mod names;
-mod outcome;
-#[doc(hidden)]
-pub mod payload;
 mod peers;
-mod piece;
-mod query;
-mod refusal;
 mod report;
 pub mod schema;
 mod seldom;
 pub(crate) mod series;
-mod setup;
+mod ship;
 mod silence;
-mod span_lane;
+mod spans;
 mod status;
 #[doc(hidden)]
 pub mod testing;
 #[cfg(test)]
 mod tests;
-mod traces;
-mod writer;
+mod wire;
 
 use std::path::PathBuf;
 
 use crate::secret::Secret;
 
-pub(crate) use client::Client;
-pub use client::{Generation, Server};
 pub(crate) use identity::collector_id;
-pub(crate) use lane::Lane;
-pub(crate) use link::Link;
 pub(crate) use names::Names;
-pub(crate) use payload::BlockEncoder;
 pub(crate) use peers::Peers;
 pub use report::{Influxdb, InfluxdbReport};
-pub(crate) use span_lane::SpanLane;
+pub(crate) use ship::lane::Lane;
+pub(crate) use ship::link::Link;
+pub(crate) use ship::writer::{Writer, forget_position, position_age, saved_position};
+pub(crate) use spans::lane::SpanLane;
+#[doc(hidden)]
+pub use spans::payload;
+pub(crate) use spans::payload::BlockEncoder;
+pub(crate) use spans::{InfluxTraces, Search, in_time};
 pub use status::{InfluxdbFigures, InfluxdbStatus, Standing};
-pub(crate) use traces::{InfluxTraces, Search, in_time};
-pub(crate) use writer::{Writer, forget_position, position_age, saved_position};
+pub(crate) use wire::client::Client;
+pub use wire::client::{Generation, Server};
 
 /// Where the InfluxDB is and how it lets us in.
 #[derive(Debug, Clone)]
@@ -87,6 +77,6 @@ impl InfluxdbOptions {
 
     /// Returns whether the address can be asked over plain HTTP, and holds no password that would be shown with it.
     pub fn has_http_url(&self) -> bool {
-        client::check(&self.url).is_ok()
+        wire::client::check(&self.url).is_ok()
     }
 }

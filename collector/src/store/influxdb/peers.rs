@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::client::{Client, failed};
-use super::query::Query;
 use super::schema::{COLLECTOR, COLLECTOR_STATS, SPAN};
 use super::seldom::Seldom;
+use super::wire::client::{Client, failed};
+use super::wire::query::Query;
 use crate::counters::Counters;
 use crate::store::StoreError;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::names::Names;
 use super::series::StoreFigures;
-use super::span_lane::backlog;
+use super::spans::lane::backlog;
 use super::status::{InfluxdbFigures, InfluxdbStatus, Standing};
 use crate::store::embedded::{EmbeddedStore, Followed};
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::{info, warn};
 
-use super::client::Server;
+use super::wire::client::Server;
 use crate::counters::{Counter, Reasons};
 use crate::model::now_unix_nanos;
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::line::tag_value;
+use super::wire::line::tag_value;
 use crate::store::StoreError;
 use crate::store::durable::{self, Readers};
 use tables::Tables;

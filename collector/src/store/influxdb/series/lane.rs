@@ -18,8 +18,8 @@ use super::{MINUTE_NANOS, TEN_SECONDS_NANOS};
 use crate::counters::Counters;
 use crate::model::TimeRange;
 use crate::store::StoreError;
-use crate::store::influxdb::lane::{Lane, Parcel};
 use crate::store::influxdb::names::Names;
+use crate::store::influxdb::ship::lane::{Lane, Parcel};
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord, TailPosition};
 
 /// Records that one step reads at most, and the rest of the block with the last.

@@ -9,13 +9,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::SHIFT_NANOS;
 use super::text::{json, stable_hash};
 use crate::model::{CircuitKey, CircuitTransition};
-use crate::store::influxdb::lane::{PARCEL_BYTES_MAX, PARCEL_POINTS_MAX, Parcel};
-use crate::store::influxdb::line::{Fields, Lines, tag_value};
 use crate::store::influxdb::names::{Names, Owned};
 use crate::store::influxdb::schema::{
     CIRCUIT_EVENT, CIRCUIT_HOUR, CIRCUIT_SETTINGS, CIRCUIT_STATE, COLLECTOR, INSTANCE_SEEN,
     Measurement, NAMES, state_number,
 };
+use crate::store::influxdb::ship::lane::{PARCEL_BYTES_MAX, PARCEL_POINTS_MAX, Parcel};
+use crate::store::influxdb::wire::line::{Fields, Lines, tag_value};
 use crate::store::series::{InstanceRecord, Rollup, SeriesRecord, SettingsRecord, Standing};
 
 /// Room below the bound of a request for the point that is added last.

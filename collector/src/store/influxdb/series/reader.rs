@@ -11,14 +11,14 @@ use super::rows::Row;
 use super::text::parse;
 use super::{MINUTE_NANOS, SHIFT_NANOS, TEN_SECONDS_NANOS};
 use crate::model::{CircuitKey, DependencyLink, TimeRange, now_unix_nanos};
-use crate::store::influxdb::client::{Client, failed};
-use crate::store::influxdb::line::tag_value;
 use crate::store::influxdb::names::OTHER;
-use crate::store::influxdb::query::{Query, Series};
 use crate::store::influxdb::schema::{
     CIRCUIT, CIRCUIT_EVENT, CIRCUIT_HOUR, CIRCUIT_SETTINGS, CIRCUIT_STATE, COLLECTOR, DEP,
     DESTINATION, INSTANCE_SEEN, Measurement, NAME, RED, RED_SERVICE, SERVICE, SOURCE,
 };
+use crate::store::influxdb::wire::client::{Client, failed};
+use crate::store::influxdb::wire::line::tag_value;
+use crate::store::influxdb::wire::query::{Query, Series};
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 

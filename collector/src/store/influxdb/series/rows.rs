@@ -6,10 +6,10 @@ use opentelemetry::SpanId;
 use super::text::{parse, read_seconds, trace_id};
 use super::{MINUTE_NANOS, TEN_SECONDS_NANOS};
 use crate::model::{CircuitKey, CircuitTransition};
-use crate::store::influxdb::query::{Cell, Series};
 use crate::store::influxdb::schema::{
     DESTINATION, INSTANCE, NAME, NAMES, OPERATION, SERVICE, SOURCE,
 };
+use crate::store::influxdb::wire::query::{Cell, Series};
 use crate::store::series::{
     DependencyMinute, InstanceRecord, RedMinute, SeriesKind, SeriesRecord, SettingsRecord, Standing,
 };

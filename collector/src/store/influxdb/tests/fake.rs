@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 
-use super::super::InfluxdbOptions;
+use crate::store::influxdb::InfluxdbOptions;
 
 /// What was sent.
 #[derive(Debug, Clone)]

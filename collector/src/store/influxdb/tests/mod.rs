@@ -18,14 +18,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::InfluxdbOptions;
-use super::client::Client;
-use super::lane::{Lane, Parcel};
-use super::link::Link;
-use super::names::Names;
-use super::status::{InfluxdbFigures, InfluxdbStatus};
-use super::writer::{Writer, saved_position};
 use crate::store::StoreError;
+use crate::store::influxdb::InfluxdbOptions;
+use crate::store::influxdb::names::Names;
+use crate::store::influxdb::ship::lane::{Lane, Parcel};
+use crate::store::influxdb::ship::link::Link;
+use crate::store::influxdb::ship::writer::{Writer, saved_position};
+use crate::store::influxdb::status::{InfluxdbFigures, InfluxdbStatus};
+use crate::store::influxdb::wire::client::Client;
 
 const WEEK: Duration = Duration::from_secs(604_800);
 /// What a test waits at most, in whichever time it runs.
@@ -171,7 +171,7 @@ fn names_of(services: u64) -> String {
 
 /// Checks that every one of those names is known, by filling the tables up: only known names pass then.
 fn assert_learned(names: &Names, services: u64) {
-    use super::names::{Owned, PEERS_MAX, SERVICES_MAX};
+    use crate::store::influxdb::names::{Owned, PEERS_MAX, SERVICES_MAX};
     for n in 0..SERVICES_MAX.max(PEERS_MAX) {
         let filler = format!("filler {n}");
         let _ = (names.service(&filler), names.peer(&filler));

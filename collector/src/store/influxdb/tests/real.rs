@@ -1,11 +1,11 @@
 //! Against a real InfluxDB 1.6.7.
 
-use super::super::query::{Cell, Query};
-use super::super::refusal::{Likeness, probe_of};
-use super::super::setup::{ensure, learn_names};
-use super::super::testing::Influxd;
 use super::*;
 use crate::model::now_unix_nanos;
+use crate::store::influxdb::ship::refusal::{Likeness, probe_of};
+use crate::store::influxdb::testing::Influxd;
+use crate::store::influxdb::wire::query::{Cell, Query};
+use crate::store::influxdb::wire::setup::{ensure, learn_names};
 
 /// Runs a test with a fresh server in a folder of its own.
 async fn with_influxd<F: Future<Output = ()>>(
@@ -103,7 +103,8 @@ async fn a_database_that_is_dropped_is_made_again() {
         run.end().await;
         assert_eq!(retention(&client).await, None);
         let link = link(server.options("fusebox"), dir.path());
-        let mut delivery = super::super::delivery::Delivery::new(Arc::clone(&link), "list");
+        let mut delivery =
+            crate::store::influxdb::ship::delivery::Delivery::new(Arc::clone(&link), "list");
         delivery.settle(fresh_lines(20, 10).into(), 10).await;
         assert_eq!(count(&client, "red").await, 10);
         assert_eq!(retention(&client).await.as_deref(), Some("168h0m0s"));
@@ -218,7 +219,7 @@ async fn probes_are_taken_and_change_no_answer() {
 /// *Guarantees*: the services that were tags are tags, those of the other one do not take their places.
 #[tokio::test]
 async fn admitted_names_outlive_a_restart_whatever_the_server_knows() {
-    use super::super::names::{OTHER, SERVICES_MAX};
+    use crate::store::influxdb::names::{OTHER, SERVICES_MAX};
     with_influxd("", |server, dir| async move {
         let options = server.options("fusebox");
         let open = || Names::open(dir.path(), WEEK, now_unix_nanos()).unwrap();

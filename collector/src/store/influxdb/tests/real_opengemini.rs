@@ -1,10 +1,10 @@
 //! Against a real openGemini, where one is named: `FUSEBOX_TEST_OPENGEMINI_URL`.
 
-use super::super::Generation;
-use super::super::delivery::Delivery;
-use super::super::setup::{ensure, learn_names};
 use super::real::{count, drop_database, retention};
 use super::*;
+use crate::store::influxdb::Generation;
+use crate::store::influxdb::ship::delivery::Delivery;
+use crate::store::influxdb::wire::setup::{ensure, learn_names};
 
 fn options() -> Option<InfluxdbOptions> {
     let Ok(url) = std::env::var("FUSEBOX_TEST_OPENGEMINI_URL") else {

@@ -1,9 +1,9 @@
 //! Against a real InfluxDB 2, where one is named: `FUSEBOX_TEST_INFLUXDB2_URL`, `_TOKEN` and `_ORG`; and, set up from
 //! scratch, one that was never set up: `FUSEBOX_TEST_INFLUXDB2_EMPTY_URL`.
 
-use super::super::setup::{ensure, learn_names};
 use super::real::count;
 use super::*;
+use crate::store::influxdb::wire::setup::{ensure, learn_names};
 
 fn options() -> Option<InfluxdbOptions> {
     let var = |name: &str| std::env::var(format!("FUSEBOX_TEST_INFLUXDB2_{name}")).ok();
@@ -58,7 +58,8 @@ async fn buckets_are_made_and_their_retention_changed() {
     }
     delete(&client).await;
     let link = link(options, dir.path());
-    let mut delivery = super::super::delivery::Delivery::new(Arc::clone(&link), "list");
+    let mut delivery =
+        crate::store::influxdb::ship::delivery::Delivery::new(Arc::clone(&link), "list");
     delivery.settle(fresh_lines(0, 10).into(), 10).await;
     assert_eq!(count(&client, "red").await, 10, "made again");
     delete(&client).await;

@@ -2,10 +2,10 @@
 
 use std::sync::Mutex;
 
-use super::super::Generation;
-use super::super::delivery::Delivery;
 use super::fake::{Fake, HANG_UP, Reply, Sent};
 use super::*;
+use crate::store::influxdb::Generation;
+use crate::store::influxdb::ship::delivery::Delivery;
 
 const V1: &str = "1.6.7";
 const V2: &str = "v2.9.1";

@@ -9,8 +9,8 @@ use super::WEEK;
 use super::fake::{Fake, Reply, Sent};
 use crate::model::{TimeRange, TraceQuery, now_unix_nanos};
 use crate::store::TraceReader;
-use crate::store::influxdb::client::Client;
-use crate::store::influxdb::traces::{InfluxTraces, Search};
+use crate::store::influxdb::spans::{InfluxTraces, Search};
+use crate::store::influxdb::wire::client::Client;
 
 const HOUR_NANOS: u64 = 3_600_000_000_000;
 

@@ -1,8 +1,8 @@
 //! What is missing on a server is made or named: scripted answers, worded as a 2.9.1 words them.
 
-use super::super::setup::ensure;
 use super::fake::{Fake, Reply, Sent};
 use super::*;
+use crate::store::influxdb::wire::setup::ensure;
 
 async fn said(options: InfluxdbOptions) -> String {
     let dir = tempfile::tempdir().unwrap();

@@ -7,8 +7,8 @@ use fusebox::circuit_breaker::EffectiveState;
 use super::*;
 use crate::model::{CircuitCalls, CircuitKey, CircuitSample, TimeRange};
 use crate::store::SeriesReader;
-use crate::store::influxdb::query::Cell;
 use crate::store::influxdb::schema::{ALL, FieldType};
+use crate::store::influxdb::wire::query::Cell;
 use crate::store::series::SeriesKind;
 
 /// Returns every line of a lane.

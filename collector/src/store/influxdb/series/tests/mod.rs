@@ -16,12 +16,12 @@ use crate::live::circuits::Circuits;
 use crate::model::now_unix_nanos;
 use crate::store::contract::series as contract;
 use crate::store::influxdb::InfluxdbOptions;
-use crate::store::influxdb::client::{Client, Generation};
-use crate::store::influxdb::lane::Lane;
 use crate::store::influxdb::names::Names;
 use crate::store::influxdb::peers::Peers;
-use crate::store::influxdb::query::Query;
+use crate::store::influxdb::ship::lane::Lane;
 use crate::store::influxdb::testing::Influxd;
+use crate::store::influxdb::wire::client::{Client, Generation};
+use crate::store::influxdb::wire::query::Query;
 use crate::store::series::{SeriesLog, SeriesRecord};
 
 pub(crate) const WEEK: Duration = Duration::from_secs(7 * 86_400);

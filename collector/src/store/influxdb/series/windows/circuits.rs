@@ -9,8 +9,8 @@ use super::super::text::seconds;
 use super::quantiles;
 use crate::codec::circuits::{Latency, index_of};
 use crate::model::{CircuitCalls, CircuitKey, CircuitSample, CircuitSettings};
-use crate::store::influxdb::line::Fields;
 use crate::store::influxdb::schema::{CIRCUIT, Measurement, state_number};
+use crate::store::influxdb::wire::line::Fields;
 use crate::store::series::SettingsRecord;
 
 /// The settings that thresholds are taken from: of each breaker the newest.

@@ -15,10 +15,10 @@ use operations::{OperationMinutes, RedSums};
 
 use super::pending::Window;
 use super::points::Points;
-use crate::store::influxdb::line::Fields;
 use crate::store::influxdb::schema::{
     CIRCUIT_5M, CIRCUIT_10S, RED_5M, RED_SERVICE, RED_SERVICE_5M,
 };
+use crate::store::influxdb::wire::line::Fields;
 use crate::store::series::SeriesRecord;
 
 /// The quantiles that points carry.

@@ -6,8 +6,8 @@ use super::super::points::{Points, Tagged, written};
 use super::super::text::json;
 use super::quantiles;
 use crate::live::latency::{Dense, Sparse};
-use crate::store::influxdb::line::Fields;
 use crate::store::influxdb::schema::{Measurement, RED};
+use crate::store::influxdb::wire::line::Fields;
 use crate::store::series::RedMinute;
 
 /// Calls served, added up.

@@ -12,7 +12,7 @@ use crate::store::TraceReader;
 use crate::store::contract;
 use crate::store::embedded::tests::searching::{any_query, naive};
 use crate::store::embedded::tests::support::{NOW, any_spans};
-use crate::store::influxdb::traces::Search;
+use crate::store::influxdb::spans::Search;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -8,11 +8,11 @@ use crate::model::{Span, TraceQuery, now_unix_nanos};
 use crate::store::TraceReader;
 use crate::store::embedded::tests::support::span;
 use crate::store::influxdb::InfluxdbOptions;
-use crate::store::influxdb::client::Client;
-use crate::store::influxdb::lane::Lane;
-use crate::store::influxdb::payload;
-use crate::store::influxdb::query::Query;
-use crate::store::influxdb::span_lane::backlog;
+use crate::store::influxdb::ship::lane::Lane;
+use crate::store::influxdb::spans::lane::backlog;
+use crate::store::influxdb::spans::payload;
+use crate::store::influxdb::wire::client::Client;
+use crate::store::influxdb::wire::query::Query;
 
 /// Spans in one block of these tests, as the pipeline cuts them at full load.
 const BLOCK_SPANS: u64 = 10_000;

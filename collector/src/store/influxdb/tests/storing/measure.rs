@@ -15,7 +15,7 @@ use crate::codec::otlp::{Limits, ResourceView, ScopeView, SpanView, SpanVisitor,
 use crate::model::{TimeRange, TraceQuery, now_unix_nanos};
 use crate::sample::Shop;
 use crate::store::TraceReader;
-use crate::store::influxdb::payload::BlockEncoder;
+use crate::store::influxdb::spans::payload::BlockEncoder;
 
 const SPANS: usize = 1_000_000;
 const DAYS: u64 = 5;

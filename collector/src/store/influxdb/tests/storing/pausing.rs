@@ -14,8 +14,8 @@ use crate::store::durable::{self, Readers};
 use crate::store::embedded::tests::support::write;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore, ShardWriter, open_followed};
 use crate::store::influxdb::SpanLane;
-use crate::store::influxdb::lane::Lane;
 use crate::store::influxdb::saved_position;
+use crate::store::influxdb::ship::lane::Lane;
 
 const KEEP: Duration = Duration::from_secs(3_600);
 

@@ -14,16 +14,16 @@ use crate::store::embedded::{
     EmbeddedOptions, EmbeddedStore, Follow, Followed, Progress, ShardWriter, open_followed,
 };
 use crate::store::influxdb::InfluxdbOptions;
-use crate::store::influxdb::client::{Client, Generation};
 use crate::store::influxdb::identity::collector_id;
-use crate::store::influxdb::lane::Lane;
-use crate::store::influxdb::payload::BlockEncoder;
 use crate::store::influxdb::peers::Peers;
-use crate::store::influxdb::query::Query;
-use crate::store::influxdb::setup;
-use crate::store::influxdb::span_lane::SpanLane;
+use crate::store::influxdb::ship::lane::Lane;
+use crate::store::influxdb::spans::InfluxTraces;
+use crate::store::influxdb::spans::lane::SpanLane;
+use crate::store::influxdb::spans::payload::BlockEncoder;
 use crate::store::influxdb::testing::Influxd;
-use crate::store::influxdb::traces::InfluxTraces;
+use crate::store::influxdb::wire::client::{Client, Generation};
+use crate::store::influxdb::wire::query::Query;
+use crate::store::influxdb::wire::setup;
 use crate::store::merged::MergedTraces;
 
 pub(super) const WEEK: Duration = Duration::from_secs(7 * 86_400);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::names::Names;
 use super::BlockEncoder;
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::model::Span;
+use crate::store::influxdb::names::Names;
 
 /// An encoder of blocks.
 #[derive(Debug)]

@@ -18,14 +18,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use super::client::Generation;
 use super::link::Link;
 use super::outcome::{Backoff, Outcome, outcome_of};
 use super::piece::{Piece, Pieces};
 use super::refusal::{Likeness, Refusal, Refusals, Suspicion, probe_of};
-use super::seldom::Seldom;
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
+use crate::store::influxdb::seldom::Seldom;
+use crate::store::influxdb::wire::client::Generation;
 
 /// After so many lost connections in a row, on a server that answers pings, a request is taken to be too large: some
 /// servers and proxies hang up in the middle of a large body, and a slow line does not carry one in time.

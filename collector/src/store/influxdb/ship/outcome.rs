@@ -11,8 +11,8 @@ use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use super::client::{Generation, WriteAnswer};
 use super::refusal::Refusal;
+use crate::store::influxdb::wire::client::{Generation, WriteAnswer};
 
 /// The first pause after a failure, and the longest without a wish of the server.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);

@@ -11,15 +11,15 @@ use opentelemetry::TraceId;
 use tokio::time::Instant;
 
 use super::by_id::texts_of;
+use super::payload::{self, stored_double, stored_text};
 use super::{Found, push_tag};
 use crate::model::{Span, TraceQuery};
 use crate::store::StoreError;
-use crate::store::influxdb::client::Client;
-use crate::store::influxdb::payload::{self, stored_double, stored_text};
-use crate::store::influxdb::query::{Query, regex_of};
 use crate::store::influxdb::schema::{
     BREAKER, ERROR, FALLBACK, OPERATION, OUTCOME, SERVICE, SPAN, SPAN_IDX,
 };
+use crate::store::influxdb::wire::client::Client;
+use crate::store::influxdb::wire::query::{Query, regex_of};
 use crate::store::matching::span_matches;
 
 /// How far a sender's clock may be ahead of ours and its spans still be in their place.

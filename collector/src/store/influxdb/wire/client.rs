@@ -13,10 +13,10 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 
-use super::InfluxdbOptions;
 use super::query::{Answer, Query, Series};
-use super::silence::Silence;
 use crate::store::StoreError;
+use crate::store::influxdb::InfluxdbOptions;
+use crate::store::influxdb::silence::Silence;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -380,7 +380,7 @@ const SILENT: &str = "no answer, not even to a ping";
 const SETTING: &str = "the address of InfluxDB";
 
 /// Says what is wrong with an address, if something is.
-pub(super) fn check(url: &str) -> Result<(), String> {
+pub(crate) fn check(url: &str) -> Result<(), String> {
     let url = Url::parse(url).map_err(|error| format!("it is no address: {error}"))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err("user and password belong into the token: user:password".to_owned());

@@ -2,9 +2,9 @@
 
 use reqwest::StatusCode;
 
+use super::super::client::{Asked, Client};
+use super::super::query::{Cell, Query, Series};
 use super::{Retention, SetupError, warn_of_retention};
-use crate::store::influxdb::client::{Asked, Client};
-use crate::store::influxdb::query::{Cell, Query, Series};
 
 /// Makes the database, or changes how long it keeps what is in it.
 pub(super) async fn ensure(client: &Client, retention: Retention) -> Result<(), SetupError> {

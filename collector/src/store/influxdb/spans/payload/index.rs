@@ -5,13 +5,13 @@ use std::sync::Arc;
 use fusebox::circuit_breaker::{FallbackOutcome, Outcome};
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 
-use super::super::line::{push_number, push_tag, tag_value};
-use super::super::names::{Names, OTHER, Owned};
-use super::super::schema;
 use super::json::Hex;
 use super::table::Table;
 use crate::codec::otlp::{AttributeView, SpanView, ValueView};
 use crate::model::{SpanKind, StatusCode};
+use crate::store::influxdb::names::{Names, OTHER, Owned};
+use crate::store::influxdb::schema;
+use crate::store::influxdb::wire::line::{push_number, push_tag, tag_value};
 
 /// Names remembered from block to block; past it they are all forgotten: names with an id in them never come again.
 const REMEMBERED_MAX: usize = 16_384;

@@ -4,12 +4,12 @@
 use opentelemetry::TraceId;
 
 use super::Found;
+use super::payload;
 use crate::model::Span;
 use crate::store::StoreError;
-use crate::store::influxdb::client::Client;
-use crate::store::influxdb::payload;
-use crate::store::influxdb::query::{Query, Series};
 use crate::store::influxdb::schema::{SHARD, SPAN};
+use crate::store::influxdb::wire::client::Client;
+use crate::store::influxdb::wire::query::{Query, Series};
 
 /// Spans of a trace that a reader returns, as the embedded store does.
 const TRACE_SPANS_MAX: usize = 50_000;

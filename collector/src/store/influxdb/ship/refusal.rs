@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::schema::PROBE;
+use crate::store::influxdb::schema::PROBE;
 
 /// A request that was refused so often and for so long is halved, which loses nothing.
 const BEFORE_HALVING: Patience = Patience {
@@ -122,7 +122,7 @@ impl Suspicion {
 
 /// What a probe has in common with the line besides measurement, time and length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Likeness {
+pub(crate) enum Likeness {
     /// Nothing: neither its tags nor its fields can be what is refused.
     Bare,
     /// Its tags: the probe goes where the line goes, to the same node of a cluster.
@@ -130,7 +130,7 @@ pub(super) enum Likeness {
 }
 
 /// Returns the probe for a line; the same one for the same line, so that it is one point however often it is sent.
-pub(super) fn probe_of(line: &[u8], likeness: Likeness) -> Option<Bytes> {
+pub(crate) fn probe_of(line: &[u8], likeness: Likeness) -> Option<Bytes> {
     let text = line.trim_ascii_end();
     let ends = |ends: &[u8]| unescaped(text, ends);
     let head = match likeness {

@@ -1,9 +1,9 @@
 //! Spans and the heads of their groups as JSON: what they have, under short names, in a fixed order.
 
-use super::super::line::push_number;
 use super::json::{Hex, hex, push_attributes, push_inner, push_list, push_text};
 use crate::codec::otlp::{Limits, ResourceView, ScopeView, SpanView, ValueView, decode, identity};
 use crate::model::{SpanKind, StatusCode};
+use crate::store::influxdb::wire::line::push_number;
 
 /// How a member of attributes begins, after another.
 const ATTRIBUTES: &str = r#",\"attrs\":{\""#;

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use super::schema::Measurement;
+use crate::store::influxdb::schema::Measurement;
 
 /// Longest tag value, bytes: names are labels, and a series key may have 65,535 bytes in all.
 pub(crate) const TAG_BYTES_MAX: usize = 256;
@@ -196,8 +196,8 @@ pub(crate) fn tag_value(name: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema::{COLLECTOR, RED, SERVICE};
     use super::*;
+    use crate::store::influxdb::schema::{COLLECTOR, RED, SERVICE};
 
     #[test]
     fn names_and_values_from_outside_stay_where_they_belong() {

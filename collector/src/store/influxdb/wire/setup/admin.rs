@@ -15,8 +15,8 @@ use influxdb2::api::organization::ListOrganizationRequest;
 use influxdb2::models::{PostBucketRequest, RetentionRule, retention_rule};
 use influxdb2::{Client as Influxdb2, RequestError};
 
+use super::super::client::{Client, failed};
 use super::{Retention, SetupError};
-use crate::store::influxdb::client::{Client, failed};
 
 /// How long one call may take.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use super::client::Client;
-use super::names::Names;
 use super::outcome::Backoff;
-use super::setup::{self, SetupError};
-use super::status::InfluxdbStatus;
+use crate::store::influxdb::names::Names;
+use crate::store::influxdb::status::InfluxdbStatus;
+use crate::store::influxdb::wire::client::Client;
+use crate::store::influxdb::wire::setup::{self, SetupError};
 
 /// What the standing calls the time before lanes write.
 const SETUP: &str = "setup";

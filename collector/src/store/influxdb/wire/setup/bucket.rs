@@ -7,10 +7,10 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::super::client::Client;
 use super::admin::Admin;
 use super::{Retention, SetupError, warn_of_retention};
 use crate::store::durable::{self, Readers};
-use crate::store::influxdb::client::Client;
 
 const BUCKETS: &str = "/api/v2/buckets";
 const ORGANISATIONS: &str = "/api/v2/orgs";

@@ -14,12 +14,12 @@ use tokio::time::{Instant, sleep, timeout};
 use super::delivery::Delivery;
 use super::lane::{Lane, Parcel};
 use super::link::Link;
-use super::names::Names;
 use super::outcome::Backoff;
-use super::seldom::Seldom;
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
 use crate::store::durable::{self, Readers};
+use crate::store::influxdb::names::Names;
+use crate::store::influxdb::seldom::Seldom;
 
 /// How often a lane that had nothing is asked again.
 const IDLE: Duration = Duration::from_millis(200);

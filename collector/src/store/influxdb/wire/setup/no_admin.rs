@@ -4,8 +4,8 @@
 use std::convert::Infallible;
 use std::marker::PhantomData;
 
+use super::super::client::Client;
 use super::{Retention, SetupError};
-use crate::store::influxdb::client::Client;
 
 /// There is none.
 pub(super) struct Admin<'a>(Infallible, PhantomData<&'a ()>);

@@ -1,6 +1,11 @@
-//! Traces in InfluxDB: by id through the integer column, searches backwards in time through the index points.
+//! Spans in InfluxDB: `lane` and `payload` make the journal's spans into points, the rest reads traces back.
+//!
+//! A trace is read by id through the integer column; searches go backwards in time through the index points.
 
 mod by_id;
+pub(crate) mod lane;
+#[doc(hidden)]
+pub mod payload;
 mod scan;
 mod search;
 
@@ -10,13 +15,13 @@ use opentelemetry::TraceId;
 
 pub(crate) use search::{Search, in_time};
 
-use super::client::{Client, failed};
-use super::line::tag_value;
-use super::names::OTHER;
-use super::query::{Query, Series};
-use super::schema::{OPERATION, SERVICE, SPAN_IDX};
 use crate::model::{Span, TimeRange, Trace, TracePage, TraceQuery};
 use crate::store::embedded::assemble;
+use crate::store::influxdb::names::OTHER;
+use crate::store::influxdb::schema::{OPERATION, SERVICE, SPAN_IDX};
+use crate::store::influxdb::wire::client::{Client, failed};
+use crate::store::influxdb::wire::line::tag_value;
+use crate::store::influxdb::wire::query::{Query, Series};
 use crate::store::{StoreError, TraceReader};
 
 /// Operations of a service that a list returns, as the embedded store does.

@@ -2,10 +2,10 @@
 //!
 //! The same block always gives the same parcels.
 
-use super::super::lane::{PARCEL_BYTES_MAX, PARCEL_POINTS_MAX, Parcel};
-use super::super::line::push_number;
 use super::encoder::{BlockEncoder, END, TraceRows};
 use super::json::hex;
+use crate::store::influxdb::ship::lane::{PARCEL_BYTES_MAX, PARCEL_POINTS_MAX, Parcel};
+use crate::store::influxdb::wire::line::push_number;
 
 /// The most that `d` takes on the line, bytes; InfluxDB's documents say 64 KB. On the line quotes count double, so
 /// the stored text is shorter still. A larger span has a point of its own.

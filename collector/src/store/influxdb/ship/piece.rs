@@ -192,9 +192,9 @@ fn end_of_line(text: &[u8]) -> usize {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::line::Lines;
-    use super::super::schema::{COLLECTOR, RED, SERVICE};
     use super::*;
+    use crate::store::influxdb::schema::{COLLECTOR, RED, SERVICE};
+    use crate::store::influxdb::wire::line::Lines;
 
     fn piece(text: &str) -> Piece {
         let lines = Bytes::copy_from_slice(text.as_bytes());

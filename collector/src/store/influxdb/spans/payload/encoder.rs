@@ -3,9 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::super::line::push_tag;
-use super::super::names::Names;
-use super::super::schema;
 use super::groups::Groups;
 use super::index::IndexLines;
 use super::json::{Hex, hex};
@@ -14,6 +11,9 @@ use super::shorten;
 use super::spans::push_span;
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::store::embedded::hash::Seed;
+use crate::store::influxdb::names::Names;
+use crate::store::influxdb::schema;
+use crate::store::influxdb::wire::line::push_tag;
 
 /// The most that one span takes on the line, bytes. Longer ones are shortened: InfluxDB refuses a text beyond 1,048,576,
 /// and the head of a group comes before it.

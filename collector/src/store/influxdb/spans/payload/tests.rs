@@ -11,11 +11,6 @@ use opentelemetry_proto::tonic::trace::v1 as otlp;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::super::client::Client;
-use super::super::lane::{PARCEL_BYTES_MAX, PARCEL_POINTS_MAX, Parcel};
-use super::super::names::{Names, OPERATIONS_PER_SERVICE_MAX, OTHER};
-use super::super::query::Query;
-use super::super::testing::Influxd;
 use super::parcels::CHUNK_BYTES_MAX;
 use super::{BlockEncoder, decode};
 use crate::codec::otlp::tests::arbitrary::{NOW, traces};
@@ -25,6 +20,11 @@ use crate::codec::otlp::{
 use crate::model::{Span, Value};
 use crate::sample::Shop;
 use crate::store::embedded::convert::SpanCollector;
+use crate::store::influxdb::names::{Names, OPERATIONS_PER_SERVICE_MAX, OTHER};
+use crate::store::influxdb::ship::lane::{PARCEL_BYTES_MAX, PARCEL_POINTS_MAX, Parcel};
+use crate::store::influxdb::testing::Influxd;
+use crate::store::influxdb::wire::client::Client;
+use crate::store::influxdb::wire::query::Query;
 
 const BASE: u64 = 1_795_000_000_000_000_000;
 

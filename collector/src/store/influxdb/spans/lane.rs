@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lane::{Lane, PARCEL_BYTES_MAX, PARCEL_POINTS_MAX, Parcel};
 use super::payload::BlockEncoder;
-use super::seldom::Seldom;
 use crate::counters::Counters;
 use crate::store::StoreError;
 use crate::store::embedded::{Followed, Journal, JournalSegment, Progress, Reached};
+use crate::store::influxdb::seldom::Seldom;
+use crate::store::influxdb::ship::lane::{Lane, PARCEL_BYTES_MAX, PARCEL_POINTS_MAX, Parcel};
 
 /// A finished segment counts as done only when its last block is that old: by then every segment with a lower number
 /// that was begun has shown its first block.

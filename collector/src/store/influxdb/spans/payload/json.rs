@@ -9,9 +9,9 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::super::line::push_number;
 use crate::codec::otlp::{AttributeView, ValueView, decode};
 use crate::model::Value;
+use crate::store::influxdb::wire::line::push_number;
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGH_BITS: u64 = ONES << 7;
