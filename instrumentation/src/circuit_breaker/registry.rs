@@ -99,7 +99,7 @@ impl Registry {
         if !self.inner.warned_unlisted.swap(true, Relaxed) {
             warn!(
                 breaker = name.chars().take(MAX_NAME_BYTES).collect::<String>(),
-                limit = MAX_BREAKERS,
+                limit = MAX_BREAKERS as i64,
                 "circuit breaker is not shared by name nor exported: registry full, or name too long; others follow silently"
             );
         }

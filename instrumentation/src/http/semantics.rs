@@ -75,15 +75,18 @@ pub(super) fn shorten(text: &str) -> &str {
     &text[..end]
 }
 
-/// Returns the address without the brackets of IPv6, and the port, its scheme's default included.
-pub(super) fn address(authority: &Authority, scheme: &str) -> (String, Option<u16>) {
+/// Splits an authority into `server.address` (an IPv6 address without brackets) and `server.port` (the scheme's
+/// default where none is given).
+pub(super) fn address(authority: &Authority, scheme: &str) -> (String, Option<i64>) {
     let host = authority.host().trim_matches(['[', ']']);
     let default = match scheme {
         "http" => Some(80),
         "https" => Some(443),
         _ => None,
     };
-    (shorten(host).to_owned(), authority.port_u16().or(default))
+    let port = authority.port_u16().or(default);
+    // Signed, because the bridge from `tracing` to OpenTelemetry turns unsigned numbers into text.
+    (shorten(host).to_owned(), port.map(i64::from))
 }
 
 /// Writes the URL without user information and with credentials in the query redacted.

@@ -6,6 +6,7 @@
 )]
 
 mod circuits;
+mod conventions;
 mod sink;
 
 use std::net::SocketAddr;

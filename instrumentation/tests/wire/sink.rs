@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
@@ -27,6 +28,17 @@ pub(crate) struct Received {
     /// The latest value of each metric.
     pub(crate) metrics: Vec<(String, Metric)>,
     pub(crate) logs: Vec<(String, LogRecord)>,
+    /// The attributes of every resource, of all three signals.
+    pub(crate) resources: Vec<KeyValue>,
+}
+
+impl Received {
+    /// Keeps the attributes of a resource and returns the name of its service.
+    fn resource(&mut self, resource: Resource) -> String {
+        let service = text(&resource.attributes, "service.name");
+        self.resources.extend(resource.attributes);
+        service
+    }
 }
 
 #[derive(Clone, Default)]
@@ -94,7 +106,7 @@ async fn traces(State(sink): State<Sink>, body: Bytes) {
     let request = ExportTraceServiceRequest::decode(body).unwrap();
     sink.note(|received| {
         for resource in request.resource_spans {
-            let service = text(&resource.resource.unwrap().attributes, "service.name");
+            let service = received.resource(resource.resource.unwrap());
             let spans = resource
                 .scope_spans
                 .into_iter()
@@ -110,7 +122,7 @@ async fn metrics(State(sink): State<Sink>, body: Bytes) {
     let request = ExportMetricsServiceRequest::decode(body).unwrap();
     sink.note(|received| {
         for resource in request.resource_metrics {
-            let service = text(&resource.resource.unwrap().attributes, "service.name");
+            let service = received.resource(resource.resource.unwrap());
             for metric in resource
                 .scope_metrics
                 .into_iter()
@@ -129,7 +141,7 @@ async fn logs(State(sink): State<Sink>, body: Bytes) {
     let request = ExportLogsServiceRequest::decode(body).unwrap();
     sink.note(|received| {
         for resource in request.resource_logs {
-            let service = text(&resource.resource.unwrap().attributes, "service.name");
+            let service = received.resource(resource.resource.unwrap());
             let logs = resource
                 .scope_logs
                 .into_iter()

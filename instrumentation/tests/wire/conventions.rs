@@ -1,0 +1,249 @@
+//! The types of everything that leaves: each attribute that `fusebox` sets is compared with the type that the
+//! semantic conventions give it, on real spans, metrics, events and resources as a receiver decodes them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::routing::any;
+use fusebox::circuit_breaker::{CircuitBreaker, Override, OverrideKind, Registry, Settings};
+use fusebox::http::client::TracedClient;
+use fusebox::http::server::TraceLayer;
+use fusebox::{Telemetry, semconv};
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
+
+use crate::sink::{Received, Sink, serve};
+use crate::{block_on, config};
+
+/// The types that are in use here; no attribute is a double or a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Type {
+    Text,
+    Integer,
+    Bool,
+}
+
+use Type::{Bool, Integer, Text};
+
+/// `https://opentelemetry.io/docs/specs/semconv/registry/attributes/` and the page below it.
+const HTTP: &str = "registry/attributes/http";
+const URL: &str = "registry/attributes/url";
+const SERVER: &str = "registry/attributes/server";
+const CLIENT: &str = "registry/attributes/client";
+const USER_AGENT: &str = "registry/attributes/user-agent";
+const ERROR: &str = "registry/attributes/error";
+const SERVICE: &str = "registry/attributes/service";
+const HOST: &str = "registry/attributes/host";
+const PROCESS: &str = "registry/attributes/process";
+const TELEMETRY: &str = "registry/attributes/telemetry";
+/// Not in the conventions: the types that `fusebox::semconv` states.
+const OURS: &str = "fusebox::semconv";
+
+/// Every attribute that the crate sets, its type and where the type is stated.
+const ATTRIBUTES: [(&str, Type, &str); 34] = [
+    ("service.name", Text, SERVICE),
+    ("service.instance.id", Text, SERVICE),
+    ("host.name", Text, HOST),
+    ("process.pid", Integer, PROCESS),
+    ("telemetry.sdk.name", Text, TELEMETRY),
+    ("telemetry.sdk.language", Text, TELEMETRY),
+    ("telemetry.sdk.version", Text, TELEMETRY),
+    ("http.request.method", Text, HTTP),
+    ("http.request.method_original", Text, HTTP),
+    ("http.response.status_code", Integer, HTTP),
+    ("http.route", Text, HTTP),
+    ("url.full", Text, URL),
+    ("url.scheme", Text, URL),
+    ("url.path", Text, URL),
+    ("url.query", Text, URL),
+    ("server.address", Text, SERVER),
+    ("server.port", Integer, SERVER),
+    ("client.address", Text, CLIENT),
+    ("user_agent.original", Text, USER_AGENT),
+    ("error.type", Text, ERROR),
+    ("circuit_breaker.name", Text, OURS),
+    ("circuit_breaker.group", Text, OURS),
+    ("circuit_breaker.state", Text, OURS),
+    ("circuit_breaker.outcome", Text, OURS),
+    ("circuit_breaker.fallback", Text, OURS),
+    ("circuit_breaker.probe", Bool, OURS),
+    ("circuit_breaker.from", Text, OURS),
+    ("circuit_breaker.to", Text, OURS),
+    ("circuit_breaker.reason", Text, OURS),
+    ("circuit_breaker.open_until", Integer, OURS),
+    ("circuit_breaker.settings", Text, OURS),
+    ("circuit_breaker.override.kind", Text, OURS),
+    ("circuit_breaker.override.reason", Text, OURS),
+    ("circuit_breaker.override.expires", Integer, OURS),
+];
+
+/// Every metric that the crate sends: its unit, its kind, and whether its numbers are integers.
+const METRICS: [(&str, &str, &str); 4] = [
+    (semconv::CALL_DURATION, "s", "exponential histogram"),
+    (semconv::STATE, "1", "gauge of integers"),
+    (semconv::INFLIGHT, "{call}", "gauge of integers"),
+    (semconv::FALLBACKS, "{fallback}", "sum of integers"),
+];
+
+/// Answers with the failure that the client asks for.
+async fn broken() -> http::StatusCode {
+    http::StatusCode::INTERNAL_SERVER_ERROR
+}
+
+/// Requests that set every attribute of the HTTP layers.
+async fn make_requests(url: &str) {
+    let client = TracedClient::new();
+    let brew = http::Method::from_bytes(b"BREW").unwrap();
+    for method in [http::Method::GET, brew] {
+        let request = client.request(method, format!("{url}/broken?page=2"));
+        let answer = request.header("user-agent", "test").send().await.unwrap();
+        assert_eq!(answer.status(), 500);
+    }
+}
+
+/// Opens a breaker, lets a probe close it, uses a fallback and forces a state.
+async fn use_breaker(breaker: &CircuitBreaker) {
+    let fails = async || Err::<(), &str>("out of stock");
+    let succeeds = async || Ok::<(), &str>(());
+    breaker.call(fails()).await.unwrap_err();
+    // Refused until the open time is over, then a probe.
+    while breaker.call(succeeds()).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    let command = breaker.command().run(fails);
+    let answer = command.fallback(|_| succeeds()).execute().await;
+    assert!(answer.is_ok(), "the fallback answers");
+    breaker.force(Override {
+        kind: OverrideKind::ForcedOpen,
+        reason: "maintenance".into(),
+        expires: Some(SystemTime::now() + Duration::from_secs(3600)),
+    });
+}
+
+fn all_attributes(received: &Received) -> Vec<&KeyValue> {
+    let spans = received.spans.iter().flat_map(|(_, span)| {
+        let events = span.events.iter().flat_map(|event| &event.attributes);
+        span.attributes.iter().chain(events)
+    });
+    let points = received
+        .metrics
+        .iter()
+        .flat_map(|(_, metric)| points(metric));
+    let logs = received.logs.iter().flat_map(|(_, log)| &log.attributes);
+    spans
+        .chain(points)
+        .chain(logs)
+        .chain(&received.resources)
+        .collect()
+}
+
+fn points(metric: &Metric) -> Vec<&KeyValue> {
+    match metric.data.as_ref().unwrap() {
+        Data::ExponentialHistogram(data) => data
+            .data_points
+            .iter()
+            .flat_map(|p| &p.attributes)
+            .collect(),
+        Data::Gauge(data) => data
+            .data_points
+            .iter()
+            .flat_map(|p| &p.attributes)
+            .collect(),
+        Data::Sum(data) => data
+            .data_points
+            .iter()
+            .flat_map(|p| &p.attributes)
+            .collect(),
+        other => panic!("a kind of metric that nothing here makes: {other:?}"),
+    }
+}
+
+fn type_of(attribute: &KeyValue) -> Type {
+    let value = attribute.value.as_ref().and_then(|any| any.value.as_ref());
+    match value {
+        Some(Value::StringValue(_)) => Text,
+        Some(Value::IntValue(_)) => Integer,
+        Some(Value::BoolValue(_)) => Bool,
+        other => panic!("{}: unexpected type {other:?}", attribute.key),
+    }
+}
+
+fn kind_of(metric: &Metric) -> &'static str {
+    let all_integers = |points: &[opentelemetry_proto::tonic::metrics::v1::NumberDataPoint]| {
+        let mut values = points.iter().map(|point| &point.value);
+        values.all(|value| matches!(value, Some(Number::AsInt(_))))
+    };
+    match metric.data.as_ref().unwrap() {
+        Data::ExponentialHistogram(_) => "exponential histogram",
+        Data::Gauge(gauge) if all_integers(&gauge.data_points) => "gauge of integers",
+        Data::Sum(sum) if all_integers(&sum.data_points) => "sum of integers",
+        other => panic!("{}: unexpected numbers {other:?}", metric.name),
+    }
+}
+
+/// Runs everything that sets attributes and waits until all of both tables has arrived.
+fn receive<T>(read: impl Fn(&Received) -> T) -> T {
+    let (sink, endpoint) = Sink::start();
+    let registry = Registry::new();
+    let page = Telemetry::start(&config("page", &endpoint).with_registry(&registry)).unwrap();
+    let settings = Settings {
+        minimum_calls: 1,
+        open_duration: Duration::from_millis(1),
+        ..Settings::default()
+    };
+    let builder = CircuitBreaker::builder("stock").registry(&registry);
+    let breaker = builder.settings(settings).build();
+    let router = Router::new().route("/broken", any(broken));
+    let address = serve(page.dispatch().clone(), router.layer(TraceLayer::new()));
+    block_on(&page, async {
+        make_requests(&format!("http://{address}")).await;
+        use_breaker(&breaker).await;
+    });
+    drop(page);
+    sink.wait_for("attributes and metrics of the tables", |received| {
+        let all = all_attributes(received).into_iter();
+        let keys: BTreeSet<&str> = all.map(|attribute| attribute.key.as_str()).collect();
+        let has_metric = |name| {
+            received
+                .metrics
+                .iter()
+                .any(|(_, metric)| metric.name == name)
+        };
+        let is_complete = ATTRIBUTES.iter().all(|(key, ..)| keys.contains(key))
+            && METRICS.iter().all(|(name, ..)| has_metric(*name));
+        is_complete.then(|| read(received))
+    })
+}
+
+/// Guarantees: an attribute that is not in the table, or has another type than the table says, fails; so does one
+/// of the table that nothing sets.
+#[test]
+fn every_attribute_has_the_type_of_the_conventions() {
+    let seen = receive(|received| {
+        let all = all_attributes(received).into_iter();
+        all.map(|attribute| (attribute.key.clone(), type_of(attribute)))
+            .collect::<BTreeSet<_>>()
+    });
+    let table: BTreeMap<_, _> = ATTRIBUTES.iter().map(|row| (row.0, row)).collect();
+    assert_eq!(table.len(), ATTRIBUTES.len(), "each key stands there once");
+    for (key, found) in seen {
+        let Some((_, expected, source)) = table.get(key.as_str()) else {
+            panic!("{key} is not in the table: look its type up and add it");
+        };
+        assert_eq!(found, *expected, "{key} according to {source}");
+    }
+}
+
+#[test]
+fn every_metric_has_its_unit_and_kind() {
+    let seen = receive(|received| {
+        let metrics = received.metrics.iter().map(|(_, metric)| metric);
+        metrics
+            .map(|metric| (metric.name.clone(), metric.unit.clone(), kind_of(metric)))
+            .collect::<BTreeSet<_>>()
+    });
+    let table = METRICS.map(|(name, unit, kind)| (name.to_owned(), unit.to_owned(), kind));
+    assert_eq!(seen, BTreeSet::from(table));
+}
