@@ -110,3 +110,93 @@ fn record(
         ..LogRecord::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use serde_json::json;
+
+    use super::*;
+    use crate::circuit_breaker::{Registry, Settings, WindowSettings};
+
+    fn sent(settings: Settings) -> serde_json::Value {
+        let registry = Registry::new();
+        let builder = CircuitBreaker::builder("stock").registry(&registry);
+        let record = super::settings(&builder.settings(settings).build());
+        let mut attributes = record.attributes.into_iter();
+        let sent = attributes.find(|attribute| attribute.key == semconv::SETTINGS);
+        match sent.and_then(|attribute| attribute.value?.value) {
+            Some(Value::StringValue(json)) => serde_json::from_str(&json).unwrap(),
+            other => panic!("settings are sent as text: {other:?}"),
+        }
+    }
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    /// Guarantees: a new setting does not compile here until it is named, and none is sent under another name or
+    /// left out.
+    #[test]
+    fn every_setting_is_sent() {
+        let settings = Settings {
+            window: WindowSettings::Count { calls: 30 },
+            minimum_calls: 3,
+            failure_rate_percent: 40.5,
+            slow_call_duration: Some(seconds(5)),
+            slow_call_rate_percent: 60.0,
+            open_duration: seconds(7),
+            half_open_probes: 8,
+            probe_lease: seconds(9),
+            timeout: Some(seconds(10)),
+            max_concurrent: 11,
+            fallback_max_concurrent: 12,
+        };
+        let Settings {
+            window,
+            minimum_calls,
+            failure_rate_percent,
+            slow_call_duration,
+            slow_call_rate_percent,
+            open_duration,
+            half_open_probes,
+            probe_lease,
+            timeout,
+            max_concurrent,
+            fallback_max_concurrent,
+        } = settings.clone();
+        let expected = json!({
+            "window": window,
+            "minimum_calls": minimum_calls,
+            "failure_rate_percent": failure_rate_percent,
+            "slow_call_duration": slow_call_duration,
+            "slow_call_rate_percent": slow_call_rate_percent,
+            "open_duration": open_duration,
+            "half_open_probes": half_open_probes,
+            "probe_lease": probe_lease,
+            "timeout": timeout,
+            "max_concurrent": max_concurrent,
+            "fallback_max_concurrent": fallback_max_concurrent,
+        });
+        assert_eq!(sent(settings), expected);
+    }
+
+    /// Guarantees: a reader can tell apart the two windows and "off" from a duration.
+    #[test]
+    fn a_time_window_and_absent_limits_are_sent_as_such() {
+        let settings = Settings {
+            timeout: None,
+            ..Settings::default()
+        };
+        let sent = sent(settings);
+        let ten_seconds = json!({ "secs": 10, "nanos": 0 });
+        assert_eq!(
+            sent["window"],
+            json!({ "time": { "duration": ten_seconds, "buckets": 10 } })
+        );
+        assert_eq!(sent["timeout"], json!(null));
+        assert_eq!(sent["slow_call_duration"], json!(null));
+    }
+}
