@@ -14,8 +14,8 @@ use serde::Deserialize;
 
 use super::faults::{FAULTY, next_chapter};
 use crate::pages::NavEntry;
-use crate::pages::origin::is_same_origin;
-use crate::pages::page::{Chrome, Page, framed};
+use crate::pages::frame::origin::is_same_origin;
+use crate::pages::frame::page::{Chrome, Page, framed};
 use crate::shop::fault::FaultKind;
 
 /// What people switched and what is in force; shared by the page and the fault loop.
@@ -140,7 +140,7 @@ async fn change(
 
 /// The page.
 #[derive(Debug, Template)]
-#[template(path = "demo.html")]
+#[template(path = "demo/page.html")]
 struct DemoPage {
     chrome: Chrome,
     by_themselves: bool,

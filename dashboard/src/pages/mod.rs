@@ -5,44 +5,17 @@
 //! JavaScript.
 
 mod about;
-mod about_influxdb;
-mod assets;
-mod call_tree;
-mod card;
-mod chart;
 mod circuit;
-mod circuit_range;
-mod demo_trace;
-mod differs;
-mod error;
-mod go;
-mod headers;
-mod href;
-mod live;
+pub(crate) mod frame;
+mod getting_started;
 mod map;
-mod map_layout;
-mod moment;
-pub(crate) mod origin;
-pub(crate) mod page;
-mod palette;
-mod params;
-mod search_form;
 mod services;
-mod span_detail;
-mod state;
-mod text;
-mod trace;
-mod trace_rows;
-mod traces;
-mod wall;
-mod week;
-
-#[cfg(test)]
-mod collector_tests;
-#[cfg(test)]
-mod fixtures;
 #[cfg(test)]
 mod tests;
+mod trace;
+mod traces;
+pub(crate) mod view;
+mod wall;
 
 use std::sync::Arc;
 
@@ -53,7 +26,9 @@ use fusebox_collector::pipeline::Ingest;
 use fusebox_collector::query::QueryService;
 use fusebox_collector::store::influxdb::Influxdb;
 
-pub use page::NavEntry;
+pub use frame::page::NavEntry;
+use frame::{assets, error, jump, page};
+use wall::live;
 
 /// What the pages need: whom to ask, where to send the demo trace, and what to say about this process.
 #[derive(Debug, Clone)]
@@ -80,7 +55,7 @@ pub struct AppState {
 
 /// What handlers share.
 #[derive(Debug, Clone)]
-struct Pages {
+pub(crate) struct Pages {
     query: QueryService,
     hub: live::Hub,
     info: Arc<AppState>,
@@ -108,8 +83,8 @@ pub fn router(state: AppState) -> Router {
         .route("/services/{name}", get(services::show))
         .route("/map", get(map::show))
         .route("/about", get(about::show))
-        .route("/go", get(go::show))
-        .route("/demo-trace", post(demo_trace::send))
+        .route("/go", get(jump::show))
+        .route("/demo-trace", post(getting_started::send))
         .route("/assets/{hash}/{name}", get(assets::serve))
         .fallback(error::not_found)
         .with_state(pages);

@@ -1,0 +1,91 @@
+//! About this process: version, settings in force, and what the collector counted.
+
+pub(crate) mod influxdb;
+
+use askama::Template;
+use axum::extract::State;
+use fusebox_collector::counters::Counters;
+use fusebox_collector::model::now_unix_nanos;
+
+use crate::pages::frame::page::{Chrome, Page};
+use crate::pages::view::text;
+use crate::pages::{AppState, Pages};
+use influxdb::InfluxdbSection;
+
+/// Serves the page.
+pub(crate) async fn show(State(pages): State<Pages>) -> Page<AboutPage> {
+    Page(AboutPage::new(&pages.info))
+}
+
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "about/page.html")]
+pub(crate) struct AboutPage {
+    chrome: Chrome,
+    version: String,
+    otlp_http: String,
+    otlp_grpc: String,
+    settings: Vec<(String, String)>,
+    influxdb: Option<InfluxdbSection>,
+    counters: Vec<(&'static str, String)>,
+    reasons: Vec<(String, String)>,
+}
+
+impl AboutPage {
+    /// Returns the page.
+    pub(crate) fn new(info: &AppState) -> Self {
+        let shown = |(name, value): &(String, String)| {
+            (
+                text::name(name).into_owned(),
+                text::shown(value, 500).into_owned(),
+            )
+        };
+        Self {
+            chrome: Chrome::new("About", "About"),
+            version: info.version.clone(),
+            otlp_http: info.otlp_http.clone(),
+            otlp_grpc: info.otlp_grpc.clone(),
+            settings: info.settings.iter().map(shown).collect(),
+            influxdb: info
+                .influxdb
+                .as_ref()
+                .map(|influxdb| InfluxdbSection::new(&influxdb.report(), now_unix_nanos())),
+            counters: counters(&info.counters),
+            reasons: reasons(&info.counters),
+        }
+    }
+}
+
+fn counters(counters: &Counters) -> Vec<(&'static str, String)> {
+    [
+        ("requests received", &counters.requests_received),
+        ("bytes received", &counters.bytes_received),
+        ("spans received", &counters.spans_received),
+        ("spans on their way to disk", &counters.spans_queued),
+        ("spans on disk", &counters.spans_written),
+        ("bytes written", &counters.bytes_written),
+        (
+            "attributes, events and links cut",
+            &counters.items_truncated,
+        ),
+        ("circuit points", &counters.metric_points_circuit),
+        ("circuit events", &counters.circuit_events),
+    ]
+    .map(|(name, counter)| (name, text::count(counter.get())))
+    .into()
+}
+
+/// What was refused or repaired, by reason.
+fn reasons(counters: &Counters) -> Vec<(String, String)> {
+    let all = [
+        ("requests refused", counters.requests_refused.all()),
+        ("spans refused", counters.spans_refused.all()),
+        ("incidents", counters.incidents.all()),
+    ];
+    let named = all.into_iter().flat_map(|(what, reasons)| {
+        reasons
+            .into_iter()
+            .map(move |(reason, count)| (format!("{what}: {reason}"), text::count(count)))
+    });
+    named.collect()
+}

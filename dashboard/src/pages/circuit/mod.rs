@@ -1,0 +1,463 @@
+//! One circuit: its state and figures now, its history, every transition with the call that caused it, the requests
+//! that went through it, what differs in those that failed, its instances and settings.
+
+pub(crate) mod differs;
+pub(crate) mod range;
+
+use std::borrow::Cow;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use fusebox::circuit_breaker::EffectiveState;
+use fusebox_collector::model::{
+    CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, StateSpan,
+    TimeRange, TracePage, TraceQuery, format_duration, now_unix_nanos,
+};
+use fusebox_collector::query::CircuitHistory;
+
+use crate::pages::Pages;
+use crate::pages::frame::error::PageError;
+use crate::pages::frame::page::{Chrome, Page, PageResult, Pill};
+use crate::pages::frame::params::Params;
+use crate::pages::traces::{TraceRow, rows};
+use crate::pages::view::chart::{self, Share, Stretch};
+use crate::pages::view::href::Href;
+use crate::pages::view::text::{self, MINUTE, WEEK};
+use crate::pages::view::{moment, state};
+use crate::pages::wall::card::{Card, Figure, InstanceRow, requests};
+use differs::Differs;
+use range::{Line, RANGES, Range};
+
+/// Transitions listed.
+const TRANSITIONS_MAX: usize = 50;
+/// Requests listed.
+const REQUESTS_MAX: usize = 15;
+/// Serves a circuit.
+pub(crate) async fn show(
+    State(pages): State<Pages>,
+    Path((service, name)): Path<(String, String)>,
+    params: Params,
+) -> PageResult<CircuitPage> {
+    let now = now_unix_nanos();
+    let (key, view) = (CircuitKey { service, name }, View::read(&params)?);
+    let unknown = || {
+        let (service, name) = (text::name(&key.service), text::name(&key.name));
+        PageError::NotFound(format!(
+            "{service} has reported no circuit {name} in the past week"
+        ))
+    };
+    let circuit = pages
+        .query
+        .circuit(&key, view.at)
+        .await?
+        .ok_or_else(unknown)?;
+    let end = view.at.unwrap_or(now);
+    let week = TimeRange {
+        start_unix_nanos: end.saturating_sub(WEEK),
+        end_unix_nanos: end,
+    };
+    let until_now = TimeRange {
+        end_unix_nanos: end.saturating_add(1),
+        ..week
+    };
+    let (shown, history) = range::history(&pages, &key, view.range, end, view.at.is_none()).await?;
+    let known = Known {
+        transitions: pages
+            .query
+            .transitions(Some(&key), until_now, TRANSITIONS_MAX)
+            .await?,
+        history,
+        requests: pages.query.search(view.question(&key, week)).await?,
+        differs: match view.differs {
+            true => Some(differs::ask(&pages.query, &key, week).await?),
+            false => None,
+        },
+        circuit,
+    };
+    Ok(Page(CircuitPage::new(known, view, shown, now)))
+}
+
+/// How a circuit is looked at.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    /// The moment; `None`: now.
+    pub(crate) at: Option<u64>,
+    /// Which requests are listed.
+    pub(crate) outcome: String,
+    /// Whether failing and passing calls are compared.
+    pub(crate) differs: bool,
+    /// How much the chart shows, where that was chosen.
+    pub(crate) range: Option<Range>,
+}
+
+/// The tabs of requests: outcome in a search, word.
+const TABS: [(&str, &str); 5] = [
+    ("", "all"),
+    ("failure", "failed"),
+    ("timeout", "timed out"),
+    ("rejected", "refused"),
+    ("fallback", "fallback"),
+];
+
+impl View {
+    /// Reads it from the URL.
+    pub(crate) fn read(params: &Params) -> Result<Self, PageError> {
+        let outcome = params.get("outcome").unwrap_or_default();
+        let known = TABS.iter().any(|(value, _)| *value == outcome);
+        Ok(Self {
+            at: params.at()?,
+            outcome: if known {
+                outcome.to_owned()
+            } else {
+                String::new()
+            },
+            differs: params.get("differs").is_some(),
+            range: params.get("range").and_then(Range::parse),
+        })
+    }
+
+    fn question(&self, key: &CircuitKey, range: TimeRange) -> TraceQuery {
+        TraceQuery {
+            service: Some(key.service.clone()),
+            circuit: Some(key.name.clone()),
+            outcome: (!self.outcome.is_empty()).then(|| self.outcome.clone()),
+            limit: REQUESTS_MAX,
+            ..TraceQuery::in_range(range)
+        }
+    }
+
+    fn href(&self, key: &CircuitKey, outcome: &str, differs: bool) -> Href {
+        Href::circuit(key)
+            .with_some("at", self.at.map(text::datetime_local))
+            .with_some("outcome", (!outcome.is_empty()).then_some(outcome))
+            .with_some("differs", differs.then_some(1))
+            .with_some("range", self.range.map(|range| range.value))
+    }
+}
+
+/// All that is known of a circuit.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Itself.
+    pub(crate) circuit: CircuitView,
+    /// Its transitions, newest first.
+    pub(crate) transitions: Vec<CircuitTransition>,
+    /// Its calls and states in the time shown.
+    pub(crate) history: CircuitHistory,
+    /// Requests through it.
+    pub(crate) requests: TracePage,
+    /// What differs, where asked for.
+    pub(crate) differs: Option<Differs>,
+}
+
+/// The page of a circuit.
+#[derive(Debug, Template)]
+#[template(path = "circuit/page.html")]
+pub(crate) struct CircuitPage {
+    chrome: Chrome,
+    known: Known,
+    view: View,
+    shown: TimeRange,
+    now: u64,
+    rows: Vec<TraceRow>,
+}
+
+impl CircuitPage {
+    /// Returns the page; `shown` is the range of the history.
+    pub(crate) fn new(known: Known, view: View, shown: TimeRange, now: u64) -> Self {
+        let key = &known.circuit.key;
+        let live = Href::circuit(key).to_string();
+        let pill = if view.at.is_some() {
+            Pill::Paused(live)
+        } else {
+            Pill::None
+        };
+        Self {
+            chrome: Chrome::new("Circuits", format!("{} → {}", key.service, key.name)).pill(pill),
+            rows: rows(&known.requests.traces, now),
+            known,
+            view,
+            shown,
+            now,
+        }
+    }
+
+    fn key(&self) -> &CircuitKey {
+        &self.known.circuit.key
+    }
+
+    fn at(&self) -> u64 {
+        self.view.at.unwrap_or(self.now)
+    }
+
+    fn service(&self) -> Cow<'_, str> {
+        text::name(&self.key().service)
+    }
+
+    fn name(&self) -> Cow<'_, str> {
+        text::name(&self.key().name)
+    }
+
+    fn service_href(&self) -> String {
+        Href::service(&self.key().service).to_string()
+    }
+
+    fn wall_href(&self) -> String {
+        let at = self.view.at.map(text::datetime_local);
+        Href::new("/").with_some("at", at).to_string()
+    }
+
+    fn refreshes(&self) -> bool {
+        self.view.at.is_none()
+    }
+
+    fn card(&self) -> Card<'_> {
+        Card::new(
+            &self.known.circuit,
+            self.at(),
+            self.view.at.is_none(),
+            false,
+        )
+    }
+
+    fn class(&self) -> &'static str {
+        state::class(self.known.circuit.state)
+    }
+
+    fn word(&self) -> &'static str {
+        state::word(self.known.circuit.state)
+    }
+
+    fn symbol(&self) -> &'static str {
+        state::symbol(self.known.circuit.state)
+    }
+
+    fn facts(&self) -> String {
+        let circuit = &self.known.circuit;
+        let all = circuit.instances.len();
+        let same = circuit
+            .instances
+            .iter()
+            .filter(|i| i.state == circuit.state)
+            .count();
+        let words = text::plural(all, "instance", "instances");
+        format!(
+            "{same} of {all} {words} {} · {} calls/s · {} refused/s",
+            self.word().to_lowercase(),
+            text::rate(circuit.calls_per_second),
+            text::rate(circuit.rejected_per_second)
+        )
+    }
+
+    fn reason(&self) -> Cow<'_, str> {
+        text::shown(&self.known.circuit.reason, 300)
+    }
+
+    fn bars(&self) -> Vec<chart::Path> {
+        chart::stacked(&self.known.history.buckets, 1008.0, 100.0)
+    }
+
+    fn range(&self) -> Range {
+        Range::of(self.shown)
+    }
+
+    /// The ranges to choose from: word, link, whether it is shown.
+    fn ranges(&self) -> Vec<(&'static str, String, bool)> {
+        let shown = self.range();
+        let choice = |range: Range| {
+            let view = View {
+                range: Some(range),
+                ..self.view.clone()
+            };
+            let href = view.href(self.key(), &view.outcome, view.differs);
+            (range.word, href.to_string(), range == shown)
+        };
+        RANGES.into_iter().map(choice).collect()
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        self.range().lines(self.shown)
+    }
+
+    fn states(&self) -> Vec<Stretch> {
+        chart::states(&self.known.history.states, self.shown)
+    }
+
+    fn legend(&self) -> Vec<Share> {
+        let mut calls = CircuitCalls::default();
+        self.known
+            .history
+            .buckets
+            .iter()
+            .for_each(|bucket| calls.add(&bucket.calls));
+        chart::shares(&calls)
+            .into_iter()
+            .filter(|share| share.calls > 0)
+            .collect()
+    }
+
+    /// The share of the known time in which it refused calls, percent.
+    fn open_share(&self) -> Option<String> {
+        let length = |span: &StateSpan| span.end_unix_nanos.saturating_sub(span.start_unix_nanos);
+        let states = &self.known.history.states;
+        let known: u64 = states.iter().map(length).sum();
+        let is_open =
+            |s: &&StateSpan| matches!(s.state, EffectiveState::Open | EffectiveState::ForcedOpen);
+        let open: u64 = states.iter().filter(is_open).map(length).sum();
+        (known > 0).then(|| format!("{:.2}", open as f64 / known as f64 * 100.0))
+    }
+
+    fn transitions(&self) -> Vec<Step> {
+        self.known
+            .transitions
+            .iter()
+            .map(|t| Step::new(t, self.now))
+            .collect()
+    }
+
+    fn tabs(&self) -> Vec<(&'static str, String, bool)> {
+        TABS.iter()
+            .map(|(outcome, word)| {
+                let href = self
+                    .view
+                    .href(self.key(), outcome, self.view.differs)
+                    .at("requests");
+                (*word, href.to_string(), *outcome == self.view.outcome)
+            })
+            .collect()
+    }
+
+    fn all_requests(&self) -> String {
+        let outcome = (!self.view.outcome.is_empty()).then_some(self.view.outcome.as_str());
+        let at = self.view.at.map(|at| at.saturating_add(MINUTE));
+        let href = requests(self.key(), outcome, at);
+        let href = if at.is_none() {
+            href.with("range", "7d")
+        } else {
+            href
+        };
+        href.to_string()
+    }
+
+    fn compare_href(&self) -> String {
+        self.view
+            .href(self.key(), &self.view.outcome, true)
+            .at("differs")
+            .to_string()
+    }
+
+    fn instances(&self) -> Vec<(&CircuitInstanceView, String)> {
+        let seen =
+            |i: &CircuitInstanceView| text::age(self.at().saturating_sub(i.last_seen_unix_nanos));
+        self.known
+            .circuit
+            .instances
+            .iter()
+            .map(|i| (i, seen(i)))
+            .collect()
+    }
+
+    fn forced(&self) -> Option<(Cow<'static, str>, String, String)> {
+        let forced = self.known.circuit.forced.as_ref()?;
+        let word = EffectiveState::parse(&forced.kind).map_or("override", state::word);
+        let until = match forced.expires_unix_nanos {
+            Some(at) => format!("ends by itself at {}", moment::short(at, self.now)),
+            None => "stays until somebody releases it".to_owned(),
+        };
+        Some((
+            Cow::Borrowed(word),
+            text::shown(&forced.reason, 1_000).into_owned(),
+            until,
+        ))
+    }
+
+    /// The settings in force, those that its library has.
+    fn settings(&self) -> Vec<Figure> {
+        let s = &self.known.circuit.settings;
+        let ms = |ms: u64| (ms > 0).then(|| format_duration(ms * 1_000_000));
+        let some = |n: u64| (n > 0).then(|| text::count(n));
+        let percent = |p: f64| (p > 0.0).then(|| format!("{} %", text::percent(p)));
+        let slow = percent(s.slow_call_rate_percent).filter(|_| s.slow_call_duration_ms > 0);
+        let all = [
+            (
+                "group",
+                (!s.group.is_empty()).then(|| text::name(&s.group).into_owned()),
+            ),
+            (
+                "window",
+                ms(s.window_ms).or_else(|| some(s.window_calls).map(|n| format!("{n} calls"))),
+            ),
+            (
+                "judges from",
+                some(s.minimum_calls).map(|n| format!("{n} calls")),
+            ),
+            (
+                "opens at",
+                percent(s.failure_rate_percent).map(|p| format!("{p} bad")),
+            ),
+            (
+                "or at",
+                slow.map(|p| {
+                    format!(
+                        "{p} slower than {}",
+                        text::maybe_duration(Some(s.slow_call_duration_ms * 1_000_000))
+                    )
+                }),
+            ),
+            ("stays open", ms(s.open_duration_ms)),
+            ("probes", some(s.half_open_probes)),
+            ("time limit", ms(s.timeout_ms)),
+            (
+                "at once",
+                some(s.max_concurrent).map(|n| format!("{n} calls")),
+            ),
+        ];
+        all.into_iter()
+            .filter_map(|(name, value)| {
+                Some(Figure {
+                    name,
+                    value: value?,
+                })
+            })
+            .collect()
+    }
+
+    fn source(&self) -> Cow<'_, str> {
+        text::name(&self.known.circuit.source)
+    }
+}
+
+/// One transition as listed.
+#[derive(Debug)]
+struct Step {
+    /// When, as HTML.
+    when: String,
+    at_href: String,
+    class: &'static str,
+    symbol: &'static str,
+    word: &'static str,
+    why: String,
+    instance: String,
+    call: Option<(String, String)>,
+}
+
+impl Step {
+    fn new(transition: &CircuitTransition, now: u64) -> Self {
+        let at = transition.time_unix_nanos;
+        Self {
+            when: moment::short(at, now),
+            at_href: Href::new("/")
+                .with("at", text::datetime_local(at))
+                .to_string(),
+            class: state::class(transition.to),
+            symbol: state::symbol(transition.to),
+            word: state::word(transition.to),
+            why: text::shown(&transition.reason, 300).into_owned(),
+            instance: text::name(&transition.instance).into_owned(),
+            call: transition.trace_id.map(|id| {
+                let href = Href::trace(id).with_some("span", transition.span_id);
+                (href.to_string(), text::short_id(id))
+            }),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The few files beside the pages: built into the binary, named by their content, cached for ever.
+
+use axum::extract::Path;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::IntoResponse;
+
+use super::error::PageError;
+
+/// A file built into the binary.
+struct Asset {
+    name: &'static str,
+    content_type: &'static str,
+    bytes: &'static [u8],
+    hash: u64,
+}
+
+const fn asset(name: &'static str, content_type: &'static str, bytes: &'static [u8]) -> Asset {
+    let hash = fnv1a(bytes);
+    Asset {
+        name,
+        content_type,
+        bytes,
+        hash,
+    }
+}
+
+const JS: &str = "text/javascript; charset=utf-8";
+
+static ASSETS: [Asset; 5] = [
+    asset(
+        "fusebox.css",
+        "text/css; charset=utf-8",
+        include_bytes!("../../../assets/fusebox.css"),
+    ),
+    asset("page.js", JS, include_bytes!("../../../assets/page.js")),
+    asset("wall.js", JS, include_bytes!("../../../assets/wall.js")),
+    asset("trace.js", JS, include_bytes!("../../../assets/trace.js")),
+    asset(
+        "icon.svg",
+        "image/svg+xml",
+        include_bytes!("../../../assets/icon.svg"),
+    ),
+];
+
+/// FNV-1a, 64 bits: names contents, guards nothing.
+pub(crate) const fn fnv1a(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut index = 0;
+    while index < bytes.len() {
+        hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0100_0000_01b3);
+        index += 1;
+    }
+    hash
+}
+
+/// Returns the URL of a file by its plain name; an unknown name gets one that leads nowhere.
+pub(crate) fn url(name: &str) -> String {
+    let hash = ASSETS
+        .iter()
+        .find(|asset| asset.name == name)
+        .map_or(0, |asset| asset.hash);
+    format!("/assets/{hash:016x}/{name}")
+}
+
+/// Serves a file; another content under the same name has another URL, so it never changes.
+pub(crate) async fn serve(
+    Path((hash, name)): Path<(String, String)>,
+) -> Result<impl IntoResponse, PageError> {
+    let found = ASSETS
+        .iter()
+        .find(|asset| asset.name == name && format!("{:016x}", asset.hash) == hash);
+    let asset = found.ok_or_else(|| PageError::NotFound("there is no such file".to_owned()))?;
+    Ok((
+        [
+            (CONTENT_TYPE, asset.content_type),
+            (CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        ],
+        asset.bytes,
+    ))
+}

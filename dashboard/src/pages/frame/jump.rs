@@ -1,0 +1,58 @@
+//! The box in the top bar: a trace id, a service or a circuit goes to its page, anything else to a search.
+
+use axum::extract::State;
+use axum::response::Redirect;
+
+use super::error::PageError;
+use super::params::Params;
+use crate::pages::Pages;
+use crate::pages::view::href::Href;
+use crate::pages::view::text;
+
+/// Longest text looked at; names beyond it are not typed.
+const TEXT_MAX: usize = 300;
+
+/// Leads to what was typed.
+pub(crate) async fn show(
+    State(pages): State<Pages>,
+    params: Params,
+) -> Result<Redirect, PageError> {
+    let typed = params.get("q").unwrap_or_default();
+    if typed.chars().count() > TEXT_MAX {
+        return Err(PageError::Invalid(format!(
+            "{} is too long for a name or an id",
+            text::name(typed)
+        )));
+    }
+    Ok(Redirect::to(&target(&pages, typed).await?.to_string()))
+}
+
+async fn target(pages: &Pages, typed: &str) -> Result<Href, PageError> {
+    if typed.is_empty() {
+        return Ok(Href::new("/traces"));
+    }
+    if is_trace_id(typed) {
+        return Ok(Href::new("/traces").segment(&typed.to_ascii_lowercase()));
+    }
+    let same = |name: &String| name.eq_ignore_ascii_case(typed);
+    if let Some(service) = pages.query.service_names().await?.into_iter().find(same) {
+        return Ok(Href::service(&service));
+    }
+    let circuits = pages.query.circuits(None).await?.circuits;
+    let full =
+        |key: &fusebox_collector::model::CircuitKey| format!("{} → {}", key.service, key.name);
+    let mut found = circuits
+        .iter()
+        .filter(|c| same(&c.key.name) || same(&full(&c.key)));
+    Ok(match (found.next(), found.next()) {
+        (Some(one), None) => Href::circuit(&one.key),
+        (Some(_), Some(_)) => Href::new("/").with("filter", typed),
+        _ => Href::new("/traces")
+            .with("operation", typed)
+            .with("range", "7d"),
+    })
+}
+
+fn is_trace_id(text: &str) -> bool {
+    matches!(text.len(), 16 | 32) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

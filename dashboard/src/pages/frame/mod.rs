@@ -1,0 +1,9 @@
+//! What every page shares: the frame around it, its headers and files, parameters, errors, and the jump box.
+
+pub(crate) mod assets;
+pub(crate) mod error;
+pub(crate) mod headers;
+pub(crate) mod jump;
+pub(crate) mod origin;
+pub(crate) mod page;
+pub(crate) mod params;

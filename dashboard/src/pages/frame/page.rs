@@ -1,0 +1,116 @@
+//! What every page shares: the frame around it and how it becomes a response.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn, map_response};
+use axum::response::{Html, IntoResponse, Response};
+
+use super::error::{self, PageError};
+use super::{assets, headers};
+use crate::pages::view::text;
+
+/// A page ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Page<T: Template>(pub(crate) T);
+
+/// What a page handler returns.
+pub(crate) type PageResult<T> = Result<Page<T>, PageError>;
+
+impl<T: Template> IntoResponse for Page<T> {
+    fn into_response(self) -> Response {
+        match self.0.render() {
+            Ok(html) => Html(html).into_response(),
+            Err(error) => error::render_failed(&error),
+        }
+    }
+}
+
+/// The frame: title, navigation, jump box and pill.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Chrome {
+    /// Text of the title.
+    pub(crate) title: String,
+    /// Which entry of the navigation is current.
+    pub(crate) section: &'static str,
+    /// Scripts of the page, beside the one that every page has.
+    pub(crate) scripts: &'static [&'static str],
+    /// The pill at the right of the bar.
+    pub(crate) pill: Pill,
+}
+
+/// The pill at the right of the bar.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Pill {
+    /// None: the page does not move.
+    #[default]
+    None,
+    /// The page follows what happens.
+    Live,
+    /// The page shows the past; the link goes back to now.
+    Paused(String),
+}
+
+impl Chrome {
+    /// Returns the frame of a page in that section.
+    pub(crate) fn new(section: &'static str, title: impl Into<String>) -> Self {
+        Self {
+            title: text::name(&title.into()).into_owned(),
+            section,
+            ..Self::default()
+        }
+    }
+
+    /// Adds scripts.
+    pub(crate) fn scripts(mut self, names: &'static [&'static str]) -> Self {
+        self.scripts = names;
+        self
+    }
+
+    /// Sets the pill.
+    pub(crate) fn pill(mut self, pill: Pill) -> Self {
+        self.pill = pill;
+        self
+    }
+
+    /// Returns the URL of one of our files.
+    pub(crate) fn asset(&self, name: &str) -> String {
+        assets::url(name)
+    }
+
+    /// Returns the entries of the navigation: path, word, whether it is current.
+    pub(crate) fn nav(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let usual = [
+            ("/", "Circuits"),
+            ("/traces", "Traces"),
+            ("/services", "Services"),
+            ("/map", "Map"),
+            ("/about", "About"),
+        ];
+        let more = MORE_NAV.try_with(|more| *more).unwrap_or_default();
+        let entries = usual.iter().chain(more);
+        entries
+            .map(|(path, word)| (*path, *word, *word == self.section))
+            .collect()
+    }
+}
+
+/// An entry of the navigation: path and word.
+pub type NavEntry = (&'static str, &'static str);
+
+tokio::task_local! {
+    /// Entries of the navigation beside the usual ones, for the request at hand: every page has the frame, and
+    /// no page but the one behind the entry need know of it.
+    static MORE_NAV: &'static [NavEntry];
+}
+
+/// Puts routes into the frame of all pages: their headers, and those entries at the end of the navigation.
+pub(crate) fn framed<S: Clone + Send + Sync + 'static>(
+    routes: Router<S>,
+    more: &'static [NavEntry],
+) -> Router<S> {
+    let scope = move |request: Request, next: Next| MORE_NAV.scope(more, next.run(request));
+    routes
+        .layer(from_fn(scope))
+        .layer(map_response(headers::add))
+}

@@ -1,0 +1,315 @@
+//! The map: who calls whom, how much, how well, and whether a breaker stands between them.
+
+pub(crate) mod layout;
+
+use askama::Template;
+use axum::extract::State;
+use fusebox::circuit_breaker::EffectiveState;
+use fusebox_collector::model::{CircuitView, DependencyLink, TimeRange, now_unix_nanos};
+
+use crate::pages::Pages;
+use crate::pages::frame::page::{Chrome, Page, PageResult};
+use crate::pages::frame::params::Params;
+use crate::pages::view::chart::trim;
+use crate::pages::view::href::Href;
+use crate::pages::view::state;
+use crate::pages::view::text::{self, DAY, HOUR, MINUTE};
+use crate::pages::wall::Teach;
+use layout::{HEIGHT, WIDTH, layout};
+
+/// Edges drawn, those with most calls first; the table lists as many again.
+const EDGES_MAX: usize = 120;
+/// Edges listed.
+const ROWS_MAX: usize = 500;
+/// Ranges to choose from: value, word, length.
+const RANGES: [(&str, &str, u64); 4] = [
+    ("15m", "15 minutes", 15 * MINUTE),
+    ("1h", "1 hour", HOUR),
+    ("24h", "24 hours", DAY),
+    ("7d", "a week", 7 * DAY),
+];
+
+/// Serves the map.
+pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResult<MapPage> {
+    let now = now_unix_nanos();
+    let range = params.get("range").unwrap_or("15m");
+    let (_, _, length) = RANGES
+        .into_iter()
+        .find(|(v, _, _)| *v == range)
+        .unwrap_or(RANGES[0]);
+    let span = TimeRange {
+        start_unix_nanos: now.saturating_sub(length),
+        end_unix_nanos: u64::MAX,
+    };
+    let links = pages.query.dependencies(span).await?;
+    let wall = pages.query.circuits(None).await?;
+    Ok(Page(MapPage::new(
+        links,
+        &wall.circuits,
+        length,
+        Teach::from(&pages),
+    )))
+}
+
+/// The page of the map.
+#[derive(Debug, Template)]
+#[template(path = "map/page.html")]
+pub(crate) struct MapPage {
+    chrome: Chrome,
+    nodes: Vec<Node>,
+    edges: Vec<Edge>,
+    width: f64,
+    height: f64,
+    more: usize,
+    length: u64,
+    teach: Teach,
+}
+
+#[derive(Debug)]
+struct Node {
+    x: String,
+    y: String,
+    text_x: String,
+    name_y: String,
+    sub_y: String,
+    name: String,
+    title: String,
+    href: String,
+    sub: String,
+    is_virtual: bool,
+}
+
+#[derive(Debug)]
+struct Edge {
+    parent: String,
+    child: String,
+    calls: String,
+    errors: String,
+    class: &'static str,
+    thickness: String,
+    path: Option<String>,
+    badge: Option<Badge>,
+    circuits: Vec<CircuitMark>,
+    href: String,
+}
+
+/// The glyph of a breaker on its edge.
+#[derive(Debug)]
+struct Badge {
+    x: String,
+    y: String,
+    mark: CircuitMark,
+}
+
+/// A breaker's live state.
+#[derive(Debug, Clone)]
+struct CircuitMark {
+    class: &'static str,
+    symbol: &'static str,
+    word: &'static str,
+    name: String,
+    href: String,
+    state: EffectiveState,
+}
+
+impl MapPage {
+    /// Returns the map of these calls in a range of that length.
+    pub(crate) fn new(
+        mut links: Vec<DependencyLink>,
+        circuits: &[CircuitView],
+        length: u64,
+        teach: Teach,
+    ) -> Self {
+        links.sort_by(|a, b| {
+            b.call_count
+                .cmp(&a.call_count)
+                .then_with(|| (&a.parent, &a.child).cmp(&(&b.parent, &b.child)))
+        });
+        let drawn = &links[..links.len().min(EDGES_MAX)];
+        let pairs: Vec<(&str, &str)> = drawn
+            .iter()
+            .map(|l| (l.parent.as_str(), l.child.as_str()))
+            .collect();
+        let picture = layout(&pairs);
+        let nodes = picture
+            .places
+            .iter()
+            .map(|(name, place)| Node::new(name, place, &links));
+        let edges = links
+            .iter()
+            .take(ROWS_MAX)
+            .enumerate()
+            .map(|(index, link)| {
+                let line = (index < EDGES_MAX)
+                    .then(|| Line::between(&picture, link))
+                    .flatten();
+                Edge::new(link, line, circuits)
+            });
+        Self {
+            chrome: Chrome::new("Map", "Map"),
+            nodes: nodes.collect(),
+            edges: edges.collect(),
+            width: picture.width,
+            height: picture.height,
+            more: links.len().saturating_sub(EDGES_MAX),
+            length,
+            teach,
+        }
+    }
+
+    fn ranges(&self) -> Vec<(&'static str, String, bool)> {
+        let link = |(value, word, length): (&str, &'static str, u64)| {
+            (
+                word,
+                Href::new("/map").with("range", value).to_string(),
+                length == self.length,
+            )
+        };
+        RANGES.into_iter().map(link).collect()
+    }
+
+    /// The width of the picture, which is also the most that it takes: two services need not fill a screen.
+    fn shown_width(&self) -> String {
+        trim(self.width)
+    }
+}
+
+impl Node {
+    fn new(name: &str, place: &layout::Place, links: &[DependencyLink]) -> Self {
+        let served = links.iter().filter(|l| l.child == name);
+        let calls: u64 = served.clone().map(|l| l.call_count).sum();
+        let errors: u64 = served.clone().map(|l| l.error_count).sum();
+        let is_virtual = served.clone().any(|l| l.child_is_virtual);
+        let share = errors as f64 * 100.0 / calls.max(1) as f64;
+        let sub = match (calls, is_virtual) {
+            (0, _) => "entry".to_owned(),
+            (_, true) => format!("{} · sends no spans", text::count(calls)),
+            _ => format!(
+                "{} calls · {} % failed",
+                text::count(calls),
+                text::percent(share)
+            ),
+        };
+        Self {
+            x: trim(place.x),
+            y: trim(place.y),
+            text_x: trim(place.x + 12.0),
+            name_y: trim(place.y + 20.0),
+            sub_y: trim(place.y + 36.0),
+            name: text::shown(name, 22).into_owned(),
+            title: text::title(name).into_owned(),
+            href: Href::service(name).to_string(),
+            sub,
+            is_virtual,
+        }
+    }
+}
+
+impl Edge {
+    fn new(link: &DependencyLink, line: Option<Line>, circuits: &[CircuitView]) -> Self {
+        let share = link.error_count as f64 * 100.0 / link.call_count.max(1) as f64;
+        let mut marks: Vec<CircuitMark> = link
+            .circuits
+            .iter()
+            .filter_map(|key| circuits.iter().find(|c| c.key == *key))
+            .map(CircuitMark::new)
+            .collect();
+        marks.sort_by_key(|mark| std::cmp::Reverse(mark.state));
+        let badge = line.as_ref().zip(marks.first()).map(|(line, mark)| {
+            let (x, y) = line.middle();
+            Badge {
+                x: trim(x - 19.0),
+                y: trim(y - 11.0),
+                mark: mark.clone(),
+            }
+        });
+        Self {
+            parent: text::name(&link.parent).into_owned(),
+            child: text::name(&link.child).into_owned(),
+            calls: text::count(link.call_count),
+            errors: text::percent(share),
+            class: match share {
+                s if s >= 10.0 => "e2",
+                s if s >= 1.0 => "e1",
+                _ => "e0",
+            },
+            // A hundred times the calls is two steps thicker, not a hundred times.
+            thickness: trim((1.0 + (link.call_count.max(1) as f64).log10() * 0.9).min(7.0)),
+            path: line.map(|line| line.path()),
+            badge,
+            circuits: marks,
+            href: Href::new("/traces")
+                .with("service", &link.child)
+                .to_string(),
+        }
+    }
+}
+
+impl CircuitMark {
+    fn new(circuit: &CircuitView) -> Self {
+        Self {
+            class: state::class(circuit.state),
+            symbol: state::symbol(circuit.state),
+            word: state::word(circuit.state),
+            name: text::name(&circuit.key.name).into_owned(),
+            href: Href::circuit(&circuit.key).to_string(),
+            state: circuit.state,
+        }
+    }
+}
+
+type Spot = (f64, f64);
+
+/// A call on the picture: curves of four points each, with straight pieces past the columns between its ends.
+#[derive(Debug)]
+struct Line(Vec<[Spot; 4]>);
+
+impl Line {
+    /// Returns the line of a call whose ends are on the picture.
+    fn between(picture: &layout::Layout, link: &DependencyLink) -> Option<Self> {
+        let from = picture.places.get(&link.parent)?;
+        let to = picture.places.get(&link.child)?;
+        if from.x >= to.x {
+            return Some(Self(vec![back(from, to)]));
+        }
+        let way = picture.ways.get(&(link.parent.clone(), link.child.clone()));
+        let mut curves = Vec::new();
+        let mut start = (from.x + WIDTH, from.y + HEIGHT / 2.0);
+        for lane in way.into_iter().flatten() {
+            curves.push(ahead(start, (lane.x, lane.y)));
+            start = (lane.x + WIDTH, lane.y);
+        }
+        curves.push(ahead(start, (to.x, to.y + HEIGHT / 2.0)));
+        Some(Self(curves))
+    }
+
+    /// Returns it as the path of an SVG.
+    fn path(&self) -> String {
+        let curves = self.0.iter().enumerate().map(|(index, curve)| {
+            let [a, b, c, d] = curve.map(|(x, y)| format!("{} {}", trim(x), trim(y)));
+            let to = if index == 0 { 'M' } else { 'L' };
+            format!("{to}{a}C{b} {c} {d}")
+        });
+        curves.collect()
+    }
+
+    /// Returns the middle of its first curve: where lines of one service to others are still apart.
+    fn middle(&self) -> Spot {
+        let [a, b, c, d] = self.0[0];
+        let at = |f: fn(Spot) -> f64| (f(a) + 3.0 * f(b) + 3.0 * f(c) + f(d)) / 8.0;
+        (at(|p| p.0), at(|p| p.1))
+    }
+}
+
+/// A curve to the right.
+fn ahead(start: Spot, end: Spot) -> [Spot; 4] {
+    let bend = ((end.0 - start.0) * 0.5).max(40.0);
+    [start, (start.0 + bend, start.1), (end.0 - bend, end.1), end]
+}
+
+/// The curve of a call that leads back: it leaves below and returns below.
+fn back(from: &layout::Place, to: &layout::Place) -> [Spot; 4] {
+    let start = (from.x + WIDTH * 0.4, from.y + HEIGHT);
+    let end = (to.x + WIDTH * 0.6, to.y + HEIGHT);
+    [start, (start.0, start.1 + 36.0), (end.0, end.1 + 36.0), end]
+}

@@ -1,0 +1,262 @@
+//! Services: how much each served, how well and how fast, by operation; which instances were heard of; which of
+//! its circuits are not closed.
+
+use std::borrow::Cow;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use fusebox::circuit_breaker::EffectiveState;
+use fusebox_collector::model::{
+    CircuitView, InstanceSeen, RedStats, ServiceSummary, now_unix_nanos,
+};
+
+use crate::pages::Pages;
+use crate::pages::frame::error::PageError;
+use crate::pages::frame::page::{Chrome, Page, PageResult};
+use crate::pages::view::href::Href;
+use crate::pages::view::moment;
+use crate::pages::view::text::{self, MINUTE, SECOND};
+use crate::pages::wall::Teach;
+use crate::pages::wall::card::Card;
+
+/// An instance silent for longer is late: exporters send at least every 60 s by default.
+const LATE_AFTER: u64 = 90 * SECOND;
+/// An instance silent for longer is gone.
+const GONE_AFTER: u64 = 10 * MINUTE;
+/// Operations listed.
+const OPERATIONS_MAX: usize = 200;
+
+/// Serves the list.
+pub(crate) async fn list(State(pages): State<Pages>) -> PageResult<ServicesPage> {
+    let services = pages.query.services().await?;
+    let wall = pages.query.circuits(None).await?;
+    Ok(Page(ServicesPage::new(
+        &services,
+        &wall.circuits,
+        now_unix_nanos(),
+        Teach::from(&pages),
+    )))
+}
+
+/// Serves one service.
+pub(crate) async fn show(
+    State(pages): State<Pages>,
+    Path(name): Path<String>,
+) -> PageResult<ServicePage> {
+    let unknown = || {
+        PageError::NotFound(format!(
+            "no service {} has been heard of",
+            text::name(&name)
+        ))
+    };
+    let service = pages.query.service(&name).await?.ok_or_else(unknown)?;
+    let mut circuits = pages.query.circuits(None).await?.circuits;
+    circuits.retain(|circuit| circuit.key.service == name);
+    Ok(Page(ServicePage::new(service, circuits, now_unix_nanos())))
+}
+
+/// Rate, errors and duration as words.
+#[derive(Debug)]
+pub(crate) struct Red {
+    rate: String,
+    errors: String,
+    bad: bool,
+    p50: String,
+    p90: String,
+    p99: String,
+}
+
+impl From<&RedStats> for Red {
+    fn from(red: &RedStats) -> Self {
+        let share = red.errors as f64 * 100.0 / red.calls.max(1) as f64;
+        Self {
+            rate: text::rate(red.calls_per_second),
+            errors: if red.calls == 0 {
+                "—".to_owned()
+            } else {
+                format!("{} %", text::percent(share))
+            },
+            bad: share >= 1.0,
+            p50: text::maybe_duration(red.p50_nanos),
+            p90: text::maybe_duration(red.p90_nanos),
+            p99: text::maybe_duration(red.p99_nanos),
+        }
+    }
+}
+
+/// How fresh an instance is.
+fn freshness(instance: &InstanceSeen, now: u64) -> (&'static str, &'static str) {
+    match now.saturating_sub(instance.last_seen_unix_nanos) {
+        silent if silent <= LATE_AFTER => ("closed", "fresh"),
+        silent if silent <= GONE_AFTER => ("half", "late"),
+        _ => ("off", "gone"),
+    }
+}
+
+/// The list of services.
+#[derive(Debug, Template)]
+#[template(path = "services/list.html")]
+pub(crate) struct ServicesPage {
+    chrome: Chrome,
+    rows: Vec<ServiceRow>,
+    teach: Teach,
+}
+
+#[derive(Debug)]
+struct ServiceRow {
+    href: String,
+    name: String,
+    red: Red,
+    operations: usize,
+    fresh: usize,
+    instances: usize,
+    seen: String,
+    not_closed: usize,
+    circuits: usize,
+    failed: String,
+}
+
+impl ServicesPage {
+    /// Returns the page of these services.
+    pub(crate) fn new(
+        services: &[ServiceSummary],
+        circuits: &[CircuitView],
+        now: u64,
+        teach: Teach,
+    ) -> Self {
+        let row = |service: &ServiceSummary| {
+            let own = || circuits.iter().filter(|c| c.key.service == service.name);
+            let fresh = |i: &&InstanceSeen| freshness(i, now).1 == "fresh";
+            let last = service
+                .instances
+                .iter()
+                .map(|i| i.last_seen_unix_nanos)
+                .max();
+            ServiceRow {
+                href: Href::service(&service.name).to_string(),
+                name: text::name(&service.name).into_owned(),
+                red: Red::from(&service.red),
+                operations: service.operations.len(),
+                fresh: service.instances.iter().filter(fresh).count(),
+                instances: service.instances.len(),
+                seen: last.map_or_else(
+                    || "—".to_owned(),
+                    |at| format!("{} ago", text::age(now.saturating_sub(at))),
+                ),
+                not_closed: own().filter(|c| c.state != EffectiveState::Closed).count(),
+                circuits: own().count(),
+                failed: Href::new("/traces")
+                    .with("service", &service.name)
+                    .with("error", true)
+                    .to_string(),
+            }
+        };
+        Self {
+            chrome: Chrome::new("Services", "Services"),
+            rows: services.iter().map(row).collect(),
+            teach,
+        }
+    }
+}
+
+/// The page of one service.
+#[derive(Debug, Template)]
+#[template(path = "services/service.html")]
+pub(crate) struct ServicePage {
+    chrome: Chrome,
+    service: ServiceSummary,
+    circuits: Vec<CircuitView>,
+    now: u64,
+}
+
+#[derive(Debug)]
+struct OperationRow {
+    name: String,
+    title: String,
+    href: String,
+    failed: String,
+    red: Red,
+}
+
+impl ServicePage {
+    /// Returns the page of a service and its circuits.
+    pub(crate) fn new(service: ServiceSummary, mut circuits: Vec<CircuitView>, now: u64) -> Self {
+        circuits.sort_by_key(|c| (std::cmp::Reverse(c.state), c.key.name.clone()));
+        Self {
+            chrome: Chrome::new("Services", service.name.clone()),
+            service,
+            circuits,
+            now,
+        }
+    }
+
+    fn name(&self) -> Cow<'_, str> {
+        text::name(&self.service.name)
+    }
+
+    fn red(&self) -> Red {
+        Red::from(&self.service.red)
+    }
+
+    fn traces(&self) -> String {
+        Href::new("/traces")
+            .with("service", &self.service.name)
+            .to_string()
+    }
+
+    fn operations(&self) -> Vec<OperationRow> {
+        let search = |name: &str| {
+            Href::new("/traces")
+                .with("service", &self.service.name)
+                .with("operation", name)
+        };
+        let row = |operation: &fusebox_collector::model::OperationStats| OperationRow {
+            name: text::name(&operation.name).into_owned(),
+            title: text::title(&operation.name).into_owned(),
+            href: search(&operation.name).to_string(),
+            failed: search(&operation.name).with("error", true).to_string(),
+            red: Red::from(&operation.red),
+        };
+        self.service
+            .operations
+            .iter()
+            .take(OPERATIONS_MAX)
+            .map(row)
+            .collect()
+    }
+
+    fn more_operations(&self) -> usize {
+        self.service.operations.len().saturating_sub(OPERATIONS_MAX)
+    }
+
+    /// Instances: name, class and word of freshness, last heard, first heard.
+    fn instances(&self) -> Vec<(String, &'static str, &'static str, String, String)> {
+        let row = |i: &InstanceSeen| {
+            let (class, word) = freshness(i, self.now);
+            let id = if i.id.is_empty() {
+                "(no id)".to_owned()
+            } else {
+                text::name(&i.id).into_owned()
+            };
+            let last = format!(
+                "{} ago",
+                text::age(self.now.saturating_sub(i.last_seen_unix_nanos))
+            );
+            (
+                id,
+                class,
+                word,
+                last,
+                moment::short(i.first_seen_unix_nanos, self.now),
+            )
+        };
+        self.service.instances.iter().map(row).collect()
+    }
+
+    fn cards(&self) -> Vec<Card<'_>> {
+        self.circuits
+            .iter()
+            .map(|circuit| Card::new(circuit, self.now, true, false))
+            .collect()
+    }
+}

@@ -1,0 +1,197 @@
+//! The pages in front of a real collector: from the empty state over the demo trace to every page about it.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use axum::response::Response;
+use fusebox_collector::{Collector, CollectorConfig};
+use http_body_util::BodyExt;
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+use crate::pages::{AppState, router};
+
+/// A collector on a directory of its own, and the pages in front of it.
+struct Stack {
+    pages: Router,
+    collector: Collector,
+    _dir: TempDir,
+}
+
+impl Stack {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = CollectorConfig::for_test(dir.path());
+        let collector = Collector::bind(config).await.expect("a collector");
+        let state = AppState {
+            more_nav: &[],
+            query: collector.query(),
+            ingest: collector.ingest(),
+            counters: collector.counters(),
+            otlp_http: "http://127.0.0.1:4318".to_owned(),
+            otlp_grpc: "http://127.0.0.1:4317".to_owned(),
+            version: "0.1.0".to_owned(),
+            influxdb: None,
+            settings: vec![("data-dir".to_owned(), "/var/lib/fusebox".to_owned())],
+        };
+        Self {
+            pages: router(state),
+            collector,
+            _dir: dir,
+        }
+    }
+
+    async fn ask(&self, request: Request<Body>) -> Response {
+        let answer = self.pages.clone().oneshot(request).await;
+        answer.expect("an answer")
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let response = self.ask(request).await;
+        let status = response.status();
+        let location = location(&response);
+        let body = response.into_body().collect().await.expect("a body");
+        let text = String::from_utf8(body.to_bytes().to_vec()).expect("text");
+        (status, location.unwrap_or(text))
+    }
+
+    async fn send_demo_trace(&self, site: &str) -> Response {
+        let request = Request::post("/demo-trace").header("sec-fetch-site", site);
+        self.ask(request.body(Body::empty()).expect("a request"))
+            .await
+    }
+}
+
+fn location(response: &Response) -> Option<String> {
+    let location = response.headers().get("location")?;
+    location.to_str().ok().map(str::to_owned)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_collector_teaches_the_next_step() {
+    let stack = Stack::start().await;
+    for path in ["/", "/traces", "/services", "/map"] {
+        let (status, html) = stack.get(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        assert!(
+            html.contains("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318"),
+            "{path}"
+        );
+        assert!(html.contains("action=\"/demo-trace\""), "{path}");
+    }
+    let (status, html) = stack.get("/about").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(html.contains("/var/lib/fusebox"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_trace_leads_to_its_call_tree() {
+    let stack = Stack::start().await;
+    let foreign = stack.send_demo_trace("cross-site").await;
+    assert_eq!(foreign.status(), StatusCode::FORBIDDEN);
+    let sent = stack.send_demo_trace("same-origin").await;
+    assert_eq!(sent.status(), StatusCode::SEE_OTHER);
+    let trace = location(&sent).expect("a place to go");
+    let (status, html) = stack.get(&trace).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(html.contains("refused, fallback ok"), "{html}");
+
+    let (_, list) = stack.get("/traces").await;
+    assert!(list.contains(&format!("href=\"{trace}\"")), "{list}");
+    let (_, refused) = stack.get("/traces?outcome=rejected").await;
+    assert!(refused.contains(&trace));
+    let (status, rows) = stack.get(&format!("{trace}/rows?from=1&to=3")).await;
+    assert_eq!(
+        (status, rows.matches("<li class=\"row").count()),
+        (StatusCode::OK, 2)
+    );
+    let id = rows
+        .split_once("data-id=\"")
+        .and_then(|(_, rest)| rest.get(..16))
+        .expect("a span");
+    let (status, detail) = stack.get(&format!("{trace}/spans/{id}")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(detail.contains(id));
+
+    let hex = trace.trim_start_matches("/traces/");
+    assert_eq!(stack.get(&format!("/go?q={hex}")).await.1, trace);
+    let (_, services) = stack.get("/services").await;
+    let page = services
+        .split_once("href=\"/services/")
+        .map(|(_, rest)| rest.split('"').next().unwrap_or(""));
+    let name = page.expect("a service");
+    assert_eq!(
+        stack.get(&format!("/go?q={name}")).await.1,
+        format!("/services/{name}")
+    );
+    assert_eq!(
+        stack.get(&format!("/services/{name}")).await.0,
+        StatusCode::OK
+    );
+    assert!(stack.get("/map").await.1.contains("<svg class=\"map\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_or_unknown_is_said_with_its_status() {
+    let stack = Stack::start().await;
+    for (path, status, words) in [
+        (
+            "/traces?min_duration=fast",
+            StatusCode::BAD_REQUEST,
+            "150ms, 1.2s, 2m",
+        ),
+        ("/traces?cursor=x", StatusCode::BAD_REQUEST, "search again"),
+        ("/?at=yesterday", StatusCode::BAD_REQUEST, "is no time"),
+        ("/traces/zz", StatusCode::BAD_REQUEST, "hex"),
+        (
+            "/traces/000000000000000000000000000000aa",
+            StatusCode::NOT_FOUND,
+            "is stored",
+        ),
+        ("/circuits/a/b", StatusCode::NOT_FOUND, "no circuit b"),
+        ("/services/nobody", StatusCode::NOT_FOUND, "nobody"),
+        (
+            "/assets/0000000000000000/fusebox.css",
+            StatusCode::NOT_FOUND,
+            "no such file",
+        ),
+        ("/nowhere", StatusCode::NOT_FOUND, "no page"),
+    ] {
+        let (found, html) = stack.get(path).await;
+        assert_eq!(found, status, "{path}");
+        assert!(html.contains(words), "{path}: {html}");
+        assert!(html.contains("href=\"/traces\""), "{path} has no way on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_begins_with_the_whole_wall() {
+    let stack = Stack::start().await;
+    let request = Request::get("/circuits/live")
+        .body(Body::empty())
+        .expect("a request");
+    let response = stack.ask(request).await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = response.into_body();
+    let first = body.frame().await.expect("a frame").expect("no error");
+    let text = String::from_utf8(first.into_data().expect("data").to_vec()).expect("text");
+    assert!(
+        text.starts_with("event: wall\ndata: <div id=\"wall-body\">"),
+        "{text}"
+    );
+}
+
+/// *Scenario*: a page watches the wall while the collector stops.
+/// *Guarantees*: its stream ends, so that the server need not wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_ends_with_the_collector() {
+    let stack = Stack::start().await;
+    let request = Request::get("/circuits/live").body(Body::empty());
+    let mut body = stack.ask(request.expect("a request")).await.into_body();
+    assert!(body.frame().await.is_some());
+    stack.collector.query().close_streams();
+    let end = async { while body.frame().await.is_some() {} };
+    let deadline = std::time::Duration::from_secs(10);
+    tokio::time::timeout(deadline, end).await.expect("an end");
+}

@@ -1,0 +1,192 @@
+//! Serves the made-up shop to a browser: `FUSEBOX_FIXTURES=127.0.0.1:9777 cargo test -p fusebox-dashboard --lib
+//! serve_fixtures -- --ignored`.
+
+use axum::Router;
+use axum::extract::Path;
+use axum::routing::get;
+use fusebox::circuit_breaker::EffectiveState;
+use fusebox_collector::query::CircuitWall;
+
+use super::*;
+use crate::pages::circuit::{self as circuit_room, differs};
+use crate::pages::frame::page::Page;
+use crate::pages::frame::params::Params;
+use crate::pages::frame::{assets, error, headers};
+use crate::pages::trace::call_tree::CallTree;
+use crate::pages::trace::rows::Rows;
+use crate::pages::trace::{ROWS_MAX, TracePage as TracePageView, TraceView};
+use crate::pages::traces::search_form::SearchForm;
+use crate::pages::traces::{Known, TracesPage};
+use crate::pages::wall::{WallBody, WallPage, WallView};
+use crate::pages::{map, services};
+
+fn the_wall(params: &Params) -> CircuitWall {
+    match params.number("circuits", 13) {
+        13 => wall(),
+        0 => CircuitWall {
+            at_unix_nanos: NOW,
+            live: true,
+            circuits: Vec::new(),
+        },
+        1 => CircuitWall {
+            at_unix_nanos: NOW,
+            live: true,
+            circuits: wall().circuits.split_off(12),
+        },
+        count => big_wall(count),
+    }
+}
+
+async fn show_wall(params: Params) -> Page<WallPage> {
+    let view = WallView::read(&params).unwrap_or_default();
+    Page(WallPage::new(
+        &the_wall(&params),
+        &transitions(),
+        view,
+        NOW,
+        teach(),
+    ))
+}
+
+async fn show_body(params: Params) -> Page<WallBody> {
+    Page(WallBody::drawn(
+        &the_wall(&params),
+        &WallView::read(&params).unwrap_or_default(),
+    ))
+}
+
+fn the_trace(id: &str) -> Trace {
+    match id {
+        "00000000000000000000000000000010" => long_trace(10_000),
+        _ => trace(),
+    }
+}
+
+async fn show_trace(Path(id): Path<String>, params: Params) -> Page<TracePageView> {
+    Page(TracePageView::new(
+        &the_trace(&id),
+        TraceView::read(&params, ROWS_MAX),
+    ))
+}
+
+async fn show_rows(Path(id): Path<String>, params: Params) -> Page<Rows> {
+    let trace = the_trace(&id);
+    let tree = CallTree::build(&trace);
+    Page(Rows::new(
+        &trace,
+        &tree,
+        &TraceView::read(&params, ROWS_MAX),
+    ))
+}
+
+async fn show_traces(params: Params) -> Page<TracesPage> {
+    let mut form = SearchForm::read(&params);
+    form.question(NOW);
+    let found = if form.problems.is_empty() && form.service != "none" {
+        found()
+    } else {
+        TracePage::default()
+    };
+    let known = Known {
+        services: vec!["gateway".to_owned(), "product-page".to_owned()],
+        operations: Vec::new(),
+    };
+    Page(TracesPage::new(form, &found, known, NOW, teach()))
+}
+
+async fn show_circuit(
+    Path((_, name)): Path<(String, String)>,
+    params: Params,
+) -> Page<circuit_room::CircuitPage> {
+    let state = if name == "inventory" {
+        EffectiveState::Open
+    } else {
+        EffectiveState::ForcedOpen
+    };
+    let view = circuit_room::View::read(&params).unwrap_or_default();
+    Page(circuit_page(circuit("product-page", &name, state), view))
+}
+
+pub(crate) fn circuit_page(of: CircuitView, view: circuit_room::View) -> circuit_room::CircuitPage {
+    let difference = |words: &str, failing, passing| differs::Difference {
+        words: words.to_owned(),
+        failing,
+        passing,
+    };
+    let known = circuit_room::Known {
+        circuit: of,
+        transitions: transitions()
+            .into_iter()
+            .filter(|t| t.key.name == "inventory")
+            .collect(),
+        history: history(),
+        requests: found(),
+        differs: view.differs.then(|| differs::Differs {
+            failing: 60,
+            passing: 57,
+            rows: vec![
+                difference("called: service.instance.id = inventory-2", 98.0, 49.0),
+                difference("stock.warehouse = icheon", 71.0, 22.0),
+            ],
+        }),
+    };
+    let week = TimeRange {
+        start_unix_nanos: NOW - WEEK,
+        end_unix_nanos: NOW,
+    };
+    circuit_room::CircuitPage::new(known, view, week, NOW)
+}
+
+async fn show_services() -> Page<services::ServicesPage> {
+    Page(services::ServicesPage::new(
+        &services(),
+        &wall().circuits,
+        NOW,
+        teach(),
+    ))
+}
+
+async fn show_service() -> Page<services::ServicePage> {
+    let mut circuits = wall().circuits;
+    circuits.retain(|c| c.key.service == "product-page");
+    Page(services::ServicePage::new(
+        services().remove(4),
+        circuits,
+        NOW,
+    ))
+}
+
+async fn show_map(params: Params) -> Page<map::MapPage> {
+    let links = if params.get("empty").is_some() {
+        Vec::new()
+    } else {
+        links()
+    };
+    Page(map::MapPage::new(links, &wall().circuits, HOUR, teach()))
+}
+
+pub(crate) fn router() -> Router {
+    Router::new()
+        .route("/circuits/{service}/{name}", get(show_circuit))
+        .route("/services", get(show_services))
+        .route("/services/{name}", get(show_service))
+        .route("/map", get(show_map))
+        .route("/", get(show_wall))
+        .route("/circuits/wall", get(show_body))
+        .route("/traces", get(show_traces))
+        .route("/traces/{id}", get(show_trace))
+        .route("/traces/{id}/rows", get(show_rows))
+        .route("/assets/{hash}/{name}", get(assets::serve))
+        .fallback(error::not_found)
+        .layer(axum::middleware::map_response(headers::add))
+}
+
+#[tokio::test]
+#[ignore = "serves the fixtures to a browser until it is stopped"]
+async fn serve_fixtures() {
+    let addr = std::env::var("FUSEBOX_FIXTURES").unwrap_or_else(|_| "127.0.0.1:0".to_owned());
+    let listener = tokio::net::TcpListener::bind(addr)
+        .await
+        .expect("a free port");
+    axum::serve(listener, router()).await.expect("served");
+}

@@ -1,0 +1,402 @@
+//! The trace page: one request through all services as an indented call tree with a waterfall.
+
+pub(crate) mod call_tree;
+pub(crate) mod rows;
+pub(crate) mod span_detail;
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use fusebox::semconv;
+use fusebox_collector::model::{Span, StatusCode, Trace, Value, format_duration};
+use opentelemetry::SpanId;
+
+use crate::pages::Pages;
+use crate::pages::frame::error::PageError;
+use crate::pages::frame::page::{Chrome, Page, PageResult};
+use crate::pages::frame::params::Params;
+use crate::pages::view::chart::{self, Stretch};
+use crate::pages::view::href::Href;
+use crate::pages::view::palette::Palette;
+use crate::pages::view::state::Chip;
+use crate::pages::view::{moment, text};
+use call_tree::{CallTree, Folds};
+use rows::{Rows, find};
+use span_detail::{Around, SpanDetail};
+
+/// Rows that the page brings along; more are fetched as they scroll in, or stand on further pages.
+pub(crate) const ROWS_MAX: usize = 500;
+/// Bars of the minimap: more than there are pixels tell nothing.
+const MINIMAP_MAX: usize = 600;
+/// Toggled folds in a URL (16 digits each).
+const FOLDS_MAX: usize = 200;
+
+/// Serves a trace.
+pub(crate) async fn show(
+    State(pages): State<Pages>,
+    Path(id): Path<String>,
+    params: Params,
+) -> PageResult<TracePage> {
+    let trace = read(&pages, &id).await?;
+    let mut view = TraceView::read(&params, ROWS_MAX);
+    if view.span.is_none() {
+        view.span = params
+            .get("circuit")
+            .and_then(|name| troubled(&trace, name));
+    }
+    let around = around(&pages, &trace, view.span).await?;
+    Ok(Page(TracePage::new(&trace, view).with_around(around)))
+}
+
+/// Serves the rows `from` to `to` of a trace, without the page around them.
+pub(crate) async fn rows(
+    State(pages): State<Pages>,
+    Path(id): Path<String>,
+    params: Params,
+) -> PageResult<Rows> {
+    let trace = read(&pages, &id).await?;
+    let view = TraceView::read(&params, ROWS_MAX);
+    let around = around(&pages, &trace, view.span).await?;
+    let rows = Rows::new(&trace, &CallTree::build(&trace), &view);
+    Ok(Page(rows.with_around(around)))
+}
+
+/// Serves the detail of one span.
+pub(crate) async fn span(
+    State(pages): State<Pages>,
+    Path((id, span)): Path<(String, String)>,
+) -> PageResult<SpanDetail> {
+    let trace = read(&pages, &id).await?;
+    let id = SpanId::from_hex(&span).unwrap_or(SpanId::INVALID);
+    let detail = SpanDetail::find(&trace, &CallTree::build(&trace), id);
+    let unknown = || PageError::NotFound("this trace has no such span".to_owned());
+    let around = around(&pages, &trace, Some(id)).await?;
+    Ok(Page(detail.ok_or_else(unknown)?.with_around(around)))
+}
+
+async fn around(
+    pages: &Pages,
+    trace: &Trace,
+    id: Option<SpanId>,
+) -> Result<Option<Around>, PageError> {
+    let Some(span) = trace.spans.iter().find(|span| Some(span.span_id) == id) else {
+        return Ok(None);
+    };
+    Ok(Around::ask(&pages.query, span).await?)
+}
+
+/// Returns the first span that went through that breaker and came to grief there.
+fn troubled(trace: &Trace, circuit: &str) -> Option<SpanId> {
+    let through = |span: &&Span| {
+        let name = span.attribute(semconv::BREAKER_NAME);
+        matches!(name, Some(Value::String(name)) if name == circuit)
+    };
+    let failed = |span: &&Span| span.status.code == StatusCode::Error;
+    let mut spans = trace.spans.iter().filter(through);
+    spans.find(failed).map(|span| span.span_id)
+}
+
+async fn read(pages: &Pages, id: &str) -> Result<Trace, PageError> {
+    let found = pages.query.trace_by_text(id).await?;
+    found.ok_or_else(|| {
+        PageError::NotFound(format!(
+            "no trace {} is stored; it may still be on its way, or older than the retention",
+            text::name(id)
+        ))
+    })
+}
+
+/// How a trace is looked at; every bit of it stands in the URL.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TraceView {
+    /// The span whose detail is open.
+    pub(crate) span: Option<SpanId>,
+    /// What is folded away.
+    pub(crate) folds: Folds,
+    /// What is looked for.
+    pub(crate) find: String,
+    /// First visible row to draw.
+    pub(crate) from: usize,
+    /// First visible row not to draw.
+    pub(crate) to: usize,
+}
+
+impl TraceView {
+    /// Reads it from the URL.
+    pub(crate) fn read(params: &Params, rows_max: usize) -> Self {
+        let from = params.number("from", 0);
+        let to = params.number("to", from.saturating_add(rows_max));
+        let toggled = params
+            .get("fold")
+            .unwrap_or_default()
+            .split(',')
+            .take(FOLDS_MAX);
+        Self {
+            span: params.get("span").and_then(|id| SpanId::from_hex(id).ok()),
+            folds: Folds {
+                levels: params
+                    .get("depth")
+                    .and_then(|d| d.parse().ok())
+                    .filter(|d| *d > 0),
+                toggled: toggled.filter_map(|id| SpanId::from_hex(id).ok()).collect(),
+            },
+            find: params.get("q").unwrap_or_default().to_owned(),
+            from,
+            to: to.min(from.saturating_add(rows_max)),
+        }
+    }
+
+    /// Returns its URL below that one, without the range of rows.
+    pub(crate) fn href(&self, base: Href) -> Href {
+        let mut toggled: Vec<String> = self.folds.toggled.iter().map(SpanId::to_string).collect();
+        toggled.sort_unstable();
+        let toggled = (!toggled.is_empty()).then(|| toggled.join(","));
+        base.with_some("span", self.span)
+            .with_some("depth", self.folds.levels)
+            .with_some("fold", toggled)
+            .with_some("q", (!self.find.is_empty()).then_some(&self.find))
+    }
+
+    /// Returns the view with one row's fold turned round.
+    pub(crate) fn toggled(&self, id: SpanId) -> Self {
+        let mut view = self.clone();
+        if !view.folds.toggled.remove(&id) {
+            view.folds.toggled.insert(id);
+        }
+        view
+    }
+
+    /// Returns the view with that many levels open and nothing toggled.
+    pub(crate) fn levels(&self, levels: Option<usize>) -> Self {
+        let toggled = HashSet::new();
+        let folds = Folds { levels, toggled };
+        Self {
+            folds,
+            ..self.clone()
+        }
+    }
+}
+
+/// The page of a trace.
+#[derive(Debug, Template)]
+#[template(path = "trace/page.html")]
+pub(crate) struct TracePage {
+    chrome: Chrome,
+    id: String,
+    href: Href,
+    service: String,
+    operation: String,
+    start: u64,
+    duration: u64,
+    spans: usize,
+    services: Vec<(String, &'static str, usize)>,
+    errors: usize,
+    missing: usize,
+    roots: usize,
+    chips: Vec<Chip>,
+    heaviest: Option<(String, String)>,
+    minimap: Vec<(usize, Stretch)>,
+    notes: Vec<String>,
+    truncated: bool,
+    deepest: usize,
+    hits: Option<usize>,
+    rows: Rows,
+    view: TraceView,
+}
+
+impl TracePage {
+    /// Returns how many spans it has.
+    fn span_total(&self) -> String {
+        text::count(self.spans as u64)
+    }
+
+    /// Returns the page of a trace looked at in that way.
+    pub(crate) fn new(trace: &Trace, view: TraceView) -> Self {
+        let tree = CallTree::build(trace);
+        let root = tree
+            .rows
+            .iter()
+            .find_map(|row| row.span)
+            .map(|s| &trace.spans[s]);
+        let service = root.map_or("", |span| span.service());
+        let operation = root.map_or("", |span| span.name.as_str());
+        let hits = (!view.find.is_empty()).then(|| {
+            trace
+                .spans
+                .iter()
+                .filter(|span| find(span, &view.find.to_lowercase()))
+                .count()
+        });
+        Self {
+            chrome: Chrome::new("Traces", format!("{service} {operation}")).scripts(&["trace.js"]),
+            id: trace.id.to_string(),
+            href: Href::trace(trace.id),
+            service: text::name(service).into_owned(),
+            operation: text::name(operation).into_owned(),
+            start: tree.start,
+            duration: tree.end.saturating_sub(tree.start),
+            spans: trace.spans.len(),
+            services: services(trace),
+            errors: trace
+                .spans
+                .iter()
+                .filter(|s| s.status.code == StatusCode::Error)
+                .count(),
+            missing: tree.rows.iter().filter(|row| row.span.is_none()).count(),
+            roots: tree
+                .rows
+                .iter()
+                .filter(|row| row.parent.is_none() && row.span.is_some())
+                .count(),
+            chips: chips(trace),
+            heaviest: tree.heaviest().and_then(|row| {
+                let span = &trace.spans[row.span?];
+                let words = format!("{} {}", text::name(span.service()), text::name(&span.name));
+                Some((words, format_duration(row.critical_nanos?)))
+            }),
+            minimap: minimap(trace, &tree),
+            notes: trace
+                .notes
+                .iter()
+                .map(|n| text::shown(&n.message, 300).into_owned())
+                .take(20)
+                .collect(),
+            truncated: trace.truncated,
+            deepest: tree.rows.iter().map(|row| row.depth + 1).max().unwrap_or(1),
+            hits,
+            rows: Rows::new(trace, &tree, &view),
+            view,
+        }
+    }
+
+    /// Adds to the open detail what the breaker did around the call.
+    pub(crate) fn with_around(self, around: Option<Around>) -> Self {
+        let rows = self.rows.with_around(around);
+        Self { rows, ..self }
+    }
+
+    fn when(&self) -> String {
+        moment::exact(self.start)
+    }
+
+    fn took(&self) -> String {
+        format_duration(self.duration)
+    }
+
+    fn marks(&self) -> Vec<(String, String)> {
+        (0..4)
+            .map(|quarter| {
+                let x = format!("{}%", quarter * 25);
+                (x, format_duration(self.duration / 4 * quarter as u64))
+            })
+            .collect()
+    }
+
+    fn json(&self) -> String {
+        Href::new("/api/traces").segment(&self.id).to_string()
+    }
+
+    fn link(&self, view: &TraceView) -> String {
+        view.href(self.href.clone()).to_string()
+    }
+
+    fn folds(&self) -> Vec<(&'static str, &'static str, &'static str, String)> {
+        let open = self.view.folds.levels.unwrap_or(self.deepest);
+        let more = (open < self.deepest)
+            .then_some(open + 1)
+            .filter(|l| *l < self.deepest);
+        let fewer = Some(open.saturating_sub(1).max(1));
+        [
+            ("Unfold all", "[", "unfold-all", None),
+            ("Fold all", "]", "fold-all", Some(1)),
+            ("+ level", "o", "more", more),
+            ("− level", "p", "fewer", fewer),
+        ]
+        .map(|(word, key, action, levels)| {
+            (word, key, action, self.link(&self.view.levels(levels)))
+        })
+        .into()
+    }
+
+    fn minimap_height(&self) -> usize {
+        self.minimap.len().clamp(8, MINIMAP_MAX)
+    }
+
+    fn hit_words(&self) -> Option<Cow<'static, str>> {
+        Some(match self.hits? {
+            0 => Cow::Borrowed("no span has it"),
+            n => Cow::Owned(format!("{n} {}", text::plural(n, "span", "spans"))),
+        })
+    }
+}
+
+fn services(trace: &Trace) -> Vec<(String, &'static str, usize)> {
+    let palette = Palette::of(trace.spans.iter().map(Span::service));
+    let mut services: Vec<(String, &'static str, usize)> = Vec::new();
+    for span in &trace.spans {
+        let shown = text::name(span.service());
+        match services.iter_mut().find(|(name, _, _)| *name == shown) {
+            Some((_, _, spans)) => *spans += 1,
+            None => services.push((shown.into_owned(), palette.class(span.service()), 1)),
+        }
+    }
+    services
+}
+
+/// What the breakers did in this request, counted: `1 refused`, `1 probe`.
+fn chips(trace: &Trace) -> Vec<Chip> {
+    let mut chips: Vec<(usize, Chip)> = Vec::new();
+    for span in &trace.spans {
+        let Some(chip) = rows::circuit_chip(span) else {
+            continue;
+        };
+        let is_probe = span.attribute(semconv::BREAKER_PROBE).is_some();
+        if chip.class == "closed" && !is_probe {
+            continue;
+        }
+        match chips.iter_mut().find(|(_, other)| other.text == chip.text) {
+            Some((count, _)) => *count += 1,
+            None => chips.push((1, chip)),
+        }
+    }
+    let counted = chips.into_iter().map(|(count, chip)| Chip {
+        text: format!("{count} {}", chip.text),
+        ..chip
+    });
+    counted.take(8).collect()
+}
+
+fn minimap(trace: &Trace, tree: &CallTree) -> Vec<(usize, Stretch)> {
+    let palette = Palette::of(trace.spans.iter().map(Span::service));
+    let rows = tree
+        .rows
+        .iter()
+        .filter_map(|row| row.span)
+        .map(|s| &trace.spans[s]);
+    let every = trace.spans.len().div_ceil(MINIMAP_MAX).max(1);
+    let place = |t: u64| t.saturating_sub(tree.start) as f64 / tree.duration() as f64 * 1000.0;
+    rows.step_by(every)
+        .enumerate()
+        .map(|(line, span)| {
+            let (x, end) = (place(span.start_unix_nanos), place(span.end_unix_nanos));
+            let is_error = span.status.code == StatusCode::Error;
+            let class = if is_error {
+                "bad"
+            } else {
+                palette.class(span.service())
+            };
+            let (x, width) = (chart::trim(x), chart::trim((end - x).max(1.5)));
+            (
+                line,
+                Stretch {
+                    class,
+                    x,
+                    width,
+                    title: String::new(),
+                },
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,257 @@
+//! The rows of a call tree as drawn: indentation, name, breaker, bar. A range of them at a time, so that a
+//! trace of ten thousand spans opens at once.
+
+use std::borrow::Cow;
+
+use askama::Template;
+use fusebox::semconv;
+use fusebox_collector::model::{CircuitMark, Span, StatusCode, Trace, Value, format_duration};
+use opentelemetry::SpanId;
+
+use super::call_tree::{CallTree, Row};
+use super::span_detail::{Around, SpanDetail};
+use super::{ROWS_MAX, TraceView};
+use crate::pages::view::href::Href;
+use crate::pages::view::palette::Palette;
+use crate::pages::view::state::{self, Chip};
+use crate::pages::view::text;
+
+/// Levels that are indented; what is deeper says how deep it is (`.d0` to `.d24` in the style sheet).
+const INDENT_MAX: usize = 24;
+
+/// Rows `from` to `to` of those that are not folded away.
+#[derive(Debug, Template)]
+#[template(path = "trace/rows.html")]
+pub(crate) struct Rows {
+    rows: Vec<RowView>,
+    /// Visible rows in all.
+    pub(crate) total: usize,
+    from: usize,
+    to: usize,
+    earlier: Option<String>,
+    later: Option<String>,
+}
+
+/// One row as drawn.
+#[derive(Debug)]
+pub(crate) struct RowView {
+    anchor: String,
+    id: SpanId,
+    service: String,
+    name: String,
+    title: String,
+    href: String,
+    colour: &'static str,
+    depth: usize,
+    fold: Option<(bool, String, usize)>,
+    chip: Option<Chip>,
+    error: bool,
+    missing: bool,
+    selected: bool,
+    hit: Option<bool>,
+    cycle: bool,
+    bar: Option<Bar>,
+    detail: Option<SpanDetail>,
+}
+
+/// The bar of a span in its lane, in percent of the trace.
+#[derive(Debug)]
+pub(crate) struct Bar {
+    x: String,
+    width: String,
+    end: String,
+    refused: bool,
+    critical: bool,
+    events: Vec<String>,
+    took: String,
+    side: &'static str,
+}
+
+impl Rows {
+    /// Draws the rows that the view asks for.
+    pub(crate) fn new(trace: &Trace, tree: &CallTree, view: &TraceView) -> Self {
+        let visible = tree.visible(&view.folds);
+        let to = view.to.min(visible.len());
+        let from = view.from.min(to);
+        let palette = Palette::of(trace.spans.iter().map(Span::service));
+        let needle = view.find.to_lowercase();
+        let draw =
+            |index: &usize| RowView::new(trace, tree, view, &palette, &needle, &tree.rows[*index]);
+        let page = |from: usize| {
+            let href = view.href(Href::trace(trace.id));
+            href.with("from", from).at("tree").to_string()
+        };
+        Self {
+            rows: visible[from..to].iter().map(draw).collect(),
+            total: visible.len(),
+            from,
+            to,
+            earlier: (from > 0).then(|| page(from.saturating_sub(ROWS_MAX))),
+            later: (to < visible.len()).then(|| page(to)),
+        }
+    }
+}
+
+impl Rows {
+    /// Adds to the open detail what the breaker did around the call.
+    pub(crate) fn with_around(mut self, around: Option<Around>) -> Self {
+        for row in &mut self.rows {
+            row.detail = row
+                .detail
+                .take()
+                .map(|detail| detail.with_around(around.clone()));
+        }
+        self
+    }
+}
+
+impl RowView {
+    fn new(
+        trace: &Trace,
+        tree: &CallTree,
+        view: &TraceView,
+        palette: &Palette,
+        needle: &str,
+        row: &Row,
+    ) -> Self {
+        let span = row.span.map(|index| &trace.spans[index]);
+        // Zipkin lets a call's two halves share an id; the server half stands below the client half.
+        let is_half = row
+            .parent
+            .is_some_and(|parent| tree.rows[parent].id == row.id);
+        let base = Href::trace(trace.id);
+        let selected = span.is_some() && view.span == Some(row.id);
+        let opened = TraceView {
+            span: (!selected).then_some(row.id),
+            ..view.clone()
+        };
+        let fold = (row.descendants > 0).then(|| {
+            let href = view
+                .toggled(row.id)
+                .href(base.clone())
+                .at(&format!("s-{}", row.id));
+            (view.folds.is_folded(row), href.to_string(), row.descendants)
+        });
+        Self {
+            anchor: format!("s-{}{}", row.id, if is_half { "-server" } else { "" }),
+            id: row.id,
+            service: text::name(span.map_or("", |s| s.service())).into_owned(),
+            name: text::name(span.map_or("", |s| s.name.as_str())).into_owned(),
+            title: span.map_or_else(String::new, |s| {
+                text::title(&format!("{} {}", s.service(), s.name)).into_owned()
+            }),
+            href: opened.href(base).at(&format!("s-{}", row.id)).to_string(),
+            colour: palette.class(span.map_or("", |s| s.service())),
+            depth: row.depth,
+            fold,
+            chip: span.and_then(circuit_chip),
+            error: span.is_some_and(|s| s.status.code == StatusCode::Error),
+            missing: span.is_none(),
+            selected,
+            hit: (!needle.is_empty()).then(|| span.is_some_and(|s| find(s, needle))),
+            cycle: row.cut_cycle,
+            bar: span.map(|s| Bar::new(s, row, tree)),
+            detail: selected.then(|| SpanDetail::of(trace, tree, row)).flatten(),
+        }
+    }
+
+    fn indent(&self) -> usize {
+        self.depth.min(INDENT_MAX)
+    }
+
+    fn deeper(&self) -> Option<usize> {
+        (self.depth > INDENT_MAX).then_some(self.depth)
+    }
+
+    fn level(&self) -> usize {
+        self.depth + 1
+    }
+}
+
+impl Bar {
+    fn new(span: &Span, row: &Row, tree: &CallTree) -> Self {
+        let place = |t: u64| t.clamp(tree.start, tree.end) - tree.start;
+        let percent = |t: u64| place(t) as f64 / tree.duration() as f64 * 100.0;
+        let (start, end) = (percent(span.start_unix_nanos), percent(span.end_unix_nanos));
+        let exceptions = span.events.iter().filter(|event| event.name == "exception");
+        let outcome = span.attribute(semconv::BREAKER_OUTCOME);
+        let refused = matches!(outcome, Some(Value::String(word)) if word == "rejected");
+        // The time stands inside a long bar, right of a short one, left of one at the right edge.
+        let side = match (end - start, end) {
+            (width, _) if width > 18.0 => "inside",
+            (_, end) if end > 86.0 => "left",
+            _ => "right",
+        };
+        Self {
+            x: format!("{start:.3}"),
+            width: format!("{:.3}", end - start),
+            end: format!("{end:.3}"),
+            refused,
+            critical: row.critical_nanos > Some(0),
+            events: exceptions
+                .take(8)
+                .map(|e| format!("{:.3}", percent(e.time_unix_nanos)))
+                .collect(),
+            took: format_duration(span.duration_nanos()),
+            side,
+        }
+    }
+
+    fn text_x(&self) -> &str {
+        if self.side == "left" {
+            &self.x
+        } else {
+            &self.end
+        }
+    }
+
+    fn text_dx(&self) -> &'static str {
+        if self.side == "right" { "6" } else { "-6" }
+    }
+
+    fn text_anchor(&self) -> &'static str {
+        if self.side == "right" { "start" } else { "end" }
+    }
+}
+
+/// Returns the chip of the breaker that a span went through.
+pub(crate) fn circuit_chip(span: &Span) -> Option<Chip> {
+    let word = |key| {
+        span.attribute(key)
+            .map(Value::to_string)
+            .unwrap_or_default()
+    };
+    let mark = CircuitMark {
+        service: span.service().to_owned(),
+        name: span.attribute(semconv::BREAKER_NAME)?.to_string(),
+        state: word(semconv::BREAKER_STATE),
+        outcome: word(semconv::BREAKER_OUTCOME),
+        fallback: word(semconv::FALLBACK_OUTCOME),
+    };
+    let probe = word(semconv::BREAKER_PROBE) == "true";
+    Some(state::call_chip(&mark, probe))
+}
+
+/// Returns whether a span has that lower-case text in its service, name, id, status, attributes or events.
+pub(crate) fn find(span: &Span, needle: &str) -> bool {
+    let has = |text: &str| text.to_lowercase().contains(needle);
+    let pair = |(key, value): &(String, Value)| has(key) || has(&value.to_string());
+    has(span.service())
+        || has(&span.name)
+        || span.span_id.to_string() == needle
+        || has(&span.status.message)
+        || span.attributes.iter().any(pair)
+        || span
+            .events
+            .iter()
+            .any(|e| has(&e.name) || e.attributes.iter().any(pair))
+}
+
+/// Returns words for a fold's title.
+pub(crate) fn fold_words(folded: &bool, below: &usize) -> Cow<'static, str> {
+    let word = if *folded { "Unfold" } else { "Fold" };
+    Cow::Owned(format!(
+        "{word} {below} {}",
+        text::plural(*below, "span", "spans")
+    ))
+}

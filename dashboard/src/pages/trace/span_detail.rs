@@ -1,0 +1,319 @@
+//! All that is known of one span: facts, breaker, attributes, events with stack traces, resource, links, notes.
+
+use askama::Template;
+use fusebox::circuit_breaker::EffectiveState;
+use fusebox::semconv;
+use fusebox_collector::model::{
+    CircuitKey, Span, SparkBucket, TimeRange, Trace, Value, format_duration,
+};
+use fusebox_collector::query::{QueryError, QueryService};
+use opentelemetry::SpanId;
+
+use super::call_tree::{CallTree, Row};
+use crate::pages::view::chart::{self, Path, Stretch};
+use crate::pages::view::href::Href;
+use crate::pages::view::text::{self, MINUTE, VALUE_CHARS};
+use crate::pages::view::{moment, state};
+use crate::pages::wall::card;
+
+/// Attributes shown of one span (the SDKs' default limit is 128).
+const ATTRIBUTES_MAX: usize = 512;
+/// Events shown of one span (the SDKs' default limit is 128).
+const EVENTS_MAX: usize = 128;
+/// Bars of the minute around a call: one a second.
+const AROUND_BARS: usize = 60;
+
+/// The detail of a span.
+#[derive(Debug, Template)]
+#[template(path = "trace/span.html")]
+pub(crate) struct SpanDetail {
+    facts: Vec<Pair>,
+    circuit: Vec<Pair>,
+    attributes: Vec<Pair>,
+    more_attributes: usize,
+    events: Vec<EventView>,
+    links: Vec<Pair>,
+    resource: Vec<Pair>,
+    notes: Vec<String>,
+    around: Option<Around>,
+}
+
+/// What the breaker did around the call: half a minute before and after.
+#[derive(Debug, Clone)]
+pub(crate) struct Around {
+    bars: Vec<Path>,
+    strip: Vec<Stretch>,
+    seconds: usize,
+    others: u64,
+    href: String,
+}
+
+/// A name and its value.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    name: String,
+    value: String,
+    href: Option<String>,
+    long: bool,
+    /// A moment before the value, as HTML.
+    moment: Option<String>,
+}
+
+#[derive(Debug)]
+struct EventView {
+    at: String,
+    name: String,
+    attributes: Vec<Pair>,
+}
+
+impl Pair {
+    fn new(name: &str, value: impl AsRef<str>) -> Self {
+        let value = text::shown(value.as_ref(), VALUE_CHARS).into_owned();
+        Self {
+            name: text::name(name).into_owned(),
+            long: value.contains('\n') || value.len() > 400,
+            value,
+            href: None,
+            moment: None,
+        }
+    }
+
+    fn since(self, at: u64) -> Self {
+        Self {
+            moment: Some(moment::exact(at)),
+            ..self
+        }
+    }
+
+    fn linked(self, href: Href) -> Self {
+        Self {
+            href: Some(href.to_string()),
+            ..self
+        }
+    }
+}
+
+impl SpanDetail {
+    /// Returns the detail of the first span of that id.
+    pub(crate) fn find(trace: &Trace, tree: &CallTree, id: SpanId) -> Option<Self> {
+        let row = tree
+            .rows
+            .iter()
+            .find(|row| row.id == id && row.span.is_some())?;
+        Self::of(trace, tree, row)
+    }
+
+    /// Returns the detail of a row; `None` for a placeholder.
+    pub(crate) fn of(trace: &Trace, tree: &CallTree, row: &Row) -> Option<Self> {
+        let span = &trace.spans[row.span?];
+        let notes = trace.notes.iter().filter(|note| note.span_id == row.id);
+        let mut notes: Vec<String> = notes
+            .map(|note| text::shown(&note.message, 500).into_owned())
+            .collect();
+        if row.cut_cycle {
+            notes.push("its parents form a circle, which is cut here".to_owned());
+        }
+        notes.extend(dropped(span));
+        notes.extend(clock_note(
+            span,
+            row.parent
+                .and_then(|p| Some(&trace.spans[tree.rows[p].span?])),
+        ));
+        Some(Self {
+            facts: facts(span, row.self_nanos, row.critical_nanos, tree.start),
+            circuit: circuit(span),
+            attributes: pairs(&span.attributes, Some(span.service())),
+            more_attributes: span.attributes.len().saturating_sub(ATTRIBUTES_MAX),
+            events: span
+                .events
+                .iter()
+                .take(EVENTS_MAX)
+                .map(|event| EventView {
+                    at: offset(event.time_unix_nanos, span.start_unix_nanos),
+                    name: text::name(&event.name).into_owned(),
+                    attributes: pairs(&event.attributes, None),
+                })
+                .collect(),
+            links: span
+                .links
+                .iter()
+                .take(EVENTS_MAX)
+                .map(|link| {
+                    let words = format!("trace {} span {}", link.trace_id, link.span_id);
+                    Pair::new("link", words)
+                        .linked(Href::trace(link.trace_id).with("span", link.span_id))
+                })
+                .collect(),
+            resource: pairs(&span.resource.attributes, None),
+            notes,
+            around: None,
+        })
+    }
+
+    /// Adds what the breaker did around the call.
+    pub(crate) fn with_around(mut self, around: Option<Around>) -> Self {
+        self.around = around;
+        self
+    }
+}
+
+impl Around {
+    /// Asks for the minute around a span that went through a breaker.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn ask(query: &QueryService, span: &Span) -> Result<Option<Self>, QueryError> {
+        let Some(key) = circuit_key(span) else {
+            return Ok(None);
+        };
+        let at = span.start_unix_nanos;
+        let range = TimeRange {
+            start_unix_nanos: at.saturating_sub(MINUTE / 2),
+            end_unix_nanos: at.saturating_add(MINUTE / 2),
+        };
+        let history = query.circuit_history(&key, range, AROUND_BARS).await?;
+        Ok(Self::new(&key, at, &history.buckets))
+    }
+
+    /// Draws the minute; `None` where nothing was reported in it.
+    pub(crate) fn new(key: &CircuitKey, at: u64, buckets: &[SparkBucket]) -> Option<Self> {
+        let bars = chart::stacked(buckets, 240.0, 46.0);
+        let refused: u64 = buckets.iter().map(|b| b.calls.rejected).sum();
+        let middle = at.saturating_add(MINUTE / 2);
+        (!bars.is_empty()).then(|| Self {
+            bars,
+            strip: chart::strip(buckets),
+            seconds: buckets.len(),
+            others: refused,
+            href: card::requests(key, Some("rejected"), Some(middle)).to_string(),
+        })
+    }
+}
+
+impl Around {
+    fn others_words(&self) -> String {
+        let words = text::plural(self.others as usize, "request", "requests");
+        format!(
+            "{} {words} refused in this minute",
+            text::count(self.others)
+        )
+    }
+}
+
+/// Returns the breaker that a span went through.
+fn circuit_key(span: &Span) -> Option<CircuitKey> {
+    let name = span.attribute(semconv::BREAKER_NAME)?.to_string();
+    let service = span.service().to_owned();
+    Some(CircuitKey { service, name })
+}
+
+fn offset(time: u64, start: u64) -> String {
+    if time < start {
+        return format!("−{}", format_duration(start - time));
+    }
+    format!("+{}", format_duration(time - start))
+}
+
+fn pairs(attributes: &[(String, Value)], search_in: Option<&str>) -> Vec<Pair> {
+    attributes
+        .iter()
+        .take(ATTRIBUTES_MAX)
+        .map(|(key, value)| {
+            let value = value.to_string();
+            let pair = Pair::new(key, &value);
+            match search_in {
+                Some(service) if value.len() <= 200 => pair.linked(
+                    Href::new("/traces")
+                        .with("service", service)
+                        .with("attribute", format!("{key}={value}")),
+                ),
+                _ => pair,
+            }
+        })
+        .collect()
+}
+
+fn facts(span: &Span, self_nanos: u64, critical: Option<u64>, start: u64) -> Vec<Pair> {
+    let mut facts = vec![
+        Pair::new("service", span.service()).linked(Href::service(span.service())),
+        Pair::new("kind", span.kind.as_str()),
+        Pair::new(
+            "start",
+            format!("({})", offset(span.start_unix_nanos, start)),
+        )
+        .since(span.start_unix_nanos),
+        Pair::new("took", format_duration(span.duration_nanos())),
+        Pair::new("own time", format_duration(self_nanos)),
+    ];
+    if let Some(nanos) = critical.filter(|nanos| *nanos > 0) {
+        facts.push(Pair::new("critical path", format_duration(nanos)));
+    }
+    if !span.status.message.is_empty() {
+        facts.push(Pair::new("status", &span.status.message));
+    }
+    facts.push(Pair::new("span id", span.span_id.to_string()));
+    if let Some(parent) = span.parent_span_id {
+        facts.push(Pair::new("parent id", parent.to_string()));
+    }
+    if !span.scope.name.is_empty() {
+        facts.push(Pair::new(
+            "scope",
+            format!("{} {}", span.scope.name, span.scope.version),
+        ));
+    }
+    if !span.trace_state.is_empty() {
+        facts.push(Pair::new("tracestate", &span.trace_state));
+    }
+    facts
+}
+
+/// The breaker that the call went through: its name, its state then, what came of it, who shared the fate.
+fn circuit(span: &Span) -> Vec<Pair> {
+    let Some(key) = circuit_key(span) else {
+        return Vec::new();
+    };
+    let word = |name| span.attribute(name).map(Value::to_string);
+    let at = text::datetime_local(span.start_unix_nanos);
+    let title = format!("{} → {}", key.service, key.name);
+    let mut pairs = vec![Pair::new("circuit", title).linked(Href::circuit(&key).with("at", &at))];
+    if let Some(state) = word(semconv::BREAKER_STATE) {
+        let shown = EffectiveState::parse(&state).map_or(state, |s| state::word(s).to_owned());
+        pairs.push(Pair::new("state then", shown).linked(Href::new("/").with("at", &at)));
+    }
+    let outcome = word(semconv::BREAKER_OUTCOME);
+    if let Some(outcome) = &outcome {
+        let fallback = word(semconv::FALLBACK_OUTCOME).unwrap_or_default();
+        let probe = word(semconv::BREAKER_PROBE).is_some();
+        pairs.push(Pair::new(
+            "outcome",
+            state::call_words("", outcome, &fallback, probe),
+        ));
+        let minute = span.start_unix_nanos.saturating_add(MINUTE);
+        let others = card::requests(&key, Some(outcome), Some(minute));
+        pairs.push(Pair::new("others", "requests with the same fate around it").linked(others));
+    }
+    pairs
+}
+
+fn dropped(span: &Span) -> Vec<String> {
+    [
+        (span.dropped_attributes_count, "attributes"),
+        (span.dropped_events_count, "events"),
+        (span.dropped_links_count, "links"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what} were dropped before they came here"))
+    .collect()
+}
+
+/// Clocks of two machines differ: a child that seems to begin before its parent is drawn as received, and says so.
+fn clock_note(span: &Span, parent: Option<&Span>) -> Option<String> {
+    let early = parent?
+        .start_unix_nanos
+        .checked_sub(span.start_unix_nanos)?;
+    (early > 0).then(|| {
+        let by = format_duration(early);
+        format!("it begins {by} before its parent: the clocks of the two differ; drawn as received")
+    })
+}

@@ -1,0 +1,306 @@
+//! Search: a form with every condition there is, and the traces that meet it, newest first.
+
+pub(crate) mod search_form;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use fusebox::circuit_breaker::Outcome;
+use fusebox_collector::model::{TracePage, TraceSummary, format_duration, now_unix_nanos};
+use fusebox_collector::query::QueryError;
+
+use crate::pages::Pages;
+use crate::pages::frame::error::PageError;
+use crate::pages::frame::page::{Chrome, Page};
+use crate::pages::frame::params::Params;
+use crate::pages::view::href::Href;
+use crate::pages::view::palette::Palette;
+use crate::pages::view::state::{self, Chip};
+use crate::pages::view::{moment, text};
+use crate::pages::wall::Teach;
+use search_form::{LIMITS, PRESETS, SearchForm};
+
+/// For that long after its last span a trace without a root counts as still arriving: exporters send each one to
+/// five seconds, and the outermost span ends last.
+const ARRIVING_NANOS: u64 = 10 * text::SECOND;
+/// Services named in a row; the rest is a number.
+const SERVICES_MAX: usize = 8;
+/// Breakers marked in a row.
+const CHIPS_MAX: usize = 4;
+
+/// Serves the search; a wrong field gets its words beside it and the answer 400.
+pub(crate) async fn show(
+    State(pages): State<Pages>,
+    params: Params,
+) -> Result<(StatusCode, Page<TracesPage>), PageError> {
+    let now = now_unix_nanos();
+    let mut form = SearchForm::read(&params);
+    let query = form.question(now);
+    let services = pages.query.service_names().await?;
+    let operations = match form.service.as_str() {
+        "" => Vec::new(),
+        service => pages.query.operations(service).await?,
+    };
+    let mut found = TracePage::default();
+    if form.problems.is_empty() {
+        match pages.query.search(query).await {
+            Ok(page) => found = page,
+            Err(QueryError::Invalid { problem, .. }) => form.problems.push(("", problem)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let status = if form.problems.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    let known = Known {
+        services,
+        operations,
+    };
+    Ok((
+        status,
+        Page(TracesPage::new(
+            form,
+            &found,
+            known,
+            now,
+            Teach::from(&pages),
+        )),
+    ))
+}
+
+/// What the fields may be completed with.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Names of services.
+    pub(crate) services: Vec<String>,
+    /// Operations of the service chosen.
+    pub(crate) operations: Vec<String>,
+}
+
+/// The search page.
+#[derive(Debug, Template)]
+#[template(path = "traces/page.html")]
+pub(crate) struct TracesPage {
+    chrome: Chrome,
+    form: SearchForm,
+    known: Known,
+    rows: Vec<TraceRow>,
+    next: Option<String>,
+    missing: Option<String>,
+    teach: Teach,
+}
+
+/// One trace of the list.
+#[derive(Debug)]
+pub(crate) struct TraceRow {
+    /// Where it leads.
+    pub(crate) href: String,
+    /// Service and operation of its root.
+    pub(crate) service: String,
+    /// The operation.
+    pub(crate) operation: String,
+    /// Class of the service's colour.
+    pub(crate) colour: &'static str,
+    /// Both in full.
+    pub(crate) title: String,
+    /// What is said of a root that was not received, and what that means.
+    pub(crate) rootless: Option<(&'static str, &'static str)>,
+    /// When it began, as HTML.
+    pub(crate) when: String,
+    /// How long it took.
+    pub(crate) took: String,
+    /// Its share of the longest, percent.
+    pub(crate) share: String,
+    /// Its spans.
+    pub(crate) spans: u32,
+    /// Those that failed.
+    pub(crate) errors: u32,
+    /// Colour, name, spans.
+    pub(crate) services: Vec<(&'static str, String, u32)>,
+    /// Services not named.
+    pub(crate) more_services: usize,
+    /// Breakers it touched.
+    pub(crate) chips: Vec<Chip>,
+}
+
+/// Returns the rows of a list of traces, coloured and measured together.
+pub(crate) fn rows(traces: &[TraceSummary], now: u64) -> Vec<TraceRow> {
+    let palette = Palette::of(traces.iter().flat_map(|t| {
+        let roots = std::iter::once(t.root_service.as_str());
+        roots.chain(t.services.iter().map(|s| s.service.as_str()))
+    }));
+    let longest = traces
+        .iter()
+        .map(|t| t.duration_nanos)
+        .max()
+        .unwrap_or(0)
+        .max(1);
+    let row = |t: &TraceSummary| TraceRow::new(t, &palette, longest, now);
+    traces.iter().map(row).collect()
+}
+
+/// Returns what to say of a trace whose root was not received.
+fn rootless(trace: &TraceSummary, now: u64) -> Option<(&'static str, &'static str)> {
+    let ended = trace.start_unix_nanos.saturating_add(trace.duration_nanos);
+    match (trace.root_received, now.saturating_sub(ended)) {
+        (true, _) => None,
+        (false, silent) if silent < ARRIVING_NANOS => {
+            Some(("arriving", "its services are still sending their spans"))
+        }
+        _ => Some(("no root", "no span without parent was received")),
+    }
+}
+
+impl TraceRow {
+    fn new(trace: &TraceSummary, palette: &Palette, longest: u64, now: u64) -> Self {
+        let services = trace.services.iter().take(SERVICES_MAX);
+        let services = services.map(|s| {
+            (
+                palette.class(&s.service),
+                text::shown(&s.service, 40).into_owned(),
+                s.spans,
+            )
+        });
+        let mut circuits: Vec<_> = trace.circuits.iter().collect();
+        circuits.sort_by_key(|mark| matches!(mark.outcome.as_str(), "success" | "ignored" | ""));
+        Self {
+            href: Href::trace(trace.trace_id).to_string(),
+            service: text::name(&trace.root_service).into_owned(),
+            operation: text::name(&trace.root_operation).into_owned(),
+            colour: palette.class(&trace.root_service),
+            title: text::title(&format!("{} {}", trace.root_service, trace.root_operation))
+                .into_owned(),
+            rootless: rootless(trace, now),
+            when: moment::short(trace.start_unix_nanos, now),
+            took: format_duration(trace.duration_nanos),
+            share: format!(
+                "{:.2}",
+                trace.duration_nanos as f64 / longest as f64 * 100.0
+            ),
+            spans: trace.span_count,
+            errors: trace.error_count,
+            services: services.collect(),
+            more_services: trace.services.len().saturating_sub(SERVICES_MAX),
+            chips: circuits
+                .into_iter()
+                .take(CHIPS_MAX)
+                .map(|mark| {
+                    let chip = state::call_chip(mark, false);
+                    let name = text::shown(&mark.name, 24).into_owned();
+                    Chip {
+                        text: format!("{name} {}", chip.text),
+                        ..chip
+                    }
+                })
+                .collect(),
+        }
+    }
+}
+
+impl TracesPage {
+    /// Returns the page of a search and what it found.
+    pub(crate) fn new(
+        form: SearchForm,
+        found: &TracePage,
+        known: Known,
+        now: u64,
+        teach: Teach,
+    ) -> Self {
+        Self {
+            chrome: Chrome::new("Traces", "Traces"),
+            rows: rows(&found.traces, now),
+            next: found
+                .next
+                .as_ref()
+                .map(|cursor| form.href(Some(cursor)).to_string()),
+            form,
+            known,
+            missing: found
+                .missing
+                .as_ref()
+                .map(|why| text::shown(why, 500).into_owned()),
+            teach,
+        }
+    }
+
+    fn presets(&self) -> Vec<(&'static str, &'static str, bool)> {
+        PRESETS
+            .iter()
+            .map(|(value, word, _)| (*value, *word, *value == self.form.range))
+            .collect()
+    }
+
+    fn limits(&self) -> Vec<(usize, bool)> {
+        let mut limits: Vec<usize> = LIMITS.into();
+        if !limits.contains(&self.form.limit) {
+            limits.push(self.form.limit);
+        }
+        limits
+            .into_iter()
+            .map(|limit| (limit, limit == self.form.limit))
+            .collect()
+    }
+
+    fn outcomes(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let word = |outcome| match outcome {
+            Outcome::Success => "ok",
+            Outcome::Failure => "failed",
+            Outcome::Timeout => "timed out",
+            Outcome::Rejected => "refused",
+            Outcome::BulkheadFull => "no slot",
+            Outcome::Ignored => "ignored",
+            Outcome::Cancelled => "cancelled",
+        };
+        let choices = Outcome::ALL
+            .into_iter()
+            .map(|outcome| (outcome.as_str(), word(outcome)));
+        let choices = choices.chain(std::iter::once(("fallback", "fallback ran")));
+        choices
+            .map(|(value, word)| (value, word, value == self.form.outcome))
+            .collect()
+    }
+
+    /// The service chosen, where it is not among those known.
+    fn strange_service(&self) -> bool {
+        !self.form.service.is_empty() && !self.known.services.contains(&self.form.service)
+    }
+
+    fn more_open(&self) -> bool {
+        let form = &self.form;
+        form.range == "custom"
+            || !form.attributes.is_empty()
+            || !form.circuit.is_empty()
+            || !form.outcome.is_empty()
+            || form.problem("attribute").is_some()
+    }
+
+    fn wider(&self) -> Option<String> {
+        let next = match self.form.range.as_str() {
+            "15m" | "1h" => "24h",
+            "6h" | "24h" => "7d",
+            _ => return None,
+        };
+        let form = SearchForm {
+            range: next.to_owned(),
+            ..self.form.clone()
+        };
+        Some(form.href(None).to_string())
+    }
+
+    /// Returns whether nobody has sent anything yet, as far as can be seen.
+    fn is_bare(&self) -> bool {
+        let nothing = self.known.services.is_empty() && self.rows.is_empty();
+        nothing && self.missing.is_none() && self.form.problems.is_empty()
+    }
+
+    fn summary(&self) -> String {
+        let count = self.rows.len();
+        let traces = text::plural(count, "trace", "traces");
+        match self.next {
+            Some(_) => format!("the newest {count} {traces}"),
+            None => format!("{count} {traces}, newest first"),
+        }
+    }
+}

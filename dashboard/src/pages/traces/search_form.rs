@@ -1,0 +1,316 @@
+//! The search form: what stands in its fields, what is wrong with them, and the question that they make.
+
+use fusebox::circuit_breaker::Outcome;
+use fusebox_collector::model::{Cursor, TimeRange, TraceQuery, format_timestamp, parse_duration};
+
+use crate::pages::frame::params::{Params, moment};
+use crate::pages::view::href::Href;
+use crate::pages::view::text::{self, DAY, HOUR, MINUTE};
+
+/// Attribute conditions in one search.
+const ATTRIBUTES_MAX: usize = 16;
+
+/// Time ranges to choose from: value, word, length.
+pub(crate) const PRESETS: [(&str, &str, u64); 6] = [
+    ("15m", "Last 15 minutes", 15 * MINUTE),
+    ("1h", "Last hour", HOUR),
+    ("6h", "Last 6 hours", 6 * HOUR),
+    ("24h", "Last 24 hours", DAY),
+    ("7d", "Last week", 7 * DAY),
+    ("custom", "From … to", 0),
+];
+
+/// Numbers of traces to choose from.
+pub(crate) const LIMITS: [usize; 4] = [20, 50, 200, 1_000];
+
+/// The fields as typed, and what is wrong with them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SearchForm {
+    /// Exact service, or empty.
+    pub(crate) service: String,
+    /// Exact operation, or empty.
+    pub(crate) operation: String,
+    /// Shortest span, as typed.
+    pub(crate) min_duration: String,
+    /// Longest span, as typed.
+    pub(crate) max_duration: String,
+    /// `true`, `false` or empty.
+    pub(crate) error: String,
+    /// Conditions `key=value`, as typed.
+    pub(crate) attributes: Vec<String>,
+    /// Exact breaker, or empty.
+    pub(crate) circuit: String,
+    /// An outcome's word, `fallback`, or empty.
+    pub(crate) outcome: String,
+    /// A preset's value.
+    pub(crate) range: String,
+    /// Begin, as typed.
+    pub(crate) start: String,
+    /// End, as typed.
+    pub(crate) end: String,
+    /// Traces on a page.
+    pub(crate) limit: usize,
+    /// The page's begin, as typed.
+    pub(crate) cursor: String,
+    /// Field and what is wrong with it.
+    pub(crate) problems: Vec<(&'static str, String)>,
+}
+
+impl SearchForm {
+    /// Reads the fields from a URL.
+    pub(crate) fn read(params: &Params) -> Self {
+        let field = |name| params.get(name).unwrap_or_default().to_owned();
+        let mut form = Self {
+            service: field("service"),
+            operation: field("operation"),
+            min_duration: field("min_duration"),
+            max_duration: field("max_duration"),
+            error: field("error"),
+            attributes: params
+                .all("attribute")
+                .take(ATTRIBUTES_MAX)
+                .map(str::to_owned)
+                .collect(),
+            circuit: field("circuit"),
+            outcome: field("outcome"),
+            range: field("range"),
+            start: field("start"),
+            end: field("end"),
+            limit: TraceQuery::LIMIT_DEFAULT,
+            cursor: field("cursor"),
+            problems: Vec::new(),
+        };
+        // Exact times win over a range from the list: who typed them meant them.
+        if !form.start.is_empty() || !form.end.is_empty() {
+            form.range = "custom".to_owned();
+        } else if form.range.is_empty() {
+            form.range = "1h".to_owned();
+        }
+        match params.get("limit").map(str::parse) {
+            None => {}
+            Some(Ok(limit)) if (1..=TraceQuery::LIMIT_MAX).contains(&limit) => form.limit = limit,
+            Some(_) => form.wrong(
+                "limit",
+                format!("a number from 1 to {}", TraceQuery::LIMIT_MAX),
+            ),
+        }
+        form
+    }
+
+    fn wrong(&mut self, field: &'static str, words: impl Into<String>) {
+        self.problems.push((field, words.into()));
+    }
+
+    /// Returns what is wrong with a field.
+    pub(crate) fn problem(&self, field: &str) -> Option<&str> {
+        let found = self.problems.iter().find(|(name, _)| *name == field);
+        found.map(|(_, words)| words.as_str())
+    }
+
+    /// Returns the question that the fields make; what is wrong is noted at its field.
+    pub(crate) fn question(&mut self, now: u64) -> TraceQuery {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let mut query = TraceQuery::in_range(self.time_range(now));
+        query.service = some(&self.service);
+        query.operation = some(&self.operation);
+        query.circuit = some(&self.circuit);
+        query.limit = self.limit;
+        query.min_duration_nanos = self.duration("min_duration", &self.min_duration.clone());
+        query.max_duration_nanos = self.duration("max_duration", &self.max_duration.clone());
+        if query
+            .min_duration_nanos
+            .zip(query.max_duration_nanos)
+            .is_some_and(|(min, max)| min > max)
+        {
+            self.wrong("max_duration", "longer than the shortest");
+        }
+        query.error = match self.error.as_str() {
+            "" => None,
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => {
+                self.wrong("error", "true or false");
+                None
+            }
+        };
+        query.attributes = self.conditions();
+        query.outcome = some(&self.outcome);
+        if !self.outcome.is_empty()
+            && self.outcome != "fallback"
+            && Outcome::parse(&self.outcome).is_none()
+        {
+            self.wrong("outcome", "one of the outcomes in the list");
+        }
+        if !self.cursor.is_empty() {
+            query.cursor = Cursor::decode(&self.cursor);
+            if query.cursor.is_none() {
+                self.wrong("cursor", "this page's address is damaged; search again");
+            }
+        }
+        query
+    }
+
+    fn duration(&mut self, field: &'static str, text: &str) -> Option<u64> {
+        let nanos = parse_duration(text);
+        if nanos.is_none() && !text.is_empty() {
+            self.wrong(field, "a number and a unit: 150ms, 1.2s, 2m");
+        }
+        nanos
+    }
+
+    fn conditions(&mut self) -> Vec<(String, String)> {
+        let pair = |text: &String| {
+            let (key, value) = text.split_once('=')?;
+            (!key.trim().is_empty()).then(|| (key.trim().to_owned(), value.trim().to_owned()))
+        };
+        let pairs: Vec<_> = self.attributes.iter().map(pair).collect();
+        if pairs.iter().any(Option::is_none) {
+            self.wrong(
+                "attribute",
+                "key=value, as in http.response.status_code=503",
+            );
+        }
+        pairs.into_iter().flatten().collect()
+    }
+
+    fn time_range(&mut self, now: u64) -> TimeRange {
+        let preset = PRESETS.iter().find(|(value, _, _)| *value == self.range);
+        let Some((_, _, length)) = preset else {
+            self.wrong("range", "one of the ranges in the list");
+            return TimeRange::ALL;
+        };
+        if *length > 0 {
+            let start_unix_nanos = now.saturating_sub(*length);
+            return TimeRange {
+                start_unix_nanos,
+                end_unix_nanos: u64::MAX,
+            };
+        }
+        let words = "a time such as 2026-11-23T10:04:11Z, or Unix nanoseconds";
+        let (start, end) = (moment(&self.start), moment(&self.end));
+        if start.is_none() && !self.start.is_empty() {
+            self.wrong("start", words);
+        }
+        if end.is_none() && !self.end.is_empty() {
+            self.wrong("end", words);
+        }
+        let (start, end) = (start.unwrap_or(0), end.unwrap_or(u64::MAX));
+        if start >= end {
+            self.wrong("end", "later than the begin");
+        }
+        TimeRange {
+            start_unix_nanos: start,
+            end_unix_nanos: end,
+        }
+    }
+
+    /// Returns the URL of this search, or of its page that begins there.
+    pub(crate) fn href(&self, cursor: Option<&Cursor>) -> Href {
+        let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+        let mut href = Href::new("/traces")
+            .with_some("service", some(&self.service))
+            .with_some("operation", some(&self.operation))
+            .with_some("min_duration", some(&self.min_duration))
+            .with_some("max_duration", some(&self.max_duration))
+            .with_some("error", some(&self.error))
+            .with_some("circuit", some(&self.circuit))
+            .with_some("outcome", some(&self.outcome))
+            .with("range", &self.range)
+            .with_some("start", some(&self.start))
+            .with_some("end", some(&self.end))
+            .with("limit", self.limit);
+        for attribute in &self.attributes {
+            href = href.with("attribute", attribute);
+        }
+        href.with_some("cursor", cursor.map(Cursor::encode))
+    }
+
+    /// Returns the value of a time field, which a `datetime-local` input can show.
+    pub(crate) fn time_field(&self, text: &str) -> String {
+        moment(text).map_or_else(String::new, |at| {
+            if at == u64::MAX {
+                format_timestamp(at)
+            } else {
+                text::datetime_local(at)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_795_428_251_000_000_000;
+
+    fn read(pairs: &[(&str, &str)]) -> (TraceQuery, SearchForm) {
+        let mut form = SearchForm::read(&Params::from(pairs));
+        (form.question(NOW), form)
+    }
+
+    #[test]
+    fn every_field_becomes_a_condition() {
+        let (query, form) = read(&[
+            ("service", " shop "),
+            ("operation", "GET /"),
+            ("min_duration", "1ms"),
+            ("max_duration", "1.5s"),
+            ("error", "true"),
+            ("attribute", "a=b=c"),
+            ("attribute", "x = y"),
+            ("circuit", "stock"),
+            ("outcome", "rejected"),
+            ("start", "2026-11-23T10:00"),
+            ("limit", "50"),
+        ]);
+        assert!(form.problems.is_empty(), "{:?}", form.problems);
+        assert_eq!(query.service.as_deref(), Some("shop"));
+        assert_eq!(
+            query.attributes,
+            [
+                ("a".to_owned(), "b=c".to_owned()),
+                ("x".to_owned(), "y".to_owned())
+            ]
+        );
+        assert_eq!(
+            (query.min_duration_nanos, query.max_duration_nanos),
+            (Some(1_000_000), Some(1_500_000_000))
+        );
+        assert_eq!(
+            (query.error, query.limit, query.range.end_unix_nanos),
+            (Some(true), 50, u64::MAX)
+        );
+        assert_eq!(
+            query.range.start_unix_nanos,
+            moment("2026-11-23T10:00:00Z").expect("a time")
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_at_its_field() {
+        let (_, form) = read(&[
+            ("min_duration", "fast"),
+            ("error", "maybe"),
+            ("attribute", "novalue"),
+            ("outcome", "great"),
+            ("range", "custom"),
+            ("start", "yesterday"),
+            ("end", "1"),
+            ("limit", "0"),
+            ("cursor", "x"),
+        ]);
+        let fields: Vec<&str> = form.problems.iter().map(|(field, _)| *field).collect();
+        assert_eq!(
+            fields,
+            [
+                "limit",
+                "start",
+                "min_duration",
+                "error",
+                "attribute",
+                "outcome",
+                "cursor"
+            ]
+        );
+    }
+}

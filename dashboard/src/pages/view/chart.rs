@@ -1,0 +1,244 @@
+//! Drawings as SVG attributes: stacked bars of calls, strips of states, shares. Pure functions; a chart is one
+//! path per outcome, so that a wall of a thousand circuits stays light.
+
+use std::fmt::Write;
+
+use fusebox::circuit_breaker::EffectiveState;
+use fusebox_collector::model::{CircuitCalls, SparkBucket, StateSpan, TimeRange};
+
+use super::{state, text};
+
+/// One outcome of a count: how it is drawn, called, searched for, and how often it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// Class for its colour.
+    pub(crate) class: &'static str,
+    /// Its word.
+    pub(crate) word: &'static str,
+    /// Its value of `outcome` in a trace search.
+    pub(crate) outcome: &'static str,
+    /// Calls.
+    pub(crate) calls: u64,
+}
+
+/// Returns the outcomes in the one order in which they are always drawn, zero counts included.
+pub(crate) fn shares(calls: &CircuitCalls) -> [Share; 7] {
+    let share = |class, word, outcome, calls| Share {
+        class,
+        word,
+        outcome,
+        calls,
+    };
+    [
+        share("k-ok", "ok", "success", calls.success),
+        share("k-failed", "failed", "failure", calls.failure),
+        share("k-timeout", "timed out", "timeout", calls.timeout),
+        share("k-refused", "refused", "rejected", calls.rejected),
+        share("k-full", "no slot", "bulkhead_full", calls.bulkhead_full),
+        share("k-ignored", "ignored", "ignored", calls.ignored),
+        share("k-ignored", "cancelled", "cancelled", calls.cancelled),
+    ]
+}
+
+/// A filled path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Path {
+    /// Class for its colour.
+    pub(crate) class: &'static str,
+    /// Its `d` attribute.
+    pub(crate) d: String,
+}
+
+/// A rectangle along one axis.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Stretch {
+    /// Class for its colour.
+    pub(crate) class: &'static str,
+    /// Where it begins.
+    pub(crate) x: String,
+    /// How long it is.
+    pub(crate) width: String,
+    /// What it means, for the title.
+    pub(crate) title: String,
+}
+
+/// Returns stacked bars, one path per outcome, in a box of that size; the highest bar fills the height.
+pub(crate) fn stacked(buckets: &[SparkBucket], width: f64, height: f64) -> Vec<Path> {
+    let highest = buckets.iter().map(|b| b.calls.total()).max().unwrap_or(0);
+    if highest == 0 {
+        return Vec::new();
+    }
+    let step = width / buckets.len() as f64;
+    let bar = (step - (step * 0.15).min(0.8)).max(0.2);
+    let mut paths: Vec<Path> = Vec::new();
+    for (index, bucket) in buckets.iter().enumerate() {
+        let mut y = height;
+        for share in shares(&bucket.calls).into_iter().filter(|s| s.calls > 0) {
+            // A single failure among thousands must still be seen: at least 0.7 units high.
+            let tall = (share.calls as f64 / highest as f64 * (height - 1.0)).max(0.7);
+            let d = path_of(&mut paths, share.class);
+            let _ = write!(d, "M{} {}", trim(index as f64 * step), trim(y));
+            let _ = write!(d, "v-{}h{}v{}z", trim(tall), trim(bar), trim(tall));
+            y = (y - tall).max(0.0);
+        }
+    }
+    paths
+}
+
+fn path_of<'a>(paths: &'a mut Vec<Path>, class: &'static str) -> &'a mut String {
+    let at = paths.iter().position(|path| path.class == class);
+    let at = at.unwrap_or_else(|| {
+        let d = String::new();
+        paths.push(Path { class, d });
+        paths.len() - 1
+    });
+    &mut paths[at].d
+}
+
+/// Returns a number with one decimal at most.
+pub(crate) fn trim(value: f64) -> String {
+    let text = format!("{value:.1}");
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+}
+
+/// Returns runs of equal states of the bars, in units of bars.
+pub(crate) fn strip(buckets: &[SparkBucket]) -> Vec<Stretch> {
+    let mut runs: Vec<(EffectiveState, usize, usize)> = Vec::new();
+    for (index, bucket) in buckets.iter().enumerate() {
+        let Some(state) = bucket.state else { continue };
+        match runs.last_mut() {
+            Some((last, _, end)) if *last == state && *end == index => *end = index + 1,
+            _ => runs.push((state, index, index + 1)),
+        }
+    }
+    let stretch = |(state, start, end): (EffectiveState, usize, usize)| Stretch {
+        class: state::class(state),
+        x: start.to_string(),
+        width: (end - start).to_string(),
+        title: state::word(state).to_owned(),
+    };
+    runs.into_iter().map(stretch).collect()
+}
+
+/// Eleven seconds of a week are thinner than a hair; a trip must be seen. Per mille of the strip: 4 px on a desk.
+const THINNEST: f64 = 3.0;
+
+/// Returns the states of a range in per mille of it.
+pub(crate) fn states(spans: &[StateSpan], range: TimeRange) -> Vec<Stretch> {
+    let length = (range.end_unix_nanos - range.start_unix_nanos).max(1) as f64;
+    let place = |t: u64| {
+        let t = t.clamp(range.start_unix_nanos, range.end_unix_nanos);
+        (t - range.start_unix_nanos) as f64 / length * 1000.0
+    };
+    let stretch = |span: &StateSpan| {
+        let (start, end) = (place(span.start_unix_nanos), place(span.end_unix_nanos));
+        let lasted = span.end_unix_nanos.saturating_sub(span.start_unix_nanos);
+        let width = (end - start).max(THINNEST);
+        Stretch {
+            class: state::class(span.state),
+            x: trim(start.min(1000.0 - width)),
+            width: trim(width),
+            title: format!("{} for {}", state::word(span.state), text::age(lasted)),
+        }
+    };
+    // The worst is drawn last: what was widened to be seen is not hidden by what came after it.
+    let mut sorted: Vec<&StateSpan> = spans.iter().collect();
+    sorted.sort_by_key(|span| span.state);
+    sorted.into_iter().map(stretch).collect()
+}
+
+/// Returns the shares of a count as stretches of 1,000 units; each share that is there can be seen.
+pub(crate) fn mix(calls: &CircuitCalls) -> Vec<Stretch> {
+    let total = calls.total();
+    let mut x = 0.0;
+    let mut parts = Vec::new();
+    for share in shares(calls).into_iter().filter(|s| s.calls > 0) {
+        let width = share.calls as f64 / total as f64 * 1000.0;
+        parts.push(Stretch {
+            class: share.class,
+            x: trim(x),
+            width: trim((width - 3.0).max(2.0)),
+            title: format!("{} {}", share.word, share.calls),
+        });
+        x += width;
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(success: u64, failure: u64, state: EffectiveState) -> SparkBucket {
+        let calls = CircuitCalls {
+            success,
+            failure,
+            ..CircuitCalls::default()
+        };
+        SparkBucket {
+            calls,
+            state: Some(state),
+        }
+    }
+
+    #[test]
+    fn bars_stack_in_the_order_of_outcomes() {
+        let buckets = [
+            bucket(3, 1, EffectiveState::Closed),
+            bucket(0, 0, EffectiveState::Open),
+        ];
+        let paths = stacked(&buckets, 8.0, 41.0);
+        assert_eq!(paths.len(), 2);
+        assert_eq!(
+            paths[0],
+            Path {
+                class: "k-ok",
+                d: "M0 41v-30h3.4v30z".to_owned()
+            }
+        );
+        assert_eq!(
+            paths[1],
+            Path {
+                class: "k-failed",
+                d: "M0 11v-10h3.4v10z".to_owned()
+            }
+        );
+        assert!(stacked(&buckets[1..], 8.0, 41.0).is_empty());
+        assert!(stacked(&[], 8.0, 41.0).is_empty());
+    }
+
+    #[test]
+    fn the_shortest_trip_is_seen_even_at_the_edge() {
+        let range = TimeRange {
+            start_unix_nanos: 0,
+            end_unix_nanos: 1_000_000,
+        };
+        let span = |state, start_unix_nanos, end_unix_nanos| StateSpan {
+            state,
+            start_unix_nanos,
+            end_unix_nanos,
+        };
+        let spans = [
+            span(EffectiveState::Closed, 500_000, 999_990),
+            span(EffectiveState::Open, 999_990, 999_995),
+            span(EffectiveState::Closed, 999_995, 1_000_000),
+        ];
+        let drawn = states(&spans, range);
+        let last = drawn.last().unwrap();
+        assert_eq!(
+            (last.class, last.x.as_str(), last.width.as_str()),
+            ("open", "997", "3")
+        );
+    }
+
+    #[test]
+    fn equal_states_make_one_stretch() {
+        let mut buckets = vec![bucket(1, 0, EffectiveState::Closed); 3];
+        buckets.push(SparkBucket::default());
+        buckets.push(bucket(0, 0, EffectiveState::Open));
+        let runs = strip(&buckets);
+        assert_eq!(runs.len(), 2);
+        assert_eq!((runs[0].x.as_str(), runs[0].width.as_str()), ("0", "3"));
+        assert_eq!((runs[1].class, runs[1].x.as_str()), ("open", "4"));
+    }
+}

@@ -1,0 +1,8 @@
+//! From values to what is drawn: words and figures, moments, states, links, colours, and SVG. Pure functions.
+
+pub(crate) mod chart;
+pub(crate) mod href;
+pub(crate) mod moment;
+pub(crate) mod palette;
+pub(crate) mod state;
+pub(crate) mod text;

@@ -1,0 +1,377 @@
+//! One circuit as a card: from a `CircuitView` to words, figures and drawings. The wall, its stream and the
+//! circuit's own page all draw it through this.
+
+use std::borrow::Cow;
+
+use askama::Template;
+use fusebox::circuit_breaker::EffectiveState;
+use fusebox_collector::model::{CircuitInstanceView, CircuitKey, CircuitView, format_duration};
+
+use crate::pages::frame::assets;
+use crate::pages::view::chart::{self, Path, Share, Stretch};
+use crate::pages::view::href::Href;
+use crate::pages::view::text::{self, MINUTE};
+use crate::pages::view::{moment, state};
+
+/// Bars of the sparkline when a view brings none (the strip still needs a length).
+const SPARK_BARS: usize = 60;
+
+/// The card of a circuit at one moment.
+#[derive(Debug, Template)]
+#[template(path = "wall/card.html")]
+pub(crate) struct Card<'a> {
+    circuit: &'a CircuitView,
+    now: u64,
+    live: bool,
+    with_instances: bool,
+}
+
+/// A name, its figure and its title.
+#[derive(Debug)]
+pub(crate) struct Figure {
+    /// What it is.
+    pub(crate) name: &'static str,
+    /// Its value.
+    pub(crate) value: String,
+}
+
+/// Returns the id of a circuit's card, which is also its anchor.
+pub(crate) fn id(key: &CircuitKey) -> String {
+    let text = format!("{}\0{}", key.service, key.name);
+    format!("c-{:016x}", assets::fnv1a(text.as_bytes()))
+}
+
+/// Returns the search for requests through a circuit.
+pub(crate) fn requests(key: &CircuitKey, outcome: Option<&str>, at: Option<u64>) -> Href {
+    let start = at.map(|at| at.saturating_sub(15 * MINUTE));
+    let end = at.map(|at| at.saturating_add(MINUTE));
+    Href::new("/traces")
+        .with("service", &key.service)
+        .with("circuit", &key.name)
+        .with_some("outcome", outcome)
+        .with_some("start", start.map(text::datetime_local))
+        .with_some("end", end.map(text::datetime_local))
+}
+
+impl<'a> Card<'a> {
+    /// Returns the card as of `now`; `live` lets the ages tick.
+    pub(crate) fn new(
+        circuit: &'a CircuitView,
+        now: u64,
+        live: bool,
+        with_instances: bool,
+    ) -> Self {
+        Self {
+            circuit,
+            now,
+            live,
+            with_instances,
+        }
+    }
+
+    fn id(&self) -> String {
+        id(&self.circuit.key)
+    }
+
+    fn class(&self) -> &'static str {
+        state::class(self.circuit.state)
+    }
+
+    fn word(&self) -> &'static str {
+        state::word(self.circuit.state)
+    }
+
+    fn symbol(&self) -> &'static str {
+        state::symbol(self.circuit.state)
+    }
+
+    fn service(&self) -> Cow<'_, str> {
+        text::name(&self.circuit.key.service)
+    }
+
+    fn name(&self) -> Cow<'_, str> {
+        text::name(&self.circuit.key.name)
+    }
+
+    fn title(&self) -> String {
+        let key = &self.circuit.key;
+        text::title(&format!("{} → {}", key.service, key.name)).into_owned()
+    }
+
+    /// Words that the filter looks at, in lower case.
+    fn haystack(&self) -> String {
+        let circuit = self.circuit;
+        let words = [
+            &circuit.key.service,
+            &circuit.key.name,
+            &circuit.target,
+            &circuit.settings.group,
+        ];
+        let words = words.map(|word| text::name(word).to_lowercase());
+        format!("{} {}", words.join(" "), self.word().to_lowercase())
+    }
+
+    fn href(&self) -> String {
+        let at = (!self.live).then_some(self.now);
+        Href::circuit(&self.circuit.key)
+            .with_some("at", at.map(text::datetime_local))
+            .to_string()
+    }
+
+    /// What the protected service is called, where that says more than the name.
+    fn target(&self) -> Option<Cow<'_, str>> {
+        let circuit = self.circuit;
+        let says_more = !circuit.target.is_empty() && circuit.target != circuit.key.name;
+        says_more.then(|| text::name(&circuit.target))
+    }
+
+    /// How long it has been in its state as HTML, and since when in Unix milliseconds where that ticks.
+    fn lasted(&self) -> String {
+        let since = self.circuit.since_unix_nanos;
+        if since == 0 {
+            return String::new();
+        }
+        if self.circuit.state == EffectiveState::Closed {
+            return format!("since {}", moment::short(since, self.now));
+        }
+        format!("for {}", text::age(self.now.saturating_sub(since)))
+    }
+
+    fn ticks_since(&self) -> Option<u64> {
+        let circuit = self.circuit;
+        let ticks = self.live && circuit.state != EffectiveState::Closed;
+        (ticks && circuit.since_unix_nanos > 0).then_some(circuit.since_unix_nanos / 1_000_000)
+    }
+
+    fn ticks_until(&self) -> Option<u64> {
+        let until = self.circuit.retry_at_unix_nanos?;
+        (self.live && until > self.now).then_some(until / 1_000_000)
+    }
+
+    /// What comes next: when it tries again, how many probes are under way.
+    fn next(&self) -> String {
+        let circuit = self.circuit;
+        match circuit.state {
+            EffectiveState::Open => match circuit.retry_at_unix_nanos {
+                Some(at) if at > self.now => {
+                    format!(
+                        "tries again in {}",
+                        text::age(at - self.now + text::SECOND - 1)
+                    )
+                }
+                Some(_) => "probe due".to_owned(),
+                None => String::new(),
+            },
+            EffectiveState::HalfOpen => format!("probing, {} in flight", circuit.in_flight),
+            _ => String::new(),
+        }
+    }
+
+    /// The reason of an override, and until when it lasts as HTML.
+    fn forced(&self) -> Option<(String, String)> {
+        let forced = self.circuit.forced.as_ref()?;
+        let until = match forced.expires_unix_nanos {
+            Some(at) => format!("until {}", moment::short(at, self.now)),
+            None => "until released".to_owned(),
+        };
+        Some((text::shown(&forced.reason, 120).into_owned(), until))
+    }
+
+    fn reason(&self) -> Cow<'_, str> {
+        text::shown(&self.circuit.reason, 200)
+    }
+
+    /// Whether no instance has been heard of lately.
+    fn is_stale(&self) -> bool {
+        let instances = &self.circuit.instances;
+        !instances.is_empty() && instances.iter().all(|instance| instance.stale)
+    }
+
+    fn error(&self) -> Option<String> {
+        self.circuit.error_percent.map(text::percent)
+    }
+
+    fn window(&self) -> String {
+        format_duration(self.circuit.window_ms * 1_000_000)
+    }
+
+    fn error_class(&self) -> &'static str {
+        match self.circuit.error_percent {
+            Some(p) if p >= self.circuit.settings.failure_rate_percent.max(1.0) => "open",
+            Some(p) if p >= 5.0 => "half",
+            None => "muted",
+            _ => "",
+        }
+    }
+
+    fn figures(&self) -> [Figure; 6] {
+        let latency = &self.circuit.latency;
+        let figure = |name, value| Figure { name, value };
+        [
+            figure("calls/s", text::rate(self.circuit.calls_per_second)),
+            figure("median", text::brief_duration(latency.median_nanos)),
+            figure("p90", text::brief_duration(latency.p90_nanos)),
+            figure("p99", text::brief_duration(latency.p99_nanos)),
+            figure("p99.5", text::brief_duration(latency.p995_nanos)),
+            figure("hosts", self.hosts()),
+        ]
+    }
+
+    /// How many instances are not closed, of all; with all closed only how many there are.
+    fn hosts(&self) -> String {
+        let all = self.circuit.instances.len();
+        let not_closed = self.circuit.instances.iter();
+        let not_closed = not_closed
+            .filter(|i| i.state != EffectiveState::Closed)
+            .count();
+        match self.circuit.state {
+            EffectiveState::Closed => all.to_string(),
+            _ => format!("{not_closed} of {all}"),
+        }
+    }
+
+    fn bars(&self) -> usize {
+        self.circuit.spark.len().max(1)
+    }
+
+    fn spark(&self) -> Vec<Path> {
+        chart::stacked(&self.circuit.spark, 4.0 * SPARK_BARS as f64, 46.0)
+    }
+
+    fn spark_label(&self) -> String {
+        let calls = self
+            .circuit
+            .spark
+            .iter()
+            .fold(0, |sum, b| sum + b.calls.total());
+        format!("{} calls in two minutes", text::count(calls))
+    }
+
+    fn strip(&self) -> Vec<Stretch> {
+        chart::strip(&self.circuit.spark)
+    }
+
+    fn mix(&self) -> Vec<Stretch> {
+        chart::mix(&self.circuit.calls)
+    }
+
+    fn legend(&self) -> Vec<Share> {
+        let shares = chart::shares(&self.circuit.calls);
+        shares.into_iter().filter(|share| share.calls > 0).collect()
+    }
+
+    fn share_href(&self, share: &Share) -> String {
+        self.search(Some(share.outcome))
+    }
+
+    fn search(&self, outcome: Option<&str>) -> String {
+        let at = (!self.live).then_some(self.now);
+        requests(&self.circuit.key, outcome, at).to_string()
+    }
+
+    fn search_all(&self) -> String {
+        self.search(None)
+    }
+
+    fn search_refused(&self) -> String {
+        self.search(Some("rejected"))
+    }
+
+    fn search_fallback(&self) -> String {
+        self.search(Some("fallback"))
+    }
+
+    fn refused(&self) -> u64 {
+        self.circuit.calls.rejected
+    }
+
+    fn fallbacks(&self) -> u64 {
+        self.circuit.calls.fallback_success + self.circuit.calls.fallback_failure
+    }
+
+    fn opened_by(&self) -> Option<String> {
+        let id = self.circuit.opened_by?;
+        Some(
+            Href::trace(id)
+                .with("circuit", &self.circuit.key.name)
+                .to_string(),
+        )
+    }
+
+    fn has_errors(&self) -> bool {
+        self.circuit.calls.errors() > 0 || self.circuit.state == EffectiveState::Open
+    }
+
+    fn differs(&self) -> String {
+        Href::circuit(&self.circuit.key)
+            .with("differs", 1)
+            .at("differs")
+            .to_string()
+    }
+
+    fn instances(&self) -> &[CircuitInstanceView] {
+        if self.with_instances {
+            &self.circuit.instances
+        } else {
+            &[]
+        }
+    }
+}
+
+/// A row of an instance, shared by card and circuit page.
+pub(crate) trait InstanceRow {
+    /// Returns its name.
+    fn shown_id(&self) -> Cow<'_, str>;
+    /// Returns the class of its state.
+    fn class(&self) -> &'static str;
+    /// Returns the glyph of its state.
+    fn symbol(&self) -> &'static str;
+    /// Returns the word of its state.
+    fn word(&self) -> &'static str;
+    /// Returns calls a second.
+    fn rate(&self) -> String;
+    /// Returns its error percentage.
+    fn error(&self) -> String;
+    /// Returns its 99th percentile.
+    fn p99(&self) -> String;
+}
+
+impl InstanceRow for CircuitInstanceView {
+    fn shown_id(&self) -> Cow<'_, str> {
+        match self.id.as_str() {
+            "" => Cow::Borrowed("(no id)"),
+            id => text::name(id),
+        }
+    }
+
+    fn class(&self) -> &'static str {
+        if self.stale {
+            "off"
+        } else {
+            state::class(self.state)
+        }
+    }
+
+    fn symbol(&self) -> &'static str {
+        state::symbol(self.state)
+    }
+
+    fn word(&self) -> &'static str {
+        state::word(self.state)
+    }
+
+    fn rate(&self) -> String {
+        text::rate(self.calls_per_second)
+    }
+
+    fn error(&self) -> String {
+        match self.error_percent {
+            Some(value) => format!("{} %", text::percent(value)),
+            None => "—".to_owned(),
+        }
+    }
+
+    fn p99(&self) -> String {
+        text::maybe_duration(self.latency.p99_nanos)
+    }
+}

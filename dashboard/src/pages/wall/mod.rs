@@ -1,0 +1,444 @@
+//! The circuit wall: which breakers are not closed, now or at any moment of the past week.
+
+pub(crate) mod card;
+pub(crate) mod live;
+pub(crate) mod week;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use fusebox::circuit_breaker::EffectiveState;
+use fusebox_collector::model::{CircuitTransition, CircuitView, TimeRange, now_unix_nanos};
+use fusebox_collector::query::CircuitWall;
+
+use crate::pages::Pages;
+use crate::pages::frame::error::PageError;
+use crate::pages::frame::page::{Chrome, Page, PageResult, Pill};
+use crate::pages::frame::params::Params;
+use crate::pages::view::href::Href;
+use crate::pages::view::state;
+use crate::pages::view::text::{self, WEEK};
+use card::Card;
+use week::WeekBar;
+
+/// Cards on one page; a thousand circuits make five pages, and the filter looks at all of them.
+pub(crate) const CARDS_MAX: usize = 200;
+/// Transitions drawn on the bar of the week.
+const TICKS_MAX: usize = 2_000;
+
+/// Serves the wall.
+pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResult<WallPage> {
+    let now = now_unix_nanos();
+    let view = WallView::read(&params)?;
+    let wall = pages.query.circuits(view.at).await?;
+    let range = TimeRange {
+        start_unix_nanos: now.saturating_sub(WEEK),
+        end_unix_nanos: u64::MAX,
+    };
+    let transitions = pages.query.transitions(None, range, TICKS_MAX).await?;
+    let teach = Teach::from(&pages);
+    Ok(Page(WallPage::new(&wall, &transitions, view, now, teach)))
+}
+
+/// Serves only what changes with time, for a head that is being dragged along the week.
+pub(crate) async fn fragment(State(pages): State<Pages>, params: Params) -> PageResult<WallBody> {
+    let view = WallView::read(&params)?;
+    let wall = pages.query.circuits(view.at).await?;
+    Ok(Page(WallBody::drawn(&wall, &view)))
+}
+
+/// How the wall is looked at; every bit of it stands in the URL.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct WallView {
+    /// The order of the cards.
+    pub(crate) sort: Sort,
+    /// Words that a card must have.
+    pub(crate) filter: String,
+    /// Whether cards list their instances.
+    pub(crate) instances: bool,
+    /// The moment; `None`: now.
+    pub(crate) at: Option<u64>,
+    /// Which page of cards, from 0.
+    pub(crate) page: usize,
+}
+
+/// The order of the cards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Sort {
+    /// By state, then error, then volume.
+    #[default]
+    Worst,
+    /// By service and name.
+    Name,
+    /// Most calls first.
+    Volume,
+    /// Highest error percentage first.
+    Error,
+    /// Highest median first.
+    Median,
+    /// Highest 90th percentile first.
+    P90,
+    /// Highest 99th percentile first.
+    P99,
+    /// Highest 99.5th percentile first.
+    P995,
+}
+
+impl Sort {
+    const ALL: [(Self, &'static str, &'static str); 8] = [
+        (Self::Worst, "worst", "Worst first"),
+        (Self::Name, "name", "Name"),
+        (Self::Volume, "volume", "Volume"),
+        (Self::Error, "error", "Error %"),
+        (Self::Median, "median", "Median"),
+        (Self::P90, "p90", "p90"),
+        (Self::P99, "p99", "p99"),
+        (Self::P995, "p995", "p99.5"),
+    ];
+
+    fn read(word: &str) -> Self {
+        let found = Self::ALL.into_iter().find(|(_, key, _)| *key == word);
+        found.map_or(Self::Worst, |(sort, _, _)| sort)
+    }
+
+    fn key(self) -> &'static str {
+        let found = Self::ALL.into_iter().find(|(sort, _, _)| *sort == self);
+        found.map_or("worst", |(_, key, _)| key)
+    }
+
+    /// Returns what to sort by, highest first; ties go by service and name.
+    fn weight(self, circuit: &CircuitView) -> (u64, u64, u64) {
+        let error = (circuit.error_percent.unwrap_or(0.0) * 1e6) as u64;
+        let volume = (circuit.calls_per_second * 1e3) as u64;
+        let latency = &circuit.latency;
+        match self {
+            Self::Worst => (circuit.state as u64, error, volume),
+            Self::Name => (0, 0, 0),
+            Self::Volume => (volume, 0, 0),
+            Self::Error => (error, volume, 0),
+            Self::Median => (latency.median_nanos.unwrap_or(0), 0, 0),
+            Self::P90 => (latency.p90_nanos.unwrap_or(0), 0, 0),
+            Self::P99 => (latency.p99_nanos.unwrap_or(0), 0, 0),
+            Self::P995 => (latency.p995_nanos.unwrap_or(0), 0, 0),
+        }
+    }
+}
+
+impl WallView {
+    /// Reads it from the URL.
+    pub(crate) fn read(params: &Params) -> Result<Self, PageError> {
+        Ok(Self {
+            sort: Sort::read(params.get("sort").unwrap_or("worst")),
+            filter: params.get("filter").unwrap_or_default().to_owned(),
+            instances: params.get("view") == Some("instances"),
+            at: params.at()?,
+            page: params.number("page", 1).saturating_sub(1),
+        })
+    }
+
+    /// Returns its URL below that path, at that moment.
+    pub(crate) fn href(&self, path: &'static str, at: Option<u64>) -> Href {
+        let filter = (!self.filter.is_empty()).then_some(&self.filter);
+        Href::new(path)
+            .with_some("at", at.map(text::datetime_local))
+            .with_some("sort", (self.sort != Sort::Worst).then(|| self.sort.key()))
+            .with_some("filter", filter)
+            .with_some("view", self.instances.then_some("instances"))
+    }
+
+    fn matches(&self, circuit: &CircuitView) -> bool {
+        let words = format!(
+            "{}\n{}\n{}\n{}\n{}",
+            circuit.key.service,
+            circuit.key.name,
+            circuit.target,
+            circuit.settings.group,
+            state::word(circuit.state),
+        )
+        .to_lowercase();
+        let mut wanted = self.filter.split_whitespace();
+        wanted.all(|word| words.contains(&word.to_lowercase()))
+    }
+}
+
+/// Circuits under one heading, by their place on the wall.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Arranged {
+    /// The heading: a service, or `None` for those that are not closed.
+    pub(crate) service: Option<String>,
+    /// Indexes into the wall's circuits, in the order shown.
+    pub(crate) circuits: Vec<usize>,
+    /// How many stand under this heading on all pages.
+    pub(crate) total: usize,
+}
+
+/// Returns the circuits of one page under their headings, and how many match in all.
+pub(crate) fn arrange(wall: &CircuitWall, view: &WallView) -> (Vec<Arranged>, usize) {
+    let circuits = &wall.circuits;
+    let closed = |index: &usize| circuits[*index].state == EffectiveState::Closed;
+    let mut order: Vec<usize> = (0..circuits.len())
+        .filter(|index| view.filter.is_empty() || view.matches(&circuits[*index]))
+        .collect();
+    let matching = order.len();
+    order.sort_by_cached_key(|index| {
+        let circuit = &circuits[*index];
+        let heading = closed(index).then(|| circuit.key.service.clone());
+        let weight = std::cmp::Reverse(view.sort.weight(circuit));
+        (heading, weight, circuit.key.clone())
+    });
+    let heading = |index: &usize| closed(index).then(|| circuits[*index].key.service.as_str());
+    let mut totals: HashMap<Option<&str>, usize> = HashMap::new();
+    for index in &order {
+        *totals.entry(heading(index)).or_default() += 1;
+    }
+    let mut groups: Vec<Arranged> = Vec::new();
+    for index in order
+        .into_iter()
+        .skip(view.page * CARDS_MAX)
+        .take(CARDS_MAX)
+    {
+        let service = heading(&index);
+        match groups.last_mut() {
+            Some(group) if group.service.as_deref() == service => group.circuits.push(index),
+            _ => groups.push(Arranged {
+                service: service.map(str::to_owned),
+                circuits: vec![index],
+                total: totals[&service],
+            }),
+        }
+    }
+    (groups, matching)
+}
+
+/// One heading and its cards, drawn.
+#[derive(Debug)]
+pub(crate) struct Group {
+    heading: String,
+    href: Option<String>,
+    detail: String,
+    cards: Vec<Arc<str>>,
+}
+
+/// The line of totals above the cards.
+#[derive(Debug, Template)]
+#[template(path = "wall/sum.html")]
+pub(crate) struct Sum {
+    states: Vec<(&'static str, u64, &'static str)>,
+    calls: String,
+    refused: String,
+    touched: usize,
+}
+
+impl Sum {
+    /// Returns the totals of a wall.
+    pub(crate) fn new(wall: &CircuitWall) -> Self {
+        let of = |state| wall.circuits.iter().filter(|c| c.state == state).count() as u64;
+        let word = |state| match state {
+            EffectiveState::Open => "open",
+            EffectiveState::HalfOpen => "half-open",
+            EffectiveState::ForcedOpen => "forced open",
+            EffectiveState::ForcedClosed => "forced closed",
+            EffectiveState::Disabled => "disabled",
+            EffectiveState::MetricsOnly => "metrics only",
+            EffectiveState::Closed => "closed",
+        };
+        let mut states: Vec<_> = EffectiveState::ALL
+            .into_iter()
+            .map(|state| (state::class(state), of(state), word(state)))
+            .filter(|(_, count, word)| *count > 0 || *word == "open" || *word == "closed")
+            .collect();
+        states.sort_by_key(|(_, _, word)| *word == "closed");
+        let mut services: Vec<&str> = Vec::new();
+        let bad = wall
+            .circuits
+            .iter()
+            .filter(|c| c.state != EffectiveState::Closed);
+        services.extend(bad.map(|c| c.key.service.as_str()));
+        services.sort_unstable();
+        services.dedup();
+        Self {
+            states,
+            calls: text::rate(wall.circuits.iter().map(|c| c.calls_per_second).sum()),
+            refused: text::rate(wall.circuits.iter().map(|c| c.rejected_per_second).sum()),
+            touched: services.len(),
+        }
+    }
+}
+
+/// Everything on the wall that changes with time.
+#[derive(Debug, Template)]
+#[template(path = "wall/body.html")]
+pub(crate) struct WallBody {
+    sum: Sum,
+    groups: Vec<Group>,
+    total: usize,
+    matching: usize,
+    filter: String,
+    pages: Vec<(usize, String, bool)>,
+    clear: String,
+}
+
+impl WallBody {
+    /// Draws a wall; cards are drawn here.
+    pub(crate) fn drawn(wall: &CircuitWall, view: &WallView) -> Self {
+        Self::with_cards(wall, view, |index| {
+            let card = Card::new(
+                &wall.circuits[index],
+                wall.at_unix_nanos,
+                wall.live,
+                view.instances,
+            );
+            Arc::from(card.render().unwrap_or_default())
+        })
+    }
+
+    /// Draws a wall around cards that were drawn before.
+    pub(crate) fn with_cards(
+        wall: &CircuitWall,
+        view: &WallView,
+        card: impl Fn(usize) -> Arc<str>,
+    ) -> Self {
+        let (arranged, matching) = arrange(wall, view);
+        let groups = arranged.into_iter().map(|group| Group {
+            detail: Self::detail(wall, &group),
+            href: group
+                .service
+                .as_deref()
+                .map(|s| Href::service(s).to_string()),
+            heading: match &group.service {
+                Some(service) => text::name(service).into_owned(),
+                None => "Not closed".to_owned(),
+            },
+            cards: group.circuits.into_iter().map(&card).collect(),
+        });
+        let all = view.href("/", view.at);
+        let unfiltered = WallView {
+            filter: String::new(),
+            ..view.clone()
+        };
+        Self {
+            groups: groups.collect(),
+            sum: Sum::new(wall),
+            total: wall.circuits.len(),
+            matching,
+            filter: text::name(&view.filter).into_owned(),
+            pages: (0..matching.div_ceil(CARDS_MAX))
+                .map(|n| {
+                    (
+                        n + 1,
+                        all.clone().with("page", n + 1).to_string(),
+                        n == view.page,
+                    )
+                })
+                .collect(),
+            clear: unfiltered.href("/", view.at).to_string(),
+        }
+    }
+
+    fn detail(wall: &CircuitWall, group: &Arranged) -> String {
+        let count = group.total;
+        let shown = text::count(count as u64);
+        match &group.service {
+            None => format!("{shown} of {}", text::count(wall.circuits.len() as u64)),
+            Some(_) => {
+                let instances = group.circuits.iter();
+                let instances = instances
+                    .map(|i| wall.circuits[*i].instances.len())
+                    .max()
+                    .unwrap_or(0);
+                format!(
+                    "{instances} {} · {shown} {}",
+                    text::plural(instances, "instance", "instances"),
+                    text::plural(count, "circuit", "circuits"),
+                )
+            }
+        }
+    }
+}
+
+/// What the empty wall teaches.
+#[derive(Debug, Clone)]
+pub(crate) struct Teach {
+    /// Where to send OTLP over HTTP.
+    pub(crate) otlp_http: String,
+    /// Where to send OTLP over gRPC.
+    pub(crate) otlp_grpc: String,
+}
+
+impl From<&Pages> for Teach {
+    fn from(pages: &Pages) -> Self {
+        Self {
+            otlp_http: pages.info.otlp_http.clone(),
+            otlp_grpc: pages.info.otlp_grpc.clone(),
+        }
+    }
+}
+
+/// The wall as a page.
+#[derive(Debug, Template)]
+#[template(path = "wall/page.html")]
+pub(crate) struct WallPage {
+    chrome: Chrome,
+    body: WallBody,
+    week: WeekBar,
+    view: WallView,
+    teach: Teach,
+}
+
+impl WallPage {
+    /// Returns the page of a wall.
+    pub(crate) fn new(
+        wall: &CircuitWall,
+        transitions: &[CircuitTransition],
+        view: WallView,
+        now: u64,
+        teach: Teach,
+    ) -> Self {
+        let back = view.href("/", None).to_string();
+        let pill = if view.at.is_some() {
+            Pill::Paused(back)
+        } else {
+            Pill::Live
+        };
+        let base = view.clone();
+        Self {
+            chrome: Chrome::new("Circuits", "Circuits")
+                .scripts(&["wall.js"])
+                .pill(pill),
+            body: WallBody::drawn(wall, &view),
+            week: WeekBar::new(transitions, view.at, now, move |at| base.href("/", at)),
+            view,
+            teach,
+        }
+    }
+
+    fn sorts(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let choice = |(sort, key, word)| (key, word, sort == self.view.sort);
+        Sort::ALL.into_iter().map(choice).collect()
+    }
+
+    fn query(&self) -> String {
+        let href = self.view.href("/", None);
+        let href = if self.view.page > 0 {
+            href.with("page", self.view.page + 1)
+        } else {
+            href
+        };
+        href.query().to_owned()
+    }
+
+    fn at_field(&self) -> Option<String> {
+        self.view.at.map(text::datetime_local)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.body.total == 0
+    }
+}
+
+/// Returns the id of a circuit's card on the wall.
+pub(crate) fn card_id(circuit: &CircuitView) -> String {
+    card::id(&circuit.key)
+}
