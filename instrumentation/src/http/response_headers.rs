@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::SpanContext;
 
 use super::problem::whole_seconds;
-use crate::circuit_breaker::touched::Touched;
+use crate::circuit_breaker::request_log::Touched;
 use crate::propagation::write_traceparent;
 
 const CIRCUIT_BREAKER: HeaderName = HeaderName::from_static("circuit-breaker");

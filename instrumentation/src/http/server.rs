@@ -22,7 +22,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 pub use super::response_headers::{Audience, ResponseHeaders, private_peers};
 use super::{forwarded, response_headers, semantics};
-use crate::circuit_breaker::touched::{Scope, Touched, scope_of};
+use crate::circuit_breaker::request_log::{Scope, Touched, scope_of};
 use crate::propagation::{Headers, Propagator};
 
 /// Traces the requests of an HTTP server.

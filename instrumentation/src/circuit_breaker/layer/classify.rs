@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
-use crate::circuit_breaker::state::Outcome;
+use crate::circuit_breaker::rules::state::Outcome;
 
 /// Says how a call ended, from what the service returned. Closures that do are classifiers.
 pub trait Classify<Response, Error> {

@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::classify::Classify;
-use crate::circuit_breaker::breaker::CircuitBreaker;
-use crate::circuit_breaker::protected::ProtectedCall;
-use crate::circuit_breaker::rejected::{CallError, Rejected};
+use crate::circuit_breaker::call::errors::{CallError, Rejected};
+use crate::circuit_breaker::call::handle::CircuitBreaker;
+use crate::circuit_breaker::call::protected::ProtectedCall;
 
 pin_project! {
     /// The response of a protected service.

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::classify::HttpStatus;
 use super::service::CircuitBreakerService;
-use crate::circuit_breaker::breaker::CircuitBreaker;
+use crate::circuit_breaker::call::handle::CircuitBreaker;
 
 /// Puts a breaker around a service. Responses are judged by [`HttpStatus`] unless [`classify`](Self::classify)
 /// says otherwise.

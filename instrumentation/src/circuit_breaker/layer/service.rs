@@ -7,10 +7,10 @@ use tower_service::Service;
 
 use super::classify::Classify;
 use super::future::ResponseFuture;
-use crate::circuit_breaker::breaker::CircuitBreaker;
-use crate::circuit_breaker::protected::ProtectedCall;
-use crate::circuit_breaker::rejected::CallError;
-use crate::circuit_breaker::state::Outcome;
+use crate::circuit_breaker::call::errors::CallError;
+use crate::circuit_breaker::call::handle::CircuitBreaker;
+use crate::circuit_breaker::call::protected::ProtectedCall;
+use crate::circuit_breaker::rules::state::Outcome;
 
 /// A service behind a breaker.
 #[derive(Debug, Clone)]

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 
-use super::super::state_machine::{Admission, Ending, StateMachine, Ticket, judge};
-use super::super::window::Tally;
+use super::super::rules::state_machine::{Admission, Ending, StateMachine, Ticket, judge};
+use super::super::rules::window::Tally;
 use super::*;
 use crate::circuit_breaker::State;
 

@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
 use crate::circuit_breaker::layer::CircuitBreakerLayer;
-use crate::circuit_breaker::touched;
+use crate::circuit_breaker::request_log;
 use tower::{Layer, ServiceExt, service_fn};
 
 /// Keeps every span that ended.
@@ -180,7 +180,7 @@ async fn code_behind_the_layer_runs_inside_its_span() {
 #[tokio::test(start_paused = true)]
 async fn a_request_learns_which_breakers_it_touched() {
     let breaker = breaker(hystrix());
-    let (_, list) = touched::scope(async {
+    let (_, list) = request_log::scope(async {
         breaker.call(fails()).await.ok();
         breaker.call(fails()).await.ok();
     })

@@ -4,34 +4,34 @@
 
 use super::settings::WindowSettings;
 
-use super::clock::nanos;
+use super::nanos;
 
 /// Judged calls: running totals since the start, or the difference of two of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Calls that ended well.
-    pub(super) good: u64,
+    pub(crate) good: u64,
     /// Calls that ended badly.
-    pub(super) bad: u64,
+    pub(crate) bad: u64,
     /// Calls, good or bad, that took too long.
-    pub(super) slow: u64,
+    pub(crate) slow: u64,
 }
 
 impl Tally {
     /// Returns the judged calls.
-    pub(super) fn calls(self) -> u64 {
+    pub(crate) fn calls(self) -> u64 {
         self.good + self.bad
     }
 
     /// Adds one call.
-    pub(super) fn add(&mut self, bad: bool, slow: bool) {
+    pub(crate) fn add(&mut self, bad: bool, slow: bool) {
         self.good += u64::from(!bad);
         self.bad += u64::from(bad);
         self.slow += u64::from(slow);
     }
 
     /// Returns what came since `base`. Totals are read without a lock, so one part may lag: never below zero.
-    pub(super) fn since(self, base: Self) -> Self {
+    pub(crate) fn since(self, base: Self) -> Self {
         Self {
             good: self.good.saturating_sub(base.good),
             bad: self.bad.saturating_sub(base.bad),
@@ -42,7 +42,7 @@ impl Tally {
 
 /// The calls that a closed breaker judges by.
 #[derive(Debug)]
-pub(super) enum Window {
+pub(crate) enum Window {
     /// Those of the last seconds.
     Time(TimeWindow),
     /// The last ones.
@@ -51,7 +51,7 @@ pub(super) enum Window {
 
 impl Window {
     /// Starts empty at `now`, when the running totals are `total`.
-    pub(super) fn new(settings: &WindowSettings, now: u64, total: Tally) -> Self {
+    pub(crate) fn new(settings: &WindowSettings, now: u64, total: Tally) -> Self {
         match *settings {
             WindowSettings::Time { duration, buckets } => {
                 let bucket_nanos = (nanos(duration) / u64::from(buckets)).max(1);
@@ -62,7 +62,7 @@ impl Window {
     }
 
     /// Forgets every call so far.
-    pub(super) fn clear(&mut self, now: u64, total: Tally) {
+    pub(crate) fn clear(&mut self, now: u64, total: Tally) {
         match self {
             Self::Time(window) => window.clear(now, total),
             Self::Count(window) => window.clear(),
@@ -70,7 +70,7 @@ impl Window {
     }
 
     /// Returns the calls in the window, given the running totals.
-    pub(super) fn sum(&self, total: Tally) -> Tally {
+    pub(crate) fn sum(&self, total: Tally) -> Tally {
         match self {
             Self::Time(window) => total.since(window.base()),
             Self::Count(window) => window.sum,
@@ -80,7 +80,7 @@ impl Window {
 
 /// A ring of buckets, each remembered by the running totals at its start.
 #[derive(Debug)]
-pub(super) struct TimeWindow {
+pub(crate) struct TimeWindow {
     marks: Box<[Tally]>,
     bucket_nanos: u64,
     origin: u64,
@@ -106,7 +106,7 @@ impl TimeWindow {
 
     /// Moves on to the bucket of `now`; whatever `total` holds more than before fell into the buckets that end
     /// here. An older `now` (another thread was faster) changes nothing.
-    pub(super) fn roll(&mut self, now: u64, total: Tally) {
+    pub(crate) fn roll(&mut self, now: u64, total: Tally) {
         let tick = now.saturating_sub(self.origin) / self.bucket_nanos;
         let passed = tick.saturating_sub(self.tick);
         if passed == 0 {
@@ -120,12 +120,12 @@ impl TimeWindow {
     }
 
     /// Returns the running totals when the oldest bucket of the window began.
-    pub(super) fn base(&self) -> Tally {
+    pub(crate) fn base(&self) -> Tally {
         self.marks[((self.tick + 1) % self.marks.len() as u64) as usize]
     }
 
     /// Returns when the current bucket ends.
-    pub(super) fn next_roll(&self) -> u64 {
+    pub(crate) fn next_roll(&self) -> u64 {
         self.origin
             .saturating_add(self.bucket_nanos.saturating_mul(self.tick + 1))
     }
@@ -133,7 +133,7 @@ impl TimeWindow {
 
 /// A ring of the last calls' verdicts with their sum.
 #[derive(Debug)]
-pub(super) struct CountWindow {
+pub(crate) struct CountWindow {
     verdicts: Box<[Verdict]>,
     len: usize,
     next: usize,
@@ -164,7 +164,7 @@ impl CountWindow {
     }
 
     /// Adds a call; the oldest goes when the ring is full.
-    pub(super) fn push(&mut self, bad: bool, slow: bool) {
+    pub(crate) fn push(&mut self, bad: bool, slow: bool) {
         let old = std::mem::replace(&mut self.verdicts[self.next], Verdict { bad, slow });
         if self.len == self.verdicts.len() {
             self.sum.good -= u64::from(!old.bad);

@@ -89,7 +89,7 @@ fn place(nanos: u64) -> usize {
 
 /// A histogram with one writer at a time.
 #[derive(Debug)]
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     sum_nanos: Counter,
     zero: Counter,
     buckets: [Counter; BUCKETS],
@@ -108,7 +108,7 @@ impl Default for Recorder {
 impl Recorder {
     /// Adds one duration.
     #[inline]
-    pub(super) fn record(&self, nanos: u64) {
+    pub(crate) fn record(&self, nanos: u64) {
         self.sum_nanos.add(nanos);
         if nanos > ZERO_NANOS {
             self.buckets[place(nanos)].add(1);
@@ -118,7 +118,7 @@ impl Recorder {
     }
 
     /// Adds what was recorded to `sum`.
-    pub(super) fn read(&self, sum: &mut LatencyHistogram) {
+    pub(crate) fn read(&self, sum: &mut LatencyHistogram) {
         let buckets = self.buckets.iter().zip(FIRST_INDEX..);
         let filled = buckets
             .map(|(count, index)| (index, count.get()))

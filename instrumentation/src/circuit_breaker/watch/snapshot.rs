@@ -4,14 +4,14 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::clock::Clock;
-use super::control::Override;
-use super::histogram::LatencyHistogram;
 use super::name::Name;
-use super::settings::Settings;
-use super::shell::Shell;
-use super::state::{EffectiveState, FallbackOutcome, Outcome, State};
-use super::window::Tally;
+use crate::circuit_breaker::rules::settings::Settings;
+use crate::circuit_breaker::rules::state::{EffectiveState, FallbackOutcome, Outcome, State};
+use crate::circuit_breaker::rules::window::Tally;
+use crate::circuit_breaker::shell::Shell;
+use crate::circuit_breaker::shell::clock::Clock;
+use crate::circuit_breaker::shell::control::Override;
+use crate::circuit_breaker::shell::histogram::LatencyHistogram;
 
 /// A breaker at one moment. Totals only grow, until the process ends.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -167,7 +167,7 @@ impl LatencyByOutcome {
 impl Shell {
     /// Reads everything. The counts are read one after the other while calls go on, so they may be a call or two
     /// apart from one another.
-    pub(super) fn snapshot(&self) -> CircuitSnapshot {
+    pub(crate) fn snapshot(&self) -> CircuitSnapshot {
         self.expire();
         let now = self.clock.now();
         let shards = &self.shards;

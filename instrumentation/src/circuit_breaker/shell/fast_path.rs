@@ -7,12 +7,12 @@ use std::sync::atomic::{
     Ordering::SeqCst, fence,
 };
 
-use super::clock::nanos;
 use super::control::{Control, shadows};
-use super::settings::Settings;
-use super::state::EffectiveState;
-use super::state_machine::{Excess, Limits};
-use super::window::{Tally, Window};
+use crate::circuit_breaker::rules::nanos;
+use crate::circuit_breaker::rules::settings::Settings;
+use crate::circuit_breaker::rules::state::EffectiveState;
+use crate::circuit_breaker::rules::state_machine::{Excess, Limits};
+use crate::circuit_breaker::rules::window::{Tally, Window};
 
 /// Calls are refused until `recheck_at`.
 const REFUSES: u64 = 1 << 3;
@@ -29,11 +29,11 @@ const GENERATION_SHIFT: u32 = 8;
 
 /// The state word: the state in force, what it means for a call, and the generation.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Word(u64);
+pub(crate) struct Word(u64);
 
 impl Word {
     /// Returns the word that says what `control` holds.
-    pub(super) fn of(control: &Control) -> Self {
+    pub(crate) fn of(control: &Control) -> Self {
         let (state, machine) = (control.state(), control.machine());
         let flag = |set: bool, bit: u64| if set { bit } else { 0 };
         let refuses = matches!(
@@ -53,42 +53,42 @@ impl Word {
 
     /// Returns whether a call just passes and is counted: the common case.
     #[inline]
-    pub(super) fn passes(self) -> bool {
+    pub(crate) fn passes(self) -> bool {
         self.0 & (REFUSES | TIMED | SHADOWS | UNCOUNTED) == 0
     }
 
     #[inline]
-    pub(super) fn refuses(self) -> bool {
+    pub(crate) fn refuses(self) -> bool {
         self.0 & REFUSES != 0
     }
 
     #[inline]
-    pub(super) fn is_timed(self) -> bool {
+    pub(crate) fn is_timed(self) -> bool {
         self.0 & TIMED != 0
     }
 
     #[inline]
-    pub(super) fn shadows(self) -> bool {
+    pub(crate) fn shadows(self) -> bool {
         self.0 & SHADOWS != 0
     }
 
     #[inline]
-    pub(super) fn uncounted(self) -> bool {
+    pub(crate) fn uncounted(self) -> bool {
         self.0 & UNCOUNTED != 0
     }
 
     #[inline]
-    pub(super) fn state(self) -> EffectiveState {
+    pub(crate) fn state(self) -> EffectiveState {
         EffectiveState::ALL[((self.0 & STATE_MASK) as usize).min(EffectiveState::ALL.len() - 1)]
     }
 
     /// Returns whether nothing but an override may have changed between the two.
     #[inline]
-    pub(super) fn same_generation(self, other: Self) -> bool {
+    pub(crate) fn same_generation(self, other: Self) -> bool {
         (self.0 ^ other.0) >> GENERATION_SHIFT == 0
     }
 
-    pub(super) fn generation(self) -> u64 {
+    pub(crate) fn generation(self) -> u64 {
         self.0 >> GENERATION_SHIFT
     }
 }
@@ -96,7 +96,7 @@ impl Word {
 /// Two cache lines that every call reads and hardly any writes.
 #[repr(align(128))]
 #[derive(Debug, Default)]
-pub(super) struct Hot {
+pub(crate) struct Hot {
     word: AtomicU64,
     recheck_at: AtomicU64,
     /// When the current bucket ends; zero sends every call the careful way (count windows).
@@ -118,7 +118,7 @@ pub(super) struct Hot {
 
 impl Hot {
     /// Publishes what the lock guards.
-    pub(super) fn publish(&self, control: &Control) {
+    pub(crate) fn publish(&self, control: &Control) {
         let machine = control.machine();
         let (settings, limits) = (machine.settings(), machine.limits());
         self.publish_settings(settings, limits);
@@ -154,36 +154,36 @@ impl Hot {
     }
 
     #[inline]
-    pub(super) fn word(&self) -> Word {
+    pub(crate) fn word(&self) -> Word {
         Word(self.word.load(Acquire))
     }
 
     #[inline]
-    pub(super) fn recheck_at(&self) -> u64 {
+    pub(crate) fn recheck_at(&self) -> u64 {
         self.recheck_at.load(Relaxed)
     }
 
     #[inline]
-    pub(super) fn is_slow(&self, elapsed_nanos: u64) -> bool {
+    pub(crate) fn is_slow(&self, elapsed_nanos: u64) -> bool {
         elapsed_nanos > self.slow_above.load(Relaxed)
     }
 
     #[inline]
-    pub(super) fn bucket_is_over(&self, now: u64) -> bool {
+    pub(crate) fn bucket_is_over(&self, now: u64) -> bool {
         now >= self.roll_at.load(Relaxed)
     }
 
     #[inline]
-    pub(super) fn watches(&self) -> bool {
+    pub(crate) fn watches(&self) -> bool {
         self.watch.load(Relaxed)
     }
 
-    pub(super) fn counts_calls(&self) -> bool {
+    pub(crate) fn counts_calls(&self) -> bool {
         self.counts_calls.load(Relaxed)
     }
 
     #[inline]
-    pub(super) fn open_nanos(&self) -> u64 {
+    pub(crate) fn open_nanos(&self) -> u64 {
         self.open_nanos.load(Relaxed)
     }
 
@@ -192,7 +192,7 @@ impl Hot {
     ///
     /// Of two calls that end at once, each must see the other or be seen by it, else both find one call too few
     /// and nobody opens the breaker. Hence the fences: count, fence, look.
-    pub(super) fn looks_bad(&self, total: impl Fn() -> Tally) -> Option<Excess> {
+    pub(crate) fn looks_bad(&self, total: impl Fn() -> Tally) -> Option<Excess> {
         fence(SeqCst);
         let limits = self.limits();
         let sum = total().since(self.base());

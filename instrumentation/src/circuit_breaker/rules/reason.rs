@@ -8,7 +8,7 @@ use super::state::{EffectiveState, State};
 
 /// The cause of a change of state.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Reason {
+pub(crate) enum Reason {
     /// Too many calls of the window failed.
     Failures(Share),
     /// Too many calls of the window were slow.
@@ -45,11 +45,11 @@ pub(super) enum Reason {
 
 /// Some calls of a window, and the share that was allowed.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Share {
-    pub(super) part: u64,
-    pub(super) calls: u64,
-    pub(super) limit_percent: f64,
-    pub(super) window: WindowSettings,
+pub(crate) struct Share {
+    pub(crate) part: u64,
+    pub(crate) calls: u64,
+    pub(crate) limit_percent: f64,
+    pub(crate) window: WindowSettings,
 }
 
 impl fmt::Display for Reason {

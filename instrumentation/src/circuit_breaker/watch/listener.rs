@@ -7,11 +7,11 @@ use std::time::SystemTime;
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 
-use super::breaker::CircuitBreaker;
-use super::control::Announcement;
 use super::name::Name;
-use super::shell::Shell;
-use super::state::EffectiveState;
+use crate::circuit_breaker::call::handle::CircuitBreaker;
+use crate::circuit_breaker::rules::state::EffectiveState;
+use crate::circuit_breaker::shell::Shell;
+use crate::circuit_breaker::shell::control::Announcement;
 
 /// A change of the state in force.
 ///
@@ -58,26 +58,26 @@ pub trait Listener: Send + Sync {
 
 /// The listeners of a registry.
 #[derive(Default)]
-pub(super) struct Listeners {
+pub(crate) struct Listeners {
     all: RwLock<Arc<Vec<Arc<dyn Listener>>>>,
 }
 
 impl Listeners {
     /// Adds one.
-    pub(super) fn add(&self, listener: Arc<dyn Listener>) {
+    pub(crate) fn add(&self, listener: Arc<dyn Listener>) {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         Arc::make_mut(&mut all).push(listener);
     }
 
     /// Tells every listener.
-    pub(super) fn tell(&self, tell: impl Fn(&dyn Listener)) {
+    pub(crate) fn tell(&self, tell: impl Fn(&dyn Listener)) {
         // A copy: a listener may subscribe another, or make a breaker.
         let all = Arc::clone(&self.all.read().unwrap_or_else(PoisonError::into_inner));
         all.iter().for_each(|listener| tell(listener.as_ref()));
     }
 
     /// Tells every listener of a change, with the span of the call that runs on this thread.
-    pub(super) fn announce(&self, shell: &Shell, announcement: Announcement) {
+    pub(crate) fn announce(&self, shell: &Shell, announcement: Announcement) {
         let transition = Transition {
             breaker: shell.name.clone(),
             group: shell.group.clone(),

@@ -6,16 +6,16 @@ use std::thread::available_parallelism;
 
 use super::counter::Counter;
 use super::histogram::{LatencyHistogram, Recorder};
-use super::seat::seat;
-use super::state::{FallbackOutcome, Outcome};
-use super::window::Tally;
+use super::thread_slot::thread_slot;
+use crate::circuit_breaker::rules::state::{FallbackOutcome, Outcome};
+use crate::circuit_breaker::rules::window::Tally;
 
 /// Shards with one writer that a breaker has at the most; 16 bytes each until their thread calls.
 const MAX_OWNED: usize = 128;
 
 /// All the shards of a breaker.
 #[derive(Debug)]
-pub(super) struct Shards {
+pub(crate) struct Shards {
     owned: Box<[OnceLock<Box<Shard>>]>,
     shared: OnceLock<Box<Shard>>,
     shared_writer: Mutex<()>,
@@ -23,7 +23,7 @@ pub(super) struct Shards {
 
 impl Shards {
     /// Makes room for twice as many threads as there are cores, and no shard yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let cores = available_parallelism().map_or(4, usize::from);
         Self::with_owned((cores * 2).clamp(8, MAX_OWNED))
     }
@@ -38,8 +38,8 @@ impl Shards {
 
     /// Lets this thread write the shard that nobody else writes now.
     #[inline]
-    pub(super) fn write(&self, write: impl FnOnce(&Shard)) {
-        match self.owned.get(seat()) {
+    pub(crate) fn write(&self, write: impl FnOnce(&Shard)) {
+        match self.owned.get(thread_slot()) {
             Some(shard) => write(shard.get_or_init(Box::default)),
             None => {
                 let _only_writer = self
@@ -57,7 +57,7 @@ impl Shards {
     }
 
     /// Returns the judged calls so far.
-    pub(super) fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> Tally {
         let mut sum = Tally::default();
         for shard in self.iter() {
             sum.good += shard.good.get();
@@ -68,21 +68,21 @@ impl Shards {
     }
 
     /// Returns the calls that ended with `outcome`.
-    pub(super) fn total(&self, outcome: Outcome) -> u64 {
+    pub(crate) fn total(&self, outcome: Outcome) -> u64 {
         self.iter()
             .map(|shard| shard.totals[outcome as usize].get())
             .sum()
     }
 
     /// Returns the fallbacks that ended with `outcome`.
-    pub(super) fn fallbacks(&self, outcome: FallbackOutcome) -> u64 {
+    pub(crate) fn fallbacks(&self, outcome: FallbackOutcome) -> u64 {
         self.iter()
             .map(|shard| shard.fallbacks[outcome as usize].get())
             .sum()
     }
 
     /// Returns the calls that run now.
-    pub(super) fn in_flight(&self) -> u64 {
+    pub(crate) fn in_flight(&self) -> u64 {
         // Ended first: a call that ends between the two sums must not count as minus one.
         let ended: u64 = self.iter().map(Shard::ended).sum();
         let admitted: u64 = self.iter().map(|shard| shard.admitted.get()).sum();
@@ -90,7 +90,7 @@ impl Shards {
     }
 
     /// Returns the durations of the calls that ended with an executed `outcome`.
-    pub(super) fn latency(&self, outcome: Outcome) -> LatencyHistogram {
+    pub(crate) fn latency(&self, outcome: Outcome) -> LatencyHistogram {
         let mut sum = LatencyHistogram::default();
         for shard in self.iter() {
             if let Some(recorder) = shard.recorder(outcome) {
@@ -104,15 +104,15 @@ impl Shards {
 /// The counts of one thread, far enough from the next one's for the adjacent-line prefetcher.
 #[repr(align(128))]
 #[derive(Debug, Default)]
-pub(super) struct Shard {
+pub(crate) struct Shard {
     /// Calls let through.
-    pub(super) admitted: Counter,
+    pub(crate) admitted: Counter,
     /// Judged calls that ended well.
-    pub(super) good: Counter,
+    pub(crate) good: Counter,
     /// Judged calls that ended badly.
-    pub(super) bad: Counter,
+    pub(crate) bad: Counter,
     /// Judged calls that took too long.
-    pub(super) slow: Counter,
+    pub(crate) slow: Counter,
     totals: [Counter; Outcome::ALL.len()],
     fallbacks: [Counter; FallbackOutcome::ALL.len()],
     /// Of the rarer executed outcomes: failure, timeout, ignored.
@@ -123,13 +123,13 @@ pub(super) struct Shard {
 impl Shard {
     /// Counts a call that ended well.
     #[inline]
-    pub(super) fn success(&self, elapsed_nanos: u64) {
+    pub(crate) fn success(&self, elapsed_nanos: u64) {
         self.totals[Outcome::Success as usize].add(1);
         self.success.record(elapsed_nanos);
     }
 
     /// Counts a call by how it ended; its duration only where it was executed.
-    pub(super) fn ended_with(&self, outcome: Outcome, elapsed_nanos: u64) {
+    pub(crate) fn ended_with(&self, outcome: Outcome, elapsed_nanos: u64) {
         self.totals[outcome as usize].add(1);
         if outcome == Outcome::Success {
             self.success.record(elapsed_nanos);
@@ -142,12 +142,12 @@ impl Shard {
 
     /// Counts a refused call.
     #[inline]
-    pub(super) fn rejected(&self) {
+    pub(crate) fn rejected(&self) {
         self.totals[Outcome::Rejected as usize].add(1);
     }
 
     /// Counts a fallback.
-    pub(super) fn fallback(&self, outcome: FallbackOutcome) {
+    pub(crate) fn fallback(&self, outcome: FallbackOutcome) {
         self.fallbacks[outcome as usize].add(1);
     }
 

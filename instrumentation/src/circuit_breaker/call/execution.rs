@@ -67,7 +67,7 @@ pub struct Execution {
 }
 
 impl Execution {
-    pub(super) fn new(
+    pub(crate) fn new(
         first: ExecutionEvent,
         fallback: Option<ExecutionEvent>,
         elapsed: Duration,

@@ -1,36 +1,47 @@
 //! The shell around the rules: lets calls through and takes their results, without a lock while the breaker is
 //! closed and calls succeed. A lock is taken to change the state, in half-open, and once per bucket of the window.
 
+pub(crate) mod bulkhead;
+pub(crate) mod clock;
+pub(crate) mod control;
+pub(crate) mod counter;
+pub(crate) mod fast_path;
+pub(crate) mod histogram;
+pub(crate) mod shard;
+pub(crate) mod thread_slot;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::bulkhead::Bulkhead;
-use super::clock::Clock;
-use super::control::{Announcement, Control, Override};
-use super::hot::{Hot, Word};
-use super::listener::Listeners;
-use super::name::Name;
-use super::rejected::Rejected;
-use super::settings::Settings;
-use super::shard::{Shard, Shards};
-use super::state::{EffectiveState, Outcome};
-use super::state_machine::{Admission, Ending, StateMachine, Ticket, judge};
+use crate::circuit_breaker::call::errors::Rejected;
+use crate::circuit_breaker::rules::settings::Settings;
+use crate::circuit_breaker::rules::state::{EffectiveState, Outcome};
+use crate::circuit_breaker::rules::state_machine::{
+    Admission, Ending, StateMachine, Ticket, judge,
+};
+use crate::circuit_breaker::watch::listener::Listeners;
+use crate::circuit_breaker::watch::name::Name;
+use bulkhead::Bulkhead;
+use clock::Clock;
+use control::{Announcement, Control, Override};
+use fast_path::{Hot, Word};
+use shard::{Shard, Shards};
 
 /// A call that was let through: what the state word said then, and the slot if it is a probe.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pass {
+pub(crate) struct Pass {
     word: Word,
     probe: Option<u64>,
 }
 
 impl Pass {
     /// Returns the state in force when it was let through.
-    pub(super) fn state(self) -> EffectiveState {
+    pub(crate) fn state(self) -> EffectiveState {
         self.word.state()
     }
 
     /// Returns whether it is a probe.
-    pub(super) fn is_probe(self) -> bool {
+    pub(crate) fn is_probe(self) -> bool {
         self.probe.is_some()
     }
 
@@ -44,22 +55,22 @@ impl Pass {
 
 /// All of a breaker; `CircuitBreaker` is a handle on it.
 #[derive(Debug)]
-pub(super) struct Shell {
-    pub(super) hot: Hot,
-    pub(super) shards: Shards,
-    pub(super) clock: Clock,
-    pub(super) name: Name,
-    pub(super) group: Name,
-    pub(super) control: Mutex<Control>,
-    pub(super) settings: RwLock<Arc<Settings>>,
-    pub(super) listeners: Arc<Listeners>,
-    pub(super) bulkhead: Bulkhead,
-    pub(super) fallback_bulkhead: Bulkhead,
+pub(crate) struct Shell {
+    pub(crate) hot: Hot,
+    pub(crate) shards: Shards,
+    pub(crate) clock: Clock,
+    pub(crate) name: Name,
+    pub(crate) group: Name,
+    pub(crate) control: Mutex<Control>,
+    pub(crate) settings: RwLock<Arc<Settings>>,
+    pub(crate) listeners: Arc<Listeners>,
+    pub(crate) bulkhead: Bulkhead,
+    pub(crate) fallback_bulkhead: Bulkhead,
 }
 
 impl Shell {
     /// Starts closed.
-    pub(super) fn new(
+    pub(crate) fn new(
         name: Name,
         group: Name,
         settings: Settings,
@@ -85,7 +96,7 @@ impl Shell {
 
     /// Decides about a call; reads the clock only where the answer depends on it.
     #[inline]
-    pub(super) fn admit(&self) -> Result<Pass, Rejected> {
+    pub(crate) fn admit(&self) -> Result<Pass, Rejected> {
         let word = self.hot.word();
         if word.passes() {
             return Ok(self.pass(word, None));
@@ -95,7 +106,7 @@ impl Shell {
 
     /// As [`admit`](Self::admit), for a caller who has read the clock.
     #[inline]
-    pub(super) fn admit_at(&self, now: u64) -> Result<Pass, Rejected> {
+    pub(crate) fn admit_at(&self, now: u64) -> Result<Pass, Rejected> {
         let word = self.hot.word();
         if word.passes() {
             return Ok(self.pass(word, None));
@@ -158,7 +169,7 @@ impl Shell {
 
     /// Takes the end of a call: `elapsed_nanos` long, over at `now`.
     #[inline]
-    pub(super) fn record(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
+    pub(crate) fn record(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
         let common = outcome == Outcome::Success
             && pass.probe.is_none()
             && !pass.word.uncounted()
@@ -255,7 +266,7 @@ impl Shell {
     }
 
     /// Lets an override whose time is over end.
-    pub(super) fn expire(&self) {
+    pub(crate) fn expire(&self) {
         if self.hot.word().is_timed() {
             let now = self.clock.now();
             if now >= self.hot.recheck_at() {
@@ -265,19 +276,19 @@ impl Shell {
     }
 
     /// Forces a state.
-    pub(super) fn force(&self, order: Override) {
+    pub(crate) fn force(&self, order: Override) {
         let now = self.clock.now();
         self.locked(|control, announcements| control.force(order, now, announcements));
     }
 
     /// Ends the forced state.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         let now = self.clock.now();
         self.locked(|control, announcements| control.release(now, announcements));
     }
 
     /// Takes validated settings.
-    pub(super) fn apply(&self, settings: Settings) {
+    pub(crate) fn apply(&self, settings: Settings) {
         let now = self.clock.now();
         self.locked(|control, _| {
             control.apply(settings.clone(), now, self.shards.tally());
@@ -305,7 +316,7 @@ impl Shell {
     }
 
     /// Takes the lock; what a panicking thread left is whole, because every change is made in one step.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Control> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

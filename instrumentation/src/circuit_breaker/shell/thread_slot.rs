@@ -7,64 +7,64 @@ use std::collections::BinaryHeap;
 use std::sync::{Mutex, PoisonError};
 
 /// The seat of a thread that has given back its own: nobody's, so never a shard's.
-const STANDING: usize = usize::MAX - 1;
+const NO_SLOT: usize = usize::MAX - 1;
 
 /// The thread has not asked yet.
-const UNASKED: usize = usize::MAX;
+const UNASSIGNED: usize = usize::MAX;
 
-static SEATS: Mutex<Seats> = Mutex::new(Seats {
+static SLOTS: Mutex<Slots> = Mutex::new(Slots {
     free: BinaryHeap::new(),
-    taken_ever: 0,
+    assigned_ever: 0,
 });
 
 thread_local! {
     /// Without a destructor, so that reading it is one load.
-    static SEAT: Cell<usize> = const { Cell::new(UNASKED) };
-    static LEAVER: Leaver = const { Leaver };
+    static SLOT: Cell<usize> = const { Cell::new(UNASSIGNED) };
+    static RETURN_SLOT: ReturnSlot = const { ReturnSlot };
 }
 
-/// The free seats.
-struct Seats {
+/// The free slots.
+struct Slots {
     free: BinaryHeap<Reverse<usize>>,
-    taken_ever: usize,
+    assigned_ever: usize,
 }
 
 /// Gives the seat back when the thread ends.
-struct Leaver;
+struct ReturnSlot;
 
-impl Drop for Leaver {
+impl Drop for ReturnSlot {
     fn drop(&mut self) {
-        let seat = SEAT.replace(STANDING);
-        let mut seats = SEATS.lock().unwrap_or_else(PoisonError::into_inner);
-        seats.free.push(Reverse(seat));
+        let slot = SLOT.replace(NO_SLOT);
+        let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.free.push(Reverse(slot));
     }
 }
 
 /// Returns this thread's number.
 #[inline]
-pub(super) fn seat() -> usize {
-    match SEAT.get() {
-        UNASKED => take(),
-        seat => seat,
+pub(crate) fn thread_slot() -> usize {
+    match SLOT.get() {
+        UNASSIGNED => assign(),
+        slot => slot,
     }
 }
 
 #[cold]
-fn take() -> usize {
+fn assign() -> usize {
     // Where the thread's destructors have already run nothing would give the seat back.
-    if LEAVER.try_with(|_| ()).is_err() {
-        return STANDING;
+    if RETURN_SLOT.try_with(|_| ()).is_err() {
+        return NO_SLOT;
     }
-    let mut seats = SEATS.lock().unwrap_or_else(PoisonError::into_inner);
-    let seat = match seats.free.pop() {
-        Some(Reverse(seat)) => seat,
+    let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let slot = match slots.free.pop() {
+        Some(Reverse(slot)) => slot,
         None => {
-            seats.taken_ever += 1;
-            seats.taken_ever - 1
+            slots.assigned_ever += 1;
+            slots.assigned_ever - 1
         }
     };
-    SEAT.set(seat);
-    seat
+    SLOT.set(slot);
+    slot
 }
 
 #[cfg(test)]
@@ -75,20 +75,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn living_threads_never_share_a_seat() {
+    fn living_threads_never_share_a_slot() {
         let together = Barrier::new(16);
-        let seats: Vec<usize> = std::thread::scope(|scope| {
+        let slots: Vec<usize> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..16)
                 .map(|_| {
                     scope.spawn(|| {
-                        let seat = seat();
+                        let slot = thread_slot();
                         together.wait();
-                        seat
+                        slot
                     })
                 })
                 .collect();
             threads.into_iter().map(|t| t.join().unwrap()).collect()
         });
-        assert_eq!(seats.iter().collect::<BTreeSet<_>>().len(), 16);
+        assert_eq!(slots.iter().collect::<BTreeSet<_>>().len(), 16);
     }
 }

@@ -6,11 +6,13 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
-use super::reason::Reason;
-use super::settings::Settings;
-use super::state::{EffectiveState, OverrideKind, State};
-use super::state_machine::{Admission, Change, Ending, StateMachine, Ticket};
-use super::window::Tally;
+use crate::circuit_breaker::rules::reason::Reason;
+use crate::circuit_breaker::rules::settings::Settings;
+use crate::circuit_breaker::rules::state::{EffectiveState, OverrideKind, State};
+use crate::circuit_breaker::rules::state_machine::{
+    Admission, Change, Ending, StateMachine, Ticket,
+};
+use crate::circuit_breaker::rules::window::Tally;
 
 /// A state forced by a person; the computed state lives on beneath it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,12 +27,12 @@ pub struct Override {
 
 /// A change of the state in force, to be announced once the lock is released.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Announcement {
-    pub(super) from: EffectiveState,
-    pub(super) to: EffectiveState,
-    pub(super) reason: Reason,
-    pub(super) time: SystemTime,
-    pub(super) open_until: Option<SystemTime>,
+pub(crate) struct Announcement {
+    pub(crate) from: EffectiveState,
+    pub(crate) to: EffectiveState,
+    pub(crate) reason: Reason,
+    pub(crate) time: SystemTime,
+    pub(crate) open_until: Option<SystemTime>,
 }
 
 /// An override with its end on the breaker's clock.
@@ -42,7 +44,7 @@ struct Forced {
 
 /// What the lock of a breaker guards.
 #[derive(Debug)]
-pub(super) struct Control {
+pub(crate) struct Control {
     machine: StateMachine,
     forced: Option<Forced>,
     since: SystemTime,
@@ -50,7 +52,7 @@ pub(super) struct Control {
 
 impl Control {
     /// Starts closed.
-    pub(super) fn new(machine: StateMachine) -> Self {
+    pub(crate) fn new(machine: StateMachine) -> Self {
         Self {
             machine,
             forced: None,
@@ -59,7 +61,7 @@ impl Control {
     }
 
     /// Decides about a call under the override in force, if any.
-    pub(super) fn admit(&mut self, now: u64, out: &mut Vec<Announcement>) -> Admission {
+    pub(crate) fn admit(&mut self, now: u64, out: &mut Vec<Announcement>) -> Admission {
         self.expire(now, out);
         match self.forced.as_ref().map(|forced| forced.order.kind) {
             Some(OverrideKind::ForcedOpen) => Admission::Refuse {
@@ -77,7 +79,7 @@ impl Control {
     }
 
     /// Takes the end of a call.
-    pub(super) fn record(
+    pub(crate) fn record(
         &mut self,
         ticket: Ticket,
         ending: Ending,
@@ -91,24 +93,24 @@ impl Control {
     }
 
     /// Judges the window.
-    pub(super) fn evaluate(&mut self, now: u64, total: Tally, out: &mut Vec<Announcement>) {
+    pub(crate) fn evaluate(&mut self, now: u64, total: Tally, out: &mut Vec<Announcement>) {
         if let Some(change) = self.machine.evaluate(now, total) {
             self.announce(change, now, out);
         }
     }
 
     /// Lets the window move on.
-    pub(super) fn roll(&mut self, now: u64, total: Tally) {
+    pub(crate) fn roll(&mut self, now: u64, total: Tally) {
         self.machine.roll(now, total);
     }
 
     /// Takes new settings.
-    pub(super) fn apply(&mut self, settings: Settings, now: u64, total: Tally) {
+    pub(crate) fn apply(&mut self, settings: Settings, now: u64, total: Tally) {
         self.machine.apply(settings, now, total);
     }
 
     /// Forces a state; replaces the one forced before.
-    pub(super) fn force(&mut self, order: Override, now: u64, out: &mut Vec<Announcement>) {
+    pub(crate) fn force(&mut self, order: Override, now: u64, out: &mut Vec<Announcement>) {
         self.expire(now, out);
         let from = self.state();
         let reason = Reason::Forced(order.reason.clone());
@@ -118,13 +120,13 @@ impl Control {
     }
 
     /// Ends the forced state.
-    pub(super) fn release(&mut self, now: u64, out: &mut Vec<Announcement>) {
+    pub(crate) fn release(&mut self, now: u64, out: &mut Vec<Announcement>) {
         self.expire(now, out);
         self.end_override(Reason::Released, now, out);
     }
 
     /// Ends a forced state whose time is over.
-    pub(super) fn expire(&mut self, now: u64, out: &mut Vec<Announcement>) {
+    pub(crate) fn expire(&mut self, now: u64, out: &mut Vec<Announcement>) {
         let until = self.forced.as_ref().and_then(|forced| forced.until);
         if until.is_some_and(|until| now >= until) {
             self.end_override(Reason::Expired, now, out);
@@ -132,7 +134,7 @@ impl Control {
     }
 
     /// Returns the state in force.
-    pub(super) fn state(&self) -> EffectiveState {
+    pub(crate) fn state(&self) -> EffectiveState {
         match &self.forced {
             Some(forced) => forced.order.kind.into(),
             None => self.machine.state().into(),
@@ -140,19 +142,19 @@ impl Control {
     }
 
     /// Returns the override in force.
-    pub(super) fn order(&self) -> Option<&Override> {
+    pub(crate) fn order(&self) -> Option<&Override> {
         self.forced.as_ref().map(|forced| &forced.order)
     }
 
     /// Returns whether the override in force ends by itself.
-    pub(super) fn is_timed(&self) -> bool {
+    pub(crate) fn is_timed(&self) -> bool {
         self.forced
             .as_ref()
             .is_some_and(|forced| forced.until.is_some())
     }
 
     /// Returns when the lock must be asked again; until then every call is treated alike.
-    pub(super) fn recheck_at(&self) -> u64 {
+    pub(crate) fn recheck_at(&self) -> u64 {
         match &self.forced {
             Some(forced) => forced.until.unwrap_or(u64::MAX),
             None => self.machine.refuses_until(),
@@ -160,12 +162,12 @@ impl Control {
     }
 
     /// Returns the computed state.
-    pub(super) fn machine(&self) -> &StateMachine {
+    pub(crate) fn machine(&self) -> &StateMachine {
         &self.machine
     }
 
     /// Returns since when the state in force is.
-    pub(super) fn since(&self) -> SystemTime {
+    pub(crate) fn since(&self) -> SystemTime {
         self.since
     }
 
@@ -236,7 +238,7 @@ impl Control {
 }
 
 /// Returns whether calls under `state` go through the computed rules although they always pass.
-pub(super) fn shadows(state: EffectiveState, computed: State) -> bool {
+pub(crate) fn shadows(state: EffectiveState, computed: State) -> bool {
     matches!(
         state,
         EffectiveState::ForcedClosed | EffectiveState::MetricsOnly

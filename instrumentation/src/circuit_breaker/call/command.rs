@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::instrument::Instrument;
 
-use super::breaker::CircuitBreaker;
-use super::command_error::{Cause, CommandError, FallbackError};
+use super::errors::{Cause, CommandError, FallbackError};
 use super::execution::{Execution, ExecutionEvent};
+use super::handle::CircuitBreaker;
 use super::protected::{ProtectedCall, fallback_span, record_fallback};
-use super::settings::Settings;
-use super::state::{FallbackOutcome, Outcome};
+use crate::circuit_breaker::rules::settings::Settings;
+use crate::circuit_breaker::rules::state::{FallbackOutcome, Outcome};
 use crate::semconv::ERROR_TYPE_BULKHEAD_FULL;
 
 /// A command without code yet; [`run`](Self::run) adds it.

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tokio::task::futures::TaskLocalFuture;
 
 use super::name::Name;
-use super::state::{EffectiveState, Outcome};
+use crate::circuit_breaker::rules::state::{EffectiveState, Outcome};
 
 /// Breakers that a request remembers; a response header holds no more (DESIGN: 8 members, 1 KiB).
 pub const MAX_TOUCHED: usize = 8;
@@ -81,7 +81,7 @@ impl<F: Future> Future for Scope<F> {
 }
 
 /// Notes a breaker in the request's list, if there is one.
-pub(super) fn note(touched: impl FnOnce() -> Touched) {
+pub(crate) fn note(touched: impl FnOnce() -> Touched) {
     // Outside a scope this is one look at a thread-local.
     let _ = LIST.try_with(|list| {
         add(

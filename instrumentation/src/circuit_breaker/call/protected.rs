@@ -8,11 +8,11 @@ use std::time::Duration;
 use tracing::instrument::{Instrument, Instrumented};
 use tracing::{Span, field};
 
-use super::breaker::CircuitBreaker;
-use super::rejected::Rejected;
-use super::shell::Pass;
-use super::state::{EffectiveState, FallbackOutcome, Outcome};
-use super::touched::{self, Touched};
+use super::errors::Rejected;
+use super::handle::CircuitBreaker;
+use crate::circuit_breaker::rules::state::{EffectiveState, FallbackOutcome, Outcome};
+use crate::circuit_breaker::shell::Pass;
+use crate::circuit_breaker::watch::request_log::{self, Touched};
 use crate::semconv::{
     BREAKER_OUTCOME, BREAKER_PROBE, BREAKER_STATE, ERROR_TYPE, ERROR_TYPE_BULKHEAD_FULL,
     ERROR_TYPE_CIRCUIT_OPEN, ERROR_TYPE_TIMEOUT, FALLBACK_OUTCOME,
@@ -26,7 +26,7 @@ const ERROR_TYPE_PANIC: &str = "panic";
 
 /// A call under way. `B` is the breaker or a reference to it.
 #[derive(Debug)]
-pub(super) struct ProtectedCall<B: Borrow<CircuitBreaker>> {
+pub(crate) struct ProtectedCall<B: Borrow<CircuitBreaker>> {
     breaker: B,
     span: Span,
     pass: Pass,
@@ -36,7 +36,7 @@ pub(super) struct ProtectedCall<B: Borrow<CircuitBreaker>> {
 
 impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
     /// Opens the span and asks the breaker; a refusal ends the span at once, as an error.
-    pub(super) fn begin(breaker: B) -> Result<Self, Rejected> {
+    pub(crate) fn begin(breaker: B) -> Result<Self, Rejected> {
         let shell = breaker.borrow().shell();
         let span = circuit_span(&shell.name);
         let started = shell.clock.now();
@@ -70,17 +70,17 @@ impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
     }
 
     /// Puts the protected code into the span.
-    pub(super) fn run<F: Future>(&self, future: F) -> Instrumented<F> {
+    pub(crate) fn run<F: Future>(&self, future: F) -> Instrumented<F> {
         future.instrument(self.span.clone())
     }
 
     /// Returns the span.
-    pub(super) fn span(&self) -> &Span {
+    pub(crate) fn span(&self) -> &Span {
         &self.span
     }
 
     /// Tells how the call ended; `error_type` names the failure, if it was one.
-    pub(super) fn finish(mut self, outcome: Outcome, error_type: &str) {
+    pub(crate) fn finish(mut self, outcome: Outcome, error_type: &str) {
         self.end(outcome, error_type);
     }
 
@@ -123,7 +123,7 @@ fn circuit_span(name: &str) -> Span {
 }
 
 /// Opens the span of a fallback, beside the span of the call that it stands in for.
-pub(super) fn fallback_span(name: &str, target: Option<&str>) -> Span {
+pub(crate) fn fallback_span(name: &str, target: Option<&str>) -> Span {
     tracing::info_span!(
         target: "fusebox",
         "fallback",
@@ -136,7 +136,7 @@ pub(super) fn fallback_span(name: &str, target: Option<&str>) -> Span {
 }
 
 /// Writes how a fallback ended on its span.
-pub(super) fn record_fallback(span: &Span, outcome: FallbackOutcome, error_type: &str) {
+pub(crate) fn record_fallback(span: &Span, outcome: FallbackOutcome, error_type: &str) {
     span.record(FALLBACK_OUTCOME, outcome.as_str());
     if outcome != FallbackOutcome::Success {
         span.record(STATUS, "ERROR");
@@ -163,7 +163,7 @@ fn note(
     outcome: Outcome,
     retry_after: Option<Duration>,
 ) {
-    touched::note(|| Touched {
+    request_log::note(|| Touched {
         name: breaker.shell().name.clone(),
         state,
         outcome,

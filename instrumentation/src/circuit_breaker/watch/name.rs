@@ -26,7 +26,7 @@ enum Repr {
 
 impl Name {
     /// Keeps `text` for the life of the process while there is room.
-    pub(super) fn intern(text: &str) -> Self {
+    pub(crate) fn intern(text: &str) -> Self {
         let mut interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = interned.get(text) {
             return Self(Repr::Interned(known));
@@ -40,7 +40,7 @@ impl Name {
     }
 
     /// Keeps `text` as long as it is used.
-    pub(super) fn counted(text: &str) -> Self {
+    pub(crate) fn counted(text: &str) -> Self {
         Self(Repr::Counted(Arc::from(text)))
     }
 

@@ -7,11 +7,11 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tracing::warn;
 
-use super::breaker::{BuildError, CircuitBreaker};
 use super::listener::{Listener, Listeners};
 use super::name::{MAX_NAME_BYTES, Name};
-use super::settings::Settings;
-use super::shell::Shell;
+use crate::circuit_breaker::call::handle::{BuildError, CircuitBreaker};
+use crate::circuit_breaker::rules::settings::Settings;
+use crate::circuit_breaker::shell::Shell;
 
 /// Most breakers of a registry. Each is a handful of time series on the wire, and a name that comes from outside
 /// (a host, a tenant) must not fill memory.
@@ -62,7 +62,7 @@ impl Registry {
     }
 
     /// Returns the breaker of that name, which is made from `settings` (checked) where there is none.
-    pub(super) fn get_or_register(
+    pub(crate) fn get_or_register(
         &self,
         name: &str,
         group: &str,
@@ -95,7 +95,7 @@ impl Registry {
 
     /// Makes a breaker that is in no list, because there is no room or its name is too long; it works, and is not
     /// exported.
-    pub(super) fn unlisted(&self, name: &str, group: &str, settings: Settings) -> CircuitBreaker {
+    pub(crate) fn unlisted(&self, name: &str, group: &str, settings: Settings) -> CircuitBreaker {
         if !self.inner.warned_unlisted.swap(true, Relaxed) {
             warn!(
                 breaker = name.chars().take(MAX_NAME_BYTES).collect::<String>(),

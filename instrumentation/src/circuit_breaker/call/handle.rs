@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::clock::nanos;
 use super::command::Command;
-use super::control::Override;
-use super::name::MAX_NAME_BYTES;
+use super::errors::{CallError, Rejected};
 use super::protected::ProtectedCall;
-use super::registry::{MAX_BREAKERS, Registry};
-use super::rejected::{CallError, Rejected};
-use super::settings::Settings;
-use super::shell::{Pass, Shell};
-use super::snapshot::CircuitSnapshot;
-use super::state::{EffectiveState, Outcome, State};
-use super::validation::SettingsError;
+use crate::circuit_breaker::rules::nanos;
+use crate::circuit_breaker::rules::settings::Settings;
+use crate::circuit_breaker::rules::state::{EffectiveState, Outcome, State};
+use crate::circuit_breaker::rules::validation::SettingsError;
+use crate::circuit_breaker::shell::control::Override;
+use crate::circuit_breaker::shell::{Pass, Shell};
+use crate::circuit_breaker::watch::name::MAX_NAME_BYTES;
+use crate::circuit_breaker::watch::registry::{MAX_BREAKERS, Registry};
+use crate::circuit_breaker::watch::snapshot::CircuitSnapshot;
 
 /// The group of breakers that name none.
 const DEFAULT_GROUP: &str = "default";
@@ -45,13 +45,13 @@ impl CircuitBreaker {
         }
     }
 
-    pub(super) fn from_shell(shell: Shell) -> Self {
+    pub(crate) fn from_shell(shell: Shell) -> Self {
         Self {
             shell: Arc::new(shell),
         }
     }
 
-    pub(super) fn shell(&self) -> &Shell {
+    pub(crate) fn shell(&self) -> &Shell {
         &self.shell
     }
 

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire, Ordering
 
 /// Calls under way.
 #[derive(Debug, Default)]
-pub(super) struct Bulkhead {
+pub(crate) struct Bulkhead {
     in_use: AtomicU32,
 }
 
 impl Bulkhead {
     /// Takes a slot if fewer than `limit` are in use.
-    pub(super) fn try_acquire(&self, limit: u32) -> Option<Slot<'_>> {
+    pub(crate) fn try_acquire(&self, limit: u32) -> Option<Slot<'_>> {
         self.in_use
             .fetch_update(AcqRel, Acquire, |in_use| {
                 (in_use < limit).then_some(in_use + 1)
@@ -22,7 +22,7 @@ impl Bulkhead {
 
 /// A slot, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Slot<'a> {
+pub(crate) struct Slot<'a> {
     bulkhead: &'a Bulkhead,
 }
 

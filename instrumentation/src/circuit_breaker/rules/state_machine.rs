@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::clock::nanos;
+use super::nanos;
 use super::reason::{Reason, Share};
 use super::settings::{Settings, WindowSettings};
 use super::state::{Outcome, State};
@@ -14,16 +14,16 @@ use super::window::{Tally, Window};
 
 /// What a call keeps from its admission until its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     /// The generation in which it was admitted.
-    pub(super) generation: u64,
+    pub(crate) generation: u64,
     /// Its slot, if it is a probe.
-    pub(super) probe: Option<u64>,
+    pub(crate) probe: Option<u64>,
 }
 
 /// Whether a call may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(crate) enum Admission {
     /// It may.
     Pass,
     /// It may, and its result decides; with the id of its slot.
@@ -37,31 +37,31 @@ pub(super) enum Admission {
 
 /// A change of the computed state.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Change {
-    pub(super) from: State,
-    pub(super) to: State,
-    pub(super) reason: Reason,
+pub(crate) struct Change {
+    pub(crate) from: State,
+    pub(crate) to: State,
+    pub(crate) reason: Reason,
 }
 
 /// How a call ended, as the machine sees it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ending {
-    pub(super) outcome: Outcome,
-    pub(super) elapsed_nanos: u64,
-    pub(super) slow: bool,
+pub(crate) struct Ending {
+    pub(crate) outcome: Outcome,
+    pub(crate) elapsed_nanos: u64,
+    pub(crate) slow: bool,
 }
 
 /// When a window is too bad; small enough to be read without the lock.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Limits {
-    pub(super) minimum_calls: u64,
-    pub(super) failure_percent: f64,
-    pub(super) slow_percent: f64,
+pub(crate) struct Limits {
+    pub(crate) minimum_calls: u64,
+    pub(crate) failure_percent: f64,
+    pub(crate) slow_percent: f64,
 }
 
 /// What a window has too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Excess {
+pub(crate) enum Excess {
     Failures,
     Slowness,
 }
@@ -81,7 +81,7 @@ impl Limits {
     }
 
     /// Returns what there is too much of among `sum`, if it holds enough calls to judge.
-    pub(super) fn excess(&self, sum: Tally) -> Option<Excess> {
+    pub(crate) fn excess(&self, sum: Tally) -> Option<Excess> {
         let calls = sum.calls();
         (calls >= self.minimum_calls)
             .then(|| self.excess_of(sum, calls))
@@ -126,7 +126,7 @@ struct Probe {
 
 /// The computed state of a breaker.
 #[derive(Debug)]
-pub(super) struct StateMachine {
+pub(crate) struct StateMachine {
     settings: Settings,
     limits: Limits,
     generation: u64,
@@ -137,7 +137,7 @@ pub(super) struct StateMachine {
 
 impl StateMachine {
     /// Starts closed with an empty window.
-    pub(super) fn new(settings: Settings, now: u64, total: Tally) -> Self {
+    pub(crate) fn new(settings: Settings, now: u64, total: Tally) -> Self {
         Self {
             limits: Limits::of(&settings),
             window: Window::new(&settings.window, now, total),
@@ -149,7 +149,7 @@ impl StateMachine {
     }
 
     /// Decides whether a call may start at `now`; an open time that is over ends here.
-    pub(super) fn admit(&mut self, now: u64) -> (Admission, Option<Change>) {
+    pub(crate) fn admit(&mut self, now: u64) -> (Admission, Option<Change>) {
         let mut change = None;
         if let Stage::Open { until } = self.stage {
             if now < until {
@@ -166,7 +166,7 @@ impl StateMachine {
     }
 
     /// Takes the end of a call; `total` already holds it where it is judged.
-    pub(super) fn record(
+    pub(crate) fn record(
         &mut self,
         ticket: Ticket,
         ending: Ending,
@@ -190,7 +190,7 @@ impl StateMachine {
     }
 
     /// Opens a closed breaker whose window, rolled to `now`, is too bad.
-    pub(super) fn evaluate(&mut self, now: u64, total: Tally) -> Option<Change> {
+    pub(crate) fn evaluate(&mut self, now: u64, total: Tally) -> Option<Change> {
         if !matches!(self.stage, Stage::Closed) {
             return None;
         }
@@ -201,14 +201,14 @@ impl StateMachine {
     }
 
     /// Lets the time window move on; `total` must not yet hold the call that ends at `now`.
-    pub(super) fn roll(&mut self, now: u64, total: Tally) {
+    pub(crate) fn roll(&mut self, now: u64, total: Tally) {
         if let Window::Time(window) = &mut self.window {
             window.roll(now, total);
         }
     }
 
     /// Takes new settings and keeps the state; a window of another shape starts anew.
-    pub(super) fn apply(&mut self, settings: Settings, now: u64, total: Tally) {
+    pub(crate) fn apply(&mut self, settings: Settings, now: u64, total: Tally) {
         if settings.window != self.settings.window {
             self.window = Window::new(&settings.window, now, total);
         }
@@ -217,7 +217,7 @@ impl StateMachine {
     }
 
     /// Returns the state.
-    pub(super) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         match self.stage {
             Stage::Closed => State::Closed,
             Stage::Open { .. } => State::Open,
@@ -226,27 +226,27 @@ impl StateMachine {
     }
 
     /// Returns the number of the current stay.
-    pub(super) fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
 
     /// Returns the limits in force.
-    pub(super) fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
 
     /// Returns the settings in force.
-    pub(super) fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 
     /// Returns the window.
-    pub(super) fn window(&self) -> &Window {
+    pub(crate) fn window(&self) -> &Window {
         &self.window
     }
 
     /// Returns until when it stays open.
-    pub(super) fn open_until(&self) -> Option<u64> {
+    pub(crate) fn open_until(&self) -> Option<u64> {
         match self.stage {
             Stage::Open { until } => Some(until),
             _ => None,
@@ -254,7 +254,7 @@ impl StateMachine {
     }
 
     /// Returns the time before which every call would be refused; zero when one might pass at once.
-    pub(super) fn refuses_until(&self) -> u64 {
+    pub(crate) fn refuses_until(&self) -> u64 {
         match &self.stage {
             Stage::Closed => 0,
             Stage::Open { until } => *until,
@@ -391,7 +391,7 @@ impl Trial {
 }
 
 /// Returns whether an outcome is bad for health; `None` where it is not part of it.
-pub(super) fn judge(outcome: Outcome) -> Option<bool> {
+pub(crate) fn judge(outcome: Outcome) -> Option<bool> {
     match outcome {
         Outcome::Success => Some(false),
         Outcome::Failure | Outcome::Timeout | Outcome::BulkheadFull => Some(true),

@@ -5,19 +5,18 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// Nanoseconds in a second.
-const NANOS_PER_SECOND: u64 = 1_000_000_000;
+use crate::circuit_breaker::rules::nanos;
 
 /// Counts nanoseconds from its making. Each breaker has its own, because paused clocks of two test runtimes
 /// have nothing to do with each other.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     base: Instant,
 }
 
 impl Clock {
     /// Starts at zero.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self {
             base: Instant::now(),
         }
@@ -25,12 +24,12 @@ impl Clock {
 
     /// Returns the nanoseconds since the start; one clock read.
     #[inline]
-    pub(super) fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         nanos(Instant::now().saturating_duration_since(self.base))
     }
 
     /// Returns the time of day that is `at`, seen from `now`.
-    pub(super) fn wall(now: u64, at: u64) -> SystemTime {
+    pub(crate) fn wall(now: u64, at: u64) -> SystemTime {
         let wall_now = SystemTime::now();
         match at.checked_sub(now) {
             Some(ahead) => wall_now + Duration::from_nanos(ahead),
@@ -39,19 +38,10 @@ impl Clock {
     }
 
     /// Returns the nanoseconds at which the time of day will be `wall`; the past is `now`.
-    pub(super) fn deadline(now: u64, wall: SystemTime) -> u64 {
+    pub(crate) fn deadline(now: u64, wall: SystemTime) -> u64 {
         let ahead = wall
             .duration_since(SystemTime::now())
             .unwrap_or(Duration::ZERO);
         now.saturating_add(nanos(ahead))
     }
-}
-
-/// Returns a duration in nanoseconds; more than 584 years saturate.
-#[inline]
-pub(super) fn nanos(duration: Duration) -> u64 {
-    duration
-        .as_secs()
-        .saturating_mul(NANOS_PER_SECOND)
-        .saturating_add(u64::from(duration.subsec_nanos()))
 }
