@@ -20,7 +20,7 @@ pub use rules::validation::{
     MAX_BUCKETS, MAX_DURATION, MAX_PROBES, MAX_WINDOW_CALLS, SettingsError,
 };
 pub use shell::control::Override;
-pub use shell::histogram::LatencyHistogram;
+pub use watch::latency::LatencyHistogram;
 pub use watch::listener::{Listener, Transition};
 pub use watch::name::{MAX_NAME_BYTES, Name};
 pub use watch::registry::{MAX_BREAKERS, Registry};

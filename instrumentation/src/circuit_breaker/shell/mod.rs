@@ -6,7 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod control;
 pub(crate) mod counter;
 pub(crate) mod fast_path;
-pub(crate) mod histogram;
+pub(crate) mod recorder;
 pub(crate) mod shard;
 pub(crate) mod thread_slot;
 

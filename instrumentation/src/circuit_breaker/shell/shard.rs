@@ -5,10 +5,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::available_parallelism;
 
 use super::counter::Counter;
-use super::histogram::{LatencyHistogram, Recorder};
+use super::recorder::Recorder;
 use super::thread_slot::thread_slot;
 use crate::circuit_breaker::rules::state::{FallbackOutcome, Outcome};
 use crate::circuit_breaker::rules::window::Tally;
+use crate::circuit_breaker::watch::latency::LatencyHistogram;
 
 /// Shards with one writer that a breaker has at the most; 16 bytes each until their thread calls.
 const MAX_OWNED: usize = 128;

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::latency::LatencyHistogram;
 use super::name::Name;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::{EffectiveState, FallbackOutcome, Outcome, State};
@@ -11,7 +12,6 @@ use crate::circuit_breaker::rules::window::Tally;
 use crate::circuit_breaker::shell::Shell;
 use crate::circuit_breaker::shell::clock::Clock;
 use crate::circuit_breaker::shell::control::Override;
-use crate::circuit_breaker::shell::histogram::LatencyHistogram;
 
 /// A breaker at one moment. Totals only grow, until the process ends.
 #[derive(Debug, Clone, PartialEq, Serialize)]
