@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 
-use super::auth::Token;
+use super::auth::Auth;
 use super::body::{self, LengthHint};
 use super::decompress::{Encoding, Inflater};
 use super::refusal::Refusal;
@@ -26,7 +26,7 @@ const JSON_GROWTH: usize = 2;
 pub(crate) struct Intake {
     pub(crate) ingest: Ingest,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) token: Option<Token>,
+    pub(crate) auth: Auth,
     pub(crate) body_bytes_max: usize,
 }
 
@@ -40,11 +40,11 @@ impl Intake {
         }
     }
 
-    /// Checks the token, where one is set.
+    /// Checks the token, if one is required.
     pub(crate) fn authorize(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        match &self.token {
-            Some(token) if !token.is_shown_by(headers) => Err(Refusal::Unauthenticated),
-            _ => Ok(()),
+        match self.auth.permits(headers) {
+            true => Ok(()),
+            false => Err(Refusal::Unauthenticated),
         }
     }
 

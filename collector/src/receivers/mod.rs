@@ -18,7 +18,7 @@ mod signal;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use auth::Token;
+pub(crate) use auth::Auth;
 pub(crate) use intake::Intake;
 pub(crate) use otlp_grpc::OtlpGrpc;
 pub(crate) use otlp_http::OtlpHttp;

@@ -6,6 +6,7 @@ mod resilience4j;
 mod with_influxdb;
 
 use bytes::Bytes;
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -17,8 +18,9 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::housekeep::{DiskWatch, enforce_retention};
 use super::*;
-use crate::model::TimeRange;
+use crate::model::{TimeRange, now_unix_nanos};
 use crate::pipeline::testing::spans_request;
 use crate::store::TraceReader;
 use crate::store::series::{RedMinute, SeriesRecord};

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::{Intake, Listener, OtlpGrpc, OtlpHttp, ServeOptions, Token, stop_signal};
+use super::{Auth, Intake, Listener, OtlpGrpc, OtlpHttp, ServeOptions, stop_signal};
 use crate::pipeline::testing::{Bench, spans_request};
 
 /// Largest body in these tests.
@@ -49,7 +49,7 @@ impl Receivers {
         let intake = Intake {
             ingest: bench.pipeline.ingest().clone(),
             counters: bench.counters.clone(),
-            token: token.map(Token::new),
+            auth: Auth::new(token.map(Into::into)),
             body_bytes_max: BODY_MAX,
         };
         let (switch, stop) = stop_signal();

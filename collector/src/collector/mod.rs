@@ -1,0 +1,226 @@
+//! The whole collector: opens its data, binds its three listeners, serves until it is asked to stop, then drains,
+//! commits and seals.
+
+mod data_dir;
+mod housekeep;
+mod open;
+mod serve;
+
+use std::fs::File;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tracing::info;
+
+use crate::api::{ApiState, Health};
+use crate::config::{CollectorConfig, ConfigError};
+use crate::counters::Counters;
+use crate::live::Live;
+use crate::live::circuits::Circuits;
+use crate::pipeline::{Ingest, Pipeline};
+use crate::query::QueryService;
+use crate::receivers::{Auth, Intake, ServeOptions, stop_signal};
+use crate::shipping::Lanes;
+use crate::store::StoreError;
+use crate::store::embedded::EmbeddedStore;
+use crate::store::influxdb::Influxdb;
+use housekeep::housekeep;
+use open::open;
+use serve::Listeners;
+
+/// How long running requests may take to finish once the collector stops: as long as a sender may wait for room, within
+/// the 10 s that `docker stop` allows.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A collector whose sockets are bound and whose store is open.
+#[derive(Debug)]
+pub struct Collector {
+    listeners: Listeners,
+    pipeline: Pipeline,
+    parts: Parts,
+    lanes: Option<Lanes>,
+    config: CollectorConfig,
+    /// Held until everything is sealed.
+    _lock: File,
+}
+
+/// Why a collector could not start or run.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectorError {
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error("could not use the data directory {path}: {source}")]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another collector owns the data directory.
+    #[error("another collector is using {path}; stop it, or choose another data directory")]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// What is kept cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An address cannot be listened on.
+    #[error("could not listen on {addr} for {listener}: {source}")]
+    Bind {
+        /// For what.
+        listener: &'static str,
+        /// Where.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A thread or task could not be started, or ended by a panic.
+    #[error("could not run the collector: {0}")]
+    Run(#[from] std::io::Error),
+}
+
+/// The handles that serving, housekeeping and queries share.
+#[derive(Debug, Clone)]
+struct Parts {
+    store: EmbeddedStore,
+    circuits: Circuits,
+    live: Live,
+    query: QueryService,
+    counters: Arc<Counters>,
+    health: Health,
+    influxdb: Option<Influxdb>,
+}
+
+impl Collector {
+    /// Checks the settings, locks the data directory, opens the stores in it and binds the listeners.
+    ///
+    /// # Errors
+    /// When a setting, the directory, the data in it or an address cannot be used.
+    pub async fn bind(config: CollectorConfig) -> Result<Self, CollectorError> {
+        config.validate()?;
+        let opening = config.clone();
+        let opened = tokio::task::spawn_blocking(move || open(&opening))
+            .await
+            .map_err(std::io::Error::other)??;
+        Ok(Self {
+            listeners: Listeners::bind(&config).await?,
+            pipeline: opened.pipeline,
+            parts: opened.parts,
+            lanes: opened.lanes,
+            config,
+            _lock: opened.lock,
+        })
+    }
+
+    /// Returns where pages and queries are served.
+    pub fn web_addr(&self) -> SocketAddr {
+        self.listeners.web.addr()
+    }
+
+    /// Returns where OTLP/gRPC is served.
+    pub fn otlp_grpc_addr(&self) -> SocketAddr {
+        self.listeners.otlp_grpc.addr()
+    }
+
+    /// Returns where OTLP/HTTP is served.
+    pub fn otlp_http_addr(&self) -> SocketAddr {
+        self.listeners.otlp_http.addr()
+    }
+
+    /// Returns the settings in force.
+    pub fn config(&self) -> &CollectorConfig {
+        &self.config
+    }
+
+    /// Returns the query service.
+    pub fn query(&self) -> QueryService {
+        self.parts.query.clone()
+    }
+
+    /// Returns what the API needs; its `/healthz` then knows when the disk fails and when the collector stops.
+    pub fn api_state(&self) -> ApiState {
+        let mut state = ApiState::new(self.query(), self.counters());
+        state.health = self.parts.health.clone();
+        state.influxdb = self.influxdb();
+        state
+    }
+
+    /// Returns the entry of the pipeline, for requests that arrive through no listener.
+    pub fn ingest(&self) -> Ingest {
+        self.pipeline.ingest().clone()
+    }
+
+    /// Returns the InfluxDB status handle, if InfluxDB is configured.
+    pub fn influxdb(&self) -> Option<Influxdb> {
+        self.parts.influxdb.clone()
+    }
+
+    /// Returns the collector's counters.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.parts.counters)
+    }
+
+    /// Serves until the shutdown future ends; what was received by then is committed, answered and sealed.
+    ///
+    /// # Errors
+    /// When a server ended by a panic, or the shards could not be waited for.
+    pub async fn run(
+        self,
+        web: Router,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), CollectorError> {
+        let (switch, stop) = stop_signal();
+        let options = ServeOptions {
+            counters: self.counters(),
+            stop,
+            grace: GRACE,
+        };
+        let auth = Auth::new(self.config.token.clone());
+        let intake = Intake {
+            ingest: self.ingest(),
+            counters: self.counters(),
+            auth: auth.clone(),
+            body_bytes_max: self.config.body_bytes_max,
+        };
+        let mut servers = self.listeners.serve(&options, intake, auth.guard(web));
+        let chores = tokio::spawn(housekeep(self.parts.clone()));
+        let lanes = self.lanes.map(Lanes::start);
+        shutdown.await;
+        info!("stopping: finishing what was received");
+        chores.abort();
+        // Until it has ended it could still say that all is well.
+        let _aborted = chores.await;
+        self.parts.health.set_problem(Some("stopping".to_owned()));
+        switch.send_replace(true);
+        self.parts.query.close_streams();
+        let mut outcome = Ok(());
+        while let Some(ended) = servers.join_next().await {
+            outcome = outcome.and(ended.map_err(std::io::Error::other));
+        }
+        let pipeline = self.pipeline;
+        tokio::task::spawn_blocking(move || pipeline.stop())
+            .await
+            .map_err(std::io::Error::other)?;
+        // After the last spans: the minute that was running would be missing on the map after the next start.
+        self.parts.live.finish().await;
+        if let Some(lanes) = lanes {
+            // Last, so that what was committed in the end may still be on its way.
+            lanes.finish().await;
+        }
+        info!(
+            spans_written = self.parts.counters.spans_written.get(),
+            "stopped"
+        );
+        Ok(outcome?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Opens everything that a collector keeps, in the order in which one part needs the other, and starts the shards.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use super::{CollectorError, Parts, data_dir};
+use crate::api::Health;
+use crate::config::CollectorConfig;
+use crate::counters::Counters;
+use crate::live::Live;
+use crate::live::circuits::Circuits;
+use crate::model::now_unix_nanos;
+use crate::pipeline::Pipeline;
+use crate::shipping::{Lanes, Shipping, paused, query_service};
+use crate::store::embedded::{EmbeddedOptions, open_followed};
+use crate::store::merged::series::MergedSeries;
+use crate::store::series::SeriesLog;
+use crate::store::{StoreError, Traces};
+
+/// The open stores and the running shards.
+pub(super) struct Opened {
+    pub(super) lock: File,
+    pub(super) pipeline: Pipeline,
+    pub(super) parts: Parts,
+    pub(super) lanes: Option<Lanes>,
+}
+
+/// Opens the stores and starts the shards. Blocks.
+pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
+    let lock = data_dir::lock(&config.data_dir)?;
+    let counters = Arc::new(Counters::default());
+    let shipping = config.influxdb.as_ref();
+    let shipping = shipping.map(|influxdb| Shipping::open(influxdb, config, &counters));
+    let shipping = shipping.transpose()?;
+    let follow = match &shipping {
+        Some(shipping) => Some(shipping.follow()),
+        None => paused(&config.data_dir, config.retention)?,
+    };
+    let (store, writers) = open_followed(embedded_options(config), follow, Arc::clone(&counters))?;
+    let (circuits, series) = open_series(config, shipping.as_ref(), &counters)?;
+    let live = Live::new(circuits.clone(), Arc::clone(&counters));
+    let traces = match &shipping {
+        Some(shipping) => shipping.traces(&store),
+        None => Traces::from(store.clone()),
+    };
+    let query = query_service(traces, circuits.clone(), live.clone(), series);
+    let shards = writers.into_iter().map(|writer| (writer, live.span_tap()));
+    let sink = Arc::new(circuits.clone());
+    let pipeline = Pipeline::start(shards, sink, config.queue_bytes, &counters)?;
+    data_dir::sync(&config.data_dir)?;
+    let influxdb = shipping.as_ref().map(|shipping| shipping.report(&store));
+    let lanes = shipping
+        .zip(influxdb.clone())
+        .map(|(shipping, report)| shipping.lanes(&store, &circuits, report))
+        .transpose()?;
+    let parts = Parts {
+        store,
+        circuits,
+        live,
+        query,
+        counters,
+        health: Health::default(),
+        influxdb,
+    };
+    Ok(Opened {
+        lock,
+        pipeline,
+        parts,
+        lanes,
+    })
+}
+
+fn embedded_options(config: &CollectorConfig) -> EmbeddedOptions {
+    EmbeddedOptions {
+        dir: config.data_dir.clone(),
+        retention: config.retention,
+        disk_budget_bytes: config.disk_budget_bytes,
+        shards: config.shards,
+    }
+}
+
+/// Opens the journal of circuits and figures, merged with what other collectors wrote to InfluxDB.
+fn open_series(
+    config: &CollectorConfig,
+    shipping: Option<&Shipping>,
+    counters: &Arc<Counters>,
+) -> Result<(Circuits, Option<Arc<MergedSeries>>), StoreError> {
+    let log = SeriesLog::open(&config.data_dir, config.retention, Arc::clone(counters))?;
+    let series = shipping.map(|shipping| shipping.series(&log));
+    let circuits = match &series {
+        Some(series) => Circuits::with_others(log, Arc::clone(series), Arc::clone(counters))?,
+        None => Circuits::with_log(log, Arc::clone(counters), now_unix_nanos())?,
+    };
+    Ok((circuits, series))
+}

@@ -1,0 +1,63 @@
+//! The three listeners: bound together, served together.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+use super::CollectorError;
+use crate::config::CollectorConfig;
+use crate::receivers::{Intake, Listener, OtlpGrpc, OtlpHttp, ServeOptions};
+
+#[derive(Debug)]
+pub(super) struct Listeners {
+    pub(super) web: Listener,
+    pub(super) otlp_grpc: Listener,
+    pub(super) otlp_http: Listener,
+}
+
+impl Listeners {
+    /// Binds the addresses of the settings.
+    pub(super) async fn bind(config: &CollectorConfig) -> Result<Self, CollectorError> {
+        Ok(Self {
+            web: listen("web", config.web_addr).await?,
+            otlp_grpc: listen("OTLP gRPC", config.otlp_grpc_addr).await?,
+            otlp_http: listen("OTLP HTTP", config.otlp_http_addr).await?,
+        })
+    }
+
+    /// Starts one server per listener.
+    pub(super) fn serve(self, options: &ServeOptions, intake: Intake, web: Router) -> JoinSet<()> {
+        let mut servers = JoinSet::new();
+        let grpc = OtlpGrpc::new(intake.clone());
+        servers.spawn(
+            self.otlp_grpc
+                .serve(options.clone(), move |request| grpc.clone().serve(request)),
+        );
+        let http = OtlpHttp::new(intake);
+        servers.spawn(
+            self.otlp_http
+                .serve(options.clone(), move |request| http.clone().serve(request)),
+        );
+        servers.spawn(
+            self.web
+                .serve(options.clone(), move |request: Request<Incoming>| {
+                    web.clone().oneshot(request)
+                }),
+        );
+        servers
+    }
+}
+
+async fn listen(listener: &'static str, addr: SocketAddr) -> Result<Listener, CollectorError> {
+    Listener::bind(listener, addr)
+        .await
+        .map_err(|source| CollectorError::Bind {
+            listener,
+            addr,
+            source,
+        })
+}
