@@ -56,6 +56,131 @@ impl Reasons {
     }
 }
 
+/// Declares the incidents with their words on `/metrics`.
+macro_rules! incidents {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        /// Something that was dropped, repaired or failed on the way.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Incident {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Incident {
+            /// Every incident, in the order of the words.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Returns the word on `/metrics`.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+        }
+    };
+}
+
+incidents! {
+    /// A connection could not be accepted.
+    AcceptFailed = "accept_failed",
+    /// An attribute was written beside its column, because its block has too many columns.
+    AttributeOverflow = "attribute_overflow",
+    /// A log record that names a circuit event could not be read as one.
+    BadCircuitEvent = "bad_circuit_event",
+    /// A metric point of a circuit could not be read as one.
+    BadCircuitPoint = "bad_circuit_point",
+    /// A block of spans could not be written; its senders were refused.
+    CommitFailed = "commit_failed",
+    /// A block failed its checksum and was skipped.
+    DamagedBlock = "damaged_block",
+    /// A segment's footer was rebuilt from its blocks.
+    DamagedFooter = "damaged_footer",
+    /// Decoding a request panicked; the request was refused.
+    DecodePanicked = "decode_panicked",
+    /// A call was counted on the edge for all the rest of the map.
+    DependencyEdgeLimit = "dependency_edge_limit",
+    /// The dependency map began to count a smaller share of the traces.
+    DependencySampling = "dependency_sampling",
+    /// A call half was evicted before its other half arrived.
+    DependencyTableFull = "dependency_table_full",
+    /// A call half expired without its other half.
+    DependencyUnpaired = "dependency_unpaired",
+    /// A call half expired that did not name its peer.
+    DependencyUnpairedWithoutPeer = "dependency_unpaired_without_peer",
+    /// A value was written in full, because its dictionary is full.
+    DictionaryOverflow = "dictionary_overflow",
+    /// A file among the segments is none of ours and was left alone.
+    ForeignFile = "foreign_file",
+    /// A query to InfluxDB failed.
+    InfluxdbReadFailed = "influxdb_read_failed",
+    /// A record lay too far in the future to be sent to InfluxDB.
+    InfluxdbRecordAheadOfTime = "influxdb_record_ahead_of_time",
+    /// A span was shortened to fit into a point of InfluxDB.
+    InfluxdbSpanShortened = "influxdb_span_shortened",
+    /// A block could not be read when it was to be sent to InfluxDB.
+    InfluxdbUnreadableBlock = "influxdb_unreadable_block",
+    /// A segment could not be read when it was to be sent to InfluxDB.
+    InfluxdbUnreadableSegment = "influxdb_unreadable_segment",
+    /// A span was left out of the live figures, because too many waited for one commit.
+    LiveBlockLimit = "live_block_limit",
+    /// A minute of the live figures could not be written.
+    LiveMinuteLost = "live_minute_lost",
+    /// A call was counted under the operation for all the rest.
+    LiveOperationLimit = "live_operation_limit",
+    /// A span arrived again and was not counted twice.
+    LiveRepeatedSpan = "live_repeated_span",
+    /// A full or old segment could not be sealed in time.
+    MaintenanceFailed = "maintenance_failed",
+    /// A damaged footer could not be rebuilt.
+    RebuildFailed = "rebuild_failed",
+    /// Data past the retention could not be deleted.
+    RetentionFailed = "retention_failed",
+    /// A segment could not be sealed; it stays readable as it is.
+    SealFailed = "seal_failed",
+    /// A breaker past the limit of instances was not kept.
+    SeriesLimit = "series_limit",
+    /// A step of an ingest shard panicked.
+    ShardPanicked = "shard_panicked",
+    /// A span was deleted before InfluxDB had it.
+    SpansLostUnshipped = "spans_lost_unshipped",
+    /// A file ended in the middle of a block, which was cut off.
+    TornTail = "torn_tail",
+    /// A record of the series journal could not be read.
+    UnreadableRecord = "unreadable_record",
+    /// A part of the series journal could not be read and was skipped.
+    UnreadableSeries = "unreadable_series",
+}
+
+/// How often each incident happened.
+#[derive(Debug)]
+pub struct Incidents([Counter; Incident::ALL.len()]);
+
+impl Default for Incidents {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl Incidents {
+    /// Adds to the count of an incident.
+    pub fn add(&self, incident: Incident, amount: u64) {
+        self.0[incident as usize].add(amount);
+    }
+
+    /// Returns the sum over all incidents.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
+
+    /// Returns the count of every incident that happened, by its word.
+    pub fn all(&self) -> BTreeMap<&'static str, u64> {
+        let counts = Incident::ALL.iter().zip(&self.0);
+        counts
+            .map(|(incident, count)| (incident.as_str(), count.get()))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+}
+
 /// Everything the collector counts about itself.
 ///
 /// Two laws that tests hold at any quiet moment:
@@ -97,8 +222,8 @@ pub struct Counters {
     pub log_records_ignored: Counter,
     /// Circuit events received.
     pub circuit_events: Counter,
-    /// Things dropped or repaired on the way, by reason (`damaged_block`, `torn_tail`, `series_limit`, ...).
-    pub incidents: Reasons,
+    /// What was dropped, repaired or failed on the way.
+    pub incidents: Incidents,
     /// Nanoseconds from accepting the last committed block's first request to its sync (a gauge).
     pub commit_lag_nanos: AtomicU64,
 }

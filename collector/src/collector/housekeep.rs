@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::Parts;
 use crate::api::Health;
-use crate::counters::{Counters, Reasons};
+use crate::counters::{Counters, Incident, Reasons};
 use crate::model::now_unix_nanos;
 
 /// How often live figures expire old entries.
@@ -64,7 +64,7 @@ pub(super) async fn enforce_retention(parts: &Parts) {
         [store.enforce_retention(now), series.enforce_retention(now)]
     });
     for error in enforced.await.into_iter().flatten().filter_map(Result::err) {
-        parts.counters.incidents.add("retention_failed", 1);
+        parts.counters.incidents.add(Incident::RetentionFailed, 1);
         warn!(%error, "could not delete what is past the retention");
     }
 }

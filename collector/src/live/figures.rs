@@ -4,6 +4,7 @@ use super::dependencies::{Dependencies, Incidents};
 use super::instances::Instances;
 use super::names::{CircuitNames, Nodes};
 use super::red::{Red, Total};
+use crate::counters::Incident;
 use crate::model::{CircuitKey, DependencyLink, RedStats, ServiceSummary, SpanKind, TimeRange};
 
 const NANOS_PER_MINUTE: u64 = 60_000_000_000;
@@ -117,8 +118,8 @@ impl Figures {
             .collect()
     }
 
-    /// Returns what went wrong since the last call, by the word under which it is counted.
-    pub(super) fn take_incidents(&mut self) -> [(&'static str, u64); 8] {
+    /// Returns the incidents since the last call.
+    pub(super) fn take_incidents(&mut self) -> [(Incident, u64); 8] {
         let Incidents {
             unpaired,
             unpaired_without_peer,
@@ -127,17 +128,23 @@ impl Figures {
             edge_limit,
         } = self.dependencies.take_incidents();
         [
-            ("dependency_unpaired", unpaired),
-            ("dependency_unpaired_without_peer", unpaired_without_peer),
-            ("dependency_table_full", table_full),
-            ("dependency_sampling", sampled),
-            ("dependency_edge_limit", edge_limit),
-            ("live_repeated_span", std::mem::take(&mut self.repeats)),
+            (Incident::DependencyUnpaired, unpaired),
             (
-                "live_operation_limit",
+                Incident::DependencyUnpairedWithoutPeer,
+                unpaired_without_peer,
+            ),
+            (Incident::DependencyTableFull, table_full),
+            (Incident::DependencySampling, sampled),
+            (Incident::DependencyEdgeLimit, edge_limit),
+            (
+                Incident::LiveRepeatedSpan,
+                std::mem::take(&mut self.repeats),
+            ),
+            (
+                Incident::LiveOperationLimit,
                 std::mem::take(&mut self.operation_limit),
             ),
-            ("live_block_limit", std::mem::take(&mut self.left_out)),
+            (Incident::LiveBlockLimit, std::mem::take(&mut self.left_out)),
         ]
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::dependencies::Calls;
 use super::figures::{Figures, WINDOW_MINUTES};
+use crate::counters::Incident;
 use crate::model::{TimeRange, now_unix_nanos};
 use crate::store::StoreError;
 use crate::store::series::{
@@ -213,7 +214,7 @@ pub(super) async fn write_finished(shared: &Arc<Shared>, log: &SeriesLog, runnin
     shared.update(now, |_| {});
     let records = shared.figures().take_finished(now, running);
     if let Err(error) = log.append(records).await {
-        shared.counters.incidents.add("live_minute_lost", 1);
+        shared.counters.incidents.add(Incident::LiveMinuteLost, 1);
         tracing::warn!(%error, "could not keep a minute of figures");
     }
 }

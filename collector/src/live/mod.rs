@@ -137,8 +137,8 @@ impl Shared {
         for (circuit, target) in learnt {
             self.circuits.learn_target(&circuit, &target);
         }
-        for (reason, amount) in incidents {
-            self.counters.incidents.add(reason, amount);
+        for (incident, amount) in incidents {
+            self.counters.incidents.add(incident, amount);
         }
     }
 }

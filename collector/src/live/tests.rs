@@ -13,7 +13,7 @@ use super::dependencies::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};
 use super::figures::Figures;
 use super::tap::Gathered;
 use crate::codec::otlp::{AttributeView, ResourceView, SpanView, SpanVisitor, ValueView};
-use crate::counters::Counters;
+use crate::counters::{Counters, Incident};
 use crate::model::{CircuitKey, DependencyLink, SpanKind, TimeRange, now_unix_nanos};
 
 const SECOND: u64 = 1_000_000_000;
@@ -106,7 +106,7 @@ struct Bench {
     figures: Figures,
     shards: Vec<Gathered>,
     learnt: BTreeSet<(String, String, String)>,
-    incidents: Vec<(&'static str, u64)>,
+    incidents: Vec<(Incident, u64)>,
 }
 
 impl Bench {
@@ -147,7 +147,10 @@ impl Bench {
     }
 
     fn incident(&self, word: &str) -> u64 {
-        let counts = self.incidents.iter().filter(|(reason, _)| *reason == word);
+        let counts = self
+            .incidents
+            .iter()
+            .filter(|(incident, _)| incident.as_str() == word);
         counts.map(|(_, count)| count).sum()
     }
 

@@ -10,7 +10,7 @@ use super::messages::{self, Request};
 use super::queue::{Job, Queue};
 use super::{Budget, CircuitSink, IngestError, Patience, Reservation};
 use crate::codec::otlp::WalkReport;
-use crate::counters::Counters;
+use crate::counters::{Counters, Incident};
 use crate::model::now_unix_nanos;
 
 /// Metrics and logs above this, decoded, are built on a blocking thread: below, prost takes less than a millisecond.
@@ -137,7 +137,7 @@ impl Ingest {
         }
         let decoded = tokio::task::spawn_blocking(move || messages::decode(&request)).await;
         let decoded = decoded.map_err(|panic| {
-            self.counters.incidents.add("decode_panicked", 1);
+            self.counters.incidents.add(Incident::DecodePanicked, 1);
             IngestError::Internal(format!("could not decode: {panic}"))
         })?;
         Ok(decoded?)

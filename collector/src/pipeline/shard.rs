@@ -12,7 +12,7 @@ use super::parts::Tee;
 use super::queue::{Job, Next, Queue, Reply, Worker};
 use super::{IngestError, LiveTap, SpanLog};
 use crate::codec::otlp::{Limits, WalkReport, walk_traces};
-use crate::counters::Counters;
+use crate::counters::{Counters, Incident};
 use crate::model::now_unix_nanos;
 use crate::store::embedded::Commit;
 
@@ -195,7 +195,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
     fn maintain(&mut self) {
         let maintained = guarded(&self.counters, || self.log.maintain(now_unix_nanos()));
         if let Ok(Err(error)) = maintained {
-            self.counters.incidents.add("maintenance_failed", 1);
+            self.counters.incidents.add(Incident::MaintenanceFailed, 1);
             warn!(%error, "could not maintain the span log");
         }
     }
@@ -222,7 +222,7 @@ const PANICKED: &str = "an internal error";
 /// Runs a step that must not take the shard down with it; a panic is counted.
 fn guarded<R>(counters: &Counters, step: impl FnOnce() -> R) -> Result<R, Panicked> {
     catch_unwind(AssertUnwindSafe(step)).map_err(|_payload| {
-        counters.incidents.add("shard_panicked", 1);
+        counters.incidents.add(Incident::ShardPanicked, 1);
         Panicked
     })
 }

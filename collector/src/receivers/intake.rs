@@ -12,7 +12,7 @@ use super::decompress::{Encoding, Inflater};
 use super::refusal::Refusal;
 use super::signal::{Signal, Taken};
 use crate::codec::otlp::{DecodeError, json};
-use crate::counters::Counters;
+use crate::counters::{Counters, Incident};
 use crate::pipeline::{Ingest, Patience, Reservation};
 
 /// JSON above this is turned into protobuf on a blocking thread: it takes about a millisecond.
@@ -104,7 +104,7 @@ impl Intake {
             tokio::task::spawn_blocking(move || transcode(signal, &text))
                 .await
                 .map_err(|panic| {
-                    self.counters.incidents.add("decode_panicked", 1);
+                    self.counters.incidents.add(Incident::DecodePanicked, 1);
                     Refusal::Internal(format!("could not read JSON: {panic}"))
                 })?
         };

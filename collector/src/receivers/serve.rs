@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use crate::counters::Counters;
+use crate::counters::{Counters, Incident};
 
 /// Connections per listener: SDKs hold one to three each, so this serves over a thousand processes.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -138,7 +138,7 @@ impl Listener {
                         });
                     }
                     Err(error) => {
-                        options.counters.incidents.add("accept_failed", 1);
+                        options.counters.incidents.add(Incident::AcceptFailed, 1);
                         warn!(%error, listener = self.name, "could not accept a connection");
                         sleep(ACCEPT_PAUSE).await;
                     }

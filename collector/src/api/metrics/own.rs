@@ -1,13 +1,14 @@
 //! The part of `/metrics` about the collector itself: its counters, gauges and the embedded store.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::exposition::Exposition;
-use crate::counters::{Counter, Counters, Reasons};
+use crate::counters::{Counter, Counters};
 use crate::store::embedded::StoreStats;
 
 /// A counter as it is shown: name without prefix, help, value.
-type Shown<'a, T> = (&'static str, &'static str, &'a T);
+type Shown<'a> = (&'static str, &'static str, &'a Counter);
 
 /// Writes every counter and gauge.
 pub(super) fn write_counters(text: &mut Exposition, counters: &Counters) {
@@ -15,8 +16,8 @@ pub(super) fn write_counters(text: &mut Exposition, counters: &Counters) {
     for shown in totals.chain(circuit_totals(counters)) {
         write_total(text, &shown);
     }
-    for shown in &reasons(counters) {
-        write_reasons(text, shown);
+    for (name, help, counts) in reasons(counters) {
+        write_reasons(text, name, help, &counts);
     }
     for (name, help, gauge) in gauges(counters) {
         let name = format!("fusebox_collector_{name}");
@@ -27,7 +28,7 @@ pub(super) fn write_counters(text: &mut Exposition, counters: &Counters) {
     text.single("fusebox_collector_commit_lag_seconds", "gauge", help, lag);
 }
 
-fn request_totals(counters: &Counters) -> [Shown<'_, Counter>; 7] {
+fn request_totals(counters: &Counters) -> [Shown<'_>; 7] {
     [
         (
             "requests_received",
@@ -67,7 +68,7 @@ fn request_totals(counters: &Counters) -> [Shown<'_, Counter>; 7] {
     ]
 }
 
-fn circuit_totals(counters: &Counters) -> [Shown<'_, Counter>; 4] {
+fn circuit_totals(counters: &Counters) -> [Shown<'_>; 4] {
     [
         (
             "metric_points_ignored",
@@ -92,32 +93,35 @@ fn circuit_totals(counters: &Counters) -> [Shown<'_, Counter>; 4] {
     ]
 }
 
-fn reasons(counters: &Counters) -> [Shown<'_, Reasons>; 4] {
+/// Counts by reason: name without prefix, help, counts.
+type ByReason = (&'static str, &'static str, BTreeMap<&'static str, u64>);
+
+fn reasons(counters: &Counters) -> [ByReason; 4] {
     [
         (
             "requests_refused",
             "Requests answered with an error.",
-            &counters.requests_refused,
+            counters.requests_refused.all(),
         ),
         (
             "connections_refused",
             "Connections closed without serving a request.",
-            &counters.connections_refused,
+            counters.connections_refused.all(),
         ),
         (
             "spans_refused",
             "Spans refused, one by one or with their block.",
-            &counters.spans_refused,
+            counters.spans_refused.all(),
         ),
         (
             "incidents",
             "Things dropped or repaired on the way.",
-            &counters.incidents,
+            counters.incidents.all(),
         ),
     ]
 }
 
-fn gauges(counters: &Counters) -> [Shown<'_, Counter>; 3] {
+fn gauges(counters: &Counters) -> [Shown<'_>; 3] {
     [
         (
             "connections_open",
@@ -137,15 +141,20 @@ fn gauges(counters: &Counters) -> [Shown<'_, Counter>; 3] {
     ]
 }
 
-fn write_total(text: &mut Exposition, (name, help, counter): &Shown<'_, Counter>) {
+fn write_total(text: &mut Exposition, (name, help, counter): &Shown<'_>) {
     let name = format!("fusebox_collector_{name}_total");
     text.single(&name, "counter", help, counter.get());
 }
 
-fn write_reasons(text: &mut Exposition, (name, help, reasons): &Shown<'_, Reasons>) {
+fn write_reasons(
+    text: &mut Exposition,
+    name: &str,
+    help: &str,
+    counts: &BTreeMap<&'static str, u64>,
+) {
     let name = format!("fusebox_collector_{name}_total");
     text.family(&name, "counter", help);
-    for (reason, count) in reasons.all() {
+    for (reason, count) in counts {
         text.sample(&name, &[("reason", reason)], count);
     }
 }

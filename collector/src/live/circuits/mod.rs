@@ -38,7 +38,7 @@ use self::board::{Board, Effects};
 use self::facts::{Facts, SECOND_NANOS};
 use self::others::Others;
 use crate::codec::circuits::{decode_logs, decode_metrics};
-use crate::counters::Counters;
+use crate::counters::{Counters, Incident};
 use crate::model::{CircuitKey, CircuitTransition, CircuitView, TimeRange, now_unix_nanos};
 use crate::query::{CircuitHistory, CircuitWall};
 use crate::store::merged::series::MergedSeries;
@@ -172,7 +172,7 @@ impl Circuits {
         counters.metric_points_ignored.add(batch.ignored_points);
         counters
             .incidents
-            .add("bad_circuit_point", batch.refused_points);
+            .add(Incident::BadCircuitPoint, batch.refused_points);
         if batch.observations.is_empty() {
             return Ok(());
         }
@@ -204,7 +204,7 @@ impl Circuits {
         counters.log_records_ignored.add(batch.ignored_records);
         counters
             .incidents
-            .add("bad_circuit_event", batch.refused_records);
+            .add(Incident::BadCircuitEvent, batch.refused_records);
         if batch.events.is_empty() {
             return Ok(());
         }
@@ -224,7 +224,7 @@ impl Circuits {
         self.inner
             .counters
             .incidents
-            .add("series_limit", effects.over_limit);
+            .add(Incident::SeriesLimit, effects.over_limit);
         for transition in effects.transitions {
             self.announce(CircuitChange::Transition(transition));
         }

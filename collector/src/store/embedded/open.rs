@@ -12,6 +12,7 @@ use super::io_error;
 use super::segment::recovery::recover;
 use super::segment::seal::{REWRITE_SUFFIX, seal};
 use super::segment::{Place, SealedSegment, Segment};
+use crate::counters::Incident;
 use crate::store::StoreError;
 
 /// Fills the catalog with what the folder holds.
@@ -73,12 +74,12 @@ fn recover_file(catalog: &Catalog, place: Place) -> Result<(), StoreError> {
         if empty {
             return fs::remove_file(&path).map_err(|error| io_error("remove", &path, error));
         }
-        incidents.add("foreign_file", 1);
+        incidents.add(Incident::ForeignFile, 1);
         warn!(path = %path.display(), "file is no segment of ours, left alone");
         return Ok(());
     };
-    incidents.add("torn_tail", u64::from(recovered.torn));
-    incidents.add("damaged_block", recovered.damaged_blocks);
+    incidents.add(Incident::TornTail, u64::from(recovered.torn));
+    incidents.add(Incident::DamagedBlock, recovered.damaged_blocks);
     if recovered.torn || recovered.damaged_blocks > 0 {
         let damaged_blocks = recovered.damaged_blocks;
         warn!(path = %path.display(), damaged_blocks, "segment was not closed cleanly, repaired");
@@ -92,7 +93,7 @@ fn recover_file(catalog: &Catalog, place: Place) -> Result<(), StoreError> {
         Err(error) => {
             // A full disk must not keep the store from opening: the segment can be read as it is.
             warn!(%error, "could not seal a recovered segment");
-            incidents.add("seal_failed", 1);
+            incidents.add(Incident::SealFailed, 1);
             recovered.open.abandon();
             catalog.put(Segment::open(recovered.open));
         }

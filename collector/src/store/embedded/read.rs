@@ -13,6 +13,7 @@ use super::convert::SpanCollector;
 use super::limits::{OPERATIONS_MAX, TRACE_SPANS_MAX};
 use super::search::{resolve, skip_missing};
 use super::segment::Segment;
+use crate::counters::Incident;
 use crate::model::{TimeRange, Trace};
 use crate::store::StoreError;
 
@@ -98,7 +99,7 @@ pub(crate) fn tolerate<T>(
         Err(StoreError::Damaged { .. }) if segment.is_broken() => Ok(None),
         Err(StoreError::Damaged { path, what }) => {
             if segment.note_damage(block) {
-                catalog.counters.incidents.add("damaged_block", 1);
+                catalog.counters.incidents.add(Incident::DamagedBlock, 1);
                 warn!(path, what, block, "block is damaged, read without it");
             }
             Ok(None)

@@ -9,6 +9,7 @@ use super::retention;
 use super::segment::Segment;
 use super::segment::recovery::reread;
 use super::segment::seal::rewrite;
+use crate::counters::Incident;
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
 
@@ -21,7 +22,7 @@ pub(crate) fn rebuild_broken(catalog: &Catalog) {
     let _one_at_a_time = catalog.rebuilding();
     for segment in catalog.snapshot().iter().filter(|s| s.is_broken()) {
         if let Err(error) = rebuild(catalog, segment) {
-            catalog.counters.incidents.add("rebuild_failed", 1);
+            catalog.counters.incidents.add(Incident::RebuildFailed, 1);
             warn!(%error, "could not rebuild a segment");
         }
     }
@@ -30,7 +31,7 @@ pub(crate) fn rebuild_broken(catalog: &Catalog) {
 fn rebuild(catalog: &Catalog, segment: &Segment) -> Result<(), StoreError> {
     let incidents = &catalog.counters.incidents;
     let old = segment.place().clone();
-    incidents.add("damaged_footer", 1);
+    incidents.add(Incident::DamagedFooter, 1);
     let Some(open) = reread(old.clone())? else {
         // Not even the first bytes are ours any more.
         catalog.remove(old.sequence);
@@ -45,7 +46,7 @@ fn rebuild(catalog: &Catalog, segment: &Segment) -> Result<(), StoreError> {
         }
         Err(error) => {
             // It can be read all the same, from memory.
-            incidents.add("seal_failed", 1);
+            incidents.add(Incident::SealFailed, 1);
             warn!(%error, "could not write a rebuilt segment");
             catalog.put(Segment::open(open));
             Ok(())

@@ -8,6 +8,7 @@ use super::catalog::Catalog;
 use super::io_error;
 use super::segment::Segment;
 use super::{EmbeddedOptions, Follow, StoreStats};
+use crate::counters::Incident;
 use crate::store::StoreError;
 
 /// Deletes segments as the options say; one that is still written is never deleted.
@@ -70,7 +71,7 @@ fn note_deletion(catalog: &Catalog, segment: &Segment, follow: Option<&Follow>) 
     catalog
         .counters
         .incidents
-        .add("spans_lost_unshipped", unshipped);
+        .add(Incident::SpansLostUnshipped, unshipped);
 }
 
 /// Hides a segment from readers and deletes its file, and its folder with the last one.

@@ -14,6 +14,7 @@ use super::limits::{
 use super::segment::seal::{absorb, seal};
 use super::segment::{OpenSegment, Segment, SegmentFile, SegmentState};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
+use crate::counters::Incident;
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
 
@@ -136,7 +137,7 @@ impl ShardWriter {
             }
             Err(error) => {
                 active.open.abandon();
-                self.catalog.counters.incidents.add("seal_failed", 1);
+                self.catalog.counters.incidents.add(Incident::SealFailed, 1);
                 Err(error)
             }
         }
@@ -180,8 +181,8 @@ impl ShardWriter {
             self.catalog.put(Segment::open(Arc::clone(&active.open)));
         }
         let incidents = &self.catalog.counters.incidents;
-        incidents.add("attribute_overflow", self.builder.overflow_rows());
-        incidents.add("dictionary_overflow", self.builder.refused_values());
+        incidents.add(Incident::AttributeOverflow, self.builder.overflow_rows());
+        incidents.add(Incident::DictionaryOverflow, self.builder.refused_values());
         self.builder.finish_block();
         Ok(commit)
     }
@@ -210,7 +211,10 @@ impl ShardWriter {
                 let _ = std::fs::remove_file(&active.open.place.path);
             }
         }
-        self.catalog.counters.incidents.add("commit_failed", 1);
+        self.catalog
+            .counters
+            .incidents
+            .add(Incident::CommitFailed, 1);
     }
 }
 

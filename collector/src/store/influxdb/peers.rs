@@ -14,7 +14,7 @@ use super::schema::{COLLECTOR, COLLECTOR_STATS, SPAN};
 use super::seldom::Seldom;
 use super::wire::client::{Client, failed};
 use super::wire::query::Query;
-use crate::counters::Counters;
+use crate::counters::{Counters, Incident};
 use crate::store::StoreError;
 
 /// How long an answer is believed.
@@ -116,7 +116,7 @@ impl Peers {
     /// Counts that InfluxDB failed a reader. It may only be that one question: whoever comes next asks a small one,
     /// and nobody else waits until that is answered.
     pub(crate) fn failed(&self, error: &StoreError) {
-        self.counters.incidents.add("influxdb_read_failed", 1);
+        self.counters.incidents.add(Incident::InfluxdbReadFailed, 1);
         let mut known = self.known();
         known.until = None;
         known.company.is_away = true;

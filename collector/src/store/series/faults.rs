@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::index::{Day, Extent, Found};
 use super::record::SeriesKind;
-use crate::counters::Counters;
+use crate::counters::{Counters, Incident};
 use crate::store::StoreError;
 
 /// How long reading a place is tried, and how often at least.
@@ -105,7 +105,7 @@ impl Faults {
     pub(super) fn tell(&self, kind: SeriesKind, found: Found, problem: &dyn std::fmt::Display) {
         let place = (kind, found.day, found.extent.offset);
         if self.known().told.insert(place) {
-            self.counters.incidents.add("unreadable_series", 1);
+            self.counters.incidents.add(Incident::UnreadableSeries, 1);
             let (kind, offset) = (kind.file_stem(), found.extent.offset);
             warn!(kind, offset, %problem, "a part of the series journal cannot be read; going on without it");
         }

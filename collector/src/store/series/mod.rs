@@ -29,7 +29,7 @@ pub use record::{
     SettingsRecord, Standing, key_bit,
 };
 
-use crate::counters::Counters;
+use crate::counters::{Counters, Incident};
 use crate::model::{CircuitKey, TimeRange};
 use crate::store::{SeriesReader, StoreError};
 use block::{HEADER_BYTES, Header};
@@ -204,7 +204,10 @@ impl SeriesLog {
     /// Counts records that could not be read.
     fn count_lost(&self, kind: SeriesKind, place: Found, lost: u64) {
         if lost > 0 {
-            self.inner.counters.incidents.add("unreadable_record", lost);
+            self.inner
+                .counters
+                .incidents
+                .add(Incident::UnreadableRecord, lost);
             let problem = format!("{lost} records of damaged blocks");
             self.inner.faults.tell(kind, place, &problem);
         }

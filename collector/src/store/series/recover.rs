@@ -8,7 +8,7 @@ use super::block::{HEADER_BYTES, Header, is_whole};
 use super::index::{Day, Index, file_path};
 use super::record::SeriesKind;
 use super::{Io, io, sidecar};
-use crate::counters::Counters;
+use crate::counters::{Counters, Incident};
 use crate::store::StoreError;
 
 /// Reads every file's headers into an index.
@@ -52,7 +52,7 @@ fn recover_file(
     let last = blocks.last();
     let end = last.map_or(known, |(at, header)| at + header.block_len());
     if end < len {
-        counters.incidents.add("torn_tail", 1);
+        counters.incidents.add(Incident::TornTail, 1);
         file.set_len(end).map_err(io(Io::Truncate, path))?;
         file.sync_all().map_err(io(Io::Sync, path))?;
     }
@@ -92,7 +92,7 @@ fn headers(
             }
             _ => match search(file, at + 1, len)? {
                 Some(next) => {
-                    counters.incidents.add("damaged_block", 1);
+                    counters.incidents.add(Incident::DamagedBlock, 1);
                     at = next;
                 }
                 None => break,

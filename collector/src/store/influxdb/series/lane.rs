@@ -15,7 +15,7 @@ use super::pending::{Pending, Window};
 use super::points::Points;
 use super::windows::{Thresholds, WindowSums};
 use super::{MINUTE_NANOS, TEN_SECONDS_NANOS};
-use crate::counters::Counters;
+use crate::counters::{Counters, Incident};
 use crate::model::TimeRange;
 use crate::store::StoreError;
 use crate::store::influxdb::names::Names;
@@ -181,7 +181,7 @@ impl SeriesLane {
 
     fn count_ahead(&self, records: u64) {
         let incidents = &self.options.counters.incidents;
-        incidents.add("influxdb_record_ahead_of_time", records);
+        incidents.add(Incident::InfluxdbRecordAheadOfTime, records);
     }
 
     /// Returns the times that the server takes.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::payload::BlockEncoder;
-use crate::counters::Counters;
+use crate::counters::{Counters, Incident};
 use crate::store::StoreError;
 use crate::store::embedded::{Followed, Journal, JournalSegment, Progress, Reached};
 use crate::store::influxdb::seldom::Seldom;
@@ -185,7 +185,7 @@ impl SpanLane {
     fn shun(&mut self, sequence: u64, error: &StoreError, now_unix_nanos: u64) {
         self.shunned.insert(sequence, now_unix_nanos);
         let incidents = &self.counters.incidents;
-        incidents.add("influxdb_unreadable_segment", 1);
+        incidents.add(Incident::InfluxdbUnreadableSegment, 1);
         if self.warnings.is_due() {
             tracing::warn!(%error, "could not read spans for InfluxDB; trying again");
         }
@@ -242,7 +242,9 @@ impl SpanLane {
         block.next_row = end;
         if visited.is_none() {
             // Damaged on the disk: nobody can read it, here or anywhere.
-            self.counters.incidents.add("influxdb_unreadable_block", 1);
+            self.counters
+                .incidents
+                .add(Incident::InfluxdbUnreadableBlock, 1);
             self.encoder.begin(0);
             block.next_row = block.rows;
         }
@@ -318,7 +320,9 @@ impl SpanLane {
         let shortened = self.encoder.shortened();
         let more = shortened - self.shortened;
         self.shortened = shortened;
-        self.counters.incidents.add("influxdb_span_shortened", more);
+        self.counters
+            .incidents
+            .add(Incident::InfluxdbSpanShortened, more);
     }
 }
 
