@@ -1,0 +1,5 @@
+//! Rules about the text of the repository that a compiler does not check. They read files and start nothing.
+
+mod imports;
+mod module_graph;
+mod source;
