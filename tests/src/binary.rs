@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
-use crate::wait::hears;
+use crate::wait::{DEADLINE, hears};
 
 /// Ports that the system chooses.
 const LISTEN_ANYWHERE: [&str; 6] = [
@@ -17,8 +16,6 @@ const LISTEN_ANYWHERE: [&str; 6] = [
     "--otlp-http-listen",
     "127.0.0.1:0",
 ];
-/// Wrong settings are told before anything is opened.
-const REFUSAL_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A running `fusebox`; it is killed when dropped.
 #[derive(Debug)]
@@ -80,7 +77,7 @@ impl Binary {
         let mut command = Command::new(binary_path());
         command.args(LISTEN_ANYWHERE).arg("--data-dir").arg(data);
         let output = command.args(args).kill_on_drop(true).output();
-        let output = tokio::time::timeout(REFUSAL_DEADLINE, output).await;
+        let output = tokio::time::timeout(DEADLINE, output).await;
         let output = output.unwrap_or_else(|_| panic!("{args:?} is not refused"));
         let output = output.expect("the binary starts");
         assert!(!output.status.success(), "{args:?} is not refused");

@@ -13,4 +13,4 @@ pub use breaker::FakeBreaker;
 pub use browser::Browser;
 pub use otlp::{TraceBuilder, attribute, export, try_export};
 pub use stack::Stack;
-pub use wait::{counter, eventually, get_json};
+pub use wait::{DEADLINE, counter, eventually, get_json, needed};

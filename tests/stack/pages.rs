@@ -2,7 +2,7 @@
 
 use fantoccini::Locator;
 use fantoccini::key::Key;
-use integration_tests::{Browser, Stack, TraceBuilder, eventually};
+use integration_tests::{Browser, DEADLINE, Stack, TraceBuilder, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_collector_teaches_the_next_step() {
@@ -26,6 +26,7 @@ async fn an_empty_collector_teaches_the_next_step() {
     let shown = browser
         .client
         .wait()
+        .at_most(DEADLINE)
         .for_element(Locator::Css("li.row[data-id]"))
         .await;
     shown.expect("the demo trace opens");

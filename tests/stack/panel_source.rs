@@ -5,10 +5,12 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fusebox_collector::store::influxdb::testing::Influxd;
+use integration_tests::needed;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::grafana::{Choices, Question, Shown, sent};
+use crate::panel_data;
 
 /// What the dashboards show.
 const RANGE_MS: u64 = 15 * 60_000;
@@ -28,6 +30,8 @@ pub(crate) struct Source {
     token: Option<String>,
     org: String,
     database: String,
+    /// The end of the range that panels show, Unix milliseconds; the clock's time where nothing is set.
+    to_ms: Option<u64>,
     /// Ends with this value, where it was started for the test.
     _influxd: Option<Influxd>,
 }
@@ -45,18 +49,18 @@ impl Source {
 
     /// Returns the server that the environment names, `FUSEBOX_TEST_<server>_URL` with `_TOKEN` and `_ORG`, and a
     /// database of its own there.
-    pub(crate) fn named(server: &str) -> Option<Self> {
+    ///
+    /// # Panics
+    /// Panics when the environment names none.
+    pub(crate) fn named(server: &str) -> Self {
         let var = |name: &str| std::env::var(format!("FUSEBOX_TEST_{server}_{name}")).ok();
-        let Some(url) = var("URL") else {
-            eprintln!("skipped: FUSEBOX_TEST_{server}_URL is not set");
-            return None;
-        };
-        Some(Self {
+        let url = needed(&format!("FUSEBOX_TEST_{server}_URL"));
+        Self {
             token: var("TOKEN"),
             org: var("ORG").unwrap_or_default(),
             database: format!("panels-{}", now_ms()),
             ..Self::at(url)
-        })
+        }
     }
 
     fn at(url: String) -> Self {
@@ -66,6 +70,7 @@ impl Source {
             token: None,
             org: String::new(),
             database: "fusebox".to_owned(),
+            to_ms: None,
             _influxd: None,
         }
     }
@@ -79,8 +84,11 @@ impl Source {
         arguments
     }
 
-    /// Makes the database and writes those lines.
-    pub(crate) async fn fill(&self, lines: String) {
+    /// Makes the database and fills it with made-up data up to that moment, Unix nanoseconds. Panels show the range that
+    /// ends there, however long ago that is by now.
+    pub(crate) async fn fill(&mut self, end: u64) {
+        self.to_ms = Some(end / 1_000_000);
+        let lines = panel_data::lines(end);
         self.post(
             "/query",
             &[],
@@ -98,7 +106,7 @@ impl Source {
         choices: &Choices,
         interval: &'static str,
     ) -> Vec<Series> {
-        let to_ms = now_ms();
+        let to_ms = self.to_ms.unwrap_or_else(now_ms);
         let shown = Shown {
             from_ms: to_ms - RANGE_MS,
             to_ms,

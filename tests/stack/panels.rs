@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::grafana::{Choices, Chosen, Dashboard, Question, dashboards, text};
 use crate::panel_data;
-use crate::panel_source::{Series, Source, now_ms};
+use crate::panel_source::{Series, Source};
 
 /// What the dashboards show where they show one: these of the demo together show everything, and the first of the
 /// made-up shop does alone.
@@ -19,8 +19,9 @@ const CHOSEN: [[(&str, &str); 2]; 2] = [
     [("svc", "product-page"), ("name", "inventory")],
     [("svc", "gateway"), ("name", "product-page")],
 ];
-/// A minute's figures are written up to 75 s later, breakers open in waves; the machine is slow.
-const DEMO_WAIT: Duration = Duration::from_secs(240);
+/// A minute's figures are written up to 75 s later, and breakers open in waves of a minute; on a busy machine some are
+/// missed.
+const DEMO_WAIT: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the demo never shows: nobody forces a breaker there, and none tells what is slow.
@@ -48,8 +49,8 @@ enum Expected {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_panel_finds_what_it_draws() {
     let dir = tempfile::tempdir().expect("a folder");
-    let source = Source::start(dir.path());
-    source.fill(panel_data::lines(now_ms() * 1_000_000)).await;
+    let mut source = Source::start(dir.path());
+    source.fill(panel_data::end()).await;
     let all = dashboards();
     let mut needs = needs(&all, Expected::All);
     let missing = ask(&source, &mut needs).await;
@@ -60,8 +61,8 @@ async fn every_panel_finds_what_it_draws() {
 #[tokio::test]
 async fn a_name_full_of_signs_is_found() {
     let dir = tempfile::tempdir().expect("a folder");
-    let source = Source::start(dir.path());
-    source.fill(panel_data::lines(now_ms() * 1_000_000)).await;
+    let mut source = Source::start(dir.path());
+    source.fill(panel_data::end()).await;
     let all = dashboards();
     let circuit = all.iter().find(|d| d.file == "circuit.json");
     let circuit = circuit.expect("the dashboard of one circuit");
@@ -82,17 +83,15 @@ async fn every_panel_finds_what_the_demo_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs FUSEBOX_TEST_INFLUXDB2_URL"]
 async fn every_panel_finds_what_the_demo_sent_to_influxdb_2() {
-    if let Some(source) = Source::named("INFLUXDB2") {
-        finds_what_the_demo_sent(&source).await;
-    }
+    finds_what_the_demo_sent(&Source::named("INFLUXDB2")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs FUSEBOX_TEST_OPENGEMINI_URL"]
 async fn every_panel_finds_what_the_demo_sent_to_opengemini() {
-    if let Some(source) = Source::named("OPENGEMINI") {
-        finds_what_the_demo_sent(&source).await;
-    }
+    finds_what_the_demo_sent(&Source::named("OPENGEMINI")).await;
 }
 
 async fn finds_what_the_demo_sent(source: &Source) {
