@@ -36,12 +36,12 @@ fn walk(requests: &[Bytes], visitor: &mut impl SpanVisitor) {
 fn encode(encoder: &mut Encoder, requests: &[Bytes]) -> usize {
     encoder.begin(NOW);
     walk(requests, encoder);
-    encoder.parcels().map(|lines| black_box(lines).len()).sum()
+    encoder.batches().map(|lines| black_box(lines).len()).sum()
 }
 
 /// Returns the texts of traces, without the line's escapes.
-fn texts(parcels: &[String]) -> impl Iterator<Item = String> {
-    let lines = parcels.iter().flat_map(|lines| lines.lines());
+fn texts(batches: &[String]) -> impl Iterator<Item = String> {
+    let lines = batches.iter().flat_map(|lines| lines.lines());
     let texts = lines.filter_map(|line| Some(line.split_once(" d=\"")?.1.rsplit_once("\",th=")?.0));
     let plain = texts.map(|text| text.replace("\\\\", "\u{0}").replace("\\\"", "\""));
     plain.map(|text| text.replace('\u{0}', "\\"))
@@ -52,9 +52,9 @@ fn ship(criterion: &mut Criterion) {
     let mut encoder = Encoder::default();
     encoder.begin(NOW);
     walk(&requests, &mut encoder);
-    let parcels: Vec<String> = encoder.parcels().collect();
-    report(&parcels, &requests);
-    let text = texts(&parcels)
+    let batches: Vec<String> = encoder.batches().collect();
+    report(&batches, &requests);
+    let text = texts(&batches)
         .find(|text| decode(text).is_some_and(|spans| spans.len() == 10))
         .expect("a shop has traces of ten spans");
     let mut group = criterion.benchmark_group("influxdb");
@@ -80,12 +80,12 @@ fn ship(criterion: &mut Criterion) {
 }
 
 /// Says how large the lines are.
-fn report(parcels: &[String], requests: &[Bytes]) {
-    let lines = || parcels.iter().flat_map(|lines| lines.lines());
+fn report(batches: &[String], requests: &[Bytes]) {
+    let lines = || batches.iter().flat_map(|lines| lines.lines());
     let index = lines().filter(|line| line.starts_with("span_idx"));
     let index_bytes: usize = index.map(|line| line.len() + 1).sum();
-    let bytes: usize = parcels.iter().map(String::len).sum();
-    let text_bytes: usize = texts(parcels).map(|text| text.len()).sum();
+    let bytes: usize = batches.iter().map(String::len).sum();
+    let text_bytes: usize = texts(batches).map(|text| text.len()).sum();
     let received: usize = requests.iter().map(Bytes::len).sum();
     eprintln!(
         "{} lines; bytes a span: OTLP {}, lines {}, of these for search {}, text in the server {}",

@@ -133,7 +133,7 @@ impl Shipping {
         let encoder = BlockEncoder::new(&self.own, Arc::clone(&names));
         let counters = Arc::clone(&self.counters);
         let spans = SpanLane::new(store.journal(), self.followed, encoder, counters);
-        let position = saved_position(&self.link.data_dir, SeriesLane::NAME)?;
+        let position = saved_position::<SeriesLane>(&self.link.data_dir)?;
         let options = SeriesLaneOptions {
             log: circuits.series().clone(),
             own: self.own,
@@ -195,9 +195,7 @@ pub(crate) fn paused(data_dir: &Path, retention: Duration) -> Result<Option<Foll
 
 /// Returns how far an earlier run shipped the spans.
 fn progress(data_dir: &Path) -> Result<Progress, StoreError> {
-    let saved = saved_position(data_dir, SpanLane::NAME)?;
-    let progress = saved.and_then(|position| serde_json::from_value(position).ok());
-    Ok(progress.unwrap_or_default())
+    Ok(saved_position::<SpanLane>(data_dir)?.unwrap_or_default())
 }
 
 /// Returns the query service, which answers from both stores where there are two.

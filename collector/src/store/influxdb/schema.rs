@@ -39,10 +39,6 @@ use fusebox::circuit_breaker::EffectiveState;
 /// a millisecond, so that several names behind one tag never overwrite each other.
 pub const NAMES: &str = "n";
 
-/// The field of a probe, which stands alone in its point, in any measurement: written where InfluxDB keeps refusing a
-/// point, to see whether it would take another one there (`refusal`). Nobody reads it.
-pub const PROBE: &str = "probe";
-
 /// Returns the number of a state in the field `state`: the worse, the higher, so that `max()` over instances,
 /// collectors or time is the worst of them. Panels map these numbers to words and colours.
 pub fn state_number(state: EffectiveState) -> i64 {

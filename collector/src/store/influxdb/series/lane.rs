@@ -1,4 +1,4 @@
-//! Follows the series journal into requests: transitions first, as somebody waits for them, then the rest by turns.
+//! Ships the series journal: transitions first (dashboards wait for them), then the other kinds round-robin.
 //!
 //! Single records follow the order of arrival (`SeriesLog::tail`). Windows follow what their time got
 //! (`SeriesLog::tail_ranges`): a complete one is read anew as a whole, so that the same window gives the same points
@@ -19,7 +19,7 @@ use crate::counters::{Counters, Incident};
 use crate::model::TimeRange;
 use crate::store::StoreError;
 use crate::store::influxdb::names::Names;
-use crate::store::influxdb::ship::lane::{Lane, Parcel};
+use crate::store::influxdb::ship::lane::{Batch, Lane};
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord, TailPosition};
 
 /// Records that one step reads at most, and the rest of the block with the last.
@@ -61,7 +61,6 @@ pub(crate) struct SeriesLane {
     /// Transitions, which overtake what is on its way.
     urgent: Option<Step>,
     step: Option<Step>,
-    gave_urgent: bool,
     turn: usize,
 }
 
@@ -73,10 +72,10 @@ impl std::fmt::Debug for SeriesLane {
     }
 }
 
-/// How far the lane is.
+/// The position of the lane in the series journal.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-struct Position {
+pub(crate) struct Position {
     /// By the name of the kind's files.
     tails: BTreeMap<String, TailPosition>,
     windows: Pending,
@@ -87,7 +86,7 @@ struct Position {
 /// Requests on their way, and how far the lane is when all are written.
 #[derive(Debug)]
 struct Step {
-    parcels: VecDeque<Parcel>,
+    batches: VecDeque<Batch>,
     after: Position,
 }
 
@@ -115,14 +114,12 @@ const WINDOWED: [SeriesKind; 3] = [SeriesKind::Sample, SeriesKind::Red, SeriesKi
 
 impl SeriesLane {
     /// Returns a lane that goes on at a position, or at the journal's beginning where there is none.
-    pub(crate) fn new(options: SeriesLaneOptions, position: Option<serde_json::Value>) -> Self {
-        let position = position.and_then(|json| serde_json::from_value(json).ok());
+    pub(crate) fn new(options: SeriesLaneOptions, position: Option<Position>) -> Self {
         Self {
             options,
             position: position.unwrap_or_default(),
             urgent: None,
             step: None,
-            gave_urgent: false,
             turn: 0,
         }
     }
@@ -215,7 +212,7 @@ impl SeriesLane {
         let mut after = self.position.clone();
         after.set_tail(kind, tail.position);
         Ok(Some(Step {
-            parcels: points.into_parcels(),
+            batches: points.into_batches(),
             after,
         }))
     }
@@ -247,7 +244,7 @@ impl SeriesLane {
             sums.write(start, &thresholds, &mut points);
         }
         Ok(Some(Step {
-            parcels: points.into_parcels(),
+            batches: points.into_batches(),
             after,
         }))
     }
@@ -284,7 +281,7 @@ impl SeriesLane {
         let mut after = self.position.clone();
         after.collector = number;
         Some(Step {
-            parcels: points.into_parcels(),
+            batches: points.into_batches(),
             after,
         })
     }
@@ -296,8 +293,9 @@ impl SeriesLane {
 
 impl Lane for SeriesLane {
     const NAME: &'static str = "series";
+    type Position = Position;
 
-    fn next(&mut self, now_unix_nanos: u64) -> Result<Option<Parcel>, StoreError> {
+    fn next(&mut self, now_unix_nanos: u64) -> Result<Option<Batch>, StoreError> {
         let mut failed = None;
         for _ in 0..EMPTY_STEPS_MAX {
             if self.urgent.is_none() {
@@ -307,33 +305,22 @@ impl Lane for SeriesLane {
             if self.urgent.is_none() && self.step.is_none() {
                 self.step = self.begin(now_unix_nanos, &mut failed);
             }
-            self.gave_urgent = self.urgent.is_some();
-            let Some(step) = self.urgent.as_ref().or(self.step.as_ref()) else {
+            let Some(step) = self.urgent.as_mut().or(self.step.as_mut()) else {
                 break;
             };
-            if let Some(parcel) = step.parcels.front() {
-                return Ok(Some(parcel.clone()));
+            let batch = step.batches.pop_front();
+            if step.batches.is_empty() {
+                self.finish();
             }
-            self.finish();
+            if batch.is_some() {
+                return Ok(batch);
+            }
         }
         failed.map_or(Ok(None), Err)
     }
 
-    fn advance(&mut self) {
-        let step = match self.gave_urgent {
-            true => self.urgent.as_mut(),
-            false => self.step.as_mut(),
-        };
-        if let Some(step) = step {
-            step.parcels.pop_front();
-            if step.parcels.is_empty() {
-                self.finish();
-            }
-        }
-    }
-
-    fn position(&self) -> serde_json::Value {
-        serde_json::to_value(&self.position).expect("maps of ours with string keys are JSON")
+    fn position(&self) -> Position {
+        self.position.clone()
     }
 }
 
@@ -346,15 +333,12 @@ fn unless_failed<T>(read: Result<T, StoreError>, failed: &mut Failed) -> Option<
 }
 
 impl SeriesLane {
-    /// Ends the step that was given last: all of it is written.
+    /// Moves the position behind the step whose last batch was taken.
     fn finish(&mut self) {
-        if !self.gave_urgent {
+        let Some(urgent) = self.urgent.take() else {
             if let Some(step) = self.step.take() {
                 self.position = step.after;
             }
-            return;
-        }
-        let Some(urgent) = self.urgent.take() else {
             return;
         };
         let transitions = urgent.after.tail(SeriesKind::Transition);

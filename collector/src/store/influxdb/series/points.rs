@@ -14,7 +14,7 @@ use crate::store::influxdb::schema::{
     CIRCUIT_EVENT, CIRCUIT_HOUR, CIRCUIT_SETTINGS, CIRCUIT_STATE, COLLECTOR, INSTANCE_SEEN,
     Measurement, NAMES, state_number,
 };
-use crate::store::influxdb::ship::lane::{PARCEL_BYTES_MAX, PARCEL_POINTS_MAX, Parcel};
+use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batch};
 use crate::store::influxdb::wire::line::{Fields, Lines, tag_value};
 use crate::store::series::{InstanceRecord, Rollup, SeriesRecord, SettingsRecord, Standing};
 
@@ -37,7 +37,7 @@ pub(super) struct Points<'a> {
     own: &'a str,
     names: &'a Names,
     lines: Lines,
-    parcels: VecDeque<Parcel>,
+    batches: VecDeque<Batch>,
     /// The times of points whose tags hide their names.
     taken: HashSet<(&'static str, u64)>,
     /// How many changes of an instance at a time there were.
@@ -76,16 +76,16 @@ impl<'a> Points<'a> {
             own,
             names,
             lines: Lines::default(),
-            parcels: VecDeque::new(),
+            batches: VecDeque::new(),
             taken: HashSet::new(),
             changes: HashMap::new(),
         }
     }
 
     /// Returns the requests.
-    pub(super) fn into_parcels(mut self) -> VecDeque<Parcel> {
+    pub(super) fn into_batches(mut self) -> VecDeque<Batch> {
         self.cut();
-        self.parcels
+        self.batches
     }
 
     /// Returns the tags of a breaker: name and service.
@@ -123,8 +123,8 @@ impl<'a> Points<'a> {
         measurement: &Measurement,
         tagged: &Tagged<'_, N>,
     ) -> Fields<'_> {
-        let is_full = self.lines.count() >= PARCEL_POINTS_MAX
-            || self.lines.bytes() + POINT_BYTES_MAX > PARCEL_BYTES_MAX;
+        let is_full = self.lines.count() >= BATCH_POINTS_MAX
+            || self.lines.bytes() + POINT_BYTES_MAX > BATCH_BYTES_MAX;
         if is_full {
             self.cut();
         }
@@ -162,7 +162,7 @@ impl<'a> Points<'a> {
         }
         let points = self.lines.count() as u64;
         let lines = self.lines.take();
-        self.parcels.push_back(Parcel {
+        self.batches.push_back(Batch {
             lines,
             points,
             spans: 0,

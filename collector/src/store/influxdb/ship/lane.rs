@@ -1,14 +1,16 @@
-//! What a writer writes from: a lane turns a part of the journal into requests, in order, and remembers how far it is.
+//! Where a writer gets its batches: a lane turns a part of the journal into lines, in order, and knows its position.
 //!
-//! A lane's lines follow from the journal alone: asked again after a crash it gives the same points, and InfluxDB
-//! keeps one. So a position may be saved late, never early: it is taken when a parcel is made, and saved when that
-//! parcel is settled.
+//! A lane's lines follow from the journal alone: made again after a crash they are the same points, and InfluxDB keeps
+//! one of them. So a position may be saved late, never early: only once everything before it is acknowledged.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::store::StoreError;
 
-/// Lines for one request, at most `PARCEL_POINTS_MAX` points and about `PARCEL_BYTES_MAX` bytes.
+/// Lines for one request, at most `BATCH_POINTS_MAX` points and about `BATCH_BYTES_MAX` bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Parcel {
+pub(crate) struct Batch {
     /// Line protocol.
     pub(crate) lines: String,
     /// Points in it.
@@ -18,25 +20,24 @@ pub(crate) struct Parcel {
 }
 
 /// Points in one request: InfluxDB's documents advise 5,000.
-pub(crate) const PARCEL_POINTS_MAX: usize = 5_000;
+pub(crate) const BATCH_POINTS_MAX: usize = 5_000;
 /// Bytes in one request: InfluxDB 3 takes 10 MiB, 1.8 takes 25 MB.
-pub(crate) const PARCEL_BYTES_MAX: usize = 4 << 20;
+pub(crate) const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// A part of the journal on its way to InfluxDB.
 pub(crate) trait Lane: Send + 'static {
     /// The name of its position's file, and of its figures.
     const NAME: &'static str;
 
-    /// Returns what to write next, `None` while there is nothing; blocks the thread on files.
-    fn next(&mut self, now_unix_nanos: u64) -> Result<Option<Parcel>, StoreError>;
+    /// A place in the journal.
+    type Position: Serialize + DeserializeOwned + Clone + Send + std::fmt::Debug;
 
-    /// Notes that what `next` gave last is taken over: `next` goes on after it, to be ready while it is sent. It is
-    /// not written yet, so nothing may be let go of: that is `settled`'s to say.
-    fn advance(&mut self);
+    /// Returns the next batch and moves the position behind it; `None` while there is none. Blocks the thread on files.
+    fn next(&mut self, now_unix_nanos: u64) -> Result<Option<Batch>, StoreError>;
 
-    /// Returns how far `advance` went, as JSON to be given to it at the next start.
-    fn position(&self) -> serde_json::Value;
+    /// Returns the position behind the last batch.
+    fn position(&self) -> Self::Position;
 
-    /// Learns that everything before a position is written (or refused for good), and that the position is saved.
-    fn settled(&mut self, _position: &serde_json::Value) {}
+    /// Notes that everything before a position is written or dropped, and that the position is saved.
+    fn acknowledged(&mut self, _position: Self::Position) {}
 }

@@ -30,7 +30,7 @@ pub(crate) struct Link {
     retention: Duration,
     /// Whether it was ready once; held while one lane makes it ready, so that the other waits and does not do it too.
     ready: tokio::sync::Mutex<bool>,
-    /// The shortest line that the server is known to take.
+    /// The shortest line that the server is known to accept.
     witness: Mutex<Option<Bytes>>,
 }
 
@@ -91,8 +91,8 @@ impl Link {
         setup::ensure(&self.client, self.retention, &self.data_dir).await
     }
 
-    /// Remembers a line that the server took, if it is shorter than the one remembered.
-    pub(crate) fn took(&self, line: &[u8]) {
+    /// Remembers a line that the server accepted, if it is shorter than the one remembered.
+    pub(crate) fn remember_accepted(&self, line: &[u8]) {
         let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
         if witness
             .as_ref()
@@ -102,7 +102,7 @@ impl Link {
         }
     }
 
-    /// Returns a line that the server took once; taking it again changes nothing.
+    /// Returns a line that the server accepted once; writing it again changes nothing.
     pub(crate) fn witness(&self) -> Option<Bytes> {
         let witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
         witness.clone()

@@ -1,9 +1,8 @@
-//! The way from the journal to the server: a lane gives requests, a writer delivers them and saves how far it is.
+//! The way from the journal to the server: a lane makes batches, a writer delivers them and saves the position.
 
 pub(crate) mod delivery;
 pub(crate) mod lane;
 pub(crate) mod link;
 mod outcome;
-mod piece;
-pub(crate) mod refusal;
+mod parts;
 pub(crate) mod writer;

@@ -11,18 +11,17 @@ use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use super::refusal::Refusal;
 use crate::store::influxdb::wire::client::{Generation, WriteAnswer};
 
-/// The first pause after a failure, and the longest without a wish of the server.
+/// The initial and the maximum backoff; `Retry-After` may exceed the maximum.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// The longest wish of a server (`Retry-After`) that is heeded; the journal holds days, a typo should not cost one.
+/// The longest `Retry-After` that is obeyed: the journal holds days, a typo should not cost one.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 /// The most of a server's words that is shown.
 const MESSAGE_BYTES_MAX: usize = 300;
 
-/// What to do after a write.
+/// What an answer to a write means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It is written.
@@ -36,42 +35,23 @@ pub(crate) enum Outcome {
         /// Why, in its words: of the first one only.
         said: String,
     },
-    /// The body is larger than somebody on the way allows.
+    /// The body is larger than the server or a proxy allows.
     TooLarge,
     /// Lines in it cannot be read (perhaps), so that all or part of it was not written.
     BadLines(String),
     /// Nothing is known to be wrong with it: send the same again.
     Retry {
-        /// How long the server wishes to be left alone.
+        /// Its `Retry-After`.
         after: Option<Duration>,
         /// What it said.
         message: String,
-        /// Whether it is a status that rules give, not one of a server in trouble.
-        by_rule: bool,
     },
-    /// The token is missing, wrong or may not write.
+    /// The token is missing or wrong.
     Unauthorized(String),
+    /// The token may not write, or a rule of a proxy forbids the content.
+    Forbidden(String),
     /// The bucket, database or organisation is not there.
     Missing(String),
-}
-
-impl Outcome {
-    /// Returns what may be meant for the content of a request: a server that says when to come again means itself.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
-        let (said, by_rule) = match self {
-            Self::Retry {
-                after: None,
-                message,
-                by_rule,
-            } => (message, *by_rule),
-            Self::Unauthorized(said) | Self::Missing(said) => (said, true),
-            _ => return None,
-        };
-        Some(Refusal {
-            said: said.clone(),
-            by_rule,
-        })
-    }
 }
 
 /// Says what to do after an answer; `now` is Unix seconds.
@@ -83,13 +63,13 @@ pub(crate) fn outcome_of(generation: Generation, answer: &WriteAnswer, now: i64)
             .as_deref()
             .and_then(|text| retry_after(text, now)),
         message: shown(answer.status, &message),
-        by_rule: answer.status.is_client_error() && !matches!(answer.status.as_u16(), 408 | 429),
     };
     let said = || shown(answer.status, &message);
     match answer.status.as_u16() {
         200 | 201 | 202 | 204 if took_it(answer) => Outcome::Written,
         413 => Outcome::TooLarge,
-        401 | 403 => Outcome::Unauthorized(said()),
+        401 => Outcome::Unauthorized(said()),
+        403 => Outcome::Forbidden(said()),
         404 => Outcome::Missing(said()),
         _ if is_missing(&message) => Outcome::Missing(said()),
         400 | 422 => partial(answer, &message).unwrap_or_else(|| match is_ours(&answer.body) {
@@ -215,16 +195,15 @@ fn retry_after(text: &str, now: i64) -> Option<Duration> {
     Some(wish.min(RETRY_AFTER_MAX))
 }
 
-/// The pauses between tries: twice as long each time, and anywhere up to that, so that collectors do not march in
-/// step on a server that comes back.
+/// The pauses between tries: exponential with jitter, so that collectors do not come all at once when a server is back.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     tries: u32,
 }
 
 impl Backoff {
-    /// Returns the next pause, at least as long as the server wishes.
-    pub(crate) fn next(&mut self, wish: Option<Duration>) -> Duration {
+    /// Returns the next pause, at least as long as `Retry-After`.
+    pub(crate) fn next(&mut self, retry_after: Option<Duration>) -> Duration {
         self.tries = (self.tries + 1).min(16);
         let most = PAUSE_FIRST
             .saturating_mul(1 << self.tries)
@@ -232,7 +211,7 @@ impl Backoff {
             .as_millis() as u64;
         let least = PAUSE_FIRST.as_millis() as u64;
         let pause = Duration::from_millis(fastrand::u64(least..=most));
-        pause.max(wish.unwrap_or_default())
+        pause.max(retry_after.unwrap_or_default())
     }
 
     /// Returns whether something failed since the last success.
@@ -391,7 +370,7 @@ mod tests {
         assert_eq!(is(204, ""), Outcome::Written);
         assert_eq!(is(200, ""), Outcome::Written);
         assert!(matches!(is(401, unauthorized), Outcome::Unauthorized(_)));
-        assert!(matches!(is(403, forbidden), Outcome::Unauthorized(_)));
+        assert!(matches!(is(403, forbidden), Outcome::Forbidden(_)));
         assert!(matches!(is(404, no_bucket), Outcome::Missing(_)));
         assert!(matches!(is(404, no_database), Outcome::Missing(_)));
         assert!(matches!(is(400, no_database), Outcome::Missing(_)));

@@ -1,4 +1,4 @@
-//! Carries one lane's parcels to the server, in order, one in flight while the next is made; and notes how far it is.
+//! Carries one lane's batches to the server, in order, one in flight while the next is made, and saves the position.
 //!
 //! It never keeps the collector from starting or stopping: the server may be away for days, the journal waits.
 
@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::delivery::Delivery;
-use super::lane::{Lane, Parcel};
+use super::lane::{Batch, Lane};
 use super::link::Link;
 use super::outcome::Backoff;
 use crate::model::now_unix_nanos;
@@ -23,7 +23,8 @@ use crate::store::influxdb::seldom::Seldom;
 
 /// How often a lane that had nothing is asked again.
 const IDLE: Duration = Duration::from_millis(200);
-/// How often a position is saved: what a crash sends again, and what a save costs (a rename and two syncs).
+/// How often a position is saved: a compromise of what a crash sends again and what a save costs (a rename and two
+/// syncs).
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// How long a request in flight may take once the collector stops.
 const GRACE: Duration = Duration::from_secs(2);
@@ -62,25 +63,33 @@ impl Writer {
     }
 }
 
-/// Returns how far a lane was when it ended; `None` before its first run, and when its file is damaged: all that this
-/// costs is to send again what is still in the journal.
+/// Returns the saved position of a lane; `None` before its first run, and when its file is damaged: that only costs to
+/// send again what is still in the journal.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub(crate) fn saved_position(
+pub(crate) fn saved_position<L: Lane>(
     data_dir: &std::path::Path,
-    lane: &str,
-) -> Result<Option<Value>, StoreError> {
-    match durable::read_json(&durable::path(data_dir, &file_name(lane))) {
+) -> Result<Option<L::Position>, StoreError> {
+    let path = durable::path(data_dir, &file_name(L::NAME));
+    let decode = |json: Option<serde_json::Value>| {
+        let position = json.map(serde_json::from_value).transpose();
+        position.map_err(|error| StoreError::Damaged {
+            path: path.display().to_string(),
+            what: error.to_string(),
+        })
+    };
+    match durable::read_json(&path).and_then(decode) {
         Err(error @ StoreError::Damaged { .. }) => {
-            tracing::warn!(%error, lane, "the lane to InfluxDB begins anew");
+            let lane = L::NAME;
+            tracing::warn!(%error, lane, "position is damaged; shipping from the beginning of the journal");
             Ok(None)
         }
         read => read,
     }
 }
 
-/// Returns for how long a lane's position was not saved; `None` where there is none.
+/// Returns the age of a lane's saved position; `None` where there is none.
 ///
 /// # Errors
 /// When its file cannot be looked at.
@@ -101,7 +110,7 @@ pub(crate) fn position_age(
     Ok(Some(modified.elapsed().unwrap_or_default()))
 }
 
-/// Forgets how far a lane was.
+/// Removes a lane's saved position.
 ///
 /// # Errors
 /// When its file cannot be removed.
@@ -118,20 +127,20 @@ fn file_name(lane: &str) -> String {
     format!("{lane}.json")
 }
 
-/// A parcel and the position once it is settled.
-struct Prepared {
-    parcel: Parcel,
-    position: Value,
+/// A batch and the position behind it.
+struct Prepared<P> {
+    batch: Batch,
+    position: P,
 }
 
-type Preparing = JoinHandle<Result<Option<Prepared>, StoreError>>;
+type Preparing<P> = JoinHandle<Result<Option<Prepared<P>>, StoreError>>;
 
-struct Carrier<L> {
+struct Carrier<L: Lane> {
     link: Arc<Link>,
     /// Used by one blocking call at a time; kept here, so that a panic in one does not lose it.
     lane: Arc<Mutex<L>>,
     delivery: Delivery,
-    positions: Positions,
+    positions: Positions<L::Position>,
     stop: watch::Receiver<bool>,
     trouble: Backoff,
     warnings: Seldom,
@@ -150,18 +159,18 @@ impl<L: Lane> Carrier<L> {
                 () = stopped(&mut stop) => break,
                 prepared = &mut next => prepared,
             };
-            let goes_on = match prepared.unwrap_or_else(panicked) {
+            let should_continue = match prepared.unwrap_or_else(panicked) {
                 Ok(Some(prepared)) => {
                     next = self.prepare();
                     self.deliver(prepared).await
                 }
                 nothing => {
-                    let goes_on = self.rest(nothing.err()).await;
+                    let should_continue = self.rest(nothing.err()).await;
                     next = self.prepare();
-                    goes_on
+                    should_continue
                 }
             };
-            if !goes_on {
+            if !should_continue {
                 break;
             }
         }
@@ -184,31 +193,28 @@ impl<L: Lane> Carrier<L> {
         }
     }
 
-    /// Begins to make the next parcel.
-    fn prepare(&mut self) -> Preparing {
+    /// Begins to make the next batch.
+    fn prepare(&mut self) -> Preparing<L::Position> {
         let lane = Arc::clone(&self.lane);
-        let settled = self.positions.told.take();
+        let saved = self.positions.saved.take();
         spawn_blocking(move || {
             let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(position) = settled {
-                lane.settled(&position);
+            if let Some(position) = saved {
+                lane.acknowledged(position);
             }
-            let Some(parcel) = lane.next(now_unix_nanos())? else {
+            let Some(batch) = lane.next(now_unix_nanos())? else {
                 return Ok(None);
             };
-            lane.advance();
             let position = lane.position();
-            Ok(Some(Prepared { parcel, position }))
+            Ok(Some(Prepared { batch, position }))
         })
     }
 
-    /// Sends a parcel until it is settled; returns false where the stop came first.
-    async fn deliver(&mut self, prepared: Prepared) -> bool {
-        let Prepared { parcel, position } = prepared;
-        let mut settle = std::pin::pin!(
-            self.delivery
-                .settle(Bytes::from(parcel.lines), parcel.points)
-        );
+    /// Sends a batch until it is settled; returns false where the stop came first.
+    async fn deliver(&mut self, prepared: Prepared<L::Position>) -> bool {
+        let Prepared { batch, position } = prepared;
+        let mut settle =
+            std::pin::pin!(self.delivery.settle(Bytes::from(batch.lines), batch.points));
         let done = tokio::select! {
             biased;
             () = &mut settle => true,
@@ -218,9 +224,9 @@ impl<L: Lane> Carrier<L> {
             }
         };
         if done {
-            self.link.status.counts().spans.add(parcel.spans);
+            self.link.status.counts().spans.add(batch.spans);
             self.trouble.reset();
-            self.positions.reached(position).await;
+            self.positions.acknowledge(position).await;
         }
         done
     }
@@ -245,7 +251,7 @@ impl<L: Lane> Carrier<L> {
     }
 }
 
-fn panicked(error: tokio::task::JoinError) -> Result<Option<Prepared>, StoreError> {
+fn panicked<P>(error: tokio::task::JoinError) -> Result<Option<Prepared<P>>, StoreError> {
     Err(StoreError::Damaged {
         path: "the journal".to_owned(),
         what: format!("reading it ended by a panic: {error}"),
@@ -253,36 +259,37 @@ fn panicked(error: tokio::task::JoinError) -> Result<Option<Prepared>, StoreErro
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // A dropped sender means that nobody will ever ask: the owner is gone, so stop.
+    // A dropped sender means that the owner is gone, so stop.
     let _sender_gone = stop.wait_for(|stop| *stop).await;
 }
 
-/// How far a lane is, and what of that is saved.
-struct Positions {
+/// The position of a lane: acknowledged, then saved, then given back to the lane.
+struct Positions<P> {
     path: std::path::PathBuf,
     /// Saved first: what was written by them must not be written by others after a restart.
     names: Arc<Names>,
-    reached: Option<Value>,
+    /// Acknowledged and not saved yet.
+    acknowledged: Option<P>,
     saved_at: Option<Instant>,
     warnings: Seldom,
-    /// What was saved and the lane was not told yet.
-    told: Option<Value>,
+    /// Saved and not given back yet.
+    saved: Option<P>,
 }
 
-impl Positions {
+impl<P: Serialize + Clone> Positions<P> {
     fn new(path: std::path::PathBuf, names: Arc<Names>) -> Self {
         Self {
             path,
             names,
-            reached: None,
+            acknowledged: None,
             saved_at: None,
             warnings: Seldom::default(),
-            told: None,
+            saved: None,
         }
     }
 
-    async fn reached(&mut self, position: Value) {
-        self.reached = Some(position);
+    async fn acknowledge(&mut self, position: P) {
+        self.acknowledged = Some(position);
         self.save_if_due().await;
     }
 
@@ -292,28 +299,28 @@ impl Positions {
         }
     }
 
-    /// Saves what was reached; a failure is logged and tried again, since sending again is all that it costs.
+    /// Saves the position; a failure is logged and tried again, as it only costs to send lines again.
     async fn save(&mut self) {
-        let Some(position) = self.reached.take() else {
+        let Some(position) = self.acknowledged.take() else {
             return;
         };
         self.saved_at = Some(Instant::now());
         let path = self.path.clone();
-        let text = position.to_string();
+        let text = serde_json::to_vec(&position).expect("maps with string keys are JSON");
         let names = Arc::clone(&self.names);
         let write = move || {
             names.save(now_unix_nanos())?;
-            durable::write(&path, text.as_bytes(), Readers::Anyone)
+            durable::write(&path, &text, Readers::Anyone)
         };
         match spawn_blocking(write).await {
-            Ok(Ok(())) => self.told = Some(position),
+            Ok(Ok(())) => self.saved = Some(position),
             Ok(Err(error)) => {
                 if self.warnings.is_due() {
-                    tracing::warn!(%error, "could not save how far the lane to InfluxDB is");
+                    tracing::warn!(%error, "could not save a shipping position");
                 }
-                self.reached = Some(position);
+                self.acknowledged = Some(position);
             }
-            Err(_) => self.reached = Some(position),
+            Err(_) => self.acknowledged = Some(position),
         }
     }
 }

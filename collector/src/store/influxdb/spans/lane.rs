@@ -1,7 +1,7 @@
-//! The spans' way to InfluxDB: blocks of the journal become points, each with the times that its rows arrived at.
+//! Ships the spans: blocks of the journal become points, each row at the time that it arrived at.
 //!
-//! Fresh segments and the oldest that is behind take turns, so that hours of backlog never keep what happens now from
-//! being seen by others, and no more than a few blocks are ever in memory.
+//! The freshest and the oldest segment that are behind take turns, so that hours of backlog never delay what happens
+//! now, and no more than a few blocks are ever in memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::counters::{Counters, Incident};
 use crate::store::StoreError;
 use crate::store::embedded::{Followed, Journal, JournalSegment, Progress, Reached};
 use crate::store::influxdb::seldom::Seldom;
-use crate::store::influxdb::ship::lane::{Lane, PARCEL_BYTES_MAX, PARCEL_POINTS_MAX, Parcel};
+use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batch, Lane};
 
 /// A finished segment counts as done only when its last block is that old: by then every segment with a lower number
 /// that was begun has shown its first block.
@@ -33,14 +33,12 @@ pub(crate) struct SpanLane {
     counters: Arc<Counters>,
     /// The block whose points are being made.
     block: Option<Block>,
-    /// The parcel that is being filled, with the place that it leads to.
-    filling: Option<(Parcel, Option<Place>)>,
-    /// The place that what `next` gave last leads to.
-    given: Option<Place>,
-    /// How far `advance` went.
-    taken: Progress,
-    /// By segment, the place up to which points are made.
-    ahead: HashMap<u64, Reached>,
+    /// The batch that is being filled, with the place that it leads to.
+    filling: Option<(Batch, Option<Place>)>,
+    /// The position behind the last batch.
+    sent: Progress,
+    /// By segment, the place up to which points are made; some of them are in the batch that is being filled.
+    read: HashMap<u64, Reached>,
     /// By segment, when it could not be read.
     shunned: HashMap<u64, u64>,
     warnings: Seldom,
@@ -81,9 +79,8 @@ impl SpanLane {
             counters,
             block: None,
             filling: None,
-            given: None,
-            taken: followed.progress(),
-            ahead: HashMap::new(),
+            sent: followed.progress(),
+            read: HashMap::new(),
             shunned: HashMap::new(),
             warnings: Seldom::default(),
             freshest_next: true,
@@ -94,16 +91,16 @@ impl SpanLane {
         lane
     }
 
-    /// Finds the places of an earlier run again, before retention is told by them what is stored elsewhere.
+    /// Finds the places of an earlier run again, before retention asks which blocks are shipped.
     fn find_places(&mut self) {
         for mut segment in self.journal.segments() {
-            let reached = self.taken.reached(segment.sequence());
+            let reached = self.sent.reached(segment.sequence());
             if let Some(reached) = reached {
                 // What cannot be read now is tried again, and said, when its blocks are asked for.
                 let _place = self.place(&mut segment, reached);
             }
         }
-        self.followed.settle(self.taken.clone());
+        self.followed.settle(self.sent.clone());
     }
 
     /// Returns the place in a segment up to which points are made.
@@ -113,13 +110,13 @@ impl SpanLane {
         reached: Reached,
     ) -> Result<Reached, StoreError> {
         let sequence = segment.sequence();
-        if let Some(place) = self.ahead.get(&sequence) {
+        if let Some(place) = self.read.get(&sequence) {
             return Ok(*place);
         }
         let place = locate(segment, reached)?;
-        self.ahead.insert(sequence, place);
+        self.read.insert(sequence, place);
         if place != reached {
-            self.taken.reach(sequence, place);
+            self.sent.reach(sequence, place);
         }
         Ok(place)
     }
@@ -146,7 +143,7 @@ impl SpanLane {
         let mut all_done = true;
         for mut segment in self.journal.segments() {
             let sequence = segment.sequence();
-            let Some(reached) = self.taken.reached(sequence) else {
+            let Some(reached) = self.sent.reached(sequence) else {
                 continue;
             };
             if self.is_shunned(sequence, now_unix_nanos) {
@@ -162,11 +159,11 @@ impl SpanLane {
                 }
             };
             // Not the place: its points may still be on their way.
-            let reached = self.taken.reached(sequence).unwrap_or(place);
+            let reached = self.sent.reached(sequence).unwrap_or(place);
             all_done &= reached.blocks >= segment.blocks() && is_settled(&segment, now_unix_nanos);
             if all_done {
-                self.taken.done_below(sequence + 1);
-                self.ahead.remove(&sequence);
+                self.sent.done_below(sequence + 1);
+                self.read.remove(&sequence);
                 continue;
             }
             if place.blocks < segment.blocks() {
@@ -252,37 +249,37 @@ impl SpanLane {
         Ok(true)
     }
 
-    /// Ends the block: the parcel that is being filled leads behind it. Returns its segment and that place.
+    /// Ends the block: the batch that is being filled leads behind it. Returns its segment and that place.
     fn end_block(&mut self) -> Option<(JournalSegment, Reached)> {
         let block = self.block.take()?;
         let sequence = block.segment.sequence();
         let reached = block.end();
-        self.ahead.insert(sequence, reached);
+        self.read.insert(sequence, reached);
         match &mut self.filling {
             Some((_, place)) => *place = Some(Place { sequence, reached }),
-            None => self.taken.reach(sequence, reached),
+            None => self.sent.reach(sequence, reached),
         }
         Some((block.segment, reached))
     }
 
-    /// Puts points into the parcel that is being filled; returns the one before where both do not fit a request.
-    fn fill(&mut self, parcel: Parcel) -> Option<(Parcel, Option<Place>)> {
+    /// Puts points into the batch that is being filled; returns the one before where both do not fit a request.
+    fn fill(&mut self, batch: Batch) -> Option<(Batch, Option<Place>)> {
         match &mut self.filling {
-            Some((filling, _)) if fits(filling, &parcel) => {
-                filling.lines.push_str(&parcel.lines);
-                filling.points += parcel.points;
-                filling.spans += parcel.spans;
+            Some((filling, _)) if fits(filling, &batch) => {
+                filling.lines.push_str(&batch.lines);
+                filling.points += batch.points;
+                filling.spans += batch.spans;
                 None
             }
-            filling => filling.replace((parcel, None)),
+            filling => filling.replace((batch, None)),
         }
     }
 
-    /// Returns the next parcel, with small blocks of one segment in one.
-    fn next_filled(&mut self, now: u64) -> Option<(Parcel, Option<Place>)> {
+    /// Returns the next batch, with small blocks of one segment in one.
+    fn next_filled(&mut self, now: u64) -> Option<(Batch, Option<Place>)> {
         loop {
-            if let Some(parcel) = self.encoder.next_parcel() {
-                if let Some(full) = self.fill(parcel) {
+            if let Some(batch) = self.encoder.next_batch() {
+                if let Some(full) = self.fill(batch) {
                     return Some(full);
                 }
                 continue;
@@ -312,7 +309,7 @@ impl SpanLane {
 
     fn has_room(&self) -> bool {
         let filling = self.filling.as_ref();
-        filling.is_none_or(|(parcel, _)| parcel.points < PARCEL_POINTS_MAX as u64 / 2)
+        filling.is_none_or(|(batch, _)| batch.points < BATCH_POINTS_MAX as u64 / 2)
     }
 
     /// Counts spans that no string field of InfluxDB could hold whole.
@@ -339,30 +336,24 @@ impl Block {
 
 impl Lane for SpanLane {
     const NAME: &'static str = "spans";
+    type Position = Progress;
 
-    fn next(&mut self, now_unix_nanos: u64) -> Result<Option<Parcel>, StoreError> {
-        let filled = self.next_filled(now_unix_nanos);
-        Ok(filled.map(|(parcel, place)| {
-            self.given = place;
-            parcel
-        }))
-    }
-
-    fn advance(&mut self) {
-        if let Some(place) = self.given.take() {
-            self.taken.reach(place.sequence, place.reached);
+    fn next(&mut self, now_unix_nanos: u64) -> Result<Option<Batch>, StoreError> {
+        let Some((batch, place)) = self.next_filled(now_unix_nanos) else {
+            return Ok(None);
+        };
+        if let Some(place) = place {
+            self.sent.reach(place.sequence, place.reached);
         }
+        Ok(Some(batch))
     }
 
-    fn position(&self) -> serde_json::Value {
-        serde_json::to_value(&self.taken).expect("numbers are always JSON")
+    fn position(&self) -> Progress {
+        self.sent.clone()
     }
 
-    fn settled(&mut self, position: &serde_json::Value) {
-        match serde_json::from_value(position.clone()) {
-            Ok(progress) => self.followed.settle(progress),
-            Err(error) => tracing::error!(%error, "a position of the spans cannot be read"),
-        }
+    fn acknowledged(&mut self, position: Progress) {
+        self.followed.settle(position);
     }
 }
 
@@ -393,10 +384,10 @@ fn locate(segment: &mut JournalSegment, reached: Reached) -> Result<Reached, Sto
     Ok(place)
 }
 
-/// Returns whether two parcels are one request.
-fn fits(one: &Parcel, other: &Parcel) -> bool {
-    one.points + other.points <= PARCEL_POINTS_MAX as u64
-        && one.lines.len() + other.lines.len() <= PARCEL_BYTES_MAX
+/// Returns whether two batches are one request.
+fn fits(one: &Batch, other: &Batch) -> bool {
+    one.points + other.points <= BATCH_POINTS_MAX as u64
+        && one.lines.len() + other.lines.len() <= BATCH_BYTES_MAX
 }
 
 /// Returns how many spans, and about how many bytes of the journal, are not in InfluxDB yet.

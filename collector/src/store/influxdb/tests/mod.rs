@@ -15,13 +15,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::store::StoreError;
 use crate::store::influxdb::InfluxdbOptions;
 use crate::store::influxdb::names::Names;
-use crate::store::influxdb::ship::lane::{Lane, Parcel};
+use crate::store::influxdb::ship::lane::{Batch, Lane};
 use crate::store::influxdb::ship::link::Link;
 use crate::store::influxdb::ship::writer::{Writer, saved_position};
 use crate::store::influxdb::status::{InfluxdbFigures, InfluxdbStatus};
@@ -31,22 +32,27 @@ const WEEK: Duration = Duration::from_secs(604_800);
 /// What a test waits at most, in whichever time it runs.
 const DEADLINE: Duration = Duration::from_secs(3_600);
 
+/// A position in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct At {
+    at: u64,
+}
+
 /// A lane whose journal is a list.
 #[derive(Debug)]
 struct ListLane {
-    parcels: Vec<String>,
+    batches: Vec<String>,
     at: usize,
     settled: watch::Sender<u64>,
 }
 
 impl ListLane {
     /// Begins where the last run ended.
-    fn open(data_dir: &Path, parcels: &[String]) -> Self {
-        let saved = saved_position(data_dir, Self::NAME).unwrap();
-        let at = saved.map_or(0, |position| position["at"].as_u64().unwrap());
+    fn open(data_dir: &Path, batches: &[String]) -> Self {
+        let saved = saved_position::<Self>(data_dir).unwrap();
         Self {
-            parcels: parcels.to_vec(),
-            at: at as usize,
+            batches: batches.to_vec(),
+            at: saved.map_or(0, |position| position.at as usize),
             settled: watch::channel(0).0,
         }
     }
@@ -54,26 +60,24 @@ impl ListLane {
 
 impl Lane for ListLane {
     const NAME: &'static str = "list";
+    type Position = At;
 
-    fn next(&mut self, _now_unix_nanos: u64) -> Result<Option<Parcel>, StoreError> {
-        let lines = self.parcels.get(self.at).cloned();
-        Ok(lines.map(|lines| Parcel {
+    fn next(&mut self, _now_unix_nanos: u64) -> Result<Option<Batch>, StoreError> {
+        let lines = self.batches.get(self.at).cloned();
+        self.at += usize::from(lines.is_some());
+        Ok(lines.map(|lines| Batch {
             points: lines.lines().count() as u64,
             spans: 1,
             lines,
         }))
     }
 
-    fn advance(&mut self) {
-        self.at += 1;
+    fn position(&self) -> At {
+        At { at: self.at as u64 }
     }
 
-    fn position(&self) -> Value {
-        json!({ "at": self.at })
-    }
-
-    fn settled(&mut self, position: &Value) {
-        let _ = self.settled.send(position["at"].as_u64().unwrap());
+    fn acknowledged(&mut self, position: At) {
+        let _ = self.settled.send(position.at);
     }
 }
 
@@ -86,10 +90,10 @@ struct Run {
 }
 
 impl Run {
-    /// Starts carrying parcels to a server.
-    fn start(options: InfluxdbOptions, data_dir: &Path, parcels: &[String]) -> Self {
+    /// Starts carrying batches to a server.
+    fn start(options: InfluxdbOptions, data_dir: &Path, batches: &[String]) -> Self {
         let link = link(options, data_dir);
-        let lane = ListLane::open(data_dir, parcels);
+        let lane = ListLane::open(data_dir, batches);
         let settled = lane.settled.subscribe();
         let (stop, stopped) = watch::channel(false);
         let writer = Writer::start(Arc::clone(&link), lane, stopped);
@@ -101,9 +105,9 @@ impl Run {
         }
     }
 
-    /// Waits until that many parcels are settled and saved.
-    async fn until_settled(&mut self, parcels: u64) {
-        let settled = self.settled.wait_for(|at| *at >= parcels);
+    /// Waits until that many batches are settled and saved.
+    async fn until_settled(&mut self, batches: u64) {
+        let settled = self.settled.wait_for(|at| *at >= batches);
         let waited = tokio::time::timeout(DEADLINE, settled).await;
         let done = matches!(waited, Ok(Ok(_)));
         drop(waited);
@@ -117,12 +121,12 @@ impl Run {
     }
 
     /// Stops it; returns the position that is saved then.
-    async fn end(self) -> (InfluxdbFigures, Option<Value>) {
+    async fn end(self) -> (InfluxdbFigures, Option<At>) {
         let figures = self.link.status.clone();
         let _ = self.stop.send(true);
         let ended = tokio::time::timeout(DEADLINE, self.writer.ended()).await;
         ended.expect("a writer ends when it is told to");
-        let saved = saved_position(&self.link.data_dir, ListLane::NAME).unwrap();
+        let saved = saved_position::<ListLane>(&self.link.data_dir).unwrap();
         (figures.figures(), saved)
     }
 }
@@ -134,10 +138,10 @@ fn link(options: InfluxdbOptions, data_dir: &Path) -> Arc<Link> {
     Link::new(client, names, status, data_dir.to_owned(), WEEK)
 }
 
-/// Carries parcels until all are settled; returns what was counted.
-async fn carry(options: InfluxdbOptions, data_dir: &Path, parcels: &[String]) -> InfluxdbFigures {
-    let mut run = Run::start(options, data_dir, parcels);
-    run.until_settled(parcels.len() as u64).await;
+/// Carries batches until all are settled; returns what was counted.
+async fn carry(options: InfluxdbOptions, data_dir: &Path, batches: &[String]) -> InfluxdbFigures {
+    let mut run = Run::start(options, data_dir, batches);
+    run.until_settled(batches.len() as u64).await;
     run.end().await.0
 }
 

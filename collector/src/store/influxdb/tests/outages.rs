@@ -8,15 +8,15 @@ use crate::store::durable::{self, Readers};
 async fn it_starts_where_it_ended_and_saves_late_never_early() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::start("1.6.7", |_| None).await;
-    let parcels: Vec<_> = (0..20).map(|n| good_lines(n * 10 + 1, 10)).collect();
-    let mut run = Run::start(fake.options(), dir.path(), &parcels[..12]);
+    let batches: Vec<_> = (0..20).map(|n| good_lines(n * 10 + 1, 10)).collect();
+    let mut run = Run::start(fake.options(), dir.path(), &batches[..12]);
     run.until_settled(1).await;
     let (figures, saved) = run.end().await;
-    let reached = saved.unwrap()["at"].as_u64().unwrap();
+    let reached = saved.unwrap().at;
     assert_eq!(figures.points, reached * 10, "saved is what was answered");
-    carry(fake.options(), dir.path(), &parcels).await;
+    carry(fake.options(), dir.path(), &batches).await;
     let written: String = fake.writes().concat();
-    assert_eq!(written, parcels.concat(), "each once, in order");
+    assert_eq!(written, batches.concat(), "each once, in order");
 }
 
 #[tokio::test(start_paused = true)]
@@ -40,11 +40,11 @@ async fn a_server_that_is_away_is_waited_for_and_does_not_keep_the_end() {
 async fn a_request_in_flight_may_end_when_the_collector_stops() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::start("1.6.7", |_| None).await;
-    let parcels: Vec<_> = (0..1_000).map(|n| good_lines(n + 1, 1)).collect();
-    let mut run = Run::start(fake.options(), dir.path(), &parcels);
+    let batches: Vec<_> = (0..1_000).map(|n| good_lines(n + 1, 1)).collect();
+    let mut run = Run::start(fake.options(), dir.path(), &batches);
     run.until_settled(1).await;
     let (figures, saved) = run.end().await;
-    assert_eq!(saved.unwrap()["at"], figures.points);
+    assert_eq!(saved.unwrap().at, figures.points);
 }
 
 /// *Scenario*: the server takes requests and never answers. *Guarantees*: the end comes after the grace.
@@ -70,7 +70,8 @@ async fn a_journal_that_cannot_be_read_for_a_while_is_read_again() {
     struct Stumbling(ListLane, u32);
     impl Lane for Stumbling {
         const NAME: &'static str = "list";
-        fn next(&mut self, now: u64) -> Result<Option<Parcel>, StoreError> {
+        type Position = At;
+        fn next(&mut self, now: u64) -> Result<Option<Batch>, StoreError> {
             self.1 += 1;
             match self.1 {
                 1 => panic!("a bug"),
@@ -81,14 +82,11 @@ async fn a_journal_that_cannot_be_read_for_a_while_is_read_again() {
                 _ => self.0.next(now),
             }
         }
-        fn advance(&mut self) {
-            self.0.advance();
-        }
-        fn position(&self) -> Value {
+        fn position(&self) -> At {
             self.0.position()
         }
-        fn settled(&mut self, position: &Value) {
-            self.0.settled(position);
+        fn acknowledged(&mut self, position: At) {
+            self.0.acknowledged(position);
         }
     }
     let dir = tempfile::tempdir().unwrap();
@@ -142,7 +140,7 @@ async fn names_are_saved_before_a_position() {
     let _writer = Writer::start(link, lane, stopped);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(fake.writes().len(), 1);
-    assert_eq!(saved_position(dir.path(), ListLane::NAME).unwrap(), None);
+    assert_eq!(saved_position::<ListLane>(dir.path()).unwrap(), None);
     std::fs::remove_dir_all(&file).unwrap();
     let wait = settled.wait_for(|at| *at == 1);
     tokio::time::timeout(DEADLINE, wait).await.unwrap().unwrap();
@@ -249,5 +247,5 @@ fn a_position_that_cannot_be_understood_begins_anew() {
     let dir = tempfile::tempdir().unwrap();
     let path = durable::path(dir.path(), "list.json");
     durable::write(&path, b"{\"at\":", Readers::Anyone).unwrap();
-    assert_eq!(saved_position(dir.path(), ListLane::NAME).unwrap(), None);
+    assert_eq!(saved_position::<ListLane>(dir.path()).unwrap(), None);
 }

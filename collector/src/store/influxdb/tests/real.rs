@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::model::now_unix_nanos;
-use crate::store::influxdb::ship::refusal::{Likeness, probe_of};
 use crate::store::influxdb::testing::Influxd;
 use crate::store::influxdb::wire::query::{Cell, Query};
 use crate::store::influxdb::wire::setup::{ensure, learn_names};
@@ -32,13 +31,13 @@ async fn good_lines_arrive_whatever_stands_beside_them() {
         let unparsable = "red,c=abcdef calls=1z 7\nred,c=abcdef calls= 8\n";
         let conflict = format!("red,c=abcdef calls=\"text\" {}\n", now_unix_nanos());
         let old = "red,c=abcdef calls=1i 1000\n";
-        let parcels = [
+        let batches = [
             fresh_lines(0, 10),
             format!("{}{unparsable}{}", fresh_lines(10, 10), fresh_lines(20, 10)),
             format!("{}{conflict}", fresh_lines(30, 10)),
             format!("{old}{}", fresh_lines(40, 10)),
         ];
-        let figures = carry(options.clone(), dir.path(), &parcels).await;
+        let figures = carry(options.clone(), dir.path(), &batches).await;
         let refused = [
             ("outside_retention", 1),
             ("type_conflict", 1),
@@ -55,8 +54,8 @@ async fn good_lines_arrive_whatever_stands_beside_them() {
 async fn bodies_over_its_limit_are_made_smaller() {
     with_influxd("max-body-size = 100000", |server, dir| async move {
         let options = server.options("fusebox");
-        let parcels = [fresh_lines(50, 5_000), fresh_lines(5_050, 20_000)];
-        let figures = carry(options.clone(), dir.path(), &parcels).await;
+        let batches = [fresh_lines(50, 5_000), fresh_lines(5_050, 20_000)];
+        let figures = carry(options.clone(), dir.path(), &batches).await;
         assert_eq!(figures.points, 25_000);
         assert!(figures.points_refused.is_empty());
         assert_eq!(count(&Client::new(options).unwrap(), "red").await, 25_000);
@@ -68,8 +67,8 @@ async fn bodies_over_its_limit_are_made_smaller() {
 async fn a_restart_in_the_middle_loses_nothing() {
     with_influxd("", |mut server, dir| async move {
         let options = server.options("fusebox");
-        let parcels: Vec<_> = (0..60).map(|n| fresh_lines(n * 500, 500)).collect();
-        let mut run = Run::start(options.clone(), dir.path(), &parcels);
+        let batches: Vec<_> = (0..60).map(|n| fresh_lines(n * 500, 500)).collect();
+        let mut run = Run::start(options.clone(), dir.path(), &batches);
         run.until_settled(1).await;
         server.stop();
         let again = move || {
@@ -186,35 +185,6 @@ async fn names_that_the_server_knows_are_taken_over() {
     .await;
 }
 
-/// *Guarantees*: the server takes a probe for whatever is written, in every measurement, and readers see nothing of it.
-#[tokio::test]
-async fn probes_are_taken_and_change_no_answer() {
-    with_influxd("", |server, dir| async move {
-        let options = server.options("fusebox");
-        let lines = names_of(3);
-        carry(options.clone(), dir.path(), std::slice::from_ref(&lines)).await;
-        let client = Client::new(options).unwrap();
-        let questions = Query::new(
-            "SHOW TAG VALUES WITH KEY IN (\"c\", \"svc\", \"op\", \"inst\", \"name\", \"dst\", \"src\"); \
-             SELECT \"calls\", \"svc\" FROM \"red\"; SELECT count(\"dur\") FROM \"span_idx\" GROUP BY \"svc\"; \
-             SELECT last(\"state\") FROM \"circuit_state\" GROUP BY \"name\"",
-        );
-        let before = client.queries(&questions).await.unwrap();
-        for line in lines.split_inclusive('\n') {
-            for likeness in [Likeness::Bare, Likeness::SameSeries] {
-                let probe = probe_of(line.as_bytes(), likeness).unwrap();
-                let answer = client.write(probe).await.unwrap();
-                assert_eq!(answer.status, 204, "{}", answer.body);
-            }
-        }
-        assert_eq!(client.queries(&questions).await.unwrap(), before);
-        let spans = Query::new("SELECT count(\"dur\") FROM \"span_idx\"");
-        let spans = client.query(&spans).await.unwrap();
-        assert_eq!(spans[0].rows[0][1].as_int(), Some(3));
-    })
-    .await;
-}
-
 /// *Scenario*: the table of services is full when the collector restarts; the server knows those of another one too.
 /// *Guarantees*: the services that were tags are tags, those of the other one do not take their places.
 #[tokio::test]
@@ -253,16 +223,16 @@ pub(super) async fn drop_database(client: &Client) {
     client.query(&Query::new(drop)).await.unwrap();
 }
 
-/// *Scenario*: the server's limit is far below a parcel, so that it may hang up while the body is still being sent.
+/// *Scenario*: the server's limit is far below a batch, so that it may hang up while the body is still being sent.
 /// *Guarantees*: the lines arrive in smaller requests.
 #[tokio::test]
-async fn a_parcel_far_over_its_limit_arrives() {
+async fn a_batch_far_over_its_limit_arrives() {
     with_influxd("max-body-size = 80000", |server, dir| async move {
         let options = server.options("fusebox");
         let text = "x".repeat(800);
         let line = |n: u64| fresh_lines(n, 1).replace("calls", &format!("h=\"{text}\",calls"));
-        let parcels = [(0..5_000).map(line).collect()];
-        let figures = carry(options.clone(), dir.path(), &parcels).await;
+        let batches = [(0..5_000).map(line).collect()];
+        let figures = carry(options.clone(), dir.path(), &batches).await;
         assert_eq!(figures.points, 5_000);
         assert_eq!(count(&Client::new(options).unwrap(), "red").await, 5_000);
     })
@@ -275,19 +245,19 @@ fn a_crash_loses_nothing_and_writes_nothing_twice() {
     let dir = tempfile::tempdir().unwrap();
     let server = Influxd::start(dir.path());
     let options = server.options("fusebox");
-    let parcels: Vec<_> = (0..400).map(|n| fresh_lines(n * 50, 50)).collect();
+    let batches: Vec<_> = (0..400).map(|n| fresh_lines(n * 50, 50)).collect();
     let runtime = || tokio::runtime::Runtime::new().unwrap();
     for settled in [1, 2, 3] {
         let dies = runtime();
         dies.block_on(async {
-            let mut run = Run::start(options.clone(), dir.path(), &parcels);
+            let mut run = Run::start(options.clone(), dir.path(), &batches);
             run.until_settled(settled).await;
             std::mem::forget(run.stop);
         });
         dies.shutdown_background();
     }
     runtime().block_on(async {
-        carry(options.clone(), dir.path(), &parcels).await;
+        carry(options.clone(), dir.path(), &batches).await;
         let client = Client::new(options).unwrap();
         assert_eq!(count(&client, "red").await, 20_000);
     });

@@ -36,7 +36,7 @@ async fn good_lines_arrive_whatever_stands_beside_them() {
     let now = crate::model::now_unix_nanos();
     let old = "red,c=abcdef calls=1i 1000\nred,c=abcdef calls=1i 1001\n";
     let no_field = format!("red,c=abcdef time=1i {now}\n");
-    let parcels = [
+    let batches = [
         fresh_lines(0, 10),
         format!(
             "{}red,c=abcdef calls=1z 7\n{}",
@@ -47,7 +47,7 @@ async fn good_lines_arrive_whatever_stands_beside_them() {
         format!("{old}{}", fresh_lines(40, 10)),
         format!("{no_field}{}", fresh_lines(50, 10)),
     ];
-    let figures = carry(options.clone(), dir.path(), &parcels).await;
+    let figures = carry(options.clone(), dir.path(), &batches).await;
     let refused = [
         ("outside_retention", 2),
         ("type_conflict", 1),

@@ -27,13 +27,13 @@ async fn good_lines_arrive_whatever_stands_beside_them() {
     let now = crate::model::now_unix_nanos();
     let unparsable = "red,c=abcdef calls=1z 7\nred,c=abcdef calls= 8\n";
     let old = "red,c=abcdef calls=1i 1000\nred,c=abcdef calls=1i 1001\n";
-    let parcels = [
+    let batches = [
         fresh_lines(0, 10),
         format!("{}{unparsable}{}", fresh_lines(10, 10), fresh_lines(20, 10)),
         format!("{}red,c=abcdef calls=\"text\" {now}\n", fresh_lines(30, 10)),
         format!("{old}{}", fresh_lines(40, 10)),
     ];
-    let figures = carry(options.clone(), dir.path(), &parcels).await;
+    let figures = carry(options.clone(), dir.path(), &batches).await;
     let refused = [
         ("outside_retention", 2),
         ("type_conflict", 1),

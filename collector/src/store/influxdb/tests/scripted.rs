@@ -23,9 +23,9 @@ fn first_writes(answers: &'static [(u16, &'static str)]) -> impl Fn(&Sent) -> Op
     }
 }
 
-async fn carried(fake: &Fake, parcels: &[String]) -> InfluxdbFigures {
+async fn carried(fake: &Fake, batches: &[String]) -> InfluxdbFigures {
     let dir = tempfile::tempdir().unwrap();
-    carry(fake.options(), dir.path(), parcels).await
+    carry(fake.options(), dir.path(), batches).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,12 +44,12 @@ async fn the_same_bytes_are_sent_until_they_are_taken() {
         ]),
     )
     .await;
-    let parcels = [good_lines(1, 10), good_lines(11, 10)];
-    let figures = carried(&fake, &parcels).await;
+    let batches = [good_lines(1, 10), good_lines(11, 10)];
+    let figures = carried(&fake, &batches).await;
     let writes = fake.writes();
     assert_eq!(writes.len(), 10);
-    assert!(writes[..9].iter().all(|body| *body == parcels[0]));
-    assert_eq!(writes[9], parcels[1]);
+    assert!(writes[..9].iter().all(|body| *body == batches[0]));
+    assert_eq!(writes[9], batches[1]);
     assert_eq!((figures.points, figures.retries), (20, 8));
     assert_eq!((figures.spans, figures.bisections), (2, 0));
     assert!(figures.points_refused.is_empty() && figures.reachable);
@@ -140,7 +140,7 @@ async fn lines_that_it_does_not_name_are_found_by_halving() {
     assert_eq!(figures.retries, 0);
 }
 
-/// *Scenario*: a parcel begins with a bad line that nothing was taken before. *Guarantees*: the others go first and
+/// *Scenario*: a batch begins with a bad line that nothing was taken before. *Guarantees*: the others go first and
 /// vouch for the server, then the line is let go of.
 #[tokio::test(start_paused = true)]
 async fn a_first_line_that_is_bad_is_let_go_of_once_another_is_taken() {
@@ -189,7 +189,7 @@ async fn without_a_witness_lines_are_kept() {
     }
 }
 
-/// *Scenario*: any lines of a parcel are bad, named or not, while the server fails and somebody limits the size.
+/// *Scenario*: any lines of a batch are bad, named or not, while the server fails and somebody limits the size.
 /// *Guarantees*: every good line arrives and every bad one is counted once.
 #[tokio::test(start_paused = true)]
 async fn good_lines_arrive_and_bad_ones_are_counted_in_every_mixture() {
@@ -197,7 +197,7 @@ async fn good_lines_arrive_and_bad_ones_are_counted_in_every_mixture() {
         let mut random = fastrand::Rng::with_seed(seed);
         let count = random.usize(1..300);
         let bad: Vec<_> = (0..count).filter(|_| random.u8(0..20) == 0).collect();
-        let parcels = [good_lines(1_000, 1), with_bad(count, &bad)];
+        let batches = [good_lines(1_000, 1), with_bad(count, &bad)];
         let names = random.bool();
         let random = Mutex::new(random);
         let knows = refuses_bad_lines(names);
@@ -211,7 +211,7 @@ async fn good_lines_arrive_and_bad_ones_are_counted_in_every_mixture() {
             }
         })
         .await;
-        let figures = carried(&fake, &parcels).await;
+        let figures = carried(&fake, &batches).await;
         let refused = figures.points_refused.values().sum::<u64>();
         assert_eq!(refused, bad.len() as u64, "seed {seed}");
         assert_eq!(
@@ -251,8 +251,8 @@ async fn what_is_too_large_is_halved_and_the_limit_remembered() {
         })
     })
     .await;
-    let parcels = [good_lines(1, 5_000), good_lines(5_001, 5_000)];
-    let figures = carried(&fake, &parcels).await;
+    let batches = [good_lines(1, 5_000), good_lines(5_001, 5_000)];
+    let figures = carried(&fake, &batches).await;
     assert_eq!(figures.points, 10_000);
     assert_eq!(
         fake.writes()
@@ -262,7 +262,7 @@ async fn what_is_too_large_is_halved_and_the_limit_remembered() {
         1
     );
     let whole: String = fake.writes()[1..].concat();
-    assert_eq!(whole, parcels.concat());
+    assert_eq!(whole, batches.concat());
 }
 
 #[tokio::test(start_paused = true)]
@@ -303,13 +303,13 @@ async fn a_token_that_changes_in_its_file_is_taken_up() {
         token_file: Some(file),
         ..fake.options()
     };
-    let parcels = [good_lines(1, 1), good_lines(2, 1)];
-    let figures = carry(options, dir.path(), &parcels).await;
+    let batches = [good_lines(1, 1), good_lines(2, 1)];
+    let figures = carry(options, dir.path(), &batches).await;
     assert_eq!(figures.points, 2);
     let sent = fake.sent("/write");
     assert_eq!(sent[0].authorization, "Token old");
     assert_eq!(sent.last().unwrap().authorization, "Token new");
-    assert_eq!(sent.last().unwrap().body, parcels[1]);
+    assert_eq!(sent.last().unwrap().body, batches[1]);
 }
 
 #[tokio::test(start_paused = true)]

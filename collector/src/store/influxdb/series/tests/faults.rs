@@ -27,10 +27,9 @@ fn lines(lane: &mut SeriesLane) -> (Vec<String>, u32) {
     let (mut lines, mut failures) = (Vec::new(), 0);
     while failures < 20 {
         match lane.next(now_unix_nanos()) {
-            Ok(Some(parcel)) => {
+            Ok(Some(batch)) => {
                 let of_journal = |line: &&str| !line.starts_with("collector,");
-                lines.extend(parcel.lines.lines().filter(of_journal).map(str::to_owned));
-                lane.advance();
+                lines.extend(batch.lines.lines().filter(of_journal).map(str::to_owned));
             }
             Ok(None) => break,
             Err(_) => failures += 1,

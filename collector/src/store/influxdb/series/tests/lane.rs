@@ -14,10 +14,9 @@ use crate::store::series::SeriesKind;
 /// Returns every line of a lane.
 fn lines(lane: &mut SeriesLane) -> Vec<String> {
     let mut lines = Vec::new();
-    while let Some(parcel) = lane.next(now_unix_nanos()).unwrap() {
-        assert_eq!(parcel.points, parcel.lines.lines().count() as u64);
-        lines.extend(parcel.lines.lines().map(str::to_owned));
-        lane.advance();
+    while let Some(batch) = lane.next(now_unix_nanos()).unwrap() {
+        assert_eq!(batch.points, batch.lines.lines().count() as u64);
+        lines.extend(batch.lines.lines().map(str::to_owned));
     }
     lines
 }
@@ -108,16 +107,16 @@ fn the_same_journal_gives_the_same_lines_from_any_saved_position() {
     let all = of_journal(lines(&mut journal.lane("abc123")));
     let mut lane = journal.lane("abc123");
     let mut before = BTreeSet::new();
-    while let Some(parcel) = lane.next(now_unix_nanos()).unwrap() {
-        assert_eq!(lane.next(now_unix_nanos()).unwrap().as_ref(), Some(&parcel));
-        let mut again = journal.lane_at("abc123", Some(lane.position()));
+    loop {
+        let position = lane.position();
+        let Some(batch) = lane.next(now_unix_nanos()).unwrap() else {
+            break;
+        };
+        let mut again = journal.lane_at("abc123", Some(position));
         let rest = of_journal(lines(&mut again));
         let both: BTreeSet<_> = before.union(&rest).cloned().collect();
         assert_eq!(both, all);
-        before.extend(of_journal(
-            parcel.lines.lines().map(str::to_owned).collect(),
-        ));
-        lane.advance();
+        before.extend(of_journal(batch.lines.lines().map(str::to_owned).collect()));
     }
     assert_eq!(before, all);
 }
@@ -204,9 +203,8 @@ fn a_transition_goes_before_everything_that_waits() {
     append(&journal, samples.collect());
     let mut lane = journal.lane("abc123");
     let mut next = || {
-        let parcel = lane.next(now_unix_nanos()).unwrap()?;
-        lane.advance();
-        Some(parcel.lines)
+        let batch = lane.next(now_unix_nanos()).unwrap()?;
+        Some(batch.lines)
     };
     let first = (0..3)
         .filter_map(|_| next())
@@ -282,9 +280,8 @@ fn measure_ten_minutes_of_a_thousand_instances() {
     let begin = tokio::time::Instant::now();
     let mut lane = journal.lane("writer");
     let (mut points, mut bytes) = (0, 0);
-    while let Some(parcel) = lane.next(now_unix_nanos()).unwrap() {
-        (points, bytes) = (points + parcel.points, bytes + parcel.lines.len());
-        lane.advance();
+    while let Some(batch) = lane.next(now_unix_nanos()).unwrap() {
+        (points, bytes) = (points + batch.points, bytes + batch.lines.len());
     }
     eprintln!(
         "{points} points, {bytes} bytes made in {:?}",

@@ -65,14 +65,11 @@ impl Server {
     /// Writes all that a lane has at that time.
     pub(crate) fn ship_at(&self, lane: &mut SeriesLane, now: u64) -> u64 {
         let mut points = 0;
-        while let Some(parcel) = lane.next(now).unwrap() {
-            points += parcel.points;
-            let answer = self
-                .runtime
-                .block_on(self.client.write(parcel.lines.into()));
+        while let Some(batch) = lane.next(now).unwrap() {
+            points += batch.points;
+            let answer = self.runtime.block_on(self.client.write(batch.lines.into()));
             let answer = answer.unwrap();
             assert_eq!(answer.status, 204, "{}", answer.body);
-            lane.advance();
         }
         self.wait_until_readable();
         points
@@ -123,7 +120,7 @@ impl Journal {
         self.lane_at(own, None)
     }
 
-    pub(crate) fn lane_at(&self, own: &str, position: Option<serde_json::Value>) -> SeriesLane {
+    pub(crate) fn lane_at(&self, own: &str, position: Option<super::lane::Position>) -> SeriesLane {
         let options = SeriesLaneOptions {
             log: self.log.clone(),
             own: own.to_owned(),

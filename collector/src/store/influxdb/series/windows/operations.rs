@@ -138,8 +138,8 @@ mod tests {
         }
         sums.write_operations(&RED_5M, 0, &mut points);
         sums.write_services(&RED_SERVICE_5M, 0, &mut points);
-        let parcels = points.into_parcels();
-        let lines = parcels[0].lines.lines();
+        let batches = points.into_batches();
+        let lines = batches[0].lines.lines();
         assert_eq!(lines.clone().count(), 2);
         assert!(lines.into_iter().all(|line| line.contains("calls=2i")));
     }

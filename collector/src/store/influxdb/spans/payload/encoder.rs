@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::batches::Cursor;
 use super::groups::Groups;
 use super::index::IndexLines;
 use super::json::{Hex, hex};
-use super::parcels::Cursor;
 use super::shorten;
 use super::spans::push_span;
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
@@ -23,7 +23,7 @@ const KEPT_BYTES: usize = 16 << 20;
 /// Stands for "no more rows" in the list of a trace.
 pub(super) const END: u32 = u32::MAX;
 
-/// A visitor that makes points of the rows of one block: `begin`, then the rows, then `next_parcel` until it has none.
+/// A visitor that makes points of the rows of one block: `begin`, then the rows, then `next_batch` until it has none.
 #[derive(Debug)]
 pub(crate) struct BlockEncoder {
     /// Measurement and collector: how every `span` line begins.

@@ -23,9 +23,9 @@ impl Encoder {
         self.0.begin(base_unix_nanos);
     }
 
-    /// Returns the block's parcels as texts.
-    pub fn parcels(&mut self) -> impl Iterator<Item = String> {
-        std::iter::from_fn(|| Some(self.0.next_parcel()?.lines))
+    /// Returns the block's batches as texts.
+    pub fn batches(&mut self) -> impl Iterator<Item = String> {
+        std::iter::from_fn(|| Some(self.0.next_batch()?.lines))
     }
 }
 

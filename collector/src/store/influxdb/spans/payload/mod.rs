@@ -1,6 +1,6 @@
 //! The text of `span.d` and the points of one block of the journal, both ways.
 //!
-//! `BlockEncoder` is shown a block's rows and gives parcels of lines: one `span` point per trace (`d`: the trace id in
+//! `BlockEncoder` is shown a block's rows and gives batches of lines: one `span` point per trace (`d`: the trace id in
 //! hex, then JSON that a person can read) and one `span_idx` point per span. `decode` makes spans of such a text. What
 //! goes in comes out: order, repeated keys, types of values, ends before starts.
 //!
@@ -9,13 +9,13 @@
 //! a double, any other an integer; `{"map":{…}}`, `{"bytes":"base64"}` and `{"double":"NaN"}` are what JSON has not.
 //! Objects of attributes keep their order and may repeat a key.
 
+mod batches;
 mod decode;
 mod encoder;
 mod groups;
 mod index;
 mod json;
 pub mod measure;
-mod parcels;
 mod shorten;
 mod spans;
 mod table;

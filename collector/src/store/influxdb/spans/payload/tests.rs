@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1 as otlp;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::parcels::CHUNK_BYTES_MAX;
+use super::batches::CHUNK_BYTES_MAX;
 use super::{BlockEncoder, decode};
 use crate::codec::otlp::tests::arbitrary::{NOW, traces};
 use crate::codec::otlp::{
@@ -21,7 +21,7 @@ use crate::model::{Span, Value};
 use crate::sample::Shop;
 use crate::store::embedded::convert::SpanCollector;
 use crate::store::influxdb::names::{Names, OPERATIONS_PER_SERVICE_MAX, OTHER};
-use crate::store::influxdb::ship::lane::{PARCEL_BYTES_MAX, PARCEL_POINTS_MAX, Parcel};
+use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batch};
 use crate::store::influxdb::testing::Influxd;
 use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::query::Query;
@@ -46,11 +46,11 @@ fn walk(requests: &[Bytes], visitor: &mut impl SpanVisitor) {
     }
 }
 
-fn encode(requests: &[Bytes]) -> Vec<Parcel> {
+fn encode(requests: &[Bytes]) -> Vec<Batch> {
     let mut encoder = encoder();
     encoder.begin(BASE);
     walk(requests, &mut encoder);
-    std::iter::from_fn(|| encoder.next_parcel()).collect()
+    std::iter::from_fn(|| encoder.next_batch()).collect()
 }
 
 fn spans_of(requests: &[Bytes]) -> Vec<Span> {
@@ -124,21 +124,21 @@ fn take(rest: &mut &str, ends: &[char]) -> String {
     text
 }
 
-fn points(parcels: &[Parcel]) -> Vec<Point> {
-    let lines = parcels.iter().flat_map(|parcel| parcel.lines.lines());
+fn points(batches: &[Batch]) -> Vec<Point> {
+    let lines = batches.iter().flat_map(|batch| batch.lines.lines());
     lines.map(Point::parse).collect()
 }
 
-/// Holds every rule against parcels and returns the spans in them.
-fn read_back(parcels: &[Parcel], rows: usize) -> Vec<Span> {
-    for parcel in parcels {
-        assert_eq!(parcel.points, parcel.lines.lines().count() as u64);
-        assert!(parcel.points as usize <= PARCEL_POINTS_MAX);
-        assert!(parcel.lines.len() <= PARCEL_BYTES_MAX);
+/// Holds every rule against batches and returns the spans in them.
+fn read_back(batches: &[Batch], rows: usize) -> Vec<Span> {
+    for batch in batches {
+        assert_eq!(batch.points, batch.lines.lines().count() as u64);
+        assert!(batch.points as usize <= BATCH_POINTS_MAX);
+        assert!(batch.lines.len() <= BATCH_BYTES_MAX);
     }
-    let sent: u64 = parcels.iter().map(|parcel| parcel.spans).sum();
+    let sent: u64 = batches.iter().map(|batch| batch.spans).sum();
     assert_eq!(sent, rows as u64);
-    let points = points(parcels);
+    let points = points(batches);
     let (chunks, index): (Vec<_>, Vec<_>) = points.iter().partition(|point| point.name == "span");
     let times: Vec<_> = index.iter().map(|point| point.time).collect();
     assert_eq!(times, (BASE..BASE + rows as u64).collect::<Vec<_>>());
@@ -217,8 +217,8 @@ proptest! {
         request in traces(),
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
-        let parcels = encode(&[request.encode_to_vec().into()]);
-        let chunks = points(&parcels).into_iter().filter(|point| point.name == "span");
+        let batches = encode(&[request.encode_to_vec().into()]);
+        let chunks = points(&batches).into_iter().filter(|point| point.name == "span");
         for chunk in chunks {
             let mut bytes = chunk.fields["d"].clone().into_bytes();
             for (index, byte) in &changes {
@@ -235,10 +235,10 @@ fn thousands_of_spans_of_many_traces_come_back() {
     let requests: Vec<_> = Shop::new(3).requests(9_000, 60).collect();
     let spans = spans_of(&requests);
     assert_eq!(spans.len(), 9_000);
-    let parcels = encode(&requests);
-    assert!(parcels.len() > 2);
-    assert_eq!(sorted(&read_back(&parcels, 9_000)), sorted(&spans));
-    assert_eq!(parcels, encode(&requests), "the same block, the same lines");
+    let batches = encode(&requests);
+    assert!(batches.len() > 2);
+    assert_eq!(sorted(&read_back(&batches, 9_000)), sorted(&spans));
+    assert_eq!(batches, encode(&requests), "the same block, the same lines");
 }
 
 #[test]
@@ -249,11 +249,11 @@ fn one_trace_of_thousands_of_spans_is_split() {
         Bytes::from(crowd(request, 1).encode_to_vec())
     };
     let requests: Vec<_> = requests.iter().map(one).collect();
-    let parcels = encode(&requests);
-    let chunks = points(&parcels).iter().filter(|p| p.name == "span").count();
+    let batches = encode(&requests);
+    let chunks = points(&batches).iter().filter(|p| p.name == "span").count();
     assert!((30..100).contains(&chunks), "{chunks}");
     assert_eq!(
-        sorted(&read_back(&parcels, 3_000)),
+        sorted(&read_back(&batches, 3_000)),
         sorted(&spans_of(&requests))
     );
 }
@@ -306,8 +306,8 @@ fn a_span_is_written_so() {
         attribute("circuit_breaker.outcome", "rejected"),
         attribute("circuit_breaker.fallback", "no such word"),
     ];
-    let parcels = encode(&[request("GET /a b", breaker)]);
-    let lines: Vec<_> = parcels[0].lines.lines().collect();
+    let batches = encode(&[request("GET /a b", breaker)]);
+    let lines: Vec<_> = batches[0].lines.lines().collect();
     assert_eq!(
         lines,
         [
@@ -373,9 +373,9 @@ fn times_beyond_every_bound_come_back() {
         encoder.span(&odd_view(start, end));
         collector.span(&odd_view(start, end));
     }
-    let parcels: Vec<_> = std::iter::from_fn(|| encoder.next_parcel()).collect();
-    assert_eq!(read_back(&parcels, ends.len()), collector.spans);
-    let longest = points(&parcels).into_iter().filter(|p| p.name != "span");
+    let batches: Vec<_> = std::iter::from_fn(|| encoder.next_batch()).collect();
+    assert_eq!(read_back(&batches, ends.len()), collector.spans);
+    let longest = points(&batches).into_iter().filter(|p| p.name != "span");
     let durations: Vec<_> = longest.map(|point| point.fields["dur"].clone()).collect();
     assert_eq!(durations, ["0i", "9223372036854775807i", "0i", "0i", "0i"]);
 }
@@ -385,8 +385,8 @@ fn operations_past_the_bound_share_one_tag() {
     let requests: Vec<_> = (0..OPERATIONS_PER_SERVICE_MAX + 500)
         .map(|n| request(&format!("GET /{n}"), Vec::new()))
         .collect();
-    let parcels = encode(&requests);
-    let index = points(&parcels).into_iter().filter(|p| p.name != "span");
+    let batches = encode(&requests);
+    let index = points(&batches).into_iter().filter(|p| p.name != "span");
     let operations: Vec<_> = index.map(|point| point.tags["op"].clone()).collect();
     let other = operations.iter().filter(|name| *name == OTHER).count();
     assert_eq!((other, operations[7].as_str()), (500, "GET /7"));
@@ -398,12 +398,12 @@ fn a_block_leaves_nothing_to_the_next() {
     encoder.begin(BASE);
     walk(&requests, &mut encoder);
     walk(&requests, &mut encoder);
-    encoder.next_parcel().unwrap();
+    encoder.next_batch().unwrap();
     encoder.begin(BASE);
-    assert_eq!(encoder.next_parcel(), None);
+    assert_eq!(encoder.next_batch(), None);
     walk(&requests, &mut encoder);
-    let parcels: Vec<_> = std::iter::from_fn(|| encoder.next_parcel()).collect();
-    assert_eq!(parcels, encode(&requests));
+    let batches: Vec<_> = std::iter::from_fn(|| encoder.next_batch()).collect();
+    assert_eq!(batches, encode(&requests));
 }
 
 /// A request of one span of 6 MB, 11 MB on the line.
@@ -418,9 +418,9 @@ fn a_span_that_no_field_can_hold_is_shortened_and_says_so() {
     let (mut encoder, requests) = (encoder(), [huge_request(&text)]);
     encoder.begin(BASE);
     walk(&requests, &mut encoder);
-    let parcels: Vec<_> = std::iter::from_fn(|| encoder.next_parcel()).collect();
-    assert!(parcels[0].lines.len() < 900_000);
-    let spans = read_back(&parcels, 1);
+    let batches: Vec<_> = std::iter::from_fn(|| encoder.next_batch()).collect();
+    assert!(batches[0].lines.len() < 900_000);
+    let spans = read_back(&batches, 1);
     assert_eq!(encoder.shortened(), 1);
     let flag = spans[0].attribute(super::shorten::SHORTENED);
     assert_eq!(flag, Some(&Value::Bool(true)));
@@ -454,9 +454,9 @@ fn even_keys_alone_are_cut_to_fit() {
         version: "",
     });
     encoder.span(&view);
-    let parcels: Vec<_> = std::iter::from_fn(|| encoder.next_parcel()).collect();
-    assert!(parcels[0].lines.len() < 900_000);
-    let spans = read_back(&parcels, 1);
+    let batches: Vec<_> = std::iter::from_fn(|| encoder.next_batch()).collect();
+    assert!(batches[0].lines.len() < 900_000);
+    let spans = read_back(&batches, 1);
     assert_eq!(spans[0].service(), "shop");
     assert_eq!(encoder.shortened(), 2);
     assert_eq!(spans[0].dropped_attributes_count, u32::MAX);
@@ -494,9 +494,9 @@ async fn hostile_texts_come_back_from_a_real_server() {
     assert_eq!(decode(&text).unwrap()[0].name, "big");
 }
 
-async fn write(client: &Client, parcels: Vec<Parcel>) {
-    for parcel in parcels {
-        let answer = client.write(Bytes::from(parcel.lines)).await.unwrap();
+async fn write(client: &Client, batches: Vec<Batch>) {
+    for batch in batches {
+        let answer = client.write(Bytes::from(batch.lines)).await.unwrap();
         assert!(answer.status.is_success(), "{answer:?}");
     }
 }

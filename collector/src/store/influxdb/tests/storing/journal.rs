@@ -71,7 +71,7 @@ async fn traffic_makes_no_series() {
     }
 }
 
-/// *Scenario*: the process ends after some parcels were taken by the server and none was noted.
+/// *Scenario*: the process ends after some batches were taken by the server and none was noted.
 /// *Guarantees*: the next run sends the same points again, and each is there once.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_again_after_a_crash_is_there_once() {
@@ -87,7 +87,6 @@ async fn what_is_sent_again_after_a_crash_is_there_once() {
         node.ship().await;
         assert_eq!(distinct_spans(&node).await, 12_000);
         let Node { dir, .. } = node;
-        let saved = serde_json::from_value(saved).unwrap();
         let mut node = Node::open(dir, &server.options, Duration::from_secs(3600), saved);
         let (_, spans) = node.ship().await;
         assert_eq!(spans, 12_000);
@@ -116,7 +115,7 @@ async fn a_journal_that_was_emptied_goes_on() {
         );
         node.store.enforce_retention(later).unwrap();
         assert_eq!(node.store.stats().segments, 0);
-        let saved = serde_json::from_value(node.lane.position()).unwrap();
+        let saved = node.lane.position();
         let Node { dir, .. } = node;
         node = Node::open(dir, options, Duration::ZERO, saved);
     }
@@ -178,10 +177,8 @@ async fn a_block_that_rots_after_it_was_shipped_hides_none_behind_it() {
         node.writers.rotate_left(1);
     };
     (0..2).for_each(|block| write(&mut node, block));
-    while node.lane.next(now_unix_nanos()).unwrap().is_some() {
-        node.lane.advance();
-    }
-    let saved = serde_json::from_value(node.lane.position()).unwrap();
+    while node.lane.next(now_unix_nanos()).unwrap().is_some() {}
+    let saved = node.lane.position();
     write(&mut node, 2);
     let Node { dir, store, .. } = node;
     drop(store);
@@ -189,8 +186,8 @@ async fn a_block_that_rots_after_it_was_shipped_hides_none_behind_it() {
     let mut node = Node::open(dir, &nobody, keep, saved);
     assert_eq!(node.store.stats().spans, 200, "the first block is left out");
     assert_eq!(backlog(&node.store.journal(), &node.followed).0, 100);
-    let parcel = node.lane.next(now_unix_nanos()).unwrap();
-    assert_eq!(parcel.map(|parcel| parcel.spans), Some(100));
+    let batch = node.lane.next(now_unix_nanos()).unwrap();
+    assert_eq!(batch.map(|batch| batch.spans), Some(100));
 }
 
 /// *Scenario*: InfluxDB takes connections and never answers; a part of the spans is there alone.
@@ -325,10 +322,9 @@ async fn a_segment_that_cannot_be_read_holds_up_no_other() {
     std::fs::create_dir(&files[0]).unwrap();
     let mut shipped = 0;
     let now = now_unix_nanos();
-    while let Some(parcel) = node.lane.next(now).unwrap() {
-        shipped += parcel.spans;
-        node.lane.advance();
-        node.lane.settled(&node.lane.position());
+    while let Some(batch) = node.lane.next(now).unwrap() {
+        shipped += batch.spans;
+        node.lane.acknowledged(node.lane.position());
     }
     assert_eq!(shipped, 200);
     assert_eq!(backlog(&node.store.journal(), &node.followed).0, 100);

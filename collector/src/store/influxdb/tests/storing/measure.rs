@@ -49,8 +49,8 @@ async fn measure_answers() {
             }
             node.writers[0].commit().unwrap();
             node.writers[0].maintain(now_unix_nanos()).unwrap();
-            while let Some(parcel) = encoder.next_parcel() {
-                let answer = node.client.write(Bytes::from(parcel.lines)).await.unwrap();
+            while let Some(batch) = encoder.next_batch() {
+                let answer = node.client.write(Bytes::from(batch.lines)).await.unwrap();
                 assert!(answer.status.is_success(), "{answer:?}");
             }
         }

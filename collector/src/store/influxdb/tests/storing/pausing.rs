@@ -22,8 +22,8 @@ const KEEP: Duration = Duration::from_secs(3_600);
 /// Saves how far a node is, as its writer does.
 fn save(node: &Node) {
     let path = durable::path(node.dir.path(), "spans.json");
-    let position = node.lane.position().to_string();
-    durable::write(&path, position.as_bytes(), Readers::Anyone).unwrap();
+    let position = serde_json::to_vec(&node.lane.position()).unwrap();
+    durable::write(&path, &position, Readers::Anyone).unwrap();
 }
 
 /// Opens the store as a collector without InfluxDB does.
@@ -40,9 +40,8 @@ fn open_without(dir: &Path) -> (EmbeddedStore, Vec<ShardWriter>) {
 
 /// Opens the node again, as far as was saved.
 fn reopen(dir: TempDir, server: &Server) -> Node {
-    let saved = saved_position(dir.path(), SpanLane::NAME).unwrap();
-    let progress = saved.map(|saved| serde_json::from_value(saved).unwrap());
-    Node::open(dir, &server.options, KEEP, progress.unwrap_or_default())
+    let saved = saved_position::<SpanLane>(dir.path()).unwrap();
+    Node::open(dir, &server.options, KEEP, saved.unwrap_or_default())
 }
 
 /// Returns the spans of a block, three each.

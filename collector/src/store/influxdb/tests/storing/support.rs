@@ -193,14 +193,13 @@ impl Node {
     /// Sends everything that the lane has; returns points and spans.
     pub(super) async fn ship(&mut self) -> (u64, u64) {
         let mut sum = (0, 0);
-        while let Some(parcel) = self.lane.next(now_unix_nanos()).unwrap() {
-            let answer = self.client.write(Bytes::from(parcel.lines)).await.unwrap();
+        while let Some(batch) = self.lane.next(now_unix_nanos()).unwrap() {
+            let answer = self.client.write(Bytes::from(batch.lines)).await.unwrap();
             assert!(answer.status.is_success(), "{answer:?}");
-            sum.0 += parcel.points;
-            sum.1 += parcel.spans;
-            self.lane.advance();
+            sum.0 += batch.points;
+            sum.1 += batch.spans;
             let position = self.lane.position();
-            self.lane.settled(&position);
+            self.lane.acknowledged(position);
         }
         self.shipped += sum.1;
         self.wait_until_visible().await;

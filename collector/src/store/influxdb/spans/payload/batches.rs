@@ -1,10 +1,10 @@
-//! The parcels of a block: first the traces, then the lines for search, so that what a search finds can be read.
+//! The batches of a block: first the traces, then the lines for search, so that what a search finds can be read.
 //!
-//! The same block always gives the same parcels.
+//! The same block always gives the same batches.
 
 use super::encoder::{BlockEncoder, END, TraceRows};
 use super::json::hex;
-use crate::store::influxdb::ship::lane::{PARCEL_BYTES_MAX, PARCEL_POINTS_MAX, Parcel};
+use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batch};
 use crate::store::influxdb::wire::line::push_number;
 
 /// The most that `d` takes on the line, bytes; InfluxDB's documents say 64 KB. On the line quotes count double, so
@@ -15,7 +15,7 @@ const HEADS_BYTES: usize = 2_048;
 /// How a chunk ends: a list of spans, its group, the list of groups.
 const CHUNK_END: &str = "]}]";
 
-/// How far the parcels of a block are.
+/// How far the batches of a block are.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
     /// The trace that is next.
@@ -25,26 +25,26 @@ pub(super) struct Cursor {
     begun: bool,
     /// The row whose line for search is next.
     index_row: usize,
-    /// Bytes of the parcels so far.
+    /// Bytes of the batches so far.
     bytes: usize,
 }
 
 impl BlockEncoder {
-    /// Returns the next parcel of the block, `None` after the last.
-    pub(crate) fn next_parcel(&mut self) -> Option<Parcel> {
+    /// Returns the next batch of the block, `None` after the last.
+    pub(crate) fn next_batch(&mut self) -> Option<Batch> {
         if self.cursor.index_row == self.rows.len() {
             return None;
         }
-        let mut parcel = Parcel {
-            lines: String::with_capacity(self.bytes_left().min(PARCEL_BYTES_MAX)),
+        let mut batch = Batch {
+            lines: String::with_capacity(self.bytes_left().min(BATCH_BYTES_MAX)),
             points: 0,
             spans: 0,
         };
-        if self.push_traces(&mut parcel) {
-            self.push_index(&mut parcel);
+        if self.push_traces(&mut batch) {
+            self.push_index(&mut batch);
         }
-        self.cursor.bytes += parcel.lines.len();
-        Some(parcel)
+        self.cursor.bytes += batch.lines.len();
+        Some(batch)
     }
 
     /// Returns about how many bytes are left to write.
@@ -54,7 +54,7 @@ impl BlockEncoder {
     }
 
     /// Writes traces while there is room; returns whether that were all.
-    fn push_traces(&mut self, parcel: &mut Parcel) -> bool {
+    fn push_traces(&mut self, batch: &mut Batch) -> bool {
         let mut cursor = std::mem::take(&mut self.cursor);
         let done = loop {
             let Some(&trace) = self.traces.get(cursor.trace) else {
@@ -64,13 +64,13 @@ impl BlockEncoder {
                 self.order(trace, &mut cursor.rows);
                 cursor.begun = true;
             }
-            let before = parcel.lines.len();
-            let taken = self.push_chunk(&mut parcel.lines, trace, &cursor.rows);
-            if parcel.points > 0 && !has_room(parcel) {
-                parcel.lines.truncate(before);
+            let before = batch.lines.len();
+            let taken = self.push_chunk(&mut batch.lines, trace, &cursor.rows);
+            if batch.points > 0 && !has_room(batch) {
+                batch.lines.truncate(before);
                 break false;
             }
-            parcel.points += 1;
+            batch.points += 1;
             cursor.rows.truncate(cursor.rows.len() - taken);
             if cursor.rows.is_empty() {
                 cursor.trace += 1;
@@ -141,25 +141,25 @@ impl BlockEncoder {
     }
 
     /// Writes lines for search while there is room.
-    fn push_index(&mut self, parcel: &mut Parcel) {
+    fn push_index(&mut self, batch: &mut Batch) {
         let from = self.cursor.index_row;
         let end = |row: usize| row.checked_sub(1).map_or(0, |row| self.rows[row].index_end);
         let begin = end(from);
-        let room = PARCEL_BYTES_MAX.saturating_sub(parcel.lines.len());
-        let points = PARCEL_POINTS_MAX.saturating_sub(parcel.points as usize);
+        let room = BATCH_BYTES_MAX.saturating_sub(batch.lines.len());
+        let points = BATCH_POINTS_MAX.saturating_sub(batch.points as usize);
         let most = &self.rows[from..][..points.min(self.rows.len() - from)];
         let taken = most.partition_point(|row| row.index_end - begin <= room);
-        parcel
+        batch
             .lines
             .push_str(&self.index_text[begin..end(from + taken)]);
-        parcel.points += taken as u64;
+        batch.points += taken as u64;
         // Their traces went before.
-        parcel.spans += taken as u64;
+        batch.spans += taken as u64;
         self.cursor.index_row += taken;
     }
 }
 
 /// Returns whether one more point is in bounds.
-fn has_room(parcel: &Parcel) -> bool {
-    (parcel.points as usize) < PARCEL_POINTS_MAX && parcel.lines.len() <= PARCEL_BYTES_MAX
+fn has_room(batch: &Batch) -> bool {
+    (batch.points as usize) < BATCH_POINTS_MAX && batch.lines.len() <= BATCH_BYTES_MAX
 }

@@ -1,38 +1,25 @@
-//! Lines on their way, cut where lines end: whole parcels as long as all is well, halves when a server does not like
-//! them together.
+//! A batch on its way, whole while all is well, split between lines where the server refuses them together.
 
 use bytes::{Bytes, BytesMut};
 
-use super::lane::PARCEL_BYTES_MAX;
-use super::refusal::Refusals;
+use super::lane::BATCH_BYTES_MAX;
 
-/// Requests are not made smaller than this for somebody's limit: below it is a line that is too large.
+/// Requests are not made smaller than this for a limit on bodies: below it is a line that is too large.
 const BYTES_MIN: usize = 64 << 10;
-/// After so many requests that were taken, larger ones are tried again: a limit may be lifted, or never was one.
-const TAKEN_MIN: u32 = 200;
+/// After so many accepted requests, larger ones are tried again: a limit may be lifted, or never was one.
+const ACCEPTED_MIN: u32 = 200;
 
-/// Whole lines.
+/// A batch, or a part of one that was split: whole lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct Part {
     /// Their text.
     pub(super) lines: Bytes,
     /// How many they are.
     pub(super) points: u64,
-    /// How often a single line was refused while the server took a probe.
-    pub(super) refusals: Refusals,
 }
 
-impl Piece {
-    /// Makes a piece of whole lines.
-    pub(super) fn new(lines: Bytes, points: u64) -> Self {
-        Self {
-            lines,
-            points,
-            refusals: Refusals::default(),
-        }
-    }
-
-    /// Returns whether it may be its size that somebody does not like.
+impl Part {
+    /// Returns whether its size alone may be why it was refused.
     pub(super) fn is_large(&self) -> bool {
         self.lines.len() > BYTES_MIN
     }
@@ -47,11 +34,14 @@ impl Piece {
         let lines = lines_of(&self.lines);
         let first = lines.len() / 2;
         let bytes: usize = lines[..first].iter().map(Bytes::len).sum();
-        let piece = |lines: Bytes, points: usize| Self::new(lines, points as u64);
+        let part = |lines: Bytes, points: usize| Self {
+            lines,
+            points: points as u64,
+        };
         (first > 0).then(|| {
             [
-                piece(self.lines.slice(..bytes), first),
-                piece(self.lines.slice(bytes..), lines.len() - first),
+                part(self.lines.slice(..bytes), first),
+                part(self.lines.slice(bytes..), lines.len() - first),
             ]
         })
     }
@@ -73,82 +63,84 @@ impl Piece {
         let mut text = BytesMut::new();
         (rest.len() < lines.len()).then(|| {
             rest.iter().for_each(|line| text.extend_from_slice(line));
-            Self::new(text.freeze(), rest.len() as u64)
+            Self {
+                lines: text.freeze(),
+                points: rest.len() as u64,
+            }
         })
     }
 }
 
-/// What is left of a parcel, the next piece last; and how large a request may be, as far as is known.
+/// What is left of a batch, the next part last, and how large a request may be as far as is known.
 #[derive(Debug)]
-pub(super) struct Pieces {
-    stack: Vec<Piece>,
+pub(super) struct Parts {
+    stack: Vec<Part>,
     bytes_max: usize,
-    taken: u32,
+    accepted: u32,
 }
 
-impl Default for Pieces {
+impl Default for Parts {
     fn default() -> Self {
         Self {
             stack: Vec::new(),
             bytes_max: usize::MAX,
-            taken: 0,
+            accepted: 0,
         }
     }
 }
 
-impl Pieces {
-    /// Begins with a whole parcel; what was left of another is forgotten.
-    pub(super) fn begin(&mut self, parcel: Piece) {
-        self.stack = vec![parcel];
+impl Parts {
+    /// Begins with a whole batch; what was left of another is forgotten.
+    pub(super) fn begin(&mut self, batch: Part) {
+        self.stack = vec![batch];
     }
 
-    /// Returns the next piece, not larger than was taken lately unless it is a single line.
-    pub(super) fn next(&mut self) -> Option<Piece> {
+    /// Returns the next part, not larger than was accepted lately unless it is a single line.
+    pub(super) fn next(&mut self) -> Option<Part> {
         loop {
-            let piece = self.stack.pop()?;
-            if piece.lines.is_empty() {
+            let part = self.stack.pop()?;
+            if part.lines.is_empty() {
                 continue;
             }
-            match Some(&piece).filter(|piece| piece.lines.len() > self.bytes_max) {
+            match Some(&part).filter(|part| part.lines.len() > self.bytes_max) {
                 Some(large) if self.halve(large) => {}
-                _ => return Some(piece),
+                _ => return Some(part),
             }
         }
     }
 
-    /// Puts back the halves of a piece; returns false for a single line.
-    pub(super) fn halve(&mut self, piece: &Piece) -> bool {
-        let halves = piece.halves();
+    /// Puts back the halves of a part; returns false for a single line.
+    pub(super) fn halve(&mut self, part: &Part) -> bool {
+        let halves = part.halves();
         let halved = halves.is_some();
         self.stack.extend(halves.into_iter().flatten().rev());
         halved
     }
 
-    /// Puts back a piece that comes next.
-    pub(super) fn put_next(&mut self, piece: Piece) {
-        self.stack.push(piece);
+    /// Puts back a part that comes next.
+    pub(super) fn put_next(&mut self, part: Part) {
+        self.stack.push(part);
     }
 
-    /// Puts back a piece that comes after all others; returns how many there are.
-    pub(super) fn put_last(&mut self, piece: Piece) -> usize {
-        self.stack.insert(0, piece);
-        self.stack.len()
+    /// Puts back a part that comes after all others.
+    pub(super) fn put_last(&mut self, part: Part) {
+        self.stack.insert(0, part);
     }
 
     /// Notes that a request of that size was too large, so that the next is not sent in vain.
-    pub(super) fn too_large(&mut self, piece: &Piece) {
-        let bytes = (piece.lines.len() / 2).max(BYTES_MIN);
+    pub(super) fn too_large(&mut self, part: &Part) {
+        let bytes = (part.lines.len() / 2).max(BYTES_MIN);
         self.bytes_max = self.bytes_max.min(bytes);
-        self.taken = 0;
+        self.accepted = 0;
     }
 
-    /// Notes that a request was taken.
-    pub(super) fn taken(&mut self) {
-        self.taken = self.taken.saturating_add(1);
-        if self.taken >= TAKEN_MIN {
-            self.taken = 0;
+    /// Notes that a request was accepted.
+    pub(super) fn accepted(&mut self) {
+        self.accepted = self.accepted.saturating_add(1);
+        if self.accepted >= ACCEPTED_MIN {
+            self.accepted = 0;
             self.bytes_max = match self.bytes_max {
-                bytes if bytes > PARCEL_BYTES_MAX => usize::MAX,
+                bytes if bytes > BATCH_BYTES_MAX => usize::MAX,
                 bytes => bytes * 2,
             };
         }
@@ -196,10 +188,10 @@ mod tests {
     use crate::store::influxdb::schema::{COLLECTOR, RED, SERVICE};
     use crate::store::influxdb::wire::line::Lines;
 
-    fn piece(text: &str) -> Piece {
+    fn part(text: &str) -> Part {
         let lines = Bytes::copy_from_slice(text.as_bytes());
         let points = lines_of(&lines).len() as u64;
-        Piece::new(lines, points)
+        Part { lines, points }
     }
 
     proptest! {
@@ -213,7 +205,7 @@ mod tests {
                 tags.fields().int("calls", 1).string("h", text).at(7);
                 ends.push(lines.bytes());
             }
-            let whole = piece(lines.text());
+            let whole = part(lines.text());
             let mut end = 0;
             let cut: Vec<_> = lines_of(&whole.lines)
                 .iter()
@@ -229,10 +221,10 @@ mod tests {
 
     #[test]
     fn named_lines_are_put_aside_and_only_they() {
-        let lines = piece("m f=1z 1\nm f=1z 12\nm f=2i 3\n");
+        let lines = part("m f=1z 1\nm f=1z 12\nm f=2i 3\n");
         let said = "partial write: unable to parse 'm f=1z 1': invalid number\nunable to parse 'm f=1z 12': invalid \
                     number dropped=0";
-        assert_eq!(lines.without_named(said), Some(piece("m f=2i 3\n")));
+        assert_eq!(lines.without_named(said), Some(part("m f=2i 3\n")));
         assert_eq!(lines.without_named("unable to parse 'm f=2i': x"), None);
         assert_eq!(lines.without_named("bad request"), None);
     }
@@ -240,17 +232,17 @@ mod tests {
     #[test]
     fn a_limit_is_remembered_and_tried_again_later() {
         let line = "m f=\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" 1\n";
-        let large = piece(&line.repeat(8_000));
-        let mut pieces = Pieces::default();
-        pieces.too_large(&large);
-        pieces.begin(large.clone());
+        let large = part(&line.repeat(8_000));
+        let mut parts = Parts::default();
+        parts.too_large(&large);
+        parts.begin(large.clone());
         let half = large.lines.len() / 2;
-        let sizes: Vec<_> = std::iter::from_fn(|| pieces.next())
+        let sizes: Vec<_> = std::iter::from_fn(|| parts.next())
             .map(|p| p.lines.len())
             .collect();
         assert_eq!(sizes, [half, half]);
-        (0..TAKEN_MIN).for_each(|_| pieces.taken());
-        pieces.begin(large.clone());
-        assert_eq!(pieces.next(), Some(large));
+        (0..ACCEPTED_MIN).for_each(|_| parts.accepted());
+        parts.begin(large.clone());
+        assert_eq!(parts.next(), Some(large));
     }
 }
