@@ -16,6 +16,7 @@ pub mod sample;
 mod secret;
 mod shipping;
 pub mod store;
+mod sync;
 
 pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, ConfigError};

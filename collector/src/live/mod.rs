@@ -17,7 +17,7 @@ mod tap;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 pub use tap::SpanTap;
 
@@ -29,6 +29,7 @@ pub(crate) use red::LATENCY_DOUBLINGS;
 
 use crate::counters::Counters;
 use crate::model::{DependencyLink, ServiceSummary, TimeRange, now_unix_nanos};
+use crate::sync::Mutex;
 
 /// Rate, errors, duration, links and instances; cheap to clone.
 #[derive(Debug, Clone)]
@@ -119,10 +120,7 @@ impl Live {
 
 impl Shared {
     fn figures(&self) -> MutexGuard<'_, Figures> {
-        // The tables stay consistent enough to show after a panic elsewhere; better shown than dead.
-        self.figures
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.figures.lock()
     }
 
     /// Changes the figures under the lock, and passes on what came of it once the lock is free.

@@ -2,7 +2,7 @@
 //! to the last one's going; a client that reads too slowly loses events, is told so, and starts afresh.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{CircuitWall, QueryService};
 use crate::live::circuits::CircuitChange;
 use crate::model::{CircuitKey, CircuitView, now_unix_nanos};
+use crate::sync::Mutex;
 
 /// Clients at once: a few per person of a team, and far below what a process has file descriptors for.
 pub const CLIENTS_MAX: usize = 512;
@@ -112,7 +113,7 @@ impl StreamHub {
         &self,
         query: &QueryService,
     ) -> Result<Receiver<StreamEvent>, TooManyClients> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         if state.closed {
             return Err(TooManyClients);
         }
@@ -132,14 +133,14 @@ impl StreamHub {
 
     /// Ends all streams for good.
     pub(super) fn close(&self) {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         state.closed = true;
         state.sender = None;
     }
 
     /// Sends an event; `false` once nobody listens, after which the next client starts a new computation.
     fn send(&self, events: Vec<StreamEvent>) -> bool {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         let Some(sender) = state.sender.as_ref() else {
             return false;
         };
@@ -152,12 +153,6 @@ impl StreamHub {
             let _ = sender.send(event);
         }
         true
-    }
-
-    fn state(&self) -> MutexGuard<'_, HubState> {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

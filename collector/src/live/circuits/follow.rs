@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::facts::Facts;
@@ -43,8 +43,7 @@ impl Circuits {
     }
 
     pub(super) fn others(&self) -> Arc<Others> {
-        let others = self.inner.others.lock();
-        Arc::clone(&others.unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.inner.others.lock())
     }
 
     /// Adds the breakers and instances of other collectors to the own ones.
@@ -114,7 +113,7 @@ fn show_others(circuits: &Weak<Inner>, looked: Asked<Looked>) -> bool {
         // What was known stays, and becomes stale by itself.
         Asked::Failed => return true,
     };
-    *inner.others.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(others);
+    *inner.others.lock() = Arc::new(others);
     for transition in transitions {
         // An error means that nobody watches.
         let _ = inner.changes.send(CircuitChange::Transition(transition));

@@ -25,7 +25,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::{
@@ -44,6 +44,7 @@ use crate::query::{CircuitHistory, CircuitWall};
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
 use crate::store::{SeriesReader, StoreError};
+use crate::sync::Mutex;
 
 /// Changes that a slow reader of the stream may lag behind before it loses some.
 const CHANGES_KEPT: usize = 1_024;
@@ -390,10 +391,7 @@ impl Circuits {
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
-        self.inner
-            .board
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.inner.board.lock()
     }
 
     /// Runs file work where it may block.
