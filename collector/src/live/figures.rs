@@ -5,9 +5,10 @@ use super::instances::Instances;
 use super::names::{CircuitNames, Nodes};
 use super::red::{Red, Total};
 use crate::counters::Incident;
-use crate::model::{CircuitKey, DependencyLink, RedStats, ServiceSummary, SpanKind, TimeRange};
+use crate::model::{
+    CircuitKey, DependencyLink, MINUTE_NANOS, RedStats, ServiceSummary, SpanKind, TimeRange,
+};
 
-const NANOS_PER_MINUTE: u64 = 60_000_000_000;
 /// Whole minutes that the figures of a service look back on, besides the one that is running.
 pub(super) const WINDOW_MINUTES: u64 = 5;
 
@@ -62,7 +63,7 @@ impl Figures {
             operation_limit: 0,
             left_out: 0,
             started_unix_nanos: now_unix_nanos,
-            unwritten_minute: now_unix_nanos / NANOS_PER_MINUTE,
+            unwritten_minute: now_unix_nanos / MINUTE_NANOS,
         }
     }
 
@@ -79,8 +80,8 @@ impl Figures {
             return summary;
         };
         summary.instances = self.instances.of_service(node);
-        let from_minute = (now_unix_nanos / NANOS_PER_MINUTE).saturating_sub(WINDOW_MINUTES);
-        let begin = (from_minute * NANOS_PER_MINUTE).max(self.started_unix_nanos);
+        let from_minute = (now_unix_nanos / MINUTE_NANOS).saturating_sub(WINDOW_MINUTES);
+        let begin = (from_minute * MINUTE_NANOS).max(self.started_unix_nanos);
         let elapsed = now_unix_nanos.saturating_sub(begin) as f64 / 1e9;
         (summary.red, summary.operations) = self.red.service(node, from_minute, elapsed);
         summary

@@ -8,15 +8,14 @@ use super::Shared;
 use super::dependencies::Calls;
 use super::figures::{Figures, WINDOW_MINUTES};
 use crate::counters::Incident;
-use crate::model::{TimeRange, now_unix_nanos};
+use crate::model::{MINUTE_NANOS, TimeRange, now_unix_nanos};
 use crate::store::StoreError;
 use crate::store::series::{
     DependencyMinute, InstanceRecord, RedMinute, SeriesKind, SeriesLog, SeriesRecord,
 };
 
-const NANOS_PER_MINUTE: u64 = 60_000_000_000;
 /// How far back a start looks: the default retention.
-const RESTORED_NANOS: u64 = 7 * 24 * 60 * NANOS_PER_MINUTE;
+const RESTORED_NANOS: u64 = 7 * 24 * 60 * MINUTE_NANOS;
 /// Minutes between two records of an instance that keeps reporting; a restart forgets at most so much of "last seen".
 const INSTANCE_EVERY_MINUTES: u64 = 10;
 /// Most minutes written at once: no figures are kept for longer by the minute.
@@ -31,7 +30,7 @@ impl Figures {
         now_unix_nanos: u64,
         running: bool,
     ) -> Vec<SeriesRecord> {
-        let end = now_unix_nanos / NANOS_PER_MINUTE + u64::from(running);
+        let end = now_unix_nanos / MINUTE_NANOS + u64::from(running);
         // After a clock that jumped ahead there are no more minutes to look through than are kept.
         let begin = self.unwritten_minute.max(end.saturating_sub(MINUTES_MAX));
         let minutes = begin..end;
@@ -41,11 +40,11 @@ impl Figures {
         self.unwritten_minute = end;
         let mut records = Vec::new();
         for minute in minutes {
-            let start = minute * NANOS_PER_MINUTE;
+            let start = minute * MINUTE_NANOS;
             self.finished_operations(minute, start, &mut records);
             self.finished_edges(minute, start, &mut records);
             if running || minute % INSTANCE_EVERY_MINUTES == 0 {
-                let since = start.saturating_sub((INSTANCE_EVERY_MINUTES - 1) * NANOS_PER_MINUTE);
+                let since = start.saturating_sub((INSTANCE_EVERY_MINUTES - 1) * MINUTE_NANOS);
                 self.seen_instances(since, &mut records);
             } else {
                 self.new_instances(start, &mut records);
@@ -118,7 +117,7 @@ impl Figures {
             }
             SeriesRecord::Red(minute) => {
                 let service = self.nodes.service(&minute.service);
-                let number = minute.minute_unix_nanos / NANOS_PER_MINUTE;
+                let number = minute.minute_unix_nanos / MINUTE_NANOS;
                 self.red.restore(service, number, minute);
                 self.started_unix_nanos = self.started_unix_nanos.min(minute.minute_unix_nanos);
             }
@@ -145,7 +144,7 @@ impl Figures {
             calls: minute.calls,
             errors: minute.errors,
         };
-        let number = minute.minute_unix_nanos / NANOS_PER_MINUTE;
+        let number = minute.minute_unix_nanos / MINUTE_NANOS;
         self.dependencies
             .restore((parent, child), &circuits, number, calls);
     }
@@ -156,7 +155,7 @@ impl Shared {
     pub(super) fn restore(&self, log: &SeriesLog) -> Result<(), StoreError> {
         let now = now_unix_nanos();
         // Figures look back on whole minutes and the running one.
-        let shown = (WINDOW_MINUTES + 1) * NANOS_PER_MINUTE;
+        let shown = (WINDOW_MINUTES + 1) * MINUTE_NANOS;
         let kinds = [
             (SeriesKind::Red, shown),
             (SeriesKind::Instance, RESTORED_NANOS),

@@ -28,7 +28,7 @@ pub(crate) use figures::{EdgeFigures, OperationFigures};
 pub(crate) use red::LATENCY_DOUBLINGS;
 
 use crate::counters::Counters;
-use crate::model::{DependencyLink, ServiceSummary, TimeRange, now_unix_nanos};
+use crate::model::{DependencyLink, SECOND_NANOS, ServiceSummary, TimeRange, now_unix_nanos};
 use crate::sync::Mutex;
 
 /// Rate, errors, duration, links and instances; cheap to clone.
@@ -125,7 +125,7 @@ impl Shared {
 
     /// Changes the figures under the lock, and passes on what came of it once the lock is free.
     fn update(&self, now_unix_nanos: u64, change: impl FnOnce(&mut Figures)) {
-        let second = u32::try_from(now_unix_nanos / 1_000_000_000).unwrap_or(u32::MAX);
+        let second = u32::try_from(now_unix_nanos / SECOND_NANOS).unwrap_or(u32::MAX);
         let (learnt, incidents) = {
             let mut figures = self.figures();
             figures.dependencies.expire(second);

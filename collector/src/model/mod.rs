@@ -23,5 +23,8 @@ pub use search::{Cursor, TracePage, TraceQuery};
 pub use service::{InstanceSeen, OperationStats, RedStats, ServiceSummary};
 pub use span::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value};
 pub(crate) use text::cut;
-pub use time::{TimeRange, format_timestamp, now_unix_nanos, parse_timestamp};
+pub use time::{
+    DAY_NANOS, HOUR_NANOS, MINUTE_NANOS, SECOND_NANOS, TimeRange, UnixNanos, format_timestamp,
+    nanos, now_unix_nanos, parse_timestamp,
+};
 pub use trace::{CircuitMark, Note, ServiceCount, Trace, TraceSummary};

@@ -11,11 +11,10 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
 use super::attributes::{Sender, fingerprint, name, text};
 use super::points::{Point, point_count, points};
 use super::{Count, CountPoint, Latency, MetricsBatch, Observation, Source, Temporality};
-use crate::model::{CircuitKey, format_timestamp};
+use crate::model::{CircuitKey, SECOND_NANOS, format_timestamp};
 
 const R4J: &str = "resilience4j.circuitbreaker.";
 const POLLY_EVENTS: &str = "resilience.polly.strategy.events";
-const SECOND_NANOS: u64 = 1_000_000_000;
 
 /// Reads every circuit point of a request.
 pub fn decode_metrics(request: &ExportMetricsServiceRequest) -> MetricsBatch {

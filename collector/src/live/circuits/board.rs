@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::{Facts, SECOND_NANOS};
+use super::facts::Facts;
 use super::instance::Instance;
 use super::rollup::Minutes;
 use crate::codec::circuits::{CircuitEvent, Observation, SettingsReport, Source};
-use crate::model::{CircuitKey, CircuitTransition};
+use crate::model::{CircuitKey, CircuitTransition, HOUR_NANOS, MINUTE_NANOS};
 use crate::store::series::{SeriesRecord, SettingsRecord};
 
 /// Instances of breakers that are followed at once (ours: about 20 KiB each); more are counted and passed over.
 pub(super) const MAX_INSTANCES: usize = 10_000;
 /// After that much silence an instance leaves the wall; the journal keeps it.
-pub(super) const FORGET_NANOS: u64 = 15 * 60 * SECOND_NANOS;
+pub(super) const FORGET_NANOS: u64 = 15 * MINUTE_NANOS;
 /// How often the standing of every instance is written.
-pub(super) const STANDING_NANOS: u64 = 60 * SECOND_NANOS;
+pub(super) const STANDING_NANOS: u64 = MINUTE_NANOS;
 /// How often unchanged settings are written again.
-pub(super) const SETTINGS_NANOS: u64 = 3_600 * SECOND_NANOS;
+pub(super) const SETTINGS_NANOS: u64 = HOUR_NANOS;
 
 /// All breakers.
 #[derive(Debug, Default)]

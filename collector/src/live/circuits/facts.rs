@@ -4,10 +4,9 @@
 use fusebox::circuit_breaker::EffectiveState;
 
 use crate::codec::circuits::{Latency, Source};
-use crate::model::{CircuitCalls, CircuitTransition, TimeRange};
+use crate::model::{CircuitCalls, CircuitTransition, SECOND_NANOS, TimeRange};
 use crate::store::series::{SettingsRecord, Standing};
 
-pub(super) const SECOND_NANOS: u64 = 1_000_000_000;
 /// Hystrix's window, for instances that told no settings.
 const DEFAULT_WINDOW_MS: u64 = 10_000;
 /// The longest window shown: as much as is kept in memory.

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use fusebox::circuit_breaker::EffectiveState;
 
-use super::facts::SECOND_NANOS;
-use super::rollup::{HOUR_NANOS, MINUTE_NANOS, Minutes};
+use super::rollup::Minutes;
 use crate::model::{
-    CircuitCalls, CircuitKey, CircuitTransition, SparkBucket, StateSpan, TimeRange,
+    CircuitCalls, CircuitKey, CircuitTransition, HOUR_NANOS, MINUTE_NANOS, SECOND_NANOS,
+    SparkBucket, StateSpan, TimeRange,
 };
 use crate::query::CircuitHistory;
 use crate::store::series::{SeriesKind, SeriesRecord};

@@ -9,16 +9,16 @@ use std::collections::VecDeque;
 use fusebox::circuit_breaker::EffectiveState;
 
 use super::counted::{Counted, balance};
-use super::facts::{
-    Applied, Facts, HEARSAY, SECOND_NANOS, Second, apply, is_slow, stale_after_nanos,
-};
+use super::facts::{Applied, Facts, HEARSAY, Second, apply, is_slow, stale_after_nanos};
 use super::tracker::{Added, Tracker};
 use crate::codec::circuits::{Count, Latency, Observation, Source};
-use crate::model::{CircuitCalls, CircuitKey, CircuitSample, CircuitTransition};
+use crate::model::{
+    CircuitCalls, CircuitKey, CircuitSample, CircuitTransition, MINUTE_NANOS, SECOND_NANOS,
+};
 use crate::store::series::{SettingsRecord, Standing};
 
 /// How late an event may come and still be believed.
-const MAX_EVENT_DELAY_NANOS: u64 = 15 * 60 * SECOND_NANOS;
+const MAX_EVENT_DELAY_NANOS: u64 = 15 * MINUTE_NANOS;
 /// How far an instance's clock may be ahead of ours and still be believed.
 const MAX_CLOCK_LEAD_NANOS: u64 = 5 * SECOND_NANOS;
 /// What is kept for the sparkline and the longest window; twice the interval of slow senders.

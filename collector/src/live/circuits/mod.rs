@@ -35,11 +35,13 @@ use tokio::sync::broadcast;
 use tracing::warn;
 
 use self::board::{Board, Effects};
-use self::facts::{Facts, SECOND_NANOS};
+use self::facts::Facts;
 use self::others::Others;
 use crate::codec::circuits::{decode_logs, decode_metrics};
 use crate::counters::{Counters, Incident};
-use crate::model::{CircuitKey, CircuitTransition, CircuitView, TimeRange, now_unix_nanos};
+use crate::model::{
+    CircuitKey, CircuitTransition, CircuitView, HOUR_NANOS, SECOND_NANOS, TimeRange, now_unix_nanos,
+};
 use crate::query::{CircuitHistory, CircuitWall};
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
@@ -248,7 +250,7 @@ impl Circuits {
     async fn enforce_retention(&self, now: u64) -> Result<(), StoreError> {
         {
             let mut live = self.live();
-            if now.saturating_sub(live.retention_enforced) < rollup::HOUR_NANOS {
+            if now.saturating_sub(live.retention_enforced) < HOUR_NANOS {
                 return Ok(());
             }
             live.retention_enforced = now;

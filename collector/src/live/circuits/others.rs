@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::board::{FORGET_NANOS, STANDING_NANOS};
-use super::facts::{Facts, HEARSAY, SECOND_NANOS, Second, Told, stale_after_nanos};
-use crate::model::CircuitKey;
+use super::facts::{Facts, HEARSAY, Second, Told, stale_after_nanos};
+use crate::model::{CircuitKey, SECOND_NANOS};
 use crate::store::series::{SettingsRecord, Standing};
 
 /// How late others may tell that an instance was heard of: its next standing, and the way through InfluxDB.

@@ -5,9 +5,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::board::{FORGET_NANOS, SETTINGS_NANOS};
-use super::facts::SECOND_NANOS;
 use super::replay::{Id, MARGIN_NANOS, SAMPLES_NANOS, take_fresher, take_newer};
-use crate::model::{CircuitKey, CircuitSample, CircuitTransition, TimeRange};
+use crate::model::{CircuitKey, CircuitSample, CircuitTransition, SECOND_NANOS, TimeRange};
 use crate::store::series::{SeriesKind, SeriesRecord, SettingsRecord, Standing};
 use crate::store::{SeriesReader, StoreError};
 

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use fusebox::circuit_breaker::EffectiveState;
 
 use super::board::{FORGET_NANOS, SETTINGS_NANOS, STANDING_NANOS};
-use super::facts::{Facts, SECOND_NANOS, Second, apply, stale_after_nanos};
+use super::facts::{Facts, Second, apply, stale_after_nanos};
 use crate::codec::circuits::Latency;
-use crate::model::{CircuitKey, CircuitSample, CircuitTransition, TimeRange};
+use crate::model::{CircuitKey, CircuitSample, CircuitTransition, SECOND_NANOS, TimeRange};
 use crate::store::series::{SeriesKind, SeriesRecord, SettingsRecord, Standing};
 use crate::store::{SeriesReader, StoreError};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::board::Board;
 use super::replay::facts_at;
-use super::rollup::{HOUR_NANOS, Minutes};
-use crate::model::{CircuitCalls, CircuitKey, TimeRange};
+use super::rollup::Minutes;
+use crate::model::{CircuitCalls, CircuitKey, HOUR_NANOS, TimeRange};
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 

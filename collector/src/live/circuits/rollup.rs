@@ -4,12 +4,8 @@ use std::collections::BTreeMap;
 
 use fusebox::circuit_breaker::EffectiveState;
 
-use super::facts::SECOND_NANOS;
-use crate::model::{CircuitCalls, CircuitKey};
+use crate::model::{CircuitCalls, CircuitKey, HOUR_NANOS, MINUTE_NANOS};
 use crate::store::series::{Rollup, RollupMinute};
-
-pub(super) const MINUTE_NANOS: u64 = 60 * SECOND_NANOS;
-pub(super) const HOUR_NANOS: u64 = 60 * MINUTE_NANOS;
 
 /// Minutes since 1970 with the calls and the worst state of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

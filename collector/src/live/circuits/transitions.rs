@@ -1,12 +1,12 @@
 //! Changes of state, newest first, without what was said twice.
 
-use super::facts::{HEARSAY, SECOND_NANOS};
-use crate::model::{CircuitKey, CircuitTransition, TimeRange};
+use super::facts::HEARSAY;
+use crate::model::{CircuitKey, CircuitTransition, HOUR_NANOS, SECOND_NANOS, TimeRange};
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 
 /// Longest range of one step when the newest transitions are looked for.
-const FIRST_STEP_NANOS: u64 = 3_600 * SECOND_NANOS;
+const FIRST_STEP_NANOS: u64 = HOUR_NANOS;
 /// An event explains a state set that follows it that soon.
 const EXPLAINED_WITHIN_NANOS: u64 = 15 * SECOND_NANOS;
 

@@ -3,11 +3,11 @@
 
 use fusebox::circuit_breaker::EffectiveState;
 
-use super::facts::{Facts, SECOND_NANOS, Window};
+use super::facts::{Facts, Window};
 use crate::codec::circuits::Latency;
 use crate::model::{
     CircuitCalls, CircuitInstanceView, CircuitKey, CircuitView, LatencyView, OverrideView,
-    SparkBucket, TimeRange,
+    SECOND_NANOS, SparkBucket, TimeRange,
 };
 
 /// Bars of the sparkline.

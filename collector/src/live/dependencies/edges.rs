@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::live::names::{CircuitId, NodeId, Nodes};
-use crate::model::TimeRange;
+use crate::model::{HOUR_NANOS, MINUTE_NANOS, TimeRange};
 use crate::store::embedded::hash::Seed;
 
 /// Pairs of services told apart; past it a call counts for the pair (rest, rest).
@@ -14,7 +14,6 @@ const CIRCUITS_PER_EDGE_MAX: usize = 64;
 const MINUTES: u64 = 120;
 /// Hours kept: the retention of one week and the hour that is running.
 const HOURS: u64 = 7 * 24 + 1;
-const NANOS_PER_MINUTE: u64 = 60_000_000_000;
 
 /// An edge of the map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -151,8 +150,8 @@ impl Edges {
             .iter()
             .filter(|minute| minute.number / 60 >= first_in_minutes);
         let slots = old
-            .map(|slot| (slot, 60 * NANOS_PER_MINUTE))
-            .chain(recent.map(|slot| (slot, NANOS_PER_MINUTE)));
+            .map(|slot| (slot, HOUR_NANOS))
+            .chain(recent.map(|slot| (slot, MINUTE_NANOS)));
         for (slot, length) in slots {
             if slot.overlaps(range, length) {
                 for (edge, calls) in &slot.calls {
@@ -270,8 +269,8 @@ mod tests {
 
     fn range(from_minute: u64, to_minute: u64) -> TimeRange {
         TimeRange {
-            start_unix_nanos: from_minute * NANOS_PER_MINUTE,
-            end_unix_nanos: to_minute * NANOS_PER_MINUTE,
+            start_unix_nanos: from_minute * MINUTE_NANOS,
+            end_unix_nanos: to_minute * MINUTE_NANOS,
         }
     }
 

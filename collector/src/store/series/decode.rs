@@ -5,13 +5,13 @@ use std::sync::Arc;
 use fusebox::circuit_breaker::EffectiveState;
 use opentelemetry::{SpanId, TraceId};
 
-use super::encode::SECOND_NANOS;
 use super::record::{
     DependencyMinute, InstanceRecord, RedMinute, Rollup, RollupMinute, SeriesKind, SeriesRecord,
     SettingsRecord, Standing,
 };
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
+    SECOND_NANOS,
 };
 
 /// Strings of one extent that are believed; 256 KiB of blocks cannot hold more.

@@ -6,9 +6,7 @@ use std::collections::HashMap;
 use opentelemetry::{SpanId, TraceId};
 
 use super::record::{DependencyMinute, RedMinute, Rollup, SeriesRecord, SettingsRecord, Standing};
-use crate::model::{CircuitCalls, CircuitKey, CircuitSample, CircuitTransition};
-
-pub(super) const SECOND_NANOS: u64 = 1_000_000_000;
+use crate::model::{CircuitCalls, CircuitKey, CircuitSample, CircuitTransition, SECOND_NANOS};
 
 /// Writes the records of one block.
 pub(super) struct Encoder<'a> {
