@@ -47,7 +47,6 @@ const LAYERS: [(&str, &[&str]); 3] = [
 
 /// Imports against the order of the layers that are still there: crate, importing module, imported module.
 const UPWARD_YET: &[(&str, &str, &str)] = &[
-    ("collector", "live", "query"),
     ("collector", "store", "live"),
     ("dashboard", "demo", "cli"),
     ("dashboard", "serve", "cli"),

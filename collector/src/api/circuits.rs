@@ -8,8 +8,7 @@ use serde::Serialize;
 
 use super::params::Params;
 use super::{ApiState, Problem};
-use crate::model::{CircuitKey, CircuitTransition, CircuitView};
-use crate::query::{CircuitHistory, CircuitWall};
+use crate::model::{CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall};
 
 /// Transitions and history are asked for the retention unless said otherwise: a week.
 const DEFAULT_RANGE: Duration = Duration::from_secs(7 * 24 * 3600);

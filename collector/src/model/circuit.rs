@@ -283,6 +283,26 @@ pub struct CircuitInstanceView {
     pub in_flight: u64,
 }
 
+/// The wall at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CircuitWall {
+    /// The moment, Unix nanoseconds.
+    pub at_unix_nanos: u64,
+    /// Whether that moment is now.
+    pub live: bool,
+    /// Every breaker known then, by service and name.
+    pub circuits: Vec<CircuitView>,
+}
+
+/// One breaker over a range of time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CircuitHistory {
+    /// Equal slices of the range, oldest first.
+    pub buckets: Vec<SparkBucket>,
+    /// The states it was in (worst of its instances), oldest first, without gaps unless it was unknown.
+    pub states: Vec<StateSpan>,
+}
+
 /// Serialises the counts that are not zero.
 fn what_happened<S: serde::Serializer>(
     calls: &CircuitCalls,

@@ -14,8 +14,8 @@ mod time;
 mod trace;
 
 pub use circuit::{
-    CircuitCalls, CircuitInstanceView, CircuitKey, CircuitSample, CircuitSettings,
-    CircuitTransition, CircuitView, LatencyView, OverrideView, SparkBucket, StateSpan,
+    CircuitCalls, CircuitHistory, CircuitInstanceView, CircuitKey, CircuitSample, CircuitSettings,
+    CircuitTransition, CircuitView, CircuitWall, LatencyView, OverrideView, SparkBucket, StateSpan,
 };
 pub use dependency::DependencyLink;
 pub use duration::{format_duration, parse_duration};

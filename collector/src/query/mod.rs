@@ -9,28 +9,8 @@ pub use service::QueryService;
 pub(crate) use stream::complete_circuits;
 pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic};
 
-use crate::model::{CircuitView, SparkBucket, StateSpan};
+pub use crate::model::{CircuitHistory, CircuitWall};
 use crate::store::StoreError;
-
-/// The wall at one moment.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct CircuitWall {
-    /// The moment, Unix nanoseconds.
-    pub at_unix_nanos: u64,
-    /// Whether that moment is now.
-    pub live: bool,
-    /// Every breaker known then, by service and name.
-    pub circuits: Vec<CircuitView>,
-}
-
-/// One breaker over a range of time.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct CircuitHistory {
-    /// Equal slices of the range, oldest first.
-    pub buckets: Vec<SparkBucket>,
-    /// The states it was in (worst of its instances), oldest first, without gaps unless it was unknown.
-    pub states: Vec<StateSpan>,
-}
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]

@@ -11,10 +11,9 @@ use fusebox::circuit_breaker::EffectiveState;
 
 use super::rollup::Minutes;
 use crate::model::{
-    CircuitCalls, CircuitKey, CircuitTransition, HOUR_NANOS, MINUTE_NANOS, SECOND_NANOS,
-    SparkBucket, StateSpan, TimeRange,
+    CircuitCalls, CircuitHistory, CircuitKey, CircuitTransition, HOUR_NANOS, MINUTE_NANOS,
+    SECOND_NANOS, SparkBucket, StateSpan, TimeRange,
 };
-use crate::query::CircuitHistory;
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 

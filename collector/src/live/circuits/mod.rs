@@ -40,9 +40,9 @@ use self::others::Others;
 use crate::codec::circuits::{decode_logs, decode_metrics};
 use crate::counters::{Counters, Incident};
 use crate::model::{
-    CircuitKey, CircuitTransition, CircuitView, HOUR_NANOS, SECOND_NANOS, TimeRange, now_unix_nanos,
+    CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall, HOUR_NANOS,
+    SECOND_NANOS, TimeRange, now_unix_nanos,
 };
-use crate::query::{CircuitHistory, CircuitWall};
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
 use crate::store::{SeriesReader, StoreError};

@@ -56,7 +56,7 @@ fn past_hour(circuits: &[CircuitKey], hour: u64, random: &mut fastrand::Rng) -> 
         },
         state: EffectiveState::Closed,
     };
-    let hour_unix_nanos = T0 / rollup::HOUR_NANOS * rollup::HOUR_NANOS - hour * rollup::HOUR_NANOS;
+    let hour_unix_nanos = T0 / HOUR_NANOS * HOUR_NANOS - hour * HOUR_NANOS;
     let rollups = circuits.iter().map(|key| {
         SeriesRecord::Rollup(Rollup {
             key: key.clone(),
@@ -111,7 +111,7 @@ async fn measure_a_week_of_a_hundred_circuits() {
         start_unix_nanos,
         end_unix_nanos,
     };
-    let week = range(T0 - 7 * 24 * rollup::HOUR_NANOS, T0);
+    let week = range(T0 - 7 * 24 * HOUR_NANOS, T0);
     let minutes = range(T0, T0 + SECONDS * SECOND_NANOS);
     let mut took = [const { Vec::new() }; 3];
     for key in &circuits {
