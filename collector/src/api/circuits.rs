@@ -1,7 +1,5 @@
 //! Circuits now, at a moment, and over time.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
@@ -10,12 +8,10 @@ use super::params::Params;
 use super::{ApiState, Problem};
 use crate::model::{CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall};
 
-/// Transitions and history are asked for the retention unless said otherwise: a week.
-const DEFAULT_RANGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Transitions in one answer.
 const TRANSITIONS_MAX: usize = 10_000;
 const TRANSITIONS_DEFAULT: usize = 100;
-/// Slices of a history: more than a screen has pixels help nobody.
+/// Slices of one history; a screen is about that many pixels wide.
 const BUCKETS_MAX: usize = 2_000;
 const BUCKETS_DEFAULT: usize = 168;
 
@@ -53,7 +49,7 @@ pub(super) async fn transitions(
     params: Params,
 ) -> Result<Json<Transitions>, Problem> {
     let params = params.only(&["start", "end", "limit"])?;
-    let range = params.range(DEFAULT_RANGE)?;
+    let range = params.range(state.query.retention())?;
     let limit = params.count("limit", TRANSITIONS_MAX)?;
     let limit = limit.unwrap_or(TRANSITIONS_DEFAULT);
     let key = CircuitKey { service, name };
@@ -71,7 +67,7 @@ pub(super) async fn history(
     params: Params,
 ) -> Result<Json<CircuitHistory>, Problem> {
     let params = params.only(&["start", "end", "buckets"])?;
-    let range = params.range(DEFAULT_RANGE)?;
+    let range = params.range(state.query.retention())?;
     let buckets = params
         .count("buckets", BUCKETS_MAX)?
         .unwrap_or(BUCKETS_DEFAULT);

@@ -21,7 +21,7 @@ use crate::codec::otlp::{
 };
 use crate::live::circuits::Circuits;
 use crate::live::{Live, SpanTap};
-use crate::model::now_unix_nanos;
+use crate::model::{DAY_NANOS, now_unix_nanos};
 use crate::store::embedded::{self, EmbeddedOptions, ShardWriter};
 
 /// 2026-11-23T10:00:00Z.
@@ -59,17 +59,20 @@ impl SpanVisitor for Tee<'_> {
 
 impl Fixture {
     pub(super) fn new() -> Self {
+        Self::with_retention(Duration::from_secs(7 * 24 * 3600))
+    }
+
+    fn with_retention(retention: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let counters = Arc::new(Counters::default());
-        let week = Duration::from_secs(7 * 24 * 3600);
         let options = EmbeddedOptions {
             dir: dir.path().to_owned(),
-            retention: week,
+            retention,
             disk_budget_bytes: 1 << 30,
             shards: 1,
         };
         let (store, mut writers) = embedded::open(options, counters.clone()).unwrap();
-        let circuits = Circuits::open(dir.path(), week, counters.clone()).unwrap();
+        let circuits = Circuits::open(dir.path(), retention, counters.clone()).unwrap();
         let live = Live::new(circuits.clone(), counters.clone());
         let tap = live.span_tap();
         let query = QueryService::new(store, circuits.clone(), live);
@@ -309,6 +312,38 @@ async fn a_circuit_has_transitions_and_a_history() {
         .await;
     assert_eq!(history["buckets"].as_array().unwrap().len(), 12);
     assert!(!history["states"].as_array().unwrap().is_empty());
+}
+
+/// Scenario: a collector that keeps 30 days has spans and a circuit of 20 days ago.
+/// Guarantees: lists, searches and histories show them; where no range is asked for, it is the retention.
+#[tokio::test]
+async fn a_longer_retention_is_answered_as_well_as_kept() {
+    let now = now_unix_nanos();
+    let then = now - 20 * DAY_NANOS;
+    let mut fixture = Fixture::with_retention(Duration::from_secs(30 * 24 * 3600));
+    fixture.receive(&shop(then), then);
+    fixture.trip(then).await;
+    let first = |answer: Value, list: &str| answer[list][0].clone();
+    let circuit = "/api/circuits/gateway/product";
+    let transitions = fixture.json(&format!("{circuit}/transitions")).await;
+    assert_eq!(first(transitions, "transitions")["to"], "open");
+    let history = fixture.json(&format!("{circuit}/history")).await;
+    assert!(history["states"].as_array().unwrap().len() > 1);
+    let wall = fixture
+        .json(&format!("/api/circuits?at={}", then + 1))
+        .await;
+    assert_eq!(first(wall, "circuits")["name"], "product");
+    let operations = fixture.json("/api/services/gateway/operations").await;
+    assert_eq!(operations["operations"].as_array().unwrap().len(), 3);
+    let range = format!("start={}&end={now}", now - 30 * DAY_NANOS);
+    let traces = fixture.json(&format!("/api/traces?{range}")).await;
+    assert_eq!(first(traces, "traces")["root_service"], "gateway");
+    let calls = fixture.json(&format!("/api/dependencies?{range}")).await;
+    assert_eq!(first(calls, "dependencies")["child"], "product");
+    let called = fixture
+        .json("/zipkin/api/v2/remoteServices?serviceName=gateway")
+        .await;
+    assert_eq!(called, serde_json::json!(["product"]));
 }
 
 #[tokio::test]

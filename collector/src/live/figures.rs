@@ -1,5 +1,7 @@
 //! The shared tables: everything that all shards add to and all readers ask, behind one lock.
 
+use std::time::Duration;
+
 use super::dependencies::{Dependencies, Incidents};
 use super::instances::Instances;
 use super::names::{CircuitNames, Nodes};
@@ -52,12 +54,12 @@ pub(crate) struct OperationFigures {
 }
 
 impl Figures {
-    pub(super) fn new(now_unix_nanos: u64) -> Self {
+    pub(super) fn new(now_unix_nanos: u64, retention: Duration) -> Self {
         Self {
             nodes: Nodes::new(),
             circuits: CircuitNames::default(),
             red: Red::default(),
-            dependencies: Dependencies::new(),
+            dependencies: Dependencies::new(retention),
             instances: Instances::default(),
             repeats: 0,
             operation_limit: 0,

@@ -1,6 +1,6 @@
 //! Keeps the figures beyond a restart: each finished minute of operations, dependencies and instances goes into the
-//! series journal, and a start takes dependencies and instances of the past week and the last minutes of operations
-//! back from it.
+//! series journal, and a start takes the dependencies and instances within the retention and the last minutes of
+//! operations back from it.
 
 use std::sync::Arc;
 
@@ -8,14 +8,12 @@ use super::Shared;
 use super::dependencies::Calls;
 use super::figures::{Figures, WINDOW_MINUTES};
 use crate::counters::Incident;
-use crate::model::{MINUTE_NANOS, TimeRange, now_unix_nanos};
+use crate::model::{MINUTE_NANOS, TimeRange, nanos, now_unix_nanos};
 use crate::store::StoreError;
 use crate::store::series::{
     DependencyMinute, InstanceRecord, RedMinute, SeriesKind, SeriesLog, SeriesRecord,
 };
 
-/// How far back a start looks: the default retention.
-const RESTORED_NANOS: u64 = 7 * 24 * 60 * MINUTE_NANOS;
 /// Minutes between two records of an instance that keeps reporting; a restart forgets at most so much of "last seen".
 const INSTANCE_EVERY_MINUTES: u64 = 10;
 /// Most minutes written at once: no figures are kept for longer by the minute.
@@ -158,8 +156,8 @@ impl Shared {
         let shown = (WINDOW_MINUTES + 1) * MINUTE_NANOS;
         let kinds = [
             (SeriesKind::Red, shown),
-            (SeriesKind::Instance, RESTORED_NANOS),
-            (SeriesKind::Dependency, RESTORED_NANOS),
+            (SeriesKind::Instance, nanos(log.retention())),
+            (SeriesKind::Dependency, nanos(log.retention())),
         ];
         let mut records = Vec::with_capacity(RESTORED_AT_ONCE);
         for (kind, length) in kinds {

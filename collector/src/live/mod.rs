@@ -50,11 +50,14 @@ struct Shared {
 impl Live {
     /// Returns figures that begin now.
     ///
-    /// Inside a runtime, dependencies and instances of the past week are taken back from the journal in the
-    /// background, and every finished minute is written to it; outside, the figures live in memory alone.
+    /// Inside a runtime, dependencies and instances within the retention are taken back from the journal in
+    /// the background, and every finished minute is written to it; outside, the figures live in memory alone.
     pub fn new(circuits: Circuits, counters: Arc<Counters>) -> Self {
         let shared = Arc::new(Shared {
-            figures: Mutex::new(Figures::new(now_unix_nanos())),
+            figures: Mutex::new(Figures::new(
+                now_unix_nanos(),
+                circuits.series().retention(),
+            )),
             circuits,
             counters,
             secret: fastrand::u64(..),

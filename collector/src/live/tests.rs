@@ -14,9 +14,11 @@ use super::figures::Figures;
 use super::tap::Gathered;
 use crate::codec::otlp::{AttributeView, ResourceView, SpanView, SpanVisitor, ValueView};
 use crate::counters::{Counters, Incident};
-use crate::model::{CircuitKey, DependencyLink, SpanKind, TimeRange, now_unix_nanos};
+use crate::model::{CircuitKey, DAY_NANOS, DependencyLink, SpanKind, TimeRange, now_unix_nanos};
+use crate::store::series::{DependencyMinute, SeriesRecord};
 
 const SECOND: u64 = 1_000_000_000;
+const WEEK: Duration = Duration::from_secs(604_800);
 const NOW: u64 = 1_800_000_000 * SECOND;
 const KNOWS_REMOTE: u32 = 0x101;
 const IS_REMOTE: u32 = 0x301;
@@ -112,7 +114,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
-            figures: Figures::new(NOW - 600 * SECOND),
+            figures: Figures::new(NOW - 600 * SECOND, WEEK),
             shards: vec![Gathered::new(42), Gathered::new(42)],
             learnt: BTreeSet::new(),
             incidents: Vec::new(),
@@ -430,13 +432,42 @@ fn a_flood_of_random_names_and_ids_stays_within_bounds() {
     }
 }
 
+/// Guarantees: a restart takes back the calls of the whole retention, not of a week.
+#[tokio::test]
+async fn a_restart_takes_back_what_the_retention_keeps() {
+    let dir = tempfile::tempdir().unwrap();
+    let counters = Arc::new(Counters::default());
+    let circuits = Circuits::open(dir.path(), 5 * WEEK, counters.clone()).unwrap();
+    let minute = DependencyMinute {
+        parent: "shop".to_owned(),
+        child: "stock".to_owned(),
+        child_is_virtual: false,
+        minute_unix_nanos: now_unix_nanos() - 20 * DAY_NANOS,
+        calls: 3,
+        errors: 1,
+        circuits: Vec::new(),
+    };
+    let records = vec![SeriesRecord::Dependency(minute)];
+    circuits.series().append(records).await.unwrap();
+    let live = Live::new(circuits, counters);
+    let restored = async {
+        while live.dependencies(TimeRange::ALL).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), restored)
+        .await
+        .unwrap();
+    assert_eq!(live.dependencies(TimeRange::ALL)[0].call_count, 3);
+}
+
 /// Guarantees: a restart knows the edges, breakers and instances of the run before.
 #[tokio::test]
 async fn a_restart_takes_the_map_back() {
     let dir = tempfile::tempdir().unwrap();
     let open = || {
         let counters = Arc::new(Counters::default());
-        let circuits = Circuits::open(dir.path(), Duration::from_secs(604_800), counters.clone());
+        let circuits = Circuits::open(dir.path(), WEEK, counters.clone());
         Live::new(circuits.unwrap(), counters)
     };
     let now = now_unix_nanos();

@@ -16,15 +16,13 @@ use crate::live::circuits::{CircuitChange, Circuits};
 use crate::live::{EdgeFigures, OperationFigures};
 use crate::model::{
     CircuitKey, CircuitTransition, CircuitView, DependencyLink, ServiceSummary, TimeRange, Trace,
-    TracePage, TraceQuery, now_unix_nanos,
+    TracePage, TraceQuery, nanos, now_unix_nanos,
 };
 use crate::store::embedded::StoreStats;
 use crate::store::merged::series::MergedSeries;
 use crate::store::{TraceReader, Traces};
 
-/// How far back names of services and operations are listed: the default retention.
-const NAMES_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How far ahead of our clock spans may start and still be found by "now".
+/// How far ahead of this clock a span may start and its names still be listed.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
 /// Answers questions; cheap to clone.
@@ -65,6 +63,20 @@ impl QueryService {
         };
         let answered = tokio::task::spawn_blocking(move || question(&others)).await;
         answered.unwrap_or_default()
+    }
+
+    /// Returns for how long data is kept: how far back questions may look.
+    pub fn retention(&self) -> Duration {
+        self.circuits.series().retention()
+    }
+
+    /// Returns the range in which names are listed.
+    fn names_range(&self) -> TimeRange {
+        let now = now_unix_nanos();
+        TimeRange {
+            end_unix_nanos: now.saturating_add(nanos(CLOCK_SLACK)),
+            ..TimeRange::until(now, self.retention())
+        }
     }
 
     /// Returns the wall now, or as it was at that time.
@@ -181,7 +193,7 @@ impl QueryService {
     /// When the store fails.
     pub async fn service_names(&self) -> Result<Vec<String>, QueryError> {
         let mut names: BTreeSet<String> = self.live.service_names().into_iter().collect();
-        names.extend(self.store.services(names_range()).await?);
+        names.extend(self.store.services(self.names_range()).await?);
         names.extend(self.ask_others(MergedSeries::service_names).await);
         Ok(names.into_iter().collect())
     }
@@ -191,7 +203,9 @@ impl QueryService {
     /// # Errors
     /// When the store fails.
     pub async fn operations(&self, service: &str) -> Result<Vec<String>, QueryError> {
-        let operations = self.store.operations(service.to_owned(), names_range());
+        let operations = self
+            .store
+            .operations(service.to_owned(), self.names_range());
         Ok(operations.await?)
     }
 
@@ -273,16 +287,6 @@ fn merge_links(own: Vec<DependencyLink>, others: Vec<DependencyLink>) -> Vec<Dep
     // Stable: links of equal calls stay sorted by name.
     links.sort_by_key(|link| std::cmp::Reverse(link.call_count));
     links
-}
-
-/// Returns the range in which names are listed.
-fn names_range() -> TimeRange {
-    let now = now_unix_nanos();
-    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    TimeRange {
-        start_unix_nanos: now.saturating_sub(nanos(NAMES_WITHIN)),
-        end_unix_nanos: now.saturating_add(nanos(CLOCK_SLACK)),
-    }
 }
 
 #[cfg(test)]

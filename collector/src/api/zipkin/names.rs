@@ -1,7 +1,6 @@
 //! Lists of names, and how Zipkin's lower-case names find ours, which keep their case.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -22,8 +21,6 @@ const CACHE: HeaderValue = HeaderValue::from_static("max-age=300, must-revalidat
 const OPERATIONS_LISTED: usize = 1_000;
 /// Services whose operations are read to find a name in them: each takes a question to the store.
 const SERVICES_LISTED_MAX: usize = 100;
-/// How far back called services are listed: as far as names of services, the default retention.
-const REMOTE_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// `GET /services`
 pub(super) async fn services(State(state): State<ApiState>) -> Result<Response, Refusal> {
@@ -53,13 +50,8 @@ pub(super) async fn remote_services(
 ) -> Result<Response, Refusal> {
     let name = params.required("serviceName")?.to_lowercase();
     let count = state.query.service_names().await?.len();
-    let end_unix_nanos = now_unix_nanos();
-    let within = u64::try_from(REMOTE_WITHIN.as_nanos()).unwrap_or(u64::MAX);
-    let links = state.query.dependencies(TimeRange {
-        start_unix_nanos: end_unix_nanos.saturating_sub(within),
-        end_unix_nanos,
-    });
-    let called = links.await?.into_iter();
+    let range = TimeRange::until(now_unix_nanos(), state.query.retention());
+    let called = state.query.dependencies(range).await?.into_iter();
     let called = called.filter(|link| is_called(&link.parent, &name));
     Ok(answer(lower(called.map(|link| link.child)), count))
 }

@@ -1,9 +1,11 @@
-//! Who called whom, by the minute in which the pair was found: minutes for two hours, hours for a week.
+//! Calls between services, by the minute in which their two spans were paired: minutes for two hours, hours for the
+//! retention.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
 use crate::live::names::{CircuitId, NodeId, Nodes};
-use crate::model::{HOUR_NANOS, MINUTE_NANOS, TimeRange};
+use crate::model::{HOUR_NANOS, MINUTE_NANOS, TimeRange, nanos};
 use crate::store::embedded::hash::Seed;
 
 /// Pairs of services told apart; past it a call counts for the pair (rest, rest).
@@ -12,8 +14,6 @@ pub(in crate::live) const EDGES_MAX: usize = 4_096;
 const CIRCUITS_PER_EDGE_MAX: usize = 64;
 /// Minutes kept as such.
 const MINUTES: u64 = 120;
-/// Hours kept: the retention of one week and the hour that is running.
-const HOURS: u64 = 7 * 24 + 1;
 
 /// An edge of the map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +26,8 @@ pub(in crate::live) struct Edges {
     edges: Vec<Edge>,
     minutes: VecDeque<Slot>,
     hours: VecDeque<Slot>,
+    /// Hours kept: those of the retention and the one that is running. An edge takes about 40 bytes in each.
+    hours_kept: u64,
     /// What the journal has of each edge's last minute: a run that begins within it must not write that again.
     restored: HashMap<u32, (u64, Calls)>,
 }
@@ -64,13 +66,14 @@ struct Slot {
 }
 
 impl Edges {
-    /// Returns a map without edges.
-    pub(super) fn new() -> Self {
+    /// Returns a map without edges, which will remember them for that long.
+    pub(super) fn new(retention: Duration) -> Self {
         Self {
             ids: HashMap::default(),
             edges: Vec::new(),
             minutes: VecDeque::new(),
             hours: VecDeque::new(),
+            hours_kept: nanos(retention).div_ceil(HOUR_NANOS) + 1,
             restored: HashMap::new(),
         }
     }
@@ -101,13 +104,13 @@ impl Edges {
     pub(super) fn count(&mut self, id: EdgeId, minute: u64, calls: Calls) {
         self.edges[id.0 as usize].total.add(calls);
         newest(&mut self.minutes, minute, MINUTES).add(id, calls);
-        newest(&mut self.hours, minute / 60, HOURS).add(id, calls);
+        newest(&mut self.hours, minute / 60, self.hours_kept).add(id, calls);
     }
 
     /// Adds what an earlier run counted in that minute.
     pub(super) fn restore(&mut self, id: EdgeId, minute: u64, calls: Calls) {
         let minutes = at(&mut self.minutes, minute, MINUTES);
-        let hours = at(&mut self.hours, minute / 60, HOURS);
+        let hours = at(&mut self.hours, minute / 60, self.hours_kept);
         for slot in [minutes, hours].into_iter().flatten() {
             slot.add(id, calls);
         }
@@ -262,6 +265,7 @@ impl Calls {
 mod tests {
     use super::*;
 
+    const WEEK: Duration = Duration::from_secs(7 * 86_400);
     const ONE: Calls = Calls {
         calls: 1,
         errors: 0,
@@ -283,8 +287,8 @@ mod tests {
     }
 
     #[test]
-    fn a_week_is_answered_from_hours_and_the_last_hours_from_minutes() {
-        let mut edges = Edges::new();
+    fn the_retention_is_answered_from_hours_and_the_last_hours_from_minutes() {
+        let mut edges = Edges::new(WEEK);
         let (id, _) = edges.edge(NodeId(1), NodeId(2));
         let first = 1_000_000 * 60;
         let last = first + 8 * 24 * 60;
@@ -293,14 +297,14 @@ mod tests {
         assert_eq!(calls(&edges, range(last - 60, last - 30)), 30);
         assert_eq!(calls(&edges, range(last - 24 * 60, last)), 24 * 60);
         assert_eq!(calls(&edges, range(last - 25 * 60, last - 24 * 60)), 60);
-        assert_eq!(calls(&edges, TimeRange::ALL), (HOURS) * 60);
+        assert_eq!(calls(&edges, TimeRange::ALL), (7 * 24 + 1) * 60);
         assert_eq!(edges.totals()[0].calls.calls, 8 * 24 * 60);
         assert!(edges.minutes.len() as u64 <= MINUTES);
     }
 
     #[test]
     fn minutes_of_an_earlier_run_fall_into_place() {
-        let mut edges = Edges::new();
+        let mut edges = Edges::new(WEEK);
         let (id, _) = edges.edge(NodeId(1), NodeId(2));
         let now = 1_000_000 * 60 + 30;
         edges.count(id, now, ONE);
@@ -316,7 +320,7 @@ mod tests {
 
     #[test]
     fn edges_past_the_bound_become_the_rest() {
-        let mut edges = Edges::new();
+        let mut edges = Edges::new(WEEK);
         for n in 0..EDGES_MAX as u16 {
             assert!(edges.edge(NodeId(n), NodeId(1)).1);
         }

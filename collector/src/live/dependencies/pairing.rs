@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::time::Duration;
 
 use super::edges::{Calls, EdgeId, Edges};
 use super::fact::{Half, Parent, SpanFact};
@@ -105,14 +106,14 @@ struct Here {
 }
 
 impl Dependencies {
-    /// Returns an empty table.
-    pub(in crate::live) fn new() -> Self {
+    /// Returns an empty table, whose edges are remembered for that long.
+    pub(in crate::live) fn new(retention: Duration) -> Self {
         Self {
             spans: HashMap::default(),
             calls: Ring::new(CALLS_MAX),
             others: Ring::new(OTHERS_MAX),
             sampling: Sampling::default(),
-            edges: Edges::new(),
+            edges: Edges::new(retention),
             learnt: Vec::new(),
             incidents: Incidents::default(),
             leaving: Vec::new(),

@@ -243,6 +243,11 @@ impl SeriesLog {
         Ok(())
     }
 
+    /// Returns for how long records are kept.
+    pub fn retention(&self) -> Duration {
+        self.inner.retention
+    }
+
     /// Returns what it holds.
     pub fn stats(&self) -> SeriesStats {
         let (extents, bytes) = self.index().size();
