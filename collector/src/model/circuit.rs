@@ -114,8 +114,18 @@ pub struct CircuitSample {
     pub latency_buckets: Vec<(i32, u64)>,
 }
 
+/// How a state or transition became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provenance {
+    /// The instance reported it in an event, with the reason.
+    Reported,
+    /// The collector derived it from metrics. An event that arrives later replaces it.
+    Derived,
+}
+
 /// One change of state, with the call that caused it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CircuitTransition {
     /// The breaker.
     #[serde(flatten)]
@@ -130,13 +140,15 @@ pub struct CircuitTransition {
     pub to: EffectiveState,
     /// Why, in words: `52 % of 118 calls failed in 10 s (limit 50 %)`.
     pub reason: String,
+    /// Whether the instance reported it or the collector derived it.
+    pub provenance: Provenance,
     /// Until when it stays open, Unix nanoseconds; only for transitions to open.
     pub open_until_unix_nanos: Option<u64>,
     /// The trace of the call that caused it.
-    #[serde(serialize_with = "optional_hex")]
+    #[serde(with = "optional_hex")]
     pub trace_id: Option<TraceId>,
     /// The span of that call.
-    #[serde(serialize_with = "optional_hex")]
+    #[serde(with = "optional_hex")]
     pub span_id: Option<SpanId>,
 }
 
@@ -250,7 +262,7 @@ pub struct CircuitView {
     /// Why it is in its state, from the last transition.
     pub reason: String,
     /// The call that caused the last transition to open.
-    #[serde(serialize_with = "optional_hex")]
+    #[serde(serialize_with = "optional_hex::serialize")]
     pub opened_by: Option<TraceId>,
     /// The settings in force.
     pub settings: CircuitSettings,
@@ -312,14 +324,46 @@ fn what_happened<S: serde::Serializer>(
     serializer.collect_map(named.filter(|(_, count)| *count > 0))
 }
 
-/// Serialises an optional id as lower-case hex or null.
-fn optional_hex<T: std::fmt::Display, S: serde::Serializer>(
-    id: &Option<T>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match id {
-        Some(id) => serializer.collect_str(id),
-        None => serializer.serialize_none(),
+/// An optional id as lower-case hex digits or null.
+pub(crate) mod optional_hex {
+    use std::fmt::Display;
+    use std::num::ParseIntError;
+
+    use opentelemetry::{SpanId, TraceId};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) trait FromHex: Sized {
+        fn from_hex(digits: &str) -> Result<Self, ParseIntError>;
+    }
+
+    impl FromHex for TraceId {
+        fn from_hex(digits: &str) -> Result<Self, ParseIntError> {
+            Self::from_hex(digits)
+        }
+    }
+
+    impl FromHex for SpanId {
+        fn from_hex(digits: &str) -> Result<Self, ParseIntError> {
+            Self::from_hex(digits)
+        }
+    }
+
+    pub(crate) fn serialize<T: Display, S: Serializer>(
+        id: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match id {
+            Some(id) => serializer.collect_str(id),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, T: FromHex, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        let digits: Option<String> = Option::deserialize(deserializer)?;
+        let parse = |digits: String| T::from_hex(&digits).map_err(D::Error::custom);
+        digits.map(parse).transpose()
     }
 }
 

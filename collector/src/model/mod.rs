@@ -13,9 +13,11 @@ mod text;
 mod time;
 mod trace;
 
+pub(crate) use circuit::optional_hex;
 pub use circuit::{
     CircuitCalls, CircuitHistory, CircuitInstanceView, CircuitKey, CircuitSample, CircuitSettings,
-    CircuitTransition, CircuitView, CircuitWall, LatencyView, OverrideView, SparkBucket, StateSpan,
+    CircuitTransition, CircuitView, CircuitWall, LatencyView, OverrideView, Provenance,
+    SparkBucket, StateSpan,
 };
 pub use dependency::DependencyLink;
 pub use duration::{format_duration, parse_duration};

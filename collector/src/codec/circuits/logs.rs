@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 
 use super::attributes::{Sender, bounded_text, name, number, text};
 use super::{CircuitEvent, LogsBatch, SettingsReport};
-use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, OverrideView};
+use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance};
 
 /// Longest settings document that is read, bytes; ours has about 400.
 const MAX_SETTINGS_BYTES: usize = 16 * 1024;
@@ -73,6 +73,7 @@ fn transition(record: &LogRecord, sender: &Sender) -> Option<CircuitEvent> {
         from: state(semconv::TRANSITION_FROM)?,
         to,
         reason: bounded_text(&record.attributes, semconv::TRANSITION_REASON),
+        provenance: Provenance::Reported,
         open_until_unix_nanos: open_until.filter(|_| to == EffectiveState::Open),
         trace_id: trace_id(&record.trace_id),
         span_id: span_id(&record.span_id),

@@ -4,7 +4,7 @@
 use fusebox::circuit_breaker::EffectiveState;
 
 use crate::codec::circuits::{Latency, Source};
-use crate::model::{CircuitCalls, CircuitTransition, SECOND_NANOS, TimeRange};
+use crate::model::{CircuitCalls, CircuitTransition, Provenance, SECOND_NANOS, TimeRange};
 use crate::store::series::{SettingsRecord, Standing};
 
 /// Hystrix's window, for instances that told no settings.
@@ -22,8 +22,6 @@ const DEFAULT_INTERVAL_MS: u64 = 60_000;
 const TOLD_NANOS: u64 = 25 * SECOND_NANOS;
 /// An interval from which on every report is kept, so that "no calls" and "no report" differ.
 const SLOW_INTERVAL_MS: u64 = 1_500;
-/// What a derived transition says; a true one that comes late may take its place.
-pub(super) const HEARSAY: &str = "reported by ";
 
 /// The calls that an instance reported in one second of the collector's clock.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +61,7 @@ pub(super) struct Told {
 pub(super) enum Applied {
     /// It is the latest: the state is its own.
     Changed,
-    /// It explains a state that was known only by hearsay.
+    /// It replaces a derived transition to the same state.
     Explained,
     /// It is late or a repetition.
     Nothing,
@@ -74,8 +72,8 @@ pub(super) fn apply(standing: &mut Standing, transition: &CircuitTransition) -> 
     let same_state = transition.to == standing.state;
     let newer = transition.time_unix_nanos > standing.since_unix_nanos
         || (transition.time_unix_nanos == standing.since_unix_nanos && !same_state);
-    let hearsay = standing.reason.is_empty() || standing.reason.starts_with(HEARSAY);
-    let applied = match (newer, same_state && hearsay) {
+    let derived = standing.provenance == Provenance::Derived;
+    let applied = match (newer, same_state && derived) {
         (_, true) => Applied::Explained,
         (true, false) => Applied::Changed,
         (false, false) => return Applied::Nothing,
@@ -84,6 +82,7 @@ pub(super) fn apply(standing: &mut Standing, transition: &CircuitTransition) -> 
     standing.since_unix_nanos = transition.time_unix_nanos;
     standing.retry_at_unix_nanos = transition.open_until_unix_nanos;
     standing.reason.clone_from(&transition.reason);
+    standing.provenance = transition.provenance;
     if transition.to == EffectiveState::Open {
         standing.opened_by = transition.trace_id;
         standing.opened_at_unix_nanos = transition.time_unix_nanos;

@@ -9,11 +9,12 @@ use std::collections::VecDeque;
 use fusebox::circuit_breaker::EffectiveState;
 
 use super::counted::{Counted, balance};
-use super::facts::{Applied, Facts, HEARSAY, Second, apply, is_slow, stale_after_nanos};
+use super::facts::{Applied, Facts, Second, apply, is_slow, stale_after_nanos};
 use super::tracker::{Added, Tracker};
 use crate::codec::circuits::{Count, Latency, Observation, Source};
 use crate::model::{
-    CircuitCalls, CircuitKey, CircuitSample, CircuitTransition, MINUTE_NANOS, SECOND_NANOS,
+    CircuitCalls, CircuitKey, CircuitSample, CircuitTransition, MINUTE_NANOS, Provenance,
+    SECOND_NANOS,
 };
 use crate::store::series::{SettingsRecord, Standing};
 
@@ -81,6 +82,7 @@ impl Instance {
             since_unix_nanos: now,
             retry_at_unix_nanos: None,
             reason: String::new(),
+            provenance: Provenance::Derived,
             opened_by: None,
             opened_at_unix_nanos: 0,
             in_flight: 0,
@@ -158,7 +160,7 @@ impl Instance {
                 .saturating_add(transition.time_unix_nanos)
         });
         let change = (transition.time_unix_nanos, transition.to);
-        if self.changes.contains(&change) && !self.standing.reason.starts_with(HEARSAY) {
+        if self.changes.contains(&change) && self.standing.provenance == Provenance::Reported {
             return None;
         }
         if !self.state_known {
@@ -306,7 +308,8 @@ impl Instance {
             time_unix_nanos: disagreement.time,
             from: self.standing.state,
             to: state,
-            reason: format!("{HEARSAY}{}", self.standing.source),
+            reason: format!("reported by {}", self.standing.source),
+            provenance: Provenance::Derived,
             open_until_unix_nanos: None,
             trace_id: None,
             span_id: None,
@@ -379,7 +382,7 @@ impl Instance {
         self.changes.push_back(change);
     }
 
-    /// The state was known by hearsay since a little later.
+    /// Moves the derived change to the time of its event, which is a little earlier.
     fn explained(&mut self, change: (u64, EffectiveState), before: EffectiveState) {
         if self.changes.is_empty() {
             self.state_before = before;

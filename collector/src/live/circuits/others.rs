@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::board::{FORGET_NANOS, STANDING_NANOS};
-use super::facts::{Facts, HEARSAY, Second, Told, stale_after_nanos};
+use super::facts::{Facts, Second, Told, stale_after_nanos};
+use crate::model::Provenance::{Derived, Reported};
 use crate::model::{CircuitKey, SECOND_NANOS};
 use crate::store::series::{SettingsRecord, Standing};
 
@@ -101,11 +102,10 @@ fn join(facts: &mut Facts, mut other: Facts) {
 }
 
 /// Joins standings, of which the first one is fresher. Of two states the one that was entered later holds; of the
-/// same state the one holds that came with a reason: the other collector only saw that it was so.
+/// same state the reported one holds: the other collector only saw in a metric that it was so.
 fn join_standings(fresher: &mut Standing, other: Standing) {
-    let explained = |of: &Standing| !of.reason.is_empty() && !of.reason.starts_with(HEARSAY);
     let takes_other = match fresher.state == other.state {
-        true => !explained(fresher) && explained(&other),
+        true => (fresher.provenance, other.provenance) == (Derived, Reported),
         false => other.since_unix_nanos > fresher.since_unix_nanos,
     };
     if takes_other {
@@ -113,6 +113,7 @@ fn join_standings(fresher: &mut Standing, other: Standing) {
         fresher.since_unix_nanos = other.since_unix_nanos;
         fresher.retry_at_unix_nanos = other.retry_at_unix_nanos;
         fresher.reason = other.reason;
+        fresher.provenance = other.provenance;
     }
     if other.opened_at_unix_nanos > fresher.opened_at_unix_nanos {
         fresher.opened_by = other.opened_by;
@@ -157,6 +158,7 @@ mod tests {
             since_unix_nanos: since,
             retry_at_unix_nanos: None,
             reason: reason.to_owned(),
+            provenance: Reported,
             opened_by: None,
             opened_at_unix_nanos: 0,
             in_flight: 0,
@@ -178,13 +180,15 @@ mod tests {
 
     /// Scenario: the collector that the instance reports to now only sees that it is open.
     #[test]
-    fn of_the_same_state_the_one_with_a_reason_holds() {
+    fn of_the_same_state_the_reported_one_holds() {
         let mut fresher = standing(Open, 20, "reported by fusebox");
-        let mut other = standing(Open, 10, "it failed");
+        fresher.provenance = Derived;
+        let mut other = standing(Open, 10, "reported by a person: it failed");
         other.opened_by = Some(TraceId::from_bytes([7; 16]));
         other.opened_at_unix_nanos = 10;
         join_standings(&mut fresher, other.clone());
-        assert_eq!(fresher.reason, "it failed");
+        assert_eq!(fresher.reason, other.reason);
+        assert_eq!(fresher.provenance, Reported);
         assert_eq!(fresher.since_unix_nanos, 10);
         assert_eq!(fresher.opened_by, other.opened_by);
         assert_eq!(fresher.first_seen_unix_nanos, 10);

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::codec::circuits::request::{FakeBreaker, micrometer};
 use crate::codec::circuits::{Latency, tests::any_request};
-use crate::model::{CircuitCalls, StateSpan};
+use crate::model::{CircuitCalls, Provenance, StateSpan};
 use crate::store::series::SeriesRecord;
 
 /// A second in the middle of an hour.
@@ -166,6 +166,8 @@ async fn the_state_set_heals_a_missed_event() {
     assert_eq!(view.since_unix_nanos, at(2.0));
     assert_eq!(view.reason, "reported by fusebox");
     assert_eq!(view.opened_by, None);
+    let found = world.circuits.transitions(None, TimeRange::ALL, 1).await;
+    assert_eq!(found.unwrap()[0].provenance, Provenance::Derived);
     // The event comes after all: it explains the state.
     a.state = EffectiveState::Closed;
     let late = a.turn(EffectiveState::Open, at(1.9), "probe failed");
@@ -184,6 +186,35 @@ async fn the_state_set_heals_a_missed_event() {
         1,
         "the event takes the place of the derived one"
     );
+}
+
+/// Scenario: a person's reason begins with the words that the collector uses for what it derived.
+/// Guarantees: no other event replaces it, it is listed, and a derived transition is replaced whatever its words.
+#[tokio::test(start_paused = true)]
+async fn the_words_of_a_reason_are_never_taken_for_a_provenance() {
+    let world = World::new();
+    let mut a = FakeBreaker::new("a", at(0.0));
+    world.report(&a, at(1.0)).await;
+    let reason = "reported by ops: the disk is full";
+    world
+        .turn(&mut a, EffectiveState::Open, reason, at(2.0))
+        .await;
+    let mut b = FakeBreaker::new("a", at(0.0));
+    let older = b.turn(EffectiveState::Open, at(1.5), "it failed");
+    world.circuits.ingest_logs(older, at(2.5)).await.unwrap();
+    let view = world.only(at(2.5));
+    assert_eq!((view.since_unix_nanos, &*view.reason), (at(2.0), reason));
+    let listed = || world.circuits.transitions(None, TimeRange::ALL, 10);
+    let reasons: Vec<_> = listed()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|t| t.reason)
+        .collect();
+    assert_eq!(reasons, [reason, "it failed"]);
+    let (again, _) = open(&world.dir, at(3.0));
+    let found = again.transitions(None, TimeRange::ALL, 10).await.unwrap();
+    assert_eq!(found, listed().await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,8 @@
-//! Changes of state, newest first, without what was said twice.
+//! Changes of state, newest first, without repetitions and without derived ones whose event arrived after all.
 
-use super::facts::HEARSAY;
-use crate::model::{CircuitKey, CircuitTransition, HOUR_NANOS, SECOND_NANOS, TimeRange};
+use crate::model::{
+    CircuitKey, CircuitTransition, HOUR_NANOS, Provenance, SECOND_NANOS, TimeRange,
+};
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 
@@ -46,34 +47,32 @@ pub(super) fn newest(
     Ok(found)
 }
 
-/// Drops transitions that were derived from a state set and explained by their event a little later.
+/// Drops transitions that were derived from a state set and whose event arrived a little later.
 fn drop_explained(sorted: &mut Vec<CircuitTransition>) {
-    let explains = |hearsay: &CircuitTransition, other: &CircuitTransition| {
-        other.to == hearsay.to
-            && other.instance == hearsay.instance
-            && other.key == hearsay.key
-            && !other.reason.starts_with(HEARSAY)
+    let explains = |derived: &CircuitTransition, other: &CircuitTransition| {
+        other.to == derived.to
+            && other.instance == derived.instance
+            && other.key == derived.key
+            && other.provenance == Provenance::Reported
     };
-    let near = |hearsay: &CircuitTransition| {
-        let from = hearsay
-            .time_unix_nanos
-            .saturating_sub(EXPLAINED_WITHIN_NANOS);
-        let to = hearsay.time_unix_nanos;
+    let near = |derived: &CircuitTransition| {
+        let to = derived.time_unix_nanos;
+        let from = to.saturating_sub(EXPLAINED_WITHIN_NANOS);
         let first = sorted.partition_point(|other| other.time_unix_nanos < from);
         let events = sorted[first..]
             .iter()
             .take_while(|other| other.time_unix_nanos <= to);
-        events.clone().any(|other| explains(hearsay, other))
+        events.clone().any(|other| explains(derived, other))
     };
     let explained: Vec<bool> = sorted
         .iter()
-        .map(|one| one.reason.starts_with(HEARSAY) && near(one))
+        .map(|one| one.provenance == Provenance::Derived && near(one))
         .collect();
     let mut explained = explained.into_iter();
     sorted.retain(|_| !explained.next().unwrap_or(false));
 }
 
-/// Drops transitions that two collectors know: a sender that got no answer from one tried another.
+/// Drops transitions that two collectors stored: the sender got no answer from the first and tried the second.
 fn drop_repeated(sorted: &mut Vec<CircuitTransition>) {
     let mut seen: Vec<CircuitTransition> = Vec::new();
     sorted.retain(|transition| {

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use crate::live::circuits::Circuits;
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
-    StateSpan, TimeRange, now_unix_nanos,
+    Provenance, StateSpan, TimeRange, now_unix_nanos,
 };
 use crate::store::SeriesReader;
 use crate::store::series::{
@@ -128,9 +128,14 @@ impl Scene {
             },
             retry_at_unix_nanos: None,
             reason: if opened {
-                "it failed".to_owned()
+                "reported by a person: it failed".to_owned()
             } else {
-                String::new()
+                "it is so".to_owned()
+            },
+            provenance: if opened {
+                Provenance::Reported
+            } else {
+                Provenance::Derived
             },
             opened_by: opened.then(|| TraceId::from_bytes([7; 16])),
             opened_at_unix_nanos: 3,
@@ -183,7 +188,8 @@ impl Scene {
 
     /// Returns changes of state, three of them at the same nanosecond, as clocks of milliseconds make them.
     fn transitions(&self) -> Vec<SeriesRecord> {
-        let transition = |key: CircuitKey, from, to, nanos, reason: &str| {
+        // Reasons are text from outside: no words of theirs may pass for a provenance.
+        let transition = |key: CircuitKey, from, to, nanos, provenance, reason: &str| {
             SeriesRecord::Transition(CircuitTransition {
                 key,
                 instance: String::new(),
@@ -191,17 +197,20 @@ impl Scene {
                 from,
                 to,
                 reason: reason.to_owned(),
+                provenance,
                 open_until_unix_nanos: (to == EffectiveState::Open).then(|| self.at(25)),
                 trace_id: (nanos == 1).then(|| TraceId::from_bytes([7; 16])),
                 span_id: (nanos == 1).then(|| SpanId::from_bytes([8; 8])),
             })
         };
         use EffectiveState::{Closed, HalfOpen, Open};
+        use Provenance::{Derived, Reported};
+        let person = "reported by a person: it failed";
         vec![
-            transition(self.key("price"), Closed, Open, 0, "it failed"),
-            transition(self.key("price"), Open, HalfOpen, 0, "time is up"),
-            transition(self.key("price"), HalfOpen, Closed, 0, ""),
-            transition(self.opening(), Closed, Open, 1, "it failed"),
+            transition(self.key("price"), Closed, Open, 0, Reported, person),
+            transition(self.key("price"), Open, HalfOpen, 0, Derived, "time is up"),
+            transition(self.key("price"), HalfOpen, Closed, 0, Reported, ""),
+            transition(self.opening(), Closed, Open, 1, Reported, person),
         ]
     }
 

@@ -187,12 +187,13 @@ pub const CIRCUIT_STATE: Measurement = Measurement {
 
 /// One change of state: words and number; `tid` and `sid` are the call that caused it; `at` is the exact time in Unix
 /// nanoseconds (the point's own time differs by less than a microsecond, so that changes at one moment both stay),
-/// `open_until` too.
+/// `open_until` too; `derived` says that the collector derived the change from metrics.
 pub const CIRCUIT_EVENT: Measurement = Measurement {
     name: "circuit_event",
     tags: &[COLLECTOR, INSTANCE, NAME, SERVICE],
     fields: &[
         ("at", String),
+        ("derived", Bool),
         ("from", String),
         (NAMES, String),
         ("open_until", String),

@@ -16,6 +16,8 @@ pub(super) const MAX_BLOCK_RECORDS: usize = 4_096;
 
 const MAGIC: [u8; 4] = *b"FBS1";
 const FLAG_STARTS_EXTENT: u8 = 1;
+/// Its transitions, settings or standings are JSON; without it they are as `decode::positional` reads them.
+const FLAG_JSON: u8 = 2;
 /// Level 1: the records are small and already without repetition; more costs time and saves 2 %.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -27,6 +29,7 @@ pub(super) struct Header {
     payload_crc: u32,
     pub(super) kind: SeriesKind,
     pub(super) starts_extent: bool,
+    is_json: bool,
     records: u16,
     pub(super) start: u64,
     pub(super) end: u64,
@@ -54,6 +57,7 @@ impl Header {
             payload_crc: u32_at(16),
             kind: SeriesKind::from_byte(bytes[20])?,
             starts_extent: bytes[21] & FLAG_STARTS_EXTENT != 0,
+            is_json: bytes[21] & FLAG_JSON != 0,
             records: u16::from_le_bytes([bytes[22], bytes[23]]),
             start: u64_at(24),
             end: u64_at(32),
@@ -67,7 +71,8 @@ impl Header {
         rest.extend_from_slice(&self.raw_len.to_le_bytes());
         rest.extend_from_slice(&self.payload_crc.to_le_bytes());
         rest.push(self.kind as u8);
-        rest.push(u8::from(self.starts_extent) * FLAG_STARTS_EXTENT);
+        let starts_extent = u8::from(self.starts_extent) * FLAG_STARTS_EXTENT;
+        rest.push(starts_extent | (u8::from(self.is_json) * FLAG_JSON));
         rest.extend_from_slice(&self.records.to_le_bytes());
         rest.extend_from_slice(&self.start.to_le_bytes());
         rest.extend_from_slice(&self.end.to_le_bytes());
@@ -102,6 +107,7 @@ pub(super) fn encode(
         payload_crc: crc32fast::hash(&payload),
         kind: records[0].kind(),
         starts_extent,
+        is_json: true,
         records: records.len() as u16,
         start,
         end: times().max().unwrap_or(0),
@@ -147,7 +153,7 @@ pub(super) fn decode(
     };
     let mut lost = 0;
     for done in 0..all {
-        match decoder.record(header.kind) {
+        match decoder.record(header.kind, header.is_json) {
             Some(Decoded::Record(record)) => visit(record),
             Some(Decoded::Other) => {}
             Some(Decoded::Lost) => lost += 1,

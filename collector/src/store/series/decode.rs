@@ -1,18 +1,16 @@
 //! Bytes to records, as `encode` wrote them. What makes no sense ends the block, never the program.
 
+mod positional;
+
 use std::sync::Arc;
 
 use fusebox::circuit_breaker::EffectiveState;
-use opentelemetry::{SpanId, TraceId};
+use serde::de::DeserializeOwned;
 
 use super::record::{
     DependencyMinute, InstanceRecord, RedMinute, Rollup, RollupMinute, SeriesKind, SeriesRecord,
-    SettingsRecord, Standing,
 };
-use crate::model::{
-    CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
-    SECOND_NANOS,
-};
+use crate::model::{CircuitCalls, CircuitKey, CircuitSample, SECOND_NANOS};
 
 /// Strings of one extent that are believed; 256 KiB of blocks cannot hold more.
 const MAX_STRINGS: usize = 1 << 20;
@@ -66,9 +64,12 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads the next record; `None` when the bytes make no sense.
-    pub(super) fn record(&mut self, kind: SeriesKind) -> Option<Decoded> {
+    pub(super) fn record(&mut self, kind: SeriesKind, is_json: bool) -> Option<Decoded> {
         match kind {
             SeriesKind::Sample => self.sample(),
+            SeriesKind::Transition if is_json => self.json(SeriesRecord::Transition),
+            SeriesKind::Settings if is_json => self.json(SeriesRecord::Settings),
+            SeriesKind::Standing if is_json => self.json(SeriesRecord::Standing),
             SeriesKind::Transition => self.transition(),
             SeriesKind::Settings => self.settings(),
             SeriesKind::Standing => self.standing(),
@@ -101,103 +102,15 @@ impl<'a> Decoder<'a> {
         }))
     }
 
-    fn transition(&mut self) -> Option<Decoded> {
+    /// Reads a record that may grow. Fields of a later build are passed over; the JSON needs no strings of the extent.
+    fn json<T: DeserializeOwned>(&mut self, wrap: fn(T) -> SeriesRecord) -> Option<Decoded> {
         let key = self.key()?;
-        let instance = self.string()?;
-        let time_unix_nanos = self.uint()?;
-        let from = self.state()?;
-        let to = self.state()?;
-        let reason = self.text()?;
-        let open_until_unix_nanos = self.optional()?;
-        let trace_id = self.trace_id()?;
-        let span = SpanId::from_bytes(self.array()?);
-        Some(self.decide(key, instance, |key, instance| {
-            SeriesRecord::Transition(CircuitTransition {
-                key,
-                instance,
-                time_unix_nanos,
-                from,
-                to,
-                reason,
-                open_until_unix_nanos,
-                trace_id,
-                span_id: (span != SpanId::INVALID).then_some(span),
-            })
-        }))
-    }
-
-    fn settings(&mut self) -> Option<Decoded> {
-        let key = self.key()?;
-        let instance = self.string()?;
-        let time_unix_nanos = self.uint()?;
-        let group = self.string()?;
-        let settings = CircuitSettings {
-            group: group.as_deref().unwrap_or_default().to_owned(),
-            window_ms: self.uint()?,
-            window_calls: self.uint()?,
-            minimum_calls: self.uint()?,
-            failure_rate_percent: f64::from_bits(self.uint()?),
-            slow_call_rate_percent: f64::from_bits(self.uint()?),
-            slow_call_duration_ms: self.uint()?,
-            open_duration_ms: self.uint()?,
-            half_open_probes: self.uint()?,
-            timeout_ms: self.uint()?,
-            max_concurrent: self.uint()?,
-        };
-        let forced = match self.byte()? {
-            0 => None,
-            _ => Some(OverrideView {
-                kind: self.text()?,
-                reason: self.text()?,
-                expires_unix_nanos: self.optional()?,
-            }),
-        };
-        Some(self.decide(key, instance, |key, instance| {
-            SeriesRecord::Settings(SettingsRecord {
-                key,
-                instance,
-                time_unix_nanos,
-                settings,
-                forced,
-            })
-        }))
-    }
-
-    fn standing(&mut self) -> Option<Decoded> {
-        let key = self.key()?;
-        let instance = self.string()?;
-        let [source, target, reason] = [self.string()?, self.string()?, self.string()?];
-        let words = |word: Lookup| word.as_deref().unwrap_or_default().to_owned();
-        let state = self.state()?;
-        let opened_by = self.trace_id()?;
-        let time_unix_nanos = self.uint()?;
-        let standing = Standing {
-            key: CircuitKey {
-                service: String::new(),
-                name: String::new(),
-            },
-            instance: String::new(),
-            time_unix_nanos,
-            source: words(source),
-            target: words(target),
-            reason: words(reason),
-            state,
-            opened_by,
-            last_seen_unix_nanos: time_unix_nanos.saturating_sub(self.uint()?),
-            since_unix_nanos: self.uint()?,
-            retry_at_unix_nanos: self.optional()?,
-            opened_at_unix_nanos: self.uint()?,
-            in_flight: u32::try_from(self.uint()?).ok()?,
-            first_seen_unix_nanos: self.uint()?,
-            interval_ms: self.uint()?,
-        };
-        Some(self.decide(key, instance, |key, instance| {
-            SeriesRecord::Standing(Standing {
-                key,
-                instance,
-                ..standing
-            })
-        }))
+        let json = self.bytes()?;
+        if !self.wanted(&key) {
+            return Some(Decoded::Other);
+        }
+        let record = serde_json::from_slice(json);
+        Some(record.map_or(Decoded::Lost, |record| Decoded::Record(wrap(record))))
     }
 
     fn rollup(&mut self) -> Option<Decoded> {
@@ -346,13 +259,6 @@ impl<'a> Decoder<'a> {
         Some(buckets)
     }
 
-    fn trace_id(&mut self) -> Option<Option<TraceId>> {
-        Some(match self.byte()? {
-            0 => None,
-            _ => Some(TraceId::from_bytes(self.array()?)),
-        })
-    }
-
     fn string(&mut self) -> Option<Lookup> {
         match self.uint()? {
             0 => {
@@ -365,10 +271,14 @@ impl<'a> Decoder<'a> {
     }
 
     fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.bytes()?.to_vec()).ok()
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.uint()?).ok()?;
-        let (text, rest) = self.rest.split_at_checked(length)?;
+        let (bytes, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
-        String::from_utf8(text.to_vec()).ok()
+        Some(bytes)
     }
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -379,11 +289,6 @@ impl<'a> Decoder<'a> {
 
     fn byte(&mut self) -> Option<u8> {
         self.array().map(|[byte]| byte)
-    }
-
-    /// Reads a number that stands for "none" when it is zero.
-    fn optional(&mut self) -> Option<Option<u64>> {
-        Some(Some(self.uint()?).filter(|number| *number > 0))
     }
 
     fn uint(&mut self) -> Option<u64> {

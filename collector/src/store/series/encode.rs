@@ -1,12 +1,13 @@
-//! Records to bytes: varints, times relative to the block's start, and a string table that lasts for one extent
-//! (a run of blocks): a string travels once, in the block that first uses it. `decode` reads them back.
+//! Records to bytes. What comes each second or minute has a fixed layout: varints, times relative to the block's start,
+//! and a string table that lasts for one extent (a run of blocks), so that a string is written once, in the block
+//! that first uses it. What may grow (transitions, settings, standings) is JSON. `decode` reads both back.
 
 use std::collections::HashMap;
 
-use opentelemetry::{SpanId, TraceId};
+use serde::Serialize;
 
-use super::record::{DependencyMinute, RedMinute, Rollup, SeriesRecord, SettingsRecord, Standing};
-use crate::model::{CircuitCalls, CircuitKey, CircuitSample, CircuitTransition, SECOND_NANOS};
+use super::record::{DependencyMinute, RedMinute, Rollup, SeriesRecord};
+use crate::model::{CircuitCalls, CircuitKey, CircuitSample, SECOND_NANOS};
 
 /// Writes the records of one block.
 pub(super) struct Encoder<'a> {
@@ -33,9 +34,9 @@ impl<'a> Encoder<'a> {
     pub(super) fn record(&mut self, record: &SeriesRecord) {
         match record {
             SeriesRecord::Sample(record) => self.sample(record),
-            SeriesRecord::Transition(record) => self.transition(record),
-            SeriesRecord::Settings(record) => self.settings(record),
-            SeriesRecord::Standing(record) => self.standing(record),
+            SeriesRecord::Transition(record) => self.json(&record.key, record),
+            SeriesRecord::Settings(record) => self.json(&record.key, record),
+            SeriesRecord::Standing(record) => self.json(&record.key, record),
             SeriesRecord::Rollup(record) => self.rollup(record),
             SeriesRecord::Red(record) => self.red(record),
             SeriesRecord::Dependency(record) => self.dependency(record),
@@ -58,68 +59,11 @@ impl<'a> Encoder<'a> {
         self.buckets(&sample.latency_buckets);
     }
 
-    fn transition(&mut self, transition: &CircuitTransition) {
-        self.key(&transition.key);
-        self.string(&transition.instance);
-        self.uint(transition.time_unix_nanos);
-        self.out.push(transition.from as u8);
-        self.out.push(transition.to as u8);
-        self.text(&transition.reason);
-        self.uint(transition.open_until_unix_nanos.unwrap_or(0));
-        self.trace_id(transition.trace_id);
-        let span = transition.span_id.unwrap_or(SpanId::INVALID);
-        self.out.extend_from_slice(&span.to_bytes());
-    }
-
-    fn settings(&mut self, record: &SettingsRecord) {
-        self.key(&record.key);
-        self.string(&record.instance);
-        self.uint(record.time_unix_nanos);
-        let settings = &record.settings;
-        self.string(&settings.group);
-        for number in [
-            settings.window_ms,
-            settings.window_calls,
-            settings.minimum_calls,
-            settings.failure_rate_percent.to_bits(),
-            settings.slow_call_rate_percent.to_bits(),
-            settings.slow_call_duration_ms,
-            settings.open_duration_ms,
-            settings.half_open_probes,
-            settings.timeout_ms,
-            settings.max_concurrent,
-        ] {
-            self.uint(number);
-        }
-        self.out.push(u8::from(record.forced.is_some()));
-        if let Some(forced) = &record.forced {
-            self.text(&forced.kind);
-            self.text(&forced.reason);
-            self.uint(forced.expires_unix_nanos.unwrap_or(0));
-        }
-    }
-
-    fn standing(&mut self, standing: &Standing) {
-        self.key(&standing.key);
-        self.string(&standing.instance);
-        self.string(&standing.source);
-        self.string(&standing.target);
-        self.string(&standing.reason);
-        self.out.push(standing.state as u8);
-        self.trace_id(standing.opened_by);
-        let time = standing.time_unix_nanos;
-        self.uint(time);
-        self.uint(time.saturating_sub(standing.last_seen_unix_nanos));
-        for number in [
-            standing.since_unix_nanos,
-            standing.retry_at_unix_nanos.unwrap_or(0),
-            standing.opened_at_unix_nanos,
-            u64::from(standing.in_flight),
-            standing.first_seen_unix_nanos,
-            standing.interval_ms,
-        ] {
-            self.uint(number);
-        }
+    /// Writes a record that may grow: its key, by which readers pass over it, and all of it as JSON with its length.
+    pub(super) fn json(&mut self, key: &CircuitKey, record: &impl Serialize) {
+        self.key(key);
+        let json = serde_json::to_string(record).expect("a record is plain data");
+        self.text(&json);
     }
 
     fn rollup(&mut self, rollup: &Rollup) {
@@ -177,13 +121,6 @@ impl<'a> Encoder<'a> {
             self.uint(zigzag(i64::from(*index) - before));
             self.uint(*count);
             before = i64::from(*index);
-        }
-    }
-
-    fn trace_id(&mut self, id: Option<TraceId>) {
-        self.out.push(u8::from(id.is_some()));
-        if let Some(id) = id {
-            self.out.extend_from_slice(&id.to_bytes());
         }
     }
 

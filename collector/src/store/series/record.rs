@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
+    Provenance, optional_hex,
 };
 
 /// The kinds of records; each has a file of its own per day.
@@ -118,8 +119,10 @@ pub struct Standing {
     pub retry_at_unix_nanos: Option<u64>,
     /// Why it is in its state.
     pub reason: String,
+    /// Whether the instance reported its state or the collector derived it.
+    pub provenance: Provenance,
     /// The call that opened it last.
-    #[serde(with = "optional_trace_id")]
+    #[serde(with = "optional_hex")]
     pub opened_by: Option<TraceId>,
     /// When it opened last, Unix nanoseconds; 0 when it never did.
     pub opened_at_unix_nanos: u64,
@@ -248,6 +251,26 @@ impl SeriesRecord {
     }
 }
 
+impl Provenance {
+    /// Returns the provenance of a transition that was stored without one: it was the beginning of the reason.
+    pub(crate) fn of_stored_transition(reason: &str) -> Self {
+        if reason.starts_with("reported by ") {
+            Self::Derived
+        } else {
+            Self::Reported
+        }
+    }
+
+    /// Returns the provenance of a state that was stored without one: an assumed state had no reason.
+    pub(crate) fn of_stored_state(reason: &str) -> Self {
+        if reason.is_empty() {
+            Self::Derived
+        } else {
+            Self::of_stored_transition(reason)
+        }
+    }
+}
+
 /// Returns one of 64 bits for a pair of names; stable, because it is on disk.
 pub fn key_bit(first: &str, second: &str) -> u64 {
     let mut hasher = crc32fast::Hasher::new();
@@ -255,28 +278,4 @@ pub fn key_bit(first: &str, second: &str) -> u64 {
     hasher.update(&[0]);
     hasher.update(second.as_bytes());
     1 << (hasher.finalize() % 64)
-}
-
-/// A trace id as 32 hex digits or null.
-mod optional_trace_id {
-    use opentelemetry::TraceId;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(
-        id: &Option<TraceId>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match id {
-            Some(id) => serializer.collect_str(id),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<TraceId>, D::Error> {
-        let text: Option<String> = Option::deserialize(deserializer)?;
-        let parse = |text: String| TraceId::from_hex(&text).map_err(D::Error::custom);
-        text.map(parse).transpose()
-    }
 }

@@ -245,6 +245,7 @@ pub(crate) fn transitions() -> Vec<CircuitTransition> {
                 from,
                 to,
                 reason: reason.to_owned(),
+                provenance: Provenance::Reported,
                 open_until_unix_nanos: None,
                 trace_id: Some(TraceId::from(u128::from(*ago) << 64 | 0xa90e)),
                 span_id: Some(SpanId::from(9)),

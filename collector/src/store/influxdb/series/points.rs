@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::SHIFT_NANOS;
 use super::text::{json, stable_hash};
-use crate::model::{CircuitKey, CircuitTransition};
+use crate::model::{CircuitKey, CircuitTransition, Provenance};
 use crate::store::influxdb::names::{Names, Owned};
 use crate::store::influxdb::schema::{
     CIRCUIT_EVENT, CIRCUIT_HOUR, CIRCUIT_SETTINGS, CIRCUIT_STATE, COLLECTOR, INSTANCE_SEEN,
@@ -194,6 +194,7 @@ impl<'a> Points<'a> {
         let mut event = self
             .point(&CIRCUIT_EVENT, &tagged)
             .string("at", &exact.to_string())
+            .bool("derived", transition.provenance == Provenance::Derived)
             .string("from", from)
             .string("reason", &transition.reason)
             .int("state", state_number(transition.to))

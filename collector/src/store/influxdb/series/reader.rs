@@ -70,6 +70,7 @@ fn place(kind: SeriesKind) -> Place {
             let fields = &[
                 "to",
                 "at",
+                "derived",
                 "from",
                 "n",
                 "open_until",

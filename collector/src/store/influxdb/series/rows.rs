@@ -5,7 +5,7 @@ use opentelemetry::SpanId;
 
 use super::text::{parse, read_seconds, trace_id};
 use super::{MINUTE_NANOS, TEN_SECONDS_NANOS};
-use crate::model::{CircuitKey, CircuitTransition};
+use crate::model::{CircuitKey, CircuitTransition, Provenance};
 use crate::store::influxdb::schema::{
     DESTINATION, INSTANCE, NAME, NAMES, OPERATION, SERVICE, SOURCE,
 };
@@ -79,8 +79,7 @@ impl<'a> Row<'a> {
                 visit(SeriesRecord::Settings(settings));
             }
             SeriesKind::Standing => {
-                let standing: Standing = parse(self.text("j")?)?;
-                visit(SeriesRecord::Standing(standing));
+                visit(SeriesRecord::Standing(read_standing(self.text("j")?)?));
             }
             SeriesKind::Rollup => visit(SeriesRecord::Rollup(parse(self.text("j")?)?)),
             SeriesKind::Red => visit(SeriesRecord::Red(self.red()?)),
@@ -111,6 +110,11 @@ impl<'a> Row<'a> {
             time_unix_nanos: self.digits("at")?,
             from: state("from")?,
             to: state("to")?,
+            provenance: match self.truth("derived") {
+                Some(true) => Provenance::Derived,
+                Some(false) => Provenance::Reported,
+                None => Provenance::of_stored_transition(&self.word("reason")),
+            },
             reason: self.word("reason"),
             open_until_unix_nanos: self.digits("open_until"),
             trace_id: trace_id(self.text("tid")),
@@ -156,5 +160,46 @@ impl<'a> Row<'a> {
 
     fn minute(self) -> Option<u64> {
         Some(self.count("time")? / MINUTE_NANOS * MINUTE_NANOS)
+    }
+}
+
+/// Reads a standing; one that was written without a provenance shows it in its reason.
+fn read_standing(json: &str) -> Option<Standing> {
+    parse(json).or_else(|| {
+        let mut stored: serde_json::Value = parse(json)?;
+        let provenance = Provenance::of_stored_state(stored.get("reason")?.as_str()?);
+        let fields = stored.as_object_mut()?;
+        fields.insert(
+            "provenance".to_owned(),
+            serde_json::to_value(provenance).ok()?,
+        );
+        serde_json::from_value(stored).ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guarantees: of a standing that was written before provenance was stored, the reason shows it; of a later one,
+    /// whatever its reason, the field does.
+    #[test]
+    fn a_standing_without_provenance_is_read() {
+        let json = |reason: &str, provenance: &str| {
+            format!(
+                r#"{{"key":{{"service":"shop","name":"stock"}},"instance":"a","time_unix_nanos":9,"source":"fusebox",
+                "target":"","state":"open","since_unix_nanos":5,"retry_at_unix_nanos":null,"reason":"{reason}",
+                {provenance}"opened_by":null,"opened_at_unix_nanos":0,"in_flight":0,"first_seen_unix_nanos":1,
+                "last_seen_unix_nanos":9,"interval_ms":1000,"added_later":{{}}}}"#
+            )
+        };
+        let read =
+            |reason, provenance| read_standing(&json(reason, provenance)).unwrap().provenance;
+        assert_eq!(read("reported by fusebox", ""), Provenance::Derived);
+        assert_eq!(read("", ""), Provenance::Derived);
+        assert_eq!(read("it failed", ""), Provenance::Reported);
+        let stored = r#""provenance":"reported","#;
+        assert_eq!(read("reported by fusebox", stored), Provenance::Reported);
+        assert_eq!(read_standing("{}"), None);
     }
 }

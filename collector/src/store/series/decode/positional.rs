@@ -1,0 +1,124 @@
+//! Transitions, settings and standings as earlier builds wrote them: numbers in a fixed order, without a length.
+//! Nothing is written like this any more.
+
+use opentelemetry::{SpanId, TraceId};
+
+use super::{Decoded, Decoder, Lookup};
+use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance};
+use crate::store::series::record::{SeriesRecord, SettingsRecord, Standing};
+
+impl Decoder<'_> {
+    pub(super) fn transition(&mut self) -> Option<Decoded> {
+        let key = self.key()?;
+        let instance = self.string()?;
+        let time_unix_nanos = self.uint()?;
+        let from = self.state()?;
+        let to = self.state()?;
+        let reason = self.text()?;
+        let open_until_unix_nanos = self.optional()?;
+        let trace_id = self.trace_id()?;
+        let span = SpanId::from_bytes(self.array()?);
+        Some(self.decide(key, instance, |key, instance| {
+            SeriesRecord::Transition(CircuitTransition {
+                key,
+                instance,
+                time_unix_nanos,
+                from,
+                to,
+                provenance: Provenance::of_stored_transition(&reason),
+                reason,
+                open_until_unix_nanos,
+                trace_id,
+                span_id: (span != SpanId::INVALID).then_some(span),
+            })
+        }))
+    }
+
+    pub(super) fn settings(&mut self) -> Option<Decoded> {
+        let key = self.key()?;
+        let instance = self.string()?;
+        let time_unix_nanos = self.uint()?;
+        let group = self.string()?;
+        let settings = CircuitSettings {
+            group: group.as_deref().unwrap_or_default().to_owned(),
+            window_ms: self.uint()?,
+            window_calls: self.uint()?,
+            minimum_calls: self.uint()?,
+            failure_rate_percent: f64::from_bits(self.uint()?),
+            slow_call_rate_percent: f64::from_bits(self.uint()?),
+            slow_call_duration_ms: self.uint()?,
+            open_duration_ms: self.uint()?,
+            half_open_probes: self.uint()?,
+            timeout_ms: self.uint()?,
+            max_concurrent: self.uint()?,
+            ..CircuitSettings::default()
+        };
+        let forced = match self.byte()? {
+            0 => None,
+            _ => Some(OverrideView {
+                kind: self.text()?,
+                reason: self.text()?,
+                expires_unix_nanos: self.optional()?,
+            }),
+        };
+        Some(self.decide(key, instance, |key, instance| {
+            SeriesRecord::Settings(SettingsRecord {
+                key,
+                instance,
+                time_unix_nanos,
+                settings,
+                forced,
+            })
+        }))
+    }
+
+    pub(super) fn standing(&mut self) -> Option<Decoded> {
+        let key = self.key()?;
+        let instance = self.string()?;
+        let [source, target, reason] = [self.string()?, self.string()?, self.string()?];
+        let words = |word: Lookup| word.as_deref().unwrap_or_default().to_owned();
+        let state = self.state()?;
+        let opened_by = self.trace_id()?;
+        let time_unix_nanos = self.uint()?;
+        let standing = Standing {
+            key: CircuitKey {
+                service: String::new(),
+                name: String::new(),
+            },
+            instance: String::new(),
+            time_unix_nanos,
+            source: words(source),
+            target: words(target),
+            provenance: Provenance::of_stored_state(reason.as_deref().unwrap_or_default()),
+            reason: words(reason),
+            state,
+            opened_by,
+            last_seen_unix_nanos: time_unix_nanos.saturating_sub(self.uint()?),
+            since_unix_nanos: self.uint()?,
+            retry_at_unix_nanos: self.optional()?,
+            opened_at_unix_nanos: self.uint()?,
+            in_flight: u32::try_from(self.uint()?).ok()?,
+            first_seen_unix_nanos: self.uint()?,
+            interval_ms: self.uint()?,
+        };
+        Some(self.decide(key, instance, |key, instance| {
+            SeriesRecord::Standing(Standing {
+                key,
+                instance,
+                ..standing
+            })
+        }))
+    }
+
+    fn trace_id(&mut self) -> Option<Option<TraceId>> {
+        Some(match self.byte()? {
+            0 => None,
+            _ => Some(TraceId::from_bytes(self.array()?)),
+        })
+    }
+
+    /// Reads a number that stands for "none" when it is zero.
+    fn optional(&mut self) -> Option<Option<u64>> {
+        Some(Some(self.uint()?).filter(|number| *number > 0))
+    }
+}
