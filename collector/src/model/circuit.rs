@@ -152,13 +152,17 @@ pub struct CircuitTransition {
     pub span_id: Option<SpanId>,
 }
 
-/// The settings in force, as the instance reported them. Zero or `None` where its library has no such setting.
+/// The settings in force, as the instance reported them. Zero where its library has no such setting, or where they
+/// were stored by a build that did not know it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CircuitSettings {
     /// Group that the breaker is listed under.
     pub group: String,
     /// Length of the window, milliseconds (time windows).
     pub window_ms: u64,
+    /// Buckets of the window (time windows).
+    pub window_buckets: u64,
     /// Length of the window, calls (count windows).
     pub window_calls: u64,
     /// Calls before it may judge.
@@ -173,10 +177,14 @@ pub struct CircuitSettings {
     pub open_duration_ms: u64,
     /// Probes allowed when half-open.
     pub half_open_probes: u64,
+    /// How long a probe keeps its slot without an answer, milliseconds.
+    pub probe_lease_ms: u64,
     /// Time limit of a call, milliseconds; 0 when none.
     pub timeout_ms: u64,
     /// Concurrent calls allowed; 0 when unlimited.
     pub max_concurrent: u64,
+    /// Concurrent fallbacks allowed; 0 when unlimited.
+    pub fallback_max_concurrent: u64,
 }
 
 /// A forced state: who, why and until when.

@@ -101,29 +101,46 @@ fn forced(record: &LogRecord) -> Option<OverrideView> {
     })
 }
 
+/// Takes the settings apart field by field, so that a new one does not compile until it is carried.
 fn view(settings: &Settings, group: &str) -> CircuitSettings {
-    let (window_ms, window_calls) = match settings.window {
-        WindowSettings::Time { duration, .. } => (millis(duration), 0),
-        WindowSettings::Count { calls } => (0, u64::from(calls)),
+    let Settings {
+        window,
+        minimum_calls,
+        failure_rate_percent,
+        slow_call_duration,
+        slow_call_rate_percent,
+        open_duration,
+        half_open_probes,
+        probe_lease,
+        timeout,
+        max_concurrent,
+        fallback_max_concurrent,
+    } = settings;
+    let (window_ms, window_buckets, window_calls) = match window {
+        WindowSettings::Time { duration, buckets } => (millis(*duration), u64::from(*buckets), 0),
+        WindowSettings::Count { calls } => (0, 0, u64::from(*calls)),
     };
-    let slow = settings.slow_call_duration;
     CircuitSettings {
         group: group.to_owned(),
         window_ms,
+        window_buckets,
         window_calls,
-        minimum_calls: u64::from(settings.minimum_calls),
-        failure_rate_percent: finite(settings.failure_rate_percent),
-        slow_call_rate_percent: slow.map_or(0.0, |_| finite(settings.slow_call_rate_percent)),
-        slow_call_duration_ms: slow.map_or(0, millis),
-        open_duration_ms: millis(settings.open_duration),
-        half_open_probes: u64::from(settings.half_open_probes),
-        timeout_ms: settings.timeout.map_or(0, millis),
-        max_concurrent: u64::from(settings.max_concurrent),
+        minimum_calls: u64::from(*minimum_calls),
+        failure_rate_percent: finite(*failure_rate_percent),
+        slow_call_rate_percent: slow_call_duration.map_or(0.0, |_| finite(*slow_call_rate_percent)),
+        slow_call_duration_ms: slow_call_duration.map_or(0, millis),
+        open_duration_ms: millis(*open_duration),
+        half_open_probes: u64::from(*half_open_probes),
+        probe_lease_ms: millis(*probe_lease),
+        timeout_ms: timeout.map_or(0, millis),
+        max_concurrent: u64::from(*max_concurrent),
+        fallback_max_concurrent: u64::from(*fallback_max_concurrent),
     }
 }
 
+/// Returns whole milliseconds, rounded up: zero stands for a setting that is off.
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 fn finite(percent: f64) -> f64 {

@@ -1,5 +1,7 @@
 //! Requests of each library, and requests of no library at all.
 
+use std::time::Duration;
+
 use fusebox::circuit_breaker::{EffectiveState, Outcome};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
@@ -176,15 +178,35 @@ fn a_transition_carries_its_call_and_its_end() {
 #[test]
 fn settings_are_read_from_their_document() {
     let breaker = FakeBreaker::new("a", START);
-    let settings = fusebox::circuit_breaker::Settings::default();
+    let settings = fusebox::circuit_breaker::Settings {
+        slow_call_duration: Some(Duration::from_micros(1_500)),
+        probe_lease: Duration::from_secs(20),
+        timeout: None,
+        fallback_max_concurrent: 7,
+        ..fusebox::circuit_breaker::Settings::default()
+    };
     let document = serde_json::to_string(&settings).unwrap();
     let batch = decode_logs(&breaker.settings(NOW, &document));
     let [CircuitEvent::Settings(report)] = &batch.events[..] else {
         panic!("{batch:?}");
     };
-    assert_eq!(report.settings.window_ms, 10_000);
-    assert_eq!(report.settings.minimum_calls, 20);
-    assert_eq!(report.settings.timeout_ms, 1_000);
+    let expected = CircuitSettings {
+        group: String::new(),
+        window_ms: 10_000,
+        window_buckets: 10,
+        window_calls: 0,
+        minimum_calls: 20,
+        failure_rate_percent: 50.0,
+        slow_call_rate_percent: 100.0,
+        slow_call_duration_ms: 2,
+        open_duration_ms: 5_000,
+        half_open_probes: 1,
+        probe_lease_ms: 20_000,
+        timeout_ms: 0,
+        max_concurrent: 10,
+        fallback_max_concurrent: 7,
+    };
+    assert_eq!(report.settings, expected);
     assert_eq!(report.forced, None);
     let broken = decode_logs(&breaker.settings(NOW, "{"));
     assert_eq!(broken.refused_records, 1);

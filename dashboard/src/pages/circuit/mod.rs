@@ -406,10 +406,15 @@ impl CircuitPage {
             ),
             ("stays open", ms(s.open_duration_ms)),
             ("probes", some(s.half_open_probes)),
+            ("probe lease", ms(s.probe_lease_ms)),
             ("time limit", ms(s.timeout_ms)),
             (
                 "at once",
                 some(s.max_concurrent).map(|n| format!("{n} calls")),
+            ),
+            (
+                "fallbacks at once",
+                some(s.fallback_max_concurrent).map(|n| format!("{n} fallbacks")),
             ),
         ];
         all.into_iter()
