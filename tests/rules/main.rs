@@ -1,5 +1,6 @@
 //! Rules about the text of the repository that a compiler does not check. They read files and start nothing.
 
+mod documents;
 mod imports;
 mod module_graph;
 mod source;
