@@ -173,6 +173,16 @@ impl DemoPage {
     }
 }
 
+impl DemoPage {
+    fn is_story_on(&self) -> bool {
+        self.by_themselves && !self.by_hand
+    }
+
+    fn is_story_off(&self) -> bool {
+        !self.by_themselves && !self.by_hand
+    }
+}
+
 /// Says what the story does next, and when.
 fn next_words(second: u64) -> String {
     let (service, kind, wait) = next_chapter(second);
@@ -204,8 +214,9 @@ impl ServiceRow {
         }
     }
 
-    fn kinds(&self) -> [FaultKind; 4] {
-        FaultKind::ALL
+    /// The faults it may have: word, and whether it has it now.
+    fn kinds(&self) -> [(&'static str, bool); 4] {
+        FaultKind::ALL.map(|kind| (kind.as_str(), kind == self.in_force))
     }
 
     /// Class and word of what is in force.

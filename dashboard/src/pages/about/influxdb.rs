@@ -60,6 +60,13 @@ impl InfluxdbSection {
     }
 }
 
+impl InfluxdbSection {
+    /// Returns whether it does not take what is written.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.reachable == Some(false)
+    }
+}
+
 fn kind(generation: Generation) -> &'static str {
     match generation {
         Generation::OpenGemini => "openGemini",

@@ -31,6 +31,16 @@ pub(crate) struct Differs {
     pub(crate) rows: Vec<Difference>,
 }
 
+impl Differs {
+    /// Returns what to say where nothing differs.
+    pub(crate) fn nothing_words(&self) -> &'static str {
+        match self.failing {
+            0 => "No failing call is stored.",
+            _ => "Nothing stands out in their attributes.",
+        }
+    }
+}
+
 /// A value that is more common among failing calls.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Difference {

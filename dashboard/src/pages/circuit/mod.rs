@@ -418,12 +418,7 @@ impl CircuitPage {
             ),
         ];
         all.into_iter()
-            .filter_map(|(name, value)| {
-                Some(Figure {
-                    name,
-                    value: value?,
-                })
-            })
+            .filter_map(|(name, value)| Some(Figure::new(name, value?)))
             .collect()
     }
 

@@ -7,7 +7,7 @@ use fusebox_collector::pipeline::IngestError;
 use fusebox_collector::query::QueryError;
 use fusebox_collector::store::StoreError;
 
-use super::page::Chrome;
+use super::page::{Chrome, draw};
 use crate::pages::view::text;
 
 /// Why there is no page.
@@ -54,7 +54,7 @@ impl IntoResponse for PageError {
             tracing::error!(error = %self, "could not answer a page");
         }
         let page = ErrorPage::new(status, self.to_string());
-        match page.render() {
+        match draw(&page) {
             Ok(html) => (status, Html(html)).into_response(),
             Err(error) => render_failed(&error),
         }

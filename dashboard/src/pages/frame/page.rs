@@ -17,9 +17,32 @@ pub(crate) struct Page<T: Template>(pub(crate) T);
 /// What a page handler returns.
 pub(crate) type PageResult<T> = Result<Page<T>, PageError>;
 
+/// Renders a template without the line breaks and the indentation that only make the template readable.
+///
+/// A line break between two tags is layout; where a blank must be seen, the template has one on the same line. Text
+/// from outside is never touched: its `<` and `>` are escaped, so it cannot stand between two tags.
+pub(crate) fn draw(template: &impl Template) -> askama::Result<String> {
+    let html = template.render()?;
+    let mut compact = String::with_capacity(html.len());
+    let mut rest = html.as_str();
+    while let Some(at) = rest.find('\n') {
+        let before = rest[..at].trim_ascii_end();
+        let after = rest[at..].trim_ascii_start();
+        if before.ends_with('>') && after.starts_with('<') {
+            compact.push_str(before);
+            rest = after;
+        } else {
+            compact.push_str(&rest[..=at]);
+            rest = &rest[at + 1..];
+        }
+    }
+    compact.push_str(rest);
+    Ok(compact)
+}
+
 impl<T: Template> IntoResponse for Page<T> {
     fn into_response(self) -> Response {
-        match self.0.render() {
+        match draw(&self.0) {
             Ok(html) => Html(html).into_response(),
             Err(error) => error::render_failed(&error),
         }
@@ -73,6 +96,19 @@ impl Chrome {
         self
     }
 
+    /// Returns whether the page follows what happens.
+    pub(crate) fn is_live(&self) -> bool {
+        self.pill == Pill::Live
+    }
+
+    /// Returns the link from a page of the past to now.
+    pub(crate) fn now_href(&self) -> Option<&str> {
+        match &self.pill {
+            Pill::Paused(href) => Some(href),
+            Pill::Live | Pill::None => None,
+        }
+    }
+
     /// Returns the URL of one of our files.
     pub(crate) fn asset(&self, name: &str) -> String {
         assets::url(name)
@@ -113,4 +149,30 @@ pub(crate) fn framed<S: Clone + Send + Sync + 'static>(
     routes
         .layer(from_fn(scope))
         .layer(map_response(headers::add))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Template)]
+    #[template(
+        source = "<dl>\n  <dt>\n    <b>a</b> <i>b</i>\n  </dt>\n  <dd><pre>{{ text }}</pre>\n    words\n    <a>c</a></dd>\n</dl>\n",
+        ext = "html"
+    )]
+    struct Sample {
+        text: &'static str,
+    }
+
+    /// *Guarantees*: what is only the template's layout goes, and nothing that can be seen.
+    #[test]
+    fn line_breaks_between_tags_are_dropped_and_text_is_kept() {
+        let text = "at <a>\n\n  <b>\n\tat c\n";
+        let html = draw(&Sample { text }).unwrap();
+        assert_eq!(
+            html,
+            "<dl><dt><b>a</b> <i>b</i></dt><dd><pre>at &#60;a&#62;\n\n  &#60;b&#62;\n\tat c\n</pre>\n    words\n    \
+             <a>c</a></dd></dl>\n"
+        );
+    }
 }

@@ -168,6 +168,14 @@ impl MapPage {
         RANGES.into_iter().map(link).collect()
     }
 
+    fn has_more(&self) -> bool {
+        self.more > 0
+    }
+
+    fn shown_height(&self) -> String {
+        trim(self.height)
+    }
+
     /// The width of the picture, which is also the most that it takes: two services need not fill a screen.
     fn shown_width(&self) -> String {
         trim(self.width)
@@ -242,6 +250,12 @@ impl Edge {
                 .with("service", &link.child)
                 .to_string(),
         }
+    }
+}
+
+impl Edge {
+    fn fails(&self) -> bool {
+        self.class != "e0"
     }
 }
 

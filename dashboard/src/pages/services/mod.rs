@@ -116,6 +116,16 @@ struct ServiceRow {
     failed: String,
 }
 
+impl ServiceRow {
+    fn has_circuits(&self) -> bool {
+        self.circuits > 0
+    }
+
+    fn has_open_circuits(&self) -> bool {
+        self.not_closed > 0
+    }
+}
+
 impl ServicesPage {
     /// Returns the page of these services.
     pub(crate) fn new(
@@ -225,32 +235,16 @@ impl ServicePage {
             .collect()
     }
 
-    fn more_operations(&self) -> usize {
-        self.service.operations.len().saturating_sub(OPERATIONS_MAX)
+    fn more_operations(&self) -> Option<usize> {
+        let more = self.service.operations.len().checked_sub(OPERATIONS_MAX);
+        more.filter(|more| *more > 0)
     }
 
-    /// Instances: name, class and word of freshness, last heard, first heard.
-    fn instances(&self) -> Vec<(String, &'static str, &'static str, String, String)> {
-        let row = |i: &InstanceSeen| {
-            let (class, word) = freshness(i, self.now);
-            let id = if i.id.is_empty() {
-                "(no id)".to_owned()
-            } else {
-                text::name(&i.id).into_owned()
-            };
-            let last = format!(
-                "{} ago",
-                text::age(self.now.saturating_sub(i.last_seen_unix_nanos))
-            );
-            (
-                id,
-                class,
-                word,
-                last,
-                moment::short(i.first_seen_unix_nanos, self.now),
-            )
-        };
-        self.service.instances.iter().map(row).collect()
+    fn instances(&self) -> Vec<InstanceRow> {
+        let instances = self.service.instances.iter();
+        instances
+            .map(|instance| InstanceRow::new(instance, self.now))
+            .collect()
     }
 
     fn cards(&self) -> Vec<Card<'_>> {
@@ -258,5 +252,33 @@ impl ServicePage {
             .iter()
             .map(|circuit| Card::new(circuit, self.now, true, false))
             .collect()
+    }
+}
+
+/// An instance of the service.
+#[derive(Debug)]
+struct InstanceRow {
+    id: String,
+    class: &'static str,
+    word: &'static str,
+    last_seen: String,
+    /// A moment, as HTML.
+    first_seen: String,
+}
+
+impl InstanceRow {
+    fn new(instance: &InstanceSeen, now: u64) -> Self {
+        let (class, word) = freshness(instance, now);
+        let silent = now.saturating_sub(instance.last_seen_unix_nanos);
+        Self {
+            id: match instance.id.as_str() {
+                "" => "(no id)".to_owned(),
+                id => text::name(id).into_owned(),
+            },
+            class,
+            word,
+            last_seen: format!("{} ago", text::age(silent)),
+            first_seen: moment::short(instance.first_seen_unix_nanos, now),
+        }
     }
 }

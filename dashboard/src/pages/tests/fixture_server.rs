@@ -14,7 +14,7 @@ use crate::pages::frame::params::Params;
 use crate::pages::frame::{assets, error, headers};
 use crate::pages::trace::call_tree::CallTree;
 use crate::pages::trace::rows::Rows;
-use crate::pages::trace::{ROWS_MAX, TracePage as TracePageView, TraceView};
+use crate::pages::trace::{ROWS_MAX, TracePage as TracePageView, TraceView, palette};
 use crate::pages::traces::search_form::SearchForm;
 use crate::pages::traces::{Known, TracesPage};
 use crate::pages::wall::{WallBody, WallPage, WallView};
@@ -75,6 +75,7 @@ async fn show_rows(Path(id): Path<String>, params: Params) -> Page<Rows> {
     Page(Rows::new(
         &trace,
         &tree,
+        &palette(&trace),
         &TraceView::read(&params, ROWS_MAX),
     ))
 }

@@ -14,13 +14,14 @@ use opentelemetry::SpanId;
 use tower::ServiceExt;
 
 use crate::pages::circuit::View;
+use crate::pages::frame::page::draw;
 use crate::pages::frame::params::Params;
 use crate::pages::frame::{assets, error, headers};
 use crate::pages::map;
 use crate::pages::services::{ServicePage, ServicesPage};
 use crate::pages::trace::call_tree::CallTree;
 use crate::pages::trace::rows::Rows;
-use crate::pages::trace::{ROWS_MAX, TracePage as TraceHtml, TraceView};
+use crate::pages::trace::{ROWS_MAX, TracePage as TraceHtml, TraceView, palette};
 use crate::pages::traces::search_form::SearchForm;
 use crate::pages::traces::{Known, TracesPage};
 use crate::pages::view::state;
@@ -28,7 +29,7 @@ use crate::pages::wall::{WallPage, WallView, card, live};
 use fixtures::{HOSTILE, NOW, teach};
 
 fn html(page: impl Template) -> String {
-    page.render().expect("a template renders")
+    draw(&page).expect("a template renders")
 }
 
 fn wall_page(wall: &CircuitWall, params: &[(&str, &str)]) -> String {
@@ -466,7 +467,7 @@ fn the_rows_of_a_trace_look_like_this() {
     let trace = fixtures::trace();
     let tree = CallTree::build(&trace);
     let view = TraceView::read(&Params::from(&[("span", "000000000000000f")][..]), ROWS_MAX);
-    let rows = html(Rows::new(&trace, &tree, &view));
+    let rows = html(Rows::new(&trace, &tree, &palette(&trace), &view));
     insta::assert_snapshot!(rows.replace("<li", "\n<li"));
 }
 

@@ -59,7 +59,7 @@ pub(crate) async fn rows(
     let trace = read(&pages, &id).await?;
     let view = TraceView::read(&params, ROWS_MAX);
     let around = around(&pages, &trace, view.span).await?;
-    let rows = Rows::new(&trace, &CallTree::build(&trace), &view);
+    let rows = Rows::new(&trace, &CallTree::build(&trace), &palette(&trace), &view);
     Ok(Page(rows.with_around(around)))
 }
 
@@ -206,15 +206,19 @@ pub(crate) struct TracePage {
     view: TraceView,
 }
 
-impl TracePage {
-    /// Returns how many spans it has.
-    fn span_total(&self) -> String {
-        text::count(self.spans as u64)
-    }
+/// A number at the top of the page.
+#[derive(Debug)]
+struct Count {
+    value: String,
+    words: &'static str,
+    bad: bool,
+}
 
+impl TracePage {
     /// Returns the page of a trace looked at in that way.
     pub(crate) fn new(trace: &Trace, view: TraceView) -> Self {
         let tree = CallTree::build(trace);
+        let palette = palette(trace);
         let root = tree
             .rows
             .iter()
@@ -238,7 +242,7 @@ impl TracePage {
             start: tree.start,
             duration: tree.end.saturating_sub(tree.start),
             spans: trace.spans.len(),
-            services: services(trace),
+            services: services(trace, &palette),
             errors: trace
                 .spans
                 .iter()
@@ -256,7 +260,7 @@ impl TracePage {
                 let words = format!("{} {}", text::name(span.service()), text::name(&span.name));
                 Some((words, format_duration(row.critical_nanos?)))
             }),
-            minimap: minimap(trace, &tree),
+            minimap: minimap(trace, &tree, &palette),
             notes: trace
                 .notes
                 .iter()
@@ -266,7 +270,7 @@ impl TracePage {
             truncated: trace.truncated,
             deepest: tree.rows.iter().map(|row| row.depth + 1).max().unwrap_or(1),
             hits,
-            rows: Rows::new(trace, &tree, &view),
+            rows: Rows::new(trace, &tree, &palette, &view),
             view,
         }
     }
@@ -275,6 +279,42 @@ impl TracePage {
     pub(crate) fn with_around(self, around: Option<Around>) -> Self {
         let rows = self.rows.with_around(around);
         Self { rows, ..self }
+    }
+
+    fn service_href(&self) -> String {
+        Href::service(&self.service).to_string()
+    }
+
+    /// What is counted at the top of the page; of what should not be there only what is.
+    fn counts(&self) -> Vec<Count> {
+        let count = |value: usize, one, many| Count {
+            value: text::count(value as u64),
+            words: text::plural(value, one, many),
+            bad: false,
+        };
+        let mut counts = vec![
+            count(self.spans, "span", "spans"),
+            count(self.services.len(), "service", "services"),
+        ];
+        if self.errors > 0 {
+            counts.push(Count {
+                bad: true,
+                ..count(self.errors, "failed", "failed")
+            });
+        }
+        if self.missing > 0 {
+            counts.push(count(self.missing, "missing parent", "missing parents"));
+        }
+        if self.roots > 1 {
+            counts.push(count(self.roots, "root", "roots"));
+        }
+        counts
+    }
+
+    fn notes_words(&self) -> String {
+        let count = self.notes.len();
+        let notes = text::plural(count, "note", "notes");
+        format!("{count} {notes} on what was received")
     }
 
     fn when(&self) -> String {
@@ -332,8 +372,12 @@ impl TracePage {
     }
 }
 
-fn services(trace: &Trace) -> Vec<(String, &'static str, usize)> {
-    let palette = Palette::of(trace.spans.iter().map(Span::service));
+/// Returns the colours of the services of a trace.
+pub(crate) fn palette(trace: &Trace) -> Palette {
+    Palette::of(trace.spans.iter().map(Span::service))
+}
+
+fn services(trace: &Trace, palette: &Palette) -> Vec<(String, &'static str, usize)> {
     let mut services: Vec<(String, &'static str, usize)> = Vec::new();
     for span in &trace.spans {
         let shown = text::name(span.service());
@@ -368,8 +412,7 @@ fn chips(trace: &Trace) -> Vec<Chip> {
     counted.take(8).collect()
 }
 
-fn minimap(trace: &Trace, tree: &CallTree) -> Vec<(usize, Stretch)> {
-    let palette = Palette::of(trace.spans.iter().map(Span::service));
+fn minimap(trace: &Trace, tree: &CallTree, palette: &Palette) -> Vec<(usize, Stretch)> {
     let rows = tree
         .rows
         .iter()

@@ -1,8 +1,6 @@
 //! The rows of a call tree as drawn: indentation, name, breaker, bar. A range of them at a time, so that a
 //! trace of ten thousand spans opens at once.
 
-use std::borrow::Cow;
-
 use askama::Template;
 use fusebox::semconv;
 use fusebox_collector::model::{CircuitMark, Span, StatusCode, Trace, Value, format_duration};
@@ -43,7 +41,7 @@ pub(crate) struct RowView {
     href: String,
     colour: &'static str,
     depth: usize,
-    fold: Option<(bool, String, usize)>,
+    fold: Option<Fold>,
     chip: Option<Chip>,
     error: bool,
     missing: bool,
@@ -52,6 +50,14 @@ pub(crate) struct RowView {
     cycle: bool,
     bar: Option<Bar>,
     detail: Option<SpanDetail>,
+}
+
+/// What folds the rows below a row away, or shows them again.
+#[derive(Debug)]
+pub(crate) struct Fold {
+    folded: bool,
+    href: String,
+    words: String,
 }
 
 /// The bar of a span in its lane, in percent of the trace.
@@ -69,14 +75,13 @@ pub(crate) struct Bar {
 
 impl Rows {
     /// Draws the rows that the view asks for.
-    pub(crate) fn new(trace: &Trace, tree: &CallTree, view: &TraceView) -> Self {
+    pub(crate) fn new(trace: &Trace, tree: &CallTree, palette: &Palette, view: &TraceView) -> Self {
         let visible = tree.visible(&view.folds);
         let to = view.to.min(visible.len());
         let from = view.from.min(to);
-        let palette = Palette::of(trace.spans.iter().map(Span::service));
         let needle = view.find.to_lowercase();
         let draw =
-            |index: &usize| RowView::new(trace, tree, view, &palette, &needle, &tree.rows[*index]);
+            |index: &usize| RowView::new(trace, tree, view, palette, &needle, &tree.rows[*index]);
         let page = |from: usize| {
             let href = view.href(Href::trace(trace.id));
             href.with("from", from).at("tree").to_string()
@@ -130,7 +135,7 @@ impl RowView {
                 .toggled(row.id)
                 .href(base.clone())
                 .at(&format!("s-{}", row.id));
-            (view.folds.is_folded(row), href.to_string(), row.descendants)
+            Fold::new(view.folds.is_folded(row), href, row.descendants)
         });
         Self {
             anchor: format!("s-{}{}", row.id, if is_half { "-server" } else { "" }),
@@ -155,6 +160,19 @@ impl RowView {
         }
     }
 
+    /// Classes beside that of every row.
+    fn classes(&self) -> String {
+        let classes = [
+            (self.selected, " sel"),
+            (self.error, " wrong"),
+            (self.missing, " missing"),
+            (self.hit == Some(true), " hit"),
+            (self.hit == Some(false), " miss"),
+        ];
+        let set = classes.into_iter().filter(|(is_set, _)| *is_set);
+        set.map(|(_, class)| class).collect()
+    }
+
     fn indent(&self) -> usize {
         self.depth.min(INDENT_MAX)
     }
@@ -165,6 +183,18 @@ impl RowView {
 
     fn level(&self) -> usize {
         self.depth + 1
+    }
+}
+
+impl Fold {
+    fn new(folded: bool, href: Href, below: usize) -> Self {
+        let verb = if folded { "Unfold" } else { "Fold" };
+        let spans = text::plural(below, "span", "spans");
+        Self {
+            folded,
+            href: href.to_string(),
+            words: format!("{verb} {below} {spans}"),
+        }
     }
 }
 
@@ -245,13 +275,4 @@ pub(crate) fn find(span: &Span, needle: &str) -> bool {
             .events
             .iter()
             .any(|e| has(&e.name) || e.attributes.iter().any(pair))
-}
-
-/// Returns words for a fold's title.
-pub(crate) fn fold_words(folded: &bool, below: &usize) -> Cow<'static, str> {
-    let word = if *folded { "Unfold" } else { "Fold" };
-    Cow::Owned(format!(
-        "{word} {below} {}",
-        text::plural(*below, "span", "spans")
-    ))
 }

@@ -150,6 +150,10 @@ impl SpanDetail {
         })
     }
 
+    fn has_more_attributes(&self) -> bool {
+        self.more_attributes > 0
+    }
+
     /// Adds what the breaker did around the call.
     pub(crate) fn with_around(mut self, around: Option<Around>) -> Self {
         self.around = around;
@@ -191,6 +195,10 @@ impl Around {
 }
 
 impl Around {
+    fn has_others(&self) -> bool {
+        self.others > 0
+    }
+
     fn others_words(&self) -> String {
         let words = text::plural(self.others as usize, "request", "requests");
         format!(

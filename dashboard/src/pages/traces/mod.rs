@@ -2,6 +2,8 @@
 
 pub(crate) mod search_form;
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -79,6 +81,13 @@ pub(crate) struct Known {
     pub(crate) operations: Vec<String>,
 }
 
+/// One of the values that a field may have.
+struct Choice<'a> {
+    value: &'a str,
+    word: Cow<'a, str>,
+    chosen: bool,
+}
+
 /// The search page.
 #[derive(Debug, Template)]
 #[template(path = "traces/page.html")]
@@ -123,6 +132,18 @@ pub(crate) struct TraceRow {
     pub(crate) more_services: usize,
     /// Breakers it touched.
     pub(crate) chips: Vec<Chip>,
+}
+
+impl TraceRow {
+    /// Returns whether a span of it failed.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.errors > 0
+    }
+
+    /// Returns whether there are services without a name in the row.
+    pub(crate) fn has_more_services(&self) -> bool {
+        self.more_services > 0
+    }
 }
 
 /// Returns the rows of a list of traces, coloured and measured together.
@@ -225,41 +246,47 @@ impl TracesPage {
         }
     }
 
-    fn presets(&self) -> Vec<(&'static str, &'static str, bool)> {
-        PRESETS
-            .iter()
-            .map(|(value, word, _)| (*value, *word, *value == self.form.range))
-            .collect()
+    fn service_name(&self) -> Cow<'_, str> {
+        text::name(&self.form.service)
     }
 
-    fn limits(&self) -> Vec<(usize, bool)> {
+    fn services(&self) -> impl Iterator<Item = Choice<'_>> {
+        self.known.services.iter().map(|service| Choice {
+            value: service,
+            word: text::name(service),
+            chosen: *service == self.form.service,
+        })
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = Choice<'_>> {
+        PRESETS.iter().map(|(value, word, _)| Choice {
+            value,
+            word: Cow::Borrowed(*word),
+            chosen: *value == self.form.range,
+        })
+    }
+
+    fn limits(&self) -> Vec<Choice<'_>> {
         let mut limits: Vec<usize> = LIMITS.into();
         if !limits.contains(&self.form.limit) {
             limits.push(self.form.limit);
         }
-        limits
-            .into_iter()
-            .map(|limit| (limit, limit == self.form.limit))
-            .collect()
+        let choice = |limit: usize| Choice {
+            value: "",
+            word: Cow::Owned(limit.to_string()),
+            chosen: limit == self.form.limit,
+        };
+        limits.into_iter().map(choice).collect()
     }
 
-    fn outcomes(&self) -> Vec<(&'static str, &'static str, bool)> {
-        let word = |outcome| match outcome {
-            Outcome::Success => "ok",
-            Outcome::Failure => "failed",
-            Outcome::Timeout => "timed out",
-            Outcome::Rejected => "refused",
-            Outcome::BulkheadFull => "no slot",
-            Outcome::Ignored => "ignored",
-            Outcome::Cancelled => "cancelled",
-        };
-        let choices = Outcome::ALL
-            .into_iter()
-            .map(|outcome| (outcome.as_str(), word(outcome)));
-        let choices = choices.chain(std::iter::once(("fallback", "fallback ran")));
-        choices
-            .map(|(value, word)| (value, word, value == self.form.outcome))
-            .collect()
+    fn outcomes(&self) -> impl Iterator<Item = Choice<'_>> {
+        let outcomes = Outcome::ALL.map(|outcome| (outcome.as_str(), state::outcome_word(outcome)));
+        let choices = outcomes.into_iter().chain([("fallback", "fallback ran")]);
+        choices.map(|(value, word)| Choice {
+            value,
+            word: Cow::Borrowed(word),
+            chosen: value == self.form.outcome,
+        })
     }
 
     /// The service chosen, where it is not among those known.

@@ -107,6 +107,29 @@ impl SearchForm {
         found.map(|(_, words)| words.as_str())
     }
 
+    /// Returns what is wrong with fields that have no words of their own beside them.
+    pub(crate) fn other_problems(&self) -> Vec<String> {
+        let others = ["", "cursor", "range", "limit", "error", "outcome"];
+        let problems = self.problems.iter();
+        problems
+            .filter(|(field, _)| others.contains(field))
+            .map(|(field, words)| match *field {
+                "" => words.clone(),
+                field => format!("{field}: {words}"),
+            })
+            .collect()
+    }
+
+    /// Returns the attribute that stands in the first row of fields.
+    pub(crate) fn first_attribute(&self) -> &str {
+        self.attributes.first().map_or("", String::as_str)
+    }
+
+    /// Returns the attributes that stand among the further fields.
+    pub(crate) fn more_attributes(&self) -> &[String] {
+        self.attributes.get(1..).unwrap_or_default()
+    }
+
     /// Returns the question that the fields make; what is wrong is noted at its field.
     pub(crate) fn question(&mut self, now: u64) -> TraceQuery {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());

@@ -21,6 +21,13 @@ pub(crate) struct Share {
     pub(crate) calls: u64,
 }
 
+impl Share {
+    /// Returns the number of calls as shown.
+    pub(crate) fn count(&self) -> String {
+        text::count(self.calls)
+    }
+}
+
 /// Returns the outcomes in the one order in which they are always drawn, zero counts included.
 pub(crate) fn shares(calls: &CircuitCalls) -> [Share; 7] {
     let share = |class, word, outcome, calls| Share {

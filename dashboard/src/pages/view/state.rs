@@ -43,6 +43,19 @@ pub(crate) fn symbol(state: EffectiveState) -> &'static str {
     }
 }
 
+/// Returns the word for how a call ended.
+pub(crate) fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Success => "ok",
+        Outcome::Failure => "failed",
+        Outcome::Timeout => "timed out",
+        Outcome::Rejected => "refused",
+        Outcome::BulkheadFull => "no slot",
+        Outcome::Ignored => "ignored",
+        Outcome::Cancelled => "cancelled",
+    }
+}
+
 /// A small mark on a span or a trace: a glyph, a word and where it leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chip {

@@ -33,6 +33,19 @@ pub(crate) struct Figure {
     pub(crate) name: &'static str,
     /// Its value.
     pub(crate) value: String,
+    /// What it means, where the name alone does not say it.
+    pub(crate) title: Option<&'static str>,
+}
+
+impl Figure {
+    /// Returns a figure whose name says what it is.
+    pub(crate) fn new(name: &'static str, value: String) -> Self {
+        Self {
+            name,
+            value,
+            title: None,
+        }
+    }
 }
 
 /// Returns the id of a circuit's card, which is also its anchor.
@@ -149,22 +162,22 @@ impl<'a> Card<'a> {
     }
 
     /// What comes next: when it tries again, how many probes are under way.
-    fn next(&self) -> String {
-        let circuit = self.circuit;
-        match circuit.state {
-            EffectiveState::Open => match circuit.retry_at_unix_nanos {
-                Some(at) if at > self.now => {
-                    format!(
-                        "tries again in {}",
-                        text::age(at - self.now + text::SECOND - 1)
-                    )
-                }
-                Some(_) => "probe due".to_owned(),
-                None => String::new(),
-            },
-            EffectiveState::HalfOpen => format!("probing, {} in flight", circuit.in_flight),
-            _ => String::new(),
+    fn next(&self) -> Option<String> {
+        match self.circuit.state {
+            EffectiveState::Open => self.circuit.retry_at_unix_nanos.map(|at| self.retry(at)),
+            EffectiveState::HalfOpen => {
+                Some(format!("probing, {} in flight", self.circuit.in_flight))
+            }
+            _ => None,
         }
+    }
+
+    fn retry(&self, at: u64) -> String {
+        if at <= self.now {
+            return "probe due".to_owned();
+        }
+        let wait = at - self.now + text::SECOND - 1;
+        format!("tries again in {}", text::age(wait))
     }
 
     /// The reason of an override, and until when it lasts as HTML.
@@ -206,14 +219,17 @@ impl<'a> Card<'a> {
 
     fn figures(&self) -> [Figure; 6] {
         let latency = &self.circuit.latency;
-        let figure = |name, value| Figure { name, value };
+        let hosts = Figure {
+            title: Some("instances that are not closed, of all"),
+            ..Figure::new("hosts", self.hosts())
+        };
         [
-            figure("calls/s", text::rate(self.circuit.calls_per_second)),
-            figure("median", text::brief_duration(latency.median_nanos)),
-            figure("p90", text::brief_duration(latency.p90_nanos)),
-            figure("p99", text::brief_duration(latency.p99_nanos)),
-            figure("p99.5", text::brief_duration(latency.p995_nanos)),
-            figure("hosts", self.hosts()),
+            Figure::new("calls/s", text::rate(self.circuit.calls_per_second)),
+            Figure::new("median", text::brief_duration(latency.median_nanos)),
+            Figure::new("p90", text::brief_duration(latency.p90_nanos)),
+            Figure::new("p99", text::brief_duration(latency.p99_nanos)),
+            Figure::new("p99.5", text::brief_duration(latency.p995_nanos)),
+            hosts,
         ]
     }
 
@@ -281,12 +297,19 @@ impl<'a> Card<'a> {
         self.search(Some("fallback"))
     }
 
-    fn refused(&self) -> u64 {
-        self.circuit.calls.rejected
+    fn refused(&self) -> Option<String> {
+        let refused = self.circuit.calls.rejected;
+        (refused > 0).then(|| text::count(refused))
     }
 
-    fn fallbacks(&self) -> u64 {
-        self.circuit.calls.fallback_success + self.circuit.calls.fallback_failure
+    fn fallbacks(&self) -> Option<String> {
+        let calls = &self.circuit.calls;
+        let fallbacks = calls.fallback_success + calls.fallback_failure;
+        (fallbacks > 0).then(|| text::count(fallbacks))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.circuit.calls.total() == 0
     }
 
     fn opened_by(&self) -> Option<String> {
@@ -309,12 +332,12 @@ impl<'a> Card<'a> {
             .to_string()
     }
 
+    fn lists_instances(&self) -> bool {
+        self.with_instances && !self.circuit.instances.is_empty()
+    }
+
     fn instances(&self) -> &[CircuitInstanceView] {
-        if self.with_instances {
-            &self.circuit.instances
-        } else {
-            &[]
-        }
+        &self.circuit.instances
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use askama::Template;
 use axum::extract::State;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
@@ -21,6 +20,7 @@ use super::card::Card;
 use super::{Arranged, Sum, WallBody, WallView, arrange, card_id};
 use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
+use crate::pages::frame::page::draw;
 use crate::pages::frame::params::Params;
 use crate::pages::view::{state, text};
 
@@ -96,7 +96,7 @@ impl Tick {
         let drawn = self.drawn[index][usize::from(with_instances)].get_or_init(|| {
             let circuit = &self.wall.circuits[index];
             let card = Card::new(circuit, self.wall.at_unix_nanos, true, with_instances);
-            Arc::from(card.render().unwrap_or_default())
+            Arc::from(draw(&card).unwrap_or_default())
         });
         Arc::clone(drawn)
     }
@@ -124,7 +124,7 @@ impl Hub {
         let receiver = self.0.sender.subscribe();
         if !*running {
             *running = true;
-            tokio::spawn(draw(Arc::clone(&self.0)));
+            tokio::spawn(follow(Arc::clone(&self.0)));
         }
         Ok(Watch {
             receiver,
@@ -173,7 +173,7 @@ impl Drop for Seat {
 }
 
 /// Asks for the wall and hands it to the watchers until there are none.
-async fn draw(shared: Arc<Shared>) {
+async fn follow(shared: Arc<Shared>) {
     let mut changes = shared.query.subscribe();
     // The collector ends its own streams when it stops; ours end with them, or it would wait for them.
     let mut collector = shared.query.stream().ok();
@@ -333,12 +333,12 @@ impl Watcher {
             let body = WallBody::with_cards(&tick.wall, &self.view, |index| {
                 tick.card(index, self.view.instances)
             });
-            events.push(event("wall", body.render().unwrap_or_default()));
+            events.push(event("wall", draw(&body).unwrap_or_default()));
             self.shown = Some(exact);
         } else {
             events.push(event(
                 "sum",
-                Sum::new(&tick.wall).render().unwrap_or_default(),
+                draw(&Sum::new(&tick.wall)).unwrap_or_default(),
             ));
             let visible = arranged.iter().flat_map(|group| &group.circuits);
             let changed = visible.filter(|index| tick.changed.contains(index));

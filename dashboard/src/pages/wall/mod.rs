@@ -15,7 +15,7 @@ use fusebox_collector::query::CircuitWall;
 
 use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
-use crate::pages::frame::page::{Chrome, Page, PageResult, Pill};
+use crate::pages::frame::page::{Chrome, Page, PageResult, Pill, draw};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
 use crate::pages::view::state;
@@ -225,10 +225,17 @@ pub(crate) struct Group {
 #[derive(Debug, Template)]
 #[template(path = "wall/sum.html")]
 pub(crate) struct Sum {
-    states: Vec<(&'static str, u64, &'static str)>,
+    states: Vec<StateCount>,
     calls: String,
     refused: String,
     touched: usize,
+}
+
+#[derive(Debug)]
+struct StateCount {
+    class: &'static str,
+    count: String,
+    word: &'static str,
 }
 
 impl Sum {
@@ -248,8 +255,13 @@ impl Sum {
             .into_iter()
             .map(|state| (state::class(state), of(state), word(state)))
             .filter(|(_, count, word)| *count > 0 || *word == "open" || *word == "closed")
+            .map(|(class, count, word)| StateCount {
+                class: if count == 0 { "muted" } else { class },
+                count: text::count(count),
+                word,
+            })
             .collect();
-        states.sort_by_key(|(_, _, word)| *word == "closed");
+        states.sort_by_key(|state| state.word == "closed");
         let mut services: Vec<&str> = Vec::new();
         let bad = wall
             .circuits
@@ -264,6 +276,11 @@ impl Sum {
             refused: text::rate(wall.circuits.iter().map(|c| c.rejected_per_second).sum()),
             touched: services.len(),
         }
+    }
+
+    fn touched_words(&self) -> Option<String> {
+        let services = text::plural(self.touched, "service", "services");
+        (self.touched > 0).then(|| format!("{} {services} touched", self.touched))
     }
 }
 
@@ -290,7 +307,7 @@ impl WallBody {
                 wall.live,
                 view.instances,
             );
-            Arc::from(card.render().unwrap_or_default())
+            Arc::from(draw(&card).unwrap_or_default())
         })
     }
 
@@ -335,6 +352,14 @@ impl WallBody {
                 .collect(),
             clear: unfiltered.href("/", view.at).to_string(),
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    fn filter_matches_nothing(&self) -> bool {
+        self.matching == 0 && self.total > 0
     }
 
     fn detail(wall: &CircuitWall, group: &Arranged) -> String {
@@ -433,8 +458,8 @@ impl WallPage {
         self.view.at.map(text::datetime_local)
     }
 
-    fn is_empty(&self) -> bool {
-        self.body.total == 0
+    fn shows_wall(&self) -> bool {
+        !self.body.is_empty() || self.view.at.is_some()
     }
 }
 
