@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::CircuitKey;
-use crate::store::embedded::hash::Seed;
+use crate::store::hash::Seed;
 
 /// Stands for every name past a bound.
 pub(super) const OTHER: &str = "__other__";

@@ -1,9 +1,12 @@
 //! Where spans and circuits are kept and read back: small traits, each with an embedded back end.
 
+mod assemble;
 #[cfg(test)]
 pub(crate) mod contract;
+pub(crate) mod convert;
 pub(crate) mod durable;
 pub mod embedded;
+pub(crate) mod hash;
 pub mod influxdb;
 pub(crate) mod matching;
 pub(crate) mod merged;
@@ -14,6 +17,7 @@ use std::future::Future;
 
 use opentelemetry::TraceId;
 
+pub(crate) use assemble::assemble;
 pub use traces::Traces;
 
 use crate::model::{CircuitKey, TimeRange, Trace, TracePage, TraceQuery};

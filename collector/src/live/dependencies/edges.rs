@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::live::names::{CircuitId, NodeId, Nodes};
 use crate::model::{HOUR_NANOS, MINUTE_NANOS, TimeRange, nanos};
-use crate::store::embedded::hash::Seed;
+use crate::store::hash::Seed;
 
 /// Pairs of services told apart; past it a call counts for the pair (rest, rest).
 pub(in crate::live) const EDGES_MAX: usize = 4_096;

@@ -3,7 +3,7 @@
 //! `ValueList` is what readers hold: values by number. `Dictionary` adds what the writer needs: number by value.
 
 use super::bytes::{Reader, put_bytes, put_varint};
-use super::hash::Seed;
+use crate::store::hash::Seed;
 
 /// Values by number.
 #[derive(Debug, Clone, Default)]

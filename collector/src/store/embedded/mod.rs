@@ -4,14 +4,11 @@
 //! by id through blooms and trace indexes, by search through dictionaries and columns. `FORMAT.md` has the bytes.
 
 mod arrival;
-mod assemble;
 mod block;
 mod bytes;
 mod catalog;
-pub(crate) mod convert;
 mod dictionary;
 mod followed;
-pub(crate) mod hash;
 mod journal;
 mod limits;
 mod open;
@@ -35,7 +32,6 @@ use opentelemetry::TraceId;
 use super::{StoreError, TraceReader};
 use crate::counters::Counters;
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery};
-pub use assemble::assemble;
 use catalog::Catalog;
 pub(crate) use followed::{Followed, Progress, Reached};
 pub(crate) use journal::{Journal, JournalSegment};

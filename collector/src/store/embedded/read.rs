@@ -6,16 +6,16 @@ use std::sync::Arc;
 use opentelemetry::TraceId;
 use tracing::warn;
 
-use super::assemble::assemble;
 use super::block::{BlockMeta, BlockReader, RowReader};
 use super::catalog::Catalog;
-use super::convert::SpanCollector;
 use super::limits::{OPERATIONS_MAX, TRACE_SPANS_MAX};
 use super::search::{resolve, skip_missing};
 use super::segment::Segment;
 use crate::counters::Incident;
 use crate::model::{TimeRange, Trace};
 use crate::store::StoreError;
+use crate::store::assemble;
+use crate::store::convert::SpanCollector;
 
 /// Reads a trace.
 pub(crate) fn trace(catalog: &Catalog, id: TraceId) -> Result<Option<Trace>, StoreError> {

@@ -6,7 +6,6 @@ use tracing::warn;
 
 use super::block::{BlockBuilder, BlockEncoder};
 use super::catalog::Catalog;
-use super::hash::Seed;
 use super::io_error;
 use super::limits::{
     SEGMENT_AGE_MAX, SEGMENT_BYTES_MAX, SEGMENT_DICTIONARY_BYTES_MAX, SEGMENT_SPANS_MAX,
@@ -17,6 +16,7 @@ use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::Incident;
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
+use crate::store::hash::Seed;
 
 /// The writing side of one shard.
 #[derive(Debug)]

@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::hash::Seed;
 use super::limits::{CIRCUITS_PER_TRACE_MAX, SERVICES_PER_TRACE_MAX};
+use crate::store::hash::Seed;
 
 /// End of a list in a pool.
 const END: u32 = u32::MAX;

@@ -12,7 +12,7 @@ use opentelemetry::SpanId;
 pub(crate) use traces::MergedTraces;
 
 use crate::model::{Note, Span, Trace};
-use crate::store::embedded::assemble;
+use crate::store::assemble;
 
 /// Makes one trace of its parts in two stores; a span that is in both is there once.
 pub(crate) fn union(local: Option<Trace>, remote: Option<Trace>) -> Option<Trace> {

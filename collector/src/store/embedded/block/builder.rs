@@ -7,13 +7,13 @@ use std::collections::HashMap;
 
 use super::super::bytes::{Reader, put_bytes, put_varint};
 use super::super::dictionary::Dictionary;
-use super::super::hash::Seed;
 use super::Sparse;
 use super::attributes::{encode_attributes, encode_resource, encode_scope};
 use super::columns::AttributeColumns;
 use crate::codec::otlp::{
     AttributeView, ResourceView, ScopeView, SpanView, SpanVisitor, ValueView,
 };
+use crate::store::hash::Seed;
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
 
 /// Rows of the open block; one entry per span in each list.

@@ -1,13 +1,13 @@
 //! One attribute column of the open block: the values of one key and one type, in the order of the rows.
 
 use super::super::dictionary::Dictionary;
-use super::super::hash::Seed;
 use super::super::limits::{
     DICTIONARY_TRIAL_VALUES, DICTIONARY_VALUE_BYTES_MAX, DICTIONARY_VALUES_MAX,
 };
 use super::super::schema::ColumnKind;
 use super::Blobs;
 use crate::codec::otlp::ValueView;
+use crate::store::hash::Seed;
 
 /// What an attribute means to the store itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

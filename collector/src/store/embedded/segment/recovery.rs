@@ -10,7 +10,6 @@ use super::super::block::{
     mark_texts,
 };
 use super::super::dictionary::{Dictionary, ValueList};
-use super::super::hash::Seed;
 use super::super::io_error;
 use super::super::schema::Schema;
 use super::footer::FOOTER_MAGIC;
@@ -18,6 +17,7 @@ use super::state::{RowFacts, SegmentState};
 use super::{FILE_MAGIC, OpenSegment, Place, SegmentFile};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::store::StoreError;
+use crate::store::hash::Seed;
 use fusebox::semconv::BREAKER_NAME;
 
 /// What a scan came to.

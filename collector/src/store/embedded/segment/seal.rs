@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::super::block::{BlockBuilder, BlockEncoder, BlockReader, EncodedBlock, RowReader};
 use super::super::catalog::Catalog;
-use super::super::hash::Seed;
 use super::super::io_error;
 use super::super::limits::{REWRITE_BELOW_ROWS, REWRITE_BLOCK_ROWS};
 use super::footer::Footer;
 use super::state::{RowFacts, SegmentState};
 use super::{Caches, OpenSegment, Place, SealedSegment, Segment, SegmentFile};
 use crate::store::StoreError;
+use crate::store::hash::Seed;
 
 /// Name of a rewritten file until it takes the place of the old one.
 pub(crate) const REWRITE_SUFFIX: &str = "tmp";

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::super::block::attributes::service_of;
 use super::super::block::{BlockHeader, BlockMeta, PartKind};
 use super::super::dictionary::{Dictionary, ValueList};
-use super::super::hash::Seed;
 use super::super::schema::Schema;
 use super::super::summary::{Circuit, SpanFacts, TraceTable};
+use crate::store::hash::Seed;
 
 /// Sums over the blocks of a segment.
 #[derive(Debug, Clone, Copy)]

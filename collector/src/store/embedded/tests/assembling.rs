@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::super::assemble;
 use super::support::*;
 use crate::model::{Span, SpanKind};
+use crate::store::assemble;
 use opentelemetry::SpanId;
 
 /// Spans whose ids, parents and starts meet often.

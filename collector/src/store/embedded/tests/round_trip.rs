@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use opentelemetry::TraceId;
 use proptest::prelude::*;
 
-use super::super::assemble;
 use super::support::*;
 use crate::model::Span;
 use crate::store::TraceReader;
+use crate::store::assemble;
 
 /// Asks for every trace and compares it with what a reader must make of the spans.
 fn assert_holds(store: &super::super::EmbeddedStore, spans: &[Span]) {

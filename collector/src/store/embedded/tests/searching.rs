@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::EmbeddedStore;
-use super::super::assemble::assemble;
 use super::support::*;
 use crate::model::{Span, SpanKind, StatusCode, TimeRange, TraceQuery, TraceSummary};
 use crate::store::TraceReader;
+use crate::store::assemble;
 
 /// Answers a query by looking at every span of every trace.
 pub(crate) fn naive(spans: &[Span], query: &TraceQuery) -> Vec<[u8; 16]> {

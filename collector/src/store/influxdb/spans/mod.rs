@@ -16,7 +16,7 @@ use opentelemetry::TraceId;
 pub(crate) use search::{Search, in_time};
 
 use crate::model::{Span, TimeRange, Trace, TracePage, TraceQuery};
-use crate::store::embedded::assemble;
+use crate::store::assemble;
 use crate::store::influxdb::names::OTHER;
 use crate::store::influxdb::schema::{OPERATION, SERVICE, SPAN_IDX};
 use crate::store::influxdb::wire::client::{Client, failed};

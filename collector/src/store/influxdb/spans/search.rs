@@ -16,7 +16,8 @@ use crate::model::{
     Cursor, Span, TimeRange, Trace, TracePage, TraceQuery, TraceSummary, format_timestamp,
     now_unix_nanos,
 };
-use crate::store::embedded::{EmbeddedStore, assemble};
+use crate::store::assemble;
+use crate::store::embedded::EmbeddedStore;
 use crate::store::matching::{id_number, span_matches, summarize};
 use crate::store::merged::union;
 use crate::store::{StoreError, TraceReader};

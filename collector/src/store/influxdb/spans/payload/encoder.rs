@@ -10,7 +10,7 @@ use super::json::{Hex, hex};
 use super::shorten;
 use super::spans::push_span;
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
-use crate::store::embedded::hash::Seed;
+use crate::store::hash::Seed;
 use crate::store::influxdb::names::Names;
 use crate::store::influxdb::schema;
 use crate::store::influxdb::wire::line::push_tag;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::store::embedded::hash::Seed;
+use crate::store::hash::Seed;
 
 /// Texts by number, each with what is known of it.
 #[derive(Debug)]

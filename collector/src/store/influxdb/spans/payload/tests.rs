@@ -19,7 +19,7 @@ use crate::codec::otlp::{
 };
 use crate::model::{Span, Value};
 use crate::sample::Shop;
-use crate::store::embedded::convert::SpanCollector;
+use crate::store::convert::SpanCollector;
 use crate::store::influxdb::names::{Names, OPERATIONS_PER_SERVICE_MAX, OTHER};
 use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batch};
 use crate::store::influxdb::testing::Influxd;

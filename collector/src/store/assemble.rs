@@ -13,7 +13,7 @@ use crate::model::{Note, Span, Trace};
 type Identity = (SpanId, u8, u64);
 
 /// Makes a trace of its spans, in whatever order they came.
-pub fn assemble(spans: Vec<Span>) -> Trace {
+pub(crate) fn assemble(spans: Vec<Span>) -> Trace {
     let id = spans.first().map_or(TraceId::INVALID, |span| span.trace_id);
     let mut notes = Vec::new();
     let mut spans = drop_repeats(spans, &mut notes);
