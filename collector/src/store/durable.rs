@@ -25,11 +25,7 @@ pub(crate) fn path(data_dir: &Path, name: &str) -> PathBuf {
 
 /// Writes a file in one step: after a crash it is the old one or the new one.
 pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), StoreError> {
-    replace(path, bytes, readers).map_err(|source| StoreError::Io {
-        action: "write",
-        path: path.display().to_string(),
-        source,
-    })
+    replace(path, bytes, readers).map_err(|error| StoreError::io("write", path, error))
 }
 
 fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
@@ -69,19 +65,11 @@ pub(crate) fn read_json(path: &Path) -> Result<Option<serde_json::Value>, StoreE
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            return Err(StoreError::Io {
-                action: "read",
-                path: path.display().to_string(),
-                source,
-            });
-        }
+        Err(error) => return Err(StoreError::io("read", path, error)),
     };
-    let json = serde_json::from_slice(&bytes).map_err(|error| StoreError::Damaged {
-        path: path.display().to_string(),
-        what: error.to_string(),
-    })?;
-    Ok(Some(json))
+    let json = serde_json::from_slice(&bytes);
+    json.map_err(|error| StoreError::damaged(path, &error.to_string()))
+        .map(Some)
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ pub mod series;
 mod traces;
 
 use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::Arc;
 
 use opentelemetry::TraceId;
 
@@ -73,8 +76,8 @@ pub trait SeriesReader: Send + Sync + std::fmt::Debug {
     fn latest(&self, kind: SeriesKind) -> Result<Option<u64>, StoreError>;
 }
 
-/// Why a store could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+/// Why a store could not do what it was asked. Cheap to clone: everyone who waited for a write gets its error.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// A file could not be read or written.
     #[error("could not {action} {path}: {source}")]
@@ -84,7 +87,7 @@ pub enum StoreError {
         /// To which file.
         path: String,
         /// What the system said.
-        source: std::io::Error,
+        source: Arc<io::Error>,
     },
     /// A file holds what no version of this program writes.
     #[error("{path} is damaged: {what}")]
@@ -104,4 +107,29 @@ pub enum StoreError {
         /// What it or the network said.
         problem: String,
     },
+}
+
+impl StoreError {
+    /// Makes the error of a file operation.
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.display().to_string(),
+            source: Arc::new(source),
+        }
+    }
+
+    /// Makes the error of a file that holds what no version of this program writes.
+    pub(crate) fn damaged(path: &Path, what: &str) -> Self {
+        Self::Damaged {
+            path: path.display().to_string(),
+            what: what.to_owned(),
+        }
+    }
+
+    /// Returns whether the disk, or the quota on it, is full.
+    pub fn is_disk_full(&self) -> bool {
+        let is_full = |kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        matches!(self, Self::Io { source, .. } if is_full(source.kind()))
+    }
 }

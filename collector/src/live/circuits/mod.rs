@@ -404,11 +404,12 @@ impl Circuits {
         let circuits = self.clone();
         let done = tokio::task::spawn_blocking(move || work(circuits)).await;
         done.unwrap_or_else(|error| {
-            Err(StoreError::Io {
-                action: "read",
-                path: "series".to_owned(),
-                source: std::io::Error::other(error),
-            })
+            let error = std::io::Error::other(error);
+            Err(StoreError::io(
+                "read",
+                std::path::Path::new("series"),
+                error,
+            ))
         })
     }
 }

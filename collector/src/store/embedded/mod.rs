@@ -23,7 +23,7 @@ mod summary;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,7 +154,7 @@ impl EmbeddedStore {
         });
         task.await.unwrap_or_else(|error| {
             let error = std::io::Error::other(error);
-            Err(io_error("read", self.catalog.folder(), error))
+            Err(StoreError::io("read", self.catalog.folder(), error))
         })
     }
 }
@@ -186,22 +186,5 @@ impl TraceReader for EmbeddedStore {
     ) -> Result<Vec<String>, StoreError> {
         self.read(move |catalog| read::operations(catalog, &service, range))
             .await
-    }
-}
-
-/// Makes the error of a file operation.
-fn io_error(action: &'static str, path: &Path, source: std::io::Error) -> StoreError {
-    StoreError::Io {
-        action,
-        path: path.display().to_string(),
-        source,
-    }
-}
-
-/// Makes the error of a file that holds what we never wrote.
-fn damaged(path: &Path, what: &str) -> StoreError {
-    StoreError::Damaged {
-        path: path.display().to_string(),
-        what: what.to_owned(),
     }
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::catalog::{Catalog, SEGMENT_SUFFIX};
-use super::io_error;
 use super::segment::recovery::recover;
 use super::segment::seal::{REWRITE_SUFFIX, seal};
 use super::segment::{Place, SealedSegment, Segment};
@@ -18,7 +17,7 @@ use crate::store::StoreError;
 /// Fills the catalog with what the folder holds.
 pub(crate) fn load(catalog: &Catalog) -> Result<(), StoreError> {
     let folder = catalog.folder();
-    fs::create_dir_all(folder).map_err(|error| io_error("create", folder, error))?;
+    fs::create_dir_all(folder).map_err(|error| StoreError::io("create", folder, error))?;
     for day in entries(folder)? {
         if !day.is_dir() {
             continue;
@@ -43,7 +42,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
             .map(|entry| Ok(entry?.path()))
             .collect()
     };
-    list().map_err(|error| io_error("list", folder, error))
+    list().map_err(|error| StoreError::io("list", folder, error))
 }
 
 /// Adds one file to the catalog; what is no segment stays where it is.
@@ -51,7 +50,7 @@ fn load_file(catalog: &Catalog, path: PathBuf) -> Result<(), StoreError> {
     let extension = path.extension().and_then(|extension| extension.to_str());
     if extension == Some(REWRITE_SUFFIX) {
         // A rewrite that a crash interrupted: the old file is whole and still there.
-        return fs::remove_file(&path).map_err(|error| io_error("remove", &path, error));
+        return fs::remove_file(&path).map_err(|error| StoreError::io("remove", &path, error));
     }
     let Some(sequence) = sequence(&path).filter(|_| extension == Some(SEGMENT_SUFFIX)) else {
         return Ok(());
@@ -72,7 +71,7 @@ fn recover_file(catalog: &Catalog, place: Place) -> Result<(), StoreError> {
     let Some(mut recovered) = recover(place)? else {
         let empty = fs::metadata(&path).is_ok_and(|metadata| metadata.len() < 8);
         if empty {
-            return fs::remove_file(&path).map_err(|error| io_error("remove", &path, error));
+            return fs::remove_file(&path).map_err(|error| StoreError::io("remove", &path, error));
         }
         incidents.add(Incident::ForeignFile, 1);
         warn!(path = %path.display(), "file is no segment of ours, left alone");
@@ -85,7 +84,7 @@ fn recover_file(catalog: &Catalog, place: Place) -> Result<(), StoreError> {
         warn!(path = %path.display(), damaged_blocks, "segment was not closed cleanly, repaired");
     }
     if recovered.open.state().totals.rows == 0 {
-        return fs::remove_file(&path).map_err(|error| io_error("remove", &path, error));
+        return fs::remove_file(&path).map_err(|error| StoreError::io("remove", &path, error));
     }
     let sealed = seal(&recovered.open, &mut recovered.file, catalog);
     match sealed {

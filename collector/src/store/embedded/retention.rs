@@ -5,7 +5,6 @@ use std::io;
 use std::path::Path;
 
 use super::catalog::Catalog;
-use super::io_error;
 use super::segment::Segment;
 use super::{EmbeddedOptions, Follow, StoreStats};
 use crate::counters::Incident;
@@ -80,7 +79,7 @@ pub(crate) fn delete(catalog: &Catalog, segment: &Segment) -> Result<(), StoreEr
     catalog.remove(segment.place().sequence);
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(io_error("delete", path, error));
+            return Err(StoreError::io("delete", path, error));
         }
         _ => {}
     }

@@ -6,7 +6,6 @@ use tracing::warn;
 
 use super::block::{BlockBuilder, BlockEncoder};
 use super::catalog::Catalog;
-use super::io_error;
 use super::limits::{
     SEGMENT_AGE_MAX, SEGMENT_BYTES_MAX, SEGMENT_DICTIONARY_BYTES_MAX, SEGMENT_SPANS_MAX,
 };
@@ -51,7 +50,7 @@ impl ShardWriter {
     pub(crate) fn new(shard: usize, catalog: Arc<Catalog>) -> Result<Self, StoreError> {
         let seed = Seed::random();
         let encoder = BlockEncoder::new()
-            .map_err(|error| io_error("compress blocks for", catalog.folder(), error))?;
+            .map_err(|error| StoreError::io("compress blocks for", catalog.folder(), error))?;
         Ok(Self {
             shard,
             seed,
@@ -155,7 +154,9 @@ impl ShardWriter {
         let block = self
             .encoder
             .encode(&self.builder, arrival)
-            .map_err(|error| io_error("compress a block of", &active.open.place.path, error))?;
+            .map_err(|error| {
+                StoreError::io("compress a block of", &active.open.place.path, error)
+            })?;
         let before = active.file.length();
         let appended = active.file.append(&block.bytes);
         let offset = match appended.and_then(|offset| active.file.sync().map(|()| offset)) {

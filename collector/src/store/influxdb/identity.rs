@@ -19,11 +19,7 @@ pub(crate) fn collector_id(data_dir: &Path) -> Result<String, StoreError> {
     match std::fs::read_to_string(&path) {
         Ok(id) if is_id(&id) => return Ok(id),
         Err(source) if !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
-            return Err(StoreError::Io {
-                action: "read",
-                path: path.display().to_string(),
-                source,
-            });
+            return Err(StoreError::io("read", &path, source));
         }
         Ok(_) | Err(_) => {}
     }

@@ -371,7 +371,7 @@ enum Io {
 
 /// Returns what turns a system's error into ours.
 fn io(action: Io, path: &Path) -> impl Fn(std::io::Error) -> StoreError {
-    let path = path.display().to_string();
+    let path = path.to_owned();
     let action = match action {
         Io::CreateFolder => "create",
         Io::List => "list",
@@ -384,9 +384,5 @@ fn io(action: Io, path: &Path) -> impl Fn(std::io::Error) -> StoreError {
         Io::Remove => "remove",
         Io::StartWriter => "start the writer of",
     };
-    move |source| StoreError::Io {
-        action,
-        path: path.clone(),
-        source,
-    }
+    move |source| StoreError::io(action, &path, source)
 }

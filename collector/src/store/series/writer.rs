@@ -77,7 +77,7 @@ impl Writer {
             self.last_sync = Some(Instant::now());
             for done in waiting {
                 // Who gave up waiting needs no answer.
-                let _ = done.send(result.as_ref().copied().map_err(again));
+                let _ = done.send(result.clone());
             }
         }
     }
@@ -293,32 +293,4 @@ fn split(group: Vec<Append>) -> (Vec<SeriesRecord>, Waiting) {
         waiting.push(append.done);
     }
     (records, waiting)
-}
-
-/// Returns the same error for another who waited.
-fn again(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::Io {
-            action,
-            path,
-            source,
-        } => StoreError::Io {
-            action,
-            path: path.clone(),
-            source: std::io::Error::new(source.kind(), source.to_string()),
-        },
-        StoreError::Damaged { path, what } => StoreError::Damaged {
-            path: path.clone(),
-            what: what.clone(),
-        },
-        StoreError::Remote {
-            action,
-            url,
-            problem,
-        } => StoreError::Remote {
-            action,
-            url: url.clone(),
-            problem: problem.clone(),
-        },
-    }
 }

@@ -6,7 +6,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::super::bytes::Reader;
-use super::super::{damaged, io_error};
 use super::header::{BlockHeader, PartEntry, PartKind};
 use super::{Blobs, Sparse, ints};
 use crate::store::StoreError;
@@ -75,8 +74,9 @@ impl<'a> BlockReader<'a> {
     ) -> Result<Self, StoreError> {
         let mut bytes = vec![0; header_bytes as usize];
         file.read_exact_at(&mut bytes, offset)
-            .map_err(|error| io_error("read", path, error))?;
-        let header = BlockHeader::decode(&bytes).ok_or_else(|| damaged(path, "block header"))?;
+            .map_err(|error| StoreError::io("read", path, error))?;
+        let header =
+            BlockHeader::decode(&bytes).ok_or_else(|| StoreError::damaged(path, "block header"))?;
         Ok(Self {
             file,
             path,
@@ -100,7 +100,7 @@ impl<'a> BlockReader<'a> {
         if part.stored == part.raw {
             return Ok(stored);
         }
-        inflate(&stored, part.raw).ok_or_else(|| damaged(self.path, "compressed part"))
+        inflate(&stored, part.raw).ok_or_else(|| StoreError::damaged(self.path, "compressed part"))
     }
 
     /// Reads a part as it is stored and checks it.
@@ -108,9 +108,9 @@ impl<'a> BlockReader<'a> {
         let mut stored = vec![0; part.stored];
         self.file
             .read_exact_at(&mut stored, self.offset + part.offset)
-            .map_err(|error| io_error("read", self.path, error))?;
+            .map_err(|error| StoreError::io("read", self.path, error))?;
         if crc32fast::hash(&stored) != part.crc {
-            return Err(damaged(self.path, "checksum of a part"));
+            return Err(StoreError::damaged(self.path, "checksum of a part"));
         }
         Ok(stored)
     }
@@ -127,14 +127,15 @@ impl<'a> BlockReader<'a> {
         if raw.is_empty() {
             return Ok(Vec::new());
         }
-        ints::decode(&mut Reader::new(&raw)).ok_or_else(|| damaged(self.path, "column of numbers"))
+        ints::decode(&mut Reader::new(&raw))
+            .ok_or_else(|| StoreError::damaged(self.path, "column of numbers"))
     }
 
     /// Reads a column of numbers that every row has.
     pub(crate) fn row_numbers(&self, kind: PartKind) -> Result<Vec<u64>, StoreError> {
         let numbers = self.numbers(kind, 0)?;
         if numbers.len() != self.header.rows as usize {
-            return Err(damaged(self.path, "length of a column"));
+            return Err(StoreError::damaged(self.path, "length of a column"));
         }
         Ok(numbers)
     }
@@ -145,7 +146,7 @@ impl<'a> BlockReader<'a> {
         if raw.is_empty() {
             return Ok(Blobs::default());
         }
-        Blobs::decode(&raw).ok_or_else(|| damaged(self.path, "column of texts"))
+        Blobs::decode(&raw).ok_or_else(|| StoreError::damaged(self.path, "column of texts"))
     }
 
     /// Reads a column that few rows have.
@@ -154,7 +155,7 @@ impl<'a> BlockReader<'a> {
         if raw.is_empty() {
             return Ok(Sparse::default());
         }
-        Sparse::decode(&raw).ok_or_else(|| damaged(self.path, "column of few rows"))
+        Sparse::decode(&raw).ok_or_else(|| StoreError::damaged(self.path, "column of few rows"))
     }
 
     /// Reads ids of that many bytes.
@@ -162,7 +163,7 @@ impl<'a> BlockReader<'a> {
         let raw = self.part(kind, 0)?;
         let (ids, rest) = raw.as_chunks::<N>();
         if !rest.is_empty() {
-            return Err(damaged(self.path, "column of ids"));
+            return Err(StoreError::damaged(self.path, "column of ids"));
         }
         Ok(ids.to_vec())
     }
@@ -176,13 +177,13 @@ impl<'a> BlockReader<'a> {
             .collect();
         let index = self.row_numbers(PartKind::TraceIndex)?;
         if index.iter().any(|&trace| trace >= ids.len() as u64) {
-            return Err(damaged(self.path, "trace of a row"));
+            return Err(StoreError::damaged(self.path, "trace of a row"));
         }
         Ok((ids, index))
     }
 
     /// Returns an error that names the file.
     pub(crate) fn damage(&self, what: &str) -> StoreError {
-        damaged(self.path, what)
+        StoreError::damaged(self.path, what)
     }
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use super::super::block::{BlockMeta, encode_compressed, inflate};
 use super::super::bytes::{Reader, put_varint};
 use super::super::limits::PART_BYTES_MAX;
-use super::super::{damaged, io_error};
 use super::bloom::Bloom;
 use super::services::ServiceTable;
 use super::state::{SegmentState, Totals};
@@ -152,16 +151,16 @@ impl Footer {
         };
         let mut stored = vec![0; section.stored as usize];
         file.read_exact_at(&mut stored, section.offset)
-            .map_err(|error| io_error("read", path, error))?;
+            .map_err(|error| StoreError::io("read", path, error))?;
         if crc32fast::hash(&stored) != section.crc {
-            return Err(damaged(path, "checksum of a footer section"));
+            return Err(StoreError::damaged(path, "checksum of a footer section"));
         }
         if section.stored == section.raw {
             return Ok(Some(stored));
         }
         match inflate(&stored, section.raw as usize) {
             Some(raw) => Ok(Some(raw)),
-            None => Err(damaged(path, "compressed footer section")),
+            None => Err(StoreError::damaged(path, "compressed footer section")),
         }
     }
 

@@ -23,7 +23,6 @@ use super::block::{BlockMeta, ValueSource};
 use super::dictionary::ValueList;
 use super::limits::{BLOOM_CACHE_BYTES, SECTION_CACHE_BYTES};
 use super::schema::Schema;
-use super::{damaged, io_error};
 use crate::store::StoreError;
 use bloom::Bloom;
 use cache::SectionCache;
@@ -138,7 +137,7 @@ impl SealedSegment {
             let bytes = file.metadata()?.len();
             Ok(Footer::read(&file, bytes)?.map(|footer| (footer, bytes)))
         };
-        let found = read().map_err(|error| io_error("open", &place.path, error))?;
+        let found = read().map_err(|error| StoreError::io("open", &place.path, error))?;
         Ok(found.map(|(footer, bytes)| Self::new(place, bytes, footer, caches)))
     }
 
@@ -155,7 +154,7 @@ impl SealedSegment {
     /// Makes the error of a footer that holds what we never wrote, and remembers it.
     fn damaged(&self, what: &str) -> StoreError {
         self.broken.store(true, Ordering::Relaxed);
-        damaged(&self.place.path, what)
+        StoreError::damaged(&self.place.path, what)
     }
 
     /// Loads a section through the cache; `decode` says how and how much memory it takes.
@@ -446,5 +445,5 @@ impl ValueSource for Segment {
 
 /// Opens a sealed file.
 fn open_file(path: &Path) -> Result<File, StoreError> {
-    File::open(path).map_err(|error| io_error("open", path, error))
+    File::open(path).map_err(|error| StoreError::io("open", path, error))
 }

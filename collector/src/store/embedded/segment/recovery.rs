@@ -10,7 +10,6 @@ use super::super::block::{
     mark_texts,
 };
 use super::super::dictionary::{Dictionary, ValueList};
-use super::super::io_error;
 use super::super::schema::Schema;
 use super::footer::FOOTER_MAGIC;
 use super::state::{RowFacts, SegmentState};
@@ -56,7 +55,7 @@ pub(crate) fn reread(place: Place) -> Result<Option<Arc<OpenSegment>>, StoreErro
     let Some(scanned) = scan(&path)? else {
         return Ok(None);
     };
-    let reader = Arc::new(File::open(&path).map_err(|error| io_error("open", &path, error))?);
+    let reader = Arc::new(File::open(&path).map_err(|error| StoreError::io("open", &path, error))?);
     let open = OpenSegment::new(place, reader, scanned.state, scanned.end);
     open.abandon();
     Ok(Some(Arc::new(open)))
@@ -73,7 +72,7 @@ struct Scanned {
 
 /// Reads every block of a file; `None` when it is no segment at all.
 fn scan(path: &Path) -> Result<Option<Scanned>, StoreError> {
-    let io = |error| io_error("read", path, error);
+    let io = |error| StoreError::io("read", path, error);
     let file = File::open(path).map_err(io)?;
     let bytes = file.metadata().map_err(io)?.len();
     let mut magic = [0; FILE_MAGIC.len()];
@@ -185,7 +184,7 @@ impl Scan<'_> {
         let mut bytes = vec![0; length];
         self.file
             .read_exact_at(&mut bytes, offset)
-            .map_err(|error| io_error("read", self.path, error))?;
+            .map_err(|error| StoreError::io("read", self.path, error))?;
         Ok(bytes)
     }
 

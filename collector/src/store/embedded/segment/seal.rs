@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::super::block::{BlockBuilder, BlockEncoder, BlockReader, EncodedBlock, RowReader};
 use super::super::catalog::Catalog;
-use super::super::io_error;
 use super::super::limits::{REWRITE_BELOW_ROWS, REWRITE_BLOCK_ROWS};
 use super::footer::Footer;
 use super::state::{RowFacts, SegmentState};
@@ -115,7 +114,7 @@ impl Rewrite {
             file: SegmentFile::create(&path)?,
             builder: BlockBuilder::new(seed),
             encoder: BlockEncoder::new()
-                .map_err(|error| io_error("compress blocks of", &path, error))?,
+                .map_err(|error| StoreError::io("compress blocks of", &path, error))?,
             state: SegmentState::new(seed),
             path,
             written,
@@ -151,7 +150,7 @@ impl Rewrite {
         let block = self
             .encoder
             .encode(&self.builder, self.written)
-            .map_err(|error| io_error("compress a block of", &self.path, error))?;
+            .map_err(|error| StoreError::io("compress a block of", &self.path, error))?;
         let offset = self.file.append(&block.bytes)?;
         absorb(&mut self.state, offset, &block, &self.builder);
         self.builder.finish_block();

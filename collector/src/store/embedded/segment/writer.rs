@@ -4,7 +4,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::super::io_error;
 use super::FILE_MAGIC;
 use crate::store::StoreError;
 
@@ -41,7 +40,7 @@ impl SegmentFile {
             }
             Ok(file)
         };
-        let file = create().map_err(|error| io_error("create", path, error))?;
+        let file = create().map_err(|error| StoreError::io("create", path, error))?;
         Ok(Self {
             file,
             path: path.to_owned(),
@@ -60,7 +59,7 @@ impl SegmentFile {
             file.seek(SeekFrom::Start(length))?;
             Ok(file)
         };
-        let file = open().map_err(|error| io_error("open", path, error))?;
+        let file = open().map_err(|error| StoreError::io("open", path, error))?;
         Ok(Self {
             file,
             path: path.to_owned(),
@@ -75,21 +74,21 @@ impl SegmentFile {
 
     /// Makes an error that names the file.
     pub(crate) fn error(&self, action: &'static str, source: io::Error) -> StoreError {
-        io_error(action, &self.path, source)
+        StoreError::io(action, &self.path, source)
     }
 
     /// Returns another handle for readers.
     pub(crate) fn reader(&self) -> Result<File, StoreError> {
         self.file
             .try_clone()
-            .map_err(|error| io_error("open", &self.path, error))
+            .map_err(|error| StoreError::io("open", &self.path, error))
     }
 
     /// Appends bytes with one write and returns where they begin.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<u64, StoreError> {
         self.file
             .write_all(bytes)
-            .map_err(|error| io_error("append to", &self.path, error))?;
+            .map_err(|error| StoreError::io("append to", &self.path, error))?;
         let offset = self.length;
         self.length += bytes.len() as u64;
         Ok(offset)
@@ -99,14 +98,14 @@ impl SegmentFile {
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         self.file
             .sync_data()
-            .map_err(|error| io_error("sync", &self.path, error))
+            .map_err(|error| StoreError::io("sync", &self.path, error))
     }
 
     /// Cuts off everything beyond that length.
     pub(crate) fn cut(&mut self, length: u64) -> Result<(), StoreError> {
         let cut = self.file.set_len(length);
         let sought = cut.and_then(|()| self.file.seek(SeekFrom::Start(length)));
-        sought.map_err(|error| io_error("truncate", &self.path, error))?;
+        sought.map_err(|error| StoreError::io("truncate", &self.path, error))?;
         self.length = length;
         Ok(())
     }
@@ -115,7 +114,7 @@ impl SegmentFile {
     pub(crate) fn rename(&mut self, path: &Path) -> Result<(), StoreError> {
         let renamed = fs::rename(&self.path, path)
             .and_then(|()| sync_folder(path.parent().unwrap_or(Path::new("."))));
-        renamed.map_err(|error| io_error("rename", &self.path, error))?;
+        renamed.map_err(|error| StoreError::io("rename", &self.path, error))?;
         self.path = path.to_owned();
         Ok(())
     }

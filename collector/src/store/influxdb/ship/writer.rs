@@ -100,11 +100,7 @@ pub(crate) fn position_age(
     let path = durable::path(data_dir, &file_name(lane));
     let modified = match std::fs::metadata(&path).and_then(|metadata| metadata.modified()) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        modified => modified.map_err(|source| StoreError::Io {
-            action: "look at",
-            path: path.display().to_string(),
-            source,
-        })?,
+        modified => modified.map_err(|error| StoreError::io("look at", &path, error))?,
     };
     // Where it is ahead of the clock, it is new.
     Ok(Some(modified.elapsed().unwrap_or_default()))
@@ -116,11 +112,7 @@ pub(crate) fn position_age(
 /// When its file cannot be removed.
 pub(crate) fn forget_position(data_dir: &std::path::Path, lane: &str) -> Result<(), StoreError> {
     let path = durable::path(data_dir, &file_name(lane));
-    std::fs::remove_file(&path).map_err(|source| StoreError::Io {
-        action: "remove",
-        path: path.display().to_string(),
-        source,
-    })
+    std::fs::remove_file(&path).map_err(|error| StoreError::io("remove", &path, error))
 }
 
 fn file_name(lane: &str) -> String {

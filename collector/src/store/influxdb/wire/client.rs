@@ -155,18 +155,12 @@ impl Client {
         let file = self.token_file.read();
         let file = file.unwrap_or_else(PoisonError::into_inner).clone();
         let Some(path) = file else { return Ok(false) };
-        let shown = path.display().to_string();
+        let shown = path.clone();
         let text = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
-        let text = match text.map_err(std::io::Error::from).flatten() {
-            Ok(text) => text,
-            Err(error) => {
-                return Err(StoreError::Io {
-                    action: "read the token from",
-                    path: shown,
-                    source: error,
-                });
-            }
-        };
+        let text = text
+            .map_err(std::io::Error::from)
+            .flatten()
+            .map_err(|error| StoreError::io("read the token from", &shown, error))?;
         let read = Some(text.trim().to_owned()).filter(|token| !token.is_empty());
         let mut token = self.token.write().unwrap_or_else(PoisonError::into_inner);
         let other = read.is_some() && *token != read;
