@@ -8,6 +8,7 @@ mod collector;
 pub mod config;
 pub mod counters;
 pub mod live;
+mod log;
 pub mod model;
 pub mod pipeline;
 pub mod query;

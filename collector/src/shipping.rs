@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use crate::config::CollectorConfig;
 use crate::counters::Counters;
 use crate::live::circuits::Circuits;
+use crate::log::Position;
 use crate::model::now_unix_nanos;
 use crate::query::QueryService;
-use crate::store::embedded::{EmbeddedStore, Follow, Followed, Progress};
+use crate::store::embedded::{EmbeddedStore, Follow, ShipProgress};
 use crate::store::influxdb::series::{InfluxSeries, SeriesLane, SeriesLaneOptions};
 use crate::store::influxdb::{
     BlockEncoder, Client, InfluxTraces, Influxdb, InfluxdbOptions, InfluxdbStatus, Lane, Link,
@@ -32,7 +33,7 @@ pub(crate) struct Shipping {
     own: String,
     link: Arc<Link>,
     peers: Arc<Peers>,
-    followed: Arc<Followed>,
+    followed: Arc<ShipProgress>,
     keep: Duration,
     retention: Duration,
     counters: Arc<Counters>,
@@ -75,7 +76,7 @@ impl Shipping {
             own,
             link,
             peers: Arc::new(peers),
-            followed: Arc::new(Followed::open(dir, progress(dir)?)?),
+            followed: Arc::new(ShipProgress::open(dir, progress(dir)?)?),
             keep: config.influxdb_local,
             retention: config.retention,
             counters: Arc::clone(counters),
@@ -187,14 +188,14 @@ pub(crate) fn paused(data_dir: &Path, retention: Duration) -> Result<Option<Foll
         return Ok(None);
     }
     Ok(Some(Follow {
-        followed: Arc::new(Followed::open(data_dir, progress(data_dir)?)?),
+        followed: Arc::new(ShipProgress::open(data_dir, progress(data_dir)?)?),
         // Nobody can read them there.
         keep: Duration::MAX,
     }))
 }
 
 /// Returns how far an earlier run shipped the spans.
-fn progress(data_dir: &Path) -> Result<Progress, StoreError> {
+fn progress(data_dir: &Path) -> Result<Position, StoreError> {
     Ok(saved_position::<SpanLane>(data_dir)?.unwrap_or_default())
 }
 

@@ -10,6 +10,7 @@ use super::read::tolerate;
 use super::search::skip_missing;
 use super::segment::Segment;
 use crate::codec::otlp::SpanVisitor;
+use crate::log::Offset;
 use crate::store::StoreError;
 
 /// The segments, oldest first; cheap to clone.
@@ -31,10 +32,31 @@ pub(crate) struct JournalSegment {
 /// What is known of a block before its rows are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BlockArrival {
-    /// When it was written, by the arrival clock.
-    pub(crate) written: u64,
+    /// Its number in the segment.
+    pub(crate) block: u32,
     /// Its rows.
     pub(crate) rows: u32,
+    /// When it was written, by the arrival clock; 0 when its header is damaged.
+    written: u64,
+    /// The byte behind which the next block begins.
+    end: u64,
+}
+
+impl BlockArrival {
+    /// Returns the arrival time of its first row, for a follower that read as far as that.
+    pub(crate) fn base(&self, from: Offset) -> u64 {
+        self.written.max(from.until)
+    }
+
+    /// Returns the offset behind it.
+    pub(crate) fn behind(&self, from: Offset) -> Offset {
+        let rows = u64::from(self.rows);
+        Offset {
+            bytes: self.end,
+            rows: from.rows + rows,
+            until: self.base(from).saturating_add(rows),
+        }
+    }
 }
 
 impl Journal {
@@ -91,9 +113,11 @@ impl JournalSegment {
         self.segment.place().sequence
     }
 
-    /// Returns how many blocks it has.
-    pub(crate) fn blocks(&self) -> u32 {
-        u32::try_from(self.blocks.len()).unwrap_or(u32::MAX)
+    /// Returns whether a block begins at an offset or behind it.
+    pub(crate) fn has_block_at(&self, offset: Offset) -> bool {
+        self.blocks
+            .last()
+            .is_some_and(|block| block.offset >= offset.bytes)
     }
 
     /// Returns when its last block was written.
@@ -106,24 +130,30 @@ impl JournalSegment {
         (self.segment.totals().rows, self.segment.bytes())
     }
 
-    /// Returns when a block was written, 0 when its header is damaged; `None` when retention deleted it.
-    pub(crate) fn arrival(&mut self, block: u32) -> Result<Option<BlockArrival>, StoreError> {
+    /// Returns what is known of the first block at an offset or behind it; `None` when there is none, or when retention
+    /// deleted it.
+    pub(crate) fn arrival(&mut self, from: Offset) -> Result<Option<BlockArrival>, StoreError> {
         let Some(file) = self.open()? else {
             return Ok(None);
         };
-        let Some(meta) = self.blocks.get(block as usize) else {
+        let block = self
+            .blocks
+            .partition_point(|block| block.offset < from.bytes);
+        let Some(meta) = self.blocks.get(block) else {
             return Ok(None);
         };
         let path = &self.segment.place().path;
-        let written = match BlockReader::open(&file, path, meta.offset, meta.header_bytes) {
-            Ok(reader) => reader.header.written,
+        let (written, end) = match BlockReader::open(&file, path, meta.offset, meta.header_bytes) {
+            Ok(BlockReader { header, .. }) => (header.written, meta.offset + header.total_bytes),
             // Its rows cannot be read either; those behind it can.
-            Err(StoreError::Damaged { .. }) => 0,
+            Err(StoreError::Damaged { .. }) => (0, meta.offset + 1),
             Err(error) => return Err(error),
         };
         Ok(Some(BlockArrival {
-            written,
+            block: block as u32,
             rows: meta.rows,
+            written,
+            end,
         }))
     }
 

@@ -8,7 +8,6 @@ mod block;
 mod bytes;
 mod catalog;
 mod dictionary;
-mod followed;
 mod journal;
 mod limits;
 mod open;
@@ -19,6 +18,7 @@ mod schema;
 mod search;
 mod segment;
 mod shard_writer;
+mod ship_progress;
 mod summary;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -33,10 +33,10 @@ use super::{StoreError, TraceReader};
 use crate::counters::Counters;
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery};
 use catalog::Catalog;
-pub(crate) use followed::{Followed, Progress, Reached};
 pub(crate) use journal::{Journal, JournalSegment};
 use segment::Segment;
 pub use shard_writer::{Commit, ShardWriter};
+pub(crate) use ship_progress::ShipProgress;
 
 /// What the embedded store needs to know.
 #[derive(Debug, Clone)]
@@ -51,12 +51,12 @@ pub struct EmbeddedOptions {
     pub shards: usize,
 }
 
-/// That somebody stores the spans elsewhere, did so or will again, and what that means here.
+/// Marks the store as shipped: progress of the shipper and how long shipped spans stay local.
 #[derive(Debug, Clone)]
 pub(crate) struct Follow {
-    /// How far they are.
-    pub(crate) followed: Arc<Followed>,
-    /// How long spans that are stored there stay here too.
+    /// How far the shipper is.
+    pub(crate) followed: Arc<ShipProgress>,
+    /// How long shipped spans stay here too.
     pub(crate) keep: Duration,
 }
 

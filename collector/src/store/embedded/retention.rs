@@ -66,7 +66,7 @@ fn note_deletion(catalog: &Catalog, segment: &Segment, follow: Option<&Follow>) 
         .followed
         .unshipped(segment.place().sequence, totals.rows);
     let last = totals.written.saturating_add(totals.rows);
-    follow.followed.deleting(last, unshipped);
+    follow.followed.note_deleted(last, unshipped);
     catalog
         .counters
         .incidents

@@ -6,7 +6,7 @@ use super::names::Names;
 use super::series::StoreFigures;
 use super::spans::lane::backlog;
 use super::status::{InfluxdbFigures, InfluxdbStatus, Standing};
-use crate::store::embedded::{EmbeddedStore, Followed};
+use crate::store::embedded::{EmbeddedStore, ShipProgress};
 
 /// The InfluxDB behind a collector; cheap to clone.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub struct Influxdb {
     status: InfluxdbStatus,
     names: Arc<Names>,
     store: EmbeddedStore,
-    followed: Arc<Followed>,
+    followed: Arc<ShipProgress>,
 }
 
 /// How it stands at one moment.
@@ -44,7 +44,7 @@ impl Influxdb {
         status: InfluxdbStatus,
         names: Arc<Names>,
         store: EmbeddedStore,
-        followed: Arc<Followed>,
+        followed: Arc<ShipProgress>,
     ) -> Self {
         Self {
             url: Arc::from(url),

@@ -8,7 +8,7 @@ use opentelemetry::{SpanId, TraceId};
 
 use super::union;
 use crate::model::{Cursor, Note, TimeRange, Trace, TracePage, TraceQuery};
-use crate::store::embedded::{EmbeddedStore, Followed};
+use crate::store::embedded::{EmbeddedStore, ShipProgress};
 use crate::store::influxdb::{InfluxTraces, Peers, Search, in_time};
 use crate::store::{StoreError, TraceReader};
 
@@ -19,7 +19,7 @@ const CLOCK_SKEW_NANOS: u64 = 60 * 1_000_000_000;
 #[derive(Debug, Clone)]
 pub(crate) struct MergedTraces {
     local: EmbeddedStore,
-    followed: Arc<Followed>,
+    followed: Arc<ShipProgress>,
     remote: InfluxTraces,
     peers: Arc<Peers>,
 }
@@ -28,7 +28,7 @@ impl MergedTraces {
     /// Returns a reader of both.
     pub(crate) fn new(
         local: EmbeddedStore,
-        followed: Arc<Followed>,
+        followed: Arc<ShipProgress>,
         remote: InfluxTraces,
         peers: Arc<Peers>,
     ) -> Self {

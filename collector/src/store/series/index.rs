@@ -8,6 +8,7 @@ use time::{Date, Duration, OffsetDateTime};
 
 use super::block::Header;
 use super::record::SeriesKind;
+use crate::log::Position;
 use crate::model::TimeRange;
 
 /// A new extent starts after that long, so that a query reads little more than it needs.
@@ -152,11 +153,13 @@ impl Index {
             .collect()
     }
 
-    /// Returns the extents of a kind that reach beyond what is done with of each day's file (by the day's number).
-    pub(super) fn unread(&self, kind: SeriesKind, done: &BTreeMap<u64, u64>) -> Vec<Found> {
+    /// Returns the extents of a kind that reach beyond a position; the segment of a position is a day.
+    pub(super) fn unread(&self, kind: SeriesKind, position: &Position) -> Vec<Found> {
         let files = self.files.range((kind, Day(0))..=(kind, Day(u64::MAX)));
         let unread = files.flat_map(|((_, day), extents)| {
-            let done = done.get(&day.0).copied().unwrap_or(0);
+            let done = position
+                .offset(day.0)
+                .map_or(u64::MAX, |offset| offset.bytes);
             let first = extents.partition_point(|extent| extent.offset + extent.len <= done);
             let rest = extents[first..].iter();
             rest.map(|extent| Found {

@@ -37,8 +37,6 @@ use faults::Faults;
 use index::{Found, Index, file_path};
 use writer::{Append, Writer};
 
-pub use tail::{Tail, TailPosition};
-
 /// How long samples wait for those of other instances, to share a block and a sync: at most ten a second.
 const SAMPLE_LINGER: Duration = Duration::from_millis(100);
 /// Appends that may wait for the disk; more wait before they are queued.

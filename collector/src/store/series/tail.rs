@@ -3,31 +3,21 @@
 //! A record is filed under the day of its own time, and a late one goes into yesterday's file while today's grows;
 //! so a position is an offset for each day's file, and nothing that arrives is ever passed over.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
 use super::block;
 use super::index::{Day, Found};
 use super::record::{SeriesKind, SeriesRecord};
 use super::{SeriesLog, blocks};
+use crate::log::{Offset, Position};
 use crate::model::TimeRange;
 use crate::store::StoreError;
 
-/// How far somebody has read the files of one kind: for each day (since 1970) the bytes that are done with.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TailPosition {
-    files: BTreeMap<u64, u64>,
-}
-
 /// What arrived behind a position.
 #[derive(Debug, Default)]
-pub struct Tail<T> {
+pub(crate) struct Tail<T> {
     /// Records, or what is asked of them.
-    pub items: Vec<T>,
+    pub(crate) items: Vec<T>,
     /// Where the next reading goes on.
-    pub position: TailPosition,
+    pub(crate) position: Position,
 }
 
 impl SeriesLog {
@@ -36,10 +26,10 @@ impl SeriesLog {
     ///
     /// # Errors
     /// When a file cannot be read just now; what stays damaged is counted and passed over.
-    pub fn tail(
+    pub(crate) fn tail(
         &self,
         kind: SeriesKind,
-        position: &TailPosition,
+        position: &Position,
         most: usize,
     ) -> Result<Tail<SeriesRecord>, StoreError> {
         self.follow(kind, position, most, |place, extent, from, items| {
@@ -54,10 +44,10 @@ impl SeriesLog {
     ///
     /// # Errors
     /// When a file cannot be read just now.
-    pub fn tail_ranges(
+    pub(crate) fn tail_ranges(
         &self,
         kind: SeriesKind,
-        position: &TailPosition,
+        position: &Position,
         most: usize,
     ) -> Result<Tail<TimeRange>, StoreError> {
         self.follow(kind, position, most, |_, extent, from, items| {
@@ -76,7 +66,7 @@ impl SeriesLog {
     fn follow<T>(
         &self,
         kind: SeriesKind,
-        position: &TailPosition,
+        position: &Position,
         most: usize,
         mut take: impl FnMut(Found, &[u8], usize, &mut Vec<T>) -> usize,
     ) -> Result<Tail<T>, StoreError> {
@@ -84,7 +74,7 @@ impl SeriesLog {
             items: Vec::new(),
             position: self.believable(kind, position),
         };
-        let unread = self.index().unread(kind, &tail.position.files);
+        let unread = self.index().unread(kind, &tail.position);
         let mut open = None;
         for place in unread {
             if tail.items.len() >= most {
@@ -93,42 +83,30 @@ impl SeriesLog {
             let Some(bytes) = self.extent(&mut open, kind, place)? else {
                 continue;
             };
-            let done = tail.position.of(place.day);
+            let day = place.day.number();
+            let done = tail.position.offset(day).unwrap_or_default().bytes;
             let from = done.saturating_sub(place.extent.offset) as usize;
             let end = take(place, &bytes, from, &mut tail.items) as u64;
-            tail.position.set(place, end);
+            let offset = Offset {
+                bytes: place.extent.offset + end,
+                ..Offset::default()
+            };
+            tail.position.reach(day, offset);
         }
         Ok(tail)
     }
 
     /// Returns a position without days that retention removed, and without offsets behind a file's end: somebody put
     /// another file there, which is read from its beginning.
-    fn believable(&self, kind: SeriesKind, position: &TailPosition) -> TailPosition {
+    fn believable(&self, kind: SeriesKind, position: &Position) -> Position {
         let index = self.index();
         let end = |day: u64| {
             let last = index.last(Day::from_number(day), kind);
             last.map(|extent| extent.offset + extent.len)
         };
         let mut position = position.clone();
-        let files = &mut position.files;
-        files.retain(|day, done| end(*day).is_some_and(|end| *done <= end));
+        position.retain(|day, offset| end(day).is_some_and(|end| offset.bytes <= end));
         position
-    }
-}
-
-impl TailPosition {
-    /// Before everything.
-    pub(crate) const BEGIN: Self = Self {
-        files: BTreeMap::new(),
-    };
-
-    fn of(&self, day: Day) -> u64 {
-        self.files.get(&day.number()).copied().unwrap_or(0)
-    }
-
-    fn set(&mut self, place: Found, end: u64) {
-        self.files
-            .insert(place.day.number(), place.extent.offset + end);
     }
 }
 

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::log::Position;
 use crate::model::{
     CircuitCalls, CircuitSample, CircuitSettings, CircuitTransition, OverrideView, Provenance,
 };
@@ -498,7 +499,7 @@ proptest! {
 }
 
 /// Reads all that is behind a position, some at a time.
-fn drain(log: &SeriesLog, kind: SeriesKind, position: &mut TailPosition) -> Vec<SeriesRecord> {
+fn drain(log: &SeriesLog, kind: SeriesKind, position: &mut Position) -> Vec<SeriesRecord> {
     let mut found = Vec::new();
     loop {
         let tail = log.tail(kind, position, 2).unwrap();
@@ -516,7 +517,7 @@ fn drain(log: &SeriesLog, kind: SeriesKind, position: &mut TailPosition) -> Vec<
 async fn a_tail_reads_each_record_once_however_late_it_comes() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = open(dir.path());
-    let mut position = TailPosition::default();
+    let mut position = Position::default();
     let mut found = Vec::new();
     let mut written = Vec::new();
     let day = 86_400;
@@ -541,7 +542,7 @@ async fn a_tail_reads_each_record_once_however_late_it_comes() {
     assert!(drain(&log, SeriesKind::Sample, &mut position).is_empty());
     log.enforce_retention(T0 + 9 * day * SECOND).unwrap();
     let tail = log.tail(SeriesKind::Sample, &position, 1).unwrap();
-    assert_eq!(tail.position, TailPosition::default());
+    assert_eq!(tail.position, Position::default());
 }
 
 #[tokio::test(start_paused = true)]
@@ -551,7 +552,7 @@ async fn a_tail_passes_over_damage_and_counts_it() {
     for second in 0..6 {
         log.append(vec![sample("inventory", second)]).await.unwrap();
     }
-    let first = log.tail(SeriesKind::Sample, &TailPosition::default(), 1);
+    let first = log.tail(SeriesKind::Sample, &Position::default(), 1);
     let position = first.unwrap().position;
     let path = file(&dir, SeriesKind::Sample);
     let mut bytes = fs::read(&path).unwrap();
@@ -576,7 +577,7 @@ async fn a_tail_tells_which_times_got_something_new() {
     log.append(vec![sample("inventory", 1), sample("inventory", 4)])
         .await
         .unwrap();
-    let ranges = log.tail_ranges(SeriesKind::Sample, &TailPosition::default(), 10);
+    let ranges = log.tail_ranges(SeriesKind::Sample, &Position::default(), 10);
     let ranges = ranges.unwrap();
     let range = |from: u64, to: u64| TimeRange {
         start_unix_nanos: T0 + from * SECOND,
@@ -611,7 +612,7 @@ async fn a_position_of_another_file_begins_anew() {
     for second in 0..9 {
         log.append(vec![sample("inventory", second)]).await.unwrap();
     }
-    let mut position = TailPosition::default();
+    let mut position = Position::default();
     assert_eq!(drain(&log, SeriesKind::Sample, &mut position).len(), 9);
     let other = tempfile::tempdir().unwrap();
     let (log, _) = open(other.path());

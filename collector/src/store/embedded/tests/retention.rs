@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{EmbeddedOptions, Follow, Followed, Progress, open, open_followed};
+use super::super::{EmbeddedOptions, Follow, ShipProgress, open, open_followed};
 use super::support::*;
+use crate::log::Position;
 use crate::model::now_unix_nanos;
 use crate::store::TraceReader;
 
@@ -114,7 +115,7 @@ fn a_segment_that_is_old_is_sealed_when_maintained() {
 #[test]
 fn a_full_disk_does_not_keep_what_fills_it() {
     let dir = tempfile::tempdir().unwrap();
-    let followed = Arc::new(Followed::open(dir.path(), Progress::default()).unwrap());
+    let followed = Arc::new(ShipProgress::open(dir.path(), Position::default()).unwrap());
     let options = EmbeddedOptions {
         dir: dir.path().to_owned(),
         retention: Duration::from_secs(3600),
@@ -137,7 +138,7 @@ fn a_full_disk_does_not_keep_what_fills_it() {
     assert_eq!(followed.lost(), 3);
     std::fs::remove_file(folder).unwrap();
     store.enforce_retention(now_unix_nanos() + DAY).unwrap();
-    let again = Followed::open(dir.path(), Progress::default()).unwrap();
+    let again = ShipProgress::open(dir.path(), Position::default()).unwrap();
     assert_eq!(again.lost(), 3);
     assert_eq!(again.local_since(), followed.local_since());
 }

@@ -16,11 +16,12 @@ use super::points::Points;
 use super::windows::{Thresholds, WindowSums};
 use super::{MINUTE_NANOS, TEN_SECONDS_NANOS};
 use crate::counters::{Counters, Incident};
+use crate::log::Position;
 use crate::model::TimeRange;
 use crate::store::StoreError;
 use crate::store::influxdb::names::Names;
 use crate::store::influxdb::ship::lane::{Batch, Lane};
-use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord, TailPosition};
+use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
 
 /// Records that one step reads at most, and the rest of the block with the last.
 const STEP_RECORDS: usize = 2_000;
@@ -57,7 +58,7 @@ pub(crate) struct SeriesLaneOptions {
 /// The lane of everything that is no span.
 pub(crate) struct SeriesLane {
     options: SeriesLaneOptions,
-    position: Position,
+    position: LanePosition,
     /// Transitions, which overtake what is on its way.
     urgent: Option<Step>,
     step: Option<Step>,
@@ -75,9 +76,9 @@ impl std::fmt::Debug for SeriesLane {
 /// The position of the lane in the series journal.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Position {
+pub(crate) struct LanePosition {
     /// By the name of the kind's files.
-    tails: BTreeMap<String, TailPosition>,
+    tails: BTreeMap<String, Position>,
     windows: Pending,
     /// Number of the ten seconds that have a `collector` point.
     collector: u64,
@@ -87,7 +88,7 @@ pub(crate) struct Position {
 #[derive(Debug)]
 struct Step {
     batches: VecDeque<Batch>,
-    after: Position,
+    after: LanePosition,
 }
 
 /// What is read by turns.
@@ -114,7 +115,7 @@ const WINDOWED: [SeriesKind; 3] = [SeriesKind::Sample, SeriesKind::Red, SeriesKi
 
 impl SeriesLane {
     /// Returns a lane that goes on at a position, or at the journal's beginning where there is none.
-    pub(crate) fn new(options: SeriesLaneOptions, position: Option<Position>) -> Self {
+    pub(crate) fn new(options: SeriesLaneOptions, position: Option<LanePosition>) -> Self {
         Self {
             options,
             position: position.unwrap_or_default(),
@@ -293,7 +294,7 @@ impl SeriesLane {
 
 impl Lane for SeriesLane {
     const NAME: &'static str = "series";
-    type Position = Position;
+    type Position = LanePosition;
 
     fn next(&mut self, now_unix_nanos: u64) -> Result<Option<Batch>, StoreError> {
         let mut failed = None;
@@ -319,7 +320,7 @@ impl Lane for SeriesLane {
         failed.map_or(Ok(None), Err)
     }
 
-    fn position(&self) -> Position {
+    fn position(&self) -> LanePosition {
         self.position.clone()
     }
 }
@@ -351,13 +352,13 @@ impl SeriesLane {
     }
 }
 
-impl Position {
-    fn tail(&self, kind: SeriesKind) -> &TailPosition {
-        static BEGIN: TailPosition = TailPosition::BEGIN;
+impl LanePosition {
+    fn tail(&self, kind: SeriesKind) -> &Position {
+        static BEGIN: Position = Position::BEGIN;
         self.tails.get(kind.file_stem()).unwrap_or(&BEGIN)
     }
 
-    fn set_tail(&mut self, kind: SeriesKind, position: TailPosition) {
+    fn set_tail(&mut self, kind: SeriesKind, position: Position) {
         self.tails.insert(kind.file_stem().to_owned(), position);
     }
 }

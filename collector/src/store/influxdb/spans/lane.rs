@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::payload::BlockEncoder;
 use crate::counters::{Counters, Incident};
+use crate::log::{Offset, Position};
 use crate::store::StoreError;
-use crate::store::embedded::{Followed, Journal, JournalSegment, Progress, Reached};
+use crate::store::embedded::{Journal, JournalSegment, ShipProgress};
 use crate::store::influxdb::seldom::Seldom;
 use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batch, Lane};
 
@@ -28,7 +29,7 @@ const ROWS_AT_ONCE: u32 = 10_000;
 #[derive(Debug)]
 pub(crate) struct SpanLane {
     journal: Journal,
-    followed: Arc<Followed>,
+    followed: Arc<ShipProgress>,
     encoder: BlockEncoder,
     counters: Arc<Counters>,
     /// The block whose points are being made.
@@ -36,9 +37,9 @@ pub(crate) struct SpanLane {
     /// The batch that is being filled, with the place that it leads to.
     filling: Option<(Batch, Option<Place>)>,
     /// The position behind the last batch.
-    sent: Progress,
+    sent: Position,
     /// By segment, the place up to which points are made; some of them are in the batch that is being filled.
-    read: HashMap<u64, Reached>,
+    read: HashMap<u64, Offset>,
     /// By segment, when it could not be read.
     shunned: HashMap<u64, u64>,
     warnings: Seldom,
@@ -51,25 +52,26 @@ pub(crate) struct SpanLane {
 #[derive(Debug)]
 struct Block {
     segment: JournalSegment,
-    /// Where it begins.
-    from: Reached,
+    number: u32,
     base: u64,
     rows: u32,
     next_row: u32,
+    /// The place behind it.
+    end: Offset,
 }
 
 /// A place in the journal.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     sequence: u64,
-    reached: Reached,
+    reached: Offset,
 }
 
 impl SpanLane {
     /// Returns a lane that goes on where `followed` says.
     pub(crate) fn new(
         journal: Journal,
-        followed: Arc<Followed>,
+        followed: Arc<ShipProgress>,
         encoder: BlockEncoder,
         counters: Arc<Counters>,
     ) -> Self {
@@ -79,7 +81,7 @@ impl SpanLane {
             counters,
             block: None,
             filling: None,
-            sent: followed.progress(),
+            sent: followed.position(),
             read: HashMap::new(),
             shunned: HashMap::new(),
             warnings: Seldom::default(),
@@ -94,7 +96,7 @@ impl SpanLane {
     /// Finds the places of an earlier run again, before retention asks which blocks are shipped.
     fn find_places(&mut self) {
         for mut segment in self.journal.segments() {
-            let reached = self.sent.reached(segment.sequence());
+            let reached = self.sent.offset(segment.sequence());
             if let Some(reached) = reached {
                 // What cannot be read now is tried again, and said, when its blocks are asked for.
                 let _place = self.place(&mut segment, reached);
@@ -107,8 +109,8 @@ impl SpanLane {
     fn place(
         &mut self,
         segment: &mut JournalSegment,
-        reached: Reached,
-    ) -> Result<Reached, StoreError> {
+        reached: Offset,
+    ) -> Result<Offset, StoreError> {
         let sequence = segment.sequence();
         if let Some(place) = self.read.get(&sequence) {
             return Ok(*place);
@@ -122,7 +124,7 @@ impl SpanLane {
     }
 
     /// Chooses the segment whose blocks come next.
-    fn choose(&mut self, now_unix_nanos: u64) -> Option<(JournalSegment, Reached)> {
+    fn choose(&mut self, now_unix_nanos: u64) -> Option<(JournalSegment, Offset)> {
         let mut behind = self.behind(now_unix_nanos);
         self.freshest_next = !self.freshest_next;
         let fresh = behind
@@ -138,12 +140,12 @@ impl SpanLane {
     }
 
     /// Returns the segments that have blocks to be followed, oldest first, each with its place.
-    fn behind(&mut self, now_unix_nanos: u64) -> Vec<(JournalSegment, Reached)> {
+    fn behind(&mut self, now_unix_nanos: u64) -> Vec<(JournalSegment, Offset)> {
         let mut behind = Vec::new();
         let mut all_done = true;
         for mut segment in self.journal.segments() {
             let sequence = segment.sequence();
-            let Some(reached) = self.sent.reached(sequence) else {
+            let Some(reached) = self.sent.offset(sequence) else {
                 continue;
             };
             if self.is_shunned(sequence, now_unix_nanos) {
@@ -159,14 +161,14 @@ impl SpanLane {
                 }
             };
             // Not the place: its points may still be on their way.
-            let reached = self.sent.reached(sequence).unwrap_or(place);
-            all_done &= reached.blocks >= segment.blocks() && is_settled(&segment, now_unix_nanos);
+            let reached = self.sent.offset(sequence).unwrap_or(place);
+            all_done &= !segment.has_block_at(reached) && is_settled(&segment, now_unix_nanos);
             if all_done {
-                self.sent.done_below(sequence + 1);
+                self.sent.finish_below(sequence + 1);
                 self.read.remove(&sequence);
                 continue;
             }
-            if place.blocks < segment.blocks() {
+            if segment.has_block_at(place) {
                 behind.push((segment, place));
             }
         }
@@ -189,11 +191,8 @@ impl SpanLane {
     }
 
     /// Begins the block at that place of a segment; false when there is none that can be read.
-    fn begin(&mut self, mut segment: JournalSegment, from: Reached, now: u64) -> bool {
-        if from.blocks >= segment.blocks() {
-            return false;
-        }
-        let arrival = match segment.arrival(from.blocks) {
+    fn begin(&mut self, mut segment: JournalSegment, from: Offset, now: u64) -> bool {
+        let arrival = match segment.arrival(from) {
             Ok(Some(arrival)) => arrival,
             Ok(None) => return false,
             Err(error) => {
@@ -203,10 +202,11 @@ impl SpanLane {
         };
         self.block = Some(Block {
             segment,
-            from,
-            base: arrival.written.max(from.until),
+            number: arrival.block,
+            base: arrival.base(from),
             rows: arrival.rows,
             next_row: 0,
+            end: arrival.behind(from),
         });
         true
     }
@@ -231,7 +231,7 @@ impl SpanLane {
         let rows = block.next_row..block.rows.min(block.next_row + ROWS_AT_ONCE);
         self.encoder
             .begin(block.base.saturating_add(u64::from(rows.start)));
-        let (number, end) = (block.from.blocks, rows.end);
+        let (number, end) = (block.number, rows.end);
         let segment = &mut block.segment;
         let visited = self
             .journal
@@ -250,10 +250,10 @@ impl SpanLane {
     }
 
     /// Ends the block: the batch that is being filled leads behind it. Returns its segment and that place.
-    fn end_block(&mut self) -> Option<(JournalSegment, Reached)> {
+    fn end_block(&mut self) -> Option<(JournalSegment, Offset)> {
         let block = self.block.take()?;
         let sequence = block.segment.sequence();
-        let reached = block.end();
+        let reached = block.end;
         self.read.insert(sequence, reached);
         match &mut self.filling {
             Some((_, place)) => *place = Some(Place { sequence, reached }),
@@ -323,20 +323,9 @@ impl SpanLane {
     }
 }
 
-impl Block {
-    /// Returns the place behind it.
-    fn end(&self) -> Reached {
-        Reached {
-            blocks: self.from.blocks + 1,
-            rows: self.from.rows + u64::from(self.rows),
-            until: self.base.saturating_add(u64::from(self.rows)),
-        }
-    }
-}
-
 impl Lane for SpanLane {
     const NAME: &'static str = "spans";
-    type Position = Progress;
+    type Position = Position;
 
     fn next(&mut self, now_unix_nanos: u64) -> Result<Option<Batch>, StoreError> {
         let Some((batch, place)) = self.next_filled(now_unix_nanos) else {
@@ -348,11 +337,11 @@ impl Lane for SpanLane {
         Ok(Some(batch))
     }
 
-    fn position(&self) -> Progress {
+    fn position(&self) -> Position {
         self.sent.clone()
     }
 
-    fn acknowledged(&mut self, position: Progress) {
+    fn acknowledged(&mut self, position: Position) {
         self.followed.settle(position);
     }
 }
@@ -364,21 +353,14 @@ fn is_settled(segment: &JournalSegment, now_unix_nanos: u64) -> bool {
 }
 
 /// Finds the place again by the times of the blocks: repairs after a crash may have left out damaged ones.
-fn locate(segment: &mut JournalSegment, reached: Reached) -> Result<Reached, StoreError> {
-    let mut place = Reached::default();
-    while place.until < reached.until && place.blocks < segment.blocks() {
-        let Some(arrival) = segment.arrival(place.blocks)? else {
+fn locate(segment: &mut JournalSegment, reached: Offset) -> Result<Offset, StoreError> {
+    let mut place = Offset::default();
+    while place.until < reached.until {
+        let arrival = segment.arrival(place)?;
+        let Some(arrival) = arrival.filter(|arrival| arrival.base(place) < reached.until) else {
             break;
         };
-        let base = arrival.written.max(place.until);
-        if base >= reached.until {
-            break;
-        }
-        place = Reached {
-            blocks: place.blocks + 1,
-            rows: place.rows + u64::from(arrival.rows),
-            until: base.saturating_add(u64::from(arrival.rows)),
-        };
+        place = arrival.behind(place);
     }
     place.until = place.until.max(reached.until);
     Ok(place)
@@ -391,7 +373,7 @@ fn fits(one: &Batch, other: &Batch) -> bool {
 }
 
 /// Returns how many spans, and about how many bytes of the journal, are not in InfluxDB yet.
-pub(crate) fn backlog(journal: &Journal, followed: &Followed) -> (u64, u64) {
+pub(crate) fn backlog(journal: &Journal, followed: &ShipProgress) -> (u64, u64) {
     let segments = journal.segments();
     let behind = segments.iter().map(|segment| {
         let (rows, bytes) = segment.size();

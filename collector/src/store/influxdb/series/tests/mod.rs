@@ -120,7 +120,11 @@ impl Journal {
         self.lane_at(own, None)
     }
 
-    pub(crate) fn lane_at(&self, own: &str, position: Option<super::lane::Position>) -> SeriesLane {
+    pub(crate) fn lane_at(
+        &self,
+        own: &str,
+        position: Option<super::lane::LanePosition>,
+    ) -> SeriesLane {
         let options = SeriesLaneOptions {
             log: self.log.clone(),
             own: own.to_owned(),

@@ -199,7 +199,7 @@ async fn a_server_that_hangs_holds_up_no_page() {
     let mut node = Node::new(&InfluxdbOptions::new(format!("http://{address}")), WEEK);
     let spans: Vec<Span> = (0..20).map(shop_span).collect();
     node.write(&spans);
-    node.followed.deleting(now_unix_nanos(), 0);
+    node.followed.note_deleted(now_unix_nanos(), 0);
     let merged = node.merged();
     let begun = tokio::time::Instant::now();
     let everything = crate::model::TimeRange::ALL;

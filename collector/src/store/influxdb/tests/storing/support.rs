@@ -7,11 +7,12 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use crate::counters::Counters;
+use crate::log::Position;
 use crate::model::Span;
 use crate::model::now_unix_nanos;
 use crate::store::embedded::tests::support::write;
 use crate::store::embedded::{
-    EmbeddedOptions, EmbeddedStore, Follow, Followed, Progress, ShardWriter, open_followed,
+    EmbeddedOptions, EmbeddedStore, Follow, ShardWriter, ShipProgress, open_followed,
 };
 use crate::store::influxdb::InfluxdbOptions;
 use crate::store::influxdb::identity::collector_id;
@@ -101,7 +102,7 @@ pub(super) struct Node {
     pub(super) dir: TempDir,
     pub(super) store: EmbeddedStore,
     pub(super) writers: Vec<ShardWriter>,
-    pub(super) followed: Arc<Followed>,
+    pub(super) followed: Arc<ShipProgress>,
     pub(super) client: Arc<Client>,
     pub(super) counters: Arc<Counters>,
     pub(super) lane: SpanLane,
@@ -115,7 +116,7 @@ impl Node {
             tempfile::tempdir().unwrap(),
             options,
             keep,
-            Progress::default(),
+            Position::default(),
         )
     }
 
@@ -126,7 +127,7 @@ impl Node {
             dir,
             options,
             Duration::from_secs(3600),
-            Progress::default(),
+            Position::default(),
             bytes,
         )
     }
@@ -136,7 +137,7 @@ impl Node {
         dir: TempDir,
         options: &InfluxdbOptions,
         keep: Duration,
-        progress: Progress,
+        progress: Position,
     ) -> Self {
         Self::open_with(dir, options, keep, progress, u64::MAX)
     }
@@ -145,11 +146,11 @@ impl Node {
         dir: TempDir,
         options: &InfluxdbOptions,
         keep: Duration,
-        progress: Progress,
+        progress: Position,
         disk_budget_bytes: u64,
     ) -> Self {
         let counters = Arc::new(Counters::default());
-        let followed = Arc::new(Followed::open(dir.path(), progress).unwrap());
+        let followed = Arc::new(ShipProgress::open(dir.path(), progress).unwrap());
         let embedded = EmbeddedOptions {
             dir: dir.path().to_owned(),
             retention: WEEK,
