@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fusebox_collector::codec::otlp::{Limits, walk_traces};
 use fusebox_collector::counters::Counters;
-use fusebox_collector::model::{TimeRange, TraceQuery, now_unix_nanos};
+use fusebox_collector::model::{Condition, StatusCode, TimeRange, TraceQuery, now_unix_nanos};
 use fusebox_collector::sample::Shop;
 use fusebox_collector::store::TraceReader;
 use fusebox_collector::store::embedded::{EmbeddedOptions, EmbeddedStore, ShardWriter, open};
@@ -174,15 +174,11 @@ fn some_ids(store: &EmbeddedStore, runtime: &tokio::runtime::Runtime) -> Vec<Tra
 
 fn queries() -> Vec<(&'static str, TraceQuery)> {
     let all = TraceQuery::in_range(TimeRange::ALL);
-    let attribute = |key: &str, value: &str| {
-        let mut query = all.clone();
-        query.attributes = vec![(key.to_owned(), value.to_owned())];
-        query
-    };
-    let mut service = all.clone();
-    service.service = Some("checkout".to_owned());
-    let mut errors = all.clone();
-    (errors.error, errors.min_duration_nanos) = (Some(true), Some(100_000_000));
+    let attribute = |key, value| all.clone().with([Condition::attribute(key, value)]);
+    let service = all.clone().with([Condition::service("checkout")]);
+    let slow = Condition::duration(Some(100_000_000), None);
+    let failed = Condition::Status(StatusCode::Error);
+    let errors = all.clone().with(slow).with([failed]);
     vec![
         ("newest 20", all.clone()),
         ("service, newest 20", service),

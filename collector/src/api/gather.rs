@@ -1,13 +1,15 @@
-//! Whole traces for a search of a dialect: candidates from the store, newest first, each read and looked at, until enough
+//! Whole traces for a search of a dialect: rows of the store, newest first, each trace read and judged, until enough
 //! are found or a bound is met.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use opentelemetry::TraceId;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::candidates::Candidates;
+use super::ApiState;
 use crate::model::{Trace, TraceQuery};
 use crate::query::{QueryError, QueryService};
 
@@ -24,7 +26,17 @@ const SPANS_READ_MAX: usize = 500_000;
 const TIME_MAX: Duration = Duration::from_secs(11);
 /// Searches that read at the same time; the others wait for their turn, within their time. Each holds a trace at a time
 /// and what it found.
-static AT_ONCE: Semaphore = Semaphore::const_new(4);
+const SEARCHES_AT_ONCE: usize = 4;
+
+/// Admits searches that read whole traces; shared by all clients of a collector.
+#[derive(Debug, Clone)]
+pub(super) struct SearchLimit(Arc<Semaphore>);
+
+impl Default for SearchLimit {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(SEARCHES_AT_ONCE)))
+    }
+}
 
 /// What a search found, and why there may be more.
 #[derive(Debug)]
@@ -43,17 +55,17 @@ enum Stop {
     Store(String),
 }
 
-/// Reads the traces of those searches; `show` returns a trace as it is shown, `None` if it does not match.
+/// Reads the traces that a search finds; `show` returns a trace as it is shown, `None` if it does not match.
 pub(super) async fn gather<T>(
-    query: &QueryService,
-    searches: Vec<TraceQuery>,
+    state: &ApiState,
+    search: TraceQuery,
     limit: usize,
     show: impl Fn(Trace) -> Option<T>,
 ) -> Result<Gathered<T>, QueryError> {
-    let mut candidates = Candidates::new(query, searches);
+    let mut traces = Traces::new(&state.query, search);
     let mut found = Found::new(limit);
     let deadline = Instant::now() + TIME_MAX;
-    let Ok(_turn) = timeout_at(deadline, AT_ONCE.acquire()).await else {
+    let Ok(_turn) = timeout_at(deadline, state.searches.0.acquire()).await else {
         let waited = format!(
             "{} s were spent waiting for other searches",
             TIME_MAX.as_secs()
@@ -64,7 +76,7 @@ pub(super) async fn gather<T>(
         if let Some(end) = found.end() {
             break end;
         }
-        let Ok(trace) = timeout_at(deadline, next_trace(query, &mut candidates)).await else {
+        let Ok(trace) = timeout_at(deadline, traces.next()).await else {
             break Some(format!("{} s had passed", TIME_MAX.as_secs()));
         };
         let Some(trace) = trace? else {
@@ -75,21 +87,52 @@ pub(super) async fn gather<T>(
             break Some(format!("an answer holds {SPANS_MAX} spans at most"));
         }
     };
-    Ok(found.finish(bound, candidates.missing()))
+    Ok(found.finish(bound, traces.missing.as_deref()))
 }
 
-/// Returns the next candidate; one that went with its segment since its row was read is passed over.
-async fn next_trace(
-    query: &QueryService,
-    candidates: &mut Candidates,
-) -> Result<Option<Trace>, QueryError> {
-    while let Some(id) = candidates.next().await? {
-        let trace = query.trace(id).await?;
-        if trace.is_some() {
-            return Ok(trace);
+/// The traces of a search one by one, pages of the store read as they are needed.
+#[derive(Debug)]
+struct Traces<'a> {
+    query: &'a QueryService,
+    /// The next page; `None` after the last.
+    next: Option<TraceQuery>,
+    ids: std::vec::IntoIter<TraceId>,
+    /// Why the store may have left out rows so far.
+    missing: Option<String>,
+}
+
+impl<'a> Traces<'a> {
+    fn new(query: &'a QueryService, search: TraceQuery) -> Self {
+        Self {
+            query,
+            next: Some(search),
+            ids: Vec::new().into_iter(),
+            missing: None,
         }
     }
-    Ok(None)
+
+    /// Returns the next trace; one that was deleted since its row was read is left out.
+    async fn next(&mut self) -> Result<Option<Trace>, QueryError> {
+        loop {
+            if let Some(id) = self.ids.next() {
+                let trace = self.query.trace(id).await?;
+                if trace.is_some() {
+                    return Ok(trace);
+                }
+            } else if let Some(search) = self.next.take() {
+                let page = self.query.search(search.clone()).await?;
+                let ids: Vec<_> = page.traces.iter().map(|row| row.trace_id).collect();
+                self.ids = ids.into_iter();
+                self.missing = page.missing.or(self.missing.take());
+                self.next = page.next.map(|cursor| TraceQuery {
+                    cursor: Some(cursor),
+                    ..search
+                });
+            } else {
+                return Ok(None);
+            }
+        }
+    }
 }
 
 /// What is found so far, and what it took.
@@ -191,15 +234,17 @@ impl<T> Gathered<T> {
 mod tests {
     use super::*;
     use crate::api::tests::Fixture;
+    use crate::model::TimeRange;
 
     #[tokio::test(start_paused = true)]
     async fn a_search_says_when_its_turn_did_not_come() {
         let fixture = Fixture::new();
         let search = async || {
-            let found = gather(&fixture.state.query, Vec::new(), 1, |_| Some(()));
+            let everything = TraceQuery::in_range(TimeRange::ALL);
+            let found = gather(&fixture.state, everything, 1, |_| Some(()));
             found.await.unwrap().answer()
         };
-        let others = AT_ONCE.acquire_many(4).await.unwrap();
+        let others = fixture.state.searches.0.acquire_many(4).await.unwrap();
         let (status, why) = search().await.unwrap_err();
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
         assert!(why.contains("waiting for other searches"), "{why}");

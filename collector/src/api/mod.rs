@@ -2,7 +2,6 @@
 //! parameters, ask the query service and shape the answer; errors of ours are problem documents (RFC 9457).
 //! `collector/API.md` shows each route at work.
 
-mod candidates;
 mod circuits;
 mod gather;
 mod health;
@@ -43,6 +42,7 @@ pub struct ApiState {
     pub health: Health,
     /// How it stands with the InfluxDB, where there is one.
     pub influxdb: Option<Influxdb>,
+    searches: gather::SearchLimit,
 }
 
 impl ApiState {
@@ -53,6 +53,7 @@ impl ApiState {
             counters,
             health: Health::default(),
             influxdb: None,
+            searches: gather::SearchLimit::default(),
         }
     }
 }

@@ -11,19 +11,20 @@ use serde_json::Value;
 use super::params::Params;
 use super::{ApiState, Problem};
 use crate::codec::otlp::encode::trace_to_json;
-use crate::model::{Cursor, TimeRange, Trace, TraceQuery, TraceSummary, format_timestamp};
+use crate::model::{
+    Condition, Cursor, StatusCode, TimeRange, Trace, TraceCondition, TraceQuery, TraceSummary,
+    format_timestamp,
+};
 
 /// Traces are searched in the last hour unless said otherwise.
 const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
 /// Attribute conditions in one search.
 const ATTRIBUTES_MAX: usize = 16;
-/// Longest value of a condition, bytes.
-const TEXT_BYTES_MAX: usize = 4_096;
-/// What `outcome` takes besides the outcomes of a call.
-const FALLBACK: &str = "fallback";
-const PARAMETERS: [&str; 12] = [
+const PARAMETERS: [&str; 14] = [
     "service",
     "operation",
+    "kind",
+    "status",
     "min_duration",
     "max_duration",
     "error",
@@ -97,78 +98,62 @@ fn render(trace: &Trace) -> Value {
 }
 
 fn read_query(params: &Params) -> Result<TraceQuery, Problem> {
-    let min_duration_nanos = params.duration("min_duration")?;
-    let max_duration_nanos = params.duration("max_duration")?;
-    if min_duration_nanos > max_duration_nanos && max_duration_nanos.is_some() {
-        return Err(Problem::parameter(
-            "min_duration",
-            "is longer than max_duration",
-        ));
+    let mut query = TraceQuery::in_range(params.range(DEFAULT_RANGE)?).with(conditions(params)?);
+    match params.truth("error")? {
+        Some(true) => query.conditions.push(Condition::Status(StatusCode::Error)),
+        Some(false) => query.traces.push(TraceCondition::WithoutErrors),
+        None => {}
     }
     let limit = params.count("limit", TraceQuery::LIMIT_MAX)?;
-    Ok(TraceQuery {
-        service: text(params, "service")?,
-        operation: text(params, "operation")?,
-        min_duration_nanos,
-        max_duration_nanos,
-        error: params.truth("error")?,
-        attributes: attributes(params)?,
-        circuit: text(params, "circuit")?,
-        outcome: outcome(params)?,
-        limit: limit.unwrap_or(TraceQuery::LIMIT_DEFAULT),
-        cursor: params.read(
-            "cursor",
-            "a cursor: copy `next_cursor` of the page before",
-            Cursor::decode,
+    query.limit = limit.unwrap_or(TraceQuery::LIMIT_DEFAULT);
+    let expected = "a cursor: copy `next_cursor` of the page before";
+    query.cursor = params.read("cursor", expected, Cursor::decode)?;
+    Ok(query)
+}
+
+/// Reads what one span must meet.
+fn conditions(params: &Params) -> Result<Vec<Condition>, Problem> {
+    let min = params.duration("min_duration")?;
+    let max = params.duration("max_duration")?;
+    if min > max && max.is_some() {
+        let problem = "is longer than max_duration";
+        return Err(Problem::parameter("min_duration", problem));
+    }
+    let kinds = "one of unspecified, internal, server, client, producer, consumer";
+    let outcomes = Outcome::ALL.map(Outcome::as_str).join(", ");
+    let single = [
+        text(params, "service")?.map(Condition::service),
+        text(params, "operation")?.map(Condition::operation),
+        params.read("kind", kinds, Condition::parse_kind)?,
+        params.read("status", "one of unset, ok, error", Condition::parse_status)?,
+        Condition::duration(min, max),
+        text(params, "circuit")?.map(Condition::Circuit),
+        params.read(
+            "outcome",
+            format!("one of {outcomes}, fallback"),
+            Condition::parse_outcome,
         )?,
-        ..TraceQuery::in_range(params.range(DEFAULT_RANGE)?)
-    })
+    ];
+    let mut conditions = attributes(params)?;
+    conditions.extend(single.into_iter().flatten());
+    Ok(conditions)
 }
 
 fn text(params: &Params, name: &str) -> Result<Option<String>, Problem> {
     let text = params.text(name)?;
-    if text
-        .as_ref()
-        .is_some_and(|text| text.len() > TEXT_BYTES_MAX)
-    {
-        let problem = format!("is longer than {TEXT_BYTES_MAX} bytes");
+    let is_long = |text: &String| text.len() > Condition::TEXT_BYTES_MAX;
+    if text.as_ref().is_some_and(is_long) {
+        let problem = format!("is longer than {} bytes", Condition::TEXT_BYTES_MAX);
         return Err(Problem::parameter(name, problem));
     }
     Ok(text)
 }
 
-fn attributes(params: &Params) -> Result<Vec<(String, String)>, Problem> {
-    let wrong = |problem: String| Problem::parameter("attribute", problem);
-    let mut attributes = Vec::new();
-    for condition in params.all("attribute") {
-        if condition.len() > TEXT_BYTES_MAX {
-            return Err(wrong(format!("is longer than {TEXT_BYTES_MAX} bytes")));
-        }
-        match condition.split_once('=') {
-            Some((key, value)) if !key.is_empty() => {
-                attributes.push((key.to_owned(), value.to_owned()));
-            }
-            _ => {
-                return Err(wrong(
-                    "is not key=value, such as http.route=/buy".to_owned(),
-                ));
-            }
-        }
-    }
-    if attributes.len() > ATTRIBUTES_MAX {
+fn attributes(params: &Params) -> Result<Vec<Condition>, Problem> {
+    let wrong = |problem| Problem::parameter("attribute", problem);
+    if params.all("attribute").count() > ATTRIBUTES_MAX {
         return Err(wrong(format!("is given more than {ATTRIBUTES_MAX} times")));
     }
-    Ok(attributes)
-}
-
-fn outcome(params: &Params) -> Result<Option<String>, Problem> {
-    let words: Vec<_> = Outcome::ALL
-        .iter()
-        .map(|outcome| outcome.as_str())
-        .collect();
-    let expected = format!("one of {}, {FALLBACK}", words.join(", "));
-    params.read("outcome", expected, |word| {
-        let known = word == FALLBACK || words.contains(&word);
-        known.then(|| word.to_owned())
-    })
+    let given = params.all("attribute").map(Condition::parse_attribute);
+    given.collect::<Result<_, _>>().map_err(wrong)
 }

@@ -4,6 +4,7 @@
 //! unchanged; what was merged, moved or guessed at read time stands beside it in `Trace::notes`.
 
 mod circuit;
+mod condition;
 mod dependency;
 mod duration;
 mod search;
@@ -19,9 +20,11 @@ pub use circuit::{
     CircuitTransition, CircuitView, CircuitWall, LatencyView, OverrideView, Provenance,
     SparkBucket, StateSpan,
 };
+pub use condition::{Condition, Pattern, Place, Test};
+pub(crate) use condition::{EVENT_NAME, SCOPE_NAME, SCOPE_VERSION};
 pub use dependency::DependencyLink;
 pub use duration::{format_duration, parse_duration};
-pub use search::{Cursor, TracePage, TraceQuery};
+pub use search::{Cursor, TraceCondition, TracePage, TraceQuery};
 pub use service::{InstanceSeen, OperationStats, RedStats, ServiceSummary};
 pub use span::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value};
 pub(crate) use text::cut;

@@ -2,34 +2,38 @@
 
 use opentelemetry::TraceId;
 
-use super::{TimeRange, TraceSummary};
+use super::{Condition, Span, TimeRange, TraceSummary};
 
-/// A search for traces. A trace matches when **one of its spans** meets every span condition
-/// (service, operation, duration, error, attributes, circuit, outcome) and its start lies in `range`.
+/// A search for traces. A trace matches when **one of its spans** meets every condition, and the trace as a whole is
+/// what `traces` asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TraceQuery {
-    /// The span's service.
-    pub service: Option<String>,
-    /// The span's name.
-    pub operation: Option<String>,
-    /// The span took at least that long, nanoseconds.
-    pub min_duration_nanos: Option<u64>,
-    /// The span took at most that long, nanoseconds.
-    pub max_duration_nanos: Option<u64>,
-    /// `true`: the span's status is error; `false`: the trace has no span with status error.
-    pub error: Option<bool>,
-    /// Each key has that value (as `Value` prints it) on the span or on its resource.
-    pub attributes: Vec<(String, String)>,
-    /// The span went through the breaker of that name (`circuit_breaker.name`).
-    pub circuit: Option<String>,
-    /// ... with that outcome (`circuit_breaker.outcome`), or `fallback` for any call a fallback answered.
-    pub outcome: Option<String>,
+    /// What one span must meet.
+    pub conditions: Vec<Condition>,
+    /// What the trace must be.
+    pub traces: Vec<TraceCondition>,
     /// The trace starts in it.
     pub range: TimeRange,
     /// At most so many traces, 1 to `TraceQuery::LIMIT_MAX`.
     pub limit: usize,
     /// Continue after this one.
     pub cursor: Option<Cursor>,
+}
+
+/// What a search asks of a trace as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceCondition {
+    /// None of its spans has status error.
+    WithoutErrors,
+}
+
+impl TraceCondition {
+    /// Returns whether a trace meets the condition.
+    pub fn matches(&self, trace: &TraceSummary) -> bool {
+        match self {
+            Self::WithoutErrors => trace.error_count == 0,
+        }
+    }
 }
 
 impl TraceQuery {
@@ -41,18 +45,26 @@ impl TraceQuery {
     /// Returns a search for everything in that range.
     pub fn in_range(range: TimeRange) -> Self {
         Self {
-            service: None,
-            operation: None,
-            min_duration_nanos: None,
-            max_duration_nanos: None,
-            error: None,
-            attributes: Vec::new(),
-            circuit: None,
-            outcome: None,
+            conditions: Vec::new(),
+            traces: Vec::new(),
             range,
             limit: Self::LIMIT_DEFAULT,
             cursor: None,
         }
+    }
+
+    /// Adds conditions.
+    #[must_use]
+    pub fn with(mut self, conditions: impl IntoIterator<Item = Condition>) -> Self {
+        self.conditions.extend(conditions);
+        self
+    }
+
+    /// Returns whether a span meets every condition.
+    pub fn matches(&self, span: &Span) -> bool {
+        self.conditions
+            .iter()
+            .all(|condition| condition.matches(span))
     }
 }
 

@@ -6,12 +6,13 @@ pub(crate) mod series;
 
 use std::sync::{Arc, LazyLock};
 
+use fusebox::circuit_breaker::Outcome;
 use opentelemetry::{SpanId, TraceId};
 
 use super::TraceReader;
 use crate::model::{
-    Resource, Scope, Span, SpanKind, Status, StatusCode, TimeRange, TraceQuery, Value,
-    now_unix_nanos,
+    Condition, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Test, TimeRange,
+    TraceCondition, TraceQuery, Value, now_unix_nanos,
 };
 
 /// Returns the time that the suite's spans begin at, Unix nanoseconds: a little ago, because stores keep a week and
@@ -96,35 +97,75 @@ async fn searches_newest_first_page_by_page(reader: &impl TraceReader) {
 }
 
 async fn filters(reader: &impl TraceReader) {
-    let all = TraceQuery::in_range(TimeRange::ALL);
-    let expect = async |change: &dyn Fn(&mut TraceQuery), wanted: &[u64]| {
-        let mut query = all.clone();
-        change(&mut query);
+    let expect = async |query: TraceQuery, wanted: &[u64]| {
         let page = reader.search(query.clone()).await.expect("searches");
         let ids: Vec<_> = page.traces.iter().map(|row| row.trace_id).collect();
         let wanted: Vec<_> = wanted.iter().map(|&number| id(number)).collect();
         assert_eq!(ids, wanted, "{query:?}");
     };
-    let attribute = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];
-    expect(&|q| q.service = Some("cart".into()), &[1]).await;
-    expect(&|q| q.service = Some("nobody".into()), &[]).await;
-    expect(&|q| q.operation = Some("GET /1".into()), &[3, 2, 1]).await;
-    expect(&|q| q.error = Some(true), &[3]).await;
-    expect(&|q| q.error = Some(false), &[2, 1]).await;
-    expect(&|q| q.min_duration_nanos = Some(6), &[]).await;
-    expect(&|q| q.max_duration_nanos = Some(5), &[3, 2, 1]).await;
-    expect(
-        &|q| q.attributes = attribute("http.response.status_code", "200"),
-        &[3, 2, 1],
-    )
-    .await;
-    expect(&|q| q.attributes = attribute("service.name", "pay"), &[3]).await;
-    expect(&|q| q.attributes = attribute("service.name", "nobody"), &[]).await;
-    expect(&|q| q.circuit = Some("inventory".into()), &[1]).await;
-    expect(&|q| q.outcome = Some("rejected".into()), &[1]).await;
-    expect(&|q| q.outcome = Some("success".into()), &[]).await;
-    expect(&|q| q.range.end_unix_nanos = begin() + 900, &[2, 1]).await;
-    expect(&|q| q.range.start_unix_nanos = begin() + 11, &[3, 2]).await;
+    let all = TraceQuery::in_range(TimeRange::ALL);
+    for (condition, wanted) in conditions() {
+        expect(all.clone().with([condition]), wanted).await;
+    }
+    let mut sound = all.clone();
+    sound.traces.push(TraceCondition::WithoutErrors);
+    expect(sound, &[2, 1]).await;
+    let both = [Condition::service("cart"), Condition::operation("GET /1")];
+    expect(all.clone().with(both), &[]).await;
+    let mut early = all.clone();
+    early.range.end_unix_nanos = begin() + 900;
+    expect(early, &[2, 1]).await;
+    let mut late = all.clone();
+    late.range.start_unix_nanos = begin() + 11;
+    expect(late, &[3, 2]).await;
+}
+
+/// Conditions of every kind, with the traces that have a span that meets it.
+fn conditions() -> Vec<(Condition, &'static [u64])> {
+    let attribute = |text: &str| Condition::parse_attribute(text).expect("a condition");
+    let text = |text: &str| Test::Equals(text.to_owned());
+    let two = |one, other| Test::OneOf(vec![String::from(one), String::from(other)]);
+    vec![
+        (Condition::service("cart"), &[1]),
+        (Condition::service("nobody"), &[]),
+        (Condition::Service(two("cart", "pay")), &[3, 1]),
+        (Condition::operation("GET /1"), &[3, 2, 1]),
+        (
+            Condition::Operation(Test::InLowerCase("get /3".into())),
+            &[1],
+        ),
+        (Condition::Kind(SpanKind::Server), &[3, 2, 1]),
+        (Condition::Kind(SpanKind::Client), &[]),
+        (Condition::Status(StatusCode::Error), &[3]),
+        (Condition::Status(StatusCode::Unset), &[2, 1]),
+        (Condition::StatusMessage(text("declined")), &[3]),
+        (Condition::TraceState(text("vendor=1")), &[3]),
+        (Condition::Duration { min: 6, max: 9 }, &[]),
+        (Condition::Duration { min: 5, max: 5 }, &[3, 2, 1]),
+        (attribute("http.response.status_code=200"), &[3, 2, 1]),
+        (attribute("http.response.status_code>=200.5"), &[]),
+        (attribute("http.response.status_code<201"), &[3, 2, 1]),
+        (attribute("service.name=pay"), &[3]),
+        (attribute("service.name=nobody"), &[]),
+        (attribute("service.name!=pay"), &[2, 1]),
+        (attribute("service.name=~^(pay|cart)$"), &[3, 1]),
+        (attribute("span:service.name"), &[]),
+        (attribute("resource:service.name"), &[3, 2, 1]),
+        (attribute("scope:otel.scope.name=lib"), &[3]),
+        (attribute("event:exception.type=~Boom"), &[3]),
+        (attribute("event:event=exception"), &[3]),
+        (attribute("exception.type"), &[]),
+        (attribute("link:why=batch"), &[3]),
+        (attribute("circuit_breaker.name"), &[1]),
+        (Condition::Circuit("inventory".into()), &[1]),
+        (Condition::Outcome(Outcome::Rejected), &[1]),
+        (Condition::Outcome(Outcome::Success), &[]),
+        (Condition::FallbackSucceeded, &[1]),
+        (
+            Condition::Any(vec![Condition::service("cart"), attribute("link:why")]),
+            &[3, 1],
+        ),
+    ]
 }
 
 async fn lists_services_and_operations(reader: &impl TraceReader) {
@@ -142,8 +183,28 @@ fn span_id(number: u64) -> SpanId {
     SpanId::from_bytes(number.to_be_bytes())
 }
 
+/// Lets a span fail, with a message, an event and a link.
 fn failed(mut span: Span) -> Span {
-    span.status.code = StatusCode::Error;
+    let pair = |key: &str, value: &str| vec![(key.to_owned(), Value::String(value.to_owned()))];
+    span.status = Status {
+        code: StatusCode::Error,
+        message: "declined".to_owned(),
+    };
+    span.trace_state = "vendor=1".to_owned();
+    span.scope = Arc::new(Scope {
+        name: "lib".to_owned(),
+        ..Scope::default()
+    });
+    span.events.push(Event {
+        time_unix_nanos: span.start_unix_nanos,
+        name: "exception".to_owned(),
+        attributes: pair("exception.type", "BigBoom"),
+    });
+    span.links.push(Link {
+        trace_id: id(9),
+        span_id: span_id(9),
+        attributes: pair("why", "batch"),
+    });
     span
 }
 
@@ -154,6 +215,7 @@ fn span(trace: u64, number: u64, parent: Option<u64>, service: &str, offset: u64
     if service == "cart" {
         attributes.push(("circuit_breaker.name".to_owned(), text("inventory")));
         attributes.push(("circuit_breaker.outcome".to_owned(), text("rejected")));
+        attributes.push(("circuit_breaker.fallback".to_owned(), text("success")));
     }
     Span {
         trace_id: id(trace),

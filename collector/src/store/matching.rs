@@ -1,6 +1,5 @@
-//! What a search asks of a span, and the row of a list that a trace makes: for stores that read spans whole.
-//!
-//! The embedded store answers both from columns and summaries; one contract suite holds the two to the same answers.
+//! The summary row of a trace, for stores that read spans whole. The embedded store makes it from what its segments
+//! know of the trace; one contract suite holds both to the same answers.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,52 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
 use opentelemetry::TraceId;
 
-use crate::model::{CircuitMark, ServiceCount, Span, StatusCode, TraceQuery, TraceSummary, Value};
-
-/// Returns whether a span meets every condition that a search puts on spans.
-pub(crate) fn span_matches(span: &Span, query: &TraceQuery) -> bool {
-    let duration = span.duration_nanos();
-    query
-        .service
-        .as_ref()
-        .is_none_or(|name| name == span.service())
-        && query
-            .operation
-            .as_ref()
-            .is_none_or(|name| *name == span.name)
-        && query.min_duration_nanos.is_none_or(|min| duration >= min)
-        && query.max_duration_nanos.is_none_or(|max| duration <= max)
-        && (query.error != Some(true) || is_failed(span))
-        && attributes_match(span, query)
-}
-
-/// Returns whether a span has every attribute that a search asks for, breaker and outcome among them.
-fn attributes_match(span: &Span, query: &TraceQuery) -> bool {
-    let on_span = |key: &str, text: &str| has(&span.attributes, key, text);
-    let on_either =
-        |key: &str, text: &str| on_span(key, text) || has(&span.resource.attributes, key, text);
-    let mut attributes = query.attributes.iter();
-    let outcome_matches = |outcome: &String| match outcome.as_str() {
-        "fallback" => on_span(FALLBACK_OUTCOME, "success"),
-        outcome => on_span(BREAKER_OUTCOME, outcome),
-    };
-    attributes.all(|(key, text)| on_either(key, text))
-        && query
-            .circuit
-            .as_ref()
-            .is_none_or(|name| on_span(BREAKER_NAME, name))
-        && query.outcome.as_ref().is_none_or(outcome_matches)
-}
-
-fn has(attributes: &[(String, Value)], key: &str, text: &str) -> bool {
-    let prints = |value: &Value| match value {
-        Value::String(value) => value == text,
-        value => value.to_string() == text,
-    };
-    attributes
-        .iter()
-        .any(|(k, value)| k == key && prints(value))
-}
+use crate::model::{CircuitMark, ServiceCount, Span, StatusCode, TraceSummary, Value};
 
 fn is_failed(span: &Span) -> bool {
     span.status.code == StatusCode::Error

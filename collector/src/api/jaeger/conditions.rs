@@ -1,95 +1,100 @@
-//! What a search asks for: the part that the store answers, and the part that is checked on spans afterwards, because
-//! it asks for tags that Jaeger derives and nobody stores.
+//! What a search asks for, as conditions of the store. Jaeger's tags are attributes of the span, its process, scope,
+//! events and links, and what Jaeger makes tags of besides: kind, status, scope and trace state.
 
 use std::collections::BTreeMap;
 
-use axum::http::StatusCode;
+use axum::http::StatusCode as HttpStatus;
 use serde_json::Value as Json;
 
 use super::answer::Failure;
 use super::params::{Params, bounded};
 use super::tags;
-use crate::model::{Span, Trace, TraceQuery};
-use crate::store::matching::span_matches;
+use crate::model::{Condition, Place, StatusCode, Test, TimeRange, TraceQuery};
 
 /// Conditions on tags in one search.
 const TAGS_MAX: usize = 16;
 
-/// What a search asks for.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Conditions {
-    /// What the store answers.
-    pub(super) query: TraceQuery,
-    /// Derived tags that a span must have besides.
-    derived: Vec<(String, String)>,
+/// What a search asks for, under whatever names its version gives the parameters.
+#[derive(Debug)]
+pub(super) struct Search {
+    pub(super) service: Option<String>,
+    pub(super) operation: Option<String>,
+    /// Nanoseconds; a bound of 0 is none.
+    pub(super) min_duration: Option<u64>,
+    pub(super) max_duration: Option<u64>,
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) range: TimeRange,
+    pub(super) limit: usize,
 }
 
-impl Conditions {
-    /// Reads the parameters of a search.
-    pub(super) fn read(params: &Params) -> Result<Self, Failure> {
-        let query = TraceQuery {
+impl Search {
+    /// Reads the parameters of the classic version.
+    pub(super) fn read(params: &Params) -> Result<TraceQuery, Failure> {
+        let search = Self {
             service: Some(params.service()?),
             operation: params.text("operation")?,
-            min_duration_nanos: at_least(params.duration("minDuration")?),
-            max_duration_nanos: at_least(params.duration("maxDuration")?),
+            min_duration: params.duration("minDuration")?,
+            max_duration: params.duration("maxDuration")?,
+            tags: tags(params)?,
+            range: params.range()?,
             limit: params.limit("limit")?,
-            ..TraceQuery::in_range(params.range()?)
         };
-        Self::new(query, tags(params)?, ["minDuration", "maxDuration"])
+        search.into_query(["minDuration", "maxDuration"])
     }
 
-    /// Returns conditions with those on tags; `durations` are the names of the bounds for messages.
-    pub(super) fn new(
-        mut query: TraceQuery,
-        tags: BTreeMap<String, String>,
-        durations: [&str; 2],
-    ) -> Result<Self, Failure> {
-        if let (Some(min), Some(max)) = (query.min_duration_nanos, query.max_duration_nanos)
-            && max < min
-        {
+    /// Returns the query of the store; `durations` are the names of the bounds for messages.
+    pub(super) fn into_query(self, durations: [&str; 2]) -> Result<TraceQuery, Failure> {
+        let [min, max] = [self.min_duration, self.max_duration].map(|d| d.filter(|d| *d > 0));
+        if min > max && max.is_some() {
             let [min, max] = durations;
             let message = format!("'{max}' should be greater than '{min}'");
-            return Err(Failure::new(StatusCode::BAD_REQUEST, message));
+            return Err(Failure::new(HttpStatus::BAD_REQUEST, message));
         }
-        let mut derived = Vec::new();
-        for (key, value) in tags {
-            match (key.as_str(), value.as_str()) {
-                (tags::ERROR, "true") => query.error = Some(true),
-                (key, _) if tags::DERIVED.contains(&key) => {
-                    derived.push((key.to_owned(), value));
-                }
-                _ => query.attributes.push((key, value)),
-            }
-        }
-        Ok(Self { query, derived })
-    }
-
-    /// Returns whether traces that the store finds must be looked at once more.
-    pub(super) fn need_a_look(&self) -> bool {
-        !self.derived.is_empty()
-    }
-
-    /// Returns whether one span of the trace meets every condition.
-    pub(super) fn are_met_by(&self, trace: &Trace) -> bool {
-        trace.spans.iter().any(|span| self.are_met_by_span(span))
-    }
-
-    fn are_met_by_span(&self, span: &Span) -> bool {
-        if !span_matches(span, &self.query) {
-            return false;
-        }
-        let tags = tags::of_span(span);
-        let has = |(key, text): &(String, String)| {
-            let mut of_key = tags.iter().filter(|tag| tag.key == key);
-            of_key.any(|tag| tags::as_text(&tag.value) == *text)
-        };
-        self.derived.iter().all(has)
+        let single = [
+            self.service.map(Condition::service),
+            self.operation.map(Condition::operation),
+            Condition::duration(min, max),
+        ];
+        let tags = self.tags.into_iter().map(|(key, value)| tag(key, value));
+        let mut query = TraceQuery::in_range(self.range)
+            .with(single.into_iter().flatten())
+            .with(tags);
+        query.limit = self.limit;
+        Ok(query)
     }
 }
 
-/// A bound of 0 is none.
-fn at_least(nanos: Option<u64>) -> Option<u64> {
-    nanos.filter(|nanos| *nanos > 0)
+/// Returns the condition that a span has that tag, be it an attribute or made of something else.
+fn tag(key: String, value: String) -> Condition {
+    let text = Test::Equals(value.clone());
+    let made = match (key.as_str(), value.as_str()) {
+        (tags::KIND, word) => Condition::parse_kind(word),
+        (tags::STATUS_CODE, "OK") => Some(Condition::Status(StatusCode::Ok)),
+        (tags::STATUS_CODE, "ERROR") | (tags::ERROR, "true") => {
+            Some(Condition::Status(StatusCode::Error))
+        }
+        (tags::STATUS_DESCRIPTION, _) => Some(Condition::StatusMessage(text.clone())),
+        (tags::TRACE_STATE, _) => Some(Condition::TraceState(text.clone())),
+        _ => None,
+    };
+    // Jaeger shows a list or map as JSON, and people copy what they see.
+    let json = value
+        .starts_with(['[', '{'])
+        .then(|| serde_json::from_str(&value));
+    let tests = [Some(text), json.and_then(Result::ok).map(Test::Json)];
+    let attributes = tests
+        .into_iter()
+        .flatten()
+        .map(|test| Condition::Attribute {
+            places: Place::ALL,
+            key: key.clone(),
+            test,
+        });
+    let mut conditions: Vec<_> = made.into_iter().chain(attributes).collect();
+    match conditions.len() {
+        1 => conditions.remove(0),
+        _ => Condition::Any(conditions),
+    }
 }
 
 /// Reads `tag=key:value`, repeated, and `tags={"key":"value"}`; the last of a key counts.

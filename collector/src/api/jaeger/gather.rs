@@ -3,11 +3,10 @@
 use opentelemetry::TraceId;
 
 use super::answer::{Failure, Remark};
-use super::conditions::Conditions;
+use crate::api::ApiState;
 use crate::api::gather::{self, SPANS_MAX};
-use crate::model::{Trace, TraceQuery, TraceSummary};
+use crate::model::{Trace, TraceQuery};
 use crate::query::{QueryError, QueryService};
-use crate::store::matching::summarize;
 
 /// Rows asked of the store at a time.
 const PAGE: usize = 100;
@@ -21,21 +20,14 @@ pub(super) struct Found {
     pub(super) remarks: Vec<Remark>,
 }
 
-/// Returns the newest traces that meet the conditions.
-pub(super) async fn gather(
-    service: &QueryService,
-    conditions: Conditions,
-) -> Result<Found, Failure> {
-    let limit = conditions.query.limit;
+/// Returns the newest traces that a search finds.
+pub(super) async fn gather(state: &ApiState, query: TraceQuery) -> Result<Found, Failure> {
+    let limit = query.limit;
     let search = TraceQuery {
         limit: limit.min(PAGE),
-        ..conditions.query.clone()
+        ..query
     };
-    let show = |trace: Trace| {
-        let is_met = !conditions.need_a_look() || conditions.are_met_by(&trace);
-        is_met.then_some(trace)
-    };
-    let found = gather::gather(service, vec![search], limit, show).await?;
+    let found = gather::gather(state, search, limit, Some).await?;
     let (traces, missing) = found
         .answer()
         .map_err(|(status, message)| Failure::new(status, message))?;
@@ -65,17 +57,4 @@ pub(super) fn too_large(trace_id: TraceId) -> Remark {
         ),
         trace_id: Some(trace_id),
     }
-}
-
-/// Returns the rows of the newest traces that meet the conditions; traces are read only where that takes a look.
-pub(super) async fn summaries(
-    service: &QueryService,
-    conditions: Conditions,
-) -> Result<Vec<TraceSummary>, Failure> {
-    if !conditions.need_a_look() {
-        return Ok(service.search(conditions.query).await?.traces);
-    }
-    let found = gather(service, conditions).await?;
-    let rows = found.traces.iter();
-    Ok(rows.filter_map(|trace| summarize(&trace.spans)).collect())
 }

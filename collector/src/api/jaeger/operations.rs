@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::Operation;
-use crate::model::{SpanKind, TimeRange, TraceQuery, now_unix_nanos};
+use crate::model::{Condition, SpanKind, TimeRange, TraceQuery, now_unix_nanos};
 use crate::query::{QueryError, QueryService};
 
 /// Newest traces read for the kinds of their spans.
@@ -75,15 +75,15 @@ impl<'s> Kinds<'s> {
         operation: Option<String>,
         limit: usize,
     ) -> Result<(), QueryError> {
-        let newest = TraceQuery {
-            service: Some(self.service.to_owned()),
-            operation,
-            limit,
-            ..TraceQuery::in_range(TimeRange {
-                start_unix_nanos: 0,
-                end_unix_nanos: now_unix_nanos(),
-            })
-        };
+        let mut newest = TraceQuery::in_range(TimeRange {
+            start_unix_nanos: 0,
+            end_unix_nanos: now_unix_nanos(),
+        });
+        newest.limit = limit;
+        newest.conditions.push(Condition::service(self.service));
+        newest
+            .conditions
+            .extend(operation.map(Condition::operation));
         for row in query.search(newest).await?.traces {
             let spans = usize::try_from(row.span_count).unwrap_or(usize::MAX);
             if spans > self.spans_left {

@@ -7,46 +7,35 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 
 use super::model::{KeyValue, TagValue, ValueType};
-use crate::model::{Event, Span, SpanKind, StatusCode, Value};
+use crate::model::{
+    EVENT_NAME, Event, SCOPE_NAME, SCOPE_VERSION, Span, SpanKind, StatusCode, Value,
+};
 
 /// The largest whole number that JavaScript holds exactly.
 const JAVASCRIPT_MAX: i64 = (1 << 53) - 1;
 /// The tag and the log field that Jaeger's pages look for.
 pub(super) const ERROR: &str = "error";
-const EVENT: &str = "event";
 
-/// Tags that Jaeger derives from a span and that no attribute need hold.
-pub(super) const DERIVED: [&str; 6] = [
-    "span.kind",
-    "otel.status_code",
-    "otel.status_description",
-    "otel.scope.name",
-    "otel.scope.version",
-    "w3c.tracestate",
-];
+/// Tags that Jaeger makes of a span and that no attribute need hold.
+pub(super) const KIND: &str = "span.kind";
+pub(super) const STATUS_CODE: &str = "otel.status_code";
+pub(super) const STATUS_DESCRIPTION: &str = "otel.status_description";
+pub(super) const TRACE_STATE: &str = "w3c.tracestate";
 
 /// Returns the tags of a span in Jaeger's order: scope, attributes, kind, status, trace state.
 pub(super) fn of_span(span: &Span) -> Vec<KeyValue<'_>> {
-    let mut tags = Vec::with_capacity(span.attributes.len() + DERIVED.len() + 1);
-    let [
-        kind,
-        code,
-        description,
-        scope_name,
-        scope_version,
-        trace_state,
-    ] = DERIVED;
-    push(&mut tags, scope_name, &span.scope.name);
-    push(&mut tags, scope_version, &span.scope.version);
+    let mut tags = Vec::with_capacity(span.attributes.len() + 7);
+    push(&mut tags, SCOPE_NAME, &span.scope.name);
+    push(&mut tags, SCOPE_VERSION, &span.scope.version);
     tags.extend(of_attributes(&span.attributes));
     if span.kind != SpanKind::Unspecified {
-        tags.push(text(kind, span.kind.as_str()));
+        tags.push(text(KIND, span.kind.as_str()));
     }
     match span.status.code {
         StatusCode::Unset => {}
-        StatusCode::Ok => tags.push(text(code, "OK")),
+        StatusCode::Ok => tags.push(text(STATUS_CODE, "OK")),
         StatusCode::Error => {
-            tags.push(text(code, "ERROR"));
+            tags.push(text(STATUS_CODE, "ERROR"));
             tags.push(KeyValue {
                 key: ERROR,
                 value_type: ValueType::Bool,
@@ -54,8 +43,8 @@ pub(super) fn of_span(span: &Span) -> Vec<KeyValue<'_>> {
             });
         }
     }
-    push(&mut tags, description, &span.status.message);
-    push(&mut tags, trace_state, &span.trace_state);
+    push(&mut tags, STATUS_DESCRIPTION, &span.status.message);
+    push(&mut tags, TRACE_STATE, &span.trace_state);
     tags
 }
 
@@ -66,10 +55,10 @@ pub(super) fn of_attributes(attributes: &[(String, Value)]) -> impl Iterator<Ite
 
 /// Returns what happened as fields: its name as `event`, unless an attribute is called that.
 pub(super) fn of_event(event: &Event) -> Vec<KeyValue<'_>> {
-    let is_named = event.attributes.iter().any(|(key, _)| key == EVENT);
+    let is_named = event.attributes.iter().any(|(key, _)| key == EVENT_NAME);
     let mut fields = Vec::with_capacity(event.attributes.len() + 1);
     if !is_named {
-        push(&mut fields, EVENT, &event.name);
+        push(&mut fields, EVENT_NAME, &event.name);
     }
     fields.extend(of_attributes(&event.attributes));
     fields
@@ -83,18 +72,8 @@ pub(super) fn sort(tags: &mut [KeyValue<'_>]) {
 /// Sorts fields by key, `event` before all.
 pub(super) fn sort_fields(fields: &mut [KeyValue<'_>]) {
     let is_rest =
-        |field: &KeyValue<'_>| field.key != EVENT || field.value_type != ValueType::String;
+        |field: &KeyValue<'_>| field.key != EVENT_NAME || field.value_type != ValueType::String;
     fields.sort_by(|a, b| (is_rest(a), a.key).cmp(&(is_rest(b), b.key)));
-}
-
-/// Returns a value as a search gives it: bare text, `true`, digits.
-pub(super) fn as_text<'t>(value: &'t TagValue<'_>) -> Cow<'t, str> {
-    match value {
-        TagValue::Text(text) => Cow::Borrowed(text),
-        TagValue::Bool(truth) => truth.to_string().into(),
-        TagValue::Int(number) => number.to_string().into(),
-        TagValue::Double(number) => number.to_string().into(),
-    }
 }
 
 fn push<'t>(tags: &mut Vec<KeyValue<'t>>, key: &'t str, value: &'t str) {

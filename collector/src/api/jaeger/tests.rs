@@ -197,6 +197,45 @@ async fn a_search_finds_whole_traces_by_any_of_their_spans() {
     }
 }
 
+/// *Scenario*: tags that are attributes of an event, a link, a scope or a resource, values that are shown as JSON, and
+/// a failure that only an attribute tells.
+/// *Guarantees*: they are found as Jaeger finds them.
+#[tokio::test]
+async fn tags_are_searched_wherever_jaeger_shows_them() {
+    let mut fixture = Fixture::new();
+    let mut request = everything();
+    let spans = &mut request["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    let failed = json!({"key": "error", "value": {"boolValue": true}});
+    spans[1]["attributes"] = json!([failed]);
+    fixture.receive(&request, NOW);
+    for (tags, found) in [
+        (json!({"n": "2"}), 1),
+        (json!({"event": "retry"}), 1),
+        (json!({"event": "own"}), 1),
+        (json!({"event": "named"}), 0),
+        (json!({"opentracing.ref_type": "child_of"}), 1),
+        (json!({"cpus": 8}), 1),
+        (json!({"otel.scope.version": "1.2"}), 1),
+        (json!({"otel.scope.version": "1"}), 0),
+        (json!({"w3c.tracestate": "a=b"}), 1),
+        (json!({"otel.status_description": "no stock"}), 1),
+        (json!({"otel.status_code": "OK"}), 1),
+        (json!({"u.list": "[\"b\",1,2]"}), 1),
+        (json!({"u.list": "[\"b\",1]"}), 0),
+        (json!({"u.map": "{\"x\":null,\"y\":false}"}), 1),
+        // Of the span without a status that says so.
+        (json!({"error": "true", "span.kind": "internal"}), 1),
+    ] {
+        let tags: String = tags
+            .to_string()
+            .bytes()
+            .map(|b| format!("%{b:02x}"))
+            .collect();
+        let question = format!("service=cart&tags={tags}");
+        assert_eq!(count(&fixture, &question).await, found, "{question}");
+    }
+}
+
 #[tokio::test]
 async fn the_range_is_microseconds_or_milliseconds_with_both_ends() {
     let fixture = Fixture::with_shop(NOW);

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use opentelemetry::TraceId;
 
 use super::answer::{Answer, Failure, NO_SUCH_TRACE, Remark};
-use super::conditions::Conditions;
+use super::conditions::Search;
 use super::gather::{Found, find, gather, too_large};
 use super::params::{Params, trace_id};
 use super::{adjust, convert};
@@ -41,7 +41,7 @@ pub(super) async fn search(
         .map(trace_id)
         .collect::<Result<_, _>>()?;
     let found = if ids.is_empty() {
-        gather(&state.query, Conditions::read(&params)?).await?
+        gather(&state, Search::read(&params)?).await?
     } else {
         params.range()?;
         by_ids(&state.query, &ids).await?

@@ -1,4 +1,4 @@
-//! Lists of names, and how Zipkin's lower-case names find ours, which keep their case.
+//! Lists of names, in lower case.
 
 use std::collections::BTreeSet;
 
@@ -11,16 +11,11 @@ use super::super::ApiState;
 use super::params::Params;
 use super::refusal::Refusal;
 use crate::model::{TimeRange, now_unix_nanos};
-use crate::query::{QueryError, QueryService};
 
 /// Services from which on names may be kept, as in Zipkin: before, people are trying things out.
 const CACHED_FROM_SERVICES: usize = 4;
 /// How long, seconds, as in Zipkin.
 const CACHE: HeaderValue = HeaderValue::from_static("max-age=300, must-revalidate");
-/// Operations that a list of the store holds; a longer one is not complete.
-const OPERATIONS_LISTED: usize = 1_000;
-/// Services whose operations are read to find a name in them: each takes a question to the store.
-const SERVICES_LISTED_MAX: usize = 100;
 
 /// `GET /services`
 pub(super) async fn services(State(state): State<ApiState>) -> Result<Response, Refusal> {
@@ -66,58 +61,6 @@ pub(super) async fn autocomplete_keys(State(state): State<ApiState>) -> Result<R
 pub(super) async fn autocomplete_values(params: Params) -> Result<Response, Refusal> {
     params.required("key")?;
     Ok(answer(BTreeSet::new(), 0))
-}
-
-/// Returns the services that go by that lower-case name; the name itself where none is listed.
-pub(super) async fn services_called(
-    query: &QueryService,
-    name: &str,
-) -> Result<Vec<String>, QueryError> {
-    let mut services = query.service_names().await?;
-    services.retain(|known| is_called(known, name));
-    if services.is_empty() {
-        services.push(name.to_owned());
-    }
-    Ok(services)
-}
-
-/// Returns a service's spans that go by that lower-case name, the name itself where none is listed; `None` where the
-/// list may not hold all.
-pub(super) async fn operations_called(
-    query: &QueryService,
-    service: &str,
-    name: &str,
-) -> Result<Option<BTreeSet<String>>, QueryError> {
-    let operations = query.operations(service).await?;
-    if operations.len() >= OPERATIONS_LISTED {
-        return Ok(None);
-    }
-    let called = operations.into_iter();
-    let mut called: BTreeSet<_> = called.filter(|known| is_called(known, name)).collect();
-    if called.is_empty() {
-        called.insert(name.to_owned());
-    }
-    Ok(Some(called))
-}
-
-/// Returns the spans of any service that go by that lower-case name, the name itself where none is listed; `None` where
-/// there are too many lists to read, or one may not hold all.
-pub(super) async fn operations_called_anywhere(
-    query: &QueryService,
-    name: &str,
-) -> Result<Option<BTreeSet<String>>, QueryError> {
-    let services = query.service_names().await?;
-    if services.len() > SERVICES_LISTED_MAX {
-        return Ok(None);
-    }
-    let mut called = BTreeSet::from([name.to_owned()]);
-    for service in &services {
-        let Some(of_service) = operations_called(query, service, name).await? else {
-            return Ok(None);
-        };
-        called.extend(of_service);
-    }
-    Ok(Some(called))
 }
 
 fn is_called(known: &str, name: &str) -> bool {

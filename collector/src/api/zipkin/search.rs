@@ -19,12 +19,12 @@ pub(super) async fn traces(
     params: Params,
 ) -> Result<Traces, Refusal> {
     let question = Question::read(&params)?;
-    let searches = plan::searches(&state.query, &question).await?;
+    let search = plan::search(&question);
     let show = |trace: Trace| {
         let rendered = render(&trace);
         matches(&question, &trace, &rendered).then_some(rendered)
     };
-    let found = gather(&state.query, searches, question.limit, show).await?;
+    let found = gather(&state, search, question.limit, show).await?;
     let (traces, missing) = found
         .answer()
         .map_err(|(status, text)| Refusal::new(status, text))?;

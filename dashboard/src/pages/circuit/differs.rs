@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use fusebox::circuit_breaker::Outcome;
 use fusebox::semconv;
-use fusebox_collector::model::{CircuitKey, Span, TimeRange, Trace, TraceQuery, Value};
+use fusebox_collector::model::{CircuitKey, Condition, Span, TimeRange, Trace, TraceQuery, Value};
 use fusebox_collector::query::{QueryError, QueryService};
 use futures_util::future::try_join_all;
 use opentelemetry::{SpanId, TraceId};
@@ -73,18 +74,18 @@ pub(crate) async fn ask(
     key: &CircuitKey,
     range: TimeRange,
 ) -> Result<Differs, QueryError> {
-    let failed = ids(query, key, range, "failure", TRACES_MAX / 2).await?;
+    let failed = ids(query, key, range, Outcome::Failure, TRACES_MAX / 2).await?;
     let timed_out = ids(
         query,
         key,
         range,
-        "timeout",
+        Outcome::Timeout,
         TRACES_MAX - failed.len().min(TRACES_MAX / 2),
     )
     .await?;
     let failing: Vec<TraceId> = failed.into_iter().chain(timed_out).collect();
     let seen: HashSet<TraceId> = failing.iter().copied().collect();
-    let mut passing = ids(query, key, range, "success", TRACES_MAX).await?;
+    let mut passing = ids(query, key, range, Outcome::Success, TRACES_MAX).await?;
     passing.retain(|id| !seen.contains(id));
     let failing = try_join_all(failing.into_iter().map(|id| query.trace(id))).await?;
     let passing = try_join_all(passing.into_iter().map(|id| query.trace(id))).await?;
@@ -102,16 +103,16 @@ async fn ids(
     query: &QueryService,
     key: &CircuitKey,
     range: TimeRange,
-    outcome: &str,
+    outcome: Outcome,
     limit: usize,
 ) -> Result<Vec<TraceId>, QueryError> {
-    let question = TraceQuery {
-        service: Some(key.service.clone()),
-        circuit: Some(key.name.clone()),
-        outcome: Some(outcome.to_owned()),
-        limit,
-        ..TraceQuery::in_range(range)
-    };
+    let through = Condition::Circuit(key.name.clone());
+    let mut question = TraceQuery::in_range(range).with([
+        Condition::service(&key.service),
+        through,
+        Condition::Outcome(outcome),
+    ]);
+    question.limit = limit;
     let found = query.search(question).await?;
     Ok(found
         .traces

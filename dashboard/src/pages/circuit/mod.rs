@@ -10,8 +10,8 @@ use askama::Template;
 use axum::extract::{Path, State};
 use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::model::{
-    CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, StateSpan,
-    TimeRange, TracePage, TraceQuery, format_duration, now_unix_nanos,
+    CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, Condition,
+    StateSpan, TimeRange, TracePage, TraceQuery, format_duration, now_unix_nanos,
 };
 use fusebox_collector::query::CircuitHistory;
 
@@ -117,13 +117,12 @@ impl View {
     }
 
     fn question(&self, key: &CircuitKey, range: TimeRange) -> TraceQuery {
-        TraceQuery {
-            service: Some(key.service.clone()),
-            circuit: Some(key.name.clone()),
-            outcome: (!self.outcome.is_empty()).then(|| self.outcome.clone()),
-            limit: REQUESTS_MAX,
-            ..TraceQuery::in_range(range)
-        }
+        let through = Condition::Circuit(key.name.clone());
+        let mut question = TraceQuery::in_range(range)
+            .with([Condition::service(&key.service), through])
+            .with(Condition::parse_outcome(&self.outcome));
+        question.limit = REQUESTS_MAX;
+        question
     }
 
     fn href(&self, key: &CircuitKey, outcome: &str, differs: bool) -> Href {

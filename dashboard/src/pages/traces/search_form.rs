@@ -1,7 +1,9 @@
 //! The search form: what stands in its fields, what is wrong with them, and the question that they make.
 
-use fusebox::circuit_breaker::Outcome;
-use fusebox_collector::model::{Cursor, TimeRange, TraceQuery, format_timestamp, parse_duration};
+use fusebox_collector::model::{
+    Condition, Cursor, StatusCode, TimeRange, TraceCondition, TraceQuery, format_timestamp,
+    parse_duration,
+};
 
 use crate::pages::frame::params::{Params, moment};
 use crate::pages::view::href::Href;
@@ -134,35 +136,28 @@ impl SearchForm {
     pub(crate) fn question(&mut self, now: u64) -> TraceQuery {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let mut query = TraceQuery::in_range(self.time_range(now));
-        query.service = some(&self.service);
-        query.operation = some(&self.operation);
-        query.circuit = some(&self.circuit);
         query.limit = self.limit;
-        query.min_duration_nanos = self.duration("min_duration", &self.min_duration.clone());
-        query.max_duration_nanos = self.duration("max_duration", &self.max_duration.clone());
-        if query
-            .min_duration_nanos
-            .zip(query.max_duration_nanos)
-            .is_some_and(|(min, max)| min > max)
-        {
-            self.wrong("max_duration", "longer than the shortest");
+        let [service, operation, circuit] =
+            [&self.service, &self.operation, &self.circuit].map(|text| some(text));
+        let named = [
+            service.map(Condition::service),
+            operation.map(Condition::operation),
+            circuit.map(Condition::Circuit),
+            self.durations(),
+        ];
+        query.conditions.extend(named.into_iter().flatten());
+        match self.error.as_str() {
+            "" => {}
+            "true" => query.conditions.push(Condition::Status(StatusCode::Error)),
+            "false" => query.traces.push(TraceCondition::WithoutErrors),
+            _ => self.wrong("error", "true or false"),
         }
-        query.error = match self.error.as_str() {
-            "" => None,
-            "true" => Some(true),
-            "false" => Some(false),
-            _ => {
-                self.wrong("error", "true or false");
-                None
+        query.conditions.extend(self.attributes());
+        if !self.outcome.is_empty() {
+            match Condition::parse_outcome(&self.outcome) {
+                Some(outcome) => query.conditions.push(outcome),
+                None => self.wrong("outcome", "one of the outcomes in the list"),
             }
-        };
-        query.attributes = self.conditions();
-        query.outcome = some(&self.outcome);
-        if !self.outcome.is_empty()
-            && self.outcome != "fallback"
-            && Outcome::parse(&self.outcome).is_none()
-        {
-            self.wrong("outcome", "one of the outcomes in the list");
         }
         if !self.cursor.is_empty() {
             query.cursor = Cursor::decode(&self.cursor);
@@ -173,6 +168,15 @@ impl SearchForm {
         query
     }
 
+    fn durations(&mut self) -> Option<Condition> {
+        let min = self.duration("min_duration", &self.min_duration.clone());
+        let max = self.duration("max_duration", &self.max_duration.clone());
+        if min.zip(max).is_some_and(|(min, max)| min > max) {
+            self.wrong("max_duration", "longer than the shortest");
+        }
+        Condition::duration(min, max)
+    }
+
     fn duration(&mut self, field: &'static str, text: &str) -> Option<u64> {
         let nanos = parse_duration(text);
         if nanos.is_none() && !text.is_empty() {
@@ -181,19 +185,16 @@ impl SearchForm {
         nanos
     }
 
-    fn conditions(&mut self) -> Vec<(String, String)> {
-        let pair = |text: &String| {
-            let (key, value) = text.split_once('=')?;
-            (!key.trim().is_empty()).then(|| (key.trim().to_owned(), value.trim().to_owned()))
-        };
-        let pairs: Vec<_> = self.attributes.iter().map(pair).collect();
-        if pairs.iter().any(Option::is_none) {
+    fn attributes(&mut self) -> Vec<Condition> {
+        let read = |text: &String| Condition::parse_attribute(&trimmed(text));
+        let conditions: Result<_, _> = self.attributes.iter().map(read).collect();
+        conditions.unwrap_or_else(|problem: String| {
             self.wrong(
                 "attribute",
-                "key=value, as in http.response.status_code=503",
+                format!("{problem}; write key=value, as in http.response.status_code=503"),
             );
-        }
-        pairs.into_iter().flatten().collect()
+            Vec::new()
+        })
     }
 
     fn time_range(&mut self, now: u64) -> TimeRange {
@@ -260,8 +261,19 @@ impl SearchForm {
     }
 }
 
+/// Returns a condition on an attribute without blanks around its key and value.
+fn trimmed(text: &str) -> String {
+    const OPERATORS: [char; 5] = ['=', '!', '<', '>', '~'];
+    let (key, rest) = text.split_at(text.find(['=', '!', '<', '>']).unwrap_or(text.len()));
+    let value = rest.trim_start_matches(OPERATORS);
+    let operator = &rest[..rest.len() - value.len()];
+    format!("{}{operator}{}", key.trim(), value.trim())
+}
+
 #[cfg(test)]
 mod tests {
+    use fusebox::circuit_breaker::Outcome;
+
     use super::*;
 
     const NOW: u64 = 1_795_428_251_000_000_000;
@@ -281,28 +293,29 @@ mod tests {
             ("error", "true"),
             ("attribute", "a=b=c"),
             ("attribute", "x = y"),
+            ("attribute", "event:retries >= 2"),
             ("circuit", "stock"),
             ("outcome", "rejected"),
             ("start", "2026-11-23T10:00"),
             ("limit", "50"),
         ]);
         assert!(form.problems.is_empty(), "{:?}", form.problems);
-        assert_eq!(query.service.as_deref(), Some("shop"));
-        assert_eq!(
-            query.attributes,
-            [
-                ("a".to_owned(), "b=c".to_owned()),
-                ("x".to_owned(), "y".to_owned())
-            ]
-        );
-        assert_eq!(
-            (query.min_duration_nanos, query.max_duration_nanos),
-            (Some(1_000_000), Some(1_500_000_000))
-        );
-        assert_eq!(
-            (query.error, query.limit, query.range.end_unix_nanos),
-            (Some(true), 50, u64::MAX)
-        );
+        let wanted = [
+            Condition::service("shop"),
+            Condition::operation("GET /"),
+            Condition::Circuit("stock".to_owned()),
+            Condition::Duration {
+                min: 1_000_000,
+                max: 1_500_000_000,
+            },
+            Condition::Status(StatusCode::Error),
+            Condition::attribute("a", "b=c"),
+            Condition::attribute("x", "y"),
+            Condition::parse_attribute("event:retries>=2").expect("a condition"),
+            Condition::Outcome(Outcome::Rejected),
+        ];
+        assert_eq!(query.conditions, wanted);
+        assert_eq!((query.limit, query.range.end_unix_nanos), (50, u64::MAX));
         assert_eq!(
             query.range.start_unix_nanos,
             moment("2026-11-23T10:00:00Z").expect("a time")
@@ -314,7 +327,7 @@ mod tests {
         let (_, form) = read(&[
             ("min_duration", "fast"),
             ("error", "maybe"),
-            ("attribute", "novalue"),
+            ("attribute", "=novalue"),
             ("outcome", "great"),
             ("range", "custom"),
             ("start", "yesterday"),

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 
 use super::answer::Failure;
-use crate::api::jaeger::conditions::{Conditions, tags_of_json};
+use crate::api::jaeger::conditions::{Search, tags_of_json};
 use crate::api::jaeger::{answer, params};
 use crate::model::{TimeRange, TraceQuery, parse_timestamp};
 
@@ -49,22 +49,23 @@ impl Params {
     }
 
     /// Reads the parameters of a search.
-    pub(super) fn conditions(&self) -> Result<Conditions, answer::Failure> {
+    pub(super) fn search(&self) -> Result<TraceQuery, answer::Failure> {
         let attributes = "query.attributes";
-        let tags = self
-            .text(attributes)?
+        let tags = self.text(attributes)?;
+        let tags = tags
             .map(|text| tags_of_json(attributes, &text))
             .transpose()?;
         let [min, max] = ["query.durationMin", "query.durationMax"].map(|name| self.spelt(name));
-        let query = TraceQuery {
+        let search = Search {
             service: self.text("query.serviceName")?,
             operation: self.text("query.operationName")?,
-            min_duration_nanos: self.0.duration(&min)?.filter(|nanos| *nanos > 0),
-            max_duration_nanos: self.0.duration(&max)?.filter(|nanos| *nanos > 0),
+            min_duration: self.0.duration(&min)?,
+            max_duration: self.0.duration(&max)?,
+            tags: tags.unwrap_or_default(),
+            range: self.range()?,
             limit: self.depth()?,
-            ..TraceQuery::in_range(self.range()?)
         };
-        Conditions::new(query, tags.unwrap_or_default(), [&min, &max])
+        search.into_query([&min, &max])
     }
 
     /// Returns how many traces are wanted; older clients call it `num_traces`.

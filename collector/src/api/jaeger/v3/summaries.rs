@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::answer::Failure;
 use super::params::Params;
 use crate::api::ApiState;
-use crate::api::jaeger::gather::summaries;
 use crate::model::{ServiceCount, TraceSummary};
 
 /// The answer.
@@ -46,8 +45,8 @@ pub(super) async fn search(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Json<Summaries>, Failure> {
-    let rows = summaries(&state.query, params.conditions()?).await?;
-    let summaries = rows.into_iter().map(Summary::from).collect();
+    let page = state.query.search(params.search()?).await?;
+    let summaries = page.traces.into_iter().map(Summary::from).collect();
     Ok(Json(Summaries { summaries }))
 }
 

@@ -21,7 +21,7 @@ pub(super) async fn search(
     params: Params,
 ) -> Result<Response, Failure> {
     let is_raw = params.flag("query.rawTraces")?;
-    let found = gather(&state.query, params.conditions()?).await?;
+    let found = gather(&state, params.search()?).await?;
     let missing = found.remarks.into_iter().next();
     let answer = render(found.traces, is_raw)?.into_response();
     Ok(with_missing(

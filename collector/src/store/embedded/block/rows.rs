@@ -306,8 +306,8 @@ impl RowReader {
         if let Some(overflow) = self.overflow.get(row) {
             attributes = decode_attributes(&mut Reader::new(overflow)).unwrap_or_default();
         }
-        let events = unpack(self.events.get(row));
-        let links = unpack(self.links.get(row));
+        let events: Vec<&[u8]> = unpack(self.events.get(row).unwrap_or_default()).collect();
+        let links: Vec<&[u8]> = unpack(self.links.get(row).unwrap_or_default()).collect();
         let mut dropped = Reader::new(self.dropped.get(row).unwrap_or_default());
         let mut count = || dropped.varint_u32().unwrap_or_default();
         let start = self.starts[index];
@@ -336,9 +336,9 @@ impl RowReader {
 }
 
 /// Splits messages that were joined, each with its length.
-fn unpack(joined: Option<&[u8]>) -> Vec<&[u8]> {
-    let mut reader = Reader::new(joined.unwrap_or_default());
-    std::iter::from_fn(|| reader.bytes()).collect()
+pub(crate) fn unpack(joined: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut reader = Reader::new(joined);
+    std::iter::from_fn(move || reader.bytes())
 }
 
 /// Reads a text that may be missing.

@@ -139,12 +139,12 @@ impl Search<'_> {
             return Ok(());
         };
         let start = summary.start_unix_nanos;
-        let failed = self.query.error == Some(false) && summary.error_count > 0;
+        let is_wanted = self.query.traces.iter().all(|one| one.matches(&summary));
         let after_cursor = self.query.cursor.is_none_or(|cursor| {
             let other = u128::from_be_bytes(cursor.trace_id.to_bytes());
             (Reverse(start), id) > (Reverse(cursor.start_unix_nanos), other)
         });
-        if self.query.range.contains(start) && !failed && after_cursor {
+        if self.query.range.contains(start) && is_wanted && after_cursor {
             self.rows.insert(id, summary);
             self.heap.push((start, Kind::Row(Reverse(id))));
         }

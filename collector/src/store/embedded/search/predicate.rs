@@ -1,108 +1,109 @@
 //! A query in the numbers of one segment, and the rows of a block that it matches.
 //!
-//! Whatever a dictionary can answer is answered before a block is read: a service, operation or value that the
-//! segment's dictionaries do not know skips the segment.
+//! Every condition becomes a mask over the rows of a block, made of the columns it asks for; no span is decoded. What a
+//! dictionary can answer is answered before a block is read: a service, operation or value that the segment's
+//! dictionaries do not know skips the segment.
+
+mod columns;
 
 use std::fs::File;
 use std::sync::Arc;
 
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 
-use super::super::block::attributes::{StoredResource, decode_attributes, service_of};
-use super::super::block::{BlockReader, PartKind, ValueSource, ints};
+use super::super::block::attributes::{
+    StoredResource, decode_attributes, decode_scope, service_of,
+};
+use super::super::block::{BlockReader, PartKind, ints, unpack};
 use super::super::bytes::Reader;
-
-use super::super::schema::{ColumnKind, Schema};
+use super::super::schema::Schema;
 use super::super::segment::Segment;
-use crate::codec::otlp::decode::value_of_view;
+use crate::codec::otlp::decode::{event_attributes, event_head, link_attributes, value_of_view};
 use crate::codec::otlp::{AttributeView, ValueView};
-use crate::model::TraceQuery;
+use crate::model::{Condition, EVENT_NAME, Place, SCOPE_NAME, SCOPE_VERSION, Test, TraceQuery};
 use crate::store::StoreError;
+use columns::ColumnTest;
+pub(crate) use columns::shapes_with;
 
 /// A query in the numbers of one segment.
 #[derive(Debug)]
 pub(crate) struct SegmentQuery {
     schema: Arc<Schema>,
     file: Option<Arc<File>>,
-    /// Which resources belong to the service.
-    resources: Option<Vec<bool>>,
-    name: Option<u32>,
-    failed: bool,
-    durations: Option<(u64, u64)>,
-    attributes: Vec<AttributeQuery>,
-    /// Whether some rows of the segment keep their attributes as blobs.
-    overflow: bool,
+    /// Each keeps the rows that meet a condition; those that read least come first.
+    masks: Vec<Mask>,
 }
 
-/// One attribute that a span or its resource must have.
+/// The rows that meet a condition.
 #[derive(Debug)]
-struct AttributeQuery {
-    key: String,
-    text: String,
-    /// Which resources have it.
-    resources: Option<Vec<bool>>,
-    columns: Vec<(u32, ColumnTest)>,
+enum Mask {
+    /// By a number that every row has.
+    Row(PartKind, RowTest),
+    /// By the values of a column of attributes.
+    Column(u32, ColumnTest, Test),
+    /// By the attributes of rows that found no columns.
+    Overflow(String, Test),
+    /// By a text that few rows have.
+    Text(PartKind, Test),
+    /// By the attributes of events or links.
+    Items(PartKind, String, Test),
+    /// Rows that any of these keeps.
+    Any(Vec<Mask>),
 }
 
-/// How a column's values are compared.
+/// What a row's number must be.
 #[derive(Debug)]
-enum ColumnTest {
-    /// With a number: of a value in the dictionary, of an int, a bool or the bits of a double.
-    Number(PartKind, u64),
-    /// With any NaN.
-    NotANumber,
-    /// With a text.
-    Text,
-    /// With what a list or map prints.
-    Printed,
-    /// Every occurrence matches.
-    Always,
+enum RowTest {
+    Is(u64),
+    /// Numbers for which the list says so.
+    Among(Vec<bool>),
+    /// Certain bits.
+    Bits {
+        mask: u64,
+        value: u64,
+    },
+    Duration {
+        min: u64,
+        max: u64,
+    },
+}
+
+/// What a segment's numbers mean, while a query is compiled.
+struct Compiler<'a> {
+    segment: &'a Segment,
+    schema: &'a Schema,
+}
+
+/// A block under the eyes of a query.
+struct Block<'a> {
+    reader: BlockReader<'a>,
+    schema: &'a Schema,
 }
 
 impl SegmentQuery {
-    /// Translates a query; `None` when no span of the segment can match.
+    /// Compiles a query; `None` when no span of the segment can match.
     pub(crate) fn compile(
         query: &TraceQuery,
         segment: &Segment,
     ) -> Result<Option<Self>, StoreError> {
         let schema = segment.schema()?;
-        let mut compiled = Self {
-            file: None,
-            resources: None,
-            name: None,
-            failed: query.error == Some(true),
-            durations: None,
-            attributes: Vec::new(),
-            overflow: segment.totals().overflow_rows > 0,
-            schema,
+        let compiler = Compiler {
+            segment,
+            schema: &schema,
         };
-        let schema = Arc::clone(&compiled.schema);
-        if let Some(service) = &query.service {
-            let resources = schema.resources.iter();
-            let found: Vec<bool> = resources.map(|r| service_of(r) == service).collect();
-            if !found.contains(&true) {
+        let mut masks = Vec::with_capacity(query.conditions.len());
+        for condition in &query.conditions {
+            let Some(mask) = compiler.mask(condition)? else {
                 return Ok(None);
-            }
-            compiled.resources = Some(found);
+            };
+            masks.push(mask);
         }
-        if let Some(operation) = &query.operation {
-            compiled.name = schema.names.find(operation.as_bytes());
-            if compiled.name.is_none() {
-                return Ok(None);
-            }
-        }
-        if query.min_duration_nanos.is_some() || query.max_duration_nanos.is_some() {
-            let min = query.min_duration_nanos.unwrap_or(0);
-            compiled.durations = Some((min, query.max_duration_nanos.unwrap_or(u64::MAX)));
-        }
-        for (key, text, on_resource) in wanted_attributes(query) {
-            let attribute = AttributeQuery::compile(key, text, on_resource, &schema, segment)?;
-            if !attribute.can_match() && !compiled.overflow {
-                return Ok(None);
-            }
-            compiled.attributes.push(attribute);
-        }
-        Ok(Some(compiled))
+        masks.sort_by_key(|mask| !matches!(mask, Mask::Row(..)));
+        Ok(Some(Self {
+            schema,
+            file: None,
+            masks,
+        }))
     }
 
     /// Opens the segment's file once for the whole query.
@@ -127,19 +128,19 @@ impl SegmentQuery {
             return Ok(Vec::new());
         };
         let path = &segment.place().path;
-        let reader = BlockReader::open(file, path, meta.offset, meta.header_bytes)?;
+        let block = Block {
+            reader: BlockReader::open(file, path, meta.offset, meta.header_bytes)?,
+            schema: &self.schema,
+        };
         let mut rows = vec![true; meta.rows as usize];
-        self.keep_columns(&reader, &mut rows)?;
-        for attribute in &self.attributes {
-            if rows.contains(&true) {
-                attribute.keep(&reader, self, &mut rows)?;
+        for mask in &self.masks {
+            mask.keep(&block, &mut rows)?;
+            if !rows.contains(&true) {
+                return Ok(Vec::new());
             }
         }
-        if !rows.contains(&true) {
-            return Ok(Vec::new());
-        }
-        let (ids, index) = reader.traces()?;
-        let starts = reader.row_numbers(PartKind::Starts)?;
+        let (ids, index) = block.reader.traces()?;
+        let starts = block.reader.row_numbers(PartKind::Starts)?;
         let mut earliest = vec![u64::MAX; ids.len()];
         let mut found = vec![false; ids.len()];
         for row in (0..rows.len()).filter(|&row| rows[row]) {
@@ -153,247 +154,260 @@ impl SegmentQuery {
             .map(|(trace, _)| trace)
             .collect())
     }
+}
 
-    /// Keeps the rows that meet the conditions on what every span has.
-    fn keep_columns(&self, reader: &BlockReader<'_>, rows: &mut [bool]) -> Result<(), StoreError> {
-        if let Some(wanted) = &self.resources {
-            keep(
-                rows,
-                &reader.row_numbers(PartKind::Resources)?,
-                |resource| wanted.get(resource as usize) == Some(&true),
-            );
-        }
-        if let Some(wanted) = self.name {
-            keep(rows, &reader.row_numbers(PartKind::Names)?, |name| {
-                name == u64::from(wanted)
-            });
-        }
-        if self.failed {
-            keep(rows, &reader.row_numbers(PartKind::KindStatus)?, |both| {
-                both >> 4 == 2
-            });
-        }
-        if let Some((min, max)) = self.durations {
-            keep(
-                rows,
-                &reader.row_numbers(PartKind::Durations)?,
-                |duration| {
-                    let duration = ints::from_ordered(duration).max(0) as u64;
-                    min <= duration && duration <= max
+impl Compiler<'_> {
+    /// Compiles a condition; `None` when no span of the segment can meet it.
+    fn mask(&self, condition: &Condition) -> Result<Option<Mask>, StoreError> {
+        let row = |part, test| Some(Mask::Row(part, test));
+        Ok(match condition {
+            Condition::Service(test) => self.resources(|r| test.matches_text(service_of(r))),
+            Condition::Operation(test) => self.operation(test),
+            Condition::Kind(kind) => row(
+                PartKind::KindStatus,
+                RowTest::Bits {
+                    mask: 15,
+                    value: u64::from(kind.as_otlp()),
                 },
-            );
-        }
-        Ok(())
-    }
-}
-
-/// Lists what the query asks of attributes: key, printed value, whether the resource may have it instead.
-fn wanted_attributes(query: &TraceQuery) -> impl Iterator<Item = (&str, &str, bool)> {
-    let given = query.attributes.iter();
-    let circuit = query
-        .circuit
-        .iter()
-        .map(|name| (BREAKER_NAME, name.as_str(), false));
-    let outcome = query.outcome.iter().map(|outcome| match outcome.as_str() {
-        "fallback" => (FALLBACK_OUTCOME, "success", false),
-        outcome => (BREAKER_OUTCOME, outcome, false),
-    });
-    given
-        .map(|(key, text)| (key.as_str(), text.as_str(), true))
-        .chain(circuit)
-        .chain(outcome)
-}
-
-impl AttributeQuery {
-    fn compile(
-        key: &str,
-        text: &str,
-        on_resource: bool,
-        schema: &Schema,
-        segment: &Segment,
-    ) -> Result<Self, StoreError> {
-        let mut columns = Vec::new();
-        for (column, kind) in schema.columns_of(key) {
-            if let Some(test) = ColumnTest::compile(kind, column, text, segment)? {
-                columns.push((column, test));
+            ),
+            Condition::Status(code) => row(
+                PartKind::KindStatus,
+                RowTest::Bits {
+                    mask: !15,
+                    value: u64::from(code.as_otlp()) << 4,
+                },
+            ),
+            Condition::StatusMessage(test) => {
+                Some(Mask::Text(PartKind::StatusMessages, test.clone()))
             }
-        }
-        let resources = schema.resources.iter();
-        let has = |encoded: &[u8]| {
-            let resource = StoredResource::decode(encoded);
-            any_matches(resource.view().attributes, key, text)
-        };
-        let resources: Vec<bool> = resources.map(|r| on_resource && has(r)).collect();
-        Ok(Self {
-            key: key.to_owned(),
-            text: text.to_owned(),
-            resources: resources.contains(&true).then_some(resources),
-            columns,
+            Condition::TraceState(test) => Some(Mask::Text(PartKind::TraceStates, test.clone())),
+            Condition::Duration { min, max } => row(
+                PartKind::Durations,
+                RowTest::Duration {
+                    min: *min,
+                    max: *max,
+                },
+            ),
+            Condition::Attribute { places, key, test } => self.attribute(places, key, test)?,
+            Condition::Circuit(name) => self.on_span(BREAKER_NAME, name)?,
+            Condition::Outcome(outcome) => self.on_span(BREAKER_OUTCOME, outcome.as_str())?,
+            Condition::FallbackSucceeded => self.on_span(FALLBACK_OUTCOME, "success")?,
+            Condition::Any(conditions) => {
+                let mut masks = Vec::new();
+                for condition in conditions {
+                    masks.extend(self.mask(condition)?);
+                }
+                any_of(masks)
+            }
         })
     }
 
-    /// Returns whether a span with columns can match.
-    fn can_match(&self) -> bool {
-        self.resources.is_some() || !self.columns.is_empty()
+    /// Keeps the rows of the resources that pass.
+    fn resources(&self, passes: impl Fn(&[u8]) -> bool) -> Option<Mask> {
+        among(
+            PartKind::Resources,
+            self.schema.resources.iter().map(passes),
+        )
     }
 
-    /// Keeps the rows that have the attribute.
-    fn keep(
+    fn operation(&self, test: &Test) -> Option<Mask> {
+        let names = &self.schema.names;
+        if let Test::Equals(name) = test {
+            let name = names.find(name.as_bytes())?;
+            return Some(Mask::Row(PartKind::Names, RowTest::Is(u64::from(name))));
+        }
+        let passes = |name| test.matches_text(std::str::from_utf8(name).unwrap_or_default());
+        among(PartKind::Names, names.iter().map(passes))
+    }
+
+    fn on_span(&self, key: &str, text: &str) -> Result<Option<Mask>, StoreError> {
+        self.attribute(&[Place::Span], key, &Test::Equals(text.to_owned()))
+    }
+
+    fn attribute(
         &self,
-        reader: &BlockReader<'_>,
-        query: &SegmentQuery,
-        rows: &mut [bool],
-    ) -> Result<(), StoreError> {
-        let mut found = vec![false; rows.len()];
-        if let Some(wanted) = &self.resources {
-            let resources = reader.row_numbers(PartKind::Resources)?;
-            for (found, resource) in found.iter_mut().zip(resources) {
-                *found = wanted.get(resource as usize) == Some(&true);
-            }
-        }
-        for (column, test) in &self.columns {
-            let hits = test.hits(reader, *column, &self.text)?;
-            if hits.contains(&true) || matches!(test, ColumnTest::Always) {
-                let shapes = reader.row_numbers(PartKind::Shapes)?;
-                let counts = shapes_with(&shapes, &query.schema, &[*column]);
-                let always = matches!(test, ColumnTest::Always);
-                spread(&mut found, &shapes, &counts, &hits, always);
-            }
-        }
-        if query.overflow {
-            for (row, blob) in reader.sparse(PartKind::Overflow)?.iter() {
-                let attributes = decode_attributes(&mut Reader::new(blob)).unwrap_or_default();
-                if let Some(found) = found.get_mut(row as usize) {
-                    *found |= any_matches(&attributes, &self.key, &self.text);
+        places: &[Place],
+        key: &str,
+        test: &Test,
+    ) -> Result<Option<Mask>, StoreError> {
+        let mut masks = Vec::new();
+        for place in places {
+            match place {
+                Place::Span => self.add_columns(key, test, &mut masks)?,
+                Place::Resource => masks.extend(self.resources(|encoded| {
+                    let resource = StoredResource::decode(encoded);
+                    any_matches(resource.view().attributes.iter().copied(), key, test)
+                })),
+                Place::Scope => masks.extend(self.scope(key, test)),
+                Place::Event => {
+                    masks.push(Mask::Items(PartKind::Events, key.to_owned(), test.clone()))
+                }
+                Place::Link => {
+                    masks.push(Mask::Items(PartKind::Links, key.to_owned(), test.clone()))
                 }
             }
         }
+        Ok(any_of(masks))
+    }
+
+    /// Adds a mask for each column of a key, and one for the attributes that found no column.
+    fn add_columns(&self, key: &str, test: &Test, masks: &mut Vec<Mask>) -> Result<(), StoreError> {
+        for (column, kind) in self.schema.columns_of(key) {
+            if let Some(compiled) = ColumnTest::compile(kind, column, test, self.segment)? {
+                masks.push(Mask::Column(column, compiled, test.clone()));
+            }
+        }
+        if self.segment.totals().overflow_rows > 0 {
+            masks.push(Mask::Overflow(key.to_owned(), test.clone()));
+        }
+        Ok(())
+    }
+
+    fn scope(&self, key: &str, test: &Test) -> Option<Mask> {
+        let scopes = self.schema.scopes.iter();
+        let passes = |encoded| {
+            let scope = decode_scope(encoded);
+            match key {
+                SCOPE_NAME => test.matches_given(scope.name),
+                SCOPE_VERSION => test.matches_given(scope.version),
+                _ => false,
+            }
+        };
+        among(PartKind::Scopes, scopes.map(passes))
+    }
+}
+
+/// Keeps the rows whose number is one of those that pass; `None` when none does.
+fn among(part: PartKind, passing: impl Iterator<Item = bool>) -> Option<Mask> {
+    let passing: Vec<bool> = passing.collect();
+    passing
+        .contains(&true)
+        .then_some(Mask::Row(part, RowTest::Among(passing)))
+}
+
+/// Keeps what any of the masks keeps; `None` when there is none.
+fn any_of(mut masks: Vec<Mask>) -> Option<Mask> {
+    match masks.len() {
+        0 | 1 => masks.pop(),
+        _ => Some(Mask::Any(masks)),
+    }
+}
+
+impl RowTest {
+    #[inline]
+    fn passes(&self, number: u64) -> bool {
+        match self {
+            Self::Is(wanted) => number == *wanted,
+            Self::Among(passing) => passing.get(number as usize) == Some(&true),
+            Self::Bits { mask, value } => number & mask == *value,
+            Self::Duration { min, max } => {
+                let duration = ints::from_ordered(number).max(0) as u64;
+                (min..=max).contains(&&duration)
+            }
+        }
+    }
+}
+
+impl Mask {
+    /// Drops the rows that do not meet the condition.
+    fn keep(&self, block: &Block<'_>, rows: &mut [bool]) -> Result<(), StoreError> {
+        if let Self::Row(part, test) = self {
+            let numbers = block.reader.row_numbers(*part)?;
+            for (row, &number) in rows.iter_mut().zip(&numbers) {
+                *row &= test.passes(number);
+            }
+            return Ok(());
+        }
+        let mut found = vec![false; rows.len()];
+        self.mark(block, rows, &mut found)?;
         for (row, found) in rows.iter_mut().zip(found) {
             *row &= found;
         }
         Ok(())
     }
+
+    /// Marks the rows that meet the condition; only those of `rows` matter.
+    fn mark(&self, block: &Block<'_>, rows: &[bool], found: &mut [bool]) -> Result<(), StoreError> {
+        match self {
+            Self::Row(part, test) => {
+                let numbers = block.reader.row_numbers(*part)?;
+                for (found, &number) in found.iter_mut().zip(&numbers) {
+                    *found |= test.passes(number);
+                }
+            }
+            Self::Column(column, compiled, test) => {
+                compiled.mark(&block.reader, block.schema, *column, test, found)?;
+            }
+            Self::Overflow(key, test) => {
+                block.mark_sparse(PartKind::Overflow, rows, found, |blob| {
+                    let attributes = decode_attributes(&mut Reader::new(blob)).unwrap_or_default();
+                    any_matches(attributes, key, test)
+                })?
+            }
+            Self::Text(part, test) => block.mark_sparse(*part, rows, found, |text| {
+                test.matches_given(std::str::from_utf8(text).unwrap_or_default())
+            })?,
+            Self::Items(part, key, test) => {
+                let passes = match part {
+                    PartKind::Events => event_matches,
+                    _ => link_matches,
+                };
+                block.mark_sparse(*part, rows, found, |joined| {
+                    unpack(joined).any(|message| passes(message, key, test))
+                })?;
+            }
+            Self::Any(masks) => {
+                for mask in masks {
+                    mask.mark(block, rows, found)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-impl ColumnTest {
-    /// Translates the wanted text for a column; `None` when none of its values can print so.
-    fn compile(
-        kind: ColumnKind,
-        column: u32,
-        text: &str,
-        segment: &Segment,
-    ) -> Result<Option<Self>, StoreError> {
-        let number = |number: Option<u64>| number.map(|n| Self::Number(PartKind::Numbers, n));
-        Ok(match kind {
-            ColumnKind::Dictionary => {
-                let found = segment.values(column)?.find(text.as_bytes());
-                found.map(|id| Self::Number(PartKind::DictionaryIds, u64::from(id)))
-            }
-            ColumnKind::Literal => Some(Self::Text),
-            ColumnKind::Encoded => Some(Self::Printed),
-            ColumnKind::Empty => text.is_empty().then_some(Self::Always),
-            ColumnKind::Bool => number(text.parse::<bool>().ok().map(u64::from)),
-            ColumnKind::Int => {
-                let parsed = text.parse::<i64>().ok();
-                number(parsed.filter(|n| n.to_string() == text).map(ints::ordered))
-            }
-            ColumnKind::Double => match text.parse::<f64>() {
-                Ok(double) if double.is_nan() => (text == "NaN").then_some(Self::NotANumber),
-                Ok(double) => number((double.to_string() == text).then(|| double.to_bits())),
-                Err(_) => None,
-            },
-        })
-    }
-
-    /// Returns, per occurrence in the column, whether it matches.
-    fn hits(
+impl Block<'_> {
+    /// Marks the rows whose value in a column of few rows passes.
+    fn mark_sparse(
         &self,
-        reader: &BlockReader<'_>,
-        column: u32,
-        text: &str,
-    ) -> Result<Vec<bool>, StoreError> {
-        Ok(match self {
-            Self::Number(kind, wanted) => {
-                let numbers = reader.numbers(*kind, column)?;
-                numbers.iter().map(|number| number == wanted).collect()
+        part: PartKind,
+        rows: &[bool],
+        found: &mut [bool],
+        passes: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        for (row, value) in self.reader.sparse(part)?.iter() {
+            let row = row as usize;
+            if rows.get(row) == Some(&true) && !found[row] {
+                found[row] = passes(value);
             }
-            Self::NotANumber => {
-                let numbers = reader.numbers(PartKind::Numbers, column)?;
-                numbers
-                    .iter()
-                    .map(|&bits| f64::from_bits(bits).is_nan())
-                    .collect()
-            }
-            Self::Text => {
-                let texts = reader.blobs(column)?;
-                (0..texts.len())
-                    .map(|at| texts.get(at) == text.as_bytes())
-                    .collect()
-            }
-            Self::Printed => {
-                let blobs = reader.blobs(column)?;
-                let printed = |at| value_of_view(&ValueView::Encoded(blobs.get(at))).to_string();
-                (0..blobs.len()).map(|at| printed(at) == text).collect()
-            }
-            Self::Always => Vec::new(),
-        })
+        }
+        Ok(())
     }
 }
 
-/// Keeps the rows whose number passes.
-fn keep(rows: &mut [bool], numbers: &[u64], passes: impl Fn(u64) -> bool) {
-    for (row, &number) in rows.iter_mut().zip(numbers) {
-        *row &= passes(number);
-    }
+fn event_matches(message: &[u8], key: &str, test: &Test) -> bool {
+    let is_key = |attribute: AttributeView<'_>| attribute.key == key;
+    any_matches(event_attributes(message), key, test)
+        || (key == EVENT_NAME
+            && !event_attributes(message).any(is_key)
+            && test.matches_given(event_head(message).1))
 }
 
-/// Returns whether an attribute of that key prints that text.
-fn any_matches(attributes: &[AttributeView<'_>], key: &str, text: &str) -> bool {
-    attributes.iter().any(|attribute| {
-        attribute.key == key
-            && match attribute.value {
-                ValueView::String(other) => other == text,
-                other => value_of_view(&other).to_string() == text,
-            }
+fn link_matches(message: &[u8], key: &str, test: &Test) -> bool {
+    any_matches(link_attributes(message), key, test)
+}
+
+/// Returns whether an attribute of that key passes.
+fn any_matches<'a>(
+    attributes: impl IntoIterator<Item = AttributeView<'a>>,
+    key: &str,
+    test: &Test,
+) -> bool {
+    let mut of_key = attributes
+        .into_iter()
+        .filter(|attribute| attribute.key == key);
+    of_key.any(|attribute| match attribute.value {
+        ValueView::String(text) => test.matches_text(text),
+        value => test.matches(&value_of_view(&value)),
     })
-}
-
-/// Counts, by shape, how often those columns stand in it; nothing where damage lost a shape of the block.
-pub(crate) fn shapes_with(shapes: &[u64], schema: &Schema, columns: &[u32]) -> Vec<u8> {
-    let mut counts: Vec<u8> = Vec::new();
-    let mut known: Vec<bool> = Vec::new();
-    for &shape in shapes {
-        let shape = shape as usize;
-        if shape > schema.shapes.len() {
-            return Vec::new();
-        }
-        if known.len() <= shape {
-            known.resize(shape + 1, false);
-            counts.resize(shape + 1, 0);
-        }
-        if !std::mem::replace(&mut known[shape], true) {
-            let Some(list) = schema.shape_columns(shape as u32) else {
-                return Vec::new();
-            };
-            let count = list
-                .iter()
-                .filter(|column| columns.contains(column))
-                .count();
-            counts[shape] = count.min(usize::from(u8::MAX)) as u8;
-        }
-    }
-    counts
-}
-
-/// Carries hits by occurrence to the rows that have the column.
-fn spread(found: &mut [bool], shapes: &[u64], counts: &[u8], hits: &[bool], always: bool) {
-    let mut at = 0;
-    for (found, &shape) in found.iter_mut().zip(shapes) {
-        let count = usize::from(counts.get(shape as usize).copied().unwrap_or(0));
-        if count > 0 {
-            let here = hits.get(at..at + count).unwrap_or_default();
-            *found |= always || here.contains(&true);
-            at += count;
-        }
-    }
 }

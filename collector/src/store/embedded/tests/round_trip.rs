@@ -6,7 +6,7 @@ use opentelemetry::TraceId;
 use proptest::prelude::*;
 
 use super::support::*;
-use crate::model::Span;
+use crate::model::{Condition, Span};
 use crate::store::TraceReader;
 use crate::store::assemble;
 
@@ -143,7 +143,8 @@ fn attributes_beyond_the_bounds_are_kept_as_blobs_and_found() {
         let trace = wait(store.trace(spans[id].trace_id)).unwrap();
         assert_eq!(trace.unwrap().spans, spans[id..=id]);
         let mut query = crate::model::TraceQuery::in_range(crate::model::TimeRange::ALL);
-        query.attributes = vec![(format!("key.{id}"), format!("value {id}"))];
+        let condition = Condition::attribute(format!("key.{id}"), format!("value {id}"));
+        query.conditions = vec![condition];
         assert_eq!(search_all(&store, &query).len(), 1);
     }
 }

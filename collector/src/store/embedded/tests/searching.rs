@@ -2,12 +2,17 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
+use fusebox::circuit_breaker::Outcome;
 use proptest::prelude::*;
 
 use super::super::EmbeddedStore;
 use super::support::*;
-use crate::model::{Span, SpanKind, StatusCode, TimeRange, TraceQuery, TraceSummary};
+use crate::model::{
+    Condition, Pattern, Place, Span, SpanKind, StatusCode, Test, TimeRange, TraceCondition,
+    TraceQuery, TraceSummary,
+};
 use crate::store::TraceReader;
 use crate::store::assemble;
 
@@ -25,8 +30,8 @@ pub(crate) fn naive(spans: &[Span], query: &TraceQuery) -> Vec<[u8; 16]> {
         let start = spans.iter().map(|s| s.start_unix_nanos).min().unwrap();
         let failed = spans.iter().any(|s| s.status.code == StatusCode::Error);
         let matches = query.range.contains(start)
-            && !(query.error == Some(false) && failed)
-            && spans.iter().any(|span| span_matches(span, query));
+            && !(query.traces.contains(&TraceCondition::WithoutErrors) && failed)
+            && spans.iter().any(|span| query.matches(span));
         if matches {
             found.push((Reverse(start), id));
         }
@@ -35,80 +40,99 @@ pub(crate) fn naive(spans: &[Span], query: &TraceQuery) -> Vec<[u8; 16]> {
     found.into_iter().map(|(_, id)| id).collect()
 }
 
-fn span_matches(span: &Span, query: &TraceQuery) -> bool {
-    let on_span = |key: &str, text: &str| {
-        let mut pairs = span.attributes.iter();
-        pairs.any(|(k, v)| k == key && v.to_string() == text)
-    };
-    let on_resource = |key: &str, text: &str| {
-        let mut pairs = span.resource.attributes.iter();
-        pairs.any(|(k, v)| k == key && v.to_string() == text)
-    };
-    let duration = span.duration_nanos();
-    query.service.as_ref().is_none_or(|s| s == span.service())
-        && query.operation.as_ref().is_none_or(|o| *o == span.name)
-        && query.min_duration_nanos.is_none_or(|min| duration >= min)
-        && query.max_duration_nanos.is_none_or(|max| duration <= max)
-        && (query.error != Some(true) || span.status.code == StatusCode::Error)
-        && query
-            .attributes
-            .iter()
-            .all(|(k, v)| on_span(k, v) || on_resource(k, v))
-        && query
-            .circuit
-            .as_ref()
-            .is_none_or(|c| on_span("circuit_breaker.name", c))
-        && query
-            .outcome
-            .as_ref()
-            .is_none_or(|outcome| match outcome.as_str() {
-                "fallback" => on_span("circuit_breaker.fallback", "success"),
-                outcome => on_span("circuit_breaker.outcome", outcome),
-            })
-}
-
-pub(crate) fn any_query() -> impl Strategy<Value = TraceQuery> {
+fn any_test() -> impl Strategy<Value = Test> {
     let text = prop_oneof![
         "[a-c]{0,2}",
         "-?[0-3]",
+        Just("success".to_owned()),
         Just("true".to_owned()),
         Just("0.5".to_owned()),
         Just("[]".to_owned()),
         Just("[1, 2]".to_owned())
     ];
-    let span = (
-        proptest::option::weighted(0.3, prop_oneof![Just("cart"), Just("shop"), Just("none")]),
-        proptest::option::weighted(0.3, prop_oneof![Just("get"), Just("put"), Just("")]),
-        proptest::option::weighted(0.2, 0u64..900_000),
-        proptest::option::weighted(0.2, 0u64..1_000_000),
-        proptest::option::weighted(0.3, any::<bool>()),
-    );
-    let attributes = proptest::collection::vec(("[k-n]", text), 0..2);
-    let circuit = (
-        proptest::option::weighted(0.1, "[a-c]{0,1}"),
-        proptest::option::weighted(
-            0.1,
-            prop_oneof![Just("fallback".to_owned()), Just("a".to_owned())],
-        ),
-    );
+    let bound = prop_oneof![
+        Just(Bound::Unbounded),
+        (-3i8..3).prop_map(|n| Bound::Included(f64::from(n))),
+        (-3i8..3).prop_map(|n| Bound::Excluded(f64::from(n))),
+    ];
+    let pattern = prop::sample::select(vec!["", "a", "^[bc]", "(?i)T$", "^-?[0-9]+$"]);
+    let json = prop::sample::select(vec!["[]", "[1]", "[1, 2.0]", "[0,0]"]);
+    prop_oneof![
+        1 => Just(Test::Exists),
+        4 => text.clone().prop_map(Test::Equals),
+        1 => text.clone().prop_map(Test::NotEquals),
+        1 => text.clone().prop_map(Test::InLowerCase),
+        1 => proptest::collection::vec(text, 0..3).prop_map(Test::OneOf),
+        1 => (bound.clone(), bound).prop_map(|(min, max)| Test::Between(min, max)),
+        1 => pattern.prop_map(|text| Test::Matches(Pattern::new(text).unwrap())),
+        1 => json.prop_map(|text| Test::Json(serde_json::from_str(text).unwrap())),
+    ]
+}
+
+fn any_name(names: [&'static str; 4]) -> impl Strategy<Value = Test> {
+    prop_oneof![
+        3 => prop::sample::select(names.to_vec()).prop_map(|name| Test::Equals(name.to_owned())),
+        1 => prop::sample::select(names.to_vec()).prop_map(|name| Test::InLowerCase(name.to_owned())),
+        1 => Just(Test::OneOf(names[..2].iter().map(|name| (*name).to_owned()).collect())),
+        1 => any_test(),
+    ]
+}
+
+/// A condition of any kind.
+fn any_condition() -> impl Strategy<Value = Condition> {
+    let places = prop::sample::select(vec![
+        Place::ALL,
+        Place::SPAN_OR_RESOURCE,
+        Place::SPAN_OR_RESOURCE,
+        &[Place::Span],
+        &[Place::Scope],
+        &[Place::Event],
+        &[Place::Link],
+    ]);
+    let key = prop_oneof![
+        6 => "[k-n]",
+        1 => Just("event".to_owned()),
+        1 => Just("otel.scope.version".to_owned()),
+    ];
+    let outcomes = prop::sample::select(Outcome::ALL.to_vec());
+    let one = prop_oneof![
+        3 => any_name(["cart", "shop", "pay", "none"]).prop_map(Condition::Service),
+        3 => any_name(["get", "PUT", "put", ""]).prop_map(Condition::Operation),
+        1 => (0u64..6).prop_map(|kind| Condition::Kind(SpanKind::from_otlp(kind))),
+        2 => (0u64..3).prop_map(|code| Condition::Status(StatusCode::from_otlp(code))),
+        1 => any_test().prop_map(Condition::StatusMessage),
+        1 => any_test().prop_map(Condition::TraceState),
+        2 => (0u64..900_000, 0u64..1_000_000).prop_map(|(min, max)| Condition::Duration { min, max }),
+        6 => (places, key, any_test())
+            .prop_map(|(places, key, test)| Condition::Attribute { places, key, test }),
+        1 => "[a-c]{0,1}".prop_map(Condition::Circuit),
+        1 => outcomes.prop_map(Condition::Outcome),
+        1 => Just(Condition::FallbackSucceeded),
+    ];
+    prop_oneof![
+        8 => one.clone(),
+        1 => proptest::collection::vec(one, 0..4).prop_map(Condition::Any),
+    ]
+}
+
+/// A search with up to two conditions, of everything or of a range.
+pub(crate) fn any_query() -> impl Strategy<Value = TraceQuery> {
+    let conditions = proptest::collection::vec(any_condition(), 0..3);
     let range = (0u64..2_000_000_000, 0u64..2_500_000_000, any::<bool>());
-    (span, attributes, circuit, range, 1usize..8).prop_map(
-        |(span, attributes, circuit, range, limit)| TraceQuery {
-            service: span.0.map(str::to_owned),
-            operation: span.1.map(str::to_owned),
-            min_duration_nanos: span.2,
-            max_duration_nanos: span.3,
-            error: span.4,
-            attributes,
-            circuit: circuit.0,
-            outcome: circuit.1,
-            range: if range.2 {
-                TimeRange::ALL
-            } else {
-                TimeRange {
-                    start_unix_nanos: NOW + range.0.min(range.1),
-                    end_unix_nanos: NOW + range.1,
-                }
+    let without_errors = proptest::bool::weighted(0.2);
+    (conditions, without_errors, range, 1usize..8).prop_map(
+        |(conditions, without_errors, (start, end, is_all), limit)| TraceQuery {
+            conditions,
+            traces: match without_errors {
+                true => vec![TraceCondition::WithoutErrors],
+                false => Vec::new(),
+            },
+            range: match is_all {
+                true => TimeRange::ALL,
+                false => TimeRange {
+                    start_unix_nanos: NOW + start.min(end),
+                    end_unix_nanos: NOW + end,
+                },
             },
             limit,
             cursor: None,

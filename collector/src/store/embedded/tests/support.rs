@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::{SpanId, TraceId};
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, any_value};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::span as wire;
 use proptest::prelude::*;
 use prost::Message;
@@ -171,6 +171,8 @@ fn message(value: &Value) -> AnyValue {
     let value = match value {
         Value::String(text) => any_value::Value::StringValue(text.clone()),
         Value::Int(value) => any_value::Value::IntValue(*value),
+        Value::Bool(value) => any_value::Value::BoolValue(*value),
+        Value::Double(value) => any_value::Value::DoubleValue(*value),
         Value::Bytes(bytes) => any_value::Value::BytesValue(bytes.clone()),
         Value::Array(list) => any_value::Value::ArrayValue(ArrayValue {
             values: list.iter().map(message).collect(),
@@ -180,10 +182,20 @@ fn message(value: &Value) -> AnyValue {
     AnyValue { value: Some(value) }
 }
 
+fn key_values(attributes: &[(String, Value)]) -> Vec<KeyValue> {
+    let key_value = |(key, value): &(String, Value)| KeyValue {
+        key: key.clone(),
+        value: Some(message(value)),
+        ..KeyValue::default()
+    };
+    attributes.iter().map(key_value).collect()
+}
+
 fn event(event: &Event) -> Vec<u8> {
     wire::Event {
         time_unix_nano: event.time_unix_nanos,
         name: event.name.clone(),
+        attributes: key_values(&event.attributes),
         ..wire::Event::default()
     }
     .encode_to_vec()
@@ -193,6 +205,7 @@ fn link(link: &Link) -> Vec<u8> {
     wire::Link {
         trace_id: link.trace_id.to_bytes().to_vec(),
         span_id: link.span_id.to_bytes().to_vec(),
+        attributes: key_values(&link.attributes),
         ..wire::Link::default()
     }
     .encode_to_vec()
@@ -208,6 +221,7 @@ fn some_value() -> impl Strategy<Value = Value> {
         (-3i64..3).prop_map(Value::Int),
         any::<i64>().prop_map(Value::Int),
         "[a-c]{0,2}".prop_map(Value::String),
+        Just(Value::String("success".to_owned())),
         "[a-z]{20}".prop_map(Value::String),
         proptest::collection::vec(any::<u8>(), 0..4).prop_map(Value::Bytes),
         proptest::collection::vec((0i64..3).prop_map(Value::Int), 0..3).prop_map(Value::Array),
@@ -231,7 +245,12 @@ pub(crate) fn any_spans(count: std::ops::Range<usize>) -> impl Strategy<Value = 
         (0u64..2_000_000, -100i64..1_000_000, any::<bool>()),
         any_attributes(),
         any_attributes(),
-        ("[ab]{0,1}", "[ab]{0,1}", 0u32..3, 0usize..2),
+        (
+            "[ab]{0,1}",
+            "[ab]{0,1}",
+            0u32..3,
+            proptest::option::of(any_attributes()),
+        ),
     );
     proptest::collection::vec(one, count).prop_map(|list| {
         list.into_iter()
@@ -240,13 +259,15 @@ pub(crate) fn any_spans(count: std::ops::Range<usize>) -> impl Strategy<Value = 
                 let ((trace, service, name, kind, status), times, attributes, on_resource, rest) =
                     parts;
                 let (start, duration, root) = times;
-                let (state, message, dropped, items) = rest;
+                let (state, message, dropped, on_items) = rest;
+                let items = usize::from(on_items.is_some());
+                let on_items = on_items.unwrap_or_default();
                 let service = ["cart", "shop", "pay"][service];
                 let mut made = span(trace + 1, index as u64 + 1, service);
                 // Starts stay distinct, so that "earliest" has one answer.
                 made.start_unix_nanos = NOW + start * 1_000 + index as u64;
                 made.end_unix_nanos = made.start_unix_nanos.wrapping_add_signed(duration);
-                made.name = ["get", "put", ""][name].to_owned();
+                made.name = ["get", "PUT", ""][name].to_owned();
                 made.kind = SpanKind::from_otlp(u64::from(kind));
                 made.status = Status {
                     code: StatusCode::from_otlp(u64::from(status)),
@@ -260,7 +281,7 @@ pub(crate) fn any_spans(count: std::ops::Range<usize>) -> impl Strategy<Value = 
                     Event {
                         time_unix_nanos: 5,
                         name: "e".into(),
-                        attributes: Vec::new()
+                        attributes: on_items.clone(),
                     };
                     items
                 ];
@@ -268,7 +289,7 @@ pub(crate) fn any_spans(count: std::ops::Range<usize>) -> impl Strategy<Value = 
                     Link {
                         trace_id: made.trace_id,
                         span_id: made.span_id,
-                        attributes: Vec::new()
+                        attributes: on_items,
                     };
                     items
                 ];

@@ -3,6 +3,7 @@
 //! A trace is read by id through the integer column; searches go backwards in time through the index points.
 
 mod by_id;
+mod compile;
 pub(crate) mod lane;
 #[doc(hidden)]
 pub mod payload;
@@ -159,11 +160,4 @@ impl TraceReader for InfluxTraces {
         operations.truncate(OPERATIONS_MAX);
         Ok(operations)
     }
-}
-
-/// Appends a condition on a tag whose bounded table may have written the name as `__other__`.
-fn push_tag(query: &mut Query, tag: &str, name: &str) {
-    query.push(&format!(" AND (\"{tag}\" = "));
-    query.text(&tag_value(name));
-    query.push(&format!(" OR \"{tag}\" = '{OTHER}')"));
 }

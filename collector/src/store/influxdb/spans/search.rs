@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::store::assemble;
 use crate::store::embedded::EmbeddedStore;
-use crate::store::matching::{id_number, span_matches, summarize};
+use crate::store::matching::{id_number, summarize};
 use crate::store::merged::union;
 use crate::store::{StoreError, TraceReader};
 
@@ -263,7 +263,7 @@ impl<'a> Search<'a> {
     /// Returns whether a trace with a matching span that starts then may be a row. Where every span matches, the first
     /// span of the trace is found too, so what starts behind the end need not be read to know when its trace began.
     fn may_match(&self, start: u64) -> bool {
-        let is_early_enough = start < self.end || asks_of_spans(&self.query);
+        let is_early_enough = start < self.end || !self.query.conditions.is_empty();
         start >= self.query.range.start_unix_nanos && is_early_enough
     }
 
@@ -343,32 +343,17 @@ impl<'a> Search<'a> {
         };
         let start = summary.start_unix_nanos;
         let id = id_number(trace.id);
-        let failed = query.error == Some(false) && summary.error_count > 0;
+        let is_wanted = query.traces.iter().all(|one| one.matches(&summary));
         let after_cursor = query.cursor.is_none_or(|cursor| {
             let other = id_number(cursor.trace_id);
             (Reverse(start), id) > (Reverse(cursor.start_unix_nanos), other)
         });
-        let matches = trace.spans.iter().any(|span| span_matches(span, query));
-        if matches && query.range.contains(start) && !failed && after_cursor {
+        let matches = trace.spans.iter().any(|span| query.matches(span));
+        if matches && query.range.contains(start) && is_wanted && after_cursor {
             self.rows.insert(id, summary);
             self.heap.push((start, Kind::Row(Reverse(id))));
         }
     }
-}
-
-/// Returns whether not every span matches a search.
-fn asks_of_spans(query: &TraceQuery) -> bool {
-    let texts = [
-        &query.service,
-        &query.operation,
-        &query.circuit,
-        &query.outcome,
-    ];
-    texts.into_iter().any(Option::is_some)
-        || query.min_duration_nanos.is_some()
-        || query.max_duration_nanos.is_some()
-        || query.error == Some(true)
-        || !query.attributes.is_empty()
 }
 
 /// Says that the next page goes on with what starts before that.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::support::{Node, Server, WEEK, servers};
-use crate::model::{Span, TraceQuery, now_unix_nanos};
+use crate::model::{Condition, Span, TraceQuery, now_unix_nanos};
 use crate::store::TraceReader;
 use crate::store::embedded::tests::support::span;
 use crate::store::influxdb::InfluxdbOptions;
@@ -275,12 +275,15 @@ async fn names_from_outside_are_found_as_they_are() {
         assert_eq!(node.ship().await.1, names.len() as u64);
         let remote = node.remote();
         for (name, span) in names.iter().zip(&spans) {
-            let mut query = TraceQuery::in_range(crate::model::TimeRange::ALL);
-            query.service = Some(span.service().to_owned());
-            query.operation = Some((*name).to_owned());
-            query.circuit = Some((*name).to_owned()).filter(|name| !name.is_empty());
+            let circuit = (!name.is_empty()).then(|| Condition::Circuit((*name).to_owned()));
+            let query = TraceQuery::in_range(crate::model::TimeRange::ALL)
+                .with([
+                    Condition::service(span.service()),
+                    Condition::operation(*name),
+                ])
+                .with(circuit);
             let by_tags = remote.search(query.clone()).await.unwrap().traces;
-            query.attributes = vec![("circuit_breaker.name".to_owned(), (*name).to_owned())];
+            let query = query.with([Condition::attribute("circuit_breaker.name", *name)]);
             let by_text = remote.search(query).await.unwrap().traces;
             for found in [by_tags, by_text] {
                 assert_eq!(found.len(), 1, "{name:?}");

@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fusebox::circuit_breaker::Outcome;
 use opentelemetry::TraceId;
 use tokio::time::Instant;
 
 use super::support::{Node, WEEK, servers};
 use crate::codec::otlp::{Limits, ResourceView, ScopeView, SpanView, SpanVisitor, walk_traces};
-use crate::model::{TimeRange, TraceQuery, now_unix_nanos};
+use crate::model::{Condition, StatusCode, TimeRange, TraceQuery, now_unix_nanos};
 use crate::sample::Shop;
 use crate::store::TraceReader;
 use crate::store::influxdb::spans::payload::BlockEncoder;
@@ -83,54 +84,39 @@ async fn ask(name: &str, reader: &impl TraceReader, ids: &Ids, now: u64) {
     }
     report(name, "by id", took);
     let services = reader.services(TimeRange::ALL).await.unwrap();
-    let service = |at: usize| Some(services[at % services.len()].clone());
-    let day = |query: &mut TraceQuery| query.range.start_unix_nanos = now - DAY_NANOS;
-    search(
-        name,
-        "service, newest 20 of the week",
-        reader,
-        |query, at| query.service = service(at),
-    )
-    .await;
-    search(name, "service, newest 20 of a day", reader, |query, at| {
-        query.service = service(at);
-        day(query);
+    let service = |at: usize| Condition::service(&services[at % services.len()]);
+    let failed = Condition::Status(StatusCode::Error);
+    let code = |code: &str| Condition::attribute("http.response.status_code", code);
+    let of_week = async |what, conditions: &dyn Fn(usize) -> Vec<Condition>| {
+        let all = TraceQuery::in_range(TimeRange::ALL);
+        search(name, what, reader, |at| all.clone().with(conditions(at))).await;
+    };
+    of_week("service, newest 20 of the week", &|at| vec![service(at)]).await;
+    search(name, "service, newest 20 of a day", reader, |at| {
+        let mut query = TraceQuery::in_range(TimeRange::ALL).with([service(at)]);
+        query.range.start_unix_nanos = now - DAY_NANOS;
+        query
     })
     .await;
-    search(name, "service and error", reader, |query, at| {
-        query.service = service(at);
-        query.error = Some(true);
-    })
-    .await;
-    search(name, "longer than 1 s", reader, |query, _| {
-        query.min_duration_nanos = Some(1_000_000_000)
-    })
-    .await;
-    search(name, "refused by a breaker", reader, |query, _| {
-        query.outcome = Some("rejected".into())
-    })
-    .await;
-    search(name, "a common attribute", reader, |query, _| {
-        query.attributes = vec![("http.response.status_code".into(), "200".into())];
-    })
-    .await;
-    search(name, "an attribute that none has", reader, |query, _| {
-        query.attributes = vec![("http.response.status_code".into(), "299".into())];
-    })
-    .await;
+    of_week("service and error", &|at| vec![service(at), failed.clone()]).await;
+    let slow = Condition::duration(Some(1_000_000_000), None);
+    of_week("longer than 1 s", &|_| slow.iter().cloned().collect()).await;
+    let refused = Condition::Outcome(Outcome::Rejected);
+    of_week("refused by a breaker", &|_| vec![refused.clone()]).await;
+    of_week("a common attribute", &|_| vec![code("200")]).await;
+    of_week("an attribute that none has", &|_| vec![code("299")]).await;
 }
 
 async fn search(
     name: &str,
     what: &str,
     reader: &impl TraceReader,
-    ask: impl Fn(&mut TraceQuery, usize),
+    query: impl Fn(usize) -> TraceQuery,
 ) {
     let mut took = Vec::new();
     let mut found = 0;
     for at in 0..20 {
-        let mut query = TraceQuery::in_range(TimeRange::ALL);
-        ask(&mut query, at);
+        let query = query(at);
         let started = Instant::now();
         found += reader.search(query).await.unwrap().traces.len();
         took.push(started.elapsed());

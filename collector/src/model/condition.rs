@@ -1,0 +1,495 @@
+//! What a search asks of a span: each condition has one `matches`, and every store compiles it by an exhaustive `match`.
+
+use std::ops::{Bound, RangeBounds};
+
+use fusebox::circuit_breaker::Outcome;
+use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
+use serde_json::Value as Json;
+
+use super::{Event, Scope, Span, SpanKind, StatusCode, Value};
+
+/// The attribute names under which a scope's name and version are found.
+pub(crate) const SCOPE_NAME: &str = "otel.scope.name";
+pub(crate) const SCOPE_VERSION: &str = "otel.scope.version";
+/// The attribute name under which an event's name is found, unless the event has such an attribute.
+pub(crate) const EVENT_NAME: &str = "event";
+
+/// One thing that a search asks of a span.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Condition {
+    /// The name of its service.
+    Service(Test),
+    /// Its name.
+    Operation(Test),
+    /// Its side of a call.
+    Kind(SpanKind),
+    /// How it ended.
+    Status(StatusCode),
+    /// The message of its status; no test passes an empty one.
+    StatusMessage(Test),
+    /// Its W3C `tracestate`; no test passes an empty one.
+    TraceState(Test),
+    /// How long it took, nanoseconds, both bounds included.
+    Duration {
+        /// At least that long.
+        min: u64,
+        /// At most that long.
+        max: u64,
+    },
+    /// An attribute of that key, in any of these places, has a value that passes the test.
+    Attribute {
+        /// Where it is looked for.
+        places: &'static [Place],
+        /// Its key.
+        key: String,
+        /// What its value must be.
+        test: Test,
+    },
+    /// It went through the breaker of that name (`circuit_breaker.name`).
+    Circuit(String),
+    /// Its call ended so (`circuit_breaker.outcome`).
+    Outcome(Outcome),
+    /// A fallback answered its call (`circuit_breaker.fallback` is `success`).
+    FallbackSucceeded,
+    /// At least one of these.
+    Any(Vec<Condition>),
+}
+
+/// Where an attribute may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On the span.
+    Span,
+    /// On its resource.
+    Resource,
+    /// On its scope; name and version count as `otel.scope.name` and `otel.scope.version`.
+    Scope,
+    /// On one of its events; an event's name counts as `event`.
+    Event,
+    /// On one of its links.
+    Link,
+}
+
+impl Place {
+    /// Every place.
+    pub const ALL: &'static [Self] = &[
+        Self::Span,
+        Self::Resource,
+        Self::Scope,
+        Self::Event,
+        Self::Link,
+    ];
+    /// Where a search looks for an attribute without a place.
+    pub const SPAN_OR_RESOURCE: &'static [Self] = &[Self::Span, Self::Resource];
+
+    /// Returns the place of that word, as a list of it alone.
+    fn parse(word: &str) -> Option<&'static [Self]> {
+        Some(match word {
+            "span" => &[Self::Span],
+            "resource" => &[Self::Resource],
+            "scope" => &[Self::Scope],
+            "event" => &[Self::Event],
+            "link" => &[Self::Link],
+            _ => return None,
+        })
+    }
+}
+
+/// What a text or the value of an attribute must be. Values that are no texts are compared as `Value` prints them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Test {
+    /// Anything.
+    Exists,
+    /// That text.
+    Equals(String),
+    /// Another text than that.
+    NotEquals(String),
+    /// A text that is this one in lower case.
+    InLowerCase(String),
+    /// One of these texts.
+    OneOf(Vec<String>),
+    /// A number within these bounds, or a text that is one.
+    Between(Bound<f64>, Bound<f64>),
+    /// A text in which the pattern matches somewhere.
+    Matches(Pattern),
+    /// A list or map that is this JSON; numbers are equal whether written with a fraction or not.
+    Json(Json),
+}
+
+/// A regular expression of bounded size.
+#[derive(Debug, Clone)]
+pub struct Pattern(regex::Regex);
+
+impl Condition {
+    /// Longest text of a condition, bytes.
+    pub const TEXT_BYTES_MAX: usize = 4_096;
+
+    /// Asks for a service by its exact name.
+    pub fn service(name: impl Into<String>) -> Self {
+        Self::Service(Test::Equals(name.into()))
+    }
+
+    /// Asks for an operation by its exact name.
+    pub fn operation(name: impl Into<String>) -> Self {
+        Self::Operation(Test::Equals(name.into()))
+    }
+
+    /// Asks for an attribute of the span or its resource by its exact value.
+    pub fn attribute(key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self::Attribute {
+            places: Place::SPAN_OR_RESOURCE,
+            key: key.into(),
+            test: Test::Equals(value.into()),
+        }
+    }
+
+    /// Asks for a span that took at least and at most that long, nanoseconds; `None` where neither is given.
+    pub fn duration(min: Option<u64>, max: Option<u64>) -> Option<Self> {
+        (min.is_some() || max.is_some()).then(|| Self::Duration {
+            min: min.unwrap_or(0),
+            max: max.unwrap_or(u64::MAX),
+        })
+    }
+
+    /// Reads a kind by its word (`SpanKind::as_str`).
+    pub fn parse_kind(word: &str) -> Option<Self> {
+        let mut kinds = (0..6).map(SpanKind::from_otlp);
+        kinds.find(|kind| kind.as_str() == word).map(Self::Kind)
+    }
+
+    /// Reads a status: `unset`, `ok` or `error`.
+    pub fn parse_status(word: &str) -> Option<Self> {
+        Some(Self::Status(match word {
+            "unset" => StatusCode::Unset,
+            "ok" => StatusCode::Ok,
+            "error" => StatusCode::Error,
+            _ => return None,
+        }))
+    }
+
+    /// Reads the outcome of a call, or `fallback` for one that a fallback answered.
+    pub fn parse_outcome(word: &str) -> Option<Self> {
+        match word {
+            "fallback" => Some(Self::FallbackSucceeded),
+            word => Outcome::parse(word).map(Self::Outcome),
+        }
+    }
+
+    /// Reads a condition on an attribute: `key` alone, or `key`, one of `=`, `!=`, `=~`, `>`, `>=`, `<`, `<=`, and a
+    /// value. `span:`, `resource:`, `scope:`, `event:` or `link:` before the key says where the attribute is.
+    ///
+    /// # Errors
+    ///
+    /// A message for people when the text is no such condition.
+    pub fn parse_attribute(text: &str) -> Result<Self, String> {
+        if text.len() > Self::TEXT_BYTES_MAX {
+            return Err(format!("is longer than {} bytes", Self::TEXT_BYTES_MAX));
+        }
+        let operator = text
+            .find("!=")
+            .into_iter()
+            .chain(text.find(['=', '<', '>']))
+            .min();
+        let (key, rest) = text.split_at(operator.unwrap_or(text.len()));
+        let in_place = key.split_once(':');
+        let in_place = in_place.and_then(|(word, rest)| Some((Place::parse(word)?, rest)));
+        let (places, key) = in_place.unwrap_or((Place::SPAN_OR_RESOURCE, key));
+        if key.is_empty() {
+            return Err("is not key=value, such as http.route=/buy".to_owned());
+        }
+        Ok(Self::Attribute {
+            places,
+            key: key.to_owned(),
+            test: Test::parse(rest)?,
+        })
+    }
+
+    /// Returns whether a span meets the condition.
+    pub fn matches(&self, span: &Span) -> bool {
+        let on_span = |key: &str, text: &str| {
+            let mut attributes = span.attributes.iter();
+            attributes.any(|(k, value)| k == key && equals(value, text))
+        };
+        match self {
+            Self::Service(test) => test.matches_text(span.service()),
+            Self::Operation(test) => test.matches_text(&span.name),
+            Self::Kind(kind) => span.kind == *kind,
+            Self::Status(code) => span.status.code == *code,
+            Self::StatusMessage(test) => test.matches_given(&span.status.message),
+            Self::TraceState(test) => test.matches_given(&span.trace_state),
+            Self::Duration { min, max } => (min..=max).contains(&&span.duration_nanos()),
+            Self::Attribute { places, key, test } => {
+                places.iter().any(|place| place.has(span, key, test))
+            }
+            Self::Circuit(name) => on_span(BREAKER_NAME, name),
+            Self::Outcome(outcome) => on_span(BREAKER_OUTCOME, outcome.as_str()),
+            Self::FallbackSucceeded => on_span(FALLBACK_OUTCOME, "success"),
+            Self::Any(conditions) => conditions.iter().any(|one| one.matches(span)),
+        }
+    }
+}
+
+impl Place {
+    fn has(self, span: &Span, key: &str, test: &Test) -> bool {
+        match self {
+            Self::Span => has(&span.attributes, key, test),
+            Self::Resource => has(&span.resource.attributes, key, test),
+            Self::Scope => {
+                scope_text(key, &span.scope).is_some_and(|text| test.matches_given(text))
+            }
+            Self::Event => span.events.iter().any(|event| {
+                has(&event.attributes, key, test) || (key == EVENT_NAME && is_named(event, test))
+            }),
+            Self::Link => {
+                let mut links = span.links.iter();
+                links.any(|link| has(&link.attributes, key, test))
+            }
+        }
+    }
+}
+
+fn has(attributes: &[(String, Value)], key: &str, test: &Test) -> bool {
+    attributes
+        .iter()
+        .any(|(k, value)| k == key && test.matches(value))
+}
+
+fn scope_text<'a>(key: &str, scope: &'a Scope) -> Option<&'a str> {
+    match key {
+        SCOPE_NAME => Some(&scope.name),
+        SCOPE_VERSION => Some(&scope.version),
+        _ => None,
+    }
+}
+
+fn is_named(event: &Event, test: &Test) -> bool {
+    let is_attribute = event.attributes.iter().any(|(key, _)| key == EVENT_NAME);
+    !is_attribute && test.matches_given(&event.name)
+}
+
+impl Test {
+    /// Reads an operator with its value; nothing is `Exists`.
+    fn parse(text: &str) -> Result<Self, String> {
+        let number = |text: &str| {
+            let number = text.parse::<f64>();
+            let shown = super::cut(text, 64);
+            number.map_err(|_| format!("compares with `{shown}`, which is not a number"))
+        };
+        if text.is_empty() {
+            Ok(Self::Exists)
+        } else if let Some(value) = text.strip_prefix("!=") {
+            Ok(Self::NotEquals(value.to_owned()))
+        } else if let Some(pattern) = text.strip_prefix("=~") {
+            Pattern::new(pattern).map(Self::Matches)
+        } else if let Some(value) = text.strip_prefix(">=") {
+            Ok(Self::Between(
+                Bound::Included(number(value)?),
+                Bound::Unbounded,
+            ))
+        } else if let Some(value) = text.strip_prefix("<=") {
+            Ok(Self::Between(
+                Bound::Unbounded,
+                Bound::Included(number(value)?),
+            ))
+        } else if let Some(value) = text.strip_prefix('>') {
+            Ok(Self::Between(
+                Bound::Excluded(number(value)?),
+                Bound::Unbounded,
+            ))
+        } else if let Some(value) = text.strip_prefix('<') {
+            Ok(Self::Between(
+                Bound::Unbounded,
+                Bound::Excluded(number(value)?),
+            ))
+        } else {
+            Ok(Self::Equals(text[1..].to_owned()))
+        }
+    }
+
+    /// Returns whether a text passes.
+    pub fn matches_text(&self, text: &str) -> bool {
+        match self {
+            Self::Exists => true,
+            Self::Equals(wanted) => text == wanted,
+            Self::NotEquals(unwanted) => text != unwanted,
+            Self::InLowerCase(wanted) => text.to_lowercase() == *wanted,
+            Self::OneOf(wanted) => wanted.iter().any(|one| one == text),
+            Self::Between(min, max) => {
+                let number = text.parse::<f64>();
+                number.is_ok_and(|number| (*min, *max).contains(&number))
+            }
+            Self::Matches(pattern) => pattern.0.is_match(text),
+            Self::Json(_) => false,
+        }
+    }
+
+    /// Returns whether a text that is missing when empty passes.
+    pub(crate) fn matches_given(&self, text: &str) -> bool {
+        !text.is_empty() && self.matches_text(text)
+    }
+
+    /// Returns whether a value passes.
+    pub fn matches(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Exists, _) => true,
+            (_, Value::String(text)) => self.matches_text(text),
+            (Self::Between(min, max), Value::Int(number)) => {
+                (*min, *max).contains(&(*number as f64))
+            }
+            (Self::Between(min, max), Value::Double(number)) => (*min, *max).contains(number),
+            (Self::Json(json), Value::Array(_) | Value::Map(_)) => is_json(value, json),
+            _ => self.matches_text(&value.to_string()),
+        }
+    }
+}
+
+/// Returns whether a value prints as that text.
+fn equals(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(value) => value == text,
+        value => value.to_string() == text,
+    }
+}
+
+/// Returns whether a value is that JSON; bytes and numbers that JSON has not are their text.
+fn is_json(value: &Value, json: &Json) -> bool {
+    match (value, json) {
+        (Value::Empty, Json::Null) => true,
+        (Value::String(text), Json::String(wanted)) => text == wanted,
+        (Value::Bool(truth), Json::Bool(wanted)) => truth == wanted,
+        (Value::Int(number), Json::Number(wanted)) => {
+            wanted.as_i64() == Some(*number) || wanted.as_f64() == Some(*number as f64)
+        }
+        (Value::Double(number), Json::Number(wanted)) => wanted.as_f64() == Some(*number),
+        (Value::Array(items), Json::Array(wanted)) => {
+            let mut pairs = items.iter().zip(wanted);
+            items.len() == wanted.len() && pairs.all(|(item, wanted)| is_json(item, wanted))
+        }
+        (Value::Map(entries), Json::Object(wanted)) => {
+            let is_wanted = |(key, value): &(String, Value)| {
+                wanted.get(key).is_some_and(|wanted| is_json(value, wanted))
+            };
+            entries.len() == wanted.len() && entries.iter().all(is_wanted)
+        }
+        (Value::Double(_) | Value::Bytes(_), Json::String(wanted)) => equals(value, wanted),
+        _ => false,
+    }
+}
+
+impl Pattern {
+    /// Longest pattern, bytes.
+    const BYTES_MAX: usize = 1_024;
+    /// Memory that a compiled pattern may take, and its lazy automaton beside it: `\w{200}` needs more.
+    const COMPILED_BYTES_MAX: usize = 1 << 20;
+
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    ///
+    /// A message for people when the pattern is wrong, or larger than the bounds.
+    pub fn new(pattern: &str) -> Result<Self, String> {
+        if pattern.len() > Self::BYTES_MAX {
+            return Err(format!(
+                "has a pattern longer than {} bytes",
+                Self::BYTES_MAX
+            ));
+        }
+        let built = regex::RegexBuilder::new(pattern)
+            .size_limit(Self::COMPILED_BYTES_MAX)
+            .dfa_size_limit(Self::COMPILED_BYTES_MAX)
+            .nest_limit(50)
+            .build();
+        built.map(Self).map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => "has a pattern that is too large".to_owned(),
+            error => {
+                let text = error.to_string();
+                let last = text.lines().last().unwrap_or_default();
+                format!(
+                    "has a wrong pattern: {}",
+                    last.trim_start_matches("error: ")
+                )
+            }
+        })
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn test(text: &str) -> Test {
+        match Condition::parse_attribute(&format!("key{text}")) {
+            Ok(Condition::Attribute { test, .. }) => test,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn conditions_on_attributes_are_read() {
+        let condition = Condition::parse_attribute("a=b!=c").unwrap();
+        assert_eq!(condition, Condition::attribute("a", "b!=c"));
+        let condition = Condition::parse_attribute("event:exception.type").unwrap();
+        let wanted = Condition::Attribute {
+            places: &[Place::Event],
+            key: "exception.type".to_owned(),
+            test: Test::Exists,
+        };
+        assert_eq!(condition, wanted);
+        // Not a place: part of the key.
+        let condition = Condition::parse_attribute("k8s:pod=a").unwrap();
+        assert_eq!(condition, Condition::attribute("k8s:pod", "a"));
+        for wrong in ["", "=x", "event:=x", "a>x", "a=~(", "a=~\\w{999}{999}"] {
+            let problem = Condition::parse_attribute(wrong).unwrap_err();
+            assert!(problem.len() < 120, "{problem}");
+        }
+        let long = format!("a=~{}", "x".repeat(2_000));
+        assert!(Condition::parse_attribute(&long).is_err());
+    }
+
+    #[test]
+    fn every_test_compares_values_as_they_print() {
+        let text = |text: &str| Value::String(text.to_owned());
+        let list = Value::Array(vec![Value::Int(1), text("a")]);
+        for (test, passing, failing) in [
+            (test(""), Value::Empty, None),
+            (test("=2"), Value::Int(2), Some(text("2.0"))),
+            (test("=[1, a]"), list.clone(), Some(Value::Empty)),
+            (test("!=2"), text("x"), Some(Value::Int(2))),
+            (test(">=2"), Value::Int(2), Some(Value::Double(1.9))),
+            (test("<2"), text("-1e3"), Some(text("fast"))),
+            (
+                test(">2"),
+                Value::Double(2.1),
+                Some(Value::Double(f64::NAN)),
+            ),
+            (test("=~^a.c$"), text("abc"), Some(text("xabc"))),
+            (
+                Test::InLowerCase("\u{e4}b".into()),
+                text("\u{c4}B"),
+                Some(text("ab")),
+            ),
+            (
+                Test::OneOf(vec!["a".into(), "1".into()]),
+                Value::Int(1),
+                Some(text("b")),
+            ),
+            (
+                Test::Json(serde_json::json!([1.0, "a"])),
+                list.clone(),
+                Some(text("[1,\"a\"]")),
+            ),
+        ] {
+            assert!(test.matches(&passing), "{test:?}");
+            assert!(
+                !failing.is_some_and(|failing| test.matches(&failing)),
+                "{test:?}"
+            );
+        }
+    }
+}
