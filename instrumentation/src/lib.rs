@@ -57,6 +57,7 @@ pub mod circuit_breaker;
 pub mod http;
 pub mod propagation;
 pub mod semconv;
+mod sync;
 pub mod telemetry;
 
 pub use opentelemetry;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -67,8 +67,7 @@ impl CircuitBreaker {
 
     /// Returns the settings in force.
     pub fn settings(&self) -> Arc<Settings> {
-        let settings = self.shell.settings.read();
-        Arc::clone(&settings.unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.shell.settings.read())
     }
 
     /// Replaces the settings. State and totals stay; a window of another shape starts empty.
@@ -79,7 +78,7 @@ impl CircuitBreaker {
         settings.validate()?;
         self.shell.apply(settings);
         let listeners = &self.shell.listeners;
-        listeners.tell(|listener| listener.settings_changed(self));
+        listeners.notify(|listener| listener.settings_changed(self));
         Ok(())
     }
 
@@ -91,7 +90,7 @@ impl CircuitBreaker {
 
     /// Returns the state that its calls gave it, whatever is forced.
     pub fn computed_state(&self) -> State {
-        self.shell.lock().machine().state()
+        self.shell.control.lock().machine().state()
     }
 
     /// Forces a state; the computed one lives on beneath it.
@@ -107,7 +106,7 @@ impl CircuitBreaker {
     /// Returns the override in force.
     pub fn current_override(&self) -> Option<Override> {
         self.shell.expire();
-        self.shell.lock().order().cloned()
+        self.shell.control.lock().current_override().cloned()
     }
 
     /// Returns everything about it at this moment.

@@ -1,5 +1,5 @@
-//! The computed state together with what a person forced on it; one lock guards the two. Says what is in force,
-//! and which changes are to be announced.
+//! What the lock of a breaker guards: the computed state and the override that a person put on top of it. Decides
+//! which of the two is in force, and collects the transitions for the listeners.
 
 use std::time::SystemTime;
 
@@ -13,147 +13,136 @@ use crate::circuit_breaker::rules::state_machine::{
     Admission, Change, Ending, StateMachine, Ticket,
 };
 use crate::circuit_breaker::rules::window::Tally;
+use crate::circuit_breaker::watch::listener::{Transition, current_span};
+use crate::circuit_breaker::watch::name::Name;
 
-/// A state forced by a person; the computed state lives on beneath it.
+/// A state forced by a person. The computed state keeps changing underneath.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Override {
-    /// What is forced.
+    /// The forced state.
     pub kind: OverrideKind,
     /// Who forced it and why.
     pub reason: String,
-    /// When it ends by itself; `None`: when it is released.
+    /// When it ends by itself; `None` if it stays until it is released.
     pub expires: Option<SystemTime>,
-}
-
-/// A change of the state in force, to be announced once the lock is released.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Announcement {
-    pub(crate) from: EffectiveState,
-    pub(crate) to: EffectiveState,
-    pub(crate) reason: Reason,
-    pub(crate) time: SystemTime,
-    pub(crate) open_until: Option<SystemTime>,
 }
 
 /// An override with its end on the breaker's clock.
 #[derive(Debug)]
 struct Forced {
-    order: Override,
+    by: Override,
     until: Option<u64>,
 }
 
-/// What the lock of a breaker guards.
+/// Computed state and override. Times are nanoseconds of the breaker's clock.
 #[derive(Debug)]
 pub(crate) struct Control {
+    breaker: Name,
+    group: Name,
     machine: StateMachine,
     forced: Option<Forced>,
     since: SystemTime,
+    transitions: Vec<Transition>,
 }
 
 impl Control {
-    /// Starts closed.
-    pub(crate) fn new(machine: StateMachine) -> Self {
+    pub(crate) fn new(breaker: Name, group: Name, machine: StateMachine) -> Self {
         Self {
+            breaker,
+            group,
             machine,
             forced: None,
             since: SystemTime::now(),
+            transitions: Vec::new(),
         }
     }
 
-    /// Decides about a call under the override in force, if any.
-    pub(crate) fn admit(&mut self, now: u64, out: &mut Vec<Announcement>) -> Admission {
-        self.expire(now, out);
-        match self.forced.as_ref().map(|forced| forced.order.kind) {
+    /// Decides whether a call may start under the override in force, if any.
+    pub(crate) fn admit(&mut self, now: u64) -> Admission {
+        self.expire(now);
+        match self.forced.as_ref().map(|forced| forced.by.kind) {
             Some(OverrideKind::ForcedOpen) => Admission::Refuse {
                 until: self.recheck_at(),
             },
             Some(OverrideKind::Disabled) => Admission::Pass,
             Some(OverrideKind::ForcedClosed | OverrideKind::MetricsOnly) => {
-                match self.admit_computed(now, out) {
+                match self.admit_computed(now) {
                     Admission::Refuse { .. } => Admission::Pass,
                     admitted => admitted,
                 }
             }
-            None => self.admit_computed(now, out),
+            None => self.admit_computed(now),
         }
     }
 
-    /// Takes the end of a call.
-    pub(crate) fn record(
-        &mut self,
-        ticket: Ticket,
-        ending: Ending,
-        now: u64,
-        total: Tally,
-        out: &mut Vec<Announcement>,
-    ) {
+    /// Records how a call ended.
+    pub(crate) fn record(&mut self, ticket: Ticket, ending: Ending, now: u64, total: Tally) {
         if let Some(change) = self.machine.record(ticket, ending, now, total) {
-            self.announce(change, now, out);
+            self.computed_changed(change, now);
         }
     }
 
-    /// Judges the window.
-    pub(crate) fn evaluate(&mut self, now: u64, total: Tally, out: &mut Vec<Announcement>) {
+    /// Opens the breaker if its window is over a limit.
+    pub(crate) fn evaluate(&mut self, now: u64, total: Tally) {
         if let Some(change) = self.machine.evaluate(now, total) {
-            self.announce(change, now, out);
+            self.computed_changed(change, now);
         }
     }
 
-    /// Lets the window move on.
+    /// Advances the window to `now`.
     pub(crate) fn roll(&mut self, now: u64, total: Tally) {
         self.machine.roll(now, total);
     }
 
-    /// Takes new settings.
+    /// Replaces the settings.
     pub(crate) fn apply(&mut self, settings: Settings, now: u64, total: Tally) {
         self.machine.apply(settings, now, total);
     }
 
-    /// Forces a state; replaces the one forced before.
-    pub(crate) fn force(&mut self, order: Override, now: u64, out: &mut Vec<Announcement>) {
-        self.expire(now, out);
+    /// Forces a state, in place of an override already in force.
+    pub(crate) fn force(&mut self, by: Override, now: u64) {
+        self.expire(now);
         let from = self.state();
-        let reason = Reason::Forced(order.reason.clone());
-        let until = order.expires.map(|wall| Clock::deadline(now, wall));
-        self.forced = Some(Forced { order, until });
-        self.moved(from, reason, now, out);
+        let reason = Reason::Forced(by.reason.clone());
+        let until = by.expires.map(|wall| Clock::deadline(now, wall));
+        self.forced = Some(Forced { by, until });
+        self.effective_changed(from, reason, now);
     }
 
-    /// Ends the forced state.
-    pub(crate) fn release(&mut self, now: u64, out: &mut Vec<Announcement>) {
-        self.expire(now, out);
-        self.end_override(Reason::Released, now, out);
+    /// Ends the override.
+    pub(crate) fn release(&mut self, now: u64) {
+        self.expire(now);
+        self.end_override(Reason::Released, now);
     }
 
-    /// Ends a forced state whose time is over.
-    pub(crate) fn expire(&mut self, now: u64, out: &mut Vec<Announcement>) {
+    /// Ends an override that has expired.
+    pub(crate) fn expire(&mut self, now: u64) {
         let until = self.forced.as_ref().and_then(|forced| forced.until);
         if until.is_some_and(|until| now >= until) {
-            self.end_override(Reason::Expired, now, out);
+            self.end_override(Reason::Expired, now);
         }
     }
 
     /// Returns the state in force.
     pub(crate) fn state(&self) -> EffectiveState {
         match &self.forced {
-            Some(forced) => forced.order.kind.into(),
+            Some(forced) => forced.by.kind.into(),
             None => self.machine.state().into(),
         }
     }
 
-    /// Returns the override in force.
-    pub(crate) fn order(&self) -> Option<&Override> {
-        self.forced.as_ref().map(|forced| &forced.order)
+    pub(crate) fn current_override(&self) -> Option<&Override> {
+        self.forced.as_ref().map(|forced| &forced.by)
     }
 
-    /// Returns whether the override in force ends by itself.
+    /// Whether the override in force expires.
     pub(crate) fn is_timed(&self) -> bool {
         self.forced
             .as_ref()
             .is_some_and(|forced| forced.until.is_some())
     }
 
-    /// Returns when the lock must be asked again; until then every call is treated alike.
+    /// Returns when the decision must be made again; until then it is the same for every call.
     pub(crate) fn recheck_at(&self) -> u64 {
         match &self.forced {
             Some(forced) => forced.until.unwrap_or(u64::MAX),
@@ -161,38 +150,38 @@ impl Control {
         }
     }
 
-    /// Returns the computed state.
     pub(crate) fn machine(&self) -> &StateMachine {
         &self.machine
     }
 
-    /// Returns since when the state in force is.
+    /// Returns when the state in force began.
     pub(crate) fn since(&self) -> SystemTime {
         self.since
     }
 
-    fn admit_computed(&mut self, now: u64, out: &mut Vec<Announcement>) -> Admission {
+    /// Takes the transitions that listeners have not seen yet.
+    pub(crate) fn take_transitions(&mut self) -> Vec<Transition> {
+        std::mem::take(&mut self.transitions)
+    }
+
+    fn admit_computed(&mut self, now: u64) -> Admission {
         let (admission, change) = self.machine.admit(now);
         if let Some(change) = change {
-            self.announce(change, now, out);
+            self.computed_changed(change, now);
         }
         admission
     }
 
-    fn end_override(
-        &mut self,
-        reason: fn(String) -> Reason,
-        now: u64,
-        out: &mut Vec<Announcement>,
-    ) {
+    fn end_override(&mut self, reason: fn(String) -> Reason, now: u64) {
         let from = self.state();
         if let Some(forced) = self.forced.take() {
-            self.moved(from, reason(forced.order.reason), now, out);
+            self.effective_changed(from, reason(forced.by.reason), now);
         }
     }
 
-    /// Announces a computed change: as it is, as what would have been, or (under the other overrides) not at all.
-    fn announce(&mut self, change: Change, now: u64, out: &mut Vec<Announcement>) {
+    /// Announces a change of the computed state: as it is, as what would have happened, or (under the other
+    /// overrides) not at all.
+    fn computed_changed(&mut self, change: Change, now: u64) {
         match self.state() {
             EffectiveState::MetricsOnly => {
                 let reason = Reason::WouldHave {
@@ -200,44 +189,41 @@ impl Control {
                     to: change.to,
                     reason: Box::new(change.reason),
                 };
-                let at = EffectiveState::MetricsOnly;
-                out.push(self.announcement(at, reason, now));
+                let transition = self.transition(EffectiveState::MetricsOnly, reason, now);
+                self.transitions.push(transition);
             }
             _ if self.forced.is_some() => {}
-            _ => self.moved(change.from.into(), change.reason, now, out),
+            _ => self.effective_changed(change.from.into(), change.reason, now),
         }
     }
 
-    fn moved(
-        &mut self,
-        from: EffectiveState,
-        reason: Reason,
-        now: u64,
-        out: &mut Vec<Announcement>,
-    ) {
-        let announcement = self.announcement(from, reason, now);
-        self.since = announcement.time;
-        out.push(announcement);
+    fn effective_changed(&mut self, from: EffectiveState, reason: Reason, now: u64) {
+        let transition = self.transition(from, reason, now);
+        self.since = transition.time;
+        self.transitions.push(transition);
     }
 
-    fn announcement(&self, from: EffectiveState, reason: Reason, now: u64) -> Announcement {
+    fn transition(&self, from: EffectiveState, reason: Reason, now: u64) -> Transition {
         let to = self.state();
         let open_until = match to {
             EffectiveState::Open => self.machine.open_until().map(|at| Clock::wall(now, at)),
-            EffectiveState::ForcedOpen => self.order().and_then(|order| order.expires),
+            EffectiveState::ForcedOpen => self.current_override().and_then(|by| by.expires),
             _ => None,
         };
-        Announcement {
+        Transition {
+            breaker: self.breaker.clone(),
+            group: self.group.clone(),
+            time: SystemTime::now(),
             from,
             to,
-            reason,
-            time: SystemTime::now(),
+            reason: reason.to_string(),
             open_until,
+            trace: current_span(),
         }
     }
 }
 
-/// Returns whether calls under `state` go through the computed rules although they always pass.
+/// Whether calls under `state`, which always pass, still go through the computed rules.
 pub(crate) fn shadows(state: EffectiveState, computed: State) -> bool {
     matches!(
         state,

@@ -10,7 +10,7 @@ pub(crate) mod recorder;
 pub(crate) mod shard;
 pub(crate) mod thread_slot;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::circuit_breaker::call::errors::Rejected;
@@ -21,9 +21,10 @@ use crate::circuit_breaker::rules::state_machine::{
 };
 use crate::circuit_breaker::watch::listener::Listeners;
 use crate::circuit_breaker::watch::name::Name;
+use crate::sync::{Mutex, RwLock};
 use bulkhead::Bulkhead;
 use clock::Clock;
-use control::{Announcement, Control, Override};
+use control::{Control, Override};
 use fast_path::{Hot, Word};
 use shard::{Shard, Shards};
 
@@ -78,7 +79,8 @@ impl Shell {
     ) -> Self {
         let (clock, shards, hot) = (Clock::start(), Shards::new(), Hot::default());
         let total = shards.tally();
-        let control = Control::new(StateMachine::new(settings.clone(), clock.now(), total));
+        let machine = StateMachine::new(settings.clone(), clock.now(), total);
+        let control = Control::new(name.clone(), group.clone(), machine);
         hot.publish(&control);
         Self {
             hot,
@@ -129,8 +131,8 @@ impl Shell {
 
     #[cold]
     fn admit_locked(&self, now: u64) -> Result<Pass, Rejected> {
-        let (admission, word) = self.locked(|control, announcements| {
-            let admission = control.admit(now, announcements);
+        let (admission, word) = self.locked(|control| {
+            let admission = control.admit(now);
             (admission, Word::of(control))
         });
         match admission {
@@ -237,13 +239,13 @@ impl Shell {
         if !self.hot.bucket_is_over(now) || self.hot.counts_calls() {
             return;
         }
-        let mut control = if wait {
-            self.lock()
+        let control = if wait {
+            Some(self.control.lock())
         } else {
-            match self.control.try_lock() {
-                Ok(control) => control,
-                Err(_) => return,
-            }
+            self.control.try_lock()
+        };
+        let Some(mut control) = control else {
+            return;
         };
         let total = self.shards.tally();
         control.roll(now, total);
@@ -252,17 +254,15 @@ impl Shell {
 
     #[cold]
     fn record_locked(&self, ticket: Ticket, ending: Ending, now: u64) {
-        self.locked(|control, announcements| {
+        self.locked(|control| {
             let total = self.shards.tally();
-            control.record(ticket, ending, now, total, announcements);
+            control.record(ticket, ending, now, total);
         });
     }
 
     #[cold]
     fn evaluate_locked(&self, now: u64) {
-        self.locked(|control, announcements| {
-            control.evaluate(now, self.shards.tally(), announcements);
-        });
+        self.locked(|control| control.evaluate(now, self.shards.tally()));
     }
 
     /// Lets an override whose time is over end.
@@ -270,54 +270,46 @@ impl Shell {
         if self.hot.word().is_timed() {
             let now = self.clock.now();
             if now >= self.hot.recheck_at() {
-                self.locked(|control, announcements| control.expire(now, announcements));
+                self.locked(|control| control.expire(now));
             }
         }
     }
 
     /// Forces a state.
-    pub(crate) fn force(&self, order: Override) {
+    pub(crate) fn force(&self, by: Override) {
         let now = self.clock.now();
-        self.locked(|control, announcements| control.force(order, now, announcements));
+        self.locked(|control| control.force(by, now));
     }
 
     /// Ends the forced state.
     pub(crate) fn release(&self) {
         let now = self.clock.now();
-        self.locked(|control, announcements| control.release(now, announcements));
+        self.locked(|control| control.release(now));
     }
 
     /// Takes validated settings.
     pub(crate) fn apply(&self, settings: Settings) {
         let now = self.clock.now();
-        self.locked(|control, _| {
+        self.locked(|control| {
             control.apply(settings.clone(), now, self.shards.tally());
             // Under the lock, so that of two changes the later wins in both places.
-            *self
-                .settings
-                .write()
-                .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+            *self.settings.write() = Arc::new(settings);
         });
     }
 
-    /// Changes what the lock guards, publishes it, and announces the changes once the lock is released.
-    fn locked<R>(&self, change: impl FnOnce(&mut Control, &mut Vec<Announcement>) -> R) -> R {
-        let mut announcements = Vec::new();
-        let result = {
-            let mut control = self.lock();
-            let result = change(&mut control, &mut announcements);
+    /// Changes what the lock guards, publishes it, and notifies listeners once the lock is released.
+    fn locked<R>(&self, change: impl FnOnce(&mut Control) -> R) -> R {
+        let (result, transitions) = {
+            let mut control = self.control.lock();
+            let result = change(&mut control);
             self.hot.publish(&control);
-            result
+            (result, control.take_transitions())
         };
-        for announcement in announcements {
-            self.listeners.announce(self, announcement);
+        for transition in &transitions {
+            self.listeners
+                .notify(|listener| listener.transition(transition));
         }
         result
-    }
-
-    /// Takes the lock; what a panicking thread left is whole, because every change is made in one step.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Control> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

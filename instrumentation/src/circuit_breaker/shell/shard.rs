@@ -1,7 +1,7 @@
 //! What a breaker counts, split by thread: each of the first threads of the process writes a shard of its own
 //! without atomic additions; the threads beyond share one under a lock. Readers add all shards up.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::thread::available_parallelism;
 
 use super::counter::Counter;
@@ -10,6 +10,7 @@ use super::thread_slot::thread_slot;
 use crate::circuit_breaker::rules::state::{FallbackOutcome, Outcome};
 use crate::circuit_breaker::rules::window::Tally;
 use crate::circuit_breaker::watch::latency::LatencyHistogram;
+use crate::sync::Mutex;
 
 /// Shards with one writer that a breaker has at the most; 16 bytes each until their thread calls.
 const MAX_OWNED: usize = 128;
@@ -43,10 +44,7 @@ impl Shards {
         match self.owned.get(thread_slot()) {
             Some(shard) => write(shard.get_or_init(Box::default)),
             None => {
-                let _only_writer = self
-                    .shared_writer
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
+                let _only_writer = self.shared_writer.lock();
                 write(self.shared.get_or_init(Box::default));
             }
         }

@@ -4,7 +4,8 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Mutex, PoisonError};
+
+use crate::sync::Mutex;
 
 /// The seat of a thread that has given back its own: nobody's, so never a shard's.
 const NO_SLOT: usize = usize::MAX - 1;
@@ -35,7 +36,7 @@ struct ReturnSlot;
 impl Drop for ReturnSlot {
     fn drop(&mut self) {
         let slot = SLOT.replace(NO_SLOT);
-        let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = SLOTS.lock();
         slots.free.push(Reverse(slot));
     }
 }
@@ -55,7 +56,7 @@ fn assign() -> usize {
     if RETURN_SLOT.try_with(|_| ()).is_err() {
         return NO_SLOT;
     }
-    let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut slots = SLOTS.lock();
     let slot = match slots.free.pop() {
         Some(Reverse(slot)) => slot,
         None => {

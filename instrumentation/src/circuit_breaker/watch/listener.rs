@@ -1,7 +1,7 @@
 //! Who is told when breakers appear, change their settings or change their state.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use opentelemetry::Context;
@@ -10,8 +10,7 @@ use opentelemetry::trace::{SpanContext, TraceContextExt};
 use super::name::Name;
 use crate::circuit_breaker::call::handle::CircuitBreaker;
 use crate::circuit_breaker::rules::state::EffectiveState;
-use crate::circuit_breaker::shell::Shell;
-use crate::circuit_breaker::shell::control::Announcement;
+use crate::sync::RwLock;
 
 /// A change of the state in force.
 ///
@@ -65,41 +64,27 @@ pub(crate) struct Listeners {
 impl Listeners {
     /// Adds one.
     pub(crate) fn add(&self, listener: Arc<dyn Listener>) {
-        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.write();
         Arc::make_mut(&mut all).push(listener);
     }
 
-    /// Tells every listener.
-    pub(crate) fn tell(&self, tell: impl Fn(&dyn Listener)) {
+    /// Calls every listener.
+    pub(crate) fn notify(&self, notify: impl Fn(&dyn Listener)) {
         // A copy: a listener may subscribe another, or make a breaker.
-        let all = Arc::clone(&self.all.read().unwrap_or_else(PoisonError::into_inner));
-        all.iter().for_each(|listener| tell(listener.as_ref()));
-    }
-
-    /// Tells every listener of a change, with the span of the call that runs on this thread.
-    pub(crate) fn announce(&self, shell: &Shell, announcement: Announcement) {
-        let transition = Transition {
-            breaker: shell.name.clone(),
-            group: shell.group.clone(),
-            time: announcement.time,
-            from: announcement.from,
-            to: announcement.to,
-            reason: announcement.reason.to_string(),
-            open_until: announcement.open_until,
-            trace: current_span(),
-        };
-        self.tell(|listener| listener.transition(&transition));
+        let all = Arc::clone(&self.all.read());
+        all.iter().for_each(|listener| notify(listener.as_ref()));
     }
 }
 
 impl fmt::Debug for Listeners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.all.read();
         write!(f, "{} listeners", all.len())
     }
 }
 
-fn current_span() -> Option<SpanContext> {
+/// Returns the span of the call that runs on this thread.
+pub(crate) fn current_span() -> Option<SpanContext> {
     Context::map_current(|context| {
         let span = context
             .has_active_span()

@@ -5,7 +5,9 @@ use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use crate::sync::Mutex;
 
 /// Names kept for the life of the process. Past that, names are counted references: slower, and never leaked.
 const MAX_INTERNED: usize = 65_536;
@@ -27,7 +29,7 @@ enum Repr {
 impl Name {
     /// Keeps `text` for the life of the process while there is room.
     pub(crate) fn intern(text: &str) -> Self {
-        let mut interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut interned = INTERNED.lock();
         if let Some(known) = interned.get(text) {
             return Self(Repr::Interned(known));
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 
 use tracing::warn;
 
@@ -12,6 +12,7 @@ use super::name::{MAX_NAME_BYTES, Name};
 use crate::circuit_breaker::call::handle::{BuildError, CircuitBreaker};
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::shell::Shell;
+use crate::sync::RwLock;
 
 /// Most breakers of a registry. Each is a handful of time series on the wire, and a name that comes from outside
 /// (a host, a tenant) must not fill memory.
@@ -44,16 +45,12 @@ impl Registry {
 
     /// Returns the breaker of that name.
     pub fn get(&self, name: &str) -> Option<CircuitBreaker> {
-        let breakers = self.inner.breakers.read();
-        let breakers = breakers.unwrap_or_else(PoisonError::into_inner);
-        breakers.get(name).cloned()
+        self.inner.breakers.read().get(name).cloned()
     }
 
     /// Returns every breaker, by name.
     pub fn all(&self) -> Vec<CircuitBreaker> {
-        let breakers = self.inner.breakers.read();
-        let breakers = breakers.unwrap_or_else(PoisonError::into_inner);
-        breakers.values().cloned().collect()
+        self.inner.breakers.read().values().cloned().collect()
     }
 
     /// Tells `listener` from now on; what is registered already is in [`all`](Self::all).
@@ -73,8 +70,7 @@ impl Registry {
             return Ok(breaker);
         }
         let (breaker, new) = {
-            let breakers = self.inner.breakers.write();
-            let mut breakers = breakers.unwrap_or_else(PoisonError::into_inner);
+            let mut breakers = self.inner.breakers.write();
             match breakers.get(name) {
                 Some(breaker) => (breaker.clone(), false),
                 None if breakers.len() >= MAX_BREAKERS => return Err(BuildError::RegistryFull),
@@ -88,7 +84,7 @@ impl Registry {
         };
         if new {
             let listeners = &self.inner.listeners;
-            listeners.tell(|listener| listener.registered(&breaker));
+            listeners.notify(|listener| listener.registered(&breaker));
         }
         Ok(breaker)
     }
@@ -115,7 +111,6 @@ impl Registry {
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let breakers = self.inner.breakers.read();
-        let breakers = breakers.unwrap_or_else(PoisonError::into_inner);
         f.debug_set().entries(breakers.keys()).finish()
     }
 }

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::task::futures::TaskLocalFuture;
 
 use super::name::Name;
 use crate::circuit_breaker::rules::state::{EffectiveState, Outcome};
+use crate::sync::Mutex;
 
 /// Breakers that a request remembers; a response header holds no more (DESIGN: 8 members, 1 KiB).
 pub const MAX_TOUCHED: usize = 8;
@@ -75,7 +76,7 @@ impl<F: Future> Future for Scope<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let output = ready!(this.inner.poll(cx));
-        let list = std::mem::take(&mut *this.list.lock().unwrap_or_else(PoisonError::into_inner));
+        let list = std::mem::take(&mut *this.list.lock());
         Poll::Ready((output, list))
     }
 }
@@ -84,10 +85,7 @@ impl<F: Future> Future for Scope<F> {
 pub(crate) fn note(touched: impl FnOnce() -> Touched) {
     // Outside a scope this is one look at a thread-local.
     let _ = LIST.try_with(|list| {
-        add(
-            &mut list.lock().unwrap_or_else(PoisonError::into_inner),
-            touched(),
-        );
+        add(&mut list.lock(), touched());
     });
 }
 

@@ -171,7 +171,7 @@ impl Shell {
         self.expire();
         let now = self.clock.now();
         let shards = &self.shards;
-        let mut control = self.lock();
+        let mut control = self.control.lock();
         let total = shards.tally();
         control.roll(now, total);
         self.hot.publish(&control);
@@ -182,7 +182,7 @@ impl Shell {
             state: control.state(),
             computed: machine.state(),
             since: control.since(),
-            forced: control.order().cloned(),
+            forced: control.current_override().cloned(),
             settings: machine.settings().clone(),
             calls: self.calls(),
             fallbacks: self.fallbacks(),

@@ -2,10 +2,11 @@
 //! oldest dropped and counted; of settings only the last of each breaker matter, so names are remembered.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
+
+use crate::sync::{Condvar, Mutex};
 
 /// Transitions that wait. A breaker makes at most a few a second, so this holds a collector's outage of minutes
 /// in a storm and of hours on a normal day; about 300 bytes each.
@@ -82,19 +83,19 @@ impl Inbox {
 
     /// Puts back what could not be sent.
     pub(super) fn put_back(&self, unsent: News) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.news.put_back(unsent);
         inner.bound();
     }
 
     /// Takes everything.
     pub(super) fn take(&self) -> News {
-        std::mem::take(&mut self.lock().news)
+        std::mem::take(&mut self.inner.lock().news)
     }
 
     /// Returns how many transitions were dropped since the last time, and forgets it.
     pub(super) fn take_dropped(&self) -> u64 {
-        std::mem::take(&mut self.lock().dropped)
+        std::mem::take(&mut self.inner.lock().dropped)
     }
 
     /// Tells the thread to end.
@@ -105,22 +106,18 @@ impl Inbox {
     /// Sleeps until something comes, the time is over, or the end; returns whether it is the end.
     pub(super) fn sleep(&self, limit: Duration) -> bool {
         let sleeps = |inner: &mut Inner| !inner.is_fresh && !inner.is_stopped;
-        let slept = self.changed.wait_timeout_while(self.lock(), limit, sleeps);
-        let (mut inner, _) = slept.unwrap_or_else(PoisonError::into_inner);
+        let inner = self.inner.lock();
+        let mut inner = self.changed.wait_timeout_while(inner, limit, sleeps);
         inner.is_fresh = false;
         inner.is_stopped
     }
 
     fn change(&self, change: impl FnOnce(&mut Inner)) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         change(&mut inner);
         inner.is_fresh = true;
         drop(inner);
         self.changed.notify_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
