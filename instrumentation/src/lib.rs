@@ -1,10 +1,17 @@
-//! Circuit breakers around calls, trace context through HTTP headers, and the telemetry of both: what a
-//! microservice links to be seen in Fusebox, or in any other back end that speaks OTLP.
+//! Circuit breakers around calls, trace context through HTTP headers, and the telemetry of both: a microservice that
+//! links this crate is seen in Fusebox, or in any other back end that speaks OTLP.
 //!
-//! This service asks another one for its stock. It refuses to ask while the other is broken, joins the traces of
+//! This service asks another one for its stock. It stops asking while the other one is failing, joins the traces of
 //! its callers, passes them on, and writes log lines with the ids of their trace:
 //!
-//! ```no_run
+#![cfg_attr(
+    all(feature = "axum", feature = "reqwest", feature = "telemetry"),
+    doc = "```no_run"
+)]
+#![cfg_attr(
+    not(all(feature = "axum", feature = "reqwest", feature = "telemetry")),
+    doc = "```ignore"
+)]
 //! use std::net::SocketAddr;
 //!
 //! use axum::extract::{Path, State};
@@ -45,20 +52,28 @@
 //! }
 //! ```
 //!
-//! Telemetry goes to `http://localhost:4318`, or to where `OTEL_EXPORTER_OTLP_ENDPOINT` points.
+//! Telemetry goes to `http://localhost:4318`, or to the address in `OTEL_EXPORTER_OTLP_ENDPOINT`.
 //!
 //! - [`circuit_breaker`]: the breaker and the ways to put a call behind it.
-//! - [`http`]: layers for servers and clients, the traced `reqwest` client, the answer to a refused call.
+//! - `http` (feature `http`): layers for servers and clients, the traced `reqwest` client (feature `reqwest`), the
+//!   response to a refused call.
 //! - [`propagation`]: W3C trace context and baggage, and B3, as OpenTelemetry propagators.
-//! - [`telemetry`]: what [`init`] sets up, how it is told, and what happens while the collector is away.
-//! - [`semconv`]: the names that travel.
+//! - `telemetry` (feature `telemetry`): what `init` sets up, how it is configured, and what happens while the collector
+//!   is unreachable.
+//! - [`semconv`]: the names of everything that is sent.
+//!
+//! Without default features there are the breaker, its commands and the propagators; no web framework and no HTTP
+//! client is pulled in.
 
 pub mod circuit_breaker;
+#[cfg(feature = "http")]
 pub mod http;
 pub mod propagation;
 pub mod semconv;
 mod sync;
+#[cfg(feature = "telemetry")]
 pub mod telemetry;
 
 pub use opentelemetry;
+#[cfg(feature = "telemetry")]
 pub use telemetry::{InitError, Telemetry, TelemetryConfig, init};

@@ -1,6 +1,7 @@
 //! Locks without poisoning. A breaker must protect its callers even after one of them has panicked, and no lock of
 //! this crate is held across code that could leave half a change: what a panicking thread leaves behind is whole.
 
+#[cfg(feature = "telemetry")]
 use std::time::Duration;
 
 pub(crate) use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
@@ -49,9 +50,11 @@ impl<T> RwLock<T> {
 }
 
 /// A condition variable for [`Mutex`].
+#[cfg(feature = "telemetry")]
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(std::sync::Condvar);
 
+#[cfg(feature = "telemetry")]
 impl Condvar {
     pub(crate) fn notify_one(&self) {
         self.0.notify_one();

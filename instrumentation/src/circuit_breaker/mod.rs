@@ -3,6 +3,7 @@
 //! to watch all breakers of a process ([`Registry`], [`Listener`], [`CircuitSnapshot`]).
 
 mod call;
+#[cfg(feature = "http")]
 pub mod layer;
 mod rules;
 mod shell;

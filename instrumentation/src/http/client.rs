@@ -14,9 +14,8 @@ use tower_service::Service;
 use tracing::Span;
 
 use super::semantics;
-pub use super::traced_client::{TracedClient, TracedRequest};
-use crate::circuit_breaker::Outcome;
-use crate::circuit_breaker::layer::HttpStatus;
+#[cfg(feature = "reqwest")]
+pub use super::traced_client::{TracedClient, TracedRequest, outcome};
 use crate::propagation::Propagator;
 
 /// Traces the requests of an HTTP client: a span of kind client, its context in the headers.
@@ -108,16 +107,6 @@ where
             Err(error) => this.call.failed(std::any::type_name::<E>(), error),
         }
         Poll::Ready(result)
-    }
-}
-
-/// Returns how a failed `reqwest` call counts for a breaker: by its status, where `error_for_status` made the
-/// error, as [`HttpStatus`] says; so that a 404 does not open it.
-pub fn outcome(error: &reqwest::Error) -> Outcome {
-    match error.status() {
-        Some(status) => HttpStatus::outcome(status),
-        None if error.is_timeout() => Outcome::Timeout,
-        None => Outcome::Failure,
     }
 }
 

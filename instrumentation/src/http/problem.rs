@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use axum::response::IntoResponse;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use crate::circuit_breaker::{CallError, Cause, CommandError, Rejected};
+use crate::circuit_breaker::Rejected;
 
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -59,24 +58,26 @@ pub fn rejected<B: From<String>>(rejected: &Rejected) -> Response<B> {
     problem.into_response()
 }
 
-fn bulkhead_full<B: From<String>>(detail: String) -> Response<B> {
+/// Makes the response to a request whose call found no free slot while `running` calls ran.
+pub fn bulkhead_full<B: From<String>>(running: u32) -> Response<B> {
     let problem = Problem {
         r#type: "urn:fusebox:problem:bulkhead-full",
         title: "Too many calls are running",
         status: 503,
-        detail,
+        detail: format!("no slot free: {running} calls are running"),
         retry_after_seconds: Some(whole_seconds(BULKHEAD_WAIT)),
         ..Problem::default()
     };
     problem.into_response()
 }
 
-fn timed_out<B: From<String>>(detail: String) -> Response<B> {
+/// Makes the response to a request whose call was not answered within `limit`.
+pub fn timed_out<B: From<String>>(limit: Duration) -> Response<B> {
     let problem = Problem {
         r#type: "urn:fusebox:problem:timeout",
         title: "No answer in time",
         status: 504,
-        detail,
+        detail: format!("no answer within {limit:?}"),
         ..Problem::default()
     };
     problem.into_response()
@@ -88,44 +89,9 @@ pub(super) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(more).max(1)
 }
 
-impl IntoResponse for Rejected {
-    fn into_response(self) -> axum::response::Response {
-        rejected(&self)
-    }
-}
-
-/// A refusal is this answer; a failure of the protected code is its own.
-impl<E: IntoResponse> IntoResponse for CallError<E> {
-    fn into_response(self) -> axum::response::Response {
-        match self {
-            Self::Rejected(refusal) => rejected(&refusal),
-            Self::Failed(error) => error.into_response(),
-        }
-    }
-}
-
-/// As [`CallError`]; a call that found no slot is a 503, one that took too long a 504.
-impl<E: IntoResponse> IntoResponse for CommandError<E> {
-    fn into_response(self) -> axum::response::Response {
-        let cause = match self {
-            Self::BadRequest(error) => return error.into_response(),
-            Self::Failed { cause, .. } => cause,
-        };
-        match cause {
-            Cause::Failed(error) => error.into_response(),
-            Cause::Rejected(refusal) => rejected(&refusal),
-            Cause::BulkheadFull(running) => {
-                bulkhead_full(format!("no slot free: {running} calls are running"))
-            }
-            Cause::TimedOut(limit) => timed_out(format!("no answer within {limit:?}")),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::circuit_breaker::FallbackError;
 
     #[test]
     fn waits_are_whole_seconds_rounded_up_and_never_zero() {
@@ -133,26 +99,5 @@ mod tests {
             assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
         }
         assert_eq!(whole_seconds(Duration::MAX), u64::MAX);
-    }
-
-    #[test]
-    fn each_cause_has_its_answer() {
-        let answer = |cause: Cause<StatusCode>| {
-            let error = CommandError::Failed {
-                cause,
-                fallback: FallbackError::Missing,
-            };
-            let response = error.into_response();
-            let wait = response.headers().get("retry-after").cloned();
-            (
-                response.status().as_u16(),
-                wait.map(|wait| wait.to_str().unwrap().to_owned()),
-            )
-        };
-        assert_eq!(answer(Cause::Failed(StatusCode::BAD_GATEWAY)), (502, None));
-        assert_eq!(answer(Cause::BulkheadFull(10)), (503, Some("1".into())));
-        assert_eq!(answer(Cause::TimedOut(Duration::from_secs(1))), (504, None));
-        let error = CommandError::BadRequest(StatusCode::BAD_REQUEST);
-        assert_eq!(error.into_response().status(), 400);
     }
 }

@@ -4,11 +4,10 @@
 //! On an axum `Router`, `.layer(TraceLayer::new())` sees the route that matched; around the router it cannot.
 
 use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 
-use axum::extract::{ConnectInfo, MatchedPath};
 use http::uri::Authority;
 use http::{Request, Response, header};
 use opentelemetry::Context;
@@ -20,6 +19,8 @@ use tower_service::Service;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+#[cfg(feature = "axum")]
+use super::axum::{peer, route};
 pub use super::response_headers::{Audience, ResponseHeaders, private_peers};
 use super::{forwarded, response_headers, semantics};
 use crate::circuit_breaker::request_log::{Scope, Touched, scope_of};
@@ -191,8 +192,7 @@ impl ServerCall {
         let propagator = options.propagator.unwrap_or_else(Propagator::configured);
         // A fresh context: what happens to be current in the connection's task is no parent.
         let remote = propagator.extract_with_context(&Context::new(), &Headers(request.headers()));
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        let peer = peer.map(|ConnectInfo(address)| address.ip());
+        let peer = peer(request);
         let span = server_span(request, peer);
         // Fails where nobody listens to spans; then there is nothing to set.
         let _ = span.set_parent(remote.clone());
@@ -238,10 +238,7 @@ impl Drop for ServerCall {
 
 fn server_span<B>(request: &Request<B>, peer: Option<IpAddr>) -> Span {
     let method = request.method();
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map(MatchedPath::as_str);
+    let route = route(request);
     let name = semantics::method_in_name(method);
     let name = route.map_or_else(|| name.to_owned(), |route| format!("{name} {route}"));
     let text = |header| {
@@ -276,4 +273,15 @@ fn server_span<B>(request: &Request<B>, peer: Option<IpAddr>) -> Span {
         otel.status_code = tracing::field::Empty,
         otel.status_description = tracing::field::Empty,
     )
+}
+
+// Without axum no layer below this one knows the peer or the route.
+#[cfg(not(feature = "axum"))]
+fn peer<B>(_: &Request<B>) -> Option<IpAddr> {
+    None
+}
+
+#[cfg(not(feature = "axum"))]
+fn route<B>(_: &Request<B>) -> Option<&str> {
+    None
 }

@@ -10,6 +10,8 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use super::client::ClientCall;
+use crate::circuit_breaker::Outcome;
+use crate::circuit_breaker::layer::HttpStatus;
 use crate::propagation::Propagator;
 
 /// A `reqwest::Client` whose requests are traced; cheap to clone.
@@ -95,6 +97,16 @@ impl TracedClient {
             Err(error) => call.failed(error_type(error), &describe(error)),
         }
         result
+    }
+}
+
+/// Returns how a failed `reqwest` call counts for a breaker: by its status, where `error_for_status` made the
+/// error, as [`HttpStatus`] says; so that a 404 does not open it.
+pub fn outcome(error: &reqwest::Error) -> Outcome {
+    match error.status() {
+        Some(status) => HttpStatus::outcome(status),
+        None if error.is_timeout() => Outcome::Timeout,
+        None => Outcome::Failure,
     }
 }
 

@@ -69,6 +69,7 @@ impl Propagator {
     }
 
     /// Makes it the one that layers use from now on; the first call wins.
+    #[cfg(feature = "telemetry")]
     pub(crate) fn configure(self) {
         let _ = CONFIGURED.set(self);
     }

@@ -5,14 +5,17 @@
 mod b3;
 mod baggage;
 mod composite;
+#[cfg(feature = "http")]
 mod headers;
 mod w3c;
 
 pub use b3::{B3Encoding, B3Propagator};
 pub use baggage::BaggagePropagator;
 pub use composite::Propagator;
+#[cfg(feature = "http")]
 pub(crate) use headers::Headers;
 pub use w3c::TraceContextPropagator;
+#[cfg(feature = "http")]
 pub(crate) use w3c::write_traceparent;
 
 use opentelemetry::trace::{SpanId, TraceId};

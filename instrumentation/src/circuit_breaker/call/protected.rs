@@ -74,7 +74,7 @@ impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
         future.instrument(self.span.clone())
     }
 
-    /// Returns the span.
+    #[cfg(feature = "http")]
     pub(crate) fn span(&self) -> &Span {
         &self.span
     }

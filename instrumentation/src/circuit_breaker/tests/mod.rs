@@ -3,6 +3,7 @@
 mod command;
 mod concurrency;
 mod conformance;
+#[cfg(feature = "http")]
 mod layer;
 mod model;
 mod overrides;

@@ -10,9 +10,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::circuit_breaker::layer::CircuitBreakerLayer;
 use crate::circuit_breaker::request_log;
-use tower::{Layer, ServiceExt, service_fn};
 
 /// Keeps every span that ended.
 #[derive(Debug, Clone, Default)]
@@ -156,8 +154,13 @@ async fn a_fallback_is_a_span_of_its_own_and_its_parent_has_not_failed() {
     assert_eq!(request.status, Status::Unset);
 }
 
+#[cfg(feature = "http")]
 #[tokio::test(start_paused = true)]
 async fn code_behind_the_layer_runs_inside_its_span() {
+    use tower::{Layer, ServiceExt, service_fn};
+
+    use crate::circuit_breaker::layer::CircuitBreakerLayer;
+
     let (ended, (breaker, notes)) = (Ended::default(), observed(hystrix()));
     let _listening = ended.listen();
     let inner = service_fn(|_: http::Request<()>| async {

@@ -14,7 +14,7 @@ use crate::sync::RwLock;
 
 /// A change of the state in force.
 ///
-/// Under [`OverrideKind::MetricsOnly`](super::OverrideKind::MetricsOnly) `from` and `to` are both
+/// Under [`OverrideKind::MetricsOnly`](crate::circuit_breaker::OverrideKind::MetricsOnly) `from` and `to` are both
 /// `MetricsOnly`, and the reason says what would have happened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
