@@ -63,7 +63,11 @@
 //! - [`semconv`]: the names of everything that is sent.
 //!
 //! Without default features there are the breaker, its commands and the propagators; no web framework and no HTTP
-//! client is pulled in.
+//! client is pulled in. The README has a table of the features, and `examples/` four programs.
+
+#[cfg(all(doctest, feature = "telemetry"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub mod circuit_breaker;
 #[cfg(feature = "http")]

@@ -1,0 +1,79 @@
+//! Requests to another service behind a breaker, each with a span and the trace's headers. The breaker counts by
+//! status: 5xx, 408 and 429 are failures, 404 and its kind are ignored, and no connection is a failure.
+//!
+//! `cargo run -p fusebox --example reqwest --features reqwest`
+
+#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+
+use axum::Router;
+use axum::routing::get;
+use fusebox::circuit_breaker::{CallError, CircuitBreaker, Outcome, Settings};
+use fusebox::http::client::{TracedClient, outcome};
+use http::StatusCode;
+use tokio::net::TcpListener;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> std::io::Result<()> {
+    let settings = Settings {
+        minimum_calls: 3,
+        ..Settings::default()
+    };
+    let breaker = CircuitBreaker::builder("warehouse")
+        .settings(settings)
+        .build();
+    let client = TracedClient::new();
+    let warehouse = start_warehouse().await?;
+    for path in ["/stock", "/missing", "/broken", "/broken", "/stock"] {
+        let url = format!("{warehouse}{path}");
+        let state = match ask(&breaker, &client, &url).await {
+            Ok(body) => body,
+            Err(CallError::Failed(error)) => match error.status() {
+                Some(status) => format!("answered {status}"),
+                None => format!("failed: {error}"),
+            },
+            Err(CallError::Rejected(refusal)) => {
+                format!("refused, retry in {:?}", refusal.retry_after)
+            }
+        };
+        println!("GET {path}: {state}");
+    }
+    let calls = breaker.snapshot().calls;
+    println!(
+        "{} ignored, {} failed, {} refused",
+        calls.ignored, calls.failure, calls.rejected
+    );
+    Ok(())
+}
+
+async fn ask(
+    breaker: &CircuitBreaker,
+    client: &TracedClient,
+    url: &str,
+) -> Result<String, CallError<reqwest::Error>> {
+    let request = async {
+        client
+            .get(url)
+            .send()
+            .await?
+            .error_for_status()?
+            .text()
+            .await
+    };
+    breaker
+        .call_with(request, |result| match result {
+            Ok(_) => Outcome::Success,
+            Err(error) => outcome(error),
+        })
+        .await
+}
+
+/// Starts the other service on a free port of this machine.
+async fn start_warehouse() -> std::io::Result<String> {
+    let router = Router::new()
+        .route("/stock", get(async || "7 pieces"))
+        .route("/broken", get(async || StatusCode::SERVICE_UNAVAILABLE));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async { axum::serve(listener, router).await });
+    Ok(format!("http://{address}"))
+}
