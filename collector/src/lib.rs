@@ -16,9 +16,11 @@ pub mod receivers;
 pub mod sample;
 mod secret;
 mod shipping;
+mod stop;
 pub mod store;
 mod sync;
 
 pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, ConfigError};
 pub use secret::Secret;
+pub use stop::Stop;

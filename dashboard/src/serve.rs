@@ -39,6 +39,7 @@ pub(crate) fn web_router_with(collector: &Collector, more_nav: &'static [NavEntr
         version: env!("CARGO_PKG_VERSION").to_owned(),
         settings: collector.config().effective(),
         influxdb: collector.influxdb(),
+        stop: collector.stop(),
     };
     let api = api::router(collector.api_state());
     pages::router(state).merge(api)

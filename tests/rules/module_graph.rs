@@ -24,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "sync",
             "counters",
             "secret",
+            "stop",
             "model",
             "codec",
             "sample",

@@ -1,7 +1,5 @@
 //! `/healthz`: whether the collector can do its work.
 
-use std::sync::{Arc, Mutex};
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,28 +8,6 @@ use serde::Serialize;
 
 use super::ApiState;
 use crate::store::influxdb::Influxdb;
-
-/// What keeps the collector from its work; cheap to clone, set by whoever finds out.
-#[derive(Debug, Clone, Default)]
-pub struct Health(Arc<Mutex<Option<String>>>);
-
-impl Health {
-    /// Says what is wrong (`could not write to the disk`, `stopping`), or with `None` that all is well again.
-    pub fn set_problem(&self, problem: Option<String>) {
-        *self
-            .0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()) = problem;
-    }
-
-    /// Returns what is wrong.
-    pub fn problem(&self) -> Option<String> {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .clone()
-    }
-}
 
 #[derive(Debug, Serialize)]
 struct Report {

@@ -24,11 +24,12 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use axum::routing::get;
 
-pub use health::Health;
 pub use problem::Problem;
 
 use crate::counters::Counters;
+use crate::pipeline::Health;
 use crate::query::QueryService;
+use crate::stop::Stop;
 use crate::store::influxdb::Influxdb;
 
 /// What the handlers need.
@@ -40,8 +41,10 @@ pub struct ApiState {
     pub counters: Arc<Counters>,
     /// Whether the collector can do its work, for `/healthz`.
     pub health: Health,
-    /// How it stands with the InfluxDB, where there is one.
+    /// The InfluxDB status handle, if InfluxDB is configured.
     pub influxdb: Option<Influxdb>,
+    /// When the collector stops; streams end then.
+    pub stop: Stop,
     searches: gather::SearchLimit,
 }
 
@@ -53,6 +56,7 @@ impl ApiState {
             counters,
             health: Health::default(),
             influxdb: None,
+            stop: Stop::default(),
             searches: gather::SearchLimit::default(),
         }
     }

@@ -22,6 +22,7 @@ use crate::codec::otlp::{
 use crate::live::circuits::Circuits;
 use crate::live::{Live, SpanTap};
 use crate::model::{DAY_NANOS, now_unix_nanos};
+use crate::store::StoreError;
 use crate::store::embedded::{self, EmbeddedOptions, ShardWriter};
 
 /// 2026-11-23T10:00:00Z.
@@ -579,13 +580,12 @@ async fn an_empty_collector_answers_with_empty_lists() {
 async fn health_says_what_is_wrong() {
     let fixture = Fixture::new();
     assert_eq!(fixture.json("/healthz").await["status"], "ok");
-    fixture
-        .state
-        .health
-        .set_problem(Some("could not write to the disk".to_owned()));
+    let source = std::io::ErrorKind::StorageFull.into();
+    let full = StoreError::io("append to", std::path::Path::new("/data/spans"), source);
+    fixture.state.health.commit_failed(&full.into());
     let (status, _, body) = fixture.get("/healthz").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(body.contains("could not write to the disk"));
+    assert!(body.contains("the disk is full") && !body.contains("/data"));
 }
 
 #[tokio::test]

@@ -16,15 +16,16 @@ use std::time::Duration;
 use axum::Router;
 use tracing::info;
 
-use crate::api::{ApiState, Health};
+use crate::api::ApiState;
 use crate::config::{CollectorConfig, ConfigError};
 use crate::counters::Counters;
 use crate::live::Live;
 use crate::live::circuits::Circuits;
-use crate::pipeline::{Ingest, Pipeline};
+use crate::pipeline::{Health, Ingest, Pipeline};
 use crate::query::QueryService;
-use crate::receivers::{Auth, Intake, ServeOptions, stop_signal};
+use crate::receivers::{Auth, Intake, ServeOptions};
 use crate::shipping::Lanes;
+use crate::stop::{Stop, StopSwitch, stop_signal};
 use crate::store::StoreError;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::influxdb::Influxdb;
@@ -44,6 +45,8 @@ pub struct Collector {
     parts: Parts,
     lanes: Option<Lanes>,
     config: CollectorConfig,
+    switch: StopSwitch,
+    stop: Stop,
     /// Held until everything is sealed.
     _lock: File,
 }
@@ -109,8 +112,11 @@ impl Collector {
         let opened = tokio::task::spawn_blocking(move || open(&opening))
             .await
             .map_err(std::io::Error::other)??;
+        let (switch, stop) = stop_signal();
         Ok(Self {
             listeners: Listeners::bind(&config).await?,
+            switch,
+            stop,
             pipeline: opened.pipeline,
             parts: opened.parts,
             lanes: opened.lanes,
@@ -149,6 +155,7 @@ impl Collector {
         let mut state = ApiState::new(self.query(), self.counters());
         state.health = self.parts.health.clone();
         state.influxdb = self.influxdb();
+        state.stop = self.stop();
         state
     }
 
@@ -160,6 +167,11 @@ impl Collector {
     /// Returns the InfluxDB status handle, if InfluxDB is configured.
     pub fn influxdb(&self) -> Option<Influxdb> {
         self.parts.influxdb.clone()
+    }
+
+    /// Returns the signal that the collector stops.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
     }
 
     /// Returns the collector's counters.
@@ -176,10 +188,9 @@ impl Collector {
         web: Router,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), CollectorError> {
-        let (switch, stop) = stop_signal();
         let options = ServeOptions {
             counters: self.counters(),
-            stop,
+            stop: self.stop(),
             grace: GRACE,
         };
         let auth = Auth::new(self.config.token.clone());
@@ -195,10 +206,8 @@ impl Collector {
         shutdown.await;
         info!("stopping: finishing what was received");
         chores.abort();
-        // Until it has ended it could still say that all is well.
-        let _aborted = chores.await;
-        self.parts.health.set_problem(Some("stopping".to_owned()));
-        switch.send_replace(true);
+        self.parts.health.stop();
+        self.switch.stop();
         self.parts.query.close_streams();
         let mut outcome = Ok(());
         while let Some(ended) = servers.join_next().await {

@@ -4,13 +4,12 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::{CollectorError, Parts, data_dir};
-use crate::api::Health;
 use crate::config::CollectorConfig;
 use crate::counters::Counters;
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::now_unix_nanos;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Health, Pipeline};
 use crate::shipping::{Lanes, Shipping, paused, query_service};
 use crate::store::embedded::{EmbeddedOptions, open_followed};
 use crate::store::merged::series::MergedSeries;
@@ -46,7 +45,8 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
     let query = query_service(traces, circuits.clone(), live.clone(), series);
     let shards = writers.into_iter().map(|writer| (writer, live.span_tap()));
     let sink = Arc::new(circuits.clone());
-    let pipeline = Pipeline::start(shards, sink, config.queue_bytes, &counters)?;
+    let health = Health::default();
+    let pipeline = Pipeline::start(shards, sink, config.queue_bytes, &counters, &health)?;
     data_dir::sync(&config.data_dir)?;
     let influxdb = shipping.as_ref().map(|shipping| shipping.report(&store));
     let lanes = shipping
@@ -59,7 +59,7 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
         live,
         query,
         counters,
-        health: Health::default(),
+        health,
         influxdb,
     };
     Ok(Opened {

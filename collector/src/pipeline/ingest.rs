@@ -8,10 +8,11 @@ use tokio::time::Instant;
 
 use super::messages::{self, Request};
 use super::queue::{Job, Queue};
-use super::{Budget, CircuitSink, IngestError, Patience, Reservation};
+use super::{Budget, CircuitSink, Health, IngestError, Patience, Reservation};
 use crate::codec::otlp::WalkReport;
 use crate::counters::{Counters, Incident};
 use crate::model::now_unix_nanos;
+use crate::store::StoreError;
 
 /// Metrics and logs above this, decoded, are built on a blocking thread: below, prost takes less than a millisecond.
 const INLINE_DECODE_BYTES_MAX: usize = 1 << 20;
@@ -23,6 +24,7 @@ pub struct Ingest {
     budget: Budget,
     circuits: Arc<dyn CircuitSink>,
     counters: Arc<Counters>,
+    health: Health,
 }
 
 impl Ingest {
@@ -31,12 +33,14 @@ impl Ingest {
         budget: Budget,
         circuits: Arc<dyn CircuitSink>,
         counters: Arc<Counters>,
+        health: Health,
     ) -> Self {
         Self {
             queue,
             budget,
             circuits,
             counters,
+            health,
         }
     }
 
@@ -88,9 +92,7 @@ impl Ingest {
             accepted: Instant::now(),
             reply,
         })?;
-        answer
-            .await
-            .unwrap_or_else(|_dropped| Err(IngestError::Store("an ingest shard ended".to_owned())))
+        answer.await.unwrap_or(Err(IngestError::ShardEnded))
     }
 
     /// Takes in metrics whose bytes are accounted for.
@@ -100,7 +102,7 @@ impl Ingest {
         mut reservation: Reservation,
     ) -> Result<(), IngestError> {
         let decoded = self.decode(request, &mut reservation).await?;
-        Ok(self.circuits.metrics(decoded, now_unix_nanos()).await?)
+        self.record(self.circuits.metrics(decoded, now_unix_nanos()).await)
     }
 
     /// Takes in log records whose bytes are accounted for.
@@ -110,7 +112,23 @@ impl Ingest {
         mut reservation: Reservation,
     ) -> Result<(), IngestError> {
         let decoded = self.decode(request, &mut reservation).await?;
-        Ok(self.circuits.logs(decoded, now_unix_nanos()).await?)
+        self.record(self.circuits.logs(decoded, now_unix_nanos()).await)
+    }
+
+    /// Reports how the circuits stored a request; without records nothing was written, which says nothing of the disk.
+    fn record(&self, stored: Result<usize, StoreError>) -> Result<(), IngestError> {
+        match stored {
+            Ok(0) => Ok(()),
+            Ok(_) => {
+                self.health.commit_succeeded();
+                Ok(())
+            }
+            Err(error) => {
+                let error = IngestError::from(error);
+                self.health.commit_failed(&error);
+                Err(error)
+            }
+        }
     }
 
     /// Refuses what comes from now on.

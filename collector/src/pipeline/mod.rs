@@ -5,6 +5,7 @@
 //! and only then answers. Metrics and logs take the short way to the circuits.
 
 mod error;
+mod health;
 mod ingest;
 mod messages;
 mod parts;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 pub use error::IngestError;
+pub use health::Health;
 pub use ingest::Ingest;
 pub(crate) use parts::{CircuitSink, LiveTap, SpanLog};
 pub(crate) use reservation::{Budget, Patience, Reservation};
@@ -46,6 +48,7 @@ impl Pipeline {
         circuits: Arc<dyn CircuitSink>,
         queue_bytes: usize,
         counters: &Arc<Counters>,
+        health: &Health,
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let budget = Budget::new(queue_bytes, Arc::clone(counters));
@@ -53,13 +56,20 @@ impl Pipeline {
             .into_iter()
             .enumerate()
             .map(|(index, (log, tap))| {
-                let shard = Shard::new(Arc::clone(&queue), log, tap, Arc::clone(counters));
+                let counters = Arc::clone(counters);
+                let shard = Shard::new(Arc::clone(&queue), log, tap, counters, health.clone());
                 std::thread::Builder::new()
                     .name(format!("ingest-{index}"))
                     .spawn(move || shard.run())
             })
             .collect::<Result<_, _>>()?;
-        let ingest = Ingest::new(Arc::clone(&queue), budget, circuits, Arc::clone(counters));
+        let ingest = Ingest::new(
+            Arc::clone(&queue),
+            budget,
+            circuits,
+            Arc::clone(counters),
+            health.clone(),
+        );
         Ok(Self {
             ingest,
             queue,

@@ -1,9 +1,7 @@
 //! What a shard needs of the store, of the live figures and of the circuits: three small traits, so that tests can
 //! put a slow or broken one in their place.
 
-use std::future::Future;
-use std::pin::Pin;
-
+use futures_util::future::BoxFuture;
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
 };
@@ -42,15 +40,15 @@ pub(crate) trait LiveTap: SpanVisitor + Send + 'static {
     fn publish(&mut self, now_unix_nanos: u64);
 }
 
-/// What a sink answers.
-pub(crate) type Sunk<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
+/// How many records became durable.
+pub(crate) type Stored<'a> = BoxFuture<'a, Result<usize, StoreError>>;
 
 /// Where decoded metrics and logs go.
 pub(crate) trait CircuitSink: Send + Sync {
     /// Takes in metrics; done once they are durable.
-    fn metrics(&self, request: ExportMetricsServiceRequest, now_unix_nanos: u64) -> Sunk<'_>;
+    fn metrics(&self, request: ExportMetricsServiceRequest, now_unix_nanos: u64) -> Stored<'_>;
     /// Takes in log records; done once they are durable.
-    fn logs(&self, request: ExportLogsServiceRequest, now_unix_nanos: u64) -> Sunk<'_>;
+    fn logs(&self, request: ExportLogsServiceRequest, now_unix_nanos: u64) -> Stored<'_>;
 }
 
 impl SpanLog for ShardWriter {
@@ -98,11 +96,11 @@ impl LiveTap for SpanTap {
 }
 
 impl CircuitSink for Circuits {
-    fn metrics(&self, request: ExportMetricsServiceRequest, now_unix_nanos: u64) -> Sunk<'_> {
+    fn metrics(&self, request: ExportMetricsServiceRequest, now_unix_nanos: u64) -> Stored<'_> {
         Box::pin(self.ingest_metrics(request, now_unix_nanos))
     }
 
-    fn logs(&self, request: ExportLogsServiceRequest, now_unix_nanos: u64) -> Sunk<'_> {
+    fn logs(&self, request: ExportLogsServiceRequest, now_unix_nanos: u64) -> Stored<'_> {
         Box::pin(self.ingest_logs(request, now_unix_nanos))
     }
 }

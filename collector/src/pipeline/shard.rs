@@ -10,7 +10,7 @@ use tracing::{error, warn};
 
 use super::parts::Tee;
 use super::queue::{Job, Next, Queue, Reply, Worker};
-use super::{IngestError, LiveTap, SpanLog};
+use super::{Health, IngestError, LiveTap, SpanLog};
 use crate::codec::otlp::{Limits, WalkReport, walk_traces};
 use crate::counters::{Counters, Incident};
 use crate::model::now_unix_nanos;
@@ -33,6 +33,7 @@ pub(super) struct Shard<L, T> {
     tap: T,
     limits: Limits,
     counters: Arc<Counters>,
+    health: Health,
     block: Block,
     /// A commit panicked: nobody knows what the log still holds, so nothing more is promised on it.
     lost: bool,
@@ -48,13 +49,20 @@ struct Block {
 
 impl<L: SpanLog, T: LiveTap> Shard<L, T> {
     /// Returns a shard that takes from that line.
-    pub(super) fn new(queue: Arc<Queue>, log: L, tap: T, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(
+        queue: Arc<Queue>,
+        log: L,
+        tap: T,
+        counters: Arc<Counters>,
+        health: Health,
+    ) -> Self {
         Self {
             line: Worker::new(queue),
             log,
             tap,
             limits: Limits::default(),
             counters,
+            health,
             block: Block::default(),
             lost: false,
         }
@@ -162,16 +170,17 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         self.counters.spans_queued.sub(block.spans);
         match committed {
             Ok(Ok(commit)) => self.committed(block, commit),
-            Ok(Err(error)) => self.failed(block, &error.to_string()),
+            Ok(Err(error)) => self.failed(block, &error.into()),
             Err(Panicked) => {
                 self.lost = true;
-                return self.failed(block, PANICKED);
+                return self.failed(block, &IngestError::ShardEnded);
             }
         }
         self.maintain();
     }
 
     fn committed(&mut self, block: Block, commit: Commit) {
+        self.health.commit_succeeded();
         self.counters.spans_written.add(block.spans);
         self.counters.bytes_written.add(commit.bytes);
         if let Some(accepted) = block.first_accepted {
@@ -184,11 +193,12 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         }
     }
 
-    fn failed(&mut self, block: Block, error: &str) {
-        error!(error, spans = block.spans, "could not commit a block");
+    fn failed(&mut self, block: Block, error: &IngestError) {
+        self.health.commit_failed(error);
+        error!(%error, spans = block.spans, "could not commit a block");
         self.counters.spans_refused.add("store_error", block.spans);
         for (reply, _) in block.waiting {
-            answer(reply, Err(IngestError::Store(error.to_owned())));
+            answer(reply, Err(error.clone()));
         }
     }
 

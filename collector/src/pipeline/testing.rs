@@ -10,8 +10,8 @@ use opentelemetry_proto::tonic::collector::{
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
-use super::parts::Sunk;
-use super::{CircuitSink, LiveTap, Pipeline, SpanLog};
+use super::parts::Stored;
+use super::{CircuitSink, Health, LiveTap, Pipeline, SpanLog};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::Counters;
 use crate::model::now_unix_nanos;
@@ -30,6 +30,8 @@ pub(crate) struct DiskState {
     pub(crate) stuck: bool,
     /// Commits fail while this is true.
     pub(crate) broken: bool,
+    /// Commits fail for want of room while this is true.
+    pub(crate) full: bool,
     /// A span of this name makes the log panic.
     pub(crate) panics_at: Option<&'static str>,
     /// Span ids by commit.
@@ -128,6 +130,9 @@ impl SpanLog for FakeLog {
                 what: "broken as asked".to_owned(),
             });
         }
+        if state.full {
+            return Err(full());
+        }
         let commit = Commit {
             spans: block.len() as u64,
             bytes: block.len() as u64 * 100,
@@ -167,17 +172,40 @@ impl LiveTap for FakeTap {
 pub(crate) struct FakeCircuits {
     pub(crate) metric_requests: Mutex<u64>,
     pub(crate) log_requests: Mutex<u64>,
+    /// What the requests after this get, if it was set: a full disk, or a record that became durable.
+    full: Mutex<Option<bool>>,
+}
+
+impl FakeCircuits {
+    pub(crate) fn fail(&self, full: bool) {
+        *self.full.lock().unwrap() = Some(full);
+    }
+
+    fn stored(&self) -> Stored<'_> {
+        let stored = match *self.full.lock().unwrap() {
+            Some(true) => Err(full()),
+            Some(false) => Ok(1),
+            None => Ok(0),
+        };
+        Box::pin(async { stored })
+    }
+}
+
+/// Returns the error of a full disk.
+fn full() -> StoreError {
+    let source = std::io::ErrorKind::StorageFull.into();
+    StoreError::io("append to", std::path::Path::new("disk"), source)
 }
 
 impl CircuitSink for FakeCircuits {
-    fn metrics(&self, _request: ExportMetricsServiceRequest, _now: u64) -> Sunk<'_> {
+    fn metrics(&self, _request: ExportMetricsServiceRequest, _now: u64) -> Stored<'_> {
         *self.metric_requests.lock().unwrap() += 1;
-        Box::pin(async { Ok(()) })
+        self.stored()
     }
 
-    fn logs(&self, _request: ExportLogsServiceRequest, _now: u64) -> Sunk<'_> {
+    fn logs(&self, _request: ExportLogsServiceRequest, _now: u64) -> Stored<'_> {
         *self.log_requests.lock().unwrap() += 1;
-        Box::pin(async { Ok(()) })
+        self.stored()
     }
 }
 
@@ -187,20 +215,23 @@ pub(crate) struct Bench {
     pub(crate) disk: Disk,
     pub(crate) circuits: Arc<FakeCircuits>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) health: Health,
 }
 
 impl Bench {
     pub(crate) fn start(shards: usize, queue_bytes: usize) -> Self {
         let (disk, counters) = (Disk::default(), Arc::new(Counters::default()));
+        let health = Health::default();
         let circuits = Arc::new(FakeCircuits::default());
         let logs = (0..shards).map(|_| (FakeLog::new(&disk), FakeTap));
         let sink: Arc<dyn CircuitSink> = circuits.clone();
-        let pipeline = Pipeline::start(logs, sink, queue_bytes, &counters).unwrap();
+        let pipeline = Pipeline::start(logs, sink, queue_bytes, &counters, &health).unwrap();
         Self {
             pipeline,
             disk,
             circuits,
             counters,
+            health,
         }
     }
 

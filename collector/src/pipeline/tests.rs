@@ -142,7 +142,9 @@ async fn nobody_is_told_ok_when_the_disk_fails() {
         .spans(spans_request(5, 1))
         .await
         .unwrap_err();
-    assert!(matches!(&error, IngestError::Store(why) if why.contains("broken as asked")));
+    assert!(
+        matches!(&error, IngestError::Store(why) if why.to_string().contains("broken as asked"))
+    );
     assert_eq!(bench.counters.spans_refused.all()["store_error"], 5);
     bench.disk.change(|disk| disk.broken = false);
     bench
@@ -152,6 +154,59 @@ async fn nobody_is_told_ok_when_the_disk_fails() {
         .await
         .unwrap();
     bench.assert_spans_conserved();
+}
+
+/// *Scenario*: a commit fails, and the next one, within the same moment, succeeds.
+/// *Guarantees*: `/healthz` says what failed until then and no longer.
+#[tokio::test]
+async fn health_follows_each_commit() {
+    let bench = Bench::start(1, MIB);
+    let ingest = bench.pipeline.ingest().clone();
+    assert_eq!(bench.health.problem(), None);
+    bench.disk.change(|disk| disk.broken = true);
+    assert!(ingest.spans(spans_request(1, 0)).await.is_err());
+    assert_eq!(
+        bench.health.problem().as_deref(),
+        Some("could not write to the disk: broken as asked")
+    );
+    bench
+        .disk
+        .change(|disk| (disk.broken, disk.full) = (false, true));
+    assert!(ingest.spans(spans_request(1, 0)).await.is_err());
+    assert_eq!(bench.health.problem().as_deref(), Some("the disk is full"));
+    ingest.spans(Bytes::new()).await.unwrap();
+    ingest.metrics(Bytes::new()).await.unwrap();
+    let problem = bench.health.problem();
+    assert!(problem.is_some(), "nothing was written since");
+    bench.disk.change(|disk| disk.full = false);
+    ingest.spans(spans_request(1, 0)).await.unwrap();
+    assert_eq!(bench.health.problem(), None);
+}
+
+/// *Scenario*: no span arrives, but metrics cannot be written, and then can.
+#[tokio::test]
+async fn health_follows_the_circuits_too() {
+    let bench = Bench::start(1, MIB);
+    let ingest = bench.pipeline.ingest().clone();
+    bench.circuits.fail(true);
+    assert!(ingest.metrics(Bytes::new()).await.is_err());
+    assert_eq!(bench.health.problem().as_deref(), Some("the disk is full"));
+    bench.circuits.fail(false);
+    ingest.logs(Bytes::new()).await.unwrap();
+    assert_eq!(bench.health.problem(), None);
+}
+
+#[tokio::test]
+async fn a_stopping_collector_is_not_well_whatever_it_still_writes() {
+    let bench = Bench::start(1, MIB);
+    bench.health.stop();
+    bench
+        .pipeline
+        .ingest()
+        .spans(spans_request(1, 0))
+        .await
+        .unwrap();
+    assert_eq!(bench.health.problem().as_deref(), Some("stopping"));
 }
 
 #[tokio::test]

@@ -22,4 +22,4 @@ pub(crate) use auth::Auth;
 pub(crate) use intake::Intake;
 pub(crate) use otlp_grpc::OtlpGrpc;
 pub(crate) use otlp_http::OtlpHttp;
-pub(crate) use serve::{Listener, ServeOptions, stop_signal};
+pub(crate) use serve::{Listener, ServeOptions};

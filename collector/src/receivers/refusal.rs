@@ -7,12 +7,13 @@ use http::StatusCode;
 use super::decompress::{Encoding, InflateError};
 use super::rpc::Code;
 use crate::pipeline::IngestError;
+use crate::store::StoreError;
 
-/// What a sender is told to wait while the collector stops: by then its successor listens.
+/// The retry hint while the collector stops: by then its successor listens.
 const RETRY_AFTER_STOPPING: Duration = Duration::from_secs(1);
 
-/// What a sender is told to wait while the disk refuses: most SDKs give a batch up after 10 s, and drop it at once when
-/// told to wait longer than that.
+/// The retry hint while the disk fails: most SDKs give a batch up after 10 s, and drop it at once when the hint is
+/// longer than that.
 const RETRY_AFTER_DISK: Duration = Duration::from_secs(3);
 
 /// Why a request was refused.
@@ -69,10 +70,13 @@ pub(crate) enum Refusal {
     /// Shutting down.
     #[error("the collector is stopping")]
     Stopping,
-    /// The disk failed: full, or broken.
-    #[error("{0}")]
-    Disk(String),
-    /// We ourselves failed.
+    /// The disk is full or failed.
+    #[error("the request could not be stored: {0}")]
+    Store(StoreError),
+    /// The shard that held the request ended by a panic.
+    #[error("the request could not be stored: its ingest shard ended")]
+    ShardEnded,
+    /// Reading the request panicked.
     #[error("{0}")]
     Internal(String),
 }
@@ -93,7 +97,7 @@ impl Refusal {
             Self::Deadline => "deadline",
             Self::Full { .. } => "full",
             Self::Stopping => "stopping",
-            Self::Disk(_) => "store_error",
+            Self::Store(_) | Self::ShardEnded => "store_error",
             Self::Internal(_) => "internal",
         }
     }
@@ -110,7 +114,7 @@ impl Refusal {
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Stopping | Self::Disk(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stopping | Self::Store(_) | Self::ShardEnded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -129,7 +133,7 @@ impl Refusal {
                 Code::ResourceExhausted
             }
             Self::TooSlow { .. } | Self::Deadline => Code::DeadlineExceeded,
-            Self::Stopping | Self::Disk(_) => Code::Unavailable,
+            Self::Stopping | Self::Store(_) | Self::ShardEnded => Code::Unavailable,
             Self::Internal(_) => Code::Internal,
         }
     }
@@ -139,7 +143,7 @@ impl Refusal {
         match self {
             Self::Full { retry_after } => Some(*retry_after),
             Self::Stopping => Some(RETRY_AFTER_STOPPING),
-            Self::Disk(_) => Some(RETRY_AFTER_DISK),
+            Self::Store(_) | Self::ShardEnded => Some(RETRY_AFTER_DISK),
             _ => None,
         }
     }
@@ -151,7 +155,8 @@ impl From<IngestError> for Refusal {
             IngestError::Decode(error) => Self::Malformed(error.to_string()),
             IngestError::Full { retry_after } => Self::Full { retry_after },
             IngestError::Stopping => Self::Stopping,
-            store @ IngestError::Store(_) => Self::Disk(store.to_string()),
+            IngestError::Store(error) => Self::Store(error),
+            IngestError::ShardEnded => Self::ShardEnded,
             internal @ IngestError::Internal(_) => Self::Internal(internal.to_string()),
         }
     }

@@ -17,12 +17,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use crate::counters::{Counters, Incident};
+use crate::stop::Stop;
 
 /// Connections per listener: SDKs hold one to three each, so this serves over a thousand processes.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -72,24 +73,6 @@ pub(crate) struct ServeOptions {
     pub(crate) stop: Stop,
     /// How long requests may take to finish once it stops.
     pub(crate) grace: Duration,
-}
-
-/// Tells every listener to stop.
-#[derive(Debug, Clone)]
-pub(crate) struct Stop(watch::Receiver<bool>);
-
-/// Returns the switch and what it switches.
-pub(crate) fn stop_signal() -> (watch::Sender<bool>, Stop) {
-    let (sender, receiver) = watch::channel(false);
-    (sender, Stop(receiver))
-}
-
-impl Stop {
-    /// Waits until it is time to stop.
-    async fn requested(&mut self) {
-        // A dropped switch means that nobody will ever ask: the owner is gone, so stop.
-        let _switch_dropped = self.0.wait_for(|stopping| *stopping).await;
-    }
 }
 
 impl Listener {

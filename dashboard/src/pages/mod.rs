@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
+use fusebox_collector::Stop;
 use fusebox_collector::counters::Counters;
 use fusebox_collector::pipeline::Ingest;
 use fusebox_collector::query::QueryService;
@@ -49,6 +50,8 @@ pub struct AppState {
     pub settings: Vec<(String, String)>,
     /// How it stands with the InfluxDB, where there is one.
     pub influxdb: Option<Influxdb>,
+    /// When the collector stops; streams end then.
+    pub stop: Stop,
     /// Entries of the navigation beside the usual ones.
     pub more_nav: &'static [NavEntry],
 }

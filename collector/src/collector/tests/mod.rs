@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::housekeep::{DiskWatch, enforce_retention};
+use super::housekeep::enforce_retention;
 use super::*;
 use crate::model::{TimeRange, now_unix_nanos};
 use crate::pipeline::testing::spans_request;
@@ -292,33 +292,4 @@ async fn pages_ask_for_the_token_but_probes_need_none() {
         401
     );
     running.stop().await;
-}
-
-/// *Scenario*: no span comes, but metrics cannot be written, and then can.
-#[test]
-fn health_follows_what_becomes_of_metrics_too() {
-    let (counters, health) = (Counters::default(), Health::default());
-    let mut watch = DiskWatch::default();
-    counters.requests_refused.add("store_error", 1);
-    watch.look(&counters, &health);
-    assert!(health.problem().is_some());
-    counters.requests_accepted.add(1);
-    watch.look(&counters, &health);
-    assert_eq!(health.problem(), None);
-}
-
-#[test]
-fn health_follows_the_disk() {
-    let (counters, health) = (Counters::default(), Health::default());
-    let mut watch = DiskWatch::default();
-    let mut problem = || {
-        watch.look(&counters, &health);
-        health.problem()
-    };
-    assert_eq!(problem(), None);
-    counters.spans_refused.add("store_error", 5);
-    assert!(problem().is_some());
-    assert!(problem().is_some(), "nothing was written since");
-    counters.spans_written.add(5);
-    assert_eq!(problem(), None);
 }

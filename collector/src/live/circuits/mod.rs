@@ -160,7 +160,7 @@ impl Circuits {
         &self.inner.log
     }
 
-    /// Takes in a metrics request; returns once its circuit points are durable.
+    /// Takes in a metrics request; returns the number of records once they are durable.
     ///
     /// # Errors
     /// When the disk refuses; the sender may send it again.
@@ -168,7 +168,7 @@ impl Circuits {
         &self,
         request: ExportMetricsServiceRequest,
         now_unix_nanos: u64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         let batch = decode_metrics(&request);
         let counters = &self.inner.counters;
         counters.metric_points_circuit.add(batch.circuit_points);
@@ -177,7 +177,7 @@ impl Circuits {
             .incidents
             .add(Incident::BadCircuitPoint, batch.refused_points);
         if batch.observations.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let mut effects = Effects::default();
         let announce = {
@@ -192,7 +192,7 @@ impl Circuits {
         self.finish(effects, announce, now_unix_nanos).await
     }
 
-    /// Takes in a logs request; returns once its circuit events are durable.
+    /// Takes in a logs request; returns the number of records once they are durable.
     ///
     /// # Errors
     /// When the disk refuses; the sender may send it again.
@@ -200,7 +200,7 @@ impl Circuits {
         &self,
         request: ExportLogsServiceRequest,
         now_unix_nanos: u64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         let batch = decode_logs(&request);
         let counters = &self.inner.counters;
         counters.circuit_events.add(batch.events.len() as u64);
@@ -209,7 +209,7 @@ impl Circuits {
             .incidents
             .add(Incident::BadCircuitEvent, batch.refused_records);
         if batch.events.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let mut effects = Effects::default();
         {
@@ -223,7 +223,7 @@ impl Circuits {
     }
 
     /// Announces, then makes durable: who watches need not wait for the disk.
-    async fn finish(&self, effects: Effects, samples: bool, now: u64) -> Result<(), StoreError> {
+    async fn finish(&self, effects: Effects, samples: bool, now: u64) -> Result<usize, StoreError> {
         self.inner
             .counters
             .incidents
@@ -234,12 +234,13 @@ impl Circuits {
         if samples {
             self.announce(CircuitChange::Samples);
         }
+        let records = effects.records.len();
         let durable = self.inner.log.append(effects.records).await;
         if let Err(error) = self.enforce_retention(now).await {
             // The next hour tries again; what was sent is safe.
             warn!(%error, "could not remove old circuit records");
         }
-        durable
+        durable.map(|()| records)
     }
 
     fn announce(&self, change: CircuitChange) {

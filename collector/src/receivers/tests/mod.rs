@@ -12,10 +12,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 
-use super::{Auth, Intake, Listener, OtlpGrpc, OtlpHttp, ServeOptions, stop_signal};
+use super::{Auth, Intake, Listener, OtlpGrpc, OtlpHttp, ServeOptions};
 use crate::pipeline::testing::{Bench, spans_request};
+use crate::stop::{StopSwitch, stop_signal};
 
 /// Largest body in these tests.
 const BODY_MAX: usize = 1 << 20;
@@ -27,7 +27,7 @@ struct Receivers {
     bench: Bench,
     http: SocketAddr,
     grpc: SocketAddr,
-    _stop: watch::Sender<bool>,
+    _stop: StopSwitch,
 }
 
 /// What came back.
