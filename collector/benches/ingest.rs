@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use fusebox_collector::codec::Format;
 use fusebox_collector::codec::otlp::{Limits, walk_traces};
 use fusebox_collector::counters::Counters;
 use fusebox_collector::model::now_unix_nanos;
@@ -102,7 +103,9 @@ async fn send_all(ingest: fusebox_collector::pipeline::Ingest, requests: Vec<Byt
             let (ingest, share) = (ingest.clone(), share.to_vec());
             tokio::spawn(async move {
                 for request in share {
-                    ingest.spans(request).await.expect("the disk takes it");
+                    let reservation = ingest.begin(None).expect("it runs");
+                    let stored = ingest.spans(Format::OtlpProtobuf, request, reservation);
+                    stored.await.expect("the disk takes it");
                 }
             })
         })

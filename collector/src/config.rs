@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::codec::otlp::Limits;
 use crate::model::format_duration;
 use crate::secret::Secret;
 use crate::store::influxdb::InfluxdbOptions;
@@ -29,6 +30,8 @@ pub struct CollectorConfig {
     pub queue_bytes: usize,
     /// Largest request body, before and after decompression. Default 64 MiB (OTLP 1.11, recommended).
     pub body_bytes_max: usize,
+    /// What one span may hold; more is cut and counted.
+    pub limits: Limits,
     /// Bearer token that senders and readers must show; `None` on loopback.
     pub token: Option<Secret>,
     /// Listen beyond loopback without a token. Default no.
@@ -75,6 +78,7 @@ impl CollectorConfig {
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             queue_bytes: 64 << 20,
             body_bytes_max: 64 << 20,
+            limits: Limits::default(),
             token: None,
             insecure: false,
             influxdb: None,

@@ -1,4 +1,7 @@
 //! Pure functions from bytes to visits and back: no I/O, no clock, no state between requests.
 
 pub mod circuits;
+mod format;
 pub mod otlp;
+
+pub use format::{Format, Signal};

@@ -159,7 +159,7 @@ impl Collector {
         state
     }
 
-    /// Returns the entry of the pipeline, for requests that arrive through no listener.
+    /// Returns the entry of the pipeline, for messages that arrive through no listener.
     pub fn ingest(&self) -> Ingest {
         self.pipeline.ingest().clone()
     }
@@ -179,7 +179,8 @@ impl Collector {
         Arc::clone(&self.parts.counters)
     }
 
-    /// Serves until the shutdown future ends; what was received by then is committed, answered and sealed.
+    /// Serves until the shutdown future ends, OTLP/HTTP also beside the routes of `web`; what was received by then is
+    /// committed, answered and sealed.
     ///
     /// # Errors
     /// When a server ended by a panic, or the shards could not be waited for.
@@ -193,14 +194,13 @@ impl Collector {
             stop: self.stop(),
             grace: GRACE,
         };
-        let auth = Auth::new(self.config.token.clone());
         let intake = Intake {
             ingest: self.ingest(),
             counters: self.counters(),
-            auth: auth.clone(),
+            auth: Auth::new(self.config.token.clone()),
             body_bytes_max: self.config.body_bytes_max,
         };
-        let mut servers = self.listeners.serve(&options, intake, auth.guard(web));
+        let mut servers = self.listeners.serve(&options, intake, web);
         let chores = tokio::spawn(housekeep(self.parts.clone()));
         let lanes = self.lanes.map(Lanes::start);
         shutdown.await;

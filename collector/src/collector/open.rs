@@ -9,7 +9,7 @@ use crate::counters::Counters;
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::now_unix_nanos;
-use crate::pipeline::{Health, Pipeline};
+use crate::pipeline::{Health, Pipeline, PipelineOptions};
 use crate::shipping::{Lanes, Shipping, paused, query_service};
 use crate::store::embedded::{EmbeddedOptions, open_followed};
 use crate::store::merged::series::MergedSeries;
@@ -46,7 +46,11 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
     let shards = writers.into_iter().map(|writer| (writer, live.span_tap()));
     let sink = Arc::new(circuits.clone());
     let health = Health::default();
-    let pipeline = Pipeline::start(shards, sink, config.queue_bytes, &counters, &health)?;
+    let options = PipelineOptions {
+        queue_bytes: config.queue_bytes,
+        limits: config.limits.clone(),
+    };
+    let pipeline = Pipeline::start(shards, sink, &options, &counters, &health)?;
     data_dir::sync(&config.data_dir)?;
     let influxdb = shipping.as_ref().map(|shipping| shipping.report(&store));
     let lanes = shipping

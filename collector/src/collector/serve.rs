@@ -10,7 +10,7 @@ use tower::ServiceExt;
 
 use super::CollectorError;
 use crate::config::CollectorConfig;
-use crate::receivers::{Intake, Listener, OtlpGrpc, OtlpHttp, ServeOptions};
+use crate::receivers::{Intake, Listener, OtlpGrpc, OtlpHttp, ServeOptions, routes};
 
 #[derive(Debug)]
 pub(super) struct Listeners {
@@ -29,9 +29,10 @@ impl Listeners {
         })
     }
 
-    /// Starts one server per listener.
+    /// Starts one server per listener; `web` gets the routes of OTLP/HTTP, and requires the token for everything.
     pub(super) fn serve(self, options: &ServeOptions, intake: Intake, web: Router) -> JoinSet<()> {
         let mut servers = JoinSet::new();
+        let web = intake.auth.guard(web.merge(routes(intake.clone())));
         let grpc = OtlpGrpc::new(intake.clone());
         servers.spawn(
             self.otlp_grpc

@@ -1,4 +1,4 @@
-//! The way in: takes a request, waits until what it holds is durable, says what came of it.
+//! The entry of the pipeline: takes a message, waits until its contents are durable, returns what was accepted.
 
 use std::sync::Arc;
 
@@ -8,157 +8,153 @@ use tokio::time::Instant;
 
 use super::messages::{self, Request};
 use super::queue::{Job, Queue};
-use super::{Budget, CircuitSink, Health, IngestError, Patience, Reservation};
-use crate::codec::otlp::WalkReport;
+use super::{Budget, CircuitSink, Health, IngestError, Reservation};
+use crate::codec::Format;
+use crate::codec::otlp::Accepted;
 use crate::counters::{Counters, Incident};
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
 
+/// JSON above this is rewritten on a blocking thread: it takes about a millisecond.
+const INLINE_REWRITE_BYTES_MAX: usize = 64 << 10;
+
 /// Metrics and logs above this, decoded, are built on a blocking thread: below, prost takes less than a millisecond.
 const INLINE_DECODE_BYTES_MAX: usize = 1 << 20;
 
-/// Takes requests in; cheap to clone.
+/// Takes messages in; cheap to clone.
 #[derive(Clone)]
 pub struct Ingest {
-    queue: Arc<Queue>,
-    budget: Budget,
-    circuits: Arc<dyn CircuitSink>,
-    counters: Arc<Counters>,
-    health: Health,
+    pub(super) queue: Arc<Queue>,
+    pub(super) budget: Budget,
+    pub(super) circuits: Arc<dyn CircuitSink>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) health: Health,
 }
 
 impl Ingest {
-    pub(super) fn new(
-        queue: Arc<Queue>,
-        budget: Budget,
-        circuits: Arc<dyn CircuitSink>,
-        counters: Arc<Counters>,
-        health: Health,
-    ) -> Self {
-        Self {
-            queue,
-            budget,
-            circuits,
-            counters,
-            health,
-        }
-    }
-
-    /// Takes in an `ExportTraceServiceRequest` (protobuf, inflated); returns once its spans are durable.
+    /// Begins a request, which reserves memory as it grows; it waits for room until that deadline at most.
     ///
     /// # Errors
-    /// When nothing of it is stored; the error says whether sending it again may help.
-    pub async fn spans(&self, request: Bytes) -> Result<WalkReport, IngestError> {
-        let reservation = self.reserve(request.len()).await?;
-        self.spans_reserved(request, reservation).await
-    }
-
-    /// Takes in an `ExportMetricsServiceRequest` (protobuf, inflated); returns once its circuit points are durable.
-    ///
-    /// # Errors
-    /// When nothing of it is stored; the error says whether sending it again may help.
-    pub async fn metrics(&self, request: Bytes) -> Result<(), IngestError> {
-        let reservation = self.reserve(request.len()).await?;
-        self.metrics_reserved(request, reservation).await
-    }
-
-    /// Takes in an `ExportLogsServiceRequest` (protobuf, inflated); returns once its circuit events are durable.
-    ///
-    /// # Errors
-    /// When nothing of it is stored; the error says whether sending it again may help.
-    pub async fn logs(&self, request: Bytes) -> Result<(), IngestError> {
-        let reservation = self.reserve(request.len()).await?;
-        self.logs_reserved(request, reservation).await
-    }
-
-    /// Begins a request that will grow while it is received.
-    pub(crate) fn begin(&self, patience: Patience) -> Result<Reservation, IngestError> {
+    /// When the collector is stopping.
+    pub fn begin(&self, deadline: Option<Instant>) -> Result<Reservation, IngestError> {
         if self.budget.is_closed() {
             return Err(IngestError::Stopping);
         }
-        Ok(self.budget.begin(patience))
+        Ok(self.budget.begin(deadline))
     }
 
-    /// Takes in spans whose bytes are accounted for.
-    pub(crate) async fn spans_reserved(
+    /// Takes in a traces message; returns once its spans are durable.
+    ///
+    /// # Errors
+    /// When nothing of it is stored; the error says whether sending it again may help.
+    pub async fn spans(
         &self,
-        request: Bytes,
-        reservation: Reservation,
-    ) -> Result<WalkReport, IngestError> {
+        format: Format,
+        message: Bytes,
+        mut reservation: Reservation,
+    ) -> Result<Accepted, IngestError> {
+        let rewritten = format.rewritten_bytes(message.len());
+        reservation.resize(message.len() + rewritten).await?;
         let (reply, answer) = oneshot::channel();
         self.queue.push(Job {
-            request,
+            format,
+            message,
             reservation,
-            accepted: Instant::now(),
+            received: Instant::now(),
             reply,
         })?;
+        // A dropped reply means that the shard dropped the job.
         answer.await.unwrap_or(Err(IngestError::ShardEnded))
     }
 
-    /// Takes in metrics whose bytes are accounted for.
-    pub(crate) async fn metrics_reserved(
+    /// Takes in a metrics message; returns once its circuit points are durable.
+    ///
+    /// # Errors
+    /// When nothing of it is stored; the error says whether sending it again may help.
+    pub async fn metrics(
         &self,
-        request: Bytes,
+        format: Format,
+        message: Bytes,
         mut reservation: Reservation,
-    ) -> Result<(), IngestError> {
-        let decoded = self.decode(request, &mut reservation).await?;
-        self.record(self.circuits.metrics(decoded, now_unix_nanos()).await)
+    ) -> Result<Accepted, IngestError> {
+        let request = self.decode(format, message, &mut reservation).await?;
+        self.record(self.circuits.metrics(request, now_unix_nanos()).await)
     }
 
-    /// Takes in log records whose bytes are accounted for.
-    pub(crate) async fn logs_reserved(
+    /// Takes in a logs message; returns once its circuit events are durable.
+    ///
+    /// # Errors
+    /// When nothing of it is stored; the error says whether sending it again may help.
+    pub async fn logs(
         &self,
-        request: Bytes,
+        format: Format,
+        message: Bytes,
         mut reservation: Reservation,
-    ) -> Result<(), IngestError> {
-        let decoded = self.decode(request, &mut reservation).await?;
-        self.record(self.circuits.logs(decoded, now_unix_nanos()).await)
+    ) -> Result<Accepted, IngestError> {
+        let request = self.decode(format, message, &mut reservation).await?;
+        self.record(self.circuits.logs(request, now_unix_nanos()).await)
     }
 
-    /// Reports how the circuits stored a request; without records nothing was written, which says nothing of the disk.
-    fn record(&self, stored: Result<usize, StoreError>) -> Result<(), IngestError> {
-        match stored {
-            Ok(0) => Ok(()),
-            Ok(_) => {
-                self.health.commit_succeeded();
-                Ok(())
-            }
-            Err(error) => {
-                let error = IngestError::from(error);
-                self.health.commit_failed(&error);
-                Err(error)
-            }
-        }
-    }
-
-    /// Refuses what comes from now on.
+    /// Refuses further requests.
     pub(crate) fn refuse_new(&self) {
         self.budget.close();
     }
 
-    async fn reserve(&self, bytes: usize) -> Result<Reservation, IngestError> {
-        let mut reservation = self.begin(Patience::until(None))?;
-        reservation.resize(bytes).await?;
-        Ok(reservation)
+    /// Reports how the circuits stored a request. Without records nothing was written, which says nothing of the disk.
+    fn record(&self, stored: Result<usize, StoreError>) -> Result<Accepted, IngestError> {
+        match stored {
+            Ok(0) => {}
+            Ok(_) => self.health.commit_succeeded(),
+            Err(error) => {
+                let error = IngestError::from(error);
+                self.health.commit_failed(&error);
+                return Err(error);
+            }
+        }
+        Ok(Accepted::default())
     }
 
     /// Decodes with prost, whose structs are many times larger than their bytes: their estimated size is reserved too.
     async fn decode<R: Request>(
         &self,
-        request: Bytes,
+        format: Format,
+        message: Bytes,
         reservation: &mut Reservation,
     ) -> Result<R, IngestError> {
-        let decoded_bytes = messages::decoded_bytes::<R>(&request)?;
-        reservation.resize(request.len() + decoded_bytes).await?;
-        if decoded_bytes <= INLINE_DECODE_BYTES_MAX {
-            return Ok(messages::decode(&request)?);
+        let rewritten = format.rewritten_bytes(message.len());
+        reservation.resize(message.len() + rewritten).await?;
+        let message = match rewritten {
+            0 => message,
+            _ => {
+                let rewrite = move || {
+                    format
+                        .to_otlp(R::SIGNAL, &message)
+                        .map(|otlp| otlp.into_owned())
+                };
+                let is_long = rewritten > INLINE_REWRITE_BYTES_MAX;
+                self.off_worker(is_long, rewrite).await??.into()
+            }
+        };
+        let decoded_bytes = messages::decoded_bytes::<R>(&message)?;
+        reservation.resize(message.len() + decoded_bytes).await?;
+        let is_long = decoded_bytes > INLINE_DECODE_BYTES_MAX;
+        let decoded = self.off_worker(is_long, move || messages::decode(&message));
+        Ok(decoded.await??)
+    }
+
+    /// Runs a step, on a blocking thread if it is long.
+    async fn off_worker<T: Send + 'static>(
+        &self,
+        is_long: bool,
+        step: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, IngestError> {
+        if !is_long {
+            return Ok(step());
         }
-        let decoded = tokio::task::spawn_blocking(move || messages::decode(&request)).await;
-        let decoded = decoded.map_err(|panic| {
+        tokio::task::spawn_blocking(step).await.map_err(|panic| {
             self.counters.incidents.add(Incident::DecodePanicked, 1);
             IngestError::Internal(format!("could not decode: {panic}"))
-        })?;
-        Ok(decoded?)
+        })
     }
 }
 

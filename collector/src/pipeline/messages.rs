@@ -1,13 +1,14 @@
 //! Metrics and logs as prost structs, with a bound on what they cost in memory before they are built.
 //!
 //! Two bytes of hostile input (an empty data point) become a struct of 200: a body within its limit could take
-//! gigabytes. So a scan adds up what the structs would need first. Spans do not come here: they are never decoded.
+//! gigabytes. So a scan adds up what the structs would need first. Spans are never decoded: a shard walks their bytes.
 
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
 };
 use prost::Message;
 
+use crate::codec::Signal;
 use crate::codec::otlp::DecodeError;
 
 /// Largest decoded request; Python's runtime metrics, 168 points with attributes, come to about 0.1 MiB.
@@ -18,24 +19,28 @@ const DEPTH_MAX: usize = 100;
 
 /// A kind of request: what it is made of.
 pub(super) trait Request: Message + Default + Send + 'static {
+    /// What it carries.
+    const SIGNAL: Signal;
     /// Its message tree.
     const SHAPE: &'static Shape;
 }
 
 impl Request for ExportMetricsServiceRequest {
+    const SIGNAL: Signal = Signal::Metrics;
     const SHAPE: &'static Shape = &METRICS_REQUEST;
 }
 
 impl Request for ExportLogsServiceRequest {
+    const SIGNAL: Signal = Signal::Logs;
     const SHAPE: &'static Shape = &LOGS_REQUEST;
 }
 
 /// Returns about how many bytes the decoded request would take, its strings included.
 ///
 /// # Errors
-/// When that is more than any honest sender's.
-pub(super) fn decoded_bytes<R: Request>(request: &[u8]) -> Result<usize, DecodeError> {
-    let bytes = R::SHAPE.decoded_bytes(request, DEPTH_MAX);
+/// When that is more than [`DECODED_BYTES_MAX`].
+pub(super) fn decoded_bytes<R: Request>(message: &[u8]) -> Result<usize, DecodeError> {
+    let bytes = R::SHAPE.decoded_bytes(message, DEPTH_MAX);
     if bytes > DECODED_BYTES_MAX {
         return Err(DecodeError::Protobuf {
             offset: 0,
@@ -49,8 +54,8 @@ pub(super) fn decoded_bytes<R: Request>(request: &[u8]) -> Result<usize, DecodeE
 ///
 /// # Errors
 /// When it is malformed.
-pub(super) fn decode<R: Request>(request: &[u8]) -> Result<R, DecodeError> {
-    R::decode(request).map_err(|error| {
+pub(super) fn decode<R: Request>(message: &[u8]) -> Result<R, DecodeError> {
+    R::decode(message).map_err(|error| {
         tracing::debug!(%error, "could not decode");
         DecodeError::Protobuf {
             offset: 0,

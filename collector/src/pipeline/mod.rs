@@ -1,8 +1,10 @@
 //! From a request's bytes to durable spans and live figures: a bounded queue, one shard per core, group commit.
 //!
-//! Receivers hand over inflated protobuf bytes with the `Reservation` that accounts for them. A shard (a plain
-//! thread that owns its segment) walks them once into the store and the live figures, commits what came together,
-//! and only then answers. Metrics and logs take the short way to the circuits.
+//! Receivers hand over an inflated message, its format and the `Reservation` that accounts for its memory. A shard (a
+//! plain thread that owns its segment) walks a traces message once into the store and the live figures, commits what
+//! arrived together, and only then replies. Metrics and logs do not pass the queue: they are few, hold circuits and
+//! nothing else that is kept, and are decoded with prost, so they go straight to the circuits, which have a log of
+//! their own.
 
 mod error;
 mod health;
@@ -24,13 +26,24 @@ pub use error::IngestError;
 pub use health::Health;
 pub use ingest::Ingest;
 pub(crate) use parts::{CircuitSink, LiveTap, SpanLog};
-pub(crate) use reservation::{Budget, Patience, Reservation};
+pub(crate) use reservation::Budget;
+pub use reservation::Reservation;
 
+use crate::codec::otlp::Limits;
 use crate::counters::Counters;
 use queue::Queue;
 use shard::Shard;
 
-/// The running shards; dropped without `stop`, they finish what waits on their own.
+/// The bounds of a pipeline.
+#[derive(Debug, Clone)]
+pub(crate) struct PipelineOptions {
+    /// Request bytes held in all: while they are received, inflated and wait for a shard.
+    pub(crate) queue_bytes: usize,
+    /// What one span may hold.
+    pub(crate) limits: Limits,
+}
+
+/// The running shards; if it is dropped without `stop`, they finish the waiting requests on their own.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     ingest: Ingest,
@@ -42,34 +55,42 @@ impl Pipeline {
     /// Starts one thread per log.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When a thread cannot be started.
     pub(crate) fn start<L: SpanLog, T: LiveTap>(
         shards: impl IntoIterator<Item = (L, T)>,
         circuits: Arc<dyn CircuitSink>,
-        queue_bytes: usize,
+        options: &PipelineOptions,
         counters: &Arc<Counters>,
         health: &Health,
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
-        let budget = Budget::new(queue_bytes, Arc::clone(counters));
+        let budget = Budget::new(options.queue_bytes, Arc::clone(counters));
         let threads = shards
             .into_iter()
             .enumerate()
             .map(|(index, (log, tap))| {
                 let counters = Arc::clone(counters);
-                let shard = Shard::new(Arc::clone(&queue), log, tap, counters, health.clone());
+                let limits = options.limits.clone();
+                let shard = Shard::new(
+                    Arc::clone(&queue),
+                    log,
+                    tap,
+                    limits,
+                    counters,
+                    health.clone(),
+                );
                 std::thread::Builder::new()
                     .name(format!("ingest-{index}"))
                     .spawn(move || shard.run())
             })
             .collect::<Result<_, _>>()?;
-        let ingest = Ingest::new(
-            Arc::clone(&queue),
+        let ingest = Ingest {
+            queue: Arc::clone(&queue),
             budget,
             circuits,
-            Arc::clone(counters),
-            health.clone(),
-        );
+            counters: Arc::clone(counters),
+            health: health.clone(),
+        };
         Ok(Self {
             ingest,
             queue,
@@ -77,12 +98,12 @@ impl Pipeline {
         })
     }
 
-    /// Returns the way in.
+    /// Returns the entry.
     pub(crate) fn ingest(&self) -> &Ingest {
         &self.ingest
     }
 
-    /// Refuses what comes from now on, commits and answers what waits, and ends the shards. Blocks.
+    /// Refuses further requests, commits and answers those that wait, and ends the shards. Blocks.
     pub(crate) fn stop(mut self) {
         self.ingest.refuse_new();
         self.queue.close();

@@ -1,5 +1,5 @@
-//! What a shard needs of the store, of the live figures and of the circuits: three small traits, so that tests can
-//! put a slow or broken one in their place.
+//! What the pipeline needs of the store, of the live figures and of the circuits: three small traits, so that tests can
+//! use slow or broken implementations.
 
 use futures_util::future::BoxFuture;
 use opentelemetry_proto::tonic::collector::{
@@ -14,9 +14,9 @@ use crate::store::embedded::{Commit, ShardWriter};
 
 /// The durable log of one shard.
 pub(crate) trait SpanLog: SpanVisitor + Send + 'static {
-    /// Marks the begin of a request, to which `rollback_request` returns.
+    /// Marks the point to which `rollback_request` returns.
     fn begin_request(&mut self);
-    /// Forgets every span visited since `begin_request`.
+    /// Drops every span visited since `begin_request`.
     fn rollback_request(&mut self);
     /// Returns how many spans wait for the next commit.
     fn pending_spans(&self) -> usize;
@@ -32,11 +32,11 @@ pub(crate) trait SpanLog: SpanVisitor + Send + 'static {
 
 /// The live figures of one shard.
 pub(crate) trait LiveTap: SpanVisitor + Send + 'static {
-    /// Marks the begin of a request, to which `rollback_request` returns.
+    /// Marks the point to which `rollback_request` returns.
     fn begin_request(&mut self);
-    /// Forgets every span visited since `begin_request`.
+    /// Drops every span visited since `begin_request`.
     fn rollback_request(&mut self);
-    /// Adds what was gathered to the shared figures.
+    /// Adds the figures of durable spans to the shared ones.
     fn publish(&mut self, now_unix_nanos: u64);
 }
 
@@ -45,9 +45,9 @@ pub(crate) type Stored<'a> = BoxFuture<'a, Result<usize, StoreError>>;
 
 /// Where decoded metrics and logs go.
 pub(crate) trait CircuitSink: Send + Sync {
-    /// Takes in metrics; done once they are durable.
+    /// Stores the circuits of a metrics request durably.
     fn metrics(&self, request: ExportMetricsServiceRequest, now_unix_nanos: u64) -> Stored<'_>;
-    /// Takes in log records; done once they are durable.
+    /// Stores the circuit events of a logs request durably.
     fn logs(&self, request: ExportLogsServiceRequest, now_unix_nanos: u64) -> Stored<'_>;
 }
 
@@ -105,7 +105,7 @@ impl CircuitSink for Circuits {
     }
 }
 
-/// Shows a walk to two visitors.
+/// Visits with two visitors.
 pub(super) struct Tee<'a, A, B> {
     pub(super) first: &'a mut A,
     pub(super) second: &'a mut B,

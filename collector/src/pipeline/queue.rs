@@ -1,9 +1,8 @@
-//! Requests that wait for a shard: one line for all shards, first in, first out.
+//! Requests that wait for a shard: one FIFO queue for all shards.
 //!
-//! One shared line rather than one per shard: a single busy connection can use every shard, and a shard that waits for
-//! its disk holds up nobody. But few large blocks cost less than many small ones, so an idle shard leaves a short line
-//! to the shard that is at work: that one takes all of it after its commit. Its length is bounded by the reservation
-//! that every request brings along.
+//! One shared queue rather than one per shard: a single busy connection can use every shard, and a shard that waits for
+//! its disk delays no other. But few large blocks cost less than many small ones, so an idle shard leaves a short queue
+//! to a busy one, which takes all of it after its commit. The reservations of the requests bound the queue's length.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,31 +13,31 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{IngestError, Reservation};
-use crate::codec::otlp::WalkReport;
+use crate::codec::Format;
+use crate::codec::otlp::Accepted;
 
-/// How often an idle shard gets to look whether its segment is old enough to be sealed.
+/// How often an idle shard checks whether its segment is old enough to be sealed.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
-/// At this many waiting bytes (three requests of 500 spans) an idle shard helps the one at work.
+/// At this many waiting bytes (three requests of 500 spans) an idle shard helps the busy one.
 /// Measured over four connections: blocks of one request cost more than twice the CPU a span of larger ones.
 const HELP_AT_BYTES: usize = 1 << 20;
 
-/// After this long an idle shard helps however short the line is: the other may be waiting for its disk.
+/// After this long an idle shard helps however short the queue is: the busy one may be waiting for its disk.
 const HELP_AFTER: Duration = Duration::from_millis(10);
 
 /// Where the answer to a request goes.
-pub(super) type Reply = oneshot::Sender<Result<WalkReport, IngestError>>;
+pub(super) type Reply = oneshot::Sender<Result<Accepted, IngestError>>;
 
-/// A trace request on its way to a shard.
+/// A traces message on its way to a shard.
 #[derive(Debug)]
 pub(super) struct Job {
-    /// The protobuf bytes.
-    pub(super) request: Bytes,
-    /// What they count for while they are held.
+    pub(super) format: Format,
+    pub(super) message: Bytes,
+    /// The memory that the message holds.
     pub(super) reservation: Reservation,
-    /// When they were complete.
-    pub(super) accepted: Instant,
-    /// Who waits.
+    /// When the message was complete.
+    pub(super) received: Instant,
     pub(super) reply: Reply,
 }
 
@@ -47,89 +46,89 @@ pub(super) struct Job {
 pub(super) enum Next {
     /// A request.
     Job(Box<Job>),
-    /// Nothing: a shard with a block has no reason to wait, an idle one has waited for a second.
+    /// Nothing yet: a shard with a block does not wait, an idle one has waited for a second.
     Nothing,
-    /// Nothing, and nothing will come any more.
+    /// Nothing, and the queue is closed.
     Closed,
 }
 
-/// The line.
+/// The queue.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    line: Mutex<Line>,
+    state: Mutex<State>,
     arrived: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct State {
     jobs: VecDeque<Box<Job>>,
     /// The bytes of their requests.
     bytes: usize,
     closed: bool,
-    /// Shards that take from the line.
+    /// Shards that are alive.
     shards: usize,
-    /// Those that took something and have not come back idle.
-    at_work: usize,
+    /// Shards that took a job and have not become idle since.
+    busy: usize,
 }
 
-/// A shard's place at the line; the line knows when it is gone.
+/// The receiving half of one shard; the queue counts those that are alive and busy.
 #[derive(Debug)]
 pub(super) struct Worker {
     queue: Arc<Queue>,
-    at_work: bool,
+    busy: bool,
 }
 
 impl Queue {
-    /// Puts a request in line.
+    /// Appends a request.
     ///
     /// # Errors
-    /// `Stopping` once the line is closed.
+    /// `Stopping` once the queue is closed.
     pub(super) fn push(&self, job: Job) -> Result<(), IngestError> {
-        let mut line = self.lock();
-        if line.closed {
+        let mut state = self.lock();
+        if state.closed {
             return Err(IngestError::Stopping);
         }
-        line.bytes += job.request.len();
-        line.jobs.push_back(Box::new(job));
-        drop(line);
+        state.bytes += job.message.len();
+        state.jobs.push_back(Box::new(job));
+        drop(state);
         self.arrived.notify_one();
         Ok(())
     }
 
-    /// Takes no more; what is in line is still handed out.
+    /// Refuses further requests; those in the queue are still handed out.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.arrived.notify_all();
     }
 
-    /// Waits while that holds, so long at most, and not once the line is closed.
+    /// Waits while the condition holds, at most that long, and not once the queue is closed.
     fn wait<'a>(
         &'a self,
-        line: MutexGuard<'a, Line>,
+        state: MutexGuard<'a, State>,
         longest: Duration,
-        holds: impl Fn(&Line) -> bool,
-    ) -> MutexGuard<'a, Line> {
+        holds: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'a, State> {
         self.arrived
-            .wait_timeout_while(line, longest, |line| !line.closed && holds(line))
+            .wait_timeout_while(state, longest, |state| !state.closed && holds(state))
             .unwrap_or_else(PoisonError::into_inner)
             .0
     }
 
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Line {
-    /// Returns whether an idle shard should take from the line rather than leave it to who is at work.
+impl State {
+    /// Returns whether an idle shard should take a job rather than leave it to a busy one.
     fn needs_another(&self) -> bool {
-        !self.jobs.is_empty() && (self.at_work == 0 || self.bytes >= HELP_AT_BYTES)
+        !self.jobs.is_empty() && (self.busy == 0 || self.bytes >= HELP_AT_BYTES)
     }
 
     fn take(&mut self) -> Next {
         match self.jobs.pop_front() {
             Some(job) => {
-                self.bytes -= job.request.len();
+                self.bytes -= job.message.len();
                 Next::Job(job)
             }
             None if self.closed => Next::Closed,
@@ -139,61 +138,58 @@ impl Line {
 }
 
 impl Worker {
-    /// Stands at that line.
+    /// Registers a shard with the queue.
     pub(super) fn new(queue: Arc<Queue>) -> Self {
         queue.lock().shards += 1;
-        Self {
-            queue,
-            at_work: false,
-        }
+        Self { queue, busy: false }
     }
 
-    /// Takes what comes next for a shard that has a block to commit: at once, or nothing.
+    /// Takes the next job, if there is one, for a shard that has a block to commit.
     pub(super) fn next(&mut self) -> Next {
         self.queue.lock().take()
     }
 
-    /// Takes what comes next for a shard that has nothing to do: waits for a request that no other will take soon.
+    /// Takes the next job for an idle shard: waits for one that no busy shard will take soon.
     pub(super) fn next_when_idle(&mut self) -> Next {
         let queue = Arc::clone(&self.queue);
-        let mut line = queue.lock();
-        self.rest(&mut line);
-        line = queue.wait(line, IDLE_TICK, |line| line.jobs.is_empty());
-        line = queue.wait(line, HELP_AFTER, |line| {
-            !line.jobs.is_empty() && !line.needs_another()
+        let mut state = queue.lock();
+        self.rest(&mut state);
+        state = queue.wait(state, IDLE_TICK, |state| state.jobs.is_empty());
+        state = queue.wait(state, HELP_AFTER, |state| {
+            !state.jobs.is_empty() && !state.needs_another()
         });
-        let next = line.take();
+        let next = state.take();
         if matches!(next, Next::Job(_)) {
-            line.at_work += 1;
-            self.at_work = true;
+            state.busy += 1;
+            self.busy = true;
         }
         next
     }
 
-    /// Says that it is no longer at work.
-    fn rest(&mut self, line: &mut Line) {
-        if std::mem::take(&mut self.at_work) {
-            line.at_work -= 1;
+    /// Notes that this shard is no longer busy.
+    fn rest(&mut self, state: &mut State) {
+        if std::mem::take(&mut self.busy) {
+            state.busy -= 1;
         }
     }
 }
 
 impl Drop for Worker {
-    /// With the last shard gone, what is in line is dropped and nothing gets in any more.
+    /// With the last shard the queue closes, and the jobs in it are dropped.
     fn drop(&mut self) {
         let queue = Arc::clone(&self.queue);
-        let mut line = queue.lock();
-        self.rest(&mut line);
-        line.shards -= 1;
-        let unserved = if line.shards == 0 {
-            line.closed = true;
-            std::mem::take(&mut line.jobs)
+        let mut state = queue.lock();
+        self.rest(&mut state);
+        state.shards -= 1;
+        let unserved = if state.shards == 0 {
+            state.closed = true;
+            std::mem::take(&mut state.jobs)
         } else {
             VecDeque::new()
         };
-        drop(line);
+        drop(state);
         queue.arrived.notify_all();
-        // Dropping a job tells its sender that it was not stored.
+        // Dropping a job drops its reply, so its sender learns that it was not stored.
         drop(unserved);
     }
 }

@@ -1,9 +1,9 @@
 //! Memory for requests: one budget of bytes for everything between the socket and the shard.
 //!
-//! A request reserves what it is about to hold, step by step while it is received and inflated, and gives it back
-//! once a shard has walked it. Who finds no room waits in line (first come, first served) as long as its patience
-//! lasts; meanwhile its socket is not read, so that the sender slows down too. Large requests that hold a part each
-//! and wait for the rest cannot block each other for longer than that.
+//! A request reserves the memory it is about to hold, step by step while it is received and inflated, and releases it
+//! once a shard has walked it. A request that finds no room waits in FIFO order until its wait limit; meanwhile its
+//! socket is not read, so that the sender slows down too. Large requests that hold a part each and wait for the rest
+//! cannot block each other for longer than that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use tokio::time::{Instant, timeout};
 use super::IngestError;
 use crate::counters::Counters;
 
-/// How long a sender is kept waiting for room, all waits of one request together.
+/// How long one request waits for room, all its waits together.
 ///
 /// Several SDKs drop a batch at the first refusal, so waiting saves data; their own limit is 10 s for a batch
 /// with all its retries (Node, Python), so half of it leaves room for one retry.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What a request costs beside its bytes (head, task, reply channel): bounds how many empty ones can wait.
 const REQUEST_OVERHEAD_BYTES: usize = 1 << 10;
@@ -43,66 +43,43 @@ impl Budget {
         }
     }
 
-    /// Begins a request that holds nothing yet.
-    pub(crate) fn begin(&self, patience: Patience) -> Reservation {
+    /// Begins a request that holds nothing yet; it waits for [`WAIT_MAX`], and no longer than until its deadline.
+    pub(crate) fn begin(&self, deadline: Option<Instant>) -> Reservation {
         Reservation {
             budget: self.clone(),
             permit: None,
-            patience,
+            wait_left: WAIT_MAX,
+            deadline,
         }
     }
 
-    /// Lets nobody in any more; who waits is told that the collector stops.
+    /// Stops admitting requests; waiters fail with `Stopping`.
     pub(crate) fn close(&self) {
         self.permits.close();
     }
 
-    /// Returns whether it was closed.
+    /// Returns whether `close` was called.
     pub(crate) fn is_closed(&self) -> bool {
         self.permits.is_closed()
     }
 }
 
-/// How long a request may wait for room in all.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
-    left: Duration,
+/// The bytes that one request holds; released on drop.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Budget,
+    permit: Option<OwnedSemaphorePermit>,
+    wait_left: Duration,
     deadline: Option<Instant>,
 }
 
-impl Patience {
-    /// Returns the usual patience, cut short where the sender itself gives up earlier.
-    pub(crate) fn until(deadline: Option<Instant>) -> Self {
-        Self {
-            left: PATIENCE,
-            deadline,
-        }
-    }
-
-    /// Returns how long a wait that begins now may last.
-    fn remaining(&self, now: Instant) -> Duration {
-        let to_deadline = self
-            .deadline
-            .map_or(Duration::MAX, |deadline| deadline - now);
-        self.left.min(to_deadline)
-    }
-}
-
-/// The bytes that one request holds; given back on drop.
-#[derive(Debug)]
-pub(crate) struct Reservation {
-    budget: Budget,
-    permit: Option<OwnedSemaphorePermit>,
-    patience: Patience,
-}
-
 impl Reservation {
-    /// Holds that many bytes from now on, more or fewer than before; waits for room where there is none.
+    /// Holds that many bytes from now on, more or fewer than before; waits if there is no room.
     ///
-    /// A request larger than the whole budget holds all of it: it passes alone.
+    /// A request larger than the whole budget holds all of it, so it passes alone.
     ///
     /// # Errors
-    /// `Full` when patience ran out, `Stopping` when the collector stops.
+    /// `Full` at the wait limit, `Stopping` when the collector stops.
     pub(crate) async fn resize(&mut self, bytes: usize) -> Result<(), IngestError> {
         let wanted = bytes
             .saturating_add(REQUEST_OVERHEAD_BYTES)
@@ -145,10 +122,11 @@ impl Reservation {
             return Ok(permit);
         }
         let began = Instant::now();
-        let wait = self.patience.remaining(began);
-        let outcome = timeout(wait, permits.acquire_many_owned(bytes)).await;
-        self.patience.left = self.patience.left.saturating_sub(began.elapsed());
-        match outcome {
+        let to_deadline = self.deadline.map_or(Duration::MAX, |at| at - began);
+        let wait = self.wait_left.min(to_deadline);
+        let acquired = timeout(wait, permits.acquire_many_owned(bytes)).await;
+        self.wait_left = self.wait_left.saturating_sub(began.elapsed());
+        match acquired {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_closed)) => Err(IngestError::Stopping),
             Err(_elapsed) => Err(IngestError::Full {
@@ -164,7 +142,7 @@ impl Drop for Reservation {
     }
 }
 
-/// Returns 1 to 3 s, at random so that senders refused together do not come back together.
+/// Returns 1 to 3 s, at random so that senders refused together do not return together.
 fn retry_hint() -> Duration {
     Duration::from_secs(fastrand::u64(1..=3))
 }
@@ -181,12 +159,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_full_budget_makes_senders_wait_and_then_refuses_with_a_hint() {
         let (budget, counters) = budget(10 << 10);
-        let mut first = budget.begin(Patience::until(None));
+        let mut first = budget.begin(None);
         first.resize(8 << 10).await.unwrap();
         let began = Instant::now();
-        let mut second = budget.begin(Patience::until(None));
+        let mut second = budget.begin(None);
         let error = second.resize(4 << 10).await.unwrap_err();
-        assert_eq!(began.elapsed(), PATIENCE);
+        assert_eq!(began.elapsed(), WAIT_MAX);
         let IngestError::Full { retry_after } = error else {
             panic!("{error}")
         };
@@ -198,32 +176,32 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_sender_in_a_hurry_is_refused_before_it_gives_up() {
         let (budget, _) = budget(10 << 10);
-        let mut first = budget.begin(Patience::until(None));
+        let mut first = budget.begin(None);
         first.resize(9 << 10).await.unwrap();
         let deadline = Instant::now() + Duration::from_millis(300);
-        let mut hurried = budget.begin(Patience::until(Some(deadline)));
+        let mut hurried = budget.begin(Some(deadline));
         assert!(hurried.resize(1 << 10).await.is_err());
         assert_eq!(Instant::now(), deadline);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn patience_is_for_the_whole_request() {
+    async fn the_wait_limit_is_for_the_whole_request() {
         let (budget, _) = budget(10 << 10);
-        let mut first = budget.begin(Patience::until(None));
+        let mut first = budget.begin(None);
         first.resize(9 << 10).await.unwrap();
         let began = Instant::now();
-        let mut second = budget.begin(Patience::until(None));
+        let mut second = budget.begin(None);
         assert!(second.resize(1 << 10).await.is_err());
         assert!(second.resize(1 << 10).await.is_err());
-        assert_eq!(began.elapsed(), PATIENCE);
+        assert_eq!(began.elapsed(), WAIT_MAX);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn room_that_frees_up_goes_to_who_waits() {
+    async fn room_that_frees_up_goes_to_the_waiting_request() {
         let (budget, counters) = budget(10 << 10);
-        let mut first = budget.begin(Patience::until(None));
+        let mut first = budget.begin(None);
         first.resize(9 << 10).await.unwrap();
-        let mut second = budget.begin(Patience::until(None));
+        let mut second = budget.begin(None);
         let waiting = tokio::spawn(async move {
             second.resize(5 << 10).await.unwrap();
             second
@@ -239,10 +217,10 @@ mod tests {
     #[tokio::test]
     async fn a_request_larger_than_the_budget_passes_alone() {
         let (budget, _) = budget(10 << 10);
-        let mut large = budget.begin(Patience::until(None));
+        let mut large = budget.begin(None);
         large.resize(100 << 20).await.unwrap();
         drop(large);
-        let mut next = budget.begin(Patience::until(None));
+        let mut next = budget.begin(None);
         next.resize(1).await.unwrap();
     }
 
@@ -250,7 +228,7 @@ mod tests {
     async fn a_closed_budget_says_that_the_collector_stops() {
         let (budget, _) = budget(1 << 10);
         budget.close();
-        let mut late = budget.begin(Patience::until(None));
+        let mut late = budget.begin(None);
         assert!(matches!(late.resize(1).await, Err(IngestError::Stopping)));
     }
 }

@@ -1,4 +1,4 @@
-//! One shard: a thread that owns its log, takes requests from the line, walks them, and commits what came together.
+//! One shard: a thread that owns its log, takes messages from the queue, walks them, and commits what arrived together.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use tracing::{error, warn};
 use super::parts::Tee;
 use super::queue::{Job, Next, Queue, Reply, Worker};
 use super::{Health, IngestError, LiveTap, SpanLog};
-use crate::codec::otlp::{Limits, WalkReport, walk_traces};
+use crate::codec::Format;
+use crate::codec::otlp::{Accepted, Limits};
 use crate::counters::{Counters, Incident};
 use crate::model::now_unix_nanos;
 use crate::store::embedded::Commit;
@@ -28,39 +29,40 @@ const BLOCK_AGE_MAX: Duration = Duration::from_millis(100);
 /// The thread's state.
 #[derive(Debug)]
 pub(super) struct Shard<L, T> {
-    line: Worker,
+    queue: Worker,
     log: L,
     tap: T,
     limits: Limits,
     counters: Arc<Counters>,
     health: Health,
     block: Block,
-    /// A commit panicked: nobody knows what the log still holds, so nothing more is promised on it.
+    /// A commit panicked: the state of the log is unknown, so nothing more is acknowledged on it.
     lost: bool,
 }
 
 /// The requests since the last commit.
 #[derive(Debug, Default)]
 struct Block {
-    waiting: Vec<(Reply, WalkReport)>,
+    waiting: Vec<(Reply, Accepted)>,
     spans: u64,
-    first_accepted: Option<Instant>,
+    first_received: Option<Instant>,
 }
 
 impl<L: SpanLog, T: LiveTap> Shard<L, T> {
-    /// Returns a shard that takes from that line.
+    /// Returns a shard that takes from that queue.
     pub(super) fn new(
         queue: Arc<Queue>,
         log: L,
         tap: T,
+        limits: Limits,
         counters: Arc<Counters>,
         health: Health,
     ) -> Self {
         Self {
-            line: Worker::new(queue),
+            queue: Worker::new(queue),
             log,
             tap,
-            limits: Limits::default(),
+            limits,
             counters,
             health,
             block: Block::default(),
@@ -68,13 +70,13 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         }
     }
 
-    /// Works until the line is closed and empty; what was taken is then committed, answered and sealed.
+    /// Runs until the queue is closed and empty; what was walked is then committed, answered and sealed.
     pub(super) fn run(mut self) {
         while !self.lost {
             let next = if self.block.is_empty() {
-                self.line.next_when_idle()
+                self.queue.next_when_idle()
             } else {
-                self.line.next()
+                self.queue.next()
             };
             match next {
                 Next::Job(job) => {
@@ -100,26 +102,26 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         }
     }
 
-    /// Walks a request into the block; a request without spans is answered at once.
+    /// Walks a message into the block; one without spans is answered at once.
     fn take(&mut self, job: Job) {
-        let walked = self.walk(&job.request);
-        // The bytes are shredded: make room for the next before the disk is waited for.
-        drop((job.request, job.reservation));
+        let walked = self.walk(job.format, &job.message);
+        // The bytes are shredded: release their memory before waiting for the disk.
+        drop((job.message, job.reservation));
         match walked {
-            Ok(report) => {
-                self.count(&report);
-                if report.accepted == 0 {
-                    answer(job.reply, Ok(report));
+            Ok(accepted) => {
+                self.count(&accepted);
+                if accepted.spans == 0 {
+                    answer(job.reply, Ok(accepted));
                 } else {
-                    self.block.add(job.reply, report, job.accepted);
+                    self.block.add(job.reply, accepted, job.received);
                 }
             }
             Err(error) => answer(job.reply, Err(error)),
         }
     }
 
-    /// Walks a request into log and tap, all of it or nothing.
-    fn walk(&mut self, request: &[u8]) -> Result<WalkReport, IngestError> {
+    /// Walks a message into log and tap, all of it or nothing.
+    fn walk(&mut self, format: Format, message: &[u8]) -> Result<Accepted, IngestError> {
         let walked = guarded(&self.counters, || {
             self.log.begin_request();
             self.tap.begin_request();
@@ -127,10 +129,10 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
                 first: &mut self.log,
                 second: &mut self.tap,
             };
-            walk_traces(request, &self.limits, now_unix_nanos(), &mut tee)
+            format.walk_spans(message, &self.limits, now_unix_nanos(), &mut tee)
         });
         let refusal = match walked {
-            Ok(Ok(report)) => return Ok(report),
+            Ok(Ok(accepted)) => return Ok(accepted),
             Ok(Err(malformed)) => malformed.into(),
             Err(Panicked) => IngestError::Internal(PANICKED.to_owned()),
         };
@@ -139,16 +141,16 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         Err(refusal)
     }
 
-    fn count(&self, report: &WalkReport) {
+    fn count(&self, accepted: &Accepted) {
         let counters = &self.counters;
         counters
             .spans_received
-            .add(report.accepted + report.rejected_total());
-        for (rejection, spans) in &report.rejected {
+            .add(accepted.spans + accepted.rejected_total());
+        for (rejection, spans) in &accepted.rejected {
             counters.spans_refused.add(rejection.as_str(), *spans);
         }
-        counters.spans_queued.add(report.accepted);
-        counters.items_truncated.add(report.truncated);
+        counters.spans_queued.add(accepted.spans);
+        counters.items_truncated.add(accepted.truncated);
     }
 
     fn block_is_full(&self) -> bool {
@@ -156,11 +158,11 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
             || self.log.pending_bytes() >= BLOCK_BYTES_MAX
             || self
                 .block
-                .first_accepted
-                .is_some_and(|accepted| accepted.elapsed() >= BLOCK_AGE_MAX)
+                .first_received
+                .is_some_and(|received| received.elapsed() >= BLOCK_AGE_MAX)
     }
 
-    /// Makes the block durable and answers everyone in it; nobody is told OK before.
+    /// Makes the block durable, and only then answers its senders.
     fn commit(&mut self) {
         let block = std::mem::take(&mut self.block);
         if block.is_empty() {
@@ -183,13 +185,13 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         self.health.commit_succeeded();
         self.counters.spans_written.add(block.spans);
         self.counters.bytes_written.add(commit.bytes);
-        if let Some(accepted) = block.first_accepted {
-            let lag = u64::try_from(accepted.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        if let Some(received) = block.first_received {
+            let lag = u64::try_from(received.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.counters.commit_lag_nanos.store(lag, Ordering::Relaxed);
         }
         self.tap.publish(now_unix_nanos());
-        for (reply, report) in block.waiting {
-            answer(reply, Ok(report));
+        for (reply, accepted) in block.waiting {
+            answer(reply, Ok(accepted));
         }
     }
 
@@ -216,20 +218,20 @@ impl Block {
         self.waiting.is_empty()
     }
 
-    fn add(&mut self, reply: Reply, report: WalkReport, accepted: Instant) {
-        self.spans += report.accepted;
-        self.first_accepted.get_or_insert(accepted);
-        self.waiting.push((reply, report));
+    fn add(&mut self, reply: Reply, accepted: Accepted, received: Instant) {
+        self.spans += accepted.spans;
+        self.first_received.get_or_insert(received);
+        self.waiting.push((reply, accepted));
     }
 }
 
-/// That a step panicked.
+/// Marker error: a guarded step panicked.
 struct Panicked;
 
-/// What senders are told then.
+/// The error text of a panic: its message may hold data of other senders.
 const PANICKED: &str = "an internal error";
 
-/// Runs a step that must not take the shard down with it; a panic is counted.
+/// Runs a step whose panic must not end the thread; the panic is counted.
 fn guarded<R>(counters: &Counters, step: impl FnOnce() -> R) -> Result<R, Panicked> {
     catch_unwind(AssertUnwindSafe(step)).map_err(|_payload| {
         counters.incidents.add(Incident::ShardPanicked, 1);
@@ -237,7 +239,7 @@ fn guarded<R>(counters: &Counters, step: impl FnOnce() -> R) -> Result<R, Panick
     })
 }
 
-/// Answers a sender, who may have given up: its spans are kept all the same.
-fn answer(reply: Reply, outcome: Result<WalkReport, IngestError>) {
-    let _gone = reply.send(outcome);
+/// Answers a sender, which may have given up; its spans are kept all the same.
+fn answer(reply: Reply, answer: Result<Accepted, IngestError>) {
+    let _gone = reply.send(answer);
 }

@@ -11,8 +11,11 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
 use super::parts::Stored;
-use super::{CircuitSink, Health, LiveTap, Pipeline, SpanLog};
-use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
+use super::{
+    CircuitSink, Health, Ingest, IngestError, LiveTap, Pipeline, PipelineOptions, SpanLog,
+};
+use crate::codec::Format;
+use crate::codec::otlp::{Accepted, Limits, ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::Counters;
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
@@ -223,9 +226,13 @@ impl Bench {
         let (disk, counters) = (Disk::default(), Arc::new(Counters::default()));
         let health = Health::default();
         let circuits = Arc::new(FakeCircuits::default());
+        let options = PipelineOptions {
+            queue_bytes,
+            limits: Limits::default(),
+        };
         let logs = (0..shards).map(|_| (FakeLog::new(&disk), FakeTap));
         let sink: Arc<dyn CircuitSink> = circuits.clone();
-        let pipeline = Pipeline::start(logs, sink, queue_bytes, &counters, &health).unwrap();
+        let pipeline = Pipeline::start(logs, sink, &options, &counters, &health).unwrap();
         Self {
             pipeline,
             disk,
@@ -246,6 +253,14 @@ impl Bench {
         );
         assert_eq!(counters.spans_written.get(), self.disk.spans() as u64);
     }
+}
+
+/// Sends a message in OTLP protobuf.
+pub(crate) async fn send_spans(ingest: &Ingest, message: Bytes) -> Result<Accepted, IngestError> {
+    let reservation = ingest.begin(None)?;
+    ingest
+        .spans(Format::OtlpProtobuf, message, reservation)
+        .await
 }
 
 /// Returns a request of that many valid spans and that many with a zero trace id.

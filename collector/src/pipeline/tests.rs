@@ -5,21 +5,34 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::testing::{Bench, named_spans_request, spans_request};
-use super::{IngestError, Patience};
+use super::testing::{Bench, named_spans_request, send_spans, spans_request};
+use super::{Ingest, IngestError};
+use crate::codec::Format;
+use crate::codec::otlp::Accepted;
 
 const MIB: usize = 1 << 20;
+
+async fn send_metrics(ingest: &Ingest, message: Bytes) -> Result<Accepted, IngestError> {
+    let reservation = ingest.begin(None)?;
+    ingest
+        .metrics(Format::OtlpProtobuf, message, reservation)
+        .await
+}
+
+async fn send_logs(ingest: &Ingest, message: Bytes) -> Result<Accepted, IngestError> {
+    let reservation = ingest.begin(None)?;
+    ingest
+        .logs(Format::OtlpProtobuf, message, reservation)
+        .await
+}
 
 #[tokio::test]
 async fn spans_are_durable_when_their_sender_hears_ok() {
     let bench = Bench::start(2, MIB);
-    let report = bench
-        .pipeline
-        .ingest()
-        .spans(spans_request(5, 2))
+    let report = send_spans(bench.pipeline.ingest(), spans_request(5, 2))
         .await
         .unwrap();
-    assert_eq!((report.accepted, report.rejected_total()), (5, 2));
+    assert_eq!((report.spans, report.rejected_total()), (5, 2));
     assert_eq!(bench.disk.spans(), 5);
     bench.assert_spans_conserved();
 }
@@ -29,17 +42,11 @@ async fn a_malformed_request_leaves_nothing_behind() {
     let bench = Bench::start(1, MIB);
     let mut torn = spans_request(5, 0).to_vec();
     torn.truncate(torn.len() - 3);
-    let error = bench
-        .pipeline
-        .ingest()
-        .spans(torn.into())
+    let error = send_spans(bench.pipeline.ingest(), torn.into())
         .await
         .unwrap_err();
     assert!(matches!(error, IngestError::Decode(_)), "{error}");
-    bench
-        .pipeline
-        .ingest()
-        .spans(spans_request(1, 0))
+    send_spans(bench.pipeline.ingest(), spans_request(1, 0))
         .await
         .unwrap();
     assert_eq!(bench.disk.spans(), 1);
@@ -50,8 +57,10 @@ async fn a_malformed_request_leaves_nothing_behind() {
 #[tokio::test]
 async fn an_empty_request_is_a_success() {
     let bench = Bench::start(1, MIB);
-    let report = bench.pipeline.ingest().spans(Bytes::new()).await.unwrap();
-    assert_eq!(report.accepted, 0);
+    let report = send_spans(bench.pipeline.ingest(), Bytes::new())
+        .await
+        .unwrap();
+    assert_eq!(report.spans, 0);
     assert!(bench.disk.lock().commits.is_empty());
 }
 
@@ -64,7 +73,7 @@ async fn what_waits_together_is_committed_together() {
     let ingest = bench.pipeline.ingest().clone();
     let first = tokio::spawn({
         let ingest = ingest.clone();
-        async move { ingest.spans(spans_request(1, 0)).await }
+        async move { send_spans(&ingest, spans_request(1, 0)).await }
     });
     let disk = bench.disk.clone();
     tokio::task::spawn_blocking(move || disk.wait_for_stuck_commit())
@@ -73,7 +82,7 @@ async fn what_waits_together_is_committed_together() {
     let rest: Vec<_> = (0..10)
         .map(|_| {
             let ingest = ingest.clone();
-            tokio::spawn(async move { ingest.spans(spans_request(3, 0)).await })
+            tokio::spawn(async move { send_spans(&ingest, spans_request(3, 0)).await })
         })
         .collect();
     // A current-thread runtime: after one turn all ten are in line.
@@ -95,13 +104,13 @@ async fn an_idle_shard_helps_when_another_hangs() {
     let bench = Bench::start(2, MIB);
     bench.disk.change(|disk| disk.stuck = true);
     let ingest = bench.pipeline.ingest().clone();
-    let hanging = tokio::spawn(async move { ingest.spans(spans_request(1, 0)).await });
+    let hanging = tokio::spawn(async move { send_spans(&ingest, spans_request(1, 0)).await });
     let disk = bench.disk.clone();
     tokio::task::spawn_blocking(move || disk.wait_for_stuck_commit())
         .await
         .unwrap();
     let ingest = bench.pipeline.ingest().clone();
-    let helped = tokio::spawn(async move { ingest.spans(spans_request(2, 0)).await });
+    let helped = tokio::spawn(async move { send_spans(&ingest, spans_request(2, 0)).await });
     // Walked by the second shard: its spans are counted while the first still hangs.
     while bench.counters.spans_received.get() < 3 {
         tokio::task::yield_now().await;
@@ -119,7 +128,7 @@ async fn a_full_block_is_committed_while_more_waits() {
     let senders: Vec<_> = (0..5)
         .map(|_| {
             let ingest = bench.pipeline.ingest().clone();
-            tokio::spawn(async move { ingest.spans(spans_request(6_000, 0)).await })
+            tokio::spawn(async move { send_spans(&ingest, spans_request(6_000, 0)).await })
         })
         .collect();
     tokio::task::yield_now().await;
@@ -136,10 +145,7 @@ async fn a_full_block_is_committed_while_more_waits() {
 async fn nobody_is_told_ok_when_the_disk_fails() {
     let bench = Bench::start(1, MIB);
     bench.disk.change(|disk| disk.broken = true);
-    let error = bench
-        .pipeline
-        .ingest()
-        .spans(spans_request(5, 1))
+    let error = send_spans(bench.pipeline.ingest(), spans_request(5, 1))
         .await
         .unwrap_err();
     assert!(
@@ -147,10 +153,7 @@ async fn nobody_is_told_ok_when_the_disk_fails() {
     );
     assert_eq!(bench.counters.spans_refused.all()["store_error"], 5);
     bench.disk.change(|disk| disk.broken = false);
-    bench
-        .pipeline
-        .ingest()
-        .spans(spans_request(2, 0))
+    send_spans(bench.pipeline.ingest(), spans_request(2, 0))
         .await
         .unwrap();
     bench.assert_spans_conserved();
@@ -164,7 +167,7 @@ async fn health_follows_each_commit() {
     let ingest = bench.pipeline.ingest().clone();
     assert_eq!(bench.health.problem(), None);
     bench.disk.change(|disk| disk.broken = true);
-    assert!(ingest.spans(spans_request(1, 0)).await.is_err());
+    assert!(send_spans(&ingest, spans_request(1, 0)).await.is_err());
     assert_eq!(
         bench.health.problem().as_deref(),
         Some("could not write to the disk: broken as asked")
@@ -172,14 +175,14 @@ async fn health_follows_each_commit() {
     bench
         .disk
         .change(|disk| (disk.broken, disk.full) = (false, true));
-    assert!(ingest.spans(spans_request(1, 0)).await.is_err());
+    assert!(send_spans(&ingest, spans_request(1, 0)).await.is_err());
     assert_eq!(bench.health.problem().as_deref(), Some("the disk is full"));
-    ingest.spans(Bytes::new()).await.unwrap();
-    ingest.metrics(Bytes::new()).await.unwrap();
+    send_spans(&ingest, Bytes::new()).await.unwrap();
+    send_metrics(&ingest, Bytes::new()).await.unwrap();
     let problem = bench.health.problem();
     assert!(problem.is_some(), "nothing was written since");
     bench.disk.change(|disk| disk.full = false);
-    ingest.spans(spans_request(1, 0)).await.unwrap();
+    send_spans(&ingest, spans_request(1, 0)).await.unwrap();
     assert_eq!(bench.health.problem(), None);
 }
 
@@ -189,10 +192,10 @@ async fn health_follows_the_circuits_too() {
     let bench = Bench::start(1, MIB);
     let ingest = bench.pipeline.ingest().clone();
     bench.circuits.fail(true);
-    assert!(ingest.metrics(Bytes::new()).await.is_err());
+    assert!(send_metrics(&ingest, Bytes::new()).await.is_err());
     assert_eq!(bench.health.problem().as_deref(), Some("the disk is full"));
     bench.circuits.fail(false);
-    ingest.logs(Bytes::new()).await.unwrap();
+    send_logs(&ingest, Bytes::new()).await.unwrap();
     assert_eq!(bench.health.problem(), None);
 }
 
@@ -200,10 +203,7 @@ async fn health_follows_the_circuits_too() {
 async fn a_stopping_collector_is_not_well_whatever_it_still_writes() {
     let bench = Bench::start(1, MIB);
     bench.health.stop();
-    bench
-        .pipeline
-        .ingest()
-        .spans(spans_request(1, 0))
+    send_spans(bench.pipeline.ingest(), spans_request(1, 0))
         .await
         .unwrap();
     assert_eq!(bench.health.problem().as_deref(), Some("stopping"));
@@ -214,13 +214,12 @@ async fn a_panic_refuses_one_request_and_spares_the_shard() {
     let bench = Bench::start(1, MIB);
     bench.disk.change(|disk| disk.panics_at = Some("boom"));
     let hostile = named_spans_request(3, 0, "boom");
-    let error = bench.pipeline.ingest().spans(hostile).await.unwrap_err();
+    let error = send_spans(bench.pipeline.ingest(), hostile)
+        .await
+        .unwrap_err();
     assert!(matches!(error, IngestError::Internal(_)));
     assert_eq!(bench.counters.incidents.all()["shard_panicked"], 1);
-    bench
-        .pipeline
-        .ingest()
-        .spans(spans_request(2, 0))
+    send_spans(bench.pipeline.ingest(), spans_request(2, 0))
         .await
         .unwrap();
     bench.assert_spans_conserved();
@@ -233,14 +232,14 @@ async fn a_panic_at_commit_ends_that_shard_alone() {
     let bench = Bench::start(2, MIB);
     let ingest = bench.pipeline.ingest().clone();
     bench.disk.change(|disk| disk.panics_at_commit = true);
-    assert!(ingest.spans(spans_request(3, 0)).await.is_err());
+    assert!(send_spans(&ingest, spans_request(3, 0)).await.is_err());
     bench.disk.change(|disk| disk.panics_at_commit = false);
-    ingest.spans(spans_request(2, 0)).await.unwrap();
+    send_spans(&ingest, spans_request(2, 0)).await.unwrap();
     bench.assert_spans_conserved();
     bench.disk.change(|disk| disk.panics_at_commit = true);
-    assert!(ingest.spans(spans_request(3, 0)).await.is_err());
+    assert!(send_spans(&ingest, spans_request(3, 0)).await.is_err());
     bench.disk.change(|disk| disk.panics_at_commit = false);
-    assert!(ingest.spans(spans_request(1, 0)).await.is_err());
+    assert!(send_spans(&ingest, spans_request(1, 0)).await.is_err());
     bench.assert_spans_conserved();
     assert_eq!(bench.counters.queue_bytes.get(), 0);
 }
@@ -254,7 +253,7 @@ async fn a_full_queue_refuses_after_a_wait_and_loses_nothing() {
     let ingest = bench.pipeline.ingest().clone();
     let first = tokio::spawn({
         let ingest = ingest.clone();
-        async move { ingest.spans(spans_request(1, 0)).await }
+        async move { send_spans(&ingest, spans_request(1, 0)).await }
     });
     let disk = bench.disk.clone();
     tokio::task::spawn_blocking(move || disk.wait_for_stuck_commit())
@@ -262,14 +261,16 @@ async fn a_full_queue_refuses_after_a_wait_and_loses_nothing() {
         .unwrap();
     let second = tokio::spawn({
         let ingest = ingest.clone();
-        async move { ingest.spans(spans_request(200, 0)).await }
+        async move { send_spans(&ingest, spans_request(200, 0)).await }
     });
     tokio::task::yield_now().await;
     tokio::time::pause();
     let began = tokio::time::Instant::now();
-    let error = ingest.spans(spans_request(200, 0)).await.unwrap_err();
+    let error = send_spans(&ingest, spans_request(200, 0))
+        .await
+        .unwrap_err();
     assert!(matches!(error, IngestError::Full { .. }), "{error}");
-    assert!(began.elapsed() >= super::reservation::PATIENCE);
+    assert!(began.elapsed() >= super::reservation::WAIT_MAX);
     tokio::time::resume();
     bench.disk.change(|disk| disk.stuck = false);
     first.await.unwrap().unwrap();
@@ -287,23 +288,23 @@ async fn stopping_commits_what_was_taken_and_refuses_the_rest() {
     let senders: Vec<_> = (0..8)
         .map(|_| {
             let ingest = ingest.clone();
-            tokio::spawn(async move { ingest.spans(spans_request(4, 0)).await })
+            tokio::spawn(async move { send_spans(&ingest, spans_request(4, 0)).await })
         })
         .collect();
     tokio::task::yield_now().await;
     let Bench { pipeline, disk, .. } = bench;
     let stopped = tokio::task::spawn_blocking(move || pipeline.stop());
-    while ingest.begin(Patience::until(None)).is_ok() {
+    while ingest.begin(None).is_ok() {
         tokio::task::yield_now().await;
     }
     assert!(matches!(
-        ingest.spans(spans_request(1, 0)).await,
+        send_spans(&ingest, spans_request(1, 0)).await,
         Err(IngestError::Stopping)
     ));
     disk.change(|disk| disk.stuck = false);
     stopped.await.unwrap();
     for sender in senders {
-        assert_eq!(sender.await.unwrap().unwrap().accepted, 4);
+        assert_eq!(sender.await.unwrap().unwrap().spans, 4);
     }
     assert_eq!(disk.spans(), 32);
     assert_eq!(disk.lock().sealed, 2);
@@ -315,14 +316,11 @@ async fn a_sender_that_gives_up_loses_nothing() {
     bench.disk.change(|disk| disk.stuck = true);
     let gone = tokio::time::timeout(
         Duration::from_millis(1),
-        bench.pipeline.ingest().spans(spans_request(3, 0)),
+        send_spans(bench.pipeline.ingest(), spans_request(3, 0)),
     );
     assert!(gone.await.is_err());
     bench.disk.change(|disk| disk.stuck = false);
-    bench
-        .pipeline
-        .ingest()
-        .spans(spans_request(1, 0))
+    send_spans(bench.pipeline.ingest(), spans_request(1, 0))
         .await
         .unwrap();
     assert_eq!(bench.disk.spans(), 4);
@@ -332,15 +330,16 @@ async fn a_sender_that_gives_up_loses_nothing() {
 #[tokio::test]
 async fn metrics_and_logs_reach_the_circuits() {
     let bench = Bench::start(1, MIB);
-    bench.pipeline.ingest().metrics(Bytes::new()).await.unwrap();
-    bench.pipeline.ingest().logs(Bytes::new()).await.unwrap();
+    send_metrics(bench.pipeline.ingest(), Bytes::new())
+        .await
+        .unwrap();
+    send_logs(bench.pipeline.ingest(), Bytes::new())
+        .await
+        .unwrap();
     assert_eq!(*bench.circuits.metric_requests.lock().unwrap(), 1);
     assert_eq!(*bench.circuits.log_requests.lock().unwrap(), 1);
     let malformed = Bytes::from_static(b"\x0a\xff");
-    let error = bench
-        .pipeline
-        .ingest()
-        .metrics(malformed)
+    let error = send_metrics(bench.pipeline.ingest(), malformed)
         .await
         .unwrap_err();
     assert!(matches!(error, IngestError::Decode(_)));
@@ -390,11 +389,11 @@ proptest! {
                     }
                 };
                 let ingest = ingest.clone();
-                senders.spawn(async move { ingest.spans(request).await });
+                senders.spawn(async move { send_spans(&ingest, request).await });
                 tokio::task::yield_now().await;
             }
             while let Some(answer) = senders.join_next().await {
-                confirmed += answer.unwrap().map_or(0, |report| report.accepted);
+                confirmed += answer.unwrap().map_or(0, |report| report.spans);
             }
         });
         bench.assert_spans_conserved();

@@ -1,27 +1,22 @@
-//! What both OTLP receivers do alike: check the token, read and inflate within bounds, hand over, count.
+//! What every receiver does alike: check the token, read and inflate within bounds, hand over, count.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
+use tokio::time::Instant;
 
 use super::auth::Auth;
 use super::body::{self, LengthHint};
 use super::decompress::{Encoding, Inflater};
 use super::refusal::Refusal;
-use super::signal::{Signal, Taken};
-use crate::codec::otlp::{DecodeError, json};
-use crate::counters::{Counters, Incident};
-use crate::pipeline::{Ingest, Patience, Reservation};
+use crate::codec::otlp::Accepted;
+use crate::codec::{Format, Signal};
+use crate::counters::Counters;
+use crate::pipeline::{Ingest, Reservation};
 
-/// JSON above this is turned into protobuf on a blocking thread: it takes about a millisecond.
-const INLINE_JSON_BYTES_MAX: usize = 64 << 10;
-
-/// What reading JSON holds per byte of it: the text, and the protobuf, which is never larger.
-const JSON_GROWTH: usize = 2;
-
-/// The way from a receiver into the pipeline; cheap to clone.
+/// The path from every receiver into the pipeline; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Intake {
     pub(crate) ingest: Ingest,
@@ -31,7 +26,7 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Counts a request that begins; what becomes of it must be told to the tally.
+    /// Counts the request; the returned `Tally` must be settled with its outcome.
     pub(crate) fn tally(&self) -> Tally {
         self.counters.requests_received.add(1);
         Tally {
@@ -48,9 +43,9 @@ impl Intake {
         }
     }
 
-    /// Begins to account for a request.
-    pub(crate) fn begin(&self, patience: Patience) -> Result<Reservation, Refusal> {
-        Ok(self.ingest.begin(patience)?)
+    /// Begins to account for the memory of a request.
+    pub(crate) fn begin(&self, deadline: Option<Instant>) -> Result<Reservation, Refusal> {
+        Ok(self.ingest.begin(deadline)?)
     }
 
     /// Reads a body as it was sent.
@@ -69,7 +64,7 @@ impl Intake {
         Ok(received)
     }
 
-    /// Inflates a body, step by step: each step is accounted for, and other requests get their turn between them.
+    /// Inflates a body step by step: each step is accounted for, and other tasks run between the steps.
     pub(crate) async fn inflate(
         &self,
         body: Bytes,
@@ -90,58 +85,24 @@ impl Intake {
         Ok(inflated)
     }
 
-    /// Turns OTLP JSON into protobuf.
-    pub(crate) async fn transcode(
+    /// Hands over a whole message and waits until it is durable.
+    pub(crate) async fn accept(
         &self,
         signal: Signal,
-        text: Bytes,
-        reservation: &mut Reservation,
-    ) -> Result<Bytes, Refusal> {
-        reservation.resize(text.len() * JSON_GROWTH).await?;
-        let transcoded = if text.len() <= INLINE_JSON_BYTES_MAX {
-            transcode(signal, &text)
-        } else {
-            tokio::task::spawn_blocking(move || transcode(signal, &text))
-                .await
-                .map_err(|panic| {
-                    self.counters.incidents.add(Incident::DecodePanicked, 1);
-                    Refusal::Internal(format!("could not read JSON: {panic}"))
-                })?
-        };
-        let message = transcoded.map_err(|error| Refusal::Malformed(error.to_string()))?;
-        reservation.resize(message.len()).await?;
-        Ok(Bytes::from(message))
-    }
-
-    /// Hands over a whole request and waits until it is durable.
-    pub(crate) async fn take(
-        &self,
-        signal: Signal,
-        request: Bytes,
+        format: Format,
+        message: Bytes,
         reservation: Reservation,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<Accepted, Refusal> {
         let ingest = &self.ingest;
-        match signal {
-            Signal::Traces => {
-                let report = ingest.spans_reserved(request, reservation).await?;
-                return Ok(Taken::of_walk(&report));
-            }
-            Signal::Metrics => ingest.metrics_reserved(request, reservation).await?,
-            Signal::Logs => ingest.logs_reserved(request, reservation).await?,
-        }
-        Ok(Taken::all(signal))
+        Ok(match signal {
+            Signal::Traces => ingest.spans(format, message, reservation).await?,
+            Signal::Metrics => ingest.metrics(format, message, reservation).await?,
+            Signal::Logs => ingest.logs(format, message, reservation).await?,
+        })
     }
 }
 
-fn transcode(signal: Signal, text: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    match signal {
-        Signal::Traces => json::traces_to_protobuf(text),
-        Signal::Metrics => json::metrics_to_protobuf(text),
-        Signal::Logs => json::logs_to_protobuf(text),
-    }
-}
-
-/// Makes sure that every request is counted once: accepted, refused by reason, or given up by its sender.
+/// Counts a request exactly once: as accepted, refused by reason, or abandoned by its sender.
 #[derive(Debug)]
 pub(crate) struct Tally {
     counters: Arc<Counters>,
@@ -149,7 +110,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Counts what became of it.
+    /// Counts the outcome.
     pub(crate) fn settle<T>(mut self, outcome: &Result<T, Refusal>) {
         self.settled = true;
         match outcome {

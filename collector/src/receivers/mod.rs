@@ -1,7 +1,8 @@
-//! Transport and status codes only: OTLP over gRPC and HTTP.
+//! Transport and status codes only: OTLP over gRPC and HTTP, the latter also on the web listener.
 //!
-//! A receiver reads a request within its bounds (`body`, `decompress`), hands the protobuf bytes to the pipeline
-//! (`intake`), and puts what came of it into its protocol's words. What can go wrong is one list, `refusal`.
+//! A receiver finds signal and format of a request from its path and headers, reads the body within its bounds (`body`,
+//! `decompress`), hands the message to the pipeline (`intake`), and answers in its protocol. `refusal` lists everything
+//! that can go wrong, `auth` decides for every listener which requests are let in.
 
 pub mod decompress;
 
@@ -9,17 +10,17 @@ mod auth;
 mod body;
 mod grpc;
 mod intake;
+mod otlp;
 mod otlp_grpc;
 mod otlp_http;
 mod refusal;
 mod rpc;
 mod serve;
-mod signal;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use auth::Auth;
 pub(crate) use intake::Intake;
 pub(crate) use otlp_grpc::OtlpGrpc;
-pub(crate) use otlp_http::OtlpHttp;
+pub(crate) use otlp_http::{OtlpHttp, routes};
 pub(crate) use serve::{Listener, ServeOptions};

@@ -1,7 +1,7 @@
 //! OTLP over gRPC: three unary methods, served by the same HTTP stack as everything else.
 //!
-//! gRPC is HTTP/2 with a five-byte frame and trailers; doing those by hand keeps the message in one piece of raw
-//! bytes (it is walked, never decoded) and the tree free of a second server stack.
+//! gRPC is HTTP/2 with a five-byte frame and trailers; writing those by hand keeps the message in one piece of raw
+//! bytes (it is walked, never decoded) and needs no second server stack.
 
 use std::convert::Infallible;
 
@@ -16,9 +16,10 @@ use tokio::time::{Instant, timeout_at};
 use super::decompress::Encoding;
 use super::grpc::{answer_by, frame, message_length, refusal_trailers, success_trailers, unframe};
 use super::intake::Intake;
+use super::otlp;
 use super::refusal::Refusal;
-use super::signal::{Signal, Taken};
-use crate::pipeline::Patience;
+use crate::codec::Format;
+use crate::codec::otlp::Accepted;
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
@@ -33,7 +34,7 @@ pub(crate) struct OtlpGrpc {
 }
 
 impl OtlpGrpc {
-    /// Returns a receiver that hands over to that intake.
+    /// Returns a receiver for that intake.
     pub(crate) fn new(intake: Intake) -> Self {
         Self { intake }
     }
@@ -59,7 +60,7 @@ impl OtlpGrpc {
         // A refused body need not be read to its end as in HTTP/1.1: HTTP/2 stops it with RST_STREAM(NO_ERROR).
         tally.settle(&outcome);
         Ok(match outcome {
-            Ok(taken) => confirm(&taken),
+            Ok(accepted) => confirm(&accepted),
             Err(Refusal::MediaType(why)) => not_grpc(why),
             Err(refusal) => refuse(&refusal),
         })
@@ -70,7 +71,7 @@ impl OtlpGrpc {
         head: &request::Parts,
         deadline: Option<Instant>,
         body: &mut B,
-    ) -> Result<Taken, Refusal>
+    ) -> Result<Accepted, Refusal>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
@@ -81,10 +82,10 @@ impl OtlpGrpc {
             ));
         }
         self.intake.authorize(&head.headers)?;
-        let signal = Signal::from_grpc_path(head.uri.path())
+        let signal = otlp::signal_of_grpc_path(head.uri.path())
             .ok_or_else(|| Refusal::UnknownMethod(head.uri.path().to_owned()))?;
         let encoding = message_encoding(&head.headers)?;
-        let mut reservation = self.intake.begin(Patience::until(deadline))?;
+        let mut reservation = self.intake.begin(deadline)?;
         let sent = self
             .intake
             .read(body, message_length, &mut reservation)
@@ -103,7 +104,9 @@ impl OtlpGrpc {
                     .await?
             }
         };
-        self.intake.take(signal, message, reservation).await
+        self.intake
+            .accept(signal, Format::OtlpProtobuf, message, reservation)
+            .await
     }
 }
 
@@ -132,8 +135,8 @@ fn message_encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     Encoding::from_name(&name).ok_or_else(|| Refusal::Encoding(name.into_owned()))
 }
 
-fn confirm(taken: &Taken) -> Response<GrpcBody> {
-    let message = Full::new(frame(&taken.to_protobuf()));
+fn confirm(accepted: &Accepted) -> Response<GrpcBody> {
+    let message = Full::new(frame(&otlp::to_protobuf(accepted)));
     let trailers = async { Some(Ok(success_trailers())) };
     grpc_response(message.with_trailers(trailers).boxed_unsync())
 }
@@ -156,7 +159,7 @@ fn grpc_response(body: GrpcBody) -> Response<GrpcBody> {
     response
 }
 
-/// Answers who does not speak gRPC in plain HTTP.
+/// Answers non-gRPC clients in plain HTTP.
 fn not_grpc(why: &'static str) -> Response<GrpcBody> {
     let mut response = Response::new(Full::from(why).boxed_unsync());
     *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;

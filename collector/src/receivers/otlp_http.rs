@@ -5,6 +5,8 @@
 
 use std::convert::Infallible;
 
+use axum::Router;
+use axum::routing::any;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER,
@@ -18,10 +20,15 @@ use prost::Message;
 use super::body;
 use super::decompress::Encoding;
 use super::intake::Intake;
+use super::otlp;
 use super::refusal::Refusal;
 use super::rpc::Status;
-use super::signal::{Signal, Taken};
-use crate::pipeline::Patience;
+use crate::codec::Format;
+use crate::codec::otlp::Accepted;
+
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Serves OTLP/HTTP; cheap to clone.
 #[derive(Debug, Clone)]
@@ -29,17 +36,18 @@ pub(crate) struct OtlpHttp {
     intake: Intake,
 }
 
-/// How a request, and so its answer, is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Protobuf,
-    Json,
-    /// For what is wrong before the format is known.
-    Text,
+/// Returns the routes by which OTLP/HTTP also arrives on the web listener; `/` is the circuit wall there.
+pub(crate) fn routes(intake: Intake) -> Router {
+    let otlp = OtlpHttp::new(intake);
+    let receive = any(move |request: axum::extract::Request| otlp.clone().serve(request));
+    Router::new()
+        .route("/v1/traces", receive.clone())
+        .route("/v1/metrics", receive.clone())
+        .route("/v1/logs", receive)
 }
 
 impl OtlpHttp {
-    /// Returns a receiver that hands over to that intake.
+    /// Returns a receiver for that intake.
     pub(crate) fn new(intake: Intake) -> Self {
         Self { intake }
     }
@@ -55,15 +63,15 @@ impl OtlpHttp {
     {
         let tally = self.intake.tally();
         let (head, mut body) = request.into_parts();
-        let format = Format::of(&head.headers);
+        let format = format_of(&head.headers);
         let outcome = self.export(&head, format, &mut body).await;
-        if outcome.is_err() && !waits_to_be_asked(&head.headers) {
+        if outcome.is_err() && !expects_continue(&head.headers) {
             body::discard(&mut body).await;
         }
         tally.settle(&outcome);
         Ok(match outcome {
-            Ok(taken) => confirm(&taken, format.unwrap_or(Format::Text)),
-            Err(refusal) => refuse(&refusal, format.unwrap_or(Format::Text)),
+            Ok(accepted) => confirm(&accepted, format),
+            Err(refusal) => refuse(&refusal, format),
         })
     }
 
@@ -72,12 +80,12 @@ impl OtlpHttp {
         head: &request::Parts,
         format: Option<Format>,
         body: &mut B,
-    ) -> Result<Taken, Refusal>
+    ) -> Result<Accepted, Refusal>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let signal = Signal::from_http_path(head.uri.path())
+        let signal = otlp::signal_of_http_path(head.uri.path())
             .ok_or_else(|| Refusal::NotFound(head.uri.path().to_owned()))?;
         if head.method != Method::POST {
             return Err(Refusal::MethodNotAllowed);
@@ -87,45 +95,31 @@ impl OtlpHttp {
             "OTLP/HTTP bodies are application/x-protobuf or application/json; gRPC has its own port (4317)",
         ))?;
         let encoding = content_encoding(&head.headers)?;
-        let mut reservation = self.intake.begin(Patience::until(None))?;
+        let mut reservation = self.intake.begin(None)?;
         let sent = self.intake.read(body, |_| None, &mut reservation).await?;
-        let mut message = self
+        let message = self
             .intake
             .inflate(sent, encoding, &mut reservation)
             .await?;
-        if format == Format::Json {
-            message = self
-                .intake
-                .transcode(signal, message, &mut reservation)
-                .await?;
-        }
-        self.intake.take(signal, message, reservation).await
+        self.intake
+            .accept(signal, format, message, reservation)
+            .await
     }
 }
 
-impl Format {
-    /// Returns the format of a content type; its parameters and its case do not matter.
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-        let essence = value.split(';').next()?.trim();
-        let known = [
-            ("application/x-protobuf", Self::Protobuf),
-            ("application/protobuf", Self::Protobuf),
-            ("application/json", Self::Json),
-        ];
-        known
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(essence))
-            .map(|&(_, format)| format)
-    }
-
-    fn content_type(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Self::Protobuf => "application/x-protobuf",
-            Self::Json => "application/json",
-            Self::Text => "text/plain; charset=utf-8",
-        })
-    }
+/// Returns the format of a content type; its parameters and its case do not matter.
+fn format_of(headers: &HeaderMap) -> Option<Format> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let essence = value.split(';').next()?.trim();
+    let known = [
+        (PROTOBUF, Format::OtlpProtobuf),
+        ("application/protobuf", Format::OtlpProtobuf),
+        (JSON, Format::OtlpJson),
+    ];
+    known
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(essence))
+        .map(|&(_, format)| format)
 }
 
 /// Returns how the body is compressed.
@@ -137,33 +131,29 @@ fn content_encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     Encoding::from_name(&name).ok_or_else(|| Refusal::Encoding(name.into_owned()))
 }
 
-/// Returns whether the sender holds its body back until we ask for it: then a refusal need not read it.
-fn waits_to_be_asked(headers: &HeaderMap) -> bool {
+/// Returns whether the sender waits for `100 Continue` before it sends its body: then a refusal need not read it.
+fn expects_continue(headers: &HeaderMap) -> bool {
     headers
         .get(EXPECT)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-fn confirm(taken: &Taken, format: Format) -> Response<Full<Bytes>> {
-    let body = match format {
-        Format::Json => taken.to_json(),
-        Format::Protobuf | Format::Text => taken.to_protobuf(),
-    };
-    respond(StatusCode::OK, format, body)
+fn confirm(accepted: &Accepted, format: Option<Format>) -> Response<Full<Bytes>> {
+    match format {
+        Some(Format::OtlpJson) => respond(StatusCode::OK, JSON, otlp::to_json(accepted)),
+        _ => respond(StatusCode::OK, PROTOBUF, otlp::to_protobuf(accepted)),
+    }
 }
 
-fn refuse(refusal: &Refusal, format: Format) -> Response<Full<Bytes>> {
-    let format = match refusal {
-        Refusal::NotFound(_) | Refusal::MethodNotAllowed | Refusal::MediaType(_) => Format::Text,
-        _ => format,
-    };
+fn refuse(refusal: &Refusal, format: Option<Format>) -> Response<Full<Bytes>> {
     let status = Status::new(refusal.code(), refusal.to_string(), refusal.retry_after());
-    let body = match format {
-        Format::Protobuf => status.encode_to_vec(),
-        Format::Json => status.to_json(),
-        Format::Text => format!("{refusal}\n").into_bytes(),
+    let (content_type, body) = match (refusal, format) {
+        (Refusal::NotFound(_) | Refusal::MethodNotAllowed | Refusal::MediaType(_), _)
+        | (_, None) => (TEXT, format!("{refusal}\n").into_bytes()),
+        (_, Some(Format::OtlpJson)) => (JSON, status.to_json()),
+        (_, Some(Format::OtlpProtobuf)) => (PROTOBUF, status.encode_to_vec()),
     };
-    let mut response = respond(refusal.http_status(), format, body);
+    let mut response = respond(refusal.http_status(), content_type, body);
     let headers = response.headers_mut();
     if let Some(delay) = refusal.retry_after() {
         headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs()));
@@ -189,11 +179,10 @@ fn refuse(refusal: &Refusal, format: Format) -> Response<Full<Bytes>> {
     response
 }
 
-fn respond(status: StatusCode, format: Format, body: Vec<u8>) -> Response<Full<Bytes>> {
+fn respond(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, format.content_type());
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }

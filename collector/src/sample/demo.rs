@@ -279,7 +279,7 @@ mod tests {
         let mut count = Count::default();
         let bytes = traces_to_protobuf(curl_sample().as_bytes()).unwrap();
         let report = walk_traces(&bytes, &Limits::default(), now_unix_nanos(), &mut count);
-        assert_eq!(report.unwrap().accepted, 1);
+        assert_eq!(report.unwrap().spans, 1);
         assert!(
             !curl_sample().contains('\''),
             "it goes between single quotes"

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Redirect;
 use bytes::Bytes;
+use fusebox_collector::codec::Format;
 use fusebox_collector::codec::otlp::{
     Limits, ResourceView, ScopeView, SpanView, SpanVisitor, walk_traces,
 };
@@ -29,7 +30,11 @@ pub(crate) async fn send(
     let request = Bytes::from(sample::demo_trace(now));
     let mut first = FirstTrace::default();
     walk_traces(&request, &Limits::default(), now, &mut first).map_err(IngestError::from)?;
-    pages.info.ingest.spans(request).await?;
+    let ingest = &pages.info.ingest;
+    let reservation = ingest.begin(None)?;
+    ingest
+        .spans(Format::OtlpProtobuf, request, reservation)
+        .await?;
     let target = first.0.map_or_else(|| Href::new("/traces"), Href::trace);
     Ok(Redirect::to(&target.to_string()))
 }

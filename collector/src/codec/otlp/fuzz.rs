@@ -19,9 +19,9 @@ const NOW: u64 = 1_800_000_000_000_000_000;
 /// Where a span breaks what `SpanView` promises.
 pub fn walk_traces(bytes: &[u8]) {
     let mut checker = Checker::default();
-    if let Ok(report) = super::walk_traces(bytes, &Limits::default(), NOW, &mut checker) {
+    if let Ok(accepted) = super::walk_traces(bytes, &Limits::default(), NOW, &mut checker) {
         assert_eq!(
-            report.accepted, checker.spans,
+            accepted.spans, checker.spans,
             "every accepted span is visited"
         );
     }

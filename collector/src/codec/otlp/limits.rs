@@ -7,7 +7,7 @@
 ///
 /// A string that is too long keeps its beginning, cut between characters; an attribute whose key is too long,
 /// or whose list, map or bytes are too large or too deep, is dropped; an event or link that is too large keeps
-/// what fits. Each of these counts once in `WalkReport::truncated`.
+/// what fits. Each of these counts once in `Accepted::truncated`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Attributes of a span, a resource, an event or a link.

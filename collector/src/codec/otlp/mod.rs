@@ -25,8 +25,8 @@ pub use limits::Limits;
 pub(crate) use resource::identity;
 pub use response::rejected_spans;
 pub use visitor::{
-    AttributeView, ResourceView, ScopeView, SpanRejection, SpanView, SpanVisitor, ValueView,
-    WalkReport,
+    Accepted, AttributeView, ResourceView, ScopeView, SpanRejection, SpanView, SpanVisitor,
+    ValueView,
 };
 pub use walk::{MAX_FUTURE_NANOS, walk_traces};
 

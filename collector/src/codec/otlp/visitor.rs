@@ -123,18 +123,18 @@ impl SpanRejection {
     }
 }
 
-/// What a walk came to.
+/// A fully or partially accepted message: how much of it was kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WalkReport {
-    /// Spans visited.
-    pub accepted: u64,
+pub struct Accepted {
+    /// Spans accepted.
+    pub spans: u64,
     /// Spans refused, by reason.
     pub rejected: Vec<(SpanRejection, u64)>,
     /// Attributes, events and links dropped by a limit.
     pub truncated: u64,
 }
 
-impl WalkReport {
+impl Accepted {
     /// Returns how many spans were refused.
     pub fn rejected_total(&self) -> u64 {
         self.rejected.iter().map(|(_, count)| count).sum()

@@ -6,7 +6,7 @@
 use super::resource::{ResourceScratch, ScopeScratch};
 use super::span::SpanScratch;
 use super::wire::{Malformed, Reader, length_key};
-use super::{DecodeError, Limits, ScopeView, SpanRejection, SpanVisitor, WalkReport};
+use super::{Accepted, DecodeError, Limits, ScopeView, SpanRejection, SpanVisitor};
 
 const RESOURCE_SPANS: u32 = length_key(1);
 const REQUEST_FIELDS: u32 = 0b10;
@@ -39,7 +39,7 @@ pub fn walk_traces(
     limits: &Limits,
     now_unix_nanos: u64,
     visitor: &mut impl SpanVisitor,
-) -> Result<WalkReport, DecodeError> {
+) -> Result<Accepted, DecodeError> {
     let mut walk = Walk {
         limits,
         latest_unix_nanos: now_unix_nanos.saturating_add(MAX_FUTURE_NANOS),
@@ -50,7 +50,7 @@ pub fn walk_traces(
         truncated: 0,
     };
     walk.request(Reader::new(request))?;
-    Ok(walk.report())
+    Ok(walk.accepted())
 }
 
 /// Every reason, in the order in which they are counted and reported.
@@ -136,9 +136,9 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
         Ok(())
     }
 
-    fn report(&self) -> WalkReport {
-        WalkReport {
-            accepted: self.accepted,
+    fn accepted(&self) -> Accepted {
+        Accepted {
+            spans: self.accepted,
             rejected: REJECTIONS
                 .into_iter()
                 .zip(self.rejected)

@@ -271,6 +271,45 @@ async fn stopping_loses_nothing_that_was_confirmed() {
     assert_eq!(counters.connections_open.get(), 0);
 }
 
+/// *Scenario*: OTLP/HTTP arrives on the web port: spans in both formats, metrics, logs, and what is wrong.
+/// *Guarantees*: it is accepted, refused and counted there as on its own port, and pages are still served.
+#[tokio::test]
+async fn otlp_is_accepted_on_the_web_port_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(CollectorConfig::for_test(dir.path())).await;
+    let post = |path: &str, format: &str| {
+        Request::post(path).header("content-type", format!("application/{format}"))
+    };
+    let json = br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00000000000000000000000000000001",
+        "spanId":"0000000000000001","name":"a","startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}"#;
+    for (path, format, body, expected) in [
+        ("/v1/traces", "x-protobuf", spans_request(3, 1), 200),
+        ("/v1/traces", "json", Bytes::from_static(json), 200),
+        ("/v1/metrics", "x-protobuf", Bytes::new(), 200),
+        ("/v1/logs", "json", "{}".into(), 200),
+        ("/v1/traces", "x-protobuf", "noise".into(), 400),
+        ("/v1/traces", "grpc", Bytes::new(), 415),
+    ] {
+        let (status, _) = send(running.web, post(path, format), body).await;
+        assert_eq!(status, expected, "{path} {format}");
+    }
+    assert_eq!(
+        send(running.web, Request::get("/v1/traces"), "").await.0,
+        405
+    );
+    assert_eq!(send(running.web, Request::get("/"), "").await.1, "pages");
+    let counters = &running.counters;
+    assert_eq!(counters.spans_written.get(), 4);
+    assert_eq!(counters.requests_received.get(), 7);
+    assert_eq!(counters.requests_accepted.get(), 4);
+    assert_eq!(counters.requests_refused.total(), 3);
+    let trace = running
+        .ask("/api/traces/00000000000000000000000000000001")
+        .await;
+    assert!(trace.to_string().contains("\"a\""), "{trace}");
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn pages_ask_for_the_token_but_probes_need_none() {
     let dir = tempfile::tempdir().unwrap();
@@ -285,11 +324,10 @@ async fn pages_ask_for_the_token_but_probes_need_none() {
     assert_eq!(status(Request::get("/healthz")).await, 200);
     let shown = Request::get("/").header("authorization", "Bearer s3cret");
     assert_eq!(status(shown).await, 200);
-    assert_eq!(
-        send(running.otlp_http, traces(), spans_request(1, 0))
-            .await
-            .0,
-        401
-    );
+    for addr in [running.otlp_http, running.web] {
+        assert_eq!(send(addr, traces(), spans_request(1, 0)).await.0, 401);
+    }
+    let shown = traces().header("authorization", "Bearer s3cret");
+    assert_eq!(send(running.web, shown, spans_request(1, 0)).await.0, 200);
     running.stop().await;
 }

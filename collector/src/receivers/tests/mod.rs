@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use super::{Auth, Intake, Listener, OtlpGrpc, OtlpHttp, ServeOptions};
-use crate::pipeline::testing::{Bench, spans_request};
+use crate::pipeline::testing::{Bench, send_spans, spans_request};
 use crate::stop::{StopSwitch, stop_signal};
 
 /// Largest body in these tests.
@@ -115,7 +115,7 @@ impl Receivers {
         let send = |spans| {
             let ingest = ingest.clone();
             tokio::spawn(async move {
-                ingest.spans(spans_request(spans, 0)).await.unwrap();
+                send_spans(&ingest, spans_request(spans, 0)).await.unwrap();
             })
         };
         let first = send(1);

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1 as otlp;
 
 use super::super::{
-    ResourceView, ScopeView, SpanRejection, SpanView, SpanVisitor, WalkReport, decode,
+    Accepted, ResourceView, ScopeView, SpanRejection, SpanView, SpanVisitor, decode,
     walk::MAX_FUTURE_NANOS,
 };
 use crate::model::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value};
@@ -39,7 +39,7 @@ impl SpanVisitor for Collected {
 }
 
 /// Returns the spans of a request whose every item is within the limits, and how many of them are refused.
-pub(super) fn expected(request: &ExportTraceServiceRequest, now: u64) -> (Vec<Span>, WalkReport) {
+pub(super) fn expected(request: &ExportTraceServiceRequest, now: u64) -> (Vec<Span>, Accepted) {
     let mut spans = Vec::new();
     let mut rejected = std::collections::BTreeMap::new();
     let mut truncated = 0;
@@ -63,8 +63,8 @@ pub(super) fn expected(request: &ExportTraceServiceRequest, now: u64) -> (Vec<Sp
             }
         }
     }
-    let report = WalkReport {
-        accepted: spans.len() as u64,
+    let report = Accepted {
+        spans: spans.len() as u64,
         rejected: rejected.into_iter().collect(),
         truncated,
     };

@@ -7,20 +7,20 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, spa
 use proptest::prelude::*;
 use prost::Message;
 
-use super::super::{DecodeError, Limits, SpanRejection, WalkReport, decode, walk_traces};
+use super::super::{Accepted, DecodeError, Limits, SpanRejection, decode, walk_traces};
 use super::arbitrary::{NOW, traces};
 use super::oracle::{Collected, expected};
 use crate::model;
 
-fn walk(bytes: &[u8]) -> Result<(Vec<model::Span>, WalkReport), DecodeError> {
+fn walk(bytes: &[u8]) -> Result<(Vec<model::Span>, Accepted), DecodeError> {
     let mut collected = Collected::default();
     let report = walk_traces(bytes, &Limits::default(), NOW, &mut collected)?;
-    assert_eq!(report.accepted, collected.spans.len() as u64);
+    assert_eq!(report.spans, collected.spans.len() as u64);
     Ok((collected.spans, report))
 }
 
 /// Walks a request of that one span.
-fn walk_one(span: Span) -> (Vec<model::Span>, WalkReport) {
+fn walk_one(span: Span) -> (Vec<model::Span>, Accepted) {
     walk(&request(span).encode_to_vec()).unwrap()
 }
 
@@ -59,8 +59,8 @@ fn text(key: &str, text: &str) -> KeyValue {
     attribute(key, Value::StringValue(text.to_owned()))
 }
 
-fn only_rejected(report: &WalkReport) -> SpanRejection {
-    assert_eq!(report.accepted, 0);
+fn only_rejected(report: &Accepted) -> SpanRejection {
+    assert_eq!(report.spans, 0);
     assert_eq!(report.rejected.len(), 1);
     report.rejected[0].0
 }
@@ -158,7 +158,7 @@ proptest! {
 
 #[test]
 fn an_empty_request_is_a_success() {
-    assert_eq!(walk(&[]).unwrap().1, WalkReport::default());
+    assert_eq!(walk(&[]).unwrap().1, Accepted::default());
 }
 
 #[test]
@@ -253,9 +253,9 @@ fn a_start_of_zero_and_a_day_ahead_are_out_of_range_but_the_past_is_not() {
         only_rejected(&timed(u64::MAX, NOW)),
         SpanRejection::TimeOutOfRange
     );
-    assert_eq!(timed(NOW + day, NOW + day).accepted, 1);
-    assert_eq!(timed(1, NOW).accepted, 1);
-    assert_eq!(timed(NOW, 0).accepted, 1);
+    assert_eq!(timed(NOW + day, NOW + day).spans, 1);
+    assert_eq!(timed(1, NOW).spans, 1);
+    assert_eq!(timed(NOW, 0).spans, 1);
 }
 
 #[test]

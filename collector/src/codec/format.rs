@@ -1,0 +1,64 @@
+//! The formats in which messages arrive. A new format is a codec, a variant here and a route in `receivers`.
+
+use std::borrow::Cow;
+
+use super::otlp::{self, Accepted, DecodeError, Limits, SpanVisitor, json};
+
+/// What a message carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Spans.
+    Traces,
+    /// Metric points.
+    Metrics,
+    /// Log records.
+    Logs,
+}
+
+/// How a message is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// An OTLP export request in protobuf.
+    OtlpProtobuf,
+    /// The same in JSON.
+    OtlpJson,
+}
+
+impl Format {
+    /// Visits every span of a traces message, within the limits; every format has the rules of [`otlp::walk_traces`].
+    ///
+    /// # Errors
+    /// Where the message is not of this format; the visitor may have seen spans by then.
+    pub fn walk_spans(
+        self,
+        message: &[u8],
+        limits: &Limits,
+        now_unix_nanos: u64,
+        visitor: &mut impl SpanVisitor,
+    ) -> Result<Accepted, DecodeError> {
+        let message = self.to_otlp(Signal::Traces, message)?;
+        otlp::walk_traces(&message, limits, now_unix_nanos, visitor)
+    }
+
+    /// Returns a message as OTLP protobuf.
+    ///
+    /// # Errors
+    /// Where a message that must be rewritten is not of this format.
+    pub fn to_otlp(self, signal: Signal, message: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
+        match (self, signal) {
+            (Self::OtlpProtobuf, _) => Ok(Cow::Borrowed(message)),
+            (Self::OtlpJson, Signal::Traces) => json::traces_to_protobuf(message).map(Cow::Owned),
+            (Self::OtlpJson, Signal::Metrics) => json::metrics_to_protobuf(message).map(Cow::Owned),
+            (Self::OtlpJson, Signal::Logs) => json::logs_to_protobuf(message).map(Cow::Owned),
+        }
+    }
+
+    /// Returns how many bytes `to_otlp` allocates at most for a message of that size.
+    pub fn rewritten_bytes(self, message_bytes: usize) -> usize {
+        match self {
+            Self::OtlpProtobuf => 0,
+            // Keys become one byte, digits and hex half their length or less.
+            Self::OtlpJson => message_bytes,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! OTLP's paths and its export response: which signal arrives where, and how its acceptance is confirmed.
+
+use prost::Message;
+
+use super::rpc::{ExportResponse, PartialSuccess};
+use crate::codec::Signal;
+use crate::codec::otlp::Accepted;
+
+/// Returns the signal of an OTLP/HTTP path.
+///
+/// Traces also arrive at `/`: an endpoint set for one signal alone is used by SDKs as it is, without `/v1/traces`.
+pub(crate) fn signal_of_http_path(path: &str) -> Option<Signal> {
+    match path.strip_suffix('/').unwrap_or(path) {
+        "" | "/v1/traces" => Some(Signal::Traces),
+        "/v1/metrics" => Some(Signal::Metrics),
+        "/v1/logs" => Some(Signal::Logs),
+        _ => None,
+    }
+}
+
+/// Returns the signal of a gRPC path.
+pub(crate) fn signal_of_grpc_path(path: &str) -> Option<Signal> {
+    match path.strip_prefix("/opentelemetry.proto.collector.")? {
+        "trace.v1.TraceService/Export" => Some(Signal::Traces),
+        "metrics.v1.MetricsService/Export" => Some(Signal::Metrics),
+        "logs.v1.LogsService/Export" => Some(Signal::Logs),
+        _ => None,
+    }
+}
+
+/// Returns the export response in protobuf; it is empty when everything was accepted.
+pub(crate) fn to_protobuf(accepted: &Accepted) -> Vec<u8> {
+    let partial_success = explain(accepted).map(|error_message| PartialSuccess {
+        rejected: i64::try_from(accepted.rejected_total()).unwrap_or(i64::MAX),
+        error_message,
+    });
+    ExportResponse { partial_success }.encode_to_vec()
+}
+
+/// Returns the export response in JSON, 64-bit numbers as strings. Only spans are rejected one by one.
+pub(crate) fn to_json(accepted: &Accepted) -> Vec<u8> {
+    let Some(message) = explain(accepted) else {
+        return b"{}".to_vec();
+    };
+    let mut partial = serde_json::Map::from_iter([("errorMessage".to_owned(), message.into())]);
+    let rejected = accepted.rejected_total();
+    if rejected > 0 {
+        partial.insert("rejectedSpans".to_owned(), rejected.to_string().into());
+    }
+    serde_json::json!({ "partialSuccess": partial })
+        .to_string()
+        .into_bytes()
+}
+
+/// Says in one sentence what was rejected and cut; `None` when everything was accepted whole.
+fn explain(accepted: &Accepted) -> Option<String> {
+    let rejected = accepted.rejected.iter();
+    let mut parts: Vec<String> = rejected
+        .map(|(rejection, spans)| format!("{spans} spans refused ({})", rejection.as_str()))
+        .collect();
+    if accepted.truncated > 0 {
+        let truncated = accepted.truncated;
+        parts.push(format!(
+            "{truncated} attributes, events or links cut by a limit"
+        ));
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+
+    use super::*;
+    use crate::codec::otlp::SpanRejection;
+
+    #[test]
+    fn full_success_is_an_empty_response() {
+        let accepted = Accepted {
+            spans: 500,
+            ..Accepted::default()
+        };
+        assert_eq!(to_protobuf(&accepted), b"");
+        assert_eq!(to_json(&accepted), b"{}");
+    }
+
+    #[test]
+    fn refused_spans_are_counted_and_explained() {
+        let accepted = Accepted {
+            spans: 1,
+            rejected: vec![(SpanRejection::InvalidTraceId, 2)],
+            truncated: 0,
+        };
+        let response = ExportTraceServiceResponse::decode(&to_protobuf(&accepted)[..]).unwrap();
+        let partial = response.partial_success.unwrap();
+        assert_eq!(partial.rejected_spans, 2);
+        assert_eq!(partial.error_message, "2 spans refused (invalid_trace_id)");
+        let json: serde_json::Value = serde_json::from_slice(&to_json(&accepted)).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({ "partialSuccess": {
+                "rejectedSpans": "2",
+                "errorMessage": "2 spans refused (invalid_trace_id)",
+            }})
+        );
+    }
+
+    #[test]
+    fn cut_items_are_a_warning() {
+        let accepted = Accepted {
+            spans: 1,
+            rejected: vec![],
+            truncated: 7,
+        };
+        let response = ExportTraceServiceResponse::decode(&to_protobuf(&accepted)[..]).unwrap();
+        assert_eq!(response.partial_success.unwrap().rejected_spans, 0);
+    }
+
+    #[test]
+    fn paths_name_the_signal() {
+        assert_eq!(signal_of_http_path("/"), Some(Signal::Traces));
+        assert_eq!(signal_of_http_path("/v1/traces/"), Some(Signal::Traces));
+        assert_eq!(signal_of_http_path("/v1/logs"), Some(Signal::Logs));
+        assert_eq!(signal_of_http_path("/v1/profiles"), None);
+        assert_eq!(
+            signal_of_grpc_path("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"),
+            Some(Signal::Metrics)
+        );
+        assert_eq!(signal_of_grpc_path("/grpc.health.v1.Health/Check"), None);
+    }
+}
