@@ -1,4 +1,4 @@
-//! What a collector needs to know to start, validated once; flags and environment variables are read by the binary.
+//! The settings of a collector, validated once; the binary reads them from flags and environment variables.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub struct CollectorConfig {
     pub otlp_grpc_addr: SocketAddr,
     /// OTLP over HTTP. Default `127.0.0.1:4318`.
     pub otlp_http_addr: SocketAddr,
-    /// Where segments and series are kept.
+    /// The directory of segments and series.
     pub data_dir: PathBuf,
     /// Data older than this is deleted, whole segments at a time. Default one week.
     pub retention: Duration,
@@ -36,9 +36,9 @@ pub struct CollectorConfig {
     pub token: Option<Secret>,
     /// Listen beyond loopback without a token. Default no.
     pub insecure: bool,
-    /// The InfluxDB that keeps what is past the journal. Default none: the journal keeps all.
+    /// The InfluxDB that stores everything. Default none: the data directory does.
     pub influxdb: Option<InfluxdbOptions>,
-    /// How long spans that are in InfluxDB stay in the journal too. Default one hour.
+    /// How long spans that were sent to InfluxDB stay in the data directory too. Default one hour.
     pub influxdb_local: Duration,
 }
 
@@ -98,7 +98,7 @@ impl CollectorConfig {
         }
     }
 
-    /// Returns the settings in force as names and values for people; the token itself is not among them.
+    /// Returns the settings in force as names and values for display; secrets are shown as set or none.
     pub fn effective(&self) -> Vec<(String, String)> {
         let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
         let duration =
@@ -137,7 +137,7 @@ impl CollectorConfig {
             .collect()
     }
 
-    /// Checks what the types cannot say.
+    /// Checks the rules that the types cannot express.
     ///
     /// # Errors
     /// Names the first setting that cannot work, or the listener that would be open without a token.
@@ -164,14 +164,19 @@ impl CollectorConfig {
                 "must be more than 0",
             ),
             (
-                !self.retention.is_zero(),
+                self.retention >= RETENTION_MIN,
                 "retention",
-                "must be more than 0",
+                "must be at least 1 h: segments are deleted whole",
+            ),
+            (
+                self.disk_budget_bytes >= DISK_BUDGET_BYTES_MIN,
+                "disk_budget_bytes",
+                "must be at least 64 MiB, the size of one segment",
             ),
             (
                 self.token.as_ref().is_none_or(usable_token),
                 "token",
-                "must be visible ASCII characters without spaces, at least one",
+                "must be one or more visible ASCII characters without spaces",
             ),
         ];
         if let Some((_, setting, problem)) = rules.iter().find(|(holds, ..)| !holds) {
@@ -180,7 +185,7 @@ impl CollectorConfig {
         self.influxdb.as_ref().map_or(Ok(()), validate_influxdb)
     }
 
-    /// Refuses listeners that are open to the network while nothing guards them.
+    /// Refuses listeners beyond loopback without a token.
     fn validate_exposure(&self) -> Result<(), ConfigError> {
         if self.insecure || self.token.is_some() {
             return Ok(());
@@ -233,8 +238,14 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().count() <= 100 && text.chars().all(plain)
 }
 
-/// More shards than this are a typing mistake: each is a thread with an open segment.
+/// More shards than this are a typing mistake; each is a thread with an open segment.
 const SHARDS_MAX: usize = 64;
+
+/// The shortest retention: segments are deleted whole, and one grows for some ten minutes.
+const RETENTION_MIN: Duration = Duration::from_secs(3_600);
+
+/// The smallest disk budget: a segment grows to 64 MiB before it can be deleted.
+const DISK_BUDGET_BYTES_MIN: u64 = 64 << 20;
 
 /// The smallest useful queue: SDK batches of 512 spans are up to 370 kB (JSON of Node's exporter).
 const QUEUE_BYTES_MIN: usize = 1 << 20;
@@ -299,5 +310,24 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn settings_that_would_delete_everything_are_refused() {
+        let config = CollectorConfig::new("data");
+        let brief = CollectorConfig {
+            retention: Duration::from_nanos(1),
+            ..config.clone()
+        };
+        let tiny = CollectorConfig {
+            disk_budget_bytes: 0,
+            ..config
+        };
+        for (config, named) in [(brief, "retention"), (tiny, "disk_budget_bytes")] {
+            let refusal = config.validate();
+            assert!(
+                matches!(refusal, Err(ConfigError::Invalid { setting, .. }) if setting == named)
+            );
+        }
     }
 }

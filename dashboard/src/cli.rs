@@ -1,7 +1,7 @@
 //! The command line: flags and `FUSEBOX_*` environment variables become one validated `CollectorConfig`,
 //! and each subcommand goes to its module.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,12 +11,10 @@ use fusebox_collector::store::influxdb::InfluxdbOptions;
 use fusebox_collector::{CollectorConfig, Secret};
 
 use crate::demo::DemoOptions;
+use crate::error::Error;
 use crate::load::LoadOptions;
 use crate::shop::ShopOptions;
 use crate::{demo, load, serve, shop};
-
-/// What may go wrong in a subcommand; each says what was being done.
-pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Fusebox: which circuit breakers are open, and where one request went through all services.
 ///
@@ -43,79 +41,96 @@ enum Command {
 
 /// Settings of the collector and its pages.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Collector")]
 pub struct ServerArgs {
     /// Address of the pages and every query API.
     #[arg(
         long,
+        global = true,
         env = "FUSEBOX_LISTEN",
         default_value = "127.0.0.1:9411",
-        value_name = "ADDR"
+        value_name = "ADDR",
+        value_parser = listen_addr
     )]
     pub listen: SocketAddr,
     /// Address of OTLP over gRPC.
     #[arg(
         long,
+        global = true,
         env = "FUSEBOX_OTLP_GRPC_LISTEN",
         default_value = "127.0.0.1:4317",
-        value_name = "ADDR"
+        value_name = "ADDR",
+        value_parser = listen_addr
     )]
     pub otlp_grpc_listen: SocketAddr,
     /// Address of OTLP over HTTP.
     #[arg(
         long,
+        global = true,
         env = "FUSEBOX_OTLP_HTTP_LISTEN",
         default_value = "127.0.0.1:4318",
-        value_name = "ADDR"
+        value_name = "ADDR",
+        value_parser = listen_addr
     )]
     pub otlp_http_listen: SocketAddr,
     /// Where data is kept [default: the platform's data directory].
-    #[arg(long, env = "FUSEBOX_DATA_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "FUSEBOX_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// How long data is kept, such as 168h.
-    #[arg(long, env = "FUSEBOX_RETENTION", default_value = "168h", value_parser = duration, value_name = "TIME")]
+    #[arg(long, global = true, env = "FUSEBOX_RETENTION", default_value = "168h", value_parser = duration, value_name = "TIME")]
     pub retention: Duration,
-    /// Oldest spans are deleted beyond so many GiB on disk.
-    #[arg(long, env = "FUSEBOX_DISK_GIB", default_value_t = 20, value_name = "N")]
+    /// Spans on disk, in GiB; the oldest are deleted beyond it.
+    #[arg(long, global = true, env = "FUSEBOX_DISK_GIB", default_value_t = 20, value_name = "N", value_parser = disk_gib)]
     pub disk_gib: u64,
     /// Ingest shards [default: one per core].
-    #[arg(long, env = "FUSEBOX_SHARDS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, global = true, env = "FUSEBOX_SHARDS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: Option<u16>,
-    /// Bearer token that senders and readers must show; needed for an address that is not loopback.
+    /// Bearer token that senders and readers must show; required for an address beyond loopback.
     #[arg(
         long,
+        global = true,
         env = "FUSEBOX_TOKEN",
         value_name = "TOKEN",
         hide_env_values = true
     )]
     pub token: Option<Secret>,
-    /// Allows an address that is not loopback without a token.
-    #[arg(long, env = "FUSEBOX_INSECURE")]
+    /// Allows an address beyond loopback without a token.
+    #[arg(long, global = true, env = "FUSEBOX_INSECURE")]
     pub insecure: bool,
     /// The InfluxDB behind it, if any.
     #[command(flatten)]
     pub influxdb: InfluxdbArgs,
 }
 
-/// Where the week is kept, if not in the data directory. Names are given whole, as those of all flags share one space.
+/// The InfluxDB to store everything in. Ids are written out, because the flags of all structs share one namespace.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "InfluxDB")]
 pub struct InfluxdbArgs {
-    /// Keeps everything in the InfluxDB (1.x, 2.x, 3 or openGemini) at that address; the data directory is the journal
-    /// in front of it.
-    #[arg(id = "influxdb", long, env = "FUSEBOX_INFLUXDB", value_name = "URL")]
+    /// Stores everything in the InfluxDB (1.x, 2.x, 3 or openGemini) at that address; the data directory becomes the
+    /// journal in front of it.
+    #[arg(
+        id = "influxdb",
+        long,
+        global = true,
+        env = "FUSEBOX_INFLUXDB",
+        value_name = "URL"
+    )]
     url: Option<String>,
     /// Token for InfluxDB; for 1.x with authentication `user:password`.
     #[arg(
         id = "influxdb-token",
         long,
+        global = true,
         env = "FUSEBOX_INFLUXDB_TOKEN",
         value_name = "TOKEN",
         hide_env_values = true
     )]
     token: Option<Secret>,
-    /// File with the token, read again when InfluxDB refuses the one in use.
+    /// File that holds the token; it is read again when InfluxDB refuses the current one.
     #[arg(
         id = "influxdb-token-file",
         long,
+        global = true,
         env = "FUSEBOX_INFLUXDB_TOKEN_FILE",
         value_name = "FILE",
         conflicts_with = "influxdb-token"
@@ -125,6 +140,7 @@ pub struct InfluxdbArgs {
     #[arg(
         id = "influxdb-org",
         long,
+        global = true,
         env = "FUSEBOX_INFLUXDB_ORG",
         default_value = "fusebox",
         value_name = "NAME"
@@ -134,16 +150,22 @@ pub struct InfluxdbArgs {
     #[arg(
         id = "influxdb-bucket",
         long,
+        global = true,
         env = "FUSEBOX_INFLUXDB_BUCKET",
         default_value = "fusebox",
         value_name = "NAME"
     )]
     bucket: String,
-    /// Sets up an InfluxDB 2 that never was: first user, organisation, bucket and a token, which the data directory keeps.
-    #[arg(id = "influxdb-onboard", long, env = "FUSEBOX_INFLUXDB_ONBOARD")]
+    /// Onboards a fresh InfluxDB 2: first user, organisation, bucket and a token, which is stored in the data directory.
+    #[arg(
+        id = "influxdb-onboard",
+        long,
+        global = true,
+        env = "FUSEBOX_INFLUXDB_ONBOARD"
+    )]
     onboard: bool,
-    /// How long spans stay in the data directory once they are in InfluxDB.
-    #[arg(id = "influxdb-local", long, env = "FUSEBOX_INFLUXDB_LOCAL", default_value = "1h", value_parser = duration, value_name = "TIME")]
+    /// How long spans stay in the data directory after they were sent to InfluxDB.
+    #[arg(id = "influxdb-local", long, global = true, env = "FUSEBOX_INFLUXDB_LOCAL", default_value = "1h", value_parser = duration, value_name = "TIME")]
     local: Duration,
 }
 
@@ -152,7 +174,7 @@ struct DemoArgs {
     /// Requests a second that the shop's customers make.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500), value_name = "N")]
     rate: u32,
-    /// Lets faults come and go only from the page, not by themselves.
+    /// Injects no faults except those switched on the page.
     #[arg(long)]
     quiet: bool,
 }
@@ -166,7 +188,7 @@ struct LoadArgs {
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     spans: u64,
     /// Connections that send at the same time.
-    #[arg(long, default_value_t = 4, value_name = "N")]
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = at_least_one)]
     connections: usize,
     /// Sends over gRPC.
     #[arg(long)]
@@ -175,10 +197,10 @@ struct LoadArgs {
     #[arg(long)]
     gzip: bool,
     /// Spans in one request.
-    #[arg(long, default_value_t = 500, value_name = "N")]
+    #[arg(long, default_value_t = 500, value_name = "N", value_parser = at_least_one)]
     spans_per_request: usize,
-    /// Spans a second at most [default: as fast as it goes].
-    #[arg(long, value_name = "N")]
+    /// Spans a second at most [default: unlimited].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
     /// Seed of the generated traces [default: the clock]; the same seed makes the same trace ids.
     #[arg(long, value_name = "N")]
@@ -189,9 +211,9 @@ struct LoadArgs {
 struct ShopArgs {
     /// Which service.
     service: String,
-    /// Its address.
+    /// Its address. Not `--listen`, which is the collector's.
     #[arg(long, default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
+    address: SocketAddr,
     /// Which of its instances.
     #[arg(long, default_value = "1")]
     instance: String,
@@ -220,7 +242,7 @@ impl Cli {
             Some(Command::Load(args)) => load_and_report(args.options()),
             Some(Command::Shop(args)) => shop::run(ShopOptions {
                 service: args.service,
-                listen: args.listen,
+                listen: args.address,
                 instance: args.instance,
                 peers: args.peers,
             }),
@@ -331,6 +353,40 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "wanted a number and a unit, such as 168h, 30m or 90s".to_owned())
 }
 
+/// The most GiB whose bytes fit 64 bits.
+const DISK_GIB_MAX: u64 = u64::MAX >> 30;
+
+/// Reads the disk budget.
+fn disk_gib(text: &str) -> Result<u64, String> {
+    let gib = text.parse().ok();
+    gib.filter(|gib| (1..=DISK_GIB_MAX).contains(gib))
+        .ok_or_else(|| format!("must be a whole number of GiB, from 1 to {DISK_GIB_MAX}"))
+}
+
+/// Reads a count.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| "must be a whole number, at least 1".to_owned())
+}
+
+/// Reads an address to listen on: an IP address and a port, or `localhost` and a port.
+///
+/// `localhost` is 127.0.0.1, which clients of either family try, or ::1 where the system knows no other.
+fn listen_addr(text: &str) -> Result<SocketAddr, String> {
+    let Some(port) = text.strip_prefix("localhost:") else {
+        let wanted = "wanted an IP address and a port, such as 127.0.0.1:9411 or [::1]:9411, or localhost:9411";
+        return text.parse().map_err(|_| wanted.to_owned());
+    };
+    let port: u16 = port
+        .parse()
+        .map_err(|_| "wanted a port after localhost, such as localhost:9411")?;
+    let resolved = ("localhost", port).to_socket_addrs().into_iter().flatten();
+    let mut loopback: Vec<SocketAddr> = resolved.filter(|addr| addr.ip().is_loopback()).collect();
+    loopback.sort_by_key(SocketAddr::is_ipv6);
+    let known = loopback.first().copied();
+    Ok(known.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port))))
+}
+
 /// Reads `name=url`.
 fn peer(text: &str) -> Result<(String, String), String> {
     let (name, url) = text.split_once('=').ok_or("wanted name=url")?;
@@ -357,5 +413,70 @@ mod tests {
         let config = Cli::parse_from(args).server.config().unwrap();
         assert_eq!(config.token, Some("a".into()));
         assert_eq!(config.influxdb.unwrap().token, Some("b".into()));
+    }
+
+    fn config(args: &[&str]) -> Result<CollectorConfig, String> {
+        let args = ["fusebox", "--data-dir", "d"].iter().chain(args);
+        let cli = Cli::try_parse_from(args).map_err(|error| error.to_string())?;
+        let config = cli.server.config().map_err(|error| error.to_string())?;
+        config.validate().map_err(|error| error.to_string())?;
+        Ok(config)
+    }
+
+    #[test]
+    fn flags_are_accepted_before_and_after_the_subcommand() {
+        for args in [
+            &["--retention", "24h", "--listen", "127.0.0.1:1", "demo"][..],
+            &["demo", "--listen", "127.0.0.1:1", "--retention", "24h"],
+            &["--listen", "127.0.0.1:1", "demo", "--retention", "24h"],
+        ] {
+            let config = config(args).unwrap();
+            assert_eq!(config.retention, Duration::from_secs(24 * 3_600));
+            assert_eq!(config.web_addr, SocketAddr::from(([127, 0, 0, 1], 1)));
+        }
+    }
+
+    #[test]
+    fn localhost_is_an_address_for_every_listener() {
+        let args = [
+            "--listen",
+            "localhost:1",
+            "--otlp-grpc-listen",
+            "localhost:2",
+        ];
+        let config = config(&[&args[..], &["--otlp-http-listen", "localhost:3"]].concat()).unwrap();
+        let addresses = [
+            config.web_addr,
+            config.otlp_grpc_addr,
+            config.otlp_http_addr,
+        ];
+        assert!(addresses.iter().all(|addr| addr.ip().is_loopback()));
+        assert_eq!(addresses.map(|addr| addr.port()), [1, 2, 3]);
+        assert_eq!(listen_addr("[::1]:9411"), Ok("[::1]:9411".parse().unwrap()));
+        for wrong in [
+            "localhost",
+            "localhost:",
+            "localhost:65536",
+            "example.org:80",
+            "9411",
+        ] {
+            assert!(
+                listen_addr(wrong).unwrap_err().starts_with("wanted"),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn settings_that_would_lose_data_are_refused() {
+        for (args, says) in [
+            (["--disk-gib", "0"], "from 1 to 17179869183"),
+            (["--disk-gib", "17179869184"], "from 1 to 17179869183"),
+            (["--retention", "1ns"], "at least 1 h"),
+            (["--retention", "0h"], "at least 1 h"),
+        ] {
+            let refusal = config(&args).unwrap_err();
+            assert!(refusal.contains(says), "{refusal}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod demo;
+pub mod error;
 pub mod load;
 pub mod pages;
 pub mod serve;

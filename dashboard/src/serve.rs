@@ -6,7 +6,7 @@ use fusebox_collector::{Collector, CollectorConfig};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::Error;
+use crate::error::Error;
 use crate::pages::{self, AppState, NavEntry};
 
 /// Runs collector and pages until the process is asked to stop.

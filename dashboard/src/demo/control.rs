@@ -1,4 +1,4 @@
-//! The page that switches faults by hand, and what it switches.
+//! The page that switches faults by hand, and its state.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,13 +12,13 @@ use axum::routing::{get, post};
 use axum::{Form, Router};
 use serde::Deserialize;
 
-use super::faults::{FAULTY, next_chapter};
+use super::story::{FAULTY, fault_at, next_chapter};
 use crate::pages::NavEntry;
 use crate::pages::frame::origin::is_same_origin;
 use crate::pages::frame::page::{Chrome, Page, framed};
 use crate::shop::fault::FaultKind;
 
-/// What people switched and what is in force; shared by the page and the fault loop.
+/// The faults switched by hand and those in force; shared by the page and the fault loop.
 #[derive(Debug)]
 pub(super) struct ShopControl(Mutex<Switches>);
 
@@ -47,32 +47,32 @@ impl ShopControl {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether faults come and go by themselves.
-    pub(super) fn by_themselves(&self) -> bool {
-        self.lock().by_themselves
+    /// Returns the fault that a service should have: the one switched by hand, else that of the story.
+    pub(super) fn fault(&self, service: &str, second: u64) -> FaultKind {
+        let switches = self.lock();
+        match switches.switched.get(service) {
+            Some(kind) => *kind,
+            None if switches.by_themselves => fault_at(service, second),
+            None => FaultKind::None,
+        }
     }
 
-    /// Returns what a person switched for that service.
-    pub(super) fn switched(&self, service: &str) -> Option<FaultKind> {
-        self.lock().switched.get(service).copied()
-    }
-
-    /// Remembers what a service has now.
+    /// Notes the fault of a service.
     pub(super) fn set_in_force(&self, service: &'static str, kind: FaultKind) {
         self.lock().in_force.insert(service, kind);
     }
 
-    /// Remembers where the services are.
+    /// Notes the addresses of the services.
     pub(super) fn set_addresses(&self, addresses: BTreeMap<&'static str, Vec<SocketAddr>>) {
         self.lock().addresses = addresses;
     }
 
-    /// Remembers how far the story has come.
+    /// Notes the second of the story.
     pub(super) fn set_second(&self, second: u64) {
         self.lock().second = second;
     }
 
-    /// Does what the form asks for, or says what is wrong with it.
+    /// Applies a submitted form.
     fn switch(&self, change: &Change) -> Result<(), String> {
         let mut switches = self.lock();
         if change.service == STORY_FIELD {
@@ -97,10 +97,10 @@ impl ShopControl {
     }
 }
 
-/// What stands in the form's field for the service when the story itself is switched.
+/// The value of the form's service field that switches the story itself.
 const STORY_FIELD: &str = "story";
 
-/// What the form sends: a service and its new fault, or `story` and `on` or `off`.
+/// A submitted form: a service and its new fault, or `story` and `on` or `off`.
 #[derive(Debug, Deserialize)]
 struct Change {
     service: String,
@@ -183,7 +183,7 @@ impl DemoPage {
     }
 }
 
-/// Says what the story does next, and when.
+/// Describes the next event of the story.
 fn next_words(second: u64) -> String {
     let (service, kind, wait) = next_chapter(second);
     let does = match kind {
@@ -219,10 +219,10 @@ impl ServiceRow {
         FaultKind::ALL.map(|kind| (kind.as_str(), kind == self.in_force))
     }
 
-    /// Class and word of what is in force.
+    /// Class and word of the fault in force.
     fn mark(&self) -> (&'static str, &'static str) {
         match self.in_force {
-            FaultKind::None => ("closed", "well"),
+            FaultKind::None => ("closed", "ok"),
             FaultKind::Slow => ("half", "slow"),
             FaultKind::Failing => ("open", "failing"),
             FaultKind::Killed => ("off", "killed"),
@@ -252,15 +252,16 @@ mod tests {
         let wrong = control.switch(&change("price", "on fire")).unwrap_err();
         assert_eq!(wrong, "kind: none of none, slow, failing, killed");
         assert!(control.switch(&change("story", "maybe")).is_err());
-        assert!(control.by_themselves() && control.switched("price").is_none());
+        assert_eq!(control.fault("inventory", 8), FaultKind::Failing);
+        assert_eq!(control.fault("price", 0), FaultKind::None);
     }
 
     #[test]
     fn a_switch_by_hand_lasts_until_the_story_is_switched() {
         let control = ShopControl::new(true);
         control.switch(&change("price", "slow")).unwrap();
-        assert_eq!(control.switched("price"), Some(FaultKind::Slow));
+        assert_eq!(control.fault("price", 0), FaultKind::Slow);
         control.switch(&change("story", "on")).unwrap();
-        assert_eq!(control.switched("price"), None);
+        assert_eq!(control.fault("price", 0), FaultKind::None);
     }
 }

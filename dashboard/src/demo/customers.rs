@@ -5,19 +5,19 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 
-/// One request in so many asks for reviews alone.
+/// One request in this many asks for reviews alone.
 const REVIEWS_EVERY: u64 = 5;
 /// Products that the shop sells.
 const PRODUCTS: u32 = 40;
 /// A customer gives up after that long.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// At most so many requests are under way, however slow the shop is.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests in flight at most, however slow the shop is.
 const IN_FLIGHT_MAX: usize = 200;
 
 /// Makes requests for as long as it is polled.
 pub(super) async fn run(gateway: String, requests_per_second: u32) {
     let client = reqwest::Client::builder()
-        .timeout(PATIENCE)
+        .timeout(REQUEST_TIMEOUT)
         .build()
         .unwrap_or_default();
     let places = std::sync::Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT_MAX));
@@ -31,7 +31,7 @@ pub(super) async fn run(gateway: String, requests_per_second: u32) {
         let request = client.get(next_url(&gateway, count));
         tokio::spawn(async move {
             if let Err(error) = request.send().await {
-                debug!(%error, "a customer left");
+                debug!(%error, "a request failed");
             }
             drop(place);
         });

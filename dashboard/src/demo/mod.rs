@@ -7,6 +7,7 @@ mod customers;
 mod faults;
 mod process;
 mod shop_plan;
+mod story;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,17 +16,17 @@ use fusebox_collector::{Collector, CollectorConfig, CollectorError};
 use tokio::sync::watch;
 use tracing::warn;
 
-use crate::cli::Error;
+use crate::error::Error;
 use crate::serve;
 use control::ShopControl;
 use process::Shop;
 
-/// What a demo needs to know.
+/// Settings of a demo.
 #[derive(Debug, Clone)]
 pub struct DemoOptions {
     /// Settings of the collector.
     pub server: CollectorConfig,
-    /// Whether the person named a data directory; else the demo's data goes to a temporary one.
+    /// Whether a data directory was given; else the demo uses a temporary one.
     pub data_dir_given: bool,
     /// Requests a second that customers make.
     pub requests_per_second: u32,
@@ -59,13 +60,13 @@ pub async fn run(mut options: DemoOptions) -> Result<(), Error> {
     let result = collector.run(router, serve::shutdown_signal()).await;
     stop.send_replace(true);
     if let Err(error) = shop.await {
-        warn!(%error, "the shop ended badly");
+        warn!(%error, "the shop ended by a panic");
     }
     drop(temporary);
     Ok(result?)
 }
 
-/// Starts the services, then lets customers and faults loose until the demo stops.
+/// Starts the services, then runs customers and faults until the demo stops.
 async fn run_shop(
     otlp: String,
     rate: u32,
@@ -87,7 +88,7 @@ async fn run_shop(
     shop.stop().await;
 }
 
-/// Binds the usual ports; where one is taken, ports that the system chooses, and says so.
+/// Binds the configured ports, or, if one is in use, ports that the system chooses.
 async fn bind_near(config: CollectorConfig) -> Result<Collector, Error> {
     match Collector::bind(config.clone()).await {
         Err(error @ CollectorError::Bind { .. }) => {
@@ -105,7 +106,7 @@ async fn bind_near(config: CollectorConfig) -> Result<Collector, Error> {
     }
 }
 
-/// Puts the demo's data into a directory of its own that is deleted at the end, unless the person named one.
+/// Replaces the data directory by a temporary one, which is deleted at the end, unless one was given.
 fn prepare_data_dir(options: &mut DemoOptions) -> Result<Option<TemporaryDir>, Error> {
     if options.data_dir_given {
         return Ok(None);
@@ -128,7 +129,7 @@ impl Drop for TemporaryDir {
     }
 }
 
-/// Says what to look at.
+/// Prints what to open.
 #[expect(
     clippy::print_stdout,
     reason = "the addresses are what a person starts this program for"

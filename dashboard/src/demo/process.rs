@@ -13,9 +13,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
 use super::shop_plan::{PlannedService, SHOP};
-use crate::cli::Error;
+use crate::error::Error;
 
-/// A service that has not said its address after that long will not.
+/// How long a service may take to print its address.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The running shop.
@@ -35,7 +35,7 @@ pub(super) struct Instance {
     child: Mutex<Option<Child>>,
 }
 
-/// What it takes to start a process again.
+/// How to start the process again.
 #[derive(Debug, Clone)]
 struct Spec {
     service: &'static str,
@@ -85,7 +85,7 @@ impl Shop {
             .collect()
     }
 
-    /// Returns where customers come in.
+    /// Returns the URL that customers use.
     pub(super) fn gateway_url(&self) -> String {
         let gateway = self
             .instances
@@ -113,7 +113,7 @@ impl Shop {
         addresses
     }
 
-    /// Ends every process: asks by closing its standard input, then insists.
+    /// Ends every process: closes its standard input, and kills it if it does not end in time.
     pub(super) async fn stop(&self) {
         for instance in self.instances.iter().rev() {
             instance.stop().await;
@@ -174,7 +174,7 @@ impl Spec {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("shop").arg(self.service);
         command.args([
-            "--listen",
+            "--address",
             &listen.to_string(),
             "--instance",
             &self.instance.to_string(),

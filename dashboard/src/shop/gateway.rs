@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::peer::{PeerError, Peers};
 use super::protected::Protected;
-use crate::cli::Error;
+use crate::error::Error;
 
 /// How long a customer waits: enough for a product page whose services are slow and fall back.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -36,7 +36,7 @@ use fusebox::telemetry::TelemetryConfig;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-use crate::cli::Error;
+use crate::error::Error;
 use fault::FaultState;
 use peer::Peers;
 

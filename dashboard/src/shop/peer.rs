@@ -9,7 +9,7 @@ use fusebox::circuit_breaker::Outcome;
 use fusebox::http::client::{self, TracedClient};
 use serde_json::Value;
 
-use crate::cli::Error;
+use crate::error::Error;
 
 /// The services that this one may call.
 #[derive(Debug, Clone)]

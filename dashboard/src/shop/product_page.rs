@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::peer::{PeerError, Peers};
 use super::protected::Protected;
 use super::work;
-use crate::cli::Error;
+use crate::error::Error;
 
 /// Half of a customer's patience, for the slowest part of the page.
 const PATIENCE: Duration = Duration::from_millis(800);

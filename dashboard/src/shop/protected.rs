@@ -6,7 +6,7 @@ use fusebox::circuit_breaker::{CircuitBreaker, CommandError, Settings};
 use serde_json::Value;
 
 use super::peer::{Peer, PeerError, Peers};
-use crate::cli::Error;
+use crate::error::Error;
 
 /// A service and the breaker around calls to it.
 pub(super) struct Protected {
