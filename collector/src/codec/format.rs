@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::otlp::{self, Accepted, DecodeError, Limits, SpanVisitor, json};
+use super::zipkin;
 
 /// What a message carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Format {
     OtlpProtobuf,
     /// The same in JSON.
     OtlpJson,
+    /// A list of spans in Zipkin's JSON v2.
+    ZipkinJson,
 }
 
 impl Format {
@@ -50,6 +53,8 @@ impl Format {
             (Self::OtlpJson, Signal::Traces) => json::traces_to_protobuf(message).map(Cow::Owned),
             (Self::OtlpJson, Signal::Metrics) => json::metrics_to_protobuf(message).map(Cow::Owned),
             (Self::OtlpJson, Signal::Logs) => json::logs_to_protobuf(message).map(Cow::Owned),
+            (Self::ZipkinJson, Signal::Traces) => zipkin::to_otlp(message).map(Cow::Owned),
+            (Self::ZipkinJson, _) => Err(DecodeError::Json("Zipkin has spans only".to_owned())),
         }
     }
 
@@ -59,6 +64,8 @@ impl Format {
             Self::OtlpProtobuf => 0,
             // Keys become one byte, digits and hex half their length or less.
             Self::OtlpJson => message_bytes,
+            // An id may be one digit, and each span gets a resource.
+            Self::ZipkinJson => 2 * message_bytes,
         }
     }
 }

@@ -3,5 +3,6 @@
 pub mod circuits;
 mod format;
 pub mod otlp;
+pub mod zipkin;
 
 pub use format::{Format, Signal};

@@ -179,7 +179,7 @@ impl Collector {
         Arc::clone(&self.parts.counters)
     }
 
-    /// Serves until the shutdown future ends, OTLP/HTTP also beside the routes of `web`; what was received by then is
+    /// Serves until the shutdown future ends, messages also beside the routes of `web`; what was received by then is
     /// committed, answered and sealed.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use tower::ServiceExt;
 
 use super::CollectorError;
 use crate::config::CollectorConfig;
-use crate::receivers::{Intake, Listener, OtlpGrpc, OtlpHttp, ServeOptions, routes};
+use crate::receivers::{HttpReceiver, Intake, Listener, OtlpGrpc, ServeOptions, routes};
 
 #[derive(Debug)]
 pub(super) struct Listeners {
@@ -29,7 +29,7 @@ impl Listeners {
         })
     }
 
-    /// Starts one server per listener; `web` gets the routes of OTLP/HTTP, and requires the token for everything.
+    /// Starts one server per listener; `web` gets the routes of messages, and requires the token for everything.
     pub(super) fn serve(self, options: &ServeOptions, intake: Intake, web: Router) -> JoinSet<()> {
         let mut servers = JoinSet::new();
         let web = intake.auth.guard(web.merge(routes(intake.clone())));
@@ -38,7 +38,7 @@ impl Listeners {
             self.otlp_grpc
                 .serve(options.clone(), move |request| grpc.clone().serve(request)),
         );
-        let http = OtlpHttp::new(intake);
+        let http = HttpReceiver::new(intake);
         servers.spawn(
             self.otlp_http
                 .serve(options.clone(), move |request| http.clone().serve(request)),

@@ -1,4 +1,5 @@
-//! Transport and status codes only: OTLP over gRPC and HTTP, the latter also on the web listener.
+//! Transport and status codes only: OTLP over gRPC, and OTLP and Zipkin over HTTP, on a listener of its own and on the web
+//! listener.
 //!
 //! A receiver finds signal and format of a request from its path and headers, reads the body within its bounds (`body`,
 //! `decompress`), hands the message to the pipeline (`intake`), and answers in its protocol. `refusal` lists everything
@@ -9,10 +10,10 @@ pub mod decompress;
 mod auth;
 mod body;
 mod grpc;
+mod http;
 mod intake;
 mod otlp;
 mod otlp_grpc;
-mod otlp_http;
 mod refusal;
 mod rpc;
 mod serve;
@@ -20,7 +21,7 @@ mod serve;
 mod tests;
 
 pub(crate) use auth::Auth;
+pub(crate) use http::{HttpReceiver, routes};
 pub(crate) use intake::Intake;
 pub(crate) use otlp_grpc::OtlpGrpc;
-pub(crate) use otlp_http::{OtlpHttp, routes};
 pub(crate) use serve::{Listener, ServeOptions};

@@ -20,13 +20,15 @@ const RETRY_AFTER_DISK: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     /// Nothing is served at that path.
-    #[error("nothing is served at {0}; OTLP/HTTP is POST /v1/traces, /v1/metrics or /v1/logs")]
+    #[error(
+        "nothing is served at {0}; OTLP/HTTP is POST /v1/traces, /v1/metrics or /v1/logs, Zipkin POST /api/v2/spans"
+    )]
     NotFound(String),
     /// The gRPC method is not one of ours.
     #[error("unknown method {0}; this is an OTLP collector: trace, metrics and logs Export")]
     UnknownMethod(String),
     /// Something else than POST.
-    #[error("OTLP requests are sent by POST")]
+    #[error("messages are sent by POST")]
     MethodNotAllowed,
     /// A content type that we do not read here.
     #[error("{0}")]

@@ -310,6 +310,49 @@ async fn otlp_is_accepted_on_the_web_port_too() {
     running.stop().await;
 }
 
+/// *Scenario*: a sender of Zipkin posts spans in JSON v2 to the web port, good and bad ones.
+/// *Guarantees*: it is answered as Zipkin answers, its spans are found, and Zipkin's queries still work.
+#[tokio::test]
+async fn zipkin_spans_are_accepted_on_the_web_port() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(CollectorConfig::for_test(dir.path())).await;
+    let span = serde_json::json!({
+        "traceId": "5af7183fb1d4cf5f", "id": "352bff9a74ca9ad2", "name": "get /stock", "kind": "SERVER",
+        "timestamp": now_unix_nanos() / 1_000, "duration": 1_431, "tags": {"error": "no stock"},
+        "localEndpoint": {"serviceName": "stock"},
+    });
+    let whole = serde_json::json!([span]).to_string();
+    let no_id = serde_json::json!([{"traceId": "1", "timestamp": 1}]).to_string();
+    let json = Some("application/json; charset=utf-8");
+    for (content_type, body, expected, says) in [
+        (json, whole.as_str(), 202, ""),
+        (None, "[]", 202, ""),
+        (None, "", 202, ""),
+        (json, no_id.as_str(), 202, ""),
+        (json, "{}", 400, "JSON_V2 encoded list"),
+        (Some("application/x-protobuf"), "", 415, "application/json"),
+    ] {
+        let request = Request::post("/api/v2/spans");
+        let request = match content_type {
+            Some(content_type) => request.header("content-type", content_type),
+            None => request,
+        };
+        let (status, answer) = send(running.web, request, body.to_owned()).await;
+        assert_eq!(status, expected, "{body}");
+        let text = std::str::from_utf8(&answer).unwrap();
+        assert!(text.contains(says), "{text}");
+        assert!(expected != 202 || text.is_empty(), "{text}");
+    }
+    assert_eq!(running.counters.spans_written.get(), 1);
+    assert_eq!(running.counters.spans_refused.total(), 1);
+    let trace = running.ask("/api/v2/trace/5af7183fb1d4cf5f").await;
+    assert_eq!(trace[0]["localEndpoint"]["serviceName"], "stock");
+    assert_eq!(trace[0]["tags"]["error"], "no stock");
+    let names = running.ask("/api/v2/spans?serviceName=stock").await;
+    assert_eq!(names, serde_json::json!(["get /stock"]));
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn pages_ask_for_the_token_but_probes_need_none() {
     let dir = tempfile::tempdir().unwrap();

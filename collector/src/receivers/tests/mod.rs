@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
-use super::{Auth, Intake, Listener, OtlpGrpc, OtlpHttp, ServeOptions};
+use super::{Auth, HttpReceiver, Intake, Listener, OtlpGrpc, ServeOptions};
 use crate::pipeline::testing::{Bench, send_spans, spans_request};
 use crate::stop::{StopSwitch, stop_signal};
 
@@ -62,7 +62,7 @@ impl Receivers {
         let http = Listener::bind("OTLP HTTP", any).await.unwrap();
         let grpc = Listener::bind("OTLP gRPC", any).await.unwrap();
         let addrs = (http.addr(), grpc.addr());
-        let receiver = OtlpHttp::new(intake.clone());
+        let receiver = HttpReceiver::new(intake.clone());
         tokio::spawn(http.serve(options.clone(), move |request| {
             receiver.clone().serve(request)
         }));

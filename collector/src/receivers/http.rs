@@ -1,12 +1,13 @@
-//! OTLP over HTTP: protobuf and JSON, compressed or not, with or without Content-Length.
+//! Messages over HTTP: OTLP in protobuf and JSON, Zipkin in JSON; compressed or not, with or without Content-Length.
 //!
-//! Answers are in the request's encoding, as the OTLP specification asks: an export response, or a
-//! `google.rpc.Status`. What is wrong before a body is looked at (path, method, content type) is plain text.
+//! OTLP is answered in the request's encoding, as its specification asks: an export response, or a `google.rpc.Status`.
+//! Zipkin's answer to spans is an empty 202. Refusals of Zipkin's spans, and those before a body is looked at (path,
+//! method, content type), are plain text.
 
 use std::convert::Infallible;
 
 use axum::Router;
-use axum::routing::any;
+use axum::routing::{any, post};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER,
@@ -23,30 +24,36 @@ use super::intake::Intake;
 use super::otlp;
 use super::refusal::Refusal;
 use super::rpc::Status;
-use crate::codec::Format;
 use crate::codec::otlp::Accepted;
+use crate::codec::{Format, Signal};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Serves OTLP/HTTP; cheap to clone.
+/// Where Zipkin's senders post, in JSON v2.
+const ZIPKIN_SPANS: &str = "/api/v2/spans";
+
+/// Serves OTLP/HTTP and Zipkin's spans; cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct OtlpHttp {
+pub(crate) struct HttpReceiver {
     intake: Intake,
 }
 
-/// Returns the routes by which OTLP/HTTP also arrives on the web listener; `/` is the circuit wall there.
+/// Returns the routes by which messages also arrive on the web listener; `/` is the circuit wall there.
 pub(crate) fn routes(intake: Intake) -> Router {
-    let otlp = OtlpHttp::new(intake);
-    let receive = any(move |request: axum::extract::Request| otlp.clone().serve(request));
+    let receiver = HttpReceiver::new(intake);
+    let serve = move |request: axum::extract::Request| receiver.clone().serve(request);
+    let receive = any(serve.clone());
     Router::new()
         .route("/v1/traces", receive.clone())
         .route("/v1/metrics", receive.clone())
         .route("/v1/logs", receive)
+        // Other methods of this path belong to Zipkin's query API.
+        .route(ZIPKIN_SPANS, post(serve))
 }
 
-impl OtlpHttp {
+impl HttpReceiver {
     /// Returns a receiver for that intake.
     pub(crate) fn new(intake: Intake) -> Self {
         Self { intake }
@@ -63,7 +70,7 @@ impl OtlpHttp {
     {
         let tally = self.intake.tally();
         let (head, mut body) = request.into_parts();
-        let format = format_of(&head.headers);
+        let format = format_of(head.uri.path(), &head.headers);
         let outcome = self.export(&head, format, &mut body).await;
         if outcome.is_err() && !expects_continue(&head.headers) {
             body::discard(&mut body).await;
@@ -85,15 +92,20 @@ impl OtlpHttp {
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let signal = otlp::signal_of_http_path(head.uri.path())
-            .ok_or_else(|| Refusal::NotFound(head.uri.path().to_owned()))?;
+        let path = head.uri.path();
+        let signal = match path {
+            ZIPKIN_SPANS => Some(Signal::Traces),
+            _ => otlp::signal_of_http_path(path),
+        };
+        let signal = signal.ok_or_else(|| Refusal::NotFound(path.to_owned()))?;
         if head.method != Method::POST {
             return Err(Refusal::MethodNotAllowed);
         }
         self.intake.authorize(&head.headers)?;
-        let format = format.ok_or(Refusal::MediaType(
-            "OTLP/HTTP bodies are application/x-protobuf or application/json; gRPC has its own port (4317)",
-        ))?;
+        let format = format.ok_or(Refusal::MediaType(match path {
+            ZIPKIN_SPANS => "Zipkin spans are read in JSON v2, application/json",
+            _ => "OTLP/HTTP bodies are application/x-protobuf or application/json; gRPC has its own port (4317)",
+        }))?;
         let encoding = content_encoding(&head.headers)?;
         let mut reservation = self.intake.begin(None)?;
         let sent = self.intake.read(body, |_| None, &mut reservation).await?;
@@ -107,19 +119,24 @@ impl OtlpHttp {
     }
 }
 
-/// Returns the format of a content type; its parameters and its case do not matter.
-fn format_of(headers: &HeaderMap) -> Option<Format> {
+/// Returns the format of a content type at a path; its parameters and its case do not matter.
+fn format_of(path: &str, headers: &HeaderMap) -> Option<Format> {
+    let known: &[(&str, Format)] = match path {
+        // Zipkin takes a request without a content type for JSON.
+        ZIPKIN_SPANS if !headers.contains_key(CONTENT_TYPE) => return Some(Format::ZipkinJson),
+        ZIPKIN_SPANS => &[(JSON, Format::ZipkinJson)],
+        _ => &[
+            (PROTOBUF, Format::OtlpProtobuf),
+            ("application/protobuf", Format::OtlpProtobuf),
+            (JSON, Format::OtlpJson),
+        ],
+    };
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let essence = value.split(';').next()?.trim();
-    let known = [
-        (PROTOBUF, Format::OtlpProtobuf),
-        ("application/protobuf", Format::OtlpProtobuf),
-        (JSON, Format::OtlpJson),
-    ];
-    known
+    let (_, format) = known
         .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(essence))
-        .map(|&(_, format)| format)
+        .find(|(name, _)| name.eq_ignore_ascii_case(essence))?;
+    Some(*format)
 }
 
 /// Returns how the body is compressed.
@@ -141,6 +158,7 @@ fn expects_continue(headers: &HeaderMap) -> bool {
 fn confirm(accepted: &Accepted, format: Option<Format>) -> Response<Full<Bytes>> {
     match format {
         Some(Format::OtlpJson) => respond(StatusCode::OK, JSON, otlp::to_json(accepted)),
+        Some(Format::ZipkinJson) => respond(StatusCode::ACCEPTED, TEXT, Vec::new()),
         _ => respond(StatusCode::OK, PROTOBUF, otlp::to_protobuf(accepted)),
     }
 }
@@ -149,7 +167,7 @@ fn refuse(refusal: &Refusal, format: Option<Format>) -> Response<Full<Bytes>> {
     let status = Status::new(refusal.code(), refusal.to_string(), refusal.retry_after());
     let (content_type, body) = match (refusal, format) {
         (Refusal::NotFound(_) | Refusal::MethodNotAllowed | Refusal::MediaType(_), _)
-        | (_, None) => (TEXT, format!("{refusal}\n").into_bytes()),
+        | (_, None | Some(Format::ZipkinJson)) => (TEXT, format!("{refusal}\n").into_bytes()),
         (_, Some(Format::OtlpJson)) => (JSON, status.to_json()),
         (_, Some(Format::OtlpProtobuf)) => (PROTOBUF, status.encode_to_vec()),
     };
