@@ -14,7 +14,7 @@ impl Counter {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Takes away from a count that is a gauge (queued bytes, open connections).
+    /// Subtracts from a count that is a gauge (queued bytes, open connections).
     pub fn sub(&self, amount: u64) {
         self.0.fetch_sub(amount, Ordering::Relaxed);
     }
@@ -25,7 +25,7 @@ impl Counter {
     }
 }
 
-/// Counts by a reason that is a fixed word of ours, so that the set stays small.
+/// Counts by reason; reasons are fixed words, so their number is bounded.
 #[derive(Debug, Default)]
 pub struct Reasons(Mutex<BTreeMap<&'static str, u64>>);
 
@@ -188,7 +188,7 @@ impl Incidents {
 /// `requests_received = requests_accepted + requests_refused`.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Requests received, whatever came of them.
+    /// Requests received.
     pub requests_received: Counter,
     /// Requests answered with success, partial success included.
     pub requests_accepted: Counter,

@@ -1,4 +1,4 @@
-//! Starts the collector and its pages in one process and says where they are.
+//! Starts the collector and its pages in one process and prints their addresses.
 
 use axum::Router;
 use fusebox_collector::api;
@@ -12,7 +12,7 @@ use crate::pages::{self, AppState, NavEntry};
 /// Runs collector and pages until the process is asked to stop.
 ///
 /// # Errors
-/// Returns what kept it from starting.
+/// Returns why it could not start.
 pub async fn run(config: CollectorConfig) -> Result<(), Error> {
     init_logs()?;
     let collector = Collector::bind(config).await?;
@@ -45,7 +45,7 @@ pub(crate) fn web_router_with(collector: &Collector, more_nav: &'static [NavEntr
     pages::router(state).merge(api)
 }
 
-/// Says where everything is, and what to paste into one's own service.
+/// Prints the addresses, and the settings of a service that sends here.
 #[expect(
     clippy::print_stdout,
     reason = "the addresses are what a person starts this program for"
@@ -66,10 +66,10 @@ pub fn announce(collector: &Collector) {
     println!();
 }
 
-/// Sends the program's own logs to standard error, `RUST_LOG` deciding which.
+/// Writes the program's own logs to standard error, filtered by `RUST_LOG`.
 ///
 /// # Errors
-/// When logs were set up already.
+/// When logging was initialised before.
 pub fn init_logs() -> Result<(), Error> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()

@@ -1,4 +1,4 @@
-//! Pure functions from bytes to visits and back: no I/O, no clock, no state between requests.
+//! Pure functions between bytes and spans, metrics and events: no I/O, no clock, no state between requests.
 
 pub mod circuits;
 mod format;

@@ -1,4 +1,4 @@
-//! Reads a body into one piece: bounded in bytes, in pauses and by the memory that all requests share.
+//! Reads a body into one piece: bounded in bytes, in time, and by the memory budget of all requests.
 
 use std::time::Duration;
 
@@ -10,34 +10,34 @@ use tokio::time::timeout;
 use super::refusal::Refusal;
 use crate::pipeline::Reservation;
 
-/// Longest pause between two pieces of a body: a sender that hangs frees its memory after this.
+/// Longest pause between two pieces of a body; it bounds how long a hanging sender holds memory.
 pub(crate) const BODY_PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// Longest time for a whole body: who sends a byte now and then frees its memory after this.
-/// 64 MiB over a line of 5 Mbit/s take this long.
+/// Longest time for a whole body; it bounds how long a trickling sender holds memory.
+/// 64 MiB over a link of 5 Mbit/s take this long.
 pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// What is reserved before the first piece of a body of unknown length: chunked requests of SDKs are mostly smaller.
+/// Reserved before the first piece of a body of unknown length: most chunked requests of SDKs are smaller.
 const FIRST_RESERVATION_BYTES: usize = 64 << 10;
 
-/// What is reserved at most on the word of a header; beyond it, memory is reserved as bytes really come.
+/// Reserved at most for an announced length; beyond it, memory is reserved as bytes arrive.
 const TRUSTED_LENGTH_MAX: usize = 1 << 20;
 
-/// How much of a refused body is read on, so that its sender comes to read the answer instead of a reset.
+/// How much of a refused body is read, so that its sender reads the answer instead of a reset.
 const DISCARD_BYTES_MAX: usize = 128 << 20;
 
-/// How long a refused body is read on.
+/// How long a refused body is read.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// What the head of a request, or the first bytes of its body, say about the body's length.
+/// Returns the length of a body from its first bytes, if they announce it.
 pub(crate) type LengthHint = fn(&[u8]) -> Option<usize>;
 
 /// Reads the whole body.
 ///
-/// A body that comes in one piece is passed on without a copy.
+/// A body that arrives in one piece is not copied.
 ///
 /// # Errors
-/// When it is too large, pauses too long, breaks off, or finds no room.
+/// When it is too large or too slow, breaks off, or finds no room.
 pub(crate) async fn collect<B>(
     body: &mut B,
     limit: usize,
@@ -89,7 +89,7 @@ where
     Ok(received)
 }
 
-/// Reads on and throws away, so that the sender gets to read its answer.
+/// Reads and discards the rest, so that the sender reads its answer.
 pub(crate) async fn discard<B>(body: &mut B)
 where
     B: Body<Data = Bytes> + Unpin,
@@ -157,7 +157,7 @@ where
         };
         match frame.into_data() {
             Ok(data) if !data.is_empty() => return Ok(Some(data)),
-            // Trailers and empty pieces say nothing.
+            // Trailers and empty pieces carry no data.
             _ => {}
         }
     }

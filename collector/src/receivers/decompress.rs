@@ -1,7 +1,7 @@
-//! The one place that inflates: request bodies in gzip, zstd or deflate, step by step, never past a cap.
+//! The one place that decompresses: request bodies in gzip, zstd or deflate, step by step, never past a limit.
 //!
-//! Not compressed means not touched: the same bytes come back. A bomb costs what it inflates to up to the
-//! cap and not a byte more: nothing is allocated on the word of a header.
+//! A body that is not compressed is returned as it is. A bomb costs at most the limit, because no size in a header is
+//! trusted.
 
 use std::io::Read;
 
@@ -30,10 +30,10 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// What we say we accept, in `Accept-Encoding` and `grpc-accept-encoding`.
+    /// The value of `Accept-Encoding` and `grpc-accept-encoding`.
     pub const ACCEPTED: &'static str = "gzip, zstd, deflate, identity";
 
-    /// Returns the encoding of that name (case does not matter); `None` when we do not know it.
+    /// Returns the encoding of that name, in any case; `None` if it is unknown.
     pub fn from_name(name: &str) -> Option<Self> {
         let known = [
             ("identity", Self::Identity),
@@ -63,16 +63,16 @@ impl Encoding {
 /// Why a body could not be inflated.
 #[derive(Debug, thiserror::Error)]
 pub enum InflateError {
-    /// It would become larger than allowed.
+    /// It would exceed the limit.
     #[error("the body inflates to more than {limit} bytes")]
     TooLarge {
-        /// The cap.
+        /// The limit.
         limit: usize,
     },
-    /// It is not what its encoding says, or its end is missing.
+    /// It is not valid in its encoding, or truncated.
     #[error("the body is not valid {encoding}: {problem}")]
     Corrupt {
-        /// The encoding it was said to have.
+        /// The announced encoding.
         encoding: &'static str,
         /// What the decoder said.
         problem: std::io::Error,
@@ -82,14 +82,14 @@ pub enum InflateError {
 /// Inflates a whole body.
 ///
 /// # Errors
-/// When it is corrupt or would pass the cap.
+/// When it is corrupt or exceeds the limit.
 pub fn inflate(body: Bytes, encoding: Encoding, limit: usize) -> Result<Bytes, InflateError> {
     let mut inflater = Inflater::new(body, encoding, limit)?;
     while inflater.step()? {}
     Ok(inflater.finish())
 }
 
-/// A body on its way to being inflated, one step at a time so that its receiver can breathe and account between steps.
+/// A body being inflated one step at a time, so that other tasks run and memory is accounted for between steps.
 pub struct Inflater {
     state: State,
     limit: usize,
@@ -108,11 +108,11 @@ impl Inflater {
     /// Begins.
     ///
     /// # Errors
-    /// When a body that is not compressed is larger than the cap, or the decoder cannot be set up.
+    /// When a body that is not compressed exceeds the limit, or the decoder cannot be created.
     pub fn new(body: Bytes, encoding: Encoding, limit: usize) -> Result<Self, InflateError> {
         let guess = body.len().saturating_mul(RATIO_GUESS).min(STEP_BYTES * 2);
         let reader: Box<dyn Read + Send> = match encoding {
-            // An empty body stays empty whatever it is said to be: some clients label every request.
+            // Some clients label every request as compressed, empty ones too.
             _ if body.is_empty() => return Self::untouched(body, limit),
             Encoding::Identity => return Self::untouched(body, limit),
             Encoding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(body.reader())),
@@ -130,7 +130,7 @@ impl Inflater {
         })
     }
 
-    /// Passes on a body that is not compressed.
+    /// Takes a body that is not compressed.
     fn untouched(body: Bytes, limit: usize) -> Result<Self, InflateError> {
         if body.len() > limit {
             return Err(InflateError::TooLarge { limit });
@@ -142,15 +142,15 @@ impl Inflater {
         })
     }
 
-    /// Inflates a little more and returns whether there may be more to come.
+    /// Inflates one step and returns whether there may be more.
     ///
     /// # Errors
-    /// When the body is corrupt or passes the cap.
+    /// When the body is corrupt or exceeds the limit.
     pub fn step(&mut self) -> Result<bool, InflateError> {
         let State::Inflating { reader, inflated } = &mut self.state else {
             return Ok(false);
         };
-        // One byte past the cap is enough to know.
+        // One byte past the limit proves that it is exceeded.
         let room = (self.limit + 1 - inflated.len()).min(STEP_BYTES);
         let read = reader
             .by_ref()

@@ -1,4 +1,4 @@
-//! OTLP over gRPC: three unary methods, served by the same HTTP stack as everything else.
+//! OTLP over gRPC: three unary methods on the HTTP stack of the other listeners.
 //!
 //! gRPC is HTTP/2 with a five-byte frame and trailers; writing those by hand keeps the message in one piece of raw
 //! bytes (it is walked, never decoded) and needs no second server stack.
@@ -24,7 +24,7 @@ use crate::codec::otlp::Accepted;
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
-/// An answer's body: one framed message and trailers, or nothing at all.
+/// The body of an answer: one framed message and trailers, or nothing.
 pub(crate) type GrpcBody = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Serves OTLP/gRPC; cheap to clone.
@@ -57,7 +57,7 @@ impl OtlpGrpc {
                 .unwrap_or(Err(Refusal::Deadline)),
             None => self.export(&head, deadline, &mut body).await,
         };
-        // A refused body need not be read to its end as in HTTP/1.1: HTTP/2 stops it with RST_STREAM(NO_ERROR).
+        // Unlike in HTTP/1.1 a refused body need not be read to its end: HTTP/2 resets the stream with NO_ERROR.
         tally.settle(&outcome);
         Ok(match outcome {
             Ok(accepted) => confirm(&accepted),
@@ -126,7 +126,7 @@ fn is_grpc(head: &request::Parts) -> bool {
         )
 }
 
-/// Returns how compressed messages of the call are compressed.
+/// Returns the encoding of compressed messages.
 fn message_encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     let Some(value) = headers.get(GRPC_ENCODING) else {
         return Ok(Encoding::Identity);
@@ -141,7 +141,7 @@ fn confirm(accepted: &Accepted) -> Response<GrpcBody> {
     grpc_response(message.with_trailers(trailers).boxed_unsync())
 }
 
-/// Answers with trailers alone.
+/// Answers with trailers only.
 fn refuse(refusal: &Refusal) -> Response<GrpcBody> {
     let mut response = grpc_response(Empty::new().boxed_unsync());
     response.headers_mut().extend(refusal_trailers(refusal));

@@ -27,22 +27,22 @@ pub(crate) enum Refusal {
     /// The gRPC method is not one of ours.
     #[error("unknown method {0}; this is an OTLP collector: trace, metrics and logs Export")]
     UnknownMethod(String),
-    /// Something else than POST.
+    /// A method other than POST.
     #[error("messages are sent by POST")]
     MethodNotAllowed,
-    /// A content type that we do not read here.
+    /// A content type that is not read at that path.
     #[error("{0}")]
     MediaType(&'static str),
-    /// A content coding that we do not know.
+    /// An unknown content coding.
     #[error("unknown encoding {0:?}; accepted are {accepted}", accepted = Encoding::ACCEPTED)]
     Encoding(String),
     /// The token is missing or wrong.
     #[error("a valid bearer token is required")]
     Unauthenticated,
-    /// Unreadable, whatever the layer.
+    /// Unreadable in any layer: frame, compression, message.
     #[error("{0}")]
     Malformed(String),
-    /// The connection broke off or the body's framing was wrong.
+    /// The connection broke off, or the framing of the body was wrong.
     #[error("the body ended before it was complete: {0}")]
     Incomplete(String),
     /// Larger than allowed, as sent.
@@ -54,16 +54,16 @@ pub(crate) enum Refusal {
     /// Larger than allowed, inflated.
     #[error("{0}")]
     InflatesTooLarge(InflateError),
-    /// The body came too slowly: a pause, or all of it, took too long.
-    #[error("the body came too slowly; the limit was {} s", limit.as_secs())]
+    /// A pause in the body, or the whole body, took too long.
+    #[error("the body arrived too slowly; the limit was {} s", limit.as_secs())]
     TooSlow {
         /// The limit.
         limit: Duration,
     },
-    /// The sender's own deadline is about to pass.
+    /// The deadline of the request is about to pass.
     #[error("not durable before the deadline that came with the request")]
     Deadline,
-    /// No room.
+    /// The queue is full.
     #[error("the collector is full; try again in {} s", retry_after.as_secs())]
     Full {
         /// When to try again.
@@ -104,7 +104,7 @@ impl Refusal {
         }
     }
 
-    /// Returns the HTTP status. OTLP clients try again after 429, 502, 503 and 504 alone.
+    /// Returns the HTTP status. OTLP clients retry 429, 502, 503 and 504 only.
     pub(crate) fn http_status(&self) -> StatusCode {
         match self {
             Self::NotFound(_) | Self::UnknownMethod(_) => StatusCode::NOT_FOUND,
@@ -121,7 +121,7 @@ impl Refusal {
         }
     }
 
-    /// Returns the gRPC code. `ResourceExhausted` is tried again only with a hint, which `TooLarge` has not.
+    /// Returns the gRPC code. Senders retry `ResourceExhausted` only with a hint, which `TooLarge` does not have.
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::NotFound(_)
@@ -140,7 +140,7 @@ impl Refusal {
         }
     }
 
-    /// Returns when sending the same again may help.
+    /// Returns the retry hint, if sending the same again may succeed.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Full { retry_after } => Some(*retry_after),

@@ -1,11 +1,11 @@
-//! The few messages that answers are made of: `google.rpc.Status`, `RetryInfo`, and OTLP's export response, which
-//! has the same shape for all three signals.
+//! The messages of answers: `google.rpc.Status`, `RetryInfo`, and OTLP's export response, which has the same shape for
+//! all three signals.
 
 use std::time::Duration;
 
 use prost::Message;
 
-/// gRPC status codes that we answer with.
+/// The gRPC status codes in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     /// Malformed.
@@ -16,7 +16,7 @@ pub(crate) enum Code {
     ResourceExhausted = 8,
     /// No such method or encoding.
     Unimplemented = 12,
-    /// Failed on our side.
+    /// A failure of the collector.
     Internal = 13,
     /// Stopping.
     Unavailable = 14,
@@ -41,10 +41,10 @@ pub(crate) struct Status {
 /// `google.protobuf.Any`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Any {
-    /// Which message.
+    /// The type of the message.
     #[prost(string, tag = "1")]
     pub(crate) type_url: String,
-    /// Its bytes.
+    /// The encoded message.
     #[prost(bytes = "vec", tag = "2")]
     pub(crate) value: Vec<u8>,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Any {
 /// `google.rpc.RetryInfo`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct RetryInfo {
-    /// When to try again.
+    /// When to retry.
     #[prost(message, optional, tag = "1")]
     pub(crate) retry_delay: Option<Delay>,
 }
@@ -63,13 +63,13 @@ pub(crate) struct Delay {
     /// Whole seconds.
     #[prost(int64, tag = "1")]
     pub(crate) seconds: i64,
-    /// The rest.
+    /// Nanoseconds of the last second.
     #[prost(int32, tag = "2")]
     pub(crate) nanos: i32,
 }
 
 impl Status {
-    /// Returns a status, with the hint inside where there is one.
+    /// Returns a status, with the retry hint among its details if there is one.
     pub(crate) fn new(code: Code, message: String, retry_after: Option<Duration>) -> Self {
         let details = retry_after.map(|delay| Any {
             type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
@@ -82,7 +82,7 @@ impl Status {
         }
     }
 
-    /// Returns it as OTLP/HTTP JSON.
+    /// Returns the status in the JSON of OTLP/HTTP.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::json!({ "code": self.code, "message": self.message })
             .to_string()
@@ -91,7 +91,7 @@ impl Status {
 }
 
 impl RetryInfo {
-    /// Returns the hint to try again after that time.
+    /// Returns the hint to retry after that time.
     pub(crate) fn new(delay: Duration) -> Self {
         Self {
             retry_delay: Some(Delay {
@@ -105,7 +105,7 @@ impl RetryInfo {
 /// `ExportTraceServiceResponse`, `ExportMetricsServiceResponse` and `ExportLogsServiceResponse`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ExportResponse {
-    /// Unset when everything was taken.
+    /// Unset when everything was accepted.
     #[prost(message, optional, tag = "1")]
     pub(crate) partial_success: Option<PartialSuccess>,
 }
@@ -113,7 +113,7 @@ pub(crate) struct ExportResponse {
 /// `ExportTracePartialSuccess` and its siblings.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct PartialSuccess {
-    /// Spans, data points or log records that were refused; none makes it a warning.
+    /// Spans, data points or log records that were rejected; with none, the message is a warning.
     #[prost(int64, tag = "1")]
     pub(crate) rejected: i64,
     /// Why.

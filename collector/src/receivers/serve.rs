@@ -1,4 +1,4 @@
-//! Accepts connections and serves HTTP/1.1 and HTTP/2 on them, within limits, until told to stop.
+//! Accepts connections and serves HTTP/1.1 and HTTP/2 on them, within limits, until the collector stops.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -28,11 +28,11 @@ use crate::stop::Stop;
 /// Connections per listener: SDKs hold one to three each, so this serves over a thousand processes.
 const CONNECTIONS_MAX: usize = 4_096;
 
-/// How long a new connection may be silent before its first request.
+/// How long a new connection may take until its first request.
 const FIRST_REQUEST_MAX: Duration = Duration::from_secs(30);
 
-/// How long an HTTP/1.1 head may take. hyper counts the idle time between two requests in, and metrics come once
-/// a minute on a kept connection: closing it sooner would lose the batch of exporters that do not try again.
+/// How long an HTTP/1.1 head may take. hyper includes the idle time between two requests, and metrics arrive once a
+/// minute on a kept connection: closing it sooner would lose the batch of exporters that do not retry.
 const HEAD_MAX: Duration = Duration::from_secs(150);
 
 /// HTTP/2 windows: a request of 500 spans (336 KB) should not wait for a window update (measured: 15-25 % of CPU).
@@ -46,7 +46,7 @@ const STREAMS_MAX: u32 = 128;
 /// Header list of one HTTP/2 request; hyper's bound for HTTP/1.1 is its buffer of 400 KiB and 100 headers.
 const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 
-/// How often a quiet HTTP/2 peer is asked whether it is still there, and how long it may take to say so.
+/// How often an idle HTTP/2 peer is pinged, and how long its answer may take.
 const PING_EVERY: Duration = Duration::from_secs(60);
 const PING_ANSWER_MAX: Duration = Duration::from_secs(20);
 
@@ -67,11 +67,11 @@ pub(crate) struct Listener {
 /// How a listener is served.
 #[derive(Debug, Clone)]
 pub(crate) struct ServeOptions {
-    /// Where connections are counted.
+    /// The counters of connections.
     pub(crate) counters: Arc<Counters>,
-    /// When to stop.
+    /// The signal to stop.
     pub(crate) stop: Stop,
-    /// How long requests may take to finish once it stops.
+    /// How long running requests may take to finish after it.
     pub(crate) grace: Duration,
 }
 
@@ -79,7 +79,7 @@ impl Listener {
     /// Binds.
     ///
     /// # Errors
-    /// When the address is taken or not ours.
+    /// When the address is in use or not local.
     pub(crate) async fn bind(name: &'static str, addr: SocketAddr) -> std::io::Result<Self> {
         let socket = TcpListener::bind(addr).await?;
         let addr = socket.local_addr()?;
@@ -91,7 +91,7 @@ impl Listener {
         self.addr
     }
 
-    /// Serves until told to stop, then lets running requests finish within the grace.
+    /// Serves until the collector stops, then lets running requests finish within the grace period.
     pub(crate) async fn serve<H, F, B>(self, mut options: ServeOptions, handle: H)
     where
         H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
@@ -146,7 +146,7 @@ impl ServeOptions {
     }
 }
 
-/// One connection on its way.
+/// One connection.
 struct Connection {
     name: &'static str,
     options: ServeOptions,
@@ -176,13 +176,13 @@ impl Connection {
         }
     }
 
-    /// Looks at the first byte without taking it; returns whether this may be HTTP.
+    /// Peeks at the first byte; returns whether this may be HTTP.
     async fn greet(&self, stream: &TcpStream) -> bool {
         let mut first = [0];
         match timeout(FIRST_REQUEST_MAX, stream.peek(&mut first)).await {
             Ok(Ok(1)) if first[0] == TLS_HANDSHAKE => self.refuse("tls"),
             Ok(Ok(1)) => return true,
-            // A health check opens and closes: nothing to count.
+            // TCP health checks open and close: nothing to count.
             Ok(_) => {}
             Err(_elapsed) => self.refuse("silent"),
         }
@@ -196,10 +196,10 @@ impl Connection {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let asked = Arc::new(AtomicBool::new(false));
-        let asking = Arc::clone(&asked);
+        let requested = Arc::new(AtomicBool::new(false));
+        let on_request = Arc::clone(&requested);
         let service = service_fn(move |request| {
-            asking.store(true, Ordering::Relaxed);
+            on_request.store(true, Ordering::Relaxed);
             handle(request)
         });
         let builder = http_builder();
@@ -210,13 +210,13 @@ impl Connection {
             tokio::select! {
                 served = connection.as_mut() => {
                     if let Err(error) = served {
-                        debug!(error, listener = self.name, "a connection ended early");
+                        debug!(error, listener = self.name, "a connection broke");
                     }
                     return;
                 }
                 () = sleep_until(first_request_by), if watching => {
                     watching = false;
-                    if !asked.load(Ordering::Relaxed) {
+                    if !requested.load(Ordering::Relaxed) {
                         return self.refuse("silent");
                     }
                 }
@@ -229,10 +229,10 @@ impl Connection {
     }
 
     fn refuse(&self, reason: &'static str) {
-        static SAID: Once = Once::new();
+        static WARNED: Once = Once::new();
         self.options.counters.connections_refused.add(reason, 1);
         if reason == "tls" {
-            SAID.call_once(|| {
+            WARNED.call_once(|| {
                 warn!(
                     listener = self.name,
                     "a client began a TLS handshake, but this port speaks plain HTTP: \
@@ -243,7 +243,7 @@ impl Connection {
     }
 }
 
-/// A connection in the gauge.
+/// Counts an open connection in the gauge.
 struct Open<'a>(&'a Counters);
 
 impl<'a> Open<'a> {
@@ -259,7 +259,7 @@ impl Drop for Open<'_> {
     }
 }
 
-/// Returns how HTTP is served: upgrades are not offered, so an offer of h2c is answered in HTTP/1.1.
+/// Returns the HTTP settings. Upgrades are not supported, so an offer of h2c is answered in HTTP/1.1.
 fn http_builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

@@ -1,6 +1,5 @@
-//! `fusebox demo`: collector and pages in this process, the shop's services as child processes of the same
-//! binary, customers, and faults that come and go. Everything the pages show comes in over OTLP like any
-//! other service's telemetry.
+//! `fusebox demo`: collector and pages in this process, the shop's services as child processes of the same binary,
+//! customers, and injected faults. All data of the pages arrives over OTLP, like the telemetry of any other service.
 
 mod control;
 mod customers;
@@ -30,14 +29,14 @@ pub struct DemoOptions {
     pub data_dir_given: bool,
     /// Requests a second that customers make.
     pub requests_per_second: u32,
-    /// Whether faults come and go by themselves.
+    /// Whether the story injects faults.
     pub faults_by_themselves: bool,
 }
 
 /// Runs the demo until the process is asked to stop; the shop's services end with it, even on `kill -9`.
 ///
 /// # Errors
-/// Returns what kept collector or shop from starting.
+/// Returns why collector or shop could not start.
 pub async fn run(mut options: DemoOptions) -> Result<(), Error> {
     serve::init_logs()?;
     let temporary = prepare_data_dir(&mut options)?;

@@ -1,4 +1,4 @@
-//! One connection, HTTP/1.1 or gRPC by hand over HTTP/2, and what its answers mean.
+//! One connection, HTTP/1.1 or gRPC over HTTP/2, and the meaning of its answers.
 
 use std::time::Duration;
 
@@ -16,32 +16,32 @@ use fusebox_collector::codec::otlp::rejected_spans;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// What to wait where the server names no time.
+/// The wait before a retry without a hint.
 const DEFAULT_WAIT: Duration = Duration::from_secs(1);
-/// No server may stop a load for longer.
+/// The longest wait, whatever the hint.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// gRPC's RESOURCE_EXHAUSTED and UNAVAILABLE.
 const RESOURCE_EXHAUSTED: &str = "8";
 const UNAVAILABLE: &str = "14";
 
-/// What a server said.
+/// The answer of a server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// Taken, perhaps without some spans.
-    Taken {
-        /// How many it refused (partial success).
+    /// Accepted, fully or partially.
+    Accepted {
+        /// Spans rejected (partial success).
         refused_spans: u64,
     },
     /// To be sent again later.
     Later {
-        /// As the server said it.
+        /// The status as text.
         status: String,
-        /// When.
+        /// How long to wait before that.
         wait: Duration,
     },
-    /// Refused for good.
+    /// Finally refused.
     Refused {
-        /// As the server said it.
+        /// The status as text.
         status: String,
     },
 }
@@ -57,7 +57,7 @@ impl Connection {
     /// Connects.
     pub(super) async fn open(endpoint: &Endpoint) -> Result<Self, Error> {
         let stream = TcpStream::connect(endpoint.authority()).await?;
-        // A request's last packet must not wait for the answer to the one before.
+        // The last packet of a request must not wait for the acknowledgement of the one before.
         stream.set_nodelay(true)?;
         let io = TokioIo::new(stream);
         if endpoint.grpc {
@@ -92,7 +92,7 @@ async fn http_answer(response: http::Response<Incoming>) -> Result<Answer, Error
     let body = body.collect().await?.to_bytes();
     let status = head.status.as_u16().to_string();
     Ok(match head.status {
-        success if success.is_success() => Answer::Taken {
+        success if success.is_success() => Answer::Accepted {
             refused_spans: rejected_spans(&body).unwrap_or(0),
         },
         StatusCode::TOO_MANY_REQUESTS
@@ -123,10 +123,10 @@ async fn grpc_answer(response: http::Response<Incoming>) -> Result<Answer, Error
     let text = |name: &str| trailers.get(name).and_then(|value| value.to_str().ok());
     let hint = text("google.rpc.retryinfo-bin").or(text("grpc-status-details-bin"));
     Ok(match text("grpc-status") {
-        Some("0") => Answer::Taken {
+        Some("0") => Answer::Accepted {
             refused_spans: message_rejected(collected.to_bytes()),
         },
-        // A full server without a hint means: do not come again.
+        // RESOURCE_EXHAUSTED without a retry hint means: do not retry.
         Some(status @ (RESOURCE_EXHAUSTED | UNAVAILABLE))
             if status == UNAVAILABLE || hint.is_some() =>
         {
@@ -144,7 +144,7 @@ async fn grpc_answer(response: http::Response<Incoming>) -> Result<Answer, Error
     })
 }
 
-/// Returns the refused spans of a framed message; the answer is never compressed, as we did not ask for it.
+/// Returns the rejected spans of a framed message; it is never compressed, as that was not requested.
 fn message_rejected(mut framed: Bytes) -> u64 {
     if framed.len() < 5 {
         return 0;

@@ -1,4 +1,4 @@
-//! Where a load goes, and the request line and headers it goes with.
+//! The endpoint of a load, with the request line and headers of its requests.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, TE};
 use http::uri::{PathAndQuery, Scheme};
@@ -67,7 +67,7 @@ impl Endpoint {
             *request.version_mut() = Version::HTTP_2;
             *request.uri_mut() = self.uri.clone();
         } else {
-            // HTTP/1.1 wants the path alone.
+            // HTTP/1.1 has only the path in its request line.
             *request.uri_mut() = Uri::from(
                 self.uri
                     .path_and_query()
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_http_is_refused() {
+    fn other_schemes_than_http_are_refused() {
         for given in ["", "a:1", "https://a:1", "/v1/traces", "http://"] {
             assert!(uri(given, false).is_err(), "{given}");
         }

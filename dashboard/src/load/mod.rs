@@ -1,8 +1,8 @@
-//! Generated load for any OTLP endpoint: how many spans a second it takes, how long it makes senders wait, what it refuses.
+//! Generated load for any OTLP endpoint: measures spans per second, latency and refusals.
 //!
-//! Spans come from `sample::Shop`, made ahead by one thread; each connection sends one request at a time and
-//! the next when it is answered. The client costs about 1.5 µs of CPU a span besides the kernel's work (three
-//! times that with gzip): on the machine under test, measure the server's own CPU time rather than subtract.
+//! One thread generates spans ahead with `sample::Shop`; each connection sends one request at a time and waits for its
+//! answer. The client costs about 1.5 µs of CPU per span besides the kernel's work (three times that with gzip): on the
+//! machine under test, measure the CPU time of the server itself rather than subtract.
 
 mod connection;
 mod endpoint;
@@ -24,19 +24,19 @@ pub use report::LoadReport;
 
 /// How often a request is sent again before it counts as refused.
 const MAX_ATTEMPTS: u32 = 100;
-/// How long an endpoint may be away before the load gives up.
-const MAX_AWAY: Duration = Duration::from_secs(10);
+/// How long an endpoint may be unreachable before the load gives up.
+const UNREACHABLE_MAX: Duration = Duration::from_secs(10);
 /// How long to wait before connecting again.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What to send, and where.
+/// What to send and where.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     /// `http://host:port`; `/v1/traces` is added for HTTP unless it is there.
     pub endpoint: String,
     /// Spans in all.
     pub spans: u64,
-    /// Connections, each with one request under way.
+    /// Connections, each with one request in flight.
     pub connections: usize,
     /// gRPC instead of HTTP.
     pub grpc: bool,
@@ -44,9 +44,9 @@ pub struct LoadOptions {
     pub gzip: bool,
     /// Spans in a request.
     pub spans_per_request: usize,
-    /// The same seed gives the same trace ids: use another for each run against the same store.
+    /// The same seed generates the same trace ids: use another for each run against the same store.
     pub seed: u64,
-    /// At most so many spans a second; as fast as they are taken otherwise.
+    /// Spans a second at most; unlimited by default.
     pub rate: Option<u64>,
 }
 
@@ -79,21 +79,21 @@ pub enum LoadError {
     },
     /// The endpoint did not answer for ten seconds.
     #[error("{endpoint} does not answer: {reason}")]
-    Away {
+    Unreachable {
         /// Host and port.
         endpoint: String,
         /// The last error.
         reason: String,
     },
-    /// A part of the load itself broke.
-    #[error("the load broke: {0}")]
+    /// A task of the load panicked.
+    #[error("the load failed: {0}")]
     Broken(#[from] tokio::task::JoinError),
 }
 
-/// Sends the load and returns what came of it.
+/// Sends the load and returns the report.
 ///
 /// # Errors
-/// `LoadError` where the endpoint cannot be used or stays away; refusals are no errors but counted.
+/// `LoadError` if the endpoint cannot be used or stays unreachable; refusals are counted in the report.
 pub async fn run(options: LoadOptions) -> Result<LoadReport, LoadError> {
     let endpoint = Arc::new(Endpoint::new(&options)?);
     let source = Source::start(&options);
@@ -126,7 +126,7 @@ async fn send_all(
     Ok(report)
 }
 
-/// Sends one request until it is taken or refused for good.
+/// Sends one request until it is accepted or finally refused.
 async fn send(
     endpoint: &Endpoint,
     connection: &mut Option<Connection>,
@@ -138,8 +138,8 @@ async fn send(
         let answer = answer(endpoint, connection, request, report).await?;
         report.answered(request.body.len());
         let wait = match answer {
-            Answer::Taken { refused_spans } => {
-                report.taken(request.spans, refused_spans, begin.elapsed());
+            Answer::Accepted { refused_spans } => {
+                report.accepted(request.spans, refused_spans, begin.elapsed());
                 return Ok(());
             }
             Answer::Refused { status } => {
@@ -151,7 +151,7 @@ async fn send(
                 return Ok(());
             }
             Answer::Later { status, wait } => {
-                report.put_off(status);
+                report.retried(status);
                 wait
             }
         };
@@ -160,14 +160,14 @@ async fn send(
     Ok(())
 }
 
-/// Sends one request and returns the answer; connects first, and again as long as the endpoint is away.
+/// Sends one request and returns the answer; connects first, and reconnects while the endpoint is unreachable.
 async fn answer(
     endpoint: &Endpoint,
     connection: &mut Option<Connection>,
     request: &Request,
     report: &mut LoadReport,
 ) -> Result<Answer, LoadError> {
-    let give_up = Instant::now() + MAX_AWAY;
+    let give_up = Instant::now() + UNREACHABLE_MAX;
     loop {
         let sent = match connection {
             Some(connection) => connection.send(endpoint, request.body.clone()).await,
@@ -182,21 +182,21 @@ async fn answer(
         match sent {
             Ok(answer) => return Ok(answer),
             Err(error) if Instant::now() >= give_up => {
-                return Err(LoadError::Away {
+                return Err(LoadError::Unreachable {
                     endpoint: endpoint.authority().to_owned(),
                     reason: error.to_string(),
                 });
             }
             Err(_) => {
                 *connection = None;
-                report.put_off("connection".to_owned());
+                report.retried("connection".to_owned());
                 tokio::time::sleep(RECONNECT_PAUSE).await;
             }
         }
     }
 }
 
-/// Keeps all connections together at the rate asked for.
+/// Limits the rate of all connections together.
 #[derive(Debug)]
 struct Pace {
     start: Instant,

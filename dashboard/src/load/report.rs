@@ -1,37 +1,37 @@
-//! What a load came to, in figures and as text.
+//! The report of a load, as figures and as text.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// What a load came to.
+/// The result of a load.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LoadReport {
-    /// Spans taken.
+    /// Spans accepted.
     pub spans: u64,
-    /// Spans refused one by one in requests that were taken.
+    /// Spans rejected one by one in accepted requests.
     pub spans_refused: u64,
-    /// Requests taken.
+    /// Requests accepted.
     pub requests: u64,
-    /// Spans in requests refused for good, by status.
+    /// Spans in refused requests, by status.
     pub refused: BTreeMap<String, u64>,
-    /// Requests that had to be sent again, by the status that asked for it (`connection` where it broke).
+    /// Retries by the status that caused them (`connection` if it broke).
     pub retried: BTreeMap<String, u64>,
-    /// Body bytes sent and answered, repeats included.
+    /// Body bytes sent and answered, retries included.
     pub bytes: u64,
     /// From the first request to the last answer.
     pub elapsed: Duration,
-    /// How long each taken request took, repeats and waits included, shortest first.
+    /// Latencies of accepted requests, retries and waits included, shortest first.
     pub latencies: Vec<Duration>,
 }
 
 impl LoadReport {
-    /// Returns spans taken a second.
+    /// Returns accepted spans per second.
     pub fn spans_per_second(&self) -> f64 {
         self.spans as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    /// Returns the latency that this share of the requests (0 to 1) did not exceed.
+    /// Returns the quantile of the latencies (0 to 1).
     pub fn latency(&self, share: f64) -> Duration {
         let rank = (self.latencies.len() as f64 * share).ceil() as usize;
         let index = rank.clamp(1, self.latencies.len().max(1)) - 1;
@@ -42,7 +42,7 @@ impl LoadReport {
         self.bytes += bytes as u64;
     }
 
-    pub(super) fn taken(&mut self, spans: u64, refused_spans: u64, latency: Duration) {
+    pub(super) fn accepted(&mut self, spans: u64, refused_spans: u64, latency: Duration) {
         let refused_spans = refused_spans.min(spans);
         self.spans += spans - refused_spans;
         self.spans_refused += refused_spans;
@@ -54,7 +54,7 @@ impl LoadReport {
         *self.refused.entry(status).or_default() += spans;
     }
 
-    pub(super) fn put_off(&mut self, status: String) {
+    pub(super) fn retried(&mut self, status: String) {
         *self.retried.entry(status).or_default() += 1;
     }
 
@@ -90,7 +90,7 @@ impl fmt::Display for LoadReport {
         )?;
         writeln!(
             f,
-            "requests  {} taken, {} bytes sent",
+            "requests  {} accepted, {} bytes sent",
             self.requests, self.bytes
         )?;
         writeln!(
@@ -130,18 +130,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_says_what_came_of_a_load() {
+    fn a_report_shows_every_figure() {
         let mut report = LoadReport::default();
         for millisecond in 1..=100 {
-            report.taken(500, 0, Duration::from_millis(millisecond));
+            report.accepted(500, 0, Duration::from_millis(millisecond));
             report.answered(1_000);
         }
-        report.taken(500, 2, Duration::from_millis(250));
+        report.accepted(500, 2, Duration::from_millis(250));
         report.refused("413".to_owned(), 500);
-        report.put_off("503".to_owned());
+        report.retried("503".to_owned());
         report.finish(Duration::from_secs(2));
         let text = "50498 spans in 2.00 s: 25249 spans/s
-requests  101 taken, 100000 bytes sent
+requests  101 accepted, 100000 bytes sent
 latency   p50 51.0 ms, p90 91.0 ms, p99 100.0 ms, max 250.0 ms
 refused   413: 500 spans
           2 spans one by one

@@ -1,4 +1,4 @@
-//! Requests made ahead by a thread of their own, so that the sending side never waits for them at first.
+//! Requests generated ahead by a thread, so that senders do not wait for the generator.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::LoadOptions;
 
-/// What waits ready before the clock starts, and at most while it runs: about 380,000 plain spans.
+/// How much is generated ahead: about 380,000 plain spans.
 const AHEAD_BYTES: usize = 256 * 1024 * 1024;
-/// A generated span, and what gzip makes of it.
+/// The size of a generated span, and the ratio of gzip.
 const SPAN_BYTES: usize = 700;
 const GZIP_RATIO: usize = 6;
 /// The traces' times lie within the last hour.
@@ -32,13 +32,13 @@ pub(super) struct Request {
 /// The requests of one load; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
-    // Held while a sender waits for the next request: the others could only wait too.
+    // Held while a sender waits for the next request; the others would wait too.
     requests: Arc<Mutex<mpsc::Receiver<Request>>>,
     filled: Arc<Notify>,
 }
 
 impl Source {
-    /// Starts to make requests.
+    /// Starts to generate requests.
     pub(super) fn start(options: &LoadOptions) -> Self {
         let ratio = if options.gzip { GZIP_RATIO } else { 1 };
         let request_bytes = options.spans_per_request.max(1) * SPAN_BYTES / ratio;
@@ -57,7 +57,7 @@ impl Source {
         source
     }
 
-    /// Waits until as many requests as may wait are ready, or all of them.
+    /// Waits until all requests, or as many as fit, are generated.
     pub(super) async fn filled(&self) {
         self.filled.notified().await;
     }
@@ -68,7 +68,7 @@ impl Source {
     }
 }
 
-/// Makes all requests; stops when nobody wants them any more.
+/// Generates all requests; stops early when every receiver is dropped.
 fn make(options: &LoadOptions, sender: &mpsc::Sender<Request>, filled: &Notify) {
     let now = now_unix_nanos();
     let shop = Shop::new(options.seed).between(now.saturating_sub(AGE_NANOS), now);
@@ -91,7 +91,7 @@ fn make(options: &LoadOptions, sender: &mpsc::Sender<Request>, filled: &Notify) 
     }
 }
 
-/// Compresses a message and puts gRPC's prefix before it, as asked.
+/// Compresses and frames a message as the options say.
 fn frame(options: &LoadOptions, message: Bytes) -> Bytes {
     let body = if options.gzip {
         gzip(&message)

@@ -1,6 +1,6 @@
-//! From views and stored bytes to owned values, events, links and spans: what readers do with what a walk checked.
+//! Decodes views and stored bytes that a walk checked into owned values, events, links and spans.
 //!
-//! Nothing here fails. Bytes that no walk checked give whatever could be read of them.
+//! Nothing here fails: of unchecked bytes, the readable part is returned.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ pub fn value_of_view(view: &ValueView<'_>) -> Value {
     match *view {
         ValueView::Empty => Value::Empty,
         ValueView::String(text) => Value::String(text.to_owned()),
-        ValueView::Bool(truth) => Value::Bool(truth),
+        ValueView::Bool(value) => Value::Bool(value),
         ValueView::Int(number) => Value::Int(number),
         ValueView::Double(number) => Value::Double(number),
         ValueView::Encoded(bytes) => value(bytes),
@@ -120,7 +120,7 @@ pub fn link(message: &[u8]) -> Link {
     link
 }
 
-/// Returns time and name of a `Span.Event` message without owning them; text that no walk checked may be lost.
+/// Returns time and name of a `Span.Event` message, borrowed; text that is not UTF-8 is empty.
 pub(crate) fn event_head(message: &[u8]) -> (u64, &str) {
     let (mut time, mut name) = (0, "");
     each_field(Reader::new(message), |key, reader| {
@@ -148,12 +148,12 @@ pub(crate) fn link_head(message: &[u8]) -> ([u8; 16], [u8; 8]) {
     (trace_id, span_id)
 }
 
-/// Reads the attributes of a `Span.Event` message without owning them, as `event_head` does.
+/// Returns the attributes of a `Span.Event` message, borrowed as by `event_head`.
 pub(crate) fn event_attributes(message: &[u8]) -> impl Iterator<Item = AttributeView<'_>> {
     attributes_of_field(message, length_key(3))
 }
 
-/// Reads the attributes of a `Span.Link` message without owning them, as `event_head` does.
+/// Returns the attributes of a `Span.Link` message, borrowed as by `event_head`.
 pub(crate) fn link_attributes(message: &[u8]) -> impl Iterator<Item = AttributeView<'_>> {
     attributes_of_field(message, length_key(4))
 }
@@ -171,7 +171,7 @@ fn attributes_of_field(message: &[u8], field: u32) -> impl Iterator<Item = Attri
     })
 }
 
-/// Reads a `KeyValue` without owning it.
+/// Reads a `KeyValue`, borrowed.
 fn attribute_view(reader: Reader<'_>) -> AttributeView<'_> {
     let (mut name, mut value) = ("", ValueView::Empty);
     each_field(reader, |key, reader| {
@@ -185,7 +185,7 @@ fn attribute_view(reader: Reader<'_>) -> AttributeView<'_> {
     AttributeView { key: name, value }
 }
 
-/// Reads an `AnyValue` without owning it; the last of several wins.
+/// Reads an `AnyValue`, borrowed; the last of several wins.
 fn value_view(reader: Reader<'_>) -> ValueView<'_> {
     let whole = reader.rest();
     let mut value = ValueView::Empty;
@@ -273,7 +273,7 @@ fn key_value(reader: &mut Reader<'_>, depth: usize) -> Result<(String, Value), M
     Ok((name, value))
 }
 
-/// Hands each field to `read` until the end or the first that cannot be read.
+/// Calls `read` for each field, until the end or the first that cannot be read.
 fn each_field<'a>(
     mut reader: Reader<'a>,
     mut read: impl FnMut(u32, &mut Reader<'a>) -> Result<(), Malformed>,

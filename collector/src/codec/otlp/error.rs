@@ -3,7 +3,7 @@
 /// Why a request could not be read at all; nothing of it is stored and the sender gets 400 / INVALID_ARGUMENT.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The bytes are not the protobuf message.
+    /// The bytes are not that protobuf message.
     #[error("malformed protobuf at byte {offset}: {what}")]
     Protobuf {
         /// Where.
@@ -11,7 +11,7 @@ pub enum DecodeError {
         /// What was wrong.
         what: &'static str,
     },
-    /// The text is not the JSON message.
+    /// The text is not that JSON message.
     #[error("malformed JSON: {0}")]
     Json(String),
 }

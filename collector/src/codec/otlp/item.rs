@@ -1,4 +1,4 @@
-//! Events and links: kept as the bytes of their message, checked, and rewritten only where a limit cuts them.
+//! Events and links: kept as the bytes of their message, checked, and rewritten only where they exceed a limit.
 
 use prost::encoding::encode_varint;
 
@@ -6,7 +6,7 @@ use super::value::{Fault, KnownKeys, attribute, text};
 use super::wire::{Reader, fixed32_key, fixed64_key, length_key, varint_key};
 use super::{AttributeView, Limits, ValueView, write};
 
-/// What a limit needs to know of `Span.Event` and `Span.Link`.
+/// The fields of `Span.Event` or `Span.Link`, by their role for the limits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ItemKind {
     /// The field that is a name.
@@ -39,14 +39,14 @@ pub(super) const LINK: ItemKind = ItemKind {
     known: 0b111_1110,
 };
 
-/// What a check of an event or link came to.
+/// The result of checking an event or link.
 #[derive(Debug)]
 pub(super) enum Checked {
-    /// It can be kept as it is.
+    /// It is kept as it is.
     Whole,
-    /// Something in it is over a limit; this is what remains.
+    /// Something in it exceeded a limit; this remains.
     Cut(Vec<u8>),
-    /// It points nowhere: an id is missing, zero, of a wrong length or given twice.
+    /// An id is missing, zero, of a wrong length or given twice.
     Dropped,
 }
 
@@ -85,10 +85,10 @@ pub(super) fn check(kind: ItemKind, item: Reader<'_>, limits: &Limits) -> Result
     Ok(Checked::Whole)
 }
 
-/// Kept free for ids in what is written again.
+/// Bytes reserved for the ids of a rewritten link.
 const RESERVE: usize = 128;
 
-/// Writes an event or link again with what the limits leave of it.
+/// Rewrites an event or link within the limits.
 #[cold]
 fn shrink(kind: ItemKind, mut item: Reader<'_>, limits: &Limits) -> Result<Vec<u8>, Fault> {
     let mut out = Vec::new();

@@ -1,9 +1,9 @@
-//! What one request may hold: every bound with its source.
+//! The bounds of one span, each with its source.
 //!
-//! Nothing beyond a bound is an error: it is cut or dropped and counted, and the rest of the span is kept.
-//! The number of spans is bounded by the size of the body alone, which the receivers bound.
+//! Exceeding one is no error: the excess is cut or dropped and counted, and the rest of the span is kept. The number of
+//! spans is bounded only by the size of the body, which the receivers check.
 
-/// What one span may hold.
+/// The bounds of one span.
 ///
 /// A string that is too long keeps its beginning, cut between characters; an attribute whose key is too long,
 /// or whose list, map or bytes are too large or too deep, is dropped; an event or link that is too large keeps
@@ -37,7 +37,7 @@ impl Limits {
     pub const EVENTS: usize = 128;
     /// `OTEL_SPAN_LINK_COUNT_LIMIT`'s default.
     pub const LINKS: usize = 128;
-    /// The longest key of the semantic conventions has about 60 bytes; header names and such make longer ones.
+    /// The longest key of the semantic conventions has about 60 bytes; header names make longer ones.
     pub const KEY_BYTES: usize = 256;
     /// SDKs have no limit by default and Tempo cuts at 2 KiB; a long SQL statement or stack trace fits here.
     pub const STRING_BYTES: usize = 32 * 1024;
@@ -45,9 +45,9 @@ impl Limits {
     pub const ENCODED_BYTES: usize = 32 * 1024;
     /// Names group spans, so a long one is a mistake; W3C asks for 512 bytes of trace state.
     pub const NAME_BYTES: usize = 1024;
-    /// One stack trace at its limit and about as much besides.
+    /// One stack trace at its limit, and as much again.
     pub const EVENT_BYTES: usize = 64 * 1024;
-    /// Deeper than any value people can read; reading one takes this much stack.
+    /// Deeper than any value that people read; decoding recurses this deep.
     pub const NESTING: usize = 16;
 }
 

@@ -1,10 +1,10 @@
-//! Resources and scopes: who sent spans, and which library made them.
+//! Resources and scopes: the service that sent spans, and the library that made them.
 
 use super::value::{Fault, KnownKeys, attribute, text};
 use super::wire::{Malformed, Reader, length_key, varint_key};
 use super::{AttributeView, Limits, ResourceView, ScopeView, ValueView};
 
-/// What the specification has a service called that gave no name.
+/// The specification's name for a service without one.
 const UNKNOWN_SERVICE: &str = "unknown_service";
 
 const ATTRIBUTES: u32 = length_key(1);
@@ -16,7 +16,7 @@ const SCOPE_ATTRIBUTES: u32 = length_key(3);
 const DROPPED: u32 = varint_key(4);
 const SCOPE_FIELDS: u32 = 0b1_1110;
 
-/// A resource being read; its vector is used again for the next.
+/// A resource being read; its vector is reused for the next.
 #[derive(Debug, Default)]
 pub(super) struct ResourceScratch<'a> {
     attributes: Vec<AttributeView<'a>>,
@@ -25,7 +25,7 @@ pub(super) struct ResourceScratch<'a> {
 }
 
 impl<'a> ResourceScratch<'a> {
-    /// Forgets the resource before.
+    /// Clears it for the next resource.
     pub(super) fn clear(&mut self) {
         self.attributes.clear();
         self.invalid_utf8 = false;
@@ -51,7 +51,7 @@ impl<'a> ResourceScratch<'a> {
                     Err(Fault::InvalidUtf8) => self.invalid_utf8 = true,
                     Err(Fault::OverLimit) => *cut += 1,
                 },
-                // Dropped attributes and entity references tell nothing about spans.
+                // Counts of dropped attributes and entity references are not kept.
                 0x10 | 0x1a => reader.skip(key)?,
                 _ => reader.skip_unknown(key, RESOURCE_FIELDS)?,
             }
@@ -59,7 +59,7 @@ impl<'a> ResourceScratch<'a> {
         Ok(())
     }
 
-    /// Returns what was read.
+    /// Returns a view of it.
     pub(super) fn view(&self, limits: &Limits) -> ResourceView<'_> {
         let pairs = self.attributes.iter().map(|attribute| {
             let text = match attribute.value {
@@ -123,7 +123,7 @@ impl<'a> ScopeScratch<'a> {
         Ok(())
     }
 
-    /// Returns what was read.
+    /// Returns a view of it.
     pub(super) fn view(&self) -> ScopeView<'a> {
         ScopeView {
             name: self.name,

@@ -1,12 +1,12 @@
-//! What a sender must understand of an answer: how many of its spans were refused.
+//! Reads the one field of an export response that senders need: how many spans were rejected.
 
 use super::DecodeError;
 use super::wire::{Malformed, Reader, length_key, varint_key};
 
-/// Returns `partial_success.rejected_spans` of an `ExportTraceServiceResponse`; 0 where everything was taken.
+/// Returns `partial_success.rejected_spans` of an `ExportTraceServiceResponse`; 0 if everything was accepted.
 ///
 /// # Errors
-/// `DecodeError::Protobuf` where the bytes are no such message.
+/// `DecodeError::Protobuf` if the bytes are no such message.
 pub fn rejected_spans(response: &[u8]) -> Result<u64, DecodeError> {
     Ok(read(Reader::new(response))?)
 }

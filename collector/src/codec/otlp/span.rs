@@ -1,4 +1,4 @@
-//! One `Span`: its fields into scratch space that the next span uses again, then the checks, then the view.
+//! One `Span`: fields are read into scratch space that is reused for the next span, checked, and shown as a view.
 
 use super::item::{self, Checked, ItemKind};
 use super::value::{Fault, KnownKeys, attribute, text};
@@ -27,7 +27,7 @@ const STATUS_MESSAGE: u32 = length_key(2);
 const STATUS_CODE: u32 = varint_key(3);
 const STATUS_FIELDS: u32 = 0b1100;
 
-/// The highest number of OTLP's `SpanKind` and `StatusCode`; others mean "not said".
+/// The highest numbers of OTLP's `SpanKind` and `StatusCode`; others are read as unset.
 const LAST_KIND: u64 = 5;
 const LAST_STATUS_CODE: u64 = 2;
 
@@ -35,7 +35,7 @@ const LAST_STATUS_CODE: u64 = 2;
 #[derive(Debug, Default)]
 struct Items<'a> {
     kept: Vec<&'a [u8]>,
-    /// Those that a limit cut, by their place in `kept`: rare, so these may allocate.
+    /// Those cut by a limit, by their index in `kept`: rare, so these may allocate.
     rewritten: Vec<(usize, Vec<u8>)>,
     dropped: u32,
 }
@@ -97,11 +97,11 @@ pub(super) struct SpanScratch<'a> {
     attributes_over: u32,
     events: Items<'a>,
     links: Items<'a>,
-    /// What limits cut of this span.
+    /// How many items of this span were cut by limits.
     pub(super) cut: u64,
 }
 
-/// The fields that come once; the last one wins, as proto3 has it.
+/// The fields that occur once; the last one wins, as in proto3.
 #[derive(Debug, Default)]
 struct Fields<'a> {
     trace_id: &'a [u8],
@@ -122,7 +122,7 @@ struct Fields<'a> {
 }
 
 impl<'a> SpanScratch<'a> {
-    /// Reads a `Span` over the one before.
+    /// Reads a `Span` in place of the previous one.
     pub(super) fn read(
         &mut self,
         mut reader: Reader<'a>,
@@ -182,7 +182,7 @@ impl<'a> SpanScratch<'a> {
         Ok(())
     }
 
-    /// Shows the span to `visit`, unless it must be refused.
+    /// Calls `visit` with the span, unless it must be rejected.
     pub(super) fn visit(
         &mut self,
         latest_unix_nanos: u64,
@@ -198,7 +198,7 @@ impl<'a> SpanScratch<'a> {
             return Err(SpanRejection::InvalidUtf8);
         }
         let parent_span_id = id(fields.parent_span_id).unwrap_or_default();
-        // An empty or zero parent is the usual way to say "root"; any other that is no id was cut.
+        // An empty or zero parent id marks a root; any other length is cut.
         if !matches!(fields.parent_span_id.len(), 0 | 8) {
             self.cut += 1;
         }
@@ -256,7 +256,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns the id of those bytes unless they are too few, too many or all zero.
+/// Returns the id, unless its length is wrong or it is all zero.
 fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     let id = <[u8; N]>::try_from(bytes).ok()?;
     (id != [0; N]).then_some(id)

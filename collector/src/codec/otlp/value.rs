@@ -20,7 +20,7 @@ const ANY_VALUE_FIELDS: u32 = 0b1111_1110;
 const VALUES: u32 = length_key(1);
 const LIST_FIELDS: u32 = 1 << 1;
 
-/// Why a piece of a span cannot be kept.
+/// Why a part of a span cannot be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// The request is no protobuf message.
@@ -37,7 +37,7 @@ impl From<Malformed> for Fault {
     }
 }
 
-/// Returns the text of those bytes, cut to at most `max` bytes; a cut is counted and what is cut off is not checked.
+/// Returns the bytes as text of at most `max` bytes; a cut is counted, and the part cut off is not checked.
 #[inline(always)]
 pub(super) fn text<'a>(bytes: &'a [u8], max: usize, cut: &mut u64) -> Result<&'a str, Fault> {
     if bytes.len() > max {
@@ -57,8 +57,8 @@ fn cut_text<'a>(bytes: &'a [u8], max: usize, cut: &mut u64) -> Result<&'a str, F
     }
 }
 
-/// Keys that were found to be UTF-8: a request repeats a few dozen thousands of times, and comparing the bytes
-/// again is cheaper than checking them again.
+/// Keys that were found to be UTF-8: a request repeats a few dozen keys thousands of times, and comparing bytes is
+/// cheaper than validating them again.
 #[derive(Debug)]
 pub(super) struct KnownKeys<'a>([&'a str; 64]);
 
@@ -75,7 +75,7 @@ impl<'a> KnownKeys<'a> {
         let [.., third, _, last] = *key else {
             return std::str::from_utf8(key).map_err(|_| Fault::InvalidUtf8);
         };
-        // Length and ending tell most keys of one request apart; a clash costs only a check.
+        // Length and ending distinguish most keys of one request; a collision costs only a validation.
         let slot = key.len() ^ usize::from(last) << 2 ^ usize::from(third) << 1;
         let known = &mut self.0[slot % 64];
         if known.as_bytes() != key {

@@ -1,9 +1,8 @@
-//! What a walk over a trace request shows its visitor.
+//! The visitor of a walk over a traces message, and the borrowed views it receives.
 
 /// Receives what a walk finds, in order: a resource, its scopes, each scope's spans.
 ///
-/// A visitor must be able to forget what it saw since the request began: a request that turns out
-/// malformed half-way is refused as a whole.
+/// A visitor must be able to drop what it saw since the message began: a malformed message is refused as a whole.
 pub trait SpanVisitor {
     /// Begins a resource; the scopes and spans up to the next call belong to it.
     fn resource(&mut self, resource: &ResourceView<'_>);
@@ -56,7 +55,7 @@ pub struct SpanView<'a> {
     pub end_unix_nanos: u64,
     /// 0 unset, 1 ok, 2 error.
     pub status_code: u8,
-    /// The sender's words.
+    /// The sender's description of the status.
     pub status_message: &'a str,
     /// Its attributes, bounded, in the order received.
     pub attributes: &'a [AttributeView<'a>],
@@ -88,7 +87,7 @@ pub enum ValueView<'a> {
     Empty,
     /// Text.
     String(&'a str),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
     /// A whole number.
     Int(i64),
@@ -98,7 +97,7 @@ pub enum ValueView<'a> {
     Encoded(&'a [u8]),
 }
 
-/// Why one span of a readable request was refused (partial success).
+/// Why one span of a readable message was rejected (partial success).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SpanRejection {
     /// The trace id is not 16 bytes or all zero.
@@ -128,14 +127,14 @@ impl SpanRejection {
 pub struct Accepted {
     /// Spans accepted.
     pub spans: u64,
-    /// Spans refused, by reason.
+    /// Spans rejected, by reason.
     pub rejected: Vec<(SpanRejection, u64)>,
     /// Attributes, events and links dropped by a limit.
     pub truncated: u64,
 }
 
 impl Accepted {
-    /// Returns how many spans were refused.
+    /// Returns how many spans were rejected.
     pub fn rejected_total(&self) -> u64 {
         self.rejected.iter().map(|(_, count)| count).sum()
     }

@@ -1,7 +1,7 @@
 //! The walk over an `ExportTraceServiceRequest`: resources, scopes and spans in the order a visitor needs.
 //!
-//! Protobuf lets fields come in any order, so a resource is looked for before its scopes are walked, and a
-//! scope before its spans: a pass over the top level of each message, which only jumps from length to length.
+//! Protobuf fields may be in any order, so the resource is read before its scopes are walked, and a scope before its
+//! spans: a pass over the top level of each message, which only skips from length to length.
 
 use super::resource::{ResourceScratch, ScopeScratch};
 use super::span::SpanScratch;
@@ -17,16 +17,16 @@ const BODY: u32 = length_key(2);
 const SCHEMA_URL: u32 = length_key(3);
 const SHARED_FIELDS: u32 = 0b1110;
 
-/// How far a span may lie in the future: clocks of phones and laptops differ by hours when their time zone is
-/// wrong, seldom by more. The past has no bound here: how long spans are kept is the store's decision.
+/// How far in the future a span may be: clocks of phones and laptops are off by hours when their time zone is wrong,
+/// rarely by more. The past is not bounded here, as retention is up to the store.
 pub const MAX_FUTURE_NANOS: u64 = 24 * 60 * 60 * 1_000_000_000;
 
 /// Visits every span of an `ExportTraceServiceRequest`.
 ///
-/// A span is refused alone, and the others go on, when
+/// A span is rejected alone, without the others, when
 /// - its trace id is not 16 bytes or all zero, or its span id is not 8 bytes or all zero;
 /// - its start is 0, or its start or end lies more than a day after `now_unix_nanos`; an end before the start
-///   is passed on as it is;
+///   is accepted as it is;
 /// - a name, key or string in it, in its events and links, or in its resource or scope, is not UTF-8.
 ///
 /// A parent id of a wrong length makes the span a root and counts as truncated. What exceeds `limits` is cut

@@ -1,16 +1,16 @@
-//! A message as gRPC frames it: one byte that says whether it is compressed, four of length, the message.
+//! gRPC's message frame: one byte for the compression flag, four for the length, the message.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::receivers::refusal::Refusal;
 
-/// Flag and length.
+/// The flag and the length.
 const PREFIX_BYTES: usize = 5;
 
-/// One message, as sent.
+/// One framed message.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::receivers) struct Frame {
-    /// Whether `grpc-encoding` applies to it.
+    /// Whether the message is compressed by `grpc-encoding`.
     pub(in crate::receivers) compressed: bool,
     /// The message.
     pub(in crate::receivers) message: Bytes,
@@ -24,7 +24,7 @@ pub(in crate::receivers) fn message_length(first: &[u8]) -> Option<usize> {
         .checked_add(PREFIX_BYTES)
 }
 
-/// Takes the one message of a unary call out of its frame.
+/// Returns the one message of a unary call without its frame.
 ///
 /// # Errors
 /// When there is none, more than one, or less than announced.
@@ -51,7 +51,7 @@ pub(in crate::receivers) fn unframe(mut body: Bytes) -> Result<Frame, Refusal> {
     }
 }
 
-/// Frames a message that is not compressed.
+/// Frames an uncompressed message.
 pub(in crate::receivers) fn frame(message: &[u8]) -> Bytes {
     let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
     framed.put_u8(0);

@@ -1,4 +1,4 @@
-//! gRPC's own words on top of HTTP/2: message frames, deadlines, trailers.
+//! gRPC on top of HTTP/2: message frames, deadlines, trailers.
 
 mod deadline;
 mod frame;

@@ -1,4 +1,4 @@
-//! How a call ended, as the headers that gRPC clients read at its end.
+//! The status of a call, in the trailers that gRPC clients read.
 
 use std::fmt::Write;
 
@@ -14,15 +14,15 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
-/// Python's exporter reads the hint only from here.
+/// Python's exporter reads the retry hint only from this header.
 const RETRY_INFO: HeaderName = HeaderName::from_static("google.rpc.retryinfo-bin");
 
-/// Returns the trailers of a call that was served.
+/// Returns the trailers of a successful call.
 pub(in crate::receivers) fn success_trailers() -> HeaderMap {
     HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))])
 }
 
-/// Returns the trailers of a call that was refused; a hint when to try again stands in both places that SDKs look at.
+/// Returns the trailers of a refused call; a retry hint is in both headers that SDKs read.
 pub(in crate::receivers) fn refusal_trailers(refusal: &Refusal) -> HeaderMap {
     let message = refusal.to_string();
     let mut trailers = HeaderMap::from_iter([
@@ -37,13 +37,13 @@ pub(in crate::receivers) fn refusal_trailers(refusal: &Refusal) -> HeaderMap {
     trailers
 }
 
-/// Writes a message as the value of a `-bin` header.
+/// Encodes a message as the value of a `-bin` header.
 fn binary(message: &impl Message) -> HeaderValue {
     HeaderValue::try_from(STANDARD_NO_PAD.encode(message.encode_to_vec()))
         .expect("base64 is visible ASCII")
 }
 
-/// Writes text as `grpc-message` wants it: visible ASCII but for the percent sign, all other bytes escaped.
+/// Encodes text for `grpc-message`: percent signs and bytes beyond visible ASCII are escaped.
 fn percent_encoded(text: &str) -> HeaderValue {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
