@@ -146,42 +146,36 @@ impl CollectorConfig {
         let usable_token = |token: &Secret| {
             !token.expose().is_empty() && token.expose().bytes().all(|byte| byte.is_ascii_graphic())
         };
-        let rules = [
-            (self.shards > 0, "shards", "must be at least 1"),
-            (
-                self.shards <= SHARDS_MAX,
-                "shards",
-                "must be at most 64, about one per core",
-            ),
-            (
-                self.queue_bytes >= QUEUE_BYTES_MIN,
-                "queue_bytes",
-                "must be at least 1 MiB, so that ordinary requests fit",
-            ),
-            (
-                self.body_bytes_max > 0,
-                "body_bytes_max",
-                "must be more than 0",
-            ),
-            (
-                self.retention >= RETENTION_MIN,
-                "retention",
-                "must be at least 1 h: segments are deleted whole",
-            ),
-            (
-                self.disk_budget_bytes >= DISK_BUDGET_BYTES_MIN,
-                "disk_budget_bytes",
-                "must be at least 64 MiB, the size of one segment",
-            ),
-            (
-                self.token.as_ref().is_none_or(usable_token),
-                "token",
-                "must be one or more visible ASCII characters without spaces",
-            ),
-        ];
-        if let Some((_, setting, problem)) = rules.iter().find(|(holds, ..)| !holds) {
-            return Err(ConfigError::Invalid { setting, problem });
-        }
+        check(
+            (1..=SHARDS_MAX).contains(&self.shards),
+            "shards",
+            "must be 1 to 64, about one per core",
+        )?;
+        check(
+            self.queue_bytes >= QUEUE_BYTES_MIN,
+            "queue_bytes",
+            "must be at least 1 MiB, so that ordinary requests fit",
+        )?;
+        check(
+            self.body_bytes_max > 0,
+            "body_bytes_max",
+            "must be more than 0",
+        )?;
+        check(
+            self.retention >= RETENTION_MIN,
+            "retention",
+            "must be at least 1 h: segments are deleted whole",
+        )?;
+        check(
+            self.disk_budget_bytes >= DISK_BUDGET_BYTES_MIN,
+            "disk_budget_bytes",
+            "must be at least 64 MiB, the size of one segment",
+        )?;
+        check(
+            self.token.as_ref().is_none_or(usable_token),
+            "token",
+            "must be one or more visible ASCII characters without spaces",
+        )?;
         self.influxdb.as_ref().map_or(Ok(()), validate_influxdb)
     }
 
@@ -199,6 +193,13 @@ impl CollectorConfig {
             Some(&(listener, addr)) => Err(ConfigError::OpenWithoutToken { listener, addr }),
             None => Ok(()),
         }
+    }
+}
+
+fn check(holds: bool, setting: &'static str, problem: &'static str) -> Result<(), ConfigError> {
+    match holds {
+        true => Ok(()),
+        false => Err(ConfigError::Invalid { setting, problem }),
     }
 }
 

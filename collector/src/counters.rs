@@ -181,49 +181,69 @@ impl Incidents {
     }
 }
 
-/// Everything the collector counts about itself.
-///
-/// Two laws that tests hold at any quiet moment:
-/// `spans_received = spans_written + spans_refused + spans_queued` and
-/// `requests_received = requests_accepted + requests_refused`.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Requests received.
-    pub requests_received: Counter,
-    /// Requests answered with success, partial success included.
-    pub requests_accepted: Counter,
-    /// Requests answered with an error, by reason (`malformed`, `too_large`, `unsupported_encoding`, `full`, ...).
-    pub requests_refused: Reasons,
-    /// Connections open on all listeners (a gauge).
-    pub connections_open: Counter,
-    /// Connections closed without serving a request, by reason (`limit`, `tls`, `silent`).
-    pub connections_refused: Reasons,
-    /// Body bytes received, as sent (compressed).
-    pub bytes_received: Counter,
-    /// Spans found in readable requests.
-    pub spans_received: Counter,
-    /// Spans refused, by reason: one by one (partial success), or with their block (`store_error`).
-    pub spans_refused: Reasons,
-    /// Spans accepted and not yet durable (a gauge).
-    pub spans_queued: Counter,
-    /// Spans durable on disk.
-    pub spans_written: Counter,
-    /// Bytes written to segments.
-    pub bytes_written: Counter,
-    /// Attributes, events and links cut by a limit.
-    pub items_truncated: Counter,
-    /// Request bytes held: being received, being inflated or waiting for a shard (a gauge).
-    pub queue_bytes: Counter,
-    /// Metric points that belong to no circuit and are not kept.
-    pub metric_points_ignored: Counter,
-    /// Metric points of circuits.
-    pub metric_points_circuit: Counter,
-    /// Log records that are no circuit event and are not kept.
-    pub log_records_ignored: Counter,
-    /// Circuit events received.
-    pub circuit_events: Counter,
-    /// What was dropped, repaired or failed on the way.
-    pub incidents: Incidents,
-    /// Nanoseconds from accepting the last committed block's first request to its sync (a gauge).
-    pub commit_lag_nanos: AtomicU64,
+/// Declares the counters with the help texts that `/metrics` shows.
+macro_rules! counters {
+    (
+        totals { $($total:ident: $total_help:literal,)* }
+        gauges { $($gauge:ident: $gauge_help:literal,)* }
+        reasons { $($reason:ident: $kind:ident, $reason_help:literal,)* }
+    ) => {
+        /// Everything the collector counts about itself.
+        ///
+        /// Two laws that tests hold at any quiet moment:
+        /// `spans_received = spans_written + spans_refused + spans_queued` and
+        /// `requests_received = requests_accepted + requests_refused`.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $(#[doc = $total_help] pub $total: Counter,)*
+            $(#[doc = $gauge_help] pub $gauge: Counter,)*
+            $(#[doc = $reason_help] pub $reason: $kind,)*
+            /// Nanoseconds from accepting the last committed block's first request to its sync (a gauge).
+            pub commit_lag_nanos: AtomicU64,
+        }
+
+        impl Counters {
+            /// Returns every monotonic count: name, help, value.
+            pub(crate) fn totals(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($total), $total_help, self.$total.get()),)*].into_iter()
+            }
+
+            /// Returns every count that also falls: name, help, value.
+            pub(crate) fn gauges(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($gauge), $gauge_help, self.$gauge.get()),)*].into_iter()
+            }
+
+            /// Returns every count by reason: name, help, values.
+            pub(crate) fn reasons(&self) -> impl Iterator<Item = (&'static str, &'static str, BTreeMap<&'static str, u64>)> {
+                [$((stringify!($reason), $reason_help, self.$reason.all()),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    totals {
+        requests_received: "Requests received.",
+        requests_accepted: "Requests answered with success, partial success included.",
+        bytes_received: "Body bytes received, as sent.",
+        spans_received: "Spans found in readable requests.",
+        spans_written: "Spans durable on disk.",
+        bytes_written: "Bytes written to segments.",
+        items_truncated: "Attributes, events and links cut by a limit.",
+        metric_points_ignored: "Metric points that belong to no circuit.",
+        metric_points_circuit: "Metric points of circuits.",
+        log_records_ignored: "Log records that are no circuit event.",
+        circuit_events: "Circuit events received.",
+    }
+    gauges {
+        connections_open: "Connections open on all listeners.",
+        spans_queued: "Spans accepted and not yet durable.",
+        queue_bytes: "Request bytes held: received, inflated or waiting for a shard.",
+    }
+    reasons {
+        requests_refused: Reasons, "Requests answered with an error.",
+        connections_refused: Reasons, "Connections closed without serving a request.",
+        spans_refused: Reasons, "Spans refused, one by one or with their block.",
+        incidents: Incidents, "Things dropped or repaired on the way.",
+    }
 }

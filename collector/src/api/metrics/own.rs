@@ -1,162 +1,30 @@
 //! The part of `/metrics` about the collector itself: its counters, gauges and the embedded store.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::exposition::Exposition;
-use crate::counters::{Counter, Counters};
+use crate::counters::Counters;
 use crate::store::embedded::StoreStats;
-
-/// A counter as it is shown: name without prefix, help, value.
-type Shown<'a> = (&'static str, &'static str, &'a Counter);
 
 /// Writes every counter and gauge.
 pub(super) fn write_counters(text: &mut Exposition, counters: &Counters) {
-    let totals = request_totals(counters).into_iter();
-    for shown in totals.chain(circuit_totals(counters)) {
-        write_total(text, &shown);
+    for (name, help, value) in counters.totals() {
+        let name = format!("fusebox_collector_{name}_total");
+        text.single(&name, "counter", help, value);
     }
-    for (name, help, counts) in reasons(counters) {
-        write_reasons(text, name, help, &counts);
+    for (name, help, counts) in counters.reasons() {
+        let name = format!("fusebox_collector_{name}_total");
+        text.family(&name, "counter", help);
+        for (reason, count) in counts {
+            text.sample(&name, &[("reason", reason)], count);
+        }
     }
-    for (name, help, gauge) in gauges(counters) {
-        let name = format!("fusebox_collector_{name}");
-        text.single(&name, "gauge", help, gauge.get());
+    for (name, help, value) in counters.gauges() {
+        text.single(&format!("fusebox_collector_{name}"), "gauge", help, value);
     }
     let lag = counters.commit_lag_nanos.load(Ordering::Relaxed) as f64 / 1e9;
     let help = "From accepting the last block's first request to its sync.";
     text.single("fusebox_collector_commit_lag_seconds", "gauge", help, lag);
-}
-
-fn request_totals(counters: &Counters) -> [Shown<'_>; 7] {
-    [
-        (
-            "requests_received",
-            "Requests received.",
-            &counters.requests_received,
-        ),
-        (
-            "requests_accepted",
-            "Requests answered with success, partial success included.",
-            &counters.requests_accepted,
-        ),
-        (
-            "bytes_received",
-            "Body bytes received, as sent.",
-            &counters.bytes_received,
-        ),
-        (
-            "spans_received",
-            "Spans found in readable requests.",
-            &counters.spans_received,
-        ),
-        (
-            "spans_written",
-            "Spans durable on disk.",
-            &counters.spans_written,
-        ),
-        (
-            "bytes_written",
-            "Bytes written to segments.",
-            &counters.bytes_written,
-        ),
-        (
-            "items_truncated",
-            "Attributes, events and links cut by a limit.",
-            &counters.items_truncated,
-        ),
-    ]
-}
-
-fn circuit_totals(counters: &Counters) -> [Shown<'_>; 4] {
-    [
-        (
-            "metric_points_ignored",
-            "Metric points that belong to no circuit.",
-            &counters.metric_points_ignored,
-        ),
-        (
-            "metric_points_circuit",
-            "Metric points of circuits.",
-            &counters.metric_points_circuit,
-        ),
-        (
-            "log_records_ignored",
-            "Log records that are no circuit event.",
-            &counters.log_records_ignored,
-        ),
-        (
-            "circuit_events",
-            "Circuit events received.",
-            &counters.circuit_events,
-        ),
-    ]
-}
-
-/// Counts by reason: name without prefix, help, counts.
-type ByReason = (&'static str, &'static str, BTreeMap<&'static str, u64>);
-
-fn reasons(counters: &Counters) -> [ByReason; 4] {
-    [
-        (
-            "requests_refused",
-            "Requests answered with an error.",
-            counters.requests_refused.all(),
-        ),
-        (
-            "connections_refused",
-            "Connections closed without serving a request.",
-            counters.connections_refused.all(),
-        ),
-        (
-            "spans_refused",
-            "Spans refused, one by one or with their block.",
-            counters.spans_refused.all(),
-        ),
-        (
-            "incidents",
-            "Things dropped or repaired on the way.",
-            counters.incidents.all(),
-        ),
-    ]
-}
-
-fn gauges(counters: &Counters) -> [Shown<'_>; 3] {
-    [
-        (
-            "connections_open",
-            "Connections open on all listeners.",
-            &counters.connections_open,
-        ),
-        (
-            "spans_queued",
-            "Spans accepted and not yet durable.",
-            &counters.spans_queued,
-        ),
-        (
-            "queue_bytes",
-            "Request bytes held: received, inflated or waiting for a shard.",
-            &counters.queue_bytes,
-        ),
-    ]
-}
-
-fn write_total(text: &mut Exposition, (name, help, counter): &Shown<'_>) {
-    let name = format!("fusebox_collector_{name}_total");
-    text.single(&name, "counter", help, counter.get());
-}
-
-fn write_reasons(
-    text: &mut Exposition,
-    name: &str,
-    help: &str,
-    counts: &BTreeMap<&'static str, u64>,
-) {
-    let name = format!("fusebox_collector_{name}_total");
-    text.family(&name, "counter", help);
-    for (reason, count) in counts {
-        text.sample(&name, &[("reason", reason)], count);
-    }
 }
 
 /// Writes what the embedded store holds.

@@ -57,10 +57,11 @@ pub fn scope(view: &ScopeView<'_>) -> Scope {
 
 /// Returns owned attributes in the same order.
 pub fn attributes_to_values(views: &[AttributeView<'_>]) -> Vec<(String, Value)> {
-    views
-        .iter()
-        .map(|view| (view.key.to_owned(), value_of_view(&view.value)))
-        .collect()
+    views.iter().copied().map(owned).collect()
+}
+
+fn owned(view: AttributeView<'_>) -> (String, Value) {
+    (view.key.to_owned(), value_of_view(&view.value))
 }
 
 /// Returns the owned value of a view.
@@ -82,42 +83,22 @@ pub fn value(message: &[u8]) -> Value {
 
 /// Returns the event of a `Span.Event` message.
 pub fn event(message: &[u8]) -> Event {
-    let mut event = Event {
-        time_unix_nanos: 0,
-        name: String::new(),
-        attributes: Vec::new(),
-    };
-    each_field(Reader::new(message), |key, reader| {
-        match key {
-            _ if key == fixed64_key(1) => event.time_unix_nanos = reader.fixed64()?,
-            _ if key == length_key(2) => event.name = string(reader)?,
-            _ if key == length_key(3) => event.attributes.push(key_value(reader, Limits::NESTING)?),
-            _ => reader.skip(key)?,
-        }
-        Ok(())
-    });
-    event
+    let (time_unix_nanos, name) = event_head(message);
+    Event {
+        time_unix_nanos,
+        name: name.to_owned(),
+        attributes: event_attributes(message).map(owned).collect(),
+    }
 }
 
 /// Returns the link of a `Span.Link` message.
 pub fn link(message: &[u8]) -> Link {
-    let mut link = Link {
-        trace_id: TraceId::INVALID,
-        span_id: SpanId::INVALID,
-        attributes: Vec::new(),
-    };
-    each_field(Reader::new(message), |key, reader| {
-        match key {
-            _ if key == length_key(1) => {
-                link.trace_id = TraceId::from_bytes(id(reader.bytes()?));
-            }
-            _ if key == length_key(2) => link.span_id = SpanId::from_bytes(id(reader.bytes()?)),
-            _ if key == length_key(4) => link.attributes.push(key_value(reader, Limits::NESTING)?),
-            _ => reader.skip(key)?,
-        }
-        Ok(())
-    });
-    link
+    let (trace_id, span_id) = link_head(message);
+    Link {
+        trace_id: TraceId::from_bytes(trace_id),
+        span_id: SpanId::from_bytes(span_id),
+        attributes: link_attributes(message).map(owned).collect(),
+    }
 }
 
 /// Returns time and name of a `Span.Event` message, borrowed; text that is not UTF-8 is empty.
