@@ -32,7 +32,6 @@ use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
 };
 use tokio::sync::broadcast;
-use tracing::warn;
 
 use self::board::{Board, Effects};
 use self::facts::Facts;
@@ -40,8 +39,8 @@ use self::others::Others;
 use crate::codec::circuits::{decode_logs, decode_metrics};
 use crate::counters::{Counters, Incident};
 use crate::model::{
-    CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall, HOUR_NANOS,
-    SECOND_NANOS, TimeRange, now_unix_nanos,
+    CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall, SECOND_NANOS,
+    TimeRange, now_unix_nanos,
 };
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
@@ -73,7 +72,6 @@ struct Inner {
 struct Live {
     board: Board,
     samples_announced: u64,
-    retention_enforced: u64,
 }
 
 /// What just changed.
@@ -140,7 +138,6 @@ impl Circuits {
         let live = Live {
             board: restore::restore(&log, now)?,
             samples_announced: 0,
-            retention_enforced: 0,
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -189,7 +186,7 @@ impl Circuits {
             live.board.tick(now_unix_nanos, &mut effects);
             live.announce_samples(now_unix_nanos)
         };
-        self.finish(effects, announce, now_unix_nanos).await
+        self.finish(effects, announce).await
     }
 
     /// Takes in a logs request; returns the number of records once they are durable.
@@ -219,11 +216,11 @@ impl Circuits {
             }
             live.board.tick(now_unix_nanos, &mut effects);
         }
-        self.finish(effects, false, now_unix_nanos).await
+        self.finish(effects, false).await
     }
 
-    /// Announces, then makes durable: who watches need not wait for the disk.
-    async fn finish(&self, effects: Effects, samples: bool, now: u64) -> Result<usize, StoreError> {
+    /// Announces, then makes durable: subscribers need not wait for the disk.
+    async fn finish(&self, effects: Effects, samples: bool) -> Result<usize, StoreError> {
         self.inner
             .counters
             .incidents
@@ -235,29 +232,13 @@ impl Circuits {
             self.announce(CircuitChange::Samples);
         }
         let records = effects.records.len();
-        let durable = self.inner.log.append(effects.records).await;
-        if let Err(error) = self.enforce_retention(now).await {
-            // The next hour tries again; what was sent is safe.
-            warn!(%error, "could not remove old circuit records");
-        }
-        durable.map(|()| records)
+        self.inner.log.append(effects.records).await?;
+        Ok(records)
     }
 
     fn announce(&self, change: CircuitChange) {
         // An error means that nobody watches.
         let _ = self.inner.changes.send(change);
-    }
-
-    async fn enforce_retention(&self, now: u64) -> Result<(), StoreError> {
-        {
-            let mut live = self.live();
-            if now.saturating_sub(live.retention_enforced) < HOUR_NANOS {
-                return Ok(());
-            }
-            live.retention_enforced = now;
-        }
-        self.blocking(move |circuits| circuits.inner.log.enforce_retention(now))
-            .await
     }
 
     /// Remembers what a breaker protects: the service that spans of its calls reach.

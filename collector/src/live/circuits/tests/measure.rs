@@ -3,6 +3,7 @@
 use super::*;
 use crate::codec::circuits::Source;
 use crate::model::CircuitSample;
+use crate::model::HOUR_NANOS;
 use crate::store::series::{Rollup, RollupMinute};
 
 const NAMES: u64 = 100;
