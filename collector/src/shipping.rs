@@ -17,7 +17,8 @@ use crate::store::embedded::{EmbeddedStore, Follow, ShipProgress};
 use crate::store::influxdb::series::{InfluxSeries, SeriesLane, SeriesLaneOptions};
 use crate::store::influxdb::{
     BlockEncoder, Client, InfluxTraces, Influxdb, InfluxdbOptions, InfluxdbStatus, Lane, Link,
-    Names, Peers, SpanLane, Writer, collector_id, forget_position, position_age, saved_position,
+    Names, Peers, SpanLane, Writer, collector_id, folder, forget_position, position_age,
+    saved_position,
 };
 use crate::store::merged::MergedTraces;
 use crate::store::merged::series::MergedSeries;
@@ -76,7 +77,7 @@ impl Shipping {
             own,
             link,
             peers: Arc::new(peers),
-            followed: Arc::new(ShipProgress::open(dir, progress(dir)?)?),
+            followed: Arc::new(ShipProgress::open(&folder(dir), progress(dir)?)?),
             keep: config.influxdb_local,
             retention: config.retention,
             counters: Arc::clone(counters),
@@ -188,7 +189,7 @@ pub(crate) fn paused(data_dir: &Path, retention: Duration) -> Result<Option<Foll
         return Ok(None);
     }
     Ok(Some(Follow {
-        followed: Arc::new(ShipProgress::open(data_dir, progress(data_dir)?)?),
+        followed: Arc::new(ShipProgress::open(&folder(data_dir), progress(data_dir)?)?),
         // Nobody can read them there.
         keep: Duration::MAX,
     }))

@@ -1,26 +1,18 @@
-//! Small files that are whole or not there: how far InfluxDB is behind the journal, and what lets us in there.
+//! Atomically replaced small files: shipping positions and the InfluxDB token.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::store::StoreError;
-
-/// The folder within the data directory.
-const FOLDER: &str = "influxdb";
 
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readers {
-    /// Whoever the system lets.
+    /// Everyone that the system lets.
     Anyone,
     /// Its owner.
     Owner,
-}
-
-/// Returns the path of a file of ours.
-pub(crate) fn path(data_dir: &Path, name: &str) -> PathBuf {
-    data_dir.join(FOLDER).join(name)
 }
 
 /// Writes a file in one step: after a crash it is the old one or the new one.
@@ -79,7 +71,7 @@ mod tests {
     #[test]
     fn a_file_is_replaced_whole_and_a_secret_is_its_owners() {
         let dir = tempfile::tempdir().unwrap();
-        let path = path(dir.path(), "spans.json");
+        let path = dir.path().join("spans.json");
         assert_eq!(read_json(&path).unwrap(), None);
         write(&path, b"{\"a\":1}", Readers::Anyone).unwrap();
         write(&path, b"{\"a\":2}", Readers::Owner).unwrap();

@@ -41,9 +41,9 @@ struct SavedDeleted {
 }
 
 impl ShipProgress {
-    /// Reads what an earlier run saved in that data directory; `position` is what its lane saved.
-    pub(crate) fn open(data_dir: &Path, position: Position) -> Result<Self, StoreError> {
-        let path = durable::path(data_dir, DELETED_FILE);
+    /// Reads what an earlier run saved in that folder; `position` is what its lane saved.
+    pub(crate) fn open(folder: &Path, position: Position) -> Result<Self, StoreError> {
+        let path = folder.join(DELETED_FILE);
         let deleted = match durable::read_json(&path)? {
             Some(json) => serde_json::from_value(json)
                 .map_err(|error| StoreError::damaged(&path, &error.to_string()))?,

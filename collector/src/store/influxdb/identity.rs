@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::store::StoreError;
 use crate::store::durable::{self, Readers};
+use crate::store::influxdb::folder;
 
 const FILE: &str = "collector";
 const LENGTH: usize = 6;
@@ -15,7 +16,7 @@ const LENGTH: usize = 6;
 /// When its file cannot be read: under another name, everything written so far would be another collector's, and
 /// counted twice.
 pub(crate) fn collector_id(data_dir: &Path) -> Result<String, StoreError> {
-    let path = durable::path(data_dir, FILE);
+    let path = folder(data_dir).join(FILE);
     match std::fs::read_to_string(&path) {
         Ok(id) if is_id(&id) => return Ok(id),
         Err(source) if !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {

@@ -20,7 +20,7 @@ pub mod testing;
 mod tests;
 mod wire;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::secret::Secret;
 
@@ -39,6 +39,11 @@ pub(crate) use spans::{InfluxTraces, Search, in_time};
 pub use status::{InfluxdbFigures, InfluxdbStatus, Standing};
 pub(crate) use wire::client::Client;
 pub use wire::client::{Generation, Server};
+
+/// Returns the folder of this store in a data directory: positions, names, the token of a set-up.
+pub(crate) fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("influxdb")
+}
 
 /// Where the InfluxDB is and how it lets us in.
 #[derive(Debug, Clone)]

@@ -115,7 +115,8 @@ fn a_segment_that_is_old_is_sealed_when_maintained() {
 #[test]
 fn a_full_disk_does_not_keep_what_fills_it() {
     let dir = tempfile::tempdir().unwrap();
-    let followed = Arc::new(ShipProgress::open(dir.path(), Position::default()).unwrap());
+    let folder = dir.path().join("influxdb");
+    let followed = Arc::new(ShipProgress::open(&folder, Position::default()).unwrap());
     let options = EmbeddedOptions {
         dir: dir.path().to_owned(),
         retention: Duration::from_secs(3600),
@@ -131,14 +132,13 @@ fn a_full_disk_does_not_keep_what_fills_it() {
         write(&mut writers[0], &[span(trace, 1, "shop")]);
         writers[0].seal().unwrap();
     }
-    let folder = dir.path().join("influxdb");
     std::fs::write(&folder, "no folder").unwrap();
     assert!(store.enforce_retention(now_unix_nanos() + DAY).is_err());
     assert_eq!(store.stats().segments, 0);
     assert_eq!(followed.lost(), 3);
-    std::fs::remove_file(folder).unwrap();
+    std::fs::remove_file(&folder).unwrap();
     store.enforce_retention(now_unix_nanos() + DAY).unwrap();
-    let again = ShipProgress::open(dir.path(), Position::default()).unwrap();
+    let again = ShipProgress::open(&folder, Position::default()).unwrap();
     assert_eq!(again.lost(), 3);
     assert_eq!(again.local_since(), followed.local_since());
 }

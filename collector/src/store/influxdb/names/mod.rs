@@ -17,6 +17,7 @@ use std::time::Duration;
 use super::wire::line::tag_value;
 use crate::store::StoreError;
 use crate::store::durable::{self, Readers};
+use crate::store::influxdb::folder;
 use tables::Tables;
 
 /// Stands for every name past a bound.
@@ -86,7 +87,7 @@ impl Names {
     ) -> Result<Self, StoreError> {
         let kept = retention.saturating_add(SHARD_GROUP.max(retention / SHARD_GROUPS));
         let file = NamesFile {
-            path: durable::path(data_dir, FILE),
+            path: folder(data_dir).join(FILE),
             kept_hours: kept.as_secs() / HOUR.as_secs(),
             writing: Mutex::default(),
         };

@@ -1,6 +1,7 @@
 //! Names stay what they were, are bounded, and make room in the end.
 
 use super::*;
+use crate::store::influxdb::folder;
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const DAY_NANOS: u64 = 24 * HOUR_NANOS;
@@ -136,7 +137,7 @@ fn a_name_is_known_as_it_stands_in_its_tag() {
 #[test]
 fn a_spoilt_file_breaks_no_bound() {
     let dir = tempfile::tempdir().unwrap();
-    let path = durable::path(dir.path(), FILE);
+    let path = folder(dir.path()).join(FILE);
     let many = |count: usize| -> serde_json::Map<_, _> {
         let name = |n| (format!("n{n}"), (NOW / HOUR_NANOS).into());
         (0..count).map(name).collect()

@@ -18,6 +18,7 @@ use super::outcome::Backoff;
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
 use crate::store::durable::{self, Readers};
+use crate::store::influxdb::folder;
 use crate::store::influxdb::names::Names;
 use crate::store::influxdb::seldom::Seldom;
 
@@ -41,7 +42,7 @@ impl Writer {
         let carrier = Carrier {
             delivery: Delivery::new(Arc::clone(&link), L::NAME),
             positions: Positions::new(
-                durable::path(&link.data_dir, &file_name(L::NAME)),
+                folder(&link.data_dir).join(file_name(L::NAME)),
                 Arc::clone(&link.names),
             ),
             lane: Arc::new(Mutex::new(lane)),
@@ -71,7 +72,7 @@ impl Writer {
 pub(crate) fn saved_position<L: Lane>(
     data_dir: &std::path::Path,
 ) -> Result<Option<L::Position>, StoreError> {
-    let path = durable::path(data_dir, &file_name(L::NAME));
+    let path = folder(data_dir).join(file_name(L::NAME));
     let decode = |json: Option<serde_json::Value>| {
         let position = json.map(serde_json::from_value).transpose();
         position.map_err(|error| StoreError::Damaged {
@@ -97,7 +98,7 @@ pub(crate) fn position_age(
     data_dir: &std::path::Path,
     lane: &str,
 ) -> Result<Option<Duration>, StoreError> {
-    let path = durable::path(data_dir, &file_name(lane));
+    let path = folder(data_dir).join(file_name(lane));
     let modified = match std::fs::metadata(&path).and_then(|metadata| metadata.modified()) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         modified => modified.map_err(|error| StoreError::io("look at", &path, error))?,
@@ -111,7 +112,7 @@ pub(crate) fn position_age(
 /// # Errors
 /// When its file cannot be removed.
 pub(crate) fn forget_position(data_dir: &std::path::Path, lane: &str) -> Result<(), StoreError> {
-    let path = durable::path(data_dir, &file_name(lane));
+    let path = folder(data_dir).join(file_name(lane));
     std::fs::remove_file(&path).map_err(|error| StoreError::io("remove", &path, error))
 }
 

@@ -3,6 +3,7 @@
 use super::fake::Fake;
 use super::*;
 use crate::store::durable::{self, Readers};
+use crate::store::influxdb::folder;
 
 #[tokio::test(start_paused = true)]
 async fn it_starts_where_it_ended_and_saves_late_never_early() {
@@ -125,7 +126,7 @@ async fn a_token_file_that_comes_later_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn names_are_saved_before_a_position() {
     let dir = tempfile::tempdir().unwrap();
-    let file = durable::path(dir.path(), "names.json");
+    let file = folder(dir.path()).join("names.json");
     let fake = Fake::start("1.6.7", |_| None).await;
     let client = Arc::new(Client::new(fake.options()).unwrap());
     let names = Arc::new(Names::open(dir.path(), WEEK, crate::model::now_unix_nanos()).unwrap());
@@ -245,7 +246,7 @@ mod with_the_crate {
 #[test]
 fn a_position_that_cannot_be_understood_begins_anew() {
     let dir = tempfile::tempdir().unwrap();
-    let path = durable::path(dir.path(), "list.json");
+    let path = folder(dir.path()).join("list.json");
     durable::write(&path, b"{\"at\":", Readers::Anyone).unwrap();
     assert_eq!(saved_position::<ListLane>(dir.path()).unwrap(), None);
 }

@@ -2,6 +2,7 @@
 
 use super::fake::{Fake, Reply, Sent};
 use super::*;
+use crate::store::influxdb::folder;
 use crate::store::influxdb::wire::setup::ensure;
 
 async fn said(options: InfluxdbOptions) -> String {
@@ -194,7 +195,6 @@ async fn behind_a_path_prefix_a_bucket_is_found_and_none_is_made() {
 #[cfg(feature = "influxdb2")]
 mod with_the_crate {
     use super::*;
-    use crate::store::durable;
 
     const NO_BUCKET: &str = r#"{"code":"not found","message":"bucket \"fusebox\" not found"}"#;
 
@@ -286,7 +286,7 @@ mod with_the_crate {
         let later = Client::new(onboard).unwrap();
         ensure(&later, WEEK, dir.path()).await.unwrap();
         assert_eq!(later.token().as_deref(), Some("fresh"), "kept in a file");
-        let file = durable::path(dir.path(), "token");
+        let file = folder(dir.path()).join("token");
         let mode = std::os::unix::fs::PermissionsExt::mode(
             &std::fs::metadata(file).unwrap().permissions(),
         );

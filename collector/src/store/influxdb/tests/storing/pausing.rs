@@ -14,6 +14,7 @@ use crate::store::durable::{self, Readers};
 use crate::store::embedded::tests::support::write;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore, ShardWriter, open_followed};
 use crate::store::influxdb::SpanLane;
+use crate::store::influxdb::folder;
 use crate::store::influxdb::saved_position;
 use crate::store::influxdb::ship::lane::Lane;
 
@@ -21,7 +22,7 @@ const KEEP: Duration = Duration::from_secs(3_600);
 
 /// Saves how far a node is, as its writer does.
 fn save(node: &Node) {
-    let path = durable::path(node.dir.path(), "spans.json");
+    let path = folder(node.dir.path()).join("spans.json");
     let position = serde_json::to_vec(&node.lane.position()).unwrap();
     durable::write(&path, &position, Readers::Anyone).unwrap();
 }
@@ -114,7 +115,7 @@ async fn what_comes_in_a_pause_is_shipped_after_it() {
 #[test]
 fn an_influxdb_that_was_given_up_costs_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let path = durable::path(dir.path(), "spans.json");
+    let path = folder(dir.path()).join("spans.json");
     let mut bytes = Vec::new();
     for age in [WEEK / 2, WEEK * 2] {
         durable::write(

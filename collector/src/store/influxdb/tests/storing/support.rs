@@ -15,6 +15,7 @@ use crate::store::embedded::{
     EmbeddedOptions, EmbeddedStore, Follow, ShardWriter, ShipProgress, open_followed,
 };
 use crate::store::influxdb::InfluxdbOptions;
+use crate::store::influxdb::folder;
 use crate::store::influxdb::identity::collector_id;
 use crate::store::influxdb::peers::Peers;
 use crate::store::influxdb::ship::lane::Lane;
@@ -150,7 +151,7 @@ impl Node {
         disk_budget_bytes: u64,
     ) -> Self {
         let counters = Arc::new(Counters::default());
-        let followed = Arc::new(ShipProgress::open(dir.path(), progress).unwrap());
+        let followed = Arc::new(ShipProgress::open(&folder(dir.path()), progress).unwrap());
         let embedded = EmbeddedOptions {
             dir: dir.path().to_owned(),
             retention: WEEK,

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::client::{Client, Generation};
 use crate::store::StoreError;
-use crate::store::durable;
+use crate::store::influxdb::folder;
 
 pub(crate) use known::learn_names;
 
@@ -129,7 +129,7 @@ pub(crate) async fn ensure(
 }
 
 fn token_file(data_dir: &Path) -> std::path::PathBuf {
-    durable::path(data_dir, TOKEN_FILE)
+    folder(data_dir).join(TOKEN_FILE)
 }
 
 /// Reads the token from its file. That of a set-up need not be there; one that was named must be.
