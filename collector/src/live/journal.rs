@@ -9,10 +9,10 @@ use super::dependencies::Calls;
 use super::figures::{Figures, WINDOW_MINUTES};
 use crate::counters::Incident;
 use crate::model::{MINUTE_NANOS, TimeRange, nanos, now_unix_nanos};
-use crate::store::StoreError;
 use crate::store::series::{
     DependencyMinute, InstanceRecord, RedMinute, SeriesKind, SeriesLog, SeriesRecord,
 };
+use crate::store::{SeriesReader, StoreError};
 
 /// Minutes between two records of an instance that keeps reporting; a restart forgets at most so much of "last seen".
 const INSTANCE_EVERY_MINUTES: u64 = 10;

@@ -1,5 +1,23 @@
-//! What spans and circuit series have in common on disk.
+//! The append-only log under spans and circuit series: files of checksummed blocks that survive a crash.
+//!
+//! A log is a folder per day with files that only grow. What a block holds and how its header looks is its codec's
+//! matter (`store::embedded::block`, `store::series::block`); appending, recovery, damage, retention and positions are
+//! written here once, for both.
 
+mod commit;
+mod damage;
+mod day;
+mod error;
+mod file;
 mod position;
+mod retention;
+mod scan;
 
+pub(crate) use commit::Committer;
+pub(crate) use damage::Damage;
+pub(crate) use day::Day;
+pub use error::StoreError;
+pub(crate) use file::LogFile;
 pub(crate) use position::{Offset, Position};
+pub(crate) use retention::{Retention, is_older};
+pub(crate) use scan::{Block, BlockCodec, blocks, read, scan};

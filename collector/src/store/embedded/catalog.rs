@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use time::OffsetDateTime;
-
 use super::arrival::ArrivalClock;
 use super::segment::{Caches, Place, Segment};
-use crate::counters::Counters;
+use crate::counters::{Counters, Incident};
+use crate::log::{Damage, Day};
 
 /// Folder of the segments under the data directory.
 const SPANS_FOLDER: &str = "spans";
@@ -28,6 +27,8 @@ pub(crate) struct Catalog {
     pub(crate) is_followed: bool,
     /// Decoded footers.
     pub(crate) caches: Arc<Caches>,
+    /// Damaged blocks, by segment and number.
+    pub(crate) damage: Damage<u64>,
     /// The collector's counters.
     pub(crate) counters: Arc<Counters>,
 }
@@ -43,6 +44,7 @@ impl Catalog {
             arrival: ArrivalClock::default(),
             is_followed,
             caches: Arc::default(),
+            damage: Damage::new(Incident::DamagedBlock, Arc::clone(&counters)),
             counters,
         }
     }
@@ -67,13 +69,10 @@ impl Catalog {
     /// Names a new segment of a shard that begins at that time.
     pub(crate) fn place(&self, shard: usize, now_unix_nanos: u64) -> Place {
         let sequence = self.next.fetch_add(1, Ordering::Relaxed);
-        let day = OffsetDateTime::from_unix_timestamp_nanos(i128::from(now_unix_nanos))
-            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
-            .date();
         let name = format!("{sequence:010}-{shard}.{SEGMENT_SUFFIX}");
         Place {
             sequence,
-            path: self.folder.join(day.to_string()).join(name),
+            path: Day::of(now_unix_nanos).folder(&self.folder).join(name),
         }
     }
 
@@ -91,13 +90,17 @@ impl Catalog {
         let list = Arc::make_mut(&mut segments);
         let sequence = segment.place().sequence;
         match list.binary_search_by_key(&sequence, |other| other.place().sequence) {
-            Ok(at) => list[at] = segment,
+            Ok(at) => {
+                self.damage.forget(|of| of == sequence);
+                list[at] = segment;
+            }
             Err(at) => list.insert(at, segment),
         }
     }
 
     /// Hides a segment from readers.
     pub(crate) fn remove(&self, sequence: u64) {
+        self.damage.forget(|of| of == sequence);
         let mut segments = self
             .segments
             .write()

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use super::block::{BlockMeta, BlockReader, RowReader};
 use super::catalog::Catalog;
-use super::read::tolerate;
-use super::search::skip_missing;
+use super::damage::{skip_missing, tolerate};
 use super::segment::Segment;
 use crate::codec::otlp::SpanVisitor;
 use crate::log::Offset;

@@ -7,6 +7,7 @@ mod arrival;
 mod block;
 mod bytes;
 mod catalog;
+mod damage;
 mod dictionary;
 mod journal;
 mod limits;

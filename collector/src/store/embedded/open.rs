@@ -12,17 +12,14 @@ use super::segment::recovery::recover;
 use super::segment::seal::{REWRITE_SUFFIX, seal};
 use super::segment::{Place, SealedSegment, Segment};
 use crate::counters::Incident;
+use crate::log::Day;
 use crate::store::StoreError;
 
 /// Fills the catalog with what the folder holds.
 pub(crate) fn load(catalog: &Catalog) -> Result<(), StoreError> {
     let folder = catalog.folder();
-    fs::create_dir_all(folder).map_err(|error| StoreError::io("create", folder, error))?;
-    for day in entries(folder)? {
-        if !day.is_dir() {
-            continue;
-        }
-        for path in entries(&day)? {
+    for day in Day::all(folder)? {
+        for path in entries(&day.folder(folder))? {
             load_file(catalog, path)?;
         }
     }

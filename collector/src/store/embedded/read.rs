@@ -4,14 +4,13 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use opentelemetry::TraceId;
-use tracing::warn;
 
 use super::block::{BlockMeta, BlockReader, RowReader};
 use super::catalog::Catalog;
+use super::damage::{skip_missing, tolerate};
 use super::limits::{OPERATIONS_MAX, TRACE_SPANS_MAX};
-use super::search::{resolve, skip_missing};
+use super::search::resolve;
 use super::segment::Segment;
-use crate::counters::Incident;
 use crate::model::{TimeRange, Trace};
 use crate::store::StoreError;
 use crate::store::assemble;
@@ -82,30 +81,6 @@ fn read_block(
     rows.truncate(room);
     RowReader::read(&reader, segment.schema()?, segment, &rows)?.visit(&rows, collector);
     Ok(cut)
-}
-
-/// Reads from a block; where it turns out damaged, counts that once and goes on without it.
-pub(crate) fn tolerate<T>(
-    catalog: &Catalog,
-    segment: &Segment,
-    block: u32,
-    read: impl FnOnce() -> Result<T, StoreError>,
-) -> Result<Option<T>, StoreError> {
-    if segment.is_damaged(block) {
-        return Ok(None);
-    }
-    match read() {
-        // Not the block but the footer: it is rebuilt, and read again.
-        Err(StoreError::Damaged { .. }) if segment.is_broken() => Ok(None),
-        Err(StoreError::Damaged { path, what }) => {
-            if segment.note_damage(block) {
-                catalog.counters.incidents.add(Incident::DamagedBlock, 1);
-                warn!(path, what, block, "block is damaged, read without it");
-            }
-            Ok(None)
-        }
-        other => other.map(Some),
-    }
 }
 
 /// Lists the traces whose low 64 bits are that number, newest first.

@@ -8,6 +8,7 @@ use super::catalog::Catalog;
 use super::segment::Segment;
 use super::{EmbeddedOptions, Follow, StoreStats};
 use crate::counters::Incident;
+use crate::log::{Retention, is_older};
 use crate::store::StoreError;
 
 /// Deletes segments as the options say; one that is still written is never deleted.
@@ -18,18 +19,19 @@ pub(crate) fn enforce(
     now_unix_nanos: u64,
 ) -> Result<(), StoreError> {
     let segments = catalog.snapshot();
-    let retention = u64::try_from(options.retention.as_nanos()).unwrap_or(u64::MAX);
-    let keep_from = now_unix_nanos.saturating_sub(retention);
+    let retention = Retention {
+        max_age: options.retention,
+        max_bytes: options.disk_budget_bytes,
+    };
     let mut bytes: u64 = segments.iter().map(Segment::bytes).sum();
     let mut by_age: Vec<&Segment> = segments.iter().filter(|s| s.is_finished()).collect();
     by_age.sort_by_key(|segment| segment.totals().written);
     for segment in by_age {
-        let expired = segment.totals().written < keep_from;
-        let elsewhere = is_elsewhere(segment, follow, now_unix_nanos);
-        if expired || elsewhere || bytes > options.disk_budget_bytes {
+        let is_over = retention.is_over(segment.totals().written, bytes, now_unix_nanos);
+        if is_over || is_shipped(segment, follow, now_unix_nanos) {
             note_deletion(catalog, segment, follow);
-            // Before it goes, so that a crash in between does not hide where its spans are now; and after it where
-            // the disk was full, which only the deletion mends.
+            // Saved before the deletion, so that a crash in between does not hide where its spans are now; and after
+            // it where the disk was full, which only the deletion mends.
             let before = save_notes(follow);
             delete(catalog, segment)?;
             let _retried_below = before.or_else(|_| save_notes(follow));
@@ -43,20 +45,19 @@ fn save_notes(follow: Option<&Follow>) -> Result<(), StoreError> {
     follow.map_or(Ok(()), |follow| follow.followed.save())
 }
 
-/// Returns whether every span of a segment is stored elsewhere, and was here for as long as it should be.
-fn is_elsewhere(segment: &Segment, follow: Option<&Follow>, now_unix_nanos: u64) -> bool {
+/// Returns whether every span of a segment is shipped, and was here for as long as it should be.
+fn is_shipped(segment: &Segment, follow: Option<&Follow>, now_unix_nanos: u64) -> bool {
     let Some(follow) = follow else {
         return false;
     };
     let totals = segment.totals();
-    let age = now_unix_nanos.saturating_sub(totals.written);
     let unshipped = follow
         .followed
         .unshipped(segment.place().sequence, totals.rows);
-    unshipped == 0 && u128::from(age) > follow.keep.as_nanos()
+    unshipped == 0 && is_older(totals.written, follow.keep, now_unix_nanos)
 }
 
-/// Tells who follows that a segment goes; what they had no time to store is lost, and counted.
+/// Records that a segment is deleted; spans of it that are not shipped are lost, and counted.
 fn note_deletion(catalog: &Catalog, segment: &Segment, follow: Option<&Follow>) {
     let Some(follow) = follow else {
         return;

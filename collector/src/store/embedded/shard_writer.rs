@@ -10,9 +10,10 @@ use super::limits::{
     SEGMENT_AGE_MAX, SEGMENT_BYTES_MAX, SEGMENT_DICTIONARY_BYTES_MAX, SEGMENT_SPANS_MAX,
 };
 use super::segment::seal::{absorb, seal};
-use super::segment::{OpenSegment, Segment, SegmentFile, SegmentState};
+use super::segment::{FILE_MAGIC, OpenSegment, Segment, SegmentState};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::Incident;
+use crate::log::LogFile;
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
 use crate::store::hash::Seed;
@@ -31,7 +32,7 @@ pub struct ShardWriter {
 /// The segment that commits go to.
 #[derive(Debug)]
 struct Active {
-    file: SegmentFile,
+    file: LogFile,
     open: Arc<OpenSegment>,
     created: u64,
 }
@@ -177,7 +178,7 @@ impl ShardWriter {
             spans: self.builder.len() as u64,
             bytes: block.bytes.len() as u64,
         };
-        if offset == super::segment::FILE_MAGIC.len() as u64 {
+        if offset == FILE_MAGIC.len() as u64 {
             // Readers learn of a segment with its first block.
             self.catalog.put(Segment::open(Arc::clone(&active.open)));
         }
@@ -191,7 +192,7 @@ impl ShardWriter {
     /// Begins a segment.
     fn begin_segment(&self, now: u64) -> Result<Active, StoreError> {
         let place = self.catalog.place(self.shard, now);
-        let file = SegmentFile::create(&place.path)?;
+        let file = LogFile::create(&place.path, &FILE_MAGIC)?;
         let reader = Arc::new(file.reader()?);
         let state = SegmentState::new(self.seed);
         let length = file.length();

@@ -92,6 +92,6 @@ impl SeriesReader for MergedSeries {
 
     fn latest(&self, kind: SeriesKind) -> Result<Option<u64>, StoreError> {
         let others = self.ask(|others| others.latest(kind)).or_default();
-        Ok(self.own.latest(kind).max(others))
+        Ok(self.own.latest(kind)?.max(others))
     }
 }

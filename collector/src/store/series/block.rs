@@ -1,16 +1,18 @@
-//! A block: a header that can be checked by itself, then the records of one kind, compressed.
+//! A block of a series: a header with a checksum of its own, then the records of one kind, compressed.
 
 use std::collections::HashMap;
+use std::io;
 
 use super::decode::{Decoded, Decoder, Strings};
 use super::encode::Encoder;
 use super::record::{SeriesKind, SeriesRecord};
+use crate::log::{Block, BlockCodec};
 use crate::model::CircuitKey;
 
 /// Length of a header, bytes.
-pub(super) const HEADER_BYTES: usize = 48;
+const HEADER_BYTES: usize = 48;
 /// Largest payload, raw or compressed, that is believed (ours; blocks have some kilobytes).
-pub(super) const MAX_PAYLOAD_BYTES: usize = 64 * 1024 * 1024;
+const MAX_PAYLOAD_BYTES: usize = 64 * 1024 * 1024;
 /// Most records of one block; more are written as several.
 pub(super) const MAX_BLOCK_RECORDS: usize = 4_096;
 
@@ -21,10 +23,14 @@ const FLAG_JSON: u8 = 2;
 /// Level 1: the records are small and already without repetition; more costs time and saves 2 %.
 const ZSTD_LEVEL: i32 = 1;
 
+/// Frames the blocks of one kind.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SeriesCodec(pub(crate) SeriesKind);
+
 /// What is known of a block without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) payload_len: u32,
+pub(crate) struct Header {
+    payload_len: u32,
     raw_len: u32,
     payload_crc: u32,
     pub(super) kind: SeriesKind,
@@ -36,13 +42,33 @@ pub(super) struct Header {
     pub(super) keys: u64,
 }
 
+impl BlockCodec for SeriesCodec {
+    type Header = Header;
+    const PREFIX_BYTES: usize = HEADER_BYTES;
+
+    fn header_bytes(&self, prefix: &[u8]) -> Option<usize> {
+        prefix.starts_with(&MAGIC).then_some(HEADER_BYTES)
+    }
+
+    fn header(&self, bytes: &[u8]) -> Option<Header> {
+        Header::read(bytes).filter(|header| header.kind == self.0)
+    }
+
+    fn block_bytes(&self, header: &Header) -> u64 {
+        header.block_bytes()
+    }
+
+    fn is_whole(&self, header: &Header, block: &[u8]) -> bool {
+        crc32fast::hash(&block[HEADER_BYTES..]) == header.payload_crc
+    }
+}
+
 impl Header {
     /// Returns the length of header and payload.
-    pub(super) fn block_len(&self) -> u64 {
+    pub(super) fn block_bytes(&self) -> u64 {
         HEADER_BYTES as u64 + u64::from(self.payload_len)
     }
 
-    /// Reads a header; `None` when the bytes are none.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; HEADER_BYTES] = bytes.get(..HEADER_BYTES)?.try_into().ok()?;
         let u32_at = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[at + i]));
@@ -66,20 +92,20 @@ impl Header {
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        let mut rest = Vec::with_capacity(HEADER_BYTES);
-        rest.extend_from_slice(&self.payload_len.to_le_bytes());
-        rest.extend_from_slice(&self.raw_len.to_le_bytes());
-        rest.extend_from_slice(&self.payload_crc.to_le_bytes());
-        rest.push(self.kind as u8);
-        let starts_extent = u8::from(self.starts_extent) * FLAG_STARTS_EXTENT;
-        rest.push(starts_extent | (u8::from(self.is_json) * FLAG_JSON));
-        rest.extend_from_slice(&self.records.to_le_bytes());
-        rest.extend_from_slice(&self.start.to_le_bytes());
-        rest.extend_from_slice(&self.end.to_le_bytes());
-        rest.extend_from_slice(&self.keys.to_le_bytes());
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&crc32fast::hash(&rest).to_le_bytes());
-        out.extend_from_slice(&rest);
+        out.extend_from_slice(&[0; 4]);
+        for number in [self.payload_len, self.raw_len, self.payload_crc] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        out.push(self.kind as u8);
+        let starts_extent = u8::from(self.starts_extent) * FLAG_STARTS_EXTENT;
+        out.push(starts_extent | (u8::from(self.is_json) * FLAG_JSON));
+        out.extend_from_slice(&self.records.to_le_bytes());
+        for number in [self.start, self.end, self.keys] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        let crc = crc32fast::hash(&out[8..]);
+        out[4..8].copy_from_slice(&crc.to_le_bytes());
     }
 }
 
@@ -88,7 +114,7 @@ pub(super) fn encode(
     records: &[SeriesRecord],
     strings: &mut HashMap<String, u64>,
     starts_extent: bool,
-) -> std::io::Result<(Header, Vec<u8>)> {
+) -> io::Result<(Header, Vec<u8>)> {
     assert!(
         (1..=MAX_BLOCK_RECORDS).contains(&records.len()),
         "the writer cuts groups to blocks"
@@ -121,30 +147,26 @@ pub(super) fn encode(
     Ok((header, bytes))
 }
 
-fn bounded(len: usize) -> std::io::Result<u32> {
+fn bounded(len: usize) -> io::Result<u32> {
     u32::try_from(len)
         .ok()
         .filter(|len| *len as usize <= MAX_PAYLOAD_BYTES)
-        .ok_or_else(|| std::io::Error::other("a block of records is too large"))
-}
-
-/// Returns whether the payload is what the header promises.
-pub(super) fn is_whole(header: &Header, payload: &[u8]) -> bool {
-    payload.len() == header.payload_len as usize && crc32fast::hash(payload) == header.payload_crc
+        .ok_or_else(|| io::Error::other("a block of records is too large"))
 }
 
 /// Reads a block's records into `visit`; returns how many could not be read.
 pub(super) fn decode(
-    header: &Header,
-    payload: &[u8],
+    block: &Block<'_, Header>,
     strings: &mut Strings,
     only: Option<&CircuitKey>,
     visit: &mut dyn FnMut(SeriesRecord),
 ) -> u64 {
+    let header = &block.header;
     let all = u64::from(header.records);
-    if !is_whole(header, payload) {
+    if !block.is_whole {
         return all;
     }
+    let payload = &block.bytes[HEADER_BYTES..];
     let Ok(raw) = zstd::bulk::decompress(payload, header.raw_len as usize) else {
         return all;
     };

@@ -1,70 +1,22 @@
-//! Where the blocks are: per day and kind one file, per file a list of extents (runs of blocks that share one
-//! string table). Kept in memory, rebuilt at open from headers alone; bounded, because an extent lasts a minute.
+//! Where the blocks of the series are: per kind and day one file, per file a list of extents (runs of blocks that share
+//! one string table). Kept in memory, rebuilt at open from headers alone; bounded, because an extent lasts a minute.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
-use time::{Date, Duration, OffsetDateTime};
-
-use super::block::Header;
+use super::block::{Header, SeriesCodec};
+use super::hint;
 use super::record::SeriesKind;
-use crate::log::Position;
+use crate::counters::{Counters, Incident};
+use crate::log::{Day, LogFile, Position, scan};
 use crate::model::TimeRange;
+use crate::store::StoreError;
 
 /// A new extent starts after that long, so that a query reads little more than it needs.
-pub(super) const EXTENT_NANOS: u64 = 60_000_000_000;
+const EXTENT_NANOS: u64 = 60_000_000_000;
 /// A new extent starts after that many bytes.
-pub(super) const EXTENT_BYTES: u64 = 256 * 1024;
-
-const DAY_SECONDS: u64 = 86_400;
-const SECOND_NANOS: u64 = 1_000_000_000;
-
-/// A day since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Day(u64);
-
-impl Day {
-    pub(super) fn of(unix_nanos: u64) -> Self {
-        Self(unix_nanos / SECOND_NANOS / DAY_SECONDS)
-    }
-
-    /// Returns the day of that number.
-    pub(super) fn from_number(days_since_1970: u64) -> Self {
-        Self(days_since_1970)
-    }
-
-    /// Returns its number, counted from 1970.
-    pub(super) fn number(self) -> u64 {
-        self.0
-    }
-
-    /// Returns the first nanosecond after it.
-    pub(super) fn end_unix_nanos(self) -> u64 {
-        (self.0 + 1).saturating_mul(DAY_SECONDS * SECOND_NANOS)
-    }
-
-    /// Returns its folder: `2026-11-23`.
-    pub(super) fn folder(self, root: &Path) -> PathBuf {
-        let days = i64::try_from(self.0).unwrap_or(i64::MAX);
-        let date = OffsetDateTime::UNIX_EPOCH
-            .date()
-            .checked_add(Duration::days(days.min(1_000_000)))
-            .unwrap_or(Date::MAX);
-        let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
-        root.join(format!("{year:04}-{month:02}-{day:02}"))
-    }
-
-    /// Reads the name of a folder; `None` when it is not ours.
-    pub(super) fn parse(folder: &str) -> Option<Self> {
-        let mut parts = folder.splitn(3, '-');
-        let year = parts.next()?.parse().ok()?;
-        let month: u8 = parts.next()?.parse().ok()?;
-        let day = parts.next()?.parse().ok()?;
-        let date = Date::from_calendar_date(year, month.try_into().ok()?, day).ok()?;
-        let days = (date - OffsetDateTime::UNIX_EPOCH.date()).whole_days();
-        u64::try_from(days).ok().map(Self)
-    }
-}
+const EXTENT_BYTES: u64 = 256 * 1024;
 
 /// Returns the path of a file.
 pub(super) fn file_path(root: &Path, day: Day, kind: SeriesKind) -> PathBuf {
@@ -82,6 +34,30 @@ pub(super) struct Extent {
 }
 
 impl Extent {
+    /// Returns an extent of one block at that offset.
+    pub(super) fn new(offset: u64, header: &Header) -> Self {
+        Self {
+            offset,
+            len: header.block_bytes(),
+            start: header.start,
+            end: header.end,
+            keys: header.keys,
+        }
+    }
+
+    /// Adds the block at that offset.
+    pub(super) fn add(&mut self, offset: u64, header: &Header) {
+        self.len = offset + header.block_bytes() - self.offset;
+        self.start = self.start.min(header.start);
+        self.end = self.end.max(header.end);
+        self.keys |= header.keys;
+    }
+
+    /// Returns the offset behind its last block.
+    pub(super) fn end_offset(&self) -> u64 {
+        self.offset + self.len
+    }
+
     /// Returns whether a block that begins then still belongs to it.
     pub(super) fn has_room(&self, start: u64) -> bool {
         self.len < EXTENT_BYTES && start.max(self.end) - start.min(self.start) < EXTENT_NANOS
@@ -102,47 +78,44 @@ pub(super) struct Found {
 }
 
 impl Index {
-    /// Adds a block that was written at that offset.
-    pub(super) fn add(&mut self, day: Day, offset: u64, header: &Header) {
-        let extents = self.files.entry((header.kind, day)).or_default();
-        match extents.last_mut() {
-            Some(extent) if !header.starts_extent => {
-                extent.len = offset + header.block_len() - extent.offset;
-                extent.start = extent.start.min(header.start);
-                extent.end = extent.end.max(header.end);
-                extent.keys |= header.keys;
+    /// Reads the headers of the files that an earlier run left, and cuts off what a crash tore.
+    pub(super) fn open(root: &Path, counters: &Counters) -> Result<Self, StoreError> {
+        let mut index = Self::default();
+        for day in Day::all(root)? {
+            for kind in SeriesKind::ALL {
+                let path = file_path(root, day, kind);
+                if path.exists() {
+                    let extents = recover(&path, kind, counters)?;
+                    index.files.insert((kind, day), extents);
+                }
             }
-            _ => extents.push(Extent {
-                offset,
-                len: header.block_len(),
-                start: header.start,
-                end: header.end,
-                keys: header.keys,
-            }),
         }
+        Ok(index)
     }
 
-    /// Takes over extents of a file that are known to be complete.
-    pub(super) fn take_over(&mut self, day: Day, kind: SeriesKind, extents: Vec<Extent>) {
-        self.files.insert((kind, day), extents);
+    /// Adds a block; returns the extent before it when it starts a new one.
+    pub(super) fn add(&mut self, day: Day, offset: u64, header: &Header) -> Option<Extent> {
+        let extents = self.files.entry((header.kind, day)).or_default();
+        add(extents, offset, header)
     }
 
-    /// Returns the extents of a file.
-    pub(super) fn extents(&self, day: Day, kind: SeriesKind) -> &[Extent] {
-        self.files.get(&(kind, day)).map_or(&[], Vec::as_slice)
+    /// Forgets a file that is gone.
+    pub(super) fn remove(&mut self, day: Day, kind: SeriesKind) {
+        self.files.remove(&(kind, day));
     }
 
-    /// Returns the extent that the next block of a file would join.
-    pub(super) fn last(&self, day: Day, kind: SeriesKind) -> Option<Extent> {
-        self.files.get(&(kind, day))?.last().copied()
+    /// Returns the length of a file.
+    pub(super) fn length(&self, day: Day, kind: SeriesKind) -> u64 {
+        let extents = self.files.get(&(kind, day));
+        let last = extents.and_then(|extents| extents.last());
+        last.map_or(0, Extent::end_offset)
     }
 
     /// Returns the extents of a kind that may hold something of that range and key, oldest first.
     pub(super) fn find(&self, kind: SeriesKind, range: TimeRange, keys: u64) -> Vec<Found> {
-        let first = Day::of(range.start_unix_nanos);
-        let last = Day::of(range.end_unix_nanos);
+        let days = Day::of(range.start_unix_nanos)..=Day::of(range.end_unix_nanos);
         self.files
-            .range((kind, first)..=(kind, last))
+            .range((kind, *days.start())..=(kind, *days.end()))
             .flat_map(|((_, day), extents)| extents.iter().map(|extent| (*day, *extent)))
             .filter(|(_, extent)| {
                 extent.start < range.end_unix_nanos
@@ -155,15 +128,14 @@ impl Index {
 
     /// Returns the extents of a kind that reach beyond a position; the segment of a position is a day.
     pub(super) fn unread(&self, kind: SeriesKind, position: &Position) -> Vec<Found> {
-        let files = self.files.range((kind, Day(0))..=(kind, Day(u64::MAX)));
-        let unread = files.flat_map(|((_, day), extents)| {
+        let unread = self.of_kind(kind).flat_map(|(day, extents)| {
             let done = position
                 .offset(day.0)
                 .map_or(u64::MAX, |offset| offset.bytes);
-            let first = extents.partition_point(|extent| extent.offset + extent.len <= done);
+            let first = extents.partition_point(|extent| extent.end_offset() <= done);
             let rest = extents[first..].iter();
-            rest.map(|extent| Found {
-                day: *day,
+            rest.map(move |extent| Found {
+                day,
                 extent: *extent,
             })
         });
@@ -172,19 +144,20 @@ impl Index {
 
     /// Returns the latest time of any record of that kind.
     pub(super) fn latest(&self, kind: SeriesKind) -> Option<u64> {
-        let files = self.files.range((kind, Day(0))..=(kind, Day(u64::MAX)));
-        let (_, extents) = files.rev().find(|(_, extents)| !extents.is_empty())?;
+        let mut files = self.of_kind(kind).rev();
+        let (_, extents) = files.find(|(_, extents)| !extents.is_empty())?;
         extents.iter().map(|extent| extent.end).max()
     }
 
-    /// Forgets the days that ended before that time; returns them.
-    pub(super) fn forget_before(&mut self, unix_nanos: u64) -> Vec<Day> {
-        let mut days: Vec<Day> = self
-            .files
-            .keys()
-            .map(|(_, day)| *day)
-            .filter(|day| day.end_unix_nanos() <= unix_nanos)
-            .collect();
+    fn of_kind(&self, kind: SeriesKind) -> impl DoubleEndedIterator<Item = (Day, &[Extent])> {
+        let files = self.files.range((kind, Day(0))..=(kind, Day(u64::MAX)));
+        files.map(|((_, day), extents)| (*day, extents.as_slice()))
+    }
+
+    /// Forgets the days for which `is_over`; returns them.
+    pub(super) fn forget(&mut self, is_over: impl Fn(Day) -> bool) -> Vec<Day> {
+        let days = self.files.keys().map(|(_, day)| *day);
+        let mut days: Vec<Day> = days.filter(|day| is_over(*day)).collect();
         days.sort_unstable();
         days.dedup();
         self.files.retain(|(_, day), _| !days.contains(day));
@@ -200,16 +173,47 @@ impl Index {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn day_folders_come_back() {
-        let day = Day::of(1_795_397_646_700_000_000);
-        let folder = day.folder(Path::new(""));
-        assert_eq!(folder, Path::new("2026-11-23"));
-        assert_eq!(Day::parse("2026-11-23"), Some(day));
-        assert_eq!(Day::parse("lost+found"), None);
+fn add(extents: &mut Vec<Extent>, offset: u64, header: &Header) -> Option<Extent> {
+    match extents.last_mut() {
+        Some(extent) if !header.starts_extent => {
+            extent.add(offset, header);
+            None
+        }
+        last => {
+            let before = last.copied();
+            extents.push(Extent::new(offset, header));
+            before
+        }
     }
+}
+
+/// Finds the extents of a file: those of the hint, then those of the blocks behind them.
+fn recover(path: &Path, kind: SeriesKind, counters: &Counters) -> Result<Vec<Extent>, StoreError> {
+    let read = || {
+        let file = OpenOptions::new().read(true).open(path)?;
+        let len = file.metadata()?.len();
+        let extents = hint::read(path, len);
+        let known = extents.last().map_or(0, Extent::end_offset);
+        Ok((extents, scan(&SeriesCodec(kind), &file, known, len)?))
+    };
+    let (mut extents, found) = read().map_err(|error| StoreError::io("read", path, error))?;
+    counters
+        .incidents
+        .add(Incident::DamagedBlock, found.damaged);
+    counters
+        .incidents
+        .add(Incident::TornTail, u64::from(found.is_torn));
+    if found.is_torn {
+        LogFile::resume(path, found.end)?;
+    }
+    let hinted = extents.len();
+    for (offset, header) in &found.blocks {
+        add(&mut extents, *offset, header);
+    }
+    // The last extent is not in the hint: only the next block tells that it is complete.
+    let complete = extents.len().saturating_sub(1);
+    if complete != hinted {
+        hint::rewrite(path, &extents[..complete]);
+    }
+    Ok(extents)
 }

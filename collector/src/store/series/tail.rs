@@ -1,13 +1,13 @@
-//! Follows the journal in the order of arrival: what another store is fed from.
+//! Follows the records in the order of arrival: what another store is fed from.
 //!
 //! A record is filed under the day of its own time, and a late one goes into yesterday's file while today's grows;
-//! so a position is an offset for each day's file, and nothing that arrives is ever passed over.
+//! so a position has an offset for each day's file, and nothing that arrives is ever passed over.
 
-use super::block;
-use super::index::{Day, Found};
+use super::SeriesLog;
+use super::block::{self, SeriesCodec};
+use super::index::Found;
 use super::record::{SeriesKind, SeriesRecord};
-use super::{SeriesLog, blocks};
-use crate::log::{Offset, Position};
+use crate::log::{Day, Offset, Position, blocks};
 use crate::model::TimeRange;
 use crate::store::StoreError;
 
@@ -33,7 +33,7 @@ impl SeriesLog {
         most: usize,
     ) -> Result<Tail<SeriesRecord>, StoreError> {
         self.follow(kind, position, most, |place, extent, from, items| {
-            let (end, lost) = records_behind(extent, from, most, items);
+            let (end, lost) = records_behind(kind, extent, from, most, items);
             self.count_lost(kind, place, lost);
             end
         })
@@ -51,18 +51,18 @@ impl SeriesLog {
         most: usize,
     ) -> Result<Tail<TimeRange>, StoreError> {
         self.follow(kind, position, most, |_, extent, from, items| {
-            for (_, header, _) in blocks(extent).filter(|(at, ..)| *at >= from) {
-                items.push(TimeRange {
-                    start_unix_nanos: header.start,
-                    end_unix_nanos: header.end.saturating_add(1),
-                });
-            }
+            let blocks = blocks(SeriesCodec(kind), extent);
+            let new = blocks.filter(|block| block.at >= from);
+            items.extend(new.map(|block| TimeRange {
+                start_unix_nanos: block.header.start,
+                end_unix_nanos: block.header.end.saturating_add(1),
+            }));
             extent.len()
         })
     }
 
-    /// Hands each extent with something new to `take` (its place, its bytes, where the news begin, what was found so far),
-    /// which returns how far it read.
+    /// Hands each extent with something new to `take` (its place, its bytes, where the new blocks begin, what was found so
+    /// far), which returns how far it read.
     fn follow<T>(
         &self,
         kind: SeriesKind,
@@ -70,49 +70,46 @@ impl SeriesLog {
         most: usize,
         mut take: impl FnMut(Found, &[u8], usize, &mut Vec<T>) -> usize,
     ) -> Result<Tail<T>, StoreError> {
-        let mut tail = Tail {
-            items: Vec::new(),
-            position: self.believable(kind, position),
-        };
-        let unread = self.index().unread(kind, &tail.position);
+        let (mut position, unread) = self.unread(kind, position);
+        let mut items = Vec::new();
         let mut open = None;
         for place in unread {
-            if tail.items.len() >= most {
+            if items.len() >= most {
                 break;
             }
             let Some(bytes) = self.extent(&mut open, kind, place)? else {
                 continue;
             };
-            let day = place.day.number();
-            let done = tail.position.offset(day).unwrap_or_default().bytes;
+            let done = position.offset(place.day.0).unwrap_or_default().bytes;
             let from = done.saturating_sub(place.extent.offset) as usize;
-            let end = take(place, &bytes, from, &mut tail.items) as u64;
+            let end = take(place, &bytes, from, &mut items) as u64;
             let offset = Offset {
                 bytes: place.extent.offset + end,
                 ..Offset::default()
             };
-            tail.position.reach(day, offset);
+            position.reach(place.day.0, offset);
         }
-        Ok(tail)
+        Ok(Tail { items, position })
     }
 
-    /// Returns a position without days that retention removed, and without offsets behind a file's end: somebody put
-    /// another file there, which is read from its beginning.
-    fn believable(&self, kind: SeriesKind, position: &Position) -> Position {
+    /// Returns what is behind a position, and that position without days that retention removed and without offsets
+    /// behind a file's end: that is another file, which is read from its beginning.
+    fn unread(&self, kind: SeriesKind, position: &Position) -> (Position, Vec<Found>) {
         let index = self.index();
-        let end = |day: u64| {
-            let last = index.last(Day::from_number(day), kind);
-            last.map(|extent| extent.offset + extent.len)
-        };
         let mut position = position.clone();
-        position.retain(|day, offset| end(day).is_some_and(|end| offset.bytes <= end));
-        position
+        position.retain(|day, offset| {
+            let length = index.length(Day(day), kind);
+            length > 0 && offset.bytes <= length
+        });
+        let unread = index.unread(kind, &position);
+        (position, unread)
     }
 }
 
 /// Reads the records of the blocks that begin at `from` or later into `items`, until there are `most`; the blocks
 /// before them are read for the strings they introduced. Returns where it stopped, and how many records are lost.
 fn records_behind(
+    kind: SeriesKind,
     extent: &[u8],
     from: usize,
     most: usize,
@@ -120,18 +117,18 @@ fn records_behind(
 ) -> (usize, u64) {
     let mut strings = Vec::new();
     let mut lost = 0;
-    for (at, header, payload) in blocks(extent) {
-        let is_news = at >= from;
-        if is_news && items.len() >= most {
-            return (at, lost);
+    for block in blocks(SeriesCodec(kind), extent) {
+        let is_new = block.at >= from;
+        if is_new && items.len() >= most {
+            return (block.at, lost);
         }
         let mut keep = |record| {
-            if is_news {
+            if is_new {
                 items.push(record);
             }
         };
-        let missed = block::decode(&header, payload, &mut strings, None, &mut keep);
-        lost += if is_news { missed } else { 0 };
+        let missed = block::decode(&block, &mut strings, None, &mut keep);
+        lost += if is_new { missed } else { 0 };
     }
     (extent.len(), lost)
 }

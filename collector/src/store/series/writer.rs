@@ -1,189 +1,81 @@
-//! The thread that owns the files: gathers what is waiting, writes one block per kind and day, syncs once,
-//! answers everybody who waited.
+//! Writes groups of records: one block per kind and day, and one sync for each file.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, RwLock};
-use std::time::Duration;
-
-use tokio::sync::oneshot;
-use tokio::time::Instant;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::block::{self, MAX_BLOCK_RECORDS};
-use super::index::{Day, Index, file_path};
+use super::hint;
+use super::index::{Extent, Index, file_path};
 use super::record::{SeriesKind, SeriesRecord};
-use super::{Io, io, sidecar};
+use crate::log::{Day, LogFile};
 use crate::store::StoreError;
 
-/// Between two syncs when busy: what comes meanwhile shares the next one.
-const SYNC_GAP: Duration = Duration::from_millis(20);
-/// Most records written with one sync; a waiting group above it is written at once.
-const MAX_GROUP_RECORDS: usize = 20_000;
 /// Files kept open: today's and, around midnight, yesterday's.
 const MAX_OPEN_FILES: usize = 2 * SeriesKind::ALL.len();
 
-/// Records to be made durable, and who waits for it.
-pub(super) struct Append {
-    pub(super) records: Vec<SeriesRecord>,
-    pub(super) done: oneshot::Sender<Result<(), StoreError>>,
-}
-
-impl Append {
-    /// Returns whether somebody watches: samples alone may wait for others to share a block.
-    fn is_urgent(&self) -> bool {
-        let patient = |record: &SeriesRecord| matches!(record, SeriesRecord::Sample(_));
-        !self.records.iter().all(patient)
-    }
-}
-
-/// The files and where their ends are.
+/// The open files.
+#[derive(Debug)]
 pub(super) struct Writer {
     root: PathBuf,
-    linger: Duration,
     index: Arc<RwLock<Index>>,
     files: BTreeMap<(Day, SeriesKind), OpenFile>,
-    last_sync: Option<Instant>,
 }
 
+#[derive(Debug)]
 struct OpenFile {
-    path: PathBuf,
-    file: File,
-    len: u64,
-    /// The strings of the open extent; none right after opening: the next block starts an extent.
-    strings: Option<HashMap<String, u64>>,
-    dirty: bool,
+    file: LogFile,
+    /// The open extent and its strings; none right after opening: the next block starts an extent.
+    extent: Option<(Extent, HashMap<String, u64>)>,
+    is_dirty: bool,
 }
+
+/// A block that is written and not shown to readers yet.
+type Written = (Day, u64, block::Header);
 
 impl Writer {
-    pub(super) fn new(root: PathBuf, linger: Duration, index: Arc<RwLock<Index>>) -> Self {
+    pub(super) fn new(root: PathBuf, index: Arc<RwLock<Index>>) -> Self {
         Self {
             root,
-            linger,
             index,
             files: BTreeMap::new(),
-            last_sync: None,
         }
     }
 
-    /// Serves until every sender is gone.
-    pub(super) fn run(mut self, queue: &Receiver<Append>) {
-        while let Ok(first) = queue.recv() {
-            let group = self.gather(first, queue);
-            let (records, waiting) = split(group);
-            let result = self.commit(records);
-            self.last_sync = Some(Instant::now());
-            for done in waiting {
-                // Who gave up waiting needs no answer.
-                let _ = done.send(result.clone());
-            }
+    /// Makes records durable and shows them to readers; all of them or, after an error, none.
+    pub(super) fn commit(&mut self, records: Vec<SeriesRecord>) -> Result<(), StoreError> {
+        let written = self.write(records).and_then(|written| {
+            self.sync()?;
+            Ok(written)
+        });
+        let result = written.map(|written| self.publish(&written));
+        if result.is_err() {
+            // Opened again, a file is cut to what readers know of it.
+            self.files.clear();
         }
-    }
-
-    /// Waits for others to share the sync: shortly, and longer when there are only samples.
-    fn gather(&self, first: Append, queue: &Receiver<Append>) -> Vec<Append> {
-        let now = Instant::now();
-        let soon = self.last_sync.map_or(now, |last| last + SYNC_GAP);
-        let mut deadline = if first.is_urgent() {
-            soon
-        } else {
-            now + self.linger
-        };
-        let mut records = first.records.len();
-        let mut group = vec![first];
-        while records < MAX_GROUP_RECORDS {
-            let wait = deadline.saturating_duration_since(Instant::now());
-            match queue.recv_timeout(wait) {
-                Ok(next) => {
-                    if next.is_urgent() {
-                        deadline = deadline.min(soon);
-                    }
-                    records += next.records.len();
-                    group.push(next);
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
+        while self.files.len() > MAX_OPEN_FILES {
+            self.files.pop_first();
         }
-        group
-    }
-
-    fn commit(&mut self, records: Vec<SeriesRecord>) -> Result<(), StoreError> {
-        let mut groups: BTreeMap<(Day, SeriesKind, u32), Vec<SeriesRecord>> = BTreeMap::new();
-        for record in records {
-            let day = Day::of(record.time_unix_nanos());
-            let place = (day, record.kind(), shard(&record));
-            groups.entry(place).or_default().push(record);
-        }
-        let mut written = Vec::new();
-        let result = groups
-            .into_iter()
-            .try_for_each(|((day, kind, _), mut records)| {
-                // Neighbours of one breaker compress better.
-                records.sort_by_key(SeriesRecord::time_unix_nanos);
-                records
-                    .chunks(MAX_BLOCK_RECORDS)
-                    .try_for_each(|chunk| self.write(day, kind, chunk, &mut written))
-            });
-        let result = result.and_then(|()| self.sync());
-        match &result {
-            Ok(()) => self.publish(&written),
-            Err(_) => self.files.clear(),
-        }
-        self.close_old_files();
         result
     }
 
-    fn write(
-        &mut self,
-        day: Day,
-        kind: SeriesKind,
-        records: &[SeriesRecord],
-        written: &mut Vec<(Day, u64, block::Header)>,
-    ) -> Result<(), StoreError> {
-        let start = records[0].time_unix_nanos();
-        let room = self.room(day, kind, start, written);
-        let file = self.open(day, kind)?;
-        let starts_extent = !room || file.strings.is_none();
-        if starts_extent {
-            file.strings = Some(HashMap::new());
+    fn write(&mut self, records: Vec<SeriesRecord>) -> Result<Vec<Written>, StoreError> {
+        let mut groups: BTreeMap<(Day, SeriesKind, u32), Vec<SeriesRecord>> = BTreeMap::new();
+        for record in records {
+            let day = Day::of(record.time_unix_nanos());
+            let group = (day, record.kind(), shard(&record));
+            groups.entry(group).or_default().push(record);
         }
-        let strings = file.strings.get_or_insert_default();
-        let (header, bytes) =
-            block::encode(records, strings, starts_extent).map_err(io(Io::Encode, &file.path))?;
-        file.dirty = true;
-        file.file
-            .write_all(&bytes)
-            .map_err(io(Io::Append, &file.path))?;
-        written.push((day, file.len, header));
-        file.len += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Returns whether the open extent of a file takes another block.
-    fn room(
-        &self,
-        day: Day,
-        kind: SeriesKind,
-        start: u64,
-        written: &[(Day, u64, block::Header)],
-    ) -> bool {
-        if kind == SeriesKind::Rollup {
-            return false;
+        let mut written = Vec::new();
+        for ((day, kind, _), mut records) in groups {
+            // Neighbours of one breaker compress better.
+            records.sort_by_key(SeriesRecord::time_unix_nanos);
+            for records in records.chunks(MAX_BLOCK_RECORDS) {
+                let (offset, header) = self.open(day, kind)?.append(kind, records)?;
+                written.push((day, offset, header));
+            }
         }
-        let just = |entry: &&(Day, u64, block::Header)| entry.0 == day && entry.2.kind == kind;
-        if written.iter().any(|entry| just(&entry)) {
-            // Only a large group has two blocks of a kind: the second one joins the first one's extent.
-            return true;
-        }
-        let index = self
-            .index
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        index
-            .last(day, kind)
-            .is_some_and(|extent| extent.has_room(start))
+        Ok(written)
     }
 
     fn open(&mut self, day: Day, kind: SeriesKind) -> Result<&mut OpenFile, StoreError> {
@@ -192,48 +84,68 @@ impl Writer {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => {
                 let path = file_path(&self.root, day, kind);
-                let durable = {
-                    let index = self
-                        .index
-                        .read()
-                        .unwrap_or_else(|poisoned| poisoned.into_inner());
-                    index
-                        .last(day, kind)
-                        .map_or(0, |last| last.offset + last.len)
+                let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+                let length = index.length(day, kind);
+                drop(index);
+                let file = if length > 0 && path.exists() {
+                    LogFile::resume(&path, length)?
+                } else {
+                    let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+                    index.remove(day, kind);
+                    drop(index);
+                    LogFile::create(&path, b"")?
                 };
-                Ok(entry.insert(open_at(path, durable)?))
+                Ok(entry.insert(OpenFile {
+                    file,
+                    extent: None,
+                    is_dirty: false,
+                }))
             }
         }
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        for file in self.files.values_mut().filter(|file| file.dirty) {
-            file.file.sync_data().map_err(io(Io::Sync, &file.path))?;
-            file.dirty = false;
+        for file in self.files.values_mut().filter(|file| file.is_dirty) {
+            file.file.sync()?;
+            file.is_dirty = false;
         }
         Ok(())
     }
 
-    fn publish(&self, written: &[(Day, u64, block::Header)]) {
-        let mut index = self
-            .index
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+    fn publish(&self, written: &[Written]) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         for (day, offset, header) in written {
-            let complete = index
-                .last(*day, header.kind)
-                .filter(|_| header.starts_extent);
-            if let Some(complete) = complete {
-                sidecar::append(&file_path(&self.root, *day, header.kind), &complete);
+            if let Some(complete) = index.add(*day, *offset, header) {
+                hint::append(&file_path(&self.root, *day, header.kind), &complete);
             }
-            index.add(*day, *offset, header);
         }
     }
+}
 
-    fn close_old_files(&mut self) {
-        while self.files.len() > MAX_OPEN_FILES {
-            self.files.pop_first();
-        }
+impl OpenFile {
+    fn append(
+        &mut self,
+        kind: SeriesKind,
+        records: &[SeriesRecord],
+    ) -> Result<(u64, block::Header), StoreError> {
+        let start = records[0].time_unix_nanos();
+        let has_room = |extent: &Extent| kind != SeriesKind::Rollup && extent.has_room(start);
+        let open = self.extent.take().filter(|(extent, _)| has_room(extent));
+        let (extent, mut strings) = open.unzip();
+        let strings = strings.get_or_insert_default();
+        let (header, bytes) = block::encode(records, strings, extent.is_none())
+            .map_err(|error| self.file.error("encode a block for", error))?;
+        self.is_dirty = true;
+        let offset = self.file.append(&bytes)?;
+        let extent = match extent {
+            Some(mut extent) => {
+                extent.add(offset, &header);
+                extent
+            }
+            None => Extent::new(offset, &header),
+        };
+        self.extent = Some((extent, std::mem::take(strings)));
+        Ok((offset, header))
     }
 }
 
@@ -244,53 +156,4 @@ fn shard(record: &SeriesRecord) -> u32 {
         SeriesRecord::Rollup(_) => record.key_bit().trailing_zeros() / 4,
         _ => 0,
     }
-}
-
-/// Opens a file for appending; what lies behind its durable end (a write that failed) is cut off.
-fn open_at(path: PathBuf, durable: u64) -> Result<OpenFile, StoreError> {
-    let folder = path.parent().unwrap_or(&path);
-    let is_new = !path.exists();
-    fs::create_dir_all(folder).map_err(io(Io::CreateFolder, folder))?;
-    let mut file = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(io(Io::Open, &path))?;
-    file.set_len(durable).map_err(io(Io::Truncate, &path))?;
-    file.seek(SeekFrom::Start(durable))
-        .map_err(io(Io::Open, &path))?;
-    if is_new {
-        sync_folders(folder)?;
-    }
-    Ok(OpenFile {
-        path,
-        file,
-        len: durable,
-        strings: None,
-        dirty: false,
-    })
-}
-
-/// Makes the names of a new file and its folder durable; where folders cannot be synced, they need not be.
-fn sync_folders(folder: &std::path::Path) -> Result<(), StoreError> {
-    if cfg!(unix) {
-        for folder in [Some(folder), folder.parent()].into_iter().flatten() {
-            let opened = File::open(folder).map_err(io(Io::Open, folder))?;
-            opened.sync_all().map_err(io(Io::Sync, folder))?;
-        }
-    }
-    Ok(())
-}
-
-type Waiting = Vec<oneshot::Sender<Result<(), StoreError>>>;
-
-fn split(group: Vec<Append>) -> (Vec<SeriesRecord>, Waiting) {
-    let mut records = Vec::new();
-    let mut waiting = Vec::new();
-    for append in group {
-        records.extend(append.records);
-        waiting.push(append.done);
-    }
-    (records, waiting)
 }

@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::super::bytes::Reader;
-use super::header::{BlockHeader, PartEntry, PartKind};
+use super::header::{BlockHeader, PartEntry, PartKind, SpanCodec};
 use super::{Blobs, Sparse, ints};
+use crate::log::BlockCodec;
 use crate::store::StoreError;
 
 thread_local! {
@@ -75,14 +76,20 @@ impl<'a> BlockReader<'a> {
         let mut bytes = vec![0; header_bytes as usize];
         file.read_exact_at(&mut bytes, offset)
             .map_err(|error| StoreError::io("read", path, error))?;
-        let header =
-            BlockHeader::decode(&bytes).ok_or_else(|| StoreError::damaged(path, "block header"))?;
-        Ok(Self {
+        let header = SpanCodec
+            .header(&bytes)
+            .ok_or_else(|| StoreError::damaged(path, "block header"))?;
+        Ok(Self::new(file, path, offset, header))
+    }
+
+    /// Makes the reader of a block whose header is read.
+    pub(crate) fn new(file: &'a File, path: &'a Path, offset: u64, header: BlockHeader) -> Self {
+        Self {
             file,
             path,
             offset,
             header,
-        })
+        }
     }
 
     /// Reads a part; empty where the block has none of that kind.
@@ -113,12 +120,6 @@ impl<'a> BlockReader<'a> {
             return Err(StoreError::damaged(self.path, "checksum of a part"));
         }
         Ok(stored)
-    }
-
-    /// Checks every part.
-    pub(crate) fn verify(&self) -> Result<(), StoreError> {
-        let mut parts = self.header.parts.iter();
-        parts.try_for_each(|part| self.stored(part).map(drop))
     }
 
     /// Reads a column of numbers.

@@ -2,11 +2,51 @@
 
 use super::super::bytes::{Reader, put_varint};
 use super::super::limits::{HEADER_BYTES_MAX, PART_BYTES_MAX};
+use crate::log::BlockCodec;
 
 /// First bytes of a block.
 pub(crate) const BLOCK_MAGIC: [u8; 4] = *b"FxB1";
 /// Magic, header length, body length, checksum.
-pub(crate) const PREFIX_BYTES: usize = 16;
+const PREFIX_BYTES: usize = 16;
+/// First bytes of a footer: the blocks of a file end there.
+pub(crate) const FOOTER_MAGIC: [u8; 4] = *b"FxF1";
+
+/// Frames the blocks of spans.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SpanCodec;
+
+impl BlockCodec for SpanCodec {
+    type Header = BlockHeader;
+    const PREFIX_BYTES: usize = PREFIX_BYTES;
+
+    fn header_bytes(&self, prefix: &[u8]) -> Option<usize> {
+        let mut reader = Reader::new(prefix);
+        let magic = reader.take(4)?;
+        let length = reader.fixed_u32()?;
+        (magic == BLOCK_MAGIC && (PREFIX_BYTES as u32..=HEADER_BYTES_MAX).contains(&length))
+            .then_some(length as usize)
+    }
+
+    fn header(&self, bytes: &[u8]) -> Option<BlockHeader> {
+        BlockHeader::decode(bytes.get(..self.header_bytes(bytes)?)?)
+    }
+
+    fn block_bytes(&self, header: &BlockHeader) -> u64 {
+        header.total_bytes
+    }
+
+    fn is_whole(&self, header: &BlockHeader, block: &[u8]) -> bool {
+        header.parts.iter().all(|part| {
+            let stored = block.get(part.offset as usize..).unwrap_or_default();
+            let stored = stored.get(..part.stored);
+            stored.is_some_and(|stored| crc32fast::hash(stored) == part.crc)
+        })
+    }
+
+    fn is_footer(&self, prefix: &[u8]) -> bool {
+        prefix.starts_with(&FOOTER_MAGIC)
+    }
+}
 
 /// What a part holds. Numbers are the file format: never reuse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,19 +218,9 @@ impl BlockHeader {
         header[12..16].copy_from_slice(&crc.to_le_bytes());
     }
 
-    /// Reads how many bytes the header has from its first bytes; `None` when no block begins there.
-    pub(crate) fn length(prefix: &[u8]) -> Option<u32> {
-        let mut reader = Reader::new(prefix);
-        let magic = reader.take(4)?;
-        let length = reader.fixed_u32()?;
-        (magic == BLOCK_MAGIC && (PREFIX_BYTES as u32..=HEADER_BYTES_MAX).contains(&length))
-            .then_some(length)
-    }
-
-    /// Reads a whole header and checks it.
-    pub(crate) fn decode(header: &[u8]) -> Option<Self> {
-        let length = Self::length(header)?;
-        let header = header.get(..length as usize)?;
+    /// Reads a header of exactly these bytes and checks it.
+    fn decode(header: &[u8]) -> Option<Self> {
+        let length = header.len() as u32;
         let mut reader = Reader::new(header.get(8..)?);
         let body = reader.fixed_u32()?;
         if reader.fixed_u32()? != checksum(header) {

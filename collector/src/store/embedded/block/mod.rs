@@ -18,5 +18,5 @@ pub(crate) use blobs::{Blobs, Sparse};
 pub(crate) use builder::{BlockBuilder, decode_mark, encode_mark, mark_texts};
 pub(crate) use decode::{BlockMeta, BlockReader, inflate};
 pub(crate) use encode::{BlockEncoder, EncodedBlock, encode_compressed};
-pub(crate) use header::{BlockHeader, PREFIX_BYTES, PartKind};
+pub(crate) use header::{BlockHeader, FOOTER_MAGIC, PartKind, SpanCodec};
 pub(crate) use rows::{RowReader, ValueSource, unpack};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use opentelemetry::TraceId;
 
+use super::super::damage::skip_missing;
 use super::super::segment::{NamedPiece, Segment};
-use super::skip_missing;
 use crate::model::{CircuitMark, ServiceCount, TraceSummary};
 use crate::store::StoreError;
 use crate::store::matching::harmful_first;

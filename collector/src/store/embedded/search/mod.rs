@@ -10,14 +10,13 @@ mod recount;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
-use std::io;
 
 pub(crate) use merge::resolve;
 pub(crate) use predicate::shapes_with;
 
 use super::catalog::Catalog;
+use super::damage::{skip_missing, tolerate};
 use super::limits::TRACE_SPREAD_NANOS;
-use super::read::tolerate;
 use super::segment::Segment;
 use crate::model::{Cursor, TracePage, TraceQuery, TraceSummary};
 use crate::store::StoreError;
@@ -149,15 +148,5 @@ impl Search<'_> {
             self.heap.push((start, Kind::Row(Reverse(id))));
         }
         Ok(())
-    }
-}
-
-/// Goes on without what retention deleted under a reader, and without a damaged footer: it is rebuilt after the
-/// reader, which then runs again.
-pub(crate) fn skip_missing<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
-    match result {
-        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(StoreError::Damaged { .. }) => Ok(None),
-        other => other.map(Some),
     }
 }

@@ -12,10 +12,9 @@ use std::sync::Arc;
 use super::super::block::attributes::service_of;
 use super::super::block::{BlockMeta, BlockReader, PartKind, ints};
 use super::super::catalog::Catalog;
+use super::super::damage::{skip_missing, tolerate};
 use super::super::limits::{RECOUNT_BLOCKS_MAX, RECOUNT_SPANS_MAX};
-use super::super::read::tolerate;
 use super::super::segment::Segment;
-use super::skip_missing;
 use crate::model::{ServiceCount, TraceSummary};
 use crate::store::StoreError;
 

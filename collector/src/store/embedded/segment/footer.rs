@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::block::{BlockMeta, encode_compressed, inflate};
+use super::super::block::{BlockMeta, FOOTER_MAGIC, encode_compressed, inflate};
 use super::super::bytes::{Reader, put_varint};
 use super::super::limits::PART_BYTES_MAX;
 use super::bloom::Bloom;
@@ -17,8 +17,6 @@ use super::state::{SegmentState, Totals};
 use super::traces::{TraceIndex, encode_summaries, sorted};
 use crate::store::StoreError;
 
-/// First bytes of a footer: a scan of blocks ends here.
-pub(crate) const FOOTER_MAGIC: [u8; 4] = *b"FxF1";
 /// Last bytes of a sealed file.
 const TRAILER_MAGIC: [u8; 4] = *b"FxE1";
 /// Directory offset and length, its checksum, magic.

@@ -11,13 +11,12 @@ pub(crate) mod seal;
 mod services;
 mod state;
 mod traces;
-mod writer;
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::block::{BlockMeta, ValueSource};
 use super::dictionary::ValueList;
@@ -31,7 +30,6 @@ pub(crate) use piece::NamedPiece;
 use services::ServiceTable;
 pub(crate) use state::{SegmentState, Totals};
 use traces::{Piece, TraceIndex};
-pub(crate) use writer::SegmentFile;
 
 /// First bytes of a segment file.
 pub(crate) const FILE_MAGIC: [u8; 8] = *b"FUSEBOX1";
@@ -90,8 +88,6 @@ pub(crate) struct SealedSegment {
 #[derive(Debug, Clone)]
 pub(crate) struct Segment {
     kind: SegmentKind,
-    /// Blocks that a reader found damaged: counted once, skipped from then on.
-    damaged: Arc<Mutex<BTreeSet<u32>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -243,7 +239,6 @@ impl Segment {
     pub(crate) fn open(segment: Arc<OpenSegment>) -> Self {
         Self {
             kind: SegmentKind::Open(segment),
-            damaged: Arc::default(),
         }
     }
 
@@ -251,7 +246,6 @@ impl Segment {
     pub(crate) fn sealed(segment: SealedSegment) -> Self {
         Self {
             kind: SegmentKind::Sealed(Arc::new(segment)),
-            damaged: Arc::default(),
         }
     }
 
@@ -407,18 +401,6 @@ impl Segment {
             SegmentKind::Open(_) => false,
             SegmentKind::Sealed(segment) => segment.broken.load(Ordering::Relaxed),
         }
-    }
-
-    /// Notes that a block is damaged and returns whether that is news.
-    pub(crate) fn note_damage(&self, block: u32) -> bool {
-        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        damaged.insert(block)
-    }
-
-    /// Returns whether a reader found that block damaged.
-    pub(crate) fn is_damaged(&self, block: u32) -> bool {
-        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        damaged.contains(&block)
     }
 }
 

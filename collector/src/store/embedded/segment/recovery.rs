@@ -1,20 +1,18 @@
 //! Reads a segment that was never sealed: every block in order, until the file ends or tears.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::super::block::{
-    BlockHeader, BlockReader, PREFIX_BYTES, PartKind, RowReader, ValueSource, encode_mark, ints,
-    mark_texts,
+    BlockReader, PartKind, RowReader, SpanCodec, ValueSource, encode_mark, ints, mark_texts,
 };
 use super::super::dictionary::{Dictionary, ValueList};
 use super::super::schema::Schema;
-use super::footer::FOOTER_MAGIC;
 use super::state::{RowFacts, SegmentState};
-use super::{FILE_MAGIC, OpenSegment, Place, SegmentFile};
+use super::{FILE_MAGIC, OpenSegment, Place};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
+use crate::log::{self, BlockCodec, LogFile};
 use crate::store::StoreError;
 use crate::store::hash::Seed;
 use fusebox::semconv::BREAKER_NAME;
@@ -25,7 +23,7 @@ pub(crate) struct Recovered {
     /// The segment as it was before the crash.
     pub(crate) open: Arc<OpenSegment>,
     /// Its file, cut to the last whole block.
-    pub(crate) file: SegmentFile,
+    pub(crate) file: LogFile,
     /// Whether bytes were cut off.
     pub(crate) torn: bool,
     /// Blocks that were skipped.
@@ -38,7 +36,7 @@ pub(crate) fn recover(place: Place) -> Result<Option<Recovered>, StoreError> {
     let Some(scanned) = scan(&path)? else {
         return Ok(None);
     };
-    let file = SegmentFile::resume(&path, scanned.end)?;
+    let file = LogFile::resume(&path, scanned.end)?;
     let reader = Arc::new(file.reader()?);
     let open = OpenSegment::new(place, reader, scanned.state, scanned.end);
     Ok(Some(Recovered {
@@ -75,119 +73,39 @@ fn scan(path: &Path) -> Result<Option<Scanned>, StoreError> {
     let io = |error| StoreError::io("read", path, error);
     let file = File::open(path).map_err(io)?;
     let bytes = file.metadata().map_err(io)?.len();
-    let mut magic = [0; FILE_MAGIC.len()];
-    let whole = bytes >= magic.len() as u64;
-    if whole {
-        file.read_exact_at(&mut magic, 0).map_err(io)?;
-    }
-    if magic != FILE_MAGIC {
+    let begin = FILE_MAGIC.len() as u64;
+    if bytes < begin || log::read(&file, 0, begin).map_err(io)? != FILE_MAGIC {
         return Ok(None);
     }
-    let mut scan = Scan {
-        file: &file,
-        path,
-        bytes,
+    let found = log::scan(&SpanCodec, &file, begin, bytes).map_err(io)?;
+    let mut damaged_blocks = found.damaged;
+    let mut rebuild = Rebuild {
         state: SegmentState::new(Seed::random()),
         marks: Dictionary::new(Seed::random()),
-        damaged_blocks: 0,
     };
-    let (end, torn) = scan.run()?;
+    for (offset, header) in found.blocks {
+        let block = log::read(&file, offset, header.total_bytes).map_err(io)?;
+        let is_whole = SpanCodec.is_whole(&header, &block);
+        let reader = BlockReader::new(&file, path, offset, header);
+        if !is_whole || rebuild.absorb(offset, &reader).is_err() {
+            damaged_blocks += 1;
+        }
+    }
     Ok(Some(Scanned {
-        state: scan.state,
-        end,
-        torn,
-        damaged_blocks: scan.damaged_blocks,
+        state: rebuild.state,
+        end: found.end,
+        torn: found.is_torn,
+        damaged_blocks,
     }))
 }
 
-/// A scan of one file.
-struct Scan<'a> {
-    file: &'a File,
-    path: &'a Path,
-    bytes: u64,
+/// Puts together what memory holds of a segment, block by block.
+struct Rebuild {
     state: SegmentState,
     marks: Dictionary,
-    damaged_blocks: u64,
 }
 
-impl Scan<'_> {
-    /// Reads block after block; returns where the last whole one ends and whether more lay behind it.
-    fn run(&mut self) -> Result<(u64, bool), StoreError> {
-        let mut offset = FILE_MAGIC.len() as u64;
-        while offset < self.bytes {
-            if self.prefix(offset)?.starts_with(&FOOTER_MAGIC) {
-                return Ok((offset, false));
-            }
-            let header = self.header(offset)?;
-            let whole = header
-                .as_ref()
-                .is_some_and(|header| offset + header.total_bytes <= self.bytes);
-            let Some(header) = header.filter(|_| whole) else {
-                // Damage in the middle, if a sound header follows; else the tail that a crash tore.
-                match self.next_block(offset + 1)? {
-                    Some(next) => {
-                        self.damaged_blocks += 1;
-                        offset = next;
-                        continue;
-                    }
-                    None => return Ok((offset, true)),
-                }
-            };
-            let next = offset + header.total_bytes;
-            let reader = BlockReader::open(self.file, self.path, offset, header.header_bytes)?;
-            if reader.verify().is_err() || self.absorb(offset, &reader).is_err() {
-                if next >= self.bytes {
-                    return Ok((offset, true));
-                }
-                self.damaged_blocks += 1;
-            }
-            offset = next;
-        }
-        Ok((offset, false))
-    }
-
-    /// Reads the first bytes of a block.
-    fn prefix(&self, offset: u64) -> Result<Vec<u8>, StoreError> {
-        let length = (self.bytes - offset).min(PREFIX_BYTES as u64);
-        self.read(offset, length as usize)
-    }
-
-    /// Reads the header of the block that begins there, if one does.
-    fn header(&self, offset: u64) -> Result<Option<BlockHeader>, StoreError> {
-        let Some(length) = BlockHeader::length(&self.prefix(offset)?) else {
-            return Ok(None);
-        };
-        if offset + u64::from(length) > self.bytes {
-            return Ok(None);
-        }
-        let header = self.read(offset, length as usize)?;
-        Ok(BlockHeader::decode(&header))
-    }
-
-    /// Looks for the next sound header of a whole block.
-    fn next_block(&self, from: u64) -> Result<Option<u64>, StoreError> {
-        let rest = self.read(from, (self.bytes - from) as usize)?;
-        for at in 0..rest.len() {
-            if BlockHeader::length(&rest[at..]).is_none() {
-                continue;
-            }
-            if let Some(header) = BlockHeader::decode(&rest[at..])
-                && at as u64 + header.total_bytes <= rest.len() as u64
-            {
-                return Ok(Some(from + at as u64));
-            }
-        }
-        Ok(None)
-    }
-
-    fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
-        let mut bytes = vec![0; length];
-        self.file
-            .read_exact_at(&mut bytes, offset)
-            .map_err(|error| StoreError::io("read", self.path, error))?;
-        Ok(bytes)
-    }
-
+impl Rebuild {
     /// Adds a sound block.
     fn absorb(&mut self, offset: u64, reader: &BlockReader<'_>) -> Result<(), StoreError> {
         let columns = Columns::read(reader)?;

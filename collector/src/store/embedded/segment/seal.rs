@@ -8,7 +8,8 @@ use super::super::catalog::Catalog;
 use super::super::limits::{REWRITE_BELOW_ROWS, REWRITE_BLOCK_ROWS};
 use super::footer::Footer;
 use super::state::{RowFacts, SegmentState};
-use super::{Caches, OpenSegment, Place, SealedSegment, Segment, SegmentFile};
+use super::{Caches, FILE_MAGIC, OpenSegment, Place, SealedSegment, Segment};
+use crate::log::LogFile;
 use crate::store::StoreError;
 use crate::store::hash::Seed;
 
@@ -18,7 +19,7 @@ pub(crate) const REWRITE_SUFFIX: &str = "tmp";
 /// Seals a segment; the open file must hold nothing beyond its last block.
 pub(crate) fn seal(
     open: &Arc<OpenSegment>,
-    file: &mut SegmentFile,
+    file: &mut LogFile,
     catalog: &Catalog,
 ) -> Result<SealedSegment, StoreError> {
     let (rows, blocks) = {
@@ -53,7 +54,7 @@ pub(crate) fn rewrite(
 }
 
 /// Appends the footer and syncs it; a failed footer is cut off again.
-fn append_footer(state: &SegmentState, file: &mut SegmentFile) -> Result<Footer, StoreError> {
+fn append_footer(state: &SegmentState, file: &mut LogFile) -> Result<Footer, StoreError> {
     let end = file.length();
     let (footer, bytes) =
         Footer::encode(state, end).map_err(|error| file.error("compress the footer of", error))?;
@@ -96,7 +97,7 @@ pub(crate) fn absorb(
 
 /// A segment that is being written anew, in larger blocks.
 struct Rewrite {
-    file: SegmentFile,
+    file: LogFile,
     path: PathBuf,
     builder: BlockBuilder,
     encoder: BlockEncoder,
@@ -111,7 +112,7 @@ impl Rewrite {
         let path = place.path.with_extension(REWRITE_SUFFIX);
         let seed = Seed::random();
         Ok(Self {
-            file: SegmentFile::create(&path)?,
+            file: LogFile::create(&path, &FILE_MAGIC)?,
             builder: BlockBuilder::new(seed),
             encoder: BlockEncoder::new()
                 .map_err(|error| StoreError::io("compress blocks of", &path, error))?,

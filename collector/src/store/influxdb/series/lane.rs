@@ -18,10 +18,10 @@ use super::{MINUTE_NANOS, TEN_SECONDS_NANOS};
 use crate::counters::{Counters, Incident};
 use crate::log::Position;
 use crate::model::TimeRange;
-use crate::store::StoreError;
 use crate::store::influxdb::names::Names;
 use crate::store::influxdb::ship::lane::{Batch, Lane};
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
+use crate::store::{SeriesReader, StoreError};
 
 /// Records that one step reads at most, and the rest of the block with the last.
 const STEP_RECORDS: usize = 2_000;

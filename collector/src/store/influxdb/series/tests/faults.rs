@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::model::TimeRange;
+use crate::store::SeriesReader;
 use crate::store::series::{InstanceRecord, SeriesKind};
 
 /// A journal with a record of every kind, and where its file of one kind is.

@@ -1,23 +1,22 @@
-//! The file of a segment as its shard sees it: append a block, sync, take a failed append back.
+//! The file of a segment as its writer sees it: append a block, sync, take a failed append back.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::FILE_MAGIC;
-use crate::store::StoreError;
+use super::StoreError;
 
-/// A segment file that is written.
+/// A file that only grows, except that its end is cut off when a write failed.
 #[derive(Debug)]
-pub(crate) struct SegmentFile {
+pub(crate) struct LogFile {
     file: File,
     path: PathBuf,
     length: u64,
 }
 
-impl SegmentFile {
-    /// Creates the file and its folder, both durable.
-    pub(crate) fn create(path: &Path) -> Result<Self, StoreError> {
+impl LogFile {
+    /// Creates the file with its first bytes, and its folder; both names are durable.
+    pub(crate) fn create(path: &Path, magic: &[u8]) -> Result<Self, StoreError> {
         let create = || {
             let folder = path.parent().unwrap_or(Path::new("."));
             if !folder.is_dir() {
@@ -30,9 +29,7 @@ impl SegmentFile {
                 .create(true)
                 .truncate(true)
                 .open(path)?;
-            let written = file
-                .write_all(&FILE_MAGIC)
-                .and_then(|()| sync_folder(folder));
+            let written = file.write_all(magic).and_then(|()| sync_folder(folder));
             if let Err(error) = written {
                 // A full disk must not collect an empty file for every attempt.
                 let _ = fs::remove_file(path);
@@ -44,7 +41,7 @@ impl SegmentFile {
         Ok(Self {
             file,
             path: path.to_owned(),
-            length: FILE_MAGIC.len() as u64,
+            length: magic.len() as u64,
         })
     }
 
@@ -79,16 +76,14 @@ impl SegmentFile {
 
     /// Returns another handle for readers.
     pub(crate) fn reader(&self) -> Result<File, StoreError> {
-        self.file
-            .try_clone()
-            .map_err(|error| StoreError::io("open", &self.path, error))
+        let reader = self.file.try_clone();
+        reader.map_err(|error| self.error("open", error))
     }
 
     /// Appends bytes with one write and returns where they begin.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<u64, StoreError> {
-        self.file
-            .write_all(bytes)
-            .map_err(|error| StoreError::io("append to", &self.path, error))?;
+        let written = self.file.write_all(bytes);
+        written.map_err(|error| self.error("append to", error))?;
         let offset = self.length;
         self.length += bytes.len() as u64;
         Ok(offset)
@@ -96,32 +91,31 @@ impl SegmentFile {
 
     /// Waits until everything appended is on the disk.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        self.file
-            .sync_data()
-            .map_err(|error| StoreError::io("sync", &self.path, error))
+        let synced = self.file.sync_data();
+        synced.map_err(|error| self.error("sync", error))
     }
 
     /// Cuts off everything beyond that length.
     pub(crate) fn cut(&mut self, length: u64) -> Result<(), StoreError> {
         let cut = self.file.set_len(length);
         let sought = cut.and_then(|()| self.file.seek(SeekFrom::Start(length)));
-        sought.map_err(|error| StoreError::io("truncate", &self.path, error))?;
+        sought.map_err(|error| self.error("truncate", error))?;
         self.length = length;
         Ok(())
     }
 
     /// Gives the file its final name, durably.
     pub(crate) fn rename(&mut self, path: &Path) -> Result<(), StoreError> {
-        let renamed = fs::rename(&self.path, path)
-            .and_then(|()| sync_folder(path.parent().unwrap_or(Path::new("."))));
-        renamed.map_err(|error| StoreError::io("rename", &self.path, error))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let renamed = fs::rename(&self.path, path).and_then(|()| sync_folder(folder));
+        renamed.map_err(|error| self.error("rename", error))?;
         self.path = path.to_owned();
         Ok(())
     }
 }
 
 /// Makes the names in a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
@@ -134,8 +128,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("1-0.seg");
         std::os::unix::fs::symlink("/dev/full", &path).unwrap();
-        let error = SegmentFile::create(&path).unwrap_err().to_string();
-        assert!(error.contains("could not create"), "{error}");
+        let error = LogFile::create(&path, b"magic").unwrap_err();
+        assert!(error.to_string().contains("could not create"), "{error}");
+        assert!(error.is_disk_full());
         assert!(path.symlink_metadata().is_err(), "nothing is left");
     }
 }

@@ -17,27 +17,22 @@ fn path(file: &Path) -> PathBuf {
 /// Returns the complete extents of a file of that length, as far as the hint fits it.
 pub(super) fn read(file: &Path, len: u64) -> Vec<Extent> {
     let bytes = fs::read(path(file)).unwrap_or_default();
-    let mut extents = Vec::new();
     let mut end = 0;
-    for entry in bytes.chunks(ENTRY_BYTES) {
-        match decode(entry).filter(|extent| extent.offset == end && extent.len <= len - end) {
-            Some(extent) => {
-                end += extent.len;
-                extents.push(extent);
-            }
-            None => break,
+    let extents = bytes.chunks(ENTRY_BYTES).map_while(|entry| {
+        let extent = decode(entry)?;
+        if extent.offset != end || extent.len > len - end {
+            return None;
         }
-    }
-    extents
+        end += extent.len;
+        Some(extent)
+    });
+    extents.collect()
 }
 
 /// Adds an extent that is complete. A failure costs time at the next opening, nothing else.
 pub(super) fn append(file: &Path, extent: &Extent) {
-    let opened = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path(file));
-    if let Ok(mut hint) = opened {
+    let mut options = OpenOptions::new();
+    if let Ok(mut hint) = options.create(true).append(true).open(path(file)) {
         let _ = hint.write_all(&encode(extent));
     }
 }
@@ -46,7 +41,7 @@ pub(super) fn append(file: &Path, extent: &Extent) {
 pub(super) fn rewrite(file: &Path, extents: &[Extent]) {
     let _ = fs::write(
         path(file),
-        extents.iter().map(encode).collect::<Vec<_>>().concat(),
+        extents.iter().flat_map(encode).collect::<Vec<_>>(),
     );
 }
 
@@ -68,15 +63,15 @@ fn decode(bytes: &[u8]) -> Option<Extent> {
     if crc != crc32fast::hash(fields).to_le_bytes() {
         return None;
     }
-    let mut numbers = fields
-        .chunks_exact(8)
-        .filter_map(|field| field.try_into().ok());
-    let mut next = || numbers.next().map(u64::from_le_bytes);
+    let (numbers, _) = fields.as_chunks::<8>();
+    let [offset, len, start, end, keys] = *numbers else {
+        return None;
+    };
     Some(Extent {
-        offset: next()?,
-        len: next()?,
-        start: next()?,
-        end: next()?,
-        keys: next()?,
+        offset: u64::from_le_bytes(offset),
+        len: u64::from_le_bytes(len),
+        start: u64::from_le_bytes(start),
+        end: u64::from_le_bytes(end),
+        keys: u64::from_le_bytes(keys),
     })
 }

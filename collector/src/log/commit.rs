@@ -1,0 +1,116 @@
+//! Group commit: a thread that owns the files of a log, gathers the appends that wait, writes and syncs them together,
+//! and answers each once they are durable.
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+use std::{io, thread};
+
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
+
+use super::StoreError;
+
+/// Between two syncs when busy: what comes meanwhile shares the next one.
+const SYNC_GAP: Duration = Duration::from_millis(20);
+/// Most rows written with one sync; a waiting group above it is written at once.
+const GROUP_ROWS_MAX: usize = 20_000;
+/// Appends that may wait for the disk; more wait before they are queued.
+const WAITING_MAX: usize = 4_096;
+
+/// The queue in front of the thread; the thread ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Committer<R> {
+    queue: mpsc::Sender<Append<R>>,
+    waiting: Semaphore,
+}
+
+#[derive(Debug)]
+struct Append<R> {
+    rows: Vec<R>,
+    is_urgent: bool,
+    done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+impl<R: Send + 'static> Committer<R> {
+    /// Starts the thread. `commit` writes and syncs rows; groups without urgent rows wait that long for others.
+    pub(crate) fn start(
+        thread_name: &str,
+        linger: Duration,
+        commit: impl FnMut(Vec<R>) -> Result<(), StoreError> + Send + 'static,
+    ) -> io::Result<Self> {
+        let (queue, appends) = mpsc::channel();
+        thread::Builder::new()
+            .name(thread_name.to_owned())
+            .spawn(move || run(&appends, linger, commit))?;
+        Ok(Self {
+            queue,
+            waiting: Semaphore::new(WAITING_MAX),
+        })
+    }
+
+    /// Appends rows; returns once they are durable, `None` when the thread is gone.
+    pub(crate) async fn append(
+        &self,
+        rows: Vec<R>,
+        is_urgent: bool,
+    ) -> Option<Result<(), StoreError>> {
+        let _permit = self.waiting.acquire().await;
+        let (done, durable) = oneshot::channel();
+        let append = Append {
+            rows,
+            is_urgent,
+            done,
+        };
+        self.queue.send(append).ok()?;
+        durable.await.ok()
+    }
+}
+
+fn run<R>(
+    queue: &Receiver<Append<R>>,
+    linger: Duration,
+    mut commit: impl FnMut(Vec<R>) -> Result<(), StoreError>,
+) {
+    let mut last_sync = None;
+    while let Ok(first) = queue.recv() {
+        let (mut rows, mut waiting) = (Vec::new(), Vec::new());
+        for append in gather(first, queue, linger, last_sync) {
+            rows.extend(append.rows);
+            waiting.push(append.done);
+        }
+        let result = commit(rows);
+        last_sync = Some(Instant::now());
+        for done in waiting {
+            // A caller that stopped waiting needs no answer.
+            let _ = done.send(result.clone());
+        }
+    }
+}
+
+/// Waits for others to share the sync: shortly, and longer while nothing is urgent.
+fn gather<R>(
+    first: Append<R>,
+    queue: &Receiver<Append<R>>,
+    linger: Duration,
+    last_sync: Option<Instant>,
+) -> Vec<Append<R>> {
+    let now = Instant::now();
+    let soon = last_sync.map_or(now, |last| last + SYNC_GAP);
+    let mut deadline = if first.is_urgent { soon } else { now + linger };
+    let mut rows = first.rows.len();
+    let mut group = vec![first];
+    while rows < GROUP_ROWS_MAX {
+        let wait = deadline.saturating_duration_since(Instant::now());
+        match queue.recv_timeout(wait) {
+            Ok(next) => {
+                if next.is_urgent {
+                    deadline = deadline.min(soon);
+                }
+                rows += next.rows.len();
+                group.push(next);
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    group
+}

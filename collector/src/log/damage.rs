@@ -1,0 +1,124 @@
+//! What cannot be read of a log. A failure may pass: reading is tried again for a while. After that the place is counted
+//! and reading goes on behind it, so that one bad sector stops neither a query nor a follower for good.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Debug, Display};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::StoreError;
+use crate::counters::{Counters, Incident};
+
+/// How long reading a place is tried, and how often at least.
+const RETRY_FOR: Duration = Duration::from_secs(30);
+const TRIES_MIN: u32 = 3;
+/// After so many places in a row of one file were given up, the file is bad: the next is not tried for long.
+const PLACES_MAX: usize = 3;
+
+/// The places of a log that cannot be read, by file and offset; shared by all readers.
+#[derive(Debug)]
+pub(crate) struct Damage<F> {
+    /// The incident under which a place is counted.
+    incident: Incident,
+    counters: Arc<Counters>,
+    known: Mutex<Known<F>>,
+}
+
+#[derive(Debug)]
+struct Known<F> {
+    retry_for: Duration,
+    failing: BTreeMap<(F, u64), Failure>,
+    /// Places of a file given up one after the other.
+    in_a_row: BTreeMap<F, usize>,
+    /// Counted and logged already.
+    reported: BTreeSet<(F, u64)>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    tries: u32,
+    since: Instant,
+    is_given_up: bool,
+}
+
+impl<F: Ord + Copy + Debug> Damage<F> {
+    /// Makes an empty registry.
+    pub(crate) fn new(incident: Incident, counters: Arc<Counters>) -> Self {
+        Self {
+            incident,
+            counters,
+            known: Mutex::new(Known {
+                retry_for: RETRY_FOR,
+                failing: BTreeMap::new(),
+                in_a_row: BTreeMap::new(),
+                reported: BTreeSet::new(),
+            }),
+        }
+    }
+
+    /// Counts and logs that something of a place is lost, once.
+    pub(crate) fn report(&self, file: F, offset: u64, problem: &dyn Display) {
+        if self.known().reported.insert((file, offset)) {
+            self.counters.incidents.add(self.incident, 1);
+            warn!(?file, offset, %problem, "a part of the log cannot be read; going on without it");
+        }
+    }
+
+    /// Records that a place could not be read; returns, and reports, whether that was tried for long enough.
+    pub(crate) fn gives_up(&self, file: F, offset: u64, error: &StoreError) -> bool {
+        let is_given_up = self.known().fail(file, offset);
+        if is_given_up {
+            self.report(file, offset, error);
+        }
+        is_given_up
+    }
+
+    /// Records that a place was read.
+    pub(crate) fn is_read(&self, file: F, offset: u64) {
+        let mut known = self.known();
+        known.failing.remove(&(file, offset));
+        known.in_a_row.remove(&file);
+    }
+
+    /// Forgets files that are gone.
+    pub(crate) fn forget(&self, is_gone: impl Fn(F) -> bool) {
+        let mut known = self.known();
+        known.failing.retain(|(file, _), _| !is_gone(*file));
+        known.in_a_row.retain(|file, _| !is_gone(*file));
+        known.reported.retain(|(file, _)| !is_gone(*file));
+    }
+
+    /// Changes how long reading a place is tried.
+    #[cfg(test)]
+    pub(crate) fn set_retry_for(&self, retry_for: Duration) {
+        self.known().retry_for = retry_for;
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known<F>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F: Ord + Copy> Known<F> {
+    fn fail(&mut self, file: F, offset: u64) -> bool {
+        let given_up = self.in_a_row.entry(file).or_default();
+        let failure = self
+            .failing
+            .entry((file, offset))
+            .or_insert_with(|| Failure {
+                tries: 0,
+                since: Instant::now(),
+                is_given_up: false,
+            });
+        failure.tries = failure.tries.saturating_add(1);
+        let is_tried = failure.tries >= TRIES_MIN && failure.since.elapsed() >= self.retry_for;
+        if !failure.is_given_up && (is_tried || *given_up >= PLACES_MAX) {
+            failure.is_given_up = true;
+            *given_up += 1;
+        }
+        failure.is_given_up
+    }
+}

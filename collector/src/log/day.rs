@@ -1,0 +1,78 @@
+//! A day since 1970, and the folder of a log that is named after it.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use time::{Date, Duration, OffsetDateTime};
+
+use super::StoreError;
+
+const DAY_NANOS: u64 = 86_400 * 1_000_000_000;
+
+/// A day since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Day(pub(crate) u64);
+
+impl Day {
+    /// Returns the day of a time.
+    pub(crate) fn of(unix_nanos: u64) -> Self {
+        Self(unix_nanos / DAY_NANOS)
+    }
+
+    /// Returns the first nanosecond after it.
+    pub(crate) fn end_unix_nanos(self) -> u64 {
+        (self.0 + 1).saturating_mul(DAY_NANOS)
+    }
+
+    /// Returns its folder: `2026-11-23`.
+    pub(crate) fn folder(self, root: &Path) -> PathBuf {
+        let days = i64::try_from(self.0).unwrap_or(i64::MAX);
+        let date = OffsetDateTime::UNIX_EPOCH
+            .date()
+            .checked_add(Duration::days(days.min(1_000_000)))
+            .unwrap_or(Date::MAX);
+        root.join(date.to_string())
+    }
+
+    /// Reads the name of a folder; `None` for a foreign one.
+    fn parse(folder: &str) -> Option<Self> {
+        let mut parts = folder.splitn(3, '-');
+        let year = parts.next()?.parse().ok()?;
+        let month: u8 = parts.next()?.parse().ok()?;
+        let day = parts.next()?.parse().ok()?;
+        let date = Date::from_calendar_date(year, month.try_into().ok()?, day).ok()?;
+        let days = (date - OffsetDateTime::UNIX_EPOCH.date()).whole_days();
+        u64::try_from(days).ok().map(Self)
+    }
+
+    /// Creates the folder of a log where it is missing and returns its days, oldest first.
+    pub(crate) fn all(root: &Path) -> Result<Vec<Self>, StoreError> {
+        fs::create_dir_all(root).map_err(|error| StoreError::io("create", root, error))?;
+        let list = || -> io::Result<Vec<Self>> {
+            let mut days = Vec::new();
+            for entry in fs::read_dir(root)? {
+                let entry = entry?;
+                if entry.path().is_dir() {
+                    days.extend(entry.file_name().to_str().and_then(Self::parse));
+                }
+            }
+            days.sort_unstable();
+            Ok(days)
+        };
+        list().map_err(|error| StoreError::io("list", root, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn day_folders_come_back() {
+        let day = Day::of(1_795_397_646_700_000_000);
+        let folder = day.folder(Path::new(""));
+        assert_eq!(folder, Path::new("2026-11-23"));
+        assert_eq!(Day::parse("2026-11-23"), Some(day));
+        assert_eq!(Day::parse("lost+found"), None);
+    }
+}

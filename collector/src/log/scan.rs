@@ -1,0 +1,176 @@
+//! Finds the blocks of a file by their headers: passes over damage in the middle, stops at the tail that a crash tore.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// How the blocks of a log are framed and checked.
+pub(crate) trait BlockCodec {
+    /// What a block's header says.
+    type Header;
+    /// Bytes from which the length of a header can be told.
+    const PREFIX_BYTES: usize;
+
+    /// Returns the length of the header that begins with these bytes, `None` where no header begins.
+    fn header_bytes(&self, prefix: &[u8]) -> Option<usize>;
+    /// Reads a header and checks it.
+    fn header(&self, bytes: &[u8]) -> Option<Self::Header>;
+    /// Returns the length of header and body.
+    fn block_bytes(&self, header: &Self::Header) -> u64;
+    /// Returns whether the body of a block has the checksums that its header promises.
+    fn is_whole(&self, header: &Self::Header, block: &[u8]) -> bool;
+
+    /// Returns whether these bytes begin a footer, before which the blocks end.
+    fn is_footer(&self, _prefix: &[u8]) -> bool {
+        false
+    }
+}
+
+/// The blocks of a file.
+#[derive(Debug)]
+pub(crate) struct Scan<H> {
+    /// Blocks with sound headers, each with its offset. The last one is whole unless a footer follows it.
+    pub(crate) blocks: Vec<(u64, H)>,
+    /// Where the last of them ends.
+    pub(crate) end: u64,
+    /// Whether the file goes on behind it.
+    pub(crate) is_torn: bool,
+    /// Places between them where no header could be read.
+    pub(crate) damaged: u64,
+}
+
+/// Reads the headers of a file of that length, from an offset at which a block begins.
+pub(crate) fn scan<C: BlockCodec>(
+    codec: &C,
+    file: &File,
+    from: u64,
+    length: u64,
+) -> io::Result<Scan<C::Header>> {
+    let mut scan = Scan {
+        blocks: Vec::new(),
+        end: from,
+        is_torn: false,
+        damaged: 0,
+    };
+    let mut at = from;
+    while at < length {
+        let prefix = read(file, at, (length - at).min(C::PREFIX_BYTES as u64))?;
+        // A block behind it says that this is no footer: one bit makes the first bytes of a block those of one.
+        if codec.is_footer(&prefix) && find(codec, &read(file, at, length - at)?).is_none() {
+            scan.end = at;
+            return Ok(scan);
+        }
+        let found = match header(codec, file, &prefix, at, length)? {
+            Some(header) => Some((at, header)),
+            None => {
+                // Where bytes are missing from the block before, its length reaches into those behind it.
+                let before = pop_damaged(codec, file, &mut scan.blocks)?;
+                let from = before.unwrap_or(at) + 1;
+                let next = find(codec, &read(file, from, length - from)?);
+                scan.damaged += u64::from(next.is_some());
+                next.map(|(skipped, header)| (from + skipped as u64, header))
+            }
+        };
+        let Some((begin, header)) = found else {
+            scan.is_torn = true;
+            break;
+        };
+        at = begin + codec.block_bytes(&header);
+        scan.blocks.push((begin, header));
+    }
+    // Only the last group of writes can be torn.
+    while pop_damaged(codec, file, &mut scan.blocks)?.is_some() {
+        scan.is_torn = true;
+    }
+    let last = scan.blocks.last();
+    scan.end = last.map_or(from, |(at, header)| at + codec.block_bytes(header));
+    Ok(scan)
+}
+
+/// Reads the header of the block that begins there, if all of one does.
+fn header<C: BlockCodec>(
+    codec: &C,
+    file: &File,
+    prefix: &[u8],
+    at: u64,
+    length: u64,
+) -> io::Result<Option<C::Header>> {
+    let bytes = codec.header_bytes(prefix).map(|bytes| bytes as u64);
+    let Some(bytes) = bytes.filter(|bytes| at + bytes <= length) else {
+        return Ok(None);
+    };
+    let header = match prefix.len() as u64 >= bytes {
+        true => codec.header(prefix),
+        false => codec.header(&read(file, at, bytes)?),
+    };
+    Ok(header.filter(|header| at + codec.block_bytes(header) <= length))
+}
+
+/// Removes the last block if its body is damaged; returns where it began.
+fn pop_damaged<C: BlockCodec>(
+    codec: &C,
+    file: &File,
+    blocks: &mut Vec<(u64, C::Header)>,
+) -> io::Result<Option<u64>> {
+    let Some((at, header)) = blocks.last() else {
+        return Ok(None);
+    };
+    let block = read(file, *at, codec.block_bytes(header))?;
+    if codec.is_whole(header, &block) {
+        return Ok(None);
+    }
+    Ok(blocks.pop().map(|(at, _)| at))
+}
+
+/// Reads bytes of a file that has them.
+pub(crate) fn read(file: &File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
+}
+
+/// Finds the first block that begins in these bytes and fits them.
+fn find<C: BlockCodec>(codec: &C, bytes: &[u8]) -> Option<(usize, C::Header)> {
+    (0..bytes.len()).find_map(|at| {
+        let rest = &bytes[at..];
+        codec.header_bytes(rest)?;
+        let header = codec.header(rest)?;
+        (codec.block_bytes(&header) <= rest.len() as u64).then_some((at, header))
+    })
+}
+
+/// A block in memory.
+#[derive(Debug)]
+pub(crate) struct Block<'a, H> {
+    /// Where it begins.
+    pub(crate) at: usize,
+    /// Its header.
+    pub(crate) header: H,
+    /// Header and body.
+    pub(crate) bytes: &'a [u8],
+    /// Whether its body is what the header promises.
+    pub(crate) is_whole: bool,
+}
+
+/// Returns the blocks in these bytes; what is damaged between them is passed over.
+pub(crate) fn blocks<'a, C: BlockCodec + 'a>(
+    codec: C,
+    bytes: &'a [u8],
+) -> impl Iterator<Item = Block<'a, C::Header>> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let (skipped, header) = find(&codec, &bytes[next..])?;
+        let at = next + skipped;
+        let end = at + codec.block_bytes(&header) as usize;
+        let bytes = &bytes[at..end];
+        let is_whole = codec.is_whole(&header, bytes);
+        // The length of a block that bytes are missing from reaches into those behind it.
+        next = if is_whole { end } else { at + 1 };
+        Some(Block {
+            at,
+            header,
+            bytes,
+            is_whole,
+        })
+    })
+}
