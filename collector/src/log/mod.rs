@@ -12,6 +12,8 @@ mod file;
 mod position;
 mod retention;
 mod scan;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use commit::Committer;
 pub(crate) use damage::Damage;

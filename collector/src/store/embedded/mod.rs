@@ -33,6 +33,8 @@ use opentelemetry::TraceId;
 use super::{StoreError, TraceReader};
 use crate::counters::Counters;
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery};
+#[cfg(test)]
+pub(crate) use block::SpanCodec;
 use catalog::Catalog;
 pub(crate) use journal::{Journal, JournalSegment};
 use segment::Segment;

@@ -39,68 +39,6 @@ fn three_blocks(dir: &Path) -> (Vec<Vec<Span>>, Vec<u64>, PathBuf) {
     (blocks, ends, path)
 }
 
-/// Opens the store on a copy of the segment and returns which blocks' spans are all readable.
-fn readable(
-    blocks: &[Vec<Span>],
-    path: &Path,
-    bytes: &[u8],
-) -> (Vec<bool>, std::collections::BTreeMap<&'static str, u64>) {
-    let dir = tempfile::tempdir().unwrap();
-    let day = dir.path().join("spans/2026-11-23");
-    fs::create_dir_all(&day).unwrap();
-    fs::write(day.join(path.file_name().unwrap()), bytes).unwrap();
-    let (store, _, counters) = open_store(dir.path(), 1);
-    let found = |span: &Span| {
-        let trace = wait(store.trace(span.trace_id)).unwrap();
-        trace.is_some_and(|trace| trace.spans == [span.clone()])
-    };
-    let whole = blocks.iter().map(|spans| spans.iter().all(found)).collect();
-    let twice = open_store(dir.path(), 1);
-    assert_eq!(
-        twice.0.stats().spans,
-        store.stats().spans,
-        "a repaired segment stays repaired"
-    );
-    assert!(twice.2.incidents.all().is_empty(), "and is repaired once");
-    (whole, counters.incidents.all())
-}
-
-#[test]
-fn a_tail_torn_at_any_byte_loses_the_last_block_and_nothing_else() {
-    let dir = tempfile::tempdir().unwrap();
-    let (blocks, ends, path) = three_blocks(dir.path());
-    let bytes = fs::read(&path).unwrap();
-    for cut in ends[1]..ends[2] {
-        let (whole, incidents) = readable(&blocks, &path, &bytes[..cut as usize]);
-        assert_eq!(whole, [true, true, false], "cut at {cut}");
-        assert_eq!(
-            incidents.contains_key("torn_tail"),
-            cut > ends[1],
-            "cut at {cut}"
-        );
-    }
-    assert_eq!(readable(&blocks, &path, &bytes).0, [true; 3]);
-}
-
-#[test]
-fn a_flipped_byte_in_the_middle_costs_its_block_only() {
-    let dir = tempfile::tempdir().unwrap();
-    let (blocks, ends, path) = three_blocks(dir.path());
-    let bytes = fs::read(&path).unwrap();
-    for at in (ends[0]..ends[1]).step_by(7) {
-        let mut flipped = bytes.clone();
-        flipped[at as usize] ^= 0x40;
-        let (whole, incidents) = readable(&blocks, &path, &flipped);
-        assert!(whole[0] && !whole[1], "flip at {at}");
-        // The third block may miss dictionary entries that the second one brought, but none came with it here.
-        assert!(
-            whole[2] || incidents.contains_key("damaged_block"),
-            "flip at {at}"
-        );
-        assert_eq!(incidents.get("damaged_block"), Some(&1), "flip at {at}");
-    }
-}
-
 #[test]
 fn a_block_that_rots_after_sealing_is_skipped_and_counted_once() {
     let dir = tempfile::tempdir().unwrap();

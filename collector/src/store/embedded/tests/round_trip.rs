@@ -196,3 +196,61 @@ fn the_contract_of_all_stores_holds() {
         piece += 1;
     }));
 }
+
+/// The spans of the fixture: four in a sealed segment, then two blocks in one that was left open.
+fn fixture_spans() -> Vec<Span> {
+    use crate::model::{Event, Link, Status, StatusCode, Value};
+    let text = |text: &str| Value::String(text.to_owned());
+    (1..=12u64)
+        .map(|id| {
+            let mut one = span(id / 3 + 1, id, ["shop", "cart", "stock"][(id % 3) as usize]);
+            one.attributes.extend([
+                ("circuit_breaker.name".to_owned(), text("inventory")),
+                ("circuit_breaker.outcome".to_owned(), text("rejected")),
+                ("bool".to_owned(), Value::Bool(id % 2 == 0)),
+                ("double".to_owned(), Value::Double(id as f64 / 4.0)),
+                ("list".to_owned(), Value::Array(vec![Value::Int(3)])),
+                ("empty".to_owned(), Value::Empty),
+            ]);
+            one.trace_state = "vendor=1".to_owned();
+            one.parent_span_id =
+                (id % 3 != 0).then(|| opentelemetry::SpanId::from_bytes(7u64.to_be_bytes()));
+            one.status = Status {
+                code: StatusCode::from_otlp(id % 3),
+                message: "went wrong".to_owned(),
+            };
+            one.events = vec![Event {
+                time_unix_nanos: 5,
+                name: "retry".to_owned(),
+                attributes: Vec::new(),
+            }];
+            one.links = vec![Link {
+                trace_id: one.trace_id,
+                span_id: one.span_id,
+                attributes: Vec::new(),
+            }];
+            one.dropped_attributes_count = 2;
+            one
+        })
+        .collect()
+}
+
+/// *Scenario*: version 0.1.0 wrote a sealed segment and one that it had no time to seal.
+/// *Guarantees*: every span reads back equal, and again after the open one was sealed.
+#[test]
+fn segments_of_the_first_version_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let day = dir.path().join("spans/2026-11-30");
+    std::fs::create_dir_all(&day).unwrap();
+    let fixtures =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/embedded/fixtures");
+    for file in std::fs::read_dir(fixtures).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), day.join(file.file_name())).unwrap();
+    }
+    for _ in 0..2 {
+        let (store, _, counters) = open_store(dir.path(), 1);
+        assert_holds(&store, &fixture_spans());
+        assert!(counters.incidents.all().is_empty());
+    }
+}

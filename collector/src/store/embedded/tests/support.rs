@@ -24,7 +24,7 @@ use crate::store::TraceReader;
 pub(crate) const NOW: u64 = 1_795_000_000_000_000_000;
 
 /// Opens a store that keeps everything.
-pub(super) fn open_store(
+pub(crate) fn open_store(
     dir: &std::path::Path,
     shards: usize,
 ) -> (EmbeddedStore, Vec<ShardWriter>, Arc<Counters>) {
