@@ -455,7 +455,7 @@ async fn a_restart_takes_back_what_the_retention_keeps() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), restored)
+    tokio::time::timeout(Duration::from_secs(300), restored)
         .await
         .unwrap();
     assert_eq!(live.dependencies(TimeRange::ALL)[0].call_count, 3);
@@ -488,7 +488,7 @@ async fn a_restart_takes_the_map_back() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), restored)
+    tokio::time::timeout(Duration::from_secs(300), restored)
         .await
         .unwrap();
     let product = again.service("product", now);
@@ -515,7 +515,7 @@ async fn a_restart_takes_the_map_back() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), restored)
+    tokio::time::timeout(Duration::from_secs(300), restored)
         .await
         .unwrap();
     assert_eq!(third.dependencies(TimeRange::ALL), links);

@@ -109,7 +109,7 @@ async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    let deadline = Duration::from_secs(30);
+    let deadline = Duration::from_secs(300);
     tokio::time::timeout(deadline, so)
         .await
         .expect("it becomes so in time");

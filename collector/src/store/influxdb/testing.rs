@@ -1,4 +1,5 @@
-//! Starts a real InfluxDB 1.x for a test: Debian's `influxd`, on loopback, its data in a folder that goes with it.
+//! Real servers for tests: Debian's `influxd` 1.x, started on loopback with its data in a temporary folder, and those that
+//! the environment names.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -8,10 +9,28 @@ use std::time::Duration;
 use super::InfluxdbOptions;
 
 /// How long a server may take to answer its first ping, in steps of `PAUSE`.
-const PINGS_MAX: u32 = 600;
+const PINGS_MAX: u32 = 6_000;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often a start is tried: between choosing a port and using it, another test may take it.
 const STARTS_MAX: u32 = 5;
+/// Ports below those that Linux gives to outgoing connections, so that none of those takes one while a server restarts.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// Returns options for the server that `FUSEBOX_TEST_<server>_URL`, `_TOKEN` and `_ORG` name. Tests that call it are
+/// skipped without it: `#[ignore = "needs FUSEBOX_TEST_<server>_URL"]`.
+///
+/// # Panics
+/// When the URL is not set.
+pub fn named_server(server: &str, bucket: String) -> InfluxdbOptions {
+    let variable = |name: &str| std::env::var(format!("FUSEBOX_TEST_{server}_{name}")).ok();
+    let url = variable("URL").unwrap_or_else(|| panic!("FUSEBOX_TEST_{server}_URL is not set"));
+    InfluxdbOptions {
+        token: variable("TOKEN").map(Into::into),
+        org: variable("ORG").unwrap_or_default(),
+        bucket,
+        ..InfluxdbOptions::new(url)
+    }
+}
 
 /// A server that ends with this value.
 #[derive(Debug)]
@@ -133,7 +152,11 @@ fn spawn(dir: &Path, settings: &str) -> Child {
 
 /// Returns two ports that are free now.
 fn free_ports() -> [u16; 2] {
-    let bind = || TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
+    let bind = || {
+        let mut tried = std::iter::repeat_with(|| fastrand::u16(PORTS));
+        let bound = tried.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+        bound.expect("loopback has a free port")
+    };
     let listeners = [bind(), bind()];
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())
 }

@@ -84,15 +84,15 @@ fn breaker(name: &'static str, instance: &'static str, start: u64) -> FakeBreake
     }
 }
 
-/// Waits until something holds; it must within ten seconds.
+/// Waits until something holds; it must within five minutes, on however busy a machine.
 fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..200 {
+    for _ in 0..6_000 {
         if holds() {
             return;
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    panic!("not within ten seconds: {what}");
+    panic!("not within five minutes: {what}");
 }
 
 /// Scenario: the breaker `stock` reports to one collector, `price` to another; `stock` opens.

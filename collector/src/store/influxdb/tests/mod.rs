@@ -26,6 +26,7 @@ use crate::store::influxdb::ship::lane::{Batch, Lane};
 use crate::store::influxdb::ship::link::Link;
 use crate::store::influxdb::ship::writer::{Writer, saved_position};
 use crate::store::influxdb::status::{InfluxdbFigures, InfluxdbStatus};
+use crate::store::influxdb::testing::named_server;
 use crate::store::influxdb::wire::client::Client;
 
 const WEEK: Duration = Duration::from_secs(604_800);

@@ -5,24 +5,15 @@ use super::real::count;
 use super::*;
 use crate::store::influxdb::wire::setup::{ensure, learn_names};
 
-fn options() -> Option<InfluxdbOptions> {
-    let var = |name: &str| std::env::var(format!("FUSEBOX_TEST_INFLUXDB2_{name}")).ok();
-    let Some(url) = var("URL") else {
-        println!("skipped: FUSEBOX_TEST_INFLUXDB2_URL is not set");
-        return None;
-    };
+fn options() -> InfluxdbOptions {
     let bucket = format!("fusebox-{}", crate::model::now_unix_nanos());
-    Some(InfluxdbOptions {
-        token: var("TOKEN").map(Into::into),
-        org: var("ORG").unwrap_or_default(),
-        bucket,
-        ..InfluxdbOptions::new(url)
-    })
+    named_server("INFLUXDB2", bucket)
 }
 
 #[tokio::test]
+#[ignore = "needs FUSEBOX_TEST_INFLUXDB2_URL"]
 async fn good_lines_arrive_whatever_stands_beside_them() {
-    let Some(options) = options() else { return };
+    let options = options();
     let dir = tempfile::tempdir().unwrap();
     let now = crate::model::now_unix_nanos();
     let unparsable = "red,c=abcdef calls=1z 7\nred,c=abcdef calls= 8\n";
@@ -45,8 +36,9 @@ async fn good_lines_arrive_whatever_stands_beside_them() {
 }
 
 #[tokio::test]
+#[ignore = "needs FUSEBOX_TEST_INFLUXDB2_URL"]
 async fn buckets_are_made_and_their_retention_changed() {
-    let Some(options) = options() else { return };
+    let options = options();
     let dir = tempfile::tempdir().unwrap();
     let client = Client::new(options.clone()).unwrap();
     for hours in [168, 24, 336] {
@@ -80,8 +72,9 @@ async fn bucket(client: &Client) -> Value {
 }
 
 #[tokio::test]
+#[ignore = "needs FUSEBOX_TEST_INFLUXDB2_URL"]
 async fn a_missing_organisation_is_made_and_a_wrong_token_named() {
-    let Some(options) = options() else { return };
+    let options = options();
     let dir = tempfile::tempdir().unwrap();
     let other = InfluxdbOptions {
         org: options.bucket.clone(),
@@ -105,8 +98,9 @@ async fn a_missing_organisation_is_made_and_a_wrong_token_named() {
 }
 
 #[tokio::test]
+#[ignore = "needs FUSEBOX_TEST_INFLUXDB2_URL"]
 async fn names_that_the_server_knows_are_taken_over() {
-    let Some(options) = options() else { return };
+    let options = options();
     let dir = tempfile::tempdir().unwrap();
     carry(options.clone(), dir.path(), &[names_of(40)]).await;
     let names = Names::default();
@@ -117,8 +111,9 @@ async fn names_that_the_server_knows_are_taken_over() {
 
 /// *Scenario*: the token may write the bucket and nothing else. *Guarantees*: it is written to, with a warning.
 #[tokio::test]
+#[ignore = "needs FUSEBOX_TEST_INFLUXDB2_URL"]
 async fn a_token_that_may_only_write_writes() {
-    let Some(options) = options() else { return };
+    let options = options();
     let dir = tempfile::tempdir().unwrap();
     let client = Client::new(options.clone()).unwrap();
     ensure(&client, WEEK, dir.path()).await.unwrap();
@@ -147,11 +142,9 @@ async fn a_token_that_may_only_write_writes() {
 
 #[cfg(feature = "influxdb2")]
 #[tokio::test]
+#[ignore = "needs FUSEBOX_TEST_INFLUXDB2_EMPTY_URL"]
 async fn a_server_that_was_never_set_up_is_set_up() {
-    let Ok(url) = std::env::var("FUSEBOX_TEST_INFLUXDB2_EMPTY_URL") else {
-        println!("skipped: FUSEBOX_TEST_INFLUXDB2_EMPTY_URL is not set");
-        return;
-    };
+    let url = std::env::var("FUSEBOX_TEST_INFLUXDB2_EMPTY_URL").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let options = InfluxdbOptions::new(url);
     let client = Client::new(options.clone()).unwrap();

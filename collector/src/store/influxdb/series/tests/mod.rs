@@ -19,7 +19,7 @@ use crate::store::influxdb::InfluxdbOptions;
 use crate::store::influxdb::names::Names;
 use crate::store::influxdb::peers::Peers;
 use crate::store::influxdb::ship::lane::Lane;
-use crate::store::influxdb::testing::Influxd;
+use crate::store::influxdb::testing::{Influxd, named_server};
 use crate::store::influxdb::wire::client::{Client, Generation};
 use crate::store::influxdb::wire::query::Query;
 use crate::store::series::{SeriesLog, SeriesRecord};
@@ -186,28 +186,15 @@ fn influxdb_1_keeps_the_contract_of_readers() {
 }
 
 #[test]
+#[ignore = "needs FUSEBOX_TEST_INFLUXDB2_URL"]
 fn influxdb_2_keeps_the_contract_of_readers() {
-    let Ok(url) = std::env::var("FUSEBOX_TEST_INFLUXDB2_URL") else {
-        eprintln!("skipped: FUSEBOX_TEST_INFLUXDB2_URL is not set");
-        return;
-    };
-    let variable = |name: &str| std::env::var(name).ok();
-    keeps_the_contract(InfluxdbOptions {
-        token: variable("FUSEBOX_TEST_INFLUXDB2_TOKEN").map(Into::into),
-        org: variable("FUSEBOX_TEST_INFLUXDB2_ORG").unwrap_or_default(),
-        bucket: format!("series{}", now_unix_nanos()),
-        ..InfluxdbOptions::new(url)
-    });
+    let bucket = format!("series{}", now_unix_nanos());
+    keeps_the_contract(named_server("INFLUXDB2", bucket));
 }
 
 #[test]
+#[ignore = "needs FUSEBOX_TEST_OPENGEMINI_URL"]
 fn opengemini_keeps_the_contract_of_readers() {
-    let Ok(url) = std::env::var("FUSEBOX_TEST_OPENGEMINI_URL") else {
-        eprintln!("skipped: FUSEBOX_TEST_OPENGEMINI_URL is not set");
-        return;
-    };
-    keeps_the_contract(InfluxdbOptions {
-        bucket: format!("series{}", now_unix_nanos()),
-        ..InfluxdbOptions::new(url)
-    });
+    let database = format!("series{}", now_unix_nanos());
+    keeps_the_contract(named_server("OPENGEMINI", database));
 }

@@ -216,7 +216,7 @@ impl Node {
         let own = collector_id(self.dir.path()).unwrap();
         let mut query = Query::new("SELECT count(\"dur\") FROM \"span_idx\" WHERE \"c\" = ");
         query.text(&own);
-        for _ in 0..200 {
+        for _ in 0..6_000 {
             let answer = self.client.query(&query).await.unwrap();
             let rows = answer.first().map(|series| &series.rows);
             let count = rows.and_then(|rows| rows[0][1].as_int()).unwrap_or(0);
