@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use tokio::process::{Child, Command};
 
-use crate::wait::{DEADLINE, hears};
+use crate::wait::{DEADLINE, read_until};
 
 /// Ports that the system chooses.
 const LISTEN_ANYWHERE: [&str; 6] = [
@@ -27,7 +27,7 @@ pub struct Binary {
     child: Child,
 }
 
-/// Returns the path of the binary that was built with these tests, building it where it is missing.
+/// Returns the path of the binary built with these tests; builds it if it is missing.
 pub fn binary_path() -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
     let dir = test
@@ -69,19 +69,19 @@ impl Binary {
         Self::spawn(&[&["--data-dir", data.as_str()], args].concat()).await
     }
 
-    /// Starts the server with arguments that it must refuse; returns what it says on standard error.
+    /// Starts the server with invalid arguments; returns its standard error.
     ///
     /// # Panics
-    /// Panics unless it ends by itself, with a failure.
-    pub async fn refuses(data: &Path, args: &[&str]) -> String {
+    /// Panics unless it exits by itself with a failure.
+    pub async fn rejects(data: &Path, args: &[&str]) -> String {
         let mut command = Command::new(binary_path());
         command.args(LISTEN_ANYWHERE).arg("--data-dir").arg(data);
         let output = command.args(args).kill_on_drop(true).output();
         let output = tokio::time::timeout(DEADLINE, output).await;
-        let output = output.unwrap_or_else(|_| panic!("{args:?} is not refused"));
+        let output = output.unwrap_or_else(|_| panic!("{args:?} is accepted"));
         let output = output.expect("the binary starts");
-        assert!(!output.status.success(), "{args:?} is not refused");
-        String::from_utf8(output.stderr).expect("its words are text")
+        assert!(!output.status.success(), "{args:?} is accepted");
+        String::from_utf8(output.stderr).expect("standard error is text")
     }
 
     /// Starts the demo.
@@ -89,7 +89,7 @@ impl Binary {
         Self::demo_on(&[]).await
     }
 
-    /// Starts the demo on a server with those settings.
+    /// Starts the demo with these settings.
     pub async fn demo_on(settings: &[&str]) -> Self {
         Self::spawn(&[settings, &["demo"]].concat()).await
     }
@@ -104,7 +104,7 @@ impl Binary {
             .expect("the binary starts");
         let stdout = child.stdout.take().expect("standard output is piped");
         let mut addresses = Addresses::default();
-        let (web, otlp_http) = hears("the binary", stdout, |line| addresses.read(line)).await;
+        let (web, otlp_http) = read_until("the binary", stdout, |line| addresses.read(line)).await;
         Self {
             web,
             otlp_http,
@@ -112,12 +112,12 @@ impl Binary {
         }
     }
 
-    /// Ends it as a crash would: SIGKILL.
+    /// Kills it as a crash would (SIGKILL).
     pub async fn kill(mut self) {
         self.child.kill().await.expect("the process can be killed");
     }
 
-    /// Asks it to stop and waits until it has.
+    /// Sends SIGTERM and waits for the end of the process.
     pub async fn terminate(mut self) {
         let id = self.child.id().expect("it is running").to_string();
         Command::new("kill")
@@ -126,7 +126,7 @@ impl Binary {
             .await
             .expect("kill runs");
         let status = self.child.wait().await.expect("it ends");
-        assert!(status.success(), "it ends in order: {status}");
+        assert!(status.success(), "a clean exit: {status}");
     }
 
     /// Returns its process id.
@@ -135,7 +135,7 @@ impl Binary {
     }
 }
 
-/// The addresses that were printed so far.
+/// The addresses printed so far.
 #[derive(Default)]
 struct Addresses {
     web: Option<String>,
@@ -143,7 +143,7 @@ struct Addresses {
 }
 
 impl Addresses {
-    /// Reads one line; returns web and OTLP/HTTP once both were printed.
+    /// Reads one line; returns the web and OTLP/HTTP addresses once both are known.
     fn read(&mut self, line: &str) -> Option<(String, String)> {
         let mut words = line.split_whitespace();
         match (words.next(), words.next()) {

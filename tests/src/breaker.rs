@@ -20,7 +20,7 @@ pub struct FakeBreaker {
 }
 
 impl FakeBreaker {
-    /// Begins with a closed breaker without calls.
+    /// Returns a closed breaker without calls.
     pub fn new(service: &str, name: &str, instance: &str) -> Self {
         Self {
             service: service.to_owned(),
@@ -32,7 +32,7 @@ impl FakeBreaker {
         }
     }
 
-    /// Reports some more good calls and its state.
+    /// Reports more successful calls and the state.
     ///
     /// # Panics
     /// Panics unless the answer is 200.
@@ -41,7 +41,7 @@ impl FakeBreaker {
         post(&format!("{otlp_http}/v1/metrics"), &self.metrics()).await;
     }
 
-    /// Changes its state for the sake of that trace's call, and tells so.
+    /// Changes its state, caused by a call of that trace, and reports the transition.
     ///
     /// # Panics
     /// Panics unless the answers are 200.

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use url::{ParseError, Url};
 
-use crate::wait::hears;
+use crate::wait::read_until;
 
 /// A browser with an empty profile; it is killed when dropped.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one with a window of that many CSS pixels.
+    /// Starts a browser with a window of that size in CSS pixels.
     pub async fn start(width: u32, height: u32) -> Self {
         let (driver, port) = start_driver().await;
         let profile = TempDir::new().expect("a temporary directory");
@@ -47,7 +47,7 @@ impl Browser {
         opened.unwrap_or_else(|error| panic!("{url} does not open: {error}"));
     }
 
-    /// Writes a picture of the page into the directory named by `FUSEBOX_TEST_SCREENSHOTS`, if it is set.
+    /// Writes a screenshot into the directory `FUSEBOX_TEST_SCREENSHOTS`, if that is set.
     pub async fn screenshot(&self, name: &str) {
         let Some(dir) = std::env::var_os("FUSEBOX_TEST_SCREENSHOTS") else {
             return;
@@ -58,7 +58,7 @@ impl Browser {
             .expect("the screenshot is written");
     }
 
-    /// Makes the page that many CSS pixels wide, as a phone would.
+    /// Sets the width of the page in CSS pixels, as on a phone.
     pub async fn set_width(&self, width: u32) {
         let metrics =
             json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": true });
@@ -66,7 +66,7 @@ impl Browser {
             .await;
     }
 
-    /// Makes the page believe that the person prefers a dark or light look.
+    /// Emulates the preference for a `dark` or `light` colour scheme.
     pub async fn set_colour_scheme(&self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.devtools(
@@ -87,14 +87,14 @@ impl Browser {
             .expect("the browser takes the command");
     }
 
-    /// Ends the session and the driver.
+    /// Closes the session and the driver.
     pub async fn close(mut self) {
         self.client.clone().close().await.ok();
         self.driver.kill().await.ok();
     }
 }
 
-/// Chromium's own command beside the WebDriver standard: passes a DevTools command on.
+/// Chromium's extension of WebDriver that runs a DevTools command.
 #[derive(Debug)]
 struct Devtools {
     command: &'static str,
@@ -123,7 +123,7 @@ async fn start_driver() -> (Child, u16) {
         .spawn()
         .expect("chromedriver starts: tests/run installs it");
     let stdout = driver.stdout.take().expect("standard output is piped");
-    let port = hears("chromedriver", stdout, |line| {
+    let port = read_until("chromedriver", stdout, |line| {
         let (_, port) = line.rsplit_once("started successfully on port ")?;
         port.trim_end_matches('.').parse().ok()
     });

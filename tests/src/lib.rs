@@ -1,5 +1,5 @@
-//! What the integration tests stand on: the stack in this process or as the real binary, a real browser,
-//! and a way to wait for a condition instead of for time.
+//! Support for the integration tests: the stack in this process or as the real binary, a real browser, and waiting for a
+//! condition instead of for time.
 
 mod binary;
 mod breaker;

@@ -29,7 +29,7 @@ pub fn attribute(key: &str, value: &str) -> KeyValue {
 }
 
 impl TraceBuilder {
-    /// Begins a trace with a random id that starts now.
+    /// Starts a trace with a random id, a second ago.
     pub fn new(service: &str) -> Self {
         Self {
             trace_id: fastrand::u128(1..).to_be_bytes(),
@@ -48,7 +48,7 @@ impl TraceBuilder {
             .collect()
     }
 
-    /// Adds a span; `parent` is the number of an earlier one. Returns its number, from 1.
+    /// Adds a span; `parent` is the number of an earlier span. Returns its number, starting at 1.
     pub fn span(&mut self, parent: Option<u64>, name: &str, attributes: Vec<KeyValue>) -> u64 {
         self.last_number += 1;
         let number = self.last_number;
@@ -69,7 +69,7 @@ impl TraceBuilder {
         number
     }
 
-    /// Returns a builder of what another service adds to the same trace, from the next number on.
+    /// Returns a builder for the spans of another service in the same trace, numbered from the next one.
     pub fn of_service(&self, service: &str) -> Self {
         Self {
             service: service.to_owned(),
@@ -78,17 +78,17 @@ impl TraceBuilder {
         }
     }
 
-    /// Leaves a number to another service's span.
+    /// Skips a number, for another service's span.
     pub fn skip(&mut self) {
         self.last_number += 1;
     }
 
-    /// Changes the span that was added last.
+    /// Returns the span added last, to change it.
     pub fn last(&mut self) -> &mut Span {
         self.spans.last_mut().expect("a span was added")
     }
 
-    /// Marks the span that was added last as failed.
+    /// Marks the span added last as failed.
     pub fn fail(&mut self, message: &str) {
         self.last().status = Some(Status {
             code: 2,
@@ -96,7 +96,7 @@ impl TraceBuilder {
         });
     }
 
-    /// Returns the request that sends it.
+    /// Returns the export request.
     pub fn request(&self) -> ExportTraceServiceRequest {
         ExportTraceServiceRequest {
             resource_spans: vec![ResourceSpans {
@@ -126,7 +126,7 @@ impl TraceBuilder {
 /// Sends a request to that OTLP/HTTP endpoint.
 ///
 /// # Panics
-/// Panics when nobody answers.
+/// Panics without a response.
 pub async fn export(otlp_http: &str, request: &ExportTraceServiceRequest) -> reqwest::Response {
     let client = reqwest::Client::new();
     try_export(&client, otlp_http, request)
@@ -137,7 +137,7 @@ pub async fn export(otlp_http: &str, request: &ExportTraceServiceRequest) -> req
 /// Sends a request through that client to an OTLP/HTTP endpoint that may go away.
 ///
 /// # Errors
-/// When nobody answers.
+/// Without a response.
 pub async fn try_export(
     client: &reqwest::Client,
     otlp_http: &str,

@@ -21,17 +21,17 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts a stack with nothing in it.
+    /// Starts an empty stack.
     pub async fn start() -> Self {
         Self::start_in(TempDir::new().expect("a temporary directory")).await
     }
 
-    /// Starts a stack over what is in that directory.
+    /// Starts a stack over existing data.
     pub async fn start_in(data: TempDir) -> Self {
         Self::start_with(CollectorConfig::for_test(data.path()), data).await
     }
 
-    /// Starts a stack with those settings; `data` is kept until it stops.
+    /// Starts a stack with these settings; it owns `data` until it stops.
     pub async fn start_with(config: CollectorConfig, data: TempDir) -> Self {
         let collector = Collector::bind(config).await.expect("a collector");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -56,7 +56,7 @@ impl Stack {
         stack
     }
 
-    /// Returns one of the collector's own counters; `None` while it is not told.
+    /// Returns one of the collector's own counters; `None` if it is not exported.
     pub async fn counter(&self, name: &str) -> Option<u64> {
         crate::wait::counter(&self.web, name).await
     }
@@ -65,7 +65,7 @@ impl Stack {
     pub async fn stop(mut self) -> TempDir {
         drop(self.stop.take());
         if let Some(running) = self.running.take() {
-            running.await.expect("the stack ends in order");
+            running.await.expect("the stack stops cleanly");
         }
         self.data
             .take()

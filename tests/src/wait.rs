@@ -12,10 +12,10 @@ use tokio::process::ChildStdout;
 pub const DEADLINE: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Asks again and again until there is an answer.
+/// Calls `ask` until it returns a value.
 ///
 /// # Panics
-/// Panics with `what` when there is none within `DEADLINE`.
+/// Panics with `what` if there is none within `DEADLINE`.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut ask: impl FnMut() -> F,
@@ -30,7 +30,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
     };
     match tokio::time::timeout(DEADLINE, asking).await {
         Ok(answer) => answer,
-        Err(_) => panic!("within {DEADLINE:?} there was no: {what}"),
+        Err(_) => panic!("not within {DEADLINE:?}: {what}"),
     }
 }
 
@@ -51,7 +51,7 @@ pub async fn get_json(url: &str) -> Option<Value> {
     response.json().await.ok()
 }
 
-/// Returns one of a collector's own counters; `None` while it is not told.
+/// Returns one of a collector's own counters; `None` if it is not exported.
 pub async fn counter(web: &str, name: &str) -> Option<u64> {
     let answer = reqwest::get(format!("{web}/metrics")).await.ok()?;
     let text = answer.text().await.ok()?;
@@ -60,13 +60,13 @@ pub async fn counter(web: &str, name: &str) -> Option<u64> {
         .find_map(|line| line.strip_prefix(&name)?.parse().ok())
 }
 
-/// Reads a child's lines until `answer` finds what it looks for; goes on reading, so that the child never blocks on
-/// a full pipe.
+/// Reads lines of a child until `answer` returns a value. Keeps reading in the background, so that the child never blocks
+/// on a full pipe.
 ///
 /// # Panics
-/// Panics with `who` when the child ends first, or says nothing of it within `DEADLINE`.
-pub(crate) async fn hears<T>(
-    who: &str,
+/// Panics with `name` if the child exits first or does not print it within `DEADLINE`.
+pub(crate) async fn read_until<T>(
+    name: &str,
     stdout: ChildStdout,
     mut answer: impl FnMut(&str) -> Option<T>,
 ) -> T {
@@ -77,11 +77,10 @@ pub(crate) async fn hears<T>(
                 return found;
             }
         }
-        panic!("{who} ended before it said where it is");
+        panic!("{name} exited before it printed its address");
     };
-    let heard = tokio::time::timeout(DEADLINE, listening).await;
-    let found =
-        heard.unwrap_or_else(|_| panic!("{who} did not say where it is within {DEADLINE:?}"));
+    let read = tokio::time::timeout(DEADLINE, listening).await;
+    let found = read.unwrap_or_else(|_| panic!("{name} printed no address within {DEADLINE:?}"));
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     found
 }

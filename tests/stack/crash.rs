@@ -1,4 +1,4 @@
-//! What was acknowledged is there after `kill -9`.
+//! Acknowledged spans survive `kill -9`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,16 +9,16 @@ use tokio::task::JoinSet;
 
 /// How often the collector is killed.
 const KILLS: usize = 20;
-/// Senders at work when it is.
+/// Concurrent senders.
 const SENDERS: usize = 4;
-/// Requests that must have been answered before it is.
+/// Acknowledged requests before a kill, chosen at random.
 const ANSWERS: std::ops::Range<u64> = 8..200;
 /// Spans in each trace.
 const SPANS: u64 = 25;
 
-/// Scenario: senders send traces as fast as they can; the collector is killed at a random moment and started
-/// again over the same data; many times over.
-/// Guarantees: every trace whose request was answered 200 is there, with all its spans.
+/// Scenario: senders send traces as fast as they can; the collector is killed at random and restarted over the same data,
+/// many times.
+/// Guarantees: every trace whose request was answered with 200 is there, with all its spans.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_acknowledged_span_is_lost_when_the_collector_is_killed() {
     let data = TempDir::new().expect("a temporary directory");
@@ -30,7 +30,7 @@ async fn no_acknowledged_span_is_lost_when_the_collector_is_killed() {
     let binary = Binary::serve(data.path()).await;
     for id in &acknowledged {
         let trace = get_json(&format!("{}/api/traces/{id}", binary.web)).await;
-        let trace = trace.unwrap_or_else(|| panic!("{id} was acknowledged and is gone"));
+        let trace = trace.unwrap_or_else(|| panic!("{id} was acknowledged but is missing"));
         let spans = trace.to_string().matches("\"spanId\"").count() as u64;
         assert!(spans >= SPANS, "{id} has {spans} of its {SPANS} spans");
     }
@@ -54,7 +54,7 @@ async fn send_until_killed(binary: Binary) -> Vec<String> {
     senders.join_all().await.into_iter().flatten().collect()
 }
 
-/// What the senders of one round share.
+/// State shared by the senders of one round.
 #[derive(Default)]
 struct Work {
     answers: AtomicU64,
@@ -79,7 +79,7 @@ async fn send_traces(otlp_http: String, work: Arc<Work>) -> Vec<String> {
     acknowledged
 }
 
-/// Scenario: the same batch is sent three times, as SDKs do when an answer comes late.
+/// Scenario: the same batch is sent three times, as SDKs do after a timeout.
 /// Guarantees: the trace has each span once.
 #[tokio::test]
 async fn the_same_batch_sent_again_counts_once_when_read() {

@@ -1,13 +1,13 @@
-//! The demo, as a newcomer sees it: one command, a breaker that trips, one click to the call that tripped it.
+//! The demo as a new user sees it: one command, a breaker that opens, one click to the call that opened it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fantoccini::Locator;
 use integration_tests::{Binary, Browser, DEADLINE, eventually, get_json};
 
-/// Scenario: `fusebox demo` runs; a person opens the wall, waits for a red card and follows its link.
-/// Guarantees: real faults trip real breakers, the wall shows it live, and the call that opened the breaker
-/// is a trace that crosses services.
+/// Scenario: `fusebox demo` runs; a user opens the wall, waits for an open breaker and follows its link.
+/// Guarantees: real faults open real breakers, the wall shows it live, and the call that opened the breaker is a trace
+/// across services.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newcomer_sees_a_breaker_trip_and_follows_the_call_that_tripped_it() {
     let demo = Binary::demo().await;
@@ -56,7 +56,7 @@ async fn a_newcomer_sees_a_breaker_trip_and_follows_the_call_that_tripped_it() {
     demo.terminate().await;
 }
 
-/// Goes back to the second after a breaker opened: the API says open, and so does the paused wall.
+/// Goes back to one second after a breaker opened: the API and the paused wall show it open.
 async fn the_moment_of_opening_can_be_seen_again(web: &str, browser: &Browser) {
     let moment = eventually("a moment at which a breaker was open", || async {
         let transitions = get_json(&format!(
@@ -69,7 +69,7 @@ async fn the_moment_of_opening_can_be_seen_again(web: &str, browser: &Browser) {
             .find(|t| t["to"] == "open")?
             .clone();
         let moment = opened["time_unix_nanos"].as_u64()? + 1_000_000_000;
-        // A moment that has not come yet would be answered as now.
+        // A time in the future would be answered as now.
         let moment_is_past = UNIX_EPOCH + Duration::from_nanos(moment) < SystemTime::now();
         moment_is_past.then_some(moment)
     })
@@ -91,7 +91,7 @@ async fn the_moment_of_opening_can_be_seen_again(web: &str, browser: &Browser) {
     browser.screenshot("demo-wall-past").await;
 }
 
-/// Returns the trace of the newest transition to open that has arrived.
+/// Returns the trace that opened a breaker, once it is stored.
 async fn opening_trace(web: &str) -> Option<String> {
     let circuits = get_json(&format!("{web}/api/circuits")).await?;
     for circuit in circuits["circuits"].as_array()? {
@@ -105,7 +105,7 @@ async fn opening_trace(web: &str) -> Option<String> {
     None
 }
 
-/// Guarantees: the shop's processes end with the demo, even when it is killed.
+/// Guarantees: the shop's processes end with the demo, even if it is killed.
 #[tokio::test]
 async fn the_shop_ends_with_the_demo_even_when_it_is_killed() {
     let demo = Binary::demo().await;
@@ -137,7 +137,7 @@ fn children_of(parent: u32) -> Vec<u32> {
 
 fn parent_of(id: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The name may hold anything, so the fields are counted from its closing parenthesis: state, parent.
+    // The process name may contain anything, so fields count from its closing parenthesis: state, parent.
     stat.rsplit_once(')')?
         .1
         .split_whitespace()

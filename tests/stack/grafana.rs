@@ -1,5 +1,5 @@
-//! The dashboards of the folder `grafana` as Grafana reads them: panels, queries, variables, and what becomes of a query
-//! before it is sent. Nothing here runs Grafana.
+//! The dashboards of the folder `grafana` as Grafana reads them: panels, queries, variables, and how a query is expanded
+//! before it is sent. Grafana itself is not run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,35 +8,35 @@ use serde_json::Value;
 
 /// A dashboard.
 pub(crate) struct Dashboard {
-    /// Its file, for messages.
+    /// Its file name, for messages.
     pub(crate) file: String,
-    /// All of it.
+    /// The whole document.
     pub(crate) json: Value,
 }
 
 /// A query of a panel, a variable or an annotation.
-pub(crate) struct Question {
-    /// Where it stands, for messages.
+pub(crate) struct PanelQuery {
+    /// Its dashboard and panel, for messages.
     pub(crate) place: String,
     /// Its text with macros and variables.
     pub(crate) text: String,
-    /// How names of its series are made; empty where columns give them.
+    /// The template of its series names; empty if the columns name them.
     pub(crate) alias: String,
 }
 
-/// What a variable stands for.
+/// The chosen value of a variable.
 #[derive(Clone)]
 pub(crate) struct Chosen {
-    /// As the person sees it: `${name:text}`.
+    /// As shown to the user: `${name:text}`.
     pub(crate) text: String,
-    /// As queries see it: `${name}`, and `${name:regex}` with it escaped.
+    /// As inserted into queries: `${name}`, and escaped as `${name:regex}`.
     pub(crate) value: String,
 }
 
-/// What all variables of a dashboard stand for.
+/// The chosen values of all variables of a dashboard.
 pub(crate) type Choices = BTreeMap<String, Chosen>;
 
-/// What is chosen with "All": the variables' own `allValue`, which Grafana never escapes.
+/// The value of "All": the variables' `allValue`, which Grafana does not escape.
 pub(crate) const ALL: &str = ".*";
 
 /// Returns the folder `grafana` of the repository.
@@ -63,7 +63,7 @@ pub(crate) fn dashboards() -> Vec<Dashboard> {
 }
 
 impl Dashboard {
-    /// Returns its panels, those within rows included, rows themselves too.
+    /// Returns its panels, including rows and the panels in them.
     pub(crate) fn panels(&self) -> Vec<&Value> {
         let panels = list(&self.json["panels"]);
         panels
@@ -71,7 +71,7 @@ impl Dashboard {
             .collect()
     }
 
-    /// Returns its panels that draw something.
+    /// Returns its panels without the rows.
     pub(crate) fn drawn(&self) -> impl Iterator<Item = &Value> {
         self.panels()
             .into_iter()
@@ -84,8 +84,8 @@ impl Dashboard {
     }
 
     /// Returns the queries of a panel.
-    pub(crate) fn questions(&self, panel: &Value) -> Vec<Question> {
-        let question = |target: &Value| Question {
+    pub(crate) fn queries(&self, panel: &Value) -> Vec<PanelQuery> {
+        let query = |target: &Value| PanelQuery {
             place: format!(
                 "{}, {}, {}",
                 self.file,
@@ -95,18 +95,18 @@ impl Dashboard {
             text: text(&target["query"]).to_owned(),
             alias: text(&target["alias"]).to_owned(),
         };
-        list(&panel["targets"]).map(question).collect()
+        list(&panel["targets"]).map(query).collect()
     }
 
     /// Returns the queries of its annotations, each with its annotation.
-    pub(crate) fn annotations(&self) -> Vec<(&Value, Question)> {
+    pub(crate) fn annotations(&self) -> Vec<(&Value, PanelQuery)> {
         let ours = list(&self.json["annotations"]["list"]).filter(|a| a["builtIn"] != 1);
         ours.map(|annotation| (annotation, self.named("annotation", annotation)))
             .collect()
     }
 
     /// Returns the queries of its variables, each with its variable.
-    pub(crate) fn variable_questions(&self) -> Vec<(&Value, Question)> {
+    pub(crate) fn variable_queries(&self) -> Vec<(&Value, PanelQuery)> {
         let asked = self
             .variables()
             .filter(|variable| variable["type"] == "query");
@@ -115,15 +115,15 @@ impl Dashboard {
             .collect()
     }
 
-    fn named(&self, kind: &str, value: &Value) -> Question {
-        Question {
+    fn named(&self, kind: &str, value: &Value) -> PanelQuery {
+        PanelQuery {
             place: format!("{}, {kind} {}", self.file, text(&value["name"])),
             text: text(&value["query"]).to_owned(),
             alias: String::new(),
         }
     }
 
-    /// Returns every choice that the custom variables allow together; the asked variables stand at "All".
+    /// Returns every combination of the custom variables; query variables are set to "All".
     pub(crate) fn all_choices(&self) -> Vec<Choices> {
         let mut all = vec![Choices::new()];
         for variable in self.variables() {
@@ -142,7 +142,7 @@ impl Dashboard {
 }
 
 impl Chosen {
-    /// Returns a choice that looks like its value.
+    /// Returns a choice whose text is its value.
     pub(crate) fn same(value: &str) -> Self {
         Self {
             text: value.to_owned(),
@@ -157,7 +157,7 @@ impl Chosen {
         }
     }
 
-    /// Returns it as Grafana puts it into a regex.
+    /// Returns the value as Grafana inserts it into a regex.
     fn regex(&self) -> String {
         if self.value == ALL {
             return ALL.to_owned();
@@ -180,7 +180,7 @@ fn with(choices: &Choices, name: &str, option: &Chosen) -> Choices {
     choices
 }
 
-/// The time that a dashboard shows, Unix milliseconds, and the width of its intervals.
+/// The time range of a dashboard in Unix milliseconds, and its interval.
 #[derive(Clone, Copy)]
 pub(crate) struct Shown {
     pub(crate) from_ms: u64,
@@ -188,7 +188,7 @@ pub(crate) struct Shown {
     pub(crate) interval: &'static str,
 }
 
-/// Returns the query as it is sent: variables by the page, macros by the back end. An error names what is unknown.
+/// Returns the query with variables and macros expanded. An error names an unknown one.
 pub(crate) fn sent(query: &str, choices: &Choices, shown: Shown) -> Result<String, String> {
     let Shown {
         from_ms,
@@ -209,7 +209,7 @@ pub(crate) fn sent(query: &str, choices: &Choices, shown: Shown) -> Result<Strin
             .replace(&format!("${{{name}:text}}"), &chosen.text)
             .replace(&format!("${{{name}}}"), &chosen.value);
     }
-    // What is left of the dollars may only end a regex.
+    // A dollar that is left may only end a regex.
     match text
         .match_indices('$')
         .find(|(at, _)| !text[at + 1..].starts_with('/'))
@@ -219,7 +219,7 @@ pub(crate) fn sent(query: &str, choices: &Choices, shown: Shown) -> Result<Strin
     }
 }
 
-/// Returns the elements of a list; nothing of anything else.
+/// Returns the elements of a list; none for anything else.
 pub(crate) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value
         .as_array()
@@ -228,7 +228,7 @@ pub(crate) fn list(value: &Value) -> impl Iterator<Item = &Value> {
         .iter()
 }
 
-/// Returns a text; nothing of anything else.
+/// Returns a string; an empty one for anything else.
 pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }

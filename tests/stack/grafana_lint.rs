@@ -1,4 +1,4 @@
-//! What can be wrong with the dashboards and their provisioning without any server: names, places, units, queries.
+//! Checks of the dashboards and their provisioning that need no server: names, layout, units, queries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,14 +6,14 @@ use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::store::influxdb::schema;
 use serde_json::Value;
 
-use crate::grafana::{Dashboard, Question, Shown, dashboards, folder, list, sent, text};
+use crate::grafana::{Dashboard, PanelQuery, Shown, dashboards, folder, list, sent, text};
 use crate::influxql;
 
 /// Grafana's grid.
 const COLUMNS: u64 = 24;
-/// What Grafana 11 and 12 read as it is, and later ones migrate.
+/// Grafana 11 and 12 read these as they are, later versions migrate them.
 const SCHEMA_VERSIONS: std::ops::RangeInclusive<u64> = 39..=41;
-/// What makes 8 of the states in which nothing passes, and 0 of the others: InfluxQL compares in `WHERE` alone.
+/// Evaluates to 8 for states that reject calls and to 0 for others: InfluxQL compares only in `WHERE`.
 const TIME_OPEN: &str = "(\"state\" + 3) & 8";
 const SHOWN: Shown = Shown {
     from_ms: 1_000_000,
@@ -22,7 +22,7 @@ const SHOWN: Shown = Shown {
 };
 
 #[test]
-fn dashboards_panels_and_titles_are_told_apart() {
+fn dashboards_panels_and_titles_are_unique() {
     let all = dashboards();
     assert!(all.len() >= 4, "{} dashboards", all.len());
     let mut seen = BTreeSet::new();
@@ -55,7 +55,7 @@ fn dashboards_panels_and_titles_are_told_apart() {
                 "{title}: id twice"
             );
             let described = panel["type"] == "row" || text(&panel["description"]).len() > 10;
-            assert!(described, "{title}: nobody knows it at 3 a.m.");
+            assert!(described, "{title} has no description");
             let kind = text(&panel["type"]).to_owned();
             assert!(
                 titles.insert((title.to_owned(), kind)),
@@ -67,7 +67,7 @@ fn dashboards_panels_and_titles_are_told_apart() {
 }
 
 #[test]
-fn panels_stand_within_the_grid_and_beside_each_other() {
+fn panels_fit_the_grid_without_overlap() {
     for dashboard in dashboards() {
         let mut taken = BTreeMap::new();
         for panel in dashboard.panels() {
@@ -80,7 +80,7 @@ fn panels_stand_within_the_grid_and_beside_each_other() {
             for x in at("x")..at("x") + at("w") {
                 for y in at("y")..at("y") + at("h") {
                     let other = taken.insert((x, y), title.to_owned());
-                    assert_eq!(other, None, "{}: {title} lies there too", dashboard.file);
+                    assert_eq!(other, None, "{}: {title} overlaps", dashboard.file);
                 }
             }
         }
@@ -88,7 +88,7 @@ fn panels_stand_within_the_grid_and_beside_each_other() {
 }
 
 #[test]
-fn every_panel_says_its_unit_and_every_query_where_it_goes() {
+fn every_panel_has_a_unit_and_every_query_a_data_source() {
     let known = provisioned();
     for dashboard in dashboards() {
         for panel in dashboard.drawn() {
@@ -121,7 +121,7 @@ fn every_panel_says_its_unit_and_every_query_where_it_goes() {
     }
 }
 
-/// Returns every data source that is named anywhere in it.
+/// Returns every data source named in the value.
 fn sources(value: &Value, path: String) -> Vec<(String, Value)> {
     match value {
         Value::Array(values) => {
@@ -140,56 +140,51 @@ fn sources(value: &Value, path: String) -> Vec<(String, Value)> {
     }
 }
 
-/// Guarantees: whatever the custom variables say, each query names only what the store writes, no macro is unknown.
+/// Guarantees: for every value of the custom variables, queries use only what the store writes and known macros.
 #[test]
-fn queries_ask_for_what_the_store_writes() {
+fn queries_use_what_the_store_writes() {
     for dashboard in dashboards() {
-        let panels = dashboard
-            .drawn()
-            .flat_map(|panel| dashboard.questions(panel));
-        let annotations = dashboard
-            .annotations()
-            .into_iter()
-            .map(|(_, question)| question);
-        for question in panels.chain(annotations).collect::<Vec<_>>() {
-            for text in every_sending(&dashboard, &question) {
+        let panels = dashboard.drawn().flat_map(|panel| dashboard.queries(panel));
+        let annotations = dashboard.annotations().into_iter().map(|(_, query)| query);
+        for query in panels.chain(annotations).collect::<Vec<_>>() {
+            for text in every_sending(&dashboard, &query) {
                 let read = influxql::select(&text);
-                read.unwrap_or_else(|problem| panic!("{}: {problem}: {text}", question.place));
+                read.unwrap_or_else(|problem| panic!("{}: {problem}: {text}", query.place));
                 let names = format!("\"{}\"", schema::NAMES);
                 assert!(
                     !text.contains(&names),
                     "{}: names are no figure",
-                    question.place
+                    query.place
                 );
             }
         }
-        for (_, question) in dashboard.variable_questions() {
-            for text in every_sending(&dashboard, &question) {
+        for (_, query) in dashboard.variable_queries() {
+            for text in every_sending(&dashboard, &query) {
                 let read = influxql::tag_values(&text);
-                read.unwrap_or_else(|problem| panic!("{}: {problem}: {text}", question.place));
+                read.unwrap_or_else(|problem| panic!("{}: {problem}: {text}", query.place));
             }
         }
     }
 }
 
-fn every_sending(dashboard: &Dashboard, question: &Question) -> Vec<String> {
+fn every_sending(dashboard: &Dashboard, query: &PanelQuery) -> Vec<String> {
     let send = |choices: &_| {
-        let text = sent(&question.text, choices, SHOWN);
-        text.unwrap_or_else(|problem| panic!("{}: {problem}", question.place))
+        let text = sent(&query.text, choices, SHOWN);
+        text.unwrap_or_else(|problem| panic!("{}: {problem}", query.place))
     };
     dashboard.all_choices().iter().map(send).collect()
 }
 
-/// Guarantees: what a panel says about a column, a query of the panel answers under that name.
+/// Guarantees: every column that a panel configures is returned by one of its queries.
 #[test]
-fn panels_speak_of_columns_that_they_have() {
+fn panels_configure_columns_that_they_have() {
     for dashboard in dashboards() {
         let choices = &dashboard.all_choices()[0];
         for panel in dashboard.drawn() {
             let mut names = BTreeSet::from(["Time".to_owned()]);
-            for question in dashboard.questions(panel) {
-                let query = sent(&question.text, choices, SHOWN).expect("it was checked");
-                let answer = influxql::select(&query).expect("it was checked");
+            for query in dashboard.queries(panel) {
+                let sent = sent(&query.text, choices, SHOWN).expect("it was checked");
+                let answer = influxql::select(&sent).expect("it was checked");
                 let named = answer.columns.iter().chain(&answer.tags);
                 names.extend(named.map(|column| column.name.clone()));
             }
@@ -204,9 +199,9 @@ fn panels_speak_of_columns_that_they_have() {
                 );
             }
         }
-        for (annotation, question) in dashboard.annotations() {
-            let query = sent(&question.text, choices, SHOWN).expect("it was checked");
-            let answer = influxql::select(&query).expect("it was checked");
+        for (annotation, query) in dashboard.annotations() {
+            let sent = sent(&query.text, choices, SHOWN).expect("it was checked");
+            let answer = influxql::select(&sent).expect("it was checked");
             let words = format!(
                 "{},{}",
                 text(&annotation["tagsColumn"]),
@@ -218,30 +213,30 @@ fn panels_speak_of_columns_that_they_have() {
                     "{word}"
                 );
             }
-            // Older Grafanas read the annotation itself, newer ones its target.
+            // Older versions of Grafana read the annotation itself, newer ones its target.
             for key in ["query", "tagsColumn", "textColumn"] {
                 assert_eq!(
                     annotation[key], annotation["target"][key],
                     "{}",
-                    question.place
+                    query.place
                 );
             }
         }
     }
 }
 
-/// Guarantees: no two lines of a panel go by one name, and a name has a value for each of its placeholders.
+/// Guarantees: lines of a panel have different names, and each placeholder of a name has a value.
 #[test]
-fn lines_are_named_after_all_that_tells_them_apart() {
+fn lines_have_different_names() {
     for dashboard in dashboards() {
         let choices = &dashboard.all_choices()[0];
         let panels = dashboard.drawn();
-        for question in panels.flat_map(|panel| dashboard.questions(panel)) {
-            let query = sent(&question.text, choices, SHOWN).expect("it was checked");
-            let answer = influxql::select(&query).expect("it was checked");
+        for query in panels.flat_map(|panel| dashboard.queries(panel)) {
+            let sent = sent(&query.text, choices, SHOWN).expect("it was checked");
+            let answer = influxql::select(&sent).expect("it was checked");
             let tags = answer.tags.iter().map(|tag| format!("$tag_{}", tag.name));
             let tags: BTreeSet<_> = tags.collect();
-            let alias = &question.alias;
+            let alias = &query.alias;
             let (named, columns): (BTreeSet<_>, BTreeSet<_>) = alias
                 .split([' ', ','])
                 .filter(|word| word.starts_with('$'))
@@ -249,12 +244,12 @@ fn lines_are_named_after_all_that_tells_them_apart() {
                 .partition(|word| word != "$col");
             let lone = answer.columns.len() == 1 || !columns.is_empty();
             let right = named == tags && lone;
-            assert!(right || alias.is_empty(), "{}: {alias}", question.place);
+            assert!(right || alias.is_empty(), "{}: {alias}", query.place);
         }
     }
 }
 
-/// Returns the names that a panel's overrides and its order of columns speak of.
+/// Returns the column names in a panel's overrides and column order.
 fn mentioned(panel: &Value) -> Vec<String> {
     let overrides =
         list(&panel["fieldConfig"]["overrides"]).map(|o| text(&o["matcher"]["options"]));
@@ -274,13 +269,13 @@ fn mentioned(panel: &Value) -> Vec<String> {
     overrides.map(str::to_owned).chain(organized).collect()
 }
 
-/// Returns the names of the groups of a regex that takes a column apart.
+/// Returns the group names of a regex that splits a column.
 fn extracted(options: &Value) -> impl Iterator<Item = String> {
     let groups = text(&options["regExp"]).split("(?<").skip(1);
     groups.filter_map(|group| Some(group.split_once('>')?.0.to_owned()))
 }
 
-/// Guarantees: links lead with variables that exist, so that none ends at a literal `${…}`.
+/// Guarantees: links use variables that exist, so that none contains a literal `${…}`.
 #[test]
 fn links_name_variables_that_exist() {
     for dashboard in dashboards() {
@@ -323,8 +318,8 @@ fn urls(value: &Value) -> Vec<String> {
     }
 }
 
-/// Guarantees: a state has the same number in Grafana as in the store, the worse the higher, because panels take the
-/// highest of several instances as the state of the breaker.
+/// Guarantees: a state has the same number in Grafana as in the store. Worse states have higher numbers, because panels show
+/// the highest of several instances.
 #[test]
 fn numbers_of_states_are_mapped_the_worse_the_higher() {
     let mut panels = 0;
@@ -339,19 +334,19 @@ fn numbers_of_states_are_mapped_the_worse_the_higher() {
             panels += 1;
             for state in EffectiveState::ALL {
                 let number = schema::state_number(state).to_string();
-                let said = text(&options[&number]["text"]).to_lowercase();
+                let shown = text(&options[&number]["text"]).to_lowercase();
                 let word = state
                     .as_str()
                     .replace('_', " ")
                     .replace("half open", "half-open");
-                assert!(said.ends_with(&word), "{said} is {word}");
+                assert!(shown.ends_with(&word), "{shown} is {word}");
             }
         }
     }
     assert!(panels >= 4, "{panels} panels show states");
 }
 
-/// Guarantees: where a query asks for a state by its number, it is the store's number.
+/// Guarantees: queries that select a state by number use the store's number.
 #[test]
 fn queries_take_states_by_their_numbers() {
     let number = schema::state_number;
@@ -382,14 +377,14 @@ fn queries_take_states_by_their_numbers() {
     let circuits = circuits.expect("the dashboard of all circuits");
     for (title, filter) in asked {
         let panel = circuits.drawn().find(|panel| panel["title"] == title);
-        let query = &circuits.questions(panel.expect(title))[0].text;
+        let query = &circuits.queries(panel.expect(title))[0].text;
         let ends = format!("WHERE \"worst\" {filter}");
         assert!(query.ends_with(&ends), "{title}: {query} asks for {ends}");
     }
-    let questions = all
+    let queries = all
         .iter()
-        .flat_map(|one| one.drawn().flat_map(|panel| one.questions(panel)));
-    let shares = questions.filter(|question| question.text.contains(TIME_OPEN));
+        .flat_map(|one| one.drawn().flat_map(|panel| one.queries(panel)));
+    let shares = queries.filter(|query| query.text.contains(TIME_OPEN));
     assert_eq!(
         shares.count(),
         2,
@@ -429,7 +424,7 @@ fn provisioning_and_compose_agree_on_folders_and_settings() {
         dashboards().iter().any(|dashboard| dashboard.file == file),
         "{file}"
     );
-    // The part of Grafana is the last service.
+    // Grafana is the last service.
     let grafana = compose
         .split("\n  grafana:\n")
         .nth(1)
@@ -455,8 +450,8 @@ fn provisioning_and_compose_agree_on_folders_and_settings() {
     }
 }
 
-/// Guarantees: what `compose.yaml` and the README set for Fusebox, its command line knows; ports that the network sees
-/// ask for a token.
+/// Guarantees: the command line knows all settings in `compose.yaml` and the README; a port open to the network requires a
+/// token.
 #[test]
 fn settings_of_fusebox_are_those_of_its_command_line() {
     let known = settings();
@@ -473,7 +468,7 @@ fn settings_of_fusebox_are_those_of_its_command_line() {
     for name in names_of(fusebox) {
         assert!(known.contains(&name), "compose.yaml: {name}");
     }
-    // Grafana's own: where it reaches Fusebox.
+    // For Grafana alone: where it reaches Fusebox.
     for name in names_of(&read("README.md")) {
         assert!(
             known.contains(&name) || name == "FUSEBOX_URL",
@@ -511,7 +506,7 @@ fn settings() -> BTreeSet<String> {
     names.collect()
 }
 
-/// Returns the names of that kind in a text.
+/// Returns the `FUSEBOX_` variables in a text.
 fn names_of(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_');
     let ours = words.filter(|word| word.starts_with("FUSEBOX_"));
@@ -529,7 +524,7 @@ fn provisioned() -> BTreeMap<String, String> {
     sources
 }
 
-/// Returns what stands behind the first such key of a small YAML file.
+/// Returns the value of the first such key of a simple YAML file.
 fn value_of(yaml: &str, key: &str) -> Option<String> {
     let lines = yaml
         .lines()

@@ -1,10 +1,10 @@
-//! Text that came in from outside cannot run in a page, whatever field it came in.
+//! Text from outside cannot run as script in a page, whatever field it came in.
 
 use fantoccini::Locator;
 use integration_tests::{Browser, Stack, TraceBuilder, attribute};
 use opentelemetry_proto::tonic::trace::v1::span::Event;
 
-/// Each would set `window.pwned` if a page let it.
+/// Each sets `window.pwned` if a page runs it.
 const HOSTILE: [&str; 6] = [
     "<script>window.pwned=1</script>",
     "\"><img src=x onerror=window.pwned=1>",
@@ -71,7 +71,7 @@ async fn send_hostile(stack: &Stack, text: &str) -> String {
     trace.id()
 }
 
-/// Opens every detail of the page, so that what only shows then is looked at too.
+/// Opens every detail of the page, to check hidden content too.
 async fn open_everything(browser: &Browser) {
     let script = "document.querySelectorAll('details').forEach(d => d.open = true)";
     browser
@@ -85,7 +85,7 @@ async fn open_everything(browser: &Browser) {
         .await
         .unwrap_or_default();
     for row in rows.into_iter().take(3) {
-        // A row may be replaced while it opens; the next look at the page is what counts.
+        // A row may be replaced while it opens; the check follows afterwards.
         row.click().await.ok();
     }
 }

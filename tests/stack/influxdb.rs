@@ -1,4 +1,4 @@
-//! The binary with a real InfluxDB behind it: killed, away, shared, lost, misconfigured, and as its pages show it.
+//! The binary with a real InfluxDB: killed, unreachable, shared, lost, misconfigured, and as the pages show it.
 
 mod away;
 mod losses;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::block_in_place;
 
-/// A real InfluxDB with a folder of its own.
+/// A real InfluxDB with its own directory.
 struct Server {
     influxd: Influxd,
     url: String,
@@ -39,7 +39,7 @@ impl Server {
         }
     }
 
-    /// Ends it as a crash would.
+    /// Kills it as a crash would.
     fn kill(&mut self) {
         block_in_place(|| self.influxd.stop());
     }
@@ -49,7 +49,7 @@ impl Server {
         block_in_place(|| self.influxd.restart());
     }
 
-    /// Freezes it (`STOP`: it takes connections and never answers) or lets it go on (`CONT`).
+    /// Freezes it (`STOP`: it accepts connections and never responds) or resumes it (`CONT`).
     fn signal(&self, name: &str) {
         let id = self.influxd.pid().to_string();
         let kill = Command::new("kill").args(["-s", name, &id]).status();
@@ -66,12 +66,12 @@ impl Server {
         Binary::serve_with(data, &[&["--influxdb", self.url.as_str()], args].concat()).await
     }
 
-    /// Asks InfluxQL as nobody; returns the rows of all series.
+    /// Runs an InfluxQL query without a user; returns the rows of all series.
     async fn rows(&self, query: &str) -> Vec<Vec<Value>> {
         self.rows_as(("", ""), query).await
     }
 
-    /// Asks InfluxQL as that user.
+    /// Runs an InfluxQL query as that user.
     async fn rows_as(&self, (user, password): (&str, &str), query: &str) -> Vec<Vec<Value>> {
         let form = [("db", "fusebox"), ("q", query), ("epoch", "ns")];
         let request = reqwest::Client::new().post(format!("{}/query", self.url));
@@ -90,16 +90,16 @@ impl Server {
     }
 }
 
-/// Returns what `/healthz` says of the InfluxDB.
+/// Returns the InfluxDB part of `/healthz`.
 async fn influxdb_health(web: &str) -> Option<Value> {
     Some(get_json(&format!("{web}/healthz")).await?["influxdb"].clone())
 }
 
-/// Waits until every span of the journal is in InfluxDB, for as long as they become fewer.
+/// Waits until every span of the journal is in InfluxDB; the backlog must shrink within each deadline.
 async fn everything_arrives(web: &str) {
     let mut waiting = u64::MAX;
     while waiting > 0 {
-        waiting = eventually("fewer spans that wait for InfluxDB", || async {
+        waiting = eventually("a smaller backlog for InfluxDB", || async {
             let health = influxdb_health(web).await?;
             let left = health["backlog_spans"].as_u64()?;
             (health["reachable"] == true && left < waiting).then_some(left)
@@ -115,13 +115,13 @@ async fn page(url: &str) -> String {
     response.text().await.expect("text")
 }
 
-/// Returns the API's answer, which must be one.
+/// Returns a JSON response of the API, which must be a 200.
 async fn ask(web: &str, path: &str) -> Value {
     let answer = get_json(&format!("{web}{path}")).await;
     answer.unwrap_or_else(|| panic!("{path} is answered"))
 }
 
-/// Returns how many spans a trace of the API has.
+/// Returns the number of spans of a trace.
 fn span_count(trace: &Value) -> usize {
     trace["resourceSpans"]
         .to_string()
@@ -129,7 +129,7 @@ fn span_count(trace: &Value) -> usize {
         .count()
 }
 
-/// Returns the breakers of a wall by name, in its order.
+/// Returns the names of the breakers of a wall, in its order.
 fn names(wall: &Value) -> Vec<&str> {
     let circuits = wall["circuits"].as_array().into_iter().flatten();
     circuits

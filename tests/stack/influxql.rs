@@ -1,30 +1,30 @@
-//! Reads the InfluxQL of panels as far as its names go: every measurement, tag and field must be one that the store
-//! writes, of a type that fits what is done with it. It knows what panels use, not all of the language.
+//! Checks the names in the InfluxQL of panels: every measurement, tag and field must be one that the store writes, of a type
+//! that fits its use. It understands the part of the language that panels use.
 
 use fusebox_collector::store::influxdb::schema::{self, FieldType, Measurement};
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Tag,
     Field(FieldType),
 }
 
-/// A column by the name under which it can be asked for.
+/// A column and its name.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) kind: Kind,
 }
 
-/// What a query answers: its columns without `time`, and the tags that it is grouped by.
+/// The result of a query: its columns without `time`, and the tags that it is grouped by.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Answer {
     pub(crate) columns: Vec<Column>,
     pub(crate) tags: Vec<Column>,
 }
 
-/// Reads a `SELECT`.
+/// Parses a `SELECT`.
 pub(crate) fn select(query: &str) -> Result<Answer, String> {
     let mut reader = Reader::new(query)?;
     let answer = reader.select()?;
@@ -32,7 +32,7 @@ pub(crate) fn select(query: &str) -> Result<Answer, String> {
     Ok(answer)
 }
 
-/// Reads a `SHOW TAG VALUES`; returns the tag.
+/// Parses a `SHOW TAG VALUES`; returns the tag.
 pub(crate) fn tag_values(query: &str) -> Result<String, String> {
     let mut reader = Reader::new(query)?;
     for word in ["SHOW", "TAG", "VALUES", "FROM"] {
@@ -160,7 +160,7 @@ impl Reader {
         Ok(Answer { columns, tags })
     }
 
-    /// Reads what stands after `FROM`: a measurement, or a query in parentheses.
+    /// Parses the part after `FROM`: a measurement, or a query in parentheses.
     fn source(&mut self) -> Result<Vec<Column>, String> {
         if self.tokens.get(self.at) != Some(&Token::Symbol("(".to_owned())) {
             let name = self.name()?;
@@ -172,7 +172,7 @@ impl Reader {
         Ok([inner.columns, inner.tags].concat())
     }
 
-    /// Takes all up to one of the words, the parenthesis that ends this query, or the end.
+    /// Consumes everything up to one of the words, the closing parenthesis of this query, or the end.
     fn until(&mut self, words: &[&str]) -> Result<Vec<Token>, String> {
         let begin = self.at;
         let mut depth = 0;
@@ -229,7 +229,7 @@ impl Reader {
     }
 }
 
-/// Returns all that a measurement has.
+/// Returns the columns of a measurement.
 fn columns_of(measurement: &str) -> Result<Vec<Column>, String> {
     let known = |m: &&Measurement| m.name == measurement;
     let Some(found) = schema::ALL.iter().find(known) else {
@@ -264,7 +264,7 @@ fn split<'a>(tokens: &'a [Token], symbol: &'static str) -> impl Iterator<Item = 
     })
 }
 
-/// Reads one item of a `SELECT`: an expression and the name it goes by.
+/// Parses one item of a `SELECT`: an expression and its name.
 fn column(item: &[Token], source: &[Column]) -> Result<Column, String> {
     let (expression, name) = match item {
         [expression @ .., Token::Word(word), Token::Name(name)] if word == "AS" => {
@@ -308,7 +308,7 @@ fn column(item: &[Token], source: &[Column]) -> Result<Column, String> {
     })
 }
 
-/// Returns a bare word that no parenthesis follows.
+/// Returns a bare word that is not a function call.
 fn unquoted(expression: &[Token]) -> Option<&str> {
     let open = Some(&Token::Symbol("(".to_owned()));
     let mut words = expression
@@ -321,7 +321,7 @@ fn unquoted(expression: &[Token]) -> Option<&str> {
     words.next()
 }
 
-/// Returns what a function makes of a column.
+/// Returns the type of a function's result.
 fn aggregated(function: &str, column: &Column) -> Result<Kind, String> {
     let Kind::Field(of) = column.kind else {
         return Err(format!(
@@ -342,7 +342,7 @@ fn aggregated(function: &str, column: &Column) -> Result<Kind, String> {
     }
 }
 
-/// Checks that all in it are numbers; bits are of integers only.
+/// Checks that all operands are numbers; bitwise operators take integers only.
 fn check_arithmetic(expression: &[Token], source: &[Column], lone: bool) -> Result<(), String> {
     if lone {
         return Ok(());
@@ -359,7 +359,7 @@ fn check_arithmetic(expression: &[Token], source: &[Column], lone: bool) -> Resu
     Ok(())
 }
 
-/// Checks each comparison: texts and regexes against tags and texts, numbers against numbers.
+/// Checks each comparison: strings and regexes with tags and strings, numbers with numbers.
 fn check_filter(filter: &[Token], source: &[Column]) -> Result<(), String> {
     for (at, token) in filter.iter().enumerate() {
         let name = match token {
@@ -387,7 +387,7 @@ fn check_filter(filter: &[Token], source: &[Column]) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the tags that it is grouped by.
+/// Returns the tags of `GROUP BY`.
 fn groups_of(groups: &[Token], source: &[Column]) -> Result<Vec<Column>, String> {
     let mut tags = Vec::new();
     for token in groups {
@@ -410,7 +410,7 @@ fn it_reads_what_panels_ask() {
     let answer = select(
         r#"SELECT max("w") AS "worst" FROM (SELECT last("state") AS "w" FROM "circuit_state" WHERE time > 5ms - 3m AND "svc" =~ /^a\/b$/ GROUP BY "svc", "inst") GROUP BY "svc""#,
     );
-    let answer = answer.expect("it is right");
+    let answer = answer.expect("a valid query");
     assert_eq!(answer.columns[0].name, "worst");
     assert_eq!(answer.tags[0].name, "svc");
     let tag = tag_values(r#"SHOW TAG VALUES FROM "red" WITH KEY = "op" WHERE "svc" =~ /^x$/"#);

@@ -1,4 +1,4 @@
-//! Jaeger's clients against the real binary: what Grafana's Jaeger data source asks, in its order.
+//! Jaeger clients against the real binary: the requests of Grafana's Jaeger data source, in its order.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,15 +23,15 @@ async fn send_purchase(otlp_http: &str) -> String {
     gateway.id()
 }
 
-async fn data(web: &str, question: &str) -> Value {
-    let answer = get_json(&format!("{web}/jaeger/api{question}")).await;
-    let mut answer = answer.unwrap_or_else(|| panic!("{question} is answered"));
-    assert_eq!(answer["errors"], Value::Null, "{question}");
+async fn data(web: &str, query: &str) -> Value {
+    let answer = get_json(&format!("{web}/jaeger/api{query}")).await;
+    let mut answer = answer.unwrap_or_else(|| panic!("{query} is answered"));
+    assert_eq!(answer["errors"], Value::Null, "{query}");
     answer["data"].take()
 }
 
-/// Guarantees: the drop-downs, a search, the trace, and the dependency graph of Grafana's data source have what came by
-/// OTLP.
+/// Guarantees: the drop-downs, a search, the trace, and the dependency graph of Grafana's data source show spans received
+/// over OTLP.
 #[tokio::test]
 async fn grafana_finds_by_jaegers_api_what_came_by_otlp() {
     let folder = TempDir::new().expect("a temporary directory");

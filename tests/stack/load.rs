@@ -1,11 +1,11 @@
-//! The load generator against the real stack, over every way in.
+//! The load generator against the real stack, over every protocol.
 
 use fusebox_dashboard::load::{self, LoadOptions};
 use integration_tests::{Stack, eventually, get_json};
 
 const SPANS: u64 = 20_000;
 
-/// Guarantees: what the generator sent was accepted, is durable, and nothing is unaccounted for.
+/// Guarantees: all generated spans were accepted and are durable, and every span is accounted for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_sent_is_accounted_for() {
     let stack = Stack::start().await;

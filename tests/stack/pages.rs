@@ -5,7 +5,7 @@ use fantoccini::key::Key;
 use integration_tests::{Browser, DEADLINE, Stack, TraceBuilder, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_empty_collector_teaches_the_next_step() {
+async fn an_empty_collector_shows_the_next_step() {
     let stack = Stack::start().await;
     let browser = Browser::start(1280, 900).await;
     browser.open(&stack.web).await;
@@ -133,7 +133,7 @@ async fn pages_fit_a_phone_of_320_pixels() {
     browser.close().await;
 }
 
-/// Guarantees: what is not live is in the HTML itself, and every page forbids inline script and style.
+/// Guarantees: all content but live updates is in the HTML, and every page forbids inline script and style.
 #[tokio::test]
 async fn pages_work_without_javascript_under_a_strict_policy() {
     let stack = Stack::start().await;
@@ -165,7 +165,7 @@ async fn pages_work_without_javascript_under_a_strict_policy() {
     }
 }
 
-/// Sends one root and children of it in several requests; returns the trace's id.
+/// Sends a root span and its children; returns the trace's id.
 async fn send_wide_trace(stack: &Stack, spans: u64) -> String {
     let mut trace = TraceBuilder::new("wide");
     let root = trace.span(None, "GET /wide", Vec::new());

@@ -1,5 +1,5 @@
-//! A quarter of an hour of a made-up shop, as the store writes it: every measurement that panels ask, every state, every
-//! outcome. A point takes its tags and fields from the schema, so it cannot hold what the store does not write.
+//! Made-up data of fifteen minutes as the store writes it: every measurement that panels query, every state, every
+//! outcome. Points take their tags and fields from the schema, so they cannot differ from what the store writes.
 
 use std::fmt::Write;
 
@@ -13,11 +13,11 @@ const MINUTE: u64 = 60 * SECOND;
 const MINUTES: u64 = 15;
 const COLLECTOR: &str = "a1b2c3";
 
-/// A breaker whose name must be escaped in a regex and in a line, as variables choose it.
-pub(crate) const FULL_OF_SIGNS: [(&str, &str); 2] =
+/// A breaker whose name must be escaped in regexes and lines, as values of the variables.
+pub(crate) const SPECIAL_CHARACTERS: [(&str, &str); 2] =
     [("svc", "gateway"), ("name", "it's a/b, v2 (old) \"x=y\"")];
 
-/// The breakers: service, name, instance, state now.
+/// The breakers: service, name, instance, current state.
 const BREAKERS: [(&str, &str, &str, EffectiveState); 6] = [
     ("product-page", "inventory", "page-1", EffectiveState::Open),
     (
@@ -31,20 +31,20 @@ const BREAKERS: [(&str, &str, &str, EffectiveState); 6] = [
     ("gateway", "legacy", "gate-1", EffectiveState::MetricsOnly),
     (
         "gateway",
-        FULL_OF_SIGNS[1].1,
+        SPECIAL_CHARACTERS[1].1,
         "gate-1",
         EffectiveState::Closed,
     ),
 ];
 
-/// Returns a moment for the data to end at, Unix nanoseconds. It does not depend on when within five minutes a test runs:
-/// the same points stand in the same windows of every panel.
+/// Returns the end of the data, Unix nanoseconds: full five minutes, so that a test finds the same points in the same
+/// windows whenever it runs.
 pub(crate) fn end() -> u64 {
     let now = now_ms() * 1_000_000;
     now - now % (5 * MINUTE)
 }
 
-/// Returns the lines of the quarter of an hour before that moment, Unix nanoseconds.
+/// Returns the lines of the fifteen minutes before `now`, Unix nanoseconds.
 pub(crate) fn lines(now: u64) -> String {
     let mut lines = Points::default();
     for back in 1..=MINUTES {
@@ -64,7 +64,7 @@ pub(crate) fn lines(now: u64) -> String {
     lines.0
 }
 
-/// A value for a field of a point; what is not given is made up.
+/// The value of a field; fields without one get a default.
 enum Given {
     Int(i64),
     Text(String),
@@ -106,7 +106,7 @@ impl Points {
         let _ = writeln!(self.0, " {at}");
     }
 
-    /// Writes what is written once a minute and once in five.
+    /// Writes the points of every minute and of every five minutes.
     fn minute(&mut self, at: u64) {
         let figures = [
             ("calls", Given::Int(60)),
@@ -140,7 +140,7 @@ impl Points {
         }
     }
 
-    /// Writes what is written every ten seconds and, of the breakers, every five minutes.
+    /// Writes the points of every ten seconds and, for breakers, of every five minutes.
     fn ten_seconds(&mut self, at: u64, windows_ago: u64) {
         for (service, name, instance, state) in BREAKERS {
             let tags = [
@@ -153,13 +153,14 @@ impl Points {
             } else {
                 EffectiveState::Closed
             };
-            let said = |state: EffectiveState| [("state", Given::Int(schema::state_number(state)))];
-            self.point(&schema::CIRCUIT, &tags, &said(state), at);
-            // The instances of `inventory` are merged into one point: that of the worst.
+            let given =
+                |state: EffectiveState| [("state", Given::Int(schema::state_number(state)))];
+            self.point(&schema::CIRCUIT, &tags, &given(state), at);
+            // The instances of `inventory` are merged into one point with the worst state.
             if instance != "page-2" {
-                self.point(&schema::CIRCUIT_10S, &tags[..2], &said(state), at);
+                self.point(&schema::CIRCUIT_10S, &tags[..2], &given(state), at);
                 if at.is_multiple_of(5 * MINUTE) {
-                    self.point(&schema::CIRCUIT_5M, &tags[..2], &said(state), at);
+                    self.point(&schema::CIRCUIT_5M, &tags[..2], &given(state), at);
                 }
             }
         }
@@ -193,7 +194,7 @@ impl Points {
         }
     }
 
-    /// Writes that it opened and closed again.
+    /// Writes the transitions of a breaker that opened and closed again.
     fn changes(
         &mut self,
         (service, name, instance, _): (&str, &str, &str, EffectiveState),
@@ -218,7 +219,7 @@ impl Points {
         }
     }
 
-    /// Writes a request to a service, its call through a breaker and the fallback that stood in for it.
+    /// Writes a request to a service, its call through a breaker, and the fallback of that call.
     fn spans(&mut self, at: u64, number: u64) {
         let outcomes = ["success", "failure", "timeout", "rejected", "bulkhead_full"];
         let outcome = outcomes[number as usize % outcomes.len()];
@@ -251,7 +252,7 @@ impl Points {
     }
 }
 
-/// Returns a tag's value as a line holds it.
+/// Escapes a tag value for the line protocol.
 fn escaped(value: &str) -> String {
     let special = |c| matches!(c, ' ' | ',' | '=');
     let escape = |c| {
@@ -264,7 +265,7 @@ fn escaped(value: &str) -> String {
     value.chars().map(escape).collect()
 }
 
-/// Returns a value as a line holds it.
+/// Formats a field value for the line protocol.
 fn written(kind: FieldType, given: Option<&Given>) -> String {
     match (kind, given) {
         (FieldType::Int, Some(Given::Int(value))) => format!("{value}i"),

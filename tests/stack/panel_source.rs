@@ -1,5 +1,5 @@
-//! The InfluxDB behind the panels, asked as Grafana's back end asks: `db` and `epoch` in the address, the query in the
-//! body, one statement each.
+//! The InfluxDB that panels query, with requests like those of Grafana's back end: `db` and `epoch` in the URL, one
+//! statement in the body.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,14 +9,14 @@ use integration_tests::needed;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::grafana::{Choices, Question, Shown, sent};
+use crate::grafana::{Choices, PanelQuery, Shown, sent};
 use crate::panel_data;
 
-/// What the dashboards show.
+/// The time range of the dashboards.
 const RANGE_MS: u64 = 15 * 60_000;
 
-/// How servers begin to say that nothing was written yet: there is no such database (InfluxDB 2 says either), or
-/// nothing in it (openGemini).
+/// Beginnings of the errors of a server without data: no such database (InfluxDB 2 uses either), or nothing in it
+/// (openGemini).
 const NOTHING_YET: [&str; 3] = [
     "database not found",
     "default retention policy not set",
@@ -30,14 +30,14 @@ pub(crate) struct Source {
     token: Option<String>,
     org: String,
     database: String,
-    /// The end of the range that panels show, Unix milliseconds; the clock's time where nothing is set.
+    /// The end of the range that panels show, Unix milliseconds; `None` means the current time.
     to_ms: Option<u64>,
-    /// Ends with this value, where it was started for the test.
+    /// The server, if it was started for this test.
     _influxd: Option<Influxd>,
 }
 
 impl Source {
-    /// Starts Debian's InfluxDB 1.x with its data in that folder.
+    /// Starts Debian's InfluxDB 1.x with its data in `dir`.
     pub(crate) fn start(dir: &Path) -> Self {
         let influxd = Influxd::start(dir);
         let url = influxd.url();
@@ -47,8 +47,7 @@ impl Source {
         }
     }
 
-    /// Returns the server that the environment names, `FUSEBOX_TEST_<server>_URL` with `_TOKEN` and `_ORG`, and a
-    /// database of its own there.
+    /// Returns the server named by `FUSEBOX_TEST_<server>_URL`, `_TOKEN` and `_ORG`, with a new database there.
     ///
     /// # Panics
     /// Panics when the environment names none.
@@ -75,7 +74,7 @@ impl Source {
         }
     }
 
-    /// Returns what tells Fusebox to send there.
+    /// Returns the arguments that make Fusebox write there.
     pub(crate) fn arguments(&self) -> Vec<&str> {
         let mut arguments = vec!["--influxdb", &self.url, "--influxdb-bucket", &self.database];
         if let Some(token) = &self.token {
@@ -84,8 +83,8 @@ impl Source {
         arguments
     }
 
-    /// Makes the database and fills it with made-up data up to that moment, Unix nanoseconds. Panels show the range that
-    /// ends there, however long ago that is by now.
+    /// Creates the database and fills it with made-up data up to `end`, Unix nanoseconds. Panels show the range that ends
+    /// there, however long the test takes.
     pub(crate) async fn fill(&mut self, end: u64) {
         self.to_ms = Some(end / 1_000_000);
         let lines = panel_data::lines(end);
@@ -102,7 +101,7 @@ impl Source {
     /// Sends a query as Grafana does.
     pub(crate) async fn ask(
         &self,
-        question: &Question,
+        query: &PanelQuery,
         choices: &Choices,
         interval: &'static str,
     ) -> Vec<Series> {
@@ -112,9 +111,9 @@ impl Source {
             to_ms,
             interval,
         };
-        let query = sent(&question.text, choices, shown).expect("macros are known");
+        let influxql = sent(&query.text, choices, shown).expect("macros are known");
         let body = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("q", &query)
+            .append_pair("q", &influxql)
             .finish();
         let parameters = [("db", self.database.as_str()), ("epoch", "ms")];
         let answer = self.post("/query", &parameters, body).await;
@@ -122,10 +121,10 @@ impl Source {
         let result = answer.results.pop().unwrap_or_default();
         let error = result.error.or(answer.error);
         let error = error.filter(|error| !NOTHING_YET.iter().any(|says| error.starts_with(says)));
-        assert_eq!(error, None, "{}: {query}", question.place);
+        assert_eq!(error, None, "{}: {influxql}", query.place);
         assert!(
             answer.results.is_empty(),
-            "Grafana reads the first statement alone: {query}"
+            "Grafana reads the first statement only: {influxql}"
         );
         result.series
     }
@@ -144,7 +143,7 @@ impl Source {
     }
 }
 
-/// Returns the time, Unix milliseconds.
+/// Returns the current time in Unix milliseconds.
 pub(crate) fn now_ms() -> u64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -166,7 +165,7 @@ struct Statement {
     error: Option<String>,
 }
 
-/// One table of an answer.
+/// One table of a result.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Series {
@@ -175,7 +174,7 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// Returns all that stands in other columns than the time.
+    /// Returns the values of all columns except the time.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
         let time = self.columns.iter().position(|column| column == "time");
         let cells = self.values.iter().flat_map(|row| row.iter().enumerate());

@@ -1,5 +1,5 @@
-//! The queries of Grafana's panels against a real InfluxDB: sent as Grafana sends them, they must answer what each kind
-//! of panel needs to draw something. Grafana itself does not run here.
+//! The queries of Grafana's panels against a real InfluxDB: sent as Grafana sends them, they must return what each kind of
+//! panel needs. Grafana itself is not run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,22 +9,22 @@ use fusebox_collector::store::influxdb::schema;
 use integration_tests::Binary;
 use serde_json::Value;
 
-use crate::grafana::{Choices, Chosen, Dashboard, Question, dashboards, text};
+use crate::grafana::{Choices, Chosen, Dashboard, PanelQuery, dashboards, text};
 use crate::panel_data;
 use crate::panel_source::{Series, Source};
 
-/// What the dashboards show where they show one: these of the demo together show everything, and the first of the
-/// made-up shop does alone.
+/// The circuits chosen in dashboards of one circuit. Together, these of the demo fill every panel; of the made-up data the
+/// first does alone.
 const CHOSEN: [[(&str, &str); 2]; 2] = [
     [("svc", "product-page"), ("name", "inventory")],
     [("svc", "gateway"), ("name", "product-page")],
 ];
-/// A minute's figures are written up to 75 s later, and breakers open in waves of a minute; on a busy machine some are
-/// missed.
+/// Figures of a minute are written up to 75 s later, and breakers open in waves of a minute, some of which are missed on a
+/// busy machine.
 const DEMO_WAIT: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What the demo never shows: nobody forces a breaker there, and none tells what is slow.
+/// Panels without data in the demo: no breaker is forced there, and none has a limit for slow calls.
 const NOT_IN_THE_DEMO: [&str; 3] = [
     "Forced open",
     "Cannot open",
@@ -32,20 +32,20 @@ const NOT_IN_THE_DEMO: [&str; 3] = [
 ];
 const COLUMNS_NOT_IN_THE_DEMO: [&str; 2] = ["slow", "opens at (slow)"];
 
-/// How much must be there.
+/// How much data a panel must find.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Expected {
-    /// Every column of every answer has a value, and a line has a length.
+    /// A value in every column, and at least two points per line.
     All,
-    /// The same, but for what the demo never shows.
+    /// The same, except for what the demo never produces.
     Demo,
-    /// Each panel draws something, or says what emptiness means.
+    /// Any value, unless the panel has a text for "no value".
     Something,
 }
 
-/// Scenario: InfluxDB holds a quarter of an hour in which everything happened.
-/// Guarantees: every query of every panel, variable and annotation, under every choice of the variables, answers what
-/// its panel draws; none is empty.
+/// Scenario: InfluxDB has fifteen minutes of data with every state and outcome.
+/// Guarantees: every query of every panel, variable and annotation, for every choice of the variables, returns what its
+/// panel draws; none is empty.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_panel_finds_what_it_draws() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -57,25 +57,24 @@ async fn every_panel_finds_what_it_draws() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
-/// Guarantees: a breaker is found by a name that means something in a regex, in a line and in InfluxQL.
+/// Guarantees: a breaker is found by a name with special characters of regexes, lines and InfluxQL.
 #[tokio::test]
-async fn a_name_full_of_signs_is_found() {
+async fn a_name_with_special_characters_is_found() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut source = Source::start(dir.path());
     source.fill(panel_data::end()).await;
     let all = dashboards();
     let circuit = all.iter().find(|d| d.file == "circuit.json");
     let circuit = circuit.expect("the dashboard of one circuit");
-    let choices = choose(&circuit.all_choices()[0], panel_data::FULL_OF_SIGNS);
+    let choices = choose(&circuit.all_choices()[0], panel_data::SPECIAL_CHARACTERS);
     let panel = circuit.drawn().find(|panel| panel["title"] == "Instances");
-    let questions = circuit.questions(panel.expect("the table of instances"));
-    let series = source.ask(&questions[0], &choices, "10s").await;
+    let queries = circuit.queries(panel.expect("the table of instances"));
+    let series = source.ask(&queries[0], &choices, "10s").await;
     assert_eq!(series.first().map(|series| series.values.len()), Some(1));
 }
 
-/// Scenario: the demo sends to InfluxDB what really happened.
-/// Guarantees: within minutes every panel has at some time what it draws, and states have the numbers that panels map to
-/// words.
+/// Scenario: the demo writes to InfluxDB.
+/// Guarantees: within minutes every panel has found what it draws, and states have the numbers that panels map to words.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_panel_finds_what_the_demo_sent() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -107,7 +106,7 @@ async fn finds_what_the_demo_sent(source: &Source) {
     }
 }
 
-/// Asks until each panel drew what it should at some time; returns what is missing at last.
+/// Sends the queries until each has found what it needs once; returns what is still missing.
 async fn waits_for_panels(source: &Source) -> Vec<String> {
     let all = dashboards();
     let mut needs = needs(&all, Expected::Demo);
@@ -122,14 +121,14 @@ async fn waits_for_panels(source: &Source) -> Vec<String> {
     missing
 }
 
-/// Returns the states that were written: number and word.
+/// Returns the written states: number and word.
 async fn states(source: &Source) -> Vec<(i64, String)> {
-    let question = Question {
+    let query = PanelQuery {
         place: "states".to_owned(),
         text: r#"SELECT "state", "state_name" FROM "circuit_state""#.to_owned(),
         alias: String::new(),
     };
-    let series = source.ask(&question, &Choices::new(), "10s").await;
+    let series = source.ask(&query, &Choices::new(), "10s").await;
     let rows = series.into_iter().flat_map(|series| series.values);
     rows.filter_map(|row| Some((row[1].as_i64()?, row[2].as_str()?.to_owned())))
         .collect()
@@ -137,49 +136,45 @@ async fn states(source: &Source) -> Vec<(i64, String)> {
 
 /// A query and what it must find.
 struct Need<'a> {
-    question: Question,
-    /// The choices of which one must find it.
+    query: PanelQuery,
+    /// Alternative choices; one of them must find it.
     choices: Vec<Choices>,
-    /// The panel that draws it; nothing for variables and annotations.
+    /// The panel that draws it; `None` for variables and annotations.
     panel: Option<&'a Value>,
     expected: Expected,
 }
 
-/// Returns every query of every panel, variable and annotation under every choice.
+/// Returns every query of every panel, variable and annotation for every choice.
 fn needs(all: &[Dashboard], expected: Expected) -> Vec<Need<'_>> {
     let mut needs = Vec::new();
     for dashboard in all {
         for (choices, expected) in chosen(dashboard, expected) {
-            let need = |question, panel| Need {
-                question,
+            let need = |query, panel| Need {
+                query,
                 choices: choices.clone(),
                 panel,
                 expected,
             };
             for panel in dashboard.drawn() {
-                let questions = dashboard.questions(panel).into_iter();
-                needs.extend(questions.map(|question| need(question, Some(panel))));
+                let queries = dashboard.queries(panel).into_iter();
+                needs.extend(queries.map(|query| need(query, Some(panel))));
             }
-            let variables = dashboard.variable_questions();
-            needs.extend(
-                variables
-                    .into_iter()
-                    .map(|(_, question)| need(question, None)),
-            );
+            let variables = dashboard.variable_queries();
+            needs.extend(variables.into_iter().map(|(_, query)| need(query, None)));
             let annotations = dashboard.annotations().into_iter();
             let annotations = annotations.filter(|_| expected != Expected::Something);
-            needs.extend(annotations.map(|(_, question)| need(question, None)));
+            needs.extend(annotations.map(|(_, query)| need(query, None)));
         }
     }
     needs
 }
 
-/// Asks all that was not answered yet; returns what is missing.
+/// Sends the queries without a result so far; returns what is missing.
 async fn ask(source: &Source, needs: &mut Vec<Need<'_>>) -> Vec<String> {
     let mut missing = Vec::new();
     for need in std::mem::take(needs) {
         if let Err(lacks) = need.ask(source).await {
-            missing.push(format!("{}: no {lacks}", need.question.place));
+            missing.push(format!("{}: no {lacks}", need.query.place));
             needs.push(need);
         }
     }
@@ -187,12 +182,12 @@ async fn ask(source: &Source, needs: &mut Vec<Need<'_>>) -> Vec<String> {
 }
 
 impl Need<'_> {
-    /// Asks under one choice after the other; an error is what the first of them lacks.
+    /// Tries one choice after the other; an error is what the first of them lacks.
     async fn ask(&self, source: &Source) -> Result<(), String> {
         let interval = self.panel.map_or("10s", interval);
         let mut lacks = Vec::new();
         for choices in &self.choices {
-            let series = source.ask(&self.question, choices, interval).await;
+            let series = source.ask(&self.query, choices, interval).await;
             match self.found(&series) {
                 Ok(()) => return Ok(()),
                 Err(lack) => lacks.push(lack),
@@ -210,9 +205,9 @@ impl Need<'_> {
     }
 }
 
-/// Returns the choices to ask with and what they must find: every option of the custom variables, with "All" and with
-/// one value. Where there is no "All", one value must find everything. The demo runs for less than five minutes, so it is
-/// asked at the finest resolution only.
+/// Returns the choices to query with and what they must find: every option of the custom variables, with "All" and with
+/// one value. Without an "All", one value must find everything. The demo is queried at the finest resolution only: it runs
+/// for less than the five minutes that the others need.
 fn chosen(dashboard: &Dashboard, expected: Expected) -> Vec<(Vec<Choices>, Expected)> {
     let mut variables = dashboard.variables();
     let lone = variables.any(|variable| variable["type"] == "query" && variable["multi"] == false);
@@ -230,7 +225,7 @@ fn chosen(dashboard: &Dashboard, expected: Expected) -> Vec<(Vec<Choices>, Expec
     all_at_once.chain(one).collect()
 }
 
-/// Returns the choices with values for the variables that there are.
+/// Returns the choices with these values for variables that exist.
 fn choose(choices: &Choices, values: [(&str, &str); 2]) -> Choices {
     let mut choices = choices.clone();
     for (name, value) in values {
@@ -240,7 +235,7 @@ fn choose(choices: &Choices, values: [(&str, &str); 2]) -> Choices {
     choices
 }
 
-/// Returns the interval that Grafana would take for a short range: the panel's shortest.
+/// Returns the interval that Grafana takes for a short range: the panel's minimum.
 fn interval(panel: &Value) -> &'static str {
     match text(&panel["interval"]) {
         "1m" => "1m",
@@ -248,7 +243,7 @@ fn interval(panel: &Value) -> &'static str {
     }
 }
 
-/// Says what a panel needs and does not have.
+/// Returns what a panel needs and does not have as an error.
 fn drawable(panel: &Value, series: &[Series], expected: Expected) -> Result<(), String> {
     if series.is_empty() && may_be_empty(panel, expected) {
         return Ok(());
@@ -259,10 +254,10 @@ fn drawable(panel: &Value, series: &[Series], expected: Expected) -> Result<(), 
     };
     let (found, needed) = match text(&panel["type"]) {
         "stat" => (longest(series) >= 1, "number"),
-        // A line has a length.
+        // A line needs two points.
         "timeseries" => (longest(series) >= shortest, "line"),
         "state-timeline" => (are_states(series), "states"),
-        // Grafana joins the rows of several series wrongly where their columns differ.
+        // Grafana joins rows of several series incorrectly if their columns differ.
         "table" => (series.len() == 1 && !series[0].values.is_empty(), "rows"),
         other => panic!("what does a {other} panel need?"),
     };
@@ -289,7 +284,7 @@ fn may_be_empty(panel: &Value, expected: Expected) -> bool {
     }
 }
 
-/// Returns how many numbers the longest series has.
+/// Returns the number of values of the longest series.
 fn longest(series: &[Series]) -> usize {
     let numbers = |series: &Series| series.values().filter(|value| value.is_number()).count();
     series.iter().map(numbers).max().unwrap_or(0)
@@ -301,7 +296,7 @@ fn are_states(series: &[Series]) -> bool {
     longest(series) > 0 && values.all(|value| value.as_u64().is_none_or(known))
 }
 
-/// Returns the columns of an answer that never have a value.
+/// Returns the columns without any value.
 fn empty_columns(series: &[Series]) -> Vec<&str> {
     let mut filled: BTreeMap<&str, bool> = BTreeMap::new();
     for series in series {

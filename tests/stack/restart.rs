@@ -1,4 +1,4 @@
-//! What was stored is there, unchanged, after an orderly restart.
+//! Stored data is unchanged after a clean restart.
 
 use integration_tests::{Stack, TraceBuilder, attribute, get_json};
 
@@ -18,16 +18,16 @@ async fn answers_are_the_same_after_a_restart() {
         }
         trace.send(&stack.otlp_http).await;
     }
-    let questions = [
+    let queries = [
         "/api/traces?limit=100",
         "/api/traces?service=cart&limit=100",
         "/api/traces?error=true&limit=100",
         "/api/traces?attribute=customer%3Dc7",
         "/api/services/cart/operations",
     ];
-    let before = ask(&stack.web, &questions).await;
+    let before = ask(&stack.web, &queries).await;
     let stack = Stack::start_in(stack.stop().await).await;
-    let after = ask(&stack.web, &questions).await;
+    let after = ask(&stack.web, &queries).await;
     assert_eq!(before, after);
     assert_eq!(before[0]["traces"].as_array().map(Vec::len), Some(30));
     assert_eq!(before[1]["traces"].as_array().map(Vec::len), Some(15));
@@ -35,12 +35,12 @@ async fn answers_are_the_same_after_a_restart() {
     assert_eq!(before[3]["traces"].as_array().map(Vec::len), Some(1));
 }
 
-async fn ask(web: &str, questions: &[&str]) -> Vec<serde_json::Value> {
+async fn ask(web: &str, queries: &[&str]) -> Vec<serde_json::Value> {
     let mut answers = Vec::new();
-    for question in questions {
-        let answer = get_json(&format!("{web}{question}")).await;
-        let mut answer = answer.unwrap_or_else(|| panic!("{question} is answered"));
-        // The range that was searched ends when the question came.
+    for query in queries {
+        let answer = get_json(&format!("{web}{query}")).await;
+        let mut answer = answer.unwrap_or_else(|| panic!("{query} is answered"));
+        // The searched range ends at the time of the request.
         for moment in ["start", "end"] {
             answer.as_object_mut().map(|answer| answer.remove(moment));
         }

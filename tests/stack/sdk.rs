@@ -1,4 +1,4 @@
-//! Real OpenTelemetry SDKs of other languages send to us.
+//! Real OpenTelemetry SDKs of other languages send to the collector.
 
 use std::process::Stdio;
 
@@ -15,7 +15,7 @@ async fn send(mut sender: Command) -> String {
         .expect("the sender starts");
     assert!(
         output.status.success(),
-        "the sender ends in order: {}",
+        "the sender exits cleanly: {}",
         output.status
     );
     String::from_utf8(output.stdout)
@@ -24,7 +24,7 @@ async fn send(mut sender: Command) -> String {
         .to_owned()
 }
 
-/// Waits for a trace of three spans, one of them failed, and returns its spans' names, sorted.
+/// Waits for a trace with a failed span; returns the names of its spans, sorted.
 async fn arrives(stack: &Stack, id: &str, service: &str) -> Vec<String> {
     let url = format!("{}/api/traces/{id}", stack.web);
     let trace = eventually("the SDK's trace", || async { get_json(&url).await }).await;
@@ -36,7 +36,7 @@ async fn arrives(stack: &Stack, id: &str, service: &str) -> Vec<String> {
     names
 }
 
-/// Waits until the metrics and logs of so many runs are counted.
+/// Waits until the metrics and logs of that many runs are counted.
 async fn metrics_and_logs_are_counted(stack: &Stack, runs: u64) {
     for counter in ["metric_points_ignored_total", "log_records_ignored_total"] {
         eventually(counter, || async {
@@ -62,7 +62,7 @@ fn names(trace: &Value) -> Vec<String> {
 
 #[tokio::test]
 #[ignore = "needs FUSEBOX_TEST_PYTHON"]
-async fn the_python_sdk_is_understood() {
+async fn the_python_sdk_can_send() {
     let python = needed("FUSEBOX_TEST_PYTHON");
     let stack = Stack::start().await;
     for (protocol, endpoint, gzip) in [
@@ -87,7 +87,7 @@ async fn the_python_sdk_is_understood() {
 
 #[tokio::test]
 #[ignore = "needs FUSEBOX_TEST_NODE_MODULES"]
-async fn the_node_sdk_is_understood() {
+async fn the_node_sdk_can_send() {
     let modules = needed("FUSEBOX_TEST_NODE_MODULES");
     let stack = Stack::start().await;
     for (protocol, endpoint) in [

@@ -1,4 +1,5 @@
-//! Zipkin's clients against the real binary: what Grafana's Zipkin data source and Zipkin Lens ask, in their order.
+//! Zipkin clients against the real binary: the requests of Grafana's Zipkin data source and of Zipkin Lens, in their
+//! order.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Sends a call from `Gateway` to `stock`, whose database refuses; returns the trace's id.
+/// Sends a call from `Gateway` to `stock`, whose database fails; returns the trace's id.
 async fn send_purchase(otlp_http: &str) -> String {
     let mut gateway = TraceBuilder::new("Gateway");
     let root = gateway.span(None, "POST /Buy", vec![attribute("http.route", "/Buy")]);
@@ -25,9 +26,9 @@ async fn send_purchase(otlp_http: &str) -> String {
     gateway.id()
 }
 
-async fn ask(web: &str, question: &str) -> Value {
-    let answer = get_json(&format!("{web}{question}")).await;
-    answer.unwrap_or_else(|| panic!("{question} is answered"))
+async fn ask(web: &str, query: &str) -> Value {
+    let answer = get_json(&format!("{web}{query}")).await;
+    answer.unwrap_or_else(|| panic!("{query} is answered"))
 }
 
 /// Returns a trace's spans by name.
@@ -46,14 +47,14 @@ async fn grafana_and_lens_find_a_trace_that_came_by_otlp() {
     fusebox.terminate().await;
 }
 
-/// The data source has two drop-downs, a search without any range, and a trace by id.
+/// The data source fills two drop-downs, searches without a range, and gets a trace by id.
 async fn grafana_finds(web: &str, id: &str) {
     let services = ask(web, "/api/v2/services").await;
     assert_eq!(services, json!(["gateway", "stock"]));
     let spans = ask(web, "/api/v2/spans?serviceName=gateway").await;
     assert_eq!(spans, json!(["post", "post /buy"]));
-    let question = "/api/v2/traces?serviceName=gateway&spanName=post+%2Fbuy";
-    let traces = ask(web, question).await;
+    let query = "/api/v2/traces?serviceName=gateway&spanName=post+%2Fbuy";
+    let traces = ask(web, query).await;
     assert_eq!(traces.as_array().map(Vec::len), Some(1));
     let trace = ask(web, &format!("/api/v2/trace/{id}")).await;
     assert_eq!(traces[0], trace);

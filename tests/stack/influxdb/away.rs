@@ -1,4 +1,4 @@
-//! InfluxDB is away: from the start, or once older spans are only there; and what the pages say of it in a browser.
+//! InfluxDB is unreachable: from the start, or while older spans are only there; and what pages show then.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ const SEARCH: &str = "/traces?service=cart";
 /// Seven pages that wait for each query take 35 s.
 const FROZEN_PAGES_MAX: Duration = Duration::from_secs(25);
 
-/// Scenario: a collector starts while its InfluxDB is down; traces and circuits come in; then InfluxDB comes. The next
-/// start keeps nothing locally that is in InfluxDB.
-/// Guarantees: everything works from the journal, and the health, the metrics and the page say what is wrong; then
-/// everything is in InfluxDB, and is read from there as it was read from the journal.
+/// Scenario: a collector starts while its InfluxDB is down and receives traces and circuits; then InfluxDB starts. The next
+/// collector keeps nothing locally that is in InfluxDB.
+/// Guarantees: everything works from the journal, and health, metrics and page show the problem; then everything is in
+/// InfluxDB and is read from there like from the journal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pages_work_while_influxdb_is_away() {
     let mut server = Server::start();
@@ -29,11 +29,11 @@ async fn the_pages_work_while_influxdb_is_away() {
     let data = TempDir::new().expect("a temporary directory");
     let binary = server.collector(data.path()).await;
     let trace = send(&binary).await;
-    it_is_told_that_influxdb_is_away(&binary.web).await;
+    influxdb_is_reported_unreachable(&binary.web).await;
     let path = format!("/api/traces/{trace}");
     let mut before = ask(&binary.web, &path).await;
     assert_eq!(span_count(&before), SPANS);
-    // Nobody can know yet whether InfluxDB has more of it.
+    // InfluxDB may have more of the trace.
     assert_eq!(before["notes"][0]["code"], "store_unreachable");
     before["notes"] = serde_json::json!([]);
     let found = ask(&binary.web, "/api/traces?service=cart").await;
@@ -66,7 +66,7 @@ async fn the_pages_work_while_influxdb_is_away() {
     binary.terminate().await;
 }
 
-/// Sends a trace, and a breaker that its call opens; returns the trace's id.
+/// Sends a trace, and a breaker that it opens; returns the trace's id.
 async fn send(binary: &Binary) -> String {
     let mut trace = TraceBuilder::new("cart");
     let root = trace.span(None, "GET /cart", Vec::new());
@@ -81,7 +81,7 @@ async fn send(binary: &Binary) -> String {
     trace.id()
 }
 
-async fn it_is_told_that_influxdb_is_away(web: &str) {
+async fn influxdb_is_reported_unreachable(web: &str) {
     let health = eventually("an InfluxDB that is not reachable", || async {
         let health = influxdb_health(web).await?;
         (health["reachable"] == false).then_some(health)
@@ -102,7 +102,7 @@ async fn it_is_told_that_influxdb_is_away(web: &str) {
     assert!(about.contains("no connection"), "{about}");
 }
 
-/// Starts a collector that keeps spans no longer than it must, and waits until they are gone.
+/// Starts a collector that deletes shipped spans at once, and waits until they are gone.
 async fn keeps_nothing_locally(server: &Server, data: &TempDir) -> Binary {
     let args = ["--influxdb-local", "1ms"];
     let binary = server.collector_with(data.path(), &args).await;
@@ -114,10 +114,10 @@ async fn keeps_nothing_locally(server: &Server, data: &TempDir) -> Binary {
     binary
 }
 
-/// Scenario: spans are only in InfluxDB, and it goes away.
-/// Guarantees: the pages say so in words, on any width, instead of showing an empty list.
+/// Scenario: spans are only in InfluxDB, and it stops.
+/// Guarantees: the pages say so at any width, instead of showing an empty list.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_browser_shows_how_it_stands_with_influxdb() {
+async fn a_browser_shows_the_state_of_influxdb() {
     let mut server = Server::start();
     let data = TempDir::new().expect("a temporary directory");
     let binary = server.collector(data.path()).await;
@@ -134,7 +134,7 @@ async fn a_browser_shows_how_it_stands_with_influxdb() {
     shows(&browser, &about, "takes what is written", "about-well").await;
     shows(&browser, &search, "GET /cart", "search-well").await;
     server.kill();
-    // Whoever has nothing to write does not notice.
+    // Without a write the collector would not notice.
     let mut another = TraceBuilder::new("cart");
     another.span(None, "GET /cart/2", Vec::new());
     another.send(&binary.otlp_http).await;
@@ -145,10 +145,7 @@ async fn a_browser_shows_how_it_stands_with_influxdb() {
     .await;
     shows(&browser, &about, away, "about-away").await;
     let note = shows(&browser, &search, "Not all of it", "search-away").await;
-    assert!(
-        note.contains("GET /cart/2"),
-        "what is here is shown: {note}"
-    );
+    assert!(note.contains("GET /cart/2"), "local data is shown: {note}");
     let nothing = format!("{}/traces?service=nobody", binary.web);
     let note = shows(&browser, &nothing, "Not all of it", "search-nothing-away").await;
     assert!(!note.contains("No trace meets all of this"), "{note}");
@@ -165,15 +162,15 @@ async fn a_browser_shows_how_it_stands_with_influxdb() {
     shows(&browser, &one, not_here, "trace-away").await;
     let answer = reqwest::get(format!("{}/api/traces/{trace}", binary.web)).await;
     let answer = answer.expect("the API answers");
-    assert_eq!(answer.status(), 502, "not found would be a lie");
+    assert_eq!(answer.status(), 502, "not known, so not 404");
     let problem = answer.text().await.expect("text");
     assert!(problem.contains(not_here), "{problem}");
     browser.close().await;
     binary.terminate().await;
 }
 
-/// Scenario: spans are only in InfluxDB, and it freezes: it takes connections and never answers. Then it goes on.
-/// Guarantees: every page is there within a few seconds all in all, and shows older traces again afterwards.
+/// Scenario: spans are only in InfluxDB, and it freezes: it accepts connections and never responds. Then it resumes.
+/// Guarantees: the pages together wait a few seconds, and show older traces again afterwards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_influxdb_does_not_freeze_the_pages() {
     let server = Server::start();
@@ -203,7 +200,7 @@ async fn a_frozen_influxdb_does_not_freeze_the_pages() {
     binary.terminate().await;
 }
 
-/// Opens a page of each kind; a search must have those words.
+/// Opens a page of each kind; the search must contain `words`.
 async fn every_page_shows(web: &str, words: &str) {
     assert!(page(&format!("{web}{SEARCH}")).await.contains(words));
     for path in [
@@ -218,7 +215,7 @@ async fn every_page_shows(web: &str, words: &str) {
     }
 }
 
-/// Opens a page light and dark, wide and narrow; returns its text, which must have those words.
+/// Opens a page light and dark, wide and narrow; returns its text, which must contain `words`.
 async fn shows(browser: &Browser, url: &str, words: &str, name: &str) -> String {
     for width in [320, 1280] {
         browser.set_width(width).await;

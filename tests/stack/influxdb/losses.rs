@@ -1,4 +1,4 @@
-//! Collector and InfluxDB are killed by turns under load, and every acknowledged span arrives once.
+//! Collector and InfluxDB are killed in turn under load, and every acknowledged span arrives once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use tokio::task::JoinSet;
 
 use super::{Server, ask, everything_arrives};
 
-/// How often the collector is killed; InfluxDB is killed and comes back in each of these rounds.
+/// How often the collector is killed; InfluxDB is killed and restarted in each of these rounds.
 const ROUNDS: u64 = 5;
-/// Spans that are acknowledged in each.
+/// Acknowledged spans in each round.
 const SPANS_PER_ROUND: u64 = 20_000;
 const SENDERS: usize = 4;
 const SPANS_PER_TRACE: u64 = 50;
 const TRACES_PER_REQUEST: u64 = 10;
 
-/// Scenario: spans come as fast as they are taken; InfluxDB is killed and started again, then the collector is killed
-/// in the middle of requests and started over the same data; several times over.
-/// Guarantees: every acknowledged span is in InfluxDB exactly once, as is every other one that the journal has; nothing
-/// was refused or lost.
+/// Scenario: spans arrive as fast as they are accepted; InfluxDB is killed and restarted, then the collector is killed in
+/// the middle of requests and restarted over the same data, several times.
+/// Guarantees: every acknowledged span is in InfluxDB exactly once, and so is every other span of the journal; none was
+/// refused or lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_while_collector_and_server_are_killed() {
     let mut server = Server::start();
@@ -47,7 +47,10 @@ async fn nothing_is_lost_while_collector_and_server_are_killed() {
     for trace in &acknowledged {
         for span in 1..=SPANS_PER_TRACE {
             let id = format!("{trace} {span:016x}");
-            assert!(found.contains_key(&id), "{id} was acknowledged and is gone");
+            assert!(
+                found.contains_key(&id),
+                "{id} was acknowledged but is missing"
+            );
         }
     }
     let payload = span_payload(&server).await;
@@ -56,7 +59,7 @@ async fn nothing_is_lost_while_collector_and_server_are_killed() {
     binary.terminate().await;
 }
 
-/// Sends until a round is over; returns the ids of the traces that were acknowledged.
+/// Sends during one round; returns the ids of the acknowledged traces.
 async fn a_round(server: &mut Server, binary: Binary) -> Vec<String> {
     let count = Arc::new(AtomicU64::new(0));
     let (stop, stopped) = watch::channel(false);
@@ -74,14 +77,14 @@ async fn a_round(server: &mut Server, binary: Binary) -> Vec<String> {
     server.kill();
     acknowledges(&count, SPANS_PER_ROUND).await;
     server.restart();
-    // So that there are requests on their way to InfluxDB too.
+    // Requests to InfluxDB are in flight too.
     ships_more_than(&binary.web, shipped).await;
     binary.kill().await;
     stop.send_replace(true);
     senders.join_all().await.into_iter().flatten().collect()
 }
 
-/// Waits until more spans were written to InfluxDB since the collector's start; returns how many.
+/// Waits until more spans were written to InfluxDB; returns how many since the collector's start.
 async fn ships_more_than(web: &str, spans: u64) -> u64 {
     eventually("more spans in InfluxDB", || async {
         let shipped = counter(web, "influxdb_spans_total").await?;
@@ -97,7 +100,7 @@ async fn acknowledges(count: &AtomicU64, spans: u64) {
     .await;
 }
 
-/// Sends until nobody answers any more; nothing is sent twice.
+/// Sends until requests fail; sends nothing twice.
 async fn send_traces(
     otlp_http: String,
     count: Arc<AtomicU64>,
@@ -153,7 +156,7 @@ async fn nothing_was_refused(web: &str) {
     );
 }
 
-/// Returns how often each span is among the points for search, by trace and span id.
+/// Returns the number of search points of each span, by trace and span id.
 pub(super) async fn span_idx(server: &Server) -> HashMap<String, u64> {
     let mut found = HashMap::new();
     for row in server.rows(r#"SELECT "v" FROM "span_idx""#).await {
@@ -164,14 +167,14 @@ pub(super) async fn span_idx(server: &Server) -> HashMap<String, u64> {
     found
 }
 
-/// Returns the spans that are kept whole, each once.
+/// Returns the ids of the stored spans, each once.
 async fn span_payload(server: &Server) -> HashSet<String> {
     let mut found = HashSet::new();
     for row in server.rows(r#"SELECT "d" FROM "span""#).await {
         let text = row[1].as_str().expect("text");
         for span in decode(text).unwrap_or_else(|| panic!("{text} can be read")) {
             let id = format!("{} {}", span.trace_id, span.span_id);
-            assert!(found.insert(id.clone()), "{id} is there twice");
+            assert!(found.insert(id.clone()), "{id} is stored twice");
         }
     }
     found

@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use super::{Server, ask, everything_arrives, names, span_count};
 
 /// Scenario: a collector has shipped everything; its data directory is deleted, and it starts with an empty one.
-/// Guarantees: traces by id and by search, services, operations, breakers at a moment before, their changes of state
-/// and the dependencies are there.
+/// Guarantees: traces by id and by search, services, operations, breakers at an earlier time, their transitions and the
+/// dependencies are there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_data_directory_loses_nothing_that_was_shipped() {
     let server = Server::start();
@@ -24,7 +24,7 @@ async fn a_lost_data_directory_loses_nothing_that_was_shipped() {
     let moment = now_unix_nanos();
     let before = ask(&binary.web, &format!("/api/traces/{trace}")).await;
     binary.terminate().await;
-    // The minute that was running is in the journal once it has stopped, and in InfluxDB after the next start.
+    // The current minute is written to the journal at the stop, and to InfluxDB after the next start.
     let binary = server.collector(data.path()).await;
     everything_arrives(&binary.web).await;
     for measurement in ["dep", "red", "circuit", "circuit_event", "circuit_state"] {

@@ -1,4 +1,4 @@
-//! The binary runs without its InfluxDB for a while, and then with it again.
+//! The binary runs without its InfluxDB for a while, then with it again.
 
 use integration_tests::{Binary, TraceBuilder, try_export};
 use tempfile::TempDir;
@@ -6,12 +6,12 @@ use tempfile::TempDir;
 use super::losses::span_idx;
 use super::{Server, everything_arrives};
 
-/// Requests of each run, small and one by one, so that each is a block of the journal.
+/// Requests of each run, sent one by one, so that each becomes a block of the journal.
 const REQUESTS: usize = 40;
 const SPANS: usize = 3;
 
-/// Scenario: a collector that shipped a part of its spans is killed; it runs without InfluxDB and takes more spans, is
-/// stopped, and runs with InfluxDB again.
+/// Scenario: a collector is killed after it shipped some of its spans; it runs without InfluxDB and receives more, stops, and
+/// runs with InfluxDB again.
 /// Guarantees: every span of the three runs is in InfluxDB, once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_while_without_influxdb_loses_and_doubles_nothing() {
@@ -38,7 +38,7 @@ async fn a_while_without_influxdb_loses_and_doubles_nothing() {
     again.terminate().await;
 }
 
-/// Sends traces one after the other; returns their ids.
+/// Sends traces one by one; returns their ids.
 async fn send(binary: &Binary) -> Vec<String> {
     let client = reqwest::Client::new();
     let mut sent = Vec::new();

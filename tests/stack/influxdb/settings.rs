@@ -1,4 +1,4 @@
-//! Settings that cannot work end the program with words; what only the server can judge is told while it runs.
+//! Invalid settings end the program with an error; settings that only InfluxDB can check are reported while it runs.
 
 use integration_tests::{Binary, TraceBuilder, eventually};
 use tempfile::TempDir;
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::{Server, ask, everything_arrives, influxdb_health};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_settings_are_told() {
+async fn invalid_settings_are_reported() {
     let data = TempDir::new().expect("a temporary directory");
     let here = ["--influxdb", "http://127.0.0.1:1"];
     let with_bucket = [&here[..], &["--influxdb-bucket", "a\"b"]].concat();
@@ -21,17 +21,17 @@ async fn wrong_settings_are_told() {
         (&with_bucket, "influxdb-bucket: must be"),
         (&both, "cannot be used with"),
     ] {
-        let said = Binary::refuses(data.path(), args).await;
-        assert!(said.contains(words), "{args:?}: {said}");
-        assert!(!said.contains("panicked"), "{args:?}: {said}");
-        assert!(!said.contains("u:p@"), "a password is shown: {said}");
+        let stderr = Binary::rejects(data.path(), args).await;
+        assert!(stderr.contains(words), "{args:?}: {stderr}");
+        assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
+        assert!(!stderr.contains("u:p@"), "a password is shown: {stderr}");
     }
 }
 
-/// Scenario: the InfluxDB asks for a user, and the token file has a wrong password; then it is corrected.
-/// Guarantees: the collector works meanwhile and says what is wrong; then everything arrives, without a restart.
+/// Scenario: InfluxDB requires authentication, and the token file has a wrong password; then it is corrected.
+/// Guarantees: the collector works meanwhile and reports the problem; then everything arrives without a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_corrected_token_is_taken_up_without_a_restart() {
+async fn a_corrected_token_is_used_without_a_restart() {
     let server = Server::start_with("auth-enabled = true");
     let create = r#"CREATE USER "root" WITH PASSWORD 'se:cret' WITH ALL PRIVILEGES"#;
     server.rows(create).await;

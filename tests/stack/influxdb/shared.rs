@@ -1,4 +1,4 @@
-//! Two collectors behind a load balancer share one InfluxDB: each shows what both were told.
+//! Two collectors behind a load balancer share one InfluxDB: each shows the data of both.
 
 use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::model::now_unix_nanos;
@@ -11,9 +11,9 @@ use super::{Server, ask, everything_arrives, names, span_count};
 const TRACES: usize = 20;
 const SPANS: usize = 6;
 
-/// Scenario: the spans of each trace come half to one collector and half to the other; a breaker reports to each, and
-/// one by an instance to each; all of them open.
-/// Guarantees: both show every trace whole, once, without notes; all breakers now and at a moment; all changes of state.
+/// Scenario: half of the spans of each trace go to each collector; one breaker reports to each, and a third has an instance
+/// at each; all of them open.
+/// Guarantees: both show every trace complete, once, without notes; all breakers, now and at a past time; all transitions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_collectors_share_one_influxdb() {
     let server = Server::start();
@@ -35,7 +35,7 @@ async fn two_collectors_share_one_influxdb() {
     second.terminate().await;
 }
 
-/// Sends traces by halves; returns their ids, sorted.
+/// Sends half of each trace to each collector; returns the trace ids, sorted.
 async fn send_halves([first, second]: [&Binary; 2]) -> Vec<String> {
     let mut ids = Vec::new();
     for number in 0..TRACES {
@@ -62,7 +62,7 @@ async fn send_halves([first, second]: [&Binary; 2]) -> Vec<String> {
     ids
 }
 
-/// Opens a breaker that only the first knows, one that only the second knows, and one of which each knows an instance.
+/// Opens a breaker at the first collector, one at the second, and one with an instance at each.
 async fn open_breakers([first, second]: [&Binary; 2], trace: &str) {
     for (binary, name, instance) in [
         (first, "stock", "pod-1"),
@@ -78,7 +78,7 @@ async fn open_breakers([first, second]: [&Binary; 2], trace: &str) {
 }
 
 async fn shows_every_trace_whole(web: &str, traces: &[String]) {
-    // That there is another collector is noticed within half a minute.
+    // Another collector is noticed within half a minute.
     eventually("traces of both collectors", || async {
         let trace = get_json(&format!("{web}/api/traces/{}", traces[0])).await?;
         (span_count(&trace) == SPANS).then_some(())
