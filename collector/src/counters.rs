@@ -1,8 +1,9 @@
 //! The collector's own counters, shown on `/metrics`: plain atomics, written per request or batch, never per span.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::sync::Mutex;
 
 /// One monotonic count.
 #[derive(Debug, Default)]
@@ -33,12 +34,7 @@ impl Reasons {
     /// Adds to the count of that reason.
     pub fn add(&self, reason: &'static str, amount: u64) {
         if amount > 0 {
-            *self
-                .0
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .entry(reason)
-                .or_default() += amount;
+            *self.0.lock().entry(reason).or_default() += amount;
         }
     }
 
@@ -49,10 +45,7 @@ impl Reasons {
 
     /// Returns every reason with its count.
     pub fn all(&self) -> BTreeMap<&'static str, u64> {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .clone()
+        self.0.lock().clone()
     }
 }
 

@@ -29,10 +29,12 @@ impl Listeners {
         })
     }
 
-    /// Starts one server per listener; `web` gets the routes of messages, and requires the token for everything.
+    /// Starts one server per listener; `web` gets the routes of messages, and requires the token for all others.
     pub(super) fn serve(self, options: &ServeOptions, intake: Intake, web: Router) -> JoinSet<()> {
         let mut servers = JoinSet::new();
-        let web = intake.auth.guard(web.merge(routes(intake.clone())));
+        // Messages are authorized by the intake, which answers, discards and counts what it refuses.
+        // In this order, so that the fallback is the guarded one.
+        let web = routes(intake.clone()).merge(intake.auth.guard(web));
         let grpc = OtlpGrpc::new(intake.clone());
         servers.spawn(
             self.otlp_grpc

@@ -5,7 +5,7 @@
 //! to a busy one, which takes all of it after its commit. The reservations of the requests bound the queue's length.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{IngestError, Reservation};
 use crate::codec::Format;
 use crate::codec::otlp::Accepted;
+use crate::sync::Mutex;
 
 /// How often an idle shard checks whether its segment is old enough to be sealed.
 const IDLE_TICK: Duration = Duration::from_secs(1);
@@ -115,7 +116,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -52,7 +52,7 @@ impl Auth {
             })
     }
 
-    /// Requires the token for every page, query and message of the web listener.
+    /// Requires the token for every page and query of the web listener.
     pub(crate) fn guard(&self, web: Router) -> Router {
         let auth = self.clone();
         web.layer(from_fn(move |request: Request, next: Next| {

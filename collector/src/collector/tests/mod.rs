@@ -370,6 +370,10 @@ async fn pages_ask_for_the_token_but_probes_need_none() {
     for addr in [running.otlp_http, running.web] {
         assert_eq!(send(addr, traces(), spans_request(1, 0)).await.0, 401);
     }
+    assert_eq!(status(Request::post("/api/v2/spans")).await, 401);
+    assert_eq!(status(Request::get("/api/v2/spans")).await, 401);
+    let refused = running.counters.requests_refused.all();
+    assert_eq!(refused["unauthenticated"], 3);
     let shown = traces().header("authorization", "Bearer s3cret");
     assert_eq!(send(running.web, shown, spans_request(1, 0)).await.0, 200);
     running.stop().await;
