@@ -7,7 +7,6 @@ use http::StatusCode;
 use super::decompress::{Encoding, InflateError};
 use super::rpc::Code;
 use crate::pipeline::IngestError;
-use crate::store::StoreError;
 
 /// The retry hint while the collector stops: by then its successor listens.
 const RETRY_AFTER_STOPPING: Duration = Duration::from_secs(1);
@@ -63,24 +62,9 @@ pub(crate) enum Refusal {
     /// The deadline of the request is about to pass.
     #[error("not durable before the deadline that came with the request")]
     Deadline,
-    /// The queue is full.
-    #[error("the collector is full; try again in {} s", retry_after.as_secs())]
-    Full {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// Shutting down.
-    #[error("the collector is stopping")]
-    Stopping,
-    /// The disk is full or failed.
-    #[error("the request could not be stored: {0}")]
-    Store(StoreError),
-    /// The shard that held the request ended by a panic.
-    #[error("the request could not be stored: its ingest shard ended")]
-    ShardEnded,
-    /// Reading the request panicked.
-    #[error("{0}")]
-    Internal(String),
+    /// The pipeline refused it.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
 }
 
 impl Refusal {
@@ -92,15 +76,15 @@ impl Refusal {
             Self::MediaType(_) => "unsupported_media_type",
             Self::Encoding(_) => "unsupported_encoding",
             Self::Unauthenticated => "unauthenticated",
-            Self::Malformed(_) => "malformed",
+            Self::Malformed(_) | Self::Ingest(IngestError::Decode(_)) => "malformed",
             Self::Incomplete(_) => "incomplete",
             Self::TooLarge { .. } | Self::InflatesTooLarge(_) => "too_large",
             Self::TooSlow { .. } => "too_slow",
             Self::Deadline => "deadline",
-            Self::Full { .. } => "full",
-            Self::Stopping => "stopping",
-            Self::Store(_) | Self::ShardEnded => "store_error",
-            Self::Internal(_) => "internal",
+            Self::Ingest(IngestError::Full { .. }) => "full",
+            Self::Ingest(IngestError::Stopping) => "stopping",
+            Self::Ingest(IngestError::Store(_) | IngestError::ShardEnded) => "store_error",
+            Self::Ingest(IngestError::Internal(_)) => "internal",
         }
     }
 
@@ -111,13 +95,17 @@ impl Refusal {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::MediaType(_) | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Malformed(_) | Self::Incomplete(_) => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::Incomplete(_) | Self::Ingest(IngestError::Decode(_)) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::TooLarge { .. } | Self::InflatesTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
-            Self::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Stopping | Self::Store(_) | Self::ShardEnded => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Ingest(IngestError::Full { .. }) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Ingest(IngestError::Internal(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Ingest(
+                IngestError::Stopping | IngestError::Store(_) | IngestError::ShardEnded,
+            ) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -130,36 +118,27 @@ impl Refusal {
             | Self::MediaType(_)
             | Self::Encoding(_) => Code::Unimplemented,
             Self::Unauthenticated => Code::Unauthenticated,
-            Self::Malformed(_) | Self::Incomplete(_) => Code::InvalidArgument,
-            Self::TooLarge { .. } | Self::InflatesTooLarge(_) | Self::Full { .. } => {
-                Code::ResourceExhausted
+            Self::Malformed(_) | Self::Incomplete(_) | Self::Ingest(IngestError::Decode(_)) => {
+                Code::InvalidArgument
             }
+            Self::TooLarge { .. }
+            | Self::InflatesTooLarge(_)
+            | Self::Ingest(IngestError::Full { .. }) => Code::ResourceExhausted,
             Self::TooSlow { .. } | Self::Deadline => Code::DeadlineExceeded,
-            Self::Stopping | Self::Store(_) | Self::ShardEnded => Code::Unavailable,
-            Self::Internal(_) => Code::Internal,
+            Self::Ingest(IngestError::Internal(_)) => Code::Internal,
+            Self::Ingest(
+                IngestError::Stopping | IngestError::Store(_) | IngestError::ShardEnded,
+            ) => Code::Unavailable,
         }
     }
 
     /// Returns the retry hint, if sending the same again may succeed.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Full { retry_after } => Some(*retry_after),
-            Self::Stopping => Some(RETRY_AFTER_STOPPING),
-            Self::Store(_) | Self::ShardEnded => Some(RETRY_AFTER_DISK),
+            Self::Ingest(IngestError::Full { retry_after }) => Some(*retry_after),
+            Self::Ingest(IngestError::Stopping) => Some(RETRY_AFTER_STOPPING),
+            Self::Ingest(IngestError::Store(_) | IngestError::ShardEnded) => Some(RETRY_AFTER_DISK),
             _ => None,
-        }
-    }
-}
-
-impl From<IngestError> for Refusal {
-    fn from(error: IngestError) -> Self {
-        match error {
-            IngestError::Decode(error) => Self::Malformed(error.to_string()),
-            IngestError::Full { retry_after } => Self::Full { retry_after },
-            IngestError::Stopping => Self::Stopping,
-            IngestError::Store(error) => Self::Store(error),
-            IngestError::ShardEnded => Self::ShardEnded,
-            internal @ IngestError::Internal(_) => Self::Internal(internal.to_string()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What spans get that nobody should send: a stated rule, a word in the answer, a line on `/metrics`.
 
 use super::*;
+use crate::codec::otlp::Limits;
 use serde_json::json;
 
 fn span(id: u8) -> Span {
@@ -160,6 +161,28 @@ async fn what_is_too_large_is_cut_and_counted() {
         .await;
     assert!(trace.to_string().len() < 50_000);
     assert!(metric(&running, "fusebox_collector_items_truncated_total").await >= 999_873);
+    running.stop().await;
+}
+
+/// *Scenario*: a span has two attributes where the settings allow one.
+/// *Guarantees*: the limits of the settings reach the walk.
+#[tokio::test]
+async fn limits_come_from_the_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        attributes: 1,
+        ..Limits::default()
+    };
+    let config = CollectorConfig {
+        limits,
+        ..CollectorConfig::for_test(dir.path())
+    };
+    let running = Running::start(config).await;
+    let mut span = span(1);
+    span.attributes = vec![attribute("k", any_value::Value::IntValue(1)); 2];
+    let (status, _) = send(running.otlp_http, traces(), request(vec![span])).await;
+    assert_eq!(status, 200);
+    assert_eq!(running.counters.items_truncated.get(), 1);
     running.stop().await;
 }
 

@@ -61,6 +61,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::pipeline::IngestError;
     use crate::receivers::rpc::Delay;
 
     #[test]
@@ -70,9 +71,9 @@ mod tests {
 
     #[test]
     fn a_full_collector_gives_its_hint_twice() {
-        let trailers = refusal_trailers(&Refusal::Full {
+        let trailers = refusal_trailers(&Refusal::Ingest(IngestError::Full {
             retry_after: Duration::from_secs(2),
-        });
+        }));
         assert_eq!(trailers["grpc-status"], "8");
         let info = STANDARD_NO_PAD
             .decode(trailers["google.rpc.retryinfo-bin"].as_bytes())
