@@ -11,6 +11,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
     (
         "instrumentation",
         &[
+            "sync",
             "semconv",
             "propagation",
             "circuit_breaker",
