@@ -1,6 +1,7 @@
 //! Where spans and circuits are kept and read back: small traits, each with an embedded back end.
 
 mod assemble;
+pub(crate) mod bytes;
 #[cfg(test)]
 pub(crate) mod contract;
 pub(crate) mod convert;

@@ -2,7 +2,7 @@
 //!
 //! `ValueList` is what readers hold: values by number. `Dictionary` adds what the writer needs: number by value.
 
-use super::bytes::{Reader, put_bytes, put_varint};
+use crate::store::bytes::{Reader, put_bytes, put_varint};
 use crate::store::hash::Seed;
 
 /// Values by number.

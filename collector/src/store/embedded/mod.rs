@@ -5,7 +5,6 @@
 
 mod arrival;
 mod block;
-mod bytes;
 mod catalog;
 mod damage;
 mod dictionary;

@@ -4,9 +4,9 @@
 //! a tree of prefixes: each shape is a shorter shape and one column more, shape 0 is the empty list.
 
 use super::block::PartKind;
-use super::bytes::{Reader, put_varint};
 use super::dictionary::ValueList;
 use super::limits::LIST_ENTRIES_MAX;
+use crate::store::bytes::{Reader, put_varint};
 
 /// The type of a column. Numbers are the file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,14 +128,14 @@ impl Schema {
         for list in [&self.names, &self.resources, &self.scopes, &self.keys] {
             part.clear();
             list.encode_from(0, &mut part);
-            super::bytes::put_bytes(&mut out, &part);
+            crate::store::bytes::put_bytes(&mut out, &part);
         }
         part.clear();
         encode_columns(&self.columns, 0, &mut part);
-        super::bytes::put_bytes(&mut out, &part);
+        crate::store::bytes::put_bytes(&mut out, &part);
         part.clear();
         encode_shapes(&self.shapes, 0, &mut part);
-        super::bytes::put_bytes(&mut out, &part);
+        crate::store::bytes::put_bytes(&mut out, &part);
         out
     }
 

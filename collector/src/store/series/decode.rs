@@ -11,6 +11,7 @@ use super::record::{
     DependencyMinute, InstanceRecord, RedMinute, Rollup, RollupMinute, SeriesKind, SeriesRecord,
 };
 use crate::model::{CircuitCalls, CircuitKey, CircuitSample, SECOND_NANOS};
+use crate::store::bytes::Reader;
 
 /// Strings of one extent that are believed; 256 KiB of blocks cannot hold more.
 const MAX_STRINGS: usize = 1 << 20;
@@ -20,7 +21,7 @@ pub(super) type Strings = Vec<Option<Arc<str>>>;
 
 /// Reads the records of one block.
 pub(super) struct Decoder<'a> {
-    rest: &'a [u8],
+    reader: Reader<'a>,
     strings: &'a mut Strings,
     start: u64,
     only: Option<&'a CircuitKey>,
@@ -49,7 +50,7 @@ impl<'a> Decoder<'a> {
         only: Option<&'a CircuitKey>,
     ) -> Option<Self> {
         let mut decoder = Self {
-            rest: payload,
+            reader: Reader::new(payload),
             strings,
             start,
             only,
@@ -275,32 +276,19 @@ impl<'a> Decoder<'a> {
     }
 
     fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.uint()?).ok()?;
-        let (bytes, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        Some(bytes)
+        self.reader.bytes()
     }
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (bytes, rest) = self.rest.split_first_chunk()?;
-        self.rest = rest;
-        Some(*bytes)
+        self.reader.take(N)?.try_into().ok()
     }
 
     fn byte(&mut self) -> Option<u8> {
-        self.array().map(|[byte]| byte)
+        self.reader.byte()
     }
 
     fn uint(&mut self) -> Option<u64> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
+        self.reader.varint()
     }
 }
 

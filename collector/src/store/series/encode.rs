@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::record::{DependencyMinute, RedMinute, Rollup, SeriesRecord};
 use crate::model::{CircuitCalls, CircuitKey, CircuitSample, SECOND_NANOS};
+use crate::store::bytes::{put_bytes, put_varint};
 
 /// Writes the records of one block.
 pub(super) struct Encoder<'a> {
@@ -137,16 +138,11 @@ impl<'a> Encoder<'a> {
     }
 
     fn text(&mut self, text: &str) {
-        self.uint(text.len() as u64);
-        self.out.extend_from_slice(text.as_bytes());
+        put_bytes(&mut self.out, text.as_bytes());
     }
 
-    fn uint(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.out.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        self.out.push(number as u8);
+    fn uint(&mut self, number: u64) {
+        put_varint(&mut self.out, number);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Attribute lists as bytes, for what is kept whole: resources, and spans that found no columns.
 
-use super::super::bytes::{Reader, put_bytes, put_varint};
 use crate::codec::otlp::{AttributeView, ResourceView, ScopeView, ValueView};
+use crate::store::bytes::{Reader, put_bytes, put_varint};
 
 /// Writes a list of attributes.
 pub(crate) fn encode_attributes(out: &mut Vec<u8>, attributes: &[AttributeView<'_>]) {

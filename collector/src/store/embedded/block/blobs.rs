@@ -1,7 +1,7 @@
 //! Columns of byte strings: one for every occurrence (`Blobs`) or for few rows of a block (`Sparse`).
 
-use super::super::bytes::Reader;
 use super::ints;
+use crate::store::bytes::Reader;
 
 /// A column of byte strings.
 #[derive(Debug, Clone, Default)]

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 
-use super::super::bytes::{Reader, put_bytes, put_varint};
 use super::super::dictionary::Dictionary;
 use super::Sparse;
 use super::attributes::{encode_attributes, encode_resource, encode_scope};
@@ -13,6 +12,7 @@ use super::columns::AttributeColumns;
 use crate::codec::otlp::{
     AttributeView, ResourceView, ScopeView, SpanView, SpanVisitor, ValueView,
 };
+use crate::store::bytes::{Reader, put_bytes, put_varint};
 use crate::store::hash::Seed;
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
 

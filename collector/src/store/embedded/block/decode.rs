@@ -5,11 +5,11 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::super::bytes::Reader;
 use super::header::{BlockHeader, PartEntry, PartKind, SpanCodec};
 use super::{Blobs, Sparse, ints};
 use crate::log::BlockCodec;
 use crate::store::StoreError;
+use crate::store::bytes::Reader;
 
 thread_local! {
     /// A context costs more to make than a small part costs to inflate.

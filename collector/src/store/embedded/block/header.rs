@@ -1,8 +1,8 @@
 //! A block's header: how long it is, what it holds and where each part begins, under a checksum of its own.
 
-use super::super::bytes::{Reader, put_varint};
 use super::super::limits::{HEADER_BYTES_MAX, PART_BYTES_MAX};
 use crate::log::BlockCodec;
+use crate::store::bytes::{Reader, put_varint};
 
 /// First bytes of a block.
 pub(crate) const BLOCK_MAGIC: [u8; 4] = *b"FxB1";

@@ -3,7 +3,7 @@
 //! Planes keep what changes slowly (high bytes) apart from what is random (low bytes): zstd squeezes the one and
 //! skips the other, and a reader rebuilds the column with a few straight loops.
 
-use super::super::bytes::{Reader, put_varint};
+use crate::store::bytes::{Reader, put_varint};
 
 /// Maps signed numbers to unsigned ones in the same order.
 pub(crate) fn ordered(value: i64) -> u64 {

@@ -6,7 +6,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::super::bytes::Reader;
 use super::super::dictionary::ValueList;
 use super::super::schema::{ColumnKind, Schema};
 use super::attributes::{StoredResource, decode_attributes, decode_scope};
@@ -15,6 +14,7 @@ use super::header::PartKind;
 use super::{Blobs, Sparse, ints};
 use crate::codec::otlp::{AttributeView, SpanView, SpanVisitor, ValueView};
 use crate::store::StoreError;
+use crate::store::bytes::Reader;
 
 /// Lends the values of a segment's dictionary columns.
 pub(crate) trait ValueSource {

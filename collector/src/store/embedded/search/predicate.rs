@@ -15,13 +15,13 @@ use super::super::block::attributes::{
     StoredResource, decode_attributes, decode_scope, service_of,
 };
 use super::super::block::{BlockReader, PartKind, ints, unpack};
-use super::super::bytes::Reader;
 use super::super::schema::Schema;
 use super::super::segment::Segment;
 use crate::codec::otlp::decode::{event_attributes, event_head, link_attributes, value_of_view};
 use crate::codec::otlp::{AttributeView, ValueView};
 use crate::model::{Condition, EVENT_NAME, Place, SCOPE_NAME, SCOPE_VERSION, Test, TraceQuery};
 use crate::store::StoreError;
+use crate::store::bytes::Reader;
 use columns::ColumnTest;
 pub(crate) use columns::shapes_with;
 

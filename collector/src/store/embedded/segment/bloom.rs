@@ -1,6 +1,6 @@
 //! Says quickly that a segment has nothing of a trace: one byte and a quarter per trace, wrong once in a hundred.
 
-use super::super::bytes::Reader;
+use crate::store::bytes::Reader;
 
 /// Bits per trace.
 const BITS_PER_TRACE: usize = 10;

@@ -9,13 +9,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::block::{BlockMeta, FOOTER_MAGIC, encode_compressed, inflate};
-use super::super::bytes::{Reader, put_varint};
 use super::super::limits::PART_BYTES_MAX;
 use super::bloom::Bloom;
 use super::services::ServiceTable;
 use super::state::{SegmentState, Totals};
 use super::traces::{TraceIndex, encode_summaries, sorted};
 use crate::store::StoreError;
+use crate::store::bytes::{Reader, put_varint};
 
 /// Last bytes of a sealed file.
 const TRAILER_MAGIC: [u8; 4] = *b"FxE1";

@@ -1,8 +1,8 @@
 //! The services of a segment, their operations, and the breaker marks of its spans.
 
-use super::super::bytes::{Reader, put_bytes, put_varint};
 use super::super::dictionary::ValueList;
 use super::state::SegmentState;
+use crate::store::bytes::{Reader, put_bytes, put_varint};
 
 /// Services, operations and marks of a sealed segment.
 #[derive(Debug, Default)]

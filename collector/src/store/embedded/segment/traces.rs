@@ -5,9 +5,9 @@
 //! a block to be sure.
 
 use super::super::block::{Blobs, ints};
-use super::super::bytes::{Reader, put_varint};
 use super::super::summary::{Circuit, Origin, Partial, ServiceSpans};
 use super::state::SegmentState;
+use crate::store::bytes::{Reader, put_varint};
 
 /// Returns what ids are sorted by.
 fn order(id: u128) -> u128 {

@@ -1,4 +1,4 @@
-//! The smallest pieces of the file format: variable-length numbers, length-prefixed bytes, a checked reader.
+//! The smallest pieces of both file formats: variable-length numbers, length-prefixed bytes, a checked reader.
 //!
 //! Writers append to a `Vec<u8>`; readers answer `None` where the bytes end early or make no sense, and the
 //! caller that knows the file turns that into `StoreError::Damaged`.
