@@ -1,5 +1,5 @@
 //! What cannot be read of a log. A failure may pass: reading is tried again for a while. After that the place is counted
-//! and reading goes on behind it, so that one bad sector stops neither a query nor a follower for good.
+//! and reading goes on behind it, so that one bad sector blocks neither queries nor followers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};

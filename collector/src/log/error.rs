@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Why a store could not do what it was asked. Cheap to clone: everyone who waited for a write gets its error.
+/// Why a store could not do what it was asked. Cheap to clone: every caller that waited for a write gets its error.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// A file could not be read or written.
@@ -14,7 +14,7 @@ pub enum StoreError {
         action: &'static str,
         /// To which file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// A file holds what no version of this program writes.
@@ -32,7 +32,7 @@ pub enum StoreError {
         action: &'static str,
         /// Its address.
         url: String,
-        /// What it or the network said.
+        /// The server's or the network's error.
         problem: String,
     },
 }

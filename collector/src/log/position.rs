@@ -1,4 +1,4 @@
-//! How far a log has been read: what a follower saves, and goes on from after a restart.
+//! How far a log has been read: followers save it and resume from it after a restart.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ impl From<Saved> for Position {
 }
 
 impl Position {
-    /// The begin of every log.
+    /// The beginning of every log.
     pub(crate) const BEGIN: Self = Self {
         done_below: 0,
         segments: BTreeMap::new(),

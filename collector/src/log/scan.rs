@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 pub(crate) trait BlockCodec {
     /// What a block's header says.
     type Header;
-    /// Bytes from which the length of a header can be told.
+    /// Bytes that `header_bytes` needs to see.
     const PREFIX_BYTES: usize;
 
     /// Returns the length of the header that begins with these bytes, `None` where no header begins.
@@ -33,7 +33,7 @@ pub(crate) struct Scan<H> {
     pub(crate) blocks: Vec<(u64, H)>,
     /// Where the last of them ends.
     pub(crate) end: u64,
-    /// Whether the file goes on behind it.
+    /// Whether the file continues behind it.
     pub(crate) is_torn: bool,
     /// Places between them where no header could be read.
     pub(crate) damaged: u64,

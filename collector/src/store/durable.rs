@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::store::StoreError;
 
-/// Who may read a file.
+/// The users that may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readers {
     /// Everyone that the system lets.

@@ -1,4 +1,4 @@
-//! A fast hash for dictionaries, trace ids and the tables of the live figures, seeded by whoever holds the table.
+//! A fast hash for dictionaries, trace ids and the tables of the live figures, seeded per table.
 //!
 //! Senders choose the values, so a hit always compares bytes; the seed and the bounds of every table keep
 //! chosen collisions from costing more than a slow span.

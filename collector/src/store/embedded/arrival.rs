@@ -1,20 +1,20 @@
 //! The arrival clock: every row of every block gets a nanosecond of its own, by the collector's clock.
 //!
 //! A block says when it was written, and its rows follow one nanosecond apart. Times rise strictly over all shards
-//! and restarts, so a row's time names it for good: what is written elsewhere by it (`store::influxdb`) can be
-//! written again and stays one.
+//! and restarts, so a row's time identifies it: a point written with it elsewhere (`store::influxdb`) can be
+//! written again without a duplicate.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Gives times; shared by the shards.
+/// Hands out times; shared by the shards.
 #[derive(Debug, Default)]
 pub(crate) struct ArrivalClock {
-    /// The first nanosecond that is nobody's.
+    /// The first nanosecond that is not taken.
     free: AtomicU64,
 }
 
 impl ArrivalClock {
-    /// Returns the time of the first of that many rows: now, or just after the last row where the clock stands behind.
+    /// Returns the time of the first of that many rows: now, or just after the last row where the clock is behind.
     pub(crate) fn reserve(&self, rows: u64, now_unix_nanos: u64) -> u64 {
         let after = |free: u64| Some(free.max(now_unix_nanos).saturating_add(rows));
         let taken = self

@@ -23,7 +23,7 @@ pub(crate) struct Catalog {
     rebuilding: Mutex<()>,
     /// Gives blocks their time of arrival.
     pub(crate) arrival: ArrivalClock,
-    /// Whether somebody follows the segments as a journal, now or again later: their blocks are then never joined.
+    /// Whether the segments are shipped, now or again later: their blocks are then never merged.
     pub(crate) is_followed: bool,
     /// Decoded footers.
     pub(crate) caches: Arc<Caches>,
@@ -59,7 +59,7 @@ impl Catalog {
         Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits for whoever rebuilds a footer, and keeps others from it.
+    /// Takes the lock under which footers are rebuilt.
     pub(crate) fn rebuilding(&self) -> MutexGuard<'_, ()> {
         self.rebuilding
             .lock()
@@ -81,7 +81,7 @@ impl Catalog {
         self.next.fetch_max(sequence + 1, Ordering::Relaxed);
     }
 
-    /// Shows readers a segment, in the place of the one with its number if there is one.
+    /// Makes a segment visible to readers, replacing the one with its number if there is one.
     pub(crate) fn put(&self, segment: Segment) {
         let mut segments = self
             .segments
@@ -98,7 +98,7 @@ impl Catalog {
         }
     }
 
-    /// Hides a segment from readers.
+    /// Removes a segment from readers' view.
     pub(crate) fn remove(&self, sequence: u64) {
         self.damage.forget(|of| of == sequence);
         let mut segments = self

@@ -104,7 +104,7 @@ impl ValueList {
 #[derive(Debug)]
 pub(crate) struct Dictionary {
     list: ValueList,
-    /// The upper half of each value's hash: tells most strangers apart without touching their bytes.
+    /// The upper half of each value's hash: distinguishes most other values without touching their bytes.
     tags: Vec<u32>,
     /// Open addressing with linear probing; 0 is free, otherwise number + 1.
     table: Vec<u32>,

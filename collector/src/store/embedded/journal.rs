@@ -1,4 +1,4 @@
-//! The segments as a journal: blocks in the order of arrival, each row shown to a visitor, for whoever follows.
+//! The segments as a journal for followers: blocks in the order of arrival, whose rows are passed to a visitor.
 
 use std::fs::File;
 use std::ops::Range;
@@ -76,7 +76,7 @@ impl Journal {
         segments.collect()
     }
 
-    /// Shows a visitor those rows of a block; `None` when it is damaged, or was deleted meanwhile.
+    /// Passes those rows of a block to a visitor; `None` when it is damaged, or was deleted meanwhile.
     pub(crate) fn visit(
         &self,
         of: &mut JournalSegment,

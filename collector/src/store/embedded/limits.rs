@@ -19,7 +19,7 @@ pub(crate) const SHAPES_MAX: usize = 16_384;
 pub(crate) const DICTIONARY_VALUES_MAX: usize = 65_536;
 /// Longest value that enters a dictionary: longer ones (statements, stack traces) hardly repeat.
 pub(crate) const DICTIONARY_VALUE_BYTES_MAX: usize = 1_024;
-/// Values of a column after which it is judged at the end of a block: more than a third new, then literal.
+/// Values of a column after which its dictionary is evaluated at the end of a block: more than a third new, then literal.
 pub(crate) const DICTIONARY_TRIAL_VALUES: u32 = 512;
 /// Entries that a list in a file may claim: beyond what any segment can hold, the file is damaged.
 pub(crate) const LIST_ENTRIES_MAX: usize = 16 << 20;

@@ -42,7 +42,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     list().map_err(|error| StoreError::io("list", folder, error))
 }
 
-/// Adds one file to the catalog; what is no segment stays where it is.
+/// Adds one file to the catalog; a foreign file is left alone.
 fn load_file(catalog: &Catalog, path: PathBuf) -> Result<(), StoreError> {
     let extension = path.extension().and_then(|extension| extension.to_str());
     if extension == Some(REWRITE_SUFFIX) {
@@ -55,7 +55,7 @@ fn load_file(catalog: &Catalog, path: PathBuf) -> Result<(), StoreError> {
     catalog.note_sequence(sequence);
     let place = Place { sequence, path };
     match SealedSegment::open(place.clone(), Arc::clone(&catalog.caches))? {
-        Some(sealed) => catalog.put(Segment::sealed(sealed)),
+        Some(sealed) => catalog.put(Segment::Sealed(Arc::new(sealed))),
         None => recover_file(catalog, place)?,
     }
     Ok(())
@@ -85,13 +85,13 @@ fn recover_file(catalog: &Catalog, place: Place) -> Result<(), StoreError> {
     }
     let sealed = seal(&recovered.open, &mut recovered.file, catalog);
     match sealed {
-        Ok(sealed) => catalog.put(Segment::sealed(sealed)),
+        Ok(sealed) => catalog.put(Segment::Sealed(Arc::new(sealed))),
         Err(error) => {
             // A full disk must not keep the store from opening: the segment can be read as it is.
             warn!(%error, "could not seal a recovered segment");
             incidents.add(Incident::SealFailed, 1);
             recovered.open.abandon();
-            catalog.put(Segment::open(recovered.open));
+            catalog.put(Segment::Open(recovered.open));
         }
     }
     Ok(())

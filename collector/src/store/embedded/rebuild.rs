@@ -1,6 +1,8 @@
-//! Gives a sealed segment whose footer rotted a new one: its blocks are read as after a crash and written anew.
+//! Rebuilds a sealed segment whose footer is damaged: its blocks are read as after a crash and written to a new file.
 //!
 //! The new file has a number and a name of its own, so that readers and caches never mix the two.
+
+use std::sync::Arc;
 
 use tracing::warn;
 
@@ -18,7 +20,7 @@ const NO_SHARD: usize = 9_999;
 
 /// Rebuilds every segment whose footer was found damaged.
 pub(crate) fn rebuild_broken(catalog: &Catalog) {
-    // One thread rebuilds; whoever found the same damage meanwhile finds it repaired.
+    // One thread rebuilds; another that met the same damage finds it repaired.
     let _one_at_a_time = catalog.rebuilding();
     for segment in catalog.snapshot().iter().filter(|s| s.is_broken()) {
         if let Err(error) = rebuild(catalog, segment) {
@@ -41,14 +43,14 @@ fn rebuild(catalog: &Catalog, segment: &Segment) -> Result<(), StoreError> {
     let place = catalog.place(NO_SHARD, now_unix_nanos());
     match rewrite(&open, &place, catalog) {
         Ok(sealed) => {
-            catalog.put(Segment::sealed(sealed));
+            catalog.put(Segment::Sealed(Arc::new(sealed)));
             retention::delete(catalog, segment)
         }
         Err(error) => {
             // It can be read all the same, from memory.
             incidents.add(Incident::SealFailed, 1);
             warn!(%error, "could not write a rebuilt segment");
-            catalog.put(Segment::open(open));
+            catalog.put(Segment::Open(open));
             Ok(())
         }
     }

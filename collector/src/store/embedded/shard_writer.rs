@@ -67,7 +67,7 @@ impl ShardWriter {
         self.builder.begin_request();
     }
 
-    /// Forgets every span visited since `begin_request`.
+    /// Drops every span visited since `begin_request`.
     pub fn rollback_request(&mut self) {
         self.builder.rollback_request();
     }
@@ -86,7 +86,7 @@ impl ShardWriter {
     ///
     /// # Errors
     ///
-    /// When the disk fails: what was pending is then forgotten, because senders are told to send it again.
+    /// When the disk fails: what was pending is then dropped, because senders retry it.
     pub fn commit(&mut self) -> Result<Commit, StoreError> {
         if self.builder.len() == 0 {
             return Ok(Commit::default());
@@ -132,7 +132,7 @@ impl ShardWriter {
         self.builder = BlockBuilder::new(self.seed);
         match seal(&active.open, &mut active.file, &self.catalog) {
             Ok(sealed) => {
-                self.catalog.put(Segment::sealed(sealed));
+                self.catalog.put(Segment::Sealed(Arc::new(sealed)));
                 Ok(())
             }
             Err(error) => {
@@ -179,8 +179,8 @@ impl ShardWriter {
             bytes: block.bytes.len() as u64,
         };
         if offset == FILE_MAGIC.len() as u64 {
-            // Readers learn of a segment with its first block.
-            self.catalog.put(Segment::open(Arc::clone(&active.open)));
+            // A segment becomes visible with its first block.
+            self.catalog.put(Segment::Open(Arc::clone(&active.open)));
         }
         let incidents = &self.catalog.counters.incidents;
         incidents.add(Incident::AttributeOverflow, self.builder.overflow_rows());
@@ -203,13 +203,13 @@ impl ShardWriter {
         })
     }
 
-    /// Leaves a segment that the disk failed: what was committed stays readable, new spans begin a new file.
+    /// Abandons a segment after a disk error: what was committed stays readable, new spans begin a new file.
     pub(super) fn abandon_segment(&mut self) {
         self.builder = BlockBuilder::new(self.seed);
         if let Some(active) = self.active.take() {
             active.open.abandon();
             if active.open.state().totals.rows == 0 {
-                // Nobody saw the file; a full disk must not collect one for every attempt.
+                // No reader saw the file; a full disk must not collect one for every attempt.
                 let _ = std::fs::remove_file(&active.open.place.path);
             }
         }

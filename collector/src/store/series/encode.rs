@@ -105,7 +105,7 @@ impl<'a> Encoder<'a> {
         self.string(&key.name);
     }
 
-    /// Writes the counts that are not zero, behind a mask that tells which they are.
+    /// Writes a mask of the counts that are not zero, then these counts.
     fn calls(&mut self, calls: &CircuitCalls) {
         let counts = calls.in_order();
         let present = |mask, (at, count): (usize, &u64)| mask | (u64::from(*count > 0) << at);

@@ -210,7 +210,7 @@ fn recover(path: &Path, kind: SeriesKind, counters: &Counters) -> Result<Vec<Ext
     for (offset, header) in &found.blocks {
         add(&mut extents, *offset, header);
     }
-    // The last extent is not in the hint: only the next block tells that it is complete.
+    // The last extent is not in the hint: it is complete only once the next block starts another.
     let complete = extents.len().saturating_sub(1);
     if complete != hinted {
         hint::rewrite(path, &extents[..complete]);

@@ -1,4 +1,4 @@
-//! What the journal keeps: plain records, each with its kind, its time and a bit that tells keys apart.
+//! The records of the series: plain data, each with its kind, its time and a bit by which keys are filtered.
 
 use fusebox::circuit_breaker::EffectiveState;
 use opentelemetry::TraceId;
@@ -178,9 +178,9 @@ pub struct RedMinute {
 /// A minute of an edge of the dependency map.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DependencyMinute {
-    /// Who calls.
+    /// The calling service.
     pub parent: String,
-    /// Who is called.
+    /// The called service.
     pub child: String,
     /// Whether the child sent no spans.
     pub child_is_virtual: bool,

@@ -1,4 +1,4 @@
-//! Reads a block's parts from its file, each only when asked for, each checked before it is believed.
+//! Reads a block's parts from its file, each on demand, each checked before it is used.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -16,7 +16,7 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
-/// Inflates bytes that must come to that length.
+/// Inflates bytes to exactly that length.
 pub(crate) fn inflate(stored: &[u8], raw: usize) -> Option<Vec<u8>> {
     DECOMPRESSOR.with_borrow_mut(|slot| {
         if slot.is_none() {
@@ -43,7 +43,7 @@ pub(crate) struct BlockMeta {
 }
 
 impl BlockMeta {
-    /// Takes from a header what is kept of it.
+    /// Returns the part of a header that is kept in memory.
     pub(crate) fn new(offset: u64, header: &BlockHeader) -> Self {
         Self {
             offset,

@@ -72,14 +72,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_member_is_found_and_few_strangers() {
+    fn every_member_is_found_and_few_others() {
         let ids: Vec<u128> = (0..10_000u64)
             .map(|_| u128::from(fastrand::u64(..)))
             .collect();
         let bloom = Bloom::decode(&Bloom::new(&ids).encode()).unwrap();
         assert!(ids.iter().all(|&id| bloom.may_contain(id)));
-        let strangers = (0..10_000).filter(|_| bloom.may_contain(u128::from(fastrand::u64(..))));
-        assert!(strangers.count() < 300);
+        let others = (0..10_000).filter(|_| bloom.may_contain(u128::from(fastrand::u64(..))));
+        assert!(others.count() < 300);
         assert!(!Bloom::new(&[]).may_contain(7));
     }
 }

@@ -1,4 +1,4 @@
-//! A segment: one append-only file of blocks, and what readers need to find their way in it.
+//! A segment: one append-only file of blocks, and the indexes that readers need.
 //!
 //! An open segment is described by memory, a sealed one by the footer of its file; `Segment` hides which.
 
@@ -67,7 +67,7 @@ pub(crate) struct OpenSegment {
     file: Arc<File>,
     state: RwLock<SegmentState>,
     bytes: AtomicU64,
-    /// Nobody writes to it any more, though it is not sealed.
+    /// It is no longer written, though it is not sealed.
     abandoned: AtomicBool,
 }
 
@@ -86,13 +86,10 @@ pub(crate) struct SealedSegment {
 
 /// A segment.
 #[derive(Debug, Clone)]
-pub(crate) struct Segment {
-    kind: SegmentKind,
-}
-
-#[derive(Debug, Clone)]
-enum SegmentKind {
+pub(crate) enum Segment {
+    /// One that grows, or could not be sealed.
     Open(Arc<OpenSegment>),
+    /// One that never changes any more.
     Sealed(Arc<SealedSegment>),
 }
 
@@ -108,17 +105,17 @@ impl OpenSegment {
         }
     }
 
-    /// Notes that nobody will write to it: retention may delete it.
+    /// Marks it as no longer written: retention may delete it.
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
     }
 
-    /// Lets a reader look; the lock is held for lookups only, never while a file is read.
+    /// Locks the state for a reader; held for lookups only, never while a file is read.
     pub(crate) fn state(&self) -> RwLockReadGuard<'_, SegmentState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the shard add a block.
+    /// Changes the state when the shard adds a block.
     pub(crate) fn change(&self, bytes: u64, change: impl FnOnce(&mut SegmentState)) {
         change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
         self.bytes.store(bytes, Ordering::Relaxed);
@@ -147,7 +144,7 @@ impl SealedSegment {
         }
     }
 
-    /// Makes the error of a footer that holds what we never wrote, and remembers it.
+    /// Makes the error of a damaged footer, and marks the segment as broken.
     fn damaged(&self, what: &str) -> StoreError {
         self.broken.store(true, Ordering::Relaxed);
         StoreError::damaged(&self.place.path, what)
@@ -235,77 +232,63 @@ impl SealedSegment {
 }
 
 impl Segment {
-    /// Shows a segment that grows.
-    pub(crate) fn open(segment: Arc<OpenSegment>) -> Self {
-        Self {
-            kind: SegmentKind::Open(segment),
-        }
-    }
-
-    /// Shows a sealed segment.
-    pub(crate) fn sealed(segment: SealedSegment) -> Self {
-        Self {
-            kind: SegmentKind::Sealed(Arc::new(segment)),
-        }
-    }
-
     /// Returns where it lies.
     pub(crate) fn place(&self) -> &Place {
-        match &self.kind {
-            SegmentKind::Open(segment) => &segment.place,
-            SegmentKind::Sealed(segment) => &segment.place,
+        match self {
+            Self::Open(segment) => &segment.place,
+            Self::Sealed(segment) => &segment.place,
         }
     }
 
     /// Returns the bytes of its file.
     pub(crate) fn bytes(&self) -> u64 {
-        match &self.kind {
-            SegmentKind::Open(segment) => segment.bytes.load(Ordering::Relaxed),
-            SegmentKind::Sealed(segment) => segment.bytes,
+        match self {
+            Self::Open(segment) => segment.bytes.load(Ordering::Relaxed),
+            Self::Sealed(segment) => segment.bytes,
         }
     }
 
     /// Returns sums over its blocks.
     pub(crate) fn totals(&self) -> Totals {
-        match &self.kind {
-            SegmentKind::Open(segment) => segment.state().totals,
-            SegmentKind::Sealed(segment) => segment.footer.totals,
+        match self {
+            Self::Open(segment) => segment.state().totals,
+            Self::Sealed(segment) => segment.footer.totals,
         }
     }
 
     /// Returns its blocks.
     pub(crate) fn blocks(&self) -> Arc<Vec<BlockMeta>> {
-        match &self.kind {
-            SegmentKind::Open(segment) => Arc::clone(&segment.state().blocks),
-            SegmentKind::Sealed(segment) => Arc::clone(&segment.footer.blocks),
+        match self {
+            Self::Open(segment) => Arc::clone(&segment.state().blocks),
+            Self::Sealed(segment) => Arc::clone(&segment.footer.blocks),
         }
     }
 
     /// Opens its file. Sealed files are opened for each read and closed after it: segments are many.
     pub(crate) fn file(&self) -> Result<Arc<File>, StoreError> {
-        match &self.kind {
-            SegmentKind::Open(segment) => Ok(Arc::clone(&segment.file)),
-            SegmentKind::Sealed(segment) => Ok(Arc::new(open_file(&segment.place.path)?)),
+        match self {
+            Self::Open(segment) => Ok(Arc::clone(&segment.file)),
+            Self::Sealed(segment) => Ok(Arc::new(open_file(&segment.place.path)?)),
         }
     }
 
     /// Returns what its numbers mean.
     pub(crate) fn schema(&self) -> Result<Arc<Schema>, StoreError> {
-        match &self.kind {
-            SegmentKind::Open(segment) => Ok(Arc::clone(&segment.state().schema)),
-            SegmentKind::Sealed(segment) => segment.schema(),
+        match self {
+            Self::Open(segment) => Ok(Arc::clone(&segment.state().schema)),
+            Self::Sealed(segment) => segment.schema(),
         }
     }
 
     /// Returns the blocks that hold spans of a trace, none if it has none.
     pub(crate) fn blocks_of(&self, id: u128) -> Result<Vec<u32>, StoreError> {
-        match &self.kind {
-            SegmentKind::Open(segment) => {
+        match self {
+            Self::Open(segment) => {
                 let state = segment.state();
                 let found = state.traces.get(id);
                 Ok(found.map_or_else(Vec::new, |partial| state.traces.blocks(partial)))
             }
-            SegmentKind::Sealed(segment) => {
+            Self::Sealed(segment) => {
                 if !segment.may_contain(id as u64)? {
                     return Ok(Vec::new());
                 }
@@ -318,28 +301,28 @@ impl Segment {
 
     /// Returns what it knows of a trace.
     pub(crate) fn piece(&self, id: u128) -> Result<Option<NamedPiece>, StoreError> {
-        match &self.kind {
-            SegmentKind::Open(segment) => {
+        match self {
+            Self::Open(segment) => {
                 let state = segment.state();
                 Ok(state.traces.get(id).map(|partial| {
                     let piece = Piece::new(&state, partial);
                     NamedPiece::new(&piece, &state.schema, state.services.list(), &state.marks)
                 }))
             }
-            SegmentKind::Sealed(segment) => segment.piece(id),
+            Self::Sealed(segment) => segment.piece(id),
         }
     }
 
     /// Returns the traces whose low 64 bits are that number.
     pub(crate) fn by_low_half(&self, low: u64) -> Result<Vec<u128>, StoreError> {
-        match &self.kind {
-            SegmentKind::Open(segment) => {
+        match self {
+            Self::Open(segment) => {
                 let state = segment.state();
                 let partials = state.traces.partials().iter();
                 let ids = partials.map(|partial| partial.id);
                 Ok(ids.filter(|&id| id as u64 == low).collect())
             }
-            SegmentKind::Sealed(segment) => {
+            Self::Sealed(segment) => {
                 if !segment.may_contain(low)? {
                     return Ok(Vec::new());
                 }
@@ -354,9 +337,9 @@ impl Segment {
             let texts = (0..list.len() as u32).map(|id| list.text(id));
             names.extend(texts.filter(|name| !name.is_empty()).map(str::to_owned));
         };
-        match &self.kind {
-            SegmentKind::Open(segment) => add(segment.state().services.list()),
-            SegmentKind::Sealed(segment) => add(&segment.services()?.services),
+        match self {
+            Self::Open(segment) => add(segment.state().services.list()),
+            Self::Sealed(segment) => add(&segment.services()?.services),
         }
         Ok(())
     }
@@ -367,14 +350,14 @@ impl Segment {
         service: &str,
         names: &mut BTreeSet<String>,
     ) -> Result<(), StoreError> {
-        match &self.kind {
-            SegmentKind::Open(segment) => {
+        match self {
+            Self::Open(segment) => {
                 let state = segment.state();
                 let id = state.services.find(service.as_bytes());
                 let pairs = state.operations.iter().filter(|pair| Some(pair.0) == id);
                 names.extend(pairs.map(|pair| state.schema.names.text(pair.1).to_owned()));
             }
-            SegmentKind::Sealed(segment) => {
+            Self::Sealed(segment) => {
                 let table = segment.services()?;
                 let Some(id) = table.services.find(service.as_bytes()) else {
                     return Ok(());
@@ -387,27 +370,27 @@ impl Segment {
         Ok(())
     }
 
-    /// Returns whether nobody writes to it any more.
+    /// Returns whether it is no longer written.
     pub(crate) fn is_finished(&self) -> bool {
-        match &self.kind {
-            SegmentKind::Open(segment) => segment.abandoned.load(Ordering::Relaxed),
-            SegmentKind::Sealed(_) => true,
+        match self {
+            Self::Open(segment) => segment.abandoned.load(Ordering::Relaxed),
+            Self::Sealed(_) => true,
         }
     }
 
     /// Returns whether its footer turned out damaged, so that its blocks must be read to find anything.
     pub(crate) fn is_broken(&self) -> bool {
-        match &self.kind {
-            SegmentKind::Open(_) => false,
-            SegmentKind::Sealed(segment) => segment.broken.load(Ordering::Relaxed),
+        match self {
+            Self::Open(_) => false,
+            Self::Sealed(segment) => segment.broken.load(Ordering::Relaxed),
         }
     }
 }
 
 impl ValueSource for Segment {
     fn values(&self, column: u32) -> Result<Arc<ValueList>, StoreError> {
-        match &self.kind {
-            SegmentKind::Open(segment) => {
+        match self {
+            Self::Open(segment) => {
                 let state = segment.state();
                 Ok(state
                     .values
@@ -415,7 +398,7 @@ impl ValueSource for Segment {
                     .map(Arc::clone)
                     .unwrap_or_default())
             }
-            SegmentKind::Sealed(segment) => segment.section(SectionKind::Values, column, |raw| {
+            Self::Sealed(segment) => segment.section(SectionKind::Values, column, |raw| {
                 let mut values = ValueList::default();
                 values.absorb(raw)?;
                 let memory = values.memory();

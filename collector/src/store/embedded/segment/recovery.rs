@@ -17,7 +17,7 @@ use crate::store::StoreError;
 use crate::store::hash::Seed;
 use fusebox::semconv::BREAKER_NAME;
 
-/// What a scan came to.
+/// The result of a scan.
 #[derive(Debug)]
 pub(crate) struct Recovered {
     /// The segment as it was before the crash.
@@ -59,7 +59,7 @@ pub(crate) fn reread(place: Place) -> Result<Option<Arc<OpenSegment>>, StoreErro
     Ok(Some(Arc::new(open)))
 }
 
-/// What the blocks of a file came to.
+/// What the blocks of a file hold.
 struct Scanned {
     state: SegmentState,
     /// Where the last whole block ends.

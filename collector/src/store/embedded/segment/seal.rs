@@ -47,7 +47,7 @@ pub(crate) fn rewrite(
     let copied = rewritten.copy(open);
     let sealed = copied.and_then(|()| rewritten.finish(place, Arc::clone(&catalog.caches)));
     if sealed.is_err() {
-        // It is most likely the disk that is full: leave it no half a file.
+        // Most likely the disk is full: leave no partial file.
         let _ = std::fs::remove_file(&path);
     }
     sealed
@@ -103,7 +103,7 @@ struct Rewrite {
     encoder: BlockEncoder,
     state: SegmentState,
     written: u64,
-    /// Whether blocks stay as they are, with their times: who follows them has written rows elsewhere by these.
+    /// Whether blocks stay as they are, with their times: shipped rows are identified by these.
     keeps_blocks: bool,
 }
 
@@ -125,7 +125,7 @@ impl Rewrite {
 
     /// Copies every row.
     fn copy(&mut self, open: &Arc<OpenSegment>) -> Result<(), StoreError> {
-        let segment = Segment::open(Arc::clone(open));
+        let segment = Segment::Open(Arc::clone(open));
         let (file, schema) = (segment.file()?, segment.schema()?);
         for block in segment.blocks().iter() {
             let path = &open.place.path;
