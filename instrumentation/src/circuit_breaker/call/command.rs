@@ -1,5 +1,5 @@
-//! Timeout, bulkhead, breaker and fallback in one place, in Hystrix's order: circuit, semaphore, timeout, run;
-//! then, if that went wrong, the fallback under a semaphore of its own.
+//! Timeout, bulkhead, breaker and fallback around one call, in Hystrix's order: circuit, semaphore, timeout, run; then,
+//! if that failed, the fallback under a semaphore of its own.
 
 use std::any::type_name;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::{FallbackOutcome, Outcome};
 use crate::semconv::ERROR_TYPE_BULKHEAD_FULL;
 
-/// A command without code yet; [`run`](Self::run) adds it.
+/// A command without its code; [`run`](Self::run) adds it.
 ///
 /// ```
 /// use fusebox::circuit_breaker::CircuitBreaker;
@@ -42,7 +42,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// Protects with `breaker`, whose settings hold the timeout and the limits.
+    /// Creates a command behind `breaker`, whose settings hold the timeout and the limits.
     pub fn new(breaker: CircuitBreaker) -> Self {
         Self { breaker }
     }
@@ -64,16 +64,16 @@ impl Command {
     }
 }
 
-/// What answers when the protected code does not.
+/// Provides a value when the protected code does not.
 pub trait Fallback<T, E> {
-    /// Its answer.
+    /// The future of that value.
     type Future: Future<Output = Result<T, E>>;
 
-    /// Returns how to start it; `None` where there is none.
+    /// Returns the function that starts it; `None` without a fallback.
     fn starter(self) -> Option<impl FnOnce(&Cause<E>) -> Self::Future>;
 }
 
-/// A fallback that is missing.
+/// No fallback.
 pub struct NoFallback<T, E>(PhantomData<fn() -> (T, E)>);
 
 impl<T, E> fmt::Debug for NoFallback<T, E> {
@@ -109,12 +109,12 @@ where
 type BadRequest<E> = Box<dyn FnOnce(&E) -> bool + Send>;
 type Observer = Box<dyn FnOnce(&Execution) + Send>;
 
-/// A command that can be executed, once.
+/// A command that can be executed once.
 #[must_use = "a command does nothing until it is executed"]
 pub struct RunCommand<F, B, E> {
     breaker: CircuitBreaker,
     run: F,
-    /// `None`: disabled.
+    /// `None` if it is disabled.
     fallback: Option<B>,
     fallback_target: Option<&'static str>,
     bad_request: Option<BadRequest<E>>,
@@ -122,7 +122,7 @@ pub struct RunCommand<F, B, E> {
 }
 
 impl<F, B, E> RunCommand<F, B, E> {
-    /// Adds what answers when the protected code does not. It is told why.
+    /// Adds a fallback, called with the reason why the protected code gave no value.
     pub fn fallback<G, Fut, T>(self, fallback: G) -> RunCommand<F, FallbackFn<G>, E>
     where
         G: FnOnce(&Cause<E>) -> Fut,
@@ -138,7 +138,7 @@ impl<F, B, E> RunCommand<F, B, E> {
         }
     }
 
-    /// As [`fallback`](Self::fallback), and names in the span what answers.
+    /// As [`fallback`](Self::fallback), with a name for the fallback's span.
     pub fn fallback_to<G, Fut, T>(
         mut self,
         target: &'static str,
@@ -152,19 +152,19 @@ impl<F, B, E> RunCommand<F, B, E> {
         self.fallback(fallback)
     }
 
-    /// Switches the fallback off: errors come through at once.
+    /// Disables the fallback: errors are returned at once.
     pub fn without_fallback(mut self) -> Self {
         self.fallback = None;
         self
     }
 
-    /// Says which errors are the caller's own fault: they count for nothing and ask no fallback.
+    /// Decides which errors are the caller's fault: the breaker ignores them and the fallback is not called.
     pub fn bad_request_if(mut self, is: impl FnOnce(&E) -> bool + Send + 'static) -> Self {
         self.bad_request = Some(Box::new(is));
         self
     }
 
-    /// Shows `observer` what happened, also when the command is dropped before its end.
+    /// Calls `observer` with the events of the execution, even if the command is dropped before its end.
     pub fn observe(mut self, observer: impl FnOnce(&Execution) + Send + 'static) -> Self {
         self.observer = Some(Box::new(observer));
         self
@@ -173,7 +173,7 @@ impl<F, B, E> RunCommand<F, B, E> {
     /// Executes the command.
     ///
     /// # Errors
-    /// Returns the caller's own errors as they are; others with the reason why no fallback answered.
+    /// Returns errors that are the caller's fault unchanged, others with the reason why no fallback replaced them.
     pub async fn execute<Fut, T>(self) -> Result<T, CommandError<E>>
     where
         F: FnOnce() -> Fut,
@@ -183,17 +183,17 @@ impl<F, B, E> RunCommand<F, B, E> {
         self.execute_observed().await.0
     }
 
-    /// As [`execute`](Self::execute), and returns what happened.
+    /// As [`execute`](Self::execute), and returns the events too.
     pub async fn execute_observed<Fut, T>(self) -> (Result<T, CommandError<E>>, Execution)
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
         B: Fallback<T, E>,
     {
-        let mut journal = Journal::start(&self.breaker, self.observer);
+        let mut observation = Observation::start(&self.breaker, self.observer);
         let settings = self.breaker.settings();
         let attempt = attempt(&self.breaker, &settings, self.run, self.bad_request).await;
-        journal.first = Some(attempt.event());
+        observation.first = Some(attempt.event());
         let result = match attempt {
             Attempt::Answered(value) => Ok(value),
             Attempt::BadRequest(error) => Err(CommandError::BadRequest(error)),
@@ -203,11 +203,11 @@ impl<F, B, E> RunCommand<F, B, E> {
                     limit: settings.fallback_max_concurrent,
                     target: self.fallback_target,
                 };
-                let answer = fallback.run(self.fallback, &cause, &mut journal).await;
+                let answer = fallback.run(self.fallback, &cause, &mut observation).await;
                 answer.map_err(|fallback| CommandError::Failed { cause, fallback })
             }
         };
-        (result, journal.finish())
+        (result, observation.finish())
     }
 }
 
@@ -250,7 +250,7 @@ impl<T, E> Attempt<T, E> {
     }
 }
 
-/// Runs the protected code behind circuit, semaphore and timeout.
+/// Runs the protected code behind breaker, bulkhead and timeout.
 async fn attempt<F, Fut, T, E>(
     breaker: &CircuitBreaker,
     settings: &Settings,
@@ -282,7 +282,7 @@ where
     attempt
 }
 
-/// Waits for `future`, at most for `limit`; the error is the limit.
+/// Waits for `future` for at most `limit`, which is the error.
 async fn within<F: Future>(limit: Option<Duration>, future: F) -> Result<F::Output, Duration> {
     match limit {
         Some(limit) => timeout(limit, future).await.map_err(|_| limit),
@@ -290,7 +290,7 @@ async fn within<F: Future>(limit: Option<Duration>, future: F) -> Result<F::Outp
     }
 }
 
-/// What a fallback needs to run.
+/// A fallback about to run.
 struct FallbackRun<'a> {
     breaker: &'a CircuitBreaker,
     limit: u32,
@@ -302,13 +302,13 @@ impl FallbackRun<'_> {
         &self,
         fallback: Option<B>,
         cause: &Cause<E>,
-        journal: &mut Journal<'_>,
+        observation: &mut Observation<'_>,
     ) -> Result<T, FallbackError<E>> {
         let Some(fallback) = fallback else {
             return Err(FallbackError::Disabled);
         };
         let Some(start) = fallback.starter() else {
-            journal.fallback_ended(FallbackOutcome::Missing);
+            observation.fallback_ended(FallbackOutcome::Missing);
             return Err(FallbackError::Missing);
         };
         let span = fallback_span(self.breaker.name(), self.target);
@@ -319,10 +319,10 @@ impl FallbackRun<'_> {
             .try_acquire(self.limit)
         else {
             record_fallback(&span, FallbackOutcome::Rejected, ERROR_TYPE_BULKHEAD_FULL);
-            journal.fallback_ended(FallbackOutcome::Rejected);
+            observation.fallback_ended(FallbackOutcome::Rejected);
             return Err(FallbackError::BulkheadFull(self.limit));
         };
-        journal.fallback = Some(ExecutionEvent::Cancelled); // until it has ended otherwise
+        observation.fallback = Some(ExecutionEvent::Cancelled); // Unless it ends.
         let future = span.in_scope(|| start(cause));
         let answer = future.instrument(span.clone()).await;
         drop(slot);
@@ -331,13 +331,13 @@ impl FallbackRun<'_> {
             Err(_) => FallbackOutcome::Failure,
         };
         record_fallback(&span, outcome, type_name::<E>());
-        journal.fallback_ended(outcome);
+        observation.fallback_ended(outcome);
         answer.map_err(FallbackError::Failed)
     }
 }
 
-/// Collects the events of a run and shows them at its end, even when that is a drop.
-struct Journal<'a> {
+/// Collects the events of an execution and passes them to the observer at its end, even if that is a drop.
+struct Observation<'a> {
     breaker: &'a CircuitBreaker,
     started: u64,
     first: Option<ExecutionEvent>,
@@ -345,7 +345,7 @@ struct Journal<'a> {
     observer: Option<Observer>,
 }
 
-impl<'a> Journal<'a> {
+impl<'a> Observation<'a> {
     fn start(breaker: &'a CircuitBreaker, observer: Option<Observer>) -> Self {
         Self {
             breaker,
@@ -369,11 +369,11 @@ impl<'a> Journal<'a> {
 
     fn finish(mut self) -> Execution {
         let execution = self.execution();
-        self.show(&execution);
+        self.notify(&execution);
         execution
     }
 
-    fn show(&mut self, execution: &Execution) {
+    fn notify(&mut self, execution: &Execution) {
         if let Some(observer) = self.observer.take() {
             observer(execution);
         }
@@ -392,9 +392,9 @@ impl<'a> Journal<'a> {
     }
 }
 
-impl Drop for Journal<'_> {
+impl Drop for Observation<'_> {
     fn drop(&mut self) {
         let execution = self.execution();
-        self.show(&execution);
+        self.notify(&execution);
     }
 }

@@ -7,15 +7,15 @@ use thiserror::Error;
 use crate::circuit_breaker::rules::state::EffectiveState;
 use crate::circuit_breaker::watch::name::Name;
 
-/// A call that the breaker refused.
+/// The breaker refused the call.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("circuit breaker {name} is {}: call refused", .state.as_str())]
 pub struct Rejected {
-    /// The breaker.
+    /// The name of the breaker.
     pub name: Name,
-    /// The state that refused it.
+    /// The state in which it refused.
     pub state: EffectiveState,
-    /// When it is worth trying again.
+    /// How long to wait before a retry can succeed.
     pub retry_after: Duration,
 }
 
@@ -31,7 +31,7 @@ pub enum CallError<E> {
 }
 
 impl<E> CallError<E> {
-    /// Returns the refusal, if it was one.
+    /// Returns the refusal, if the breaker refused.
     pub fn rejected(&self) -> Option<&Rejected> {
         match self {
             Self::Rejected(rejected) => Some(rejected),
@@ -48,33 +48,33 @@ impl<E> CallError<E> {
     }
 }
 
-/// Why the protected code gave no answer.
+/// Why the protected code gave no value.
 #[derive(Debug, Error)]
 pub enum Cause<E> {
     /// It failed.
     #[error(transparent)]
     Failed(E),
-    /// It did not answer in this time.
+    /// It did not finish within this time.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
-    /// The breaker refused it.
+    /// The breaker refused the call.
     #[error(transparent)]
     Rejected(Rejected),
-    /// So many calls were running already.
+    /// This many calls were already running.
     #[error("no slot free: {0} calls are running")]
     BulkheadFull(u32),
 }
 
-/// Why no fallback answered instead.
+/// Why no fallback replaced the value.
 #[derive(Debug, Error)]
 pub enum FallbackError<E> {
     /// There is none.
     #[error("no fallback")]
     Missing,
-    /// It is switched off.
+    /// It is disabled.
     #[error("fallback disabled")]
     Disabled,
-    /// So many fallbacks were running already.
+    /// This many fallbacks were already running.
     #[error("no slot free: {0} fallbacks are running")]
     BulkheadFull(u32),
     /// It failed too.
@@ -85,16 +85,16 @@ pub enum FallbackError<E> {
 /// The error of a command.
 #[derive(Debug, Error)]
 pub enum CommandError<E> {
-    /// The caller's own fault: the error as it came, no fallback was asked.
+    /// The caller's fault: the error as it was; the fallback was not called.
     #[error(transparent)]
     BadRequest(E),
-    /// Neither the protected code nor a fallback answered.
+    /// Neither the protected code nor a fallback gave a value.
     #[error("{cause} ({fallback})")]
     Failed {
-        /// Why the protected code gave no answer.
+        /// Why the protected code gave no value.
         #[source]
         cause: Cause<E>,
-        /// Why no fallback answered.
+        /// Why no fallback replaced it.
         fallback: FallbackError<E>,
     },
 }

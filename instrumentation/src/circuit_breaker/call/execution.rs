@@ -1,4 +1,4 @@
-//! What a command did, in Hystrix's words.
+//! What a command did, as Hystrix's events.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ExecutionEvent {
-    /// The protected code answered.
+    /// The protected code succeeded.
     Success,
     /// The protected code failed.
     Failure,
-    /// The protected code did not answer in time.
+    /// The protected code did not finish in time.
     Timeout,
     /// The breaker refused the call.
     ShortCircuited,
     /// No slot was free.
     SemaphoreRejected,
-    /// The error was the caller's own fault.
+    /// The error was the caller's fault.
     BadRequest,
     /// The caller dropped the command.
     Cancelled,
-    /// The fallback answered.
+    /// The fallback succeeded.
     FallbackSuccess,
     /// The fallback failed too.
     FallbackFailure,
@@ -34,7 +34,7 @@ pub enum ExecutionEvent {
 }
 
 impl ExecutionEvent {
-    /// Returns Hystrix's word.
+    /// Returns Hystrix's name of the event.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "SUCCESS",
@@ -58,7 +58,7 @@ impl fmt::Display for ExecutionEvent {
     }
 }
 
-/// One run of a command: one or two events, and how long it took with its fallback.
+/// One execution of a command: one or two events, and how long it took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Execution {
     first: ExecutionEvent,
@@ -79,7 +79,7 @@ impl Execution {
         }
     }
 
-    /// Returns what happened, in order.
+    /// Returns the events in order.
     pub fn events(&self) -> impl Iterator<Item = ExecutionEvent> {
         std::iter::once(self.first).chain(self.fallback)
     }

@@ -1,4 +1,4 @@
-//! The breaker as callers hold it: a cheap handle with the ways to ask, call, change and watch it.
+//! The breaker as callers hold it: a cheap handle to acquire permits, make calls, change settings and read state.
 
 use std::fmt;
 use std::future::Future;
@@ -20,22 +20,44 @@ use crate::circuit_breaker::watch::name::MAX_NAME_BYTES;
 use crate::circuit_breaker::watch::registry::{MAX_BREAKERS, Registry};
 use crate::circuit_breaker::watch::snapshot::CircuitSnapshot;
 
-/// The group of breakers that name none.
+/// The group of breakers without one.
 const DEFAULT_GROUP: &str = "default";
 
-/// A circuit breaker; clones are handles on the same one.
+/// A circuit breaker; clones are handles to the same one.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use fusebox::circuit_breaker::{CallError, CircuitBreaker, EffectiveState, Settings};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let settings = Settings {
+///     minimum_calls: 2,
+///     ..Settings::default()
+/// };
+/// let breaker = CircuitBreaker::builder("inventory").settings(settings).build();
+/// for _ in 0..2 {
+///     let result = breaker.call(async { Err::<u32, _>("out of order") }).await;
+///     assert_eq!(result, Err(CallError::Failed("out of order")));
+/// }
+/// assert_eq!(breaker.state(), EffectiveState::Open);
+/// let refused = breaker.call(async { Ok::<u32, &str>(7) }).await.unwrap_err();
+/// assert!(refused.rejected().unwrap().retry_after <= Duration::from_secs(5));
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct CircuitBreaker {
     shell: Arc<Shell>,
 }
 
 impl CircuitBreaker {
-    /// Returns the breaker `name` of the process, made with default settings where there is none.
+    /// Returns the breaker `name` of the process; creates it with default settings if there is none.
     pub fn new(name: &str) -> Self {
         Self::builder(name).build()
     }
 
-    /// Says more about a breaker before it is made.
+    /// Starts a builder.
     pub fn builder(name: &str) -> Builder {
         Builder {
             name: name.to_owned(),
@@ -55,12 +77,12 @@ impl CircuitBreaker {
         &self.shell
     }
 
-    /// Returns its name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.shell.name
     }
 
-    /// Returns its group.
+    /// Returns the group.
     pub fn group(&self) -> &str {
         &self.shell.group
     }
@@ -70,10 +92,10 @@ impl CircuitBreaker {
         Arc::clone(&self.shell.settings.read())
     }
 
-    /// Replaces the settings. State and totals stay; a window of another shape starts empty.
+    /// Replaces the settings. State and totals are kept; a window of another shape starts empty.
     ///
     /// # Errors
-    /// Names the first setting that it cannot run with, and changes nothing.
+    /// Returns the first invalid setting and changes nothing.
     pub fn update_settings(&self, settings: Settings) -> Result<(), SettingsError> {
         settings.validate()?;
         self.shell.apply(settings);
@@ -82,20 +104,20 @@ impl CircuitBreaker {
         Ok(())
     }
 
-    /// Returns the state in force. An open breaker whose time is over is open until the next call comes.
+    /// Returns the state in force. An open breaker stays open until the first call after its open time.
     pub fn state(&self) -> EffectiveState {
         self.shell.expire();
-        self.shell.hot.word().state()
+        self.shell.fast_path.word().state()
     }
 
-    /// Returns the state that its calls gave it, whatever is forced.
+    /// Returns the state computed from the calls, whether or not another one is forced.
     pub fn computed_state(&self) -> State {
         self.shell.control.lock().machine().state()
     }
 
-    /// Forces a state; the computed one lives on beneath it.
-    pub fn force(&self, order: Override) {
-        self.shell.force(order);
+    /// Forces a state. The computed state keeps changing underneath.
+    pub fn force(&self, by: Override) {
+        self.shell.force(by);
     }
 
     /// Ends the forced state.
@@ -109,15 +131,15 @@ impl CircuitBreaker {
         self.shell.control.lock().current_override().cloned()
     }
 
-    /// Returns everything about it at this moment.
+    /// Returns state, settings and counts at this moment.
     pub fn snapshot(&self) -> CircuitSnapshot {
         self.shell.snapshot()
     }
 
-    /// Asks whether a call may start. The caller tells the [`Permit`] how it ended.
+    /// Acquires a permit for one call. The caller records the outcome in the [`Permit`].
     ///
     /// # Errors
-    /// Returns a [`Rejected`] when it may not.
+    /// Returns a [`Rejected`] if the call must not be made.
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_>, Rejected> {
         let pass = self.shell.admit()?;
@@ -127,7 +149,7 @@ impl CircuitBreaker {
         })
     }
 
-    /// Runs `future` if the breaker lets it through; an `Err` or a panic counts as a failure. The call is a span.
+    /// Runs `future` unless the breaker refuses; an `Err` or a panic counts as a failure. The call is a span.
     ///
     /// # Errors
     /// Returns the refusal, or the future's own error.
@@ -142,12 +164,12 @@ impl CircuitBreaker {
         .await
     }
 
-    /// Puts timeout, bulkhead and fallback around a call too, as the settings say.
+    /// Starts a command: a call with the timeout and the bulkhead of the settings, and a fallback.
     pub fn command(&self) -> Command {
         Command::new(self.clone())
     }
 
-    /// As [`call`](Self::call), where `classify` says how the call ended.
+    /// As [`call`](Self::call), with the outcome decided by `classify`.
     ///
     /// # Errors
     /// Returns the refusal, or the future's own error.
@@ -168,12 +190,13 @@ impl fmt::Debug for CircuitBreaker {
         f.debug_struct("CircuitBreaker")
             .field("name", &self.shell.name)
             .field("group", &self.shell.group)
-            .field("state", &self.shell.hot.word().state())
+            .field("state", &self.shell.fast_path.word().state())
             .finish_non_exhaustive()
     }
 }
 
-/// The right to make one call. Dropped without a result, the call counts as cancelled and a probe's slot is free.
+/// The right to make one call. If it is dropped without an outcome, the call counts as cancelled and a probe frees
+/// its slot.
 #[must_use = "a dropped permit counts as a cancelled call"]
 #[derive(Debug)]
 pub struct Permit<'a> {
@@ -182,7 +205,7 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// Tells how the call ended and how long it took. `Rejected` (by a breaker further in) counts as cancelled here.
+    /// Records how the call ended and how long it took. `Rejected` (by an inner breaker) counts as cancelled here.
     #[inline]
     pub fn record(self, outcome: Outcome, elapsed: Duration) {
         let now = self.shell.clock.now();
@@ -190,12 +213,12 @@ impl Permit<'_> {
         std::mem::forget(self);
     }
 
-    /// Returns the state that let the call through.
+    /// Returns the state in which the call was admitted.
     pub fn state(&self) -> EffectiveState {
         self.pass.state()
     }
 
-    /// Returns whether the call is a probe, whose result decides about a half-open breaker.
+    /// Whether the call is a probe, whose result opens or closes a half-open breaker.
     pub fn is_probe(&self) -> bool {
         self.pass.is_probe()
     }
@@ -208,7 +231,7 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// What a breaker is made of.
+/// Builds a [`CircuitBreaker`].
 #[derive(Debug, Clone)]
 pub struct Builder {
     name: String,
@@ -217,45 +240,45 @@ pub struct Builder {
     registry: Option<Registry>,
 }
 
-/// A breaker that could not be made.
+/// Why a breaker could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BuildError {
-    /// A setting that it cannot run with.
+    /// A setting is invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// Its name or group is longer than [`MAX_NAME_BYTES`].
+    /// The name or the group is longer than [`MAX_NAME_BYTES`].
     #[error("name of a circuit breaker or its group is longer than {MAX_NAME_BYTES} bytes")]
     NameTooLong,
-    /// The registry has no room.
+    /// The registry is full.
     #[error("registry already holds {MAX_BREAKERS} circuit breakers")]
     RegistryFull,
 }
 
 impl Builder {
-    /// Lists it under a group.
+    /// Sets the group. Default: `default`.
     pub fn group(mut self, group: &str) -> Self {
         group.clone_into(&mut self.group);
         self
     }
 
-    /// Sets what it starts with.
+    /// Sets the initial settings.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// Registers it in another registry than the process's.
+    /// Registers the breaker in another registry than the process's.
     pub fn registry(mut self, registry: &Registry) -> Self {
         self.registry = Some(registry.clone());
         self
     }
 
-    /// Returns the breaker. Where the registry has one of that name it is that one, with its own group and
-    /// settings. Where the registry is full or the name too long, it is one of its own: it protects its callers,
-    /// but is neither found by name nor exported.
+    /// Returns the registered breaker of that name, with its own group and settings, or registers a new one. If the
+    /// registry is full or the name too long, the breaker is not registered: it protects its callers, but is neither
+    /// found by name nor exported.
     ///
     /// # Panics
-    /// Panics on settings that [`Settings::validate`] refuses; [`try_build`](Self::try_build) does not.
+    /// Panics on settings that [`Settings::validate`] rejects; [`try_build`](Self::try_build) does not.
     pub fn build(self) -> CircuitBreaker {
         match self.clone().try_build() {
             Ok(breaker) => breaker,
@@ -267,10 +290,10 @@ impl Builder {
         }
     }
 
-    /// As [`build`](Self::build), for names and settings that come from outside.
+    /// As [`build`](Self::build), for names and settings from outside the program.
     ///
     /// # Errors
-    /// Returns an error for wrong settings, a name that is too long, and a full registry.
+    /// Returns an error for invalid settings, a name that is too long, or a full registry.
     pub fn try_build(self) -> Result<CircuitBreaker, BuildError> {
         self.settings.validate()?;
         if self.name.len().max(self.group.len()) > MAX_NAME_BYTES {

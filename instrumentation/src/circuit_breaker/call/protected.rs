@@ -1,5 +1,5 @@
-//! One call through a breaker as the wrappers make it: a span around it, the permit inside it, a note for the
-//! request that it belongs to. Whoever drops it before its end cancels the call; a panic is a failure.
+//! One call through a breaker, as `CircuitBreaker::call`, `Command` and the tower layer make it: a span, the permit, and
+//! an entry in the log of the request. A call dropped before its end is cancelled; a panic is a failure.
 
 use std::borrow::Borrow;
 use std::future::Future;
@@ -24,7 +24,7 @@ const STATUS: &str = "otel.status_code";
 /// `error.type` of a call that panicked.
 const ERROR_TYPE_PANIC: &str = "panic";
 
-/// A call under way. `B` is the breaker or a reference to it.
+/// A running call. `B` is the breaker or a reference to it.
 #[derive(Debug)]
 pub(crate) struct ProtectedCall<B: Borrow<CircuitBreaker>> {
     breaker: B,
@@ -35,12 +35,12 @@ pub(crate) struct ProtectedCall<B: Borrow<CircuitBreaker>> {
 }
 
 impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
-    /// Opens the span and asks the breaker; a refusal ends the span at once, as an error.
+    /// Opens the span and asks for admission; a refusal ends the span at once as an error.
     pub(crate) fn begin(breaker: B) -> Result<Self, Rejected> {
         let shell = breaker.borrow().shell();
         let span = circuit_span(&shell.name);
         let started = shell.clock.now();
-        // Inside the span: a transition that this call causes carries its ids.
+        // Inside the span, so that a transition caused by this call carries its ids.
         match span.in_scope(|| shell.admit_at(started)) {
             Ok(pass) => {
                 span.record(BREAKER_STATE, pass.state().as_str());
@@ -69,7 +69,7 @@ impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
         }
     }
 
-    /// Puts the protected code into the span.
+    /// Runs the protected code inside the span.
     pub(crate) fn run<F: Future>(&self, future: F) -> Instrumented<F> {
         future.instrument(self.span.clone())
     }
@@ -79,7 +79,7 @@ impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
         &self.span
     }
 
-    /// Tells how the call ended; `error_type` names the failure, if it was one.
+    /// Records how the call ended; `error_type` is that of a failure.
     pub(crate) fn finish(mut self, outcome: Outcome, error_type: &str) {
         self.end(outcome, error_type);
     }
@@ -98,7 +98,7 @@ impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
 
 impl<B: Borrow<CircuitBreaker>> Drop for ProtectedCall<B> {
     fn drop(&mut self) {
-        // A target whose answers make the caller's code panic must be able to open the breaker.
+        // A target whose responses make the caller panic must be able to open the breaker.
         if !self.ended && std::thread::panicking() {
             self.end(Outcome::Failure, ERROR_TYPE_PANIC);
         } else if !self.ended {
@@ -122,7 +122,7 @@ fn circuit_span(name: &str) -> Span {
     )
 }
 
-/// Opens the span of a fallback, beside the span of the call that it stands in for.
+/// Opens the span of a fallback, a sibling of the span of the call that it replaces.
 pub(crate) fn fallback_span(name: &str, target: Option<&str>) -> Span {
     tracing::info_span!(
         target: "fusebox",
@@ -135,7 +135,7 @@ pub(crate) fn fallback_span(name: &str, target: Option<&str>) -> Span {
     )
 }
 
-/// Writes how a fallback ended on its span.
+/// Records how a fallback ended in its span.
 pub(crate) fn record_fallback(span: &Span, outcome: FallbackOutcome, error_type: &str) {
     span.record(FALLBACK_OUTCOME, outcome.as_str());
     if outcome != FallbackOutcome::Success {

@@ -1,4 +1,4 @@
-//! How a response counts.
+//! Classifiers: which outcome a response counts as.
 
 use std::any::type_name;
 use std::borrow::Cow;
@@ -7,12 +7,12 @@ use http::StatusCode;
 
 use crate::circuit_breaker::rules::state::Outcome;
 
-/// Says how a call ended, from what the service returned. Closures that do are classifiers.
+/// Decides the outcome of a call from the service's result. Closures can be classifiers.
 pub trait Classify<Response, Error> {
-    /// Returns how the call counts.
+    /// Returns the outcome of the call.
     fn classify(&self, result: Result<&Response, &Error>) -> Outcome;
 
-    /// Returns the `error.type` of a failed call: a word of few kinds, such as a status or a type.
+    /// Returns the `error.type` of a failed call, of low cardinality: a status or the name of a type.
     fn error_type(&self, result: Result<&Response, &Error>) -> Cow<'static, str> {
         match result {
             Ok(_) => Cow::Borrowed("_OTHER"),
@@ -30,17 +30,16 @@ where
     }
 }
 
-/// Judges HTTP responses by their status.
+/// Classifies HTTP responses by their status.
 ///
-/// - Failure: an error of the service, 5xx, 408 and 429: the target is unwell, or asks for less.
-/// - Ignored: 400, 401, 403, 404, 405, 409, 410 and 422: the caller's own matter, which says nothing about the
-///   target.
+/// - Failure: an error of the service, 5xx, 408 and 429: the target is unhealthy or asks for fewer requests.
+/// - Ignored: 400, 401, 403, 404, 405, 409, 410 and 422: the caller's fault, which says nothing about the target.
 /// - Success: everything else.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HttpStatus;
 
 impl HttpStatus {
-    /// Returns how an answer of this status counts.
+    /// Returns the outcome of a response with this status.
     pub fn outcome(status: StatusCode) -> Outcome {
         match status.as_u16() {
             408 | 429 | 500.. => Outcome::Failure,

@@ -1,4 +1,4 @@
-//! The future of a call through the layer; dropping it gives the permit back.
+//! The future of a call through the layer; dropping it cancels the call.
 
 use std::fmt;
 use std::future::Future;
@@ -13,7 +13,7 @@ use crate::circuit_breaker::call::handle::CircuitBreaker;
 use crate::circuit_breaker::call::protected::ProtectedCall;
 
 pin_project! {
-    /// The response of a protected service.
+    /// The future of [`CircuitBreakerService`](super::CircuitBreakerService).
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, C> {
         #[pin]

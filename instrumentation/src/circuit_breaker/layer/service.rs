@@ -1,4 +1,4 @@
-//! The service: asks the breaker before each call of the inner service.
+//! The service: asks the breaker for admission before each call of the inner service.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -40,7 +40,7 @@ where
     type Error = CallError<S::Error>;
     type Future = ResponseFuture<S::Future, C>;
 
-    /// A service that cannot get ready (no connection) counts as a failed call: none will be made.
+    /// A service that fails to get ready (no connection) counts as a failed call, as no call will be made.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(|error| {
             if let Ok(permit) = self.breaker.try_acquire() {
@@ -55,7 +55,7 @@ where
             Ok(call) => call,
             Err(rejected) => return ResponseFuture::rejected(rejected),
         };
-        // The instance that `poll_ready` made ready is the one to call; the clone gets ready for the next.
+        // Call the instance that `poll_ready` made ready; the clone gets ready for the next call.
         let next = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, next);
         let future = call.span().in_scope(|| ready.call(request));

@@ -1,4 +1,4 @@
-//! Why a breaker changed its state, in words for a person: `52 % of 118 calls failed in 10 s (limit 50 %)`.
+//! Why a breaker changed its state, as text for people: `52 % of 118 calls failed in 10 s (limit 50 %)`.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,17 +13,17 @@ pub(crate) enum Reason {
     Failures(Share),
     /// Too many calls of the window were slow.
     Slowness(Share, Duration),
-    /// The open time had passed when a call came.
+    /// A call came after the open time.
     OpenTimeOver(Duration),
-    /// The one probe answered well.
+    /// The only probe succeeded.
     ProbeSucceeded(Duration),
-    /// Enough of several probes answered well.
+    /// Enough of several probes succeeded.
     ProbesSucceeded { good: u64, of: u64 },
-    /// The one probe failed.
+    /// The only probe failed.
     ProbeFailed,
-    /// The one probe did not answer in time.
+    /// The only probe timed out.
     ProbeTimedOut(Duration),
-    /// The one probe was too slow.
+    /// The only probe was too slow.
     ProbeSlow { took: Duration, limit: Duration },
     /// Too many of several probes failed.
     ProbesFailed { bad: u64, of: u64 },
@@ -33,9 +33,9 @@ pub(crate) enum Reason {
     Forced(String),
     /// A person ended the forced state, which had this reason.
     Released(String),
-    /// The forced state, which had this reason, ran out.
+    /// The forced state, which had this reason, expired.
     Expired(String),
-    /// What would have happened without the override that only measures.
+    /// What would have happened without the override `MetricsOnly`.
     WouldHave {
         from: State,
         to: State,
@@ -43,7 +43,7 @@ pub(crate) enum Reason {
     },
 }
 
-/// Some calls of a window, and the share that was allowed.
+/// A share of the calls of a window, with its limit.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Share {
     pub(crate) part: u64,
@@ -118,7 +118,7 @@ impl Share {
     }
 }
 
-/// Writes a duration that a person set: `5 s`, `200 ms`.
+/// Displays a configured duration exactly: `5 s`, `200 ms`.
 struct Setting(Duration);
 
 impl fmt::Display for Setting {
@@ -133,7 +133,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Writes a duration that was measured: `33 ms`, `1.00 s`.
+/// Displays a measured duration, rounded: `33 ms`, `1.00 s`.
 struct Measured(Duration);
 
 impl fmt::Display for Measured {

@@ -8,44 +8,44 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Which calls it judges by. Default: 10 s in 10 buckets.
+    /// The calls that decide. Default: those of 10 s, in 10 buckets.
     pub window: WindowSettings,
-    /// Judged calls in the window before it may open. Default 20.
+    /// Calls in the window before the breaker may open. Default 20.
     pub minimum_calls: u32,
-    /// Opens when at least this share of the judged calls was bad, percent. Default 50.
+    /// Share of failed calls, percent, at which the breaker opens. Default 50.
     pub failure_rate_percent: f64,
-    /// Opens when at least `slow_call_rate_percent` took longer than this. Default: off.
+    /// Calls that take longer are slow; see `slow_call_rate_percent`. Default: off.
     pub slow_call_duration: Option<Duration>,
-    /// See `slow_call_duration`. Default 100.
+    /// Share of slow calls, percent, at which the breaker opens. Default 100.
     pub slow_call_rate_percent: f64,
-    /// How long it stays open before a probe may pass. Default 5 s.
+    /// How long the breaker stays open before it admits a probe. Default 5 s.
     pub open_duration: Duration,
-    /// Probes that decide, by the limits above, whether it closes. Default 1.
+    /// Probes that decide, by the limits above, whether the breaker closes. Default 1.
     pub half_open_probes: u32,
-    /// After that long a probe that has not answered loses its slot to another. Default 30 s.
+    /// How long a probe keeps its slot; after that another probe may take it. Default 30 s.
     pub probe_lease: Duration,
-    /// Time limit of a call in `Command`; `None`: no limit. Default 1 s.
+    /// Timeout of a call in `Command`; `None` for no timeout. Default 1 s.
     pub timeout: Option<Duration>,
-    /// Concurrent calls that `Command` admits. Default 10.
+    /// Most concurrent calls of `Command`. Default 10.
     pub max_concurrent: u32,
-    /// Concurrent fallbacks that `Command` admits. Default 10.
+    /// Most concurrent fallbacks of `Command`. Default 10.
     pub fallback_max_concurrent: u32,
 }
 
-/// Which calls a breaker judges by.
+/// The calls that decide about the state of a breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowSettings {
-    /// The calls that ended in the last `duration`, forgotten a bucket at a time.
+    /// The calls that ended within `duration`; they leave the window one bucket at a time.
     Time {
-        /// Its length.
+        /// Length of the window.
         duration: Duration,
-        /// Its buckets, 1 to 60.
+        /// Number of buckets, 1 to 60.
         buckets: u32,
     },
     /// The last `calls` calls.
     Count {
-        /// Its length, 1 to 4,096.
+        /// Number of calls, 1 to 4,096.
         calls: u32,
     },
 }

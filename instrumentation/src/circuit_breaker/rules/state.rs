@@ -1,8 +1,8 @@
-//! The words of a breaker: its state, what may be forced on it, how a call can end.
+//! The enums of a breaker: its states, its overrides, and the outcomes of calls and fallbacks.
 
 use serde::{Deserialize, Serialize};
 
-/// The state that a breaker computes from its calls.
+/// The state computed from the calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -10,11 +10,11 @@ pub enum State {
     Closed,
     /// Calls are refused.
     Open,
-    /// Probes pass, other calls are refused.
+    /// Probes pass; other calls are refused.
     HalfOpen,
 }
 
-/// What a person may force on a breaker; the computed state lives on beneath it.
+/// A state that a person can force on a breaker. The computed state keeps changing underneath.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OverrideKind {
@@ -24,19 +24,18 @@ pub enum OverrideKind {
     ForcedClosed,
     /// Passes every call and counts nothing.
     Disabled,
-    /// Passes every call, counts, and announces transitions that it would have made.
+    /// Passes every call, keeps counting, and announces the transitions it would have made.
     MetricsOnly,
 }
 
 impl OverrideKind {
-    /// Returns the word that travels.
+    /// Returns the name used in metrics, events, spans and headers.
     pub fn as_str(self) -> &'static str {
         EffectiveState::from(self).as_str()
     }
 }
 
-/// The state that decides about calls: the override where there is one, else the computed state.
-/// Ordered by how bad it is, worst last.
+/// The state in force: the override if there is one, else the computed state. Ordered by severity, worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectiveState {
@@ -46,11 +45,11 @@ pub enum EffectiveState {
     Disabled,
     /// Passes every call and counts.
     MetricsOnly,
-    /// Passes every call by order of a person.
+    /// Passes every call because a person forced it to.
     ForcedClosed,
     /// Probes pass.
     HalfOpen,
-    /// Refuses every call by order of a person.
+    /// Refuses every call because a person forced it to.
     ForcedOpen,
     /// Calls are refused.
     Open,
@@ -68,7 +67,7 @@ impl EffectiveState {
         Self::MetricsOnly,
     ];
 
-    /// Returns the word that travels in metrics, events, spans and headers.
+    /// Returns the name used in metrics, events, spans and headers.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -81,12 +80,12 @@ impl EffectiveState {
         }
     }
 
-    /// Reads the word that travels; `None` for any other.
+    /// Parses the name returned by `as_str`.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
-    /// Returns whether a person forced it.
+    /// Whether a person forced the state.
     pub fn is_forced(self) -> bool {
         !matches!(self, Self::Closed | Self::Open | Self::HalfOpen)
     }
@@ -113,23 +112,23 @@ impl From<OverrideKind> for EffectiveState {
     }
 }
 
-/// How a call ended, as the breaker judges it.
+/// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Answered well.
+    /// The call succeeded.
     Success,
-    /// Answered badly; counts against health.
+    /// The call failed; counts against health.
     Failure,
-    /// Not answered in time; counts against health.
+    /// The call timed out; counts against health.
     Timeout,
-    /// Refused because the breaker was open; not part of health (Hystrix SHORT_CIRCUITED).
+    /// The breaker refused the call; not part of health (Hystrix SHORT_CIRCUITED).
     Rejected,
-    /// Refused because no slot was free; counts against health (Hystrix SEMAPHORE_REJECTED).
+    /// No slot was free; counts against health (Hystrix SEMAPHORE_REJECTED).
     BulkheadFull,
-    /// The caller's own fault; not part of health (Hystrix BAD_REQUEST).
+    /// The call failed through the caller's fault; not part of health (Hystrix BAD_REQUEST).
     Ignored,
-    /// Dropped by the caller before an answer; not part of health (Hystrix CANCELLED).
+    /// The caller dropped the call before its end; not part of health (Hystrix CANCELLED).
     Cancelled,
 }
 
@@ -145,7 +144,7 @@ impl Outcome {
         Self::Cancelled,
     ];
 
-    /// Returns the word that travels in metrics and spans.
+    /// Returns the name used in metrics and spans.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -158,7 +157,7 @@ impl Outcome {
         }
     }
 
-    /// Reads the word that travels; `None` for any other.
+    /// Parses the name returned by `as_str`.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -170,13 +169,13 @@ impl Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FallbackOutcome {
-    /// It answered.
+    /// It succeeded.
     Success,
     /// It failed too.
     Failure,
     /// No slot of its own semaphore was free.
     Rejected,
-    /// There is none.
+    /// There is no fallback.
     Missing,
 }
 
@@ -184,7 +183,7 @@ impl FallbackOutcome {
     /// Every outcome, in the order in which they are counted.
     pub const ALL: [Self; 4] = [Self::Success, Self::Failure, Self::Rejected, Self::Missing];
 
-    /// Returns the word that travels in metrics and spans.
+    /// Returns the name used in metrics and spans.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",

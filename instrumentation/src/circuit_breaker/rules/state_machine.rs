@@ -1,8 +1,8 @@
-//! The rules of a breaker, pure: time, running totals and outcomes come in, admissions and changes go out. It
-//! knows nothing of threads, clocks, overrides or spans.
+//! The state machine of a breaker. Pure: times, running totals and outcomes come in, admissions and changes go out. It
+//! knows nothing about threads, clocks, overrides or spans.
 //!
 //! Each stay in a state is a generation. A call belongs to the generation in which it was admitted; its result
-//! moves nothing once that generation is over. In half-open only probes that still hold their slot decide.
+//! changes nothing once that generation is over. In half-open, only probes that still hold their slot decide.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use super::settings::{Settings, WindowSettings};
 use super::state::{Outcome, State};
 use super::window::{Tally, Window};
 
-/// What a call keeps from its admission until its end.
+/// What a call keeps from its admission to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    /// The generation in which it was admitted.
+    /// The generation in which the call was admitted.
     pub(crate) generation: u64,
-    /// Its slot, if it is a probe.
+    /// The id of its slot, if it is a probe.
     pub(crate) probe: Option<u64>,
 }
 
 /// Whether a call may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// It may.
+    /// The call may start.
     Pass,
-    /// It may, and its result decides; with the id of its slot.
+    /// The call may start, and its result decides; with the id of its slot.
     Probe(u64),
-    /// It may not, and neither may any other before this time.
+    /// The call must not start.
     Refuse {
-        /// When the next call may be admitted at the earliest.
+        /// No call is admitted before this time.
         until: u64,
     },
 }
@@ -51,7 +51,7 @@ pub(crate) struct Ending {
     pub(crate) slow: bool,
 }
 
-/// When a window is too bad; small enough to be read without the lock.
+/// The limits of a window; a copy is published for readers without the lock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Limits {
     pub(crate) minimum_calls: u64,
@@ -59,7 +59,7 @@ pub(crate) struct Limits {
     pub(crate) slow_percent: f64,
 }
 
-/// What a window has too much of.
+/// Which limit a window exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Excess {
     Failures,
@@ -70,7 +70,7 @@ impl Limits {
     fn of(settings: &Settings) -> Self {
         let minimum = match settings.window {
             WindowSettings::Time { .. } => settings.minimum_calls,
-            // A window shorter than the minimum would never judge (resilience4j has the same rule).
+            // A window shorter than the minimum could never open the breaker (resilience4j has the same rule).
             WindowSettings::Count { calls } => settings.minimum_calls.min(calls),
         };
         Self {
@@ -80,7 +80,7 @@ impl Limits {
         }
     }
 
-    /// Returns what there is too much of among `sum`, if it holds enough calls to judge.
+    /// Returns the limit that `sum` exceeds, if it holds the minimum number of calls.
     pub(crate) fn excess(&self, sum: Tally) -> Option<Excess> {
         let calls = sum.calls();
         (calls >= self.minimum_calls)
@@ -88,7 +88,7 @@ impl Limits {
             .flatten()
     }
 
-    /// Returns what there is too much of among `of` calls, of which `sum` is known.
+    /// Returns the limit that the results `sum` exceed as a share of `of` calls.
     fn excess_of(&self, sum: Tally, of: u64) -> Option<Excess> {
         let reached =
             |part: u64, percent: f64| part > 0 && part as f64 * 100.0 >= percent * of as f64;
@@ -102,7 +102,7 @@ impl Limits {
     }
 }
 
-/// What the machine remembers; each state holds exactly what it needs.
+/// The state with its data.
 #[derive(Debug)]
 enum Stage {
     Closed,
@@ -110,11 +110,11 @@ enum Stage {
     HalfOpen(Trial),
 }
 
-/// A half-open stay: probes under way and the results so far.
+/// The data of half-open: running probes and the results so far.
 #[derive(Debug)]
 struct Trial {
     wanted: u64,
-    under_way: Vec<Probe>,
+    running: Vec<Probe>,
     results: Tally,
 }
 
@@ -124,7 +124,7 @@ struct Probe {
     lease_until: u64,
 }
 
-/// The computed state of a breaker.
+/// Computes the state of a breaker.
 #[derive(Debug)]
 pub(crate) struct StateMachine {
     settings: Settings,
@@ -148,7 +148,7 @@ impl StateMachine {
         }
     }
 
-    /// Decides whether a call may start at `now`; an open time that is over ends here.
+    /// Decides whether a call may start at `now`. The first call after the open time makes the breaker half-open.
     pub(crate) fn admit(&mut self, now: u64) -> (Admission, Option<Change>) {
         let mut change = None;
         if let Stage::Open { until } = self.stage {
@@ -165,7 +165,7 @@ impl StateMachine {
         (admission, change)
     }
 
-    /// Takes the end of a call; `total` already holds it where it is judged.
+    /// Records how a call ended; `total` already includes it if it counts towards health.
     pub(crate) fn record(
         &mut self,
         ticket: Ticket,
@@ -189,7 +189,7 @@ impl StateMachine {
         }
     }
 
-    /// Opens a closed breaker whose window, rolled to `now`, is too bad.
+    /// Opens a closed breaker whose window, rolled to `now`, exceeds a limit.
     pub(crate) fn evaluate(&mut self, now: u64, total: Tally) -> Option<Change> {
         if !matches!(self.stage, Stage::Closed) {
             return None;
@@ -200,14 +200,14 @@ impl StateMachine {
         Some(self.open(now, reason))
     }
 
-    /// Lets the time window move on; `total` must not yet hold the call that ends at `now`.
+    /// Advances a time window; `total` must not yet include the call that ends at `now`.
     pub(crate) fn roll(&mut self, now: u64, total: Tally) {
         if let Window::Time(window) = &mut self.window {
             window.roll(now, total);
         }
     }
 
-    /// Takes new settings and keeps the state; a window of another shape starts anew.
+    /// Replaces the settings and keeps the state; a window of another shape starts empty.
     pub(crate) fn apply(&mut self, settings: Settings, now: u64, total: Tally) {
         if settings.window != self.settings.window {
             self.window = Window::new(&settings.window, now, total);
@@ -216,7 +216,6 @@ impl StateMachine {
         self.settings = settings;
     }
 
-    /// Returns the state.
     pub(crate) fn state(&self) -> State {
         match self.stage {
             Stage::Closed => State::Closed,
@@ -225,27 +224,22 @@ impl StateMachine {
         }
     }
 
-    /// Returns the number of the current stay.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Returns the limits in force.
     pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Returns the settings in force.
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Returns the window.
     pub(crate) fn window(&self) -> &Window {
         &self.window
     }
 
-    /// Returns until when it stays open.
     pub(crate) fn open_until(&self) -> Option<u64> {
         match self.stage {
             Stage::Open { until } => Some(until),
@@ -253,7 +247,7 @@ impl StateMachine {
         }
     }
 
-    /// Returns the time before which every call would be refused; zero when one might pass at once.
+    /// Returns the time before which every call is refused; zero if one may pass at once.
     pub(crate) fn refuses_until(&self) -> u64 {
         match &self.stage {
             Stage::Closed => 0,
@@ -267,9 +261,9 @@ impl StateMachine {
         let Stage::HalfOpen(trial) = &mut self.stage else {
             return None;
         };
-        // A probe that lost its slot to another has nothing to say any more.
-        let slot = trial.under_way.iter().position(|probe| probe.id == id)?;
-        trial.under_way.swap_remove(slot);
+        // A probe that has lost its slot to another no longer decides.
+        let slot = trial.running.iter().position(|probe| probe.id == id)?;
+        trial.running.swap_remove(slot);
         trial.results.add(judge_probe(ending.outcome)?, ending.slow);
         let (results, wanted) = (trial.results, trial.wanted);
         if let Some(excess) = self.limits.excess_of(results, wanted) {
@@ -288,7 +282,7 @@ impl StateMachine {
         let wanted = u64::from(self.settings.half_open_probes.max(1));
         let trial = Trial {
             wanted,
-            under_way: Vec::new(),
+            running: Vec::new(),
             results: Tally::default(),
         };
         let reason = Reason::OpenTimeOver(self.settings.open_duration);
@@ -366,14 +360,14 @@ impl StateMachine {
 
 impl Trial {
     fn admit(&mut self, now: u64, lease: u64, next_probe: &mut u64) -> Admission {
-        self.under_way.retain(|probe| now < probe.lease_until);
+        self.running.retain(|probe| now < probe.lease_until);
         if !self.has_room() {
             return Admission::Refuse {
                 until: self.first_lease_end(),
             };
         }
         *next_probe += 1;
-        self.under_way.push(Probe {
+        self.running.push(Probe {
             id: *next_probe,
             lease_until: now.saturating_add(lease),
         });
@@ -381,16 +375,16 @@ impl Trial {
     }
 
     fn has_room(&self) -> bool {
-        self.under_way.len() as u64 + self.results.calls() < self.wanted
+        self.running.len() as u64 + self.results.calls() < self.wanted
     }
 
     fn first_lease_end(&self) -> u64 {
-        let ends = self.under_way.iter().map(|probe| probe.lease_until);
+        let ends = self.running.iter().map(|probe| probe.lease_until);
         ends.min().unwrap_or(0)
     }
 }
 
-/// Returns whether an outcome is bad for health; `None` where it is not part of it.
+/// Returns whether an outcome is bad for health; `None` if it is not part of health.
 pub(crate) fn judge(outcome: Outcome) -> Option<bool> {
     match outcome {
         Outcome::Success => Some(false),
@@ -399,7 +393,7 @@ pub(crate) fn judge(outcome: Outcome) -> Option<bool> {
     }
 }
 
-/// As [`judge`], for a probe: a full bulkhead says nothing about the target, which was never asked.
+/// As [`judge`], for a probe: a full bulkhead says nothing about the target, which was not called.
 fn judge_probe(outcome: Outcome) -> Option<bool> {
     match outcome {
         Outcome::BulkheadFull => None,

@@ -1,4 +1,4 @@
-//! What settings a breaker takes.
+//! Checks settings.
 
 use std::time::Duration;
 
@@ -6,33 +6,33 @@ use thiserror::Error;
 
 use super::settings::{Settings, WindowSettings};
 
-/// Most buckets of a time window: each costs 24 bytes a breaker.
+/// Most buckets of a time window; each takes 24 bytes per breaker.
 pub const MAX_BUCKETS: u32 = 60;
 
-/// Most calls of a count window: each costs 2 bytes a breaker.
+/// Most calls of a count window; each takes 2 bytes per breaker.
 pub const MAX_WINDOW_CALLS: u32 = 4_096;
 
-/// Longest duration of any setting; past it a sum of nanoseconds could overflow.
+/// Longest duration of any setting; keeps sums of nanoseconds far from overflow.
 pub const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Most probes.
+/// Most probes of a half-open breaker.
 pub const MAX_PROBES: u32 = 1_000;
 
-/// A setting that a breaker does not take.
+/// An invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("circuit breaker setting {field} {problem}")]
 pub struct SettingsError {
-    /// The setting's name.
+    /// Name of the setting.
     pub field: &'static str,
     /// What is wrong with it.
     pub problem: String,
 }
 
 impl Settings {
-    /// Checks that a breaker can run with these settings.
+    /// Checks every setting.
     ///
     /// # Errors
-    /// Names the first setting that it cannot run with.
+    /// Returns the first invalid setting.
     pub fn validate(&self) -> Result<(), SettingsError> {
         self.validate_window()?;
         percent("failure_rate_percent", self.failure_rate_percent)?;

@@ -1,36 +1,34 @@
-//! The window that a breaker judges by: calls of the last seconds, or the last calls. Pure: time and counts come
-//! in as figures. Nothing here grows with the number of calls, and nothing is counted twice: the time window
-//! keeps, per bucket, what the running totals were when the bucket began, so that a sum is one subtraction.
+//! The window of calls that decide: those of the last seconds, or the last N. Its size does not depend on the number of
+//! calls, and nothing is counted twice: the time window keeps, per bucket, the running totals at the bucket's start, so
+//! that a sum is one subtraction.
 
 use super::settings::WindowSettings;
 
 use super::nanos;
 
-/// Judged calls: running totals since the start, or the difference of two of them.
+/// Numbers of calls that count towards health: running totals since the start, or the difference of two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Calls that ended well.
+    /// Successful calls.
     pub(crate) good: u64,
-    /// Calls that ended badly.
+    /// Failed calls.
     pub(crate) bad: u64,
-    /// Calls, good or bad, that took too long.
+    /// Slow calls, successful or failed.
     pub(crate) slow: u64,
 }
 
 impl Tally {
-    /// Returns the judged calls.
     pub(crate) fn calls(self) -> u64 {
         self.good + self.bad
     }
 
-    /// Adds one call.
     pub(crate) fn add(&mut self, bad: bool, slow: bool) {
         self.good += u64::from(!bad);
         self.bad += u64::from(bad);
         self.slow += u64::from(slow);
     }
 
-    /// Returns what came since `base`. Totals are read without a lock, so one part may lag: never below zero.
+    /// Returns the difference to `base`, at least zero: totals are read without a lock, so one part may lag.
     pub(crate) fn since(self, base: Self) -> Self {
         Self {
             good: self.good.saturating_sub(base.good),
@@ -40,17 +38,17 @@ impl Tally {
     }
 }
 
-/// The calls that a closed breaker judges by.
+/// The calls that decide about a closed breaker.
 #[derive(Debug)]
 pub(crate) enum Window {
-    /// Those of the last seconds.
+    /// The calls of the last seconds.
     Time(TimeWindow),
-    /// The last ones.
+    /// The last N calls.
     Count(CountWindow),
 }
 
 impl Window {
-    /// Starts empty at `now`, when the running totals are `total`.
+    /// Creates an empty window at `now`, when the running totals are `total`.
     pub(crate) fn new(settings: &WindowSettings, now: u64, total: Tally) -> Self {
         match *settings {
             WindowSettings::Time { duration, buckets } => {
@@ -61,7 +59,7 @@ impl Window {
         }
     }
 
-    /// Forgets every call so far.
+    /// Removes every call.
     pub(crate) fn clear(&mut self, now: u64, total: Tally) {
         match self {
             Self::Time(window) => window.clear(now, total),
@@ -69,7 +67,7 @@ impl Window {
         }
     }
 
-    /// Returns the calls in the window, given the running totals.
+    /// Returns the sum of the calls in the window, given the running totals.
     pub(crate) fn sum(&self, total: Tally) -> Tally {
         match self {
             Self::Time(window) => total.since(window.base()),
@@ -78,7 +76,7 @@ impl Window {
     }
 }
 
-/// A ring of buckets, each remembered by the running totals at its start.
+/// A ring of buckets, each kept as the running totals at its start.
 #[derive(Debug)]
 pub(crate) struct TimeWindow {
     marks: Box<[Tally]>,
@@ -104,8 +102,8 @@ impl TimeWindow {
         self.tick = 0;
     }
 
-    /// Moves on to the bucket of `now`; whatever `total` holds more than before fell into the buckets that end
-    /// here. An older `now` (another thread was faster) changes nothing.
+    /// Advances to the bucket of `now`; what `total` grew by belongs to the buckets that end here. An older `now`
+    /// (another thread was faster) changes nothing.
     pub(crate) fn roll(&mut self, now: u64, total: Tally) {
         let tick = now.saturating_sub(self.origin) / self.bucket_nanos;
         let passed = tick.saturating_sub(self.tick);
@@ -119,19 +117,19 @@ impl TimeWindow {
         self.tick = tick;
     }
 
-    /// Returns the running totals when the oldest bucket of the window began.
+    /// Returns the running totals at the start of the oldest bucket.
     pub(crate) fn base(&self) -> Tally {
         self.marks[((self.tick + 1) % self.marks.len() as u64) as usize]
     }
 
-    /// Returns when the current bucket ends.
+    /// Returns the end of the current bucket.
     pub(crate) fn next_roll(&self) -> u64 {
         self.origin
             .saturating_add(self.bucket_nanos.saturating_mul(self.tick + 1))
     }
 }
 
-/// A ring of the last calls' verdicts with their sum.
+/// A ring of the last calls with their sum.
 #[derive(Debug)]
 pub(crate) struct CountWindow {
     verdicts: Box<[Verdict]>,
@@ -163,7 +161,7 @@ impl CountWindow {
         self.sum = Tally::default();
     }
 
-    /// Adds a call; the oldest goes when the ring is full.
+    /// Adds a call in place of the oldest.
     pub(crate) fn push(&mut self, bad: bool, slow: bool) {
         let old = std::mem::replace(&mut self.verdicts[self.next], Verdict { bad, slow });
         if self.len == self.verdicts.len() {

@@ -1,8 +1,8 @@
-//! A counter of calls under way with a limit that may change at any time (Hystrix's semaphore): it never waits.
+//! Counts running calls against a limit that may change at any time (Hystrix's semaphore); never waits.
 
 use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 
-/// Calls under way.
+/// Number of running calls.
 #[derive(Debug, Default)]
 pub(crate) struct Bulkhead {
     in_use: AtomicU32,
@@ -20,7 +20,7 @@ impl Bulkhead {
     }
 }
 
-/// A slot, given back when dropped.
+/// A slot, freed when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot<'a> {
     bulkhead: &'a Bulkhead,

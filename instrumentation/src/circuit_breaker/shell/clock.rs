@@ -1,5 +1,5 @@
-//! The clock of a breaker: nanoseconds since the breaker was made, read from tokio so that tests can pause it.
-//! The state machine never reads it; it is handed the figures.
+//! The clock of a breaker: nanoseconds since the breaker was created, read from tokio so that tests can pause it. The
+//! rules never read it; they are passed times.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,28 +7,27 @@ use tokio::time::Instant;
 
 use crate::circuit_breaker::rules::nanos;
 
-/// Counts nanoseconds from its making. Each breaker has its own, because paused clocks of two test runtimes
-/// have nothing to do with each other.
+/// Counts nanoseconds from its creation. Each breaker has its own, because the paused clocks of two test runtimes are
+/// unrelated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     base: Instant,
 }
 
 impl Clock {
-    /// Starts at zero.
     pub(crate) fn start() -> Self {
         Self {
             base: Instant::now(),
         }
     }
 
-    /// Returns the nanoseconds since the start; one clock read.
+    /// Reads the clock once.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
         nanos(Instant::now().saturating_duration_since(self.base))
     }
 
-    /// Returns the time of day that is `at`, seen from `now`.
+    /// Converts `at` to wall-clock time, given `now`.
     pub(crate) fn wall(now: u64, at: u64) -> SystemTime {
         let wall_now = SystemTime::now();
         match at.checked_sub(now) {
@@ -37,7 +36,7 @@ impl Clock {
         }
     }
 
-    /// Returns the nanoseconds at which the time of day will be `wall`; the past is `now`.
+    /// Converts the wall-clock time `wall` to this clock; a past time becomes `now`.
     pub(crate) fn deadline(now: u64, wall: SystemTime) -> u64 {
         let ahead = wall
             .duration_since(SystemTime::now())

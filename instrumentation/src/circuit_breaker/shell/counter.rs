@@ -3,19 +3,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Counts upwards. Two threads must never add at once (see `shard`); reading is always fine.
+/// A counter that only one thread at a time may add to (see `shard`); any thread may read it.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `count`.
     #[inline]
     pub(crate) fn add(&self, count: u64) {
         self.0
             .store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
     }
 
-    /// Returns the count.
     #[inline]
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)

@@ -1,6 +1,6 @@
-//! What a call reads without a lock: one state word, and the few figures that the common paths compare with. Only
-//! the holder of the lock writes here (all but the watch flag); a call that reads figures a moment old is
-//! treated as if it had come that moment earlier, and whatever changes a state is decided again under the lock.
+//! What a call reads without a lock: the state word, and the few numbers that the common path compares with. Only the
+//! holder of the lock writes here (except the watch flag). A call that reads numbers a moment old is treated as if it had
+//! come that moment earlier; anything that changes the state is decided again under the lock.
 
 use std::sync::atomic::{
     AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
@@ -18,21 +18,21 @@ use crate::circuit_breaker::rules::window::{Tally, Window};
 const REFUSES: u64 = 1 << 3;
 /// The override in force ends at `recheck_at`.
 const TIMED: u64 = 1 << 4;
-/// Calls pass, and the lock decides about each which part it plays.
+/// Calls pass, but each takes the lock to find out whether it is a probe.
 const SHADOWS: u64 = 1 << 5;
 /// Calls pass and are not counted.
 const UNCOUNTED: u64 = 1 << 6;
-/// The low bits that name the state in force, as its place in `EffectiveState::ALL`.
+/// The low bits hold the state in force as its position in `EffectiveState::ALL`.
 const STATE_MASK: u64 = 0b111;
-/// Where the generation begins.
+/// Where the generation starts.
 const GENERATION_SHIFT: u32 = 8;
 
-/// The state word: the state in force, what it means for a call, and the generation.
+/// The state in force, what it means for a call, and the generation.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Word(u64);
+pub(crate) struct StateWord(u64);
 
-impl Word {
-    /// Returns the word that says what `control` holds.
+impl StateWord {
+    /// Encodes the state of `control`.
     pub(crate) fn of(control: &Control) -> Self {
         let (state, machine) = (control.state(), control.machine());
         let flag = |set: bool, bit: u64| if set { bit } else { 0 };
@@ -51,7 +51,7 @@ impl Word {
         )
     }
 
-    /// Returns whether a call just passes and is counted: the common case.
+    /// Whether a call passes and is counted without further checks: the common case.
     #[inline]
     pub(crate) fn passes(self) -> bool {
         self.0 & (REFUSES | TIMED | SHADOWS | UNCOUNTED) == 0
@@ -82,7 +82,7 @@ impl Word {
         EffectiveState::ALL[((self.0 & STATE_MASK) as usize).min(EffectiveState::ALL.len() - 1)]
     }
 
-    /// Returns whether nothing but an override may have changed between the two.
+    /// Whether at most the override differs between the two.
     #[inline]
     pub(crate) fn same_generation(self, other: Self) -> bool {
         (self.0 ^ other.0) >> GENERATION_SHIFT == 0
@@ -93,18 +93,18 @@ impl Word {
     }
 }
 
-/// Two cache lines that every call reads and hardly any writes.
+/// Two cache lines that every call reads and few write.
 #[repr(align(128))]
 #[derive(Debug, Default)]
-pub(crate) struct Hot {
+pub(crate) struct FastPath {
     word: AtomicU64,
     recheck_at: AtomicU64,
-    /// When the current bucket ends; zero sends every call the careful way (count windows).
+    /// End of the current bucket; zero (count windows) sends every call through `record_carefully`.
     roll_at: AtomicU64,
     /// Calls that took longer are slow.
     slow_above: AtomicU64,
-    /// A success might open the breaker, so it must look: the window has just moved on, or is stained and lacks
-    /// volume.
+    /// A success could open the breaker and must evaluate the window: it has just rolled, or holds bad calls but not yet
+    /// the minimum number.
     watch: AtomicBool,
     counts_calls: AtomicBool,
     open_nanos: AtomicU64,
@@ -116,7 +116,7 @@ pub(crate) struct Hot {
     slow_percent: AtomicU64,
 }
 
-impl Hot {
+impl FastPath {
     /// Publishes what the lock guards.
     pub(crate) fn publish(&self, control: &Control) {
         let machine = control.machine();
@@ -127,8 +127,8 @@ impl Hot {
             self.base_good.store(base.good, Relaxed);
             self.base_bad.store(base.bad, Relaxed);
             self.base_slow.store(base.slow, Relaxed);
-            // Good calls may have left the window, so even a good call must look, once. Never taken back here:
-            // a bad call that counts itself at this moment may just have set it.
+            // Good calls may have left the window, so the next call must evaluate it even if it succeeds. Never cleared
+            // here: a bad call that counts itself at this moment may just have set it.
             self.watch.store(true, Release);
             self.roll_at.store(window.next_roll(), Relaxed);
             self.counts_calls.store(false, Relaxed);
@@ -137,8 +137,8 @@ impl Hot {
             self.counts_calls.store(true, Relaxed);
         }
         self.recheck_at.store(control.recheck_at(), Relaxed);
-        // Last: who sees the new word sees the figures that belong to it.
-        self.word.store(Word::of(control).0, Release);
+        // Last: a thread that sees the new word sees the numbers that belong to it.
+        self.word.store(StateWord::of(control).0, Release);
     }
 
     fn publish_settings(&self, settings: &Settings, limits: Limits) {
@@ -154,8 +154,8 @@ impl Hot {
     }
 
     #[inline]
-    pub(crate) fn word(&self) -> Word {
-        Word(self.word.load(Acquire))
+    pub(crate) fn word(&self) -> StateWord {
+        StateWord(self.word.load(Acquire))
     }
 
     #[inline]
@@ -187,24 +187,23 @@ impl Hot {
         self.open_nanos.load(Relaxed)
     }
 
-    /// Returns whether the window looks bad enough to ask the lock; notes whether successes must look too.
-    /// The caller has counted its own call; `total` reads the judged calls so far.
-    ///
-    /// Of two calls that end at once, each must see the other or be seen by it, else both find one call too few
-    /// and nobody opens the breaker. Hence the fences: count, fence, look.
+    /// Returns the limit that the window seems to exceed, to be checked under the lock, and decides whether successes
+    /// must evaluate the window too. The caller has counted its own call; `total` reads the running totals.
     pub(crate) fn looks_bad(&self, total: impl Fn() -> Tally) -> Option<Excess> {
+        // Of two calls that end at once, each must see the other or be seen by it, or both would find one call too few
+        // and neither would open the breaker. Hence: count, fence, evaluate.
         fence(SeqCst);
         let limits = self.limits();
         let sum = total().since(self.base());
         if must_watch(sum, limits) {
-            // Mostly it is set already, and a store would take the line from every other thread.
+            // Usually it is already set, and a store would invalidate the cache line of every other thread.
             if !self.watches() {
                 self.watch.store(true, Relaxed);
             }
         } else if self.watch.load(Acquire) {
             self.watch.store(false, Relaxed);
             fence(SeqCst);
-            // A bad call may have counted itself meanwhile, and left the flag because it was still set.
+            // Meanwhile a bad call may have counted itself and left the flag because it was still set.
             if must_watch(total().since(self.base()), self.limits()) {
                 self.watch.store(true, Relaxed);
             }
@@ -229,7 +228,7 @@ impl Hot {
     }
 }
 
-/// Returns whether a success could open the breaker: by being the call that makes the volume large enough.
+/// Whether a success could open the breaker, by completing the minimum number of calls.
 fn must_watch(sum: Tally, limits: Limits) -> bool {
     (sum.bad > 0 || sum.slow > 0) && sum.calls() < limits.minimum_calls
 }

@@ -1,5 +1,5 @@
-//! The shell around the rules: lets calls through and takes their results, without a lock while the breaker is
-//! closed and calls succeed. A lock is taken to change the state, in half-open, and once per bucket of the window.
+//! The shell around the rules: admits calls and records their outcomes, without a lock while the breaker is closed and
+//! calls succeed. The lock is taken to change the state, in half-open, and once per bucket of the window.
 
 pub(crate) mod bulkhead;
 pub(crate) mod clock;
@@ -25,23 +25,21 @@ use crate::sync::{Mutex, RwLock};
 use bulkhead::Bulkhead;
 use clock::Clock;
 use control::{Control, Override};
-use fast_path::{Hot, Word};
+use fast_path::{FastPath, StateWord};
 use shard::{Shard, Shards};
 
-/// A call that was let through: what the state word said then, and the slot if it is a probe.
+/// An admitted call: the state word at its admission, and its slot if it is a probe.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pass {
-    word: Word,
+    word: StateWord,
     probe: Option<u64>,
 }
 
 impl Pass {
-    /// Returns the state in force when it was let through.
     pub(crate) fn state(self) -> EffectiveState {
         self.word.state()
     }
 
-    /// Returns whether it is a probe.
     pub(crate) fn is_probe(self) -> bool {
         self.probe.is_some()
     }
@@ -54,10 +52,10 @@ impl Pass {
     }
 }
 
-/// All of a breaker; `CircuitBreaker` is a handle on it.
+/// The breaker itself; `CircuitBreaker` is a handle to it.
 #[derive(Debug)]
 pub(crate) struct Shell {
-    pub(crate) hot: Hot,
+    pub(crate) fast_path: FastPath,
     pub(crate) shards: Shards,
     pub(crate) clock: Clock,
     pub(crate) name: Name,
@@ -70,20 +68,20 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    /// Starts closed.
+    /// Creates a closed breaker.
     pub(crate) fn new(
         name: Name,
         group: Name,
         settings: Settings,
         listeners: Arc<Listeners>,
     ) -> Self {
-        let (clock, shards, hot) = (Clock::start(), Shards::new(), Hot::default());
+        let (clock, shards, fast_path) = (Clock::start(), Shards::new(), FastPath::default());
         let total = shards.tally();
         let machine = StateMachine::new(settings.clone(), clock.now(), total);
         let control = Control::new(name.clone(), group.clone(), machine);
-        hot.publish(&control);
+        fast_path.publish(&control);
         Self {
-            hot,
+            fast_path,
             shards,
             clock,
             name,
@@ -96,20 +94,20 @@ impl Shell {
         }
     }
 
-    /// Decides about a call; reads the clock only where the answer depends on it.
+    /// Admits or refuses a call; reads the clock only if the decision depends on it.
     #[inline]
     pub(crate) fn admit(&self) -> Result<Pass, Rejected> {
-        let word = self.hot.word();
+        let word = self.fast_path.word();
         if word.passes() {
             return Ok(self.pass(word, None));
         }
         self.admit_special(word, self.clock.now())
     }
 
-    /// As [`admit`](Self::admit), for a caller who has read the clock.
+    /// As [`admit`](Self::admit), for a caller that has read the clock.
     #[inline]
     pub(crate) fn admit_at(&self, now: u64) -> Result<Pass, Rejected> {
-        let word = self.hot.word();
+        let word = self.fast_path.word();
         if word.passes() {
             return Ok(self.pass(word, None));
         }
@@ -117,8 +115,8 @@ impl Shell {
     }
 
     #[inline]
-    fn admit_special(&self, word: Word, now: u64) -> Result<Pass, Rejected> {
-        let recheck_at = self.hot.recheck_at();
+    fn admit_special(&self, word: StateWord, now: u64) -> Result<Pass, Rejected> {
+        let recheck_at = self.fast_path.recheck_at();
         if word.refuses() && now < recheck_at {
             return Err(self.reject(word.state(), recheck_at - now));
         }
@@ -133,7 +131,7 @@ impl Shell {
     fn admit_locked(&self, now: u64) -> Result<Pass, Rejected> {
         let (admission, word) = self.locked(|control| {
             let admission = control.admit(now);
-            (admission, Word::of(control))
+            (admission, StateWord::of(control))
         });
         match admission {
             Admission::Pass => Ok(self.pass(word, None)),
@@ -145,22 +143,21 @@ impl Shell {
     }
 
     #[inline]
-    fn pass(&self, word: Word, probe: Option<u64>) -> Pass {
+    fn pass(&self, word: StateWord, probe: Option<u64>) -> Pass {
         if !word.uncounted() {
             self.shards.write(|shard| shard.admitted.add(1));
         }
         Pass { word, probe }
     }
 
-    /// Counts a refused call, which nothing can let through for `nanos`.
+    /// Counts a refused call; none can be admitted for `nanos`.
     #[inline]
     fn reject(&self, state: EffectiveState, nanos: u64) -> Rejected {
         self.shards.write(Shard::rejected);
-        // Where nobody can know (a probe under way, a forced state without an end) the hint is the time for which
-        // the breaker opens.
+        // If the end is unknown (a probe is running, a forced state does not expire) the hint is the open time.
         let wait = match state {
             EffectiveState::Open => nanos,
-            _ => nanos.min(self.hot.open_nanos()),
+            _ => nanos.min(self.fast_path.open_nanos()),
         };
         Rejected {
             name: self.name.clone(),
@@ -169,16 +166,16 @@ impl Shell {
         }
     }
 
-    /// Takes the end of a call: `elapsed_nanos` long, over at `now`.
+    /// Records a call that took `elapsed_nanos` and ended at `now`.
     #[inline]
     pub(crate) fn record(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
         let common = outcome == Outcome::Success
             && pass.probe.is_none()
             && !pass.word.uncounted()
-            && pass.word.same_generation(self.hot.word())
-            && !self.hot.bucket_is_over(now)
-            && !self.hot.watches()
-            && !self.hot.is_slow(elapsed_nanos);
+            && pass.word.same_generation(self.fast_path.word())
+            && !self.fast_path.bucket_is_over(now)
+            && !self.fast_path.watches()
+            && !self.fast_path.is_slow(elapsed_nanos);
         if !common {
             return self.record_carefully(pass, outcome, elapsed_nanos, now);
         }
@@ -193,16 +190,16 @@ impl Shell {
         if pass.word.uncounted() {
             return;
         }
-        // Refused by something further in, after this breaker let it through.
+        // An inner breaker refused, after this one had admitted the call.
         let outcome = match outcome {
             Outcome::Rejected => Outcome::Cancelled,
             outcome => outcome,
         };
-        let current = pass.word.same_generation(self.hot.word());
+        let current = pass.word.same_generation(self.fast_path.word());
         let ending = Ending {
             outcome,
             elapsed_nanos,
-            slow: executed(outcome) && self.hot.is_slow(elapsed_nanos),
+            slow: executed(outcome) && self.fast_path.is_slow(elapsed_nanos),
         };
         let verdict = judge(outcome).filter(|_| current && pass.probe.is_none());
         if verdict.is_some() {
@@ -212,11 +209,11 @@ impl Shell {
         if !current {
             return;
         }
-        if pass.probe.is_some() || (verdict.is_some() && self.hot.counts_calls()) {
+        if pass.probe.is_some() || (verdict.is_some() && self.fast_path.counts_calls()) {
             self.record_locked(pass.ticket(), ending, now);
         } else if let Some(bad) = verdict
-            && (bad || ending.slow || self.hot.watches())
-            && self.hot.looks_bad(|| self.shards.tally()).is_some()
+            && (bad || ending.slow || self.fast_path.watches())
+            && self.fast_path.looks_bad(|| self.shards.tally()).is_some()
         {
             self.evaluate_locked(now);
         }
@@ -233,10 +230,10 @@ impl Shell {
         });
     }
 
-    /// Moves the window on where its bucket is over. A successful call does not wait for a lock that another
-    /// holds to do the same.
+    /// Advances the window if its bucket is over. A successful call does not wait for the lock: the thread that holds it
+    /// does the same.
     fn roll(&self, now: u64, wait: bool) {
-        if !self.hot.bucket_is_over(now) || self.hot.counts_calls() {
+        if !self.fast_path.bucket_is_over(now) || self.fast_path.counts_calls() {
             return;
         }
         let control = if wait {
@@ -249,7 +246,7 @@ impl Shell {
         };
         let total = self.shards.tally();
         control.roll(now, total);
-        self.hot.publish(&control);
+        self.fast_path.publish(&control);
     }
 
     #[cold]
@@ -265,11 +262,11 @@ impl Shell {
         self.locked(|control| control.evaluate(now, self.shards.tally()));
     }
 
-    /// Lets an override whose time is over end.
+    /// Ends an override that has expired.
     pub(crate) fn expire(&self) {
-        if self.hot.word().is_timed() {
+        if self.fast_path.word().is_timed() {
             let now = self.clock.now();
-            if now >= self.hot.recheck_at() {
+            if now >= self.fast_path.recheck_at() {
                 self.locked(|control| control.expire(now));
             }
         }
@@ -281,18 +278,18 @@ impl Shell {
         self.locked(|control| control.force(by, now));
     }
 
-    /// Ends the forced state.
+    /// Ends the override.
     pub(crate) fn release(&self) {
         let now = self.clock.now();
         self.locked(|control| control.release(now));
     }
 
-    /// Takes validated settings.
+    /// Replaces the settings with valid ones.
     pub(crate) fn apply(&self, settings: Settings) {
         let now = self.clock.now();
         self.locked(|control| {
             control.apply(settings.clone(), now, self.shards.tally());
-            // Under the lock, so that of two changes the later wins in both places.
+            // Under the lock, so that of two concurrent changes the same one wins in both places.
             *self.settings.write() = Arc::new(settings);
         });
     }
@@ -302,7 +299,7 @@ impl Shell {
         let (result, transitions) = {
             let mut control = self.control.lock();
             let result = change(&mut control);
-            self.hot.publish(&control);
+            self.fast_path.publish(&control);
             (result, control.take_transitions())
         };
         for transition in &transitions {
@@ -313,7 +310,7 @@ impl Shell {
     }
 }
 
-/// Returns whether the protected code ran, so that its duration says something.
+/// Whether the protected code ran, so that its duration means something.
 fn executed(outcome: Outcome) -> bool {
     matches!(
         outcome,

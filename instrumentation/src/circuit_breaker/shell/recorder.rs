@@ -25,8 +25,8 @@ const STEPS: [f64; PER_DOUBLING] = [
 /// The longest duration, in nanoseconds, that each bucket takes.
 static BOUNDS: [u64; BUCKETS] = bounds();
 
-/// Parts into which the table divides each doubling; 1/16 is narrower than a bucket, so at most one bound
-/// falls into a part.
+/// Parts into which the table divides each doubling; 1/16 is narrower than a bucket, so at most one bound falls into a
+/// part.
 const PARTS: usize = 16;
 
 /// For each part of each doubling of a nanosecond, the bucket of its smallest duration (0: below the first).
@@ -65,7 +65,7 @@ const fn starts() -> [u8; 64 * PARTS] {
     table
 }
 
-/// `BOUNDS` again: a constant, because a constant function may not read a static.
+/// `BOUNDS` as a constant, because a constant function must not read a static.
 const BOUNDS_FOR_STARTS: [u64; BUCKETS] = bounds();
 
 /// Durations up to this go to the zero bucket (OTLP `zero_threshold`): 2^-20 s.
@@ -106,7 +106,7 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// Adds one duration.
+    /// Adds a duration.
     #[inline]
     pub(crate) fn record(&self, nanos: u64) {
         self.sum_nanos.add(nanos);

@@ -1,5 +1,5 @@
-//! What a breaker counts, split by thread: each of the first threads of the process writes a shard of its own
-//! without atomic additions; the threads beyond share one under a lock. Readers add all shards up.
+//! The counts of a breaker, split by thread: the first threads of the process each write a shard of their own without
+//! atomic additions; all others share one under a lock. Readers add up the shards.
 
 use std::sync::OnceLock;
 use std::thread::available_parallelism;
@@ -12,7 +12,7 @@ use crate::circuit_breaker::rules::window::Tally;
 use crate::circuit_breaker::watch::latency::LatencyHistogram;
 use crate::sync::Mutex;
 
-/// Shards with one writer that a breaker has at the most; 16 bytes each until their thread calls.
+/// Most shards with a single writer per breaker; each takes 16 bytes until its thread makes a call.
 const MAX_OWNED: usize = 128;
 
 /// All the shards of a breaker.
@@ -24,7 +24,7 @@ pub(crate) struct Shards {
 }
 
 impl Shards {
-    /// Makes room for twice as many threads as there are cores, and no shard yet.
+    /// Reserves room for twice as many threads as there are cores; shards are created on first use.
     pub(crate) fn new() -> Self {
         let cores = available_parallelism().map_or(4, usize::from);
         Self::with_owned((cores * 2).clamp(8, MAX_OWNED))
@@ -38,7 +38,7 @@ impl Shards {
         }
     }
 
-    /// Lets this thread write the shard that nobody else writes now.
+    /// Calls `write` with a shard that no other thread is writing.
     #[inline]
     pub(crate) fn write(&self, write: impl FnOnce(&Shard)) {
         match self.owned.get(thread_slot()) {
@@ -55,7 +55,7 @@ impl Shards {
         all.filter_map(|shard| shard.get().map(AsRef::as_ref))
     }
 
-    /// Returns the judged calls so far.
+    /// Returns the running totals of calls that count towards health.
     pub(crate) fn tally(&self) -> Tally {
         let mut sum = Tally::default();
         for shard in self.iter() {
@@ -66,29 +66,26 @@ impl Shards {
         sum
     }
 
-    /// Returns the calls that ended with `outcome`.
     pub(crate) fn total(&self, outcome: Outcome) -> u64 {
         self.iter()
             .map(|shard| shard.totals[outcome as usize].get())
             .sum()
     }
 
-    /// Returns the fallbacks that ended with `outcome`.
     pub(crate) fn fallbacks(&self, outcome: FallbackOutcome) -> u64 {
         self.iter()
             .map(|shard| shard.fallbacks[outcome as usize].get())
             .sum()
     }
 
-    /// Returns the calls that run now.
     pub(crate) fn in_flight(&self) -> u64 {
-        // Ended first: a call that ends between the two sums must not count as minus one.
+        // Ended calls first: a call that ends between the two sums must not count as minus one.
         let ended: u64 = self.iter().map(Shard::ended).sum();
         let admitted: u64 = self.iter().map(|shard| shard.admitted.get()).sum();
         admitted.saturating_sub(ended)
     }
 
-    /// Returns the durations of the calls that ended with an executed `outcome`.
+    /// Returns the durations of the calls with `outcome`, if the protected code ran.
     pub(crate) fn latency(&self, outcome: Outcome) -> LatencyHistogram {
         let mut sum = LatencyHistogram::default();
         for shard in self.iter() {
@@ -100,34 +97,34 @@ impl Shards {
     }
 }
 
-/// The counts of one thread, far enough from the next one's for the adjacent-line prefetcher.
+/// The counts of one thread, aligned so that the adjacent-line prefetcher does not share them with the next one.
 #[repr(align(128))]
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
-    /// Calls let through.
+    /// Admitted calls.
     pub(crate) admitted: Counter,
-    /// Judged calls that ended well.
+    /// Successful calls that count towards health.
     pub(crate) good: Counter,
-    /// Judged calls that ended badly.
+    /// Failed calls that count towards health.
     pub(crate) bad: Counter,
-    /// Judged calls that took too long.
+    /// Slow calls that count towards health.
     pub(crate) slow: Counter,
     totals: [Counter; Outcome::ALL.len()],
     fallbacks: [Counter; FallbackOutcome::ALL.len()],
-    /// Of the rarer executed outcomes: failure, timeout, ignored.
+    /// Durations of failures, timeouts and ignored calls.
     rare: [OnceLock<Box<Recorder>>; 3],
     success: Recorder,
 }
 
 impl Shard {
-    /// Counts a call that ended well.
+    /// Counts a successful call.
     #[inline]
     pub(crate) fn success(&self, elapsed_nanos: u64) {
         self.totals[Outcome::Success as usize].add(1);
         self.success.record(elapsed_nanos);
     }
 
-    /// Counts a call by how it ended; its duration only where it was executed.
+    /// Counts a call by its outcome, and its duration if the protected code ran.
     pub(crate) fn ended_with(&self, outcome: Outcome, elapsed_nanos: u64) {
         self.totals[outcome as usize].add(1);
         if outcome == Outcome::Success {
@@ -139,13 +136,11 @@ impl Shard {
         }
     }
 
-    /// Counts a refused call.
     #[inline]
     pub(crate) fn rejected(&self) {
         self.totals[Outcome::Rejected as usize].add(1);
     }
 
-    /// Counts a fallback.
     pub(crate) fn fallback(&self, outcome: FallbackOutcome) {
         self.fallbacks[outcome as usize].add(1);
     }
@@ -163,7 +158,7 @@ impl Shard {
     }
 }
 
-/// Returns where the durations of a rarer executed outcome are.
+/// Returns the position in `Shard::rare`.
 fn rare_place(outcome: Outcome) -> Option<usize> {
     match outcome {
         Outcome::Failure => Some(0),
@@ -177,7 +172,7 @@ fn rare_place(outcome: Outcome) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// Scenario: more threads than shards with one writer. Guarantees: no addition is lost.
+    /// Scenario: more threads than shards with a single writer. Guarantees: no addition is lost.
     #[test]
     fn threads_without_a_shard_of_their_own_lose_nothing() {
         let shards = Shards::with_owned(1);

@@ -1,5 +1,5 @@
-//! Numbers for threads: the smallest free one, given back when the thread ends. A thread keeps its seat for
-//! life and no two living threads share one, so that a shard which belongs to a seat has one writer.
+//! Numbers for threads: each thread gets the smallest free number and returns it when it ends. No two running threads
+//! share a number, so the shard that belongs to a number has a single writer.
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -7,10 +7,10 @@ use std::collections::BinaryHeap;
 
 use crate::sync::Mutex;
 
-/// The seat of a thread that has given back its own: nobody's, so never a shard's.
+/// For a thread that has returned its number: beyond every shard.
 const NO_SLOT: usize = usize::MAX - 1;
 
-/// The thread has not asked yet.
+/// The thread has no number yet.
 const UNASSIGNED: usize = usize::MAX;
 
 static SLOTS: Mutex<Slots> = Mutex::new(Slots {
@@ -19,18 +19,18 @@ static SLOTS: Mutex<Slots> = Mutex::new(Slots {
 });
 
 thread_local! {
-    /// Without a destructor, so that reading it is one load.
+    /// Has no destructor, so that a read is one load.
     static SLOT: Cell<usize> = const { Cell::new(UNASSIGNED) };
     static RETURN_SLOT: ReturnSlot = const { ReturnSlot };
 }
 
-/// The free slots.
+/// The free numbers.
 struct Slots {
     free: BinaryHeap<Reverse<usize>>,
     assigned_ever: usize,
 }
 
-/// Gives the seat back when the thread ends.
+/// Returns the number when the thread ends.
 struct ReturnSlot;
 
 impl Drop for ReturnSlot {
@@ -41,7 +41,7 @@ impl Drop for ReturnSlot {
     }
 }
 
-/// Returns this thread's number.
+/// Returns the number of this thread.
 #[inline]
 pub(crate) fn thread_slot() -> usize {
     match SLOT.get() {
@@ -52,7 +52,7 @@ pub(crate) fn thread_slot() -> usize {
 
 #[cold]
 fn assign() -> usize {
-    // Where the thread's destructors have already run nothing would give the seat back.
+    // After the thread's destructors have run nothing would return the number.
     if RETURN_SLOT.try_with(|_| ()).is_err() {
         return NO_SLOT;
     }

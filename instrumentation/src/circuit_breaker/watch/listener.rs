@@ -1,4 +1,4 @@
-//! Who is told when breakers appear, change their settings or change their state.
+//! Listeners: called when a breaker is registered, changes its settings or changes its state.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,26 +18,42 @@ use crate::sync::RwLock;
 /// `MetricsOnly`, and the reason says what would have happened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
-    /// The breaker.
+    /// The name of the breaker.
     pub breaker: Name,
     /// Its group.
     pub group: Name,
-    /// When.
+    /// When it changed.
     pub time: SystemTime,
     /// The state before.
     pub from: EffectiveState,
     /// The state after.
     pub to: EffectiveState,
-    /// Why, in words: `52 % of 118 calls failed in 10 s (limit 50 %)`.
+    /// Why, as text: `52 % of 118 calls failed in 10 s (limit 50 %)`.
     pub reason: String,
-    /// Until when it stays open, if it is now.
+    /// Until when the breaker stays open, if it is open now.
     pub open_until: Option<SystemTime>,
-    /// The span of the call that caused it.
+    /// The span of the call that caused the change.
     pub trace: Option<SpanContext>,
 }
 
-/// Is told what happens to the breakers of a registry. It is called on the thread of the call that caused the
-/// event, with no lock held: it must be quick, and may use the breaker.
+/// Receives the events of the breakers of a registry. It is called on the thread of the call that caused the event,
+/// without a lock held: it must be quick, and may use the breaker.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use fusebox::circuit_breaker::{Listener, Registry, Transition};
+///
+/// struct Print;
+///
+/// impl Listener for Print {
+///     fn transition(&self, transition: &Transition) {
+///         println!("{} is {}: {}", transition.breaker, transition.to.as_str(), transition.reason);
+///     }
+/// }
+///
+/// Registry::global().subscribe(Arc::new(Print));
+/// ```
 pub trait Listener: Send + Sync {
     /// A breaker was registered.
     fn registered(&self, breaker: &CircuitBreaker) {
@@ -49,7 +65,7 @@ pub trait Listener: Send + Sync {
         let _ = transition;
     }
 
-    /// A breaker has other settings.
+    /// The settings of a breaker changed.
     fn settings_changed(&self, breaker: &CircuitBreaker) {
         let _ = breaker;
     }
@@ -62,7 +78,6 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// Adds one.
     pub(crate) fn add(&self, listener: Arc<dyn Listener>) {
         let mut all = self.all.write();
         Arc::make_mut(&mut all).push(listener);
@@ -70,7 +85,7 @@ impl Listeners {
 
     /// Calls every listener.
     pub(crate) fn notify(&self, notify: impl Fn(&dyn Listener)) {
-        // A copy: a listener may subscribe another, or make a breaker.
+        // A copy, because a listener may subscribe another one or register a breaker.
         let all = Arc::clone(&self.all.read());
         all.iter().for_each(|listener| notify(listener.as_ref()));
     }

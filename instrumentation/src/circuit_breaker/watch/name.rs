@@ -1,5 +1,5 @@
-//! The name of a breaker, cheap to hand out with every refusal: a refused call must not touch a counter that
-//! other threads write, and an `Arc<str>` would.
+//! The name of a breaker, cheap to clone for every refusal: a refused call must not write a counter that other threads
+//! write too, as an `Arc<str>` would.
 
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use crate::sync::Mutex;
 
-/// Names kept for the life of the process. Past that, names are counted references: slower, and never leaked.
+/// Names kept for the life of the process. Further names are counted references: slower, but not leaked.
 const MAX_INTERNED: usize = 65_536;
 
-/// Longest name of a registered breaker: it travels with every sample, every second.
+/// Longest name of a registered breaker, as it is sent with every sample, every second.
 pub const MAX_NAME_BYTES: usize = 256;
 
 static INTERNED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
-/// A breaker's name or group; reads as a `str`.
+/// The name or the group of a breaker; dereferences to `str`.
 pub struct Name(Repr);
 
 #[derive(Clone)]
@@ -27,7 +27,7 @@ enum Repr {
 }
 
 impl Name {
-    /// Keeps `text` for the life of the process while there is room.
+    /// Interns `text` for the life of the process while there is room.
     pub(crate) fn intern(text: &str) -> Self {
         let mut interned = INTERNED.lock();
         if let Some(known) = interned.get(text) {
@@ -41,7 +41,7 @@ impl Name {
         Self(Repr::Interned(kept))
     }
 
-    /// Keeps `text` as long as it is used.
+    /// Keeps `text` only as long as it is used.
     pub(crate) fn counted(text: &str) -> Self {
         Self(Repr::Counted(Arc::from(text)))
     }

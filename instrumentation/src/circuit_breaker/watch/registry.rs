@@ -1,4 +1,4 @@
-//! The breakers of a process by name, in one list, so that they can be shown, exported and changed together.
+//! The breakers of a process by name, so that they can be listed, exported and changed together.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,11 +14,11 @@ use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::shell::Shell;
 use crate::sync::RwLock;
 
-/// Most breakers of a registry. Each is a handful of time series on the wire, and a name that comes from outside
-/// (a host, a tenant) must not fill memory.
+/// Most breakers of a registry. Each is a handful of time series, and names from outside (a host, a tenant) must not fill
+/// memory.
 pub const MAX_BREAKERS: usize = 10_000;
 
-/// Breakers by name; clones are handles on the same list.
+/// Breakers by name; clones are handles to the same registry.
 #[derive(Clone, Default)]
 pub struct Registry {
     inner: Arc<Inner>,
@@ -38,7 +38,7 @@ impl Registry {
         GLOBAL.get_or_init(Self::new)
     }
 
-    /// Makes an empty registry of its own, for tests.
+    /// Creates an empty registry, separate from the process's: for tests.
     pub fn new() -> Self {
         Self::default()
     }
@@ -48,24 +48,24 @@ impl Registry {
         self.inner.breakers.read().get(name).cloned()
     }
 
-    /// Returns every breaker, by name.
+    /// Returns every breaker, sorted by name.
     pub fn all(&self) -> Vec<CircuitBreaker> {
         self.inner.breakers.read().values().cloned().collect()
     }
 
-    /// Tells `listener` from now on; what is registered already is in [`all`](Self::all).
+    /// Adds a listener for events from now on; breakers registered before are in [`all`](Self::all).
     pub fn subscribe(&self, listener: Arc<dyn Listener>) {
         self.inner.listeners.add(listener);
     }
 
-    /// Returns the breaker of that name, which is made from `settings` (checked) where there is none.
+    /// Returns the breaker of that name; registers one with `settings` (valid) if there is none.
     pub(crate) fn get_or_register(
         &self,
         name: &str,
         group: &str,
         settings: Settings,
     ) -> Result<CircuitBreaker, BuildError> {
-        // Mostly it is there already: some ask for it with every call, and readers do not wait for each other.
+        // Usually it exists: some callers look it up for every call, and readers do not block each other.
         if let Some(breaker) = self.get(name) {
             return Ok(breaker);
         }
@@ -89,14 +89,13 @@ impl Registry {
         Ok(breaker)
     }
 
-    /// Makes a breaker that is in no list, because there is no room or its name is too long; it works, and is not
-    /// exported.
+    /// Creates a breaker outside the registry, because that is full or the name too long; it works, but is not exported.
     pub(crate) fn unlisted(&self, name: &str, group: &str, settings: Settings) -> CircuitBreaker {
         if !self.inner.warned_unlisted.swap(true, Relaxed) {
             warn!(
                 breaker = name.chars().take(MAX_NAME_BYTES).collect::<String>(),
                 limit = MAX_BREAKERS as i64,
-                "circuit breaker is not shared by name nor exported: registry full, or name too long; others follow silently"
+                "circuit breaker is neither shared by name nor exported: registry full or name too long; not logged again"
             );
         }
         self.make(Name::counted(name), Name::counted(group), settings)

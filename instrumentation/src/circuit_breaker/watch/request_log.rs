@@ -1,5 +1,5 @@
-//! The breakers that one request touched. The server layer opens a scope around the handler and writes the
-//! list into the response; the wrappers of a breaker note into it. A task that the handler spawns is outside.
+//! The breakers that one request called. The server layer opens a scope around the handler and writes the list into the
+//! response; protected calls add to it. A task spawned by the handler is outside the scope.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use super::name::Name;
 use crate::circuit_breaker::rules::state::{EffectiveState, Outcome};
 use crate::sync::Mutex;
 
-/// Breakers that a request remembers; a response header holds no more (DESIGN: 8 members, 1 KiB).
+/// Breakers kept per request, as many as the response header holds.
 pub const MAX_TOUCHED: usize = 8;
 
 type List = Arc<Mutex<Vec<Touched>>>;
@@ -23,26 +23,26 @@ tokio::task_local! {
     static LIST: List;
 }
 
-/// A breaker that a request touched.
+/// A breaker that a request called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touched {
-    /// The breaker.
+    /// The name of the breaker.
     pub name: Name,
-    /// The state that the call met.
+    /// The state in which the call was admitted or refused.
     pub state: EffectiveState,
-    /// How the call ended; the worst, where there were several.
+    /// How the call ended; the worst of several.
     pub outcome: Outcome,
-    /// When it is worth trying again, where the call was refused.
+    /// How long to wait before a retry, if the call was refused.
     pub retry_after: Option<Duration>,
 }
 
-/// Runs `future` and returns its output with the breakers that it touched, in the order of first touch.
+/// Runs `future` and returns its output with the breakers it called, in the order of their first call.
 pub fn scope<F: Future>(future: F) -> Scope<F> {
     scope_of(|| future)
 }
 
-/// As [`scope`], for a future that `make` makes and that may touch breakers while it does: a tower layer refuses
-/// in `call`, before there is a future.
+/// As [`scope`], for a future whose creation may already call breakers: the breaker's tower layer refuses in `call`,
+/// before there is a future.
 pub fn scope_of<F: Future>(make: impl FnOnce() -> F) -> Scope<F> {
     let list = List::default();
     let future = LIST.sync_scope(Arc::clone(&list), make);
@@ -81,9 +81,9 @@ impl<F: Future> Future for Scope<F> {
     }
 }
 
-/// Notes a breaker in the request's list, if there is one.
+/// Adds a breaker to the request's list, if there is one.
 pub(crate) fn note(touched: impl FnOnce() -> Touched) {
-    // Outside a scope this is one look at a thread-local.
+    // Outside a scope this is one read of a thread-local.
     let _ = LIST.try_with(|list| {
         add(&mut list.lock(), touched());
     });
@@ -101,17 +101,16 @@ fn add(list: &mut Vec<Touched>, touched: Touched) {
     }
 }
 
-/// Puts a worse call in the place of the mildest one of a full list.
+/// Replaces the least severe call of a full list by a more severe one.
 fn displace(list: &mut [Touched], touched: Touched) {
-    let mildest = list.iter_mut().min_by_key(|known| severity(known.outcome));
-    if let Some(mildest) = mildest
-        && severity(mildest.outcome) < severity(touched.outcome)
+    let least = list.iter_mut().min_by_key(|known| severity(known.outcome));
+    if let Some(least) = least
+        && severity(least.outcome) < severity(touched.outcome)
     {
-        *mildest = touched;
+        *least = touched;
     }
 }
 
-/// Returns how much a reader wants to know of it.
 fn severity(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::Success => 0,
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_touched_before_the_first_poll_counts() {
+    async fn calls_before_the_first_poll_count() {
         let (_, list) = scope_of(|| {
             note(|| touch("a", Outcome::Rejected));
             std::future::ready(())
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_list_gives_way_to_worse_news_only() {
+    fn a_full_list_takes_only_worse_outcomes() {
         let mut list = Vec::new();
         for n in 0..MAX_TOUCHED + 3 {
             add(&mut list, touch(&format!("t{n}"), Outcome::Success));

@@ -1,4 +1,4 @@
-//! A breaker at one moment, for whoever shows or exports it.
+//! A breaker at one moment, for display and export.
 
 use std::time::SystemTime;
 
@@ -13,20 +13,20 @@ use crate::circuit_breaker::shell::Shell;
 use crate::circuit_breaker::shell::clock::Clock;
 use crate::circuit_breaker::shell::control::Override;
 
-/// A breaker at one moment. Totals only grow, until the process ends.
+/// A breaker at one moment. Totals only grow until the process ends.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CircuitSnapshot {
-    /// The breaker.
+    /// The name of the breaker.
     pub name: Name,
     /// Its group.
     pub group: Name,
-    /// The state in force: exactly one.
+    /// The state in force.
     pub state: EffectiveState,
-    /// The state that its calls gave it, whatever is forced.
+    /// The state computed from the calls, whether or not another one is forced.
     pub computed: State,
-    /// Since when the state in force is.
+    /// When the state in force began.
     pub since: SystemTime,
-    /// What is forced.
+    /// The override in force.
     #[serde(rename = "override")]
     pub forced: Option<Override>,
     /// The settings in force.
@@ -37,35 +37,35 @@ pub struct CircuitSnapshot {
     pub fallbacks: FallbackTotals,
     /// Calls running now.
     pub in_flight: u64,
-    /// The calls it judges by.
+    /// The calls that decide.
     pub window: WindowFigures,
-    /// When the next probe may pass, while the computed state is open.
+    /// When the next probe may pass, if the computed state is open.
     pub open_until: Option<SystemTime>,
-    /// Durations of executed calls since the start.
+    /// Durations of calls since the start, refused ones excepted.
     pub latency: LatencyByOutcome,
 }
 
-/// Calls by how they ended.
+/// Calls by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct CallTotals {
-    /// Answered well.
+    /// Successful calls.
     pub success: u64,
-    /// Answered badly.
+    /// Failed calls.
     pub failure: u64,
-    /// Not answered in time.
+    /// Calls that timed out.
     pub timeout: u64,
-    /// Refused because the breaker was open.
+    /// Calls that the breaker refused.
     pub rejected: u64,
-    /// Refused because no slot was free.
+    /// Calls that found no free slot.
     pub bulkhead_full: u64,
-    /// The caller's own fault.
+    /// Calls that failed through the caller's fault.
     pub ignored: u64,
-    /// Dropped by the caller.
+    /// Calls that the caller dropped.
     pub cancelled: u64,
 }
 
 impl CallTotals {
-    /// Returns the calls that ended with `outcome`.
+    /// Returns the number of calls with `outcome`.
     pub fn of(&self, outcome: Outcome) -> u64 {
         match outcome {
             Outcome::Success => self.success,
@@ -79,21 +79,21 @@ impl CallTotals {
     }
 }
 
-/// Fallbacks by how they ended.
+/// Fallbacks by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct FallbackTotals {
-    /// Answered.
+    /// Successful fallbacks.
     pub success: u64,
-    /// Failed too.
+    /// Failed fallbacks.
     pub failure: u64,
-    /// Found no slot.
+    /// Fallbacks that found no free slot.
     pub rejected: u64,
-    /// There was none.
+    /// Failed calls without a fallback.
     pub missing: u64,
 }
 
 impl FallbackTotals {
-    /// Returns the fallbacks that ended with `outcome`.
+    /// Returns the number of fallbacks with `outcome`.
     pub fn of(&self, outcome: FallbackOutcome) -> u64 {
         match outcome {
             FallbackOutcome::Success => self.success,
@@ -104,16 +104,16 @@ impl FallbackTotals {
     }
 }
 
-/// The calls that a breaker judges by.
+/// The calls of the window that decide about the state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct WindowFigures {
-    /// Judged calls in the window.
+    /// Calls in the window.
     pub calls: u64,
-    /// Those that ended badly.
+    /// Failed calls.
     pub errors: u64,
-    /// Those that took too long.
+    /// Slow calls.
     pub slow: u64,
-    /// Bad ones of the judged ones, percent; `None` when nothing was judged.
+    /// Share of failed calls, percent; `None` without calls.
     pub error_percent: Option<f64>,
 }
 
@@ -129,21 +129,21 @@ impl From<Tally> for WindowFigures {
     }
 }
 
-/// Durations of executed calls by how they ended.
+/// Durations of calls by outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LatencyByOutcome {
-    /// Of calls that ended well.
+    /// Of successful calls.
     pub success: LatencyHistogram,
-    /// Of calls that ended badly.
+    /// Of failed calls.
     pub failure: LatencyHistogram,
-    /// Of calls that were not answered in time.
+    /// Of calls that timed out.
     pub timeout: LatencyHistogram,
-    /// Of calls that were the caller's own fault.
+    /// Of calls that failed through the caller's fault.
     pub ignored: LatencyHistogram,
 }
 
 impl LatencyByOutcome {
-    /// Returns the durations of calls that ended with `outcome`; `None` for those that were not executed.
+    /// Returns the durations of calls with `outcome`; `None` for an outcome without a duration.
     pub fn of(&self, outcome: Outcome) -> Option<&LatencyHistogram> {
         match outcome {
             Outcome::Success => Some(&self.success),
@@ -154,7 +154,7 @@ impl LatencyByOutcome {
         }
     }
 
-    /// Returns the durations of all executed calls.
+    /// Returns the durations of all outcomes together.
     pub fn merged(&self) -> LatencyHistogram {
         let mut all = self.success.clone();
         for part in [&self.failure, &self.timeout, &self.ignored] {
@@ -165,8 +165,8 @@ impl LatencyByOutcome {
 }
 
 impl Shell {
-    /// Reads everything. The counts are read one after the other while calls go on, so they may be a call or two
-    /// apart from one another.
+    /// Reads everything. The counts are read one after the other while calls continue, so they may be a call or two
+    /// apart.
     pub(crate) fn snapshot(&self) -> CircuitSnapshot {
         self.expire();
         let now = self.clock.now();
@@ -174,7 +174,7 @@ impl Shell {
         let mut control = self.control.lock();
         let total = shards.tally();
         control.roll(now, total);
-        self.hot.publish(&control);
+        self.fast_path.publish(&control);
         let machine = control.machine();
         CircuitSnapshot {
             name: self.name.clone(),
