@@ -25,12 +25,12 @@ pub struct TraceLayer {
 }
 
 impl TraceLayer {
-    /// Creates the layer; it writes the headers that `fusebox::init` was told to.
+    /// Creates the layer; it writes the headers configured with `fusebox::init`.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Writes headers with `propagator` instead.
+    /// Uses `propagator` instead of the configured one.
     #[must_use]
     pub fn with_propagator(mut self, propagator: Propagator) -> Self {
         self.propagator = Some(propagator);
@@ -81,7 +81,7 @@ where
 }
 
 pin_project! {
-    /// The future of [`Trace`]; its span ends when the response's headers are here.
+    /// The future of [`Trace`]; its span ends when the response's headers have arrived.
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         #[pin]
@@ -110,15 +110,15 @@ where
     }
 }
 
-/// One request on its way; its span ends with the answer. Dropped before, it was given up: by a timeout, or
-/// because nobody waits any more.
+/// A running request; its span ends with the response. If it is dropped before, the caller gave up: on a timeout, or
+/// because its own caller went away.
 #[derive(Debug)]
 pub(super) struct ClientCall {
     pub(super) span: Span,
 }
 
 impl ClientCall {
-    /// Opens the span below the current one.
+    /// Opens the span as a child of the current one.
     pub(super) fn start(method: &Method, uri: &Uri) -> Self {
         let scheme = uri.scheme_str().unwrap_or("http");
         let address = uri
@@ -143,13 +143,13 @@ impl ClientCall {
         Self { span }
     }
 
-    /// Writes the span's context, or the current one where nobody listens to spans.
+    /// Writes the span's context, or the current one if spans are not recorded.
     pub(super) fn inject(&self, propagator: Propagator, headers: &mut HeaderMap) {
         let _entered = self.span.enter();
         propagator.inject(&mut HeaderInjector(headers));
     }
 
-    /// A client's span has failed from 400 on: the client asked for something that it did not get.
+    /// Ends the span. A client's span has failed from 400 on: the client did not get what it asked for.
     pub(super) fn answered(&mut self, status: StatusCode) {
         let is_error = status.is_client_error() || status.is_server_error();
         semantics::record_status(&self.span, status, is_error);

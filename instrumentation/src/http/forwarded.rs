@@ -1,12 +1,12 @@
-//! For whom proxies have forwarded a request. Anybody can write these headers, but a proxy appends the address
-//! that it saw: where one of the addresses is not trusted, or cannot be read, the request came from outside.
+//! The addresses for which proxies forwarded a request. A caller can write these headers itself, but every proxy appends
+//! the address that it saw: if one address is not trusted or cannot be parsed, the request came from outside.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::HeaderMap;
 
-/// Returns every address in `X-Forwarded-For`, in `X-Real-IP` (all that some proxies are told to send) and in `for`
-/// of `Forwarded` (RFC 7239); `None` for one that is hidden or cannot be read.
+/// Returns every address in `X-Forwarded-For`, in `X-Real-IP` (the only header of some proxy configurations) and in
+/// `for` of `Forwarded` (RFC 7239); `None` for one that is hidden or cannot be parsed.
 pub(super) fn addresses(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     let values = |name| {
         headers
@@ -24,12 +24,12 @@ pub(super) fn addresses(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAd
             .trim()
             .eq_ignore_ascii_case("for")
             .then(|| address(node)),
-        None => Some(None), // No pair at all.
+        None => Some(None), // Not a pair.
     });
     listed.chain(named)
 }
 
-/// Reads an address with or without port, brackets and quotes.
+/// Parses an address with or without port, brackets and quotes.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let plain = || text.parse().ok();
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn every_address_on_the_way_is_found() {
+    fn every_forwarded_address_is_found() {
         let list = read(&[
             ("x-forwarded-for", "10.0.0.1, 8.8.8.8:99"),
             ("x-forwarded-for", "unknown"),

@@ -1,7 +1,7 @@
-//! Tower layers for HTTP servers and clients, and the answer to a refused call.
+//! Tower layers for HTTP servers and clients, and the response to a refused call.
 //!
-//! A request goes through [`server::TraceLayer`] (context in, span, response headers), the application, and
-//! [`client::TraceLayer`] or [`client::TracedClient`] (span, context out).
+//! A request passes through [`server::TraceLayer`] (reads the context, opens a span, writes response headers), the
+//! application, and [`client::TraceLayer`] or the traced `reqwest` client (opens a span, writes the context).
 
 #[cfg(feature = "axum")]
 mod axum;

@@ -1,5 +1,5 @@
-//! A call that got no answer as an HTTP answer of its own: 503 with `Retry-After` where it was refused, 504 where
-//! it took too long, each with a problem document (RFC 9457).
+//! HTTP responses to requests whose call was not answered: 503 with `Retry-After` if it was refused, 504 if it timed out,
+//! each with a problem document (RFC 9457).
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::circuit_breaker::Rejected;
 
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// A slot is free again when any of the running calls ends: soon.
+/// A slot is free as soon as any of the running calls ends.
 const BULKHEAD_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Default, Serialize)]
 struct Problem<'a> {
-    /// Names the problem for programs.
+    /// Identifies the problem for programs.
     r#type: &'static str,
     title: &'static str,
     status: u16,
@@ -44,7 +44,7 @@ impl Problem<'_> {
     }
 }
 
-/// Makes the answer to a request whose call was refused; the body is whatever a server takes.
+/// Makes the response to a request whose call was refused, with any type of body.
 pub fn rejected<B: From<String>>(rejected: &Rejected) -> Response<B> {
     let problem = Problem {
         r#type: "urn:fusebox:problem:circuit-open",
@@ -83,7 +83,7 @@ pub fn timed_out<B: From<String>>(limit: Duration) -> Response<B> {
     problem.into_response()
 }
 
-/// Rounds up, to 1 at least: 0 would invite to try again at once.
+/// Rounds up to at least 1: 0 would mean to retry at once.
 pub(super) fn whole_seconds(duration: Duration) -> u64 {
     let more = u64::from(duration.subsec_nanos() > 0);
     duration.as_secs().saturating_add(more).max(1)

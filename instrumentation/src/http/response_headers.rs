@@ -1,5 +1,5 @@
-//! The headers that tell a caller which trace its request became and which breakers it met:
-//! `Server-Timing`, `traceresponse` and `Circuit-Breaker`, to those who may know.
+//! The response headers with the trace of the request (`Server-Timing`, `traceresponse`) and the breakers that it called
+//! (`Circuit-Breaker`), and the peers that receive them.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,25 +15,24 @@ const CIRCUIT_BREAKER: HeaderName = HeaderName::from_static("circuit-breaker");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
-/// Members of `Circuit-Breaker`: more than a request sensibly meets, and proxies bound the size of headers.
+/// Most members of `Circuit-Breaker`: more than a request usually calls, and proxies limit the size of headers.
 const MAX_MEMBERS: usize = 8;
-/// Bytes of `Circuit-Breaker`, for the same reason.
+/// Most bytes of `Circuit-Breaker`, for the same reason.
 const MAX_BYTES: usize = 1024;
 
-/// Who gets a header.
+/// Which peers receive a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Audience {
-    /// Peers that the layer trusts.
+    /// The peers that the layer trusts.
     #[default]
     Trusted,
-    /// Everybody.
+    /// Every peer.
     Always,
-    /// Nobody.
+    /// No peer.
     Never,
 }
 
 impl Audience {
-    /// Whether a peer gets the header.
     pub(super) fn includes(self, peer_is_trusted: bool) -> bool {
         match self {
             Self::Trusted => peer_is_trusted,
@@ -43,17 +42,17 @@ impl Audience {
     }
 }
 
-/// Which response headers are written, and to whom. Default: all of them, to trusted peers.
+/// Which response headers are written, and to which peers. Default: all of them, to trusted peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ResponseHeaders {
     /// `Server-Timing` and `traceresponse`: the trace of the request.
     pub trace: Audience,
-    /// `Circuit-Breaker`: the breakers that the request met.
+    /// `Circuit-Breaker`: the breakers that the request called.
     pub circuits: Audience,
 }
 
-/// The default for [`super::server::TraceLayer::with_trusted_peers`]: loopback and private addresses; nobody
-/// whose address is unknown.
+/// The default for [`TraceLayer::with_trusted_peers`](crate::http::server::TraceLayer::with_trusted_peers): trusts
+/// loopback and private addresses; not an unknown one.
 pub fn private_peers(peer: Option<IpAddr>) -> bool {
     match peer.map(|peer| peer.to_canonical()) {
         Some(IpAddr::V4(peer)) => peer.is_loopback() || peer.is_private() || peer.is_link_local(),
@@ -66,10 +65,10 @@ fn is_private(peer: Ipv6Addr) -> bool {
     peer.is_loopback() || peer.is_unique_local() || peer.is_unicast_link_local()
 }
 
-/// Writes `Server-Timing` beside what the application wrote there, and `traceresponse`.
+/// Adds `Server-Timing` to what the application wrote there, and sets `traceresponse`.
 ///
-/// `Server-Timing` has both entries that are in use: `trace` of the W3C draft and `traceparent` of the field
-/// (Splunk's browser agents); `traceresponse` is the draft's older header.
+/// `Server-Timing` has both entries that are in use: `trace` of the W3C draft, and `traceparent` as Splunk's browser
+/// agents read it; `traceresponse` is the draft's older header.
 pub(super) fn write_trace(headers: &mut HeaderMap, span: &SpanContext) {
     if !span.is_valid() {
         return;
@@ -82,7 +81,7 @@ pub(super) fn write_trace(headers: &mut HeaderMap, span: &SpanContext) {
     headers.insert(TRACERESPONSE, value(parent));
 }
 
-/// Writes the breakers that the request met as a list of RFC 9651; members beyond a limit are dropped whole.
+/// Writes the breakers that the request called as a list of RFC 9651; members beyond a limit are left out whole.
 pub(super) fn write_circuits(headers: &mut HeaderMap, touched: &[Touched]) {
     let mut list = String::new();
     for touched in touched.iter().take(MAX_MEMBERS) {
@@ -92,11 +91,11 @@ pub(super) fn write_circuits(headers: &mut HeaderMap, touched: &[Touched]) {
         }
         write_member(&mut list, touched);
         if list.len() > MAX_BYTES {
-            list.truncate(before); // A shorter one may still fit.
+            list.truncate(before); // A shorter member may still fit.
         }
     }
     if !list.is_empty() {
-        let value = HeaderValue::try_from(list).expect("printable ASCII alone was written");
+        let value = HeaderValue::try_from(list).expect("only printable ASCII was written");
         headers.insert(CIRCUIT_BREAKER, value);
     }
 }
@@ -108,13 +107,13 @@ fn write_member(list: &mut String, touched: &Touched) {
     list.push_str(";outcome=");
     list.push_str(touched.outcome.as_str());
     if let Some(wait) = touched.retry_after {
-        // An Integer of RFC 9651 has 15 digits at most.
+        // An Integer of RFC 9651 has at most 15 digits.
         let seconds = whole_seconds(wait).min(999_999_999_999_999);
         let _ = write!(list, ";retry-after={seconds}");
     }
 }
 
-/// Writes a String, or a Display String where the name is not printable ASCII (RFC 9651, 4.1.6 and 4.1.11).
+/// Writes a String, or a Display String if the name is not printable ASCII (RFC 9651, 4.1.6 and 4.1.11).
 fn write_name(list: &mut String, name: &str) {
     if name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         list.push('"');
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_trace_stands_in_three_forms_beside_the_applications_own() {
+    fn the_trace_is_added_to_the_applications_own_timing() {
         let span = SpanContext::new(
             1u128.into(),
             2u64.into(),

@@ -1,4 +1,4 @@
-//! What OpenTelemetry's stable HTTP semantic conventions ask of a span, from the parts of a request.
+//! The span attributes of OpenTelemetry's stable HTTP semantic conventions, computed from the parts of a request.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use http::uri::Authority;
 use http::{Method, StatusCode, Uri};
 use tracing::Span;
 
-/// The methods that may stand in `http.request.method` (RFC 9110 and PATCH); others are `_OTHER`.
+/// The values allowed in `http.request.method` (RFC 9110 and PATCH); other methods are `_OTHER`.
 const KNOWN_METHODS: [Method; 9] = [
     Method::GET,
     Method::POST,
@@ -20,7 +20,7 @@ const KNOWN_METHODS: [Method; 9] = [
     Method::TRACE,
 ];
 
-/// Query keys whose values are credentials: the four of the conventions, then what is common in the field.
+/// Query keys whose values are credentials: the four of the conventions, then other common ones.
 const CREDENTIAL_KEYS: [&str; 17] = [
     "awsaccesskeyid",
     "signature",
@@ -42,10 +42,10 @@ const CREDENTIAL_KEYS: [&str; 17] = [
 ];
 const REDACTED: &str = "REDACTED";
 
-/// Longest text of a request that goes on a span: attributes are for reading, and the sender is not ours.
+/// Longest text of a request in an attribute: attributes are for reading, and the sender is not trusted.
 const MAX_TEXT: usize = 2048;
 
-/// Returns the method as it may stand on a span.
+/// Returns the value of `http.request.method`.
 pub(super) fn method(method: &Method) -> &str {
     match KNOWN_METHODS.contains(method) {
         true => method.as_str(),
@@ -53,7 +53,7 @@ pub(super) fn method(method: &Method) -> &str {
     }
 }
 
-/// Returns the method as the first word of a span's name, where an unknown one is `HTTP`.
+/// Returns the method as the first word of a span's name; `HTTP` for an unknown one.
 pub(super) fn method_in_name(method: &Method) -> &str {
     match KNOWN_METHODS.contains(method) {
         true => method.as_str(),
@@ -61,12 +61,12 @@ pub(super) fn method_in_name(method: &Method) -> &str {
     }
 }
 
-/// Returns the method as it came, where `method` hides it.
+/// Returns `http.request.method_original`, set only for an unknown method.
 pub(super) fn original_method(method: &Method) -> Option<&str> {
     (!KNOWN_METHODS.contains(method)).then(|| shorten(method.as_str()))
 }
 
-/// Cuts text at a character boundary.
+/// Truncates text at a character boundary.
 pub(super) fn shorten(text: &str) -> &str {
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
@@ -124,7 +124,7 @@ pub(super) fn redacted_query(query: &str) -> Cow<'_, str> {
     Cow::Owned(pairs.collect::<Vec<_>>().join("&"))
 }
 
-/// Records how the exchange ended; `is_error` marks the span as failed.
+/// Records the status of the response; `is_error` marks the span as failed.
 pub(super) fn record_status(span: &Span, status: StatusCode, is_error: bool) {
     span.record("http.response.status_code", i64::from(status.as_u16()));
     if is_error {
@@ -133,15 +133,15 @@ pub(super) fn record_status(span: &Span, status: StatusCode, is_error: bool) {
     }
 }
 
-/// Records that there was no response at all.
+/// Records that there was no response.
 pub(super) fn record_error(span: &Span, error_type: &str, description: &str) {
     span.record("error.type", error_type);
     span.record("otel.status_code", "ERROR");
     span.record("otel.status_description", shorten(description));
 }
 
-/// Records that nobody waited for the end; nothing happens on a span that has ended. Giving up is no error of
-/// the other side, so the status stays unset.
+/// Records that the caller gave up; does nothing for a span that has ended. Giving up is not an error of the other side,
+/// so the status stays unset.
 pub(super) fn record_cancelled(span: &Span) {
     span.record("error.type", "cancelled");
 }

@@ -1,7 +1,7 @@
-//! The server side: reads the caller's context, opens a span around the request, and tells the caller in the
-//! response's headers which trace it became and which breakers it met.
+//! The server side: reads the caller's context, opens a span around the request, and writes the trace and the breakers
+//! called into the response's headers.
 //!
-//! On an axum `Router`, `.layer(TraceLayer::new())` sees the route that matched; around the router it cannot.
+//! Inside an axum `Router`, as `.layer(TraceLayer::new())`, the layer knows the matched route; around it, it does not.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -27,6 +27,17 @@ use crate::circuit_breaker::request_log::{Scope, Touched, scope_of};
 use crate::propagation::{Headers, Propagator};
 
 /// Traces the requests of an HTTP server.
+///
+/// ```
+/// # #[cfg(feature = "axum")] {
+/// use axum::{Router, routing::get};
+/// use fusebox::http::server::TraceLayer;
+///
+/// let app: Router = Router::new()
+///     .route("/stock/{id}", get(async || "7 pieces"))
+///     .layer(TraceLayer::new().with_filter(|path| path != "/healthz"));
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct TraceLayer {
     options: Options,
@@ -47,7 +58,7 @@ impl Default for TraceLayer {
 }
 
 impl TraceLayer {
-    /// Creates the layer: every path traced, response headers to loopback and private peers.
+    /// Creates a layer that traces every path and writes response headers to loopback and private peers.
     pub fn new() -> Self {
         Self {
             options: Options {
@@ -59,31 +70,31 @@ impl TraceLayer {
         }
     }
 
-    /// Chooses which response headers are written, and to whom.
+    /// Sets which response headers are written, and to which peers.
     #[must_use]
     pub fn with_response_headers(mut self, headers: ResponseHeaders) -> Self {
         self.options.headers = headers;
         self
     }
 
-    /// Chooses who is trusted. The peer's address is `None` unless the server was started with axum's
-    /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind a proxy the peer is the proxy; then those
-    /// that it names in `Forwarded`, `X-Forwarded-For` or `X-Real-IP` must be trusted too; one that names nobody must not
-    /// be trusted at all.
+    /// Sets which peers are trusted. The address is `None` unless the server was started with axum's
+    /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind a proxy the peer is the proxy, and every address in
+    /// `Forwarded`, `X-Forwarded-For` and `X-Real-IP` must be trusted too. A proxy that writes none of them must not be
+    /// trusted.
     #[must_use]
     pub fn with_trusted_peers(mut self, trusts: fn(Option<IpAddr>) -> bool) -> Self {
         self.options.trusts = trusts;
         self
     }
 
-    /// Traces only requests whose path passes, so that health checks (say) stay out.
+    /// Traces only requests whose path passes `traces`, to leave out health checks for example.
     #[must_use]
     pub fn with_filter(mut self, traces: fn(&str) -> bool) -> Self {
         self.options.traces = traces;
         self
     }
 
-    /// Reads headers with `propagator` instead of the one that `fusebox::init` was told.
+    /// Uses `propagator` instead of the one configured with `fusebox::init`.
     #[must_use]
     pub fn with_propagator(mut self, propagator: Propagator) -> Self {
         self.options.propagator = Some(propagator);
@@ -138,7 +149,7 @@ where
 }
 
 pin_project! {
-    /// The future of [`Trace`]; its span ends when the response's headers are here, not with the body.
+    /// The future of [`Trace`]; its span ends with the response's headers, not with the body.
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         #[pin]
@@ -177,11 +188,11 @@ where
     }
 }
 
-/// One request being answered; its span ends with the response. Dropped before, the caller has gone.
+/// A running request; its span ends with the response. If it is dropped before, the caller has gone away.
 #[derive(Debug)]
 struct ServerCall {
     span: Span,
-    /// What the caller sent: the context in force where nobody listens to spans.
+    /// The caller's context, which is in force if spans are not recorded.
     remote: Context,
     headers: ResponseHeaders,
     peer_is_trusted: bool,
@@ -190,11 +201,11 @@ struct ServerCall {
 impl ServerCall {
     fn start<B>(options: &Options, request: &Request<B>) -> Self {
         let propagator = options.propagator.unwrap_or_else(Propagator::configured);
-        // A fresh context: what happens to be current in the connection's task is no parent.
+        // An empty context: the one current in the connection's task is not the parent.
         let remote = propagator.extract_with_context(&Context::new(), &Headers(request.headers()));
         let peer = peer(request);
         let span = server_span(request, peer);
-        // Fails where nobody listens to spans; then there is nothing to set.
+        // Fails if spans are not recorded; then there is nothing to set.
         let _ = span.set_parent(remote.clone());
         Self {
             span,
@@ -205,9 +216,9 @@ impl ServerCall {
         }
     }
 
-    /// Runs a piece of the application in the request's context.
+    /// Runs `run` in the request's context.
     fn inside<T>(&self, run: impl FnOnce() -> T) -> T {
-        // Entering the span makes its own context, which holds the caller's baggage, the current one.
+        // Entering the span replaces the current context by the span's own, which includes the caller's baggage.
         let _remote = self.remote.clone().attach();
         let _entered = self.span.enter();
         run()

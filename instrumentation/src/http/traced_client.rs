@@ -16,7 +16,18 @@ use crate::propagation::Propagator;
 
 /// A `reqwest::Client` whose requests are traced; cheap to clone.
 ///
-/// It is also a tower service of `http::Request`s, so that layers (a breaker's for one) stack on it.
+/// It is also a tower service of `http::Request`s, so that layers (the breaker's, for example) stack on it.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), reqwest::Error> {
+/// use fusebox::http::client::TracedClient;
+///
+/// let client = TracedClient::new();
+/// let response = client.get("http://127.0.0.1:8081/stock/7").send().await?;
+/// println!("{}", response.error_for_status()?.text().await?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct TracedClient {
     client: reqwest::Client,
@@ -38,7 +49,7 @@ impl TracedClient {
         Self::default()
     }
 
-    /// Writes headers with `propagator` instead of the one that `fusebox::init` was told.
+    /// Uses `propagator` instead of the one configured with `fusebox::init`.
     #[must_use]
     pub fn with_propagator(mut self, propagator: Propagator) -> Self {
         self.propagator = Some(propagator);
@@ -73,7 +84,7 @@ impl TracedClient {
         }
     }
 
-    /// Sends a request in a span of its own; the span ends when the response's headers are here.
+    /// Sends a request in a span of its own; the span ends when the response's headers have arrived.
     ///
     /// # Errors
     /// Those of `reqwest`.
@@ -81,7 +92,7 @@ impl TracedClient {
         &self,
         mut request: reqwest::Request,
     ) -> Result<reqwest::Response, reqwest::Error> {
-        // A URL that is no `http::Uri` (reqwest would refuse it too) only loses its attributes.
+        // A URL that is not a valid `http::Uri` (reqwest rejects it too) only loses its attributes.
         let uri: Uri = request.url().as_str().parse().unwrap_or_default();
         let mut call = ClientCall::start(request.method(), &uri);
         let propagator = self.propagator.unwrap_or_else(Propagator::configured);
@@ -93,15 +104,15 @@ impl TracedClient {
             .await;
         match &result {
             Ok(response) => call.answered(response.status()),
-            // The URL is an attribute, redacted; reqwest's message would repeat it as it is.
+            // The URL is an attribute, redacted; reqwest's message would repeat it unredacted.
             Err(error) => call.failed(error_type(error), &describe(error)),
         }
         result
     }
 }
 
-/// Returns how a failed `reqwest` call counts for a breaker: by its status, where `error_for_status` made the
-/// error, as [`HttpStatus`] says; so that a 404 does not open it.
+/// Returns the outcome of a failed `reqwest` call: that of its status, as [`HttpStatus`] classifies it, if
+/// `error_for_status` made the error. A 404 therefore does not open a breaker.
 pub fn outcome(error: &reqwest::Error) -> Outcome {
     match error.status() {
         Some(status) => HttpStatus::outcome(status),
@@ -110,7 +121,7 @@ pub fn outcome(error: &reqwest::Error) -> Outcome {
     }
 }
 
-/// A word of low cardinality for `error.type`.
+/// Returns the `error.type`, of low cardinality.
 fn error_type(error: &reqwest::Error) -> &'static str {
     match error {
         error if error.is_timeout() => crate::semconv::ERROR_TYPE_TIMEOUT,
@@ -121,7 +132,7 @@ fn error_type(error: &reqwest::Error) -> &'static str {
     }
 }
 
-/// The innermost cause, which says what happened and holds no URL.
+/// Returns the message of the innermost cause, which contains no URL.
 fn describe(error: &reqwest::Error) -> String {
     let mut cause = std::error::Error::source(error);
     let mut text = error_type(error).to_owned();
@@ -132,7 +143,7 @@ fn describe(error: &reqwest::Error) -> String {
     text
 }
 
-/// A request that is being put together; the methods are those of `reqwest::RequestBuilder`.
+/// A request being built; the methods are those of `reqwest::RequestBuilder`.
 #[derive(Debug)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct TracedRequest {
@@ -167,12 +178,12 @@ impl TracedRequest {
         self.with(|builder| builder.body(body))
     }
 
-    /// Limits the time until the body has been read.
+    /// Sets the timeout for the whole request, body included.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|builder| builder.timeout(timeout))
     }
 
-    /// Does what else `reqwest::RequestBuilder` can.
+    /// Applies any other method of `reqwest::RequestBuilder`.
     pub fn with(
         mut self,
         change: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
@@ -181,7 +192,7 @@ impl TracedRequest {
         self
     }
 
-    /// Sends it in a span of its own.
+    /// Sends the request in a span of its own.
     ///
     /// # Errors
     /// Those of `reqwest`.

@@ -1,8 +1,7 @@
-//! B3, single (`b3`) and multi (`X-B3-*`), in and out (openzipkin/b3-propagation).
+//! Reads and writes B3, single (`b3`) and multi (`X-B3-*`), as specified by openzipkin/b3-propagation.
 //!
-//! A request without a decision (*defer*) is taken as sampled: the deciding is then ours, and Fusebox decides
-//! when it stores, not when it receives. A lone `b3: 0` asks for no trace at all: telemetry is suppressed for
-//! the request.
+//! A request without a decision (*defer*) counts as sampled: the decision is then ours, and Fusebox samples when it
+//! stores, not when it receives. `b3: 0` alone asks for no trace: telemetry is suppressed for the request.
 
 use std::sync::LazyLock;
 
@@ -21,10 +20,10 @@ const FLAGS: &str = "x-b3-flags";
 static FIELDS: LazyLock<[String; 5]> =
     LazyLock::new(|| [B3, TRACE_ID, SPAN_ID, SAMPLED, FLAGS].map(Into::into));
 
-/// Characters of the longest single header: 32, 16, 1 and 16 with three dashes.
+/// Characters of the longest single header: 32, 16, 1 and 16, with three dashes.
 const MAX_SINGLE: usize = 68;
 
-/// How B3 is written.
+/// The form in which B3 is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum B3Encoding {
     /// One `b3` header.
@@ -33,20 +32,20 @@ pub enum B3Encoding {
     Multi,
 }
 
-/// Reads B3, single before multi, and writes one of them.
+/// Reads both forms of B3, single first, and writes one.
 #[derive(Debug, Clone, Copy)]
 pub struct B3Propagator {
     encoding: B3Encoding,
 }
 
 impl B3Propagator {
-    /// Creates a propagator that writes `encoding`; it reads both.
+    /// Creates a propagator that writes `encoding`.
     pub fn new(encoding: B3Encoding) -> Self {
         Self { encoding }
     }
 }
 
-/// What the headers decided.
+/// The sampling decision of the headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Decision {
     Defer,
@@ -55,7 +54,7 @@ enum Decision {
     Debug,
 }
 
-/// Marks a context whose trace was forced by a debug flag, so that the flag travels on.
+/// Marks a context whose trace has the debug flag, so that the flag is passed on.
 #[derive(Debug)]
 struct Debugged;
 
@@ -96,7 +95,7 @@ impl B3Propagator {
                 injector.set(TRACE_ID, trace.to_string());
                 injector.set(SPAN_ID, id.to_string());
                 match debug {
-                    true => injector.set(FLAGS, "1".into()), // Implies sampled, which is then not sent.
+                    true => injector.set(FLAGS, "1".into()), // Implies sampled, which is not sent then.
                     false => injector.set(SAMPLED, sampled.into()),
                 }
             }
@@ -104,10 +103,10 @@ impl B3Propagator {
     }
 }
 
-/// Reads what there is; `None` when there is nothing or it is malformed.
+/// Reads B3 headers; `None` if there are none or they are malformed.
 pub(super) fn extract(cx: &Context, extractor: &dyn Extractor) -> Option<Context> {
-    // The first value of a repeated header wins. A single header that is malformed hides the others: it was
-    // meant to be the one that counts.
+    // The first value of a repeated header wins. A malformed single header is not replaced by multi headers: the caller
+    // meant it to count.
     match extractor.get(B3) {
         Some(value) => single(cx, value),
         None => multi(cx, extractor),
@@ -130,7 +129,7 @@ fn single(cx: &Context, value: &str) -> Option<Context> {
         None => Decision::Defer,
     };
     if let Some(parent) = fields.next() {
-        span_id(parent)?; // Nobody needs it, but a wrong one means that the header is not B3.
+        span_id(parent)?; // Unused, but an invalid one means that the header is not B3.
     }
     if fields.next().is_some() {
         return None;
@@ -155,7 +154,7 @@ fn multi(cx: &Context, extractor: &dyn Extractor) -> Option<Context> {
     };
     let decision = match (header(FLAGS), header(SAMPLED)) {
         (Some("1"), _) => Decision::Debug,
-        (_, Some("1" | "true")) => Decision::Accept, // Words are taken but never sent.
+        (_, Some("1" | "true")) => Decision::Accept, // Words are accepted but never sent.
         (_, Some("0" | "false")) => Decision::Drop,
         _ => Decision::Defer,
     };
@@ -168,7 +167,7 @@ fn multi(cx: &Context, extractor: &dyn Extractor) -> Option<Context> {
     }
 }
 
-/// Reads 32 digits, or 16 that stand for the right half.
+/// Parses 32 digits, or 16 for the right half.
 fn b3_trace_id(hex: &str) -> Option<TraceId> {
     if hex.len() != 16 {
         return trace_id(hex);
@@ -177,7 +176,7 @@ fn b3_trace_id(hex: &str) -> Option<TraceId> {
     (id != TraceId::INVALID).then_some(id)
 }
 
-/// A decision without ids: the trace starts here, or is not wanted.
+/// Applies a decision without ids: the trace starts here or is not wanted.
 fn decided(cx: &Context, decision: Decision) -> Context {
     match decision {
         Decision::Drop => cx.with_telemetry_suppressed(),
@@ -262,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_single_is_refused() {
+    fn malformed_single_is_rejected() {
         let zero = format!("{}-{SPAN}-1", "0".repeat(32));
         let long = format!("{TRACE}-{SPAN}-1-{SPAN}0");
         let five = "a3ce929d0e0e4736-00f067aa0ba902b7-1-00f067aa0ba902b8-1".to_owned();
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn multi_takes_words_and_debug() {
+    fn multi_accepts_words_and_debug() {
         let ids = [("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN)];
         let with = |name, value| flags(&[ids[0], ids[1], (name, value)]);
         assert_eq!(flags(&ids), Some(true));

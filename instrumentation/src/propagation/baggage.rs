@@ -1,8 +1,7 @@
-//! W3C baggage in and out, within its limits of 64 members and 8,192 bytes.
+//! Reads and writes W3C baggage within its limits of 64 members and 8,192 bytes.
 //!
-//! Written here because the SDK's `BaggagePropagator` drops a whole header that is too long instead of the
-//! members beyond the limit, cuts values at a second `=`, drops members with invalid UTF-8 and writes headers
-//! longer than the limit.
+//! Not the SDK's `BaggagePropagator`, which drops a whole header that is too long instead of the members beyond the
+//! limit, cuts values at a second `=`, drops members with invalid UTF-8, and writes headers longer than the limit.
 
 use std::sync::LazyLock;
 
@@ -15,11 +14,11 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 const BAGGAGE: &str = "baggage";
 static FIELDS: LazyLock<[String; 1]> = LazyLock::new(|| [BAGGAGE.into()]);
 
-/// Members that are propagated (W3C baggage, section 3.3.2, asks for 64 at least).
+/// Most members that are passed on (W3C baggage, section 3.3.2, asks for at least 64).
 const MAX_MEMBERS: usize = 64;
-/// Bytes of all members with their commas (same section).
+/// Most bytes of all members with their commas (same section).
 const MAX_BYTES: usize = 8192;
-/// What a value may not hold as it is (`baggage-octet`), and the percent sign itself.
+/// Characters that must be encoded in a value (all but `baggage-octet`, and the percent sign).
 const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -53,7 +52,7 @@ impl TextMapPropagator for BaggagePropagator {
     }
 }
 
-/// Reads the headers, joined in order, until a limit is reached; a malformed member is left out alone.
+/// Reads the headers, joined in order, up to the limits; only malformed members are left out.
 fn read(headers: &[&str]) -> Baggage {
     let mut baggage = Baggage::new();
     let mut bytes = 0;
@@ -67,7 +66,7 @@ fn read(headers: &[&str]) -> Baggage {
             continue;
         };
         let value = percent_decode_str(value.trim()).decode_utf8_lossy();
-        // The API refuses a key that is no token and what would exceed its own limits, which are the same.
+        // The API rejects keys that are not tokens, and what would exceed its own limits, which are the same.
         baggage.insert_with_metadata(
             key.trim().to_owned(),
             value.into_owned(),
@@ -95,13 +94,13 @@ fn write(baggage: &Baggage) -> String {
             header.push_str(properties.as_str());
         }
         if header.len() > MAX_BYTES {
-            header.truncate(before); // A shorter one may still fit.
+            header.truncate(before); // A shorter member may still fit.
         }
     }
     header
 }
 
-/// Properties travel as they came; those that would break the header do not travel.
+/// Whether properties can be passed on unchanged without breaking the header.
 fn printable(properties: &str) -> bool {
     !properties.is_empty()
         && properties

@@ -1,4 +1,4 @@
-//! The propagator that the layers use: W3C and B3 in, W3C out, B3 out on request.
+//! The propagator of the layers: reads W3C and B3, writes W3C, and B3 if configured.
 
 use std::sync::{LazyLock, OnceLock};
 
@@ -21,7 +21,7 @@ static FIELDS: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 static CONFIGURED: OnceLock<Propagator> = OnceLock::new();
 
-/// Reads W3C trace context, else B3 single, else B3 multi, and baggage; writes what it is told to.
+/// Reads W3C trace context, else B3 single, else B3 multi, and baggage; writes the formats it is configured with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Propagator {
     trace_context: bool,
@@ -41,15 +41,15 @@ impl Default for Propagator {
 }
 
 impl Propagator {
-    /// Also writes B3, for peers that know nothing else.
+    /// Also writes B3, for peers that understand nothing else.
     #[must_use]
     pub fn with_b3(mut self, encoding: B3Encoding) -> Self {
         self.b3 = Some(encoding);
         self
     }
 
-    /// Reads a list as `OTEL_PROPAGATORS` holds it: `tracecontext`, `baggage`, `b3`, `b3multi`, `none`.
-    /// It says what is written; unknown names are passed over.
+    /// Parses the formats to write from a list as in `OTEL_PROPAGATORS`: `tracecontext`, `baggage`, `b3`, `b3multi`,
+    /// `none`. Unknown names are ignored.
     pub fn from_list(list: &str) -> Self {
         let has = |name| list.split(',').any(|item| item.trim() == name);
         Self {
@@ -63,12 +63,12 @@ impl Propagator {
         }
     }
 
-    /// Returns the one that `fusebox::init` was given, else the default.
+    /// Returns the propagator configured with `fusebox::init`, else the default.
     pub fn configured() -> Self {
         CONFIGURED.get().copied().unwrap_or_default()
     }
 
-    /// Makes it the one that layers use from now on; the first call wins.
+    /// Makes this the propagator of the layers; the first call wins.
     #[cfg(feature = "telemetry")]
     pub(crate) fn configure(self) {
         let _ = CONFIGURED.set(self);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn w3c_comes_before_b3_and_a_broken_one_gives_way() {
+    fn w3c_wins_over_b3_unless_it_is_malformed() {
         assert_eq!(
             trace_id(&read(&[("traceparent", PARENT), ("b3", B3)])),
             &PARENT[3..35]
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_says_what_is_written() {
+    fn the_list_selects_what_is_written() {
         let cx = read(&[("traceparent", PARENT), ("baggage", "a=1")]);
         let names = |propagator: Propagator| {
             let mut carrier = HashMap::new();

@@ -1,13 +1,13 @@
-//! The headers of a request as propagators read them.
+//! The headers of a request, for propagators.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::Extractor;
 
-/// Stands for a value that is no text: every format refuses it. `opentelemetry_http::HeaderExtractor` leaves such
-/// values out, and a second `traceparent` would go unseen.
-const NO_TEXT: &str = "\u{fffd}";
+/// Replaces a value that is not text; every format rejects it. `opentelemetry_http::HeaderExtractor` leaves such values
+/// out, which would hide a second `traceparent`.
+const NOT_TEXT: &str = "\u{fffd}";
 
-/// Reads from a request's headers.
+/// Extracts from a request's headers.
 pub(crate) struct Headers<'a>(pub(crate) &'a HeaderMap);
 
 impl Extractor for Headers<'_> {
@@ -26,7 +26,7 @@ impl Extractor for Headers<'_> {
 }
 
 fn text(value: &HeaderValue) -> &str {
-    value.to_str().unwrap_or(NO_TEXT)
+    value.to_str().unwrap_or(NOT_TEXT)
 }
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_text_is_malformed_and_not_absent() {
+    fn a_value_that_is_not_text_is_malformed_and_not_absent() {
         assert!(extract(&[("traceparent", PARENT.as_bytes())]).has_active_span());
         assert!(
             !extract(&[("traceparent", PARENT.as_bytes()), ("traceparent", b"\xff")])

@@ -1,6 +1,24 @@
-//! Trace context and baggage in HTTP headers: what comes in is read by the server layer, what goes out is
-//! written by the client layer. Pure text in, `opentelemetry::Context` out; no header is trusted further than
-//! its format's rules.
+//! Trace context and baggage in HTTP headers, as OpenTelemetry propagators. The server layer reads what comes in, the
+//! client layer writes what goes out. Every header is checked against the rules of its format.
+//!
+//! ```
+//! use std::collections::HashMap;
+//!
+//! use fusebox::opentelemetry::propagation::TextMapPropagator;
+//! use fusebox::opentelemetry::trace::TraceContextExt;
+//! use fusebox::propagation::{B3Encoding, Propagator};
+//!
+//! let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+//! let incoming = HashMap::from([("traceparent".to_owned(), parent.to_owned())]);
+//! let propagator = Propagator::default().with_b3(B3Encoding::Single);
+//! let context = propagator.extract(&incoming);
+//! assert!(context.span().span_context().is_sampled());
+//!
+//! let mut outgoing = HashMap::new();
+//! propagator.inject_context(&context, &mut outgoing);
+//! assert_eq!(outgoing["traceparent"], parent);
+//! assert_eq!(outgoing["b3"], "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1");
+//! ```
 
 mod b3;
 mod baggage;
@@ -20,21 +38,21 @@ pub(crate) use w3c::write_traceparent;
 
 use opentelemetry::trace::{SpanId, TraceId};
 
-/// Reads a trace id of exactly 32 lower-case digits that is not zero.
+/// Parses a trace id of exactly 32 lower-case digits that is not zero.
 fn trace_id(hex: &str) -> Option<TraceId> {
     let id = TraceId::from_bytes(lower_hex::<16>(hex)?);
     (id != TraceId::INVALID).then_some(id)
 }
 
-/// Reads a span id of exactly 16 lower-case digits that is not zero.
+/// Parses a span id of exactly 16 lower-case digits that is not zero.
 fn span_id(hex: &str) -> Option<SpanId> {
     let id = SpanId::from_bytes(lower_hex::<8>(hex)?);
     (id != SpanId::INVALID).then_some(id)
 }
 
-/// Reads `N` bytes from exactly `2 * N` lower-case hexadecimal digits.
+/// Parses `N` bytes from exactly `2 * N` lower-case hexadecimal digits.
 ///
-/// `from_hex` of the API takes upper case, a sign and any length, which the formats forbid.
+/// `from_hex` of the API accepts upper case, a sign and any length, which the formats forbid.
 fn lower_hex<const N: usize>(hex: &str) -> Option<[u8; N]> {
     if hex.len() != 2 * N {
         return None;

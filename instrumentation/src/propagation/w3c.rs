@@ -1,8 +1,8 @@
-//! W3C trace context, level 2 (`traceparent`, `tracestate`), in and out.
+//! Reads and writes W3C trace context, level 2 (`traceparent`, `tracestate`).
 //!
-//! Written here because the SDK's `TraceContextPropagator` is laxer than the specification: it takes two
-//! `traceparent` headers, short and long ids, a version without its dash, drops the random flag, and throws a
-//! whole `tracestate` away where the format asks for whole members.
+//! Not the SDK's `TraceContextPropagator`, which is laxer than the specification: it accepts two `traceparent` headers,
+//! short and long ids and a version without its dash, drops the random flag, and discards a whole `tracestate` where the
+//! format asks to drop members.
 
 use std::sync::LazyLock;
 
@@ -21,11 +21,11 @@ static FIELDS: LazyLock<[String; 2]> = LazyLock::new(|| [TRACEPARENT.into(), TRA
 const TRACEPARENT_LENGTH: usize = 55;
 /// Sampled and random; every other flag is sent as 0 (trace context level 2, section 3.2.2.5).
 const KNOWN_FLAGS: TraceFlags = TraceFlags::new(0b11);
-/// Members of a `tracestate`; one more and the whole header is dropped (section 3.3.1.1).
+/// Most members of a `tracestate`; with more, the whole header is dropped (section 3.3.1.1).
 const MAX_MEMBERS: usize = 32;
 /// Members longer than this are the first to go (section 3.3.1.5).
 const LONG_MEMBER: usize = 128;
-/// Characters of `tracestate` that are carried: 32 members of 128. The specification asks for 512 at least.
+/// Characters of `tracestate` that are passed on: 32 members of 128. The specification asks for at least 512.
 const MAX_TRACESTATE: usize = MAX_MEMBERS * LONG_MEMBER;
 
 /// Reads and writes W3C `traceparent` and `tracestate`.
@@ -58,11 +58,11 @@ impl TextMapPropagator for TraceContextPropagator {
     }
 }
 
-/// Reads the remote span; `None` restarts the trace, and then `tracestate` counts for nothing.
+/// Reads the remote span; `None` restarts the trace, and `tracestate` is ignored then.
 fn extract(extractor: &dyn Extractor) -> Option<SpanContext> {
     let values = extractor.get_all(TRACEPARENT)?;
     let [value] = values.as_slice() else {
-        return None; // Two of them: nobody can say which is right.
+        return None; // There is no telling which of two is right.
     };
     let parent = Traceparent::parse(value)?;
     let state = read_tracestate(&extractor.get_all(TRACESTATE).unwrap_or_default());
@@ -89,7 +89,7 @@ impl Traceparent {
         let length_is_right = match version {
             0 => rest.is_empty(),
             0xff => false,
-            _ => rest.is_empty() || rest.starts_with('-'), // The future may append.
+            _ => rest.is_empty() || rest.starts_with('-'), // Later versions may append fields.
         };
         let dashes = [2, 35, 52];
         if !length_is_right || dashes.iter().any(|&at| value.as_bytes()[at] != b'-') {
@@ -128,7 +128,7 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Reads `tracestate`, its headers joined in order; anything malformed drops all of it and nothing else.
+/// Reads `tracestate`, its headers joined in order; if anything is malformed, the whole of it is dropped.
 fn read_tracestate(headers: &[&str]) -> TraceState {
     let mut members = Vec::new();
     for member in headers.iter().flat_map(|header| header.split(',')) {
@@ -144,8 +144,8 @@ fn read_tracestate(headers: &[&str]) -> TraceState {
         }
         members.push((key, value));
     }
-    // The API's type still checks the key grammar of level 1 (at most 14 characters after one `@`): a member
-    // that it cannot hold is left out alone.
+    // The API's type checks the key grammar of level 1 (at most 14 characters after one `@`): only the members that it
+    // cannot hold are left out.
     members.retain(|member| TraceState::from_key_value([*member]).is_ok());
     TraceState::from_key_value(members).unwrap_or_default()
 }
@@ -160,7 +160,7 @@ fn valid_key(key: &str) -> bool {
             .all(|byte| first(&byte) || b"_-*/@".contains(&byte))
 }
 
-/// 1 to 256 printable characters without `,` and `=`, the last no blank.
+/// 1 to 256 printable characters without `,` and `=`, the last one not a blank.
 fn valid_value(value: &str) -> bool {
     (1..=256).contains(&value.len())
         && !value.ends_with(' ')
@@ -169,7 +169,7 @@ fn valid_value(value: &str) -> bool {
             .all(|byte| matches!(byte, b' '..=b'~') && byte != b',' && byte != b'=')
 }
 
-/// Writes `tracestate`; where it is too long whole members go, long ones first, then those at the end.
+/// Writes `tracestate`; if it is too long, whole members are dropped, long ones first, then those at the end.
 fn write_tracestate(state: &TraceState) -> String {
     let mut members: Vec<(&str, &str)> = state
         .into_iter()
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_traceparent_is_read_and_sent_on() {
+    fn a_valid_traceparent_is_read_and_passed_on() {
         let span = read(&[("TraceParent", VALID)]).unwrap();
         assert!(span.is_sampled() && span.is_remote());
         assert_eq!(traceparent(&span), VALID);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_higher_version_is_read_and_sent_on_as_00() {
+    fn a_higher_version_is_read_and_passed_on_as_00() {
         for value in [
             "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future-will-be-like",
@@ -283,13 +283,13 @@ mod tests {
     }
 
     #[test]
-    fn tracestate_headers_join_in_order_and_empty_members_go() {
+    fn tracestate_headers_join_in_order_without_empty_members() {
         assert_eq!(state(&["foo=1,bar=2", " , ,rojo=1 "]), "foo=1,bar=2,rojo=1");
         assert_eq!(state(&["0a_-*/=x y"]), "0a_-*/=x y");
     }
 
     #[test]
-    fn a_bad_tracestate_is_dropped_and_the_trace_goes_on() {
+    fn a_bad_tracestate_is_dropped_and_the_trace_continues() {
         let long_key = format!("{}=1", "z".repeat(257));
         let long_value = format!("a={}", "z".repeat(257));
         for value in [
