@@ -1,4 +1,4 @@
-//! What telemetry is told: first by the standard `OTEL_*` variables, then by code, which wins.
+//! The configuration of telemetry: the standard `OTEL_*` variables, overridden by code.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use super::InitError;
 use crate::circuit_breaker::Registry;
 use crate::propagation::Propagator;
 
-/// Where an OTLP receiver listens by default (OTLP specification).
+/// Default address of an OTLP receiver (OTLP specification).
 const DEFAULT_ENDPOINT: &str = "http://localhost:4318";
-/// How long one export may take (OTLP specification).
+/// Timeout of one export (OTLP specification).
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Spans wait at most that long for others to travel with. The SDK's 5 s would make a live page look dead.
+/// How long spans wait to be sent in one batch. With the SDK's 5 s a live page would lag.
 const DEFAULT_SPAN_DELAY: Duration = Duration::from_millis(500);
-/// How often the application's own metrics leave; the SDK's default is a minute.
+/// How often the application's own metrics are sent; the SDK's default is a minute.
 const DEFAULT_METRIC_INTERVAL: Duration = Duration::from_secs(10);
-/// How often circuit metrics leave: what the circuit wall shows is at most that old.
+/// How often circuit metrics are sent, and so the age of what the circuit wall shows.
 const CIRCUIT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How `fusebox::init` sets telemetry up.
+/// The configuration of `fusebox::init`.
 #[derive(Debug, Clone)]
 pub struct TelemetryConfig {
     pub(super) service_name: String,
@@ -42,7 +42,7 @@ pub struct TelemetryConfig {
     pub(super) log_filter: Option<String>,
 }
 
-/// One of the three kinds of telemetry: whether and where it is sent.
+/// Whether and where one of the three kinds of telemetry is sent.
 #[derive(Debug, Clone)]
 pub(super) struct Signal {
     pub(super) is_exported: bool,
@@ -60,7 +60,7 @@ impl TelemetryConfig {
     }
 
     fn from_variables(service_name: &str, variable: impl Fn(&str) -> Option<String>) -> Self {
-        // An empty variable counts as unset (OpenTelemetry's rule for all of them).
+        // An empty variable counts as unset, as OpenTelemetry specifies for all of them.
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let millis = |name: &str| Some(Duration::from_millis(variable(name)?.trim().parse().ok()?));
         let attributes = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
@@ -92,14 +92,14 @@ impl TelemetryConfig {
         }
     }
 
-    /// Names the service, whatever the environment says.
+    /// Sets the name of the service, in place of the environment's.
     #[must_use]
     pub fn with_service_name(mut self, name: &str) -> Self {
         self.service_name = name.to_owned();
         self
     }
 
-    /// Adds an attribute to the resource, or replaces it; `service.instance.id` is made up unless given.
+    /// Adds an attribute to the resource or replaces it; `service.instance.id` is random unless set.
     #[must_use]
     pub fn with_attribute(mut self, attribute: KeyValue) -> Self {
         self.attributes.retain(|known| known.key != attribute.key);
@@ -125,49 +125,49 @@ impl TelemetryConfig {
         self
     }
 
-    /// Limits the time of one export. Default 10 s.
+    /// Sets the timeout of one export. Default 10 s.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Lets spans wait that long for others to travel with. Default 500 ms.
+    /// Sets how long spans wait to be sent in one batch. Default 500 ms.
     #[must_use]
     pub fn with_span_delay(mut self, delay: Duration) -> Self {
         self.span_delay = delay;
         self
     }
 
-    /// Exports spans and their events up to this level, whatever the log shows. Default `INFO`.
+    /// Exports spans and their events up to this level, independent of the log filter. Default `INFO`.
     #[must_use]
     pub fn with_span_level(mut self, level: LevelFilter) -> Self {
         self.span_level = level;
         self
     }
 
-    /// Chooses the headers that carry the trace.
+    /// Sets the propagator, and so the headers that carry the trace.
     #[must_use]
     pub fn with_propagator(mut self, propagator: Propagator) -> Self {
         self.propagator = propagator;
         self
     }
 
-    /// Exports the breakers of `registry` instead of the global one's.
+    /// Exports the breakers of `registry` instead of the global registry's.
     #[must_use]
     pub fn with_registry(mut self, registry: &Registry) -> Self {
         self.registry = registry.clone();
         self
     }
 
-    /// Chooses which log lines are written, in the syntax of `RUST_LOG`. Default `info`.
+    /// Sets which log lines are written, in the syntax of `RUST_LOG`. Default `info`.
     #[must_use]
     pub fn with_log_filter(mut self, filter: &str) -> Self {
         self.log_filter = Some(filter.to_owned());
         self
     }
 
-    /// Checks what only the exporters would find out, too late.
+    /// Checks what the exporters would notice only later.
     pub(super) fn check(&self) -> Result<(), InitError> {
         for signal in [&self.traces, &self.metrics, &self.logs] {
             let is_http = |uri: Uri| uri.scheme_str() == Some("http") && uri.authority().is_some();
@@ -198,7 +198,7 @@ impl Signal {
         let base = || variable("OTEL_EXPORTER_OTLP_ENDPOINT");
         Self {
             is_exported: variable(&format!("OTEL_{signal}_EXPORTER")).as_deref() != Some("none"),
-            // The variable of one signal is taken as it is, the common one gets the signal's path.
+            // The variable of one signal is used unchanged; the signal's path is added to the common one.
             endpoint: variable(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
                 .unwrap_or_else(|| join(base().as_deref().unwrap_or(DEFAULT_ENDPOINT), path)),
         }
@@ -209,7 +209,7 @@ fn join(base: &str, path: &str) -> String {
     format!("{}{path}", base.trim_end_matches('/'))
 }
 
-/// Reads `key=value,key=value`, values percent-encoded.
+/// Parses `key=value,key=value` with percent-encoded values.
 fn parse_list(list: &str) -> impl Iterator<Item = (&str, String)> {
     list.split(',').filter_map(|pair| {
         let (key, value) = pair.split_once('=')?;
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_means_the_local_collector() {
+    fn the_default_is_the_local_collector() {
         let config = config(&[]);
         assert_eq!(config.service_name, "shop");
         assert_eq!(config.traces.endpoint, "http://localhost:4318/v1/traces");
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_at_the_start() {
+    fn an_invalid_configuration_is_rejected() {
         let check = |endpoint| config(&[]).with_endpoint(endpoint).check();
         for endpoint in ["https://there:1", "there:1", "", "http://"] {
             assert!(

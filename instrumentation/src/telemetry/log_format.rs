@@ -1,4 +1,4 @@
-//! Log lines as Spring Cloud Sleuth made them, so that a line leads to its trace:
+//! Log lines in the format of Spring Cloud Sleuth, so that a line leads to its trace:
 //! `2026-01-02T03:04:05.678901Z  INFO [product-page,4bf9…,00f0…] shop::page: page rendered product=7`.
 
 use std::fmt;
@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Formats an event with `[service,trace id,span id]` after the level; the ids are empty where no span is open.
+/// Formats an event with `[service,trace id,span id]` after the level; the ids are empty outside a span.
 #[derive(Debug)]
 pub(super) struct LogFormat {
     service_name: String,

@@ -1,10 +1,10 @@
-//! Sets up logs, spans, metrics and circuit events over OTLP.
+//! Sets up log lines, spans, metrics and circuit events over OTLP.
 //!
-//! Logs go to standard error with the ids of their trace. Spans made with `tracing`, the metrics of the global
-//! meter provider, and what every registered breaker does go to an OTLP receiver from threads of their own:
-//! no call waits for an export or fails with it, and no runtime is needed. What the receiver could not take
-//! while it was away: spans are lost after a few tries, metrics are sums and heal with the next export, and
-//! transitions of breakers are kept and sent again.
+//! Log lines go to standard error with the ids of their trace. Spans made with `tracing`, the metrics of the global meter
+//! provider, and the counts and events of every registered breaker go to an OTLP receiver from threads of their own: no
+//! call waits for an export or fails with it, and no runtime is needed. While the receiver is unreachable, spans are lost
+//! after a few retries; metrics are cumulative, so the next export makes up for the lost ones; transitions of breakers
+//! are queued and sent again.
 
 mod circuits;
 mod config;
@@ -31,47 +31,57 @@ use pipeline::Pipeline;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InitError {
-    /// The endpoint is no `http://` URL.
+    /// The endpoint is not an `http://` URL.
     #[error("not an http:// endpoint: {0:?}")]
     Endpoint(String),
     /// A header for exports has no valid name or value.
     #[error("not a valid export header: {0:?}")]
     Header(String),
-    /// The log filter cannot be read.
+    /// The log filter cannot be parsed.
     #[error("not a valid log filter")]
     LogFilter(#[from] tracing_subscriber::filter::ParseError),
-    /// The HTTP client could not be made.
-    #[error("could not make the export client")]
+    /// The HTTP client could not be built.
+    #[error("could not build the export client")]
     Client(#[source] reqwest::Error),
-    /// The OTLP exporter could not be made.
-    #[error("could not make an exporter")]
+    /// The OTLP exporter could not be built.
+    #[error("could not build an exporter")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
     /// A thread could not be started.
     #[error("could not start an export thread")]
     Thread(#[source] std::io::Error),
-    /// The process has a `tracing` subscriber already.
-    #[error("a tracing subscriber is installed already")]
+    /// The process already has a `tracing` subscriber.
+    #[error("a tracing subscriber is already installed")]
     AlreadyInstalled,
 }
 
-/// Telemetry that runs; dropping it sends what is still waiting, for two seconds at most.
+/// Running telemetry; dropping it sends what is still queued, for at most two seconds.
 #[derive(Debug)]
-#[must_use = "telemetry ends when it is dropped: keep it to the end of main"]
+#[must_use = "telemetry ends when it is dropped: keep it until the end of main"]
 pub struct Telemetry {
     dispatch: Dispatch,
     pipeline: Option<Pipeline>,
 }
 
-/// Sets telemetry up for the whole process: subscriber, propagator and meter provider.
+/// Sets up telemetry for the whole process: subscriber, propagator, tracer and meter provider.
+///
+/// ```no_run
+/// use fusebox::TelemetryConfig;
+///
+/// fn main() -> Result<(), fusebox::InitError> {
+///     let _telemetry = fusebox::init(TelemetryConfig::from_env("product-page"))?;
+///     tracing::info!("started");
+///     Ok(())
+/// }
+/// ```
 ///
 /// # Errors
-/// When the configuration cannot work or the process has a subscriber already; a collector that is away is no
-/// error.
+/// Returns an error if the configuration is invalid or the process already has a subscriber. An unreachable collector
+/// is not an error.
 pub fn init(config: TelemetryConfig) -> Result<Telemetry, InitError> {
     let mut telemetry = Telemetry::build(&config)?;
     tracing::dispatcher::set_global_default(telemetry.dispatch.clone())
         .map_err(|_| InitError::AlreadyInstalled)?;
-    // Only now: a start that is refused must not show the collector an instance that never was.
+    // Only now, so that a failed start does not show the collector an instance that never ran.
     telemetry.watch_circuits(&config)?;
     config.propagator.configure();
     opentelemetry::global::set_text_map_propagator(config.propagator);
@@ -82,7 +92,7 @@ pub fn init(config: TelemetryConfig) -> Result<Telemetry, InitError> {
 }
 
 impl Telemetry {
-    /// Starts telemetry without making it the process's: for several services in one process, as in tests.
+    /// Starts telemetry without installing it for the process: for several services in one process, as in tests.
     ///
     /// # Errors
     /// See [`init`].
@@ -104,7 +114,7 @@ impl Telemetry {
         let pipeline = Pipeline::start(config)?;
         let spans = span_layer(pipeline.tracer_provider(), config);
         let dispatch = Dispatch::new(Registry::default().with(spans).with(log_layer(config)?));
-        pipeline.speak_through(&dispatch);
+        pipeline.set_dispatch(&dispatch);
         Ok(Self {
             dispatch,
             pipeline: Some(pipeline),
@@ -118,19 +128,19 @@ impl Telemetry {
         }
     }
 
-    /// Returns the subscriber, for `tracing::dispatcher::with_default`.
+    /// Returns the subscriber, to be used with `tracing::dispatcher::with_default`.
     pub fn dispatch(&self) -> &Dispatch {
         &self.dispatch
     }
 }
 
-/// Writes events, and nothing of spans, to standard error.
+/// Writes events, but not spans, to standard error.
 fn log_layer<S>(config: &TelemetryConfig) -> Result<impl Layer<S> + use<S>, InitError>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let filter = EnvFilter::builder().parse(config.log_filter.as_deref().unwrap_or("info"))?;
-    // Spans are kept from the formatter: it would format the fields of each, and this format prints none.
+    // Without spans, because the formatter would format the fields of each and this format prints none.
     let events = filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE);
     Ok(tracing_subscriber::fmt::layer()
         .event_format(LogFormat::new(&config.service_name))
@@ -139,8 +149,8 @@ where
         .with_filter(events.and(filter)))
 }
 
-/// Turns `tracing` spans into OpenTelemetry's, without what the bridge would add to each at a cost: the place
-/// in the source, the thread, and how long it was busy and idle.
+/// Converts `tracing` spans to OpenTelemetry's, without what the bridge would add to each at a cost: source location,
+/// thread, busy and idle times.
 fn span_layer<S>(provider: &SdkTracerProvider, config: &TelemetryConfig) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,

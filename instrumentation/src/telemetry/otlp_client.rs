@@ -1,6 +1,5 @@
-//! The one HTTP client of all exports: made on a thread of its own, because reqwest's blocking client must not
-//! be made where an async runtime runs, and silent about a collector that is away but for one line at its start
-//! and one at its end.
+//! The HTTP client of all exports. It is built on a thread of its own, because reqwest's blocking client must not be
+//! built inside an async runtime, and logs an outage of the collector once at its start and once at its end.
 
 use std::io::Read;
 use std::pin::Pin;
@@ -17,8 +16,8 @@ use tracing::dispatcher::WeakDispatch;
 
 use super::{InitError, TelemetryConfig};
 
-/// Bytes of an answer that are read.
-const MAX_ANSWER: u64 = 64 * 1024;
+/// Most bytes of a response that are read.
+const MAX_RESPONSE: u64 = 64 * 1024;
 
 /// Sends OTLP requests; cheap to clone.
 #[derive(Debug, Clone)]
@@ -29,13 +28,13 @@ pub(super) struct OtlpClient {
 
 #[derive(Debug, Default)]
 struct Shared {
-    is_away: AtomicBool,
-    /// Where lines go: the exporters' threads have no subscriber of their own. Weak, because the subscriber
-    /// holds the exporters.
+    is_unreachable: AtomicBool,
+    /// The subscriber for log lines, as the exporters' threads have none of their own. Weak, because the subscriber owns
+    /// the exporters.
     dispatch: OnceLock<WeakDispatch>,
 }
 
-/// Why an export did not arrive.
+/// Why an export failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExportError {
     #[error("could not reach the collector: {0}")]
@@ -45,8 +44,8 @@ pub(super) enum ExportError {
 }
 
 impl ExportError {
-    /// Whether the same request may be taken later (the OTLP specification's list).
-    pub(super) fn is_worth_a_retry(&self) -> bool {
+    /// Whether the same request may succeed later (the list of the OTLP specification).
+    pub(super) fn is_retryable(&self) -> bool {
         match self {
             Self::Unreachable(_) => true,
             Self::Status(status) => matches!(status.as_u16(), 429 | 502..=504),
@@ -65,14 +64,14 @@ impl OtlpClient {
             .map_err(InitError::Thread)?;
         let http = build
             .join()
-            .expect("reqwest builds a client or says why not");
+            .expect("building a client returns errors and does not panic");
         Ok(Self {
             http: http.map_err(InitError::Client)?,
             shared: Arc::default(),
         })
     }
 
-    /// Sends a message and waits for the answer; must not be called where an async runtime runs.
+    /// Sends a message and waits for the response; must not be called inside an async runtime.
     pub(super) fn send(
         &self,
         endpoint: &str,
@@ -87,36 +86,41 @@ impl OtlpClient {
             .map_err(ExportError::from);
         let result = answer.and_then(|answer| {
             let status = answer.status();
-            // The connection is used again only when the answer has been read.
-            let _ = std::io::copy(&mut answer.take(MAX_ANSWER), &mut std::io::sink());
+            // The connection is reused only if the response has been read.
+            let _ = std::io::copy(&mut answer.take(MAX_RESPONSE), &mut std::io::sink());
             status
                 .is_success()
                 .then_some(())
                 .ok_or(ExportError::Status(status))
         });
-        self.note(result.as_ref().map(drop).map_err(|error| error as _));
+        self.report(result.as_ref().map(drop).map_err(|error| error as _));
         result
     }
 
-    /// Sends its log lines to this subscriber.
-    pub(super) fn speak_through(&self, dispatch: &Dispatch) {
+    /// Sets the subscriber for log lines.
+    pub(super) fn set_dispatch(&self, dispatch: &Dispatch) {
         let _ = self.shared.dispatch.set(dispatch.downgrade());
     }
 
-    /// Says once that the collector is away and once that it is back.
-    fn note(&self, result: Result<(), &dyn std::fmt::Display>) {
-        let was_away = self.shared.is_away.swap(result.is_err(), Ordering::Relaxed);
-        self.speak(|| match result {
-            Ok(()) if was_away => tracing::info!(target: "fusebox", "collector is back"),
-            Err(error) if !was_away => {
+    /// Logs once that the collector is unreachable and once that it is back.
+    fn report(&self, result: Result<(), &dyn std::fmt::Display>) {
+        let was_unreachable = self
+            .shared
+            .is_unreachable
+            .swap(result.is_err(), Ordering::Relaxed);
+        self.log(|| match result {
+            Ok(()) if was_unreachable => {
+                tracing::info!(target: "fusebox", "collector is reachable again")
+            }
+            Err(error) if !was_unreachable => {
                 tracing::warn!(target: "fusebox", %error, "could not export telemetry");
             }
             Ok(()) | Err(_) => {}
         });
     }
 
-    /// Runs what writes a log line.
-    pub(super) fn speak(&self, write: impl FnOnce()) {
+    /// Calls `write`, which writes a log line, with the subscriber.
+    pub(super) fn log(&self, write: impl FnOnce()) {
         if let Some(dispatch) = self.shared.dispatch.get().and_then(WeakDispatch::upgrade) {
             tracing::dispatcher::with_default(&dispatch, write);
         }
@@ -126,7 +130,7 @@ impl OtlpClient {
 type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;
 
 impl HttpClient for OtlpClient {
-    // `async_trait` by hand.
+    // As `async_trait` would write it.
     fn send_bytes<'a, 'f>(&'a self, request: Request<Bytes>) -> SendFuture<'f>
     where
         'a: 'f,
@@ -136,10 +140,10 @@ impl HttpClient for OtlpClient {
             let result = self.http.send_bytes(request).await;
             match &result {
                 Ok(answer) if !answer.status().is_success() => {
-                    self.note(Err(&ExportError::Status(answer.status())));
+                    self.report(Err(&ExportError::Status(answer.status())));
                 }
-                Ok(_) => self.note(Ok(())),
-                Err(error) => self.note(Err(error)),
+                Ok(_) => self.report(Ok(())),
+                Err(error) => self.report(Err(error)),
             }
             result
         })
@@ -159,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    /// Remembers the messages of log lines.
+    /// Keeps the messages of log lines.
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -177,7 +181,7 @@ mod tests {
         }
     }
 
-    /// Answers a request without a body.
+    /// Responds to a request without a body.
     fn answer(listener: &TcpListener, status: &str) {
         let (mut connection, _) = listener.accept().unwrap();
         let head = BufReader::new(&connection).lines();
@@ -198,7 +202,7 @@ mod tests {
         let client = OtlpClient::new(&TelemetryConfig::from_env("test")).unwrap();
         let lines = Lines::default();
         let dispatch = Dispatch::new(tracing_subscriber::registry().with(lines.clone()));
-        client.speak_through(&dispatch);
+        client.set_dispatch(&dispatch);
         let receiver = std::thread::spawn(move || {
             for status in [
                 "200 OK",
@@ -213,14 +217,14 @@ mod tests {
         });
         let request = ExportLogsServiceRequest::default();
         let send = || client.send(&endpoint, &request, Duration::from_secs(20));
-        let worth = |result: Result<(), ExportError>| result.unwrap_err().is_worth_a_retry();
+        let worth = |result: Result<(), ExportError>| result.unwrap_err().is_retryable();
         send().unwrap();
         assert!(worth(send()) && !worth(send()));
         send().unwrap();
         send().unwrap();
         assert!(!worth(send()));
         receiver.join().unwrap();
-        let (away, back) = ("could not export telemetry", "collector is back");
-        assert_eq!(*lines.0.lock().unwrap(), [away, back, away]);
+        let (lost, back) = ("could not export telemetry", "collector is reachable again");
+        assert_eq!(*lines.0.lock().unwrap(), [lost, back, lost]);
     }
 }

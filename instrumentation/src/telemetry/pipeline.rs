@@ -1,5 +1,5 @@
-//! The exporters and their end: spans and the application's metrics through the SDK, circuits on our own
-//! thread, all through one client.
+//! The exporters and their shutdown: spans and the application's metrics through the SDK, circuits on a thread of our
+//! own, all through one client.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use super::circuits::CircuitExporter;
 use super::otlp_client::OtlpClient;
 use super::{InitError, TelemetryConfig, resource};
 
-/// How long the last export may keep the process from ending.
+/// How long the last export may delay the end of the process.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
-/// Spans that wait for export, unless `OTEL_BSP_MAX_QUEUE_SIZE` says otherwise: half a second of 16 k a second.
+/// Length of the span queue unless `OTEL_BSP_MAX_QUEUE_SIZE` is set: half a second at 16,000 spans a second.
 const SPAN_QUEUE: usize = 8192;
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Pipeline {
         })
     }
 
-    /// Starts to tell what the breakers do.
+    /// Starts to export what the breakers do.
     pub(super) fn watch_circuits(&mut self, config: &TelemetryConfig) -> Result<(), InitError> {
         let exporter = CircuitExporter::start(config, &self.client, &self.resource)?;
         self.circuits = Some(exporter);
@@ -54,15 +54,15 @@ impl Pipeline {
         &self.traces
     }
 
-    /// Makes the providers those of the process.
+    /// Installs the providers for the process.
     pub(super) fn install(&self) {
         opentelemetry::global::set_tracer_provider(self.traces.clone());
         opentelemetry::global::set_meter_provider(self.metrics.clone());
     }
 
-    /// Sends the log lines of the exporters' threads to this subscriber.
-    pub(super) fn speak_through(&self, dispatch: &Dispatch) {
-        self.client.speak_through(dispatch);
+    /// Sets the subscriber for the log lines of the exporters' threads.
+    pub(super) fn set_dispatch(&self, dispatch: &Dispatch) {
+        self.client.set_dispatch(dispatch);
     }
 }
 
@@ -73,7 +73,7 @@ fn tracer_provider(
 ) -> Result<SdkTracerProvider, InitError> {
     let provider = SdkTracerProvider::builder().with_resource(resource.clone());
     if !config.traces.is_exported {
-        return Ok(provider.build()); // Spans still have ids, for headers and log lines.
+        return Ok(provider.build()); // Spans still have ids for headers and log lines.
     }
     let exporter = SpanExporter::builder()
         .with_http()
@@ -113,7 +113,7 @@ fn meter_provider(
 }
 
 impl Drop for Pipeline {
-    /// Flushes each exporter on a thread of its own, and leaves those behind that do not end in time.
+    /// Flushes each exporter on a thread of its own and does not wait for those that take too long.
     fn drop(&mut self) {
         if let Some(circuits) = &self.circuits {
             circuits.stop();

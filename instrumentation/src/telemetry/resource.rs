@@ -1,4 +1,4 @@
-//! Who is speaking: the resource that spans, metrics and events carry alike.
+//! The resource of all spans, metrics and events: which process of which service sends them.
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
@@ -6,23 +6,23 @@ use opentelemetry_sdk::resource::TelemetryResourceDetector;
 
 use super::TelemetryConfig;
 
-/// Builds the resource; what the configuration names wins over what is found here.
+/// Builds the resource; attributes of the configuration win over detected ones.
 pub(super) fn build(config: &TelemetryConfig) -> Resource {
     let pid = i64::from(std::process::id());
-    let found = [
+    let detected = [
         KeyValue::new("service.instance.id", random_uuid()),
         KeyValue::new("host.name", host_name()),
         KeyValue::new("process.pid", pid),
     ];
     Resource::builder_empty()
         .with_detector(Box::new(TelemetryResourceDetector))
-        .with_attributes(found)
+        .with_attributes(detected)
         .with_attributes(config.attributes.iter().cloned())
         .with_service_name(config.service_name.clone())
         .build()
 }
 
-/// A version 4 UUID, new with every start, as the conventions ask of `service.instance.id`.
+/// Returns a version 4 UUID, as the conventions recommend for `service.instance.id`.
 fn random_uuid() -> String {
     let id = fastrand::u128(..);
     let id = id & !(0xf << 76) | 4 << 76; // version
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_start_is_an_instance_of_its_own_unless_named() {
+    fn every_start_is_a_new_instance_unless_configured() {
         let config = TelemetryConfig::from_env("shop").with_service_name("shop");
         let get = |resource: &Resource, key: &'static str| {
             resource

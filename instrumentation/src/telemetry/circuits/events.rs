@@ -1,5 +1,5 @@
-//! Log events of breakers: a record for each transition, with the trace of the call that caused it, and one
-//! for settings.
+//! Log events of breakers: a record for each transition, with the trace of the call that caused it, and one for the
+//! settings.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use super::{number, scope, text, unix_nanos};
 use crate::circuit_breaker::{CircuitBreaker, EffectiveState, Transition};
 use crate::semconv;
 
-/// Makes the record of a transition; to open is a warning.
+/// Makes the record of a transition; a transition to open is a warning.
 pub(super) fn transition(transition: &Transition) -> LogRecord {
     let mut attributes = identity(&transition.breaker, &transition.group);
     attributes.extend([
@@ -44,13 +44,13 @@ pub(super) fn transition(transition: &Transition) -> LogRecord {
     }
 }
 
-/// Makes the record of the settings of a breaker and of what is forced on it.
+/// Makes the record of the settings of a breaker and of its override.
 pub(super) fn settings(breaker: &CircuitBreaker) -> LogRecord {
     let mut attributes = identity(breaker.name(), breaker.group());
     let settings = serde_json::to_string(&*breaker.settings());
     attributes.push(text(
         semconv::SETTINGS,
-        settings.expect("settings are plain data"),
+        settings.expect("settings serialise to JSON"),
     ));
     if let Some(forced) = breaker.current_override() {
         attributes.push(text(semconv::OVERRIDE_KIND, forced.kind.as_str()));
@@ -68,7 +68,7 @@ pub(super) fn settings(breaker: &CircuitBreaker) -> LogRecord {
     )
 }
 
-/// Puts records into a request.
+/// Makes a request of records.
 pub(super) fn request(
     resource: &Resource,
     log_records: Vec<LogRecord>,
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(sent(settings), expected);
     }
 
-    /// Guarantees: a reader can tell apart the two windows and "off" from a duration.
+    /// Guarantees: a reader can tell the two kinds of window apart, and "off" from a duration.
     #[test]
     fn a_time_window_and_absent_limits_are_sent_as_such() {
         let settings = Settings {

@@ -1,4 +1,4 @@
-//! The thread that sends what breakers did.
+//! The thread that exports the counts and events of breakers.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
@@ -16,21 +16,21 @@ use crate::telemetry::config::Signal;
 use crate::telemetry::otlp_client::OtlpClient;
 use crate::telemetry::{InitError, TelemetryConfig};
 
-/// How often settings are told to a collector that may have been started since.
+/// How often settings are sent again, for a collector that was started since.
 const SETTINGS_INTERVAL: Duration = Duration::from_secs(60);
-/// How long one request may take: the next second has news of its own.
+/// Timeout of one request: the next second has data of its own.
 const SEND_LIMIT: Duration = Duration::from_secs(2);
-/// Records and breakers of one request: a few hundred kilobytes, below what receivers take.
+/// Most records and breakers of one request: a few hundred kilobytes, below the limits of receivers.
 const RECORDS_PER_REQUEST: usize = 256;
 const BREAKERS_PER_REQUEST: usize = 256;
-/// How long each of the two last requests may take; together they stay below the limit of the whole flush.
+/// Timeout of each of the last two requests; together they stay below the limit of the whole flush.
 const LAST_SEND_LIMIT: Duration = Duration::from_millis(900);
 
-/// Sends what the breakers of a registry do, until it is stopped.
+/// Exports the breakers of a registry until it is stopped.
 #[derive(Debug)]
 pub(in crate::telemetry) struct CircuitExporter {
     inbox: Arc<Inbox>,
-    /// Closed when the thread has ended.
+    /// Disconnected when the thread has ended.
     ended: Receiver<()>,
 }
 
@@ -61,7 +61,7 @@ impl CircuitExporter {
         };
         config
             .registry
-            .subscribe(Arc::new(Announcements(Arc::downgrade(&inbox))));
+            .subscribe(Arc::new(EventListener(Arc::downgrade(&inbox))));
         let thread = std::thread::Builder::new().name("fusebox-circuits".into());
         thread
             .spawn(move || worker.run())
@@ -69,25 +69,25 @@ impl CircuitExporter {
         Ok(Self { inbox, ended })
     }
 
-    /// Makes the thread send what is waiting and end.
+    /// Makes the thread send what is queued and end.
     pub(in crate::telemetry) fn stop(&self) {
         self.inbox.stop();
     }
 
-    /// Waits for the end of the thread, but not for longer than `limit`.
+    /// Waits for the end of the thread, for at most `limit`.
     pub(in crate::telemetry) fn wait(&self, limit: Duration) {
         let _ = self.ended.recv_timeout(limit); // Nothing is ever sent.
     }
 }
 
-/// Takes announcements off the hands of breakers, as long as there is an exporter.
-struct Announcements(Weak<Inbox>);
+/// Puts events of breakers into the queue as long as the exporter exists.
+struct EventListener(Weak<Inbox>);
 
-impl Listener for Announcements {
+impl Listener for EventListener {
     fn transition(&self, transition: &Transition) {
         if let Some(inbox) = self.0.upgrade() {
             inbox.transition(events::transition(transition));
-            // What is forced is told with the settings; where that begins, changes or ends is a transition.
+            // The override is part of the settings event; its start, change and end are transitions.
             if transition.from.is_forced() || transition.to.is_forced() {
                 inbox.settings(&transition.breaker);
             }
@@ -120,7 +120,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        let _silent = Context::enter_telemetry_suppressed_scope();
+        let _suppressed = Context::enter_telemetry_suppressed_scope();
         let mut metrics_at = Instant::now() + self.interval;
         let mut settings_at = Instant::now();
         loop {
@@ -138,13 +138,13 @@ impl Worker {
                 self.limit = self.limit.min(LAST_SEND_LIMIT);
             }
             let is_due = is_end || Instant::now() >= metrics_at;
-            // Before the events: to look at a breaker ends an override whose time is over, which is an event.
+            // Before the events, because a snapshot ends an expired override, which is an event.
             let snapshots = is_due.then(|| self.snapshots());
-            // What the collector did not take waits for the next second or the next event.
+            // What the collector did not accept waits for the next second or the next event.
             self.send_events();
             if let Some(snapshots) = snapshots {
                 self.send_metrics(&snapshots);
-                // From beat to beat: counted from the end of a send, reports would drift by what a send takes.
+                // From one due time to the next: counted from the end of a send, reports would drift.
                 metrics_at = (metrics_at + self.interval).max(Instant::now());
             }
             if is_end {
@@ -159,9 +159,9 @@ impl Worker {
     }
 
     fn send_events(&self) {
-        let mut news = self.inbox.take();
-        while self.logs.is_exported && !news.is_empty() {
-            let batch = news.split(RECORDS_PER_REQUEST);
+        let mut pending = self.inbox.take();
+        while self.logs.is_exported && !pending.is_empty() {
+            let batch = pending.split(RECORDS_PER_REQUEST);
             let breakers = batch
                 .settings
                 .iter()
@@ -171,11 +171,11 @@ impl Worker {
             let request = events::request(&self.resource, records);
             match self.client.send(&self.logs.endpoint, &request, self.limit) {
                 Ok(()) => self.report_dropped(),
-                Err(error) if error.is_worth_a_retry() => {
-                    news.put_back(batch);
-                    return self.inbox.put_back(news);
+                Err(error) if error.is_retryable() => {
+                    pending.put_back(batch);
+                    return self.inbox.put_back(pending);
                 }
-                Err(_) => {} // They would be refused again; the client has said so.
+                Err(_) => {} // They would be rejected again; the client has logged it.
             }
         }
     }
@@ -183,8 +183,8 @@ impl Worker {
     fn report_dropped(&self) {
         let dropped = self.inbox.take_dropped();
         if dropped > 0 {
-            self.client.speak(|| {
-                tracing::warn!(target: "fusebox", dropped, "lost circuit events while the collector was away");
+            self.client.log(|| {
+                tracing::warn!(target: "fusebox", dropped, "dropped circuit events while the collector was unreachable");
             });
         }
     }
@@ -195,7 +195,7 @@ impl Worker {
         }
         for part in snapshots.chunks(BREAKERS_PER_REQUEST) {
             let request = metrics::request(&self.resource, part, self.started, SystemTime::now());
-            // Sums heal with the next request.
+            // Cumulative: the next request makes up for it.
             if self
                 .client
                 .send(&self.metrics.endpoint, &request, self.limit)

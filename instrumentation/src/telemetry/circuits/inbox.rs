@@ -1,5 +1,5 @@
-//! What breakers announce and the exporter's thread has not sent. Transitions are kept in a bounded queue, the
-//! oldest dropped and counted; of settings only the last of each breaker matter, so names are remembered.
+//! The events of breakers that are not sent yet. Transitions are kept in a bounded queue; when it is full the oldest is
+//! dropped and counted. Of settings only the latest of each breaker matter, so only the names are kept.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -8,11 +8,11 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 
 use crate::sync::{Condvar, Mutex};
 
-/// Transitions that wait. A breaker makes at most a few a second, so this holds a collector's outage of minutes
-/// in a storm and of hours on a normal day; about 300 bytes each.
+/// Most queued transitions, about 300 bytes each. A breaker makes at most a few a second, so this covers an outage of
+/// minutes when many breakers flap, and of hours on a normal day.
 const CAPACITY: usize = 1024;
 
-/// What waits; a thread sleeps on it.
+/// The queue, on which the exporter's thread sleeps.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     inner: Mutex<Inner>,
@@ -21,28 +21,28 @@ pub(super) struct Inbox {
 
 #[derive(Debug, Default)]
 struct Inner {
-    news: News,
-    /// Something came since the thread last woke.
+    pending: Pending,
+    /// Something was added since the thread last woke.
     is_fresh: bool,
     is_stopped: bool,
     dropped: u64,
 }
 
-/// What is to be sent.
+/// Events to be sent.
 #[derive(Debug, Default)]
-pub(super) struct News {
-    /// Breakers whose settings are to be told, by name: as many as a registry holds at most.
+pub(super) struct Pending {
+    /// Names of breakers whose settings are to be sent; at most as many as a registry holds.
     pub(super) settings: BTreeSet<String>,
     /// Records of transitions, oldest first.
     pub(super) transitions: VecDeque<LogRecord>,
 }
 
-impl News {
+impl Pending {
     pub(super) fn is_empty(&self) -> bool {
         self.settings.is_empty() && self.transitions.is_empty()
     }
 
-    /// Takes the next `limit` of both: settings, then the oldest transitions.
+    /// Takes the next `limit` events: settings, then the oldest transitions.
     pub(super) fn split(&mut self, limit: usize) -> Self {
         let settings: BTreeSet<_> = std::iter::from_fn(|| self.settings.pop_first())
             .take(limit)
@@ -55,7 +55,7 @@ impl News {
         }
     }
 
-    /// Puts back what was taken, before what has come since.
+    /// Puts back what was taken, in front of what was added since.
     pub(super) fn put_back(&mut self, taken: Self) {
         self.settings.extend(taken.settings);
         for record in taken.transitions.into_iter().rev() {
@@ -68,42 +68,42 @@ impl Inbox {
     /// Adds a transition and wakes the thread.
     pub(super) fn transition(&self, record: LogRecord) {
         self.change(|inner| {
-            inner.news.transitions.push_back(record);
+            inner.pending.transitions.push_back(record);
             inner.bound();
         });
     }
 
-    /// Remembers that the settings of breaker `name` are to be told and wakes the thread.
+    /// Adds the settings of breaker `name` and wakes the thread.
     pub(super) fn settings(&self, name: &str) {
         let name = name.to_owned();
         self.change(|inner| {
-            inner.news.settings.insert(name);
+            inner.pending.settings.insert(name);
         });
     }
 
     /// Puts back what could not be sent.
-    pub(super) fn put_back(&self, unsent: News) {
+    pub(super) fn put_back(&self, unsent: Pending) {
         let mut inner = self.inner.lock();
-        inner.news.put_back(unsent);
+        inner.pending.put_back(unsent);
         inner.bound();
     }
 
     /// Takes everything.
-    pub(super) fn take(&self) -> News {
-        std::mem::take(&mut self.inner.lock().news)
+    pub(super) fn take(&self) -> Pending {
+        std::mem::take(&mut self.inner.lock().pending)
     }
 
-    /// Returns how many transitions were dropped since the last time, and forgets it.
+    /// Returns the number of transitions dropped since the last call.
     pub(super) fn take_dropped(&self) -> u64 {
         std::mem::take(&mut self.inner.lock().dropped)
     }
 
-    /// Tells the thread to end.
+    /// Makes the thread end.
     pub(super) fn stop(&self) {
         self.change(|inner| inner.is_stopped = true);
     }
 
-    /// Sleeps until something comes, the time is over, or the end; returns whether it is the end.
+    /// Sleeps until something is added, `limit` has passed, or the end; returns whether it is the end.
     pub(super) fn sleep(&self, limit: Duration) -> bool {
         let sleeps = |inner: &mut Inner| !inner.is_fresh && !inner.is_stopped;
         let inner = self.inner.lock();
@@ -123,8 +123,8 @@ impl Inbox {
 
 impl Inner {
     fn bound(&mut self) {
-        while self.news.transitions.len() > CAPACITY {
-            self.news.transitions.pop_front();
+        while self.pending.transitions.len() > CAPACITY {
+            self.pending.transitions.pop_front();
             self.dropped += 1;
         }
     }
@@ -141,10 +141,10 @@ mod tests {
         }
     }
 
-    fn times(news: &News) -> (usize, u64, u64) {
-        let (first, last) = (news.transitions.front(), news.transitions.back());
+    fn times(pending: &Pending) -> (usize, u64, u64) {
+        let (first, last) = (pending.transitions.front(), pending.transitions.back());
         let time = |record: Option<&LogRecord>| record.unwrap().time_unix_nano;
-        (news.transitions.len(), time(first), time(last))
+        (pending.transitions.len(), time(first), time(last))
     }
 
     #[test]
@@ -152,29 +152,29 @@ mod tests {
         let inbox = Inbox::default();
         let capacity = CAPACITY as u64;
         (0..capacity + 3).for_each(|time| inbox.transition(record(time)));
-        let news = inbox.take();
-        assert_eq!(times(&news), (CAPACITY, 3, capacity + 2));
+        let pending = inbox.take();
+        assert_eq!(times(&pending), (CAPACITY, 3, capacity + 2));
         assert_eq!(inbox.take_dropped(), 3);
         inbox.transition(record(capacity + 3));
-        inbox.put_back(news);
+        inbox.put_back(pending);
         assert_eq!(inbox.take_dropped(), 1);
         assert_eq!(times(&inbox.take()), (CAPACITY, 4, capacity + 3));
     }
 
     #[test]
     fn a_batch_is_bounded_and_goes_back_in_order() {
-        let mut news = News::default();
-        news.transitions.extend((0..10).map(record));
-        let batch = news.split(4);
-        assert_eq!((times(&batch), times(&news)), ((4, 0, 3), (6, 4, 9)));
-        news.put_back(batch);
-        assert_eq!(times(&news), (10, 0, 9));
-        assert_eq!(times(&news.split(100)), (10, 0, 9));
-        assert!(news.is_empty());
+        let mut pending = Pending::default();
+        pending.transitions.extend((0..10).map(record));
+        let batch = pending.split(4);
+        assert_eq!((times(&batch), times(&pending)), ((4, 0, 3), (6, 4, 9)));
+        pending.put_back(batch);
+        assert_eq!(times(&pending), (10, 0, 9));
+        assert_eq!(times(&pending.split(100)), (10, 0, 9));
+        assert!(pending.is_empty());
     }
 
     #[test]
-    fn settings_are_told_once_however_often_they_changed() {
+    fn settings_are_sent_once_however_often_they_changed() {
         let inbox = Inbox::default();
         inbox.settings("a");
         let unsent = inbox.take();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_wakes_once_and_the_end_always() {
+    fn an_event_wakes_the_thread_once_and_the_end_always() {
         let inbox = Inbox::default();
         inbox.transition(record(0));
         assert!(!inbox.sleep(Duration::MAX));

@@ -1,8 +1,8 @@
 //! The counts of breakers as cumulative OTLP metrics.
 //!
-//! Every outcome is a point of one exponential histogram. Calls that were not executed (refused, no slot,
-//! cancelled) have no duration: all of their count stands in the zero bucket, and their sum is 0, so that counts
-//! by outcome add up to all calls.
+//! Every outcome is a point of one exponential histogram. Calls that did not run to an end (refused, no slot, cancelled)
+//! have no duration: they are counted in the zero bucket with a sum of 0, so that the counts of all outcomes add up to all
+//! calls.
 
 use std::time::SystemTime;
 
@@ -22,7 +22,7 @@ use crate::circuit_breaker::{
 };
 use crate::semconv;
 
-/// Makes a request of all breakers; counts began at `start`.
+/// Makes a request of all breakers; their counts started at `start`.
 pub(super) fn request(
     resource: &Resource,
     snapshots: &[CircuitSnapshot],
@@ -73,7 +73,7 @@ impl Points<'_> {
         )
     }
 
-    /// The point of one outcome; `None` until a call has ended so.
+    /// Returns the point of one outcome; `None` until there is a call with it.
     fn duration(
         &self,
         snapshot: &CircuitSnapshot,
@@ -82,7 +82,7 @@ impl Points<'_> {
         let mut attributes = identity(snapshot);
         attributes.push(text(semconv::BREAKER_OUTCOME, outcome.as_str()));
         attributes.extend(error_type(outcome).map(|error| text(semconv::ERROR_TYPE, error)));
-        // The count is the histogram's own: the totals beside it may be a call ahead.
+        // The histogram's own count, because the total may be a call ahead of it.
         let latency = snapshot.latency.of(outcome);
         let count = latency.map_or(snapshot.calls.of(outcome), LatencyHistogram::count);
         let (offset, bucket_counts) = latency.map(LatencyHistogram::dense).unwrap_or_default();
@@ -126,10 +126,10 @@ impl Points<'_> {
         let point = |snapshot: &CircuitSnapshot| self.point(identity(snapshot), snapshot.in_flight);
         let data_points = self.snapshots.iter().map(point).collect();
         let data = Data::Gauge(Gauge { data_points });
-        metric(semconv::INFLIGHT, "Calls that run now", "{call}", data)
+        metric(semconv::INFLIGHT, "Calls that are running", "{call}", data)
     }
 
-    /// `None` while no breaker had a fallback.
+    /// `None` until a fallback was called.
     fn fallbacks(&self) -> Option<Metric> {
         let outcomes = |snapshot: &CircuitSnapshot| {
             let (attributes, totals) = (identity(snapshot), snapshot.fallbacks);
@@ -152,7 +152,7 @@ impl Points<'_> {
             });
             metric(
                 semconv::FALLBACKS,
-                "Fallbacks by how they ended",
+                "Fallbacks by outcome",
                 "{fallback}",
                 data,
             )
@@ -187,7 +187,7 @@ fn identity(snapshot: &CircuitSnapshot) -> Vec<KeyValue> {
     ]
 }
 
-/// What went wrong, as far as the breaker counts it apart; a failure's own type stands on its span.
+/// Returns `error.type` as far as the breaker counts it; the type of a failure is on its span.
 fn error_type(outcome: Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Rejected => Some(semconv::ERROR_TYPE_CIRCUIT_OPEN),

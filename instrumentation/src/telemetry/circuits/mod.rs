@@ -1,7 +1,6 @@
-//! What registered breakers did, over OTLP, from one thread: once a second the counts of all of them as
-//! cumulative metrics, and each transition and change of settings at once as a log event.
-//!
-//! The breakers announce into a bounded queue and go on; nothing of an export is seen by a call.
+//! Exports the registered breakers over OTLP from one thread: their counts once a second as cumulative metrics, and each
+//! transition and change of settings at once as a log event. Breakers put events into a bounded queue; no call waits for
+//! an export.
 
 mod events;
 mod exporter;
@@ -15,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 
-/// Says which library speaks.
+/// Returns the instrumentation scope.
 fn scope() -> InstrumentationScope {
     InstrumentationScope {
         name: env!("CARGO_PKG_NAME").to_owned(),
