@@ -71,7 +71,7 @@ fn on_threads(threads: usize, iterations: u64, work: impl Fn() + Sync) -> Durati
     })
 }
 
-/// Returns the time that this thread has run, where the system tells (Linux).
+/// Returns the time that this thread has run, if the system reports it (Linux).
 fn on_processor() -> Option<Duration> {
     let schedule = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanos = schedule.split_whitespace().next()?.parse().ok()?;

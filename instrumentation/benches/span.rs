@@ -40,7 +40,7 @@ fn timed(iterations: u64, work: impl Fn()) -> Duration {
     }
 }
 
-/// Returns the time that this thread has run, where the system tells (Linux).
+/// Returns the time that this thread has run, if the system reports it (Linux).
 fn on_processor() -> Option<Duration> {
     let schedule = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanos = schedule.split_whitespace().next()?.parse().ok()?;

@@ -15,8 +15,8 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use sink::{Sink, text};
 
 /// Scenario: a program without a runtime makes spans with `tracing` and counts with the global meter.
-/// Guarantees: both have left when the guard is dropped, the configured headers are everybody's, and a second
-/// start is refused without harm: nobody hears of an instance that never was.
+/// Guarantees: both have been sent when the guard is dropped, the configured headers are those of the process, and a
+/// second start fails without a trace: the receiver gets nothing from it.
 #[test]
 fn init_serves_the_whole_process() {
     let (sink, endpoint) = Sink::start();

@@ -1,4 +1,4 @@
-//! What breakers do, as a caller and as the collector see it.
+//! Breakers, as a caller and as the collector see them.
 
 use std::time::{Duration, SystemTime};
 
@@ -96,7 +96,7 @@ struct Answers {
     problem: serde_json::Value,
 }
 
-/// Asks a page three times; what it asks always fails.
+/// Requests a page three times; the call behind it always fails.
 fn ask_until_refused(page: &Telemetry, breaker: CircuitBreaker) -> Answers {
     let handler = async move || -> Response {
         match breaker.call(async { Err::<(), &str>("no stock") }).await {
@@ -123,7 +123,7 @@ fn ask_until_refused(page: &Telemetry, breaker: CircuitBreaker) -> Answers {
 }
 
 #[test]
-fn a_refused_call_tells_the_caller_what_and_how_long() {
+fn a_refused_call_reaches_the_caller_with_breaker_and_wait() {
     let (_sink, endpoint) = Sink::start();
     let answers = ask_until_refused(&telemetry("page", &endpoint), breaker(&Registry::new()));
     let header = |name| answers.refused[name].to_str().unwrap();
@@ -149,7 +149,7 @@ fn a_refused_call_tells_the_caller_what_and_how_long() {
 /// Guarantees: the collector gets counts, the state, and the transition with the trace of the call that caused
 /// it.
 #[test]
-fn a_breaker_that_opens_is_seen_by_the_collector() {
+fn the_collector_receives_a_breaker_that_opens() {
     let (sink, endpoint) = Sink::start();
     let registry = Registry::new();
     let page = Telemetry::start(&config("page", &endpoint).with_registry(&registry)).unwrap();
@@ -191,26 +191,26 @@ fn a_breaker_that_opens_is_seen_by_the_collector() {
 }
 
 /// Scenario: a state is forced and released again.
-/// Guarantees: each is told at once, after the transition itself and not with the next second's counts.
+/// Guarantees: each is sent at once after the transition, not with the next second's counts.
 #[test]
-fn settings_and_overrides_are_told() {
+fn settings_and_overrides_are_sent() {
     let (sink, endpoint) = Sink::start();
     let registry = Registry::new();
     let telemetry = Telemetry::start(&config("page", &endpoint).with_registry(&registry)).unwrap();
     let breaker = breaker(&registry);
     let name = (semconv::BREAKER_NAME, "inventory");
-    let told = sink.wait_for("settings", |received| {
+    let sent = sink.wait_for("settings", |received| {
         event(received, semconv::EVENT_SETTINGS, name)
     });
     let settings: Settings =
-        serde_json::from_str(&text(&told.attributes, semconv::SETTINGS)).unwrap();
+        serde_json::from_str(&text(&sent.attributes, semconv::SETTINGS)).unwrap();
     assert_eq!(settings, *breaker.settings());
     breaker.force(Override {
         kind: OverrideKind::ForcedOpen,
         reason: "stock moves".into(),
         expires: Some(SystemTime::now() + Duration::from_secs(60)),
     });
-    let told = sink.wait_for("override", |received| {
+    let sent = sink.wait_for("override", |received| {
         event(
             received,
             semconv::EVENT_SETTINGS,
@@ -218,11 +218,11 @@ fn settings_and_overrides_are_told() {
         )
     });
     assert_eq!(
-        text(&told.attributes, semconv::OVERRIDE_KIND),
+        text(&sent.attributes, semconv::OVERRIDE_KIND),
         "forced_open"
     );
     assert!(
-        text(&told.attributes, semconv::OVERRIDE_EXPIRES)
+        text(&sent.attributes, semconv::OVERRIDE_EXPIRES)
             .parse::<u64>()
             .is_ok()
     );
@@ -237,8 +237,8 @@ fn settings_and_overrides_are_told() {
     drop(telemetry);
 }
 
-/// Scenario: a breaker opens while the collector is away, and the collector comes back.
-/// Guarantees: the transition arrives all the same.
+/// Scenario: a breaker opens while the collector is unreachable, and the collector comes back.
+/// Guarantees: the transition arrives nevertheless.
 #[test]
 fn transitions_wait_for_the_collector() {
     let (socket, endpoint) = silent_socket();
@@ -285,7 +285,7 @@ fn dropping_telemetry_sends_the_rest() {
     assert_eq!((count.map(|(count, _)| count), spans), (Some(1), 1));
 }
 
-/// Scenario: the layer of a breaker stands around the traced client, and the other side fails.
+/// Scenario: the layer of a breaker is around the traced client, and the other side fails.
 /// Guarantees: the stack compiles and counts by status; the breaker's span is the parent of the client's, and a
 /// refused call makes none.
 #[test]
@@ -329,16 +329,16 @@ fn layers_stack_on_the_traced_client() {
     assert!(refused.is_some());
 }
 
-/// Scenario: a target answers 404 and 503, and another is not there.
-/// Guarantees: what the caller asked wrongly says nothing about the target.
+/// Scenario: a target responds with 404 and 503, and another is unreachable.
+/// Guarantees: an error of the caller is ignored, the others are failures.
 #[test]
-fn errors_of_the_client_count_by_whose_fault_they_are() {
+fn errors_of_reqwest_count_by_their_status() {
     let router = Router::new().route(
         "/broken",
         get(async || http::StatusCode::SERVICE_UNAVAILABLE),
     );
     let address = serve(tracing::Dispatch::none(), router);
-    let (_nobody, silent) = silent_socket();
+    let (_socket, silent) = silent_socket();
     let user = telemetry("user", &silent);
     let outcome = |url: String| {
         let answer = block_on(&user, TracedClient::new().get(url).send());

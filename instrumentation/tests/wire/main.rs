@@ -45,7 +45,7 @@ fn block_on<T>(telemetry: &Telemetry, future: impl Future<Output = T>) -> T {
     tracing::dispatcher::with_default(telemetry.dispatch(), || runtime.block_on(future))
 }
 
-/// Holds a port that refuses connections until somebody listens.
+/// Reserves a port that refuses connections until it is listened on.
 fn silent_socket() -> (TcpSocket, String) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -168,7 +168,7 @@ fn failures_are_marked_and_filtered_paths_are_not_traced() {
     let broken = sink.span("stock", "GET /broken");
     assert_eq!(broken.status.as_ref().unwrap().code(), StatusCode::Error);
     assert_eq!(text(&broken.attributes, "error.type"), "500");
-    // 405: the caller's mistake is none of the server's, but it is an error of the client.
+    // A 405 is an error of the client, not of the server.
     assert_ne!(
         sink.span("stock", "POST /broken")
             .status
@@ -194,7 +194,7 @@ fn failures_are_marked_and_filtered_paths_are_not_traced() {
 }
 
 #[test]
-fn response_headers_go_to_whom_the_policy_names() {
+fn response_headers_follow_the_policy() {
     let (_sink, endpoint) = Sink::start();
     let stock = telemetry("stock", &endpoint);
     let headers = |layer: TraceLayer| {
@@ -209,7 +209,7 @@ fn response_headers_go_to_whom_the_policy_names() {
             answer.unwrap().headers().contains_key("traceresponse")
         })
     };
-    // A proxy on the same host says who is behind it.
+    // A proxy on the same host names the client behind it.
     let outside = |name: &'static str, value: &'static str| {
         let router = Router::new()
             .route("/", get(async || ""))
@@ -240,11 +240,11 @@ fn response_headers_go_to_whom_the_policy_names() {
     assert!(headers(always));
 }
 
-/// Scenario: nobody listens where telemetry is sent.
-/// Guarantees: calls pass, and the end of the process waits for a bounded time. There is no assertion about
-/// the time: a drop that hangs hangs the test.
+/// Scenario: nothing listens at the endpoint.
+/// Guarantees: calls pass, and the end of the process waits for a limited time. There is no assertion about the time: a
+/// drop that hangs makes the test hang.
 #[test]
-fn a_collector_that_is_away_neither_fails_calls_nor_keeps_the_process() {
+fn an_unreachable_collector_fails_no_call_and_does_not_delay_the_end() {
     let (_socket, endpoint) = silent_socket();
     let stock = telemetry("stock", &endpoint);
     let address = inventory(&stock);
@@ -261,10 +261,10 @@ fn a_collector_that_is_away_neither_fails_calls_nor_keeps_the_process() {
     drop(stock);
 }
 
-/// Scenario: what listens where telemetry is sent takes connections and never answers.
+/// Scenario: the endpoint accepts connections and never responds.
 /// Guarantees: the end of the process does not wait for it.
 #[test]
-fn a_collector_that_hangs_does_not_keep_the_process() {
+fn a_collector_that_hangs_does_not_delay_the_end() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let registry = Registry::new();
@@ -285,10 +285,10 @@ fn a_collector_that_hangs_does_not_keep_the_process() {
         .expect("telemetry ends");
 }
 
-/// Scenario: a service without telemetry stands between two that have it.
-/// Guarantees: the trace goes through it.
+/// Scenario: a service without telemetry is called between two with it.
+/// Guarantees: it passes the trace on.
 #[test]
-fn a_silent_service_passes_the_trace_on() {
+fn a_service_without_telemetry_passes_the_trace_on() {
     let (sink, endpoint) = Sink::start();
     let (stock, user) = (telemetry("stock", &endpoint), telemetry("user", &endpoint));
     let inventory = inventory(&stock);
@@ -360,10 +360,10 @@ fn baggage_travels_through_a_service() {
     assert_eq!(answer.unwrap(), "a b tenant=a%20b");
 }
 
-/// Scenario: a caller says `b3: 0` and nothing else: it wants no trace.
-/// Guarantees: there is no span, here and behind.
+/// Scenario: a caller sends `b3: 0` and nothing else, which asks for no trace.
+/// Guarantees: there is no span in this service nor in those that it calls.
 #[test]
-fn an_unwanted_trace_is_not_made() {
+fn an_unwanted_trace_is_not_recorded() {
     let (sink, endpoint) = Sink::start();
     let stock = telemetry("stock", &endpoint);
     let address = inventory(&stock);
@@ -382,9 +382,9 @@ fn an_unwanted_trace_is_not_made() {
 }
 
 /// Scenario: the caller drops its request before the answer, as a timeout does.
-/// Guarantees: both sides' spans end and say so, without blaming anybody.
+/// Guarantees: the spans of both sides end as cancelled, without an error status.
 #[test]
-fn an_abandoned_request_says_so() {
+fn an_abandoned_request_is_recorded_as_cancelled() {
     let (sink, endpoint) = Sink::start();
     let (stock, user) = (telemetry("stock", &endpoint), telemetry("user", &endpoint));
     let (arrived, mut arrival) = tokio::sync::mpsc::unbounded_channel();

@@ -1,4 +1,4 @@
-//! An OTLP receiver in the test's process that remembers what it was sent.
+//! An OTLP receiver in the test's process that keeps what it receives.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex};

@@ -150,7 +150,7 @@ async fn a_dropped_response_future_frees_the_probe() {
 /// Scenario: a server's stack has the tracing layer around the breaker's, without a router in between.
 /// Guarantees: the refusal, which happens before there is a future, stands in the response's header.
 #[tokio::test(start_paused = true)]
-async fn a_refusal_in_a_server_stack_is_told_to_the_caller() {
+async fn a_refusal_in_a_server_stack_reaches_the_caller() {
     let breaker = breaker(hystrix());
     calls(&breaker, Outcome::Failure, 1);
     let hang = service_fn(|_: Request<()>| pending::<Result<Response<String>, Infallible>>());

@@ -1,4 +1,4 @@
-//! Tests of the breaker as a whole; what one file can prove stands in that file.
+//! Tests of the breaker as a whole; what concerns one file is tested in that file.
 
 mod command;
 mod concurrency;
@@ -18,7 +18,7 @@ use super::{
     WindowSettings,
 };
 
-/// Notes every transition.
+/// Keeps every transition.
 #[derive(Default)]
 struct Notes(Mutex<Vec<Transition>>);
 
@@ -69,7 +69,7 @@ fn observed(settings: Settings) -> (CircuitBreaker, Arc<Notes>) {
     (builder.settings(settings).build(), notes)
 }
 
-/// Makes calls that end at once; those that are refused are.
+/// Makes calls that end at once, and ignores refusals.
 fn calls(breaker: &CircuitBreaker, outcome: Outcome, count: usize) {
     for _ in 0..count {
         if let Ok(permit) = breaker.try_acquire() {

@@ -61,7 +61,7 @@ async fn an_override_ends_by_itself() {
     }
 }
 
-/// Guarantees: calls pass and are counted, the computed state lives on, and nothing is announced.
+/// Guarantees: calls pass and are counted, the computed state keeps changing, and listeners are not called.
 #[tokio::test(start_paused = true)]
 async fn forced_closed_passes_every_call_and_keeps_counting() {
     let (breaker, notes) = observed(hystrix());

@@ -1,4 +1,4 @@
-//! The registry: one breaker per name, a bound, and who is told.
+//! The registry: one breaker per name, a limit, and its listeners.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -77,7 +77,7 @@ fn a_full_registry_still_hands_out_breakers_that_work() {
 }
 
 #[test]
-fn listeners_hear_of_breakers_and_may_use_them() {
+fn listeners_receive_breakers_and_may_use_them() {
     struct Once(AtomicUsize);
     impl Listener for Once {
         fn settings_changed(&self, breaker: &CircuitBreaker) {

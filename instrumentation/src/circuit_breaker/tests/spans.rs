@@ -1,4 +1,4 @@
-//! What the wrappers write on spans, and that a transition carries the ids of the call that caused it.
+//! The spans of calls, and that a transition carries the ids of the call that caused it.
 
 use std::io;
 
@@ -33,7 +33,7 @@ impl SpanProcessor for Ended {
 }
 
 impl Ended {
-    /// Sends the spans of this thread here until the guard is dropped.
+    /// Collects the spans of this thread until the guard is dropped.
     fn listen(&self) -> DefaultGuard {
         let provider = SdkTracerProvider::builder();
         let provider = provider.with_span_processor(self.clone()).build();
@@ -181,7 +181,7 @@ async fn code_behind_the_layer_runs_inside_its_span() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_learns_which_breakers_it_touched() {
+async fn a_request_knows_which_breakers_it_called() {
     let breaker = breaker(hystrix());
     let (_, list) = request_log::scope(async {
         breaker.call(fails()).await.ok();
