@@ -59,14 +59,7 @@ impl fmt::Display for Reason {
             Self::Slowness(share, limit) => {
                 share.write(f, &format!("took longer than {}", Setting(*limit)))
             }
-            Self::OpenTimeOver(open) => {
-                let verb = if *open == Duration::from_secs(1) {
-                    "was"
-                } else {
-                    "were"
-                };
-                write!(f, "{} {verb} over", Setting(*open))
-            }
+            Self::OpenTimeOver(open) => write!(f, "open time of {} has passed", Setting(*open)),
             Self::ProbeSucceeded(took) => write!(f, "probe succeeded in {}", Measured(*took)),
             Self::ProbesSucceeded { good, of } => write!(f, "{good} of {of} probes succeeded"),
             Self::ProbeFailed => f.write_str("probe failed"),
@@ -83,7 +76,7 @@ impl fmt::Display for Reason {
             Self::ProbesSlow { slow, of } => write!(f, "{slow} of {of} probes were slow"),
             Self::Forced(reason) => f.write_str(reason),
             Self::Released(reason) => write!(f, "override released ({reason})"),
-            Self::Expired(reason) => write!(f, "override ran out ({reason})"),
+            Self::Expired(reason) => write!(f, "override expired ({reason})"),
             Self::WouldHave { from, to, reason } => write!(
                 f,
                 "would have gone from {} to {}: {reason}",

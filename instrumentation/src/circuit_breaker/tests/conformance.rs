@@ -91,7 +91,7 @@ async fn a_good_probe_closes_it_and_old_failures_are_forgotten() {
         reasons,
         [
             "100 % of 1 calls failed in 5 s (limit 40 %)",
-            "200 ms were over",
+            "open time of 200 ms has passed",
             "probe succeeded in 33 ms",
         ]
     );

@@ -56,7 +56,7 @@ async fn an_override_ends_by_itself() {
             let last = notes.take().pop().unwrap();
             assert_eq!(last.from, kind.into());
             assert_eq!(last.to, EffectiveState::Closed);
-            assert_eq!(last.reason, "override ran out (Ada: maintenance)");
+            assert_eq!(last.reason, "override expired (Ada: maintenance)");
         }
     }
 }
@@ -102,7 +102,7 @@ async fn metrics_only_announces_what_it_would_have_done() {
         reasons,
         [
             "would have gone from closed to open: 100 % of 1 calls failed in 5 s (limit 40 %)",
-            "would have gone from open to half_open: 200 ms were over",
+            "would have gone from open to half_open: open time of 200 ms has passed",
             "would have gone from half_open to closed: probe succeeded in 10 ms",
         ]
     );
