@@ -432,6 +432,58 @@ async fn a_search_finds_summaries() {
     }
 }
 
+/// *Scenario*: of a trace whose first step ended two hours ago one span failed now.
+/// *Guarantees*: a search of the last hour for failures finds it, by our API and by Jaeger's, with its true start; one of
+/// the hour of the first step does not. Zipkin finds traces by their start.
+#[tokio::test]
+async fn a_failure_of_now_is_found_in_an_old_trace() {
+    const HOUR: u64 = 3_600_000_000_000;
+    let now = now_unix_nanos();
+    let begin = now - 2 * HOUR;
+    let step = |id: &str, start: u64, code: u8| {
+        serde_json::json!({
+            "traceId": "0af7651916cd43dd8448eb211c803102", "spanId": id, "name": "step", "kind": 1,
+            "startTimeUnixNano": start.to_string(), "endTimeUnixNano": (start + 1_000).to_string(),
+            "status": {"code": code},
+        })
+    };
+    let resource = serde_json::json!({"attributes": attributes(&[("service.name", "batch")])});
+    let spans = [
+        step("00000000000000a1", begin, 0),
+        step("00000000000000a2", now, 2),
+    ];
+    let mut fixture = Fixture::new();
+    fixture.receive(
+        &serde_json::json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}),
+        now,
+    );
+    for last_hour in ["", "error=true", "status=error&service=batch"] {
+        let page = fixture
+            .json(&format!("/api/traces?{last_hour}&end={}", now + 1))
+            .await;
+        assert_eq!(page["traces"][0]["start_unix_nanos"], begin, "{last_hour}");
+        assert_eq!(page["traces"][0]["span_count"], 2);
+        assert_eq!(page["next_cursor"], Value::Null);
+    }
+    let earlier = format!("start={}&end={}", begin - HOUR, begin + HOUR);
+    let page = fixture
+        .json(&format!("/api/traces?status=error&{earlier}"))
+        .await;
+    assert_eq!(page["traces"], serde_json::json!([]));
+    let micros = |nanos: u64| nanos / 1_000;
+    for (start, end, found) in [(now - HOUR, now, 1), (begin - HOUR, begin + HOUR, 0)] {
+        let range = format!("start={}&end={}", micros(start), micros(end));
+        let uri = format!("/jaeger/api/traces?service=batch&tag=error:true&{range}");
+        let answer = fixture.json(&uri).await;
+        assert_eq!(answer["data"].as_array().unwrap().len(), found, "{uri}");
+    }
+    for (lookback, found) in [(3_600_000, 0), (3 * 3_600_000, 1)] {
+        let uri = format!("/api/v2/traces?annotationQuery=error&lookback={lookback}");
+        let traces = fixture.json(&uri).await;
+        assert_eq!(traces.as_array().unwrap().len(), found, "{uri}");
+    }
+}
+
 #[tokio::test]
 async fn a_trace_is_found_by_long_and_short_ids_in_either_case() {
     let fixture = Fixture::with_shop(NOW);

@@ -1,18 +1,20 @@
 //! What a trace search asks and answers.
 
+use std::cmp::Reverse;
+
 use opentelemetry::TraceId;
 
 use super::{Condition, Span, TimeRange, TraceSummary};
 
-/// A search for traces. A trace matches when **one of its spans** meets every condition, and the trace as a whole is
-/// what `traces` asks for.
+/// A search for traces. A trace matches when **one of its spans** starts in the range and meets every condition, and the
+/// trace as a whole is what `traces` asks for, wherever it begins.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TraceQuery {
     /// What one span must meet.
     pub conditions: Vec<Condition>,
     /// What the trace must be.
     pub traces: Vec<TraceCondition>,
-    /// The trace starts in it.
+    /// The span starts in it.
     pub range: TimeRange,
     /// At most so many traces, 1 to `TraceQuery::LIMIT_MAX`.
     pub limit: usize,
@@ -25,6 +27,8 @@ pub struct TraceQuery {
 pub enum TraceCondition {
     /// None of its spans has status error.
     WithoutErrors,
+    /// Its first span starts in that range.
+    StartsIn(TimeRange),
 }
 
 impl TraceCondition {
@@ -32,6 +36,7 @@ impl TraceCondition {
     pub fn matches(&self, trace: &TraceSummary) -> bool {
         match self {
             Self::WithoutErrors => trace.error_count == 0,
+            Self::StartsIn(range) => range.contains(trace.start_unix_nanos),
         }
     }
 }
@@ -60,46 +65,73 @@ impl TraceQuery {
         self
     }
 
-    /// Returns whether a span meets every condition.
+    /// Returns whether a span lies in the range and meets every condition.
     pub fn matches(&self, span: &Span) -> bool {
-        self.conditions
-            .iter()
-            .all(|condition| condition.matches(span))
+        let mut conditions = self.conditions.iter();
+        self.range.contains(span.start_unix_nanos)
+            && conditions.all(|condition| condition.matches(span))
+    }
+
+    /// Returns where spans can start that give a trace of this page its position.
+    pub(crate) fn page_range(&self) -> TimeRange {
+        let cursor = self.cursor.map(|cursor| cursor.position_unix_nanos);
+        let end = cursor.map_or(u64::MAX, |position| position.saturating_add(1));
+        TimeRange {
+            end_unix_nanos: self.range.end_unix_nanos.min(end),
+            ..self.range
+        }
+    }
+
+    /// Returns whether a trace of that position comes after the cursor.
+    pub(crate) fn is_behind_cursor(&self, position: u64, id: TraceId) -> bool {
+        self.cursor.is_none_or(|cursor| {
+            let order = |position, id: TraceId| (Reverse(position), id.to_bytes());
+            order(position, id) > order(cursor.position_unix_nanos, cursor.trace_id)
+        })
     }
 }
 
-/// The last row of a page; the next page holds what sorts after it (start descending, then id ascending).
+/// The last row of a page; the next page holds what comes after it.
+///
+/// Rows are ordered by position, newest first, equal ones by id. A trace's position is the start of its newest span that
+/// matches and lies in the range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    /// Start of that trace, Unix nanoseconds.
-    pub start_unix_nanos: u64,
+    /// The position of that trace, Unix nanoseconds.
+    pub position_unix_nanos: u64,
     /// Its id.
     pub trace_id: TraceId,
+    /// When the first page was made, Unix nanoseconds: spans that arrived later move no trace to an earlier page.
+    pub as_of_unix_nanos: u64,
 }
 
 impl Cursor {
-    /// Returns the cursor behind a row.
-    pub fn after(row: &TraceSummary) -> Self {
-        Self {
-            start_unix_nanos: row.start_unix_nanos,
-            trace_id: row.trace_id,
-        }
-    }
-
-    /// Returns its text for a URL: 16 hex digits of the start, `-`, 32 hex digits of the id.
+    /// Returns its text for a URL: 16 hex digits of the position, `-`, 32 of the id, `-`, 16 of the first page's time.
     pub fn encode(&self) -> String {
-        format!("{:016x}-{}", self.start_unix_nanos, self.trace_id)
+        let Self {
+            position_unix_nanos,
+            trace_id,
+            as_of_unix_nanos,
+        } = self;
+        format!("{position_unix_nanos:016x}-{trace_id}-{as_of_unix_nanos:016x}")
     }
 
-    /// Reads what `encode` wrote; `None` for anything else.
+    /// Reads what `encode` wrote, with or without the time; `None` for anything else.
     pub fn decode(text: &str) -> Option<Self> {
-        let (start, id) = text.split_once('-')?;
-        if start.len() != 16 || id.len() != 32 {
+        let nanos = |text: &str| {
+            let is_whole = text.len() == 16;
+            is_whole.then(|| u64::from_str_radix(text, 16).ok())?
+        };
+        let mut parts = text.split('-');
+        let (position, id) = (parts.next()?, parts.next()?);
+        let as_of = parts.next().map_or(Some(u64::MAX), nanos)?;
+        if id.len() != 32 || parts.next().is_some() {
             return None;
         }
         Some(Self {
-            start_unix_nanos: u64::from_str_radix(start, 16).ok()?,
+            position_unix_nanos: nanos(position)?,
             trace_id: TraceId::from_hex(id).ok()?,
+            as_of_unix_nanos: as_of,
         })
     }
 }
@@ -113,4 +145,27 @@ pub struct TracePage {
     pub next: Option<Cursor>,
     /// Why rows may be missing: a store did not answer, or the search stopped early; `None` when there are no more.
     pub missing: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back_from_its_text() {
+        let cursor = Cursor {
+            position_unix_nanos: 7,
+            trace_id: TraceId::from(5),
+            as_of_unix_nanos: 9,
+        };
+        let text = cursor.encode();
+        assert_eq!(Cursor::decode(&text), Some(cursor));
+        // As earlier versions wrote it.
+        let (without_moment, _) = text.rsplit_once('-').unwrap();
+        let read = Cursor::decode(without_moment).unwrap();
+        assert_eq!(read.as_of_unix_nanos, u64::MAX);
+        for wrong in ["", "-", &text[1..], &format!("{text}-0"), &text[..20]] {
+            assert_eq!(Cursor::decode(wrong), None, "{wrong}");
+        }
+    }
 }

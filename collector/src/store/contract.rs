@@ -115,8 +115,13 @@ async fn filters(reader: &impl TraceReader) {
     let mut early = all.clone();
     early.range.end_unix_nanos = begin() + 900;
     expect(early, &[2, 1]).await;
+    // Traces that began before the range and have a span in it.
     let mut late = all.clone();
     late.range.start_unix_nanos = begin() + 11;
+    expect(late.clone(), &[3, 2, 1]).await;
+    let root = late.clone().with([Condition::operation("GET /1")]);
+    expect(root, &[3, 2]).await;
+    late.traces.push(TraceCondition::StartsIn(late.range));
     expect(late, &[3, 2]).await;
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod hash;
 pub mod influxdb;
 pub(crate) mod matching;
 pub(crate) mod merged;
+pub(crate) mod search;
 pub mod series;
 mod traces;
 

@@ -4,8 +4,12 @@
 
 use super::question::Question;
 use super::tags;
-use crate::model::{Condition, EVENT_NAME, Place, StatusCode, Test, TraceQuery};
+use crate::model::{
+    Condition, EVENT_NAME, Place, StatusCode, Test, TimeRange, TraceCondition, TraceQuery,
+};
 
+/// How long after its trace's start a span is still looked for when a search ends in the past.
+const SPREAD_NANOS: u64 = 600_000_000_000;
 /// Rows of one page of the store.
 const PAGE_MAX: usize = 100;
 /// ... and at least so many, so that filtering a few does not take a page each.
@@ -25,7 +29,13 @@ pub(super) fn search(question: &Question) -> TraceQuery {
         .or_else(|| terms().find_map(|(key, value)| word(key, value)))
         .or_else(|| duration(question));
     let conditions = [service.map(Condition::Service), narrowest];
-    let mut search = TraceQuery::in_range(question.range).with(conditions.into_iter().flatten());
+    // A trace lies in Zipkin's range by its earliest span, wherever the one that matches is.
+    let spans = TimeRange {
+        end_unix_nanos: question.range.end_unix_nanos.saturating_add(SPREAD_NANOS),
+        ..question.range
+    };
+    let mut search = TraceQuery::in_range(spans).with(conditions.into_iter().flatten());
+    search.traces.push(TraceCondition::StartsIn(question.range));
     search.limit = question.limit.clamp(PAGE_MIN, PAGE_MAX);
     search
 }

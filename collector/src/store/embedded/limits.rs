@@ -37,9 +37,6 @@ pub(crate) const SERVICES_PER_TRACE_MAX: u16 = 256;
 pub(crate) const TRACE_SPANS_MAX: usize = 50_000;
 /// Operations of a service that a list returns.
 pub(crate) const OPERATIONS_MAX: usize = 1_000;
-/// How long after its trace's start a span is still looked for when a search ends at a time in the past: what
-/// matches only later than this is not found by such a search.
-pub(crate) const TRACE_SPREAD_NANOS: u64 = 600_000_000_000;
 /// Blocks read at most to count the rows of a page of a search again.
 pub(crate) const RECOUNT_BLOCKS_MAX: usize = 256;
 /// Spans held while the rows of a page of a search are counted, 64 bytes each.

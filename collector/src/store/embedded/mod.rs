@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use opentelemetry::TraceId;
 
+use super::search::Found;
 use super::{StoreError, TraceReader};
 use crate::counters::Counters;
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery};
@@ -139,6 +140,12 @@ impl EmbeddedStore {
         retention::enforce(&self.catalog, &self.options, follow, now_unix_nanos)
     }
 
+    /// Returns a page of a search with the positions of its rows.
+    pub(crate) async fn find(&self, query: TraceQuery) -> Result<Found, StoreError> {
+        self.read(move |catalog| search::search(catalog, &query))
+            .await
+    }
+
     /// Runs a reader on a thread that may wait for the disk; once more where it met a footer that had to be rebuilt.
     async fn read<T: Send + 'static>(
         &self,
@@ -172,8 +179,7 @@ impl TraceReader for EmbeddedStore {
     }
 
     async fn search(&self, query: TraceQuery) -> Result<TracePage, StoreError> {
-        self.read(move |catalog| search::search(catalog, &query))
-            .await
+        Ok(self.find(query).await?.page)
     }
 
     async fn services(&self, range: TimeRange) -> Result<Vec<String>, StoreError> {

@@ -35,7 +35,7 @@ pub(crate) use spans::lane::SpanLane;
 #[doc(hidden)]
 pub use spans::payload;
 pub(crate) use spans::payload::BlockEncoder;
-pub(crate) use spans::{InfluxTraces, Search, in_time};
+pub(crate) use spans::{InfluxTraces, SEARCH_TIME_MAX, Scan};
 pub use status::{InfluxdbFigures, InfluxdbStatus, Standing};
 pub(crate) use wire::client::Client;
 pub use wire::client::{Generation, Server};

@@ -1,19 +1,22 @@
 //! Traces of both stores. What is wholly local is answered locally, as fast as without InfluxDB; what is older, or may
 //! have come to another collector, is looked for in both.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use opentelemetry::{SpanId, TraceId};
 
 use super::union;
-use crate::model::{Cursor, Note, TimeRange, Trace, TracePage, TraceQuery};
+use crate::model::{Note, TimeRange, Trace, TracePage, TraceQuery};
 use crate::store::embedded::{EmbeddedStore, ShipProgress};
-use crate::store::influxdb::{InfluxTraces, Peers, Search, in_time};
+use crate::store::influxdb::{InfluxTraces, Peers, SEARCH_TIME_MAX, Scan};
+use crate::store::search::{self, Candidate, Row, Source, row_of};
 use crate::store::{StoreError, TraceReader};
 
 /// A trace that starts that long after local spans are complete has all of its spans here: senders' clocks may differ.
 const CLOCK_SKEW_NANOS: u64 = 60 * 1_000_000_000;
+/// Rows that the local store is asked for at once.
+const LOCAL_ROWS_MAX: usize = 50;
 
 /// Reads traces of both stores; cheap to clone.
 #[derive(Debug, Clone)]
@@ -59,25 +62,11 @@ impl MergedTraces {
         if self.peers.company().await.is_away {
             return Err(self.peers.away());
         }
-        let answer = in_time(&self.remote, answer).await;
+        let answer = self.remote.in_time(answer).await;
         if let Err(error) = &answer {
             self.peers.failed(error);
         }
         answer
-    }
-
-    /// Searches both stores.
-    async fn search_both(&self, query: TraceQuery) -> Result<TracePage, StoreError> {
-        let search = Search::new(&self.remote, query).with_local(&self.local);
-        if self.peers.company().await.is_away {
-            let searched = search.without_remote(self.peers.away()).run().await?;
-            return Ok(searched.page);
-        }
-        let searched = search.run().await?;
-        if let Some(error) = &searched.failure {
-            self.peers.failed(error);
-        }
-        Ok(searched.page)
     }
 
     /// Adds the names that InfluxDB knows, where it answers.
@@ -125,36 +114,26 @@ impl TraceReader for MergedTraces {
     }
 
     async fn search(&self, query: TraceQuery) -> Result<TracePage, StoreError> {
-        let Some(since) = self.whole_since().await else {
-            return self.search_both(query).await;
-        };
-        let range = query.range;
-        if range.start_unix_nanos >= since {
-            return self.local.search(query).await;
+        let whole_since = self.whole_since().await;
+        let is_away = self.peers.company().await.is_away;
+        let is_local = |since| query.range.start_unix_nanos >= since;
+        match whole_since {
+            Some(0) => return self.local.search(query).await,
+            Some(since) if is_away && is_local(since) => return self.local.search(query).await,
+            _ => {}
         }
-        let mut here = query.clone();
-        here.range.start_unix_nanos = since;
-        let mut page = self.local.search(here).await?;
-        let limit = query.limit.clamp(1, TraceQuery::LIMIT_MAX);
-        if page.traces.len() >= limit {
-            page.next = page.traces.last().map(Cursor::after);
-            return Ok(page);
+        let mut both = Both::new(self, &query, whole_since.unwrap_or(u64::MAX));
+        if is_away {
+            both.remote = None;
+            both.failure = Some(self.peers.away());
         }
-        let older = TraceQuery {
-            limit: limit - page.traces.len(),
-            range: TimeRange {
-                end_unix_nanos: range.end_unix_nanos.min(since),
-                ..range
-            },
-            ..query
-        };
-        let rest = self.search_both(older).await?;
-        // A trace that began before is whole there; here its later part looked like all of it.
-        let in_rest: HashSet<TraceId> = rest.traces.iter().map(|row| row.trace_id).collect();
-        page.traces.retain(|row| !in_rest.contains(&row.trace_id));
-        page.traces.extend(rest.traces);
-        page.next = rest.next;
-        page.missing = rest.missing;
+        let found = search::search(&mut both, &query, Some(SEARCH_TIME_MAX)).await?;
+        let mut page = found.page;
+        if let Some(error) = both.failure {
+            page.missing = Some(format!(
+                "only traces that are still here are shown: {error}"
+            ));
+        }
         Ok(page)
     }
 
@@ -195,5 +174,129 @@ fn unreachable() -> Note {
         code: "store_unreachable",
         span_id: SpanId::INVALID,
         message: "InfluxDB does not answer: older parts of the trace may be missing".to_owned(),
+    }
+}
+
+/// Both stores as one source of the search engine.
+struct Both<'a> {
+    stores: &'a MergedTraces,
+    query: &'a TraceQuery,
+    /// Spans that start later are all here.
+    whole_since: u64,
+    local: LocalPages<'a>,
+    /// `None` while InfluxDB does not answer.
+    remote: Option<Scan>,
+    failure: Option<StoreError>,
+}
+
+/// The local store, page by page.
+struct LocalPages<'a> {
+    store: &'a EmbeddedStore,
+    /// The next page.
+    query: TraceQuery,
+    frontier: Option<u64>,
+    /// Rows that were found and not asked for yet.
+    rows: HashMap<TraceId, Row>,
+}
+
+impl<'a> Both<'a> {
+    fn new(stores: &'a MergedTraces, query: &'a TraceQuery, whole_since: u64) -> Self {
+        let mut next_page = query.clone();
+        next_page.limit = (query.limit + 1).min(LOCAL_ROWS_MAX);
+        Self {
+            stores,
+            query,
+            whole_since,
+            local: LocalPages {
+                store: &stores.local,
+                query: next_page,
+                frontier: Some(query.page_range().end_unix_nanos),
+                rows: HashMap::new(),
+            },
+            remote: Some(stores.remote.scan(query, whole_since)),
+            failure: None,
+        }
+    }
+
+    /// Returns the row of a trace that is here as a whole. One without root may have begun before.
+    fn whole_row(&mut self, id: TraceId) -> Option<Row> {
+        let row = self.local.rows.remove(&id)?;
+        let summary = &row.summary;
+        let is_whole = summary.root_received && summary.start_unix_nanos >= self.whole_since;
+        is_whole.then_some(row)
+    }
+
+    /// Returns what InfluxDB has of these traces, in their order; nothing where it does not answer.
+    async fn remote_traces(&mut self, candidates: &[Candidate]) -> Vec<Option<Trace>> {
+        let mut traces = Vec::new();
+        if let Some(remote) = &self.remote
+            && !candidates.is_empty()
+        {
+            match remote.traces(candidates).await {
+                Ok(found) => traces = found,
+                Err(error) => self.give_up(error),
+            }
+        }
+        traces.resize_with(candidates.len(), || None);
+        traces
+    }
+
+    /// Continues without InfluxDB.
+    fn give_up(&mut self, error: StoreError) {
+        self.stores.peers.failed(&error);
+        self.remote = None;
+        self.failure = Some(error);
+    }
+}
+
+impl Source for Both<'_> {
+    fn frontier(&self) -> Option<u64> {
+        let remote = self.remote.as_ref().and_then(Scan::frontier);
+        remote.max(self.local.frontier)
+    }
+
+    async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {
+        let is_behind = |remote: &&mut Scan| remote.frontier() > self.local.frontier;
+        let Some(remote) = self.remote.as_mut().filter(is_behind) else {
+            return self.local.step().await;
+        };
+        let found = remote.step().await;
+        found.or_else(|error| {
+            self.give_up(error);
+            Ok(Vec::new())
+        })
+    }
+
+    async fn resolve(&mut self, candidates: &[Candidate]) -> Result<Vec<Option<Row>>, StoreError> {
+        let mut rows: Vec<_> = candidates
+            .iter()
+            .map(|one| self.whole_row(one.id))
+            .collect();
+        let parts: Vec<usize> = (0..rows.len()).filter(|&at| rows[at].is_none()).collect();
+        let candidates: Vec<_> = parts.iter().map(|&at| candidates[at]).collect();
+        let remote = self.remote_traces(&candidates).await;
+        for ((at, candidate), remote) in parts.into_iter().zip(candidates).zip(remote) {
+            let local = self.stores.local.trace(candidate.id).await?;
+            let trace = union(local, remote);
+            rows[at] = trace.and_then(|trace| row_of(&trace, self.query));
+        }
+        Ok(rows)
+    }
+}
+
+impl LocalPages<'_> {
+    async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {
+        let found = self.store.find(self.query.clone()).await?;
+        let next = found.page.next;
+        self.frontier = next.map(|next| next.position_unix_nanos.saturating_add(1));
+        self.query.cursor = next;
+        let rows = found.page.traces.into_iter().zip(found.positions);
+        let mut candidates = Vec::new();
+        for (summary, position) in rows {
+            let id = summary.trace_id;
+            candidates.push(Candidate { id, position });
+            self.rows.insert(id, Row { position, summary });
+        }
+        Ok(candidates)
     }
 }

@@ -4,6 +4,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
+use fusebox_collector::codec::Format;
+use fusebox_collector::codec::otlp::json::traces_to_protobuf;
+use fusebox_collector::model::now_unix_nanos;
 use fusebox_collector::{Collector, CollectorConfig};
 use http_body_util::BodyExt;
 use tempfile::TempDir;
@@ -131,6 +134,44 @@ async fn the_demo_trace_leads_to_its_call_tree() {
         StatusCode::OK
     );
     assert!(stack.get("/map").await.1.contains("<svg class=\"map\""));
+}
+
+/// *Scenario*: of a trace whose first step ended two hours ago one span failed now.
+/// *Guarantees*: a search of the last hour for failures shows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_of_now_is_found_in_an_old_trace() {
+    let stack = Stack::start().await;
+    let now = now_unix_nanos();
+    let id = "0af7651916cd43dd8448eb211c803102";
+    let step = |span: &str, start: u64, code: u8| {
+        let end = start + 1_000;
+        format!(
+            r#"{{"traceId": "{id}", "spanId": "{span}", "name": "step", "startTimeUnixNano": "{start}",
+            "endTimeUnixNano": "{end}", "status": {{"code": {code}}}}}"#
+        )
+    };
+    let begun = step("00000000000000a1", now - 2 * 3_600_000_000_000, 0);
+    let failed = step("00000000000000a2", now, 2);
+    let json =
+        format!(r#"{{"resourceSpans": [{{"scopeSpans": [{{"spans": [{begun}, {failed}]}}]}}]}}"#);
+    let request = traces_to_protobuf(json.as_bytes()).expect("OTLP");
+    let ingest = stack.collector.ingest();
+    let reservation = ingest.begin(None).expect("it runs");
+    let stored = ingest.spans(Format::OtlpProtobuf, request.into(), reservation);
+    stored.await.expect("the disk works");
+    for (search, is_found) in [
+        ("range=1h&error=true", true),
+        ("range=1h", true),
+        ("range=15m&attribute=http.route", false),
+    ] {
+        let (status, list) = stack.get(&format!("/traces?{search}")).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(
+            list.contains(&format!("/traces/{id}")),
+            is_found,
+            "{search}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

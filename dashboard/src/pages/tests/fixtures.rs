@@ -559,8 +559,9 @@ pub(crate) fn found() -> TracePage {
     TracePage {
         traces: traces.collect(),
         next: Some(Cursor {
-            start_unix_nanos: NOW - HOUR,
+            position_unix_nanos: NOW - HOUR,
             trace_id: TraceId::from(5),
+            as_of_unix_nanos: NOW,
         }),
         missing: None,
     }

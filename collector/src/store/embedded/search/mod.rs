@@ -1,114 +1,87 @@
-//! Searches for traces, newest first: one heap of what may come next, opened from the top.
+//! The embedded store as a source of the search engine.
 //!
-//! A block's latest start bounds every trace that has a span in it, a matching span's start bounds its trace, and
-//! a summary says where the trace really begins. Whatever has the highest bound is opened first, so that the rows
-//! leave in their final order and blocks that are too old are never read.
+//! A block's latest start bounds the position of every trace that has a span in it, so the block with the latest one is
+//! opened next, and blocks that are too old for a page are never read.
 
 mod merge;
 mod predicate;
 mod recount;
 
-use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
+
+use futures_util::FutureExt;
+use opentelemetry::TraceId;
 
 pub(crate) use merge::resolve;
 pub(crate) use predicate::shapes_with;
 
 use super::catalog::Catalog;
 use super::damage::{skip_missing, tolerate};
-use super::limits::TRACE_SPREAD_NANOS;
 use super::segment::Segment;
-use crate::model::{Cursor, TracePage, TraceQuery, TraceSummary};
+use crate::model::{Cursor, TimeRange, TraceQuery};
 use crate::store::StoreError;
-use predicate::SegmentQuery;
+use crate::store::matching::id_number;
+use crate::store::search::{self, Candidate, Found, Row, Source};
+use predicate::{Matching, SegmentQuery};
 
-/// What may hold the next row. The order of the variants decides between equal bounds: later ones first.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    /// A finished row, ties by id ascending.
-    Row(Reverse<u128>),
-    /// A trace with a matching span.
-    Candidate(u128),
-    /// A block of a segment, both by place.
-    Block(usize, u32),
-}
+/// A block: number of its segment in the snapshot, and its own.
+type Place = (usize, u32);
 
 /// Answers a search.
-pub(crate) fn search(catalog: &Catalog, query: &TraceQuery) -> Result<TracePage, StoreError> {
+pub(crate) fn search(catalog: &Catalog, query: &TraceQuery) -> Result<Found, StoreError> {
     let segments = catalog.snapshot();
-    let mut search = Search {
-        catalog,
-        query,
-        segments: &segments,
-        heap: BinaryHeap::new(),
-        compiled: HashMap::new(),
-        seen: HashSet::new(),
-        rows: HashMap::new(),
-    };
-    search.push_blocks();
-    let mut page = search.run()?;
-    recount::recount(catalog, &segments, &mut page.traces)?;
-    Ok(page)
+    let mut blocks = Blocks::new(catalog, query, &segments);
+    let found = search::search(&mut blocks, query, None).now_or_never();
+    let mut found = found.expect("files are read without waiting")?;
+    recount::recount(catalog, &segments, &mut found.page.traces)?;
+    Ok(found)
 }
 
-/// A search under way.
-struct Search<'a> {
+/// The blocks that a search looks through.
+struct Blocks<'a> {
     catalog: &'a Catalog,
     query: &'a TraceQuery,
     segments: &'a [Segment],
-    heap: BinaryHeap<(u64, Kind)>,
+    /// Where positions of this page can be.
+    range: TimeRange,
+    /// The blocks that are not opened yet, by their latest start.
+    unopened: BinaryHeap<(u64, Place)>,
     /// The query in each segment's numbers; `None` where nothing there can match.
     compiled: HashMap<usize, Option<SegmentQuery>>,
-    seen: HashSet<u128>,
-    rows: HashMap<u128, TraceSummary>,
+    /// The traces of a block that match after the cursor's position: they stand on earlier pages.
+    shown: HashMap<Place, HashSet<u128>>,
 }
 
-impl Search<'_> {
-    /// Puts every block on the heap that can hold a trace of the range.
-    fn push_blocks(&mut self) {
-        let range = self.query.range;
-        let mut end = range.end_unix_nanos;
-        if let Some(cursor) = &self.query.cursor {
-            end = end.min(cursor.start_unix_nanos.saturating_add(1));
-        }
-        let end = end.saturating_add(TRACE_SPREAD_NANOS);
-        for (place, segment) in self.segments.iter().enumerate() {
+impl<'a> Blocks<'a> {
+    fn new(catalog: &'a Catalog, query: &'a TraceQuery, segments: &'a [Segment]) -> Self {
+        let range = query.page_range();
+        let mut unopened = BinaryHeap::new();
+        for (place, segment) in segments.iter().enumerate() {
             for (number, block) in segment.blocks().iter().enumerate() {
-                if block.max_start >= range.start_unix_nanos && block.min_start < end {
-                    let kind = Kind::Block(place, number as u32);
-                    self.heap.push((block.max_start, kind));
+                let is_before = block.min_start < range.end_unix_nanos;
+                if block.max_start >= range.start_unix_nanos && is_before {
+                    let latest = block.max_start.min(range.end_unix_nanos - 1);
+                    unopened.push((latest, (place, number as u32)));
                 }
             }
         }
-    }
-
-    /// Opens what has the highest bound until the page is full.
-    fn run(mut self) -> Result<TracePage, StoreError> {
-        let limit = self.query.limit.clamp(1, TraceQuery::LIMIT_MAX);
-        let mut page = TracePage::default();
-        while let Some((start, kind)) = self.heap.pop() {
-            match kind {
-                Kind::Block(place, block) => self.open_block(place, block)?,
-                Kind::Candidate(id) => self.open_trace(id)?,
-                Kind::Row(Reverse(id)) => {
-                    if page.traces.len() == limit {
-                        page.next = page.traces.last().map(Cursor::after);
-                        return Ok(page);
-                    }
-                    debug_assert!(
-                        page.traces
-                            .last()
-                            .is_none_or(|r| r.start_unix_nanos >= start)
-                    );
-                    page.traces.extend(self.rows.remove(&id));
-                }
-            }
+        Self {
+            catalog,
+            query,
+            segments,
+            range,
+            unopened,
+            compiled: HashMap::new(),
+            shown: HashMap::new(),
         }
-        Ok(page)
     }
 
-    /// Puts the traces on the heap that have a matching span in a block.
-    fn open_block(&mut self, place: usize, block: u32) -> Result<(), StoreError> {
+    /// Returns the traces with a matching span in a block that starts in that range, each with the latest such start.
+    fn matching(
+        &mut self,
+        (place, block): Place,
+        matching: Matching,
+    ) -> Result<Vec<(u128, u64)>, StoreError> {
         let segment = &self.segments[place];
         if !self.compiled.contains_key(&place) {
             let compiled = SegmentQuery::compile(self.query, segment);
@@ -116,37 +89,97 @@ impl Search<'_> {
             self.compiled.insert(place, compiled);
         }
         let Some(Some(compiled)) = self.compiled.get_mut(&place) else {
-            return Ok(());
+            return Ok(Vec::new());
         };
-        let matching = || match compiled.file(segment) {
-            Ok(file) => compiled.matching_traces(segment, &file, block),
-            Err(error) => Err(error),
+        let read = || {
+            let file = compiled.file(segment)?;
+            compiled.matching_traces(segment, &file, block, matching)
         };
-        let found = tolerate(self.catalog, segment, block, matching);
-        let found = skip_missing(found)?.flatten();
-        for (id, start) in found.unwrap_or_default() {
-            if start >= self.query.range.start_unix_nanos && self.seen.insert(id) {
-                self.heap.push((start, Kind::Candidate(id)));
-            }
-        }
-        Ok(())
+        let found = tolerate(self.catalog, segment, block, read);
+        Ok(skip_missing(found)?.flatten().unwrap_or_default())
     }
 
-    /// Puts a trace's row on the heap if the trace as a whole matches.
-    fn open_trace(&mut self, id: u128) -> Result<(), StoreError> {
-        let Some(summary) = resolve(self.segments, id)? else {
-            return Ok(());
+    fn row(&mut self, candidate: &Candidate) -> Result<Option<Row>, StoreError> {
+        let Candidate { id, position } = *candidate;
+        let number = id_number(id);
+        let Some(summary) = resolve(self.segments, number)? else {
+            return Ok(None);
         };
-        let start = summary.start_unix_nanos;
-        let is_wanted = self.query.traces.iter().all(|one| one.matches(&summary));
-        let after_cursor = self.query.cursor.is_none_or(|cursor| {
-            let other = u128::from_be_bytes(cursor.trace_id.to_bytes());
-            (Reverse(start), id) > (Reverse(cursor.start_unix_nanos), other)
-        });
-        if self.query.range.contains(start) && is_wanted && after_cursor {
-            self.rows.insert(id, summary);
-            self.heap.push((start, Kind::Row(Reverse(id))));
+        let mut conditions = self.query.traces.iter();
+        if !conditions.all(|condition| condition.matches(&summary)) {
+            return Ok(None);
         }
-        Ok(())
+        let end = summary
+            .start_unix_nanos
+            .saturating_add(summary.duration_nanos);
+        if let Some(cursor) = self.query.cursor
+            && (!self.query.is_behind_cursor(position, id)
+                || (end > cursor.position_unix_nanos && self.is_shown(number, cursor)?))
+        {
+            return Ok(None);
+        }
+        Ok(Some(Row { position, summary }))
+    }
+
+    /// Returns whether a trace stood on an earlier page: a span matches after the cursor's position that had arrived
+    /// when the first page was made.
+    fn is_shown(&mut self, id: u128, cursor: Cursor) -> Result<bool, StoreError> {
+        let after = cursor.position_unix_nanos.saturating_add(1);
+        let earlier_pages = Matching {
+            starts: TimeRange {
+                start_unix_nanos: after.max(self.query.range.start_unix_nanos),
+                ..self.query.range
+            },
+            arrived_by: cursor.as_of_unix_nanos,
+        };
+        for (number, segment) in self.segments.iter().enumerate() {
+            let blocks = skip_missing(segment.blocks_of(id))?.unwrap_or_default();
+            for block in blocks {
+                let is_late = |meta: &super::block::BlockMeta| meta.max_start >= after;
+                if !segment.blocks().get(block as usize).is_some_and(is_late) {
+                    continue;
+                }
+                let place = (number, block);
+                if !self.shown.contains_key(&place) {
+                    let found = self.matching(place, earlier_pages)?;
+                    let ids = found.into_iter().map(|(id, _)| id).collect();
+                    self.shown.insert(place, ids);
+                }
+                if self.shown[&place].contains(&id) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Source for Blocks<'_> {
+    fn frontier(&self) -> Option<u64> {
+        // A block may hold another trace at its latest start.
+        self.unopened.peek().map(|(latest, _)| latest + 1)
+    }
+
+    async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {
+        let Some((_, place)) = self.unopened.pop() else {
+            return Ok(Vec::new());
+        };
+        let of_page = Matching {
+            starts: self.range,
+            arrived_by: u64::MAX,
+        };
+        let found = self.matching(place, of_page)?.into_iter();
+        let candidate = |(id, position): (u128, u64)| Candidate {
+            id: TraceId::from_bytes(id.to_be_bytes()),
+            position,
+        };
+        Ok(found.map(candidate).collect())
+    }
+
+    async fn resolve(&mut self, candidates: &[Candidate]) -> Result<Vec<Option<Row>>, StoreError> {
+        candidates
+            .iter()
+            .map(|candidate| self.row(candidate))
+            .collect()
     }
 }

@@ -19,7 +19,9 @@ use super::super::schema::Schema;
 use super::super::segment::Segment;
 use crate::codec::otlp::decode::{event_attributes, event_head, link_attributes, value_of_view};
 use crate::codec::otlp::{AttributeView, ValueView};
-use crate::model::{Condition, EVENT_NAME, Place, SCOPE_NAME, SCOPE_VERSION, Test, TraceQuery};
+use crate::model::{
+    Condition, EVENT_NAME, Place, SCOPE_NAME, SCOPE_VERSION, Test, TimeRange, TraceQuery,
+};
 use crate::store::StoreError;
 use crate::store::bytes::Reader;
 use columns::ColumnTest;
@@ -32,6 +34,15 @@ pub(crate) struct SegmentQuery {
     file: Option<Arc<File>>,
     /// Each keeps the rows that meet a condition; those that read least come first.
     masks: Vec<Mask>,
+}
+
+/// Which spans of a block may match.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Matching {
+    /// They start in it.
+    pub(crate) starts: TimeRange,
+    /// The block was written by then, Unix nanoseconds.
+    pub(crate) arrived_by: u64,
 }
 
 /// The rows that meet a condition.
@@ -116,12 +127,13 @@ impl SegmentQuery {
         Ok(file)
     }
 
-    /// Returns the traces that have a matching span in a block, each with the earliest start of those spans.
+    /// Returns the traces that have a matching span in a block, each with the latest start of those spans.
     pub(crate) fn matching_traces(
         &self,
         segment: &Segment,
         file: &File,
         block: u32,
+        matching: Matching,
     ) -> Result<Vec<(u128, u64)>, StoreError> {
         let blocks = segment.blocks();
         let Some(meta) = blocks.get(block as usize) else {
@@ -132,6 +144,9 @@ impl SegmentQuery {
             reader: BlockReader::open(file, path, meta.offset, meta.header_bytes)?,
             schema: &self.schema,
         };
+        if block.reader.header.written > matching.arrived_by {
+            return Ok(Vec::new());
+        }
         let mut rows = vec![true; meta.rows as usize];
         for mask in &self.masks {
             mask.keep(&block, &mut rows)?;
@@ -141,17 +156,17 @@ impl SegmentQuery {
         }
         let (ids, index) = block.reader.traces()?;
         let starts = block.reader.row_numbers(PartKind::Starts)?;
-        let mut earliest = vec![u64::MAX; ids.len()];
-        let mut found = vec![false; ids.len()];
+        let mut latest: Vec<Option<u64>> = vec![None; ids.len()];
         for row in (0..rows.len()).filter(|&row| rows[row]) {
-            let trace = index[row] as usize;
-            found[trace] = true;
-            earliest[trace] = earliest[trace].min(starts[row]);
+            let start = starts[row];
+            if matching.starts.contains(start) {
+                let latest = &mut latest[index[row] as usize];
+                *latest = (*latest).max(Some(start));
+            }
         }
-        let traces = ids.into_iter().zip(earliest).zip(found);
+        let traces = ids.into_iter().zip(latest);
         Ok(traces
-            .filter(|(_, found)| *found)
-            .map(|(trace, _)| trace)
+            .filter_map(|(id, latest)| Some((id, latest?)))
             .collect())
     }
 }

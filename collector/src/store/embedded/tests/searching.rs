@@ -27,13 +27,18 @@ pub(crate) fn naive(spans: &[Span], query: &TraceQuery) -> Vec<[u8; 16]> {
     }
     let mut found = Vec::new();
     for (id, spans) in traces {
-        let start = spans.iter().map(|s| s.start_unix_nanos).min().unwrap();
         let failed = spans.iter().any(|s| s.status.code == StatusCode::Error);
-        let matches = query.range.contains(start)
-            && !(query.traces.contains(&TraceCondition::WithoutErrors) && failed)
-            && spans.iter().any(|span| query.matches(span));
-        if matches {
-            found.push((Reverse(start), id));
+        let start = spans.iter().map(|s| s.start_unix_nanos).min().unwrap();
+        let is_wanted = |condition: &TraceCondition| match condition {
+            TraceCondition::WithoutErrors => !failed,
+            TraceCondition::StartsIn(range) => range.contains(start),
+        };
+        let matching = spans.iter().filter(|span| query.matches(span));
+        let position = matching.map(|span| span.start_unix_nanos).max();
+        if let Some(position) = position
+            && query.traces.iter().all(is_wanted)
+        {
+            found.push((Reverse(position), id));
         }
     }
     found.sort_unstable();
@@ -119,13 +124,18 @@ fn any_condition() -> impl Strategy<Value = Condition> {
 pub(crate) fn any_query() -> impl Strategy<Value = TraceQuery> {
     let conditions = proptest::collection::vec(any_condition(), 0..3);
     let range = (0u64..2_000_000_000, 0u64..2_500_000_000, any::<bool>());
-    let without_errors = proptest::bool::weighted(0.2);
-    (conditions, without_errors, range, 1usize..8).prop_map(
-        |(conditions, without_errors, (start, end, is_all), limit)| TraceQuery {
+    let of_trace = proptest::option::weighted(0.3, any::<bool>());
+    (conditions, of_trace, range, 1usize..8).prop_map(
+        |(conditions, of_trace, (start, end, is_all), limit)| TraceQuery {
             conditions,
-            traces: match without_errors {
-                true => vec![TraceCondition::WithoutErrors],
-                false => Vec::new(),
+            traces: match of_trace {
+                None => Vec::new(),
+                Some(true) => vec![TraceCondition::WithoutErrors],
+                // Not moved with the range where a test moves times: then no trace, or every one.
+                Some(false) => vec![TraceCondition::StartsIn(TimeRange {
+                    start_unix_nanos: NOW + end,
+                    end_unix_nanos: u64::MAX,
+                })],
             },
             range: match is_all {
                 true => TimeRange::ALL,
@@ -251,6 +261,76 @@ proptest! {
             assert_answers(&store, &spans, query);
         }
     }
+}
+
+/// *Scenario*: of a trace that began three hours ago one span failed now; fifty others began within the hour.
+/// *Guarantees*: a search of the last hour for failures finds it, once over all pages and before what is older; one that
+/// ends before the failure does not.
+#[test]
+fn a_failure_of_now_is_found_in_an_old_trace() {
+    const HOUR: u64 = 3_600_000_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 2);
+    let mut old = span(1, 1, "shop");
+    old.start_unix_nanos = NOW - 3 * HOUR;
+    let mut failed = span(1, 2, "cart");
+    failed.start_unix_nanos = NOW;
+    failed.status.code = StatusCode::Error;
+    write(&mut writers[0], &[old]);
+    writers[0].commit().unwrap();
+    writers[0].seal().unwrap();
+    let others = (2..52).map(|trace| {
+        let mut other = span(trace, 1, "shop");
+        other.start_unix_nanos = NOW - trace * 1_000_000_000;
+        other
+    });
+    write(&mut writers[1], &others.collect::<Vec<_>>());
+    writers[1].commit().unwrap();
+    write(&mut writers[0], &[failed.clone()]);
+    writers[0].commit().unwrap();
+    let mut query = TraceQuery::in_range(TimeRange {
+        start_unix_nanos: NOW - HOUR,
+        end_unix_nanos: NOW + 1,
+    });
+    query.limit = 7;
+    let rows = search_all(&store, &query);
+    assert_eq!(rows.len(), 51);
+    let first = &rows[0];
+    assert_eq!(first.trace_id, failed.trace_id);
+    assert_eq!(first.start_unix_nanos, NOW - 3 * HOUR);
+    assert_eq!((first.span_count, first.error_count), (2, 1));
+    let mut failures = query.with([Condition::Status(StatusCode::Error)]);
+    assert_eq!(search_all(&store, &failures).len(), 1);
+    failures.range.end_unix_nanos = NOW;
+    assert_eq!(search_all(&store, &failures).len(), 0);
+}
+
+/// *Scenario*: between the first page and the second a trace of the second gets a newer span, and a new trace comes.
+/// *Guarantees*: the second page shows what it would have shown, and the traces of the first not again.
+#[test]
+fn what_arrives_between_pages_moves_no_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 1);
+    let of_first: Vec<Span> = (1..=4).map(|trace| span(trace, 1, "shop")).collect();
+    write(&mut writers[0], &of_first);
+    writers[0].commit().unwrap();
+    let mut query = TraceQuery::in_range(TimeRange::ALL);
+    query.limit = 2;
+    let ids = |page: &crate::model::TracePage| -> Vec<u64> {
+        let ids = page.traces.iter().map(|row| row.trace_id.to_bytes()[15]);
+        ids.map(u64::from).collect()
+    };
+    let first = wait(store.search(query.clone())).unwrap();
+    assert_eq!(ids(&first), [4, 3]);
+    let (mut newer, mut again) = (span(1, 9, "shop"), span(4, 9, "shop"));
+    newer.start_unix_nanos = NOW + 3_600_000_000_000;
+    again.start_unix_nanos = NOW;
+    write(&mut writers[0], &[newer, again, span(5, 1, "shop")]);
+    writers[0].commit().unwrap();
+    query.cursor = first.next;
+    let second = wait(store.search(query)).unwrap();
+    assert_eq!(ids(&second), [2, 1]);
+    assert_eq!(second.next, None);
 }
 
 /// *Scenario*: a batch of two traces is sent twice, to one shard or two, in one commit or two, sealed or not.

@@ -1,9 +1,10 @@
 //! Spans of known traces. An id names its shard tag (three hex digits) and its integer (63 bits); the integer column
 //! tells when the trace's points were written, and only there the payloads are read.
 
+use std::ops::Range;
+
 use opentelemetry::TraceId;
 
-use super::Found;
 use super::payload;
 use crate::model::Span;
 use crate::store::StoreError;
@@ -19,11 +20,6 @@ const POINTS_MAX: usize = TRACE_SPANS_MAX;
 const NEAR_NANOS: u64 = 10_000_000_000;
 /// Statements in one request.
 const STATEMENTS_MAX: usize = 50;
-/// How far from the span that a search found the rest of its trace is looked for; by id all of it is found.
-const AROUND_NANOS: u64 = 15 * 60 * 1_000_000_000;
-/// The latest time that InfluxDB knows (`MaxNanoTime`), less the last second.
-const END_NANOS: u64 = 9_223_372_035_000_000_000;
-
 /// Returns the value of the shard tag: the last three digits, so that the 16 digits of a short id name it too.
 pub(crate) fn shard_of(low: u64) -> String {
     format!("{:03x}", low & 0xfff)
@@ -103,14 +99,8 @@ async fn visit_payloads(
 
 /// Returns when points of the traces with that low half were written, oldest first.
 async fn times(client: &Client, low: u64, since: u64) -> Result<Vec<u64>, StoreError> {
-    let measurement = SPAN.name;
-    let mut query = Query::new(format!(
-        "SELECT \"th\" FROM \"{measurement}\" WHERE \"{SHARD}\" = "
-    ));
-    query.text(&shard_of(low));
-    query.push(" AND \"th\" = ");
-    query.int(number_of(low));
-    query.push(&format!(" AND time >= {since} LIMIT {POINTS_MAX}"));
+    let mut query = Query::default();
+    push_times(&mut query, low, since);
     let series = client.query(&query).await?;
     let mut times: Vec<u64> = series.iter().flat_map(times_of).collect();
     times.sort_unstable();
@@ -129,6 +119,18 @@ fn near(times: &[u64]) -> Vec<(u64, u64)> {
     groups
 }
 
+/// Appends the question when points of the traces with that low half were written.
+fn push_times(query: &mut Query, low: u64, since: u64) {
+    let measurement = SPAN.name;
+    query.push(&format!(
+        "SELECT \"th\" FROM \"{measurement}\" WHERE \"{SHARD}\" = "
+    ));
+    query.text(&shard_of(low));
+    query.push(" AND \"th\" = ");
+    query.int(number_of(low));
+    query.push(&format!(" AND time >= {since} LIMIT {POINTS_MAX};"));
+}
+
 fn push_payloads(query: &mut Query, low: u64, first: u64, last: u64) {
     let measurement = SPAN.name;
     query.push(&format!(
@@ -140,29 +142,43 @@ fn push_payloads(query: &mut Query, low: u64, first: u64, last: u64) {
     query.push(&format!(" AND time >= {first} AND time <= {last};"));
 }
 
-/// Returns the spans of each found trace that arrived around it.
-pub(super) async fn spans_around(
+/// Returns the spans of each of these traces that arrived in that time: one request says when they did, and one more
+/// for each `STATEMENTS_MAX` times reads them.
+pub(super) async fn spans_of(
     client: &Client,
-    found: &[Found],
+    ids: &[TraceId],
+    arrived: Range<u64>,
 ) -> Result<Vec<Vec<Span>>, StoreError> {
-    let mut traces = Vec::with_capacity(found.len());
-    for found in found.chunks(STATEMENTS_MAX) {
+    let mut query = Query::default();
+    for id in ids {
+        push_times(&mut query, low_half(*id), arrived.start);
+    }
+    let answers = client.queries(&query).await?;
+    let mut parts = Vec::new();
+    for (trace, answer) in answers.iter().enumerate() {
+        let mut times: Vec<u64> = answer.iter().flat_map(times_of).collect();
+        times.retain(|time| arrived.contains(time));
+        times.sort_unstable();
+        parts.extend(
+            near(&times)
+                .into_iter()
+                .map(|(first, last)| (trace, first, last)),
+        );
+    }
+    let mut traces = vec![Vec::new(); ids.len()];
+    for parts in parts.chunks(STATEMENTS_MAX) {
         let mut query = Query::default();
-        for trace in found {
-            let first = trace.arrival.unwrap_or(trace.start);
-            let first = first.saturating_sub(AROUND_NANOS);
-            let last = trace
-                .arrival
-                .map_or(END_NANOS, |arrival| arrival + AROUND_NANOS);
-            push_payloads(&mut query, low_half(trace.id), first, last);
+        for &(trace, first, last) in parts {
+            push_payloads(&mut query, low_half(ids[trace]), first, last);
         }
         let answers = client.queries(&query).await?;
-        for (trace, answer) in found.iter().zip(answers) {
-            let wanted = trace.id.to_string();
+        for (&(trace, ..), answer) in parts.iter().zip(&answers) {
+            let wanted = ids[trace].to_string();
             let payloads = answer.iter().flat_map(texts_of);
             let payloads = payloads.filter(|(_, payload)| payload.starts_with(&wanted));
             let spans = payloads.filter_map(|(_, payload)| payload::decode(payload));
-            traces.push(spans.flatten().take(TRACE_SPANS_MAX).collect());
+            let room = TRACE_SPANS_MAX - traces[trace].len();
+            traces[trace].extend(spans.flatten().take(room));
         }
     }
     Ok(traces)

@@ -8,23 +8,26 @@ pub(crate) mod lane;
 #[doc(hidden)]
 pub mod payload;
 mod scan;
-mod search;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry::TraceId;
 
-pub(crate) use search::{Search, in_time};
+pub(crate) use scan::Scan;
 
 use crate::model::{Span, TimeRange, Trace, TracePage, TraceQuery};
 use crate::store::assemble;
 use crate::store::influxdb::names::OTHER;
 use crate::store::influxdb::schema::{OPERATION, SERVICE, SPAN_IDX};
-use crate::store::influxdb::wire::client::{Client, failed};
+use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::line::tag_value;
 use crate::store::influxdb::wire::query::{Query, Series};
-use crate::store::{StoreError, TraceReader};
+use crate::store::{StoreError, TraceReader, search};
 
+/// How long InfluxDB is looked through for one page; what is older, the next page goes on with. A match that is rare
+/// or none at all reads every payload of the week (a second a million spans).
+pub(crate) const SEARCH_TIME_MAX: Duration = Duration::from_secs(10);
 /// Operations of a service that a list returns, as the embedded store does.
 const OPERATIONS_MAX: usize = 1_000;
 
@@ -36,20 +39,9 @@ pub(crate) struct InfluxTraces {
     retention_nanos: u64,
 }
 
-/// A trace that a search found, with the place that its spans are looked for around.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// Its id.
-    pub(crate) id: TraceId,
-    /// Start of the span that matched, Unix nanoseconds.
-    pub(crate) start: u64,
-    /// When that span arrived, Unix nanoseconds; `None` where the local store found it and nobody knows.
-    pub(crate) arrival: Option<u64>,
-}
-
 impl InfluxTraces {
     /// Returns a reader that looks back that far.
-    pub(crate) fn new(client: Arc<Client>, retention: std::time::Duration) -> Self {
+    pub(crate) fn new(client: Arc<Client>, retention: Duration) -> Self {
         Self {
             client,
             retention_nanos: u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX),
@@ -61,28 +53,18 @@ impl InfluxTraces {
         by_id::spans(&self.client, id, self.since()).await
     }
 
-    /// Returns the spans of found traces that arrived about when the found ones did, in the same order.
-    pub(crate) async fn spans_around(&self, found: &[Found]) -> Result<Vec<Vec<Span>>, StoreError> {
-        by_id::spans_around(&self.client, found).await
+    /// Returns the source of a search's traces whose position lies before that time.
+    pub(crate) fn scan(&self, query: &TraceQuery, end_unix_nanos: u64) -> Scan {
+        let client = Arc::clone(&self.client);
+        Scan::new(client, query, self.since(), end_unix_nanos)
     }
 
-    /// Begins a search that looks through what arrived before that time, newest first.
-    pub(crate) fn scan(&self, query: &TraceQuery, until_unix_nanos: u64) -> scan::Scan {
-        let since = query
-            .range
-            .start_unix_nanos
-            .saturating_sub(scan::CLOCK_SKEW_NANOS);
-        scan::Scan::new(
-            Arc::clone(&self.client),
-            query,
-            since.max(self.since()),
-            until_unix_nanos,
-        )
-    }
-
-    /// Returns the error of a query that came to nothing.
-    pub(crate) fn failed(&self, problem: &dyn std::fmt::Display) -> StoreError {
-        failed("query", &self.client.options().url, problem)
+    /// Waits for an answer, but not for ever.
+    pub(crate) async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        scan::in_time(&self.client, answer).await
     }
 
     /// Returns before when nothing is kept any more.
@@ -135,7 +117,9 @@ impl TraceReader for InfluxTraces {
     }
 
     async fn search(&self, query: TraceQuery) -> Result<TracePage, StoreError> {
-        Ok(Search::new(self, query).run().await?.page)
+        let mut scan = self.scan(&query, u64::MAX);
+        let found = search::search(&mut scan, &query, Some(SEARCH_TIME_MAX));
+        Ok(found.await?.page)
     }
 
     /// Names stay listed for as long as the server keeps the day in which they were last written.

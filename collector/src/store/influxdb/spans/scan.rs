@@ -1,5 +1,5 @@
-//! Looks backwards through what arrived, in windows that grow: whatever matches often is found in the first minutes,
-//! and only what matches seldom reads a week.
+//! Looks backwards through what arrived, in windows that grow: what matches often is found in the first minutes, and
+//! only what matches rarely reads a week.
 //!
 //! Where every condition is on a tag or field of the index points, those are read; else the payloads, whose spans then
 //! decide (`compile`).
@@ -8,18 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::TraceId;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::Found;
-use super::by_id::texts_of;
+use super::by_id::{self, texts_of};
 use super::compile::Compiled;
 use super::payload;
-use crate::model::{Span, TraceQuery};
+use crate::model::{Span, TimeRange, Trace, TraceQuery, now_unix_nanos};
 use crate::store::StoreError;
-use crate::store::influxdb::wire::client::Client;
+use crate::store::assemble;
+use crate::store::influxdb::wire::client::{Client, failed};
+use crate::store::search::{Candidate, Row, Source, row_of};
 
 /// How far a sender's clock may be ahead of ours and its spans still be in their place.
-pub(crate) const CLOCK_SKEW_NANOS: u64 = 2 * 1_000_000_000;
+const CLOCK_SKEW_NANOS: u64 = 2 * 1_000_000_000;
+/// How long after its start a span may arrive and still be found by a search that ends in the past.
+const LATE_NANOS: u64 = 15 * 60 * 1_000_000_000;
+/// How long an answer is waited for: a page shows what is local rather than wait for longer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first window; each next one is longer by `WINDOW_GROWTH`: 5 min, 30 min, 3 h, 18 h, the rest of the week.
 const FIRST_WINDOW_NANOS: u64 = 5 * 60 * 1_000_000_000;
 const WINDOW_GROWTH: u64 = 6;
@@ -31,13 +36,17 @@ const ROWS_MAX: usize = 5_000;
 /// Payloads in one answer; each has up to 60 KB.
 const PAYLOADS_MAX: usize = 100;
 
-/// A look backwards.
+/// What arrived, as a source of the search engine.
 #[derive(Debug)]
 pub(crate) struct Scan {
     client: Arc<Client>,
     query: TraceQuery,
     compiled: Compiled,
-    /// Where the look ends.
+    /// Where positions are looked for.
+    range: TimeRange,
+    /// Nothing that is kept arrived before.
+    kept_since: u64,
+    /// Where the scan ends.
     since: u64,
     /// What arrived before is still to be looked at.
     until: u64,
@@ -46,31 +55,51 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn new(client: Arc<Client>, query: &TraceQuery, since: u64, until: u64) -> Self {
+    /// Returns a scan for the traces of a page whose position lies before `end`.
+    pub(super) fn new(client: Arc<Client>, query: &TraceQuery, kept_since: u64, end: u64) -> Self {
+        let mut range = query.page_range();
+        range.end_unix_nanos = range.end_unix_nanos.min(end);
+        let since = range.start_unix_nanos.saturating_sub(CLOCK_SKEW_NANOS);
+        let since = since.max(kept_since);
+        let now = now_unix_nanos().saturating_add(CLOCK_SKEW_NANOS);
+        let until = now.min(range.end_unix_nanos.saturating_add(LATE_NANOS));
         Self {
             client,
             query: query.clone(),
             compiled: Compiled::new(&query.conditions),
+            range,
+            kept_since,
             since,
-            until: until.max(since),
+            // Nothing can be found in an empty range.
+            until: match range.start_unix_nanos < range.end_unix_nanos {
+                true => until.max(since),
+                false => since,
+            },
             window: FIRST_WINDOW_NANOS,
             rows: ROWS_FIRST,
         }
     }
 
-    /// Returns before when nothing has been looked at; `None` when all has.
-    pub(crate) fn frontier(&self) -> Option<u64> {
-        (self.until > self.since).then_some(self.until)
+    /// Returns the whole traces of candidates in their order, as they were when the first page was made.
+    pub(crate) async fn traces(
+        &self,
+        candidates: &[Candidate],
+    ) -> Result<Vec<Option<Trace>>, StoreError> {
+        let ids: Vec<TraceId> = candidates.iter().map(|candidate| candidate.id).collect();
+        let as_of = self.query.cursor.map(|cursor| cursor.as_of_unix_nanos);
+        let arrived = self.kept_since..as_of.unwrap_or(u64::MAX);
+        let spans = in_time(&self.client, by_id::spans_of(&self.client, &ids, arrived)).await?;
+        let trace = |spans: Vec<Span>| (!spans.is_empty()).then(|| assemble(spans));
+        Ok(spans.into_iter().map(trace).collect())
     }
 
-    /// Looks at the next stretch and returns the traces with a matching span in it.
-    pub(crate) async fn step(&mut self) -> Result<Vec<Found>, StoreError> {
+    async fn look_back(&mut self) -> Result<Vec<Candidate>, StoreError> {
         let from = self.until.saturating_sub(self.window).max(self.since);
         let by_payload = self.compiled.needs_payloads();
         let most = if by_payload { PAYLOADS_MAX } else { self.rows };
         let query = self.compiled.query(from, self.until, most);
         let begun = Instant::now();
-        let answer = self.client.query(&query).await?;
+        let answer = in_time(&self.client, self.client.query(&query)).await?;
         let is_quick = begun.elapsed() < QUICK;
         let rows: Vec<(u64, &str)> = answer.iter().flat_map(texts_of).collect();
         self.until = match rows.iter().map(|(time, _)| *time).min() {
@@ -82,34 +111,61 @@ impl Scan {
             self.window = self.window.saturating_mul(WINDOW_GROWTH);
         }
         self.rows = (self.rows * 2).min(ROWS_MAX);
-        let found = |(time, text): &(u64, &str)| match by_payload {
-            true => found_in_payload(&self.query, *time, text),
-            false => found_in_index(*time, text),
+        let texts = rows.iter().map(|(_, text)| *text);
+        let found: Vec<_> = match by_payload {
+            true => texts.filter_map(|text| self.in_payload(text)).collect(),
+            false => texts.filter_map(|text| self.in_index(text)).collect(),
         };
-        Ok(rows.iter().flat_map(found).collect())
+        Ok(found)
+    }
+
+    /// Reads an index point's text: trace id, span id, start.
+    fn in_index(&self, text: &str) -> Option<Candidate> {
+        let mut parts = text.split(' ');
+        let id = TraceId::from_hex(parts.next()?).ok()?;
+        let position = parts.nth(1)?.parse().ok()?;
+        let is_in_range = self.range.contains(position);
+        is_in_range.then_some(Candidate { id, position })
+    }
+
+    /// Returns the trace of a payload if one of its spans matches.
+    fn in_payload(&self, text: &str) -> Option<Candidate> {
+        let spans = payload::decode(text)?;
+        let matching = spans
+            .iter()
+            .filter(|span| self.range.contains(span.start_unix_nanos) && self.query.matches(span));
+        let latest = matching.max_by_key(|span| span.start_unix_nanos)?;
+        Some(Candidate {
+            id: latest.trace_id,
+            position: latest.start_unix_nanos,
+        })
     }
 }
 
-/// Reads an index point's text: trace id, span id, start.
-fn found_in_index(time: u64, text: &str) -> Option<Found> {
-    let mut parts = text.split(' ');
-    let id = TraceId::from_hex(parts.next()?).ok()?;
-    let start = parts.nth(1)?.parse().ok()?;
-    Some(Found {
-        id,
-        start,
-        arrival: Some(time),
-    })
+impl Source for Scan {
+    fn frontier(&self) -> Option<u64> {
+        // What a clock that is ahead started comes before it starts.
+        let unseen = self.until.saturating_add(CLOCK_SKEW_NANOS);
+        (self.until > self.since).then(|| unseen.min(self.range.end_unix_nanos))
+    }
+
+    async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {
+        self.look_back().await
+    }
+
+    async fn resolve(&mut self, candidates: &[Candidate]) -> Result<Vec<Option<Row>>, StoreError> {
+        let traces = self.traces(candidates).await?;
+        let rows = traces.into_iter().map(|trace| row_of(&trace?, &self.query));
+        Ok(rows.collect())
+    }
 }
 
-/// Returns the trace of a payload if one of its spans matches, by the earliest that does.
-fn found_in_payload(query: &TraceQuery, time: u64, text: &str) -> Option<Found> {
-    let spans = payload::decode(text)?;
-    let matching = spans.iter().filter(|span| query.matches(span));
-    let first: &Span = matching.min_by_key(|span| span.start_unix_nanos)?;
-    Some(Found {
-        id: first.trace_id,
-        start: first.start_unix_nanos,
-        arrival: Some(time),
-    })
+/// Waits for an answer of InfluxDB, up to `ANSWER_TIMEOUT`.
+pub(crate) async fn in_time<T>(
+    client: &Client,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let answer = timeout(ANSWER_TIMEOUT, answer).await;
+    let url = &client.options().url;
+    answer.unwrap_or_else(|_| Err(failed("query", url, &"no answer in time")))
 }

@@ -9,8 +9,9 @@ use super::WEEK;
 use super::fake::{Fake, Reply, Sent};
 use crate::model::{TimeRange, TraceQuery, now_unix_nanos};
 use crate::store::TraceReader;
-use crate::store::influxdb::spans::{InfluxTraces, Search};
+use crate::store::influxdb::spans::InfluxTraces;
 use crate::store::influxdb::wire::client::Client;
+use crate::store::search;
 
 const HOUR_NANOS: u64 = 3_600_000_000_000;
 
@@ -55,7 +56,7 @@ async fn what_begins_after_a_range_is_not_read() {
 /// *Scenario*: a search that may only look once for each page.
 /// *Guarantees*: each page says so, begins further back than the one before, and the last one is reached.
 #[tokio::test]
-async fn every_page_gets_on_however_short_patience_is() {
+async fn every_page_gets_on_however_short_its_time_is() {
     let server = Fake::start("1.6.7", |_| None).await;
     let reader = reader(&server);
     let now = now_unix_nanos();
@@ -65,14 +66,15 @@ async fn every_page_gets_on_however_short_patience_is() {
     });
     let mut before = u64::MAX;
     for _ in 0..200 {
-        let search = Search::new(&reader, query.clone()).with_patience(Duration::ZERO);
-        let page = search.run().await.unwrap().page;
+        let mut scan = reader.scan(&query, u64::MAX);
+        let found = search::search(&mut scan, &query, Some(Duration::ZERO)).await;
+        let page = found.unwrap().page;
         let Some(next) = page.next else {
             return;
         };
-        assert!(next.start_unix_nanos < before.min(query.range.end_unix_nanos));
+        assert!(next.position_unix_nanos < before.min(query.range.end_unix_nanos));
         assert!(page.missing.is_some());
-        before = next.start_unix_nanos;
+        before = next.position_unix_nanos;
         query.cursor = Some(next);
     }
     panic!("the last page was not reached");

@@ -1,0 +1,250 @@
+//! The search engine: pages of traces, newest first, from any source of candidates.
+//!
+//! A trace's **position** is the start of its newest span that matches and lies in the range; rows are ordered by
+//! position, newest first, equal ones by id. Sources look backwards and give candidates with a position that may be too
+//! late but never too early; one heap holds candidates and finished rows, and what has the latest position is settled
+//! next. So rows leave in their final order, and what is too old for a page is never read.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::Duration;
+
+use opentelemetry::TraceId;
+use tokio::time::Instant;
+
+use super::StoreError;
+use super::matching::{id_number, summarize};
+use crate::model::{
+    Cursor, Trace, TracePage, TraceQuery, TraceSummary, format_timestamp, now_unix_nanos,
+};
+
+const SECOND_NANOS: u64 = 1_000_000_000;
+/// Candidates resolved at once: a page of InfluxDB's takes two requests for as many.
+const BATCH_MAX: usize = 50;
+
+/// A trace with a span that may match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    /// Its id.
+    pub(crate) id: TraceId,
+    /// Its position, or a later one.
+    pub(crate) position: u64,
+}
+
+/// A row of a page.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    /// Its position.
+    pub(crate) position: u64,
+    /// What is shown.
+    pub(crate) summary: TraceSummary,
+}
+
+/// What a search looks through, newest first.
+pub(crate) trait Source: Send {
+    /// Returns from where on every candidate has been returned, that position included; `None` when all have.
+    fn frontier(&self) -> Option<u64>;
+
+    /// Looks further back and returns the candidates that it finds.
+    fn step(&mut self) -> impl Future<Output = Result<Vec<Candidate>, StoreError>> + Send;
+
+    /// Returns the rows of candidates, in their order; `None` where a trace does not match after all, or stands on an
+    /// earlier page.
+    fn resolve(
+        &mut self,
+        candidates: &[Candidate],
+    ) -> impl Future<Output = Result<Vec<Option<Row>>, StoreError>> + Send;
+}
+
+/// A page with the positions of its rows.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// The page.
+    pub(crate) page: TracePage,
+    /// The position of each row.
+    pub(crate) positions: Vec<u64>,
+}
+
+/// What stands on the heap under a position. The order of the variants decides between equal positions: candidates
+/// before rows, rows by id.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Entry {
+    Row(Reverse<u128>),
+    Candidate(u128),
+}
+
+/// A search under way.
+struct Search<'a, S> {
+    source: &'a mut S,
+    query: &'a TraceQuery,
+    heap: BinaryHeap<(u64, Entry)>,
+    /// The latest position of each candidate; none is later than that of one that was resolved.
+    latest: HashMap<u128, u64>,
+    rows: HashMap<u128, TraceSummary>,
+    found: Found,
+    /// When the search ends even if the page is not full.
+    deadline: Option<Instant>,
+    /// The moment of the first page.
+    as_of: u64,
+}
+
+/// Returns one page of a search. Past that time the page ends early and says so; the next one goes on from there.
+pub(crate) async fn search(
+    source: &mut impl Source,
+    query: &TraceQuery,
+    time_max: Option<Duration>,
+) -> Result<Found, StoreError> {
+    let as_of = query.cursor.map(|cursor| cursor.as_of_unix_nanos);
+    let search = Search {
+        source,
+        query,
+        heap: BinaryHeap::new(),
+        latest: HashMap::new(),
+        rows: HashMap::new(),
+        found: Found::default(),
+        deadline: time_max.map(|time| Instant::now() + time),
+        as_of: as_of.unwrap_or_else(now_unix_nanos),
+    };
+    search.run().await
+}
+
+impl<S: Source> Search<'_, S> {
+    async fn run(mut self) -> Result<Found, StoreError> {
+        let limit = self.query.limit.clamp(1, TraceQuery::LIMIT_MAX);
+        loop {
+            let frontier = self.source.frontier();
+            let top = self.heap.peek();
+            let settled = top.filter(|(position, _)| frontier.is_none_or(|f| *position >= f));
+            let missing = limit - self.found.positions.len();
+            match (settled, frontier) {
+                (Some((_, Entry::Row(_))), _) if missing == 0 => {
+                    self.found.page.next = self.next_page();
+                    break;
+                }
+                (Some((_, Entry::Row(_))), _) => self.emit(),
+                (Some((position, Entry::Candidate(_))), _) => {
+                    let position = *position;
+                    if self.ends_at(position.saturating_add(1)) {
+                        break;
+                    }
+                    self.resolve(frontier, missing + 1).await?;
+                }
+                (None, Some(frontier)) => {
+                    if self.ends_at(frontier) {
+                        break;
+                    }
+                    self.step().await?;
+                }
+                (None, None) => break,
+            }
+        }
+        Ok(self.found)
+    }
+
+    /// Ends the page before that position once its time is over, unless that would be no step forward: InfluxDB looks
+    /// first through what arrived after the end of the page.
+    fn ends_at(&mut self, position: u64) -> bool {
+        let is_over = self
+            .deadline
+            .is_some_and(|deadline| Instant::now() > deadline);
+        let is_forward = position.saturating_add(1) < self.query.page_range().end_unix_nanos;
+        if !is_over || !is_forward {
+            return false;
+        }
+        let reached = format_timestamp(position / SECOND_NANOS * SECOND_NANOS);
+        self.found.page.missing = Some(format!(
+            "looked back as far as {reached}; the next page goes on from there"
+        ));
+        self.found.page.next = Some(Cursor {
+            position_unix_nanos: position,
+            trace_id: TraceId::from_bytes([u8::MAX; 16]),
+            as_of_unix_nanos: self.as_of,
+        });
+        true
+    }
+
+    async fn step(&mut self) -> Result<(), StoreError> {
+        for candidate in self.source.step().await? {
+            let id = id_number(candidate.id);
+            let latest = self.latest.entry(id).or_insert(0);
+            if candidate.position > *latest {
+                *latest = candidate.position;
+                self.heap.push((candidate.position, Entry::Candidate(id)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes rows of the settled candidates with the latest positions.
+    async fn resolve(&mut self, frontier: Option<u64>, wanted: usize) -> Result<(), StoreError> {
+        let candidates = self.take_candidates(frontier, wanted.min(BATCH_MAX));
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let rows = self.source.resolve(&candidates).await?;
+        for (candidate, row) in candidates.iter().zip(rows) {
+            let Some(row) = row else {
+                continue;
+            };
+            let id = id_number(candidate.id);
+            let position = row.position.min(candidate.position);
+            self.rows.insert(id, row.summary);
+            self.heap.push((position, Entry::Row(Reverse(id))));
+        }
+        Ok(())
+    }
+
+    fn take_candidates(&mut self, frontier: Option<u64>, wanted: usize) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
+        let mut rows = Vec::new();
+        while candidates.len() < wanted
+            && let Some((position, _)) = self.heap.peek()
+            && frontier.is_none_or(|frontier| *position >= frontier)
+        {
+            match self.heap.pop() {
+                Some((position, Entry::Candidate(id))) => {
+                    // A later position of the same trace was found after this one.
+                    if self.latest.get(&id) == Some(&position) {
+                        self.latest.insert(id, u64::MAX);
+                        let id = TraceId::from_bytes(id.to_be_bytes());
+                        candidates.push(Candidate { id, position });
+                    }
+                }
+                row => rows.extend(row),
+            }
+        }
+        self.heap.extend(rows);
+        candidates
+    }
+
+    fn emit(&mut self) {
+        if let Some((position, Entry::Row(Reverse(id)))) = self.heap.pop()
+            && let Some(summary) = self.rows.remove(&id)
+        {
+            self.found.page.traces.push(summary);
+            self.found.positions.push(position);
+        }
+    }
+
+    fn next_page(&self) -> Option<Cursor> {
+        let last = self.found.page.traces.last()?;
+        Some(Cursor {
+            position_unix_nanos: *self.found.positions.last()?,
+            trace_id: last.trace_id,
+            as_of_unix_nanos: self.as_of,
+        })
+    }
+}
+
+/// Returns the row of a whole trace; `None` where it does not match or stands on an earlier page.
+pub(crate) fn row_of(trace: &Trace, query: &TraceQuery) -> Option<Row> {
+    let matching = trace.spans.iter().filter(|span| query.matches(span));
+    let position = matching.map(|span| span.start_unix_nanos).max()?;
+    let summary = summarize(&trace.spans)?;
+    let is_row = query.is_behind_cursor(position, trace.id)
+        && query
+            .traces
+            .iter()
+            .all(|condition| condition.matches(&summary));
+    is_row.then_some(Row { position, summary })
+}
