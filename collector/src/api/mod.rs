@@ -3,11 +3,10 @@
 //! `collector/API.md` shows each route at work.
 
 mod circuits;
-mod gather;
+mod dialect;
 mod health;
 mod jaeger;
 mod metrics;
-mod missing;
 mod params;
 mod problem;
 mod services;
@@ -45,7 +44,7 @@ pub struct ApiState {
     pub influxdb: Option<Influxdb>,
     /// When the collector stops; streams end then.
     pub stop: Stop,
-    searches: gather::SearchLimit,
+    searches: dialect::SearchLimit,
 }
 
 impl ApiState {
@@ -57,7 +56,7 @@ impl ApiState {
             health: Health::default(),
             influxdb: None,
             stop: Stop::default(),
-            searches: gather::SearchLimit::default(),
+            searches: dialect::SearchLimit::default(),
         }
     }
 }
@@ -77,9 +76,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/services", get(services::services))
         .route("/services/{name}/operations", get(services::operations))
         .route("/dependencies", get(services::dependencies))
-        .route("/stream", get(stream::stream))
-        .fallback(problem::no_such_route)
-        .method_not_allowed_fallback(problem::only_get);
+        .route("/stream", get(stream::stream));
+    let api = dialect::closed::<Problem>(api, "there is no such route under /api");
     Router::new()
         .nest("/api", api)
         .merge(jaeger::router())

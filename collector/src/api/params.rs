@@ -4,61 +4,28 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Query};
-use axum::http::request::Parts;
-
 use super::Problem;
+use super::dialect::{self, shortened};
 use crate::model::{TimeRange, now_unix_nanos, parse_duration, parse_timestamp};
 
-/// Parameters in one request; more is no question that a person or page asks.
-const PARAMETERS_MAX: usize = 100;
-
-/// The query parameters of a request, in the order given.
-#[derive(Debug)]
-pub(super) struct Params(Vec<(String, String)>);
-
-impl<S: Send + Sync> FromRequestParts<S> for Params {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
-            .await
-            .map_err(|error| Problem::parameter("query", error.body_text()))?;
-        if pairs.0.len() > PARAMETERS_MAX {
-            let problem = format!("there are more than {PARAMETERS_MAX} parameters");
-            return Err(Problem::parameter("query", problem));
-        }
-        Ok(Self(pairs.0))
-    }
-}
+/// The query parameters of a request to our own API.
+pub(super) type Params = dialect::Params<Problem>;
 
 impl Params {
     /// Returns the parameters, if each is one of these.
     pub(super) fn only(self, known: &[&str]) -> Result<Self, Problem> {
-        let unknown = self
-            .0
-            .iter()
-            .find(|(name, _)| !known.contains(&name.as_str()));
-        match unknown {
+        let takes = match known {
+            [] => "none".to_owned(),
+            known => known.join(", "),
+        };
+        let unknown = self.names().find(|name| !known.contains(name));
+        match unknown.map(str::to_owned) {
             None => Ok(self),
-            Some((name, _)) if known.is_empty() => Err(Problem::parameter(
+            Some(name) => Err(Problem::parameter(
                 name,
-                "unknown parameter; this route takes none",
-            )),
-            Some((name, _)) => Err(Problem::parameter(
-                name,
-                format!("unknown parameter; this route takes {}", known.join(", ")),
+                format!("unknown parameter; this route takes {takes}"),
             )),
         }
-    }
-
-    /// Returns every value of a repeatable parameter.
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let given = self
-            .0
-            .iter()
-            .filter(move |(key, value)| key == name && !value.is_empty());
-        given.map(|(_, value)| value.as_str())
     }
 
     /// Returns a parameter's value.
@@ -124,13 +91,4 @@ impl Params {
             end_unix_nanos: end,
         })
     }
-}
-
-/// Returns what was given, short enough to be repeated in an answer.
-pub(super) fn shortened(text: &str) -> String {
-    const SHOWN: usize = 64;
-    if text.chars().count() <= SHOWN {
-        return text.to_owned();
-    }
-    text.chars().take(SHOWN).chain(['…']).collect()
 }

@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::dialect::Refuse;
 use crate::query::{QueryError, TooManyClients};
 use crate::store::StoreError;
 
@@ -52,6 +53,16 @@ impl Problem {
     }
 }
 
+impl Refuse for Problem {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self::new(status, message)
+    }
+
+    fn parameter(name: &str, problem: impl std::fmt::Display) -> Self {
+        Self::parameter(name, problem)
+    }
+}
+
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         match error {
@@ -95,14 +106,4 @@ impl IntoResponse for Problem {
         }
         response
     }
-}
-
-/// Answers for paths under `/api` that do not exist.
-pub(super) async fn no_such_route() -> Problem {
-    Problem::not_found("there is no such route under /api")
-}
-
-/// Answers other methods: the API only reads.
-pub(super) async fn only_get() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")
 }

@@ -1,4 +1,9 @@
-//! The envelope that every answer of the classic routes has, for good news and bad.
+//! The envelope that every answer of the classic routes has, good or bad, and the shape of Jaeger's JSON in it: times and
+//! durations in microseconds, tags with a type, senders listed once.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use axum::Json;
 use axum::body::Body;
@@ -7,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use opentelemetry::TraceId;
 use serde::Serialize;
 
-use super::convert::trace_id_text;
 use crate::api::Problem;
+use crate::api::dialect::{Refuse, short_id};
 use crate::api::problem::RETRY_AFTER;
 use crate::query::QueryError;
 
@@ -81,7 +86,7 @@ impl<T: Serialize> IntoResponse for Answer<T> {
         let entries = self.remarks.into_iter().map(|remark| Entry {
             code: None,
             msg: remark.message,
-            trace_id: remark.trace_id.map(trace_id_text),
+            trace_id: remark.trace_id.map(short_id),
         });
         let entries: Vec<_> = entries.collect();
         let envelope = Envelope {
@@ -125,20 +130,6 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// Returns a failure of that status.
-    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-        }
-    }
-
-    /// Returns the 400 for a parameter, in Jaeger's words.
-    pub(super) fn parameter(name: &str, problem: impl std::fmt::Display) -> Self {
-        let message = format!("unable to parse param '{name}': {problem}");
-        Self::new(StatusCode::BAD_REQUEST, message)
-    }
-
     /// Returns the 404 for a trace, in Jaeger's words.
     pub(super) fn no_such_trace() -> Self {
         Self::new(StatusCode::NOT_FOUND, NO_SUCH_TRACE)
@@ -158,6 +149,20 @@ impl Failure {
 
 /// What Jaeger says of a trace that it does not have.
 pub(super) const NO_SUCH_TRACE: &str = "trace not found";
+
+impl Refuse for Failure {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+        }
+    }
+
+    fn parameter(name: &str, problem: impl Display) -> Self {
+        let message = format!("unable to parse param '{name}': {problem}");
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+}
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
@@ -195,15 +200,118 @@ impl IntoResponse for Failure {
     }
 }
 
-/// Answers for paths under `/jaeger/api` that do not exist here.
-pub(super) async fn no_such_route() -> Failure {
-    Failure::new(
-        StatusCode::NOT_FOUND,
-        "there is no such route under /jaeger/api",
-    )
+/// One trace.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Trace<'t> {
+    #[serde(rename = "traceID")]
+    pub(super) trace_id: String,
+    pub(super) spans: Vec<Span<'t>>,
+    /// By the key that spans name: `p1`, `p2`, ...
+    pub(super) processes: BTreeMap<String, Process<'t>>,
+    /// Null where there are none.
+    pub(super) warnings: Option<Vec<String>>,
 }
 
-/// Answers other methods: the API only reads.
-pub(super) async fn only_get() -> Failure {
-    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")
+/// One span.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Span<'t> {
+    #[serde(rename = "traceID")]
+    pub(super) trace_id: String,
+    #[serde(rename = "spanID")]
+    pub(super) span_id: String,
+    pub(super) operation_name: &'t str,
+    /// The parent first.
+    pub(super) references: Vec<Reference>,
+    pub(super) start_time: u64,
+    pub(super) duration: u64,
+    pub(super) tags: Vec<KeyValue<'t>>,
+    pub(super) logs: Vec<Log<'t>>,
+    #[serde(rename = "processID")]
+    pub(super) process_id: String,
+    /// Null where there are none.
+    pub(super) warnings: Option<Vec<String>>,
+}
+
+/// A pointer to another span.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Reference {
+    pub(super) ref_type: RefType,
+    #[serde(rename = "traceID")]
+    pub(super) trace_id: String,
+    #[serde(rename = "spanID")]
+    pub(super) span_id: String,
+}
+
+/// What another span is to this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum RefType {
+    ChildOf,
+    FollowsFrom,
+}
+
+/// Who sent spans.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Process<'t> {
+    pub(super) service_name: &'t str,
+    pub(super) tags: Vec<KeyValue<'t>>,
+}
+
+/// Something that happened during a span.
+#[derive(Debug, Serialize)]
+pub(super) struct Log<'t> {
+    pub(super) timestamp: u64,
+    pub(super) fields: Vec<KeyValue<'t>>,
+}
+
+/// A tag, or a field of a log.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct KeyValue<'t> {
+    pub(super) key: &'t str,
+    #[serde(rename = "type")]
+    pub(super) value_type: ValueType,
+    pub(super) value: TagValue<'t>,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ValueType {
+    String,
+    Bool,
+    Int64,
+    Float64,
+    Binary,
+}
+
+/// A value as JSON holds it: a number that JavaScript would round is text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(super) enum TagValue<'t> {
+    Text(Cow<'t, str>),
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+}
+
+/// Calls from one service to another.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DependencyLink {
+    pub(super) parent: String,
+    pub(super) child: String,
+    pub(super) call_count: u64,
+}
+
+/// A span name with the side of a call that it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Operation {
+    pub(super) name: String,
+    /// Empty where the sender gave none, or it was not seen.
+    pub(super) span_kind: String,
 }

@@ -1,13 +1,15 @@
-//! A trace as received into the JSON model of Jaeger. Nothing is asked or loaded here.
+//! A trace as received into the JSON model of Jaeger: its tags, its processes (`p1`, `p2`, ... in the order in which
+//! their spans come), and an id of its own for every span.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use opentelemetry::{SpanId, TraceId};
 
-use super::model::{Log, Process, RefType, Reference, Span, Trace};
-use super::processes::Processes;
+use super::answer::{Log, Process, RefType, Reference, Span, Trace};
 use super::tags;
-use crate::model::{self, Link, Value};
+use crate::api::dialect::short_id;
+use crate::model::{self, Link, Note, Resource, SpanKind, Value};
 
 /// The attribute by which OpenTracing bridges say what a link is.
 const REF_TYPE: &str = "opentracing.ref_type";
@@ -27,21 +29,12 @@ pub(super) fn trace(trace: &model::Trace, is_raw: bool) -> Trace<'_> {
     }
     let processes = processes.into_keyed();
     Trace {
-        trace_id: trace_id_text(trace.id),
+        trace_id: short_id(trace.id),
         spans,
         processes: processes
             .map(|(key, resource)| (key, convert_process(resource, is_raw)))
             .collect(),
         warnings: some_if_any(about_trace),
-    }
-}
-
-/// Returns an id as Jaeger writes it: 16 digits where the upper half is zero.
-pub(super) fn trace_id_text(id: TraceId) -> String {
-    let number = u128::from_be_bytes(id.to_bytes());
-    match u64::try_from(number) {
-        Ok(low) => format!("{low:016x}"),
-        Err(_) => format!("{number:032x}"),
     }
 }
 
@@ -73,12 +66,12 @@ fn convert_span(
     let mut tags = tags::of_span(span);
     if !is_raw {
         drop_empty(&mut references, &mut warnings);
-        parent_first(&mut references, &trace_id_text(span.trace_id));
+        parent_first(&mut references, &short_id(span.trace_id));
         tags::sort(&mut tags);
     }
     let logs = span.events.iter();
     Span {
-        trace_id: trace_id_text(span.trace_id),
+        trace_id: short_id(span.trace_id),
         span_id: span.span_id.to_string(),
         operation_name: &span.name,
         references,
@@ -118,7 +111,7 @@ fn convert_process(resource: &model::Resource, is_raw: bool) -> Process<'_> {
 fn references(span: &model::Span) -> Vec<Reference> {
     let parent = span.parent_span_id.map(|parent| Reference {
         ref_type: RefType::ChildOf,
-        trace_id: trace_id_text(span.trace_id),
+        trace_id: short_id(span.trace_id),
         span_id: parent.to_string(),
     });
     let has_parent = parent.is_some();
@@ -129,7 +122,7 @@ fn references(span: &model::Span) -> Vec<Reference> {
             Some(parent) if has_parent && to_parent => parent.ref_type = ref_type(link),
             _ => references.push(Reference {
                 ref_type: ref_type(link),
-                trace_id: trace_id_text(link.trace_id),
+                trace_id: short_id(link.trace_id),
                 span_id: link.span_id.to_string(),
             }),
         }
@@ -147,7 +140,7 @@ fn ref_type(link: &Link) -> RefType {
 
 /// Takes out links to no trace, and says so.
 fn drop_empty(references: &mut Vec<Reference>, warnings: &mut Vec<String>) {
-    let empty = trace_id_text(TraceId::INVALID);
+    let empty = short_id(TraceId::INVALID);
     references.retain(|reference| {
         let is_empty = reference.trace_id == empty;
         if is_empty {
@@ -178,4 +171,108 @@ fn parent_first(references: &mut [Reference], trace_id: &str) {
 
 fn some_if_any(texts: Vec<String>) -> Option<Vec<String>> {
     (!texts.is_empty()).then_some(texts)
+}
+
+/// The senders met so far.
+#[derive(Debug, Default)]
+pub(super) struct Processes<'t> {
+    met: Vec<&'t Resource>,
+    /// Spans of one sender mostly share one resource in memory.
+    by_address: HashMap<*const Resource, usize>,
+    /// Prints of resources, so that the same one is known again without comparing it to each.
+    by_print: HashMap<String, usize>,
+}
+
+impl<'t> Processes<'t> {
+    /// Returns the key of a sender.
+    pub(super) fn key(&mut self, resource: &'t Arc<Resource>) -> String {
+        let address = Arc::as_ptr(resource);
+        let index = match self.by_address.get(&address) {
+            Some(index) => *index,
+            None => {
+                let index = self.index_of_print(resource);
+                self.by_address.insert(address, index);
+                index
+            }
+        };
+        key(index)
+    }
+
+    /// Returns every sender with its key.
+    pub(super) fn into_keyed(self) -> impl Iterator<Item = (String, &'t Resource)> {
+        let met = self.met.into_iter().enumerate();
+        met.map(|(index, resource)| (key(index), resource))
+    }
+
+    fn index_of_print(&mut self, resource: &'t Resource) -> usize {
+        let next = self.met.len();
+        let index = *self.by_print.entry(format!("{resource:?}")).or_insert(next);
+        if index == next {
+            self.met.push(resource);
+        }
+        index
+    }
+}
+
+fn key(index: usize) -> String {
+    format!("p{}", index + 1)
+}
+
+/// Changes the ids of servers that share their client's. The new ids are the smallest that the trace does not use, so
+/// that the same trace always gets the same.
+pub(super) fn separate_shared_ids(trace: &mut model::Trace) {
+    let of_kind = |kind| move |span: &&model::Span| span.kind == kind;
+    let clients = trace.spans.iter().filter(of_kind(SpanKind::Client));
+    let clients: HashSet<SpanId> = clients.map(|span| span.span_id).collect();
+    let servers = trace.spans.iter().filter(of_kind(SpanKind::Server));
+    if !servers
+        .map(|span| span.span_id)
+        .any(|id| clients.contains(&id))
+    {
+        return;
+    }
+    let renamed = rename_servers(&mut trace.spans, &clients);
+    // What a note would say of them is no longer so.
+    let is_settled =
+        |note: &Note| note.code == "shared_span" && renamed.contains_key(&note.span_id);
+    trace.notes.retain(|note| !is_settled(note));
+    for (index, span) in trace.spans.iter_mut().enumerate() {
+        let server = span.parent_span_id.and_then(|id| renamed.get(&id));
+        if let Some(server) = server.filter(|server| !server.indices.contains(&index)) {
+            span.parent_span_id = Some(server.id);
+        }
+    }
+}
+
+/// What became of a shared id.
+struct Renamed {
+    /// The id of the first server that had it.
+    id: SpanId,
+    /// Every server that had it: they are children of the client.
+    indices: HashSet<usize>,
+}
+
+fn rename_servers(
+    spans: &mut [model::Span],
+    clients: &HashSet<SpanId>,
+) -> HashMap<SpanId, Renamed> {
+    let used: HashSet<SpanId> = spans.iter().map(|span| span.span_id).collect();
+    let mut unused = (1..).map(|number: u64| SpanId::from_bytes(number.to_be_bytes()));
+    let mut renamed: HashMap<SpanId, Renamed> = HashMap::new();
+    for (index, span) in spans.iter_mut().enumerate() {
+        if span.kind != SpanKind::Server || !clients.contains(&span.span_id) {
+            continue;
+        }
+        let Some(id) = unused.find(|id| !used.contains(id)) else {
+            return renamed;
+        };
+        let shared = renamed.entry(span.span_id).or_insert_with(|| Renamed {
+            id,
+            indices: HashSet::new(),
+        });
+        shared.indices.insert(index);
+        span.parent_span_id = Some(span.span_id);
+        span.span_id = id;
+    }
+    renamed
 }

@@ -1,17 +1,25 @@
-//! Reads query parameters as Jaeger does: unknown ones are passed over (its pages send some for themselves), of one
-//! given twice the first counts, an empty one counts as not given. Everything has a bound.
+//! Reads query parameters as Jaeger does: unknown ones are ignored (its pages send some for themselves), of one given
+//! twice the first counts, an empty one counts as not given. Everything has a bound.
 
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
-use axum::http::request::Parts;
 
 use super::answer::Failure;
-use super::go_duration;
-use crate::api::params::{self, shortened};
+use crate::api::dialect::{self, Refuse, shortened};
 use crate::model::{TimeRange, TraceQuery, now_unix_nanos};
 
+/// Units in nanoseconds. Go knows two letters for micro.
+const UNITS: [(&str, f64); 8] = [
+    ("ns", 1.0),
+    ("us", 1e3),
+    ("\u{b5}s", 1e3),
+    ("\u{3bc}s", 1e3),
+    ("ms", 1e6),
+    ("s", 1e9),
+    ("m", 60e9),
+    ("h", 3_600e9),
+];
 /// Traces of a search where nobody says (Jaeger's default).
 const LIMIT_DEFAULT: usize = 100;
 /// Traces are searched in the last two days unless said otherwise (Jaeger's default).
@@ -24,27 +32,12 @@ const MICROS_FROM: u64 = 100_000_000_000_000;
 const TEXT_BYTES_MAX: usize = 4_096;
 
 /// The query parameters of a request.
-#[derive(Debug)]
-pub(super) struct Params(params::Params);
-
-impl<S: Send + Sync> FromRequestParts<S> for Params {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let params = params::Params::from_request_parts(parts, state).await?;
-        Ok(Self(params))
-    }
-}
+pub(super) type Params = dialect::Params<Failure>;
 
 impl Params {
     /// Returns a parameter's value.
     pub(super) fn get<'a>(&'a self, name: &'a str) -> Option<&'a str> {
-        self.0.all(name).next()
-    }
-
-    /// Returns every value of a repeatable parameter.
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.all(name)
+        self.all(name).next()
     }
 
     /// Returns a parameter's value as `read` understands it; `expected` says what it should have been.
@@ -82,11 +75,7 @@ impl Params {
 
     /// Returns a duration, nanoseconds.
     pub(super) fn duration(&self, name: &str) -> Result<Option<u64>, Failure> {
-        self.read(
-            name,
-            "a duration such as 1.2s, 100ms or 500us",
-            go_duration::parse,
-        )
+        self.read(name, "a duration such as 1.2s, 100ms or 500us", go_duration)
     }
 
     /// Returns whether a flag is set.
@@ -186,6 +175,33 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Reads a duration into nanoseconds; `None` for anything else, and for negative ones, which no span has.
+fn go_duration(text: &str) -> Option<u64> {
+    let text = text.strip_prefix('+').unwrap_or(text);
+    if text == "0" {
+        return Some(0);
+    }
+    let mut rest = text;
+    let mut nanos = 0.0;
+    while !rest.is_empty() {
+        let (part, after) = part(rest)?;
+        nanos += part;
+        rest = after;
+    }
+    // Go's durations are signed 64-bit: past 292 years is an error there as well.
+    (!text.is_empty() && nanos <= i64::MAX as f64).then_some(nanos.round() as u64)
+}
+
+/// Reads one number with its unit; returns it in nanoseconds, and what follows.
+fn part(text: &str) -> Option<(f64, &str)> {
+    let is_number = |c: char| c.is_ascii_digit() || c == '.';
+    let (number, rest) = text.split_at(text.find(|c| !is_number(c))?);
+    let (unit, rest) = rest.split_at(rest.find(is_number).unwrap_or(rest.len()));
+    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    let number: f64 = number.parse().ok()?;
+    Some((number * factor, rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +226,46 @@ mod tests {
             let failure = trace_id(wrong).unwrap_err();
             assert_eq!(failure.status, StatusCode::BAD_REQUEST, "{wrong}");
             assert!(failure.message.contains("traceID"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        for (text, nanos) in [
+            ("0", 0),
+            ("150ms", 150_000_000),
+            ("1.2s", 1_200_000_000),
+            (".5s", 500_000_000),
+            ("1.s", 1_000_000_000),
+            ("+3m", 180_000_000_000),
+            ("1h15m30.5s", 4_530_500_000_000),
+            ("5us", 5_000),
+            ("5\u{b5}s", 5_000),
+            ("5\u{3bc}s", 5_000),
+            ("1s1s", 2_000_000_000),
+        ] {
+            assert_eq!(go_duration(text), Some(nanos), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_none() {
+        for text in [
+            "",
+            "+",
+            "150",
+            "ms",
+            "-1s",
+            "1.2.3s",
+            "1 s",
+            "1s2",
+            "1d",
+            ".s",
+            "1e3s",
+            "300000h1x",
+            "9999999999h",
+        ] {
+            assert_eq!(go_duration(text), None, "{text}");
         }
     }
 }

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 
-use super::model::{KeyValue, TagValue, ValueType};
+use super::answer::{KeyValue, TagValue, ValueType};
 use crate::model::{
     EVENT_NAME, Event, SCOPE_NAME, SCOPE_VERSION, Span, SpanKind, StatusCode, Value,
 };

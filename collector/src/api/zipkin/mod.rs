@@ -2,48 +2,59 @@
 //! Zipkin Lens and scripts written for Zipkin ask here. Questions are read by Zipkin's rules, put to the query service,
 //! and spans are rendered as OpenTelemetry's Zipkin exporters render them; nothing is stored as Zipkin's.
 
-mod annotation;
-mod config;
-mod dependencies;
-mod endpoint;
-mod matching;
+mod answer;
 mod names;
-mod params;
-mod plan;
 mod question;
 mod refusal;
-mod search;
 mod span;
-mod tags;
 #[cfg(test)]
 mod tests;
-mod trace_id;
-mod traces;
 
-use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
 
-use super::ApiState;
+use super::{ApiState, dialect};
+
+/// How long Lens may keep it, seconds: what Zipkin's server says.
+const CACHE: &str = "max-age=600";
 
 /// Returns Zipkin's routes, without the middleware that all of the API has.
 pub(super) fn router() -> Router<ApiState> {
     Router::new()
         .nest("/api/v2", queries())
         .nest("/zipkin/api/v2", queries())
-        .route("/zipkin/config.json", get(config::config))
+        .route("/zipkin/config.json", get(config))
 }
 
 fn queries() -> Router<ApiState> {
-    Router::new()
+    let routes = Router::new()
         .route("/services", get(names::services))
         .route("/spans", get(names::spans))
         .route("/remoteServices", get(names::remote_services))
         .route("/autocompleteKeys", get(names::autocomplete_keys))
         .route("/autocompleteValues", get(names::autocomplete_values))
-        .route("/traces", get(search::traces))
-        .route("/trace/{id}", get(traces::trace))
-        .route("/traceMany", get(traces::trace_many))
-        .route("/dependencies", get(dependencies::dependencies))
-        .fallback(refusal::no_such_route)
-        .method_not_allowed_fallback(refusal::only_get)
+        .route("/traces", get(answer::search))
+        .route("/trace/{id}", get(answer::trace))
+        .route("/traceMany", get(answer::trace_many))
+        .route("/dependencies", get(names::dependencies));
+    dialect::closed::<refusal::Refusal>(routes, "404 Not Found")
+}
+
+/// `GET /zipkin/config.json`
+async fn config() -> impl IntoResponse {
+    let config = json!({
+        "environment": "",
+        "queryLimit": 10,
+        "defaultLookback": 900_000,
+        "searchEnabled": true,
+        "logsUrl": null,
+        "supportUrl": null,
+        "archivePostUrl": null,
+        "archiveUrl": null,
+        "dependency": { "enabled": true, "lowErrorRate": 0.5, "highErrorRate": 0.75 },
+    });
+    ([(header::CACHE_CONTROL, CACHE)], Json(config))
 }

@@ -1,11 +1,19 @@
-//! What a search for traces asks, read by the rules of Zipkin's `QueryRequest`.
+//! What is asked: query parameters by the rules of Zipkin's `QueryRequest`, trace ids, and the search of the store that
+//! finds what can match.
+//!
+//! Unknown parameters are ignored, of repeated ones the first counts, and an empty number counts as not given.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::Duration;
 
-use super::params::Params;
 use super::refusal::Refusal;
-use crate::model::{TimeRange, now_unix_nanos};
+use super::span;
+use crate::api::dialect::{self, shortened};
+use crate::model::{
+    Condition, EVENT_NAME, Place, StatusCode, Test, TimeRange, TraceCondition, TraceQuery,
+    now_unix_nanos,
+};
 
 /// How far back is searched unless said otherwise: a day, as in Zipkin.
 const DEFAULT_LOOKBACK: Duration = Duration::from_secs(24 * 3600);
@@ -15,6 +23,15 @@ const DEFAULT_LIMIT: usize = 10;
 const TERMS_MAX: usize = 100;
 const NANOS_OF_MILLI: u64 = 1_000_000;
 const NANOS_OF_MICRO: u64 = 1_000;
+/// How long after its trace's start a span is still looked for when a search ends in the past.
+const SPREAD_NANOS: u64 = 600_000_000_000;
+/// Rows of one page of the store.
+const PAGE_MAX: usize = 100;
+/// ... and at least so many, so that filtering a few does not take a page each.
+const PAGE_MIN: usize = 20;
+
+/// The query parameters of a request.
+pub(super) type Params = dialect::Params<Refusal>;
 
 /// A search. Names are in lower case; a trace matches when each condition is met by one of its spans, of that service
 /// where one is given, and not necessarily all by the same.
@@ -101,4 +118,181 @@ fn terms(query: &str) -> BTreeMap<String, String> {
         }
     }
     terms
+}
+
+/// Returns the search that finds every trace that can match. Our store wants one span to meet all its conditions, Zipkin
+/// lets each be met by another span of the service: so the store is asked for the service and the one condition that
+/// narrows most, and `answer` judges the rest on the traces it finds.
+pub(super) fn search(question: &Question) -> TraceQuery {
+    let in_lower_case = |name: &String| Test::InLowerCase(name.clone());
+    let service = question.service.as_ref().map(in_lower_case);
+    let terms = || question.terms.iter();
+    let narrowest = terms()
+        .find_map(|(key, value)| term(key, value))
+        .or_else(|| {
+            let name = question.span_name.as_ref().map(in_lower_case);
+            name.map(Condition::Operation)
+        })
+        .or_else(|| terms().find_map(|(key, value)| word(key, value)))
+        .or_else(|| duration(question));
+    let conditions = [service.map(Condition::Service), narrowest];
+    // A trace lies in Zipkin's range by its earliest span, wherever the one that matches is.
+    let spans = TimeRange {
+        end_unix_nanos: question.range.end_unix_nanos.saturating_add(SPREAD_NANOS),
+        ..question.range
+    };
+    let mut search = TraceQuery::in_range(spans).with(conditions.into_iter().flatten());
+    search.traces.push(TraceCondition::StartsIn(question.range));
+    search.limit = question.limit.clamp(PAGE_MIN, PAGE_MAX);
+    search
+}
+
+/// Returns what every span meets that has a tag of that value, where the store has such tags.
+fn term(key: &str, value: &str) -> Option<Condition> {
+    if key == span::ERROR || (key == span::STATUS_CODE && value == span::STATUS_ERROR) {
+        return Some(Condition::Status(StatusCode::Error));
+    }
+    // Lists and maps are shown as JSON, and printed otherwise in the store.
+    let test = match value.starts_with(['[', '{']) {
+        true => Test::Exists,
+        false => Test::Equals(value.to_owned()),
+    };
+    let is_attribute = !value.is_empty() && !span::is_made(key);
+    is_attribute.then(|| attribute(Place::SPAN_OR_RESOURCE, key, test))
+}
+
+/// Returns what every span meets that has a tag or an annotation of that name.
+fn word(key: &str, value: &str) -> Option<Condition> {
+    // The annotation of an event with attributes begins with a quote and has more than its name.
+    let is_name = !key.is_empty() && !key.starts_with('"') && !span::is_made(key);
+    (value.is_empty() && is_name).then(|| {
+        Condition::Any(vec![
+            attribute(Place::SPAN_OR_RESOURCE, key, Test::Exists),
+            attribute(&[Place::Event], EVENT_NAME, Test::Equals(key.to_owned())),
+        ])
+    })
+}
+
+fn attribute(places: &'static [Place], key: &str, test: Test) -> Condition {
+    Condition::Attribute {
+        places,
+        key: key.to_owned(),
+        test,
+    }
+}
+
+/// Returns the durations of the store: Zipkin's are whole microseconds, cut off, and at least one.
+fn duration(question: &Question) -> Option<Condition> {
+    let min = question.min_duration.filter(|min| *min > 1);
+    let max = question.max_duration;
+    Condition::duration(
+        min.map(|min| min.saturating_mul(1_000)),
+        max.map(|max| max.saturating_mul(1_000).saturating_add(999)),
+    )
+}
+
+/// Returns the id padded to 16 or 32 digits; only lower hex is one.
+pub(super) fn trace_id(text: &str) -> Result<String, Refusal> {
+    let problem = match text.len() {
+        0 => "traceId is empty".to_owned(),
+        33.. => "traceId.length > 32".to_owned(),
+        _ if !text.bytes().all(is_lower_hex) => {
+            let shown = shortened(text);
+            format!("{shown} should be lower-hex encoded with no prefix")
+        }
+        _ if text.bytes().all(|byte| byte == b'0') => "traceId is all zeros".to_owned(),
+        _ => return Ok(padded(text)),
+    };
+    Err(Refusal::bad(problem))
+}
+
+/// Returns an id with 16 digits, or 32 where its high half is not zero.
+fn padded(digits: &str) -> String {
+    const ZEROS: &str = "0000000000000000";
+    let digits = format!("{digits:0>32}");
+    digits.strip_prefix(ZEROS).unwrap_or(&digits).to_owned()
+}
+
+fn is_lower_hex(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+impl Params {
+    #[cfg(test)]
+    pub(super) fn of(pairs: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self::from_pairs(pairs.iter().map(owned).collect())
+    }
+
+    /// Returns a parameter's value; without one the request is refused.
+    pub(super) fn required(&self, name: &str) -> Result<&str, Refusal> {
+        self.given(name).ok_or_else(|| Refusal::missing(name))
+    }
+
+    /// Returns a parameter's value unless it is empty.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.given(name).filter(|value| !value.is_empty())
+    }
+
+    /// Returns a name in lower case, as Zipkin compares names.
+    pub(super) fn name(&self, name: &str) -> Option<String> {
+        self.text(name).map(str::to_lowercase)
+    }
+
+    /// Returns a whole number.
+    pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Refusal> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        let wrong = |_| Refusal::bad(format!("For input string: \"{}\"", shortened(text)));
+        text.parse().map(Some).map_err(wrong)
+    }
+
+    /// Returns a whole number greater than zero.
+    pub(super) fn positive<T: FromStr + Default + PartialOrd>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, Refusal> {
+        match self.number(name)? {
+            Some(number) if number <= T::default() => Err(Refusal::bad(format!("{name} <= 0"))),
+            number => Ok(number),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_padded_to_one_of_two_lengths() {
+        for (given, expected) in [
+            ("abc", "0000000000000abc"),
+            ("a3ce929d0e0e4736", "a3ce929d0e0e4736"),
+            ("1a3ce929d0e0e4736", "0000000000000001a3ce929d0e0e4736"),
+            ("0000000000000000a3ce929d0e0e4736", "a3ce929d0e0e4736"),
+            (
+                "4bf92f3577b34da6a3ce929d0e0e4736",
+                "4bf92f3577b34da6a3ce929d0e0e4736",
+            ),
+        ] {
+            assert_eq!(trace_id(given).unwrap(), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_in_zipkins_words() {
+        for (given, text) in [
+            ("", "traceId is empty"),
+            ("0", "traceId is all zeros"),
+            (
+                "ABCDEF",
+                "ABCDEF should be lower-hex encoded with no prefix",
+            ),
+            ("0xab", "0xab should be lower-hex encoded with no prefix"),
+            ("a3ce929d0e0e4736a3ce929d0e0e4736a", "traceId.length > 32"),
+        ] {
+            assert_eq!(trace_id(given).unwrap_err().text(), text);
+        }
+    }
 }

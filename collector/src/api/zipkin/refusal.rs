@@ -1,9 +1,12 @@
-//! What is refused, as Zipkin refuses: a status and one line of plain text.
+//! Errors as Zipkin has them: a status and one line of plain text.
+
+use std::fmt::Display;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::super::Problem;
+use crate::api::Problem;
+use crate::api::dialect::Refuse;
 use crate::query::QueryError;
 
 /// Why a question has no answer.
@@ -14,13 +17,6 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self {
-            status,
-            text: text.into(),
-        }
-    }
-
     /// Returns the 400 for a wrong parameter.
     pub(super) fn bad(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
@@ -37,6 +33,19 @@ impl Refusal {
     #[cfg(test)]
     pub(super) fn text(&self) -> &str {
         &self.text
+    }
+}
+
+impl Refuse for Refusal {
+    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            text: text.into(),
+        }
+    }
+
+    fn parameter(_name: &str, problem: impl Display) -> Self {
+        Self::bad(problem.to_string())
     }
 }
 
@@ -59,14 +68,4 @@ impl IntoResponse for Refusal {
         response.headers_mut().insert(header::CONTENT_TYPE, plain);
         response
     }
-}
-
-/// Answers for paths that Zipkin's API does not have.
-pub(super) async fn no_such_route() -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "404 Not Found")
-}
-
-/// Answers other methods: this only reads.
-pub(super) async fn only_get() -> Refusal {
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")
 }

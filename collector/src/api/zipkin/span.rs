@@ -1,14 +1,53 @@
-//! A span as Zipkin's JSON v2 has it.
+//! A span as Zipkin's JSON v2 has it, by OpenTelemetry's rules for Zipkin exporters: the two sides of a call, events as
+//! annotations, and as tags everything that has no field there.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
 
 use opentelemetry::SpanId;
 use serde::Serialize;
+use serde_json::{Map, Value as Json, json};
 
-use super::annotation::{self, Annotation};
-use super::endpoint::Endpoint;
-use super::{tags, trace_id};
-use crate::model::{Span, SpanKind, Trace};
+use crate::api::dialect::short_id;
+use crate::model::{
+    Event, Link, SCOPE_NAME, SCOPE_VERSION, Span, SpanKind, StatusCode, Trace, Value,
+};
+
+/// Names the other side as a service.
+const PEER_SERVICE: &str = "peer.service";
+/// What else names the other side, best first, with the port that belongs to an address.
+const PEER_NAMES: [(&str, Option<&str>); 10] = [
+    ("server.address", None),
+    ("net.peer.name", None),
+    ("network.peer.address", Some("network.peer.port")),
+    ("server.socket.domain", None),
+    ("server.socket.address", Some("server.socket.port")),
+    ("net.sock.peer.name", None),
+    ("net.sock.peer.addr", Some("net.sock.peer.port")),
+    ("peer.hostname", None),
+    ("peer.address", None),
+    ("db.name", None),
+];
+const ADDRESSES: [&str; 4] = [
+    "network.peer.address",
+    "server.socket.address",
+    "net.sock.peer.addr",
+    "net.peer.ip",
+];
+const PORTS: [&str; 5] = [
+    "network.peer.port",
+    "server.socket.port",
+    "net.sock.peer.port",
+    "server.port",
+    "net.peer.port",
+];
+/// Tells that a span failed, and why; Zipkin takes any value for a failure.
+pub(super) const ERROR: &str = "error";
+/// The status in one word.
+pub(super) const STATUS_CODE: &str = "otel.status_code";
+/// What the status is called there when a span failed.
+pub(super) const STATUS_ERROR: &str = "ERROR";
+const TRACE_STATE: &str = "w3c.tracestate";
 
 /// One span; the fields stand in the order in which Zipkin writes them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,7 +93,7 @@ pub(super) fn render(trace: &Trace) -> Vec<ZipkinSpan> {
 /// Returns a span; `shared` says that it is the server's half of a call whose client's half has the same id.
 fn render_span(span: &Span, shared: bool) -> ZipkinSpan {
     ZipkinSpan {
-        trace_id: trace_id::render(span.trace_id),
+        trace_id: short_id(span.trace_id),
         parent_id: span.parent_span_id.map(|id| id.to_string()),
         id: span.span_id.to_string(),
         kind: kind(span.kind),
@@ -63,8 +102,8 @@ fn render_span(span: &Span, shared: bool) -> ZipkinSpan {
         duration: (span.duration_nanos() / 1_000).max(1),
         local_endpoint: Endpoint::local(span),
         remote_endpoint: Endpoint::remote(span),
-        annotations: annotation::of_events(&span.events),
-        tags: tags::tags(span),
+        annotations: annotations(&span.events),
+        tags: tags(span),
         shared,
     }
 }
@@ -87,4 +126,220 @@ fn is_zero(number: &u64) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_false(truth: &bool) -> bool {
     !truth
+}
+
+/// A service and, where it is known, its address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Endpoint {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) service_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipv4: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipv6: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+}
+
+impl Endpoint {
+    /// Returns the side that sent the span.
+    pub(super) fn local(span: &Span) -> Self {
+        Self {
+            service_name: Some(span.service().to_lowercase()),
+            ..Self::default()
+        }
+    }
+
+    /// Returns the other side; `None` where the span does not say.
+    ///
+    /// What a server says of addresses is its own, so only spans that call are asked for more than `peer.service`.
+    pub(super) fn remote(span: &Span) -> Option<Self> {
+        let calls = matches!(span.kind, SpanKind::Client | SpanKind::Producer);
+        let named = text(span, PEER_SERVICE);
+        let remote = if calls {
+            let address = ADDRESSES
+                .iter()
+                .find_map(|key| text(span, key)?.parse().ok());
+            let (ipv4, ipv6) = (
+                address.filter(IpAddr::is_ipv4),
+                address.filter(IpAddr::is_ipv6),
+            );
+            Self {
+                service_name: named.or_else(|| ranked(span)),
+                ipv4,
+                ipv6,
+                port: PORTS.iter().find_map(|key| port(span, key)),
+            }
+        } else {
+            Self {
+                service_name: named,
+                ..Self::default()
+            }
+        };
+        let service_name = remote.service_name.map(|name| name.to_lowercase());
+        service_name.map(|name| Self {
+            service_name: Some(name),
+            ..remote
+        })
+    }
+}
+
+/// Returns the best name that addresses give.
+fn ranked(span: &Span) -> Option<String> {
+    let named = |(name, with_port): &(&str, Option<&str>)| {
+        let name = text(span, name)?;
+        let port = with_port.and_then(|key| port(span, key));
+        Some(port.map_or_else(|| name.clone(), |port| format!("{name}:{port}")))
+    };
+    PEER_NAMES.iter().find_map(named)
+}
+
+fn text(span: &Span, key: &str) -> Option<String> {
+    match span.attribute(key)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn port(span: &Span, key: &str) -> Option<u16> {
+    let port = match span.attribute(key)? {
+        Value::Int(port) => u16::try_from(*port).ok(),
+        Value::String(port) => port.parse().ok(),
+        _ => None,
+    };
+    port.filter(|port| *port > 0)
+}
+
+/// Something that happened during a span.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Annotation {
+    timestamp: u64,
+    pub(super) value: String,
+}
+
+/// Returns the annotations of a span's events, earliest first.
+fn annotations(events: &[Event]) -> Vec<Annotation> {
+    let mut events: Vec<&Event> = events.iter().collect();
+    // By the nanosecond, which Zipkin does not have: it sorts those of one microsecond by their text.
+    events.sort_by_key(|event| event.time_unix_nanos);
+    events.into_iter().map(Annotation::from_event).collect()
+}
+
+impl Annotation {
+    /// Returns the annotation of an event: its name, or `"name": {attributes}`.
+    fn from_event(event: &Event) -> Self {
+        let value = if event.attributes.is_empty() {
+            event.name.clone()
+        } else {
+            let name = json!(event.name);
+            format!("{name}: {}", json_object(&event.attributes))
+        };
+        Self {
+            timestamp: event.time_unix_nanos / 1_000,
+            value,
+        }
+    }
+}
+
+/// Returns a value as text: lists and maps as JSON, bytes in hex, all else as a search of ours reads it.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::Array(_) | Value::Map(_) => json_of(value).to_string(),
+        _ => value.to_string(),
+    }
+}
+
+/// Returns attributes as one JSON object.
+fn json_object(attributes: &[(String, Value)]) -> Json {
+    let entries = attributes.iter();
+    let object: Map<_, _> = entries
+        .map(|(key, value)| (key.clone(), json_of(value)))
+        .collect();
+    object.into()
+}
+
+fn json_of(value: &Value) -> Json {
+    match value {
+        Value::Empty => Json::Null,
+        Value::String(text) => json!(text),
+        Value::Bool(truth) => json!(truth),
+        Value::Int(number) => json!(number),
+        // JSON has no NaN and no infinities.
+        Value::Double(number) if !number.is_finite() => json!(number.to_string()),
+        Value::Double(number) => json!(number),
+        Value::Array(items) => items.iter().map(json_of).collect(),
+        Value::Map(entries) => json_object(entries),
+        Value::Bytes(_) => json!(value.to_string()),
+    }
+}
+
+/// Returns whether tags of that key are made here and are no attributes of the store.
+pub(super) fn is_made(key: &str) -> bool {
+    key == ERROR || key == TRACE_STATE || key.starts_with("otel.") || key.starts_with("otlp.link.")
+}
+
+/// Returns the tags of a span. Its own attributes win over those of its resource.
+fn tags(span: &Span) -> BTreeMap<String, String> {
+    let resource = span.resource.attributes.iter();
+    let attributes = resource.chain(&span.attributes);
+    let mut tags: BTreeMap<_, _> = attributes
+        .map(|(key, value)| (key.clone(), text_of(value)))
+        .collect();
+    add_scope(&mut tags, span);
+    add_status(&mut tags, span);
+    add_dropped(&mut tags, span);
+    if !span.trace_state.is_empty() {
+        tags.insert(TRACE_STATE.to_owned(), span.trace_state.clone());
+    }
+    for (number, link) in span.links.iter().enumerate() {
+        tags.insert(format!("otlp.link.{number}"), link_text(link));
+    }
+    tags
+}
+
+fn add_scope(tags: &mut BTreeMap<String, String>, span: &Span) {
+    for (key, value) in [
+        (SCOPE_NAME, &span.scope.name),
+        (SCOPE_VERSION, &span.scope.version),
+    ] {
+        if !value.is_empty() {
+            tags.insert(key.to_owned(), value.clone());
+        }
+    }
+}
+
+/// Adds the status. `error` stands on failed spans alone, because Zipkin takes even `error=false` for a failure.
+fn add_status(tags: &mut BTreeMap<String, String>, span: &Span) {
+    tags.remove(ERROR);
+    let code = match span.status.code {
+        StatusCode::Unset => return,
+        StatusCode::Ok => "OK",
+        StatusCode::Error => {
+            tags.insert(ERROR.to_owned(), span.status.message.clone());
+            STATUS_ERROR
+        }
+    };
+    tags.insert(STATUS_CODE.to_owned(), code.to_owned());
+}
+
+fn add_dropped(tags: &mut BTreeMap<String, String>, span: &Span) {
+    for (key, count) in [
+        (
+            "otel.dropped_attributes_count",
+            span.dropped_attributes_count,
+        ),
+        ("otel.dropped_events_count", span.dropped_events_count),
+        ("otel.dropped_links_count", span.dropped_links_count),
+    ] {
+        if count > 0 {
+            tags.insert(key.to_owned(), count.to_string());
+        }
+    }
+}
+
+/// Returns a link as the OpenTelemetry Collector writes it: `trace|span|tracestate|attributes|dropped`.
+fn link_text(link: &Link) -> String {
+    let attributes = json_object(&link.attributes);
+    format!("{}|{}||{attributes}|0", link.trace_id, link.span_id)
 }

@@ -1,7 +1,6 @@
 //! Parameters of a search by Zipkin's rules.
 
-use super::super::params::Params;
-use super::super::question::Question;
+use super::super::question::{Params, Question};
 use crate::model::now_unix_nanos;
 
 fn read(pairs: &[(&str, &str)]) -> Question {

@@ -9,14 +9,14 @@ use opentelemetry::TraceId;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::ApiState;
+use crate::api::ApiState;
 use crate::model::{Trace, TraceQuery};
 use crate::query::{QueryError, QueryService};
 
 /// Traces of one answer: a list of more is of no use (Jaeger's UI stops at 1,500).
-pub(super) const TRACES_MAX: usize = 1_000;
+pub(in crate::api) const TRACES_MAX: usize = 1_000;
 /// Spans of one answer: what a reader returns of one trace, so that each can be answered whole.
-pub(super) const SPANS_MAX: usize = 50_000;
+pub(in crate::api) const SPANS_MAX: usize = 50_000;
 /// Traces read for one search, matching or not: by id each takes 2 to 5 ms.
 const READ_MAX: usize = 2_000;
 /// Spans read for one search, matching or not: ten of the longest traces, each held alone.
@@ -30,7 +30,7 @@ const SEARCHES_AT_ONCE: usize = 4;
 
 /// Admits searches that read whole traces; shared by all clients of a collector.
 #[derive(Debug, Clone)]
-pub(super) struct SearchLimit(Arc<Semaphore>);
+pub(in crate::api) struct SearchLimit(Arc<Semaphore>);
 
 impl Default for SearchLimit {
     fn default() -> Self {
@@ -40,7 +40,7 @@ impl Default for SearchLimit {
 
 /// What a search found, and why there may be more.
 #[derive(Debug)]
-pub(super) struct Gathered<T> {
+pub(in crate::api) struct Gathered<T> {
     /// The traces as they are shown, newest first.
     traces: Vec<T>,
     stopped: Option<Stop>,
@@ -56,7 +56,7 @@ enum Stop {
 }
 
 /// Reads the traces that a search finds; `show` returns a trace as it is shown, `None` if it does not match.
-pub(super) async fn gather<T>(
+pub(in crate::api) async fn gather<T>(
     state: &ApiState,
     search: TraceQuery,
     limit: usize,
@@ -206,14 +206,14 @@ impl<T> Found<T> {
 }
 
 /// Says that a trace is longer than what a reader returns of one.
-pub(super) fn too_long() -> String {
+pub(in crate::api) fn too_long() -> String {
     format!("what a trace has beyond {SPANS_MAX} spans was not read")
 }
 
 impl<T> Gathered<T> {
     /// Returns the traces, and what is left out of them. An empty list would say that nothing matches, so it is given
     /// only where that is known; otherwise there is a status with its reason.
-    pub(super) fn answer(self) -> Result<(Vec<T>, Option<String>), (StatusCode, String)> {
+    pub(in crate::api) fn answer(self) -> Result<(Vec<T>, Option<String>), (StatusCode, String)> {
         match self.stopped {
             Some(Stop::Bound(bound)) if self.traces.is_empty() => {
                 let text = format!(

@@ -1,18 +1,126 @@
-//! What a search asks for, as conditions of the store. Jaeger's tags are attributes of the span, its process, scope,
-//! events and links, and what Jaeger makes tags of besides: kind, status, scope and trace state.
+//! Searches, and traces by their ids: questions become conditions of the store, and whole traces are answered.
+//!
+//! Jaeger's tags are attributes of the span, its process, scope, events and links, and what Jaeger makes tags of besides:
+//! kind, status, scope and trace state.
 
 use std::collections::BTreeMap;
 
+use axum::extract::{Path, State};
 use axum::http::StatusCode as HttpStatus;
+use axum::response::{IntoResponse, Response};
+use opentelemetry::TraceId;
 use serde_json::Value as Json;
 
-use super::answer::Failure;
-use super::params::{Params, bounded};
+use super::answer::{Answer, Failure, NO_SUCH_TRACE, Remark};
+use super::convert;
+use super::params::{Params, bounded, trace_id};
 use super::tags;
-use crate::model::{Condition, Place, StatusCode, Test, TimeRange, TraceQuery};
+use crate::api::ApiState;
+use crate::api::dialect::{self, Refuse, SPANS_MAX};
+use crate::model::{Condition, Place, StatusCode, Test, TimeRange, Trace, TraceQuery};
+use crate::query::{QueryError, QueryService};
 
 /// Conditions on tags in one search.
 const TAGS_MAX: usize = 16;
+/// Rows asked of the store at a time.
+const PAGE: usize = 100;
+
+/// How a trace is shown.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    /// Leaves ids and orders as they were received.
+    is_raw: bool,
+    is_pretty: bool,
+}
+
+impl View {
+    fn read(params: &Params) -> Result<Self, Failure> {
+        Ok(Self {
+            is_raw: params.flag("raw")?,
+            is_pretty: params.is_pretty(),
+        })
+    }
+}
+
+/// `GET /jaeger/api/traces`: whole traces, those of a search or those of the ids given.
+pub(super) async fn traces(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Response, Failure> {
+    let view = View::read(&params)?;
+    let ids: Vec<_> = params
+        .all("traceID")
+        .map(trace_id)
+        .collect::<Result<_, _>>()?;
+    let found = if ids.is_empty() {
+        gather(&state, Search::read(&params)?).await?
+    } else {
+        params.range()?;
+        by_ids(&state.query, &ids).await?
+    };
+    Ok(render(found, view))
+}
+
+/// `GET /jaeger/api/traces/{id}`
+pub(super) async fn trace(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Response, Failure> {
+    let view = View::read(&params)?;
+    let id = trace_id(&id)?;
+    // Hints where to look, which this store does not need: a trace is answered whatever they say.
+    params.time("start")?;
+    params.time("end")?;
+    let trace = find(&state.query, &id).await?;
+    let trace = trace.ok_or_else(Failure::no_such_trace)?;
+    let found = Found {
+        traces: vec![trace],
+        remarks: Vec::new(),
+    };
+    Ok(render(found, view))
+}
+
+/// Returns the traces of those ids in their order, and remarks on those that are not there or do not fit.
+async fn by_ids(query: &QueryService, ids: &[String]) -> Result<Found, Failure> {
+    let mut found = Found::default();
+    let mut spans_left = SPANS_MAX;
+    for text in ids {
+        match find(query, text).await? {
+            Some(trace) if trace.spans.len() > spans_left => {
+                found.remarks.push(too_large(trace.id));
+            }
+            Some(trace) => {
+                spans_left -= trace.spans.len();
+                found.traces.push(trace);
+            }
+            None => found.remarks.push(Remark {
+                message: NO_SUCH_TRACE.to_owned(),
+                trace_id: TraceId::from_hex(text).ok(),
+            }),
+        }
+    }
+    Ok(found)
+}
+
+fn render(found: Found, view: View) -> Response {
+    let Found {
+        mut traces,
+        remarks,
+    } = found;
+    if !view.is_raw {
+        traces.iter_mut().for_each(convert::separate_shared_ids);
+    }
+    let shown = traces.iter();
+    let data: Vec<_> = shown
+        .map(|trace| convert::trace(trace, view.is_raw))
+        .collect();
+    Answer {
+        remarks,
+        ..Answer::of(data, view.is_pretty)
+    }
+    .into_response()
+}
 
 /// What a search asks for, under whatever names its version gives the parameters.
 #[derive(Debug)]
@@ -141,4 +249,52 @@ pub(super) fn tags_of_json(
         _ => Err(wrong("a value is neither text, number nor truth value")),
     });
     texts.collect()
+}
+
+/// What a search found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The traces, newest first.
+    pub(super) traces: Vec<Trace>,
+    /// What is left out.
+    pub(super) remarks: Vec<Remark>,
+}
+
+/// Returns the newest traces that a search finds.
+pub(super) async fn gather(state: &ApiState, query: TraceQuery) -> Result<Found, Failure> {
+    let limit = query.limit;
+    let search = TraceQuery {
+        limit: limit.min(PAGE),
+        ..query
+    };
+    let found = dialect::gather(state, search, limit, Some).await?;
+    let (traces, missing) = found
+        .answer()
+        .map_err(|(status, message)| Failure::new(status, message))?;
+    let remarks = missing.into_iter().map(|message| Remark {
+        message,
+        trace_id: None,
+    });
+    Ok(Found {
+        traces,
+        remarks: remarks.collect(),
+    })
+}
+
+/// Returns the trace of an id as `params::trace_id` reads it. Nobody has the id of zeros.
+pub(super) async fn find(service: &QueryService, id: &str) -> Result<Option<Trace>, QueryError> {
+    if id.bytes().all(|digit| digit == b'0') {
+        return Ok(None);
+    }
+    service.trace_by_text(id).await
+}
+
+/// Returns the remark on a trace that does not fit into the answer.
+pub(super) fn too_large(trace_id: TraceId) -> Remark {
+    Remark {
+        message: format!(
+            "left out: the answer would have more than {SPANS_MAX} spans; ask for this trace by its id"
+        ),
+        trace_id: Some(trace_id),
+    }
 }

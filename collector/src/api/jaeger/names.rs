@@ -1,10 +1,16 @@
-//! The operations of a service with their kinds. The store lists names alone; kinds are those of the calls counted
-//! since the start, those seen in the newest traces, and of a name that is in neither those of one trace that has it.
-//! An operation of which none of these tells has an empty kind.
+//! Services, their operations with kinds, and who calls whom.
+//!
+//! The store lists names of operations alone; kinds are those of the calls counted since the start, those seen in the
+//! newest traces, and of a name that is in neither those of one trace that has it. An operation of which none of these
+//! tells has an empty kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::model::Operation;
+use axum::extract::{Path, State};
+
+use super::answer::{Answer, DependencyLink, Failure, Operation};
+use super::params::Params;
+use crate::api::ApiState;
 use crate::model::{Condition, SpanKind, TimeRange, TraceQuery, now_unix_nanos};
 use crate::query::{QueryError, QueryService};
 
@@ -14,6 +20,61 @@ const TRACES_READ: usize = 20;
 const NAMES_READ: usize = 50;
 /// Spans read in all.
 const SPANS_READ: usize = 10_000;
+
+/// `GET /jaeger/api/services`
+pub(super) async fn services(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Answer<Vec<String>>, Failure> {
+    let names = state.query.service_names().await?;
+    Ok(Answer::counted(names, params.is_pretty()))
+}
+
+/// `GET /jaeger/api/services/{service}/operations`: names alone; of an unknown service there are none.
+pub(super) async fn names(
+    State(state): State<ApiState>,
+    Path(service): Path<String>,
+    params: Params,
+) -> Result<Answer<Vec<String>>, Failure> {
+    let names = state.query.operations(&service).await?;
+    Ok(Answer::counted(names, params.is_pretty()))
+}
+
+/// `GET /jaeger/api/operations?service&spanKind`
+pub(super) async fn kinds(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Answer<Vec<Operation>>, Failure> {
+    let service = params.service()?;
+    let kind = params.get("spanKind");
+    let operations = operations(&state.query, &service, kind).await?;
+    Ok(Answer::counted(operations, params.is_pretty()))
+}
+
+/// `GET /jaeger/api/dependencies?endTs&lookback&service`
+pub(super) async fn dependencies(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Answer<Vec<DependencyLink>>, Failure> {
+    let range = params.lookback()?;
+    let service = params.text("service")?;
+    let mut calls: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for link in state.query.dependencies(range).await? {
+        let is_wanted = |name: &String| *name == link.parent || *name == link.child;
+        // Jaeger does not show what a service asks of itself.
+        if link.parent != link.child && service.as_ref().is_none_or(is_wanted) {
+            *calls.entry((link.parent, link.child)).or_default() += link.call_count;
+        }
+    }
+    let links = calls
+        .into_iter()
+        .map(|((parent, child), call_count)| DependencyLink {
+            parent,
+            child,
+            call_count,
+        });
+    Ok(Answer::of(links.collect(), params.is_pretty()))
+}
 
 /// Returns the operations of a service, sorted; with a kind those of that kind, or of which no kind is known.
 pub(super) async fn operations(

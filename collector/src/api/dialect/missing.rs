@@ -10,7 +10,7 @@ const MISSING: HeaderName = HeaderName::from_static("fusebox-missing");
 const TEXT_BYTES_MAX: usize = 500;
 
 /// Adds the header, where something is left out.
-pub(super) fn with_missing(mut response: Response, missing: Option<&str>) -> Response {
+pub(in crate::api) fn with_missing(mut response: Response, missing: Option<&str>) -> Response {
     if let Some(missing) = missing {
         let printable = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
         let text: String = cut(missing, TEXT_BYTES_MAX)

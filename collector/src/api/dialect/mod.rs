@@ -1,0 +1,46 @@
+//! What the APIs share, ours and the dialects: parameters, the form of refusals, ids, and whole traces for a search. Each
+//! dialect adds its words, its bounds and the shape of its answers.
+
+mod gather;
+mod missing;
+mod params;
+
+use std::fmt::Display;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use opentelemetry::TraceId;
+
+use super::ApiState;
+pub(super) use gather::{SPANS_MAX, SearchLimit, gather, too_long};
+pub(super) use missing::with_missing;
+pub(super) use params::{Params, shortened};
+
+/// An answer that is an error, in the form of a dialect.
+pub(super) trait Refuse: IntoResponse + Sized + 'static {
+    /// Returns the refusal of that status.
+    fn new(status: StatusCode, message: impl Into<String>) -> Self;
+
+    /// Returns the 400 for a parameter.
+    fn parameter(name: &str, problem: impl Display) -> Self;
+}
+
+/// Answers other paths below these routes, and other methods than GET: the APIs only read.
+pub(super) fn closed<R: Refuse>(
+    routes: Router<ApiState>,
+    no_such_route: &'static str,
+) -> Router<ApiState> {
+    let missing = move || async move { R::new(StatusCode::NOT_FOUND, no_such_route) };
+    let only_get = || async { R::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here") };
+    routes
+        .fallback(missing)
+        .method_not_allowed_fallback(only_get)
+}
+
+/// Returns an id as Zipkin and Jaeger write it: 16 digits where the high half is zero, else 32.
+pub(super) fn short_id(id: TraceId) -> String {
+    const ZEROS: &str = "0000000000000000";
+    let digits = id.to_string();
+    digits.strip_prefix(ZEROS).unwrap_or(&digits).to_owned()
+}

@@ -1,0 +1,70 @@
+//! The query parameters of a request, in the order given: each API reads them by its own rules.
+
+use std::marker::PhantomData;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+
+use super::Refuse;
+
+/// Parameters in one request; more is no question that a person or page asks.
+const PARAMETERS_MAX: usize = 100;
+
+/// Query parameters; what is wrong with them is refused as `R`.
+#[derive(Debug)]
+pub(in crate::api) struct Params<R> {
+    pairs: Vec<(String, String)>,
+    refusal: PhantomData<fn() -> R>,
+}
+
+impl<S: Send + Sync, R: Refuse> FromRequestParts<S> for Params<R> {
+    type Rejection = R;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, R> {
+        let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| R::parameter("query", error.body_text()))?;
+        if pairs.0.len() > PARAMETERS_MAX {
+            let problem = format!("there are more than {PARAMETERS_MAX} parameters");
+            return Err(R::parameter("query", problem));
+        }
+        Ok(Self::from_pairs(pairs.0))
+    }
+}
+
+impl<R> Params<R> {
+    /// Returns parameters from their names and values.
+    pub(in crate::api) fn from_pairs(pairs: Vec<(String, String)>) -> Self {
+        Self {
+            pairs,
+            refusal: PhantomData,
+        }
+    }
+
+    /// Returns the name of every parameter.
+    pub(in crate::api) fn names(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Returns the first value of a parameter, empty or not.
+    pub(in crate::api) fn given(&self, name: &str) -> Option<&str> {
+        let found = self.pairs.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Returns every value of a parameter that is not empty: HTML forms send every field.
+    pub(in crate::api) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let given = self.pairs.iter();
+        let given = given.filter(move |(key, value)| key == name && !value.is_empty());
+        given.map(|(_, value)| value.as_str())
+    }
+}
+
+/// Returns what was given, short enough to be repeated in an answer.
+pub(in crate::api) fn shortened(text: &str) -> String {
+    const SHOWN: usize = 64;
+    if text.chars().count() <= SHOWN {
+        return text.to_owned();
+    }
+    text.chars().take(SHOWN).chain(['…']).collect()
+}

@@ -1,0 +1,303 @@
+//! The third version of Jaeger's API: traces as OTLP JSON, times as RFC 3339, an error envelope of its own.
+
+use std::fmt::Display;
+
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::answer::{self, Operation};
+use super::params::trace_id;
+use super::search::{Search, find, gather, tags_of_json};
+use super::{convert, names, params};
+use crate::api::ApiState;
+use crate::api::dialect::{self, Refuse, with_missing};
+use crate::codec::otlp::encode::trace_to_json;
+use crate::model::{ServiceCount, TimeRange, Trace, TraceQuery, TraceSummary, parse_timestamp};
+
+/// Returns what is nested under `/jaeger/api/v3`.
+pub(super) fn router() -> Router<ApiState> {
+    let routes = Router::new()
+        .route("/services", get(services))
+        .route("/operations", get(operations))
+        .route("/traces", get(search))
+        .route("/traces/{id}", get(trace))
+        .route("/trace-summaries", get(trace_summaries));
+    dialect::closed::<Failure>(routes, "there is no such route under /jaeger/api")
+}
+
+/// The answer to `/services`.
+#[derive(Debug, Serialize)]
+struct Services {
+    services: Vec<String>,
+}
+
+/// The answer to `/operations`.
+#[derive(Debug, Serialize)]
+struct Operations {
+    operations: Vec<Operation>,
+}
+
+/// `GET /jaeger/api/v3/services`
+async fn services(State(state): State<ApiState>) -> Result<Json<Services>, Failure> {
+    let services = state.query.service_names().await?;
+    Ok(Json(Services { services }))
+}
+
+/// `GET /jaeger/api/v3/operations?service&spanKind`
+async fn operations(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Json<Operations>, Failure> {
+    let required = || answer::Failure::parameter("service", "it is required");
+    let service = params.text("service")?.ok_or_else(required)?;
+    let kind = params.text("spanKind")?;
+    let operations = names::operations(&state.query, &service, kind.as_deref()).await?;
+    Ok(Json(Operations { operations }))
+}
+
+/// `GET /jaeger/api/v3/traces`
+async fn search(State(state): State<ApiState>, params: Params) -> Result<Response, Failure> {
+    let is_raw = params.flag("query.rawTraces")?;
+    let found = gather(&state, params.search()?).await?;
+    let missing = found.remarks.into_iter().next();
+    let answer = render(found.traces, is_raw)?.into_response();
+    Ok(with_missing(
+        answer,
+        missing.map(|remark| remark.message).as_deref(),
+    ))
+}
+
+/// `GET /jaeger/api/v3/traces/{id}`
+async fn trace(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Json<Value>, Failure> {
+    let is_raw = params.flag("rawTraces")?;
+    // Hints where to look, which this store does not need.
+    params.time("startTime")?;
+    params.time("endTime")?;
+    let trace = find(&state.query, &trace_id(&id)?).await?;
+    render(trace.into_iter().collect(), is_raw)
+}
+
+/// Returns the traces one after the other in one list; none is a 404, as with Jaeger.
+fn render(mut traces: Vec<Trace>, is_raw: bool) -> Result<Json<Value>, Failure> {
+    if traces.is_empty() {
+        let none = answer::Failure::new(StatusCode::NOT_FOUND, "No traces found");
+        return Err(none.into());
+    }
+    if !is_raw {
+        traces.iter_mut().for_each(convert::separate_shared_ids);
+    }
+    let mut resource_spans = Vec::new();
+    for trace in &traces {
+        if let Value::Array(groups) = trace_to_json(trace)["resourceSpans"].take() {
+            resource_spans.extend(groups);
+        }
+    }
+    Ok(Json(json!({"result": {"resourceSpans": resource_spans}})))
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+struct Summaries {
+    summaries: Vec<Summary>,
+}
+
+/// A row. Times are decimal text, since JavaScript would round them.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    trace_id: String,
+    root_service_name: String,
+    root_operation_name: String,
+    min_start_time_unix_nano: String,
+    max_end_time_unix_nano: String,
+    span_count: u32,
+    error_span_count: u32,
+    /// 1 where no root was received: rows do not tell how many parents are missing.
+    orphan_span_count: u32,
+    services: Vec<Service>,
+}
+
+/// How many spans of one service a trace has.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Service {
+    name: String,
+    span_count: u32,
+    error_span_count: u32,
+}
+
+/// `GET /jaeger/api/v3/trace-summaries`
+async fn trace_summaries(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Json<Summaries>, Failure> {
+    let page = state.query.search(params.search()?).await?;
+    let summaries = page.traces.into_iter().map(Summary::from).collect();
+    Ok(Json(Summaries { summaries }))
+}
+
+impl From<TraceSummary> for Summary {
+    fn from(row: TraceSummary) -> Self {
+        let end = row.start_unix_nanos.saturating_add(row.duration_nanos);
+        Self {
+            trace_id: row.trace_id.to_string(),
+            root_service_name: row.root_service,
+            root_operation_name: row.root_operation,
+            min_start_time_unix_nano: row.start_unix_nanos.to_string(),
+            max_end_time_unix_nano: end.to_string(),
+            span_count: row.span_count,
+            error_span_count: row.error_count,
+            orphan_span_count: u32::from(!row.root_received),
+            services: row.services.into_iter().map(Service::from).collect(),
+        }
+    }
+}
+
+impl From<ServiceCount> for Service {
+    fn from(count: ServiceCount) -> Self {
+        Self {
+            name: count.service,
+            span_count: count.spans,
+            error_span_count: count.errors,
+        }
+    }
+}
+
+/// The query parameters of a request.
+#[derive(Debug)]
+struct Params(params::Params);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let params = params::Params::from_request_parts(parts, state).await?;
+        Ok(Self(params))
+    }
+}
+
+impl Params {
+    /// Returns the name that was used for a parameter, of the one given and its spelling with underscores.
+    fn spelt(&self, name: &str) -> String {
+        let other = with_underscores(name);
+        match self.0.get(&other) {
+            Some(_) => other,
+            None => name.to_owned(),
+        }
+    }
+
+    /// Returns a text.
+    fn text(&self, name: &str) -> Result<Option<String>, answer::Failure> {
+        self.0.text(&self.spelt(name))
+    }
+
+    /// Returns a moment, Unix nanoseconds.
+    fn time(&self, name: &str) -> Result<Option<u64>, answer::Failure> {
+        let expected = "a time such as 2026-11-23T10:04:11.302Z";
+        self.0.read(&self.spelt(name), expected, parse_timestamp)
+    }
+
+    /// Checks a flag: traces are given as they were received but for ids that client and server share.
+    fn flag(&self, name: &str) -> Result<bool, answer::Failure> {
+        self.0.flag(&self.spelt(name))
+    }
+
+    /// Reads the parameters of a search.
+    fn search(&self) -> Result<TraceQuery, answer::Failure> {
+        let attributes = "query.attributes";
+        let tags = self.text(attributes)?;
+        let tags = tags
+            .map(|text| tags_of_json(attributes, &text))
+            .transpose()?;
+        let [min, max] = ["query.durationMin", "query.durationMax"].map(|name| self.spelt(name));
+        let search = Search {
+            service: self.text("query.serviceName")?,
+            operation: self.text("query.operationName")?,
+            min_duration: self.0.duration(&min)?,
+            max_duration: self.0.duration(&max)?,
+            tags: tags.unwrap_or_default(),
+            range: self.range()?,
+            limit: self.depth()?,
+        };
+        search.into_query([&min, &max])
+    }
+
+    /// Returns how many traces are wanted; older clients call it `num_traces`.
+    fn depth(&self) -> Result<usize, answer::Failure> {
+        let depth = self.spelt("query.searchDepth");
+        match self.0.get(&depth) {
+            Some(_) => self.0.limit(&depth),
+            None => self.0.limit(&self.spelt("query.numTraces")),
+        }
+    }
+
+    fn range(&self) -> Result<TimeRange, answer::Failure> {
+        let [min, max] = ["query.startTimeMin", "query.startTimeMax"];
+        let (Some(start), Some(end)) = (self.time(min)?, self.time(max)?) else {
+            let message = format!("{min} and {max} are required");
+            return Err(answer::Failure::new(StatusCode::BAD_REQUEST, message));
+        };
+        if start > end {
+            return Err(answer::Failure::parameter(
+                min,
+                format!("it is after {max}"),
+            ));
+        }
+        Ok(TimeRange {
+            start_unix_nanos: start,
+            end_unix_nanos: end.saturating_add(1),
+        })
+    }
+}
+
+/// Returns `query.service_name` of `query.serviceName`.
+fn with_underscores(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 2);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
+}
+
+/// An answer that is an error.
+#[derive(Debug)]
+struct Failure(answer::Failure);
+
+impl Refuse for Failure {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self(answer::Failure::new(status, message))
+    }
+
+    fn parameter(name: &str, problem: impl Display) -> Self {
+        Self(answer::Failure::parameter(name, problem))
+    }
+}
+
+impl<E: Into<answer::Failure>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let Self(failure) = self;
+        let error = json!({"httpCode": failure.status.as_u16(), "message": failure.message});
+        let mut response = (failure.status, Json(json!({"error": error}))).into_response();
+        failure.hint(&mut response);
+        response
+    }
+}
