@@ -44,7 +44,7 @@ impl TraceCondition {
 impl TraceQuery {
     /// The most traces one page holds (Jaeger's UI stops at 1,500; a page of 1,000 rows stays quick).
     pub const LIMIT_MAX: usize = 1_000;
-    /// Traces on a page where nobody says.
+    /// Traces on a page without a limit.
     pub const LIMIT_DEFAULT: usize = 20;
 
     /// Returns a search for everything in that range.

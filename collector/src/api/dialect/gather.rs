@@ -1,5 +1,5 @@
-//! Whole traces for a search of a dialect: rows of the store, newest first, each trace read and judged, until enough
-//! are found or a bound is met.
+//! Whole traces for a dialect's search: reads the traces of the store's rows, newest first, and keeps those that match,
+//! until there are enough or a limit is reached.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,22 +13,21 @@ use crate::api::ApiState;
 use crate::model::{Trace, TraceQuery};
 use crate::query::{QueryError, QueryService};
 
-/// Traces of one answer: a list of more is of no use (Jaeger's UI stops at 1,500).
+/// Traces in one answer (Jaeger's UI stops at 1,500).
 pub(in crate::api) const TRACES_MAX: usize = 1_000;
-/// Spans of one answer: what a reader returns of one trace, so that each can be answered whole.
+/// Spans in one answer: as many as the store returns of one trace, so that any trace fits.
 pub(in crate::api) const SPANS_MAX: usize = 50_000;
-/// Traces read for one search, matching or not: by id each takes 2 to 5 ms.
+/// Traces read for one search, matching or not; each takes 2 to 5 ms.
 const READ_MAX: usize = 2_000;
-/// Spans read for one search, matching or not: ten of the longest traces, each held alone.
+/// Spans read for one search, matching or not: ten traces of the largest size, of which one is in memory at a time.
 const SPANS_READ_MAX: usize = 500_000;
-/// How long a search takes at most before it answers with what it has: after that Zipkin's own server gives up, and a
-/// search of InfluxDB that finds little has stopped by itself a second before.
+/// Longest time of a search; it then answers with what it has. Zipkin's server has the same timeout, and a search of
+/// InfluxDB stops by itself a second before.
 const TIME_MAX: Duration = Duration::from_secs(11);
-/// Searches that read at the same time; the others wait for their turn, within their time. Each holds a trace at a time
-/// and what it found.
+/// Concurrent searches; others wait within their time. Each holds one trace at a time, and what it found.
 const SEARCHES_AT_ONCE: usize = 4;
 
-/// Admits searches that read whole traces; shared by all clients of a collector.
+/// Limits the concurrent searches that read whole traces; one per collector.
 #[derive(Debug, Clone)]
 pub(in crate::api) struct SearchLimit(Arc<Semaphore>);
 
@@ -46,10 +45,10 @@ pub(in crate::api) struct Gathered<T> {
     stopped: Option<Stop>,
 }
 
-/// Why a search ended before all of the range was read.
+/// Why a search ended before it had read the whole range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stop {
-    /// A bound of ours; a narrower question would be answered in full.
+    /// A limit was reached; a narrower search may be answered in full.
     Bound(String),
     /// A store did not answer.
     Store(String),
@@ -135,7 +134,7 @@ impl<'a> Traces<'a> {
     }
 }
 
-/// What is found so far, and what it took.
+/// What was found so far, and how much was read for it.
 #[derive(Debug)]
 struct Found<T> {
     limit: usize,
@@ -158,7 +157,7 @@ impl<T> Found<T> {
         }
     }
 
-    /// Returns whether it is enough, with the bound if it was one of ours.
+    /// Returns `Some` if the search should end, with the limit that was reached, if any.
     fn end(&self) -> Option<Option<String>> {
         if self.traces.len() >= self.limit {
             return Some(None);
@@ -173,7 +172,7 @@ impl<T> Found<T> {
         enough.then(|| Some(format!("{SPANS_READ_MAX} spans were read")))
     }
 
-    /// Keeps a trace of so many spans if it is to be shown; `false` says that it is and has no room.
+    /// Keeps a trace that matches; returns false if the answer has no room for it.
     fn look_at(&mut self, spans: usize, is_cut: bool, shown: Option<T>) -> bool {
         self.read += 1;
         self.spans_read += spans;
@@ -190,7 +189,7 @@ impl<T> Found<T> {
         true
     }
 
-    /// Returns what was found. What a store left out counts more than our own bounds: nobody can ask for less of it.
+    /// Returns what was found. A store's failure is reported rather than a limit, because a narrower search does not help.
     fn finish(self, bound: Option<String>, missing: Option<&str>) -> Gathered<T> {
         let bound = bound.map(|bound| format!("{bound}, newest traces first"));
         let bound = bound.or(self.truncated.then(too_long));
@@ -205,14 +204,14 @@ impl<T> Found<T> {
     }
 }
 
-/// Says that a trace is longer than what a reader returns of one.
+/// Returns the message for a trace with more spans than the store returns.
 pub(in crate::api) fn too_long() -> String {
     format!("what a trace has beyond {SPANS_MAX} spans was not read")
 }
 
 impl<T> Gathered<T> {
-    /// Returns the traces, and what is left out of them. An empty list would say that nothing matches, so it is given
-    /// only where that is known; otherwise there is a status with its reason.
+    /// Returns the traces, and what is missing. An empty list means that nothing matches, so an incomplete search that
+    /// found nothing is an error.
     pub(in crate::api) fn answer(self) -> Result<(Vec<T>, Option<String>), (StatusCode, String)> {
         match self.stopped {
             Some(Stop::Bound(bound)) if self.traces.is_empty() => {

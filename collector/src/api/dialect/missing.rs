@@ -1,4 +1,4 @@
-//! The header that says what an answer leaves out, for dialects whose lists have no room for it.
+//! The header that says what is missing from an answer, for dialects whose body has no field for it.
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
@@ -9,7 +9,7 @@ const MISSING: HeaderName = HeaderName::from_static("fusebox-missing");
 /// Longest text, bytes.
 const TEXT_BYTES_MAX: usize = 500;
 
-/// Adds the header, where something is left out.
+/// Adds the header if something is missing.
 pub(in crate::api) fn with_missing(mut response: Response, missing: Option<&str>) -> Response {
     if let Some(missing) = missing {
         let printable = |c: char| if matches!(c, ' '..='~') { c } else { '?' };

@@ -1,5 +1,5 @@
-//! What the APIs share, ours and the dialects: parameters, the form of refusals, ids, and whole traces for a search. Each
-//! dialect adds its words, its bounds and the shape of its answers.
+//! What our API and the dialects share: query parameters, errors, ids, fallback routes, and whole traces for a search.
+//! Each dialect adds its messages, its limits and the shape of its answers.
 
 mod gather;
 mod missing;
@@ -17,16 +17,16 @@ pub(super) use gather::{SPANS_MAX, SearchLimit, gather, too_long};
 pub(super) use missing::with_missing;
 pub(super) use params::{Params, shortened};
 
-/// An answer that is an error, in the form of a dialect.
+/// A dialect's error response.
 pub(super) trait Refuse: IntoResponse + Sized + 'static {
-    /// Returns the refusal of that status.
+    /// Returns the error of that status.
     fn new(status: StatusCode, message: impl Into<String>) -> Self;
 
     /// Returns the 400 for a parameter.
     fn parameter(name: &str, problem: impl Display) -> Self;
 }
 
-/// Answers other paths below these routes, and other methods than GET: the APIs only read.
+/// Answers unknown paths below these routes with 404, and methods other than GET with 405.
 pub(super) fn closed<R: Refuse>(
     routes: Router<ApiState>,
     no_such_route: &'static str,

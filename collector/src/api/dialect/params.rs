@@ -1,4 +1,4 @@
-//! The query parameters of a request, in the order given: each API reads them by its own rules.
+//! The query parameters of a request, in the order given; each API reads them by its own rules.
 
 use std::marker::PhantomData;
 
@@ -7,10 +7,10 @@ use axum::http::request::Parts;
 
 use super::Refuse;
 
-/// Parameters in one request; more is no question that a person or page asks.
+/// Parameters in one request, far beyond what any client sends.
 const PARAMETERS_MAX: usize = 100;
 
-/// Query parameters; what is wrong with them is refused as `R`.
+/// Query parameters; errors in them are answered as `R`.
 #[derive(Debug)]
 pub(in crate::api) struct Params<R> {
     pairs: Vec<(String, String)>,
@@ -60,7 +60,7 @@ impl<R> Params<R> {
     }
 }
 
-/// Returns what was given, short enough to be repeated in an answer.
+/// Returns a text from outside, cut so that an answer can quote it.
 pub(in crate::api) fn shortened(text: &str) -> String {
     const SHOWN: usize = 64;
     if text.chars().count() <= SHOWN {

@@ -37,30 +37,30 @@ struct Entry {
     trace_id: Option<String>,
 }
 
-/// Something that an answer leaves out, said beside it.
+/// A message about something missing from an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Remark {
-    /// What, and why.
+    /// What is missing, and why.
     pub(super) message: String,
-    /// The trace that it is about.
+    /// The trace that is missing.
     pub(super) trace_id: Option<TraceId>,
 }
 
-/// An answer that is good, or good as far as it goes.
+/// A successful answer, complete or not.
 #[derive(Debug)]
 pub(super) struct Answer<T> {
     /// What was asked for.
     pub(super) data: T,
-    /// How many there are: Jaeger says it for names alone, and 0 elsewhere.
+    /// The number of names; 0 in other answers, as in Jaeger.
     pub(super) total: usize,
-    /// What is left out.
+    /// What is missing.
     pub(super) remarks: Vec<Remark>,
-    /// Whether a person will read it.
+    /// Whether the JSON is indented.
     pub(super) is_pretty: bool,
 }
 
 impl<T> Answer<Vec<T>> {
-    /// Returns an answer of names, whose number is told.
+    /// Returns an answer with names and their number.
     pub(super) fn counted(data: Vec<T>, is_pretty: bool) -> Self {
         Self {
             total: data.len(),
@@ -70,7 +70,7 @@ impl<T> Answer<Vec<T>> {
 }
 
 impl<T> Answer<T> {
-    /// Returns an answer that leaves nothing out.
+    /// Returns a complete answer.
     pub(super) fn of(data: T, is_pretty: bool) -> Self {
         Self {
             data,
@@ -135,7 +135,7 @@ impl Failure {
         Self::new(StatusCode::NOT_FOUND, NO_SUCH_TRACE)
     }
 
-    /// Tells clients of an answer that may be another one soon to ask again.
+    /// Adds `Retry-After` to an error that may be temporary.
     pub(super) fn hint(&self, response: &mut Response) {
         if matches!(
             self.status,
@@ -147,7 +147,7 @@ impl Failure {
     }
 }
 
-/// What Jaeger says of a trace that it does not have.
+/// Jaeger's message for an unknown trace.
 pub(super) const NO_SUCH_TRACE: &str = "trace not found";
 
 impl Refuse for Failure {
@@ -245,7 +245,7 @@ pub(super) struct Reference {
     pub(super) span_id: String,
 }
 
-/// What another span is to this one.
+/// How a span relates to another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum RefType {

@@ -11,7 +11,7 @@ use super::tags;
 use crate::api::dialect::short_id;
 use crate::model::{self, Link, Note, Resource, SpanKind, Value};
 
-/// The attribute by which OpenTracing bridges say what a link is.
+/// The attribute in which OpenTracing bridges keep the type of a link.
 const REF_TYPE: &str = "opentracing.ref_type";
 
 /// Returns a trace as Jaeger shows it; `is_raw` leaves tags, fields and references in the order received, without
@@ -107,7 +107,7 @@ fn convert_process(resource: &model::Resource, is_raw: bool) -> Process<'_> {
     }
 }
 
-/// Returns the parent, then the links. A link to the parent says what the parent is and stands once.
+/// Returns the parent, then the links. A link to the parent gives its type and is not repeated.
 fn references(span: &model::Span) -> Vec<Reference> {
     let parent = span.parent_span_id.map(|parent| Reference {
         ref_type: RefType::ChildOf,
@@ -138,7 +138,7 @@ fn ref_type(link: &Link) -> RefType {
     }
 }
 
-/// Takes out links to no trace, and says so.
+/// Removes links without a trace id, with a warning.
 fn drop_empty(references: &mut Vec<Reference>, warnings: &mut Vec<String>) {
     let empty = short_id(TraceId::INVALID);
     references.retain(|reference| {
@@ -173,7 +173,7 @@ fn some_if_any(texts: Vec<String>) -> Option<Vec<String>> {
     (!texts.is_empty()).then_some(texts)
 }
 
-/// The senders met so far.
+/// The senders seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Processes<'t> {
     met: Vec<&'t Resource>,
@@ -232,7 +232,7 @@ pub(super) fn separate_shared_ids(trace: &mut model::Trace) {
         return;
     }
     let renamed = rename_servers(&mut trace.spans, &clients);
-    // What a note would say of them is no longer so.
+    // Their notes no longer apply.
     let is_settled =
         |note: &Note| note.code == "shared_span" && renamed.contains_key(&note.span_id);
     trace.notes.retain(|note| !is_settled(note));
@@ -244,7 +244,7 @@ pub(super) fn separate_shared_ids(trace: &mut model::Trace) {
     }
 }
 
-/// What became of a shared id.
+/// The new ids for a shared one.
 struct Renamed {
     /// The id of the first server that had it.
     id: SpanId,

@@ -1,8 +1,7 @@
-//! Services, their operations with kinds, and who calls whom.
+//! Services, their operations with kinds, and dependencies.
 //!
-//! The store lists names of operations alone; kinds are those of the calls counted since the start, those seen in the
-//! newest traces, and of a name that is in neither those of one trace that has it. An operation of which none of these
-//! tells has an empty kind.
+//! The store lists names of operations without kinds. Kinds come from the calls counted since the start, from the newest
+//! traces, and for other names from one trace that has it; an operation whose kind is still unknown has an empty one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,7 +60,7 @@ pub(super) async fn dependencies(
     let mut calls: BTreeMap<(String, String), u64> = BTreeMap::new();
     for link in state.query.dependencies(range).await? {
         let is_wanted = |name: &String| *name == link.parent || *name == link.child;
-        // Jaeger does not show what a service asks of itself.
+        // Jaeger leaves out calls of a service to itself.
         if link.parent != link.child && service.as_ref().is_none_or(is_wanted) {
             *calls.entry((link.parent, link.child)).or_default() += link.call_count;
         }
@@ -111,9 +110,9 @@ impl<'s> Kinds<'s> {
             spans_left: SPANS_READ,
         };
         for figures in query.operation_figures(usize::MAX) {
-            // A root of any other kind counts as a call as well, and figures do not tell of which kind it was.
-            let is_told = matches!(figures.kind, SpanKind::Server | SpanKind::Consumer);
-            if is_told && figures.service == service {
+            // Roots of other kinds count as calls too, but figures do not say which kind they have.
+            let is_known = matches!(figures.kind, SpanKind::Server | SpanKind::Consumer);
+            if is_known && figures.service == service {
                 kinds.add(figures.operation, figures.kind);
             }
         }
@@ -121,7 +120,7 @@ impl<'s> Kinds<'s> {
     }
 
     fn add(&mut self, name: String, kind: SpanKind) {
-        // Jaeger has no word for a kind that was not given.
+        // Jaeger has no word for an unspecified kind.
         let word = match kind {
             SpanKind::Unspecified => "",
             kind => kind.as_str(),

@@ -20,13 +20,13 @@ const UNITS: [(&str, f64); 8] = [
     ("m", 60e9),
     ("h", 3_600e9),
 ];
-/// Traces of a search where nobody says (Jaeger's default).
+/// Traces of a search without `limit` (Jaeger's default).
 const LIMIT_DEFAULT: usize = 100;
-/// Traces are searched in the last two days unless said otherwise (Jaeger's default).
+/// Range of a search without `start` (Jaeger's default).
 const SEARCH_LOOKBACK: Duration = Duration::from_secs(2 * 24 * 3600);
-/// Dependencies are shown of the last day unless said otherwise (Jaeger's default).
+/// Range of dependencies without `lookback` (Jaeger's default).
 const DEPENDENCY_LOOKBACK: Duration = Duration::from_secs(24 * 3600);
-/// A number of microseconds below this would lie before March 1973: it is one of milliseconds.
+/// Below this, a number of microseconds would lie before March 1973, so it is taken as milliseconds.
 const MICROS_FROM: u64 = 100_000_000_000_000;
 /// Longest text in a question, bytes.
 const TEXT_BYTES_MAX: usize = 4_096;
@@ -55,12 +55,12 @@ impl Params {
         Ok(Some(value))
     }
 
-    /// Returns a text of bearable length.
+    /// Returns a text, at most `TEXT_BYTES_MAX` long.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, Failure> {
         self.get(name).map(|text| bounded(name, text)).transpose()
     }
 
-    /// Returns the service, without which there is no answer.
+    /// Returns the service, which is required.
     pub(super) fn service(&self) -> Result<String, Failure> {
         self.text("service")?
             .ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST, "parameter 'service' is required"))
@@ -139,7 +139,7 @@ impl Params {
     }
 }
 
-/// Returns a text, if it is of bearable length.
+/// Returns a text if it is at most `TEXT_BYTES_MAX` long.
 pub(super) fn bounded(name: &str, text: &str) -> Result<String, Failure> {
     if text.len() > TEXT_BYTES_MAX {
         let problem = format!("it is longer than {TEXT_BYTES_MAX} bytes");
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_told_apart_by_magnitude() {
+    fn times_are_distinguished_by_magnitude() {
         let second = 1_795_428_000;
         assert_eq!(unix_nanos(second * 1_000), second * 1_000_000_000);
         assert_eq!(unix_nanos(second * 1_000_000), second * 1_000_000_000);

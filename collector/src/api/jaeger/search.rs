@@ -69,7 +69,7 @@ pub(super) async fn trace(
 ) -> Result<Response, Failure> {
     let view = View::read(&params)?;
     let id = trace_id(&id)?;
-    // Hints where to look, which this store does not need: a trace is answered whatever they say.
+    // Hints where to look, which this store does not need.
     params.time("start")?;
     params.time("end")?;
     let trace = find(&state.query, &id).await?;
@@ -81,7 +81,7 @@ pub(super) async fn trace(
     Ok(render(found, view))
 }
 
-/// Returns the traces of those ids in their order, and remarks on those that are not there or do not fit.
+/// Returns the traces of these ids in their order, with a message for each that is unknown or does not fit.
 async fn by_ids(query: &QueryService, ids: &[String]) -> Result<Found, Failure> {
     let mut found = Found::default();
     let mut spans_left = SPANS_MAX;

@@ -1,4 +1,4 @@
-//! Lists of names, in lower case, and who calls whom.
+//! Lists of names, in lower case, and dependencies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use crate::api::ApiState;
 use crate::model::{DependencyLink, TimeRange, now_unix_nanos};
 
-/// Services from which on names may be kept, as in Zipkin: before, people are trying things out.
+/// Services from which on clients may cache names, as in Zipkin: with fewer, people are still trying things out.
 const CACHED_FROM_SERVICES: usize = 4;
 /// How long, seconds, as in Zipkin.
 const CACHE: HeaderValue = HeaderValue::from_static("max-age=300, must-revalidate");
@@ -39,7 +39,7 @@ pub(super) async fn spans(
     Ok(answer(lower(names), services.len()))
 }
 
-/// `GET /remoteServices?serviceName`: whom its spans call by the dependency map.
+/// `GET /remoteServices?serviceName`: the services that its spans call, by the dependency map.
 pub(super) async fn remote_services(
     State(state): State<ApiState>,
     params: Params,
@@ -52,7 +52,7 @@ pub(super) async fn remote_services(
     Ok(answer(lower(called.map(|link| link.child)), count))
 }
 
-/// `GET /autocompleteKeys`: none, as in a Zipkin that was told no keys.
+/// `GET /autocompleteKeys`: none, as in Zipkin without configured keys.
 pub(super) async fn autocomplete_keys(State(state): State<ApiState>) -> Result<Response, Refusal> {
     let count = state.query.service_names().await?.len();
     Ok(answer(BTreeSet::new(), count))

@@ -1,4 +1,4 @@
-//! One store made of two: the journal, which has everything fresh, and InfluxDB, which has everything else.
+//! Both stores as one: the local journal, which has everything recent, and InfluxDB, which has everything else.
 
 pub(crate) mod series;
 #[cfg(test)]
@@ -47,7 +47,7 @@ fn contains(spans: &[Span], span: &Span) -> bool {
     same_start.into_iter().any(|other| other == span)
 }
 
-/// Adds what each part's reader changed and the whole does not show any more; what is missing, only the whole knows.
+/// Adds the notes on what each part's reader changed. What is missing is known only of the whole.
 fn add_notes(notes: &mut Vec<Note>, of_parts: Vec<Note>) {
     for note in of_parts {
         let of_part = matches!(note.code, "duplicate_dropped" | "end_before_start");

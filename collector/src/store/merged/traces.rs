@@ -1,5 +1,5 @@
-//! Traces of both stores. What is wholly local is answered locally, as fast as without InfluxDB; what is older, or may
-//! have come to another collector, is looked for in both.
+//! Traces of both stores. What is certainly complete here is answered from here, as fast as without InfluxDB; older
+//! traces, and all of them where other collectors write to the same InfluxDB, are read from both.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl MergedTraces {
         }
     }
 
-    /// Returns from when on traces are whole here, 0 for ever; `None` where other collectors have parts of any.
+    /// Returns since when local traces are complete, 0 if they always were; `None` if other collectors may have parts.
     async fn whole_since(&self) -> Option<u64> {
         if self.peers.company().await.has_others {
             return None;
@@ -54,7 +54,7 @@ impl MergedTraces {
         }
     }
 
-    /// Waits for an answer of InfluxDB, unless it is known to be away.
+    /// Waits for an answer of InfluxDB, unless it is known to be unreachable.
     async fn ask<T>(
         &self,
         answer: impl Future<Output = Result<T, StoreError>>,
@@ -89,7 +89,7 @@ impl TraceReader for MergedTraces {
         match self.ask(self.remote.trace(id)).await {
             Ok(remote) => Ok(union(local, remote)),
             Err(error) => {
-                // What is not here may be there: "not found" would be a lie.
+                // The trace may be in InfluxDB, so "not found" would be wrong.
                 let mut local = local.ok_or(error)?;
                 local.notes.push(unreachable());
                 Ok(Some(local))

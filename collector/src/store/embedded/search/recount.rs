@@ -1,5 +1,5 @@
-//! Counts the spans of a page's rows again, from the blocks themselves: summaries count what a sender repeated
-//! each time it came, a reader sees it once (`assemble` says what a repeat is).
+//! Counts the spans of a page's rows again, from the blocks: summaries count a span each time it was received, and a
+//! trace shows it once (`assemble` defines what a repeat is).
 //!
 //! Only ids, starts, kinds, ends and resources are read, each block once for all rows. What is past the bounds or
 //! cannot be read keeps the counts of its summary.
@@ -27,7 +27,7 @@ struct Plan {
     wanted: HashMap<u128, usize>,
 }
 
-/// A span as far as counting cares.
+/// What counting needs of a span.
 #[derive(Debug)]
 struct Counted {
     /// Place of its trace on the page.
@@ -93,7 +93,7 @@ impl Plan {
     fn new(segments: &[Segment], rows: &[TraceSummary]) -> Result<Self, StoreError> {
         let mut plan = Self::default();
         let mut room = RECOUNT_SPANS_MAX;
-        // One span alone repeats nothing.
+        // A single span cannot be a repeat.
         for (place, row) in rows.iter().enumerate().filter(|(_, r)| r.span_count > 1) {
             let id = u128::from_be_bytes(row.trace_id.to_bytes());
             let mut places = Vec::new();

@@ -54,7 +54,7 @@ pub(super) async fn spans(
     Ok((spans, truncated))
 }
 
-/// Returns the traces whose low half is that number, the one that was heard of last first.
+/// Returns the traces whose low half is that number, most recently received first.
 pub(super) async fn ids_by_low_half(
     client: &Client,
     low: u64,
@@ -74,13 +74,13 @@ pub(super) async fn ids_by_low_half(
     Ok(ids)
 }
 
-/// Shows the payloads of every trace with that low half, oldest first, until one is the last that is wanted. No more
-/// than one answer is in memory.
+/// Visits the payloads of every trace with that low half, oldest first, until `should_continue` returns false. One answer
+/// is in memory at a time.
 async fn visit_payloads(
     client: &Client,
     low: u64,
     since: u64,
-    mut goes_on: impl FnMut(&str) -> bool,
+    mut should_continue: impl FnMut(&str) -> bool,
 ) -> Result<(), StoreError> {
     let times = times(client, low, since).await?;
     for ranges in near(&times).chunks(STATEMENTS_MAX) {
@@ -90,7 +90,7 @@ async fn visit_payloads(
         }
         let answer = client.queries(&query).await?;
         let mut payloads = answer.iter().flatten().flat_map(texts_of);
-        if !payloads.all(|(_, payload)| goes_on(payload)) {
+        if !payloads.all(|(_, payload)| should_continue(payload)) {
             break;
         }
     }
