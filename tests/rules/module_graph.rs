@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::imports::{Graph, graph};
-use crate::source::{Files, is_within, read_crate};
+use crate::source::{Files, is_within, read_crate, repository};
 
 /// The top-level modules of each crate, from the bottom up: a module may import only from modules before it.
 const LAYERS: [(&str, &[&str]); 3] = [
@@ -75,6 +75,17 @@ fn top_level_modules_import_downward_only() {
         }
     }
     assert!(found.is_empty(), "imports against the layers:\n{found}");
+}
+
+/// Guarantees: ARCHITECTURE.md states the same order.
+#[test]
+fn the_architecture_states_the_layers() {
+    let text = std::fs::read_to_string(repository().join("ARCHITECTURE.md"));
+    let text = text.expect("ARCHITECTURE.md is there");
+    for (crate_, layers) in LAYERS {
+        let row = format!("| `{crate_}` | `{}` |", layers.join("`, `"));
+        assert!(text.contains(&row), "ARCHITECTURE.md lacks: {row}");
+    }
 }
 
 /// Guarantees: within every folder, siblings import one another in one direction. What a module takes from the modules
