@@ -4,3 +4,4 @@ mod documents;
 mod imports;
 mod module_graph;
 mod source;
+mod words;
