@@ -38,7 +38,7 @@ mod tests {
     fn settings_do_not_print_what_is_secret() {
         let influxdb = InfluxdbOptions {
             token: Some("geheim".into()),
-            ..InfluxdbOptions::new("http://127.0.0.1:8086")
+            ..InfluxdbOptions::at("http://127.0.0.1:8086")
         };
         let config = CollectorConfig {
             token: Some("geheim".into()),

@@ -116,7 +116,7 @@ impl Shipping {
     pub(crate) fn report(&self, store: &EmbeddedStore) -> Influxdb {
         let link = &self.link;
         Influxdb::new(
-            &link.client.options().url,
+            link.client.options().url.as_str(),
             link.status.clone(),
             Arc::clone(&link.names),
             store.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use fusebox_collector::model::{now_unix_nanos, parse_duration};
-use fusebox_collector::store::influxdb::InfluxdbOptions;
+use fusebox_collector::store::influxdb::{InfluxdbOptions, InfluxdbUrl};
 use fusebox_collector::{CollectorConfig, Secret};
 
 use crate::demo::DemoOptions;
@@ -116,6 +116,14 @@ pub struct InfluxdbArgs {
         value_name = "URL"
     )]
     url: Option<String>,
+    /// PEM file of the certificate authorities to trust for an https address, in place of the system's.
+    #[arg(
+        id = "influxdb-ca-file",
+        long,
+        env = "FUSEBOX_INFLUXDB_CA_FILE",
+        value_name = "FILE"
+    )]
+    ca_file: Option<PathBuf>,
     /// Token for InfluxDB; for 1.x with authentication `user:password`.
     #[arg(
         id = "influxdb-token",
@@ -285,7 +293,7 @@ impl ServerArgs {
                 .clone()
                 .filter(|token| !token.expose().is_empty()),
             insecure: self.insecure,
-            influxdb: self.influxdb.options(),
+            influxdb: self.influxdb.options()?,
             influxdb_local: self.influxdb.local,
             ..defaults
         })
@@ -294,9 +302,13 @@ impl ServerArgs {
 
 impl InfluxdbArgs {
     /// Returns where the InfluxDB is; `None` without an address.
-    fn options(&self) -> Option<InfluxdbOptions> {
-        let url = self.url.clone().filter(|url| !url.is_empty())?;
-        Some(InfluxdbOptions {
+    fn options(&self) -> Result<Option<InfluxdbOptions>, Error> {
+        let Some(url) = self.url.as_deref().filter(|url| !url.is_empty()) else {
+            return Ok(None);
+        };
+        let url: InfluxdbUrl = url.parse().map_err(|error| format!("influxdb: {error}"))?;
+        Ok(Some(InfluxdbOptions {
+            ca_file: self.ca_file.clone(),
             token: self
                 .token
                 .clone()
@@ -306,7 +318,7 @@ impl InfluxdbArgs {
             bucket: self.bucket.clone(),
             onboard: self.onboard,
             ..InfluxdbOptions::new(url)
-        })
+        }))
     }
 }
 

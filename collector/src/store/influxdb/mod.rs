@@ -39,6 +39,7 @@ pub(crate) use spans::{InfluxTraces, SEARCH_TIME_MAX, Scan};
 pub use status::{InfluxdbFigures, InfluxdbStatus, Standing};
 pub(crate) use wire::client::Client;
 pub use wire::client::{Generation, Server};
+pub use wire::{InfluxdbUrl, InfluxdbUrlError};
 
 /// Returns the folder of this store in a data directory: positions, names, the token of a set-up.
 pub(crate) fn folder(data_dir: &Path) -> PathBuf {
@@ -48,8 +49,10 @@ pub(crate) fn folder(data_dir: &Path) -> PathBuf {
 /// Where the InfluxDB is and how it lets us in.
 #[derive(Debug, Clone)]
 pub struct InfluxdbOptions {
-    /// Its address: `http://127.0.0.1:8086`, with the path prefix of a proxy if there is one.
-    pub url: String,
+    /// Its address, with the path prefix of a proxy if there is one.
+    pub url: InfluxdbUrl,
+    /// A PEM file of the certificate authorities to trust; those of the system where there is none.
+    pub ca_file: Option<PathBuf>,
     /// The token; for 1.x `user:password`.
     pub token: Option<Secret>,
     /// A file that holds the token, read again whenever the server refuses the one in use.
@@ -64,9 +67,10 @@ pub struct InfluxdbOptions {
 
 impl InfluxdbOptions {
     /// Returns the defaults for a server: organisation and bucket `fusebox`, no token.
-    pub fn new(url: impl Into<String>) -> Self {
+    pub fn new(url: InfluxdbUrl) -> Self {
         Self {
-            url: url.into(),
+            url,
+            ca_file: None,
             token: None,
             token_file: None,
             org: "fusebox".to_owned(),
@@ -75,13 +79,14 @@ impl InfluxdbOptions {
         }
     }
 
+    /// Returns the defaults for an address that is known to be one.
+    #[cfg(test)]
+    pub(crate) fn at(url: impl AsRef<str>) -> Self {
+        Self::new(url.as_ref().parse().unwrap())
+    }
+
     /// Returns whether a token was given.
     pub fn has_token(&self) -> bool {
         self.token.is_some() || self.token_file.is_some()
-    }
-
-    /// Returns whether the address can be asked over plain HTTP, and holds no password that would be shown with it.
-    pub fn has_http_url(&self) -> bool {
-        wire::client::check(&self.url).is_ok()
     }
 }

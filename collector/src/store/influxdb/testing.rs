@@ -28,7 +28,7 @@ pub fn named_server(server: &str, bucket: String) -> InfluxdbOptions {
         token: variable("TOKEN").map(Into::into),
         org: variable("ORG").unwrap_or_default(),
         bucket,
-        ..InfluxdbOptions::new(url)
+        ..InfluxdbOptions::new(url.parse().unwrap_or_else(|error| panic!("{error}")))
     }
 }
 
@@ -86,7 +86,7 @@ impl Influxd {
     pub fn options(&self, database: &str) -> InfluxdbOptions {
         InfluxdbOptions {
             bucket: database.to_owned(),
-            ..InfluxdbOptions::new(self.url())
+            ..InfluxdbOptions::new(self.url().parse().expect("loopback has an address"))
         }
     }
 

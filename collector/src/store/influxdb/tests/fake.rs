@@ -45,7 +45,7 @@ struct Shared {
 /// The server; it ends with the runtime.
 pub(super) struct Fake {
     shared: Arc<Shared>,
-    url: String,
+    pub(super) url: String,
 }
 
 impl Fake {
@@ -75,7 +75,7 @@ impl Fake {
     pub(super) fn options(&self) -> InfluxdbOptions {
         InfluxdbOptions {
             token: Some("t0".into()),
-            ..InfluxdbOptions::new(&self.url)
+            ..InfluxdbOptions::at(&self.url)
         }
     }
 

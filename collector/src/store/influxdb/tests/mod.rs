@@ -10,6 +10,7 @@ mod scripted;
 mod searching;
 mod setting_up;
 mod storing;
+mod tls;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -24,7 +24,7 @@ async fn it_starts_where_it_ended_and_saves_late_never_early() {
 async fn a_server_that_is_away_is_waited_for_and_does_not_keep_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let run = Run::start(
-        InfluxdbOptions::new("http://127.0.0.1:1"),
+        InfluxdbOptions::at("http://127.0.0.1:1"),
         dir.path(),
         &[good_lines(1, 1)],
     );

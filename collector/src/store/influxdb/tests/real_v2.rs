@@ -60,13 +60,13 @@ async fn buckets_are_made_and_their_retention_changed() {
 async fn delete(client: &Client) {
     let bucket = bucket(client).await;
     let path = format!("/api/v2/buckets/{}", bucket["id"].as_str().unwrap());
-    let deleted = client.call(reqwest::Method::DELETE, &path, &[], None).await;
+    let deleted = client.call(http::Method::DELETE, &path, &[], None).await;
     assert_eq!(deleted.unwrap().0, 204);
 }
 
 async fn bucket(client: &Client) -> Value {
     let query = [("name", client.options().bucket.as_str())];
-    let call = client.call(reqwest::Method::GET, "/api/v2/buckets", &query, None);
+    let call = client.call(http::Method::GET, "/api/v2/buckets", &query, None);
     let mut body: Value = serde_json::from_str(&call.await.unwrap().1).unwrap();
     body["buckets"][0].take()
 }
@@ -124,7 +124,7 @@ async fn a_token_that_may_only_write_writes() {
         "permissions": [{ "action": "write", "resource": resource }],
     });
     let call = client.call(
-        reqwest::Method::POST,
+        http::Method::POST,
         "/api/v2/authorizations",
         &[],
         Some(body),
@@ -146,7 +146,7 @@ async fn a_token_that_may_only_write_writes() {
 async fn a_server_that_was_never_set_up_is_set_up() {
     let url = std::env::var("FUSEBOX_TEST_INFLUXDB2_EMPTY_URL").unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let options = InfluxdbOptions::new(url);
+    let options = InfluxdbOptions::at(url);
     let client = Client::new(options.clone()).unwrap();
     let error = ensure(&client, WEEK, dir.path()).await.unwrap_err();
     assert!(error.to_string().contains("was never set up"), "{error}");

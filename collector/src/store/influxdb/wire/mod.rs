@@ -1,6 +1,10 @@
-//! What goes over the wire: the HTTP client, questions in InfluxQL, points in line protocol, and the set-up of a server.
+//! What goes over the wire: addresses and HTTP, queries in InfluxQL, points in line protocol, and the set-up of a server.
 
 pub(crate) mod client;
+mod http;
 pub(crate) mod line;
 pub(crate) mod query;
 pub(crate) mod setup;
+mod url;
+
+pub use url::{InfluxdbUrl, InfluxdbUrlError};

@@ -85,19 +85,17 @@ impl Server {
 }
 
 async fn create_bucket(client: &Client) {
-    let http = reqwest::Client::new();
-    let org = &client.options().org;
-    let orgs = http.get(client.url("/api/v2/orgs")).query(&[("org", org)]);
-    let answer = client.authorized(orgs).send().await.unwrap();
-    let orgs: serde_json::Value = answer.json().await.unwrap();
+    let name = [("org", client.options().org.as_str())];
+    let orgs = client.call(http::Method::GET, "/api/v2/orgs", &name, None);
+    let orgs: serde_json::Value = serde_json::from_str(&orgs.await.unwrap().1).unwrap();
     let bucket = serde_json::json!({
         "orgID": orgs["orgs"][0]["id"],
         "name": client.options().bucket,
         "retentionRules": [],
     });
-    let create = http.post(client.url("/api/v2/buckets")).json(&bucket);
-    let answer = client.authorized(create).send().await.unwrap();
-    assert!(answer.status().is_success(), "{answer:?}");
+    let create = client.call(http::Method::POST, "/api/v2/buckets", &[], Some(bucket));
+    let (status, said) = create.await.unwrap();
+    assert!(status.is_success(), "{said}");
 }
 
 /// A collector's journal.

@@ -168,7 +168,7 @@ async fn what_the_disk_budget_takes_is_counted() {
 /// *Guarantees*: the third counts as not shipped, before the server is back, and is shipped then.
 #[tokio::test]
 async fn a_block_that_rots_after_it_was_shipped_hides_none_behind_it() {
-    let nobody = InfluxdbOptions::new("http://127.0.0.1:9");
+    let nobody = InfluxdbOptions::at("http://127.0.0.1:9");
     let keep = Duration::from_secs(3600);
     let mut node = Node::new(&nobody, keep);
     let write = |node: &mut Node, block: u64| {
@@ -196,7 +196,7 @@ async fn a_block_that_rots_after_it_was_shipped_hides_none_behind_it() {
 async fn a_server_that_hangs_holds_up_no_page() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let mut node = Node::new(&InfluxdbOptions::new(format!("http://{address}")), WEEK);
+    let mut node = Node::new(&InfluxdbOptions::at(format!("http://{address}")), WEEK);
     let spans: Vec<Span> = (0..20).map(shop_span).collect();
     node.write(&spans);
     node.followed.note_deleted(now_unix_nanos(), 0);
@@ -217,7 +217,7 @@ async fn a_server_that_hangs_holds_up_no_page() {
 /// *Guarantees*: a page shows what is local and says that there may be more.
 #[tokio::test]
 async fn what_was_never_asked_is_not_taken_for_nothing() {
-    let mut node = Node::new(&InfluxdbOptions::new("http://127.0.0.1:9"), WEEK);
+    let mut node = Node::new(&InfluxdbOptions::at("http://127.0.0.1:9"), WEEK);
     node.write(&[shop_span(1)]);
     let everything = TraceQuery::in_range(crate::model::TimeRange::ALL);
     let page = node.merged().search(everything).await.unwrap();
@@ -307,7 +307,7 @@ fn named(id: u64, name: &str) -> Span {
 /// *Guarantees*: the others are shipped; that one stays counted as not shipped, and is tried again.
 #[tokio::test]
 async fn a_segment_that_cannot_be_read_holds_up_no_other() {
-    let nobody = InfluxdbOptions::new("http://127.0.0.1:9");
+    let nobody = InfluxdbOptions::at("http://127.0.0.1:9");
     let keep = Duration::from_secs(3600);
     let mut node = Node::new(&nobody, keep);
     for segment in 0..3 {

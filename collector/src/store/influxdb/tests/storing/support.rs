@@ -78,7 +78,7 @@ pub(super) async fn servers(database: &str) -> Vec<Server> {
             token: variable("TOKEN").map(Into::into),
             org: variable("ORG").unwrap_or_else(|| "fusebox".to_owned()),
             bucket: format!("{database}_{}", fastrand::u32(..)),
-            ..InfluxdbOptions::new(url)
+            ..InfluxdbOptions::at(url)
         };
         servers.push(Server {
             options,

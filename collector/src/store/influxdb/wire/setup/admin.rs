@@ -1,112 +1,111 @@
-//! What the crate `influxdb2` does for us on an InfluxDB 2: the first set-up, organisations, new buckets.
+//! What only happens on an InfluxDB 2: the first set-up, organisations, new buckets.
 //!
-//! It stays in this file. Its client has no timeouts, loses a proxy's path prefix and panics on a bad address, so
-//! every call is timed here and it is only made for addresses that it can hold.
+//! Where it can, the crate `influxdb2` does it (`with_crate`). The crate speaks no TLS and drops the path prefix of a
+//! proxy, so for such addresses, and in a build without it, our own client makes the same calls.
 
-#![expect(
-    clippy::disallowed_types,
-    reason = "the one place that may use the crate's client"
-)]
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
 
-use std::future::Future;
-use std::time::Duration;
+use super::super::client::Client;
+#[cfg(feature = "influxdb2")]
+use super::with_crate::Influxdb2Api;
+use super::{Retention, SetupError, unknown};
 
-use influxdb2::api::organization::ListOrganizationRequest;
-use influxdb2::models::{PostBucketRequest, RetentionRule, retention_rule};
-use influxdb2::{Client as Influxdb2, RequestError};
-
-use super::super::client::{Client, failed};
-use super::{Retention, SetupError};
-
-/// How long one call may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const SETUP: &str = "/api/v2/setup";
+pub(super) const BUCKETS: &str = "/api/v2/buckets";
+const ORGANISATIONS: &str = "/api/v2/orgs";
 /// The first user of a server that is set up from here.
-const USER: &str = "fusebox";
+pub(super) const USER: &str = "fusebox";
 
-/// Manages one server.
-pub(super) struct Admin<'a> {
-    api: Influxdb2,
-    client: &'a Client,
+/// Returns whether the server was never set up.
+pub(super) async fn is_onboarding_allowed(client: &Client) -> Result<bool, SetupError> {
+    #[cfg(feature = "influxdb2")]
+    if let Some(api) = Influxdb2Api::new(client) {
+        return api.is_onboarding_allowed().await;
+    }
+    let answer = client.call(Method::GET, SETUP, &[], None).await?;
+    let answer =
+        success(answer).map_err(|said| unknown(client, "tell whether it is set up", &said))?;
+    Ok(answer["allowed"] == true)
 }
 
-impl<'a> Admin<'a> {
-    /// Returns a manager; `None` for a server behind a path prefix, which the crate would drop.
-    pub(super) fn new(client: &'a Client) -> Option<Self> {
-        let options = client.options();
-        let url = reqwest::Url::parse(&options.url).ok()?;
-        if url.path() != "/" {
-            return None;
-        }
-        let token = client.token().unwrap_or_default();
-        let api = Influxdb2::new(options.url.as_str(), options.org.as_str(), token);
-        Some(Self { api, client })
-    }
-
-    /// Returns whether the server was never set up.
-    pub(super) async fn is_onboarding_allowed(&self) -> Result<bool, SetupError> {
-        timed(self.api.is_onboarding_allowed())
-            .await
-            .map_err(|said| self.failed("ask for the set-up of", &said))
-    }
-
-    /// Sets it up; returns its only token, which it never tells again.
-    pub(super) async fn onboard(&self, retention: Retention) -> Result<String, SetupError> {
-        let options = self.client.options();
-        // In seconds alone: hours, which the crate takes too, leave a 2.9.1 half set up and without any token.
-        let seconds = i32::try_from(retention.seconds).ok();
-        let onboarding =
-            self.api
-                .onboarding(USER, &options.org, &options.bucket, None, None, seconds);
-        let failed = |said| SetupError::Onboarding {
-            url: options.url.clone(),
-            org: options.org.clone(),
-            user: USER,
-            said,
-        };
-        let answer = timed(onboarding).await.map_err(failed)?;
-        let token = answer.auth.and_then(|authorization| authorization.token);
-        token.ok_or_else(|| failed("it gave no token".to_owned()))
-    }
-
-    /// Returns the organisation's id; `None` where the token sees none of that name.
-    pub(super) async fn organisation_id(&self) -> Result<Option<String>, SetupError> {
-        let request = ListOrganizationRequest {
-            org: Some(self.client.options().org.clone()),
-            ..ListOrganizationRequest::default()
-        };
-        let listed = timed(self.api.list_organizations(request)).await;
-        let listed = listed.map_err(|said| self.failed("list the organisations of", &said))?;
-        Ok(listed.orgs.into_iter().find_map(|found| found.id))
-    }
-
-    /// Makes the bucket; the error is what the server said.
-    pub(super) async fn create_bucket(
-        &self,
-        organisation: String,
-        retention: Retention,
-    ) -> Result<(), String> {
-        let bucket = self.client.options().bucket.clone();
-        let seconds = i32::try_from(retention.seconds).unwrap_or(i32::MAX);
-        let mut rule = RetentionRule::new(retention_rule::Type::Expire, seconds);
-        rule.shard_group_duration_seconds = i64::try_from(retention.shard_seconds()).ok();
-        let request = PostBucketRequest {
-            retention_rules: vec![rule],
-            ..PostBucketRequest::new(organisation, bucket)
-        };
-        timed(self.api.create_bucket(Some(request))).await
-    }
-
-    fn failed(&self, action: &'static str, said: &str) -> SetupError {
-        failed(action, &self.client.options().url, &said).into()
-    }
+/// Sets the server up; returns its only token, which it never tells again.
+pub(super) async fn onboard(client: &Client, retention: Retention) -> Result<String, SetupError> {
+    let options = client.options();
+    let onboarded = try_onboard(client, retention).await;
+    onboarded.map_err(|said| SetupError::Onboarding {
+        url: options.url.to_string(),
+        org: options.org.clone(),
+        user: USER,
+        said,
+    })
 }
 
-/// Waits for a call, not for ever; the error is what the server said.
-async fn timed<T>(call: impl Future<Output = Result<T, RequestError>>) -> Result<T, String> {
-    match tokio::time::timeout(TIMEOUT, call).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(RequestError::Http { status, text })) => Err(format!("{status}: {}", text.trim())),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer in time".to_owned()),
+async fn try_onboard(client: &Client, retention: Retention) -> Result<String, String> {
+    #[cfg(feature = "influxdb2")]
+    if let Some(api) = Influxdb2Api::new(client) {
+        return api.onboard(retention).await;
+    }
+    let options = client.options();
+    let body = json!({
+        "username": USER,
+        "org": options.org,
+        "bucket": options.bucket,
+        "retentionPeriodSeconds": retention.seconds,
+    });
+    let answer = client.call(Method::POST, SETUP, &[], Some(body)).await;
+    let answer = success(answer.map_err(|error| error.to_string())?)?;
+    let token = answer["auth"]["token"].as_str();
+    token
+        .map(str::to_owned)
+        .ok_or("it gave no token".to_owned())
+}
+
+/// Returns the organisation's id; `None` where the token sees none of that name.
+pub(super) async fn organisation_id(client: &Client) -> Result<Option<String>, SetupError> {
+    #[cfg(feature = "influxdb2")]
+    if let Some(api) = Influxdb2Api::new(client) {
+        return api.organisation_id().await;
+    }
+    let name = [("org", client.options().org.as_str())];
+    let answer = client.call(Method::GET, ORGANISATIONS, &name, None).await?;
+    let answer =
+        success(answer).map_err(|said| unknown(client, "list its organisations", &said))?;
+    Ok(answer["orgs"][0]["id"].as_str().map(str::to_owned))
+}
+
+/// Makes the organisation; the error is what the server said.
+pub(super) async fn create_organisation(client: &Client) -> Result<Result<(), String>, SetupError> {
+    let body = json!({ "name": client.options().org });
+    let answer = client
+        .call(Method::POST, ORGANISATIONS, &[], Some(body))
+        .await?;
+    Ok(success(answer).map(drop))
+}
+
+/// Makes the bucket; the error is what the server said.
+pub(super) async fn create_bucket(
+    client: &Client,
+    organisation: String,
+    retention: Retention,
+) -> Result<(), String> {
+    #[cfg(feature = "influxdb2")]
+    if let Some(api) = Influxdb2Api::new(client) {
+        return api.create_bucket(organisation, retention).await;
+    }
+    let body = json!({
+        "orgID": organisation,
+        "name": client.options().bucket,
+        "retentionRules": [retention.rule()],
+    });
+    let answer = client.call(Method::POST, BUCKETS, &[], Some(body)).await;
+    success(answer.map_err(|error| error.to_string())?).map(drop)
+}
+
+/// Returns the JSON of a success, else what the server said.
+fn success((status, body): (StatusCode, String)) -> Result<Value, String> {
+    match status.is_success() {
+        true => Ok(serde_json::from_str(&body).unwrap_or_default()),
+        false => Err(format!("{status}: {}", body.trim())),
     }
 }

@@ -1,19 +1,15 @@
-//! The bucket of an InfluxDB 2: looked for and kept in step with the retention by our own client (which knows a
-//! proxy's path prefix, and PATCH); made, as is what it belongs to, by `admin`.
+//! The bucket of an InfluxDB 2: looked for, created where it is missing, and kept in step with the retention.
 
 use std::path::Path;
 
-use reqwest::{Method, StatusCode};
+use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::super::client::Client;
-use super::admin::Admin;
-use super::{Retention, SetupError, warn_of_retention};
+use super::admin::{self, BUCKETS};
+use super::{Retention, SetupError, unknown, warn_of_retention};
 use crate::store::durable::{self, Readers};
-
-const BUCKETS: &str = "/api/v2/buckets";
-const ORGANISATIONS: &str = "/api/v2/orgs";
 
 /// What a look for the bucket found.
 enum Found {
@@ -70,27 +66,23 @@ async fn onboard(
     token_file: &Path,
 ) -> Result<(), SetupError> {
     let options = client.options();
-    let url = || options.url.clone();
-    let no_token = || SetupError::NoToken {
-        url: url(),
-        bucket: options.bucket.clone(),
-    };
-    let Some(admin) = Admin::new(client) else {
-        return Err(no_token());
-    };
-    if !admin.is_onboarding_allowed().await? {
-        return Err(no_token());
+    let url = || options.url.to_string();
+    if !admin::is_onboarding_allowed(client).await? {
+        return Err(SetupError::NoToken {
+            url: url(),
+            bucket: options.bucket.clone(),
+        });
     }
     if !options.onboard {
         return Err(SetupError::NotSetUp { url: url() });
     }
     // The answer is the only place where the token ever stands: what would keep it from the file shows before.
     keep(token_file, String::new()).await?;
-    let token = admin.onboard(retention).await?;
+    let token = admin::onboard(client, retention).await?;
     keep(token_file, token).await?;
     client.reload_token().await?;
     tracing::info!(
-        url = options.url,
+        url = %options.url,
         token_file = %token_file.display(),
         "set up InfluxDB; the file holds its only token"
     );
@@ -137,13 +129,17 @@ async fn look(client: &Client) -> Result<Found, SetupError> {
         StatusCode::NOT_FOUND => Ok(Found::NoBucket(body)),
         // May read and write one bucket, and nothing else: the write tells whether it is this one.
         StatusCode::FORBIDDEN => Ok(Found::Hidden),
-        _ => Err(unknown(client, "list its buckets", status, &body)),
+        _ => Err(unknown(
+            client,
+            "list its buckets",
+            &format!("{status}: {body}"),
+        )),
     }
 }
 
 fn found(client: &Client, body: &str) -> Result<Found, SetupError> {
-    let buckets: Buckets = serde_json::from_str(body)
-        .map_err(|error| unknown(client, "list its buckets", StatusCode::OK, &error))?;
+    let buckets: Buckets =
+        serde_json::from_str(body).map_err(|error| unknown(client, "list its buckets", &error))?;
     // 2.9.1 answers 404 where there is none, and an empty list where there is one that the token may not read.
     let Some(bucket) = buckets.buckets.into_iter().next() else {
         return Ok(Found::Hidden);
@@ -156,16 +152,11 @@ fn found(client: &Client, body: &str) -> Result<Found, SetupError> {
 }
 
 async fn alter(client: &Client, id: &str, retention: Retention) -> Result<(), SetupError> {
-    let rule = json!({
-        "type": "expire",
-        "everySeconds": retention.seconds,
-        "shardGroupDurationSeconds": retention.shard_seconds(),
-    });
     let path = format!("{BUCKETS}/{id}");
-    let body = json!({ "retentionRules": [rule] });
+    let body = json!({ "retentionRules": [retention.rule()] });
     let (status, said) = client.call(Method::PATCH, &path, &[], Some(body)).await?;
     if !status.is_success() {
-        warn_of_retention(&client.options().url, retention, &said);
+        warn_of_retention(client, retention, &said);
     }
     Ok(())
 }
@@ -173,58 +164,35 @@ async fn alter(client: &Client, id: &str, retention: Retention) -> Result<(), Se
 async fn create(client: &Client, retention: Retention, said: String) -> Result<(), SetupError> {
     let options = client.options();
     let missing = |said| SetupError::NoBucket {
-        url: options.url.clone(),
+        url: options.url.to_string(),
         org: options.org.clone(),
         bucket: options.bucket.clone(),
         seconds: retention.seconds,
         said,
     };
-    let Some(admin) = Admin::new(client) else {
-        return Err(missing(said));
+    let Some(organisation) = admin::organisation_id(client).await? else {
+        let hidden = "the token may not see the organisation";
+        return Err(missing(format!("{hidden}; {}", said.trim())));
     };
-    let Some(organisation) = admin.organisation_id().await? else {
-        return Err(missing("the token may not see the organisation".to_owned()));
-    };
-    let created = admin.create_bucket(organisation, retention).await;
+    let created = admin::create_bucket(client, organisation, retention).await;
     created.map_err(missing)
 }
 
 async fn create_organisation(client: &Client, said: String) -> Result<(), SetupError> {
     let options = client.options();
-    let body = json!({ "name": options.org });
-    let (status, answer) = client
-        .call(Method::POST, ORGANISATIONS, &[], Some(body))
-        .await?;
-    if status.is_success() {
-        return Ok(());
-    }
-    Err(SetupError::NoOrganisation {
-        url: options.url.clone(),
+    let created = admin::create_organisation(client).await?;
+    created.map_err(|answer| SetupError::NoOrganisation {
+        url: options.url.to_string(),
         org: options.org.clone(),
-        said: format!("{}; {}", said.trim(), answer.trim()),
+        said: format!("{}; {answer}", said.trim()),
     })
 }
 
 /// Tells a wrong token from a server that was never set up, which refuses every token.
 async fn refused(client: &Client, said: String) -> SetupError {
-    let url = client.options().url.clone();
-    match Admin::new(client) {
-        Some(admin) if admin.is_onboarding_allowed().await.unwrap_or(false) => {
-            SetupError::NotSetUp { url }
-        }
-        _ => SetupError::TokenRefused { url, said },
-    }
-}
-
-fn unknown(
-    client: &Client,
-    action: &'static str,
-    status: StatusCode,
-    said: &dyn std::fmt::Display,
-) -> SetupError {
-    SetupError::Answer {
-        url: client.options().url.clone(),
-        action,
-        said: format!("{status}: {said}"),
+    let url = client.options().url.to_string();
+    match admin::is_onboarding_allowed(client).await {
+        Ok(true) => SetupError::NotSetUp { url },
+        Ok(false) | Err(_) => SetupError::TokenRefused { url, said },
     }
 }

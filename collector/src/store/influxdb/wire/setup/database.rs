@@ -1,10 +1,10 @@
 //! The database of an InfluxDB 1.x or an openGemini, and its retention policy.
 
-use reqwest::StatusCode;
+use http::StatusCode;
 
 use super::super::client::{Asked, Client};
 use super::super::query::{Cell, Query, Series};
-use super::{Retention, SetupError, warn_of_retention};
+use super::{Retention, SetupError, unknown, warn_of_retention};
 
 /// Makes the database, or changes how long it keeps what is in it.
 pub(super) async fn ensure(client: &Client, retention: Retention) -> Result<(), SetupError> {
@@ -20,14 +20,10 @@ pub(super) async fn ensure(client: &Client, retention: Retention) -> Result<(), 
         (_, Err(said)) if said.contains("not found") => create(client, retention).await,
         // A user who may only write cannot look, and does not need to: what is missing, the write tells.
         (StatusCode::FORBIDDEN, Err(said)) => {
-            warn_of_retention(&client.options().url, retention, &said);
+            warn_of_retention(client, retention, &said);
             Ok(())
         }
-        (_, Err(said)) => Err(SetupError::Answer {
-            url: client.options().url.clone(),
-            action: "show its retention policies",
-            said,
-        }),
+        (_, Err(said)) => Err(unknown(client, "show its retention policies", &said)),
     }
 }
 
@@ -41,7 +37,7 @@ async fn create(client: &Client, retention: Retention) -> Result<(), SetupError>
         (_, Ok(_)) => Ok(()),
         (StatusCode::UNAUTHORIZED, Err(said)) => Err(refused(client, said)),
         (_, Err(said)) => Err(SetupError::NoDatabase {
-            url: client.options().url.clone(),
+            url: client.options().url.to_string(),
             database: database.clone(),
             seconds,
             said,
@@ -58,7 +54,7 @@ async fn alter(client: &Client, policy: &str, retention: Retention) -> Result<()
         retention.shard_seconds()
     );
     if let (_, Err(said)) = ask(client, text).await? {
-        warn_of_retention(&client.options().url, retention, &said);
+        warn_of_retention(client, retention, &said);
     }
     Ok(())
 }
@@ -68,7 +64,7 @@ async fn ask(client: &Client, text: String) -> Result<Asked, SetupError> {
 }
 
 fn refused(client: &Client, said: String) -> SetupError {
-    let url = client.options().url.clone();
+    let url = client.options().url.to_string();
     match client.token() {
         Some(_) => SetupError::TokenRefused { url, said },
         None => SetupError::NoToken {

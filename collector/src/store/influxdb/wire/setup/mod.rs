@@ -3,14 +3,12 @@
 //!
 //! Nothing here deletes anything. Whatever cannot be done says what is missing and what to do.
 
-#[cfg(feature = "influxdb2")]
-mod admin;
-#[cfg(not(feature = "influxdb2"))]
-#[path = "no_admin.rs"]
 mod admin;
 mod bucket;
 mod database;
 mod known;
+#[cfg(feature = "influxdb2")]
+mod with_crate;
 
 use std::path::Path;
 use std::time::Duration;
@@ -155,6 +153,15 @@ impl Retention {
         Self { seconds }
     }
 
+    /// Returns the rule of a bucket that keeps points for so long.
+    fn rule(self) -> serde_json::Value {
+        serde_json::json!({
+            "type": "expire",
+            "everySeconds": self.seconds,
+            "shardGroupDurationSeconds": self.shard_seconds(),
+        })
+    }
+
     /// Returns the span of a shard group, which is deleted whole: as InfluxDB chooses it for that retention.
     fn shard_seconds(self) -> u64 {
         const DAY: u64 = 24 * 3600;
@@ -167,11 +174,20 @@ impl Retention {
 }
 
 /// Says that the retention is another one and may not be changed: nothing to stop for.
-fn warn_of_retention(url: &str, wanted: Retention, said: &str) {
+fn warn_of_retention(client: &Client, wanted: Retention, said: &str) {
     tracing::warn!(
-        url,
+        url = %client.options().url,
         wanted_seconds = wanted.seconds,
         said,
         "InfluxDB keeps data for another time than the retention, and does not let us change it"
     );
+}
+
+/// Makes the error of an answer that nothing here knows.
+fn unknown(client: &Client, action: &'static str, said: &dyn std::fmt::Display) -> SetupError {
+    SetupError::Answer {
+        url: client.options().url.to_string(),
+        action,
+        said: said.to_string(),
+    }
 }

@@ -1,0 +1,196 @@
+//! One pooled HTTP/1.1 client, plain or over TLS, with a time limit for every exchange and a bound on every body.
+//!
+//! TLS is rustls with ring. Certificates are checked against the system's authorities, or against those of one file.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::url::InfluxdbUrl;
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an exchange may take: InfluxDB gives up on a write after 10 s, on most queries never.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an idle connection is kept: less than proxies do (60 s and more), which close it as a request arrives.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A client; nothing is connected yet.
+#[derive(Debug)]
+pub(crate) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The status.
+    pub(crate) status: StatusCode,
+    /// The headers.
+    pub(crate) headers: HeaderMap,
+    /// The body, as much of it as was asked for.
+    pub(crate) body: Vec<u8>,
+    /// Whether the body was longer.
+    pub(crate) is_cut: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HttpError {
+    /// It took too long.
+    #[error("no answer in time")]
+    Timeout,
+    /// The server cannot be connected to.
+    #[error("no connection: {0}")]
+    Connect(String),
+    /// The connection broke.
+    #[error("the connection failed: {0}")]
+    Broken(String),
+}
+
+/// Why certificate authorities cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CertificatesError {
+    /// The file holds none.
+    #[error("it holds no certificate in PEM form")]
+    None,
+    /// The file cannot be read, or a certificate in it cannot.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+impl Http {
+    /// Makes a client for an address that trusts the authorities in that file, or those of the system.
+    pub(crate) fn new(
+        url: &InfluxdbUrl,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, CertificatesError> {
+        let roots = match ca_file {
+            Some(file) => roots_of(file)?,
+            None if url.is_https() => system_roots(),
+            None => RootCertStore::empty(),
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has the ciphers of TLS 1.2 and 1.3")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Ok(Self(client))
+    }
+
+    /// Sends a request and reads at most that many bytes of the answer. No redirect is followed: that of a proxy to its
+    /// login page would turn a POST into a GET that succeeds.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        body_bytes_max: usize,
+    ) -> Result<Reply, HttpError> {
+        let exchange = async {
+            let answer = self.0.request(request).await.map_err(unanswered)?;
+            let (parts, body) = answer.into_parts();
+            let (body, is_cut) = read(body, body_bytes_max).await?;
+            Ok(Reply {
+                status: parts.status,
+                headers: parts.headers,
+                body,
+                is_cut,
+            })
+        };
+        let answer = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange).await;
+        answer.map_err(|_| HttpError::Timeout).flatten()
+    }
+}
+
+async fn read(mut body: Incoming, most: usize) -> Result<(Vec<u8>, bool), HttpError> {
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| HttpError::Broken(last_cause(&error)))?;
+        let Ok(chunk) = frame.into_data() else {
+            continue;
+        };
+        let room = most - read.len();
+        read.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() > room {
+            return Ok((read, true));
+        }
+    }
+    Ok((read, false))
+}
+
+fn unanswered(error: hyper_util::client::legacy::Error) -> HttpError {
+    let cause = last_cause(&error);
+    match error.is_connect() {
+        true => HttpError::Connect(with_advice(cause)),
+        false => HttpError::Broken(cause),
+    }
+}
+
+/// Returns the last cause of an error: those before it repeat it or only say that there was an error.
+fn last_cause(error: &dyn Error) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}
+
+/// Adds what to do about a certificate that is not trusted.
+fn with_advice(cause: String) -> String {
+    let advice = if cause.contains("UnknownIssuer") {
+        "name the file of its certificate authority with --influxdb-ca-file"
+    } else if cause.contains("CaUsedAsEndEntity") {
+        "the server's own certificate must not be one of an authority (basicConstraints CA:FALSE)"
+    } else {
+        return cause;
+    };
+    format!("{cause}; {advice}")
+}
+
+fn roots_of(file: &Path) -> Result<RootCertStore, CertificatesError> {
+    let unreadable =
+        |error: &dyn std::fmt::Display| CertificatesError::Unreadable(error.to_string());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unreadable(&error))? {
+        let certificate = certificate.map_err(|error| unreadable(&error))?;
+        roots.add(certificate).map_err(|error| unreadable(&error))?;
+    }
+    match roots.is_empty() {
+        true => Err(CertificatesError::None),
+        false => Ok(roots),
+    }
+}
+
+/// Returns the system's authorities. Where there are none, a connection over TLS fails and says so.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    for error in found.errors {
+        tracing::debug!(%error, "could not load certificate authorities of the system");
+    }
+    roots.add_parsable_certificates(found.certs);
+    roots
+}

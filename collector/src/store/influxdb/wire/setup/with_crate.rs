@@ -1,0 +1,96 @@
+//! What the crate `influxdb2` does for us on an InfluxDB 2: the first set-up, organisations, new buckets.
+//!
+//! It stays in this file. Its client has no timeouts, loses a proxy's path prefix, is built without TLS and panics on
+//! a bad address, so every call is timed here and it is only made for addresses that it can hold.
+
+#![expect(
+    clippy::disallowed_types,
+    reason = "the one place that may use the crate's client"
+)]
+
+use std::future::Future;
+use std::time::Duration;
+
+use influxdb2::api::organization::ListOrganizationRequest;
+use influxdb2::models::{PostBucketRequest, RetentionRule, retention_rule};
+use influxdb2::{Client as Influxdb2, RequestError};
+
+use super::super::client::Client;
+use super::admin::USER;
+use super::{Retention, SetupError, unknown};
+use crate::store::influxdb::InfluxdbOptions;
+
+/// How long one call may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The crate's client for one server.
+pub(super) struct Influxdb2Api<'a> {
+    api: Influxdb2,
+    client: &'a Client,
+}
+
+impl<'a> Influxdb2Api<'a> {
+    /// Returns the crate's client; `None` for an address that it cannot speak to.
+    pub(super) fn new(client: &'a Client) -> Option<Self> {
+        let InfluxdbOptions { url, org, .. } = client.options();
+        if url.is_https() || !url.is_host_alone() {
+            return None;
+        }
+        let token = client.token();
+        let token = token.as_ref().map_or("", |token| token.expose());
+        let api = Influxdb2::new(url.as_str(), org.as_str(), token);
+        Some(Self { api, client })
+    }
+
+    pub(super) async fn is_onboarding_allowed(&self) -> Result<bool, SetupError> {
+        timed(self.api.is_onboarding_allowed())
+            .await
+            .map_err(|said| unknown(self.client, "tell whether it is set up", &said))
+    }
+
+    pub(super) async fn onboard(&self, retention: Retention) -> Result<String, String> {
+        let InfluxdbOptions { org, bucket, .. } = self.client.options();
+        // In seconds alone: hours, which the crate takes too, leave a 2.9.1 half set up and without any token.
+        let seconds = i32::try_from(retention.seconds).ok();
+        let onboarding = self.api.onboarding(USER, org, bucket, None, None, seconds);
+        let token = timed(onboarding).await?.auth.and_then(|auth| auth.token);
+        token.ok_or_else(|| "it gave no token".to_owned())
+    }
+
+    pub(super) async fn organisation_id(&self) -> Result<Option<String>, SetupError> {
+        let request = ListOrganizationRequest {
+            org: Some(self.client.options().org.clone()),
+            ..ListOrganizationRequest::default()
+        };
+        let listed = timed(self.api.list_organizations(request)).await;
+        let listed =
+            listed.map_err(|said| unknown(self.client, "list its organisations", &said))?;
+        Ok(listed.orgs.into_iter().find_map(|found| found.id))
+    }
+
+    pub(super) async fn create_bucket(
+        &self,
+        organisation: String,
+        retention: Retention,
+    ) -> Result<(), String> {
+        let bucket = self.client.options().bucket.clone();
+        let seconds = i32::try_from(retention.seconds).unwrap_or(i32::MAX);
+        let mut rule = RetentionRule::new(retention_rule::Type::Expire, seconds);
+        rule.shard_group_duration_seconds = i64::try_from(retention.shard_seconds()).ok();
+        let request = PostBucketRequest {
+            retention_rules: vec![rule],
+            ..PostBucketRequest::new(organisation, bucket)
+        };
+        timed(self.api.create_bucket(Some(request))).await
+    }
+}
+
+/// Waits for a call, not for ever; the error is what the server said.
+async fn timed<T>(call: impl Future<Output = Result<T, RequestError>>) -> Result<T, String> {
+    match tokio::time::timeout(TIMEOUT, call).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(RequestError::Http { status, text })) => Err(format!("{status}: {}", text.trim())),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    }
+}
