@@ -16,7 +16,7 @@ use crate::query::QueryService;
 use crate::store::embedded::{EmbeddedStore, Follow, ShipProgress};
 use crate::store::influxdb::series::{InfluxSeries, SeriesLane, SeriesLaneOptions};
 use crate::store::influxdb::{
-    BlockEncoder, Client, InfluxTraces, Influxdb, InfluxdbOptions, InfluxdbStatus, Lane, Link,
+    BlockEncoder, Client, InfluxTraces, Influxdb, InfluxdbOptions, Lane, Link,
     Names, Peers, SpanLane, Writer, collector_id, folder, forget_position, position_age,
     saved_position,
 };
@@ -67,7 +67,6 @@ impl Shipping {
         let link = Link::new(
             Arc::new(Client::new(options.clone())?),
             Arc::new(Names::open(dir, config.retention, now_unix_nanos())?),
-            InfluxdbStatus::default(),
             dir.clone(),
             config.retention,
         );
@@ -112,16 +111,10 @@ impl Shipping {
         Traces::merged(local.clone(), merged)
     }
 
-    /// Returns who tells how it stands.
+    /// Returns the InfluxDB status handle.
     pub(crate) fn report(&self, store: &EmbeddedStore) -> Influxdb {
-        let link = &self.link;
-        Influxdb::new(
-            link.client.options().url.as_str(),
-            link.status.clone(),
-            Arc::clone(&link.names),
-            store.clone(),
-            Arc::clone(&self.followed),
-        )
+        let link = Arc::clone(&self.link);
+        Influxdb::new(link, store.clone(), Arc::clone(&self.followed))
     }
 
     /// Returns the lanes, which go on where earlier runs ended.

@@ -23,7 +23,6 @@ impl<T> Mutex<T> {
 #[derive(Debug, Default)]
 pub(crate) struct RwLock<T>(sync::RwLock<T>);
 
-#[expect(dead_code, reason = "the first user removes this line")]
 impl<T> RwLock<T> {
     /// Returns an unlocked lock.
     pub(crate) const fn new(value: T) -> Self {

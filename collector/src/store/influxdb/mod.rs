@@ -3,17 +3,17 @@
 //! The journal (`embedded`, `series`) stays what senders get their OK for. A writer follows it and sends lines; the
 //! reader asks InfluxQL with bound parameters. `schema` has every name.
 
+mod figures;
 mod identity;
 mod names;
 mod peers;
+mod reachability;
 mod report;
 pub mod schema;
 mod seldom;
 pub(crate) mod series;
 mod ship;
-mod silence;
 mod spans;
-mod status;
 #[doc(hidden)]
 pub mod testing;
 #[cfg(test)]
@@ -24,9 +24,11 @@ use std::path::{Path, PathBuf};
 
 use crate::secret::Secret;
 
+pub use figures::InfluxdbFigures;
 pub(crate) use identity::collector_id;
 pub(crate) use names::Names;
 pub(crate) use peers::Peers;
+pub use reachability::Standing;
 pub use report::{Influxdb, InfluxdbReport};
 pub(crate) use ship::lane::Lane;
 pub(crate) use ship::link::Link;
@@ -36,7 +38,6 @@ pub(crate) use spans::lane::SpanLane;
 pub use spans::payload;
 pub(crate) use spans::payload::BlockEncoder;
 pub(crate) use spans::{InfluxTraces, SEARCH_TIME_MAX, Scan};
-pub use status::{InfluxdbFigures, InfluxdbStatus, Standing};
 pub(crate) use wire::client::Client;
 pub use wire::client::{Generation, Server};
 pub use wire::{InfluxdbUrl, InfluxdbUrlError};

@@ -1,9 +1,7 @@
-//! Whether other collectors write to the same InfluxDB, and whether it answers: what every reader of it asks first.
-//!
-//! Only with others are the fresh data of this collector not all there is; and while InfluxDB is away, nobody shall
-//! wait for it again and again.
+//! Whether other collectors write to the same InfluxDB: what every reader of it asks first, as only with others the
+//! fresh data of this collector are not all there is.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,11 +14,10 @@ use super::wire::client::{Client, failed};
 use super::wire::query::Query;
 use crate::counters::{Counters, Incident};
 use crate::store::StoreError;
+use crate::sync::Mutex;
 
 /// How long an answer is believed.
 const BELIEVED: Duration = Duration::from_secs(30);
-/// How long nobody asks again after no answer.
-const AWAY: Duration = Duration::from_secs(10);
 /// How long the answer is waited for: on a busy server it takes milliseconds.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -46,7 +43,7 @@ pub(crate) struct Company {
 
 #[derive(Debug)]
 struct Known {
-    company: Company,
+    has_others: bool,
     until: Option<Instant>,
     warnings: Seldom,
 }
@@ -59,11 +56,8 @@ impl Peers {
             own: own.to_owned(),
             counters,
             known: Mutex::new(Known {
-                // Until somebody knows better.
-                company: Company {
-                    has_others: true,
-                    is_away: true,
-                },
+                // There may be, until a first answer says that there are none.
+                has_others: true,
                 until: None,
                 warnings: Seldom::default(),
             }),
@@ -71,55 +65,57 @@ impl Peers {
         }
     }
 
-    /// Returns who else is there, by an answer that is not old; only one asks at a time, and the others take what was
-    /// known before. Before the first answer nothing is known: who comes then waits for it.
+    /// Returns the cached answer, refreshing it when stale. Concurrent callers get the previous value; before the first
+    /// answer they wait for it.
     pub(crate) async fn company(&self) -> Company {
-        if !self.is_my_turn() {
+        if self.client.reachability().is_paused() {
+            return self.cached();
+        }
+        if !self.should_ask() {
             let mut asked = self.asked.subscribe();
             let _ended = timeout(ASK_TIMEOUT, asked.wait_for(|asked| *asked)).await;
-            return self.known().company;
+            return self.cached();
         }
-        let late = |_| self.error(&"no answer in time");
-        let answer = timeout(ASK_TIMEOUT, self.ask()).await.map_err(late);
-        let (company, how_long) = match answer.flatten() {
-            Ok(has_others) => (
-                Company {
-                    has_others,
-                    is_away: false,
-                },
-                BELIEVED,
-            ),
-            Err(error) => {
-                self.failed(&error);
-                (self.known().company, AWAY)
-            }
+        let late = |_| {
+            self.client.reachability().unanswered(&"no answer in time");
+            self.error(&"no answer in time")
         };
-        let mut known = self.known();
-        known.company = company;
-        known.until = Some(Instant::now() + how_long);
-        drop(known);
+        let answer = timeout(ASK_TIMEOUT, self.ask()).await.map_err(late);
+        match answer.flatten() {
+            Ok(has_others) => {
+                let mut known = self.known();
+                known.has_others = has_others;
+                known.until = Some(Instant::now() + BELIEVED);
+            }
+            Err(error) => self.failed(&error),
+        }
         self.asked.send_replace(true);
-        company
+        self.cached()
     }
 
-    /// Returns whether the caller is to ask; what is known is old then, and nobody else asks.
-    fn is_my_turn(&self) -> bool {
+    fn cached(&self) -> Company {
+        Company {
+            has_others: self.known().has_others,
+            is_away: !self.client.reachability().is_answering(),
+        }
+    }
+
+    /// Returns whether the caller is to ask, as the answer is stale; nobody else does until it is answered.
+    fn should_ask(&self) -> bool {
         let now = Instant::now();
         let mut known = self.known();
-        let is_old = known.until.is_none_or(|until| until <= now);
-        if is_old {
+        let is_stale = known.until.is_none_or(|until| until <= now);
+        if is_stale {
             known.until = Some(now + ASK_TIMEOUT);
         }
-        is_old
+        is_stale
     }
 
-    /// Counts that InfluxDB failed a reader. It may only be that one question: whoever comes next asks a small one,
-    /// and nobody else waits until that is answered.
+    /// Counts that InfluxDB failed a reader. It may only be that one query: the next reader asks a small one first.
     pub(crate) fn failed(&self, error: &StoreError) {
         self.counters.incidents.add(Incident::InfluxdbReadFailed, 1);
         let mut known = self.known();
         known.until = None;
-        known.company.is_away = true;
         let is_due = known.warnings.is_due();
         drop(known);
         if is_due {
@@ -127,7 +123,7 @@ impl Peers {
         }
     }
 
-    /// Returns the error of a question that is not asked, as InfluxDB is away.
+    /// Returns the error of a query that is not asked, as InfluxDB is away.
     pub(crate) fn away(&self) -> StoreError {
         self.error(&"it did not answer a moment ago")
     }
@@ -149,6 +145,6 @@ impl Peers {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }

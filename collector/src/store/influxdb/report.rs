@@ -1,29 +1,28 @@
-//! How it stands with the InfluxDB behind a collector, in one place for everybody who shows it.
+//! The status of the InfluxDB behind a collector: whether it is reachable, what was written, what waits.
 
 use std::sync::Arc;
 
-use super::names::Names;
+use super::figures::InfluxdbFigures;
+use super::reachability::Standing;
 use super::series::StoreFigures;
+use super::ship::link::Link;
 use super::spans::lane::backlog;
-use super::status::{InfluxdbFigures, InfluxdbStatus, Standing};
 use crate::store::embedded::{EmbeddedStore, ShipProgress};
 
 /// The InfluxDB behind a collector; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Influxdb {
-    url: Arc<str>,
-    status: InfluxdbStatus,
-    names: Arc<Names>,
+    link: Arc<Link>,
     store: EmbeddedStore,
     followed: Arc<ShipProgress>,
 }
 
-/// How it stands at one moment.
+/// The status at one moment.
 #[derive(Debug, Clone)]
 pub struct InfluxdbReport {
     /// Its address.
     pub url: String,
-    /// Whether it takes what is written, since when, and what was wrong last.
+    /// Whether it is reachable, since when, and the last error.
     pub standing: Standing,
     /// What was written since the start.
     pub figures: InfluxdbFigures,
@@ -38,34 +37,27 @@ pub struct InfluxdbReport {
 }
 
 impl Influxdb {
-    /// Returns what reports on that store and its way to InfluxDB.
-    pub(crate) fn new(
-        url: &str,
-        status: InfluxdbStatus,
-        names: Arc<Names>,
-        store: EmbeddedStore,
-        followed: Arc<ShipProgress>,
-    ) -> Self {
+    /// Returns the status handle of a store that is shipped over that link.
+    pub(crate) fn new(link: Arc<Link>, store: EmbeddedStore, followed: Arc<ShipProgress>) -> Self {
         Self {
-            url: Arc::from(url),
-            status,
-            names,
+            link,
             store,
             followed,
         }
     }
 
-    /// Returns how it stands now.
+    /// Returns the status now.
     pub fn report(&self) -> InfluxdbReport {
+        let standing = self.link.client.reachability().standing();
         let (backlog_spans, backlog_bytes) = backlog(&self.store.journal(), &self.followed);
         InfluxdbReport {
-            url: self.url.to_string(),
-            standing: self.status.standing(),
-            figures: self.status.figures(),
+            url: self.link.client.options().url.to_string(),
+            figures: self.link.counts.figures(standing.reachable == Some(true)),
+            standing,
             backlog_spans,
             backlog_bytes,
             spans_lost: self.followed.lost(),
-            names_capped: self.names.capped(),
+            names_capped: self.link.names.capped(),
         }
     }
 

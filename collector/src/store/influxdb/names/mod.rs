@@ -10,14 +10,15 @@
 mod tables;
 
 use std::path::{Path, PathBuf};
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::wire::line::tag_value;
 use crate::store::StoreError;
 use crate::store::durable::{self, Readers};
 use crate::store::influxdb::folder;
+use crate::sync::Mutex;
 use tables::Tables;
 
 /// Stands for every name past a bound.
@@ -108,7 +109,7 @@ impl Names {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        let _one_at_a_time = file.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = file.writing.lock();
         let hour = now_unix_nanos / HOUR_NANOS;
         let Some(text) = self.changes(hour, file.kept_hours) else {
             return Ok(());
@@ -185,7 +186,7 @@ impl Names {
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock()
     }
 }
 

@@ -89,13 +89,13 @@ impl Delivery {
                     self.pause(None, &error.to_string()).await;
                 }
             }
-            self.link.status.counts().retries.add(1);
+            self.link.counts.retries.add(1);
         }
     }
 
     /// Sends lines once.
     async fn write(&self, lines: &Bytes) -> Result<Outcome, StoreError> {
-        let counts = self.link.status.counts();
+        let counts = &self.link.counts;
         counts.requests.add(1);
         let answer = self.link.client.write(lines.clone()).await?;
         counts.bytes.add(lines.len() as u64);
@@ -153,17 +153,15 @@ impl Delivery {
 
     /// Counts what was written; the next failure is a new one.
     fn progress(&mut self, points: u64) {
-        self.link.status.counts().points.add(points);
+        self.link.counts.points.add(points);
         self.backoff.reset();
-        self.link.status.well(self.lane);
+        self.link.client.reachability().ok(self.lane);
     }
 
-    /// Waits before the next try. The first failure may be over by then: only the second is reported as trouble.
+    /// Waits before the next try.
     async fn pause(&mut self, retry_after: Option<Duration>, message: &str) {
-        match self.backoff.is_waiting() || retry_after.is_some() {
-            true => self.link.status.trouble(self.lane, &message),
-            false => self.link.status.stumble(&message),
-        }
+        let reachability = self.link.client.reachability();
+        reachability.failing(self.lane, &message, retry_after.is_some());
         sleep(self.backoff.next(retry_after)).await;
     }
 
@@ -189,7 +187,7 @@ impl Delivery {
     async fn split(&mut self, part: Part) {
         if self.parts.halve(&part) {
             self.parts.too_large(&part);
-            self.link.status.counts().bisections.add(1);
+            self.link.counts.bisections.add(1);
         } else {
             self.drop_or_keep(part, "too_large", "a single line is too large")
                 .await;
@@ -202,7 +200,7 @@ impl Delivery {
             self.drop_points(reason, part.points.saturating_sub(rest.points), said);
             self.parts.put_next(rest);
         } else if self.parts.halve(&part) {
-            self.link.status.counts().bisections.add(1);
+            self.link.counts.bisections.add(1);
         } else {
             self.drop_or_keep(part, reason, said).await;
         }
@@ -215,7 +213,7 @@ impl Delivery {
         }
         // Behind the others: the first of them that is accepted becomes the witness.
         self.parts.put_last(line);
-        self.link.status.counts().retries.add(1);
+        self.link.counts.retries.add(1);
         let problem = format!("the server refuses a line, and accepts no other: {said}");
         self.pause(None, &problem).await;
     }
@@ -232,7 +230,8 @@ impl Delivery {
     fn drop_points(&mut self, reason: &'static str, points: u64, said: &str) {
         // A server may repeat every line.
         let said = crate::model::cut(said, 300);
-        self.link.status.refused(reason, points, said);
+        self.link.counts.refused.add(reason, points);
+        self.link.client.reachability().refused(said);
         if self.warnings.is_due() {
             let lane = self.lane;
             tracing::warn!(

@@ -1,19 +1,20 @@
 //! What the lanes of a collector share: the client, whether the server is ready, the names, and a line that it took.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::outcome::Backoff;
+use crate::store::influxdb::figures::Counts;
 use crate::store::influxdb::names::Names;
-use crate::store::influxdb::status::InfluxdbStatus;
 use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::setup::{self, SetupError};
+use crate::sync::Mutex;
 
-/// What the standing calls the time before lanes write.
+/// The name of the set-up among the lanes.
 const SETUP: &str = "setup";
 
 /// A server on its way from unknown to ready, and what is known of it.
@@ -23,8 +24,8 @@ pub(crate) struct Link {
     pub(crate) client: Arc<Client>,
     /// Bounds the tags.
     pub(crate) names: Arc<Names>,
-    /// Says how it stands.
-    pub(crate) status: InfluxdbStatus,
+    /// What is counted.
+    pub(crate) counts: Arc<Counts>,
     /// Where positions and the token of a set-up are kept.
     pub(crate) data_dir: PathBuf,
     retention: Duration,
@@ -39,14 +40,13 @@ impl Link {
     pub(crate) fn new(
         client: Arc<Client>,
         names: Arc<Names>,
-        status: InfluxdbStatus,
         data_dir: PathBuf,
         retention: Duration,
     ) -> Arc<Self> {
         Arc::new(Self {
             client,
             names,
-            status,
+            counts: Arc::default(),
             data_dir,
             retention,
             ready: tokio::sync::Mutex::new(false),
@@ -58,7 +58,7 @@ impl Link {
     pub(crate) async fn ready(&self) {
         let mut backoff = Backoff::default();
         while let Err(error) = self.ready_once().await {
-            self.status.trouble(SETUP, &error);
+            self.client.reachability().failing(SETUP, &error, true);
             sleep(backoff.next(None)).await;
         }
     }
@@ -68,7 +68,7 @@ impl Link {
         if !*ready {
             self.ensure().await?;
             setup::learn_names(&self.client, &self.names).await?;
-            self.status.well(SETUP);
+            self.client.reachability().ok(SETUP);
             *ready = true;
         }
         Ok(())
@@ -86,14 +86,13 @@ impl Link {
     }
 
     async fn ensure(&self) -> Result<(), SetupError> {
-        let server = self.client.ping().await?;
-        self.status.is(server);
+        self.client.ping().await?;
         setup::ensure(&self.client, self.retention, &self.data_dir).await
     }
 
     /// Remembers a line that the server accepted, if it is shorter than the one remembered.
     pub(crate) fn remember_accepted(&self, line: &[u8]) {
-        let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut witness = self.witness.lock();
         if witness
             .as_ref()
             .is_none_or(|known| line.len() < known.len())
@@ -104,7 +103,7 @@ impl Link {
 
     /// Returns a line that the server accepted once; writing it again changes nothing.
     pub(crate) fn witness(&self) -> Option<Bytes> {
-        let witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
+        let witness = self.witness.lock();
         witness.clone()
     }
 }

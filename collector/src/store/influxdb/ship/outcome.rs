@@ -214,11 +214,6 @@ impl Backoff {
         pause.max(retry_after.unwrap_or_default())
     }
 
-    /// Returns whether something failed since the last success.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.tries > 0
-    }
-
     /// Begins anew after a success.
     pub(crate) fn reset(&mut self) {
         self.tries = 0;

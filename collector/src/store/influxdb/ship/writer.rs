@@ -2,7 +2,7 @@
 //!
 //! It never keeps the collector from starting or stopping: the server may be away for days, the journal waits.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use crate::store::durable::{self, Readers};
 use crate::store::influxdb::folder;
 use crate::store::influxdb::names::Names;
 use crate::store::influxdb::seldom::Seldom;
+use crate::sync::Mutex;
 
 /// How often a lane that had nothing is asked again.
 const IDLE: Duration = Duration::from_millis(200);
@@ -191,7 +192,7 @@ impl<L: Lane> Carrier<L> {
         let lane = Arc::clone(&self.lane);
         let saved = self.positions.saved.take();
         spawn_blocking(move || {
-            let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut lane = lane.lock();
             if let Some(position) = saved {
                 lane.acknowledged(position);
             }
@@ -212,12 +213,13 @@ impl<L: Lane> Carrier<L> {
             biased;
             () = &mut settle => true,
             () = stopped(&mut self.stop) => {
-                let reachable = self.link.status.standing().reachable == Some(true);
+                let standing = self.link.client.reachability().standing();
+                let reachable = standing.reachable == Some(true);
                 reachable && timeout(GRACE, settle).await.is_ok()
             }
         };
         if done {
-            self.link.status.counts().spans.add(batch.spans);
+            self.link.counts.spans.add(batch.spans);
             self.trouble.reset();
             self.positions.acknowledge(position).await;
         }

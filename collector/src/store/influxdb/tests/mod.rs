@@ -21,12 +21,13 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::store::StoreError;
+use crate::store::influxdb::InfluxdbFigures;
 use crate::store::influxdb::InfluxdbOptions;
 use crate::store::influxdb::names::Names;
+use crate::store::influxdb::reachability::Standing;
 use crate::store::influxdb::ship::lane::{Batch, Lane};
 use crate::store::influxdb::ship::link::Link;
 use crate::store::influxdb::ship::writer::{Writer, saved_position};
-use crate::store::influxdb::status::{InfluxdbFigures, InfluxdbStatus};
 use crate::store::influxdb::testing::named_server;
 use crate::store::influxdb::wire::client::Client;
 
@@ -114,30 +115,36 @@ impl Run {
         let done = matches!(waited, Ok(Ok(_)));
         drop(waited);
         if !done {
-            panic!("{:?} {:?}", self.figures(), self.link.status.standing());
+            panic!("{:?} {:?}", self.figures(), self.standing());
         };
     }
 
     fn figures(&self) -> InfluxdbFigures {
-        self.link.status.figures()
+        self.link
+            .counts
+            .figures(self.standing().reachable == Some(true))
+    }
+
+    fn standing(&self) -> Standing {
+        self.link.client.reachability().standing()
     }
 
     /// Stops it; returns the position that is saved then.
     async fn end(self) -> (InfluxdbFigures, Option<At>) {
-        let figures = self.link.status.clone();
         let _ = self.stop.send(true);
         let ended = tokio::time::timeout(DEADLINE, self.writer.ended()).await;
         ended.expect("a writer ends when it is told to");
         let saved = saved_position::<ListLane>(&self.link.data_dir).unwrap();
-        (figures.figures(), saved)
+        let standing = self.link.client.reachability().standing();
+        let figures = self.link.counts.figures(standing.reachable == Some(true));
+        (figures, saved)
     }
 }
 
 fn link(options: InfluxdbOptions, data_dir: &Path) -> Arc<Link> {
     let client = Arc::new(Client::new(options).unwrap());
-    let status = InfluxdbStatus::default();
     let names = Arc::new(Names::default());
-    Link::new(client, names, status, data_dir.to_owned(), WEEK)
+    Link::new(client, names, data_dir.to_owned(), WEEK)
 }
 
 /// Carries batches until all are settled; returns what was counted.

@@ -29,7 +29,7 @@ async fn a_server_that_is_away_is_waited_for_and_does_not_keep_the_end() {
         &[good_lines(1, 1)],
     );
     tokio::time::sleep(Duration::from_secs(7_200)).await;
-    let standing = run.link.status.standing();
+    let standing = run.standing();
     assert_eq!(standing.reachable, Some(false));
     let problem = standing.last_error.unwrap();
     assert!(problem.contains("no connection"), "{problem}");
@@ -114,7 +114,7 @@ async fn a_token_file_that_comes_later_is_waited_for() {
     };
     let mut run = Run::start(options, dir.path(), &[good_lines(1, 1)]);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let problem = run.link.status.standing().last_error.unwrap();
+    let problem = run.standing().last_error.unwrap();
     assert!(problem.contains("secret"), "{problem}");
     std::fs::write(file, "t1").unwrap();
     run.until_settled(1).await;
@@ -130,9 +130,8 @@ async fn names_are_saved_before_a_position() {
     let fake = Fake::start("1.6.7", |_| None).await;
     let client = Arc::new(Client::new(fake.options()).unwrap());
     let names = Arc::new(Names::open(dir.path(), WEEK, crate::model::now_unix_nanos()).unwrap());
-    let status = InfluxdbStatus::default();
     let data_dir = dir.path().to_owned();
-    let link = Link::new(client, Arc::clone(&names), status, data_dir, WEEK);
+    let link = Link::new(client, Arc::clone(&names), data_dir, WEEK);
     let lane = ListLane::open(dir.path(), &[good_lines(1, 1)]);
     let mut settled = lane.settled.subscribe();
     let (_stop, stopped) = watch::channel(false);

@@ -268,8 +268,7 @@ async fn a_server_that_starts_later_is_waited_for() {
     with_influxd("", |mut server, dir| async move {
         server.stop();
         let mut run = Run::start(server.options("fusebox"), dir.path(), &[fresh_lines(0, 10)]);
-        let status = run.link.status.clone();
-        while status.standing().reachable.is_none() {
+        while run.standing().reachable.is_none() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let again = move || {

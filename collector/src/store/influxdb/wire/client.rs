@@ -5,7 +5,6 @@
 //! again when the server refuses it.
 
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,7 +19,8 @@ use super::query::{Answer, Query, Series};
 use crate::secret::Secret;
 use crate::store::StoreError;
 use crate::store::influxdb::InfluxdbOptions;
-use crate::store::influxdb::silence::Silence;
+use crate::store::influxdb::reachability::{HANGS, Reachability};
+use crate::sync::RwLock;
 
 /// The largest answer that is read: a trace at its cap of 50,000 spans has about 40 MB.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
@@ -69,8 +69,7 @@ pub(crate) struct Client {
     options: InfluxdbOptions,
     token: RwLock<Option<Secret>>,
     token_file: RwLock<Option<PathBuf>>,
-    server: RwLock<Option<Server>>,
-    silence: Silence,
+    reachability: Reachability,
 }
 
 /// The body of a request.
@@ -96,8 +95,7 @@ impl Client {
             http,
             token: RwLock::new(options.token.clone()),
             token_file: RwLock::new(options.token_file.clone()),
-            server: RwLock::default(),
-            silence: Silence::default(),
+            reachability: Reachability::default(),
             options,
         })
     }
@@ -107,10 +105,14 @@ impl Client {
         &self.options
     }
 
+    /// Returns whether the server is reachable; shared by everyone who asks.
+    pub(crate) fn reachability(&self) -> &Reachability {
+        &self.reachability
+    }
+
     /// Returns the server as last seen; `None` while it never answered.
     pub(crate) fn server(&self) -> Option<Server> {
-        let server = self.server.read().unwrap_or_else(PoisonError::into_inner);
-        server.clone()
+        self.reachability.server()
     }
 
     /// Takes the server for one of that kind, as if it had answered so.
@@ -120,29 +122,25 @@ impl Client {
             generation,
             ..Server::unnamed()
         };
-        *self.server.write().unwrap_or_else(PoisonError::into_inner) = Some(server);
+        self.reachability.set_server(server);
     }
 
     /// Returns the token in use.
     pub(crate) fn token(&self) -> Option<Secret> {
-        let token = self.token.read().unwrap_or_else(PoisonError::into_inner);
-        token.clone()
+        self.token.read().clone()
     }
 
     /// Names the file that holds the token, unless one was named.
     pub(crate) fn offer_token_file(&self, path: PathBuf) {
-        let mut file = self
-            .token_file
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.token_file.write();
         file.get_or_insert(path);
     }
 
     /// Reads the token from its file again; returns whether it is another one.
     pub(crate) async fn reload_token(&self) -> Result<bool, StoreError> {
-        let file = self.token_file.read();
-        let file = file.unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(path) = file else { return Ok(false) };
+        let Some(path) = self.token_file.read().clone() else {
+            return Ok(false);
+        };
         let shown = path.clone();
         let text = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
         let text = text
@@ -151,7 +149,7 @@ impl Client {
             .map_err(|error| StoreError::io("read the token from", &shown, error))?;
         let read = Some(text.trim()).filter(|token| !token.is_empty());
         let read = read.map(Secret::from);
-        let mut token = self.token.write().unwrap_or_else(PoisonError::into_inner);
+        let mut token = self.token.write();
         let other = read.is_some() && *token != read;
         if other {
             *token = read;
@@ -164,11 +162,11 @@ impl Client {
         let reply = self
             .send(Method::GET, "/ping", &[], Body::None, ERROR_BYTES_MAX)
             .await
-            .map_err(|error| self.failed("reach", &error))?;
+            .map_err(|error| self.unanswered("reach", error))?;
         let server = server_of(&reply.headers)
             .or_else(|| reply.status.is_success().then(Server::unnamed))
             .ok_or_else(|| self.failed("reach", &no_influxdb(reply.status)))?;
-        *self.server.write().unwrap_or_else(PoisonError::into_inner) = Some(server.clone());
+        self.reachability.set_server(server.clone());
         Ok(server)
     }
 
@@ -215,8 +213,8 @@ impl Client {
     /// Asks a query of several statements; a token that was changed in its file meanwhile is taken up. A server that
     /// fell silent is not asked for a while.
     pub(crate) async fn queries(&self, query: &Query) -> Result<Vec<Vec<Series>>, StoreError> {
-        if self.silence.lasts() {
-            return Err(self.failed("query", &SILENT));
+        if self.reachability.is_paused() {
+            return Err(self.failed("query", &"it did not answer a moment ago"));
         }
         let mut answer = self.ask(query).await?;
         let refused = answer.0 == StatusCode::UNAUTHORIZED;
@@ -238,12 +236,9 @@ impl Client {
         let form = Body::Form(encoded(&form));
         let request = self.send(Method::POST, "/query", &[], form, ANSWER_BYTES_MAX);
         let ping = || self.send(Method::GET, "/ping", &[], Body::None, ERROR_BYTES_MAX);
-        let reply = self.silence.or(request, ping).await;
-        let reply = reply.ok_or_else(|| self.failed("query", &SILENT))?;
-        if matches!(reply, Err(HttpError::Timeout)) {
-            self.silence.begins();
-        }
-        let reply = reply.map_err(|error| self.failed("query", &error))?;
+        let reply = self.reachability.watch(request, ping).await;
+        let reply = reply.ok_or_else(|| self.failed("query", &HANGS))?;
+        let reply = reply.map_err(|error| self.unanswered("query", error))?;
         if reply.is_cut {
             return Err(self.failed("query", &"the answer is too large"));
         }
@@ -317,7 +312,7 @@ impl Client {
             .map_err(|error| HttpError::Connect(error.to_string()))?;
         let reply = self.http.send(request, answer_bytes_max).await;
         if reply.is_ok() {
-            self.silence.ends();
+            self.reachability.answered();
         }
         reply
     }
@@ -336,6 +331,15 @@ impl Client {
         let mut value = HeaderValue::from_str(&text).ok()?;
         value.set_sensitive(true);
         Some(value)
+    }
+
+    /// Makes the error of an exchange without an answer. Only a server that cannot be connected to, or takes too long,
+    /// is taken to be away: one connection may break for many reasons.
+    fn unanswered(&self, action: &'static str, error: HttpError) -> StoreError {
+        if !matches!(error, HttpError::Broken(_)) {
+            self.reachability.unanswered(&error);
+        }
+        self.failed(action, &error)
     }
 
     fn failed(&self, action: &'static str, problem: &dyn std::fmt::Display) -> StoreError {
@@ -360,9 +364,6 @@ impl Server {
         }
     }
 }
-
-/// The error for a server that answers neither a query nor a ping.
-const SILENT: &str = "no answer, not even to a ping";
 
 /// Says what answered where a ping should.
 fn no_influxdb(status: StatusCode) -> String {
