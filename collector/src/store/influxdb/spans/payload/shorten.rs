@@ -1,4 +1,5 @@
-//! Shortens what is too large for one field of InfluxDB: longest texts first, then whole attributes, events and links.
+//! Shortens what is too large for one field of InfluxDB: first its texts are cut, then attributes, events and links are
+//! dropped.
 //!
 //! What was shortened carries an attribute that says so, and what was left out is counted as dropped.
 
@@ -9,46 +10,20 @@ use crate::model::Value;
 /// The attribute (`true`) of a span or resource that was shortened.
 pub(crate) const SHORTENED: &str = "fusebox.shortened";
 
-/// How much may stay.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Step {
-    /// Bytes of a text.
-    text_bytes: usize,
-    /// Attributes, events and links, each.
-    items: usize,
+/// What a cut text keeps, bytes.
+const TEXT_BYTES: usize = 1_024;
+
+/// How much is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Texts are cut.
+    CutTexts,
+    /// Attributes, events and links are dropped; names, ids and times stay.
+    DropItems,
 }
 
-/// From mild to harsh; the last leaves names, ids and times.
-pub(super) const STEPS: [Step; 12] = [
-    Step::texts(16_384),
-    Step::texts(8_192),
-    Step::texts(4_096),
-    Step::texts(2_048),
-    Step::texts(1_024),
-    Step::texts(512),
-    Step::texts(256),
-    Step::items(64),
-    Step::items(32),
-    Step::items(16),
-    Step::items(4),
-    Step::items(0),
-];
-
-impl Step {
-    const fn texts(text_bytes: usize) -> Self {
-        Self {
-            text_bytes,
-            items: usize::MAX,
-        }
-    }
-
-    const fn items(items: usize) -> Self {
-        Self {
-            text_bytes: 256,
-            items,
-        }
-    }
-}
+/// The steps, in the order in which they are tried.
+pub(super) const STEPS: [Step; 2] = [Step::CutTexts, Step::DropItems];
 
 /// Shows a resource as a step leaves it.
 pub(super) fn resource(
@@ -56,7 +31,7 @@ pub(super) fn resource(
     step: Step,
     show: impl FnOnce(&ResourceView<'_>),
 ) {
-    let shorter = Attributes::of(resource.attributes, step);
+    let shorter = Attributes::of(kept(resource.attributes, step));
     show(&ResourceView {
         attributes: &shorter.views(),
         ..*resource
@@ -65,25 +40,29 @@ pub(super) fn resource(
 
 /// Shows a span as a step leaves it.
 pub(super) fn span(span: &SpanView<'_>, step: Step, show: impl FnOnce(&SpanView<'_>)) {
-    let attributes = Attributes::of(span.attributes, step);
-    let events: Vec<Vec<u8>> = first(span.events, step)
-        .iter()
-        .map(|m| event(m, step))
-        .collect();
-    let links: Vec<Vec<u8>> = first(span.links, step)
-        .iter()
-        .map(|m| link(m, step))
-        .collect();
-    let left_out = |all: usize| u32::try_from(all.saturating_sub(step.items)).unwrap_or(u32::MAX);
-    let dropped = |before: u32, all: usize| before.saturating_add(left_out(all));
+    let attributes = Attributes::of(kept(span.attributes, step));
+    let cut_all = |messages: &[&[u8]], cut: fn(&[u8]) -> Vec<u8>| -> Vec<Vec<u8>> {
+        kept(messages, step)
+            .iter()
+            .map(|message| cut(message))
+            .collect()
+    };
+    let (events, links) = (cut_all(span.events, event), cut_all(span.links, link));
+    let dropped = |before: u32, all: usize, kept: usize| {
+        before.saturating_add(u32::try_from(all - kept).unwrap_or(u32::MAX))
+    };
     show(&SpanView {
         attributes: &attributes.views(),
         events: &events.iter().map(Vec::as_slice).collect::<Vec<_>>(),
         links: &links.iter().map(Vec::as_slice).collect::<Vec<_>>(),
-        status_message: cut(span.status_message, step),
-        dropped_attributes_count: dropped(span.dropped_attributes_count, span.attributes.len()),
-        dropped_events_count: dropped(span.dropped_events_count, span.events.len()),
-        dropped_links_count: dropped(span.dropped_links_count, span.links.len()),
+        status_message: cut(span.status_message),
+        dropped_attributes_count: dropped(
+            span.dropped_attributes_count,
+            span.attributes.len(),
+            kept(span.attributes, step).len(),
+        ),
+        dropped_events_count: dropped(span.dropped_events_count, span.events.len(), events.len()),
+        dropped_links_count: dropped(span.dropped_links_count, span.links.len(), links.len()),
         ..*span
     });
 }
@@ -92,19 +71,19 @@ pub(super) fn span(span: &SpanView<'_>, step: Step, show: impl FnOnce(&SpanView<
 struct Attributes<'a>(Vec<(&'a str, ValueView<'a>, Option<Vec<u8>>)>);
 
 impl<'a> Attributes<'a> {
-    fn of(attributes: &[AttributeView<'a>], step: Step) -> Self {
+    fn of(attributes: &[AttributeView<'a>]) -> Self {
         let shorten = |attribute: &AttributeView<'a>| match attribute.value {
-            ValueView::String(text) => (attribute.key, ValueView::String(cut(text, step)), None),
-            ValueView::Encoded(message) if message.len() > step.text_bytes => {
+            ValueView::String(text) => (attribute.key, ValueView::String(cut(text)), None),
+            ValueView::Encoded(message) if message.len() > TEXT_BYTES => {
                 let mut value = decode::value(message);
-                cut_value(&mut value, step);
+                cut_value(&mut value);
                 let mut encoded = Vec::new();
                 protobuf::value(&mut encoded, &value);
                 (attribute.key, ValueView::Empty, Some(encoded))
             }
             value => (attribute.key, value, None),
         };
-        let mut list: Vec<_> = first(attributes, step).iter().map(shorten).collect();
+        let mut list: Vec<_> = attributes.iter().map(shorten).collect();
         list.push((SHORTENED, ValueView::Bool(true), None));
         Self(list)
     }
@@ -118,44 +97,45 @@ impl<'a> Attributes<'a> {
     }
 }
 
-fn event(message: &[u8], step: Step) -> Vec<u8> {
+fn event(message: &[u8]) -> Vec<u8> {
     let mut event = decode::event(message);
-    cut_pairs(&mut event.attributes, step);
+    cut_pairs(&mut event.attributes);
     let mut out = Vec::new();
     protobuf::event(&mut out, &event);
     out
 }
 
-fn link(message: &[u8], step: Step) -> Vec<u8> {
+fn link(message: &[u8]) -> Vec<u8> {
     let mut link = decode::link(message);
-    cut_pairs(&mut link.attributes, step);
+    cut_pairs(&mut link.attributes);
     let mut out = Vec::new();
     protobuf::link(&mut out, &link);
     out
 }
 
-fn cut_pairs(pairs: &mut Vec<(String, Value)>, step: Step) {
-    pairs.truncate(step.items);
-    for (_, value) in pairs {
-        cut_value(value, step);
-    }
+fn cut_pairs(pairs: &mut [(String, Value)]) {
+    pairs.iter_mut().for_each(|(_, value)| cut_value(value));
 }
 
-fn cut_value(value: &mut Value, step: Step) {
+fn cut_value(value: &mut Value) {
     match value {
-        Value::String(text) => text.truncate(cut(text, step).len()),
-        Value::Bytes(bytes) => bytes.truncate(step.text_bytes),
-        Value::Array(items) => items.iter_mut().for_each(|item| cut_value(item, step)),
-        Value::Map(pairs) => cut_pairs(pairs, step),
+        Value::String(text) => text.truncate(cut(text).len()),
+        Value::Bytes(bytes) => bytes.truncate(TEXT_BYTES),
+        Value::Array(items) => items.iter_mut().for_each(cut_value),
+        Value::Map(pairs) => cut_pairs(pairs),
         Value::Empty | Value::Bool(_) | Value::Int(_) | Value::Double(_) => {}
     }
 }
 
-fn first<T>(items: &[T], step: Step) -> &[T] {
-    &items[..items.len().min(step.items)]
+/// Returns the items that a step keeps.
+fn kept<T>(items: &[T], step: Step) -> &[T] {
+    match step {
+        Step::CutTexts => items,
+        Step::DropItems => &[],
+    }
 }
 
 /// Returns the beginning of a text, cut between characters.
-fn cut(text: &str, step: Step) -> &str {
-    crate::model::cut(text, step.text_bytes)
+fn cut(text: &str) -> &str {
+    crate::model::cut(text, TEXT_BYTES)
 }
