@@ -1,4 +1,4 @@
-//! Wires a collector to its InfluxDB, stage by stage: before the stores are opened, with them, and while it serves.
+//! Wires a collector to its InfluxDB, stage by stage: before the stores open, with them, and while the servers run.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,19 +16,18 @@ use crate::query::QueryService;
 use crate::store::embedded::{EmbeddedStore, Follow, ShipProgress};
 use crate::store::influxdb::series::{InfluxSeries, SeriesLane, SeriesLaneOptions};
 use crate::store::influxdb::{
-    BlockEncoder, Client, InfluxTraces, Influxdb, InfluxdbOptions, Lane, Link,
-    Names, Peers, SpanLane, Writer, collector_id, folder, forget_position, position_age,
-    saved_position,
+    BlockEncoder, Client, InfluxTraces, Influxdb, InfluxdbOptions, Lane, Link, Names, Peers,
+    SpanLane, Writer, collector_id, folder, forget_position, position_age, saved_position,
 };
 use crate::store::merged::MergedTraces;
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
 use crate::store::{StoreError, Traces};
 
-/// For how long a segment grows, and more: its first block may be that much older than its last.
+/// Longer than a segment grows: its first block may be that much older than its last.
 const SEGMENT_MAX: Duration = Duration::from_secs(3_600);
 
-/// What is known before the stores are opened.
+/// What is set up before the stores open.
 #[derive(Debug)]
 pub(crate) struct Shipping {
     own: String,
@@ -40,7 +39,7 @@ pub(crate) struct Shipping {
     counters: Arc<Counters>,
 }
 
-/// What is ready to run beside the servers.
+/// Lanes that are ready to run beside the servers.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     link: Arc<Link>,
@@ -49,7 +48,7 @@ pub(crate) struct Lanes {
     circuits: Circuits,
 }
 
-/// The lanes at work.
+/// The running lanes.
 #[derive(Debug)]
 pub(crate) struct Running {
     writers: [Writer; 2],
@@ -57,7 +56,7 @@ pub(crate) struct Running {
 }
 
 impl Shipping {
-    /// Reads what earlier runs noted; the server is not asked.
+    /// Reads the state of earlier runs from the data directory; the server is not asked.
     pub(crate) fn open(
         options: &InfluxdbOptions,
         config: &CollectorConfig,
@@ -117,7 +116,7 @@ impl Shipping {
         Influxdb::new(link, store.clone(), Arc::clone(&self.followed))
     }
 
-    /// Returns the lanes, which go on where earlier runs ended.
+    /// Returns the lanes, which continue at the saved positions.
     pub(crate) fn lanes(
         self,
         store: &EmbeddedStore,
@@ -147,7 +146,7 @@ impl Shipping {
 }
 
 impl Lanes {
-    /// Sets the lanes to work.
+    /// Starts the lanes.
     pub(crate) fn start(self) -> Running {
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(self.circuits.follow_others());
@@ -160,7 +159,7 @@ impl Lanes {
 }
 
 impl Running {
-    /// Lets the requests on their way end, and returns when the positions are saved.
+    /// Stops the lanes: lets requests in flight end, and returns once the positions are saved.
     pub(crate) async fn finish(self) {
         self.stop.send_replace(true);
         for writer in self.writers {
@@ -169,10 +168,10 @@ impl Running {
     }
 }
 
-/// Returns what the embedded store must know in a run without InfluxDB, where an earlier one shipped spans: one that
-/// comes later must find the blocks, the numbers and the times that it left, or it sends spans again as others, or not.
+/// Returns what the embedded store must keep in a run without InfluxDB after an earlier run shipped spans: a later run
+/// with InfluxDB needs the same blocks, numbers and times, or it would ship spans twice or not at all.
 ///
-/// Once all that it shipped is past the retention, nothing is left to be found: InfluxDB is taken to be given up.
+/// Once everything that was shipped is past the retention, the position is removed and the store is on its own.
 pub(crate) fn paused(data_dir: &Path, retention: Duration) -> Result<Option<Follow>, StoreError> {
     let Some(age) = position_age(data_dir, SpanLane::NAME)? else {
         return Ok(None);
@@ -183,12 +182,12 @@ pub(crate) fn paused(data_dir: &Path, retention: Duration) -> Result<Option<Foll
     }
     Ok(Some(Follow {
         followed: Arc::new(ShipProgress::open(&folder(data_dir), progress(data_dir)?)?),
-        // Nobody can read them there.
+        // No reader has InfluxDB in this run.
         keep: Duration::MAX,
     }))
 }
 
-/// Returns how far an earlier run shipped the spans.
+/// Returns the saved position of the spans.
 fn progress(data_dir: &Path) -> Result<Position, StoreError> {
     Ok(saved_position::<SpanLane>(data_dir)?.unwrap_or_default())
 }

@@ -1,16 +1,16 @@
-//! The store in InfluxDB (1.x, 2.x, 3, openGemini): what is past the journal goes there and is read back from there.
+//! The store in InfluxDB (1.x, 2.x, 3, openGemini): the journal is shipped there and read back from there.
 //!
-//! The journal (`embedded`, `series`) stays what senders get their OK for. A writer follows it and sends lines; the
-//! reader asks InfluxQL with bound parameters. `schema` has every name.
+//! Senders get their OK from the journal (`embedded`, `series`). `spans` and `series` turn it into lines and read them
+//! back, `ship` delivers them, `wire` speaks the protocol, `schema` has every name, `names` bounds the tags.
 
 mod figures;
 mod identity;
+mod log_throttle;
 mod names;
 mod peers;
 mod reachability;
 mod report;
 pub mod schema;
-mod seldom;
 pub(crate) mod series;
 mod ship;
 mod spans;
@@ -47,7 +47,7 @@ pub(crate) fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("influxdb")
 }
 
-/// Where the InfluxDB is and how it lets us in.
+/// How to reach an InfluxDB and authenticate to it.
 #[derive(Debug, Clone)]
 pub struct InfluxdbOptions {
     /// Its address, with the path prefix of a proxy if there is one.
@@ -62,7 +62,7 @@ pub struct InfluxdbOptions {
     pub org: String,
     /// The bucket; in 1.x and 3 the database.
     pub bucket: String,
-    /// Whether an InfluxDB 2 that was never set up may be set up by us.
+    /// Whether to onboard a fresh InfluxDB 2.
     pub onboard: bool,
 }
 

@@ -8,20 +8,20 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::log_throttle::LogThrottle;
 use super::schema::{COLLECTOR, COLLECTOR_STATS, SPAN};
-use super::seldom::Seldom;
 use super::wire::client::{Client, failed};
 use super::wire::query::Query;
 use crate::counters::{Counters, Incident};
 use crate::store::StoreError;
 use crate::sync::Mutex;
 
-/// How long an answer is believed.
-const BELIEVED: Duration = Duration::from_secs(30);
+/// How long an answer is cached.
+const CACHED: Duration = Duration::from_secs(30);
 /// How long the answer is waited for: on a busy server it takes milliseconds.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is known of other collectors; shared by all readers.
+/// A cache of whether there are other collectors; shared by all readers.
 #[derive(Debug)]
 pub(crate) struct Peers {
     client: Arc<Client>,
@@ -32,7 +32,7 @@ pub(crate) struct Peers {
     asked: watch::Sender<bool>,
 }
 
-/// Who else is there.
+/// The other collectors, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Company {
     /// Whether there are other collectors; while InfluxDB is away, whether there were, or may be if it never answered.
@@ -45,11 +45,11 @@ pub(crate) struct Company {
 struct Known {
     has_others: bool,
     until: Option<Instant>,
-    warnings: Seldom,
+    warnings: LogThrottle,
 }
 
 impl Peers {
-    /// Returns who asks for collectors other than that one.
+    /// Makes the cache for the collector of that id.
     pub(crate) fn new(client: Arc<Client>, own: &str, counters: Arc<Counters>) -> Self {
         Self {
             client,
@@ -59,7 +59,7 @@ impl Peers {
                 // There may be, until a first answer says that there are none.
                 has_others: true,
                 until: None,
-                warnings: Seldom::default(),
+                warnings: LogThrottle::default(),
             }),
             asked: watch::channel(false).0,
         }
@@ -85,7 +85,7 @@ impl Peers {
             Ok(has_others) => {
                 let mut known = self.known();
                 known.has_others = has_others;
-                known.until = Some(Instant::now() + BELIEVED);
+                known.until = Some(Instant::now() + CACHED);
             }
             Err(error) => self.failed(&error),
         }

@@ -19,7 +19,7 @@ use super::outcome::{Backoff, Outcome, outcome_of};
 use super::parts::{Part, Parts};
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
-use crate::store::influxdb::seldom::Seldom;
+use crate::store::influxdb::log_throttle::LogThrottle;
 
 /// After so many lost connections in a row, on a server that answers pings, a request is taken to be too large: some
 /// servers and proxies hang up in the middle of a large body, and a slow line does not carry one in time.
@@ -32,7 +32,7 @@ pub(crate) struct Delivery {
     lane: &'static str,
     backoff: Backoff,
     parts: Parts,
-    warnings: Seldom,
+    warnings: LogThrottle,
 }
 
 /// What an answer means for the lines that were sent.
@@ -53,7 +53,7 @@ impl Delivery {
             lane,
             backoff: Backoff::default(),
             parts: Parts::default(),
-            warnings: Seldom::default(),
+            warnings: LogThrottle::default(),
         }
     }
 

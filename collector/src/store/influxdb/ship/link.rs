@@ -1,4 +1,5 @@
-//! What the lanes of a collector share: the client, whether the server is ready, the names, and a line that it took.
+//! What the lanes of a collector share: the client, the set-up of the server, the names, the counters and a known-good
+//! line.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,10 +18,10 @@ use crate::sync::Mutex;
 /// The name of the set-up among the lanes.
 const SETUP: &str = "setup";
 
-/// A server on its way from unknown to ready, and what is known of it.
+/// The shared part of the lanes to one server.
 #[derive(Debug)]
 pub(crate) struct Link {
-    /// Speaks to it.
+    /// Speaks to the server.
     pub(crate) client: Arc<Client>,
     /// Bounds the tags.
     pub(crate) names: Arc<Names>,
@@ -29,14 +30,14 @@ pub(crate) struct Link {
     /// Where positions and the token of a set-up are kept.
     pub(crate) data_dir: PathBuf,
     retention: Duration,
-    /// Whether it was ready once; held while one lane makes it ready, so that the other waits and does not do it too.
+    /// Whether it was set up; held while one lane does so, so that the other waits.
     ready: tokio::sync::Mutex<bool>,
     /// The shortest line that the server is known to accept.
     witness: Mutex<Option<Bytes>>,
 }
 
 impl Link {
-    /// Begins; nothing is asked yet. `retention` is how long the server shall keep points.
+    /// Makes a link; nothing is asked yet. `retention` is how long the server shall keep points.
     pub(crate) fn new(
         client: Arc<Client>,
         names: Arc<Names>,
@@ -54,7 +55,7 @@ impl Link {
         })
     }
 
-    /// Waits until the server answered once, has the bucket, and its names are taken over; however long it is away.
+    /// Waits until the server is set up and its names are learned, however long it is away.
     pub(crate) async fn ready(&self) {
         let mut backoff = Backoff::default();
         while let Err(error) = self.ready_once().await {
@@ -74,12 +75,12 @@ impl Link {
         Ok(())
     }
 
-    /// Returns whether it is being made ready at this moment: a first set-up that is broken off loses its token.
+    /// Returns whether a set-up is running: a first one that is cancelled loses its token.
     pub(crate) fn is_being_set_up(&self) -> bool {
         self.ready.try_lock().is_err()
     }
 
-    /// Makes the server ready again: its bucket is gone, or it is another server.
+    /// Sets the server up again: its bucket is gone, or it is another server.
     pub(crate) async fn set_up_again(&self) -> Result<(), SetupError> {
         let _one_lane_at_a_time = self.ready.lock().await;
         self.ensure().await

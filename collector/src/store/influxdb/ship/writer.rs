@@ -19,8 +19,8 @@ use crate::model::now_unix_nanos;
 use crate::store::StoreError;
 use crate::store::durable::{self, Readers};
 use crate::store::influxdb::folder;
+use crate::store::influxdb::log_throttle::LogThrottle;
 use crate::store::influxdb::names::Names;
-use crate::store::influxdb::seldom::Seldom;
 use crate::sync::Mutex;
 
 /// How often a lane that had nothing is asked again.
@@ -49,7 +49,7 @@ impl Writer {
             lane: Arc::new(Mutex::new(lane)),
             stop,
             trouble: Backoff::default(),
-            warnings: Seldom::default(),
+            warnings: LogThrottle::default(),
             link,
         };
         Self {
@@ -137,7 +137,7 @@ struct Carrier<L: Lane> {
     positions: Positions<L::Position>,
     stop: watch::Receiver<bool>,
     trouble: Backoff,
-    warnings: Seldom,
+    warnings: LogThrottle,
 }
 
 impl<L: Lane> Carrier<L> {
@@ -266,7 +266,7 @@ struct Positions<P> {
     /// Acknowledged and not saved yet.
     acknowledged: Option<P>,
     saved_at: Option<Instant>,
-    warnings: Seldom,
+    warnings: LogThrottle,
     /// Saved and not given back yet.
     saved: Option<P>,
 }
@@ -278,7 +278,7 @@ impl<P: Serialize + Clone> Positions<P> {
             names,
             acknowledged: None,
             saved_at: None,
-            warnings: Seldom::default(),
+            warnings: LogThrottle::default(),
             saved: None,
         }
     }

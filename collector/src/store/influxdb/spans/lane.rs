@@ -12,7 +12,7 @@ use crate::counters::{Counters, Incident};
 use crate::log::{Offset, Position};
 use crate::store::StoreError;
 use crate::store::embedded::{Journal, JournalSegment, ShipProgress};
-use crate::store::influxdb::seldom::Seldom;
+use crate::store::influxdb::log_throttle::LogThrottle;
 use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batch, Lane};
 
 /// A finished segment counts as done only when its last block is that old: by then every segment with a lower number
@@ -42,7 +42,7 @@ pub(crate) struct SpanLane {
     read: HashMap<u64, Offset>,
     /// By segment, when it could not be read.
     shunned: HashMap<u64, u64>,
-    warnings: Seldom,
+    warnings: LogThrottle,
     freshest_next: bool,
     /// Spans shortened and counted.
     shortened: u64,
@@ -84,7 +84,7 @@ impl SpanLane {
             sent: followed.position(),
             read: HashMap::new(),
             shunned: HashMap::new(),
-            warnings: Seldom::default(),
+            warnings: LogThrottle::default(),
             freshest_next: true,
             shortened: 0,
             followed,

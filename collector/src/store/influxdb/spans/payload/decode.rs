@@ -1,7 +1,6 @@
 //! From the text of `span.d` back to spans.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -15,12 +14,14 @@ use crate::model::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusC
 
 /// Digits of a trace id.
 const ID_DIGITS: usize = 32;
+/// The id of a parent that is none.
+const NO_SPAN: &str = "0000000000000000";
 
 /// Returns the spans of a text, ends as received; `None` where anything in it is not what the encoder writes.
 pub(crate) fn decode(text: &str) -> Option<Vec<Span>> {
     let (id, json) = text.split_at_checked(ID_DIGITS)?;
     let trace_id = TraceId::from_bytes(unhex(id)?);
-    let groups: Vec<GroupText> = serde_json::from_str(json).ok()?;
+    let groups: Vec<GroupText<'_>> = serde_json::from_str(json).ok()?;
     let mut spans = Vec::with_capacity(groups.iter().map(|group| group.spans.len()).sum());
     let (mut resources, mut scopes) = (Vec::new(), Vec::new());
     for group in groups {
@@ -28,8 +29,9 @@ pub(crate) fn decode(text: &str) -> Option<Vec<Span>> {
         let resource = share(&mut resources, resource);
         let (name, version) = group.scope;
         let scope = share(&mut scopes, Scope { name, version });
-        let make = |text: SpanText| text.into_span(trace_id, &resource, &scope);
-        spans.extend(group.spans.into_iter().map(make));
+        for text in group.spans {
+            spans.push(text.into_span(trace_id, &resource, &scope)?);
+        }
     }
     Some(spans)
 }
@@ -67,30 +69,31 @@ fn resource(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct GroupText {
+struct GroupText<'a> {
     #[serde(default)]
     resource: Attributes,
     service: Option<String>,
     instance: Option<String>,
     #[serde(default)]
     scope: (String, String),
-    spans: Vec<SpanText>,
+    #[serde(borrow)]
+    spans: Vec<SpanText<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SpanText {
-    #[serde(deserialize_with = "word")]
-    id: Hex<8>,
-    #[serde(default, deserialize_with = "word")]
-    parent: Hex<8>,
+struct SpanText<'a> {
+    // Ids and words of ours are never escaped, so they can be borrowed.
+    id: &'a str,
+    #[serde(default)]
+    parent: Option<&'a str>,
     name: String,
-    #[serde(default, deserialize_with = "word")]
-    kind: KindWord,
+    #[serde(default)]
+    kind: Option<&'a str>,
     start: u64,
     dur: i64,
-    #[serde(default, deserialize_with = "word")]
-    status: StatusWord,
+    #[serde(default)]
+    status: Option<&'a str>,
     #[serde(default)]
     message: String,
     #[serde(default)]
@@ -98,7 +101,8 @@ struct SpanText {
     #[serde(default)]
     events: Vec<EventText>,
     #[serde(default)]
-    links: Vec<LinkText>,
+    #[serde(borrow)]
+    links: Vec<LinkText<'a>>,
     #[serde(default)]
     flags: u32,
     #[serde(default)]
@@ -107,32 +111,39 @@ struct SpanText {
     dropped: [u32; 3],
 }
 
-impl SpanText {
-    fn into_span(self, trace_id: TraceId, resource: &Arc<Resource>, scope: &Arc<Scope>) -> Span {
-        let parent = SpanId::from_bytes(self.parent.0);
-        Span {
+impl SpanText<'_> {
+    /// Returns the span; `None` where an id or a word is not one.
+    fn into_span(
+        self,
+        trace_id: TraceId,
+        resource: &Arc<Resource>,
+        scope: &Arc<Scope>,
+    ) -> Option<Span> {
+        let links = self.links.into_iter().map(LinkText::into_link);
+        let parent = unhex(self.parent.unwrap_or(NO_SPAN)).map(SpanId::from_bytes)?;
+        Some(Span {
             trace_id,
-            span_id: SpanId::from_bytes(self.id.0),
+            span_id: SpanId::from_bytes(unhex(self.id)?),
             parent_span_id: (parent != SpanId::INVALID).then_some(parent),
             trace_state: self.state,
             flags: self.flags,
             name: self.name,
-            kind: self.kind.0,
+            kind: self.kind.map_or(Some(SpanKind::default()), kind)?,
             start_unix_nanos: self.start,
             end_unix_nanos: self.start.wrapping_add_signed(self.dur),
             status: Status {
-                code: self.status.0,
+                code: self.status.map_or(Some(StatusCode::Unset), status)?,
                 message: self.message,
             },
             resource: Arc::clone(resource),
             scope: Arc::clone(scope),
             attributes: self.attrs.0,
             events: self.events.into_iter().map(EventText::into_event).collect(),
-            links: self.links.into_iter().map(LinkText::into_link).collect(),
+            links: links.collect::<Option<_>>()?,
             dropped_attributes_count: self.dropped[0],
             dropped_events_count: self.dropped[1],
             dropped_links_count: self.dropped[2],
-        }
+        })
     }
 }
 
@@ -157,66 +168,20 @@ impl EventText {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LinkText {
-    #[serde(deserialize_with = "word")]
-    trace: Hex<16>,
-    #[serde(deserialize_with = "word")]
-    id: Hex<8>,
+struct LinkText<'a> {
+    trace: &'a str,
+    id: &'a str,
     #[serde(default)]
     attrs: Attributes,
 }
 
-impl LinkText {
-    fn into_link(self) -> Link {
-        Link {
-            trace_id: TraceId::from_bytes(self.trace.0),
-            span_id: SpanId::from_bytes(self.id.0),
+impl LinkText<'_> {
+    fn into_link(self) -> Option<Link> {
+        Some(Link {
+            trace_id: TraceId::from_bytes(unhex(self.trace)?),
+            span_id: SpanId::from_bytes(unhex(self.id)?),
             attributes: self.attrs.0,
-        }
-    }
-}
-
-/// A word that stands for something.
-trait Word: Sized {
-    const EXPECTED: &'static str;
-
-    fn of(word: &str) -> Option<Self>;
-}
-
-/// Reads words without owning them.
-struct WordVisitor<T>(PhantomData<T>);
-
-impl<T: Word> Visitor<'_> for WordVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(T::EXPECTED)
-    }
-
-    fn visit_str<E: de::Error>(self, word: &str) -> Result<T, E> {
-        T::of(word).ok_or_else(|| E::invalid_value(de::Unexpected::Str(word), &self))
-    }
-}
-
-/// Reads a word.
-fn word<'de, T: Word, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    deserializer.deserialize_str(WordVisitor(PhantomData))
-}
-
-/// An id in hex digits.
-struct Hex<const BYTES: usize>([u8; BYTES]);
-
-impl<const BYTES: usize> Default for Hex<BYTES> {
-    fn default() -> Self {
-        Self([0; BYTES])
-    }
-}
-
-impl<const BYTES: usize> Word for Hex<BYTES> {
-    const EXPECTED: &'static str = "hex digits";
-
-    fn of(word: &str) -> Option<Self> {
-        unhex(word).map(Self)
+        })
     }
 }
 
@@ -234,32 +199,17 @@ fn unhex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
     Some(bytes)
 }
 
-/// A span's kind.
-#[derive(Default)]
-struct KindWord(SpanKind);
-
-impl Word for KindWord {
-    const EXPECTED: &'static str = "a kind of span";
-
-    fn of(word: &str) -> Option<Self> {
-        let mut kinds = (1..=5).map(SpanKind::from_otlp);
-        kinds.find(|kind| kind.as_str() == word).map(Self)
-    }
+/// Returns the kind of a span of that name.
+fn kind(word: &str) -> Option<SpanKind> {
+    let mut kinds = (1..=5).map(SpanKind::from_otlp);
+    kinds.find(|kind| kind.as_str() == word)
 }
 
-/// A span's status.
-#[derive(Default)]
-struct StatusWord(StatusCode);
-
-impl Word for StatusWord {
-    const EXPECTED: &'static str = "a status";
-
-    fn of(word: &str) -> Option<Self> {
-        match word {
-            "ok" => Some(Self(StatusCode::Ok)),
-            "error" => Some(Self(StatusCode::Error)),
-            _ => None,
-        }
+fn status(word: &str) -> Option<StatusCode> {
+    match word {
+        "ok" => Some(StatusCode::Ok),
+        "error" => Some(StatusCode::Error),
+        _ => None,
     }
 }
 

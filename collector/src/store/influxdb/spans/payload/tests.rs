@@ -488,7 +488,11 @@ async fn hostile_texts_come_back_from_a_real_server() {
     let v = ask(&client, "SELECT v FROM \"span_idx\"").await;
     assert_eq!(v, "abcdef01234567898000000000000123 0202020202020202 1000");
     // The same point again, as large as one gets.
-    write(&client, encode(&[huge_request(&"\u{1}\u{1}\u{1}x".repeat(15_000))])).await;
+    write(
+        &client,
+        encode(&[huge_request(&"\u{1}\u{1}\u{1}x".repeat(15_000))]),
+    )
+    .await;
     let text = ask(&client, read).await;
     assert!(text.len() > 300_000, "{}", text.len());
     assert_eq!(decode(&text).unwrap()[0].name, "big");

@@ -1,5 +1,5 @@
-//! Makes a server ready to be written to: the database or bucket with the retention, on 2.x the organisation and, if
-//! asked for, the very first user; and takes over the names that it knows.
+//! Sets a server up: creates the database or bucket with the retention, on 2.x the organisation and, if asked for, the
+//! first user; and learns the names that the server knows.
 //!
 //! Nothing here deletes anything. Whatever cannot be done says what is missing and what to do.
 

@@ -1,4 +1,4 @@
-//! Keeps logs short: what fails again and again is counted each time and said once a minute.
+//! Limits a repeated log line to one a minute; what it reports is counted each time.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use tokio::time::Instant;
 /// Between two lines of one kind.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// When something was said last.
+/// When a line was logged last.
 #[derive(Debug, Default)]
-pub(super) struct Seldom(Option<Instant>);
+pub(super) struct LogThrottle(Option<Instant>);
 
-impl Seldom {
-    /// Returns whether it may be said now; it is then taken as said.
+impl LogThrottle {
+    /// Returns whether the line may be logged now, and if so notes that it is.
     pub(super) fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let is_due = self.0.is_none_or(|last| now - last >= EVERY);
@@ -28,12 +28,12 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_same_is_said_once_a_minute() {
-        let mut seldom = Seldom::default();
-        assert!(seldom.is_due());
+    async fn a_line_is_logged_once_a_minute() {
+        let mut throttle = LogThrottle::default();
+        assert!(throttle.is_due());
         tokio::time::advance(EVERY / 2).await;
-        assert!(!seldom.is_due());
+        assert!(!throttle.is_due());
         tokio::time::advance(EVERY / 2).await;
-        assert!(seldom.is_due());
+        assert!(throttle.is_due());
     }
 }
