@@ -10,7 +10,6 @@ mod dependencies;
 mod figures;
 mod instances;
 mod journal;
-pub(crate) mod latency;
 mod names;
 mod red;
 mod tap;

@@ -4,11 +4,13 @@
 //! work that somebody asked for. Client spans are the other half of a call and count at the callee.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
-use super::latency::{Dense, Sparse, bucket_of};
+use fusebox::circuit_breaker::LatencyHistogram;
+
 use super::names::{NodeId, OTHER, cut};
-use crate::model::{OperationStats, RedStats, SpanKind};
-use crate::store::series::RedMinute;
+use crate::model::{OperationStats, RedStats, SpanKind, nanos};
+use crate::store::series::{RedMinute, stored_buckets};
 
 /// Minutes kept in memory.
 const MINUTES: usize = 60;
@@ -16,7 +18,7 @@ const MINUTES: usize = 60;
 pub(super) const OPERATIONS_PER_SERVICE_MAX: usize = 1_000;
 /// Operations told apart in all services together (about 4 KiB each when busy all hour).
 pub(super) const OPERATIONS_MAX: usize = 10_000;
-/// Doublings of nanoseconds that are bounds on `/metrics`: 2^20 ns (1 ms) to 2^33 ns (8.6 s), exact in our buckets.
+/// Doublings of nanoseconds that are bounds on `/metrics`: 2^20 ns (1 ms) to 2^33 ns (8.6 s).
 pub(crate) const LATENCY_DOUBLINGS: std::ops::RangeInclusive<u32> = 20..=33;
 
 /// An operation.
@@ -69,7 +71,7 @@ struct Minute {
     minute: u64,
     calls: u32,
     errors: u32,
-    latency: Sparse,
+    latency: LatencyHistogram,
 }
 
 /// One operation's finished minute, to be kept.
@@ -126,7 +128,8 @@ impl Red {
         let slot = operation.minute(minute);
         slot.calls = slot.calls.saturating_add(1);
         slot.errors = slot.errors.saturating_add(u32::from(error));
-        slot.latency.add(bucket_of(nanos));
+        slot.latency
+            .add(LatencyHistogram::index_of(Duration::from_nanos(nanos)), 1);
     }
 
     /// Adds a minute that an earlier run counted.
@@ -138,7 +141,7 @@ impl Red {
             minute,
             calls: clamped(red.calls),
             errors: clamped(red.errors),
-            latency: Sparse::from_buckets(&red.latency_buckets),
+            latency: red.latency(),
         });
     }
 
@@ -149,10 +152,10 @@ impl Red {
         from_minute: u64,
         elapsed_seconds: f64,
     ) -> (RedStats, Vec<OperationStats>) {
-        let mut all = Sum::new();
+        let mut all = Sum::default();
         let mut operations = Vec::new();
         for (name, ids) in self.services.get(&service).into_iter().flatten() {
-            let mut sum = Sum::new();
+            let mut sum = Sum::default();
             for id in ids {
                 for minute in self.operations[id.0 as usize].since(from_minute) {
                     sum.add(minute);
@@ -199,7 +202,7 @@ impl Red {
                 name: &operation.name,
                 calls: u64::from(slot.calls),
                 errors: u64::from(slot.errors),
-                latency: slot.latency.buckets(),
+                latency: stored_buckets(&slot.latency),
             })
         }
         let operations = self.operations.iter();
@@ -221,7 +224,7 @@ impl Operation {
                 minute,
                 calls: 0,
                 errors: 0,
-                latency: Sparse::default(),
+                latency: LatencyHistogram::default(),
             });
             while self.minutes.len() > MINUTES {
                 self.minutes.pop_front();
@@ -250,21 +253,14 @@ impl Total {
 }
 
 /// Minutes added up.
+#[derive(Debug, Default)]
 struct Sum {
     calls: u64,
     errors: u64,
-    latency: Dense,
+    latency: LatencyHistogram,
 }
 
 impl Sum {
-    fn new() -> Self {
-        Self {
-            calls: 0,
-            errors: 0,
-            latency: Dense::new(),
-        }
-    }
-
     fn add(&mut self, minute: &Minute) {
         self.calls += u64::from(minute.calls);
         self.errors += u64::from(minute.errors);
@@ -272,13 +268,14 @@ impl Sum {
     }
 
     fn stats(&self, elapsed_seconds: f64) -> RedStats {
+        let quantile = |share| self.latency.quantile(share).map(nanos);
         RedStats {
             calls: self.calls,
             errors: self.errors,
             calls_per_second: self.calls as f64 / elapsed_seconds.max(1.0),
-            p50_nanos: self.latency.quantile(0.5),
-            p90_nanos: self.latency.quantile(0.9),
-            p99_nanos: self.latency.quantile(0.99),
+            p50_nanos: quantile(0.5),
+            p90_nanos: quantile(0.9),
+            p99_nanos: quantile(0.99),
         }
     }
 }

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, Outcome};
+use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, LatencyHistogram, Outcome};
 use fusebox::semconv;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
 
 use super::attributes::{Sender, fingerprint, name, text};
 use super::points::{Point, point_count, points};
-use super::{Count, CountPoint, Latency, MetricsBatch, Observation, Source, Temporality};
+use super::{Count, CountPoint, MetricsBatch, Observation, Source, Temporality};
 use crate::model::{CircuitKey, SECOND_NANOS, format_timestamp};
 
 const R4J: &str = "resilience4j.circuitbreaker.";
@@ -205,7 +205,7 @@ fn count(point: &Point<'_>, what: Count) -> Option<CountPoint> {
         latency: if executed(what) {
             point.latency.clone()
         } else {
-            Latency::default()
+            LatencyHistogram::default()
         },
     })
 }

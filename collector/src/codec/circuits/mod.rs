@@ -4,7 +4,6 @@
 //! or cannot be read is counted. Cumulative counts stay cumulative here; `live::circuits` takes differences.
 
 mod attributes;
-mod latency;
 mod logs;
 mod metrics;
 mod points;
@@ -13,9 +12,8 @@ pub(crate) mod request;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use fusebox::circuit_breaker::{EffectiveState, Outcome};
+use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram, Outcome};
 
-pub use latency::{Latency, MAX_INDEX, MIN_INDEX, SCALE, index_of};
 pub use logs::decode_logs;
 pub use metrics::decode_metrics;
 
@@ -94,7 +92,7 @@ pub struct CountPoint {
     /// The count, at most `MAX_COUNT`.
     pub count: u64,
     /// Durations of executed calls; empty where the sender keeps none.
-    pub latency: Latency,
+    pub latency: LatencyHistogram,
 }
 
 /// What one metrics request says of one instance of a breaker.

@@ -1,12 +1,12 @@
 //! One shape for the five kinds of OTLP data points: a number, its times and, where it has them, durations.
 
+use fusebox::circuit_breaker::LatencyHistogram;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, DataPointFlags, ExponentialHistogramDataPoint, HistogramDataPoint,
     Metric, NumberDataPoint, SummaryDataPoint, metric::Data, number_data_point,
 };
 
-use super::latency::{Latency, index_of, rescale};
 use super::{MAX_COUNT, Temporality};
 
 /// Scales that OpenTelemetry allows (data model, exponential histogram).
@@ -22,7 +22,7 @@ pub(super) struct Point<'a> {
     pub(super) time_unix_nanos: u64,
     /// The value or the count; `None` when it is missing or no number that can be believed.
     pub(super) value: Option<f64>,
-    pub(super) latency: Latency,
+    pub(super) latency: LatencyHistogram,
 }
 
 impl Point<'_> {
@@ -107,7 +107,7 @@ fn number(point: &NumberDataPoint, kind: i32) -> Point<'_> {
         start_unix_nanos: point.start_time_unix_nano,
         time_unix_nanos: point.time_unix_nano,
         value: value.filter(|value| value.is_finite() && recorded(point.flags)),
-        latency: Latency::default(),
+        latency: LatencyHistogram::default(),
     }
 }
 
@@ -123,11 +123,11 @@ fn explicit(point: &HistogramDataPoint, kind: i32, unit: f64) -> Point<'_> {
 }
 
 /// Maps each bucket by the geometric middle of its bounds; the first by half, the last by its only bound.
-fn explicit_latency(point: &HistogramDataPoint, unit: f64) -> Latency {
+fn explicit_latency(point: &HistogramDataPoint, unit: f64) -> LatencyHistogram {
     let bounds = &point.explicit_bounds;
     let counts = &point.bucket_counts;
     if bounds.is_empty() || counts.len() != bounds.len() + 1 || counts.len() > MAX_BUCKETS {
-        return Latency::default();
+        return LatencyHistogram::default();
     }
     let middle = |at: usize| match (at.checked_sub(1).map(|low| bounds[low]), bounds.get(at)) {
         (None, Some(high)) => high / 2.0,
@@ -138,9 +138,12 @@ fn explicit_latency(point: &HistogramDataPoint, unit: f64) -> Latency {
     };
     let believed = |count: u64| count.min(MAX_COUNT);
     let buckets = counts.iter().enumerate();
-    Latency::from_buckets(
-        buckets.map(|(at, count)| (index_of(middle(at) * unit), believed(*count))),
-    )
+    LatencyHistogram::from_buckets(buckets.map(|(at, count)| {
+        (
+            LatencyHistogram::index_of_seconds(middle(at) * unit),
+            believed(*count),
+        )
+    }))
 }
 
 fn exponential(point: &ExponentialHistogramDataPoint, kind: i32, unit: f64) -> Point<'_> {
@@ -154,16 +157,16 @@ fn exponential(point: &ExponentialHistogramDataPoint, kind: i32, unit: f64) -> P
         latency: if sane {
             exponential_latency(point, unit)
         } else {
-            Latency::default()
+            LatencyHistogram::default()
         },
     }
 }
 
 /// Negative durations do not exist and are left out; the zero bucket counts at its threshold.
-fn exponential_latency(point: &ExponentialHistogramDataPoint, unit: f64) -> Latency {
-    let mut latency = Latency::default();
+fn exponential_latency(point: &ExponentialHistogramDataPoint, unit: f64) -> LatencyHistogram {
+    let mut latency = LatencyHistogram::default();
     latency.add(
-        index_of(point.zero_threshold * unit),
+        LatencyHistogram::index_of_seconds(point.zero_threshold * unit),
         point.zero_count.min(MAX_COUNT),
     );
     let Some(positive) = &point.positive else {
@@ -178,6 +181,21 @@ fn exponential_latency(point: &ExponentialHistogramDataPoint, unit: f64) -> Late
     latency
 }
 
+/// Returns the bucket for one of a sender's exponential histogram, whose unit is that long. Finer buckets in seconds
+/// fall into one of ours; coarser ones and other units go by their geometric middle.
+fn rescale(index: i64, scale: i32, unit_seconds: f64) -> i32 {
+    let bounded = |index: i64| index.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
+    if unit_seconds == 1.0 && scale >= LatencyHistogram::SCALE {
+        return bounded(index >> (scale - LatencyHistogram::SCALE));
+    }
+    LatencyHistogram::index_of_seconds(middle(bounded(index), scale) * unit_seconds)
+}
+
+/// Returns the geometric middle of a bucket of an exponential histogram of that scale.
+fn middle(index: i32, scale: i32) -> f64 {
+    ((f64::from(index) + 0.5) * (-f64::from(scale)).exp2()).exp2()
+}
+
 /// Micrometer sends summaries when percentiles are published: they count, and cannot be merged.
 fn summary(point: &SummaryDataPoint) -> Point<'_> {
     Point {
@@ -186,6 +204,20 @@ fn summary(point: &SummaryDataPoint) -> Point<'_> {
         start_unix_nanos: point.start_time_unix_nano,
         time_unix_nanos: point.time_unix_nano,
         value: recorded(point.flags).then_some(point.count as f64),
-        latency: Latency::default(),
+        latency: LatencyHistogram::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finer_buckets_in_seconds_fall_into_ours_exactly() {
+        // As far as the range of ours reaches; a histogram clamps what is beyond.
+        for fine in -1_900..1_000_i64 {
+            let by_middle = LatencyHistogram::index_of_seconds(middle(fine as i32, 6));
+            assert_eq!(rescale(fine, 6, 1.0), by_middle, "{fine}");
+        }
     }
 }

@@ -95,7 +95,7 @@ fn explicit_bounds_in_milliseconds_become_seconds() {
     calls.unit = "ms".to_owned();
     let batch = decode_metrics(&metrics(resource("shop", None), vec![calls]));
     let latency = &batch.observations[0].counts[0].latency;
-    let median = latency.quantile_nanos(0.5).unwrap() as f64;
+    let median = latency.quantile(0.5).unwrap().as_nanos() as f64;
     assert!((median / 31_600_000.0 - 1.0).abs() < 0.05, "{median}");
 }
 

@@ -1,22 +1,22 @@
 //! What the counts of one metrics request add up to: calls, durations, and the state that they say was entered.
 
-use fusebox::circuit_breaker::{EffectiveState, Outcome};
+use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram, Outcome};
 
-use crate::codec::circuits::{Count, Latency};
+use crate::codec::circuits::Count;
 use crate::model::CircuitCalls;
 
 /// What the counts of a request add up to.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
     pub(super) calls: CircuitCalls,
-    pub(super) latency: Latency,
+    pub(super) latency: LatencyHistogram,
     pub(super) entered: Option<EffectiveState>,
     pub(super) too_many_series: u64,
 }
 
 impl Counted {
     /// Adds calls of that kind.
-    pub(super) fn add(&mut self, what: Count, count: u64, latency: &Latency) {
+    pub(super) fn add(&mut self, what: Count, count: u64, latency: &LatencyHistogram) {
         let calls = &mut self.calls;
         let field = match what {
             Count::Outcome(Outcome::Success) => &mut calls.success,
@@ -31,7 +31,7 @@ impl Counted {
             Count::Entered(_) => return,
         };
         *field = field.saturating_add(count);
-        self.latency.merge(latency.buckets());
+        self.latency.merge(latency);
     }
 
     /// Of several states entered since the last report, half-open gives way to closed.

@@ -1,9 +1,9 @@
 //! What is known of one instance of a breaker at one moment, whether from memory or from the journal: the
 //! common ground of the live wall and the wall of any moment.
 
-use fusebox::circuit_breaker::EffectiveState;
+use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
-use crate::codec::circuits::{Latency, Source};
+use crate::codec::circuits::Source;
 use crate::model::{CircuitCalls, CircuitTransition, Provenance, SECOND_NANOS, TimeRange};
 use crate::store::series::{SettingsRecord, Standing};
 
@@ -28,7 +28,19 @@ const SLOW_INTERVAL_MS: u64 = 1_500;
 pub(super) struct Second {
     pub(super) second: u64,
     pub(super) calls: CircuitCalls,
-    pub(super) latency: Latency,
+    pub(super) latency: LatencyHistogram,
+}
+
+/// Adds a second's calls to those of other seconds, oldest first.
+pub(super) fn add_second(seconds: &mut Vec<Second>, second: Second) {
+    let at = seconds.partition_point(|known| known.second < second.second);
+    match seconds.get_mut(at) {
+        Some(known) if known.second == second.second => {
+            known.calls.add(&second.calls);
+            known.latency.merge(&second.latency);
+        }
+        _ => seconds.insert(at, second),
+    }
 }
 
 /// One instance at one moment.
@@ -116,7 +128,7 @@ pub(super) fn is_slow(standing: &Standing) -> bool {
 pub(super) struct Window {
     pub(super) window_ms: u64,
     pub(super) calls: CircuitCalls,
-    pub(super) latency: Latency,
+    pub(super) latency: LatencyHistogram,
     pub(super) calls_per_second: f64,
     pub(super) rejected_per_second: f64,
 }
@@ -166,7 +178,7 @@ impl Facts {
         for second in &self.seconds {
             if second.second > start && second.second <= end {
                 window.calls.add(&second.calls);
-                window.latency.merge(second.latency.buckets());
+                window.latency.merge(&second.latency);
             }
         }
         let known_ms = now.saturating_sub(self.standing.first_seen_unix_nanos) / 1_000_000;

@@ -6,12 +6,12 @@
 
 use std::collections::VecDeque;
 
-use fusebox::circuit_breaker::EffectiveState;
+use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
 use super::counted::{Counted, balance};
 use super::facts::{Applied, Facts, Second, apply, is_slow, stale_after_nanos};
 use super::tracker::{Added, Tracker};
-use crate::codec::circuits::{Count, Latency, Observation, Source};
+use crate::codec::circuits::{Count, Observation, Source};
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitTransition, MINUTE_NANOS, Provenance,
     SECOND_NANOS,
@@ -324,7 +324,7 @@ impl Instance {
     fn sample(
         &mut self,
         calls: CircuitCalls,
-        latency: Latency,
+        latency: LatencyHistogram,
         second: u64,
         now: u64,
     ) -> Option<CircuitSample> {
@@ -335,7 +335,7 @@ impl Instance {
         match self.seconds.back_mut() {
             Some(last) if last.second == second => {
                 last.calls.add(&calls);
-                last.latency.merge(latency.buckets());
+                last.latency.merge(&latency);
             }
             _ => self.seconds.push_back(Second {
                 second,

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::board::{FORGET_NANOS, STANDING_NANOS};
-use super::facts::{Facts, Second, Told, stale_after_nanos};
+use super::facts::{Facts, Told, add_second, stale_after_nanos};
 use crate::model::Provenance::{Derived, Reported};
 use crate::model::{CircuitKey, SECOND_NANOS};
 use crate::store::series::{SettingsRecord, Standing};
@@ -124,17 +124,6 @@ fn join_standings(fresher: &mut Standing, other: Standing) {
     }
     let first_seen = &mut fresher.first_seen_unix_nanos;
     *first_seen = other.first_seen_unix_nanos.min(*first_seen);
-}
-
-fn add_second(seconds: &mut Vec<Second>, second: Second) {
-    let at = seconds.partition_point(|known| known.second < second.second);
-    match seconds.get_mut(at) {
-        Some(known) if known.second == second.second => {
-            known.calls.add(&second.calls);
-            known.latency.merge(second.latency.buckets());
-        }
-        _ => seconds.insert(at, second),
-    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use fusebox::circuit_breaker::EffectiveState;
+use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
 use super::board::{FORGET_NANOS, SETTINGS_NANOS, STANDING_NANOS};
-use super::facts::{Facts, Second, apply, stale_after_nanos};
-use crate::codec::circuits::Latency;
+use super::facts::{Facts, Second, add_second, apply, stale_after_nanos};
 use crate::model::{CircuitKey, CircuitSample, CircuitTransition, SECOND_NANOS, TimeRange};
 use crate::store::series::{SeriesKind, SeriesRecord, SettingsRecord, Standing};
 use crate::store::{SeriesReader, StoreError};
@@ -168,21 +167,12 @@ fn add_sample(facts: &mut Facts, sample: CircuitSample) {
     }
     standing.last_seen_unix_nanos = standing.last_seen_unix_nanos.max(sample.time_unix_nanos);
     let second = sample.time_unix_nanos / SECOND_NANOS;
-    let at = facts.seconds.partition_point(|known| known.second < second);
-    match facts.seconds.get_mut(at) {
-        Some(known) if known.second == second => {
-            known.calls.add(&sample.calls);
-            known.latency.merge(&sample.latency_buckets);
-        }
-        _ => facts.seconds.insert(
-            at,
-            Second {
-                second,
-                calls: sample.calls,
-                latency: Latency::from_buckets(sample.latency_buckets),
-            },
-        ),
-    }
+    let second = Second {
+        second,
+        calls: sample.calls,
+        latency: LatencyHistogram::from_buckets(sample.latency_buckets),
+    };
+    add_second(&mut facts.seconds, second);
 }
 
 fn settings(

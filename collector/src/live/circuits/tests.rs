@@ -5,14 +5,14 @@ mod measure;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fusebox::circuit_breaker::EffectiveState;
+use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
 use crate::codec::circuits::request::{FakeBreaker, micrometer};
-use crate::codec::circuits::{Latency, tests::any_request};
-use crate::model::{CircuitCalls, Provenance, StateSpan};
+use crate::codec::circuits::tests::any_request;
+use crate::model::{CircuitCalls, Provenance, StateSpan, nanos};
 use crate::store::series::SeriesRecord;
 
 /// A second in the middle of an hour.
@@ -90,9 +90,9 @@ async fn the_wall_shows_the_last_ten_seconds_merged_over_instances() {
     assert_eq!(view.window_ms, 10_000);
     assert_eq!(view.instances.len(), 2);
     assert_eq!(view.instances[0].error_percent, Some(20.0));
-    let union = Latency::from_buckets([(-40, 80), (-20, 20), (0, 100)]);
-    assert_eq!(view.latency.median_nanos, union.quantile_nanos(0.5));
-    assert_eq!(view.latency.p99_nanos, union.quantile_nanos(0.99));
+    let union = LatencyHistogram::from_buckets([(-40, 80), (-20, 20), (0, 100)]);
+    assert_eq!(view.latency.median_nanos, union.quantile(0.5).map(nanos));
+    assert_eq!(view.latency.p99_nanos, union.quantile(0.99).map(nanos));
     assert_eq!(view.spark.len(), 60);
     assert_eq!(
         view.spark.iter().map(|bar| bar.calls.total()).sum::<u64>(),

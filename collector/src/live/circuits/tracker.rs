@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use crate::codec::circuits::{Count, CountPoint, Latency, Temporality};
+use fusebox::circuit_breaker::LatencyHistogram;
+
+use crate::codec::circuits::{Count, CountPoint, Temporality};
 
 /// Series that one instance of a breaker may have (outcomes times error types; ours).
 const MAX_SERIES: usize = 256;
@@ -21,14 +23,14 @@ struct Last {
     start: u64,
     time: u64,
     count: u64,
-    latency: Latency,
+    latency: LatencyHistogram,
 }
 
 /// What a report adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Added {
     /// That many calls with those durations.
-    Calls(u64, Latency),
+    Calls(u64, LatencyHistogram),
     /// Nothing: a repetition, a late report or the first of an old count.
     Nothing,
     /// Nothing, because there are too many series.
@@ -97,7 +99,7 @@ fn last_of(point: &CountPoint) -> Last {
         count: point.count,
         latency: match point.temporality {
             Temporality::Cumulative => point.latency.clone(),
-            Temporality::Delta => Latency::default(),
+            Temporality::Delta => LatencyHistogram::default(),
         },
     }
 }
@@ -125,7 +127,7 @@ mod tests {
             start_unix_nanos: start,
             time_unix_nanos: time,
             count,
-            latency: Latency::from_buckets([(0, count)]),
+            latency: LatencyHistogram::from_buckets([(0, count)]),
         }
     }
 

@@ -1,13 +1,12 @@
 //! From the facts of a breaker's instances to what the wall shows: counts summed, histograms merged before any
 //! percentile, the worst state of those that can be believed.
 
-use fusebox::circuit_breaker::EffectiveState;
+use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
 use super::facts::{Facts, Window};
-use crate::codec::circuits::Latency;
 use crate::model::{
     CircuitCalls, CircuitInstanceView, CircuitKey, CircuitView, LatencyView, OverrideView,
-    SECOND_NANOS, SparkBucket, TimeRange,
+    SECOND_NANOS, SparkBucket, TimeRange, nanos,
 };
 
 /// Bars of the sparkline.
@@ -28,9 +27,9 @@ pub(super) fn view(key: &CircuitKey, target: &str, instances: &[Facts], now: u64
     let latest = in_state().max_by_key(|facts| facts.standing.since_unix_nanos);
     let first = &instances[0].standing;
     let calls = sum(windows.iter().map(|window| &window.calls));
-    let mut latency = Latency::default();
+    let mut latency = LatencyHistogram::default();
     for window in &windows {
-        latency.merge(window.latency.buckets());
+        latency.merge(&window.latency);
     }
     let since = in_state()
         .map(|facts| facts.standing.since_unix_nanos)
@@ -172,11 +171,12 @@ fn error_percent(calls: &CircuitCalls) -> Option<f64> {
     (judged > 0).then(|| calls.errors() as f64 * 100.0 / judged as f64)
 }
 
-fn latency_view(latency: &Latency) -> LatencyView {
+fn latency_view(latency: &LatencyHistogram) -> LatencyView {
+    let quantile = |share| latency.quantile(share).map(nanos);
     LatencyView {
-        median_nanos: latency.quantile_nanos(0.5),
-        p90_nanos: latency.quantile_nanos(0.9),
-        p99_nanos: latency.quantile_nanos(0.99),
-        p995_nanos: latency.quantile_nanos(0.995),
+        median_nanos: quantile(0.5),
+        p90_nanos: quantile(0.9),
+        p99_nanos: quantile(0.99),
+        p995_nanos: quantile(0.995),
     }
 }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use fusebox::circuit_breaker::EffectiveState;
+use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
 use super::super::points::{Points, Tagged, written};
 use super::super::text::seconds;
 use super::quantiles;
-use crate::codec::circuits::{Latency, index_of};
 use crate::model::{CircuitCalls, CircuitKey, CircuitSample, CircuitSettings};
 use crate::store::influxdb::schema::{CIRCUIT, Measurement, state_number};
 use crate::store::influxdb::wire::line::Fields;
@@ -73,9 +72,11 @@ fn merge(known: &mut CircuitSample, later: &CircuitSample) {
     known.calls.add(&later.calls);
     known.state = later.state;
     known.in_flight = later.in_flight;
-    let mut latency = Latency::from_buckets(std::mem::take(&mut known.latency_buckets));
-    latency.merge(&later.latency_buckets);
-    known.latency_buckets = latency.into_buckets();
+    let both = [&known.latency_buckets, &later.latency_buckets]
+        .into_iter()
+        .flatten()
+        .copied();
+    known.latency_buckets = LatencyHistogram::from_buckets(both).into_buckets();
 }
 
 fn sum(mut sum: CircuitCalls, sample: &CircuitSample) -> CircuitCalls {
@@ -106,7 +107,7 @@ struct BreakerSum {
     /// The breaker; of several behind one tag the first.
     key: CircuitKey,
     calls: CircuitCalls,
-    latency: Latency,
+    latency: LatencyHistogram,
     /// The worst state of any instance in any second.
     worst: EffectiveState,
 }
@@ -118,11 +119,12 @@ impl BreakerSums {
         let sum = self.0.entry(tags).or_insert_with(|| BreakerSum {
             key: sample.key.clone(),
             calls: CircuitCalls::default(),
-            latency: Latency::default(),
+            latency: LatencyHistogram::default(),
             worst: sample.state,
         });
         sum.calls.add(&sample.calls);
-        sum.latency.merge(&sample.latency_buckets);
+        let buckets = sample.latency_buckets.iter();
+        buckets.for_each(|(index, count)| sum.latency.add(*index, *count));
         sum.worst = sum.worst.max(sample.state);
     }
 
@@ -138,7 +140,7 @@ impl BreakerSums {
             let tagged = Tagged::plain([name, service]);
             let point = count_calls(points.point(measurement, &tagged), &sum.calls);
             let point = sum.rates(point, thresholds.of(&sum.key));
-            let point = quantiles(point, |share| sum.latency.quantile_nanos(share));
+            let point = quantiles(point, &sum.latency);
             point.int("state", state_number(sum.worst)).at(window);
         }
     }
@@ -161,7 +163,8 @@ impl BreakerSum {
         }
         let all = self.latency.count();
         if settings.slow_call_duration_ms > 0 && all > 0 {
-            let slowest = index_of(settings.slow_call_duration_ms as f64 / 1e3);
+            let slowest =
+                LatencyHistogram::index_of_seconds(settings.slow_call_duration_ms as f64 / 1e3);
             let buckets = self.latency.buckets().iter();
             let slow = buckets.filter(|bucket| bucket.0 >= slowest);
             let slow = slow.fold(0_u64, |sum, bucket| sum.saturating_add(bucket.1));

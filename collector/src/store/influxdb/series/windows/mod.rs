@@ -13,8 +13,11 @@ use circuits::{BreakerSums, InstanceSeconds};
 use edges::Edges;
 use operations::{OperationMinutes, RedSums};
 
+use fusebox::circuit_breaker::LatencyHistogram;
+
 use super::pending::Window;
 use super::points::Points;
+use crate::model::nanos;
 use crate::store::influxdb::schema::{
     CIRCUIT_5M, CIRCUIT_10S, RED_5M, RED_SERVICE, RED_SERVICE_5M,
 };
@@ -94,11 +97,11 @@ impl WindowSums {
     }
 }
 
-fn quantiles<'a>(point: Fields<'a>, of: impl Fn(f64) -> Option<u64>) -> Fields<'a> {
-    QUANTILES
-        .iter()
-        .fold(point, |point, (key, share)| match of(*share) {
-            Some(nanos) => point.count(key, nanos),
+fn quantiles<'a>(point: Fields<'a>, latency: &LatencyHistogram) -> Fields<'a> {
+    QUANTILES.iter().fold(point, |point, (key, share)| {
+        match latency.quantile(*share) {
+            Some(duration) => point.count(key, nanos(duration)),
             None => point,
-        })
+        }
+    })
 }

@@ -2,44 +2,35 @@
 
 use std::collections::BTreeMap;
 
+use fusebox::circuit_breaker::LatencyHistogram;
+
 use super::super::points::{Points, Tagged, written};
 use super::super::text::json;
 use super::quantiles;
-use crate::live::latency::{Dense, Sparse};
 use crate::store::influxdb::schema::{Measurement, RED};
 use crate::store::influxdb::wire::line::Fields;
-use crate::store::series::RedMinute;
+use crate::store::series::{RedMinute, stored_buckets};
 
 /// Calls served, added up.
 #[derive(Debug, Default)]
 struct RedSum {
     calls: u64,
     errors: u64,
-    buckets: BTreeMap<i32, u64>,
+    latency: LatencyHistogram,
 }
 
 impl RedSum {
     fn add(&mut self, minute: &RedMinute) {
         self.calls = self.calls.saturating_add(minute.calls);
         self.errors = self.errors.saturating_add(minute.errors);
-        for (bucket, count) in &minute.latency_buckets {
-            let known = self.buckets.entry(*bucket).or_default();
-            *known = known.saturating_add(*count);
-        }
-    }
-
-    fn buckets(&self) -> Vec<(i32, u64)> {
-        let buckets = self.buckets.iter();
-        buckets.map(|(bucket, count)| (*bucket, *count)).collect()
+        self.latency.merge(&minute.latency());
     }
 
     fn fields<'a>(&self, point: Fields<'a>) -> Fields<'a> {
-        let mut dense = Dense::new();
-        dense.merge(&Sparse::from_buckets(&self.buckets()));
         let point = point
             .count("calls", self.calls)
             .count("errors", self.errors);
-        quantiles(point, |share| dense.quantile(share))
+        quantiles(point, &self.latency)
     }
 }
 
@@ -62,7 +53,7 @@ impl OperationMinutes {
             let time = points.time_of(&RED, &tagged, window);
             let point = points.point(&RED, &tagged);
             sum.fields(point)
-                .string("h", &json(&sum.buckets()))
+                .string("h", &json(&stored_buckets(&sum.latency)))
                 .at(time);
         }
     }
