@@ -1,7 +1,7 @@
-//! A circuit breaker as the collector knows it: what came in (samples, transitions, settings) and the
-//! view of it that the wall, the API and the stream show, now or at any moment of the past week.
+//! A circuit breaker as the collector knows it: what was received (samples, transitions, settings) and the view of it
+//! that the wall, the API and the stream show, now or at any time within the retention.
 
-use fusebox::circuit_breaker::EffectiveState;
+use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
 use opentelemetry::{SpanId, TraceId};
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +95,7 @@ impl CircuitCalls {
     }
 }
 
-/// What one instance of a breaker did in one second (of the collector's clock); stored for a week.
+/// What one instance of a breaker did in one second of the collector's clock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CircuitSample {
     /// The breaker.
@@ -112,6 +112,35 @@ pub struct CircuitSample {
     pub in_flight: u32,
     /// Durations of executed calls: (bucket index at the histogram's fixed scale, count).
     pub latency_buckets: Vec<(i32, u64)>,
+}
+
+/// The library that a breaker belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Ours.
+    Fusebox,
+    /// resilience4j, as Micrometer sends it.
+    Resilience4j,
+    /// Polly 8.
+    Polly,
+}
+
+impl Source {
+    /// Returns the word that the API shows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fusebox => "fusebox",
+            Self::Resilience4j => "resilience4j",
+            Self::Polly => "polly",
+        }
+    }
+
+    /// Reads the word that the API shows; `None` for any other.
+    pub fn parse(word: &str) -> Option<Self> {
+        let mut all = [Self::Fusebox, Self::Resilience4j, Self::Polly].into_iter();
+        all.find(|source| source.as_str() == word)
+    }
 }
 
 /// How a state or transition became known.
@@ -187,11 +216,11 @@ pub struct CircuitSettings {
     pub fallback_max_concurrent: u64,
 }
 
-/// A forced state: who, why and until when.
+/// A forced state: what, why and until when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverrideView {
-    /// `forced_open`, `forced_closed`, `disabled` or `metrics_only`.
-    pub kind: String,
+    /// What is forced.
+    pub kind: OverrideKind,
     /// Why, as the person who set it wrote.
     pub reason: String,
     /// When it ends by itself, Unix nanoseconds; `None`: stays until released.
@@ -240,8 +269,8 @@ pub struct CircuitView {
     pub key: CircuitKey,
     /// What it protects: the called service as learnt from spans, else its name.
     pub target: String,
-    /// Where the data comes from: `fusebox`, `resilience4j`, `hystrix`, `polly`.
-    pub source: String,
+    /// The library that reports it.
+    pub source: Source,
     /// The worst state among its live instances.
     pub state: EffectiveState,
     /// Since when it is in that state, Unix nanoseconds.
@@ -330,6 +359,25 @@ fn what_happened<S: serde::Serializer>(
 ) -> Result<S::Ok, S::Error> {
     let named = CircuitCalls::NAMES.into_iter().zip(calls.in_order());
     serializer.collect_map(named.filter(|(_, count)| *count > 0))
+}
+
+/// An optional number as itself or zero.
+pub(crate) mod zero_is_none {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        number: &Option<u64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        number.unwrap_or(0).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<u64>, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        Ok(Some(number).filter(|number| *number > 0))
+    }
 }
 
 /// An optional id as lower-case hex digits or null.

@@ -14,14 +14,14 @@ mod text;
 mod time;
 mod trace;
 
-pub(crate) use circuit::optional_hex;
 pub use circuit::{
     CircuitCalls, CircuitHistory, CircuitInstanceView, CircuitKey, CircuitSample, CircuitSettings,
-    CircuitTransition, CircuitView, CircuitWall, LatencyView, OverrideView, Provenance,
+    CircuitTransition, CircuitView, CircuitWall, LatencyView, OverrideView, Provenance, Source,
     SparkBucket, StateSpan,
 };
 pub use condition::{Condition, Pattern, Place, Test};
 pub(crate) use condition::{EVENT_NAME, SCOPE_NAME, SCOPE_VERSION};
+pub(crate) use circuit::{optional_hex, zero_is_none};
 pub use dependency::DependencyLink;
 pub use duration::{format_duration, parse_duration};
 pub use search::{Cursor, TraceCondition, TracePage, TraceQuery};

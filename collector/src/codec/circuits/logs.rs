@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use fusebox::circuit_breaker::{EffectiveState, Settings, WindowSettings};
+use fusebox::circuit_breaker::{EffectiveState, OverrideKind, Settings, WindowSettings};
 use fusebox::semconv;
 use opentelemetry::{SpanId, TraceId};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 
 use super::attributes::{Sender, bounded_text, name, number, text};
-use super::{CircuitEvent, LogsBatch, SettingsReport};
+use super::{LogsBatch, SettingsReport};
 use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance};
 
 /// Longest settings document that is read, bytes; ours has about 400.
@@ -28,17 +28,20 @@ pub fn decode_logs(request: &ExportLogsServiceRequest) -> LogsBatch {
 }
 
 fn decode_record(record: &LogRecord, sender: Option<&Sender>, batch: &mut LogsBatch) {
-    let event = match event_name(record) {
-        semconv::EVENT_TRANSITION => sender.and_then(|sender| transition(record, sender)),
-        semconv::EVENT_SETTINGS => sender.and_then(|sender| settings(record, sender)),
+    let taken = match event_name(record) {
+        semconv::EVENT_TRANSITION => sender
+            .and_then(|sender| transition(record, sender))
+            .map(|transition| batch.transitions.push(transition)),
+        semconv::EVENT_SETTINGS => sender
+            .and_then(|sender| settings(record, sender))
+            .map(|settings| batch.settings.push(settings)),
         _ => {
             batch.ignored_records += 1;
             return;
         }
     };
-    match event {
-        Some(event) => batch.events.push(event),
-        None => batch.refused_records += 1,
+    if taken.is_none() {
+        batch.refused_records += 1;
     }
 }
 
@@ -58,7 +61,7 @@ fn key(record: &LogRecord, sender: &Sender) -> Option<CircuitKey> {
     })
 }
 
-fn transition(record: &LogRecord, sender: &Sender) -> Option<CircuitEvent> {
+fn transition(record: &LogRecord, sender: &Sender) -> Option<CircuitTransition> {
     let state = |key| EffectiveState::parse(text(&record.attributes, key)?);
     let to = state(semconv::TRANSITION_TO)?;
     let time = match record.time_unix_nano {
@@ -66,7 +69,7 @@ fn transition(record: &LogRecord, sender: &Sender) -> Option<CircuitEvent> {
         time => time,
     };
     let open_until = number(&record.attributes, semconv::OPEN_UNTIL);
-    Some(CircuitEvent::Transition(CircuitTransition {
+    Some(CircuitTransition {
         key: key(record, sender)?,
         instance: sender.instance.clone(),
         time_unix_nanos: time,
@@ -77,25 +80,32 @@ fn transition(record: &LogRecord, sender: &Sender) -> Option<CircuitEvent> {
         open_until_unix_nanos: open_until.filter(|_| to == EffectiveState::Open),
         trace_id: trace_id(&record.trace_id),
         span_id: span_id(&record.span_id),
-    }))
+    })
 }
 
-fn settings(record: &LogRecord, sender: &Sender) -> Option<CircuitEvent> {
+fn settings(record: &LogRecord, sender: &Sender) -> Option<SettingsReport> {
     let document = text(&record.attributes, semconv::SETTINGS)
         .filter(|document| document.len() <= MAX_SETTINGS_BYTES)?;
     let settings: Settings = serde_json::from_str(document).ok()?;
     let group = name(&record.attributes, semconv::BREAKER_GROUP);
-    Some(CircuitEvent::Settings(SettingsReport {
+    Some(SettingsReport {
         key: key(record, sender)?,
         instance: sender.instance.clone(),
         settings: view(&settings, group.unwrap_or_default()),
         forced: forced(record),
-    }))
+    })
+}
+
+/// Reads the word of an override; `None` for any other.
+pub(crate) fn override_kind(word: &str) -> Option<OverrideKind> {
+    use OverrideKind::{Disabled, ForcedClosed, ForcedOpen, MetricsOnly};
+    let mut kinds = [ForcedOpen, ForcedClosed, Disabled, MetricsOnly].into_iter();
+    kinds.find(|kind| kind.as_str() == word)
 }
 
 fn forced(record: &LogRecord) -> Option<OverrideView> {
     Some(OverrideView {
-        kind: name(&record.attributes, semconv::OVERRIDE_KIND)?.to_owned(),
+        kind: override_kind(text(&record.attributes, semconv::OVERRIDE_KIND)?)?,
         reason: bounded_text(&record.attributes, semconv::OVERRIDE_REASON),
         expires_unix_nanos: number(&record.attributes, semconv::OVERRIDE_EXPIRES),
     })

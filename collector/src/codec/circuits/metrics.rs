@@ -10,8 +10,8 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
 
 use super::attributes::{Sender, fingerprint, name, text};
 use super::points::{Point, point_count, points};
-use super::{Count, CountPoint, MetricsBatch, Observation, Source, Temporality};
-use crate::model::{CircuitKey, SECOND_NANOS, format_timestamp};
+use super::{Count, CountPoint, MetricsBatch, Observation, Temporality};
+use crate::model::{CircuitKey, SECOND_NANOS, Source, format_timestamp};
 
 const R4J: &str = "resilience4j.circuitbreaker.";
 const POLLY_EVENTS: &str = "resilience.polly.strategy.events";

@@ -15,43 +15,13 @@ pub(crate) mod tests;
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram, Outcome};
 
 pub use logs::decode_logs;
+pub(crate) use logs::override_kind;
 pub use metrics::decode_metrics;
 
-use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, OverrideView};
+use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Source};
 
 /// Highest count believed: a million calls a second for a year. Sums of them cannot overflow.
 pub const MAX_COUNT: u64 = 1 << 45;
-
-/// The library that a breaker belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// Ours.
-    Fusebox,
-    /// resilience4j, as Micrometer sends it.
-    Resilience4j,
-    /// Polly 8.
-    Polly,
-}
-
-impl Source {
-    /// Returns the word that the API shows.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Fusebox => "fusebox",
-            Self::Resilience4j => "resilience4j",
-            Self::Polly => "polly",
-        }
-    }
-
-    /// Reads the word that the API shows; any other is ours.
-    pub fn parse(word: &str) -> Self {
-        match word {
-            "resilience4j" => Self::Resilience4j,
-            "polly" => Self::Polly,
-            _ => Self::Fusebox,
-        }
-    }
-}
 
 /// What a count counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,22 +112,15 @@ pub struct SettingsReport {
     pub forced: Option<OverrideView>,
 }
 
-/// One event of a circuit.
-#[derive(Debug, Clone, PartialEq)]
-pub enum CircuitEvent {
-    /// It changed state.
-    Transition(CircuitTransition),
-    /// Its settings, new or repeated.
-    Settings(SettingsReport),
-}
-
 /// What a logs request holds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogsBatch {
-    /// The events of circuits, in the order of the request.
-    pub events: Vec<CircuitEvent>,
-    /// Records that are no circuit event.
+    /// Changes of state, in the order of the request.
+    pub transitions: Vec<CircuitTransition>,
+    /// Settings, new or repeated, in the order of the request.
+    pub settings: Vec<SettingsReport>,
+    /// Records that are not events of circuits.
     pub ignored_records: u64,
-    /// Circuit events that could not be believed.
+    /// Events of circuits with a missing, unknown or impossible value.
     pub refused_records: u64,
 }

@@ -165,7 +165,7 @@ fn a_transition_carries_its_call_and_its_end() {
     let mut breaker = FakeBreaker::new("a", START);
     let request = breaker.turn(EffectiveState::Open, NOW, "52 % of 118 calls failed");
     let batch = decode_logs(&request);
-    let [CircuitEvent::Transition(transition)] = &batch.events[..] else {
+    let [transition] = &batch.transitions[..] else {
         panic!("{batch:?}");
     };
     assert_eq!(transition.from, EffectiveState::Closed);
@@ -187,7 +187,7 @@ fn settings_are_read_from_their_document() {
     };
     let document = serde_json::to_string(&settings).unwrap();
     let batch = decode_logs(&breaker.settings(NOW, &document));
-    let [CircuitEvent::Settings(report)] = &batch.events[..] else {
+    let [report] = &batch.settings[..] else {
         panic!("{batch:?}");
     };
     let expected = CircuitSettings {

@@ -1,22 +1,17 @@
-//! All breakers as they report, and what each report means for the journal and for those who watch.
+//! All breakers that report here, and what each report changes in the journal and announces to subscribers.
 
 use std::collections::BTreeMap;
 
 use super::facts::Facts;
 use super::instance::Instance;
 use super::rollup::Minutes;
-use crate::codec::circuits::{CircuitEvent, Observation, SettingsReport, Source};
-use crate::model::{CircuitKey, CircuitTransition, HOUR_NANOS, MINUTE_NANOS};
+use super::timing::{FORGET_AFTER, SETTINGS_EVERY, STANDING_EVERY};
+use crate::codec::circuits::{Observation, SettingsReport};
+use crate::model::{CircuitCalls, CircuitKey, CircuitTransition, Source};
 use crate::store::series::{SeriesRecord, SettingsRecord};
 
-/// Instances of breakers that are followed at once (ours: about 20 KiB each); more are counted and passed over.
+/// Instances of breakers that are tracked at once, about 20 KiB each; reports of any more are counted and dropped.
 pub(super) const MAX_INSTANCES: usize = 10_000;
-/// After that much silence an instance leaves the wall; the journal keeps it.
-pub(super) const FORGET_NANOS: u64 = 15 * MINUTE_NANOS;
-/// How often the standing of every instance is written.
-pub(super) const STANDING_NANOS: u64 = MINUTE_NANOS;
-/// How often unchanged settings are written again.
-pub(super) const SETTINGS_NANOS: u64 = HOUR_NANOS;
 
 /// All breakers.
 #[derive(Debug, Default)]
@@ -35,6 +30,13 @@ struct Circuit {
     minutes: Minutes,
 }
 
+/// An instance that a request is about, and the minutes of its breaker.
+struct Found<'a> {
+    instance: &'a mut Instance,
+    minutes: &'a mut Minutes,
+    is_new: bool,
+}
+
 /// What requests lead to.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
@@ -51,118 +53,105 @@ impl Effects {
         self.transitions.push(transition.clone());
         self.records.push(SeriesRecord::Transition(transition));
     }
+
+    /// Stores the standing of an instance that is new.
+    fn first_standing(&mut self, found: &Found<'_>) {
+        if found.is_new {
+            let standing = found.instance.standing.clone();
+            self.records.push(SeriesRecord::Standing(standing));
+        }
+    }
 }
 
 impl Board {
-    /// Takes in what a metrics request says of an instance.
+    /// Adds what a metrics request reports of an instance.
     pub(super) fn observe(&mut self, observation: &Observation, now: u64, effects: &mut Effects) {
         let (key, id) = (&observation.key, &observation.instance);
-        let Some((circuit, is_new)) = self.circuit(key, id, observation.source, now) else {
-            effects.over_limit += 1;
+        let Some(found) = self.instance(key, id, observation.source, now, effects) else {
             return;
         };
-        let Some(instance) = circuit.instances.get_mut(id) else {
-            return;
-        };
-        let observed = instance.observe(observation, now);
+        let observed = found.instance.observe(observation, now);
+        let sample = observed.sample;
+        let calls = sample.as_ref().map(|sample| sample.calls);
+        let state = found.instance.standing.state;
+        found.minutes.add(now, &calls.unwrap_or_default(), state);
         effects.over_limit += observed.too_many_series;
-        let state = instance.standing.state;
-        let standing = is_new.then(|| SeriesRecord::Standing(instance.standing.clone()));
-        let calls = observed.sample.as_ref().map(|sample| sample.calls);
-        circuit.minutes.add(now, &calls.unwrap_or_default(), state);
-        effects.records.extend(standing);
+        effects.first_standing(&found);
         if let Some(derived) = observed.derived {
             effects.transition(derived);
         }
-        effects
-            .records
-            .extend(observed.sample.map(SeriesRecord::Sample));
+        effects.records.extend(sample.map(SeriesRecord::Sample));
     }
 
-    /// Takes in an event.
-    pub(super) fn event(&mut self, event: CircuitEvent, now: u64, effects: &mut Effects) {
-        match event {
-            CircuitEvent::Transition(transition) => self.transition(transition, now, effects),
-            CircuitEvent::Settings(report) => self.settings(report, now, effects),
-        }
-    }
-
-    fn transition(&mut self, transition: CircuitTransition, now: u64, effects: &mut Effects) {
+    /// Applies a transition that an instance reported.
+    pub(super) fn transition(
+        &mut self,
+        transition: CircuitTransition,
+        now: u64,
+        effects: &mut Effects,
+    ) {
         let (key, id) = (transition.key.clone(), transition.instance.clone());
-        let Some((circuit, is_new)) = self.circuit(&key, &id, Source::Fusebox, now) else {
-            effects.over_limit += 1;
-            return;
-        };
-        let Some(instance) = circuit.instances.get_mut(&id) else {
+        let Some(found) = self.instance(&key, &id, Source::Fusebox, now, effects) else {
             return;
         };
         let worst = transition.from.max(transition.to);
-        if let Some(transition) = instance.transition(transition, now) {
-            circuit.minutes.add(now, &Default::default(), worst);
+        if let Some(transition) = found.instance.transition(transition, now) {
+            found.minutes.add(now, &CircuitCalls::default(), worst);
             effects.transition(transition);
         }
-        if is_new {
-            let standing = instance.standing.clone();
-            effects.records.push(SeriesRecord::Standing(standing));
-        }
+        effects.first_standing(&found);
     }
 
-    fn settings(&mut self, report: SettingsReport, now: u64, effects: &mut Effects) {
-        let SettingsReport {
-            key,
-            instance: id,
-            settings,
-            forced,
-        } = report;
-        let Some((circuit, is_new)) = self.circuit(&key, &id, Source::Fusebox, now) else {
-            effects.over_limit += 1;
-            return;
-        };
-        let Some(instance) = circuit.instances.get_mut(&id) else {
+    /// Applies settings that an instance reported.
+    pub(super) fn settings(&mut self, report: SettingsReport, now: u64, effects: &mut Effects) {
+        let (key, id) = (&report.key, &report.instance);
+        let Some(found) = self.instance(key, id, Source::Fusebox, now, effects) else {
             return;
         };
         let record = SettingsRecord {
-            key,
-            instance: id,
+            key: report.key,
+            instance: report.instance,
             time_unix_nanos: now,
-            settings,
-            forced,
+            settings: report.settings,
+            forced: report.forced,
         };
-        if instance.settings(record.clone(), now) {
+        if found.instance.settings(record.clone(), now) {
             effects.records.push(SeriesRecord::Settings(record));
         }
-        if is_new {
-            let standing = instance.standing.clone();
-            effects.records.push(SeriesRecord::Standing(standing));
-        }
+        effects.first_standing(&found);
     }
 
-    /// Returns the breaker with that instance in it, and whether the instance is new; `None` over the limit.
-    fn circuit(
+    /// Returns an instance of a breaker, added if it is new; `None`, counted, when there are too many.
+    fn instance(
         &mut self,
         key: &CircuitKey,
         id: &str,
         source: Source,
         now: u64,
-    ) -> Option<(&mut Circuit, bool)> {
-        let known = self
-            .circuits
-            .get(key)
-            .is_some_and(|c| c.instances.contains_key(id));
-        if !known {
+        effects: &mut Effects,
+    ) -> Option<Found<'_>> {
+        let circuit = self.circuits.get(key);
+        let is_new = circuit.is_none_or(|circuit| !circuit.instances.contains_key(id));
+        if is_new {
             if self.instances >= MAX_INSTANCES {
+                effects.over_limit += 1;
                 return None;
             }
             self.instances += 1;
-            let circuit = self.circuits.entry(key.clone()).or_default();
             let mut instance = Instance::new(key, id, source, now);
             instance.standing.target = self.targets.get(key).cloned().unwrap_or_default();
+            let circuit = self.circuits.entry(key.clone()).or_default();
             circuit.instances.insert(id.to_owned(), instance);
         }
-        self.circuits.get_mut(key).map(|circuit| (circuit, !known))
+        let circuit = self.circuits.get_mut(key)?;
+        Some(Found {
+            instance: circuit.instances.get_mut(id)?,
+            minutes: &mut circuit.minutes,
+            is_new,
+        })
     }
 
-    /// Does what is due by time: hours that ended, standings, silent instances.
+    /// Does what is due by time: rolls up hours that ended, writes standings and settings, removes expired instances.
     pub(super) fn tick(&mut self, now: u64, effects: &mut Effects) {
         for (key, circuit) in &mut self.circuits {
             let ended = circuit.minutes.take_ended_hours(key, now);
@@ -170,12 +159,12 @@ impl Board {
                 .records
                 .extend(ended.into_iter().map(SeriesRecord::Rollup));
         }
-        if now.saturating_sub(self.last_standing) >= STANDING_NANOS {
+        if now.saturating_sub(self.last_standing) >= STANDING_EVERY {
             self.last_standing = now;
-            self.forget_silent(now);
+            self.remove_expired(now);
             self.write_standings(now, effects);
         }
-        if now.saturating_sub(self.last_settings) >= SETTINGS_NANOS {
+        if now.saturating_sub(self.last_settings) >= SETTINGS_EVERY {
             self.last_settings = now;
             self.write_settings(now, effects);
         }
@@ -204,7 +193,7 @@ impl Board {
         }
     }
 
-    fn forget_silent(&mut self, now: u64) {
+    fn remove_expired(&mut self, now: u64) {
         let restored_at = self.restored_at;
         let mut left = 0;
         self.circuits.retain(|_, circuit| {
@@ -219,7 +208,7 @@ impl Board {
         self.targets.retain(|key, _| circuits.contains_key(key));
     }
 
-    /// Remembers what a breaker protects; only of breakers that are known.
+    /// Sets what a breaker protects, if the breaker is known.
     pub(super) fn learn_target(&mut self, key: &CircuitKey, target: &str) {
         let Some(circuit) = self.circuits.get_mut(key) else {
             return;
@@ -233,7 +222,7 @@ impl Board {
         }
     }
 
-    /// Takes over what the journal knows of an earlier run.
+    /// Restores what the journal holds of an earlier run.
     pub(super) fn restore(
         &mut self,
         facts: Vec<Facts>,
@@ -290,7 +279,7 @@ impl Board {
             .unwrap_or_default()
     }
 
-    /// Returns when each instance was last heard of.
+    /// Returns when each instance last reported.
     pub(super) fn last_seen(&self) -> BTreeMap<(CircuitKey, String), u64> {
         let instances = self
             .circuits
@@ -307,7 +296,7 @@ impl Board {
     }
 }
 
-/// Returns whether an instance has left the wall; one that was restored has as long from the restart on.
+/// Returns whether an instance has left the wall. For a restored one, the time counts from the restart.
 fn is_gone(instance: &Instance, restored_at: u64, now: u64) -> bool {
     let heard = instance.standing.last_seen_unix_nanos;
     let heard = if instance.restored {
@@ -315,5 +304,5 @@ fn is_gone(instance: &Instance, restored_at: u64, now: u64) -> bool {
     } else {
         heard
     };
-    now.saturating_sub(heard) > FORGET_NANOS
+    now.saturating_sub(heard) > FORGET_AFTER
 }

@@ -1,27 +1,14 @@
-//! What is known of one instance of a breaker at one moment, whether from memory or from the journal: the
-//! common ground of the live wall and the wall of any moment.
+//! What is known about one instance of a breaker at one time, from memory or from the journal. The wall of now and the
+//! wall of the past are both computed from it.
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
-use crate::codec::circuits::Source;
-use crate::model::{CircuitCalls, CircuitTransition, Provenance, SECOND_NANOS, TimeRange};
+use super::timing::{
+    CALLS_KNOWN_AFTER, DEFAULT_INTERVAL_MS, DEFAULT_WINDOW_MS, FUSEBOX_STALE_AFTER,
+    MISSED_INTERVALS, SLOW_INTERVAL_MS, WINDOW_MAX_MS,
+};
+use crate::model::{CircuitCalls, CircuitTransition, Provenance, SECOND_NANOS, Source, TimeRange};
 use crate::store::series::{SettingsRecord, Standing};
-
-/// Hystrix's window, for instances that told no settings.
-const DEFAULT_WINDOW_MS: u64 = 10_000;
-/// The longest window shown: as much as is kept in memory.
-const MAX_WINDOW_MS: u64 = 120_000;
-/// fusebox reports each second; ten missed reports are an instance that is gone.
-const FUSEBOX_STALE_NANOS: u64 = 10 * SECOND_NANOS;
-/// Other libraries may miss that many of their own intervals.
-const MISSED_INTERVALS: u64 = 3;
-/// Micrometer's and OpenTelemetry's usual interval, until the instance's own is learnt.
-const DEFAULT_INTERVAL_MS: u64 = 60_000;
-/// Seconds of calls that were told later than that are followed by silence: ten seconds are written five seconds after
-/// their end, and looked for every two.
-const TOLD_NANOS: u64 = 25 * SECOND_NANOS;
-/// An interval from which on every report is kept, so that "no calls" and "no report" differ.
-const SLOW_INTERVAL_MS: u64 = 1_500;
 
 /// The calls that an instance reported in one second of the collector's clock.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,16 +42,16 @@ pub(super) struct Facts {
     pub(super) changes: Vec<(u64, EffectiveState)>,
     /// The state before the first of them.
     pub(super) state_before: EffectiveState,
-    /// How late this is known; `None` from memory and of the past.
-    pub(super) told: Option<Told>,
+    /// How late this is known; `None` if it comes from memory or is about the past.
+    pub(super) delay: Option<Delay>,
 }
 
-/// How late another collector tells what an instance does.
+/// How late this collector knows what an instance reported to another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Told {
-    /// By how much later it may be known that the instance was heard of.
+pub(super) struct Delay {
+    /// How late a report of the instance may be known.
     pub(super) late_nanos: u64,
-    /// The last second of calls that was told.
+    /// The last second whose calls are known.
     pub(super) until_second: Option<u64>,
 }
 
@@ -97,14 +84,14 @@ pub(super) fn apply(standing: &mut Standing, transition: &CircuitTransition) -> 
     standing.provenance = transition.provenance;
     if transition.to == EffectiveState::Open {
         standing.opened_by = transition.trace_id;
-        standing.opened_at_unix_nanos = transition.time_unix_nanos;
+        standing.opened_at_unix_nanos = Some(transition.time_unix_nanos);
     }
     applied
 }
 
-/// Returns for how long an instance may be silent before its state is no longer believed.
+/// Returns how long after its last report an instance is stale.
 pub(super) fn stale_after_nanos(standing: &Standing) -> u64 {
-    let is_ours = standing.source == Source::Fusebox.as_str();
+    let is_ours = standing.source == Source::Fusebox;
     let interval_ms = match standing.interval_ms {
         0 if is_ours => 1_000,
         0 => DEFAULT_INTERVAL_MS,
@@ -112,15 +99,15 @@ pub(super) fn stale_after_nanos(standing: &Standing) -> u64 {
     };
     let missed = interval_ms * MISSED_INTERVALS * 1_000_000;
     if is_ours {
-        missed.max(FUSEBOX_STALE_NANOS)
+        missed.max(FUSEBOX_STALE_AFTER)
     } else {
         missed
     }
 }
 
-/// Returns whether every report of that instance is kept, even of seconds without calls.
+/// Returns whether every report of that instance is stored, even of seconds without calls.
 pub(super) fn is_slow(standing: &Standing) -> bool {
-    standing.source != Source::Fusebox.as_str() || standing.interval_ms >= SLOW_INTERVAL_MS
+    standing.source != Source::Fusebox || standing.interval_ms >= SLOW_INTERVAL_MS
 }
 
 /// The calls of an instance within its window.
@@ -138,16 +125,18 @@ impl Facts {
     fn window_ms(&self) -> u64 {
         let own = self.report.as_ref().map_or(0, |r| r.settings.window_ms);
         let own = if own == 0 { DEFAULT_WINDOW_MS } else { own };
-        own.clamp(1_000, MAX_WINDOW_MS)
+        own.clamp(1_000, WINDOW_MAX_MS)
             .max(self.standing.interval_ms)
     }
 
     /// Returns the second at which the window ends. A report arrives at any moment of its second or interval,
     /// so the window ends with the last one, unless that is overdue.
     fn window_end(&self, now: u64) -> u64 {
-        let told = self.told.and_then(|told| told.until_second);
-        // Behind the last second told, only a part of the calls is known.
-        if let Some(second) = told.filter(|s| now.saturating_sub(s * SECOND_NANOS) < TOLD_NANOS) {
+        let known = self.delay.and_then(|delay| delay.until_second);
+        // After the last known second, only a part of the calls is known.
+        if let Some(second) =
+            known.filter(|s| now.saturating_sub(s * SECOND_NANOS) < CALLS_KNOWN_AFTER)
+        {
             return second;
         }
         let interval = self.standing.interval_ms.max(1_000) * 1_000_000;
@@ -191,9 +180,9 @@ impl Facts {
         window
     }
 
-    /// Returns the worst state within a range; `None` when the instance was not heard of then.
+    /// Returns the worst state within a range; `None` if the instance did not report then.
     pub(super) fn worst_state(&self, range: TimeRange) -> Option<EffectiveState> {
-        let late = self.told.map_or(0, |told| told.late_nanos);
+        let late = self.delay.map_or(0, |delay| delay.late_nanos);
         let gone = self.standing.last_seen_unix_nanos + stale_after_nanos(&self.standing) + late;
         if self.standing.first_seen_unix_nanos >= range.end_unix_nanos
             || gone < range.start_unix_nanos

@@ -1,9 +1,8 @@
-//! Looks at what other collectors write, every two seconds, and puts their breakers beside the own ones.
+//! Reads other collectors' records every two seconds and adds their breakers to those that report here.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use super::facts::Facts;
 use super::others::Others;
@@ -11,12 +10,10 @@ use super::recent::Recent;
 use super::replay::{LastSeen, facts_at};
 use super::restore::unrolled_minutes;
 use super::rollup::Minutes;
+use super::timing::LOOK_EVERY;
 use super::{CircuitChange, Circuits, Inner};
 use crate::model::{CircuitKey, CircuitTransition, now_unix_nanos};
 use crate::store::merged::series::{Asked, MergedSeries};
-
-/// How often what other collectors wrote is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Breakers with their instances and what they protect, where that was learnt.
 pub(super) type OnWall = BTreeMap<CircuitKey, (Vec<Facts>, Option<String>)>;

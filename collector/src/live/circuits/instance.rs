@@ -1,4 +1,4 @@
-//! One instance of a breaker as it reports: takes in observations and events, keeps two minutes of seconds.
+//! One instance of a breaker: applies observations and events, and keeps two minutes of seconds.
 //!
 //! Clocks: samples are filed under the second of arrival, by the collector's clock; one that comes up to a second
 //! late stays in its sender's rhythm. Transitions keep the instance's time when it lies between fifteen minutes before and five seconds after their arrival (exporters
@@ -10,30 +10,20 @@ use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
 use super::counted::{Counted, balance};
 use super::facts::{Applied, Facts, Second, apply, is_slow, stale_after_nanos};
+use super::timing::{
+    CLOCK_LEAD_MAX, EVENT_DELAY_MAX, EVENT_GRACE, FOLLOWED_AFTER, INTERVAL_MAX_MS, SHOWN,
+};
 use super::tracker::{Added, Tracker};
-use crate::codec::circuits::{Count, Observation, Source};
+use crate::codec::circuits::{Count, Observation};
 use crate::model::{
-    CircuitCalls, CircuitKey, CircuitSample, CircuitTransition, MINUTE_NANOS, Provenance,
-    SECOND_NANOS,
+    CircuitCalls, CircuitKey, CircuitSample, CircuitTransition, Provenance, SECOND_NANOS, Source,
 };
 use crate::store::series::{SettingsRecord, Standing};
 
-/// How late an event may come and still be believed.
-const MAX_EVENT_DELAY_NANOS: u64 = 15 * MINUTE_NANOS;
-/// How far an instance's clock may be ahead of ours and still be believed.
-const MAX_CLOCK_LEAD_NANOS: u64 = 5 * SECOND_NANOS;
-/// What is kept for the sparkline and the longest window; twice the interval of slow senders.
-const KEPT_NANOS: u64 = 130 * SECOND_NANOS;
-/// For that long a state set that disagrees waits for the event that explains it.
-const HEAL_GRACE_NANOS: u64 = 2 * SECOND_NANOS;
 /// Changes of state kept for the sparkline; older ones of a breaker that flaps faster fall out of it.
 const MAX_CHANGES: usize = 512;
 /// Intervals from which the usual one is learnt (their median).
 const GAPS: usize = 3;
-/// Longest interval learnt, milliseconds.
-const MAX_INTERVAL_MS: u64 = 300_000;
-/// An instance counts as followed, so that its new series count from zero, when it was known that long.
-const FOLLOWED_NANOS: u64 = 900_000_000;
 
 /// One instance of a breaker.
 #[derive(Debug)]
@@ -54,7 +44,7 @@ pub(super) struct Instance {
     disagreement: Option<Disagreement>,
 }
 
-/// A state set that says otherwise than the last event.
+/// A state set that contradicts the last event.
 #[derive(Debug, Clone, Copy)]
 struct Disagreement {
     state: EffectiveState,
@@ -76,7 +66,7 @@ impl Instance {
             key: key.clone(),
             instance: id.to_owned(),
             time_unix_nanos: now,
-            source: source.as_str().to_owned(),
+            source,
             target: String::new(),
             state: EffectiveState::Closed,
             since_unix_nanos: now,
@@ -84,7 +74,7 @@ impl Instance {
             reason: String::new(),
             provenance: Provenance::Derived,
             opened_by: None,
-            opened_at_unix_nanos: 0,
+            opened_at_unix_nanos: None,
             in_flight: 0,
             first_seen_unix_nanos: now,
             last_seen_unix_nanos: now,
@@ -107,8 +97,8 @@ impl Instance {
 
     fn with_standing(standing: Standing) -> Self {
         Self {
-            // Polly tells no state: a breaker starts closed.
-            state_known: standing.source == Source::Polly.as_str(),
+            // Polly reports no state: a breaker starts closed.
+            state_known: standing.source == Source::Polly,
             state_before: standing.state,
             standing,
             report: None,
@@ -123,10 +113,10 @@ impl Instance {
         }
     }
 
-    /// Takes in what a metrics request says of it.
+    /// Applies what a metrics request reports of it.
     pub(super) fn observe(&mut self, observation: &Observation, now: u64) -> Observed {
         let known_for = now.saturating_sub(self.standing.first_seen_unix_nanos);
-        let followed = self.last_report.is_some() && known_for >= FOLLOWED_NANOS;
+        let followed = self.last_report.is_some() && known_for >= FOLLOWED_AFTER;
         self.hear(now);
         let is_next = self.learn_interval(now);
         let second = self.filing_second(is_next, now);
@@ -145,18 +135,18 @@ impl Instance {
         }
     }
 
-    /// Takes in a transition; returns it, with its time made believable, when it is news.
+    /// Applies a transition; returns it, its time made plausible, unless it is a repetition.
     pub(super) fn transition(
         &mut self,
         mut transition: CircuitTransition,
         now: u64,
     ) -> Option<CircuitTransition> {
         self.hear(now);
-        let told = transition.time_unix_nanos;
-        transition.time_unix_nanos = clamp_time(told, now);
+        let reported = transition.time_unix_nanos;
+        transition.time_unix_nanos = clamp_time(reported, now);
         transition.open_until_unix_nanos = transition.open_until_unix_nanos.map(|until| {
             until
-                .saturating_sub(told)
+                .saturating_sub(reported)
                 .saturating_add(transition.time_unix_nanos)
         });
         let change = (transition.time_unix_nanos, transition.to);
@@ -180,7 +170,7 @@ impl Instance {
         Some(transition)
     }
 
-    /// Takes in settings; returns whether they differ from what was known.
+    /// Replaces the settings; returns whether they changed.
     pub(super) fn settings(&mut self, report: SettingsRecord, now: u64) -> bool {
         self.hear(now);
         let same =
@@ -200,7 +190,7 @@ impl Instance {
             seconds: self.seconds.iter().cloned().collect(),
             changes: self.changes.iter().copied().collect(),
             state_before: self.state_before,
-            told: None,
+            delay: None,
         }
     }
 
@@ -224,7 +214,7 @@ impl Instance {
         if self.gaps_ms.len() == GAPS {
             self.gaps_ms.pop_front();
         }
-        self.gaps_ms.push_back(gap.min(MAX_INTERVAL_MS));
+        self.gaps_ms.push_back(gap.min(INTERVAL_MAX_MS));
         let mut sorted: Vec<u64> = self.gaps_ms.iter().copied().collect();
         sorted.sort_unstable();
         // Whole seconds above one: intervals are set so, and arrivals jitter.
@@ -298,8 +288,8 @@ impl Instance {
             time,
         });
         self.disagreement = Some(disagreement);
-        let has_events = self.standing.source == Source::Fusebox.as_str();
-        if has_events && now.saturating_sub(disagreement.since_arrival) < HEAL_GRACE_NANOS {
+        let has_events = self.standing.source == Source::Fusebox;
+        if has_events && now.saturating_sub(disagreement.since_arrival) < EVENT_GRACE {
             return None;
         }
         let derived = CircuitTransition {
@@ -308,7 +298,7 @@ impl Instance {
             time_unix_nanos: disagreement.time,
             from: self.standing.state,
             to: state,
-            reason: format!("reported by {}", self.standing.source),
+            reason: format!("reported by {}", self.standing.source.as_str()),
             provenance: Provenance::Derived,
             open_until_unix_nanos: None,
             trace_id: None,
@@ -355,7 +345,7 @@ impl Instance {
     }
 
     fn prune(&mut self, now: u64) {
-        let kept = KEPT_NANOS.max(2 * self.standing.interval_ms * 1_000_000);
+        let kept = SHOWN.max(2 * self.standing.interval_ms * 1_000_000);
         let oldest = now.saturating_sub(kept) / SECOND_NANOS;
         while self
             .seconds
@@ -409,12 +399,12 @@ impl Instance {
     }
 }
 
-/// Returns the instance's time where it can be believed, else the time of arrival.
-fn clamp_time(told: u64, now: u64) -> u64 {
-    let earliest = now.saturating_sub(MAX_EVENT_DELAY_NANOS);
-    let latest = now.saturating_add(MAX_CLOCK_LEAD_NANOS);
-    if (earliest..=latest).contains(&told) {
-        told
+/// Returns the reported time if it is plausible, else the time of arrival.
+fn clamp_time(reported: u64, now: u64) -> u64 {
+    let earliest = now.saturating_sub(EVENT_DELAY_MAX);
+    let latest = now.saturating_add(CLOCK_LEAD_MAX);
+    if (earliest..=latest).contains(&reported) {
+        reported
     } else {
         now
     }

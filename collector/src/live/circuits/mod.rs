@@ -1,9 +1,9 @@
-//! Circuits now and over the week: from metrics and events to the wall.
+//! Circuits now and in the past: from metrics and events to the wall.
 //!
-//! Requests come from `pipeline`, are read by `codec::circuits`, change the board in memory at once and are
-//! answered when the journal (`store::series`) has them. The wall of now is the board; any other moment is
-//! played back from the journal, by the same code. Breakers that report to other collectors are read from the InfluxDB
-//! that is shared with them: the past by the same replay, now by a look every two seconds.
+//! `pipeline` passes requests, `codec::circuits` decodes them; they change the board in memory at once and are answered
+//! when the journal (`store::series`) has stored them. The wall of now is the board; the wall of the past is replayed
+//! from the journal by the same code. Breakers that report to other collectors are read from the InfluxDB that is
+//! shared with them: the past by the same replay, the present every two seconds.
 
 mod board;
 mod counted;
@@ -16,6 +16,7 @@ mod recent;
 mod replay;
 mod restore;
 mod rollup;
+mod timing;
 mod tracker;
 mod transitions;
 mod view;
@@ -47,7 +48,7 @@ use crate::store::series::SeriesLog;
 use crate::store::{SeriesReader, StoreError};
 use crate::sync::Mutex;
 
-/// Changes that a slow reader of the stream may lag behind before it loses some.
+/// Changes by which a slow subscriber may lag before it loses some.
 const CHANGES_KEPT: usize = 1_024;
 
 /// The circuits; cheap to clone.
@@ -58,7 +59,7 @@ pub struct Circuits {
 
 #[derive(Debug)]
 struct Inner {
-    board: Mutex<Live>,
+    state: Mutex<State>,
     log: SeriesLog,
     reader: Arc<dyn SeriesReader>,
     merged: Option<Arc<MergedSeries>>,
@@ -67,9 +68,9 @@ struct Inner {
     counters: Arc<Counters>,
 }
 
-/// The board and what was announced of it.
+/// The board, and when its samples were last announced.
 #[derive(Debug)]
-struct Live {
+struct State {
     board: Board,
     samples_announced: u64,
 }
@@ -84,7 +85,7 @@ pub enum CircuitChange {
 }
 
 impl Circuits {
-    /// Opens the journal under `dir` and takes over what an earlier run left in it.
+    /// Opens the journal under `dir` and restores what an earlier run left in it.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -105,7 +106,7 @@ impl Circuits {
         Self::with_reader(log.clone(), Arc::new(log), counters, now)
     }
 
-    /// Takes over what an earlier run left in a journal; the past is read through `reader`.
+    /// Restores what an earlier run left in a journal; the past is read through `reader`.
     pub(crate) fn with_reader(
         log: SeriesLog,
         reader: Arc<dyn SeriesReader>,
@@ -115,7 +116,7 @@ impl Circuits {
         Self::build(log, reader, None, counters, now)
     }
 
-    /// Takes over what an earlier run left in a journal, and shows what other collectors wrote as well.
+    /// Restores what an earlier run left in a journal; includes what other collectors wrote.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -135,13 +136,13 @@ impl Circuits {
         counters: Arc<Counters>,
         now: u64,
     ) -> Result<Self, StoreError> {
-        let live = Live {
+        let state = State {
             board: restore::restore(&log, now)?,
             samples_announced: 0,
         };
         Ok(Self {
             inner: Arc::new(Inner {
-                board: Mutex::new(live),
+                state: Mutex::new(state),
                 reader,
                 merged,
                 others: Mutex::default(),
@@ -157,7 +158,7 @@ impl Circuits {
         &self.inner.log
     }
 
-    /// Takes in a metrics request; returns the number of records once they are durable.
+    /// Ingests a metrics request; returns the number of records once they are durable.
     ///
     /// # Errors
     /// When the disk refuses; the sender may send it again.
@@ -178,18 +179,19 @@ impl Circuits {
         }
         let mut effects = Effects::default();
         let announce = {
-            let mut live = self.live();
+            let mut state = self.state();
             for observation in &batch.observations {
-                live.board
+                state
+                    .board
                     .observe(observation, now_unix_nanos, &mut effects);
             }
-            live.board.tick(now_unix_nanos, &mut effects);
-            live.announce_samples(now_unix_nanos)
+            state.board.tick(now_unix_nanos, &mut effects);
+            state.announce_samples(now_unix_nanos)
         };
         self.finish(effects, announce).await
     }
 
-    /// Takes in a logs request; returns the number of records once they are durable.
+    /// Ingests a logs request; returns the number of records once they are durable.
     ///
     /// # Errors
     /// When the disk refuses; the sender may send it again.
@@ -200,21 +202,27 @@ impl Circuits {
     ) -> Result<usize, StoreError> {
         let batch = decode_logs(&request);
         let counters = &self.inner.counters;
-        counters.circuit_events.add(batch.events.len() as u64);
+        let events = batch.transitions.len() + batch.settings.len();
+        counters.circuit_events.add(events as u64);
         counters.log_records_ignored.add(batch.ignored_records);
         counters
             .incidents
             .add(Incident::BadCircuitEvent, batch.refused_records);
-        if batch.events.is_empty() {
+        if events == 0 {
             return Ok(0);
         }
         let mut effects = Effects::default();
         {
-            let mut live = self.live();
-            for event in batch.events {
-                live.board.event(event, now_unix_nanos, &mut effects);
+            let mut state = self.state();
+            for report in batch.settings {
+                state.board.settings(report, now_unix_nanos, &mut effects);
             }
-            live.board.tick(now_unix_nanos, &mut effects);
+            for transition in batch.transitions {
+                state
+                    .board
+                    .transition(transition, now_unix_nanos, &mut effects);
+            }
+            state.board.tick(now_unix_nanos, &mut effects);
         }
         self.finish(effects, false).await
     }
@@ -237,13 +245,13 @@ impl Circuits {
     }
 
     fn announce(&self, change: CircuitChange) {
-        // An error means that nobody watches.
+        // An error means that there are no subscribers.
         let _ = self.inner.changes.send(change);
     }
 
-    /// Remembers what a breaker protects: the service that spans of its calls reach.
+    /// Sets what a breaker protects: the service that spans of its calls reach.
     pub fn learn_target(&self, key: &CircuitKey, target: &str) {
-        self.live().board.learn_target(key, target);
+        self.state().board.learn_target(key, target);
     }
 
     /// Returns the wall now, or as it was at that time.
@@ -259,10 +267,10 @@ impl Circuits {
 
     fn wall_now(&self, now: u64) -> CircuitWall {
         let own = {
-            let live = self.live();
-            let facts = live.board.facts(now).into_iter();
+            let state = self.state();
+            let facts = state.board.facts(now).into_iter();
             let known = facts.map(|(key, facts)| {
-                let target = live.board.known_target(&key);
+                let target = state.board.known_target(&key);
                 (key, (facts, target))
             });
             known.collect::<BTreeMap<_, _>>()
@@ -280,11 +288,11 @@ impl Circuits {
     }
 
     fn wall_at(&self, at: u64) -> Result<CircuitWall, StoreError> {
-        let last_seen = self.live().board.last_seen();
+        let last_seen = self.state().board.last_seen();
         let facts = replay::facts_at(&*self.inner.reader, at, None, &last_seen)?;
         let (others, now) = (self.others(), now_unix_nanos());
         let view = |(key, mut facts): (CircuitKey, Vec<Facts>)| {
-            others.excuse(&key, &mut facts, at, now);
+            others.clear_stale(&key, &mut facts, at, now);
             past_view(&key, &facts, at)
         };
         Ok(CircuitWall {
@@ -315,9 +323,9 @@ impl Circuits {
 
     fn circuit_now(&self, key: &CircuitKey, now: u64) -> Option<CircuitView> {
         let (mut facts, target) = {
-            let live = self.live();
-            let target = live.board.known_target(key);
-            (live.board.circuit_facts(key, now), target)
+            let state = self.state();
+            let target = state.board.known_target(key);
+            (state.board.circuit_facts(key, now), target)
         };
         self.others().add_to(key, &mut facts, now);
         let target = target.unwrap_or_else(|| target_of(key, &facts).to_owned());
@@ -325,10 +333,11 @@ impl Circuits {
     }
 
     fn circuit_at(&self, key: &CircuitKey, at: u64) -> Result<Option<CircuitView>, StoreError> {
-        let last_seen = self.live().board.last_seen();
+        let last_seen = self.state().board.last_seen();
         let mut facts = replay::facts_at(&*self.inner.reader, at, Some(key), &last_seen)?;
         Ok(facts.remove(key).map(|mut facts| {
-            self.others().excuse(key, &mut facts, at, now_unix_nanos());
+            self.others()
+                .clear_stale(key, &mut facts, at, now_unix_nanos());
             past_view(key, &facts, at)
         }))
     }
@@ -362,7 +371,7 @@ impl Circuits {
     ) -> Result<CircuitHistory, StoreError> {
         let key = key.clone();
         self.blocking(move |circuits| {
-            let mut minutes = circuits.live().board.minutes(&key);
+            let mut minutes = circuits.state().board.minutes(&key);
             minutes.merge(&circuits.minutes_of_others(&key, now_unix_nanos()));
             history::history(&*circuits.inner.reader, &key, range, buckets, minutes)
         })
@@ -374,8 +383,8 @@ impl Circuits {
         self.inner.changes.subscribe()
     }
 
-    fn live(&self) -> MutexGuard<'_, Live> {
-        self.inner.board.lock()
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock()
     }
 
     /// Runs file work where it may block.
@@ -396,7 +405,7 @@ impl Circuits {
     }
 }
 
-impl Live {
+impl State {
     /// Returns whether to announce samples: at most once a second.
     fn announce_samples(&mut self, now: u64) -> bool {
         let due = now.saturating_sub(self.samples_announced) >= SECOND_NANOS;

@@ -1,30 +1,27 @@
-//! Breakers that report to other collectors, as InfluxDB told a moment ago, and how they go together with the own
-//! ones: an instance may report to several collectors by turns, as a load balancer has it.
+//! Breakers that report to other collectors, read from InfluxDB every two seconds, and how they are merged with those
+//! that report here: behind a load balancer, an instance reports to several collectors in turn.
 //!
-//! What others know comes late: changes of state after a second or two, seconds of calls after up to twenty, that
-//! an instance was heard of without calls after a minute. `Facts::told` says so, and the wall allows for it.
+//! What is read is late (`timing`): transitions by a second or two, calls by up to twenty, and a report without calls
+//! by a minute. `Facts::delay` holds how late.
 
 use std::collections::BTreeMap;
 
-use super::board::{FORGET_NANOS, STANDING_NANOS};
-use super::facts::{Facts, Told, add_second, stale_after_nanos};
+use super::facts::{Delay, Facts, add_second, stale_after_nanos};
+use super::timing::{FORGET_AFTER, STANDING_KNOWN_AFTER};
+use crate::model::CircuitKey;
 use crate::model::Provenance::{Derived, Reported};
-use crate::model::{CircuitKey, SECOND_NANOS};
 use crate::store::series::{SettingsRecord, Standing};
-
-/// How late others may tell that an instance was heard of: its next standing, and the way through InfluxDB.
-const LATE_NANOS: u64 = STANDING_NANOS + 15 * SECOND_NANOS;
 
 /// The instances that report to other collectors.
 #[derive(Debug, Default)]
 pub(super) struct Others(BTreeMap<CircuitKey, Vec<Facts>>);
 
 impl Others {
-    /// Returns what those facts, replayed from what others wrote, say of now.
+    /// Marks facts that were replayed from the records of other collectors with their delay.
     pub(super) fn new(mut facts: BTreeMap<CircuitKey, Vec<Facts>>) -> Self {
         for facts in facts.values_mut().flatten() {
-            facts.told = Some(Told {
-                late_nanos: LATE_NANOS,
+            facts.delay = Some(Delay {
+                late_nanos: STANDING_KNOWN_AFTER,
                 until_second: facts.seconds.last().map(|second| second.second),
             });
         }
@@ -41,9 +38,9 @@ impl Others {
         self.0.keys()
     }
 
-    /// Takes back that an instance was silent a moment ago, where what others heard of it may still be on its way.
-    pub(super) fn excuse(&self, key: &CircuitKey, past: &mut [Facts], at: u64, now: u64) {
-        if now.saturating_sub(at) > LATE_NANOS {
+    /// Clears `stale` of instances of other collectors whose latest reports may not have arrived here yet.
+    pub(super) fn clear_stale(&self, key: &CircuitKey, past: &mut [Facts], at: u64, now: u64) {
+        if now.saturating_sub(at) > STANDING_KNOWN_AFTER {
             return;
         }
         let known = self.0.get(key).map_or(&[][..], Vec::as_slice);
@@ -52,7 +49,8 @@ impl Others {
             let silent = at.saturating_sub(standing.last_seen_unix_nanos);
             let mut instances = known.iter().map(|other| &other.standing.instance);
             let is_of_others = instances.any(|instance| *instance == standing.instance);
-            facts.stale &= !is_of_others || silent > stale_after_nanos(standing) + LATE_NANOS;
+            facts.stale &=
+                !is_of_others || silent > stale_after_nanos(standing) + STANDING_KNOWN_AFTER;
         }
     }
 
@@ -60,11 +58,11 @@ impl Others {
     pub(super) fn add_to(&self, key: &CircuitKey, own: &mut Vec<Facts>, now: u64) {
         for other in self.0.get(key).into_iter().flatten() {
             let silent = now.saturating_sub(other.standing.last_seen_unix_nanos);
-            if silent > FORGET_NANOS {
+            if silent > FORGET_AFTER {
                 continue;
             }
             let mut other = other.clone();
-            other.stale = silent > stale_after_nanos(&other.standing) + LATE_NANOS;
+            other.stale = silent > stale_after_nanos(&other.standing) + STANDING_KNOWN_AFTER;
             let same = |facts: &&mut Facts| facts.standing.instance == other.standing.instance;
             match own.iter_mut().find(same) {
                 Some(facts) => join(facts, other),
@@ -74,14 +72,14 @@ impl Others {
     }
 }
 
-/// Joins what two collectors know of one instance.
+/// Merges what two collectors know about one instance.
 fn join(facts: &mut Facts, mut other: Facts) {
     let is_fresher = other.standing.last_seen_unix_nanos > facts.standing.last_seen_unix_nanos;
     if is_fresher {
         std::mem::swap(facts, &mut other);
     }
-    // The fresher one is in `facts`; `told` goes with whichever is told late.
-    facts.told = facts.told.or(other.told);
+    // `facts` holds the fresher one, and the delay of whichever has one.
+    facts.delay = facts.delay.or(other.delay);
     facts.stale &= other.stale;
     join_standings(&mut facts.standing, other.standing);
     let time = |report: &Option<SettingsRecord>| report.as_ref().map(|r| r.time_unix_nanos);
@@ -101,7 +99,7 @@ fn join(facts: &mut Facts, mut other: Facts) {
         .for_each(|second| add_second(&mut facts.seconds, second));
 }
 
-/// Joins standings, of which the first one is fresher. Of two states the one that was entered later holds; of the
+/// Merges standings, of which the first one is fresher. Of two states the one that was entered later holds; of the
 /// same state the reported one holds: the other collector only saw in a metric that it was so.
 fn join_standings(fresher: &mut Standing, other: Standing) {
     let takes_other = match fresher.state == other.state {
@@ -132,6 +130,7 @@ mod tests {
     use opentelemetry::TraceId;
 
     use super::*;
+    use crate::model::Source;
 
     fn standing(state: EffectiveState, since: u64, reason: &str) -> Standing {
         Standing {
@@ -141,7 +140,7 @@ mod tests {
             },
             instance: "pod-1".to_owned(),
             time_unix_nanos: since,
-            source: "fusebox".to_owned(),
+            source: Source::Fusebox,
             target: String::new(),
             state,
             since_unix_nanos: since,
@@ -149,7 +148,7 @@ mod tests {
             reason: reason.to_owned(),
             provenance: Reported,
             opened_by: None,
-            opened_at_unix_nanos: 0,
+            opened_at_unix_nanos: None,
             in_flight: 0,
             first_seen_unix_nanos: since,
             last_seen_unix_nanos: since,
@@ -174,7 +173,7 @@ mod tests {
         fresher.provenance = Derived;
         let mut other = standing(Open, 10, "reported by a person: it failed");
         other.opened_by = Some(TraceId::from_bytes([7; 16]));
-        other.opened_at_unix_nanos = 10;
+        other.opened_at_unix_nanos = Some(10);
         join_standings(&mut fresher, other.clone());
         assert_eq!(fresher.reason, other.reason);
         assert_eq!(fresher.provenance, Reported);

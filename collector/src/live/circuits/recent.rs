@@ -1,25 +1,20 @@
-//! The last minutes of what other collectors wrote, kept so that the wall of now asks InfluxDB only for what is new.
+//! The last minutes of other collectors' records, cached so that the wall of now queries InfluxDB only for new ones.
 //!
-//! A look reads a little of what it knows again: clocks differ, and what comes late is written late.
+//! Each look reads the last seconds again: clocks differ, and records may be written late.
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::board::{FORGET_NANOS, SETTINGS_NANOS};
-use super::replay::{Id, MARGIN_NANOS, SAMPLES_NANOS, take_fresher, take_newer};
-use crate::model::{CircuitKey, CircuitSample, CircuitTransition, SECOND_NANOS, TimeRange};
+use super::replay::{Id, take_fresher, take_newer};
+use super::timing::{
+    COLLECTOR_LEAD_MAX, FORGET_AFTER, READ_AGAIN, READ_AGAIN_WIDE, READ_WIDE_EVERY, SETTINGS_EVERY,
+    SHOWN, WRITTEN_WITHIN,
+};
+use crate::model::{CircuitKey, CircuitSample, CircuitTransition, TimeRange};
 use crate::store::series::{SeriesKind, SeriesRecord, SettingsRecord, Standing};
 use crate::store::{SeriesReader, StoreError};
 
-/// How much of what is known is read again: twice the usual delay of a window, and what clocks may differ.
-const OVERLAP_NANOS: u64 = 30 * SECOND_NANOS;
-/// How much is read again once a minute: what shows on the wall of a writer that had to wait. Of changes of state it
-/// is all that is kept, as a sender may have kept an event for minutes.
-const WIDE_OVERLAP_NANOS: u64 = 150 * SECOND_NANOS;
-const WIDE_EVERY_NANOS: u64 = 60 * SECOND_NANOS;
 /// Changes of state that lead from the oldest standing to now.
-const TRANSITIONS_NANOS: u64 = FORGET_NANOS + MARGIN_NANOS;
-/// How far ahead of ours another collector's clock may be.
-const AHEAD_NANOS: u64 = 60 * SECOND_NANOS;
+const TRANSITIONS_KEPT: u64 = FORGET_AFTER + WRITTEN_WITHIN;
 
 /// Records of the last minutes.
 #[derive(Debug, Default)]
@@ -41,16 +36,12 @@ impl Recent {
         source: &dyn SeriesReader,
         now: u64,
     ) -> Result<Vec<CircuitTransition>, StoreError> {
-        let is_wide = now.saturating_sub(self.read_wide) >= WIDE_EVERY_NANOS;
-        let overlap = if is_wide {
-            WIDE_OVERLAP_NANOS
-        } else {
-            OVERLAP_NANOS
-        };
+        let is_wide = now.saturating_sub(self.read_wide) >= READ_WIDE_EVERY;
+        let overlap = if is_wide { READ_AGAIN_WIDE } else { READ_AGAIN };
         let of_changes = if is_wide {
-            TRANSITIONS_NANOS
+            TRANSITIONS_KEPT
         } else {
-            OVERLAP_NANOS
+            READ_AGAIN
         };
         self.read_standings(source, now, overlap)?;
         self.read_settings(source, now, overlap)?;
@@ -82,7 +73,7 @@ impl Recent {
             .map_or(0, |until| until.saturating_sub(overlap));
         TimeRange {
             start_unix_nanos: oldest.max(known),
-            end_unix_nanos: now.saturating_add(AHEAD_NANOS),
+            end_unix_nanos: now.saturating_add(COLLECTOR_LEAD_MAX),
         }
     }
 
@@ -92,7 +83,7 @@ impl Recent {
         now: u64,
         overlap: u64,
     ) -> Result<(), StoreError> {
-        let kept = FORGET_NANOS + MARGIN_NANOS;
+        let kept = FORGET_AFTER + WRITTEN_WITHIN;
         let (range, known) = (self.unread(now, kept, overlap), &mut self.standings);
         source.scan(SeriesKind::Standing, range, None, &mut |record| {
             if let SeriesRecord::Standing(standing) = record {
@@ -113,7 +104,7 @@ impl Recent {
         now: u64,
         overlap: u64,
     ) -> Result<(), StoreError> {
-        let kept = SETTINGS_NANOS + MARGIN_NANOS;
+        let kept = SETTINGS_EVERY + WRITTEN_WITHIN;
         let (range, known) = (self.unread(now, kept, overlap), &mut self.settings);
         source.scan(SeriesKind::Settings, range, None, &mut |record| {
             if let SeriesRecord::Settings(report) = record {
@@ -133,7 +124,7 @@ impl Recent {
         now: u64,
         overlap: u64,
     ) -> Result<(), StoreError> {
-        let kept = TRANSITIONS_NANOS;
+        let kept = TRANSITIONS_KEPT;
         let range = self.unread(now, kept, overlap);
         let mut found = Vec::new();
         source.scan(SeriesKind::Transition, range, None, &mut |record| {
@@ -156,7 +147,7 @@ impl Recent {
         overlap: u64,
     ) -> Result<(), StoreError> {
         let slowest = self.standings.values().map(|standing| standing.interval_ms);
-        let kept = SAMPLES_NANOS.max(slowest.max().unwrap_or(0) * 2_000_000);
+        let kept = SHOWN.max(slowest.max().unwrap_or(0) * 2_000_000);
         let range = self.unread(now, kept, overlap);
         let mut found = Vec::new();
         source.scan(SeriesKind::Sample, range, None, &mut |record| {

@@ -5,16 +5,11 @@ use std::collections::BTreeMap;
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
-use super::board::{FORGET_NANOS, SETTINGS_NANOS, STANDING_NANOS};
 use super::facts::{Facts, Second, add_second, apply, stale_after_nanos};
+use super::timing::{FORGET_AFTER, SETTINGS_EVERY, SHOWN, WRITTEN_WITHIN};
 use crate::model::{CircuitKey, CircuitSample, CircuitTransition, SECOND_NANOS, TimeRange};
 use crate::store::series::{SeriesKind, SeriesRecord, SettingsRecord, Standing};
 use crate::store::{SeriesReader, StoreError};
-
-/// What happens a little before an instance's silence begins may be written a minute later.
-pub(super) const MARGIN_NANOS: u64 = STANDING_NANOS + 5 * SECOND_NANOS;
-/// Samples that the wall of a moment shows: the sparkline's two minutes and some.
-pub(super) const SAMPLES_NANOS: u64 = 130 * SECOND_NANOS;
 
 /// An instance of a breaker.
 pub(super) type Id = (CircuitKey, String);
@@ -33,7 +28,7 @@ pub(super) fn facts_at(
         .values()
         .map(|facts| facts.standing.interval_ms)
         .max();
-    let lookback = SAMPLES_NANOS.max(oldest.unwrap_or(0) * 2_000_000);
+    let lookback = SHOWN.max(oldest.unwrap_or(0) * 2_000_000);
     transitions(log, at, only, &mut instances)?;
     samples(log, at, lookback, only, &mut instances)?;
     settings(log, at, only, &mut instances)?;
@@ -41,7 +36,7 @@ pub(super) fn facts_at(
     let mut by_circuit: BTreeMap<CircuitKey, Vec<Facts>> = BTreeMap::new();
     for ((key, _), mut facts) in instances {
         let silent = at.saturating_sub(facts.standing.last_seen_unix_nanos);
-        if silent <= FORGET_NANOS {
+        if silent <= FORGET_AFTER {
             facts.stale = silent > stale_after_nanos(&facts.standing);
             by_circuit.entry(key).or_default().push(facts);
         }
@@ -62,7 +57,7 @@ fn standings(
     only: Option<&CircuitKey>,
 ) -> Result<BTreeMap<Id, Facts>, StoreError> {
     let mut latest: BTreeMap<Id, Standing> = BTreeMap::new();
-    let range = before(at, FORGET_NANOS + MARGIN_NANOS);
+    let range = before(at, FORGET_AFTER + WRITTEN_WITHIN);
     log.scan(SeriesKind::Standing, range, only, &mut |record| {
         if let SeriesRecord::Standing(standing) = record {
             let id = (standing.key.clone(), standing.instance.clone());
@@ -80,7 +75,7 @@ fn standings(
             stale: false,
             seconds: Vec::new(),
             changes: Vec::new(),
-            told: None,
+            delay: None,
         };
         (id, facts)
     };
@@ -106,14 +101,14 @@ fn transitions(
     instances: &mut BTreeMap<Id, Facts>,
 ) -> Result<(), StoreError> {
     let mut found: Vec<CircuitTransition> = Vec::new();
-    let range = before(at, FORGET_NANOS + MARGIN_NANOS);
+    let range = before(at, FORGET_AFTER + WRITTEN_WITHIN);
     log.scan(SeriesKind::Transition, range, only, &mut |record| {
         if let SeriesRecord::Transition(transition) = record {
             found.push(transition);
         }
     })?;
     found.sort_by_key(|transition| transition.time_unix_nanos);
-    let recent = at.saturating_sub(SAMPLES_NANOS);
+    let recent = at.saturating_sub(SHOWN);
     for transition in found {
         let id = (transition.key.clone(), transition.instance.clone());
         let Some(facts) = instances.get_mut(&id) else {
@@ -181,7 +176,7 @@ fn settings(
     only: Option<&CircuitKey>,
     instances: &mut BTreeMap<Id, Facts>,
 ) -> Result<(), StoreError> {
-    let range = before(at, SETTINGS_NANOS + MARGIN_NANOS);
+    let range = before(at, SETTINGS_EVERY + WRITTEN_WITHIN);
     log.scan(SeriesKind::Settings, range, only, &mut |record| {
         if let SeriesRecord::Settings(report) = record {
             let id = (report.key.clone(), report.instance.clone());
@@ -202,8 +197,8 @@ pub(super) fn take_newer(known: &mut Option<SettingsRecord>, report: SettingsRec
     }
 }
 
-/// A breaker without calls leaves no samples, and its standing is written each minute: the next one, or the
-/// live board for the last minute, tells whether it was still heard of.
+/// A breaker without calls leaves no samples, and its standing is written once a minute: the next one, or the live board
+/// for the last minute, shows whether it still reported.
 fn heard_later(
     log: &dyn SeriesReader,
     at: u64,
@@ -219,7 +214,7 @@ fn heard_later(
     };
     let range = TimeRange {
         start_unix_nanos: at.saturating_add(1),
-        end_unix_nanos: at.saturating_add(MARGIN_NANOS),
+        end_unix_nanos: at.saturating_add(WRITTEN_WITHIN),
     };
     log.scan(SeriesKind::Standing, range, only, &mut |record| {
         if let SeriesRecord::Standing(standing) = record {
@@ -231,7 +226,7 @@ fn heard_later(
         }
     })?;
     for (id, heard) in last_seen {
-        if heard.saturating_sub(at) < MARGIN_NANOS {
+        if heard.saturating_sub(at) < WRITTEN_WITHIN {
             hear(id, *heard);
         }
     }

@@ -1,4 +1,4 @@
-//! Takes over from the journal what an earlier run left: the board as it was, and the minutes without rollups.
+//! Restores what an earlier run left in the journal: the board as it was, and the minutes without rollups.
 
 use std::collections::BTreeMap;
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::codec::circuits::request::{FakeBreaker, micrometer};
 use crate::codec::circuits::tests::any_request;
-use crate::model::{CircuitCalls, Provenance, StateSpan, nanos};
+use crate::model::{CircuitCalls, Provenance, Source, StateSpan, nanos};
 use crate::store::series::SeriesRecord;
 
 /// A second in the middle of an hour.
@@ -283,7 +283,7 @@ async fn micrometer_transitions_are_derived_from_its_state() {
         if step == 2 {
             let view = world.only(now);
             assert_eq!(view.state, EffectiveState::Open);
-            assert_eq!(view.source, "resilience4j");
+            assert_eq!(view.source, Source::Resilience4j);
             // The window covers one report: five good, five bad, ten refused.
             let calls = (view.calls.success, view.calls.failure, view.calls.rejected);
             assert_eq!(calls, (5, 5, 10));

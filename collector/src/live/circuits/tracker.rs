@@ -1,16 +1,15 @@
-//! From the counts that an instance reports to what was added since its last report. Never negative: a count
-//! that shrank or has a later start began anew, one that is older than the last is late and says nothing.
+//! From the counts that an instance reports to what was added since its last report, which is never negative: a count
+//! that shrank or has a later start was reset, and one that is older than the last is late and ignored.
 
 use std::collections::HashMap;
 
 use fusebox::circuit_breaker::LatencyHistogram;
 
+use super::timing::RECENT_COUNT;
 use crate::codec::circuits::{Count, CountPoint, Temporality};
 
 /// Series that one instance of a breaker may have (outcomes times error types; ours).
 const MAX_SERIES: usize = 256;
-/// A count that began so shortly before its first report is new; an older one is where we come in.
-const RECENT_NANOS: u64 = 15_000_000_000;
 
 /// The last report of each series of an instance.
 #[derive(Debug, Default)]
@@ -38,8 +37,7 @@ pub(super) enum Added {
 }
 
 impl Tracker {
-    /// Takes in a report; `followed` tells whether the instance was known before, so that a new series of
-    /// it counts from zero.
+    /// Returns what a report adds; a new series of an instance that was `followed` before counts from zero.
     pub(super) fn add(&mut self, point: &CountPoint, followed: bool, now: u64) -> Added {
         let key = (kind(point.what), point.series);
         let Some(last) = self.series.get_mut(&key) else {
@@ -64,7 +62,7 @@ impl Tracker {
 
 fn first(point: &CountPoint, followed: bool, now: u64) -> Added {
     let began = point.start_unix_nanos;
-    let recent = began > 0 && now.saturating_sub(began) < RECENT_NANOS;
+    let recent = began > 0 && now.saturating_sub(began) < RECENT_COUNT;
     if followed || recent || point.temporality == Temporality::Delta {
         whole(point)
     } else {
@@ -141,7 +139,7 @@ mod tests {
     #[test]
     fn a_running_count_adds_its_growth_and_a_restart_its_whole() {
         let mut tracker = Tracker::default();
-        let now = 100 * RECENT_NANOS;
+        let now = 100 * RECENT_COUNT;
         assert_eq!(calls(tracker.add(&point(1, 10, 500), false, now)), None);
         assert_eq!(
             calls(tracker.add(&point(1, 20, 507), false, now)),
@@ -168,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_first_report_counts_when_it_is_new() {
-        let now = 100 * RECENT_NANOS;
+        let now = 100 * RECENT_COUNT;
         let mut tracker = Tracker::default();
         let fresh = point(now - 1_000, now, 4);
         assert_eq!(calls(tracker.add(&fresh, false, now)), Some((4, 4)));

@@ -1,15 +1,12 @@
 //! Changes of state, newest first, without repetitions and without derived ones whose event arrived after all.
 
-use crate::model::{
-    CircuitKey, CircuitTransition, HOUR_NANOS, Provenance, SECOND_NANOS, TimeRange,
-};
+use super::timing::EXPLAINED_WITHIN;
+use crate::model::{CircuitKey, CircuitTransition, HOUR_NANOS, Provenance, TimeRange};
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 
-/// Longest range of one step when the newest transitions are looked for.
-const FIRST_STEP_NANOS: u64 = HOUR_NANOS;
-/// An event explains a state set that follows it that soon.
-const EXPLAINED_WITHIN_NANOS: u64 = 15 * SECOND_NANOS;
+/// Length of the first step back when the newest transitions are searched for, nanoseconds.
+const FIRST_STEP: u64 = HOUR_NANOS;
 
 /// Looks back in steps that double, so that the last few of a busy week do not read all of it.
 pub(super) fn newest(
@@ -23,7 +20,7 @@ pub(super) fn newest(
         return Ok(found);
     };
     let mut end = range.end_unix_nanos.min(latest.saturating_add(1));
-    let mut step = FIRST_STEP_NANOS;
+    let mut step = FIRST_STEP;
     while end > range.start_unix_nanos && found.len() < limit {
         let slice = TimeRange {
             start_unix_nanos: end.saturating_sub(step).max(range.start_unix_nanos),
@@ -57,7 +54,7 @@ fn drop_explained(sorted: &mut Vec<CircuitTransition>) {
     };
     let near = |derived: &CircuitTransition| {
         let to = derived.time_unix_nanos;
-        let from = to.saturating_sub(EXPLAINED_WITHIN_NANOS);
+        let from = to.saturating_sub(EXPLAINED_WITHIN);
         let first = sorted.partition_point(|other| other.time_unix_nanos < from);
         let events = sorted[first..]
             .iter()

@@ -39,7 +39,7 @@ pub(super) fn view(key: &CircuitKey, target: &str, instances: &[Facts], now: u64
     CircuitView {
         key: key.clone(),
         target: target.to_owned(),
-        source: first.source.clone(),
+        source: first.source,
         state,
         since_unix_nanos: since.unwrap_or(now),
         retry_at_unix_nanos: in_state()

@@ -5,14 +5,14 @@
 
 use std::fmt::Debug;
 
-use fusebox::circuit_breaker::EffectiveState;
+use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
 use opentelemetry::{SpanId, TraceId};
 use tokio::runtime::Runtime;
 
 use crate::live::circuits::Circuits;
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
-    Provenance, StateSpan, TimeRange, now_unix_nanos,
+    Provenance, Source, StateSpan, TimeRange, now_unix_nanos,
 };
 use crate::store::SeriesReader;
 use crate::store::series::{
@@ -114,7 +114,7 @@ impl Scene {
             key: key.clone(),
             instance: instance.to_owned(),
             time_unix_nanos: self.at(second) + 5,
-            source: "fusebox".to_owned(),
+            source: Source::Fusebox,
             target: "stock".to_owned(),
             state: if opened {
                 state
@@ -138,7 +138,7 @@ impl Scene {
                 Provenance::Derived
             },
             opened_by: opened.then(|| TraceId::from_bytes([7; 16])),
-            opened_at_unix_nanos: 3,
+            opened_at_unix_nanos: Some(3),
             in_flight: 1,
             first_seen_unix_nanos: self.begin - 9,
             last_seen_unix_nanos: self.at(second),
@@ -160,7 +160,7 @@ impl Scene {
                 ..CircuitSettings::default()
             },
             forced: (second > 0).then(|| OverrideView {
-                kind: "forced_open".to_owned(),
+                kind: OverrideKind::ForcedOpen,
                 reason: "a \"planned\" outage".to_owned(),
                 expires_unix_nanos: Some(self.at(90)),
             }),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
-    Provenance, optional_hex,
+    Provenance, Source, optional_hex, zero_is_none,
 };
 
 /// The kinds of records; each has a file of its own per day.
@@ -107,8 +107,8 @@ pub struct Standing {
     pub instance: String,
     /// When this was written, Unix nanoseconds of the collector's clock.
     pub time_unix_nanos: u64,
-    /// Its library's word.
-    pub source: String,
+    /// The library that reports it.
+    pub source: Source,
     /// What it protects.
     pub target: String,
     /// Its state.
@@ -124,8 +124,9 @@ pub struct Standing {
     /// The call that opened it last.
     #[serde(with = "optional_hex")]
     pub opened_by: Option<TraceId>,
-    /// When it opened last, Unix nanoseconds; 0 when it never did.
-    pub opened_at_unix_nanos: u64,
+    /// When it opened last, Unix nanoseconds.
+    #[serde(with = "zero_is_none")]
+    pub opened_at_unix_nanos: Option<u64>,
     /// Calls running.
     pub in_flight: u32,
     /// When it was first heard of, Unix nanoseconds of the collector's clock.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 
-use fusebox::circuit_breaker::EffectiveState;
+use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
 use opentelemetry::{SpanId, TraceId};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -12,6 +12,7 @@ use super::*;
 use crate::log::Position;
 use crate::model::{
     CircuitCalls, CircuitSample, CircuitSettings, CircuitTransition, OverrideView, Provenance,
+    Source,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -73,7 +74,7 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
             ..CircuitSettings::default()
         },
         forced: Some(OverrideView {
-            kind: "forced_open".to_owned(),
+            kind: OverrideKind::ForcedOpen,
             reason: "outage".to_owned(),
             expires_unix_nanos: None,
         }),
@@ -82,7 +83,7 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
         key: key("inventory"),
         instance: "a".to_owned(),
         time_unix_nanos,
-        source: "fusebox".to_owned(),
+        source: Source::Fusebox,
         target: "inventory".to_owned(),
         state: EffectiveState::Open,
         since_unix_nanos: time_unix_nanos - 5,
@@ -90,7 +91,7 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
         reason: "failed".to_owned(),
         provenance: Provenance::Reported,
         opened_by: None,
-        opened_at_unix_nanos: 3,
+        opened_at_unix_nanos: Some(3),
         in_flight: 1,
         first_seen_unix_nanos: T0,
         last_seen_unix_nanos: time_unix_nanos - 7,
@@ -201,7 +202,7 @@ fn fixture_records() -> Vec<SeriesRecord> {
                 key: key("inventory"),
                 instance: instance.to_owned(),
                 time_unix_nanos: time,
-                source: "fusebox".to_owned(),
+                source: Source::Fusebox,
                 target: String::new(),
                 state: EffectiveState::HalfOpen,
                 since_unix_nanos: time,
@@ -209,7 +210,7 @@ fn fixture_records() -> Vec<SeriesRecord> {
                 reason: reason.to_owned(),
                 provenance: Provenance::Derived,
                 opened_by: Some(TraceId::from_bytes([9; 16])),
-                opened_at_unix_nanos: 0,
+                opened_at_unix_nanos: None,
                 in_flight: 2,
                 first_seen_unix_nanos: T0,
                 last_seen_unix_nanos: time,

@@ -356,18 +356,14 @@ impl CircuitPage {
             .collect()
     }
 
-    fn forced(&self) -> Option<(Cow<'static, str>, String, String)> {
+    fn forced(&self) -> Option<(&'static str, String, String)> {
         let forced = self.known.circuit.forced.as_ref()?;
-        let word = EffectiveState::parse(&forced.kind).map_or("override", state::word);
+        let word = state::word(EffectiveState::from(forced.kind));
         let until = match forced.expires_unix_nanos {
             Some(at) => format!("ends by itself at {}", moment::short(at, self.now)),
             None => "stays until somebody releases it".to_owned(),
         };
-        Some((
-            Cow::Borrowed(word),
-            text::shown(&forced.reason, 1_000).into_owned(),
-            until,
-        ))
+        Some((word, text::shown(&forced.reason, 1_000).into_owned(), until))
     }
 
     /// The settings in force, those that its library has.
@@ -421,8 +417,8 @@ impl CircuitPage {
             .collect()
     }
 
-    fn source(&self) -> Cow<'_, str> {
-        text::name(&self.known.circuit.source)
+    fn source(&self) -> &'static str {
+        self.known.circuit.source.as_str()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fusebox::circuit_breaker::EffectiveState as State;
+use fusebox::circuit_breaker::{EffectiveState as State, OverrideKind};
 use fusebox_collector::model::*;
 use fusebox_collector::query::{CircuitHistory, CircuitWall};
 use opentelemetry::{SpanId, TraceId};
@@ -140,12 +140,12 @@ pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
     CircuitView {
         key: key(service, name),
         target: name.to_owned(),
-        source: "fusebox".to_owned(),
+        source: Source::Fusebox,
         state,
         since_unix_nanos: since,
         retry_at_unix_nanos: (state == State::Open).then_some(NOW + 3 * SECOND),
         forced: (state == State::ForcedOpen).then(|| OverrideView {
-            kind: "forced_open".to_owned(),
+            kind: OverrideKind::ForcedOpen,
             reason: "kim: PG outage, see incident 4711".to_owned(),
             expires_unix_nanos: Some(NOW + 40 * MINUTE),
         }),

@@ -7,7 +7,7 @@ pub(crate) mod fixtures;
 use askama::Template;
 use axum::body::Body;
 use axum::http::{self, Request};
-use fusebox::circuit_breaker::EffectiveState;
+use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
 use fusebox_collector::model::*;
 use fusebox_collector::query::CircuitWall;
 use opentelemetry::SpanId;
@@ -72,11 +72,10 @@ fn nasty_circuit() -> CircuitView {
         name: nasty(),
     };
     circuit.target = HOSTILE.to_owned();
-    circuit.source = HOSTILE.to_owned();
     circuit.reason = nasty();
     circuit.settings.group = nasty();
     circuit.forced = Some(OverrideView {
-        kind: HOSTILE.to_owned(),
+        kind: OverrideKind::ForcedOpen,
         reason: nasty(),
         expires_unix_nanos: None,
     });

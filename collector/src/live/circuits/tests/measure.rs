@@ -1,9 +1,7 @@
 //! How many bytes a sample takes and how long the questions of the week take, for a hundred circuits.
 
 use super::*;
-use crate::codec::circuits::Source;
-use crate::model::CircuitSample;
-use crate::model::HOUR_NANOS;
+use crate::model::{CircuitSample, HOUR_NANOS, Source};
 use crate::store::series::{Rollup, RollupMinute};
 
 const NAMES: u64 = 100;

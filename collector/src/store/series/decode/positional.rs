@@ -4,7 +4,10 @@
 use opentelemetry::{SpanId, TraceId};
 
 use super::{Decoded, Decoder, Lookup};
-use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance};
+use crate::codec::circuits::override_kind;
+use crate::model::{
+    CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance, Source,
+};
 use crate::store::series::record::{SeriesRecord, SettingsRecord, Standing};
 
 impl Decoder<'_> {
@@ -55,11 +58,15 @@ impl Decoder<'_> {
         };
         let forced = match self.byte()? {
             0 => None,
-            _ => Some(OverrideView {
-                kind: self.text()?,
-                reason: self.text()?,
-                expires_unix_nanos: self.optional()?,
-            }),
+            _ => {
+                let kind = override_kind(&self.text()?);
+                let (reason, expires_unix_nanos) = (self.text()?, self.optional()?);
+                kind.map(|kind| OverrideView {
+                    kind,
+                    reason,
+                    expires_unix_nanos,
+                })
+            }
         };
         Some(self.decide(key, instance, |key, instance| {
             SeriesRecord::Settings(SettingsRecord {
@@ -87,7 +94,10 @@ impl Decoder<'_> {
             },
             instance: String::new(),
             time_unix_nanos,
-            source: words(source),
+            source: source
+                .as_deref()
+                .and_then(Source::parse)
+                .unwrap_or(Source::Fusebox),
             target: words(target),
             provenance: Provenance::of_stored_state(reason.as_deref().unwrap_or_default()),
             reason: words(reason),
@@ -96,7 +106,7 @@ impl Decoder<'_> {
             last_seen_unix_nanos: time_unix_nanos.saturating_sub(self.uint()?),
             since_unix_nanos: self.uint()?,
             retry_at_unix_nanos: self.optional()?,
-            opened_at_unix_nanos: self.uint()?,
+            opened_at_unix_nanos: self.optional()?,
             in_flight: u32::try_from(self.uint()?).ok()?,
             first_seen_unix_nanos: self.uint()?,
             interval_ms: self.uint()?,

@@ -9,11 +9,11 @@ mod operations;
 
 pub(super) use circuits::Thresholds;
 
+use fusebox::circuit_breaker::LatencyHistogram;
+
 use circuits::{BreakerSums, InstanceSeconds};
 use edges::Edges;
 use operations::{OperationMinutes, RedSums};
-
-use fusebox::circuit_breaker::LatencyHistogram;
 
 use super::pending::Window;
 use super::points::Points;
