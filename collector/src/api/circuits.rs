@@ -82,6 +82,6 @@ pub(super) async fn history(
 fn unknown(key: &CircuitKey) -> Problem {
     let CircuitKey { service, name } = key;
     Problem::not_found(format!(
-        "service `{service}` has no circuit breaker `{name}` that was heard of"
+        "service `{service}` has reported no circuit breaker `{name}`"
     ))
 }

@@ -1,4 +1,4 @@
-//! Services, their operations, and who calls whom.
+//! Services, their operations, and the calls between services.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::params::Params;
 use super::{ApiState, Problem};
 use crate::model::{DependencyLink, ServiceSummary, format_timestamp};
 
-/// Dependencies are shown of the last hour unless said otherwise.
+/// The default range of dependencies.
 const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
 
 /// The answer to `/services`.

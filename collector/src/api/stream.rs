@@ -14,9 +14,9 @@ use super::params::Params;
 use super::{ApiState, Problem};
 use crate::query::{QueryService, StreamEvent, Topic, complete_circuits};
 
-/// A comment that often keeps proxies from closing a quiet stream.
+/// Interval of comments that keep proxies from closing an idle stream.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// When a browser comes back after the stream broke.
+/// When a browser reconnects after the stream broke.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// `GET /api/stream?topics`
@@ -57,7 +57,7 @@ struct Client {
     receiver: Receiver<StreamEvent>,
     query: QueryService,
     topics: Vec<Topic>,
-    /// It does not know every breaker: it just came, or lost events.
+    /// It needs every breaker again: it is new, or lost events.
     behind: bool,
     greeted: bool,
 }

@@ -11,7 +11,7 @@ use crate::model::{
     CircuitKey, DependencyLink, MINUTE_NANOS, RedStats, ServiceSummary, SpanKind, TimeRange,
 };
 
-/// Whole minutes that the figures of a service look back on, besides the one that is running.
+/// Whole minutes in the figures of a service, besides the running one.
 pub(super) const WINDOW_MINUTES: u64 = 5;
 
 /// The figures.
@@ -22,13 +22,13 @@ pub(super) struct Figures {
     pub(super) red: Red,
     pub(super) dependencies: Dependencies,
     pub(super) instances: Instances,
-    /// Spans that came a second time within the pairing window.
+    /// Spans that arrived a second time within the pairing window.
     pub(super) repeats: u64,
     /// Calls counted for the rest of their service's operations.
     pub(super) operation_limit: u64,
-    /// Spans that no figure shows because too many came at once.
+    /// Spans missing from the figures because too many arrived at once.
     pub(super) left_out: u64,
-    /// When counting began, in this run or one whose minutes were taken back.
+    /// When counting began, in this run or in one whose minutes were restored.
     pub(super) started_unix_nanos: u64,
     /// The first minute that is not in the journal yet.
     pub(super) unwritten_minute: u64,
@@ -89,7 +89,7 @@ impl Figures {
         summary
     }
 
-    /// Returns who called whom in that range, busiest first.
+    /// Returns the calls between services in that range, busiest first.
     pub(super) fn dependencies(&self, range: TimeRange) -> Vec<DependencyLink> {
         let edges = self.dependencies.edges().in_range(range);
         let mut links: Vec<_> = edges
@@ -110,7 +110,7 @@ impl Figures {
         links
     }
 
-    /// Returns what was learnt about breakers since the last call: which service each protects.
+    /// Takes what was learnt since the last call: the service that each breaker protects.
     pub(super) fn take_learnt(&mut self) -> Vec<(CircuitKey, String)> {
         let learnt = self.dependencies.take_learnt().into_iter();
         learnt

@@ -1,11 +1,11 @@
-//! Which instances of a service were heard of, and when, by the collector's clock.
+//! The instances of each service, and when each reported first and last by the collector's clock.
 
 use std::collections::HashMap;
 
 use super::names::{NodeId, cut};
 use crate::model::InstanceSeen;
 
-/// Instances remembered of one service; the one silent longest gives way.
+/// Instances kept of one service; the one that reported longest ago is evicted.
 const PER_SERVICE_MAX: usize = 100;
 
 /// The instances of all services.
@@ -19,7 +19,7 @@ struct Seen {
 }
 
 impl Instances {
-    /// Notes that an instance was heard of between those times; an instance without id is none.
+    /// Records that an instance reported between those times; one without an id is ignored.
     pub(super) fn see(&mut self, service: NodeId, id: &str, first: u64, last: u64) {
         if id.is_empty() {
             return;
@@ -54,7 +54,7 @@ impl Instances {
         instances
     }
 
-    /// Returns the instances heard of since that time.
+    /// Returns the instances that reported since that time.
     pub(super) fn since(&self, time: u64) -> Vec<(NodeId, InstanceSeen)> {
         let services = self.0.keys();
         services

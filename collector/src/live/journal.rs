@@ -1,6 +1,6 @@
 //! Keeps the figures beyond a restart: each finished minute of operations, dependencies and instances goes into the
-//! series journal, and a start takes the dependencies and instances within the retention and the last minutes of
-//! operations back from it.
+//! series journal, and a start restores the dependencies and instances within the retention and the last minutes
+//! of operations.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::store::series::{
 };
 use crate::store::{SeriesReader, StoreError};
 
-/// Minutes between two records of an instance that keeps reporting; a restart forgets at most so much of "last seen".
+/// Minutes between two records of an instance that keeps reporting; a restart loses at most this much of "last seen".
 const INSTANCE_EVERY_MINUTES: u64 = 10;
 /// Most minutes written at once: no figures are kept for longer by the minute.
 const MINUTES_MAX: u64 = 120;
-/// Records taken back under one lock, so that ingest never waits long for a restore.
+/// Records restored under one lock, so that ingest never waits long.
 const RESTORED_AT_ONCE: usize = 1_000;
 
 impl Figures {
@@ -29,7 +29,7 @@ impl Figures {
         running: bool,
     ) -> Vec<SeriesRecord> {
         let end = now_unix_nanos / MINUTE_NANOS + u64::from(running);
-        // After a clock that jumped ahead there are no more minutes to look through than are kept.
+        // After the clock jumped ahead, only as many minutes are looked through as are kept.
         let begin = self.unwritten_minute.max(end.saturating_sub(MINUTES_MAX));
         let minutes = begin..end;
         if minutes.is_empty() {
@@ -101,10 +101,10 @@ impl Figures {
         records.append(&mut seen);
     }
 
-    /// Takes a record of an earlier run back.
-    fn take_back(&mut self, record: &SeriesRecord) {
+    /// Restores a record of an earlier run.
+    fn restore(&mut self, record: &SeriesRecord) {
         match record {
-            SeriesRecord::Dependency(minute) => self.take_back_edge(minute),
+            SeriesRecord::Dependency(minute) => self.restore_edge(minute),
             SeriesRecord::Instance(instance) => {
                 let service = self.nodes.service(&instance.service);
                 let (first, last) = (
@@ -123,8 +123,8 @@ impl Figures {
         }
     }
 
-    fn take_back_edge(&mut self, minute: &DependencyMinute) {
-        // The record does not say whether the parent sends spans; if it does, it will say so itself.
+    fn restore_edge(&mut self, minute: &DependencyMinute) {
+        // The record does not hold whether the parent sends spans; its first span will show it.
         let parent = self.nodes.peer(&minute.parent);
         let child = match minute.child_is_virtual {
             true => self.nodes.peer(&minute.child),
@@ -149,7 +149,7 @@ impl Figures {
 }
 
 impl Shared {
-    /// Takes back what earlier runs left; blocks the thread.
+    /// Restores what earlier runs left; blocks the thread.
     pub(super) fn restore(&self, log: &SeriesLog) -> Result<(), StoreError> {
         let now = now_unix_nanos();
         // Figures look back on whole minutes and the running one.
@@ -168,30 +168,30 @@ impl Shared {
             log.scan(kind, range, None, &mut |record| {
                 records.push(record);
                 if records.len() == RESTORED_AT_ONCE {
-                    self.take_back(&mut records);
+                    self.restore_records(&mut records);
                 }
             })?;
-            self.take_back(&mut records);
+            self.restore_records(&mut records);
         }
         Ok(())
     }
 
-    fn take_back(&self, records: &mut Vec<SeriesRecord>) {
+    fn restore_records(&self, records: &mut Vec<SeriesRecord>) {
         let mut figures = self.figures();
         records
             .drain(..)
-            .for_each(|record| figures.take_back(&record));
+            .for_each(|record| figures.restore(&record));
     }
 }
 
 /// Restores in the background, and from then on lets spans expire each second and keeps each finished minute, for as
-/// long as anybody holds the figures.
+/// long as the figures are in use.
 pub(super) async fn keep(shared: std::sync::Weak<Shared>, log: SeriesLog) {
     if let Some(shared) = shared.upgrade() {
         let log = log.clone();
         let restored = tokio::task::spawn_blocking(move || shared.restore(&log)).await;
         if let Ok(Err(error)) = restored {
-            tracing::warn!(%error, "could not take back the dependencies of earlier runs");
+            tracing::warn!(%error, "could not restore the dependencies of earlier runs");
         }
     }
     let mut ticks = tokio::time::interval(std::time::Duration::from_secs(1));
@@ -212,6 +212,6 @@ pub(super) async fn write_finished(shared: &Arc<Shared>, log: &SeriesLog, runnin
     let records = shared.figures().take_finished(now, running);
     if let Err(error) = log.append(records).await {
         shared.counters.incidents.add(Incident::LiveMinuteLost, 1);
-        tracing::warn!(%error, "could not keep a minute of figures");
+        tracing::warn!(%error, "could not store a minute of figures");
     }
 }

@@ -2,8 +2,8 @@
 //! duration per operation, dependency links, instances. It never decides what is stored.
 //!
 //! Each ingest shard gathers its spans in a `SpanTap`; once they are durable it adds them to the shared `Figures`
-//! under one lock, taken once per block. All times here are the collector's clock at that moment: a span sent late
-//! counts when it comes.
+//! under one lock, taken once per block. All times are the collector's clock at that moment: a late span counts when it
+//! arrives.
 
 pub mod circuits;
 mod dependencies;
@@ -36,7 +36,7 @@ pub struct Live {
     shared: Arc<Shared>,
 }
 
-/// What taps and readers share.
+/// The state that taps and readers share.
 #[derive(Debug)]
 struct Shared {
     figures: Mutex<Figures>,
@@ -49,7 +49,7 @@ struct Shared {
 impl Live {
     /// Returns figures that begin now.
     ///
-    /// Inside a runtime, dependencies and instances within the retention are taken back from the journal in
+    /// Inside a runtime, dependencies and instances within the retention are restored from the journal in
     /// the background, and every finished minute is written to it; outside, the figures live in memory alone.
     pub fn new(circuits: Circuits, counters: Arc<Counters>) -> Self {
         let shared = Arc::new(Shared {
@@ -79,7 +79,7 @@ impl Live {
         SpanTap::new(self.shared.clone())
     }
 
-    /// Lets go of spans that waited long enough for their other half; a collector does so itself each second.
+    /// Expires spans that waited long enough for their other half; a running collector does this each second.
     pub fn maintain(&self, now_unix_nanos: u64) {
         self.shared.update(now_unix_nanos, |_| {});
     }
@@ -99,7 +99,7 @@ impl Live {
         self.shared.figures().service(name, now_unix_nanos)
     }
 
-    /// Returns who called whom in that range, busiest first: whole minutes for the last two hours, whole hours before.
+    /// Returns the calls between services in that range, busiest first: whole minutes for the last two hours, whole hours before.
     pub fn dependencies(&self, range: TimeRange) -> Vec<DependencyLink> {
         self.shared.figures().dependencies(range)
     }
@@ -125,7 +125,7 @@ impl Shared {
         self.figures.lock()
     }
 
-    /// Changes the figures under the lock, and passes on what came of it once the lock is free.
+    /// Changes the figures under the lock; passes on targets and incidents after releasing it.
     fn update(&self, now_unix_nanos: u64, change: impl FnOnce(&mut Figures)) {
         let second = u32::try_from(now_unix_nanos / SECOND_NANOS).unwrap_or(u32::MAX);
         let (learnt, incidents) = {

@@ -9,10 +9,10 @@ use crate::store::hash::Seed;
 
 /// Stands for every name past a bound.
 pub(super) const OTHER: &str = "__other__";
-/// Services told apart; the issue of a thousand services on one page comes first (the largest published meshes of
+/// Services kept apart; the issue of a thousand services on one page comes first (the largest published meshes of
 /// one team have a few hundred).
 pub(super) const SERVICES_MAX: usize = 1_000;
-/// Peers that send no spans (databases, third parties) told apart.
+/// Peers that send no spans (databases, third parties) kept apart.
 pub(super) const PEERS_MAX: usize = 1_000;
 /// Breakers learnt from spans.
 pub(super) const CIRCUITS_MAX: usize = 4_000;
@@ -125,7 +125,7 @@ impl Nodes {
         &self.nodes[usize::from(id.0)].name
     }
 
-    /// Returns whether spans of that service came in.
+    /// Returns whether that service sent spans.
     pub(super) fn sends_spans(&self, id: NodeId) -> bool {
         self.nodes[usize::from(id.0)].sends_spans
     }
@@ -161,7 +161,7 @@ impl CircuitNames {
         Some(id)
     }
 
-    /// Returns the key under which a breaker stands on the wall.
+    /// Returns the key of a breaker on the wall.
     pub(super) fn key(&self, id: CircuitId, nodes: &Nodes) -> CircuitKey {
         let (service, name) = &self.names[usize::from(id.0)];
         CircuitKey {
@@ -171,7 +171,7 @@ impl CircuitNames {
     }
 }
 
-/// Names that one shard came across, numbered, each with what the shard knows of it.
+/// Names that one shard has seen, numbered, each with what the shard knows about it.
 #[derive(Debug)]
 pub(super) struct Remembered<V> {
     /// Asked once or twice a span, and senders choose the names: hence the fast hash with a seed of its own.

@@ -1,7 +1,7 @@
 //! Rate, errors and duration of each operation of each service, by the minute in which its spans arrived.
 //!
-//! A call served is a server or consumer span, or a span without parent that says neither (a job, a timer):
-//! work that somebody asked for. Client spans are the other half of a call and count at the callee.
+//! A call served is a server or consumer span, or a span without parent of another kind (a job, a timer). Client spans
+//! are the other half of a call and count at the callee.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::store::series::{RedMinute, stored_buckets};
 
 /// Minutes kept in memory.
 const MINUTES: usize = 60;
-/// Operations told apart in one service; a name with an id in it makes thousands.
+/// Operations kept apart in one service; a name with an id in it makes thousands.
 pub(super) const OPERATIONS_PER_SERVICE_MAX: usize = 1_000;
-/// Operations told apart in all services together (about 4 KiB each when busy all hour).
+/// Operations kept apart in all services together, about 8 KiB each when busy all hour.
 pub(super) const OPERATIONS_MAX: usize = 10_000;
 /// Doublings of nanoseconds that are bounds on `/metrics`: 2^20 ns (1 ms) to 2^33 ns (8.6 s).
 pub(crate) const LATENCY_DOUBLINGS: std::ops::RangeInclusive<u32> = 20..=33;
@@ -40,7 +40,7 @@ struct Operation {
     kind: SpanKind,
     total: Total,
     minutes: VecDeque<Minute>,
-    /// Minutes that an earlier run counted: shown, but neither on `/metrics` nor written again.
+    /// Minutes of an earlier run: shown, but neither on `/metrics` nor written again.
     restored: Vec<Minute>,
 }
 
@@ -134,7 +134,7 @@ impl Red {
 
     /// Adds a minute that an earlier run counted.
     pub(super) fn restore(&mut self, service: NodeId, minute: u64, red: &RedMinute) {
-        // The record does not say the kind; nearly all operations that are called have this one.
+        // The record does not hold the kind; nearly all operations that are called have this one.
         let (id, _) = self.operation(service, &red.operation, SpanKind::Server);
         let clamped = |count| u32::try_from(count).unwrap_or(u32::MAX);
         self.operations[id.0 as usize].restored.push(Minute {

@@ -13,7 +13,7 @@ use super::red::OperationId;
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor, ValueView};
 use crate::model::SpanKind;
 
-/// Names that a tap remembers between publishes; past it, it forgets them all and learns anew.
+/// Names that a tap caches between publishes; when there are more, the cache is cleared.
 const REMEMBERED_MAX: usize = 16_384;
 /// Spans gathered between two publishes. A block holds 10,000, but one request of 64 MiB can hold 600,000 tiny ones,
 /// and while the disk refuses nothing is published.

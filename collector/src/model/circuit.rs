@@ -17,23 +17,23 @@ pub struct CircuitKey {
 /// Calls by outcome, in the order in which they are always drawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CircuitCalls {
-    /// Answered well.
+    /// Succeeded.
     pub success: u64,
-    /// Answered badly.
+    /// Failed.
     pub failure: u64,
-    /// Not answered in time.
+    /// Timed out.
     pub timeout: u64,
-    /// Refused because the breaker was open.
+    /// Rejected because the breaker was open.
     pub rejected: u64,
-    /// Refused because no slot was free.
+    /// Rejected because no slot was free.
     pub bulkhead_full: u64,
-    /// The caller's own fault (bad request): no judgement.
+    /// Bad requests, which do not count for or against the callee.
     pub ignored: u64,
-    /// Dropped by the caller before an answer.
+    /// Cancelled by the caller.
     pub cancelled: u64,
-    /// Fallbacks that answered.
+    /// Fallbacks that succeeded.
     pub fallback_success: u64,
-    /// Fallbacks that failed, were refused or missing.
+    /// Fallbacks that failed, were rejected or missing.
     pub fallback_failure: u64,
 }
 
@@ -66,12 +66,12 @@ impl CircuitCalls {
         ]
     }
 
-    /// Returns the calls that health looks at: success, failure, timeout and no slot.
+    /// Returns the calls that the failure rate counts: success, failure, timeout and no slot.
     pub fn judged(&self) -> u64 {
         self.success + self.errors()
     }
 
-    /// Returns the judged calls that were bad: failure, timeout and no slot.
+    /// Returns those of them that failed: failure, timeout and no slot.
     pub fn errors(&self) -> u64 {
         self.failure + self.timeout + self.bulkhead_full
     }
@@ -221,7 +221,7 @@ pub struct CircuitSettings {
 pub struct OverrideView {
     /// What is forced.
     pub kind: OverrideKind,
-    /// Why, as the person who set it wrote.
+    /// Why, in the words of the person who set it.
     pub reason: String,
     /// When it ends by itself, Unix nanoseconds; `None`: stays until released.
     pub expires_unix_nanos: Option<u64>,
@@ -280,15 +280,15 @@ pub struct CircuitView {
     /// The forced state, if any.
     #[serde(rename = "override")]
     pub forced: Option<OverrideView>,
-    /// Bad calls of the judged ones in the window, percent; `None` when nothing was judged.
+    /// Errors as a share of the judged calls in the window, percent; `None` without judged calls.
     pub error_percent: Option<f64>,
-    /// The window that `error_percent`, `calls` and `latency` speak of, milliseconds.
+    /// The window of `error_percent`, `calls` and `latency`, milliseconds.
     pub window_ms: u64,
     /// Calls in the window.
     pub calls: CircuitCalls,
-    /// Calls a second over the window, refused ones included.
+    /// Calls a second over the window, including rejected ones.
     pub calls_per_second: f64,
-    /// Refused calls a second over the window.
+    /// Rejected calls a second over the window.
     pub rejected_per_second: f64,
     /// Percentiles over the window.
     pub latency: LatencyView,
@@ -303,7 +303,7 @@ pub struct CircuitView {
     pub opened_by: Option<TraceId>,
     /// The settings in force.
     pub settings: CircuitSettings,
-    /// Each instance heard of in the last minutes.
+    /// Each instance that reported in the last minutes.
     pub instances: Vec<CircuitInstanceView>,
 }
 
@@ -316,11 +316,11 @@ pub struct CircuitInstanceView {
     pub state: EffectiveState,
     /// Since when, Unix nanoseconds.
     pub since_unix_nanos: u64,
-    /// When it was last heard of, Unix nanoseconds of the collector's clock.
+    /// When it last reported, Unix nanoseconds of the collector's clock.
     pub last_seen_unix_nanos: u64,
-    /// Whether it has been silent for too long to believe its state.
+    /// Whether its last report is too old to rely on its state.
     pub stale: bool,
-    /// Bad calls of the judged ones in the window, percent.
+    /// Errors as a share of the judged calls in the window, percent.
     pub error_percent: Option<f64>,
     /// Calls in the window.
     pub calls: CircuitCalls,

@@ -1,7 +1,7 @@
 //! The nouns that stores keep, queries answer and pages show.
 //!
-//! Everything here is plain data, decoded from what services sent. A `Span` says what was received,
-//! unchanged; what was merged, moved or guessed at read time stands beside it in `Trace::notes`.
+//! Everything here is plain data, decoded from what services sent. A `Span` holds what was received, unchanged; what was
+//! merged, moved or guessed when it was read is noted in `Trace::notes`.
 
 mod circuit;
 mod condition;
@@ -19,9 +19,9 @@ pub use circuit::{
     CircuitTransition, CircuitView, CircuitWall, LatencyView, OverrideView, Provenance, Source,
     SparkBucket, StateSpan,
 };
+pub(crate) use circuit::{optional_hex, zero_is_none};
 pub use condition::{Condition, Pattern, Place, Test};
 pub(crate) use condition::{EVENT_NAME, SCOPE_NAME, SCOPE_VERSION};
-pub(crate) use circuit::{optional_hex, zero_is_none};
 pub use dependency::DependencyLink;
 pub use duration::{format_duration, parse_duration};
 pub use search::{Cursor, TraceCondition, TracePage, TraceQuery};

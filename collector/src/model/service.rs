@@ -1,4 +1,4 @@
-//! What is known of a service: its rate, errors and duration, its operations and instances.
+//! A service: its rate, errors and duration, its operations and instances.
 
 use serde::Serialize;
 
@@ -41,7 +41,7 @@ pub struct OperationStats {
     pub red: RedStats,
 }
 
-/// One instance of a service and when it was last heard of.
+/// One instance of a service and when it reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InstanceSeen {
     /// `service.instance.id`, else `host.name`, else empty.

@@ -67,14 +67,14 @@ pub struct ServiceCount {
     pub errors: u32,
 }
 
-/// That a request went through a breaker, and what came of it.
+/// A breaker that a request went through, and the outcome.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct CircuitMark {
     /// The service that holds the breaker.
     pub service: String,
     /// The breaker.
     pub name: String,
-    /// Its state when the call came (`fusebox::circuit_breaker::EffectiveState::as_str`).
+    /// Its state when the call began (`fusebox::circuit_breaker::EffectiveState::as_str`).
     pub state: String,
     /// How the call ended (`fusebox::circuit_breaker::Outcome::as_str`).
     pub outcome: String,

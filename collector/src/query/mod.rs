@@ -1,4 +1,4 @@
-//! Answers questions: the one place that pages, the JSON API and the stream ask.
+//! The query service: all that pages, the JSON API and the event stream read.
 
 mod service;
 mod stream;
@@ -12,7 +12,7 @@ pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyCli
 pub use crate::model::{CircuitHistory, CircuitWall};
 use crate::store::StoreError;
 
-/// Why a question has no answer.
+/// Why a query failed.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     /// A parameter is wrong: 400.

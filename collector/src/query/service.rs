@@ -1,4 +1,4 @@
-//! The questions, each answered from memory where it can be and from the store where it must.
+//! Queries, answered from memory if possible and else from the store.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ use crate::store::{TraceReader, Traces};
 /// How far ahead of this clock a span may start and its names still be listed.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
-/// Answers questions; cheap to clone.
+/// Answers queries; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct QueryService {
     store: Traces,
@@ -36,7 +36,7 @@ pub struct QueryService {
 }
 
 impl QueryService {
-    /// Returns a service that asks these.
+    /// Creates a service that reads from these.
     pub fn new(store: impl Into<Traces>, circuits: Circuits, live: Live) -> Self {
         Self {
             store: store.into(),
@@ -47,13 +47,13 @@ impl QueryService {
         }
     }
 
-    /// Answers with what other collectors wrote as well.
+    /// Includes what other collectors wrote.
     pub(crate) fn with_others(mut self, others: Arc<MergedSeries>) -> Self {
         self.others = Some(others);
         self
     }
 
-    /// Asks other collectors' records where that may block; empty where there are none.
+    /// Reads other collectors' records off the async workers; empty if there are no other collectors.
     async fn ask_others<T: Default + Send + 'static>(
         &self,
         question: impl FnOnce(&MergedSeries) -> T + Send + 'static,
@@ -65,7 +65,7 @@ impl QueryService {
         answered.unwrap_or_default()
     }
 
-    /// Returns for how long data is kept: how far back questions may look.
+    /// Returns for how long data is kept: how far back queries reach.
     pub fn retention(&self) -> Duration {
         self.circuits.series().retention()
     }
@@ -209,7 +209,7 @@ impl QueryService {
         Ok(operations.await?)
     }
 
-    /// Returns who called whom in that range, busiest first: whole minutes for the last two hours, whole hours before.
+    /// Returns the calls between services in that range, busiest first: whole minutes for the last two hours, whole hours before.
     ///
     /// # Errors
     /// When the store fails.
@@ -263,7 +263,7 @@ impl QueryService {
     }
 }
 
-/// Adds links that other collectors saw, busiest first.
+/// Adds the links of other collectors; returns all, busiest first.
 fn merge_links(own: Vec<DependencyLink>, others: Vec<DependencyLink>) -> Vec<DependencyLink> {
     if others.is_empty() {
         return own;

@@ -1,5 +1,5 @@
-//! What the event stream carries. One task computes each event once for all clients, from the first client's coming
-//! to the last one's going; a client that reads too slowly loses events, is told so, and starts afresh.
+//! The events of the stream. One task computes each event once for all clients, as long as there is a client; one that
+//! reads too slowly loses events and is then sent everything again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub enum Topic {
     Circuits,
     /// A breaker changed its state.
     Transition,
-    /// What the collector takes in.
+    /// What the collector receives and stores.
     Stats,
 }
 
@@ -51,7 +51,7 @@ impl Topic {
     }
 }
 
-/// One event, its JSON shared by all who receive it.
+/// One event; all receivers share its JSON.
 #[derive(Debug, Clone)]
 pub struct StreamEvent {
     /// What it is about.
@@ -78,7 +78,7 @@ pub struct CircuitsEvent {
     pub removed: Vec<CircuitKey>,
 }
 
-/// What the collector takes in.
+/// What the collector receives and stores.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StatsEvent {
     /// The moment, Unix nanoseconds.
@@ -97,7 +97,7 @@ pub struct StatsEvent {
     pub bytes_stored: u64,
 }
 
-/// Hands out the one computation.
+/// Starts the computation and hands out receivers of it.
 #[derive(Debug, Default)]
 pub(super) struct StreamHub(Mutex<HubState>);
 
@@ -138,7 +138,7 @@ impl StreamHub {
         state.sender = None;
     }
 
-    /// Sends an event; `false` once nobody listens, after which the next client starts a new computation.
+    /// Sends events; returns `false` once there are no clients, after which the next one starts a new computation.
     fn send(&self, events: Vec<StreamEvent>) -> bool {
         let mut state = self.0.lock();
         let Some(sender) = state.sender.as_ref() else {
@@ -149,7 +149,7 @@ impl StreamHub {
             return false;
         }
         for event in events {
-            // An error only says that the last receiver went; the next round sees it.
+            // An error means that the last receiver is gone; the next call sees it.
             let _ = sender.send(event);
         }
         true
@@ -168,7 +168,7 @@ struct Computation {
 impl Computation {
     fn new(query: QueryService) -> Self {
         Self {
-            // From now on, so that nothing is lost between a client's coming and the first run.
+            // Subscribed here, so that no change between the first client and the first run is lost.
             changes: query.subscribe(),
             known: HashMap::new(),
             spans_received: query.counters().spans_received.get(),
@@ -255,7 +255,7 @@ impl Computation {
     }
 }
 
-/// Returns everything about circuits, for a client that just came or lost events.
+/// Returns all circuits, for a client that is new or lost events.
 pub(crate) fn complete_circuits(wall: CircuitWall) -> Option<StreamEvent> {
     let everything = CircuitsEvent {
         at_unix_nanos: wall.at_unix_nanos,

@@ -1,4 +1,4 @@
-//! Trace ids as people paste them.
+//! Parses trace ids as people paste them.
 
 use opentelemetry::TraceId;
 
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_told_what_is_wrong() {
+    fn the_error_says_what_is_wrong() {
         for (text, problem) in [
             ("", "nothing was given"),
             ("0000000000000000", "zeros"),

@@ -1,4 +1,4 @@
-//! The shop that does not exist: its services, what they do and whom they call.
+//! The made-up shop: its services, their operations and the services they call.
 
 /// A service of the shop.
 #[derive(Debug)]

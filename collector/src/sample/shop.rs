@@ -1,7 +1,7 @@
 //! Endless traffic of a shop of twelve services, the same for the same seed.
 //!
 //! A trace has 4 to 20 spans of 680 bytes and 15 attributes on average; every pod batches its own, as SDKs do,
-//! so that a trace arrives scattered over many requests and children may come before their parents.
+//! so that a trace arrives in many requests and children may arrive before their parents.
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -14,7 +14,7 @@ use crate::codec::otlp::write;
 /// Users and articles of the shop.
 const USERS: u32 = 200_000;
 const ARTICLES: u32 = 40_000;
-/// 2026-01-01, for those who do not care.
+/// 2026-01-01, the default.
 const DEFAULT_START: u64 = 1_767_225_600_000_000_000;
 const HOUR: u64 = 3_600_000_000_000;
 
@@ -71,7 +71,7 @@ pub struct Requests {
     batches: Vec<Batch>,
     nodes: Vec<Node>,
     ids: Vec<[u8; 8]>,
-    /// The pod whose last spans go out next, once all are made.
+    /// The pod whose last spans are sent next, once all are made.
     next_flush: usize,
 }
 

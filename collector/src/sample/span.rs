@@ -19,7 +19,7 @@ const FLAGS: u32 = 0x101;
 pub(super) struct TraceHead {
     pub(super) trace_id: [u8; 16],
     pub(super) start_unix_nanos: u64,
-    /// The user who asked.
+    /// The user who made the request.
     pub(super) user: u32,
     /// The article it is about.
     pub(super) sku: u32,

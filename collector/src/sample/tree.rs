@@ -152,7 +152,7 @@ fn fail(nodes: &mut [Node], rng: &mut Rng) {
     }
 }
 
-/// Puts every span inside its parent; parents come before their children.
+/// Places every span inside its parent; parents precede their children.
 fn set_times(nodes: &mut [Node], rng: &mut Rng) {
     // From 3 ms to about a second, short ones far more often.
     let scale = rng.f64();

@@ -3,7 +3,7 @@
 use super::exposition::Exposition;
 use crate::store::influxdb::InfluxdbReport;
 
-/// Writes how it stands with the InfluxDB.
+/// Writes the state of InfluxDB and of the shipping to it.
 pub(super) fn write(text: &mut Exposition, report: &InfluxdbReport) {
     let figures = &report.figures;
     let totals = [

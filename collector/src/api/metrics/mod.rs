@@ -1,4 +1,4 @@
-//! `/metrics`: the collector's own counters, and what spans say of services under the names that Grafana's service
+//! `/metrics`: the collector's own counters, and figures of services from their spans under the names that Grafana's service
 //! map and RED tables ask Prometheus for (Tempo's `traces_service_graph_*` and `traces_spanmetrics_*`).
 
 mod exposition;

@@ -1,5 +1,5 @@
-//! The part of `/metrics` about the services that send: what spans say of their calls and operations, under the names
-//! that Grafana's service map and RED tables ask Prometheus for.
+//! The part of `/metrics` about services: figures of their calls and operations from their spans, under the names that
+//! Grafana's service map and RED tables ask Prometheus for.
 
 use super::exposition::Exposition;
 use crate::live::{EdgeFigures, LATENCY_DOUBLINGS, OperationFigures};

@@ -1,18 +1,18 @@
-//! Reads attributes: who sent it, which breaker it speaks of; texts are bounded here.
+//! Reads attributes: the sender and the breaker; bounds text.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-/// Longest name of a service, instance, breaker or group, bytes; a longer one is refused (ours).
+/// Longest name of a service, instance, breaker or group, bytes; a longer one is rejected.
 pub(super) const MAX_NAME_BYTES: usize = 256;
-/// Longest text that a person or a library wrote (reasons), bytes; a longer one is cut (ours).
+/// Longest text that a person or a library wrote (reasons), bytes; a longer one is cut.
 pub(super) const MAX_TEXT_BYTES: usize = 512;
-/// What OpenTelemetry calls a service without a name.
+/// OpenTelemetry's name for a service without one.
 const UNKNOWN_SERVICE: &str = "unknown_service";
 
-/// Who sent it.
+/// The sender of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sender {
     pub(super) service: String,
@@ -63,7 +63,7 @@ pub(super) fn bounded_text(attributes: &[KeyValue], key: &str) -> String {
     crate::model::cut(text, MAX_TEXT_BYTES).to_owned()
 }
 
-/// Returns a number that stands for the set of attributes, whatever their order.
+/// Returns a hash of the attributes that does not depend on their order.
 pub(super) fn fingerprint(attributes: &[KeyValue]) -> u64 {
     attributes.iter().fold(0, |sum: u64, attribute| {
         let mut hasher = DefaultHasher::new();
@@ -72,7 +72,7 @@ pub(super) fn fingerprint(attributes: &[KeyValue]) -> u64 {
             Some(Value::StringValue(text)) => text.hash(&mut hasher),
             Some(Value::IntValue(number)) => number.hash(&mut hasher),
             Some(Value::BoolValue(flag)) => flag.hash(&mut hasher),
-            // No breaker library tells its series apart by doubles, bytes or lists.
+            // No breaker library distinguishes series by doubles, bytes or lists.
             _ => {}
         }
         sum.wrapping_add(hasher.finish())

@@ -1,5 +1,5 @@
 //! Metrics of fusebox, resilience4j (by Micrometer) and Polly, gathered to one observation per instance of a
-//! breaker. Metric objects and points come in any order, and several objects of one name are normal.
+//! breaker. Metric objects and points may be in any order, and several objects of one name are normal.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub fn decode_metrics(request: &ExportMetricsServiceRequest) -> MetricsBatch {
     batch
 }
 
-/// What a metric of that name says.
+/// What a metric measures.
 #[derive(Debug, Clone, Copy)]
 enum Meaning {
     Calls,
@@ -34,7 +34,7 @@ enum Meaning {
     InFlight,
     Fallbacks,
     Entered,
-    /// The library's own view of what the other metrics tell better (rates, buffered calls).
+    /// Values that the library derives from the other metrics (rates, buffered calls).
     Redundant,
 }
 
@@ -58,7 +58,7 @@ fn resilience4j(metric: &str) -> Option<Meaning> {
         "calls" => Some(Meaning::Calls),
         "not.permitted.calls" => Some(Meaning::Refused),
         "state" => Some(Meaning::State),
-        // The two rates are -1 while the window is too small; the counts tell the same and more.
+        // The two rates are -1 while the window is too small; the counts hold the same and more.
         "buffered.calls" | "slow.calls" | "failure.rate" | "slow.call.rate" => {
             Some(Meaning::Redundant)
         }
@@ -138,7 +138,7 @@ fn breaker_name(point: &Point<'_>, source: Source) -> Option<String> {
     }
 }
 
-/// What one point says.
+/// The content of one point.
 enum Fact {
     Count(CountPoint),
     State(Option<EffectiveState>),
@@ -148,7 +148,7 @@ enum Fact {
     OtherEvent,
 }
 
-/// Reads one point; `None` when it cannot be believed.
+/// Reads one point; `None` if a value is missing or impossible.
 fn fact(point: &Point<'_>, source: Source, meaning: Meaning) -> Option<Fact> {
     let attribute = |key| text(point.attributes, key);
     let counted = |what| count(point, what).map(Fact::Count);
@@ -210,7 +210,7 @@ fn count(point: &Point<'_>, what: Count) -> Option<CountPoint> {
     })
 }
 
-/// Returns whether calls that ended so ran to their end: the duration of others says nothing of the callee.
+/// Returns whether calls that ended so ran to their end: the duration of others is not the callee's.
 fn executed(what: Count) -> bool {
     matches!(
         what,

@@ -1,7 +1,7 @@
 //! From OTLP metrics and logs of several breaker libraries to one circuit model.
 //!
-//! Pure: the same request gives the same observations, nothing panics, and everything that is not a circuit's
-//! or cannot be read is counted. Cumulative counts stay cumulative here; `live::circuits` takes differences.
+//! Pure: the same request gives the same observations, nothing panics, and whatever does not belong to a circuit or
+//! cannot be read is counted. Cumulative counts stay cumulative here; `live::circuits` takes differences.
 
 mod attributes;
 mod logs;
@@ -20,7 +20,7 @@ pub use metrics::decode_metrics;
 
 use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Source};
 
-/// Highest count believed: a million calls a second for a year. Sums of them cannot overflow.
+/// Highest count accepted: a million calls a second for a year. Sums of them cannot overflow.
 pub const MAX_COUNT: u64 = 1 << 45;
 
 /// What a count counts.
@@ -51,11 +51,11 @@ pub enum Temporality {
 pub struct CountPoint {
     /// What it counts.
     pub what: Count,
-    /// Tells apart series that count the same thing (one per `error.type`, say).
+    /// Distinguishes series that count the same thing, such as one per `error.type`.
     pub series: u64,
     /// Whether `count` runs since `start_unix_nanos` or since the last report.
     pub temporality: Temporality,
-    /// When the count began, Unix nanoseconds of the instance's clock; 0 when not told.
+    /// When the count began, Unix nanoseconds of the instance's clock; 0 if unknown.
     pub start_unix_nanos: u64,
     /// When it was read, Unix nanoseconds of the instance's clock.
     pub time_unix_nanos: u64,
@@ -65,7 +65,7 @@ pub struct CountPoint {
     pub latency: LatencyHistogram,
 }
 
-/// What one metrics request says of one instance of a breaker.
+/// What one metrics request reports of one instance of a breaker.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
     /// The breaker.
@@ -80,9 +80,9 @@ pub struct Observation {
     pub time_unix_nanos: u64,
     /// Its counts.
     pub counts: Vec<CountPoint>,
-    /// The state in force, where the request tells.
+    /// The state in force, if the request holds it.
     pub state: Option<EffectiveState>,
-    /// Calls running, where the request tells.
+    /// Calls running, if the request holds it.
     pub in_flight: Option<u32>,
 }
 
@@ -95,7 +95,7 @@ pub struct MetricsBatch {
     pub circuit_points: u64,
     /// Points that belong to no circuit.
     pub ignored_points: u64,
-    /// Points of circuits that could not be believed: no name, unknown word, NaN, negative, absurd.
+    /// Points of circuits with a missing name, an unknown word, or a count that is NaN, negative or too high.
     pub refused_points: u64,
 }
 

@@ -11,7 +11,7 @@ use super::{MAX_COUNT, Temporality};
 
 /// Scales that OpenTelemetry allows (data model, exponential histogram).
 const SCALES: std::ops::RangeInclusive<i32> = -10..=20;
-/// Buckets of one histogram that are read; SDKs keep at most 160 (ours: room for coarser ones).
+/// Buckets of one histogram that are read; SDKs keep at most 160.
 const MAX_BUCKETS: usize = 2_048;
 
 /// A data point of any kind.
@@ -20,13 +20,13 @@ pub(super) struct Point<'a> {
     pub(super) temporality: Temporality,
     pub(super) start_unix_nanos: u64,
     pub(super) time_unix_nanos: u64,
-    /// The value or the count; `None` when it is missing or no number that can be believed.
+    /// The value or the count; `None` if it is missing or not finite.
     pub(super) value: Option<f64>,
     pub(super) latency: LatencyHistogram,
 }
 
 impl Point<'_> {
-    /// Returns the value as a count; `None` when it is missing, negative or absurd.
+    /// Returns the value as a count; `None` if it is missing, negative or too high.
     pub(super) fn count(&self) -> Option<u64> {
         self.value
             .filter(|value| (0.0..=MAX_COUNT as f64).contains(value))
@@ -90,7 +90,7 @@ fn temporality(number: i32) -> Temporality {
     }
 }
 
-/// Returns whether the sender says that the point holds a value.
+/// Returns whether the point holds a value, according to its flags.
 fn recorded(flags: u32) -> bool {
     flags & DataPointFlags::NoRecordedValueMask as u32 == 0
 }

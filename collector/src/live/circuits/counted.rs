@@ -1,4 +1,4 @@
-//! What the counts of one metrics request add up to: calls, durations, and the state that they say was entered.
+//! The sums of the counts of one metrics request: calls, durations, and the state that was entered according to them.
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram, Outcome};
 
@@ -55,7 +55,7 @@ impl Counted {
     }
 }
 
-/// Returns what entering that state says of open: one more, one less, or nothing.
+/// Returns what entering that state means for open: one more, one less, or nothing.
 pub(super) fn balance(state: EffectiveState, count: u64) -> i64 {
     let count = i64::try_from(count).unwrap_or(i64::MAX / 1_024);
     match state {

@@ -28,7 +28,7 @@ impl Circuits {
         minutes.or_default()
     }
 
-    /// Keeps the wall of now up to date with what other collectors write, for as long as anybody holds the circuits.
+    /// Keeps the wall of now up to date with what other collectors write, as long as the circuits are in use.
     pub(crate) fn follow_others(&self) -> impl Future<Output = ()> + Send + 'static {
         let circuits = Arc::downgrade(&self.inner);
         let merged = self.inner.merged.clone();
@@ -99,7 +99,7 @@ fn look(recent: &mut Recent, merged: &MergedSeries, now: u64) -> Asked<Looked> {
     })
 }
 
-/// Puts on the wall what was found; returns whether anybody still looks at it.
+/// Puts on the wall what was found; returns `false` once the circuits are no longer in use.
 fn show_others(circuits: &Weak<Inner>, looked: Asked<Looked>) -> bool {
     let Some(inner) = circuits.upgrade() else {
         return false;
@@ -107,12 +107,12 @@ fn show_others(circuits: &Weak<Inner>, looked: Asked<Looked>) -> bool {
     let (others, transitions) = match looked {
         Asked::Answer(looked) => (looked.others, looked.transitions),
         Asked::Nobody => (Others::default(), Vec::new()),
-        // What was known stays, and becomes stale by itself.
+        // What was known stays until it expires.
         Asked::Failed => return true,
     };
     *inner.others.lock() = Arc::new(others);
     for transition in transitions {
-        // An error means that nobody watches.
+        // An error means that there are no subscribers.
         let _ = inner.changes.send(CircuitChange::Transition(transition));
     }
     true

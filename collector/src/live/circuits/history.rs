@@ -1,9 +1,9 @@
 //! One breaker over a range of time: calls by slice, and the stretches of its states.
 //!
-//! Slices of a minute and more come from whole minutes (rollups and the running hour), what is left at both ends of
-//! the range and shorter slices from samples.
-//! States: transitions are exact; a minute without one tells the worst state of the instances that reported,
-//! which also ends the state of an instance that died without a word.
+//! Slices of a minute and more are summed from whole minutes (rollups and the running hour), shorter slices and both
+//! ends of the range from samples.
+//! States: transitions are exact; a minute without one has the worst state of the instances that reported, which also
+//! ends the state of an instance that stopped without an event.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::model::{
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 
-/// Most slices of one answer (ours: more than a screen has pixels to show).
+/// Most slices of one answer; a screen is about that many pixels wide.
 pub(super) const MAX_BUCKETS: usize = 2_000;
 
 /// Returns a breaker's history; `minutes` holds what the journal has no rollups of yet. Blocks the thread.

@@ -235,7 +235,7 @@ impl Instance {
         let expected = self.filed.map(|filed| filed.saturating_add(interval));
         let second = match expected {
             Some(second) if second >= arrival.saturating_sub(1) => second.min(arrival),
-            // A sender that is a little slow loses its second as seldom as can be: it stays one behind.
+            // A sender whose interval is a little too long stays one second behind, so that it rarely skips one.
             Some(second) if second >= arrival.saturating_sub(2) => arrival - 1,
             _ => arrival,
         };

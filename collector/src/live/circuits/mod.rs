@@ -80,7 +80,7 @@ struct State {
 pub enum CircuitChange {
     /// A breaker changed state.
     Transition(CircuitTransition),
-    /// New samples came in for at least one breaker (at most one of these a second).
+    /// At least one breaker has new samples; announced at most once a second.
     Samples,
 }
 

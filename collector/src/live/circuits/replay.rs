@@ -13,7 +13,7 @@ use crate::store::{SeriesReader, StoreError};
 
 /// An instance of a breaker.
 pub(super) type Id = (CircuitKey, String);
-/// When instances were last heard of, where that is not in the journal yet.
+/// When instances last reported, if that is not in the journal yet.
 pub(super) type LastSeen = BTreeMap<Id, u64>;
 
 /// Returns every instance on the wall at that time; of one breaker when given. Blocks the thread.
@@ -82,7 +82,7 @@ fn standings(
     Ok(latest.into_iter().map(facts).collect())
 }
 
-/// Keeps what the collector knows that heard of the instance last; of one collector that is its newest standing.
+/// Keeps the standing of the collector that received the instance's last report; of one collector, the newest.
 pub(super) fn take_fresher(known: &mut Standing, standing: Standing) {
     let first_seen = known
         .first_seen_unix_nanos
@@ -219,7 +219,7 @@ fn heard_later(
     log.scan(SeriesKind::Standing, range, only, &mut |record| {
         if let SeriesRecord::Standing(standing) = record {
             let heard = standing.last_seen_unix_nanos;
-            // A standing of the next run, after a pause, says nothing of this moment.
+            // A standing of a later run of the instance is not about this time.
             if standing.first_seen_unix_nanos <= at {
                 hear(&(standing.key, standing.instance), heard);
             }

@@ -33,8 +33,8 @@ pub(super) fn restore(log: &dyn SeriesReader, now: u64) -> Result<Board, StoreEr
     Ok(board)
 }
 
-/// Returns the minutes of a breaker in the hour that is running at `now`, and in the one before where nobody wrote
-/// its rollup yet.
+/// Returns the minutes of a breaker in the hour that is running at `now`, and in the one before if
+/// its rollup is not written yet.
 pub(super) fn unrolled_minutes(
     log: &dyn SeriesReader,
     key: &CircuitKey,

@@ -50,7 +50,7 @@ impl Minutes {
         hours.into_iter().map(rollup).collect()
     }
 
-    /// Adds the minutes that somebody else counted.
+    /// Adds the minutes of another collector.
     pub(super) fn merge(&mut self, other: &Self) {
         for (start, calls, state) in other.iter() {
             self.add(start, calls, state);

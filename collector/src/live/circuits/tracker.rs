@@ -8,7 +8,7 @@ use fusebox::circuit_breaker::LatencyHistogram;
 use super::timing::RECENT_COUNT;
 use crate::codec::circuits::{Count, CountPoint, Temporality};
 
-/// Series that one instance of a breaker may have (outcomes times error types; ours).
+/// Series that one instance of a breaker may have: outcomes times error types.
 const MAX_SERIES: usize = 256;
 
 /// The last report of each series of an instance.
@@ -152,7 +152,7 @@ mod tests {
         );
         // A request that was overtaken.
         assert_eq!(calls(tracker.add(&point(1, 15, 503), false, now)), None);
-        // The process restarted; its old request comes late.
+        // The process restarted; its old request arrives late.
         assert_eq!(
             calls(tracker.add(&point(21, 30, 3), false, now)),
             Some((3, 3))

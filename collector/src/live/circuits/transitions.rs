@@ -32,7 +32,7 @@ pub(super) fn newest(
                 part.push(transition);
             }
         })?;
-        // Stable and reversed: of two at the same nanosecond the one that came later is newer.
+        // Stable and reversed: of two at the same nanosecond the one that arrived later is newer.
         part.sort_by_key(|transition: &CircuitTransition| transition.time_unix_nanos);
         drop_repeated(&mut part);
         drop_explained(&mut part);

@@ -1,5 +1,5 @@
-//! From the facts of a breaker's instances to what the wall shows: counts summed, histograms merged before any
-//! percentile, the worst state of those that can be believed.
+//! From the facts of a breaker's instances to its view on the wall: counts summed, histograms merged before any
+//! percentile, the worst state of the instances that are not stale.
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
@@ -17,13 +17,9 @@ pub(super) const SPARK_BAR_SECONDS: u64 = 2;
 /// Returns the view of a breaker from its instances, of which there is at least one.
 pub(super) fn view(key: &CircuitKey, target: &str, instances: &[Facts], now: u64) -> CircuitView {
     let windows: Vec<Window> = instances.iter().map(|facts| facts.window(now)).collect();
-    let believed = believed(instances);
-    let state = worst(&believed);
-    let in_state = || {
-        believed
-            .iter()
-            .filter(|facts| facts.standing.state == state)
-    };
+    let live = live(instances);
+    let state = worst(&live);
+    let in_state = || live.iter().filter(|facts| facts.standing.state == state);
     let latest = in_state().max_by_key(|facts| facts.standing.since_unix_nanos);
     let first = &instances[0].standing;
     let calls = sum(windows.iter().map(|window| &window.calls));
@@ -45,7 +41,7 @@ pub(super) fn view(key: &CircuitKey, target: &str, instances: &[Facts], now: u64
         retry_at_unix_nanos: in_state()
             .filter_map(|facts| facts.standing.retry_at_unix_nanos)
             .min(),
-        forced: forced(&believed, state, now),
+        forced: forced(&live, state, now),
         error_percent: error_percent(&calls),
         window_ms: windows
             .iter()
@@ -59,7 +55,7 @@ pub(super) fn view(key: &CircuitKey, target: &str, instances: &[Facts], now: u64
             .map(|window| window.rejected_per_second)
             .sum(),
         latency: latency_view(&latency),
-        in_flight: believed
+        in_flight: live
             .iter()
             .map(|facts| u64::from(facts.standing.in_flight))
             .sum(),
@@ -73,13 +69,13 @@ pub(super) fn view(key: &CircuitKey, target: &str, instances: &[Facts], now: u64
     }
 }
 
-/// Returns the instances that report, or all when none does.
-fn believed(instances: &[Facts]) -> Vec<&Facts> {
-    let live: Vec<&Facts> = instances.iter().filter(|facts| !facts.stale).collect();
-    if live.is_empty() {
+/// Returns the instances that are not stale, or all if every one is.
+fn live(instances: &[Facts]) -> Vec<&Facts> {
+    let fresh: Vec<&Facts> = instances.iter().filter(|facts| !facts.stale).collect();
+    if fresh.is_empty() {
         instances.iter().collect()
     } else {
-        live
+        fresh
     }
 }
 
@@ -88,7 +84,7 @@ fn worst(instances: &[&Facts]) -> EffectiveState {
     states.max().unwrap_or(EffectiveState::Closed)
 }
 
-/// Returns the override of the state shown, else of any instance; one that has expired is none.
+/// Returns the override of an instance in the state shown, else of any instance; expired ones are left out.
 fn forced(instances: &[&Facts], state: EffectiveState, now: u64) -> Option<OverrideView> {
     let in_force = |facts: &&&Facts| {
         let forced = facts
@@ -127,7 +123,7 @@ fn instance_view((facts, window): (&Facts, &Window)) -> CircuitInstanceView {
 }
 
 fn spark(instances: &[Facts], now: u64) -> Vec<SparkBucket> {
-    // Bars stand on whole multiples of their length, so that they do not change while they move left.
+    // Bars begin at whole multiples of their length, so that they do not change while they move left.
     let end = (now / SECOND_NANOS / SPARK_BAR_SECONDS + 1) * SPARK_BAR_SECONDS;
     let start = end.saturating_sub(SPARK_BARS * SPARK_BAR_SECONDS);
     let mut bars: Vec<SparkBucket> = (0..SPARK_BARS)

@@ -8,7 +8,7 @@ use crate::live::names::{CircuitId, NodeId, Nodes};
 use crate::model::{HOUR_NANOS, MINUTE_NANOS, TimeRange, nanos};
 use crate::store::hash::Seed;
 
-/// Pairs of services told apart; past it a call counts for the pair (rest, rest).
+/// Pairs of services kept apart; any more are counted as the pair (other, other).
 pub(in crate::live) const EDGES_MAX: usize = 4_096;
 /// Breakers listed on one edge.
 const CIRCUITS_PER_EDGE_MAX: usize = 64;

@@ -18,11 +18,11 @@ pub(in crate::live) enum Half {
 pub(in crate::live) enum Parent {
     /// It has none.
     Root,
-    /// In the same process, as the sender says.
+    /// In the same process, according to the sender.
     Local(u64),
-    /// In another process, as the sender says.
+    /// In another process, according to the sender.
     Remote(u64),
-    /// The sender does not say where.
+    /// The sender does not state where.
     Somewhere(u64),
 }
 
@@ -40,6 +40,6 @@ pub(in crate::live) struct SpanFact {
     pub(in crate::live) circuit: Option<CircuitId>,
     /// Whom its attributes name as the other side.
     pub(in crate::live) peer: Option<NodeId>,
-    /// Whether that is a database or broker, from which no span will come.
+    /// Whether that is a database or broker, which sends no spans.
     pub(in crate::live) peer_is_store: bool,
 }

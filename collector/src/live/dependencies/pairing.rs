@@ -28,7 +28,7 @@ const NONE: u64 = 0;
 pub(in crate::live) enum Arrival {
     /// It is.
     First,
-    /// It came before (a batch sent twice) and must not count again.
+    /// It arrived before (a batch sent twice) and must not count again.
     Repeat,
 }
 
@@ -39,7 +39,7 @@ pub(in crate::live) struct Learnt {
     pub(in crate::live) child: NodeId,
 }
 
-/// The table and what came of it.
+/// The pairing table and the edges found.
 #[derive(Debug)]
 pub(in crate::live) struct Dependencies {
     spans: HashMap<u64, Entry, BuildHasherDefault<KeyHasher>>,
@@ -56,9 +56,9 @@ pub(in crate::live) struct Dependencies {
 /// What went wrong since it was last asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::live) struct Incidents {
-    /// Caller's spans whose callee never came, counted for the peer they name.
+    /// Caller's spans whose callee never arrived, counted for the peer they name.
     pub(in crate::live) unpaired: u64,
-    /// Caller's spans whose callee never came and that name nobody.
+    /// Caller's spans whose callee never arrived and that name no peer.
     pub(in crate::live) unpaired_without_peer: u64,
     /// Spans forgotten before their time because the table was full.
     pub(in crate::live) table_full: u64,
@@ -70,7 +70,7 @@ pub(in crate::live) struct Incidents {
 
 #[derive(Debug, Clone, Copy)]
 enum Entry {
-    /// Callees came before this span did: the first of their chain.
+    /// Callees that arrived before this span: the first of their chain.
     Awaited { first: u64 },
     /// A span.
     Here(Here),
@@ -99,14 +99,14 @@ struct Here {
     met: bool,
     /// As child: the breaker around its edge is known.
     learnt: bool,
-    /// As caller: a callee came, or another caller's span below it stands for the call.
+    /// As caller: a callee arrived, or another caller's span below it stands for the call.
     paired: bool,
-    /// Both halves came under this one id (Zipkin's shared spans).
+    /// Both halves arrived under this one id (Zipkin's shared spans).
     shared: bool,
 }
 
 impl Dependencies {
-    /// Returns an empty table, whose edges are remembered for that long.
+    /// Returns an empty table; its edges are kept for that long.
     pub(in crate::live) fn new(retention: Duration) -> Self {
         Self {
             spans: HashMap::default(),
@@ -244,7 +244,7 @@ impl Dependencies {
         }
     }
 
-    /// A root makes no edge, unless it was called by somebody it names (Zipkin's remote endpoint).
+    /// A root makes no edge, unless it names its caller (Zipkin's remote endpoint).
     fn root(&mut self, fact: &SpanFact, second: u32) {
         let caller = fact.peer.filter(|_| fact.half == Half::Callee);
         if let Some(caller) = caller {
@@ -335,7 +335,7 @@ impl Dependencies {
         span.circuit.or(caller.circuit_above)
     }
 
-    /// Gives a key its place in line; who stands first gives way when the line is too long.
+    /// Adds a key to the queue; the oldest one is evicted when the queue is full.
     fn remember(&mut self, key: u64, is_other: bool, second: u32) {
         let ring = if is_other {
             &mut self.others
@@ -346,7 +346,7 @@ impl Dependencies {
             return;
         };
         match self.spans.get(&oldest) {
-            // It arrived again as itself after it was awaited, and stands further back.
+            // It arrived again itself after it was awaited, and is further back in the queue.
             Some(Entry::Here(here)) if here.since != since => {}
             Some(Entry::Here(here)) => {
                 let here = *here;
@@ -402,7 +402,7 @@ impl Dependencies {
         }
     }
 
-    /// The breaker's span may have come after the pair was found.
+    /// The breaker's span may have arrived after the pair was found.
     fn settle_child(&mut self, here: &Here) {
         if let Some(edge) = here.edge.filter(|_| !here.learnt)
             && let Some(Entry::Here(parent)) = self.spans.get(&here.parent).copied()
@@ -411,9 +411,9 @@ impl Dependencies {
         }
     }
 
-    /// A caller whose callee never came called the peer it names.
+    /// A caller whose callee never arrived called the peer it names.
     fn settle_caller(&mut self, here: &Here, waited: bool, second: u32) {
-        // Forgotten early, it may have a callee yet to come, but a database never sends one.
+        // Evicted early, its callee may still arrive; a database never sends one.
         if here.paired || !(waited || here.peer_is_store) {
             return;
         }
@@ -428,7 +428,7 @@ impl Dependencies {
         }
     }
 
-    /// A callee whose parent never came was called by the peer it names, if it names one.
+    /// A callee whose parent never arrived was called by the peer it names, if it names one.
     fn settle_callee(&mut self, here: &Here, second: u32) {
         let caller = here
             .peer
@@ -465,7 +465,7 @@ impl Here {
         }
     }
 
-    /// Returns whether a parent that came after it would change anything.
+    /// Returns whether a parent that arrives later would change anything.
     fn may_have_parent(&self) -> bool {
         let matters = !self.local_parent || self.half == Half::Caller;
         matters && !self.met && self.parent != NONE

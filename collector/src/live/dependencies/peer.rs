@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::codec::otlp::{AttributeView, ValueView};
 use crate::model::{Span, SpanKind, Value};
 
-/// Returns the name that the dependency map gives the other side of a span whose callee sent none; empty where the
-/// span names nobody.
+/// Returns the name that the dependency map gives the other side of a span whose callee sent none; empty if the
+/// span names no peer.
 pub(crate) fn peer_name(span: &Span) -> String {
     let mut peer = PeerAttributes::default();
     for (key, value) in &span.attributes {
@@ -22,7 +22,7 @@ pub(crate) fn peer_name(span: &Span) -> String {
     name
 }
 
-/// What a span's attributes say about the other side.
+/// What a span's attributes hold about the other side.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::live) struct PeerAttributes<'a> {
     service: &'a str,
@@ -40,7 +40,7 @@ impl<'a> PeerAttributes<'a> {
         match kind {
             SpanKind::Internal => {}
             SpanKind::Client | SpanKind::Producer => self.note(attribute),
-            // What a server says of addresses is its own; only a name given to the caller counts.
+            // A server's address attributes describe itself; only a name given to the caller counts.
             _ => self.note_service(attribute),
         }
     }

@@ -1,4 +1,4 @@
-//! Which traces are paired while more spans come than can wait for their other half.
+//! Samples traces while more spans arrive than the table can hold until their other half arrives.
 //!
 //! A table that turns over within seconds finds hardly any pair and misses the cache for every span. So whole traces
 //! are left out instead, half of them at a time, until those that remain can wait long enough; each call found then
@@ -32,7 +32,7 @@ impl Sampling {
         trace.trailing_zeros() >= self.halvings
     }
 
-    /// Returns for how many calls one that was found stands.
+    /// Returns the weight of one sampled call.
     pub(super) fn weight(&self) -> u64 {
         1 << self.halvings
     }

@@ -1,4 +1,4 @@
-//! The parts of the waiting table: the lines in which keys stand, and how keys are hashed.
+//! The parts of the pairing table: queues of keys in order of arrival, and the hasher of keys.
 
 use std::collections::VecDeque;
 use std::hash::Hasher;
@@ -13,20 +13,20 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// Returns an empty line for so many keys.
+    /// Returns an empty queue for so many keys.
     pub(super) fn new(max: usize) -> Self {
         let keys = VecDeque::new();
         Self { keys, max }
     }
 
-    /// Adds a key; returns the oldest where there are too many.
+    /// Adds a key; returns the oldest one if there are too many.
     pub(super) fn push(&mut self, key: u64, second: u32) -> Option<(u64, u32)> {
         self.keys.push_back((key, second));
         let full = self.keys.len() > self.max;
         full.then(|| self.keys.pop_front()).flatten()
     }
 
-    /// Takes out the oldest key once it waited long enough.
+    /// Removes and returns the oldest key if it has expired.
     pub(super) fn expired(&mut self, second: u32) -> Option<(u64, u32)> {
         let (_, since) = *self.keys.front()?;
         if since.saturating_add(WAIT_SECONDS) >= second {
