@@ -183,7 +183,11 @@ fn a_file_that_can_be_read_again_is_trusted_again() {
     assert_eq!(lines(&mut lane).0.len(), 1);
     add(&journal, 5, minutes(5));
     take_away(&file);
-    lane.next(now_unix_nanos()).unwrap_err();
+    // Every ten seconds the collector's own point goes first.
+    while let Ok(batch) = lane.next(now_unix_nanos()) {
+        let batch = batch.expect("the file cannot be read");
+        assert!(batch.lines.starts_with("collector,"), "{}", batch.lines);
+    }
     given_back();
     let (sent, failures) = lines(&mut lane);
     assert_eq!((sent.len(), failures), (1, 0));
