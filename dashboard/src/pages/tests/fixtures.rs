@@ -257,7 +257,12 @@ pub(crate) fn transitions() -> Vec<CircuitTransition> {
                     State::Open,
                     "52 % of 118 calls failed in 10 s (limit 50 %)",
                 ),
-                trip(5 * SECOND, State::Open, State::HalfOpen, "5 s were over"),
+                trip(
+                    5 * SECOND,
+                    State::Open,
+                    State::HalfOpen,
+                    "open time of 5 s has passed",
+                ),
                 trip(
                     6 * SECOND,
                     State::HalfOpen,

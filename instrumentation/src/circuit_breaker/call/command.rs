@@ -64,6 +64,13 @@ impl Command {
     }
 }
 
+impl CircuitBreaker {
+    /// Starts a command: a call with the timeout and the bulkhead of the settings, and a fallback.
+    pub fn command(&self) -> Command {
+        Command::new(self.clone())
+    }
+}
+
 /// Provides a value when the protected code does not.
 pub trait Fallback<T, E> {
     /// The future of that value.
@@ -261,12 +268,12 @@ where
     F: FnOnce() -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    let call = match ProtectedCall::begin(breaker) {
+    let call = match ProtectedCall::begin(&*breaker.shell) {
         Ok(call) => call,
         Err(rejected) => return Attempt::Failed(Cause::Rejected(rejected)),
     };
     let limit = settings.max_concurrent;
-    let Some(slot) = breaker.shell().bulkhead.try_acquire(limit) else {
+    let Some(slot) = breaker.shell.bulkhead.try_acquire(limit) else {
         call.finish(Outcome::BulkheadFull, "");
         return Attempt::Failed(Cause::BulkheadFull(limit));
     };
@@ -312,12 +319,7 @@ impl FallbackRun<'_> {
             return Err(FallbackError::Missing);
         };
         let span = fallback_span(self.breaker.name(), self.target);
-        let Some(slot) = self
-            .breaker
-            .shell()
-            .fallback_bulkhead
-            .try_acquire(self.limit)
-        else {
+        let Some(slot) = self.breaker.shell.fallback_bulkhead.try_acquire(self.limit) else {
             record_fallback(&span, FallbackOutcome::Rejected, ERROR_TYPE_BULKHEAD_FULL);
             observation.fallback_ended(FallbackOutcome::Rejected);
             return Err(FallbackError::BulkheadFull(self.limit));
@@ -349,7 +351,7 @@ impl<'a> Observation<'a> {
     fn start(breaker: &'a CircuitBreaker, observer: Option<Observer>) -> Self {
         Self {
             breaker,
-            started: breaker.shell().clock.now(),
+            started: breaker.shell.clock.now(),
             first: None,
             fallback: None,
             observer,
@@ -357,7 +359,7 @@ impl<'a> Observation<'a> {
     }
 
     fn fallback_ended(&mut self, outcome: FallbackOutcome) {
-        let shards = &self.breaker.shell().shards;
+        let shards = &self.breaker.shell.shards;
         shards.write(|shard| shard.fallback(outcome));
         self.fallback = Some(match outcome {
             FallbackOutcome::Success => ExecutionEvent::FallbackSuccess,
@@ -380,7 +382,7 @@ impl<'a> Observation<'a> {
     }
 
     fn execution(&self) -> Execution {
-        let now = self.breaker.shell().clock.now();
+        let now = self.breaker.shell.clock.now();
         let elapsed = Duration::from_nanos(now.saturating_sub(self.started));
         let first = self
             .first

@@ -1,23 +1,10 @@
-//! The errors of a call: a refusal, the error of a protected call, and why a command gave no answer.
+//! The errors of calls and commands.
 
 use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::circuit_breaker::rules::state::EffectiveState;
-use crate::circuit_breaker::watch::name::Name;
-
-/// The breaker refused the call.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("circuit breaker {name} is {}: call refused", .state.as_str())]
-pub struct Rejected {
-    /// The name of the breaker.
-    pub name: Name,
-    /// The state in which it refused.
-    pub state: EffectiveState,
-    /// How long to wait before a retry can succeed.
-    pub retry_after: Duration,
-}
+use crate::circuit_breaker::model::refusal::Rejected;
 
 /// The error of a call through a breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -5,23 +5,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thiserror::Error;
-
-use super::command::Command;
-use super::errors::{CallError, Rejected};
+use super::errors::CallError;
 use super::protected::ProtectedCall;
+use crate::circuit_breaker::model::refusal::Rejected;
+use crate::circuit_breaker::model::snapshot::CircuitSnapshot;
 use crate::circuit_breaker::rules::nanos;
 use crate::circuit_breaker::rules::settings::Settings;
-use crate::circuit_breaker::rules::state::{EffectiveState, Outcome, State};
+use crate::circuit_breaker::rules::state::{EffectiveState, Outcome, Override, State};
 use crate::circuit_breaker::rules::validation::SettingsError;
-use crate::circuit_breaker::shell::control::Override;
 use crate::circuit_breaker::shell::{Pass, Shell};
-use crate::circuit_breaker::watch::name::MAX_NAME_BYTES;
-use crate::circuit_breaker::watch::registry::{MAX_BREAKERS, Registry};
-use crate::circuit_breaker::watch::snapshot::CircuitSnapshot;
-
-/// The group of breakers without one.
-const DEFAULT_GROUP: &str = "default";
 
 /// A circuit breaker; clones are handles to the same one.
 ///
@@ -48,35 +40,10 @@ const DEFAULT_GROUP: &str = "default";
 /// ```
 #[derive(Clone)]
 pub struct CircuitBreaker {
-    shell: Arc<Shell>,
+    pub(crate) shell: Arc<Shell>,
 }
 
 impl CircuitBreaker {
-    /// Returns the breaker `name` of the process; creates it with default settings if there is none.
-    pub fn new(name: &str) -> Self {
-        Self::builder(name).build()
-    }
-
-    /// Starts a builder.
-    pub fn builder(name: &str) -> Builder {
-        Builder {
-            name: name.to_owned(),
-            group: DEFAULT_GROUP.to_owned(),
-            settings: Settings::default(),
-            registry: None,
-        }
-    }
-
-    pub(crate) fn from_shell(shell: Shell) -> Self {
-        Self {
-            shell: Arc::new(shell),
-        }
-    }
-
-    pub(crate) fn shell(&self) -> &Shell {
-        &self.shell
-    }
-
     /// Returns the name.
     pub fn name(&self) -> &str {
         &self.shell.name
@@ -99,8 +66,6 @@ impl CircuitBreaker {
     pub fn update_settings(&self, settings: Settings) -> Result<(), SettingsError> {
         settings.validate()?;
         self.shell.apply(settings);
-        let listeners = &self.shell.listeners;
-        listeners.notify(|listener| listener.settings_changed(self));
         Ok(())
     }
 
@@ -112,7 +77,7 @@ impl CircuitBreaker {
 
     /// Returns the state computed from the calls, whether or not another one is forced.
     pub fn computed_state(&self) -> State {
-        self.shell.control.lock().machine().state()
+        self.shell.control.lock().machine.state()
     }
 
     /// Forces a state. The computed state keeps changing underneath.
@@ -142,7 +107,7 @@ impl CircuitBreaker {
     /// Returns a [`Rejected`] if the call must not be made.
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_>, Rejected> {
-        let pass = self.shell.admit()?;
+        let pass = self.shell.admit(|| self.shell.clock.now())?;
         Ok(Permit {
             shell: &self.shell,
             pass,
@@ -164,11 +129,6 @@ impl CircuitBreaker {
         .await
     }
 
-    /// Starts a command: a call with the timeout and the bulkhead of the settings, and a fallback.
-    pub fn command(&self) -> Command {
-        Command::new(self.clone())
-    }
-
     /// As [`call`](Self::call), with the outcome decided by `classify`.
     ///
     /// # Errors
@@ -178,7 +138,7 @@ impl CircuitBreaker {
         future: impl Future<Output = Result<T, E>>,
         classify: impl FnOnce(&Result<T, E>) -> Outcome,
     ) -> Result<T, CallError<E>> {
-        let call = ProtectedCall::begin(self)?;
+        let call = ProtectedCall::begin(&*self.shell)?;
         let result = call.run(future).await;
         call.finish(classify(&result), std::any::type_name::<E>());
         result.map_err(CallError::Failed)
@@ -228,82 +188,5 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let now = self.shell.clock.now();
         self.shell.record(self.pass, Outcome::Cancelled, 0, now);
-    }
-}
-
-/// Builds a [`CircuitBreaker`].
-#[derive(Debug, Clone)]
-pub struct Builder {
-    name: String,
-    group: String,
-    settings: Settings,
-    registry: Option<Registry>,
-}
-
-/// Why a breaker could not be built.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum BuildError {
-    /// A setting is invalid.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// The name or the group is longer than [`MAX_NAME_BYTES`].
-    #[error("name of a circuit breaker or its group is longer than {MAX_NAME_BYTES} bytes")]
-    NameTooLong,
-    /// The registry is full.
-    #[error("registry already holds {MAX_BREAKERS} circuit breakers")]
-    RegistryFull,
-}
-
-impl Builder {
-    /// Sets the group. Default: `default`.
-    pub fn group(mut self, group: &str) -> Self {
-        group.clone_into(&mut self.group);
-        self
-    }
-
-    /// Sets the initial settings.
-    pub fn settings(mut self, settings: Settings) -> Self {
-        self.settings = settings;
-        self
-    }
-
-    /// Registers the breaker in another registry than the process's.
-    pub fn registry(mut self, registry: &Registry) -> Self {
-        self.registry = Some(registry.clone());
-        self
-    }
-
-    /// Returns the registered breaker of that name, with its own group and settings, or registers a new one. If the
-    /// registry is full or the name too long, the breaker is not registered: it protects its callers, but is neither
-    /// found by name nor exported.
-    ///
-    /// # Panics
-    /// Panics on settings that [`Settings::validate`] rejects; [`try_build`](Self::try_build) does not.
-    pub fn build(self) -> CircuitBreaker {
-        match self.clone().try_build() {
-            Ok(breaker) => breaker,
-            Err(BuildError::Settings(error)) => panic!("circuit breaker {}: {error}", self.name),
-            Err(BuildError::RegistryFull | BuildError::NameTooLong) => {
-                let registry = self.chosen_registry();
-                registry.unlisted(&self.name, &self.group, self.settings.clone())
-            }
-        }
-    }
-
-    /// As [`build`](Self::build), for names and settings from outside the program.
-    ///
-    /// # Errors
-    /// Returns an error for invalid settings, a name that is too long, or a full registry.
-    pub fn try_build(self) -> Result<CircuitBreaker, BuildError> {
-        self.settings.validate()?;
-        if self.name.len().max(self.group.len()) > MAX_NAME_BYTES {
-            return Err(BuildError::NameTooLong);
-        }
-        let registry = self.chosen_registry();
-        registry.get_or_register(&self.name, &self.group, self.settings.clone())
-    }
-
-    fn chosen_registry(&self) -> &Registry {
-        self.registry.as_ref().unwrap_or_else(|| Registry::global())
     }
 }

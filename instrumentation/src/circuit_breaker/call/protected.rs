@@ -8,11 +8,10 @@ use std::time::Duration;
 use tracing::instrument::{Instrument, Instrumented};
 use tracing::{Span, field};
 
-use super::errors::Rejected;
-use super::handle::CircuitBreaker;
+use super::request_log::{self, Touched};
+use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::rules::state::{EffectiveState, FallbackOutcome, Outcome};
-use crate::circuit_breaker::shell::Pass;
-use crate::circuit_breaker::watch::request_log::{self, Touched};
+use crate::circuit_breaker::shell::{Pass, Shell};
 use crate::semconv::{
     BREAKER_OUTCOME, BREAKER_PROBE, BREAKER_STATE, ERROR_TYPE, ERROR_TYPE_BULKHEAD_FULL,
     ERROR_TYPE_CIRCUIT_OPEN, ERROR_TYPE_TIMEOUT, FALLBACK_OUTCOME,
@@ -24,31 +23,31 @@ const STATUS: &str = "otel.status_code";
 /// `error.type` of a call that panicked.
 const ERROR_TYPE_PANIC: &str = "panic";
 
-/// A running call. `B` is the breaker or a reference to it.
+/// A running call. `S` is the shell of the breaker or a reference to it.
 #[derive(Debug)]
-pub(crate) struct ProtectedCall<B: Borrow<CircuitBreaker>> {
-    breaker: B,
+pub(crate) struct ProtectedCall<S: Borrow<Shell>> {
+    shell: S,
     span: Span,
     pass: Pass,
     started: u64,
     ended: bool,
 }
 
-impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
+impl<S: Borrow<Shell>> ProtectedCall<S> {
     /// Opens the span and asks for admission; a refusal ends the span at once as an error.
-    pub(crate) fn begin(breaker: B) -> Result<Self, Rejected> {
-        let shell = breaker.borrow().shell();
+    pub(crate) fn begin(shared: S) -> Result<Self, Rejected> {
+        let shell = shared.borrow();
         let span = circuit_span(&shell.name);
         let started = shell.clock.now();
         // Inside the span, so that a transition caused by this call carries its ids.
-        match span.in_scope(|| shell.admit_at(started)) {
+        match span.in_scope(|| shell.admit(|| started)) {
             Ok(pass) => {
                 span.record(BREAKER_STATE, pass.state().as_str());
                 if pass.is_probe() {
                     span.record(BREAKER_PROBE, true);
                 }
                 Ok(Self {
-                    breaker,
+                    shell: shared,
                     span,
                     pass,
                     started,
@@ -58,12 +57,8 @@ impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
             Err(rejected) => {
                 span.record(BREAKER_STATE, rejected.state.as_str());
                 record_outcome(&span, Outcome::Rejected, "");
-                note(
-                    breaker.borrow(),
-                    rejected.state,
-                    Outcome::Rejected,
-                    Some(rejected.retry_after),
-                );
+                let wait = Some(rejected.retry_after);
+                note(shell, rejected.state, Outcome::Rejected, wait);
                 Err(rejected)
             }
         }
@@ -86,17 +81,17 @@ impl<B: Borrow<CircuitBreaker>> ProtectedCall<B> {
 
     fn end(&mut self, outcome: Outcome, error_type: &str) {
         self.ended = true;
-        let shell = self.breaker.borrow().shell();
+        let shell = self.shell.borrow();
         let now = shell.clock.now();
         record_outcome(&self.span, outcome, error_type);
         let elapsed = now.saturating_sub(self.started);
         self.span
             .in_scope(|| shell.record(self.pass, outcome, elapsed, now));
-        note(self.breaker.borrow(), self.pass.state(), outcome, None);
+        note(shell, self.pass.state(), outcome, None);
     }
 }
 
-impl<B: Borrow<CircuitBreaker>> Drop for ProtectedCall<B> {
+impl<S: Borrow<Shell>> Drop for ProtectedCall<S> {
     fn drop(&mut self) {
         // A target whose responses make the caller panic must be able to open the breaker.
         if !self.ended && std::thread::panicking() {
@@ -157,14 +152,9 @@ fn record_outcome(span: &Span, outcome: Outcome, failure: &str) {
     span.record(STATUS, "ERROR");
 }
 
-fn note(
-    breaker: &CircuitBreaker,
-    state: EffectiveState,
-    outcome: Outcome,
-    retry_after: Option<Duration>,
-) {
+fn note(shell: &Shell, state: EffectiveState, outcome: Outcome, retry_after: Option<Duration>) {
     request_log::note(|| Touched {
-        name: breaker.shell().name.clone(),
+        name: shell.name.clone(),
         state,
         outcome,
         retry_after,

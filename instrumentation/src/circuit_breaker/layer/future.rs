@@ -3,14 +3,16 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
 use super::classify::Classify;
-use crate::circuit_breaker::call::errors::{CallError, Rejected};
-use crate::circuit_breaker::call::handle::CircuitBreaker;
+use crate::circuit_breaker::call::errors::CallError;
 use crate::circuit_breaker::call::protected::ProtectedCall;
+use crate::circuit_breaker::model::refusal::Rejected;
+use crate::circuit_breaker::shell::Shell;
 
 pin_project! {
     /// The future of [`CircuitBreakerService`](super::CircuitBreakerService).
@@ -28,7 +30,7 @@ pin_project! {
         Running {
             #[pin]
             inner: F,
-            call: Option<ProtectedCall<CircuitBreaker>>,
+            call: Option<ProtectedCall<Arc<Shell>>>,
             classifier: C,
         },
     }
@@ -43,7 +45,7 @@ impl<F, C> ResponseFuture<F, C> {
         }
     }
 
-    pub(super) fn running(inner: F, call: ProtectedCall<CircuitBreaker>, classifier: C) -> Self {
+    pub(super) fn running(inner: F, call: ProtectedCall<Arc<Shell>>, classifier: C) -> Self {
         Self {
             stage: Stage::Running {
                 inner,

@@ -1,5 +1,6 @@
 //! The service: asks the breaker for admission before each call of the inner service.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let call = match ProtectedCall::begin(self.breaker.clone()) {
+        let call = match ProtectedCall::begin(Arc::clone(&self.breaker.shell)) {
             Ok(call) => call,
             Err(rejected) => return ResponseFuture::rejected(rejected),
         };

@@ -1,4 +1,6 @@
-//! The enums of a breaker: its states, its overrides, and the outcomes of calls and fallbacks.
+//! The states of a breaker, its overrides, and the outcomes of calls and fallbacks.
+
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,17 @@ impl OverrideKind {
     pub fn as_str(self) -> &'static str {
         EffectiveState::from(self).as_str()
     }
+}
+
+/// A state forced by a person, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Override {
+    /// The forced state.
+    pub kind: OverrideKind,
+    /// Who forced it and why.
+    pub reason: String,
+    /// When it ends by itself; `None` if it stays until it is released.
+    pub expires: Option<SystemTime>,
 }
 
 /// The state in force: the override if there is one, else the computed state. Ordered by severity, worst last.

@@ -3,29 +3,18 @@
 
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
 
 use super::clock::Clock;
+use crate::circuit_breaker::model::name::Name;
+use crate::circuit_breaker::model::transition::Transition;
 use crate::circuit_breaker::rules::reason::Reason;
-use crate::circuit_breaker::rules::settings::Settings;
-use crate::circuit_breaker::rules::state::{EffectiveState, OverrideKind, State};
+use crate::circuit_breaker::rules::state::{EffectiveState, Override, OverrideKind, State};
 use crate::circuit_breaker::rules::state_machine::{
     Admission, Change, Ending, StateMachine, Ticket,
 };
 use crate::circuit_breaker::rules::window::Tally;
-use crate::circuit_breaker::watch::listener::{Transition, current_span};
-use crate::circuit_breaker::watch::name::Name;
-
-/// A state forced by a person. The computed state keeps changing underneath.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Override {
-    /// The forced state.
-    pub kind: OverrideKind,
-    /// Who forced it and why.
-    pub reason: String,
-    /// When it ends by itself; `None` if it stays until it is released.
-    pub expires: Option<SystemTime>,
-}
 
 /// An override with its end on the breaker's clock.
 #[derive(Debug)]
@@ -39,9 +28,10 @@ struct Forced {
 pub(crate) struct Control {
     breaker: Name,
     group: Name,
-    machine: StateMachine,
+    pub(crate) machine: StateMachine,
     forced: Option<Forced>,
-    since: SystemTime,
+    /// When the state in force began.
+    pub(super) since: SystemTime,
     transitions: Vec<Transition>,
 }
 
@@ -87,16 +77,6 @@ impl Control {
         if let Some(change) = self.machine.evaluate(now, total) {
             self.computed_changed(change, now);
         }
-    }
-
-    /// Advances the window to `now`.
-    pub(crate) fn roll(&mut self, now: u64, total: Tally) {
-        self.machine.roll(now, total);
-    }
-
-    /// Replaces the settings.
-    pub(crate) fn apply(&mut self, settings: Settings, now: u64, total: Tally) {
-        self.machine.apply(settings, now, total);
     }
 
     /// Forces a state, in place of an override already in force.
@@ -148,15 +128,6 @@ impl Control {
             Some(forced) => forced.until.unwrap_or(u64::MAX),
             None => self.machine.refuses_until(),
         }
-    }
-
-    pub(crate) fn machine(&self) -> &StateMachine {
-        &self.machine
-    }
-
-    /// Returns when the state in force began.
-    pub(crate) fn since(&self) -> SystemTime {
-        self.since
     }
 
     /// Takes the transitions that listeners have not seen yet.
@@ -229,4 +200,14 @@ pub(crate) fn shadows(state: EffectiveState, computed: State) -> bool {
         state,
         EffectiveState::ForcedClosed | EffectiveState::MetricsOnly
     ) && computed != State::Closed
+}
+
+/// The span of the call that runs on this thread.
+fn current_span() -> Option<SpanContext> {
+    Context::map_current(|context| {
+        let span = context
+            .has_active_span()
+            .then(|| context.span().span_context().clone());
+        span.filter(SpanContext::is_valid)
+    })
 }

@@ -34,7 +34,7 @@ pub(crate) struct StateWord(u64);
 impl StateWord {
     /// Encodes the state of `control`.
     pub(crate) fn of(control: &Control) -> Self {
-        let (state, machine) = (control.state(), control.machine());
+        let (state, machine) = (control.state(), &control.machine);
         let flag = |set: bool, bit: u64| if set { bit } else { 0 };
         let refuses = matches!(
             state,
@@ -119,7 +119,7 @@ pub(crate) struct FastPath {
 impl FastPath {
     /// Publishes what the lock guards.
     pub(crate) fn publish(&self, control: &Control) {
-        let machine = control.machine();
+        let machine = &control.machine;
         let (settings, limits) = (machine.settings(), machine.limits());
         self.publish_settings(settings, limits);
         if let Window::Time(window) = machine.window() {

@@ -8,23 +8,25 @@ pub(crate) mod counter;
 pub(crate) mod fast_path;
 pub(crate) mod recorder;
 pub(crate) mod shard;
+mod snapshot;
 pub(crate) mod thread_slot;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::circuit_breaker::call::errors::Rejected;
+use crate::circuit_breaker::model::name::Name;
+use crate::circuit_breaker::model::refusal::Rejected;
+use crate::circuit_breaker::model::transition::Transition;
 use crate::circuit_breaker::rules::settings::Settings;
-use crate::circuit_breaker::rules::state::{EffectiveState, Outcome};
+use crate::circuit_breaker::rules::state::{EffectiveState, Outcome, Override};
 use crate::circuit_breaker::rules::state_machine::{
     Admission, Ending, StateMachine, Ticket, judge,
 };
-use crate::circuit_breaker::watch::listener::Listeners;
-use crate::circuit_breaker::watch::name::Name;
 use crate::sync::{Mutex, RwLock};
 use bulkhead::Bulkhead;
 use clock::Clock;
-use control::{Control, Override};
+use control::Control;
 use fast_path::{FastPath, StateWord};
 use shard::{Shard, Shards};
 
@@ -52,6 +54,13 @@ impl Pass {
     }
 }
 
+/// Receives the events of a breaker, without a lock held.
+pub(crate) trait Observer: fmt::Debug + Send + Sync {
+    fn transition(&self, transition: &Transition);
+
+    fn settings_changed(&self, shell: &Arc<Shell>);
+}
+
 /// The breaker itself; `CircuitBreaker` is a handle to it.
 #[derive(Debug)]
 pub(crate) struct Shell {
@@ -62,7 +71,7 @@ pub(crate) struct Shell {
     pub(crate) group: Name,
     pub(crate) control: Mutex<Control>,
     pub(crate) settings: RwLock<Arc<Settings>>,
-    pub(crate) listeners: Arc<Listeners>,
+    observer: Arc<dyn Observer>,
     pub(crate) bulkhead: Bulkhead,
     pub(crate) fallback_bulkhead: Bulkhead,
 }
@@ -73,7 +82,7 @@ impl Shell {
         name: Name,
         group: Name,
         settings: Settings,
-        listeners: Arc<Listeners>,
+        observer: Arc<dyn Observer>,
     ) -> Self {
         let (clock, shards, fast_path) = (Clock::start(), Shards::new(), FastPath::default());
         let total = shards.tally();
@@ -88,30 +97,20 @@ impl Shell {
             group,
             control: Mutex::new(control),
             settings: RwLock::new(Arc::new(settings)),
-            listeners,
+            observer,
             bulkhead: Bulkhead::default(),
             fallback_bulkhead: Bulkhead::default(),
         }
     }
 
-    /// Admits or refuses a call; reads the clock only if the decision depends on it.
+    /// Admits or refuses a call; reads the clock with `now` only if the decision depends on it.
     #[inline]
-    pub(crate) fn admit(&self) -> Result<Pass, Rejected> {
+    pub(crate) fn admit(&self, now: impl FnOnce() -> u64) -> Result<Pass, Rejected> {
         let word = self.fast_path.word();
         if word.passes() {
             return Ok(self.pass(word, None));
         }
-        self.admit_special(word, self.clock.now())
-    }
-
-    /// As [`admit`](Self::admit), for a caller that has read the clock.
-    #[inline]
-    pub(crate) fn admit_at(&self, now: u64) -> Result<Pass, Rejected> {
-        let word = self.fast_path.word();
-        if word.passes() {
-            return Ok(self.pass(word, None));
-        }
-        self.admit_special(word, now)
+        self.admit_special(word, now())
     }
 
     #[inline]
@@ -245,7 +244,7 @@ impl Shell {
             return;
         };
         let total = self.shards.tally();
-        control.roll(now, total);
+        control.machine.roll(now, total);
         self.fast_path.publish(&control);
     }
 
@@ -285,16 +284,18 @@ impl Shell {
     }
 
     /// Replaces the settings with valid ones.
-    pub(crate) fn apply(&self, settings: Settings) {
+    pub(crate) fn apply(self: &Arc<Self>, settings: Settings) {
         let now = self.clock.now();
         self.locked(|control| {
-            control.apply(settings.clone(), now, self.shards.tally());
+            let total = self.shards.tally();
+            control.machine.apply(settings.clone(), now, total);
             // Under the lock, so that of two concurrent changes the same one wins in both places.
             *self.settings.write() = Arc::new(settings);
         });
+        self.observer.settings_changed(self);
     }
 
-    /// Changes what the lock guards, publishes it, and notifies listeners once the lock is released.
+    /// Changes what the lock guards, publishes it, and reports transitions once the lock is released.
     fn locked<R>(&self, change: impl FnOnce(&mut Control) -> R) -> R {
         let (result, transitions) = {
             let mut control = self.control.lock();
@@ -303,8 +304,7 @@ impl Shell {
             (result, control.take_transitions())
         };
         for transition in &transitions {
-            self.listeners
-                .notify(|listener| listener.transition(transition));
+            self.observer.transition(transition);
         }
         result
     }

@@ -7,9 +7,9 @@ use std::thread::available_parallelism;
 use super::counter::Counter;
 use super::recorder::Recorder;
 use super::thread_slot::thread_slot;
+use crate::circuit_breaker::model::latency::LatencyHistogram;
 use crate::circuit_breaker::rules::state::{FallbackOutcome, Outcome};
 use crate::circuit_breaker::rules::window::Tally;
-use crate::circuit_breaker::watch::latency::LatencyHistogram;
 use crate::sync::Mutex;
 
 /// Most shards with a single writer per breaker; each takes 16 bytes until its thread makes a call.

@@ -18,6 +18,7 @@ pub const MAX_NAME_BYTES: usize = 256;
 static INTERNED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
 /// The name or the group of a breaker; dereferences to `str`.
+#[derive(Clone)]
 pub struct Name(Repr);
 
 #[derive(Clone)]
@@ -52,13 +53,6 @@ impl Name {
             Repr::Interned(text) => text,
             Repr::Counted(text) => text,
         }
-    }
-}
-
-impl Clone for Name {
-    #[inline]
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
     }
 }
 

@@ -6,11 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::buckets::{PER_DOUBLING, index_in_range};
 use crate::circuit_breaker::rules::nanos;
-use crate::circuit_breaker::shell::recorder::index_in_range;
-
-/// Buckets per doubling: 2^[`LatencyHistogram::SCALE`].
-pub(crate) const PER_DOUBLING: usize = 8;
 
 /// Counts of durations by bucket; bucket `i` counts durations in (2^(i/8) s, 2^((i+1)/8) s].
 ///

@@ -2,39 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use opentelemetry::Context;
-use opentelemetry::trace::{SpanContext, TraceContextExt};
-
-use super::name::Name;
 use crate::circuit_breaker::call::handle::CircuitBreaker;
-use crate::circuit_breaker::rules::state::EffectiveState;
+use crate::circuit_breaker::model::transition::Transition;
+use crate::circuit_breaker::shell::{Observer, Shell};
 use crate::sync::RwLock;
-
-/// A change of the state in force.
-///
-/// Under [`OverrideKind::MetricsOnly`](crate::circuit_breaker::OverrideKind::MetricsOnly) `from` and `to` are both
-/// `MetricsOnly`, and the reason says what would have happened.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Transition {
-    /// The name of the breaker.
-    pub breaker: Name,
-    /// Its group.
-    pub group: Name,
-    /// When it changed.
-    pub time: SystemTime,
-    /// The state before.
-    pub from: EffectiveState,
-    /// The state after.
-    pub to: EffectiveState,
-    /// Why, as text: `52 % of 118 calls failed in 10 s (limit 50 %)`.
-    pub reason: String,
-    /// Until when the breaker stays open, if it is open now.
-    pub open_until: Option<SystemTime>,
-    /// The span of the call that caused the change.
-    pub trace: Option<SpanContext>,
-}
 
 /// Receives the events of the breakers of a registry. It is called on the thread of the call that caused the event,
 /// without a lock held: it must be quick, and may use the breaker.
@@ -56,19 +28,13 @@ pub struct Transition {
 /// ```
 pub trait Listener: Send + Sync {
     /// A breaker was registered.
-    fn registered(&self, breaker: &CircuitBreaker) {
-        let _ = breaker;
-    }
+    fn registered(&self, _breaker: &CircuitBreaker) {}
 
     /// A breaker changed its state.
-    fn transition(&self, transition: &Transition) {
-        let _ = transition;
-    }
+    fn transition(&self, _transition: &Transition) {}
 
     /// The settings of a breaker changed.
-    fn settings_changed(&self, breaker: &CircuitBreaker) {
-        let _ = breaker;
-    }
+    fn settings_changed(&self, _breaker: &CircuitBreaker) {}
 }
 
 /// The listeners of a registry.
@@ -91,19 +57,22 @@ impl Listeners {
     }
 }
 
+impl Observer for Listeners {
+    fn transition(&self, transition: &Transition) {
+        self.notify(|listener| listener.transition(transition));
+    }
+
+    fn settings_changed(&self, shell: &Arc<Shell>) {
+        let breaker = CircuitBreaker {
+            shell: Arc::clone(shell),
+        };
+        self.notify(|listener| listener.settings_changed(&breaker));
+    }
+}
+
 impl fmt::Debug for Listeners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.all.read();
         write!(f, "{} listeners", all.len())
     }
-}
-
-/// Returns the span of the call that runs on this thread.
-pub(crate) fn current_span() -> Option<SpanContext> {
-    Context::map_current(|context| {
-        let span = context
-            .has_active_span()
-            .then(|| context.span().span_context().clone());
-        span.filter(SpanContext::is_valid)
-    })
 }

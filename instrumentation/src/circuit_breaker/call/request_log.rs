@@ -10,7 +10,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::task::futures::TaskLocalFuture;
 
-use super::name::Name;
+use crate::circuit_breaker::model::name::Name;
 use crate::circuit_breaker::rules::state::{EffectiveState, Outcome};
 use crate::sync::Mutex;
 

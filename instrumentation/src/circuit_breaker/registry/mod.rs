@@ -1,4 +1,8 @@
-//! The breakers of a process by name, so that they can be listed, exported and changed together.
+//! The breakers of a process by name, so that they can be listed, exported and changed together, and the listeners for
+//! their events.
+
+pub(crate) mod builder;
+pub(crate) mod listener;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,12 +11,12 @@ use std::sync::{Arc, OnceLock};
 
 use tracing::warn;
 
-use super::listener::{Listener, Listeners};
-use super::name::{MAX_NAME_BYTES, Name};
-use crate::circuit_breaker::call::handle::{BuildError, CircuitBreaker};
+use crate::circuit_breaker::call::handle::CircuitBreaker;
+use crate::circuit_breaker::model::name::{MAX_NAME_BYTES, Name};
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::shell::Shell;
 use crate::sync::RwLock;
+use listener::{Listener, Listeners};
 
 /// Most breakers of a registry. Each is a handful of time series, and names from outside (a host, a tenant) must not fill
 /// memory.
@@ -58,22 +62,23 @@ impl Registry {
         self.inner.listeners.add(listener);
     }
 
-    /// Returns the breaker of that name; registers one with `settings` (valid) if there is none.
+    /// Returns the breaker of that name; registers one with `settings` (valid) if there is none, unless
+    /// the registry is full.
     pub(crate) fn get_or_register(
         &self,
         name: &str,
         group: &str,
         settings: Settings,
-    ) -> Result<CircuitBreaker, BuildError> {
+    ) -> Option<CircuitBreaker> {
         // Usually it exists: some callers look it up for every call, and readers do not block each other.
         if let Some(breaker) = self.get(name) {
-            return Ok(breaker);
+            return Some(breaker);
         }
         let (breaker, new) = {
             let mut breakers = self.inner.breakers.write();
             match breakers.get(name) {
                 Some(breaker) => (breaker.clone(), false),
-                None if breakers.len() >= MAX_BREAKERS => return Err(BuildError::RegistryFull),
+                None if breakers.len() >= MAX_BREAKERS => return None,
                 None => {
                     let (name, group) = (Name::intern(name), Name::intern(group));
                     let breaker = self.make(name.clone(), group, settings);
@@ -86,7 +91,7 @@ impl Registry {
             let listeners = &self.inner.listeners;
             listeners.notify(|listener| listener.registered(&breaker));
         }
-        Ok(breaker)
+        Some(breaker)
     }
 
     /// Creates a breaker outside the registry, because that is full or the name too long; it works, but is not exported.
@@ -102,8 +107,10 @@ impl Registry {
     }
 
     fn make(&self, name: Name, group: Name, settings: Settings) -> CircuitBreaker {
-        let listeners = Arc::clone(&self.inner.listeners);
-        CircuitBreaker::from_shell(Shell::new(name, group, settings, listeners))
+        let shell = Shell::new(name, group, settings, self.inner.listeners.clone());
+        CircuitBreaker {
+            shell: Arc::new(shell),
+        }
     }
 }
 

@@ -1,0 +1,8 @@
+//! The values that a breaker hands out: its name, refusals, transitions, and snapshots with the durations of its calls.
+
+pub(crate) mod buckets;
+pub(crate) mod latency;
+pub(crate) mod name;
+pub(crate) mod refusal;
+pub(crate) mod snapshot;
+pub(crate) mod transition;

@@ -1,0 +1,32 @@
+//! A change of the state of a breaker.
+
+use std::time::SystemTime;
+
+use opentelemetry::trace::SpanContext;
+
+use super::name::Name;
+use crate::circuit_breaker::rules::state::EffectiveState;
+
+/// A change of the state in force.
+///
+/// Under [`OverrideKind::MetricsOnly`](crate::circuit_breaker::OverrideKind::MetricsOnly) `from` and `to` are both
+/// `MetricsOnly`, and the reason says what would have happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transition {
+    /// The name of the breaker.
+    pub breaker: Name,
+    /// Its group.
+    pub group: Name,
+    /// When it changed.
+    pub time: SystemTime,
+    /// The state before.
+    pub from: EffectiveState,
+    /// The state after.
+    pub to: EffectiveState,
+    /// Why, as text: `52 % of 118 calls failed in 10 s (limit 50 %)`.
+    pub reason: String,
+    /// Until when the breaker stays open, if it is open now.
+    pub open_until: Option<SystemTime>,
+    /// The span of the call that caused the change.
+    pub trace: Option<SpanContext>,
+}

@@ -1,0 +1,71 @@
+//! Reads a breaker for display and export.
+
+use super::Shell;
+use super::clock::Clock;
+use crate::circuit_breaker::model::snapshot::{
+    CallTotals, CircuitSnapshot, FallbackTotals, LatencyByOutcome,
+};
+use crate::circuit_breaker::rules::state::{FallbackOutcome, Outcome};
+
+impl Shell {
+    /// Reads everything. The counts are read one after the other while calls continue, so they may be a call or two
+    /// apart.
+    pub(crate) fn snapshot(&self) -> CircuitSnapshot {
+        self.expire();
+        let now = self.clock.now();
+        let shards = &self.shards;
+        let mut control = self.control.lock();
+        let total = shards.tally();
+        control.machine.roll(now, total);
+        self.fast_path.publish(&control);
+        let machine = &control.machine;
+        CircuitSnapshot {
+            name: self.name.clone(),
+            group: self.group.clone(),
+            state: control.state(),
+            computed: machine.state(),
+            since: control.since,
+            forced: control.current_override().cloned(),
+            settings: machine.settings().clone(),
+            calls: self.calls(),
+            fallbacks: self.fallbacks(),
+            in_flight: shards.in_flight(),
+            window: machine.window().sum(total).into(),
+            open_until: machine.open_until().map(|until| Clock::wall(now, until)),
+            latency: self.latency(),
+        }
+    }
+
+    fn calls(&self) -> CallTotals {
+        let total = |outcome| self.shards.total(outcome);
+        CallTotals {
+            success: total(Outcome::Success),
+            failure: total(Outcome::Failure),
+            timeout: total(Outcome::Timeout),
+            rejected: total(Outcome::Rejected),
+            bulkhead_full: total(Outcome::BulkheadFull),
+            ignored: total(Outcome::Ignored),
+            cancelled: total(Outcome::Cancelled),
+        }
+    }
+
+    fn fallbacks(&self) -> FallbackTotals {
+        let total = |outcome| self.shards.fallbacks(outcome);
+        FallbackTotals {
+            success: total(FallbackOutcome::Success),
+            failure: total(FallbackOutcome::Failure),
+            rejected: total(FallbackOutcome::Rejected),
+            missing: total(FallbackOutcome::Missing),
+        }
+    }
+
+    fn latency(&self) -> LatencyByOutcome {
+        let latency = |outcome| self.shards.latency(outcome);
+        LatencyByOutcome {
+            success: latency(Outcome::Success),
+            failure: latency(Outcome::Failure),
+            timeout: latency(Outcome::Timeout),
+            ignored: latency(Outcome::Ignored),
+        }
+    }
+}
