@@ -205,12 +205,9 @@ impl<F, B, E> RunCommand<F, B, E> {
             Attempt::Answered(value) => Ok(value),
             Attempt::BadRequest(error) => Err(CommandError::BadRequest(error)),
             Attempt::Failed(cause) => {
-                let fallback = FallbackRun {
-                    breaker: &self.breaker,
-                    limit: settings.fallback_max_concurrent,
-                    target: self.fallback_target,
-                };
-                let answer = fallback.run(self.fallback, &cause, &mut observation).await;
+                let (limit, target) = (settings.fallback_max_concurrent, self.fallback_target);
+                let answer =
+                    fall_back(self.fallback, &cause, limit, target, &mut observation).await;
                 answer.map_err(|fallback| CommandError::Failed { cause, fallback })
             }
         };
@@ -297,45 +294,39 @@ async fn within<F: Future>(limit: Option<Duration>, future: F) -> Result<F::Outp
     }
 }
 
-/// A fallback about to run.
-struct FallbackRun<'a> {
-    breaker: &'a CircuitBreaker,
+/// Runs the fallback, unless it is disabled or `limit` fallbacks are running.
+async fn fall_back<T, E, B: Fallback<T, E>>(
+    fallback: Option<B>,
+    cause: &Cause<E>,
     limit: u32,
     target: Option<&'static str>,
-}
-
-impl FallbackRun<'_> {
-    async fn run<T, E, B: Fallback<T, E>>(
-        &self,
-        fallback: Option<B>,
-        cause: &Cause<E>,
-        observation: &mut Observation<'_>,
-    ) -> Result<T, FallbackError<E>> {
-        let Some(fallback) = fallback else {
-            return Err(FallbackError::Disabled);
-        };
-        let Some(start) = fallback.starter() else {
-            observation.fallback_ended(FallbackOutcome::Missing);
-            return Err(FallbackError::Missing);
-        };
-        let span = fallback_span(self.breaker.name(), self.target);
-        let Some(slot) = self.breaker.shell.fallback_bulkhead.try_acquire(self.limit) else {
-            record_fallback(&span, FallbackOutcome::Rejected, ERROR_TYPE_BULKHEAD_FULL);
-            observation.fallback_ended(FallbackOutcome::Rejected);
-            return Err(FallbackError::BulkheadFull(self.limit));
-        };
-        observation.fallback = Some(ExecutionEvent::Cancelled); // Unless it ends.
-        let future = span.in_scope(|| start(cause));
-        let answer = future.instrument(span.clone()).await;
-        drop(slot);
-        let outcome = match answer {
-            Ok(_) => FallbackOutcome::Success,
-            Err(_) => FallbackOutcome::Failure,
-        };
-        record_fallback(&span, outcome, type_name::<E>());
-        observation.fallback_ended(outcome);
-        answer.map_err(FallbackError::Failed)
-    }
+    observation: &mut Observation<'_>,
+) -> Result<T, FallbackError<E>> {
+    let Some(fallback) = fallback else {
+        return Err(FallbackError::Disabled);
+    };
+    let Some(start) = fallback.starter() else {
+        observation.fallback_ended(FallbackOutcome::Missing);
+        return Err(FallbackError::Missing);
+    };
+    let breaker = observation.breaker;
+    let span = fallback_span(breaker.name(), target);
+    let Some(slot) = breaker.shell.fallback_bulkhead.try_acquire(limit) else {
+        record_fallback(&span, FallbackOutcome::Rejected, ERROR_TYPE_BULKHEAD_FULL);
+        observation.fallback_ended(FallbackOutcome::Rejected);
+        return Err(FallbackError::BulkheadFull(limit));
+    };
+    observation.fallback = Some(ExecutionEvent::Cancelled); // Unless it ends.
+    let future = span.in_scope(|| start(cause));
+    let answer = future.instrument(span.clone()).await;
+    drop(slot);
+    let outcome = match answer {
+        Ok(_) => FallbackOutcome::Success,
+        Err(_) => FallbackOutcome::Failure,
+    };
+    record_fallback(&span, outcome, type_name::<E>());
+    observation.fallback_ended(outcome);
+    answer.map_err(FallbackError::Failed)
 }
 
 /// Collects the events of an execution and passes them to the observer at its end, even if that is a drop.
@@ -383,14 +374,15 @@ impl<'a> Observation<'a> {
 
     fn execution(&self) -> Execution {
         let now = self.breaker.shell.clock.now();
-        let elapsed = Duration::from_nanos(now.saturating_sub(self.started));
-        let first = self
-            .first
-            .unwrap_or_else(|| match std::thread::panicking() {
-                true => ExecutionEvent::Failure,
-                false => ExecutionEvent::Cancelled,
-            });
-        Execution::new(first, self.fallback, elapsed)
+        let dropped = match std::thread::panicking() {
+            true => ExecutionEvent::Failure,
+            false => ExecutionEvent::Cancelled,
+        };
+        Execution {
+            first: self.first.unwrap_or(dropped),
+            fallback: self.fallback,
+            elapsed: Duration::from_nanos(now.saturating_sub(self.started)),
+        }
     }
 }
 

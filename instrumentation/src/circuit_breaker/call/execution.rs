@@ -61,24 +61,12 @@ impl fmt::Display for ExecutionEvent {
 /// One execution of a command: one or two events, and how long it took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Execution {
-    first: ExecutionEvent,
-    fallback: Option<ExecutionEvent>,
-    elapsed: Duration,
+    pub(super) first: ExecutionEvent,
+    pub(super) fallback: Option<ExecutionEvent>,
+    pub(super) elapsed: Duration,
 }
 
 impl Execution {
-    pub(crate) fn new(
-        first: ExecutionEvent,
-        fallback: Option<ExecutionEvent>,
-        elapsed: Duration,
-    ) -> Self {
-        Self {
-            first,
-            fallback,
-            elapsed,
-        }
-    }
-
     /// Returns the events in order.
     pub fn events(&self) -> impl Iterator<Item = ExecutionEvent> {
         std::iter::once(self.first).chain(self.fallback)

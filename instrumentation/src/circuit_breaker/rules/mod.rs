@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Nanoseconds in a second.
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Returns a duration in nanoseconds; more than 584 years saturate.
+/// A duration in nanoseconds; more than 584 years saturate.
 #[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
     duration

@@ -80,7 +80,7 @@ impl Limits {
         }
     }
 
-    /// Returns the limit that `sum` exceeds, if it holds the minimum number of calls.
+    /// The limit that `sum` exceeds, if it holds the minimum number of calls.
     pub(crate) fn excess(&self, sum: Tally) -> Option<Excess> {
         let calls = sum.calls();
         (calls >= self.minimum_calls)
@@ -88,7 +88,7 @@ impl Limits {
             .flatten()
     }
 
-    /// Returns the limit that the results `sum` exceed as a share of `of` calls.
+    /// The limit that the results `sum` exceed as a share of `of` calls.
     fn excess_of(&self, sum: Tally, of: u64) -> Option<Excess> {
         let reached =
             |part: u64, percent: f64| part > 0 && part as f64 * 100.0 >= percent * of as f64;
@@ -247,7 +247,7 @@ impl StateMachine {
         }
     }
 
-    /// Returns the time before which every call is refused; zero if one may pass at once.
+    /// The time before which every call is refused; zero if one may pass at once.
     pub(crate) fn refuses_until(&self) -> u64 {
         match &self.stage {
             Stage::Closed => 0,
@@ -384,7 +384,7 @@ impl Trial {
     }
 }
 
-/// Returns whether an outcome is bad for health; `None` if it is not part of health.
+/// Whether an outcome is bad for health; `None` if it is not part of health.
 pub(crate) fn judge(outcome: Outcome) -> Option<bool> {
     match outcome {
         Outcome::Success => Some(false),

@@ -28,7 +28,7 @@ impl Tally {
         self.slow += u64::from(slow);
     }
 
-    /// Returns the difference to `base`, at least zero: totals are read without a lock, so one part may lag.
+    /// The difference to `base`, at least zero: totals are read without a lock, so one part may lag.
     pub(crate) fn since(self, base: Self) -> Self {
         Self {
             good: self.good.saturating_sub(base.good),
@@ -67,7 +67,7 @@ impl Window {
         }
     }
 
-    /// Returns the sum of the calls in the window, given the running totals.
+    /// The sum of the calls in the window, given the running totals.
     pub(crate) fn sum(&self, total: Tally) -> Tally {
         match self {
             Self::Time(window) => total.since(window.base()),
@@ -117,12 +117,12 @@ impl TimeWindow {
         self.tick = tick;
     }
 
-    /// Returns the running totals at the start of the oldest bucket.
+    /// The running totals at the start of the oldest bucket.
     pub(crate) fn base(&self) -> Tally {
         self.marks[((self.tick + 1) % self.marks.len() as u64) as usize]
     }
 
-    /// Returns the end of the current bucket.
+    /// The end of the current bucket.
     pub(crate) fn next_roll(&self) -> u64 {
         self.origin
             .saturating_add(self.bucket_nanos.saturating_mul(self.tick + 1))

@@ -103,7 +103,6 @@ impl Control {
         }
     }
 
-    /// Returns the state in force.
     pub(crate) fn state(&self) -> EffectiveState {
         match &self.forced {
             Some(forced) => forced.by.kind.into(),
@@ -122,7 +121,7 @@ impl Control {
             .is_some_and(|forced| forced.until.is_some())
     }
 
-    /// Returns when the decision must be made again; until then it is the same for every call.
+    /// When the decision must be made again; until then it is the same for every call.
     pub(crate) fn recheck_at(&self) -> u64 {
         match &self.forced {
             Some(forced) => forced.until.unwrap_or(u64::MAX),

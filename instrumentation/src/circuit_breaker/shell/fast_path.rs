@@ -15,13 +15,13 @@ use crate::circuit_breaker::rules::state_machine::{Excess, Limits};
 use crate::circuit_breaker::rules::window::{Tally, Window};
 
 /// Calls are refused until `recheck_at`.
-const REFUSES: u64 = 1 << 3;
+pub(super) const REFUSES: u64 = 1 << 3;
 /// The override in force ends at `recheck_at`.
-const TIMED: u64 = 1 << 4;
+pub(super) const TIMED: u64 = 1 << 4;
 /// Calls pass, but each takes the lock to find out whether it is a probe.
-const SHADOWS: u64 = 1 << 5;
+pub(super) const SHADOWS: u64 = 1 << 5;
 /// Calls pass and are not counted.
-const UNCOUNTED: u64 = 1 << 6;
+pub(super) const UNCOUNTED: u64 = 1 << 6;
 /// The low bits hold the state in force as its position in `EffectiveState::ALL`.
 const STATE_MASK: u64 = 0b111;
 /// Where the generation starts.
@@ -54,27 +54,13 @@ impl StateWord {
     /// Whether a call passes and is counted without further checks: the common case.
     #[inline]
     pub(crate) fn passes(self) -> bool {
-        self.0 & (REFUSES | TIMED | SHADOWS | UNCOUNTED) == 0
+        !self.has(REFUSES | TIMED | SHADOWS | UNCOUNTED)
     }
 
+    /// Whether any of `flags` is set.
     #[inline]
-    pub(crate) fn refuses(self) -> bool {
-        self.0 & REFUSES != 0
-    }
-
-    #[inline]
-    pub(crate) fn is_timed(self) -> bool {
-        self.0 & TIMED != 0
-    }
-
-    #[inline]
-    pub(crate) fn shadows(self) -> bool {
-        self.0 & SHADOWS != 0
-    }
-
-    #[inline]
-    pub(crate) fn uncounted(self) -> bool {
-        self.0 & UNCOUNTED != 0
+    pub(crate) fn has(self, flags: u64) -> bool {
+        self.0 & flags != 0
     }
 
     #[inline]
@@ -187,8 +173,8 @@ impl FastPath {
         self.open_nanos.load(Relaxed)
     }
 
-    /// Returns the limit that the window seems to exceed, to be checked under the lock, and decides whether successes
-    /// must evaluate the window too. The caller has counted its own call; `total` reads the running totals.
+    /// The limit that the window seems to exceed, to be checked under the lock. Decides, too, whether successes must
+    /// evaluate the window. The caller has counted its own call; `total` reads the running totals.
     pub(crate) fn looks_bad(&self, total: impl Fn() -> Tally) -> Option<Excess> {
         // Of two calls that end at once, each must see the other or be seen by it, or both would find one call too few
         // and neither would open the breaker. Hence: count, fence, evaluate.

@@ -27,7 +27,7 @@ use crate::sync::{Mutex, RwLock};
 use bulkhead::Bulkhead;
 use clock::Clock;
 use control::Control;
-use fast_path::{FastPath, StateWord};
+use fast_path::{FastPath, REFUSES, SHADOWS, StateWord, TIMED, UNCOUNTED};
 use shard::{Shard, Shards};
 
 /// An admitted call: the state word at its admission, and its slot if it is a probe.
@@ -116,11 +116,11 @@ impl Shell {
     #[inline]
     fn admit_special(&self, word: StateWord, now: u64) -> Result<Pass, Rejected> {
         let recheck_at = self.fast_path.recheck_at();
-        if word.refuses() && now < recheck_at {
+        if word.has(REFUSES) && now < recheck_at {
             return Err(self.reject(word.state(), recheck_at - now));
         }
-        let over = word.is_timed() && now >= recheck_at;
-        if word.refuses() || word.shadows() || over {
+        let over = word.has(TIMED) && now >= recheck_at;
+        if word.has(REFUSES | SHADOWS) || over {
             return self.admit_locked(now);
         }
         Ok(self.pass(word, None))
@@ -143,7 +143,7 @@ impl Shell {
 
     #[inline]
     fn pass(&self, word: StateWord, probe: Option<u64>) -> Pass {
-        if !word.uncounted() {
+        if !word.has(UNCOUNTED) {
             self.shards.write(|shard| shard.admitted.add(1));
         }
         Pass { word, probe }
@@ -170,7 +170,7 @@ impl Shell {
     pub(crate) fn record(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
         let common = outcome == Outcome::Success
             && pass.probe.is_none()
-            && !pass.word.uncounted()
+            && !pass.word.has(UNCOUNTED)
             && pass.word.same_generation(self.fast_path.word())
             && !self.fast_path.bucket_is_over(now)
             && !self.fast_path.watches()
@@ -186,7 +186,7 @@ impl Shell {
 
     #[inline(never)]
     fn record_carefully(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
-        if pass.word.uncounted() {
+        if pass.word.has(UNCOUNTED) {
             return;
         }
         // An inner breaker refused, after this one had admitted the call.
@@ -263,7 +263,7 @@ impl Shell {
 
     /// Ends an override that has expired.
     pub(crate) fn expire(&self) {
-        if self.fast_path.word().is_timed() {
+        if self.fast_path.word().has(TIMED) {
             let now = self.clock.now();
             if now >= self.fast_path.recheck_at() {
                 self.locked(|control| control.expire(now));

@@ -55,7 +55,11 @@ impl Shards {
         all.filter_map(|shard| shard.get().map(AsRef::as_ref))
     }
 
-    /// Returns the running totals of calls that count towards health.
+    fn sum(&self, count: impl Fn(&Shard) -> u64) -> u64 {
+        self.iter().map(count).sum()
+    }
+
+    /// The running totals of calls that count towards health.
     pub(crate) fn tally(&self) -> Tally {
         let mut sum = Tally::default();
         for shard in self.iter() {
@@ -67,25 +71,20 @@ impl Shards {
     }
 
     pub(crate) fn total(&self, outcome: Outcome) -> u64 {
-        self.iter()
-            .map(|shard| shard.totals[outcome as usize].get())
-            .sum()
+        self.sum(|shard| shard.totals[outcome as usize].get())
     }
 
     pub(crate) fn fallbacks(&self, outcome: FallbackOutcome) -> u64 {
-        self.iter()
-            .map(|shard| shard.fallbacks[outcome as usize].get())
-            .sum()
+        self.sum(|shard| shard.fallbacks[outcome as usize].get())
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
         // Ended calls first: a call that ends between the two sums must not count as minus one.
-        let ended: u64 = self.iter().map(Shard::ended).sum();
-        let admitted: u64 = self.iter().map(|shard| shard.admitted.get()).sum();
-        admitted.saturating_sub(ended)
+        let ended = self.sum(Shard::ended);
+        self.sum(|shard| shard.admitted.get()).saturating_sub(ended)
     }
 
-    /// Returns the durations of the calls with `outcome`, if the protected code ran.
+    /// The durations of the calls with `outcome`, if the protected code ran.
     pub(crate) fn latency(&self, outcome: Outcome) -> LatencyHistogram {
         let mut sum = LatencyHistogram::default();
         for shard in self.iter() {
@@ -158,7 +157,7 @@ impl Shard {
     }
 }
 
-/// Returns the position in `Shard::rare`.
+/// The position in `Shard::rare`.
 fn rare_place(outcome: Outcome) -> Option<usize> {
     match outcome {
         Outcome::Failure => Some(0),

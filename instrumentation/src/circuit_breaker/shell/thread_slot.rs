@@ -30,18 +30,16 @@ struct Slots {
     assigned_ever: usize,
 }
 
-/// Returns the number when the thread ends.
+/// Frees the number when the thread ends.
 struct ReturnSlot;
 
 impl Drop for ReturnSlot {
     fn drop(&mut self) {
         let slot = SLOT.replace(NO_SLOT);
-        let mut slots = SLOTS.lock();
-        slots.free.push(Reverse(slot));
+        SLOTS.lock().free.push(Reverse(slot));
     }
 }
 
-/// Returns the number of this thread.
 #[inline]
 pub(crate) fn thread_slot() -> usize {
     match SLOT.get() {
