@@ -1,9 +1,6 @@
 //! Locks without poisoning. A breaker must protect its callers even after one of them has panicked, and no lock of
 //! this crate is held across code that could leave half a change: what a panicking thread leaves behind is whole.
 
-#[cfg(feature = "telemetry")]
-use std::time::Duration;
-
 pub(crate) use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 use std::sync::{PoisonError, TryLockError};
 
@@ -46,28 +43,5 @@ impl<T> RwLock<T> {
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A condition variable for [`Mutex`].
-#[cfg(feature = "telemetry")]
-#[derive(Debug, Default)]
-pub(crate) struct Condvar(std::sync::Condvar);
-
-#[cfg(feature = "telemetry")]
-impl Condvar {
-    pub(crate) fn notify_one(&self) {
-        self.0.notify_one();
-    }
-
-    /// Waits until `condition` is false, or until `timeout` has passed.
-    pub(crate) fn wait_timeout_while<'a, T>(
-        &self,
-        guard: MutexGuard<'a, T>,
-        timeout: Duration,
-        condition: impl FnMut(&mut T) -> bool,
-    ) -> MutexGuard<'a, T> {
-        let waited = self.0.wait_timeout_while(guard, timeout, condition);
-        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }

@@ -10,13 +10,13 @@ use http::Request;
 use super::problem;
 use crate::circuit_breaker::{CallError, Cause, CommandError, Rejected};
 
-/// Returns the address of the peer, if the server was started with `ConnectInfo<SocketAddr>`.
+/// The address of the peer, if the server was started with `ConnectInfo<SocketAddr>`.
 pub(super) fn peer<B>(request: &Request<B>) -> Option<IpAddr> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     peer.map(|ConnectInfo(address)| address.ip())
 }
 
-/// Returns the route that matched, if the layer is inside a router.
+/// The route that matched, if the layer is inside a router.
 pub(super) fn route<B>(request: &Request<B>) -> Option<&str> {
     let route = request.extensions().get::<MatchedPath>();
     route.map(MatchedPath::as_str)

@@ -2,14 +2,14 @@
 //! (`Circuit-Breaker`), and the peers that receive them.
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::SpanContext;
 
 use super::problem::whole_seconds;
 use crate::circuit_breaker::request_log::Touched;
-use crate::propagation::write_traceparent;
+use crate::propagation::traceparent;
 
 const CIRCUIT_BREAKER: HeaderName = HeaderName::from_static("circuit-breaker");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -56,13 +56,11 @@ pub struct ResponseHeaders {
 pub fn private_peers(peer: Option<IpAddr>) -> bool {
     match peer.map(|peer| peer.to_canonical()) {
         Some(IpAddr::V4(peer)) => peer.is_loopback() || peer.is_private() || peer.is_link_local(),
-        Some(IpAddr::V6(peer)) => is_private(peer),
+        Some(IpAddr::V6(peer)) => {
+            peer.is_loopback() || peer.is_unique_local() || peer.is_unicast_link_local()
+        }
         None => false,
     }
-}
-
-fn is_private(peer: Ipv6Addr) -> bool {
-    peer.is_loopback() || peer.is_unique_local() || peer.is_unicast_link_local()
 }
 
 /// Adds `Server-Timing` to what the application wrote there, and sets `traceresponse`.
@@ -73,8 +71,7 @@ pub(super) fn write_trace(headers: &mut HeaderMap, span: &SpanContext) {
     if !span.is_valid() {
         return;
     }
-    let mut parent = String::with_capacity(55);
-    write_traceparent(&mut parent, span);
+    let parent = traceparent(span);
     let timing = format!("trace;desc={parent}, traceparent;desc=\"{parent}\"");
     let value = |text: String| HeaderValue::try_from(text).expect("hexadecimal digits and ASCII");
     headers.append(SERVER_TIMING, value(timing));
@@ -102,10 +99,8 @@ pub(super) fn write_circuits(headers: &mut HeaderMap, touched: &[Touched]) {
 
 fn write_member(list: &mut String, touched: &Touched) {
     write_name(list, &touched.name);
-    list.push_str(";state=");
-    list.push_str(touched.state.as_str());
-    list.push_str(";outcome=");
-    list.push_str(touched.outcome.as_str());
+    let (state, outcome) = (touched.state.as_str(), touched.outcome.as_str());
+    let _ = write!(list, ";state={state};outcome={outcome}");
     if let Some(wait) = touched.retry_after {
         // An Integer of RFC 9651 has at most 15 digits.
         let seconds = whole_seconds(wait).min(999_999_999_999_999);

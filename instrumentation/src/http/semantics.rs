@@ -45,23 +45,24 @@ const REDACTED: &str = "REDACTED";
 /// Longest text of a request in an attribute: attributes are for reading, and the sender is not trusted.
 const MAX_TEXT: usize = 2048;
 
-/// Returns the value of `http.request.method`.
+/// The value of `http.request.method`.
 pub(super) fn method(method: &Method) -> &str {
-    match KNOWN_METHODS.contains(method) {
-        true => method.as_str(),
-        false => "_OTHER",
-    }
+    known_or(method, "_OTHER")
 }
 
-/// Returns the method as the first word of a span's name; `HTTP` for an unknown one.
+/// The method as the first word of a span's name; `HTTP` for an unknown one.
 pub(super) fn method_in_name(method: &Method) -> &str {
+    known_or(method, "HTTP")
+}
+
+fn known_or<'a>(method: &'a Method, unknown: &'static str) -> &'a str {
     match KNOWN_METHODS.contains(method) {
         true => method.as_str(),
-        false => "HTTP",
+        false => unknown,
     }
 }
 
-/// Returns `http.request.method_original`, set only for an unknown method.
+/// `http.request.method_original`, set only for an unknown method.
 pub(super) fn original_method(method: &Method) -> Option<&str> {
     (!KNOWN_METHODS.contains(method)).then(|| shorten(method.as_str()))
 }

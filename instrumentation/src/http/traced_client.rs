@@ -121,7 +121,7 @@ pub fn outcome(error: &reqwest::Error) -> Outcome {
     }
 }
 
-/// Returns the `error.type`, of low cardinality.
+/// The `error.type`, of low cardinality.
 fn error_type(error: &reqwest::Error) -> &'static str {
     match error {
         error if error.is_timeout() => crate::semconv::ERROR_TYPE_TIMEOUT,
@@ -132,7 +132,7 @@ fn error_type(error: &reqwest::Error) -> &'static str {
     }
 }
 
-/// Returns the message of the innermost cause, which contains no URL.
+/// The message of the innermost cause, which contains no URL.
 fn describe(error: &reqwest::Error) -> String {
     let mut cause = std::error::Error::source(error);
     let mut text = error_type(error).to_owned();

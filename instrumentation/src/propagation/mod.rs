@@ -34,7 +34,7 @@ pub use composite::Propagator;
 pub(crate) use headers::Headers;
 pub use w3c::TraceContextPropagator;
 #[cfg(feature = "http")]
-pub(crate) use w3c::write_traceparent;
+pub(crate) use w3c::traceparent;
 
 use opentelemetry::trace::{SpanId, TraceId};
 

@@ -104,20 +104,16 @@ impl Traceparent {
     }
 }
 
-fn traceparent(span: &SpanContext) -> String {
+/// Writes `00-{trace id}-{span id}-{flags}`.
+pub(crate) fn traceparent(span: &SpanContext) -> String {
     let mut text = String::with_capacity(TRACEPARENT_LENGTH);
-    write_traceparent(&mut text, span);
-    text
-}
-
-/// Appends `00-{trace id}-{span id}-{flags}`.
-pub(crate) fn write_traceparent(text: &mut String, span: &SpanContext) {
     text.push_str("00-");
-    push_hex(text, &span.trace_id().to_bytes());
+    push_hex(&mut text, &span.trace_id().to_bytes());
     text.push('-');
-    push_hex(text, &span.span_id().to_bytes());
+    push_hex(&mut text, &span.span_id().to_bytes());
     text.push('-');
-    push_hex(text, &[(span.trace_flags() & KNOWN_FLAGS).to_u8()]);
+    push_hex(&mut text, &[(span.trace_flags() & KNOWN_FLAGS).to_u8()]);
+    text
 }
 
 fn push_hex(text: &mut String, bytes: &[u8]) {

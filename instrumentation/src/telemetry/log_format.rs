@@ -14,16 +14,10 @@ use tracing_subscriber::registry::LookupSpan;
 /// Formats an event with `[service,trace id,span id]` after the level; the ids are empty outside a span.
 #[derive(Debug)]
 pub(super) struct LogFormat {
-    service_name: String,
+    pub(super) service_name: String,
 }
 
 impl LogFormat {
-    pub(super) fn new(service_name: &str) -> Self {
-        Self {
-            service_name: service_name.to_owned(),
-        }
-    }
-
     fn write_ids(&self, writer: &mut Writer<'_>) -> fmt::Result {
         Context::map_current(|cx| match cx.span().span_context() {
             span if span.is_valid() => {
@@ -100,7 +94,9 @@ mod tests {
         let buffer = Buffer::default();
         let writer = buffer.clone();
         let logs = tracing_subscriber::fmt::layer()
-            .event_format(LogFormat::new("product-page"))
+            .event_format(LogFormat {
+                service_name: "product-page".into(),
+            })
             .with_ansi(false)
             .with_writer(move || writer.clone());
         let provider = SdkTracerProvider::builder().build();

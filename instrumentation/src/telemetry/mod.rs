@@ -112,9 +112,9 @@ impl Telemetry {
             });
         }
         let pipeline = Pipeline::start(config)?;
-        let spans = span_layer(pipeline.tracer_provider(), config);
+        let spans = span_layer(&pipeline.traces, config);
         let dispatch = Dispatch::new(Registry::default().with(spans).with(log_layer(config)?));
-        pipeline.set_dispatch(&dispatch);
+        pipeline.client.set_dispatch(&dispatch);
         Ok(Self {
             dispatch,
             pipeline: Some(pipeline),
@@ -143,7 +143,9 @@ where
     // Without spans, because the formatter would format the fields of each and this format prints none.
     let events = filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE);
     Ok(tracing_subscriber::fmt::layer()
-        .event_format(LogFormat::new(&config.service_name))
+        .event_format(LogFormat {
+            service_name: config.service_name.clone(),
+        })
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .with_filter(events.and(filter)))

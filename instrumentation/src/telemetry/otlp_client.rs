@@ -97,7 +97,7 @@ impl OtlpClient {
         result
     }
 
-    /// Sets the subscriber for log lines.
+    /// Sets the subscriber for the log lines of the exporters' threads.
     pub(super) fn set_dispatch(&self, dispatch: &Dispatch) {
         let _ = self.shared.dispatch.set(dispatch.downgrade());
     }

@@ -9,7 +9,6 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use tokio::time::Instant;
-use tracing::Dispatch;
 
 use super::circuits::CircuitExporter;
 use super::otlp_client::OtlpClient;
@@ -22,11 +21,11 @@ const SPAN_QUEUE: usize = 8192;
 
 #[derive(Debug)]
 pub(super) struct Pipeline {
-    traces: SdkTracerProvider,
+    pub(super) traces: SdkTracerProvider,
     metrics: SdkMeterProvider,
     /// `None` until [`watch_circuits`](Self::watch_circuits).
     circuits: Option<CircuitExporter>,
-    client: OtlpClient,
+    pub(super) client: OtlpClient,
     resource: Resource,
 }
 
@@ -50,19 +49,10 @@ impl Pipeline {
         Ok(())
     }
 
-    pub(super) fn tracer_provider(&self) -> &SdkTracerProvider {
-        &self.traces
-    }
-
     /// Installs the providers for the process.
     pub(super) fn install(&self) {
         opentelemetry::global::set_tracer_provider(self.traces.clone());
         opentelemetry::global::set_meter_provider(self.metrics.clone());
-    }
-
-    /// Sets the subscriber for the log lines of the exporters' threads.
-    pub(super) fn set_dispatch(&self, dispatch: &Dispatch) {
-        self.client.set_dispatch(dispatch);
     }
 }
 

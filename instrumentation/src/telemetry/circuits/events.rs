@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use super::{number, scope, text, unix_nanos};
+use super::{identity, number, scope, text, unix_nanos};
 use crate::circuit_breaker::{CircuitBreaker, EffectiveState, Transition};
 use crate::semconv;
 
@@ -86,13 +86,6 @@ pub(super) fn request(
     ExportLogsServiceRequest {
         resource_logs: vec![resource_logs],
     }
-}
-
-fn identity(name: &str, group: &str) -> Vec<KeyValue> {
-    vec![
-        text(semconv::BREAKER_NAME, name),
-        text(semconv::BREAKER_GROUP, group),
-    ]
 }
 
 fn record(

@@ -11,8 +11,7 @@ use tokio::time::Instant;
 
 use super::inbox::Inbox;
 use super::{events, metrics};
-use crate::circuit_breaker::{CircuitBreaker, CircuitSnapshot, Listener, Registry, Transition};
-use crate::telemetry::config::Signal;
+use crate::circuit_breaker::{CircuitBreaker, CircuitSnapshot, Listener, Transition};
 use crate::telemetry::otlp_client::OtlpClient;
 use crate::telemetry::{InitError, TelemetryConfig};
 
@@ -46,15 +45,12 @@ impl CircuitExporter {
         let attributes = ResourceAttributesWithSchema::from(resource).attributes.0;
         let worker = Worker {
             inbox: Arc::clone(&inbox),
-            registry: config.registry.clone(),
+            config: config.clone(),
             client: client.clone(),
             resource: Resource {
                 attributes,
                 ..Resource::default()
             },
-            metrics: config.metrics.clone(),
-            logs: config.logs.clone(),
-            interval: config.circuit_interval,
             limit: config.timeout.min(SEND_LIMIT),
             started: SystemTime::now(),
             _running: running,
@@ -107,12 +103,9 @@ impl Listener for EventListener {
 
 struct Worker {
     inbox: Arc<Inbox>,
-    registry: Registry,
+    config: TelemetryConfig,
     client: OtlpClient,
     resource: Resource,
-    metrics: Signal,
-    logs: Signal,
-    interval: Duration,
     limit: Duration,
     started: SystemTime,
     _running: Sender<()>,
@@ -121,15 +114,14 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         let _suppressed = Context::enter_telemetry_suppressed_scope();
-        let mut metrics_at = Instant::now() + self.interval;
+        let mut metrics_at = Instant::now() + self.config.circuit_interval;
         let mut settings_at = Instant::now();
         loop {
             let now = Instant::now();
             if now >= settings_at {
-                self.registry
-                    .all()
-                    .iter()
-                    .for_each(|breaker| self.inbox.settings(breaker.name()));
+                for breaker in self.config.registry.all() {
+                    self.inbox.settings(breaker.name());
+                }
                 settings_at = now + SETTINGS_INTERVAL;
             }
             let due = metrics_at.min(settings_at).saturating_duration_since(now);
@@ -145,7 +137,7 @@ impl Worker {
             if let Some(snapshots) = snapshots {
                 self.send_metrics(&snapshots);
                 // From one due time to the next: counted from the end of a send, reports would drift.
-                metrics_at = (metrics_at + self.interval).max(Instant::now());
+                metrics_at = (metrics_at + self.config.circuit_interval).max(Instant::now());
             }
             if is_end {
                 return;
@@ -154,22 +146,25 @@ impl Worker {
     }
 
     fn snapshots(&self) -> Vec<CircuitSnapshot> {
-        let breakers = self.registry.all();
+        let breakers = self.config.registry.all();
         breakers.iter().map(CircuitBreaker::snapshot).collect()
     }
 
     fn send_events(&self) {
         let mut pending = self.inbox.take();
-        while self.logs.is_exported && !pending.is_empty() {
+        while self.config.logs.is_exported && !pending.is_empty() {
             let batch = pending.split(RECORDS_PER_REQUEST);
             let breakers = batch
                 .settings
                 .iter()
-                .filter_map(|name| self.registry.get(name));
+                .filter_map(|name| self.config.registry.get(name));
             let settings = breakers.map(|breaker| events::settings(&breaker));
             let records = settings.chain(batch.transitions.iter().cloned()).collect();
             let request = events::request(&self.resource, records);
-            match self.client.send(&self.logs.endpoint, &request, self.limit) {
+            match self
+                .client
+                .send(&self.config.logs.endpoint, &request, self.limit)
+            {
                 Ok(()) => self.report_dropped(),
                 Err(error) if error.is_retryable() => {
                     pending.put_back(batch);
@@ -190,18 +185,14 @@ impl Worker {
     }
 
     fn send_metrics(&self, snapshots: &[CircuitSnapshot]) {
-        if !self.metrics.is_exported {
+        if !self.config.metrics.is_exported {
             return;
         }
         for part in snapshots.chunks(BREAKERS_PER_REQUEST) {
             let request = metrics::request(&self.resource, part, self.started, SystemTime::now());
-            // Cumulative: the next request makes up for it.
-            if self
-                .client
-                .send(&self.metrics.endpoint, &request, self.limit)
-                .is_err()
-            {
-                return;
+            let endpoint = &self.config.metrics.endpoint;
+            if self.client.send(endpoint, &request, self.limit).is_err() {
+                return; // Counts are cumulative: the next request makes up for it.
             }
         }
     }

@@ -2,11 +2,12 @@
 //! dropped and counted. Of settings only the latest of each breaker matter, so only the names are kept.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Condvar, PoisonError};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 
-use crate::sync::{Condvar, Mutex};
+use crate::sync::Mutex;
 
 /// Most queued transitions, about 300 bytes each. A breaker makes at most a few a second, so this covers an outage of
 /// minutes when many breakers flap, and of hours on a normal day.
@@ -93,7 +94,7 @@ impl Inbox {
         std::mem::take(&mut self.inner.lock().pending)
     }
 
-    /// Returns the number of transitions dropped since the last call.
+    /// The number of transitions dropped since the last call.
     pub(super) fn take_dropped(&self) -> u64 {
         std::mem::take(&mut self.inner.lock().dropped)
     }
@@ -107,7 +108,8 @@ impl Inbox {
     pub(super) fn sleep(&self, limit: Duration) -> bool {
         let sleeps = |inner: &mut Inner| !inner.is_fresh && !inner.is_stopped;
         let inner = self.inner.lock();
-        let mut inner = self.changed.wait_timeout_while(inner, limit, sleeps);
+        let woken = self.changed.wait_timeout_while(inner, limit, sleeps);
+        let mut inner = woken.unwrap_or_else(PoisonError::into_inner).0;
         inner.is_fresh = false;
         inner.is_stopped
     }

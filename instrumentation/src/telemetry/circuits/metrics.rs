@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use super::{scope, text, unix_nanos};
+use super::{identity, scope, text, unix_nanos};
 use crate::circuit_breaker::{
     CircuitSnapshot, EffectiveState, FallbackOutcome, LatencyHistogram, Outcome,
 };
@@ -73,13 +73,13 @@ impl Points<'_> {
         )
     }
 
-    /// Returns the point of one outcome; `None` until there is a call with it.
+    /// The point of one outcome; `None` until there is a call with it.
     fn duration(
         &self,
         snapshot: &CircuitSnapshot,
         outcome: Outcome,
     ) -> Option<ExponentialHistogramDataPoint> {
-        let mut attributes = identity(snapshot);
+        let mut attributes = identity(&snapshot.name, &snapshot.group);
         attributes.push(text(semconv::BREAKER_OUTCOME, outcome.as_str()));
         attributes.extend(error_type(outcome).map(|error| text(semconv::ERROR_TYPE, error)));
         // The histogram's own count, because the total may be a call ahead of it.
@@ -105,7 +105,8 @@ impl Points<'_> {
 
     fn states(&self) -> Metric {
         let states = |snapshot: &CircuitSnapshot| {
-            let (attributes, in_force) = (identity(snapshot), snapshot.state);
+            let (attributes, in_force) =
+                (identity(&snapshot.name, &snapshot.group), snapshot.state);
             EffectiveState::ALL.map(|state| {
                 let mut attributes = attributes.clone();
                 attributes.push(text(semconv::BREAKER_STATE, state.as_str()));
@@ -123,7 +124,12 @@ impl Points<'_> {
     }
 
     fn in_flight(&self) -> Metric {
-        let point = |snapshot: &CircuitSnapshot| self.point(identity(snapshot), snapshot.in_flight);
+        let point = |snapshot: &CircuitSnapshot| {
+            self.point(
+                identity(&snapshot.name, &snapshot.group),
+                snapshot.in_flight,
+            )
+        };
         let data_points = self.snapshots.iter().map(point).collect();
         let data = Data::Gauge(Gauge { data_points });
         metric(semconv::INFLIGHT, "Calls that are running", "{call}", data)
@@ -132,7 +138,10 @@ impl Points<'_> {
     /// `None` until a fallback was called.
     fn fallbacks(&self) -> Option<Metric> {
         let outcomes = |snapshot: &CircuitSnapshot| {
-            let (attributes, totals) = (identity(snapshot), snapshot.fallbacks);
+            let (attributes, totals) = (
+                identity(&snapshot.name, &snapshot.group),
+                snapshot.fallbacks,
+            );
             FallbackOutcome::ALL.map(|outcome| {
                 let mut attributes = attributes.clone();
                 attributes.push(text(semconv::FALLBACK_OUTCOME, outcome.as_str()));
@@ -180,14 +189,7 @@ fn metric(name: &str, description: &str, unit: &str, data: Data) -> Metric {
     }
 }
 
-fn identity(snapshot: &CircuitSnapshot) -> Vec<KeyValue> {
-    vec![
-        text(semconv::BREAKER_NAME, snapshot.name.as_str()),
-        text(semconv::BREAKER_GROUP, snapshot.group.as_str()),
-    ]
-}
-
-/// Returns `error.type` as far as the breaker counts it; the type of a failure is on its span.
+/// `error.type` as far as the breaker counts it; the type of a failure is on its span.
 fn error_type(outcome: Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Rejected => Some(semconv::ERROR_TYPE_CIRCUIT_OPEN),

@@ -14,13 +14,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 
-/// Returns the instrumentation scope.
+use crate::semconv;
+
 fn scope() -> InstrumentationScope {
     InstrumentationScope {
         name: env!("CARGO_PKG_NAME").to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..InstrumentationScope::default()
     }
+}
+
+fn identity(name: &str, group: &str) -> Vec<KeyValue> {
+    vec![
+        text(semconv::BREAKER_NAME, name),
+        text(semconv::BREAKER_GROUP, group),
+    ]
 }
 
 fn text(key: &str, value: impl Into<String>) -> KeyValue {
