@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::story::{FAULTY, fault_at, next_chapter};
 use crate::pages::NavEntry;
 use crate::pages::frame::origin::is_same_origin;
-use crate::pages::frame::page::{Chrome, Page, framed};
+use crate::pages::frame::page::{Chrome, Page, Section, framed};
 use crate::shop::fault::FaultKind;
 
 /// The faults switched by hand and those in force; shared by the page and the fault loop.
@@ -164,7 +164,7 @@ impl DemoPage {
             .map(|name| ServiceRow::new(name, switches))
             .collect();
         Self {
-            chrome: Chrome::new("Demo", "The shop"),
+            chrome: Chrome::new(Section::Added("/demo"), "Demo shop"),
             by_themselves: switches.by_themselves,
             by_hand: !switches.switched.is_empty(),
             next: next_words(switches.second),
@@ -222,7 +222,7 @@ impl ServiceRow {
     /// Class and word of the fault in force.
     fn mark(&self) -> (&'static str, &'static str) {
         match self.in_force {
-            FaultKind::None => ("closed", "ok"),
+            FaultKind::None => ("closed", "healthy"),
             FaultKind::Slow => ("half", "slow"),
             FaultKind::Failing => ("open", "failing"),
             FaultKind::Killed => ("off", "killed"),

@@ -7,7 +7,7 @@ use axum::extract::State;
 use fusebox_collector::counters::Counters;
 use fusebox_collector::model::now_unix_nanos;
 
-use crate::pages::frame::page::{Chrome, Page};
+use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::view::text;
 use crate::pages::{AppState, Pages};
 use influxdb::InfluxdbSection;
@@ -41,7 +41,7 @@ impl AboutPage {
             )
         };
         Self {
-            chrome: Chrome::new("About", "About"),
+            chrome: Chrome::new(Section::About, "About"),
             version: info.version.clone(),
             otlp_http: info.otlp_http.clone(),
             otlp_grpc: info.otlp_grpc.clone(),

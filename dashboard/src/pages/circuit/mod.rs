@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use askama::Template;
 use axum::extract::{Path, State};
-use fusebox::circuit_breaker::EffectiveState;
+use fusebox::circuit_breaker::{EffectiveState, Outcome};
 use fusebox_collector::model::{
     CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, Condition,
     StateSpan, TimeRange, TracePage, TraceQuery, format_duration, now_unix_nanos,
@@ -17,7 +17,7 @@ use fusebox_collector::query::CircuitHistory;
 
 use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
-use crate::pages::frame::page::{Chrome, Page, PageResult, Pill};
+use crate::pages::frame::page::{Chrome, Page, PageResult, Pill, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::traces::{TraceRow, rows};
 use crate::pages::view::chart::{self, Share, Stretch};
@@ -90,20 +90,22 @@ pub(crate) struct View {
     pub(crate) range: Option<Range>,
 }
 
-/// The tabs of requests: outcome in a search, word.
-const TABS: [(&str, &str); 5] = [
-    ("", "all"),
-    ("failure", "failed"),
-    ("timeout", "timed out"),
-    ("rejected", "refused"),
-    ("fallback", "fallback"),
-];
+/// The tabs of requests, by their outcome in a search.
+const TABS: [&str; 5] = ["", "failure", "timeout", "rejected", "fallback"];
+
+fn tab_word(outcome: &'static str) -> &'static str {
+    match Outcome::parse(outcome) {
+        Some(outcome) => state::outcome_word(outcome),
+        None if outcome.is_empty() => "all",
+        None => outcome,
+    }
+}
 
 impl View {
     /// Reads it from the URL.
     pub(crate) fn read(params: &Params) -> Result<Self, PageError> {
         let outcome = params.get("outcome").unwrap_or_default();
-        let known = TABS.iter().any(|(value, _)| *value == outcome);
+        let known = TABS.contains(&outcome);
         Ok(Self {
             at: params.at()?,
             outcome: if known {
@@ -166,13 +168,14 @@ impl CircuitPage {
     pub(crate) fn new(known: Known, view: View, shown: TimeRange, now: u64) -> Self {
         let key = &known.circuit.key;
         let live = Href::circuit(key).to_string();
+        let title = format!("{} → {}", key.service, key.name);
         let pill = if view.at.is_some() {
             Pill::Paused(live)
         } else {
             Pill::None
         };
         Self {
-            chrome: Chrome::new("Circuits", format!("{} → {}", key.service, key.name)).pill(pill),
+            chrome: Chrome::new(Section::Circuits, &title).pill(pill),
             rows: rows(&known.requests.traces, now),
             known,
             view,
@@ -224,7 +227,7 @@ impl CircuitPage {
     }
 
     fn word(&self) -> &'static str {
-        state::word(self.known.circuit.state)
+        state::title(self.known.circuit.state)
     }
 
     fn symbol(&self) -> &'static str {
@@ -242,7 +245,7 @@ impl CircuitPage {
         let words = text::plural(all, "instance", "instances");
         format!(
             "{same} of {all} {words} {} · {} calls/s · {} refused/s",
-            self.word().to_lowercase(),
+            state::word(circuit.state),
             text::rate(circuit.calls_per_second),
             text::rate(circuit.rejected_per_second)
         )
@@ -315,15 +318,12 @@ impl CircuitPage {
     }
 
     fn tabs(&self) -> Vec<(&'static str, String, bool)> {
-        TABS.iter()
-            .map(|(outcome, word)| {
-                let href = self
-                    .view
-                    .href(self.key(), outcome, self.view.differs)
-                    .at("requests");
-                (*word, href.to_string(), *outcome == self.view.outcome)
-            })
-            .collect()
+        let tab = |outcome: &'static str| {
+            let href = self.view.href(self.key(), outcome, self.view.differs);
+            let href = href.at("requests").to_string();
+            (tab_word(outcome), href, outcome == self.view.outcome)
+        };
+        TABS.into_iter().map(tab).collect()
     }
 
     fn all_requests(&self) -> String {
@@ -358,7 +358,7 @@ impl CircuitPage {
 
     fn forced(&self) -> Option<(&'static str, String, String)> {
         let forced = self.known.circuit.forced.as_ref()?;
-        let word = state::word(EffectiveState::from(forced.kind));
+        let word = state::title(EffectiveState::from(forced.kind));
         let until = match forced.expires_unix_nanos {
             Some(at) => format!("ends by itself at {}", moment::short(at, self.now)),
             None => "stays until somebody releases it".to_owned(),
@@ -446,7 +446,7 @@ impl Step {
                 .to_string(),
             class: state::class(transition.to),
             symbol: state::symbol(transition.to),
-            word: state::word(transition.to),
+            word: state::title(transition.to),
             why: text::shown(&transition.reason, 300).into_owned(),
             instance: text::name(&transition.instance).into_owned(),
             call: transition.trace_id.map(|id| {

@@ -7,7 +7,7 @@ use fusebox_collector::pipeline::IngestError;
 use fusebox_collector::query::QueryError;
 use fusebox_collector::store::StoreError;
 
-use super::page::{Chrome, draw};
+use super::page::{Chrome, Section, draw};
 use crate::pages::view::text;
 
 /// Why there is no page.
@@ -87,7 +87,7 @@ impl ErrorPage {
     pub(crate) fn new(status: StatusCode, message: String) -> Self {
         let heading = Self::heading_of(status);
         Self {
-            chrome: Chrome::new("", heading),
+            chrome: Chrome::new(Section::None, heading),
             status,
             message: text::shown(&message, 2_000).into_owned(),
         }

@@ -49,13 +49,55 @@ impl<T: Template> IntoResponse for Page<T> {
     }
 }
 
+/// The entries of the navigation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    /// The wall and each circuit.
+    Circuits,
+    /// The search and each trace.
+    Traces,
+    /// The list of services and each service.
+    Services,
+    /// The map.
+    Map,
+    /// The page about this process.
+    About,
+    /// An entry that was added to the usual ones, by its path.
+    Added(&'static str),
+    /// None: an error page.
+    None,
+}
+
+impl Section {
+    /// The sections that there always are.
+    const USUAL: [Self; 5] = [
+        Self::Circuits,
+        Self::Traces,
+        Self::Services,
+        Self::Map,
+        Self::About,
+    ];
+
+    fn entry(self) -> NavEntry {
+        match self {
+            Self::Circuits => ("/", "Circuits"),
+            Self::Traces => ("/traces", "Traces"),
+            Self::Services => ("/services", "Services"),
+            Self::Map => ("/map", "Map"),
+            Self::About => ("/about", "About"),
+            Self::Added(path) => (path, ""),
+            Self::None => ("", ""),
+        }
+    }
+}
+
 /// The frame: title, navigation, jump box and pill.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Chrome {
     /// Text of the title.
     pub(crate) title: String,
     /// Which entry of the navigation is current.
-    pub(crate) section: &'static str,
+    pub(crate) section: Section,
     /// Scripts of the page, beside the one that every page has.
     pub(crate) scripts: &'static [&'static str],
     /// The pill at the right of the bar.
@@ -76,11 +118,12 @@ pub(crate) enum Pill {
 
 impl Chrome {
     /// Returns the frame of a page in that section.
-    pub(crate) fn new(section: &'static str, title: impl Into<String>) -> Self {
+    pub(crate) fn new(section: Section, title: &str) -> Self {
         Self {
-            title: text::name(&title.into()).into_owned(),
+            title: text::name(title).into_owned(),
             section,
-            ..Self::default()
+            scripts: &[],
+            pill: Pill::None,
         }
     }
 
@@ -116,17 +159,12 @@ impl Chrome {
 
     /// Returns the entries of the navigation: path, word, whether it is current.
     pub(crate) fn nav(&self) -> Vec<(&'static str, &'static str, bool)> {
-        let usual = [
-            ("/", "Circuits"),
-            ("/traces", "Traces"),
-            ("/services", "Services"),
-            ("/map", "Map"),
-            ("/about", "About"),
-        ];
-        let more = MORE_NAV.try_with(|more| *more).unwrap_or_default();
-        let entries = usual.iter().chain(more);
-        entries
-            .map(|(path, word)| (*path, *word, *word == self.section))
+        let (current, _) = self.section.entry();
+        let added = MORE_NAV.try_with(|more| *more).unwrap_or_default();
+        let usual = Section::USUAL.into_iter().map(Section::entry);
+        usual
+            .chain(added.iter().copied())
+            .map(|(path, word)| (path, word, path == current))
             .collect()
     }
 }

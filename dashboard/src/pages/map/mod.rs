@@ -8,7 +8,7 @@ use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::model::{CircuitView, DependencyLink, TimeRange, now_unix_nanos};
 
 use crate::pages::Pages;
-use crate::pages::frame::page::{Chrome, Page, PageResult};
+use crate::pages::frame::page::{Chrome, Page, PageResult, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::chart::trim;
 use crate::pages::view::href::Href;
@@ -146,7 +146,7 @@ impl MapPage {
                 Edge::new(link, line, circuits)
             });
         Self {
-            chrome: Chrome::new("Map", "Map"),
+            chrome: Chrome::new(Section::Map, "Map"),
             nodes: nodes.collect(),
             edges: edges.collect(),
             width: picture.width,
@@ -264,7 +264,7 @@ impl CircuitMark {
         Self {
             class: state::class(circuit.state),
             symbol: state::symbol(circuit.state),
-            word: state::word(circuit.state),
+            word: state::title(circuit.state),
             name: text::name(&circuit.key.name).into_owned(),
             href: Href::circuit(&circuit.key).to_string(),
             state: circuit.state,

@@ -12,7 +12,7 @@ use fusebox_collector::model::{
 
 use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
-use crate::pages::frame::page::{Chrome, Page, PageResult};
+use crate::pages::frame::page::{Chrome, Page, PageResult, Section};
 use crate::pages::view::href::Href;
 use crate::pages::view::moment;
 use crate::pages::view::text::{self, MINUTE, SECOND};
@@ -162,7 +162,7 @@ impl ServicesPage {
             }
         };
         Self {
-            chrome: Chrome::new("Services", "Services"),
+            chrome: Chrome::new(Section::Services, "Services"),
             rows: services.iter().map(row).collect(),
             teach,
         }
@@ -193,7 +193,7 @@ impl ServicePage {
     pub(crate) fn new(service: ServiceSummary, mut circuits: Vec<CircuitView>, now: u64) -> Self {
         circuits.sort_by_key(|c| (std::cmp::Reverse(c.state), c.key.name.clone()));
         Self {
-            chrome: Chrome::new("Services", service.name.clone()),
+            chrome: Chrome::new(Section::Services, &service.name),
             service,
             circuits,
             now,

@@ -15,7 +15,7 @@ use opentelemetry::SpanId;
 
 use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
-use crate::pages::frame::page::{Chrome, Page, PageResult};
+use crate::pages::frame::page::{Chrome, Page, PageResult, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::chart::{self, Stretch};
 use crate::pages::view::href::Href;
@@ -234,7 +234,8 @@ impl TracePage {
                 .count()
         });
         Self {
-            chrome: Chrome::new("Traces", format!("{service} {operation}")).scripts(&["trace.js"]),
+            chrome: Chrome::new(Section::Traces, &format!("{service} {operation}"))
+                .scripts(&["trace.js"]),
             id: trace.id.to_string(),
             href: Href::trace(trace.id),
             service: text::name(service).into_owned(),

@@ -285,7 +285,7 @@ fn circuit(span: &Span) -> Vec<Pair> {
     let title = format!("{} → {}", key.service, key.name);
     let mut pairs = vec![Pair::new("circuit", title).linked(Href::circuit(&key).with("at", &at))];
     if let Some(state) = word(semconv::BREAKER_STATE) {
-        let shown = EffectiveState::parse(&state).map_or(state, |s| state::word(s).to_owned());
+        let shown = EffectiveState::parse(&state).map_or(state, |s| state::title(s).to_owned());
         pairs.push(Pair::new("state then", shown).linked(Href::new("/").with("at", &at)));
     }
     let outcome = word(semconv::BREAKER_OUTCOME);

@@ -13,7 +13,7 @@ use fusebox_collector::query::QueryError;
 
 use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
-use crate::pages::frame::page::{Chrome, Page};
+use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
 use crate::pages::view::palette::Palette;
@@ -230,7 +230,7 @@ impl TracesPage {
         teach: Teach,
     ) -> Self {
         Self {
-            chrome: Chrome::new("Traces", "Traces"),
+            chrome: Chrome::new(Section::Traces, "Traces"),
             rows: rows(&found.traces, now),
             next: found
                 .next

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use fusebox::circuit_breaker::EffectiveState;
+use fusebox::circuit_breaker::{EffectiveState, Outcome};
 use fusebox_collector::model::{CircuitCalls, SparkBucket, StateSpan, TimeRange};
 
 use super::{state, text};
@@ -30,21 +30,20 @@ impl Share {
 
 /// Returns the outcomes in the one order in which they are always drawn, zero counts included.
 pub(crate) fn shares(calls: &CircuitCalls) -> [Share; 7] {
-    let share = |class, word, outcome, calls| Share {
-        class,
-        word,
-        outcome,
-        calls,
-    };
-    [
-        share("k-ok", "ok", "success", calls.success),
-        share("k-failed", "failed", "failure", calls.failure),
-        share("k-timeout", "timed out", "timeout", calls.timeout),
-        share("k-refused", "refused", "rejected", calls.rejected),
-        share("k-full", "no slot", "bulkhead_full", calls.bulkhead_full),
-        share("k-ignored", "ignored", "ignored", calls.ignored),
-        share("k-ignored", "cancelled", "cancelled", calls.cancelled),
-    ]
+    Outcome::ALL.map(|outcome| Share {
+        class: state::outcome_class(outcome),
+        word: state::outcome_word(outcome),
+        outcome: outcome.as_str(),
+        calls: match outcome {
+            Outcome::Success => calls.success,
+            Outcome::Failure => calls.failure,
+            Outcome::Timeout => calls.timeout,
+            Outcome::Rejected => calls.rejected,
+            Outcome::BulkheadFull => calls.bulkhead_full,
+            Outcome::Ignored => calls.ignored,
+            Outcome::Cancelled => calls.cancelled,
+        },
+    })
 }
 
 /// A filled path.
@@ -122,7 +121,7 @@ pub(crate) fn strip(buckets: &[SparkBucket]) -> Vec<Stretch> {
         class: state::class(state),
         x: start.to_string(),
         width: (end - start).to_string(),
-        title: state::word(state).to_owned(),
+        title: state::title(state).to_owned(),
     };
     runs.into_iter().map(stretch).collect()
 }
@@ -145,7 +144,7 @@ pub(crate) fn states(spans: &[StateSpan], range: TimeRange) -> Vec<Stretch> {
             class: state::class(span.state),
             x: trim(start.min(1000.0 - width)),
             width: trim(width),
-            title: format!("{} for {}", state::word(span.state), text::age(lasted)),
+            title: format!("{} for {}", state::title(span.state), text::age(lasted)),
         }
     };
     // The worst is drawn last: what was widened to be seen is not hidden by what came after it.

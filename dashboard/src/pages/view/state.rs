@@ -1,59 +1,84 @@
 //! A breaker's state as it is always shown: a switch glyph, a word and a colour.
 
 use fusebox::circuit_breaker::{EffectiveState, Outcome};
-use fusebox_collector::model::CircuitMark;
+use fusebox_collector::model::{CircuitKey, CircuitMark};
 
-use super::href;
+use super::href::Href;
 use super::text;
+
+/// How a state is drawn and called.
+struct Look {
+    class: &'static str,
+    symbol: &'static str,
+    title: &'static str,
+    word: &'static str,
+}
+
+/// The one table of what pages say of a state.
+const fn look(state: EffectiveState) -> Look {
+    let (class, symbol, title, word) = match state {
+        EffectiveState::Closed => ("closed", "g-closed", "Closed", "closed"),
+        EffectiveState::Open => ("open", "g-open", "Open", "open"),
+        EffectiveState::HalfOpen => ("half", "g-half", "Half-open", "half-open"),
+        EffectiveState::ForcedOpen => ("forced", "g-forced-open", "Forced open", "forced open"),
+        EffectiveState::ForcedClosed => (
+            "forced",
+            "g-forced-closed",
+            "Forced closed",
+            "forced closed",
+        ),
+        EffectiveState::Disabled => ("off", "g-disabled", "Disabled", "disabled"),
+        EffectiveState::MetricsOnly => ("off", "g-metrics", "Metrics only", "metrics only"),
+    };
+    Look {
+        class,
+        symbol,
+        title,
+        word,
+    }
+}
 
 /// Returns the class that gives the state its colour.
 pub(crate) fn class(state: EffectiveState) -> &'static str {
-    match state {
-        EffectiveState::Closed => "closed",
-        EffectiveState::Open => "open",
-        EffectiveState::HalfOpen => "half",
-        EffectiveState::ForcedOpen | EffectiveState::ForcedClosed => "forced",
-        EffectiveState::Disabled | EffectiveState::MetricsOnly => "off",
-    }
+    look(state).class
 }
 
-/// Returns the state's word.
-pub(crate) fn word(state: EffectiveState) -> &'static str {
-    match state {
-        EffectiveState::Closed => "Closed",
-        EffectiveState::Open => "Open",
-        EffectiveState::HalfOpen => "Half-open",
-        EffectiveState::ForcedOpen => "Forced open",
-        EffectiveState::ForcedClosed => "Forced closed",
-        EffectiveState::Disabled => "Disabled",
-        EffectiveState::MetricsOnly => "Metrics only",
-    }
-}
-
-/// Returns the id of the state's glyph among the symbols of the page (`base.html`).
+/// Returns the id of the state's glyph among the symbols of the page (`frame/glyphs.html`).
 pub(crate) fn symbol(state: EffectiveState) -> &'static str {
-    match state {
-        EffectiveState::Closed => "g-closed",
-        EffectiveState::Open => "g-open",
-        EffectiveState::HalfOpen => "g-half",
-        EffectiveState::ForcedOpen => "g-forced-open",
-        EffectiveState::ForcedClosed => "g-forced-closed",
-        EffectiveState::Disabled => "g-disabled",
-        EffectiveState::MetricsOnly => "g-metrics",
+    look(state).symbol
+}
+
+/// Returns the state's word as a label of its own: `Half-open`.
+pub(crate) fn title(state: EffectiveState) -> &'static str {
+    look(state).title
+}
+
+/// Returns the state's word within a sentence: `half-open`.
+pub(crate) fn word(state: EffectiveState) -> &'static str {
+    look(state).word
+}
+
+/// Returns the word for how a call ended, and the class of its colour in charts.
+fn outcome_look(outcome: Outcome) -> (&'static str, &'static str) {
+    match outcome {
+        Outcome::Success => ("ok", "k-ok"),
+        Outcome::Failure => ("failed", "k-failed"),
+        Outcome::Timeout => ("timed out", "k-timeout"),
+        Outcome::Rejected => ("refused", "k-refused"),
+        Outcome::BulkheadFull => ("no slot", "k-full"),
+        Outcome::Ignored => ("ignored", "k-ignored"),
+        Outcome::Cancelled => ("cancelled", "k-ignored"),
     }
 }
 
 /// Returns the word for how a call ended.
 pub(crate) fn outcome_word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Success => "ok",
-        Outcome::Failure => "failed",
-        Outcome::Timeout => "timed out",
-        Outcome::Rejected => "refused",
-        Outcome::BulkheadFull => "no slot",
-        Outcome::Ignored => "ignored",
-        Outcome::Cancelled => "cancelled",
-    }
+    outcome_look(outcome).0
+}
+
+/// Returns the class of an outcome's colour in charts.
+pub(crate) fn outcome_class(outcome: Outcome) -> &'static str {
+    outcome_look(outcome).1
 }
 
 /// A small mark on a span or a trace: a glyph, a word and where it leads.
@@ -71,45 +96,32 @@ pub(crate) struct Chip {
     pub(crate) href: String,
 }
 
-/// Returns what became of a call in few words: `refused, fallback ok`, `probe timed out`, `closed`.
+/// Returns in a few words how a call ended: `refused, fallback ok`, `probe timed out`, `closed`.
 pub(crate) fn call_words(state: &str, outcome: &str, fallback: &str, probe: bool) -> String {
     let ended = match Outcome::parse(outcome) {
-        Some(Outcome::Success) if probe => "probe ok",
-        Some(Outcome::Success) | None => {
-            EffectiveState::parse(state).map_or("circuit", |state| match state {
-                EffectiveState::Closed => "closed",
-                EffectiveState::HalfOpen => "half-open",
-                EffectiveState::Open => "open",
-                EffectiveState::ForcedOpen => "forced open",
-                EffectiveState::ForcedClosed => "forced closed",
-                EffectiveState::Disabled => "disabled",
-                EffectiveState::MetricsOnly => "metrics only",
-            })
+        Some(outcome @ (Outcome::Success | Outcome::Failure | Outcome::Timeout)) if probe => {
+            format!("probe {}", outcome_word(outcome))
         }
-        Some(Outcome::Failure) if probe => "probe failed",
-        Some(Outcome::Failure) => "failed",
-        Some(Outcome::Timeout) if probe => "probe timed out",
-        Some(Outcome::Timeout) => "timed out",
-        Some(Outcome::Rejected) => "refused",
-        Some(Outcome::BulkheadFull) => "no slot",
-        Some(Outcome::Ignored) => "ignored",
-        Some(Outcome::Cancelled) => "cancelled",
+        Some(Outcome::Success) | None => EffectiveState::parse(state)
+            .map_or("circuit", word)
+            .to_owned(),
+        Some(outcome) => outcome_word(outcome).to_owned(),
     };
     let fell_back = match fallback {
         "success" => "fallback ok",
         "failure" => "fallback failed",
         "rejected" => "fallback refused",
         "missing" => "no fallback",
-        _ => return ended.to_owned(),
+        _ => return ended,
     };
     match (state, outcome) {
-        // The fallback's own span says nothing of the call that it stands in for.
+        // The fallback's own span carries nothing of the call that it replaces.
         ("", "") => fell_back.to_owned(),
         _ => format!("{ended}, {fell_back}"),
     }
 }
 
-/// Returns the chip of a call through a breaker; its colour is the state's, or that of trouble.
+/// Returns the chip of a call through a breaker. It has the colour of the state, or red where the call failed.
 pub(crate) fn call_chip(mark: &CircuitMark, probe: bool) -> Chip {
     let state = EffectiveState::parse(&mark.state).unwrap_or(EffectiveState::Closed);
     let bad = !matches!(mark.outcome.as_str(), "" | "success" | "ignored");
@@ -117,7 +129,7 @@ pub(crate) fn call_chip(mark: &CircuitMark, probe: bool) -> Chip {
         EffectiveState::Closed if bad => "open",
         other => class(other),
     };
-    let key = fusebox_collector::model::CircuitKey {
+    let key = CircuitKey {
         service: mark.service.clone(),
         name: mark.name.clone(),
     };
@@ -126,6 +138,6 @@ pub(crate) fn call_chip(mark: &CircuitMark, probe: bool) -> Chip {
         symbol: symbol(state),
         text: call_words(&mark.state, &mark.outcome, &mark.fallback, probe),
         title: text::title(&format!("{} → {}", mark.service, mark.name)).into_owned(),
-        href: href::Href::circuit(&key).to_string(),
+        href: Href::circuit(&key).to_string(),
     }
 }

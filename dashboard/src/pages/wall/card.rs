@@ -91,7 +91,7 @@ impl<'a> Card<'a> {
     }
 
     fn word(&self) -> &'static str {
-        state::word(self.circuit.state)
+        state::title(self.circuit.state)
     }
 
     fn symbol(&self) -> &'static str {
@@ -121,7 +121,7 @@ impl<'a> Card<'a> {
             &circuit.settings.group,
         ];
         let words = words.map(|word| text::name(word).to_lowercase());
-        format!("{} {}", words.join(" "), self.word().to_lowercase())
+        format!("{} {}", words.join(" "), state::word(self.circuit.state))
     }
 
     fn href(&self) -> String {
@@ -380,7 +380,7 @@ impl InstanceRow for CircuitInstanceView {
     }
 
     fn word(&self) -> &'static str {
-        state::word(self.state)
+        state::title(self.state)
     }
 
     fn rate(&self) -> String {

@@ -248,7 +248,7 @@ fn words(transition: &CircuitTransition) -> String {
         "{} to {}: {}, {}",
         text::name(&transition.key.service),
         text::name(&transition.key.name),
-        state::word(transition.to).to_lowercase(),
+        state::word(transition.to),
         text::shown(&transition.reason, 200),
     )
 }

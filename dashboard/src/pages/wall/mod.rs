@@ -4,7 +4,7 @@ pub(crate) mod card;
 pub(crate) mod live;
 pub(crate) mod week;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use askama::Template;
@@ -15,7 +15,7 @@ use fusebox_collector::query::CircuitWall;
 
 use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
-use crate::pages::frame::page::{Chrome, Page, PageResult, Pill, draw};
+use crate::pages::frame::page::{Chrome, Page, PageResult, Pill, Section, draw};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
 use crate::pages::view::state;
@@ -149,15 +149,14 @@ impl WallView {
     }
 
     fn matches(&self, circuit: &CircuitView) -> bool {
-        let words = format!(
-            "{}\n{}\n{}\n{}\n{}",
-            circuit.key.service,
-            circuit.key.name,
-            circuit.target,
-            circuit.settings.group,
+        let words = [
+            circuit.key.service.as_str(),
+            &circuit.key.name,
+            &circuit.target,
+            &circuit.settings.group,
             state::word(circuit.state),
-        )
-        .to_lowercase();
+        ];
+        let words = words.join("\n").to_lowercase();
         let mut wanted = self.filter.split_whitespace();
         wanted.all(|word| words.contains(&word.to_lowercase()))
     }
@@ -228,7 +227,7 @@ pub(crate) struct Sum {
     states: Vec<StateCount>,
     calls: String,
     refused: String,
-    touched: usize,
+    affected: usize,
 }
 
 #[derive(Debug)]
@@ -238,49 +237,53 @@ struct StateCount {
     word: &'static str,
 }
 
+impl StateCount {
+    fn new(wall: &CircuitWall, state: EffectiveState) -> Option<Self> {
+        let circuits = wall.circuits.iter();
+        let count = circuits.filter(|circuit| circuit.state == state).count();
+        let always = matches!(state, EffectiveState::Open | EffectiveState::Closed);
+        (count > 0 || always).then(|| Self {
+            class: if count == 0 {
+                "muted"
+            } else {
+                state::class(state)
+            },
+            count: text::count(count as u64),
+            word: state::word(state),
+        })
+    }
+}
+
 impl Sum {
     /// Returns the totals of a wall.
     pub(crate) fn new(wall: &CircuitWall) -> Self {
-        let of = |state| wall.circuits.iter().filter(|c| c.state == state).count() as u64;
-        let word = |state| match state {
-            EffectiveState::Open => "open",
-            EffectiveState::HalfOpen => "half-open",
-            EffectiveState::ForcedOpen => "forced open",
-            EffectiveState::ForcedClosed => "forced closed",
-            EffectiveState::Disabled => "disabled",
-            EffectiveState::MetricsOnly => "metrics only",
-            EffectiveState::Closed => "closed",
-        };
-        let mut states: Vec<_> = EffectiveState::ALL
+        let not_closed = |state: EffectiveState| state != EffectiveState::Closed;
+        // Closed comes last, and like open it is shown also when there are none.
+        let closed_last = EffectiveState::ALL
             .into_iter()
-            .map(|state| (state::class(state), of(state), word(state)))
-            .filter(|(_, count, word)| *count > 0 || *word == "open" || *word == "closed")
-            .map(|(class, count, word)| StateCount {
-                class: if count == 0 { "muted" } else { class },
-                count: text::count(count),
-                word,
-            })
+            .filter(|state| not_closed(*state));
+        let states = closed_last
+            .chain([EffectiveState::Closed])
+            .filter_map(|state| StateCount::new(wall, state))
             .collect();
-        states.sort_by_key(|state| state.word == "closed");
-        let mut services: Vec<&str> = Vec::new();
-        let bad = wall
+        let circuits = wall
             .circuits
             .iter()
-            .filter(|c| c.state != EffectiveState::Closed);
-        services.extend(bad.map(|c| c.key.service.as_str()));
-        services.sort_unstable();
-        services.dedup();
+            .filter(|circuit| not_closed(circuit.state));
+        let services: HashSet<&str> = circuits
+            .map(|circuit| circuit.key.service.as_str())
+            .collect();
         Self {
             states,
             calls: text::rate(wall.circuits.iter().map(|c| c.calls_per_second).sum()),
             refused: text::rate(wall.circuits.iter().map(|c| c.rejected_per_second).sum()),
-            touched: services.len(),
+            affected: services.len(),
         }
     }
 
-    fn touched_words(&self) -> Option<String> {
-        let services = text::plural(self.touched, "service", "services");
-        (self.touched > 0).then(|| format!("{} {services} touched", self.touched))
+    fn affected_words(&self) -> Option<String> {
+        let services = text::plural(self.affected, "service", "services");
+        (self.affected > 0).then(|| format!("{} {services} affected", self.affected))
     }
 }
 
@@ -429,7 +432,7 @@ impl WallPage {
         };
         let base = view.clone();
         Self {
-            chrome: Chrome::new("Circuits", "Circuits")
+            chrome: Chrome::new(Section::Circuits, "Circuits")
                 .scripts(&["wall.js"])
                 .pill(pill),
             body: WallBody::drawn(wall, &view),
