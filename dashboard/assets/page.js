@@ -46,7 +46,7 @@ window.fusebox = { morph, parse, typing, spellMoment };
 localise(document);
 const foot = document.getElementById("zone");
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-if (foot && zone !== "UTC") foot.firstChild.nodeValue = `Times are those of ${zone || "your time zone"}. `;
+if (foot && zone !== "UTC") foot.firstChild.nodeValue = `Times are in ${zone || "your time zone"}. `;
 
 // Fields for a moment hold local time as well; what is sent is UTC, as the address says it.
 for (const el of document.querySelectorAll("input[data-utc]")) {

@@ -18,7 +18,7 @@ const watcher = new IntersectionObserver((seen) => { for (const s of seen) if (s
 async function load(hole) {
   watcher.unobserve(hole);
   try { const chunk = await fetchRows(current(), hole.dataset.from, hole.dataset.to); if (hole.isConnected && chunk) hole.replaceWith(chunk); }
-  catch { hole.textContent = "These rows could not be fetched. Scroll here again to try once more."; setTimeout(() => watcher.observe(hole), 3000); }
+  catch { hole.textContent = "Could not load these rows. Scroll here again to retry."; setTimeout(() => watcher.observe(hole), 3000); }
 }
 
 /** Puts a hole of the right height for each chunk that is not here yet. */

@@ -214,9 +214,15 @@ impl ServiceRow {
         }
     }
 
-    /// The faults it may have: word, and whether it has it now.
-    fn kinds(&self) -> [(&'static str, bool); 4] {
-        FaultKind::ALL.map(|kind| (kind.as_str(), kind == self.in_force))
+    /// The faults it may have: value, word, and whether it has it now.
+    fn kinds(&self) -> [(&'static str, &'static str, bool); 4] {
+        FaultKind::ALL.map(|kind| {
+            let word = match kind {
+                FaultKind::None => "no fault",
+                kind => kind.as_str(),
+            };
+            (kind.as_str(), word, kind == self.in_force)
+        })
     }
 
     /// Class and word of the fault in force.

@@ -1,27 +1,27 @@
-//! What the About page says of the InfluxDB behind the collector.
+//! The InfluxDB section of the About page: address, status, last errors and counters.
 
 use fusebox_collector::store::influxdb::{Generation, InfluxdbReport};
 
 use crate::pages::view::{moment, text};
 
-/// The section, where there is an InfluxDB.
+/// The section; present only when InfluxDB is configured.
 #[derive(Debug)]
 pub(crate) struct InfluxdbSection {
     /// Its address.
     pub(crate) url: String,
-    /// Its kind and version, once it answered.
+    /// Its kind and version, once it has answered.
     pub(crate) server: Option<String>,
-    /// Whether it takes what is written; `None` before the first answer.
+    /// Whether it accepts writes; `None` before the first answer.
     pub(crate) reachable: Option<bool>,
-    /// The same in words, with since when, as HTML.
-    pub(crate) standing: String,
-    /// What was wrong last, and when, as HTML; it stays after it is over.
-    pub(crate) trouble: Option<(String, String)>,
-    /// What it said last when it would not take points.
-    pub(crate) refusal: Option<String>,
-    /// Figures with their names.
+    /// The same in words and since when, as HTML.
+    pub(crate) status: String,
+    /// The last error and when, as HTML; it stays after the error is over.
+    pub(crate) last_error: Option<(String, String)>,
+    /// The message of the last rejected write.
+    pub(crate) last_refusal: Option<String>,
+    /// Counters and their names.
     pub(crate) figures: Vec<(&'static str, String)>,
-    /// Figures that should be none.
+    /// Counters that should be zero.
     pub(crate) losses: Vec<(String, String)>,
 }
 
@@ -31,15 +31,15 @@ impl InfluxdbSection {
         let standing = &report.standing;
         let (word, more) = match standing.reachable {
             None => ("not reached yet", ""),
-            Some(true) => ("takes what is written", ""),
-            Some(false) => ("does not take what is written", "; the journal keeps it"),
+            Some(true) => ("accepting writes", ""),
+            Some(false) => ("not accepting writes", "; spans stay in the journal"),
         };
         let since = match standing.since_unix_nanos {
             0 => String::new(),
             at => format!(" (since {})", moment::short(at, now)),
         };
         let server = standing.server.as_ref();
-        let trouble = standing.last_error.as_ref().map(|error| {
+        let last_error = standing.last_error.as_ref().map(|error| {
             let when = moment::short(standing.last_error_unix_nanos, now);
             (text::shown(error, 500).into_owned(), when)
         });
@@ -51,9 +51,9 @@ impl InfluxdbSection {
                 format!("{} {version}", kind(server.generation))
             }),
             reachable: standing.reachable,
-            standing: format!("{word}{since}{more}"),
-            trouble,
-            refusal: refusal.map(|said| text::shown(said, 500).into_owned()),
+            status: format!("{word}{since}{more}"),
+            last_error,
+            last_refusal: refusal.map(|words| text::shown(words, 500).into_owned()),
             figures: figures(report),
             losses: losses(report),
         }
@@ -61,7 +61,7 @@ impl InfluxdbSection {
 }
 
 impl InfluxdbSection {
-    /// Returns whether it does not take what is written.
+    /// Returns whether it does not accept writes.
     pub(crate) fn is_unreachable(&self) -> bool {
         self.reachable == Some(false)
     }
@@ -77,10 +77,10 @@ fn kind(generation: Generation) -> &'static str {
 fn figures(report: &InfluxdbReport) -> Vec<(&'static str, String)> {
     let figures = &report.figures;
     [
-        ("spans that wait for it", report.backlog_spans),
+        ("spans waiting to be written", report.backlog_spans),
         ("spans written", figures.spans),
         ("points written", figures.points),
-        ("requests sent again", figures.retries),
+        ("requests retried", figures.retries),
     ]
     .map(|(name, value)| (name, text::count(value)))
     .into()

@@ -61,11 +61,11 @@ fn counters(counters: &Counters) -> Vec<(&'static str, String)> {
         ("requests received", &counters.requests_received),
         ("bytes received", &counters.bytes_received),
         ("spans received", &counters.spans_received),
-        ("spans on their way to disk", &counters.spans_queued),
+        ("spans waiting for disk", &counters.spans_queued),
         ("spans on disk", &counters.spans_written),
         ("bytes written", &counters.bytes_written),
         (
-            "attributes, events and links cut",
+            "attributes, events and links truncated",
             &counters.items_truncated,
         ),
         ("circuit points", &counters.metric_points_circuit),

@@ -36,8 +36,8 @@ impl Differs {
     /// Returns what to say where nothing differs.
     pub(crate) fn nothing_words(&self) -> &'static str {
         match self.failing {
-            0 => "No failing call is stored.",
-            _ => "Nothing stands out in their attributes.",
+            0 => "No failing calls found.",
+            _ => "Failing and passing calls look alike.",
         }
     }
 }

@@ -360,8 +360,8 @@ impl CircuitPage {
         let forced = self.known.circuit.forced.as_ref()?;
         let word = state::title(EffectiveState::from(forced.kind));
         let until = match forced.expires_unix_nanos {
-            Some(at) => format!("ends by itself at {}", moment::short(at, self.now)),
-            None => "stays until somebody releases it".to_owned(),
+            Some(at) => format!("expires at {}", moment::short(at, self.now)),
+            None => "no expiry".to_owned(),
         };
         Some((word, text::shown(&forced.reason, 1_000).into_owned(), until))
     }
@@ -382,30 +382,24 @@ impl CircuitPage {
                 "window",
                 ms(s.window_ms).or_else(|| some(s.window_calls).map(|n| format!("{n} calls"))),
             ),
+            ("minimum calls", some(s.minimum_calls)),
+            ("failure rate limit", percent(s.failure_rate_percent)),
             (
-                "judges from",
-                some(s.minimum_calls).map(|n| format!("{n} calls")),
-            ),
-            (
-                "opens at",
-                percent(s.failure_rate_percent).map(|p| format!("{p} bad")),
-            ),
-            (
-                "or at",
+                "slow call limit",
                 slow.map(|p| {
                     format!(
-                        "{p} slower than {}",
+                        "{p} of calls slower than {}",
                         text::maybe_duration(Some(s.slow_call_duration_ms * 1_000_000))
                     )
                 }),
             ),
-            ("stays open", ms(s.open_duration_ms)),
-            ("probes", some(s.half_open_probes)),
+            ("open duration", ms(s.open_duration_ms)),
+            ("half-open probes", some(s.half_open_probes)),
             ("probe lease", ms(s.probe_lease_ms)),
-            ("time limit", ms(s.timeout_ms)),
+            ("timeout", ms(s.timeout_ms)),
             (
-                "at once",
-                some(s.max_concurrent).map(|n| format!("{n} calls")),
+                "concurrent calls",
+                some(s.max_concurrent).map(|n| format!("at most {n}")),
             ),
             (
                 "fallbacks at once",
@@ -427,6 +421,8 @@ impl CircuitPage {
 struct Step {
     /// When, as HTML.
     when: String,
+    /// The same in full, for the label of the link.
+    clock: String,
     at_href: String,
     class: &'static str,
     symbol: &'static str,
@@ -441,6 +437,7 @@ impl Step {
         let at = transition.time_unix_nanos;
         Self {
             when: moment::short(at, now),
+            clock: text::day_clock(at),
             at_href: Href::new("/")
                 .with("at", text::datetime_local(at))
                 .to_string(),

@@ -1,4 +1,4 @@
-//! What can go wrong on the way to a page, and the page that says so: always with a way on.
+//! Why a page cannot be shown, and the error page: its status, its message and links to go on from.
 
 use askama::Template;
 use axum::http::StatusCode;
@@ -10,25 +10,25 @@ use fusebox_collector::store::StoreError;
 use super::page::{Chrome, Section, draw};
 use crate::pages::view::text;
 
-/// Why there is no page.
+/// Why a page cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PageError {
-    /// Nothing of that name is known.
+    /// There is no such page or object.
     #[error("{0}")]
     NotFound(String),
-    /// The address says something wrong.
+    /// A parameter is invalid.
     #[error("{0}")]
     Invalid(String),
-    /// A form of another site was sent here.
+    /// The form was sent from another site.
     #[error("this form was sent from another site")]
     Forbidden,
-    /// Too many pages watch at once.
-    #[error("too many pages are watching; this one tries again by itself")]
+    /// Too many live pages are open.
+    #[error("too many live pages are open; this page retries automatically")]
     Busy,
-    /// The question could not be answered.
+    /// The query failed.
     #[error(transparent)]
     Query(#[from] QueryError),
-    /// The collector took nothing in.
+    /// The collector did not accept the data.
     #[error(transparent)]
     Ingest(#[from] IngestError),
 }
@@ -40,7 +40,7 @@ impl PageError {
             Self::Invalid(_) | Self::Query(QueryError::Invalid { .. }) => StatusCode::BAD_REQUEST,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Busy | Self::Ingest(_) => StatusCode::SERVICE_UNAVAILABLE,
-            // Another server's trouble, which the lanes to it log already.
+            // A failure of InfluxDB, which its own client logs.
             Self::Query(QueryError::Store(StoreError::Remote { .. })) => StatusCode::BAD_GATEWAY,
             Self::Query(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -61,19 +61,19 @@ impl IntoResponse for PageError {
     }
 }
 
-/// Returns the last resort: a template that could not be rendered.
+/// Answers when even a template cannot be rendered.
 pub(crate) fn render_failed(error: &askama::Error) -> Response {
     tracing::error!(%error, "could not render a page");
-    let words = "this page could not be drawn; the collector's log says why";
+    let words = "could not render this page; see the collector's log";
     (StatusCode::INTERNAL_SERVER_ERROR, words).into_response()
 }
 
-/// The page of every other path.
+/// Answers every unknown path.
 pub(crate) async fn not_found() -> PageError {
     PageError::NotFound("there is no page at this address".to_owned())
 }
 
-/// The page that says what went wrong.
+/// The error page.
 #[derive(Debug, Template)]
 #[template(path = "frame/error.html")]
 pub(crate) struct ErrorPage {
@@ -83,7 +83,7 @@ pub(crate) struct ErrorPage {
 }
 
 impl ErrorPage {
-    /// Returns the page of that status.
+    /// Returns the error page for a status.
     pub(crate) fn new(status: StatusCode, message: String) -> Self {
         let heading = Self::heading_of(status);
         Self {
@@ -95,12 +95,12 @@ impl ErrorPage {
 
     fn heading_of(status: StatusCode) -> &'static str {
         match status {
-            StatusCode::NOT_FOUND => "Not here",
-            StatusCode::BAD_REQUEST => "That address is not right",
+            StatusCode::NOT_FOUND => "Not found",
+            StatusCode::BAD_REQUEST => "Invalid address",
             StatusCode::FORBIDDEN => "Not allowed",
-            StatusCode::SERVICE_UNAVAILABLE => "Busy",
+            StatusCode::SERVICE_UNAVAILABLE => "Too busy",
             StatusCode::BAD_GATEWAY => "InfluxDB does not answer",
-            _ => "Something broke here",
+            _ => "Internal error",
         }
     }
 

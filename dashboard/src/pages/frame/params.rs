@@ -1,4 +1,4 @@
-//! The query of a URL: names and values in order, repeated names included; blanks count as absent.
+//! The query of a URL: names and values in order, with repeated names. A blank value counts as absent.
 
 use std::convert::Infallible;
 
@@ -15,8 +15,8 @@ pub(crate) struct Params(Vec<(String, String)>);
 impl Params {
     /// Returns the last value of that name that is not blank.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        let is_meant = |(key, value): &&(String, String)| key == name && !value.trim().is_empty();
-        let last = self.0.iter().rev().find(is_meant);
+        let is_set = |(key, value): &&(String, String)| key == name && !value.trim().is_empty();
+        let last = self.0.iter().rev().find(is_set);
         last.map(|(_, value)| value.trim())
     }
 
@@ -36,7 +36,7 @@ impl Params {
         match moment(text) {
             Some(at) => Ok(Some(at)),
             None => Err(PageError::Invalid(format!(
-                "at: {text:?} is no time; write 2026-11-23T10:04:11Z or Unix nanoseconds"
+                "at: {text:?} is not a time; use 2026-11-23T10:04:11Z or Unix nanoseconds"
             ))),
         }
     }

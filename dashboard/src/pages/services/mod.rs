@@ -43,12 +43,7 @@ pub(crate) async fn show(
     State(pages): State<Pages>,
     Path(name): Path<String>,
 ) -> PageResult<ServicePage> {
-    let unknown = || {
-        PageError::NotFound(format!(
-            "no service {} has been heard of",
-            text::name(&name)
-        ))
-    };
+    let unknown = || PageError::NotFound(format!("no service {} has been seen", text::name(&name)));
     let service = pages.query.service(&name).await?.ok_or_else(unknown)?;
     let mut circuits = pages.query.circuits(None).await?.circuits;
     circuits.retain(|circuit| circuit.key.service == name);
@@ -87,7 +82,7 @@ impl From<&RedStats> for Red {
 /// How fresh an instance is.
 fn freshness(instance: &InstanceSeen, now: u64) -> (&'static str, &'static str) {
     match now.saturating_sub(instance.last_seen_unix_nanos) {
-        silent if silent <= LATE_AFTER => ("closed", "fresh"),
+        silent if silent <= LATE_AFTER => ("closed", "reporting"),
         silent if silent <= GONE_AFTER => ("half", "late"),
         _ => ("off", "gone"),
     }
@@ -136,7 +131,7 @@ impl ServicesPage {
     ) -> Self {
         let row = |service: &ServiceSummary| {
             let own = || circuits.iter().filter(|c| c.key.service == service.name);
-            let fresh = |i: &&InstanceSeen| freshness(i, now).1 == "fresh";
+            let fresh = |i: &&InstanceSeen| freshness(i, now).1 == "reporting";
             let last = service
                 .instances
                 .iter()

@@ -184,7 +184,7 @@ async fn what_is_wrong_or_unknown_is_said_with_its_status() {
             "150ms, 1.2s, 2m",
         ),
         ("/traces?cursor=x", StatusCode::BAD_REQUEST, "search again"),
-        ("/?at=yesterday", StatusCode::BAD_REQUEST, "is no time"),
+        ("/?at=yesterday", StatusCode::BAD_REQUEST, "is not a time"),
         ("/traces/zz", StatusCode::BAD_REQUEST, "hex"),
         (
             "/traces/000000000000000000000000000000aa",

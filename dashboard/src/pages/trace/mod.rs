@@ -102,7 +102,7 @@ async fn read(pages: &Pages, id: &str) -> Result<Trace, PageError> {
     let found = pages.query.trace_by_text(id).await?;
     found.ok_or_else(|| {
         PageError::NotFound(format!(
-            "no trace {} is stored; it may still be on its way, or older than the retention",
+            "no trace {} is stored; it may not have arrived yet, or it may be older than the retention",
             text::name(id)
         ))
     })
@@ -315,7 +315,7 @@ impl TracePage {
     fn notes_words(&self) -> String {
         let count = self.notes.len();
         let notes = text::plural(count, "note", "notes");
-        format!("{count} {notes} on what was received")
+        format!("{count} {notes} about the received data")
     }
 
     fn when(&self) -> String {
@@ -367,8 +367,8 @@ impl TracePage {
 
     fn hit_words(&self) -> Option<Cow<'static, str>> {
         Some(match self.hits? {
-            0 => Cow::Borrowed("no span has it"),
-            n => Cow::Owned(format!("{n} {}", text::plural(n, "span", "spans"))),
+            0 => Cow::Borrowed("no matches"),
+            n => Cow::Owned(format!("{n} matching {}", text::plural(n, "span", "spans"))),
         })
     }
 }

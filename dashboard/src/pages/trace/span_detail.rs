@@ -111,7 +111,7 @@ impl SpanDetail {
             .map(|note| text::shown(&note.message, 500).into_owned())
             .collect();
         if row.cut_cycle {
-            notes.push("its parents form a circle, which is cut here".to_owned());
+            notes.push("its parents form a cycle, so it is shown as a root".to_owned());
         }
         notes.extend(dropped(span));
         notes.extend(clock_note(
@@ -250,8 +250,8 @@ fn facts(span: &Span, self_nanos: u64, critical: Option<u64>, start: u64) -> Vec
             format!("({})", offset(span.start_unix_nanos, start)),
         )
         .since(span.start_unix_nanos),
-        Pair::new("took", format_duration(span.duration_nanos())),
-        Pair::new("own time", format_duration(self_nanos)),
+        Pair::new("duration", format_duration(span.duration_nanos())),
+        Pair::new("self time", format_duration(self_nanos)),
     ];
     if let Some(nanos) = critical.filter(|nanos| *nanos > 0) {
         facts.push(Pair::new("critical path", format_duration(nanos)));
@@ -286,7 +286,7 @@ fn circuit(span: &Span) -> Vec<Pair> {
     let mut pairs = vec![Pair::new("circuit", title).linked(Href::circuit(&key).with("at", &at))];
     if let Some(state) = word(semconv::BREAKER_STATE) {
         let shown = EffectiveState::parse(&state).map_or(state, |s| state::title(s).to_owned());
-        pairs.push(Pair::new("state then", shown).linked(Href::new("/").with("at", &at)));
+        pairs.push(Pair::new("state at that time", shown).linked(Href::new("/").with("at", &at)));
     }
     let outcome = word(semconv::BREAKER_OUTCOME);
     if let Some(outcome) = &outcome {
@@ -298,7 +298,13 @@ fn circuit(span: &Span) -> Vec<Pair> {
         ));
         let minute = span.start_unix_nanos.saturating_add(MINUTE);
         let others = card::requests(&key, Some(outcome), Some(minute));
-        pairs.push(Pair::new("others", "requests with the same fate around it").linked(others));
+        pairs.push(
+            Pair::new(
+                "similar requests",
+                "requests that ended the same way around that time",
+            )
+            .linked(others),
+        );
     }
     pairs
 }
@@ -311,7 +317,7 @@ fn dropped(span: &Span) -> Vec<String> {
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
-    .map(|(count, what)| format!("{count} {what} were dropped before they came here"))
+    .map(|(count, what)| format!("{count} {what} were dropped by the sender"))
     .collect()
 }
 
@@ -322,6 +328,6 @@ fn clock_note(span: &Span, parent: Option<&Span>) -> Option<String> {
         .checked_sub(span.start_unix_nanos)?;
     (early > 0).then(|| {
         let by = format_duration(early);
-        format!("it begins {by} before its parent: the clocks of the two differ; drawn as received")
+        format!("it starts {by} before its parent, so the two clocks differ; shown as received")
     })
 }

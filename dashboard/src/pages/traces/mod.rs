@@ -167,10 +167,11 @@ fn rootless(trace: &TraceSummary, now: u64) -> Option<(&'static str, &'static st
     let ended = trace.start_unix_nanos.saturating_add(trace.duration_nanos);
     match (trace.root_received, now.saturating_sub(ended)) {
         (true, _) => None,
-        (false, silent) if silent < ARRIVING_NANOS => {
-            Some(("arriving", "its services are still sending their spans"))
-        }
-        _ => Some(("no root", "no span without parent was received")),
+        (false, silent) if silent < ARRIVING_NANOS => Some((
+            "still arriving",
+            "its services are still sending their spans",
+        )),
+        _ => Some(("no root", "no span without a parent was received")),
     }
 }
 
@@ -281,7 +282,7 @@ impl TracesPage {
 
     fn outcomes(&self) -> impl Iterator<Item = Choice<'_>> {
         let outcomes = Outcome::ALL.map(|outcome| (outcome.as_str(), state::outcome_word(outcome)));
-        let choices = outcomes.into_iter().chain([("fallback", "fallback ran")]);
+        let choices = outcomes.into_iter().chain([("fallback", "fell back")]);
         choices.map(|(value, word)| Choice {
             value,
             word: Cow::Borrowed(word),

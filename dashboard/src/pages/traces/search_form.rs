@@ -19,7 +19,7 @@ pub(crate) const PRESETS: [(&str, &str, u64); 6] = [
     ("6h", "Last 6 hours", 6 * HOUR),
     ("24h", "Last 24 hours", DAY),
     ("7d", "Last week", 7 * DAY),
-    ("custom", "From … to", 0),
+    ("custom", "Custom range", 0),
 ];
 
 /// Numbers of traces to choose from.
@@ -162,7 +162,10 @@ impl SearchForm {
         if !self.cursor.is_empty() {
             query.cursor = Cursor::decode(&self.cursor);
             if query.cursor.is_none() {
-                self.wrong("cursor", "this page's address is damaged; search again");
+                self.wrong(
+                    "cursor",
+                    "the address of this page is damaged; search again",
+                );
             }
         }
         query
@@ -200,7 +203,7 @@ impl SearchForm {
     fn time_range(&mut self, now: u64) -> TimeRange {
         let preset = PRESETS.iter().find(|(value, _, _)| *value == self.range);
         let Some((_, _, length)) = preset else {
-            self.wrong("range", "one of the ranges in the list");
+            self.wrong("range", "must be one of the ranges in the list");
             return TimeRange::ALL;
         };
         if *length > 0 {
@@ -220,7 +223,7 @@ impl SearchForm {
         }
         let (start, end) = (start.unwrap_or(0), end.unwrap_or(u64::MAX));
         if start >= end {
-            self.wrong("end", "later than the begin");
+            self.wrong("end", "must be later than the start");
         }
         TimeRange {
             start_unix_nanos: start,

@@ -25,7 +25,7 @@ fn tag(shape: &str, at: u64, words: &str) -> String {
         text::datetime_local(at),
         at / 1_000_000 % 1_000
     );
-    let title = format!("{}, {} UTC", text::day_clock(at), text::clock_ms(at));
+    let title = format!("{} {} UTC", text::date(at), text::clock_ms(at));
     format!("<time datetime=\"{machine}\" data-shape=\"{shape}\" title=\"{title}\">{words}</time>")
 }
 
@@ -39,7 +39,7 @@ mod tests {
         assert_eq!(
             exact(at),
             "<time datetime=\"2026-11-23T10:04:11.302Z\" data-shape=\"exact\" \
-             title=\"Mon 23 Nov 10:04:11, 10:04:11.302 UTC\">Mon 23 10:04:11.302</time>"
+             title=\"Mon 23 Nov 10:04:11.302 UTC\">Mon 23 10:04:11.302</time>"
         );
         assert!(short(at, at).ends_with(">10:04:11</time>"));
         assert!(full(at).ends_with(">Mon 23 Nov 10:04:11</time>"));

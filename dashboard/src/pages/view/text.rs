@@ -118,7 +118,12 @@ pub(crate) fn hour_minute(unix_nanos: u64) -> String {
 pub(crate) fn day_clock(unix_nanos: u64) -> String {
     let t = moment(unix_nanos);
     let (h, m, s) = (t.hour(), t.minute(), t.second());
-    format!("{} {} {h:02}:{m:02}:{s:02}", day(unix_nanos), month(t))
+    format!("{} {h:02}:{m:02}:{s:02}", date(unix_nanos))
+}
+
+/// Returns the day with its month: `Mon 23 Nov`.
+pub(crate) fn date(unix_nanos: u64) -> String {
+    format!("{} {}", day(unix_nanos), month(moment(unix_nanos)))
 }
 
 /// Returns the day: `Mon 23`.

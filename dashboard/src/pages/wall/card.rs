@@ -221,11 +221,11 @@ impl<'a> Card<'a> {
         let latency = &self.circuit.latency;
         let hosts = Figure {
             title: Some("instances that are not closed, of all"),
-            ..Figure::new("hosts", self.hosts())
+            ..Figure::new("instances", self.hosts())
         };
         [
             Figure::new("calls/s", text::rate(self.circuit.calls_per_second)),
-            Figure::new("median", text::brief_duration(latency.median_nanos)),
+            Figure::new("p50", text::brief_duration(latency.median_nanos)),
             Figure::new("p90", text::brief_duration(latency.p90_nanos)),
             Figure::new("p99", text::brief_duration(latency.p99_nanos)),
             Figure::new("p99.5", text::brief_duration(latency.p995_nanos)),

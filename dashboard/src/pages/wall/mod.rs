@@ -92,7 +92,7 @@ impl Sort {
         (Self::Name, "name", "Name"),
         (Self::Volume, "volume", "Volume"),
         (Self::Error, "error", "Error %"),
-        (Self::Median, "median", "Median"),
+        (Self::Median, "median", "p50"),
         (Self::P90, "p90", "p90"),
         (Self::P99, "p99", "p99"),
         (Self::P995, "p995", "p99.5"),
