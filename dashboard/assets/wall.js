@@ -1,4 +1,4 @@
-// The wall moves: cards change as events come in, the filter answers at once, the bar of the week can be dragged.
+// The wall moves: cards change as events come in, the filter answers at once, the timeline can be dragged.
 const { morph, parse, typing, spellMoment } = window.fusebox;
 const tools = document.getElementById("wall-tools");
 const pill = document.getElementById("live"), pillWord = document.getElementById("live-word");
@@ -67,24 +67,24 @@ addEventListener("keydown", (e) => {
   if (e.key === "Escape" && e.target === filter && filter.value) { filter.value = ""; sift(); refetch(); }
 });
 
-// Dragging through the week: the cards follow the head, letting go makes it the page's address.
-const week = document.getElementById("week"), label = document.getElementById("week-label");
-if (week) {
-  const start = Number(week.dataset.start), end = Number(week.dataset.end);
-  const head = week.querySelector(".head");
-  let at = Number(week.dataset.at ?? end);
+// Dragging the head: the cards follow it, and letting go makes it the address of the page.
+const timeline = document.getElementById("timeline"), label = document.getElementById("timeline-label");
+if (timeline) {
+  const start = Number(timeline.dataset.start), end = Number(timeline.dataset.end);
+  const head = timeline.querySelector(".head");
+  let at = Number(timeline.dataset.at ?? end);
   let last = 0, busy = false, wanted = null;
   const stamp = (ms) => new Date(ms).toISOString().slice(0, 19);
-  week.setAttribute("role", "slider");
-  week.tabIndex = 0;
-  week.setAttribute("aria-label", "Moment shown");
-  week.setAttribute("aria-valuemin", start); week.setAttribute("aria-valuemax", end);
+  timeline.setAttribute("role", "slider");
+  timeline.tabIndex = 0;
+  timeline.setAttribute("aria-label", "Moment shown");
+  timeline.setAttribute("aria-valuemin", start); timeline.setAttribute("aria-valuemax", end);
   const place = (ms) => {
     at = Math.min(end, Math.max(start, ms));
     head.setAttribute("x", ((at - start) / (end - start)) * 997);
     const words = at >= end ? "Now" : spellMoment(at, "full");
     label.textContent = words;
-    week.setAttribute("aria-valuenow", Math.round(at)); week.setAttribute("aria-valuetext", words);
+    timeline.setAttribute("aria-valuenow", Math.round(at)); timeline.setAttribute("aria-valuetext", words);
   };
   const address = (path) => { const query = asked(); query.delete("at"); if (at < end) query.set("at", stamp(at)); const text = query.toString(); return text ? `${path}?${text}` : path; };
   const peek = async () => {
@@ -94,15 +94,15 @@ if (week) {
     busy = false;
     if (wanted !== null && wanted !== last) { wanted = null; peek(); }
   };
-  const fromX = (e) => { const box = week.getBoundingClientRect(); return start + ((e.clientX - box.left) / box.width) * (end - start); };
+  const fromX = (e) => { const box = timeline.getBoundingClientRect(); return start + ((e.clientX - box.left) / box.width) * (end - start); };
   place(at);
   let dragging = false;
-  week.addEventListener("click", (e) => e.preventDefault());
-  week.addEventListener("pointerdown", (e) => { if (e.button) return; dragging = true; stream?.close(); week.setPointerCapture(e.pointerId); place(fromX(e)); peek(); e.preventDefault(); week.focus(); });
-  week.addEventListener("pointermove", (e) => { if (dragging) { place(fromX(e)); peek(); } });
-  week.addEventListener("pointerup", () => { if (dragging) { dragging = false; location.assign(address("/")); } });
+  timeline.addEventListener("click", (e) => e.preventDefault());
+  timeline.addEventListener("pointerdown", (e) => { if (e.button) return; dragging = true; stream?.close(); timeline.setPointerCapture(e.pointerId); place(fromX(e)); peek(); e.preventDefault(); timeline.focus(); });
+  timeline.addEventListener("pointermove", (e) => { if (dragging) { place(fromX(e)); peek(); } });
+  timeline.addEventListener("pointerup", () => { if (dragging) { dragging = false; location.assign(address("/")); } });
   let settle;
-  week.addEventListener("keydown", (e) => {
+  timeline.addEventListener("keydown", (e) => {
     const step = { ArrowLeft: -60e3, ArrowRight: 60e3, PageUp: -3600e3, PageDown: 3600e3 }[e.key];
     if (e.key === "Home") place(start); else if (e.key === "End") place(end); else if (e.key === "Enter") { location.assign(address("/")); return; } else if (step) place(at + step * (e.shiftKey ? 60 : 1)); else return;
     e.preventDefault(); stream?.close(); peek();

@@ -23,6 +23,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use fusebox_collector::Stop;
 use fusebox_collector::counters::Counters;
+use fusebox_collector::model::nanos;
 use fusebox_collector::pipeline::Ingest;
 use fusebox_collector::query::QueryService;
 use fusebox_collector::store::influxdb::Influxdb;
@@ -62,6 +63,13 @@ pub(crate) struct Pages {
     query: QueryService,
     hub: live::Hub,
     info: Arc<AppState>,
+}
+
+impl Pages {
+    /// Returns for how long data is kept, in nanoseconds: pages show and offer nothing older.
+    fn retention(&self) -> u64 {
+        nanos(self.query.retention())
+    }
 }
 
 /// Returns the pages.

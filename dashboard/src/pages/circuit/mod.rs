@@ -13,7 +13,6 @@ use fusebox_collector::model::{
     CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, Condition,
     StateSpan, TimeRange, TracePage, TraceQuery, format_duration, now_unix_nanos,
 };
-use fusebox_collector::query::CircuitHistory;
 
 use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
@@ -22,16 +21,18 @@ use crate::pages::frame::params::Params;
 use crate::pages::traces::{TraceRow, rows};
 use crate::pages::view::chart::{self, Share, Stretch};
 use crate::pages::view::href::Href;
-use crate::pages::view::text::{self, MINUTE, WEEK};
+use crate::pages::view::range::Range;
+use crate::pages::view::text::{self, MINUTE};
 use crate::pages::view::{moment, state};
 use crate::pages::wall::card::{Card, Figure, InstanceRow, requests};
 use differs::Differs;
-use range::{Line, RANGES, Range};
+use range::{Line, Shown};
 
 /// Transitions listed.
 const TRANSITIONS_MAX: usize = 50;
 /// Requests listed.
 const REQUESTS_MAX: usize = 15;
+
 /// Serves a circuit.
 pub(crate) async fn show(
     State(pages): State<Pages>,
@@ -40,41 +41,42 @@ pub(crate) async fn show(
 ) -> PageResult<CircuitPage> {
     let now = now_unix_nanos();
     let (key, view) = (CircuitKey { service, name }, View::read(&params)?);
-    let unknown = || {
-        let (service, name) = (text::name(&key.service), text::name(&key.name));
-        PageError::NotFound(format!(
-            "{service} has reported no circuit {name} in the past week"
-        ))
-    };
-    let circuit = pages
-        .query
-        .circuit(&key, view.at)
-        .await?
-        .ok_or_else(unknown)?;
+    let retention = Range::of(pages.retention());
+    let circuit = pages.query.circuit(&key, view.at).await?;
+    let circuit = circuit.ok_or_else(|| unknown(&key, retention))?;
     let end = view.at.unwrap_or(now);
-    let week = TimeRange {
-        start_unix_nanos: end.saturating_sub(WEEK),
+    let kept = TimeRange {
+        start_unix_nanos: end.saturating_sub(retention.length()),
         end_unix_nanos: end,
     };
     let until_now = TimeRange {
         end_unix_nanos: end.saturating_add(1),
-        ..week
+        ..kept
     };
-    let (shown, history) = range::history(&pages, &key, view.range, end, view.at.is_none()).await?;
+    let asked = view.range.as_deref();
+    let shown = range::history(&pages, &key, asked, end, view.at.is_none()).await?;
     let known = Known {
         transitions: pages
             .query
             .transitions(Some(&key), until_now, TRANSITIONS_MAX)
             .await?,
-        history,
-        requests: pages.query.search(view.question(&key, week)).await?,
+        requests: pages.query.search(view.question(&key, kept)).await?,
         differs: match view.differs {
-            true => Some(differs::ask(&pages.query, &key, week).await?),
+            true => Some(differs::ask(&pages.query, &key, kept).await?),
             false => None,
         },
         circuit,
+        retention,
     };
     Ok(Page(CircuitPage::new(known, view, shown, now)))
+}
+
+fn unknown(key: &CircuitKey, retention: Range) -> PageError {
+    let (service, name) = (text::name(&key.service), text::name(&key.name));
+    PageError::NotFound(format!(
+        "{service} has reported no circuit {name} in the last {}",
+        retention.words()
+    ))
 }
 
 /// How a circuit is looked at.
@@ -87,7 +89,7 @@ pub(crate) struct View {
     /// Whether failing and passing calls are compared.
     pub(crate) differs: bool,
     /// How much the chart shows, where that was chosen.
-    pub(crate) range: Option<Range>,
+    pub(crate) range: Option<String>,
 }
 
 /// The tabs of requests, by their outcome in a search.
@@ -114,7 +116,7 @@ impl View {
                 String::new()
             },
             differs: params.get("differs").is_some(),
-            range: params.get("range").and_then(Range::parse),
+            range: params.get("range").map(str::to_owned),
         })
     }
 
@@ -132,7 +134,7 @@ impl View {
             .with_some("at", self.at.map(text::datetime_local))
             .with_some("outcome", (!outcome.is_empty()).then_some(outcome))
             .with_some("differs", differs.then_some(1))
-            .with_some("range", self.range.map(|range| range.value))
+            .with_some("range", self.range.as_deref())
     }
 }
 
@@ -143,12 +145,12 @@ pub(crate) struct Known {
     pub(crate) circuit: CircuitView,
     /// Its transitions, newest first.
     pub(crate) transitions: Vec<CircuitTransition>,
-    /// Its calls and states in the time shown.
-    pub(crate) history: CircuitHistory,
     /// Requests through it.
     pub(crate) requests: TracePage,
     /// What differs, where asked for.
     pub(crate) differs: Option<Differs>,
+    /// How long data is kept: how far back transitions and requests are listed.
+    pub(crate) retention: Range,
 }
 
 /// The page of a circuit.
@@ -158,14 +160,14 @@ pub(crate) struct CircuitPage {
     chrome: Chrome,
     known: Known,
     view: View,
-    shown: TimeRange,
+    shown: Shown,
     now: u64,
     rows: Vec<TraceRow>,
 }
 
 impl CircuitPage {
-    /// Returns the page; `shown` is the range of the history.
-    pub(crate) fn new(known: Known, view: View, shown: TimeRange, now: u64) -> Self {
+    /// Returns the page; `shown` is what its chart shows.
+    pub(crate) fn new(known: Known, view: View, shown: Shown, now: u64) -> Self {
         let key = &known.circuit.key;
         let live = Href::circuit(key).to_string();
         let title = format!("{} → {}", key.service, key.name);
@@ -256,52 +258,48 @@ impl CircuitPage {
     }
 
     fn bars(&self) -> Vec<chart::Path> {
-        chart::stacked(&self.known.history.buckets, 1008.0, 100.0)
+        chart::stacked(&self.shown.history.buckets, 1008.0, 100.0)
     }
 
-    fn range(&self) -> Range {
-        Range::of(self.shown)
+    fn retention_words(&self) -> String {
+        self.known.retention.words()
     }
 
     /// The ranges to choose from: word, link, whether it is shown.
-    fn ranges(&self) -> Vec<(&'static str, String, bool)> {
-        let shown = self.range();
+    fn ranges(&self) -> Vec<(String, String, bool)> {
         let choice = |range: Range| {
             let view = View {
-                range: Some(range),
+                range: Some(range.value()),
                 ..self.view.clone()
             };
             let href = view.href(self.key(), &view.outcome, view.differs);
-            (range.word, href.to_string(), range == shown)
+            (range.words(), href.to_string(), range == self.shown.range)
         };
-        RANGES.into_iter().map(choice).collect()
+        let ranges = range::ranges(self.known.retention.length());
+        ranges.iter().map(choice).collect()
     }
 
     fn lines(&self) -> Vec<Line> {
-        self.range().lines(self.shown)
+        range::lines(self.shown.time)
     }
 
     fn states(&self) -> Vec<Stretch> {
-        chart::states(&self.known.history.states, self.shown)
+        chart::states(&self.shown.history.states, self.shown.time)
     }
 
     fn legend(&self) -> Vec<Share> {
         let mut calls = CircuitCalls::default();
-        self.known
-            .history
-            .buckets
-            .iter()
-            .for_each(|bucket| calls.add(&bucket.calls));
-        chart::shares(&calls)
-            .into_iter()
-            .filter(|share| share.calls > 0)
-            .collect()
+        for bucket in &self.shown.history.buckets {
+            calls.add(&bucket.calls);
+        }
+        let shares = chart::shares(&calls).into_iter();
+        shares.filter(|share| share.calls > 0).collect()
     }
 
     /// The share of the known time in which it refused calls, percent.
     fn open_share(&self) -> Option<String> {
         let length = |span: &StateSpan| span.end_unix_nanos.saturating_sub(span.start_unix_nanos);
-        let states = &self.known.history.states;
+        let states = &self.shown.history.states;
         let known: u64 = states.iter().map(length).sum();
         let is_open =
             |s: &&StateSpan| matches!(s.state, EffectiveState::Open | EffectiveState::ForcedOpen);
@@ -331,7 +329,7 @@ impl CircuitPage {
         let at = self.view.at.map(|at| at.saturating_add(MINUTE));
         let href = requests(self.key(), outcome, at);
         let href = if at.is_none() {
-            href.with("range", "7d")
+            href.with("range", self.known.retention.value())
         } else {
             href
         };

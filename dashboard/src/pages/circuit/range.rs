@@ -1,128 +1,106 @@
-//! How much of the past the chart of a circuit shows, and what happened in it.
+//! The chart of a circuit: how much of the past it shows, and what happened in it.
 
-use fusebox_collector::model::{CircuitKey, TimeRange};
-use fusebox_collector::query::CircuitHistory;
+use fusebox_collector::model::{CircuitHistory, CircuitKey, TimeRange};
 
 use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
-use crate::pages::view::text::{self, DAY, HOUR, MINUTE, WEEK};
+use crate::pages::view::range::{Range, Ranges};
+use crate::pages::view::text::{self, DAY, HOUR};
 
-/// How much of the past the chart may show.
-pub(crate) const RANGES: [Range; 3] = [
-    Range {
-        value: "1h",
-        word: "1 hour",
-        length: HOUR,
-        bars: 60,
-        grid: 10 * MINUTE,
-    },
-    Range {
-        value: "24h",
-        word: "24 hours",
-        length: DAY,
-        bars: 144,
-        grid: 3 * HOUR,
-    },
-    Range {
-        value: "7d",
-        word: "a week",
-        length: WEEK,
-        bars: 168,
-        grid: DAY,
-    },
-];
+/// The shorter ranges that the chart offers.
+const LENGTHS: [u64; 2] = [HOUR, DAY];
 
-/// A range of the chart: how long it is, its bars, how far apart its lines are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Range {
-    /// Its value in the URL.
-    pub(crate) value: &'static str,
-    /// Its word.
-    pub(crate) word: &'static str,
-    length: u64,
-    bars: usize,
-    grid: u64,
-}
-
-/// A line of the chart: place in percent, word, and for times of day the moment in Unix milliseconds.
+/// A line of the chart: place in percent, word, and for times of day the time in Unix milliseconds.
 pub(crate) type Line = (String, String, Option<u64>);
 
-impl Range {
-    /// Reads it from the URL.
-    pub(crate) fn parse(value: &str) -> Option<Self> {
-        RANGES.into_iter().find(|range| range.value == value)
-    }
+/// Returns the ranges that the chart offers.
+pub(crate) fn ranges(retention: u64) -> Ranges {
+    Ranges::within(retention, &LENGTHS)
+}
 
-    /// Returns the one that a range of time is shown as.
-    pub(crate) fn of(shown: TimeRange) -> Self {
-        let length = shown.end_unix_nanos - shown.start_unix_nanos;
-        let [.., longest] = RANGES;
-        let mut ranges = RANGES.into_iter();
-        ranges
-            .find(|range| range.length >= length)
-            .unwrap_or(longest)
-    }
+/// Returns the lines inside a range of time: whole days, hours or minutes.
+pub(crate) fn lines(shown: TimeRange) -> Vec<Line> {
+    let start = shown.start_unix_nanos;
+    let length = shown.end_unix_nanos - start;
+    let apart = Range::of(length).line();
+    let times = (start / apart + 1..).map(|index| index * apart);
+    times
+        .take_while(|time| *time < shown.end_unix_nanos)
+        .map(|time| {
+            let place = (time - start) as f64 / length as f64 * 100.0;
+            let place_words = format!("{place:.2}");
+            // At the very end a word would leave the chart.
+            if place >= 96.0 {
+                (place_words, String::new(), None)
+            } else if apart >= DAY {
+                (place_words, text::day(time), None)
+            } else {
+                (place_words, text::hour_minute(time), Some(time / 1_000_000))
+            }
+        })
+        .collect()
+}
 
-    /// Returns the lines inside a range of time: whole days, hours or minutes.
-    pub(crate) fn lines(self, shown: TimeRange) -> Vec<Line> {
-        let start = shown.start_unix_nanos;
-        let lines = (start / self.grid + 1..).map(|line| line * self.grid);
-        let inside = lines.take_while(|line| *line < shown.end_unix_nanos);
-        let place = |line: u64| (line - start) as f64 / self.length as f64 * 100.0;
-        inside
-            .map(|line| {
-                let (word, moment) = match self.grid {
-                    DAY => (text::day(line), None),
-                    _ => (text::hour_minute(line), Some(line / 1_000_000)),
-                };
-                // At the very end a word would leave the chart.
-                let word = if place(line) < 96.0 {
-                    word
-                } else {
-                    String::new()
-                };
-                let moment = moment.filter(|_| !word.is_empty());
-                (format!("{:.2}", place(line)), word, moment)
-            })
-            .collect()
+/// Returns the range that ends there. Up to now it ends with the bar that is still growing, so that bars stand still
+/// from one refresh to the next and the calls of the running minute are in.
+fn until(range: Range, end: u64, live: bool) -> TimeRange {
+    let bar = range.bar();
+    let end = if live { end.div_ceil(bar) * bar } else { end };
+    TimeRange {
+        start_unix_nanos: end.saturating_sub(range.length()),
+        end_unix_nanos: end,
     }
+}
 
-    /// Returns the range of time that ends there. Up to now it ends with the bar that is still growing, so that
-    /// bars stand still from one refresh to the next and the calls of the running minute are in.
-    fn until(self, end: u64, live: bool) -> TimeRange {
-        let bar = self.length / self.bars as u64;
-        let end = if live { end.div_ceil(bar) * bar } else { end };
-        TimeRange {
-            start_unix_nanos: end.saturating_sub(self.length),
-            end_unix_nanos: end,
-        }
-    }
+/// A range of the chart and what happened in it.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// Which of the ranges it is.
+    pub(crate) range: Range,
+    /// From when to when.
+    pub(crate) time: TimeRange,
+    /// Calls and states in it.
+    pub(crate) history: CircuitHistory,
 }
 
 /// Returns the range of the chart and what happened in it: the one asked for, else the shortest that holds all
-/// that is known, so that the first minutes of a breaker are not a hair at the end of a week.
+/// that is known, so that the first minutes of a breaker are not a hair at the end of the retention.
 pub(crate) async fn history(
     pages: &Pages,
     key: &CircuitKey,
-    asked: Option<Range>,
+    asked: Option<&str>,
     end: u64,
     live: bool,
-) -> Result<(TimeRange, CircuitHistory), PageError> {
-    let [.., longest] = RANGES;
-    let first = asked.unwrap_or(longest);
-    let found = pages
-        .query
-        .circuit_history(key, first.until(end, live), first.bars)
-        .await?;
-    let begins = found.states.iter().map(|span| span.start_unix_nanos).min();
-    let known = end.saturating_sub(begins.unwrap_or(0));
-    let fits = RANGES.into_iter().find(|range| range.length >= known);
-    match fits {
-        Some(range) if asked.is_none() && range != first => {
-            let shown = range.until(end, live);
-            let found = pages.query.circuit_history(key, shown, range.bars).await?;
-            Ok((shown, found))
-        }
-        _ => Ok((first.until(end, live), found)),
+) -> Result<Shown, PageError> {
+    let ranges = ranges(pages.retention());
+    let asked = asked.and_then(|value| ranges.find(value));
+    let first = read(pages, key, asked.unwrap_or(ranges.longest()), end, live).await?;
+    let begins = first
+        .history
+        .states
+        .iter()
+        .map(|span| span.start_unix_nanos)
+        .min();
+    let fitting = ranges.holding(end.saturating_sub(begins.unwrap_or(0)));
+    if asked.is_some() || fitting == first.range {
+        return Ok(first);
     }
+    read(pages, key, fitting, end, live).await
+}
+
+async fn read(
+    pages: &Pages,
+    key: &CircuitKey,
+    range: Range,
+    end: u64,
+    live: bool,
+) -> Result<Shown, PageError> {
+    let time = until(range, end, live);
+    let bars = range.length().div_ceil(range.bar()) as usize;
+    let history = pages.query.circuit_history(key, time, bars).await?;
+    Ok(Shown {
+        range,
+        time,
+        history,
+    })
 }

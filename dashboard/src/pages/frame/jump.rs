@@ -7,6 +7,7 @@ use super::error::PageError;
 use super::params::Params;
 use crate::pages::Pages;
 use crate::pages::view::href::Href;
+use crate::pages::view::range::Range;
 use crate::pages::view::text;
 
 /// Longest text looked at; names beyond it are not typed.
@@ -49,7 +50,7 @@ async fn target(pages: &Pages, typed: &str) -> Result<Href, PageError> {
         (Some(_), Some(_)) => Href::new("/").with("filter", typed),
         _ => Href::new("/traces")
             .with("operation", typed)
-            .with("range", "7d"),
+            .with("range", Range::of(pages.retention()).value()),
     })
 }
 

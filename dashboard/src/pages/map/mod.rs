@@ -12,6 +12,7 @@ use crate::pages::frame::page::{Chrome, Page, PageResult, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::chart::trim;
 use crate::pages::view::href::Href;
+use crate::pages::view::range::{Range, Ranges};
 use crate::pages::view::state;
 use crate::pages::view::text::{self, DAY, HOUR, MINUTE};
 use crate::pages::wall::Teach;
@@ -21,34 +22,23 @@ use layout::{HEIGHT, WIDTH, layout};
 const EDGES_MAX: usize = 120;
 /// Edges listed.
 const ROWS_MAX: usize = 500;
-/// Ranges to choose from: value, word, length.
-const RANGES: [(&str, &str, u64); 4] = [
-    ("15m", "15 minutes", 15 * MINUTE),
-    ("1h", "1 hour", HOUR),
-    ("24h", "24 hours", DAY),
-    ("7d", "a week", 7 * DAY),
-];
+/// The shorter ranges that the map offers.
+const LENGTHS: [u64; 3] = [15 * MINUTE, HOUR, DAY];
 
 /// Serves the map.
 pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResult<MapPage> {
-    let now = now_unix_nanos();
-    let range = params.get("range").unwrap_or("15m");
-    let (_, _, length) = RANGES
-        .into_iter()
-        .find(|(v, _, _)| *v == range)
-        .unwrap_or(RANGES[0]);
-    let span = TimeRange {
-        start_unix_nanos: now.saturating_sub(length),
+    let ranges = Ranges::within(pages.retention(), &LENGTHS);
+    let asked = params.get("range").and_then(|value| ranges.find(value));
+    let range = asked.unwrap_or(ranges.shortest());
+    let time = TimeRange {
+        start_unix_nanos: now_unix_nanos().saturating_sub(range.length()),
         end_unix_nanos: u64::MAX,
     };
-    let links = pages.query.dependencies(span).await?;
+    let links = pages.query.dependencies(time).await?;
     let wall = pages.query.circuits(None).await?;
-    Ok(Page(MapPage::new(
-        links,
-        &wall.circuits,
-        length,
-        Teach::from(&pages),
-    )))
+    let teach = Teach::from(&pages);
+    let page = MapPage::new(links, &wall.circuits, range, &ranges, teach);
+    Ok(Page(page))
 }
 
 /// The page of the map.
@@ -61,7 +51,7 @@ pub(crate) struct MapPage {
     width: f64,
     height: f64,
     more: usize,
-    length: u64,
+    ranges: Vec<(String, String, bool)>,
     teach: Teach,
 }
 
@@ -113,11 +103,12 @@ struct CircuitMark {
 }
 
 impl MapPage {
-    /// Returns the map of these calls in a range of that length.
+    /// Returns the map of these calls in that range.
     pub(crate) fn new(
         mut links: Vec<DependencyLink>,
         circuits: &[CircuitView],
-        length: u64,
+        range: Range,
+        ranges: &Ranges,
         teach: Teach,
     ) -> Self {
         links.sort_by(|a, b| {
@@ -152,20 +143,9 @@ impl MapPage {
             width: picture.width,
             height: picture.height,
             more: links.len().saturating_sub(EDGES_MAX),
-            length,
+            ranges: ranges.iter().map(|other| choice(other, range)).collect(),
             teach,
         }
-    }
-
-    fn ranges(&self) -> Vec<(&'static str, String, bool)> {
-        let link = |(value, word, length): (&str, &'static str, u64)| {
-            (
-                word,
-                Href::new("/map").with("range", value).to_string(),
-                length == self.length,
-            )
-        };
-        RANGES.into_iter().map(link).collect()
     }
 
     fn has_more(&self) -> bool {
@@ -180,6 +160,12 @@ impl MapPage {
     fn shown_width(&self) -> String {
         trim(self.width)
     }
+}
+
+/// Returns a range to choose: its words, its link, whether it is shown.
+fn choice(range: Range, shown: Range) -> (String, String, bool) {
+    let href = Href::new("/map").with("range", range.value());
+    (range.words(), href.to_string(), range == shown)
 }
 
 impl Node {

@@ -15,6 +15,7 @@ use crate::pages::frame::error::PageError;
 use crate::pages::frame::page::{Chrome, Page, PageResult, Section};
 use crate::pages::view::href::Href;
 use crate::pages::view::moment;
+use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, MINUTE, SECOND};
 use crate::pages::wall::Teach;
 use crate::pages::wall::card::Card;
@@ -34,6 +35,7 @@ pub(crate) async fn list(State(pages): State<Pages>) -> PageResult<ServicesPage>
         &services,
         &wall.circuits,
         now_unix_nanos(),
+        Range::of(pages.retention()),
         Teach::from(&pages),
     )))
 }
@@ -94,6 +96,7 @@ fn freshness(instance: &InstanceSeen, now: u64) -> (&'static str, &'static str) 
 pub(crate) struct ServicesPage {
     chrome: Chrome,
     rows: Vec<ServiceRow>,
+    retention: Range,
     teach: Teach,
 }
 
@@ -127,6 +130,7 @@ impl ServicesPage {
         services: &[ServiceSummary],
         circuits: &[CircuitView],
         now: u64,
+        retention: Range,
         teach: Teach,
     ) -> Self {
         let row = |service: &ServiceSummary| {
@@ -159,8 +163,16 @@ impl ServicesPage {
         Self {
             chrome: Chrome::new(Section::Services, "Services"),
             rows: services.iter().map(row).collect(),
+            retention,
             teach,
         }
+    }
+
+    fn summary(&self) -> String {
+        let count = self.rows.len();
+        let services = text::plural(count, "service", "services");
+        let retention = self.retention.words();
+        format!("{count} {services} in the last {retention}; numbers of the last minutes")
     }
 }
 

@@ -1,13 +1,16 @@
 //! The pages in front of a real collector: from the empty state over the demo trace to every page about it.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
+use bytes::Bytes;
 use fusebox_collector::codec::Format;
 use fusebox_collector::codec::otlp::json::traces_to_protobuf;
 use fusebox_collector::model::now_unix_nanos;
-use fusebox_collector::{Collector, CollectorConfig};
+use fusebox_collector::{Collector, CollectorConfig, sample};
 use http_body_util::BodyExt;
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -23,8 +26,16 @@ struct Stack {
 
 impl Stack {
     async fn start() -> Self {
+        Self::keeping(CollectorConfig::for_test("").retention).await
+    }
+
+    /// Starts a collector that keeps data for that long.
+    async fn keeping(retention: Duration) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let config = CollectorConfig::for_test(dir.path());
+        let config = CollectorConfig {
+            retention,
+            ..CollectorConfig::for_test(dir.path())
+        };
         let collector = Collector::bind(config).await.expect("a collector");
         let state = AppState {
             more_nav: &[],
@@ -234,6 +245,30 @@ async fn the_stream_ends_with_the_collector() {
     assert!(body.frame().await.is_some());
     stack.collector.query().close_streams();
     let end = async { while body.frame().await.is_some() {} };
-    let deadline = std::time::Duration::from_secs(300);
+    let deadline = Duration::from_secs(300);
     tokio::time::timeout(deadline, end).await.expect("an end");
+}
+
+/// *Scenario*: data is kept for 720 hours and a trace began 20 days ago.
+/// *Guarantees*: the search offers 30 days and finds it, and the timeline begins 30 days ago.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_is_kept_is_searched_and_shown() {
+    const DAY: u64 = 86_400 * 1_000_000_000;
+    let stack = Stack::keeping(Duration::from_secs(720 * 3_600)).await;
+    let now = now_unix_nanos();
+    let request = Bytes::from(sample::demo_trace(now - 20 * DAY));
+    let ingest = stack.collector.ingest();
+    ingest.spans(request).await.expect("stored");
+    let (_, week) = stack.get("/traces?range=7d").await;
+    assert!(!week.contains("href=\"/traces/"), "{week}");
+    let (_, month) = stack.get("/traces?range=30d").await;
+    assert!(month.contains("Last 30 days"), "{month}");
+    assert!(month.contains("href=\"/traces/"), "{month}");
+    let (_, past) = stack.get("/?at=2000-01-01T00:00").await;
+    let start = past
+        .split_once("data-start=\"")
+        .and_then(|(_, rest)| rest.split_once('"'));
+    let start: u64 = start.expect("a timeline").0.parse().expect("a time");
+    let length = now / 1_000_000 - start;
+    assert!(length.abs_diff(30 * DAY / 1_000_000) < 60_000, "{length}");
 }

@@ -8,6 +8,7 @@ use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::query::CircuitWall;
 
 use super::*;
+use crate::pages::circuit::range::Shown;
 use crate::pages::circuit::{self as circuit_room, differs};
 use crate::pages::frame::page::Page;
 use crate::pages::frame::params::Params;
@@ -17,6 +18,7 @@ use crate::pages::trace::rows::Rows;
 use crate::pages::trace::{ROWS_MAX, TracePage as TracePageView, TraceView, palette};
 use crate::pages::traces::search_form::SearchForm;
 use crate::pages::traces::{Known, TracesPage};
+use crate::pages::view::range::{Range, Ranges};
 use crate::pages::wall::{WallBody, WallPage, WallView};
 use crate::pages::{map, services};
 
@@ -44,8 +46,14 @@ async fn show_wall(params: Params) -> Page<WallPage> {
         &transitions(),
         view,
         NOW,
+        retention(&params),
         teach(),
     ))
+}
+
+/// The retention is a week, or as many days as `days` says.
+fn retention(params: &Params) -> Range {
+    Range::of(params.number("days", 7) as u64 * DAY)
 }
 
 async fn show_body(params: Params) -> Page<WallBody> {
@@ -81,7 +89,7 @@ async fn show_rows(Path(id): Path<String>, params: Params) -> Page<Rows> {
 }
 
 async fn show_traces(params: Params) -> Page<TracesPage> {
-    let mut form = SearchForm::read(&params);
+    let mut form = SearchForm::read(&params, retention(&params).length());
     form.question(NOW);
     let found = if form.problems.is_empty() && form.service != "none" {
         found()
@@ -105,10 +113,15 @@ async fn show_circuit(
         EffectiveState::ForcedOpen
     };
     let view = circuit_room::View::read(&params).unwrap_or_default();
-    Page(circuit_page(circuit("product-page", &name, state), view))
+    let circuit = circuit("product-page", &name, state);
+    Page(circuit_page(circuit, view, retention(&params)))
 }
 
-pub(crate) fn circuit_page(of: CircuitView, view: circuit_room::View) -> circuit_room::CircuitPage {
+pub(crate) fn circuit_page(
+    of: CircuitView,
+    view: circuit_room::View,
+    retention: Range,
+) -> circuit_room::CircuitPage {
     let difference = |words: &str, failing, passing| differs::Difference {
         words: words.to_owned(),
         failing,
@@ -120,8 +133,8 @@ pub(crate) fn circuit_page(of: CircuitView, view: circuit_room::View) -> circuit
             .into_iter()
             .filter(|t| t.key.name == "inventory")
             .collect(),
-        history: history(),
         requests: found(),
+        retention,
         differs: view.differs.then(|| differs::Differs {
             failing: 60,
             passing: 57,
@@ -131,18 +144,23 @@ pub(crate) fn circuit_page(of: CircuitView, view: circuit_room::View) -> circuit
             ],
         }),
     };
-    let week = TimeRange {
-        start_unix_nanos: NOW - WEEK,
-        end_unix_nanos: NOW,
+    let shown = Shown {
+        range: Range::of(WEEK),
+        time: TimeRange {
+            start_unix_nanos: NOW - WEEK,
+            end_unix_nanos: NOW,
+        },
+        history: history(),
     };
-    circuit_room::CircuitPage::new(known, view, week, NOW)
+    circuit_room::CircuitPage::new(known, view, shown, NOW)
 }
 
-async fn show_services() -> Page<services::ServicesPage> {
+async fn show_services(params: Params) -> Page<services::ServicesPage> {
     Page(services::ServicesPage::new(
         &services(),
         &wall().circuits,
         NOW,
+        retention(&params),
         teach(),
     ))
 }
@@ -163,7 +181,15 @@ async fn show_map(params: Params) -> Page<map::MapPage> {
     } else {
         links()
     };
-    Page(map::MapPage::new(links, &wall().circuits, HOUR, teach()))
+    let ranges = Ranges::within(retention(&params).length(), &[15 * MINUTE, HOUR, DAY]);
+    let shown = Range::of(HOUR);
+    Page(map::MapPage::new(
+        links,
+        &wall().circuits,
+        shown,
+        &ranges,
+        teach(),
+    ))
 }
 
 pub(crate) fn router() -> Router {

@@ -9,7 +9,10 @@ use fusebox_collector::query::{CircuitHistory, CircuitWall};
 use opentelemetry::{SpanId, TraceId};
 
 use crate::pages::frame::assets;
-use crate::pages::view::text::{DAY, HOUR, MINUTE, SECOND, WEEK};
+use crate::pages::view::text::{DAY, HOUR, MINUTE, SECOND};
+
+/// For how long the shop keeps data.
+pub(crate) const WEEK: u64 = 7 * DAY;
 use crate::pages::wall::Teach;
 
 /// Mon 2026-11-23 10:04:11.302 UTC.

@@ -24,9 +24,19 @@ use crate::pages::trace::rows::Rows;
 use crate::pages::trace::{ROWS_MAX, TracePage as TraceHtml, TraceView, palette};
 use crate::pages::traces::search_form::SearchForm;
 use crate::pages::traces::{Known, TracesPage};
+use crate::pages::view::range::{Range, Ranges};
 use crate::pages::view::state;
+use crate::pages::view::text::{DAY, HOUR, MINUTE};
 use crate::pages::wall::{WallPage, WallView, card, live};
 use fixtures::{HOSTILE, NOW, teach};
+
+/// For how long the pages of the tests say that data is kept.
+const KEPT: Range = Range::of(fixtures::WEEK);
+
+fn map_page(links: Vec<DependencyLink>, circuits: &[CircuitView], kept: Range) -> map::MapPage {
+    let ranges = Ranges::within(kept.length(), &[15 * MINUTE, HOUR, DAY]);
+    map::MapPage::new(links, circuits, Range::of(HOUR), &ranges, teach())
+}
 
 fn html(page: impl Template) -> String {
     draw(&page).expect("a template renders")
@@ -39,12 +49,13 @@ fn wall_page(wall: &CircuitWall, params: &[(&str, &str)]) -> String {
         &fixtures::transitions(),
         view,
         NOW,
+        KEPT,
         teach(),
     ))
 }
 
 fn search_page(params: &[(&str, &str)], found: &TracePage) -> String {
-    let mut form = SearchForm::read(&Params::from(params));
+    let mut form = SearchForm::read(&Params::from(params), KEPT.length());
     form.question(NOW);
     let known = Known {
         services: vec!["gateway".to_owned(), HOSTILE.to_owned()],
@@ -188,7 +199,7 @@ fn circuit_pages() -> Vec<(&'static str, String)> {
     let filter = format!("nothing {HOSTILE}");
     let circuit_page = |circuit, params: &[(&str, &str)]| {
         let view = View::read(&Params::from(params)).expect("a view");
-        html(fixtures::circuit_page(circuit, view))
+        html(fixtures::circuit_page(circuit, view, KEPT))
     };
     let open = friendly.circuits[0].clone();
     vec![
@@ -237,10 +248,9 @@ fn other_pages() -> Vec<(&'static str, String)> {
     let circuits = fixtures::wall().circuits;
     let service = |service, circuits| html(ServicePage::new(service, circuits, NOW));
     let services = |services: &[ServiceSummary], circuits: &[CircuitView]| {
-        html(ServicesPage::new(services, circuits, NOW, teach()))
+        html(ServicesPage::new(services, circuits, NOW, KEPT, teach()))
     };
-    let map =
-        |links, circuits: &[CircuitView]| html(map::MapPage::new(links, circuits, 3_600, teach()));
+    let map = |links, circuits: &[CircuitView]| html(map_page(links, circuits, KEPT));
     let friendly = fixtures::services();
     let mut hostile = friendly[0].clone();
     hostile.name = nasty();
@@ -455,6 +465,45 @@ fn states_are_told_by_shape_word_and_class() {
     );
 }
 
+/// *Scenario*: data is kept for 30 days, for one day.
+/// *Guarantees*: every page that offers ranges offers all of that and nothing beyond it, and draws it.
+#[test]
+fn pages_offer_and_draw_as_much_as_is_kept() {
+    let long_ago = CircuitTransition {
+        time_unix_nanos: NOW - 20 * DAY,
+        ..fixtures::transitions()[0].clone()
+    };
+    let offers = |days: u64| {
+        let kept = Range::of(days * DAY);
+        let view = WallView::default();
+        let transitions = std::slice::from_ref(&long_ago);
+        let wall = WallPage::new(&fixtures::wall(), transitions, view, NOW, kept, teach());
+        let mut form = SearchForm::read(&Params::from(&[("range", "30d")][..]), kept.length());
+        let query = form.question(NOW);
+        let known = Known::default();
+        let none = TracePage::default();
+        let circuit = fixtures::circuit("a", "b", EffectiveState::Open);
+        let pages = [
+            html(TracesPage::new(form, &none, known, NOW, teach())),
+            html(fixtures::circuit_page(circuit, View::default(), kept)),
+            html(map_page(fixtures::links(), &[], kept)),
+        ];
+        (html(wall), pages, NOW - query.range.start_unix_nanos)
+    };
+    let (wall, pages, searched) = offers(30);
+    let start = (NOW - 30 * DAY) / 1_000_000;
+    assert!(wall.contains(&format!("data-start=\"{start}\"")), "{wall}");
+    assert!(wall.contains("1 transition "), "{wall}");
+    assert!(pages.iter().all(|page| page.contains("30 days")));
+    assert!(pages.iter().all(|page| page.contains("7 days")));
+    assert_eq!(searched, 30 * DAY);
+    let (wall, pages, searched) = offers(1);
+    assert!(wall.contains("0 transitions "), "{wall}");
+    assert!(pages.iter().all(|page| page.contains("24 hours")));
+    assert!(!pages.iter().any(|page| page.contains(" days")));
+    assert_eq!(searched, DAY);
+}
+
 #[test]
 fn a_card_looks_like_this() {
     let circuit = &fixtures::wall().circuits[0];
@@ -485,7 +534,7 @@ fn a_list_that_may_lack_something_says_so() {
         "{page}"
     );
     assert!(!page.contains("No traces found"), "{page}");
-    let form = SearchForm::read(&Params::from(&[][..]));
+    let form = SearchForm::read(&Params::from(&[][..]), KEPT.length());
     let known = Known::default();
     let page = html(TracesPage::new(form, &found, known, NOW, teach()));
     assert!(!page.contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{page}");

@@ -16,11 +16,12 @@ use crate::pages::frame::error::PageError;
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
+use crate::pages::view::moment;
 use crate::pages::view::palette::Palette;
 use crate::pages::view::state::{self, Chip};
-use crate::pages::view::{moment, text};
+use crate::pages::view::text::{self, DAY};
 use crate::pages::wall::Teach;
-use search_form::{LIMITS, PRESETS, SearchForm};
+use search_form::{CUSTOM, LIMITS, SearchForm};
 
 /// For that long after its last span a trace without a root counts as still arriving: exporters send each one to
 /// five seconds, and the outermost span ends last.
@@ -36,7 +37,7 @@ pub(crate) async fn show(
     params: Params,
 ) -> Result<(StatusCode, Page<TracesPage>), PageError> {
     let now = now_unix_nanos();
-    let mut form = SearchForm::read(&params);
+    let mut form = SearchForm::read(&params, pages.retention());
     let query = form.question(now);
     let services = pages.query.service_names().await?;
     let operations = match form.service.as_str() {
@@ -83,7 +84,7 @@ pub(crate) struct Known {
 
 /// One of the values that a field may have.
 struct Choice<'a> {
-    value: &'a str,
+    value: Cow<'a, str>,
     word: Cow<'a, str>,
     chosen: bool,
 }
@@ -253,18 +254,23 @@ impl TracesPage {
 
     fn services(&self) -> impl Iterator<Item = Choice<'_>> {
         self.known.services.iter().map(|service| Choice {
-            value: service,
+            value: Cow::Borrowed(service.as_str()),
             word: text::name(service),
             chosen: *service == self.form.service,
         })
     }
 
-    fn ranges(&self) -> impl Iterator<Item = Choice<'_>> {
-        PRESETS.iter().map(|(value, word, _)| Choice {
-            value,
-            word: Cow::Borrowed(*word),
-            chosen: *value == self.form.range,
-        })
+    fn ranges(&self) -> Vec<Choice<'_>> {
+        let kept = self.form.ranges.iter();
+        let kept = kept.map(|range| (range.value(), format!("Last {}", range.words())));
+        let custom = (CUSTOM.to_owned(), "Custom range".to_owned());
+        kept.chain([custom])
+            .map(|(value, word)| Choice {
+                chosen: value == self.form.range,
+                value: Cow::Owned(value),
+                word: Cow::Owned(word),
+            })
+            .collect()
     }
 
     fn limits(&self) -> Vec<Choice<'_>> {
@@ -273,7 +279,7 @@ impl TracesPage {
             limits.push(self.form.limit);
         }
         let choice = |limit: usize| Choice {
-            value: "",
+            value: Cow::Borrowed(""),
             word: Cow::Owned(limit.to_string()),
             chosen: limit == self.form.limit,
         };
@@ -284,7 +290,7 @@ impl TracesPage {
         let outcomes = Outcome::ALL.map(|outcome| (outcome.as_str(), state::outcome_word(outcome)));
         let choices = outcomes.into_iter().chain([("fallback", "fell back")]);
         choices.map(|(value, word)| Choice {
-            value,
+            value: Cow::Borrowed(value),
             word: Cow::Borrowed(word),
             chosen: value == self.form.outcome,
         })
@@ -297,24 +303,23 @@ impl TracesPage {
 
     fn more_open(&self) -> bool {
         let form = &self.form;
-        form.range == "custom"
+        form.range == CUSTOM
             || !form.attributes.is_empty()
             || !form.circuit.is_empty()
             || !form.outcome.is_empty()
             || form.problem("attribute").is_some()
     }
 
+    /// The same search over a longer range: a day at least, else several times the present one.
     fn wider(&self) -> Option<String> {
-        let next = match self.form.range.as_str() {
-            "15m" | "1h" => "24h",
-            "6h" | "24h" => "7d",
-            _ => return None,
-        };
+        let ranges = &self.form.ranges;
+        let range = ranges.find(&self.form.range)?;
+        let wider = ranges.holding(range.length().saturating_mul(5).max(DAY));
         let form = SearchForm {
-            range: next.to_owned(),
+            range: wider.value(),
             ..self.form.clone()
         };
-        Some(form.href(None).to_string())
+        (wider > range).then(|| form.href(None).to_string())
     }
 
     /// Returns whether nobody has sent anything yet, as far as can be seen.

@@ -7,26 +7,27 @@ use fusebox_collector::model::{
 
 use crate::pages::frame::params::{Params, moment};
 use crate::pages::view::href::Href;
+use crate::pages::view::range::Ranges;
 use crate::pages::view::text::{self, DAY, HOUR, MINUTE};
 
 /// Attribute conditions in one search.
 const ATTRIBUTES_MAX: usize = 16;
 
-/// Time ranges to choose from: value, word, length.
-pub(crate) const PRESETS: [(&str, &str, u64); 6] = [
-    ("15m", "Last 15 minutes", 15 * MINUTE),
-    ("1h", "Last hour", HOUR),
-    ("6h", "Last 6 hours", 6 * HOUR),
-    ("24h", "Last 24 hours", DAY),
-    ("7d", "Last week", 7 * DAY),
-    ("custom", "Custom range", 0),
-];
+/// The shorter ranges that the search offers.
+const LENGTHS: [u64; 4] = [15 * MINUTE, HOUR, 6 * HOUR, DAY];
+/// The value of a range from one time to another.
+pub(crate) const CUSTOM: &str = "custom";
+
+/// Returns the ranges that the search offers.
+pub(crate) fn ranges(retention: u64) -> Ranges {
+    Ranges::within(retention, &LENGTHS)
+}
 
 /// Numbers of traces to choose from.
 pub(crate) const LIMITS: [usize; 4] = [20, 50, 200, 1_000];
 
 /// The fields as typed, and what is wrong with them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct SearchForm {
     /// Exact service, or empty.
     pub(crate) service: String,
@@ -44,8 +45,10 @@ pub(crate) struct SearchForm {
     pub(crate) circuit: String,
     /// An outcome's word, `fallback`, or empty.
     pub(crate) outcome: String,
-    /// A preset's value.
+    /// The value of a range, or [`CUSTOM`].
     pub(crate) range: String,
+    /// The ranges to choose from.
+    pub(crate) ranges: Ranges,
     /// Begin, as typed.
     pub(crate) start: String,
     /// End, as typed.
@@ -60,7 +63,7 @@ pub(crate) struct SearchForm {
 
 impl SearchForm {
     /// Reads the fields from a URL.
-    pub(crate) fn read(params: &Params) -> Self {
+    pub(crate) fn read(params: &Params, retention: u64) -> Self {
         let field = |name| params.get(name).unwrap_or_default().to_owned();
         let mut form = Self {
             service: field("service"),
@@ -76,6 +79,7 @@ impl SearchForm {
             circuit: field("circuit"),
             outcome: field("outcome"),
             range: field("range"),
+            ranges: ranges(retention),
             start: field("start"),
             end: field("end"),
             limit: TraceQuery::LIMIT_DEFAULT,
@@ -84,9 +88,9 @@ impl SearchForm {
         };
         // Exact times win over a range from the list: who typed them meant them.
         if !form.start.is_empty() || !form.end.is_empty() {
-            form.range = "custom".to_owned();
+            form.range = CUSTOM.to_owned();
         } else if form.range.is_empty() {
-            form.range = "1h".to_owned();
+            form.range = form.ranges.holding(HOUR).value();
         }
         match params.get("limit").map(str::parse) {
             None => {}
@@ -201,15 +205,14 @@ impl SearchForm {
     }
 
     fn time_range(&mut self, now: u64) -> TimeRange {
-        let preset = PRESETS.iter().find(|(value, _, _)| *value == self.range);
-        let Some((_, _, length)) = preset else {
-            self.wrong("range", "must be one of the ranges in the list");
-            return TimeRange::ALL;
-        };
-        if *length > 0 {
-            let start_unix_nanos = now.saturating_sub(*length);
+        if self.range != CUSTOM {
+            let Some(range) = self.ranges.find(&self.range) else {
+                self.wrong("range", "must be one of the ranges in the list");
+                return TimeRange::ALL;
+            };
+            self.range = range.value();
             return TimeRange {
-                start_unix_nanos,
+                start_unix_nanos: now.saturating_sub(range.length()),
                 end_unix_nanos: u64::MAX,
             };
         }
@@ -282,7 +285,7 @@ mod tests {
     const NOW: u64 = 1_795_428_251_000_000_000;
 
     fn read(pairs: &[(&str, &str)]) -> (TraceQuery, SearchForm) {
-        let mut form = SearchForm::read(&Params::from(pairs));
+        let mut form = SearchForm::read(&Params::from(pairs), 7 * DAY);
         (form.question(NOW), form)
     }
 

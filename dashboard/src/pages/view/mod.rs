@@ -4,5 +4,6 @@ pub(crate) mod chart;
 pub(crate) mod href;
 pub(crate) mod moment;
 pub(crate) mod palette;
+pub(crate) mod range;
 pub(crate) mod state;
 pub(crate) mod text;

@@ -6,16 +6,9 @@ use std::borrow::Cow;
 use fusebox_collector::model::format_duration;
 use time::OffsetDateTime;
 
-/// Nanoseconds in a second.
-pub(crate) const SECOND: u64 = 1_000_000_000;
-/// Nanoseconds in a minute.
-pub(crate) const MINUTE: u64 = 60 * SECOND;
-/// Nanoseconds in an hour.
-pub(crate) const HOUR: u64 = 60 * MINUTE;
-/// Nanoseconds in a day.
-pub(crate) const DAY: u64 = 24 * HOUR;
-/// Nanoseconds in a week, which is as far back as pages look.
-pub(crate) const WEEK: u64 = 7 * DAY;
+pub(crate) use fusebox_collector::model::{
+    DAY_NANOS as DAY, HOUR_NANOS as HOUR, MINUTE_NANOS as MINUTE, SECOND_NANOS as SECOND,
+};
 
 /// Characters of a foreign name shown; the full text stands in its title.
 pub(crate) const NAME_CHARS: usize = 160;
@@ -144,7 +137,7 @@ pub(crate) fn moment_short(unix_nanos: u64, now: u64) -> String {
     if t.date() == moment(now).date() {
         return format!("{h:02}:{m:02}:{:02}", t.second());
     }
-    if now.saturating_sub(unix_nanos) < WEEK {
+    if now.saturating_sub(unix_nanos) < 7 * DAY {
         let weekday = DAYS[usize::from(t.weekday().number_days_from_monday())];
         return format!("{weekday} {h:02}:{m:02}");
     }
@@ -238,7 +231,7 @@ mod tests {
         let now = 1_795_428_251_302_000_000; // Mon 2026-11-23 10:04:11.302 UTC
         assert_eq!(moment_short(now, now), "10:04:11");
         assert_eq!(moment_short(now - DAY, now), "Sun 10:04");
-        assert_eq!(moment_short(now - 3 * WEEK, now), "2 Nov 10:04");
+        assert_eq!(moment_short(now - 21 * DAY, now), "2 Nov 10:04");
         assert_eq!(clock_ms(now), "10:04:11.302");
         assert_eq!(day_clock(now), "Mon 23 Nov 10:04:11");
         assert_eq!(datetime_local(now), "2026-11-23T10:04:11");

@@ -1,8 +1,8 @@
-//! The circuit wall: which breakers are not closed, now or at any moment of the past week.
+//! The circuit wall: which breakers are not closed, now or at any time that is kept.
 
 pub(crate) mod card;
 pub(crate) mod live;
-pub(crate) mod week;
+pub(crate) mod timeline;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,14 +18,15 @@ use crate::pages::frame::error::PageError;
 use crate::pages::frame::page::{Chrome, Page, PageResult, Pill, Section, draw};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
+use crate::pages::view::range::Range;
 use crate::pages::view::state;
-use crate::pages::view::text::{self, WEEK};
+use crate::pages::view::text;
 use card::Card;
-use week::WeekBar;
+use timeline::Timeline;
 
 /// Cards on one page; a thousand circuits make five pages, and the filter looks at all of them.
 pub(crate) const CARDS_MAX: usize = 200;
-/// Transitions drawn on the bar of the week.
+/// Transitions drawn on the timeline.
 const TICKS_MAX: usize = 2_000;
 
 /// Serves the wall.
@@ -33,16 +34,18 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     let now = now_unix_nanos();
     let view = WallView::read(&params)?;
     let wall = pages.query.circuits(view.at).await?;
+    let shown = Range::of(pages.retention());
     let range = TimeRange {
-        start_unix_nanos: now.saturating_sub(WEEK),
+        start_unix_nanos: now.saturating_sub(shown.length()),
         end_unix_nanos: u64::MAX,
     };
     let transitions = pages.query.transitions(None, range, TICKS_MAX).await?;
     let teach = Teach::from(&pages);
-    Ok(Page(WallPage::new(&wall, &transitions, view, now, teach)))
+    let page = WallPage::new(&wall, &transitions, view, now, shown, teach);
+    Ok(Page(page))
 }
 
-/// Serves only what changes with time, for a head that is being dragged along the week.
+/// Serves only what changes with time, for a head that is being dragged along the timeline.
 pub(crate) async fn fragment(State(pages): State<Pages>, params: Params) -> PageResult<WallBody> {
     let view = WallView::read(&params)?;
     let wall = pages.query.circuits(view.at).await?;
@@ -410,18 +413,19 @@ impl From<&Pages> for Teach {
 pub(crate) struct WallPage {
     chrome: Chrome,
     body: WallBody,
-    week: WeekBar,
+    timeline: Timeline,
     view: WallView,
     teach: Teach,
 }
 
 impl WallPage {
-    /// Returns the page of a wall.
+    /// Returns the page of a wall with a timeline of the range `shown`.
     pub(crate) fn new(
         wall: &CircuitWall,
         transitions: &[CircuitTransition],
         view: WallView,
         now: u64,
+        shown: Range,
         teach: Teach,
     ) -> Self {
         let back = view.href("/", None).to_string();
@@ -436,7 +440,9 @@ impl WallPage {
                 .scripts(&["wall.js"])
                 .pill(pill),
             body: WallBody::drawn(wall, &view),
-            week: WeekBar::new(transitions, view.at, now, move |at| base.href("/", at)),
+            timeline: Timeline::new(transitions, view.at, now, shown, move |at| {
+                base.href("/", at)
+            }),
             view,
             teach,
         }
