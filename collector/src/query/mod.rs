@@ -1,10 +1,12 @@
 //! The query service: all that pages, the JSON API and the event stream read.
 
+mod hub;
 mod service;
 mod stream;
 mod trace_id;
 
 pub(crate) use crate::live::peer_name;
+pub use hub::Hub;
 pub use service::QueryService;
 pub(crate) use stream::complete_circuits;
 pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic};

@@ -8,7 +8,8 @@ use std::time::Duration;
 use opentelemetry::TraceId;
 use tokio::sync::broadcast::Receiver;
 
-use super::stream::{StreamEvent, StreamHub, TooManyClients};
+use super::hub::Hub;
+use super::stream::{self, StreamEvent, TooManyClients};
 use super::{CircuitHistory, CircuitWall, QueryError, trace_id};
 use crate::counters::Counters;
 use crate::live::Live;
@@ -32,7 +33,7 @@ pub struct QueryService {
     circuits: Circuits,
     live: Live,
     others: Option<Arc<MergedSeries>>,
-    hub: Arc<StreamHub>,
+    hub: Arc<Hub<StreamEvent>>,
 }
 
 impl QueryService {
@@ -43,7 +44,7 @@ impl QueryService {
             circuits,
             live,
             others: None,
-            hub: Arc::default(),
+            hub: Arc::new(stream::hub()),
         }
     }
 
@@ -230,7 +231,7 @@ impl QueryService {
     /// # Errors
     /// When there are too many, or the collector is stopping.
     pub fn stream(&self) -> Result<Receiver<StreamEvent>, TooManyClients> {
-        self.hub.subscribe(self)
+        stream::subscribe(self)
     }
 
     /// Ends every event stream, so that a server that waits for its connections can stop.
@@ -238,7 +239,7 @@ impl QueryService {
         self.hub.close();
     }
 
-    pub(super) fn hub(&self) -> &StreamHub {
+    pub(super) fn hub(&self) -> &Hub<StreamEvent> {
         &self.hub
     }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::broadcast::{self, Receiver, Sender};
+use tokio::sync::broadcast::{self, Receiver};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::hub::Hub;
 use super::{CircuitWall, QueryService};
 use crate::live::circuits::CircuitChange;
 use crate::model::{CircuitKey, CircuitView, now_unix_nanos};
-use crate::sync::Mutex;
 
 /// Clients at once: a few per person of a team, and far below what a process has file descriptors for.
 pub const CLIENTS_MAX: usize = 512;
@@ -97,63 +97,15 @@ pub struct StatsEvent {
     pub bytes_stored: u64,
 }
 
-/// Starts the computation and hands out receivers of it.
-#[derive(Debug, Default)]
-pub(super) struct StreamHub(Mutex<HubState>);
-
-#[derive(Debug, Default)]
-struct HubState {
-    sender: Option<Sender<StreamEvent>>,
-    closed: bool,
+/// Returns the hub of the event stream.
+pub(super) fn hub() -> Hub<StreamEvent> {
+    Hub::new(CLIENTS_MAX, LAG_MAX)
 }
 
-impl StreamHub {
-    /// Returns a receiver, and starts the computation for the first.
-    pub(super) fn subscribe(
-        &self,
-        query: &QueryService,
-    ) -> Result<Receiver<StreamEvent>, TooManyClients> {
-        let mut state = self.0.lock();
-        if state.closed {
-            return Err(TooManyClients);
-        }
-        if let Some(sender) = &state.sender {
-            let full = sender.receiver_count() >= CLIENTS_MAX;
-            return if full {
-                Err(TooManyClients)
-            } else {
-                Ok(sender.subscribe())
-            };
-        }
-        let (sender, receiver) = broadcast::channel(LAG_MAX);
-        state.sender = Some(sender);
-        tokio::spawn(Computation::new(query.clone()).run());
-        Ok(receiver)
-    }
-
-    /// Ends all streams for good.
-    pub(super) fn close(&self) {
-        let mut state = self.0.lock();
-        state.closed = true;
-        state.sender = None;
-    }
-
-    /// Sends events; returns `false` once there are no clients, after which the next one starts a new computation.
-    fn send(&self, events: Vec<StreamEvent>) -> bool {
-        let mut state = self.0.lock();
-        let Some(sender) = state.sender.as_ref() else {
-            return false;
-        };
-        if sender.receiver_count() == 0 {
-            state.sender = None;
-            return false;
-        }
-        for event in events {
-            // An error means that the last receiver is gone; the next call sees it.
-            let _ = sender.send(event);
-        }
-        true
-    }
+/// Returns a receiver of the event stream, and starts the computation for the first.
+pub(super) fn subscribe(query: &QueryService) -> Result<Receiver<StreamEvent>, TooManyClients> {
+    let start = || drop(tokio::spawn(Computation::new(query.clone()).run()));
+    query.hub().subscribe(start).ok_or(TooManyClients)
 }
 
 /// Finds out what changed.

@@ -30,7 +30,8 @@ use fusebox_collector::store::influxdb::Influxdb;
 
 pub use frame::page::NavEntry;
 use frame::{assets, error, jump, page};
-use wall::live;
+use wall::live::LiveWall;
+use wall::stream;
 
 /// What the pages need: whom to ask, where to send the demo trace, and what to say about this process.
 #[derive(Debug, Clone)]
@@ -61,7 +62,7 @@ pub struct AppState {
 #[derive(Debug, Clone)]
 pub(crate) struct Pages {
     query: QueryService,
-    hub: live::Hub,
+    live: LiveWall,
     info: Arc<AppState>,
 }
 
@@ -77,14 +78,14 @@ pub fn router(state: AppState) -> Router {
     let more_nav = state.more_nav;
     let pages = Pages {
         query: state.query.clone(),
-        hub: live::Hub::new(state.query.clone()),
+        live: LiveWall::new(state.query.clone(), state.stop.clone()),
         info: Arc::new(state),
     };
     let routes = Router::new()
         .route("/", get(wall::show))
         .route("/circuits", get(wall::show))
         .route("/circuits/wall", get(wall::fragment))
-        .route("/circuits/live", get(live::stream))
+        .route("/circuits/live", get(stream::serve))
         .route("/circuits/{service}/{name}", get(circuit::show))
         .route("/traces", get(traces::show))
         .route("/traces/{id}", get(trace::show))

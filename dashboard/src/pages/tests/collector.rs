@@ -243,10 +243,12 @@ async fn the_stream_ends_with_the_collector() {
     let request = Request::get("/circuits/live").body(Body::empty());
     let mut body = stack.ask(request.expect("a request")).await.into_body();
     assert!(body.frame().await.is_some());
-    stack.collector.query().close_streams();
     let end = async { while body.frame().await.is_some() {} };
+    let stopped = stack.collector.run(Router::new(), async {});
     let deadline = Duration::from_secs(300);
-    tokio::time::timeout(deadline, end).await.expect("an end");
+    let both = async { tokio::join!(stopped, end) };
+    let (stopped, ()) = tokio::time::timeout(deadline, both).await.expect("an end");
+    stopped.expect("a clean stop");
 }
 
 /// *Scenario*: data is kept for 720 hours and a trace began 20 days ago.
@@ -258,7 +260,9 @@ async fn all_that_is_kept_is_searched_and_shown() {
     let now = now_unix_nanos();
     let request = Bytes::from(sample::demo_trace(now - 20 * DAY));
     let ingest = stack.collector.ingest();
-    ingest.spans(request).await.expect("stored");
+    let reservation = ingest.begin(None).expect("it is running");
+    let stored = ingest.spans(Format::OtlpProtobuf, request, reservation);
+    stored.await.expect("stored");
     let (_, week) = stack.get("/traces?range=7d").await;
     assert!(!week.contains("href=\"/traces/"), "{week}");
     let (_, month) = stack.get("/traces?range=30d").await;

@@ -2,6 +2,7 @@
 
 pub(crate) mod card;
 pub(crate) mod live;
+pub(crate) mod stream;
 pub(crate) mod timeline;
 
 use std::collections::{HashMap, HashSet};
