@@ -121,10 +121,8 @@ impl ClientCall {
     /// Opens the span as a child of the current one.
     pub(super) fn start(method: &Method, uri: &Uri) -> Self {
         let scheme = uri.scheme_str().unwrap_or("http");
-        let address = uri
-            .authority()
-            .map(|authority| semantics::address(authority, scheme));
-        let (address, port) = address.map_or((None, None), |(address, port)| (Some(address), port));
+        let host = uri.authority();
+        let (address, port) = host.map(|host| semantics::address(host, scheme)).unzip();
         let span = tracing::info_span!(
             target: "fusebox",
             "http client",
@@ -134,7 +132,7 @@ impl ClientCall {
             http.request.method_original = semantics::original_method(method),
             url.full = semantics::full_url(uri),
             server.address = address,
-            server.port = port,
+            server.port = port.flatten(),
             http.response.status_code = tracing::field::Empty,
             error.type = tracing::field::Empty,
             otel.status_code = tracing::field::Empty,

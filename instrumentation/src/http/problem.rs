@@ -46,7 +46,7 @@ impl Problem<'_> {
 
 /// Makes the response to a request whose call was refused, with any type of body.
 pub fn rejected<B: From<String>>(rejected: &Rejected) -> Response<B> {
-    let problem = Problem {
+    Problem {
         r#type: "urn:fusebox:problem:circuit-open",
         title: "Circuit open",
         status: 503,
@@ -54,33 +54,33 @@ pub fn rejected<B: From<String>>(rejected: &Rejected) -> Response<B> {
         circuit: Some(&rejected.name),
         state: Some(rejected.state.as_str()),
         retry_after_seconds: Some(whole_seconds(rejected.retry_after)),
-    };
-    problem.into_response()
+    }
+    .into_response()
 }
 
 /// Makes the response to a request whose call found no free slot while `running` calls ran.
 pub fn bulkhead_full<B: From<String>>(running: u32) -> Response<B> {
-    let problem = Problem {
+    Problem {
         r#type: "urn:fusebox:problem:bulkhead-full",
         title: "Too many calls are running",
         status: 503,
         detail: format!("no slot free: {running} calls are running"),
         retry_after_seconds: Some(whole_seconds(BULKHEAD_WAIT)),
         ..Problem::default()
-    };
-    problem.into_response()
+    }
+    .into_response()
 }
 
 /// Makes the response to a request whose call was not answered within `limit`.
 pub fn timed_out<B: From<String>>(limit: Duration) -> Response<B> {
-    let problem = Problem {
+    Problem {
         r#type: "urn:fusebox:problem:timeout",
         title: "No answer in time",
         status: 504,
         detail: format!("no answer within {limit:?}"),
         ..Problem::default()
-    };
-    problem.into_response()
+    }
+    .into_response()
 }
 
 /// Rounds up to at least 1: 0 would mean to retry at once.

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use http::uri::Authority;
-use http::{Request, Response, header};
+use http::{HeaderName, Request, Response, header};
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TraceContextExt;
@@ -252,17 +252,11 @@ fn server_span<B>(request: &Request<B>, peer: Option<IpAddr>) -> Span {
     let route = route(request);
     let name = semantics::method_in_name(method);
     let name = route.map_or_else(|| name.to_owned(), |route| format!("{name} {route}"));
-    let text = |header| {
-        request
-            .headers()
-            .get(header)
-            .and_then(|value| value.to_str().ok())
-    };
+    let text = |name: HeaderName| request.headers().get(name)?.to_str().ok();
     let scheme = request.uri().scheme_str().unwrap_or("http");
     let host = text(header::HOST).and_then(|host| host.parse::<Authority>().ok());
     let host = host.as_ref().or(request.uri().authority());
-    let address = host.map(|host| semantics::address(host, scheme));
-    let (address, port) = address.map_or((None, None), |(address, port)| (Some(address), port));
+    let (address, port) = host.map(|host| semantics::address(host, scheme)).unzip();
     tracing::info_span!(
         target: "fusebox",
         parent: None,
@@ -276,7 +270,7 @@ fn server_span<B>(request: &Request<B>, peer: Option<IpAddr>) -> Span {
         url.path = semantics::shorten(request.uri().path()),
         url.query = request.uri().query().map(semantics::redacted_query).as_deref().map(semantics::shorten),
         server.address = address,
-        server.port = port,
+        server.port = port.flatten(),
         client.address = peer.map(|peer| peer.to_string()),
         user_agent.original = text(header::USER_AGENT).map(semantics::shorten),
         http.response.status_code = tracing::field::Empty,

@@ -97,11 +97,8 @@ impl TracedClient {
         let mut call = ClientCall::start(request.method(), &uri);
         let propagator = self.propagator.unwrap_or_else(Propagator::configured);
         call.inject(propagator, request.headers_mut());
-        let result = self
-            .client
-            .execute(request)
-            .instrument(call.span.clone())
-            .await;
+        let sent = self.client.execute(request);
+        let result = sent.instrument(call.span.clone()).await;
         match &result {
             Ok(response) => call.answered(response.status()),
             // The URL is an attribute, redacted; reqwest's message would repeat it unredacted.

@@ -147,11 +147,7 @@ fn single_decision(field: &str) -> Option<Decision> {
 }
 
 fn multi(cx: &Context, extractor: &dyn Extractor) -> Option<Context> {
-    let header = |name: &str| {
-        extractor
-            .get(name)
-            .map(|value| value.trim_matches([' ', '\t']))
-    };
+    let header = |name: &str| Some(extractor.get(name)?.trim_matches([' ', '\t']));
     let decision = match (header(FLAGS), header(SAMPLED)) {
         (Some("1"), _) => Decision::Debug,
         (_, Some("1" | "true")) => Decision::Accept, // Words are accepted but never sent.

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceState};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 
 use super::{lower_hex, span_id, trace_id};
 
@@ -64,44 +64,28 @@ fn extract(extractor: &dyn Extractor) -> Option<SpanContext> {
     let [value] = values.as_slice() else {
         return None; // There is no telling which of two is right.
     };
-    let parent = Traceparent::parse(value)?;
+    let (trace, span, flags) = parse_traceparent(value)?;
     let state = read_tracestate(&extractor.get_all(TRACESTATE).unwrap_or_default());
-    Some(SpanContext::new(
-        parent.trace_id,
-        parent.span_id,
-        parent.flags,
-        true,
-        state,
-    ))
+    Some(SpanContext::new(trace, span, flags, true, state))
 }
 
-struct Traceparent {
-    trace_id: opentelemetry::trace::TraceId,
-    span_id: opentelemetry::trace::SpanId,
-    flags: TraceFlags,
-}
-
-impl Traceparent {
-    fn parse(value: &str) -> Option<Self> {
-        let value = value.trim_matches([' ', '\t']);
-        let [version] = lower_hex(value.get(..2)?)?;
-        let rest = value.get(TRACEPARENT_LENGTH..)?;
-        let length_is_right = match version {
-            0 => rest.is_empty(),
-            0xff => false,
-            _ => rest.is_empty() || rest.starts_with('-'), // Later versions may append fields.
-        };
-        let dashes = [2, 35, 52];
-        if !length_is_right || dashes.iter().any(|&at| value.as_bytes()[at] != b'-') {
-            return None;
-        }
-        let [flags] = lower_hex(value.get(53..55)?)?;
-        Some(Self {
-            trace_id: trace_id(value.get(3..35)?)?,
-            span_id: span_id(value.get(36..52)?)?,
-            flags: TraceFlags::new(flags) & KNOWN_FLAGS,
-        })
+fn parse_traceparent(value: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
+    let value = value.trim_matches([' ', '\t']);
+    let [version] = lower_hex(value.get(..2)?)?;
+    let rest = value.get(TRACEPARENT_LENGTH..)?;
+    let length_is_right = match version {
+        0 => rest.is_empty(),
+        0xff => false,
+        _ => rest.is_empty() || rest.starts_with('-'), // Later versions may append fields.
+    };
+    let dashes = [2, 35, 52];
+    if !length_is_right || dashes.iter().any(|&at| value.as_bytes()[at] != b'-') {
+        return None;
     }
+    let [flags] = lower_hex(value.get(53..55)?)?;
+    let (trace, span) = (value.get(3..35)?, value.get(36..52)?);
+    let flags = TraceFlags::new(flags) & KNOWN_FLAGS;
+    Some((trace_id(trace)?, span_id(span)?, flags))
 }
 
 /// Writes `00-{trace id}-{span id}-{flags}`.
@@ -339,7 +323,7 @@ mod tests {
 
         #[test]
         fn no_text_panics(parent in ".{0,70}", near in "[0-9a-f-]{50,60}", state in ".{0,300}") {
-            let _ = (Traceparent::parse(&parent), Traceparent::parse(&near));
+            let _ = (parse_traceparent(&parent), parse_traceparent(&near));
             let _ = write_tracestate(&read_tracestate(&[&state]));
         }
     }

@@ -64,7 +64,8 @@ impl TelemetryConfig {
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let millis = |name: &str| Some(Duration::from_millis(variable(name)?.trim().parse().ok()?));
         let attributes = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-        let attributes = parse_attributes(&attributes);
+        let attributes = parse_list(&attributes, KeyValue::new);
+        let headers = variable("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default();
         let named = attributes
             .iter()
             .find(|attribute| attribute.key.as_str() == "service.name");
@@ -78,7 +79,7 @@ impl TelemetryConfig {
             traces: Signal::from_variables("TRACES", "/v1/traces", &variable),
             metrics: Signal::from_variables("METRICS", "/v1/metrics", &variable),
             logs: Signal::from_variables("LOGS", "/v1/logs", &variable),
-            headers: parse_headers(&variable("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default()),
+            headers: parse_list(&headers, |name, value| (name, value)),
             timeout: millis("OTEL_EXPORTER_OTLP_TIMEOUT").unwrap_or(DEFAULT_TIMEOUT),
             span_delay: millis("OTEL_BSP_SCHEDULE_DELAY").unwrap_or(DEFAULT_SPAN_DELAY),
             span_level: LevelFilter::INFO,
@@ -210,24 +211,14 @@ fn join(base: &str, path: &str) -> String {
 }
 
 /// Parses `key=value,key=value` with percent-encoded values.
-fn parse_list(list: &str) -> impl Iterator<Item = (&str, String)> {
-    list.split(',').filter_map(|pair| {
+fn parse_list<T>(list: &str, make: impl Fn(String, String) -> T) -> Vec<T> {
+    let pairs = list.split(',').filter_map(|pair| {
         let (key, value) = pair.split_once('=')?;
-        let value = percent_decode_str(value.trim()).decode_utf8_lossy();
-        Some((key.trim(), value.into_owned())).filter(|(key, _)| !key.is_empty())
-    })
-}
-
-fn parse_attributes(list: &str) -> Vec<KeyValue> {
-    parse_list(list)
-        .map(|(key, value)| KeyValue::new(key.to_owned(), value))
-        .collect()
-}
-
-fn parse_headers(list: &str) -> Vec<(String, String)> {
-    parse_list(list)
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+        let (key, value) = (key.trim(), percent_decode_str(value.trim()));
+        let value = value.decode_utf8_lossy().into_owned();
+        (!key.is_empty()).then(|| make(key.to_owned(), value))
+    });
+    pairs.collect()
 }
 
 #[cfg(test)]

@@ -28,13 +28,7 @@ fn random_uuid() -> String {
     let id = id & !(0xf << 76) | 4 << 76; // version
     let id = id & !(0b11 << 62) | 0b10 << 62; // variant
     let hex = format!("{id:032x}");
-    let parts = [
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..],
-    ];
+    let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &hex[part]);
     parts.join("-")
 }
 

@@ -65,12 +65,8 @@ impl fmt::Display for Reason {
             Self::ProbeFailed => f.write_str("probe failed"),
             Self::ProbeTimedOut(took) => write!(f, "probe timed out after {}", Measured(*took)),
             Self::ProbeSlow { took, limit } => {
-                write!(
-                    f,
-                    "probe took {} (limit {})",
-                    Measured(*took),
-                    Setting(*limit)
-                )
+                let (took, limit) = (Measured(*took), Setting(*limit));
+                write!(f, "probe took {took} (limit {limit})")
             }
             Self::ProbesFailed { bad, of } => write!(f, "{bad} of {of} probes failed"),
             Self::ProbesSlow { slow, of } => write!(f, "{slow} of {of} probes were slow"),
@@ -90,21 +86,19 @@ impl fmt::Display for Reason {
 impl Share {
     /// Writes `52 % of 118 calls failed in 10 s (limit 50 %)`. A limit with a fraction shows one digit of it.
     fn write(&self, f: &mut fmt::Formatter<'_>, what: &str) -> fmt::Result {
-        let percent = self.part as f64 * 100.0 / self.calls as f64;
+        let calls = self.calls;
+        let percent = self.part as f64 * 100.0 / calls as f64;
         let digits = usize::from(self.limit_percent.fract() != 0.0);
         match self.window {
-            WindowSettings::Time { duration, .. } => write!(
-                f,
-                "{percent:.digits$} % of {} calls {what} in {}",
-                self.calls,
-                Setting(duration)
-            )?,
-            WindowSettings::Count { .. } => {
+            WindowSettings::Time { duration, .. } => {
+                let length = Setting(duration);
                 write!(
                     f,
-                    "{percent:.digits$} % of the last {} calls {what}",
-                    self.calls
+                    "{percent:.digits$} % of {calls} calls {what} in {length}"
                 )?;
+            }
+            WindowSettings::Count { .. } => {
+                write!(f, "{percent:.digits$} % of the last {calls} calls {what}")?;
             }
         }
         write!(f, " (limit {:.digits$} %)", self.limit_percent)

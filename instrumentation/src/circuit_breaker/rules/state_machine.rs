@@ -298,12 +298,10 @@ impl StateMachine {
         total: Tally,
     ) -> Change {
         self.window.clear(now, total);
+        let (good, of) = (results.good, wanted);
         let reason = match wanted {
             1 => Reason::ProbeSucceeded(Duration::from_nanos(last.elapsed_nanos)),
-            of => Reason::ProbesSucceeded {
-                good: results.good,
-                of,
-            },
+            _ => Reason::ProbesSucceeded { good, of },
         };
         self.enter(Stage::Closed, reason)
     }
@@ -312,11 +310,8 @@ impl StateMachine {
         let from = self.state();
         self.stage = stage;
         self.generation += 1;
-        Change {
-            from,
-            to: self.state(),
-            reason,
-        }
+        let to = self.state();
+        Change { from, to, reason }
     }
 
     fn window_reason(&self, excess: Excess, sum: Tally) -> Reason {
@@ -337,23 +332,18 @@ impl StateMachine {
 
     fn probe_reason(&self, excess: Excess, last: Ending, results: Tally, of: u64) -> Reason {
         let took = Duration::from_nanos(last.elapsed_nanos);
+        let Tally { bad, slow, .. } = results;
         match (excess, of) {
             (Excess::Failures, 1) if last.outcome == Outcome::Timeout => {
                 Reason::ProbeTimedOut(took)
             }
             (Excess::Failures, 1) => Reason::ProbeFailed,
-            (Excess::Failures, of) => Reason::ProbesFailed {
-                bad: results.bad,
-                of,
-            },
+            (Excess::Failures, of) => Reason::ProbesFailed { bad, of },
             (Excess::Slowness, 1) => Reason::ProbeSlow {
                 took,
                 limit: self.settings.slow_call_duration.unwrap_or_default(),
             },
-            (Excess::Slowness, of) => Reason::ProbesSlow {
-                slow: results.slow,
-                of,
-            },
+            (Excess::Slowness, of) => Reason::ProbesSlow { slow, of },
         }
     }
 }

@@ -66,30 +66,23 @@ fn percent(field: &'static str, value: f64) -> Result<(), SettingsError> {
     if value > 0.0 && value <= 100.0 {
         return Ok(());
     }
-    refuse(
-        field,
-        format!("must be above 0 and at most 100, not {value}"),
-    )
+    let problem = format!("must be above 0 and at most 100, not {value}");
+    Err(SettingsError { field, problem })
 }
 
 fn duration(field: &'static str, value: Duration) -> Result<(), SettingsError> {
     if value > Duration::ZERO && value <= MAX_DURATION {
         return Ok(());
     }
-    refuse(
-        field,
-        format!("must be above 0 and at most {MAX_DURATION:?}, not {value:?}"),
-    )
+    let problem = format!("must be above 0 and at most {MAX_DURATION:?}, not {value:?}");
+    Err(SettingsError { field, problem })
 }
 
 fn within(field: &'static str, value: u32, most: u32) -> Result<(), SettingsError> {
     if (1..=most).contains(&value) {
         return Ok(());
     }
-    refuse(field, format!("must be 1 to {most}, not {value}"))
-}
-
-fn refuse(field: &'static str, problem: String) -> Result<(), SettingsError> {
+    let problem = format!("must be 1 to {most}, not {value}");
     Err(SettingsError { field, problem })
 }
 

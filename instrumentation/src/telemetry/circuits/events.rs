@@ -27,12 +27,8 @@ pub(super) fn transition(transition: &Transition) -> LogRecord {
         EffectiveState::Open | EffectiveState::ForcedOpen => SeverityNumber::Warn,
         _ => SeverityNumber::Info,
     };
-    let record = record(
-        semconv::EVENT_TRANSITION,
-        severity,
-        transition.time,
-        attributes,
-    );
+    let (name, time) = (semconv::EVENT_TRANSITION, transition.time);
+    let record = record(name, severity, time, attributes);
     match &transition.trace {
         Some(span) if span.is_valid() => LogRecord {
             trace_id: span.trace_id().to_bytes().to_vec(),
@@ -48,24 +44,17 @@ pub(super) fn transition(transition: &Transition) -> LogRecord {
 pub(super) fn settings(breaker: &CircuitBreaker) -> LogRecord {
     let mut attributes = identity(breaker.name(), breaker.group());
     let settings = serde_json::to_string(&*breaker.settings());
-    attributes.push(text(
-        semconv::SETTINGS,
-        settings.expect("settings serialise to JSON"),
-    ));
+    let settings = settings.expect("settings serialise to JSON");
+    attributes.push(text(semconv::SETTINGS, settings));
     if let Some(forced) = breaker.current_override() {
         attributes.push(text(semconv::OVERRIDE_KIND, forced.kind.as_str()));
         attributes.push(text(semconv::OVERRIDE_REASON, forced.reason));
-        let expires = forced
-            .expires
-            .map(|time| number(semconv::OVERRIDE_EXPIRES, unix_nanos(time)));
-        attributes.extend(expires);
+        if let Some(time) = forced.expires {
+            attributes.push(number(semconv::OVERRIDE_EXPIRES, unix_nanos(time)));
+        }
     }
-    record(
-        semconv::EVENT_SETTINGS,
-        SeverityNumber::Info,
-        SystemTime::now(),
-        attributes,
-    )
+    let (severity, now) = (SeverityNumber::Info, SystemTime::now());
+    record(semconv::EVENT_SETTINGS, severity, now, attributes)
 }
 
 /// Makes a request of records.

@@ -55,9 +55,8 @@ impl CircuitExporter {
             started: SystemTime::now(),
             _running: running,
         };
-        config
-            .registry
-            .subscribe(Arc::new(EventListener(Arc::downgrade(&inbox))));
+        let listener = EventListener(Arc::downgrade(&inbox));
+        config.registry.subscribe(Arc::new(listener));
         let thread = std::thread::Builder::new().name("fusebox-circuits".into());
         thread
             .spawn(move || worker.run())

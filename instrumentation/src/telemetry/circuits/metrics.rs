@@ -65,12 +65,8 @@ impl Points<'_> {
             data_points,
             aggregation_temporality: AggregationTemporality::Cumulative.into(),
         });
-        metric(
-            semconv::CALL_DURATION,
-            "Duration of calls through a circuit breaker",
-            "s",
-            data,
-        )
+        let description = "Duration of calls through a circuit breaker";
+        metric(semconv::CALL_DURATION, description, "s", data)
     }
 
     /// The point of one outcome; `None` until there is a call with it.
@@ -115,12 +111,8 @@ impl Points<'_> {
         };
         let data_points = self.snapshots.iter().flat_map(states).collect();
         let data = Data::Gauge(Gauge { data_points });
-        metric(
-            semconv::STATE,
-            "1 for the state of the circuit breaker, 0 for the others",
-            "1",
-            data,
-        )
+        let description = "1 for the state of the circuit breaker, 0 for the others";
+        metric(semconv::STATE, description, "1", data)
     }
 
     fn in_flight(&self) -> Metric {
@@ -159,12 +151,8 @@ impl Points<'_> {
                 aggregation_temporality: AggregationTemporality::Cumulative.into(),
                 is_monotonic: true,
             });
-            metric(
-                semconv::FALLBACKS,
-                "Fallbacks by outcome",
-                "{fallback}",
-                data,
-            )
+            let description = "Fallbacks by outcome";
+            metric(semconv::FALLBACKS, description, "{fallback}", data)
         })
     }
 

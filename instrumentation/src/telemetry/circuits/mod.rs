@@ -36,10 +36,8 @@ fn text(key: &str, value: impl Into<String>) -> KeyValue {
 }
 
 fn number(key: &str, value: u64) -> KeyValue {
-    attribute(
-        key,
-        Value::IntValue(i64::try_from(value).unwrap_or(i64::MAX)),
-    )
+    let value = i64::try_from(value).unwrap_or(i64::MAX);
+    attribute(key, Value::IntValue(value))
 }
 
 fn attribute(key: &str, value: Value) -> KeyValue {
