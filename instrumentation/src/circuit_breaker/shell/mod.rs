@@ -12,6 +12,7 @@ mod snapshot;
 pub(crate) mod thread_slot;
 
 use std::fmt;
+use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,8 +55,8 @@ impl Pass {
     }
 }
 
-/// Receives the events of a breaker, without a lock held.
-pub(crate) trait Observer: fmt::Debug + Send + Sync {
+/// Receives the events of a breaker, without a lock held. The last bound lets handles cross `catch_unwind`.
+pub(crate) trait Observer: fmt::Debug + Send + Sync + RefUnwindSafe {
     fn transition(&self, transition: &Transition);
 
     fn settings_changed(&self, shell: &Arc<Shell>);

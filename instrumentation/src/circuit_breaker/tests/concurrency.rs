@@ -1,5 +1,6 @@
 //! Many threads on one breaker. Threads enter the test's runtime, so that all read its paused clock.
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -161,4 +162,11 @@ fn under_load_the_changes_form_one_chain() {
     assert_eq!(opened + tried + closed + reopened, changes.len() as i64);
     assert!(opened > 0 && (0..=1).contains(&(opened - closed)));
     assert!((0..=1).contains(&(tried - closed - reopened)));
+}
+
+#[test]
+fn handles_cross_threads_and_catch_unwind() {
+    fn check<T: Send + Sync + UnwindSafe + RefUnwindSafe>() {}
+    check::<CircuitBreaker>();
+    check::<Registry>();
 }
