@@ -82,6 +82,12 @@ impl TraceQuery {
         }
     }
 
+    /// Returns by when spans must have arrived to count for this page: all do for the first one.
+    pub(crate) fn as_of(&self) -> u64 {
+        self.cursor
+            .map_or(u64::MAX, |cursor| cursor.as_of_unix_nanos)
+    }
+
     /// Returns whether a trace of that position comes after the cursor.
     pub(crate) fn is_behind_cursor(&self, position: u64, id: TraceId) -> bool {
         self.cursor.is_none_or(|cursor| {

@@ -140,6 +140,16 @@ impl EmbeddedStore {
         retention::enforce(&self.catalog, &self.options, follow, now_unix_nanos)
     }
 
+    /// Returns a trace without the blocks that were written later than that.
+    pub(crate) async fn trace_as_of(
+        &self,
+        id: TraceId,
+        as_of_unix_nanos: u64,
+    ) -> Result<Option<Trace>, StoreError> {
+        self.read(move |catalog| read::trace(catalog, id, as_of_unix_nanos))
+            .await
+    }
+
     /// Returns a page of a search with the positions of its rows.
     pub(crate) async fn find(&self, query: TraceQuery) -> Result<Found, StoreError> {
         self.read(move |catalog| search::search(catalog, &query))
@@ -170,7 +180,7 @@ impl EmbeddedStore {
 
 impl TraceReader for EmbeddedStore {
     async fn trace(&self, id: TraceId) -> Result<Option<Trace>, StoreError> {
-        self.read(move |catalog| read::trace(catalog, id)).await
+        self.trace_as_of(id, u64::MAX).await
     }
 
     async fn trace_ids_by_low_half(&self, low: u64) -> Result<Vec<TraceId>, StoreError> {

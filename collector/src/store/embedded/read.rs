@@ -16,13 +16,26 @@ use crate::store::StoreError;
 use crate::store::assemble;
 use crate::store::convert::SpanCollector;
 
-/// Reads a trace.
-pub(crate) fn trace(catalog: &Catalog, id: TraceId) -> Result<Option<Trace>, StoreError> {
-    let wanted = u128::from_be_bytes(id.to_bytes());
+/// Which spans of a trace are read.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    id: u128,
+    /// Those in blocks that were written by then.
+    as_of: u64,
+}
+
+/// Reads what had arrived of a trace by that time.
+pub(crate) fn trace(
+    catalog: &Catalog,
+    id: TraceId,
+    as_of: u64,
+) -> Result<Option<Trace>, StoreError> {
+    let id = u128::from_be_bytes(id.to_bytes());
+    let wanted = Wanted { id, as_of };
     let mut collector = SpanCollector::default();
     let mut truncated = false;
     for segment in catalog.snapshot().iter() {
-        let blocks = skip_missing(segment.blocks_of(wanted))?.unwrap_or_default();
+        let blocks = skip_missing(segment.blocks_of(id))?.unwrap_or_default();
         if !blocks.is_empty() {
             truncated |= read_segment(catalog, segment, &blocks, wanted, &mut collector)?;
         }
@@ -40,7 +53,7 @@ fn read_segment(
     catalog: &Catalog,
     segment: &Segment,
     blocks: &[u32],
-    id: u128,
+    wanted: Wanted,
     collector: &mut SpanCollector,
 ) -> Result<bool, StoreError> {
     let metas = segment.blocks();
@@ -52,7 +65,7 @@ fn read_segment(
             continue;
         };
         let room = TRACE_SPANS_MAX - collector.spans.len();
-        let read = || read_block(segment, &file, meta, id, room, collector);
+        let read = || read_block(segment, &file, meta, wanted, room, collector);
         if let Some(true) = tolerate(catalog, segment, block, read)? {
             return Ok(true);
         }
@@ -65,14 +78,17 @@ fn read_block(
     segment: &Segment,
     file: &Arc<std::fs::File>,
     meta: &BlockMeta,
-    id: u128,
+    wanted: Wanted,
     room: usize,
     collector: &mut SpanCollector,
 ) -> Result<bool, StoreError> {
     let path = &segment.place().path;
     let reader = BlockReader::open(file, path, meta.offset, meta.header_bytes)?;
+    if reader.header.written > wanted.as_of {
+        return Ok(false);
+    }
     let (ids, index) = reader.traces()?;
-    let Some(trace) = ids.iter().position(|&other| other == id) else {
+    let Some(trace) = ids.iter().position(|&id| id == wanted.id) else {
         return Ok(false);
     };
     let rows = (0..index.len() as u32).filter(|&row| index[row as usize] == trace as u64);

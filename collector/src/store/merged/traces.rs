@@ -275,9 +275,10 @@ impl Source for Both<'_> {
         let parts: Vec<usize> = (0..rows.len()).filter(|&at| rows[at].is_none()).collect();
         let candidates: Vec<_> = parts.iter().map(|&at| candidates[at]).collect();
         let remote = self.remote_traces(&candidates).await;
+        let as_of = self.query.as_of();
         for ((at, candidate), remote) in parts.into_iter().zip(candidates).zip(remote) {
-            let local = self.stores.local.trace(candidate.id).await?;
-            let trace = union(local, remote);
+            let local = self.stores.local.trace_as_of(candidate.id, as_of);
+            let trace = union(local.await?, remote);
             rows[at] = trace.and_then(|trace| row_of(&trace, self.query));
         }
         Ok(rows)

@@ -86,8 +86,7 @@ impl Scan {
         candidates: &[Candidate],
     ) -> Result<Vec<Option<Trace>>, StoreError> {
         let ids: Vec<TraceId> = candidates.iter().map(|candidate| candidate.id).collect();
-        let as_of = self.query.cursor.map(|cursor| cursor.as_of_unix_nanos);
-        let arrived = self.kept_since..as_of.unwrap_or(u64::MAX);
+        let arrived = self.kept_since..self.query.as_of();
         let spans = in_time(&self.client, by_id::spans_of(&self.client, &ids, arrived)).await?;
         let trace = |spans: Vec<Span>| (!spans.is_empty()).then(|| assemble(spans));
         Ok(spans.into_iter().map(trace).collect())

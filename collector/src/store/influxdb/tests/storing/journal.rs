@@ -224,6 +224,27 @@ async fn what_was_never_asked_is_not_taken_for_nothing() {
     assert_eq!((page.traces.len(), page.missing.is_some()), (1, true));
 }
 
+/// *Scenario*: InfluxDB is away; between the first page and the second a trace of the second gets a newer span.
+/// *Guarantees*: the second page shows it all the same.
+#[tokio::test]
+async fn what_arrives_between_pages_moves_no_trace() {
+    let mut node = Node::new(&InfluxdbOptions::at("http://127.0.0.1:9"), WEEK);
+    let spans: Vec<Span> = (1..=3).map(|trace| span(trace, 1, "shop")).collect();
+    node.write(&spans);
+    let mut query = TraceQuery::in_range(crate::model::TimeRange::ALL);
+    query.limit = 1;
+    let first = node.merged().search(query.clone()).await.unwrap();
+    assert_eq!(first.traces[0].trace_id, spans[2].trace_id);
+    let mut newer = span(1, 2, "shop");
+    newer.start_unix_nanos += 3_600_000_000_000;
+    node.write(&[newer]);
+    query.limit = 3;
+    query.cursor = first.next;
+    let second = node.merged().search(query).await.unwrap();
+    let ids: Vec<_> = second.traces.iter().map(|row| row.trace_id).collect();
+    assert_eq!(ids, [spans[1].trace_id, spans[0].trace_id]);
+}
+
 /// *Scenario*: a trace runs for longer than spans stay here; its first spans are only in InfluxDB.
 /// *Guarantees*: it is shown whole and has one row, although all that is here of it began after the last deletion.
 #[tokio::test(flavor = "multi_thread")]
