@@ -166,9 +166,9 @@ impl<S: Source> Search<'_, S> {
     async fn step(&mut self) -> Result<(), StoreError> {
         for candidate in self.source.step().await? {
             let id = id_number(candidate.id);
-            let latest = self.latest.entry(id).or_insert(0);
-            if candidate.position > *latest {
-                *latest = candidate.position;
+            let latest = self.latest.get(&id);
+            if latest.is_none_or(|latest| candidate.position > *latest) {
+                self.latest.insert(id, candidate.position);
                 self.heap.push((candidate.position, Entry::Candidate(id)));
             }
         }

@@ -333,6 +333,18 @@ fn what_arrives_between_pages_moves_no_trace() {
     assert_eq!(second.next, None);
 }
 
+#[test]
+fn spans_without_a_start_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, _) = open_store(dir.path(), 1);
+    let mut started = span(1, 1, "shop");
+    started.start_unix_nanos = 0;
+    write(&mut writers[0], &[started]);
+    writers[0].commit().unwrap();
+    let everything = TraceQuery::in_range(TimeRange::ALL);
+    assert_eq!(search_all(&store, &everything).len(), 1);
+}
+
 /// *Scenario*: a batch of two traces is sent twice, to one shard or two, in one commit or two, sealed or not.
 /// *Guarantees*: each row counts what the trace itself shows, before and after reopening.
 #[test]
