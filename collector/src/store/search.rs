@@ -221,6 +221,9 @@ impl<S: Source> Search<'_, S> {
         if let Some((position, Entry::Row(Reverse(id)))) = self.heap.pop()
             && let Some(summary) = self.rows.remove(&id)
         {
+            // A sender's clock may be ahead by more than a source allows for: the next page must not begin there.
+            let last = self.found.positions.last();
+            let position = last.map_or(position, |last| position.min(*last));
             self.found.page.traces.push(summary);
             self.found.positions.push(position);
         }
@@ -247,4 +250,50 @@ pub(crate) fn row_of(trace: &Trace, query: &TraceQuery) -> Option<Row> {
             .iter()
             .all(|condition| condition.matches(&summary));
     is_row.then_some(Row { position, summary })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TimeRange;
+    use crate::store::embedded::tests::support::span;
+
+    /// Candidates by step, each with the frontier before it.
+    struct Steps(Vec<(u64, u64)>);
+
+    impl Source for Steps {
+        fn frontier(&self) -> Option<u64> {
+            self.0.first().map(|(frontier, _)| *frontier)
+        }
+
+        async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {
+            let (_, position) = self.0.remove(0);
+            let id = TraceId::from(u128::from(position));
+            Ok(vec![Candidate { id, position }])
+        }
+
+        async fn resolve(
+            &mut self,
+            candidates: &[Candidate],
+        ) -> Result<Vec<Option<Row>>, StoreError> {
+            let row = |candidate: &Candidate| {
+                let mut span = span(candidate.position, 1, "shop");
+                span.start_unix_nanos = candidate.position;
+                let summary = summarize(&[span])?;
+                let position = candidate.position;
+                Some(Row { position, summary })
+            };
+            Ok(candidates.iter().map(row).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_ahead_moves_no_page_back() {
+        let mut query = TraceQuery::in_range(TimeRange::ALL);
+        query.limit = 2;
+        let mut steps = Steps(vec![(150, 100), (90, 130), (50, 40)]);
+        let found = search(&mut steps, &query, None).await.unwrap();
+        assert_eq!(found.page.traces[1].trace_id, TraceId::from(130));
+        assert_eq!(found.page.next.unwrap().position_unix_nanos, 100);
+    }
 }
