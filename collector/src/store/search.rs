@@ -19,6 +19,9 @@ use crate::model::{
 };
 
 const SECOND_NANOS: u64 = 1_000_000_000;
+/// How long stores are looked through for one page; what is older, the next page goes on with. A match that is rare, or
+/// none at all, reads everything there is, and a regex may take long on every value.
+pub(crate) const TIME_MAX: Duration = Duration::from_secs(10);
 /// Candidates resolved at once: a page of InfluxDB's takes two requests for as many.
 const BATCH_MAX: usize = 50;
 
@@ -83,7 +86,7 @@ struct Search<'a, S> {
     rows: HashMap<u128, TraceSummary>,
     found: Found,
     /// When the search ends even if the page is not full.
-    deadline: Option<Instant>,
+    deadline: Instant,
     /// The moment of the first page.
     as_of: u64,
 }
@@ -92,7 +95,7 @@ struct Search<'a, S> {
 pub(crate) async fn search(
     source: &mut impl Source,
     query: &TraceQuery,
-    time_max: Option<Duration>,
+    time_max: Duration,
 ) -> Result<Found, StoreError> {
     let as_of = query.cursor.map(|cursor| cursor.as_of_unix_nanos);
     let search = Search {
@@ -102,7 +105,7 @@ pub(crate) async fn search(
         latest: HashMap::new(),
         rows: HashMap::new(),
         found: Found::default(),
-        deadline: time_max.map(|time| Instant::now() + time),
+        deadline: Instant::now() + time_max,
         as_of: as_of.unwrap_or_else(now_unix_nanos),
     };
     search.run().await
@@ -144,9 +147,7 @@ impl<S: Source> Search<'_, S> {
     /// Ends the page before that position once its time is over, unless that would be no step forward: InfluxDB looks
     /// first through what arrived after the end of the page.
     fn ends_at(&mut self, position: u64) -> bool {
-        let is_over = self
-            .deadline
-            .is_some_and(|deadline| Instant::now() > deadline);
+        let is_over = Instant::now() > self.deadline;
         let is_forward = position.saturating_add(1) < self.query.page_range().end_unix_nanos;
         if !is_over || !is_forward {
             return false;
@@ -157,7 +158,7 @@ impl<S: Source> Search<'_, S> {
         ));
         self.found.page.next = Some(Cursor {
             position_unix_nanos: position,
-            trace_id: TraceId::from_bytes([u8::MAX; 16]),
+            trace_id: Cursor::LAST_ID,
             as_of_unix_nanos: self.as_of,
         });
         true
@@ -292,7 +293,7 @@ mod tests {
         let mut query = TraceQuery::in_range(TimeRange::ALL);
         query.limit = 2;
         let mut steps = Steps(vec![(150, 100), (90, 130), (50, 40)]);
-        let found = search(&mut steps, &query, None).await.unwrap();
+        let found = search(&mut steps, &query, TIME_MAX).await.unwrap();
         assert_eq!(found.page.traces[1].trace_id, TraceId::from(130));
         assert_eq!(found.page.next.unwrap().position_unix_nanos, 100);
     }

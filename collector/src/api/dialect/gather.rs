@@ -21,8 +21,8 @@ pub(in crate::api) const SPANS_MAX: usize = 50_000;
 const READ_MAX: usize = 2_000;
 /// Spans read for one search, matching or not: ten traces of the largest size, of which one is in memory at a time.
 const SPANS_READ_MAX: usize = 500_000;
-/// Longest time of a search; it then answers with what it has. Zipkin's server has the same timeout, and a search of
-/// InfluxDB stops by itself a second before.
+/// Longest time of a search; it then answers with what it has. Zipkin's server has the same timeout, and a page of the
+/// store ends by itself a second before.
 const TIME_MAX: Duration = Duration::from_secs(11);
 /// Concurrent searches; others wait within their time. Each holds one trace at a time, and what it found.
 const SEARCHES_AT_ONCE: usize = 4;
@@ -122,7 +122,10 @@ impl<'a> Traces<'a> {
                 let page = self.query.search(search.clone()).await?;
                 let ids: Vec<_> = page.traces.iter().map(|row| row.trace_id).collect();
                 self.ids = ids.into_iter();
-                self.missing = page.missing.or(self.missing.take());
+                // What a page had no time for, the next one looks through.
+                if !page.ended_early() {
+                    self.missing = page.missing.or(self.missing.take());
+                }
                 self.next = page.next.map(|cursor| TraceQuery {
                     cursor: Some(cursor),
                     ..search

@@ -37,7 +37,7 @@ pub(crate) use spans::lane::SpanLane;
 #[doc(hidden)]
 pub use spans::payload;
 pub(crate) use spans::payload::BlockEncoder;
-pub(crate) use spans::{InfluxTraces, SEARCH_TIME_MAX, Scan};
+pub(crate) use spans::{InfluxTraces, Scan};
 pub(crate) use wire::client::Client;
 pub use wire::client::{Generation, Server};
 pub use wire::{InfluxdbUrl, InfluxdbUrlError};

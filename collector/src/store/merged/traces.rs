@@ -9,7 +9,7 @@ use opentelemetry::{SpanId, TraceId};
 use super::union;
 use crate::model::{Note, TimeRange, Trace, TracePage, TraceQuery};
 use crate::store::embedded::{EmbeddedStore, ShipProgress};
-use crate::store::influxdb::{InfluxTraces, Peers, SEARCH_TIME_MAX, Scan};
+use crate::store::influxdb::{InfluxTraces, Peers, Scan};
 use crate::store::search::{self, Candidate, Row, Source, row_of};
 use crate::store::{StoreError, TraceReader};
 
@@ -127,7 +127,7 @@ impl TraceReader for MergedTraces {
             both.remote = None;
             both.failure = Some(self.peers.away());
         }
-        let found = search::search(&mut both, &query, Some(SEARCH_TIME_MAX)).await?;
+        let found = search::search(&mut both, &query, search::TIME_MAX).await?;
         let mut page = found.page;
         if let Some(error) = both.failure {
             page.missing = Some(format!(

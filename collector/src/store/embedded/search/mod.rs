@@ -31,7 +31,7 @@ type Place = (usize, u32);
 pub(crate) fn search(catalog: &Catalog, query: &TraceQuery) -> Result<Found, StoreError> {
     let segments = catalog.snapshot();
     let mut blocks = Blocks::new(catalog, query, &segments);
-    let found = search::search(&mut blocks, query, None).now_or_never();
+    let found = search::search(&mut blocks, query, search::TIME_MAX).now_or_never();
     let mut found = found.expect("files are read without waiting")?;
     recount::recount(catalog, &segments, &mut found.page.traces)?;
     Ok(found)

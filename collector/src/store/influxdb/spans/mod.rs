@@ -25,9 +25,6 @@ use crate::store::influxdb::wire::line::tag_value;
 use crate::store::influxdb::wire::query::{Query, Series};
 use crate::store::{StoreError, TraceReader, search};
 
-/// How long InfluxDB is looked through for one page; what is older, the next page goes on with. A match that is rare
-/// or none at all reads every payload of the week (a second a million spans).
-pub(crate) const SEARCH_TIME_MAX: Duration = Duration::from_secs(10);
 /// Operations of a service that a list returns, as the embedded store does.
 const OPERATIONS_MAX: usize = 1_000;
 
@@ -118,7 +115,7 @@ impl TraceReader for InfluxTraces {
 
     async fn search(&self, query: TraceQuery) -> Result<TracePage, StoreError> {
         let mut scan = self.scan(&query, u64::MAX);
-        let found = search::search(&mut scan, &query, Some(SEARCH_TIME_MAX));
+        let found = search::search(&mut scan, &query, search::TIME_MAX);
         Ok(found.await?.page)
     }
 

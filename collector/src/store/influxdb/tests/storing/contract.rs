@@ -99,7 +99,7 @@ async fn pages_of_a_hasty_search_are_the_whole() {
         let mut found = Vec::new();
         loop {
             let mut scan = remote.scan(&query, u64::MAX);
-            let page = search::search(&mut scan, &query, Some(Duration::ZERO)).await;
+            let page = search::search(&mut scan, &query, Duration::ZERO).await;
             let page = page.unwrap().page;
             found.extend(page.traces.iter().map(|row| row.trace_id.to_bytes()));
             match page.next {
