@@ -1,11 +1,12 @@
 //! Group commit: a thread that owns the files of a log, gathers the appends that wait, writes and syncs them together,
 //! and answers each once they are durable.
 
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 use std::{io, thread};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::StoreError;
@@ -21,7 +22,7 @@ const WAITING_MAX: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct Committer<R> {
     queue: mpsc::Sender<Append<R>>,
-    waiting: Semaphore,
+    waiting: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -29,6 +30,8 @@ struct Append<R> {
     rows: Vec<R>,
     is_urgent: bool,
     done: oneshot::Sender<Result<(), StoreError>>,
+    /// Its place in the queue, held until it is written: the caller may stop waiting before.
+    permit: OwnedSemaphorePermit,
 }
 
 impl<R: Send + 'static> Committer<R> {
@@ -44,7 +47,7 @@ impl<R: Send + 'static> Committer<R> {
             .spawn(move || run(&appends, linger, commit))?;
         Ok(Self {
             queue,
-            waiting: Semaphore::new(WAITING_MAX),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
         })
     }
 
@@ -54,12 +57,13 @@ impl<R: Send + 'static> Committer<R> {
         rows: Vec<R>,
         is_urgent: bool,
     ) -> Option<Result<(), StoreError>> {
-        let _permit = self.waiting.acquire().await;
+        let permit = Arc::clone(&self.waiting).acquire_owned().await.ok()?;
         let (done, durable) = oneshot::channel();
         let append = Append {
             rows,
             is_urgent,
             done,
+            permit,
         };
         self.queue.send(append).ok()?;
         durable.await.ok()
@@ -76,11 +80,11 @@ fn run<R>(
         let (mut rows, mut waiting) = (Vec::new(), Vec::new());
         for append in gather(first, queue, linger, last_sync) {
             rows.extend(append.rows);
-            waiting.push(append.done);
+            waiting.push((append.done, append.permit));
         }
         let result = commit(rows);
         last_sync = Some(Instant::now());
-        for done in waiting {
+        for (done, _permit) in waiting {
             // A caller that stopped waiting needs no answer.
             let _ = done.send(result.clone());
         }
@@ -113,4 +117,26 @@ fn gather<R>(
         }
     }
     group
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn callers_that_stop_waiting_leave_no_room_for_more() {
+        let (release, held) = mpsc::channel::<()>();
+        let commit = move |_| {
+            let _released = held.recv();
+            Ok(())
+        };
+        let committer = Committer::start("test", Duration::ZERO, commit).unwrap();
+        for _ in 0..2 * WAITING_MAX {
+            assert!(committer.append(vec![0], true).now_or_never().is_none());
+        }
+        assert_eq!(committer.waiting.available_permits(), 0);
+        drop(release);
+    }
 }
