@@ -52,9 +52,10 @@ impl Day {
             let mut days = Vec::new();
             for entry in fs::read_dir(root)? {
                 let entry = entry?;
-                if entry.path().is_dir() {
-                    days.extend(entry.file_name().to_str().and_then(Self::parse));
-                }
+                let day = entry.file_name().to_str().and_then(Self::parse);
+                // `2026-1-3` is no folder of ours.
+                let is_ours = |day: &Self| day.folder(root) == entry.path();
+                days.extend(day.filter(is_ours).filter(|_| entry.path().is_dir()));
             }
             days.sort_unstable();
             Ok(days)
@@ -66,6 +67,16 @@ impl Day {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn foreign_folders_are_passed_over() {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["2026-1-3", "2026-11-23", "lost+found"] {
+            fs::create_dir(root.path().join(folder)).unwrap();
+        }
+        let days = Day::all(root.path()).unwrap();
+        assert_eq!(days, [Day::parse("2026-11-23").unwrap()]);
+    }
 
     #[test]
     fn day_folders_come_back() {
