@@ -27,7 +27,7 @@ pub use record::{
 };
 
 use crate::counters::{Counters, Incident};
-use crate::log::{Committer, Damage, Day, Retention, blocks};
+use crate::log::{BlockCodec, Committer, Damage, Day, Retention, blocks};
 use crate::model::{CircuitKey, TimeRange};
 use crate::store::{SeriesReader, StoreError};
 pub(crate) use block::SeriesCodec;
@@ -279,8 +279,12 @@ fn opened<'a>(
 
 /// Returns whether an extent is blocks and nothing else.
 fn are_blocks(kind: SeriesKind, extent: &[u8]) -> bool {
-    let lengths = blocks(SeriesCodec(kind), extent).map(|block| block.bytes.len());
-    lengths.sum::<usize>() == extent.len()
+    // By headers alone: readers check what the blocks hold.
+    let mut rest = Some(extent);
+    while let Some(header) = rest.and_then(|rest| SeriesCodec(kind).header(rest)) {
+        rest = rest.and_then(|rest| rest.get(header.block_bytes() as usize..));
+    }
+    rest == Some(&[])
 }
 
 /// Reads what can be read, page by page, and leaves the rest zero.
