@@ -140,10 +140,11 @@ struct Service {
 async fn trace_summaries(
     State(state): State<ApiState>,
     params: Params,
-) -> Result<Json<Summaries>, Failure> {
+) -> Result<Response, Failure> {
     let page = state.query.search(params.search()?).await?;
     let summaries = page.traces.into_iter().map(Summary::from).collect();
-    Ok(Json(Summaries { summaries }))
+    let answer = Json(Summaries { summaries }).into_response();
+    Ok(with_missing(answer, page.missing.as_deref()))
 }
 
 impl From<TraceSummary> for Summary {
