@@ -270,6 +270,7 @@ fn is_named(event: &Event, test: &Test) -> bool {
 impl Test {
     /// Reads an operator with its value; nothing is `Exists`.
     fn parse(text: &str) -> Result<Self, String> {
+        use Bound::{Excluded, Included, Unbounded};
         let number = |text: &str| {
             let number = text.parse::<f64>();
             let shown = super::cut(text, 64);
@@ -282,25 +283,13 @@ impl Test {
         } else if let Some(pattern) = text.strip_prefix("=~") {
             Pattern::new(pattern).map(Self::Matches)
         } else if let Some(value) = text.strip_prefix(">=") {
-            Ok(Self::Between(
-                Bound::Included(number(value)?),
-                Bound::Unbounded,
-            ))
+            number(value).map(|min| Self::Between(Included(min), Unbounded))
         } else if let Some(value) = text.strip_prefix("<=") {
-            Ok(Self::Between(
-                Bound::Unbounded,
-                Bound::Included(number(value)?),
-            ))
+            number(value).map(|max| Self::Between(Unbounded, Included(max)))
         } else if let Some(value) = text.strip_prefix('>') {
-            Ok(Self::Between(
-                Bound::Excluded(number(value)?),
-                Bound::Unbounded,
-            ))
+            number(value).map(|min| Self::Between(Excluded(min), Unbounded))
         } else if let Some(value) = text.strip_prefix('<') {
-            Ok(Self::Between(
-                Bound::Unbounded,
-                Bound::Excluded(number(value)?),
-            ))
+            number(value).map(|max| Self::Between(Unbounded, Excluded(max)))
         } else {
             Ok(Self::Equals(text[1..].to_owned()))
         }

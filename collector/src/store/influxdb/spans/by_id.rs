@@ -20,6 +20,7 @@ const POINTS_MAX: usize = TRACE_SPANS_MAX;
 const NEAR_NANOS: u64 = 10_000_000_000;
 /// Statements in one request.
 const STATEMENTS_MAX: usize = 50;
+
 /// Returns the value of the shard tag: the last three digits, so that the 16 digits of a short id name it too.
 pub(crate) fn shard_of(low: u64) -> String {
     format!("{:03x}", low & 0xfff)
