@@ -237,6 +237,9 @@ counters! {
         requests_refused: Reasons, "Requests answered with an error.",
         connections_refused: Reasons, "Connections closed without serving a request.",
         spans_refused: Reasons, "Spans refused, one by one or with their block.",
+        segments_deleted: Reasons, "Segments deleted, and days of the series.",
+        spans_deleted: Reasons, "Spans deleted with their segments.",
+        bytes_deleted: Reasons, "Bytes of segments and series deleted.",
         incidents: Incidents, "Things dropped or repaired on the way.",
     }
 }

@@ -21,5 +21,5 @@ pub(crate) use day::Day;
 pub use error::StoreError;
 pub(crate) use file::LogFile;
 pub(crate) use position::{Offset, Position};
-pub(crate) use retention::{Retention, is_older};
+pub(crate) use retention::{Deletions, Reason, Retention, is_older};
 pub(crate) use scan::{Block, BlockCodec, blocks, read, scan};

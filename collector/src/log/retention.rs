@@ -1,6 +1,12 @@
-//! How long and how much of a log is kept. Whole segments go, oldest first.
+//! How long and how much of a log is kept. Whole segments are deleted, oldest first, and every deletion is counted and logged.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use tracing::info;
+
+use crate::counters::Counters;
+use crate::model::format_timestamp;
 
 /// The bounds of a log.
 #[derive(Debug, Clone, Copy)]
@@ -11,19 +17,90 @@ pub(crate) struct Retention {
     pub(crate) max_bytes: u64,
 }
 
+/// Why a segment is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reason {
+    /// It is older than the retention.
+    Retention,
+    /// The log has more bytes than its budget.
+    DiskBudget,
+    /// It is stored elsewhere too.
+    Shipped,
+}
+
+impl Reason {
+    /// Returns the word on `/metrics`.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Retention => "retention",
+            Self::DiskBudget => "disk_budget",
+            Self::Shipped => "shipped",
+        }
+    }
+}
+
 impl Retention {
-    /// Returns whether a segment that ended then is deleted; the log has that many bytes with it.
-    pub(crate) fn is_over(
+    /// Returns why a segment that ended then is deleted, if it is; the log has that many bytes with it.
+    pub(crate) fn reason(
         &self,
         ended_unix_nanos: u64,
         log_bytes: u64,
         now_unix_nanos: u64,
-    ) -> bool {
-        is_older(ended_unix_nanos, self.max_age, now_unix_nanos) || log_bytes > self.max_bytes
+    ) -> Option<Reason> {
+        if is_older(ended_unix_nanos, self.max_age, now_unix_nanos) {
+            return Some(Reason::Retention);
+        }
+        (log_bytes > self.max_bytes).then_some(Reason::DiskBudget)
     }
 }
 
 /// Returns whether a time lies further back than that age.
 pub(crate) fn is_older(unix_nanos: u64, age: Duration, now_unix_nanos: u64) -> bool {
     u128::from(now_unix_nanos.saturating_sub(unix_nanos)) > age.as_nanos()
+}
+
+/// What was deleted of a log at once, by reason.
+#[derive(Debug, Default)]
+pub(crate) struct Deletions(BTreeMap<Reason, Deleted>);
+
+#[derive(Debug, Default)]
+struct Deleted {
+    segments: u64,
+    spans: u64,
+    bytes: u64,
+    /// When each segment ended.
+    ended: Vec<u64>,
+}
+
+impl Deletions {
+    /// Adds a segment.
+    pub(crate) fn add(&mut self, reason: Reason, ended_unix_nanos: u64, spans: u64, bytes: u64) {
+        let deleted = self.0.entry(reason).or_default();
+        deleted.segments += 1;
+        deleted.spans += spans;
+        deleted.bytes += bytes;
+        deleted.ended.push(ended_unix_nanos);
+    }
+
+    /// Counts and logs them.
+    pub(crate) fn report(self, log: &'static str, counters: &Counters) {
+        for (reason, deleted) in self.0 {
+            let Deleted {
+                segments,
+                spans,
+                bytes,
+                ended,
+            } = deleted;
+            let reason = reason.as_str();
+            counters.segments_deleted.add(reason, segments);
+            counters.spans_deleted.add(reason, spans);
+            counters.bytes_deleted.add(reason, bytes);
+            let time = |ended: Option<&u64>| ended.map(|ended| format_timestamp(*ended));
+            let (from, to) = (time(ended.iter().min()), time(ended.iter().max()));
+            info!(
+                log,
+                reason, segments, spans, bytes, from, to, "deleted segments"
+            );
+        }
+    }
 }

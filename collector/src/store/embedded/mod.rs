@@ -130,7 +130,7 @@ impl EmbeddedStore {
         retention::stats(&self.catalog)
     }
 
-    /// Deletes whole segments past the retention or the disk budget.
+    /// Deletes whole segments past the retention at that time, or beyond the disk budget at any time.
     ///
     /// # Errors
     ///

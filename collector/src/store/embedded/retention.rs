@@ -8,7 +8,7 @@ use super::catalog::Catalog;
 use super::segment::Segment;
 use super::{EmbeddedOptions, Follow, StoreStats};
 use crate::counters::Incident;
-use crate::log::{Retention, is_older};
+use crate::log::{Deletions, Reason, Retention, is_older};
 use crate::store::StoreError;
 
 /// Deletes segments as the options say; one that is still written is never deleted.
@@ -17,6 +17,19 @@ pub(crate) fn enforce(
     options: &EmbeddedOptions,
     follow: Option<&Follow>,
     now_unix_nanos: u64,
+) -> Result<(), StoreError> {
+    let mut deletions = Deletions::default();
+    let outcome = delete_expired(catalog, options, follow, now_unix_nanos, &mut deletions);
+    deletions.report("spans", &catalog.counters);
+    outcome.and_then(|()| save_notes(follow))
+}
+
+fn delete_expired(
+    catalog: &Catalog,
+    options: &EmbeddedOptions,
+    follow: Option<&Follow>,
+    now_unix_nanos: u64,
+    deletions: &mut Deletions,
 ) -> Result<(), StoreError> {
     let segments = catalog.snapshot();
     let retention = Retention {
@@ -27,18 +40,21 @@ pub(crate) fn enforce(
     let mut by_age: Vec<&Segment> = segments.iter().filter(|s| s.is_finished()).collect();
     by_age.sort_by_key(|segment| segment.totals().written);
     for segment in by_age {
-        let is_over = retention.is_over(segment.totals().written, bytes, now_unix_nanos);
-        if is_over || is_shipped(segment, follow, now_unix_nanos) {
+        let totals = segment.totals();
+        let is_shipped = || is_shipped(segment, follow, now_unix_nanos).then_some(Reason::Shipped);
+        let reason = retention.reason(totals.written, bytes, now_unix_nanos);
+        if let Some(reason) = reason.or_else(is_shipped) {
             note_deletion(catalog, segment, follow);
             // Saved before the deletion, so that a crash in between does not hide where its spans are now; and after
             // it where the disk was full, which only the deletion mends.
             let before = save_notes(follow);
             delete(catalog, segment)?;
-            let _retried_below = before.or_else(|_| save_notes(follow));
+            let _retried_at_the_end = before.or_else(|_| save_notes(follow));
             bytes -= segment.bytes();
+            deletions.add(reason, totals.written, totals.rows, segment.bytes());
         }
     }
-    save_notes(follow)
+    Ok(())
 }
 
 fn save_notes(follow: Option<&Follow>) -> Result<(), StoreError> {

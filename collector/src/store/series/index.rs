@@ -154,13 +154,16 @@ impl Index {
         files.map(|((_, day), extents)| (*day, extents.as_slice()))
     }
 
-    /// Forgets the days for which `is_over`; returns them.
-    pub(super) fn forget(&mut self, is_over: impl Fn(Day) -> bool) -> Vec<Day> {
-        let days = self.files.keys().map(|(_, day)| *day);
-        let mut days: Vec<Day> = days.filter(|day| is_over(*day)).collect();
-        days.sort_unstable();
-        days.dedup();
-        self.files.retain(|(_, day), _| !days.contains(day));
+    /// Forgets the days for which `is_over`; returns them with their bytes.
+    pub(super) fn forget(&mut self, is_over: impl Fn(Day) -> bool) -> BTreeMap<Day, u64> {
+        let mut days = BTreeMap::new();
+        self.files.retain(|(_, day), extents| {
+            let is_over = is_over(*day);
+            if is_over {
+                *days.entry(*day).or_default() += extents.last().map_or(0, Extent::end_offset);
+            }
+            !is_over
+        });
         days
     }
 

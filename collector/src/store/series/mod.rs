@@ -27,7 +27,7 @@ pub use record::{
 };
 
 use crate::counters::{Counters, Incident};
-use crate::log::{BlockCodec, Committer, Damage, Day, Retention, blocks};
+use crate::log::{BlockCodec, Committer, Damage, Day, Deletions, Reason, blocks, is_older};
 use crate::model::{CircuitKey, TimeRange};
 use crate::store::{SeriesReader, StoreError};
 pub(crate) use block::SeriesCodec;
@@ -48,7 +48,7 @@ pub struct SeriesLog {
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
-    retention: Retention,
+    retention: Duration,
     index: Arc<RwLock<Index>>,
     committer: Committer<SeriesRecord>,
     counters: Arc<Counters>,
@@ -89,10 +89,6 @@ impl SeriesLog {
         let commit = move |records| writer.commit(records);
         let committer = Committer::start("series-writer", linger, commit)
             .map_err(|error| StoreError::io("start the writer of", &root, error))?;
-        let retention = Retention {
-            max_age: retention,
-            max_bytes: u64::MAX,
-        };
         Ok(Self {
             inner: Arc::new(Inner {
                 root,
@@ -183,29 +179,33 @@ impl SeriesLog {
     /// # Errors
     /// When a folder cannot be removed.
     pub fn enforce_retention(&self, now_unix_nanos: u64) -> Result<(), StoreError> {
-        let is_over = |day: Day| {
-            let end = day.end_unix_nanos();
-            self.inner.retention.is_over(end, 0, now_unix_nanos)
-        };
         let mut index = self
             .inner
             .index
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let days = index.forget(is_over);
+        let days = index.forget(|day| self.is_expired(day, now_unix_nanos));
         drop(index);
-        self.inner.damage.forget(|(_, day)| days.contains(&day));
-        for day in days {
+        self.inner.damage.forget(|(_, day)| days.contains_key(&day));
+        let mut deletions = Deletions::default();
+        let outcome = days.into_iter().try_for_each(|(day, bytes)| {
             let folder = day.folder(&self.inner.root);
             fs::remove_dir_all(&folder)
                 .map_err(|error| StoreError::io("remove", &folder, error))?;
-        }
-        Ok(())
+            deletions.add(Reason::Retention, day.end_unix_nanos(), 0, bytes);
+            Ok(())
+        });
+        deletions.report("series", &self.inner.counters);
+        outcome
+    }
+
+    fn is_expired(&self, day: Day, now_unix_nanos: u64) -> bool {
+        is_older(day.end_unix_nanos(), self.inner.retention, now_unix_nanos)
     }
 
     /// Returns for how long records are kept.
     pub fn retention(&self) -> Duration {
-        self.inner.retention.max_age
+        self.inner.retention
     }
 
     /// Returns what it holds.
