@@ -11,7 +11,7 @@ use crate::config::CollectorConfig;
 use crate::counters::Counters;
 use crate::live::circuits::Circuits;
 use crate::log::Position;
-use crate::model::now_unix_nanos;
+use crate::model::{UnixNanos, now_unix_nanos};
 use crate::query::QueryService;
 use crate::store::embedded::{EmbeddedStore, Follow, ShipProgress};
 use crate::store::influxdb::series::{InfluxSeries, SeriesLane, SeriesLaneOptions};
@@ -172,8 +172,12 @@ impl Running {
 /// with InfluxDB needs the same blocks, numbers and times, or it would ship spans twice or not at all.
 ///
 /// Once everything that was shipped is past the retention, the position is removed and the store is on its own.
-pub(crate) fn paused(data_dir: &Path, retention: Duration) -> Result<Option<Follow>, StoreError> {
-    let Some(age) = position_age(data_dir, SpanLane::NAME)? else {
+pub(crate) fn paused(
+    data_dir: &Path,
+    retention: Duration,
+    now: UnixNanos,
+) -> Result<Option<Follow>, StoreError> {
+    let Some(age) = position_age(data_dir, SpanLane::NAME, now)? else {
         return Ok(None);
     };
     if age > retention.saturating_add(SEGMENT_MAX) {

@@ -6,14 +6,19 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
 use super::Parts;
+use super::clock::TRUSTED_AFTER;
 use crate::counters::Incident;
-use crate::model::now_unix_nanos;
+use crate::model::{UnixNanos, format_duration, nanos, now_unix_nanos};
+use crate::store::StoreError;
 
 /// How often live figures expire old entries.
 const LIVE_TICK: Duration = Duration::from_secs(1);
 
 /// How often data past the retention is deleted.
 const RETENTION_TICK: Duration = Duration::from_secs(60);
+
+/// A clock ahead by no more than this, as after a night of sleep, is waited for without a problem on `/healthz`.
+const HELD_BACK_QUIETLY: Duration = Duration::from_secs(86_400);
 
 /// Runs until aborted.
 pub(super) async fn housekeep(parts: Parts) {
@@ -24,19 +29,53 @@ pub(super) async fn housekeep(parts: Parts) {
     loop {
         tokio::select! {
             _ = live_tick.tick() => parts.live.maintain(now_unix_nanos()),
-            _ = retention_tick.tick() => enforce_retention(&parts).await,
+            _ = retention_tick.tick() => enforce_retention(&parts, UnixNanos::now()).await,
         }
     }
 }
 
-pub(super) async fn enforce_retention(parts: &Parts) {
-    let (store, series) = (parts.store.clone(), parts.circuits.series().clone());
-    let enforced = tokio::task::spawn_blocking(move || {
-        let now = now_unix_nanos();
-        [store.enforce_retention(now), series.enforce_retention(now)]
-    });
+pub(super) async fn enforce_retention(parts: &Parts, wall: UnixNanos) {
+    let work = parts.clone();
+    let enforced = tokio::task::spawn_blocking(move || delete_expired(&work, wall));
     for error in enforced.await.into_iter().flatten().filter_map(Result::err) {
         parts.counters.incidents.add(Incident::RetentionFailed, 1);
         warn!(%error, "could not delete what is past the retention");
     }
+}
+
+/// Deletes what is past the retention by a time that is confirmed, and reports what only the wall clock calls old.
+fn delete_expired(parts: &Parts, wall: UnixNanos) -> [Result<(), StoreError>; 3] {
+    let mut clock = parts.clock.lock();
+    let now = clock.now(wall);
+    let (store, series) = (&parts.store, parts.circuits.series());
+    let outcomes = [
+        store.enforce_retention(now.get()),
+        series.enforce_retention(now.get()),
+        // Last, so that it finds room on a disk that was full.
+        clock.save(),
+    ];
+    let problem = held_back(parts, wall, wall.since(now));
+    if let (Some(problem), None) = (&problem, parts.health.hold_back(problem.clone())) {
+        warn!(%problem, "the clock is not trusted");
+    }
+    outcomes
+}
+
+/// Says what is not deleted because the wall clock is that far ahead of the confirmed time, where that is much.
+fn held_back(parts: &Parts, wall: UnixNanos, ahead: Duration) -> Option<String> {
+    let series = parts.circuits.series();
+    if ahead <= HELD_BACK_QUIETLY.min(series.retention()) {
+        return None;
+    }
+    let spans = parts.store.expired_spans(wall.get());
+    let days = series.expired_days(wall.get());
+    let (ahead, trusted_after) = (nanos(ahead), nanos(TRUSTED_AFTER));
+    (spans > 0 || days > 0).then(|| {
+        format!(
+            "the clock is {} ahead of the time that running confirms: {spans} spans and {days} days of series that it calls \
+             old are kept until it has run for {} without a step",
+            format_duration(ahead),
+            format_duration(trusted_after),
+        )
+    })
 }

@@ -1,6 +1,7 @@
 //! The whole collector: opens its data, binds its three listeners, serves until it is asked to stop, then drains,
 //! commits and seals.
 
+mod clock;
 mod data_dir;
 mod housekeep;
 mod open;
@@ -29,6 +30,8 @@ use crate::stop::{Stop, StopSwitch, stop_signal};
 use crate::store::StoreError;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::influxdb::Influxdb;
+use crate::sync::Mutex;
+use clock::RetentionClock;
 use housekeep::housekeep;
 use open::open;
 use serve::Listeners;
@@ -98,6 +101,7 @@ struct Parts {
     query: QueryService,
     counters: Arc<Counters>,
     health: Health,
+    clock: Arc<Mutex<RetentionClock>>,
     influxdb: Option<Influxdb>,
 }
 

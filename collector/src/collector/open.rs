@@ -3,18 +3,20 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use super::clock::RetentionClock;
 use super::{CollectorError, Parts, data_dir};
 use crate::config::CollectorConfig;
 use crate::counters::Counters;
 use crate::live::Live;
 use crate::live::circuits::Circuits;
-use crate::model::now_unix_nanos;
+use crate::model::{UnixNanos, now_unix_nanos};
 use crate::pipeline::{Health, Pipeline, PipelineOptions};
 use crate::shipping::{Lanes, Shipping, paused, query_service};
 use crate::store::embedded::{EmbeddedOptions, open_followed};
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
 use crate::store::{StoreError, Traces};
+use crate::sync::Mutex;
 
 /// The open stores and the running shards.
 pub(super) struct Opened {
@@ -27,13 +29,18 @@ pub(super) struct Opened {
 /// Opens the stores and starts the shards. Blocks.
 pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
     let lock = data_dir::lock(&config.data_dir)?;
+    let mut clock = RetentionClock::open(&config.data_dir, UnixNanos::now());
     let counters = Arc::new(Counters::default());
     let shipping = config.influxdb.as_ref();
     let shipping = shipping.map(|influxdb| Shipping::open(influxdb, config, &counters));
     let shipping = shipping.transpose()?;
     let follow = match &shipping {
         Some(shipping) => Some(shipping.follow()),
-        None => paused(&config.data_dir, config.retention)?,
+        None => paused(
+            &config.data_dir,
+            config.retention,
+            clock.now(UnixNanos::now()),
+        )?,
     };
     let (store, writers) = open_followed(embedded_options(config), follow, Arc::clone(&counters))?;
     let (circuits, series) = open_series(config, shipping.as_ref(), &counters)?;
@@ -64,6 +71,7 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
         query,
         counters,
         health,
+        clock: Arc::new(Mutex::new(clock)),
         influxdb,
     };
     Ok(Opened {

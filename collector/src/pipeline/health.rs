@@ -1,4 +1,5 @@
-//! Whether the collector can do its work: each commit reports how it ended, `/healthz` shows it.
+//! Whether the collector can do its work: each commit reports how it ended, housekeeping whether it deletes
+//! what is old, and `/healthz` shows it.
 
 use std::sync::{Arc, MutexGuard};
 
@@ -15,6 +16,8 @@ struct State {
     stopping: bool,
     /// Why the last commit failed; `None` once one succeeded.
     failure: Option<String>,
+    /// Why old data is not deleted; `None` while it is.
+    held_back: Option<String>,
 }
 
 impl Health {
@@ -23,7 +26,7 @@ impl Health {
         let state = self.state();
         match state.stopping {
             true => Some("stopping".to_owned()),
-            false => state.failure.clone(),
+            false => state.failure.clone().or_else(|| state.held_back.clone()),
         }
     }
 
@@ -35,6 +38,11 @@ impl Health {
     /// Records that data could not be made durable.
     pub(crate) fn commit_failed(&self, error: &IngestError) {
         self.state().failure = Some(describe(error));
+    }
+
+    /// Records why old data is not deleted, if it is not; returns what was recorded before.
+    pub(crate) fn hold_back(&self, problem: Option<String>) -> Option<String> {
+        std::mem::replace(&mut self.state().held_back, problem)
     }
 
     /// Records that the collector stops; commits of what it received before change nothing about it.

@@ -1,6 +1,7 @@
 //! A collector over real sockets and a real disk.
 
 mod bad_input;
+mod clocks;
 mod reading;
 mod resilience4j;
 mod with_influxdb;
@@ -20,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::housekeep::enforce_retention;
 use super::*;
-use crate::model::{TimeRange, now_unix_nanos};
+use crate::model::{TimeRange, UnixNanos, now_unix_nanos};
 use crate::pipeline::testing::spans_request;
 use crate::store::TraceReader;
 use crate::store::series::{RedMinute, SeriesRecord};
@@ -183,7 +184,7 @@ async fn retention_reaches_the_journal_without_circuits() {
     });
     series.append(vec![old]).await.unwrap();
     assert!(series.stats().bytes > 0);
-    enforce_retention(&collector.parts).await;
+    enforce_retention(&collector.parts, UnixNanos::now()).await;
     assert_eq!(series.stats().bytes, 0);
 }
 

@@ -150,6 +150,12 @@ impl EmbeddedStore {
             .await
     }
 
+    /// Returns how many spans the retention would delete at that time that are not stored elsewhere.
+    pub(crate) fn expired_spans(&self, now_unix_nanos: u64) -> u64 {
+        let follow = self.follow.as_ref();
+        retention::expired_spans(&self.catalog, &self.options, follow, now_unix_nanos)
+    }
+
     /// Returns a page of a search with the positions of its rows.
     pub(crate) async fn find(&self, query: TraceQuery) -> Result<Found, StoreError> {
         self.read(move |catalog| search::search(catalog, &query))

@@ -24,6 +24,23 @@ pub(crate) fn enforce(
     outcome.and_then(|()| save_notes(follow))
 }
 
+/// Returns how many spans the retention would delete at that time that are not stored elsewhere.
+pub(crate) fn expired_spans(
+    catalog: &Catalog,
+    options: &EmbeddedOptions,
+    follow: Option<&Follow>,
+    now_unix_nanos: u64,
+) -> u64 {
+    let is_expired = |segment: &&Segment| {
+        segment.is_finished()
+            && is_older(segment.totals().written, options.retention, now_unix_nanos)
+            && !is_shipped(segment, follow, now_unix_nanos)
+    };
+    let segments = catalog.snapshot();
+    let expired = segments.iter().filter(is_expired);
+    expired.map(|segment| segment.totals().rows).sum()
+}
+
 fn delete_expired(
     catalog: &Catalog,
     options: &EmbeddedOptions,

@@ -154,6 +154,11 @@ impl Index {
         files.map(|((_, day), extents)| (*day, extents.as_slice()))
     }
 
+    /// Returns the day of each file.
+    pub(super) fn days(&self) -> impl Iterator<Item = Day> {
+        self.files.keys().map(|(_, day)| *day)
+    }
+
     /// Forgets the days for which `is_over`; returns them with their bytes.
     pub(super) fn forget(&mut self, is_over: impl Fn(Day) -> bool) -> BTreeMap<Day, u64> {
         let mut days = BTreeMap::new();

@@ -14,6 +14,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
@@ -197,6 +198,16 @@ impl SeriesLog {
         });
         deletions.report("series", &self.inner.counters);
         outcome
+    }
+
+    /// Returns how many days the retention would remove at that time.
+    pub(crate) fn expired_days(&self, now_unix_nanos: u64) -> usize {
+        let is_expired = |day: &Day| self.is_expired(*day, now_unix_nanos);
+        self.index()
+            .days()
+            .filter(is_expired)
+            .collect::<BTreeSet<_>>()
+            .len()
     }
 
     fn is_expired(&self, day: Day, now_unix_nanos: u64) -> bool {

@@ -3,7 +3,7 @@
 //! It never keeps the collector from starting or stopping: the server may be away for days, the journal waits.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use super::delivery::Delivery;
 use super::lane::{Batch, Lane};
 use super::link::Link;
 use super::outcome::Backoff;
-use crate::model::now_unix_nanos;
+use crate::model::{UnixNanos, now_unix_nanos};
 use crate::store::StoreError;
 use crate::store::durable::{self, Readers};
 use crate::store::influxdb::folder;
@@ -98,14 +98,16 @@ pub(crate) fn saved_position<L: Lane>(
 pub(crate) fn position_age(
     data_dir: &std::path::Path,
     lane: &str,
+    now: UnixNanos,
 ) -> Result<Option<Duration>, StoreError> {
     let path = folder(data_dir).join(file_name(lane));
     let modified = match std::fs::metadata(&path).and_then(|metadata| metadata.modified()) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         modified => modified.map_err(|error| StoreError::io("look at", &path, error))?,
     };
+    let now = UNIX_EPOCH + Duration::from_nanos(now.get());
     // Where it is ahead of the clock, it is new.
-    Ok(Some(modified.elapsed().unwrap_or_default()))
+    Ok(Some(now.duration_since(modified).unwrap_or_default()))
 }
 
 /// Removes a lane's saved position.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::journal::{count, distinct_spans, segment_files, shop_span};
 use super::support::{Node, Server, WEEK, servers};
-use crate::model::{Span, now_unix_nanos};
+use crate::model::{Span, UnixNanos, now_unix_nanos};
 use crate::shipping::paused;
 use crate::store::durable::{self, Readers};
 use crate::store::embedded::tests::support::write;
@@ -35,7 +35,7 @@ fn open_without(dir: &Path) -> (EmbeddedStore, Vec<ShardWriter>) {
         disk_budget_bytes: u64::MAX,
         shards: 2,
     };
-    let follow = paused(dir, WEEK).unwrap();
+    let follow = paused(dir, WEEK, UnixNanos::now()).unwrap();
     open_followed(options, follow, Arc::default()).unwrap()
 }
 
