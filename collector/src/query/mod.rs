@@ -1,5 +1,6 @@
 //! The query service: all that pages, the JSON API and the event stream read.
 
+mod changes;
 mod hub;
 mod service;
 mod stream;

@@ -9,7 +9,7 @@ use opentelemetry::TraceId;
 use tokio::sync::broadcast::Receiver;
 
 use super::hub::Hub;
-use super::stream::{self, StreamEvent, TooManyClients};
+use super::stream::{self, StreamEvent};
 use super::{CircuitHistory, CircuitWall, QueryError, trace_id};
 use crate::counters::Counters;
 use crate::live::Live;
@@ -224,14 +224,6 @@ impl QueryService {
     /// Returns a receiver of circuit changes as they happen.
     pub fn subscribe(&self) -> Receiver<CircuitChange> {
         self.circuits.subscribe()
-    }
-
-    /// Returns a receiver of what the event stream carries, computed once for all receivers.
-    ///
-    /// # Errors
-    /// When there are too many, or the collector is stopping.
-    pub fn stream(&self) -> Result<Receiver<StreamEvent>, TooManyClients> {
-        stream::subscribe(self)
     }
 
     /// Ends every event stream, so that a server that waits for its connections can stop.

@@ -1,25 +1,17 @@
-//! The events of the stream. One task computes each event once for all clients, as long as there is a client; one that
-//! reads too slowly loses events and is then sent everything again.
+//! The events of the stream. A client that reads too slowly loses events and is then sent everything again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::broadcast::{self, Receiver};
-use tokio::time::{MissedTickBehavior, interval};
 
+use super::CircuitWall;
 use super::hub::Hub;
-use super::{CircuitWall, QueryService};
-use crate::live::circuits::CircuitChange;
-use crate::model::{CircuitKey, CircuitView, now_unix_nanos};
+use crate::model::{CircuitKey, CircuitView};
 
 /// Clients at once: a few per person of a team, and far below what a process has file descriptors for.
 pub const CLIENTS_MAX: usize = 512;
 /// Events a client may lag behind; each is shared, so this bounds memory once for all clients.
 const LAG_MAX: usize = 256;
-/// How often the wall is compared with what clients know.
-const PERIOD: Duration = Duration::from_secs(1);
 
 /// A part of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,111 +94,6 @@ pub(super) fn hub() -> Hub<StreamEvent> {
     Hub::new(CLIENTS_MAX, LAG_MAX)
 }
 
-/// Returns a receiver of the event stream, and starts the computation for the first.
-pub(super) fn subscribe(query: &QueryService) -> Result<Receiver<StreamEvent>, TooManyClients> {
-    let start = || drop(tokio::spawn(Computation::new(query.clone()).run()));
-    query.hub().subscribe(start).ok_or(TooManyClients)
-}
-
-/// Finds out what changed.
-struct Computation {
-    query: QueryService,
-    changes: Receiver<CircuitChange>,
-    known: HashMap<CircuitKey, CircuitView>,
-    spans_received: u64,
-    stats_at: u64,
-}
-
-impl Computation {
-    fn new(query: QueryService) -> Self {
-        Self {
-            // Subscribed here, so that no change between the first client and the first run is lost.
-            changes: query.subscribe(),
-            known: HashMap::new(),
-            spans_received: query.counters().spans_received.get(),
-            stats_at: now_unix_nanos(),
-            query,
-        }
-    }
-
-    async fn run(mut self) {
-        let mut ticks = interval(PERIOD);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let events = tokio::select! {
-                _ = ticks.tick() => {
-                    let mut events = self.changed_circuits().await;
-                    events.extend(self.stats());
-                    events
-                }
-                change = self.changes.recv() => match change {
-                    Ok(CircuitChange::Transition(transition)) => {
-                        let mut events: Vec<_> = event(Topic::Transition, &transition).into_iter().collect();
-                        events.extend(self.changed_circuits().await);
-                        events
-                    }
-                    // The next tick shows samples, and what a lagging receiver lost.
-                    Ok(CircuitChange::Samples) | Err(broadcast::error::RecvError::Lagged(_)) => continue,
-                    Err(broadcast::error::RecvError::Closed) => return self.query.hub().close(),
-                },
-            };
-            if !self.query.hub().send(events) {
-                return;
-            }
-        }
-    }
-
-    /// Returns the breakers that look different now. A store that fails shows on `/healthz`, not here.
-    async fn changed_circuits(&mut self) -> Vec<StreamEvent> {
-        let Ok(wall) = self.query.circuits(None).await else {
-            return Vec::new();
-        };
-        let changes = self.compare(wall);
-        let changed = !changes.circuits.is_empty() || !changes.removed.is_empty();
-        changed
-            .then(|| event(Topic::Circuits, &changes))
-            .flatten()
-            .into_iter()
-            .collect()
-    }
-
-    fn compare(&mut self, wall: CircuitWall) -> CircuitsEvent {
-        let mut before = std::mem::take(&mut self.known);
-        let mut circuits = Vec::new();
-        for view in wall.circuits {
-            if before.remove(&view.key).as_ref() != Some(&view) {
-                circuits.push(view.clone());
-            }
-            self.known.insert(view.key.clone(), view);
-        }
-        CircuitsEvent {
-            at_unix_nanos: wall.at_unix_nanos,
-            complete: false,
-            circuits,
-            removed: before.into_keys().collect(),
-        }
-    }
-
-    fn stats(&mut self) -> Option<StreamEvent> {
-        let now = now_unix_nanos();
-        let counters = self.query.counters();
-        let received = counters.spans_received.get();
-        let seconds = now.saturating_sub(self.stats_at) as f64 / 1e9;
-        let stored = self.query.store_stats();
-        let stats = StatsEvent {
-            at_unix_nanos: now,
-            spans_received: received,
-            spans_written: counters.spans_written.get(),
-            spans_refused: counters.spans_refused.all().values().sum(),
-            spans_per_second: (received - self.spans_received) as f64 / seconds.max(0.001),
-            spans_stored: stored.spans,
-            bytes_stored: stored.bytes,
-        };
-        (self.stats_at, self.spans_received) = (now, received);
-        event(Topic::Stats, &stats)
-    }
-}
-
 /// Returns all circuits, for a client that is new or lost events.
 pub(crate) fn complete_circuits(wall: CircuitWall) -> Option<StreamEvent> {
     let everything = CircuitsEvent {
@@ -219,7 +106,7 @@ pub(crate) fn complete_circuits(wall: CircuitWall) -> Option<StreamEvent> {
 }
 
 /// Returns an event of that content; our own structs always serialise.
-fn event(topic: Topic, content: &impl Serialize) -> Option<StreamEvent> {
+pub(super) fn event(topic: Topic, content: &impl Serialize) -> Option<StreamEvent> {
     let json = serde_json::to_string(content).ok()?;
     Some(StreamEvent {
         topic,

@@ -16,7 +16,7 @@ mod table;
 pub(super) use edges::Calls;
 pub(super) use fact::{Half, Parent, SpanFact};
 pub(super) use pairing::{Arrival, Dependencies, Incidents};
-#[cfg(test)]
-pub(super) use pairing::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};
 pub(super) use peer::PeerAttributes;
 pub(crate) use peer::peer_name;
+#[cfg(test)]
+pub(super) use table::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};

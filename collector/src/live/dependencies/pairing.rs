@@ -7,17 +7,9 @@ use std::time::Duration;
 use super::edges::{Calls, EdgeId, Edges};
 use super::fact::{Half, Parent, SpanFact};
 use super::sampling::Sampling;
-use super::table::{KeyHasher, Ring};
+use super::table::{CALLS_MAX, KeyHasher, OTHERS_MAX, Ring};
 use crate::live::names::{CircuitId, NodeId};
 
-/// Halves of calls remembered (64 Ki; about 40 bytes each). At 8,000 calls a second that is eight seconds, more
-/// than the five that SDKs hold spans back.
-pub(in crate::live) const CALLS_MAX: usize = 65_536;
-/// Other spans remembered: parents of calls, among them those that carry the breaker's name.
-pub(in crate::live) const OTHERS_MAX: usize = 32_768;
-/// How long a span waits for its other half, seconds: SDKs send every five, retry for some, and batches of two
-/// services are out of step.
-pub(in crate::live) const WAIT_SECONDS: u32 = 30;
 /// How far above a client span its breaker's span may stand (breaker, retry, client).
 const CIRCUIT_LEVELS: usize = 2;
 /// No span; keys are never zero.

@@ -4,7 +4,7 @@
 //! are left out instead, half of them at a time, until those that remain can wait long enough; each call found then
 //! counts for the traces left out as well. Which traces are taken depends on a secret, not on what senders choose.
 
-use super::pairing::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};
+use super::table::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};
 
 /// Spans must be able to wait that long: SDKs send every five seconds, and batches of two services are out of step.
 const WAIT_SECONDS_MIN: u32 = 10;

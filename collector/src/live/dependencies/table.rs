@@ -1,9 +1,16 @@
-//! The parts of the pairing table: queues of keys in order of arrival, and the hasher of keys.
+//! The parts of the pairing table: its limits, queues of keys in order of arrival, and the hasher of keys.
 
 use std::collections::VecDeque;
 use std::hash::Hasher;
 
-use super::pairing::WAIT_SECONDS;
+/// Halves of calls remembered (64 Ki; about 40 bytes each). At 8,000 calls a second that is eight seconds, more
+/// than the five that SDKs hold spans back.
+pub(in crate::live) const CALLS_MAX: usize = 65_536;
+/// Other spans remembered: parents of calls, among them those that carry the breaker's name.
+pub(in crate::live) const OTHERS_MAX: usize = 32_768;
+/// How long a span waits for its other half, seconds: SDKs send every five, retry for some, and batches of two
+/// services are out of step.
+pub(in crate::live) const WAIT_SECONDS: u32 = 30;
 
 /// Keys in the order of their arrival, each with the second.
 #[derive(Debug)]
