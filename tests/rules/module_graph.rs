@@ -47,11 +47,16 @@ const LAYERS: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// Imports against the order of the layers that are still there: crate, importing module, imported module.
-const UPWARD_YET: &[(&str, &str, &str)] = &[];
-
-/// Folders in which, or below which, modules still import one another in a circle: crate, folder.
-const CIRCLES_YET: &[(&str, &str)] = &[("collector", "store"), ("dashboard", "pages")];
+/// Folders whose modules still import one another in a circle: crate, folder.
+const CIRCLES_YET: &[(&str, &str)] = &[
+    ("collector", "store::embedded"),
+    ("collector", "store::influxdb"),
+    ("collector", "store::influxdb::spans::payload"),
+    ("collector", "store::influxdb::wire::setup"),
+    ("collector", "store::series"),
+    ("dashboard", "pages"),
+    ("dashboard", "pages::frame"),
+];
 
 /// Guarantees: a top-level module imports only from the layers below it.
 #[test]
@@ -61,8 +66,7 @@ fn top_level_modules_import_downward_only() {
         let files = read_crate(crate_);
         for (importer, imported) in arrows(&graph(&files)) {
             let (from, to) = (first(importer), first(imported));
-            let upward = rank(crate_, layers, from) < rank(crate_, layers, to);
-            if upward && !UPWARD_YET.contains(&(crate_, from, to)) {
+            if rank(crate_, layers, from) < rank(crate_, layers, to) {
                 let arrow = arrow(&files, importer, imported);
                 let _ = writeln!(found, "{from} is below {to}, but {arrow}");
             }
@@ -87,17 +91,20 @@ fn the_architecture_states_the_layers() {
 #[test]
 fn no_modules_of_a_folder_import_one_another_in_a_circle() {
     let mut found = String::new();
+    let mut stale = CIRCLES_YET.to_vec();
     for (crate_, _) in LAYERS {
         let files = read_crate(crate_);
         let graph = graph(&files);
         let folders = files.keys().filter_map(|module| module.rsplit_once("::"));
         let folders: BTreeSet<&str> = folders.map(|(folder, _)| folder).collect();
         for folder in folders {
-            let known = |(of, known): &(&str, &str)| *of == crate_ && is_within(folder, known);
-            if CIRCLES_YET.iter().any(known) {
+            let circles = circles(&graph, folder);
+            let exception = (crate_, folder);
+            if !circles.is_empty() && CIRCLES_YET.contains(&exception) {
+                stale.retain(|known| *known != exception);
                 continue;
             }
-            for circle in circles(&graph, folder) {
+            for circle in circles {
                 let _ = writeln!(found, "{crate_}, {folder}:");
                 for (importer, imported) in circle {
                     let _ = writeln!(found, "    {}", arrow(&files, &importer, &imported));
@@ -106,6 +113,7 @@ fn no_modules_of_a_folder_import_one_another_in_a_circle() {
         }
     }
     assert!(found.is_empty(), "imports in a circle:\n{found}");
+    assert!(stale.is_empty(), "take out of CIRCLES_YET: {stale:?}");
 }
 
 /// Returns the arrows between different top-level modules.
