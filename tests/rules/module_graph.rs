@@ -54,8 +54,6 @@ const CIRCLES_YET: &[(&str, &str)] = &[
     ("collector", "store::influxdb::spans::payload"),
     ("collector", "store::influxdb::wire::setup"),
     ("collector", "store::series"),
-    ("dashboard", "pages"),
-    ("dashboard", "pages::frame"),
 ];
 
 /// Guarantees: a top-level module imports only from the layers below it.

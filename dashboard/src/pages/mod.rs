@@ -8,6 +8,7 @@ mod about;
 mod circuit;
 pub(crate) mod frame;
 mod getting_started;
+mod hash;
 mod map;
 mod services;
 #[cfg(test)]
@@ -20,6 +21,8 @@ mod wall;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Path;
+use axum::response::Response;
 use axum::routing::{get, post};
 use fusebox_collector::Stop;
 use fusebox_collector::counters::Counters;
@@ -28,6 +31,7 @@ use fusebox_collector::pipeline::Ingest;
 use fusebox_collector::query::QueryService;
 use fusebox_collector::store::influxdb::Influxdb;
 
+use frame::error::PageError;
 pub use frame::page::NavEntry;
 use frame::{assets, error, jump, page};
 use wall::live::LiveWall;
@@ -97,8 +101,14 @@ pub fn router(state: AppState) -> Router {
         .route("/about", get(about::show))
         .route("/go", get(jump::show))
         .route("/demo-trace", post(getting_started::send))
-        .route("/assets/{hash}/{name}", get(assets::serve))
+        .route("/assets/{hash}/{name}", get(asset))
         .fallback(error::not_found)
         .with_state(pages);
     page::framed(routes, more_nav)
+}
+
+/// Serves a file beside the pages.
+async fn asset(Path((hash, name)): Path<(String, String)>) -> Result<Response, PageError> {
+    assets::find(&hash, &name)
+        .ok_or_else(|| PageError::NotFound("there is no such file".to_owned()))
 }

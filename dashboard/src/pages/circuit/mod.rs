@@ -15,8 +15,8 @@ use fusebox_collector::model::{
 };
 
 use crate::pages::Pages;
-use crate::pages::frame::error::PageError;
-use crate::pages::frame::page::{Chrome, Page, PageResult, Pill, Section};
+use crate::pages::frame::error::{PageError, PageResult};
+use crate::pages::frame::page::{Chrome, Page, Pill, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::traces::{TraceRow, rows};
 use crate::pages::view::chart::{self, Share, Stretch};

@@ -1,10 +1,9 @@
 //! The few files beside the pages: built into the binary, named by their content, cached for ever.
 
-use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 
-use super::error::PageError;
+use crate::pages::hash::fnv1a;
 
 /// A file built into the binary.
 struct Asset {
@@ -42,17 +41,6 @@ static ASSETS: [Asset; 5] = [
     ),
 ];
 
-/// FNV-1a, 64 bits: names contents, guards nothing.
-pub(crate) const fn fnv1a(bytes: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut index = 0;
-    while index < bytes.len() {
-        hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0100_0000_01b3);
-        index += 1;
-    }
-    hash
-}
-
 /// Returns the URL of a file by its plain name; an unknown name gets one that leads nowhere.
 pub(crate) fn url(name: &str) -> String {
     let hash = ASSETS
@@ -62,19 +50,14 @@ pub(crate) fn url(name: &str) -> String {
     format!("/assets/{hash:016x}/{name}")
 }
 
-/// Serves a file; another content under the same name has another URL, so it never changes.
-pub(crate) async fn serve(
-    Path((hash, name)): Path<(String, String)>,
-) -> Result<impl IntoResponse, PageError> {
-    let found = ASSETS
+/// Returns the file at a URL, if there is one; another content under the same name has another URL, so it never changes.
+pub(crate) fn find(hash: &str, name: &str) -> Option<Response> {
+    let asset = ASSETS
         .iter()
-        .find(|asset| asset.name == name && format!("{:016x}", asset.hash) == hash);
-    let asset = found.ok_or_else(|| PageError::NotFound("there is no such file".to_owned()))?;
-    Ok((
-        [
-            (CONTENT_TYPE, asset.content_type),
-            (CACHE_CONTROL, "public, max-age=31536000, immutable"),
-        ],
-        asset.bytes,
-    ))
+        .find(|asset| asset.name == name && format!("{:016x}", asset.hash) == hash)?;
+    let headers = [
+        (CONTENT_TYPE, asset.content_type),
+        (CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ];
+    Some((headers, asset.bytes).into_response())
 }

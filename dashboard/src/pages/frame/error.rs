@@ -7,8 +7,11 @@ use fusebox_collector::pipeline::IngestError;
 use fusebox_collector::query::QueryError;
 use fusebox_collector::store::StoreError;
 
-use super::page::{Chrome, Section, draw};
+use super::page::{Chrome, Page, Section, draw, render_failed};
 use crate::pages::view::text;
+
+/// What a page handler returns.
+pub(crate) type PageResult<T> = Result<Page<T>, PageError>;
 
 /// Why a page cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -59,13 +62,6 @@ impl IntoResponse for PageError {
             Err(error) => render_failed(&error),
         }
     }
-}
-
-/// Answers when even a template cannot be rendered.
-pub(crate) fn render_failed(error: &askama::Error) -> Response {
-    tracing::error!(%error, "could not render a page");
-    let words = "could not render this page; see the collector's log";
-    (StatusCode::INTERNAL_SERVER_ERROR, words).into_response()
 }
 
 /// Answers every unknown path.

@@ -3,19 +3,16 @@
 use askama::Template;
 use axum::Router;
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{Html, IntoResponse, Response};
 
-use super::error::{self, PageError};
 use super::{assets, headers};
 use crate::pages::view::text;
 
 /// A page ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Page<T: Template>(pub(crate) T);
-
-/// What a page handler returns.
-pub(crate) type PageResult<T> = Result<Page<T>, PageError>;
 
 /// Renders a template without the line breaks and the indentation that only make the template readable.
 ///
@@ -44,9 +41,16 @@ impl<T: Template> IntoResponse for Page<T> {
     fn into_response(self) -> Response {
         match draw(&self.0) {
             Ok(html) => Html(html).into_response(),
-            Err(error) => error::render_failed(&error),
+            Err(error) => render_failed(&error),
         }
     }
+}
+
+/// Answers when even a template cannot be rendered.
+pub(crate) fn render_failed(error: &askama::Error) -> Response {
+    tracing::error!(%error, "could not render a page");
+    let words = "could not render this page; see the collector's log";
+    (StatusCode::INTERNAL_SERVER_ERROR, words).into_response()
 }
 
 /// The entries of the navigation.

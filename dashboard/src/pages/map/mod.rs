@@ -8,7 +8,8 @@ use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::model::{CircuitView, DependencyLink, TimeRange, now_unix_nanos};
 
 use crate::pages::Pages;
-use crate::pages::frame::page::{Chrome, Page, PageResult, Section};
+use crate::pages::frame::error::PageResult;
+use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::chart::trim;
 use crate::pages::view::href::Href;

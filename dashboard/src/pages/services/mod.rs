@@ -11,8 +11,8 @@ use fusebox_collector::model::{
 };
 
 use crate::pages::Pages;
-use crate::pages::frame::error::PageError;
-use crate::pages::frame::page::{Chrome, Page, PageResult, Section};
+use crate::pages::frame::error::{PageError, PageResult};
+use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::view::href::Href;
 use crate::pages::view::moment;
 use crate::pages::view::range::Range;

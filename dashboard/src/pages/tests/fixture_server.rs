@@ -12,7 +12,7 @@ use crate::pages::circuit::range::Shown;
 use crate::pages::circuit::{self as circuit_room, differs};
 use crate::pages::frame::page::Page;
 use crate::pages::frame::params::Params;
-use crate::pages::frame::{assets, error, headers};
+use crate::pages::frame::{error, headers};
 use crate::pages::trace::call_tree::CallTree;
 use crate::pages::trace::rows::Rows;
 use crate::pages::trace::{ROWS_MAX, TracePage as TracePageView, TraceView, palette};
@@ -203,7 +203,7 @@ pub(crate) fn router() -> Router {
         .route("/traces", get(show_traces))
         .route("/traces/{id}", get(show_trace))
         .route("/traces/{id}/rows", get(show_rows))
-        .route("/assets/{hash}/{name}", get(assets::serve))
+        .route("/assets/{hash}/{name}", get(crate::pages::asset))
         .fallback(error::not_found)
         .layer(axum::middleware::map_response(headers::add))
 }

@@ -8,7 +8,7 @@ use fusebox_collector::model::*;
 use fusebox_collector::query::{CircuitHistory, CircuitWall};
 use opentelemetry::{SpanId, TraceId};
 
-use crate::pages::frame::assets;
+use crate::pages::hash::fnv1a;
 use crate::pages::view::text::{DAY, HOUR, MINUTE, SECOND};
 
 /// For how long the shop keeps data.
@@ -115,7 +115,7 @@ fn settings() -> CircuitSettings {
 
 /// Returns a circuit in that state with two minutes of a story that led there.
 pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
-    let seed = assets::fnv1a(format!("{service}{name}").as_bytes()) % 1_000;
+    let seed = fnv1a(format!("{service}{name}").as_bytes()) % 1_000;
     let spark = story(seed, state);
     let mut calls = CircuitCalls::default();
     spark[55..].iter().for_each(|b| calls.add(&b.calls));

@@ -14,8 +14,8 @@ use fusebox_collector::model::{Span, StatusCode, Trace, Value, format_duration};
 use opentelemetry::SpanId;
 
 use crate::pages::Pages;
-use crate::pages::frame::error::PageError;
-use crate::pages::frame::page::{Chrome, Page, PageResult, Section};
+use crate::pages::frame::error::{PageError, PageResult};
+use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::chart::{self, Stretch};
 use crate::pages::view::href::Href;

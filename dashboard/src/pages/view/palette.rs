@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::pages::frame::assets::fnv1a;
+use crate::pages::hash::fnv1a;
 
 /// Colours there are (`.s0` to `.s11` in the style sheet).
 const COLOURS: usize = 12;

@@ -7,7 +7,7 @@ use askama::Template;
 use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::model::{CircuitInstanceView, CircuitKey, CircuitView, format_duration};
 
-use crate::pages::frame::assets;
+use crate::pages::hash::fnv1a;
 use crate::pages::view::chart::{self, Path, Share, Stretch};
 use crate::pages::view::href::Href;
 use crate::pages::view::text::{self, MINUTE};
@@ -51,7 +51,7 @@ impl Figure {
 /// Returns the id of a circuit's card, which is also its anchor.
 pub(crate) fn id(key: &CircuitKey) -> String {
     let text = format!("{}\0{}", key.service, key.name);
-    format!("c-{:016x}", assets::fnv1a(text.as_bytes()))
+    format!("c-{:016x}", fnv1a(text.as_bytes()))
 }
 
 /// Returns the search for requests through a circuit.

@@ -15,8 +15,8 @@ use fusebox_collector::model::{CircuitTransition, CircuitView, TimeRange, now_un
 use fusebox_collector::query::CircuitWall;
 
 use crate::pages::Pages;
-use crate::pages::frame::error::PageError;
-use crate::pages::frame::page::{Chrome, Page, PageResult, Pill, Section, draw};
+use crate::pages::frame::error::{PageError, PageResult};
+use crate::pages::frame::page::{Chrome, Page, Pill, Section, draw};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
 use crate::pages::view::range::Range;
