@@ -153,12 +153,13 @@ impl<S: Source> Search<'_, S> {
             return false;
         }
         let reached = format_timestamp(position / SECOND_NANOS * SECOND_NANOS);
+        self.found.page.ended_early = true;
         self.found.page.missing = Some(format!(
             "looked back as far as {reached}; the next page goes on from there"
         ));
         self.found.page.next = Some(Cursor {
             position_unix_nanos: position,
-            trace_id: Cursor::LAST_ID,
+            trace_id: TraceId::from_bytes([u8::MAX; 16]),
             as_of_unix_nanos: self.as_of,
         });
         true

@@ -123,7 +123,7 @@ impl<'a> Traces<'a> {
                 let ids: Vec<_> = page.traces.iter().map(|row| row.trace_id).collect();
                 self.ids = ids.into_iter();
                 // What a page had no time for, the next one looks through.
-                if !page.ended_early() {
+                if !page.ended_early {
                     self.missing = page.missing.or(self.missing.take());
                 }
                 self.next = page.next.map(|cursor| TraceQuery {

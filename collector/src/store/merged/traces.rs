@@ -130,6 +130,7 @@ impl TraceReader for MergedTraces {
         let found = search::search(&mut both, &query, search::TIME_MAX).await?;
         let mut page = found.page;
         if let Some(error) = both.failure {
+            page.ended_early = false;
             page.missing = Some(format!(
                 "only traces that are still here are shown: {error}"
             ));

@@ -572,6 +572,7 @@ pub(crate) fn found() -> TracePage {
             as_of_unix_nanos: NOW,
         }),
         missing: None,
+        ended_early: false,
     }
 }
 

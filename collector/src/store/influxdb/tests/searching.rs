@@ -73,7 +73,7 @@ async fn every_page_gets_on_however_short_its_time_is() {
             return;
         };
         assert!(next.position_unix_nanos < before.min(query.range.end_unix_nanos));
-        assert!(page.missing.is_some() && page.ended_early());
+        assert!(page.missing.is_some() && page.ended_early);
         before = next.position_unix_nanos;
         query.cursor = Some(next);
     }
