@@ -18,7 +18,7 @@ mod secret;
 mod shipping;
 mod stop;
 pub mod store;
-mod sync;
+pub mod sync;
 
 pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, ConfigError};

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::StoreError;
 use crate::counters::{Counters, Incident};
+use crate::sync::Mutex;
 
 /// How long reading a place is tried, and how often at least.
 const RETRY_FOR: Duration = Duration::from_secs(30);
@@ -98,7 +99,7 @@ impl<F: Ord + Copy + Debug> Damage<F> {
     }
 
     fn known(&self) -> MutexGuard<'_, Known<F>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 

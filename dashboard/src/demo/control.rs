@@ -1,8 +1,9 @@
 //! The page that switches faults by hand, and its state.
 
+use fusebox_collector::sync::Mutex;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use askama::Template;
 use axum::extract::State;
@@ -44,7 +45,7 @@ impl ShopControl {
     }
 
     fn lock(&self) -> MutexGuard<'_, Switches> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Returns the fault that a service should have: the one switched by hand, else that of the story.

@@ -2,7 +2,8 @@
 //!
 //! This is the demo's own machinery, not an example: a real service has its faults without it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use fusebox_collector::sync::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -70,11 +71,11 @@ pub struct FaultState(Arc<Mutex<Fault>>);
 
 impl FaultState {
     fn get(&self) -> Fault {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 
     fn set(&self, fault: Fault) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        *self.0.lock() = fault;
     }
 }
 

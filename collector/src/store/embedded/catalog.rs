@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, MutexGuard};
 
 use super::arrival::ArrivalClock;
 use super::segment::{Caches, Place, Segment};
 use crate::counters::{Counters, Incident};
 use crate::log::{Damage, Day};
+use crate::sync::{Mutex, RwLock};
 
 /// Folder of the segments under the data directory.
 const SPANS_FOLDER: &str = "spans";
@@ -56,14 +57,12 @@ impl Catalog {
 
     /// Returns the segments as they are now, oldest first.
     pub(crate) fn snapshot(&self) -> Arc<Vec<Segment>> {
-        Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.segments.read())
     }
 
     /// Takes the lock under which footers are rebuilt.
     pub(crate) fn rebuilding(&self) -> MutexGuard<'_, ()> {
-        self.rebuilding
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.rebuilding.lock()
     }
 
     /// Names a new segment of a shard that begins at that time.
@@ -83,10 +82,7 @@ impl Catalog {
 
     /// Makes a segment visible to readers, replacing the one with its number if there is one.
     pub(crate) fn put(&self, segment: Segment) {
-        let mut segments = self
-            .segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut segments = self.segments.write();
         let list = Arc::make_mut(&mut segments);
         let sequence = segment.place().sequence;
         match list.binary_search_by_key(&sequence, |other| other.place().sequence) {
@@ -101,10 +97,7 @@ impl Catalog {
     /// Removes a segment from readers' view.
     pub(crate) fn remove(&self, sequence: u64) {
         self.damage.forget(|of| of == sequence);
-        let mut segments = self
-            .segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut segments = self.segments.write();
         Arc::make_mut(&mut segments).retain(|segment| segment.place().sequence != sequence);
     }
 }

@@ -4,7 +4,7 @@
 //! which the local data is complete, and how many spans were deleted unshipped.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ use super::catalog::Catalog;
 use crate::log::Position;
 use crate::store::StoreError;
 use crate::store::durable::{self, Readers};
+use crate::sync::Mutex;
 
 /// The file of what was deleted.
 const DELETED_FILE: &str = "deleted.json";
@@ -115,11 +116,11 @@ impl ShipProgress {
     }
 
     fn deleted(&self) -> MutexGuard<'_, SavedDeleted> {
-        self.deleted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.deleted.lock()
     }
 
     fn locked(&self) -> MutexGuard<'_, Position> {
-        self.position.lock().unwrap_or_else(PoisonError::into_inner)
+        self.position.lock()
     }
 }
 

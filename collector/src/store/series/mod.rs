@@ -19,7 +19,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLockReadGuard};
 use std::time::Duration;
 
 pub use record::{
@@ -31,6 +31,7 @@ use crate::counters::{Counters, Incident};
 use crate::log::{BlockCodec, Committer, Damage, Day, Deletions, Reason, blocks, is_older};
 use crate::model::{CircuitKey, TimeRange};
 use crate::store::{SeriesReader, StoreError};
+use crate::sync::RwLock;
 pub(crate) use block::SeriesCodec;
 use index::{Found, Index, file_path};
 use writer::Writer;
@@ -180,11 +181,7 @@ impl SeriesLog {
     /// # Errors
     /// When a folder cannot be removed.
     pub fn enforce_retention(&self, now_unix_nanos: u64) -> Result<(), StoreError> {
-        let mut index = self
-            .inner
-            .index
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut index = self.inner.index.write();
         let days = index.forget(|day| self.is_expired(day, now_unix_nanos));
         drop(index);
         self.inner.damage.forget(|(_, day)| days.contains_key(&day));
@@ -226,10 +223,7 @@ impl SeriesLog {
     }
 
     fn index(&self) -> RwLockReadGuard<'_, Index> {
-        self.inner
-            .index
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.index.read()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use super::block::{self, MAX_BLOCK_RECORDS};
 use super::hint;
@@ -10,6 +10,7 @@ use super::index::{Extent, Index, file_path};
 use super::record::{SeriesKind, SeriesRecord};
 use crate::log::{Day, LogFile};
 use crate::store::StoreError;
+use crate::sync::RwLock;
 
 /// Files kept open: today's and, around midnight, yesterday's.
 const MAX_OPEN_FILES: usize = 2 * SeriesKind::ALL.len();
@@ -84,13 +85,13 @@ impl Writer {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => {
                 let path = file_path(&self.root, day, kind);
-                let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+                let index = self.index.read();
                 let length = index.length(day, kind);
                 drop(index);
                 let file = if length > 0 && path.exists() {
                     LogFile::resume(&path, length)?
                 } else {
-                    let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+                    let mut index = self.index.write();
                     index.remove(day, kind);
                     drop(index);
                     LogFile::create(&path, b"")?
@@ -113,7 +114,7 @@ impl Writer {
     }
 
     fn publish(&self, written: &[Written]) {
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let mut index = self.index.write();
         for (day, offset, header) in written {
             if let Some(complete) = index.add(*day, *offset, header) {
                 hint::append(&file_path(&self.root, *day, header.kind), &complete);

@@ -2,9 +2,10 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::store::StoreError;
+use crate::sync::Mutex;
 
 /// A section of a segment: its sequence number, what it is, of which column.
 pub(crate) type SectionId = (u64, u8, u32);
@@ -56,7 +57,7 @@ impl SectionCache {
 
     /// Finds a cached section and marks it as used.
     fn find<T: Any + Send + Sync>(&self, id: SectionId) -> Option<Arc<T>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.clock += 1;
         let clock = state.clock;
         let entry = state.entries.get_mut(&id)?;
@@ -66,7 +67,7 @@ impl SectionCache {
 
     /// Keeps a section and makes room for it.
     fn insert(&self, id: SectionId, value: Arc<dyn Any + Send + Sync>, bytes: usize) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.clock += 1;
         let used = state.clock;
         state.bytes += bytes;

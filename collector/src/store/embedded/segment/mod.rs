@@ -16,13 +16,14 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLockReadGuard};
 
 use super::block::{BlockMeta, ValueSource};
 use super::dictionary::ValueList;
 use super::limits::{BLOOM_CACHE_BYTES, SECTION_CACHE_BYTES};
 use super::schema::Schema;
 use crate::store::StoreError;
+use crate::sync::RwLock;
 use bloom::Bloom;
 use cache::SectionCache;
 use footer::{Footer, SectionKind};
@@ -112,12 +113,12 @@ impl OpenSegment {
 
     /// Locks the state for a reader; held for lookups only, never while a file is read.
     pub(crate) fn state(&self) -> RwLockReadGuard<'_, SegmentState> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read()
     }
 
     /// Changes the state when the shard adds a block.
     pub(crate) fn change(&self, bytes: u64, change: impl FnOnce(&mut SegmentState)) {
-        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.state.write());
         self.bytes.store(bytes, Ordering::Relaxed);
     }
 }
