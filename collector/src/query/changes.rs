@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::broadcast::{self, Receiver};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::QueryService;
 use super::stream::{CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic, event};
-use super::{CircuitWall, QueryService};
 use crate::live::circuits::CircuitChange;
-use crate::model::{CircuitKey, CircuitView, now_unix_nanos};
+use crate::model::{CircuitKey, CircuitView, CircuitWall, now_unix_nanos};
 
 /// How often the wall is compared with what clients know.
 const PERIOD: Duration = Duration::from_secs(1);

@@ -12,7 +12,6 @@ pub use service::QueryService;
 pub(crate) use stream::complete_circuits;
 pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic};
 
-pub use crate::model::{CircuitHistory, CircuitWall};
 use crate::store::StoreError;
 
 /// Why a query failed.

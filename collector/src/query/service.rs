@@ -10,14 +10,14 @@ use tokio::sync::broadcast::Receiver;
 
 use super::hub::Hub;
 use super::stream::{self, StreamEvent};
-use super::{CircuitHistory, CircuitWall, QueryError, trace_id};
+use super::{QueryError, trace_id};
 use crate::counters::Counters;
 use crate::live::Live;
 use crate::live::circuits::{CircuitChange, Circuits};
 use crate::live::{EdgeFigures, OperationFigures};
 use crate::model::{
-    CircuitKey, CircuitTransition, CircuitView, DependencyLink, ServiceSummary, TimeRange, Trace,
-    TracePage, TraceQuery, nanos, now_unix_nanos,
+    CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall, DependencyLink,
+    ServiceSummary, TimeRange, Trace, TracePage, TraceQuery, nanos, now_unix_nanos,
 };
 use crate::store::embedded::StoreStats;
 use crate::store::merged::series::MergedSeries;

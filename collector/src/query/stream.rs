@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::CircuitWall;
 use super::hub::Hub;
-use crate::model::{CircuitKey, CircuitView};
+use crate::model::{CircuitKey, CircuitView, CircuitWall};
 
 /// Clients at once: a few per person of a team, and far below what a process has file descriptors for.
 pub const CLIENTS_MAX: usize = 512;

@@ -10,8 +10,8 @@ use askama::Template;
 use axum::extract::{Path, State};
 use fusebox::circuit_breaker::{EffectiveState, Outcome};
 use fusebox_collector::model::{
-    CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, Condition,
-    StateSpan, TimeRange, TracePage, TraceQuery, format_duration, now_unix_nanos,
+    CircuitCalls, CircuitHistory, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView,
+    Condition, StateSpan, TimeRange, TracePage, TraceQuery, format_duration, now_unix_nanos,
 };
 
 use crate::pages::Pages;

@@ -5,7 +5,6 @@ use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
 use fusebox::circuit_breaker::EffectiveState;
-use fusebox_collector::query::CircuitWall;
 
 use super::*;
 use crate::pages::circuit::range::Shown;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use fusebox::circuit_breaker::{EffectiveState as State, OverrideKind};
 use fusebox_collector::model::*;
-use fusebox_collector::query::{CircuitHistory, CircuitWall};
 use opentelemetry::{SpanId, TraceId};
 
 use crate::pages::hash::fnv1a;

@@ -9,7 +9,6 @@ use axum::body::Body;
 use axum::http::{self, Request};
 use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
 use fusebox_collector::model::*;
-use fusebox_collector::query::CircuitWall;
 use opentelemetry::SpanId;
 use tower::ServiceExt;
 

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use fusebox::circuit_breaker::EffectiveState;
-use fusebox_collector::model::{CircuitTransition, CircuitView, TimeRange, now_unix_nanos};
-use fusebox_collector::query::CircuitWall;
+use fusebox_collector::model::{
+    CircuitTransition, CircuitView, CircuitWall, TimeRange, now_unix_nanos,
+};
 
 use crate::pages::Pages;
 use crate::pages::frame::error::{PageError, PageResult};
