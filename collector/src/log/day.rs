@@ -6,8 +6,7 @@ use std::{fs, io};
 use time::{Date, Duration, OffsetDateTime};
 
 use super::StoreError;
-
-const DAY_NANOS: u64 = 86_400 * 1_000_000_000;
+use crate::model::DAY_NANOS;
 
 /// A day since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use super::StoreError;
 use super::matching::{id_number, summarize};
 use crate::model::{
-    Cursor, Trace, TracePage, TraceQuery, TraceSummary, format_timestamp, now_unix_nanos,
+    Cursor, SECOND_NANOS, Trace, TracePage, TraceQuery, TraceSummary, format_timestamp,
+    now_unix_nanos,
 };
 
-const SECOND_NANOS: u64 = 1_000_000_000;
 /// How long stores are looked through for one page; what is older, the next page goes on with. A match that is rare, or
 /// none at all, reads everything there is, and a regex may take long on every value.
 pub(crate) const TIME_MAX: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use fusebox_collector::model::now_unix_nanos;
+use fusebox_collector::model::{HOUR_NANOS, now_unix_nanos};
 use fusebox_collector::sample::Shop;
 use tokio::sync::{Mutex, Notify, mpsc};
 
@@ -18,7 +18,7 @@ const AHEAD_BYTES: usize = 256 * 1024 * 1024;
 const SPAN_BYTES: usize = 700;
 const GZIP_RATIO: usize = 6;
 /// The traces' times lie within the last hour.
-const AGE_NANOS: u64 = 3_600_000_000_000;
+const AGE_NANOS: u64 = HOUR_NANOS;
 
 /// A request ready to be sent.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use super::refusal::Refusal;
 use super::span;
 use crate::api::dialect::{self, shortened};
 use crate::model::{
-    Condition, EVENT_NAME, Place, StatusCode, Test, TimeRange, TraceCondition, TraceQuery,
-    now_unix_nanos,
+    Condition, EVENT_NAME, MINUTE_NANOS, Place, StatusCode, Test, TimeRange, TraceCondition,
+    TraceQuery, now_unix_nanos,
 };
 
 /// How far back is searched unless said otherwise: a day, as in Zipkin.
@@ -24,7 +24,7 @@ const TERMS_MAX: usize = 100;
 const NANOS_OF_MILLI: u64 = 1_000_000;
 const NANOS_OF_MICRO: u64 = 1_000;
 /// How long after its trace's start a span is still looked for when a search ends in the past.
-const SPREAD_NANOS: u64 = 600_000_000_000;
+const SPREAD_NANOS: u64 = 10 * MINUTE_NANOS;
 /// Rows of one page of the store.
 const PAGE_MAX: usize = 100;
 /// ... and at least so many, so that filtering a few does not take a page each.

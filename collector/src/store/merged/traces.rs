@@ -7,14 +7,14 @@ use std::sync::Arc;
 use opentelemetry::{SpanId, TraceId};
 
 use super::union;
-use crate::model::{Note, TimeRange, Trace, TracePage, TraceQuery};
+use crate::model::{MINUTE_NANOS, Note, TimeRange, Trace, TracePage, TraceQuery};
 use crate::store::embedded::{EmbeddedStore, ShipProgress};
 use crate::store::influxdb::{InfluxTraces, Peers, Scan};
 use crate::store::search::{self, Candidate, Row, Source, row_of};
 use crate::store::{StoreError, TraceReader};
 
 /// A trace that starts that long after local spans are complete has all of its spans here: senders' clocks may differ.
-const CLOCK_SKEW_NANOS: u64 = 60 * 1_000_000_000;
+const CLOCK_SKEW_NANOS: u64 = MINUTE_NANOS;
 /// Rows that the local store is asked for at once.
 const LOCAL_ROWS_MAX: usize = 50;
 

@@ -10,11 +10,11 @@ use super::hint;
 use super::record::SeriesKind;
 use crate::counters::{Counters, Incident};
 use crate::log::{Day, LogFile, Position, scan};
-use crate::model::TimeRange;
+use crate::model::{MINUTE_NANOS, TimeRange};
 use crate::store::StoreError;
 
 /// A new extent starts after that long, so that a query reads little more than it needs.
-const EXTENT_NANOS: u64 = 60_000_000_000;
+const EXTENT_NANOS: u64 = MINUTE_NANOS;
 /// A new extent starts after that many bytes.
 const EXTENT_BYTES: u64 = 256 * 1024;
 

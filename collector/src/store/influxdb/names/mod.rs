@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::wire::line::tag_value;
+use crate::model::HOUR_NANOS;
 use crate::store::StoreError;
 use crate::store::durable::{self, Readers};
 use crate::store::influxdb::folder;
@@ -40,7 +41,6 @@ pub(crate) const PEERS_MAX: usize = 2_000;
 
 /// The file of the tables.
 const FILE: &str = "names.json";
-const HOUR_NANOS: u64 = 3_600_000_000_000;
 const HOUR: Duration = Duration::from_secs(3_600);
 /// A series stays known until the last shard goes that has a point of it: so long after the retention, or a part of it
 /// where that is longer.

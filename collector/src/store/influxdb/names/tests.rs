@@ -1,10 +1,10 @@
 //! Names stay what they were, are bounded, and make room in the end.
 
 use super::*;
+use crate::model::DAY_NANOS;
 use crate::store::influxdb::folder;
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
-const DAY_NANOS: u64 = 24 * HOUR_NANOS;
 const NOW: u64 = 20_000 * DAY_NANOS;
 
 fn open(dir: &tempfile::TempDir, now: u64) -> Names {

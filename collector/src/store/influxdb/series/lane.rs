@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::TEN_SECONDS_NANOS;
 use super::figures::StoreFigures;
 use super::pending::{Pending, Window};
 use super::points::Points;
 use super::windows::{Thresholds, WindowSums};
-use super::{MINUTE_NANOS, TEN_SECONDS_NANOS};
 use crate::counters::{Counters, Incident};
 use crate::log::Position;
-use crate::model::TimeRange;
+use crate::model::{HOUR_NANOS, MINUTE_NANOS, TimeRange};
 use crate::store::influxdb::names::Names;
 use crate::store::influxdb::ship::lane::{Batch, Lane};
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
@@ -35,7 +35,7 @@ const EMPTY_STEPS_MAX: usize = 64;
 /// What is nearly past the retention is not sent: the server would refuse it.
 const RETENTION_MARGIN: Duration = Duration::from_secs(600);
 /// Records that far in the future come from a clock that was set wrong.
-const FUTURE_NANOS: u64 = 60 * MINUTE_NANOS;
+const FUTURE_NANOS: u64 = HOUR_NANOS;
 /// Settings are written again each hour: those of a window lie that far before its end.
 const SETTINGS_NANOS: u64 = 62 * MINUTE_NANOS;
 

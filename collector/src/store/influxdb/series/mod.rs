@@ -20,11 +20,10 @@ pub(crate) use figures::StoreFigures;
 pub(crate) use lane::{SeriesLane, SeriesLaneOptions};
 pub(crate) use reader::InfluxSeries;
 
-const SECOND_NANOS: u64 = 1_000_000_000;
+use crate::model::{MINUTE_NANOS, SECOND_NANOS};
+
 /// Length of a window of `circuit` and `circuit_10s`.
 const TEN_SECONDS_NANOS: u64 = 10 * SECOND_NANOS;
-/// Length of a window of `red` and `dep`.
-const MINUTE_NANOS: u64 = 60 * SECOND_NANOS;
 /// Length of a window of what ends with `_5m`.
 const FIVE_MINUTES_NANOS: u64 = 5 * MINUTE_NANOS;
 /// By less than that a point of a name that its tags hide is later than its record.

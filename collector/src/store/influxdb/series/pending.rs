@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{FIVE_MINUTES_NANOS, MINUTE_NANOS, SECOND_NANOS, TEN_SECONDS_NANOS};
-use crate::model::TimeRange;
+use super::{FIVE_MINUTES_NANOS, TEN_SECONDS_NANOS};
+use crate::model::{MINUTE_NANOS, SECOND_NANOS, TimeRange};
 use crate::store::series::SeriesKind;
 
 /// How long after its end a window is written: samples may be filed two seconds back, a minute of operations is

@@ -9,8 +9,9 @@ use tokio::runtime::Handle;
 
 use super::rows::Row;
 use super::text::parse;
-use super::{MINUTE_NANOS, SHIFT_NANOS, TEN_SECONDS_NANOS};
+use super::{SHIFT_NANOS, TEN_SECONDS_NANOS};
 use crate::model::{CircuitKey, DependencyLink, TimeRange, now_unix_nanos};
+use crate::model::{HOUR_NANOS, MINUTE_NANOS};
 use crate::store::influxdb::names::OTHER;
 use crate::store::influxdb::schema::{
     CIRCUIT, CIRCUIT_EVENT, CIRCUIT_HOUR, CIRCUIT_SETTINGS, CIRCUIT_STATE, COLLECTOR, DEP,
@@ -33,7 +34,7 @@ const STEP_GROWTH_MAX: u64 = 64;
 /// The shortest step.
 const STEP_NANOS_MIN: u64 = TEN_SECONDS_NANOS;
 /// How far beyond the retention and beyond now something may lie: clocks differ.
-const SLACK_NANOS: u64 = 60 * MINUTE_NANOS;
+const SLACK_NANOS: u64 = HOUR_NANOS;
 
 /// The records of other collectors.
 #[derive(Debug, Clone)]
@@ -54,8 +55,6 @@ struct Place {
     /// The first step.
     step_nanos: u64,
 }
-
-const HOUR_NANOS: u64 = 60 * MINUTE_NANOS;
 
 fn place(kind: SeriesKind) -> Place {
     let place = |measurement, fields, lead_nanos, step_nanos| Place {

@@ -3,9 +3,9 @@
 use fusebox::circuit_breaker::EffectiveState;
 use opentelemetry::SpanId;
 
+use super::TEN_SECONDS_NANOS;
 use super::text::{parse, read_seconds, trace_id};
-use super::{MINUTE_NANOS, TEN_SECONDS_NANOS};
-use crate::model::{CircuitKey, CircuitTransition, Provenance};
+use crate::model::{CircuitKey, CircuitTransition, MINUTE_NANOS, Provenance};
 use crate::store::influxdb::schema::{
     DESTINATION, INSTANCE, NAME, NAMES, OPERATION, SERVICE, SOURCE,
 };

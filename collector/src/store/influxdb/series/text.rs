@@ -4,8 +4,7 @@ use opentelemetry::TraceId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::SECOND_NANOS;
-use crate::model::{CircuitCalls, CircuitKey, CircuitSample};
+use crate::model::{CircuitCalls, CircuitKey, CircuitSample, SECOND_NANOS};
 use crate::store::influxdb::schema::{state_number, state_of};
 
 /// A second: its number within the window, state, calls by outcome (trailing zeros left out), calls running, and

@@ -6,7 +6,7 @@ use std::ops::Range;
 use opentelemetry::TraceId;
 
 use super::payload;
-use crate::model::Span;
+use crate::model::{SECOND_NANOS, Span};
 use crate::store::StoreError;
 use crate::store::influxdb::schema::{SHARD, SPAN};
 use crate::store::influxdb::wire::client::Client;
@@ -17,7 +17,7 @@ const TRACE_SPANS_MAX: usize = 50_000;
 /// Points of one trace that are looked for: with fewer than two spans each there are more spans than are shown.
 const POINTS_MAX: usize = TRACE_SPANS_MAX;
 /// Payloads this close together are read with one statement.
-const NEAR_NANOS: u64 = 10_000_000_000;
+const NEAR_NANOS: u64 = 10 * SECOND_NANOS;
 /// Statements in one request.
 const STATEMENTS_MAX: usize = 50;
 

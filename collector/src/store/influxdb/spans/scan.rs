@@ -13,20 +13,22 @@ use tokio::time::{Instant, timeout};
 use super::by_id::{self, texts_of};
 use super::compile::Compiled;
 use super::payload;
-use crate::model::{Span, TimeRange, Trace, TraceQuery, now_unix_nanos};
+use crate::model::{
+    MINUTE_NANOS, SECOND_NANOS, Span, TimeRange, Trace, TraceQuery, now_unix_nanos,
+};
 use crate::store::StoreError;
 use crate::store::assemble;
 use crate::store::influxdb::wire::client::{Client, failed};
 use crate::store::search::{Candidate, Row, Source, row_of};
 
 /// How far a sender's clock may be ahead of ours and its spans still be in their place.
-const CLOCK_SKEW_NANOS: u64 = 2 * 1_000_000_000;
+const CLOCK_SKEW_NANOS: u64 = 2 * SECOND_NANOS;
 /// How long after its start a span may arrive and still be found by a search that ends in the past.
-const LATE_NANOS: u64 = 15 * 60 * 1_000_000_000;
+const LATE_NANOS: u64 = 15 * MINUTE_NANOS;
 /// How long an answer is waited for: a page shows what is local rather than wait for longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first window; each next one is longer by `WINDOW_GROWTH`: 5 min, 30 min, 3 h, 18 h, the rest of the week.
-const FIRST_WINDOW_NANOS: u64 = 5 * 60 * 1_000_000_000;
+const FIRST_WINDOW_NANOS: u64 = 5 * MINUTE_NANOS;
 const WINDOW_GROWTH: u64 = 6;
 /// A window grows while it is read faster than that, so that the next one is read in time too.
 const QUICK: Duration = Duration::from_secs(1);

@@ -7,13 +7,11 @@ use serde_json::json;
 
 use super::WEEK;
 use super::fake::{Fake, Reply, Sent};
-use crate::model::{TimeRange, TraceQuery, now_unix_nanos};
+use crate::model::{HOUR_NANOS, TimeRange, TraceQuery, now_unix_nanos};
 use crate::store::TraceReader;
 use crate::store::influxdb::spans::InfluxTraces;
 use crate::store::influxdb::wire::client::Client;
 use crate::store::search;
-
-const HOUR_NANOS: u64 = 3_600_000_000_000;
 
 fn reader(server: &Fake) -> InfluxTraces {
     InfluxTraces::new(Arc::new(Client::new(server.options()).unwrap()), WEEK)

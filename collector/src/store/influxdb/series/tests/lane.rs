@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use fusebox::circuit_breaker::EffectiveState;
 
 use super::*;
-use crate::model::{CircuitCalls, CircuitKey, CircuitSample, TimeRange};
+use crate::model::{
+    CircuitCalls, CircuitKey, CircuitSample, MINUTE_NANOS, SECOND_NANOS, TimeRange,
+};
 use crate::store::SeriesReader;
 use crate::store::influxdb::schema::{ALL, FieldType};
 use crate::store::influxdb::wire::query::Cell;

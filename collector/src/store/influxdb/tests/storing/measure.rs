@@ -13,14 +13,13 @@ use tokio::time::Instant;
 
 use super::support::{Node, WEEK, servers};
 use crate::codec::otlp::{Limits, ResourceView, ScopeView, SpanView, SpanVisitor, walk_traces};
-use crate::model::{Condition, StatusCode, TimeRange, TraceQuery, now_unix_nanos};
+use crate::model::{Condition, DAY_NANOS, StatusCode, TimeRange, TraceQuery, now_unix_nanos};
 use crate::sample::Shop;
 use crate::store::TraceReader;
 use crate::store::influxdb::spans::payload::BlockEncoder;
 
 const SPANS: usize = 1_000_000;
 const DAYS: u64 = 5;
-const DAY_NANOS: u64 = 86_400_000_000_000;
 /// Spans of a block, which is a request of an SDK, and how long they took to come.
 const BLOCK_SPANS: usize = 500;
 const BLOCK_NANOS: u64 = 5_000_000_000;
