@@ -181,39 +181,52 @@ pub struct CircuitTransition {
     pub span_id: Option<SpanId>,
 }
 
-/// The settings in force, as the instance reported them. Zero where its library has no such setting, or where they
-/// were stored by a build that did not know it.
+/// The settings in force, as the instance reported them. `None` where its library has no such setting, where it is off
+/// or unlimited, or where it was stored by a build that did not know it; in JSON and on disk that is 0.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CircuitSettings {
     /// Group that the breaker is listed under.
     pub group: String,
     /// Length of the window, milliseconds (time windows).
-    pub window_ms: u64,
+    #[serde(with = "zero_is_none")]
+    pub window_ms: Option<u64>,
     /// Buckets of the window (time windows).
-    pub window_buckets: u64,
+    #[serde(with = "zero_is_none")]
+    pub window_buckets: Option<u64>,
     /// Length of the window, calls (count windows).
-    pub window_calls: u64,
+    #[serde(with = "zero_is_none")]
+    pub window_calls: Option<u64>,
     /// Calls before it may judge.
-    pub minimum_calls: u64,
+    #[serde(with = "zero_is_none")]
+    pub minimum_calls: Option<u64>,
     /// Failure rate at which it opens, percent.
-    pub failure_rate_percent: f64,
-    /// Slow-call rate at which it opens, percent; 0 when off.
-    pub slow_call_rate_percent: f64,
-    /// What counts as slow, milliseconds; 0 when off.
-    pub slow_call_duration_ms: u64,
+    #[serde(with = "zero_is_none")]
+    pub failure_rate_percent: Option<f64>,
+    /// Slow-call rate at which it opens, percent.
+    #[serde(with = "zero_is_none")]
+    pub slow_call_rate_percent: Option<f64>,
+    /// What counts as slow, milliseconds.
+    #[serde(with = "zero_is_none")]
+    pub slow_call_duration_ms: Option<u64>,
     /// How long it stays open, milliseconds.
-    pub open_duration_ms: u64,
+    #[serde(with = "zero_is_none")]
+    pub open_duration_ms: Option<u64>,
     /// Probes allowed when half-open.
-    pub half_open_probes: u64,
+    #[serde(with = "zero_is_none")]
+    pub half_open_probes: Option<u64>,
     /// How long a probe keeps its slot without an answer, milliseconds.
-    pub probe_lease_ms: u64,
-    /// Time limit of a call, milliseconds; 0 when none.
-    pub timeout_ms: u64,
-    /// Concurrent calls allowed; 0 when unlimited.
-    pub max_concurrent: u64,
-    /// Concurrent fallbacks allowed; 0 when unlimited.
-    pub fallback_max_concurrent: u64,
+    #[serde(with = "zero_is_none")]
+    pub probe_lease_ms: Option<u64>,
+    /// Time limit of a call, milliseconds.
+    #[serde(with = "zero_is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Concurrent calls allowed.
+    #[serde(with = "zero_is_none")]
+    pub max_concurrent: Option<u64>,
+    /// Concurrent fallbacks allowed.
+    #[serde(with = "zero_is_none")]
+    pub fallback_max_concurrent: Option<u64>,
 }
 
 /// A forced state: what, why and until when.
@@ -365,18 +378,25 @@ fn what_happened<S: serde::Serializer>(
 pub(crate) mod zero_is_none {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(crate) fn serialize<S: Serializer>(
-        number: &Option<u64>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        number.unwrap_or(0).serialize(serializer)
+    pub(crate) fn some<N: Default + PartialOrd>(number: N) -> Option<N> {
+        Some(number).filter(|number| *number > N::default())
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn serialize<N: Copy + Default + Serialize, S: Serializer>(
+        number: &Option<N>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        number.unwrap_or_default().serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<
+        'de,
+        N: Default + PartialOrd + Deserialize<'de>,
+        D: Deserializer<'de>,
+    >(
         deserializer: D,
-    ) -> Result<Option<u64>, D::Error> {
-        let number = u64::deserialize(deserializer)?;
-        Ok(Some(number).filter(|number| *number > 0))
+    ) -> Result<Option<N>, D::Error> {
+        N::deserialize(deserializer).map(some)
     }
 }
 

@@ -125,11 +125,8 @@ impl TimeRange {
 
 /// Returns the wall clock, Unix nanoseconds.
 pub fn now_unix_nanos() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-        })
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, nanos)
 }
 
 /// Reads RFC 3339 (`2026-11-23T10:04:11.302Z`, any offset) or whole Unix nanoseconds; `None` otherwise.

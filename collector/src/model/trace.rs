@@ -1,5 +1,6 @@
 //! A trace as read back: all its spans, and one summary row per trace for lists.
 
+use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, Outcome};
 use opentelemetry::{SpanId, TraceId};
 use serde::{Serialize, Serializer};
 
@@ -67,19 +68,47 @@ pub struct ServiceCount {
     pub errors: u32,
 }
 
-/// A breaker that a request went through, and the outcome.
+/// A breaker that a request went through, and the outcome. What the span did not say, or with a word that is not one of
+/// ours, is `None`, and an empty text in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct CircuitMark {
     /// The service that holds the breaker.
     pub service: String,
     /// The breaker.
     pub name: String,
-    /// Its state when the call began (`fusebox::circuit_breaker::EffectiveState::as_str`).
-    pub state: String,
-    /// How the call ended (`fusebox::circuit_breaker::Outcome::as_str`).
-    pub outcome: String,
-    /// Whether a fallback answered in its place: `success`, `failure`, `rejected` or empty.
-    pub fallback: String,
+    /// Its state when the call began.
+    #[serde(serialize_with = "word_or_empty")]
+    pub state: Option<EffectiveState>,
+    /// How the call ended.
+    #[serde(serialize_with = "word_or_empty")]
+    pub outcome: Option<Outcome>,
+    /// Whether a fallback answered in its place.
+    #[serde(serialize_with = "word_or_empty")]
+    pub fallback: Option<FallbackOutcome>,
+}
+
+impl CircuitMark {
+    /// Reads the words of a span: state, outcome and outcome of the fallback.
+    pub fn new(service: &str, name: &str, [state, outcome, fallback]: [&str; 3]) -> Self {
+        Self {
+            service: service.to_owned(),
+            name: name.to_owned(),
+            state: EffectiveState::parse(state),
+            outcome: Outcome::parse(outcome),
+            fallback: FallbackOutcome::parse(fallback),
+        }
+    }
+}
+
+/// Serialises a word, or an empty text in its place.
+fn word_or_empty<T: Serialize, S: Serializer>(
+    word: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match word {
+        Some(word) => word.serialize(serializer),
+        None => serializer.serialize_str(""),
+    }
 }
 
 /// Serialises an id as lower-case hex.

@@ -93,7 +93,7 @@ async fn searches_newest_first_page_by_page(reader: &impl TraceReader) {
     );
     assert_eq!(row.duration_nanos, 30 + 5 - 10);
     assert_eq!(row.services.len(), 2);
-    assert_eq!(row.circuits[0].outcome, "rejected");
+    assert_eq!(row.circuits[0].outcome, Some(Outcome::Rejected));
 }
 
 async fn filters(reader: &impl TraceReader) {

@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use fusebox::circuit_breaker::Outcome::{Cancelled, Ignored, Success};
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
 use opentelemetry::TraceId;
 
@@ -38,7 +39,7 @@ pub(crate) fn summarize(spans: &[Span]) -> Option<TraceSummary> {
         span_count: count(spans.len()),
         error_count: count(spans.iter().filter(|span| is_failed(span)).count()),
         services: services(spans),
-        circuits: circuits(spans),
+        circuits: harmful_first(spans.iter().filter_map(mark).collect()),
     })
 }
 
@@ -62,36 +63,25 @@ fn services(spans: &[Span]) -> Vec<ServiceCount> {
     counts
 }
 
-/// Lists the breakers once each, those that refused or failed first.
-fn circuits(spans: &[Span]) -> Vec<CircuitMark> {
-    harmful_first(spans.iter().filter_map(mark).collect())
-}
-
-/// Lists breakers, those that refused or failed first.
+/// Lists breakers once each, those that refused or failed first.
 pub(crate) fn harmful_first(marks: BTreeSet<CircuitMark>) -> Vec<CircuitMark> {
     let mut marks: Vec<_> = marks.into_iter().collect();
-    let harmless = ["success", "ignored", "cancelled", ""];
-    marks.sort_by_key(|mark| harmless.contains(&mark.outcome.as_str()));
+    marks.sort_by_key(|mark| matches!(mark.outcome, None | Some(Success | Ignored | Cancelled)));
     marks
 }
 
 fn mark(span: &Span) -> Option<CircuitMark> {
     let text = |key| {
-        let last = span
-            .attributes
-            .iter()
-            .rev()
-            .find(|(k, value)| k == key && matches!(value, Value::String(_)));
-        last.map_or_else(String::new, |(_, value)| value.to_string())
+        let mut from_last = span.attributes.iter().rev();
+        let last = from_last.find_map(|(k, value)| match value {
+            Value::String(text) if k == key => Some(text.as_str()),
+            _ => None,
+        });
+        last.unwrap_or_default()
     };
-    let mark = CircuitMark {
-        service: span.service().to_owned(),
-        name: text(BREAKER_NAME),
-        state: text(BREAKER_STATE),
-        outcome: text(BREAKER_OUTCOME),
-        fallback: text(FALLBACK_OUTCOME),
-    };
-    (!mark.name.is_empty()).then_some(mark)
+    let name = Some(text(BREAKER_NAME)).filter(|name| !name.is_empty())?;
+    let words = [BREAKER_STATE, BREAKER_OUTCOME, FALLBACK_OUTCOME].map(text);
+    Some(CircuitMark::new(span.service(), name, words))
 }
 
 /// Returns a trace id as a number, by which ids are ordered in pages.

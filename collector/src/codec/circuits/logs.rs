@@ -10,7 +10,9 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 
 use super::attributes::{Sender, bounded_text, name, number, text};
 use super::{LogsBatch, SettingsReport};
-use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance};
+use crate::model::{
+    CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance, nanos, zero_is_none,
+};
 
 /// Longest settings document that is read, bytes; ours has about 400.
 const MAX_SETTINGS_BYTES: usize = 16 * 1024;
@@ -126,35 +128,30 @@ fn view(settings: &Settings, group: &str) -> CircuitSettings {
         max_concurrent,
         fallback_max_concurrent,
     } = settings;
+    let percent = |number| zero_is_none::some(number).filter(|number: &f64| number.is_finite());
+    // Rounded up: zero stands for a setting that is off.
+    let millis = |length: Duration| zero_is_none::some(nanos(length).div_ceil(1_000_000));
+    let some = |number: u32| zero_is_none::some(u64::from(number));
     let (window_ms, window_buckets, window_calls) = match window {
-        WindowSettings::Time { duration, buckets } => (millis(*duration), u64::from(*buckets), 0),
-        WindowSettings::Count { calls } => (0, 0, u64::from(*calls)),
+        WindowSettings::Time { duration, buckets } => (millis(*duration), some(*buckets), None),
+        WindowSettings::Count { calls } => (None, None, some(*calls)),
     };
     CircuitSettings {
         group: group.to_owned(),
         window_ms,
         window_buckets,
         window_calls,
-        minimum_calls: u64::from(*minimum_calls),
-        failure_rate_percent: finite(*failure_rate_percent),
-        slow_call_rate_percent: slow_call_duration.map_or(0.0, |_| finite(*slow_call_rate_percent)),
-        slow_call_duration_ms: slow_call_duration.map_or(0, millis),
+        minimum_calls: some(*minimum_calls),
+        failure_rate_percent: percent(*failure_rate_percent),
+        slow_call_rate_percent: slow_call_duration.and_then(|_| percent(*slow_call_rate_percent)),
+        slow_call_duration_ms: slow_call_duration.and_then(millis),
         open_duration_ms: millis(*open_duration),
-        half_open_probes: u64::from(*half_open_probes),
+        half_open_probes: some(*half_open_probes),
         probe_lease_ms: millis(*probe_lease),
-        timeout_ms: timeout.map_or(0, millis),
-        max_concurrent: u64::from(*max_concurrent),
-        fallback_max_concurrent: u64::from(*fallback_max_concurrent),
+        timeout_ms: timeout.and_then(millis),
+        max_concurrent: some(*max_concurrent),
+        fallback_max_concurrent: some(*fallback_max_concurrent),
     }
-}
-
-/// Returns whole milliseconds, rounded up: zero stands for a setting that is off.
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
-}
-
-fn finite(percent: f64) -> f64 {
-    if percent.is_finite() { percent } else { 0.0 }
 }
 
 fn trace_id(bytes: &[u8]) -> Option<TraceId> {

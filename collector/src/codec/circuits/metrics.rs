@@ -165,10 +165,7 @@ fn fact(point: &Point<'_>, source: Source, meaning: Meaning) -> Option<Fact> {
         })),
         Meaning::Refused => counted(Count::Outcome(Outcome::Rejected)),
         Meaning::Fallbacks => {
-            let word = attribute(semconv::FALLBACK_OUTCOME)?;
-            let outcome = FallbackOutcome::ALL
-                .into_iter()
-                .find(|o| o.as_str() == word)?;
+            let outcome = FallbackOutcome::parse(attribute(semconv::FALLBACK_OUTCOME)?)?;
             let answered = outcome == FallbackOutcome::Success;
             counted(Count::Fallback { answered })
         }

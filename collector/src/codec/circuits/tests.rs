@@ -192,19 +192,19 @@ fn settings_are_read_from_their_document() {
     };
     let expected = CircuitSettings {
         group: String::new(),
-        window_ms: 10_000,
-        window_buckets: 10,
-        window_calls: 0,
-        minimum_calls: 20,
-        failure_rate_percent: 50.0,
-        slow_call_rate_percent: 100.0,
-        slow_call_duration_ms: 2,
-        open_duration_ms: 5_000,
-        half_open_probes: 1,
-        probe_lease_ms: 20_000,
-        timeout_ms: 0,
-        max_concurrent: 10,
-        fallback_max_concurrent: 7,
+        window_ms: Some(10_000),
+        window_buckets: Some(10),
+        window_calls: None,
+        minimum_calls: Some(20),
+        failure_rate_percent: Some(50.0),
+        slow_call_rate_percent: Some(100.0),
+        slow_call_duration_ms: Some(2),
+        open_duration_ms: Some(5_000),
+        half_open_probes: Some(1),
+        probe_lease_ms: Some(20_000),
+        timeout_ms: None,
+        max_concurrent: Some(10),
+        fallback_max_concurrent: Some(7),
     };
     assert_eq!(report.settings, expected);
     assert_eq!(report.forced, None);

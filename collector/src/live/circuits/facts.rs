@@ -123,10 +123,9 @@ pub(super) struct Window {
 impl Facts {
     /// Returns the window's length: the breaker's own, and at least as long as a report covers.
     fn window_ms(&self) -> u64 {
-        let own = self.report.as_ref().map_or(0, |r| r.settings.window_ms);
-        let own = if own == 0 { DEFAULT_WINDOW_MS } else { own };
-        own.clamp(1_000, WINDOW_MAX_MS)
-            .max(self.standing.interval_ms)
+        let own = self.report.as_ref().and_then(|r| r.settings.window_ms);
+        let own = own.unwrap_or(DEFAULT_WINDOW_MS).clamp(1_000, WINDOW_MAX_MS);
+        own.max(self.standing.interval_ms)
     }
 
     /// Returns the second at which the window ends. A report arrives at any moment of its second or interval,

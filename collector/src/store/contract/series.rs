@@ -153,10 +153,10 @@ impl Scene {
             time_unix_nanos: self.at(second) + 7,
             settings: CircuitSettings {
                 group: "stock".to_owned(),
-                window_ms: 10_000,
-                failure_rate_percent: 50.0,
-                slow_call_rate_percent: 33.3,
-                slow_call_duration_ms: 1_000,
+                window_ms: Some(10_000),
+                failure_rate_percent: Some(50.0),
+                slow_call_rate_percent: Some(33.3),
+                slow_call_duration_ms: Some(1_000),
                 ..CircuitSettings::default()
             },
             forced: (second > 0).then(|| OverrideView {
@@ -315,7 +315,7 @@ pub(crate) fn check_circuits(circuits: &Circuits, scene: &Scene, runtime: &Runti
     let success = (21..=30).map(|second| 3 * (5 + second)).sum::<u64>();
     assert_eq!((view.calls.success, view.calls.timeout), (success, 15));
     assert_eq!(view.opened_by, Some(TraceId::from_bytes([7; 16])));
-    assert_eq!(view.settings.slow_call_rate_percent, 33.3);
+    assert_eq!(view.settings.slow_call_rate_percent, Some(33.3));
     transitions(circuits, scene, runtime);
     history(circuits, scene, runtime);
 }

@@ -69,8 +69,8 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
         time_unix_nanos,
         settings: CircuitSettings {
             group: "stock".to_owned(),
-            window_ms: 10_000,
-            failure_rate_percent: 50.0,
+            window_ms: Some(10_000),
+            failure_rate_percent: Some(50.0),
             ..CircuitSettings::default()
         },
         forced: Some(OverrideView {
@@ -237,15 +237,15 @@ fn fixture_records() -> Vec<SeriesRecord> {
 
 fn count_settings() -> CircuitSettings {
     CircuitSettings {
-        window_calls: 100,
-        minimum_calls: 20,
-        failure_rate_percent: 33.5,
-        slow_call_rate_percent: 75.0,
-        slow_call_duration_ms: 800,
-        open_duration_ms: 5_000,
-        half_open_probes: 3,
-        timeout_ms: 1_000,
-        max_concurrent: 10,
+        window_calls: Some(100),
+        minimum_calls: Some(20),
+        failure_rate_percent: Some(33.5),
+        slow_call_rate_percent: Some(75.0),
+        slow_call_duration_ms: Some(800),
+        open_duration_ms: Some(5_000),
+        half_open_probes: Some(3),
+        timeout_ms: Some(1_000),
+        max_concurrent: Some(10),
         ..CircuitSettings::default()
     }
 }

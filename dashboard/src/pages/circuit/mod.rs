@@ -10,8 +10,8 @@ use askama::Template;
 use axum::extract::{Path, State};
 use fusebox::circuit_breaker::{EffectiveState, Outcome};
 use fusebox_collector::model::{
-    CircuitCalls, CircuitHistory, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView,
-    Condition, StateSpan, TimeRange, TracePage, TraceQuery, format_duration, now_unix_nanos,
+    CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, Condition,
+    StateSpan, TimeRange, TracePage, TraceQuery, format_duration, now_unix_nanos,
 };
 
 use crate::pages::Pages;
@@ -367,42 +367,27 @@ impl CircuitPage {
     /// The settings in force, those that its library has.
     fn settings(&self) -> Vec<Figure> {
         let s = &self.known.circuit.settings;
-        let ms = |ms: u64| (ms > 0).then(|| format_duration(ms * 1_000_000));
-        let some = |n: u64| (n > 0).then(|| text::count(n));
-        let percent = |p: f64| (p > 0.0).then(|| format!("{} %", text::percent(p)));
-        let slow = percent(s.slow_call_rate_percent).filter(|_| s.slow_call_duration_ms > 0);
+        let ms = |ms: Option<u64>| ms.map(|ms| format_duration(ms.saturating_mul(1_000_000)));
+        let some = |number: Option<u64>| number.map(text::count);
+        let at_most = |number| some(number).map(|n| format!("at most {n}"));
+        let percent = |p: Option<f64>| p.map(|p| format!("{} %", text::percent(p)));
+        let slow = percent(s.slow_call_rate_percent).zip(ms(s.slow_call_duration_ms));
+        let slow = slow.map(|(p, limit)| format!("{p} of calls slower than {limit}"));
+        let group = (!s.group.is_empty()).then(|| text::name(&s.group).into_owned());
+        let calls = some(s.window_calls).map(|n| format!("{n} calls"));
+        let window = ms(s.window_ms).or(calls);
         let all = [
-            (
-                "group",
-                (!s.group.is_empty()).then(|| text::name(&s.group).into_owned()),
-            ),
-            (
-                "window",
-                ms(s.window_ms).or_else(|| some(s.window_calls).map(|n| format!("{n} calls"))),
-            ),
+            ("group", group),
+            ("window", window),
             ("minimum calls", some(s.minimum_calls)),
             ("failure rate limit", percent(s.failure_rate_percent)),
-            (
-                "slow call limit",
-                slow.map(|p| {
-                    format!(
-                        "{p} of calls slower than {}",
-                        text::maybe_duration(Some(s.slow_call_duration_ms * 1_000_000))
-                    )
-                }),
-            ),
+            ("slow call limit", slow),
             ("open duration", ms(s.open_duration_ms)),
             ("half-open probes", some(s.half_open_probes)),
             ("probe lease", ms(s.probe_lease_ms)),
             ("timeout", ms(s.timeout_ms)),
-            (
-                "concurrent calls",
-                some(s.max_concurrent).map(|n| format!("at most {n}")),
-            ),
-            (
-                "fallbacks at once",
-                some(s.fallback_max_concurrent).map(|n| format!("{n} fallbacks")),
-            ),
+            ("concurrent calls", at_most(s.max_concurrent)),
+            ("fallbacks at once", at_most(s.fallback_max_concurrent)),
         ];
         all.into_iter()
             .filter_map(|(name, value)| Some(Figure::new(name, value?)))

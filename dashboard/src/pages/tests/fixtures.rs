@@ -101,13 +101,13 @@ fn latency(seed: u64, executed: u64) -> LatencyView {
 fn settings() -> CircuitSettings {
     CircuitSettings {
         group: "shop".to_owned(),
-        window_ms: 10_000,
-        minimum_calls: 20,
-        failure_rate_percent: 50.0,
-        open_duration_ms: 5_000,
-        half_open_probes: 1,
-        timeout_ms: 1_000,
-        max_concurrent: 10,
+        window_ms: Some(10_000),
+        minimum_calls: Some(20),
+        failure_rate_percent: Some(50.0),
+        open_duration_ms: Some(5_000),
+        half_open_probes: Some(1),
+        timeout_ms: Some(1_000),
+        max_concurrent: Some(10),
         ..CircuitSettings::default()
     }
 }
@@ -544,20 +544,8 @@ pub(crate) fn found() -> TracePage {
             .into(),
         circuits: if n % 3 == 0 {
             vec![
-                CircuitMark {
-                    service: "product-page".to_owned(),
-                    name: "inventory".to_owned(),
-                    state: "open".to_owned(),
-                    outcome: "rejected".to_owned(),
-                    fallback: "success".to_owned(),
-                },
-                CircuitMark {
-                    service: "gateway".to_owned(),
-                    name: "product-page".to_owned(),
-                    state: "closed".to_owned(),
-                    outcome: "success".to_owned(),
-                    fallback: String::new(),
-                },
+                CircuitMark::new("product-page", "inventory", ["open", "rejected", "success"]),
+                CircuitMark::new("gateway", "product-page", ["closed", "success", ""]),
             ]
         } else {
             Vec::new()

@@ -159,13 +159,8 @@ fn nasty_found() -> TracePage {
             .iter_mut()
             .for_each(|s| s.service = HOSTILE.to_owned());
         for mark in &mut trace.circuits {
-            *mark = CircuitMark {
-                service: nasty(),
-                name: nasty(),
-                state: nasty(),
-                outcome: nasty(),
-                fallback: nasty(),
-            };
+            let word = nasty();
+            *mark = CircuitMark::new(&nasty(), &nasty(), [word.as_str(); 3]);
         }
     }
     found

@@ -2,7 +2,7 @@
 //! trace of ten thousand spans opens at once.
 
 use askama::Template;
-use fusebox::semconv;
+use fusebox::semconv::{self, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
 use fusebox_collector::model::{CircuitMark, Span, StatusCode, Trace, Value, format_duration};
 use opentelemetry::SpanId;
 
@@ -251,13 +251,9 @@ pub(crate) fn circuit_chip(span: &Span) -> Option<Chip> {
             .map(Value::to_string)
             .unwrap_or_default()
     };
-    let mark = CircuitMark {
-        service: span.service().to_owned(),
-        name: span.attribute(semconv::BREAKER_NAME)?.to_string(),
-        state: word(semconv::BREAKER_STATE),
-        outcome: word(semconv::BREAKER_OUTCOME),
-        fallback: word(semconv::FALLBACK_OUTCOME),
-    };
+    let name = span.attribute(semconv::BREAKER_NAME)?.to_string();
+    let words = [BREAKER_STATE, BREAKER_OUTCOME, FALLBACK_OUTCOME].map(word);
+    let mark = CircuitMark::new(span.service(), &name, words.each_ref().map(String::as_str));
     let probe = word(semconv::BREAKER_PROBE) == "true";
     Some(state::call_chip(&mark, probe))
 }

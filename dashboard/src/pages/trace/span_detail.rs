@@ -1,7 +1,7 @@
 //! All that is known of one span: facts, breaker, attributes, events with stack traces, resource, links, notes.
 
 use askama::Template;
-use fusebox::circuit_breaker::EffectiveState;
+use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, Outcome};
 use fusebox::semconv;
 use fusebox_collector::model::{
     CircuitKey, Span, SparkBucket, TimeRange, Trace, Value, format_duration,
@@ -290,11 +290,12 @@ fn circuit(span: &Span) -> Vec<Pair> {
     }
     let outcome = word(semconv::BREAKER_OUTCOME);
     if let Some(outcome) = &outcome {
-        let fallback = word(semconv::FALLBACK_OUTCOME).unwrap_or_default();
+        let fallback = word(semconv::FALLBACK_OUTCOME);
+        let fallback = fallback.and_then(|word| FallbackOutcome::parse(&word));
         let probe = word(semconv::BREAKER_PROBE).is_some();
         pairs.push(Pair::new(
             "outcome",
-            state::call_words("", outcome, &fallback, probe),
+            state::call_words(None, Outcome::parse(outcome), fallback, probe),
         ));
         let minute = span.start_unix_nanos.saturating_add(MINUTE);
         let others = card::requests(&key, Some(outcome), Some(minute));

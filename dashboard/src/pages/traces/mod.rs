@@ -187,7 +187,7 @@ impl TraceRow {
             )
         });
         let mut circuits: Vec<_> = trace.circuits.iter().collect();
-        circuits.sort_by_key(|mark| matches!(mark.outcome.as_str(), "success" | "ignored" | ""));
+        circuits.sort_by_key(|mark| !state::is_bad(mark));
         Self {
             href: Href::trace(trace.trace_id).to_string(),
             service: text::name(&trace.root_service).into_owned(),

@@ -1,6 +1,6 @@
 //! A breaker's state as it is always shown: a switch glyph, a word and a colour.
 
-use fusebox::circuit_breaker::{EffectiveState, Outcome};
+use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, Outcome};
 use fusebox_collector::model::{CircuitKey, CircuitMark};
 
 use super::href::Href;
@@ -97,36 +97,45 @@ pub(crate) struct Chip {
 }
 
 /// Returns in a few words how a call ended: `refused, fallback ok`, `probe timed out`, `closed`.
-pub(crate) fn call_words(state: &str, outcome: &str, fallback: &str, probe: bool) -> String {
-    let ended = match Outcome::parse(outcome) {
+pub(crate) fn call_words(
+    state: Option<EffectiveState>,
+    outcome: Option<Outcome>,
+    fallback: Option<FallbackOutcome>,
+    probe: bool,
+) -> String {
+    let ended = match outcome {
         Some(outcome @ (Outcome::Success | Outcome::Failure | Outcome::Timeout)) if probe => {
             format!("probe {}", outcome_word(outcome))
         }
-        Some(Outcome::Success) | None => EffectiveState::parse(state)
-            .map_or("circuit", word)
-            .to_owned(),
+        Some(Outcome::Success) | None => state.map_or("circuit", word).to_owned(),
         Some(outcome) => outcome_word(outcome).to_owned(),
     };
     let fell_back = match fallback {
-        "success" => "fallback ok",
-        "failure" => "fallback failed",
-        "rejected" => "fallback refused",
-        "missing" => "no fallback",
-        _ => return ended,
+        Some(FallbackOutcome::Success) => "fallback ok",
+        Some(FallbackOutcome::Failure) => "fallback failed",
+        Some(FallbackOutcome::Rejected) => "fallback refused",
+        Some(FallbackOutcome::Missing) => "no fallback",
+        None => return ended,
     };
     match (state, outcome) {
         // The fallback's own span carries nothing of the call that it replaces.
-        ("", "") => fell_back.to_owned(),
+        (None, None) => fell_back.to_owned(),
         _ => format!("{ended}, {fell_back}"),
     }
 }
 
-/// Returns the chip of a call through a breaker. It has the colour of the state, or red where the call failed.
+/// Returns whether pages show the call in red: it failed, was refused or was cancelled.
+pub(crate) fn is_bad(mark: &CircuitMark) -> bool {
+    use Outcome::{Ignored, Success};
+    !matches!(mark.outcome, None | Some(Success | Ignored))
+}
+
+/// Returns the chip of a call through a breaker. It has the colour of the state, or red where `is_bad`.
 pub(crate) fn call_chip(mark: &CircuitMark, probe: bool) -> Chip {
-    let state = EffectiveState::parse(&mark.state).unwrap_or(EffectiveState::Closed);
-    let bad = !matches!(mark.outcome.as_str(), "" | "success" | "ignored");
+    // A span that does not name a state gets the glyph of the normal one.
+    let state = mark.state.unwrap_or(EffectiveState::Closed);
     let class = match state {
-        EffectiveState::Closed if bad => "open",
+        EffectiveState::Closed if is_bad(mark) => "open",
         other => class(other),
     };
     let key = CircuitKey {
@@ -136,7 +145,7 @@ pub(crate) fn call_chip(mark: &CircuitMark, probe: bool) -> Chip {
     Chip {
         class,
         symbol: symbol(state),
-        text: call_words(&mark.state, &mark.outcome, &mark.fallback, probe),
+        text: call_words(mark.state, mark.outcome, mark.fallback, probe),
         title: text::title(&format!("{} → {}", mark.service, mark.name)).into_owned(),
         href: Href::circuit(&key).to_string(),
     }

@@ -209,8 +209,9 @@ impl<'a> Card<'a> {
     }
 
     fn error_class(&self) -> &'static str {
+        let opens_at = self.circuit.settings.failure_rate_percent;
         match self.circuit.error_percent {
-            Some(p) if p >= self.circuit.settings.failure_rate_percent.max(1.0) => "open",
+            Some(p) if p >= opens_at.unwrap_or_default().max(1.0) => "open",
             Some(p) if p >= 5.0 => "half",
             None => "muted",
             _ => "",

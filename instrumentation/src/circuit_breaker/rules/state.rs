@@ -172,14 +172,13 @@ impl Outcome {
 
     /// Parses the name returned by `as_str`.
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|outcome| outcome.as_str() == word)
+        let mut all = Self::ALL.into_iter();
+        all.find(|outcome| outcome.as_str() == word)
     }
 }
 
 /// How a fallback ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FallbackOutcome {
     /// It succeeded.
@@ -204,5 +203,11 @@ impl FallbackOutcome {
             Self::Rejected => "rejected",
             Self::Missing => "missing",
         }
+    }
+
+    /// Parses the name returned by `as_str`.
+    pub fn parse(word: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|outcome| outcome.as_str() == word)
     }
 }

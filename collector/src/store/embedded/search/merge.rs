@@ -6,7 +6,7 @@ use opentelemetry::TraceId;
 
 use super::super::damage::skip_missing;
 use super::super::segment::{NamedPiece, Segment};
-use crate::model::{CircuitMark, ServiceCount, TraceSummary};
+use crate::model::{ServiceCount, TraceSummary};
 use crate::store::StoreError;
 use crate::store::matching::harmful_first;
 
@@ -37,6 +37,7 @@ fn merge(id: u128, pieces: &[NamedPiece]) -> Option<TraceSummary> {
             .iter()
             .fold(0u32, |sum, piece| sum.saturating_add(count(piece)))
     };
+    let marks = pieces.iter().flat_map(|piece| &piece.circuits);
     Some(TraceSummary {
         trace_id: TraceId::from_bytes(id.to_be_bytes()),
         root_service: service,
@@ -47,7 +48,7 @@ fn merge(id: u128, pieces: &[NamedPiece]) -> Option<TraceSummary> {
         span_count: sum(|piece| piece.piece.spans),
         error_count: sum(|piece| piece.piece.errors),
         services: services(pieces),
-        circuits: circuits(pieces),
+        circuits: harmful_first(marks.cloned().collect()),
     })
 }
 
@@ -71,10 +72,4 @@ fn services(pieces: &[NamedPiece]) -> Vec<ServiceCount> {
         .collect();
     services.sort_by_key(|count| std::cmp::Reverse(count.spans));
     services
-}
-
-/// Lists the breakers once each, those that refused or failed first.
-fn circuits(pieces: &[NamedPiece]) -> Vec<CircuitMark> {
-    let marks = pieces.iter().flat_map(|piece| &piece.circuits);
-    harmful_first(marks.cloned().collect())
 }

@@ -35,15 +35,8 @@ impl NamedPiece {
             (service, schema.names.text(origin.name).to_owned())
         };
         let circuit = |circuit: &Circuit| {
-            let [name, state, outcome, fallback] =
-                decode_mark(marks.get(circuit.mark)).map(str::to_owned);
-            CircuitMark {
-                service: services.text(circuit.service).to_owned(),
-                name,
-                state,
-                outcome,
-                fallback,
-            }
+            let [name, words @ ..] = decode_mark(marks.get(circuit.mark));
+            CircuitMark::new(services.text(circuit.service), name, words)
         };
         Self {
             root: piece.root.as_ref().map(words),

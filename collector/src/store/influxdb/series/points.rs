@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::SHIFT_NANOS;
 use super::text::{json, stable_hash};
-use crate::model::{CircuitKey, CircuitTransition, Provenance};
+use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, Provenance};
 use crate::store::influxdb::names::{Names, Owned};
 use crate::store::influxdb::schema::{
     CIRCUIT_EVENT, CIRCUIT_HOUR, CIRCUIT_SETTINGS, CIRCUIT_STATE, COLLECTOR, INSTANCE_SEEN,
@@ -243,17 +243,10 @@ impl<'a> Points<'a> {
     fn settings(&mut self, record: &SettingsRecord) {
         let tagged = self.breaker_instance(&record.key, &record.instance);
         let time = self.time_of(&CIRCUIT_SETTINGS, &tagged, record.time_unix_nanos);
-        let settings = &record.settings;
-        let mut point = self
+        let point = self
             .point(&CIRCUIT_SETTINGS, &tagged)
             .string("j", &json(record));
-        if settings.failure_rate_percent > 0.0 {
-            point = point.float("failure_threshold", settings.failure_rate_percent);
-        }
-        if settings.slow_call_rate_percent > 0.0 {
-            point = point.float("slow_threshold", settings.slow_call_rate_percent);
-        }
-        point.at(time);
+        thresholds(point, &record.settings).at(time);
     }
 
     fn rollup(&mut self, rollup: &Rollup) {
@@ -279,4 +272,15 @@ impl<'a> Points<'a> {
             .count("last", last / 1_000_000)
             .at(time);
     }
+}
+
+/// Adds the rates at which a breaker opens.
+pub(super) fn thresholds<'a>(mut point: Fields<'a>, settings: &CircuitSettings) -> Fields<'a> {
+    if let Some(percent) = settings.failure_rate_percent {
+        point = point.float("failure_threshold", percent);
+    }
+    if let Some(percent) = settings.slow_call_rate_percent {
+        point = point.float("slow_threshold", percent);
+    }
+    point
 }

@@ -7,6 +7,7 @@ use super::{Decoded, Decoder, Lookup};
 use crate::codec::circuits::override_kind;
 use crate::model::{
     CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance, Source,
+    zero_is_none::some,
 };
 use crate::store::series::record::{SeriesRecord, SettingsRecord, Standing};
 
@@ -44,16 +45,16 @@ impl Decoder<'_> {
         let group = self.string()?;
         let settings = CircuitSettings {
             group: group.as_deref().unwrap_or_default().to_owned(),
-            window_ms: self.uint()?,
-            window_calls: self.uint()?,
-            minimum_calls: self.uint()?,
-            failure_rate_percent: f64::from_bits(self.uint()?),
-            slow_call_rate_percent: f64::from_bits(self.uint()?),
-            slow_call_duration_ms: self.uint()?,
-            open_duration_ms: self.uint()?,
-            half_open_probes: self.uint()?,
-            timeout_ms: self.uint()?,
-            max_concurrent: self.uint()?,
+            window_ms: some(self.uint()?),
+            window_calls: some(self.uint()?),
+            minimum_calls: some(self.uint()?),
+            failure_rate_percent: some(f64::from_bits(self.uint()?)),
+            slow_call_rate_percent: some(f64::from_bits(self.uint()?)),
+            slow_call_duration_ms: some(self.uint()?),
+            open_duration_ms: some(self.uint()?),
+            half_open_probes: some(self.uint()?),
+            timeout_ms: some(self.uint()?),
+            max_concurrent: some(self.uint()?),
             ..CircuitSettings::default()
         };
         let forced = match self.byte()? {

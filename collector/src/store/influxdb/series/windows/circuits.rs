@@ -155,16 +155,10 @@ impl BreakerSum {
         let Some(settings) = settings else {
             return point;
         };
-        if settings.failure_rate_percent > 0.0 {
-            point = point.float("failure_threshold", settings.failure_rate_percent);
-        }
-        if settings.slow_call_rate_percent > 0.0 {
-            point = point.float("slow_threshold", settings.slow_call_rate_percent);
-        }
+        point = super::super::points::thresholds(point, settings);
         let all = self.latency.count();
-        if settings.slow_call_duration_ms > 0 && all > 0 {
-            let slowest =
-                LatencyHistogram::index_of_seconds(settings.slow_call_duration_ms as f64 / 1e3);
+        if let Some(slow_ms) = settings.slow_call_duration_ms.filter(|_| all > 0) {
+            let slowest = LatencyHistogram::index_of_seconds(slow_ms as f64 / 1e3);
             let buckets = self.latency.buckets().iter();
             let slow = buckets.filter(|bucket| bucket.0 >= slowest);
             let slow = slow.fold(0_u64, |sum, bucket| sum.saturating_add(bucket.1));
