@@ -131,7 +131,8 @@ async fn a_browser_shows_the_state_of_influxdb() {
     let search = format!("{}/traces?service=cart", binary.web);
     let one = format!("{}/traces/{trace}", binary.web);
 
-    shows(&browser, &about, "takes what is written", "about-well").await;
+    let well = shows(&browser, &about, "accepting writes", "about-well").await;
+    assert!(!well.contains("not accepting writes"), "{well}");
     shows(&browser, &search, "GET /cart", "search-well").await;
     server.kill();
     // Without a write the collector would not notice.
