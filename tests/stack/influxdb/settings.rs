@@ -12,8 +12,12 @@ async fn invalid_settings_are_reported() {
     let with_bucket = [&here[..], &["--influxdb-bucket", "a\"b"]].concat();
     let both = ["--influxdb-token", "t", "--influxdb-token-file", "f"];
     let both = [&here[..], &both].concat();
+    let no_authority = data.path().join("nowhere.pem");
+    let no_authority = no_authority.to_str().expect("a path of ASCII");
+    let https = ["--influxdb", "https://127.0.0.1:1"];
+    let https = [&https[..], &["--influxdb-ca-file", no_authority]].concat();
     for (args, words) in [
-        (&["--influxdb", "https://127.0.0.1:1"][..], "put a proxy"),
+        (&https[..], "could not trust the certificate authorities in"),
         (&["--influxdb", "nonsense"], "http://127.0.0.1:8086"),
         (&["--influxdb", "http://"], "http://127.0.0.1:8086"),
         (&["--influxdb", "ftp://host"], "http://127.0.0.1:8086"),
