@@ -217,6 +217,11 @@ fn validate_influxdb(influxdb: &InfluxdbOptions) -> Result<(), ConfigError> {
             "influxdb-org",
             "must be 1 to 100 letters, digits, or one of `_ - .`",
         ),
+        (
+            influxdb.ca_file.is_none() || influxdb.url.is_https(),
+            "influxdb-ca-file",
+            "needs an address that begins with https://; over http:// nothing is encrypted",
+        ),
     ];
     match rules.iter().find(|(holds, ..)| !holds) {
         Some((_, setting, problem)) => Err(ConfigError::Invalid { setting, problem }),
@@ -302,6 +307,20 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn certificate_authorities_need_an_https_address() {
+        let config = |url: &str| CollectorConfig {
+            influxdb: Some(InfluxdbOptions {
+                ca_file: Some("ca.pem".into()),
+                ..InfluxdbOptions::at(url)
+            }),
+            ..CollectorConfig::new("data")
+        };
+        assert_eq!(config("https://influxdb.example").validate(), Ok(()));
+        let refusal = config("http://influxdb.example").validate().unwrap_err();
+        assert!(refusal.to_string().contains("influxdb-ca-file: needs"));
     }
 
     #[test]

@@ -120,6 +120,7 @@ pub struct InfluxdbArgs {
     #[arg(
         id = "influxdb-ca-file",
         long,
+        global = true,
         env = "FUSEBOX_INFLUXDB_CA_FILE",
         value_name = "FILE"
     )]
@@ -427,6 +428,14 @@ mod tests {
         assert_eq!(config.influxdb.unwrap().token, Some("b".into()));
     }
 
+    #[test]
+    fn every_flag_of_the_collector_is_accepted_after_a_subcommand() {
+        let command = Cli::command();
+        let own = command.get_arguments().filter(|arg| !arg.is_global_set());
+        let own: Vec<_> = own.map(|arg| arg.get_id().as_str()).collect();
+        assert!(own.is_empty(), "{own:?}");
+    }
+
     fn config(args: &[&str]) -> Result<CollectorConfig, String> {
         let args = ["fusebox", "--data-dir", "d"].iter().chain(args);
         let cli = Cli::try_parse_from(args).map_err(|error| error.to_string())?;
@@ -486,6 +495,7 @@ mod tests {
             (["--disk-gib", "17179869184"], "from 1 to 17179869183"),
             (["--retention", "1ns"], "at least 1 h"),
             (["--retention", "0h"], "at least 1 h"),
+            (["--retention", "99999999999h"], "a number and a unit"),
         ] {
             let refusal = config(&args).unwrap_err();
             assert!(refusal.contains(says), "{refusal}");
