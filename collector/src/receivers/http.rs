@@ -72,10 +72,11 @@ impl HttpReceiver {
         let (head, mut body) = request.into_parts();
         let format = format_of(head.uri.path(), &head.headers);
         let outcome = self.export(&head, format, &mut body).await;
+        // Before the rest is discarded: a sender that leaves meanwhile was refused all the same.
+        tally.settle(&outcome);
         if outcome.is_err() && !expects_continue(&head.headers) {
             body::discard(&mut body).await;
         }
-        tally.settle(&outcome);
         Ok(match outcome {
             Ok(accepted) => confirm(&accepted, format),
             Err(refusal) => refuse(&refusal, format),
