@@ -34,7 +34,7 @@ pub struct CollectorConfig {
     pub limits: Limits,
     /// Bearer token that senders and readers must show; `None` on loopback.
     pub token: Option<Secret>,
-    /// Listen beyond loopback without a token. Default no.
+    /// Listen beyond loopback, and answer any host name, without a token. Default no.
     pub insecure: bool,
     /// The InfluxDB that stores everything. Default none: the data directory does.
     pub influxdb: Option<InfluxdbOptions>,

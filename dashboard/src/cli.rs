@@ -94,7 +94,7 @@ pub struct ServerArgs {
         hide_env_values = true
     )]
     pub token: Option<Secret>,
-    /// Allows an address beyond loopback without a token.
+    /// Allows an address beyond loopback, and any host name, without a token.
     #[arg(long, global = true, env = "FUSEBOX_INSECURE")]
     pub insecure: bool,
     /// The InfluxDB behind it, if any.

@@ -201,7 +201,7 @@ impl Collector {
         let intake = Intake {
             ingest: self.ingest(),
             counters: self.counters(),
-            auth: Auth::new(self.config.token.clone()),
+            auth: Auth::new(self.config.token.clone(), self.config.insecure),
             body_bytes_max: self.config.body_bytes_max,
         };
         let mut servers = self.listeners.serve(&options, intake, web);

@@ -1,4 +1,9 @@
 //! Authentication for every listener: the token that senders and readers must show, compared in constant time.
+//!
+//! Without a token, pages and queries answer only hosts that are not names of the public DNS: a page of any site could
+//! point its own name at this machine and read everything (DNS rebinding).
+
+use std::net::IpAddr;
 
 use axum::Router;
 use axum::extract::Request;
@@ -6,7 +11,8 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, HOST, HeaderValue, WWW_AUTHENTICATE};
+use http::uri::Authority;
 use http::{HeaderMap, StatusCode};
 
 use crate::secret::Secret;
@@ -22,18 +28,21 @@ const WEB_CHALLENGES: [HeaderValue; 2] = [
 
 /// Which requests are let in: all of them, or those that show the token.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Auth(Option<Secret>);
+pub(crate) struct Auth {
+    token: Option<Secret>,
+    any_host: bool,
+}
 
 impl Auth {
-    /// Requires that token, if there is one.
-    pub(crate) fn new(token: Option<Secret>) -> Self {
-        Self(token)
+    /// Requires that token, if there is one; else, unless `any_host`, pages and queries require a private host name.
+    pub(crate) fn new(token: Option<Secret>, any_host: bool) -> Self {
+        Self { token, any_host }
     }
 
     /// Returns whether the headers show the token: as `Authorization: Bearer TOKEN`, or, for browsers, as the password
     /// of `Basic` with any name.
     pub(crate) fn permits(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.0 else {
+        let Some(token) = &self.token else {
             return true;
         };
         let Some(value) = headers.get(AUTHORIZATION) else {
@@ -52,19 +61,52 @@ impl Auth {
             })
     }
 
-    /// Requires the token for every page and query of the web listener.
+    /// Requires the token, or a private host name, for every page and query of the web listener.
     pub(crate) fn guard(&self, web: Router) -> Router {
         let auth = self.clone();
         web.layer(from_fn(move |request: Request, next: Next| {
-            let permitted = request.uri().path() == OPEN_PATH || auth.permits(request.headers());
+            let refusal = auth.refusal(&request);
             async move {
-                match permitted {
-                    true => next.run(request).await,
-                    false => unauthorized(),
+                match refusal {
+                    None => next.run(request).await,
+                    Some(refuse) => refuse(),
                 }
             }
         }))
     }
+
+    fn refusal(&self, request: &Request) -> Option<fn() -> Response> {
+        if request.uri().path() == OPEN_PATH {
+            return None;
+        }
+        if !self.permits(request.headers()) {
+            return Some(unauthorized);
+        }
+        let any_host = self.any_host || self.token.is_some();
+        // Over HTTP/2 the host stands in `:authority`; no browser speaks that without TLS.
+        let host = request.headers().get(HOST).filter(|_| !any_host)?;
+        (!is_private(host)).then_some(misdirected as fn() -> Response)
+    }
+}
+
+/// Returns whether a host is an IP address or a name that nobody can register: one without a dot, or below a top level
+/// that is reserved for private use (`host.docker.internal`).
+fn is_private(host: &HeaderValue) -> bool {
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else {
+        return false;
+    };
+    let host = authority.host().to_ascii_lowercase();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let reserved = [".localhost", ".internal"];
+    address.parse::<IpAddr>().is_ok()
+        || !host.contains('.')
+        || reserved.iter().any(|suffix| host.ends_with(suffix))
+}
+
+fn misdirected() -> Response {
+    let problem = "without a token only private host names are answered, such as localhost or 127.0.0.1; set a token \
+                   (--token), or allow any name with --insecure\n";
+    (StatusCode::MISDIRECTED_REQUEST, problem).into_response()
 }
 
 fn unauthorized() -> Response {
@@ -96,7 +138,30 @@ mod tests {
     fn shown(value: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, value.parse().unwrap());
-        Auth::new(Some("s3cret".into())).permits(&headers)
+        Auth::new(Some("s3cret".into()), false).permits(&headers)
+    }
+
+    #[test]
+    fn names_that_anyone_can_register_are_not_private() {
+        for host in [
+            "127.0.0.1:9411",
+            "[::1]:9411",
+            "LOCALHOST",
+            "fusebox:9411",
+            "a.localhost",
+            "host.docker.internal:9411",
+        ] {
+            assert!(is_private(&HeaderValue::from_static(host)), "{host}");
+        }
+        for host in [
+            "evil.example:9411",
+            "127.0.0.1.evil.example",
+            "a.",
+            "",
+            "a b",
+        ] {
+            assert!(!is_private(&HeaderValue::from_static(host)), "{host}");
+        }
     }
 
     #[test]
@@ -115,7 +180,7 @@ mod tests {
         ] {
             assert!(!shown(wrong), "{wrong}");
         }
-        assert!(!Auth::new(Some("s3cret".into())).permits(&HeaderMap::new()));
-        assert!(Auth::new(None).permits(&HeaderMap::new()));
+        assert!(!Auth::new(Some("s3cret".into()), false).permits(&HeaderMap::new()));
+        assert!(Auth::new(None, false).permits(&HeaderMap::new()));
     }
 }

@@ -10,8 +10,8 @@ use axum::Router;
 use axum::routing::{any, post};
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderValue, ORIGIN,
+    RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use http_body::Body;
@@ -123,8 +123,11 @@ impl HttpReceiver {
 /// Returns the format of a content type at a path; its parameters and its case do not matter.
 fn format_of(path: &str, headers: &HeaderMap) -> Option<Format> {
     let known: &[(&str, Format)] = match path {
-        // Zipkin takes a request without a content type for JSON.
-        ZIPKIN_SPANS if !headers.contains_key(CONTENT_TYPE) => return Some(Format::ZipkinJson),
+        // Zipkin takes a request without a content type for JSON. A browser sends one for a page of any site, unasked,
+        // and says so in `Origin`; with a content type of JSON it would ask first.
+        ZIPKIN_SPANS if !headers.contains_key(CONTENT_TYPE) && !headers.contains_key(ORIGIN) => {
+            return Some(Format::ZipkinJson);
+        }
         ZIPKIN_SPANS => &[(JSON, Format::ZipkinJson)],
         _ => &[
             (PROTOBUF, Format::OtlpProtobuf),

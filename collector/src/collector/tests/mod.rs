@@ -87,10 +87,9 @@ async fn send(
         .await
         .unwrap();
     tokio::spawn(connection);
-    let request = request
-        .header("host", "localhost")
-        .body(Full::new(body.into()))
-        .unwrap();
+    let mut request = request.body(Full::new(body.into())).unwrap();
+    let host = http::HeaderValue::from_static("localhost");
+    request.headers_mut().entry("host").or_insert(host);
     let response = client.send_request(request).await.unwrap();
     let status = response.status();
     (
@@ -344,6 +343,9 @@ async fn zipkin_spans_are_accepted_on_the_web_port() {
         assert!(text.contains(says), "{text}");
         assert!(expected != 202 || text.is_empty(), "{text}");
     }
+    // A page of another site can send this without being asked.
+    let simple = Request::post("/api/v2/spans").header("origin", "http://evil.example");
+    assert_eq!(send(running.web, simple, whole.clone()).await.0, 415);
     assert_eq!(running.counters.spans_written.get(), 1);
     assert_eq!(running.counters.spans_refused.total(), 1);
     let trace = running.ask("/api/v2/trace/5af7183fb1d4cf5f").await;
@@ -352,6 +354,32 @@ async fn zipkin_spans_are_accepted_on_the_web_port() {
     let names = running.ask("/api/v2/spans?serviceName=stock").await;
     assert_eq!(names, serde_json::json!(["get /stock"]));
     running.stop().await;
+}
+
+/// *Scenario*: a page of another site has pointed its host name at this machine.
+/// *Guarantees*: without a token it reads nothing; with `insecure`, or with the token, any name is answered.
+#[tokio::test]
+async fn a_public_host_name_reads_nothing_without_a_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let closed = CollectorConfig::for_test(dir.path());
+    let insecure = CollectorConfig {
+        insecure: true,
+        ..closed.clone()
+    };
+    let with_token = CollectorConfig {
+        token: Some("s3cret".into()),
+        ..closed.clone()
+    };
+    for (config, expected) in [(closed, 421), (insecure, 200), (with_token, 200)] {
+        let running = Running::start(config).await;
+        let get = |path| Request::get(path).header("host", "evil.example:9411");
+        let get = |path| get(path).header("authorization", "Bearer s3cret");
+        for path in ["/", "/api/services"] {
+            assert_eq!(send(running.web, get(path), "").await.0, expected, "{path}");
+        }
+        assert_eq!(send(running.web, get("/healthz"), "").await.0, 200);
+        running.stop().await;
+    }
 }
 
 #[tokio::test]

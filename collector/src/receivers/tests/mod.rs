@@ -49,7 +49,7 @@ impl Receivers {
         let intake = Intake {
             ingest: bench.pipeline.ingest().clone(),
             counters: bench.counters.clone(),
-            auth: Auth::new(token.map(Into::into)),
+            auth: Auth::new(token.map(Into::into), false),
             body_bytes_max: BODY_MAX,
         };
         let (switch, stop) = stop_signal();
