@@ -10,7 +10,7 @@ use fusebox_collector::codec::otlp::{Limits, walk_traces};
 use fusebox_collector::counters::Counters;
 use fusebox_collector::model::now_unix_nanos;
 use fusebox_collector::sample::Shop;
-use fusebox_collector::store::embedded::{EmbeddedOptions, open};
+use fusebox_collector::store::embedded::{EmbeddedOptions, SpanLog, open};
 use fusebox_collector::{Collector, CollectorConfig};
 
 const SPANS_PER_REQUEST: usize = 500;

@@ -11,7 +11,7 @@ use fusebox_collector::codec::otlp::{
 };
 use fusebox_collector::counters::Counters;
 use fusebox_collector::live::circuits::Circuits;
-use fusebox_collector::live::{Live, SpanTap};
+use fusebox_collector::live::{Live, LiveTap, SpanTap};
 use fusebox_collector::model::now_unix_nanos;
 use fusebox_collector::sample::Shop;
 

@@ -12,7 +12,9 @@ use fusebox_collector::counters::Counters;
 use fusebox_collector::model::{Condition, StatusCode, TimeRange, TraceQuery, now_unix_nanos};
 use fusebox_collector::sample::Shop;
 use fusebox_collector::store::TraceReader;
-use fusebox_collector::store::embedded::{EmbeddedOptions, EmbeddedStore, ShardWriter, open};
+use fusebox_collector::store::embedded::{
+    EmbeddedOptions, EmbeddedStore, ShardWriter, SpanLog, open,
+};
 use opentelemetry::TraceId;
 
 /// Spans of a block, as the pipeline cuts them at full load.

@@ -19,11 +19,11 @@ use super::*;
 use crate::codec::otlp::{
     Limits, ResourceView, ScopeView, SpanView, SpanVisitor, json, walk_traces,
 };
-use crate::live::circuits::Circuits;
-use crate::live::{Live, SpanTap};
+use crate::live::circuits::{CircuitSink, Circuits};
+use crate::live::{Live, LiveTap, SpanTap};
 use crate::model::{DAY_NANOS, now_unix_nanos};
 use crate::store::StoreError;
-use crate::store::embedded::{self, EmbeddedOptions, ShardWriter};
+use crate::store::embedded::{self, EmbeddedOptions, ShardWriter, SpanLog};
 
 /// 2026-11-23T10:00:00Z.
 const NOW: u64 = 1_795_428_000_000_000_000;

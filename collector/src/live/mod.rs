@@ -18,7 +18,7 @@ mod tests;
 
 use std::sync::{Arc, MutexGuard};
 
-pub use tap::SpanTap;
+pub use tap::{LiveTap, SpanTap};
 
 use circuits::Circuits;
 pub(crate) use dependencies::peer_name;

@@ -36,24 +36,35 @@ pub struct SpanTap {
     gathered: Gathered,
 }
 
+/// The live figures of one ingest shard.
+pub trait LiveTap: SpanVisitor + Send + 'static {
+    /// Marks the begin of a request, to which `rollback_request` returns.
+    fn begin_request(&mut self);
+
+    /// Forgets every span visited since `begin_request`.
+    fn rollback_request(&mut self);
+
+    /// Adds what was gathered to the shared figures; called once the spans are durable.
+    fn publish(&mut self, now_unix_nanos: u64);
+}
+
 impl SpanTap {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let gathered = Gathered::new(shared.secret);
         Self { shared, gathered }
     }
+}
 
-    /// Marks the begin of a request, to which `rollback_request` returns.
-    pub fn begin_request(&mut self) {
+impl LiveTap for SpanTap {
+    fn begin_request(&mut self) {
         self.gathered.begin_request();
     }
 
-    /// Forgets every span visited since `begin_request`.
-    pub fn rollback_request(&mut self) {
+    fn rollback_request(&mut self) {
         self.gathered.rollback_request();
     }
 
-    /// Adds what was gathered to the shared figures; called once the spans are durable.
-    pub fn publish(&mut self, now_unix_nanos: u64) {
+    fn publish(&mut self, now_unix_nanos: u64) {
         let gathered = &mut self.gathered;
         self.shared.update(now_unix_nanos, |figures| {
             gathered.publish(figures, now_unix_nanos);

@@ -11,7 +11,7 @@ use super::Live;
 use super::circuits::Circuits;
 use super::dependencies::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};
 use super::figures::Figures;
-use super::tap::Gathered;
+use super::tap::{Gathered, LiveTap};
 use crate::codec::otlp::{AttributeView, ResourceView, SpanView, SpanVisitor, ValueView};
 use crate::counters::{Counters, Incident};
 use crate::model::{CircuitKey, DAY_NANOS, DependencyLink, SpanKind, TimeRange, now_unix_nanos};

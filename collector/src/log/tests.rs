@@ -15,7 +15,7 @@ use super::{BlockCodec, blocks};
 use crate::counters::Counters;
 use crate::model::{CircuitCalls, CircuitKey, CircuitSample, Span, TimeRange};
 use crate::store::embedded::tests::support::{NOW, open_store, span, wait, write};
-use crate::store::embedded::{EmbeddedStore, SpanCodec};
+use crate::store::embedded::{EmbeddedStore, SpanCodec, SpanLog};
 use crate::store::series::{SeriesCodec, SeriesKind, SeriesLog, SeriesRecord};
 use crate::store::{SeriesReader, TraceReader};
 

@@ -8,10 +8,11 @@ use tokio::time::Instant;
 
 use super::messages::{self, Request};
 use super::queue::{Job, Queue};
-use super::{Budget, CircuitSink, Health, IngestError, Reservation};
+use super::{Budget, Health, IngestError, Reservation};
 use crate::codec::Format;
 use crate::codec::otlp::Accepted;
 use crate::counters::{Counters, Incident};
+use crate::live::circuits::CircuitSink;
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
 
@@ -78,7 +79,11 @@ impl Ingest {
         mut reservation: Reservation,
     ) -> Result<Accepted, IngestError> {
         let request = self.decode(format, message, &mut reservation).await?;
-        self.record(self.circuits.metrics(request, now_unix_nanos()).await)
+        self.record(
+            self.circuits
+                .ingest_metrics(request, now_unix_nanos())
+                .await,
+        )
     }
 
     /// Takes in a logs message; returns once its circuit events are durable.
@@ -92,7 +97,7 @@ impl Ingest {
         mut reservation: Reservation,
     ) -> Result<Accepted, IngestError> {
         let request = self.decode(format, message, &mut reservation).await?;
-        self.record(self.circuits.logs(request, now_unix_nanos()).await)
+        self.record(self.circuits.ingest_logs(request, now_unix_nanos()).await)
     }
 
     /// Refuses further requests.

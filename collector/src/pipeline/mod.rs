@@ -10,7 +10,6 @@ mod error;
 mod health;
 mod ingest;
 mod messages;
-mod parts;
 mod queue;
 mod reservation;
 mod shard;
@@ -25,12 +24,14 @@ use std::thread::JoinHandle;
 pub use error::IngestError;
 pub use health::Health;
 pub use ingest::Ingest;
-pub(crate) use parts::{CircuitSink, LiveTap, SpanLog};
 pub(crate) use reservation::Budget;
 pub use reservation::Reservation;
 
 use crate::codec::otlp::Limits;
 use crate::counters::Counters;
+use crate::live::LiveTap;
+use crate::live::circuits::CircuitSink;
+use crate::store::embedded::SpanLog;
 use queue::Queue;
 use shard::Shard;
 

@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use super::parts::Tee;
 use super::queue::{Job, Next, Queue, Reply, Worker};
-use super::{Health, IngestError, LiveTap, SpanLog};
+use super::{Health, IngestError};
 use crate::codec::Format;
-use crate::codec::otlp::{Accepted, Limits};
+use crate::codec::otlp::{Accepted, Limits, ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::{Counters, Incident};
+use crate::live::LiveTap;
 use crate::model::now_unix_nanos;
-use crate::store::embedded::Commit;
+use crate::store::embedded::{Commit, SpanLog};
 
 /// A block is committed at this many spans: past it, columns compress no better.
 const BLOCK_SPANS_MAX: usize = 10_000;
@@ -222,6 +222,29 @@ impl Block {
         self.spans += accepted.spans;
         self.first_received.get_or_insert(received);
         self.waiting.push((reply, accepted));
+    }
+}
+
+/// Visits with two visitors.
+struct Tee<'a, A, B> {
+    first: &'a mut A,
+    second: &'a mut B,
+}
+
+impl<A: SpanVisitor, B: SpanVisitor> SpanVisitor for Tee<'_, A, B> {
+    fn resource(&mut self, resource: &ResourceView<'_>) {
+        self.first.resource(resource);
+        self.second.resource(resource);
+    }
+
+    fn scope(&mut self, scope: &ScopeView<'_>) {
+        self.first.scope(scope);
+        self.second.scope(scope);
+    }
+
+    fn span(&mut self, span: &SpanView<'_>) {
+        self.first.span(span);
+        self.second.span(span);
     }
 }
 

@@ -10,16 +10,15 @@ use opentelemetry_proto::tonic::collector::{
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
-use super::parts::Stored;
-use super::{
-    CircuitSink, Health, Ingest, IngestError, LiveTap, Pipeline, PipelineOptions, SpanLog,
-};
+use super::{Health, Ingest, IngestError, Pipeline, PipelineOptions};
 use crate::codec::Format;
 use crate::codec::otlp::{Accepted, Limits, ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::Counters;
+use crate::live::LiveTap;
+use crate::live::circuits::{CircuitSink, Stored};
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
-use crate::store::embedded::Commit;
+use crate::store::embedded::{Commit, SpanLog};
 
 /// What tests see and steer of the fake logs.
 #[derive(Debug, Clone, Default)]
@@ -201,12 +200,12 @@ fn full() -> StoreError {
 }
 
 impl CircuitSink for FakeCircuits {
-    fn metrics(&self, _request: ExportMetricsServiceRequest, _now: u64) -> Stored<'_> {
+    fn ingest_metrics(&self, _request: ExportMetricsServiceRequest, _now: u64) -> Stored<'_> {
         *self.metric_requests.lock().unwrap() += 1;
         self.stored()
     }
 
-    fn logs(&self, _request: ExportLogsServiceRequest, _now: u64) -> Stored<'_> {
+    fn ingest_logs(&self, _request: ExportLogsServiceRequest, _now: u64) -> Stored<'_> {
         *self.log_requests.lock().unwrap() += 1;
         self.stored()
     }

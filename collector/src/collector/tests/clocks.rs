@@ -6,7 +6,7 @@ use super::*;
 use crate::collector::clock::TRUSTED_AFTER;
 use crate::live::circuits::Circuits;
 use crate::store::embedded::tests::support::{span, write};
-use crate::store::embedded::{EmbeddedOptions, ShardWriter};
+use crate::store::embedded::{EmbeddedOptions, ShardWriter, SpanLog};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const MINUTE: Duration = Duration::from_secs(60);

@@ -29,6 +29,7 @@ use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
 };
@@ -82,6 +83,28 @@ pub enum CircuitChange {
     Transition(CircuitTransition),
     /// At least one breaker has new samples; announced at most once a second.
     Samples,
+}
+
+/// How many records became durable.
+pub(crate) type Stored<'a> = BoxFuture<'a, Result<usize, StoreError>>;
+
+/// The destination of decoded metrics and logs.
+pub(crate) trait CircuitSink: Send + Sync {
+    /// Stores the circuits of a metrics request; returns the number of records once they are durable.
+    ///
+    /// # Errors
+    /// When the disk fails; the sender may retry.
+    fn ingest_metrics(
+        &self,
+        request: ExportMetricsServiceRequest,
+        now_unix_nanos: u64,
+    ) -> Stored<'_>;
+
+    /// Stores the circuit events of a logs request; returns the number of records once they are durable.
+    ///
+    /// # Errors
+    /// When the disk fails; the sender may retry.
+    fn ingest_logs(&self, request: ExportLogsServiceRequest, now_unix_nanos: u64) -> Stored<'_>;
 }
 
 impl Circuits {
@@ -156,75 +179,6 @@ impl Circuits {
     /// Returns the journal, for records of other kinds.
     pub fn series(&self) -> &SeriesLog {
         &self.inner.log
-    }
-
-    /// Ingests a metrics request; returns the number of records once they are durable.
-    ///
-    /// # Errors
-    /// When the disk refuses; the sender may send it again.
-    pub async fn ingest_metrics(
-        &self,
-        request: ExportMetricsServiceRequest,
-        now_unix_nanos: u64,
-    ) -> Result<usize, StoreError> {
-        let batch = decode_metrics(&request);
-        let counters = &self.inner.counters;
-        counters.metric_points_circuit.add(batch.circuit_points);
-        counters.metric_points_ignored.add(batch.ignored_points);
-        counters
-            .incidents
-            .add(Incident::BadCircuitPoint, batch.refused_points);
-        if batch.observations.is_empty() {
-            return Ok(0);
-        }
-        let mut effects = Effects::default();
-        let announce = {
-            let mut state = self.state();
-            for observation in &batch.observations {
-                state
-                    .board
-                    .observe(observation, now_unix_nanos, &mut effects);
-            }
-            state.board.tick(now_unix_nanos, &mut effects);
-            state.announce_samples(now_unix_nanos)
-        };
-        self.finish(effects, announce).await
-    }
-
-    /// Ingests a logs request; returns the number of records once they are durable.
-    ///
-    /// # Errors
-    /// When the disk refuses; the sender may send it again.
-    pub async fn ingest_logs(
-        &self,
-        request: ExportLogsServiceRequest,
-        now_unix_nanos: u64,
-    ) -> Result<usize, StoreError> {
-        let batch = decode_logs(&request);
-        let counters = &self.inner.counters;
-        let events = batch.transitions.len() + batch.settings.len();
-        counters.circuit_events.add(events as u64);
-        counters.log_records_ignored.add(batch.ignored_records);
-        counters
-            .incidents
-            .add(Incident::BadCircuitEvent, batch.refused_records);
-        if events == 0 {
-            return Ok(0);
-        }
-        let mut effects = Effects::default();
-        {
-            let mut state = self.state();
-            for report in batch.settings {
-                state.board.settings(report, now_unix_nanos, &mut effects);
-            }
-            for transition in batch.transitions {
-                state
-                    .board
-                    .transition(transition, now_unix_nanos, &mut effects);
-            }
-            state.board.tick(now_unix_nanos, &mut effects);
-        }
-        self.finish(effects, false).await
     }
 
     /// Announces, then makes durable: subscribers need not wait for the disk.
@@ -401,6 +355,69 @@ impl Circuits {
                 std::path::Path::new("series"),
                 error,
             ))
+        })
+    }
+}
+
+impl CircuitSink for Circuits {
+    fn ingest_metrics(
+        &self,
+        request: ExportMetricsServiceRequest,
+        now_unix_nanos: u64,
+    ) -> Stored<'_> {
+        Box::pin(async move {
+            let batch = decode_metrics(&request);
+            let counters = &self.inner.counters;
+            counters.metric_points_circuit.add(batch.circuit_points);
+            counters.metric_points_ignored.add(batch.ignored_points);
+            counters
+                .incidents
+                .add(Incident::BadCircuitPoint, batch.refused_points);
+            if batch.observations.is_empty() {
+                return Ok(0);
+            }
+            let mut effects = Effects::default();
+            let announce = {
+                let mut state = self.state();
+                for observation in &batch.observations {
+                    state
+                        .board
+                        .observe(observation, now_unix_nanos, &mut effects);
+                }
+                state.board.tick(now_unix_nanos, &mut effects);
+                state.announce_samples(now_unix_nanos)
+            };
+            self.finish(effects, announce).await
+        })
+    }
+
+    fn ingest_logs(&self, request: ExportLogsServiceRequest, now_unix_nanos: u64) -> Stored<'_> {
+        Box::pin(async move {
+            let batch = decode_logs(&request);
+            let counters = &self.inner.counters;
+            let events = batch.transitions.len() + batch.settings.len();
+            counters.circuit_events.add(events as u64);
+            counters.log_records_ignored.add(batch.ignored_records);
+            counters
+                .incidents
+                .add(Incident::BadCircuitEvent, batch.refused_records);
+            if events == 0 {
+                return Ok(0);
+            }
+            let mut effects = Effects::default();
+            {
+                let mut state = self.state();
+                for report in batch.settings {
+                    state.board.settings(report, now_unix_nanos, &mut effects);
+                }
+                for transition in batch.transitions {
+                    state
+                        .board
+                        .transition(transition, now_unix_nanos, &mut effects);
+                }
+                state.board.tick(now_unix_nanos, &mut effects);
+            }
+            self.finish(effects, false).await
         })
     }
 }

@@ -38,7 +38,7 @@ pub(crate) use block::SpanCodec;
 use catalog::Catalog;
 pub(crate) use journal::{Journal, JournalSegment};
 use segment::Segment;
-pub use shard_writer::{Commit, ShardWriter};
+pub use shard_writer::{Commit, ShardWriter, SpanLog};
 pub(crate) use ship_progress::ShipProgress;
 
 /// What the embedded store needs to know.

@@ -46,6 +46,42 @@ pub struct Commit {
     pub bytes: u64,
 }
 
+/// The durable log of one ingest shard.
+pub trait SpanLog: SpanVisitor + Send + 'static {
+    /// Marks the begin of a request, to which `rollback_request` returns.
+    fn begin_request(&mut self);
+
+    /// Drops every span visited since `begin_request`.
+    fn rollback_request(&mut self);
+
+    /// Returns how many spans wait for the next commit.
+    fn pending_spans(&self) -> usize;
+
+    /// Returns about how many bytes wait for the next commit.
+    fn pending_bytes(&self) -> usize;
+
+    /// Compresses, writes and syncs what is pending; once it returns, senders may get their OK and readers see it.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails: what was pending is then dropped, because senders retry it.
+    fn commit(&mut self) -> Result<Commit, StoreError>;
+
+    /// Seals a segment that is full or old; called after commits and when idle.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails: the segment then stays readable as it is and is sealed at the next start.
+    fn maintain(&mut self, now_unix_nanos: u64) -> Result<(), StoreError>;
+
+    /// Commits what is pending and seals the segment; called once at the end.
+    ///
+    /// # Errors
+    ///
+    /// As `commit` and `maintain`.
+    fn seal(&mut self) -> Result<(), StoreError>;
+}
+
 impl ShardWriter {
     /// Makes the writer of a shard; its first commit begins a segment.
     pub(crate) fn new(shard: usize, catalog: Arc<Catalog>) -> Result<Self, StoreError> {
@@ -60,87 +96,6 @@ impl ShardWriter {
             catalog,
             active: None,
         })
-    }
-
-    /// Marks the begin of a request, to which `rollback_request` returns.
-    pub fn begin_request(&mut self) {
-        self.builder.begin_request();
-    }
-
-    /// Drops every span visited since `begin_request`.
-    pub fn rollback_request(&mut self) {
-        self.builder.rollback_request();
-    }
-
-    /// Returns how many spans wait for the next commit.
-    pub fn pending_spans(&self) -> usize {
-        self.builder.len()
-    }
-
-    /// Returns about how many bytes wait for the next commit.
-    pub fn pending_bytes(&self) -> usize {
-        self.builder.bytes()
-    }
-
-    /// Compresses, writes and syncs what is pending; once it returns, senders may get their OK and readers see it.
-    ///
-    /// # Errors
-    ///
-    /// When the disk fails: what was pending is then dropped, because senders retry it.
-    pub fn commit(&mut self) -> Result<Commit, StoreError> {
-        if self.builder.len() == 0 {
-            return Ok(Commit::default());
-        }
-        let result = self.write_block();
-        if result.is_err() {
-            self.abandon_segment();
-        }
-        result
-    }
-
-    /// Seals a segment that is full or old; called after commits and when idle.
-    ///
-    /// # Errors
-    ///
-    /// When the disk fails: the segment then stays readable as it is and is sealed at the next start.
-    pub fn maintain(&mut self, now_unix_nanos: u64) -> Result<(), StoreError> {
-        let Some(active) = &self.active else {
-            return Ok(());
-        };
-        let age = now_unix_nanos.saturating_sub(active.created);
-        let full = active.open.state().totals.rows >= SEGMENT_SPANS_MAX
-            || active.file.length() >= SEGMENT_BYTES_MAX
-            || self.builder.dictionary_bytes() >= SEGMENT_DICTIONARY_BYTES_MAX;
-        // Spans that wait refer to the dictionaries of this segment: it ends with their commit.
-        let ready = full || u128::from(age) >= SEGMENT_AGE_MAX.as_nanos();
-        if ready && self.builder.len() == 0 {
-            return self.seal();
-        }
-        Ok(())
-    }
-
-    /// Commits what is pending and seals the segment; called once at the end.
-    ///
-    /// # Errors
-    ///
-    /// As `commit` and `maintain`.
-    pub fn seal(&mut self) -> Result<(), StoreError> {
-        self.commit()?;
-        let Some(mut active) = self.active.take() else {
-            return Ok(());
-        };
-        self.builder = BlockBuilder::new(self.seed);
-        match seal(&active.open, &mut active.file, &self.catalog) {
-            Ok(sealed) => {
-                self.catalog.put(Segment::Sealed(Arc::new(sealed)));
-                Ok(())
-            }
-            Err(error) => {
-                active.open.abandon();
-                self.catalog.counters.incidents.add(Incident::SealFailed, 1);
-                Err(error)
-            }
-        }
     }
 
     /// Writes the pending spans as one block.
@@ -217,6 +172,70 @@ impl ShardWriter {
             .counters
             .incidents
             .add(Incident::CommitFailed, 1);
+    }
+}
+
+impl SpanLog for ShardWriter {
+    fn begin_request(&mut self) {
+        self.builder.begin_request();
+    }
+
+    fn rollback_request(&mut self) {
+        self.builder.rollback_request();
+    }
+
+    fn pending_spans(&self) -> usize {
+        self.builder.len()
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.builder.bytes()
+    }
+
+    fn commit(&mut self) -> Result<Commit, StoreError> {
+        if self.builder.len() == 0 {
+            return Ok(Commit::default());
+        }
+        let result = self.write_block();
+        if result.is_err() {
+            self.abandon_segment();
+        }
+        result
+    }
+
+    fn maintain(&mut self, now_unix_nanos: u64) -> Result<(), StoreError> {
+        let Some(active) = &self.active else {
+            return Ok(());
+        };
+        let age = now_unix_nanos.saturating_sub(active.created);
+        let full = active.open.state().totals.rows >= SEGMENT_SPANS_MAX
+            || active.file.length() >= SEGMENT_BYTES_MAX
+            || self.builder.dictionary_bytes() >= SEGMENT_DICTIONARY_BYTES_MAX;
+        // Spans that wait refer to the dictionaries of this segment: it ends with their commit.
+        let ready = full || u128::from(age) >= SEGMENT_AGE_MAX.as_nanos();
+        if ready && self.builder.len() == 0 {
+            return self.seal();
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self) -> Result<(), StoreError> {
+        self.commit()?;
+        let Some(mut active) = self.active.take() else {
+            return Ok(());
+        };
+        self.builder = BlockBuilder::new(self.seed);
+        match seal(&active.open, &mut active.file, &self.catalog) {
+            Ok(sealed) => {
+                self.catalog.put(Segment::Sealed(Arc::new(sealed)));
+                Ok(())
+            }
+            Err(error) => {
+                active.open.abandon();
+                self.catalog.counters.incidents.add(Incident::SealFailed, 1);
+                Err(error)
+            }
+        }
     }
 }
 

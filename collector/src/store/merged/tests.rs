@@ -7,7 +7,7 @@ use fusebox::circuit_breaker::EffectiveState;
 
 use super::series::{Asked, MergedSeries};
 use crate::codec::circuits::request::FakeBreaker;
-use crate::live::circuits::{CircuitChange, Circuits};
+use crate::live::circuits::{CircuitChange, CircuitSink, Circuits};
 use crate::model::{CircuitKey, CircuitView, CircuitWall, TimeRange, now_unix_nanos};
 use crate::store::influxdb::Peers;
 use crate::store::influxdb::series::SeriesLane;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::super::SpanLog;
 use super::support::*;
 use crate::model::{Span, TimeRange, TraceQuery};
 use crate::store::TraceReader;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{EmbeddedOptions, Follow, ShipProgress, open, open_followed};
+use super::super::{EmbeddedOptions, Follow, ShipProgress, SpanLog, open, open_followed};
 use super::support::*;
 use crate::log::Position;
 use crate::model::now_unix_nanos;

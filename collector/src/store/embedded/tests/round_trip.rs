@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use opentelemetry::TraceId;
 use proptest::prelude::*;
 
+use super::super::SpanLog;
 use super::support::*;
 use crate::model::{Condition, Span};
 use crate::store::TraceReader;

@@ -7,7 +7,7 @@ use std::ops::Bound;
 use fusebox::circuit_breaker::Outcome;
 use proptest::prelude::*;
 
-use super::super::EmbeddedStore;
+use super::super::{EmbeddedStore, SpanLog};
 use super::support::*;
 use crate::model::{
     Condition, Pattern, Place, Span, SpanKind, StatusCode, Test, TimeRange, TraceCondition,

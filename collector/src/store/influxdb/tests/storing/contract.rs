@@ -10,6 +10,7 @@ use super::support::{Node, Server, servers, wait};
 use crate::model::{Span, TraceQuery, Value, now_unix_nanos};
 use crate::store::TraceReader;
 use crate::store::contract;
+use crate::store::embedded::SpanLog;
 use crate::store::embedded::tests::searching::{any_query, naive};
 use crate::store::embedded::tests::support::{NOW, any_spans};
 use crate::store::search;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::support::{Node, Server, WEEK, servers};
 use crate::model::{Condition, Span, TraceQuery, now_unix_nanos};
 use crate::store::TraceReader;
+use crate::store::embedded::SpanLog;
 use crate::store::embedded::tests::support::span;
 use crate::store::influxdb::InfluxdbOptions;
 use crate::store::influxdb::ship::lane::Lane;

@@ -16,6 +16,7 @@ use crate::codec::otlp::{Limits, ResourceView, ScopeView, SpanView, SpanVisitor,
 use crate::model::{Condition, DAY_NANOS, StatusCode, TimeRange, TraceQuery, now_unix_nanos};
 use crate::sample::Shop;
 use crate::store::TraceReader;
+use crate::store::embedded::SpanLog;
 use crate::store::influxdb::spans::payload::BlockEncoder;
 
 const SPANS: usize = 1_000_000;

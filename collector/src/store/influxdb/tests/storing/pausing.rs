@@ -12,7 +12,7 @@ use crate::model::{Span, UnixNanos, now_unix_nanos};
 use crate::shipping::paused;
 use crate::store::durable::{self, Readers};
 use crate::store::embedded::tests::support::write;
-use crate::store::embedded::{EmbeddedOptions, EmbeddedStore, ShardWriter, open_followed};
+use crate::store::embedded::{EmbeddedOptions, EmbeddedStore, ShardWriter, SpanLog, open_followed};
 use crate::store::influxdb::SpanLane;
 use crate::store::influxdb::folder;
 use crate::store::influxdb::saved_position;

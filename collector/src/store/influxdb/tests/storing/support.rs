@@ -12,7 +12,7 @@ use crate::model::Span;
 use crate::model::now_unix_nanos;
 use crate::store::embedded::tests::support::write;
 use crate::store::embedded::{
-    EmbeddedOptions, EmbeddedStore, Follow, ShardWriter, ShipProgress, open_followed,
+    EmbeddedOptions, EmbeddedStore, Follow, ShardWriter, ShipProgress, SpanLog, open_followed,
 };
 use crate::store::influxdb::InfluxdbOptions;
 use crate::store::influxdb::folder;
