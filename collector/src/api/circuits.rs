@@ -27,7 +27,7 @@ pub(super) async fn wall(
     params: Params,
 ) -> Result<Json<CircuitWall>, Problem> {
     let at = params.only(&["at"])?.time("at")?;
-    Ok(Json(state.query.circuits(at).await?))
+    Ok(Json(state.query.circuits().wall(at).await?))
 }
 
 /// `GET /api/circuits/{service}/{name}?at`
@@ -38,7 +38,7 @@ pub(super) async fn circuit(
 ) -> Result<Json<CircuitView>, Problem> {
     let at = params.only(&["at"])?.time("at")?;
     let key = CircuitKey { service, name };
-    let view = state.query.circuit(&key, at).await?;
+    let view = state.query.circuits().circuit(&key, at).await?;
     view.map(Json).ok_or_else(|| unknown(&key))
 }
 
@@ -53,8 +53,9 @@ pub(super) async fn transitions(
     let limit = params.count("limit", TRANSITIONS_MAX)?;
     let limit = limit.unwrap_or(TRANSITIONS_DEFAULT);
     let key = CircuitKey { service, name };
-    let transitions = state.query.transitions(Some(&key), range, limit).await?;
-    if transitions.is_empty() && state.query.circuit(&key, None).await?.is_none() {
+    let circuits = state.query.circuits();
+    let transitions = circuits.transitions(Some(&key), range, limit).await?;
+    if transitions.is_empty() && circuits.circuit(&key, None).await?.is_none() {
         return Err(unknown(&key));
     }
     Ok(Json(Transitions { transitions }))
@@ -72,8 +73,9 @@ pub(super) async fn history(
         .count("buckets", BUCKETS_MAX)?
         .unwrap_or(BUCKETS_DEFAULT);
     let key = CircuitKey { service, name };
-    let history = state.query.circuit_history(&key, range, buckets).await?;
-    if history.states.is_empty() && state.query.circuit(&key, None).await?.is_none() {
+    let circuits = state.query.circuits();
+    let history = circuits.history(&key, range, buckets).await?;
+    if history.states.is_empty() && circuits.circuit(&key, None).await?.is_none() {
         return Err(unknown(&key));
     }
     Ok(Json(history))

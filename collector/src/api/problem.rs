@@ -83,6 +83,12 @@ impl From<QueryError> for Problem {
     }
 }
 
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        QueryError::from(error).into()
+    }
+}
+
 impl From<TooManyClients> for Problem {
     fn from(error: TooManyClients) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())

@@ -71,7 +71,7 @@ impl Client {
         loop {
             if std::mem::take(&mut self.behind) && self.topics.contains(&Topic::Circuits) {
                 // A store that cannot be read leaves the client waiting for the next change.
-                let wall = self.query.circuits(None).await.ok();
+                let wall = self.query.circuits().wall(None).await.ok();
                 if let Some(event) = wall.and_then(complete_circuits) {
                     return Some(render(&event));
                 }

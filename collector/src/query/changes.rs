@@ -39,9 +39,9 @@ impl Computation {
     fn new(query: QueryService) -> Self {
         Self {
             // Subscribed here, so that no change between the first client and the first run is lost.
-            changes: query.subscribe(),
+            changes: query.circuits().subscribe(),
             known: HashMap::new(),
-            spans_received: query.counters().spans_received.get(),
+            spans_received: query.live().counters().spans_received.get(),
             stats_at: now_unix_nanos(),
             query,
         }
@@ -76,7 +76,7 @@ impl Computation {
 
     /// Returns the breakers that look different now. A store that fails shows on `/healthz`, not here.
     async fn changed_circuits(&mut self) -> Vec<StreamEvent> {
-        let Ok(wall) = self.query.circuits(None).await else {
+        let Ok(wall) = self.query.circuits().wall(None).await else {
             return Vec::new();
         };
         let changes = self.compare(wall);
@@ -107,7 +107,7 @@ impl Computation {
 
     fn stats(&mut self) -> Option<StreamEvent> {
         let now = now_unix_nanos();
-        let counters = self.query.counters();
+        let counters = self.query.live().counters();
         let received = counters.spans_received.get();
         let seconds = now.saturating_sub(self.stats_at) as f64 / 1e9;
         let stored = self.query.store_stats();

@@ -6,18 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::TraceId;
-use tokio::sync::broadcast::Receiver;
 
 use super::hub::Hub;
 use super::stream::{self, StreamEvent};
 use super::{QueryError, trace_id};
-use crate::counters::Counters;
 use crate::live::Live;
-use crate::live::circuits::{CircuitChange, Circuits};
-use crate::live::{EdgeFigures, OperationFigures};
+use crate::live::circuits::Circuits;
 use crate::model::{
-    CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall, DependencyLink,
-    ServiceSummary, TimeRange, Trace, TracePage, TraceQuery, nanos, now_unix_nanos,
+    DependencyLink, ServiceSummary, TimeRange, Trace, TracePage, TraceQuery, nanos, now_unix_nanos,
 };
 use crate::store::embedded::StoreStats;
 use crate::store::merged::series::MergedSeries;
@@ -66,6 +62,21 @@ impl QueryService {
         answered.unwrap_or_default()
     }
 
+    /// Returns the circuits, now and within the retention.
+    pub fn circuits(&self) -> &Circuits {
+        &self.circuits
+    }
+
+    /// Returns the live figures.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Returns how much the store holds.
+    pub fn store_stats(&self) -> StoreStats {
+        self.store.stats()
+    }
+
     /// Returns for how long data is kept: how far back queries reach.
     pub fn retention(&self) -> Duration {
         self.circuits.series().retention()
@@ -78,52 +89,6 @@ impl QueryService {
             end_unix_nanos: now.saturating_add(nanos(CLOCK_SLACK)),
             ..TimeRange::until(now, self.retention())
         }
-    }
-
-    /// Returns the wall now, or as it was at that time.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn circuits(&self, at_unix_nanos: Option<u64>) -> Result<CircuitWall, QueryError> {
-        Ok(self.circuits.wall(at_unix_nanos).await?)
-    }
-
-    /// Returns one breaker now, or as it was at that time.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn circuit(
-        &self,
-        key: &CircuitKey,
-        at_unix_nanos: Option<u64>,
-    ) -> Result<Option<CircuitView>, QueryError> {
-        Ok(self.circuits.circuit(key, at_unix_nanos).await?)
-    }
-
-    /// Returns transitions, newest first; of one breaker or of all.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn transitions(
-        &self,
-        key: Option<&CircuitKey>,
-        range: TimeRange,
-        limit: usize,
-    ) -> Result<Vec<CircuitTransition>, QueryError> {
-        Ok(self.circuits.transitions(key, range, limit).await?)
-    }
-
-    /// Returns one breaker over a range in equal slices.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn circuit_history(
-        &self,
-        key: &CircuitKey,
-        range: TimeRange,
-        buckets: usize,
-    ) -> Result<CircuitHistory, QueryError> {
-        Ok(self.circuits.history(key, range, buckets).await?)
     }
 
     /// Returns one page of a trace search.
@@ -221,11 +186,6 @@ impl QueryService {
         Ok(merge_links(own, others.await))
     }
 
-    /// Returns a receiver of circuit changes as they happen.
-    pub fn subscribe(&self) -> Receiver<CircuitChange> {
-        self.circuits.subscribe()
-    }
-
     /// Ends every event stream, so that a server that waits for its connections can stop.
     pub fn close_streams(&self) {
         self.hub.close();
@@ -233,26 +193,6 @@ impl QueryService {
 
     pub(super) fn hub(&self) -> &Hub<StreamEvent> {
         &self.hub
-    }
-
-    /// Returns how much the store holds.
-    pub fn store_stats(&self) -> StoreStats {
-        self.store.stats()
-    }
-
-    /// Returns the collector's counters.
-    pub fn counters(&self) -> &Counters {
-        self.live.counters()
-    }
-
-    /// Returns calls over every edge since the start, busiest first.
-    pub(crate) fn edge_figures(&self, limit: usize) -> Vec<EdgeFigures> {
-        self.live.edge_figures(limit)
-    }
-
-    /// Returns calls of every operation since the start, busiest first.
-    pub(crate) fn operation_figures(&self, limit: usize) -> Vec<OperationFigures> {
-        self.live.operation_figures(limit)
     }
 }
 
@@ -285,6 +225,7 @@ fn merge_links(own: Vec<DependencyLink>, others: Vec<DependencyLink>) -> Vec<Dep
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::CircuitKey;
 
     fn link(child: &str, calls: u64, child_is_virtual: bool, circuits: &[&str]) -> DependencyLink {
         let key = |name: &&str| CircuitKey {

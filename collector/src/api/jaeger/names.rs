@@ -109,7 +109,7 @@ impl<'s> Kinds<'s> {
             by_name: BTreeMap::new(),
             spans_left: SPANS_READ,
         };
-        for figures in query.operation_figures(usize::MAX) {
+        for figures in query.live().operation_figures(usize::MAX) {
             // Roots of other kinds count as calls too, but figures do not say which kind they have.
             let is_known = matches!(figures.kind, SpanKind::Server | SpanKind::Consumer);
             if is_known && figures.service == service {

@@ -34,7 +34,8 @@ pub(super) async fn metrics(
     if let Some(influxdb) = &state.influxdb {
         influxdb::write(&mut text, &influxdb.report());
     }
-    services::write_edges(&mut text, &state.query.edge_figures(EDGES_MAX));
-    services::write_operations(&mut text, &state.query.operation_figures(OPERATIONS_MAX));
+    let live = state.query.live();
+    services::write_edges(&mut text, &live.edge_figures(EDGES_MAX));
+    services::write_operations(&mut text, &live.operation_figures(OPERATIONS_MAX));
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text.into_text()).into_response())
 }

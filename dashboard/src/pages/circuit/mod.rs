@@ -42,7 +42,7 @@ pub(crate) async fn show(
     let now = now_unix_nanos();
     let (key, view) = (CircuitKey { service, name }, View::read(&params)?);
     let retention = Range::of(pages.retention());
-    let circuit = pages.query.circuit(&key, view.at).await?;
+    let circuit = pages.query.circuits().circuit(&key, view.at).await?;
     let circuit = circuit.ok_or_else(|| unknown(&key, retention))?;
     let end = view.at.unwrap_or(now);
     let kept = TimeRange {
@@ -58,6 +58,7 @@ pub(crate) async fn show(
     let known = Known {
         transitions: pages
             .query
+            .circuits()
             .transitions(Some(&key), until_now, TRANSITIONS_MAX)
             .await?,
         requests: pages.query.search(view.question(&key, kept)).await?,

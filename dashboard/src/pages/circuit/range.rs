@@ -97,7 +97,7 @@ async fn read(
 ) -> Result<Shown, PageError> {
     let time = until(range, end, live);
     let bars = range.length().div_ceil(range.bar()) as usize;
-    let history = pages.query.circuit_history(key, time, bars).await?;
+    let history = pages.query.circuits().history(key, time, bars).await?;
     Ok(Shown {
         range,
         time,

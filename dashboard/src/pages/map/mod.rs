@@ -36,7 +36,7 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
         end_unix_nanos: u64::MAX,
     };
     let links = pages.query.dependencies(time).await?;
-    let wall = pages.query.circuits(None).await?;
+    let wall = pages.query.circuits().wall(None).await?;
     let teach = Teach::from(&pages);
     let page = MapPage::new(links, &wall.circuits, range, &ranges, teach);
     Ok(Page(page))

@@ -30,7 +30,7 @@ const OPERATIONS_MAX: usize = 200;
 /// Serves the list.
 pub(crate) async fn list(State(pages): State<Pages>) -> PageResult<ServicesPage> {
     let services = pages.query.services().await?;
-    let wall = pages.query.circuits(None).await?;
+    let wall = pages.query.circuits().wall(None).await?;
     Ok(Page(ServicesPage::new(
         &services,
         &wall.circuits,
@@ -47,7 +47,7 @@ pub(crate) async fn show(
 ) -> PageResult<ServicePage> {
     let unknown = || PageError::NotFound(format!("no service {} has been seen", text::name(&name)));
     let service = pages.query.service(&name).await?.ok_or_else(unknown)?;
-    let mut circuits = pages.query.circuits(None).await?.circuits;
+    let mut circuits = pages.query.circuits().wall(None).await?.circuits;
     circuits.retain(|circuit| circuit.key.service == name);
     Ok(Page(ServicePage::new(service, circuits, now_unix_nanos())))
 }

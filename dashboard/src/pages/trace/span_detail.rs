@@ -175,7 +175,7 @@ impl Around {
             start_unix_nanos: at.saturating_sub(MINUTE / 2),
             end_unix_nanos: at.saturating_add(MINUTE / 2),
         };
-        let history = query.circuit_history(&key, range, AROUND_BARS).await?;
+        let history = query.circuits().history(&key, range, AROUND_BARS).await?;
         Ok(Self::new(&key, at, &history.buckets))
     }
 

@@ -105,7 +105,7 @@ impl LiveWall {
 
     /// Sends ticks until no page is left or the collector stops.
     async fn run(mut self) {
-        let mut changes = self.query.subscribe();
+        let mut changes = self.query.circuits().subscribe();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last: Option<Arc<Tick>> = None;
@@ -115,7 +115,7 @@ impl LiveWall {
                 // A server that stops waits for its streams, so they have to end.
                 () = self.stop.requested() => return self.hub.close(),
             };
-            let wall = self.query.circuits(None).await;
+            let wall = self.query.circuits().wall(None).await;
             let wall = wall.inspect_err(|error| tracing::warn!(%error, "could not read the wall"));
             let tick = wall.map(|wall| Arc::new(Tick::new(wall, last.as_deref(), announcements)));
             let tick = tick.ok();

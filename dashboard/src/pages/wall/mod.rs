@@ -35,13 +35,17 @@ const TICKS_MAX: usize = 2_000;
 pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResult<WallPage> {
     let now = now_unix_nanos();
     let view = WallView::read(&params)?;
-    let wall = pages.query.circuits(view.at).await?;
+    let wall = pages.query.circuits().wall(view.at).await?;
     let shown = Range::of(pages.retention());
     let range = TimeRange {
         start_unix_nanos: now.saturating_sub(shown.length()),
         end_unix_nanos: u64::MAX,
     };
-    let transitions = pages.query.transitions(None, range, TICKS_MAX).await?;
+    let transitions = pages
+        .query
+        .circuits()
+        .transitions(None, range, TICKS_MAX)
+        .await?;
     let teach = Teach::from(&pages);
     let page = WallPage::new(&wall, &transitions, view, now, shown, teach);
     Ok(Page(page))
@@ -50,7 +54,7 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
 /// Serves only what changes with time, for a head that is being dragged along the timeline.
 pub(crate) async fn fragment(State(pages): State<Pages>, params: Params) -> PageResult<WallBody> {
     let view = WallView::read(&params)?;
-    let wall = pages.query.circuits(view.at).await?;
+    let wall = pages.query.circuits().wall(view.at).await?;
     Ok(Page(WallBody::drawn(&wall, &view)))
 }
 
