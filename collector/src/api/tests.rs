@@ -634,7 +634,10 @@ async fn health_says_what_is_wrong() {
     assert_eq!(fixture.json("/healthz").await["status"], "ok");
     let source = std::io::ErrorKind::StorageFull.into();
     let full = StoreError::io("append to", std::path::Path::new("/data/spans"), source);
-    fixture.state.health.commit_failed(&full.into());
+    fixture
+        .state
+        .health
+        .commit_failed(crate::pipeline::Log::Spans, &full.into());
     let (status, _, body) = fixture.get("/healthz").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(body.contains("the disk is full") && !body.contains("/data"));

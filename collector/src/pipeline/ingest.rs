@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::messages::{self, Request};
 use super::queue::{Job, Queue};
-use super::{Budget, Health, IngestError, Reservation};
+use super::{Budget, Health, IngestError, Log, Reservation};
 use crate::codec::Format;
 use crate::codec::otlp::Accepted;
 use crate::counters::{Counters, Incident};
@@ -109,10 +109,10 @@ impl Ingest {
     fn record(&self, stored: Result<usize, StoreError>) -> Result<Accepted, IngestError> {
         match stored {
             Ok(0) => {}
-            Ok(_) => self.health.commit_succeeded(),
+            Ok(_) => self.health.commit_succeeded(Log::Circuits),
             Err(error) => {
                 let error = IngestError::from(error);
-                self.health.commit_failed(&error);
+                self.health.commit_failed(Log::Circuits, &error);
                 return Err(error);
             }
         }

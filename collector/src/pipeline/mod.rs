@@ -23,6 +23,7 @@ use std::thread::JoinHandle;
 
 pub use error::IngestError;
 pub use health::Health;
+pub(crate) use health::Log;
 pub use ingest::Ingest;
 pub(crate) use reservation::Budget;
 pub use reservation::Reservation;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::queue::{Job, Next, Queue, Reply, Worker};
-use super::{Health, IngestError};
+use super::{Health, IngestError, Log};
 use crate::codec::Format;
 use crate::codec::otlp::{Accepted, Limits, ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::{Counters, Incident};
@@ -175,6 +175,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
             Ok(Err(error)) => self.failed(block, &error.into()),
             Err(Panicked) => {
                 self.lost = true;
+                self.health.shard_ended();
                 return self.failed(block, &IngestError::ShardEnded);
             }
         }
@@ -182,7 +183,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
     }
 
     fn committed(&mut self, block: Block, commit: Commit) {
-        self.health.commit_succeeded();
+        self.health.commit_succeeded(Log::Spans);
         self.counters.spans_written.add(block.spans);
         self.counters.bytes_written.add(commit.bytes);
         if let Some(received) = block.first_received {
@@ -196,7 +197,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
     }
 
     fn failed(&mut self, block: Block, error: &IngestError) {
-        self.health.commit_failed(error);
+        self.health.commit_failed(Log::Spans, error);
         error!(%error, spans = block.spans, "could not commit a block");
         self.counters.spans_refused.add("store_error", block.spans);
         for (reply, _) in block.waiting {

@@ -194,6 +194,9 @@ async fn health_follows_the_circuits_too() {
     bench.circuits.fail(true);
     assert!(send_metrics(&ingest, Bytes::new()).await.is_err());
     assert_eq!(bench.health.problem().as_deref(), Some("the disk is full"));
+    send_spans(&ingest, spans_request(1, 0)).await.unwrap();
+    let problem = bench.health.problem();
+    assert!(problem.is_some(), "spans say nothing of the circuits");
     bench.circuits.fail(false);
     send_logs(&ingest, Bytes::new()).await.unwrap();
     assert_eq!(bench.health.problem(), None);
@@ -235,6 +238,8 @@ async fn a_panic_at_commit_ends_that_shard_alone() {
     assert!(send_spans(&ingest, spans_request(3, 0)).await.is_err());
     bench.disk.change(|disk| disk.panics_at_commit = false);
     send_spans(&ingest, spans_request(2, 0)).await.unwrap();
+    let problem = bench.health.problem().unwrap();
+    assert!(problem.contains("shard ended"), "{problem}");
     bench.assert_spans_conserved();
     bench.disk.change(|disk| disk.panics_at_commit = true);
     assert!(send_spans(&ingest, spans_request(3, 0)).await.is_err());
