@@ -58,3 +58,7 @@ pub const ERROR_TYPE_CIRCUIT_OPEN: &str = "circuit_open";
 pub const ERROR_TYPE_BULKHEAD_FULL: &str = "bulkhead_full";
 /// `error.type` of a call that timed out.
 pub const ERROR_TYPE_TIMEOUT: &str = "timeout";
+/// `error.type` of a request or call that was dropped before its end: a timeout further out, or a caller that went away.
+pub const ERROR_TYPE_CANCELLED: &str = "cancelled";
+/// `error.type` of code that panicked.
+pub const ERROR_TYPE_PANIC: &str = "panic";

@@ -5,23 +5,29 @@ use std::fmt::Display;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry_http::HeaderInjector;
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
-use tracing::Span;
 
-use super::semantics;
+pub use super::client_call::Target;
+use super::client_call::{ClientCall, Options};
 #[cfg(feature = "reqwest")]
 pub use super::traced_client::{TracedClient, TracedRequest, outcome};
 use crate::propagation::Propagator;
 
 /// Traces the requests of an HTTP client: a span of kind client, its context in the headers.
+///
+/// ```
+/// use fusebox::http::client::{Target, TraceLayer};
+///
+/// let layer = TraceLayer::new();
+/// // Around a gRPC channel, whose requests name no host, the layer is told whom they go to.
+/// let layer = layer.with_target(Target::new("http://stock.internal:50051").named("stock"));
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct TraceLayer {
-    propagator: Option<Propagator>,
+    options: Options,
 }
 
 impl TraceLayer {
@@ -33,7 +39,14 @@ impl TraceLayer {
     /// Uses `propagator` instead of the configured one.
     #[must_use]
     pub fn with_propagator(mut self, propagator: Propagator) -> Self {
-        self.propagator = Some(propagator);
+        self.options.propagator = Some(propagator);
+        self
+    }
+
+    /// Sets whom spans name as the other side, where a request does not say it.
+    #[must_use]
+    pub fn with_target(mut self, target: Target) -> Self {
+        self.options.target = target;
         self
     }
 }
@@ -44,7 +57,7 @@ impl<S> Layer<S> for TraceLayer {
     fn layer(&self, inner: S) -> Trace<S> {
         Trace {
             inner,
-            propagator: self.propagator,
+            options: self.options.clone(),
         }
     }
 }
@@ -53,7 +66,7 @@ impl<S> Layer<S> for TraceLayer {
 #[derive(Debug, Clone)]
 pub struct Trace<S> {
     inner: S,
-    propagator: Option<Propagator>,
+    options: Options,
 }
 
 impl<S, B, R> Service<Request<B>> for Trace<S>
@@ -70,12 +83,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let call = ClientCall::start(request.method(), request.uri());
-        let propagator = self.propagator.unwrap_or_else(Propagator::configured);
-        call.inject(propagator, request.headers_mut());
-        let entered = call.span.clone().entered();
-        let inner = self.inner.call(request);
-        drop(entered);
+        let mut call = ClientCall::start(&mut request, &self.options);
+        let inner = call.guard(|| self.inner.call(request));
         ResponseFuture { inner, call }
     }
 }
@@ -99,69 +108,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let entered = this.call.span.clone().entered();
-        let result = ready!(this.inner.poll(cx));
-        drop(entered);
+        let inner = this.inner;
+        let result = ready!(this.call.guard(|| inner.poll(cx)));
         match &result {
             Ok(response) => this.call.answered(response.status()),
-            Err(error) => this.call.failed(std::any::type_name::<E>(), error),
+            Err(error) => this
+                .call
+                .failed(std::any::type_name::<E>(), &error.to_string()),
         }
         Poll::Ready(result)
-    }
-}
-
-/// A running request; its span ends with the response. If it is dropped before, the caller gave up: on a timeout, or
-/// because its own caller went away.
-#[derive(Debug)]
-pub(super) struct ClientCall {
-    pub(super) span: Span,
-}
-
-impl ClientCall {
-    /// Opens the span as a child of the current one.
-    pub(super) fn start(method: &Method, uri: &Uri) -> Self {
-        let scheme = uri.scheme_str().unwrap_or("http");
-        let host = uri.authority();
-        let (address, port) = host.map(|host| semantics::address(host, scheme)).unzip();
-        let span = tracing::info_span!(
-            target: "fusebox",
-            "http client",
-            otel.name = semantics::method_in_name(method),
-            otel.kind = "client",
-            http.request.method = semantics::method(method),
-            http.request.method_original = semantics::original_method(method),
-            url.full = semantics::full_url(uri),
-            server.address = address,
-            server.port = port.flatten(),
-            http.response.status_code = tracing::field::Empty,
-            error.type = tracing::field::Empty,
-            otel.status_code = tracing::field::Empty,
-            otel.status_description = tracing::field::Empty,
-        );
-        Self { span }
-    }
-
-    /// Writes the span's context, or the current one if spans are not recorded.
-    pub(super) fn inject(&self, propagator: Propagator, headers: &mut HeaderMap) {
-        let _entered = self.span.enter();
-        propagator.inject(&mut HeaderInjector(headers));
-    }
-
-    /// Ends the span. A client's span has failed from 400 on: the client did not get what it asked for.
-    pub(super) fn answered(&mut self, status: StatusCode) {
-        let is_error = status.is_client_error() || status.is_server_error();
-        semantics::record_status(&self.span, status, is_error);
-        self.span = Span::none();
-    }
-
-    pub(super) fn failed(&mut self, error_type: &str, error: &impl Display) {
-        semantics::record_error(&self.span, error_type, &error.to_string());
-        self.span = Span::none();
-    }
-}
-
-impl Drop for ClientCall {
-    fn drop(&mut self) {
-        semantics::record_cancelled(&self.span);
     }
 }

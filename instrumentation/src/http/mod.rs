@@ -6,8 +6,10 @@
 #[cfg(feature = "axum")]
 mod axum;
 pub mod client;
+mod client_call;
 mod forwarded;
 pub mod problem;
+mod request_span;
 mod response_headers;
 mod semantics;
 pub mod server;

@@ -141,12 +141,6 @@ pub(super) fn record_error(span: &Span, error_type: &str, description: &str) {
     span.record("otel.status_description", shorten(description));
 }
 
-/// Records that the caller gave up; does nothing for a span that has ended. Giving up is not an error of the other side,
-/// so the status stays unset.
-pub(super) fn record_cancelled(span: &Span) {
-    span.record("error.type", "cancelled");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

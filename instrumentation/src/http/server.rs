@@ -21,6 +21,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 #[cfg(feature = "axum")]
 use super::axum::{peer, route};
+use super::request_span::RequestSpan;
 pub use super::response_headers::{Audience, ResponseHeaders, private_peers};
 use super::{forwarded, response_headers, semantics};
 use crate::circuit_breaker::request_log::{Scope, Touched, scope_of};
@@ -140,8 +141,8 @@ where
                 inner: Inner::Plain { future },
             };
         }
-        let call = ServerCall::start(&self.options, &request);
-        let future = call.inside(|| scope_of(|| self.inner.call(request)));
+        let mut call = ServerCall::start(&self.options, &request);
+        let future = call.guard(|| scope_of(|| self.inner.call(request)));
         ResponseFuture {
             inner: Inner::Traced { future, call },
         }
@@ -178,20 +179,19 @@ where
             Projected::Plain { future } => return future.poll(cx),
             Projected::Traced { future, call } => (future, call),
         };
-        let (mut result, touched) = ready!(call.inside(|| future.poll(cx)));
+        let (mut result, touched) = ready!(call.guard(|| future.poll(cx)));
         match &mut result {
             Ok(response) => call.answered(response, &touched),
             Err(error) => call.failed(error),
         }
-        call.span = Span::none(); // Ends the span.
         Poll::Ready(result)
     }
 }
 
-/// A running request; its span ends with the response. If it is dropped before, the caller has gone away.
+/// A running request; its span ends with the response.
 #[derive(Debug)]
 struct ServerCall {
-    span: Span,
+    span: RequestSpan,
     /// The caller's context, which is in force if spans are not recorded.
     remote: Context,
     headers: ResponseHeaders,
@@ -208,7 +208,7 @@ impl ServerCall {
         // Fails if spans are not recorded; then there is nothing to set.
         let _ = span.set_parent(remote.clone());
         Self {
-            span,
+            span: RequestSpan::new(span),
             remote,
             headers: options.headers,
             peer_is_trusted: (options.trusts)(peer)
@@ -216,34 +216,33 @@ impl ServerCall {
         }
     }
 
-    /// Runs `run` in the request's context.
-    fn inside<T>(&self, run: impl FnOnce() -> T) -> T {
-        // Entering the span replaces the current context by the span's own, which includes the caller's baggage.
-        let _remote = self.remote.clone().attach();
-        let _entered = self.span.enter();
-        run()
+    /// Runs a part of the request in its context.
+    fn guard<T>(&mut self, run: impl FnOnce() -> T) -> T {
+        let remote = &self.remote;
+        self.span.guard(|span| {
+            // Entering the span replaces the current context by the span's own, which includes the caller's baggage.
+            let _remote = remote.clone().attach();
+            let _entered = span.span().enter();
+            run()
+        })
     }
 
-    fn answered<R>(&self, response: &mut Response<R>, touched: &[Touched]) {
+    fn answered<R>(&mut self, response: &mut Response<R>, touched: &[Touched]) {
         let status = response.status();
-        semantics::record_status(&self.span, status, status.is_server_error());
+        self.span.answered(status, status.is_server_error());
         if self.headers.trace.includes(self.peer_is_trusted) {
-            let cx = self.inside(Context::current);
+            let cx = self.guard(Context::current);
             response_headers::write_trace(response.headers_mut(), cx.span().span_context());
         }
         if self.headers.circuits.includes(self.peer_is_trusted) {
             response_headers::write_circuits(response.headers_mut(), touched);
         }
+        self.span.end();
     }
 
-    fn failed<E: Display>(&self, error: &E) {
-        semantics::record_error(&self.span, std::any::type_name::<E>(), &error.to_string());
-    }
-}
-
-impl Drop for ServerCall {
-    fn drop(&mut self) {
-        semantics::record_cancelled(&self.span);
+    fn failed<E: Display>(&mut self, error: &E) {
+        let error_type = std::any::type_name::<E>();
+        self.span.fail(error_type, &error.to_string());
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tower_service::Service;
 use tracing::Instrument;
 
-use super::client::ClientCall;
+use super::client_call::{ClientCall, Options, Target};
 use crate::circuit_breaker::Outcome;
 use crate::circuit_breaker::layer::HttpStatus;
 use crate::propagation::Propagator;
@@ -31,14 +31,14 @@ use crate::propagation::Propagator;
 #[derive(Debug, Clone, Default)]
 pub struct TracedClient {
     client: reqwest::Client,
-    propagator: Option<Propagator>,
+    options: Options,
 }
 
 impl From<reqwest::Client> for TracedClient {
     fn from(client: reqwest::Client) -> Self {
         Self {
             client,
-            propagator: None,
+            options: Options::default(),
         }
     }
 }
@@ -52,7 +52,14 @@ impl TracedClient {
     /// Uses `propagator` instead of the one configured with `fusebox::init`.
     #[must_use]
     pub fn with_propagator(mut self, propagator: Propagator) -> Self {
-        self.propagator = Some(propagator);
+        self.options.propagator = Some(propagator);
+        self
+    }
+
+    /// Sets whom spans name as the other side: its `service.name` as `peer.service`, for example.
+    #[must_use]
+    pub fn with_target(mut self, target: Target) -> Self {
+        self.options.target = target;
         self
     }
 
@@ -94,11 +101,10 @@ impl TracedClient {
     ) -> Result<reqwest::Response, reqwest::Error> {
         // A URL that is not a valid `http::Uri` (reqwest rejects it too) only loses its attributes.
         let uri: Uri = request.url().as_str().parse().unwrap_or_default();
-        let mut call = ClientCall::start(request.method(), &uri);
-        let propagator = self.propagator.unwrap_or_else(Propagator::configured);
-        call.inject(propagator, request.headers_mut());
+        let method = request.method().clone();
+        let mut call = ClientCall::start_parts(&method, &uri, request.headers_mut(), &self.options);
         let sent = self.client.execute(request);
-        let result = sent.instrument(call.span.clone()).await;
+        let result = sent.instrument(call.span().clone()).await;
         match &result {
             Ok(response) => call.answered(response.status()),
             // The URL is an attribute, redacted; reqwest's message would repeat it unredacted.

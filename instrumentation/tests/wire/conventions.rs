@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::routing::any;
 use fusebox::circuit_breaker::{CircuitBreaker, Override, OverrideKind, Registry, Settings};
-use fusebox::http::client::TracedClient;
+use fusebox::http::client::{Target, TracedClient};
 use fusebox::http::server::TraceLayer;
 use fusebox::{Telemetry, semconv};
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
@@ -32,6 +32,7 @@ const HTTP: &str = "registry/attributes/http";
 const URL: &str = "registry/attributes/url";
 const SERVER: &str = "registry/attributes/server";
 const CLIENT: &str = "registry/attributes/client";
+const PEER: &str = "registry/attributes/peer";
 const USER_AGENT: &str = "registry/attributes/user-agent";
 const ERROR: &str = "registry/attributes/error";
 const SERVICE: &str = "registry/attributes/service";
@@ -42,7 +43,7 @@ const TELEMETRY: &str = "registry/attributes/telemetry";
 const OURS: &str = "fusebox::semconv";
 
 /// Every attribute that the crate sets, its type and where the type is stated.
-const ATTRIBUTES: [(&str, Type, &str); 34] = [
+const ATTRIBUTES: [(&str, Type, &str); 35] = [
     ("service.name", Text, SERVICE),
     ("service.instance.id", Text, SERVICE),
     ("host.name", Text, HOST),
@@ -61,6 +62,7 @@ const ATTRIBUTES: [(&str, Type, &str); 34] = [
     ("server.address", Text, SERVER),
     ("server.port", Integer, SERVER),
     ("client.address", Text, CLIENT),
+    ("peer.service", Text, PEER),
     ("user_agent.original", Text, USER_AGENT),
     ("error.type", Text, ERROR),
     ("circuit_breaker.name", Text, OURS),
@@ -94,7 +96,7 @@ async fn broken() -> http::StatusCode {
 
 /// Requests that set every attribute of the HTTP layers.
 async fn make_requests(url: &str) {
-    let client = TracedClient::new();
+    let client = TracedClient::new().with_target(Target::default().named("broken"));
     let brew = http::Method::from_bytes(b"BREW").unwrap();
     for method in [http::Method::GET, brew] {
         let request = client.request(method, format!("{url}/broken?page=2"));

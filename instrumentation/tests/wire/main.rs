@@ -7,6 +7,7 @@
 
 mod circuits;
 mod conventions;
+mod cut_off;
 mod sink;
 
 use std::net::SocketAddr;
@@ -379,33 +380,4 @@ fn an_unwanted_trace_is_not_recorded() {
         (!received.spans.is_empty()).then_some(received.spans.len())
     });
     assert_eq!(count, 1);
-}
-
-/// Scenario: the caller drops its request before the answer, as a timeout does.
-/// Guarantees: the spans of both sides end as cancelled, without an error status.
-#[test]
-fn an_abandoned_request_is_recorded_as_cancelled() {
-    let (sink, endpoint) = Sink::start();
-    let (stock, user) = (telemetry("stock", &endpoint), telemetry("user", &endpoint));
-    let (arrived, mut arrival) = tokio::sync::mpsc::unbounded_channel();
-    let handler = async move || {
-        arrived.send(()).unwrap();
-        std::future::pending::<()>().await
-    };
-    let router = Router::new()
-        .route("/never", get(handler))
-        .layer(TraceLayer::new());
-    let address = serve(stock.dispatch().clone(), router);
-    block_on(&user, async {
-        let client = TracedClient::new();
-        let request = client.get(format!("http://{address}/never")).send();
-        tokio::select! {
-            _ = request => unreachable!("there is no answer"),
-            _ = arrival.recv() => {}
-        }
-    });
-    for span in [sink.span("user", "GET"), sink.span("stock", "GET /never")] {
-        assert_eq!(text(&span.attributes, "error.type"), "cancelled");
-        assert_ne!(span.status.unwrap_or_default().code(), StatusCode::Error);
-    }
 }

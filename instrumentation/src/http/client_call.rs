@@ -1,0 +1,153 @@
+//! One request of a client: its span, whom it names as the other side, and the context in the request's headers.
+
+use std::sync::Arc;
+
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry_http::HeaderInjector;
+use tracing::Span;
+
+use super::request_span::RequestSpan;
+use super::semantics;
+use crate::propagation::Propagator;
+
+/// Whom a client's requests go to, for the attributes of its spans.
+///
+/// A request names its host in its URI or in its `Host` header. What a layer sees of a gRPC call, or of a client that adds
+/// the host itself, has neither: then the address of the target is used.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    address: Uri,
+    service: Option<Arc<str>>,
+}
+
+impl Target {
+    /// Creates a target at a URL, whose path is of no interest; one that cannot be parsed names no address.
+    pub fn new(url: &str) -> Self {
+        Self {
+            address: url.parse().unwrap_or_default(),
+            service: None,
+        }
+    }
+
+    /// Sets the `service.name` of the target, which spans send as `peer.service`.
+    #[must_use]
+    pub fn named(mut self, service: &str) -> Self {
+        self.service = Some(service.into());
+        self
+    }
+
+    /// Returns `server.address` and `server.port` of a request.
+    fn of(&self, uri: &Uri, headers: &HeaderMap) -> (Option<String>, Option<i64>) {
+        let host = || headers.get(header::HOST)?.to_str().ok()?.parse().ok();
+        let host: Option<Authority> = uri.authority().cloned().or_else(host);
+        let (authority, scheme) = match host {
+            Some(host) => (Some(host), uri.scheme_str()),
+            None => (self.address.authority().cloned(), self.address.scheme_str()),
+        };
+        let scheme = scheme.unwrap_or("http");
+        let address = authority.map(|host| semantics::address(&host, scheme));
+        let (address, port) = address.unzip();
+        (address, port.flatten())
+    }
+}
+
+/// What a client's calls have in common.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Options {
+    pub(super) propagator: Option<Propagator>,
+    pub(super) target: Target,
+}
+
+/// A running request; its span ends with the response.
+#[derive(Debug)]
+pub(super) struct ClientCall {
+    span: RequestSpan,
+}
+
+impl ClientCall {
+    /// Opens the span as a child of the current one, and writes its context into the headers.
+    pub(super) fn start<B>(request: &mut Request<B>, options: &Options) -> Self {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Self::start_parts(&method, &uri, request.headers_mut(), options)
+    }
+
+    pub(super) fn start_parts(
+        method: &Method,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+        options: &Options,
+    ) -> Self {
+        let span = client_span(method, uri, headers, &options.target);
+        let propagator = options.propagator.unwrap_or_else(Propagator::configured);
+        // The span's context, or the current one if spans are not recorded.
+        span.in_scope(|| propagator.inject(&mut HeaderInjector(headers)));
+        Self {
+            span: RequestSpan::new(span),
+        }
+    }
+
+    #[cfg(feature = "reqwest")]
+    pub(super) fn span(&self) -> &Span {
+        self.span.span()
+    }
+
+    /// Runs a part of the request inside the span.
+    pub(super) fn guard<T>(&mut self, run: impl FnOnce() -> T) -> T {
+        self.span.guard(|span| span.span().in_scope(run))
+    }
+
+    /// Ends the span. A client's span has failed from 400 on: the client did not get what it asked for.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        let is_error = status.is_client_error() || status.is_server_error();
+        self.span.answered(status, is_error);
+        self.span.end();
+    }
+
+    pub(super) fn failed(&mut self, error_type: &str, description: &str) {
+        self.span.fail(error_type, description);
+    }
+}
+
+fn client_span(method: &Method, uri: &Uri, headers: &HeaderMap, target: &Target) -> Span {
+    let (address, port) = target.of(uri, headers);
+    tracing::info_span!(
+        target: "fusebox",
+        "http client",
+        otel.name = semantics::method_in_name(method),
+        otel.kind = "client",
+        http.request.method = semantics::method(method),
+        http.request.method_original = semantics::original_method(method),
+        url.full = semantics::full_url(uri),
+        server.address = address,
+        server.port = port,
+        peer.service = target.service.as_deref(),
+        http.response.status_code = tracing::field::Empty,
+        error.type = tracing::field::Empty,
+        otel.status_code = tracing::field::Empty,
+        otel.status_description = tracing::field::Empty,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_request_names_its_host_before_the_target_does() {
+        let target = Target::new("https://[::1]:50051/any").named("stock");
+        let of = |uri: &'static str, host: Option<&'static str>| {
+            let host = host.map(|host| (header::HOST, HeaderValue::from_static(host)));
+            target.of(&Uri::from_static(uri), &host.into_iter().collect())
+        };
+        let found = |address: &str, port| (Some(address.to_owned()), Some(port));
+        assert_eq!(of("http://shop/a", Some("other:1")), found("shop", 80));
+        assert_eq!(of("/a", Some("other:81")), found("other", 81));
+        assert_eq!(of("/stock.Stock/Get", None), found("::1", 50051));
+        let nobody = Target::default().of(&Uri::from_static("/a"), &HeaderMap::new());
+        assert_eq!(nobody, (None, None));
+    }
+}
