@@ -1,23 +1,59 @@
 //! The errors of calls and commands.
+//!
+//! They are errors for every `E` that can be shown, not only for types that implement `Error`: boxed errors, which tower's
+//! layers have in common, do not.
 
+use std::any::Any;
+use std::error::Error;
+use std::fmt::{self, Debug, Display};
 use std::time::Duration;
-
-use thiserror::Error;
 
 use crate::circuit_breaker::model::refusal::Rejected;
 
 /// The error of a call through a breaker.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallError<E> {
     /// The breaker refused the call; the protected code did not run.
-    #[error(transparent)]
-    Rejected(#[from] Rejected),
+    Rejected(Rejected),
     /// The protected code failed.
-    #[error(transparent)]
     Failed(E),
 }
 
+impl<E> From<Rejected> for CallError<E> {
+    fn from(rejected: Rejected) -> Self {
+        Self::Rejected(rejected)
+    }
+}
+
+impl<E: Display> Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejected) => Display::fmt(rejected, f),
+            Self::Failed(error) => Display::fmt(error, f),
+        }
+    }
+}
+
+impl<E: Debug + Display + 'static> Error for CallError<E> {
+    /// Returns the cause of the protected code's error where `E` is a boxed error; a typed one is reached by
+    /// [`into_failed`](Self::into_failed).
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Rejected(_) => None,
+            Self::Failed(error) => known_error(error)?.source(),
+        }
+    }
+}
+
 impl<E> CallError<E> {
+    /// Converts the error of the protected code, if it ran.
+    pub fn map_failed<F>(self, convert: impl FnOnce(E) -> F) -> CallError<F> {
+        match self {
+            Self::Rejected(rejected) => CallError::Rejected(rejected),
+            Self::Failed(error) => CallError::Failed(convert(error)),
+        }
+    }
+
     /// Returns the refusal, if the breaker refused.
     pub fn rejected(&self) -> Option<&Rejected> {
         match self {
@@ -36,54 +72,103 @@ impl<E> CallError<E> {
 }
 
 /// Why the protected code gave no value.
-#[derive(Debug, Error)]
+#[derive(Debug)]
 pub enum Cause<E> {
     /// It failed.
-    #[error(transparent)]
     Failed(E),
     /// It did not finish within this time.
-    #[error("no answer within {0:?}")]
     TimedOut(Duration),
     /// The breaker refused the call.
-    #[error(transparent)]
     Rejected(Rejected),
     /// This many calls were already running.
-    #[error("no slot free: {0} calls are running")]
     BulkheadFull(u32),
+}
+
+impl<E: Display> Display for Cause<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => Display::fmt(error, f),
+            Self::TimedOut(limit) => write!(f, "no answer within {limit:?}"),
+            Self::Rejected(rejected) => Display::fmt(rejected, f),
+            Self::BulkheadFull(running) => write!(f, "no slot free: {running} calls are running"),
+        }
+    }
+}
+
+impl<E: Debug + Display + 'static> Error for Cause<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(error) => known_error(error)?.source(),
+            Self::TimedOut(_) | Self::Rejected(_) | Self::BulkheadFull(_) => None,
+        }
+    }
 }
 
 /// Why no fallback replaced the value.
-#[derive(Debug, Error)]
+#[derive(Debug)]
 pub enum FallbackError<E> {
     /// There is none.
-    #[error("no fallback")]
     Missing,
     /// It is disabled.
-    #[error("fallback disabled")]
     Disabled,
     /// This many fallbacks were already running.
-    #[error("no slot free: {0} fallbacks are running")]
     BulkheadFull(u32),
     /// It failed too.
-    #[error("fallback failed: {0}")]
-    Failed(#[source] E),
+    Failed(E),
+}
+
+impl<E: Display> Display for FallbackError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("no fallback"),
+            Self::Disabled => f.write_str("fallback disabled"),
+            Self::BulkheadFull(running) => {
+                write!(f, "no slot free: {running} fallbacks are running")
+            }
+            Self::Failed(error) => write!(f, "fallback failed: {error}"),
+        }
+    }
+}
+
+impl<E: Debug + Display + 'static> Error for FallbackError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(error) => known_error(error),
+            Self::Missing | Self::Disabled | Self::BulkheadFull(_) => None,
+        }
+    }
 }
 
 /// The error of a command.
-#[derive(Debug, Error)]
+#[derive(Debug)]
 pub enum CommandError<E> {
     /// The caller's fault: the error as it was; the fallback was not called.
-    #[error(transparent)]
     BadRequest(E),
     /// Neither the protected code nor a fallback gave a value.
-    #[error("{cause} ({fallback})")]
     Failed {
         /// Why the protected code gave no value.
-        #[source]
         cause: Cause<E>,
         /// Why no fallback replaced it.
         fallback: FallbackError<E>,
     },
+}
+
+impl<E: Display> Display for CommandError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadRequest(error) => Display::fmt(error, f),
+            Self::Failed { cause, fallback } => write!(f, "{cause} ({fallback})"),
+        }
+    }
+}
+
+impl<E: Debug + Display + 'static> Error for CommandError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::BadRequest(error) => known_error(error)?.source(),
+            Self::Failed { cause, .. } => Some(cause),
+        }
+    }
 }
 
 impl<E> CommandError<E> {
@@ -97,4 +182,80 @@ impl<E> CommandError<E> {
             _ => None,
         }
     }
+}
+
+/// Returns an error as such if it is a boxed one, or of a type that this crate meets often. Rust cannot ask a type
+/// whether it implements `Error`; the message of every other error is kept, but not the errors that caused it.
+fn known_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
+    let error: &dyn Any = error;
+    if let Some(error) = error.downcast_ref::<Box<dyn Error + Send + Sync>>() {
+        return Some(&**error);
+    }
+    if let Some(error) = error.downcast_ref::<Box<dyn Error + Send>>() {
+        return Some(&**error);
+    }
+    if let Some(error) = error.downcast_ref::<Box<dyn Error>>() {
+        return Some(&**error);
+    }
+    #[cfg(feature = "reqwest")]
+    if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+        return Some(error);
+    }
+    let error = error.downcast_ref::<std::io::Error>()?;
+    Some(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type BoxError = Box<dyn Error + Send + Sync>;
+
+    fn chain(error: &dyn Error) -> Vec<String> {
+        let mut texts = vec![error.to_string()];
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            texts.push(error.to_string());
+            cause = error.source();
+        }
+        texts
+    }
+
+    #[test]
+    fn boxed_errors_pass_through_the_question_mark_with_their_causes() {
+        let call = || -> Result<(), BoxError> {
+            Err(CallError::Failed(Box::new(Outer(Inner)) as BoxError))?;
+            Ok(())
+        };
+        assert_eq!(chain(&*call().unwrap_err()), ["outer", "inner"]);
+        let command = || -> Result<(), Box<dyn Error>> {
+            Err(CommandError::Failed {
+                cause: Cause::Failed(BoxError::from("no stock")),
+                fallback: FallbackError::<BoxError>::Missing,
+            })?;
+            Ok(())
+        };
+        let error = command().unwrap_err();
+        assert_eq!(error.to_string(), "no stock (no fallback)");
+    }
+
+    /// Guarantees: text and whatever else can be shown is an error too.
+    #[test]
+    fn texts_are_errors() {
+        let call = |text: &'static str| -> Result<(), BoxError> {
+            Err(CallError::Failed(text))?;
+            Ok(())
+        };
+        assert_eq!(call("no stock").unwrap_err().to_string(), "no stock");
+        let error = CallError::Failed("no stock".to_owned());
+        assert_eq!(error.map_failed(|text| text.len()), CallError::Failed(8));
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("inner")]
+    struct Inner;
 }
