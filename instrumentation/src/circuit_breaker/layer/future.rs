@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,7 +13,9 @@ use super::classify::Classify;
 use crate::circuit_breaker::call::errors::CallError;
 use crate::circuit_breaker::call::protected::ProtectedCall;
 use crate::circuit_breaker::model::refusal::Rejected;
+use crate::circuit_breaker::rules::state::Outcome;
 use crate::circuit_breaker::shell::Shell;
+use crate::semconv::ERROR_TYPE_PANIC;
 
 pin_project! {
     /// The future of [`CircuitBreakerService`](super::CircuitBreakerService).
@@ -74,14 +77,29 @@ where
                 call,
                 classifier,
             } => {
-                let running = call.as_ref().expect("polled after it was ready");
-                let result = ready!(running.span().in_scope(|| inner.poll(cx)));
+                let result = ready!(guard(call, || inner.poll(cx)));
                 if let Some(call) = call.take() {
                     let outcome = classifier.classify(result.as_ref());
                     call.finish(outcome, &classifier.error_type(result.as_ref()));
                 }
                 Poll::Ready(result.map_err(CallError::Failed))
             }
+        }
+    }
+}
+
+/// Polls inside the call's span. A panic is a failure at once: whoever catches it further out keeps this future, and a
+/// call that is dropped later looks cancelled.
+fn guard<T>(call: &mut Option<ProtectedCall<Arc<Shell>>>, poll: impl FnOnce() -> T) -> T {
+    let running = call.as_ref().expect("polled after it was ready");
+    let poll = AssertUnwindSafe(|| running.span().in_scope(poll));
+    match catch_unwind(poll) {
+        Ok(output) => output,
+        Err(panic) => {
+            if let Some(call) = call.take() {
+                call.finish(Outcome::Failure, ERROR_TYPE_PANIC);
+            }
+            resume_unwind(panic)
         }
     }
 }

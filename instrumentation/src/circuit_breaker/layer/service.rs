@@ -34,7 +34,7 @@ impl<S, C> CircuitBreakerService<S, C> {
 
 impl<S, C, Request> Service<Request> for CircuitBreakerService<S, C>
 where
-    S: Service<Request> + Clone,
+    S: Service<Request>,
     C: Classify<S::Response, S::Error> + Clone,
 {
     type Response = S::Response;
@@ -56,10 +56,8 @@ where
             Ok(call) => call,
             Err(rejected) => return ResponseFuture::rejected(rejected),
         };
-        // Call the instance that `poll_ready` made ready; the clone gets ready for the next call.
-        let next = self.inner.clone();
-        let mut ready = std::mem::replace(&mut self.inner, next);
-        let future = call.span().in_scope(|| ready.call(request));
+        // The call's own future is made here, so the instance that `poll_ready` made ready needs no clone.
+        let future = call.span().in_scope(|| self.inner.call(request));
         ResponseFuture::running(future, call, self.classifier.clone())
     }
 }

@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, pending, ready};
-use std::pin::pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response, StatusCode};
@@ -145,6 +146,39 @@ async fn a_dropped_response_future_frees_the_probe() {
     }
     assert_eq!(breaker.snapshot().calls.cancelled, 1);
     assert!(breaker.try_acquire().unwrap().is_probe());
+}
+
+/// Catches the panic of a future and keeps the future, as a layer does that catches panics.
+struct Caught<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for Caught<F> {
+    type Output = std::thread::Result<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let poll = AssertUnwindSafe(|| self.0.as_mut().poll(cx));
+        match catch_unwind(poll) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}
+
+/// Scenario: a layer outside the breaker's catches the panics of the service, also of a probe.
+/// Guarantees: they are failures, which open the breaker and keep it open.
+#[tokio::test(start_paused = true)]
+async fn a_panic_caught_outside_is_a_failure() {
+    let breaker = breaker(hystrix());
+    let panics = service_fn(async |(): ()| -> Result<(), Infallible> { panic!("shelf broke") });
+    let layer = CircuitBreakerLayer::new(breaker.clone()).classify(ErrorsOnly);
+    let call = || Caught(Box::pin(layer.layer(panics).oneshot(())));
+    assert!(call().await.is_err());
+    assert_eq!(breaker.state(), EffectiveState::Open);
+    ready_for_probe(&breaker).await;
+    let failed = breaker.snapshot().calls.failure;
+    assert!(call().await.is_err());
+    assert_eq!(breaker.snapshot().calls.failure, failed + 1);
+    assert_eq!(breaker.state(), EffectiveState::Open);
+    assert_eq!(breaker.snapshot().calls.cancelled, 0);
 }
 
 /// Scenario: a server's stack has the tracing layer around the breaker's, without a router in between.
