@@ -15,7 +15,7 @@ pub struct FakeBreaker {
     name: String,
     instance: String,
     state: EffectiveState,
-    started_unix_nanos: u64,
+    started: u64,
     calls: u64,
 }
 
@@ -27,7 +27,7 @@ impl FakeBreaker {
             name: name.to_owned(),
             instance: instance.to_owned(),
             state: EffectiveState::Closed,
-            started_unix_nanos: now_unix_nanos(),
+            started: now_unix_nanos(),
             calls: 0,
         }
     }
@@ -66,7 +66,7 @@ impl FakeBreaker {
         };
         let calls = json!({
             "attributes": [self.name(), text(semconv::BREAKER_OUTCOME, "success")],
-            "startTimeUnixNano": self.started_unix_nanos.to_string(),
+            "startTimeUnixNano": self.started.to_string(),
             "timeUnixNano": now,
             "count": self.calls.to_string(),
             "scale": 3,

@@ -12,7 +12,7 @@ pub struct TraceBuilder {
     /// The trace's id.
     pub trace_id: [u8; 16],
     service: String,
-    start_unix_nanos: u64,
+    start: u64,
     last_number: u64,
     spans: Vec<Span>,
 }
@@ -34,7 +34,7 @@ impl TraceBuilder {
         Self {
             trace_id: fastrand::u128(1..).to_be_bytes(),
             service: service.to_owned(),
-            start_unix_nanos: fusebox_collector::model::now_unix_nanos() - 1_000_000_000,
+            start: fusebox_collector::model::now_unix_nanos() - 1_000_000_000,
             last_number: 0,
             spans: Vec::new(),
         }
@@ -52,7 +52,7 @@ impl TraceBuilder {
     pub fn span(&mut self, parent: Option<u64>, name: &str, attributes: Vec<KeyValue>) -> u64 {
         self.last_number += 1;
         let number = self.last_number;
-        let start = self.start_unix_nanos + number * 100_000;
+        let start = self.start + number * 100_000;
         self.spans.push(Span {
             trace_id: self.trace_id.to_vec(),
             span_id: number.to_be_bytes().to_vec(),

@@ -86,9 +86,6 @@ impl Params {
         if start >= end {
             return Err(Problem::parameter("start", "is not before the end"));
         }
-        Ok(TimeRange {
-            start_unix_nanos: start,
-            end_unix_nanos: end,
-        })
+        Ok(TimeRange { start, end })
     }
 }

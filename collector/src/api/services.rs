@@ -66,8 +66,8 @@ pub(super) async fn dependencies(
 ) -> Result<Json<Dependencies>, Problem> {
     let range = params.only(&["start", "end"])?.range(DEFAULT_RANGE)?;
     Ok(Json(Dependencies {
-        start: format_timestamp(range.start_unix_nanos),
-        end: format_timestamp(range.end_unix_nanos),
+        start: format_timestamp(range.start),
+        end: format_timestamp(range.end),
         dependencies: state.query.dependencies(range).await?,
     }))
 }

@@ -56,14 +56,11 @@ pub(super) async fn search(
     params: Params,
 ) -> Result<Json<Traces>, Problem> {
     let query = read_query(&params.only(&PARAMETERS)?)?;
-    let TimeRange {
-        start_unix_nanos,
-        end_unix_nanos,
-    } = query.range;
+    let TimeRange { start, end } = query.range;
     let page = state.query.search(query).await?;
     Ok(Json(Traces {
-        start: format_timestamp(start_unix_nanos),
-        end: format_timestamp(end_unix_nanos),
+        start: format_timestamp(start),
+        end: format_timestamp(end),
         traces: page.traces,
         next_cursor: page.next.map(|cursor| cursor.encode()),
         missing: page.missing,

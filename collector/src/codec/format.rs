@@ -36,11 +36,11 @@ impl Format {
         self,
         message: &[u8],
         limits: &Limits,
-        now_unix_nanos: u64,
+        now: u64,
         visitor: &mut impl SpanVisitor,
     ) -> Result<Accepted, DecodeError> {
         let message = self.to_otlp(Signal::Traces, message)?;
-        otlp::walk_traces(&message, limits, now_unix_nanos, visitor)
+        otlp::walk_traces(&message, limits, now, visitor)
     }
 
     /// Returns a message as OTLP protobuf.

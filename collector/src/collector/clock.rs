@@ -40,7 +40,8 @@ struct Anchor {
 /// What is on the disk.
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
-    trusted_unix_nanos: UnixNanos,
+    #[serde(rename = "trusted_unix_nanos")]
+    trusted: UnixNanos,
 }
 
 impl Anchor {
@@ -86,7 +87,7 @@ impl RetentionClock {
     /// Saves the trusted time for the next run.
     pub(super) fn save(&self) -> Result<(), StoreError> {
         let saved = Saved {
-            trusted_unix_nanos: self.trusted.now(),
+            trusted: self.trusted.now(),
         };
         let text = serde_json::to_vec(&saved).expect("a number is always JSON");
         durable::write(&self.path, &text, Readers::Anyone)
@@ -103,7 +104,7 @@ fn saved(path: &Path) -> Option<UnixNanos> {
         warn!(%error, "the saved time is unreadable; the last write to the data is taken instead");
         None
     });
-    saved.map(|saved| saved.trusted_unix_nanos)
+    saved.map(|saved| saved.trusted)
 }
 
 /// Returns when a file of the stores was last written, by the clock of that time; `None` without any.

@@ -43,12 +43,12 @@ impl Instances {
         let mut instances: Vec<_> = of_service
             .map(|(id, seen)| InstanceSeen {
                 id: id.to_string(),
-                first_seen_unix_nanos: seen.first,
-                last_seen_unix_nanos: seen.last,
+                first_seen: seen.first,
+                last_seen: seen.last,
             })
             .collect();
         instances.sort_by(|a, b| {
-            let freshest = b.last_seen_unix_nanos.cmp(&a.last_seen_unix_nanos);
+            let freshest = b.last_seen.cmp(&a.last_seen);
             freshest.then_with(|| a.id.cmp(&b.id))
         });
         instances
@@ -62,7 +62,7 @@ impl Instances {
                 let fresh = self.of_service(*service).into_iter();
                 fresh.map(|instance| (*service, instance))
             })
-            .filter(|(_, instance)| instance.last_seen_unix_nanos >= time)
+            .filter(|(_, instance)| instance.last_seen >= time)
             .collect()
     }
 }
@@ -87,10 +87,7 @@ mod tests {
         instances.see(NodeId(1), "", 13, 13);
         let seen = instances.of_service(NodeId(1));
         assert_eq!(seen[0].id, "a");
-        assert_eq!(
-            (seen[0].first_seen_unix_nanos, seen[0].last_seen_unix_nanos),
-            (10, 12)
-        );
+        assert_eq!((seen[0].first_seen, seen[0].last_seen), (10, 12));
         assert_eq!(seen.len(), 2);
     }
 

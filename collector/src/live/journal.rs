@@ -23,12 +23,8 @@ const RESTORED_AT_ONCE: usize = 1_000;
 
 impl Figures {
     /// Returns the records of the minutes that ended since the last call; with `running`, of the running one too.
-    pub(super) fn take_finished(
-        &mut self,
-        now_unix_nanos: u64,
-        running: bool,
-    ) -> Vec<SeriesRecord> {
-        let end = now_unix_nanos / MINUTE_NANOS + u64::from(running);
+    pub(super) fn take_finished(&mut self, now: u64, running: bool) -> Vec<SeriesRecord> {
+        let end = now / MINUTE_NANOS + u64::from(running);
         // After the clock jumped ahead, only as many minutes are looked through as are kept.
         let begin = self.unwritten_minute.max(end.saturating_sub(MINUTES_MAX));
         let minutes = begin..end;
@@ -57,7 +53,7 @@ impl Figures {
             SeriesRecord::Red(RedMinute {
                 service: self.nodes.name(operation.service).to_string(),
                 operation: operation.name.to_owned(),
-                minute_unix_nanos: start,
+                minute: start,
                 calls: operation.calls,
                 errors: operation.errors,
                 latency_buckets: operation.latency,
@@ -72,7 +68,7 @@ impl Figures {
                 parent: self.nodes.name(edge.parent).to_string(),
                 child: self.nodes.name(edge.child).to_string(),
                 child_is_virtual: !self.nodes.sends_spans(edge.child),
-                minute_unix_nanos: start,
+                minute: start,
                 calls: edge.calls.calls,
                 errors: edge.calls.errors,
                 circuits: self.keys(&edge.circuits),
@@ -86,8 +82,8 @@ impl Figures {
             SeriesRecord::Instance(InstanceRecord {
                 service: self.nodes.name(service).to_string(),
                 id: instance.id,
-                first_seen_unix_nanos: instance.first_seen_unix_nanos,
-                last_seen_unix_nanos: instance.last_seen_unix_nanos,
+                first_seen: instance.first_seen,
+                last_seen: instance.last_seen,
             })
         }));
     }
@@ -96,7 +92,7 @@ impl Figures {
         let mut seen = Vec::new();
         self.seen_instances(since, &mut seen);
         seen.retain(|record| {
-            matches!(record, SeriesRecord::Instance(instance) if instance.first_seen_unix_nanos >= since)
+            matches!(record, SeriesRecord::Instance(instance) if instance.first_seen >= since)
         });
         records.append(&mut seen);
     }
@@ -107,17 +103,14 @@ impl Figures {
             SeriesRecord::Dependency(minute) => self.restore_edge(minute),
             SeriesRecord::Instance(instance) => {
                 let service = self.nodes.service(&instance.service);
-                let (first, last) = (
-                    instance.first_seen_unix_nanos,
-                    instance.last_seen_unix_nanos,
-                );
+                let (first, last) = (instance.first_seen, instance.last_seen);
                 self.instances.see(service, &instance.id, first, last);
             }
             SeriesRecord::Red(minute) => {
                 let service = self.nodes.service(&minute.service);
-                let number = minute.minute_unix_nanos / MINUTE_NANOS;
+                let number = minute.minute / MINUTE_NANOS;
                 self.red.restore(service, number, minute);
-                self.started_unix_nanos = self.started_unix_nanos.min(minute.minute_unix_nanos);
+                self.started = self.started.min(minute.minute);
             }
             _ => {}
         }
@@ -142,7 +135,7 @@ impl Figures {
             calls: minute.calls,
             errors: minute.errors,
         };
-        let number = minute.minute_unix_nanos / MINUTE_NANOS;
+        let number = minute.minute / MINUTE_NANOS;
         self.dependencies
             .restore((parent, child), &circuits, number, calls);
     }
@@ -162,8 +155,8 @@ impl Shared {
         let mut records = Vec::with_capacity(RESTORED_AT_ONCE);
         for (kind, length) in kinds {
             let range = TimeRange {
-                start_unix_nanos: now.saturating_sub(length),
-                end_unix_nanos: u64::MAX,
+                start: now.saturating_sub(length),
+                end: u64::MAX,
             };
             log.scan(kind, range, None, &mut |record| {
                 records.push(record);

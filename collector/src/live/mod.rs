@@ -80,8 +80,8 @@ impl Live {
     }
 
     /// Expires spans that waited long enough for their other half; a running collector does this each second.
-    pub fn maintain(&self, now_unix_nanos: u64) {
-        self.shared.update(now_unix_nanos, |_| {});
+    pub fn maintain(&self, now: u64) {
+        self.shared.update(now, |_| {});
     }
 
     /// Returns the names of the services that sent spans since the start.
@@ -95,8 +95,8 @@ impl Live {
     }
 
     /// Returns a service: figures over the last five minutes, operations, instances.
-    pub fn service(&self, name: &str, now_unix_nanos: u64) -> ServiceSummary {
-        self.shared.figures().service(name, now_unix_nanos)
+    pub fn service(&self, name: &str, now: u64) -> ServiceSummary {
+        self.shared.figures().service(name, now)
     }
 
     /// Returns the calls between services in that range, busiest first: whole minutes for the last two hours, whole hours before.
@@ -126,8 +126,8 @@ impl Shared {
     }
 
     /// Changes the figures under the lock; passes on targets and incidents after releasing it.
-    fn update(&self, now_unix_nanos: u64, change: impl FnOnce(&mut Figures)) {
-        let second = u32::try_from(now_unix_nanos / SECOND_NANOS).unwrap_or(u32::MAX);
+    fn update(&self, now: u64, change: impl FnOnce(&mut Figures)) {
+        let second = u32::try_from(now / SECOND_NANOS).unwrap_or(u32::MAX);
         let (learnt, incidents) = {
             let mut figures = self.figures();
             figures.dependencies.expire(second);

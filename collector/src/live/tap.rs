@@ -45,7 +45,7 @@ pub trait LiveTap: SpanVisitor + Send + 'static {
     fn rollback_request(&mut self);
 
     /// Adds what was gathered to the shared figures; called once the spans are durable.
-    fn publish(&mut self, now_unix_nanos: u64);
+    fn publish(&mut self, now: u64);
 }
 
 impl SpanTap {
@@ -64,10 +64,10 @@ impl LiveTap for SpanTap {
         self.gathered.rollback_request();
     }
 
-    fn publish(&mut self, now_unix_nanos: u64) {
+    fn publish(&mut self, now: u64) {
         let gathered = &mut self.gathered;
-        self.shared.update(now_unix_nanos, |figures| {
-            gathered.publish(figures, now_unix_nanos);
+        self.shared.update(now, |figures| {
+            gathered.publish(figures, now);
         });
     }
 }
@@ -191,14 +191,12 @@ impl Gathered {
     }
 
     /// Adds what was gathered to the figures.
-    pub(super) fn publish(&mut self, figures: &mut Figures, now_unix_nanos: u64) {
-        let second = u32::try_from(now_unix_nanos / 1_000_000_000).unwrap_or(u32::MAX);
+    pub(super) fn publish(&mut self, figures: &mut Figures, now: u64) {
+        let second = u32::try_from(now / 1_000_000_000).unwrap_or(u32::MAX);
         for (service, instance) in self.instances.drain(..) {
             let node = node_of(&mut self.services, service, figures);
             let id = self.services.value(service).instances.name(instance);
-            figures
-                .instances
-                .see(node, id, now_unix_nanos, now_unix_nanos);
+            figures.instances.see(node, id, now, now);
         }
         for gist in self.spans.drain(..) {
             let node = node_of(&mut self.services, gist.service, figures);
@@ -275,7 +273,7 @@ impl SpanVisitor for Gathered {
             key,
             trace,
             parent,
-            nanos: span.end_unix_nanos.saturating_sub(span.start_unix_nanos),
+            nanos: span.end.saturating_sub(span.start),
             service: self.current,
             operation: is_call.then(|| service.operations.number(span.name)),
             circuit: circuit.map(|name| service.circuits.number(name)),

@@ -89,8 +89,8 @@ impl Hand {
             flags: self.flags,
             name: &self.name,
             kind: self.kind.as_otlp(),
-            start_unix_nanos: NOW,
-            end_unix_nanos: NOW + 5_000_000,
+            start: NOW,
+            end: NOW + 5_000_000,
             status_code: if self.error { 2 } else { 0 },
             status_message: "",
             attributes: &attributes,
@@ -442,7 +442,7 @@ async fn a_restart_takes_back_what_the_retention_keeps() {
         parent: "shop".to_owned(),
         child: "stock".to_owned(),
         child_is_virtual: false,
-        minute_unix_nanos: now_unix_nanos() - 20 * DAY_NANOS,
+        minute: now_unix_nanos() - 20 * DAY_NANOS,
         calls: 3,
         errors: 1,
         circuits: Vec::new(),
@@ -493,7 +493,7 @@ async fn a_restart_takes_the_map_back() {
         .unwrap();
     let product = again.service("product", now);
     assert_eq!(product.instances[0].id, "one");
-    assert_eq!(product.instances[0].last_seen_unix_nanos, now);
+    assert_eq!(product.instances[0].last_seen, now);
     assert_eq!(
         (product.red.calls, product.red.p50_nanos),
         (before.red.calls, before.red.p50_nanos)

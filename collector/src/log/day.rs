@@ -19,7 +19,7 @@ impl Day {
     }
 
     /// Returns the first nanosecond after it.
-    pub(crate) fn end_unix_nanos(self) -> u64 {
+    pub(crate) fn end(self) -> u64 {
         (self.0 + 1).saturating_mul(DAY_NANOS)
     }
 

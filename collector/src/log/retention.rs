@@ -41,13 +41,8 @@ impl Reason {
 
 impl Retention {
     /// Returns why a segment that ended then is deleted, if it is; the log has that many bytes with it.
-    pub(crate) fn reason(
-        &self,
-        ended_unix_nanos: u64,
-        log_bytes: u64,
-        now_unix_nanos: u64,
-    ) -> Option<Reason> {
-        if is_older(ended_unix_nanos, self.max_age, now_unix_nanos) {
+    pub(crate) fn reason(&self, ended: u64, log_bytes: u64, now: u64) -> Option<Reason> {
+        if is_older(ended, self.max_age, now) {
             return Some(Reason::Retention);
         }
         (log_bytes > self.max_bytes).then_some(Reason::DiskBudget)
@@ -55,8 +50,8 @@ impl Retention {
 }
 
 /// Returns whether a time lies further back than that age.
-pub(crate) fn is_older(unix_nanos: u64, age: Duration, now_unix_nanos: u64) -> bool {
-    u128::from(now_unix_nanos.saturating_sub(unix_nanos)) > age.as_nanos()
+pub(crate) fn is_older(unix_nanos: u64, age: Duration, now: u64) -> bool {
+    u128::from(now.saturating_sub(unix_nanos)) > age.as_nanos()
 }
 
 /// What was deleted of a log at once, by reason.
@@ -74,12 +69,12 @@ struct Deleted {
 
 impl Deletions {
     /// Adds a segment.
-    pub(crate) fn add(&mut self, reason: Reason, ended_unix_nanos: u64, spans: u64, bytes: u64) {
+    pub(crate) fn add(&mut self, reason: Reason, ended: u64, spans: u64, bytes: u64) {
         let deleted = self.0.entry(reason).or_default();
         deleted.segments += 1;
         deleted.spans += spans;
         deleted.bytes += bytes;
-        deleted.ended.push(ended_unix_nanos);
+        deleted.ended.push(ended);
     }
 
     /// Counts and logs them.

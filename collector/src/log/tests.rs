@@ -90,7 +90,7 @@ impl Series {
                 name: "inventory".to_owned(),
             },
             instance: format!("instance-{second}"),
-            time_unix_nanos: NOW + (day + number % OTHER_FILE * 3 + second) * 1_000_000_000,
+            time: NOW + (day + number % OTHER_FILE * 3 + second) * 1_000_000_000,
             state: EffectiveState::Closed,
             calls: CircuitCalls {
                 success: number,
@@ -130,8 +130,8 @@ impl Subject for Series {
     fn holds(&self, number: u64) -> bool {
         let rows = Self::rows(number);
         let range = TimeRange {
-            start_unix_nanos: rows[0].time_unix_nanos(),
-            end_unix_nanos: rows[2].time_unix_nanos() + 1,
+            start: rows[0].time(),
+            end: rows[2].time() + 1,
         };
         let mut found = Vec::new();
         let keep = &mut |record| found.push(record);

@@ -103,7 +103,7 @@ pub struct CircuitSample {
     /// The instance of the service.
     pub instance: String,
     /// The second's start, Unix nanoseconds.
-    pub time_unix_nanos: u64,
+    pub time: u64,
     /// State at the end of the second.
     pub state: EffectiveState,
     /// Calls that ended in it.
@@ -162,7 +162,8 @@ pub struct CircuitTransition {
     /// The instance of the service.
     pub instance: String,
     /// When, Unix nanoseconds of the instance's clock.
-    pub time_unix_nanos: u64,
+    #[serde(rename = "time_unix_nanos")]
+    pub time: u64,
     /// The state before.
     pub from: EffectiveState,
     /// The state after.
@@ -172,7 +173,8 @@ pub struct CircuitTransition {
     /// Whether the instance reported it or the collector derived it.
     pub provenance: Provenance,
     /// Until when it stays open, Unix nanoseconds; only for transitions to open.
-    pub open_until_unix_nanos: Option<u64>,
+    #[serde(rename = "open_until_unix_nanos")]
+    pub open_until: Option<u64>,
     /// The trace of the call that caused it.
     #[serde(with = "optional_hex")]
     pub trace_id: Option<TraceId>,
@@ -237,7 +239,8 @@ pub struct OverrideView {
     /// Why, in the words of the person who set it.
     pub reason: String,
     /// When it ends by itself, Unix nanoseconds; `None`: stays until released.
-    pub expires_unix_nanos: Option<u64>,
+    #[serde(rename = "expires_unix_nanos")]
+    pub expires: Option<u64>,
 }
 
 /// Percentiles over the window shown, nanoseconds; `None` without executed calls.
@@ -269,9 +272,11 @@ pub struct StateSpan {
     /// The state.
     pub state: EffectiveState,
     /// From, Unix nanoseconds.
-    pub start_unix_nanos: u64,
+    #[serde(rename = "start_unix_nanos")]
+    pub start: u64,
     /// To, Unix nanoseconds.
-    pub end_unix_nanos: u64,
+    #[serde(rename = "end_unix_nanos")]
+    pub end: u64,
 }
 
 /// A breaker as the wall shows it, all instances merged (histograms merged, never percentiles averaged).
@@ -287,9 +292,11 @@ pub struct CircuitView {
     /// The worst state among its live instances.
     pub state: EffectiveState,
     /// Since when it is in that state, Unix nanoseconds.
-    pub since_unix_nanos: u64,
+    #[serde(rename = "since_unix_nanos")]
+    pub since: u64,
     /// When an open breaker lets a probe through, Unix nanoseconds.
-    pub retry_at_unix_nanos: Option<u64>,
+    #[serde(rename = "retry_at_unix_nanos")]
+    pub retry_at: Option<u64>,
     /// The forced state, if any.
     #[serde(rename = "override")]
     pub forced: Option<OverrideView>,
@@ -328,9 +335,11 @@ pub struct CircuitInstanceView {
     /// Its state.
     pub state: EffectiveState,
     /// Since when, Unix nanoseconds.
-    pub since_unix_nanos: u64,
+    #[serde(rename = "since_unix_nanos")]
+    pub since: u64,
     /// When it last reported, Unix nanoseconds of the collector's clock.
-    pub last_seen_unix_nanos: u64,
+    #[serde(rename = "last_seen_unix_nanos")]
+    pub last_seen: u64,
     /// Whether its last report is too old to rely on its state.
     pub stale: bool,
     /// Errors as a share of the judged calls in the window, percent.
@@ -349,7 +358,8 @@ pub struct CircuitInstanceView {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CircuitWall {
     /// The moment, Unix nanoseconds.
-    pub at_unix_nanos: u64,
+    #[serde(rename = "at_unix_nanos")]
+    pub at: u64,
     /// Whether that moment is now.
     pub live: bool,
     /// Every breaker known then, by service and name.

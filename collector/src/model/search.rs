@@ -36,7 +36,7 @@ impl TraceCondition {
     pub fn matches(&self, trace: &TraceSummary) -> bool {
         match self {
             Self::WithoutErrors => trace.error_count == 0,
-            Self::StartsIn(range) => range.contains(trace.start_unix_nanos),
+            Self::StartsIn(range) => range.contains(trace.start),
         }
     }
 }
@@ -68,31 +68,29 @@ impl TraceQuery {
     /// Returns whether a span lies in the range and meets every condition.
     pub fn matches(&self, span: &Span) -> bool {
         let mut conditions = self.conditions.iter();
-        self.range.contains(span.start_unix_nanos)
-            && conditions.all(|condition| condition.matches(span))
+        self.range.contains(span.start) && conditions.all(|condition| condition.matches(span))
     }
 
     /// Returns where spans can start that give a trace of this page its position.
     pub(crate) fn page_range(&self) -> TimeRange {
-        let cursor = self.cursor.map(|cursor| cursor.position_unix_nanos);
+        let cursor = self.cursor.map(|cursor| cursor.position);
         let end = cursor.map_or(u64::MAX, |position| position.saturating_add(1));
         TimeRange {
-            end_unix_nanos: self.range.end_unix_nanos.min(end),
+            end: self.range.end.min(end),
             ..self.range
         }
     }
 
     /// Returns by when spans must have arrived to count for this page: all do for the first one.
     pub(crate) fn as_of(&self) -> u64 {
-        self.cursor
-            .map_or(u64::MAX, |cursor| cursor.as_of_unix_nanos)
+        self.cursor.map_or(u64::MAX, |cursor| cursor.as_of)
     }
 
     /// Returns whether a trace of that position comes after the cursor.
     pub(crate) fn is_behind_cursor(&self, position: u64, id: TraceId) -> bool {
         self.cursor.is_none_or(|cursor| {
             let order = |position, id: TraceId| (Reverse(position), id.to_bytes());
-            order(position, id) > order(cursor.position_unix_nanos, cursor.trace_id)
+            order(position, id) > order(cursor.position, cursor.trace_id)
         })
     }
 }
@@ -104,22 +102,22 @@ impl TraceQuery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// The position of that trace, Unix nanoseconds.
-    pub position_unix_nanos: u64,
+    pub position: u64,
     /// Its id.
     pub trace_id: TraceId,
     /// When the first page was made, Unix nanoseconds: spans that arrived later move no trace to an earlier page.
-    pub as_of_unix_nanos: u64,
+    pub as_of: u64,
 }
 
 impl Cursor {
     /// Returns its text for a URL: 16 hex digits of the position, `-`, 32 of the id, `-`, 16 of the first page's time.
     pub fn encode(&self) -> String {
         let Self {
-            position_unix_nanos,
+            position,
             trace_id,
-            as_of_unix_nanos,
+            as_of,
         } = self;
-        format!("{position_unix_nanos:016x}-{trace_id}-{as_of_unix_nanos:016x}")
+        format!("{position:016x}-{trace_id}-{as_of:016x}")
     }
 
     /// Reads what `encode` wrote, with or without the time; `None` for anything else.
@@ -135,9 +133,9 @@ impl Cursor {
             return None;
         }
         Some(Self {
-            position_unix_nanos: nanos(position)?,
+            position: nanos(position)?,
             trace_id: TraceId::from_hex(id).ok()?,
-            as_of_unix_nanos: as_of,
+            as_of,
         })
     }
 }
@@ -162,16 +160,16 @@ mod tests {
     #[test]
     fn a_cursor_comes_back_from_its_text() {
         let cursor = Cursor {
-            position_unix_nanos: 7,
+            position: 7,
             trace_id: TraceId::from(5),
-            as_of_unix_nanos: 9,
+            as_of: 9,
         };
         let text = cursor.encode();
         assert_eq!(Cursor::decode(&text), Some(cursor));
         // As earlier versions wrote it.
         let (without_moment, _) = text.rsplit_once('-').unwrap();
         let read = Cursor::decode(without_moment).unwrap();
-        assert_eq!(read.as_of_unix_nanos, u64::MAX);
+        assert_eq!(read.as_of, u64::MAX);
         for wrong in ["", "-", &text[1..], &format!("{text}-0"), &text[..20]] {
             assert_eq!(Cursor::decode(wrong), None, "{wrong}");
         }

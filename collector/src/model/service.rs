@@ -47,7 +47,9 @@ pub struct InstanceSeen {
     /// `service.instance.id`, else `host.name`, else empty.
     pub id: String,
     /// When its first telemetry arrived, Unix nanoseconds of the collector's clock.
-    pub first_seen_unix_nanos: u64,
+    #[serde(rename = "first_seen_unix_nanos")]
+    pub first_seen: u64,
     /// When its last telemetry arrived, Unix nanoseconds of the collector's clock.
-    pub last_seen_unix_nanos: u64,
+    #[serde(rename = "last_seen_unix_nanos")]
+    pub last_seen: u64,
 }

@@ -22,9 +22,9 @@ pub struct Span {
     /// Its side of a call.
     pub kind: SpanKind,
     /// Start, Unix nanoseconds.
-    pub start_unix_nanos: u64,
+    pub start: u64,
     /// End, Unix nanoseconds; equals the start where the sender's end lay before it (see `Trace::notes`).
-    pub end_unix_nanos: u64,
+    pub end: u64,
     /// How it ended.
     pub status: Status,
     /// Who sent it.
@@ -48,7 +48,7 @@ pub struct Span {
 impl Span {
     /// Returns how long the span took, in nanoseconds.
     pub fn duration_nanos(&self) -> u64 {
-        self.end_unix_nanos.saturating_sub(self.start_unix_nanos)
+        self.end.saturating_sub(self.start)
     }
 
     /// Returns the name of the service that sent it.
@@ -237,7 +237,7 @@ impl std::fmt::Display for Value {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// When, Unix nanoseconds.
-    pub time_unix_nanos: u64,
+    pub time: u64,
     /// What.
     pub name: String,
     /// Details.

@@ -97,28 +97,28 @@ pub const fn nanos(length: Duration) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeRange {
     /// First nanosecond in it.
-    pub start_unix_nanos: u64,
+    pub start: u64,
     /// First nanosecond after it.
-    pub end_unix_nanos: u64,
+    pub end: u64,
 }
 
 impl TimeRange {
     /// All of time.
     pub const ALL: Self = Self {
-        start_unix_nanos: 0,
-        end_unix_nanos: u64::MAX,
+        start: 0,
+        end: u64::MAX,
     };
 
     /// Returns whether that time lies in it.
     pub fn contains(&self, unix_nanos: u64) -> bool {
-        self.start_unix_nanos <= unix_nanos && unix_nanos < self.end_unix_nanos
+        self.start <= unix_nanos && unix_nanos < self.end
     }
 
     /// Returns the range of that length that ends then.
-    pub fn until(end_unix_nanos: u64, length: Duration) -> Self {
+    pub fn until(end: u64, length: Duration) -> Self {
         Self {
-            start_unix_nanos: end_unix_nanos.saturating_sub(nanos(length)),
-            end_unix_nanos,
+            start: end.saturating_sub(nanos(length)),
+            end,
         }
     }
 }

@@ -44,7 +44,8 @@ pub struct TraceSummary {
     /// Whether a span without parent was received.
     pub root_received: bool,
     /// Earliest start, Unix nanoseconds.
-    pub start_unix_nanos: u64,
+    #[serde(rename = "start_unix_nanos")]
+    pub start: u64,
     /// Latest end minus earliest start, nanoseconds.
     pub duration_nanos: u64,
     /// Spans, exact repeats once (beyond the bounds of a recount they may count again).

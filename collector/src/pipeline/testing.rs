@@ -143,7 +143,7 @@ impl SpanLog for FakeLog {
         Ok(commit)
     }
 
-    fn maintain(&mut self, _now_unix_nanos: u64) -> Result<(), StoreError> {
+    fn maintain(&mut self, _now: u64) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -166,7 +166,7 @@ impl SpanVisitor for FakeTap {
 impl LiveTap for FakeTap {
     fn begin_request(&mut self) {}
     fn rollback_request(&mut self) {}
-    fn publish(&mut self, _now_unix_nanos: u64) {}
+    fn publish(&mut self, _now: u64) {}
 }
 
 /// Counts what came.

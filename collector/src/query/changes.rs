@@ -98,7 +98,7 @@ impl Computation {
             self.known.insert(view.key.clone(), view);
         }
         CircuitsEvent {
-            at_unix_nanos: wall.at_unix_nanos,
+            at: wall.at,
             complete: false,
             circuits,
             removed: before.into_keys().collect(),
@@ -112,7 +112,7 @@ impl Computation {
         let seconds = now.saturating_sub(self.stats_at) as f64 / 1e9;
         let stored = self.query.store_stats();
         let stats = StatsEvent {
-            at_unix_nanos: now,
+            at: now,
             spans_received: received,
             spans_written: counters.spans_written.get(),
             spans_refused: counters.spans_refused.all().values().sum(),

@@ -86,7 +86,7 @@ impl QueryService {
     fn names_range(&self) -> TimeRange {
         let now = now_unix_nanos();
         TimeRange {
-            end_unix_nanos: now.saturating_add(nanos(CLOCK_SLACK)),
+            end: now.saturating_add(nanos(CLOCK_SLACK)),
             ..TimeRange::until(now, self.retention())
         }
     }

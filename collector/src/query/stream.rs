@@ -60,7 +60,8 @@ pub struct TooManyClients;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CircuitsEvent {
     /// The moment, Unix nanoseconds.
-    pub at_unix_nanos: u64,
+    #[serde(rename = "at_unix_nanos")]
+    pub at: u64,
     /// Whether this replaces everything known before.
     pub complete: bool,
     /// The breakers as they are now.
@@ -73,7 +74,8 @@ pub struct CircuitsEvent {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StatsEvent {
     /// The moment, Unix nanoseconds.
-    pub at_unix_nanos: u64,
+    #[serde(rename = "at_unix_nanos")]
+    pub at: u64,
     /// Spans received since the start.
     pub spans_received: u64,
     /// Spans durable since the start.
@@ -96,7 +98,7 @@ pub(super) fn hub() -> Hub<StreamEvent> {
 /// Returns all circuits, for a client that is new or lost events.
 pub(crate) fn complete_circuits(wall: CircuitWall) -> Option<StreamEvent> {
     let everything = CircuitsEvent {
-        at_unix_nanos: wall.at_unix_nanos,
+        at: wall.at,
         complete: true,
         circuits: wall.circuits,
         removed: Vec::new(),

@@ -142,11 +142,11 @@ static PARTS: [Part; 9] = [
     ),
 ];
 
-/// Returns a small trace that ended just before `now_unix_nanos`, as an `ExportTraceServiceRequest` in protobuf.
-pub fn demo_trace(now_unix_nanos: u64) -> Vec<u8> {
-    let start = now_unix_nanos.saturating_sub(100 * MILLISECOND).max(1);
+/// Returns a small trace that ended just before `now`, as an `ExportTraceServiceRequest` in protobuf.
+pub fn demo_trace(now: u64) -> Vec<u8> {
+    let start = now.saturating_sub(100 * MILLISECOND).max(1);
     // Two demo traces of one nanosecond would be one trace sent twice, which counts once.
-    let mut rng = fastrand::Rng::with_seed(now_unix_nanos);
+    let mut rng = fastrand::Rng::with_seed(now);
     let trace_id = TraceId::from(rng.u128(1..));
     let ids: Vec<SpanId> = PARTS.iter().map(|_| SpanId::from(rng.u64(1..))).collect();
     let spans = PARTS
@@ -168,7 +168,7 @@ pub fn demo_trace(now_unix_nanos: u64) -> Vec<u8> {
 }
 
 fn span(part: &Part, trace_start: u64) -> Span {
-    let start_unix_nanos = trace_start + part.start * MILLISECOND / 10;
+    let start = trace_start + part.start * MILLISECOND / 10;
     Span {
         trace_id: TraceId::INVALID,
         span_id: SpanId::INVALID,
@@ -177,8 +177,8 @@ fn span(part: &Part, trace_start: u64) -> Span {
         flags: 0x101,
         name: part.name.to_owned(),
         kind: part.kind,
-        start_unix_nanos,
-        end_unix_nanos: start_unix_nanos + part.duration * MILLISECOND / 10,
+        start,
+        end: start + part.duration * MILLISECOND / 10,
         status: Status {
             code: part.error.map_or(StatusCode::Unset, |_| StatusCode::Error),
             message: part.error.unwrap_or_default().to_owned(),
@@ -199,7 +199,7 @@ fn span(part: &Part, trace_start: u64) -> Span {
         attributes: texts(part.attributes),
         events: part
             .error
-            .map(|error| refusal(error, start_unix_nanos))
+            .map(|error| refusal(error, start))
             .into_iter()
             .collect(),
         links: Vec::new(),
@@ -209,9 +209,9 @@ fn span(part: &Part, trace_start: u64) -> Span {
     }
 }
 
-fn refusal(error: &str, time_unix_nanos: u64) -> Event {
+fn refusal(error: &str, time: u64) -> Event {
     Event {
-        time_unix_nanos,
+        time,
         name: "exception".to_owned(),
         attributes: texts(&[
             ("exception.type", "fusebox::Rejected"),

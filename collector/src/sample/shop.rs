@@ -22,8 +22,8 @@ const HOUR: u64 = 3_600_000_000_000;
 #[derive(Debug, Clone)]
 pub struct Shop {
     seed: u64,
-    start_unix_nanos: u64,
-    end_unix_nanos: u64,
+    start: u64,
+    end: u64,
 }
 
 impl Shop {
@@ -31,16 +31,16 @@ impl Shop {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
-            start_unix_nanos: DEFAULT_START,
-            end_unix_nanos: DEFAULT_START + HOUR,
+            start: DEFAULT_START,
+            end: DEFAULT_START + HOUR,
         }
     }
 
     /// Spreads the traces evenly over that time.
     #[must_use]
-    pub fn between(mut self, start_unix_nanos: u64, end_unix_nanos: u64) -> Self {
-        self.start_unix_nanos = start_unix_nanos;
-        self.end_unix_nanos = end_unix_nanos.max(start_unix_nanos);
+    pub fn between(mut self, start: u64, end: u64) -> Self {
+        self.start = start;
+        self.end = end.max(start);
         self
     }
 
@@ -106,12 +106,12 @@ impl Requests {
     fn make_trace(&mut self) {
         let rng = &mut self.rng;
         grow(&mut self.nodes, rng, self.total - self.made);
-        let range = self.shop.end_unix_nanos - self.shop.start_unix_nanos;
+        let range = self.shop.end - self.shop.start;
         let done = self.made as f64 / self.total as f64;
         let head = TraceHead {
             // No id may be zero.
             trace_id: rng.u128(1..).to_be_bytes(),
-            start_unix_nanos: self.shop.start_unix_nanos + (range as f64 * done) as u64,
+            start: self.shop.start + (range as f64 * done) as u64,
             user: rng.u32(..USERS),
             sku: rng.u32(..ARTICLES),
         };
@@ -248,7 +248,7 @@ mod tests {
                 .iter()
                 .filter(|attribute| attribute.value == ValueView::String("rejected"))
                 .count();
-            assert!(span.end_unix_nanos >= span.start_unix_nanos);
+            assert!(span.end >= span.start);
         }
     }
 

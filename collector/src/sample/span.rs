@@ -18,7 +18,7 @@ const FLAGS: u32 = 0x101;
 #[derive(Debug)]
 pub(super) struct TraceHead {
     pub(super) trace_id: [u8; 16],
-    pub(super) start_unix_nanos: u64,
+    pub(super) start: u64,
     /// The user who made the request.
     pub(super) user: u32,
     /// The article it is about.
@@ -34,7 +34,7 @@ pub(super) fn write_span(
     parent: Option<[u8; 8]>,
     rng: &mut Rng,
 ) {
-    let start = head.start_unix_nanos + node.start;
+    let start = head.start + node.start;
     write::message(out, 2, |out| {
         write::bytes(out, 1, &head.trace_id);
         write::bytes(out, 2, &id);

@@ -33,7 +33,7 @@ fn drop_repeats(mut spans: Vec<Span>, notes: &mut Vec<Note>) -> Vec<Span> {
     spans.sort_by(|a, b| {
         order(a)
             .cmp(&order(b))
-            .then_with(|| b.end_unix_nanos.cmp(&a.end_unix_nanos))
+            .then_with(|| b.end.cmp(&a.end))
             .then_with(|| tie_break(a, b))
     });
     let mut kept: Vec<Span> = Vec::with_capacity(spans.len());
@@ -76,7 +76,7 @@ fn identity(span: &Span) -> Identity {
         2 => 6,
         other => other,
     };
-    (span.span_id, kind, span.start_unix_nanos)
+    (span.span_id, kind, span.start)
 }
 
 /// Orders spans of one identity by everything else they hold; costs a print of both, but hardly ever happens.
@@ -91,14 +91,14 @@ fn tie_break(a: &Span, b: &Span) -> std::cmp::Ordering {
 /// Shows spans that end before they start without duration.
 fn straighten(spans: &mut [Span], notes: &mut Vec<Note>) {
     for span in spans {
-        if span.end_unix_nanos < span.start_unix_nanos {
-            let nanos = span.start_unix_nanos - span.end_unix_nanos;
+        if span.end < span.start {
+            let nanos = span.start - span.end;
             notes.push(Note {
                 code: "end_before_start",
                 span_id: span.span_id,
                 message: format!("ended {nanos} ns before it started, shown without duration"),
             });
-            span.end_unix_nanos = span.start_unix_nanos;
+            span.end = span.start;
         }
     }
 }

@@ -88,7 +88,7 @@ async fn searches_newest_first_page_by_page(reader: &impl TraceReader) {
     assert_eq!(page.traces.len(), 1);
     assert_eq!((row.trace_id, row.root_received), (id(1), true));
     assert_eq!(
-        (row.root_service.as_str(), row.start_unix_nanos),
+        (row.root_service.as_str(), row.start),
         ("shop", begin() + 10)
     );
     assert_eq!(row.duration_nanos, 30 + 5 - 10);
@@ -113,11 +113,11 @@ async fn filters(reader: &impl TraceReader) {
     let both = [Condition::service("cart"), Condition::operation("GET /1")];
     expect(all.clone().with(both), &[]).await;
     let mut early = all.clone();
-    early.range.end_unix_nanos = begin() + 900;
+    early.range.end = begin() + 900;
     expect(early, &[2, 1]).await;
     // Traces that began before the range and have a span in it.
     let mut late = all.clone();
-    late.range.start_unix_nanos = begin() + 11;
+    late.range.start = begin() + 11;
     expect(late.clone(), &[3, 2, 1]).await;
     let root = late.clone().with([Condition::operation("GET /1")]);
     expect(root, &[3, 2]).await;
@@ -201,7 +201,7 @@ fn failed(mut span: Span) -> Span {
         ..Scope::default()
     });
     span.events.push(Event {
-        time_unix_nanos: span.start_unix_nanos,
+        time: span.start,
         name: "exception".to_owned(),
         attributes: pair("exception.type", "BigBoom"),
     });
@@ -230,8 +230,8 @@ fn span(trace: u64, number: u64, parent: Option<u64>, service: &str, offset: u64
         flags: 1,
         name: format!("GET /{number}"),
         kind: SpanKind::Server,
-        start_unix_nanos: begin() + offset,
-        end_unix_nanos: begin() + offset + 5,
+        start: begin() + offset,
+        end: begin() + offset + 5,
         status: Status::default(),
         resource: Arc::new(Resource {
             service_name: service.to_owned(),

@@ -30,7 +30,7 @@ impl SpanVisitor for SpanCollector {
     fn span(&mut self, view: &SpanView<'_>) {
         let mut span = decode::span(view, &self.resource, &self.scope);
         // An end before the start is straightened, with a note, when the trace is put together.
-        span.end_unix_nanos = view.end_unix_nanos;
+        span.end = view.end;
         self.spans.push(span);
     }
 }

@@ -16,26 +16,20 @@ fn is_failed(span: &Span) -> bool {
 
 /// Returns the row of a trace from its spans, each of which is there once; `None` without any.
 pub(crate) fn summarize(spans: &[Span]) -> Option<TraceSummary> {
-    let place = |span: &&Span| {
-        (
-            span.start_unix_nanos,
-            span.service().to_owned(),
-            span.name.clone(),
-        )
-    };
+    let place = |span: &&Span| (span.start, span.service().to_owned(), span.name.clone());
     let first = spans.iter().min_by_key(place)?;
     let root = spans.iter().filter(|span| span.parent_span_id.is_none());
     let root = root.min_by_key(place);
     let named = root.unwrap_or(first);
-    let end = spans.iter().map(|span| span.end_unix_nanos).max()?;
+    let end = spans.iter().map(|span| span.end).max()?;
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Some(TraceSummary {
         trace_id: first.trace_id,
         root_service: named.service().to_owned(),
         root_operation: named.name.clone(),
         root_received: root.is_some(),
-        start_unix_nanos: first.start_unix_nanos,
-        duration_nanos: end.saturating_sub(first.start_unix_nanos),
+        start: first.start,
+        duration_nanos: end.saturating_sub(first.start),
         span_count: count(spans.len()),
         error_count: count(spans.iter().filter(|span| is_failed(span)).count()),
         services: services(spans),

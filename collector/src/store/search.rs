@@ -97,7 +97,7 @@ pub(crate) async fn search(
     query: &TraceQuery,
     time_max: Duration,
 ) -> Result<Found, StoreError> {
-    let as_of = query.cursor.map(|cursor| cursor.as_of_unix_nanos);
+    let as_of = query.cursor.map(|cursor| cursor.as_of);
     let search = Search {
         source,
         query,
@@ -148,7 +148,7 @@ impl<S: Source> Search<'_, S> {
     /// first through what arrived after the end of the page.
     fn ends_at(&mut self, position: u64) -> bool {
         let is_over = Instant::now() > self.deadline;
-        let is_forward = position.saturating_add(1) < self.query.page_range().end_unix_nanos;
+        let is_forward = position.saturating_add(1) < self.query.page_range().end;
         if !is_over || !is_forward {
             return false;
         }
@@ -158,9 +158,9 @@ impl<S: Source> Search<'_, S> {
             "looked back as far as {reached}; the next page goes on from there"
         ));
         self.found.page.next = Some(Cursor {
-            position_unix_nanos: position,
+            position,
             trace_id: TraceId::from_bytes([u8::MAX; 16]),
-            as_of_unix_nanos: self.as_of,
+            as_of: self.as_of,
         });
         true
     }
@@ -234,9 +234,9 @@ impl<S: Source> Search<'_, S> {
     fn next_page(&self) -> Option<Cursor> {
         let last = self.found.page.traces.last()?;
         Some(Cursor {
-            position_unix_nanos: *self.found.positions.last()?,
+            position: *self.found.positions.last()?,
             trace_id: last.trace_id,
-            as_of_unix_nanos: self.as_of,
+            as_of: self.as_of,
         })
     }
 }
@@ -244,7 +244,7 @@ impl<S: Source> Search<'_, S> {
 /// Returns the row of a whole trace; `None` where it does not match or stands on an earlier page.
 pub(crate) fn row_of(trace: &Trace, query: &TraceQuery) -> Option<Row> {
     let matching = trace.spans.iter().filter(|span| query.matches(span));
-    let position = matching.map(|span| span.start_unix_nanos).max()?;
+    let position = matching.map(|span| span.start).max()?;
     let summary = summarize(&trace.spans)?;
     let is_row = query.is_behind_cursor(position, trace.id)
         && query
@@ -280,7 +280,7 @@ mod tests {
         ) -> Result<Vec<Option<Row>>, StoreError> {
             let row = |candidate: &Candidate| {
                 let mut span = span(candidate.position, 1, "shop");
-                span.start_unix_nanos = candidate.position;
+                span.start = candidate.position;
                 let summary = summarize(&[span])?;
                 let position = candidate.position;
                 Some(Row { position, summary })
@@ -296,6 +296,6 @@ mod tests {
         let mut steps = Steps(vec![(150, 100), (90, 130), (50, 40)]);
         let found = search(&mut steps, &query, TIME_MAX).await.unwrap();
         assert_eq!(found.page.traces[1].trace_id, TraceId::from(130));
-        assert_eq!(found.page.next.unwrap().position_unix_nanos, 100);
+        assert_eq!(found.page.next.unwrap().position, 100);
     }
 }

@@ -75,7 +75,7 @@ fn convert_span(
         span_id: span.span_id.to_string(),
         operation_name: &span.name,
         references,
-        start_time: span.start_unix_nanos / 1_000,
+        start_time: span.start / 1_000,
         duration: span.duration_nanos() / 1_000,
         tags,
         logs: logs.map(|event| convert_event(event, is_raw)).collect(),
@@ -90,7 +90,7 @@ fn convert_event(event: &model::Event, is_raw: bool) -> Log<'_> {
         tags::sort_fields(&mut fields);
     }
     Log {
-        timestamp: event.time_unix_nanos / 1_000,
+        timestamp: event.time / 1_000,
         fields,
     }
 }

@@ -136,8 +136,8 @@ impl<'s> Kinds<'s> {
         limit: usize,
     ) -> Result<(), QueryError> {
         let mut newest = TraceQuery::in_range(TimeRange {
-            start_unix_nanos: 0,
-            end_unix_nanos: now_unix_nanos(),
+            start: 0,
+            end: now_unix_nanos(),
         });
         newest.limit = limit;
         newest.conditions.push(Condition::service(self.service));

@@ -115,9 +115,9 @@ impl Params {
             return Err(Failure::parameter("start", "it is after the end"));
         }
         Ok(TimeRange {
-            start_unix_nanos: start,
+            start,
             // The whole of the last microsecond.
-            end_unix_nanos: end.saturating_add(1_000),
+            end: end.saturating_add(1_000),
         })
     }
 
@@ -133,8 +133,8 @@ impl Params {
         let length = lookback.map(|millis| millis.saturating_mul(1_000_000));
         let length = length.unwrap_or(nanos(DEPENDENCY_LOOKBACK));
         Ok(TimeRange {
-            start_unix_nanos: end.saturating_sub(length),
-            end_unix_nanos: end,
+            start: end.saturating_sub(length),
+            end,
         })
     }
 }

@@ -149,12 +149,12 @@ async fn trace_summaries(
 
 impl From<TraceSummary> for Summary {
     fn from(row: TraceSummary) -> Self {
-        let end = row.start_unix_nanos.saturating_add(row.duration_nanos);
+        let end = row.start.saturating_add(row.duration_nanos);
         Self {
             trace_id: row.trace_id.to_string(),
             root_service_name: row.root_service,
             root_operation_name: row.root_operation,
-            min_start_time_unix_nano: row.start_unix_nanos.to_string(),
+            min_start_time_unix_nano: row.start.to_string(),
             max_end_time_unix_nano: end.to_string(),
             span_count: row.span_count,
             error_span_count: row.error_count,
@@ -255,8 +255,8 @@ impl Params {
             ));
         }
         Ok(TimeRange {
-            start_unix_nanos: start,
-            end_unix_nanos: end.saturating_add(1),
+            start,
+            end: end.saturating_add(1),
         })
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn write_store(text: &mut Exposition, store: &StoreStats) {
             value,
         );
     }
-    if let Some(oldest) = store.oldest_unix_nanos {
+    if let Some(oldest) = store.oldest {
         let name = "fusebox_collector_store_oldest_timestamp_seconds";
         text.single(
             name,

@@ -86,9 +86,9 @@ pub(super) fn range_before(end_millis: u64, params: &Params) -> Result<TimeRange
     let default = DEFAULT_LOOKBACK.as_secs() * 1_000;
     let start_millis = end_millis.saturating_sub(lookback.unwrap_or(default));
     Ok(TimeRange {
-        start_unix_nanos: start_millis.saturating_mul(NANOS_OF_MILLI),
+        start: start_millis.saturating_mul(NANOS_OF_MILLI),
         // Zipkin compares microseconds: a trace of this very microsecond is in.
-        end_unix_nanos: end_millis
+        end: end_millis
             .saturating_mul(NANOS_OF_MILLI)
             .saturating_add(NANOS_OF_MICRO),
     })
@@ -138,7 +138,7 @@ pub(super) fn search(question: &Question) -> TraceQuery {
     let conditions = [service.map(Condition::Service), narrowest];
     // A trace lies in Zipkin's range by its earliest span, wherever the one that matches is.
     let spans = TimeRange {
-        end_unix_nanos: question.range.end_unix_nanos.saturating_add(SPREAD_NANOS),
+        end: question.range.end.saturating_add(SPREAD_NANOS),
         ..question.range
     };
     let mut search = TraceQuery::in_range(spans).with(conditions.into_iter().flatten());

@@ -98,7 +98,7 @@ fn render_span(span: &Span, shared: bool) -> ZipkinSpan {
         id: span.span_id.to_string(),
         kind: kind(span.kind),
         name: span.name.to_lowercase(),
-        timestamp: span.start_unix_nanos / 1_000,
+        timestamp: span.start / 1_000,
         duration: (span.duration_nanos() / 1_000).max(1),
         local_endpoint: Endpoint::local(span),
         remote_endpoint: Endpoint::remote(span),
@@ -222,7 +222,7 @@ pub(super) struct Annotation {
 fn annotations(events: &[Event]) -> Vec<Annotation> {
     let mut events: Vec<&Event> = events.iter().collect();
     // By the nanosecond, which Zipkin does not have: it sorts those of one microsecond by their text.
-    events.sort_by_key(|event| event.time_unix_nanos);
+    events.sort_by_key(|event| event.time);
     events.into_iter().map(Annotation::from_event).collect()
 }
 
@@ -236,7 +236,7 @@ impl Annotation {
             format!("{name}: {}", json_object(&event.attributes))
         };
         Self {
-            timestamp: event.time_unix_nanos / 1_000,
+            timestamp: event.time / 1_000,
             value,
         }
     }

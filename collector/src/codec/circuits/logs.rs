@@ -74,12 +74,12 @@ fn transition(record: &LogRecord, sender: &Sender) -> Option<CircuitTransition> 
     Some(CircuitTransition {
         key: key(record, sender)?,
         instance: sender.instance.clone(),
-        time_unix_nanos: time,
+        time,
         from: state(semconv::TRANSITION_FROM)?,
         to,
         reason: bounded_text(&record.attributes, semconv::TRANSITION_REASON),
         provenance: Provenance::Reported,
-        open_until_unix_nanos: open_until.filter(|_| to == EffectiveState::Open),
+        open_until: open_until.filter(|_| to == EffectiveState::Open),
         trace_id: trace_id(&record.trace_id),
         span_id: span_id(&record.span_id),
     })
@@ -109,7 +109,7 @@ fn forced(record: &LogRecord) -> Option<OverrideView> {
     Some(OverrideView {
         kind: override_kind(text(&record.attributes, semconv::OVERRIDE_KIND)?)?,
         reason: bounded_text(&record.attributes, semconv::OVERRIDE_REASON),
-        expires_unix_nanos: number(&record.attributes, semconv::OVERRIDE_EXPIRES),
+        expires: number(&record.attributes, semconv::OVERRIDE_EXPIRES),
     })
 }
 

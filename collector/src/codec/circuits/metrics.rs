@@ -196,8 +196,8 @@ fn count(point: &Point<'_>, what: Count) -> Option<CountPoint> {
         what,
         series: fingerprint(point.attributes),
         temporality: point.temporality,
-        start_unix_nanos: point.start_unix_nanos,
-        time_unix_nanos: point.time_unix_nanos,
+        start: point.start,
+        time: point.time,
         count: point.count()?,
         latency: if executed(what) {
             point.latency.clone()
@@ -224,7 +224,7 @@ fn empty(source: Source) -> Observation {
         instance: String::new(),
         source,
         group: String::new(),
-        time_unix_nanos: 0,
+        time: 0,
         counts: Vec::new(),
         state: None,
         in_flight: None,
@@ -232,7 +232,7 @@ fn empty(source: Source) -> Observation {
 }
 
 fn add(observation: &mut Observation, fact: Fact, point: &Point<'_>) {
-    observation.time_unix_nanos = observation.time_unix_nanos.max(point.time_unix_nanos);
+    observation.time = observation.time.max(point.time);
     if observation.group.is_empty() {
         let group = name(point.attributes, semconv::BREAKER_GROUP);
         observation.group = group.unwrap_or_default().to_owned();
@@ -257,7 +257,7 @@ fn instance(sender: &Sender, gathered: &Gathered) -> String {
         .flat_map(|observation| &observation.counts);
     counts
         .filter(|count| count.temporality == Temporality::Cumulative)
-        .map(|count| count.start_unix_nanos)
+        .map(|count| count.start)
         .filter(|start| *start > 0)
         .min()
         .map(|start| {

@@ -53,12 +53,12 @@ pub struct CountPoint {
     pub what: Count,
     /// Distinguishes series that count the same thing, such as one per `error.type`.
     pub series: u64,
-    /// Whether `count` runs since `start_unix_nanos` or since the last report.
+    /// Whether `count` runs since `start` or since the last report.
     pub temporality: Temporality,
     /// When the count began, Unix nanoseconds of the instance's clock; 0 if unknown.
-    pub start_unix_nanos: u64,
+    pub start: u64,
     /// When it was read, Unix nanoseconds of the instance's clock.
-    pub time_unix_nanos: u64,
+    pub time: u64,
     /// The count, at most `MAX_COUNT`.
     pub count: u64,
     /// Durations of executed calls; empty where the sender keeps none.
@@ -77,7 +77,7 @@ pub struct Observation {
     /// Its group; empty when it has none.
     pub group: String,
     /// The latest time of its points, Unix nanoseconds of the instance's clock.
-    pub time_unix_nanos: u64,
+    pub time: u64,
     /// Its counts.
     pub counts: Vec<CountPoint>,
     /// The state in force, if the request holds it.

@@ -18,8 +18,8 @@ const MAX_BUCKETS: usize = 2_048;
 pub(super) struct Point<'a> {
     pub(super) attributes: &'a [KeyValue],
     pub(super) temporality: Temporality,
-    pub(super) start_unix_nanos: u64,
-    pub(super) time_unix_nanos: u64,
+    pub(super) start: u64,
+    pub(super) time: u64,
     /// The value or the count; `None` if it is missing or not finite.
     pub(super) value: Option<f64>,
     pub(super) latency: LatencyHistogram,
@@ -104,8 +104,8 @@ fn number(point: &NumberDataPoint, kind: i32) -> Point<'_> {
     Point {
         attributes: &point.attributes,
         temporality: temporality(kind),
-        start_unix_nanos: point.start_time_unix_nano,
-        time_unix_nanos: point.time_unix_nano,
+        start: point.start_time_unix_nano,
+        time: point.time_unix_nano,
         value: value.filter(|value| value.is_finite() && recorded(point.flags)),
         latency: LatencyHistogram::default(),
     }
@@ -115,8 +115,8 @@ fn explicit(point: &HistogramDataPoint, kind: i32, unit: f64) -> Point<'_> {
     Point {
         attributes: &point.attributes,
         temporality: temporality(kind),
-        start_unix_nanos: point.start_time_unix_nano,
-        time_unix_nanos: point.time_unix_nano,
+        start: point.start_time_unix_nano,
+        time: point.time_unix_nano,
         value: recorded(point.flags).then_some(point.count as f64),
         latency: explicit_latency(point, unit),
     }
@@ -151,8 +151,8 @@ fn exponential(point: &ExponentialHistogramDataPoint, kind: i32, unit: f64) -> P
     Point {
         attributes: &point.attributes,
         temporality: temporality(kind),
-        start_unix_nanos: point.start_time_unix_nano,
-        time_unix_nanos: point.time_unix_nano,
+        start: point.start_time_unix_nano,
+        time: point.time_unix_nano,
         value: (sane && recorded(point.flags)).then_some(point.count as f64),
         latency: if sane {
             exponential_latency(point, unit)
@@ -201,8 +201,8 @@ fn summary(point: &SummaryDataPoint) -> Point<'_> {
     Point {
         attributes: &point.attributes,
         temporality: Temporality::Cumulative,
-        start_unix_nanos: point.start_time_unix_nano,
-        time_unix_nanos: point.time_unix_nano,
+        start: point.start_time_unix_nano,
+        time: point.time_unix_nano,
         value: recorded(point.flags).then_some(point.count as f64),
         latency: LatencyHistogram::default(),
     }

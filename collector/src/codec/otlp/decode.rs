@@ -21,8 +21,8 @@ pub fn span(view: &SpanView<'_>, resource: &Arc<Resource>, scope: &Arc<Scope>) -
         flags: view.flags,
         name: view.name.to_owned(),
         kind: SpanKind::from_otlp(u64::from(view.kind)),
-        start_unix_nanos: view.start_unix_nanos,
-        end_unix_nanos: view.end_unix_nanos.max(view.start_unix_nanos),
+        start: view.start,
+        end: view.end.max(view.start),
         status: Status {
             code: StatusCode::from_otlp(u64::from(view.status_code)),
             message: view.status_message.to_owned(),
@@ -83,9 +83,9 @@ pub fn value(message: &[u8]) -> Value {
 
 /// Returns the event of a `Span.Event` message.
 pub fn event(message: &[u8]) -> Event {
-    let (time_unix_nanos, name) = event_head(message);
+    let (time, name) = event_head(message);
     Event {
-        time_unix_nanos,
+        time,
         name: name.to_owned(),
         attributes: event_attributes(message).map(owned).collect(),
     }

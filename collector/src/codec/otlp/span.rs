@@ -185,13 +185,13 @@ impl<'a> SpanScratch<'a> {
     /// Calls `visit` with the span, unless it must be rejected.
     pub(super) fn visit(
         &mut self,
-        latest_unix_nanos: u64,
+        latest: u64,
         visit: impl FnOnce(&SpanView<'_>),
     ) -> Result<(), SpanRejection> {
         let fields = &self.fields;
         let trace_id = id(fields.trace_id).ok_or(SpanRejection::InvalidTraceId)?;
         let span_id = id(fields.span_id).ok_or(SpanRejection::InvalidSpanId)?;
-        if fields.start == 0 || fields.start.max(fields.end) > latest_unix_nanos {
+        if fields.start == 0 || fields.start.max(fields.end) > latest {
             return Err(SpanRejection::TimeOutOfRange);
         }
         if fields.invalid_utf8 {
@@ -211,8 +211,8 @@ impl<'a> SpanScratch<'a> {
             flags: fields.flags,
             name: fields.name,
             kind: fields.kind,
-            start_unix_nanos: fields.start,
-            end_unix_nanos: fields.end,
+            start: fields.start,
+            end: fields.end,
             status_code: fields.status_code,
             status_message: fields.status_message,
             attributes: &self.attributes,

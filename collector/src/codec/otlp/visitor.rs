@@ -50,9 +50,9 @@ pub struct SpanView<'a> {
     /// OTLP number, 0 to 5.
     pub kind: u8,
     /// Unix nanoseconds.
-    pub start_unix_nanos: u64,
+    pub start: u64,
     /// Unix nanoseconds, as received: may lie before the start.
-    pub end_unix_nanos: u64,
+    pub end: u64,
     /// 0 unset, 1 ok, 2 error.
     pub status_code: u8,
     /// The sender's description of the status.

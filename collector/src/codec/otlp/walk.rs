@@ -26,7 +26,7 @@ pub const MAX_FUTURE_NANOS: u64 = DAY_NANOS;
 ///
 /// A span is rejected alone, without the others, when
 /// - its trace id is not 16 bytes or all zero, or its span id is not 8 bytes or all zero;
-/// - its start is 0, or its start or end lies more than a day after `now_unix_nanos`; an end before the start
+/// - its start is 0, or its start or end lies more than a day after `now`; an end before the start
 ///   is accepted as it is;
 /// - a name, key or string in it, in its events and links, or in its resource or scope, is not UTF-8.
 ///
@@ -38,12 +38,12 @@ pub const MAX_FUTURE_NANOS: u64 = DAY_NANOS;
 pub fn walk_traces(
     request: &[u8],
     limits: &Limits,
-    now_unix_nanos: u64,
+    now: u64,
     visitor: &mut impl SpanVisitor,
 ) -> Result<Accepted, DecodeError> {
     let mut walk = Walk {
         limits,
-        latest_unix_nanos: now_unix_nanos.saturating_add(MAX_FUTURE_NANOS),
+        latest: now.saturating_add(MAX_FUTURE_NANOS),
         visitor,
         span: SpanScratch::default(),
         accepted: 0,
@@ -64,7 +64,7 @@ const REJECTIONS: [SpanRejection; 4] = [
 
 struct Walk<'a, 'w, V> {
     limits: &'w Limits,
-    latest_unix_nanos: u64,
+    latest: u64,
     visitor: &'w mut V,
     span: SpanScratch<'a>,
     accepted: u64,
@@ -124,8 +124,7 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
         let visited = if refused {
             Err(SpanRejection::InvalidUtf8)
         } else {
-            self.span
-                .visit(self.latest_unix_nanos, |view| visitor.span(view))
+            self.span.visit(self.latest, |view| visitor.span(view))
         };
         match visited {
             Ok(()) => {

@@ -58,7 +58,7 @@ async fn filled() -> tempfile::TempDir {
     let minute = SeriesRecord::Red(RedMinute {
         service: "shop".to_owned(),
         operation: "GET /".to_owned(),
-        minute_unix_nanos: UnixNanos::now().saturating_sub(DAY).get(),
+        minute: UnixNanos::now().saturating_sub(DAY).get(),
         calls: 1,
         errors: 0,
         latency_buckets: Vec::new(),

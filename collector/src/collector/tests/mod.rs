@@ -176,7 +176,7 @@ async fn retention_reaches_the_journal_without_circuits() {
     let old = SeriesRecord::Red(RedMinute {
         service: "shop".to_owned(),
         operation: "GET /".to_owned(),
-        minute_unix_nanos: now - retention - 2 * 24 * 3_600_000_000_000,
+        minute: now - retention - 2 * 24 * 3_600_000_000_000,
         calls: 1,
         errors: 0,
         latency_buckets: Vec::new(),

@@ -111,7 +111,7 @@ impl Board {
         let record = SettingsRecord {
             key: report.key,
             instance: report.instance,
-            time_unix_nanos: now,
+            time: now,
             settings: report.settings,
             forced: report.forced,
         };
@@ -173,7 +173,7 @@ impl Board {
     fn write_standings(&mut self, now: u64, effects: &mut Effects) {
         for circuit in self.circuits.values_mut() {
             for instance in circuit.instances.values_mut() {
-                instance.standing.time_unix_nanos = now;
+                instance.standing.time = now;
                 let standing = instance.standing.clone();
                 effects.records.push(SeriesRecord::Standing(standing));
             }
@@ -187,7 +187,7 @@ impl Board {
                 .values_mut()
                 .filter_map(|i| i.report.as_mut())
             {
-                report.time_unix_nanos = now;
+                report.time = now;
                 effects.records.push(SeriesRecord::Settings(report.clone()));
             }
         }
@@ -290,7 +290,7 @@ impl Board {
             .map(|instance| {
                 let standing = &instance.standing;
                 let id = (standing.key.clone(), standing.instance.clone());
-                (id, standing.last_seen_unix_nanos)
+                (id, standing.last_seen)
             })
             .collect()
     }
@@ -298,7 +298,7 @@ impl Board {
 
 /// Returns whether an instance has left the wall. For a restored one, the time counts from the restart.
 fn is_gone(instance: &Instance, restored_at: u64, now: u64) -> bool {
-    let heard = instance.standing.last_seen_unix_nanos;
+    let heard = instance.standing.last_seen;
     let heard = if instance.restored {
         heard.max(restored_at)
     } else {

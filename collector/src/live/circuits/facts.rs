@@ -69,8 +69,8 @@ pub(super) enum Applied {
 /// Applies a transition by its time: the latest wins, whatever the order of arrival.
 pub(super) fn apply(standing: &mut Standing, transition: &CircuitTransition) -> Applied {
     let same_state = transition.to == standing.state;
-    let newer = transition.time_unix_nanos > standing.since_unix_nanos
-        || (transition.time_unix_nanos == standing.since_unix_nanos && !same_state);
+    let newer =
+        transition.time > standing.since || (transition.time == standing.since && !same_state);
     let derived = standing.provenance == Provenance::Derived;
     let applied = match (newer, same_state && derived) {
         (_, true) => Applied::Explained,
@@ -78,13 +78,13 @@ pub(super) fn apply(standing: &mut Standing, transition: &CircuitTransition) -> 
         (false, false) => return Applied::Nothing,
     };
     standing.state = transition.to;
-    standing.since_unix_nanos = transition.time_unix_nanos;
-    standing.retry_at_unix_nanos = transition.open_until_unix_nanos;
+    standing.since = transition.time;
+    standing.retry_at = transition.open_until;
     standing.reason.clone_from(&transition.reason);
     standing.provenance = transition.provenance;
     if transition.to == EffectiveState::Open {
         standing.opened_by = transition.trace_id;
-        standing.opened_at_unix_nanos = Some(transition.time_unix_nanos);
+        standing.opened_at = Some(transition.time);
     }
     applied
 }
@@ -142,7 +142,7 @@ impl Facts {
         let last = if is_slow(&self.standing) {
             self.seconds.last().map_or(0, |second| second.second)
         } else {
-            self.standing.last_seen_unix_nanos / SECOND_NANOS
+            self.standing.last_seen / SECOND_NANOS
         };
         let overdue = now.saturating_sub(last * SECOND_NANOS) > 2 * interval + SECOND_NANOS;
         if overdue || last * SECOND_NANOS > now {
@@ -169,7 +169,7 @@ impl Facts {
                 window.latency.merge(&second.latency);
             }
         }
-        let known_ms = now.saturating_sub(self.standing.first_seen_unix_nanos) / 1_000_000;
+        let known_ms = now.saturating_sub(self.standing.first_seen) / 1_000_000;
         let covered = known_ms
             .max(self.standing.interval_ms)
             .clamp(1_000, window_ms) as f64
@@ -182,17 +182,15 @@ impl Facts {
     /// Returns the worst state within a range; `None` if the instance did not report then.
     pub(super) fn worst_state(&self, range: TimeRange) -> Option<EffectiveState> {
         let late = self.delay.map_or(0, |delay| delay.late_nanos);
-        let gone = self.standing.last_seen_unix_nanos + stale_after_nanos(&self.standing) + late;
-        if self.standing.first_seen_unix_nanos >= range.end_unix_nanos
-            || gone < range.start_unix_nanos
-        {
+        let gone = self.standing.last_seen + stale_after_nanos(&self.standing) + late;
+        if self.standing.first_seen >= range.end || gone < range.start {
             return None;
         }
         let before = self
             .changes
             .iter()
             .rev()
-            .find(|change| change.0 < range.start_unix_nanos);
+            .find(|change| change.0 < range.start);
         let within = self
             .changes
             .iter()

@@ -28,9 +28,9 @@ pub(super) fn history(
     buckets: usize,
     mut minutes: Minutes,
 ) -> Result<CircuitHistory, StoreError> {
-    let from_hour = range.start_unix_nanos / HOUR_NANOS * HOUR_NANOS;
+    let from_hour = range.start / HOUR_NANOS * HOUR_NANOS;
     let hours = TimeRange {
-        start_unix_nanos: from_hour,
+        start: from_hour,
         ..range
     };
     log.scan(SeriesKind::Rollup, hours, Some(key), &mut |record| {
@@ -40,7 +40,7 @@ pub(super) fn history(
     })?;
     let mut transitions = Vec::new();
     let with_margin = TimeRange {
-        start_unix_nanos: range.start_unix_nanos / MINUTE_NANOS * MINUTE_NANOS,
+        start: range.start / MINUTE_NANOS * MINUTE_NANOS,
         ..range
     };
     log.scan(
@@ -53,13 +53,13 @@ pub(super) fn history(
             }
         },
     )?;
-    transitions.sort_by_key(|transition| transition.time_unix_nanos);
+    transitions.sort_by_key(|transition| transition.time);
     let states = states(&minutes, &transitions, range);
     let mut slices = Slices::new(range, buckets.clamp(1, MAX_BUCKETS));
     for samples in slices.add_minutes(&minutes) {
         log.scan(SeriesKind::Sample, samples, Some(key), &mut |record| {
             if let SeriesRecord::Sample(sample) = record {
-                slices.add(sample.time_unix_nanos, &sample.calls);
+                slices.add(sample.time, &sample.calls);
             }
         })?;
     }
@@ -78,7 +78,7 @@ struct Slices {
 
 impl Slices {
     fn new(range: TimeRange, buckets: usize) -> Self {
-        let length = range.end_unix_nanos.saturating_sub(range.start_unix_nanos);
+        let length = range.end.saturating_sub(range.start);
         Self {
             range,
             width: length.div_ceil(buckets as u64).max(1),
@@ -90,7 +90,7 @@ impl Slices {
         if !self.range.contains(time) {
             return;
         }
-        let at = (time - self.range.start_unix_nanos) / self.width;
+        let at = (time - self.range.start) / self.width;
         if let Some(bucket) = self.buckets.get_mut(at as usize) {
             bucket.calls.add(calls);
         }
@@ -100,8 +100,8 @@ impl Slices {
     /// must fill.
     fn add_minutes(&mut self, minutes: &Minutes) -> Vec<TimeRange> {
         let range = self.range;
-        let first = (range.start_unix_nanos.div_ceil(MINUTE_NANOS)).saturating_mul(MINUTE_NANOS);
-        let end = range.end_unix_nanos / MINUTE_NANOS * MINUTE_NANOS;
+        let first = (range.start.div_ceil(MINUTE_NANOS)).saturating_mul(MINUTE_NANOS);
+        let end = range.end / MINUTE_NANOS * MINUTE_NANOS;
         if self.width < MINUTE_NANOS || first >= end {
             return vec![range];
         }
@@ -111,22 +111,21 @@ impl Slices {
             }
         }
         let before = TimeRange {
-            end_unix_nanos: first,
+            end: first,
             ..range
         };
         let after = TimeRange {
-            start_unix_nanos: end,
+            start: end,
             ..range
         };
         let ends = [before, after].into_iter();
-        ends.filter(|part| part.start_unix_nanos < part.end_unix_nanos)
-            .collect()
+        ends.filter(|part| part.start < part.end).collect()
     }
 
     fn add_states(&mut self, states: &[StateSpan]) {
         for span in states {
-            let first = (span.start_unix_nanos - self.range.start_unix_nanos) / self.width;
-            let last = (span.end_unix_nanos - 1 - self.range.start_unix_nanos) / self.width;
+            let first = (span.start - self.range.start) / self.width;
+            let last = (span.end - 1 - self.range.start) / self.width;
             for bucket in self
                 .buckets
                 .iter_mut()
@@ -153,19 +152,16 @@ fn states(
     let mut rest = transitions.iter().peekable();
     for (start, _, worst) in minutes.iter() {
         let end = start + MINUTE_NANOS;
-        while rest
-            .next_if(|early| early.time_unix_nanos < start)
-            .is_some()
-        {}
+        while rest.next_if(|early| early.time < start).is_some() {}
         let mut at = start;
         let mut any = false;
-        while let Some(next) = rest.next_if(|next| next.time_unix_nanos < end) {
+        while let Some(next) = rest.next_if(|next| next.time < end) {
             any = true;
             let known = instances.entry(&next.instance).or_insert(next.from);
             *known = next.from;
-            spans.add(merged(&instances), at, next.time_unix_nanos);
+            spans.add(merged(&instances), at, next.time);
             instances.insert(&next.instance, next.to);
-            at = next.time_unix_nanos;
+            at = next.time;
         }
         if !any {
             instances.retain(|_, state| *state <= worst);
@@ -188,23 +184,17 @@ struct Spans {
 
 impl Spans {
     fn add(&mut self, state: EffectiveState, start: u64, end: u64) {
-        let start = start.max(self.range.start_unix_nanos);
-        let end = end.min(self.range.end_unix_nanos);
+        let start = start.max(self.range.start);
+        let end = end.min(self.range.end);
         if start >= end {
             return;
         }
         match self.spans.last_mut() {
             // A report may fall just behind a minute's end: less than two seconds are no gap.
-            Some(last)
-                if last.state == state && start <= last.end_unix_nanos + 2 * SECOND_NANOS =>
-            {
-                last.end_unix_nanos = end;
+            Some(last) if last.state == state && start <= last.end + 2 * SECOND_NANOS => {
+                last.end = end;
             }
-            _ => self.spans.push(StateSpan {
-                state,
-                start_unix_nanos: start,
-                end_unix_nanos: end,
-            }),
+            _ => self.spans.push(StateSpan { state, start, end }),
         }
     }
 }

@@ -65,19 +65,19 @@ impl Instance {
         Self::with_standing(Standing {
             key: key.clone(),
             instance: id.to_owned(),
-            time_unix_nanos: now,
+            time: now,
             source,
             target: String::new(),
             state: EffectiveState::Closed,
-            since_unix_nanos: now,
-            retry_at_unix_nanos: None,
+            since: now,
+            retry_at: None,
             reason: String::new(),
             provenance: Provenance::Derived,
             opened_by: None,
-            opened_at_unix_nanos: None,
+            opened_at: None,
             in_flight: 0,
-            first_seen_unix_nanos: now,
-            last_seen_unix_nanos: now,
+            first_seen: now,
+            last_seen: now,
             interval_ms: 0,
         })
     }
@@ -115,7 +115,7 @@ impl Instance {
 
     /// Applies what a metrics request reports of it.
     pub(super) fn observe(&mut self, observation: &Observation, now: u64) -> Observed {
-        let known_for = now.saturating_sub(self.standing.first_seen_unix_nanos);
+        let known_for = now.saturating_sub(self.standing.first_seen);
         let followed = self.last_report.is_some() && known_for >= FOLLOWED_AFTER;
         self.hear(now);
         let is_next = self.learn_interval(now);
@@ -124,7 +124,7 @@ impl Instance {
             self.standing.in_flight = running;
         }
         let added = self.count(observation, followed, now);
-        let time = clamp_time(observation.time_unix_nanos, now);
+        let time = clamp_time(observation.time, now);
         let state = observation.state.or(added.entered);
         let derived = state.and_then(|state| self.reported_state(state, time, now));
         let sample = self.sample(added.calls, added.latency, second, now);
@@ -142,21 +142,21 @@ impl Instance {
         now: u64,
     ) -> Option<CircuitTransition> {
         self.hear(now);
-        let reported = transition.time_unix_nanos;
-        transition.time_unix_nanos = clamp_time(reported, now);
-        transition.open_until_unix_nanos = transition.open_until_unix_nanos.map(|until| {
+        let reported = transition.time;
+        transition.time = clamp_time(reported, now);
+        transition.open_until = transition.open_until.map(|until| {
             until
                 .saturating_sub(reported)
-                .saturating_add(transition.time_unix_nanos)
+                .saturating_add(transition.time)
         });
-        let change = (transition.time_unix_nanos, transition.to);
+        let change = (transition.time, transition.to);
         if self.changes.contains(&change) && self.standing.provenance == Provenance::Reported {
             return None;
         }
         if !self.state_known {
             self.state_known = true;
             self.state_before = transition.from;
-            self.standing.since_unix_nanos = 0;
+            self.standing.since = 0;
         }
         let before = self.standing.state;
         match apply(&mut self.standing, &transition) {
@@ -182,7 +182,7 @@ impl Instance {
 
     /// Returns what is known of it now.
     pub(super) fn facts(&self, now: u64) -> Facts {
-        let silent = now.saturating_sub(self.standing.last_seen_unix_nanos);
+        let silent = now.saturating_sub(self.standing.last_seen);
         Facts {
             standing: self.standing.clone(),
             report: self.report.clone(),
@@ -196,7 +196,7 @@ impl Instance {
 
     fn hear(&mut self, now: u64) {
         self.restored = false;
-        self.standing.last_seen_unix_nanos = self.standing.last_seen_unix_nanos.max(now);
+        self.standing.last_seen = self.standing.last_seen.max(now);
     }
 
     /// Learns how often it reports: the median of the last gaps, so that one lost report does not matter.
@@ -277,7 +277,7 @@ impl Instance {
             self.standing.state = state;
             return None;
         }
-        if state == self.standing.state || time <= self.standing.since_unix_nanos {
+        if state == self.standing.state || time <= self.standing.since {
             self.disagreement = None;
             return None;
         }
@@ -295,17 +295,17 @@ impl Instance {
         let derived = CircuitTransition {
             key: self.standing.key.clone(),
             instance: self.standing.instance.clone(),
-            time_unix_nanos: disagreement.time,
+            time: disagreement.time,
             from: self.standing.state,
             to: state,
             reason: format!("reported by {}", self.standing.source.as_str()),
             provenance: Provenance::Derived,
-            open_until_unix_nanos: None,
+            open_until: None,
             trace_id: None,
             span_id: None,
         };
         apply(&mut self.standing, &derived);
-        self.changed((derived.time_unix_nanos, state), derived.from);
+        self.changed((derived.time, state), derived.from);
         self.disagreement = None;
         Some(derived)
     }
@@ -336,7 +336,7 @@ impl Instance {
         Some(CircuitSample {
             key: self.standing.key.clone(),
             instance: self.standing.instance.clone(),
-            time_unix_nanos: second * SECOND_NANOS,
+            time: second * SECOND_NANOS,
             state: self.standing.state,
             calls,
             in_flight: self.standing.in_flight,
@@ -392,10 +392,8 @@ impl Instance {
     }
 
     fn is_repetition(&self, transition: &CircuitTransition) -> bool {
-        transition.time_unix_nanos == self.standing.since_unix_nanos
-            || self
-                .changes
-                .contains(&(transition.time_unix_nanos, transition.to))
+        transition.time == self.standing.since
+            || self.changes.contains(&(transition.time, transition.to))
     }
 }
 

@@ -94,17 +94,13 @@ pub(crate) trait CircuitSink: Send + Sync {
     ///
     /// # Errors
     /// When the disk fails; the sender may retry.
-    fn ingest_metrics(
-        &self,
-        request: ExportMetricsServiceRequest,
-        now_unix_nanos: u64,
-    ) -> Stored<'_>;
+    fn ingest_metrics(&self, request: ExportMetricsServiceRequest, now: u64) -> Stored<'_>;
 
     /// Stores the circuit events of a logs request; returns the number of records once they are durable.
     ///
     /// # Errors
     /// When the disk fails; the sender may retry.
-    fn ingest_logs(&self, request: ExportLogsServiceRequest, now_unix_nanos: u64) -> Stored<'_>;
+    fn ingest_logs(&self, request: ExportLogsServiceRequest, now: u64) -> Stored<'_>;
 }
 
 impl Circuits {
@@ -212,8 +208,8 @@ impl Circuits {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn wall(&self, at_unix_nanos: Option<u64>) -> Result<CircuitWall, StoreError> {
-        match at_unix_nanos {
+    pub async fn wall(&self, at: Option<u64>) -> Result<CircuitWall, StoreError> {
+        match at {
             None => Ok(self.wall_now(now_unix_nanos())),
             Some(at) => self.blocking(move |circuits| circuits.wall_at(at)).await,
         }
@@ -235,7 +231,7 @@ impl Circuits {
             view::view(&key, &target, &facts, now)
         };
         CircuitWall {
-            at_unix_nanos: now,
+            at: now,
             live: true,
             circuits: circuits.map(view).collect(),
         }
@@ -250,7 +246,7 @@ impl Circuits {
             past_view(&key, &facts, at)
         };
         Ok(CircuitWall {
-            at_unix_nanos: at,
+            at,
             live: false,
             circuits: facts.into_iter().map(view).collect(),
         })
@@ -263,10 +259,10 @@ impl Circuits {
     pub async fn circuit(
         &self,
         key: &CircuitKey,
-        at_unix_nanos: Option<u64>,
+        at: Option<u64>,
     ) -> Result<Option<CircuitView>, StoreError> {
         let key = key.clone();
-        match at_unix_nanos {
+        match at {
             None => Ok(self.circuit_now(&key, now_unix_nanos())),
             Some(at) => {
                 self.blocking(move |circuits| circuits.circuit_at(&key, at))
@@ -360,11 +356,7 @@ impl Circuits {
 }
 
 impl CircuitSink for Circuits {
-    fn ingest_metrics(
-        &self,
-        request: ExportMetricsServiceRequest,
-        now_unix_nanos: u64,
-    ) -> Stored<'_> {
+    fn ingest_metrics(&self, request: ExportMetricsServiceRequest, now: u64) -> Stored<'_> {
         Box::pin(async move {
             let batch = decode_metrics(&request);
             let counters = &self.inner.counters;
@@ -380,18 +372,16 @@ impl CircuitSink for Circuits {
             let announce = {
                 let mut state = self.state();
                 for observation in &batch.observations {
-                    state
-                        .board
-                        .observe(observation, now_unix_nanos, &mut effects);
+                    state.board.observe(observation, now, &mut effects);
                 }
-                state.board.tick(now_unix_nanos, &mut effects);
-                state.announce_samples(now_unix_nanos)
+                state.board.tick(now, &mut effects);
+                state.announce_samples(now)
             };
             self.finish(effects, announce).await
         })
     }
 
-    fn ingest_logs(&self, request: ExportLogsServiceRequest, now_unix_nanos: u64) -> Stored<'_> {
+    fn ingest_logs(&self, request: ExportLogsServiceRequest, now: u64) -> Stored<'_> {
         Box::pin(async move {
             let batch = decode_logs(&request);
             let counters = &self.inner.counters;
@@ -408,14 +398,12 @@ impl CircuitSink for Circuits {
             {
                 let mut state = self.state();
                 for report in batch.settings {
-                    state.board.settings(report, now_unix_nanos, &mut effects);
+                    state.board.settings(report, now, &mut effects);
                 }
                 for transition in batch.transitions {
-                    state
-                        .board
-                        .transition(transition, now_unix_nanos, &mut effects);
+                    state.board.transition(transition, now, &mut effects);
                 }
-                state.board.tick(now_unix_nanos, &mut effects);
+                state.board.tick(now, &mut effects);
             }
             self.finish(effects, false).await
         })

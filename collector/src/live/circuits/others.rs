@@ -46,7 +46,7 @@ impl Others {
         let known = self.0.get(key).map_or(&[][..], Vec::as_slice);
         for facts in past {
             let standing = &facts.standing;
-            let silent = at.saturating_sub(standing.last_seen_unix_nanos);
+            let silent = at.saturating_sub(standing.last_seen);
             let mut instances = known.iter().map(|other| &other.standing.instance);
             let is_of_others = instances.any(|instance| *instance == standing.instance);
             facts.stale &=
@@ -57,7 +57,7 @@ impl Others {
     /// Adds the instances of a breaker to the own ones.
     pub(super) fn add_to(&self, key: &CircuitKey, own: &mut Vec<Facts>, now: u64) {
         for other in self.0.get(key).into_iter().flatten() {
-            let silent = now.saturating_sub(other.standing.last_seen_unix_nanos);
+            let silent = now.saturating_sub(other.standing.last_seen);
             if silent > FORGET_AFTER {
                 continue;
             }
@@ -74,7 +74,7 @@ impl Others {
 
 /// Merges what two collectors know about one instance.
 fn join(facts: &mut Facts, mut other: Facts) {
-    let is_fresher = other.standing.last_seen_unix_nanos > facts.standing.last_seen_unix_nanos;
+    let is_fresher = other.standing.last_seen > facts.standing.last_seen;
     if is_fresher {
         std::mem::swap(facts, &mut other);
     }
@@ -82,7 +82,7 @@ fn join(facts: &mut Facts, mut other: Facts) {
     facts.delay = facts.delay.or(other.delay);
     facts.stale &= other.stale;
     join_standings(&mut facts.standing, other.standing);
-    let time = |report: &Option<SettingsRecord>| report.as_ref().map(|r| r.time_unix_nanos);
+    let time = |report: &Option<SettingsRecord>| report.as_ref().map(|r| r.time);
     if time(&other.report) > time(&facts.report) {
         facts.report = other.report;
     }
@@ -104,24 +104,24 @@ fn join(facts: &mut Facts, mut other: Facts) {
 fn join_standings(fresher: &mut Standing, other: Standing) {
     let takes_other = match fresher.state == other.state {
         true => (fresher.provenance, other.provenance) == (Derived, Reported),
-        false => other.since_unix_nanos > fresher.since_unix_nanos,
+        false => other.since > fresher.since,
     };
     if takes_other {
         fresher.state = other.state;
-        fresher.since_unix_nanos = other.since_unix_nanos;
-        fresher.retry_at_unix_nanos = other.retry_at_unix_nanos;
+        fresher.since = other.since;
+        fresher.retry_at = other.retry_at;
         fresher.reason = other.reason;
         fresher.provenance = other.provenance;
     }
-    if other.opened_at_unix_nanos > fresher.opened_at_unix_nanos {
+    if other.opened_at > fresher.opened_at {
         fresher.opened_by = other.opened_by;
-        fresher.opened_at_unix_nanos = other.opened_at_unix_nanos;
+        fresher.opened_at = other.opened_at;
     }
     if fresher.target.is_empty() {
         fresher.target = other.target;
     }
-    let first_seen = &mut fresher.first_seen_unix_nanos;
-    *first_seen = other.first_seen_unix_nanos.min(*first_seen);
+    let first_seen = &mut fresher.first_seen;
+    *first_seen = other.first_seen.min(*first_seen);
 }
 
 #[cfg(test)]
@@ -139,19 +139,19 @@ mod tests {
                 name: "stock".to_owned(),
             },
             instance: "pod-1".to_owned(),
-            time_unix_nanos: since,
+            time: since,
             source: Source::Fusebox,
             target: String::new(),
             state,
-            since_unix_nanos: since,
-            retry_at_unix_nanos: None,
+            since,
+            retry_at: None,
             reason: reason.to_owned(),
             provenance: Reported,
             opened_by: None,
-            opened_at_unix_nanos: None,
+            opened_at: None,
             in_flight: 0,
-            first_seen_unix_nanos: since,
-            last_seen_unix_nanos: since,
+            first_seen: since,
+            last_seen: since,
             interval_ms: 1_000,
         }
     }
@@ -160,10 +160,10 @@ mod tests {
     fn the_state_that_was_entered_later_holds() {
         let mut fresher = standing(Open, 10, "it failed");
         join_standings(&mut fresher, standing(HalfOpen, 20, "time is up"));
-        assert_eq!((fresher.state, fresher.since_unix_nanos), (HalfOpen, 20));
+        assert_eq!((fresher.state, fresher.since), (HalfOpen, 20));
         let mut fresher = standing(Closed, 30, "probes passed");
         join_standings(&mut fresher, standing(HalfOpen, 20, "time is up"));
-        assert_eq!((fresher.state, fresher.since_unix_nanos), (Closed, 30));
+        assert_eq!((fresher.state, fresher.since), (Closed, 30));
     }
 
     /// Scenario: the collector that the instance reports to now only sees that it is open.
@@ -173,12 +173,12 @@ mod tests {
         fresher.provenance = Derived;
         let mut other = standing(Open, 10, "reported by a person: it failed");
         other.opened_by = Some(TraceId::from_bytes([7; 16]));
-        other.opened_at_unix_nanos = Some(10);
+        other.opened_at = Some(10);
         join_standings(&mut fresher, other.clone());
         assert_eq!(fresher.reason, other.reason);
         assert_eq!(fresher.provenance, Reported);
-        assert_eq!(fresher.since_unix_nanos, 10);
+        assert_eq!(fresher.since, 10);
         assert_eq!(fresher.opened_by, other.opened_by);
-        assert_eq!(fresher.first_seen_unix_nanos, 10);
+        assert_eq!(fresher.first_seen, 10);
     }
 }

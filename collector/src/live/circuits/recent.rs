@@ -54,13 +54,13 @@ impl Recent {
         }
         let seen = self.transitions.iter().map(|transition| {
             let id = (transition.key.clone(), transition.instance.clone());
-            (transition.time_unix_nanos, id)
+            (transition.time, id)
         });
         let seen: HashSet<_> = seen.collect();
         let known = std::mem::replace(&mut self.seen, seen);
         let news = self.transitions.iter().filter(|transition| {
             let id = (transition.key.clone(), transition.instance.clone());
-            !is_first && !known.contains(&(transition.time_unix_nanos, id))
+            !is_first && !known.contains(&(transition.time, id))
         });
         Ok(news.cloned().collect())
     }
@@ -72,8 +72,8 @@ impl Recent {
             .read_until
             .map_or(0, |until| until.saturating_sub(overlap));
         TimeRange {
-            start_unix_nanos: oldest.max(known),
-            end_unix_nanos: now.saturating_add(COLLECTOR_LEAD_MAX),
+            start: oldest.max(known),
+            end: now.saturating_add(COLLECTOR_LEAD_MAX),
         }
     }
 
@@ -94,7 +94,7 @@ impl Recent {
                 }
             }
         })?;
-        known.retain(|_, standing| standing.time_unix_nanos >= now.saturating_sub(kept));
+        known.retain(|_, standing| standing.time >= now.saturating_sub(kept));
         Ok(())
     }
 
@@ -113,7 +113,7 @@ impl Recent {
             }
         })?;
         let oldest = now.saturating_sub(kept);
-        let is_kept = |report: &SettingsRecord| report.time_unix_nanos >= oldest;
+        let is_kept = |report: &SettingsRecord| report.time >= oldest;
         known.retain(|_, report| report.as_ref().is_some_and(is_kept));
         Ok(())
     }
@@ -134,8 +134,7 @@ impl Recent {
         })?;
         let oldest = now.saturating_sub(kept);
         let is_kept = |time| time >= oldest && !range.contains(time);
-        self.transitions
-            .retain(|known| is_kept(known.time_unix_nanos));
+        self.transitions.retain(|known| is_kept(known.time));
         self.transitions.append(&mut found);
         Ok(())
     }
@@ -157,7 +156,7 @@ impl Recent {
         })?;
         let oldest = now.saturating_sub(kept);
         let is_kept = |time| time >= oldest && !range.contains(time);
-        self.samples.retain(|known| is_kept(known.time_unix_nanos));
+        self.samples.retain(|known| is_kept(known.time));
         self.samples.append(&mut found);
         Ok(())
     }
@@ -176,22 +175,22 @@ impl SeriesReader for Recent {
         match kind {
             SeriesKind::Standing => {
                 let found = self.standings.values();
-                let found = found.filter(|s| wanted(&s.key, s.time_unix_nanos)).cloned();
+                let found = found.filter(|s| wanted(&s.key, s.time)).cloned();
                 found.map(SeriesRecord::Standing).for_each(visit);
             }
             SeriesKind::Settings => {
                 let found = self.settings.values().flatten();
-                let found = found.filter(|s| wanted(&s.key, s.time_unix_nanos)).cloned();
+                let found = found.filter(|s| wanted(&s.key, s.time)).cloned();
                 found.map(SeriesRecord::Settings).for_each(visit);
             }
             SeriesKind::Transition => {
                 let found = self.transitions.iter();
-                let found = found.filter(|t| wanted(&t.key, t.time_unix_nanos)).cloned();
+                let found = found.filter(|t| wanted(&t.key, t.time)).cloned();
                 found.map(SeriesRecord::Transition).for_each(visit);
             }
             SeriesKind::Sample => {
                 let found = self.samples.iter();
-                let found = found.filter(|s| wanted(&s.key, s.time_unix_nanos)).cloned();
+                let found = found.filter(|s| wanted(&s.key, s.time)).cloned();
                 found.map(SeriesRecord::Sample).for_each(visit);
             }
             SeriesKind::Rollup

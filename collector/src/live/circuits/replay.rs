@@ -35,7 +35,7 @@ pub(super) fn facts_at(
     heard_later(log, at, only, last_seen, &mut instances)?;
     let mut by_circuit: BTreeMap<CircuitKey, Vec<Facts>> = BTreeMap::new();
     for ((key, _), mut facts) in instances {
-        let silent = at.saturating_sub(facts.standing.last_seen_unix_nanos);
+        let silent = at.saturating_sub(facts.standing.last_seen);
         if silent <= FORGET_AFTER {
             facts.stale = silent > stale_after_nanos(&facts.standing);
             by_circuit.entry(key).or_default().push(facts);
@@ -46,8 +46,8 @@ pub(super) fn facts_at(
 
 fn before(at: u64, length: u64) -> TimeRange {
     TimeRange {
-        start_unix_nanos: at.saturating_sub(length),
-        end_unix_nanos: at.saturating_add(1),
+        start: at.saturating_sub(length),
+        end: at.saturating_add(1),
     }
 }
 
@@ -84,14 +84,12 @@ fn standings(
 
 /// Keeps the standing of the collector that received the instance's last report; of one collector, the newest.
 pub(super) fn take_fresher(known: &mut Standing, standing: Standing) {
-    let first_seen = known
-        .first_seen_unix_nanos
-        .min(standing.first_seen_unix_nanos);
-    let freshness = |of: &Standing| (of.last_seen_unix_nanos, of.time_unix_nanos);
+    let first_seen = known.first_seen.min(standing.first_seen);
+    let freshness = |of: &Standing| (of.last_seen, of.time);
     if freshness(&standing) >= freshness(known) {
         *known = standing;
     }
-    known.first_seen_unix_nanos = first_seen;
+    known.first_seen = first_seen;
 }
 
 fn transitions(
@@ -107,7 +105,7 @@ fn transitions(
             found.push(transition);
         }
     })?;
-    found.sort_by_key(|transition| transition.time_unix_nanos);
+    found.sort_by_key(|transition| transition.time);
     let recent = at.saturating_sub(SHOWN);
     for transition in found {
         let id = (transition.key.clone(), transition.instance.clone());
@@ -116,7 +114,7 @@ fn transitions(
         };
         let before = facts.standing.state;
         apply(&mut facts.standing, &transition);
-        if transition.time_unix_nanos >= recent {
+        if transition.time >= recent {
             remember(facts, &transition, before);
         }
     }
@@ -126,15 +124,13 @@ fn transitions(
 fn remember(facts: &mut Facts, transition: &CircuitTransition, before: EffectiveState) {
     if facts.changes.is_empty() {
         // The standing may be younger than the transition: then it knew already where that led.
-        let known = transition.time_unix_nanos < facts.standing.since_unix_nanos;
+        let known = transition.time < facts.standing.since;
         facts.state_before = if known { transition.from } else { before };
         if before == transition.to {
             facts.state_before = transition.from;
         }
     }
-    facts
-        .changes
-        .push((transition.time_unix_nanos, transition.to));
+    facts.changes.push((transition.time, transition.to));
 }
 
 fn samples(
@@ -157,11 +153,11 @@ fn samples(
 
 fn add_sample(facts: &mut Facts, sample: CircuitSample) {
     let standing = &mut facts.standing;
-    if sample.time_unix_nanos >= standing.time_unix_nanos {
+    if sample.time >= standing.time {
         standing.in_flight = sample.in_flight;
     }
-    standing.last_seen_unix_nanos = standing.last_seen_unix_nanos.max(sample.time_unix_nanos);
-    let second = sample.time_unix_nanos / SECOND_NANOS;
+    standing.last_seen = standing.last_seen.max(sample.time);
+    let second = sample.time / SECOND_NANOS;
     let second = Second {
         second,
         calls: sample.calls,
@@ -189,10 +185,7 @@ fn settings(
 
 /// Keeps the newest settings.
 pub(super) fn take_newer(known: &mut Option<SettingsRecord>, report: SettingsRecord) {
-    if known
-        .as_ref()
-        .is_none_or(|known| known.time_unix_nanos <= report.time_unix_nanos)
-    {
+    if known.as_ref().is_none_or(|known| known.time <= report.time) {
         *known = Some(report);
     }
 }
@@ -208,19 +201,19 @@ fn heard_later(
 ) -> Result<(), StoreError> {
     let mut hear = |id: &Id, heard: u64| {
         if let Some(facts) = instances.get_mut(id) {
-            let known = &mut facts.standing.last_seen_unix_nanos;
+            let known = &mut facts.standing.last_seen;
             *known = heard.min(at).max(*known);
         }
     };
     let range = TimeRange {
-        start_unix_nanos: at.saturating_add(1),
-        end_unix_nanos: at.saturating_add(WRITTEN_WITHIN),
+        start: at.saturating_add(1),
+        end: at.saturating_add(WRITTEN_WITHIN),
     };
     log.scan(SeriesKind::Standing, range, only, &mut |record| {
         if let SeriesRecord::Standing(standing) = record {
-            let heard = standing.last_seen_unix_nanos;
+            let heard = standing.last_seen;
             // A standing of a later run of the instance is not about this time.
-            if standing.first_seen_unix_nanos <= at {
+            if standing.first_seen <= at {
                 hear(&(standing.key, standing.instance), heard);
             }
         }

@@ -44,15 +44,15 @@ pub(super) fn unrolled_minutes(
     let before = hour.saturating_sub(HOUR_NANOS);
     let mut rolled = false;
     let last_hour = TimeRange {
-        start_unix_nanos: before,
-        end_unix_nanos: hour,
+        start: before,
+        end: hour,
     };
     log.scan(SeriesKind::Rollup, last_hour, Some(key), &mut |_| {
         rolled = true
     })?;
     let range = TimeRange {
-        start_unix_nanos: if rolled { hour } else { before },
-        end_unix_nanos: u64::MAX,
+        start: if rolled { hour } else { before },
+        end: u64::MAX,
     };
     let mut minutes = minutes(log, range, Some(key))?;
     Ok(minutes.remove(key).unwrap_or_default())
@@ -65,8 +65,8 @@ fn unrolled(log: &dyn SeriesReader, end: u64) -> Result<TimeRange, StoreError> {
         .latest(SeriesKind::Rollup)?
         .map_or(0, |hour| hour + HOUR_NANOS);
     Ok(TimeRange {
-        start_unix_nanos: earliest.max(rolled),
-        end_unix_nanos: u64::MAX,
+        start: earliest.max(rolled),
+        end: u64::MAX,
     })
 }
 
@@ -86,18 +86,13 @@ fn minutes(
         SeriesKind::Transition,
     ] {
         log.scan(kind, range, only, &mut |record| match record {
-            SeriesRecord::Sample(s) => add(s.key, s.time_unix_nanos, &s.calls, s.state),
+            SeriesRecord::Sample(s) => add(s.key, s.time, &s.calls, s.state),
             SeriesRecord::Standing(s) => {
-                add(
-                    s.key,
-                    s.last_seen_unix_nanos,
-                    &CircuitCalls::default(),
-                    s.state,
-                );
+                add(s.key, s.last_seen, &CircuitCalls::default(), s.state);
             }
             SeriesRecord::Transition(t) => {
                 let worst = t.from.max(t.to);
-                add(t.key, t.time_unix_nanos, &CircuitCalls::default(), worst);
+                add(t.key, t.time, &CircuitCalls::default(), worst);
             }
             _ => {}
         })?;

@@ -44,7 +44,7 @@ impl Minutes {
         }
         let rollup = |(hour, minutes)| Rollup {
             key: key.clone(),
-            hour_unix_nanos: hour * HOUR_NANOS,
+            hour: hour * HOUR_NANOS,
             minutes,
         };
         hours.into_iter().map(rollup).collect()
@@ -60,7 +60,7 @@ impl Minutes {
     /// Adds the minutes of an ended hour.
     pub(super) fn add_rollup(&mut self, rollup: &Rollup) {
         for minute in &rollup.minutes {
-            let time = rollup.hour_unix_nanos + u64::from(minute.minute) * MINUTE_NANOS;
+            let time = rollup.hour + u64::from(minute.minute) * MINUTE_NANOS;
             self.add(time, &minute.calls, minute.state);
         }
     }

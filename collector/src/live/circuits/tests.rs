@@ -136,8 +136,8 @@ async fn a_transition_shows_at_once_with_its_call() {
         .await;
     let view = world.only(at(1.5));
     assert_eq!(view.state, EffectiveState::Open);
-    assert_eq!(view.since_unix_nanos, at(1.4));
-    assert_eq!(view.retry_at_unix_nanos, Some(at(6.4)));
+    assert_eq!(view.since, at(1.4));
+    assert_eq!(view.retry_at, Some(at(6.4)));
     assert_eq!(view.reason, "52 % of 118 calls failed");
     assert!(view.opened_by.is_some());
     let found = world.circuits.transitions(None, TimeRange::ALL, 10).await;
@@ -163,7 +163,7 @@ async fn the_state_set_heals_a_missed_event() {
     world.report(&a, at(4.0)).await;
     let view = world.only(at(4.0));
     assert_eq!(view.state, EffectiveState::Open);
-    assert_eq!(view.since_unix_nanos, at(2.0));
+    assert_eq!(view.since, at(2.0));
     assert_eq!(view.reason, "reported by fusebox");
     assert_eq!(view.opened_by, None);
     let found = world.circuits.transitions(None, TimeRange::ALL, 1).await;
@@ -173,7 +173,7 @@ async fn the_state_set_heals_a_missed_event() {
     let late = a.turn(EffectiveState::Open, at(1.9), "probe failed");
     world.circuits.ingest_logs(late, at(4.5)).await.unwrap();
     let view = world.only(at(4.5));
-    assert_eq!(view.since_unix_nanos, at(1.9));
+    assert_eq!(view.since, at(1.9));
     assert_eq!(view.reason, "probe failed");
     assert!(view.opened_by.is_some());
     let found = world
@@ -203,7 +203,7 @@ async fn the_words_of_a_reason_are_never_taken_for_a_provenance() {
     let older = b.turn(EffectiveState::Open, at(1.5), "it failed");
     world.circuits.ingest_logs(older, at(2.5)).await.unwrap();
     let view = world.only(at(2.5));
-    assert_eq!((view.since_unix_nanos, &*view.reason), (at(2.0), reason));
+    assert_eq!((view.since, &*view.reason), (at(2.0), reason));
     let listed = || world.circuits.transitions(None, TimeRange::ALL, 10);
     let reasons: Vec<_> = listed()
         .await
@@ -249,7 +249,7 @@ async fn an_older_report_does_not_undo_an_event() {
         .circuits
         .transitions(Some(&key()), TimeRange::ALL, 10)
         .await;
-    let times: Vec<u64> = found.unwrap().iter().map(|t| t.time_unix_nanos).collect();
+    let times: Vec<u64> = found.unwrap().iter().map(|t| t.time).collect();
     assert_eq!(times, [at(2.0), at(1.5)]);
 }
 
@@ -260,8 +260,8 @@ async fn a_clock_that_is_far_off_is_not_believed() {
     let wrong = a.turn(EffectiveState::Open, at(86_400.0), "failed");
     world.circuits.ingest_logs(wrong, at(1.0)).await.unwrap();
     let view = world.only(at(1.0));
-    assert_eq!(view.since_unix_nanos, at(1.0));
-    assert_eq!(view.retry_at_unix_nanos, Some(at(6.0)));
+    assert_eq!(view.since, at(1.0));
+    assert_eq!(view.retry_at, Some(at(6.0)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -414,7 +414,7 @@ async fn any_moment_shows_what_the_wall_showed_then() {
                     .iter_mut()
                     .zip(&live.circuits[0].instances)
                 {
-                    instance.last_seen_unix_nanos = then.last_seen_unix_nanos;
+                    instance.last_seen = then.last_seen;
                 }
             }
             assert_eq!(past, live, "seed {seed} at {end}");
@@ -431,8 +431,8 @@ async fn a_restart_keeps_the_wall_and_the_history() {
         .report(&FakeBreaker::new("c", at(0.0)), at(260.0))
         .await;
     let range = TimeRange {
-        start_unix_nanos: at(0.0),
-        end_unix_nanos: at(240.0),
+        start: at(0.0),
+        end: at(240.0),
     };
     let history = world.circuits.history(&key(), range, 4).await.unwrap();
     let World { dir, circuits, .. } = world;
@@ -453,10 +453,7 @@ async fn a_restart_keeps_the_wall_and_the_history() {
         .zip(&before.circuits[0].instances)
     {
         assert!(now.stale);
-        assert_eq!(
-            (now.state, now.since_unix_nanos),
-            (then.state, then.since_unix_nanos)
-        );
+        assert_eq!((now.state, now.since), (then.state, then.since));
     }
     assert!(circuits.wall_now(at(300.0 + 901.0)).circuits.is_empty());
 }
@@ -476,8 +473,8 @@ async fn history_counts_every_call_once_across_hours() {
         .await;
     world.report(&a, at(12_000.0)).await;
     let whole = |start, end| TimeRange {
-        start_unix_nanos: at(start),
-        end_unix_nanos: at(end),
+        start: at(start),
+        end: at(end),
     };
     let range = whole(-600.0, 12_600.0);
     let history = world.circuits.history(&key(), range, 22).await.unwrap();
@@ -495,12 +492,12 @@ async fn history_counts_every_call_once_across_hours() {
         panic!("{:?}", history.states);
     };
     assert_eq!(closed.state, EffectiveState::Closed);
-    assert_eq!(closed.start_unix_nanos, at(0.0));
-    assert_eq!(closed.end_unix_nanos, at(11_981.0));
+    assert_eq!(closed.start, at(0.0));
+    assert_eq!(closed.end, at(11_981.0));
     let opened = StateSpan {
         state: EffectiveState::Open,
-        start_unix_nanos: at(11_981.0),
-        end_unix_nanos: open.end_unix_nanos,
+        start: at(11_981.0),
+        end: open.end,
     };
     assert_eq!(*open, opened);
     // A range may begin and end within a minute: what lies there counts too, and once.

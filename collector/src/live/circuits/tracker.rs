@@ -48,7 +48,7 @@ impl Tracker {
             return first(point, followed, now);
         };
         let added = match point.temporality {
-            Temporality::Delta if point.time_unix_nanos > last.time => whole(point),
+            Temporality::Delta if point.time > last.time => whole(point),
             Temporality::Delta => return Added::Nothing,
             Temporality::Cumulative => match cumulative(point, last) {
                 Some(added) => added,
@@ -61,7 +61,7 @@ impl Tracker {
 }
 
 fn first(point: &CountPoint, followed: bool, now: u64) -> Added {
-    let began = point.start_unix_nanos;
+    let began = point.start;
     let recent = began > 0 && now.saturating_sub(began) < RECENT_COUNT;
     if followed || recent || point.temporality == Temporality::Delta {
         whole(point)
@@ -72,8 +72,8 @@ fn first(point: &CountPoint, followed: bool, now: u64) -> Added {
 
 /// Returns what a running count adds to its last report; `None` when it is older than that.
 fn cumulative(point: &CountPoint, last: &Last) -> Option<Added> {
-    let begun_anew = point.start_unix_nanos > last.start && last.start > 0;
-    let older = point.start_unix_nanos < last.start || point.time_unix_nanos < last.time;
+    let begun_anew = point.start > last.start && last.start > 0;
+    let older = point.start < last.start || point.time < last.time;
     if begun_anew {
         Some(whole(point))
     } else if older {
@@ -92,8 +92,8 @@ fn whole(point: &CountPoint) -> Added {
 
 fn last_of(point: &CountPoint) -> Last {
     Last {
-        start: point.start_unix_nanos,
-        time: point.time_unix_nanos,
+        start: point.start,
+        time: point.time,
         count: point.count,
         latency: match point.temporality {
             Temporality::Cumulative => point.latency.clone(),
@@ -122,8 +122,8 @@ mod tests {
             what: Count::Outcome(Outcome::Success),
             series: 1,
             temporality: Temporality::Cumulative,
-            start_unix_nanos: start,
-            time_unix_nanos: time,
+            start,
+            time,
             count,
             latency: LatencyHistogram::from_buckets([(0, count)]),
         }

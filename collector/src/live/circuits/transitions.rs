@@ -19,12 +19,12 @@ pub(super) fn newest(
     let Some(latest) = reader.latest(SeriesKind::Transition)? else {
         return Ok(found);
     };
-    let mut end = range.end_unix_nanos.min(latest.saturating_add(1));
+    let mut end = range.end.min(latest.saturating_add(1));
     let mut step = FIRST_STEP;
-    while end > range.start_unix_nanos && found.len() < limit {
+    while end > range.start && found.len() < limit {
         let slice = TimeRange {
-            start_unix_nanos: end.saturating_sub(step).max(range.start_unix_nanos),
-            end_unix_nanos: end,
+            start: end.saturating_sub(step).max(range.start),
+            end,
         };
         let mut part = Vec::new();
         reader.scan(SeriesKind::Transition, slice, key, &mut |record| {
@@ -33,11 +33,11 @@ pub(super) fn newest(
             }
         })?;
         // Stable and reversed: of two at the same nanosecond the one that arrived later is newer.
-        part.sort_by_key(|transition: &CircuitTransition| transition.time_unix_nanos);
+        part.sort_by_key(|transition: &CircuitTransition| transition.time);
         drop_repeated(&mut part);
         drop_explained(&mut part);
         found.extend(part.into_iter().rev());
-        end = slice.start_unix_nanos;
+        end = slice.start;
         step = step.saturating_mul(2);
     }
     found.truncate(limit);
@@ -53,12 +53,10 @@ fn drop_explained(sorted: &mut Vec<CircuitTransition>) {
             && other.provenance == Provenance::Reported
     };
     let near = |derived: &CircuitTransition| {
-        let to = derived.time_unix_nanos;
+        let to = derived.time;
         let from = to.saturating_sub(EXPLAINED_WITHIN);
-        let first = sorted.partition_point(|other| other.time_unix_nanos < from);
-        let events = sorted[first..]
-            .iter()
-            .take_while(|other| other.time_unix_nanos <= to);
+        let first = sorted.partition_point(|other| other.time < from);
+        let events = sorted[first..].iter().take_while(|other| other.time <= to);
         events.clone().any(|other| explains(derived, other))
     };
     let explained: Vec<bool> = sorted
@@ -73,10 +71,7 @@ fn drop_explained(sorted: &mut Vec<CircuitTransition>) {
 fn drop_repeated(sorted: &mut Vec<CircuitTransition>) {
     let mut seen: Vec<CircuitTransition> = Vec::new();
     sorted.retain(|transition| {
-        if seen
-            .last()
-            .is_some_and(|last| last.time_unix_nanos != transition.time_unix_nanos)
-        {
+        if seen.last().is_some_and(|last| last.time != transition.time) {
             seen.clear();
         }
         let is_new = !seen.contains(transition);

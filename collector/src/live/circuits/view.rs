@@ -20,27 +20,23 @@ pub(super) fn view(key: &CircuitKey, target: &str, instances: &[Facts], now: u64
     let live = live(instances);
     let state = worst(&live);
     let in_state = || live.iter().filter(|facts| facts.standing.state == state);
-    let latest = in_state().max_by_key(|facts| facts.standing.since_unix_nanos);
+    let latest = in_state().max_by_key(|facts| facts.standing.since);
     let first = &instances[0].standing;
     let calls = sum(windows.iter().map(|window| &window.calls));
     let mut latency = LatencyHistogram::default();
     for window in &windows {
         latency.merge(&window.latency);
     }
-    let since = in_state()
-        .map(|facts| facts.standing.since_unix_nanos)
-        .min();
+    let since = in_state().map(|facts| facts.standing.since).min();
     let reports = || instances.iter().filter_map(|facts| facts.report.as_ref());
-    let newest = reports().max_by_key(|report| report.time_unix_nanos);
+    let newest = reports().max_by_key(|report| report.time);
     CircuitView {
         key: key.clone(),
         target: target.to_owned(),
         source: first.source,
         state,
-        since_unix_nanos: since.unwrap_or(now),
-        retry_at_unix_nanos: in_state()
-            .filter_map(|facts| facts.standing.retry_at_unix_nanos)
-            .min(),
+        since: since.unwrap_or(now),
+        retry_at: in_state().filter_map(|facts| facts.standing.retry_at).min(),
         forced: forced(&live, state, now),
         error_percent: error_percent(&calls),
         window_ms: windows
@@ -91,7 +87,7 @@ fn forced(instances: &[&Facts], state: EffectiveState, now: u64) -> Option<Overr
             .report
             .as_ref()
             .and_then(|report| report.forced.as_ref());
-        forced.is_some_and(|forced| forced.expires_unix_nanos.is_none_or(|end| end > now))
+        forced.is_some_and(|forced| forced.expires.is_none_or(|end| end > now))
     };
     let mut found = instances.iter().filter(in_force);
     let of_state = |facts: &&&Facts| facts.standing.state == state;
@@ -103,7 +99,7 @@ fn opened_by(instances: &[Facts]) -> Option<opentelemetry::TraceId> {
     let opened = instances
         .iter()
         .filter(|facts| facts.standing.opened_by.is_some());
-    let last = opened.max_by_key(|facts| facts.standing.opened_at_unix_nanos)?;
+    let last = opened.max_by_key(|facts| facts.standing.opened_at)?;
     last.standing.opened_by
 }
 
@@ -111,8 +107,8 @@ fn instance_view((facts, window): (&Facts, &Window)) -> CircuitInstanceView {
     CircuitInstanceView {
         id: facts.standing.instance.clone(),
         state: facts.standing.state,
-        since_unix_nanos: facts.standing.since_unix_nanos,
-        last_seen_unix_nanos: facts.standing.last_seen_unix_nanos,
+        since: facts.standing.since,
+        last_seen: facts.standing.last_seen,
         stale: facts.stale,
         error_percent: error_percent(&window.calls),
         calls: window.calls,
@@ -130,8 +126,8 @@ fn spark(instances: &[Facts], now: u64) -> Vec<SparkBucket> {
         .map(|bar| {
             let from = (start + bar * SPARK_BAR_SECONDS) * SECOND_NANOS;
             let range = TimeRange {
-                start_unix_nanos: from,
-                end_unix_nanos: from + SPARK_BAR_SECONDS * SECOND_NANOS,
+                start: from,
+                end: from + SPARK_BAR_SECONDS * SECOND_NANOS,
             };
             SparkBucket {
                 calls: CircuitCalls::default(),

@@ -250,7 +250,7 @@ impl Slot {
 
     fn overlaps(&self, range: TimeRange, length: u64) -> bool {
         let start = self.number.saturating_mul(length);
-        start < range.end_unix_nanos && start.saturating_add(length) > range.start_unix_nanos
+        start < range.end && start.saturating_add(length) > range.start
     }
 }
 
@@ -273,8 +273,8 @@ mod tests {
 
     fn range(from_minute: u64, to_minute: u64) -> TimeRange {
         TimeRange {
-            start_unix_nanos: from_minute * MINUTE_NANOS,
-            end_unix_nanos: to_minute * MINUTE_NANOS,
+            start: from_minute * MINUTE_NANOS,
+            end: to_minute * MINUTE_NANOS,
         }
     }
 

@@ -87,7 +87,7 @@ impl Scene {
         SeriesRecord::Sample(CircuitSample {
             key: key.clone(),
             instance: instance.to_owned(),
-            time_unix_nanos: self.at(second),
+            time: self.at(second),
             state: self.state(key, second),
             calls: CircuitCalls {
                 success: 5 + second,
@@ -113,7 +113,7 @@ impl Scene {
         Standing {
             key: key.clone(),
             instance: instance.to_owned(),
-            time_unix_nanos: self.at(second) + 5,
+            time: self.at(second) + 5,
             source: Source::Fusebox,
             target: "stock".to_owned(),
             state: if opened {
@@ -121,12 +121,12 @@ impl Scene {
             } else {
                 EffectiveState::Closed
             },
-            since_unix_nanos: if opened {
+            since: if opened {
                 self.at(20) + 1
             } else {
                 self.begin - 9
             },
-            retry_at_unix_nanos: None,
+            retry_at: None,
             reason: if opened {
                 "reported by a person: it failed".to_owned()
             } else {
@@ -138,10 +138,10 @@ impl Scene {
                 Provenance::Derived
             },
             opened_by: opened.then(|| TraceId::from_bytes([7; 16])),
-            opened_at_unix_nanos: Some(3),
+            opened_at: Some(3),
             in_flight: 1,
-            first_seen_unix_nanos: self.begin - 9,
-            last_seen_unix_nanos: self.at(second),
+            first_seen: self.begin - 9,
+            last_seen: self.at(second),
             interval_ms: 1_000,
         }
     }
@@ -150,7 +150,7 @@ impl Scene {
         SettingsRecord {
             key: key.clone(),
             instance: "b\\ \"1\"".to_owned(),
-            time_unix_nanos: self.at(second) + 7,
+            time: self.at(second) + 7,
             settings: CircuitSettings {
                 group: "stock".to_owned(),
                 window_ms: Some(10_000),
@@ -162,7 +162,7 @@ impl Scene {
             forced: (second > 0).then(|| OverrideView {
                 kind: OverrideKind::ForcedOpen,
                 reason: "a \"planned\" outage".to_owned(),
-                expires_unix_nanos: Some(self.at(90)),
+                expires: Some(self.at(90)),
             }),
         }
     }
@@ -172,7 +172,7 @@ impl Scene {
         let rollup = |minute, success| {
             SeriesRecord::Rollup(Rollup {
                 key: key.clone(),
-                hour_unix_nanos: self.begin / HOUR * HOUR - HOUR,
+                hour: self.begin / HOUR * HOUR - HOUR,
                 minutes: vec![RollupMinute {
                     minute,
                     calls: CircuitCalls {
@@ -193,12 +193,12 @@ impl Scene {
             SeriesRecord::Transition(CircuitTransition {
                 key,
                 instance: String::new(),
-                time_unix_nanos: self.at(20) + nanos,
+                time: self.at(20) + nanos,
                 from,
                 to,
                 reason: reason.to_owned(),
                 provenance,
-                open_until_unix_nanos: (to == EffectiveState::Open).then(|| self.at(25)),
+                open_until: (to == EffectiveState::Open).then(|| self.at(25)),
                 trace_id: (nanos == 1).then(|| TraceId::from_bytes([7; 16])),
                 span_id: (nanos == 1).then(|| SpanId::from_bytes([8; 8])),
             })
@@ -219,7 +219,7 @@ impl Scene {
             SeriesRecord::Red(RedMinute {
                 service: self.service.clone(),
                 operation: operation.to_owned(),
-                minute_unix_nanos: self.at(60 * minute),
+                minute: self.at(60 * minute),
                 calls: 5 + minute,
                 errors: minute,
                 latency_buckets: vec![(100, 2), (235, 3 + minute)],
@@ -230,7 +230,7 @@ impl Scene {
                 parent: self.service.clone(),
                 child: child.to_owned(),
                 child_is_virtual: child == LONG,
-                minute_unix_nanos: self.at(60 * minute),
+                minute: self.at(60 * minute),
                 calls: 7,
                 errors: minute,
                 circuits: vec![self.key("price"), self.opening()],
@@ -240,8 +240,8 @@ impl Scene {
             SeriesRecord::Instance(InstanceRecord {
                 service: self.service.clone(),
                 id: id.to_owned(),
-                first_seen_unix_nanos: self.begin - HOUR,
-                last_seen_unix_nanos: self.at(3) + 11,
+                first_seen: self.begin - HOUR,
+                last_seen: self.at(3) + 11,
             })
         };
         vec![
@@ -275,15 +275,12 @@ pub(crate) fn check(reader: &dyn SeriesReader, mut write: impl FnMut(Vec<SeriesR
         };
         assert_eq!(found(TimeRange::ALL, None), wanted(&|_| true));
         let part = TimeRange {
-            start_unix_nanos: scene.at(20),
-            end_unix_nanos: scene.at(30) + 1,
+            start: scene.at(20),
+            end: scene.at(30) + 1,
         };
-        let within = |r: &SeriesRecord| part.contains(r.time_unix_nanos());
+        let within = |r: &SeriesRecord| part.contains(r.time());
         assert_eq!(found(part, None), wanted(&within));
-        let latest = wanted(&|_| true)
-            .iter()
-            .map(SeriesRecord::time_unix_nanos)
-            .max();
+        let latest = wanted(&|_| true).iter().map(SeriesRecord::time).max();
         assert_eq!(reader.latest(kind).expect("asks"), latest, "{kind:?}");
         if (kind as u8) <= SeriesKind::Rollup as u8 {
             let key = scene.opening();
@@ -341,10 +338,7 @@ fn transitions(circuits: &Circuits, scene: &Scene, runtime: &Runtime) {
 
 fn history(circuits: &Circuits, scene: &Scene, runtime: &Runtime) {
     let history = |start, end, slices| {
-        let range = TimeRange {
-            start_unix_nanos: start,
-            end_unix_nanos: end,
-        };
+        let range = TimeRange { start, end };
         let key = scene.opening();
         let history = circuits.history(&key, range, slices);
         runtime.block_on(history).expect("reads")
@@ -358,8 +352,8 @@ fn history(circuits: &Circuits, scene: &Scene, runtime: &Runtime) {
     assert_eq!(calls, 42);
     let two_minutes = StateSpan {
         state: EffectiveState::HalfOpen,
-        start_unix_nanos: hour - 120 * SECOND,
-        end_unix_nanos: hour,
+        start: hour - 120 * SECOND,
+        end: hour,
     };
     assert_eq!(hours.states, [two_minutes]);
 }

@@ -15,17 +15,17 @@ pub(crate) struct ArrivalClock {
 
 impl ArrivalClock {
     /// Returns the time of the first of that many rows: now, or just after the last row where the clock is behind.
-    pub(crate) fn reserve(&self, rows: u64, now_unix_nanos: u64) -> u64 {
-        let after = |free: u64| Some(free.max(now_unix_nanos).saturating_add(rows));
+    pub(crate) fn reserve(&self, rows: u64, now: u64) -> u64 {
+        let after = |free: u64| Some(free.max(now).saturating_add(rows));
         let taken = self
             .free
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
-        taken.unwrap_or_default().max(now_unix_nanos)
+        taken.unwrap_or_default().max(now)
     }
 
     /// Notes that every time before that one is taken.
-    pub(crate) fn note(&self, free_unix_nanos: u64) {
-        self.free.fetch_max(free_unix_nanos, Ordering::Relaxed);
+    pub(crate) fn note(&self, free: u64) {
+        self.free.fetch_max(free, Ordering::Relaxed);
     }
 }
 

@@ -66,12 +66,12 @@ impl Catalog {
     }
 
     /// Names a new segment of a shard that begins at that time.
-    pub(crate) fn place(&self, shard: usize, now_unix_nanos: u64) -> Place {
+    pub(crate) fn place(&self, shard: usize, now: u64) -> Place {
         let sequence = self.next.fetch_add(1, Ordering::Relaxed);
         let name = format!("{sequence:010}-{shard}.{SEGMENT_SUFFIX}");
         Place {
             sequence,
-            path: Day::of(now_unix_nanos).folder(&self.folder).join(name),
+            path: Day::of(now).folder(&self.folder).join(name),
         }
     }
 

@@ -116,7 +116,7 @@ pub struct StoreStats {
     /// Bytes on disk.
     pub bytes: u64,
     /// Start of the oldest span, Unix nanoseconds.
-    pub oldest_unix_nanos: Option<u64>,
+    pub oldest: Option<u64>,
 }
 
 impl EmbeddedStore {
@@ -135,25 +135,25 @@ impl EmbeddedStore {
     /// # Errors
     ///
     /// When a file cannot be deleted.
-    pub fn enforce_retention(&self, now_unix_nanos: u64) -> Result<(), StoreError> {
+    pub fn enforce_retention(&self, now: u64) -> Result<(), StoreError> {
         let follow = self.follow.as_ref();
-        retention::enforce(&self.catalog, &self.options, follow, now_unix_nanos)
+        retention::enforce(&self.catalog, &self.options, follow, now)
     }
 
     /// Returns a trace without the blocks that were written later than that.
     pub(crate) async fn trace_as_of(
         &self,
         id: TraceId,
-        as_of_unix_nanos: u64,
+        as_of: u64,
     ) -> Result<Option<Trace>, StoreError> {
-        self.read(move |catalog| read::trace(catalog, id, as_of_unix_nanos))
+        self.read(move |catalog| read::trace(catalog, id, as_of))
             .await
     }
 
     /// Returns how many spans the retention would delete at that time that are not stored elsewhere.
-    pub(crate) fn expired_spans(&self, now_unix_nanos: u64) -> u64 {
+    pub(crate) fn expired_spans(&self, now: u64) -> u64 {
         let follow = self.follow.as_ref();
-        retention::expired_spans(&self.catalog, &self.options, follow, now_unix_nanos)
+        retention::expired_spans(&self.catalog, &self.options, follow, now)
     }
 
     /// Returns a page of a search with the positions of its rows.

@@ -112,7 +112,7 @@ pub(crate) fn trace_ids_by_low_half(
     let mut found = Vec::new();
     for id in ids {
         if let Some(summary) = resolve(&segments, id)? {
-            found.push((std::cmp::Reverse(summary.start_unix_nanos), id));
+            found.push((std::cmp::Reverse(summary.start), id));
         }
     }
     found.sort_unstable();
@@ -147,7 +147,5 @@ pub(crate) fn operations(
 /// Returns whether spans of the segment start in the range.
 fn overlaps(segment: &Segment, range: TimeRange) -> bool {
     let totals = segment.totals();
-    totals.rows > 0
-        && totals.max_start >= range.start_unix_nanos
-        && totals.min_start < range.end_unix_nanos
+    totals.rows > 0 && totals.max_start >= range.start && totals.min_start < range.end
 }

@@ -16,10 +16,10 @@ pub(crate) fn enforce(
     catalog: &Catalog,
     options: &EmbeddedOptions,
     follow: Option<&Follow>,
-    now_unix_nanos: u64,
+    now: u64,
 ) -> Result<(), StoreError> {
     let mut deletions = Deletions::default();
-    let outcome = delete_expired(catalog, options, follow, now_unix_nanos, &mut deletions);
+    let outcome = delete_expired(catalog, options, follow, now, &mut deletions);
     deletions.report("spans", &catalog.counters);
     outcome.and_then(|()| save_notes(follow))
 }
@@ -29,12 +29,12 @@ pub(crate) fn expired_spans(
     catalog: &Catalog,
     options: &EmbeddedOptions,
     follow: Option<&Follow>,
-    now_unix_nanos: u64,
+    now: u64,
 ) -> u64 {
     let is_expired = |segment: &&Segment| {
         segment.is_finished()
-            && is_older(segment.totals().written, options.retention, now_unix_nanos)
-            && !is_shipped(segment, follow, now_unix_nanos)
+            && is_older(segment.totals().written, options.retention, now)
+            && !is_shipped(segment, follow, now)
     };
     let segments = catalog.snapshot();
     let expired = segments.iter().filter(is_expired);
@@ -45,7 +45,7 @@ fn delete_expired(
     catalog: &Catalog,
     options: &EmbeddedOptions,
     follow: Option<&Follow>,
-    now_unix_nanos: u64,
+    now: u64,
     deletions: &mut Deletions,
 ) -> Result<(), StoreError> {
     let segments = catalog.snapshot();
@@ -58,8 +58,8 @@ fn delete_expired(
     by_age.sort_by_key(|segment| segment.totals().written);
     for segment in by_age {
         let totals = segment.totals();
-        let is_shipped = || is_shipped(segment, follow, now_unix_nanos).then_some(Reason::Shipped);
-        let reason = retention.reason(totals.written, bytes, now_unix_nanos);
+        let is_shipped = || is_shipped(segment, follow, now).then_some(Reason::Shipped);
+        let reason = retention.reason(totals.written, bytes, now);
         if let Some(reason) = reason.or_else(is_shipped) {
             note_deletion(catalog, segment, follow);
             // Saved before the deletion, so that a crash in between does not hide where its spans are now; and after
@@ -79,7 +79,7 @@ fn save_notes(follow: Option<&Follow>) -> Result<(), StoreError> {
 }
 
 /// Returns whether every span of a segment is shipped, and was here for as long as it should be.
-fn is_shipped(segment: &Segment, follow: Option<&Follow>, now_unix_nanos: u64) -> bool {
+fn is_shipped(segment: &Segment, follow: Option<&Follow>, now: u64) -> bool {
     let Some(follow) = follow else {
         return false;
     };
@@ -87,7 +87,7 @@ fn is_shipped(segment: &Segment, follow: Option<&Follow>, now_unix_nanos: u64) -
     let unshipped = follow
         .followed
         .unshipped(segment.place().sequence, totals.rows);
-    unshipped == 0 && is_older(totals.written, follow.keep, now_unix_nanos)
+    unshipped == 0 && is_older(totals.written, follow.keep, now)
 }
 
 /// Records that a segment is deleted; spans of it that are not shipped are lost, and counted.
@@ -134,8 +134,8 @@ pub(crate) fn stats(catalog: &Catalog) -> StoreStats {
         stats.spans += totals.rows;
         stats.bytes += segment.bytes();
         if totals.rows > 0 {
-            let oldest = stats.oldest_unix_nanos.unwrap_or(u64::MAX);
-            stats.oldest_unix_nanos = Some(oldest.min(totals.min_start));
+            let oldest = stats.oldest.unwrap_or(u64::MAX);
+            stats.oldest = Some(oldest.min(totals.min_start));
         }
     }
     stats

@@ -72,7 +72,7 @@ pub trait SpanLog: SpanVisitor + Send + 'static {
     /// # Errors
     ///
     /// When the disk fails: the segment then stays readable as it is and is sealed at the next start.
-    fn maintain(&mut self, now_unix_nanos: u64) -> Result<(), StoreError>;
+    fn maintain(&mut self, now: u64) -> Result<(), StoreError>;
 
     /// Commits what is pending and seals the segment; called once at the end.
     ///
@@ -203,11 +203,11 @@ impl SpanLog for ShardWriter {
         result
     }
 
-    fn maintain(&mut self, now_unix_nanos: u64) -> Result<(), StoreError> {
+    fn maintain(&mut self, now: u64) -> Result<(), StoreError> {
         let Some(active) = &self.active else {
             return Ok(());
         };
-        let age = now_unix_nanos.saturating_sub(active.created);
+        let age = now.saturating_sub(active.created);
         let full = active.open.state().totals.rows >= SEGMENT_SPANS_MAX
             || active.file.length() >= SEGMENT_BYTES_MAX
             || self.builder.dictionary_bytes() >= SEGMENT_DICTIONARY_BYTES_MAX;

@@ -85,12 +85,9 @@ impl ShipProgress {
     }
 
     /// Records that a segment is deleted: when its last span arrived, and how many of its spans are not shipped.
-    pub(crate) fn note_deleted(&self, last_unix_nanos: u64, unshipped: u64) {
+    pub(crate) fn note_deleted(&self, last: u64, unshipped: u64) {
         let mut deleted = self.deleted();
-        deleted.now.local_since = deleted
-            .now
-            .local_since
-            .max(last_unix_nanos.saturating_add(1));
+        deleted.now.local_since = deleted.now.local_since.max(last.saturating_add(1));
         deleted.now.lost += unshipped;
     }
 

@@ -47,11 +47,11 @@ pub struct Standing {
     /// Whether it answers and every lane makes progress; `None` before the first success.
     pub reachable: Option<bool>,
     /// Since when, Unix nanoseconds.
-    pub since_unix_nanos: u64,
+    pub since: u64,
     /// The last error; it stays after it is over.
     pub last_error: Option<String>,
     /// When that was, Unix nanoseconds.
-    pub last_error_unix_nanos: u64,
+    pub last_error_at: u64,
     /// What the server said last about points that it refused; they are counted and not sent again.
     pub last_refusal: Option<String>,
     /// What keeps which lane waiting.
@@ -178,7 +178,7 @@ impl State {
             return;
         }
         self.standing.reachable = Some(reachable);
-        self.standing.since_unix_nanos = now_unix_nanos();
+        self.standing.since = now_unix_nanos();
         if reachable {
             info!("InfluxDB is reachable");
         }
@@ -186,7 +186,7 @@ impl State {
 
     fn note(&mut self, problem: String) {
         self.standing.last_error = Some(problem);
-        self.standing.last_error_unix_nanos = now_unix_nanos();
+        self.standing.last_error_at = now_unix_nanos();
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
         reachability.ok("spans");
         let second = reachability.standing();
         assert_eq!(second.reachable, Some(false));
-        assert_eq!(first.since_unix_nanos, second.since_unix_nanos);
+        assert_eq!(first.since, second.since);
         assert_eq!(second.last_error.as_deref(), Some("503"));
         reachability.clone().ok("series");
         reachability.failing("spans", &"connection reset", false);

@@ -40,10 +40,10 @@ pub(crate) fn union(local: Option<Trace>, remote: Option<Trace>) -> Option<Trace
 
 /// Returns whether an equal span is among those, which are sorted by start.
 fn contains(spans: &[Span], span: &Span) -> bool {
-    let first = spans.partition_point(|other| other.start_unix_nanos < span.start_unix_nanos);
+    let first = spans.partition_point(|other| other.start < span.start);
     let same_start = spans[first..]
         .iter()
-        .take_while(|other| other.start_unix_nanos == span.start_unix_nanos);
+        .take_while(|other| other.start == span.start);
     same_start.into_iter().any(|other| other == span)
 }
 

@@ -167,8 +167,8 @@ fn shows_the_past_of_both(collector: &Collector, server: &Server, begin: u64) {
 
 fn counts_every_call_of_stock(collector: &Collector, server: &Server, begin: u64) {
     let range = TimeRange {
-        start_unix_nanos: begin / MINUTE * MINUTE,
-        end_unix_nanos: (begin / MINUTE + 3) * MINUTE,
+        start: begin / MINUTE * MINUTE,
+        end: (begin / MINUTE + 3) * MINUTE,
     };
     let stock = key("stock");
     let history = collector.circuits.history(&stock, range, 3);
@@ -233,12 +233,12 @@ fn dependencies_and_services_of_others_are_added_up() {
     let mut a = Collector::new(&server, "aaaaaa");
     let b = Collector::new(&server, "bbbbbb");
     let minute = now_unix_nanos() / MINUTE * MINUTE - 10 * MINUTE;
-    let edge = |minute_unix_nanos, calls| {
+    let edge = |minute, calls| {
         SeriesRecord::Dependency(DependencyMinute {
             parent: "shop".to_owned(),
             child: "stock".to_owned(),
             child_is_virtual: false,
-            minute_unix_nanos,
+            minute,
             calls,
             errors: 1,
             circuits: vec![key("stock")],
@@ -247,7 +247,7 @@ fn dependencies_and_services_of_others_are_added_up() {
     let red = SeriesRecord::Red(RedMinute {
         service: "stock".to_owned(),
         operation: "GET /".to_owned(),
-        minute_unix_nanos: minute,
+        minute,
         calls: 1,
         errors: 0,
         latency_buckets: vec![(200, 1)],
@@ -265,10 +265,7 @@ fn dependencies_and_services_of_others_are_added_up() {
         .unwrap();
     a.ship(&server);
     let links = |start, end| {
-        let range = TimeRange {
-            start_unix_nanos: start,
-            end_unix_nanos: end,
-        };
+        let range = TimeRange { start, end };
         let links = b.merged.dependencies(range);
         links
             .first()

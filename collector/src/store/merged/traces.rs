@@ -116,7 +116,7 @@ impl TraceReader for MergedTraces {
     async fn search(&self, query: TraceQuery) -> Result<TracePage, StoreError> {
         let whole_since = self.whole_since().await;
         let is_away = self.peers.company().await.is_away;
-        let is_local = |since| query.range.start_unix_nanos >= since;
+        let is_local = |since| query.range.start >= since;
         match whole_since {
             Some(0) => return self.local.search(query).await,
             Some(since) if is_away && is_local(since) => return self.local.search(query).await,
@@ -164,7 +164,7 @@ impl TraceReader for MergedTraces {
 /// Returns whether a trace has all of its spans here, where all that arrived after `since` are. Of one that runs for
 /// longer than spans stay here the oldest may be gone: then some have no parent.
 fn is_whole(trace: &Trace, since: u64) -> bool {
-    let start = trace.spans.first().map(|span| span.start_unix_nanos);
+    let start = trace.spans.first().map(|span| span.start);
     let has_hole = || trace.notes.iter().any(|note| note.code == "missing_parent");
     since == 0 || (start.is_some_and(|start| start >= since) && !has_hole())
 }
@@ -211,7 +211,7 @@ impl<'a> Both<'a> {
             local: LocalPages {
                 store: &stores.local,
                 query: next_page,
-                frontier: Some(query.page_range().end_unix_nanos),
+                frontier: Some(query.page_range().end),
                 rows: HashMap::new(),
             },
             remote: Some(stores.remote.scan(query, whole_since)),
@@ -223,7 +223,7 @@ impl<'a> Both<'a> {
     fn whole_row(&mut self, id: TraceId) -> Option<Row> {
         let row = self.local.rows.remove(&id)?;
         let summary = &row.summary;
-        let is_whole = summary.root_received && summary.start_unix_nanos >= self.whole_since;
+        let is_whole = summary.root_received && summary.start >= self.whole_since;
         is_whole.then_some(row)
     }
 
@@ -290,7 +290,7 @@ impl LocalPages<'_> {
     async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {
         let found = self.store.find(self.query.clone()).await?;
         let next = found.page.next;
-        self.frontier = next.map(|next| next.position_unix_nanos.saturating_add(1));
+        self.frontier = next.map(|next| next.position.saturating_add(1));
         self.query.cursor = next;
         let rows = found.page.traces.into_iter().zip(found.positions);
         let mut candidates = Vec::new();

@@ -119,7 +119,7 @@ pub(super) fn encode(
         (1..=MAX_BLOCK_RECORDS).contains(&records.len()),
         "the writer cuts groups to blocks"
     );
-    let times = || records.iter().map(SeriesRecord::time_unix_nanos);
+    let times = || records.iter().map(SeriesRecord::time);
     let start = times().min().unwrap_or(0);
     let mut encoder = Encoder::new(strings, start);
     for record in records {

@@ -85,7 +85,7 @@ impl<'a> Decoder<'a> {
         let key = self.key()?;
         let instance = self.string()?;
         let since_start = self.uint()?.checked_mul(SECOND_NANOS)?;
-        let time_unix_nanos = self.start.checked_add(since_start)?;
+        let time = self.start.checked_add(since_start)?;
         let state = self.state()?;
         let calls = self.calls()?;
         let in_flight = u32::try_from(self.uint()?).ok()?;
@@ -94,7 +94,7 @@ impl<'a> Decoder<'a> {
             SeriesRecord::Sample(CircuitSample {
                 key,
                 instance,
-                time_unix_nanos,
+                time,
                 state,
                 calls,
                 in_flight,
@@ -116,7 +116,7 @@ impl<'a> Decoder<'a> {
 
     fn rollup(&mut self) -> Option<Decoded> {
         let key = self.key()?;
-        let hour_unix_nanos = self.uint()?;
+        let hour = self.uint()?;
         let length = usize::try_from(self.uint()?).ok().filter(|n| *n <= 60)?;
         let mut minutes = Vec::with_capacity(length);
         for _ in 0..length {
@@ -128,18 +128,14 @@ impl<'a> Decoder<'a> {
         }
         let service = key.0.clone();
         Some(self.decide(key, service, |key, _| {
-            SeriesRecord::Rollup(Rollup {
-                key,
-                hour_unix_nanos,
-                minutes,
-            })
+            SeriesRecord::Rollup(Rollup { key, hour, minutes })
         }))
     }
 
     fn red(&mut self) -> Option<Decoded> {
         let service = self.string()?;
         let operation = self.string()?;
-        let minute_unix_nanos = self.uint()?;
+        let minute = self.uint()?;
         let calls = self.uint()?;
         let errors = self.uint()?;
         let latency_buckets = self.buckets(true)?;
@@ -147,7 +143,7 @@ impl<'a> Decoder<'a> {
             SeriesRecord::Red(RedMinute {
                 service,
                 operation,
-                minute_unix_nanos,
+                minute,
                 calls,
                 errors,
                 latency_buckets,
@@ -159,7 +155,7 @@ impl<'a> Decoder<'a> {
         let parent = self.string()?;
         let child = self.string()?;
         let child_is_virtual = self.byte()? != 0;
-        let minute_unix_nanos = self.uint()?;
+        let minute = self.uint()?;
         let calls = self.uint()?;
         let errors = self.uint()?;
         let mut circuits = Vec::new();
@@ -176,7 +172,7 @@ impl<'a> Decoder<'a> {
                 parent,
                 child,
                 child_is_virtual,
-                minute_unix_nanos,
+                minute,
                 calls,
                 errors,
                 circuits,
@@ -187,14 +183,14 @@ impl<'a> Decoder<'a> {
     fn instance(&mut self) -> Option<Decoded> {
         let service = self.string()?;
         let id = self.string()?;
-        let first_seen_unix_nanos = self.uint()?;
-        let last_seen_unix_nanos = self.uint()?;
+        let first_seen = self.uint()?;
+        let last_seen = self.uint()?;
         Some(pair(service, id, |service, id| {
             SeriesRecord::Instance(InstanceRecord {
                 service,
                 id,
-                first_seen_unix_nanos,
-                last_seen_unix_nanos,
+                first_seen,
+                last_seen,
             })
         }))
     }

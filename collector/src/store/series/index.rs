@@ -113,14 +113,12 @@ impl Index {
 
     /// Returns the extents of a kind that may hold something of that range and key, oldest first.
     pub(super) fn find(&self, kind: SeriesKind, range: TimeRange, keys: u64) -> Vec<Found> {
-        let days = Day::of(range.start_unix_nanos)..=Day::of(range.end_unix_nanos);
+        let days = Day::of(range.start)..=Day::of(range.end);
         self.files
             .range((kind, *days.start())..=(kind, *days.end()))
             .flat_map(|((_, day), extents)| extents.iter().map(|extent| (*day, *extent)))
             .filter(|(_, extent)| {
-                extent.start < range.end_unix_nanos
-                    && extent.end >= range.start_unix_nanos
-                    && extent.keys & keys != 0
+                extent.start < range.end && extent.end >= range.start && extent.keys & keys != 0
             })
             .map(|(day, extent)| Found { day, extent })
             .collect()

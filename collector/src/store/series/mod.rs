@@ -180,9 +180,9 @@ impl SeriesLog {
     ///
     /// # Errors
     /// When a folder cannot be removed.
-    pub fn enforce_retention(&self, now_unix_nanos: u64) -> Result<(), StoreError> {
+    pub fn enforce_retention(&self, now: u64) -> Result<(), StoreError> {
         let mut index = self.inner.index.write();
-        let days = index.forget(|day| self.is_expired(day, now_unix_nanos));
+        let days = index.forget(|day| self.is_expired(day, now));
         drop(index);
         self.inner.damage.forget(|(_, day)| days.contains_key(&day));
         let mut deletions = Deletions::default();
@@ -190,7 +190,7 @@ impl SeriesLog {
             let folder = day.folder(&self.inner.root);
             fs::remove_dir_all(&folder)
                 .map_err(|error| StoreError::io("remove", &folder, error))?;
-            deletions.add(Reason::Retention, day.end_unix_nanos(), 0, bytes);
+            deletions.add(Reason::Retention, day.end(), 0, bytes);
             Ok(())
         });
         deletions.report("series", &self.inner.counters);
@@ -198,8 +198,8 @@ impl SeriesLog {
     }
 
     /// Returns how many days the retention would remove at that time.
-    pub(crate) fn expired_days(&self, now_unix_nanos: u64) -> usize {
-        let is_expired = |day: &Day| self.is_expired(*day, now_unix_nanos);
+    pub(crate) fn expired_days(&self, now: u64) -> usize {
+        let is_expired = |day: &Day| self.is_expired(*day, now);
         self.index()
             .days()
             .filter(is_expired)
@@ -207,8 +207,8 @@ impl SeriesLog {
             .len()
     }
 
-    fn is_expired(&self, day: Day, now_unix_nanos: u64) -> bool {
-        is_older(day.end_unix_nanos(), self.inner.retention, now_unix_nanos)
+    fn is_expired(&self, day: Day, now: u64) -> bool {
+        is_older(day.end(), self.inner.retention, now)
     }
 
     /// Returns for how long records are kept.
@@ -240,7 +240,7 @@ impl SeriesReader for SeriesLog {
         let found = self.index().find(kind, range, keys);
         let mut open = None;
         let mut in_range = |record: SeriesRecord| {
-            if range.contains(record.time_unix_nanos()) {
+            if range.contains(record.time()) {
                 visit(record);
             }
         };

@@ -91,7 +91,8 @@ pub struct SettingsRecord {
     /// The instance of the service.
     pub instance: String,
     /// When they were reported, Unix nanoseconds of the collector's clock.
-    pub time_unix_nanos: u64,
+    #[serde(rename = "time_unix_nanos")]
+    pub time: u64,
     /// The settings.
     pub settings: CircuitSettings,
     /// The forced state, if any.
@@ -106,7 +107,8 @@ pub struct Standing {
     /// The instance of the service.
     pub instance: String,
     /// When this was written, Unix nanoseconds of the collector's clock.
-    pub time_unix_nanos: u64,
+    #[serde(rename = "time_unix_nanos")]
+    pub time: u64,
     /// The library that reports it.
     pub source: Source,
     /// What it protects.
@@ -114,9 +116,11 @@ pub struct Standing {
     /// Its state.
     pub state: EffectiveState,
     /// Since when, Unix nanoseconds.
-    pub since_unix_nanos: u64,
+    #[serde(rename = "since_unix_nanos")]
+    pub since: u64,
     /// When an open breaker lets a probe through.
-    pub retry_at_unix_nanos: Option<u64>,
+    #[serde(rename = "retry_at_unix_nanos")]
+    pub retry_at: Option<u64>,
     /// Why it is in its state.
     pub reason: String,
     /// Whether the instance reported its state or the collector derived it.
@@ -126,13 +130,16 @@ pub struct Standing {
     pub opened_by: Option<TraceId>,
     /// When it opened last, Unix nanoseconds.
     #[serde(with = "zero_is_none")]
-    pub opened_at_unix_nanos: Option<u64>,
+    #[serde(rename = "opened_at_unix_nanos")]
+    pub opened_at: Option<u64>,
     /// Calls running.
     pub in_flight: u32,
     /// When it was first heard of, Unix nanoseconds of the collector's clock.
-    pub first_seen_unix_nanos: u64,
+    #[serde(rename = "first_seen_unix_nanos")]
+    pub first_seen: u64,
     /// When it was last heard of, Unix nanoseconds of the collector's clock.
-    pub last_seen_unix_nanos: u64,
+    #[serde(rename = "last_seen_unix_nanos")]
+    pub last_seen: u64,
     /// How often it reports, milliseconds.
     pub interval_ms: u64,
 }
@@ -143,7 +150,8 @@ pub struct Rollup {
     /// The breaker.
     pub key: CircuitKey,
     /// The hour's start, Unix nanoseconds.
-    pub hour_unix_nanos: u64,
+    #[serde(rename = "hour_unix_nanos")]
+    pub hour: u64,
     /// The minutes in which it was heard of, oldest first.
     pub minutes: Vec<RollupMinute>,
 }
@@ -167,7 +175,7 @@ pub struct RedMinute {
     /// The span name.
     pub operation: String,
     /// The minute's start, Unix nanoseconds.
-    pub minute_unix_nanos: u64,
+    pub minute: u64,
     /// Calls served.
     pub calls: u64,
     /// Those with status error.
@@ -207,7 +215,7 @@ pub struct DependencyMinute {
     /// Whether the child sent no spans.
     pub child_is_virtual: bool,
     /// The minute's start, Unix nanoseconds.
-    pub minute_unix_nanos: u64,
+    pub minute: u64,
     /// Calls.
     pub calls: u64,
     /// Those with an error.
@@ -224,9 +232,9 @@ pub struct InstanceRecord {
     /// The instance.
     pub id: String,
     /// When it was first heard of, Unix nanoseconds.
-    pub first_seen_unix_nanos: u64,
+    pub first_seen: u64,
     /// When it was last heard of, Unix nanoseconds.
-    pub last_seen_unix_nanos: u64,
+    pub last_seen: u64,
 }
 
 impl SeriesRecord {
@@ -245,16 +253,16 @@ impl SeriesRecord {
     }
 
     /// Returns the time under which it is filed and found, Unix nanoseconds.
-    pub fn time_unix_nanos(&self) -> u64 {
+    pub fn time(&self) -> u64 {
         match self {
-            Self::Sample(record) => record.time_unix_nanos,
-            Self::Transition(record) => record.time_unix_nanos,
-            Self::Settings(record) => record.time_unix_nanos,
-            Self::Standing(record) => record.time_unix_nanos,
-            Self::Rollup(record) => record.hour_unix_nanos,
-            Self::Red(record) => record.minute_unix_nanos,
-            Self::Dependency(record) => record.minute_unix_nanos,
-            Self::Instance(record) => record.last_seen_unix_nanos,
+            Self::Sample(record) => record.time,
+            Self::Transition(record) => record.time,
+            Self::Settings(record) => record.time,
+            Self::Standing(record) => record.time,
+            Self::Rollup(record) => record.hour,
+            Self::Red(record) => record.minute,
+            Self::Dependency(record) => record.minute,
+            Self::Instance(record) => record.last_seen,
         }
     }
 

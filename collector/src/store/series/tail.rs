@@ -54,8 +54,8 @@ impl SeriesLog {
             let blocks = blocks(SeriesCodec(kind), extent);
             let new = blocks.filter(|block| block.at >= from);
             items.extend(new.map(|block| TimeRange {
-                start_unix_nanos: block.header.start,
-                end_unix_nanos: block.header.end.saturating_add(1),
+                start: block.header.start,
+                end: block.header.end.saturating_add(1),
             }));
             extent.len()
         })

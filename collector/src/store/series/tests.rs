@@ -36,7 +36,7 @@ fn sample(name: &str, second: u64) -> SeriesRecord {
     SeriesRecord::Sample(CircuitSample {
         key: key(name),
         instance: format!("instance-{}", second % 3),
-        time_unix_nanos: T0 + second * SECOND,
+        time: T0 + second * SECOND,
         state: EffectiveState::ALL[second as usize % 7],
         calls: CircuitCalls {
             success: 90 + second,
@@ -50,23 +50,23 @@ fn sample(name: &str, second: u64) -> SeriesRecord {
 }
 
 fn one_of_each(second: u64) -> Vec<SeriesRecord> {
-    let time_unix_nanos = T0 + second * SECOND;
+    let time = T0 + second * SECOND;
     let transition = CircuitTransition {
         key: key("inventory"),
         instance: "a".to_owned(),
-        time_unix_nanos: time_unix_nanos + 123_456_789,
+        time: time + 123_456_789,
         from: EffectiveState::Closed,
         to: EffectiveState::Open,
         reason: "52 % of 118 calls failed in 10 s (limit 50 %)".to_owned(),
         provenance: Provenance::Reported,
-        open_until_unix_nanos: Some(time_unix_nanos + 5 * SECOND),
+        open_until: Some(time + 5 * SECOND),
         trace_id: Some(TraceId::from_bytes([7; 16])),
         span_id: Some(SpanId::from_bytes([8; 8])),
     };
     let settings = SettingsRecord {
         key: key("inventory"),
         instance: "a".to_owned(),
-        time_unix_nanos,
+        time,
         settings: CircuitSettings {
             group: "stock".to_owned(),
             window_ms: Some(10_000),
@@ -76,33 +76,33 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
         forced: Some(OverrideView {
             kind: OverrideKind::ForcedOpen,
             reason: "outage".to_owned(),
-            expires_unix_nanos: None,
+            expires: None,
         }),
     };
     let standing = Standing {
         key: key("inventory"),
         instance: "a".to_owned(),
-        time_unix_nanos,
+        time,
         source: Source::Fusebox,
         target: "inventory".to_owned(),
         state: EffectiveState::Open,
-        since_unix_nanos: time_unix_nanos - 5,
-        retry_at_unix_nanos: None,
+        since: time - 5,
+        retry_at: None,
         reason: "failed".to_owned(),
         provenance: Provenance::Reported,
         opened_by: None,
-        opened_at_unix_nanos: Some(3),
+        opened_at: Some(3),
         in_flight: 1,
-        first_seen_unix_nanos: T0,
-        last_seen_unix_nanos: time_unix_nanos - 7,
+        first_seen: T0,
+        last_seen: time - 7,
         interval_ms: 1_000,
     };
-    let [rollup, red, dependency] = minutes(time_unix_nanos);
+    let [rollup, red, dependency] = minutes(time);
     let instance = InstanceRecord {
         service: "cart".to_owned(),
         id: "cart-1".to_owned(),
-        first_seen_unix_nanos: T0,
-        last_seen_unix_nanos: time_unix_nanos,
+        first_seen: T0,
+        last_seen: time,
     };
     vec![
         sample("inventory", second),
@@ -116,10 +116,10 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
     ]
 }
 
-fn minutes(time_unix_nanos: u64) -> [SeriesRecord; 3] {
+fn minutes(time: u64) -> [SeriesRecord; 3] {
     let rollup = Rollup {
         key: key("inventory"),
-        hour_unix_nanos: time_unix_nanos,
+        hour: time,
         minutes: vec![RollupMinute {
             minute: 59,
             calls: CircuitCalls::default(),
@@ -129,7 +129,7 @@ fn minutes(time_unix_nanos: u64) -> [SeriesRecord; 3] {
     let red = RedMinute {
         service: "cart".to_owned(),
         operation: "GET /cart".to_owned(),
-        minute_unix_nanos: time_unix_nanos,
+        minute: time,
         calls: 5,
         errors: 1,
         latency_buckets: vec![(-240, 2), (135, 3)],
@@ -138,7 +138,7 @@ fn minutes(time_unix_nanos: u64) -> [SeriesRecord; 3] {
         parent: "cart".to_owned(),
         child: "price".to_owned(),
         child_is_virtual: true,
-        minute_unix_nanos: time_unix_nanos,
+        minute: time,
         calls: 5,
         errors: 1,
         circuits: vec![key("price"), key("inventory")],
@@ -188,12 +188,12 @@ fn fixture_records() -> Vec<SeriesRecord> {
         let derived = CircuitTransition {
             key: key("inventory"),
             instance: "b".to_owned(),
-            time_unix_nanos: time,
+            time,
             from: EffectiveState::Open,
             to: EffectiveState::HalfOpen,
             reason: "reported by fusebox".to_owned(),
             provenance: Provenance::Derived,
-            open_until_unix_nanos: None,
+            open_until: None,
             trace_id: None,
             span_id: None,
         };
@@ -201,26 +201,26 @@ fn fixture_records() -> Vec<SeriesRecord> {
             SeriesRecord::Standing(Standing {
                 key: key("inventory"),
                 instance: instance.to_owned(),
-                time_unix_nanos: time,
+                time,
                 source: Source::Fusebox,
                 target: String::new(),
                 state: EffectiveState::HalfOpen,
-                since_unix_nanos: time,
-                retry_at_unix_nanos: Some(time + SECOND),
+                since: time,
+                retry_at: Some(time + SECOND),
                 reason: reason.to_owned(),
                 provenance: Provenance::Derived,
                 opened_by: Some(TraceId::from_bytes([9; 16])),
-                opened_at_unix_nanos: None,
+                opened_at: None,
                 in_flight: 2,
-                first_seen_unix_nanos: T0,
-                last_seen_unix_nanos: time,
+                first_seen: T0,
+                last_seen: time,
                 interval_ms: 10_000,
             })
         };
         let settings = SettingsRecord {
             key: key("price"),
             instance: "b".to_owned(),
-            time_unix_nanos: time,
+            time,
             settings: count_settings(),
             forced: None,
         };
@@ -286,7 +286,7 @@ fn settings_with_a_field_more_or_less_are_read() {
     let settings = SettingsRecord {
         key: key("inventory"),
         instance: "a".to_owned(),
-        time_unix_nanos: T0,
+        time: T0,
         settings: count_settings(),
         forced: None,
     };
@@ -323,8 +323,8 @@ async fn a_read_finds_its_range_and_its_breaker_alone() {
         log.append(records).await.unwrap();
     }
     let range = TimeRange {
-        start_unix_nanos: T0 + 100 * SECOND,
-        end_unix_nanos: T0 + 220 * SECOND,
+        start: T0 + 100 * SECOND,
+        end: T0 + 220 * SECOND,
     };
     let mut found = Vec::new();
     let keep = &mut |record| found.push(record);
@@ -498,7 +498,7 @@ async fn a_tail_reads_each_record_once_however_late_it_comes() {
     }
     found.extend(drain(&log, SeriesKind::Sample, &mut position));
     let sort = |mut records: Vec<SeriesRecord>| {
-        records.sort_by_key(SeriesRecord::time_unix_nanos);
+        records.sort_by_key(SeriesRecord::time);
         records
     };
     assert_eq!(found.len(), written.len());
@@ -545,8 +545,8 @@ async fn a_tail_tells_which_times_got_something_new() {
     let ranges = log.tail_ranges(SeriesKind::Sample, &Position::default(), 10);
     let ranges = ranges.unwrap();
     let range = |from: u64, to: u64| TimeRange {
-        start_unix_nanos: T0 + from * SECOND,
-        end_unix_nanos: T0 + to * SECOND + 1,
+        start: T0 + from * SECOND,
+        end: T0 + to * SECOND + 1,
     };
     assert_eq!(ranges.items, [range(1, 4)]);
     log.append(vec![sample("inventory", 2)]).await.unwrap();

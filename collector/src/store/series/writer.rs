@@ -63,14 +63,14 @@ impl Writer {
     fn write(&mut self, records: Vec<SeriesRecord>) -> Result<Vec<Written>, StoreError> {
         let mut groups: BTreeMap<(Day, SeriesKind, u32), Vec<SeriesRecord>> = BTreeMap::new();
         for record in records {
-            let day = Day::of(record.time_unix_nanos());
+            let day = Day::of(record.time());
             let group = (day, record.kind(), shard(&record));
             groups.entry(group).or_default().push(record);
         }
         let mut written = Vec::new();
         for ((day, kind, _), mut records) in groups {
             // Neighbours of one breaker compress better.
-            records.sort_by_key(SeriesRecord::time_unix_nanos);
+            records.sort_by_key(SeriesRecord::time);
             for records in records.chunks(MAX_BLOCK_RECORDS) {
                 let (offset, header) = self.open(day, kind)?.append(kind, records)?;
                 written.push((day, offset, header));
@@ -129,7 +129,7 @@ impl OpenFile {
         kind: SeriesKind,
         records: &[SeriesRecord],
     ) -> Result<(u64, block::Header), StoreError> {
-        let start = records[0].time_unix_nanos();
+        let start = records[0].time();
         let has_room = |extent: &Extent| kind != SeriesKind::Rollup && extent.has_room(start);
         let open = self.extent.take().filter(|(extent, _)| has_room(extent));
         let (extent, mut strings) = open.unzip();

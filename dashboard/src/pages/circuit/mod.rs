@@ -46,11 +46,11 @@ pub(crate) async fn show(
     let circuit = circuit.ok_or_else(|| unknown(&key, retention))?;
     let end = view.at.unwrap_or(now);
     let kept = TimeRange {
-        start_unix_nanos: end.saturating_sub(retention.length()),
-        end_unix_nanos: end,
+        start: end.saturating_sub(retention.length()),
+        end,
     };
     let until_now = TimeRange {
-        end_unix_nanos: end.saturating_add(1),
+        end: end.saturating_add(1),
         ..kept
     };
     let asked = view.range.as_deref();
@@ -299,7 +299,7 @@ impl CircuitPage {
 
     /// The share of the known time in which it refused calls, percent.
     fn open_share(&self) -> Option<String> {
-        let length = |span: &StateSpan| span.end_unix_nanos.saturating_sub(span.start_unix_nanos);
+        let length = |span: &StateSpan| span.end.saturating_sub(span.start);
         let states = &self.shown.history.states;
         let known: u64 = states.iter().map(length).sum();
         let is_open =
@@ -345,8 +345,7 @@ impl CircuitPage {
     }
 
     fn instances(&self) -> Vec<(&CircuitInstanceView, String)> {
-        let seen =
-            |i: &CircuitInstanceView| text::age(self.at().saturating_sub(i.last_seen_unix_nanos));
+        let seen = |i: &CircuitInstanceView| text::age(self.at().saturating_sub(i.last_seen));
         self.known
             .circuit
             .instances
@@ -358,7 +357,7 @@ impl CircuitPage {
     fn forced(&self) -> Option<(&'static str, String, String)> {
         let forced = self.known.circuit.forced.as_ref()?;
         let word = state::title(EffectiveState::from(forced.kind));
-        let until = match forced.expires_unix_nanos {
+        let until = match forced.expires {
             Some(at) => format!("expires at {}", moment::short(at, self.now)),
             None => "no expiry".to_owned(),
         };
@@ -418,7 +417,7 @@ struct Step {
 
 impl Step {
     fn new(transition: &CircuitTransition, now: u64) -> Self {
-        let at = transition.time_unix_nanos;
+        let at = transition.time;
         Self {
             when: moment::short(at, now),
             clock: text::day_clock(at),

@@ -20,12 +20,12 @@ pub(crate) fn ranges(retention: u64) -> Ranges {
 
 /// Returns the lines inside a range of time: whole days, hours or minutes.
 pub(crate) fn lines(shown: TimeRange) -> Vec<Line> {
-    let start = shown.start_unix_nanos;
-    let length = shown.end_unix_nanos - start;
+    let start = shown.start;
+    let length = shown.end - start;
     let apart = Range::of(length).line();
     let times = (start / apart + 1..).map(|index| index * apart);
     times
-        .take_while(|time| *time < shown.end_unix_nanos)
+        .take_while(|time| *time < shown.end)
         .map(|time| {
             let place = (time - start) as f64 / length as f64 * 100.0;
             let place_words = format!("{place:.2}");
@@ -47,8 +47,8 @@ fn until(range: Range, end: u64, live: bool) -> TimeRange {
     let bar = range.bar();
     let end = if live { end.div_ceil(bar) * bar } else { end };
     TimeRange {
-        start_unix_nanos: end.saturating_sub(range.length()),
-        end_unix_nanos: end,
+        start: end.saturating_sub(range.length()),
+        end,
     }
 }
 
@@ -75,12 +75,7 @@ pub(crate) async fn history(
     let ranges = ranges(pages.retention());
     let asked = asked.and_then(|value| ranges.find(value));
     let first = read(pages, key, asked.unwrap_or(ranges.longest()), end, live).await?;
-    let begins = first
-        .history
-        .states
-        .iter()
-        .map(|span| span.start_unix_nanos)
-        .min();
+    let begins = first.history.states.iter().map(|span| span.start).min();
     let fitting = ranges.holding(end.saturating_sub(begins.unwrap_or(0)));
     if asked.is_some() || fitting == first.range {
         return Ok(first);

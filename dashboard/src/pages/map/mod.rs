@@ -32,8 +32,8 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     let asked = params.get("range").and_then(|value| ranges.find(value));
     let range = asked.unwrap_or(ranges.shortest());
     let time = TimeRange {
-        start_unix_nanos: now_unix_nanos().saturating_sub(range.length()),
-        end_unix_nanos: u64::MAX,
+        start: now_unix_nanos().saturating_sub(range.length()),
+        end: u64::MAX,
     };
     let links = pages.query.dependencies(time).await?;
     let wall = pages.query.circuits().wall(None).await?;

@@ -83,7 +83,7 @@ impl From<&RedStats> for Red {
 
 /// How fresh an instance is.
 fn freshness(instance: &InstanceSeen, now: u64) -> (&'static str, &'static str) {
-    match now.saturating_sub(instance.last_seen_unix_nanos) {
+    match now.saturating_sub(instance.last_seen) {
         silent if silent <= LATE_AFTER => ("closed", "reporting"),
         silent if silent <= GONE_AFTER => ("half", "late"),
         _ => ("off", "gone"),
@@ -136,11 +136,7 @@ impl ServicesPage {
         let row = |service: &ServiceSummary| {
             let own = || circuits.iter().filter(|c| c.key.service == service.name);
             let fresh = |i: &&InstanceSeen| freshness(i, now).1 == "reporting";
-            let last = service
-                .instances
-                .iter()
-                .map(|i| i.last_seen_unix_nanos)
-                .max();
+            let last = service.instances.iter().map(|i| i.last_seen).max();
             ServiceRow {
                 href: Href::service(&service.name).to_string(),
                 name: text::name(&service.name).into_owned(),
@@ -276,7 +272,7 @@ struct InstanceRow {
 impl InstanceRow {
     fn new(instance: &InstanceSeen, now: u64) -> Self {
         let (class, word) = freshness(instance, now);
-        let silent = now.saturating_sub(instance.last_seen_unix_nanos);
+        let silent = now.saturating_sub(instance.last_seen);
         Self {
             id: match instance.id.as_str() {
                 "" => "(no id)".to_owned(),
@@ -285,7 +281,7 @@ impl InstanceRow {
             class,
             word,
             last_seen: format!("{} ago", text::age(silent)),
-            first_seen: moment::short(instance.first_seen_unix_nanos, now),
+            first_seen: moment::short(instance.first_seen, now),
         }
     }
 }

@@ -25,12 +25,12 @@ fn the_wall(params: &Params) -> CircuitWall {
     match params.number("circuits", 13) {
         13 => wall(),
         0 => CircuitWall {
-            at_unix_nanos: NOW,
+            at: NOW,
             live: true,
             circuits: Vec::new(),
         },
         1 => CircuitWall {
-            at_unix_nanos: NOW,
+            at: NOW,
             live: true,
             circuits: wall().circuits.split_off(12),
         },
@@ -146,8 +146,8 @@ pub(crate) fn circuit_page(
     let shown = Shown {
         range: Range::of(WEEK),
         time: TimeRange {
-            start_unix_nanos: NOW - WEEK,
-            end_unix_nanos: NOW,
+            start: NOW - WEEK,
+            end: NOW,
         },
         history: history(),
     };

@@ -129,8 +129,8 @@ pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
     let instance = |n: u64| CircuitInstanceView {
         id: format!("{service}-7d9f-{}", ["x2k", "p8c", "q4z"][n as usize % 3]),
         state: if n == 2 { State::Closed } else { state },
-        since_unix_nanos: since,
-        last_seen_unix_nanos: NOW - SECOND,
+        since,
+        last_seen: NOW - SECOND,
         stale: false,
         error_percent: (calls.judged() > 0)
             .then(|| calls.errors() as f64 * 100.0 / calls.judged() as f64),
@@ -144,12 +144,12 @@ pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
         target: name.to_owned(),
         source: Source::Fusebox,
         state,
-        since_unix_nanos: since,
-        retry_at_unix_nanos: (state == State::Open).then_some(NOW + 3 * SECOND),
+        since,
+        retry_at: (state == State::Open).then_some(NOW + 3 * SECOND),
         forced: (state == State::ForcedOpen).then(|| OverrideView {
             kind: OverrideKind::ForcedOpen,
             reason: "kim: PG outage, see incident 4711".to_owned(),
-            expires_unix_nanos: Some(NOW + 40 * MINUTE),
+            expires: Some(NOW + 40 * MINUTE),
         }),
         error_percent: (calls.judged() > 0)
             .then(|| calls.errors() as f64 * 100.0 / calls.judged() as f64),
@@ -192,7 +192,7 @@ pub(crate) fn wall() -> CircuitWall {
     ];
     circuits.extend(closed.map(|(service, name)| circuit(service, name, State::Closed)));
     CircuitWall {
-        at_unix_nanos: NOW,
+        at: NOW,
         live: true,
         circuits,
     }
@@ -215,7 +215,7 @@ pub(crate) fn big_wall(count: usize) -> CircuitWall {
         )
     });
     CircuitWall {
-        at_unix_nanos: NOW,
+        at: NOW,
         live: true,
         circuits: circuits.collect(),
     }
@@ -243,12 +243,12 @@ pub(crate) fn transitions() -> Vec<CircuitTransition> {
                 ][*which]
                     .clone(),
                 instance: "product-page-7d9f-x2k".to_owned(),
-                time_unix_nanos: NOW - ago + after,
+                time: NOW - ago + after,
                 from,
                 to,
                 reason: reason.to_owned(),
                 provenance: Provenance::Reported,
-                open_until_unix_nanos: None,
+                open_until: None,
                 trace_id: Some(TraceId::from(u128::from(*ago) << 64 | 0xa90e)),
                 span_id: Some(SpanId::from(9)),
             };
@@ -274,7 +274,7 @@ pub(crate) fn transitions() -> Vec<CircuitTransition> {
             ]
         })
         .collect();
-    all.sort_by_key(|t| std::cmp::Reverse(t.time_unix_nanos));
+    all.sort_by_key(|t| std::cmp::Reverse(t.time));
     all
 }
 
@@ -308,8 +308,8 @@ pub(crate) fn history() -> CircuitHistory {
         .collect();
     let span = |state, from: u64, to: u64| StateSpan {
         state,
-        start_unix_nanos: start + from * HOUR,
-        end_unix_nanos: start + to * HOUR,
+        start: start + from * HOUR,
+        end: start + to * HOUR,
     };
     CircuitHistory {
         buckets,
@@ -344,8 +344,8 @@ pub(crate) fn span(
         flags: 1,
         name: name.to_owned(),
         kind: SpanKind::Server,
-        start_unix_nanos: base + start * 100_000,
-        end_unix_nanos: base + (start + length) * 100_000,
+        start: base + start * 100_000,
+        end: base + (start + length) * 100_000,
         status: Status::default(),
         resource: Arc::new(Resource {
             service_name: service.to_owned(),
@@ -411,7 +411,7 @@ fn failed_review() -> Span {
         message: "connection reset by peer".to_owned(),
     };
     failed.events.push(Event {
-        time_unix_nanos: failed.end_unix_nanos - 3_000_000,
+        time: failed.end - 3_000_000,
         name: "exception".to_owned(),
         attributes: vec![
             ("exception.type".to_owned(), text("java.net.SocketException")),
@@ -531,7 +531,7 @@ pub(crate) fn found() -> TracePage {
         },
         root_operation: operations[(n % 4) as usize].to_owned(),
         root_received: n != 5,
-        start_unix_nanos: NOW - n * n * 9 * SECOND,
+        start: NOW - n * n * 9 * SECOND,
         duration_nanos: (12 + wave(n, 3) * 5) * 1_000_000,
         span_count: 4 + (n as u32 * 7) % 40,
         error_count: u32::from(n % 3 == 1),
@@ -554,9 +554,9 @@ pub(crate) fn found() -> TracePage {
     TracePage {
         traces: traces.collect(),
         next: Some(Cursor {
-            position_unix_nanos: NOW - HOUR,
+            position: NOW - HOUR,
             trace_id: TraceId::from(5),
-            as_of_unix_nanos: NOW,
+            as_of: NOW,
         }),
         missing: None,
         ended_early: false,
@@ -599,8 +599,8 @@ pub(crate) fn services() -> Vec<ServiceSummary> {
             instances: (0..1 + n % 3)
                 .map(|i| InstanceSeen {
                     id: format!("{name}-{i}"),
-                    first_seen_unix_nanos: NOW - 2 * DAY,
-                    last_seen_unix_nanos: NOW - SECOND - i * 4 * MINUTE * i,
+                    first_seen: NOW - 2 * DAY,
+                    last_seen: NOW - SECOND - i * 4 * MINUTE * i,
                 })
                 .collect(),
         })

@@ -87,7 +87,7 @@ fn nasty_circuit() -> CircuitView {
     circuit.forced = Some(OverrideView {
         kind: OverrideKind::ForcedOpen,
         reason: nasty(),
-        expires_unix_nanos: None,
+        expires: None,
     });
     circuit.instances.iter_mut().for_each(|i| i.id = nasty());
     circuit
@@ -121,7 +121,7 @@ fn nasty_trace() -> Trace {
                 .push((name.to_owned(), Value::String(HOSTILE.to_owned())));
         }
         span.events = vec![Event {
-            time_unix_nanos: 0,
+            time: 0,
             name: HOSTILE.to_owned(),
             attributes: vec![(nasty(), text())],
         }];
@@ -180,7 +180,7 @@ fn all_pages() -> Vec<(&'static str, String)> {
 
 fn circuit_pages() -> Vec<(&'static str, String)> {
     let of = |circuits| CircuitWall {
-        at_unix_nanos: NOW,
+        at: NOW,
         live: true,
         circuits,
     };
@@ -464,7 +464,7 @@ fn states_are_told_by_shape_word_and_class() {
 #[test]
 fn pages_offer_and_draw_as_much_as_is_kept() {
     let long_ago = CircuitTransition {
-        time_unix_nanos: NOW - 20 * DAY,
+        time: NOW - 20 * DAY,
         ..fixtures::transitions()[0].clone()
     };
     let offers = |days: u64| {
@@ -482,7 +482,7 @@ fn pages_offer_and_draw_as_much_as_is_kept() {
             html(fixtures::circuit_page(circuit, View::default(), kept)),
             html(map_page(fixtures::links(), &[], kept)),
         ];
-        (html(wall), pages, NOW - query.range.start_unix_nanos)
+        (html(wall), pages, NOW - query.range.start)
     };
     let (wall, pages, searched) = offers(30);
     let start = (NOW - 30 * DAY) / 1_000_000;

@@ -52,8 +52,8 @@ impl CallTree {
         let (mut roots, children) = families(spans);
         let mut tree = Self {
             rows: Vec::with_capacity(spans.len()),
-            start: spans.iter().map(|s| s.start_unix_nanos).min().unwrap_or(0),
-            end: spans.iter().map(|s| s.end_unix_nanos).max().unwrap_or(0),
+            start: spans.iter().map(|s| s.start).min().unwrap_or(0),
+            end: spans.iter().map(|s| s.end).max().unwrap_or(0),
         };
         roots.sort_by_key(|node| start_of(*node, spans, &children));
         let mut placed = vec![false; spans.len()];
@@ -134,11 +134,11 @@ impl CallTree {
                 continue;
             };
             let mut covered = 0;
-            let mut reached = span.start_unix_nanos;
+            let mut reached = span.start;
             let below = below.iter().filter_map(|row| self.rows[*row].span);
             for child in below.map(|s| &spans[s]) {
-                let start = child.start_unix_nanos.max(reached);
-                let end = child.end_unix_nanos.min(span.end_unix_nanos);
+                let start = child.start.max(reached);
+                let end = child.end.min(span.end);
                 covered += end.saturating_sub(start);
                 reached = reached.max(end);
             }
@@ -150,8 +150,7 @@ impl CallTree {
     /// before it, else in the span itself. A child that outlives its parent is cut to it.
     fn mark_critical_path(&mut self, spans: &[Span]) {
         let mut children = self.children_of_rows();
-        let end_of =
-            |rows: &[Row], row: usize| rows[row].span.map_or(0, |s| spans[s].end_unix_nanos);
+        let end_of = |rows: &[Row], row: usize| rows[row].span.map_or(0, |s| spans[s].end);
         for below in &mut children {
             below.sort_by_key(|row| (end_of(&self.rows, *row), *row));
         }
@@ -165,26 +164,26 @@ impl CallTree {
             let Some(span) = self.rows[row].span.map(|s| &spans[s]) else {
                 continue;
             };
-            let mut at = span.end_unix_nanos.min(cut);
+            let mut at = span.end.min(cut);
             let mut own = 0;
             for child in children[row].iter().rev() {
                 let Some(inner) = self.rows[*child].span.map(|s| &spans[s]) else {
                     continue;
                 };
-                let ended = inner.end_unix_nanos.min(at);
-                if inner.start_unix_nanos >= at || ended <= span.start_unix_nanos {
+                let ended = inner.end.min(at);
+                if inner.start >= at || ended <= span.start {
                     continue;
                 }
                 // A child still running at `at` only counts when it was cut there, not when a later sibling
                 // on the path had begun before it ended.
-                if inner.end_unix_nanos > at && at < span.end_unix_nanos.min(cut) {
+                if inner.end > at && at < span.end.min(cut) {
                     continue;
                 }
                 own += at - ended;
                 waiting.push((*child, ended));
-                at = inner.start_unix_nanos.max(span.start_unix_nanos);
+                at = inner.start.max(span.start);
             }
-            own += at.saturating_sub(span.start_unix_nanos);
+            own += at.saturating_sub(span.start);
             self.rows[row].critical_nanos = Some(own);
         }
     }
@@ -255,7 +254,7 @@ fn families(spans: &[Span]) -> (Vec<Node>, HashMap<Node, Vec<usize>>) {
         }
     }
     for below in children.values_mut() {
-        below.sort_by_key(|index| (spans[*index].start_unix_nanos, *index));
+        below.sort_by_key(|index| (spans[*index].start, *index));
     }
     (roots, children)
 }
@@ -292,7 +291,7 @@ fn start_of(node: Node, spans: &[Span], children: &HashMap<Node, Vec<usize>>) ->
         Node::Span(index) => Some(index),
         Node::Missing(_) => children.get(&node).and_then(|below| below.first().copied()),
     };
-    first.map_or((0, 0), |index| (spans[index].start_unix_nanos, index))
+    first.map_or((0, 0), |index| (spans[index].start, index))
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ fn span(id: u64, parent: Option<u64>, start: u64, end: u64) -> Span {
         flags: 0,
         name: format!("op {id}"),
         kind: SpanKind::Internal,
-        start_unix_nanos: start,
-        end_unix_nanos: end,
+        start,
+        end,
         status: Status::default(),
         resource: Arc::new(Resource::default()),
         scope: Arc::new(Scope::default()),
@@ -175,7 +175,7 @@ proptest! {
             made.kind = SpanKind::from_otlp(u64::from(kind));
             made
         }).collect();
-        spans.sort_by_key(|s| s.start_unix_nanos);
+        spans.sort_by_key(|s| s.start);
         let count = spans.len();
         let tree = tree(spans);
         let mut seen: Vec<usize> = tree.rows.iter().filter_map(|row| row.span).collect();

@@ -424,7 +424,7 @@ fn minimap(trace: &Trace, tree: &CallTree, palette: &Palette) -> Vec<(usize, Str
     rows.step_by(every)
         .enumerate()
         .map(|(line, span)| {
-            let (x, end) = (place(span.start_unix_nanos), place(span.end_unix_nanos));
+            let (x, end) = (place(span.start), place(span.end));
             let is_error = span.status.code == StatusCode::Error;
             let class = if is_error {
                 "bad"

@@ -129,7 +129,7 @@ impl SpanDetail {
                 .iter()
                 .take(EVENTS_MAX)
                 .map(|event| EventView {
-                    at: offset(event.time_unix_nanos, span.start_unix_nanos),
+                    at: offset(event.time, span.start),
                     name: text::name(&event.name).into_owned(),
                     attributes: pairs(&event.attributes, None),
                 })
@@ -170,10 +170,10 @@ impl Around {
         let Some(key) = circuit_key(span) else {
             return Ok(None);
         };
-        let at = span.start_unix_nanos;
+        let at = span.start;
         let range = TimeRange {
-            start_unix_nanos: at.saturating_sub(MINUTE / 2),
-            end_unix_nanos: at.saturating_add(MINUTE / 2),
+            start: at.saturating_sub(MINUTE / 2),
+            end: at.saturating_add(MINUTE / 2),
         };
         let history = query.circuits().history(&key, range, AROUND_BARS).await?;
         Ok(Self::new(&key, at, &history.buckets))
@@ -245,11 +245,7 @@ fn facts(span: &Span, self_nanos: u64, critical: Option<u64>, start: u64) -> Vec
     let mut facts = vec![
         Pair::new("service", span.service()).linked(Href::service(span.service())),
         Pair::new("kind", span.kind.as_str()),
-        Pair::new(
-            "start",
-            format!("({})", offset(span.start_unix_nanos, start)),
-        )
-        .since(span.start_unix_nanos),
+        Pair::new("start", format!("({})", offset(span.start, start))).since(span.start),
         Pair::new("duration", format_duration(span.duration_nanos())),
         Pair::new("self time", format_duration(self_nanos)),
     ];
@@ -281,7 +277,7 @@ fn circuit(span: &Span) -> Vec<Pair> {
         return Vec::new();
     };
     let word = |name| span.attribute(name).map(Value::to_string);
-    let at = text::datetime_local(span.start_unix_nanos);
+    let at = text::datetime_local(span.start);
     let title = format!("{} → {}", key.service, key.name);
     let mut pairs = vec![Pair::new("circuit", title).linked(Href::circuit(&key).with("at", &at))];
     if let Some(state) = word(semconv::BREAKER_STATE) {
@@ -297,7 +293,7 @@ fn circuit(span: &Span) -> Vec<Pair> {
             "outcome",
             state::call_words(None, Outcome::parse(outcome), fallback, probe),
         ));
-        let minute = span.start_unix_nanos.saturating_add(MINUTE);
+        let minute = span.start.saturating_add(MINUTE);
         let others = card::requests(&key, Some(outcome), Some(minute));
         pairs.push(
             Pair::new(
@@ -324,9 +320,7 @@ fn dropped(span: &Span) -> Vec<String> {
 
 /// Clocks of two machines differ: a child that seems to begin before its parent is drawn as received, and says so.
 fn clock_note(span: &Span, parent: Option<&Span>) -> Option<String> {
-    let early = parent?
-        .start_unix_nanos
-        .checked_sub(span.start_unix_nanos)?;
+    let early = parent?.start.checked_sub(span.start)?;
     (early > 0).then(|| {
         let by = format_duration(early);
         format!("it starts {by} before its parent, so the two clocks differ; shown as received")

@@ -165,7 +165,7 @@ pub(crate) fn rows(traces: &[TraceSummary], now: u64) -> Vec<TraceRow> {
 
 /// Returns what to say of a trace whose root was not received.
 fn rootless(trace: &TraceSummary, now: u64) -> Option<(&'static str, &'static str)> {
-    let ended = trace.start_unix_nanos.saturating_add(trace.duration_nanos);
+    let ended = trace.start.saturating_add(trace.duration_nanos);
     match (trace.root_received, now.saturating_sub(ended)) {
         (true, _) => None,
         (false, silent) if silent < ARRIVING_NANOS => Some((
@@ -196,7 +196,7 @@ impl TraceRow {
             title: text::title(&format!("{} {}", trace.root_service, trace.root_operation))
                 .into_owned(),
             rootless: rootless(trace, now),
-            when: moment::short(trace.start_unix_nanos, now),
+            when: moment::short(trace.start, now),
             took: format_duration(trace.duration_nanos),
             share: format!(
                 "{:.2}",

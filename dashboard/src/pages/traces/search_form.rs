@@ -212,8 +212,8 @@ impl SearchForm {
             };
             self.range = range.value();
             return TimeRange {
-                start_unix_nanos: now.saturating_sub(range.length()),
-                end_unix_nanos: u64::MAX,
+                start: now.saturating_sub(range.length()),
+                end: u64::MAX,
             };
         }
         let words = "a time such as 2026-11-23T10:04:11Z, or Unix nanoseconds";
@@ -228,10 +228,7 @@ impl SearchForm {
         if start >= end {
             self.wrong("end", "must be later than the start");
         }
-        TimeRange {
-            start_unix_nanos: start,
-            end_unix_nanos: end,
-        }
+        TimeRange { start, end }
     }
 
     /// Returns the URL of this search, or of its page that begins there.
@@ -321,9 +318,9 @@ mod tests {
             Condition::Outcome(Outcome::Rejected),
         ];
         assert_eq!(query.conditions, wanted);
-        assert_eq!((query.limit, query.range.end_unix_nanos), (50, u64::MAX));
+        assert_eq!((query.limit, query.range.end), (50, u64::MAX));
         assert_eq!(
-            query.range.start_unix_nanos,
+            query.range.start,
             moment("2026-11-23T10:00:00Z").expect("a time")
         );
     }

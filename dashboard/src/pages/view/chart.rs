@@ -131,14 +131,14 @@ const THINNEST: f64 = 3.0;
 
 /// Returns the states of a range in per mille of it.
 pub(crate) fn states(spans: &[StateSpan], range: TimeRange) -> Vec<Stretch> {
-    let length = (range.end_unix_nanos - range.start_unix_nanos).max(1) as f64;
+    let length = (range.end - range.start).max(1) as f64;
     let place = |t: u64| {
-        let t = t.clamp(range.start_unix_nanos, range.end_unix_nanos);
-        (t - range.start_unix_nanos) as f64 / length * 1000.0
+        let t = t.clamp(range.start, range.end);
+        (t - range.start) as f64 / length * 1000.0
     };
     let stretch = |span: &StateSpan| {
-        let (start, end) = (place(span.start_unix_nanos), place(span.end_unix_nanos));
-        let lasted = span.end_unix_nanos.saturating_sub(span.start_unix_nanos);
+        let (start, end) = (place(span.start), place(span.end));
+        let lasted = span.end.saturating_sub(span.start);
         let width = (end - start).max(THINNEST);
         Stretch {
             class: state::class(span.state),
@@ -216,14 +216,10 @@ mod tests {
     #[test]
     fn the_shortest_trip_is_seen_even_at_the_edge() {
         let range = TimeRange {
-            start_unix_nanos: 0,
-            end_unix_nanos: 1_000_000,
+            start: 0,
+            end: 1_000_000,
         };
-        let span = |state, start_unix_nanos, end_unix_nanos| StateSpan {
-            state,
-            start_unix_nanos,
-            end_unix_nanos,
-        };
+        let span = |state, start, end| StateSpan { state, start, end };
         let spans = [
             span(EffectiveState::Closed, 500_000, 999_990),
             span(EffectiveState::Open, 999_990, 999_995),

@@ -140,7 +140,7 @@ impl<'a> Card<'a> {
 
     /// How long it has been in its state as HTML, and since when in Unix milliseconds where that ticks.
     fn lasted(&self) -> String {
-        let since = self.circuit.since_unix_nanos;
+        let since = self.circuit.since;
         if since == 0 {
             return String::new();
         }
@@ -153,18 +153,18 @@ impl<'a> Card<'a> {
     fn ticks_since(&self) -> Option<u64> {
         let circuit = self.circuit;
         let ticks = self.live && circuit.state != EffectiveState::Closed;
-        (ticks && circuit.since_unix_nanos > 0).then_some(circuit.since_unix_nanos / 1_000_000)
+        (ticks && circuit.since > 0).then_some(circuit.since / 1_000_000)
     }
 
     fn ticks_until(&self) -> Option<u64> {
-        let until = self.circuit.retry_at_unix_nanos?;
+        let until = self.circuit.retry_at?;
         (self.live && until > self.now).then_some(until / 1_000_000)
     }
 
     /// What comes next: when it tries again, how many probes are under way.
     fn next(&self) -> Option<String> {
         match self.circuit.state {
-            EffectiveState::Open => self.circuit.retry_at_unix_nanos.map(|at| self.retry(at)),
+            EffectiveState::Open => self.circuit.retry_at.map(|at| self.retry(at)),
             EffectiveState::HalfOpen => {
                 Some(format!("probing, {} in flight", self.circuit.in_flight))
             }
@@ -183,7 +183,7 @@ impl<'a> Card<'a> {
     /// The reason of an override, and until when it lasts as HTML.
     fn forced(&self) -> Option<(String, String)> {
         let forced = self.circuit.forced.as_ref()?;
-        let until = match forced.expires_unix_nanos {
+        let until = match forced.expires {
             Some(at) => format!("until {}", moment::short(at, self.now)),
             None => "until released".to_owned(),
         };

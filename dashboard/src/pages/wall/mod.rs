@@ -38,8 +38,8 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     let wall = pages.query.circuits().wall(view.at).await?;
     let shown = Range::of(pages.retention());
     let range = TimeRange {
-        start_unix_nanos: now.saturating_sub(shown.length()),
-        end_unix_nanos: u64::MAX,
+        start: now.saturating_sub(shown.length()),
+        end: u64::MAX,
     };
     let transitions = pages
         .query
@@ -313,12 +313,7 @@ impl WallBody {
     /// Draws a wall; cards are drawn here.
     pub(crate) fn drawn(wall: &CircuitWall, view: &WallView) -> Self {
         Self::with_cards(wall, view, |index| {
-            let card = Card::new(
-                &wall.circuits[index],
-                wall.at_unix_nanos,
-                wall.live,
-                view.instances,
-            );
+            let card = Card::new(&wall.circuits[index], wall.at, wall.live, view.instances);
             Arc::from(draw(&card).unwrap_or_default())
         })
     }

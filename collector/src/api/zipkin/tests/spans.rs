@@ -22,8 +22,8 @@ fn span(kind: SpanKind, attributes: &[(&str, Value)]) -> Span {
         flags: 0,
         name: "GET /Buy".to_owned(),
         kind,
-        start_unix_nanos: 1_795_428_000_000_001_999,
-        end_unix_nanos: 1_795_428_000_042_001_998,
+        start: 1_795_428_000_000_001_999,
+        end: 1_795_428_000_042_001_998,
         status: Status::default(),
         resource: Arc::new(Resource {
             service_name: "Shop".to_owned(),
@@ -82,7 +82,7 @@ fn short_ids_stay_short_and_no_duration_is_zero() {
     let mut short = span(SpanKind::Internal, &[]);
     short.trace_id = TraceId::from_bytes(0xabc_u128.to_be_bytes());
     short.parent_span_id = None;
-    short.end_unix_nanos = short.start_unix_nanos;
+    short.end = short.start;
     let json = rendered_one(short);
     assert_eq!(json["traceId"], "0000000000000abc");
     assert_eq!(json["duration"], 1);
@@ -189,7 +189,7 @@ fn what_zipkin_has_no_field_for_becomes_a_tag() {
 #[test]
 fn events_are_annotations_in_the_order_of_time() {
     let event = |micros: u64, name: &str, attributes| Event {
-        time_unix_nanos: 1_795_428_000_000_000_999 + micros * 1_000,
+        time: 1_795_428_000_000_000_999 + micros * 1_000,
         name: name.to_owned(),
         attributes,
     };

@@ -45,11 +45,8 @@ fn span_to_json(span: &Span) -> Json {
     put("flags", json!(span.flags));
     put("name", json!(span.name));
     put("kind", json!(span.kind.as_otlp()));
-    put(
-        "startTimeUnixNano",
-        json!(span.start_unix_nanos.to_string()),
-    );
-    put("endTimeUnixNano", json!(span.end_unix_nanos.to_string()));
+    put("startTimeUnixNano", json!(span.start.to_string()));
+    put("endTimeUnixNano", json!(span.end.to_string()));
     put("attributes", attributes_to_json(&span.attributes));
     put("status", status_to_json(span));
     put_text(&mut object, "traceState", &span.trace_state);
@@ -78,7 +75,7 @@ fn status_to_json(span: &Span) -> Json {
 
 fn event_to_json(event: &Event) -> Json {
     json!({
-        "timeUnixNano": event.time_unix_nanos.to_string(),
+        "timeUnixNano": event.time.to_string(),
         "name": event.name,
         "attributes": attributes_to_json(&event.attributes),
     })

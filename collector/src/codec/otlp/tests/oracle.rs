@@ -34,7 +34,7 @@ impl SpanVisitor for Collected {
     fn span(&mut self, span: &SpanView<'_>) {
         self.spans
             .push(decode::span(span, &self.resource, &self.scope));
-        self.ends.push(span.end_unix_nanos);
+        self.ends.push(span.end);
     }
 }
 
@@ -129,8 +129,8 @@ fn one_span(span: &otlp::Span, resource: &Arc<Resource>, scope: &Arc<Scope>) -> 
         flags: span.flags,
         name: span.name.clone(),
         kind: SpanKind::from_otlp(span.kind as u64),
-        start_unix_nanos: span.start_time_unix_nano,
-        end_unix_nanos: span.end_time_unix_nano.max(span.start_time_unix_nano),
+        start: span.start_time_unix_nano,
+        end: span.end_time_unix_nano.max(span.start_time_unix_nano),
         status: Status {
             code: StatusCode::from_otlp(status.code as u64),
             message: status.message,
@@ -151,7 +151,7 @@ fn one_span(span: &otlp::Span, resource: &Arc<Resource>, scope: &Arc<Scope>) -> 
 
 fn event(event: &otlp::span::Event) -> Event {
     Event {
-        time_unix_nanos: event.time_unix_nano,
+        time: event.time_unix_nano,
         name: event.name.clone(),
         attributes: attributes(&event.attributes),
     }

@@ -127,9 +127,9 @@ proptest! {
             .flat_map(|scope| &scope.spans);
         for span in spans {
             for bytes in span.events.iter().map(Message::encode_to_vec) {
-                let (time_unix_nanos, name) = decode::event_head(&bytes);
+                let (time, name) = decode::event_head(&bytes);
                 let event = model::Event {
-                    time_unix_nanos,
+                    time,
                     name: name.to_owned(),
                     attributes: decode::attributes_to_values(&decode::event_attributes(&bytes).collect::<Vec<_>>()),
                 };
@@ -405,10 +405,7 @@ fn an_event_over_its_limits_keeps_what_fits() {
     assert_eq!(report.truncated, 1);
     let events = &spans[0].events;
     assert_eq!((events.len(), &*events[1].name), (2, "small"));
-    assert_eq!(
-        (events[0].time_unix_nanos, &*events[0].name),
-        (NOW, "exception")
-    );
+    assert_eq!((events[0].time, &*events[0].name), (NOW, "exception"));
     assert_eq!(events[0].attributes.len(), 3);
     let model::Value::String(kept) = &events[0].attributes[1].1 else {
         panic!("no string");

@@ -32,7 +32,7 @@ fn busy_second(
     SeriesRecord::Sample(CircuitSample {
         key: key.clone(),
         instance: format!("6f1c3a52-9d0e-4b7a-8c11-{:012x}", number * 7_919),
-        time_unix_nanos: T0 + second * SECOND_NANOS,
+        time: T0 + second * SECOND_NANOS,
         state: EffectiveState::Closed,
         calls: CircuitCalls {
             success,
@@ -55,11 +55,11 @@ fn past_hour(circuits: &[CircuitKey], hour: u64, random: &mut fastrand::Rng) -> 
         },
         state: EffectiveState::Closed,
     };
-    let hour_unix_nanos = T0 / HOUR_NANOS * HOUR_NANOS - hour * HOUR_NANOS;
+    let hour = T0 / HOUR_NANOS * HOUR_NANOS - hour * HOUR_NANOS;
     let rollups = circuits.iter().map(|key| {
         SeriesRecord::Rollup(Rollup {
             key: key.clone(),
-            hour_unix_nanos,
+            hour,
             minutes: (0..60).map(|at| minute(at, random)).collect(),
         })
     });
@@ -76,7 +76,7 @@ async fn busy_minutes(log: &SeriesLog, circuits: &[CircuitKey], random: &mut fas
                 let SeriesRecord::Sample(sample) = &record else {
                     continue;
                 };
-                let now = sample.time_unix_nanos;
+                let now = sample.time;
                 let instance = instance::Instance::new(key, &sample.instance, Source::Fusebox, now);
                 records.push(SeriesRecord::Standing(instance.standing));
             }
@@ -106,10 +106,7 @@ async fn measure_a_week_of_a_hundred_circuits() {
     let samples = busy_minutes(log, &circuits, &mut random).await;
     let bytes = log.stats().bytes - before;
     println!("samples: {:.1} bytes each", bytes as f64 / samples as f64);
-    let range = |start_unix_nanos, end_unix_nanos| TimeRange {
-        start_unix_nanos,
-        end_unix_nanos,
-    };
+    let range = |start, end| TimeRange { start, end };
     let week = range(T0 - 7 * 24 * HOUR_NANOS, T0);
     let minutes = range(T0, T0 + SECONDS * SECOND_NANOS);
     let mut took = [const { Vec::new() }; 3];

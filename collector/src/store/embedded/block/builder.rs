@@ -273,9 +273,9 @@ impl SpanVisitor for BlockBuilder {
         rows.trace_index.push(trace);
         rows.span_ids.push(span.span_id);
         rows.parent_ids.push(span.parent_span_id);
-        rows.starts.push(span.start_unix_nanos);
+        rows.starts.push(span.start);
         rows.durations
-            .push(span.end_unix_nanos.wrapping_sub(span.start_unix_nanos) as i64);
+            .push(span.end.wrapping_sub(span.start) as i64);
         rows.names.push(self.names.intern(span.name.as_bytes()).0);
         rows.kind_status
             .push(span.kind & 15 | (span.status_code & 15) << 4);

@@ -43,7 +43,7 @@ fn merge(id: u128, pieces: &[NamedPiece]) -> Option<TraceSummary> {
         root_service: service,
         root_operation: operation,
         root_received: root.is_some(),
-        start_unix_nanos: first.0,
+        start: first.0,
         duration_nanos: end.saturating_sub(first.0),
         span_count: sum(|piece| piece.piece.spans),
         error_count: sum(|piece| piece.piece.errors),

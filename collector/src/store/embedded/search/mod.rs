@@ -58,9 +58,9 @@ impl<'a> Blocks<'a> {
         let mut unopened = BinaryHeap::new();
         for (place, segment) in segments.iter().enumerate() {
             for (number, block) in segment.blocks().iter().enumerate() {
-                let is_before = block.min_start < range.end_unix_nanos;
-                if block.max_start >= range.start_unix_nanos && is_before {
-                    let latest = block.max_start.min(range.end_unix_nanos - 1);
+                let is_before = block.min_start < range.end;
+                if block.max_start >= range.start && is_before {
+                    let latest = block.max_start.min(range.end - 1);
                     unopened.push((latest, (place, number as u32)));
                 }
             }
@@ -109,12 +109,10 @@ impl<'a> Blocks<'a> {
         if !conditions.all(|condition| condition.matches(&summary)) {
             return Ok(None);
         }
-        let end = summary
-            .start_unix_nanos
-            .saturating_add(summary.duration_nanos);
+        let end = summary.start.saturating_add(summary.duration_nanos);
         if let Some(cursor) = self.query.cursor
             && (!self.query.is_behind_cursor(position, id)
-                || (end > cursor.position_unix_nanos && self.is_shown(number, cursor)?))
+                || (end > cursor.position && self.is_shown(number, cursor)?))
         {
             return Ok(None);
         }
@@ -124,13 +122,13 @@ impl<'a> Blocks<'a> {
     /// Returns whether a trace stood on an earlier page: a span matches after the cursor's position that had arrived
     /// when the first page was made.
     fn is_shown(&mut self, id: u128, cursor: Cursor) -> Result<bool, StoreError> {
-        let after = cursor.position_unix_nanos.saturating_add(1);
+        let after = cursor.position.saturating_add(1);
         let earlier_pages = Matching {
             starts: TimeRange {
-                start_unix_nanos: after.max(self.query.range.start_unix_nanos),
+                start: after.max(self.query.range.start),
                 ..self.query.range
             },
-            arrived_by: cursor.as_of_unix_nanos,
+            arrived_by: cursor.as_of,
         };
         for (number, segment) in self.segments.iter().enumerate() {
             let blocks = skip_missing(segment.blocks_of(id))?.unwrap_or_default();

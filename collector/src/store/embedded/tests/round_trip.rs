@@ -168,8 +168,8 @@ fn ids_are_found_by_their_low_half() {
     let (store, mut writers, _) = open_store(dir.path(), 1);
     let mut other = span(5, 2, "shop");
     other.trace_id = TraceId::from_bytes((1u128 << 100 | 5).to_be_bytes());
-    other.start_unix_nanos += 1_000;
-    other.end_unix_nanos += 1_000;
+    other.start += 1_000;
+    other.end += 1_000;
     write(
         &mut writers[0],
         &[span(5, 1, "shop"), other.clone(), span(6, 3, "shop")],
@@ -221,7 +221,7 @@ fn fixture_spans() -> Vec<Span> {
                 message: "went wrong".to_owned(),
             };
             one.events = vec![Event {
-                time_unix_nanos: 5,
+                time: 5,
                 name: "retry".to_owned(),
                 attributes: Vec::new(),
             }];

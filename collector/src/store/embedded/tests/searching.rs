@@ -28,13 +28,13 @@ pub(crate) fn naive(spans: &[Span], query: &TraceQuery) -> Vec<[u8; 16]> {
     let mut found = Vec::new();
     for (id, spans) in traces {
         let failed = spans.iter().any(|s| s.status.code == StatusCode::Error);
-        let start = spans.iter().map(|s| s.start_unix_nanos).min().unwrap();
+        let start = spans.iter().map(|s| s.start).min().unwrap();
         let is_wanted = |condition: &TraceCondition| match condition {
             TraceCondition::WithoutErrors => !failed,
             TraceCondition::StartsIn(range) => range.contains(start),
         };
         let matching = spans.iter().filter(|span| query.matches(span));
-        let position = matching.map(|span| span.start_unix_nanos).max();
+        let position = matching.map(|span| span.start).max();
         if let Some(position) = position
             && query.traces.iter().all(is_wanted)
         {
@@ -133,15 +133,15 @@ pub(crate) fn any_query() -> impl Strategy<Value = TraceQuery> {
                 Some(true) => vec![TraceCondition::WithoutErrors],
                 // Not moved with the range where a test moves times: then no trace, or every one.
                 Some(false) => vec![TraceCondition::StartsIn(TimeRange {
-                    start_unix_nanos: NOW + end,
-                    end_unix_nanos: u64::MAX,
+                    start: NOW + end,
+                    end: u64::MAX,
                 })],
             },
             range: match is_all {
                 true => TimeRange::ALL,
                 false => TimeRange {
-                    start_unix_nanos: NOW + start.min(end),
-                    end_unix_nanos: NOW + end,
+                    start: NOW + start.min(end),
+                    end: NOW + end,
                 },
             },
             limit,
@@ -160,21 +160,17 @@ fn assert_answers(store: &EmbeddedStore, spans: &[Span], query: &TraceQuery) {
             .iter()
             .filter(|s| s.trace_id == row.trace_id)
             .collect();
-        let first = of_trace.iter().min_by_key(|s| s.start_unix_nanos).unwrap();
+        let first = of_trace.iter().min_by_key(|s| s.start).unwrap();
         let roots = of_trace.iter().filter(|s| s.parent_span_id.is_none());
-        let root = roots.min_by_key(|s| s.start_unix_nanos);
-        let end = of_trace
-            .iter()
-            .map(|s| s.end_unix_nanos.max(s.start_unix_nanos))
-            .max()
-            .unwrap();
+        let root = roots.min_by_key(|s| s.start);
+        let end = of_trace.iter().map(|s| s.end.max(s.start)).max().unwrap();
         let received = of_trace.iter().copied().cloned().collect();
         let shown = assemble(received).spans;
         assert_eq!(row.root_received, root.is_some());
         assert_eq!(row.root_service, root.unwrap_or(first).service());
         assert_eq!(row.root_operation, root.unwrap_or(first).name);
-        assert_eq!(row.start_unix_nanos, first.start_unix_nanos);
-        assert_eq!(row.duration_nanos, end - first.start_unix_nanos);
+        assert_eq!(row.start, first.start);
+        assert_eq!(row.duration_nanos, end - first.start);
         assert_counts(&row, &shown);
         let mut marks: Vec<(String, String)> = of_trace
             .iter()
@@ -272,16 +268,16 @@ fn a_failure_of_now_is_found_in_an_old_trace() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut writers, _) = open_store(dir.path(), 2);
     let mut old = span(1, 1, "shop");
-    old.start_unix_nanos = NOW - 3 * HOUR;
+    old.start = NOW - 3 * HOUR;
     let mut failed = span(1, 2, "cart");
-    failed.start_unix_nanos = NOW;
+    failed.start = NOW;
     failed.status.code = StatusCode::Error;
     write(&mut writers[0], &[old]);
     writers[0].commit().unwrap();
     writers[0].seal().unwrap();
     let others = (2..52).map(|trace| {
         let mut other = span(trace, 1, "shop");
-        other.start_unix_nanos = NOW - trace * 1_000_000_000;
+        other.start = NOW - trace * 1_000_000_000;
         other
     });
     write(&mut writers[1], &others.collect::<Vec<_>>());
@@ -289,19 +285,19 @@ fn a_failure_of_now_is_found_in_an_old_trace() {
     write(&mut writers[0], &[failed.clone()]);
     writers[0].commit().unwrap();
     let mut query = TraceQuery::in_range(TimeRange {
-        start_unix_nanos: NOW - HOUR,
-        end_unix_nanos: NOW + 1,
+        start: NOW - HOUR,
+        end: NOW + 1,
     });
     query.limit = 7;
     let rows = search_all(&store, &query);
     assert_eq!(rows.len(), 51);
     let first = &rows[0];
     assert_eq!(first.trace_id, failed.trace_id);
-    assert_eq!(first.start_unix_nanos, NOW - 3 * HOUR);
+    assert_eq!(first.start, NOW - 3 * HOUR);
     assert_eq!((first.span_count, first.error_count), (2, 1));
     let mut failures = query.with([Condition::Status(StatusCode::Error)]);
     assert_eq!(search_all(&store, &failures).len(), 1);
-    failures.range.end_unix_nanos = NOW;
+    failures.range.end = NOW;
     assert_eq!(search_all(&store, &failures).len(), 0);
 }
 
@@ -323,8 +319,8 @@ fn what_arrives_between_pages_moves_no_trace() {
     let first = wait(store.search(query.clone())).unwrap();
     assert_eq!(ids(&first), [4, 3]);
     let (mut newer, mut again) = (span(1, 9, "shop"), span(4, 9, "shop"));
-    newer.start_unix_nanos = NOW + 3_600_000_000_000;
-    again.start_unix_nanos = NOW;
+    newer.start = NOW + 3_600_000_000_000;
+    again.start = NOW;
     write(&mut writers[0], &[newer, again, span(5, 1, "shop")]);
     writers[0].commit().unwrap();
     query.cursor = first.next;
@@ -338,7 +334,7 @@ fn spans_without_a_start_are_found() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut writers, _) = open_store(dir.path(), 1);
     let mut started = span(1, 1, "shop");
-    started.start_unix_nanos = 0;
+    started.start = 0;
     write(&mut writers[0], &[started]);
     writers[0].commit().unwrap();
     let everything = TraceQuery::in_range(TimeRange::ALL);
@@ -406,8 +402,8 @@ fn services_and_operations_are_listed_by_range() {
         let all = wait(store.services(TimeRange::ALL)).unwrap();
         assert_eq!(all, ["cart", "pay", "shop"]);
         let early = TimeRange {
-            start_unix_nanos: 0,
-            end_unix_nanos: NOW + 3_600_000_000_000,
+            start: 0,
+            end: NOW + 3_600_000_000_000,
         };
         assert_eq!(wait(store.services(early)).unwrap(), ["cart", "shop"]);
         let names = wait(store.operations("cart".into(), TimeRange::ALL)).unwrap();

@@ -72,8 +72,8 @@ pub(crate) fn span(trace: u64, id: u64, service: &str) -> Span {
         flags: 0x101,
         name: format!("operation {}", id % 3),
         kind: SpanKind::Server,
-        start_unix_nanos: NOW + trace * 1_000_000 + id,
-        end_unix_nanos: NOW + trace * 1_000_000 + id + 500,
+        start: NOW + trace * 1_000_000 + id,
+        end: NOW + trace * 1_000_000 + id + 500,
         status: Status::default(),
         resource: Arc::new(Resource {
             service_name: service.to_owned(),
@@ -125,8 +125,8 @@ fn write_span(writer: &mut impl SpanVisitor, span: &Span) {
         flags: span.flags,
         name: &span.name,
         kind: span.kind.as_otlp(),
-        start_unix_nanos: span.start_unix_nanos,
-        end_unix_nanos: span.end_unix_nanos,
+        start: span.start,
+        end: span.end,
         status_code: span.status.code.as_otlp(),
         status_message: &span.status.message,
         attributes: &attributes.views(),
@@ -193,7 +193,7 @@ fn key_values(attributes: &[(String, Value)]) -> Vec<KeyValue> {
 
 fn event(event: &Event) -> Vec<u8> {
     wire::Event {
-        time_unix_nano: event.time_unix_nanos,
+        time_unix_nano: event.time,
         name: event.name.clone(),
         attributes: key_values(&event.attributes),
         ..wire::Event::default()
@@ -265,8 +265,8 @@ pub(crate) fn any_spans(count: std::ops::Range<usize>) -> impl Strategy<Value = 
                 let service = ["cart", "shop", "pay"][service];
                 let mut made = span(trace + 1, index as u64 + 1, service);
                 // Starts stay distinct, so that "earliest" has one answer.
-                made.start_unix_nanos = NOW + start * 1_000 + index as u64;
-                made.end_unix_nanos = made.start_unix_nanos.wrapping_add_signed(duration);
+                made.start = NOW + start * 1_000 + index as u64;
+                made.end = made.start.wrapping_add_signed(duration);
                 made.name = ["get", "PUT", ""][name].to_owned();
                 made.kind = SpanKind::from_otlp(u64::from(kind));
                 made.status = Status {
@@ -279,7 +279,7 @@ pub(crate) fn any_spans(count: std::ops::Range<usize>) -> impl Strategy<Value = 
                 made.dropped_links_count = dropped;
                 made.events = vec![
                     Event {
-                        time_unix_nanos: 5,
+                        time: 5,
                         name: "e".into(),
                         attributes: on_items.clone(),
                     };

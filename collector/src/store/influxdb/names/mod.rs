@@ -81,11 +81,7 @@ impl Names {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub(crate) fn open(
-        data_dir: &Path,
-        retention: Duration,
-        now_unix_nanos: u64,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn open(data_dir: &Path, retention: Duration, now: u64) -> Result<Self, StoreError> {
         let kept = retention.saturating_add(SHARD_GROUP.max(retention / SHARD_GROUPS));
         let file = NamesFile {
             path: folder(data_dir).join(FILE),
@@ -93,7 +89,7 @@ impl Names {
             writing: Mutex::default(),
         };
         let mut tables = file.read()?;
-        tables.set_hour(now_unix_nanos / HOUR_NANOS, file.kept_hours);
+        tables.set_hour(now / HOUR_NANOS, file.kept_hours);
         Ok(Self {
             tables: Mutex::new(tables),
             capped: AtomicU64::default(),
@@ -105,12 +101,12 @@ impl Names {
     ///
     /// # Errors
     /// When the file cannot be written; the next call tries again.
-    pub(crate) fn save(&self, now_unix_nanos: u64) -> Result<(), StoreError> {
+    pub(crate) fn save(&self, now: u64) -> Result<(), StoreError> {
         let Some(file) = &self.file else {
             return Ok(());
         };
         let _one_at_a_time = file.writing.lock();
-        let hour = now_unix_nanos / HOUR_NANOS;
+        let hour = now / HOUR_NANOS;
         let Some(text) = self.changes(hour, file.kept_hours) else {
             return Ok(());
         };

@@ -160,7 +160,7 @@ impl SeriesLane {
             };
             for range in changes.items {
                 let range = self.clipped(range, sendable);
-                if range.start_unix_nanos < range.end_unix_nanos {
+                if range.start < range.end {
                     self.position.windows.note(kind, range);
                 }
             }
@@ -169,11 +169,11 @@ impl SeriesLane {
     }
 
     fn clipped(&self, range: TimeRange, sendable: TimeRange) -> TimeRange {
-        let is_ahead = range.end_unix_nanos > sendable.end_unix_nanos;
+        let is_ahead = range.end > sendable.end;
         self.count_ahead(u64::from(is_ahead));
         TimeRange {
-            start_unix_nanos: range.start_unix_nanos.max(sendable.start_unix_nanos),
-            end_unix_nanos: range.end_unix_nanos.min(sendable.end_unix_nanos),
+            start: range.start.max(sendable.start),
+            end: range.end.min(sendable.end),
         }
     }
 
@@ -187,8 +187,8 @@ impl SeriesLane {
         let kept = self.options.retention.saturating_sub(RETENTION_MARGIN);
         let kept = u64::try_from(kept.as_nanos()).unwrap_or(u64::MAX);
         TimeRange {
-            start_unix_nanos: now.saturating_sub(kept),
-            end_unix_nanos: now.saturating_add(FUTURE_NANOS),
+            start: now.saturating_sub(kept),
+            end: now.saturating_add(FUTURE_NANOS),
         }
     }
 
@@ -203,11 +203,11 @@ impl SeriesLane {
         let mut points = self.points();
         let mut ahead = 0;
         for record in &tail.items {
-            let time = record.time_unix_nanos();
+            let time = record.time();
             if sendable.contains(time) {
                 points.record(record);
             }
-            ahead += u64::from(time >= sendable.end_unix_nanos);
+            ahead += u64::from(time >= sendable.end);
         }
         self.count_ahead(ahead);
         let mut after = self.position.clone();
@@ -227,14 +227,14 @@ impl SeriesLane {
         };
         let length = window.length_nanos();
         let range = TimeRange {
-            start_unix_nanos: *first,
-            end_unix_nanos: last + length,
+            start: *first,
+            end: last + length,
         };
         let mut points = self.points();
         let mut sums: BTreeMap<u64, WindowSums> = BTreeMap::new();
         let log = &self.options.log;
         log.scan(window.records(), range, None, &mut |record| {
-            let start = record.time_unix_nanos() / length * length;
+            let start = record.time() / length * length;
             if starts.binary_search(&start).is_ok() {
                 let sums = sums.entry(start).or_insert_with(|| WindowSums::new(window));
                 sums.add(record, &points);
@@ -256,8 +256,8 @@ impl SeriesLane {
             return Ok(Thresholds::default());
         }
         let range = TimeRange {
-            start_unix_nanos: end.saturating_sub(SETTINGS_NANOS),
-            end_unix_nanos: end,
+            start: end.saturating_sub(SETTINGS_NANOS),
+            end,
         };
         let mut thresholds = Thresholds::default();
         let log = &self.options.log;
@@ -296,15 +296,15 @@ impl Lane for SeriesLane {
     const NAME: &'static str = "series";
     type Position = LanePosition;
 
-    fn next(&mut self, now_unix_nanos: u64) -> Result<Option<Batch>, StoreError> {
+    fn next(&mut self, now: u64) -> Result<Option<Batch>, StoreError> {
         let mut failed = None;
         for _ in 0..EMPTY_STEPS_MAX {
             if self.urgent.is_none() {
-                let urgent = self.records(SeriesKind::Transition, now_unix_nanos);
+                let urgent = self.records(SeriesKind::Transition, now);
                 self.urgent = unless_failed(urgent, &mut failed).flatten();
             }
             if self.urgent.is_none() && self.step.is_none() {
-                self.step = self.begin(now_unix_nanos, &mut failed);
+                self.step = self.begin(now, &mut failed);
             }
             let Some(step) = self.urgent.as_mut().or(self.step.as_mut()) else {
                 break;

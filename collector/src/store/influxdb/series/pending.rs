@@ -70,8 +70,8 @@ impl Pending {
     pub(super) fn note(&mut self, kind: SeriesKind, range: TimeRange) {
         for window in Window::ALL.into_iter().filter(|w| w.records() == kind) {
             let length = window.length_nanos();
-            let first = range.start_unix_nanos / length;
-            let last = range.end_unix_nanos.saturating_sub(1) / length;
+            let first = range.start / length;
+            let last = range.end.saturating_sub(1) / length;
             self.0.entry(window).or_default().extend(first..=last);
         }
     }
@@ -107,8 +107,8 @@ mod tests {
     fn a_window_is_taken_once_complete_and_again_when_something_came_late() {
         let mut pending = Pending::default();
         let range = TimeRange {
-            start_unix_nanos: 18 * SECOND_NANOS,
-            end_unix_nanos: 21 * SECOND_NANOS,
+            start: 18 * SECOND_NANOS,
+            end: 21 * SECOND_NANOS,
         };
         pending.note(SeriesKind::Sample, range);
         let take = |pending: &mut Pending, seconds: u64| {

@@ -187,7 +187,7 @@ impl<'a> Points<'a> {
         let trace = transition.trace_id.map(|id| id.to_string());
         let trace = trace.as_deref().unwrap_or_default();
         let hidden = tagged.hidden.as_deref().unwrap_or_default();
-        let exact = transition.time_unix_nanos;
+        let exact = transition.time;
         let hash = stable_hash(&[from, to, &transition.reason, trace, hidden]);
         let place = self.order_of(transition) * EVENT_PLACES + hash % EVENT_PLACES;
         let time = exact - exact % EVENT_SHIFT_NANOS + place % EVENT_SHIFT_NANOS;
@@ -200,7 +200,7 @@ impl<'a> Points<'a> {
             .int("state", state_number(transition.to))
             .string("tid", trace)
             .string("to", to);
-        if let Some(until) = transition.open_until_unix_nanos {
+        if let Some(until) = transition.open_until {
             event = event.string("open_until", &until.to_string());
         }
         if let Some(span) = transition.span_id {
@@ -220,7 +220,7 @@ impl<'a> Points<'a> {
     /// Returns how many changes of that instance at that time came before.
     fn order_of(&mut self, transition: &CircuitTransition) -> u64 {
         let key = transition.key.clone();
-        let id = (key, transition.instance.clone(), transition.time_unix_nanos);
+        let id = (key, transition.instance.clone(), transition.time);
         let count = self.changes.entry(id).or_default();
         *count += 1;
         *count - 1
@@ -228,13 +228,13 @@ impl<'a> Points<'a> {
 
     fn standing(&mut self, standing: &Standing) {
         let tagged = self.breaker_instance(&standing.key, &standing.instance);
-        let time = self.time_of(&CIRCUIT_STATE, &tagged, standing.time_unix_nanos);
+        let time = self.time_of(&CIRCUIT_STATE, &tagged, standing.time);
         let opened_by = standing.opened_by.map(|id| id.to_string());
         self.point(&CIRCUIT_STATE, &tagged)
             .string("j", &json(standing))
             .string("opened_by", opened_by.as_deref().unwrap_or_default())
             .string("reason", &standing.reason)
-            .count("since", standing.since_unix_nanos / 1_000_000)
+            .count("since", standing.since / 1_000_000)
             .int("state", state_number(standing.state))
             .string("state_name", standing.state.as_str())
             .at(time);
@@ -242,7 +242,7 @@ impl<'a> Points<'a> {
 
     fn settings(&mut self, record: &SettingsRecord) {
         let tagged = self.breaker_instance(&record.key, &record.instance);
-        let time = self.time_of(&CIRCUIT_SETTINGS, &tagged, record.time_unix_nanos);
+        let time = self.time_of(&CIRCUIT_SETTINGS, &tagged, record.time);
         let point = self
             .point(&CIRCUIT_SETTINGS, &tagged)
             .string("j", &json(record));
@@ -256,15 +256,15 @@ impl<'a> Points<'a> {
         let place = stable_hash(&[&text]) % SHIFT_NANOS;
         self.point(&CIRCUIT_HOUR, &tagged)
             .string("j", &text)
-            .at(rollup.hour_unix_nanos + place);
+            .at(rollup.hour + place);
     }
 
     fn instance(&mut self, record: &InstanceRecord) {
         let service = self.names.service(&record.service);
         let instance = self.names.owned(Owned::Instance, service, &record.id);
         let tagged = Tagged::new([instance, service], [&record.id, &record.service]);
-        let time = self.time_of(&INSTANCE_SEEN, &tagged, record.last_seen_unix_nanos);
-        let (first, last) = (record.first_seen_unix_nanos, record.last_seen_unix_nanos);
+        let time = self.time_of(&INSTANCE_SEEN, &tagged, record.last_seen);
+        let (first, last) = (record.first_seen, record.last_seen);
         self.point(&INSTANCE_SEEN, &tagged)
             .string("exact", &format!("{first} {last}"))
             .count("first", first / 1_000_000)

@@ -131,7 +131,7 @@ impl InfluxSeries {
     /// Returns who called whom as other collectors saw it in that range, by whole minutes; blocks the thread.
     pub(crate) fn dependencies(&self, range: TimeRange) -> Result<Vec<DependencyLink>, StoreError> {
         let minutes = TimeRange {
-            start_unix_nanos: range.start_unix_nanos / MINUTE_NANOS * MINUTE_NANOS,
+            start: range.start / MINUTE_NANOS * MINUTE_NANOS,
             ..range
         };
         let minutes = self.kept(minutes);
@@ -155,8 +155,8 @@ impl InfluxSeries {
         let retention = u64::try_from(self.retention.as_nanos()).unwrap_or(u64::MAX);
         let oldest = now.saturating_sub(retention.saturating_add(SLACK_NANOS));
         TimeRange {
-            start_unix_nanos: range.start_unix_nanos.max(oldest),
-            end_unix_nanos: range.end_unix_nanos.min(now + SLACK_NANOS),
+            start: range.start.max(oldest),
+            end: range.end.min(now + SLACK_NANOS),
         }
     }
 
@@ -208,23 +208,20 @@ impl SeriesReader for InfluxSeries {
     ) -> Result<(), StoreError> {
         let place = place(kind);
         let mut wanted = |record: SeriesRecord| {
-            if range.contains(record.time_unix_nanos()) && is_of(&record, only) {
+            if range.contains(record.time()) && is_of(&record, only) {
                 visit(record);
             }
         };
         let kept = self.kept(TimeRange {
-            start_unix_nanos: range.start_unix_nanos.saturating_sub(place.lead_nanos),
-            end_unix_nanos: range.end_unix_nanos.saturating_add(SHIFT_NANOS),
+            start: range.start.saturating_sub(place.lead_nanos),
+            end: range.end.saturating_add(SHIFT_NANOS),
         });
         let longest = place.step_nanos.saturating_mul(STEP_GROWTH_MAX);
         let mut length = place.step_nanos;
-        let mut start = kept.start_unix_nanos;
-        while start < kept.end_unix_nanos {
-            let end = start.saturating_add(length).min(kept.end_unix_nanos);
-            let step = TimeRange {
-                start_unix_nanos: start,
-                end_unix_nanos: end,
-            };
+        let mut start = kept.start;
+        while start < kept.end {
+            let end = start.saturating_add(length).min(kept.end);
+            let step = TimeRange { start, end };
             let series = self.ask(&self.query(&place, step, only))?;
             let mut rows = 0;
             for row in series.iter().flat_map(Row::all) {
@@ -255,12 +252,12 @@ impl SeriesReader for InfluxSeries {
             return Ok(None);
         };
         let around = TimeRange {
-            start_unix_nanos: time.saturating_sub(SHIFT_NANOS),
-            end_unix_nanos: time.saturating_add(place.lead_nanos + SHIFT_NANOS),
+            start: time.saturating_sub(SHIFT_NANOS),
+            end: time.saturating_add(place.lead_nanos + SHIFT_NANOS),
         };
         let mut latest = None;
         self.scan(kind, around, None, &mut |record| {
-            latest = latest.max(Some(record.time_unix_nanos()));
+            latest = latest.max(Some(record.time()));
         })?;
         Ok(latest)
     }
@@ -276,9 +273,9 @@ fn push_name(query: &mut Query, name: &str) {
 fn push_times(query: &mut Query, range: TimeRange) {
     let bound = |time: u64| i64::try_from(time).unwrap_or(i64::MAX);
     query.push(" AND time >= ");
-    query.int(bound(range.start_unix_nanos));
+    query.int(bound(range.start));
     query.push(" AND time < ");
-    query.int(bound(range.end_unix_nanos));
+    query.int(bound(range.end));
 }
 
 /// Appends that a tag stands for that name, maybe among others.

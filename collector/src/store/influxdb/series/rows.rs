@@ -107,7 +107,7 @@ impl<'a> Row<'a> {
         Some(CircuitTransition {
             key: CircuitKey { service, name },
             instance,
-            time_unix_nanos: self.digits("at")?,
+            time: self.digits("at")?,
             from: state("from")?,
             to: state("to")?,
             provenance: match self.truth("derived") {
@@ -116,7 +116,7 @@ impl<'a> Row<'a> {
                 None => Provenance::of_stored_transition(&self.word("reason")),
             },
             reason: self.word("reason"),
-            open_until_unix_nanos: self.digits("open_until"),
+            open_until: self.digits("open_until"),
             trace_id: trace_id(self.text("tid")),
             span_id: self.text("sid").and_then(|id| SpanId::from_hex(id).ok()),
         })
@@ -127,7 +127,7 @@ impl<'a> Row<'a> {
         Some(RedMinute {
             service,
             operation,
-            minute_unix_nanos: self.minute()?,
+            minute: self.minute()?,
             calls: self.count("calls")?,
             errors: self.count("errors")?,
             latency_buckets: parse(self.text("h")?)?,
@@ -140,7 +140,7 @@ impl<'a> Row<'a> {
             parent,
             child,
             child_is_virtual: self.truth("virtual")?,
-            minute_unix_nanos: self.minute()?,
+            minute: self.minute()?,
             calls: self.count("calls")?,
             errors: self.count("errors")?,
             circuits: parse(self.text("circuits")?)?,
@@ -153,8 +153,8 @@ impl<'a> Row<'a> {
         Some(InstanceRecord {
             service,
             id: self.word("id"),
-            first_seen_unix_nanos: first.parse().ok()?,
-            last_seen_unix_nanos: last.parse().ok()?,
+            first_seen: first.parse().ok()?,
+            last_seen: last.parse().ok()?,
         })
     }
 

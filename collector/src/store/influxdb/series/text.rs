@@ -28,7 +28,7 @@ pub(super) fn seconds<'a>(window: u64, samples: impl Iterator<Item = &'a Circuit
 }
 
 fn second(window: u64, sample: &CircuitSample) -> Second {
-    let number = sample.time_unix_nanos.saturating_sub(window) / SECOND_NANOS;
+    let number = sample.time.saturating_sub(window) / SECOND_NANOS;
     let mut calls = sample.calls.in_order().to_vec();
     let used = calls.iter().rposition(|count| *count > 0);
     calls.truncate(used.map_or(0, |last| last + 1));
@@ -50,7 +50,7 @@ pub(super) fn read_seconds(
         Some(CircuitSample {
             key: key.clone(),
             instance: instance.to_owned(),
-            time_unix_nanos: window.checked_add(number.checked_mul(SECOND_NANOS)?)?,
+            time: window.checked_add(number.checked_mul(SECOND_NANOS)?)?,
             state: state_of(state)?,
             calls: calls_of(&calls),
             in_flight,
@@ -108,7 +108,7 @@ mod tests {
             CircuitSample {
                 key: CircuitKey { service: "shop".to_owned(), name: "cart".to_owned() },
                 instance: "a".to_owned(),
-                time_unix_nanos: window + second * SECOND_NANOS,
+                time: window + second * SECOND_NANOS,
                 state: EffectiveState::ALL[state],
                 calls: calls_of(&counts),
                 in_flight,

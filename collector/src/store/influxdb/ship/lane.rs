@@ -33,7 +33,7 @@ pub(crate) trait Lane: Send + 'static {
     type Position: Serialize + DeserializeOwned + Clone + Send + std::fmt::Debug;
 
     /// Returns the next batch and moves the position behind it; `None` while there is none. Blocks the thread on files.
-    fn next(&mut self, now_unix_nanos: u64) -> Result<Option<Batch>, StoreError>;
+    fn next(&mut self, now: u64) -> Result<Option<Batch>, StoreError>;
 
     /// Returns the position behind the last batch.
     fn position(&self) -> Self::Position;

@@ -124,8 +124,8 @@ impl SpanLane {
     }
 
     /// Chooses the segment whose blocks come next.
-    fn choose(&mut self, now_unix_nanos: u64) -> Option<(JournalSegment, Offset)> {
-        let mut behind = self.behind(now_unix_nanos);
+    fn choose(&mut self, now: u64) -> Option<(JournalSegment, Offset)> {
+        let mut behind = self.behind(now);
         self.freshest_next = !self.freshest_next;
         let fresh = behind
             .iter()
@@ -140,7 +140,7 @@ impl SpanLane {
     }
 
     /// Returns the segments that have blocks to be followed, oldest first, each with its place.
-    fn behind(&mut self, now_unix_nanos: u64) -> Vec<(JournalSegment, Offset)> {
+    fn behind(&mut self, now: u64) -> Vec<(JournalSegment, Offset)> {
         let mut behind = Vec::new();
         let mut all_done = true;
         for mut segment in self.journal.segments() {
@@ -148,21 +148,21 @@ impl SpanLane {
             let Some(reached) = self.sent.offset(sequence) else {
                 continue;
             };
-            if self.is_shunned(sequence, now_unix_nanos) {
+            if self.is_shunned(sequence, now) {
                 all_done = false;
                 continue;
             }
             let place = match self.place(&mut segment, reached) {
                 Ok(place) => place,
                 Err(error) => {
-                    self.shun(sequence, &error, now_unix_nanos);
+                    self.shun(sequence, &error, now);
                     all_done = false;
                     continue;
                 }
             };
             // Not the place: its points may still be on their way.
             let reached = self.sent.offset(sequence).unwrap_or(place);
-            all_done &= !segment.has_block_at(reached) && is_settled(&segment, now_unix_nanos);
+            all_done &= !segment.has_block_at(reached) && is_settled(&segment, now);
             if all_done {
                 self.sent.finish_below(sequence + 1);
                 self.read.remove(&sequence);
@@ -175,14 +175,14 @@ impl SpanLane {
         behind
     }
 
-    fn is_shunned(&self, sequence: u64, now_unix_nanos: u64) -> bool {
+    fn is_shunned(&self, sequence: u64, now: u64) -> bool {
         let since = self.shunned.get(&sequence);
-        since.is_some_and(|at| u128::from(now_unix_nanos.abs_diff(*at)) < SHUNNED.as_nanos())
+        since.is_some_and(|at| u128::from(now.abs_diff(*at)) < SHUNNED.as_nanos())
     }
 
     /// Leaves a segment alone for a while; its block on the way is begun anew then.
-    fn shun(&mut self, sequence: u64, error: &StoreError, now_unix_nanos: u64) {
-        self.shunned.insert(sequence, now_unix_nanos);
+    fn shun(&mut self, sequence: u64, error: &StoreError, now: u64) {
+        self.shunned.insert(sequence, now);
         let incidents = &self.counters.incidents;
         incidents.add(Incident::InfluxdbUnreadableSegment, 1);
         if self.warnings.is_due() {
@@ -327,8 +327,8 @@ impl Lane for SpanLane {
     const NAME: &'static str = "spans";
     type Position = Position;
 
-    fn next(&mut self, now_unix_nanos: u64) -> Result<Option<Batch>, StoreError> {
-        let Some((batch, place)) = self.next_filled(now_unix_nanos) else {
+    fn next(&mut self, now: u64) -> Result<Option<Batch>, StoreError> {
+        let Some((batch, place)) = self.next_filled(now) else {
             return Ok(None);
         };
         if let Some(place) = place {
@@ -347,8 +347,8 @@ impl Lane for SpanLane {
 }
 
 /// Returns whether nothing will be added to a segment, and nothing older will appear beside it.
-fn is_settled(segment: &JournalSegment, now_unix_nanos: u64) -> bool {
-    let age = now_unix_nanos.saturating_sub(segment.written());
+fn is_settled(segment: &JournalSegment, now: u64) -> bool {
+    let age = now.saturating_sub(segment.written());
     segment.is_finished && u128::from(age) > SETTLED.as_nanos()
 }
 

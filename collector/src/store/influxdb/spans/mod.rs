@@ -51,9 +51,9 @@ impl InfluxTraces {
     }
 
     /// Returns the source of a search's traces whose position lies before that time.
-    pub(crate) fn scan(&self, query: &TraceQuery, end_unix_nanos: u64) -> Scan {
+    pub(crate) fn scan(&self, query: &TraceQuery, end: u64) -> Scan {
         let client = Arc::clone(&self.client);
-        Scan::new(client, query, self.since(), end_unix_nanos)
+        Scan::new(client, query, self.since(), end)
     }
 
     /// Waits for an answer, but not for ever.

@@ -60,11 +60,11 @@ impl Scan {
     /// Returns a scan for the traces of a page whose position lies before `end`.
     pub(super) fn new(client: Arc<Client>, query: &TraceQuery, kept_since: u64, end: u64) -> Self {
         let mut range = query.page_range();
-        range.end_unix_nanos = range.end_unix_nanos.min(end);
-        let since = range.start_unix_nanos.saturating_sub(CLOCK_SKEW_NANOS);
+        range.end = range.end.min(end);
+        let since = range.start.saturating_sub(CLOCK_SKEW_NANOS);
         let since = since.max(kept_since);
         let now = now_unix_nanos().saturating_add(CLOCK_SKEW_NANOS);
-        let until = now.min(range.end_unix_nanos.saturating_add(LATE_NANOS));
+        let until = now.min(range.end.saturating_add(LATE_NANOS));
         Self {
             client,
             query: query.clone(),
@@ -73,7 +73,7 @@ impl Scan {
             kept_since,
             since,
             // Nothing can be found in an empty range.
-            until: match range.start_unix_nanos < range.end_unix_nanos {
+            until: match range.start < range.end {
                 true => until.max(since),
                 false => since,
             },
@@ -134,11 +134,11 @@ impl Scan {
         let spans = payload::decode(text)?;
         let matching = spans
             .iter()
-            .filter(|span| self.range.contains(span.start_unix_nanos) && self.query.matches(span));
-        let latest = matching.max_by_key(|span| span.start_unix_nanos)?;
+            .filter(|span| self.range.contains(span.start) && self.query.matches(span));
+        let latest = matching.max_by_key(|span| span.start)?;
         Some(Candidate {
             id: latest.trace_id,
-            position: latest.start_unix_nanos,
+            position: latest.start,
         })
     }
 }
@@ -147,7 +147,7 @@ impl Source for Scan {
     fn frontier(&self) -> Option<u64> {
         // What a clock that is ahead started comes before it starts.
         let unseen = self.until.saturating_add(CLOCK_SKEW_NANOS);
-        (self.until > self.since).then(|| unseen.min(self.range.end_unix_nanos))
+        (self.until > self.since).then(|| unseen.min(self.range.end))
     }
 
     async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {

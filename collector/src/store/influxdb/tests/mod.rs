@@ -65,7 +65,7 @@ impl Lane for ListLane {
     const NAME: &'static str = "list";
     type Position = At;
 
-    fn next(&mut self, _now_unix_nanos: u64) -> Result<Option<Batch>, StoreError> {
+    fn next(&mut self, _now: u64) -> Result<Option<Batch>, StoreError> {
         let lines = self.batches.get(self.at).cloned();
         self.at += usize::from(lines.is_some());
         Ok(lines.map(|lines| Batch {

@@ -42,8 +42,8 @@ async fn what_begins_after_a_range_is_not_read() {
     })
     .await;
     let range = TimeRange {
-        start_unix_nanos: end - HOUR_NANOS,
-        end_unix_nanos: end,
+        start: end - HOUR_NANOS,
+        end,
     };
     let page = reader(&server).search(TraceQuery::in_range(range)).await;
     assert!(page.unwrap().traces.is_empty());
@@ -59,8 +59,8 @@ async fn every_page_gets_on_however_short_its_time_is() {
     let reader = reader(&server);
     let now = now_unix_nanos();
     let mut query = TraceQuery::in_range(TimeRange {
-        start_unix_nanos: now - 24 * HOUR_NANOS,
-        end_unix_nanos: now - HOUR_NANOS,
+        start: now - 24 * HOUR_NANOS,
+        end: now - HOUR_NANOS,
     });
     let mut before = u64::MAX;
     for _ in 0..200 {
@@ -70,9 +70,9 @@ async fn every_page_gets_on_however_short_its_time_is() {
         let Some(next) = page.next else {
             return;
         };
-        assert!(next.position_unix_nanos < before.min(query.range.end_unix_nanos));
+        assert!(next.position < before.min(query.range.end));
         assert!(page.missing.is_some() && page.ended_early);
-        before = next.position_unix_nanos;
+        before = next.position;
         query.cursor = Some(next);
     }
     panic!("the last page was not reached");

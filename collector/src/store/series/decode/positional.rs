@@ -15,23 +15,23 @@ impl Decoder<'_> {
     pub(super) fn transition(&mut self) -> Option<Decoded> {
         let key = self.key()?;
         let instance = self.string()?;
-        let time_unix_nanos = self.uint()?;
+        let time = self.uint()?;
         let from = self.state()?;
         let to = self.state()?;
         let reason = self.text()?;
-        let open_until_unix_nanos = self.optional()?;
+        let open_until = self.optional()?;
         let trace_id = self.trace_id()?;
         let span = SpanId::from_bytes(self.array()?);
         Some(self.decide(key, instance, |key, instance| {
             SeriesRecord::Transition(CircuitTransition {
                 key,
                 instance,
-                time_unix_nanos,
+                time,
                 from,
                 to,
                 provenance: Provenance::of_stored_transition(&reason),
                 reason,
-                open_until_unix_nanos,
+                open_until,
                 trace_id,
                 span_id: (span != SpanId::INVALID).then_some(span),
             })
@@ -41,7 +41,7 @@ impl Decoder<'_> {
     pub(super) fn settings(&mut self) -> Option<Decoded> {
         let key = self.key()?;
         let instance = self.string()?;
-        let time_unix_nanos = self.uint()?;
+        let time = self.uint()?;
         let group = self.string()?;
         let settings = CircuitSettings {
             group: group.as_deref().unwrap_or_default().to_owned(),
@@ -61,11 +61,11 @@ impl Decoder<'_> {
             0 => None,
             _ => {
                 let kind = override_kind(&self.text()?);
-                let (reason, expires_unix_nanos) = (self.text()?, self.optional()?);
+                let (reason, expires) = (self.text()?, self.optional()?);
                 kind.map(|kind| OverrideView {
                     kind,
                     reason,
-                    expires_unix_nanos,
+                    expires,
                 })
             }
         };
@@ -73,7 +73,7 @@ impl Decoder<'_> {
             SeriesRecord::Settings(SettingsRecord {
                 key,
                 instance,
-                time_unix_nanos,
+                time,
                 settings,
                 forced,
             })
@@ -87,14 +87,14 @@ impl Decoder<'_> {
         let words = |word: Lookup| word.as_deref().unwrap_or_default().to_owned();
         let state = self.state()?;
         let opened_by = self.trace_id()?;
-        let time_unix_nanos = self.uint()?;
+        let time = self.uint()?;
         let standing = Standing {
             key: CircuitKey {
                 service: String::new(),
                 name: String::new(),
             },
             instance: String::new(),
-            time_unix_nanos,
+            time,
             source: source
                 .as_deref()
                 .and_then(Source::parse)
@@ -104,12 +104,12 @@ impl Decoder<'_> {
             reason: words(reason),
             state,
             opened_by,
-            last_seen_unix_nanos: time_unix_nanos.saturating_sub(self.uint()?),
-            since_unix_nanos: self.uint()?,
-            retry_at_unix_nanos: self.optional()?,
-            opened_at_unix_nanos: self.optional()?,
+            last_seen: time.saturating_sub(self.uint()?),
+            since: self.uint()?,
+            retry_at: self.optional()?,
+            opened_at: self.optional()?,
             in_flight: u32::try_from(self.uint()?).ok()?,
-            first_seen_unix_nanos: self.uint()?,
+            first_seen: self.uint()?,
             interval_ms: self.uint()?,
         };
         Some(self.decide(key, instance, |key, instance| {

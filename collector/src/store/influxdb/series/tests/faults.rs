@@ -152,8 +152,8 @@ fn add(journal: &Journal, number: u64, at: u64) {
     let record = SeriesRecord::Instance(InstanceRecord {
         service: format!("service-{number}"),
         id: format!("pod-{number}"),
-        first_seen_unix_nanos: at,
-        last_seen_unix_nanos: at,
+        first_seen: at,
+        last_seen: at,
     });
     let runtime = Runtime::new().unwrap();
     runtime.block_on(journal.log.append(vec![record])).unwrap();

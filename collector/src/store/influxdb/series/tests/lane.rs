@@ -131,7 +131,7 @@ fn sample(instance: &str, second: u64, success: u64) -> SeriesRecord {
             name: "stock".to_owned(),
         },
         instance: instance.to_owned(),
-        time_unix_nanos: minute + second * SECOND_NANOS,
+        time: minute + second * SECOND_NANOS,
         state: EffectiveState::Closed,
         calls: CircuitCalls {
             success,
@@ -266,7 +266,7 @@ fn measure_ten_minutes_of_a_thousand_instances() {
                     name: format!("breaker-{}", number / 10),
                 },
                 instance: format!("pod-{number}"),
-                time_unix_nanos: minute + second * SECOND_NANOS,
+                time: minute + second * SECOND_NANOS,
                 state: EffectiveState::Closed,
                 calls: CircuitCalls {
                     success: 50 + second % 7,

@@ -19,7 +19,7 @@ pub(in super::super) struct Thresholds(BTreeMap<CircuitKey, (u64, CircuitSetting
 impl Thresholds {
     /// Takes settings in.
     pub(in super::super) fn add(&mut self, record: SettingsRecord) {
-        let time = record.time_unix_nanos;
+        let time = record.time;
         let known = self.0.get(&record.key);
         if known.is_none_or(|known| known.0 <= time) {
             self.0.insert(record.key, (time, record.settings));
@@ -42,9 +42,9 @@ impl InstanceSeconds {
     pub(super) fn add(&mut self, sample: CircuitSample) {
         let id = (sample.key.clone(), sample.instance.clone());
         let seconds = self.0.entry(id).or_default();
-        match seconds.get_mut(&sample.time_unix_nanos) {
+        match seconds.get_mut(&sample.time) {
             Some(known) => merge(known, &sample),
-            None => drop(seconds.insert(sample.time_unix_nanos, sample)),
+            None => drop(seconds.insert(sample.time, sample)),
         }
     }
 

@@ -120,7 +120,7 @@ mod tests {
             let minute = RedMinute {
                 service: "shop\n".to_owned(),
                 operation: format!("SELECT {}{end}", "x".repeat(300)),
-                minute_unix_nanos: 0,
+                minute: 0,
                 calls: 1,
                 errors: 0,
                 latency_buckets: Vec::new(),

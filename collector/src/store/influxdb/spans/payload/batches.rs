@@ -107,7 +107,7 @@ impl BlockEncoder {
         push_number(out, trace.id as u64 & i64::MAX as u64);
         out.push_str("i ");
         let first = rows.last().copied().unwrap_or_default();
-        push_number(out, self.base_unix_nanos + u64::from(first));
+        push_number(out, self.base + u64::from(first));
         out.push('\n');
         taken
     }

@@ -129,8 +129,8 @@ impl SpanText<'_> {
             flags: self.flags,
             name: self.name,
             kind: self.kind.map_or(Some(SpanKind::default()), kind)?,
-            start_unix_nanos: self.start,
-            end_unix_nanos: self.start.wrapping_add_signed(self.dur),
+            start: self.start,
+            end: self.start.wrapping_add_signed(self.dur),
             status: Status {
                 code: self.status.map_or(Some(StatusCode::Unset), status)?,
                 message: self.message,
@@ -159,7 +159,7 @@ struct EventText {
 impl EventText {
     fn into_event(self) -> Event {
         Event {
-            time_unix_nanos: self.time,
+            time: self.time,
             name: self.name,
             attributes: self.attrs.0,
         }

@@ -28,7 +28,7 @@ pub(super) const END: u32 = u32::MAX;
 pub(crate) struct BlockEncoder {
     /// Measurement and collector: how every `span` line begins.
     pub(super) begin: String,
-    pub(super) base_unix_nanos: u64,
+    pub(super) base: u64,
     pub(super) groups: Groups,
     index: IndexLines,
     /// The spans, each as JSON on the line.
@@ -67,7 +67,7 @@ impl BlockEncoder {
         push_tag(&mut begin, schema::COLLECTOR, collector);
         Self {
             begin,
-            base_unix_nanos: 0,
+            base: 0,
             groups: Groups::default(),
             index: IndexLines::new(collector, names),
             text: String::new(),
@@ -80,9 +80,9 @@ impl BlockEncoder {
         }
     }
 
-    /// Forgets the block before; the point of row `n` gets the time `base_unix_nanos + n`.
-    pub(crate) fn begin(&mut self, base_unix_nanos: u64) {
-        self.base_unix_nanos = base_unix_nanos;
+    /// Forgets the block before; the point of row `n` gets the time `base + n`.
+    pub(crate) fn begin(&mut self, base: u64) {
+        self.base = base;
         self.groups.clear();
         self.index.begin_block();
         self.cursor = Cursor::default();
@@ -158,7 +158,7 @@ impl SpanVisitor for BlockEncoder {
     fn span(&mut self, span: &SpanView<'_>) {
         let (trace_id, id) = (hex(span.trace_id), hex(span.span_id));
         self.push_text(span, &id);
-        let time = self.base_unix_nanos + self.rows.len() as u64;
+        let time = self.base + self.rows.len() as u64;
         self.index
             .push(&mut self.index_text, span, (&trace_id, &id), time);
         self.append_to_trace(u128::from_be_bytes(span.trace_id));

@@ -106,7 +106,7 @@ impl IndexLines {
 }
 
 fn push_fields(out: &mut String, span: &SpanView<'_>, ids: (&Hex, &Hex), unix_nanos: u64) {
-    let nanos = span.end_unix_nanos.saturating_sub(span.start_unix_nanos);
+    let nanos = span.end.saturating_sub(span.start);
     out.push_str(" dur=");
     push_number(out, i64::try_from(nanos).unwrap_or(i64::MAX));
     out.push_str("i,v=\"");
@@ -114,7 +114,7 @@ fn push_fields(out: &mut String, span: &SpanView<'_>, ids: (&Hex, &Hex), unix_na
     out.push(' ');
     out.push_str(ids.1.as_str());
     out.push(' ');
-    push_number(out, span.start_unix_nanos);
+    push_number(out, span.start);
     out.push_str("\" ");
     push_number(out, unix_nanos);
     out.push('\n');

@@ -19,8 +19,8 @@ impl Default for Encoder {
 
 impl Encoder {
     /// Begins a block.
-    pub fn begin(&mut self, base_unix_nanos: u64) {
-        self.0.begin(base_unix_nanos);
+    pub fn begin(&mut self, base: u64) {
+        self.0.begin(base);
     }
 
     /// Returns the block's batches as texts.

@@ -24,10 +24,10 @@ pub(super) fn push_span(out: &mut String, span: &SpanView<'_>, id: &Hex) {
         out.push_str(kind.as_str());
     }
     out.push_str(r#"\",\"start\":"#);
-    push_number(out, span.start_unix_nanos);
+    push_number(out, span.start);
     out.push_str(r#",\"dur\":"#);
     // Wraps like the addition that undoes it, so that no pair of times is lost.
-    let duration = span.end_unix_nanos.wrapping_sub(span.start_unix_nanos);
+    let duration = span.end.wrapping_sub(span.start);
     push_number(out, duration.cast_signed());
     push_status(out, span);
     push_attributes(out, ATTRIBUTES, span.attributes);

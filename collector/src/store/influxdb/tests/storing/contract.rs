@@ -69,8 +69,8 @@ async fn search_agrees_with_a_naive_model() {
         let (remote, merged) = (node.remote(), node.merged());
         for _ in 0..200 {
             let mut query = any_query().new_tree(&mut runner).unwrap().current();
-            query.range.start_unix_nanos = query.range.start_unix_nanos.saturating_add(shift);
-            query.range.end_unix_nanos = query.range.end_unix_nanos.saturating_add(shift);
+            query.range.start = query.range.start.saturating_add(shift);
+            query.range.end = query.range.end.saturating_add(shift);
             let wanted = naive(&spans, &query);
             assert_eq!(ids(&remote, &query).await, wanted, "{query:?}");
             assert_eq!(ids(&merged, &query).await, wanted, "{query:?}");
@@ -94,8 +94,8 @@ async fn pages_of_a_hasty_search_are_the_whole() {
     for _ in 0..60 {
         let mut query = any_query().new_tree(&mut runner).unwrap().current();
         let range = &mut query.range;
-        range.end_unix_nanos = range.end_unix_nanos.saturating_add(shift);
-        range.start_unix_nanos = range.start_unix_nanos.max(NOW - 3_600_000_000_000) + shift;
+        range.end = range.end.saturating_add(shift);
+        range.start = range.start.max(NOW - 3_600_000_000_000) + shift;
         let wanted = naive(&spans, &query);
         let mut found = Vec::new();
         loop {
@@ -114,8 +114,8 @@ async fn pages_of_a_hasty_search_are_the_whole() {
 
 /// Moves a span to now, and gives its breaker's attributes as instrumentation does: texts, each once.
 fn prepare(span: &mut Span, shift: u64) {
-    span.start_unix_nanos += shift;
-    span.end_unix_nanos = span.end_unix_nanos.wrapping_add(shift);
+    span.start += shift;
+    span.end = span.end.wrapping_add(shift);
     let mut known = Vec::new();
     span.attributes.retain_mut(|(key, value)| {
         if !key.starts_with("circuit_breaker") {

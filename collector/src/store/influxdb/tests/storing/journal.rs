@@ -237,7 +237,7 @@ async fn what_arrives_between_pages_moves_no_trace() {
     let first = node.merged().search(query.clone()).await.unwrap();
     assert_eq!(first.traces[0].trace_id, spans[2].trace_id);
     let mut newer = span(1, 2, "shop");
-    newer.start_unix_nanos += 3_600_000_000_000;
+    newer.start += 3_600_000_000_000;
     node.write(&[newer]);
     query.limit = 3;
     query.cursor = first.next;
@@ -444,7 +444,7 @@ async fn a_lost_data_directory_loses_nothing_that_was_shipped() {
         let node = Node::new(&server.options, keep);
         let trace = node.merged().trace(spans[55].trace_id).await.unwrap();
         let mut wanted: Vec<&Span> = spans.iter().skip(50).take(10).collect();
-        wanted.sort_by_key(|span| (span.start_unix_nanos, span.span_id.to_bytes()));
+        wanted.sort_by_key(|span| (span.start, span.span_id.to_bytes()));
         assert!(trace.unwrap().spans.iter().eq(wanted));
     }
 }
@@ -454,8 +454,8 @@ fn one_like_the_other(number: u64, start: u64) -> Span {
     let mut made = span(number / SPANS_PER_TRACE + 1, number + 1, "shop");
     made.trace_id = scattered(number / SPANS_PER_TRACE);
     made.name = "GET /".to_owned();
-    made.start_unix_nanos = start;
-    made.end_unix_nanos = start + 1_000;
+    made.start = start;
+    made.end = start + 1_000;
     made.attributes.truncate(1);
     made
 }
@@ -466,8 +466,8 @@ pub(super) fn shop_span(number: u64) -> Span {
     let mut made = span(number / SPANS_PER_TRACE + 1, number + 1, &service);
     made.trace_id = scattered(number / SPANS_PER_TRACE);
     made.name = format!("GET /{}", number / 50 % 20);
-    made.start_unix_nanos = now_unix_nanos() / 3_600_000_000_000 * 3_600_000_000_000 + number;
-    made.end_unix_nanos = made.start_unix_nanos + 500;
+    made.start = now_unix_nanos() / 3_600_000_000_000 * 3_600_000_000_000 + number;
+    made.end = made.start + 500;
     if number.is_multiple_of(7) {
         made.status.code = crate::model::StatusCode::Error;
     }

@@ -94,7 +94,7 @@ async fn ask(name: &str, reader: &impl TraceReader, ids: &Ids, now: u64) {
     of_week("service, newest 20 of the week", &|at| vec![service(at)]).await;
     search(name, "service, newest 20 of a day", reader, |at| {
         let mut query = TraceQuery::in_range(TimeRange::ALL).with([service(at)]);
-        query.range.start_unix_nanos = now - DAY_NANOS;
+        query.range.start = now - DAY_NANOS;
         query
     })
     .await;
