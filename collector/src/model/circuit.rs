@@ -66,19 +66,25 @@ impl CircuitCalls {
         ]
     }
 
-    /// Returns the calls that the failure rate counts: success, failure, timeout and no slot.
-    pub fn judged(&self) -> u64 {
-        self.success + self.errors()
+    /// Returns the calls that the failure rate counts under `settings`: successes and [`errors`](Self::errors).
+    pub fn judged(&self, settings: &CircuitSettings) -> u64 {
+        self.success + self.errors(settings)
     }
 
-    /// Returns those of them that failed: failure, timeout and no slot.
-    pub fn errors(&self) -> u64 {
-        self.failure + self.timeout + self.bulkhead_full
+    /// Returns those of them that failed: failure, timeout and, where the settings say so, no slot.
+    pub fn errors(&self, settings: &CircuitSettings) -> u64 {
+        // A build that did not report the setting counted them.
+        let full = match settings.bulkhead_full_is_failure {
+            Some(false) => 0,
+            None | Some(true) => self.bulkhead_full,
+        };
+        self.failure + self.timeout + full
     }
 
     /// Returns all calls that reached the breaker; fallbacks are not calls of their own.
     pub fn total(&self) -> u64 {
-        self.judged() + self.rejected + self.ignored + self.cancelled
+        let ran = self.success + self.failure + self.timeout + self.ignored + self.cancelled;
+        ran + self.rejected + self.bulkhead_full
     }
 
     /// Adds another count.
@@ -229,6 +235,8 @@ pub struct CircuitSettings {
     /// Concurrent fallbacks allowed.
     #[serde(with = "zero_is_none")]
     pub fallback_max_concurrent: Option<u64>,
+    /// Whether a call without a slot counts as a failure; in JSON `null` where it is not known.
+    pub bulkhead_full_is_failure: Option<bool>,
 }
 
 /// A forced state: what, why and until when.

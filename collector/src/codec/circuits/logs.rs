@@ -7,6 +7,7 @@ use fusebox::semconv;
 use opentelemetry::{SpanId, TraceId};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use serde_json::{Map, Value};
 
 use super::attributes::{Sender, bounded_text, name, number, text};
 use super::{LogsBatch, SettingsReport};
@@ -16,6 +17,9 @@ use crate::model::{
 
 /// Longest settings document that is read, bytes; ours has about 400.
 const MAX_SETTINGS_BYTES: usize = 16 * 1024;
+
+/// The key of a setting whose absence has a meaning.
+const BULKHEAD_FULL_IS_FAILURE: &str = "bulkhead_full_is_failure";
 
 /// Reads every circuit event of a request.
 pub fn decode_logs(request: &ExportLogsServiceRequest) -> LogsBatch {
@@ -88,12 +92,11 @@ fn transition(record: &LogRecord, sender: &Sender) -> Option<CircuitTransition> 
 fn settings(record: &LogRecord, sender: &Sender) -> Option<SettingsReport> {
     let document = text(&record.attributes, semconv::SETTINGS)
         .filter(|document| document.len() <= MAX_SETTINGS_BYTES)?;
-    let settings: Settings = serde_json::from_str(document).ok()?;
     let group = name(&record.attributes, semconv::BREAKER_GROUP);
     Some(SettingsReport {
         key: key(record, sender)?,
         instance: sender.instance.clone(),
-        settings: view(&settings, group.unwrap_or_default()),
+        settings: reported(document, group.unwrap_or_default())?,
         forced: forced(record),
     })
 }
@@ -113,6 +116,20 @@ fn forced(record: &LogRecord) -> Option<OverrideView> {
     })
 }
 
+/// Reads the settings document of a build that may be older or newer than this one.
+fn reported(document: &str, group: &str) -> Option<CircuitSettings> {
+    let mut document: Map<String, Value> = serde_json::from_str(document).ok()?;
+    let known = serde_json::to_value(Settings::default()).ok()?;
+    // The library refuses unknown keys, which in a program are typing errors; here they come from a newer library.
+    document.retain(|key, _| known.get(key).is_some());
+    let is_reported = document.contains_key(BULKHEAD_FULL_IS_FAILURE);
+    let settings: Settings = serde_json::from_value(Value::Object(document)).ok()?;
+    let mut settings = view(&settings, group);
+    // A build without the setting counted calls without a slot as failures, which is not the default any more.
+    settings.bulkhead_full_is_failure = settings.bulkhead_full_is_failure.filter(|_| is_reported);
+    Some(settings)
+}
+
 /// Takes the settings apart field by field, so that a new one does not compile until it is carried.
 fn view(settings: &Settings, group: &str) -> CircuitSettings {
     let Settings {
@@ -127,6 +144,7 @@ fn view(settings: &Settings, group: &str) -> CircuitSettings {
         timeout,
         max_concurrent,
         fallback_max_concurrent,
+        bulkhead_full_is_failure,
     } = settings;
     let percent = |number| zero_is_none::some(number).filter(|number: &f64| number.is_finite());
     // Rounded up: zero stands for a setting that is off.
@@ -151,6 +169,7 @@ fn view(settings: &Settings, group: &str) -> CircuitSettings {
         timeout_ms: timeout.and_then(millis),
         max_concurrent: some(*max_concurrent),
         fallback_max_concurrent: some(*fallback_max_concurrent),
+        bulkhead_full_is_failure: Some(*bulkhead_full_is_failure),
     }
 }
 

@@ -205,6 +205,7 @@ fn settings_are_read_from_their_document() {
         timeout_ms: None,
         max_concurrent: Some(10),
         fallback_max_concurrent: Some(7),
+        bulkhead_full_is_failure: Some(false),
     };
     assert_eq!(report.settings, expected);
     assert_eq!(report.forced, None);
@@ -212,6 +213,17 @@ fn settings_are_read_from_their_document() {
     assert_eq!(broken.refused_records, 1);
     let other = decode_logs(&logs(resource("shop", None), LogRecord::default()));
     assert_eq!(other.ignored_records, 1);
+}
+
+/// Guarantees: a setting that this build does not know is passed over, and one that the sender does not know is not
+/// taken for its default.
+#[test]
+fn settings_of_other_builds_are_read() {
+    let breaker = FakeBreaker::new("a", START);
+    let document = r#"{"minimum_calls": 7, "added_later": {"secs": 1}}"#;
+    let batch = decode_logs(&breaker.settings(NOW, document));
+    assert_eq!(batch.settings[0].settings.minimum_calls, Some(7));
+    assert_eq!(batch.settings[0].settings.bulkhead_full_is_failure, None);
 }
 
 fn any_text() -> impl Strategy<Value = String> {

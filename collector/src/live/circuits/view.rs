@@ -5,8 +5,8 @@ use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
 use super::facts::{Facts, Window};
 use crate::model::{
-    CircuitCalls, CircuitInstanceView, CircuitKey, CircuitView, LatencyView, OverrideView,
-    SECOND_NANOS, SparkBucket, TimeRange, nanos,
+    CircuitCalls, CircuitInstanceView, CircuitKey, CircuitSettings, CircuitView, LatencyView,
+    OverrideView, SECOND_NANOS, SparkBucket, TimeRange, nanos,
 };
 
 /// Bars of the sparkline.
@@ -30,6 +30,9 @@ pub(super) fn view(key: &CircuitKey, target: &str, instances: &[Facts], now: u64
     let since = in_state().map(|facts| facts.standing.since).min();
     let reports = || instances.iter().filter_map(|facts| facts.report.as_ref());
     let newest = reports().max_by_key(|report| report.time);
+    let settings = newest
+        .map(|report| report.settings.clone())
+        .unwrap_or_default();
     CircuitView {
         key: key.clone(),
         target: target.to_owned(),
@@ -38,7 +41,7 @@ pub(super) fn view(key: &CircuitKey, target: &str, instances: &[Facts], now: u64
         since: since.unwrap_or(now),
         retry_at: in_state().filter_map(|facts| facts.standing.retry_at).min(),
         forced: forced(&live, state, now),
-        error_percent: error_percent(&calls),
+        error_percent: error_percent(&calls, &settings),
         window_ms: windows
             .iter()
             .map(|window| window.window_ms)
@@ -58,9 +61,7 @@ pub(super) fn view(key: &CircuitKey, target: &str, instances: &[Facts], now: u64
         spark: spark(instances, now),
         reason: latest.map_or_else(String::new, |facts| facts.standing.reason.clone()),
         opened_by: opened_by(instances),
-        settings: newest
-            .map(|report| report.settings.clone())
-            .unwrap_or_default(),
+        settings,
         instances: instances.iter().zip(&windows).map(instance_view).collect(),
     }
 }
@@ -104,13 +105,15 @@ fn opened_by(instances: &[Facts]) -> Option<opentelemetry::TraceId> {
 }
 
 fn instance_view((facts, window): (&Facts, &Window)) -> CircuitInstanceView {
+    let unknown = CircuitSettings::default();
+    let settings = facts.report.as_ref().map(|report| &report.settings);
     CircuitInstanceView {
         id: facts.standing.instance.clone(),
         state: facts.standing.state,
         since: facts.standing.since,
         last_seen: facts.standing.last_seen,
         stale: facts.stale,
-        error_percent: error_percent(&window.calls),
+        error_percent: error_percent(&window.calls, settings.unwrap_or(&unknown)),
         calls: window.calls,
         calls_per_second: window.calls_per_second,
         latency: latency_view(&window.latency),
@@ -158,9 +161,9 @@ fn sum<'a>(calls: impl Iterator<Item = &'a CircuitCalls>) -> CircuitCalls {
     })
 }
 
-fn error_percent(calls: &CircuitCalls) -> Option<f64> {
-    let judged = calls.judged();
-    (judged > 0).then(|| calls.errors() as f64 * 100.0 / judged as f64)
+fn error_percent(calls: &CircuitCalls, settings: &CircuitSettings) -> Option<f64> {
+    let judged = calls.judged(settings);
+    (judged > 0).then(|| calls.errors(settings) as f64 * 100.0 / judged as f64)
 }
 
 fn latency_view(latency: &LatencyHistogram) -> LatencyView {

@@ -376,6 +376,10 @@ impl CircuitPage {
         let group = (!s.group.is_empty()).then(|| text::name(&s.group).into_owned());
         let calls = some(s.window_calls).map(|n| format!("{n} calls"));
         let window = ms(s.window_ms).or(calls);
+        let no_slot = s.bulkhead_full_is_failure.map(|counts| match counts {
+            true => "counts as a failure",
+            false => "does not count",
+        });
         let all = [
             ("group", group),
             ("window", window),
@@ -388,6 +392,7 @@ impl CircuitPage {
             ("timeout", ms(s.timeout_ms)),
             ("concurrent calls", at_most(s.max_concurrent)),
             ("fallbacks at once", at_most(s.fallback_max_concurrent)),
+            ("call without a slot", no_slot.map(str::to_owned)),
         ];
         all.into_iter()
             .filter_map(|(name, value)| Some(Figure::new(name, value?)))

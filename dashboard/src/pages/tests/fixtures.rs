@@ -132,8 +132,8 @@ pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
         since,
         last_seen: NOW - SECOND,
         stale: false,
-        error_percent: (calls.judged() > 0)
-            .then(|| calls.errors() as f64 * 100.0 / calls.judged() as f64),
+        error_percent: (calls.judged(&settings()) > 0)
+            .then(|| calls.errors(&settings()) as f64 * 100.0 / calls.judged(&settings()) as f64),
         calls,
         calls_per_second: calls.total() as f64 / 20.0,
         latency,
@@ -151,8 +151,8 @@ pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
             reason: "kim: PG outage, see incident 4711".to_owned(),
             expires: Some(NOW + 40 * MINUTE),
         }),
-        error_percent: (calls.judged() > 0)
-            .then(|| calls.errors() as f64 * 100.0 / calls.judged() as f64),
+        error_percent: (calls.judged(&settings()) > 0)
+            .then(|| calls.errors(&settings()) as f64 * 100.0 / calls.judged(&settings()) as f64),
         window_ms: 10_000,
         calls,
         calls_per_second: calls.total() as f64 / 10.0,

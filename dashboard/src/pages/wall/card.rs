@@ -323,7 +323,8 @@ impl<'a> Card<'a> {
     }
 
     fn has_errors(&self) -> bool {
-        self.circuit.calls.errors() > 0 || self.circuit.state == EffectiveState::Open
+        self.circuit.calls.errors(&self.circuit.settings) > 0
+            || self.circuit.state == EffectiveState::Open
     }
 
     fn differs(&self) -> String {

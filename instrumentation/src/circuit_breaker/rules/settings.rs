@@ -1,4 +1,5 @@
-//! The settings of a breaker; the defaults are Hystrix's.
+//! The settings of a breaker. The defaults are Hystrix's, except that a full bulkhead is no failure; `presets` has the
+//! whole set of Hystrix and that of resilience4j.
 
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ pub struct Settings {
     pub max_concurrent: u32,
     /// Most concurrent fallbacks of `Command`. Default 10.
     pub fallback_max_concurrent: u32,
+    /// Whether a call that finds no free slot of `max_concurrent` counts as a failure of the target, which was not called.
+    /// Default: no. Hystrix says yes: there, more load than slots opens the breaker of a healthy target.
+    pub bulkhead_full_is_failure: bool,
 }
 
 /// The calls that decide about the state of a breaker.
@@ -67,6 +71,7 @@ impl Default for Settings {
             timeout: Some(Duration::from_secs(1)),
             max_concurrent: 10,
             fallback_max_concurrent: 10,
+            bulkhead_full_is_failure: false,
         }
     }
 }

@@ -137,7 +137,7 @@ pub enum Outcome {
     Timeout,
     /// The breaker refused the call; not part of health (Hystrix SHORT_CIRCUITED).
     Rejected,
-    /// No slot was free; counts against health (Hystrix SEMAPHORE_REJECTED).
+    /// No slot was free; part of health only with `Settings::bulkhead_full_is_failure` (Hystrix SEMAPHORE_REJECTED).
     BulkheadFull,
     /// The call failed through the caller's fault; not part of health (Hystrix BAD_REQUEST).
     Ignored,

@@ -178,7 +178,7 @@ impl StateMachine {
         }
         match (&mut self.stage, ticket.probe) {
             (Stage::Closed, _) => {
-                let bad = judge(ending.outcome)?;
+                let bad = judge(ending.outcome, self.settings.bulkhead_full_is_failure)?;
                 if let Window::Count(window) = &mut self.window {
                     window.push(bad, ending.slow);
                 }
@@ -374,19 +374,18 @@ impl Trial {
     }
 }
 
-/// Whether an outcome is bad for health; `None` if it is not part of health.
-pub(crate) fn judge(outcome: Outcome) -> Option<bool> {
+/// Whether an outcome is bad for health; `None` if it is not part of health. A full bulkhead is part of it only if
+/// `full_is_failure`.
+pub(crate) fn judge(outcome: Outcome, full_is_failure: bool) -> Option<bool> {
     match outcome {
         Outcome::Success => Some(false),
-        Outcome::Failure | Outcome::Timeout | Outcome::BulkheadFull => Some(true),
+        Outcome::Failure | Outcome::Timeout => Some(true),
+        Outcome::BulkheadFull => full_is_failure.then_some(true),
         Outcome::Rejected | Outcome::Ignored | Outcome::Cancelled => None,
     }
 }
 
 /// As [`judge`], for a probe: a full bulkhead says nothing about the target, which was not called.
 fn judge_probe(outcome: Outcome) -> Option<bool> {
-    match outcome {
-        Outcome::BulkheadFull => None,
-        other => judge(other),
-    }
+    judge(outcome, false)
 }

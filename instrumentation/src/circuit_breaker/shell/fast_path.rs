@@ -93,6 +93,7 @@ pub(crate) struct FastPath {
     /// the minimum number.
     watch: AtomicBool,
     counts_calls: AtomicBool,
+    full_is_failure: AtomicBool,
     open_nanos: AtomicU64,
     base_good: AtomicU64,
     base_bad: AtomicU64,
@@ -130,6 +131,8 @@ impl FastPath {
     fn publish_settings(&self, settings: &Settings, limits: Limits) {
         let slow_above = settings.slow_call_duration.map_or(u64::MAX, nanos);
         self.slow_above.store(slow_above, Relaxed);
+        self.full_is_failure
+            .store(settings.bulkhead_full_is_failure, Relaxed);
         self.open_nanos
             .store(nanos(settings.open_duration), Relaxed);
         self.minimum_calls.store(limits.minimum_calls, Relaxed);
@@ -166,6 +169,11 @@ impl FastPath {
 
     pub(crate) fn counts_calls(&self) -> bool {
         self.counts_calls.load(Relaxed)
+    }
+
+    /// Whether a call without a slot counts as a failure.
+    pub(crate) fn full_is_failure(&self) -> bool {
+        self.full_is_failure.load(Relaxed)
     }
 
     #[inline]

@@ -201,7 +201,8 @@ impl Shell {
             elapsed_nanos,
             slow: executed(outcome) && self.fast_path.is_slow(elapsed_nanos),
         };
-        let verdict = judge(outcome).filter(|_| current && pass.probe.is_none());
+        let verdict = judge(outcome, self.fast_path.full_is_failure())
+            .filter(|_| current && pass.probe.is_none());
         if verdict.is_some() {
             self.roll(now, verdict == Some(true));
         }

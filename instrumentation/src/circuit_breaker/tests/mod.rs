@@ -7,6 +7,7 @@ mod conformance;
 mod layer;
 mod model;
 mod overrides;
+mod presets;
 mod registry;
 mod spans;
 
@@ -54,7 +55,7 @@ fn hystrix() -> Settings {
         open_duration: ms(200),
         timeout: Some(ms(500)),
         max_concurrent: 20,
-        ..Settings::default()
+        ..Settings::hystrix()
     }
 }
 

@@ -65,6 +65,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             slow_call_duration: slow.then_some(Duration::from_secs(1)),
             slow_call_rate_percent: 60.0,
             half_open_probes,
+            bulkhead_full_is_failure: minimum_calls % 2 == 0,
             open_duration: Duration::from_secs(2),
             probe_lease: Duration::from_secs(3),
             ..Settings::default()
@@ -159,7 +160,11 @@ impl Model {
         let bad = match outcome {
             Outcome::Success => false,
             Outcome::Failure | Outcome::Timeout => true,
-            Outcome::BulkheadFull if ticket.probe.is_none() => true,
+            Outcome::BulkheadFull
+                if ticket.probe.is_none() && self.settings.bulkhead_full_is_failure =>
+            {
+                true
+            }
             _ => return self.forget(ticket),
         };
         // A call without a slot never ran, so it cannot have been slow.
@@ -280,7 +285,8 @@ impl Subject for Machine {
         let measures = self.machine.settings().slow_call_duration.is_some();
         let slow = slow && measures && outcome != Outcome::BulkheadFull;
         let current = ticket.generation == self.machine.generation() && ticket.probe.is_none();
-        if let (true, Some(bad)) = (current, judge(outcome)) {
+        let full_is_failure = self.machine.settings().bulkhead_full_is_failure;
+        if let (true, Some(bad)) = (current, judge(outcome, full_is_failure)) {
             self.machine.roll(now, self.total);
             self.total.add(bad, slow);
         }

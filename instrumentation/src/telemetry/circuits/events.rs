@@ -135,6 +135,7 @@ mod tests {
             timeout: Some(seconds(10)),
             max_concurrent: 11,
             fallback_max_concurrent: 12,
+            bulkhead_full_is_failure: true,
         };
         let Settings {
             window,
@@ -148,6 +149,7 @@ mod tests {
             timeout,
             max_concurrent,
             fallback_max_concurrent,
+            bulkhead_full_is_failure,
         } = settings.clone();
         let expected = json!({
             "window": window,
@@ -161,6 +163,7 @@ mod tests {
             "timeout": timeout,
             "max_concurrent": max_concurrent,
             "fallback_max_concurrent": fallback_max_concurrent,
+            "bulkhead_full_is_failure": bulkhead_full_is_failure,
         });
         assert_eq!(sent(settings), expected);
     }

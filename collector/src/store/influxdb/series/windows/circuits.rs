@@ -148,8 +148,11 @@ impl BreakerSums {
 
 impl BreakerSum {
     fn rates<'a>(&self, mut point: Fields<'a>, settings: Option<&CircuitSettings>) -> Fields<'a> {
-        if self.calls.judged() > 0 {
-            let rate = percent(self.calls.errors(), self.calls.judged());
+        let unknown = CircuitSettings::default();
+        let known = settings.unwrap_or(&unknown);
+        let judged = self.calls.judged(known);
+        if judged > 0 {
+            let rate = percent(self.calls.errors(known), judged);
             point = point.float("failure_rate", rate);
         }
         let Some(settings) = settings else {
