@@ -21,6 +21,9 @@ const MAX_SETTINGS_BYTES: usize = 16 * 1024;
 /// The key of a setting whose absence has a meaning.
 const BULKHEAD_FULL_IS_FAILURE: &str = "bulkhead_full_is_failure";
 
+/// The keys of both kinds of window.
+const WINDOW_KEYS: [&str; 3] = ["duration", "buckets", "calls"];
+
 /// Reads every circuit event of a request.
 pub fn decode_logs(request: &ExportLogsServiceRequest) -> LogsBatch {
     let mut batch = LogsBatch::default();
@@ -122,6 +125,10 @@ fn reported(document: &str, group: &str) -> Option<CircuitSettings> {
     let known = serde_json::to_value(Settings::default()).ok()?;
     // The library refuses unknown keys, which in a program are typing errors; here they come from a newer library.
     document.retain(|key, _| known.get(key).is_some());
+    if let Some(Value::Object(kinds)) = document.get_mut("window") {
+        let kinds = kinds.values_mut().filter_map(Value::as_object_mut);
+        kinds.for_each(|kind| kind.retain(|key, _| WINDOW_KEYS.contains(&key.as_str())));
+    }
     let is_reported = document.contains_key(BULKHEAD_FULL_IS_FAILURE);
     let settings: Settings = serde_json::from_value(Value::Object(document)).ok()?;
     let mut settings = view(&settings, group);

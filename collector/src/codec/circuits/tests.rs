@@ -220,9 +220,11 @@ fn settings_are_read_from_their_document() {
 #[test]
 fn settings_of_other_builds_are_read() {
     let breaker = FakeBreaker::new("a", START);
-    let document = r#"{"minimum_calls": 7, "added_later": {"secs": 1}}"#;
+    let document = r#"{"minimum_calls": 7, "added_later": {"secs": 1},
+        "window": {"count": {"calls": 30, "added_later": true}}}"#;
     let batch = decode_logs(&breaker.settings(NOW, document));
     assert_eq!(batch.settings[0].settings.minimum_calls, Some(7));
+    assert_eq!(batch.settings[0].settings.window_calls, Some(30));
     assert_eq!(batch.settings[0].settings.bulkhead_full_is_failure, None);
 }
 

@@ -21,8 +21,8 @@ impl CircuitBreaker {
     pub fn builder(name: &str) -> Builder {
         Builder {
             name: name.to_owned(),
-            group: DEFAULT_GROUP.to_owned(),
-            settings: Settings::default(),
+            group: None,
+            settings: None,
             registry: None,
         }
     }
@@ -32,8 +32,8 @@ impl CircuitBreaker {
 #[derive(Debug, Clone)]
 pub struct Builder {
     name: String,
-    group: String,
-    settings: Settings,
+    group: Option<String>,
+    settings: Option<Settings>,
     registry: Option<Registry>,
 }
 
@@ -46,6 +46,14 @@ pub enum BuildError {
     /// The name or the group is longer than [`MAX_NAME_BYTES`].
     #[error("name of a circuit breaker or its group is longer than {MAX_NAME_BYTES} bytes")]
     NameTooLong,
+    /// The name belongs to a breaker that was built with another group or other settings.
+    #[error("circuit breaker {name} exists with another {}", .differences.join(", "))]
+    Conflict {
+        /// The name.
+        name: String,
+        /// What differs: `group`, and names of settings.
+        differences: Vec<&'static str>,
+    },
     /// The registry is full.
     #[error("registry already holds {MAX_BREAKERS} circuit breakers")]
     RegistryFull,
@@ -54,13 +62,13 @@ pub enum BuildError {
 impl Builder {
     /// Sets the group. Default: `default`.
     pub fn group(mut self, group: &str) -> Self {
-        group.clone_into(&mut self.group);
+        self.group = Some(group.to_owned());
         self
     }
 
     /// Sets the initial settings.
     pub fn settings(mut self, settings: Settings) -> Self {
-        self.settings = settings;
+        self.settings = Some(settings);
         self
     }
 
@@ -70,9 +78,12 @@ impl Builder {
         self
     }
 
-    /// Returns the registered breaker of that name, with its own group and settings, or registers a new one. If the
-    /// registry is full or the name too long, the breaker is not registered: it protects its callers, but is neither
-    /// found by name nor exported.
+    /// Returns the registered breaker of that name, or registers a new one. If the registry is full or the name too long,
+    /// the breaker is not registered: it protects its callers, but is neither found by name nor exported.
+    ///
+    /// The first group and the first settings of a name win. A builder that was given others (not one that was given none)
+    /// gets the registered breaker as it is, and the difference is logged as a warning, once for each breaker;
+    /// [`CircuitBreaker::update_settings`] changes settings in force.
     ///
     /// # Panics
     /// Panics on settings that [`Settings::validate`] rejects; [`try_build`](Self::try_build) does not.
@@ -80,9 +91,15 @@ impl Builder {
         match self.clone().try_build() {
             Ok(breaker) => breaker,
             Err(BuildError::Settings(error)) => panic!("circuit breaker {}: {error}", self.name),
+            Err(conflict @ BuildError::Conflict { .. }) => {
+                let known = self.chosen_registry().get(&self.name);
+                known
+                    .inspect(|breaker| breaker.shell.warn_once(&conflict))
+                    .unwrap_or_else(|| self.build())
+            }
             Err(BuildError::RegistryFull | BuildError::NameTooLong) => {
                 let registry = self.chosen_registry();
-                registry.unlisted(&self.name, &self.group, self.settings.clone())
+                registry.unlisted(&self.name, self.group_name(), self.chosen_settings())
             }
         }
     }
@@ -90,16 +107,50 @@ impl Builder {
     /// As [`build`](Self::build), for names and settings from outside the program.
     ///
     /// # Errors
-    /// Returns an error for invalid settings, a name that is too long, or a full registry.
+    /// Returns an error for invalid settings, a name that is too long, a name that was built with another group or other
+    /// settings before, or a full registry.
     pub fn try_build(self) -> Result<CircuitBreaker, BuildError> {
-        self.settings.validate()?;
-        if self.name.len().max(self.group.len()) > MAX_NAME_BYTES {
+        if let Some(settings) = &self.settings {
+            settings.validate()?;
+        }
+        if self.name.len().max(self.group_name().len()) > MAX_NAME_BYTES {
             return Err(BuildError::NameTooLong);
         }
         let registry = self.chosen_registry();
-        registry
-            .get_or_register(&self.name, &self.group, self.settings.clone())
-            .ok_or(BuildError::RegistryFull)
+        let breaker = registry
+            .get_or_register(&self.name, || (self.group_name(), self.chosen_settings()))
+            .ok_or(BuildError::RegistryFull)?;
+        match self.differences(&breaker) {
+            differences if differences.is_empty() => Ok(breaker),
+            differences => Err(BuildError::Conflict {
+                name: self.name,
+                differences,
+            }),
+        }
+    }
+
+    /// What this builder was given and `breaker` was not built with.
+    fn differences(&self, breaker: &CircuitBreaker) -> Vec<&'static str> {
+        let mut differences = Vec::new();
+        if self
+            .group
+            .as_deref()
+            .is_some_and(|group| group != breaker.group())
+        {
+            differences.push("group");
+        }
+        if let Some(settings) = &self.settings {
+            differences.extend(settings.differences(&breaker.shell.first_settings));
+        }
+        differences
+    }
+
+    fn group_name(&self) -> &str {
+        self.group.as_deref().unwrap_or(DEFAULT_GROUP)
+    }
+
+    fn chosen_settings(&self) -> Settings {
+        self.settings.clone().unwrap_or_default()
     }
 
     fn chosen_registry(&self) -> &Registry {

@@ -62,13 +62,12 @@ impl Registry {
         self.inner.listeners.add(listener);
     }
 
-    /// Returns the breaker of that name; registers one with `settings` (valid) if there is none, unless
-    /// the registry is full.
-    pub(crate) fn get_or_register(
+    /// Returns the breaker of that name; registers one with the group and the settings (valid) that `new` returns if there
+    /// is none, unless the registry is full.
+    pub(crate) fn get_or_register<'a>(
         &self,
         name: &str,
-        group: &str,
-        settings: Settings,
+        new: impl FnOnce() -> (&'a str, Settings),
     ) -> Option<CircuitBreaker> {
         // Usually it exists: some callers look it up for every call, and readers do not block each other.
         if let Some(breaker) = self.get(name) {
@@ -80,6 +79,7 @@ impl Registry {
                 Some(breaker) => (breaker.clone(), false),
                 None if breakers.len() >= MAX_BREAKERS => return None,
                 None => {
+                    let (group, settings) = new();
                     let (name, group) = (Name::intern(name), Name::intern(group));
                     let breaker = self.make(name.clone(), group, settings);
                     breakers.insert(name, breaker.clone());

@@ -1,6 +1,7 @@
 //! The rules of a breaker: which settings it takes, what its window holds, when it changes its state and why. Pure:
 //! time and counts come in as numbers of nanoseconds and calls; no clock, lock, thread or span.
 
+mod duration_text;
 mod presets;
 pub(crate) mod reason;
 pub(crate) mod settings;

@@ -5,27 +5,50 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::duration_text;
+
 /// The settings of a breaker; they may change while it runs, without losing its state.
+///
+/// In a settings file a duration may be text, keys that are left out keep their defaults, and keys that do not exist are
+/// refused:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use fusebox::circuit_breaker::Settings;
+///
+/// let file = r#"{ "minimum_calls": 10, "open_duration": "30s", "timeout": "250ms",
+///     "window": { "time": { "duration": "1m", "buckets": 12 } } }"#;
+/// let settings: Settings = serde_json::from_str(file)?;
+/// assert_eq!(settings.open_duration, Duration::from_secs(30));
+/// settings.validate().expect("they contradict neither themselves nor each other");
+/// assert!(serde_json::from_str::<Settings>(r#"{ "minimum_cals": 10 }"#).is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The calls that decide. Default: those of 10 s, in 10 buckets.
     pub window: WindowSettings,
-    /// Calls in the window before the breaker may open. Default 20.
+    /// Calls in the window before the breaker may open; 0 is as 1. Default 20.
     pub minimum_calls: u32,
     /// Share of failed calls, percent, at which the breaker opens. Default 50.
     pub failure_rate_percent: f64,
-    /// Calls that take longer are slow; see `slow_call_rate_percent`. Default: off.
+    /// Calls that take longer are slow; see `slow_call_rate_percent`. At most `timeout`. Default: off.
+    #[serde(deserialize_with = "duration_text::optional")]
     pub slow_call_duration: Option<Duration>,
     /// Share of slow calls, percent, at which the breaker opens. Default 100.
     pub slow_call_rate_percent: f64,
     /// How long the breaker stays open before it admits a probe. Default 5 s.
+    #[serde(deserialize_with = "duration_text::required")]
     pub open_duration: Duration,
     /// Probes that decide, by the limits above, whether the breaker closes. Default 1.
     pub half_open_probes: u32,
     /// How long a probe keeps its slot; after that another probe may take it. Default 30 s.
+    #[serde(deserialize_with = "duration_text::required")]
     pub probe_lease: Duration,
     /// Timeout of a call in `Command`; `None` for no timeout. Default 1 s.
+    #[serde(deserialize_with = "duration_text::optional")]
     pub timeout: Option<Duration>,
     /// Most concurrent calls of `Command`. Default 10.
     pub max_concurrent: u32,
@@ -38,11 +61,12 @@ pub struct Settings {
 
 /// The calls that decide about the state of a breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WindowSettings {
     /// The calls that ended within `duration`; they leave the window one bucket at a time.
     Time {
         /// Length of the window.
+        #[serde(deserialize_with = "duration_text::required")]
         duration: Duration,
         /// Number of buckets, 1 to 60.
         buckets: u32,
@@ -73,5 +97,60 @@ impl Default for Settings {
             fallback_max_concurrent: 10,
             bulkhead_full_is_failure: false,
         }
+    }
+}
+
+impl Settings {
+    /// The names of the settings in which the two differ. Takes them apart field by field, so that a new one does not
+    /// compile until it is compared.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let Self {
+            window,
+            minimum_calls,
+            failure_rate_percent,
+            slow_call_duration,
+            slow_call_rate_percent,
+            open_duration,
+            half_open_probes,
+            probe_lease,
+            timeout,
+            max_concurrent,
+            fallback_max_concurrent,
+            bulkhead_full_is_failure,
+        } = self;
+        let compared = [
+            ("window", *window == other.window),
+            ("minimum_calls", *minimum_calls == other.minimum_calls),
+            (
+                "failure_rate_percent",
+                *failure_rate_percent == other.failure_rate_percent,
+            ),
+            (
+                "slow_call_duration",
+                *slow_call_duration == other.slow_call_duration,
+            ),
+            (
+                "slow_call_rate_percent",
+                *slow_call_rate_percent == other.slow_call_rate_percent,
+            ),
+            ("open_duration", *open_duration == other.open_duration),
+            (
+                "half_open_probes",
+                *half_open_probes == other.half_open_probes,
+            ),
+            ("probe_lease", *probe_lease == other.probe_lease),
+            ("timeout", *timeout == other.timeout),
+            ("max_concurrent", *max_concurrent == other.max_concurrent),
+            (
+                "fallback_max_concurrent",
+                *fallback_max_concurrent == other.fallback_max_concurrent,
+            ),
+            (
+                "bulkhead_full_is_failure",
+                *bulkhead_full_is_failure == other.bulkhead_full_is_failure,
+            ),
+        ];
+        let different = compared.into_iter().filter(|(_, equal)| !equal);
+        different.map(|(name, _)| name).collect()
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::nanos;
 use super::reason::{Reason, Share};
-use super::settings::{Settings, WindowSettings};
+use super::settings::Settings;
 use super::state::{Outcome, State};
 use super::window::{Tally, Window};
 
@@ -68,13 +68,8 @@ pub(crate) enum Excess {
 
 impl Limits {
     fn of(settings: &Settings) -> Self {
-        let minimum = match settings.window {
-            WindowSettings::Time { .. } => settings.minimum_calls,
-            // A window shorter than the minimum could never open the breaker (resilience4j has the same rule).
-            WindowSettings::Count { calls } => settings.minimum_calls.min(calls),
-        };
         Self {
-            minimum_calls: u64::from(minimum.max(1)),
+            minimum_calls: u64::from(settings.minimum_calls.max(1)),
             failure_percent: settings.failure_rate_percent,
             slow_percent: settings.slow_call_rate_percent,
         }

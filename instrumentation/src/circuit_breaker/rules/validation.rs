@@ -15,6 +15,9 @@ pub const MAX_WINDOW_CALLS: u32 = 4_096;
 /// Longest duration of any setting; keeps sums of nanoseconds far from overflow.
 pub const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// Shortest bucket of a time window: the first call of each bucket takes a lock.
+const MIN_BUCKET: Duration = Duration::from_millis(1);
+
 /// Most probes of a half-open breaker.
 pub const MAX_PROBES: u32 = 1_000;
 
@@ -29,23 +32,19 @@ pub struct SettingsError {
 }
 
 impl Settings {
-    /// Checks every setting.
+    /// Checks every setting, and that none makes another one pointless.
     ///
     /// # Errors
     /// Returns the first invalid setting.
     pub fn validate(&self) -> Result<(), SettingsError> {
         self.validate_window()?;
-        percent("failure_rate_percent", self.failure_rate_percent)?;
-        percent("slow_call_rate_percent", self.slow_call_rate_percent)?;
-        if let Some(slow) = self.slow_call_duration {
-            duration("slow_call_duration", slow)?;
-        }
+        self.validate_rates()?;
         duration("open_duration", self.open_duration)?;
         duration("probe_lease", self.probe_lease)?;
-        if let Some(timeout) = self.timeout {
-            duration("timeout", timeout)?;
-        }
-        within("half_open_probes", self.half_open_probes, MAX_PROBES)
+        within("half_open_probes", self.half_open_probes, MAX_PROBES)?;
+        above_zero("max_concurrent", self.max_concurrent)?;
+        above_zero("fallback_max_concurrent", self.fallback_max_concurrent)?;
+        self.validate_slow_calls()
     }
 
     fn validate_window(&self) -> Result<(), SettingsError> {
@@ -55,70 +54,187 @@ impl Settings {
                 buckets,
             } => {
                 duration("window.duration", length)?;
-                within("window.buckets", buckets, MAX_BUCKETS)
+                within("window.buckets", buckets, MAX_BUCKETS)?;
+                let shortest = MIN_BUCKET * buckets;
+                ensure(length >= shortest, "window.duration", || {
+                    format!(
+                        "must be at least {shortest:?}, {MIN_BUCKET:?} for each of its {buckets} buckets, not {length:?}"
+                    )
+                })
             }
-            WindowSettings::Count { calls } => within("window.calls", calls, MAX_WINDOW_CALLS),
+            WindowSettings::Count { calls } => {
+                within("window.calls", calls, MAX_WINDOW_CALLS)?;
+                let minimum = self.minimum_calls;
+                ensure(minimum <= calls, "minimum_calls", || {
+                    format!(
+                        "must be at most window.calls ({calls}), not {minimum}: the window never holds more calls"
+                    )
+                })
+            }
         }
     }
+
+    fn validate_rates(&self) -> Result<(), SettingsError> {
+        percent("failure_rate_percent", self.failure_rate_percent)?;
+        percent("slow_call_rate_percent", self.slow_call_rate_percent)?;
+        let rate = self.slow_call_rate_percent;
+        let has_effect = self.slow_call_duration.is_some() || rate >= 100.0;
+        ensure(has_effect, "slow_call_rate_percent", || {
+            format!(
+                "must be 100 or left out, not {rate}, without slow_call_duration: no call is slow, so set that too"
+            )
+        })
+    }
+
+    fn validate_slow_calls(&self) -> Result<(), SettingsError> {
+        if let Some(timeout) = self.timeout {
+            duration("timeout", timeout)?;
+        }
+        let Some(slow) = self.slow_call_duration else {
+            return Ok(());
+        };
+        duration("slow_call_duration", slow)?;
+        let reachable = self.timeout.is_none_or(|timeout| slow <= timeout);
+        ensure(reachable, "slow_call_duration", || {
+            let timeout = self.timeout.unwrap_or_default();
+            format!(
+                "must be at most timeout ({timeout:?}), not {slow:?}: a call that long has timed out; raise timeout, or set it to none for calls without one"
+            )
+        })
+    }
+}
+
+fn ensure(
+    holds: bool,
+    field: &'static str,
+    problem: impl FnOnce() -> String,
+) -> Result<(), SettingsError> {
+    if holds {
+        return Ok(());
+    }
+    let problem = problem();
+    Err(SettingsError { field, problem })
+}
+
+fn above_zero(field: &'static str, value: u32) -> Result<(), SettingsError> {
+    ensure(value > 0, field, || {
+        "must be at least 1, not 0: no call would ever run".to_owned()
+    })
 }
 
 fn percent(field: &'static str, value: f64) -> Result<(), SettingsError> {
-    if value > 0.0 && value <= 100.0 {
-        return Ok(());
-    }
-    let problem = format!("must be above 0 and at most 100, not {value}");
-    Err(SettingsError { field, problem })
+    ensure(value > 0.0 && value <= 100.0, field, || {
+        format!("must be above 0 and at most 100, not {value}")
+    })
 }
 
 fn duration(field: &'static str, value: Duration) -> Result<(), SettingsError> {
-    if value > Duration::ZERO && value <= MAX_DURATION {
-        return Ok(());
-    }
-    let problem = format!("must be above 0 and at most {MAX_DURATION:?}, not {value:?}");
-    Err(SettingsError { field, problem })
+    let valid = value > Duration::ZERO && value <= MAX_DURATION;
+    ensure(valid, field, || {
+        format!("must be above 0 and at most {MAX_DURATION:?}, not {value:?}")
+    })
 }
 
 fn within(field: &'static str, value: u32, most: u32) -> Result<(), SettingsError> {
-    if (1..=most).contains(&value) {
-        return Ok(());
-    }
-    let problem = format!("must be 1 to {most}, not {value}");
-    Err(SettingsError { field, problem })
+    ensure((1..=most).contains(&value), field, || {
+        format!("must be 1 to {most}, not {value}")
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    type Change = fn(&mut Settings);
+
+    /// The sentence about the first setting that is refused after `change`.
+    fn refusal(change: Change) -> String {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        let refused = settings.validate().expect_err("one setting is wrong");
+        refused.to_string()
+    }
+
+    fn window(length: Duration, buckets: u32) -> WindowSettings {
+        WindowSettings::Time {
+            duration: length,
+            buckets,
+        }
+    }
+
     #[test]
-    fn the_error_names_the_field() {
-        let refused = |change: fn(&mut Settings)| {
-            let mut settings = Settings::default();
-            change(&mut settings);
-            settings.validate().unwrap_err().field
-        };
-        assert_eq!(Settings::default().validate(), Ok(()));
+    fn every_zero_and_every_absurd_number_is_refused_by_name() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let wrong: [(&str, Change); 21] = [
+            ("window.duration", |s| s.window = window(Duration::ZERO, 10)),
+            ("window.duration", |s| s.window = window(Duration::MAX, 10)),
+            ("window.duration", |s| {
+                s.window = window(Duration::from_millis(9), 10)
+            }),
+            ("window.buckets", |s| s.window = window(SECOND, 0)),
+            ("window.buckets", |s| s.window = window(SECOND, 61)),
+            ("window.calls", |s| {
+                s.window = WindowSettings::Count { calls: 0 }
+            }),
+            ("window.calls", |s| {
+                s.window = WindowSettings::Count { calls: 5_000 }
+            }),
+            ("failure_rate_percent", |s| s.failure_rate_percent = 0.0),
+            ("failure_rate_percent", |s| s.failure_rate_percent = -1.0),
+            ("failure_rate_percent", |s| s.failure_rate_percent = 100.1),
+            ("failure_rate_percent", |s| {
+                s.failure_rate_percent = f64::NAN
+            }),
+            ("slow_call_rate_percent", |s| {
+                s.slow_call_rate_percent = f64::INFINITY
+            }),
+            ("slow_call_duration", |s| {
+                s.slow_call_duration = Some(Duration::ZERO)
+            }),
+            ("open_duration", |s| s.open_duration = Duration::ZERO),
+            ("open_duration", |s| s.open_duration = Duration::MAX),
+            ("half_open_probes", |s| s.half_open_probes = 0),
+            ("half_open_probes", |s| s.half_open_probes = 1_001),
+            ("probe_lease", |s| s.probe_lease = Duration::ZERO),
+            ("timeout", |s| s.timeout = Some(Duration::ZERO)),
+            ("max_concurrent", |s| s.max_concurrent = 0),
+            ("fallback_max_concurrent", |s| s.fallback_max_concurrent = 0),
+        ];
+        for (field, change) in wrong {
+            let sentence = refusal(change);
+            assert!(
+                sentence.starts_with(&format!("circuit breaker setting {field} must be ")),
+                "{field}: {sentence}"
+            );
+        }
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused_with_what_to_change() {
         assert_eq!(
-            refused(|s| s.failure_rate_percent = 0.0),
-            "failure_rate_percent"
+            refusal(|s| s.window = WindowSettings::Count { calls: 10 }),
+            "circuit breaker setting minimum_calls must be at most window.calls (10), not 20: \
+             the window never holds more calls"
         );
         assert_eq!(
-            refused(|s| s.failure_rate_percent = f64::NAN),
-            "failure_rate_percent"
+            refusal(|s| s.slow_call_duration = Some(Duration::from_secs(2))),
+            "circuit breaker setting slow_call_duration must be at most timeout (1s), not 2s: \
+             a call that long has timed out; raise timeout, or set it to none for calls without one"
         );
         assert_eq!(
-            refused(|s| s.slow_call_rate_percent = 101.0),
-            "slow_call_rate_percent"
+            refusal(|s| s.slow_call_rate_percent = 60.0),
+            "circuit breaker setting slow_call_rate_percent must be 100 or left out, not 60, \
+             without slow_call_duration: no call is slow, so set that too"
         );
-        assert_eq!(refused(|s| s.half_open_probes = 0), "half_open_probes");
-        assert_eq!(
-            refused(|s| s.open_duration = Duration::MAX),
-            "open_duration"
-        );
-        assert_eq!(refused(|s| s.timeout = Some(Duration::ZERO)), "timeout");
-        assert_eq!(
-            refused(|s| s.window = WindowSettings::Count { calls: 5_000 }),
-            "window.calls"
-        );
+    }
+
+    #[test]
+    fn defaults_and_limits_are_valid() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.validate(), Ok(()));
+        settings.minimum_calls = 0;
+        settings.window = window(Duration::from_millis(10), 10);
+        settings.slow_call_duration = settings.timeout;
+        assert_eq!(settings.validate(), Ok(()));
     }
 }

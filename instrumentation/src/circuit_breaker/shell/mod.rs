@@ -14,6 +14,7 @@ pub(crate) mod thread_slot;
 use std::fmt;
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::circuit_breaker::model::name::Name;
@@ -72,6 +73,9 @@ pub(crate) struct Shell {
     pub(crate) group: Name,
     pub(crate) control: Mutex<Control>,
     pub(crate) settings: RwLock<Arc<Settings>>,
+    /// The settings that it was built with.
+    pub(crate) first_settings: Arc<Settings>,
+    has_warned: AtomicBool,
     observer: Arc<dyn Observer>,
     pub(crate) bulkhead: Bulkhead,
     pub(crate) fallback_bulkhead: Bulkhead,
@@ -90,6 +94,7 @@ impl Shell {
         let machine = StateMachine::new(settings.clone(), clock.now(), total);
         let control = Control::new(name.clone(), group.clone(), machine);
         fast_path.publish(&control);
+        let settings = Arc::new(settings);
         Self {
             fast_path,
             shards,
@@ -97,7 +102,9 @@ impl Shell {
             name,
             group,
             control: Mutex::new(control),
-            settings: RwLock::new(Arc::new(settings)),
+            settings: RwLock::new(Arc::clone(&settings)),
+            first_settings: settings,
+            has_warned: AtomicBool::new(false),
             observer,
             bulkhead: Bulkhead::default(),
             fallback_bulkhead: Bulkhead::default(),
@@ -261,6 +268,13 @@ impl Shell {
     #[cold]
     fn evaluate_locked(&self, now: u64) {
         self.locked(|control| control.evaluate(now, self.shards.tally()));
+    }
+
+    /// Logs `problem`, which will occur again and again, once.
+    pub(crate) fn warn_once(&self, problem: &(dyn std::error::Error + 'static)) {
+        if !self.has_warned.swap(true, Relaxed) {
+            tracing::warn!(target: "fusebox", breaker = &*self.name, problem, "the first settings of a circuit breaker stay in force; not logged again");
+        }
     }
 
     /// Ends an override that has expired.

@@ -320,6 +320,7 @@ async fn slow_calls_open_it_where_asked() {
         slow_call_duration: Some(ms(1_000)),
         slow_call_rate_percent: 60.0,
         minimum_calls: 5,
+        timeout: None,
         ..hystrix()
     });
     calls(&breaker, Outcome::Success, 2);
@@ -340,7 +341,7 @@ async fn slow_calls_open_it_where_asked() {
 async fn a_count_window_judges_the_last_calls() {
     let (breaker, notes) = observed(Settings {
         window: WindowSettings::Count { calls: 10 },
-        minimum_calls: 100,
+        minimum_calls: 10,
         ..hystrix()
     });
     calls(&breaker, Outcome::Success, 1_000);

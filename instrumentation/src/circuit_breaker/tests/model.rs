@@ -59,11 +59,14 @@ fn settings() -> impl Strategy<Value = Settings> {
     ];
     (window, 0_u32..8, 1_u32..=100, 1_u32..4, any::<bool>()).prop_map(
         |(window, minimum_calls, percent, half_open_probes, slow)| Settings {
+            minimum_calls: match window {
+                WindowSettings::Count { calls } => minimum_calls.min(calls),
+                WindowSettings::Time { .. } => minimum_calls,
+            },
             window,
-            minimum_calls,
             failure_rate_percent: f64::from(percent),
             slow_call_duration: slow.then_some(Duration::from_secs(1)),
-            slow_call_rate_percent: 60.0,
+            slow_call_rate_percent: if slow { 60.0 } else { 100.0 },
             half_open_probes,
             bulkhead_full_is_failure: minimum_calls % 2 == 0,
             open_duration: Duration::from_secs(2),
@@ -217,10 +220,7 @@ impl Model {
 
     fn too_bad(&self, now: u64) -> bool {
         let window = self.window(now);
-        let minimum = match self.settings.window {
-            WindowSettings::Time { .. } => self.settings.minimum_calls,
-            WindowSettings::Count { calls } => self.settings.minimum_calls.min(calls),
-        };
+        let minimum = self.settings.minimum_calls;
         let of = window.len() as f64;
         let bad = window.iter().filter(|call| call.1).count() as f64;
         let slow = window.iter().filter(|call| call.2).count() as f64;

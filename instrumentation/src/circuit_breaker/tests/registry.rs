@@ -27,11 +27,16 @@ impl Listener for Counts {
 #[test]
 fn a_name_is_one_breaker_and_the_first_settings_win() {
     let registry = Registry::new();
-    let make = |settings| {
-        let builder = CircuitBreaker::builder("price").registry(&registry);
-        builder.group("shop").settings(settings).build()
-    };
-    let (first, second) = (make(hystrix()), make(Settings::default()));
+    let builder = || CircuitBreaker::builder("price").registry(&registry);
+    let first = builder().group("shop").settings(hystrix()).build();
+    let other = builder().group("till").settings(Settings::default());
+    assert_eq!(
+        other.clone().try_build().unwrap_err().to_string(),
+        "circuit breaker price exists with another group, window, minimum_calls, \
+         failure_rate_percent, open_duration, probe_lease, timeout, max_concurrent, \
+         bulkhead_full_is_failure"
+    );
+    let second = other.build();
     assert_eq!(*second.settings(), hystrix());
     assert_eq!(second.group(), "shop");
     calls(&first, Outcome::Failure, 1);
@@ -39,6 +44,53 @@ fn a_name_is_one_breaker_and_the_first_settings_win() {
     assert_eq!(registry.all().len(), 1);
     assert_eq!(registry.get("price").unwrap().name(), "price");
     assert!(registry.get("stock").is_none());
+}
+
+/// Guarantees: who gives no settings accepts any, and a change of the settings in force is no contradiction.
+#[test]
+fn only_other_settings_are_a_conflict() {
+    let registry = Registry::new();
+    let builder = || CircuitBreaker::builder("price").registry(&registry);
+    let first = builder().settings(hystrix()).build();
+    first.update_settings(Settings::default()).unwrap();
+    assert!(builder().settings(hystrix()).try_build().is_ok());
+    assert!(builder().group("default").try_build().is_ok());
+    assert_eq!(*builder().build().settings(), Settings::default());
+}
+
+/// Guarantees: other settings for a known name are said in the log, once, however often they come.
+#[test]
+fn a_conflict_is_logged_once() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (registry, lines) = (Registry::new(), Lines::default());
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+    let _listening = tracing::subscriber::set_default(subscriber.with_ansi(false).finish());
+    let builder = || CircuitBreaker::builder("price").registry(&registry);
+    builder().settings(hystrix()).build();
+    for _ in 0..3 {
+        let other = Settings {
+            timeout: None,
+            ..hystrix()
+        };
+        builder().settings(other).build();
+    }
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(
+        text.contains("circuit breaker price exists with another timeout"),
+        "{text}"
+    );
 }
 
 #[test]
