@@ -24,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
         &[
             "sync",
             "counters",
+            "handles",
             "secret",
             "stop",
             "model",

@@ -1,4 +1,5 @@
-//! Periodic work beside serving: live figures expire old entries, and data past the retention is deleted.
+//! Periodic work beside serving: live figures expire old entries, spare file handles are taken again, and data past the
+//! retention is deleted.
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tracing::warn;
 use super::Parts;
 use super::clock::TRUSTED_AFTER;
 use crate::counters::Incident;
+use crate::handles;
 use crate::model::{UnixNanos, format_duration, nanos, now_unix_nanos};
 use crate::store::StoreError;
 
@@ -28,7 +30,10 @@ pub(super) async fn housekeep(parts: Parts) {
     retention_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = live_tick.tick() => parts.live.maintain(now_unix_nanos()),
+            _ = live_tick.tick() => {
+                parts.live.maintain(now_unix_nanos());
+                handles::refill();
+            }
             _ = retention_tick.tick() => enforce_retention(&parts, UnixNanos::now()).await,
         }
     }

@@ -5,6 +5,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
+use crate::handles;
 
 /// A file that only grows, except that its end is cut off when a write failed.
 #[derive(Debug)]
@@ -37,7 +38,8 @@ impl LogFile {
             }
             Ok(file)
         };
-        let file = create().map_err(|error| StoreError::io("create", path, error))?;
+        let file =
+            handles::with_spare(create).map_err(|error| StoreError::io("create", path, error))?;
         Ok(Self {
             file,
             path: path.to_owned(),
@@ -56,7 +58,8 @@ impl LogFile {
             file.seek(SeekFrom::Start(length))?;
             Ok(file)
         };
-        let file = open().map_err(|error| StoreError::io("open", path, error))?;
+        let file =
+            handles::with_spare(open).map_err(|error| StoreError::io("open", path, error))?;
         Ok(Self {
             file,
             path: path.to_owned(),
@@ -76,7 +79,7 @@ impl LogFile {
 
     /// Returns another handle for readers.
     pub(crate) fn reader(&self) -> Result<File, StoreError> {
-        let reader = self.file.try_clone();
+        let reader = handles::with_spare(|| self.file.try_clone());
         reader.map_err(|error| self.error("open", error))
     }
 

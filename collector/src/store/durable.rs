@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::handles;
 use crate::store::StoreError;
 
 /// The users that may read a file.
@@ -17,7 +18,8 @@ pub(crate) enum Readers {
 
 /// Writes a file in one step: after a crash it is the old one or the new one.
 pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), StoreError> {
-    replace(path, bytes, readers).map_err(|error| StoreError::io("write", path, error))
+    handles::with_spare(|| replace(path, bytes, readers))
+        .map_err(|error| StoreError::io("write", path, error))
 }
 
 fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
