@@ -69,6 +69,15 @@ impl Binary {
         Self::spawn(&[&["--data-dir", data.as_str()], args].concat()).await
     }
 
+    /// Starts the server with at most that many open files.
+    pub async fn serve_with_handles(data: &Path, handles: u32) -> Self {
+        let mut limited = Command::new("sh");
+        let script = format!("ulimit -n {handles} && exec \"$0\" \"$@\"");
+        limited.args(["-c", &script]).arg(binary_path());
+        let data = data.display().to_string();
+        Self::start(limited, &["--data-dir", data.as_str()]).await
+    }
+
     /// Starts the server with invalid arguments; returns its standard error.
     ///
     /// # Panics
@@ -95,7 +104,11 @@ impl Binary {
     }
 
     async fn spawn(args: &[&str]) -> Self {
-        let mut child = Command::new(binary_path())
+        Self::start(Command::new(binary_path()), args).await
+    }
+
+    async fn start(mut command: Command, args: &[&str]) -> Self {
+        let mut child = command
             .args(LISTEN_ANYWHERE)
             .args(args)
             .stdout(Stdio::piped())

@@ -1,5 +1,6 @@
 //! The whole stack over real sockets, real processes and a real browser.
 
+mod access;
 mod crash;
 mod demo;
 mod grafana;

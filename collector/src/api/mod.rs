@@ -26,8 +26,10 @@ use axum::routing::get;
 pub use problem::Problem;
 
 use crate::counters::Counters;
+use crate::handles::Handles;
 use crate::pipeline::Health;
 use crate::query::QueryService;
+use crate::receivers::Access;
 use crate::stop::Stop;
 use crate::store::influxdb::Influxdb;
 
@@ -44,6 +46,8 @@ pub struct ApiState {
     pub influxdb: Option<Influxdb>,
     /// When the collector stops; streams end then.
     pub stop: Stop,
+    pub(crate) access: Access,
+    pub(crate) handles: Handles,
     searches: dialect::SearchLimit,
 }
 
@@ -56,6 +60,8 @@ impl ApiState {
             health: Health::default(),
             influxdb: None,
             stop: Stop::default(),
+            access: Access::default(),
+            handles: Handles::default(),
             searches: dialect::SearchLimit::default(),
         }
     }

@@ -20,11 +20,12 @@ use tracing::info;
 use crate::api::ApiState;
 use crate::config::{CollectorConfig, ConfigError};
 use crate::counters::Counters;
+use crate::handles::Handles;
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::pipeline::{Health, Ingest, Pipeline};
 use crate::query::QueryService;
-use crate::receivers::{Auth, Intake, ServeOptions};
+use crate::receivers::{Access, Auth, Intake, ServeOptions};
 use crate::shipping::Lanes;
 use crate::stop::{Stop, StopSwitch, stop_signal};
 use crate::store::StoreError;
@@ -48,6 +49,8 @@ pub struct Collector {
     parts: Parts,
     lanes: Option<Lanes>,
     config: CollectorConfig,
+    access: Access,
+    handles: Handles,
     switch: StopSwitch,
     stop: Stop,
     /// Held until everything is sealed.
@@ -112,6 +115,7 @@ impl Collector {
     /// When a setting, the directory, the data in it or an address cannot be used.
     pub async fn bind(config: CollectorConfig) -> Result<Self, CollectorError> {
         config.validate()?;
+        let handles = Handles::raise();
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&opening))
             .await
@@ -119,6 +123,8 @@ impl Collector {
         let (switch, stop) = stop_signal();
         Ok(Self {
             listeners: Listeners::bind(&config).await?,
+            access: Access::default(),
+            handles,
             switch,
             stop,
             pipeline: opened.pipeline,
@@ -160,6 +166,8 @@ impl Collector {
         state.health = self.parts.health.clone();
         state.influxdb = self.influxdb();
         state.stop = self.stop();
+        state.access = self.access.clone();
+        state.handles = self.handles;
         state
     }
 
@@ -195,6 +203,8 @@ impl Collector {
     ) -> Result<(), CollectorError> {
         let options = ServeOptions {
             counters: self.counters(),
+            access: self.access.clone(),
+            connections_max: self.handles.connections_max(),
             stop: self.stop(),
             grace: GRACE,
         };

@@ -4,6 +4,7 @@
 //! point its own name at this machine and read everything (DNS rebinding).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
@@ -13,8 +14,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, HOST, HeaderValue, WWW_AUTHENTICATE};
 use http::uri::Authority;
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, StatusCode};
 
+use super::places::Session;
 use crate::secret::Secret;
 
 /// The one path of the web listener that needs no token: health probes send none, and the answer holds no data.
@@ -61,6 +63,13 @@ impl Auth {
             })
     }
 
+    /// Returns whether a request shows the token, and notes on its connection whether it was let in.
+    pub(crate) fn admits(&self, headers: &HeaderMap, extensions: &Extensions) -> bool {
+        let permitted = self.permits(headers);
+        note(extensions, permitted);
+        permitted
+    }
+
     /// Requires the token, or a private host name, for every page and query of the web listener.
     pub(crate) fn guard(&self, web: Router) -> Router {
         let auth = self.clone();
@@ -79,13 +88,29 @@ impl Auth {
         if request.uri().path() == OPEN_PATH {
             return None;
         }
-        if !self.permits(request.headers()) {
+        let refusal = self.refusal_of(request.headers());
+        note(request.extensions(), refusal.is_none());
+        refusal
+    }
+
+    fn refusal_of(&self, headers: &HeaderMap) -> Option<fn() -> Response> {
+        if !self.permits(headers) {
             return Some(unauthorized);
         }
         let any_host = self.any_host || self.token.is_some();
         // Over HTTP/2 the host stands in `:authority`; no browser speaks that without TLS.
-        let host = request.headers().get(HOST).filter(|_| !any_host)?;
+        let host = headers.get(HOST).filter(|_| !any_host)?;
         (!is_private(host)).then_some(misdirected as fn() -> Response)
+    }
+}
+
+/// Lets the connection of a request stay, or has it closed after the answer.
+fn note(extensions: &Extensions, permitted: bool) {
+    match extensions.get::<Arc<Session>>() {
+        Some(session) if permitted => session.authenticate(),
+        Some(session) => session.refuse(),
+        // Requests that arrive through no listener.
+        None => {}
     }
 }
 

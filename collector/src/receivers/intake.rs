@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::request;
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -36,8 +36,8 @@ impl Intake {
     }
 
     /// Checks the token, if one is required.
-    pub(crate) fn authorize(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        match self.auth.permits(headers) {
+    pub(crate) fn authorize(&self, head: &request::Parts) -> Result<(), Refusal> {
+        match self.auth.admits(&head.headers, &head.extensions) {
             true => Ok(()),
             false => Err(Refusal::Unauthenticated),
         }

@@ -7,21 +7,27 @@
 
 pub mod decompress;
 
+mod access;
 mod auth;
 mod body;
+mod connection;
 mod grpc;
 mod http;
 mod intake;
 mod otlp;
 mod otlp_grpc;
+mod peer;
+mod places;
 mod refusal;
 mod rpc;
 mod serve;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use access::Access;
 pub(crate) use auth::Auth;
+pub(crate) use connection::ServeOptions;
 pub(crate) use http::{HttpReceiver, routes};
 pub(crate) use intake::Intake;
 pub(crate) use otlp_grpc::OtlpGrpc;
-pub(crate) use serve::{Listener, ServeOptions};
+pub(crate) use serve::Listener;

@@ -30,6 +30,7 @@ pub(super) async fn metrics(
     params.only(&[])?;
     let mut text = Exposition::default();
     own::write_counters(&mut text, &state.counters);
+    own::write_connections(&mut text, &state.access, state.handles);
     own::write_store(&mut text, &state.query.store_stats());
     if let Some(influxdb) = &state.influxdb {
         influxdb::write(&mut text, &influxdb.report());

@@ -4,7 +4,12 @@ use std::sync::atomic::Ordering;
 
 use super::exposition::Exposition;
 use crate::counters::Counters;
+use crate::handles::Handles;
+use crate::receivers::Access;
 use crate::store::embedded::StoreStats;
+
+/// Peers shown, most connections first.
+const PEERS_MAX: usize = 20;
 
 /// Writes every counter and gauge.
 pub(super) fn write_counters(text: &mut Exposition, counters: &Counters) {
@@ -25,6 +30,30 @@ pub(super) fn write_counters(text: &mut Exposition, counters: &Counters) {
     let lag = counters.commit_lag_nanos.load(Ordering::Relaxed) as f64 / 1e9;
     let help = "From accepting the last block's first request to its sync.";
     text.single("fusebox_collector_commit_lag_seconds", "gauge", help, lag);
+}
+
+/// Writes who is connected without having authenticated, and how many file handles are in use.
+pub(super) fn write_connections(text: &mut Exposition, access: &Access, handles: Handles) {
+    let peers = access.unauthenticated(PEERS_MAX);
+    if !peers.is_empty() {
+        let help = "Connections open that have not authenticated, by the address of the client.";
+        let name = "fusebox_collector_connections_unauthenticated";
+        text.family(name, "gauge", help);
+        for (peer, connections) in peers {
+            text.sample(name, &[("peer", &peer.to_string())], connections);
+        }
+    }
+    let of_process = [
+        ("open", "File handles open.", handles.open()),
+        ("max", "The limit of file handles.", handles.max()),
+    ];
+    for (name, help, value) in of_process {
+        let name = format!("fusebox_collector_handles_{name}");
+        // Neither is known where no limit is: not on every system.
+        if let (Some(value), Some(_)) = (value, handles.max()) {
+            text.single(&name, "gauge", help, value);
+        }
+    }
 }
 
 /// Writes what the embedded store holds.

@@ -1,9 +1,16 @@
 //! What connections get that are no ordinary HTTP.
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::Receivers;
+use super::{CONNECTIONS_MAX, Receivers, request};
+use crate::pipeline::testing::spans_request;
+
+const TOKEN: &str = "s3cret";
+const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
 /// Sends these bytes and reads until the other side closes.
 async fn exchange(addr: std::net::SocketAddr, bytes: &[u8]) -> String {
@@ -84,4 +91,94 @@ async fn a_silent_connection_is_closed() {
         receivers.bench.counters.connections_refused.all()["silent"],
         3
     );
+}
+
+/// *Scenario*: more clients than there are places connect and send nothing.
+/// *Guarantees*: they are counted by address, and make room for one that has something to say.
+#[tokio::test]
+async fn idle_connections_make_room_for_a_sender() {
+    let receivers = Receivers::start_with(1 << 20, Some(TOKEN)).await;
+    let mut idle = Vec::new();
+    for _ in 0..3 * CONNECTIONS_MAX {
+        idle.push(TcpStream::connect(receivers.http).await.unwrap());
+    }
+    let authorized = [PROTOBUF, ("authorization", "Bearer s3cret")];
+    let answer = receivers.post("/v1/traces", &authorized, spans_request(1, 0));
+    assert_eq!(answer.await.status, 200);
+    let refused = receivers.bench.counters.connections_refused.all();
+    let made_room = refused["unauthenticated_limit"];
+    assert!(made_room >= 2 * CONNECTIONS_MAX as u64, "{refused:?}");
+    let unauthenticated = receivers.access.unauthenticated(20);
+    let [(peer, connections)] = unauthenticated[..] else {
+        panic!("{unauthenticated:?}");
+    };
+    assert_eq!(peer.to_string(), "127.0.0.1");
+    assert!((1..=CONNECTIONS_MAX as u64 / 4).contains(&connections));
+}
+
+/// *Guarantees*: behind a 401 the connection is closed, and the answer says so; with the token it stays.
+#[tokio::test]
+async fn a_connection_without_the_token_is_closed_behind_the_answer() {
+    let receivers = Receivers::start_with(1 << 20, Some(TOKEN)).await;
+    let head = "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\n\
+        content-length: 0\r\n";
+    let answer = exchange(receivers.http, format!("{head}\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+
+    let authorized = format!("{head}authorization: Bearer {TOKEN}\r\n\r\n");
+    let mut stream = TcpStream::connect(receivers.http).await.unwrap();
+    for _ in 0..2 {
+        stream.write_all(authorized.as_bytes()).await.unwrap();
+        let mut answer = [0; 1024];
+        let read = stream.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..read]);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_grpc_connection_without_the_token_is_closed_behind_the_answer() {
+    let receivers = Receivers::start_with(1 << 20, Some(TOKEN)).await;
+    let stream = TcpStream::connect(receivers.grpc).await.unwrap();
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    let uri = format!("http://{}{}", receivers.grpc, super::GRPC_TRACES);
+    let call = request(
+        &uri,
+        &[("content-type", "application/grpc")],
+        Full::new(Bytes::new()),
+    );
+    let answer = super::Answer::read(client.send_request(call).await.unwrap()).await;
+    assert_eq!(answer.grpc("grpc-status"), Some("16"));
+    // Ends because the other side closes: the client is still held.
+    connection.await.unwrap().unwrap();
+    drop(client);
+}
+
+/// *Scenario*: one client sends with the token and then nothing for two minutes, another only connects.
+/// *Guarantees*: the first is kept, the second is not.
+#[tokio::test]
+async fn a_sender_may_be_idle_once_it_has_authenticated() {
+    let receivers = Receivers::start_with(1 << 20, Some(TOKEN)).await;
+    let authorized = format!(
+        "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\n\
+         content-length: 0\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
+    );
+    let mut sender = TcpStream::connect(receivers.http).await.unwrap();
+    let mut answer = [0; 1024];
+    sender.write_all(authorized.as_bytes()).await.unwrap();
+    assert!(sender.read(&mut answer).await.unwrap() > 0);
+    let mut silent = TcpStream::connect(receivers.http).await.unwrap();
+    tokio::time::pause();
+    assert_eq!(silent.read(&mut answer).await.unwrap(), 0);
+    tokio::time::sleep(std::time::Duration::from_secs(120)).await;
+    tokio::time::resume();
+    sender.write_all(authorized.as_bytes()).await.unwrap();
+    let read = sender.read(&mut answer).await.unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 200 "));
 }

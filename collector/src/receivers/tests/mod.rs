@@ -13,12 +13,15 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
-use super::{Auth, HttpReceiver, Intake, Listener, OtlpGrpc, ServeOptions};
+use super::{Access, Auth, HttpReceiver, Intake, Listener, OtlpGrpc, ServeOptions};
 use crate::pipeline::testing::{Bench, send_spans, spans_request};
 use crate::stop::{StopSwitch, stop_signal};
 
 /// Largest body in these tests.
 const BODY_MAX: usize = 1 << 20;
+
+/// Connections per listener in these tests.
+const CONNECTIONS_MAX: usize = 16;
 
 const GRPC_TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
@@ -27,6 +30,7 @@ struct Receivers {
     bench: Bench,
     http: SocketAddr,
     grpc: SocketAddr,
+    access: Access,
     _stop: StopSwitch,
 }
 
@@ -55,9 +59,12 @@ impl Receivers {
         let (switch, stop) = stop_signal();
         let options = ServeOptions {
             counters: bench.counters.clone(),
+            access: Access::default(),
+            connections_max: CONNECTIONS_MAX,
             stop,
             grace: std::time::Duration::from_secs(1),
         };
+        let access = options.access.clone();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let http = Listener::bind("OTLP HTTP", any).await.unwrap();
         let grpc = Listener::bind("OTLP gRPC", any).await.unwrap();
@@ -72,6 +79,7 @@ impl Receivers {
             bench,
             http: addrs.0,
             grpc: addrs.1,
+            access,
             _stop: switch,
         }
     }

@@ -1,0 +1,272 @@
+//! One connection: HTTP/1.1 or HTTP/2 until the client leaves, does not authenticate in time, or loses its place.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Once};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use pin_project_lite::pin_project;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::{debug, warn};
+
+use super::access::Access;
+use super::places::{InFlight, Place, Session};
+use crate::counters::Counters;
+use crate::stop::Stop;
+
+/// How long a connection may take until a request on it was let in. The token stands in the head of the first request,
+/// which real clients send at once.
+const AUTHENTICATED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long an answer may take that is under way when that time is over.
+const LAST_ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// How long an HTTP/1.1 head may take. hyper includes the idle time between two requests, and metrics arrive once a
+/// minute on a kept connection: closing it sooner would lose the batch of exporters that do not retry.
+const HEAD_MAX: Duration = Duration::from_secs(150);
+
+/// HTTP/2 windows: a request of 500 spans (336 KB) should not wait for a window update (measured: 15-25 % of CPU).
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+const FRAME_BYTES_MAX: u32 = 1 << 20;
+
+/// Calls in flight on one HTTP/2 connection; exporters send at most a few.
+const STREAMS_MAX: u32 = 128;
+
+/// Header list of one HTTP/2 request; hyper's bound for HTTP/1.1 is its buffer of 400 KiB and 100 headers.
+const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
+
+/// How often an idle HTTP/2 peer is pinged, and how long its answer may take.
+const PING_EVERY: Duration = Duration::from_secs(60);
+const PING_ANSWER_MAX: Duration = Duration::from_secs(20);
+
+/// The first byte of a TLS handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// How a listener is served.
+#[derive(Debug, Clone)]
+pub(crate) struct ServeOptions {
+    /// The counters of connections.
+    pub(crate) counters: Arc<Counters>,
+    /// Who is connected.
+    pub(crate) access: Access,
+    /// Connections per listener.
+    pub(crate) connections_max: usize,
+    /// The signal to stop.
+    pub(crate) stop: Stop,
+    /// How long running requests may take to finish after it.
+    pub(crate) grace: Duration,
+}
+
+/// One connection.
+pub(super) struct Connection {
+    pub(super) name: &'static str,
+    pub(super) options: ServeOptions,
+    pub(super) place: Place,
+}
+
+impl Connection {
+    pub(super) async fn serve<H, F, B>(mut self, stream: TcpStream, handle: H)
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let counters = Arc::clone(&self.options.counters);
+        let _open = Open::count(&counters);
+        // Without it an answer waits for the client's delayed ACK: 29-44 ms a request, measured.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "could not set TCP_NODELAY");
+        }
+        let session = Arc::clone(self.place.session());
+        let authenticated_by = Instant::now() + AUTHENTICATED_WITHIN;
+        let mut stop = self.options.stop.clone();
+        let greeted = tokio::select! {
+            greeted = self.greet(&stream, authenticated_by) => greeted,
+            () = session.evicted() => return,
+            () = stop.requested() => return,
+        };
+        if greeted {
+            self.serve_http(stream, handle, authenticated_by).await;
+        }
+    }
+
+    /// Peeks at the first byte; returns whether this may be HTTP.
+    async fn greet(&self, stream: &TcpStream, deadline: Instant) -> bool {
+        let mut first = [0];
+        match timeout_at(deadline, stream.peek(&mut first)).await {
+            Ok(Ok(1)) if first[0] == TLS_HANDSHAKE => self.refuse("tls"),
+            Ok(Ok(1)) => return true,
+            // TCP health checks open and close: nothing to count.
+            Ok(_) => {}
+            Err(_elapsed) => self.refuse("silent"),
+        }
+        false
+    }
+
+    async fn serve_http<H, F, B>(&mut self, stream: TcpStream, handle: H, mut deadline: Instant)
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let session = Arc::clone(self.place.session());
+        let of_requests = Arc::clone(&session);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Arc::clone(&of_requests));
+            let (in_flight, version) = (of_requests.begin(), request.version());
+            let answer = handle(request);
+            async move { Ok::<_, Infallible>(finish(answer.await?, in_flight, version)) }
+        });
+        let builder = http_builder();
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let (mut watching, mut closing) = (true, false);
+        loop {
+            tokio::select! {
+                served = connection.as_mut() => {
+                    if let Err(error) = served {
+                        debug!(error, listener = self.name, "a connection broke");
+                    }
+                    return;
+                }
+                () = session.evicted() => return,
+                () = sleep_until(deadline), if watching => {
+                    watching = session.is_refused() || !session.is_authenticated();
+                    let is_last = closing && !session.is_authenticated();
+                    if watching && (is_last || !session.is_busy()) {
+                        return self.refuse(unauthenticated(&session));
+                    }
+                    if watching {
+                        closing = true;
+                        deadline += LAST_ANSWER_MAX;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
+                () = session.refused(), if !closing => {
+                    (closing, watching) = (true, true);
+                    deadline = Instant::now() + LAST_ANSWER_MAX;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = self.options.stop.requested(), if !closing => {
+                    (closing, watching) = (true, false);
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+
+    fn refuse(&self, reason: &'static str) {
+        static WARNED: Once = Once::new();
+        self.options.counters.connections_refused.add(reason, 1);
+        if reason == "tls" {
+            WARNED.call_once(|| {
+                warn!(
+                    listener = self.name,
+                    "a client began a TLS handshake, but this port speaks plain HTTP: \
+                     set OTEL_EXPORTER_OTLP_ENDPOINT=http://... there (Go's exporters use https when no endpoint is set)"
+                );
+            });
+        }
+    }
+}
+
+/// Returns the word for a connection that did not authenticate in time.
+fn unauthenticated(session: &Session) -> &'static str {
+    match session.has_requested() {
+        true => "unauthenticated",
+        false => "silent",
+    }
+}
+
+/// Ties the answer to its connection, and announces that it is the last one where a request was turned away.
+fn finish<B>(answer: Response<B>, in_flight: InFlight, version: Version) -> Response<Tracked<B>> {
+    let (mut head, body) = answer.into_parts();
+    // HTTP/2 has no such header; there GOAWAY follows.
+    if in_flight.session().is_refused() && version < Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        head.headers.insert(CONNECTION, close);
+    }
+    let body = Tracked {
+        body,
+        _in_flight: in_flight,
+    };
+    Response::from_parts(head, body)
+}
+
+pin_project! {
+    /// The body of an answer, which is under way until it is sent or dropped.
+    struct Tracked<B> {
+        #[pin]
+        body: B,
+        _in_flight: InFlight,
+    }
+}
+
+impl<B: Body> Body for Tracked<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Counts an open connection in the gauge.
+struct Open<'a>(&'a Counters);
+
+impl<'a> Open<'a> {
+    fn count(counters: &'a Counters) -> Self {
+        counters.connections_open.add(1);
+        Self(counters)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.connections_open.sub(1);
+    }
+}
+
+/// Returns the HTTP settings. Upgrades are not supported, so an offer of h2c is answered in HTTP/1.1.
+fn http_builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_ANSWER_MAX);
+    builder
+}

@@ -1,0 +1,388 @@
+//! The open connections of one listener: how many there may be, and which one is closed to make room for another.
+//!
+//! A connection is authenticated once a request on it was let in. Until then it is cheap to lose: a real client sends its
+//! request at once, so the oldest connection without one is closed first, and at most a share of all places is taken by
+//! such connections. They are counted by peer address for `/metrics`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::peer::Peer;
+use crate::sync::Mutex;
+
+/// A connection without a request for this long is closed when all places are taken by authenticated ones. Exporters
+/// send every 5 s (spans) to 60 s (metrics) and connect again.
+const IDLE_MIN: Duration = Duration::from_secs(5);
+
+/// How many connections a listener keeps open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PlaceLimits {
+    all: usize,
+    unauthenticated: usize,
+    unauthenticated_of_peer: usize,
+}
+
+impl PlaceLimits {
+    /// Gives half of the places to connections that have not authenticated, and half of those to one peer.
+    pub(crate) fn of(all: usize) -> Self {
+        Self {
+            all: all.max(4),
+            unauthenticated: (all / 2).max(2),
+            unauthenticated_of_peer: (all / 4).max(1),
+        }
+    }
+}
+
+/// The places of one listener.
+#[derive(Debug)]
+pub(crate) struct Places {
+    limits: PlaceLimits,
+    table: Mutex<Table>,
+    opened: Instant,
+}
+
+/// Connections by number, oldest first.
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    open: BTreeMap<u64, Arc<Session>>,
+    /// Connections that have not authenticated.
+    unauthenticated: HashMap<Peer, usize>,
+}
+
+/// A connection as its requests see it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    number: u64,
+    peer: Peer,
+    places: Arc<Places>,
+    authenticated: AtomicBool,
+    refused: AtomicBool,
+    /// Requests and answers under way.
+    in_flight: AtomicU64,
+    requests: AtomicU64,
+    /// Milliseconds from the start of the listener to the last request or answer.
+    active_at_ms: AtomicU64,
+    evicted: Notify,
+    turned_away: Notify,
+}
+
+/// Holds a place until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Session>);
+
+/// Counts a request on its connection until it is dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Session>);
+
+impl Places {
+    /// Returns that many empty places.
+    pub(crate) fn new(limits: PlaceLimits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            table: Mutex::default(),
+            opened: Instant::now(),
+        })
+    }
+
+    /// Takes a place for a new connection, from another one if there is none left.
+    ///
+    /// Returns the place and why another connection lost its own; `None` when every place is in use.
+    pub(crate) fn take(self: &Arc<Self>, peer: Peer) -> Option<(Place, Option<&'static str>)> {
+        let mut table = self.table.lock();
+        let evicted = match table.victim(peer, &self.limits, self.now_ms()) {
+            Victim::NotNeeded => None,
+            Victim::Session(number, reason) => {
+                table.evict(number);
+                Some(reason)
+            }
+            Victim::None => return None,
+        };
+        let number = table.next;
+        table.next += 1;
+        let session = Arc::new(Session {
+            number,
+            peer,
+            places: Arc::clone(self),
+            authenticated: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+            in_flight: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            active_at_ms: AtomicU64::new(self.now_ms()),
+            evicted: Notify::new(),
+            turned_away: Notify::new(),
+        });
+        table.open.insert(number, Arc::clone(&session));
+        *table.unauthenticated.entry(peer).or_default() += 1;
+        Some((Place(session), evicted))
+    }
+
+    /// Adds the connections without authentication to those counts.
+    pub(crate) fn count_unauthenticated(&self, counts: &mut BTreeMap<Peer, u64>) {
+        for (peer, connections) in &self.table.lock().unauthenticated {
+            *counts.entry(*peer).or_default() += *connections as u64;
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Who makes room for a new connection.
+enum Victim {
+    /// There is room.
+    NotNeeded,
+    /// That connection, and the word that it is counted under.
+    Session(u64, &'static str),
+    /// Nobody can.
+    None,
+}
+
+impl Table {
+    fn victim(&self, peer: Peer, limits: &PlaceLimits, now_ms: u64) -> Victim {
+        let of_peer = self.unauthenticated.get(&peer).copied().unwrap_or(0);
+        let unauthenticated: usize = self.unauthenticated.values().sum();
+        let from = if of_peer >= limits.unauthenticated_of_peer {
+            Some(peer)
+        } else if unauthenticated >= limits.unauthenticated || self.open.len() >= limits.all {
+            let busiest = self.unauthenticated.iter();
+            busiest
+                .max_by_key(|(_, connections)| **connections)
+                .map(|(peer, _)| *peer)
+        } else {
+            return Victim::NotNeeded;
+        };
+        let oldest = from.and_then(|peer| self.oldest_unauthenticated(peer));
+        if let Some(number) = oldest {
+            return Victim::Session(number, "unauthenticated_limit");
+        }
+        match self.longest_idle(now_ms) {
+            Some(number) => Victim::Session(number, "idle_limit"),
+            None => Victim::None,
+        }
+    }
+
+    fn oldest_unauthenticated(&self, peer: Peer) -> Option<u64> {
+        let mut sessions = self.open.values();
+        let oldest = sessions.find(|session| session.peer == peer && !session.is_authenticated());
+        oldest.map(|session| session.number)
+    }
+
+    fn longest_idle(&self, now_ms: u64) -> Option<u64> {
+        let idle_min = u64::try_from(IDLE_MIN.as_millis()).unwrap_or(u64::MAX);
+        let sessions = self.open.values().map(|session| {
+            let active_at_ms = session.active_at_ms.load(Ordering::Relaxed);
+            (active_at_ms, session)
+        });
+        sessions
+            .filter(|(active_at_ms, session)| {
+                session.in_flight.load(Ordering::Relaxed) == 0
+                    && active_at_ms.saturating_add(idle_min) <= now_ms
+            })
+            .min_by_key(|(active_at_ms, _)| *active_at_ms)
+            .map(|(_, session)| session.number)
+    }
+
+    fn evict(&mut self, number: u64) {
+        if let Some(session) = self.remove(number) {
+            session.evicted.notify_one();
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Arc<Session>> {
+        let session = self.open.remove(&number)?;
+        if !session.is_authenticated() {
+            self.forget_unauthenticated(session.peer);
+        }
+        Some(session)
+    }
+
+    fn forget_unauthenticated(&mut self, peer: Peer) {
+        if let Some(connections) = self.unauthenticated.get_mut(&peer) {
+            *connections -= 1;
+            if *connections == 0 {
+                self.unauthenticated.remove(&peer);
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Notes that a request was let in: the connection may stay.
+    pub(crate) fn authenticate(&self) {
+        if self.is_authenticated() {
+            return;
+        }
+        let mut table = self.places.table.lock();
+        // Under the lock, as the table counts by it.
+        let first = !self.authenticated.swap(true, Ordering::Relaxed);
+        if first && table.open.contains_key(&self.number) {
+            table.forget_unauthenticated(self.peer);
+        }
+    }
+
+    /// Returns whether a request was let in.
+    pub(crate) fn is_authenticated(&self) -> bool {
+        self.authenticated.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a request was turned away: the connection is closed behind the answer.
+    pub(crate) fn refuse(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+        self.turned_away.notify_one();
+    }
+
+    /// Returns whether a request was turned away.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Waits until a request is turned away.
+    pub(crate) async fn refused(&self) {
+        self.turned_away.notified().await;
+    }
+
+    /// Returns whether any request arrived.
+    pub(crate) fn has_requested(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns whether a request is being answered.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts a request until its answer is sent.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Waits until the place is needed for another connection.
+    pub(crate) async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+}
+
+impl Place {
+    /// Returns the connection of the place.
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.0
+    }
+}
+
+impl InFlight {
+    /// Returns the connection of the request.
+    pub(crate) fn session(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.places.table.lock().remove(self.0.number);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let session = &self.0;
+        let now_ms = session.places.now_ms();
+        session.active_at_ms.store(now_ms, Ordering::Relaxed);
+        session.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn peer(last: u8) -> Peer {
+        IpAddr::from([192, 0, 2, last]).into()
+    }
+
+    fn is_evicted(place: &Place) -> bool {
+        let open = &place.0.places.table.lock().open;
+        !open.contains_key(&place.0.number)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_connection_of_a_peer_past_its_share_makes_room() {
+        let places = Places::new(PlaceLimits::of(16));
+        let mut held: Vec<Place> = (0..4).map(|_| places.take(peer(1)).unwrap().0).collect();
+        let (other, evicted) = places.take(peer(2)).unwrap();
+        assert_eq!(evicted, None);
+        held[0].session().authenticate();
+        assert_eq!(places.take(peer(1)).map(|(_, evicted)| evicted), Some(None));
+        held.push(places.take(peer(1)).unwrap().0);
+        let (_newest, evicted) = places.take(peer(1)).unwrap();
+        assert_eq!(evicted, Some("unauthenticated_limit"));
+        let lost: Vec<bool> = held.iter().map(is_evicted).collect();
+        assert_eq!(lost, [false, true, false, false, false]);
+        assert!(!is_evicted(&other));
+        held[1].session().evicted().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_peer_with_most_connections_makes_room_for_others() {
+        let places = Places::new(PlaceLimits::of(16));
+        let crowd: Vec<Place> = [1, 1, 1, 1, 2, 2, 2, 3]
+            .map(|last| places.take(peer(last)).unwrap().0)
+            .into();
+        let (_newcomer, evicted) = places.take(peer(4)).unwrap();
+        assert_eq!(evicted, Some("unauthenticated_limit"));
+        assert!(is_evicted(&crowd[0]));
+        let mut counts = BTreeMap::new();
+        places.count_unauthenticated(&mut counts);
+        let expected = [(peer(1), 3), (peer(2), 3), (peer(3), 1), (peer(4), 1)];
+        assert_eq!(counts, BTreeMap::from(expected));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn authenticated_connections_make_room_only_when_idle() {
+        let places = Places::new(PlaceLimits::of(4));
+        let held: Vec<Place> = (0..4)
+            .map(|last| {
+                let place = places.take(peer(last)).unwrap().0;
+                place.session().authenticate();
+                place
+            })
+            .collect();
+        assert!(places.take(peer(9)).is_none(), "all are in use");
+        let streaming = held[0].session().begin();
+        tokio::time::advance(IDLE_MIN).await;
+        drop(held[1].session().begin());
+        let (newcomer, evicted) = places.take(peer(9)).unwrap();
+        assert_eq!(evicted, Some("idle_limit"));
+        let lost: Vec<bool> = held.iter().map(is_evicted).collect();
+        assert_eq!(lost, [false, false, true, false]);
+        // A newcomer that has not authenticated goes before any that has.
+        let (_second, evicted) = places.take(peer(8)).unwrap();
+        assert_eq!(evicted, Some("unauthenticated_limit"));
+        assert!(is_evicted(&newcomer));
+        drop(streaming);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_comes_back_with_its_connection() {
+        let places = Places::new(PlaceLimits::of(4));
+        for _ in 0..100 {
+            let (place, evicted) = places.take(peer(1)).unwrap();
+            assert_eq!(evicted, None);
+            place.session().authenticate();
+        }
+        let mut counts = BTreeMap::new();
+        places.count_unauthenticated(&mut counts);
+        assert!(counts.is_empty());
+        assert!(places.table.lock().open.is_empty());
+    }
+}
