@@ -32,4 +32,4 @@ pub use time::{
     DAY_NANOS, HOUR_NANOS, MINUTE_NANOS, SECOND_NANOS, TimeRange, UnixNanos, format_timestamp,
     nanos, now_unix_nanos, parse_timestamp,
 };
-pub use trace::{CircuitMark, Note, ServiceCount, Trace, TraceSummary};
+pub use trace::{CircuitMark, Note, SHORTENED, ServiceCount, Trace, TraceSummary};

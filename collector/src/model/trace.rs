@@ -4,7 +4,7 @@ use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, Outcome};
 use opentelemetry::{SpanId, TraceId};
 use serde::{Serialize, Serializer};
 
-use super::Span;
+use super::{Span, Value};
 
 /// All spans of one trace, duplicates removed, sorted by start, with notes on what the reader changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,21 @@ pub struct Trace {
     pub notes: Vec<Note>,
     /// Whether spans past the reader's cap were left out.
     pub truncated: bool,
+}
+
+/// The attribute (`true`) of a span or resource of which something was left out: values cut, or attributes, events and
+/// links dropped.
+pub const SHORTENED: &str = "fusebox.shortened";
+
+impl Trace {
+    /// Returns whether something was left out of a span.
+    pub fn is_shortened(&self) -> bool {
+        let is_marked = |span: &Span| {
+            let has_mark = |list: &[(String, Value)]| list.iter().any(|(key, _)| key == SHORTENED);
+            has_mark(&span.attributes) || has_mark(&span.resource.attributes)
+        };
+        self.spans.iter().any(is_marked)
+    }
 }
 
 /// One thing that a reader changed or found missing in a trace.

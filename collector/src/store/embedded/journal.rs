@@ -4,7 +4,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::block::{BlockMeta, BlockReader, RowReader};
+use super::block::{BlockMeta, BlockReader, Extent, RowReader};
 use super::catalog::Catalog;
 use super::damage::{skip_missing, tolerate};
 use super::segment::Segment;
@@ -96,12 +96,12 @@ impl Journal {
             let reader = BlockReader::open(&file, path, meta.offset, meta.header_bytes)?;
             let rows: Vec<u32> = (rows.start..rows.end.min(meta.rows)).collect();
             let schema = segment.schema()?;
-            RowReader::read(&reader, schema, segment, &rows).map(|read| (read, rows))
+            RowReader::read(&reader, schema, segment, &rows, Extent::Whole)
         };
-        let Some((mut reader, rows)) = tolerate(&self.catalog, segment, block, read)? else {
+        let Some(reader) = tolerate(&self.catalog, segment, block, read)? else {
             return Ok(None);
         };
-        reader.visit(&rows, visitor);
+        reader.visit(visitor);
         Ok(Some(()))
     }
 }

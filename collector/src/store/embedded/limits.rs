@@ -43,6 +43,8 @@ pub(crate) const RECOUNT_BLOCKS_MAX: usize = 256;
 pub(crate) const RECOUNT_SPANS_MAX: u32 = 100_000;
 /// Rows of a block that a rewrite at sealing aims at.
 pub(crate) const REWRITE_BLOCK_ROWS: usize = 10_000;
+/// Bytes of a block that a rewrite at sealing aims at: few rows may be large, and a rewrite holds a block in memory.
+pub(crate) const REWRITE_BLOCK_BYTES: usize = 4 << 20;
 /// A segment whose blocks hold fewer rows on average is rewritten at sealing: below it directories of columns
 /// outweigh the rows. Rewriting costs as much as writing did, so blocks of one batch of an SDK (512) are left alone.
 pub(crate) const REWRITE_BELOW_ROWS: u64 = 200;

@@ -36,19 +36,29 @@ pub(crate) fn decode_attributes<'a>(reader: &mut Reader<'a>) -> Option<Vec<Attri
     let count = reader.varint()?;
     let mut attributes = Vec::new();
     for _ in 0..count {
-        let key = reader.text()?;
-        let value = match reader.byte()? {
-            0 => ValueView::Empty,
-            1 => ValueView::String(reader.text()?),
-            2 => ValueView::Bool(reader.byte()? != 0),
-            3 => ValueView::Int(reader.fixed_u64()? as i64),
-            4 => ValueView::Double(f64::from_bits(reader.fixed_u64()?)),
-            5 => ValueView::Encoded(reader.bytes()?),
-            _ => return None,
-        };
-        attributes.push(AttributeView { key, value });
+        attributes.push(decode_attribute(reader)?);
     }
     Some(attributes)
+}
+
+/// Reads the attributes that are whole in the beginning of what `encode_attributes` wrote.
+pub(crate) fn readable_attributes<'a>(reader: &mut Reader<'a>) -> Vec<AttributeView<'a>> {
+    let count = reader.varint().unwrap_or_default();
+    (0..count).map_while(|_| decode_attribute(reader)).collect()
+}
+
+fn decode_attribute<'a>(reader: &mut Reader<'a>) -> Option<AttributeView<'a>> {
+    let key = reader.text()?;
+    let value = match reader.byte()? {
+        0 => ValueView::Empty,
+        1 => ValueView::String(reader.text()?),
+        2 => ValueView::Bool(reader.byte()? != 0),
+        3 => ValueView::Int(reader.fixed_u64()? as i64),
+        4 => ValueView::Double(f64::from_bits(reader.fixed_u64()?)),
+        5 => ValueView::Encoded(reader.bytes()?),
+        _ => return None,
+    };
+    Some(AttributeView { key, value })
 }
 
 /// Writes a resource.

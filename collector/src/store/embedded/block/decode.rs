@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::header::{BlockHeader, PartEntry, PartKind, SpanCodec};
-use super::{Blobs, Sparse, ints};
+use super::ints;
+use super::part_stream::{PartStream, Planes, Stored, WHOLE_BYTES_MAX, gather};
 use crate::log::BlockCodec;
 use crate::store::StoreError;
 use crate::store::bytes::Reader;
@@ -122,6 +123,123 @@ impl<'a> BlockReader<'a> {
         Ok(stored)
     }
 
+    /// Opens a part to be read piece by piece, its checksum verified; `None` where the block has none of that kind.
+    pub(crate) fn stream(
+        &self,
+        kind: PartKind,
+        column: u32,
+    ) -> Result<Option<PartStream<'_>>, StoreError> {
+        let mut parts = self.header.parts.iter();
+        let Some(part) = parts.find(|part| part.kind == kind && part.column == column) else {
+            return Ok(None);
+        };
+        if part.raw <= WHOLE_BYTES_MAX {
+            return Ok(Some(PartStream::whole(self.read(part)?)));
+        }
+        let failed = |error| StoreError::io("read", self.path, error);
+        let stored = Stored::new(self.file, self.offset + part.offset, part.stored);
+        if stored.clone().checksum().map_err(failed)? != part.crc {
+            return Err(self.damage("checksum of a part"));
+        }
+        Ok(Some(if part.stored == part.raw {
+            PartStream::plain(stored)
+        } else {
+            PartStream::compressed(stored).map_err(failed)?
+        }))
+    }
+
+    /// Reads a column of numbers as it is stored.
+    pub(crate) fn planes(&self, kind: PartKind, column: u32) -> Result<Planes, StoreError> {
+        match self.stream(kind, column)? {
+            Some(mut part) => {
+                Planes::read(&mut part).ok_or_else(|| self.damage("column of numbers"))
+            }
+            None => Ok(Planes::default()),
+        }
+    }
+
+    /// Reads a column of numbers that every row has, as it is stored.
+    pub(crate) fn row_planes(&self, kind: PartKind) -> Result<Planes, StoreError> {
+        let planes = self.planes(kind, 0)?;
+        if planes.len() != self.header.rows as usize {
+            return Err(self.damage("length of a column"));
+        }
+        Ok(planes)
+    }
+
+    /// Reads the numbers of a column at those places, which ascend.
+    pub(crate) fn gather(
+        &self,
+        kind: PartKind,
+        column: u32,
+        places: &[u32],
+    ) -> Result<Vec<u64>, StoreError> {
+        match self.stream(kind, column)? {
+            Some(mut part) => {
+                gather(&mut part, places).ok_or_else(|| self.damage("column of numbers"))
+            }
+            None => Ok(vec![0; places.len()]),
+        }
+    }
+
+    /// Reads the ids at those places, which ascend; there must be as many ids as `count` says, if it says so.
+    pub(crate) fn gather_ids<const N: usize>(
+        &self,
+        kind: PartKind,
+        places: &[u32],
+        count: Option<u32>,
+    ) -> Result<Vec<[u8; N]>, StoreError> {
+        let part = self.header.parts.iter().find(|part| part.kind == kind);
+        let bytes = part.map_or(0, |part| part.raw);
+        let damage = || self.damage("column of ids");
+        if bytes % N != 0 || count.is_some_and(|count| bytes / N != count as usize) {
+            return Err(damage());
+        }
+        let Some(mut stream) = self.stream(kind, 0)? else {
+            return if places.is_empty() {
+                Ok(Vec::new())
+            } else {
+                Err(damage())
+            };
+        };
+        let (mut ids, mut at) = (Vec::with_capacity(places.len()), 0);
+        for &place in places {
+            let mut id = [0; N];
+            let between = u64::from(place) - at;
+            stream.skip(between * N as u64).ok_or_else(damage)?;
+            stream.fill(&mut id).ok_or_else(damage)?;
+            ids.push(id);
+            at = u64::from(place) + 1;
+        }
+        Ok(ids)
+    }
+
+    /// Returns the rows of a trace, in ascending order.
+    pub(crate) fn rows_of(&self, id: u128) -> Result<Vec<u32>, StoreError> {
+        let Some(mut ids) = self.stream(PartKind::TraceIds, 0)? else {
+            return Ok(Vec::new());
+        };
+        let mut place = 0;
+        let mut next = [0; 16];
+        loop {
+            if ids.is_at_end() {
+                return Ok(Vec::new());
+            }
+            ids.fill(&mut next)
+                .ok_or_else(|| self.damage("column of ids"))?;
+            if u128::from_be_bytes(next) == id {
+                break;
+            }
+            place += 1;
+        }
+        let index = self.row_planes(PartKind::TraceIndex)?;
+        let rows = (0..).zip(index.iter());
+        Ok(rows
+            .filter(|(_, trace)| *trace == place)
+            .map(|(row, _)| row)
+            .collect())
+    }
+
     /// Reads a column of numbers.
     pub(crate) fn numbers(&self, kind: PartKind, column: u32) -> Result<Vec<u64>, StoreError> {
         let raw = self.part(kind, column)?;
@@ -141,22 +259,62 @@ impl<'a> BlockReader<'a> {
         Ok(numbers)
     }
 
-    /// Reads a column of byte strings.
-    pub(crate) fn blobs(&self, column: u32) -> Result<Blobs, StoreError> {
-        let raw = self.part(PartKind::Literals, column)?;
-        if raw.is_empty() {
-            return Ok(Blobs::default());
-        }
-        Blobs::decode(&raw).ok_or_else(|| StoreError::damaged(self.path, "column of texts"))
+    /// Shows the byte strings of a column at those places (all of them without), which ascend: the beginning of each, at
+    /// most `bytes_max`, and whether there is more; until `visit` returns false.
+    pub(crate) fn visit_blobs(
+        &self,
+        column: u32,
+        places: Option<&[u32]>,
+        bytes_max: usize,
+        visit: impl FnMut(&[u8], bool) -> bool,
+    ) -> Result<(), StoreError> {
+        let Some(mut part) = self.stream(PartKind::Literals, column)? else {
+            return Ok(());
+        };
+        let read = || {
+            let lengths = Planes::read(&mut part)?;
+            match places {
+                Some(places) => {
+                    part.visit_texts(&lengths, places.iter().copied(), bytes_max, visit)
+                }
+                None => part.visit_texts(&lengths, 0..lengths.len() as u32, bytes_max, visit),
+            }
+        };
+        read().ok_or_else(|| self.damage("column of texts"))
     }
 
-    /// Reads a column that few rows have.
-    pub(crate) fn sparse(&self, kind: PartKind) -> Result<Sparse, StoreError> {
-        let raw = self.part(kind, 0)?;
-        if raw.is_empty() {
-            return Ok(Sparse::default());
-        }
-        Sparse::decode(&raw).ok_or_else(|| StoreError::damaged(self.path, "column of few rows"))
+    /// Shows the values of a column that few rows have, of the rows that are wanted: row, the beginning of the value, and
+    /// whether there is more; until `visit` returns false.
+    pub(crate) fn visit_sparse(
+        &self,
+        kind: PartKind,
+        mut is_wanted: impl FnMut(u32) -> bool,
+        bytes_max: usize,
+        mut visit: impl FnMut(u32, &[u8], bool) -> bool,
+    ) -> Result<(), StoreError> {
+        let Some(mut part) = self.stream(kind, 0)? else {
+            return Ok(());
+        };
+        let mut read = || {
+            let rows = Planes::read(&mut part)?;
+            let lengths = Planes::read(&mut part)?;
+            let wanted: Vec<u32> = (0..rows.len() as u32)
+                .filter(|place| is_wanted(rows.get(*place as usize) as u32))
+                .collect();
+            let mut next = wanted.iter().map(|place| rows.get(*place as usize) as u32);
+            part.visit_texts(
+                &lengths,
+                wanted.iter().copied(),
+                bytes_max,
+                |value, is_cut| next.next().is_some_and(|row| visit(row, value, is_cut)),
+            )
+        };
+        read().ok_or_else(|| self.damage("column of few rows"))
+    }
+
+    /// Returns the rows that have a value in a column that few rows have.
+    pub(crate) fn sparse_rows(&self, kind: PartKind) -> Result<Vec<u32>, StoreError> {
+        Ok(self.planes(kind, 0)?.iter().map(|row| row as u32).collect())
     }
 
     /// Reads ids of that many bytes.

@@ -110,6 +110,19 @@ pub(crate) enum PartKind {
 }
 
 impl PartKind {
+    /// Returns whether it holds texts or messages as long as senders make them.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(
+            self,
+            Self::Literals
+                | Self::TraceStates
+                | Self::StatusMessages
+                | Self::Events
+                | Self::Links
+                | Self::Overflow
+        )
+    }
+
     /// Every kind.
     const ALL: [Self; 28] = [
         Self::TraceIds,

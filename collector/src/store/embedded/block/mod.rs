@@ -12,6 +12,7 @@ mod decode;
 mod encode;
 mod header;
 pub(crate) mod ints;
+mod part_stream;
 mod rows;
 
 pub(crate) use blobs::{Blobs, Sparse};
@@ -19,4 +20,4 @@ pub(crate) use builder::{BlockBuilder, decode_mark, encode_mark, mark_texts};
 pub(crate) use decode::{BlockMeta, BlockReader, inflate};
 pub(crate) use encode::{BlockEncoder, EncodedBlock, encode_compressed};
 pub(crate) use header::{BlockHeader, FOOTER_MAGIC, PartKind, SpanCodec};
-pub(crate) use rows::{RowReader, ValueSource, unpack};
+pub(crate) use rows::{Extent, RowReader, ValueSource, unpack};

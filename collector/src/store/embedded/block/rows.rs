@@ -1,20 +1,23 @@
 //! Reads rows of a block back as the views that the writer once got.
 //!
-//! Values of a column stand in the order of its occurrences, so a row's place in it is the number of
-//! occurrences before the row: counted by shape, not by row.
+//! Only what those rows need is held, and of each value no more than the extent says: the parts of a block are read piece
+//! by piece (`part_stream`).
 
-use std::rc::Rc;
+mod attribute_rows;
+
 use std::sync::Arc;
 
 use super::super::dictionary::ValueList;
-use super::super::schema::{ColumnKind, Schema};
-use super::attributes::{StoredResource, decode_attributes, decode_scope};
+use super::super::schema::Schema;
+use super::attributes::{StoredResource, decode_scope, readable_attributes};
 use super::decode::BlockReader;
 use super::header::PartKind;
-use super::{Blobs, Sparse, ints};
+use super::{Sparse, ints};
 use crate::codec::otlp::{AttributeView, SpanView, SpanVisitor, ValueView};
+use crate::model::SHORTENED;
 use crate::store::StoreError;
 use crate::store::bytes::Reader;
+use attribute_rows::AttributeRows;
 
 /// Lends the values of a segment's dictionary columns.
 pub(crate) trait ValueSource {
@@ -22,209 +25,79 @@ pub(crate) trait ValueSource {
     fn values(&self, column: u32) -> Result<Arc<ValueList>, StoreError>;
 }
 
-/// The values of one column in one block.
-#[derive(Debug)]
-enum Values {
-    Texts(Vec<u64>, Arc<ValueList>),
-    Blobs(Blobs, ColumnKind),
-    Numbers(Vec<u64>, ColumnKind),
-    Empty,
+/// How much of a row is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All of it.
+    Whole,
+    /// Of each text, list, map, and list of events or links the first so many bytes.
+    Values {
+        /// How many.
+        bytes_max: usize,
+    },
+    /// No attributes, events and links.
+    Bare,
 }
 
-impl Values {
-    /// Reads a column.
-    fn read(
-        reader: &BlockReader<'_>,
-        column: u32,
-        kind: ColumnKind,
-        source: &impl ValueSource,
-    ) -> Result<Self, StoreError> {
-        Ok(match kind {
-            ColumnKind::Dictionary => Self::Texts(
-                reader.numbers(PartKind::DictionaryIds, column)?,
-                source.values(column)?,
-            ),
-            ColumnKind::Literal | ColumnKind::Encoded => Self::Blobs(reader.blobs(column)?, kind),
-            ColumnKind::Int | ColumnKind::Double | ColumnKind::Bool => {
-                Self::Numbers(reader.numbers(PartKind::Numbers, column)?, kind)
-            }
-            ColumnKind::Empty => Self::Empty,
-        })
-    }
+/// Bytes of a status message or trace state of a row without details.
+const BARE_BYTES_MAX: usize = 64;
 
-    /// Returns the value of that occurrence.
-    fn get(&self, index: usize) -> ValueView<'_> {
+impl Extent {
+    fn bytes_max(self) -> usize {
         match self {
-            Self::Texts(ids, values) => {
-                let id = ids.get(index).map_or(u32::MAX, |&id| id as u32);
-                ValueView::String(values.text(id))
-            }
-            Self::Blobs(blobs, ColumnKind::Encoded) => ValueView::Encoded(blobs.get(index)),
-            Self::Blobs(blobs, _) => {
-                ValueView::String(std::str::from_utf8(blobs.get(index)).unwrap_or_default())
-            }
-            Self::Numbers(numbers, kind) => {
-                let number = numbers.get(index).copied().unwrap_or_default();
-                match kind {
-                    ColumnKind::Double => ValueView::Double(f64::from_bits(number)),
-                    ColumnKind::Bool => ValueView::Bool(number != 0),
-                    _ => ValueView::Int(ints::from_ordered(number)),
-                }
-            }
-            Self::Empty => ValueView::Empty,
+            Self::Whole => usize::MAX,
+            Self::Values { bytes_max } => bytes_max,
+            Self::Bare => BARE_BYTES_MAX,
         }
     }
 }
 
-/// The attributes of rows in ascending order.
-#[derive(Debug)]
-struct AttributeRows {
-    shapes: Vec<u64>,
-    /// By shape: its columns, where the block uses it; empty where a damaged block took them away.
-    expanded: Vec<Option<Rc<[u32]>>>,
-    /// The columns that rows need: key, how many values were passed, and the values.
-    columns: Vec<Option<Box<NeededColumn>>>,
-    passed: usize,
+/// A column of few rows, of it those that are read.
+#[derive(Debug, Default)]
+struct SparseRows {
+    values: Sparse,
+    /// The rows whose value is longer than what was read.
+    cut: Vec<u32>,
 }
 
-/// A column that rows need.
-#[derive(Debug)]
-struct NeededColumn {
-    key: String,
-    /// How many values belong to rows that were passed.
-    passed: usize,
-    values: Values,
-}
-
-impl AttributeRows {
-    /// Reads the columns that those rows need.
+impl SparseRows {
     fn read(
         reader: &BlockReader<'_>,
-        schema: &Schema,
-        source: &impl ValueSource,
+        kind: PartKind,
         rows: &[u32],
+        bytes_max: usize,
     ) -> Result<Self, StoreError> {
-        let shapes = reader.row_numbers(PartKind::Shapes)?;
-        let expanded = expand(&shapes, schema);
-        let mut columns: Vec<Option<Box<NeededColumn>>> = Vec::new();
-        columns.resize_with(schema.columns.len(), || None);
-        for &row in rows {
-            let shape = shapes.get(row as usize).copied().unwrap_or_default();
-            let Some(Some(list)) = expanded.get(shape as usize) else {
-                continue;
-            };
-            for &column in list.iter() {
-                let needed = &mut columns[column as usize];
-                if needed.is_none() {
-                    let def = schema.columns[column as usize];
-                    let kind = def.kind.unwrap_or(ColumnKind::Empty);
-                    *needed = Some(Box::new(NeededColumn {
-                        key: schema.keys.text(def.key).to_owned(),
-                        passed: 0,
-                        values: Values::read(reader, column, kind, source)?,
-                    }));
-                }
-            }
-        }
-        Ok(Self {
-            shapes,
-            expanded,
-            columns,
-            passed: 0,
-        })
-    }
-
-    /// Passes the rows before that one.
-    fn advance(&mut self, row: usize) {
-        let passing = &self.shapes[self.passed..row];
-        self.passed = row;
-        if passing.len() < self.expanded.len() {
-            for &shape in passing {
-                pass(&mut self.columns, &self.expanded, shape as usize, 1);
-            }
-            return;
-        }
-        let mut counts = vec![0; self.expanded.len()];
-        for &shape in passing {
-            if let Some(count) = counts.get_mut(shape as usize) {
-                *count += 1;
-            }
-        }
-        for (shape, count) in counts
-            .into_iter()
-            .enumerate()
-            .filter(|(_, count)| *count > 0)
-        {
-            pass(&mut self.columns, &self.expanded, shape, count);
-        }
-    }
-
-    /// Returns a row's attributes; rows must be asked for in ascending order.
-    fn attributes(&mut self, row: usize) -> Vec<AttributeView<'_>> {
-        self.advance(row);
-        let Some(Some(list)) = self.expanded.get(self.shapes[row] as usize) else {
-            return Vec::new();
+        let mut read = Self::default();
+        let mut wanted = rows.iter().copied().peekable();
+        let is_wanted = |row| {
+            while wanted.next_if(|wanted| *wanted < row).is_some() {}
+            wanted.peek() == Some(&row)
         };
-        let attribute = |(index, column): (usize, &u32)| {
-            let needed = self.columns.get(*column as usize)?.as_ref()?;
-            // A key may stand twice in a span: its occurrences follow one another.
-            let before = list[..index]
-                .iter()
-                .filter(|other| *other == column)
-                .count();
-            Some(AttributeView {
-                key: &needed.key,
-                value: needed.values.get(needed.passed + before),
-            })
-        };
-        list.iter().enumerate().filter_map(attribute).collect()
-    }
-}
-
-/// Passes the values of that many rows of a shape.
-fn pass(
-    columns: &mut [Option<Box<NeededColumn>>],
-    expanded: &[Option<Rc<[u32]>>],
-    shape: usize,
-    rows: usize,
-) {
-    if let Some(Some(list)) = expanded.get(shape) {
-        for column in list.iter() {
-            if let Some(Some(needed)) = columns.get_mut(*column as usize) {
-                needed.passed += rows;
+        reader.visit_sparse(kind, is_wanted, bytes_max, |row, value, is_cut| {
+            read.values.push(row, value);
+            if is_cut {
+                read.cut.push(row);
             }
-        }
+            true
+        })?;
+        Ok(read)
     }
-}
 
-/// Looks up the columns of every shape that a block uses. One lost shape misplaces every later value of the
-/// block: then none is believed.
-fn expand(shapes: &[u64], schema: &Schema) -> Vec<Option<Rc<[u32]>>> {
-    let mut expanded: Vec<Option<Rc<[u32]>>> = Vec::new();
-    for &shape in shapes {
-        let shape = shape as usize;
-        if shape > schema.shapes.len() {
-            return Vec::new();
-        }
-        if expanded.len() <= shape {
-            expanded.resize(shape + 1, None);
-        }
-        if expanded[shape].is_none() {
-            let Some(columns) = schema.shape_columns(shape as u32) else {
-                return Vec::new();
-            };
-            expanded[shape] = Some(Rc::from(columns));
-        }
+    fn get(&self, row: u32) -> Option<&[u8]> {
+        self.values.get(row)
     }
-    expanded
+
+    fn is_cut(&self, row: u32) -> bool {
+        self.cut.binary_search(&row).is_ok()
+    }
 }
 
 /// Reads rows of one block.
 #[derive(Debug)]
 pub(crate) struct RowReader {
     schema: Arc<Schema>,
-    trace_ids: Vec<u128>,
-    trace_index: Vec<u64>,
+    rows: Vec<u32>,
+    trace_ids: Vec<[u8; 16]>,
     span_ids: Vec<[u8; 8]>,
     parent_ids: Vec<[u8; 8]>,
     starts: Vec<u64>,
@@ -234,58 +107,61 @@ pub(crate) struct RowReader {
     resources: Vec<u64>,
     scopes: Vec<u64>,
     flags: Vec<u64>,
-    trace_states: Sparse,
-    status_messages: Sparse,
-    events: Sparse,
-    links: Sparse,
-    dropped: Sparse,
-    overflow: Sparse,
+    trace_states: SparseRows,
+    status_messages: SparseRows,
+    events: SparseRows,
+    links: SparseRows,
+    dropped: SparseRows,
+    overflow: SparseRows,
     attributes: AttributeRows,
+    extent: Extent,
 }
 
 impl RowReader {
-    /// Reads what those rows need, which must ascend.
+    /// Reads those rows, which must ascend.
     pub(crate) fn read(
         reader: &BlockReader<'_>,
         schema: Arc<Schema>,
         source: &impl ValueSource,
         rows: &[u32],
+        extent: Extent,
     ) -> Result<Self, StoreError> {
-        let (trace_ids, trace_index) = reader.traces()?;
-        let read = Self {
-            attributes: AttributeRows::read(reader, &schema, source, rows)?,
-            schema,
-            trace_ids,
-            trace_index,
-            span_ids: reader.ids(PartKind::SpanIds)?,
-            parent_ids: reader.ids(PartKind::ParentIds)?,
-            starts: reader.row_numbers(PartKind::Starts)?,
-            durations: reader.row_numbers(PartKind::Durations)?,
-            names: reader.row_numbers(PartKind::Names)?,
-            kind_status: reader.row_numbers(PartKind::KindStatus)?,
-            resources: reader.row_numbers(PartKind::Resources)?,
-            scopes: reader.row_numbers(PartKind::Scopes)?,
-            flags: reader.row_numbers(PartKind::Flags)?,
-            trace_states: reader.sparse(PartKind::TraceStates)?,
-            status_messages: reader.sparse(PartKind::StatusMessages)?,
-            events: reader.sparse(PartKind::Events)?,
-            links: reader.sparse(PartKind::Links)?,
-            dropped: reader.sparse(PartKind::Dropped)?,
-            overflow: reader.sparse(PartKind::Overflow)?,
+        let numbers = |kind| reader.gather(kind, 0, rows);
+        let count = Some(reader.header.rows);
+        let sparse = |kind| SparseRows::read(reader, kind, rows, extent.bytes_max());
+        let detail = |kind| match extent {
+            Extent::Bare => Ok(SparseRows::default()),
+            _ => sparse(kind),
         };
-        let rows = reader.header.rows as usize;
-        if read.span_ids.len() != rows || read.parent_ids.len() != rows {
-            return Err(reader.damage("column of ids"));
-        }
-        Ok(read)
+        Ok(Self {
+            attributes: AttributeRows::read(reader, &schema, source, rows, extent)?,
+            schema,
+            rows: rows.to_vec(),
+            trace_ids: trace_ids(reader, rows)?,
+            span_ids: reader.gather_ids(PartKind::SpanIds, rows, count)?,
+            parent_ids: reader.gather_ids(PartKind::ParentIds, rows, count)?,
+            starts: numbers(PartKind::Starts)?,
+            durations: numbers(PartKind::Durations)?,
+            names: numbers(PartKind::Names)?,
+            kind_status: numbers(PartKind::KindStatus)?,
+            resources: numbers(PartKind::Resources)?,
+            scopes: numbers(PartKind::Scopes)?,
+            flags: numbers(PartKind::Flags)?,
+            trace_states: sparse(PartKind::TraceStates)?,
+            status_messages: sparse(PartKind::StatusMessages)?,
+            events: detail(PartKind::Events)?,
+            links: detail(PartKind::Links)?,
+            dropped: SparseRows::read(reader, PartKind::Dropped, rows, usize::MAX)?,
+            overflow: detail(PartKind::Overflow)?,
+            extent,
+        })
     }
 
-    /// Shows a visitor those rows, which must ascend and be among those that were read.
-    pub(crate) fn visit(&mut self, rows: &[u32], visitor: &mut impl SpanVisitor) {
+    /// Shows a visitor the rows.
+    pub(crate) fn visit(&self, visitor: &mut impl SpanVisitor) {
         let schema = Arc::clone(&self.schema);
         let mut seen = (u64::MAX, u64::MAX);
-        for &row in rows {
-            let index = row as usize;
+        for (index, &row) in self.rows.iter().enumerate() {
             let (resource, scope) = (self.resources[index], self.scopes[index]);
             if seen.0 != resource {
                 let stored = StoredResource::decode(schema.resources.get(resource as u32));
@@ -295,16 +171,23 @@ impl RowReader {
                 visitor.scope(&decode_scope(schema.scopes.get(scope as u32)));
             }
             seen = (resource, scope);
-            self.visit_row(row, &schema, visitor);
+            self.visit_row(index, row, visitor);
         }
     }
 
     /// Shows a visitor one row.
-    fn visit_row(&mut self, row: u32, schema: &Schema, visitor: &mut impl SpanVisitor) {
-        let index = row as usize;
-        let mut attributes = self.attributes.attributes(index);
+    fn visit_row(&self, index: usize, row: u32, visitor: &mut impl SpanVisitor) {
+        let (mut attributes, mut is_cut) = self.attributes.attributes(index);
         if let Some(overflow) = self.overflow.get(row) {
-            attributes = decode_attributes(&mut Reader::new(overflow)).unwrap_or_default();
+            attributes = readable_attributes(&mut Reader::new(overflow));
+        }
+        let columns = [&self.overflow, &self.events, &self.links];
+        let texts = [&self.status_messages, &self.trace_states];
+        is_cut |=
+            columns.into_iter().chain(texts).any(|c| c.is_cut(row)) || self.extent == Extent::Bare;
+        if is_cut {
+            let (key, value) = (SHORTENED, ValueView::Bool(true));
+            attributes.push(AttributeView { key, value });
         }
         let events: Vec<&[u8]> = unpack(self.events.get(row).unwrap_or_default()).collect();
         let links: Vec<&[u8]> = unpack(self.links.get(row).unwrap_or_default()).collect();
@@ -314,12 +197,12 @@ impl RowReader {
         let duration = ints::from_ordered(self.durations[index]);
         let kind_status = self.kind_status[index] as u8;
         visitor.span(&SpanView {
-            trace_id: self.trace_ids[self.trace_index[index] as usize].to_be_bytes(),
+            trace_id: self.trace_ids[index],
             span_id: self.span_ids[index],
             parent_span_id: self.parent_ids[index],
             trace_state: text(self.trace_states.get(row)),
             flags: self.flags[index] as u32,
-            name: schema.names.text(self.names[index] as u32),
+            name: self.schema.names.text(self.names[index] as u32),
             kind: kind_status & 15,
             start,
             end: start.wrapping_add(duration as u64),
@@ -335,13 +218,37 @@ impl RowReader {
     }
 }
 
+/// Reads the trace id of each row.
+fn trace_ids(reader: &BlockReader<'_>, rows: &[u32]) -> Result<Vec<[u8; 16]>, StoreError> {
+    // Its length is the check that the others of the same kind get by their ids.
+    let index = reader.row_planes(PartKind::TraceIndex)?;
+    let index: Vec<u32> = rows
+        .iter()
+        .map(|&row| index.get(row as usize) as u32)
+        .collect();
+    let mut places = index.clone();
+    places.sort_unstable();
+    places.dedup();
+    let ids = reader.gather_ids::<16>(PartKind::TraceIds, &places, None)?;
+    let id = |place: &u32| places.binary_search(place).map_or([0; 16], |at| ids[at]);
+    Ok(index.iter().map(id).collect())
+}
+
 /// Splits messages that were joined, each with its length.
 pub(crate) fn unpack(joined: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut reader = Reader::new(joined);
     std::iter::from_fn(move || reader.bytes())
 }
 
-/// Reads a text that may be missing.
+/// Reads a text that may be missing, or cut within a character.
 fn text(bytes: Option<&[u8]>) -> &str {
-    std::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
+    readable(bytes.unwrap_or_default())
+}
+
+/// Returns the beginning of bytes that is text.
+fn readable(bytes: &[u8]) -> &str {
+    let whole = |error: std::str::Utf8Error| {
+        std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
+    };
+    std::str::from_utf8(bytes).unwrap_or_else(whole)
 }

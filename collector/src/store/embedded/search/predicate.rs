@@ -390,13 +390,13 @@ impl Block<'_> {
         found: &mut [bool],
         passes: impl Fn(&[u8]) -> bool,
     ) -> Result<(), StoreError> {
-        for (row, value) in self.reader.sparse(part)?.iter() {
-            let row = row as usize;
-            if rows.get(row) == Some(&true) && !found[row] {
-                found[row] = passes(value);
-            }
-        }
-        Ok(())
+        let asked = |row: u32| rows.get(row as usize) == Some(&true);
+        self.reader
+            .visit_sparse(part, asked, usize::MAX, |row, value, _| {
+                let found = &mut found[row as usize];
+                *found = *found || passes(value);
+                true
+            })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::block::{
-    BlockReader, PartKind, RowReader, SpanCodec, ValueSource, encode_mark, ints, mark_texts,
+    BlockReader, Extent, PartKind, RowReader, SpanCodec, ValueSource, encode_mark, ints, mark_texts,
 };
 use super::super::dictionary::{Dictionary, ValueList};
 use super::super::schema::Schema;
@@ -141,12 +141,12 @@ impl Rebuild {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let mut rows_read = RowReader::read(reader, schema, &self.state, &rows)?;
+        let rows_read = RowReader::read(reader, schema, &self.state, &rows, Extent::Whole)?;
         let mut finder = MarkFinder {
             marks: &mut self.marks,
             found: Vec::new(),
         };
-        rows_read.visit(&rows, &mut finder);
+        rows_read.visit(&mut finder);
         let found = rows.iter().zip(finder.found);
         Ok(found
             .filter_map(|(&row, mark)| Some((row, mark?)))
@@ -198,15 +198,14 @@ impl Columns {
             kind_status: kind_status.into_iter().map(|n| n as u8).collect(),
             resources: narrow(PartKind::Resources)?,
             parent_ids,
-            overflow_rows: reader.sparse(PartKind::Overflow)?.iter().count() as u64,
+            overflow_rows: reader.sparse_rows(PartKind::Overflow)?.len() as u64,
         })
     }
 }
 
 /// Returns the rows that have the attribute which names a breaker, or whose attributes found no columns.
 fn marked_rows(reader: &BlockReader<'_>, schema: &Schema) -> Result<Vec<u32>, StoreError> {
-    let overflow = reader.sparse(PartKind::Overflow)?;
-    let mut rows: Vec<u32> = overflow.iter().map(|(row, _)| row).collect();
+    let mut rows = reader.sparse_rows(PartKind::Overflow)?;
     let columns: Vec<u32> = schema
         .columns_of(BREAKER_NAME)
         .iter()

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::super::block::{BlockBuilder, BlockEncoder, BlockReader, EncodedBlock, RowReader};
+use super::super::block::{
+    BlockBuilder, BlockEncoder, BlockReader, EncodedBlock, Extent, RowReader,
+};
 use super::super::catalog::Catalog;
-use super::super::limits::{REWRITE_BELOW_ROWS, REWRITE_BLOCK_ROWS};
+use super::super::limits::{REWRITE_BELOW_ROWS, REWRITE_BLOCK_BYTES, REWRITE_BLOCK_ROWS};
 use super::footer::Footer;
 use super::state::{RowFacts, SegmentState};
 use super::{Caches, FILE_MAGIC, OpenSegment, Place, SealedSegment, Segment};
@@ -131,12 +133,14 @@ impl Rewrite {
             let path = &open.place.path;
             let reader = BlockReader::open(&file, path, block.offset, block.header_bytes)?;
             let rows: Vec<u32> = (0..block.rows).collect();
-            RowReader::read(&reader, Arc::clone(&schema), &segment, &rows)?
-                .visit(&rows, &mut self.builder);
+            RowReader::read(&reader, Arc::clone(&schema), &segment, &rows, Extent::Whole)?
+                .visit(&mut self.builder);
             if self.keeps_blocks {
                 self.written = reader.header.written;
             }
-            if self.keeps_blocks || self.builder.len() >= REWRITE_BLOCK_ROWS {
+            let is_full = self.builder.len() >= REWRITE_BLOCK_ROWS
+                || self.builder.bytes() >= REWRITE_BLOCK_BYTES;
+            if self.keeps_blocks || is_full {
                 self.flush()?;
             }
         }

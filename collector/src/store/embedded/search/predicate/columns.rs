@@ -103,6 +103,14 @@ impl ColumnTest {
             let numbers = reader.numbers(kind, column)?;
             Ok(numbers.into_iter().map(passes).collect())
         };
+        let blobs = |passes: &dyn Fn(&[u8]) -> bool| {
+            let mut hits = Vec::new();
+            reader.visit_blobs(column, None, usize::MAX, |blob, _| {
+                hits.push(passes(blob));
+                true
+            })?;
+            Ok(hits)
+        };
         match self {
             Self::Number(kind, wanted) => {
                 let numbers = reader.numbers(*kind, column)?;
@@ -119,19 +127,8 @@ impl ColumnTest {
                     _ => Value::Int(ints::from_ordered(number)),
                 })
             }),
-            Self::Text => {
-                let texts = reader.blobs(column)?;
-                Ok((0..texts.len())
-                    .map(|at| passes(texts.get(at), test))
-                    .collect())
-            }
-            Self::Encoded => {
-                let blobs = reader.blobs(column)?;
-                let value = |at| value_of_view(&ValueView::Encoded(blobs.get(at)));
-                Ok((0..blobs.len())
-                    .map(|at| test.matches(&value(at)))
-                    .collect())
-            }
+            Self::Text => blobs(&|text| passes(text, test)),
+            Self::Encoded => blobs(&|blob| test.matches(&value_of_view(&ValueView::Encoded(blob)))),
             Self::Always => Ok(Vec::new()),
         }
     }

@@ -5,10 +5,7 @@
 
 use crate::codec::otlp::encode::protobuf;
 use crate::codec::otlp::{AttributeView, ResourceView, SpanView, ValueView, decode};
-use crate::model::Value;
-
-/// The attribute (`true`) of a span or resource that was shortened.
-pub(crate) const SHORTENED: &str = "fusebox.shortened";
+use crate::model::{SHORTENED, Value};
 
 /// What a cut text keeps, bytes.
 const TEXT_BYTES: usize = 1_024;

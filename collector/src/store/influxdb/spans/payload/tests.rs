@@ -56,7 +56,7 @@ fn encode(requests: &[Bytes]) -> Vec<Batch> {
 fn spans_of(requests: &[Bytes]) -> Vec<Span> {
     let mut collector = SpanCollector::default();
     walk(requests, &mut collector);
-    collector.spans
+    collector.spans.into_spans()
 }
 
 /// One line, taken apart as InfluxDB does it.
@@ -374,7 +374,10 @@ fn times_beyond_every_bound_come_back() {
         collector.span(&odd_view(start, end));
     }
     let batches: Vec<_> = std::iter::from_fn(|| encoder.next_batch()).collect();
-    assert_eq!(read_back(&batches, ends.len()), collector.spans);
+    assert_eq!(
+        read_back(&batches, ends.len()),
+        collector.spans.into_spans()
+    );
     let longest = points(&batches).into_iter().filter(|p| p.name != "span");
     let durations: Vec<_> = longest.map(|point| point.fields["dur"].clone()).collect();
     assert_eq!(durations, ["0i", "9223372036854775807i", "0i", "0i", "0i"]);
@@ -422,7 +425,7 @@ fn a_span_that_no_field_can_hold_is_shortened_and_says_so() {
     assert!(batches[0].lines.len() < 900_000);
     let spans = read_back(&batches, 1);
     assert_eq!(encoder.shortened(), 1);
-    let flag = spans[0].attribute(super::shorten::SHORTENED);
+    let flag = spans[0].attribute(crate::model::SHORTENED);
     assert_eq!(flag, Some(&Value::Bool(true)));
     assert_eq!(spans[0].attributes.len(), 101);
     let Some(Value::String(kept)) = spans[0].attribute("k99") else {

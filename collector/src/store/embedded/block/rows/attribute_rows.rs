@@ -1,0 +1,254 @@
+//! The attributes of rows. Values of a column stand in the order of its occurrences, so a row's place in it is the number
+//! of occurrences before the row: counted by shape, not by row.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::super::super::dictionary::ValueList;
+use super::super::super::schema::{ColumnKind, Schema};
+use super::super::decode::BlockReader;
+use super::super::header::PartKind;
+use super::super::{Blobs, ints};
+use super::{Extent, ValueSource, readable};
+use crate::codec::otlp::{AttributeView, ValueView};
+use crate::store::StoreError;
+
+/// The values of one column that rows need.
+#[derive(Debug)]
+enum Values {
+    Texts(Vec<u64>, Arc<ValueList>),
+    /// With those that are longer than what was read.
+    Blobs(Blobs, Vec<bool>, ColumnKind),
+    Numbers(Vec<u64>, ColumnKind),
+    Empty,
+}
+
+impl Values {
+    /// Reads the values at those places of a column.
+    fn read(
+        reader: &BlockReader<'_>,
+        column: u32,
+        kind: ColumnKind,
+        places: &[u32],
+        source: &impl ValueSource,
+        bytes_max: usize,
+    ) -> Result<Self, StoreError> {
+        Ok(match kind {
+            ColumnKind::Dictionary => Self::Texts(
+                reader.gather(PartKind::DictionaryIds, column, places)?,
+                source.values(column)?,
+            ),
+            ColumnKind::Literal | ColumnKind::Encoded => {
+                let (blobs, cut) = read_blobs(reader, column, places, bytes_max)?;
+                Self::Blobs(blobs, cut, kind)
+            }
+            ColumnKind::Int | ColumnKind::Double | ColumnKind::Bool => {
+                Self::Numbers(reader.gather(PartKind::Numbers, column, places)?, kind)
+            }
+            ColumnKind::Empty => Self::Empty,
+        })
+    }
+
+    /// Returns the value of that occurrence, and whether it is cut.
+    fn get(&self, index: usize) -> (ValueView<'_>, bool) {
+        match self {
+            Self::Texts(ids, values) => {
+                let id = ids.get(index).map_or(u32::MAX, |&id| id as u32);
+                (ValueView::String(values.text(id)), false)
+            }
+            Self::Blobs(blobs, cut, kind) => {
+                let bytes = blobs.get(index);
+                let value = match kind {
+                    ColumnKind::Encoded => ValueView::Encoded(bytes),
+                    _ => ValueView::String(readable(bytes)),
+                };
+                (value, cut.get(index) == Some(&true))
+            }
+            Self::Numbers(numbers, kind) => {
+                let number = numbers.get(index).copied().unwrap_or_default();
+                let value = match kind {
+                    ColumnKind::Double => ValueView::Double(f64::from_bits(number)),
+                    ColumnKind::Bool => ValueView::Bool(number != 0),
+                    _ => ValueView::Int(ints::from_ordered(number)),
+                };
+                (value, false)
+            }
+            Self::Empty => (ValueView::Empty, false),
+        }
+    }
+}
+
+/// Reads the byte strings at those places, and which of them are cut.
+fn read_blobs(
+    reader: &BlockReader<'_>,
+    column: u32,
+    places: &[u32],
+    bytes_max: usize,
+) -> Result<(Blobs, Vec<bool>), StoreError> {
+    let (mut blobs, mut cut) = (Blobs::default(), Vec::new());
+    reader.visit_blobs(column, Some(places), bytes_max, |value, is_cut| {
+        blobs.push(value);
+        cut.push(is_cut);
+        true
+    })?;
+    Ok((blobs, cut))
+}
+
+/// The attributes of rows, to be asked for in their order.
+#[derive(Debug, Default)]
+pub(super) struct AttributeRows {
+    /// By row: its columns; empty where a damaged block took them away.
+    lists: Vec<Option<Rc<[u32]>>>,
+    columns: Vec<Option<Box<Needed>>>,
+}
+
+/// A column that rows need.
+#[derive(Debug)]
+struct Needed {
+    key: String,
+    kind: ColumnKind,
+    /// How many values belong to rows that were passed.
+    passed: usize,
+    /// Where the values of the rows stand.
+    places: Vec<u32>,
+    values: Values,
+    /// The next value.
+    next: Cell<usize>,
+}
+
+impl AttributeRows {
+    /// Reads the columns that those rows need.
+    pub(super) fn read(
+        reader: &BlockReader<'_>,
+        schema: &Schema,
+        source: &impl ValueSource,
+        rows: &[u32],
+        extent: Extent,
+    ) -> Result<Self, StoreError> {
+        let shapes = reader.row_planes(PartKind::Shapes)?;
+        if extent == Extent::Bare {
+            return Ok(Self::default());
+        }
+        let shapes: Vec<u32> = shapes.iter().map(|shape| shape as u32).collect();
+        let expanded = expand(&shapes, schema);
+        let list = |row: &u32| expanded.get(*shapes.get(*row as usize)? as usize)?.clone();
+        let lists: Vec<Option<Rc<[u32]>>> = rows.iter().map(list).collect();
+        let mut columns = needed_columns(&lists, schema);
+        let mut passed = 0;
+        for (&row, list) in rows.iter().zip(&lists) {
+            let passing = shapes.get(passed..row as usize).unwrap_or_default();
+            pass(&mut columns, &expanded, passing);
+            passed = row as usize + 1;
+            for &column in list.iter().flat_map(|list| list.iter()) {
+                if let Some(Some(needed)) = columns.get_mut(column as usize) {
+                    needed.places.push(needed.passed as u32);
+                    needed.passed += 1;
+                }
+            }
+        }
+        for (column, needed) in columns.iter_mut().enumerate() {
+            if let Some(needed) = needed {
+                let (column, places) = (column as u32, std::mem::take(&mut needed.places));
+                let bytes_max = extent.bytes_max();
+                needed.values =
+                    Values::read(reader, column, needed.kind, &places, source, bytes_max)?;
+            }
+        }
+        Ok(Self { lists, columns })
+    }
+
+    /// Returns the attributes of that row, and whether a value is cut.
+    pub(super) fn attributes(&self, index: usize) -> (Vec<AttributeView<'_>>, bool) {
+        let Some(Some(list)) = self.lists.get(index) else {
+            return (Vec::new(), false);
+        };
+        let mut any_cut = false;
+        let attribute = |column: &u32| {
+            let needed = self.columns.get(*column as usize)?.as_ref()?;
+            let next = needed.next.get();
+            needed.next.set(next + 1);
+            let (value, is_cut) = needed.values.get(next);
+            any_cut |= is_cut;
+            let key = &needed.key;
+            Some(AttributeView { key, value })
+        };
+        let attributes = list.iter().filter_map(attribute).collect();
+        (attributes, any_cut)
+    }
+}
+
+/// Returns the columns of those lists, without their values.
+fn needed_columns(lists: &[Option<Rc<[u32]>>], schema: &Schema) -> Vec<Option<Box<Needed>>> {
+    let mut columns: Vec<Option<Box<Needed>>> = Vec::new();
+    columns.resize_with(schema.columns.len(), || None);
+    for &column in lists.iter().flatten().flat_map(|list| list.iter()) {
+        if let Some(needed @ None) = columns.get_mut(column as usize) {
+            let def = schema.columns[column as usize];
+            *needed = Some(Box::new(Needed {
+                key: schema.keys.text(def.key).to_owned(),
+                kind: def.kind.unwrap_or(ColumnKind::Empty),
+                passed: 0,
+                places: Vec::new(),
+                values: Values::Empty,
+                next: Cell::new(0),
+            }));
+        }
+    }
+    columns
+}
+
+/// Passes the values of rows of those shapes.
+fn pass(columns: &mut [Option<Box<Needed>>], expanded: &[Option<Rc<[u32]>>], shapes: &[u32]) {
+    let mut pass = |shape: usize, rows: usize| {
+        for column in expanded
+            .get(shape)
+            .into_iter()
+            .flatten()
+            .flat_map(|list| list.iter())
+        {
+            if let Some(Some(needed)) = columns.get_mut(*column as usize) {
+                needed.passed += rows;
+            }
+        }
+    };
+    if shapes.len() < expanded.len() {
+        shapes.iter().for_each(|&shape| pass(shape as usize, 1));
+        return;
+    }
+    let mut counts = vec![0; expanded.len()];
+    for &shape in shapes {
+        if let Some(count) = counts.get_mut(shape as usize) {
+            *count += 1;
+        }
+    }
+    for (shape, count) in counts
+        .into_iter()
+        .enumerate()
+        .filter(|(_, count)| *count > 0)
+    {
+        pass(shape, count);
+    }
+}
+
+/// Looks up the columns of every shape that a block uses. One lost shape misplaces every later value of the
+/// block: then none is believed.
+fn expand(shapes: &[u32], schema: &Schema) -> Vec<Option<Rc<[u32]>>> {
+    let mut expanded: Vec<Option<Rc<[u32]>>> = Vec::new();
+    for &shape in shapes {
+        let index = shape as usize;
+        if index > schema.shapes.len() {
+            return Vec::new();
+        }
+        if expanded.len() <= index {
+            expanded.resize(index + 1, None);
+        }
+        if expanded[index].is_none() {
+            let Some(columns) = schema.shape_columns(shape) else {
+                return Vec::new();
+            };
+            expanded[index] = Some(Rc::from(columns));
+        }
+    }
+    expanded
+}
