@@ -30,31 +30,32 @@ pub(crate) fn assemble(spans: Vec<Span>) -> Trace {
 
 /// Sorts spans and drops repeats; of different spans with the same identity the one that ends last stays.
 fn drop_repeats(mut spans: Vec<Span>, notes: &mut Vec<Note>) -> Vec<Span> {
-    spans.sort_by(|a, b| {
+    // Equal spans are alike, so their order needs not be kept, which would take half as much memory again.
+    spans.sort_unstable_by(|a, b| {
         order(a)
             .cmp(&order(b))
             .then_with(|| b.end.cmp(&a.end))
             .then_with(|| tie_break(a, b))
     });
-    let mut kept: Vec<Span> = Vec::with_capacity(spans.len());
     let mut repeats = 0;
-    for span in spans {
-        match kept.last() {
-            Some(last) if identity(last) == identity(&span) => repeats += 1,
-            _ => {
-                note_repeats(kept.last(), repeats, notes);
-                repeats = 0;
-                kept.push(span);
-            }
+    spans.dedup_by(|span, last| {
+        let is_repeat = identity(last) == identity(span);
+        if is_repeat {
+            repeats += 1;
+        } else {
+            note_repeats(last, std::mem::take(&mut repeats), notes);
         }
+        is_repeat
+    });
+    if let Some(last) = spans.last() {
+        note_repeats(last, repeats, notes);
     }
-    note_repeats(kept.last(), repeats, notes);
-    kept
+    spans
 }
 
 /// Notes how often a span came again.
-fn note_repeats(span: Option<&Span>, repeats: u32, notes: &mut Vec<Note>) {
-    if let Some(span) = span.filter(|_| repeats > 0) {
+fn note_repeats(span: &Span, repeats: u32, notes: &mut Vec<Note>) {
+    if repeats > 0 {
         let times = repeats + 1;
         notes.push(Note {
             code: "duplicate_dropped",

@@ -2,24 +2,43 @@
 
 use std::sync::Arc;
 
+use super::fitting::Fitting;
 use crate::codec::otlp::decode;
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
-use crate::model::{Resource, Scope, Span};
+use crate::model::{Resource, Scope};
+
+/// Resources and scopes that a new one is compared with: a trace has few, and one with many must not cost their square.
+const COMPARED_MAX: usize = 256;
 
 /// Collects the spans of one trace; resources and scopes that spans share are kept once.
 #[derive(Debug, Default)]
 pub(crate) struct SpanCollector {
     /// The spans so far, ends as received.
-    pub(crate) spans: Vec<Span>,
+    pub(crate) spans: Fitting,
     resource: Arc<Resource>,
     scope: Arc<Scope>,
     resources: Vec<Arc<Resource>>,
     scopes: Vec<Arc<Scope>>,
 }
 
+impl SpanCollector {
+    /// Returns a collector of so many bytes.
+    pub(crate) fn within(bytes_max: usize) -> Self {
+        Self {
+            spans: Fitting::new(bytes_max),
+            ..Self::default()
+        }
+    }
+}
+
 impl SpanVisitor for SpanCollector {
     fn resource(&mut self, resource: &ResourceView<'_>) {
-        self.resource = share(&mut self.resources, decode::resource(resource));
+        let resource = self.spans.resource(decode::resource(resource));
+        let known = self.resources.len();
+        self.resource = share(&mut self.resources, resource);
+        if self.resources.len() > known {
+            self.spans.keep(&self.resource);
+        }
         self.scope = Arc::default();
     }
 
@@ -37,7 +56,8 @@ impl SpanVisitor for SpanCollector {
 
 /// Returns the shared copy of a value.
 fn share<T: PartialEq>(known: &mut Vec<Arc<T>>, value: T) -> Arc<T> {
-    if let Some(found) = known.iter().rev().find(|other| ***other == value) {
+    let recent = known.iter().rev().take(COMPARED_MAX);
+    if let Some(found) = recent.into_iter().find(|other| ***other == value) {
         return Arc::clone(found);
     }
     let value = Arc::new(value);

@@ -7,6 +7,7 @@ pub(crate) mod contract;
 pub(crate) mod convert;
 pub(crate) mod durable;
 pub mod embedded;
+pub(crate) mod fitting;
 pub(crate) mod hash;
 pub mod influxdb;
 pub(crate) mod matching;
@@ -25,12 +26,21 @@ pub use traces::Traces;
 pub use crate::log::StoreError;
 
 use crate::model::{CircuitKey, TimeRange, Trace, TracePage, TraceQuery};
+use fitting::TRACE_BYTES_MAX;
 use series::{SeriesKind, SeriesRecord};
 
 /// Reads traces. Not found is `None`; an empty search is an empty page; both are no errors.
 pub trait TraceReader: Send + Sync {
-    /// Returns every span of that trace, duplicates removed, sorted by start.
-    fn trace(&self, id: TraceId) -> impl Future<Output = Result<Option<Trace>, StoreError>> + Send;
+    /// Returns every span of that trace, duplicates removed, sorted by start, fitted into so many bytes of memory.
+    fn trace_within(
+        &self,
+        id: TraceId,
+        bytes_max: usize,
+    ) -> impl Future<Output = Result<Option<Trace>, StoreError>> + Send;
+    /// Returns a trace fitted into [`TRACE_BYTES_MAX`].
+    fn trace(&self, id: TraceId) -> impl Future<Output = Result<Option<Trace>, StoreError>> + Send {
+        self.trace_within(id, TRACE_BYTES_MAX)
+    }
     /// Returns the traces whose low 64 bits are that number (an id given with 16 digits), newest first.
     fn trace_ids_by_low_half(
         &self,

@@ -38,10 +38,14 @@ impl Traces {
 }
 
 impl TraceReader for Traces {
-    async fn trace(&self, id: TraceId) -> Result<Option<Trace>, StoreError> {
+    async fn trace_within(
+        &self,
+        id: TraceId,
+        bytes_max: usize,
+    ) -> Result<Option<Trace>, StoreError> {
         match &self.0 {
-            Kind::Embedded(store) => store.trace(id).await,
-            Kind::Merged(_, store) => store.trace(id).await,
+            Kind::Embedded(store) => store.trace_within(id, bytes_max).await,
+            Kind::Merged(_, store) => store.trace_within(id, bytes_max).await,
         }
     }
 

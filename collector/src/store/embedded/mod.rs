@@ -37,6 +37,7 @@ use crate::model::{TimeRange, Trace, TracePage, TraceQuery};
 pub(crate) use block::SpanCodec;
 use catalog::Catalog;
 pub(crate) use journal::{Journal, JournalSegment};
+use read::Wanted;
 use segment::Segment;
 pub use shard_writer::{Commit, ShardWriter, SpanLog};
 pub(crate) use ship_progress::ShipProgress;
@@ -140,14 +141,19 @@ impl EmbeddedStore {
         retention::enforce(&self.catalog, &self.options, follow, now)
     }
 
-    /// Returns a trace without the blocks that were written later than that.
+    /// Returns a trace without the blocks that were written later than that, fitted into so many bytes.
     pub(crate) async fn trace_as_of(
         &self,
         id: TraceId,
         as_of: u64,
+        bytes_max: usize,
     ) -> Result<Option<Trace>, StoreError> {
-        self.read(move |catalog| read::trace(catalog, id, as_of))
-            .await
+        let wanted = Wanted {
+            id,
+            as_of,
+            bytes_max,
+        };
+        self.read(move |catalog| read::trace(catalog, wanted)).await
     }
 
     /// Returns how many spans the retention would delete at that time that are not stored elsewhere.
@@ -185,8 +191,12 @@ impl EmbeddedStore {
 }
 
 impl TraceReader for EmbeddedStore {
-    async fn trace(&self, id: TraceId) -> Result<Option<Trace>, StoreError> {
-        self.trace_as_of(id, u64::MAX).await
+    async fn trace_within(
+        &self,
+        id: TraceId,
+        bytes_max: usize,
+    ) -> Result<Option<Trace>, StoreError> {
+        self.trace_as_of(id, u64::MAX, bytes_max).await
     }
 
     async fn trace_ids_by_low_half(&self, low: u64) -> Result<Vec<TraceId>, StoreError> {

@@ -5,50 +5,62 @@ use std::sync::Arc;
 
 use opentelemetry::TraceId;
 
-use super::block::{BlockMeta, BlockReader, RowReader};
+use super::block::{BlockMeta, BlockReader, Extent, RowReader};
 use super::catalog::Catalog;
 use super::damage::{skip_missing, tolerate};
 use super::limits::{OPERATIONS_MAX, TRACE_SPANS_MAX};
 use super::search::resolve;
 use super::segment::Segment;
+use crate::codec::otlp::Limits;
 use crate::model::{TimeRange, Trace};
 use crate::store::StoreError;
 use crate::store::assemble;
 use crate::store::convert::SpanCollector;
 
+/// Bytes of text that are read from one block at a time; what is kept of them is cut as the trace needs.
+const SCRATCH_BYTES_MAX: usize = 8 << 20;
+/// What a value keeps at least, where a block has more text than is read at a time.
+const VALUE_BYTES_MIN: usize = 64;
+/// What a value keeps where a block has few rows.
+const VALUE_BYTES_USUAL: usize = 256;
+
 /// Which spans of a trace are read.
 #[derive(Debug, Clone, Copy)]
-struct Wanted {
-    id: u128,
-    /// Those in blocks that were written by then.
-    as_of: u64,
+pub(crate) struct Wanted {
+    /// The trace.
+    pub(crate) id: TraceId,
+    /// Those in blocks that were written by then, Unix nanoseconds.
+    pub(crate) as_of: u64,
+    /// Memory that they may take.
+    pub(crate) bytes_max: usize,
+}
+
+impl Wanted {
+    fn number(&self) -> u128 {
+        u128::from_be_bytes(self.id.to_bytes())
+    }
 }
 
 /// Reads what had arrived of a trace by that time.
-pub(crate) fn trace(
-    catalog: &Catalog,
-    id: TraceId,
-    as_of: u64,
-) -> Result<Option<Trace>, StoreError> {
-    let id = u128::from_be_bytes(id.to_bytes());
-    let wanted = Wanted { id, as_of };
-    let mut collector = SpanCollector::default();
+pub(crate) fn trace(catalog: &Catalog, wanted: Wanted) -> Result<Option<Trace>, StoreError> {
+    let mut collector = SpanCollector::within(wanted.bytes_max);
     let mut truncated = false;
     for segment in catalog.snapshot().iter() {
-        let blocks = skip_missing(segment.blocks_of(id))?.unwrap_or_default();
+        let blocks = skip_missing(segment.blocks_of(wanted.number()))?.unwrap_or_default();
         if !blocks.is_empty() {
             truncated |= read_segment(catalog, segment, &blocks, wanted, &mut collector)?;
         }
     }
-    if collector.spans.is_empty() {
+    let spans = collector.spans.into_spans();
+    if spans.is_empty() {
         return Ok(None);
     }
-    let mut trace = assemble(collector.spans);
+    let mut trace = assemble(spans);
     trace.truncated = truncated;
     Ok(Some(trace))
 }
 
-/// Reads a trace's spans from those blocks of a segment; returns whether the cap cut some off.
+/// Reads a trace's spans from those blocks of a segment; returns whether a limit cut some off.
 fn read_segment(
     catalog: &Catalog,
     segment: &Segment,
@@ -64,8 +76,7 @@ fn read_segment(
         let Some(meta) = metas.get(block as usize) else {
             continue;
         };
-        let room = TRACE_SPANS_MAX - collector.spans.len();
-        let read = || read_block(segment, &file, meta, wanted, room, collector);
+        let read = || read_block(segment, &file, meta, wanted, collector);
         if let Some(true) = tolerate(catalog, segment, block, read)? {
             return Ok(true);
         }
@@ -79,7 +90,6 @@ fn read_block(
     file: &Arc<std::fs::File>,
     meta: &BlockMeta,
     wanted: Wanted,
-    room: usize,
     collector: &mut SpanCollector,
 ) -> Result<bool, StoreError> {
     let path = &segment.place().path;
@@ -87,16 +97,65 @@ fn read_block(
     if reader.header.written > wanted.as_of {
         return Ok(false);
     }
-    let (ids, index) = reader.traces()?;
-    let Some(trace) = ids.iter().position(|&id| id == wanted.id) else {
-        return Ok(false);
-    };
-    let rows = (0..index.len() as u32).filter(|&row| index[row as usize] == trace as u64);
-    let mut rows: Vec<u32> = rows.collect();
-    let cut = rows.len() > room;
+    let mut rows = reader.rows_of(wanted.number())?;
+    let room = TRACE_SPANS_MAX - collector.spans.len();
+    let is_cut = rows.len() > room;
     rows.truncate(room);
-    RowReader::read(&reader, segment.schema()?, segment, &rows)?.visit(&rows, collector);
-    Ok(cut)
+    let stripe = Stripe::of(&reader);
+    let mut rest = &rows[..];
+    while !rest.is_empty() && !collector.spans.is_full() {
+        let (here, later) = rest.split_at(stripe.rows(collector).min(rest.len()));
+        let extent = stripe.extent(collector, here.len());
+        RowReader::read(&reader, segment.schema()?, segment, here, extent)?.visit(collector);
+        rest = later;
+    }
+    Ok(is_cut || collector.spans.is_full())
+}
+
+/// How many rows of a block are read at a time, and how much of each value, so that all fit into the scratch memory.
+#[derive(Debug, Clone, Copy)]
+enum Stripe {
+    /// All rows: the block has less text than that.
+    All,
+    /// A block of much text has so many columns of it.
+    Columns(usize),
+}
+
+impl Stripe {
+    fn of(reader: &BlockReader<'_>) -> Self {
+        let parts = || {
+            reader
+                .header
+                .parts
+                .iter()
+                .filter(|part| part.kind.is_text())
+        };
+        match parts().map(|part| part.raw).sum::<usize>() {
+            0..=SCRATCH_BYTES_MAX => Self::All,
+            // No row has a value in more columns than that, but for keys that it has several times.
+            _ => Self::Columns(parts().count().min(Limits::ATTRIBUTES)),
+        }
+    }
+
+    fn rows(self, collector: &SpanCollector) -> usize {
+        match self {
+            Self::Columns(columns) if collector.spans.text_bytes().is_some() => {
+                SCRATCH_BYTES_MAX / (columns * VALUE_BYTES_USUAL)
+            }
+            _ => usize::MAX,
+        }
+    }
+
+    fn extent(self, collector: &SpanCollector, rows: usize) -> Extent {
+        match (self, collector.spans.text_bytes()) {
+            (_, None) => Extent::Bare,
+            (Self::All, Some(_)) => Extent::Whole,
+            (Self::Columns(columns), Some(bytes_max)) => Extent::Values {
+                bytes_max: (SCRATCH_BYTES_MAX / (columns * rows))
+                    .clamp(VALUE_BYTES_MIN, bytes_max.max(VALUE_BYTES_MIN)),
+            },
+        }
+    }
 }
 
 /// Lists the traces whose low 64 bits are that number, newest first.

@@ -9,6 +9,7 @@ use opentelemetry::{SpanId, TraceId};
 use super::union;
 use crate::model::{MINUTE_NANOS, Note, TimeRange, Trace, TracePage, TraceQuery};
 use crate::store::embedded::{EmbeddedStore, ShipProgress};
+use crate::store::fitting::{TRACE_BYTES_MAX, bytes_of};
 use crate::store::influxdb::{InfluxTraces, Peers, Scan};
 use crate::store::search::{self, Candidate, Row, Source, row_of};
 use crate::store::{StoreError, TraceReader};
@@ -79,14 +80,19 @@ impl MergedTraces {
 }
 
 impl TraceReader for MergedTraces {
-    async fn trace(&self, id: TraceId) -> Result<Option<Trace>, StoreError> {
-        let local = self.local.trace(id).await?;
+    async fn trace_within(
+        &self,
+        id: TraceId,
+        bytes_max: usize,
+    ) -> Result<Option<Trace>, StoreError> {
+        let local = self.local.trace_within(id, bytes_max).await?;
         if let (Some(trace), Some(since)) = (&local, self.whole_since().await)
             && is_whole(trace, since)
         {
             return Ok(local);
         }
-        match self.ask(self.remote.trace(id)).await {
+        let room = room_beside(local.as_ref(), bytes_max);
+        match self.ask(self.remote.trace_within(id, room)).await {
             Ok(remote) => Ok(union(local, remote)),
             Err(error) => {
                 // The trace may be in InfluxDB, so "not found" would be wrong.
@@ -159,6 +165,12 @@ impl TraceReader for MergedTraces {
         let remote = self.ask(self.remote.operations(service, range)).await;
         Ok(Self::add_names(local, remote))
     }
+}
+
+/// Returns how many bytes the other part of a trace may have: both together what the whole may, but for a few spans.
+fn room_beside(local: Option<&Trace>, bytes_max: usize) -> usize {
+    let taken = local.map_or(0, |trace| bytes_of(&trace.spans));
+    bytes_max.saturating_sub(taken).max(bytes_max / 16)
 }
 
 /// Returns whether a trace has all of its spans here, where all that arrived after `since` are. Of one that runs for
@@ -278,7 +290,9 @@ impl Source for Both<'_> {
         let remote = self.remote_traces(&candidates).await;
         let as_of = self.query.as_of();
         for ((at, candidate), remote) in parts.into_iter().zip(candidates).zip(remote) {
-            let local = self.stores.local.trace_as_of(candidate.id, as_of);
+            let taken = remote.as_ref();
+            let room = room_beside(taken, TRACE_BYTES_MAX);
+            let local = self.stores.local.trace_as_of(candidate.id, as_of, room);
             let trace = union(local.await?, remote);
             rows[at] = trace.and_then(|trace| row_of(&trace, self.query));
         }

@@ -2,12 +2,14 @@
 //! tells when the trace's points were written, and only there the payloads are read.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use opentelemetry::TraceId;
 
 use super::payload;
-use crate::model::{SECOND_NANOS, Span};
+use crate::model::{Resource, SECOND_NANOS, Span};
 use crate::store::StoreError;
+use crate::store::fitting::{Fitting, TRACE_BYTES_MAX};
 use crate::store::influxdb::schema::{SHARD, SPAN};
 use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::query::{Query, Series};
@@ -35,24 +37,69 @@ fn low_half(id: TraceId) -> u64 {
     u128::from_be_bytes(id.to_bytes()) as u64
 }
 
-/// Returns every span of a trace since then, and whether the cap cut some off.
+/// The spans of a trace as its payloads come.
+struct Collected {
+    /// What its payloads begin with.
+    wanted: String,
+    spans: Fitting,
+    /// Whether some were cut off.
+    is_cut: bool,
+}
+
+impl Collected {
+    fn new(id: TraceId, bytes_max: usize) -> Self {
+        Self {
+            wanted: id.to_string(),
+            spans: Fitting::new(bytes_max),
+            is_cut: false,
+        }
+    }
+
+    /// Adds the spans of a payload, if it is one of the trace's; returns whether there may be more.
+    fn add(&mut self, payload: &str) -> bool {
+        if payload.starts_with(&self.wanted) {
+            let mut resource = None;
+            for mut span in payload::decode(payload).unwrap_or_default() {
+                if self.spans.len() >= TRACE_SPANS_MAX || self.spans.is_full() {
+                    self.is_cut = true;
+                    break;
+                }
+                // Spans of one payload and sender share it.
+                let kept = resource
+                    .take()
+                    .filter(|(sent, _)| Arc::ptr_eq(sent, &span.resource));
+                let (sent, kept) = kept.unwrap_or_else(|| {
+                    let kept = Arc::new(self.spans.resource(Resource::clone(&span.resource)));
+                    self.spans.keep(&kept);
+                    (Arc::clone(&span.resource), kept)
+                });
+                span.resource = Arc::clone(&kept);
+                resource = Some((sent, kept));
+                self.spans.push(span);
+            }
+        }
+        self.is_cut |= self.spans.is_full();
+        !self.is_cut
+    }
+
+    fn finish(self) -> (Vec<Span>, bool) {
+        (self.spans.into_spans(), self.is_cut)
+    }
+}
+
+/// Returns every span of a trace since then, fitted into so many bytes, and whether some are cut off.
 pub(super) async fn spans(
     client: &Client,
     id: TraceId,
     since: u64,
+    bytes_max: usize,
 ) -> Result<(Vec<Span>, bool), StoreError> {
-    let wanted = id.to_string();
-    let mut spans = Vec::new();
+    let mut collected = Collected::new(id, bytes_max);
     visit_payloads(client, low_half(id), since, |payload| {
-        if payload.starts_with(&wanted) {
-            spans.extend(payload::decode(payload).unwrap_or_default());
-        }
-        spans.len() <= TRACE_SPANS_MAX
+        collected.add(payload)
     })
     .await?;
-    let truncated = spans.len() > TRACE_SPANS_MAX;
-    spans.truncate(TRACE_SPANS_MAX);
-    Ok((spans, truncated))
+    Ok(collected.finish())
 }
 
 /// Returns the traces whose low half is that number, most recently received first.
@@ -143,13 +190,13 @@ fn push_payloads(query: &mut Query, low: u64, first: u64, last: u64) {
     query.push(&format!(" AND time >= {first} AND time <= {last};"));
 }
 
-/// Returns the spans of each of these traces that arrived in that time: one request says when they did, and one more
-/// for each `STATEMENTS_MAX` times reads them.
+/// Returns the spans of each of these traces that arrived in that time, and whether some are cut off: one request says
+/// when they did, and one more for each `STATEMENTS_MAX` times reads them. All together fit into [`TRACE_BYTES_MAX`].
 pub(super) async fn spans_of(
     client: &Client,
     ids: &[TraceId],
     arrived: Range<u64>,
-) -> Result<Vec<Vec<Span>>, StoreError> {
+) -> Result<Vec<(Vec<Span>, bool)>, StoreError> {
     let mut query = Query::default();
     for id in ids {
         push_times(&mut query, low_half(*id), arrived.start);
@@ -166,7 +213,8 @@ pub(super) async fn spans_of(
                 .map(|(first, last)| (trace, first, last)),
         );
     }
-    let mut traces = vec![Vec::new(); ids.len()];
+    let mut traces: Vec<Option<Collected>> = ids.iter().map(|_| None).collect();
+    let mut room = TRACE_BYTES_MAX;
     for parts in parts.chunks(STATEMENTS_MAX) {
         let mut query = Query::default();
         for &(trace, first, last) in parts {
@@ -174,15 +222,17 @@ pub(super) async fn spans_of(
         }
         let answers = client.queries(&query).await?;
         for (&(trace, ..), answer) in parts.iter().zip(&answers) {
-            let wanted = ids[trace].to_string();
-            let payloads = answer.iter().flat_map(texts_of);
-            let payloads = payloads.filter(|(_, payload)| payload.starts_with(&wanted));
-            let spans = payloads.filter_map(|(_, payload)| payload::decode(payload));
-            let room = TRACE_SPANS_MAX - traces[trace].len();
-            traces[trace].extend(spans.flatten().take(room));
+            let bytes_max = room.max(TRACE_BYTES_MAX / 64);
+            let new = || Collected::new(ids[trace], bytes_max);
+            let collected = traces[trace].get_or_insert_with(new);
+            let before = collected.spans.bytes();
+            let mut payloads = answer.iter().flat_map(texts_of);
+            payloads.all(|(_, payload)| collected.add(payload));
+            room = room.saturating_sub(collected.spans.bytes().saturating_sub(before));
         }
     }
-    Ok(traces)
+    let spans = |one: Option<Collected>| one.map(Collected::finish).unwrap_or_default();
+    Ok(traces.into_iter().map(spans).collect())
 }
 
 /// Returns the times of a series' rows.

@@ -45,9 +45,14 @@ impl InfluxTraces {
         }
     }
 
-    /// Returns every span of a trace as it was received, repeats included, and whether the cap cut some off.
-    pub(crate) async fn spans(&self, id: TraceId) -> Result<(Vec<Span>, bool), StoreError> {
-        by_id::spans(&self.client, id, self.since()).await
+    /// Returns every span of a trace as it was received, repeats included, fitted into so many bytes, and whether
+    /// some are cut off.
+    pub(crate) async fn spans(
+        &self,
+        id: TraceId,
+        bytes_max: usize,
+    ) -> Result<(Vec<Span>, bool), StoreError> {
+        by_id::spans(&self.client, id, self.since(), bytes_max).await
     }
 
     /// Returns the source of a search's traces whose position lies before that time.
@@ -99,8 +104,12 @@ fn texts(series: &Series) -> Vec<String> {
 
 /// The store in InfluxDB by itself: everything must have been written there.
 impl TraceReader for InfluxTraces {
-    async fn trace(&self, id: TraceId) -> Result<Option<Trace>, StoreError> {
-        let (spans, truncated) = self.spans(id).await?;
+    async fn trace_within(
+        &self,
+        id: TraceId,
+        bytes_max: usize,
+    ) -> Result<Option<Trace>, StoreError> {
+        let (spans, truncated) = self.spans(id, bytes_max).await?;
         if spans.is_empty() {
             return Ok(None);
         }

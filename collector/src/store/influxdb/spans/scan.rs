@@ -90,7 +90,11 @@ impl Scan {
         let ids: Vec<TraceId> = candidates.iter().map(|candidate| candidate.id).collect();
         let arrived = self.kept_since..self.query.as_of();
         let spans = in_time(&self.client, by_id::spans_of(&self.client, &ids, arrived)).await?;
-        let trace = |spans: Vec<Span>| (!spans.is_empty()).then(|| assemble(spans));
+        let trace = |(spans, is_cut): (Vec<Span>, bool)| {
+            let mut trace = (!spans.is_empty()).then(|| assemble(spans))?;
+            trace.truncated = is_cut;
+            Some(trace)
+        };
         Ok(spans.into_iter().map(trace).collect())
     }
 

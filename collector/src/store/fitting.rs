@@ -1,0 +1,360 @@
+//! Fits the spans of one trace into so many bytes of memory. What is normal fits whole; of a trace that does not, texts are
+//! cut shorter and shorter, then attributes, events and links are left out, and in the end spans. A span or resource of
+//! which something is missing carries the attribute `SHORTENED`.
+
+use std::sync::Arc;
+
+use crate::model::{Event, Link, Resource, SHORTENED, Span, Value, cut};
+
+/// Bytes of one trace in memory: 50,000 spans of eight short attributes, and with what reading and showing take beside it
+/// less than the 64 MiB that one request may cost.
+pub(crate) const TRACE_BYTES_MAX: usize = 48 << 20;
+/// What texts are cut to, one step after the other; first they stay as they are.
+const TEXT_STEPS: [usize; 5] = [usize::MAX, 4 << 10, 1 << 10, 256, 64];
+/// What is kept of resources, as a part of all: spans share them.
+const RESOURCES_PART: usize = 8;
+/// What an allocation takes beside its bytes, and the unit that it is rounded up to.
+const UNIT_BYTES: usize = 16;
+
+/// The spans of a trace within a budget.
+#[derive(Debug)]
+pub(crate) struct Fitting {
+    spans: Vec<Span>,
+    bytes: usize,
+    bytes_max: usize,
+    resource_bytes: usize,
+    /// What texts are cut to; `None` once spans are kept without details.
+    text_bytes: Option<usize>,
+    is_full: bool,
+}
+
+impl Default for Fitting {
+    fn default() -> Self {
+        Self::new(TRACE_BYTES_MAX)
+    }
+}
+
+impl Fitting {
+    /// Returns an empty trace that may have so many bytes.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self {
+            spans: Vec::new(),
+            bytes: 0,
+            bytes_max,
+            resource_bytes: 0,
+            text_bytes: Some(TEXT_STEPS[0]),
+            is_full: false,
+        }
+    }
+
+    /// Returns what texts are cut to, so that a reader need not read more; `None` where no details are kept.
+    pub(crate) fn text_bytes(&self) -> Option<usize> {
+        self.text_bytes
+    }
+
+    /// Returns whether no more spans fit.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Returns how many bytes they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns how many spans there are.
+    pub(crate) fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Returns the spans.
+    pub(crate) fn into_spans(self) -> Vec<Span> {
+        self.spans
+    }
+
+    /// Adds a span, unless it is full.
+    pub(crate) fn push(&mut self, mut span: Span) {
+        if self.is_full {
+            return;
+        }
+        self.shorten(&mut span);
+        self.bytes += span_bytes(&span);
+        self.spans.push(span);
+        while self.bytes > self.bytes_max && !self.is_full {
+            self.next_step();
+        }
+    }
+
+    /// Returns a resource as it fits.
+    pub(crate) fn resource(&mut self, mut resource: Resource) -> Resource {
+        let text_bytes = self.text_bytes.unwrap_or(0);
+        let mut is_cut = cut_pairs(&mut resource.attributes, text_bytes);
+        let room = self.bytes_max / RESOURCES_PART;
+        if self.text_bytes.is_none()
+            || self.resource_bytes + pairs_bytes(&resource.attributes) > room
+        {
+            is_cut = true;
+            resource.attributes.clear();
+        }
+        if is_cut {
+            mark(&mut resource.attributes);
+        }
+        resource
+    }
+
+    /// Counts a resource that is new.
+    pub(crate) fn keep(&mut self, resource: &Arc<Resource>) {
+        let bytes = pairs_bytes(&resource.attributes) + UNIT_BYTES * 8;
+        self.resource_bytes += bytes;
+        self.bytes += bytes;
+    }
+
+    fn shorten(&self, span: &mut Span) {
+        let is_cut = match self.text_bytes {
+            Some(bytes) => cut_span(span, bytes),
+            None => strip(span),
+        };
+        if is_cut {
+            mark(&mut span.attributes);
+        }
+    }
+
+    /// Cuts what is there to the next length, or takes details away from the last spans until an eighth is free.
+    fn next_step(&mut self) {
+        let shorter = |bytes: &usize| self.text_bytes.is_some_and(|now| *bytes < now);
+        if let Some(bytes) = TEXT_STEPS.into_iter().find(shorter) {
+            self.text_bytes = Some(bytes);
+            for index in 0..self.spans.len() {
+                self.change(index, |span| cut_span(span, bytes));
+            }
+            return;
+        }
+        self.text_bytes = None;
+        let before = self.bytes;
+        for index in (0..self.spans.len()).rev() {
+            if self.bytes <= self.bytes_max - self.bytes_max / 8 {
+                break;
+            }
+            self.change(index, strip);
+        }
+        self.is_full = self.bytes == before;
+    }
+
+    fn change(&mut self, index: usize, change: impl FnOnce(&mut Span) -> bool) {
+        let span = &mut self.spans[index];
+        let before = span_bytes(span);
+        if change(span) {
+            mark(&mut span.attributes);
+        }
+        self.bytes = self.bytes - before + span_bytes(span);
+    }
+}
+
+/// Returns about how many bytes of memory a trace of these spans takes.
+pub(crate) fn bytes_of(spans: &[Span]) -> usize {
+    spans.iter().map(span_bytes).sum()
+}
+
+fn span_bytes(span: &Span) -> usize {
+    let texts = [&span.name, &span.trace_state, &span.status.message];
+    let event = |event: &Event| {
+        size_of::<Event>() + heap(event.name.len()) + pairs_bytes(&event.attributes)
+    };
+    let link = |link: &Link| size_of::<Link>() + pairs_bytes(&link.attributes);
+    size_of::<Span>()
+        + texts
+            .into_iter()
+            .map(|text| heap(text.len()))
+            .sum::<usize>()
+        + pairs_bytes(&span.attributes)
+        + span.events.iter().map(event).sum::<usize>()
+        + span.links.iter().map(link).sum::<usize>()
+}
+
+fn pairs_bytes(pairs: &[(String, Value)]) -> usize {
+    let pair = |(key, value): &(String, Value)| {
+        size_of::<(String, Value)>() + heap(key.len()) + value_bytes(value)
+    };
+    pairs.iter().map(pair).sum()
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => heap(text.len()),
+        Value::Bytes(bytes) => heap(bytes.len()),
+        Value::Array(items) => {
+            let item = |item| size_of::<Value>() + value_bytes(item);
+            items.iter().map(item).sum()
+        }
+        Value::Map(pairs) => pairs_bytes(pairs),
+        Value::Empty | Value::Bool(_) | Value::Int(_) | Value::Double(_) => 0,
+    }
+}
+
+fn heap(bytes: usize) -> usize {
+    bytes.next_multiple_of(UNIT_BYTES)
+}
+
+/// Cuts every text of a span; returns whether one was longer.
+fn cut_span(span: &mut Span, bytes_max: usize) -> bool {
+    let mut is_cut = cut_pairs(&mut span.attributes, bytes_max);
+    is_cut |= cut_text(&mut span.status.message, bytes_max);
+    is_cut |= cut_text(&mut span.trace_state, bytes_max);
+    for event in &mut span.events {
+        is_cut |= cut_pairs(&mut event.attributes, bytes_max);
+    }
+    for link in &mut span.links {
+        is_cut |= cut_pairs(&mut link.attributes, bytes_max);
+    }
+    is_cut
+}
+
+/// Takes attributes, events and links away, counts them as dropped, and returns whether there were any.
+fn strip(span: &mut Span) -> bool {
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let kept = |(key, _): &&(String, Value)| key != SHORTENED;
+    let attributes = count(span.attributes.iter().filter(kept).count());
+    let (events, links) = (count(span.events.len()), count(span.links.len()));
+    span.dropped_attributes_count = span.dropped_attributes_count.saturating_add(attributes);
+    span.dropped_events_count = span.dropped_events_count.saturating_add(events);
+    span.dropped_links_count = span.dropped_links_count.saturating_add(links);
+    span.attributes = Vec::new();
+    span.events = Vec::new();
+    span.links = Vec::new();
+    let shortest = TEXT_STEPS[TEXT_STEPS.len() - 1];
+    cut_text(&mut span.status.message, shortest);
+    cut_text(&mut span.trace_state, shortest);
+    true
+}
+
+fn mark(attributes: &mut Vec<(String, Value)>) {
+    if !attributes.iter().any(|(key, _)| key == SHORTENED) {
+        attributes.reserve_exact(1);
+        attributes.push((SHORTENED.to_owned(), Value::Bool(true)));
+    }
+}
+
+fn cut_pairs(pairs: &mut [(String, Value)], bytes_max: usize) -> bool {
+    let mut is_cut = false;
+    for (_, value) in pairs {
+        is_cut |= cut_value(value, bytes_max);
+    }
+    is_cut
+}
+
+/// Cuts a value. A list or map that takes more in all becomes empty: its items may be many and short.
+fn cut_value(value: &mut Value, bytes_max: usize) -> bool {
+    match value {
+        Value::String(text) => cut_text(text, bytes_max),
+        Value::Bytes(bytes) if bytes.len() > bytes_max => {
+            bytes.truncate(bytes_max);
+            bytes.shrink_to_fit();
+            true
+        }
+        Value::Array(_) | Value::Map(_) if value_bytes(value) > bytes_max.max(TEXT_STEPS[1]) => {
+            *value = Value::Empty;
+            true
+        }
+        Value::Array(items) => {
+            let cuts = items.iter_mut().map(|item| cut_value(item, bytes_max));
+            cuts.fold(false, |any, is_cut| any | is_cut)
+        }
+        Value::Map(pairs) => cut_pairs(pairs, bytes_max),
+        _ => false,
+    }
+}
+
+fn cut_text(text: &mut String, bytes_max: usize) -> bool {
+    let kept = cut(text, bytes_max).len();
+    let is_cut = kept < text.len();
+    if is_cut {
+        text.truncate(kept);
+        text.shrink_to_fit();
+    }
+    is_cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::tests::support::span;
+
+    fn large(id: u64, attributes: usize, bytes: usize) -> Span {
+        let mut made = span(1, id, "shop");
+        let attribute = |n: usize| (format!("key{n}"), Value::String("x".repeat(bytes)));
+        made.attributes = (0..attributes).map(attribute).collect();
+        made
+    }
+
+    fn fitted(bytes_max: usize, spans: impl Iterator<Item = Span>) -> Fitting {
+        let mut fitting = Fitting::new(bytes_max);
+        spans.for_each(|span| fitting.push(span));
+        fitting
+    }
+
+    #[test]
+    fn what_fits_is_kept_whole() {
+        let fitting = fitted(1 << 20, (1..=10).map(|id| large(id, 3, 20_000)));
+        let spans = fitting.into_spans();
+        assert_eq!(
+            spans,
+            (1..=10).map(|id| large(id, 3, 20_000)).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn texts_are_cut_before_attributes_are_left_out() {
+        let fitting = fitted(1 << 20, (1..=40).map(|id| large(id, 50, 30_000)));
+        let spans = fitting.into_spans();
+        assert_eq!(spans.len(), 40);
+        assert!(bytes_of(&spans) <= 1 << 20);
+        for span in &spans {
+            assert_eq!(span.attributes.len(), 51);
+            assert_eq!(
+                span.attributes[50],
+                (SHORTENED.to_owned(), Value::Bool(true))
+            );
+            assert_eq!(span.attributes[0].1, Value::String("x".repeat(256)));
+        }
+    }
+
+    #[test]
+    fn spans_stay_when_their_attributes_do_not_fit_and_are_cut_last() {
+        let fitting = fitted(256 << 10, (1..=500).map(|id| large(id, 100, 30_000)));
+        assert!(!fitting.is_full());
+        let spans = fitting.into_spans();
+        assert_eq!(spans.len(), 500);
+        assert!(bytes_of(&spans) <= 256 << 10);
+        let bare = spans.last().unwrap();
+        assert_eq!(
+            (bare.attributes.len(), bare.dropped_attributes_count),
+            (1, 100)
+        );
+        let fitting = fitted(64 << 10, (1..=500).map(|id| large(id, 100, 30_000)));
+        assert!(fitting.is_full());
+        assert!((50..500).contains(&fitting.len()), "{}", fitting.len());
+    }
+
+    #[test]
+    fn lists_and_resources_are_bounded_too() {
+        let mut fitting = Fitting::new(64 << 10);
+        let many = Value::Array(vec![Value::Int(1); 5_000]);
+        let mut made = span(1, 1, "shop");
+        made.attributes = vec![("list".to_owned(), many)];
+        fitting.push(made);
+        let text = |n: usize| (format!("key{n}"), Value::String("x".repeat(1_000)));
+        let resource = Resource {
+            service_name: "shop".to_owned(),
+            attributes: (0..128).map(text).collect(),
+            ..Resource::default()
+        };
+        let kept = fitting.resource(resource);
+        assert_eq!(
+            (kept.service_name.as_str(), kept.attributes.len()),
+            ("shop", 1)
+        );
+        let spans = fitting.into_spans();
+        assert_eq!(spans[0].attributes[0].1, Value::Empty);
+        assert_eq!(spans[0].attributes[1].0, SHORTENED);
+    }
+}
