@@ -97,7 +97,8 @@ impl Fixture {
 
     /// Takes in a request of OTLP JSON that arrives at that time.
     pub(super) fn receive(&mut self, request: &Value, now: u64) {
-        let request = json::traces_to_protobuf(request.to_string().as_bytes()).unwrap();
+        let text = request.to_string();
+        let (request, _) = json::traces_to_protobuf(text.as_bytes()).unwrap();
         self.writer.begin_request();
         self.tap.begin_request();
         let mut tee = Tee(&mut self.writer, &mut self.tap);
@@ -108,8 +109,8 @@ impl Fixture {
 
     /// Sends what a breaker says: its settings, calls of the last second, and that it opened.
     async fn trip(&self, now: u64) {
-        let logs = json::logs_to_protobuf(breaker_logs(now).to_string().as_bytes()).unwrap();
-        let metrics =
+        let (logs, _) = json::logs_to_protobuf(breaker_logs(now).to_string().as_bytes()).unwrap();
+        let (metrics, _) =
             json::metrics_to_protobuf(breaker_metrics(now).to_string().as_bytes()).unwrap();
         let metrics = Message::decode(metrics.as_slice()).unwrap();
         self.circuits.ingest_metrics(metrics, now).await.unwrap();

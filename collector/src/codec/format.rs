@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::otlp::{self, Accepted, DecodeError, Limits, SpanVisitor, json};
-use super::zipkin;
+use super::otlp::{self, Accepted, DecodeError, Limits, Repairs, SpanVisitor, json};
+use super::{json_text, zipkin};
 
 /// What a message carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,33 +39,43 @@ impl Format {
         now: u64,
         visitor: &mut impl SpanVisitor,
     ) -> Result<Accepted, DecodeError> {
-        let message = self.to_otlp(Signal::Traces, message)?;
-        otlp::walk_traces(&message, limits, now, visitor)
+        let (message, repairs) = self.to_otlp(Signal::Traces, message)?;
+        let mut accepted = otlp::walk_traces(&message, limits, now, visitor)?;
+        accepted.repairs.add(repairs);
+        Ok(accepted)
     }
 
-    /// Returns a message as OTLP protobuf.
+    /// Returns a message as OTLP protobuf, and what had to be changed for that.
     ///
     /// # Errors
     /// Where a message that must be rewritten is not of this format.
-    pub fn to_otlp(self, signal: Signal, message: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
-        match (self, signal) {
-            (Self::OtlpProtobuf, _) => Ok(Cow::Borrowed(message)),
-            (Self::OtlpJson, Signal::Traces) => json::traces_to_protobuf(message).map(Cow::Owned),
-            (Self::OtlpJson, Signal::Metrics) => json::metrics_to_protobuf(message).map(Cow::Owned),
-            (Self::OtlpJson, Signal::Logs) => json::logs_to_protobuf(message).map(Cow::Owned),
-            (Self::ZipkinJson, Signal::Traces) => zipkin::to_otlp(message).map(Cow::Owned),
-            (Self::ZipkinJson, _) => Err(DecodeError::Json("Zipkin has spans only".to_owned())),
-        }
+    pub fn to_otlp(
+        self,
+        signal: Signal,
+        message: &[u8],
+    ) -> Result<(Cow<'_, [u8]>, Repairs), DecodeError> {
+        let (message, repairs) = match (self, signal) {
+            (Self::OtlpProtobuf, _) => return Ok((Cow::Borrowed(message), Repairs::default())),
+            (Self::OtlpJson, Signal::Traces) => json::traces_to_protobuf(message)?,
+            (Self::OtlpJson, Signal::Metrics) => json::metrics_to_protobuf(message)?,
+            (Self::OtlpJson, Signal::Logs) => json::logs_to_protobuf(message)?,
+            (Self::ZipkinJson, Signal::Traces) => zipkin::to_otlp(message)?,
+            (Self::ZipkinJson, _) => {
+                return Err(DecodeError::Json("Zipkin has spans only".to_owned()));
+            }
+        };
+        Ok((Cow::Owned(message), repairs))
     }
 
-    /// Returns how many bytes `to_otlp` allocates at most for a message of that size.
-    pub fn rewritten_bytes(self, message_bytes: usize) -> usize {
+    /// Returns how many bytes `to_otlp` allocates at most for that message.
+    pub fn rewritten_bytes(self, message: &[u8]) -> usize {
+        let repaired = json_text::repaired_bytes(message);
         match self {
             Self::OtlpProtobuf => 0,
             // Keys become one byte, digits and hex half their length or less.
-            Self::OtlpJson => message_bytes,
+            Self::OtlpJson => message.len() + repaired,
             // An id may be one digit, and each span gets a resource.
-            Self::ZipkinJson => 2 * message_bytes,
+            Self::ZipkinJson => 2 * message.len() + repaired,
         }
     }
 }

@@ -3,8 +3,6 @@
 //! Half of a surrogate pair (a string cut in the middle of an emoji) and bytes that are not UTF-8 become U+FFFD; numbers
 //! that JSON does not have (`NaN`, `Infinity`, `1e999`) become strings, which fields of numbers take or leave out.
 
-use super::otlp::DecodeError;
-
 /// What a text is replaced with where it is ill-formed, as an escape and in UTF-8.
 const ESCAPED_REPLACEMENT: &[u8] = b"\\ufffd";
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
@@ -19,7 +17,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub(super) fn read<T>(
     json: &[u8],
     read: impl Fn(&[u8]) -> serde_json::Result<T>,
-) -> Result<(T, u64), DecodeError> {
+) -> serde_json::Result<(T, u64)> {
     let json = json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json);
     let error = match read(json) {
         Ok(value) => return Ok((value, 0)),
@@ -27,12 +25,9 @@ pub(super) fn read<T>(
     };
     let (repaired, replaced) = repair(json);
     if repaired == json {
-        return Err(DecodeError::Json(error.to_string()));
+        return Err(error);
     }
-    match read(&repaired) {
-        Ok(value) => Ok((value, replaced)),
-        Err(error) => Err(DecodeError::Json(error.to_string())),
-    }
+    Ok((read(&repaired)?, replaced))
 }
 
 /// Returns how many bytes `repair` allocates at most: a byte that is not UTF-8 becomes three, a number such as `NaN`

@@ -7,29 +7,36 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::otlp::{DecodeError, write};
+use super::json_text;
+use super::otlp::{DecodeError, Repairs, write};
 
 /// OTLP's status codes.
 const STATUS_OK: u64 = 1;
 const STATUS_ERROR: u64 = 2;
 
-/// Returns a list of spans as an `ExportTraceServiceRequest`; an empty text is an empty list, as Zipkin has it.
+/// Returns a list of spans as an `ExportTraceServiceRequest`, and what had to be changed; an empty text is an empty
+/// list, as Zipkin has it.
 ///
 /// A span without an id, or with neither a timestamp nor an annotation, is passed on incomplete: the walk rejects it.
 ///
 /// # Errors
 /// `DecodeError::Json`, with line and column, where the text is no list of spans.
-pub fn to_otlp(json: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    let mut out = Vec::with_capacity(json.len());
+pub fn to_otlp(json: &[u8]) -> Result<(Vec<u8>, Repairs), DecodeError> {
     if json.trim_ascii().is_empty() {
-        return Ok(out);
+        return Ok((Vec::new(), Repairs::default()));
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    deserializer
-        .deserialize_seq(List(&mut out))
-        .and_then(|()| deserializer.end())
-        .map_err(|error| DecodeError::Json(error.to_string()))?;
-    Ok(out)
+    let (out, replaced) = json_text::read(json, |json| {
+        let mut out = Vec::with_capacity(json.len());
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        deserializer.deserialize_seq(List(&mut out))?;
+        deserializer.end()?;
+        Ok(out)
+    })?;
+    let repairs = Repairs {
+        replaced,
+        ..Repairs::default()
+    };
+    Ok((out, repairs))
 }
 
 /// Writes a `ResourceSpans` for each span of a list.
@@ -357,7 +364,7 @@ mod tests {
     use super::*;
 
     fn decoded(json: &str) -> ExportTraceServiceRequest {
-        ExportTraceServiceRequest::decode(&to_otlp(json.as_bytes()).unwrap()[..]).unwrap()
+        ExportTraceServiceRequest::decode(&to_otlp(json.as_bytes()).unwrap().0[..]).unwrap()
     }
 
     fn problem(json: &str) -> String {
@@ -427,8 +434,8 @@ mod tests {
         assert_eq!(span.span_id, [0, 0, 0, 0, 0, 0, 0, 2]);
         assert_eq!(span.start_time_unix_nano, 0);
         assert!(span.attributes.is_empty());
-        assert_eq!(to_otlp(b" \n").unwrap(), b"");
-        assert_eq!(to_otlp(b"[]").unwrap(), b"");
+        assert_eq!(to_otlp(b" \n").unwrap().0, b"");
+        assert_eq!(to_otlp(b"[]").unwrap().0, b"");
     }
 
     #[test]
@@ -459,8 +466,8 @@ mod tests {
             let span = format!("{{\"traceId\":\"1\",\"id\":\"1\",\"tags\":{{{}}}}}", tags.join(","));
             for span in [span.as_str(), "{}", r#"{"annotations":[{},{},{},{},{},{},{},{}]}"#, r#"{"id":"1"}"#] {
                 let json = format!("[{}]", vec![span; spans].join(","));
-                let written = to_otlp(json.as_bytes()).unwrap().len();
-                prop_assert!(written <= super::super::Format::ZipkinJson.rewritten_bytes(json.len()), "{span}");
+                let written = to_otlp(json.as_bytes()).unwrap().0.len();
+                prop_assert!(written <= super::super::Format::ZipkinJson.rewritten_bytes(json.as_bytes()), "{span}");
             }
         }
 

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::messages::{self, Request};
 use super::queue::{Job, Queue};
-use super::{Budget, Health, IngestError, Log, Reservation};
+use super::{Budget, Health, IngestError, Log, Reservation, count_repairs};
 use crate::codec::Format;
-use crate::codec::otlp::Accepted;
+use crate::codec::otlp::{Accepted, DecodeError, Repairs};
 use crate::counters::{Counters, Incident};
 use crate::live::circuits::CircuitSink;
 use crate::model::now_unix_nanos;
@@ -54,7 +54,7 @@ impl Ingest {
         message: Bytes,
         mut reservation: Reservation,
     ) -> Result<Accepted, IngestError> {
-        let rewritten = format.rewritten_bytes(message.len());
+        let rewritten = format.rewritten_bytes(&message);
         reservation.resize(message.len() + rewritten).await?;
         let (reply, answer) = oneshot::channel();
         self.queue.push(Job {
@@ -78,12 +78,10 @@ impl Ingest {
         message: Bytes,
         mut reservation: Reservation,
     ) -> Result<Accepted, IngestError> {
-        let request = self.decode(format, message, &mut reservation).await?;
-        self.record(
-            self.circuits
-                .ingest_metrics(request, now_unix_nanos())
-                .await,
-        )
+        let (request, repairs) = self.decode(format, message, &mut reservation).await?;
+        let circuits = &self.circuits;
+        let stored = circuits.ingest_metrics(request, now_unix_nanos()).await;
+        self.record(stored, repairs)
     }
 
     /// Takes in a logs message; returns once its circuit events are durable.
@@ -96,8 +94,9 @@ impl Ingest {
         message: Bytes,
         mut reservation: Reservation,
     ) -> Result<Accepted, IngestError> {
-        let request = self.decode(format, message, &mut reservation).await?;
-        self.record(self.circuits.ingest_logs(request, now_unix_nanos()).await)
+        let (request, repairs) = self.decode(format, message, &mut reservation).await?;
+        let stored = self.circuits.ingest_logs(request, now_unix_nanos()).await;
+        self.record(stored, repairs)
     }
 
     /// Refuses further requests.
@@ -106,7 +105,11 @@ impl Ingest {
     }
 
     /// Reports how the circuits stored a request. Without records nothing was written, which says nothing of the disk.
-    fn record(&self, stored: Result<usize, StoreError>) -> Result<Accepted, IngestError> {
+    fn record(
+        &self,
+        stored: Result<usize, StoreError>,
+        repairs: Repairs,
+    ) -> Result<Accepted, IngestError> {
         match stored {
             Ok(0) => {}
             Ok(_) => self.health.commit_succeeded(Log::Circuits),
@@ -116,7 +119,11 @@ impl Ingest {
                 return Err(error);
             }
         }
-        Ok(Accepted::default())
+        count_repairs(&self.counters, &repairs);
+        Ok(Accepted {
+            repairs,
+            ..Accepted::default()
+        })
     }
 
     /// Decodes with prost, whose structs are many times larger than their bytes: their estimated size is reserved too.
@@ -125,21 +132,40 @@ impl Ingest {
         format: Format,
         message: Bytes,
         reservation: &mut Reservation,
-    ) -> Result<R, IngestError> {
-        let rewritten = format.rewritten_bytes(message.len());
+    ) -> Result<(R, Repairs), IngestError> {
+        let rewritten = format.rewritten_bytes(&message);
         reservation.resize(message.len() + rewritten).await?;
-        let message = match rewritten {
-            0 => message,
+        let (message, mut repairs) = match rewritten {
+            0 => (message, Repairs::default()),
             _ => {
                 let rewrite = move || {
-                    format
-                        .to_otlp(R::SIGNAL, &message)
-                        .map(|otlp| otlp.into_owned())
+                    let (otlp, repairs) = format.to_otlp(R::SIGNAL, &message)?;
+                    Ok::<_, DecodeError>((Bytes::from(otlp.into_owned()), repairs))
                 };
                 let is_long = rewritten > INLINE_REWRITE_BYTES_MAX;
-                self.off_worker(is_long, rewrite).await??.into()
+                self.off_worker(is_long, rewrite).await??
             }
         };
+        match self.build(message.clone(), reservation).await {
+            Ok(decoded) => Ok((decoded, repairs)),
+            Err(error) => {
+                // prost refuses a message for one string that is not UTF-8.
+                reservation.resize(4 * message.len()).await?;
+                let is_long = message.len() > INLINE_DECODE_BYTES_MAX;
+                let repair = move || messages::repaired::<R>(&message);
+                let (message, replaced) = self.off_worker(is_long, repair).await?.ok_or(error)?;
+                repairs.replaced += replaced;
+                Ok((self.build(message.into(), reservation).await?, repairs))
+            }
+        }
+    }
+
+    /// Builds the structs of a message in protobuf.
+    async fn build<R: Request>(
+        &self,
+        message: Bytes,
+        reservation: &mut Reservation,
+    ) -> Result<R, IngestError> {
         let decoded_bytes = messages::decoded_bytes::<R>(&message)?;
         reservation.resize(message.len() + decoded_bytes).await?;
         let is_long = decoded_bytes > INLINE_DECODE_BYTES_MAX;

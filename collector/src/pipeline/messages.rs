@@ -10,6 +10,8 @@ use prost::Message;
 
 use crate::codec::Signal;
 use crate::codec::otlp::DecodeError;
+use crate::codec::otlp::repairs::replace_ill_formed;
+use crate::codec::otlp::schema;
 
 /// Largest decoded request; Python's runtime metrics, 168 points with attributes, come to about 0.1 MiB.
 const DECODED_BYTES_MAX: usize = 64 << 20;
@@ -23,16 +25,20 @@ pub(super) trait Request: Message + Default + Send + 'static {
     const SIGNAL: Signal;
     /// Its message tree.
     const SHAPE: &'static Shape;
+    /// Its fields.
+    const SCHEMA: &'static schema::Message;
 }
 
 impl Request for ExportMetricsServiceRequest {
     const SIGNAL: Signal = Signal::Metrics;
     const SHAPE: &'static Shape = &METRICS_REQUEST;
+    const SCHEMA: &'static schema::Message = &schema::METRICS_REQUEST;
 }
 
 impl Request for ExportLogsServiceRequest {
     const SIGNAL: Signal = Signal::Logs;
     const SHAPE: &'static Shape = &LOGS_REQUEST;
+    const SCHEMA: &'static schema::Message = &schema::LOGS_REQUEST;
 }
 
 /// Returns about how many bytes the decoded request would take, its strings included.
@@ -62,6 +68,14 @@ pub(super) fn decode<R: Request>(message: &[u8]) -> Result<R, DecodeError> {
             what: "not a readable OTLP message",
         }
     })
+}
+
+/// Returns a copy of a request in which text that is not UTF-8 is replaced, and in how many strings; `None` where there
+/// is none. It holds up to three times the bytes.
+pub(super) fn repaired<R: Request>(message: &[u8]) -> Option<(Vec<u8>, u64)> {
+    let mut copy = Vec::with_capacity(message.len());
+    let replaced = replace_ill_formed(message, R::SCHEMA, &mut copy);
+    (replaced > 0).then_some((copy, replaced))
 }
 
 /// A message: the size of its struct and the fields that hold further messages.

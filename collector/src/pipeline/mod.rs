@@ -28,13 +28,21 @@ pub use ingest::Ingest;
 pub(crate) use reservation::Budget;
 pub use reservation::Reservation;
 
-use crate::codec::otlp::Limits;
+use crate::codec::otlp::{Limits, Repairs};
 use crate::counters::Counters;
 use crate::live::LiveTap;
 use crate::live::circuits::CircuitSink;
 use crate::store::embedded::SpanLog;
 use queue::Queue;
 use shard::Shard;
+
+/// Counts what was changed in a message.
+fn count_repairs(counters: &Counters, repairs: &Repairs) {
+    counters.texts_replaced.add(repairs.replaced);
+    counters.values_left_out.add(repairs.left_out);
+    let is_empty = repairs.empty.is_some();
+    counters.messages_empty.add(u64::from(is_empty));
+}
 
 /// The bounds of a pipeline.
 #[derive(Debug, Clone)]

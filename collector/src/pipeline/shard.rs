@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::queue::{Job, Next, Queue, Reply, Worker};
-use super::{Health, IngestError, Log};
+use super::{Health, IngestError, Log, count_repairs};
 use crate::codec::Format;
 use crate::codec::otlp::{Accepted, Limits, ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::{Counters, Incident};
@@ -151,6 +151,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         }
         counters.spans_queued.add(accepted.spans);
         counters.items_truncated.add(accepted.truncated);
+        count_repairs(counters, &accepted.repairs);
     }
 
     fn block_is_full(&self) -> bool {

@@ -45,12 +45,14 @@ pub(crate) fn routes(intake: Intake) -> Router {
     let receiver = HttpReceiver::new(intake);
     let serve = move |request: axum::extract::Request| receiver.clone().serve(request);
     let receive = any(serve.clone());
-    Router::new()
-        .route("/v1/traces", receive.clone())
-        .route("/v1/metrics", receive.clone())
-        .route("/v1/logs", receive)
-        // Other methods of this path belong to Zipkin's query API.
-        .route(ZIPKIN_SPANS, post(serve))
+    let mut routes = Router::new();
+    for path in ["v1/traces", "v1/metrics", "v1/logs"] {
+        for path in [format!("/{path}"), format!("//{path}"), format!("/{path}/")] {
+            routes = routes.route(&path, receive.clone());
+        }
+    }
+    // Other methods of this path belong to Zipkin's query API.
+    routes.route(ZIPKIN_SPANS, post(serve))
 }
 
 impl HttpReceiver {

@@ -6,14 +6,14 @@ use super::rpc::{ExportResponse, PartialSuccess};
 use crate::codec::Signal;
 use crate::codec::otlp::Accepted;
 
-/// Returns the signal of an OTLP/HTTP path.
+/// Returns the signal of an OTLP/HTTP path. An endpoint that ends with a slash makes senders write `//v1/traces`.
 ///
 /// Traces also arrive at `/`: an endpoint set for one signal alone is used by SDKs as it is, without `/v1/traces`.
 pub(crate) fn signal_of_http_path(path: &str) -> Option<Signal> {
-    match path.strip_suffix('/').unwrap_or(path) {
-        "" | "/v1/traces" => Some(Signal::Traces),
-        "/v1/metrics" => Some(Signal::Metrics),
-        "/v1/logs" => Some(Signal::Logs),
+    match path.trim_matches('/') {
+        "" | "v1/traces" => Some(Signal::Traces),
+        "v1/metrics" => Some(Signal::Metrics),
+        "v1/logs" => Some(Signal::Logs),
         _ => None,
     }
 }
@@ -52,18 +52,30 @@ pub(crate) fn to_json(accepted: &Accepted) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Says in one sentence what was rejected and cut; `None` when everything was accepted whole.
+/// Says in one sentence what was rejected, cut and changed; `None` when everything was accepted whole.
 fn explain(accepted: &Accepted) -> Option<String> {
     let rejected = accepted.rejected.iter();
     let mut parts: Vec<String> = rejected
         .map(|(rejection, spans)| format!("{spans} spans refused ({})", rejection.as_str()))
         .collect();
-    if accepted.truncated > 0 {
-        let truncated = accepted.truncated;
-        parts.push(format!(
-            "{truncated} attributes, events or links cut by a limit"
-        ));
-    }
+    let repairs = &accepted.repairs;
+    let counts = [
+        (
+            accepted.truncated,
+            "attributes, events or links cut by a limit",
+        ),
+        (
+            repairs.replaced,
+            "strings held ill-formed text, which was replaced with U+FFFD",
+        ),
+        (
+            repairs.left_out,
+            "values left out that their field cannot hold",
+        ),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    parts.extend(counts.map(|(count, what)| format!("{count} {what}")));
+    parts.extend(repairs.empty.clone());
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
@@ -72,7 +84,7 @@ mod tests {
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 
     use super::*;
-    use crate::codec::otlp::SpanRejection;
+    use crate::codec::otlp::{Repairs, SpanRejection};
 
     #[test]
     fn full_success_is_an_empty_response() {
@@ -89,7 +101,7 @@ mod tests {
         let accepted = Accepted {
             spans: 1,
             rejected: vec![(SpanRejection::InvalidTraceId, 2)],
-            truncated: 0,
+            ..Accepted::default()
         };
         let response = ExportTraceServiceResponse::decode(&to_protobuf(&accepted)[..]).unwrap();
         let partial = response.partial_success.unwrap();
@@ -106,20 +118,33 @@ mod tests {
     }
 
     #[test]
-    fn cut_items_are_a_warning() {
+    fn what_was_cut_and_changed_is_a_warning() {
         let accepted = Accepted {
             spans: 1,
-            rejected: vec![],
             truncated: 7,
+            repairs: Repairs {
+                replaced: 2,
+                left_out: 3,
+                empty: None,
+            },
+            ..Accepted::default()
         };
         let response = ExportTraceServiceResponse::decode(&to_protobuf(&accepted)[..]).unwrap();
-        assert_eq!(response.partial_success.unwrap().rejected_spans, 0);
+        let partial = response.partial_success.unwrap();
+        assert_eq!(partial.rejected_spans, 0);
+        assert_eq!(
+            partial.error_message,
+            "7 attributes, events or links cut by a limit, \
+             2 strings held ill-formed text, which was replaced with U+FFFD, \
+             3 values left out that their field cannot hold"
+        );
     }
 
     #[test]
     fn paths_name_the_signal() {
         assert_eq!(signal_of_http_path("/"), Some(Signal::Traces));
         assert_eq!(signal_of_http_path("/v1/traces/"), Some(Signal::Traces));
+        assert_eq!(signal_of_http_path("//v1/traces"), Some(Signal::Traces));
         assert_eq!(signal_of_http_path("/v1/logs"), Some(Signal::Logs));
         assert_eq!(signal_of_http_path("/v1/profiles"), None);
         assert_eq!(

@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn the_sample_for_curl_is_one_span() {
         let mut count = Count::default();
-        let bytes = traces_to_protobuf(curl_sample().as_bytes()).unwrap();
+        let (bytes, _) = traces_to_protobuf(curl_sample().as_bytes()).unwrap();
         let report = walk_traces(&bytes, &Limits::default(), now_unix_nanos(), &mut count);
         assert_eq!(report.unwrap().spans, 1);
         assert!(

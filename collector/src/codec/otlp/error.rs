@@ -15,3 +15,9 @@ pub enum DecodeError {
     #[error("malformed JSON: {0}")]
     Json(String),
 }
+
+impl From<serde_json::Error> for DecodeError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error.to_string())
+    }
+}

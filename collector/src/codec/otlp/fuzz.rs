@@ -35,7 +35,7 @@ pub fn walk_traces(bytes: &[u8]) {
 /// # Panics
 /// Where what comes out is no protobuf.
 pub fn json_traces(text: &[u8]) {
-    if let Ok(bytes) = traces_to_protobuf(text) {
+    if let Ok((bytes, _)) = traces_to_protobuf(text) {
         let walked = super::walk_traces(&bytes, &Limits::default(), NOW, &mut Checker::default());
         walked.expect("what the transcoder writes is protobuf");
     }
@@ -46,7 +46,7 @@ pub fn json_traces(text: &[u8]) {
 /// # Panics
 /// Where what comes out is no protobuf.
 pub fn json_metrics(text: &[u8]) {
-    if let Ok(bytes) = metrics_to_protobuf(text) {
+    if let Ok((bytes, _)) = metrics_to_protobuf(text) {
         let decoded = ExportMetricsServiceRequest::decode(&bytes[..]);
         decoded.expect("what the transcoder writes is protobuf");
     }
@@ -57,7 +57,7 @@ pub fn json_metrics(text: &[u8]) {
 /// # Panics
 /// Where what comes out is no protobuf.
 pub fn json_logs(text: &[u8]) {
-    if let Ok(bytes) = logs_to_protobuf(text) {
+    if let Ok((bytes, _)) = logs_to_protobuf(text) {
         let decoded = ExportLogsServiceRequest::decode(&bytes[..]);
         decoded.expect("what the transcoder writes is protobuf");
     }

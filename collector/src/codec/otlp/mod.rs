@@ -11,8 +11,10 @@ pub mod fuzz;
 mod item;
 pub mod json;
 mod limits;
+pub(crate) mod repairs;
 mod resource;
 mod response;
+pub(crate) mod schema;
 mod span;
 mod value;
 mod visitor;
@@ -22,6 +24,7 @@ pub(crate) mod write;
 
 pub use error::DecodeError;
 pub use limits::Limits;
+pub use repairs::Repairs;
 pub(crate) use resource::identity;
 pub use response::rejected_spans;
 pub use visitor::{

@@ -20,7 +20,7 @@ const SCOPE_FIELDS: u32 = 0b1_1110;
 #[derive(Debug, Default)]
 pub(super) struct ResourceScratch<'a> {
     attributes: Vec<AttributeView<'a>>,
-    /// A key or value is not UTF-8: no span of it can be kept.
+    /// A key or value is not UTF-8: it is to be read again from a copy in which that is replaced.
     pub(super) invalid_utf8: bool,
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn identity<'a>(
 pub(super) struct ScopeScratch<'a> {
     name: &'a str,
     version: &'a str,
-    /// Its name or version is not UTF-8: no span of it can be kept.
+    /// Its name or version is not UTF-8, as in `ResourceScratch`.
     pub(super) invalid_utf8: bool,
 }
 

@@ -99,6 +99,8 @@ pub(super) struct SpanScratch<'a> {
     links: Items<'a>,
     /// How many items of this span were cut by limits.
     pub(super) cut: u64,
+    /// A string in it is not UTF-8: it is to be read again from a copy in which that is replaced.
+    pub(super) invalid_utf8: bool,
 }
 
 /// The fields that occur once; the last one wins, as in proto3.
@@ -118,7 +120,6 @@ struct Fields<'a> {
     dropped_attributes: u32,
     dropped_events: u32,
     dropped_links: u32,
-    invalid_utf8: bool,
 }
 
 impl<'a> SpanScratch<'a> {
@@ -133,7 +134,7 @@ impl<'a> SpanScratch<'a> {
             match self.field(key, &mut reader, limits) {
                 Ok(()) => {}
                 Err(Fault::Malformed(malformed)) => return Err(malformed),
-                Err(Fault::InvalidUtf8) => self.fields.invalid_utf8 = true,
+                Err(Fault::InvalidUtf8) => self.invalid_utf8 = true,
                 Err(Fault::OverLimit) => {
                     self.cut += 1;
                     self.attributes_over = self.attributes_over.saturating_add(1);
@@ -194,9 +195,6 @@ impl<'a> SpanScratch<'a> {
         if fields.start == 0 || fields.start.max(fields.end) > latest {
             return Err(SpanRejection::TimeOutOfRange);
         }
-        if fields.invalid_utf8 {
-            return Err(SpanRejection::InvalidUtf8);
-        }
         let parent_span_id = id(fields.parent_span_id).unwrap_or_default();
         // An empty or zero parent id marks a root; any other length is cut.
         if !matches!(fields.parent_span_id.len(), 0 | 8) {
@@ -232,6 +230,7 @@ impl<'a> SpanScratch<'a> {
         self.events.clear();
         self.links.clear();
         self.cut = 0;
+        self.invalid_utf8 = false;
     }
 }
 

@@ -1,5 +1,7 @@
 //! The visitor of a walk over a traces message, and the borrowed views it receives.
 
+use super::Repairs;
+
 /// Receives what a walk finds, in order: a resource, its scopes, each scope's spans.
 ///
 /// A visitor must be able to drop what it saw since the message began: a malformed message is refused as a whole.
@@ -104,8 +106,6 @@ pub enum SpanRejection {
     InvalidTraceId,
     /// The span id is not 8 bytes or all zero.
     InvalidSpanId,
-    /// A name, key or string value is not UTF-8.
-    InvalidUtf8,
     /// Start or end lies too far from now.
     TimeOutOfRange,
 }
@@ -116,7 +116,6 @@ impl SpanRejection {
         match self {
             Self::InvalidTraceId => "invalid_trace_id",
             Self::InvalidSpanId => "invalid_span_id",
-            Self::InvalidUtf8 => "invalid_utf8",
             Self::TimeOutOfRange => "time_out_of_range",
         }
     }
@@ -131,6 +130,8 @@ pub struct Accepted {
     pub rejected: Vec<(SpanRejection, u64)>,
     /// Attributes, events and links dropped by a limit.
     pub truncated: u64,
+    /// What was changed before it could be taken.
+    pub repairs: Repairs,
 }
 
 impl Accepted {

@@ -3,10 +3,12 @@
 //! Protobuf fields may be in any order, so the resource is read before its scopes are walked, and a scope before its
 //! spans: a pass over the top level of each message, which only skips from length to length.
 
+use super::repairs::replace_ill_formed;
 use super::resource::{ResourceScratch, ScopeScratch};
+use super::schema::{self, Message};
 use super::span::SpanScratch;
 use super::wire::{Malformed, Reader, length_key};
-use super::{Accepted, DecodeError, Limits, ScopeView, SpanRejection, SpanVisitor};
+use super::{Accepted, DecodeError, Limits, Repairs, SpanRejection, SpanVisitor};
 use crate::model::DAY_NANOS;
 
 const RESOURCE_SPANS: u32 = length_key(1);
@@ -16,6 +18,8 @@ const REQUEST_FIELDS: u32 = 0b10;
 const HEAD: u32 = length_key(1);
 const BODY: u32 = length_key(2);
 const SCHEMA_URL: u32 = length_key(3);
+/// `ResourceSpans.instrumentation_library_spans` of OTLP before 0.15, of the same shape as the body.
+const OLD_BODY: u32 = length_key(1000);
 const SHARED_FIELDS: u32 = 0b1110;
 
 /// How far in the future a span may be: clocks of phones and laptops are off by hours when their time zone is wrong,
@@ -27,8 +31,9 @@ pub const MAX_FUTURE_NANOS: u64 = DAY_NANOS;
 /// A span is rejected alone, without the others, when
 /// - its trace id is not 16 bytes or all zero, or its span id is not 8 bytes or all zero;
 /// - its start is 0, or its start or end lies more than a day after `now`; an end before the start
-///   is accepted as it is;
-/// - a name, key or string in it, in its events and links, or in its resource or scope, is not UTF-8.
+///   is accepted as it is.
+///
+/// In a name, key or string that is not UTF-8, what is ill-formed is replaced with U+FFFD and counted.
 ///
 /// A parent id of a wrong length makes the span a root and counts as truncated. What exceeds `limits` is cut
 /// or dropped and counts as truncated; what is cut off or dropped is not checked further.
@@ -49,16 +54,16 @@ pub fn walk_traces(
         accepted: 0,
         rejected: [0; REJECTIONS.len()],
         truncated: 0,
+        replaced: 0,
     };
     walk.request(Reader::new(request))?;
     Ok(walk.accepted())
 }
 
 /// Every reason, in the order in which they are counted and reported.
-const REJECTIONS: [SpanRejection; 4] = [
+const REJECTIONS: [SpanRejection; 3] = [
     SpanRejection::InvalidTraceId,
     SpanRejection::InvalidSpanId,
-    SpanRejection::InvalidUtf8,
     SpanRejection::TimeOutOfRange,
 ];
 
@@ -70,6 +75,7 @@ struct Walk<'a, 'w, V> {
     accepted: u64,
     rejected: [u64; REJECTIONS.len()],
     truncated: u64,
+    replaced: u64,
 }
 
 impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
@@ -91,49 +97,99 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
     ) -> Result<(), Malformed> {
         resource.clear();
         let limits = self.limits;
-        let cut = &mut self.truncated;
-        if !read_head(message, |head| resource.read(head, limits, cut))? {
+        let mut cut = 0;
+        if !read_head(message, |head| resource.read(head, limits, &mut cut))? {
             return Ok(());
         }
-        if !resource.invalid_utf8 {
+        if resource.invalid_utf8 {
+            self.repaired_resource(message)?;
+        } else {
+            self.truncated += cut;
             self.visitor.resource(&resource.view(limits));
         }
-        each_body(message, |body| {
-            self.scope_spans(body, resource.invalid_utf8)
-        })
+        each_body(message, |body| self.scope_spans(body))
     }
 
-    fn scope_spans(&mut self, message: Reader<'a>, mut refused: bool) -> Result<(), Malformed> {
+    fn scope_spans(&mut self, message: Reader<'a>) -> Result<(), Malformed> {
         let mut scope = ScopeScratch::default();
         let limits = self.limits;
-        let cut = &mut self.truncated;
-        if !read_head(message, |head| scope.read(head, limits, cut))? {
+        let mut cut = 0;
+        if !read_head(message, |head| scope.read(head, limits, &mut cut))? {
             return Ok(());
         }
-        refused |= scope.invalid_utf8;
-        if !refused {
-            let view: ScopeView<'_> = scope.view();
-            self.visitor.scope(&view);
+        if scope.invalid_utf8 {
+            self.repaired_scope(message)?;
+        } else {
+            self.truncated += cut;
+            self.visitor.scope(&scope.view());
         }
-        each_body(message, |body| self.one_span(body, refused))
+        each_body(message, |body| self.one_span(body))
     }
 
-    fn one_span(&mut self, message: Reader<'a>, refused: bool) -> Result<(), Malformed> {
+    fn one_span(&mut self, message: Reader<'a>) -> Result<(), Malformed> {
         self.span.read(message, self.limits)?;
+        if self.span.invalid_utf8 {
+            return self.repaired_span(message);
+        }
         let visitor = &mut *self.visitor;
-        let visited = if refused {
-            Err(SpanRejection::InvalidUtf8)
-        } else {
-            self.span.visit(self.latest, |view| visitor.span(view))
-        };
+        let visited = self.span.visit(self.latest, |view| visitor.span(view));
+        self.count(visited, self.span.cut, 0);
+        Ok(())
+    }
+
+    #[cold]
+    fn repaired_resource(&mut self, message: Reader<'a>) -> Result<(), Malformed> {
+        let head = self.repaired_head(message, &schema::RESOURCE)?;
+        let mut resource = ResourceScratch::default();
+        resource.read(Reader::new(&head), self.limits, &mut self.truncated)?;
+        self.visitor.resource(&resource.view(self.limits));
+        Ok(())
+    }
+
+    #[cold]
+    fn repaired_scope(&mut self, message: Reader<'a>) -> Result<(), Malformed> {
+        let head = self.repaired_head(message, &schema::SCOPE)?;
+        let mut scope = ScopeScratch::default();
+        scope.read(Reader::new(&head), self.limits, &mut self.truncated)?;
+        self.visitor.scope(&scope.view());
+        Ok(())
+    }
+
+    /// Returns a resource or scope in which ill-formed text is replaced, its pieces merged.
+    fn repaired_head(
+        &mut self,
+        message: Reader<'a>,
+        schema: &'static Message,
+    ) -> Result<Vec<u8>, Malformed> {
+        let mut merged = Vec::new();
+        read_head(message, |head| {
+            self.replaced += replace_ill_formed(head.rest(), schema, &mut merged);
+            Ok(())
+        })?;
+        Ok(merged)
+    }
+
+    #[cold]
+    fn repaired_span(&mut self, message: Reader<'a>) -> Result<(), Malformed> {
+        let mut copy = Vec::new();
+        let replaced = replace_ill_formed(message.rest(), &schema::SPAN, &mut copy);
+        let mut span = SpanScratch::default();
+        span.read(Reader::new(&copy), self.limits)?;
+        let visitor = &mut *self.visitor;
+        let visited = span.visit(self.latest, |view| visitor.span(view));
+        self.count(visited, span.cut, replaced);
+        Ok(())
+    }
+
+    fn count(&mut self, visited: Result<(), SpanRejection>, cut: u64, replaced: u64) {
         match visited {
             Ok(()) => {
                 self.accepted += 1;
-                self.truncated += self.span.cut;
+                self.truncated += cut;
+                self.replaced += replaced;
             }
             Err(rejection) => self.rejected[rejection as usize] += 1,
         }
-        Ok(())
     }
 
     fn accepted(&self) -> Accepted {
@@ -145,6 +201,10 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
                 .filter(|(_, count)| *count > 0)
                 .collect(),
             truncated: self.truncated,
+            repairs: Repairs {
+                replaced: self.replaced,
+                ..Repairs::default()
+            },
         }
     }
 }
@@ -158,7 +218,7 @@ fn read_head<'a>(
     while let Some(key) = message.key()? {
         match key {
             HEAD => read(message.message()?)?,
-            BODY => {
+            BODY | OLD_BODY => {
                 any_body = true;
                 message.skip(key)?;
             }
@@ -176,7 +236,7 @@ fn each_body<'a>(
 ) -> Result<(), Malformed> {
     while let Some(key) = message.key()? {
         match key {
-            BODY => walk(message.message()?)?,
+            BODY | OLD_BODY => walk(message.message()?)?,
             _ => message.skip(key)?,
         }
     }

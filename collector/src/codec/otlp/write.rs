@@ -36,35 +36,31 @@ pub(crate) fn text(out: &mut Vec<u8>, field: u32, value: &str) {
     }
 }
 
-/// Writes a message, whose length is known only once `write` is done.
+/// Writes a message.
 pub(crate) fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
-    let done: Result<(), std::convert::Infallible> = try_message(out, field, |out| {
-        write(out);
-        Ok(())
-    });
-    let Ok(()) = done;
+    let start = begin(out, field);
+    write(out);
+    end(out, start);
 }
 
-/// Writes a message unless `write` fails.
-pub(crate) fn try_message<E>(
-    out: &mut Vec<u8>,
-    field: u32,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-) -> Result<(), E> {
+/// Begins a message, whose length is known only at its `end`; returns where it begins.
+pub(crate) fn begin(out: &mut Vec<u8>, field: u32) -> usize {
     encode_varint(u64::from(length_key(field)), out);
     // Most messages are attributes, whose length fits the one byte kept for it here.
-    let start = out.len();
     out.push(0);
-    write(out)?;
-    let length = out.len() - start - 1;
+    out.len()
+}
+
+/// Ends the message that begins at `start`.
+pub(crate) fn end(out: &mut Vec<u8>, start: usize) {
+    let length = out.len() - start;
     if length < 0x80 {
-        out[start] = length as u8;
-        return Ok(());
+        out[start - 1] = length as u8;
+        return;
     }
     let mut prefix = [0; 10];
     let mut unused = &mut prefix[..];
     encode_varint(length as u64, &mut unused);
     let used = 10 - unused.len();
-    out.splice(start..=start, prefix.into_iter().take(used));
-    Ok(())
+    out.splice(start - 1..start, prefix.into_iter().take(used));
 }

@@ -1,5 +1,6 @@
 //! A collector over real sockets and a real disk.
 
+mod as_written;
 mod bad_input;
 mod clocks;
 mod reading;

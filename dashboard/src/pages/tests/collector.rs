@@ -165,7 +165,7 @@ async fn a_failure_of_now_is_found_in_an_old_trace() {
     let failed = step("00000000000000a2", now, 2);
     let json =
         format!(r#"{{"resourceSpans": [{{"scopeSpans": [{{"spans": [{begun}, {failed}]}}]}}]}}"#);
-    let request = traces_to_protobuf(json.as_bytes()).expect("OTLP");
+    let (request, _) = traces_to_protobuf(json.as_bytes()).expect("OTLP");
     let ingest = stack.collector.ingest();
     let reservation = ingest.begin(None).expect("it runs");
     let stored = ingest.spans(Format::OtlpProtobuf, request.into(), reservation);

@@ -1,24 +1,28 @@
 //! OTLP/JSON to OTLP protobuf, in one pass and without building either message.
 //!
-//! The rules are those of the OTLP specification: ids are hex in any case, enums are whole numbers, 64-bit
-//! numbers come as strings or numbers, bytes are base64, names are lowerCamelCase, unknown names are ignored,
-//! what is absent or null has its default. Values may nest as deep as `serde_json` allows, 128 levels of JSON.
+//! What is written is what the specification asks for: ids in hex, enums as whole numbers, 64-bit numbers as strings or
+//! numbers, bytes in base64, names in lowerCamelCase. What senders write beside it is read too: snake_case names, names
+//! of enums, ids in base64, fields of earlier versions, numbers as strings and strings as numbers, several documents
+//! one after the other. Unknown names are ignored, null is absent, and a value that its field cannot hold is left out
+//! and counted. Lists and objects deeper than `serde_json` reads (127) are left out as well.
 
+mod keys;
 mod scalar;
-mod schema;
 mod transcode;
 
 use serde::de::DeserializeSeed;
 
 use super::DecodeError;
-use schema::Message;
-use transcode::MessageSeed;
+use super::repairs::Repairs;
+use super::schema::{self, Message};
+use crate::codec::json_text;
+use transcode::{MessageSeed, Sink};
 
 /// Returns an `ExportTraceServiceRequest` as protobuf.
 ///
 /// # Errors
-/// `DecodeError::Json`, with line and column, where the text is no such message.
-pub fn traces_to_protobuf(json: &[u8]) -> Result<Vec<u8>, DecodeError> {
+/// `DecodeError::Json`, with line and column, where the text is no JSON object.
+pub fn traces_to_protobuf(json: &[u8]) -> Result<(Vec<u8>, Repairs), DecodeError> {
     transcode(json, &schema::TRACES_REQUEST)
 }
 
@@ -26,7 +30,7 @@ pub fn traces_to_protobuf(json: &[u8]) -> Result<Vec<u8>, DecodeError> {
 ///
 /// # Errors
 /// As [`traces_to_protobuf`].
-pub fn metrics_to_protobuf(json: &[u8]) -> Result<Vec<u8>, DecodeError> {
+pub fn metrics_to_protobuf(json: &[u8]) -> Result<(Vec<u8>, Repairs), DecodeError> {
     transcode(json, &schema::METRICS_REQUEST)
 }
 
@@ -34,16 +38,33 @@ pub fn metrics_to_protobuf(json: &[u8]) -> Result<Vec<u8>, DecodeError> {
 ///
 /// # Errors
 /// As [`traces_to_protobuf`].
-pub fn logs_to_protobuf(json: &[u8]) -> Result<Vec<u8>, DecodeError> {
+pub fn logs_to_protobuf(json: &[u8]) -> Result<(Vec<u8>, Repairs), DecodeError> {
     transcode(json, &schema::LOGS_REQUEST)
 }
 
-fn transcode(json: &[u8], message: &'static Message) -> Result<Vec<u8>, DecodeError> {
-    let mut out = Vec::with_capacity(json.len() / 2);
+fn transcode(json: &[u8], request: &'static Message) -> Result<(Vec<u8>, Repairs), DecodeError> {
+    let (sink, replaced) = json_text::read(json, |json| documents(json, request))?;
+    let empty = match sink.items {
+        0 => sink.keys.explain(request, sink.out.is_empty()),
+        _ => None,
+    };
+    let repairs = Repairs {
+        replaced,
+        left_out: sink.left_out,
+        empty,
+    };
+    Ok((sink.out, repairs))
+}
+
+/// Reads one document after the other, as in a file of JSON lines: their requests together are one, as repeated fields
+/// of protobuf messages that stand behind each other are.
+fn documents(json: &[u8], request: &'static Message) -> serde_json::Result<Sink> {
+    let mut sink = Sink::with_capacity(json.len() / 2);
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    MessageSeed::new(message, &mut out)
-        .deserialize(&mut deserializer)
-        .and_then(|()| deserializer.end())
-        .map_err(|error| DecodeError::Json(error.to_string()))?;
-    Ok(out)
+    loop {
+        MessageSeed::new(request, &mut sink).deserialize(&mut deserializer)?;
+        if deserializer.end().is_ok() {
+            return Ok(sink);
+        }
+    }
 }

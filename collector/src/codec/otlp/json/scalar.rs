@@ -1,7 +1,9 @@
 //! JSON scalars to protobuf scalars.
 
+use std::borrow::Cow;
+
+use super::super::schema::{Field, Kind, Names};
 use super::super::write;
-use super::schema::{Field, Kind};
 
 /// A JSON scalar.
 #[derive(Debug, Clone, Copy)]
@@ -13,92 +15,88 @@ pub(super) enum Scalar<'s> {
     Text(&'s str),
 }
 
-/// What is wrong with a scalar.
+/// A scalar that a field cannot hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mismatch {
-    /// It is of another type.
-    Type,
-    /// It is a number out of the field's range.
-    Range,
-    /// It is text of a wrong form.
-    Form,
-}
+pub(super) struct Unfit;
 
-/// Returns what a field of that kind takes, in words.
-pub(super) fn description(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Nested(_) => "an object",
-        Kind::Text => "a string",
-        Kind::Hex => "a string of hex digits",
-        Kind::Base64 => "a base64 string",
-        Kind::Bool => "true or false",
-        Kind::Int32 | Kind::Sint32 => "a whole number of 32 bits",
-        Kind::Uint32 | Kind::Fixed32 => "a whole number of 32 bits, not negative",
-        Kind::Int64 | Kind::Sfixed64 => "a whole number of 64 bits or a string of it",
-        Kind::Uint64 | Kind::Fixed64 => "a whole number of 64 bits or a string of it, not negative",
-        Kind::Double => "a number",
-    }
-}
-
-/// Writes a field with its key.
-pub(super) fn write(field: &Field, scalar: Scalar<'_>, out: &mut Vec<u8>) -> Result<(), Mismatch> {
+/// Writes a field with its key; nothing where it cannot hold the scalar.
+pub(super) fn write(field: &Field, scalar: Scalar<'_>, out: &mut Vec<u8>) -> Result<(), Unfit> {
     let number = field.number;
     match field.kind {
-        Kind::Nested(_) => return Err(Mismatch::Type),
-        Kind::Text => write::bytes(out, number, text(scalar)?.as_bytes()),
-        Kind::Hex => write::bytes(out, number, &hex(text(scalar)?)?),
-        Kind::Base64 => write::bytes(out, number, &base64(text(scalar)?)?),
+        Kind::Nested(_) => return Err(Unfit),
+        Kind::Text => write::bytes(out, number, text(scalar).as_bytes()),
+        Kind::Id(length) => write::bytes(out, number, &id(scalar, length)?),
+        Kind::Base64 => write::bytes(out, number, &bytes(scalar)?),
         Kind::Bool => write::varint(out, number, truth(scalar)?),
-        // A negative int32 is ten bytes on the wire, as the int64 of that value.
-        Kind::Int32 => {
-            let value = i64::from(whole::<i32>(scalar)?);
+        Kind::Enum(names) => {
+            let value = i64::from(named(scalar, names)?);
+            // A negative int32 is ten bytes on the wire, as the int64 of that value.
             write::varint(out, number, value.cast_unsigned());
         }
-        Kind::Int64 => write::varint(out, number, whole::<i64>(scalar)?.cast_unsigned()),
+        Kind::Int64Or(double_number) => match whole::<i64>(scalar) {
+            Ok(value) => write::varint(out, number, value.cast_unsigned()),
+            Err(Unfit) => write::fixed64(out, double_number, double(scalar)?.to_bits()),
+        },
         Kind::Uint32 => write::varint(out, number, u64::from(whole::<u32>(scalar)?)),
         Kind::Uint64 => write::varint(out, number, whole(scalar)?),
         Kind::Sint32 => write::varint(out, number, u64::from(zigzag(whole(scalar)?))),
         Kind::Fixed32 => write::fixed32(out, number, whole(scalar)?),
         Kind::Fixed64 => write::fixed64(out, number, whole(scalar)?),
-        Kind::Sfixed64 => write::fixed64(out, number, whole::<i64>(scalar)?.cast_unsigned()),
+        Kind::Sfixed64Or(double_number) => match whole::<i64>(scalar) {
+            Ok(value) => write::fixed64(out, number, value.cast_unsigned()),
+            Err(Unfit) => write::fixed64(out, double_number, double(scalar)?.to_bits()),
+        },
         Kind::Double => write::fixed64(out, number, double(scalar)?.to_bits()),
     }
     Ok(())
 }
 
-fn truth(scalar: Scalar<'_>) -> Result<u64, Mismatch> {
+/// Returns a truth value; some senders write it as a string or as 0 and 1.
+fn truth(scalar: Scalar<'_>) -> Result<u64, Unfit> {
     match scalar {
         Scalar::Bool(truth) => Ok(u64::from(truth)),
-        _ => Err(Mismatch::Type),
+        Scalar::Text("true") | Scalar::Whole(1) => Ok(1),
+        Scalar::Text("false") | Scalar::Whole(0) => Ok(0),
+        _ => Err(Unfit),
     }
+}
+
+/// Returns the number of an enum, which the specification asks for, or that of its name.
+fn named(scalar: Scalar<'_>, names: &Names) -> Result<i32, Unfit> {
+    whole(scalar).or_else(|Unfit| match scalar {
+        Scalar::Text(name) => names.number(name).ok_or(Unfit),
+        _ => Err(Unfit),
+    })
 }
 
 fn zigzag(value: i32) -> u32 {
     (value << 1 ^ value >> 31).cast_unsigned()
 }
 
-fn text(scalar: Scalar<'_>) -> Result<&str, Mismatch> {
+/// Returns text; of a number or a truth value, what JSON writes for it.
+fn text(scalar: Scalar<'_>) -> Cow<'_, str> {
     match scalar {
-        Scalar::Text(text) => Ok(text),
-        _ => Err(Mismatch::Type),
+        Scalar::Text(text) => text.into(),
+        Scalar::Bool(truth) => truth.to_string().into(),
+        Scalar::Whole(number) => number.to_string().into(),
+        Scalar::Fraction(number) => number.to_string().into(),
     }
 }
 
 /// Returns a whole number; JSON may write it as a number, as one with a zero fraction or as a string.
-fn whole<T: TryFrom<i128>>(scalar: Scalar<'_>) -> Result<T, Mismatch> {
+fn whole<T: TryFrom<i128>>(scalar: Scalar<'_>) -> Result<T, Unfit> {
     let value = match scalar {
         Scalar::Whole(value) => value,
-        Scalar::Text(text) => text.parse().map_err(|_| Mismatch::Form)?,
+        Scalar::Text(text) => text.parse().map_err(|_| Unfit)?,
         // Beyond i128 the cast saturates, which no field can hold either.
         Scalar::Fraction(value) if value.fract() == 0.0 => value as i128,
-        Scalar::Fraction(_) => return Err(Mismatch::Form),
-        Scalar::Bool(_) => return Err(Mismatch::Type),
+        Scalar::Fraction(_) | Scalar::Bool(_) => return Err(Unfit),
     };
-    T::try_from(value).map_err(|_| Mismatch::Range)
+    T::try_from(value).map_err(|_| Unfit)
 }
 
 /// Returns a number; JSON writes those it has no digits for as `NaN`, `Infinity` and `-Infinity`.
-fn double(scalar: Scalar<'_>) -> Result<f64, Mismatch> {
+fn double(scalar: Scalar<'_>) -> Result<f64, Unfit> {
     match scalar {
         Scalar::Fraction(value) => Ok(value),
         Scalar::Whole(value) => Ok(value as f64),
@@ -107,31 +105,50 @@ fn double(scalar: Scalar<'_>) -> Result<f64, Mismatch> {
         Scalar::Text("-Infinity") => Ok(f64::NEG_INFINITY),
         Scalar::Text(text) => match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(value),
-            _ => Err(Mismatch::Form),
+            _ => Err(Unfit),
         },
-        Scalar::Bool(_) => Err(Mismatch::Type),
+        Scalar::Bool(_) => Err(Unfit),
+    }
+}
+
+/// Returns an id of that many bytes: hex, as OTLP has it, or base64, as protobuf's own JSON has it. Hex of another
+/// length is passed on; the walk decides what such an id means.
+fn id(scalar: Scalar<'_>, length: usize) -> Result<Vec<u8>, Unfit> {
+    let Scalar::Text(text) = scalar else {
+        return Err(Unfit);
+    };
+    hex(text).or_else(|Unfit| {
+        let id = base64(text)?;
+        (id.len() == length).then_some(id).ok_or(Unfit)
+    })
+}
+
+fn bytes(scalar: Scalar<'_>) -> Result<Vec<u8>, Unfit> {
+    match scalar {
+        Scalar::Text(text) => base64(text),
+        _ => Err(Unfit),
     }
 }
 
 /// Returns the bytes of hex digits in any case.
-fn hex(text: &str) -> Result<Vec<u8>, Mismatch> {
+fn hex(text: &str) -> Result<Vec<u8>, Unfit> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {
-        return Err(Mismatch::Form);
+        return Err(Unfit);
     }
     pairs
         .iter()
         .map(|&[high, low]| Some((digit(high)? << 4 | digit(low)?) as u8))
         .collect::<Option<_>>()
-        .ok_or(Mismatch::Form)
+        .ok_or(Unfit)
 }
 
 /// Returns the bytes of base64 in either alphabet, with or without padding, as proto3's JSON asks of readers.
-fn base64(text: &str) -> Result<Vec<u8>, Mismatch> {
+fn base64(text: &str) -> Result<Vec<u8>, Unfit> {
     let digits = text.trim_end_matches('=').as_bytes();
     if digits.len() % 4 == 1 {
-        return Err(Mismatch::Form);
+        return Err(Unfit);
     }
     let mut out = Vec::with_capacity(digits.len() / 4 * 3 + 2);
     for group in digits.chunks(4) {
@@ -145,14 +162,14 @@ fn base64(text: &str) -> Result<Vec<u8>, Mismatch> {
     Ok(out)
 }
 
-fn sextet(byte: u8) -> Result<u32, Mismatch> {
+fn sextet(byte: u8) -> Result<u32, Unfit> {
     let value = match byte {
         b'A'..=b'Z' => byte - b'A',
         b'a'..=b'z' => byte - b'a' + 26,
         b'0'..=b'9' => byte - b'0' + 52,
         b'+' | b'-' => 62,
         b'/' | b'_' => 63,
-        _ => return Err(Mismatch::Form),
+        _ => return Err(Unfit),
     };
     Ok(u32::from(value))
 }
@@ -174,8 +191,8 @@ mod tests {
         ] {
             assert_eq!(base64(text).as_deref(), Ok(bytes), "{text}");
         }
-        assert_eq!(base64("Z"), Err(Mismatch::Form));
-        assert_eq!(base64("Z g="), Err(Mismatch::Form));
+        assert_eq!(base64("Z"), Err(Unfit));
+        assert_eq!(base64("Z g="), Err(Unfit));
     }
 
     #[test]
@@ -186,19 +203,36 @@ mod tests {
         );
         assert_eq!(whole::<i64>(Scalar::Whole(-1)), Ok(-1));
         assert_eq!(whole::<i64>(Scalar::Fraction(1e3)), Ok(1_000));
-        assert_eq!(whole::<u64>(Scalar::Whole(-1)), Err(Mismatch::Range));
-        assert_eq!(
-            whole::<u64>(Scalar::Fraction(f64::NAN)),
-            Err(Mismatch::Form)
-        );
-        assert_eq!(whole::<u64>(Scalar::Fraction(1e300)), Err(Mismatch::Range));
-        assert_eq!(whole::<u64>(Scalar::Text("twelve")), Err(Mismatch::Form));
+        assert_eq!(whole::<u64>(Scalar::Whole(-1)), Err(Unfit));
+        assert_eq!(whole::<u64>(Scalar::Fraction(f64::NAN)), Err(Unfit));
+        assert_eq!(whole::<u64>(Scalar::Fraction(1e300)), Err(Unfit));
+        assert_eq!(whole::<u64>(Scalar::Text("twelve")), Err(Unfit));
+    }
+
+    #[test]
+    fn an_id_is_hex_or_base64_of_its_length() {
+        let id = |text| id(Scalar::Text(text), 8);
+        assert_eq!(id("EEE19b7ec3c1b174").unwrap()[..2], [0xee, 0xe1]);
+        assert_eq!(id("7uGbfsPBsXQ=").unwrap()[..2], [0xee, 0xe1]);
+        assert_eq!(id("7uGbfsPBsXQ").unwrap()[..2], [0xee, 0xe1]);
+        assert_eq!(id("0aff"), Ok(vec![0x0a, 0xff]));
+        assert_eq!(id(""), Ok(vec![]));
+        assert_eq!(id("no id"), Err(Unfit));
+    }
+
+    #[test]
+    fn text_is_taken_from_numbers_and_truth_from_text() {
+        assert_eq!(text(Scalar::Whole(-5)), "-5");
+        assert_eq!(text(Scalar::Fraction(1.5)), "1.5");
+        assert_eq!(text(Scalar::Bool(true)), "true");
+        assert_eq!(truth(Scalar::Text("true")), Ok(1));
+        assert_eq!(truth(Scalar::Text("yes")), Err(Unfit));
     }
 
     #[test]
     fn hex_is_read_in_any_case_and_in_pairs() {
         assert_eq!(hex("0aFf"), Ok(vec![0x0a, 0xff]));
-        assert_eq!(hex("0a1"), Err(Mismatch::Form));
-        assert_eq!(hex("+1"), Err(Mismatch::Form));
+        assert_eq!(hex("0a1"), Err(Unfit));
+        assert_eq!(hex("+1"), Err(Unfit));
     }
 }

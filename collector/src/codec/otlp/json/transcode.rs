@@ -1,33 +1,81 @@
-//! Walks JSON along a schema and writes protobuf as it goes.
+//! Walks JSON along a schema and writes protobuf as it goes. Only what is no JSON is an error: a value that its field
+//! cannot hold is left out and counted.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::super::write::try_message;
-use super::scalar::{self, Mismatch, Scalar};
-use super::schema::{Field, Kind, Message};
+use super::super::schema::{Field, Kind, Message};
+use super::super::write;
+use super::keys::Keys;
+use super::scalar::{self, Scalar, Unfit};
+
+/// Objects and lists inside each other that are read: `serde_json` refuses a whole text with more than 127.
+const DEPTH_MAX: usize = 120;
+
+/// What is written, and what was found on the way.
+#[derive(Debug, Default)]
+pub(super) struct Sink {
+    /// Protobuf.
+    pub(super) out: Vec<u8>,
+    /// Values that their field cannot hold.
+    pub(super) left_out: u64,
+    /// Spans, metrics or log records.
+    pub(super) items: u64,
+    /// Names in the text.
+    pub(super) keys: Keys,
+    depth: usize,
+}
+
+impl Sink {
+    /// Returns an empty sink with room for that many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self {
+            out: Vec::with_capacity(bytes),
+            ..Self::default()
+        }
+    }
+}
 
 /// Reads an object and writes the inside of a message.
 #[derive(Debug)]
-pub(super) struct MessageSeed<'o> {
+pub(super) struct MessageSeed<'s> {
     message: &'static Message,
-    out: &'o mut Vec<u8>,
+    sink: &'s mut Sink,
 }
 
-impl<'o> MessageSeed<'o> {
-    pub(super) fn new(message: &'static Message, out: &'o mut Vec<u8>) -> Self {
-        Self { message, out }
+impl<'s> MessageSeed<'s> {
+    pub(super) fn new(message: &'static Message, sink: &'s mut Sink) -> Self {
+        Self { message, sink }
     }
 
     /// Writes the fields of an object.
     fn write_fields<'de, A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        while let Some(field) = object.next_key_seed(NameSeed(self.message))? {
+        let Self { message, sink } = self;
+        sink.items += u64::from(message.is_item);
+        sink.depth += 1;
+        let name = |sink: &mut Sink, object: &mut A| {
+            let keys = &mut sink.keys;
+            let is_top = sink.depth == 1;
+            object.next_key_seed(NameSeed {
+                message,
+                keys,
+                is_top,
+            })
+        };
+        while let Some(field) = name(sink, &mut object)? {
             match field {
-                Some(field) => object.next_value_seed(FieldSeed::new(field, self.out))?,
+                Some(field) if sink.depth < DEPTH_MAX => {
+                    object.next_value_seed(FieldSeed::new(field, sink))?;
+                }
+                Some(_) => {
+                    sink.left_out += 1;
+                    object.next_value::<IgnoredAny>().map(drop)?;
+                }
                 None => object.next_value::<IgnoredAny>().map(drop)?,
             }
         }
+        sink.depth -= 1;
         Ok(())
     }
 }
@@ -53,9 +101,13 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
 }
 
 /// Reads a name and looks it up; `None` for one that the schema does not have.
-struct NameSeed(&'static Message);
+struct NameSeed<'k> {
+    message: &'static Message,
+    keys: &'k mut Keys,
+    is_top: bool,
+}
 
-impl<'de> DeserializeSeed<'de> for NameSeed {
+impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
     type Value = Option<&'static Field>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -63,7 +115,7 @@ impl<'de> DeserializeSeed<'de> for NameSeed {
     }
 }
 
-impl Visitor<'_> for NameSeed {
+impl Visitor<'_> for NameSeed<'_> {
     type Value = Option<&'static Field>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,42 +123,60 @@ impl Visitor<'_> for NameSeed {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.0.iter().find(|field| field.name == name))
+        let field = self.message.by_name(name);
+        if self.is_top || field.is_none() {
+            self.keys.add(name, field.is_some(), self.is_top);
+        }
+        Ok(field)
     }
 }
 
 /// Reads a field's value, or an item of it where the field is a list, and writes it with its key.
-struct FieldSeed<'o> {
+struct FieldSeed<'s> {
     field: &'static Field,
-    /// Whether a list is expected.
-    list: bool,
-    out: &'o mut Vec<u8>,
+    /// Whether this is an item of a list.
+    in_list: bool,
+    sink: &'s mut Sink,
 }
 
-impl<'o> FieldSeed<'o> {
-    fn new(field: &'static Field, out: &'o mut Vec<u8>) -> Self {
+impl<'s> FieldSeed<'s> {
+    fn new(field: &'static Field, sink: &'s mut Sink) -> Self {
         Self {
             field,
-            list: field.repeated,
-            out,
+            in_list: false,
+            sink,
         }
     }
 
-    fn write<E: Error>(self, value: Scalar<'_>) -> Result<(), E> {
-        let field = self.field;
-        if self.list {
-            return Err(mismatch(field, "a list"));
-        }
-        scalar::write(field, value, self.out).map_err(|wrong| match wrong {
-            Mismatch::Range => E::custom(format_args!("`{}` is out of range", field.name)),
-            Mismatch::Type | Mismatch::Form => mismatch(field, scalar::description(field.kind)),
-        })
+    fn write<E>(self, value: Scalar<'_>) -> Result<(), E> {
+        let Self { field, sink, .. } = self;
+        let written = match field.kind {
+            Kind::Nested(message) => nested_scalar(field, message, value, &mut sink.out),
+            _ => scalar::write(field, value, &mut sink.out),
+        };
+        sink.left_out += u64::from(written == Err(Unfit));
+        Ok(())
     }
 }
 
-/// Says what a field takes, but not what was sent: that may be megabytes.
-fn mismatch<E: Error>(field: &Field, expected: &str) -> E {
-    E::custom(format_args!("`{}` must be {expected}", field.name))
+/// Writes a value without the object that names its type, as some senders put it: `"value": "text"`.
+fn nested_scalar(
+    field: &'static Field,
+    message: &'static Message,
+    value: Scalar<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Unfit> {
+    let name = match value {
+        Scalar::Text(_) => "stringValue",
+        Scalar::Bool(_) => "boolValue",
+        Scalar::Whole(_) => "intValue",
+        Scalar::Fraction(_) => "doubleValue",
+    };
+    let inner = message.by_name(name).ok_or(Unfit)?;
+    let start = write::begin(out, field.number);
+    let written = scalar::write(inner, value, out);
+    write::end(out, start);
+    written
 }
 
 impl<'de> DeserializeSeed<'de> for FieldSeed<'_> {
@@ -121,23 +191,19 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let expected = if self.list {
-            "a list"
-        } else {
-            scalar::description(self.field.kind)
-        };
-        write!(formatter, "{expected} for `{}`", self.field.name)
+        write!(formatter, "a value of `{}`", self.field.name)
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
         // Null means absent; as an item of a list it must keep its place, which only a message can.
-        if self.list || !self.field.repeated {
+        if !self.in_list {
             return Ok(());
         }
         match self.field.kind {
-            Kind::Nested(_) => try_message(self.out, self.field.number, |_| Ok(())),
-            kind => Err(mismatch(self.field, scalar::description(kind))),
+            Kind::Nested(_) => write::message(&mut self.sink.out, self.field.number, |_| ()),
+            _ => self.sink.left_out += 1,
         }
+        Ok(())
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
@@ -161,26 +227,36 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        if !self.list {
-            return Err(mismatch(self.field, scalar::description(self.field.kind)));
+        let Self { field, sink, .. } = self;
+        if !field.repeated || self.in_list || sink.depth >= DEPTH_MAX {
+            sink.left_out += 1;
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(());
         }
+        sink.depth += 1;
         while let Some(()) = list.next_element_seed(FieldSeed {
-            field: self.field,
-            list: false,
-            out: self.out,
+            field,
+            in_list: true,
+            sink,
         })? {}
+        sink.depth -= 1;
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<(), A::Error> {
-        match self.field.kind {
-            Kind::Nested(message) if !self.list => {
-                try_message(self.out, self.field.number, |out| {
-                    MessageSeed::new(message, out).write_fields(object)
-                })
+    /// Writes a message. One alone in place of a list is a list of one.
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+        let Self { field, sink, .. } = self;
+        match field.kind {
+            Kind::Nested(message) if sink.depth < DEPTH_MAX => {
+                let start = write::begin(&mut sink.out, field.number);
+                MessageSeed::new(message, sink).write_fields(object)?;
+                write::end(&mut sink.out, start);
             }
-            _ if self.list => Err(mismatch(self.field, "a list")),
-            kind => Err(mismatch(self.field, scalar::description(kind))),
+            _ => {
+                sink.left_out += 1;
+                while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            }
         }
+        Ok(())
     }
 }

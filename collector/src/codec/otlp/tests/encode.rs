@@ -41,6 +41,6 @@ proptest! {
         let spans = sorted(trace.spans.clone());
         prop_assert_eq!(&sorted(walk(&trace_to_protobuf(&trace))), &spans);
         let json = serde_json::to_vec(&trace_to_json(&trace)).unwrap();
-        prop_assert_eq!(&sorted(walk(&traces_to_protobuf(&json).unwrap())), &spans);
+        prop_assert_eq!(&sorted(walk(&traces_to_protobuf(&json).unwrap().0)), &spans);
     }
 }

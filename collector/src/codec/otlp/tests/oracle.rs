@@ -67,6 +67,7 @@ pub(super) fn expected(request: &ExportTraceServiceRequest, now: u64) -> (Vec<Sp
         spans: spans.len() as u64,
         rejected: rejected.into_iter().collect(),
         truncated,
+        ..Accepted::default()
     };
     (spans, report)
 }

@@ -271,7 +271,7 @@ fn an_end_before_the_start_is_shown_as_received() {
 }
 
 #[test]
-fn a_string_that_is_no_utf8_refuses_the_span() {
+fn in_a_string_that_is_no_utf8_what_is_ill_formed_is_replaced() {
     let mut with_key = span();
     with_key.attributes.push(text("marker", "x"));
     let mut with_event = span();
@@ -299,28 +299,48 @@ fn a_string_that_is_no_utf8_refuses_the_span() {
             .position(|window| window == b"marker")
             .unwrap();
         bytes[at] = 0xff;
-        let (_, report) = walk(&bytes).unwrap();
-        assert_eq!(only_rejected(&report), SpanRejection::InvalidUtf8);
+        let (spans, report) = walk(&bytes).unwrap();
+        assert!(format!("{:?}", spans[0]).contains("\u{fffd}arker"));
+        assert_eq!((report.spans, report.rejected_total()), (1, 0));
+        assert_eq!(report.repairs.replaced, 1);
     }
 }
 
 #[test]
-fn a_resource_that_is_no_utf8_refuses_its_spans() {
+fn a_resource_and_a_scope_that_are_no_utf8_keep_their_spans() {
     let mut whole = request(span());
     whole.resource_spans[0].resource = Some(opentelemetry_proto::tonic::resource::v1::Resource {
-        attributes: vec![text("marker", "x")],
+        attributes: vec![text("service.name", "marker"), text("k", "v")],
         ..Default::default()
     });
+    let scope = opentelemetry_proto::tonic::common::v1::InstrumentationScope {
+        name: "marker".to_owned(),
+        version: "1".to_owned(),
+        ..Default::default()
+    };
+    whole.resource_spans[0].scope_spans[0].scope = Some(scope);
     let mut bytes = whole.encode_to_vec();
-    let at = bytes
-        .windows(6)
-        .position(|window| window == b"marker")
-        .unwrap();
-    bytes[at] = 0xff;
-    assert_eq!(
-        only_rejected(&walk(&bytes).unwrap().1),
-        SpanRejection::InvalidUtf8
-    );
+    while let Some(at) = bytes.windows(6).position(|window| window == b"marker") {
+        bytes[at] = 0xff;
+    }
+    let (spans, report) = walk(&bytes).unwrap();
+    assert_eq!(spans[0].resource.service_name, "\u{fffd}arker");
+    assert_eq!(spans[0].resource.attributes.len(), 2);
+    assert_eq!(spans[0].scope.name, "\u{fffd}arker");
+    assert_eq!(spans[0].scope.version, "1");
+    assert_eq!((report.spans, report.repairs.replaced), (1, 2));
+}
+
+/// Scenario: a request as SDKs sent it before OTLP 0.15, with the scopes in field 1000.
+#[test]
+fn spans_of_an_instrumentation_library_are_read() {
+    let mut scope_spans = Vec::new();
+    prost::encoding::message::encode(2, &span(), &mut scope_spans);
+    let mut resource_spans = Vec::new();
+    prost::encoding::bytes::encode(1000, &scope_spans, &mut resource_spans);
+    let mut bytes = Vec::new();
+    prost::encoding::bytes::encode(1, &resource_spans, &mut bytes);
+    assert_eq!(walk(&bytes).unwrap().0.len(), 1);
 }
 
 #[test]

@@ -1,0 +1,55 @@
+//! The names that a text holds, for the warning to a sender whose message holds nothing that is read.
+
+use super::super::schema::Message;
+
+/// Names that a warning shows, and bytes of each: enough to see the mistake.
+const SHOWN_MAX: usize = 8;
+const NAME_BYTES_MAX: usize = 64;
+
+/// Names found in a text.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    /// At the top.
+    top: Vec<String>,
+    /// Below it, not in the schema.
+    unknown: Vec<String>,
+    /// Whether the request's own field is there.
+    has_known: bool,
+}
+
+impl Keys {
+    /// Adds a name of the top, or one that the schema does not have.
+    pub(super) fn add(&mut self, name: &str, is_known: bool, is_top: bool) {
+        let names = if is_top {
+            &mut self.top
+        } else {
+            &mut self.unknown
+        };
+        self.has_known |= is_top && is_known;
+        let name = crate::model::cut(name, NAME_BYTES_MAX);
+        if names.len() < SHOWN_MAX && !names.iter().any(|other| other == name) {
+            names.push(name.to_owned());
+        }
+    }
+
+    /// Says why a text without any item holds none; `None` where it does not mean to hold any.
+    pub(super) fn explain(&self, request: &Message, is_empty: bool) -> Option<String> {
+        let field = request.first_name();
+        if self.top.is_empty() {
+            return None;
+        }
+        if !self.has_known {
+            return Some(format!(
+                "no {field} found; keys seen: {}",
+                self.top.join(", ")
+            ));
+        }
+        if !self.unknown.is_empty() {
+            let unknown = self.unknown.join(", ");
+            return Some(format!(
+                "nothing found in {field}; keys that are not read: {unknown}"
+            ));
+        }
+        (!is_empty).then(|| format!("nothing found in {field}"))
+    }
+}

@@ -1,0 +1,466 @@
+//! The fields of every OTLP message by number and by JSON name: what JSON and the repair of text need to know of the
+//! `.proto` files. Fields of earlier versions that senders still write stand under both names.
+
+use Kind::{
+    Base64, Bool, Double, Enum, Fixed32, Fixed64, Id, Int64Or, Nested, Sfixed64Or, Sint32, Text,
+    Uint32, Uint64,
+};
+
+/// A message: its fields.
+#[derive(Debug)]
+pub(crate) struct Message {
+    fields: &'static [Field],
+    /// Whether it is what a request is sent for: a span, a metric or a log record.
+    pub(super) is_item: bool,
+}
+
+impl Message {
+    /// Returns the field of a JSON name, in lowerCamelCase or as the `.proto` file has it.
+    #[inline]
+    pub(super) fn by_name(&self, name: &str) -> Option<&'static Field> {
+        let exact = self.fields.iter().find(|field| field.name == name);
+        exact.or_else(|| {
+            let mut fields = self.fields.iter();
+            fields.find(|field| is_snake_case_of(name, field.name))
+        })
+    }
+
+    /// Returns the name of the first field, which is all that a request has.
+    pub(super) fn first_name(&self) -> &'static str {
+        self.fields.first().map_or("", |field| field.name)
+    }
+
+    /// Returns the field of a number.
+    pub(super) fn by_number(&self, number: u32) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.number == number)
+    }
+}
+
+/// Returns whether a name is `field_name` where the other is `fieldName`.
+fn is_snake_case_of(snake: &str, camel: &str) -> bool {
+    let mut rest = snake.bytes();
+    let same = camel.bytes().all(|byte| match byte {
+        b'A'..=b'Z' => rest.next() == Some(b'_') && rest.next() == Some(byte.to_ascii_lowercase()),
+        _ => rest.next() == Some(byte),
+    });
+    same && rest.next().is_none()
+}
+
+/// A field.
+#[derive(Debug)]
+pub(super) struct Field {
+    /// Its lowerCamelCase name.
+    pub(super) name: &'static str,
+    /// Its number.
+    pub(super) number: u32,
+    /// Its type.
+    pub(super) kind: Kind,
+    /// Whether it is a list.
+    pub(super) repeated: bool,
+}
+
+/// A field's type.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// A message.
+    Nested(&'static Message),
+    /// `string`.
+    Text,
+    /// `bytes` that hold a trace or span id of that length.
+    Id(usize),
+    /// Other `bytes`.
+    Base64,
+    /// `bool`.
+    Bool,
+    /// An enum.
+    Enum(&'static Names),
+    /// `int64`; a number that it cannot hold goes to the field of that number, a `double` of the same `oneof`.
+    Int64Or(u32),
+    /// `uint32`.
+    Uint32,
+    /// `uint64`.
+    Uint64,
+    /// `sint32`.
+    Sint32,
+    /// `fixed32`.
+    Fixed32,
+    /// `fixed64`.
+    Fixed64,
+    /// `sfixed64`, with a `double` beside it as `Int64Or`.
+    Sfixed64Or(u32),
+    /// `double`.
+    Double,
+}
+
+/// The names of an enum, whose numbers are their places.
+#[derive(Debug)]
+pub(super) struct Names {
+    prefix: &'static str,
+    names: &'static [&'static str],
+}
+
+impl Names {
+    /// Returns the number of a name, with its prefix or without, in any case.
+    pub(super) fn number(&self, name: &str) -> Option<i32> {
+        let prefix = name.get(..self.prefix.len());
+        let short = match prefix {
+            Some(prefix) if prefix.eq_ignore_ascii_case(self.prefix) => &name[prefix.len()..],
+            _ => name,
+        };
+        let mut names = self.names.iter();
+        let place = names.position(|name| name.eq_ignore_ascii_case(short))?;
+        i32::try_from(place).ok()
+    }
+}
+
+static SPAN_KIND: Names = Names {
+    prefix: "SPAN_KIND_",
+    names: &[
+        "UNSPECIFIED",
+        "INTERNAL",
+        "SERVER",
+        "CLIENT",
+        "PRODUCER",
+        "CONSUMER",
+    ],
+};
+
+static STATUS_CODE: Names = Names {
+    prefix: "STATUS_CODE_",
+    names: &["UNSET", "OK", "ERROR"],
+};
+
+static TEMPORALITY: Names = Names {
+    prefix: "AGGREGATION_TEMPORALITY_",
+    names: &["UNSPECIFIED", "DELTA", "CUMULATIVE"],
+};
+
+static SEVERITY: Names = Names {
+    prefix: "SEVERITY_NUMBER_",
+    names: &[
+        "UNSPECIFIED",
+        "TRACE",
+        "TRACE2",
+        "TRACE3",
+        "TRACE4",
+        "DEBUG",
+        "DEBUG2",
+        "DEBUG3",
+        "DEBUG4",
+        "INFO",
+        "INFO2",
+        "INFO3",
+        "INFO4",
+        "WARN",
+        "WARN2",
+        "WARN3",
+        "WARN4",
+        "ERROR",
+        "ERROR2",
+        "ERROR3",
+        "ERROR4",
+        "FATAL",
+        "FATAL2",
+        "FATAL3",
+        "FATAL4",
+    ],
+};
+
+const fn message(fields: &'static [Field]) -> Message {
+    Message {
+        fields,
+        is_item: false,
+    }
+}
+
+const fn item(fields: &'static [Field]) -> Message {
+    Message {
+        fields,
+        is_item: true,
+    }
+}
+
+const fn one(number: u32, name: &'static str, kind: Kind) -> Field {
+    Field {
+        name,
+        number,
+        kind,
+        repeated: false,
+    }
+}
+
+const fn many(number: u32, name: &'static str, kind: Kind) -> Field {
+    Field {
+        name,
+        number,
+        kind,
+        repeated: true,
+    }
+}
+
+pub(super) static TRACES_REQUEST: Message =
+    message(&[many(1, "resourceSpans", Nested(&RESOURCE_SPANS))]);
+
+pub(crate) static METRICS_REQUEST: Message =
+    message(&[many(1, "resourceMetrics", Nested(&RESOURCE_METRICS))]);
+
+pub(crate) static LOGS_REQUEST: Message =
+    message(&[many(1, "resourceLogs", Nested(&RESOURCE_LOGS))]);
+
+static ANY_VALUE: Message = message(&[
+    one(1, "stringValue", Text),
+    one(2, "boolValue", Bool),
+    one(3, "intValue", Int64Or(4)),
+    one(4, "doubleValue", Double),
+    one(5, "arrayValue", Nested(&ARRAY_VALUE)),
+    one(6, "kvlistValue", Nested(&KEY_VALUE_LIST)),
+    one(7, "bytesValue", Base64),
+]);
+
+static ARRAY_VALUE: Message = message(&[many(1, "values", Nested(&ANY_VALUE))]);
+
+static KEY_VALUE_LIST: Message = message(&[many(1, "values", Nested(&KEY_VALUE))]);
+
+static KEY_VALUE: Message = message(&[one(1, "key", Text), one(2, "value", Nested(&ANY_VALUE))]);
+
+pub(super) static RESOURCE: Message = message(&[
+    many(1, "attributes", Nested(&KEY_VALUE)),
+    one(2, "droppedAttributesCount", Uint32),
+    many(3, "entityRefs", Nested(&ENTITY_REF)),
+]);
+
+static ENTITY_REF: Message = message(&[
+    one(1, "schemaUrl", Text),
+    one(2, "type", Text),
+    many(3, "idKeys", Text),
+    many(4, "descriptionKeys", Text),
+]);
+
+pub(super) static SCOPE: Message = message(&[
+    one(1, "name", Text),
+    one(2, "version", Text),
+    many(3, "attributes", Nested(&KEY_VALUE)),
+    one(4, "droppedAttributesCount", Uint32),
+]);
+
+static RESOURCE_SPANS: Message = message(&[
+    one(1, "resource", Nested(&RESOURCE)),
+    many(2, "scopeSpans", Nested(&SCOPE_SPANS)),
+    many(2, "instrumentationLibrarySpans", Nested(&SCOPE_SPANS)),
+    one(3, "schemaUrl", Text),
+]);
+
+static SCOPE_SPANS: Message = message(&[
+    one(1, "scope", Nested(&SCOPE)),
+    one(1, "instrumentationLibrary", Nested(&SCOPE)),
+    many(2, "spans", Nested(&SPAN)),
+    one(3, "schemaUrl", Text),
+]);
+
+pub(super) static SPAN: Message = item(&[
+    one(1, "traceId", Id(16)),
+    one(2, "spanId", Id(8)),
+    one(3, "traceState", Text),
+    one(4, "parentSpanId", Id(8)),
+    one(5, "name", Text),
+    one(6, "kind", Enum(&SPAN_KIND)),
+    one(7, "startTimeUnixNano", Fixed64),
+    one(8, "endTimeUnixNano", Fixed64),
+    many(9, "attributes", Nested(&KEY_VALUE)),
+    one(10, "droppedAttributesCount", Uint32),
+    many(11, "events", Nested(&EVENT)),
+    one(12, "droppedEventsCount", Uint32),
+    many(13, "links", Nested(&LINK)),
+    one(14, "droppedLinksCount", Uint32),
+    one(15, "status", Nested(&STATUS)),
+    one(16, "flags", Fixed32),
+]);
+
+static EVENT: Message = message(&[
+    one(1, "timeUnixNano", Fixed64),
+    one(2, "name", Text),
+    many(3, "attributes", Nested(&KEY_VALUE)),
+    one(4, "droppedAttributesCount", Uint32),
+]);
+
+static LINK: Message = message(&[
+    one(1, "traceId", Id(16)),
+    one(2, "spanId", Id(8)),
+    one(3, "traceState", Text),
+    many(4, "attributes", Nested(&KEY_VALUE)),
+    one(5, "droppedAttributesCount", Uint32),
+    one(6, "flags", Fixed32),
+]);
+
+static STATUS: Message = message(&[one(2, "message", Text), one(3, "code", Enum(&STATUS_CODE))]);
+
+static RESOURCE_LOGS: Message = message(&[
+    one(1, "resource", Nested(&RESOURCE)),
+    many(2, "scopeLogs", Nested(&SCOPE_LOGS)),
+    many(2, "instrumentationLibraryLogs", Nested(&SCOPE_LOGS)),
+    one(3, "schemaUrl", Text),
+]);
+
+static SCOPE_LOGS: Message = message(&[
+    one(1, "scope", Nested(&SCOPE)),
+    one(1, "instrumentationLibrary", Nested(&SCOPE)),
+    many(2, "logRecords", Nested(&LOG_RECORD)),
+    many(2, "logs", Nested(&LOG_RECORD)),
+    one(3, "schemaUrl", Text),
+]);
+
+static LOG_RECORD: Message = item(&[
+    one(1, "timeUnixNano", Fixed64),
+    one(2, "severityNumber", Enum(&SEVERITY)),
+    one(3, "severityText", Text),
+    one(5, "body", Nested(&ANY_VALUE)),
+    many(6, "attributes", Nested(&KEY_VALUE)),
+    one(7, "droppedAttributesCount", Uint32),
+    one(8, "flags", Fixed32),
+    one(9, "traceId", Id(16)),
+    one(10, "spanId", Id(8)),
+    one(11, "observedTimeUnixNano", Fixed64),
+    one(12, "eventName", Text),
+]);
+
+static RESOURCE_METRICS: Message = message(&[
+    one(1, "resource", Nested(&RESOURCE)),
+    many(2, "scopeMetrics", Nested(&SCOPE_METRICS)),
+    many(2, "instrumentationLibraryMetrics", Nested(&SCOPE_METRICS)),
+    one(3, "schemaUrl", Text),
+]);
+
+static SCOPE_METRICS: Message = message(&[
+    one(1, "scope", Nested(&SCOPE)),
+    one(1, "instrumentationLibrary", Nested(&SCOPE)),
+    many(2, "metrics", Nested(&METRIC)),
+    one(3, "schemaUrl", Text),
+]);
+
+static METRIC: Message = item(&[
+    one(1, "name", Text),
+    one(2, "description", Text),
+    one(3, "unit", Text),
+    one(5, "gauge", Nested(&GAUGE)),
+    one(7, "sum", Nested(&SUM)),
+    one(9, "histogram", Nested(&HISTOGRAM)),
+    one(10, "exponentialHistogram", Nested(&EXPONENTIAL_HISTOGRAM)),
+    one(11, "summary", Nested(&SUMMARY)),
+    many(12, "metadata", Nested(&KEY_VALUE)),
+]);
+
+static GAUGE: Message = message(&[many(1, "dataPoints", Nested(&NUMBER_POINT))]);
+
+static SUM: Message = message(&[
+    many(1, "dataPoints", Nested(&NUMBER_POINT)),
+    one(2, "aggregationTemporality", Enum(&TEMPORALITY)),
+    one(3, "isMonotonic", Bool),
+]);
+
+static HISTOGRAM: Message = message(&[
+    many(1, "dataPoints", Nested(&HISTOGRAM_POINT)),
+    one(2, "aggregationTemporality", Enum(&TEMPORALITY)),
+]);
+
+static EXPONENTIAL_HISTOGRAM: Message = message(&[
+    many(1, "dataPoints", Nested(&EXPONENTIAL_POINT)),
+    one(2, "aggregationTemporality", Enum(&TEMPORALITY)),
+]);
+
+static SUMMARY: Message = message(&[many(1, "dataPoints", Nested(&SUMMARY_POINT))]);
+
+static NUMBER_POINT: Message = message(&[
+    one(2, "startTimeUnixNano", Fixed64),
+    one(3, "timeUnixNano", Fixed64),
+    one(4, "asDouble", Double),
+    many(5, "exemplars", Nested(&EXEMPLAR)),
+    one(6, "asInt", Sfixed64Or(4)),
+    many(7, "attributes", Nested(&KEY_VALUE)),
+    one(8, "flags", Uint32),
+]);
+
+static HISTOGRAM_POINT: Message = message(&[
+    one(2, "startTimeUnixNano", Fixed64),
+    one(3, "timeUnixNano", Fixed64),
+    one(4, "count", Fixed64),
+    one(5, "sum", Double),
+    many(6, "bucketCounts", Fixed64),
+    many(7, "explicitBounds", Double),
+    many(8, "exemplars", Nested(&EXEMPLAR)),
+    many(9, "attributes", Nested(&KEY_VALUE)),
+    one(10, "flags", Uint32),
+    one(11, "min", Double),
+    one(12, "max", Double),
+]);
+
+static EXPONENTIAL_POINT: Message = message(&[
+    many(1, "attributes", Nested(&KEY_VALUE)),
+    one(2, "startTimeUnixNano", Fixed64),
+    one(3, "timeUnixNano", Fixed64),
+    one(4, "count", Fixed64),
+    one(5, "sum", Double),
+    one(6, "scale", Sint32),
+    one(7, "zeroCount", Fixed64),
+    one(8, "positive", Nested(&BUCKETS)),
+    one(9, "negative", Nested(&BUCKETS)),
+    one(10, "flags", Uint32),
+    many(11, "exemplars", Nested(&EXEMPLAR)),
+    one(12, "min", Double),
+    one(13, "max", Double),
+    one(14, "zeroThreshold", Double),
+]);
+
+static BUCKETS: Message = message(&[one(1, "offset", Sint32), many(2, "bucketCounts", Uint64)]);
+
+static SUMMARY_POINT: Message = message(&[
+    one(2, "startTimeUnixNano", Fixed64),
+    one(3, "timeUnixNano", Fixed64),
+    one(4, "count", Fixed64),
+    one(5, "sum", Double),
+    many(6, "quantileValues", Nested(&QUANTILE)),
+    many(7, "attributes", Nested(&KEY_VALUE)),
+    one(8, "flags", Uint32),
+]);
+
+static QUANTILE: Message = message(&[one(1, "quantile", Double), one(2, "value", Double)]);
+
+static EXEMPLAR: Message = message(&[
+    one(2, "timeUnixNano", Fixed64),
+    one(3, "asDouble", Double),
+    one(4, "spanId", Id(8)),
+    one(5, "traceId", Id(16)),
+    one(6, "asInt", Sfixed64Or(3)),
+    many(7, "filteredAttributes", Nested(&KEY_VALUE)),
+]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_by_both_its_names_and_by_no_other() {
+        let number = |name| SPAN.by_name(name).map(|field| field.number);
+        assert_eq!(number("startTimeUnixNano"), Some(7));
+        assert_eq!(number("start_time_unix_nano"), Some(7));
+        for other in [
+            "start_time_unix_nano_",
+            "StartTimeUnixNano",
+            "start_timeUnixNano",
+            "",
+        ] {
+            assert_eq!(number(other), None, "{other}");
+        }
+        let old = RESOURCE_SPANS.by_name("instrumentation_library_spans");
+        assert_eq!(old.map(|field| field.number), Some(2));
+    }
+
+    #[test]
+    fn an_enum_is_read_by_its_full_and_its_short_name() {
+        for name in ["SPAN_KIND_SERVER", "SERVER", "server", "Span_Kind_Server"] {
+            assert_eq!(SPAN_KIND.number(name), Some(2), "{name}");
+        }
+        assert_eq!(SEVERITY.number("SEVERITY_NUMBER_FATAL4"), Some(24));
+        assert_eq!(SPAN_KIND.number("SPAN_KIND_"), None);
+        assert_eq!(SPAN_KIND.number("SPAN_KINDÄ"), None);
+    }
+}
