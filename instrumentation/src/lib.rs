@@ -44,8 +44,11 @@
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let _telemetry = fusebox::init(TelemetryConfig::from_env("product-page"))?;
-//!     let shop = Shop { client: TracedClient::new(), inventory: CircuitBreaker::new("inventory") };
-//!     let app = Router::new().route("/product/{id}", get(product)).layer(TraceLayer::new()).with_state(shop);
+//!     let inventory = TracedClient::new().with_breaker(CircuitBreaker::new("inventory"));
+//!     let app = Router::new()
+//!         .route("/product/{id}", get(product))
+//!         .layer(TraceLayer::new())
+//!         .with_state(inventory);
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
 //!     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
 //!     Ok(())

@@ -13,6 +13,8 @@ const LAYERS: [(&str, &[&str]); 3] = [
         &[
             "sync",
             "semconv",
+            "error_type",
+            "body",
             "propagation",
             "circuit_breaker",
             "http",

@@ -11,9 +11,16 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 pub use super::client_call::Target;
-use super::client_call::{ClientCall, Options};
+use super::client_call::{self, Options};
 #[cfg(feature = "reqwest")]
-pub use super::traced_client::{TracedClient, TracedRequest, outcome};
+pub use super::client_request::TracedRequest;
+#[cfg(feature = "reqwest")]
+pub use super::protected_client::ProtectedClient;
+use super::request_span::RequestSpan;
+#[cfg(feature = "reqwest")]
+pub use super::traced_client::{TracedClient, outcome};
+pub use crate::body::ResponseBody;
+use crate::error_type;
 use crate::propagation::Propagator;
 
 /// Traces the requests of an HTTP client: a span of kind client, its context in the headers.
@@ -72,9 +79,9 @@ pub struct Trace<S> {
 impl<S, B, R> Service<Request<B>> for Trace<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    S::Error: Display,
+    S::Error: Display + 'static,
 {
-    type Response = Response<R>;
+    type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
@@ -83,39 +90,42 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let mut call = ClientCall::start(&mut request, &self.options);
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let mut call = client_call::start(&method, &uri, request.headers_mut(), &self.options);
         let inner = call.guard(|| self.inner.call(request));
+        let call = Some(call);
         ResponseFuture { inner, call }
     }
 }
 
 pin_project! {
-    /// The future of [`Trace`]; its span ends when the response's headers have arrived.
+    /// The future of [`Trace`]; the span ends with the body of the response.
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        call: ClientCall,
+        call: Option<RequestSpan>,
     }
 }
 
 impl<F, R, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
-    E: Display,
+    E: Display + 'static,
 {
-    type Output = F::Output;
+    type Output = Result<Response<ResponseBody<R>>, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let inner = this.inner;
-        let result = ready!(this.call.guard(|| inner.poll(cx)));
-        match &result {
-            Ok(response) => this.call.answered(response.status()),
-            Err(error) => this
-                .call
-                .failed(std::any::type_name::<E>(), &error.to_string()),
-        }
-        Poll::Ready(result)
+        let call = this.call.as_mut().expect("polled after it was ready");
+        let result = ready!(call.guard(|| this.inner.poll(cx)));
+        let mut call = this.call.take().expect("it was there a line ago");
+        Poll::Ready(match result {
+            Ok(response) => Ok(call.answered(response)),
+            Err(error) => {
+                call.fail(error_type::of(&error), &error_type::describe(&error));
+                Err(error)
+            }
+        })
     }
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use http::uri::Authority;
-use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Uri, header};
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry_http::HeaderInjector;
 use tracing::Span;
 
-use super::request_span::RequestSpan;
+use super::request_span::{RequestSpan, Side};
 use super::semantics;
 use crate::propagation::Propagator;
 
@@ -60,54 +60,18 @@ pub(super) struct Options {
     pub(super) target: Target,
 }
 
-/// A running request; its span ends with the response.
-#[derive(Debug)]
-pub(super) struct ClientCall {
-    span: RequestSpan,
-}
-
-impl ClientCall {
-    /// Opens the span as a child of the current one, and writes its context into the headers.
-    pub(super) fn start<B>(request: &mut Request<B>, options: &Options) -> Self {
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        Self::start_parts(&method, &uri, request.headers_mut(), options)
-    }
-
-    pub(super) fn start_parts(
-        method: &Method,
-        uri: &Uri,
-        headers: &mut HeaderMap,
-        options: &Options,
-    ) -> Self {
-        let span = client_span(method, uri, headers, &options.target);
-        let propagator = options.propagator.unwrap_or_else(Propagator::configured);
-        // The span's context, or the current one if spans are not recorded.
-        span.in_scope(|| propagator.inject(&mut HeaderInjector(headers)));
-        Self {
-            span: RequestSpan::new(span),
-        }
-    }
-
-    #[cfg(feature = "reqwest")]
-    pub(super) fn span(&self) -> &Span {
-        self.span.span()
-    }
-
-    /// Runs a part of the request inside the span.
-    pub(super) fn guard<T>(&mut self, run: impl FnOnce() -> T) -> T {
-        self.span.guard(|span| span.span().in_scope(run))
-    }
-
-    /// Ends the span. A client's span has failed from 400 on: the client did not get what it asked for.
-    pub(super) fn answered(&mut self, status: StatusCode) {
-        let is_error = status.is_client_error() || status.is_server_error();
-        self.span.answered(status, is_error);
-        self.span.end();
-    }
-
-    pub(super) fn failed(&mut self, error_type: &str, description: &str) {
-        self.span.fail(error_type, description);
-    }
+/// Opens the span of a request as a child of the current one, and writes its context into the headers.
+pub(super) fn start(
+    method: &Method,
+    uri: &Uri,
+    headers: &mut HeaderMap,
+    options: &Options,
+) -> RequestSpan {
+    let span = client_span(method, uri, headers, &options.target);
+    let propagator = options.propagator.unwrap_or_else(Propagator::configured);
+    // The span's context, or the current one if spans are not recorded.
+    span.in_scope(|| propagator.inject(&mut HeaderInjector(headers)));
+    RequestSpan::new(span, Side::Client)
 }
 
 fn client_span(method: &Method, uri: &Uri, headers: &HeaderMap, target: &Target) -> Span {
@@ -124,6 +88,7 @@ fn client_span(method: &Method, uri: &Uri, headers: &HeaderMap, target: &Target)
         server.port = port,
         peer.service = target.service.as_deref(),
         http.response.status_code = tracing::field::Empty,
+        rpc.response.status_code = tracing::field::Empty,
         error.type = tracing::field::Empty,
         otel.status_code = tracing::field::Empty,
         otel.status_description = tracing::field::Empty,

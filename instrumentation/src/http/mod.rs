@@ -7,8 +7,12 @@
 mod axum;
 pub mod client;
 mod client_call;
+#[cfg(feature = "reqwest")]
+mod client_request;
 mod forwarded;
 pub mod problem;
+#[cfg(feature = "reqwest")]
+mod protected_client;
 mod request_span;
 mod response_headers;
 mod semantics;

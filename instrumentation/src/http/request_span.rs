@@ -1,51 +1,105 @@
 //! The span of a request, on the server's side or the client's: it records how the request ended, and ends then. A request
-//! that is dropped before its end was cut off: by a timeout, or because the caller went away.
+//! lasts until the body of its response has arrived or been sent; one that is dropped before was cut off.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use http::StatusCode;
+use http::{HeaderMap, Response, StatusCode};
+use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::semantics;
+use crate::body::{BodyEnd, ResponseBody, Watch};
+use crate::circuit_breaker::layer::{GrpcCode, has_status_behind_body};
+use crate::error_type::panic_message;
 use crate::semconv::{ERROR_TYPE_CANCELLED, ERROR_TYPE_PANIC};
 
 /// A span that ends once, at the latest when it is dropped.
 #[derive(Debug)]
 pub(super) struct RequestSpan {
     span: Span,
+    side: Side,
+    has_grpc_status_behind_body: bool,
     has_ended: bool,
 }
 
+/// Whose span it is.
+#[derive(Debug)]
+pub(super) enum Side {
+    Client,
+    /// With the caller's context, which is in force if spans are not recorded.
+    Server(Context),
+}
+
+impl Side {
+    /// Whether a status is an error: of the server from 500 on, for a client from 400 on, as it did not get what it
+    /// asked for.
+    fn is_error(&self, status: StatusCode) -> bool {
+        let is_client = matches!(self, Self::Client);
+        status.is_server_error() || is_client && status.is_client_error()
+    }
+
+    /// The same of gRPC's status.
+    fn is_grpc_error(&self, code: GrpcCode) -> bool {
+        match self {
+            Self::Client => code != GrpcCode::OK,
+            Self::Server(_) => code.is_server_error(),
+        }
+    }
+}
+
 impl RequestSpan {
-    pub(super) fn new(span: Span) -> Self {
-        let has_ended = false;
-        Self { span, has_ended }
+    pub(super) fn new(span: Span, side: Side) -> Self {
+        Self {
+            span,
+            side,
+            has_grpc_status_behind_body: false,
+            has_ended: false,
+        }
     }
 
-    pub(super) fn span(&self) -> &Span {
-        &self.span
-    }
-
-    /// Runs a part of the request; if it panics, the span ends as an error and the panic goes on.
+    /// Runs a part of the request in its context; if it panics, the span ends as an error and the panic goes on.
     ///
     /// A drop that sees a thread panic would not do: whoever catches the panic further out drops the request later, and a
     /// request that is dropped because another one panicked did not panic itself.
-    pub(super) fn guard<T>(&mut self, run: impl FnOnce(&Self) -> T) -> T {
-        match catch_unwind(AssertUnwindSafe(|| run(self))) {
+    pub(super) fn guard<T>(&mut self, run: impl FnOnce() -> T) -> T {
+        match catch_unwind(AssertUnwindSafe(|| self.inside(run))) {
             Ok(output) => output,
             Err(panic) => {
-                self.fail(ERROR_TYPE_PANIC, message(&*panic));
+                self.fail(ERROR_TYPE_PANIC, panic_message(&*panic));
                 resume_unwind(panic)
             }
         }
     }
 
-    /// Records the status of the response.
-    pub(super) fn answered(&self, status: StatusCode, is_error: bool) {
-        semantics::record_status(&self.span, status, is_error);
+    fn inside<T>(&self, run: impl FnOnce() -> T) -> T {
+        // Entering the span replaces the current context by the span's own, which includes the caller's baggage.
+        let _remote = match &self.side {
+            Side::Server(remote) => Some(remote.clone().attach()),
+            Side::Client => None,
+        };
+        let _entered = self.span.enter();
+        run()
+    }
+
+    /// Records the head of the response, and watches its body.
+    pub(super) fn answered<B>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
+        let (status, headers) = (response.status(), response.headers());
+        semantics::record_status(&self.span, status, self.side.is_error(status));
+        if status.is_success() {
+            self.has_grpc_status_behind_body = has_status_behind_body(headers);
+            if let Some(code) = GrpcCode::read(headers) {
+                self.grpc_answered(code, headers);
+            }
+        }
+        let length = content_length(headers);
+        response.map(|body| ResponseBody::new(body, length, Box::new(self)))
+    }
+
+    fn grpc_answered(&self, code: GrpcCode, headers: &HeaderMap) {
+        let is_error = self.side.is_grpc_error(code);
+        semantics::record_grpc_status(&self.span, code, is_error.then_some(headers));
     }
 
     /// Records an error and ends the span.
@@ -57,10 +111,47 @@ impl RequestSpan {
     }
 
     /// Ends the span now, even if a task that the request started still holds it.
-    pub(super) fn end(&mut self) {
+    fn end(&mut self) {
         self.has_ended = true;
         self.span.context().span().end();
         self.span = Span::none();
+    }
+}
+
+/// The length that the head announces, after which nobody asks the body for more.
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(http::header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+impl Watch for RequestSpan {
+    fn run(&mut self, poll: &mut dyn FnMut()) {
+        self.inside(poll);
+    }
+
+    fn end(&mut self, end: BodyEnd<'_>) {
+        match end {
+            BodyEnd::Complete(trailers) => {
+                if self.has_grpc_status_behind_body {
+                    let none = HeaderMap::new();
+                    let code = GrpcCode::at_end(trailers);
+                    self.grpc_answered(code, trailers.unwrap_or(&none));
+                }
+                Self::end(self);
+            }
+            BodyEnd::Failed {
+                error_type,
+                description,
+                ..
+            } => self.fail(error_type, description),
+            BodyEnd::Panicked(message) => self.fail(ERROR_TYPE_PANIC, message),
+            BodyEnd::CutOff => self.fail(ERROR_TYPE_CANCELLED, "body dropped before its end"),
+            // A server reads its body as far as its caller takes it; a client as far as it wants.
+            BodyEnd::Left { was_read: true } if matches!(self.side, Side::Server(_)) => {
+                self.fail(ERROR_TYPE_CANCELLED, "body dropped before its end");
+            }
+            BodyEnd::Left { .. } => Self::end(self),
+        }
     }
 }
 
@@ -68,11 +159,4 @@ impl Drop for RequestSpan {
     fn drop(&mut self) {
         self.fail(ERROR_TYPE_CANCELLED, "dropped before its end");
     }
-}
-
-/// Returns the message of a panic.
-fn message(panic: &(dyn Any + Send)) -> &str {
-    let owned = || panic.downcast_ref::<String>().map(String::as_str);
-    let text = panic.downcast_ref::<&str>().copied().or_else(owned);
-    text.unwrap_or("panic without a message")
 }

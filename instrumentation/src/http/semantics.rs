@@ -4,8 +4,11 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use http::uri::Authority;
-use http::{Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
 use tracing::Span;
+
+use crate::circuit_breaker::layer::GrpcCode;
 
 /// The values allowed in `http.request.method` (RFC 9110 and PATCH); other methods are `_OTHER`.
 const KNOWN_METHODS: [Method; 9] = [
@@ -134,7 +137,18 @@ pub(super) fn record_status(span: &Span, status: StatusCode, is_error: bool) {
     }
 }
 
-/// Records that there was no response.
+/// Records the status of a gRPC call; `error` are the headers or trailers with the message of a failed one.
+pub(super) fn record_grpc_status(span: &Span, code: GrpcCode, error: Option<&HeaderMap>) {
+    span.record("rpc.response.status_code", code.as_str());
+    if let Some(headers) = error {
+        let message = headers.get("grpc-message");
+        let message = message.and_then(|message| message.to_str().ok());
+        let message = percent_decode_str(message.unwrap_or_default()).decode_utf8_lossy();
+        record_error(span, code.as_str(), &message);
+    }
+}
+
+/// Records that there was no response, or that it ended with an error.
 pub(super) fn record_error(span: &Span, error_type: &str, description: &str) {
     span.record("error.type", error_type);
     span.record("otel.status_code", "ERROR");

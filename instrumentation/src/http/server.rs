@@ -21,10 +21,12 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 #[cfg(feature = "axum")]
 use super::axum::{peer, route};
-use super::request_span::RequestSpan;
+use super::request_span::{RequestSpan, Side};
 pub use super::response_headers::{Audience, ResponseHeaders, private_peers};
 use super::{forwarded, response_headers, semantics};
+pub use crate::body::ResponseBody;
 use crate::circuit_breaker::request_log::{Scope, Touched, scope_of};
+use crate::error_type;
 use crate::propagation::{Headers, Propagator};
 
 /// Traces the requests of an HTTP server.
@@ -124,9 +126,9 @@ pub struct Trace<S> {
 impl<S, B, R> Service<Request<B>> for Trace<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    S::Error: Display,
+    S::Error: Display + 'static,
 {
-    type Response = Response<R>;
+    type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
@@ -142,7 +144,8 @@ where
             };
         }
         let mut call = ServerCall::start(&self.options, &request);
-        let future = call.guard(|| scope_of(|| self.inner.call(request)));
+        let future = call.span.guard(|| scope_of(|| self.inner.call(request)));
+        let call = Some(call);
         ResponseFuture {
             inner: Inner::Traced { future, call },
         }
@@ -150,7 +153,7 @@ where
 }
 
 pin_project! {
-    /// The future of [`Trace`]; its span ends with the response's headers, not with the body.
+    /// The future of [`Trace`]; the span ends with the body of the response.
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         #[pin]
@@ -163,28 +166,36 @@ pin_project! {
     #[project = Projected]
     enum Inner<F> {
         Plain { #[pin] future: F },
-        Traced { #[pin] future: Scope<F>, call: ServerCall },
+        Traced { #[pin] future: Scope<F>, call: Option<ServerCall> },
     }
 }
 
 impl<F, R, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
-    E: Display,
+    E: Display + 'static,
 {
-    type Output = F::Output;
+    type Output = Result<Response<ResponseBody<R>>, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
-        let (future, call) = match self.project().inner.project() {
-            Projected::Plain { future } => return future.poll(cx),
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let (future, running) = match self.project().inner.project() {
+            Projected::Plain { future } => {
+                let result = ready!(future.poll(cx));
+                return Poll::Ready(result.map(|response| response.map(ResponseBody::unwatched)));
+            }
             Projected::Traced { future, call } => (future, call),
         };
-        let (mut result, touched) = ready!(call.guard(|| future.poll(cx)));
-        match &mut result {
-            Ok(response) => call.answered(response, &touched),
-            Err(error) => call.failed(error),
-        }
-        Poll::Ready(result)
+        let call = running.as_mut().expect("polled after it was ready");
+        let (result, touched) = ready!(call.span.guard(|| future.poll(cx)));
+        let mut call = running.take().expect("it was there a line ago");
+        Poll::Ready(match result {
+            Ok(response) => Ok(call.answered(response, &touched)),
+            Err(error) => {
+                let error_type = error_type::of(&error);
+                call.span.fail(error_type, &error_type::describe(&error));
+                Err(error)
+            }
+        })
     }
 }
 
@@ -192,8 +203,6 @@ where
 #[derive(Debug)]
 struct ServerCall {
     span: RequestSpan,
-    /// The caller's context, which is in force if spans are not recorded.
-    remote: Context,
     headers: ResponseHeaders,
     peer_is_trusted: bool,
 }
@@ -208,41 +217,26 @@ impl ServerCall {
         // Fails if spans are not recorded; then there is nothing to set.
         let _ = span.set_parent(remote.clone());
         Self {
-            span: RequestSpan::new(span),
-            remote,
+            span: RequestSpan::new(span, Side::Server(remote)),
             headers: options.headers,
             peer_is_trusted: (options.trusts)(peer)
                 && forwarded::addresses(request.headers()).all(options.trusts),
         }
     }
 
-    /// Runs a part of the request in its context.
-    fn guard<T>(&mut self, run: impl FnOnce() -> T) -> T {
-        let remote = &self.remote;
-        self.span.guard(|span| {
-            // Entering the span replaces the current context by the span's own, which includes the caller's baggage.
-            let _remote = remote.clone().attach();
-            let _entered = span.span().enter();
-            run()
-        })
-    }
-
-    fn answered<R>(&mut self, response: &mut Response<R>, touched: &[Touched]) {
-        let status = response.status();
-        self.span.answered(status, status.is_server_error());
+    fn answered<R>(
+        mut self,
+        mut response: Response<R>,
+        touched: &[Touched],
+    ) -> Response<ResponseBody<R>> {
         if self.headers.trace.includes(self.peer_is_trusted) {
-            let cx = self.guard(Context::current);
+            let cx = self.span.guard(Context::current);
             response_headers::write_trace(response.headers_mut(), cx.span().span_context());
         }
         if self.headers.circuits.includes(self.peer_is_trusted) {
             response_headers::write_circuits(response.headers_mut(), touched);
         }
-        self.span.end();
-    }
-
-    fn failed<E: Display>(&mut self, error: &E) {
-        let error_type = std::any::type_name::<E>();
-        self.span.fail(error_type, &error.to_string());
+        self.span.answered(response)
     }
 }
 
@@ -273,6 +267,7 @@ fn server_span<B>(request: &Request<B>, peer: Option<IpAddr>) -> Span {
         client.address = peer.map(|peer| peer.to_string()),
         user_agent.original = text(header::USER_AGENT).map(semantics::shorten),
         http.response.status_code = tracing::field::Empty,
+        rpc.response.status_code = tracing::field::Empty,
         error.type = tracing::field::Empty,
         otel.status_code = tracing::field::Empty,
         otel.status_description = tracing::field::Empty,

@@ -1,17 +1,19 @@
 //! `reqwest` with a span around each request: what `client::TraceLayer` does, with reqwest's ergonomics.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, Uri};
-use serde::Serialize;
+use http::{Method, Uri};
+use reqwest::ResponseBuilderExt;
 use tower_service::Service;
-use tracing::Instrument;
 
-use super::client_call::{ClientCall, Options, Target};
+use super::client_call::{self, Options, Target};
+use super::client_request::TracedRequest;
+use crate::body::ResponseBody;
 use crate::circuit_breaker::Outcome;
 use crate::circuit_breaker::layer::HttpStatus;
+use crate::error_type;
 use crate::propagation::Propagator;
 
 /// A `reqwest::Client` whose requests are traced; cheap to clone.
@@ -64,34 +66,34 @@ impl TracedClient {
     }
 
     /// Starts a GET.
-    pub fn get(&self, url: impl reqwest::IntoUrl) -> TracedRequest {
+    pub fn get(&self, url: impl reqwest::IntoUrl) -> TracedRequest<Self> {
         self.request(Method::GET, url)
     }
 
     /// Starts a POST.
-    pub fn post(&self, url: impl reqwest::IntoUrl) -> TracedRequest {
+    pub fn post(&self, url: impl reqwest::IntoUrl) -> TracedRequest<Self> {
         self.request(Method::POST, url)
     }
 
     /// Starts a PUT.
-    pub fn put(&self, url: impl reqwest::IntoUrl) -> TracedRequest {
+    pub fn put(&self, url: impl reqwest::IntoUrl) -> TracedRequest<Self> {
         self.request(Method::PUT, url)
     }
 
     /// Starts a DELETE.
-    pub fn delete(&self, url: impl reqwest::IntoUrl) -> TracedRequest {
+    pub fn delete(&self, url: impl reqwest::IntoUrl) -> TracedRequest<Self> {
         self.request(Method::DELETE, url)
     }
 
     /// Starts a request of any method.
-    pub fn request(&self, method: Method, url: impl reqwest::IntoUrl) -> TracedRequest {
+    pub fn request(&self, method: Method, url: impl reqwest::IntoUrl) -> TracedRequest<Self> {
         TracedRequest {
             client: self.clone(),
             builder: self.client.request(method, url),
         }
     }
 
-    /// Sends a request in a span of its own; the span ends when the response's headers have arrived.
+    /// Sends a request in a span of its own; the span ends with the body of the response.
     ///
     /// # Errors
     /// Those of `reqwest`.
@@ -102,99 +104,21 @@ impl TracedClient {
         // A URL that is not a valid `http::Uri` (reqwest rejects it too) only loses its attributes.
         let uri: Uri = request.url().as_str().parse().unwrap_or_default();
         let method = request.method().clone();
-        let mut call = ClientCall::start_parts(&method, &uri, request.headers_mut(), &self.options);
-        let sent = self.client.execute(request);
-        let result = sent.instrument(call.span().clone()).await;
-        match &result {
-            Ok(response) => call.answered(response.status()),
+        let mut call = client_call::start(&method, &uri, request.headers_mut(), &self.options);
+        let mut sent = pin!(self.client.execute(request));
+        let result = poll_fn(|cx| call.guard(|| sent.as_mut().poll(cx))).await;
+        match result {
+            Ok(response) => Ok(to_reqwest(call.answered(from_reqwest(response)))),
             // The URL is an attribute, redacted; reqwest's message would repeat it unredacted.
-            Err(error) => call.failed(error_type(error), &describe(error)),
+            Err(error) => {
+                call.fail(error_type::of(&error), &error_type::describe(&error));
+                Err(error)
+            }
         }
-        result
     }
 }
 
-/// Returns the outcome of a failed `reqwest` call: that of its status, as [`HttpStatus`] classifies it, if
-/// `error_for_status` made the error. A 404 therefore does not open a breaker.
-pub fn outcome(error: &reqwest::Error) -> Outcome {
-    match error.status() {
-        Some(status) => HttpStatus::outcome(status),
-        None if error.is_timeout() => Outcome::Timeout,
-        None => Outcome::Failure,
-    }
-}
-
-/// The `error.type`, of low cardinality.
-fn error_type(error: &reqwest::Error) -> &'static str {
-    match error {
-        error if error.is_timeout() => crate::semconv::ERROR_TYPE_TIMEOUT,
-        error if error.is_connect() => "connect",
-        error if error.is_redirect() => "redirect",
-        error if error.is_builder() => "invalid_request",
-        _ => "request",
-    }
-}
-
-/// The message of the innermost cause, which contains no URL.
-fn describe(error: &reqwest::Error) -> String {
-    let mut cause = std::error::Error::source(error);
-    let mut text = error_type(error).to_owned();
-    while let Some(error) = cause {
-        text = error.to_string();
-        cause = error.source();
-    }
-    text
-}
-
-/// A request being built; the methods are those of `reqwest::RequestBuilder`.
-#[derive(Debug)]
-#[must_use = "a request does nothing until it is sent"]
-pub struct TracedRequest {
-    client: TracedClient,
-    builder: reqwest::RequestBuilder,
-}
-
-impl TracedRequest {
-    /// Adds a header.
-    pub fn header<K, V>(self, name: K, value: V) -> Self
-    where
-        HeaderName: TryFrom<K>,
-        <HeaderName as TryFrom<K>>::Error: Into<http::Error>,
-        HeaderValue: TryFrom<V>,
-        <HeaderValue as TryFrom<V>>::Error: Into<http::Error>,
-    {
-        self.with(|builder| builder.header(name, value))
-    }
-
-    /// Adds query parameters.
-    pub fn query<T: Serialize + ?Sized>(self, query: &T) -> Self {
-        self.with(|builder| builder.query(query))
-    }
-
-    /// Sets a JSON body.
-    pub fn json<T: Serialize + ?Sized>(self, json: &T) -> Self {
-        self.with(|builder| builder.json(json))
-    }
-
-    /// Sets the body.
-    pub fn body(self, body: impl Into<reqwest::Body>) -> Self {
-        self.with(|builder| builder.body(body))
-    }
-
-    /// Sets the timeout for the whole request, body included.
-    pub fn timeout(self, timeout: Duration) -> Self {
-        self.with(|builder| builder.timeout(timeout))
-    }
-
-    /// Applies any other method of `reqwest::RequestBuilder`.
-    pub fn with(
-        mut self,
-        change: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
-    ) -> Self {
-        self.builder = change(self.builder);
-        self
-    }
-
+impl TracedRequest<TracedClient> {
     /// Sends the request in a span of its own.
     ///
     /// # Errors
@@ -202,6 +126,31 @@ impl TracedRequest {
     pub async fn send(self) -> Result<reqwest::Response, reqwest::Error> {
         self.client.execute(self.builder.build()?).await
     }
+}
+
+/// Converts a response of `reqwest`, which keeps its URL.
+pub(super) fn from_reqwest(response: reqwest::Response) -> http::Response<reqwest::Body> {
+    let url = http::Response::builder().url(response.url().clone());
+    let mut response = http::Response::from(response);
+    if let Ok(url) = url.body(()) {
+        response
+            .extensions_mut()
+            .extend(url.into_parts().0.extensions);
+    }
+    response
+}
+
+/// Converts a response whose body is watched back to one of `reqwest`.
+pub(super) fn to_reqwest(
+    response: http::Response<ResponseBody<reqwest::Body>>,
+) -> reqwest::Response {
+    response.map(reqwest::Body::wrap).into()
+}
+
+/// Returns the outcome of a failed `reqwest` call: that of its status, as [`HttpStatus`] classifies it, if
+/// `error_for_status` made the error. A 404 therefore does not open a breaker.
+pub fn outcome(error: &reqwest::Error) -> Outcome {
+    HttpStatus::new().outcome_of_error(error)
 }
 
 impl<B: Into<reqwest::Body>> Service<http::Request<B>> for TracedClient {

@@ -33,6 +33,7 @@ const URL: &str = "registry/attributes/url";
 const SERVER: &str = "registry/attributes/server";
 const CLIENT: &str = "registry/attributes/client";
 const PEER: &str = "registry/attributes/peer";
+const RPC: &str = "registry/attributes/rpc";
 const USER_AGENT: &str = "registry/attributes/user-agent";
 const ERROR: &str = "registry/attributes/error";
 const SERVICE: &str = "registry/attributes/service";
@@ -43,7 +44,7 @@ const TELEMETRY: &str = "registry/attributes/telemetry";
 const OURS: &str = "fusebox::semconv";
 
 /// Every attribute that the crate sets, its type and where the type is stated.
-const ATTRIBUTES: [(&str, Type, &str); 35] = [
+const ATTRIBUTES: [(&str, Type, &str); 36] = [
     ("service.name", Text, SERVICE),
     ("service.instance.id", Text, SERVICE),
     ("host.name", Text, HOST),
@@ -64,6 +65,7 @@ const ATTRIBUTES: [(&str, Type, &str); 35] = [
     ("client.address", Text, CLIENT),
     ("peer.service", Text, PEER),
     ("user_agent.original", Text, USER_AGENT),
+    ("rpc.response.status_code", Text, RPC),
     ("error.type", Text, ERROR),
     ("circuit_breaker.name", Text, OURS),
     ("circuit_breaker.group", Text, OURS),
@@ -94,6 +96,11 @@ async fn broken() -> http::StatusCode {
     http::StatusCode::INTERNAL_SERVER_ERROR
 }
 
+/// Answers as gRPC does.
+async fn unavailable() -> [(&'static str, &'static str); 1] {
+    [("grpc-status", "14")]
+}
+
 /// Requests that set every attribute of the HTTP layers.
 async fn make_requests(url: &str) {
     let client = TracedClient::new().with_target(Target::default().named("broken"));
@@ -103,6 +110,7 @@ async fn make_requests(url: &str) {
         let answer = request.header("user-agent", "test").send().await.unwrap();
         assert_eq!(answer.status(), 500);
     }
+    client.get(format!("{url}/grpc")).send().await.unwrap();
 }
 
 /// Opens a breaker, lets a probe close it, uses a fallback and forces a state.
@@ -197,7 +205,9 @@ fn receive<T>(read: impl Fn(&Received) -> T) -> T {
     };
     let builder = CircuitBreaker::builder("stock").registry(&registry);
     let breaker = builder.settings(settings).build();
-    let router = Router::new().route("/broken", any(broken));
+    let router = Router::new()
+        .route("/broken", any(broken))
+        .route("/grpc", any(unavailable));
     let address = serve(page.dispatch().clone(), router.layer(TraceLayer::new()));
     block_on(&page, async {
         make_requests(&format!("http://{address}")).await;

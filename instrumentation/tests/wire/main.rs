@@ -6,6 +6,7 @@
 )]
 
 mod circuits;
+mod classification;
 mod conventions;
 mod cut_off;
 mod sink;

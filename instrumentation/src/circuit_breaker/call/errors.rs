@@ -3,12 +3,12 @@
 //! They are errors for every `E` that can be shown, not only for types that implement `Error`: boxed errors, which tower's
 //! layers have in common, do not.
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt::{self, Debug, Display};
 use std::time::Duration;
 
 use crate::circuit_breaker::model::refusal::Rejected;
+use crate::error_type::as_error;
 
 /// The error of a call through a breaker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl<E: Debug + Display + 'static> Error for CallError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Rejected(_) => None,
-            Self::Failed(error) => known_error(error)?.source(),
+            Self::Failed(error) => as_error(error)?.source(),
         }
     }
 }
@@ -98,7 +98,7 @@ impl<E: Display> Display for Cause<E> {
 impl<E: Debug + Display + 'static> Error for Cause<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Failed(error) => known_error(error)?.source(),
+            Self::Failed(error) => as_error(error)?.source(),
             Self::TimedOut(_) | Self::Rejected(_) | Self::BulkheadFull(_) => None,
         }
     }
@@ -133,7 +133,7 @@ impl<E: Display> Display for FallbackError<E> {
 impl<E: Debug + Display + 'static> Error for FallbackError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Failed(error) => known_error(error),
+            Self::Failed(error) => as_error(error),
             Self::Missing | Self::Disabled | Self::BulkheadFull(_) => None,
         }
     }
@@ -165,7 +165,7 @@ impl<E: Display> Display for CommandError<E> {
 impl<E: Debug + Display + 'static> Error for CommandError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::BadRequest(error) => known_error(error)?.source(),
+            Self::BadRequest(error) => as_error(error)?.source(),
             Self::Failed { cause, .. } => Some(cause),
         }
     }
@@ -182,27 +182,6 @@ impl<E> CommandError<E> {
             _ => None,
         }
     }
-}
-
-/// Returns an error as such if it is a boxed one, or of a type that this crate meets often. Rust cannot ask a type
-/// whether it implements `Error`; the message of every other error is kept, but not the errors that caused it.
-fn known_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
-    let error: &dyn Any = error;
-    if let Some(error) = error.downcast_ref::<Box<dyn Error + Send + Sync>>() {
-        return Some(&**error);
-    }
-    if let Some(error) = error.downcast_ref::<Box<dyn Error + Send>>() {
-        return Some(&**error);
-    }
-    if let Some(error) = error.downcast_ref::<Box<dyn Error>>() {
-        return Some(&**error);
-    }
-    #[cfg(feature = "reqwest")]
-    if let Some(error) = error.downcast_ref::<reqwest::Error>() {
-        return Some(error);
-    }
-    let error = error.downcast_ref::<std::io::Error>()?;
-    Some(error)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Classifiers: which outcome a response counts as.
 
-use std::any::type_name;
 use std::borrow::Cow;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
+use super::grpc::GrpcCode;
 use crate::circuit_breaker::rules::state::Outcome;
+use crate::error_type;
 
 /// Decides the outcome of a call from the service's result. Closures can be classifiers.
 pub trait Classify<Response, Error> {
@@ -13,11 +14,19 @@ pub trait Classify<Response, Error> {
     fn classify(&self, result: Result<&Response, &Error>) -> Outcome;
 
     /// Returns the `error.type` of a failed call, of low cardinality: a status or the name of a type.
-    fn error_type(&self, result: Result<&Response, &Error>) -> Cow<'static, str> {
+    fn error_type(&self, result: Result<&Response, &Error>) -> Cow<'static, str>
+    where
+        Error: 'static,
+    {
         match result {
             Ok(_) => Cow::Borrowed("_OTHER"),
-            Err(_) => Cow::Borrowed(type_name::<Error>()),
+            Err(error) => Cow::Borrowed(error_type::of(error)),
         }
+    }
+
+    /// Returns the outcome of a gRPC call from its status, which stands in the head or behind the body of a response.
+    fn classify_grpc(&self, code: GrpcCode) -> Outcome {
+        code.outcome()
     }
 }
 
@@ -30,37 +39,104 @@ where
     }
 }
 
-/// Classifies HTTP responses by their status.
+/// Classifies HTTP responses by their status, and gRPC's by theirs ([`GrpcCode::outcome`]).
 ///
-/// - Failure: an error of the service, 5xx, 408 and 429: the target is unhealthy or asks for fewer requests.
-/// - Ignored: 400, 401, 403, 404, 405, 409, 410 and 422: the caller's fault, which says nothing about the target.
+/// - Failure: an error of the service, 5xx, and 408 and 429: the target is unhealthy or asks for fewer requests.
+/// - Timeout: an error of the service that is one.
+/// - Ignored: 400, 401, 403, 404, 405, 409, 410, 422 and a request that cannot be sent as it is: the caller's fault, which
+///   says nothing about the target.
 /// - Success: everything else.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HttpStatus;
+///
+/// Whether 408, 429 and gRPC's `RESOURCE_EXHAUSTED` are failures is a choice: a target that throttles one caller
+/// may be healthy for the others. See [`throttling_as`](Self::throttling_as).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpStatus {
+    throttling: Outcome,
+}
+
+impl Default for HttpStatus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl HttpStatus {
+    /// Creates the classifier; 408 and 429 are failures.
+    pub fn new() -> Self {
+        Self {
+            throttling: Outcome::Failure,
+        }
+    }
+
+    /// Sets what 408, 429 and `RESOURCE_EXHAUSTED` count as, [`Outcome::Ignored`] for example.
+    #[must_use]
+    pub fn throttling_as(mut self, outcome: Outcome) -> Self {
+        self.throttling = outcome;
+        self
+    }
+
     /// Returns the outcome of a response with this status.
-    pub fn outcome(status: StatusCode) -> Outcome {
+    pub fn outcome(self, status: StatusCode) -> Outcome {
         match status.as_u16() {
-            408 | 429 | 500.. => Outcome::Failure,
+            408 | 429 => self.throttling,
+            500.. => Outcome::Failure,
             400 | 401 | 403 | 404 | 405 | 409 | 410 | 422 => Outcome::Ignored,
             _ => Outcome::Success,
         }
     }
+
+    /// Returns the outcome of a call that ended with an error instead of a response. An error of `reqwest` made by
+    /// `error_for_status` counts as its status does.
+    pub fn outcome_of_error<E: 'static>(self, error: &E) -> Outcome {
+        #[cfg(feature = "reqwest")]
+        if let Some(error) = (error as &dyn std::any::Any).downcast_ref::<reqwest::Error>() {
+            match error.status() {
+                Some(status) => return self.outcome(status),
+                None if error.is_builder() => return Outcome::Ignored,
+                None => {}
+            }
+        }
+        match error_type::is_timeout(error) {
+            true => Outcome::Timeout,
+            false => Outcome::Failure,
+        }
+    }
+
+    fn outcome_of_head(self, status: StatusCode, headers: &HeaderMap) -> Outcome {
+        match GrpcCode::read(headers) {
+            Some(code) if status.is_success() => self.outcome_of_grpc(code),
+            _ => self.outcome(status),
+        }
+    }
+
+    fn outcome_of_grpc(self, code: GrpcCode) -> Outcome {
+        match code {
+            GrpcCode::RESOURCE_EXHAUSTED => self.throttling,
+            code => code.outcome(),
+        }
+    }
 }
 
-impl<Body, Error> Classify<http::Response<Body>, Error> for HttpStatus {
+impl<Body, Error: 'static> Classify<http::Response<Body>, Error> for HttpStatus {
     fn classify(&self, result: Result<&http::Response<Body>, &Error>) -> Outcome {
-        result.map_or(Outcome::Failure, |response| {
-            Self::outcome(response.status())
-        })
+        match result {
+            Ok(response) => self.outcome_of_head(response.status(), response.headers()),
+            Err(error) => self.outcome_of_error(error),
+        }
     }
 
     fn error_type(&self, result: Result<&http::Response<Body>, &Error>) -> Cow<'static, str> {
         match result {
-            Ok(response) => Cow::Owned(response.status().as_str().to_owned()),
-            Err(_) => Cow::Borrowed(type_name::<Error>()),
+            Ok(response) => match GrpcCode::read(response.headers()) {
+                Some(code) if response.status().is_success() => Cow::Borrowed(code.as_str()),
+                _ => Cow::Owned(response.status().as_str().to_owned()),
+            },
+            Err(error) => Cow::Borrowed(error_type::of(error)),
         }
+    }
+
+    fn classify_grpc(&self, code: GrpcCode) -> Outcome {
+        self.outcome_of_grpc(code)
     }
 }
 
@@ -83,7 +159,10 @@ mod tests {
 
     #[test]
     fn a_status_counts_by_whose_fault_it_is() {
-        let outcome = |status: u16| HttpStatus::outcome(StatusCode::from_u16(status).unwrap());
+        let outcome = |status: u16| {
+            let status = StatusCode::from_u16(status).unwrap();
+            HttpStatus::new().outcome(status)
+        };
         for status in [200, 204, 301, 304, 402, 418] {
             assert_eq!(outcome(status), Outcome::Success, "{status}");
         }
@@ -93,5 +172,29 @@ mod tests {
         for status in [408, 429, 500, 502, 503, 504, 599] {
             assert_eq!(outcome(status), Outcome::Failure, "{status}");
         }
+    }
+
+    #[test]
+    fn throttling_counts_as_chosen() {
+        let chosen = HttpStatus::new().throttling_as(Outcome::Ignored);
+        let outcome = |status| chosen.outcome(status);
+        assert_eq!(outcome(StatusCode::TOO_MANY_REQUESTS), Outcome::Ignored);
+        assert_eq!(outcome(StatusCode::REQUEST_TIMEOUT), Outcome::Ignored);
+        assert_eq!(outcome(StatusCode::BAD_GATEWAY), Outcome::Failure);
+        let exhausted = chosen.outcome_of_grpc(GrpcCode::RESOURCE_EXHAUSTED);
+        assert_eq!(exhausted, Outcome::Ignored);
+    }
+
+    #[test]
+    fn errors_that_are_timeouts_count_as_such() {
+        let timed_out = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let boxed: Box<dyn std::error::Error + Send + Sync> = timed_out.into();
+        let outcome = HttpStatus::new().outcome_of_error(&boxed);
+        assert_eq!(outcome, Outcome::Timeout);
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(
+            HttpStatus::new().outcome_of_error(&refused),
+            Outcome::Failure
+        );
     }
 }

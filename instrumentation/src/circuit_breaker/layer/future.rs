@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +11,9 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::classify::Classify;
+use super::mode::{AnyResponses, HttpResponses};
+use super::response_body::hand_on;
+use crate::body::ResponseBody;
 use crate::circuit_breaker::call::errors::CallError;
 use crate::circuit_breaker::call::protected::ProtectedCall;
 use crate::circuit_breaker::model::refusal::Rejected;
@@ -20,9 +24,10 @@ use crate::semconv::ERROR_TYPE_PANIC;
 pin_project! {
     /// The future of [`CircuitBreakerService`](super::CircuitBreakerService).
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F, C> {
+    pub struct ResponseFuture<F, C, M> {
         #[pin]
         stage: Stage<F, C>,
+        mode: PhantomData<fn() -> M>,
     }
 }
 
@@ -39,52 +44,100 @@ pin_project! {
     }
 }
 
-impl<F, C> ResponseFuture<F, C> {
+/// What a running call came to: its response, itself unless it was refused, and who judges it.
+type Ended<'a, T, E, C> = (
+    Result<T, CallError<E>>,
+    Option<(ProtectedCall<Arc<Shell>>, &'a C)>,
+);
+
+impl<F, C, M> ResponseFuture<F, C, M> {
     pub(super) fn rejected(rejected: Rejected) -> Self {
-        Self {
-            stage: Stage::Rejected {
-                rejected: Some(rejected),
-            },
-        }
+        let rejected = Some(rejected);
+        Self::new(Stage::Rejected { rejected })
     }
 
     pub(super) fn running(inner: F, call: ProtectedCall<Arc<Shell>>, classifier: C) -> Self {
+        Self::new(Stage::Running {
+            inner,
+            call: Some(call),
+            classifier,
+        })
+    }
+
+    fn new(stage: Stage<F, C>) -> Self {
         Self {
-            stage: Stage::Running {
-                inner,
-                call: Some(call),
-                classifier,
-            },
+            stage,
+            mode: PhantomData,
         }
     }
-}
 
-impl<F, C, Response, Error> Future for ResponseFuture<F, C>
-where
-    F: Future<Output = Result<Response, Error>>,
-    C: Classify<Response, Error>,
-{
-    type Output = Result<Response, CallError<Error>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().stage.project() {
+    /// Polls the service's future; the call of an error has been recorded.
+    fn poll_inner<'a, T, E>(
+        self: Pin<&'a mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Ended<'a, T, E, C>>
+    where
+        F: Future<Output = Result<T, E>>,
+        C: Classify<T, E>,
+        E: 'static,
+    {
+        let (inner, call, classifier) = match self.project().stage.project() {
             StageProjection::Rejected { rejected } => {
                 let rejected = rejected.take().expect("polled after it was ready");
-                Poll::Ready(Err(CallError::Rejected(rejected)))
+                return Poll::Ready((Err(CallError::Rejected(rejected)), None));
             }
             StageProjection::Running {
                 inner,
                 call,
                 classifier,
-            } => {
-                let result = ready!(guard(call, || inner.poll(cx)));
-                if let Some(call) = call.take() {
-                    let outcome = classifier.classify(result.as_ref());
-                    call.finish(outcome, &classifier.error_type(result.as_ref()));
-                }
-                Poll::Ready(result.map_err(CallError::Failed))
+            } => (inner, call, classifier),
+        };
+        let result = ready!(guard(call, || inner.poll(cx)));
+        let call = call.take().expect("polled after it was ready");
+        Poll::Ready(match result {
+            Ok(response) => (Ok(response), Some((call, classifier))),
+            Err(error) => {
+                let outcome = classifier.classify(Err(&error));
+                call.finish(outcome, &classifier.error_type(Err(&error)));
+                (Err(CallError::Failed(error)), None)
             }
+        })
+    }
+}
+
+impl<F, C, T, E> Future for ResponseFuture<F, C, AnyResponses>
+where
+    F: Future<Output = Result<T, E>>,
+    C: Classify<T, E>,
+    E: 'static,
+{
+    type Output = Result<T, CallError<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (result, call) = ready!(self.poll_inner(cx));
+        if let (Ok(response), Some((call, classifier))) = (&result, call) {
+            let outcome = classifier.classify(Ok(response));
+            call.finish(outcome, &classifier.error_type(Ok(response)));
         }
+        Poll::Ready(result)
+    }
+}
+
+impl<F, C, B, E> Future for ResponseFuture<F, C, HttpResponses>
+where
+    F: Future<Output = Result<http::Response<B>, E>>,
+    C: Classify<http::Response<B>, E> + Clone + Send + Sync + 'static,
+    B: 'static,
+    E: 'static,
+{
+    type Output = Result<http::Response<ResponseBody<B>>, CallError<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (result, call) = ready!(self.poll_inner(cx));
+        Poll::Ready(result.map(|response| match call {
+            Some((call, classifier)) => hand_on(response, call, classifier),
+            None => response.map(ResponseBody::unwatched),
+        }))
     }
 }
 
@@ -104,7 +157,7 @@ fn guard<T>(call: &mut Option<ProtectedCall<Arc<Shell>>>, poll: impl FnOnce() ->
     }
 }
 
-impl<F, C> fmt::Debug for ResponseFuture<F, C> {
+impl<F, C, M> fmt::Debug for ResponseFuture<F, C, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
             Stage::Rejected { .. } => "rejected",

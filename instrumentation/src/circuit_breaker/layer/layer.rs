@@ -1,18 +1,24 @@
 //! The layer: puts one breaker around each service it wraps.
 
+use std::marker::PhantomData;
+
 use tower_layer::Layer;
 
 use super::classify::HttpStatus;
+use super::mode::{AnyResponses, HttpResponses};
 use super::service::CircuitBreakerService;
 use crate::circuit_breaker::call::handle::CircuitBreaker;
 
-/// Puts a breaker around a service. Responses are classified by [`HttpStatus`] unless [`classify`](Self::classify)
-/// sets another classifier.
+/// Puts a breaker around a service of HTTP. A call ends with the body of its response: one that breaks off is a failure, and
+/// gRPC's status behind it counts. [`classify`](Self::classify) makes a layer for services of any kind.
 ///
 /// In a stack it belongs outside whatever can fail (timeout, client) and inside whatever reacts to a refusal (retry,
 /// fallback). A layer that makes callers wait in `poll_ready` (a concurrency limit) belongs outside the breaker, or
 /// must shed its load: the breaker refuses in `call`, so even an open one waits for an inner service that is not
 /// ready.
+///
+/// A body that is left unread counts as its head did; one that is dropped while its reader waits for more is a cancelled
+/// call. A body that has lasted for 10 s and goes on is a stream, and its call a success.
 ///
 /// ```
 /// use fusebox::circuit_breaker::CircuitBreaker;
@@ -22,42 +28,55 @@ use crate::circuit_breaker::call::handle::CircuitBreaker;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let client = service_fn(async |_: http::Request<()>| {
-///     Ok::<_, std::io::Error>(http::Response::new("in stock"))
+///     Ok::<_, std::io::Error>(http::Response::new("in stock".to_owned()))
 /// });
 /// let layer = CircuitBreakerLayer::new(CircuitBreaker::new("inventory"));
 /// let client = ServiceBuilder::new().layer(layer).service(client);
 /// let response = client.oneshot(http::Request::new(())).await.unwrap();
-/// assert_eq!(*response.body(), "in stock");
+/// assert_eq!(response.into_body().into_inner(), "in stock");
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct CircuitBreakerLayer<C = HttpStatus> {
+pub struct CircuitBreakerLayer<C = HttpStatus, M = HttpResponses> {
     breaker: CircuitBreaker,
     classifier: C,
+    mode: PhantomData<M>,
 }
 
 impl CircuitBreakerLayer {
-    /// Creates a layer for HTTP responses.
+    /// Creates a layer that classifies HTTP responses by [`HttpStatus`].
     pub fn new(breaker: CircuitBreaker) -> Self {
         Self {
             breaker,
-            classifier: HttpStatus,
+            classifier: HttpStatus::new(),
+            mode: PhantomData,
         }
     }
 }
 
-impl<C> CircuitBreakerLayer<C> {
-    /// Uses another classifier.
-    pub fn classify<D>(self, classifier: D) -> CircuitBreakerLayer<D> {
+impl<C, M> CircuitBreakerLayer<C, M> {
+    /// Uses another classifier for a service of any kind; the call ends with the response. If that is HTTP's, its body
+    /// is not watched: see [`classify_http`](Self::classify_http).
+    pub fn classify<D>(self, classifier: D) -> CircuitBreakerLayer<D, AnyResponses> {
+        self.with(classifier)
+    }
+
+    /// Uses another classifier for the heads of HTTP responses; bodies are watched to their end.
+    pub fn classify_http<D>(self, classifier: D) -> CircuitBreakerLayer<D, HttpResponses> {
+        self.with(classifier)
+    }
+
+    fn with<D, N>(self, classifier: D) -> CircuitBreakerLayer<D, N> {
         CircuitBreakerLayer {
             breaker: self.breaker,
             classifier,
+            mode: PhantomData,
         }
     }
 }
 
-impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
-    type Service = CircuitBreakerService<S, C>;
+impl<S, C: Clone, M> Layer<S> for CircuitBreakerLayer<C, M> {
+    type Service = CircuitBreakerService<S, C, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
         CircuitBreakerService::new(inner, self.breaker.clone(), self.classifier.clone())

@@ -190,7 +190,7 @@ async fn a_refusal_in_a_server_stack_reaches_the_caller() {
     let hang = service_fn(|_: Request<()>| pending::<Result<Response<String>, Infallible>>());
     let refused = CircuitBreakerLayer::new(breaker).layer(hang);
     let answer = |error: CallError<Infallible>| match error {
-        CallError::Rejected(rejected) => crate::http::problem::rejected::<String>(&rejected),
+        CallError::Rejected(rejected) => crate::http::problem::rejected(&rejected),
         CallError::Failed(never) => match never {},
     };
     let answering = service_fn(move |request| {

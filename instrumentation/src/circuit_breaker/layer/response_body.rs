@@ -1,0 +1,101 @@
+//! The rest of a call whose response has begun: the call ends with the body, not with the head.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::classify::Classify;
+use super::grpc::{GrpcCode, has_status_behind_body};
+use crate::body::{BodyEnd, ResponseBody, Watch};
+use crate::circuit_breaker::call::protected::ProtectedCall;
+use crate::circuit_breaker::rules::state::Outcome;
+use crate::circuit_breaker::shell::Shell;
+use crate::semconv::{ERROR_TYPE_PANIC, ERROR_TYPE_TIMEOUT};
+
+/// A body of which something still arrives after this time is a stream: the call has succeeded by then, as a probe cannot
+/// wait for the end of what may last for days. Well below the lease of a probe, 30 s by default.
+const STREAM_AFTER: Duration = Duration::from_secs(10);
+
+/// Hands a response on. If its head is no success, the call ends now, else with the body.
+pub(super) fn hand_on<C, B, E>(
+    response: http::Response<B>,
+    call: ProtectedCall<Arc<Shell>>,
+    classifier: &C,
+) -> http::Response<ResponseBody<B>>
+where
+    C: Classify<http::Response<B>, E> + Clone + Send + Sync + 'static,
+    B: 'static,
+    E: 'static,
+{
+    let outcome = classifier.classify(Ok(&response));
+    if outcome != Outcome::Success {
+        call.finish(outcome, &classifier.error_type(Ok(&response)));
+        return response.map(ResponseBody::unwatched);
+    }
+    let rest = Rest {
+        call: Some(call),
+        classifier: classifier.clone(),
+        is_grpc: has_status_behind_body(response.headers()),
+        head_at: Instant::now(),
+        classifies: PhantomData::<fn(B, E)>,
+    };
+    response.map(|body| ResponseBody::new(body, None, Box::new(rest)))
+}
+
+/// A call whose response's head was a success.
+struct Rest<C, B, E> {
+    /// `None` once the call has ended.
+    call: Option<ProtectedCall<Arc<Shell>>>,
+    classifier: C,
+    is_grpc: bool,
+    head_at: Instant,
+    classifies: PhantomData<fn(B, E)>,
+}
+
+impl<C, B, E> Rest<C, B, E> {
+    fn finish(&mut self, outcome: Outcome, error_type: &str) {
+        if let Some(call) = self.call.take() {
+            call.finish(outcome, error_type);
+        }
+    }
+}
+
+impl<C, B, E> Watch for Rest<C, B, E>
+where
+    C: Classify<http::Response<B>, E> + Send + Sync,
+{
+    fn run(&mut self, poll: &mut dyn FnMut()) {
+        match &self.call {
+            Some(call) => call.span().in_scope(poll),
+            None => poll(),
+        }
+    }
+
+    fn progress(&mut self) {
+        if self.head_at.elapsed() >= STREAM_AFTER {
+            self.finish(Outcome::Success, "");
+        }
+    }
+
+    fn end(&mut self, end: BodyEnd<'_>) {
+        match end {
+            BodyEnd::Complete(trailers) if self.is_grpc => {
+                let code = GrpcCode::at_end(trailers);
+                self.finish(self.classifier.classify_grpc(code), code.as_str());
+            }
+            BodyEnd::Failed {
+                is_timeout: true, ..
+            } => self.finish(Outcome::Timeout, ERROR_TYPE_TIMEOUT),
+            BodyEnd::Failed { error_type, .. } => self.finish(Outcome::Failure, error_type),
+            BodyEnd::Panicked(_) => self.finish(Outcome::Failure, ERROR_TYPE_PANIC),
+            BodyEnd::CutOff => self.finish(Outcome::Cancelled, ""),
+            // The status of the call stays unknown.
+            BodyEnd::Left { was_read: false } if self.is_grpc => {
+                self.finish(Outcome::Cancelled, "");
+            }
+            BodyEnd::Complete(_) | BodyEnd::Left { .. } => self.finish(Outcome::Success, ""),
+        }
+    }
+}
