@@ -1,5 +1,5 @@
 //! Requests to another service behind a breaker, each with a span and the trace's headers. The breaker counts by
-//! status: 5xx, 408 and 429 are failures, 404 and its kind are ignored, and no connection is a failure.
+//! status: 5xx, 408 and 429 are failures, 404 and its kind are ignored, and no connection or half a body is a failure.
 //!
 //! `cargo run -p fusebox --example reqwest --features reqwest`
 
@@ -7,8 +7,8 @@
 
 use axum::Router;
 use axum::routing::get;
-use fusebox::circuit_breaker::{CallError, CircuitBreaker, Outcome, Settings};
-use fusebox::http::client::{TracedClient, outcome};
+use fusebox::circuit_breaker::{CallError, CircuitBreaker, Settings};
+use fusebox::http::client::{ProtectedClient, TracedClient};
 use http::StatusCode;
 use tokio::net::TcpListener;
 
@@ -21,21 +21,11 @@ async fn main() -> std::io::Result<()> {
     let breaker = CircuitBreaker::builder("warehouse")
         .settings(settings)
         .build();
-    let client = TracedClient::new();
+    let client = TracedClient::new().with_breaker(breaker.clone());
     let warehouse = start_warehouse().await?;
     for path in ["/stock", "/missing", "/broken", "/broken", "/stock"] {
         let url = format!("{warehouse}{path}");
-        let state = match ask(&breaker, &client, &url).await {
-            Ok(body) => body,
-            Err(CallError::Failed(error)) => match error.status() {
-                Some(status) => format!("answered {status}"),
-                None => format!("failed: {error}"),
-            },
-            Err(CallError::Rejected(refusal)) => {
-                format!("refused, retry in {:?}", refusal.retry_after)
-            }
-        };
-        println!("GET {path}: {state}");
+        println!("GET {path}: {}", ask(&client, &url).await);
     }
     let calls = breaker.snapshot().calls;
     println!(
@@ -45,26 +35,17 @@ async fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-async fn ask(
-    breaker: &CircuitBreaker,
-    client: &TracedClient,
-    url: &str,
-) -> Result<String, CallError<reqwest::Error>> {
-    let request = async {
-        client
-            .get(url)
-            .send()
-            .await?
-            .error_for_status()?
-            .text()
-            .await
+async fn ask(client: &ProtectedClient, url: &str) -> String {
+    let response = match client.get(url).send().await {
+        Ok(response) if response.status().is_success() => response,
+        Ok(response) => return format!("answered {}", response.status()),
+        Err(CallError::Failed(error)) => return format!("failed: {error}"),
+        Err(CallError::Rejected(refusal)) => {
+            return format!("refused, retry in {:?}", refusal.retry_after);
+        }
     };
-    breaker
-        .call_with(request, |result| match result {
-            Ok(_) => Outcome::Success,
-            Err(error) => outcome(error),
-        })
-        .await
+    let body = response.text().await; // Counted as a failure if it breaks off.
+    body.unwrap_or_else(|error| format!("broke off: {error}"))
 }
 
 /// Starts the other service on a free port of this machine.

@@ -19,24 +19,25 @@
 //! use axum::{Router, routing::get};
 //! use fusebox::TelemetryConfig;
 //! use fusebox::circuit_breaker::{CallError, CircuitBreaker};
-//! use fusebox::http::{client::TracedClient, server::TraceLayer};
+//! use fusebox::http::client::{ProtectedClient, TracedClient};
+//! use fusebox::http::server::TraceLayer;
 //!
-//! #[derive(Clone)]
-//! struct Shop {
-//!     client: TracedClient,
-//!     inventory: CircuitBreaker,
-//! }
-//!
-//! impl Shop {
-//!     async fn stock(&self, id: u32) -> Result<String, reqwest::Error> {
-//!         let url = format!("http://127.0.0.1:8081/stock/{id}");
-//!         self.client.get(url).send().await?.error_for_status()?.text().await
+//! async fn product(
+//!     State(inventory): State<ProtectedClient>,
+//!     Path(id): Path<u32>,
+//! ) -> Result<String, CallError<StatusCode>> {
+//!     let url = format!("http://127.0.0.1:8081/stock/{id}");
+//!     // Counts by status: a 5xx is a failure, a 404 is not. Refused: 503, Retry-After and a problem document.
+//!     let response = inventory.get(url).send().await;
+//!     let response = response.map_err(|error| error.map_failed(|_| StatusCode::BAD_GATEWAY))?;
+//!     if !response.status().is_success() {
+//!         return Err(CallError::Failed(match response.status() {
+//!             StatusCode::NOT_FOUND => StatusCode::NOT_FOUND,
+//!             _ => StatusCode::BAD_GATEWAY,
+//!         }));
 //!     }
-//! }
-//!
-//! async fn product(State(shop): State<Shop>, Path(id): Path<u32>) -> Result<String, CallError<StatusCode>> {
-//!     let stock = async { shop.stock(id).await.map_err(|_| StatusCode::BAD_GATEWAY) };
-//!     let stock = shop.inventory.call(stock).await?; // Refused: 503, Retry-After and a problem document.
+//!     // A body that breaks off is a failure too.
+//!     let stock = response.text().await.map_err(|_| CallError::Failed(StatusCode::BAD_GATEWAY))?;
 //!     tracing::info!(id, stock, "product shown");
 //!     Ok(format!("product {id}: {stock} in stock"))
 //! }
@@ -72,7 +73,10 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(feature = "http")]
+mod body;
 pub mod circuit_breaker;
+mod error_type;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod propagation;
