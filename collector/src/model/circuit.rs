@@ -220,6 +220,20 @@ pub struct CircuitSettings {
     /// How long it stays open, milliseconds.
     #[serde(with = "zero_is_none")]
     pub open_duration_ms: Option<u64>,
+    /// By how much each further time in open is longer.
+    #[serde(with = "zero_is_none")]
+    pub open_duration_factor: Option<f64>,
+    /// Longest time in open, milliseconds.
+    #[serde(with = "zero_is_none")]
+    pub open_duration_max_ms: Option<u64>,
+    /// By how much a time in open varies at random, percent.
+    #[serde(with = "zero_is_none")]
+    pub open_duration_jitter_percent: Option<f64>,
+    /// Whether it becomes half-open without a call; in JSON `null` where it is not known.
+    pub automatic_half_open: Option<bool>,
+    /// Longest time in half-open, milliseconds.
+    #[serde(with = "zero_is_none")]
+    pub half_open_max_duration_ms: Option<u64>,
     /// Probes allowed when half-open.
     #[serde(with = "zero_is_none")]
     pub half_open_probes: Option<u64>,

@@ -180,6 +180,11 @@ fn settings_are_read_from_their_document() {
     let breaker = FakeBreaker::new("a", START);
     let settings = fusebox::circuit_breaker::Settings {
         slow_call_duration: Some(Duration::from_micros(1_500)),
+        open_duration_factor: 2.0,
+        open_duration_max: Some(Duration::from_secs(60)),
+        open_duration_jitter_percent: 20.0,
+        automatic_half_open: true,
+        half_open_max_duration: Some(Duration::from_secs(90)),
         probe_lease: Duration::from_secs(20),
         timeout: None,
         fallback_max_concurrent: 7,
@@ -200,6 +205,11 @@ fn settings_are_read_from_their_document() {
         slow_call_rate_percent: Some(100.0),
         slow_call_duration_ms: Some(2),
         open_duration_ms: Some(5_000),
+        open_duration_factor: Some(2.0),
+        open_duration_max_ms: Some(60_000),
+        open_duration_jitter_percent: Some(20.0),
+        automatic_half_open: Some(true),
+        half_open_max_duration_ms: Some(90_000),
         half_open_probes: Some(1),
         probe_lease_ms: Some(20_000),
         timeout_ms: None,

@@ -376,6 +376,18 @@ impl CircuitPage {
         let group = (!s.group.is_empty()).then(|| text::name(&s.group).into_owned());
         let calls = some(s.window_calls).map(|n| format!("{n} calls"));
         let window = ms(s.window_ms).or(calls);
+        let growth = [
+            s.open_duration_factor
+                .map(|factor| format!("{factor} times each time")),
+            ms(s.open_duration_max_ms).map(|longest| format!("at most {longest}")),
+            percent(s.open_duration_jitter_percent).map(|jitter| format!("± {jitter}")),
+        ];
+        let growth: Vec<String> = growth.into_iter().flatten().collect();
+        let growth = (!growth.is_empty()).then(|| growth.join(", "));
+        let half_open_begins = s.automatic_half_open.map(|automatic| match automatic {
+            true => "when the open duration is over",
+            false => "with the first call after it",
+        });
         let no_slot = s.bulkhead_full_is_failure.map(|counts| match counts {
             true => "counts as a failure",
             false => "does not count",
@@ -387,6 +399,12 @@ impl CircuitPage {
             ("failure rate limit", percent(s.failure_rate_percent)),
             ("slow call limit", slow),
             ("open duration", ms(s.open_duration_ms)),
+            ("open duration grows", growth),
+            ("half-open begins", half_open_begins.map(str::to_owned)),
+            (
+                "half-open duration",
+                ms(s.half_open_max_duration_ms).map(|n| format!("at most {n}")),
+            ),
             ("half-open probes", some(s.half_open_probes)),
             ("probe lease", ms(s.probe_lease_ms)),
             ("timeout", ms(s.timeout_ms)),

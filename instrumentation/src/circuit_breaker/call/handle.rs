@@ -69,14 +69,22 @@ impl CircuitBreaker {
         Ok(())
     }
 
-    /// Returns the state in force. An open breaker stays open until the first call after its open time.
+    /// Returns the state in force. An open breaker stays open until the first call after its open time, and
+    /// [`is_due`](Self::is_due) then; with [`Settings::automatic_half_open`] it is half-open.
     pub fn state(&self) -> EffectiveState {
-        self.shell.expire();
+        self.shell.catch_up();
         self.shell.fast_path.word().state()
+    }
+
+    /// Whether its computed state is open and its time in open is over, so that the next call will be a probe.
+    pub fn is_due(&self) -> bool {
+        self.shell.catch_up();
+        self.shell.is_due()
     }
 
     /// Returns the state computed from the calls, whether or not another one is forced.
     pub fn computed_state(&self) -> State {
+        self.shell.catch_up();
         self.shell.control.lock().machine.state()
     }
 
@@ -92,7 +100,7 @@ impl CircuitBreaker {
 
     /// Returns the override in force.
     pub fn current_override(&self) -> Option<Override> {
-        self.shell.expire();
+        self.shell.catch_up();
         self.shell.control.lock().current_override().cloned()
     }
 

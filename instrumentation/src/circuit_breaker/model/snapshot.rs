@@ -40,6 +40,8 @@ pub struct CircuitSnapshot {
     pub window: WindowFigures,
     /// When the next probe may pass, if the computed state is open.
     pub open_until: Option<SystemTime>,
+    /// Whether that time is over: it is open until the next call, which will be a probe.
+    pub is_due: bool,
     /// Durations of calls since the start, refused ones excepted.
     pub latency: LatencyByOutcome,
 }

@@ -107,9 +107,8 @@ impl Registry {
     }
 
     fn make(&self, name: Name, group: Name, settings: Settings) -> CircuitBreaker {
-        let shell = Shell::new(name, group, settings, self.inner.listeners.clone());
         CircuitBreaker {
-            shell: Arc::new(shell),
+            shell: Shell::new(name, group, settings, self.inner.listeners.clone()),
         }
     }
 }

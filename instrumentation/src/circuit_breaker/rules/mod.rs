@@ -1,13 +1,16 @@
 //! The rules of a breaker: which settings it takes, what its window holds, when it changes its state and why. Pure:
 //! time and counts come in as numbers of nanoseconds and calls; no clock, lock, thread or span.
 
+pub(crate) mod call;
 mod duration_text;
 mod presets;
 pub(crate) mod reason;
 pub(crate) mod settings;
 pub(crate) mod state;
 pub(crate) mod state_machine;
+mod trial;
 pub(crate) mod validation;
+pub(crate) mod verdict;
 pub(crate) mod window;
 
 use std::time::Duration;

@@ -15,6 +15,8 @@ pub(crate) enum Reason {
     Slowness(Share, Duration),
     /// A call came after the open time.
     OpenTimeOver(Duration),
+    /// The time in half-open is over, and too few probes have ended.
+    HalfOpenTimeOver(Duration),
     /// The only probe succeeded.
     ProbeSucceeded(Duration),
     /// Enough of several probes succeeded.
@@ -60,6 +62,13 @@ impl fmt::Display for Reason {
                 share.write(f, &format!("took longer than {}", Setting(*limit)))
             }
             Self::OpenTimeOver(open) => write!(f, "open time of {} has passed", Setting(*open)),
+            Self::HalfOpenTimeOver(longest) => {
+                write!(
+                    f,
+                    "too few probes ended in {} of half-open",
+                    Setting(*longest)
+                )
+            }
             Self::ProbeSucceeded(took) => write!(f, "probe succeeded in {}", Measured(*took)),
             Self::ProbesSucceeded { good, of } => write!(f, "{good} of {of} probes succeeded"),
             Self::ProbeFailed => f.write_str("probe failed"),

@@ -39,12 +39,29 @@ pub struct Settings {
     pub slow_call_duration: Option<Duration>,
     /// Share of slow calls, percent, at which the breaker opens. Default 100.
     pub slow_call_rate_percent: f64,
-    /// How long the breaker stays open before it admits a probe. Default 5 s.
+    /// How long the breaker stays open before it admits a probe, the first time. Default 5 s.
     #[serde(deserialize_with = "duration_text::required")]
     pub open_duration: Duration,
+    /// By how much each further time in open is longer than the one before, until the breaker closes: 1 for always the same,
+    /// 2 for twice as long. Above 1 it needs `open_duration_max`. Default 1.
+    pub open_duration_factor: f64,
+    /// Longest time in open, jitter included. Default: none.
+    #[serde(deserialize_with = "duration_text::optional")]
+    pub open_duration_max: Option<Duration>,
+    /// By how much a time in open is longer or shorter at random, percent, so that the breakers of many instances do not
+    /// all probe at once. Default 0.
+    pub open_duration_jitter_percent: f64,
+    /// Whether the breaker becomes half-open by itself after its time in open, so that listeners, `state()` and exporters
+    /// say so; without it, it stays open until the next call. Default: no.
+    pub automatic_half_open: bool,
+    /// Longest time in half-open: after it the breaker opens again. Probes that are under way then may still close it.
+    /// Default: none; a breaker that gets too few results stays half-open.
+    #[serde(deserialize_with = "duration_text::optional")]
+    pub half_open_max_duration: Option<Duration>,
     /// Probes that decide, by the limits above, whether the breaker closes. Default 1.
     pub half_open_probes: u32,
-    /// How long a probe keeps its slot; after that another probe may take it. Default 30 s.
+    /// How long a probe keeps its slot; after that another probe may take it. Its result counts however late it comes.
+    /// Default 30 s.
     #[serde(deserialize_with = "duration_text::required")]
     pub probe_lease: Duration,
     /// Timeout of a call in `Command`; `None` for no timeout. Default 1 s.
@@ -90,6 +107,11 @@ impl Default for Settings {
             slow_call_duration: None,
             slow_call_rate_percent: 100.0,
             open_duration: Duration::from_secs(5),
+            open_duration_factor: 1.0,
+            open_duration_max: None,
+            open_duration_jitter_percent: 0.0,
+            automatic_half_open: false,
+            half_open_max_duration: None,
             half_open_probes: 1,
             probe_lease: Duration::from_secs(30),
             timeout: Some(Duration::from_secs(1)),
@@ -100,56 +122,36 @@ impl Default for Settings {
     }
 }
 
+/// Compares settings field by field; one that is not named does not compile.
+macro_rules! compare {
+    ($left:ident, $right:ident: $($field:ident,)*) => {{
+        let Settings { $($field,)* } = $left;
+        [$((stringify!($field), *$field == $right.$field),)*]
+    }};
+}
+
 impl Settings {
-    /// The names of the settings in which the two differ. Takes them apart field by field, so that a new one does not
-    /// compile until it is compared.
+    /// The names of the settings in which the two differ.
     pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let Self {
+        let compared = compare! { self, other:
             window,
             minimum_calls,
             failure_rate_percent,
             slow_call_duration,
             slow_call_rate_percent,
             open_duration,
+            open_duration_factor,
+            open_duration_max,
+            open_duration_jitter_percent,
+            automatic_half_open,
+            half_open_max_duration,
             half_open_probes,
             probe_lease,
             timeout,
             max_concurrent,
             fallback_max_concurrent,
             bulkhead_full_is_failure,
-        } = self;
-        let compared = [
-            ("window", *window == other.window),
-            ("minimum_calls", *minimum_calls == other.minimum_calls),
-            (
-                "failure_rate_percent",
-                *failure_rate_percent == other.failure_rate_percent,
-            ),
-            (
-                "slow_call_duration",
-                *slow_call_duration == other.slow_call_duration,
-            ),
-            (
-                "slow_call_rate_percent",
-                *slow_call_rate_percent == other.slow_call_rate_percent,
-            ),
-            ("open_duration", *open_duration == other.open_duration),
-            (
-                "half_open_probes",
-                *half_open_probes == other.half_open_probes,
-            ),
-            ("probe_lease", *probe_lease == other.probe_lease),
-            ("timeout", *timeout == other.timeout),
-            ("max_concurrent", *max_concurrent == other.max_concurrent),
-            (
-                "fallback_max_concurrent",
-                *fallback_max_concurrent == other.fallback_max_concurrent,
-            ),
-            (
-                "bulkhead_full_is_failure",
-                *bulkhead_full_is_failure == other.bulkhead_full_is_failure,
-            ),
-        ];
+        };
         let different = compared.into_iter().filter(|(_, equal)| !equal);
         different.map(|(name, _)| name).collect()
     }

@@ -2,54 +2,20 @@
 //! knows nothing about threads, clocks, overrides or spans.
 //!
 //! Each stay in a state is a generation. A call belongs to the generation in which it was admitted; its result
-//! changes nothing once that generation is over. In half-open, only probes that still hold their slot decide.
+//! changes nothing once that generation is over. In half-open only probes decide; a probe belongs to its trial, which
+//! ends when the breaker closes, or opens because of results.
 
 use std::time::Duration;
 
+use super::call::{Admission, Change, Ending, Ticket};
 use super::nanos;
 use super::reason::{Reason, Share};
 use super::settings::Settings;
 use super::state::{Outcome, State};
+use super::trial::Trial;
+use super::validation::MAX_DURATION;
+use super::verdict::judge;
 use super::window::{Tally, Window};
-
-/// What a call keeps from its admission to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    /// The generation in which the call was admitted.
-    pub(crate) generation: u64,
-    /// The id of its slot, if it is a probe.
-    pub(crate) probe: Option<u64>,
-}
-
-/// Whether a call may start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// The call may start.
-    Pass,
-    /// The call may start, and its result decides; with the id of its slot.
-    Probe(u64),
-    /// The call must not start.
-    Refuse {
-        /// No call is admitted before this time.
-        until: u64,
-    },
-}
-
-/// A change of the computed state.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Change {
-    pub(crate) from: State,
-    pub(crate) to: State,
-    pub(crate) reason: Reason,
-}
-
-/// How a call ended, as the machine sees it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ending {
-    pub(crate) outcome: Outcome,
-    pub(crate) elapsed_nanos: u64,
-    pub(crate) slow: bool,
-}
 
 /// The limits of a window; a copy is published for readers without the lock.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -101,22 +67,18 @@ impl Limits {
 #[derive(Debug)]
 enum Stage {
     Closed,
-    Open { until: u64 },
-    HalfOpen(Trial),
-}
-
-/// The data of half-open: running probes and the results so far.
-#[derive(Debug)]
-struct Trial {
-    wanted: u64,
-    running: Vec<Probe>,
-    results: Tally,
-}
-
-#[derive(Debug)]
-struct Probe {
-    id: u64,
-    lease_until: u64,
+    Open {
+        until: u64,
+        /// How long it is open in all.
+        wait: u64,
+        /// The trial whose time ran out: its probes are still running, and their results still count.
+        trial: Option<Trial>,
+    },
+    HalfOpen {
+        trial: Trial,
+        /// When its time runs out.
+        until: u64,
+    },
 }
 
 /// Computes the state of a breaker.
@@ -126,38 +88,55 @@ pub(crate) struct StateMachine {
     limits: Limits,
     generation: u64,
     next_probe: u64,
+    /// Openings since it was last closed.
+    openings: u32,
+    /// Makes the jitter of this breaker differ from that of others.
+    seed: u64,
     stage: Stage,
     window: Window,
 }
 
 impl StateMachine {
-    /// Starts closed with an empty window.
-    pub(crate) fn new(settings: Settings, now: u64, total: Tally) -> Self {
+    /// Starts closed with an empty window; breakers with different seeds wait differently long where jitter is set.
+    pub(crate) fn new(settings: Settings, now: u64, total: Tally, seed: u64) -> Self {
         Self {
             limits: Limits::of(&settings),
             window: Window::new(&settings.window, now, total),
             settings,
             generation: 0,
             next_probe: 0,
+            openings: 0,
+            seed,
             stage: Stage::Closed,
         }
     }
 
-    /// Decides whether a call may start at `now`. The first call after the open time makes the breaker half-open.
-    pub(crate) fn admit(&mut self, now: u64) -> (Admission, Option<Change>) {
-        let mut change = None;
-        if let Stage::Open { until } = self.stage {
-            if now < until {
-                return (Admission::Refuse { until }, None);
+    /// Makes the next change that time alone brings, if it is due: half-open ends when its time is over, open when its
+    /// wait is over and either a call `asks` or that is not needed. To be called until it returns `None`.
+    pub(crate) fn advance(&mut self, now: u64, asks: bool, total: Tally) -> Option<Change> {
+        match &mut self.stage {
+            Stage::HalfOpen { until, .. } if now >= *until => Some(self.give_up_trial()),
+            Stage::HalfOpen { trial, .. } => {
+                let late = trial.take_late(now)?;
+                self.decide(late, now, total)
             }
-            change = Some(self.half_open());
+            Stage::Open { until, .. } if now >= *until => {
+                (asks || self.settings.automatic_half_open).then(|| self.half_open(now))
+            }
+            _ => None,
         }
+    }
+
+    /// Decides whether a call may start at `now`, to which the machine has been advanced.
+    pub(crate) fn admit(&mut self, now: u64) -> Admission {
         let lease = nanos(self.settings.probe_lease);
-        let admission = match &mut self.stage {
-            Stage::HalfOpen(trial) => trial.admit(now, lease, &mut self.next_probe),
-            _ => Admission::Pass,
-        };
-        (admission, change)
+        match &mut self.stage {
+            Stage::Closed => Admission::Pass,
+            Stage::Open { until, .. } => Admission::Refuse { until: *until },
+            Stage::HalfOpen { trial, until } => {
+                trial.admit(now, lease, *until, &mut self.next_probe)
+            }
+        }
     }
 
     /// Records how a call ended; `total` already includes it if it counts towards health.
@@ -168,20 +147,17 @@ impl StateMachine {
         now: u64,
         total: Tally,
     ) -> Option<Change> {
-        if ticket.generation != self.generation {
+        if let Some(id) = ticket.probe {
+            return self.probe_ended(id, ending, now, total);
+        }
+        if ticket.generation != self.generation || !matches!(self.stage, Stage::Closed) {
             return None;
         }
-        match (&mut self.stage, ticket.probe) {
-            (Stage::Closed, _) => {
-                let bad = judge(ending.outcome, self.settings.bulkhead_full_is_failure)?;
-                if let Window::Count(window) = &mut self.window {
-                    window.push(bad, ending.slow);
-                }
-                self.evaluate(now, total)
-            }
-            (Stage::HalfOpen(_), Some(id)) => self.probe_ended(id, ending, now, total),
-            _ => None,
+        let bad = judge(ending.outcome, self.settings.bulkhead_full_is_failure)?;
+        if let Window::Count(window) = &mut self.window {
+            window.push(bad, ending.slow);
         }
+        self.evaluate(now, total)
     }
 
     /// Opens a closed breaker whose window, rolled to `now`, exceeds a limit.
@@ -192,7 +168,7 @@ impl StateMachine {
         let sum = self.window.sum(total);
         let excess = self.limits.excess(sum)?;
         let reason = self.window_reason(excess, sum);
-        Some(self.open(now, reason))
+        Some(self.open(now, reason, None))
     }
 
     /// Advances a time window; `total` must not yet include the call that ends at `now`.
@@ -215,7 +191,7 @@ impl StateMachine {
         match self.stage {
             Stage::Closed => State::Closed,
             Stage::Open { .. } => State::Open,
-            Stage::HalfOpen(_) => State::HalfOpen,
+            Stage::HalfOpen { .. } => State::HalfOpen,
         }
     }
 
@@ -237,7 +213,7 @@ impl StateMachine {
 
     pub(crate) fn open_until(&self) -> Option<u64> {
         match self.stage {
-            Stage::Open { until } => Some(until),
+            Stage::Open { until, .. } => Some(until),
             _ => None,
         }
     }
@@ -246,42 +222,126 @@ impl StateMachine {
     pub(crate) fn refuses_until(&self) -> u64 {
         match &self.stage {
             Stage::Closed => 0,
-            Stage::Open { until } => *until,
-            Stage::HalfOpen(trial) if trial.has_room() => 0,
-            Stage::HalfOpen(trial) => trial.first_lease_end(),
+            Stage::Open { until, .. } => *until,
+            Stage::HalfOpen { trial, .. } if trial.has_room() => 0,
+            Stage::HalfOpen { trial, until } => trial.first_lease_end().min(*until),
         }
     }
 
+    /// When [`advance`](Self::advance) will change the state without a call.
+    pub(crate) fn due(&self) -> Option<u64> {
+        match &self.stage {
+            Stage::Open { until, .. } => self.settings.automatic_half_open.then_some(*until),
+            Stage::HalfOpen { until, .. } => Some(*until).filter(|until| *until < u64::MAX),
+            Stage::Closed => None,
+        }
+    }
+
+    /// Records the result of a probe. That of a probe which has lost its slot counts too, as long as nothing was decided
+    /// since it started: else a target that answers later than a lease would never be let back in.
     fn probe_ended(&mut self, id: u64, ending: Ending, now: u64, total: Tally) -> Option<Change> {
-        let Stage::HalfOpen(trial) = &mut self.stage else {
+        let (Stage::HalfOpen { trial, .. }
+        | Stage::Open {
+            trial: Some(trial), ..
+        }) = &mut self.stage
+        else {
             return None;
         };
-        // A probe that has lost its slot to another no longer decides.
-        let slot = trial.running.iter().position(|probe| probe.id == id)?;
-        trial.running.swap_remove(slot);
-        trial.results.add(judge_probe(ending.outcome)?, ending.slow);
-        let (results, wanted) = (trial.results, trial.wanted);
-        if let Some(excess) = self.limits.excess_of(results, wanted) {
-            let reason = self.probe_reason(excess, ending, results, wanted);
-            return Some(self.open(now, reason));
+        if !trial.record(id, ending) {
+            return None;
         }
-        (results.calls() >= wanted).then(|| self.close(ending, results, wanted, now, total))
+        self.decide(ending, now, total)
     }
 
-    fn open(&mut self, now: u64, reason: Reason) -> Change {
-        let until = now.saturating_add(nanos(self.settings.open_duration));
-        self.enter(Stage::Open { until }, reason)
-    }
-
-    fn half_open(&mut self) -> Change {
-        let wanted = u64::from(self.settings.half_open_probes.max(1));
-        let trial = Trial {
-            wanted,
-            running: Vec::new(),
-            results: Tally::default(),
+    /// Opens or closes the breaker if the results of the trial, of which `last` came last, suffice.
+    fn decide(&mut self, last: Ending, now: u64, total: Tally) -> Option<Change> {
+        let (Stage::HalfOpen { trial, .. }
+        | Stage::Open {
+            trial: Some(trial), ..
+        }) = &self.stage
+        else {
+            return None;
         };
-        let reason = Reason::OpenTimeOver(self.settings.open_duration);
-        self.enter(Stage::HalfOpen(trial), reason)
+        let (results, wanted) = (trial.results(), trial.wanted());
+        if let Some(excess) = self.limits.excess_of(results, wanted) {
+            let reason = self.probe_reason(excess, last, results, wanted);
+            if let Stage::Open { trial, .. } = &mut self.stage {
+                *trial = None;
+                return None;
+            }
+            return Some(self.open(now, reason, None));
+        }
+        (results.calls() >= wanted).then(|| self.close(last, results, wanted, now, total))
+    }
+
+    fn open(&mut self, from: u64, reason: Reason, trial: Option<Trial>) -> Change {
+        self.openings = self.openings.saturating_add(1);
+        let wait = self.next_wait();
+        let until = from.saturating_add(wait);
+        self.enter(Stage::Open { until, wait, trial }, reason)
+    }
+
+    /// How long it stays open this time: longer from opening to opening, up to the maximum, give or take the jitter.
+    fn next_wait(&self) -> u64 {
+        let settings = &self.settings;
+        let jitter = settings.open_duration_jitter_percent / 100.0;
+        let longest = settings.open_duration_max.unwrap_or(MAX_DURATION);
+        let growth = settings
+            .open_duration_factor
+            .powi(self.openings.saturating_sub(1).min(1_000) as i32);
+        let middle = settings.open_duration.as_secs_f64() * growth;
+        let middle = middle.min(longest.as_secs_f64() / (1.0 + jitter));
+        let wait = middle * (1.0 + jitter * self.random());
+        nanos(
+            Duration::try_from_secs_f64(wait)
+                .unwrap_or(longest)
+                .min(longest),
+        )
+    }
+
+    /// A number from -1 to 1, another one for each opening and each seed (the finaliser of SplitMix64).
+    fn random(&self) -> f64 {
+        let mut bits = self.seed ^ self.generation.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^= bits >> 31;
+        (bits >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+    }
+
+    fn half_open(&mut self, now: u64) -> Change {
+        let stage = std::mem::replace(&mut self.stage, Stage::Closed);
+        let (wait, kept) = match stage {
+            Stage::Open { wait, trial, .. } => (wait, trial),
+            _ => (0, None),
+        };
+        let wanted = u64::from(self.settings.half_open_probes);
+        let trial = kept.unwrap_or_else(|| Trial::new(wanted, self.next_probe + 1));
+        let longest = self.settings.half_open_max_duration;
+        let until = longest.map_or(u64::MAX, |longest| now.saturating_add(nanos(longest)));
+        let reason = Reason::OpenTimeOver(Duration::from_nanos(wait));
+        self.generation += 1;
+        self.stage = Stage::HalfOpen { trial, until };
+        Change {
+            from: State::Open,
+            to: State::HalfOpen,
+            reason,
+        }
+    }
+
+    /// Opens a breaker whose time in half-open is over; the probes that are under way may still close it.
+    fn give_up_trial(&mut self) -> Change {
+        let stage = std::mem::replace(&mut self.stage, Stage::Closed);
+        let (trial, until) = match stage {
+            Stage::HalfOpen { trial, until } => (Some(trial), until),
+            _ => (None, 0),
+        };
+        let trial = trial.map(Trial::without_slots);
+        let longest = self.settings.half_open_max_duration.unwrap_or_default();
+        let change = self.open(until, Reason::HalfOpenTimeOver(longest), trial);
+        Change {
+            from: State::HalfOpen,
+            ..change
+        }
     }
 
     fn close(
@@ -293,6 +353,7 @@ impl StateMachine {
         total: Tally,
     ) -> Change {
         self.window.clear(now, total);
+        self.openings = 0;
         let (good, of) = (results.good, wanted);
         let reason = match wanted {
             1 => Reason::ProbeSucceeded(Duration::from_nanos(last.elapsed_nanos)),
@@ -341,46 +402,4 @@ impl StateMachine {
             (Excess::Slowness, of) => Reason::ProbesSlow { slow, of },
         }
     }
-}
-
-impl Trial {
-    fn admit(&mut self, now: u64, lease: u64, next_probe: &mut u64) -> Admission {
-        self.running.retain(|probe| now < probe.lease_until);
-        if !self.has_room() {
-            return Admission::Refuse {
-                until: self.first_lease_end(),
-            };
-        }
-        *next_probe += 1;
-        self.running.push(Probe {
-            id: *next_probe,
-            lease_until: now.saturating_add(lease),
-        });
-        Admission::Probe(*next_probe)
-    }
-
-    fn has_room(&self) -> bool {
-        self.running.len() as u64 + self.results.calls() < self.wanted
-    }
-
-    fn first_lease_end(&self) -> u64 {
-        let ends = self.running.iter().map(|probe| probe.lease_until);
-        ends.min().unwrap_or(0)
-    }
-}
-
-/// Whether an outcome is bad for health; `None` if it is not part of health. A full bulkhead is part of it only if
-/// `full_is_failure`.
-pub(crate) fn judge(outcome: Outcome, full_is_failure: bool) -> Option<bool> {
-    match outcome {
-        Outcome::Success => Some(false),
-        Outcome::Failure | Outcome::Timeout => Some(true),
-        Outcome::BulkheadFull => full_is_failure.then_some(true),
-        Outcome::Rejected | Outcome::Ignored | Outcome::Cancelled => None,
-    }
-}
-
-/// As [`judge`], for a probe: a full bulkhead says nothing about the target, which was not called.
-fn judge_probe(outcome: Outcome) -> Option<bool> {
-    judge(outcome, false)
 }

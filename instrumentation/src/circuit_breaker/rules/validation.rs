@@ -15,6 +15,9 @@ pub const MAX_WINDOW_CALLS: u32 = 4_096;
 /// Longest duration of any setting; keeps sums of nanoseconds far from overflow.
 pub const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// Largest factor by which a time in open grows.
+const MAX_FACTOR: f64 = 100.0;
+
 /// Shortest bucket of a time window: the first call of each bucket takes a lock.
 const MIN_BUCKET: Duration = Duration::from_millis(1);
 
@@ -39,8 +42,11 @@ impl Settings {
     pub fn validate(&self) -> Result<(), SettingsError> {
         self.validate_window()?;
         self.validate_rates()?;
-        duration("open_duration", self.open_duration)?;
+        self.validate_open()?;
         duration("probe_lease", self.probe_lease)?;
+        if let Some(longest) = self.half_open_max_duration {
+            duration("half_open_max_duration", longest)?;
+        }
         within("half_open_probes", self.half_open_probes, MAX_PROBES)?;
         above_zero("max_concurrent", self.max_concurrent)?;
         above_zero("fallback_max_concurrent", self.fallback_max_concurrent)?;
@@ -83,6 +89,33 @@ impl Settings {
             format!(
                 "must be 100 or left out, not {rate}, without slow_call_duration: no call is slow, so set that too"
             )
+        })
+    }
+
+    fn validate_open(&self) -> Result<(), SettingsError> {
+        duration("open_duration", self.open_duration)?;
+        let (factor, jitter) = (self.open_duration_factor, self.open_duration_jitter_percent);
+        ensure(
+            (1.0..=MAX_FACTOR).contains(&factor),
+            "open_duration_factor",
+            || format!("must be 1 to {MAX_FACTOR}, not {factor}"),
+        )?;
+        ensure(
+            (0.0..100.0).contains(&jitter),
+            "open_duration_jitter_percent",
+            || format!("must be at least 0 and below 100, not {jitter}"),
+        )?;
+        let Some(longest) = self.open_duration_max else {
+            return ensure(factor == 1.0, "open_duration_factor", || {
+                format!(
+                    "must be 1, not {factor}, without open_duration_max: set that, so that the time in open does not grow for ever"
+                )
+            });
+        };
+        duration("open_duration_max", longest)?;
+        let shortest = self.open_duration;
+        ensure(longest >= shortest, "open_duration_max", || {
+            format!("must be at least open_duration ({shortest:?}), not {longest:?}")
         })
     }
 
@@ -165,7 +198,7 @@ mod tests {
     #[test]
     fn every_zero_and_every_absurd_number_is_refused_by_name() {
         const SECOND: Duration = Duration::from_secs(1);
-        let wrong: [(&str, Change); 21] = [
+        let wrong: [(&str, Change); 29] = [
             ("window.duration", |s| s.window = window(Duration::ZERO, 10)),
             ("window.duration", |s| s.window = window(Duration::MAX, 10)),
             ("window.duration", |s| {
@@ -193,6 +226,24 @@ mod tests {
             }),
             ("open_duration", |s| s.open_duration = Duration::ZERO),
             ("open_duration", |s| s.open_duration = Duration::MAX),
+            ("open_duration_factor", |s| s.open_duration_factor = 0.9),
+            ("open_duration_factor", |s| {
+                s.open_duration_factor = f64::NAN
+            }),
+            ("open_duration_factor", |s| s.open_duration_factor = 101.0),
+            ("open_duration_max", |s| {
+                s.open_duration_max = Some(Duration::ZERO)
+            }),
+            ("open_duration_max", |s| s.open_duration_max = Some(SECOND)),
+            ("open_duration_jitter_percent", |s| {
+                s.open_duration_jitter_percent = 100.0
+            }),
+            ("open_duration_jitter_percent", |s| {
+                s.open_duration_jitter_percent = f64::NAN
+            }),
+            ("half_open_max_duration", |s| {
+                s.half_open_max_duration = Some(Duration::ZERO)
+            }),
             ("half_open_probes", |s| s.half_open_probes = 0),
             ("half_open_probes", |s| s.half_open_probes = 1_001),
             ("probe_lease", |s| s.probe_lease = Duration::ZERO),
@@ -220,6 +271,11 @@ mod tests {
             refusal(|s| s.slow_call_duration = Some(Duration::from_secs(2))),
             "circuit breaker setting slow_call_duration must be at most timeout (1s), not 2s: \
              a call that long has timed out; raise timeout, or set it to none for calls without one"
+        );
+        assert_eq!(
+            refusal(|s| s.open_duration_factor = 2.0),
+            "circuit breaker setting open_duration_factor must be 1, not 2, without \
+             open_duration_max: set that, so that the time in open does not grow for ever"
         );
         assert_eq!(
             refusal(|s| s.slow_call_rate_percent = 60.0),

@@ -9,11 +9,10 @@ use opentelemetry::trace::{SpanContext, TraceContextExt};
 use super::clock::Clock;
 use crate::circuit_breaker::model::name::Name;
 use crate::circuit_breaker::model::transition::Transition;
+use crate::circuit_breaker::rules::call::{Admission, Change, Ending, Ticket};
 use crate::circuit_breaker::rules::reason::Reason;
 use crate::circuit_breaker::rules::state::{EffectiveState, Override, OverrideKind, State};
-use crate::circuit_breaker::rules::state_machine::{
-    Admission, Change, Ending, StateMachine, Ticket,
-};
+use crate::circuit_breaker::rules::state_machine::StateMachine;
 use crate::circuit_breaker::rules::window::Tally;
 
 /// An override with its end on the breaker's clock.
@@ -48,7 +47,7 @@ impl Control {
     }
 
     /// Decides whether a call may start under the override in force, if any.
-    pub(crate) fn admit(&mut self, now: u64) -> Admission {
+    pub(crate) fn admit(&mut self, now: u64, total: Tally) -> Admission {
         self.expire(now);
         match self.forced.as_ref().map(|forced| forced.by.kind) {
             Some(OverrideKind::ForcedOpen) => Admission::Refuse {
@@ -56,12 +55,12 @@ impl Control {
             },
             Some(OverrideKind::Disabled) => Admission::Pass,
             Some(OverrideKind::ForcedClosed | OverrideKind::MetricsOnly) => {
-                match self.admit_computed(now) {
+                match self.admit_computed(now, total) {
                     Admission::Refuse { .. } => Admission::Pass,
                     admitted => admitted,
                 }
             }
-            None => self.admit_computed(now),
+            None => self.admit_computed(now, total),
         }
     }
 
@@ -134,12 +133,16 @@ impl Control {
         std::mem::take(&mut self.transitions)
     }
 
-    fn admit_computed(&mut self, now: u64) -> Admission {
-        let (admission, change) = self.machine.admit(now);
-        if let Some(change) = change {
+    /// Makes the changes that are due by time, as they are seen by a call that `asks` or by a reader.
+    pub(crate) fn advance(&mut self, now: u64, asks: bool, total: Tally) {
+        while let Some(change) = self.machine.advance(now, asks, total) {
             self.computed_changed(change, now);
         }
-        admission
+    }
+
+    fn admit_computed(&mut self, now: u64, total: Tally) -> Admission {
+        self.advance(now, true, total);
+        self.machine.admit(now)
     }
 
     fn end_override(&mut self, reason: fn(String) -> Reason, now: u64) {

@@ -10,21 +10,24 @@ pub(crate) mod recorder;
 pub(crate) mod shard;
 mod snapshot;
 pub(crate) mod thread_slot;
+mod timer;
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher};
 use std::panic::RefUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::circuit_breaker::model::name::Name;
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::model::transition::Transition;
+use crate::circuit_breaker::rules::call::{Admission, Ending, Ticket};
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::{EffectiveState, Outcome, Override};
-use crate::circuit_breaker::rules::state_machine::{
-    Admission, Ending, StateMachine, Ticket, judge,
-};
+use crate::circuit_breaker::rules::state_machine::StateMachine;
+use crate::circuit_breaker::rules::verdict::judge;
 use crate::sync::{Mutex, RwLock};
 use bulkhead::Bulkhead;
 use clock::Clock;
@@ -66,6 +69,8 @@ pub(crate) trait Observer: fmt::Debug + Send + Sync + RefUnwindSafe {
 /// The breaker itself; `CircuitBreaker` is a handle to it.
 #[derive(Debug)]
 pub(crate) struct Shell {
+    /// Itself, for the timer.
+    me: Weak<Shell>,
     pub(crate) fast_path: FastPath,
     pub(crate) shards: Shards,
     pub(crate) clock: Clock,
@@ -88,14 +93,25 @@ impl Shell {
         group: Name,
         settings: Settings,
         observer: Arc<dyn Observer>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self::known_as(Weak::clone(me), name, group, settings, observer))
+    }
+
+    fn known_as(
+        me: Weak<Self>,
+        name: Name,
+        group: Name,
+        settings: Settings,
+        observer: Arc<dyn Observer>,
     ) -> Self {
         let (clock, shards, fast_path) = (Clock::start(), Shards::new(), FastPath::default());
         let total = shards.tally();
-        let machine = StateMachine::new(settings.clone(), clock.now(), total);
+        let machine = StateMachine::new(settings.clone(), clock.now(), total, seed());
         let control = Control::new(name.clone(), group.clone(), machine);
         fast_path.publish(&control);
         let settings = Arc::new(settings);
         Self {
+            me,
             fast_path,
             shards,
             clock,
@@ -137,7 +153,7 @@ impl Shell {
     #[cold]
     fn admit_locked(&self, now: u64) -> Result<Pass, Rejected> {
         let (admission, word) = self.locked(|control| {
-            let admission = control.admit(now);
+            let admission = control.admit(now, self.shards.tally());
             (admission, StateWord::of(control))
         });
         match admission {
@@ -214,7 +230,7 @@ impl Shell {
             self.roll(now, verdict == Some(true));
         }
         self.count(ending, verdict);
-        if !current {
+        if !current && pass.probe.is_none() {
             return;
         }
         if pass.probe.is_some() || (verdict.is_some() && self.fast_path.counts_calls()) {
@@ -277,14 +293,37 @@ impl Shell {
         }
     }
 
-    /// Ends an override that has expired.
-    pub(crate) fn expire(&self) {
-        if self.fast_path.word().has(TIMED) {
-            let now = self.clock.now();
-            if now >= self.fast_path.recheck_at() {
-                self.locked(|control| control.expire(now));
-            }
+    /// Makes the changes that are due by time without a call: of an override that expires, of open and half-open.
+    pub(crate) fn catch_up(&self) {
+        let word = self.fast_path.word();
+        if !word.has(TIMED | REFUSES | SHADOWS) {
+            return;
         }
+        let now = self.clock.now();
+        if word.has(SHADOWS) || now >= self.fast_path.recheck_at() {
+            self.locked(|control| {
+                control.expire(now);
+                control.advance(now, false, self.shards.tally());
+            });
+        }
+    }
+
+    /// When something is due by time, without a call.
+    fn due(&self) -> Option<u64> {
+        self.control.lock().machine.due()
+    }
+
+    /// Has the timer look at this breaker at `due`, after `shortest` at least.
+    fn wake_at(&self, due: u64, shortest: Duration) {
+        let delay = Duration::from_nanos(due.saturating_sub(self.clock.now()));
+        timer::wake_after(delay.max(shortest), due, Weak::clone(&self.me));
+    }
+
+    /// Whether it is open and its time in open is over, so that the next call is a probe.
+    pub(crate) fn is_due(&self) -> bool {
+        let now = self.clock.now();
+        let open_until = self.control.lock().machine.open_until();
+        open_until.is_some_and(|until| now >= until)
     }
 
     /// Forces a state.
@@ -315,8 +354,13 @@ impl Shell {
     fn locked<R>(&self, change: impl FnOnce(&mut Control) -> R) -> R {
         let (result, transitions) = {
             let mut control = self.control.lock();
+            let due = control.machine.due();
             let result = change(&mut control);
             self.fast_path.publish(&control);
+            let next = control.machine.due().filter(|next| Some(*next) != due);
+            if let Some(next) = next {
+                self.wake_at(next, Duration::ZERO);
+            }
             (result, control.take_transitions())
         };
         for transition in &transitions {
@@ -324,6 +368,11 @@ impl Shell {
         }
         result
     }
+}
+
+/// A number that no other breaker of this process or another one has, as far as chance goes.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// Whether the protected code ran, so that its duration means something.

@@ -11,7 +11,7 @@ impl Shell {
     /// Reads everything. The counts are read one after the other while calls continue, so they may be a call or two
     /// apart.
     pub(crate) fn snapshot(&self) -> CircuitSnapshot {
-        self.expire();
+        self.catch_up();
         let now = self.clock.now();
         let shards = &self.shards;
         let mut control = self.control.lock();
@@ -31,6 +31,7 @@ impl Shell {
             fallbacks: self.fallbacks(),
             in_flight: shards.in_flight(),
             window: machine.window().sum(total).into(),
+            is_due: machine.open_until().is_some_and(|until| now >= until),
             open_until: machine.open_until().map(|until| Clock::wall(now, until)),
             latency: self.latency(),
         }

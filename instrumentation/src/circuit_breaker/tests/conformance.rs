@@ -231,7 +231,7 @@ async fn a_probe_without_a_verdict_frees_its_slot() {
     }
 }
 
-/// Ours (e): a hung probe loses its slot, and its late answer counts for nothing.
+/// Ours (e): a hung probe loses its slot, and its late failure does not outweigh the success of the probe after it.
 #[tokio::test(start_paused = true)]
 async fn a_hung_probe_is_replaced_after_its_lease() {
     let breaker = breaker(Settings {

@@ -3,7 +3,9 @@
 
 use proptest::prelude::*;
 
-use super::super::rules::state_machine::{Admission, Ending, StateMachine, Ticket, judge};
+use super::super::rules::call::{Admission, Ending, Ticket};
+use super::super::rules::state_machine::StateMachine;
+use super::super::rules::verdict::judge;
 use super::super::rules::window::Tally;
 use super::*;
 use crate::circuit_breaker::State;
@@ -57,23 +59,36 @@ fn settings() -> impl Strategy<Value = Settings> {
         }),
         (1_u32..12).prop_map(|calls| WindowSettings::Count { calls }),
     ];
-    (window, 0_u32..8, 1_u32..=100, 1_u32..4, any::<bool>()).prop_map(
-        |(window, minimum_calls, percent, half_open_probes, slow)| Settings {
-            minimum_calls: match window {
-                WindowSettings::Count { calls } => minimum_calls.min(calls),
-                WindowSettings::Time { .. } => minimum_calls,
-            },
-            window,
-            failure_rate_percent: f64::from(percent),
-            slow_call_duration: slow.then_some(Duration::from_secs(1)),
-            slow_call_rate_percent: if slow { 60.0 } else { 100.0 },
-            half_open_probes,
-            bulkhead_full_is_failure: minimum_calls % 2 == 0,
-            open_duration: Duration::from_secs(2),
-            probe_lease: Duration::from_secs(3),
-            ..Settings::default()
-        },
+    let waits = (any::<bool>(), any::<bool>(), any::<bool>());
+    (
+        window,
+        0_u32..8,
+        1_u32..=100,
+        1_u32..4,
+        any::<bool>(),
+        waits,
     )
+        .prop_map(
+            |(window, minimum_calls, percent, half_open_probes, slow, waits)| Settings {
+                minimum_calls: match window {
+                    WindowSettings::Count { calls } => minimum_calls.min(calls),
+                    WindowSettings::Time { .. } => minimum_calls,
+                },
+                window,
+                failure_rate_percent: f64::from(percent),
+                slow_call_duration: slow.then_some(Duration::from_secs(1)),
+                slow_call_rate_percent: if slow { 60.0 } else { 100.0 },
+                half_open_probes,
+                bulkhead_full_is_failure: minimum_calls % 2 == 0,
+                open_duration: Duration::from_secs(2),
+                open_duration_factor: if waits.0 { 2.0 } else { 1.0 },
+                open_duration_max: waits.0.then_some(Duration::from_secs(7)),
+                automatic_half_open: waits.1,
+                half_open_max_duration: waits.2.then_some(Duration::from_secs(5)),
+                probe_lease: Duration::from_secs(3),
+                ..Settings::default()
+            },
+        )
 }
 
 /// How long a call of a test took; the model and the breaker judge by the same figure.
@@ -85,6 +100,7 @@ struct Model {
     settings: Settings,
     stay: u64,
     probes_ever: u64,
+    openings: u32,
     state: ModelState,
 }
 
@@ -95,11 +111,20 @@ enum ModelState {
     },
     Open {
         until: u64,
+        trial: Option<ModelTrial>,
     },
     HalfOpen {
-        slots: Vec<(u64, u64)>,
-        results: Vec<(bool, bool)>,
+        until: u64,
+        trial: ModelTrial,
     },
+}
+
+#[derive(Clone)]
+struct ModelTrial {
+    first: u64,
+    slots: Vec<(u64, u64)>,
+    results: Vec<(bool, bool)>,
+    late: Option<(bool, bool)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -115,6 +140,7 @@ impl Model {
             settings,
             stay: 0,
             probes_ever: 0,
+            openings: 0,
             state: ModelState::Closed { since: 0, log },
         }
     }
@@ -132,21 +158,70 @@ impl Model {
         self.stay += 1;
     }
 
-    fn start(&mut self, now: u64) -> Option<ModelTicket> {
-        if matches!(self.state, ModelState::Open { until } if now >= until) {
-            let (slots, results) = (Vec::new(), Vec::new());
-            self.go(ModelState::HalfOpen { slots, results });
+    fn open(&mut self, from: u64, trial: Option<ModelTrial>) {
+        let growth = if self.settings.open_duration_factor == 1.0 {
+            1
+        } else {
+            1 << self.openings.min(9)
+        };
+        let until = from + (2 * growth).min(if growth == 1 { 2 } else { 7 }) * SECOND;
+        self.openings += 1;
+        self.go(ModelState::Open { until, trial });
+    }
+
+    /// What time alone brings.
+    fn advance(&mut self, now: u64, asks: bool) {
+        loop {
+            match &mut self.state {
+                ModelState::HalfOpen { until, trial } if now >= *until => {
+                    let (until, mut trial) = (*until, trial.clone());
+                    trial.slots.clear();
+                    self.open(until, Some(trial));
+                }
+                ModelState::HalfOpen { trial, .. } => {
+                    let held = trial.slots.len();
+                    if trial.late.is_some() {
+                        trial.slots.retain(|slot| slot.1 > now);
+                    }
+                    if trial.slots.len() == held {
+                        return;
+                    }
+                    trial.results.extend(trial.late.take());
+                    if !self.decide(now) {
+                        return;
+                    }
+                }
+                ModelState::Open { until, trial }
+                    if now >= *until && (asks || self.settings.automatic_half_open) =>
+                {
+                    let trial = trial.clone().unwrap_or(ModelTrial {
+                        first: self.probes_ever + 1,
+                        slots: Vec::new(),
+                        results: Vec::new(),
+                        late: None,
+                    });
+                    let longest = self.settings.half_open_max_duration;
+                    let until = longest.map_or(u64::MAX, |_| now + 5 * SECOND);
+                    self.go(ModelState::HalfOpen { until, trial });
+                }
+                _ => return,
+            }
         }
+    }
+
+    fn start(&mut self, now: u64) -> Option<ModelTicket> {
+        self.advance(now, true);
         let probe = match &mut self.state {
             ModelState::Closed { .. } => None,
             ModelState::Open { .. } => return None,
-            ModelState::HalfOpen { slots, results } => {
-                slots.retain(|slot| slot.1 > now);
-                if slots.len() + results.len() == self.settings.half_open_probes as usize {
+            ModelState::HalfOpen { trial, .. } => {
+                trial.slots.retain(|slot| slot.1 > now);
+                let taken = trial.slots.len() + trial.results.len();
+                if taken >= self.settings.half_open_probes as usize {
                     return None;
                 }
                 self.probes_ever += 1;
-                slots.push((self.probes_ever, now + 3 * SECOND));
+                trial.slots.push((self.probes_ever, now + 3 * SECOND));
                 Some(self.probes_ever)
             }
         };
@@ -157,65 +232,85 @@ impl Model {
     }
 
     fn end(&mut self, ticket: ModelTicket, outcome: Outcome, slow: bool, now: u64) {
-        if ticket.stay != self.stay {
-            return;
-        }
+        let full_is_failure = self.settings.bulkhead_full_is_failure && ticket.probe.is_none();
         let bad = match outcome {
-            Outcome::Success => false,
-            Outcome::Failure | Outcome::Timeout => true,
-            Outcome::BulkheadFull
-                if ticket.probe.is_none() && self.settings.bulkhead_full_is_failure =>
-            {
-                true
-            }
-            _ => return self.forget(ticket),
+            Outcome::Success => Some(false),
+            Outcome::Failure | Outcome::Timeout => Some(true),
+            Outcome::BulkheadFull if full_is_failure => Some(true),
+            _ => None,
         };
         // A call without a slot never ran, so it cannot have been slow.
         let slow =
             slow && self.settings.slow_call_duration.is_some() && outcome != Outcome::BulkheadFull;
-        match &mut self.state {
-            ModelState::Closed { log, .. } => {
-                log.push((now, bad, slow));
-                if self.too_bad(now) {
-                    self.go(ModelState::Open {
-                        until: now + 2 * SECOND,
-                    });
-                }
-            }
-            ModelState::Open { .. } => {}
-            ModelState::HalfOpen { slots, results } => {
-                if slots.iter().all(|slot| Some(slot.0) != ticket.probe) {
-                    return;
-                }
-                results.push((bad, slow));
-                let (results, wanted) = (results.clone(), self.settings.half_open_probes as usize);
-                self.forget(ticket);
-                self.decide(&results, wanted, now);
+        if let Some(probe) = ticket.probe {
+            return self.probe_ended(probe, bad, slow, now);
+        }
+        if ticket.stay == self.stay
+            && let (ModelState::Closed { log, .. }, Some(bad)) = (&mut self.state, bad)
+        {
+            log.push((now, bad, slow));
+            if self.too_bad(now) {
+                self.open(now, None);
             }
         }
     }
 
-    fn forget(&mut self, ticket: ModelTicket) {
-        if let ModelState::HalfOpen { slots, .. } = &mut self.state {
-            slots.retain(|slot| Some(slot.0) != ticket.probe);
+    fn probe_ended(&mut self, id: u64, bad: Option<bool>, slow: bool, now: u64) {
+        let (ModelState::HalfOpen { trial, .. }
+        | ModelState::Open {
+            trial: Some(trial), ..
+        }) = &mut self.state
+        else {
+            return;
+        };
+        if id < trial.first {
+            return;
         }
+        let held = trial.slots.len();
+        trial.slots.retain(|slot| slot.0 != id);
+        let had_slot = trial.slots.len() < held;
+        let Some(bad) = bad else {
+            return;
+        };
+        if !had_slot && (bad || slow) && !trial.slots.is_empty() {
+            trial.late = Some((bad, slow));
+            return;
+        }
+        trial.results.push((bad, slow));
+        self.decide(now);
     }
 
-    fn decide(&mut self, results: &[(bool, bool)], wanted: usize, now: u64) {
-        let bad = results.iter().filter(|r| r.0).count();
-        let slow = results.iter().filter(|r| r.1).count();
+    /// Opens or closes by the results; returns whether it did.
+    fn decide(&mut self, now: u64) -> bool {
+        let (ModelState::HalfOpen { trial, .. }
+        | ModelState::Open {
+            trial: Some(trial), ..
+        }) = &self.state
+        else {
+            return false;
+        };
+        let wanted = self.settings.half_open_probes as usize;
+        let bad = trial.results.iter().filter(|r| r.0).count();
+        let slow = trial.results.iter().filter(|r| r.1).count();
         let reached =
             |part: usize, percent: f64| part > 0 && part as f64 * 100.0 >= percent * wanted as f64;
         if reached(bad, self.settings.failure_rate_percent)
             || reached(slow, self.settings.slow_call_rate_percent)
         {
-            self.go(ModelState::Open {
-                until: now + 2 * SECOND,
-            });
-        } else if results.len() == wanted {
+            if let ModelState::Open { trial, .. } = &mut self.state {
+                *trial = None;
+                return false;
+            }
+            self.open(now, None);
+            return true;
+        }
+        let enough = trial.results.len() >= wanted;
+        if enough {
             let log = Vec::new();
+            self.openings = 0;
             self.go(ModelState::Closed { since: now, log });
         }
+        enough
     }
 
     fn too_bad(&self, now: u64) -> bool {
@@ -254,7 +349,7 @@ trait Subject {
     type Call;
     fn start(&mut self, now: u64) -> Option<(Self::Call, bool)>;
     fn end(&mut self, call: Self::Call, outcome: Outcome, slow: bool, now: u64);
-    fn state(&self) -> State;
+    fn state(&mut self, now: u64) -> State;
     fn window(&mut self, now: u64) -> (u64, u64);
     async fn wait(&mut self, nanos: u64);
 }
@@ -265,11 +360,18 @@ struct Machine {
     total: Tally,
 }
 
+impl Machine {
+    fn advance(&mut self, now: u64, asks: bool) {
+        while self.machine.advance(now, asks, self.total).is_some() {}
+    }
+}
+
 impl Subject for Machine {
     type Call = Ticket;
 
     fn start(&mut self, now: u64) -> Option<(Ticket, bool)> {
-        let probe = match self.machine.admit(now).0 {
+        self.advance(now, true);
+        let probe = match self.machine.admit(now) {
             Admission::Pass => None,
             Admission::Probe(id) => Some(id),
             Admission::Refuse { until } => {
@@ -298,7 +400,8 @@ impl Subject for Machine {
         self.machine.record(ticket, ending, now, self.total);
     }
 
-    fn state(&self) -> State {
+    fn state(&mut self, now: u64) -> State {
+        self.advance(now, false);
         self.machine.state()
     }
 
@@ -330,7 +433,7 @@ impl Subject for Whole {
         }
     }
 
-    fn state(&self) -> State {
+    fn state(&mut self, _: u64) -> State {
         self.0.computed_state()
     }
 
@@ -386,7 +489,8 @@ async fn agree<S: Subject>(
                 }
             }
         }
-        prop_assert_eq!(subject.state(), model.state());
+        model.advance(now, false);
+        prop_assert_eq!(subject.state(now), model.state());
         if model.state() == State::Closed {
             let window = model.window(now);
             let bad = window.iter().filter(|call| call.1).count();
@@ -411,7 +515,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..120),
     ) {
         let machine = Machine {
-            machine: StateMachine::new(settings.clone(), 0, Tally::default()),
+            machine: StateMachine::new(settings.clone(), 0, Tally::default(), 0),
             total: Tally::default(),
         };
         paused(agree(machine, settings, steps))?;

@@ -1,0 +1,43 @@
+//! What the rules exchange with the shell about a call: its admission, its end, and the change of state that it brings.
+
+use super::reason::Reason;
+use super::state::{Outcome, State};
+
+/// What a call keeps from its admission to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    /// The generation in which the call was admitted.
+    pub(crate) generation: u64,
+    /// The id of its slot, if it is a probe.
+    pub(crate) probe: Option<u64>,
+}
+
+/// Whether a call may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// The call may start.
+    Pass,
+    /// The call may start, and its result decides; with the id of its slot.
+    Probe(u64),
+    /// The call must not start.
+    Refuse {
+        /// No call is admitted before this time.
+        until: u64,
+    },
+}
+
+/// A change of the computed state.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) from: State,
+    pub(crate) to: State,
+    pub(crate) reason: Reason,
+}
+
+/// How a call ended, as the machine sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ending {
+    pub(crate) outcome: Outcome,
+    pub(crate) elapsed_nanos: u64,
+    pub(crate) slow: bool,
+}

@@ -1,0 +1,120 @@
+//! The probes of a half-open breaker: their slots, and the results so far.
+
+use super::call::{Admission, Ending};
+use super::verdict::judge_probe;
+use super::window::Tally;
+
+/// A series of probes that decides together. It lasts until the breaker closes, or opens because of their results; it
+/// goes on when the time in half-open runs out.
+#[derive(Debug)]
+pub(super) struct Trial {
+    wanted: u64,
+    /// The id of its first probe; those before belong to earlier trials.
+    first: u64,
+    running: Vec<Probe>,
+    results: Tally,
+    /// The last bad result of a probe that had lost its slot to another one.
+    late: Option<Ending>,
+}
+
+#[derive(Debug)]
+struct Probe {
+    id: u64,
+    lease_until: u64,
+}
+
+impl Trial {
+    /// Starts a trial that decides by `wanted` results of the probes from `first` on.
+    pub(super) fn new(wanted: u64, first: u64) -> Self {
+        Self {
+            wanted: wanted.max(1),
+            first,
+            running: Vec::new(),
+            results: Tally::default(),
+            late: None,
+        }
+    }
+
+    /// Takes their slots from the running probes, whose results still count.
+    pub(super) fn without_slots(mut self) -> Self {
+        self.running.clear();
+        self
+    }
+
+    pub(super) fn wanted(&self) -> u64 {
+        self.wanted
+    }
+
+    pub(super) fn results(&self) -> Tally {
+        self.results
+    }
+
+    /// Admits a probe if a slot is free.
+    pub(super) fn admit(
+        &mut self,
+        now: u64,
+        lease: u64,
+        until: u64,
+        next_probe: &mut u64,
+    ) -> Admission {
+        self.end_leases(now);
+        if !self.has_room() {
+            return Admission::Refuse {
+                until: self.first_lease_end().min(until),
+            };
+        }
+        *next_probe += 1;
+        self.running.push(Probe {
+            id: *next_probe,
+            lease_until: now.saturating_add(lease),
+        });
+        Admission::Probe(*next_probe)
+    }
+
+    /// Adds the result of a probe; returns whether there is one more to decide by. A bad result of a probe that has lost
+    /// its slot waits for the probe that took it: if that succeeds, the target works again.
+    pub(super) fn record(&mut self, id: u64, ending: Ending) -> bool {
+        if id < self.first {
+            return false;
+        }
+        let slot = self.running.iter().position(|probe| probe.id == id);
+        if let Some(slot) = slot {
+            self.running.swap_remove(slot);
+        }
+        let Some(bad) = judge_probe(ending) else {
+            return false;
+        };
+        if slot.is_none() && (bad || ending.slow) && !self.running.is_empty() {
+            self.late = Some(ending);
+            return false;
+        }
+        self.results.add(bad, ending.slow);
+        true
+    }
+
+    /// Counts a late bad result once the probe that took its slot has lost that too.
+    pub(super) fn take_late(&mut self, now: u64) -> Option<Ending> {
+        if self.late.is_none() || !self.end_leases(now) {
+            return None;
+        }
+        let late = self.late.take()?;
+        self.results.add(judge_probe(late)?, late.slow);
+        Some(late)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.running.len() as u64 + self.results.calls() < self.wanted
+    }
+
+    pub(super) fn first_lease_end(&self) -> u64 {
+        let ends = self.running.iter().map(|probe| probe.lease_until);
+        ends.min().unwrap_or(0)
+    }
+
+    /// Frees the slots whose lease is over; returns whether there were any.
+    fn end_leases(&mut self, now: u64) -> bool {
+        let before = self.running.len();
+        self.running.retain(|probe| now < probe.lease_until);
+        self.running.len() < before
+    }
+}
