@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::codec::otlp::Limits;
 use crate::model::format_duration;
+use crate::receivers::{TokenError, check as check_token};
 use crate::secret::Secret;
 use crate::store::influxdb::InfluxdbOptions;
 
@@ -32,8 +33,10 @@ pub struct CollectorConfig {
     pub body_bytes_max: usize,
     /// What one span may hold; more is cut and counted.
     pub limits: Limits,
-    /// Bearer token that senders and readers must show; `None` on loopback.
+    /// Bearer token that senders and readers must show, with every role; `None` on loopback.
     pub token: Option<Secret>,
+    /// A file of tokens, one on a line, as `TOKEN` or `ROLE,ROLE:TOKEN`; it is read again when it changes.
+    pub token_file: Option<PathBuf>,
     /// Listen beyond loopback, and answer any host name, without a token. Default no.
     pub insecure: bool,
     /// The InfluxDB that stores everything. Default none: the data directory does.
@@ -63,6 +66,12 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The token is none.
+    #[error("token: {0}")]
+    Token(#[from] TokenError),
+    /// The file of tokens cannot be used.
+    #[error("token-file: {0}")]
+    TokenFile(String),
 }
 
 impl CollectorConfig {
@@ -80,6 +89,7 @@ impl CollectorConfig {
             body_bytes_max: 64 << 20,
             limits: Limits::default(),
             token: None,
+            token_file: None,
             insecure: false,
             influxdb: None,
             influxdb_local: Duration::from_secs(3600),
@@ -118,6 +128,7 @@ impl CollectorConfig {
             ("queue", mib(self.queue_bytes)),
             ("largest request", mib(self.body_bytes_max)),
             ("token", set(self.token.is_some())),
+            ("token-file", set(self.token_file.is_some())),
             ("insecure", self.insecure.to_string()),
         ];
         match &self.influxdb {
@@ -144,9 +155,8 @@ impl CollectorConfig {
     /// Names the first setting that cannot work, or the listener that would be open without a token.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_exposure()?;
-        let usable_token = |token: &Secret| {
-            !token.expose().is_empty() && token.expose().bytes().all(|byte| byte.is_ascii_graphic())
-        };
+        let token = self.token.as_ref();
+        token.map_or(Ok(()), |token| check_token(token.expose()))?;
         check(
             (1..=SHARDS_MAX).contains(&self.shards),
             "shards",
@@ -172,17 +182,12 @@ impl CollectorConfig {
             "disk_budget_bytes",
             "must be at least 64 MiB, the size of one segment",
         )?;
-        check(
-            self.token.as_ref().is_none_or(usable_token),
-            "token",
-            "must be one or more visible ASCII characters without spaces",
-        )?;
         self.influxdb.as_ref().map_or(Ok(()), validate_influxdb)
     }
 
     /// Refuses listeners beyond loopback without a token.
     fn validate_exposure(&self) -> Result<(), ConfigError> {
-        if self.insecure || self.token.is_some() {
+        if self.insecure || self.token.is_some() || self.token_file.is_some() {
             return Ok(());
         }
         let listeners = [
@@ -272,7 +277,7 @@ mod tests {
             })
         );
         let guarded = CollectorConfig {
-            token: Some("s3cret".into()),
+            token: Some("s3cret-s3cret-s3cret".into()),
             ..open.clone()
         };
         assert_eq!(guarded.validate(), Ok(()));
@@ -296,16 +301,13 @@ mod tests {
                 ..
             })
         ));
-        let spaced = CollectorConfig {
-            token: Some("two words".into()),
+        let empty = CollectorConfig {
+            token: Some("".into()),
             ..CollectorConfig::new("data")
         };
         assert!(matches!(
-            spaced.validate(),
-            Err(ConfigError::Invalid {
-                setting: "token",
-                ..
-            })
+            empty.validate(),
+            Err(ConfigError::Token(TokenError::Length(0)))
         ));
     }
 

@@ -7,6 +7,7 @@ pub mod codec;
 mod collector;
 pub mod config;
 pub mod counters;
+mod files;
 mod handles;
 pub mod live;
 mod log;

@@ -85,7 +85,8 @@ pub struct ServerArgs {
     /// Ingest shards [default: one per core].
     #[arg(long, global = true, env = "FUSEBOX_SHARDS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: Option<u16>,
-    /// Bearer token that senders and readers must show; required for an address beyond loopback.
+    /// Bearer token that senders and readers must show, at least 16 characters; other users of this machine see it in the
+    /// list of processes: prefer --token-file. An address beyond loopback needs one of both.
     #[arg(
         long,
         global = true,
@@ -94,6 +95,10 @@ pub struct ServerArgs {
         hide_env_values = true
     )]
     pub token: Option<Secret>,
+    /// File of tokens, one a line: `TOKEN`, or `ROLE,ROLE:TOKEN` with the roles `send`, `read`, `operate`. It is read again
+    /// when it changes.
+    #[arg(long, global = true, env = "FUSEBOX_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// Allows an address beyond loopback, and any host name, without a token.
     #[arg(long, global = true, env = "FUSEBOX_INSECURE")]
     pub insecure: bool,
@@ -289,10 +294,8 @@ impl ServerArgs {
             retention: self.retention,
             disk_budget_bytes: self.disk_gib << 30,
             shards: self.shards.map_or(defaults.shards, usize::from),
-            token: self
-                .token
-                .clone()
-                .filter(|token| !token.expose().is_empty()),
+            token: self.token.clone(),
+            token_file: self.token_file.clone(),
             insecure: self.insecure,
             influxdb: self.influxdb.options()?,
             influxdb_local: self.influxdb.local,
@@ -418,13 +421,13 @@ mod tests {
         let args = [
             "fusebox",
             "--token",
-            "a",
+            "sender-sender-01",
             "--influxdb",
             "http://127.0.0.1:8086",
         ];
         let args = args.into_iter().chain(["--influxdb-token", "b"]);
         let config = Cli::parse_from(args).server.config().unwrap();
-        assert_eq!(config.token, Some("a".into()));
+        assert_eq!(config.token, Some("sender-sender-01".into()));
         assert_eq!(config.influxdb.unwrap().token, Some("b".into()));
     }
 

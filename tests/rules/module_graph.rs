@@ -27,6 +27,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "sync",
             "counters",
             "handles",
+            "files",
             "secret",
             "stop",
             "model",

@@ -118,3 +118,53 @@ fn handle_numbers(process: u32) -> Vec<u64> {
         .filter_map(|name| name.to_str()?.parse().ok())
         .collect()
 }
+
+/// Scenario: a token of a file is replaced while the server runs; both are valid for a while.
+/// Guarantees: it is taken up without a restart, and the old one is refused once it is gone; a broken file changes nothing.
+#[tokio::test]
+async fn tokens_of_a_file_are_replaced_without_a_restart() {
+    let data = TempDir::new().expect("a temporary directory");
+    let file = data.path().join("tokens");
+    let write = |text: &str| std::fs::write(&file, text).expect("the file is written");
+    write("old-old-old-old-1\n");
+    let args = ["--token-file", file.to_str().expect("a path of text")];
+    let binary = Binary::serve_with(&data.path().join("data"), &args).await;
+    let url = format!("{}/api/services", binary.web);
+    let status = async |token: &str| {
+        let answer = reqwest::Client::new().get(&url).bearer_auth(token).send();
+        answer.await.expect("an answer").status().as_u16()
+    };
+    assert_eq!(status("old-old-old-old-1").await, 200);
+    assert_eq!(status("new-new-new-new-2").await, 401);
+    write("old-old-old-old-1\nread:new-new-new-new-2\n");
+    eventually("the new token is valid", || async {
+        (status("new-new-new-new-2").await == 200).then_some(())
+    })
+    .await;
+    assert_eq!(status("old-old-old-old-1").await, 200);
+    write("short\n");
+    write("read:new-new-new-new-2\n");
+    eventually("the old token is refused", || async {
+        (status("old-old-old-old-1").await == 401).then_some(())
+    })
+    .await;
+    assert_eq!(status("new-new-new-new-2").await, 200);
+    binary.terminate().await;
+}
+
+/// Guarantees: a token that protects nothing is refused with a sentence, and never printed.
+#[tokio::test]
+async fn a_token_that_protects_nothing_is_refused() {
+    let data = TempDir::new().expect("a temporary directory");
+    for token in [
+        "",
+        "x",
+        "fifteen-letters",
+        "two words of letters",
+        "sécret-sécret-sécret",
+    ] {
+        let error = Binary::rejects(data.path(), &["--token", token]).await;
+        assert!(error.contains("token: a token must be"), "{error}");
+        assert!(token.len() < 2 || !error.contains(token), "{error}");
+    }
+}

@@ -5,6 +5,7 @@ mod clock;
 mod data_dir;
 mod housekeep;
 mod open;
+mod reload;
 mod serve;
 
 use std::fs::File;
@@ -25,7 +26,7 @@ use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::pipeline::{Health, Ingest, Pipeline};
 use crate::query::QueryService;
-use crate::receivers::{Access, Auth, Intake, ServeOptions};
+use crate::receivers::{Access, Auth, Intake, ServeOptions, TokenSource, Tokens};
 use crate::shipping::Lanes;
 use crate::stop::{Stop, StopSwitch, stop_signal};
 use crate::store::StoreError;
@@ -35,6 +36,7 @@ use crate::sync::Mutex;
 use clock::RetentionClock;
 use housekeep::housekeep;
 use open::open;
+use reload::reload;
 use serve::Listeners;
 
 /// How long running requests may take to finish once the collector stops: as long as a sender may wait for room, within
@@ -50,6 +52,8 @@ pub struct Collector {
     lanes: Option<Lanes>,
     config: CollectorConfig,
     access: Access,
+    tokens: Option<Tokens>,
+    token_source: TokenSource,
     handles: Handles,
     switch: StopSwitch,
     stop: Stop,
@@ -116,6 +120,8 @@ impl Collector {
     pub async fn bind(config: CollectorConfig) -> Result<Self, CollectorError> {
         config.validate()?;
         let handles = Handles::raise();
+        let mut token_source = TokenSource::new(config.token.clone(), config.token_file.clone());
+        let tokens = first_tokens(&mut token_source)?;
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&opening))
             .await
@@ -124,6 +130,8 @@ impl Collector {
         Ok(Self {
             listeners: Listeners::bind(&config).await?,
             access: Access::default(),
+            tokens,
+            token_source,
             handles,
             switch,
             stop,
@@ -208,18 +216,21 @@ impl Collector {
             stop: self.stop(),
             grace: GRACE,
         };
+        let auth = Auth::new(self.tokens, self.config.insecure, self.access.clone());
         let intake = Intake {
-            ingest: self.ingest(),
-            counters: self.counters(),
-            auth: Auth::new(self.config.token.clone(), self.config.insecure),
+            ingest: self.pipeline.ingest().clone(),
+            counters: Arc::clone(&self.parts.counters),
+            auth: auth.clone(),
             body_bytes_max: self.config.body_bytes_max,
         };
         let mut servers = self.listeners.serve(&options, intake, web);
         let chores = tokio::spawn(housekeep(self.parts.clone()));
+        let reloading = tokio::spawn(reload(self.token_source, auth));
         let lanes = self.lanes.map(Lanes::start);
         shutdown.await;
         info!("stopping: finishing what was received");
         chores.abort();
+        reloading.abort();
         self.parts.health.stop();
         self.switch.stop();
         self.parts.query.close_streams();
@@ -242,6 +253,16 @@ impl Collector {
             "stopped"
         );
         Ok(outcome?)
+    }
+}
+
+/// Reads the tokens, so that a file that cannot be used keeps the collector from starting.
+fn first_tokens(source: &mut TokenSource) -> Result<Option<Tokens>, ConfigError> {
+    let of_file = source.changed();
+    let of_file = of_file.map_err(|error| ConfigError::TokenFile(error.to_string()))?;
+    match of_file {
+        Some(tokens) => Ok(Some(tokens)),
+        None => Ok(source.of_settings()?),
     }
 }
 

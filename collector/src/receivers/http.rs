@@ -104,7 +104,7 @@ impl HttpReceiver {
         if head.method != Method::POST {
             return Err(Refusal::MethodNotAllowed);
         }
-        self.intake.authorize(head)?;
+        self.intake.authorize(head).await?;
         let format = format.ok_or(Refusal::MediaType(match path {
             ZIPKIN_SPANS => "Zipkin spans are read in JSON v2, application/json",
             _ => "OTLP/HTTP bodies are application/x-protobuf or application/json; gRPC has its own port (4317)",

@@ -7,7 +7,7 @@ use http::request;
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::auth::Auth;
+use super::auth::{Auth, Denied, Role, Roles};
 use super::body::{self, LengthHint};
 use super::decompress::{Encoding, Inflater};
 use super::refusal::Refusal;
@@ -36,11 +36,13 @@ impl Intake {
     }
 
     /// Checks the token, if one is required.
-    pub(crate) fn authorize(&self, head: &request::Parts) -> Result<(), Refusal> {
-        match self.auth.admits(&head.headers, &head.extensions) {
-            true => Ok(()),
-            false => Err(Refusal::Unauthenticated),
-        }
+    pub(crate) async fn authorize(&self, head: &request::Parts) -> Result<(), Refusal> {
+        let needed = Roles::of(&[Role::Send]);
+        let admitted = self.auth.admit(&head.headers, &head.extensions, needed);
+        admitted.await.map_err(|denied| match denied {
+            Denied::Role(_) => Refusal::Forbidden,
+            _ => Refusal::Unauthenticated,
+        })
     }
 
     /// Begins to account for the memory of a request.

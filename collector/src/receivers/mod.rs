@@ -12,6 +12,7 @@ mod auth;
 mod body;
 mod connection;
 mod grpc;
+mod guesses;
 mod http;
 mod intake;
 mod otlp;
@@ -25,7 +26,8 @@ mod serve;
 mod tests;
 
 pub(crate) use access::Access;
-pub(crate) use auth::Auth;
+pub use auth::TokenError;
+pub(crate) use auth::{Auth, Stranger, TokenSource, Tokens, check};
 pub(crate) use connection::ServeOptions;
 pub(crate) use http::{HttpReceiver, routes};
 pub(crate) use intake::Intake;

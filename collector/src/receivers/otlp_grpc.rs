@@ -81,7 +81,7 @@ impl OtlpGrpc {
                 "this port speaks gRPC (HTTP/2, POST, application/grpc); OTLP/HTTP has its own port (4318)",
             ));
         }
-        self.intake.authorize(head)?;
+        self.intake.authorize(head).await?;
         let signal = otlp::signal_of_grpc_path(head.uri.path())
             .ok_or_else(|| Refusal::UnknownMethod(head.uri.path().to_owned()))?;
         let encoding = message_encoding(&head.headers)?;

@@ -41,6 +41,7 @@ impl PlaceLimits {
 /// The places of one listener.
 #[derive(Debug)]
 pub(crate) struct Places {
+    listener: &'static str,
     limits: PlaceLimits,
     table: Mutex<Table>,
     opened: Instant,
@@ -82,8 +83,9 @@ pub(crate) struct InFlight(Arc<Session>);
 
 impl Places {
     /// Returns that many empty places.
-    pub(crate) fn new(limits: PlaceLimits) -> Arc<Self> {
+    pub(crate) fn new(listener: &'static str, limits: PlaceLimits) -> Arc<Self> {
         Arc::new(Self {
+            listener,
             limits,
             table: Mutex::default(),
             opened: Instant::now(),
@@ -214,6 +216,16 @@ impl Table {
 }
 
 impl Session {
+    /// Returns the name of the listener.
+    pub(crate) fn listener(&self) -> &'static str {
+        self.places.listener
+    }
+
+    /// Returns the client's address.
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
+    }
+
     /// Notes that a request was let in: the connection may stay.
     pub(crate) fn authenticate(&self) {
         if self.is_authenticated() {
@@ -317,7 +329,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_connection_of_a_peer_past_its_share_makes_room() {
-        let places = Places::new(PlaceLimits::of(16));
+        let places = Places::new("web", PlaceLimits::of(16));
         let mut held: Vec<Place> = (0..4).map(|_| places.take(peer(1)).unwrap().0).collect();
         let (other, evicted) = places.take(peer(2)).unwrap();
         assert_eq!(evicted, None);
@@ -334,7 +346,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_peer_with_most_connections_makes_room_for_others() {
-        let places = Places::new(PlaceLimits::of(16));
+        let places = Places::new("web", PlaceLimits::of(16));
         let crowd: Vec<Place> = [1, 1, 1, 1, 2, 2, 2, 3]
             .map(|last| places.take(peer(last)).unwrap().0)
             .into();
@@ -349,7 +361,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn authenticated_connections_make_room_only_when_idle() {
-        let places = Places::new(PlaceLimits::of(4));
+        let places = Places::new("web", PlaceLimits::of(4));
         let held: Vec<Place> = (0..4)
             .map(|last| {
                 let place = places.take(peer(last)).unwrap().0;
@@ -374,7 +386,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_place_comes_back_with_its_connection() {
-        let places = Places::new(PlaceLimits::of(4));
+        let places = Places::new("web", PlaceLimits::of(4));
         for _ in 0..100 {
             let (place, evicted) = places.take(peer(1)).unwrap();
             assert_eq!(evicted, None);

@@ -38,6 +38,9 @@ pub(crate) enum Refusal {
     /// The token is missing or wrong.
     #[error("a valid bearer token is required")]
     Unauthenticated,
+    /// The token is valid, for something else.
+    #[error("this token does not allow sending: it needs the role send")]
+    Forbidden,
     /// Unreadable in any layer: frame, compression, message.
     #[error("{0}")]
     Malformed(String),
@@ -76,6 +79,7 @@ impl Refusal {
             Self::MediaType(_) => "unsupported_media_type",
             Self::Encoding(_) => "unsupported_encoding",
             Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
             Self::Malformed(_) | Self::Ingest(IngestError::Decode(_)) => "malformed",
             Self::Incomplete(_) => "incomplete",
             Self::TooLarge { .. } | Self::InflatesTooLarge(_) => "too_large",
@@ -95,6 +99,7 @@ impl Refusal {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::MediaType(_) | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Malformed(_) | Self::Incomplete(_) | Self::Ingest(IngestError::Decode(_)) => {
                 StatusCode::BAD_REQUEST
             }
@@ -118,6 +123,7 @@ impl Refusal {
             | Self::MediaType(_)
             | Self::Encoding(_) => Code::Unimplemented,
             Self::Unauthenticated => Code::Unauthenticated,
+            Self::Forbidden => Code::PermissionDenied,
             Self::Malformed(_) | Self::Incomplete(_) | Self::Ingest(IngestError::Decode(_)) => {
                 Code::InvalidArgument
             }

@@ -12,6 +12,8 @@ pub(crate) enum Code {
     InvalidArgument = 3,
     /// Not in time.
     DeadlineExceeded = 4,
+    /// A token for something else.
+    PermissionDenied = 7,
     /// Too large, or (with a hint) full.
     ResourceExhausted = 8,
     /// No such method or encoding.

@@ -54,7 +54,7 @@ impl Listener {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let places = options.access.open(options.connections_max);
+        let places = options.access.open(self.name, options.connections_max);
         let mut connections = JoinSet::new();
         let mut stop = options.stop.clone();
         loop {

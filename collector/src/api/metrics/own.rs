@@ -43,6 +43,7 @@ pub(super) fn write_connections(text: &mut Exposition, access: &Access, handles:
             text.sample(name, &[("peer", &peer.to_string())], connections);
         }
     }
+    write_denials(text, access);
     let of_process = [
         ("open", "File handles open.", handles.open()),
         ("max", "The limit of file handles.", handles.max()),
@@ -52,6 +53,29 @@ pub(super) fn write_connections(text: &mut Exposition, access: &Access, handles:
         // Neither is known where no limit is: not on every system.
         if let (Some(value), Some(_)) = (value, handles.max()) {
             text.single(&name, "gauge", help, value);
+        }
+    }
+}
+
+/// Writes which requests were turned away, and who showed wrong tokens.
+fn write_denials(text: &mut Exposition, access: &Access) {
+    let denials = access.denials();
+    if !denials.is_empty() {
+        let help = "Requests turned away: the token missing, wrong, or without the role.";
+        let name = "fusebox_collector_requests_denied_total";
+        text.family(name, "counter", help);
+        for ((listener, reason), requests) in denials {
+            let labels = [("listener", listener), ("reason", reason)];
+            text.sample(name, &labels, requests);
+        }
+    }
+    let guessers = access.guessers(PEERS_MAX);
+    if !guessers.is_empty() {
+        let help = "Wrong tokens, by the address of the client.";
+        let name = "fusebox_collector_tokens_wrong_total";
+        text.family(name, "counter", help);
+        for (peer, wrong) in guessers {
+            text.sample(name, &[("peer", &peer.to_string())], wrong);
         }
     }
 }

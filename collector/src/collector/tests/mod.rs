@@ -5,6 +5,7 @@ mod bad_input;
 mod clocks;
 mod reading;
 mod resilience4j;
+mod tokens;
 mod with_influxdb;
 
 use bytes::Bytes;
@@ -368,13 +369,13 @@ async fn a_public_host_name_reads_nothing_without_a_token() {
         ..closed.clone()
     };
     let with_token = CollectorConfig {
-        token: Some("s3cret".into()),
+        token: Some("s3cret-s3cret-s3cret".into()),
         ..closed.clone()
     };
     for (config, expected) in [(closed, 421), (insecure, 200), (with_token, 200)] {
         let running = Running::start(config).await;
         let get = |path| Request::get(path).header("host", "evil.example:9411");
-        let get = |path| get(path).header("authorization", "Bearer s3cret");
+        let get = |path| get(path).header("authorization", "Bearer s3cret-s3cret-s3cret");
         for path in ["/", "/api/services"] {
             assert_eq!(send(running.web, get(path), "").await.0, expected, "{path}");
         }
@@ -387,7 +388,7 @@ async fn a_public_host_name_reads_nothing_without_a_token() {
 async fn pages_ask_for_the_token_but_probes_need_none() {
     let dir = tempfile::tempdir().unwrap();
     let config = CollectorConfig {
-        token: Some("s3cret".into()),
+        token: Some("s3cret-s3cret-s3cret".into()),
         ..CollectorConfig::for_test(dir.path())
     };
     let running = Running::start(config).await;
@@ -395,7 +396,7 @@ async fn pages_ask_for_the_token_but_probes_need_none() {
     assert_eq!(status(Request::get("/")).await, 401);
     assert_eq!(status(Request::get("/nowhere")).await, 401);
     assert_eq!(status(Request::get("/healthz")).await, 200);
-    let shown = Request::get("/").header("authorization", "Bearer s3cret");
+    let shown = Request::get("/").header("authorization", "Bearer s3cret-s3cret-s3cret");
     assert_eq!(status(shown).await, 200);
     for addr in [running.otlp_http, running.web] {
         assert_eq!(send(addr, traces(), spans_request(1, 0)).await.0, 401);
@@ -404,7 +405,7 @@ async fn pages_ask_for_the_token_but_probes_need_none() {
     assert_eq!(status(Request::get("/api/v2/spans")).await, 401);
     let refused = running.counters.requests_refused.all();
     assert_eq!(refused["unauthenticated"], 3);
-    let shown = traces().header("authorization", "Bearer s3cret");
+    let shown = traces().header("authorization", "Bearer s3cret-s3cret-s3cret");
     assert_eq!(send(running.web, shown, spans_request(1, 0)).await.0, 200);
     running.stop().await;
 }

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::{CONNECTIONS_MAX, Receivers, request};
 use crate::pipeline::testing::spans_request;
 
-const TOKEN: &str = "s3cret";
+const TOKEN: &str = "s3cret-s3cret-s3cret";
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
 /// Sends these bytes and reads until the other side closes.
@@ -102,7 +102,7 @@ async fn idle_connections_make_room_for_a_sender() {
     for _ in 0..3 * CONNECTIONS_MAX {
         idle.push(TcpStream::connect(receivers.http).await.unwrap());
     }
-    let authorized = [PROTOBUF, ("authorization", "Bearer s3cret")];
+    let authorized = [PROTOBUF, ("authorization", "Bearer s3cret-s3cret-s3cret")];
     let answer = receivers.post("/v1/traces", &authorized, spans_request(1, 0));
     assert_eq!(answer.await.status, 200);
     let refused = receivers.bench.counters.connections_refused.all();

@@ -14,7 +14,7 @@ use super::{Answer, BODY_MAX, GRPC_TRACES, Receivers, gzip, request, send_http2}
 use crate::pipeline::testing::spans_request;
 use crate::receivers::rpc::{RetryInfo, Status};
 
-fn framed(flag: u8, message: &[u8]) -> Bytes {
+pub(super) fn framed(flag: u8, message: &[u8]) -> Bytes {
     let mut body = vec![flag];
     body.put_u32(message.len() as u32);
     body.put_slice(message);
@@ -207,8 +207,8 @@ async fn a_sender_in_a_hurry_hears_its_refusal_in_time() {
 
 #[tokio::test]
 async fn what_fails_on_our_side_says_so() {
-    let receivers = Receivers::start_with(1 << 20, Some("s3cret")).await;
-    let authorized = [("authorization", "Bearer s3cret")];
+    let receivers = Receivers::start_with(1 << 20, Some("s3cret-s3cret-s3cret")).await;
+    let authorized = [("authorization", "Bearer s3cret-s3cret-s3cret")];
     let call = |headers| receivers.call(GRPC_TRACES, headers, framed(0, &spans_request(1, 0)));
     assert_eq!(call(&[]).await.grpc("grpc-status"), Some("16"));
     receivers.bench.disk.change(|disk| disk.broken = true);

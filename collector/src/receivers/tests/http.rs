@@ -305,7 +305,7 @@ async fn a_stopping_collector_says_so() {
 
 #[tokio::test]
 async fn a_token_is_asked_for_where_one_is_set() {
-    let receivers = Receivers::start_with(1 << 20, Some("s3cret")).await;
+    let receivers = Receivers::start_with(1 << 20, Some("s3cret-s3cret-s3cret")).await;
     let refused = receivers
         .post("/v1/traces", &[PROTOBUF], spans_request(2, 0))
         .await;
@@ -316,7 +316,7 @@ async fn a_token_is_asked_for_where_one_is_set() {
             .unwrap()
             .starts_with("Bearer")
     );
-    let authorized = [PROTOBUF, ("authorization", "Bearer s3cret")];
+    let authorized = [PROTOBUF, ("authorization", "Bearer s3cret-s3cret-s3cret")];
     let taken = receivers
         .post("/v1/traces", &authorized, spans_request(2, 0))
         .await;

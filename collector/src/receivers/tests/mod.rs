@@ -3,6 +3,7 @@
 mod connections;
 mod grpc;
 mod http;
+mod tokens;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
+use super::auth::Tokens;
 use super::{Access, Auth, HttpReceiver, Intake, Listener, OtlpGrpc, ServeOptions};
 use crate::pipeline::testing::{Bench, send_spans, spans_request};
 use crate::stop::{StopSwitch, stop_signal};
@@ -49,22 +51,23 @@ impl Receivers {
     }
 
     async fn start_with(queue_bytes: usize, token: Option<&str>) -> Self {
+        let tokens = token.map(|token| Tokens::parse(token).unwrap());
+        let access = Access::default();
         let bench = Bench::start(1, queue_bytes);
         let intake = Intake {
             ingest: bench.pipeline.ingest().clone(),
             counters: bench.counters.clone(),
-            auth: Auth::new(token.map(Into::into), false),
+            auth: Auth::new(tokens, false, access.clone()),
             body_bytes_max: BODY_MAX,
         };
         let (switch, stop) = stop_signal();
         let options = ServeOptions {
             counters: bench.counters.clone(),
-            access: Access::default(),
+            access: access.clone(),
             connections_max: CONNECTIONS_MAX,
             stop,
             grace: std::time::Duration::from_secs(1),
         };
-        let access = options.access.clone();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let http = Listener::bind("OTLP HTTP", any).await.unwrap();
         let grpc = Listener::bind("OTLP gRPC", any).await.unwrap();

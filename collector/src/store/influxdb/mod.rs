@@ -5,7 +5,6 @@
 
 mod figures;
 mod identity;
-mod log_throttle;
 mod names;
 mod peers;
 mod reachability;

@@ -8,12 +8,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::log_throttle::LogThrottle;
 use super::schema::{COLLECTOR, COLLECTOR_STATS, SPAN};
 use super::wire::client::{Client, failed};
 use super::wire::query::Query;
 use crate::counters::{Counters, Incident};
 use crate::store::StoreError;
+use crate::sync::LogThrottle;
 use crate::sync::Mutex;
 
 /// How long an answer is cached.

@@ -19,7 +19,7 @@ use super::outcome::{Backoff, Outcome, outcome_of};
 use super::parts::{Part, Parts};
 use crate::model::now_unix_nanos;
 use crate::store::StoreError;
-use crate::store::influxdb::log_throttle::LogThrottle;
+use crate::sync::LogThrottle;
 
 /// After so many lost connections in a row, on a server that answers pings, a request is taken to be too large: some
 /// servers and proxies hang up in the middle of a large body, and a slow line does not carry one in time.

@@ -19,8 +19,8 @@ use crate::model::{UnixNanos, now_unix_nanos};
 use crate::store::StoreError;
 use crate::store::durable::{self, Readers};
 use crate::store::influxdb::folder;
-use crate::store::influxdb::log_throttle::LogThrottle;
 use crate::store::influxdb::names::Names;
+use crate::sync::LogThrottle;
 use crate::sync::Mutex;
 
 /// How often a lane that had nothing is asked again.

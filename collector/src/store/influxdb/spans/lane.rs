@@ -12,8 +12,8 @@ use crate::counters::{Counters, Incident};
 use crate::log::{Offset, Position};
 use crate::store::StoreError;
 use crate::store::embedded::{Journal, JournalSegment, ShipProgress};
-use crate::store::influxdb::log_throttle::LogThrottle;
 use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batch, Lane};
+use crate::sync::LogThrottle;
 
 /// A finished segment counts as done only when its last block is that old: by then every segment with a lower number
 /// that was begun has shown its first block.

@@ -1,7 +1,11 @@
-//! Locks without poisoning. A thread that panics while it holds one leaves the data to the others: every critical
+//! Locks without poisoning, and a limit for repeated log lines. A thread that panics while it holds one leaves the data to the others: every critical
 //! section here is short and leaves its data consistent, and a page with old figures is better than none.
 
+mod log_throttle;
+
 use std::sync::{self, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
+
+pub(crate) use log_throttle::LogThrottle;
 
 /// A mutex that a panic does not poison.
 #[derive(Debug, Default)]

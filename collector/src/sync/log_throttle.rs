@@ -9,11 +9,11 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// When a line was logged last.
 #[derive(Debug, Default)]
-pub(super) struct LogThrottle(Option<Instant>);
+pub(crate) struct LogThrottle(Option<Instant>);
 
 impl LogThrottle {
     /// Returns whether the line may be logged now, and if so notes that it is.
-    pub(super) fn is_due(&mut self) -> bool {
+    pub(crate) fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let is_due = self.0.is_none_or(|last| now - last >= EVERY);
         if is_due {

@@ -1,0 +1,41 @@
+//! Reads files of the settings again while the collector runs: a token is replaced without a restart.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::receivers::{Auth, TokenSource};
+use crate::sync::LogThrottle;
+
+/// How often the files are read: soon enough for a person who has just replaced a token, and cheap for files that small.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Takes over the tokens of the file whenever it changes. Runs until aborted.
+pub(super) async fn reload(mut tokens: TokenSource, auth: Auth) {
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut warnings = LogThrottle::default();
+    while tokens.file().is_some() {
+        tick.tick().await;
+        let read = tokio::task::spawn_blocking(move || {
+            let changed = tokens.changed();
+            (tokens, changed)
+        });
+        let Ok((read, changed)) = read.await else {
+            return;
+        };
+        tokens = read;
+        match changed {
+            Ok(Some(changed)) => {
+                auth.replace(changed);
+                info!("read the tokens again: the file has changed");
+            }
+            Ok(None) => {}
+            Err(error) if warnings.is_due() => {
+                warn!(%error, "could not read the tokens again: those from before stay valid");
+            }
+            Err(_) => {}
+        }
+    }
+}

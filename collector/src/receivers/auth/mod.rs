@@ -1,0 +1,349 @@
+//! Authentication for every listener: which tokens a client may show, and what each allows.
+//!
+//! Without a token, pages and queries answer only hosts that are not names of the public DNS: a page of any site could
+//! point its own name at this machine and read everything (DNS rebinding).
+
+mod source;
+mod tokens;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, HOST, HeaderValue, WWW_AUTHENTICATE};
+use http::uri::Authority;
+use http::{Extensions, HeaderMap, Method, StatusCode};
+use tokio::time::sleep;
+
+use super::access::Access;
+use super::places::Session;
+use crate::sync::RwLock;
+
+pub(crate) use source::TokenSource;
+pub use tokens::TokenError;
+pub(crate) use tokens::{Role, Roles, Tokens, check};
+
+/// The one path of the web listener that needs no token: health probes send none, and a stranger is told the status only.
+const OPEN_PATH: &str = "/healthz";
+
+/// What may be seen with the role `operate` alone: how the collector is, and what its pages are drawn with.
+const OPERATORS_PATHS: [&str; 5] = [OPEN_PATH, "/metrics", "/about", "/demo", "/assets/"];
+
+/// The challenges of a 401 on the web listener; browsers ask their user for a name and a password.
+const WEB_CHALLENGES: [HeaderValue; 2] = [
+    HeaderValue::from_static("Bearer realm=\"fusebox\""),
+    HeaderValue::from_static("Basic realm=\"fusebox\""),
+];
+
+/// Which requests are let in: all of them, or those that show a token with the role for it; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Auth {
+    tokens: Option<Arc<RwLock<Arc<Tokens>>>>,
+    any_host: bool,
+    access: Access,
+}
+
+/// Why a request was turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// It shows no token.
+    Missing,
+    /// It shows one that is not valid.
+    Wrong,
+    /// Its token has none of these roles.
+    Role(Roles),
+    /// Without a token, its host may be a name of anyone.
+    Host,
+}
+
+/// Marks a request to the open path whose client may not see what is inside.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stranger;
+
+impl Auth {
+    /// Requires one of these tokens, if there are any; else, unless `any_host`, pages and queries require a private host
+    /// name.
+    pub(crate) fn new(tokens: Option<Tokens>, any_host: bool, access: Access) -> Self {
+        Self {
+            tokens: tokens.map(|tokens| Arc::new(RwLock::new(Arc::new(tokens)))),
+            any_host,
+            access,
+        }
+    }
+
+    /// Replaces the tokens, for this and every clone; connections that showed one before stay.
+    pub(crate) fn replace(&self, tokens: Tokens) {
+        if let Some(current) = &self.tokens {
+            *current.write() = Arc::new(tokens);
+        }
+    }
+
+    /// Returns whether a request may do what needs one of these roles, and notes on its connection whether it was let in.
+    ///
+    /// The token is shown as `Authorization: Bearer TOKEN`, or, for browsers, as the password of `Basic` with any name.
+    pub(crate) async fn admit(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        needed: Roles,
+    ) -> Result<(), Denied> {
+        // There is none for requests that arrive through no listener.
+        let session = extensions.get::<Arc<Session>>();
+        let judged = self.judge(headers, session, needed).await;
+        match (session, judged) {
+            (Some(session), Ok(())) => session.authenticate(),
+            (Some(session), Err(denied)) => {
+                self.access.denied(session.listener(), denied.as_str());
+                // A valid token keeps its connection, whatever it may not do.
+                if !matches!(denied, Denied::Role(_)) {
+                    session.refuse();
+                }
+            }
+            (None, _) => {}
+        }
+        judged
+    }
+
+    async fn judge(
+        &self,
+        headers: &HeaderMap,
+        session: Option<&Arc<Session>>,
+        needed: Roles,
+    ) -> Result<(), Denied> {
+        let Some(tokens) = self
+            .tokens
+            .as_ref()
+            .map(|tokens| Arc::clone(&tokens.read()))
+        else {
+            return Ok(());
+        };
+        let shown = credentials(headers).ok_or(Denied::Missing)?;
+        // One try per connection: many requests at once on one connection would be many guesses.
+        let may_try = session.is_none_or(|session| !session.is_refused());
+        let roles = tokens.find(&shown).filter(|_| may_try);
+        if let Some(session) = session {
+            self.hold_back(session, roles.is_some()).await;
+        }
+        let roles = roles.ok_or(Denied::Wrong)?;
+        match roles.meet(needed) {
+            true => Ok(()),
+            false => Err(Denied::Role(needed)),
+        }
+    }
+
+    /// Counts a wrong token, and waits where the peer has shown many, also with a right one.
+    async fn hold_back(&self, session: &Session, is_valid: bool) {
+        if is_valid && session.is_authenticated() {
+            return;
+        }
+        if is_valid {
+            // Before the wait: it must not cost the connection its place.
+            session.authenticate();
+        } else {
+            session.refuse();
+            self.access.guessed(session.peer());
+        }
+        let held = self.access.held(session.peer());
+        if !held.is_zero() {
+            sleep(held).await;
+        }
+    }
+
+    /// Requires a token, or a private host name, for every page and query of the web listener.
+    pub(crate) fn guard(&self, web: Router) -> Router {
+        let auth = self.clone();
+        web.layer(from_fn(move |mut request: Request, next: Next| {
+            let auth = auth.clone();
+            async move {
+                match auth.admit_web(&mut request).await {
+                    Ok(()) => next.run(request).await,
+                    Err(denied) => deny(denied),
+                }
+            }
+        }))
+    }
+
+    async fn admit_web(&self, request: &mut Request) -> Result<(), Denied> {
+        let (headers, extensions) = (request.headers(), request.extensions());
+        let knows_host = self.tokens.is_some() || self.any_host || is_private_host(headers);
+        let is_stranger = match self.tokens {
+            Some(_) => !headers.contains_key(AUTHORIZATION),
+            None => !knows_host,
+        };
+        if is_stranger && request.uri().path() == OPEN_PATH {
+            request.extensions_mut().insert(Stranger);
+            return Ok(());
+        }
+        if !knows_host {
+            if let Some(session) = extensions.get::<Arc<Session>>() {
+                session.refuse();
+            }
+            return Err(Denied::Host);
+        }
+        let needed = needed(request.method(), request.uri().path());
+        self.admit(headers, extensions, needed).await
+    }
+}
+
+impl Denied {
+    /// Returns the word for `/metrics`.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Wrong => "wrong",
+            Self::Role(_) => "role",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// Returns the roles of which one is needed for a page or a query.
+fn needed(method: &Method, path: &str) -> Roles {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let is_operators = OPERATORS_PATHS
+        .iter()
+        .any(|prefix| path.starts_with(prefix));
+    match (reads, is_operators) {
+        (true, false) => Roles::of(&[Role::Read]),
+        (true, true) => Roles::of(&[Role::Read, Role::Operate]),
+        (false, _) => Roles::of(&[Role::Operate]),
+    }
+}
+
+/// Returns the token that a request shows.
+fn credentials(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let (scheme, credentials) = split_scheme(headers.get(AUTHORIZATION)?.as_bytes())?;
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        return Some(credentials.to_vec());
+    }
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return None;
+    }
+    let pair = STANDARD.decode(credentials).ok()?;
+    let password = pair.splitn(2, |byte| *byte == b':').nth(1)?;
+    Some(password.to_vec())
+}
+
+/// Returns whether the host is one that nobody can register. Over HTTP/2 it stands in `:authority`, and no browser speaks
+/// that without TLS.
+fn is_private_host(headers: &HeaderMap) -> bool {
+    headers.get(HOST).is_none_or(is_private)
+}
+
+/// Returns whether a host is an IP address or a name that nobody can register: one without a dot, or below a top level
+/// that is reserved for private use (`host.docker.internal`).
+fn is_private(host: &HeaderValue) -> bool {
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else {
+        return false;
+    };
+    let host = authority.host().to_ascii_lowercase();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let reserved = [".localhost", ".internal"];
+    address.parse::<IpAddr>().is_ok()
+        || !host.contains('.')
+        || reserved.iter().any(|suffix| host.ends_with(suffix))
+}
+
+fn deny(denied: Denied) -> Response {
+    match denied {
+        Denied::Missing | Denied::Wrong => unauthorized(),
+        Denied::Role(needed) => {
+            let problem = format!("this token does not allow that: it needs the role {needed}\n");
+            (StatusCode::FORBIDDEN, problem).into_response()
+        }
+        Denied::Host => {
+            let problem = "without a token only private host names are answered, such as localhost or 127.0.0.1; set a \
+                           token (--token-file), or allow any name with --insecure\n";
+            (StatusCode::MISDIRECTED_REQUEST, problem).into_response()
+        }
+    }
+}
+
+fn unauthorized() -> Response {
+    let mut response = (StatusCode::UNAUTHORIZED, "a token is required\n").into_response();
+    for challenge in WEB_CHALLENGES {
+        response.headers_mut().append(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+fn split_scheme(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = value.iter().position(|byte| *byte == b' ')?;
+    Some((&value[..space], value[space + 1..].trim_ascii()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn shown(value: &str) -> Result<(), Denied> {
+        let token = Tokens::one(&"sender-sender-01".into()).unwrap();
+        let auth = Auth::new(Some(token), false, Access::default());
+        let mut headers = HeaderMap::new();
+        if !value.is_empty() {
+            headers.insert(AUTHORIZATION, value.parse().unwrap());
+        }
+        let needed = Roles::of(&[Role::Send]);
+        auth.admit(&headers, &Extensions::new(), needed).await
+    }
+
+    #[test]
+    fn names_that_anyone_can_register_are_not_private() {
+        for host in [
+            "127.0.0.1:9411",
+            "[::1]:9411",
+            "LOCALHOST",
+            "fusebox:9411",
+            "a.localhost",
+            "host.docker.internal:9411",
+        ] {
+            assert!(is_private(&HeaderValue::from_static(host)), "{host}");
+        }
+        for host in [
+            "evil.example:9411",
+            "127.0.0.1.evil.example",
+            "a.",
+            "",
+            "a b",
+        ] {
+            assert!(!is_private(&HeaderValue::from_static(host)), "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_whole_token_opens() {
+        let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+        assert_eq!(shown("Bearer sender-sender-01").await, Ok(()));
+        assert_eq!(shown("bearer  sender-sender-01").await, Ok(()));
+        assert_eq!(shown(&basic("anybody:sender-sender-01")).await, Ok(()));
+        for wrong in [
+            "Bearer sender-sender-0",
+            "Bearer sender-sender-011",
+            "Bearer ",
+        ] {
+            assert_eq!(shown(wrong).await, Err(Denied::Wrong), "{wrong}");
+        }
+        let wrong = basic("anybody:sender-sender-011");
+        assert_eq!(shown(&wrong).await, Err(Denied::Wrong));
+        for none in ["", "Bearer", "sender-sender-01", "Basic sender-sender-01"] {
+            assert_eq!(shown(none).await, Err(Denied::Missing), "{none}");
+        }
+    }
+
+    #[test]
+    fn who_reads_may_not_change_anything() {
+        let meets = |role, method, path| Roles::of(&[role]).meet(needed(&method, path));
+        assert!(meets(Role::Read, Method::GET, "/api/traces"));
+        assert!(meets(Role::Read, Method::HEAD, "/metrics"));
+        assert!(!meets(Role::Read, Method::POST, "/demo/faults"));
+        assert!(meets(Role::Operate, Method::POST, "/demo/faults"));
+        assert!(meets(Role::Operate, Method::GET, "/metrics"));
+        assert!(!meets(Role::Operate, Method::GET, "/api/traces"));
+        assert!(!meets(Role::Send, Method::GET, "/healthz"));
+    }
+}

@@ -1,0 +1,122 @@
+//! Where the tokens come from: the settings and a file, which is read again when it changes.
+
+use std::path::{Path, PathBuf};
+
+use super::tokens::{LineError, TokenError, Tokens};
+use crate::files;
+use crate::secret::Secret;
+
+/// The most bytes of a file of tokens; a hundred of the longest with their roles are 400 KB.
+const FILE_BYTES_MAX: u64 = 512 << 10;
+
+/// The tokens of the settings and of a file.
+#[derive(Debug)]
+pub(crate) struct TokenSource {
+    /// Valid with every role, whatever the file says.
+    token: Option<Secret>,
+    file: Option<PathBuf>,
+    /// The file as it was read last.
+    read: Option<Secret>,
+}
+
+/// Why a file of tokens cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TokenFileError {
+    /// The file cannot be read.
+    #[error("could not read {path}: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It holds something else.
+    #[error("{path}: {source}")]
+    Line {
+        /// Which.
+        path: PathBuf,
+        /// Where and what.
+        source: LineError,
+    },
+}
+
+impl TokenSource {
+    /// Takes a token of the settings, which is checked, and a file, which is not read yet.
+    pub(crate) fn new(token: Option<Secret>, file: Option<PathBuf>) -> Self {
+        Self {
+            token,
+            file,
+            read: None,
+        }
+    }
+
+    /// Returns the file.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Returns the tokens; `None` when the file is as it was when it was read last, or there is none to read.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a line is no token: what was valid before stays valid.
+    pub(crate) fn changed(&mut self) -> Result<Option<Tokens>, TokenFileError> {
+        let Some(path) = &self.file else {
+            return Ok(None);
+        };
+        let read = files::read_regular(path, FILE_BYTES_MAX);
+        let read = read.map_err(|source| TokenFileError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let read = Secret::from(String::from_utf8_lossy(&read).into_owned());
+        if self.read.as_ref() == Some(&read) {
+            return Ok(None);
+        }
+        let tokens = Tokens::parse(read.expose());
+        let mut tokens = tokens.map_err(|source| TokenFileError::Line {
+            path: path.clone(),
+            source,
+        })?;
+        self.read = Some(read);
+        if let Some(token) = self.of_settings().ok().flatten() {
+            tokens.add(token);
+        }
+        Ok(Some(tokens))
+    }
+
+    /// Returns the token of the settings.
+    pub(crate) fn of_settings(&self) -> Result<Option<Tokens>, TokenError> {
+        self.token.as_ref().map(Tokens::one).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_again_when_it_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens");
+        let fixed = Some("fixed-fixed-fixed-1".into());
+        let mut source = TokenSource::new(fixed, Some(path.clone()));
+        assert!(source.changed().is_err(), "there is none yet");
+        std::fs::write(&path, "first-first-first-1\n").unwrap();
+        let tokens = source.changed().unwrap().unwrap();
+        for token in ["fixed-fixed-fixed-1", "first-first-first-1"] {
+            assert!(tokens.find(token.as_bytes()).is_some(), "{token}");
+        }
+        assert_eq!(source.changed().unwrap(), None);
+        std::fs::write(&path, "short\n").unwrap();
+        let error = source.changed().unwrap_err().to_string();
+        assert!(
+            error.contains("tokens: line 1: a token must be 16"),
+            "{error}"
+        );
+        std::fs::write(&path, "second-second-second-2\n").unwrap();
+        let tokens = source.changed().unwrap().unwrap();
+        assert!(tokens.find(b"first-first-first-1").is_none());
+        let shown = format!("{source:?} {tokens:?}");
+        assert!(!shown.contains("second-"), "{shown}");
+    }
+}

@@ -1,0 +1,260 @@
+//! Tokens and what each allows: read from text, compared in constant time.
+//!
+//! In a file one token stands on each line, by itself or behind its roles: `send:TOKEN`, `read,operate:TOKEN`. A token
+//! by itself has every role. Empty lines and lines that begin with `#` are passed over.
+
+use std::fmt;
+
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::secret::Secret;
+
+/// The shortest token: guessing one of 16 random letters and digits takes 10^27 tries on average.
+const BYTES_MIN: usize = 16;
+
+/// The longest token: HTTP/2 headers are bounded at 16 KiB, and many proxies at 8 KiB.
+const BYTES_MAX: usize = 4_096;
+
+/// The most tokens at once: each request is compared with all of them.
+const TOKENS_MAX: usize = 100;
+
+/// What a token allows its client to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Deliver spans, metrics and logs, on every listener.
+    Send,
+    /// See the pages, ask the query APIs and follow the stream.
+    Read,
+    /// See how the collector is (`/metrics`, `/healthz`, `/about`), and change what can be changed on the pages.
+    Operate,
+}
+
+/// Some roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Roles(u8);
+
+/// The tokens in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tokens(Vec<(Secret, Roles)>);
+
+/// Why a token cannot be used; no message holds any of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Too short, or empty.
+    #[error(
+        "a token must be {BYTES_MIN} to {BYTES_MAX} characters, such as `openssl rand -hex 16` prints; this one has {0}"
+    )]
+    Length(usize),
+    /// Spaces, control characters, or letters beyond ASCII.
+    #[error("a token must be visible ASCII characters without spaces")]
+    Characters,
+    /// Unknown words before the colon.
+    #[error(
+        "before the colon stand roles, separated by commas: send, read or operate; a token in a file holds no colon"
+    )]
+    Roles,
+    /// More than can be compared with each request.
+    #[error("there are more than {TOKENS_MAX} tokens")]
+    TooMany,
+    /// None at all.
+    #[error("there is no token: one is expected on a line, as TOKEN or ROLE,ROLE:TOKEN")]
+    None,
+}
+
+/// A token error with its line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {error}")]
+pub(crate) struct LineError {
+    line: usize,
+    error: TokenError,
+}
+
+impl Role {
+    const ALL: [Self; 3] = [Self::Send, Self::Read, Self::Operate];
+
+    /// Returns its name in the file.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Read => "read",
+            Self::Operate => "operate",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == name)
+    }
+}
+
+impl Roles {
+    const NONE: Self = Self(0);
+
+    /// Returns every role.
+    pub(crate) fn all() -> Self {
+        Self::of(&Role::ALL)
+    }
+
+    /// Returns those roles.
+    pub(crate) fn of(roles: &[Role]) -> Self {
+        let bits = roles.iter().map(|role| 1 << *role as u8);
+        Self(bits.fold(0, |all, bit| all | bit))
+    }
+
+    /// Returns whether one of them is among those.
+    pub(crate) fn meet(self, needed: Self) -> bool {
+        self.0 & needed.0 != 0
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let roles = text.split(',').map(|name| Role::named(name.trim()));
+        let roles: Vec<Role> = roles.collect::<Option<_>>()?;
+        Some(Self::of(&roles))
+    }
+}
+
+/// Writes the names, separated by "or".
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let among = |role: &Role| self.meet(Self::of(&[*role]));
+        let names: Vec<_> = Role::ALL.iter().filter(|role| among(role)).collect();
+        let names: Vec<_> = names.into_iter().map(|role| role.as_str()).collect();
+        f.write_str(&names.join(" or "))
+    }
+}
+
+impl Tokens {
+    /// Makes one token valid that has every role.
+    ///
+    /// # Errors
+    /// When it is too short or holds other characters than visible ASCII.
+    pub(crate) fn one(token: &Secret) -> Result<Self, TokenError> {
+        check(token.expose())?;
+        Ok(Self(vec![(token.clone(), Roles::all())]))
+    }
+
+    /// Reads a file of tokens.
+    ///
+    /// # Errors
+    /// Names the first line that is no token.
+    pub(crate) fn parse(text: &str) -> Result<Self, LineError> {
+        let mut tokens = Vec::new();
+        let lines = (1..).zip(text.lines().map(str::trim));
+        let used = lines.filter(|(_, text)| !text.is_empty() && !text.starts_with('#'));
+        for (line, text) in used {
+            let parsed = match tokens.len() < TOKENS_MAX {
+                true => parse_line(text),
+                false => Err(TokenError::TooMany),
+            };
+            tokens.push(parsed.map_err(|error| LineError { line, error })?);
+        }
+        let (line, error) = (1, TokenError::None);
+        match tokens.is_empty() {
+            true => Err(LineError { line, error }),
+            false => Ok(Self(tokens)),
+        }
+    }
+
+    /// Adds other tokens.
+    pub(crate) fn add(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    /// Returns what that token allows; `None` when it is none of them. Every token is compared to its end, so that the
+    /// time taken says nothing but the length.
+    pub(crate) fn find(&self, shown: &[u8]) -> Option<Roles> {
+        let mut found = Choice::from(0);
+        let mut roles = Roles::NONE;
+        for (token, its_roles) in &self.0 {
+            let is_it = token.expose().as_bytes().ct_eq(shown);
+            found |= is_it;
+            roles.0 |= its_roles.0 * is_it.unwrap_u8();
+        }
+        bool::from(found).then_some(roles)
+    }
+}
+
+fn parse_line(text: &str) -> Result<(Secret, Roles), TokenError> {
+    let (roles, token) = match text.split_once(':') {
+        None => (Roles::all(), text),
+        Some((roles, token)) => {
+            let roles = Roles::parse(roles).ok_or(TokenError::Roles)?;
+            (roles, token.trim())
+        }
+    };
+    match token.contains(':') {
+        true => Err(TokenError::Roles),
+        false => check(token).map(|()| (token.into(), roles)),
+    }
+}
+
+/// Checks what every token must be.
+pub(crate) fn check(token: &str) -> Result<(), TokenError> {
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(TokenError::Characters);
+    }
+    match (BYTES_MIN..=BYTES_MAX).contains(&token.len()) {
+        true => Ok(()),
+        false => Err(TokenError::Length(token.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENDER: &str = "sender-sender-01";
+    const READER: &str = "reader-reader-01";
+
+    #[test]
+    fn a_line_is_a_token_with_or_without_roles() {
+        let text = format!(
+            "# tokens\n\nsend:{SENDER}\r\n read , operate : {READER} \nall-all-all-all-1\n"
+        );
+        let tokens = Tokens::parse(&text).unwrap();
+        let find = |token: &str| tokens.find(token.as_bytes());
+        assert_eq!(find(SENDER), Some(Roles::of(&[Role::Send])));
+        assert_eq!(find(READER), Some(Roles::of(&[Role::Read, Role::Operate])));
+        assert_eq!(find("all-all-all-all-1"), Some(Roles::all()));
+        for wrong in [
+            "",
+            "sender-sender-0",
+            "sender-sender-011",
+            "send:sender-sender-01",
+        ] {
+            assert_eq!(find(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_named_by_its_line_and_not_shown() {
+        let cases = [
+            ("", 1, TokenError::None),
+            ("# nothing\n\n", 1, TokenError::None),
+            ("short", 1, TokenError::Length(5)),
+            ("\nsend:", 2, TokenError::Length(0)),
+            ("two words of some length", 1, TokenError::Characters),
+            ("sénder-sender-sender", 1, TokenError::Characters),
+            ("sned:sender-sender-01", 1, TokenError::Roles),
+            (":sender-sender-01", 1, TokenError::Roles),
+            ("send:sender:sender-01", 1, TokenError::Roles),
+            ("send,:sender-sender-01", 1, TokenError::Roles),
+        ];
+        for (text, line, error) in cases {
+            let refused = Tokens::parse(text).unwrap_err();
+            assert_eq!(refused, LineError { line, error }, "{text:?}");
+            assert!(!refused.to_string().contains("ender-"), "{refused}");
+        }
+        let many = "sender-sender-01\n".repeat(TOKENS_MAX + 1);
+        let error = TokenError::TooMany;
+        let line = TOKENS_MAX + 1;
+        assert_eq!(Tokens::parse(&many), Err(LineError { line, error }));
+    }
+
+    #[test]
+    fn roles_meet_what_is_needed() {
+        let reads = Roles::of(&[Role::Read, Role::Operate]);
+        assert!(reads.meet(Roles::of(&[Role::Operate])));
+        assert!(!reads.meet(Roles::of(&[Role::Send])));
+        assert_eq!(reads.to_string(), "read or operate");
+    }
+}

@@ -1,0 +1,76 @@
+//! What a token with some roles may do over sockets, and what guessing costs.
+
+use tokio::time::{Duration, Instant};
+
+use super::{GRPC_TRACES, Receivers};
+use crate::pipeline::testing::spans_request;
+
+const TOKENS: &str = "send:sender-sender-01\nread:reader-reader-01\n";
+
+fn headers(token: &str) -> [(&'static str, String); 2] {
+    [
+        ("content-type", "application/x-protobuf".to_owned()),
+        ("authorization", format!("Bearer {token}")),
+    ]
+}
+
+async fn post(receivers: &Receivers, token: &str) -> super::Answer {
+    let headers = headers(token);
+    let headers = headers
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let body = spans_request(1, 0);
+    receivers.post("/v1/traces", &headers, body).await
+}
+
+#[tokio::test]
+async fn only_a_token_for_senders_sends() {
+    let receivers = Receivers::start_with(1 << 20, Some(TOKENS)).await;
+    assert_eq!(post(&receivers, "sender-sender-01").await.status, 200);
+    let refused = post(&receivers, "reader-reader-01").await;
+    assert_eq!(refused.status, 403);
+    assert!(!refused.headers.contains_key("connection"));
+
+    let call = async |token: &str| {
+        let token = format!("Bearer {token}");
+        let body = super::grpc::framed(0, &spans_request(1, 0));
+        let authorization = [("authorization", token.as_str())];
+        let answer = receivers.call(GRPC_TRACES, &authorization, body).await;
+        answer.grpc("grpc-status").unwrap().to_owned()
+    };
+    assert_eq!(call("sender-sender-01").await, "0");
+    assert_eq!(call("reader-reader-01").await, "7");
+    assert_eq!(call("nobody-nobody-01").await, "16");
+    let denials = receivers.access.denials();
+    assert_eq!(denials[&("OTLP HTTP", "role")], 1);
+    assert_eq!(denials[&("OTLP gRPC", "role")], 1);
+    assert_eq!(denials[&("OTLP gRPC", "wrong")], 1);
+    let refused = receivers.bench.counters.requests_refused.all();
+    assert_eq!((refused["forbidden"], refused["unauthenticated"]), (2, 1));
+    receivers.assert_conserved();
+}
+
+/// *Scenario*: a client tries one token after the other; a sender with a valid one connects meanwhile.
+/// *Guarantees*: the eleventh and each later answer takes longer, the guesses are counted by address, and the sender is heard.
+#[tokio::test]
+async fn guessing_becomes_slow_and_shuts_nobody_out() {
+    let receivers = Receivers::start_with(1 << 20, Some(TOKENS)).await;
+    tokio::time::pause();
+    let started = Instant::now();
+    for guess in 0..30 {
+        let answer = post(&receivers, &format!("guess-guess-guess-{guess}")).await;
+        assert_eq!(answer.status, 401);
+    }
+    // 100 ms for the eleventh, 200 ms for the next: 21 s in all, less what was settled meanwhile.
+    assert!(
+        started.elapsed() > Duration::from_secs(15),
+        "{:?}",
+        started.elapsed()
+    );
+    tokio::time::resume();
+    let [(peer, guesses)] = receivers.access.guessers(20)[..] else {
+        panic!("one peer guesses");
+    };
+    assert_eq!((peer.to_string().as_str(), guesses), ("127.0.0.1", 30));
+    assert_eq!(post(&receivers, "sender-sender-01").await.status, 200);
+}
