@@ -82,6 +82,7 @@ struct Edge {
     badge: Option<Badge>,
     circuits: Vec<CircuitMark>,
     href: String,
+    parent_href: String,
 }
 
 /// The glyph of a breaker on its edge.
@@ -233,6 +234,7 @@ impl Edge {
             path: line.map(|line| line.path()),
             badge,
             circuits: marks,
+            parent_href: Href::service(&link.parent).to_string(),
             href: Href::new("/traces")
                 .with("service", &link.child)
                 .to_string(),
