@@ -11,15 +11,17 @@ export function morph(old, next) {
   for (const { name } of [...old.attributes]) if (!next.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
   for (const { name, value } of [...next.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   if (old === document.activeElement && /^(INPUT|SELECT)$/.test(old.nodeName)) return;
-  const kept = new Map([...old.children].filter((c) => c.id).map((c) => [c.id, c]));
+  // Without a key, a link that comes or goes would turn its neighbours into other links under the focus.
+  const key = (node) => node.id || node.dataset?.key;
+  const kept = new Map([...old.children].filter(key).map((child) => [key(child), child]));
   const wanted = [...next.childNodes];
   for (let at = 0; at < wanted.length; at++) {
     const want = wanted[at];
     let have = old.childNodes[at];
-    const same = want.id && kept.get(want.id);
+    const same = key(want) && kept.get(key(want));
     if (same && same !== have) { old.insertBefore(same, have ?? null); have = same; }
     if (!have) old.append(want.cloneNode(true));
-    else if (want.id && !same) old.insertBefore(want.cloneNode(true), have);
+    else if (key(want) !== key(have)) old.insertBefore(want.cloneNode(true), have);
     else morph(have, want);
   }
   while (old.childNodes.length > wanted.length) old.lastChild.remove();
@@ -42,7 +44,42 @@ const localise = (root) => { for (const el of root.querySelectorAll("time[data-s
 
 /** Reads one element out of HTML that our own server drew. */
 export const parse = (html) => { const t = document.createElement("template"); t.innerHTML = html.trim(); return localise(t.content); };
-window.fusebox = { morph, parse, typing, spellMoment };
+
+// Title and icon say what is open and whether the page still follows the collector.
+const icon = document.getElementById("icon"), plainIcon = icon?.getAttribute("href"), plainTitle = document.title;
+let open = 0, lostSince = null, lastNews = Date.now();
+const retitle = () => {
+  const mark = lostSince ? "(!) " : open ? `(${open} open) ` : "";
+  if (document.title !== mark + plainTitle) document.title = mark + plainTitle;
+  const wanted = open ? icon?.dataset.open : plainIcon;
+  if (icon && icon.getAttribute("href") !== wanted) icon.setAttribute("href", wanted);
+};
+/** Shows how many circuits are open in the title and the icon. */
+export const setOpen = (count) => { open = count; retitle(); };
+/** Returns when the collector was last heard, Unix milliseconds. */
+export const newsAt = () => lastNews;
+/** Notes that the collector answered. */
+export const heard = () => {
+  lastNews = Date.now();
+  if (lostSince === null) return;
+  lostSince = null;
+  document.documentElement.classList.remove("is-lost");
+  const banner = document.getElementById("lost");
+  banner.hidden = true; banner.textContent = "";
+  retitle();
+};
+/** Notes that the collector does not answer: what is shown may be old, and the page says so until it is heard again. */
+export const lost = () => {
+  if (lostSince !== null) return;
+  lostSince = lastNews;
+  document.documentElement.classList.add("is-lost");
+  const banner = document.getElementById("lost");
+  banner.hidden = false;
+  banner.textContent = `No news from the collector since ${spellMoment(lostSince, "short")}. What you see may be old. Trying again…`;
+  retitle();
+};
+
+window.fusebox = { morph, parse, typing, spellMoment, setOpen, newsAt, heard, lost };
 localise(document);
 const foot = document.getElementById("zone");
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -64,7 +101,7 @@ const spell = (ms) => {
   return `${Math.floor(s / 86400)} d`;
 };
 const tick = () => {
-  if (document.hidden) return;
+  if (document.hidden || lostSince !== null) return;
   const now = Date.now();
   for (const el of document.querySelectorAll("[data-since]")) { const t = `for ${spell(now - el.dataset.since)}`; if (el.textContent !== t) el.textContent = t; }
   for (const el of document.querySelectorAll("[data-until]")) { const left = el.dataset.until - now; const t = left > 0 ? `tries again in ${spell(left + 999)}` : "probe due"; if (el.textContent !== t) el.textContent = t; }
@@ -86,9 +123,10 @@ const again = document.querySelector("[data-refresh]");
 if (again) setInterval(async () => {
   if (document.hidden || document.querySelector("dialog[open]")) return;
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-    if (!answer.ok) return;
+    const answer = await fetch(location.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(10e3) });
+    if (!answer.ok) return lost();
+    heard();
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-refresh]");
     if (fresh) morph(again, localise(fresh));
-  } catch { /* the next round asks again */ }
+  } catch { lost(); }
 }, 1000 * Number(again.dataset.refresh));

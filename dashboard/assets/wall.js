@@ -1,5 +1,5 @@
 // The wall moves: cards change as events come in, the filter answers at once, the timeline can be dragged.
-const { morph, parse, typing, spellMoment } = window.fusebox;
+const { morph, parse, typing, spellMoment, setOpen, newsAt, heard, lost } = window.fusebox;
 const tools = document.getElementById("wall-tools");
 const pill = document.getElementById("live"), pillWord = document.getElementById("live-word");
 const announce = document.getElementById("announce");
@@ -15,30 +15,81 @@ const sift = () => {
     group.hidden = !any;
   }
 };
-const replaceBody = (html) => { const fresh = parse(html).firstElementChild; if (fresh && body()) { morph(body(), fresh); sift(); } };
 
+// The title counts what the line of totals says.
+const countOpen = () => setOpen(Number(document.querySelector("#wall-sum b.open")?.textContent.replace(/\D/g, "") ?? 0));
+const links = (card) => [...card.querySelectorAll("a")];
+const replaceBody = (fresh) => {
+  if (!fresh || !body()) return;
+  const focused = document.activeElement, card = focused?.closest?.(".card");
+  const link = card ? links(card).indexOf(focused) : -1;
+  morph(body(), fresh);
+  sift();
+  countOpen();
+  // A card that moved to another group is a new element.
+  if (link >= 0 && document.activeElement !== focused) links(document.getElementById(card.id) ?? card)[link]?.focus({ preventScroll: true });
+};
+const replaceCard = (id, html) => {
+  const old = document.getElementById(id), fresh = parse(html).firstElementChild;
+  if (!old || !fresh) return;
+  fresh.hidden = old.hidden;
+  morph(old, fresh);
+};
+
+// No card moves under the pointer or the focus: its figures change where it stands, and the new order waits.
+let order = null;
+const isInUse = () => body().matches(":hover") || body().contains(document.activeElement);
+const arrange = (html) => {
+  const fresh = parse(html).firstElementChild;
+  if (!fresh || !isInUse()) { order = null; replaceBody(fresh); return; }
+  order = fresh;
+  for (const card of fresh.querySelectorAll(".card")) replaceCard(card.id, card.outerHTML);
+};
+const settleOrder = () => { if (order && !isInUse()) { const fresh = order; order = null; replaceBody(fresh); } };
+addEventListener("pointermove", settleOrder);
+addEventListener("focusout", () => setTimeout(settleOrder));
+document.documentElement.addEventListener("pointerleave", settleOrder);
+
+/** Longest time without a message: the totals come every second. */
+const SILENCE_MS = 6000;
 let stream, retry;
+const listen = (name, act) => stream.addEventListener(name, (e) => { heard(); show("live", "Live"); act(e.data); });
+const isLost = () => { lost(); show("lost", "Reconnecting…"); };
 function watch() {
   const url = tools?.dataset.live;
   if (!url) return;
   clearTimeout(retry);
   stream = new EventSource(url);
-  stream.onopen = () => show("live", "Live");
+  stream.onopen = () => { heard(); show("live", "Live"); };
   stream.onerror = () => {
-    show("lost", "Reconnecting…");
+    isLost();
     // An answer that is no stream ends an EventSource for good; ask again later.
     if (stream.readyState === EventSource.CLOSED) retry = setTimeout(watch, 3000);
   };
-  stream.addEventListener("wall", (e) => { if (body()) replaceBody(e.data); else if (e.data.includes("class=\"card")) location.reload(); });
-  stream.addEventListener("sum", (e) => { const sum = document.getElementById("wall-sum"); if (sum) morph(sum, parse(`<p class="sum" id="wall-sum">${e.data}</p>`).firstElementChild); });
-  stream.addEventListener("cards", (e) => {
-    for (const { id, html } of JSON.parse(e.data)) { const old = document.getElementById(id), fresh = parse(html).firstElementChild; if (old && fresh) { fresh.hidden = old.hidden; morph(old, fresh); } }
+  listen("wall", (html) => { if (body()) arrange(html); else if (html.includes("class=\"card")) location.reload(); });
+  listen("sum", (html) => { const sum = document.getElementById("wall-sum"); if (sum) morph(sum, parse(`<p class="sum" id="wall-sum">${html}</p>`).firstElementChild); countOpen(); });
+  listen("cards", (cards) => {
+    for (const { id, html } of JSON.parse(cards)) {
+      replaceCard(id, html);
+      order?.querySelector(`#${id}`)?.replaceWith(parse(html).firstElementChild);
+    }
   });
-  stream.addEventListener("said", (e) => { if (announce) announce.textContent = e.data; });
+  listen("said", (words) => { if (announce) announce.textContent = words; });
 }
 watch();
+countOpen();
+// A connection that died without a word reports no error.
+setInterval(() => {
+  if (document.hidden || stream?.readyState !== EventSource.OPEN || Date.now() - newsAt() < SILENCE_MS) return;
+  isLost();
+  stream.close();
+  watch();
+}, 2000);
 addEventListener("pagehide", () => stream?.close());
 addEventListener("pageshow", (e) => { if (e.persisted) watch(); });
+
+// The pill pauses: the moment goes into the address, where it can be shared.
+if (pill?.nodeName === "A") pill.addEventListener("click", (e) => { e.preventDefault(); const query = asked(); query.set("at", new Date(newsAt()).toISOString().slice(0, 19)); location.assign(`/?${query}`); });
 
 // The filter answers at once with what is here; a moment later the URL and the other pages of cards follow.
 let later;
@@ -56,7 +107,7 @@ const followUp = () => {
 const refetch = async () => {
   const query = followUp();
   const answer = await fetch(`/circuits/wall?${query}`);
-  if (answer.ok) replaceBody(await answer.text());
+  if (answer.ok) replaceBody(parse(await answer.text()).firstElementChild);
   if (tools.dataset.live) { stream?.close(); tools.dataset.live = `/circuits/live?${query}`; watch(); }
 };
 filter?.addEventListener("input", () => { sift(); clearTimeout(later); later = setTimeout(refetch, 350); });
@@ -90,7 +141,7 @@ if (timeline) {
   const peek = async () => {
     if (busy) { wanted = at; return; }
     busy = true; last = at;
-    try { const answer = await fetch(address("/circuits/wall")); if (answer.ok) replaceBody(await answer.text()); } catch { /* the page's own load says what is wrong */ }
+    try { const answer = await fetch(address("/circuits/wall")); if (answer.ok) replaceBody(parse(await answer.text()).firstElementChild); } catch { /* the page's own load says what is wrong */ }
     busy = false;
     if (wanted !== null && wanted !== last) { wanted = null; peek(); }
   };

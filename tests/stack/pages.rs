@@ -2,7 +2,8 @@
 
 use fantoccini::Locator;
 use fantoccini::key::Key;
-use integration_tests::{Browser, DEADLINE, Stack, TraceBuilder, eventually};
+use fusebox::circuit_breaker::EffectiveState;
+use integration_tests::{Binary, Browser, DEADLINE, FakeBreaker, Stack, TraceBuilder, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_collector_shows_the_next_step() {
@@ -207,4 +208,49 @@ async fn press(browser: &Browser, key: char) {
     body.send_keys(&key.to_string())
         .await
         .expect("a key can be pressed");
+}
+
+/// Scenario: the process behind a live wall stops answering without closing its connections, and comes back.
+/// Guarantees: the page says that it is old, in its title too, and catches up by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wall_that_is_no_longer_fed_says_so() {
+    let data = tempfile::tempdir().expect("a directory");
+    let collector = Binary::serve(data.path()).await;
+    let mut breaker = FakeBreaker::new("gateway", "review", "gateway-1");
+    breaker.report(&collector.otlp_http, 20).await;
+    let trace = TraceBuilder::new("gateway").id();
+    breaker
+        .turn(&collector.otlp_http, EffectiveState::Open, &trace)
+        .await;
+    let browser = Browser::start(1280, 900).await;
+    browser.open(&collector.web).await;
+    title_is(&browser, "(1 open) Circuits · Fusebox").await;
+
+    signal(&collector, "STOP").await;
+    title_is(&browser, "(!) Circuits · Fusebox").await;
+    let text = body_text(&browser).await;
+    assert!(text.contains("What you see may be old"), "{text}");
+    browser.screenshot("lost").await;
+
+    signal(&collector, "CONT").await;
+    title_is(&browser, "(1 open) Circuits · Fusebox").await;
+    let text = body_text(&browser).await;
+    assert!(!text.contains("What you see may be old"), "{text}");
+    browser.close().await;
+}
+
+async fn signal(binary: &Binary, name: &str) {
+    let id = binary.id().to_string();
+    let sent = tokio::process::Command::new("kill")
+        .args([&format!("-{name}"), &id])
+        .status()
+        .await;
+    assert!(sent.expect("kill runs").success());
+}
+
+async fn title_is(browser: &Browser, wanted: &str) {
+    eventually(wanted, || async {
+        (browser.client.title().await.ok()? == wanted).then_some(())
+    })
+    .await;
 }

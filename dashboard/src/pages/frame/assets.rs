@@ -24,8 +24,9 @@ const fn asset(name: &'static str, content_type: &'static str, bytes: &'static [
 }
 
 const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
 
-static ASSETS: [Asset; 5] = [
+static ASSETS: [Asset; 6] = [
     asset(
         "fusebox.css",
         "text/css; charset=utf-8",
@@ -34,10 +35,12 @@ static ASSETS: [Asset; 5] = [
     asset("page.js", JS, include_bytes!("../../../assets/page.js")),
     asset("wall.js", JS, include_bytes!("../../../assets/wall.js")),
     asset("trace.js", JS, include_bytes!("../../../assets/trace.js")),
+    asset("icon.svg", SVG, include_bytes!("../../../assets/icon.svg")),
+    // The icon of a tab whose page knows of an open circuit.
     asset(
-        "icon.svg",
-        "image/svg+xml",
-        include_bytes!("../../../assets/icon.svg"),
+        "icon-open.svg",
+        SVG,
+        include_bytes!("../../../assets/icon-open.svg"),
     ),
 ];
 

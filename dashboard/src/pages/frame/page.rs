@@ -114,8 +114,8 @@ pub(crate) enum Pill {
     /// None: the page does not move.
     #[default]
     None,
-    /// The page follows what happens.
-    Live,
+    /// The page follows what happens; the link stays at this moment.
+    Live(String),
     /// The page shows the past; the link goes back to now.
     Paused(String),
 }
@@ -143,16 +143,19 @@ impl Chrome {
         self
     }
 
-    /// Returns whether the page follows what happens.
-    pub(crate) fn is_live(&self) -> bool {
-        self.pill == Pill::Live
+    /// Returns the link from a live page to the same page at this moment.
+    pub(crate) fn pause_href(&self) -> Option<&str> {
+        match &self.pill {
+            Pill::Live(href) => Some(href),
+            Pill::Paused(_) | Pill::None => None,
+        }
     }
 
     /// Returns the link from a page of the past to now.
     pub(crate) fn now_href(&self) -> Option<&str> {
         match &self.pill {
             Pill::Paused(href) => Some(href),
-            Pill::Live | Pill::None => None,
+            Pill::Live(_) | Pill::None => None,
         }
     }
 

@@ -25,8 +25,8 @@ use crate::pages::traces::search_form::SearchForm;
 use crate::pages::traces::{Known, TracesPage};
 use crate::pages::view::range::{Range, Ranges};
 use crate::pages::view::state;
-use crate::pages::view::text::{DAY, HOUR, MINUTE};
-use crate::pages::wall::{WallPage, WallView, card, live};
+use crate::pages::view::text::{DAY, HOUR, MINUTE, SECOND};
+use crate::pages::wall::{WallPage, WallView, arrange, card, live};
 use fixtures::{HOSTILE, NOW, teach};
 
 /// For how long the pages of the tests say that data is kept.
@@ -568,7 +568,14 @@ async fn every_answer_carries_the_policy() {
 
 #[tokio::test]
 async fn files_are_named_by_their_content_and_kept_for_ever() {
-    for name in ["fusebox.css", "page.js", "wall.js", "trace.js", "icon.svg"] {
+    for name in [
+        "fusebox.css",
+        "page.js",
+        "wall.js",
+        "trace.js",
+        "icon.svg",
+        "icon-open.svg",
+    ] {
         let request = Request::get(assets::url(name))
             .body(Body::empty())
             .expect("a request");
@@ -589,9 +596,54 @@ async fn files_are_named_by_their_content_and_kept_for_ever() {
 #[test]
 fn a_stream_gets_what_changed() {
     let mut wall = fixtures::wall();
-    let first = live::Tick::new(wall.clone(), None, Vec::new());
+    let first = live::Tick::new(wall.clone(), None);
     assert_eq!(first.changed.len(), wall.circuits.len());
     wall.circuits[2].calls.rejected += 1;
-    let second = live::Tick::new(wall, Some(&first), Vec::new());
+    let second = live::Tick::new(wall, Some(&first));
     assert_eq!(second.changed.len(), 1);
+}
+
+/// *Guarantees*: probes that fail are not announced.
+#[test]
+fn an_outage_is_announced_when_it_begins_and_when_it_ends() {
+    use EffectiveState::{Closed, HalfOpen, Open};
+    let mut wall = fixtures::wall();
+    wall.circuits.truncate(1);
+    wall.circuits[0].state = Closed;
+    let mut tick = live::Tick::new(wall.clone(), None);
+    for (state, announcements) in [
+        (Open, 1),
+        (HalfOpen, 0),
+        (Open, 0),
+        (HalfOpen, 0),
+        (Closed, 1),
+        (Closed, 0),
+    ] {
+        wall.circuits[0].state = state;
+        tick = live::Tick::new(wall.clone(), Some(&tick));
+        assert_eq!(tick.announcements.len(), announcements, "at {state:?}");
+    }
+}
+
+/// *Guarantees*: a card does not leave the group that is looked at the moment its circuit recovers.
+#[test]
+fn what_has_just_closed_stays_with_what_is_not_closed_for_a_minute() {
+    let mut wall = fixtures::wall();
+    wall.circuits.truncate(1);
+    let circuit = &mut wall.circuits[0];
+    circuit.state = EffectiveState::Closed;
+    circuit.reason = "3 of 3 probes succeeded".to_owned();
+    let view = WallView::default();
+    for (age, service) in [(59, None), (61, Some(wall.circuits[0].key.service.clone()))] {
+        wall.circuits[0].since = wall.at - age * SECOND;
+        let (groups, _) = arrange(&wall, &view);
+        assert_eq!(groups[0].service, service, "{age} s after it closed");
+    }
+    wall.circuits[0].reason.clear();
+    wall.circuits[0].since = wall.at - SECOND;
+    let (groups, _) = arrange(&wall, &view);
+    assert!(
+        groups[0].service.is_some(),
+        "a breaker that is new did not close"
+    );
 }

@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::Stop;
 use fusebox_collector::live::circuits::CircuitChange;
-use fusebox_collector::model::{CircuitTransition, CircuitView, CircuitWall};
+use fusebox_collector::model::{CircuitView, CircuitWall};
 use fusebox_collector::query::{Hub, QueryService};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
@@ -38,37 +39,46 @@ pub(crate) struct Tick {
     pub(crate) ids: Vec<String>,
     /// Indexes of the circuits that differ from the tick before.
     pub(crate) changed: HashSet<usize>,
-    /// The transitions since the tick before, as sentences.
+    /// The circuits that opened or closed since the tick before, as sentences.
     pub(crate) announcements: Vec<String>,
+    /// Whether each circuit was last open or closed; a probe changes nothing.
+    open: Vec<bool>,
     drawn: Vec<[OnceLock<Arc<str>>; 2]>,
 }
 
 impl Tick {
     /// Returns the tick of a wall; what differs from the tick before counts as changed.
-    pub(crate) fn new(
-        wall: CircuitWall,
-        before: Option<&Self>,
-        announcements: Vec<String>,
-    ) -> Self {
+    pub(crate) fn new(wall: CircuitWall, before: Option<&Self>) -> Self {
         let ids: Vec<String> = wall.circuits.iter().map(card_id).collect();
         let known = before.map(Self::by_id).unwrap_or_default();
-        let is_changed = |index: &usize| {
-            let known = known.get(ids[*index].as_str());
-            known.is_none_or(|circuit| **circuit != wall.circuits[*index])
-        };
+        let known = |index: usize| known.get(ids[index].as_str());
+        let is_changed =
+            |index: &usize| known(*index).is_none_or(|(c, _)| **c != wall.circuits[*index]);
+        let changed = (0..ids.len()).filter(is_changed).collect();
+        let mut open = Vec::with_capacity(ids.len());
+        let mut announcements = Vec::new();
+        for (index, circuit) in wall.circuits.iter().enumerate() {
+            let was_open = known(index).map(|(_, open)| *open);
+            let is_open = is_open(circuit.state, was_open.unwrap_or(false));
+            if was_open.is_some_and(|was| was != is_open) {
+                announcements.push(sentence(circuit));
+            }
+            open.push(is_open);
+        }
         Self {
-            changed: (0..ids.len()).filter(is_changed).collect(),
+            changed,
             number: before.map_or(0, |tick| tick.number + 1),
             drawn: ids.iter().map(|_| Default::default()).collect(),
             ids,
             wall,
             announcements,
+            open,
         }
     }
 
-    fn by_id(&self) -> HashMap<&str, &CircuitView> {
-        let ids = self.ids.iter().map(String::as_str);
-        ids.zip(&self.wall.circuits).collect()
+    fn by_id(&self) -> HashMap<&str, (&CircuitView, bool)> {
+        let circuits = self.wall.circuits.iter().zip(self.open.iter().copied());
+        self.ids.iter().map(String::as_str).zip(circuits).collect()
     }
 
     /// Returns the card of that circuit as HTML.
@@ -110,14 +120,14 @@ impl LiveWall {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last: Option<Arc<Tick>> = None;
         loop {
-            let announcements = tokio::select! {
-                announcements = next_tick(&mut ticks, &mut changes) => announcements,
+            tokio::select! {
+                () = next_tick(&mut ticks, &mut changes) => {}
                 // A server that stops waits for its streams, so they have to end.
                 () = self.stop.requested() => return self.hub.close(),
-            };
+            }
             let wall = self.query.circuits().wall(None).await;
             let wall = wall.inspect_err(|error| tracing::warn!(%error, "could not read the wall"));
-            let tick = wall.map(|wall| Arc::new(Tick::new(wall, last.as_deref(), announcements)));
+            let tick = wall.map(|wall| Arc::new(Tick::new(wall, last.as_deref())));
             let tick = tick.ok();
             last = tick.clone().or(last);
             if !self.hub.send(tick) {
@@ -127,18 +137,13 @@ impl LiveWall {
     }
 }
 
-/// Waits for the next second or the next transition; returns the transitions as sentences.
-async fn next_tick(
-    ticks: &mut Interval,
-    changes: &mut broadcast::Receiver<CircuitChange>,
-) -> Vec<String> {
-    let mut announcements = Vec::new();
+/// Waits for the next second or the next transition.
+async fn next_tick(ticks: &mut Interval, changes: &mut broadcast::Receiver<CircuitChange>) {
     loop {
         tokio::select! {
             _ = ticks.tick() => break,
             change = changes.recv() => match change {
-                Ok(CircuitChange::Transition(transition)) => {
-                    announcements.push(sentence(&transition));
+                Ok(CircuitChange::Transition(_)) => {
                     sleep(GATHER).await;
                     break;
                 }
@@ -151,21 +156,25 @@ async fn next_tick(
             }
         }
     }
-    while let Ok(change) = changes.try_recv() {
-        if let CircuitChange::Transition(transition) = change {
-            announcements.push(sentence(&transition));
-        }
-    }
-    announcements
+    while changes.try_recv().is_ok() {}
 }
 
-/// Returns a transition as a sentence, for the live region.
-fn sentence(transition: &CircuitTransition) -> String {
+/// Returns whether a circuit in that state counts as open; in the states between it stays what it was.
+fn is_open(state: EffectiveState, was_open: bool) -> bool {
+    match state {
+        EffectiveState::Open | EffectiveState::ForcedOpen => true,
+        EffectiveState::HalfOpen => was_open,
+        _ => false,
+    }
+}
+
+/// Returns the state of a circuit as a sentence, for the live region.
+fn sentence(circuit: &CircuitView) -> String {
     format!(
         "{} to {}: {}, {}",
-        text::name(&transition.key.service),
-        text::name(&transition.key.name),
-        state::word(transition.to),
-        text::shown(&transition.reason, 200),
+        text::name(&circuit.key.service),
+        text::name(&circuit.key.name),
+        state::word(circuit.state),
+        text::shown(&circuit.reason, 200),
     )
 }

@@ -22,12 +22,14 @@ use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
 use crate::pages::view::range::Range;
 use crate::pages::view::state;
-use crate::pages::view::text;
+use crate::pages::view::text::{self, MINUTE};
 use card::Card;
 use timeline::Timeline;
 
 /// Cards on one page; a thousand circuits make five pages, and the filter looks at all of them.
 pub(crate) const CARDS_MAX: usize = 200;
+/// How long a circuit that closed stays among those that are not closed.
+const JUST_CLOSED_NANOS: u64 = MINUTE;
 /// Transitions drawn on the timeline.
 const TICKS_MAX: usize = 2_000;
 
@@ -182,10 +184,20 @@ pub(crate) struct Arranged {
     pub(crate) total: usize,
 }
 
+/// Returns whether a circuit closed within the last minute: its card stays where it was looked at, before it moves.
+fn just_closed(circuit: &CircuitView, at: u64) -> bool {
+    // A breaker that was never anything else has no transition, and so no reason.
+    let has_closed = circuit.state == EffectiveState::Closed && !circuit.reason.is_empty();
+    has_closed && at.saturating_sub(circuit.since) < JUST_CLOSED_NANOS
+}
+
 /// Returns the circuits of one page under their headings, and how many match in all.
 pub(crate) fn arrange(wall: &CircuitWall, view: &WallView) -> (Vec<Arranged>, usize) {
     let circuits = &wall.circuits;
-    let closed = |index: &usize| circuits[*index].state == EffectiveState::Closed;
+    let closed = |index: &usize| {
+        let circuit = &circuits[*index];
+        circuit.state == EffectiveState::Closed && !just_closed(circuit, wall.at)
+    };
     let mut order: Vec<usize> = (0..circuits.len())
         .filter(|index| view.filter.is_empty() || view.matches(&circuits[*index]))
         .collect();
@@ -218,6 +230,16 @@ pub(crate) fn arrange(wall: &CircuitWall, view: &WallView) -> (Vec<Arranged>, us
         }
     }
     (groups, matching)
+}
+
+/// Returns the circuits of a group that are closed.
+fn closed<'a>(wall: &'a CircuitWall, group: &'a Arranged) -> impl Iterator<Item = &'a CircuitView> {
+    let circuits = group.circuits.iter().map(|index| &wall.circuits[*index]);
+    circuits.filter(|circuit| circuit.state == EffectiveState::Closed)
+}
+
+fn all_closed(wall: &CircuitWall, group: &Arranged) -> bool {
+    closed(wall, group).count() == group.circuits.len()
 }
 
 /// One heading and its cards, drawn.
@@ -333,6 +355,7 @@ impl WallBody {
                 .map(|s| Href::service(s).to_string()),
             heading: match &group.service {
                 Some(service) => text::name(service).into_owned(),
+                None if all_closed(wall, &group) => "Just closed".to_owned(),
                 None => "Not closed".to_owned(),
             },
             cards: group.circuits.into_iter().map(&card).collect(),
@@ -373,7 +396,14 @@ impl WallBody {
         let count = group.total;
         let shown = text::count(count as u64);
         match &group.service {
-            None => format!("{shown} of {}", text::count(wall.circuits.len() as u64)),
+            None => {
+                let all = text::count(wall.circuits.len() as u64);
+                match closed(wall, group).count() {
+                    0 => format!("{shown} of {all}"),
+                    _ if all_closed(wall, group) => format!("{shown} of {all}, in the last minute"),
+                    closed => format!("{shown} of {all}, {closed} just closed"),
+                }
+            }
             Some(_) => {
                 let instances = group.circuits.iter();
                 let instances = instances
@@ -433,11 +463,15 @@ impl WallPage {
         let pill = if view.at.is_some() {
             Pill::Paused(back)
         } else {
-            Pill::Live
+            Pill::Live(view.href("/", Some(now)).to_string())
+        };
+        let title = match view.at {
+            Some(at) => format!("Circuits at {}", text::day_clock(at)),
+            None => "Circuits".to_owned(),
         };
         let base = view.clone();
         Self {
-            chrome: Chrome::new(Section::Circuits, "Circuits")
+            chrome: Chrome::new(Section::Circuits, &title)
                 .scripts(&["wall.js"])
                 .pill(pill),
             body: WallBody::drawn(wall, &view),
