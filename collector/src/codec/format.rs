@@ -23,8 +23,8 @@ pub enum Format {
     OtlpProtobuf,
     /// The same in JSON.
     OtlpJson,
-    /// A list of spans in Zipkin's JSON v2.
-    ZipkinJson,
+    /// Spans of Zipkin.
+    Zipkin(zipkin::Encoding),
 }
 
 impl Format {
@@ -59,8 +59,8 @@ impl Format {
             (Self::OtlpJson, Signal::Traces) => json::traces_to_protobuf(message)?,
             (Self::OtlpJson, Signal::Metrics) => json::metrics_to_protobuf(message)?,
             (Self::OtlpJson, Signal::Logs) => json::logs_to_protobuf(message)?,
-            (Self::ZipkinJson, Signal::Traces) => zipkin::to_otlp(message)?,
-            (Self::ZipkinJson, _) => {
+            (Self::Zipkin(encoding), Signal::Traces) => encoding.to_otlp(message)?,
+            (Self::Zipkin(_), _) => {
                 return Err(DecodeError::Json("Zipkin has spans only".to_owned()));
             }
         };
@@ -74,8 +74,7 @@ impl Format {
             Self::OtlpProtobuf => 0,
             // Keys become one byte, digits and hex half their length or less.
             Self::OtlpJson => message.len() + repaired,
-            // An id may be one digit, and each span gets a resource.
-            Self::ZipkinJson => 2 * message.len() + repaired,
+            Self::Zipkin(encoding) => encoding.growth() * message.len() + repaired,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Messages over HTTP: OTLP in protobuf and JSON, Zipkin in JSON; compressed or not, with or without Content-Length.
+//! Messages over HTTP: OTLP in protobuf and JSON, Zipkin in JSON, protobuf and thrift; compressed or not, with or without Content-Length.
 //!
 //! OTLP is answered in the request's encoding, as its specification asks: an export response, or a `google.rpc.Status`.
 //! Zipkin's answer to spans is an empty 202. Refusals of Zipkin's spans, and those before a body is looked at (path,
@@ -25,14 +25,17 @@ use super::otlp;
 use super::refusal::Refusal;
 use super::rpc::Status;
 use crate::codec::otlp::Accepted;
-use crate::codec::{Format, Signal};
+use crate::codec::{Format, Signal, zipkin};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Where Zipkin's senders post, in JSON v2.
-const ZIPKIN_SPANS: &str = "/api/v2/spans";
+const THRIFT: &str = "application/x-thrift";
+
+/// Where Zipkin's senders post, by the version of its model.
+const ZIPKIN_V1: &str = "/api/v1/spans";
+const ZIPKIN_V2: &str = "/api/v2/spans";
 
 /// Serves OTLP/HTTP and Zipkin's spans; cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,7 +55,9 @@ pub(crate) fn routes(intake: Intake) -> Router {
         }
     }
     // Other methods of this path belong to Zipkin's query API.
-    routes.route(ZIPKIN_SPANS, post(serve))
+    routes
+        .route(ZIPKIN_V2, post(serve.clone()))
+        .route(ZIPKIN_V1, post(serve))
 }
 
 impl HttpReceiver {
@@ -97,7 +102,7 @@ impl HttpReceiver {
     {
         let path = head.uri.path();
         let signal = match path {
-            ZIPKIN_SPANS => Some(Signal::Traces),
+            ZIPKIN_V1 | ZIPKIN_V2 => Some(Signal::Traces),
             _ => otlp::signal_of_http_path(path),
         };
         let signal = signal.ok_or_else(|| Refusal::NotFound(path.to_owned()))?;
@@ -106,7 +111,8 @@ impl HttpReceiver {
         }
         self.intake.authorize(head).await?;
         let format = format.ok_or(Refusal::MediaType(match path {
-            ZIPKIN_SPANS => "Zipkin spans are read in JSON v2, application/json",
+            ZIPKIN_V1 => "Zipkin's v1 is read as application/json or application/x-thrift",
+            ZIPKIN_V2 => "Zipkin's v2 is read as application/json or application/x-protobuf",
             _ => "OTLP/HTTP bodies are application/x-protobuf or application/json; gRPC has its own port (4317)",
         }))?;
         let encoding = content_encoding(&head.headers)?;
@@ -125,18 +131,32 @@ impl HttpReceiver {
 /// Returns the format of a content type at a path; its parameters and its case do not matter.
 fn format_of(path: &str, headers: &HeaderMap) -> Option<Format> {
     let known: &[(&str, Format)] = match path {
-        // Zipkin takes a request without a content type for JSON. A browser sends one for a page of any site, unasked,
-        // and says so in `Origin`; with a content type of JSON it would ask first.
-        ZIPKIN_SPANS if !headers.contains_key(CONTENT_TYPE) && !headers.contains_key(ORIGIN) => {
-            return Some(Format::ZipkinJson);
-        }
-        ZIPKIN_SPANS => &[(JSON, Format::ZipkinJson)],
+        ZIPKIN_V1 => &[
+            (JSON, Format::Zipkin(zipkin::Encoding::JsonV1)),
+            (THRIFT, Format::Zipkin(zipkin::Encoding::Thrift)),
+        ],
+        ZIPKIN_V2 => &[
+            (JSON, Format::Zipkin(zipkin::Encoding::JsonV2)),
+            (PROTOBUF, Format::Zipkin(zipkin::Encoding::Protobuf)),
+            (
+                "application/protobuf",
+                Format::Zipkin(zipkin::Encoding::Protobuf),
+            ),
+        ],
         _ => &[
             (PROTOBUF, Format::OtlpProtobuf),
             ("application/protobuf", Format::OtlpProtobuf),
             (JSON, Format::OtlpJson),
         ],
     };
+    // Zipkin takes a request without a content type for JSON. A browser sends one for a page of any site, unasked, and
+    // says so in `Origin`; with a content type of JSON it would ask first.
+    if let [(JSON, zipkin), ..] = known
+        && !headers.contains_key(CONTENT_TYPE)
+        && !headers.contains_key(ORIGIN)
+    {
+        return Some(*zipkin);
+    }
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let essence = value.split(';').next()?.trim();
     let (_, format) = known
@@ -164,7 +184,7 @@ fn expects_continue(headers: &HeaderMap) -> bool {
 fn confirm(accepted: &Accepted, format: Option<Format>) -> Response<Full<Bytes>> {
     match format {
         Some(Format::OtlpJson) => respond(StatusCode::OK, JSON, otlp::to_json(accepted)),
-        Some(Format::ZipkinJson) => respond(StatusCode::ACCEPTED, TEXT, Vec::new()),
+        Some(Format::Zipkin(_)) => respond(StatusCode::ACCEPTED, TEXT, Vec::new()),
         _ => respond(StatusCode::OK, PROTOBUF, otlp::to_protobuf(accepted)),
     }
 }
@@ -173,7 +193,7 @@ fn refuse(refusal: &Refusal, format: Option<Format>) -> Response<Full<Bytes>> {
     let status = Status::new(refusal.code(), refusal.to_string(), refusal.retry_after());
     let (content_type, body) = match (refusal, format) {
         (Refusal::NotFound(_) | Refusal::MethodNotAllowed | Refusal::MediaType(_), _)
-        | (_, None | Some(Format::ZipkinJson)) => (TEXT, format!("{refusal}\n").into_bytes()),
+        | (_, None | Some(Format::Zipkin(_))) => (TEXT, format!("{refusal}\n").into_bytes()),
         (_, Some(Format::OtlpJson)) => (JSON, status.to_json()),
         (_, Some(Format::OtlpProtobuf)) => (PROTOBUF, status.encode_to_vec()),
     };

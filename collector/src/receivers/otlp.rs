@@ -3,8 +3,8 @@
 use prost::Message;
 
 use super::rpc::{ExportResponse, PartialSuccess};
-use crate::codec::Signal;
 use crate::codec::otlp::Accepted;
+use crate::codec::{Format, Signal, zipkin};
 
 /// Returns the signal of an OTLP/HTTP path. An endpoint that ends with a slash makes senders write `//v1/traces`.
 ///
@@ -18,14 +18,19 @@ pub(crate) fn signal_of_http_path(path: &str) -> Option<Signal> {
     }
 }
 
-/// Returns the signal of a gRPC path.
-pub(crate) fn signal_of_grpc_path(path: &str) -> Option<Signal> {
-    match path.strip_prefix("/opentelemetry.proto.collector.")? {
-        "trace.v1.TraceService/Export" => Some(Signal::Traces),
-        "metrics.v1.MetricsService/Export" => Some(Signal::Metrics),
-        "logs.v1.LogsService/Export" => Some(Signal::Logs),
-        _ => None,
+/// Returns what a gRPC method takes.
+pub(crate) fn message_of_grpc_path(path: &str) -> Option<(Signal, Format)> {
+    if path == "/zipkin.proto3.SpanService/Report" {
+        let format = Format::Zipkin(zipkin::Encoding::Protobuf);
+        return Some((Signal::Traces, format));
     }
+    let signal = match path.strip_prefix("/opentelemetry.proto.collector.")? {
+        "trace.v1.TraceService/Export" => Signal::Traces,
+        "metrics.v1.MetricsService/Export" => Signal::Metrics,
+        "logs.v1.LogsService/Export" => Signal::Logs,
+        _ => return None,
+    };
+    Some((signal, Format::OtlpProtobuf))
 }
 
 /// Returns the export response in protobuf; it is empty when everything was accepted.
@@ -148,9 +153,9 @@ mod tests {
         assert_eq!(signal_of_http_path("/v1/logs"), Some(Signal::Logs));
         assert_eq!(signal_of_http_path("/v1/profiles"), None);
         assert_eq!(
-            signal_of_grpc_path("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"),
-            Some(Signal::Metrics)
+            message_of_grpc_path("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"),
+            Some((Signal::Metrics, Format::OtlpProtobuf))
         );
-        assert_eq!(signal_of_grpc_path("/grpc.health.v1.Health/Check"), None);
+        assert_eq!(message_of_grpc_path("/grpc.health.v1.Health/Check"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! OTLP over gRPC: three unary methods on the HTTP stack of the other listeners.
+//! Messages over gRPC: OTLP's three unary methods and Zipkin's one on the HTTP stack of the other listeners.
 //!
 //! gRPC is HTTP/2 with a five-byte frame and trailers; writing those by hand keeps the message in one piece of raw
 //! bytes (it is walked, never decoded) and needs no second server stack.
@@ -18,8 +18,8 @@ use super::grpc::{answer_by, frame, message_length, refusal_trailers, success_tr
 use super::intake::Intake;
 use super::otlp;
 use super::refusal::Refusal;
-use crate::codec::Format;
 use crate::codec::otlp::Accepted;
+use crate::codec::{Format, Signal};
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
@@ -51,16 +51,19 @@ impl OtlpGrpc {
         let tally = self.intake.tally();
         let (head, mut body) = request.into_parts();
         let deadline = answer_by(&head.headers, Instant::now());
+        let message = otlp::message_of_grpc_path(head.uri.path());
         let outcome = match deadline {
-            Some(at) => timeout_at(at, self.export(&head, deadline, &mut body))
+            Some(at) => timeout_at(at, self.export(&head, message, deadline, &mut body))
                 .await
                 .unwrap_or(Err(Refusal::Deadline)),
-            None => self.export(&head, deadline, &mut body).await,
+            None => self.export(&head, message, deadline, &mut body).await,
         };
         // Unlike in HTTP/1.1 a refused body need not be read to its end: HTTP/2 resets the stream with NO_ERROR.
         tally.settle(&outcome);
         Ok(match outcome {
-            Ok(accepted) => confirm(&accepted),
+            // Zipkin's `ReportResponse` has no fields.
+            Ok(_) if matches!(message, Some((_, Format::Zipkin(_)))) => confirm(&[]),
+            Ok(accepted) => confirm(&otlp::to_protobuf(&accepted)),
             Err(Refusal::MediaType(why)) => not_grpc(why),
             Err(refusal) => refuse(&refusal),
         })
@@ -69,6 +72,7 @@ impl OtlpGrpc {
     async fn export<B>(
         &self,
         head: &request::Parts,
+        message: Option<(Signal, Format)>,
         deadline: Option<Instant>,
         body: &mut B,
     ) -> Result<Accepted, Refusal>
@@ -82,8 +86,8 @@ impl OtlpGrpc {
             ));
         }
         self.intake.authorize(head).await?;
-        let signal = otlp::signal_of_grpc_path(head.uri.path())
-            .ok_or_else(|| Refusal::UnknownMethod(head.uri.path().to_owned()))?;
+        let (signal, format) =
+            message.ok_or_else(|| Refusal::UnknownMethod(head.uri.path().to_owned()))?;
         let encoding = message_encoding(&head.headers)?;
         let mut reservation = self.intake.begin(deadline)?;
         let sent = self
@@ -105,7 +109,7 @@ impl OtlpGrpc {
             }
         };
         self.intake
-            .accept(signal, Format::OtlpProtobuf, message, reservation)
+            .accept(signal, format, message, reservation)
             .await
     }
 }
@@ -135,8 +139,8 @@ fn message_encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     Encoding::from_name(&name).ok_or_else(|| Refusal::Encoding(name.into_owned()))
 }
 
-fn confirm(accepted: &Accepted) -> Response<GrpcBody> {
-    let message = Full::new(frame(&otlp::to_protobuf(accepted)));
+fn confirm(message: &[u8]) -> Response<GrpcBody> {
+    let message = Full::new(frame(message));
     let trailers = async { Some(Ok(success_trailers())) };
     grpc_response(message.with_trailers(trailers).boxed_unsync())
 }

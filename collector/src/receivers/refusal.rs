@@ -20,11 +20,13 @@ const RETRY_AFTER_DISK: Duration = Duration::from_secs(3);
 pub(crate) enum Refusal {
     /// Nothing is served at that path.
     #[error(
-        "nothing is served at {0}; OTLP/HTTP is POST /v1/traces, /v1/metrics or /v1/logs, Zipkin POST /api/v2/spans"
+        "nothing is served at {0}; OTLP/HTTP is POST /v1/traces, /v1/metrics or /v1/logs, Zipkin POST /api/v2/spans or /api/v1/spans"
     )]
     NotFound(String),
     /// The gRPC method is not one of ours.
-    #[error("unknown method {0}; this is an OTLP collector: trace, metrics and logs Export")]
+    #[error(
+        "unknown method {0}; served are OTLP's trace, metrics and logs Export and zipkin.proto3.SpanService/Report"
+    )]
     UnknownMethod(String),
     /// A method other than POST.
     #[error("messages are sent by POST")]

@@ -11,6 +11,14 @@ pub enum DecodeError {
         /// What was wrong.
         what: &'static str,
     },
+    /// The bytes are no spans in thrift.
+    #[error("malformed thrift at byte {offset}: {what}")]
+    Thrift {
+        /// Where.
+        offset: usize,
+        /// What was wrong.
+        what: &'static str,
+    },
     /// The text is not that JSON message.
     #[error("malformed JSON: {0}")]
     Json(String),

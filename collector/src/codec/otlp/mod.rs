@@ -19,7 +19,7 @@ mod span;
 mod value;
 mod visitor;
 mod walk;
-mod wire;
+pub(crate) mod wire;
 pub(crate) mod write;
 
 pub use error::DecodeError;

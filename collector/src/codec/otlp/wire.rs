@@ -6,40 +6,40 @@
 use super::DecodeError;
 
 /// The wire types of proto3.
-pub(super) mod wire_type {
+pub(crate) mod wire_type {
     /// A number of one to ten bytes.
-    pub(in crate::codec::otlp) const VARINT: u32 = 0;
+    pub(crate) const VARINT: u32 = 0;
     /// Eight bytes.
-    pub(in crate::codec::otlp) const FIXED64: u32 = 1;
+    pub(crate) const FIXED64: u32 = 1;
     /// A length and that many bytes.
-    pub(in crate::codec::otlp) const LENGTH: u32 = 2;
+    pub(crate) const LENGTH: u32 = 2;
     /// Four bytes.
-    pub(in crate::codec::otlp) const FIXED32: u32 = 5;
+    pub(crate) const FIXED32: u32 = 5;
 }
 
 /// Returns the key of a field that is a varint.
-pub(super) const fn varint_key(field: u32) -> u32 {
+pub(crate) const fn varint_key(field: u32) -> u32 {
     field << 3 | wire_type::VARINT
 }
 
 /// Returns the key of a field that is eight bytes.
-pub(super) const fn fixed64_key(field: u32) -> u32 {
+pub(crate) const fn fixed64_key(field: u32) -> u32 {
     field << 3 | wire_type::FIXED64
 }
 
 /// Returns the key of a field that is a string, bytes or a message.
-pub(super) const fn length_key(field: u32) -> u32 {
+pub(crate) const fn length_key(field: u32) -> u32 {
     field << 3 | wire_type::LENGTH
 }
 
 /// Returns the key of a field that is four bytes.
-pub(super) const fn fixed32_key(field: u32) -> u32 {
+pub(crate) const fn fixed32_key(field: u32) -> u32 {
     field << 3 | wire_type::FIXED32
 }
 
 /// Where and why the bytes are no protobuf message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed {
+pub(crate) struct Malformed {
     offset: usize,
     what: &'static str,
 }
@@ -55,7 +55,7 @@ impl From<Malformed> for DecodeError {
 
 /// What is left to read of one message.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     /// Where the message ends in the request, so that an error can say where it lies.
     end: usize,
@@ -63,7 +63,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Begins to read a message.
-    pub(super) fn new(message: &'a [u8]) -> Self {
+    pub(crate) fn new(message: &'a [u8]) -> Self {
         Self {
             rest: message,
             end: message.len(),
@@ -71,13 +71,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the bytes that are left.
-    pub(super) fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
     /// Reads the next field's key, its number and wire type as they are on the wire; `None` at the end.
     #[inline(always)]
-    pub(super) fn key(&mut self) -> Result<Option<u32>, Malformed> {
+    pub(crate) fn key(&mut self) -> Result<Option<u32>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a number.
     #[inline(always)]
-    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
         match *self.rest {
             [byte, ref rest @ ..] if byte < 0x80 => {
                 self.rest = rest;
@@ -119,19 +119,19 @@ impl<'a> Reader<'a> {
 
     /// Reads eight bytes, lowest first.
     #[inline(always)]
-    pub(super) fn fixed64(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn fixed64(&mut self) -> Result<u64, Malformed> {
         self.array().map(u64::from_le_bytes)
     }
 
     /// Reads four bytes, lowest first.
     #[inline(always)]
-    pub(super) fn fixed32(&mut self) -> Result<u32, Malformed> {
+    pub(crate) fn fixed32(&mut self) -> Result<u32, Malformed> {
         self.array().map(u32::from_le_bytes)
     }
 
     /// Reads a length and that many bytes.
     #[inline(always)]
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.varint()?;
         let split = usize::try_from(length)
             .ok()
@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a length and begins to read the message of that many bytes.
     #[inline(always)]
-    pub(super) fn message(&mut self) -> Result<Self, Malformed> {
+    pub(crate) fn message(&mut self) -> Result<Self, Malformed> {
         let rest = self.bytes()?;
         Ok(Self {
             rest,
@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
 
     /// Passes over a field of that key, unless its number is in `known` (bit n for field n): then its wire type is wrong.
     #[cold]
-    pub(super) fn skip_unknown(&mut self, key: u32, known: u32) -> Result<(), Malformed> {
+    pub(crate) fn skip_unknown(&mut self, key: u32, known: u32) -> Result<(), Malformed> {
         let field = key >> 3;
         if field < u32::BITS && known >> field & 1 == 1 {
             return Err(self.malformed("wrong wire type for a field"));
@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over a field of that key.
-    pub(super) fn skip(&mut self, key: u32) -> Result<(), Malformed> {
+    pub(crate) fn skip(&mut self, key: u32) -> Result<(), Malformed> {
         match key & 7 {
             wire_type::VARINT => self.varint().map(drop),
             wire_type::FIXED64 => self.fixed64().map(drop),

@@ -7,6 +7,7 @@ mod reading;
 mod resilience4j;
 mod tokens;
 mod with_influxdb;
+mod zipkin_in;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -332,7 +333,7 @@ async fn zipkin_spans_are_accepted_on_the_web_port() {
         (None, "", 202, ""),
         (json, no_id.as_str(), 202, ""),
         (json, "{}", 400, "JSON_V2 encoded list"),
-        (Some("application/x-protobuf"), "", 415, "application/json"),
+        (Some("application/x-thrift"), "", 415, "application/json"),
     ] {
         let request = Request::post("/api/v2/spans");
         let request = match content_type {

@@ -221,3 +221,29 @@ async fn what_fails_on_our_side_says_so() {
     assert!(stopping.grpc("google.rpc.retryinfo-bin").is_some());
     receivers.assert_conserved();
 }
+
+/// *Scenario*: a reporter of Zipkin calls `SpanService/Report` with two spans, one of them without an id.
+/// *Guarantees*: the good one is stored, and the answer is an empty `ReportResponse`.
+#[tokio::test]
+async fn zipkin_s_service_takes_spans() {
+    let receivers = Receivers::start().await;
+    let now_us = crate::model::now_unix_nanos() / 1_000;
+    let fields = [
+        &[0x0a, 8, 1, 1, 1, 1, 1, 1, 1, 1][..],
+        &[0x1a, 8, 2, 2, 2, 2, 2, 2, 2, 2, 0x31],
+        &now_us.to_le_bytes(),
+    ];
+    let span = fields.concat();
+    let message = [&[0x0a, span.len() as u8][..], &span, &[0x0a, 0]].concat();
+    let answer = receivers
+        .call(
+            "/zipkin.proto3.SpanService/Report",
+            &[],
+            framed(0, &message),
+        )
+        .await;
+    assert_eq!(answer.grpc("grpc-status"), Some("0"));
+    assert_eq!(answer.body, &[0; 5][..]);
+    assert_eq!(receivers.bench.disk.spans(), 1);
+    receivers.assert_conserved();
+}

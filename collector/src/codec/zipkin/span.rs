@@ -1,0 +1,230 @@
+//! A span of Zipkin being read, in the terms of its model v2, and how it is written as one of OTLP: names and tags are
+//! mapped as OpenTelemetry's Zipkin receiver does, so that spans of Zipkin's exporters look like those of OTLP's.
+
+use super::super::otlp::write;
+
+/// OTLP's status codes.
+const STATUS_OK: u64 = 1;
+const STATUS_ERROR: u64 = 2;
+
+/// OTLP's `SpanKind` of Zipkin's four kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Server = 2,
+    Client = 3,
+    Producer = 4,
+    Consumer = 5,
+}
+
+/// A service and its address; what is not known is empty or zero.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    pub(super) service_name: String,
+    pub(super) address: String,
+    pub(super) port: u16,
+}
+
+/// A span being read; its buffers are reused for the next.
+#[derive(Debug, Default)]
+pub(super) struct Span {
+    pub(super) trace_id: [u8; 16],
+    pub(super) id: [u8; 8],
+    pub(super) parent_id: [u8; 8],
+    pub(super) kind: Option<Kind>,
+    /// Microseconds; 0 where it is not given.
+    pub(super) timestamp_us: u64,
+    /// Microseconds; 0 where the span did not end, or its end is told by another part of it.
+    pub(super) duration_us: u64,
+    pub(super) local: Endpoint,
+    pub(super) remote: Endpoint,
+    /// Name, annotations and tags as fields of the OTLP `Span`, complete as soon as they are read.
+    fields: Vec<u8>,
+    first_annotation_us: u64,
+    scope: [String; 2],
+    status_code: u64,
+    status_message: String,
+}
+
+impl Span {
+    /// Clears it for the next span.
+    pub(super) fn clear(&mut self) {
+        let Self {
+            fields,
+            scope,
+            status_message,
+            ..
+        } = std::mem::take(self);
+        (self.fields, self.scope, self.status_message) = (fields, scope, status_message);
+        self.fields.clear();
+        self.scope.iter_mut().for_each(String::clear);
+        self.status_message.clear();
+    }
+
+    /// Adds the name.
+    pub(super) fn name(&mut self, name: &str) {
+        write::text(&mut self.fields, 5, name);
+    }
+
+    /// Adds an annotation, an event of OTLP.
+    pub(super) fn annotation(&mut self, at_us: u64, value: &str) {
+        if self.first_annotation_us == 0 {
+            self.first_annotation_us = at_us;
+        }
+        write::message(&mut self.fields, 11, |out| {
+            if at_us > 0 {
+                write::fixed64(out, 1, at_us.saturating_mul(1_000));
+            }
+            write::text(out, 2, value);
+        });
+    }
+
+    /// Adds a tag: an attribute, or the field that OpenTelemetry's exporters write it from.
+    pub(super) fn tag(&mut self, key: &str, value: &str) {
+        match (key, value) {
+            // Zipkin takes any value for a failure, `false` too.
+            ("error", _) => {
+                self.status_code = STATUS_ERROR;
+                if value != "true" {
+                    value.clone_into(&mut self.status_message);
+                }
+            }
+            ("otel.status_code", "ERROR") => self.status_code = STATUS_ERROR,
+            ("otel.status_code", "OK") => self.status_code = STATUS_OK,
+            ("otel.scope.name" | "otel.library.name", _) => value.clone_into(&mut self.scope[0]),
+            ("otel.scope.version" | "otel.library.version", _) => {
+                value.clone_into(&mut self.scope[1]);
+            }
+            ("w3c.tracestate", _) => write::text(&mut self.fields, 3, value),
+            _ => attribute(&mut self.fields, 9, key, value),
+        }
+    }
+
+    /// Adds a tag that is a whole number, as v1 has it.
+    pub(super) fn number(&mut self, key: &str, value: i64) {
+        key_value(&mut self.fields, 9, key, |out| {
+            write::varint(out, 3, value.cast_unsigned());
+        });
+    }
+
+    /// Adds a tag that is a floating-point number, as v1 has it.
+    pub(super) fn double(&mut self, key: &str, value: f64) {
+        key_value(&mut self.fields, 9, key, |out| {
+            write::fixed64(out, 4, value.to_bits());
+        });
+    }
+
+    /// Adds a tag that is bytes, as v1 has it.
+    pub(super) fn bytes(&mut self, key: &str, value: &[u8]) {
+        key_value(&mut self.fields, 9, key, |out| write::bytes(out, 7, value));
+    }
+
+    /// Writes what was read as one `ResourceSpans`.
+    ///
+    /// Of a span without an id the ids alone are passed on: the walk refuses it, and it cannot take more memory than
+    /// it came with.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let is_complete = self.trace_id != [0; 16] && self.id != [0; 8];
+        write::message(out, 1, |out| {
+            if is_complete && !self.local.service_name.is_empty() {
+                write::message(out, 1, |out| {
+                    attribute(out, 1, "service.name", &self.local.service_name);
+                });
+            }
+            write::message(out, 2, |out| {
+                if is_complete {
+                    self.write_scope(out);
+                }
+                write::message(out, 2, |out| {
+                    self.write_ids(out);
+                    if is_complete {
+                        self.write_fields(out);
+                    }
+                });
+            });
+        });
+    }
+
+    fn write_scope(&self, out: &mut Vec<u8>) {
+        let [name, version] = &self.scope;
+        if !name.is_empty() || !version.is_empty() {
+            write::message(out, 1, |out| {
+                write::text(out, 1, name);
+                write::text(out, 2, version);
+            });
+        }
+    }
+
+    fn write_ids(&self, out: &mut Vec<u8>) {
+        if self.trace_id != [0; 16] {
+            write::bytes(out, 1, &self.trace_id);
+        }
+        if self.id != [0; 8] {
+            write::bytes(out, 2, &self.id);
+        }
+    }
+
+    fn write_fields(&self, out: &mut Vec<u8>) {
+        // Zipkin's server drops a parent that is the span itself.
+        if self.parent_id != [0; 8] && self.parent_id != self.id {
+            write::bytes(out, 4, &self.parent_id);
+        }
+        if let Some(kind) = self.kind {
+            write::varint(out, 6, kind as u64);
+        }
+        self.write_times(out);
+        let (local, remote) = (&self.local, &self.remote);
+        address(out, local, "network.local.address", "network.local.port");
+        address(out, remote, "network.peer.address", "network.peer.port");
+        if !remote.service_name.is_empty() {
+            attribute(out, 9, "peer.service", &remote.service_name);
+        }
+        out.extend_from_slice(&self.fields);
+        if self.status_code > 0 {
+            write::message(out, 15, |out| {
+                write::text(out, 2, &self.status_message);
+                write::varint(out, 3, self.status_code);
+            });
+        }
+    }
+
+    /// Writes start and end. Without a timestamp of its own, a span begins with its first annotation.
+    fn write_times(&self, out: &mut Vec<u8>) {
+        let start_us = match self.timestamp_us {
+            0 => self.first_annotation_us,
+            timestamp => timestamp,
+        };
+        let start = start_us.saturating_mul(1_000);
+        if start > 0 {
+            write::fixed64(out, 7, start);
+        }
+        if start > 0 && self.duration_us > 0 {
+            let duration = self.duration_us.saturating_mul(1_000);
+            write::fixed64(out, 8, start.saturating_add(duration));
+        }
+    }
+}
+
+fn address(out: &mut Vec<u8>, endpoint: &Endpoint, address_key: &str, port_key: &str) {
+    if !endpoint.address.is_empty() {
+        attribute(out, 9, address_key, &endpoint.address);
+    }
+    if endpoint.port > 0 {
+        key_value(out, 9, port_key, |out| {
+            write::varint(out, 3, endpoint.port.into());
+        });
+    }
+}
+
+/// Writes an attribute that is text.
+fn attribute(out: &mut Vec<u8>, field: u32, key: &str, value: &str) {
+    key_value(out, field, key, |out| {
+        write::bytes(out, 1, value.as_bytes());
+    });
+}
+
+fn key_value(out: &mut Vec<u8>, field: u32, key: &str, value: impl FnOnce(&mut Vec<u8>)) {
+    write::message(out, field, |out| {
+        write::text(out, 1, key);
+        write::message(out, 2, value);
+    });
+}

@@ -1,0 +1,371 @@
+//! Zipkin's model v1 and its meaning in terms of v2, by the rules of openzipkin's documentation: `cs`, `cr`, `sr` and
+//! `ss` (`ms`, `mr`, `ws`, `wr` for messages) tell kind and times, `ca`, `sa` and `ma` the other side, and one span of
+//! v1 may hold both halves of a call.
+
+use super::span::{Endpoint, Kind, Span as Half};
+
+/// Annotations, and binary annotations, of one span: as many as events and attributes a span of OTLP may have, with
+/// room for those that have a meaning of their own.
+const ANNOTATIONS_MAX: usize = 256;
+
+/// Services whose halves one span holds: caller and callee. What further ones say stands with the first.
+const HALVES_MAX: usize = 4;
+
+/// Bytes of a name, which each half repeats.
+const NAME_BYTES_MAX: usize = 1024;
+
+/// A span as v1 has it.
+#[derive(Debug, Default)]
+pub(super) struct Span {
+    pub(super) trace_id: [u8; 16],
+    pub(super) id: [u8; 8],
+    pub(super) parent_id: [u8; 8],
+    pub(super) name: String,
+    pub(super) timestamp_us: u64,
+    pub(super) duration_us: u64,
+    annotations: Vec<Annotation>,
+    binary_annotations: Vec<BinaryAnnotation>,
+}
+
+/// Something that happened at a time.
+#[derive(Debug, Default)]
+pub(super) struct Annotation {
+    pub(super) at_us: u64,
+    pub(super) value: String,
+    pub(super) endpoint: Option<Endpoint>,
+}
+
+/// A tag, or an address of the other side.
+#[derive(Debug, Default)]
+pub(super) struct BinaryAnnotation {
+    pub(super) key: String,
+    pub(super) value: Value,
+    pub(super) endpoint: Option<Endpoint>,
+}
+
+/// The value of a tag.
+#[derive(Debug)]
+pub(super) enum Value {
+    Text(String),
+    Bool(bool),
+    Whole(i64),
+    Double(f64),
+    Bytes(Vec<u8>),
+}
+
+impl Default for Value {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
+}
+
+impl Span {
+    /// Adds an annotation; returns how many were left out, 1 past the bound.
+    pub(super) fn add_annotation(&mut self, annotation: Annotation) -> u64 {
+        push_bounded(&mut self.annotations, annotation)
+    }
+
+    /// Adds a binary annotation; returns how many were left out, 1 past the bound.
+    pub(super) fn add_binary_annotation(&mut self, annotation: BinaryAnnotation) -> u64 {
+        push_bounded(&mut self.binary_annotations, annotation)
+    }
+
+    /// Writes its halves.
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        let mut halves = Halves::new(&self);
+        let times = halves.annotations(&self);
+        halves.rpc(&self, times);
+        halves.messages(&self, times);
+        halves.binary_annotations(&self, times);
+        for half in &halves.0 {
+            half.write(out);
+        }
+    }
+}
+
+fn push_bounded<T>(list: &mut Vec<T>, item: T) -> u64 {
+    if list.len() >= ANNOTATIONS_MAX {
+        return 1;
+    }
+    list.push(item);
+    0
+}
+
+/// An annotation that tells a time of a call: when, and which half said so.
+type Told = Option<(u64, usize)>;
+
+/// The annotations that tell the times of a call or of a message.
+#[derive(Debug, Clone, Copy, Default)]
+struct Times {
+    cs: Told,
+    cr: Told,
+    sr: Told,
+    ss: Told,
+    ms: Told,
+    mr: Told,
+    ws: Told,
+    wr: Told,
+}
+
+impl Times {
+    /// Returns the place of an annotation with a meaning, and the kind it tells.
+    fn of(&mut self, value: &str) -> Option<(&mut Told, Option<Kind>)> {
+        Some(match value {
+            "cs" => (&mut self.cs, Some(Kind::Client)),
+            "cr" => (&mut self.cr, Some(Kind::Client)),
+            "sr" => (&mut self.sr, Some(Kind::Server)),
+            "ss" => (&mut self.ss, Some(Kind::Server)),
+            "ms" => (&mut self.ms, Some(Kind::Producer)),
+            "mr" => (&mut self.mr, Some(Kind::Consumer)),
+            "ws" => (&mut self.ws, None),
+            "wr" => (&mut self.wr, None),
+            _ => return None,
+        })
+    }
+}
+
+/// The spans of v2 that one of v1 is: one for each service that speaks in it. The first always exists.
+struct Halves(Vec<Half>);
+
+impl Halves {
+    fn new(source: &Span) -> Self {
+        Self(vec![half_of(source)])
+    }
+
+    /// Returns the half of an endpoint; what has no endpoint, or one too many, belongs to the first.
+    fn of(&mut self, source: &Span, endpoint: Option<&Endpoint>) -> usize {
+        let Some(endpoint) = endpoint else { return 0 };
+        if self.0[0].local == Endpoint::default() {
+            self.0[0].local = endpoint.clone();
+            return 0;
+        }
+        let same = |half: &Half| half.local.service_name == endpoint.service_name;
+        match self.0.iter().position(same) {
+            Some(found) => found,
+            None => self.add(source, endpoint.clone()),
+        }
+    }
+
+    fn add(&mut self, source: &Span, endpoint: Endpoint) -> usize {
+        if self.0.len() >= HALVES_MAX {
+            return 0;
+        }
+        let mut half = half_of(source);
+        half.local = endpoint;
+        self.0.push(half);
+        self.0.len() - 1
+    }
+
+    /// Reads the annotations: kinds and times of those with a meaning, which need an endpoint; the others are events.
+    fn annotations(&mut self, source: &Span) -> Times {
+        let mut times = Times::default();
+        for annotation in &source.annotations {
+            let half = self.of(source, annotation.endpoint.as_ref());
+            let told = annotation.endpoint.as_ref();
+            match told.and_then(|_| times.of(&annotation.value)) {
+                Some((told, kind)) => {
+                    *told = Some((annotation.at_us, half));
+                    if kind.is_some() {
+                        self.0[half].kind = kind;
+                    }
+                }
+                None => self.0[half].annotation(annotation.at_us, &annotation.value),
+            }
+        }
+        // A bridge from v2 may tell the start by the span's own times alone.
+        times.cs = times.cs.or_else(|| start_of(times.cr, source));
+        times.sr = times.sr.or_else(|| start_of(times.ss, source));
+        times
+    }
+
+    /// Gives the halves of a call their times.
+    fn rpc(&mut self, source: &Span, times: Times) {
+        match times {
+            Times {
+                cs: Some(cs),
+                sr: Some(sr),
+                cr,
+                ss,
+                ..
+            } => {
+                self.time(source, cs, cr);
+                let server = self.other_half(source, cs.1, sr.1, [Kind::Client, Kind::Server]);
+                // The server's part is shorter than the span, whose own times are the client's.
+                self.set(server, sr.0, ss.map_or(0, |ss| ss.0.saturating_sub(sr.0)));
+            }
+            Times {
+                cs: Some(cs),
+                cr: Some(cr),
+                ..
+            } => self.time(source, cs, Some(cr)),
+            Times {
+                sr: Some(sr),
+                ss: Some(ss),
+                ..
+            } => self.time(source, sr, Some(ss)),
+            _ => self.incomplete(source, times),
+        }
+    }
+
+    /// Returns the half of the callee; where both halves are of one service, the callee's is made here.
+    fn other_half(
+        &mut self,
+        source: &Span,
+        caller: usize,
+        callee: usize,
+        kinds: [Kind; 2],
+    ) -> usize {
+        self.0[caller].kind = Some(kinds[0]);
+        let callee = match caller == callee {
+            true => self.add(source, self.0[caller].local.clone()),
+            false => callee,
+        };
+        if callee != caller {
+            self.0[callee].kind = Some(kinds[1]);
+        }
+        callee
+    }
+
+    /// Gives a call of which one end is missing what is known: the end that came alone stays an event.
+    fn incomplete(&mut self, source: &Span, times: Times) {
+        for (start, end, value) in [(times.cs, times.cr, "cr"), (times.sr, times.ss, "ss")] {
+            if let Some((at_us, half)) = start {
+                self.0[half].timestamp_us = at_us;
+            }
+            if let Some((at_us, half)) = end {
+                self.0[half].annotation(at_us, value);
+            }
+        }
+        if source.timestamp_us > 0 {
+            self.set(0, source.timestamp_us, source.duration_us);
+        }
+    }
+
+    /// Gives the halves of a message their times.
+    fn messages(&mut self, source: &Span, times: Times) {
+        match (times.ms, times.mr) {
+            (Some(ms), Some(mr)) => {
+                let sent = times.ws.map_or(0, |ws| ws.0.saturating_sub(ms.0));
+                self.set(ms.1, ms.0, sent);
+                let kinds = [Kind::Producer, Kind::Consumer];
+                let consumer = self.other_half(source, ms.1, mr.1, kinds);
+                let begin = times.wr.unwrap_or(mr);
+                self.set(consumer, begin.0, mr.0.saturating_sub(begin.0));
+            }
+            (Some(ms), None) => self.time(source, ms, times.ws),
+            (None, Some(mr)) => match times.wr {
+                Some(wr) => self.time(source, wr, Some(mr)),
+                None => self.time(source, mr, None),
+            },
+            (None, None) => {
+                for (told, value) in [(times.ws, "ws"), (times.wr, "wr")] {
+                    if let Some((at_us, half)) = told {
+                        self.0[half].annotation(at_us, value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives a half the times of the span, or where that has none, those of its annotations.
+    fn time(&mut self, source: &Span, begin: (u64, usize), end: Told) {
+        if source.timestamp_us > 0 && source.duration_us > 0 {
+            self.set(begin.1, source.timestamp_us, source.duration_us);
+        } else {
+            let duration = end.map_or(0, |end| end.0.saturating_sub(begin.0));
+            self.set(begin.1, begin.0, duration);
+        }
+    }
+
+    fn set(&mut self, half: usize, timestamp_us: u64, duration_us: u64) {
+        self.0[half].timestamp_us = timestamp_us;
+        self.0[half].duration_us = duration_us;
+    }
+
+    /// Reads the binary annotations: tags, and addresses of the other side.
+    fn binary_annotations(&mut self, source: &Span, times: Times) {
+        let [mut ca, mut sa, mut ma] = [None; 3];
+        for annotation in &source.binary_annotations {
+            let endpoint = annotation.endpoint.as_ref();
+            match annotation.key.as_str() {
+                "ca" => ca = endpoint,
+                "sa" => sa = endpoint,
+                "ma" => ma = endpoint,
+                key => {
+                    let half = self.of(source, endpoint);
+                    // `lc` without a value only tells which service the span is of.
+                    let is_marker = key == "lc"
+                        && matches!(&annotation.value, Value::Text(text) if text.is_empty());
+                    if !is_marker {
+                        tag(&mut self.0[half], key, &annotation.value);
+                    }
+                }
+            }
+        }
+        self.addresses(source, times, ca, sa);
+        for (told, address) in [(times.ms, ma), (times.mr, ma)] {
+            if let (Some((_, half)), Some(address)) = (told, address) {
+                self.0[half].remote = address.clone();
+            }
+        }
+    }
+
+    fn addresses(
+        &mut self,
+        source: &Span,
+        times: Times,
+        ca: Option<&Endpoint>,
+        sa: Option<&Endpoint>,
+    ) {
+        let client = times.cs.or(times.cr).map(|told| told.1);
+        let server = times.sr.or(times.ss).map(|told| told.1);
+        match (client, server, ca, sa) {
+            (None, None, Some(ca), Some(sa)) => {
+                let half = self.of(source, Some(ca));
+                self.0[half].remote = sa.clone();
+            }
+            (None, None, None, Some(sa)) => self.0[0].remote = sa.clone(),
+            // Without any times, the address of a caller makes a span the callee's.
+            (None, None, Some(ca), None) => {
+                self.0[0].kind = Some(Kind::Server);
+                self.0[0].remote = ca.clone();
+            }
+            _ => {
+                let server = server.filter(|server| ca != Some(&self.0[*server].local));
+                for (half, address) in [(server, ca), (client, sa)] {
+                    if let (Some(half), Some(address)) = (half, address) {
+                        self.0[half].remote = address.clone();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns a half that has what all halves share.
+fn half_of(source: &Span) -> Half {
+    let mut half = Half::default();
+    half.trace_id = source.trace_id;
+    half.id = source.id;
+    half.parent_id = source.parent_id;
+    half.name(crate::model::cut(&source.name, NAME_BYTES_MAX));
+    half
+}
+
+/// Returns the start that belongs to an end, where the span's own times end there.
+fn start_of(end: Told, source: &Span) -> Told {
+    let (at_us, half) = end?;
+    let is_known = source.timestamp_us > 0 && source.duration_us > 0;
+    let ends_there = source.timestamp_us.saturating_add(source.duration_us) == at_us;
+    (is_known && ends_there).then_some((source.timestamp_us, half))
+}
+
+fn tag(half: &mut Half, key: &str, value: &Value) {
+    match value {
+        Value::Text(text) => half.tag(key, text),
+        Value::Bool(truth) => half.tag(key, if *truth { "true" } else { "false" }),
+        Value::Whole(number) => half.number(key, *number),
+        Value::Double(number) => half.double(key, *number),
+        Value::Bytes(bytes) => half.bytes(key, bytes),
+    }
+}
