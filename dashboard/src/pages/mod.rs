@@ -34,6 +34,7 @@ use fusebox_collector::store::influxdb::Influxdb;
 use frame::error::PageError;
 pub use frame::page::NavEntry;
 use frame::{assets, error, jump, page};
+use view::palette::Palette;
 use wall::live::LiveWall;
 use wall::stream;
 
@@ -67,6 +68,7 @@ pub struct AppState {
 pub(crate) struct Pages {
     query: QueryService,
     live: LiveWall,
+    palette: Palette,
     info: Arc<AppState>,
 }
 
@@ -83,6 +85,7 @@ pub fn router(state: AppState) -> Router {
     let pages = Pages {
         query: state.query.clone(),
         live: LiveWall::new(state.query.clone(), state.stop.clone()),
+        palette: Palette::default(),
         info: Arc::new(state),
     };
     let routes = Router::new()

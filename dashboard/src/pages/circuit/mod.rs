@@ -21,6 +21,7 @@ use crate::pages::frame::params::Params;
 use crate::pages::traces::{TraceRow, rows};
 use crate::pages::view::chart::{self, Share, Stretch};
 use crate::pages::view::href::Href;
+use crate::pages::view::palette::Palette;
 use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, MINUTE};
 use crate::pages::view::{moment, state};
@@ -69,7 +70,8 @@ pub(crate) async fn show(
         circuit,
         retention,
     };
-    Ok(Page(CircuitPage::new(known, view, shown, now)))
+    let page = CircuitPage::new(known, view, shown, now, &pages.palette);
+    Ok(Page(page))
 }
 
 fn unknown(key: &CircuitKey, retention: Range) -> PageError {
@@ -168,7 +170,7 @@ pub(crate) struct CircuitPage {
 
 impl CircuitPage {
     /// Returns the page; `shown` is what its chart shows.
-    pub(crate) fn new(known: Known, view: View, shown: Shown, now: u64) -> Self {
+    pub(crate) fn new(known: Known, view: View, shown: Shown, now: u64, palette: &Palette) -> Self {
         let key = &known.circuit.key;
         let live = Href::circuit(key).to_string();
         let title = format!("{} → {}", key.service, key.name);
@@ -179,7 +181,7 @@ impl CircuitPage {
         };
         Self {
             chrome: Chrome::new(Section::Circuits, &title).pill(pill),
-            rows: rows(&known.requests.traces, now),
+            rows: rows(&known.requests.traces, now, palette),
             known,
             view,
             shown,

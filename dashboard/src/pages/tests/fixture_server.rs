@@ -14,9 +14,10 @@ use crate::pages::frame::params::Params;
 use crate::pages::frame::{error, headers};
 use crate::pages::trace::call_tree::CallTree;
 use crate::pages::trace::rows::Rows;
-use crate::pages::trace::{ROWS_MAX, TracePage as TracePageView, TraceView, palette};
+use crate::pages::trace::{ROWS_MAX, TracePage as TracePageView, TraceView};
 use crate::pages::traces::search_form::SearchForm;
 use crate::pages::traces::{Known, TracesPage};
+use crate::pages::view::palette::Palette;
 use crate::pages::view::range::{Range, Ranges};
 use crate::pages::wall::{WallBody, WallPage, WallView};
 use crate::pages::{map, services};
@@ -73,6 +74,7 @@ async fn show_trace(Path(id): Path<String>, params: Params) -> Page<TracePageVie
     Page(TracePageView::new(
         &the_trace(&id),
         TraceView::read(&params, ROWS_MAX),
+        &Palette::default(),
     ))
 }
 
@@ -82,7 +84,7 @@ async fn show_rows(Path(id): Path<String>, params: Params) -> Page<Rows> {
     Page(Rows::new(
         &trace,
         &tree,
-        &palette(&trace),
+        &Palette::default(),
         &TraceView::read(&params, ROWS_MAX),
     ))
 }
@@ -99,7 +101,14 @@ async fn show_traces(params: Params) -> Page<TracesPage> {
         services: vec!["gateway".to_owned(), "product-page".to_owned()],
         operations: Vec::new(),
     };
-    Page(TracesPage::new(form, &found, known, NOW, teach()))
+    Page(TracesPage::new(
+        form,
+        &found,
+        known,
+        NOW,
+        teach(),
+        &Palette::default(),
+    ))
 }
 
 async fn show_circuit(
@@ -151,7 +160,7 @@ pub(crate) fn circuit_page(
         },
         history: history(),
     };
-    circuit_room::CircuitPage::new(known, view, shown, NOW)
+    circuit_room::CircuitPage::new(known, view, shown, NOW, &Palette::default())
 }
 
 async fn show_services(params: Params) -> Page<services::ServicesPage> {

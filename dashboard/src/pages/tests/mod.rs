@@ -20,9 +20,10 @@ use crate::pages::map;
 use crate::pages::services::{ServicePage, ServicesPage};
 use crate::pages::trace::call_tree::CallTree;
 use crate::pages::trace::rows::Rows;
-use crate::pages::trace::{ROWS_MAX, TracePage as TraceHtml, TraceView, palette};
+use crate::pages::trace::{ROWS_MAX, TracePage as TraceHtml, TraceView, give_colours};
 use crate::pages::traces::search_form::SearchForm;
 use crate::pages::traces::{Known, TracesPage};
+use crate::pages::view::palette::Palette;
 use crate::pages::view::range::{Range, Ranges};
 use crate::pages::view::state;
 use crate::pages::view::text::{DAY, HOUR, MINUTE, SECOND};
@@ -60,13 +61,21 @@ fn search_page(params: &[(&str, &str)], found: &TracePage) -> String {
         services: vec!["gateway".to_owned(), HOSTILE.to_owned()],
         operations: vec![HOSTILE.to_owned()],
     };
-    html(TracesPage::new(form, found, known, NOW, teach()))
+    html(TracesPage::new(
+        form,
+        found,
+        known,
+        NOW,
+        teach(),
+        &Palette::default(),
+    ))
 }
 
 fn trace_page(trace: &Trace, params: &[(&str, &str)]) -> String {
     html(TraceHtml::new(
         trace,
         TraceView::read(&Params::from(params), ROWS_MAX),
+        &Palette::default(),
     ))
 }
 
@@ -478,7 +487,14 @@ fn pages_offer_and_draw_as_much_as_is_kept() {
         let none = TracePage::default();
         let circuit = fixtures::circuit("a", "b", EffectiveState::Open);
         let pages = [
-            html(TracesPage::new(form, &none, known, NOW, teach())),
+            html(TracesPage::new(
+                form,
+                &none,
+                known,
+                NOW,
+                teach(),
+                &Palette::default(),
+            )),
             html(fixtures::circuit_page(circuit, View::default(), kept)),
             html(map_page(fixtures::links(), &[], kept)),
         ];
@@ -509,7 +525,9 @@ fn the_rows_of_a_trace_look_like_this() {
     let trace = fixtures::trace();
     let tree = CallTree::build(&trace);
     let view = TraceView::read(&Params::from(&[("span", "000000000000000f")][..]), ROWS_MAX);
-    let rows = html(Rows::new(&trace, &tree, &palette(&trace), &view));
+    let palette = Palette::default();
+    give_colours(&trace, &palette);
+    let rows = html(Rows::new(&trace, &tree, &palette, &view));
     insta::assert_snapshot!(rows.replace("<li", "\n<li"));
 }
 
@@ -530,7 +548,14 @@ fn a_list_that_may_lack_something_says_so() {
     assert!(!page.contains("No traces found"), "{page}");
     let form = SearchForm::read(&Params::from(&[][..]), KEPT.length());
     let known = Known::default();
-    let page = html(TracesPage::new(form, &found, known, NOW, teach()));
+    let page = html(TracesPage::new(
+        form,
+        &found,
+        known,
+        NOW,
+        teach(),
+        &Palette::default(),
+    ));
     assert!(!page.contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{page}");
 }
 

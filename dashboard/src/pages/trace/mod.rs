@@ -47,7 +47,8 @@ pub(crate) async fn show(
             .and_then(|name| troubled(&trace, name));
     }
     let around = around(&pages, &trace, view.span).await?;
-    Ok(Page(TracePage::new(&trace, view).with_around(around)))
+    let page = TracePage::new(&trace, view, &pages.palette);
+    Ok(Page(page.with_around(around)))
 }
 
 /// Serves the rows `from` to `to` of a trace, without the page around them.
@@ -59,7 +60,8 @@ pub(crate) async fn rows(
     let trace = read(&pages, &id).await?;
     let view = TraceView::read(&params, ROWS_MAX);
     let around = around(&pages, &trace, view.span).await?;
-    let rows = Rows::new(&trace, &CallTree::build(&trace), &palette(&trace), &view);
+    give_colours(&trace, &pages.palette);
+    let rows = Rows::new(&trace, &CallTree::build(&trace), &pages.palette, &view);
     Ok(Page(rows.with_around(around)))
 }
 
@@ -216,9 +218,9 @@ struct Count {
 
 impl TracePage {
     /// Returns the page of a trace looked at in that way.
-    pub(crate) fn new(trace: &Trace, view: TraceView) -> Self {
+    pub(crate) fn new(trace: &Trace, view: TraceView, palette: &Palette) -> Self {
         let tree = CallTree::build(trace);
-        let palette = palette(trace);
+        give_colours(trace, palette);
         let root = tree
             .rows
             .iter()
@@ -243,7 +245,7 @@ impl TracePage {
             start: tree.start,
             duration: tree.end.saturating_sub(tree.start),
             spans: trace.spans.len(),
-            services: services(trace, &palette),
+            services: services(trace, palette),
             errors: trace
                 .spans
                 .iter()
@@ -261,7 +263,7 @@ impl TracePage {
                 let words = format!("{} {}", text::name(span.service()), text::name(&span.name));
                 Some((words, format_duration(row.critical_nanos?)))
             }),
-            minimap: minimap(trace, &tree, &palette),
+            minimap: minimap(trace, &tree, palette),
             notes: trace
                 .notes
                 .iter()
@@ -271,7 +273,7 @@ impl TracePage {
             truncated: trace.truncated,
             deepest: tree.rows.iter().map(|row| row.depth + 1).max().unwrap_or(1),
             hits,
-            rows: Rows::new(trace, &tree, &palette, &view),
+            rows: Rows::new(trace, &tree, palette, &view),
             view,
         }
     }
@@ -373,9 +375,9 @@ impl TracePage {
     }
 }
 
-/// Returns the colours of the services of a trace.
-pub(crate) fn palette(trace: &Trace) -> Palette {
-    Palette::of(trace.spans.iter().map(Span::service))
+/// Gives colours to the services of a trace.
+pub(crate) fn give_colours(trace: &Trace, palette: &Palette) {
+    palette.give(trace.spans.iter().map(Span::service));
 }
 
 fn services(trace: &Trace, palette: &Palette) -> Vec<(String, &'static str, usize)> {

@@ -69,6 +69,7 @@ pub(crate) async fn show(
             known,
             now,
             Teach::from(&pages),
+            &pages.palette,
         )),
     ))
 }
@@ -148,8 +149,8 @@ impl TraceRow {
 }
 
 /// Returns the rows of a list of traces, coloured and measured together.
-pub(crate) fn rows(traces: &[TraceSummary], now: u64) -> Vec<TraceRow> {
-    let palette = Palette::of(traces.iter().flat_map(|t| {
+pub(crate) fn rows(traces: &[TraceSummary], now: u64, palette: &Palette) -> Vec<TraceRow> {
+    palette.give(traces.iter().flat_map(|t| {
         let roots = std::iter::once(t.root_service.as_str());
         roots.chain(t.services.iter().map(|s| s.service.as_str()))
     }));
@@ -159,7 +160,7 @@ pub(crate) fn rows(traces: &[TraceSummary], now: u64) -> Vec<TraceRow> {
         .max()
         .unwrap_or(0)
         .max(1);
-    let row = |t: &TraceSummary| TraceRow::new(t, &palette, longest, now);
+    let row = |t: &TraceSummary| TraceRow::new(t, palette, longest, now);
     traces.iter().map(row).collect()
 }
 
@@ -230,10 +231,11 @@ impl TracesPage {
         known: Known,
         now: u64,
         teach: Teach,
+        palette: &Palette,
     ) -> Self {
         Self {
             chrome: Chrome::new(Section::Traces, "Traces"),
-            rows: rows(&found.traces, now),
+            rows: rows(&found.traces, now, palette),
             next: found
                 .next
                 .as_ref()

@@ -1,40 +1,99 @@
-//! One colour per service within a page, the same on every page where it can be.
+//! One colour per service, the same on every page for as long as the process runs.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::pages::hash::fnv1a;
 
 /// Colours there are (`.s0` to `.s11` in the style sheet).
 const COLOURS: usize = 12;
-
-/// Returns classes by service.
-#[derive(Debug, Default)]
-pub(crate) struct Palette(HashMap<String, &'static str>);
+/// Services whose colour is remembered; later ones get the colour of their name. About 1 MiB at names of usual length.
+const SERVICES_MAX: usize = 10_000;
 
 const CLASSES: [&str; COLOURS] = [
     "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11",
 ];
 
+/// The colours that services have been given so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Palette(Arc<Mutex<Given>>);
+
+#[derive(Debug, Default)]
+struct Given {
+    slots: HashMap<String, usize>,
+    /// How many services have each colour.
+    used: [usize; COLOURS],
+}
+
 impl Palette {
-    /// Gives each service its favourite colour, or the next free one; past twelve, colours repeat.
-    pub(crate) fn of<'a>(services: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut palette = Self::default();
-        let mut taken = [false; COLOURS];
-        for service in services {
-            if palette.0.contains_key(service) {
-                continue;
-            }
-            let favourite = (fnv1a(service.as_bytes()) % COLOURS as u64) as usize;
-            let free = (0..COLOURS).map(|step| (favourite + step) % COLOURS);
-            let slot = free.clone().find(|slot| !taken[*slot]).unwrap_or(favourite);
-            taken[slot] = true;
-            palette.0.insert(service.to_owned(), CLASSES[slot]);
-        }
-        palette
+    /// Gives colours to those services that have none yet. They are taken by name, so that the same services get the
+    /// same colours whichever page shows them first.
+    pub(crate) fn give<'a>(&self, services: impl IntoIterator<Item = &'a str>) {
+        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new: Vec<&str> = services
+            .into_iter()
+            .filter(|service| !given.slots.contains_key(*service))
+            .collect();
+        new.sort_unstable();
+        new.dedup();
+        new.into_iter().for_each(|service| given.add(service));
     }
 
     /// Returns the class of a service.
     pub(crate) fn class(&self, service: &str) -> &'static str {
-        self.0.get(service).copied().unwrap_or("s0")
+        let given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = given.slots.get(service).copied();
+        CLASSES[slot.unwrap_or_else(|| favourite(service))]
+    }
+}
+
+impl Given {
+    /// Gives a service the colour of its name, or the next one that fewest services have.
+    fn add(&mut self, service: &str) {
+        if self.slots.len() >= SERVICES_MAX {
+            return;
+        }
+        let first = favourite(service);
+        let by_distance = (0..COLOURS).map(|step| (first + step) % COLOURS);
+        let slot = by_distance
+            .min_by_key(|slot| self.used[*slot])
+            .unwrap_or(first);
+        self.used[slot] += 1;
+        self.slots.insert(service.to_owned(), slot);
+    }
+}
+
+fn favourite(service: &str) -> usize {
+    (fnv1a(service.as_bytes()) % COLOURS as u64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_keeps_its_colour_and_twelve_services_have_twelve() {
+        let palette = Palette::default();
+        palette.give(["gateway", "review"]);
+        let gateway = palette.class("gateway");
+        let names: Vec<String> = (0..10).map(|n| format!("service-{n}")).collect();
+        palette.give(names.iter().map(String::as_str));
+        palette.give(["review", "gateway"]);
+        assert_eq!(palette.class("gateway"), gateway);
+        let all = names
+            .iter()
+            .map(String::as_str)
+            .chain(["gateway", "review"]);
+        let classes: std::collections::HashSet<_> = all.map(|name| palette.class(name)).collect();
+        assert_eq!(classes.len(), COLOURS);
+    }
+
+    #[test]
+    fn names_from_outside_fill_no_memory() {
+        let palette = Palette::default();
+        let names: Vec<String> = (0..SERVICES_MAX + 5).map(|n| n.to_string()).collect();
+        palette.give(names.iter().map(String::as_str));
+        assert_eq!(palette.0.lock().unwrap().slots.len(), SERVICES_MAX);
+        assert!(palette.class("unknown").starts_with('s'));
     }
 }
