@@ -142,6 +142,27 @@ impl Binary {
         assert!(status.success(), "a clean exit: {status}");
     }
 
+    /// Begins a new measurement of the most memory that it has resident; returns what is resident now, bytes.
+    pub fn reset_peak_memory(&self) -> u64 {
+        // `proc(5)`: 5 resets the peak.
+        let path = format!("/proc/{}/clear_refs", self.id());
+        std::fs::write(path, "5").expect("the peak can be reset");
+        self.memory("VmRSS:")
+    }
+
+    /// Returns the most memory that it had resident since the last reset, bytes.
+    pub fn peak_memory(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("a number of kB") << 10
+    }
+
     /// Returns its process id.
     pub fn id(&self) -> u32 {
         self.child.id().expect("it is running")

@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::Response;
 use serde::Serialize;
 
 use super::params::Params;
-use super::{ApiState, Problem};
+use super::{ApiState, Problem, pieces};
 use crate::model::{CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall};
 
 /// Transitions in one answer.
@@ -25,9 +26,16 @@ pub(super) struct Transitions {
 pub(super) async fn wall(
     State(state): State<ApiState>,
     params: Params,
-) -> Result<Json<CircuitWall>, Problem> {
+) -> Result<Response, Problem> {
     let at = params.only(&["at"])?.time("at")?;
-    Ok(Json(state.query.circuits().wall(at).await?))
+    let CircuitWall { at, live, circuits } = state.query.circuits().wall(at).await?;
+    let mut circuits = circuits.into_iter();
+    let circuit = move |out: &mut Vec<u8>| {
+        let next = circuits.next();
+        next.as_ref().map(|next| pieces::put(out, next)).is_some()
+    };
+    let head = format!("{{\"at_unix_nanos\":{at},\"live\":{live},\"circuits\":[");
+    Ok(pieces::json(pieces::list(head, circuit, "]}")))
 }
 
 /// `GET /api/circuits/{service}/{name}?at`

@@ -8,6 +8,7 @@ mod health;
 mod jaeger;
 mod metrics;
 mod params;
+mod pieces;
 mod problem;
 mod services;
 mod stream;

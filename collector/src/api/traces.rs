@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::Response;
 use fusebox::circuit_breaker::Outcome;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::params::Params;
-use super::{ApiState, Problem};
-use crate::codec::otlp::encode::trace_to_json;
+use super::{ApiState, Problem, pieces};
+use crate::codec::otlp::encode::ResourceSpans;
 use crate::model::{
-    Condition, Cursor, StatusCode, TimeRange, Trace, TraceCondition, TraceQuery, TraceSummary,
-    format_timestamp,
+    Condition, Cursor, Note, StatusCode, TimeRange, Trace, TraceCondition, TraceQuery,
+    TraceSummary, format_timestamp,
 };
 
 /// Traces are searched in the last hour unless said otherwise.
@@ -72,7 +72,7 @@ pub(super) async fn trace(
     State(state): State<ApiState>,
     Path(id): Path<String>,
     params: Params,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     params.only(&[])?;
     let trace = state.query.trace_by_text(&id).await?;
     let trace = trace.ok_or_else(|| {
@@ -80,18 +80,44 @@ pub(super) async fn trace(
             "no span of trace {id} is stored; it may be past the retention, or not sent yet"
         ))
     })?;
-    Ok(Json(render(&trace)))
+    Ok(render(trace))
+}
+
+/// What a trace has beside its spans.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'t> {
+    trace_id: String,
+    /// Whether spans were left out.
+    truncated: bool,
+    /// Whether something was left out of a span.
+    shortened: bool,
+    notes: &'t [Note],
 }
 
 /// Returns the trace as OTLP JSON, with what the reader found beside it.
-fn render(trace: &Trace) -> Value {
-    let mut json = trace_to_json(trace);
-    if let Some(object) = json.as_object_mut() {
-        object.insert("traceId".to_owned(), trace.id.to_string().into());
-        object.insert("notes".to_owned(), serde_json::json!(trace.notes));
-        object.insert("truncated".to_owned(), trace.truncated.into());
-    }
-    json
+fn render(trace: Trace) -> Response {
+    let mut head = Vec::new();
+    let beside = Head {
+        trace_id: trace.id.to_string(),
+        truncated: trace.truncated,
+        shortened: trace.is_shortened(),
+        notes: &trace.notes,
+    };
+    pieces::put(&mut head, &beside);
+    // The object goes on.
+    head.pop();
+    head.extend_from_slice(b",\"resourceSpans\":[");
+    let mut spans = ResourceSpans::of(&trace);
+    let (mut head, mut is_open) = (Some(head), true);
+    pieces::json(move |out: &mut Vec<u8>| {
+        out.extend(head.take().into_iter().flatten());
+        is_open = is_open && spans.write(&trace, out);
+        if !is_open {
+            out.extend_from_slice(b"]}");
+        }
+        is_open
+    })
 }
 
 fn read_query(params: &Params) -> Result<TraceQuery, Problem> {

@@ -7,6 +7,7 @@ mod stream;
 mod trace_id;
 
 pub(crate) use crate::live::peer_name;
+pub(crate) use crate::store::fitting::{TRACE_BYTES_MAX, bytes_of};
 pub use hub::Hub;
 pub use service::QueryService;
 pub(crate) use stream::complete_circuits;

@@ -9,7 +9,7 @@ use opentelemetry::TraceId;
 
 use super::hub::Hub;
 use super::stream::{self, StreamEvent};
-use super::{QueryError, trace_id};
+use super::{QueryError, TRACE_BYTES_MAX, trace_id};
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::{
@@ -107,6 +107,18 @@ impl QueryService {
         Ok(self.store.trace(id).await?)
     }
 
+    /// Returns a trace fitted into so many bytes of memory.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn trace_within(
+        &self,
+        id: TraceId,
+        bytes_max: usize,
+    ) -> Result<Option<Trace>, QueryError> {
+        Ok(self.store.trace_within(id, bytes_max).await?)
+    }
+
     /// Returns the trace of an id of 16 or 32 hex digits in either case; a wrong text is `QueryError::Invalid`.
     ///
     /// Sixteen digits are a 64-bit id (B3) or the low half of a longer one; the former is looked for first, and of
@@ -115,14 +127,23 @@ impl QueryService {
     /// # Errors
     /// When the text is no id, or the store fails.
     pub async fn trace_by_text(&self, id: &str) -> Result<Option<Trace>, QueryError> {
+        self.trace_by_text_within(id, TRACE_BYTES_MAX).await
+    }
+
+    /// As `trace_by_text`, fitted into so many bytes of memory.
+    pub(crate) async fn trace_by_text_within(
+        &self,
+        id: &str,
+        bytes_max: usize,
+    ) -> Result<Option<Trace>, QueryError> {
         let (id, is_short) = trace_id::parse(id)?;
-        let found = self.trace(id).await?;
+        let found = self.trace_within(id, bytes_max).await?;
         if found.is_some() || !is_short {
             return Ok(found);
         }
         let low = trace_id::low_half(id);
         match self.store.trace_ids_by_low_half(low).await?.first() {
-            Some(id) => self.trace(*id).await,
+            Some(id) => self.trace_within(*id, bytes_max).await,
             None => Ok(None),
         }
     }

@@ -10,13 +10,15 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::ApiState;
-use crate::model::{Trace, TraceQuery};
-use crate::query::{QueryError, QueryService};
+use crate::model::{SHORTENED, Trace, TraceQuery};
+use crate::query::{QueryError, QueryService, TRACE_BYTES_MAX, bytes_of};
 
 /// Traces in one answer (Jaeger's UI stops at 1,500).
 pub(in crate::api) const TRACES_MAX: usize = 1_000;
 /// Spans in one answer: as many as the store returns of one trace, so that any trace fits.
 pub(in crate::api) const SPANS_MAX: usize = 50_000;
+/// Room that a trace is read into at least: one in a thousand is larger, and an answer that is full ends with it.
+const ROOM_BYTES_MIN: usize = 1 << 20;
 /// Traces read for one search, matching or not; each takes 2 to 5 ms.
 const READ_MAX: usize = 2_000;
 /// Spans read for one search, matching or not: ten traces of the largest size, of which one is in memory at a time.
@@ -39,9 +41,9 @@ impl Default for SearchLimit {
 
 /// What a search found, and why there may be more.
 #[derive(Debug)]
-pub(in crate::api) struct Gathered<T> {
-    /// The traces as they are shown, newest first.
-    traces: Vec<T>,
+pub(in crate::api) struct Gathered {
+    /// The traces, newest first.
+    traces: Vec<Trace>,
     stopped: Option<Stop>,
 }
 
@@ -54,13 +56,13 @@ enum Stop {
     Store(String),
 }
 
-/// Reads the traces that a search finds; `show` returns a trace as it is shown, `None` if it does not match.
-pub(in crate::api) async fn gather<T>(
+/// Reads the traces that a search finds and that match.
+pub(in crate::api) async fn gather(
     state: &ApiState,
     search: TraceQuery,
     limit: usize,
-    show: impl Fn(Trace) -> Option<T>,
-) -> Result<Gathered<T>, QueryError> {
+    is_match: impl Fn(&Trace) -> bool,
+) -> Result<Gathered, QueryError> {
     let mut traces = Traces::new(&state.query, search);
     let mut found = Found::new(limit);
     let deadline = Instant::now() + TIME_MAX;
@@ -75,15 +77,15 @@ pub(in crate::api) async fn gather<T>(
         if let Some(end) = found.end() {
             break end;
         }
-        let Ok(trace) = timeout_at(deadline, traces.next()).await else {
+        let next = traces.next(found.room());
+        let Ok(trace) = timeout_at(deadline, next).await else {
             break Some(format!("{} s had passed", TIME_MAX.as_secs()));
         };
         let Some(trace) = trace? else {
             break None;
         };
-        let (spans, is_cut) = (trace.spans.len(), trace.truncated);
-        if !found.look_at(spans, is_cut, show(trace)) {
-            break Some(format!("an answer holds {SPANS_MAX} spans at most"));
+        if let Some(bound) = found.look_at(trace, &is_match) {
+            break Some(bound);
         }
     };
     Ok(found.finish(bound, traces.missing.as_deref()))
@@ -110,11 +112,11 @@ impl<'a> Traces<'a> {
         }
     }
 
-    /// Returns the next trace; one that was deleted since its row was read is left out.
-    async fn next(&mut self) -> Result<Option<Trace>, QueryError> {
+    /// Returns the next trace, fitted into so many bytes; one that was deleted since its row was read is left out.
+    async fn next(&mut self, bytes_max: usize) -> Result<Option<Trace>, QueryError> {
         loop {
             if let Some(id) = self.ids.next() {
-                let trace = self.query.trace(id).await?;
+                let trace = self.query.trace_within(id, bytes_max).await?;
                 if trace.is_some() {
                     return Ok(trace);
                 }
@@ -139,33 +141,81 @@ impl<'a> Traces<'a> {
 
 /// What was found so far, and how much was read for it.
 #[derive(Debug)]
-struct Found<T> {
+struct Found {
     limit: usize,
     read: usize,
     spans_read: usize,
-    spans: usize,
-    traces: Vec<T>,
-    truncated: bool,
+    answer: Answered,
 }
 
-impl<T> Found<T> {
+/// The traces of an answer, which has room for so many spans and bytes of memory.
+#[derive(Debug, Default)]
+pub(in crate::api) struct Answered {
+    traces: Vec<Trace>,
+    spans: usize,
+    bytes: usize,
+    /// Whether something was left out of a trace.
+    is_cut: bool,
+}
+
+impl Answered {
+    /// Returns how many bytes the next trace may have.
+    pub(in crate::api) fn room(&self) -> usize {
+        TRACE_BYTES_MAX
+            .saturating_sub(self.bytes)
+            .max(ROOM_BYTES_MIN)
+    }
+
+    /// Returns the limit that a trace read within `room` exceeds, if there are others. The first one fits always.
+    pub(in crate::api) fn limit_for(&self, trace: &Trace) -> Option<String> {
+        if self.traces.is_empty() {
+            return None;
+        }
+        if self.spans + trace.spans.len() > SPANS_MAX {
+            return Some(format!("an answer holds {SPANS_MAX} spans at most"));
+        }
+        let is_cut = trace.truncated || trace.is_shortened();
+        let mib = TRACE_BYTES_MAX >> 20;
+        // It might fit into an answer of its own.
+        let is_full = is_cut && self.bytes >= ROOM_BYTES_MIN;
+        is_full.then(|| format!("an answer holds {mib} MiB of spans at most"))
+    }
+
+    /// Adds a trace.
+    pub(in crate::api) fn push(&mut self, trace: Trace) {
+        self.is_cut |= trace.truncated || trace.is_shortened();
+        self.spans += trace.spans.len();
+        self.bytes += bytes_of(&trace.spans);
+        self.traces.push(trace);
+    }
+
+    /// Returns the traces, and what is missing of them.
+    pub(in crate::api) fn into_parts(self) -> (Vec<Trace>, Option<String>) {
+        (self.traces, self.is_cut.then(too_long))
+    }
+}
+
+impl Found {
     fn new(limit: usize) -> Self {
         Self {
             limit,
             read: 0,
             spans_read: 0,
-            spans: 0,
-            traces: Vec::new(),
-            truncated: false,
+            answer: Answered::default(),
         }
+    }
+
+    fn room(&self) -> usize {
+        self.answer.room()
     }
 
     /// Returns `Some` if the search should end, with the limit that was reached, if any.
     fn end(&self) -> Option<Option<String>> {
-        if self.traces.len() >= self.limit {
+        let traces = self.answer.traces.len();
+        if traces >= self.limit {
             return Some(None);
         }
-        if self.traces.len() >= TRACES_MAX {
+        if traces >= TRACES_MAX {
             return Some(Some(format!("an answer holds {TRACES_MAX} traces at most")));
         }
         if self.read >= READ_MAX {
@@ -175,47 +225,49 @@ impl<T> Found<T> {
         enough.then(|| Some(format!("{SPANS_READ_MAX} spans were read")))
     }
 
-    /// Keeps a trace that matches; returns false if the answer has no room for it.
-    fn look_at(&mut self, spans: usize, is_cut: bool, shown: Option<T>) -> bool {
+    /// Keeps a trace that matches; returns the limit that leaves no room for it.
+    fn look_at(&mut self, trace: Trace, is_match: impl Fn(&Trace) -> bool) -> Option<String> {
         self.read += 1;
-        self.spans_read += spans;
-        self.truncated |= is_cut;
-        let Some(shown) = shown else {
-            return true;
-        };
-        let spans = self.spans + spans;
-        if !self.traces.is_empty() && spans > SPANS_MAX {
-            return false;
+        self.spans_read += trace.spans.len();
+        let limit = self.answer.limit_for(&trace);
+        // One that was shortened for want of room need not match any more.
+        if limit.is_some() && (trace.is_shortened() || is_match(&trace)) {
+            return limit;
         }
-        self.spans = spans;
-        self.traces.push(shown);
-        true
+        if is_match(&trace) {
+            self.answer.push(trace);
+        }
+        None
     }
 
     /// Returns what was found. A store's failure is reported rather than a limit, because a narrower search does not help.
-    fn finish(self, bound: Option<String>, missing: Option<&str>) -> Gathered<T> {
+    fn finish(self, bound: Option<String>, missing: Option<&str>) -> Gathered {
         let bound = bound.map(|bound| format!("{bound}, newest traces first"));
-        let bound = bound.or(self.truncated.then(too_long));
+        let (traces, cut) = self.answer.into_parts();
+        let bound = bound.or(cut);
         let stopped = match missing {
             Some(missing) => Some(Stop::Store(missing.to_owned())),
             None => bound.map(Stop::Bound),
         };
-        Gathered {
-            traces: self.traces,
-            stopped,
-        }
+        Gathered { traces, stopped }
     }
 }
 
-/// Returns the message for a trace with more spans than the store returns.
+/// Returns the message for a trace with more than the store returns.
 pub(in crate::api) fn too_long() -> String {
-    format!("what a trace has beyond {SPANS_MAX} spans was not read")
+    let mib = TRACE_BYTES_MAX >> 20;
+    format!(
+        "what a trace has beyond {SPANS_MAX} spans or {mib} MiB was left out; spans of which something is missing \
+         have the tag {SHORTENED}"
+    )
 }
 
-impl<T> Gathered<T> {
+impl Gathered {
     /// Returns the traces, and what is missing. An empty list means that nothing matches, so an incomplete search that
     /// found nothing is an error.
-    pub(in crate::api) fn answer(self) -> Result<(Vec<T>, Option<String>), (StatusCode, String)> {
+    pub(in crate::api) fn answer(
+        self,
+    ) -> Result<(Vec<Trace>, Option<String>), (StatusCode, String)> {
         match self.stopped {
             Some(Stop::Bound(bound)) if self.traces.is_empty() => {
                 let text = format!(
@@ -237,13 +289,15 @@ mod tests {
     use super::*;
     use crate::api::tests::Fixture;
     use crate::model::TimeRange;
+    use crate::store::assemble;
+    use crate::store::embedded::tests::support::span;
 
     #[tokio::test(start_paused = true)]
     async fn a_search_says_when_its_turn_did_not_come() {
         let fixture = Fixture::new();
         let search = async || {
             let everything = TraceQuery::in_range(TimeRange::ALL);
-            let found = gather(&fixture.state, everything, 1, |_| Some(()));
+            let found = gather(&fixture.state, everything, 1, |_| true);
             found.await.unwrap().answer()
         };
         let others = fixture.state.searches.0.acquire_many(4).await.unwrap();
@@ -256,12 +310,13 @@ mod tests {
 
     #[test]
     fn a_store_that_does_not_answer_is_no_empty_list() {
-        let found = |traces: Vec<u8>, stopped| Gathered { traces, stopped }.answer();
+        let found = |traces: Vec<Trace>, stopped| Gathered { traces, stopped }.answer();
+        let one = vec![assemble(vec![span(1, 1, "shop")])];
         let text = "InfluxDB does not answer".to_owned();
         let stop = Some(Stop::Store(text.clone()));
         let refused = Err((StatusCode::BAD_GATEWAY, text.clone()));
         assert_eq!(found(vec![], stop.clone()), refused);
-        assert_eq!(found(vec![1], stop), Ok((vec![1], Some(text))));
+        assert_eq!(found(one.clone(), stop), Ok((one, Some(text))));
         assert_eq!(found(vec![], None), Ok((vec![], None)));
     }
 }

@@ -2,18 +2,18 @@
 //! durations in microseconds, tags with a type, senders listed once.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use axum::Json;
-use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use opentelemetry::TraceId;
 use serde::Serialize;
 
+use super::indent::indented;
 use crate::api::Problem;
 use crate::api::dialect::{Refuse, short_id};
+use crate::api::pieces;
 use crate::api::problem::RETRY_AFTER;
 use crate::query::QueryError;
 
@@ -44,6 +44,16 @@ pub(super) struct Remark {
     pub(super) message: String,
     /// The trace that is missing.
     pub(super) trace_id: Option<TraceId>,
+}
+
+impl From<Remark> for Entry {
+    fn from(remark: Remark) -> Self {
+        Self {
+            code: None,
+            msg: remark.message,
+            trace_id: remark.trace_id.map(short_id),
+        }
+    }
 }
 
 /// A successful answer, complete or not.
@@ -81,14 +91,9 @@ impl<T> Answer<T> {
     }
 }
 
-impl<T: Serialize> IntoResponse for Answer<T> {
+impl<T: Serialize + Send + 'static> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
-        let entries = self.remarks.into_iter().map(|remark| Entry {
-            code: None,
-            msg: remark.message,
-            trace_id: remark.trace_id.map(short_id),
-        });
-        let entries: Vec<_> = entries.collect();
+        let entries: Vec<_> = self.remarks.into_iter().map(Entry::from).collect();
         let envelope = Envelope {
             data: Some(self.data),
             total: self.total,
@@ -96,27 +101,44 @@ impl<T: Serialize> IntoResponse for Answer<T> {
             offset: 0,
             errors: (!entries.is_empty()).then_some(entries),
         };
+        let mut envelope = Some(envelope);
+        let whole = move |out: &mut Vec<u8>| {
+            if let Some(envelope) = envelope.take() {
+                pieces::put(out, &envelope);
+            }
+            false
+        };
         match self.is_pretty {
-            true => pretty(&envelope),
-            false => Json(envelope).into_response(),
+            true => pieces::json(indented(whole)),
+            false => pieces::json(whole),
         }
     }
 }
 
-/// Returns JSON indented by four spaces, as `prettyPrint` does it.
-fn pretty(envelope: &impl Serialize) -> Response {
-    let mut body = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut body, formatter);
-    match envelope.serialize(&mut serializer) {
-        Ok(()) => {
-            let json = HeaderValue::from_static("application/json");
-            ([(header::CONTENT_TYPE, json)], Body::from(body)).into_response()
+/// Returns the answer of whole traces: `item` appends the next piece of them, commas included.
+pub(super) fn traces(
+    mut item: impl pieces::Write,
+    remarks: Vec<Remark>,
+    is_pretty: bool,
+) -> Response {
+    let mut is_open = false;
+    let entries: Vec<_> = remarks.into_iter().map(Entry::from).collect();
+    let errors = (!entries.is_empty()).then_some(entries);
+    let compact = move |out: &mut Vec<u8>| {
+        if !std::mem::replace(&mut is_open, true) {
+            out.extend_from_slice(b"{\"data\":[");
         }
-        Err(error) => {
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            Failure::new(status, format!("the answer has no JSON: {error}")).into_response()
+        let goes_on = item(out);
+        if !goes_on {
+            out.extend_from_slice(b"],\"total\":0,\"limit\":0,\"offset\":0,\"errors\":");
+            pieces::put(out, &errors);
+            out.push(b'}');
         }
+        goes_on
+    };
+    match is_pretty {
+        true => pieces::json(indented(compact)),
+        false => pieces::json(compact),
     }
 }
 
@@ -198,19 +220,6 @@ impl IntoResponse for Failure {
         self.hint(&mut response);
         response
     }
-}
-
-/// One trace.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Trace<'t> {
-    #[serde(rename = "traceID")]
-    pub(super) trace_id: String,
-    pub(super) spans: Vec<Span<'t>>,
-    /// By the key that spans name: `p1`, `p2`, ...
-    pub(super) processes: BTreeMap<String, Process<'t>>,
-    /// Null where there are none.
-    pub(super) warnings: Option<Vec<String>>,
 }
 
 /// One span.

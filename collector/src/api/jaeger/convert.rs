@@ -1,40 +1,89 @@
 //! A trace as received into the JSON model of Jaeger: its tags, its processes (`p1`, `p2`, ... in the order in which
 //! their spans come), and an id of its own for every span.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use opentelemetry::{SpanId, TraceId};
 
-use super::answer::{Log, Process, RefType, Reference, Span, Trace};
+use super::answer::{Log, Process, RefType, Reference, Span};
 use super::tags;
 use crate::api::dialect::short_id;
-use crate::model::{self, Link, Note, Resource, SpanKind, Value};
+use crate::api::pieces;
+use crate::model::{self, Link, Note, Resource, SHORTENED, SpanKind, Value};
 
 /// The attribute in which OpenTracing bridges keep the type of a link.
 const REF_TYPE: &str = "opentracing.ref_type";
 
-/// Returns a trace as Jaeger shows it; `is_raw` leaves tags, fields and references in the order received, without
-/// notes on spans.
-pub(super) fn trace(trace: &model::Trace, is_raw: bool) -> Trace<'_> {
-    let (mut warnings, about_trace) = warnings(trace);
-    let mut processes = Processes::default();
-    let mut spans = Vec::with_capacity(trace.spans.len());
-    for span in &trace.spans {
-        // The first span of an id is the one that notes are about.
-        let noted = warnings.remove(&span.span_id).unwrap_or_default();
-        let noted = if is_raw { Vec::new() } else { noted };
-        let process_id = processes.key(&span.resource);
-        spans.push(convert_span(span, process_id, noted, is_raw));
+/// A trace as Jaeger shows it, written span by span.
+#[derive(Debug)]
+pub(super) struct TracePieces {
+    trace: model::Trace,
+    /// Leaves tags, fields and references in the order received, without notes on spans.
+    is_raw: bool,
+    warnings: HashMap<SpanId, Vec<String>>,
+    about_trace: Vec<String>,
+    /// By span: its sender.
+    senders: Vec<u32>,
+    processes: Vec<Arc<Resource>>,
+    /// The next span.
+    next: usize,
+    is_open: bool,
+}
+
+impl TracePieces {
+    /// Returns the pieces of a trace.
+    pub(super) fn of(trace: model::Trace, is_raw: bool) -> Self {
+        let (warnings, about_trace) = warnings(&trace);
+        let mut processes = Processes::default();
+        let spans = trace.spans.iter();
+        let senders = spans.map(|span| processes.index(&span.resource)).collect();
+        Self {
+            processes: processes.met,
+            trace,
+            is_raw,
+            warnings,
+            about_trace,
+            senders,
+            next: 0,
+            is_open: false,
+        }
     }
-    let processes = processes.into_keyed();
-    Trace {
-        trace_id: short_id(trace.id),
-        spans,
-        processes: processes
-            .map(|(key, resource)| (key, convert_process(resource, is_raw)))
-            .collect(),
-        warnings: some_if_any(about_trace),
+
+    /// Appends the next piece; returns false after the last.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>) -> bool {
+        if !std::mem::replace(&mut self.is_open, true) {
+            out.extend_from_slice(b"{\"traceID\":");
+            pieces::put(out, &short_id(self.trace.id));
+            out.extend_from_slice(b",\"spans\":[");
+        }
+        let Some(span) = self.trace.spans.get(self.next) else {
+            self.close(out);
+            return false;
+        };
+        if self.next > 0 {
+            out.push(b',');
+        }
+        // The first span of an id is the one that notes are about.
+        let noted = self.warnings.remove(&span.span_id).unwrap_or_default();
+        let noted = if self.is_raw { Vec::new() } else { noted };
+        let process_id = key(self.senders[self.next] as usize);
+        pieces::put(out, &convert_span(span, process_id, noted, self.is_raw));
+        self.next += 1;
+        true
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        let processes = self.processes.iter().enumerate();
+        let processes: BTreeMap<_, _> = processes
+            .map(|(index, resource)| (key(index), convert_process(resource, self.is_raw)))
+            .collect();
+        out.extend_from_slice(b"],\"processes\":");
+        pieces::put(out, &processes);
+        out.extend_from_slice(b",\"warnings\":");
+        pieces::put(out, &some_if_any(std::mem::take(&mut self.about_trace)));
+        out.push(b'}');
     }
 }
 
@@ -52,6 +101,11 @@ fn warnings(trace: &model::Trace) -> (HashMap<SpanId, Vec<String>>, Vec<String>)
     if trace.truncated {
         let shown = trace.spans.len();
         about_trace.push(format!("the trace has more spans than the {shown} shown"));
+    }
+    if trace.is_shortened() {
+        about_trace.push(format!(
+            "the trace is too large to be shown whole: spans with the tag {SHORTENED} are shown in part"
+        ));
     }
     (by_span, about_trace)
 }
@@ -175,40 +229,32 @@ fn some_if_any(texts: Vec<String>) -> Option<Vec<String>> {
 
 /// The senders seen so far.
 #[derive(Debug, Default)]
-pub(super) struct Processes<'t> {
-    met: Vec<&'t Resource>,
+struct Processes {
+    met: Vec<Arc<Resource>>,
     /// Spans of one sender mostly share one resource in memory.
-    by_address: HashMap<*const Resource, usize>,
-    /// Prints of resources, so that the same one is known again without comparing it to each.
-    by_print: HashMap<String, usize>,
+    by_address: HashMap<*const Resource, u32>,
+    /// Hashes of prints of resources, so that the same one is known again without comparing it to each.
+    by_print: HashMap<u64, u32>,
 }
 
-impl<'t> Processes<'t> {
-    /// Returns the key of a sender.
-    pub(super) fn key(&mut self, resource: &'t Arc<Resource>) -> String {
+impl Processes {
+    /// Returns the number of a sender.
+    fn index(&mut self, resource: &Arc<Resource>) -> u32 {
         let address = Arc::as_ptr(resource);
-        let index = match self.by_address.get(&address) {
-            Some(index) => *index,
-            None => {
-                let index = self.index_of_print(resource);
-                self.by_address.insert(address, index);
-                index
-            }
-        };
-        key(index)
+        if let Some(index) = self.by_address.get(&address) {
+            return *index;
+        }
+        let index = self.index_of_print(resource);
+        self.by_address.insert(address, index);
+        index
     }
 
-    /// Returns every sender with its key.
-    pub(super) fn into_keyed(self) -> impl Iterator<Item = (String, &'t Resource)> {
-        let met = self.met.into_iter().enumerate();
-        met.map(|(index, resource)| (key(index), resource))
-    }
-
-    fn index_of_print(&mut self, resource: &'t Resource) -> usize {
-        let next = self.met.len();
-        let index = *self.by_print.entry(format!("{resource:?}")).or_insert(next);
+    fn index_of_print(&mut self, resource: &Arc<Resource>) -> u32 {
+        let next = self.met.len() as u32;
+        let print = self.by_print.hasher().hash_one(format!("{resource:?}"));
+        let index = *self.by_print.entry(print).or_insert(next);
         if index == next {
-            self.met.push(resource);
+            self.met.push(Arc::clone(resource));
         }
         index
     }

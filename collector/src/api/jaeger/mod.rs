@@ -4,6 +4,7 @@
 
 mod answer;
 mod convert;
+mod indent;
 mod names;
 mod params;
 mod search;

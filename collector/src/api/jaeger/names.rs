@@ -19,6 +19,8 @@ const TRACES_READ: usize = 20;
 const NAMES_READ: usize = 50;
 /// Spans read in all.
 const SPANS_READ: usize = 10_000;
+/// Bytes of a trace in memory: only names and kinds are looked at.
+const TRACE_BYTES_READ: usize = 8 << 20;
 
 /// `GET /jaeger/api/services`
 pub(super) async fn services(
@@ -150,7 +152,7 @@ impl<'s> Kinds<'s> {
                 continue;
             }
             self.spans_left -= spans;
-            let trace = query.trace(row.trace_id).await?;
+            let trace = query.trace_within(row.trace_id, TRACE_BYTES_READ).await?;
             let spans = trace.into_iter().flat_map(|trace| trace.spans);
             let service = self.service;
             for span in spans.filter(|span| span.service() == service) {

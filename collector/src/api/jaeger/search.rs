@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode as HttpStatus;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use opentelemetry::TraceId;
 use serde_json::Value as Json;
 
-use super::answer::{Answer, Failure, NO_SUCH_TRACE, Remark};
-use super::convert;
+use super::answer::{self, Failure, NO_SUCH_TRACE, Remark};
+use super::convert::{self, TracePieces};
 use super::params::{Params, bounded, trace_id};
 use super::tags;
 use crate::api::ApiState;
-use crate::api::dialect::{self, Refuse, SPANS_MAX};
+use crate::api::dialect::{self, Answered, Refuse};
 use crate::model::{Condition, Place, StatusCode, Test, TimeRange, Trace, TraceQuery};
-use crate::query::{QueryError, QueryService};
+use crate::query::{QueryError, QueryService, TRACE_BYTES_MAX};
 
 /// Conditions on tags in one search.
 const TAGS_MAX: usize = 16;
@@ -72,7 +72,7 @@ pub(super) async fn trace(
     // Hints where to look, which this store does not need.
     params.time("start")?;
     params.time("end")?;
-    let trace = find(&state.query, &id).await?;
+    let trace = find(&state.query, &id, TRACE_BYTES_MAX).await?;
     let trace = trace.ok_or_else(Failure::no_such_trace)?;
     let found = Found {
         traces: vec![trace],
@@ -83,43 +83,49 @@ pub(super) async fn trace(
 
 /// Returns the traces of these ids in their order, with a message for each that is unknown or does not fit.
 async fn by_ids(query: &QueryService, ids: &[String]) -> Result<Found, Failure> {
-    let mut found = Found::default();
-    let mut spans_left = SPANS_MAX;
+    let mut answer = Answered::default();
+    let mut remarks = Vec::new();
     for text in ids {
-        match find(query, text).await? {
-            Some(trace) if trace.spans.len() > spans_left => {
-                found.remarks.push(too_large(trace.id));
-            }
-            Some(trace) => {
-                spans_left -= trace.spans.len();
-                found.traces.push(trace);
-            }
-            None => found.remarks.push(Remark {
+        match find(query, text, answer.room()).await? {
+            Some(trace) => match answer.limit_for(&trace) {
+                Some(limit) => remarks.push(too_large(trace.id, &limit)),
+                None => answer.push(trace),
+            },
+            None => remarks.push(Remark {
                 message: NO_SUCH_TRACE.to_owned(),
                 trace_id: TraceId::from_hex(text).ok(),
             }),
         }
     }
-    Ok(found)
+    let (traces, _) = answer.into_parts();
+    Ok(Found { traces, remarks })
 }
 
 fn render(found: Found, view: View) -> Response {
-    let Found {
-        mut traces,
-        remarks,
-    } = found;
-    if !view.is_raw {
-        traces.iter_mut().for_each(convert::separate_shared_ids);
-    }
-    let shown = traces.iter();
-    let data: Vec<_> = shown
-        .map(|trace| convert::trace(trace, view.is_raw))
-        .collect();
-    Answer {
-        remarks,
-        ..Answer::of(data, view.is_pretty)
-    }
-    .into_response()
+    let Found { traces, remarks } = found;
+    let mut traces = traces.into_iter();
+    let mut open: Option<TracePieces> = None;
+    let mut is_first = true;
+    let item = move |out: &mut Vec<u8>| {
+        if let Some(trace) = &mut open {
+            if !trace.write(out) {
+                open = None;
+            }
+            return true;
+        }
+        let Some(mut trace) = traces.next() else {
+            return false;
+        };
+        if !std::mem::replace(&mut is_first, false) {
+            out.push(b',');
+        }
+        if !view.is_raw {
+            convert::separate_shared_ids(&mut trace);
+        }
+        open = Some(TracePieces::of(trace, view.is_raw));
+        true
+    };
+    answer::traces(item, remarks, view.is_pretty)
 }
 
 /// What a search asks for, under whatever names its version gives the parameters.
@@ -267,7 +273,7 @@ pub(super) async fn gather(state: &ApiState, query: TraceQuery) -> Result<Found,
         limit: limit.min(PAGE),
         ..query
     };
-    let found = dialect::gather(state, search, limit, Some).await?;
+    let found = dialect::gather(state, search, limit, |_| true).await?;
     let (traces, missing) = found
         .answer()
         .map_err(|(status, message)| Failure::new(status, message))?;
@@ -281,20 +287,22 @@ pub(super) async fn gather(state: &ApiState, query: TraceQuery) -> Result<Found,
     })
 }
 
-/// Returns the trace of an id as `params::trace_id` reads it. Nobody has the id of zeros.
-pub(super) async fn find(service: &QueryService, id: &str) -> Result<Option<Trace>, QueryError> {
+/// Returns the trace of an id as `params::trace_id` reads it, fitted into so many bytes. Nobody has the id of zeros.
+pub(super) async fn find(
+    service: &QueryService,
+    id: &str,
+    bytes_max: usize,
+) -> Result<Option<Trace>, QueryError> {
     if id.bytes().all(|digit| digit == b'0') {
         return Ok(None);
     }
-    service.trace_by_text(id).await
+    service.trace_by_text_within(id, bytes_max).await
 }
 
 /// Returns the remark on a trace that does not fit into the answer.
-pub(super) fn too_large(trace_id: TraceId) -> Remark {
+fn too_large(trace_id: TraceId, limit: &str) -> Remark {
     Remark {
-        message: format!(
-            "left out: the answer would have more than {SPANS_MAX} spans; ask for this trace by its id"
-        ),
+        message: format!("left out: {limit}; ask for this trace by its id"),
         trace_id: Some(trace_id),
     }
 }

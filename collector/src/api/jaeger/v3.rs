@@ -9,16 +9,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::answer::{self, Operation};
 use super::params::trace_id;
 use super::search::{Search, find, gather, tags_of_json};
 use super::{convert, names, params};
-use crate::api::ApiState;
 use crate::api::dialect::{self, Refuse, with_missing};
-use crate::codec::otlp::encode::trace_to_json;
+use crate::api::{ApiState, pieces};
+use crate::codec::otlp::encode::ResourceSpans;
 use crate::model::{ServiceCount, TimeRange, Trace, TraceQuery, TraceSummary, parse_timestamp};
+use crate::query::TRACE_BYTES_MAX;
 
 /// Returns what is nested under `/jaeger/api/v3`.
 pub(super) fn router() -> Router<ApiState> {
@@ -66,7 +67,7 @@ async fn search(State(state): State<ApiState>, params: Params) -> Result<Respons
     let is_raw = params.flag("query.rawTraces")?;
     let found = gather(&state, params.search()?).await?;
     let missing = found.remarks.into_iter().next();
-    let answer = render(found.traces, is_raw)?.into_response();
+    let answer = render(found.traces, is_raw)?;
     Ok(with_missing(
         answer,
         missing.map(|remark| remark.message).as_deref(),
@@ -78,31 +79,50 @@ async fn trace(
     State(state): State<ApiState>,
     Path(id): Path<String>,
     params: Params,
-) -> Result<Json<Value>, Failure> {
+) -> Result<Response, Failure> {
     let is_raw = params.flag("rawTraces")?;
     // Hints where to look, which this store does not need.
     params.time("startTime")?;
     params.time("endTime")?;
-    let trace = find(&state.query, &trace_id(&id)?).await?;
-    render(trace.into_iter().collect(), is_raw)
+    let trace = find(&state.query, &trace_id(&id)?, TRACE_BYTES_MAX).await?;
+    let missing = trace.as_ref().filter(|t| t.truncated || t.is_shortened());
+    let missing = missing.map(|_| dialect::too_long());
+    let answer = render(trace.into_iter().collect(), is_raw)?;
+    Ok(with_missing(answer, missing.as_deref()))
 }
 
 /// Returns the traces one after the other in one list; none is a 404, as with Jaeger.
-fn render(mut traces: Vec<Trace>, is_raw: bool) -> Result<Json<Value>, Failure> {
+fn render(traces: Vec<Trace>, is_raw: bool) -> Result<Response, Failure> {
     if traces.is_empty() {
         let none = answer::Failure::new(StatusCode::NOT_FOUND, "No traces found");
         return Err(none.into());
     }
-    if !is_raw {
-        traces.iter_mut().for_each(convert::separate_shared_ids);
-    }
-    let mut resource_spans = Vec::new();
-    for trace in &traces {
-        if let Value::Array(groups) = trace_to_json(trace)["resourceSpans"].take() {
-            resource_spans.extend(groups);
+    let mut traces = traces.into_iter();
+    let mut open: Option<(Trace, ResourceSpans)> = None;
+    let mut begun = 0;
+    Ok(pieces::json(move |out: &mut Vec<u8>| {
+        if let Some((trace, spans)) = &mut open {
+            if !spans.write(trace, out) {
+                open = None;
+            }
+            return true;
         }
-    }
-    Ok(Json(json!({"result": {"resourceSpans": resource_spans}})))
+        let next = traces.next();
+        out.extend_from_slice(match (&next, begun) {
+            (Some(_), 0) => b"{\"result\":{\"resourceSpans\":[",
+            (Some(_), _) => b",",
+            (None, _) => b"]}}",
+        });
+        begun += 1;
+        open = next.map(|mut trace| {
+            if !is_raw {
+                convert::separate_shared_ids(&mut trace);
+            }
+            let spans = ResourceSpans::of(&trace);
+            (trace, spans)
+        });
+        open.is_some()
+    }))
 }
 
 /// The answer.

@@ -1,8 +1,7 @@
 //! Traces by id, and searches, whose traces are judged on the spans as they are shown.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -10,9 +9,9 @@ use opentelemetry::SpanId;
 
 use super::question::{self, Params, Question, trace_id};
 use super::refusal::Refusal;
-use super::span::{self, ZipkinSpan, render};
-use crate::api::ApiState;
-use crate::api::dialect::{Refuse, SPANS_MAX, gather, shortened, too_long, with_missing};
+use super::span::{self, ZipkinSpan, render_span};
+use crate::api::dialect::{Answered, Refuse, gather, shortened, too_long, with_missing};
+use crate::api::{ApiState, pieces};
 use crate::model::{Span, SpanKind, Trace};
 use crate::query::peer_name;
 
@@ -22,13 +21,82 @@ const IDS_MAX: usize = 1_000;
 /// A list of traces, and why there may be more.
 #[derive(Debug)]
 pub(super) struct Traces {
-    pub(super) traces: Vec<Vec<ZipkinSpan>>,
+    pub(super) traces: Vec<Trace>,
     pub(super) missing: Option<String>,
 }
 
 impl IntoResponse for Traces {
     fn into_response(self) -> Response {
-        with_missing(Json(self.traces).into_response(), self.missing.as_deref())
+        let mut traces = self.traces.into_iter();
+        let mut open: Option<Spans> = None;
+        let mut is_first = true;
+        // One span at a time, brackets and commas of the outer list with the first and last of a trace.
+        let item = move |out: &mut Vec<u8>| {
+            if let Some(spans) = &mut open {
+                if spans.write(out) {
+                    return true;
+                }
+                out.push(b']');
+                open = None;
+            }
+            let Some(trace) = traces.next() else {
+                return false;
+            };
+            if !std::mem::replace(&mut is_first, false) {
+                out.push(b',');
+            }
+            out.push(b'[');
+            open = Some(Spans::of(trace));
+            true
+        };
+        with_missing(pieces::json(bracketed(item)), self.missing.as_deref())
+    }
+}
+
+/// The spans of a trace, rendered one at a time.
+struct Spans {
+    trace: Trace,
+    clients: HashSet<SpanId>,
+    next: usize,
+}
+
+impl Spans {
+    fn of(trace: Trace) -> Self {
+        let clients = span::clients(&trace);
+        let next = 0;
+        Self {
+            trace,
+            clients,
+            next,
+        }
+    }
+
+    /// Appends the next span, after a comma where it is not the first; returns false if there is none.
+    fn write(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some(span) = self.trace.spans.get(self.next) else {
+            return false;
+        };
+        if self.next > 0 {
+            out.push(b',');
+        }
+        self.next += 1;
+        pieces::put(out, &render_span(span, &self.clients));
+        true
+    }
+}
+
+/// Puts brackets around what an item appends.
+fn bracketed(mut item: impl pieces::Write) -> impl pieces::Write {
+    let mut is_open = false;
+    move |out: &mut Vec<u8>| {
+        if !std::mem::replace(&mut is_open, true) {
+            out.push(b'[');
+        }
+        let goes_on = item(out);
+        if !goes_on {
+            out.push(b']');
+        }
+        goes_on
     }
 }
 
@@ -44,9 +112,10 @@ pub(super) async fn trace(
             format!("{id} not found"),
         ));
     };
-    let missing = trace.truncated.then(too_long);
-    let response = Json(render(&trace)).into_response();
-    Ok(with_missing(response, missing.as_deref()))
+    let is_cut = trace.truncated || trace.is_shortened();
+    let mut spans = Spans::of(trace);
+    let response = pieces::json(bracketed(move |out: &mut Vec<u8>| spans.write(out)));
+    Ok(with_missing(response, is_cut.then(too_long).as_deref()))
 }
 
 /// `GET /traceMany?traceIds=a,b`
@@ -55,23 +124,20 @@ pub(super) async fn trace_many(
     params: Params,
 ) -> Result<Traces, Refusal> {
     let ids = read_ids(params.required("traceIds")?)?;
-    let (mut traces, mut spans, mut missing) = (Vec::new(), 0, None);
+    let (mut answer, mut missing) = (Answered::default(), None);
     for id in ids {
-        let Some(trace) = state.query.trace_by_text(&id).await? else {
+        let found = state.query.trace_by_text_within(&id, answer.room());
+        let Some(trace) = found.await? else {
             continue;
         };
-        spans += trace.spans.len();
-        if spans > SPANS_MAX && !traces.is_empty() {
-            missing = Some(format!(
-                "an answer holds {SPANS_MAX} spans at most; {id} and what follows is left out"
-            ));
+        if let Some(limit) = answer.limit_for(&trace) {
+            missing = Some(format!("{limit}; {id} and what follows is left out"));
             break;
         }
-        if trace.truncated {
-            missing = Some(too_long());
-        }
-        traces.push(render(&trace));
+        answer.push(trace);
     }
+    let (traces, cut) = answer.into_parts();
+    let missing = missing.or(cut);
     Ok(Traces { traces, missing })
 }
 
@@ -110,38 +176,63 @@ pub(super) async fn search(
 ) -> Result<Traces, Refusal> {
     let question = Question::read(&params)?;
     let search = question::search(&question);
-    let show = |trace: Trace| {
-        let rendered = render(&trace);
-        matches(&question, &trace, &rendered).then_some(rendered)
-    };
-    let found = gather(&state, search, question.limit, show).await?;
+    let is_match = |trace: &Trace| matches(&question, trace);
+    let found = gather(&state, search, question.limit, is_match).await?;
     let (traces, missing) = found
         .answer()
         .map_err(|(status, text)| Refusal::new(status, text))?;
     Ok(Traces { traces, missing })
 }
 
-/// Returns whether a trace meets every condition but the range, which the store has judged. `rendered` are its spans.
-fn matches(question: &Question, trace: &Trace, rendered: &[ZipkinSpan]) -> bool {
-    let spans = trace.spans.iter().zip(rendered);
-    let own: Vec<_> = spans
-        .filter(|(_, shown)| is_of_service(question, shown))
-        .collect();
-    let any = |met: &dyn Fn(&ZipkinSpan) -> bool| own.iter().any(|(_, shown)| met(shown));
-    any(&|shown| has_name(question, shown))
-        && any(&|shown| has_duration(question, shown))
-        && question
-            .terms
-            .iter()
-            .all(|(key, value)| any(&|shown| has_term(key, value, shown)))
-        && question.remote_service.as_ref().is_none_or(|remote| {
-            let answered = answered_by(remote, trace);
-            own.iter().any(|(span, shown)| {
-                is_shown_calling(remote, shown)
-                    || peer_name(span).to_lowercase() == *remote
-                    || (!is_of(remote, span) && answered.contains(&span.span_id))
-            })
-        })
+/// Returns whether a trace meets every condition but the range, which the store has judged; each by a span of the service,
+/// as it is shown.
+fn matches(question: &Question, trace: &Trace) -> bool {
+    let clients = span::clients(trace);
+    let answered = question.remote_service.as_ref();
+    let answered = answered.map(|remote| (remote, answered_by(remote, trace)));
+    let mut met = Met::default();
+    for span in &trace.spans {
+        let shown = render_span(span, &clients);
+        if is_of_service(question, &shown) {
+            met.look_at(question, span, &shown, answered.as_ref());
+        }
+    }
+    met.name
+        && met.duration
+        && met.terms.len() == question.terms.len()
+        && (answered.is_none() || met.remote)
+}
+
+/// The conditions that are met so far.
+#[derive(Debug, Default)]
+struct Met<'q> {
+    name: bool,
+    duration: bool,
+    terms: BTreeSet<&'q str>,
+    remote: bool,
+}
+
+impl<'q> Met<'q> {
+    fn look_at(
+        &mut self,
+        question: &'q Question,
+        span: &Span,
+        shown: &ZipkinSpan,
+        answered: Option<&(&String, HashSet<SpanId>)>,
+    ) {
+        self.name |= has_name(question, shown);
+        self.duration |= has_duration(question, shown);
+        for (key, value) in &question.terms {
+            if has_term(key, value, shown) {
+                self.terms.insert(key);
+            }
+        }
+        self.remote |= answered.is_some_and(|(remote, answered)| {
+            is_shown_calling(remote, shown)
+                || peer_name(span).to_lowercase() == **remote
+                || (!is_of(remote, span) && answered.contains(&span.span_id))
+        });
+    }
 }
 
 fn is_of_service(question: &Question, shown: &ZipkinSpan) -> bool {

@@ -76,22 +76,25 @@ pub(super) struct ZipkinSpan {
     shared: bool,
 }
 
-/// Returns the spans of a trace, in its order.
-pub(super) fn render(trace: &Trace) -> Vec<ZipkinSpan> {
-    let clients = trace.spans.iter();
-    let clients = clients.filter(|span| span.kind == SpanKind::Client);
-    let clients: HashSet<SpanId> = clients.map(|span| span.span_id).collect();
+/// Returns the ids of a trace's client spans, which servers may share.
+pub(super) fn clients(trace: &Trace) -> HashSet<SpanId> {
     let spans = trace.spans.iter();
-    spans
-        .map(|span| {
-            let shared = span.kind == SpanKind::Server && clients.contains(&span.span_id);
-            render_span(span, shared)
-        })
-        .collect()
+    let clients = spans.filter(|span| span.kind == SpanKind::Client);
+    clients.map(|span| span.span_id).collect()
 }
 
-/// Returns a span; `shared` says that it is the server's half of a call whose client's half has the same id.
-fn render_span(span: &Span, shared: bool) -> ZipkinSpan {
+/// Returns the spans of a trace, in its order.
+#[cfg(test)]
+pub(super) fn render(trace: &Trace) -> Vec<ZipkinSpan> {
+    let clients = clients(trace);
+    let spans = trace.spans.iter();
+    spans.map(|span| render_span(span, &clients)).collect()
+}
+
+/// Returns a span; `clients` are the ids of the trace's client spans.
+pub(super) fn render_span(span: &Span, clients: &HashSet<SpanId>) -> ZipkinSpan {
+    // The server's half of a call whose client's half has the same id.
+    let shared = span.kind == SpanKind::Server && clients.contains(&span.span_id);
     ZipkinSpan {
         trace_id: short_id(span.trace_id),
         parent_id: span.parent_span_id.map(|id| id.to_string()),

@@ -210,7 +210,12 @@ impl Circuits {
     /// When the journal cannot be read.
     pub async fn wall(&self, at: Option<u64>) -> Result<CircuitWall, StoreError> {
         match at {
-            None => Ok(self.wall_now(now_unix_nanos())),
+            // A view of 10,000 breakers takes longer than an async worker may be busy.
+            None => {
+                let now = now_unix_nanos();
+                self.blocking(move |circuits| Ok(circuits.wall_now(now)))
+                    .await
+            }
             Some(at) => self.blocking(move |circuits| circuits.wall_at(at)).await,
         }
     }

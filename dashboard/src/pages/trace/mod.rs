@@ -5,7 +5,7 @@ pub(crate) mod rows;
 pub(crate) mod span_detail;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use askama::Template;
 use axum::extract::{Path, State};
@@ -30,6 +30,8 @@ use span_detail::{Around, SpanDetail};
 pub(crate) const ROWS_MAX: usize = 500;
 /// Bars of the minimap: more than there are pixels tell nothing.
 const MINIMAP_MAX: usize = 600;
+/// Services named above the rows.
+const SERVICES_MAX: usize = 100;
 /// Toggled folds in a URL (16 digits each).
 const FOLDS_MAX: usize = 200;
 
@@ -194,6 +196,7 @@ pub(crate) struct TracePage {
     duration: u64,
     spans: usize,
     services: Vec<(String, &'static str, usize)>,
+    service_count: usize,
     errors: usize,
     missing: usize,
     roots: usize,
@@ -202,6 +205,7 @@ pub(crate) struct TracePage {
     minimap: Vec<(usize, Stretch)>,
     notes: Vec<String>,
     truncated: bool,
+    shortened: bool,
     deepest: usize,
     hits: Option<usize>,
     rows: Rows,
@@ -246,6 +250,12 @@ impl TracePage {
             duration: tree.end.saturating_sub(tree.start),
             spans: trace.spans.len(),
             services: services(trace, palette),
+            service_count: trace
+                .spans
+                .iter()
+                .map(Span::service)
+                .collect::<HashSet<_>>()
+                .len(),
             errors: trace
                 .spans
                 .iter()
@@ -271,6 +281,7 @@ impl TracePage {
                 .take(20)
                 .collect(),
             truncated: trace.truncated,
+            shortened: trace.is_shortened(),
             deepest: tree.rows.iter().map(|row| row.depth + 1).max().unwrap_or(1),
             hits,
             rows: Rows::new(trace, &tree, palette, &view),
@@ -297,7 +308,7 @@ impl TracePage {
         };
         let mut counts = vec![
             count(self.spans, "span", "spans"),
-            count(self.services.len(), "service", "services"),
+            count(self.service_count, "service", "services"),
         ];
         if self.errors > 0 {
             counts.push(Count {
@@ -380,16 +391,20 @@ pub(crate) fn give_colours(trace: &Trace, palette: &Palette) {
     palette.give(trace.spans.iter().map(Span::service));
 }
 
+/// Services of a trace: name, class of the colour, spans; those with most spans, and in the order of their first spans.
 fn services(trace: &Trace, palette: &Palette) -> Vec<(String, &'static str, usize)> {
-    let mut services: Vec<(String, &'static str, usize)> = Vec::new();
-    for span in &trace.spans {
-        let shown = text::name(span.service());
-        match services.iter_mut().find(|(name, _, _)| *name == shown) {
-            Some((_, _, spans)) => *spans += 1,
-            None => services.push((shown.into_owned(), palette.class(span.service()), 1)),
-        }
+    let mut spans_of: HashMap<&str, (usize, usize)> = HashMap::new();
+    for (at, span) in trace.spans.iter().enumerate() {
+        spans_of.entry(span.service()).or_insert((at, 0)).1 += 1;
     }
+    let mut services: Vec<_> = spans_of.into_iter().collect();
+    services.sort_unstable_by_key(|(_, (first, spans))| (std::cmp::Reverse(*spans), *first));
+    services.truncate(SERVICES_MAX);
+    services.sort_unstable_by_key(|(_, (first, _))| *first);
+    let services = services.into_iter();
     services
+        .map(|(name, (_, spans))| (text::name(name).into_owned(), palette.class(name), spans))
+        .collect()
 }
 
 /// What the breakers did in this request, counted: `1 refused`, `1 probe`.

@@ -7,20 +7,94 @@ use crate::model::{Event, Link, Resource, Scope, Span, StatusCode, Trace, Value}
 
 /// Returns a trace as an `ExportTraceServiceRequest` (or `TracesData`, which is the same) in OTLP/JSON.
 pub fn trace_to_json(trace: &Trace) -> Json {
-    let resource_spans: Vec<Json> = groups(trace)
-        .into_iter()
-        .map(|(resource, scopes)| {
-            let scope_spans: Vec<Json> = scopes
-                .into_iter()
-                .map(|(scope, spans)| {
-                    let spans: Vec<Json> = spans.into_iter().map(span_to_json).collect();
-                    json!({"scope": scope_to_json(scope), "spans": spans})
-                })
-                .collect();
-            json!({"resource": resource_to_json(resource), "scopeSpans": scope_spans})
-        })
-        .collect();
-    json!({"resourceSpans": resource_spans})
+    let mut pieces = ResourceSpans::of(trace);
+    let mut text = b"{\"resourceSpans\":[".to_vec();
+    while pieces.write(trace, &mut text) {}
+    text.extend_from_slice(b"]}");
+    serde_json::from_slice(&text).expect("what was just serialised is JSON")
+}
+
+/// The elements of `resourceSpans` of a trace, written span by span.
+#[derive(Debug)]
+pub struct ResourceSpans {
+    /// The spans by resource and scope, last first.
+    steps: Vec<Step>,
+    /// What was written last, to be closed.
+    after: After,
+}
+
+/// What is written next: where a span with that resource, that scope, or the span itself stands.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Resource(u32),
+    Scope(u32),
+    Span(u32),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    Nothing,
+    Resource,
+    Scope,
+    Span,
+}
+
+impl ResourceSpans {
+    /// Returns the elements of a trace.
+    pub fn of(trace: &Trace) -> Self {
+        let mut steps = Vec::with_capacity(trace.spans.len() + 8);
+        for (_, scopes) in groups(trace) {
+            let of_resource = steps.len();
+            for (_, spans) in scopes {
+                if steps.len() == of_resource {
+                    steps.push(Step::Resource(spans[0]));
+                }
+                steps.push(Step::Scope(spans[0]));
+                steps.extend(spans.into_iter().map(Step::Span));
+            }
+        }
+        steps.reverse();
+        let after = After::Nothing;
+        Self { steps, after }
+    }
+
+    /// Appends the next piece of the trace; returns false after the last.
+    pub fn write(&mut self, trace: &Trace, out: &mut Vec<u8>) -> bool {
+        let next = self.steps.pop();
+        let closing: &[u8] = match (self.after, next) {
+            (After::Span, Some(Step::Span(_))) => b",",
+            (After::Span, Some(Step::Scope(_))) => b"]},",
+            (After::Span, Some(Step::Resource(_))) => b"]}]},",
+            (After::Span, None) => b"]}]}",
+            _ => b"",
+        };
+        out.extend_from_slice(closing);
+        let span = |at: u32| &trace.spans[at as usize];
+        self.after = match next {
+            None => return false,
+            Some(Step::Resource(at)) => {
+                out.extend_from_slice(b"{\"resource\":");
+                put(out, &resource_to_json(&span(at).resource));
+                out.extend_from_slice(b",\"scopeSpans\":[");
+                After::Resource
+            }
+            Some(Step::Scope(at)) => {
+                out.extend_from_slice(b"{\"scope\":");
+                put(out, &scope_to_json(&span(at).scope));
+                out.extend_from_slice(b",\"spans\":[");
+                After::Scope
+            }
+            Some(Step::Span(at)) => {
+                put(out, &span_to_json(span(at)));
+                After::Span
+            }
+        };
+        true
+    }
+}
+
+fn put(out: &mut Vec<u8>, json: &Json) {
+    serde_json::to_writer(out, json).expect("a JSON value is JSON");
 }
 
 fn resource_to_json(resource: &Resource) -> Json {

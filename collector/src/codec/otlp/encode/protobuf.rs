@@ -16,8 +16,8 @@ pub fn trace_to_protobuf(trace: &Trace) -> Vec<u8> {
                         write::text(out, 1, &scope.name);
                         write::text(out, 2, &scope.version);
                     });
-                    for one in spans {
-                        write::message(out, 2, |out| span(out, one));
+                    for at in spans {
+                        write::message(out, 2, |out| span(out, &trace.spans[at as usize]));
                     }
                 });
             }

@@ -1,0 +1,150 @@
+//! What the real binary costs in memory when it is asked for more than it should give at once.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use integration_tests::{Binary, TraceBuilder, attribute, get_json};
+use prost::Message;
+use serde_json::Value;
+
+/// The most that one request may cost, bytes.
+const REQUEST_BYTES_MAX: u64 = 64 << 20;
+/// What the allocator keeps of earlier requests, and pages of the store's files, bytes.
+const SLACK_BYTES: u64 = 8 << 20;
+
+async fn send_gzip(binary: &Binary, body: &[u8]) {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(body).expect("memory takes it");
+    let request = reqwest::Client::new()
+        .post(format!("{}/v1/traces", binary.otlp_http))
+        .header("content-type", "application/x-protobuf")
+        .header("content-encoding", "gzip")
+        .body(gzip.finish().expect("memory takes it"));
+    let answer = request.send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+}
+
+/// Sends a trace of four requests of 14 spans, each of 127 values of 32,000 bytes: 228 MB. Returns its id.
+async fn send_large_trace(binary: &Binary) -> String {
+    let mut trace = TraceBuilder::new("shop");
+    let value = "x".repeat(32_000);
+    let mut root = None;
+    for _ in 0..4 {
+        let mut request = trace.of_service("shop");
+        for _ in 0..14 {
+            let attributes = (0..127).map(|n| attribute(&format!("key{n}"), &value));
+            let span = request.span(root, "large", attributes.collect());
+            root = root.or(Some(span));
+        }
+        send_gzip(binary, &request.request().encode_to_vec()).await;
+        trace = request;
+    }
+    trace.id()
+}
+
+async fn get(url: String) -> (reqwest::header::HeaderMap, String) {
+    let answer = reqwest::get(&url).await.expect("an answer");
+    assert_eq!(answer.status(), 200, "{url}");
+    (
+        answer.headers().clone(),
+        answer.text().await.expect("a whole body"),
+    )
+}
+
+/// *Guarantees*: a trace of any size is answered within 64 MiB by every route, again and again, and says that it is cut.
+#[tokio::test]
+async fn a_trace_larger_than_memory_is_cut() {
+    let data = tempfile::TempDir::new().unwrap();
+    let binary = Binary::serve(data.path()).await;
+    let id = send_large_trace(&binary).await;
+    let web = &binary.web;
+    for path in [
+        format!("/api/traces/{id}"),
+        format!("/traces/{id}"),
+        format!("/traces/{id}?q=nothing"),
+        format!("/api/v2/trace/{id}"),
+        "/api/v2/traces?serviceName=shop".to_owned(),
+        format!("/jaeger/api/traces/{id}?prettyPrint=true"),
+        "/jaeger/api/traces?service=shop".to_owned(),
+        format!("/jaeger/api/v3/traces/{id}"),
+        "/api/traces?attribute=key1=~y".to_owned(),
+    ] {
+        for _ in 0..2 {
+            let before = binary.reset_peak_memory();
+            let (_, text) = get(format!("{web}{path}")).await;
+            let cost = binary.peak_memory().saturating_sub(before);
+            assert!(
+                cost < REQUEST_BYTES_MAX + SLACK_BYTES,
+                "{path}: {} MiB",
+                cost >> 20
+            );
+            let is_search = path.contains("=~");
+            assert_eq!(text.contains("fusebox.shortened"), !is_search, "{path}");
+        }
+    }
+    let trace = get_json(&format!("{web}/api/traces/{id}")).await.unwrap();
+    assert_eq!(
+        (&trace["shortened"], &trace["truncated"]),
+        (&true.into(), &false.into())
+    );
+    let spans = trace["resourceSpans"][0]["scopeSpans"][0]["spans"]
+        .as_array()
+        .unwrap();
+    assert_eq!(spans.len(), 56);
+    let (headers, _) = get(format!("{web}/api/v2/trace/{id}")).await;
+    assert!(
+        headers["fusebox-missing"]
+            .to_str()
+            .unwrap()
+            .contains("48 MiB")
+    );
+    let jaeger = get_json(&format!("{web}/jaeger/api/traces/{id}"))
+        .await
+        .unwrap();
+    let warning = jaeger["data"][0]["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("too large"), "{warning}");
+    let (_, page) = get(format!("{web}/traces/{id}")).await;
+    assert!(page.contains("This trace is too large to load in full"));
+}
+
+/// *Guarantees*: a trace of 50,000 spans of normal size is whole in every answer.
+#[tokio::test]
+async fn a_trace_of_50_000_spans_is_whole() {
+    let data = tempfile::TempDir::new().unwrap();
+    let binary = Binary::serve(data.path()).await;
+    let mut trace = TraceBuilder::new("shop");
+    let mut root = None;
+    for _ in 0..10 {
+        let mut request = trace.of_service("shop");
+        for number in 0..5_000 {
+            let attributes = vec![
+                attribute("http.request.method", "GET"),
+                attribute("url.path", "/products/4711"),
+                attribute("server.address", "inventory.internal"),
+                attribute("number", &number.to_string()),
+            ];
+            let span = request.span(root, "GET /products/{id}", attributes);
+            root = root.or(Some(span));
+        }
+        send_gzip(&binary, &request.request().encode_to_vec()).await;
+        trace = request;
+    }
+    let (id, web) = (trace.id(), &binary.web);
+    let before = binary.reset_peak_memory();
+    let whole = get_json(&format!("{web}/api/traces/{id}")).await.unwrap();
+    let cost = binary.peak_memory().saturating_sub(before);
+    assert!(cost < REQUEST_BYTES_MAX + SLACK_BYTES, "{} MiB", cost >> 20);
+    let spans = whole["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array();
+    let is_whole = |span: &Value| span["attributes"].as_array().is_some_and(|a| a.len() == 4);
+    assert_eq!(spans.unwrap().len(), 50_000);
+    assert!(spans.unwrap().iter().all(is_whole));
+    assert_eq!(
+        (&whole["shortened"], &whole["truncated"]),
+        (&false.into(), &false.into())
+    );
+    let zipkin = get_json(&format!("{web}/api/v2/trace/{id}")).await.unwrap();
+    assert_eq!(zipkin.as_array().unwrap().len(), 50_000);
+    let (_, page) = get(format!("{web}/traces/{id}")).await;
+    assert!(page.contains("50,000") && page.contains("Rows from 501 of 50000"));
+}
