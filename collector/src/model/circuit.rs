@@ -217,6 +217,8 @@ pub struct CircuitSettings {
     /// What counts as slow, milliseconds.
     #[serde(with = "zero_is_none")]
     pub slow_call_duration_ms: Option<u64>,
+    /// Whether slow calls count before they return; in JSON `null` where it is not known.
+    pub count_unfinished_slow_calls: Option<bool>,
     /// How long it stays open, milliseconds.
     #[serde(with = "zero_is_none")]
     pub open_duration_ms: Option<u64>,

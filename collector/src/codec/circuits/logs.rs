@@ -145,6 +145,7 @@ fn view(settings: &Settings, group: &str) -> CircuitSettings {
         failure_rate_percent,
         slow_call_duration,
         slow_call_rate_percent,
+        count_unfinished_slow_calls,
         open_duration,
         open_duration_factor,
         open_duration_max,
@@ -175,6 +176,7 @@ fn view(settings: &Settings, group: &str) -> CircuitSettings {
         failure_rate_percent: percent(*failure_rate_percent),
         slow_call_rate_percent: slow_call_duration.and_then(|_| percent(*slow_call_rate_percent)),
         slow_call_duration_ms: slow_call_duration.and_then(millis),
+        count_unfinished_slow_calls: slow_call_duration.map(|_| *count_unfinished_slow_calls),
         open_duration_ms: millis(*open_duration),
         // A factor of 1 is none.
         open_duration_factor: percent(*open_duration_factor).filter(|factor| *factor != 1.0),

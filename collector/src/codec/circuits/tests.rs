@@ -204,6 +204,7 @@ fn settings_are_read_from_their_document() {
         failure_rate_percent: Some(50.0),
         slow_call_rate_percent: Some(100.0),
         slow_call_duration_ms: Some(2),
+        count_unfinished_slow_calls: Some(true),
         open_duration_ms: Some(5_000),
         open_duration_factor: Some(2.0),
         open_duration_max_ms: Some(60_000),

@@ -390,6 +390,10 @@ impl CircuitPage {
             true => "when the open duration is over",
             false => "with the first call after it",
         });
+        let slow_counts = s.count_unfinished_slow_calls.map(|before| match before {
+            true => "before they return",
+            false => "when they return",
+        });
         let no_slot = s.bulkhead_full_is_failure.map(|counts| match counts {
             true => "counts as a failure",
             false => "does not count",
@@ -400,6 +404,7 @@ impl CircuitPage {
             ("minimum calls", some(s.minimum_calls)),
             ("failure rate limit", percent(s.failure_rate_percent)),
             ("slow call limit", slow),
+            ("slow calls count", slow_counts.map(str::to_owned)),
             ("open duration", ms(s.open_duration_ms)),
             ("open duration grows", growth),
             ("half-open begins", half_open_begins.map(str::to_owned)),

@@ -275,7 +275,7 @@ where
         return Attempt::Failed(Cause::BulkheadFull(limit));
     };
     let future = call.run(async { run().await });
-    let attempt = match within(settings.timeout, future).await {
+    let attempt = match within(settings.timeout, future, || call.elapsed()).await {
         Ok(Ok(value)) => Attempt::Answered(value),
         Ok(Err(error)) if bad_request.is_some_and(|is| is(&error)) => Attempt::BadRequest(error),
         Ok(Err(error)) => Attempt::Failed(Cause::Failed(error)),
@@ -286,11 +286,19 @@ where
     attempt
 }
 
-/// Waits for `future` for at most `limit`, which is the error.
-async fn within<F: Future>(limit: Option<Duration>, future: F) -> Result<F::Output, Duration> {
-    match limit {
-        Some(limit) => timeout(limit, future).await.map_err(|_| limit),
-        None => Ok(future.await),
+/// Waits for `future` for at most `limit`, which is the error. A result that comes later is late too: code that blocks
+/// its thread keeps the timer from running.
+async fn within<F: Future>(
+    limit: Option<Duration>,
+    future: F,
+    elapsed: impl Fn() -> Duration,
+) -> Result<F::Output, Duration> {
+    let Some(limit) = limit else {
+        return Ok(future.await);
+    };
+    match timeout(limit, future).await {
+        Ok(output) if elapsed() <= limit => Ok(output),
+        _ => Err(limit),
     }
 }
 

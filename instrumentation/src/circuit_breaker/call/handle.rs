@@ -163,8 +163,8 @@ impl fmt::Debug for CircuitBreaker {
     }
 }
 
-/// The right to make one call. If it is dropped without an outcome, the call counts as cancelled and a probe frees
-/// its slot.
+/// The right to make one call. If it is dropped without an outcome, the call counts as cancelled (or as slow, if it was by
+/// then) and a probe frees its slot.
 #[must_use = "a dropped permit counts as a cancelled call"]
 #[derive(Debug)]
 pub struct Permit<'a> {
@@ -195,6 +195,8 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let now = self.shell.clock.now();
-        self.shell.record(self.pass, Outcome::Cancelled, 0, now);
+        let elapsed = self.pass.elapsed(now);
+        self.shell
+            .record(self.pass, Outcome::Cancelled, elapsed, now);
     }
 }

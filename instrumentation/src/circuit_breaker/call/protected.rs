@@ -69,6 +69,12 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         future.instrument(self.span.clone())
     }
 
+    /// How long the call has been running.
+    pub(crate) fn elapsed(&self) -> Duration {
+        let now = self.shell.borrow().clock.now();
+        Duration::from_nanos(now.saturating_sub(self.started))
+    }
+
     #[cfg(feature = "http")]
     pub(crate) fn span(&self) -> &Span {
         &self.span

@@ -21,6 +21,7 @@ impl Settings {
             failure_rate_percent: 50.0,
             slow_call_duration: None,
             slow_call_rate_percent: 100.0,
+            count_unfinished_slow_calls: false,
             open_duration: Duration::from_secs(5),
             open_duration_factor: 1.0,
             open_duration_max: None,
@@ -41,7 +42,7 @@ impl Settings {
     ///
     /// A bulkhead and a time limiter are separate decorators there. `Command` has both built in: `max_concurrent` and
     /// `fallback_max_concurrent` are the 25 calls of resilience4j's bulkhead, and `timeout` is off, because the limit of a
-    /// slow call lies far above the time limiter's default of 1 s.
+    /// slow call lies far above the time limiter's default of 1 s. Slow calls count when they return.
     pub fn resilience4j() -> Self {
         Self {
             window: WindowSettings::Count { calls: 100 },
@@ -49,6 +50,7 @@ impl Settings {
             failure_rate_percent: 50.0,
             slow_call_duration: Some(Duration::from_secs(60)),
             slow_call_rate_percent: 100.0,
+            count_unfinished_slow_calls: false,
             open_duration: Duration::from_secs(60),
             open_duration_factor: 1.0,
             open_duration_max: None,

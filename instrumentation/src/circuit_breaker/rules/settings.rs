@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::duration_text;
+use super::{duration_text, nanos};
 
 /// The settings of a breaker; they may change while it runs, without losing its state.
 ///
@@ -39,6 +39,9 @@ pub struct Settings {
     pub slow_call_duration: Option<Duration>,
     /// Share of slow calls, percent, at which the breaker opens. Default 100.
     pub slow_call_rate_percent: f64,
+    /// Whether a call that is slow counts as such before it returns: while it runs, seen by the next call, result or reader,
+    /// and when its caller gives it up, as a timeout further out does by dropping the future. Default: yes.
+    pub count_unfinished_slow_calls: bool,
     /// How long the breaker stays open before it admits a probe, the first time. Default 5 s.
     #[serde(deserialize_with = "duration_text::required")]
     pub open_duration: Duration,
@@ -106,6 +109,7 @@ impl Default for Settings {
             failure_rate_percent: 50.0,
             slow_call_duration: None,
             slow_call_rate_percent: 100.0,
+            count_unfinished_slow_calls: true,
             open_duration: Duration::from_secs(5),
             open_duration_factor: 1.0,
             open_duration_max: None,
@@ -131,6 +135,12 @@ macro_rules! compare {
 }
 
 impl Settings {
+    /// After how many nanoseconds a call counts as slow although it has not returned.
+    pub(crate) fn slow_before_return(&self) -> Option<u64> {
+        let limit = self.slow_call_duration.map(nanos);
+        limit.filter(|_| self.count_unfinished_slow_calls)
+    }
+
     /// The names of the settings in which the two differ.
     pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
         let compared = compare! { self, other:
@@ -139,6 +149,7 @@ impl Settings {
             failure_rate_percent,
             slow_call_duration,
             slow_call_rate_percent,
+            count_unfinished_slow_calls,
             open_duration,
             open_duration_factor,
             open_duration_max,

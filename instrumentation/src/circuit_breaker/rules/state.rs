@@ -141,7 +141,8 @@ pub enum Outcome {
     BulkheadFull,
     /// The call failed through the caller's fault; not part of health (Hystrix BAD_REQUEST).
     Ignored,
-    /// The caller dropped the call before its end; not part of health (Hystrix CANCELLED).
+    /// The caller dropped the call before its end; part of health only if it was slow by then, with
+    /// `Settings::count_unfinished_slow_calls` (Hystrix CANCELLED).
     Cancelled,
 }
 

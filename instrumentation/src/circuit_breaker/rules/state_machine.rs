@@ -116,10 +116,7 @@ impl StateMachine {
     pub(crate) fn advance(&mut self, now: u64, asks: bool, total: Tally) -> Option<Change> {
         match &mut self.stage {
             Stage::HalfOpen { until, .. } if now >= *until => Some(self.give_up_trial()),
-            Stage::HalfOpen { trial, .. } => {
-                let late = trial.take_late(now)?;
-                self.decide(late, now, total)
-            }
+            Stage::HalfOpen { .. } => self.count_overdue(now, total),
             Stage::Open { until, .. } if now >= *until => {
                 (asks || self.settings.automatic_half_open).then(|| self.half_open(now))
             }
@@ -139,13 +136,15 @@ impl StateMachine {
         }
     }
 
-    /// Records how a call ended; `total` already includes it if it counts towards health.
+    /// Records how a call ended; `total` already includes it if it counts towards health, and `hanging` calls are slow and
+    /// still run.
     pub(crate) fn record(
         &mut self,
         ticket: Ticket,
         ending: Ending,
         now: u64,
         total: Tally,
+        hanging: u64,
     ) -> Option<Change> {
         if let Some(id) = ticket.probe {
             return self.probe_ended(id, ending, now, total);
@@ -153,19 +152,19 @@ impl StateMachine {
         if ticket.generation != self.generation || !matches!(self.stage, Stage::Closed) {
             return None;
         }
-        let bad = judge(ending.outcome, self.settings.bulkhead_full_is_failure)?;
+        let bad = judge(ending, self.settings.bulkhead_full_is_failure)?;
         if let Window::Count(window) = &mut self.window {
             window.push(bad, ending.slow);
         }
-        self.evaluate(now, total)
+        self.evaluate(now, total, hanging)
     }
 
-    /// Opens a closed breaker whose window, rolled to `now`, exceeds a limit.
-    pub(crate) fn evaluate(&mut self, now: u64, total: Tally) -> Option<Change> {
+    /// Opens a closed breaker whose window, rolled to `now`, exceeds a limit; `hanging` calls are slow and still run.
+    pub(crate) fn evaluate(&mut self, now: u64, total: Tally, hanging: u64) -> Option<Change> {
         if !matches!(self.stage, Stage::Closed) {
             return None;
         }
-        let sum = self.window.sum(total);
+        let sum = self.window.sum(total).with_hanging(hanging);
         let excess = self.limits.excess(sum)?;
         let reason = self.window_reason(excess, sum);
         Some(self.open(now, reason, None))
@@ -224,7 +223,9 @@ impl StateMachine {
             Stage::Closed => 0,
             Stage::Open { until, .. } => *until,
             Stage::HalfOpen { trial, .. } if trial.has_room() => 0,
-            Stage::HalfOpen { trial, until } => trial.first_lease_end().min(*until),
+            Stage::HalfOpen { trial, until } => trial
+                .next_change(self.settings.slow_before_return())
+                .min(*until),
         }
     }
 
@@ -251,6 +252,20 @@ impl StateMachine {
             return None;
         }
         self.decide(ending, now, total)
+    }
+
+    /// Counts the probes that time alone decides, until they suffice.
+    fn count_overdue(&mut self, now: u64, total: Tally) -> Option<Change> {
+        let slow_after = self.settings.slow_before_return();
+        loop {
+            let Stage::HalfOpen { trial, .. } = &mut self.stage else {
+                return None;
+            };
+            let last = trial.take_overdue(now, slow_after)?;
+            if let Some(change) = self.decide(last, now, total) {
+                return Some(change);
+            }
+        }
     }
 
     /// Opens or closes the breaker if the results of the trial, of which `last` came last, suffice.

@@ -1,6 +1,7 @@
 //! The probes of a half-open breaker: their slots, and the results so far.
 
 use super::call::{Admission, Ending};
+use super::state::Outcome;
 use super::verdict::judge_probe;
 use super::window::Tally;
 
@@ -15,11 +16,14 @@ pub(super) struct Trial {
     results: Tally,
     /// The last bad result of a probe that had lost its slot to another one.
     late: Option<Ending>,
+    /// Probes that have counted as slow before their return; at most as many as are wanted.
+    counted: Vec<u64>,
 }
 
 #[derive(Debug)]
 struct Probe {
     id: u64,
+    started: u64,
     lease_until: u64,
 }
 
@@ -32,6 +36,7 @@ impl Trial {
             running: Vec::new(),
             results: Tally::default(),
             late: None,
+            counted: Vec::new(),
         }
     }
 
@@ -66,6 +71,7 @@ impl Trial {
         *next_probe += 1;
         self.running.push(Probe {
             id: *next_probe,
+            started: now,
             lease_until: now.saturating_add(lease),
         });
         Admission::Probe(*next_probe)
@@ -81,7 +87,7 @@ impl Trial {
         if let Some(slot) = slot {
             self.running.swap_remove(slot);
         }
-        let Some(bad) = judge_probe(ending) else {
+        let Some(bad) = judge_probe(ending).filter(|_| !self.counted.contains(&id)) else {
             return false;
         };
         if slot.is_none() && (bad || ending.slow) && !self.running.is_empty() {
@@ -92,8 +98,31 @@ impl Trial {
         true
     }
 
-    /// Counts a late bad result once the probe that took its slot has lost that too.
-    pub(super) fn take_late(&mut self, now: u64) -> Option<Ending> {
+    /// Counts what time alone decides, and returns it: a probe that has been running for longer than `slow_after`, or a late
+    /// bad result once the probe that took its slot has lost that too.
+    pub(super) fn take_overdue(&mut self, now: u64, slow_after: Option<u64>) -> Option<Ending> {
+        self.take_slow(now, slow_after)
+            .or_else(|| self.take_late(now))
+    }
+
+    fn take_slow(&mut self, now: u64, slow_after: Option<u64>) -> Option<Ending> {
+        let limit = slow_after?;
+        let elapsed = |probe: &Probe| now.saturating_sub(probe.started);
+        let slow = self
+            .running
+            .iter()
+            .position(|probe| elapsed(probe) > limit)?;
+        let probe = self.running.swap_remove(slow);
+        self.counted.push(probe.id);
+        self.results.add(false, true);
+        Some(Ending {
+            outcome: Outcome::Success,
+            elapsed_nanos: elapsed(&probe),
+            slow: true,
+        })
+    }
+
+    fn take_late(&mut self, now: u64) -> Option<Ending> {
         if self.late.is_none() || !self.end_leases(now) {
             return None;
         }
@@ -106,9 +135,17 @@ impl Trial {
         self.running.len() as u64 + self.results.calls() < self.wanted
     }
 
-    pub(super) fn first_lease_end(&self) -> u64 {
+    fn first_lease_end(&self) -> u64 {
         let ends = self.running.iter().map(|probe| probe.lease_until);
         ends.min().unwrap_or(0)
+    }
+
+    /// When a slot becomes free or a running probe slow, whichever comes first.
+    pub(super) fn next_change(&self, slow_after: Option<u64>) -> u64 {
+        let starts = self.running.iter().map(|probe| probe.started);
+        let slow_at = starts.min().zip(slow_after);
+        let slow_at = slow_at.map(|(start, limit)| start.saturating_add(limit + 1));
+        self.first_lease_end().min(slow_at.unwrap_or(u64::MAX))
     }
 
     /// Frees the slots whose lease is over; returns whether there were any.

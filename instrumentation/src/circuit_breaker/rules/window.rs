@@ -28,6 +28,15 @@ impl Tally {
         self.slow += u64::from(slow);
     }
 
+    /// The same with `hanging` slow calls more.
+    pub(crate) fn with_hanging(self, hanging: u64) -> Self {
+        Self {
+            good: self.good + hanging,
+            slow: self.slow + hanging,
+            ..self
+        }
+    }
+
     /// The difference to `base`, at least zero: totals are read without a lock, so one part may lag.
     pub(crate) fn since(self, base: Self) -> Self {
         Self {

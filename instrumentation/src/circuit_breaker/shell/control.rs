@@ -65,15 +65,23 @@ impl Control {
     }
 
     /// Records how a call ended.
-    pub(crate) fn record(&mut self, ticket: Ticket, ending: Ending, now: u64, total: Tally) {
-        if let Some(change) = self.machine.record(ticket, ending, now, total) {
+    pub(crate) fn record(
+        &mut self,
+        ticket: Ticket,
+        ending: Ending,
+        now: u64,
+        total: Tally,
+        hanging: u64,
+    ) {
+        let change = self.machine.record(ticket, ending, now, total, hanging);
+        if let Some(change) = change {
             self.computed_changed(change, now);
         }
     }
 
     /// Opens the breaker if its window is over a limit.
-    pub(crate) fn evaluate(&mut self, now: u64, total: Tally) {
-        if let Some(change) = self.machine.evaluate(now, total) {
+    pub(crate) fn evaluate(&mut self, now: u64, total: Tally, hanging: u64) {
+        if let Some(change) = self.machine.evaluate(now, total, hanging) {
             self.computed_changed(change, now);
         }
     }

@@ -10,8 +10,8 @@ use std::sync::atomic::{
 use super::control::{Control, shadows};
 use crate::circuit_breaker::rules::nanos;
 use crate::circuit_breaker::rules::settings::Settings;
-use crate::circuit_breaker::rules::state::EffectiveState;
-use crate::circuit_breaker::rules::state_machine::{Excess, Limits};
+use crate::circuit_breaker::rules::state::{EffectiveState, State};
+use crate::circuit_breaker::rules::state_machine::{Excess, Limits, StateMachine};
 use crate::circuit_breaker::rules::window::{Tally, Window};
 
 /// Calls are refused until `recheck_at`.
@@ -22,6 +22,8 @@ pub(super) const TIMED: u64 = 1 << 4;
 pub(super) const SHADOWS: u64 = 1 << 5;
 /// Calls pass and are not counted.
 pub(super) const UNCOUNTED: u64 = 1 << 6;
+/// The breaker is closed, and each call is counted while it runs, to find those that hang.
+pub(super) const TRACKED: u64 = 1 << 7;
 /// The low bits hold the state in force as its position in `EffectiveState::ALL`.
 const STATE_MASK: u64 = 0b111;
 /// Where the generation starts.
@@ -47,6 +49,7 @@ impl StateWord {
                 | flag(control.is_timed(), TIMED)
                 | flag(shadows(state, machine.state()), SHADOWS)
                 | flag(state == EffectiveState::Disabled, UNCOUNTED)
+                | flag(tracks(state, machine), TRACKED)
                 | machine.generation() << GENERATION_SHIFT,
         )
     }
@@ -54,7 +57,7 @@ impl StateWord {
     /// Whether a call passes and is counted without further checks: the common case.
     #[inline]
     pub(crate) fn passes(self) -> bool {
-        !self.has(REFUSES | TIMED | SHADOWS | UNCOUNTED)
+        !self.has(REFUSES | TIMED | SHADOWS | UNCOUNTED | TRACKED)
     }
 
     /// Whether any of `flags` is set.
@@ -94,6 +97,7 @@ pub(crate) struct FastPath {
     watch: AtomicBool,
     counts_calls: AtomicBool,
     full_is_failure: AtomicBool,
+    unfinished_is_slow: AtomicBool,
     open_nanos: AtomicU64,
     base_good: AtomicU64,
     base_bad: AtomicU64,
@@ -131,6 +135,8 @@ impl FastPath {
     fn publish_settings(&self, settings: &Settings, limits: Limits) {
         let slow_above = settings.slow_call_duration.map_or(u64::MAX, nanos);
         self.slow_above.store(slow_above, Relaxed);
+        self.unfinished_is_slow
+            .store(settings.count_unfinished_slow_calls, Relaxed);
         self.full_is_failure
             .store(settings.bulkhead_full_is_failure, Relaxed);
         self.open_nanos
@@ -174,6 +180,11 @@ impl FastPath {
     /// Whether a call without a slot counts as a failure.
     pub(crate) fn full_is_failure(&self) -> bool {
         self.full_is_failure.load(Relaxed)
+    }
+
+    /// Whether a call that was given up counts as slow, if it was.
+    pub(crate) fn unfinished_is_slow(&self) -> bool {
+        self.unfinished_is_slow.load(Relaxed)
     }
 
     #[inline]
@@ -220,6 +231,11 @@ impl FastPath {
             slow: self.base_slow.load(Relaxed),
         }
     }
+}
+
+fn tracks(state: EffectiveState, machine: &StateMachine) -> bool {
+    let counts = !matches!(state, EffectiveState::Disabled | EffectiveState::ForcedOpen);
+    counts && machine.state() == State::Closed && machine.settings().slow_before_return().is_some()
 }
 
 /// Whether a success could open the breaker, by completing the minimum number of calls.

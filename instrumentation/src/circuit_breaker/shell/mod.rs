@@ -6,7 +6,9 @@ pub(crate) mod clock;
 pub(crate) mod control;
 pub(crate) mod counter;
 pub(crate) mod fast_path;
+mod hanging;
 pub(crate) mod recorder;
+mod running;
 pub(crate) mod shard;
 mod snapshot;
 pub(crate) mod thread_slot;
@@ -17,7 +19,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::panic::RefUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use crate::circuit_breaker::model::name::Name;
@@ -32,15 +34,21 @@ use crate::sync::{Mutex, RwLock};
 use bulkhead::Bulkhead;
 use clock::Clock;
 use control::Control;
-use fast_path::{FastPath, REFUSES, SHADOWS, StateWord, TIMED, UNCOUNTED};
+use fast_path::{FastPath, REFUSES, SHADOWS, StateWord, TIMED, TRACKED, UNCOUNTED};
+use running::{Running, Tick};
 use shard::{Shard, Shards};
 
-/// An admitted call: the state word at its admission, and its slot if it is a probe.
+/// An admitted call: the state word at its admission, its slot if it is a probe, and where it is counted while it runs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pass {
     word: StateWord,
     probe: Option<u64>,
+    tick: Tick,
+    started: u64,
 }
+
+/// `Pass::started` where the clock was not read.
+const UNKNOWN: u64 = u64::MAX;
 
 impl Pass {
     pub(crate) fn state(self) -> EffectiveState {
@@ -49,6 +57,15 @@ impl Pass {
 
     pub(crate) fn is_probe(self) -> bool {
         self.probe.is_some()
+    }
+
+    /// How long it has been running, if its start is known.
+    pub(crate) fn elapsed(self, now: u64) -> u64 {
+        if self.started == UNKNOWN {
+            0
+        } else {
+            now.saturating_sub(self.started)
+        }
     }
 
     fn ticket(self) -> Ticket {
@@ -82,6 +99,7 @@ pub(crate) struct Shell {
     pub(crate) first_settings: Arc<Settings>,
     has_warned: AtomicBool,
     observer: Arc<dyn Observer>,
+    running: OnceLock<Box<Running>>,
     pub(crate) bulkhead: Bulkhead,
     pub(crate) fallback_bulkhead: Bulkhead,
 }
@@ -110,7 +128,7 @@ impl Shell {
         let control = Control::new(name.clone(), group.clone(), machine);
         fast_path.publish(&control);
         let settings = Arc::new(settings);
-        Self {
+        let shell = Self {
             me,
             fast_path,
             shards,
@@ -122,9 +140,12 @@ impl Shell {
             first_settings: settings,
             has_warned: AtomicBool::new(false),
             observer,
+            running: OnceLock::new(),
             bulkhead: Bulkhead::default(),
             fallback_bulkhead: Bulkhead::default(),
-        }
+        };
+        shell.restart_running();
+        shell
     }
 
     /// Admits or refuses a call; reads the clock with `now` only if the decision depends on it.
@@ -132,7 +153,7 @@ impl Shell {
     pub(crate) fn admit(&self, now: impl FnOnce() -> u64) -> Result<Pass, Rejected> {
         let word = self.fast_path.word();
         if word.passes() {
-            return Ok(self.pass(word, None));
+            return Ok(self.pass(word, None, UNKNOWN));
         }
         self.admit_special(word, now())
     }
@@ -147,7 +168,11 @@ impl Shell {
         if word.has(REFUSES | SHADOWS) || over {
             return self.admit_locked(now);
         }
-        Ok(self.pass(word, None))
+        // Once it has opened the breaker, the word is another one.
+        if word.has(TRACKED) && self.finds_hanging(now) {
+            return self.admit_locked(now);
+        }
+        Ok(self.pass(word, None, now))
     }
 
     #[cold]
@@ -157,8 +182,8 @@ impl Shell {
             (admission, StateWord::of(control))
         });
         match admission {
-            Admission::Pass => Ok(self.pass(word, None)),
-            Admission::Probe(id) => Ok(self.pass(word, Some(id))),
+            Admission::Pass => Ok(self.pass(word, None, now)),
+            Admission::Probe(id) => Ok(self.pass(word, Some(id), now)),
             Admission::Refuse { until } => {
                 Err(self.reject(word.state(), until.saturating_sub(now)))
             }
@@ -166,11 +191,20 @@ impl Shell {
     }
 
     #[inline]
-    fn pass(&self, word: StateWord, probe: Option<u64>) -> Pass {
+    fn pass(&self, word: StateWord, probe: Option<u64>, started: u64) -> Pass {
         if !word.has(UNCOUNTED) {
             self.shards.write(|shard| shard.admitted.add(1));
         }
-        Pass { word, probe }
+        let tick = match self.running.get() {
+            Some(running) if word.has(TRACKED) => running.start(started),
+            _ => Tick::NONE,
+        };
+        Pass {
+            word,
+            probe,
+            tick,
+            started,
+        }
     }
 
     /// Counts a refused call; none can be admitted for `nanos`.
@@ -194,7 +228,7 @@ impl Shell {
     pub(crate) fn record(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
         let common = outcome == Outcome::Success
             && pass.probe.is_none()
-            && !pass.word.has(UNCOUNTED)
+            && !pass.word.has(UNCOUNTED | TRACKED)
             && pass.word.same_generation(self.fast_path.word())
             && !self.fast_path.bucket_is_over(now)
             && !self.fast_path.watches()
@@ -222,9 +256,12 @@ impl Shell {
         let ending = Ending {
             outcome,
             elapsed_nanos,
-            slow: executed(outcome) && self.fast_path.is_slow(elapsed_nanos),
+            slow: self.may_be_slow(outcome) && self.fast_path.is_slow(elapsed_nanos),
         };
-        let verdict = judge(outcome, self.fast_path.full_is_failure())
+        if let Some(running) = self.running.get() {
+            running.end(pass.tick);
+        }
+        let verdict = judge(ending, self.fast_path.full_is_failure())
             .filter(|_| current && pass.probe.is_none());
         if verdict.is_some() {
             self.roll(now, verdict == Some(true));
@@ -237,7 +274,7 @@ impl Shell {
             self.record_locked(pass.ticket(), ending, now);
         } else if let Some(bad) = verdict
             && (bad || ending.slow || self.fast_path.watches())
-            && self.fast_path.looks_bad(|| self.shards.tally()).is_some()
+            && self.looks_bad(self.hanging(now))
         {
             self.evaluate_locked(now);
         }
@@ -277,13 +314,13 @@ impl Shell {
     fn record_locked(&self, ticket: Ticket, ending: Ending, now: u64) {
         self.locked(|control| {
             let total = self.shards.tally();
-            control.record(ticket, ending, now, total);
+            control.record(ticket, ending, now, total, self.hanging(now));
         });
     }
 
     #[cold]
     fn evaluate_locked(&self, now: u64) {
-        self.locked(|control| control.evaluate(now, self.shards.tally()));
+        self.locked(|control| control.evaluate(now, self.shards.tally(), self.hanging(now)));
     }
 
     /// Logs `problem`, which will occur again and again, once.
@@ -296,11 +333,14 @@ impl Shell {
     /// Makes the changes that are due by time without a call: of an override that expires, of open and half-open.
     pub(crate) fn catch_up(&self) {
         let word = self.fast_path.word();
-        if !word.has(TIMED | REFUSES | SHADOWS) {
+        if !word.has(TIMED | REFUSES | SHADOWS | TRACKED) {
             return;
         }
         let now = self.clock.now();
-        if word.has(SHADOWS) || now >= self.fast_path.recheck_at() {
+        if word.has(TRACKED) {
+            self.finds_hanging(now);
+        }
+        if word.has(SHADOWS) || (word.has(TIMED | REFUSES) && now >= self.fast_path.recheck_at()) {
             self.locked(|control| {
                 control.expire(now);
                 control.advance(now, false, self.shards.tally());
@@ -346,6 +386,7 @@ impl Shell {
             control.machine.apply(settings.clone(), now, total);
             // Under the lock, so that of two concurrent changes the same one wins in both places.
             *self.settings.write() = Arc::new(settings);
+            self.restart_running();
         });
         self.observer.settings_changed(self);
     }
@@ -354,8 +395,11 @@ impl Shell {
     fn locked<R>(&self, change: impl FnOnce(&mut Control) -> R) -> R {
         let (result, transitions) = {
             let mut control = self.control.lock();
-            let due = control.machine.due();
+            let (due, generation) = (control.machine.due(), control.machine.generation());
             let result = change(&mut control);
+            if control.machine.generation() != generation {
+                self.restart_running();
+            }
             self.fast_path.publish(&control);
             let next = control.machine.due().filter(|next| Some(*next) != due);
             if let Some(next) = next {
@@ -373,12 +417,4 @@ impl Shell {
 /// A number that no other breaker of this process or another one has, as far as chance goes.
 fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
-}
-
-/// Whether the protected code ran, so that its duration means something.
-fn executed(outcome: Outcome) -> bool {
-    matches!(
-        outcome,
-        Outcome::Success | Outcome::Failure | Outcome::Timeout | Outcome::Ignored
-    )
 }

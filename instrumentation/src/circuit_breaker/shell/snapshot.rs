@@ -5,7 +5,7 @@ use super::clock::Clock;
 use crate::circuit_breaker::model::snapshot::{
     CallTotals, CircuitSnapshot, FallbackTotals, LatencyByOutcome,
 };
-use crate::circuit_breaker::rules::state::{FallbackOutcome, Outcome};
+use crate::circuit_breaker::rules::state::{FallbackOutcome, Outcome, State};
 
 impl Shell {
     /// Reads everything. The counts are read one after the other while calls continue, so they may be a call or two
@@ -19,6 +19,10 @@ impl Shell {
         control.machine.roll(now, total);
         self.fast_path.publish(&control);
         let machine = &control.machine;
+        let hanging = match machine.state() {
+            State::Closed => self.hanging(now),
+            State::Open | State::HalfOpen => 0,
+        };
         CircuitSnapshot {
             name: self.name.clone(),
             group: self.group.clone(),
@@ -30,7 +34,7 @@ impl Shell {
             calls: self.calls(),
             fallbacks: self.fallbacks(),
             in_flight: shards.in_flight(),
-            window: machine.window().sum(total).into(),
+            window: machine.window().sum(total).with_hanging(hanging).into(),
             is_due: machine.open_until().is_some_and(|until| now >= until),
             open_until: machine.open_until().map(|until| Clock::wall(now, until)),
             latency: self.latency(),

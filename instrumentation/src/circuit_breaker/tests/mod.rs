@@ -10,6 +10,7 @@ mod model;
 mod overrides;
 mod presets;
 mod registry;
+mod slow_calls;
 mod spans;
 
 use std::sync::{Arc, Mutex};

@@ -33,8 +33,8 @@ fn a_name_is_one_breaker_and_the_first_settings_win() {
     assert_eq!(
         other.clone().try_build().unwrap_err().to_string(),
         "circuit breaker price exists with another group, window, minimum_calls, \
-         failure_rate_percent, open_duration, probe_lease, timeout, max_concurrent, \
-         bulkhead_full_is_failure"
+         failure_rate_percent, count_unfinished_slow_calls, open_duration, probe_lease, \
+         timeout, max_concurrent, bulkhead_full_is_failure"
     );
     let second = other.build();
     assert_eq!(*second.settings(), hystrix());

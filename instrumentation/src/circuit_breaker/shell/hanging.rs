@@ -1,0 +1,53 @@
+//! Calls that are slow before they return: those that hang, and those that were given up.
+
+use super::Shell;
+use super::running::Running;
+use crate::circuit_breaker::rules::state::Outcome;
+
+impl Shell {
+    /// Whether an outcome is one of a call whose duration says something about the target.
+    pub(super) fn may_be_slow(&self, outcome: Outcome) -> bool {
+        executed(outcome) || (outcome == Outcome::Cancelled && self.fast_path.unfinished_is_slow())
+    }
+
+    /// Whether the window, with `hanging` calls more, seems to exceed a limit.
+    pub(super) fn looks_bad(&self, hanging: u64) -> bool {
+        let total = || self.shards.tally().with_hanging(hanging);
+        self.fast_path.looks_bad(total).is_some()
+    }
+
+    /// The number of calls of this generation that are slow and still run.
+    pub(super) fn hanging(&self, now: u64) -> u64 {
+        self.running.get().map_or(0, |running| running.overdue(now))
+    }
+
+    /// Opens a closed breaker if too many of its calls hang; returns whether it looked.
+    pub(super) fn finds_hanging(&self, now: u64) -> bool {
+        let hanging = self.hanging(now);
+        let looks_bad = hanging > 0 && {
+            self.roll(now, false);
+            self.fast_path.counts_calls() || self.looks_bad(hanging)
+        };
+        if looks_bad {
+            self.evaluate_locked(now);
+        }
+        looks_bad
+    }
+
+    /// Starts to count the running calls of a generation.
+    pub(super) fn restart_running(&self) {
+        let limit = self.settings.read().slow_before_return();
+        if let Some(limit) = limit {
+            let running = self.running.get_or_init(|| Box::new(Running::new()));
+            running.restart(self.clock.now(), limit);
+        }
+    }
+}
+
+/// Whether the protected code ran, so that its duration means something.
+fn executed(outcome: Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Success | Outcome::Failure | Outcome::Timeout | Outcome::Ignored
+    )
+}

@@ -1,0 +1,257 @@
+//! Running calls by the time of their start, so that calls which hang count as slow before they return. Exists for
+//! breakers with a limit of slow calls.
+//!
+//! The time from a start to the limit is divided into ticks. A slot counts the running calls that started in one tick;
+//! once its tick is longer ago than the limit, all of them are overdue. A slot that is needed again gives its calls to the
+//! sum of those overdue. A call costs two atomic exchanges, and is found overdue at most an eighth of the limit late: at
+//! once, if no other call started after it in its tick.
+
+use std::sync::atomic::{
+    AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
+
+/// Ticks from a start to the limit.
+const TICKS: u64 = 8;
+/// A slot is needed again when all of its calls are overdue.
+const SLOTS: usize = TICKS as usize + 2;
+/// The low bits of a word count calls, 16 million at most; the others hold the tick.
+const COUNT_BITS: u32 = 24;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+
+/// The tick in which a call was counted; none for a call that is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tick(u64);
+
+impl Tick {
+    /// Of a call that is not counted.
+    pub(crate) const NONE: Self = Self(0);
+}
+
+/// The running calls of the present generation of a closed breaker.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// The first tick of this generation; calls of earlier ticks belong to earlier generations.
+    first: AtomicU64,
+    /// When it began.
+    origin: AtomicU64,
+    limit: AtomicU64,
+    slots: [Slot; SLOTS],
+    /// Calls of slots that were needed again, with the first tick of their generation.
+    overdue: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// A tick and the number of running calls that started in it.
+    calls: AtomicU64,
+    last_start: AtomicU64,
+}
+
+impl Running {
+    pub(crate) fn new() -> Self {
+        Self {
+            first: AtomicU64::new(1),
+            origin: AtomicU64::new(0),
+            limit: AtomicU64::new(u64::MAX),
+            slots: std::array::from_fn(|_| Slot::default()),
+            overdue: AtomicU64::new(0),
+        }
+    }
+
+    /// Forgets every call: a generation with this limit begins. The caller is the only one who does so.
+    pub(crate) fn restart(&self, now: u64, limit: u64) {
+        let newest = self
+            .slots
+            .iter()
+            .map(|slot| tick_of(slot.calls.load(Acquire)));
+        let first = newest.max().unwrap_or(0).max(self.first.load(Relaxed)) + SLOTS as u64;
+        self.origin.store(now, Relaxed);
+        self.limit.store(limit, Relaxed);
+        // Last: a thread that still sees the earlier first tick counts its call for the earlier generation.
+        self.first.store(first, Release);
+        self.overdue.store(first << COUNT_BITS, Release);
+    }
+
+    /// Counts a call that starts.
+    pub(crate) fn start(&self, now: u64) -> Tick {
+        let (first, mut tick) = self.tick(now);
+        let slot = &self.slots[(tick % SLOTS as u64) as usize];
+        let mut known = slot.calls.load(Acquire);
+        loop {
+            // Another thread's clock may be ahead.
+            tick = tick.max(tick_of(known));
+            let taken_over = if tick_of(known) == tick {
+                known
+            } else {
+                tick << COUNT_BITS
+            };
+            match slot
+                .calls
+                .compare_exchange_weak(known, taken_over + 1, AcqRel, Acquire)
+            {
+                Ok(_) => break,
+                Err(other) => known = other,
+            }
+        }
+        slot.last_start.fetch_max(now, Relaxed);
+        if tick_of(known) >= first && tick_of(known) < tick {
+            self.change_overdue(first, |calls| calls + (known & COUNT_MASK));
+        }
+        Tick(tick)
+    }
+
+    /// Counts a call that ends.
+    pub(crate) fn end(&self, tick: Tick) {
+        let first = self.first.load(Acquire);
+        if tick == Tick::NONE || tick.0 < first {
+            return;
+        }
+        let slot = &self.slots[(tick.0 % SLOTS as u64) as usize];
+        let ended = slot.calls.fetch_update(AcqRel, Acquire, |known| {
+            (tick_of(known) == tick.0 && known & COUNT_MASK > 0).then(|| known - 1)
+        });
+        if ended.is_err() {
+            self.change_overdue(first, |calls| calls.wrapping_sub(1) & COUNT_MASK);
+        }
+    }
+
+    /// The number of calls that have been running for longer than the limit.
+    pub(crate) fn overdue(&self, now: u64) -> u64 {
+        let (first, limit) = (self.first.load(Acquire), self.limit.load(Relaxed));
+        let of_slot = |slot: &Slot| {
+            let calls = slot.calls.load(Acquire);
+            let longest = now.saturating_sub(slot.last_start.load(Relaxed));
+            let counts = tick_of(calls) >= first && longest > limit;
+            if counts { calls & COUNT_MASK } else { 0 }
+        };
+        let kept = self.overdue.load(Acquire);
+        let kept = if tick_of(kept) == first {
+            signed(kept & COUNT_MASK)
+        } else {
+            0
+        };
+        let sum = self.slots.iter().map(of_slot).sum::<u64>() as i64 + kept;
+        sum.max(0) as u64
+    }
+
+    fn tick(&self, now: u64) -> (u64, u64) {
+        let first = self.first.load(Acquire);
+        let length = (self.limit.load(Relaxed) / TICKS).max(1);
+        let since = now.saturating_sub(self.origin.load(Relaxed));
+        (first, first + since / length)
+    }
+
+    /// Changes the sum of overdue calls, unless a new generation has begun.
+    fn change_overdue(&self, first: u64, change: impl Fn(u64) -> u64) {
+        self.overdue
+            .fetch_update(AcqRel, Acquire, |known| {
+                let changed = change(known & COUNT_MASK) & COUNT_MASK;
+                (tick_of(known) == first).then_some(first << COUNT_BITS | changed)
+            })
+            .ok();
+    }
+}
+
+fn tick_of(word: u64) -> u64 {
+    word >> COUNT_BITS
+}
+
+/// The sum may be below zero for a moment: a call may end before its slot's calls have been added.
+fn signed(count: u64) -> i64 {
+    let half = 1 << (COUNT_BITS - 1);
+    if count < half {
+        count as i64
+    } else {
+        count as i64 - (1 << COUNT_BITS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMIT: u64 = 800;
+
+    fn running() -> Running {
+        let running = Running::new();
+        running.restart(0, LIMIT);
+        running
+    }
+
+    #[test]
+    fn calls_are_overdue_after_the_limit_until_they_end() {
+        let running = running();
+        let calls = [0, 0, 50, 900].map(|now| running.start(now));
+        assert_eq!(
+            running.overdue(850),
+            0,
+            "one of the same tick started at 50"
+        );
+        assert_eq!(running.overdue(851), 3);
+        running.end(calls[0]);
+        assert_eq!(running.overdue(1_700), 2);
+        assert_eq!(running.overdue(1_701), 3);
+        for call in &calls[1..] {
+            running.end(*call);
+        }
+        assert_eq!(running.overdue(10_000), 0);
+    }
+
+    #[test]
+    fn a_new_generation_forgets_earlier_calls() {
+        let running = running();
+        let old = running.start(0);
+        running.restart(100, LIMIT);
+        let new = running.start(100);
+        assert_eq!(running.overdue(2_000), 1);
+        running.end(old);
+        assert_eq!(running.overdue(2_000), 1);
+        running.end(new);
+        assert_eq!(running.overdue(2_000), 0);
+    }
+
+    /// Scenario: threads start and end calls while the clock runs past every slot many times.
+    #[test]
+    fn no_call_is_lost_between_threads() {
+        let running = running();
+        std::thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let running = &running;
+                scope.spawn(move || {
+                    let mut open = Vec::new();
+                    for n in 0..20_000_u64 {
+                        open.push(running.start(n * 7 + thread));
+                        if open.len() > 60 {
+                            running.end(open.remove((n % 60) as usize));
+                        }
+                    }
+                });
+            }
+        });
+        // 60 calls of each thread have not ended.
+        assert_eq!(running.overdue(u64::MAX), 240);
+    }
+
+    proptest! {
+        /// Guarantees: the count is that of a list of starts, less those of the same tick as a call not yet overdue.
+        #[test]
+        fn it_agrees_with_a_list(steps in prop::collection::vec((0_u64..300, any::<bool>()), 1..200)) {
+            let (running, mut list, mut now) = (running(), Vec::new(), 0);
+            for (wait, starts) in steps {
+                now += wait;
+                if starts || list.is_empty() {
+                    list.push((now, running.start(now)));
+                } else {
+                    let (_, tick) = list.swap_remove(wait as usize % list.len());
+                    running.end(tick);
+                }
+                let overdue = |by: u64| list.iter().filter(|(start, _)| now - start > by).count() as u64;
+                let found = running.overdue(now);
+                prop_assert!(found <= overdue(LIMIT), "never early");
+                prop_assert!(found >= overdue(LIMIT + LIMIT / TICKS), "an eighth late at most");
+            }
+        }
+    }
+}

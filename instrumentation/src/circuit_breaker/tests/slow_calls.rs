@@ -1,0 +1,160 @@
+//! Slow calls that never return: given up by their caller, hanging, or late although the code blocked.
+
+use std::future::pending;
+use std::io;
+
+use tokio::time::{advance, timeout};
+
+use super::*;
+
+fn settings() -> Settings {
+    Settings {
+        slow_call_duration: Some(ms(500)),
+        slow_call_rate_percent: 50.0,
+        minimum_calls: 10,
+        timeout: None,
+        ..Settings::default()
+    }
+}
+
+fn hang() -> impl Future<Output = Result<u32, io::Error>> {
+    pending()
+}
+
+/// Scenario: a timeout further out gives up every call. Guarantees: those that were slow by then open the breaker, the
+/// others say nothing.
+#[tokio::test(start_paused = true)]
+async fn calls_given_up_when_slow_count_as_slow() {
+    let (breaker, notes) = observed(settings());
+    for _ in 0..100 {
+        timeout(ms(499), breaker.call(hang())).await.unwrap_err();
+    }
+    assert_eq!(breaker.snapshot().window.calls, 0);
+    for _ in 0..5 {
+        timeout(ms(600), breaker.call(hang())).await.unwrap_err();
+    }
+    for _ in 0..4 {
+        timeout(ms(600), breaker.command().run(hang).execute())
+            .await
+            .unwrap_err();
+    }
+    let permit = breaker.try_acquire().unwrap();
+    assert_eq!(breaker.state(), EffectiveState::Closed);
+    let window = breaker.snapshot().window;
+    assert_eq!((window.calls, window.slow, window.errors), (9, 9, 0));
+    advance(ms(501)).await;
+    drop(permit);
+    assert_eq!(breaker.state(), EffectiveState::Open);
+    assert_eq!(
+        notes.reasons(),
+        ["100 % of 10 calls took longer than 500 ms in 10 s (limit 50 %)"]
+    );
+    assert_eq!(breaker.snapshot().calls.cancelled, 110);
+}
+
+/// Scenario: the first calls never return. Guarantees: they are seen while they run, by the next call as by a reader.
+#[tokio::test(start_paused = true)]
+async fn calls_that_hang_are_seen_while_they_run() {
+    for reads in [true, false] {
+        for window in [settings().window, WindowSettings::Count { calls: 10 }] {
+            let breaker = breaker(Settings {
+                window,
+                ..settings()
+            });
+            let hanging: Vec<_> = (0..10).map(|_| breaker.try_acquire().unwrap()).collect();
+            advance(ms(500)).await;
+            assert_eq!(breaker.state(), EffectiveState::Closed, "not yet slow");
+            advance(ms(1)).await;
+            if reads {
+                assert_eq!(breaker.state(), EffectiveState::Open);
+            }
+            assert!(breaker.try_acquire().is_err());
+            assert_eq!(breaker.snapshot().in_flight, 10);
+            drop(hanging);
+            assert_eq!(breaker.snapshot().in_flight, 0);
+        }
+    }
+}
+
+/// Guarantees: a call that was seen while it ran is not counted again when it returns, nor after the breaker has closed.
+#[tokio::test(start_paused = true)]
+async fn a_hanging_call_counts_once() {
+    let breaker = breaker(settings());
+    let mut hanging: Vec<_> = (0..4).map(|_| breaker.try_acquire().unwrap()).collect();
+    advance(ms(600)).await;
+    let window = breaker.snapshot().window;
+    assert_eq!((window.calls, window.slow), (4, 4));
+    hanging.pop().unwrap().record(Outcome::Success, ms(600));
+    let window = breaker.snapshot().window;
+    assert_eq!((window.calls, window.slow), (4, 4));
+    calls(&breaker, Outcome::Failure, 6);
+    assert_eq!(breaker.state(), EffectiveState::Open);
+    advance(ms(5_000)).await;
+    calls(&breaker, Outcome::Success, 1);
+    assert_eq!(breaker.state(), EffectiveState::Closed);
+    advance(ms(5_000)).await;
+    assert_eq!(
+        breaker.snapshot().window.calls,
+        0,
+        "they are of an earlier generation"
+    );
+    drop(hanging);
+    assert_eq!(breaker.snapshot().window.calls, 0);
+}
+
+/// Scenario: the probe hangs. Guarantees: it opens the breaker again as soon as it is slow.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_hangs_is_slow() {
+    let (breaker, notes) = observed(settings());
+    calls(&breaker, Outcome::Failure, 10);
+    advance(ms(5_000)).await;
+    let probe = breaker.try_acquire().unwrap();
+    advance(ms(500)).await;
+    assert_eq!(breaker.state(), EffectiveState::HalfOpen);
+    advance(ms(1)).await;
+    assert_eq!(breaker.state(), EffectiveState::Open);
+    assert_eq!(
+        notes.reasons().last().unwrap(),
+        "probe took 501 ms (limit 500 ms)"
+    );
+    probe.record(Outcome::Success, ms(501));
+    assert_eq!(breaker.state(), EffectiveState::Open);
+}
+
+/// Guarantees: where it is switched off, only calls that returned are slow.
+#[tokio::test(start_paused = true)]
+async fn unfinished_calls_count_only_where_asked() {
+    let breaker = breaker(Settings {
+        count_unfinished_slow_calls: false,
+        ..settings()
+    });
+    for _ in 0..20 {
+        timeout(ms(600), breaker.call(hang())).await.unwrap_err();
+    }
+    let _hanging: Vec<_> = (0..20).map(|_| breaker.try_acquire().unwrap()).collect();
+    advance(ms(600)).await;
+    assert_eq!(breaker.state(), EffectiveState::Closed);
+    assert_eq!(breaker.snapshot().window.calls, 0);
+}
+
+/// Scenario: the code blocks its thread past the timeout, so that no timer can run. Guarantees: its result is late.
+#[tokio::test]
+async fn a_result_after_the_timeout_is_late_though_the_code_blocked() {
+    let breaker = breaker(Settings {
+        timeout: Some(ms(10)),
+        ..Settings::default()
+    });
+    let command = breaker.command().run(|| async {
+        let start = std::time::Duration::from_millis(50);
+        std::thread::sleep(start);
+        Ok::<_, io::Error>(1)
+    });
+    let (result, execution) = command.execute_observed().await;
+    let events: Vec<_> = execution.events().map(|event| event.as_str()).collect();
+    assert_eq!(events, ["TIMEOUT", "FALLBACK_MISSING"]);
+    assert_eq!(
+        result.unwrap_err().to_string(),
+        "no answer within 10ms (no fallback)"
+    );
+    assert_eq!(breaker.snapshot().calls.timeout, 1);
+}
