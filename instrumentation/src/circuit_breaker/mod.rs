@@ -4,6 +4,7 @@
 //! before it.
 
 mod call;
+mod isolated;
 #[cfg(feature = "http")]
 pub mod layer;
 mod model;
@@ -13,10 +14,12 @@ mod shell;
 #[cfg(test)]
 mod tests;
 
-pub use call::command::{Command, Fallback, FallbackFn, NoFallback, RunCommand};
+pub use call::command::{Command, RunCommand};
 pub use call::errors::{CallError, Cause, CommandError, FallbackError};
 pub use call::execution::{Execution, ExecutionEvent};
-pub use call::handle::{CircuitBreaker, Permit};
+pub use call::fallback::{BorrowingFallback, FallbackFn, FallbackFuture, NoFallback};
+pub use call::handle::CircuitBreaker;
+pub use call::permit::{OwnedPermit, Permit};
 pub use call::request_log;
 #[doc(hidden)]
 pub use call::request_log as touched; // The module's earlier name.

@@ -1,22 +1,15 @@
 //! Timeout, bulkhead, breaker and fallback around one call, in Hystrix's order: circuit, semaphore, timeout, run; then,
 //! if that failed, the fallback under a semaphore of its own.
 
-use std::any::type_name;
 use std::fmt;
-use std::future::{Future, Ready};
-use std::marker::PhantomData;
-use std::time::Duration;
+use std::future::Future;
 
-use tokio::time::timeout;
-use tracing::instrument::Instrument;
-
+use super::attempt::{Attempt, BadRequest, attempt};
 use super::errors::{Cause, CommandError, FallbackError};
-use super::execution::{Execution, ExecutionEvent};
+use super::execution::Execution;
+use super::fallback::{BorrowingFallback, FallbackFn, FallbackFuture, NoFallback};
 use super::handle::CircuitBreaker;
-use super::protected::{ProtectedCall, fallback_span, record_fallback};
-use crate::circuit_breaker::rules::settings::Settings;
-use crate::circuit_breaker::rules::state::{FallbackOutcome, Outcome};
-use crate::semconv::ERROR_TYPE_BULKHEAD_FULL;
+use super::observation::{Observation, Observer};
 
 /// A command without its code; [`run`](Self::run) adds it.
 ///
@@ -48,7 +41,7 @@ impl Command {
     }
 
     /// Adds the protected code.
-    pub fn run<F, Fut, T, E>(self, run: F) -> RunCommand<F, NoFallback<T, E>, E>
+    pub fn run<F, Fut, T, E>(self, run: F) -> RunCommand<F, NoFallback, E>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -56,7 +49,8 @@ impl Command {
         RunCommand {
             breaker: self.breaker,
             run,
-            fallback: Some(NoFallback(PhantomData)),
+            fallback: NoFallback,
+            has_fallback: true,
             fallback_target: None,
             bad_request: None,
             observer: None,
@@ -71,58 +65,14 @@ impl CircuitBreaker {
     }
 }
 
-/// Provides a value when the protected code does not.
-pub trait Fallback<T, E> {
-    /// The future of that value.
-    type Future: Future<Output = Result<T, E>>;
-
-    /// Returns the function that starts it; `None` without a fallback.
-    fn starter(self) -> Option<impl FnOnce(&Cause<E>) -> Self::Future>;
-}
-
-/// No fallback.
-pub struct NoFallback<T, E>(PhantomData<fn() -> (T, E)>);
-
-impl<T, E> fmt::Debug for NoFallback<T, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("NoFallback")
-    }
-}
-
-impl<T, E> Fallback<T, E> for NoFallback<T, E> {
-    type Future = Ready<Result<T, E>>;
-
-    fn starter(self) -> Option<impl FnOnce(&Cause<E>) -> Self::Future> {
-        None::<fn(&Cause<E>) -> Self::Future>
-    }
-}
-
-/// A fallback made from a closure.
-#[derive(Debug)]
-pub struct FallbackFn<G>(G);
-
-impl<G, Fut, T, E> Fallback<T, E> for FallbackFn<G>
-where
-    G: FnOnce(&Cause<E>) -> Fut,
-    Fut: Future<Output = Result<T, E>>,
-{
-    type Future = Fut;
-
-    fn starter(self) -> Option<impl FnOnce(&Cause<E>) -> Fut> {
-        Some(self.0)
-    }
-}
-
-type BadRequest<E> = Box<dyn FnOnce(&E) -> bool + Send>;
-type Observer = Box<dyn FnOnce(&Execution) + Send>;
-
-/// A command that can be executed once.
+/// A command that can be executed once. `B` is its fallback: [`NoFallback`], [`FallbackFn`] or [`BorrowingFallback`].
 #[must_use = "a command does nothing until it is executed"]
 pub struct RunCommand<F, B, E> {
     breaker: CircuitBreaker,
     run: F,
-    /// `None` if it is disabled.
-    fallback: Option<B>,
+    fallback: B,
+    /// Not if it is disabled.
+    has_fallback: bool,
     fallback_target: Option<&'static str>,
     bad_request: Option<BadRequest<E>>,
     observer: Option<Observer>,
@@ -135,14 +85,7 @@ impl<F, B, E> RunCommand<F, B, E> {
         G: FnOnce(&Cause<E>) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        RunCommand {
-            breaker: self.breaker,
-            run: self.run,
-            fallback: Some(FallbackFn(fallback)),
-            fallback_target: self.fallback_target,
-            bad_request: self.bad_request,
-            observer: self.observer,
-        }
+        self.with_fallback(FallbackFn(fallback))
     }
 
     /// As [`fallback`](Self::fallback), with a name for the fallback's span.
@@ -159,24 +102,91 @@ impl<F, B, E> RunCommand<F, B, E> {
         self.fallback(fallback)
     }
 
-    /// Disables the fallback: errors are returned at once.
-    pub fn without_fallback(mut self) -> Self {
-        self.fallback = None;
+    /// As [`fallback`](Self::fallback), for a future that borrows the reason.
+    ///
+    /// ```
+    /// use fusebox::circuit_breaker::{CircuitBreaker, CommandError};
+    ///
+    /// # async fn price() -> Result<u32, std::io::Error> { Ok(7) }
+    /// # async fn log(text: &str) {}
+    /// # async fn example() -> Result<u32, CommandError<std::io::Error>> {
+    /// let command = CircuitBreaker::new("price").command().run(price);
+    /// let command = command.fallback_borrowing(|cause| {
+    ///     Box::pin(async move {
+    ///         log(&cause.to_string()).await;
+    ///         Ok(9)
+    ///     })
+    /// });
+    /// command.execute().await
+    /// # }
+    /// ```
+    pub fn fallback_borrowing<G, T>(self, fallback: G) -> RunCommand<F, BorrowingFallback<G>, E>
+    where
+        G: for<'a> FnOnce(&'a Cause<E>) -> FallbackFuture<'a, T, E>,
+    {
+        self.with_fallback(BorrowingFallback(fallback))
+    }
+
+    /// Names the fallback's span.
+    pub fn fallback_target(mut self, target: &'static str) -> Self {
+        self.fallback_target = Some(target);
         self
     }
 
-    /// Decides which errors are the caller's fault: the breaker ignores them and the fallback is not called.
+    /// Disables the fallback: errors are returned at once.
+    pub fn without_fallback(mut self) -> Self {
+        self.has_fallback = false;
+        self
+    }
+
+    /// Decides which errors are the caller's fault: the breaker ignores them and the fallback is not called. If it panics,
+    /// the error counts as a failure.
     pub fn bad_request_if(mut self, is: impl FnOnce(&E) -> bool + Send + 'static) -> Self {
         self.bad_request = Some(Box::new(is));
         self
     }
 
-    /// Calls `observer` with the events of the execution, even if the command is dropped before its end.
+    /// Calls `observer` with the events of the execution, even if the command is dropped before its end. A panic of the
+    /// observer is logged.
     pub fn observe(mut self, observer: impl FnOnce(&Execution) + Send + 'static) -> Self {
         self.observer = Some(Box::new(observer));
         self
     }
 
+    fn with_fallback<C>(self, fallback: C) -> RunCommand<F, C, E> {
+        RunCommand {
+            breaker: self.breaker,
+            run: self.run,
+            fallback,
+            has_fallback: self.has_fallback,
+            fallback_target: self.fallback_target,
+            bad_request: self.bad_request,
+            observer: self.observer,
+        }
+    }
+
+    /// Runs the protected code; returns what is decided after it, or the reason to fall back.
+    async fn attempt<Fut, T>(
+        run: F,
+        bad_request: Option<BadRequest<E>>,
+        observation: &mut Observation,
+    ) -> Result<Result<T, CommandError<E>>, Cause<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let settings = observation.breaker.settings();
+        let attempt = attempt(&observation.breaker, &settings, run, bad_request).await;
+        observation.attempted(attempt.event());
+        match attempt {
+            Attempt::Answered(value) => Ok(Ok(value)),
+            Attempt::BadRequest(error) => Ok(Err(CommandError::BadRequest(error))),
+            Attempt::Failed(cause) => Err(cause),
+        }
+    }
+}
+
+impl<F, E> RunCommand<F, NoFallback, E> {
     /// Executes the command.
     ///
     /// # Errors
@@ -185,7 +195,6 @@ impl<F, B, E> RunCommand<F, B, E> {
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
-        B: Fallback<T, E>,
     {
         self.execute_observed().await.0
     }
@@ -195,19 +204,100 @@ impl<F, B, E> RunCommand<F, B, E> {
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
-        B: Fallback<T, E>,
     {
-        let mut observation = Observation::start(&self.breaker, self.observer);
-        let settings = self.breaker.settings();
-        let attempt = attempt(&self.breaker, &settings, self.run, self.bad_request).await;
-        observation.first = Some(attempt.event());
+        let mut observation = Observation::start(self.breaker, self.observer);
+        let attempt = Self::attempt(self.run, self.bad_request, &mut observation).await;
+        let result = attempt.unwrap_or_else(|cause| {
+            let fallback = match self.has_fallback {
+                true => FallbackError::Missing,
+                false => FallbackError::Disabled,
+            };
+            if self.has_fallback {
+                observation.fallback_is_missing();
+            }
+            Err(CommandError::Failed { cause, fallback })
+        });
+        (result, observation.finish())
+    }
+}
+
+impl<F, G, E> RunCommand<F, FallbackFn<G>, E> {
+    /// Executes the command.
+    ///
+    /// # Errors
+    /// Returns errors that are the caller's fault unchanged, others with the reason why the fallback did not replace them.
+    pub async fn execute<Fut, T, Fallback>(self) -> Result<T, CommandError<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        G: FnOnce(&Cause<E>) -> Fallback,
+        Fallback: Future<Output = Result<T, E>>,
+    {
+        self.execute_observed().await.0
+    }
+
+    /// As [`execute`](Self::execute), and returns the events too.
+    pub async fn execute_observed<Fut, T, Fallback>(self) -> (Result<T, CommandError<E>>, Execution)
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        G: FnOnce(&Cause<E>) -> Fallback,
+        Fallback: Future<Output = Result<T, E>>,
+    {
+        let mut observation = Observation::start(self.breaker, self.observer);
+        let attempt = Self::attempt(self.run, self.bad_request, &mut observation).await;
         let result = match attempt {
-            Attempt::Answered(value) => Ok(value),
-            Attempt::BadRequest(error) => Err(CommandError::BadRequest(error)),
-            Attempt::Failed(cause) => {
-                let (limit, target) = (settings.fallback_max_concurrent, self.fallback_target);
-                let answer =
-                    fall_back(self.fallback, &cause, limit, target, &mut observation).await;
+            Ok(result) => result,
+            Err(cause) => {
+                let slot = observation.start_fallback(self.has_fallback, self.fallback_target);
+                let answer = match slot {
+                    Ok(running) => {
+                        let future = running.call(|| self.fallback.0(&cause));
+                        running.finish(future).await
+                    }
+                    Err(why) => Err(why.into()),
+                };
+                answer.map_err(|fallback| CommandError::Failed { cause, fallback })
+            }
+        };
+        (result, observation.finish())
+    }
+}
+
+impl<F, G, E> RunCommand<F, BorrowingFallback<G>, E> {
+    /// Executes the command.
+    ///
+    /// # Errors
+    /// Returns errors that are the caller's fault unchanged, others with the reason why the fallback did not replace them.
+    pub async fn execute<Fut, T>(self) -> Result<T, CommandError<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        G: for<'a> FnOnce(&'a Cause<E>) -> FallbackFuture<'a, T, E>,
+    {
+        self.execute_observed().await.0
+    }
+
+    /// As [`execute`](Self::execute), and returns the events too.
+    pub async fn execute_observed<Fut, T>(self) -> (Result<T, CommandError<E>>, Execution)
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        G: for<'a> FnOnce(&'a Cause<E>) -> FallbackFuture<'a, T, E>,
+    {
+        let mut observation = Observation::start(self.breaker, self.observer);
+        let attempt = Self::attempt(self.run, self.bad_request, &mut observation).await;
+        let result = match attempt {
+            Ok(result) => result,
+            Err(cause) => {
+                let slot = observation.start_fallback(self.has_fallback, self.fallback_target);
+                let answer = match slot {
+                    Ok(running) => {
+                        let future = running.call(|| self.fallback.0(&cause));
+                        running.finish(future).await
+                    }
+                    Err(why) => Err(why.into()),
+                };
                 answer.map_err(|fallback| CommandError::Failed { cause, fallback })
             }
         };
@@ -220,183 +310,5 @@ impl<F, B, E> fmt::Debug for RunCommand<F, B, E> {
         f.debug_struct("RunCommand")
             .field("breaker", &self.breaker)
             .finish_non_exhaustive()
-    }
-}
-
-/// How the protected code ended.
-enum Attempt<T, E> {
-    Answered(T),
-    BadRequest(E),
-    Failed(Cause<E>),
-}
-
-impl<T, E> Attempt<T, E> {
-    fn event(&self) -> ExecutionEvent {
-        match self {
-            Self::Answered(_) => ExecutionEvent::Success,
-            Self::BadRequest(_) => ExecutionEvent::BadRequest,
-            Self::Failed(Cause::Failed(_)) => ExecutionEvent::Failure,
-            Self::Failed(Cause::TimedOut(_)) => ExecutionEvent::Timeout,
-            Self::Failed(Cause::Rejected(_)) => ExecutionEvent::ShortCircuited,
-            Self::Failed(Cause::BulkheadFull(_)) => ExecutionEvent::SemaphoreRejected,
-        }
-    }
-
-    fn outcome(&self) -> Outcome {
-        match self {
-            Self::Answered(_) => Outcome::Success,
-            Self::BadRequest(_) => Outcome::Ignored,
-            Self::Failed(Cause::Failed(_)) => Outcome::Failure,
-            Self::Failed(Cause::TimedOut(_)) => Outcome::Timeout,
-            Self::Failed(Cause::Rejected(_)) => Outcome::Rejected,
-            Self::Failed(Cause::BulkheadFull(_)) => Outcome::BulkheadFull,
-        }
-    }
-}
-
-/// Runs the protected code behind breaker, bulkhead and timeout.
-async fn attempt<F, Fut, T, E>(
-    breaker: &CircuitBreaker,
-    settings: &Settings,
-    run: F,
-    bad_request: Option<BadRequest<E>>,
-) -> Attempt<T, E>
-where
-    F: FnOnce() -> Fut,
-    Fut: Future<Output = Result<T, E>>,
-{
-    let call = match ProtectedCall::begin(&*breaker.shell) {
-        Ok(call) => call,
-        Err(rejected) => return Attempt::Failed(Cause::Rejected(rejected)),
-    };
-    let limit = settings.max_concurrent;
-    let Some(slot) = breaker.shell.bulkhead.try_acquire(limit) else {
-        call.finish(Outcome::BulkheadFull, "");
-        return Attempt::Failed(Cause::BulkheadFull(limit));
-    };
-    let future = call.run(async { run().await });
-    let attempt = match within(settings.timeout, future, || call.elapsed()).await {
-        Ok(Ok(value)) => Attempt::Answered(value),
-        Ok(Err(error)) if bad_request.is_some_and(|is| is(&error)) => Attempt::BadRequest(error),
-        Ok(Err(error)) => Attempt::Failed(Cause::Failed(error)),
-        Err(limit) => Attempt::Failed(Cause::TimedOut(limit)),
-    };
-    drop(slot);
-    call.finish(attempt.outcome(), type_name::<E>());
-    attempt
-}
-
-/// Waits for `future` for at most `limit`, which is the error. A result that comes later is late too: code that blocks
-/// its thread keeps the timer from running.
-async fn within<F: Future>(
-    limit: Option<Duration>,
-    future: F,
-    elapsed: impl Fn() -> Duration,
-) -> Result<F::Output, Duration> {
-    let Some(limit) = limit else {
-        return Ok(future.await);
-    };
-    match timeout(limit, future).await {
-        Ok(output) if elapsed() <= limit => Ok(output),
-        _ => Err(limit),
-    }
-}
-
-/// Runs the fallback, unless it is disabled or `limit` fallbacks are running.
-async fn fall_back<T, E, B: Fallback<T, E>>(
-    fallback: Option<B>,
-    cause: &Cause<E>,
-    limit: u32,
-    target: Option<&'static str>,
-    observation: &mut Observation<'_>,
-) -> Result<T, FallbackError<E>> {
-    let Some(fallback) = fallback else {
-        return Err(FallbackError::Disabled);
-    };
-    let Some(start) = fallback.starter() else {
-        observation.fallback_ended(FallbackOutcome::Missing);
-        return Err(FallbackError::Missing);
-    };
-    let breaker = observation.breaker;
-    let span = fallback_span(breaker.name(), target);
-    let Some(slot) = breaker.shell.fallback_bulkhead.try_acquire(limit) else {
-        record_fallback(&span, FallbackOutcome::Rejected, ERROR_TYPE_BULKHEAD_FULL);
-        observation.fallback_ended(FallbackOutcome::Rejected);
-        return Err(FallbackError::BulkheadFull(limit));
-    };
-    observation.fallback = Some(ExecutionEvent::Cancelled); // Unless it ends.
-    let future = span.in_scope(|| start(cause));
-    let answer = future.instrument(span.clone()).await;
-    drop(slot);
-    let outcome = match answer {
-        Ok(_) => FallbackOutcome::Success,
-        Err(_) => FallbackOutcome::Failure,
-    };
-    record_fallback(&span, outcome, type_name::<E>());
-    observation.fallback_ended(outcome);
-    answer.map_err(FallbackError::Failed)
-}
-
-/// Collects the events of an execution and passes them to the observer at its end, even if that is a drop.
-struct Observation<'a> {
-    breaker: &'a CircuitBreaker,
-    started: u64,
-    first: Option<ExecutionEvent>,
-    fallback: Option<ExecutionEvent>,
-    observer: Option<Observer>,
-}
-
-impl<'a> Observation<'a> {
-    fn start(breaker: &'a CircuitBreaker, observer: Option<Observer>) -> Self {
-        Self {
-            breaker,
-            started: breaker.shell.clock.now(),
-            first: None,
-            fallback: None,
-            observer,
-        }
-    }
-
-    fn fallback_ended(&mut self, outcome: FallbackOutcome) {
-        let shards = &self.breaker.shell.shards;
-        shards.write(|shard| shard.fallback(outcome));
-        self.fallback = Some(match outcome {
-            FallbackOutcome::Success => ExecutionEvent::FallbackSuccess,
-            FallbackOutcome::Failure => ExecutionEvent::FallbackFailure,
-            FallbackOutcome::Rejected => ExecutionEvent::FallbackRejection,
-            FallbackOutcome::Missing => ExecutionEvent::FallbackMissing,
-        });
-    }
-
-    fn finish(mut self) -> Execution {
-        let execution = self.execution();
-        self.notify(&execution);
-        execution
-    }
-
-    fn notify(&mut self, execution: &Execution) {
-        if let Some(observer) = self.observer.take() {
-            observer(execution);
-        }
-    }
-
-    fn execution(&self) -> Execution {
-        let now = self.breaker.shell.clock.now();
-        let dropped = match std::thread::panicking() {
-            true => ExecutionEvent::Failure,
-            false => ExecutionEvent::Cancelled,
-        };
-        Execution {
-            first: self.first.unwrap_or(dropped),
-            fallback: self.fallback,
-            elapsed: Duration::from_nanos(now.saturating_sub(self.started)),
-        }
-    }
-}
-
-impl Drop for Observation<'_> {
-    fn drop(&mut self) {
-        let execution = self.execution();
-        self.notify(&execution);
     }
 }

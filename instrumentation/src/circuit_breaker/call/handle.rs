@@ -3,23 +3,23 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::errors::CallError;
+use super::permit::{OwnedPermit, Permit};
 use super::protected::ProtectedCall;
+use crate::circuit_breaker::isolated::isolated;
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::model::snapshot::CircuitSnapshot;
-use crate::circuit_breaker::rules::nanos;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::{EffectiveState, Outcome, Override, State};
 use crate::circuit_breaker::rules::validation::SettingsError;
-use crate::circuit_breaker::shell::{Pass, Shell};
+use crate::circuit_breaker::shell::Shell;
+use crate::semconv::ERROR_TYPE_PANIC;
 
 /// A circuit breaker; clones are handles to the same one.
 ///
 /// ```
-/// use std::time::Duration;
-///
+/// ///
 /// use fusebox::circuit_breaker::{CallError, CircuitBreaker, EffectiveState, Settings};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -116,10 +116,53 @@ impl CircuitBreaker {
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_>, Rejected> {
         let pass = self.shell.admit(|| self.shell.clock.now())?;
-        Ok(Permit {
-            shell: &self.shell,
-            pass,
-        })
+        Ok(Permit::new(&self.shell, pass))
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), for a call that is settled later or elsewhere.
+    ///
+    /// # Errors
+    /// Returns a [`Rejected`] if the call must not be made.
+    pub fn try_acquire_owned(&self) -> Result<OwnedPermit, Rejected> {
+        let now = self.shell.clock.now();
+        let pass = self.shell.admit(|| now)?;
+        Ok(OwnedPermit::new(Arc::clone(&self.shell), pass, now))
+    }
+
+    /// Runs `code`, which blocks, unless the breaker refuses; an `Err` or a panic counts as a failure. The call is a span.
+    ///
+    /// ```
+    /// use fusebox::circuit_breaker::CircuitBreaker;
+    ///
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let breaker = CircuitBreaker::new("disk");
+    /// let hosts = breaker.call_blocking(|| std::fs::read_to_string("/etc/hosts"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the refusal, or the code's own error.
+    pub fn call_blocking<T, E>(
+        &self,
+        code: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, CallError<E>> {
+        self.call_blocking_with(code, by_result)
+    }
+
+    /// As [`call_blocking`](Self::call_blocking), with the outcome decided by `classify`.
+    ///
+    /// # Errors
+    /// Returns the refusal, or the code's own error.
+    pub fn call_blocking_with<T, E>(
+        &self,
+        code: impl FnOnce() -> Result<T, E>,
+        classify: impl FnOnce(&Result<T, E>) -> Outcome,
+    ) -> Result<T, CallError<E>> {
+        let call = ProtectedCall::begin(&*self.shell)?;
+        let result = call.run_blocking(code);
+        finish(call, &result, classify);
+        result.map_err(CallError::Failed)
     }
 
     /// Runs `future` unless the breaker refuses; an `Err` or a panic counts as a failure. The call is a span.
@@ -130,14 +173,11 @@ impl CircuitBreaker {
         &self,
         future: impl Future<Output = Result<T, E>>,
     ) -> Result<T, CallError<E>> {
-        self.call_with(future, |result| match result {
-            Ok(_) => Outcome::Success,
-            Err(_) => Outcome::Failure,
-        })
-        .await
+        self.call_with(future, by_result).await
     }
 
-    /// As [`call`](Self::call), with the outcome decided by `classify`.
+    /// As [`call`](Self::call), with the outcome decided by `classify`. If that panics, the call counts as failed and its
+    /// result is returned all the same.
     ///
     /// # Errors
     /// Returns the refusal, or the future's own error.
@@ -148,8 +188,27 @@ impl CircuitBreaker {
     ) -> Result<T, CallError<E>> {
         let call = ProtectedCall::begin(&*self.shell)?;
         let result = call.run(future).await;
-        call.finish(classify(&result), std::any::type_name::<E>());
+        finish(call, &result, classify);
         result.map_err(CallError::Failed)
+    }
+}
+
+fn by_result<T, E>(result: &Result<T, E>) -> Outcome {
+    match result {
+        Ok(_) => Outcome::Success,
+        Err(_) => Outcome::Failure,
+    }
+}
+
+/// Records the outcome that `classify` decides.
+fn finish<T, E>(
+    call: ProtectedCall<&Shell>,
+    result: &Result<T, E>,
+    classify: impl FnOnce(&Result<T, E>) -> Outcome,
+) {
+    match isolated("classifier", || classify(result)) {
+        Some(outcome) => call.finish(outcome, std::any::type_name::<E>()),
+        None => call.finish(Outcome::Failure, ERROR_TYPE_PANIC),
     }
 }
 
@@ -160,43 +219,5 @@ impl fmt::Debug for CircuitBreaker {
             .field("group", &self.shell.group)
             .field("state", &self.shell.fast_path.word().state())
             .finish_non_exhaustive()
-    }
-}
-
-/// The right to make one call. If it is dropped without an outcome, the call counts as cancelled (or as slow, if it was by
-/// then) and a probe frees its slot.
-#[must_use = "a dropped permit counts as a cancelled call"]
-#[derive(Debug)]
-pub struct Permit<'a> {
-    shell: &'a Shell,
-    pass: Pass,
-}
-
-impl Permit<'_> {
-    /// Records how the call ended and how long it took. `Rejected` (by an inner breaker) counts as cancelled here.
-    #[inline]
-    pub fn record(self, outcome: Outcome, elapsed: Duration) {
-        let now = self.shell.clock.now();
-        self.shell.record(self.pass, outcome, nanos(elapsed), now);
-        std::mem::forget(self);
-    }
-
-    /// Returns the state in which the call was admitted.
-    pub fn state(&self) -> EffectiveState {
-        self.pass.state()
-    }
-
-    /// Whether the call is a probe, whose result opens or closes a half-open breaker.
-    pub fn is_probe(&self) -> bool {
-        self.pass.is_probe()
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        let now = self.shell.clock.now();
-        let elapsed = self.pass.elapsed(now);
-        self.shell
-            .record(self.pass, Outcome::Cancelled, elapsed, now);
     }
 }

@@ -1,9 +1,13 @@
 //! The ways to put a call behind a breaker: the handle that callers hold, and the command with timeout, bulkhead and
 //! fallback. Both run a protected call (a span, the permit and its outcome), which the log of the request lists.
 
+mod attempt;
 pub(crate) mod command;
 pub(crate) mod errors;
 pub(crate) mod execution;
+pub(crate) mod fallback;
 pub(crate) mod handle;
+mod observation;
+pub(crate) mod permit;
 pub(crate) mod protected;
 pub mod request_log;

@@ -9,6 +9,7 @@ use tracing::instrument::{Instrument, Instrumented};
 use tracing::{Span, field};
 
 use super::request_log::{self, Touched};
+use crate::circuit_breaker::isolated::PanicWatch;
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::rules::state::{EffectiveState, FallbackOutcome, Outcome};
 use crate::circuit_breaker::shell::{Pass, Shell};
@@ -31,6 +32,7 @@ pub(crate) struct ProtectedCall<S: Borrow<Shell>> {
     pass: Pass,
     started: u64,
     ended: bool,
+    watch: PanicWatch,
 }
 
 impl<S: Borrow<Shell>> ProtectedCall<S> {
@@ -52,6 +54,7 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
                     pass,
                     started,
                     ended: false,
+                    watch: PanicWatch::start(),
                 })
             }
             Err(rejected) => {
@@ -67,6 +70,11 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
     /// Runs the protected code inside the span.
     pub(crate) fn run<F: Future>(&self, future: F) -> Instrumented<F> {
         future.instrument(self.span.clone())
+    }
+
+    /// Runs protected code that blocks inside the span.
+    pub(crate) fn run_blocking<T>(&self, code: impl FnOnce() -> T) -> T {
+        self.span.in_scope(code)
     }
 
     /// How long the call has been running.
@@ -100,7 +108,7 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
 impl<S: Borrow<Shell>> Drop for ProtectedCall<S> {
     fn drop(&mut self) {
         // A target whose responses make the caller panic must be able to open the breaker.
-        if !self.ended && std::thread::panicking() {
+        if !self.ended && self.watch.panics() {
             self.end(Outcome::Failure, ERROR_TYPE_PANIC);
         } else if !self.ended {
             self.end(Outcome::Cancelled, "");

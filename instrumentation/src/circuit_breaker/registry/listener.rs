@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::circuit_breaker::call::handle::CircuitBreaker;
+use crate::circuit_breaker::isolated::isolated;
 use crate::circuit_breaker::model::transition::Transition;
 use crate::circuit_breaker::shell::{Observer, Shell};
 use crate::sync::RwLock;
 
 /// Receives the events of the breakers of a registry. It is called on the thread of the call that caused the event,
-/// without a lock held: it must be quick, and may use the breaker.
+/// without a lock held: it must be quick, and may use the breaker. A panic of a listener is logged and goes no further.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -49,11 +50,13 @@ impl Listeners {
         Arc::make_mut(&mut all).push(listener);
     }
 
-    /// Calls every listener.
+    /// Calls every listener, whatever another one does.
     pub(crate) fn notify(&self, notify: impl Fn(&dyn Listener)) {
         // A copy, because a listener may subscribe another one or register a breaker.
         let all = Arc::clone(&self.all.read());
-        all.iter().for_each(|listener| notify(listener.as_ref()));
+        for listener in all.iter() {
+            isolated("listener", || notify(listener.as_ref()));
+        }
     }
 }
 

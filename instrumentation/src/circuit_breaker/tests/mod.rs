@@ -8,8 +8,10 @@ mod half_open;
 mod layer;
 mod model;
 mod overrides;
+mod panics;
 mod presets;
 mod registry;
+mod runtimes;
 mod slow_calls;
 mod spans;
 

@@ -100,6 +100,25 @@ async fn a_protected_call_is_a_span_and_its_transition_carries_its_ids() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_panic_is_the_type_of_its_error() {
+    let (ended, (breaker, _)) = (Ended::default(), observed(hystrix()));
+    let _listening = ended.listen();
+    let call = breaker.call::<u32, io::Error>(async { panic!("index out of bounds") });
+    let mut caught = Box::pin(call);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let poll = std::panic::AssertUnwindSafe(|| caught.as_mut().poll(&mut context));
+    assert!(std::panic::catch_unwind(poll).is_err());
+    drop(caught);
+    let spans = ended.take();
+    assert_eq!(attribute(&spans[0], "error.type").unwrap(), "panic");
+    assert_eq!(
+        attribute(&spans[0], "circuit_breaker.outcome").unwrap(),
+        "failure"
+    );
+    assert!(matches!(spans[0].status, Status::Error { .. }));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_probe_says_so_and_both_its_transitions_carry_its_ids() {
     let (ended, (breaker, notes)) = (Ended::default(), observed(hystrix()));
     ready_for_probe(&breaker).await;

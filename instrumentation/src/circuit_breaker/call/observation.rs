@@ -1,0 +1,108 @@
+//! What is observed of one execution of a command: its events, which are passed to the observer at its end, even if that
+//! is a drop.
+
+use std::time::Duration;
+
+use super::execution::{Execution, ExecutionEvent};
+use super::fallback::{NoSlot, RunningFallback, count};
+use super::handle::CircuitBreaker;
+use super::protected::{fallback_span, record_fallback};
+use crate::circuit_breaker::isolated::{PanicWatch, isolated};
+use crate::circuit_breaker::rules::state::FallbackOutcome;
+use crate::semconv::ERROR_TYPE_BULKHEAD_FULL;
+
+/// Receives the events of an execution.
+pub(super) type Observer = Box<dyn FnOnce(&Execution) + Send>;
+
+/// Collects the events of an execution.
+pub(super) struct Observation {
+    pub(super) breaker: CircuitBreaker,
+    started: u64,
+    first: Option<ExecutionEvent>,
+    fallback: Option<ExecutionEvent>,
+    observer: Option<Observer>,
+    watch: PanicWatch,
+}
+
+impl Observation {
+    pub(super) fn start(breaker: CircuitBreaker, observer: Option<Observer>) -> Self {
+        Self {
+            started: breaker.shell.clock.now(),
+            breaker,
+            first: None,
+            fallback: None,
+            observer,
+            watch: PanicWatch::start(),
+        }
+    }
+
+    /// Notes how the protected code ended.
+    pub(super) fn attempted(&mut self, event: ExecutionEvent) {
+        self.first = Some(event);
+    }
+
+    /// Notes that there is no fallback.
+    pub(super) fn fallback_is_missing(&mut self) {
+        count(&self.breaker, FallbackOutcome::Missing);
+        self.fallback = Some(ExecutionEvent::FallbackMissing);
+    }
+
+    /// Takes a slot for the fallback, unless it is disabled or as many as allowed are running.
+    pub(super) fn start_fallback(
+        &mut self,
+        is_enabled: bool,
+        target: Option<&str>,
+    ) -> Result<RunningFallback<'_>, NoSlot> {
+        if !is_enabled {
+            return Err(NoSlot::Disabled);
+        }
+        let breaker = &self.breaker;
+        let limit = breaker.settings().fallback_max_concurrent;
+        let span = fallback_span(breaker.name(), target);
+        let Some(slot) = breaker.shell.fallback_bulkhead.try_acquire(limit) else {
+            record_fallback(&span, FallbackOutcome::Rejected, ERROR_TYPE_BULKHEAD_FULL);
+            count(breaker, FallbackOutcome::Rejected);
+            self.fallback = Some(ExecutionEvent::FallbackRejection);
+            return Err(NoSlot::BulkheadFull(limit));
+        };
+        self.fallback = Some(ExecutionEvent::Cancelled); // Unless it ends.
+        Ok(RunningFallback::new(
+            breaker,
+            &mut self.fallback,
+            slot,
+            span,
+        ))
+    }
+
+    pub(super) fn finish(mut self) -> Execution {
+        let execution = self.execution();
+        self.notify(&execution);
+        execution
+    }
+
+    fn notify(&mut self, execution: &Execution) {
+        if let Some(observer) = self.observer.take() {
+            isolated("observer", || observer(execution));
+        }
+    }
+
+    fn execution(&self) -> Execution {
+        let now = self.breaker.shell.clock.now();
+        let dropped = match self.watch.panics() {
+            true => ExecutionEvent::Failure,
+            false => ExecutionEvent::Cancelled,
+        };
+        Execution {
+            first: self.first.unwrap_or(dropped),
+            fallback: self.fallback,
+            elapsed: Duration::from_nanos(now.saturating_sub(self.started)),
+        }
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        let execution = self.execution();
+        self.notify(&execution);
+    }
+}

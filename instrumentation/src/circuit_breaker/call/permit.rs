@@ -1,0 +1,142 @@
+//! Permits: the right to make one call, for callers that record its outcome themselves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::circuit_breaker::isolated::PanicWatch;
+use crate::circuit_breaker::rules::nanos;
+use crate::circuit_breaker::rules::state::{EffectiveState, Outcome};
+use crate::circuit_breaker::shell::{Pass, Shell};
+
+/// The right to make one call. If it is dropped without an outcome, the call counts as cancelled (or as slow, if it was by
+/// then) and a probe frees its slot; dropped by a panic, it counts as failed.
+#[must_use = "a dropped permit counts as a cancelled call"]
+#[derive(Debug)]
+pub struct Permit<'a> {
+    shell: &'a Shell,
+    pass: Pass,
+    watch: PanicWatch,
+}
+
+impl<'a> Permit<'a> {
+    #[inline]
+    pub(super) fn new(shell: &'a Shell, pass: Pass) -> Self {
+        Self {
+            shell,
+            pass,
+            watch: PanicWatch::start(),
+        }
+    }
+
+    /// Records how the call ended and how long it took. `Rejected` (by an inner breaker) counts as cancelled here.
+    #[inline]
+    pub fn record(self, outcome: Outcome, elapsed: Duration) {
+        let now = self.shell.clock.now();
+        self.shell.record(self.pass, outcome, nanos(elapsed), now);
+        std::mem::forget(self);
+    }
+
+    /// Returns the state in which the call was admitted.
+    pub fn state(&self) -> EffectiveState {
+        self.pass.state()
+    }
+
+    /// Whether the call is a probe, whose result opens or closes a half-open breaker.
+    pub fn is_probe(&self) -> bool {
+        self.pass.is_probe()
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        let now = self.shell.clock.now();
+        let elapsed = self.pass.elapsed(now);
+        let outcome = dropped(self.watch);
+        self.shell.record(self.pass, outcome, elapsed, now);
+    }
+}
+
+/// As [`Permit`], but borrows nothing and knows when it was acquired: it can be stored, sent to another task, and be settled
+/// there.
+///
+/// ```
+/// use fusebox::circuit_breaker::{CircuitBreaker, Outcome};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let permit = CircuitBreaker::new("billing").try_acquire_owned()?;
+/// let (answer, answered) = tokio::sync::oneshot::channel::<bool>();
+/// tokio::spawn(async move {
+///     match answered.await {
+///         Ok(true) => permit.record(Outcome::Success),
+///         Ok(false) => permit.record(Outcome::Failure),
+///         Err(_) => drop(permit), // Nobody will ever know: cancelled.
+///     }
+/// });
+/// answer.send(true).ok();
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a dropped permit counts as a cancelled call"]
+#[derive(Debug)]
+pub struct OwnedPermit {
+    shell: Arc<Shell>,
+    pass: Pass,
+    started: u64,
+    is_settled: bool,
+    watch: PanicWatch,
+}
+
+impl OwnedPermit {
+    pub(super) fn new(shell: Arc<Shell>, pass: Pass, started: u64) -> Self {
+        Self {
+            shell,
+            pass,
+            started,
+            is_settled: false,
+            watch: PanicWatch::start(),
+        }
+    }
+
+    /// Records how the call ended, now; it took the time since the permit was acquired.
+    pub fn record(mut self, outcome: Outcome) {
+        self.settle(outcome, None);
+    }
+
+    /// As [`record`](Self::record), for a call that was measured by someone else.
+    pub fn record_elapsed(mut self, outcome: Outcome, elapsed: Duration) {
+        self.settle(outcome, Some(nanos(elapsed)));
+    }
+
+    /// Returns the state in which the call was admitted.
+    pub fn state(&self) -> EffectiveState {
+        self.pass.state()
+    }
+
+    /// Whether the call is a probe, whose result opens or closes a half-open breaker.
+    pub fn is_probe(&self) -> bool {
+        self.pass.is_probe()
+    }
+
+    fn settle(&mut self, outcome: Outcome, elapsed: Option<u64>) {
+        self.is_settled = true;
+        let now = self.shell.clock.now();
+        let elapsed = elapsed.unwrap_or_else(|| now.saturating_sub(self.started));
+        self.shell.record(self.pass, outcome, elapsed, now);
+    }
+}
+
+impl Drop for OwnedPermit {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.settle(dropped(self.watch), None);
+        }
+    }
+}
+
+/// The outcome of a call whose permit is dropped.
+fn dropped(watch: PanicWatch) -> Outcome {
+    match watch.panics() {
+        true => Outcome::Failure,
+        false => Outcome::Cancelled,
+    }
+}
