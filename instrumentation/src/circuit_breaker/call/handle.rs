@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::errors::CallError;
 use super::permit::{OwnedPermit, Permit};
@@ -19,7 +20,8 @@ use crate::semconv::ERROR_TYPE_PANIC;
 /// A circuit breaker; clones are handles to the same one.
 ///
 /// ```
-/// ///
+/// use std::time::Duration;
+///
 /// use fusebox::circuit_breaker::{CallError, CircuitBreaker, EffectiveState, Settings};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -86,6 +88,35 @@ impl CircuitBreaker {
     pub fn computed_state(&self) -> State {
         self.shell.catch_up();
         self.shell.control.lock().machine.state()
+    }
+
+    /// Closes the breaker and ends the override, for an operator who knows that the target works again. The window starts
+    /// empty; totals stay. Listeners get `reason`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use fusebox::circuit_breaker::{CircuitBreaker, EffectiveState};
+    /// let breaker = CircuitBreaker::new("mail");
+    /// breaker.open_for(Duration::from_secs(600), "Ada: the relay is being moved");
+    /// assert_eq!(breaker.state(), EffectiveState::Open);
+    /// breaker.reset("Ada: done early");
+    /// assert_eq!(breaker.state(), EffectiveState::Closed);
+    /// ```
+    pub fn reset(&self, reason: &str) {
+        self.shell.reset(reason);
+    }
+
+    /// Enters a state as if the rules had: an open breaker admits a probe after its open time, a half-open one decides by
+    /// its next probes, a closed one starts with an empty window. An override stays in force; [`force`](Self::force) keeps a
+    /// state against the rules.
+    pub fn transition_to(&self, state: State, reason: &str) {
+        self.shell.transition(state, None, reason);
+    }
+
+    /// Opens the breaker for `duration`, at most [`MAX_DURATION`](crate::circuit_breaker::MAX_DURATION); after that it
+    /// admits a probe.
+    pub fn open_for(&self, duration: Duration, reason: &str) {
+        self.shell.transition(State::Open, Some(duration), reason);
     }
 
     /// Forces a state. The computed state keeps changing underneath.

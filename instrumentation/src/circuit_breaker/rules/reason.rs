@@ -31,6 +31,8 @@ pub(crate) enum Reason {
     ProbesFailed { bad: u64, of: u64 },
     /// Too many of several probes were slow.
     ProbesSlow { slow: u64, of: u64 },
+    /// A person changed the computed state.
+    Manual(String),
     /// A person forced a state.
     Forced(String),
     /// A person ended the forced state, which had this reason.
@@ -79,7 +81,7 @@ impl fmt::Display for Reason {
             }
             Self::ProbesFailed { bad, of } => write!(f, "{bad} of {of} probes failed"),
             Self::ProbesSlow { slow, of } => write!(f, "{slow} of {of} probes were slow"),
-            Self::Forced(reason) => f.write_str(reason),
+            Self::Manual(reason) | Self::Forced(reason) => f.write_str(reason),
             Self::Released(reason) => write!(f, "override released ({reason})"),
             Self::Expired(reason) => write!(f, "override expired ({reason})"),
             Self::WouldHave { from, to, reason } => write!(

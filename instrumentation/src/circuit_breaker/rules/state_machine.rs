@@ -186,6 +186,37 @@ impl StateMachine {
         self.settings = settings;
     }
 
+    /// Enters a state because a person says so: open for `wait`, or for as long as the settings say; closed and half-open
+    /// begin anew even if it is in them. Returns the change, if it is one.
+    pub(crate) fn transition(
+        &mut self,
+        to: State,
+        wait: Option<u64>,
+        reason: Reason,
+        now: u64,
+        total: Tally,
+    ) -> Option<Change> {
+        let from = self.state();
+        match to {
+            State::Closed => {
+                self.window.clear(now, total);
+                self.openings = 0;
+                self.enter(Stage::Closed, reason.clone());
+            }
+            State::Open => {
+                self.open(now, reason.clone(), None);
+                if let (Stage::Open { until, wait, .. }, Some(longer)) = (&mut self.stage, wait) {
+                    (*until, *wait) = (now.saturating_add(longer), longer);
+                }
+            }
+            State::HalfOpen => {
+                self.stage = Stage::Closed;
+                self.half_open(now);
+            }
+        }
+        (from != to).then_some(Change { from, to, reason })
+    }
+
     pub(crate) fn state(&self) -> State {
         match self.stage {
             Stage::Closed => State::Closed,

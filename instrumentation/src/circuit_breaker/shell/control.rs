@@ -86,6 +86,34 @@ impl Control {
         }
     }
 
+    /// Enters a computed state because a person says so.
+    pub(crate) fn enter(
+        &mut self,
+        to: State,
+        wait: Option<u64>,
+        why: &str,
+        now: u64,
+        total: Tally,
+    ) {
+        self.expire(now);
+        let reason = Reason::Manual(why.to_owned());
+        if let Some(change) = self.machine.transition(to, wait, reason, now, total) {
+            self.computed_changed(change, now);
+        }
+    }
+
+    /// Ends the override and closes the breaker.
+    pub(crate) fn reset(&mut self, why: &str, now: u64, total: Tally) {
+        let from = self.state();
+        self.forced = None;
+        let reason = Reason::Manual(why.to_owned());
+        self.machine
+            .transition(State::Closed, None, reason.clone(), now, total);
+        if from != self.state() {
+            self.effective_changed(from, reason, now);
+        }
+    }
+
     /// Forces a state, in place of an override already in force.
     pub(crate) fn force(&mut self, by: Override, now: u64) {
         self.expire(now);

@@ -26,9 +26,11 @@ use crate::circuit_breaker::model::name::Name;
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::model::transition::Transition;
 use crate::circuit_breaker::rules::call::{Admission, Ending, Ticket};
+use crate::circuit_breaker::rules::nanos;
 use crate::circuit_breaker::rules::settings::Settings;
-use crate::circuit_breaker::rules::state::{EffectiveState, Outcome, Override};
+use crate::circuit_breaker::rules::state::{EffectiveState, Outcome, Override, State};
 use crate::circuit_breaker::rules::state_machine::StateMachine;
+use crate::circuit_breaker::rules::validation::MAX_DURATION;
 use crate::circuit_breaker::rules::verdict::judge;
 use crate::sync::{Mutex, RwLock};
 use bulkhead::Bulkhead;
@@ -364,6 +366,19 @@ impl Shell {
         let now = self.clock.now();
         let open_until = self.control.lock().machine.open_until();
         open_until.is_some_and(|until| now >= until)
+    }
+
+    /// Enters a computed state because a person says so.
+    pub(crate) fn transition(&self, to: State, wait: Option<Duration>, why: &str) {
+        let now = self.clock.now();
+        let wait = wait.map(|wait| nanos(wait.clamp(Duration::from_nanos(1), MAX_DURATION)));
+        self.locked(|control| control.enter(to, wait, why, now, self.shards.tally()));
+    }
+
+    /// Ends the override and closes the breaker.
+    pub(crate) fn reset(&self, why: &str) {
+        let now = self.clock.now();
+        self.locked(|control| control.reset(why, now, self.shards.tally()));
     }
 
     /// Forces a state.

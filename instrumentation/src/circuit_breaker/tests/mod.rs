@@ -7,6 +7,7 @@ mod half_open;
 #[cfg(feature = "http")]
 mod layer;
 mod model;
+mod operating;
 mod overrides;
 mod panics;
 mod presets;

@@ -77,6 +77,7 @@ async fn calls_made_during_a_panic_count_as_what_they_are() {
         assert_eq!(breaker.call_blocking(|| Ok::<_, io::Error>(1)).unwrap(), 1);
         drop(breaker.try_acquire().unwrap());
         drop(breaker.try_acquire_owned().unwrap());
+        breaker.reset("a destructor");
         calls(&breaker, Outcome::Failure, 2);
     };
     let unwound = catch_unwind(AssertUnwindSafe(|| {
