@@ -87,4 +87,4 @@ pub mod telemetry;
 
 pub use opentelemetry;
 #[cfg(feature = "telemetry")]
-pub use telemetry::{InitError, Telemetry, TelemetryConfig, init};
+pub use telemetry::{InitError, Telemetry, TelemetryConfig, doctor, init};

@@ -6,6 +6,7 @@
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Once;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use http::uri::Authority;
@@ -17,7 +18,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_opentelemetry::{OpenTelemetrySpanExt, SetParentError};
 
 #[cfg(feature = "axum")]
 use super::axum::{peer, route};
@@ -214,8 +215,12 @@ impl ServerCall {
         let remote = propagator.extract_with_context(&Context::new(), &Headers(request.headers()));
         let peer = peer(request);
         let span = server_span(request, peer);
-        // Fails if spans are not recorded; then there is nothing to set.
-        let _ = span.set_parent(remote.clone());
+        // If spans are not recorded there is nothing to set.
+        if let Err(SetParentError::LayerNotFound) = span.set_parent(remote.clone())
+            && remote.has_active_span()
+        {
+            note_missing_layer();
+        }
         Self {
             span: RequestSpan::new(span, Side::Server(remote)),
             headers: options.headers,
@@ -238,6 +243,19 @@ impl ServerCall {
         }
         self.span.answered(response)
     }
+}
+
+/// Says once that the caller's trace ends here: the subscriber has no layer of the version of tracing-opentelemetry that this
+/// crate uses. Spans that a layer of another version makes get new traces.
+fn note_missing_layer() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        tracing::warn!(
+            target: "fusebox",
+            "the caller's trace cannot be continued: the tracing subscriber has no layer of tracing-opentelemetry 0.34 \
+             (OpenTelemetry 0.33), perhaps one of another version; fusebox::telemetry::layers() returns the right one"
+        );
+    });
 }
 
 fn server_span<B>(request: &Request<B>, peer: Option<IpAddr>) -> Span {

@@ -41,6 +41,10 @@ impl Default for Propagator {
 }
 
 impl Propagator {
+    /// The names that [`from_list`](Self::from_list) knows.
+    #[cfg(feature = "telemetry")]
+    pub(crate) const NAMES: [&str; 5] = ["tracecontext", "baggage", "b3", "b3multi", "none"];
+
     /// Also writes B3, for peers that understand nothing else.
     #[must_use]
     pub fn with_b3(mut self, encoding: B3Encoding) -> Self {

@@ -1,18 +1,18 @@
-//! The configuration of telemetry: the standard `OTEL_*` variables, overridden by code.
+//! The configuration of telemetry: the standard `OTEL_*` variables, overridden by code. What cannot be used is replaced by
+//! its default and becomes a sentence.
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::Uri;
 use opentelemetry::KeyValue;
-use percent_encoding::percent_decode_str;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::InitError;
+use super::environment::Environment;
+use super::log_format::LogFormat;
+use super::protocol::Protocol;
 use crate::circuit_breaker::Registry;
 use crate::propagation::Propagator;
 
-/// Default address of an OTLP receiver (OTLP specification).
-const DEFAULT_ENDPOINT: &str = "http://localhost:4318";
 /// Timeout of one export (OTLP specification).
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long spans wait to be sent in one batch. With the SDK's 5 s a live page would lag.
@@ -21,6 +21,8 @@ const DEFAULT_SPAN_DELAY: Duration = Duration::from_millis(500);
 const DEFAULT_METRIC_INTERVAL: Duration = Duration::from_secs(10);
 /// How often circuit metrics are sent, and so the age of what the circuit wall shows.
 const CIRCUIT_INTERVAL: Duration = Duration::from_secs(1);
+/// The shortest delay, interval and timeout: at 0 a thread would send without a pause, or never succeed.
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// The configuration of `fusebox::init`.
 #[derive(Debug, Clone)]
@@ -32,6 +34,7 @@ pub struct TelemetryConfig {
     pub(super) metrics: Signal,
     pub(super) logs: Signal,
     pub(super) headers: Vec<(String, String)>,
+    pub(super) ca_file: Option<String>,
     pub(super) timeout: Duration,
     pub(super) span_delay: Duration,
     pub(super) span_level: LevelFilter,
@@ -40,57 +43,79 @@ pub struct TelemetryConfig {
     pub(super) propagator: Propagator,
     pub(super) registry: Registry,
     pub(super) log_filter: Option<String>,
+    pub(super) log_format: LogFormat,
+    /// What is wrong with the environment and with the settings, in sentences.
+    pub(super) problems: Vec<String>,
 }
 
-/// Whether and where one of the three kinds of telemetry is sent.
+/// Whether, where and how one of the three kinds of telemetry is sent.
 #[derive(Debug, Clone)]
 pub(super) struct Signal {
+    name: &'static str,
     pub(super) is_exported: bool,
-    pub(super) endpoint: String,
+    pub(super) protocol: Protocol,
+    address: Address,
+}
+
+/// Where a signal goes.
+#[derive(Debug, Clone)]
+enum Address {
+    Default,
+    /// A receiver, to which the signal's path is added.
+    Receiver(String),
+    /// The variable of one signal: with HTTP it is used unchanged.
+    Whole(String),
 }
 
 impl TelemetryConfig {
     /// Reads the standard variables: `OTEL_SERVICE_NAME` (else `service_name`), `OTEL_RESOURCE_ATTRIBUTES`,
-    /// `OTEL_EXPORTER_OTLP_{ENDPOINT,HEADERS,TIMEOUT}` and `_{TRACES,METRICS,LOGS}_ENDPOINT`,
+    /// `OTEL_EXPORTER_OTLP_{ENDPOINT,PROTOCOL,HEADERS,TIMEOUT,CERTIFICATE}`, `_{TRACES,METRICS,LOGS}_{ENDPOINT,PROTOCOL}`,
     /// `OTEL_{TRACES,METRICS,LOGS}_EXPORTER=none`, `OTEL_PROPAGATORS`, `OTEL_BSP_SCHEDULE_DELAY`,
-    /// `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SDK_DISABLED` and `RUST_LOG`. The SDK itself reads the others
-    /// (`OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, limits). The protocol is always HTTP with protobuf.
+    /// `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SDK_DISABLED` and `RUST_LOG`; and `FUSEBOX_LOG_FORMAT=json`. The SDK itself reads
+    /// the others (`OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, limits). A value that cannot be used is replaced by its default and
+    /// logged at the start; [`doctor`](crate::doctor) lists them.
     pub fn from_env(service_name: &str) -> Self {
-        Self::from_variables(service_name, |name| std::env::var(name).ok())
+        Self::from_variables(service_name, &|name| std::env::var(name).ok())
     }
 
-    fn from_variables(service_name: &str, variable: impl Fn(&str) -> Option<String>) -> Self {
-        // An empty variable counts as unset, as OpenTelemetry specifies for all of them.
-        let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-        let millis = |name: &str| Some(Duration::from_millis(variable(name)?.trim().parse().ok()?));
-        let attributes = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-        let attributes = parse_list(&attributes, KeyValue::new);
-        let headers = variable("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default();
-        let named = attributes
-            .iter()
-            .find(|attribute| attribute.key.as_str() == "service.name");
-        let named = named.map(|attribute| attribute.value.to_string());
-        Self {
-            service_name: variable("OTEL_SERVICE_NAME")
-                .or(named)
-                .unwrap_or(service_name.to_owned()),
-            attributes,
-            disabled: variable("OTEL_SDK_DISABLED").is_some_and(|v| v.eq_ignore_ascii_case("true")),
-            traces: Signal::from_variables("TRACES", "/v1/traces", &variable),
-            metrics: Signal::from_variables("METRICS", "/v1/metrics", &variable),
-            logs: Signal::from_variables("LOGS", "/v1/logs", &variable),
-            headers: parse_list(&headers, |name, value| (name, value)),
-            timeout: millis("OTEL_EXPORTER_OTLP_TIMEOUT").unwrap_or(DEFAULT_TIMEOUT),
-            span_delay: millis("OTEL_BSP_SCHEDULE_DELAY").unwrap_or(DEFAULT_SPAN_DELAY),
+    fn from_variables(default_name: &str, variable: &dyn Fn(&str) -> Option<String>) -> Self {
+        let mut env = Environment::new(variable);
+        let attributes = env.pairs("OTEL_RESOURCE_ATTRIBUTES");
+        let named = attributes.iter().find(|(key, _)| key == "service.name");
+        let named = named.map(|(_, name)| name.clone());
+        let service_name = env.get("OTEL_SERVICE_NAME").or(named);
+        let mut config = Self {
+            service_name: service_name.unwrap_or_else(|| default_name.to_owned()),
+            attributes: attributes
+                .into_iter()
+                .map(|(key, value)| KeyValue::new(key, value))
+                .collect(),
+            disabled: env.flag("OTEL_SDK_DISABLED"),
+            traces: Signal::read("traces", &mut env),
+            metrics: Signal::read("metrics", &mut env),
+            logs: Signal::read("logs", &mut env),
+            headers: env.pairs("OTEL_EXPORTER_OTLP_HEADERS"),
+            ca_file: env.get("OTEL_EXPORTER_OTLP_CERTIFICATE"),
+            timeout: env.millis("OTEL_EXPORTER_OTLP_TIMEOUT", DEFAULT_TIMEOUT),
+            span_delay: env.millis("OTEL_BSP_SCHEDULE_DELAY", DEFAULT_SPAN_DELAY),
             span_level: LevelFilter::INFO,
-            metric_interval: millis("OTEL_METRIC_EXPORT_INTERVAL")
-                .unwrap_or(DEFAULT_METRIC_INTERVAL),
+            metric_interval: env.millis("OTEL_METRIC_EXPORT_INTERVAL", DEFAULT_METRIC_INTERVAL),
             circuit_interval: CIRCUIT_INTERVAL,
-            propagator: variable("OTEL_PROPAGATORS")
-                .map_or_else(Propagator::default, |list| Propagator::from_list(&list)),
+            propagator: read_propagator(&mut env),
             registry: Registry::global().clone(),
-            log_filter: variable("RUST_LOG"),
-        }
+            log_filter: env.get("RUST_LOG"),
+            log_format: env
+                .choice(
+                    "FUSEBOX_LOG_FORMAT",
+                    LogFormat::parse,
+                    "neither text nor json; text is used",
+                )
+                .unwrap_or_default(),
+            problems: Vec::new(),
+        };
+        env.check_sdk();
+        config.problems = env.problems;
+        config
     }
 
     /// Sets the name of the service, in place of the environment's.
@@ -108,12 +133,35 @@ impl TelemetryConfig {
         self
     }
 
-    /// Sends everything to an OTLP receiver, for example `http://127.0.0.1:4318`.
+    /// Sends everything to an OTLP receiver, for example `http://127.0.0.1:4318`; `https` is spoken too.
     #[must_use]
     pub fn with_endpoint(mut self, endpoint: &str) -> Self {
-        self.traces.endpoint = join(endpoint, "/v1/traces");
-        self.metrics.endpoint = join(endpoint, "/v1/metrics");
-        self.logs.endpoint = join(endpoint, "/v1/logs");
+        for signal in [&mut self.traces, &mut self.metrics, &mut self.logs] {
+            signal.address = Address::Receiver(endpoint.to_owned());
+        }
+        self
+    }
+
+    /// Sets how everything is sent. Default: HTTP with protobuf.
+    #[must_use]
+    pub fn with_protocol(mut self, protocol: Protocol) -> Self {
+        for signal in [&mut self.traces, &mut self.metrics, &mut self.logs] {
+            signal.protocol = protocol;
+        }
+        self
+    }
+
+    /// Trusts the certificate authorities of a PEM file, in place of the system's, where the endpoint is https.
+    #[must_use]
+    pub fn with_ca_file(mut self, path: &str) -> Self {
+        self.ca_file = Some(path.to_owned());
+        self
+    }
+
+    /// Sets whether log lines are text or JSON. Default: text.
+    #[must_use]
+    pub fn with_log_format(mut self, format: LogFormat) -> Self {
+        self.log_format = format;
         self
     }
 
@@ -168,57 +216,149 @@ impl TelemetryConfig {
         self
     }
 
-    /// Checks what the exporters would notice only later.
-    pub(super) fn check(&self) -> Result<(), InitError> {
-        for signal in [&self.traces, &self.metrics, &self.logs] {
-            let is_http = |uri: Uri| uri.scheme_str() == Some("http") && uri.authority().is_some();
-            if !signal.endpoint.parse().is_ok_and(is_http) {
-                return Err(InitError::Endpoint(signal.endpoint.clone()));
+    /// Returns the configuration as it can be used: what is wrong with it is replaced, and described in `problems`.
+    pub(super) fn resolved(&self) -> Self {
+        let mut config = self.clone();
+        for signal in [&mut config.traces, &mut config.metrics, &mut config.logs] {
+            if !signal.is_exported {
+                continue;
+            }
+            if let Err(problem) = signal.check() {
+                signal.is_exported &= problem.is_assumption;
+                config.problems.push(problem.text);
             }
         }
-        self.header_map().map(drop)
-    }
-
-    pub(super) fn header_map(&self) -> Result<HeaderMap, InitError> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
-            let invalid = || InitError::Header(name.clone());
-            let value = HeaderValue::from_str(value).map_err(|_| invalid())?;
-            headers.insert(HeaderName::try_from(name).map_err(|_| invalid())?, value);
+        let periods = [
+            ("delay of spans", &mut config.span_delay),
+            ("interval of metrics", &mut config.metric_interval),
+            ("timeout of exports", &mut config.timeout),
+        ];
+        for (name, period) in periods {
+            if *period < SHORTEST {
+                let text = format!("{name} of {period:?}: too short; {SHORTEST:?} is used");
+                config.problems.push(text);
+                *period = SHORTEST;
+            }
         }
-        Ok(headers)
+        config
     }
+}
+
+/// Parses `OTEL_PROPAGATORS`; unknown names are left out.
+fn read_propagator(env: &mut Environment<'_>) -> Propagator {
+    let name = "OTEL_PROPAGATORS";
+    let Some(list) = env.get(name) else {
+        return Propagator::default();
+    };
+    for item in list.split(',').map(str::trim) {
+        if !Propagator::NAMES.contains(&item) {
+            env.problem(
+                name,
+                item,
+                "no propagator that is supported; it is left out",
+            );
+        }
+    }
+    Propagator::from_list(&list)
+}
+
+/// What is wrong with an address.
+struct AddressProblem {
+    text: String,
+    /// Whether it can be used nevertheless.
+    is_assumption: bool,
 }
 
 impl Signal {
-    fn from_variables(
-        signal: &str,
-        path: &str,
-        variable: &impl Fn(&str) -> Option<String>,
-    ) -> Self {
-        let base = || variable("OTEL_EXPORTER_OTLP_ENDPOINT");
+    fn read(name: &'static str, env: &mut Environment<'_>) -> Self {
+        let upper = name.to_ascii_uppercase();
+        let exporter = |name: &str| match name {
+            "otlp" => Some(true),
+            "none" => Some(false),
+            _ => None,
+        };
+        let unknown = "neither otlp nor none; otlp is used";
+        let is_exported = env.choice(&format!("OTEL_{upper}_EXPORTER"), exporter, unknown);
+        let unknown = "neither http/protobuf nor grpc; http/protobuf is used";
+        let own = env.choice(
+            &format!("OTEL_EXPORTER_OTLP_{upper}_PROTOCOL"),
+            Protocol::parse,
+            unknown,
+        );
+        // The common variable is reported once, with the first signal.
+        let common = "OTEL_EXPORTER_OTLP_PROTOCOL";
+        let common = match name {
+            "traces" => env.choice(common, Protocol::parse, unknown),
+            _ => env.get(common).and_then(|name| Protocol::parse(&name)),
+        };
+        let whole = env
+            .get(&format!("OTEL_EXPORTER_OTLP_{upper}_ENDPOINT"))
+            .map(Address::Whole);
+        let receiver = || {
+            env.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+                .map(Address::Receiver)
+        };
         Self {
-            is_exported: variable(&format!("OTEL_{signal}_EXPORTER")).as_deref() != Some("none"),
-            // The variable of one signal is used unchanged; the signal's path is added to the common one.
-            endpoint: variable(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
-                .unwrap_or_else(|| join(base().as_deref().unwrap_or(DEFAULT_ENDPOINT), path)),
+            name,
+            is_exported: is_exported.unwrap_or(true),
+            protocol: own.or(common).unwrap_or(Protocol::HttpProtobuf),
+            address: whole.or_else(receiver).unwrap_or(Address::Default),
+        }
+    }
+
+    /// Returns the URL to which the signal is sent.
+    pub(super) fn url(&self) -> String {
+        let path = self.protocol.path(self.name);
+        let (address, path) = match &self.address {
+            Address::Default => (self.protocol.default_endpoint(), path),
+            Address::Receiver(address) => (address.as_str(), path),
+            Address::Whole(url) if self.protocol == Protocol::HttpProtobuf => {
+                (url.as_str(), String::new())
+            }
+            Address::Whole(url) => (url.as_str(), path),
+        };
+        let address = with_scheme(address);
+        match path.is_empty() {
+            true => address,
+            false => format!("{}{path}", address.trim_end_matches('/')),
+        }
+    }
+
+    fn check(&self) -> Result<(), AddressProblem> {
+        let (Address::Receiver(address) | Address::Whole(address)) = &self.address else {
+            return Ok(());
+        };
+        let is_usable = |uri: Uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri
+                    .authority()
+                    .is_some_and(|authority| !authority.host().is_empty())
+        };
+        let name = self.name;
+        if !with_scheme(address).parse().is_ok_and(is_usable) {
+            return Err(AddressProblem {
+                text: format!(
+                    "endpoint {address:?}: no http:// or https:// URL; no {name} are sent"
+                ),
+                is_assumption: false,
+            });
+        }
+        match address.contains("://") {
+            true => Ok(()),
+            false => Err(AddressProblem {
+                text: format!("endpoint {address:?} of {name}: no scheme; http:// is assumed"),
+                is_assumption: true,
+            }),
         }
     }
 }
 
-fn join(base: &str, path: &str) -> String {
-    format!("{}{path}", base.trim_end_matches('/'))
-}
-
-/// Parses `key=value,key=value` with percent-encoded values.
-fn parse_list<T>(list: &str, make: impl Fn(String, String) -> T) -> Vec<T> {
-    let pairs = list.split(',').filter_map(|pair| {
-        let (key, value) = pair.split_once('=')?;
-        let (key, value) = (key.trim(), percent_decode_str(value.trim()));
-        let value = value.decode_utf8_lossy().into_owned();
-        (!key.is_empty()).then(|| make(key.to_owned(), value))
-    });
-    pairs.collect()
+/// Adds the scheme that is missing from `localhost:4317`, for example.
+fn with_scheme(address: &str) -> String {
+    match address.contains("://") {
+        true => address.to_owned(),
+        false => format!("http://{address}"),
+    }
 }
 
 #[cfg(test)]
@@ -226,7 +366,7 @@ mod tests {
     use super::*;
 
     fn config(variables: &[(&str, &str)]) -> TelemetryConfig {
-        TelemetryConfig::from_variables("shop", |name| {
+        TelemetryConfig::from_variables("shop", &|name| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| value.to_string())
         })
@@ -234,12 +374,12 @@ mod tests {
 
     #[test]
     fn the_default_is_the_local_collector() {
-        let config = config(&[]);
+        let config = config(&[]).resolved();
         assert_eq!(config.service_name, "shop");
-        assert_eq!(config.traces.endpoint, "http://localhost:4318/v1/traces");
+        assert_eq!(config.traces.url(), "http://localhost:4318/v1/traces");
         assert_eq!(config.span_delay, DEFAULT_SPAN_DELAY);
         assert!(!config.disabled && config.traces.is_exported);
-        config.check().unwrap();
+        assert!(config.problems.is_empty());
     }
 
     #[test]
@@ -250,7 +390,7 @@ mod tests {
                 "OTEL_RESOURCE_ATTRIBUTES",
                 "service.name=x, deployment.environment.name=a%20b",
             ),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://there:1/base/"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://there:1/base/"),
             (
                 "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
                 "http://here:2/as/it/is",
@@ -261,19 +401,41 @@ mod tests {
             ("OTEL_SDK_DISABLED", "TRUE"),
             ("OTEL_PROPAGATORS", "b3"),
             ("OTEL_BSP_SCHEDULE_DELAY", ""),
-        ]);
+        ])
+        .resolved();
         assert_eq!(config.service_name, "price");
         assert_eq!(
             config.attributes[1],
             KeyValue::new("deployment.environment.name", "a b")
         );
-        assert_eq!(config.traces.endpoint, "http://here:2/as/it/is");
-        assert_eq!(config.logs.endpoint, "http://there:1/base/v1/logs");
-        assert_eq!(config.header_map().unwrap()["authorization"], "Bearer a");
+        assert_eq!(config.traces.url(), "http://here:2/as/it/is");
+        assert_eq!(config.logs.url(), "https://there:1/base/v1/logs");
+        assert_eq!(config.headers[0].1, "Bearer a");
         assert_eq!(config.timeout, Duration::from_millis(250));
         assert!(config.disabled && !config.metrics.is_exported);
         assert_eq!(config.propagator, Propagator::from_list("b3"));
         assert_eq!(config.span_delay, DEFAULT_SPAN_DELAY);
+        assert_eq!(config.problems, [""; 0]);
+    }
+
+    #[test]
+    fn each_signal_has_its_protocol() {
+        let config = config(&[
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://there:4317/"),
+        ]);
+        let traces =
+            "http://localhost:4317/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+        assert_eq!(config.traces.url(), traces);
+        assert_eq!(config.logs.url(), "http://localhost:4318/v1/logs");
+        let metrics =
+            "https://there:4317/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+        assert_eq!(config.metrics.url(), metrics);
+        let config = config
+            .with_endpoint("http://b:1")
+            .with_protocol(Protocol::HttpProtobuf);
+        assert_eq!(config.traces.url(), "http://b:1/v1/traces");
     }
 
     #[test]
@@ -286,19 +448,37 @@ mod tests {
             .with_service_name("b")
             .with_endpoint("http://b:1");
         assert_eq!(config.service_name, "b");
-        assert_eq!(config.logs.endpoint, "http://b:1/v1/logs");
+        assert_eq!(config.logs.url(), "http://b:1/v1/logs");
     }
 
     #[test]
-    fn an_invalid_configuration_is_rejected() {
-        let check = |endpoint| config(&[]).with_endpoint(endpoint).check();
-        for endpoint in ["https://there:1", "there:1", "", "http://"] {
+    fn what_cannot_be_used_is_replaced_and_described() {
+        for endpoint in ["ftp://there:1", "http://", "http://a b", "https:///path"] {
+            let config = config(&[]).with_endpoint(endpoint).resolved();
             assert!(
-                matches!(check(endpoint), Err(InitError::Endpoint(_))),
+                !config.traces.is_exported && !config.logs.is_exported,
                 "{endpoint}"
             );
+            assert_eq!(config.problems.len(), 3, "{endpoint}");
         }
-        let config = config(&[]).with_header("bad name", "1");
-        assert!(matches!(config.check(), Err(InitError::Header(_))));
+        let assumed = config(&[]).with_endpoint("there:1").resolved();
+        assert_eq!(assumed.traces.url(), "http://there:1/v1/traces");
+        assert!(assumed.traces.is_exported && assumed.problems.len() == 3);
+        let wrong = config(&[
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_TRACES_EXPORTER", "zipkin"),
+            ("OTEL_PROPAGATORS", "tracecontext,jaeger"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+            ("FUSEBOX_LOG_FORMAT", "xml"),
+        ])
+        .resolved();
+        assert_eq!(wrong.problems.len(), 6, "{:?}", wrong.problems);
+        assert_eq!(
+            (wrong.span_delay, wrong.timeout),
+            (SHORTEST, DEFAULT_TIMEOUT)
+        );
+        assert_eq!(wrong.traces.protocol, Protocol::HttpProtobuf);
+        assert!(wrong.traces.is_exported);
     }
 }

@@ -8,49 +8,42 @@
 
 mod circuits;
 mod config;
+mod environment;
 mod log_format;
 mod otlp_client;
 mod pipeline;
+mod protocol;
 mod resource;
+mod transport;
 
-use std::io::IsTerminal;
+use std::fmt;
+use std::io::{IsTerminal, Write};
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Dispatch, Subscriber};
-use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::filter::{Directive, EnvFilter, FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
 pub use config::TelemetryConfig;
-use log_format::LogFormat;
+use log_format::Formatter;
+pub use log_format::LogFormat;
 use pipeline::Pipeline;
+pub use protocol::Protocol;
 
-/// Why telemetry could not be set up.
+/// Why telemetry could not be set up. A wrong setting is no such reason: it is replaced, and logged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InitError {
-    /// The endpoint is not an `http://` URL.
-    #[error("not an http:// endpoint: {0:?}")]
-    Endpoint(String),
-    /// A header for exports has no valid name or value.
-    #[error("not a valid export header: {0:?}")]
-    Header(String),
-    /// The log filter cannot be parsed.
-    #[error("not a valid log filter")]
-    LogFilter(#[from] tracing_subscriber::filter::ParseError),
-    /// The HTTP client could not be built.
-    #[error("could not build the export client")]
-    Client(#[source] reqwest::Error),
-    /// The OTLP exporter could not be built.
-    #[error("could not build an exporter")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
     /// A thread could not be started.
     #[error("could not start an export thread")]
     Thread(#[source] std::io::Error),
     /// The process already has a `tracing` subscriber.
-    #[error("a tracing subscriber is already installed")]
+    #[error(
+        "a tracing subscriber is already installed; fusebox::telemetry::layers() returns layers for it"
+    )]
     AlreadyInstalled,
 }
 
@@ -75,20 +68,113 @@ pub struct Telemetry {
 /// ```
 ///
 /// # Errors
-/// Returns an error if the configuration is invalid or the process already has a subscriber. An unreachable collector
-/// is not an error.
+/// Returns an error if the process already has a subscriber or can start no thread. Neither a wrong setting nor an
+/// unreachable collector is an error: both are logged.
 pub fn init(config: TelemetryConfig) -> Result<Telemetry, InitError> {
-    let mut telemetry = Telemetry::build(&config)?;
+    let (mut config, pipeline) = build(&config)?;
+    let mut telemetry = Telemetry::of(&mut config, pipeline);
     tracing::dispatcher::set_global_default(telemetry.dispatch.clone())
         .map_err(|_| InitError::AlreadyInstalled)?;
     // Only now, so that a failed start does not show the collector an instance that never ran.
-    telemetry.watch_circuits(&config)?;
-    config.propagator.configure();
-    opentelemetry::global::set_text_map_propagator(config.propagator);
-    if let Some(pipeline) = &telemetry.pipeline {
-        pipeline.install();
-    }
+    telemetry.install(&config)?;
+    report(&config);
     Ok(telemetry)
+}
+
+/// Sets up telemetry for the whole process as [`init`] does, but returns the layers for spans and log lines instead of
+/// installing a subscriber.
+///
+/// ```no_run
+/// use fusebox::TelemetryConfig;
+/// use tracing_subscriber::layer::SubscriberExt;
+/// use tracing_subscriber::util::SubscriberInitExt;
+///
+/// fn main() -> Result<(), fusebox::InitError> {
+///     let config = TelemetryConfig::from_env("product-page");
+///     let (layers, _telemetry) = fusebox::telemetry::layers(config)?;
+///     let mine = tracing_subscriber::fmt::layer().with_writer(std::io::sink);
+///     tracing_subscriber::registry().with(layers).with(mine).init();
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+/// Returns an error if no thread can be started.
+pub fn layers<S>(config: TelemetryConfig) -> Result<(Layers<S>, Telemetry), InitError>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
+{
+    let (mut config, pipeline) = build(&config)?;
+    let spans = pipeline
+        .as_ref()
+        .map(|pipeline| span_layer(&pipeline.traces, &config).boxed());
+    let logs = log_layer(&mut config).boxed();
+    let mut telemetry = Telemetry {
+        dispatch: Dispatch::none(),
+        pipeline,
+    };
+    telemetry.install(&config)?;
+    // The subscriber that could log them does not exist yet.
+    let mut lines = std::io::stderr().lock();
+    for problem in config.problems.iter().filter(|_| !config.disabled) {
+        let _ = writeln!(lines, "fusebox: {problem}");
+    }
+    Ok((spans.into_iter().chain([logs]).collect(), telemetry))
+}
+
+/// Layers for a subscriber of the application: spans, unless the SDK is disabled, and log lines.
+pub type Layers<S> = Vec<Box<dyn Layer<S> + Send + Sync>>;
+
+/// Returns what is wrong with the environment, in sentences; a program may print it.
+///
+/// ```
+/// let diagnosis = fusebox::doctor();
+/// if !diagnosis.problems().is_empty() {
+///     eprintln!("{diagnosis}");
+/// }
+/// ```
+pub fn doctor() -> Diagnosis {
+    let mut config = TelemetryConfig::from_env("unknown_service").resolved();
+    environment::header_map(&config.headers, &mut config.problems);
+    if let Some(path) = &config.ca_file
+        && let Err(error) = std::fs::metadata(path)
+    {
+        config.problems.push(format!(
+            "certificates {path:?}: {error}; the system's are used"
+        ));
+    }
+    log_filter(&mut config);
+    Diagnosis(config.problems)
+}
+
+/// What [`doctor`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnosis(Vec<String>);
+
+impl Diagnosis {
+    /// Returns a sentence for each problem: the variable, its value, what is wrong, and what is used instead.
+    pub fn problems(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Diagnosis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [] => f.write_str("nothing is wrong with the environment"),
+            problems => f.write_str(&problems.join("\n")),
+        }
+    }
+}
+
+/// Starts the exporters, unless the SDK is disabled: then nothing else matters.
+fn build(config: &TelemetryConfig) -> Result<(TelemetryConfig, Option<Pipeline>), InitError> {
+    if config.disabled {
+        return Ok((config.clone(), None));
+    }
+    let mut config = config.resolved();
+    let pipeline = Pipeline::start(&mut config)?;
+    Ok((config, Some(pipeline)))
 }
 
 impl Telemetry {
@@ -97,28 +183,36 @@ impl Telemetry {
     /// # Errors
     /// See [`init`].
     pub fn start(config: &TelemetryConfig) -> Result<Self, InitError> {
-        let mut telemetry = Self::build(config)?;
-        telemetry.watch_circuits(config)?;
+        let (mut config, pipeline) = build(config)?;
+        let mut telemetry = Self::of(&mut config, pipeline);
+        telemetry.watch_circuits(&config)?;
+        tracing::dispatcher::with_default(&telemetry.dispatch, || report(&config));
         Ok(telemetry)
     }
 
-    fn build(config: &TelemetryConfig) -> Result<Self, InitError> {
-        config.check()?;
-        if config.disabled {
-            let dispatch = Dispatch::new(Registry::default().with(log_layer(config)?));
-            return Ok(Self {
-                dispatch,
-                pipeline: None,
-            });
+    fn of(config: &mut TelemetryConfig, pipeline: Option<Pipeline>) -> Self {
+        let dispatch = match &pipeline {
+            Some(pipeline) => {
+                let spans = span_layer(&pipeline.traces, config);
+                Dispatch::new(Registry::default().with(spans).with(log_layer(config)))
+            }
+            None => Dispatch::new(Registry::default().with(log_layer(config))),
+        };
+        if let Some(pipeline) = &pipeline {
+            pipeline.client.set_dispatch(&dispatch);
         }
-        let pipeline = Pipeline::start(config)?;
-        let spans = span_layer(&pipeline.traces, config);
-        let dispatch = Dispatch::new(Registry::default().with(spans).with(log_layer(config)?));
-        pipeline.client.set_dispatch(&dispatch);
-        Ok(Self {
-            dispatch,
-            pipeline: Some(pipeline),
-        })
+        Self { dispatch, pipeline }
+    }
+
+    /// Installs everything but the subscriber for the process.
+    fn install(&mut self, config: &TelemetryConfig) -> Result<(), InitError> {
+        self.watch_circuits(config)?;
+        config.propagator.configure();
+        opentelemetry::global::set_text_map_propagator(config.propagator);
+        if let Some(pipeline) = &self.pipeline {
+            pipeline.install();
+        }
+        Ok(())
     }
 
     fn watch_circuits(&mut self, config: &TelemetryConfig) -> Result<(), InitError> {
@@ -134,21 +228,45 @@ impl Telemetry {
     }
 }
 
+/// Logs what is wrong with the configuration.
+fn report(config: &TelemetryConfig) {
+    for problem in config.problems.iter().filter(|_| !config.disabled) {
+        tracing::warn!(target: "fusebox", "{problem}");
+    }
+}
+
 /// Writes events, but not spans, to standard error.
-fn log_layer<S>(config: &TelemetryConfig) -> Result<impl Layer<S> + use<S>, InitError>
+fn log_layer<S>(config: &mut TelemetryConfig) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let filter = EnvFilter::builder().parse(config.log_filter.as_deref().unwrap_or("info"))?;
+    let filter = log_filter(config);
     // Without spans, because the formatter would format the fields of each and this format prints none.
     let events = filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE);
-    Ok(tracing_subscriber::fmt::layer()
-        .event_format(LogFormat {
+    tracing_subscriber::fmt::layer()
+        .event_format(Formatter {
             service_name: config.service_name.clone(),
+            format: config.log_format,
         })
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal() && config.log_format == LogFormat::Text)
         .with_writer(std::io::stderr)
-        .with_filter(events.and(filter)))
+        .with_filter(events.and(filter))
+}
+
+/// Parses the log filter; of one with a mistake, what can be parsed is used, and `info` for the rest.
+fn log_filter(config: &mut TelemetryConfig) -> EnvFilter {
+    let text = config.log_filter.as_deref().unwrap_or("info");
+    EnvFilter::builder().parse(text).unwrap_or_else(|error| {
+        let problem = format!("log filter {text:?}: {error}; info is used where it cannot be read");
+        config.problems.push(problem);
+        let directives = text
+            .split(',')
+            .filter(|part| part.parse::<Directive>().is_ok());
+        let directives: Vec<_> = directives.collect();
+        EnvFilter::builder()
+            .with_default_directive(LevelFilter::INFO.into())
+            .parse_lossy(directives.join(","))
+    })
 }
 
 /// Converts `tracing` spans to OpenTelemetry's, without what the bridge would add to each at a cost: source location,

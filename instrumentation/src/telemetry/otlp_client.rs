@@ -1,28 +1,32 @@
-//! The HTTP client of all exports. It is built on a thread of its own, because reqwest's blocking client must not be
-//! built inside an async runtime, and logs an outage of the collector once at its start and once at its end.
+//! The client of all exports: it adds the configured headers, and logs an outage of the collector once at its start and
+//! once at its end.
 
-use std::io::Read;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use opentelemetry_http::{HttpClient, HttpError};
 use prost::Message;
 use tracing::Dispatch;
 use tracing::dispatcher::WeakDispatch;
 
-use super::{InitError, TelemetryConfig};
-
-/// Most bytes of a response that are read.
-const MAX_RESPONSE: u64 = 64 * 1024;
+use super::InitError;
+use super::config::{Signal, TelemetryConfig};
+use super::environment::header_map;
+use super::protocol::Protocol;
+use super::transport::{Transport, TransportError};
 
 /// Sends OTLP requests; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct OtlpClient {
-    http: reqwest::blocking::Client,
+    transport: Transport,
+    headers: HeaderMap,
+    timeout: Duration,
+    /// That of the exporter which holds this clone.
+    protocol: Protocol,
     shared: Arc<Shared>,
 }
 
@@ -30,7 +34,7 @@ pub(super) struct OtlpClient {
 struct Shared {
     is_unreachable: AtomicBool,
     /// The subscriber for log lines, as the exporters' threads have none of their own. Weak, because the subscriber owns
-    /// the exporters.
+    /// the exporters. Unset where the application has its own subscriber.
     dispatch: OnceLock<WeakDispatch>,
 }
 
@@ -38,7 +42,9 @@ struct Shared {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExportError {
     #[error("could not reach the collector: {0}")]
-    Unreachable(#[from] reqwest::Error),
+    Unreachable(#[from] TransportError),
+    #[error("could not build a request: {0}")]
+    Request(#[from] http::Error),
     #[error("collector answered {0}")]
     Status(http::StatusCode),
 }
@@ -48,53 +54,72 @@ impl ExportError {
     pub(super) fn is_retryable(&self) -> bool {
         match self {
             Self::Unreachable(_) => true,
+            Self::Request(_) => false,
             Self::Status(status) => matches!(status.as_u16(), 429 | 502..=504),
         }
     }
 }
 
 impl OtlpClient {
-    pub(super) fn new(config: &TelemetryConfig) -> Result<Self, InitError> {
-        let builder = reqwest::blocking::Client::builder()
-            .default_headers(config.header_map()?)
-            .timeout(config.timeout);
-        let build = std::thread::Builder::new().name("fusebox-init".into());
-        let build = build
-            .spawn(move || builder.build())
-            .map_err(InitError::Thread)?;
-        let http = build
-            .join()
-            .expect("building a client returns errors and does not panic");
+    /// Creates the client; what is wrong with headers and authorities is added to the configuration's problems.
+    pub(super) fn new(config: &mut TelemetryConfig) -> Result<Self, InitError> {
+        let headers = header_map(&config.headers, &mut config.problems);
+        let authorities = config.ca_file.as_ref().map(std::fs::read).transpose();
+        let authorities = authorities.unwrap_or_else(|error| {
+            let path = config.ca_file.as_deref().unwrap_or_default();
+            let text = format!("certificates {path:?}: {error}; the system's are used");
+            config.problems.push(text);
+            None
+        });
         Ok(Self {
-            http: http.map_err(InitError::Client)?,
+            transport: Transport::start(authorities.as_deref())?,
+            headers,
+            timeout: config.timeout,
+            protocol: Protocol::HttpProtobuf,
             shared: Arc::default(),
         })
+    }
+
+    /// Returns the client for an exporter of one signal.
+    pub(super) fn of(&self, signal: &Signal) -> Self {
+        let protocol = signal.protocol;
+        Self {
+            protocol,
+            ..self.clone()
+        }
     }
 
     /// Sends a message and waits for the response; must not be called inside an async runtime.
     pub(super) fn send(
         &self,
-        endpoint: &str,
+        signal: &Signal,
         message: &impl Message,
         timeout: Duration,
     ) -> Result<(), ExportError> {
-        let request = self.http.post(endpoint).timeout(timeout);
-        let request = request.header(http::header::CONTENT_TYPE, "application/x-protobuf");
-        let answer = request
-            .body(message.encode_to_vec())
-            .send()
-            .map_err(ExportError::from);
-        let result = answer.and_then(|answer| {
-            let status = answer.status();
-            // The connection is reused only if the response has been read.
-            let _ = std::io::copy(&mut answer.take(MAX_RESPONSE), &mut std::io::sink());
-            status
-                .is_success()
-                .then_some(())
-                .ok_or(ExportError::Status(status))
-        });
+        let result = self.send_once(signal, message, timeout);
         self.report(result.as_ref().map(drop).map_err(|error| error as _));
         result
+    }
+
+    fn send_once(
+        &self,
+        signal: &Signal,
+        message: &impl Message,
+        timeout: Duration,
+    ) -> Result<(), ExportError> {
+        let mut request = Request::post(signal.url()).body(Bytes::from(message.encode_to_vec()))?;
+        let protobuf = HeaderValue::from_static("application/x-protobuf");
+        request.headers_mut().extend(self.headers.clone());
+        request
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, protobuf);
+        let response = self
+            .transport
+            .send_blocking(signal.protocol, request, timeout)?;
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(ExportError::Status(status)),
+        }
     }
 
     /// Sets the subscriber for the log lines of the exporters' threads.
@@ -121,8 +146,13 @@ impl OtlpClient {
 
     /// Calls `write`, which writes a log line, with the subscriber.
     pub(super) fn log(&self, write: impl FnOnce()) {
-        if let Some(dispatch) = self.shared.dispatch.get().and_then(WeakDispatch::upgrade) {
-            tracing::dispatcher::with_default(&dispatch, write);
+        match self.shared.dispatch.get() {
+            Some(dispatch) => {
+                if let Some(dispatch) = dispatch.upgrade() {
+                    tracing::dispatcher::with_default(&dispatch, write);
+                }
+            }
+            None => write(), // The application's own subscriber.
         }
     }
 }
@@ -131,21 +161,29 @@ type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpEr
 
 impl HttpClient for OtlpClient {
     // As `async_trait` would write it.
-    fn send_bytes<'a, 'f>(&'a self, request: Request<Bytes>) -> SendFuture<'f>
+    fn send_bytes<'a, 'f>(&'a self, mut request: Request<Bytes>) -> SendFuture<'f>
     where
         'a: 'f,
         Self: 'f,
     {
+        request.headers_mut().extend(self.headers.clone());
         Box::pin(async move {
-            let result = self.http.send_bytes(request).await;
-            match &result {
-                Ok(answer) if !answer.status().is_success() => {
-                    self.report(Err(&ExportError::Status(answer.status())));
+            let sent = self.transport.send(self.protocol, request, self.timeout);
+            match sent.await {
+                Ok(answer) => {
+                    let status = answer.status();
+                    match status.is_success() {
+                        true => self.report(Ok(())),
+                        false => self.report(Err(&ExportError::Status(status))),
+                    }
+                    Ok(answer)
                 }
-                Ok(_) => self.report(Ok(())),
-                Err(error) => self.report(Err(error)),
+                Err(error) => {
+                    let error = ExportError::from(error);
+                    self.report(Err(&error));
+                    Err(error.into())
+                }
             }
-            result
         })
     }
 }
@@ -199,7 +237,10 @@ mod tests {
     fn an_outage_is_one_line_and_its_end_another() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let client = OtlpClient::new(&TelemetryConfig::from_env("test")).unwrap();
+        let mut config = TelemetryConfig::from_env("test")
+            .with_protocol(Protocol::HttpProtobuf)
+            .with_endpoint(&endpoint);
+        let client = OtlpClient::new(&mut config).unwrap();
         let lines = Lines::default();
         let dispatch = Dispatch::new(tracing_subscriber::registry().with(lines.clone()));
         client.set_dispatch(&dispatch);
@@ -216,7 +257,7 @@ mod tests {
             }
         });
         let request = ExportLogsServiceRequest::default();
-        let send = || client.send(&endpoint, &request, Duration::from_secs(20));
+        let send = || client.send(&config.logs, &request, Duration::from_secs(20));
         let worth = |result: Result<(), ExportError>| result.unwrap_err().is_retryable();
         send().unwrap();
         assert!(worth(send()) && !worth(send()));

@@ -4,7 +4,9 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{
+    MetricExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
@@ -30,12 +32,13 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn start(config: &TelemetryConfig) -> Result<Self, InitError> {
+    /// Starts the exporters; one that cannot be built is left out and becomes a problem of the configuration.
+    pub(super) fn start(config: &mut TelemetryConfig) -> Result<Self, InitError> {
         let client = OtlpClient::new(config)?;
         let resource = resource::build(config);
         Ok(Self {
-            traces: tracer_provider(config, &client, &resource)?,
-            metrics: meter_provider(config, &client, &resource)?,
+            traces: tracer_provider(config, &client, &resource),
+            metrics: meter_provider(config, &client, &resource),
             circuits: None,
             client,
             resource,
@@ -57,20 +60,28 @@ impl Pipeline {
 }
 
 fn tracer_provider(
-    config: &TelemetryConfig,
+    config: &mut TelemetryConfig,
     client: &OtlpClient,
     resource: &Resource,
-) -> Result<SdkTracerProvider, InitError> {
+) -> SdkTracerProvider {
     let provider = SdkTracerProvider::builder().with_resource(resource.clone());
     if !config.traces.is_exported {
-        return Ok(provider.build()); // Spans still have ids for headers and log lines.
+        return provider.build(); // Spans still have ids for headers and log lines.
     }
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(client.clone())
-        .with_endpoint(&config.traces.endpoint)
+        .with_http_client(client.of(&config.traces))
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(config.traces.url())
         .with_timeout(config.timeout)
-        .build()?;
+        .build();
+    let exporter = match exporter {
+        Ok(exporter) => exporter,
+        Err(error) => {
+            config.problems.push(format!("no spans are sent: {error}"));
+            return provider.build();
+        }
+    };
     let mut batch = BatchConfigBuilder::default().with_scheduled_delay(config.span_delay);
     if std::env::var_os("OTEL_BSP_MAX_QUEUE_SIZE").is_none() {
         batch = batch.with_max_queue_size(SPAN_QUEUE);
@@ -78,28 +89,38 @@ fn tracer_provider(
     let processor = BatchSpanProcessor::builder(exporter)
         .with_batch_config(batch.build())
         .build();
-    Ok(provider.with_span_processor(processor).build())
+    provider.with_span_processor(processor).build()
 }
 
 fn meter_provider(
-    config: &TelemetryConfig,
+    config: &mut TelemetryConfig,
     client: &OtlpClient,
     resource: &Resource,
-) -> Result<SdkMeterProvider, InitError> {
+) -> SdkMeterProvider {
     let provider = SdkMeterProvider::builder().with_resource(resource.clone());
     if !config.metrics.is_exported {
-        return Ok(provider.build());
+        return provider.build();
     }
     let exporter = MetricExporter::builder()
         .with_http()
-        .with_http_client(client.clone())
-        .with_endpoint(&config.metrics.endpoint)
+        .with_http_client(client.of(&config.metrics))
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(config.metrics.url())
         .with_timeout(config.timeout)
-        .build()?;
+        .build();
+    let exporter = match exporter {
+        Ok(exporter) => exporter,
+        Err(error) => {
+            config
+                .problems
+                .push(format!("no metrics are sent: {error}"));
+            return provider.build();
+        }
+    };
     let reader = PeriodicReader::builder(exporter)
         .with_interval(config.metric_interval)
         .build();
-    Ok(provider.with_reader(reader).build())
+    provider.with_reader(reader).build()
 }
 
 impl Drop for Pipeline {

@@ -9,6 +9,7 @@ mod circuits;
 mod classification;
 mod conventions;
 mod cut_off;
+mod export;
 mod sink;
 
 use std::net::SocketAddr;

@@ -61,6 +61,9 @@ impl Sink {
             .route("/v1/traces", post(traces))
             .route("/v1/metrics", post(metrics))
             .route("/v1/logs", post(logs))
+            .route(&grpc("trace.v1.TraceService"), post(grpc_traces))
+            .route(&grpc("metrics.v1.MetricsService"), post(grpc_metrics))
+            .route(&grpc("logs.v1.LogsService"), post(grpc_logs))
             .with_state(sink.clone());
         serve_on(listener, tracing::Dispatch::none(), router);
         sink
@@ -149,6 +152,43 @@ async fn logs(State(sink): State<Sink>, body: Bytes) {
             received.logs.extend(logs.map(|log| (service.clone(), log)));
         }
     });
+}
+
+fn grpc(service: &str) -> String {
+    format!("/opentelemetry.proto.collector.{service}/Export")
+}
+
+/// An empty answer of gRPC, with its status in the head.
+type GrpcAnswer = [(&'static str, &'static str); 2];
+const GRPC_OK: GrpcAnswer = [("content-type", "application/grpc"), ("grpc-status", "0")];
+
+/// Returns the message of a request, and checks what makes it one of gRPC.
+fn message(head: &http::HeaderMap, body: &Bytes) -> Bytes {
+    assert_eq!(
+        (&head["content-type"], &head["te"]),
+        (
+            &"application/grpc".parse().unwrap(),
+            &"trailers".parse().unwrap()
+        )
+    );
+    let length = u32::from_be_bytes(body[1..5].try_into().unwrap());
+    assert_eq!((body[0], length as usize), (0, body.len() - 5));
+    body.slice(5..)
+}
+
+async fn grpc_traces(sink: State<Sink>, head: http::HeaderMap, body: Bytes) -> GrpcAnswer {
+    traces(sink, message(&head, &body)).await;
+    GRPC_OK
+}
+
+async fn grpc_metrics(sink: State<Sink>, head: http::HeaderMap, body: Bytes) -> GrpcAnswer {
+    metrics(sink, message(&head, &body)).await;
+    GRPC_OK
+}
+
+async fn grpc_logs(sink: State<Sink>, head: http::HeaderMap, body: Bytes) -> GrpcAnswer {
+    logs(sink, message(&head, &body)).await;
+    GRPC_OK
 }
 
 /// Returns an attribute as text; empty where it is missing.

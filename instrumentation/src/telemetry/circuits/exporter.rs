@@ -160,10 +160,7 @@ impl Worker {
             let settings = breakers.map(|breaker| events::settings(&breaker));
             let records = settings.chain(batch.transitions.iter().cloned()).collect();
             let request = events::request(&self.resource, records);
-            match self
-                .client
-                .send(&self.config.logs.endpoint, &request, self.limit)
-            {
+            match self.client.send(&self.config.logs, &request, self.limit) {
                 Ok(()) => self.report_dropped(),
                 Err(error) if error.is_retryable() => {
                     pending.put_back(batch);
@@ -189,8 +186,8 @@ impl Worker {
         }
         for part in snapshots.chunks(BREAKERS_PER_REQUEST) {
             let request = metrics::request(&self.resource, part, self.started, SystemTime::now());
-            let endpoint = &self.config.metrics.endpoint;
-            if self.client.send(endpoint, &request, self.limit).is_err() {
+            let signal = &self.config.metrics;
+            if self.client.send(signal, &request, self.limit).is_err() {
                 return; // Counts are cumulative: the next request makes up for it.
             }
         }

@@ -1,0 +1,213 @@
+//! The environment as telemetry reads it: a value that cannot be used is replaced by the default and becomes a sentence,
+//! which is logged at the start and listed by `fusebox::doctor`. None of them stops a service.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+
+/// Values of `OTEL_TRACES_SAMPLER` that the SDK knows.
+const SAMPLERS: [&str; 6] = [
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+];
+
+/// Numbers that the SDK reads itself, and silently ignores if they are none.
+const NUMBERS_OF_SDK: [&str; 7] = [
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+    "OTEL_BSP_EXPORT_TIMEOUT",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT",
+    "OTEL_SPAN_LINK_COUNT_LIMIT",
+    "OTEL_METRIC_EXPORT_TIMEOUT",
+];
+
+/// Standard variables that would change what is sent, and are not supported.
+const UNSUPPORTED: [&str; 3] = [
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    "OTEL_CONFIG_FILE",
+];
+
+/// Reads variables, and collects what is wrong with them.
+pub(super) struct Environment<'a> {
+    variable: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) problems: Vec<String>,
+}
+
+impl<'a> Environment<'a> {
+    pub(super) fn new(variable: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self {
+            variable,
+            problems: Vec::new(),
+        }
+    }
+
+    /// Returns a variable; an empty one counts as unset, as OpenTelemetry specifies for all of them.
+    pub(super) fn get(&self, name: &str) -> Option<String> {
+        let value = (self.variable)(name)?;
+        let value = value.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    }
+
+    pub(super) fn problem(&mut self, name: &str, value: &str, what: impl Display) {
+        self.problems.push(format!("{name}={value:?}: {what}"));
+    }
+
+    /// Reads a duration in milliseconds.
+    pub(super) fn millis(&mut self, name: &str, default: Duration) -> Duration {
+        let Some(value) = self.get(name) else {
+            return default;
+        };
+        match value.parse() {
+            Ok(millis) => Duration::from_millis(millis),
+            Err(_) => {
+                let what = format!("no whole number of milliseconds; {default:?} is used");
+                self.problem(name, &value, what);
+                default
+            }
+        }
+    }
+
+    /// Reads `true` or `false`; anything else is false.
+    pub(super) fn flag(&mut self, name: &str) -> bool {
+        let Some(value) = self.get(name) else {
+            return false;
+        };
+        let is_true = value.eq_ignore_ascii_case("true");
+        if !is_true && !value.eq_ignore_ascii_case("false") {
+            self.problem(name, &value, "neither true nor false; false is used");
+        }
+        is_true
+    }
+
+    /// Reads a value of a few; `None` if it is unset or unknown.
+    pub(super) fn choice<T>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Option<T>,
+        unknown: &str,
+    ) -> Option<T> {
+        let value = self.get(name)?;
+        let found = parse(&value);
+        if found.is_none() {
+            self.problem(name, &value, unknown);
+        }
+        found
+    }
+
+    /// Reads `key=value,key=value` with percent-encoded values.
+    pub(super) fn pairs(&mut self, name: &str) -> Vec<(String, String)> {
+        let list = self.get(name).unwrap_or_default();
+        let mut pairs = Vec::new();
+        for pair in list.split(',').filter(|pair| !pair.trim().is_empty()) {
+            match pair.split_once('=') {
+                Some((key, value)) if !key.trim().is_empty() => {
+                    let value = percent_decode_str(value.trim()).decode_utf8_lossy();
+                    pairs.push((key.trim().to_owned(), value.into_owned()));
+                }
+                // The value may be a credential: only its place is named.
+                _ => self.problems.push(format!(
+                    "{name}: entry {} is no key=value and is left out",
+                    pairs.len() + 1
+                )),
+            }
+        }
+        pairs
+    }
+
+    /// Checks what the SDK reads itself.
+    pub(super) fn check_sdk(&mut self) {
+        for name in NUMBERS_OF_SDK {
+            if let Some(value) = self.get(name)
+                && value.parse::<u64>().is_err()
+            {
+                self.problem(name, &value, "no whole number; the SDK's default is used");
+            }
+        }
+        let known = |name: &str| SAMPLERS.contains(&name).then_some(());
+        let unknown = "no sampler of OpenTelemetry; every trace is sampled";
+        self.choice("OTEL_TRACES_SAMPLER", known, unknown);
+        let is_ratio = |ratio: &str| {
+            let ratio = ratio.parse::<f64>().ok()?;
+            (0.0..=1.0).contains(&ratio).then_some(())
+        };
+        let unknown = "no number from 0 to 1; every trace is sampled";
+        self.choice("OTEL_TRACES_SAMPLER_ARG", is_ratio, unknown);
+        let known = |name: &str| matches!(name, "gzip" | "none").then_some(());
+        let unknown = "neither gzip nor none; nothing is sent, as the exporters refuse it";
+        self.choice("OTEL_EXPORTER_OTLP_COMPRESSION", known, unknown);
+        for name in UNSUPPORTED {
+            if let Some(value) = self.get(name) {
+                self.problem(name, &value, "not supported, and ignored");
+            }
+        }
+    }
+}
+
+/// Builds the headers of exports; one that is invalid is left out and becomes a sentence, without its value.
+pub(super) fn header_map(headers: &[(String, String)], problems: &mut Vec<String>) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        match (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+            (Ok(name), Ok(value)) => drop(map.insert(name, value)),
+            _ => problems.push(format!(
+                "export header {name:?}: no valid name and value; it is left out"
+            )),
+        }
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_cannot_be_used_become_sentences() {
+        let variable = |name: &str| {
+            let value = match name {
+                "DELAY" => "5s",
+                "FLAG" => "yes",
+                "PAIRS" => "a=1, secret, b=%20x",
+                "OTEL_TRACES_SAMPLER" => "sometimes",
+                "OTEL_TRACES_SAMPLER_ARG" => "1.5",
+                "OTEL_BSP_MAX_QUEUE_SIZE" => "-1",
+                "OTEL_EXPORTER_OTLP_COMPRESSION" => "zip",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        let mut environment = Environment::new(&variable);
+        let second = Duration::from_secs(1);
+        assert_eq!(environment.millis("DELAY", second), second);
+        assert!(!environment.flag("FLAG"));
+        let pairs = environment.pairs("PAIRS");
+        assert_eq!(pairs, [("a".into(), "1".into()), ("b".into(), " x".into())]);
+        environment.check_sdk();
+        assert_eq!(environment.problems.len(), 7, "{:?}", environment.problems);
+        let text = environment.problems.join("\n");
+        assert!(text.contains("DELAY=\"5s\": no whole number of milliseconds; 1s is used"));
+        assert!(!text.contains("secret"), "{text}");
+        assert_eq!(environment.millis("UNSET", second), second);
+    }
+
+    #[test]
+    fn an_invalid_header_is_left_out_without_its_value() {
+        let mut problems = Vec::new();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let headers = [pair("bad name", "token"), pair("authorization", "Bearer a")];
+        let map = header_map(&headers, &mut problems);
+        assert_eq!(
+            (map.len(), &map["authorization"]),
+            (1, &HeaderValue::from_static("Bearer a"))
+        );
+        assert!(problems[0].contains("bad name") && !problems[0].contains("token"));
+    }
+}
