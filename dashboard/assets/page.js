@@ -116,6 +116,15 @@ addEventListener("keydown", (e) => {
   if (e.key === "?") { e.preventDefault(); help.showModal(); }
 });
 
+// What was left empty or as usual does not lengthen the address.
+for (const form of document.querySelectorAll("form[method=get]")) form.addEventListener("formdata", (e) => {
+  for (const name of new Set(e.formData.keys())) {
+    const typed = e.formData.getAll(name).filter((value) => value !== "");
+    e.formData.delete(name);
+    for (const value of typed) e.formData.append(name, value);
+  }
+  if (e.formData.get("order") === "newest") e.formData.delete("order");
+});
 for (const el of document.querySelectorAll("[data-submit]")) el.addEventListener("change", () => el.form.requestSubmit());
 
 // Pages that follow what happens without a stream of their own ask again every few seconds.

@@ -433,6 +433,47 @@ async fn a_search_finds_summaries() {
     }
 }
 
+/// *Scenario*: thirty traces, each a millisecond longer and with one failed span fewer than the one before it.
+/// *Guarantees*: the longest and the worst are found among all that match, and the answer says how many were compared.
+#[tokio::test]
+async fn traces_are_compared_by_duration_and_by_errors() {
+    let now = now_unix_nanos();
+    let span = |trace: u64, span: u64| {
+        let start = now - trace * 1_000_000_000;
+        serde_json::json!({
+            "traceId": format!("{trace:032x}"), "spanId": format!("{span:016x}"), "name": "step", "kind": 1,
+            "startTimeUnixNano": start.to_string(),
+            "endTimeUnixNano": (start + trace * 1_000_000).to_string(),
+            "status": {"code": if span > trace { 2 } else { 0 }},
+        })
+    };
+    let spans: Vec<Value> = (1..=30)
+        .flat_map(|trace| (1..=30).map(move |number| span(trace, number)))
+        .collect();
+    let resource = serde_json::json!({"attributes": attributes(&[("service.name", "batch")])});
+    let mut fixture = Fixture::new();
+    fixture.receive(
+        &serde_json::json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}),
+        now,
+    );
+    for (order, field, first, second) in [
+        ("longest", "duration_nanos", 30_000_000, 29_000_000),
+        ("errors", "error_count", 29, 28),
+    ] {
+        let page = fixture
+            .json(&format!("/api/traces?order={order}&limit=2"))
+            .await;
+        let traces = page["traces"].as_array().unwrap();
+        let fields: Vec<_> = traces.iter().map(|trace| trace[field].clone()).collect();
+        assert_eq!(fields, [first, second], "{order}");
+        assert_eq!(page["compared"], 30);
+        assert_eq!(page["next_cursor"], Value::Null);
+    }
+    let page = fixture.json("/api/traces?order=newest&limit=2").await;
+    assert_eq!(page["traces"][0]["duration_nanos"], 1_000_000);
+    assert_eq!(page.get("compared"), None);
+}
+
 /// *Scenario*: of a trace whose first step ended two hours ago one span failed now.
 /// *Guarantees*: a search of the last hour for failures finds it, by our API and by Jaeger's, with its true start; one of
 /// the hour of the first step does not. Zipkin finds traces by their start.

@@ -12,7 +12,7 @@ use super::params::Params;
 use super::{ApiState, Problem, pieces};
 use crate::codec::otlp::encode::ResourceSpans;
 use crate::model::{
-    Condition, Cursor, Note, StatusCode, TimeRange, Trace, TraceCondition, TraceQuery,
+    Condition, Cursor, Note, StatusCode, TimeRange, Trace, TraceCondition, TraceOrder, TraceQuery,
     TraceSummary, format_timestamp,
 };
 
@@ -20,7 +20,7 @@ use crate::model::{
 const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
 /// Attribute conditions in one search.
 const ATTRIBUTES_MAX: usize = 16;
-const PARAMETERS: [&str; 14] = [
+const PARAMETERS: [&str; 15] = [
     "service",
     "operation",
     "kind",
@@ -35,6 +35,7 @@ const PARAMETERS: [&str; 14] = [
     "end",
     "limit",
     "cursor",
+    "order",
 ];
 
 /// The answer to a search.
@@ -48,6 +49,9 @@ pub(super) struct Traces {
     /// Why older traces may be missing; only where they may.
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<String>,
+    /// How many traces were compared for the order, unless that is newest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared: Option<usize>,
 }
 
 /// `GET /api/traces`
@@ -64,6 +68,7 @@ pub(super) async fn search(
         traces: page.traces,
         next_cursor: page.next.map(|cursor| cursor.encode()),
         missing: page.missing,
+        compared: page.compared,
     }))
 }
 
@@ -131,6 +136,10 @@ fn read_query(params: &Params) -> Result<TraceQuery, Problem> {
     query.limit = limit.unwrap_or(TraceQuery::LIMIT_DEFAULT);
     let expected = "a cursor: copy `next_cursor` of the page before";
     query.cursor = params.read("cursor", expected, Cursor::decode)?;
+    let orders = "one of newest, longest, errors";
+    query.order = params
+        .read("order", orders, TraceOrder::parse)?
+        .unwrap_or_default();
     Ok(query)
 }
 

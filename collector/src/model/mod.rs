@@ -24,7 +24,7 @@ pub use condition::{Condition, Pattern, Place, Test};
 pub(crate) use condition::{EVENT_NAME, SCOPE_NAME, SCOPE_VERSION};
 pub use dependency::DependencyLink;
 pub use duration::{format_duration, parse_duration};
-pub use search::{Cursor, TraceCondition, TracePage, TraceQuery};
+pub use search::{Cursor, TraceCondition, TraceOrder, TracePage, TraceQuery};
 pub use service::{InstanceSeen, OperationStats, RedStats, ServiceSummary};
 pub use span::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value};
 pub(crate) use text::cut;

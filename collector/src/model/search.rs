@@ -20,6 +20,39 @@ pub struct TraceQuery {
     pub limit: usize,
     /// Continue after this one.
     pub cursor: Option<Cursor>,
+    /// Which of them, and in which order.
+    pub order: TraceOrder,
+}
+
+/// The order of the traces of a page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TraceOrder {
+    /// Newest first.
+    #[default]
+    Newest,
+    /// Longest first.
+    Longest,
+    /// Those with most failed spans first.
+    MostErrors,
+}
+
+impl TraceOrder {
+    /// Every order.
+    pub const ALL: [Self; 3] = [Self::Newest, Self::Longest, Self::MostErrors];
+
+    /// Returns its word in a URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Newest => "newest",
+            Self::Longest => "longest",
+            Self::MostErrors => "errors",
+        }
+    }
+
+    /// Reads its word in a URL.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|order| order.as_str() == word)
+    }
 }
 
 /// What a search asks of a trace as a whole.
@@ -55,6 +88,7 @@ impl TraceQuery {
             range,
             limit: Self::LIMIT_DEFAULT,
             cursor: None,
+            order: TraceOrder::Newest,
         }
     }
 
@@ -151,6 +185,21 @@ pub struct TracePage {
     pub missing: Option<String>,
     /// Whether `missing` says no more than that the search took long: the next page looks through the rest.
     pub ended_early: bool,
+    /// How many traces were compared, where the order is not newest first.
+    pub compared: Option<usize>,
+}
+
+impl TracePage {
+    /// Keeps the first `limit` traces by that order. What was compared is what the page held before.
+    pub(crate) fn reorder(&mut self, order: TraceOrder, limit: usize) {
+        match order {
+            TraceOrder::Newest => return,
+            TraceOrder::Longest => self.traces.sort_by_key(|t| Reverse(t.duration_nanos)),
+            TraceOrder::MostErrors => self.traces.sort_by_key(|t| Reverse(t.error_count)),
+        }
+        self.compared = Some(self.traces.len());
+        self.traces.truncate(limit);
+    }
 }
 
 #[cfg(test)]

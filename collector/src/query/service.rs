@@ -13,7 +13,8 @@ use super::{QueryError, TRACE_BYTES_MAX, trace_id};
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::{
-    DependencyLink, ServiceSummary, TimeRange, Trace, TracePage, TraceQuery, nanos, now_unix_nanos,
+    DependencyLink, ServiceSummary, TimeRange, Trace, TraceOrder, TracePage, TraceQuery, nanos,
+    now_unix_nanos,
 };
 use crate::store::embedded::StoreStats;
 use crate::store::merged::series::MergedSeries;
@@ -91,12 +92,20 @@ impl QueryService {
         }
     }
 
-    /// Returns one page of a trace search.
+    /// Returns one page of a trace search. In another order than newest first, it holds the first of the up to
+    /// `TraceQuery::LIMIT_MAX` newest traces that match, and the next page goes on behind those.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn search(&self, query: TraceQuery) -> Result<TracePage, QueryError> {
-        Ok(self.store.search(query).await?)
+    pub async fn search(&self, mut query: TraceQuery) -> Result<TracePage, QueryError> {
+        let (order, limit) = (query.order, query.limit);
+        if order != TraceOrder::Newest {
+            // Stores know traces by time only: the newest that match are read and compared.
+            query.limit = TraceQuery::LIMIT_MAX;
+        }
+        let mut page = self.store.search(query).await?;
+        page.reorder(order, limit);
+        Ok(page)
     }
 
     /// Returns a trace.

@@ -560,6 +560,7 @@ pub(crate) fn found() -> TracePage {
         }),
         missing: None,
         ended_early: false,
+        compared: None,
     }
 }
 

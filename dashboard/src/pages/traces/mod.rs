@@ -8,7 +8,9 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use fusebox::circuit_breaker::Outcome;
-use fusebox_collector::model::{TracePage, TraceSummary, format_duration, now_unix_nanos};
+use fusebox_collector::model::{
+    TraceOrder, TracePage, TraceSummary, format_duration, now_unix_nanos,
+};
 use fusebox_collector::query::QueryError;
 
 use crate::pages::Pages;
@@ -100,6 +102,7 @@ pub(crate) struct TracesPage {
     rows: Vec<TraceRow>,
     next: Option<String>,
     missing: Option<String>,
+    compared: Option<usize>,
     teach: Teach,
 }
 
@@ -246,6 +249,7 @@ impl TracesPage {
                 .missing
                 .as_ref()
                 .map(|why| text::shown(why, 500).into_owned()),
+            compared: found.compared,
             teach,
         }
     }
@@ -286,6 +290,14 @@ impl TracesPage {
             chosen: limit == self.form.limit,
         };
         limits.into_iter().map(choice).collect()
+    }
+
+    fn orders(&self) -> [Choice<'_>; 3] {
+        TraceOrder::ALL.map(|order| Choice {
+            value: Cow::Borrowed(order.as_str()),
+            word: Cow::Borrowed(order_words(order)),
+            chosen: order == self.form.order,
+        })
     }
 
     fn outcomes(&self) -> impl Iterator<Item = Choice<'_>> {
@@ -333,9 +345,27 @@ impl TracesPage {
     fn summary(&self) -> String {
         let count = self.rows.len();
         let traces = text::plural(count, "trace", "traces");
-        match self.next {
-            Some(_) => format!("the newest {count} {traces}"),
-            None => format!("{count} {traces}, newest first"),
+        let order = order_words(self.form.order);
+        let of = self.compared.unwrap_or(count);
+        match (self.compared, &self.next) {
+            (None, Some(_)) => format!("the newest {count} {traces}"),
+            (Some(_), Some(_)) => format!(
+                "{count} of the newest {} traces, {order}",
+                text::count(of as u64)
+            ),
+            (_, None) if of > count => {
+                format!("{count} of {} traces, {order}", text::count(of as u64))
+            }
+            (_, None) => format!("{count} {traces}, {order}"),
         }
+    }
+}
+
+/// Returns what pages say of an order.
+fn order_words(order: TraceOrder) -> &'static str {
+    match order {
+        TraceOrder::Newest => "newest first",
+        TraceOrder::Longest => "longest first",
+        TraceOrder::MostErrors => "most errors first",
     }
 }

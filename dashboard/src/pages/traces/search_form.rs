@@ -1,8 +1,8 @@
 //! The search form: what stands in its fields, what is wrong with them, and the question that they make.
 
 use fusebox_collector::model::{
-    Condition, Cursor, StatusCode, TimeRange, TraceCondition, TraceQuery, format_timestamp,
-    parse_duration,
+    Condition, Cursor, StatusCode, TimeRange, TraceCondition, TraceOrder, TraceQuery,
+    format_timestamp, parse_duration,
 };
 
 use crate::pages::frame::params::{Params, moment};
@@ -14,7 +14,7 @@ use crate::pages::view::text::{self, DAY, HOUR, MINUTE};
 const ATTRIBUTES_MAX: usize = 16;
 
 /// The shorter ranges that the search offers.
-const LENGTHS: [u64; 4] = [15 * MINUTE, HOUR, 6 * HOUR, DAY];
+const LENGTHS: [u64; 6] = [5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 6 * HOUR, DAY];
 /// The value of a range from one time to another.
 pub(crate) const CUSTOM: &str = "custom";
 
@@ -55,6 +55,8 @@ pub(crate) struct SearchForm {
     pub(crate) end: String,
     /// Traces on a page.
     pub(crate) limit: usize,
+    /// Their order.
+    pub(crate) order: TraceOrder,
     /// The page's begin, as typed.
     pub(crate) cursor: String,
     /// Field and what is wrong with it.
@@ -83,6 +85,7 @@ impl SearchForm {
             start: field("start"),
             end: field("end"),
             limit: TraceQuery::LIMIT_DEFAULT,
+            order: TraceOrder::Newest,
             cursor: field("cursor"),
             problems: Vec::new(),
         };
@@ -100,6 +103,13 @@ impl SearchForm {
                 format!("a number from 1 to {}", TraceQuery::LIMIT_MAX),
             ),
         }
+        match params.get("order").unwrap_or_default() {
+            "" => {}
+            word => match TraceOrder::parse(word) {
+                Some(order) => form.order = order,
+                None => form.wrong("order", "newest, longest or errors"),
+            },
+        }
         form
     }
 
@@ -115,7 +125,7 @@ impl SearchForm {
 
     /// Returns what is wrong with fields that have no words of their own beside them.
     pub(crate) fn other_problems(&self) -> Vec<String> {
-        let others = ["", "cursor", "range", "limit", "error", "outcome"];
+        let others = ["", "cursor", "range", "limit", "order", "error", "outcome"];
         let problems = self.problems.iter();
         problems
             .filter(|(field, _)| others.contains(field))
@@ -141,6 +151,7 @@ impl SearchForm {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let mut query = TraceQuery::in_range(self.time_range(now));
         query.limit = self.limit;
+        query.order = self.order;
         let [service, operation, circuit] =
             [&self.service, &self.operation, &self.circuit].map(|text| some(text));
         let named = [
@@ -245,11 +256,17 @@ impl SearchForm {
             .with("range", &self.range)
             .with_some("start", some(&self.start))
             .with_some("end", some(&self.end))
-            .with("limit", self.limit);
+            .with("limit", self.limit)
+            .with_some("order", self.order_word());
         for attribute in &self.attributes {
             href = href.with("attribute", attribute);
         }
         href.with_some("cursor", cursor.map(Cursor::encode))
+    }
+
+    /// Returns the order's word in a URL, unless it is the usual one.
+    fn order_word(&self) -> Option<&'static str> {
+        (self.order != TraceOrder::Newest).then(|| self.order.as_str())
     }
 
     /// Returns the value of a time field, which a `datetime-local` input can show.

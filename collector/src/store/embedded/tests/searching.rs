@@ -11,7 +11,7 @@ use super::super::{EmbeddedStore, SpanLog};
 use super::support::*;
 use crate::model::{
     Condition, Pattern, Place, Span, SpanKind, StatusCode, Test, TimeRange, TraceCondition,
-    TraceQuery, TraceSummary,
+    TraceOrder, TraceQuery, TraceSummary,
 };
 use crate::store::TraceReader;
 use crate::store::assemble;
@@ -128,6 +128,7 @@ pub(crate) fn any_query() -> impl Strategy<Value = TraceQuery> {
     (conditions, of_trace, range, 1usize..8).prop_map(
         |(conditions, of_trace, (start, end, is_all), limit)| TraceQuery {
             conditions,
+            order: TraceOrder::Newest,
             traces: match of_trace {
                 None => Vec::new(),
                 Some(true) => vec![TraceCondition::WithoutErrors],
