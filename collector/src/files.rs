@@ -1,4 +1,7 @@
-//! Opens files that may be anything: a FIFO, a device or a folder under an expected name neither blocks nor is read.
+//! Opens files that may be anything, and creates those that are nobody else's business.
+//!
+//! A FIFO, a device or a folder under an expected name neither blocks nor is read. What is created can be read by its owner
+//! alone, and is never written through a symbolic link.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -11,13 +14,18 @@ use std::path::Path;
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
-    let file = without_waiting(&mut options).open(path)?;
+    regular(without_waiting(&mut options).open(path)?)
+}
+
+/// Returns an open file if it is a regular one.
+///
+/// # Errors
+/// `InvalidInput` for a FIFO, a device or a folder.
+pub(crate) fn regular(file: File) -> io::Result<File> {
+    let kind = io::ErrorKind::InvalidInput;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "this is no regular file",
-        )),
+        false => Err(io::Error::new(kind, "this is no regular file")),
     }
 }
 
@@ -36,6 +44,68 @@ pub(crate) fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     }
     Ok(bytes)
 }
+
+/// Returns options that create a file for its owner alone, and open neither a symbolic link nor, waiting, a FIFO.
+pub(crate) fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        let opened = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        options.mode(FILE_MODE).custom_flags(flags(opened));
+    }
+    options
+}
+
+/// Creates a folder and those above it that are missing, for their owner alone.
+///
+/// # Errors
+/// When one cannot be created.
+pub(crate) fn create_private_dir_all(path: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, FOLDER_MODE);
+    builder.recursive(true).create(path)
+}
+
+/// Takes from everyone but the owner what an earlier program let them do with a file or a folder and all below it.
+/// Symbolic links are passed over.
+///
+/// # Errors
+/// When one cannot be changed.
+#[cfg(unix)]
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = path.symlink_metadata()?;
+    let mode = match metadata.file_type() {
+        kind if kind.is_dir() => FOLDER_MODE,
+        kind if kind.is_file() => FILE_MODE,
+        _ => return Ok(()),
+    };
+    if metadata.permissions().mode() & OTHERS != 0 {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    }
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            make_private(&entry?.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+pub(crate) fn make_private(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// What the group and everyone else may do.
+#[cfg(unix)]
+pub(crate) const OTHERS: u32 = 0o077;
+#[cfg(unix)]
+const FOLDER_MODE: u32 = 0o700;
+#[cfg(unix)]
+const FILE_MODE: u32 = 0o600;
 
 /// Opening a FIFO waits for its other end, unless told otherwise.
 #[cfg(unix)]
@@ -56,7 +126,7 @@ fn flags(flags: rustix::fs::OFlags) -> i32 {
     i32::try_from(flags.bits()).unwrap_or(0)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -82,5 +152,46 @@ mod tests {
         assert_eq!(read_regular(&link, 10).unwrap(), b"0123456789");
         let error = read_regular(&link, 9).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn what_is_created_is_its_owners_and_never_behind_a_link() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        let folder = dir.path().join("a/b");
+        create_private_dir_all(&folder).unwrap();
+        assert_eq!((mode(&dir.path().join("a")), mode(&folder)), (0o700, 0o700));
+        let file = folder.join("file");
+        private().write(true).create_new(true).open(&file).unwrap();
+        assert_eq!(mode(&file), 0o600);
+        let link = folder.join("link");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let opened = private().write(true).create(true).open(&link);
+        assert!(opened.is_err());
+    }
+
+    #[test]
+    fn what_others_could_read_becomes_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let outside = dir.path().join("outside");
+        let folder = dir.path().join("folder");
+        let file = folder.join("file");
+        std::fs::create_dir(&folder).unwrap();
+        let open = |path: &Path, mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(path, permissions).unwrap();
+        };
+        for path in [&outside, &file] {
+            std::fs::write(path, "").unwrap();
+            open(path, 0o644);
+        }
+        open(&folder, 0o755);
+        std::os::unix::fs::symlink(&outside, folder.join("link")).unwrap();
+        make_private(&folder).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
+        assert_eq!(mode(&outside), 0o644, "behind a link nothing changes");
     }
 }

@@ -15,6 +15,7 @@ mod pages;
 mod panel_data;
 mod panel_source;
 mod panels;
+mod process;
 mod restart;
 mod sdk;
 mod zipkin;

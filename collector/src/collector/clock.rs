@@ -11,7 +11,7 @@ use tracing::warn;
 
 use crate::model::{UnixNanos, nanos};
 use crate::store::StoreError;
-use crate::store::durable::{self, Readers};
+use crate::store::durable;
 
 /// The file of the trusted time.
 const CLOCK_FILE: &str = "clock.json";
@@ -90,7 +90,7 @@ impl RetentionClock {
             trusted: self.trusted.now(),
         };
         let text = serde_json::to_vec(&saved).expect("a number is always JSON");
-        durable::write(&self.path, &text, Readers::Anyone)
+        durable::write(&self.path, &text)
     }
 }
 

@@ -6,6 +6,7 @@ use std::{fs, io};
 use time::{Date, Duration, OffsetDateTime};
 
 use super::StoreError;
+use crate::files;
 use crate::model::DAY_NANOS;
 
 /// A day since 1970.
@@ -46,7 +47,8 @@ impl Day {
 
     /// Creates the folder of a log where it is missing and returns its days, oldest first.
     pub(crate) fn all(root: &Path) -> Result<Vec<Self>, StoreError> {
-        fs::create_dir_all(root).map_err(|error| StoreError::io("create", root, error))?;
+        files::create_private_dir_all(root)
+            .map_err(|error| StoreError::io("create", root, error))?;
         let list = || -> io::Result<Vec<Self>> {
             let mut days = Vec::new();
             for entry in fs::read_dir(root)? {

@@ -1,11 +1,11 @@
 //! The file of a segment as its writer sees it: append a block, sync, take a failed append back.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
-use crate::handles;
+use crate::{files, handles};
 
 /// A file that only grows, except that its end is cut off when a write failed.
 #[derive(Debug)]
@@ -21,22 +21,13 @@ impl LogFile {
         let create = || {
             let folder = path.parent().unwrap_or(Path::new("."));
             if !folder.is_dir() {
-                fs::create_dir_all(folder)?;
+                files::create_private_dir_all(folder)?;
                 sync_folder(folder.parent().unwrap_or(folder))?;
             }
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(path)?;
-            let written = file.write_all(magic).and_then(|()| sync_folder(folder));
-            if let Err(error) = written {
-                // A full disk must not collect an empty file for every attempt.
-                let _ = fs::remove_file(path);
-                return Err(error);
-            }
-            Ok(file)
+            let mut options = files::private();
+            let options = options.read(true).write(true).create(true);
+            let file = files::regular(options.truncate(true).open(path)?)?;
+            begin(file, path, magic)
         };
         let file =
             handles::with_spare(create).map_err(|error| StoreError::io("create", path, error))?;
@@ -50,7 +41,7 @@ impl LogFile {
     /// Opens an existing file to append to it, cutting off what lies beyond that length.
     pub(crate) fn resume(path: &Path, length: u64) -> Result<Self, StoreError> {
         let open = || {
-            let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+            let mut file = files::regular(files::private().read(true).write(true).open(path)?)?;
             if file.metadata()?.len() > length {
                 file.set_len(length)?;
                 file.sync_data()?;
@@ -117,6 +108,18 @@ impl LogFile {
     }
 }
 
+/// Writes the first bytes of a new file, and makes its name durable.
+fn begin(mut file: File, path: &Path, magic: &[u8]) -> io::Result<File> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let written = file.write_all(magic).and_then(|()| sync_folder(folder));
+    if let Err(error) = written {
+        // A full disk must not collect an empty file for every attempt.
+        let _ = fs::remove_file(path);
+        return Err(error);
+    }
+    Ok(file)
+}
+
 /// Makes the names in a folder durable.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -130,10 +133,22 @@ mod tests {
     fn a_full_disk_is_left_no_empty_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("1-0.seg");
-        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
-        let error = LogFile::create(&path, b"magic").unwrap_err();
-        assert!(error.to_string().contains("could not create"), "{error}");
-        assert!(error.is_disk_full());
-        assert!(path.symlink_metadata().is_err(), "nothing is left");
+        fs::write(&path, "").unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let error = begin(full, &path, b"magic").unwrap_err();
+        assert!(StoreError::io("create", &path, error).is_disk_full());
+        assert!(!path.exists(), "nothing is left");
+    }
+
+    #[test]
+    fn a_file_behind_a_link_is_neither_emptied_nor_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        let path = dir.path().join("1-0.seg");
+        fs::write(&victim, "kept").unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        assert!(LogFile::create(&path, b"magic").is_err());
+        assert!(LogFile::resume(&path, 0).is_err());
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
     }
 }

@@ -16,6 +16,7 @@ use crate::counters::{Counters, Incident};
 use crate::live::LiveTap;
 use crate::model::now_unix_nanos;
 use crate::store::embedded::{Commit, SpanLog};
+use crate::sync::LogThrottle;
 
 /// A block is committed at this many spans: past it, columns compress no better.
 const BLOCK_SPANS_MAX: usize = 10_000;
@@ -35,6 +36,7 @@ pub(super) struct Shard<L, T> {
     limits: Limits,
     counters: Arc<Counters>,
     health: Health,
+    warnings: LogThrottle,
     block: Block,
     /// A commit panicked: the state of the log is unknown, so nothing more is acknowledged on it.
     lost: bool,
@@ -65,6 +67,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
             limits,
             counters,
             health,
+            warnings: LogThrottle::default(),
             block: Block::default(),
             lost: false,
         }
@@ -199,7 +202,9 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
 
     fn failed(&mut self, block: Block, error: &IngestError) {
         self.health.commit_failed(Log::Spans, error);
-        error!(%error, spans = block.spans, "could not commit a block");
+        if self.warnings.is_due() {
+            error!(%error, spans = block.spans, "could not commit a block");
+        }
         self.counters.spans_refused.add("store_error", block.spans);
         for (reply, _) in block.waiting {
             answer(reply, Err(error.clone()));
@@ -210,7 +215,9 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         let maintained = guarded(&self.counters, || self.log.maintain(now_unix_nanos()));
         if let Ok(Err(error)) = maintained {
             self.counters.incidents.add(Incident::MaintenanceFailed, 1);
-            warn!(%error, "could not maintain the span log");
+            if self.warnings.is_due() {
+                warn!(%error, "could not maintain the span log");
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::connection::{Connection, ServeOptions};
 use super::places::{Place, Places};
 use crate::counters::Incident;
+use crate::sync::LogThrottle;
 
 /// Pause after a failed accept (no file descriptors left): they come back as connections close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -56,6 +57,7 @@ impl Listener {
     {
         let places = options.access.open(self.name, options.connections_max);
         let mut connections = JoinSet::new();
+        let mut warnings = LogThrottle::default();
         let mut stop = options.stop.clone();
         loop {
             tokio::select! {
@@ -70,7 +72,9 @@ impl Listener {
                     }
                     Err(error) => {
                         options.counters.incidents.add(Incident::AcceptFailed, 1);
-                        warn!(%error, listener = self.name, "could not accept a connection");
+                        if warnings.is_due() {
+                            warn!(%error, listener = self.name, "could not accept a connection");
+                        }
                         sleep(ACCEPT_PAUSE).await;
                     }
                 }

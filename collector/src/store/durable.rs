@@ -1,62 +1,38 @@
 //! Atomically replaced small files: shipping positions and the InfluxDB token.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::handles;
 use crate::store::StoreError;
+use crate::{files, handles};
 
-/// The users that may read a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Readers {
-    /// Everyone that the system lets.
-    Anyone,
-    /// Its owner.
-    Owner,
-}
+/// The most bytes of such a file: names at InfluxDB, 10,000 of them with their hashes, are some 3 MB.
+const BYTES_MAX: u64 = 64 << 20;
 
 /// Writes a file in one step: after a crash it is the old one or the new one.
-pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), StoreError> {
-    handles::with_spare(|| replace(path, bytes, readers))
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    handles::with_spare(|| replace(path, bytes))
         .map_err(|error| StoreError::io("write", path, error))
 }
 
-fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
+    files::create_private_dir_all(folder)?;
     let fresh = path.with_extension("new");
     // A file that a crash left may be readable by others: it is not written into.
     let _absent = fs::remove_file(&fresh);
-    let mut file = create(&fresh, readers)?;
+    let mut options = files::private();
+    let mut file = options.write(true).create_new(true).open(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
     File::open(folder)?.sync_all()
 }
 
-#[cfg(unix)]
-fn create(path: &Path, readers: Readers) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mode = match readers {
-        Readers::Anyone => 0o644,
-        Readers::Owner => 0o600,
-    };
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-}
-
-#[cfg(not(unix))]
-fn create(path: &Path, _readers: Readers) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
-}
-
 /// Reads a file as JSON; `None` where there is none. What is no JSON is an error that names the file.
 pub(crate) fn read_json(path: &Path) -> Result<Option<serde_json::Value>, StoreError> {
-    let bytes = match fs::read(path) {
+    let bytes = match files::read_regular(path, BYTES_MAX) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::io("read", path, error)),
@@ -75,8 +51,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("spans.json");
         assert_eq!(read_json(&path).unwrap(), None);
-        write(&path, b"{\"a\":1}", Readers::Anyone).unwrap();
-        write(&path, b"{\"a\":2}", Readers::Owner).unwrap();
+        write(&path, b"{\"a\":1}").unwrap();
+        write(&path, b"{\"a\":2}").unwrap();
         assert_eq!(read_json(&path).unwrap().unwrap()["a"], 2);
         #[cfg(unix)]
         {

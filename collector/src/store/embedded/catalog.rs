@@ -75,6 +75,14 @@ impl Catalog {
         }
     }
 
+    /// Takes back the number of a segment that could not be created, unless another one was named since.
+    pub(crate) fn take_back(&self, place: &Place) {
+        let (named, free) = (place.sequence + 1, place.sequence);
+        let next = &self.next;
+        // Where another was named since, the number stays unused.
+        let _unused = next.compare_exchange(named, free, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// Makes sure that new segments get higher numbers than that one.
     pub(crate) fn note_sequence(&self, sequence: u64) {
         self.next.fetch_max(sequence + 1, Ordering::Relaxed);

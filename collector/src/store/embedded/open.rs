@@ -45,6 +45,20 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
 /// Adds one file to the catalog; a foreign file is left alone.
 fn load_file(catalog: &Catalog, path: PathBuf) -> Result<(), StoreError> {
     let extension = path.extension().and_then(|extension| extension.to_str());
+    let is_ours = [Some(REWRITE_SUFFIX), Some(SEGMENT_SUFFIX)].contains(&extension);
+    // A FIFO, a link or a folder under the name of a segment is none of ours either.
+    if is_ours
+        && !path
+            .symlink_metadata()
+            .is_ok_and(|metadata| metadata.is_file())
+    {
+        if let Some(sequence) = sequence(&path) {
+            catalog.note_sequence(sequence);
+        }
+        catalog.counters.incidents.add(Incident::ForeignFile, 1);
+        warn!(path = %path.display(), "this is no regular file, left alone");
+        return Ok(());
+    }
     if extension == Some(REWRITE_SUFFIX) {
         // A rewrite that a crash interrupted: the old file is whole and still there.
         return fs::remove_file(&path).map_err(|error| StoreError::io("remove", &path, error));

@@ -147,8 +147,11 @@ impl ShardWriter {
     /// Begins a segment.
     fn begin_segment(&self, now: u64) -> Result<Active, StoreError> {
         let place = self.catalog.place(self.shard, now);
-        let file = LogFile::create(&place.path, &FILE_MAGIC)?;
-        let reader = Arc::new(file.reader()?);
+        let created = LogFile::create(&place.path, &FILE_MAGIC).and_then(|file| {
+            let reader = file.reader()?;
+            Ok((file, Arc::new(reader)))
+        });
+        let (file, reader) = created.inspect_err(|_| self.catalog.take_back(&place))?;
         let state = SegmentState::new(self.seed);
         let length = file.length();
         Ok(Active {
@@ -166,6 +169,7 @@ impl ShardWriter {
             if active.open.state().totals.rows == 0 {
                 // No reader saw the file; a full disk must not collect one for every attempt.
                 let _ = std::fs::remove_file(&active.open.place.path);
+                self.catalog.take_back(&active.open.place);
             }
         }
         self.catalog

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::catalog::Catalog;
 use crate::log::Position;
 use crate::store::StoreError;
-use crate::store::durable::{self, Readers};
+use crate::store::durable;
 use crate::sync::Mutex;
 
 /// The file of what was deleted.
@@ -96,7 +96,7 @@ impl ShipProgress {
         let mut deleted = self.deleted();
         if deleted.saved != deleted.now {
             let text = serde_json::to_vec(&deleted.now).expect("numbers are always JSON");
-            durable::write(&self.path, &text, Readers::Anyone)?;
+            durable::write(&self.path, &text)?;
             deleted.saved = deleted.now;
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::store::StoreError;
-use crate::store::durable::{self, Readers};
+use crate::store::durable;
 use crate::store::influxdb::folder;
 
 const FILE: &str = "collector";
@@ -26,7 +26,7 @@ pub(crate) fn collector_id(data_dir: &Path) -> Result<String, StoreError> {
     }
     let id: String = (0..LENGTH).map(|_| fastrand::alphanumeric()).collect();
     let id = id.to_lowercase();
-    durable::write(&path, id.as_bytes(), Readers::Anyone)?;
+    durable::write(&path, id.as_bytes())?;
     Ok(id)
 }
 

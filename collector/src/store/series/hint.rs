@@ -1,13 +1,16 @@
 //! The extents of a file that are complete, beside it, so that opening reads a few of its headers and not a week
 //! of them. Only a hint: never synced, believed as far as it fits the file, written anew where it does not.
 
-use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::index::Extent;
+use crate::files;
 
 const ENTRY_BYTES: usize = 44;
+
+/// The most bytes of a hint: a million extents, where a day of the longest journal has some thousand.
+const BYTES_MAX: u64 = 44_000_000;
 
 /// Returns the path of a file's hint.
 fn path(file: &Path) -> PathBuf {
@@ -16,7 +19,7 @@ fn path(file: &Path) -> PathBuf {
 
 /// Returns the complete extents of a file of that length, as far as the hint fits it.
 pub(super) fn read(file: &Path, len: u64) -> Vec<Extent> {
-    let bytes = fs::read(path(file)).unwrap_or_default();
+    let bytes = files::read_regular(&path(file), BYTES_MAX).unwrap_or_default();
     let mut end = 0;
     let extents = bytes.chunks(ENTRY_BYTES).map_while(|entry| {
         let extent = decode(entry)?;
@@ -31,7 +34,7 @@ pub(super) fn read(file: &Path, len: u64) -> Vec<Extent> {
 
 /// Adds an extent that is complete. A failure costs time at the next opening, nothing else.
 pub(super) fn append(file: &Path, extent: &Extent) {
-    let mut options = OpenOptions::new();
+    let mut options = files::private();
     if let Ok(mut hint) = options.create(true).append(true).open(path(file)) {
         let _ = hint.write_all(&encode(extent));
     }
@@ -39,10 +42,16 @@ pub(super) fn append(file: &Path, extent: &Extent) {
 
 /// Writes the hint anew.
 pub(super) fn rewrite(file: &Path, extents: &[Extent]) {
-    let _ = fs::write(
-        path(file),
-        extents.iter().flat_map(encode).collect::<Vec<_>>(),
-    );
+    let bytes: Vec<u8> = extents.iter().flat_map(encode).collect();
+    let mut options = files::private();
+    let opened = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path(file));
+    if let Ok(mut hint) = opened {
+        let _ = hint.write_all(&bytes);
+    }
 }
 
 fn encode(extent: &Extent) -> Vec<u8> {

@@ -2,13 +2,13 @@
 //! one string table). Kept in memory, rebuilt at open from headers alone; bounded, because an extent lasts a minute.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use super::block::{Header, SeriesCodec};
 use super::hint;
 use super::record::SeriesKind;
 use crate::counters::{Counters, Incident};
+use crate::files;
 use crate::log::{Day, LogFile, Position, scan};
 use crate::model::{MINUTE_NANOS, TimeRange};
 use crate::store::StoreError;
@@ -196,7 +196,7 @@ fn add(extents: &mut Vec<Extent>, offset: u64, header: &Header) -> Option<Extent
 /// Finds the extents of a file: those of the hint, then those of the blocks behind them.
 fn recover(path: &Path, kind: SeriesKind, counters: &Counters) -> Result<Vec<Extent>, StoreError> {
     let read = || {
-        let file = OpenOptions::new().read(true).open(path)?;
+        let file = files::open_regular(path)?;
         let len = file.metadata()?.len();
         let extents = hint::read(path, len);
         let known = extents.last().map_or(0, Extent::end_offset);

@@ -28,6 +28,7 @@ pub use record::{
 };
 
 use crate::counters::{Counters, Incident};
+use crate::files;
 use crate::log::{BlockCodec, Committer, Damage, Day, Deletions, Reason, blocks, is_older};
 use crate::model::{CircuitKey, TimeRange};
 use crate::store::{SeriesReader, StoreError};
@@ -273,7 +274,7 @@ fn opened<'a>(
     path: &Path,
 ) -> Result<Option<&'a File>, StoreError> {
     if open.as_ref().is_none_or(|(opened, _)| opened != path) {
-        match File::open(path) {
+        match files::open_regular(path) {
             Ok(file) => *open = Some((path.to_owned(), file)),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StoreError::io("open", path, error)),

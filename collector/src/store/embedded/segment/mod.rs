@@ -22,6 +22,7 @@ use super::block::{BlockMeta, ValueSource};
 use super::dictionary::ValueList;
 use super::limits::{BLOOM_CACHE_BYTES, SECTION_CACHE_BYTES};
 use super::schema::Schema;
+use crate::files;
 use crate::store::StoreError;
 use crate::sync::RwLock;
 use bloom::Bloom;
@@ -127,7 +128,7 @@ impl SealedSegment {
     /// Opens a sealed file; `None` when it has no sound footer.
     pub(crate) fn open(place: Place, caches: Arc<Caches>) -> Result<Option<Self>, StoreError> {
         let read = || {
-            let file = File::open(&place.path)?;
+            let file = files::open_regular(&place.path)?;
             let bytes = file.metadata()?.len();
             Ok(Footer::read(&file, bytes)?.map(|footer| (footer, bytes)))
         };
@@ -411,5 +412,5 @@ impl ValueSource for Segment {
 
 /// Opens a sealed file.
 fn open_file(path: &Path) -> Result<File, StoreError> {
-    File::open(path).map_err(|error| StoreError::io("open", path, error))
+    files::open_regular(path).map_err(|error| StoreError::io("open", path, error))
 }

@@ -1,6 +1,5 @@
 //! Reads a segment that was never sealed: every block in order, until the file ends or tears.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use super::super::schema::Schema;
 use super::state::{RowFacts, SegmentState};
 use super::{FILE_MAGIC, OpenSegment, Place};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
+use crate::files;
 use crate::log::{self, BlockCodec, LogFile};
 use crate::store::StoreError;
 use crate::store::hash::Seed;
@@ -53,7 +53,8 @@ pub(crate) fn reread(place: Place) -> Result<Option<Arc<OpenSegment>>, StoreErro
     let Some(scanned) = scan(&path)? else {
         return Ok(None);
     };
-    let reader = Arc::new(File::open(&path).map_err(|error| StoreError::io("open", &path, error))?);
+    let reader =
+        Arc::new(files::open_regular(&path).map_err(|error| StoreError::io("open", &path, error))?);
     let open = OpenSegment::new(place, reader, scanned.state, scanned.end);
     open.abandon();
     Ok(Some(Arc::new(open)))
@@ -71,7 +72,7 @@ struct Scanned {
 /// Reads every block of a file; `None` when it is no segment at all.
 fn scan(path: &Path) -> Result<Option<Scanned>, StoreError> {
     let io = |error| StoreError::io("read", path, error);
-    let file = File::open(path).map_err(io)?;
+    let file = files::open_regular(path).map_err(io)?;
     let bytes = file.metadata().map_err(io)?.len();
     let begin = FILE_MAGIC.len() as u64;
     if bytes < begin || log::read(&file, 0, begin).map_err(io)? != FILE_MAGIC {

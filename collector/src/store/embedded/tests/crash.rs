@@ -199,3 +199,39 @@ fn a_failed_commit_forgets_its_spans_and_the_next_one_works() {
             .is_some()
     );
 }
+
+/// *Guarantees*: what only has the name of a segment keeps the store neither from opening nor from writing.
+#[test]
+fn what_is_no_regular_file_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let day = dir.path().join("spans/2026-11-23");
+    fs::create_dir_all(day.join("0000000002-0.seg")).unwrap();
+    let fifo = day.join("0000000001-0.seg");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    std::os::unix::fs::symlink("/dev/zero", day.join("0000000003-0.seg")).unwrap();
+    let (_, mut writers, counters) = open_store(dir.path(), 1);
+    assert_eq!(counters.incidents.all()["foreign_file"], 3);
+    write(&mut writers[0], &[span(1, 1, "shop")]);
+    writers[0].commit().unwrap();
+    assert!(fifo.symlink_metadata().is_ok());
+}
+
+/// *Guarantees*: a segment that cannot be created costs no number.
+#[test]
+fn a_segment_that_cannot_be_created_leaves_its_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, mut writers, _) = open_store(dir.path(), 1);
+    let spans = dir.path().join("spans");
+    fs::remove_dir(&spans).unwrap();
+    fs::write(&spans, "in the way").unwrap();
+    for _ in 0..10 {
+        write(&mut writers[0], &[span(1, 1, "shop")]);
+        assert!(writers[0].commit().is_err());
+    }
+    fs::remove_file(&spans).unwrap();
+    write(&mut writers[0], &[span(1, 1, "shop")]);
+    writers[0].commit().unwrap();
+    let name = segment_file(dir.path());
+    assert!(name.ends_with("0000000001-0.seg"), "{name:?}");
+}

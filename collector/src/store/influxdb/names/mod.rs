@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::wire::line::tag_value;
 use crate::model::HOUR_NANOS;
 use crate::store::StoreError;
-use crate::store::durable::{self, Readers};
+use crate::store::durable;
 use crate::store::influxdb::folder;
 use crate::sync::Mutex;
 use tables::Tables;
@@ -110,7 +110,7 @@ impl Names {
         let Some(text) = self.changes(hour, file.kept_hours) else {
             return Ok(());
         };
-        let written = durable::write(&file.path, &text, Readers::Anyone);
+        let written = durable::write(&file.path, &text);
         if written.is_err() {
             self.tables().is_changed = true;
         }

@@ -152,7 +152,7 @@ fn a_spoilt_file_breaks_no_bound() {
         ("[1]", true),
         ("{\"services\":3}", true),
     ] {
-        durable::write(&path, text.as_bytes(), Readers::Anyone).unwrap();
+        durable::write(&path, text.as_bytes()).unwrap();
         let names = open(&dir, NOW);
         assert_eq!(names.service("new") == "new", room, "{text:.20}");
         assert_eq!(names.owned(Owned::Operation, "new", "x") == "x", room);

@@ -17,7 +17,7 @@ use super::link::Link;
 use super::outcome::Backoff;
 use crate::model::{UnixNanos, now_unix_nanos};
 use crate::store::StoreError;
-use crate::store::durable::{self, Readers};
+use crate::store::durable;
 use crate::store::influxdb::folder;
 use crate::store::influxdb::names::Names;
 use crate::sync::LogThrottle;
@@ -307,7 +307,7 @@ impl<P: Serialize + Clone> Positions<P> {
         let names = Arc::clone(&self.names);
         let write = move || {
             names.save(now_unix_nanos())?;
-            durable::write(&path, &text, Readers::Anyone)
+            durable::write(&path, &text)
         };
         match spawn_blocking(write).await {
             Ok(Ok(())) => self.saved = Some(position),

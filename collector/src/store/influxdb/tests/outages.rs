@@ -2,7 +2,7 @@
 
 use super::fake::Fake;
 use super::*;
-use crate::store::durable::{self, Readers};
+use crate::store::durable;
 use crate::store::influxdb::folder;
 
 #[tokio::test(start_paused = true)]
@@ -246,6 +246,6 @@ mod with_the_crate {
 fn a_position_that_cannot_be_understood_begins_anew() {
     let dir = tempfile::tempdir().unwrap();
     let path = folder(dir.path()).join("list.json");
-    durable::write(&path, b"{\"at\":", Readers::Anyone).unwrap();
+    durable::write(&path, b"{\"at\":").unwrap();
     assert_eq!(saved_position::<ListLane>(dir.path()).unwrap(), None);
 }

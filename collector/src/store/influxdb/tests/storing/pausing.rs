@@ -10,7 +10,7 @@ use super::journal::{count, distinct_spans, segment_files, shop_span};
 use super::support::{Node, Server, WEEK, servers};
 use crate::model::{Span, UnixNanos, now_unix_nanos};
 use crate::shipping::paused;
-use crate::store::durable::{self, Readers};
+use crate::store::durable;
 use crate::store::embedded::tests::support::write;
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore, ShardWriter, SpanLog, open_followed};
 use crate::store::influxdb::SpanLane;
@@ -24,7 +24,7 @@ const KEEP: Duration = Duration::from_secs(3_600);
 fn save(node: &Node) {
     let path = folder(node.dir.path()).join("spans.json");
     let position = serde_json::to_vec(&node.lane.position()).unwrap();
-    durable::write(&path, &position, Readers::Anyone).unwrap();
+    durable::write(&path, &position).unwrap();
 }
 
 /// Opens the store as a collector without InfluxDB does.
@@ -118,12 +118,7 @@ fn an_influxdb_that_was_given_up_costs_nothing() {
     let path = folder(dir.path()).join("spans.json");
     let mut bytes = Vec::new();
     for age in [WEEK / 2, WEEK * 2] {
-        durable::write(
-            &path,
-            b"{\"done_below\":7,\"segments\":{}}",
-            Readers::Anyone,
-        )
-        .unwrap();
+        durable::write(&path, b"{\"done_below\":7,\"segments\":{}}").unwrap();
         let file = std::fs::File::options().write(true).open(&path).unwrap();
         file.set_modified(SystemTime::now() - age).unwrap();
         let (_store, mut writers) = open_without(dir.path());

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::super::client::Client;
 use super::admin::{self, BUCKETS};
 use super::{Retention, SetupError, unknown, warn_of_retention};
-use crate::store::durable::{self, Readers};
+use crate::store::durable;
 
 /// What a look for the bucket found.
 enum Found {
@@ -91,7 +91,7 @@ async fn onboard(
 
 async fn keep(file: &Path, token: String) -> Result<(), SetupError> {
     let file = file.to_owned();
-    let write = move || durable::write(&file, token.as_bytes(), Readers::Owner);
+    let write = move || durable::write(&file, token.as_bytes());
     let written = tokio::task::spawn_blocking(write).await;
     Ok(written.expect("writing a file does not panic")?)
 }
