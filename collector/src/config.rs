@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::codec::otlp::Limits;
 use crate::model::format_duration;
-use crate::receivers::{TokenError, check as check_token};
+use crate::receivers::{ListenAddr, TokenError, check as check_token};
 use crate::secret::Secret;
 use crate::store::influxdb::InfluxdbOptions;
 
@@ -14,11 +14,11 @@ use crate::store::influxdb::InfluxdbOptions;
 #[derive(Debug, Clone)]
 pub struct CollectorConfig {
     /// Where pages, query dialects and `/metrics` are served. Default `127.0.0.1:9411`.
-    pub web_addr: SocketAddr,
+    pub web_addr: ListenAddr,
     /// OTLP over gRPC. Default `127.0.0.1:4317`.
-    pub otlp_grpc_addr: SocketAddr,
+    pub otlp_grpc_addr: ListenAddr,
     /// OTLP over HTTP. Default `127.0.0.1:4318`.
-    pub otlp_http_addr: SocketAddr,
+    pub otlp_http_addr: ListenAddr,
     /// The directory of segments and series.
     pub data_dir: PathBuf,
     /// Data older than this is deleted, whole segments at a time. Default one week.
@@ -56,7 +56,7 @@ pub enum ConfigError {
         /// Which listener.
         listener: &'static str,
         /// Its address.
-        addr: SocketAddr,
+        addr: ListenAddr,
     },
     /// A setting has a value that cannot work.
     #[error("{setting}: {problem}")]
@@ -78,9 +78,9 @@ impl CollectorConfig {
     /// Returns the defaults with data kept in that directory.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
-            web_addr: SocketAddr::from(([127, 0, 0, 1], 9411)),
-            otlp_grpc_addr: SocketAddr::from(([127, 0, 0, 1], 4317)),
-            otlp_http_addr: SocketAddr::from(([127, 0, 0, 1], 4318)),
+            web_addr: loopback(9411),
+            otlp_grpc_addr: loopback(4317),
+            otlp_http_addr: loopback(4318),
             data_dir: data_dir.into(),
             retention: Duration::from_secs(7 * 24 * 3600),
             disk_budget_bytes: 20 << 30,
@@ -98,7 +98,7 @@ impl CollectorConfig {
 
     /// Returns settings for a test: every port chosen by the system, two shards.
     pub fn for_test(data_dir: impl Into<PathBuf>) -> Self {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let any = loopback(0);
         Self {
             web_addr: any,
             otlp_grpc_addr: any,
@@ -163,26 +163,34 @@ impl CollectorConfig {
             "must be 1 to 64, about one per core",
         )?;
         check(
-            self.queue_bytes >= QUEUE_BYTES_MIN,
+            (QUEUE_BYTES_MIN..=BYTES_MAX).contains(&self.queue_bytes),
             "queue_bytes",
-            "must be at least 1 MiB, so that ordinary requests fit",
+            "must be 1 MiB, so that ordinary requests fit, to 4 GiB",
         )?;
         check(
-            self.body_bytes_max > 0,
+            (1..=BYTES_MAX).contains(&self.body_bytes_max),
             "body_bytes_max",
-            "must be more than 0",
+            "must be 1 byte to 4 GiB, the longest message of gRPC",
         )?;
         check(
-            self.retention >= RETENTION_MIN,
+            (RETENTION_MIN..=RETENTION_MAX).contains(&self.retention),
             "retention",
-            "must be at least 1 h: segments are deleted whole",
+            "must be at least 1 h, as segments are deleted whole, and at most 87600 h (10 years)",
         )?;
         check(
             self.disk_budget_bytes >= DISK_BUDGET_BYTES_MIN,
             "disk_budget_bytes",
             "must be at least 64 MiB, the size of one segment",
         )?;
-        self.influxdb.as_ref().map_or(Ok(()), validate_influxdb)
+        let Some(influxdb) = &self.influxdb else {
+            return Ok(());
+        };
+        check(
+            (INFLUXDB_LOCAL_MIN..=self.retention).contains(&self.influxdb_local),
+            "influxdb-local",
+            "must be at least 1 ms, and not longer than the retention",
+        )?;
+        validate_influxdb(influxdb)
     }
 
     /// Refuses listeners beyond loopback without a token.
@@ -195,11 +203,15 @@ impl CollectorConfig {
             ("OTLP gRPC", self.otlp_grpc_addr),
             ("OTLP HTTP", self.otlp_http_addr),
         ];
-        match listeners.iter().find(|(_, addr)| !addr.ip().is_loopback()) {
+        match listeners.iter().find(|(_, addr)| !addr.is_loopback()) {
             Some(&(listener, addr)) => Err(ConfigError::OpenWithoutToken { listener, addr }),
             None => Ok(()),
         }
     }
+}
+
+fn loopback(port: u16) -> ListenAddr {
+    SocketAddr::from(([127, 0, 0, 1], port)).into()
 }
 
 fn check(holds: bool, setting: &'static str, problem: &'static str) -> Result<(), ConfigError> {
@@ -211,7 +223,13 @@ fn check(holds: bool, setting: &'static str, problem: &'static str) -> Result<()
 
 /// Checks the names at InfluxDB.
 fn validate_influxdb(influxdb: &InfluxdbOptions) -> Result<(), ConfigError> {
+    let token = influxdb.token.as_ref().map(Secret::expose);
     let rules = [
+        (
+            token.is_none_or(is_header_value),
+            "influxdb-token",
+            "must be one or more characters without line breaks or other control characters, at most 4096",
+        ),
         (
             is_name(&influxdb.bucket),
             "influxdb-bucket",
@@ -234,6 +252,11 @@ fn validate_influxdb(influxdb: &InfluxdbOptions) -> Result<(), ConfigError> {
     }
 }
 
+/// Returns whether a token fits into the header `Authorization`.
+pub(crate) fn is_header_value(token: &str) -> bool {
+    !token.trim().is_empty() && token.len() <= 4_096 && !token.chars().any(char::is_control)
+}
+
 /// Returns whether a name needs no quoting anywhere.
 fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
@@ -245,6 +268,16 @@ const SHARDS_MAX: usize = 64;
 
 /// The shortest retention: segments are deleted whole, and one grows for some ten minutes.
 const RETENTION_MIN: Duration = Duration::from_secs(3_600);
+
+/// The longest retention. More is a typing mistake, and times further back than 1970 cannot be written.
+const RETENTION_MAX: Duration = Duration::from_secs(87_600 * 3_600);
+
+/// The shortest time that spans stay beside InfluxDB. Less is a typing mistake: segments are deleted whole, and one grows for
+/// some ten minutes.
+const INFLUXDB_LOCAL_MIN: Duration = Duration::from_millis(1);
+
+/// The most bytes of a request, and of all that wait: gRPC writes the length of a message in 32 bits.
+const BYTES_MAX: usize = u32::MAX as usize;
 
 /// The smallest disk budget: a segment grows to 64 MiB before it can be deleted.
 const DISK_BUDGET_BYTES_MIN: u64 = 64 << 20;
@@ -264,7 +297,7 @@ mod tests {
 
     #[test]
     fn an_open_listener_needs_a_token_or_consent() {
-        let addr = SocketAddr::from(([0, 0, 0, 0], 4318));
+        let addr = SocketAddr::from(([0, 0, 0, 0], 4318)).into();
         let open = CollectorConfig {
             otlp_http_addr: addr,
             ..CollectorConfig::new("data")
@@ -334,9 +367,32 @@ mod tests {
         };
         let tiny = CollectorConfig {
             disk_budget_bytes: 0,
-            ..config
+            ..config.clone()
         };
-        for (config, named) in [(brief, "retention"), (tiny, "disk_budget_bytes")] {
+        let endless = CollectorConfig {
+            retention: Duration::MAX,
+            ..config.clone()
+        };
+        let with_influxdb = |token: &str, influxdb_local| CollectorConfig {
+            influxdb: Some(InfluxdbOptions {
+                token: Some(token.into()),
+                ..InfluxdbOptions::at("http://127.0.0.1:8086")
+            }),
+            influxdb_local,
+            ..config.clone()
+        };
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(with_influxdb("t0", hour).validate(), Ok(()));
+        let cases = [
+            (with_influxdb("t0", Duration::ZERO), "influxdb-local"),
+            (with_influxdb("t0", Duration::MAX), "influxdb-local"),
+            (with_influxdb("", hour), "influxdb-token"),
+            (with_influxdb("a\nb", hour), "influxdb-token"),
+            (endless, "retention"),
+            (brief, "retention"),
+            (tiny, "disk_budget_bytes"),
+        ];
+        for (config, named) in cases {
             let refusal = config.validate();
             assert!(
                 matches!(refusal, Err(ConfigError::Invalid { setting, .. }) if setting == named)

@@ -1,19 +1,21 @@
 //! The command line: flags and `FUSEBOX_*` environment variables become one validated `CollectorConfig`,
 //! and each subcommand goes to its module.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use fusebox_collector::model::{now_unix_nanos, parse_duration};
 use fusebox_collector::store::influxdb::{InfluxdbOptions, InfluxdbUrl};
-use fusebox_collector::{CollectorConfig, Secret};
+use fusebox_collector::{CollectorConfig, ListenAddr, Secret};
 
 use crate::demo::DemoOptions;
 use crate::error::Error;
 use crate::load::LoadOptions;
 use crate::shop::ShopOptions;
+use crate::terminal::print;
 use crate::{demo, load, serve, shop};
 
 /// Fusebox: which circuit breakers are open, and where one request went through all services.
@@ -43,36 +45,25 @@ enum Command {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Collector")]
 pub struct ServerArgs {
-    /// Address of the pages and every query API.
-    #[arg(
-        long,
-        global = true,
-        env = "FUSEBOX_LISTEN",
-        default_value = "127.0.0.1:9411",
-        value_name = "ADDR",
-        value_parser = listen_addr
-    )]
-    pub listen: SocketAddr,
-    /// Address of OTLP over gRPC.
+    /// Address of the pages and every query API [default: 127.0.0.1:9411].
+    #[arg(long, global = true, env = "FUSEBOX_LISTEN", value_name = "ADDR")]
+    pub listen: Option<ListenAddr>,
+    /// Address of OTLP over gRPC [default: 127.0.0.1:4317].
     #[arg(
         long,
         global = true,
         env = "FUSEBOX_OTLP_GRPC_LISTEN",
-        default_value = "127.0.0.1:4317",
-        value_name = "ADDR",
-        value_parser = listen_addr
+        value_name = "ADDR"
     )]
-    pub otlp_grpc_listen: SocketAddr,
-    /// Address of OTLP over HTTP.
+    pub otlp_grpc_listen: Option<ListenAddr>,
+    /// Address of OTLP over HTTP [default: 127.0.0.1:4318].
     #[arg(
         long,
         global = true,
         env = "FUSEBOX_OTLP_HTTP_LISTEN",
-        default_value = "127.0.0.1:4318",
-        value_name = "ADDR",
-        value_parser = listen_addr
+        value_name = "ADDR"
     )]
-    pub otlp_http_listen: SocketAddr,
+    pub otlp_http_listen: Option<ListenAddr>,
     /// Where data is kept [default: the platform's data directory].
     #[arg(long, global = true, env = "FUSEBOX_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -100,7 +91,7 @@ pub struct ServerArgs {
     #[arg(long, global = true, env = "FUSEBOX_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Allows an address beyond loopback, and any host name, without a token.
-    #[arg(long, global = true, env = "FUSEBOX_INSECURE")]
+    #[arg(long, global = true, env = "FUSEBOX_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
     /// The InfluxDB behind it, if any.
     #[command(flatten)]
@@ -175,7 +166,8 @@ pub struct InfluxdbArgs {
         id = "influxdb-onboard",
         long,
         global = true,
-        env = "FUSEBOX_INFLUXDB_ONBOARD"
+        env = "FUSEBOX_INFLUXDB_ONBOARD",
+        value_parser = BoolishValueParser::new()
     )]
     onboard: bool,
     /// How long spans stay in the data directory after they were sent to InfluxDB.
@@ -199,11 +191,11 @@ struct LoadArgs {
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
     /// Spans in all.
-    #[arg(long, default_value_t = 1_000_000, value_name = "N")]
+    #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     spans: u64,
     /// Connections that send at the same time.
-    #[arg(long, default_value_t = 4, value_name = "N", value_parser = at_least_one)]
-    connections: usize,
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    connections: u16,
     /// Sends over gRPC.
     #[arg(long)]
     grpc: bool,
@@ -211,10 +203,10 @@ struct LoadArgs {
     #[arg(long)]
     gzip: bool,
     /// Spans in one request.
-    #[arg(long, default_value_t = 500, value_name = "N", value_parser = at_least_one)]
-    spans_per_request: usize,
+    #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    spans_per_request: u32,
     /// Spans a second at most [default: unlimited].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     rate: Option<u64>,
     /// Seed of the generated traces [default: the clock]; the same seed makes the same trace ids.
     #[arg(long, value_name = "N")]
@@ -245,7 +237,13 @@ impl Cli {
         match self.command {
             None => runtime()?.block_on(serve::run(self.server.config()?)),
             Some(Command::Demo(args)) => {
+                let given = &self.server;
                 let options = DemoOptions {
+                    addresses_given: [
+                        given.listen.is_some(),
+                        given.otlp_grpc_listen.is_some(),
+                        given.otlp_http_listen.is_some(),
+                    ],
                     server: self.server.config()?,
                     data_dir_given: self.server.data_dir.is_some(),
                     requests_per_second: args.rate,
@@ -265,10 +263,9 @@ impl Cli {
 }
 
 /// Runs the load and prints its report: the one place of this program that writes a result to standard output.
-#[expect(clippy::print_stdout, reason = "the report is the command's result")]
 fn load_and_report(options: LoadOptions) -> Result<(), Error> {
     let report = runtime()?.block_on(load::run(options))?;
-    println!("{report}");
+    print(report);
     Ok(())
 }
 
@@ -288,9 +285,9 @@ impl ServerArgs {
         };
         let defaults = CollectorConfig::new(data_dir);
         Ok(CollectorConfig {
-            web_addr: self.listen,
-            otlp_grpc_addr: self.otlp_grpc_listen,
-            otlp_http_addr: self.otlp_http_listen,
+            web_addr: self.listen.unwrap_or(defaults.web_addr),
+            otlp_grpc_addr: self.otlp_grpc_listen.unwrap_or(defaults.otlp_grpc_addr),
+            otlp_http_addr: self.otlp_http_listen.unwrap_or(defaults.otlp_http_addr),
             retention: self.retention,
             disk_budget_bytes: self.disk_gib << 30,
             shards: self.shards.map_or(defaults.shards, usize::from),
@@ -313,10 +310,7 @@ impl InfluxdbArgs {
         let url: InfluxdbUrl = url.parse().map_err(|error| format!("influxdb: {error}"))?;
         Ok(Some(InfluxdbOptions {
             ca_file: self.ca_file.clone(),
-            token: self
-                .token
-                .clone()
-                .filter(|token| !token.expose().is_empty()),
+            token: self.token.clone(),
             token_file: self.token_file.clone(),
             org: self.org.clone(),
             bucket: self.bucket.clone(),
@@ -337,10 +331,10 @@ impl LoadArgs {
         LoadOptions {
             endpoint: self.endpoint.unwrap_or_else(|| default.to_owned()),
             spans: self.spans,
-            connections: self.connections,
+            connections: usize::from(self.connections),
             grpc: self.grpc,
             gzip: self.gzip,
-            spans_per_request: self.spans_per_request,
+            spans_per_request: self.spans_per_request as usize,
             seed: self.seed.unwrap_or_else(now_unix_nanos),
             rate: self.rate,
         }
@@ -379,30 +373,6 @@ fn disk_gib(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("must be a whole number of GiB, from 1 to {DISK_GIB_MAX}"))
 }
 
-/// Reads a count.
-fn at_least_one(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|count| *count > 0);
-    count.ok_or_else(|| "must be a whole number, at least 1".to_owned())
-}
-
-/// Reads an address to listen on: an IP address and a port, or `localhost` and a port.
-///
-/// `localhost` is 127.0.0.1, which clients of either family try, or ::1 where the system knows no other.
-fn listen_addr(text: &str) -> Result<SocketAddr, String> {
-    let Some(port) = text.strip_prefix("localhost:") else {
-        let wanted = "wanted an IP address and a port, such as 127.0.0.1:9411 or [::1]:9411, or localhost:9411";
-        return text.parse().map_err(|_| wanted.to_owned());
-    };
-    let port: u16 = port
-        .parse()
-        .map_err(|_| "wanted a port after localhost, such as localhost:9411")?;
-    let resolved = ("localhost", port).to_socket_addrs().into_iter().flatten();
-    let mut loopback: Vec<SocketAddr> = resolved.filter(|addr| addr.ip().is_loopback()).collect();
-    loopback.sort_by_key(SocketAddr::is_ipv6);
-    let known = loopback.first().copied();
-    Ok(known.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port))))
-}
-
 /// Reads `name=url`.
 fn peer(text: &str) -> Result<(String, String), String> {
     let (name, url) = text.split_once('=').ok_or("wanted name=url")?;
@@ -412,6 +382,7 @@ fn peer(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use clap::builder::ValueParser;
 
     use super::*;
 
@@ -456,7 +427,7 @@ mod tests {
         ] {
             let config = config(args).unwrap();
             assert_eq!(config.retention, Duration::from_secs(24 * 3_600));
-            assert_eq!(config.web_addr, SocketAddr::from(([127, 0, 0, 1], 1)));
+            assert_eq!(config.web_addr, "127.0.0.1:1".parse().unwrap());
         }
     }
 
@@ -474,20 +445,41 @@ mod tests {
             config.otlp_grpc_addr,
             config.otlp_http_addr,
         ];
-        assert!(addresses.iter().all(|addr| addr.ip().is_loopback()));
-        assert_eq!(addresses.map(|addr| addr.port()), [1, 2, 3]);
-        assert_eq!(listen_addr("[::1]:9411"), Ok("[::1]:9411".parse().unwrap()));
-        for wrong in [
-            "localhost",
-            "localhost:",
-            "localhost:65536",
-            "example.org:80",
-            "9411",
+        assert_eq!(addresses, [1, 2, 3].map(ListenAddr::Localhost));
+    }
+
+    #[test]
+    fn a_switch_of_the_environment_takes_the_usual_words() {
+        for (name, id) in [
+            ("FUSEBOX_INSECURE", "insecure"),
+            ("FUSEBOX_INFLUXDB_ONBOARD", "influxdb-onboard"),
         ] {
-            assert!(
-                listen_addr(wrong).unwrap_err().starts_with("wanted"),
-                "{wrong}"
+            let command = Cli::command();
+            let switch = command.get_arguments().find(|arg| arg.get_id() == id);
+            let switch = switch.unwrap();
+            assert_eq!(switch.get_env().unwrap(), name);
+            let parser = switch.get_value_parser();
+            assert_eq!(
+                format!("{parser:?}"),
+                format!("{:?}", ValueParser::new(BoolishValueParser::new()))
             );
+        }
+    }
+
+    #[test]
+    fn numbers_that_cannot_work_are_refused() {
+        for args in [
+            ["--spans", "0"],
+            ["--connections", "0"],
+            ["--connections", "10001"],
+            ["--spans-per-request", "0"],
+            ["--spans-per-request", "99999999"],
+            ["--rate", "0"],
+            ["--rate", "18446744073709551615"],
+        ] {
+            let args = ["fusebox", "load"].iter().chain(&args);
+            let refusal = Cli::try_parse_from(args).unwrap_err().to_string();
+            assert!(refusal.contains(" is not in "), "{refusal}");
         }
     }
 
@@ -497,6 +489,7 @@ mod tests {
             (["--disk-gib", "0"], "from 1 to 17179869183"),
             (["--disk-gib", "17179869184"], "from 1 to 17179869183"),
             (["--retention", "1ns"], "at least 1 h"),
+            (["--retention", "99999h"], "at most 87600 h"),
             (["--retention", "0h"], "at least 1 h"),
             (["--retention", "99999999999h"], "a number and a unit"),
         ] {

@@ -7,3 +7,4 @@ pub mod load;
 pub mod pages;
 pub mod serve;
 pub mod shop;
+pub mod terminal;

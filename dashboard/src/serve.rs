@@ -3,11 +3,16 @@
 use axum::Router;
 use fusebox_collector::api;
 use fusebox_collector::{Collector, CollectorConfig};
-use tracing::info;
+use tracing::{Subscriber, info};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::debug_fn;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::error::Error;
 use crate::pages::{self, AppState, NavEntry};
+use crate::terminal::{print, printable};
 
 /// Runs collector and pages until the process is asked to stop.
 ///
@@ -46,24 +51,24 @@ pub(crate) fn web_router_with(collector: &Collector, more_nav: &'static [NavEntr
 }
 
 /// Prints the addresses, and the settings of a service that sends here.
-#[expect(
-    clippy::print_stdout,
-    reason = "the addresses are what a person starts this program for"
-)]
 pub fn announce(collector: &Collector) {
-    println!("Fusebox {}", env!("CARGO_PKG_VERSION"));
-    println!("  Pages      http://{}", collector.web_addr());
-    println!("  OTLP/HTTP  http://{}", collector.otlp_http_addr());
-    println!("  OTLP/gRPC  http://{}", collector.otlp_grpc_addr());
-    println!("  Data       {}", collector.config().data_dir.display());
-    println!();
-    println!("Point a service at it:");
-    println!(
-        "  export OTEL_EXPORTER_OTLP_ENDPOINT=http://{}",
-        collector.otlp_http_addr()
-    );
-    println!("  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf");
-    println!();
+    let (web, otlp) = (collector.web_addr(), collector.otlp_http_addr());
+    print(format_args!("Fusebox {}", env!("CARGO_PKG_VERSION")));
+    print(format_args!("  Pages      http://{web}"));
+    print(format_args!("  OTLP/HTTP  http://{otlp}"));
+    print(format_args!(
+        "  OTLP/gRPC  http://{}",
+        collector.otlp_grpc_addr()
+    ));
+    print(format_args!(
+        "  Data       {}\n",
+        collector.config().data_dir.display()
+    ));
+    print("Point a service at it:");
+    print(format_args!(
+        "  export OTEL_EXPORTER_OTLP_ENDPOINT=http://{otlp}"
+    ));
+    print("  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf\n");
 }
 
 /// Writes the program's own logs to standard error, filtered by `RUST_LOG`.
@@ -71,13 +76,32 @@ pub fn announce(collector: &Collector) {
 /// # Errors
 /// When logging was initialised before.
 pub fn init_logs() -> Result<(), Error> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .try_init()?;
+    logs_to(std::io::stderr).try_init()?;
     info!(version = env!("CARGO_PKG_VERSION"), "starting");
     Ok(())
+}
+
+/// Returns the logger. What it writes holds no control characters but its own, whatever a field holds: texts of senders
+/// and of an InfluxDB stand in errors.
+fn logs_to<W>(writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let fields = debug_fn(|writer, field, value| {
+        let shown = format!("{value:?}");
+        match field.name() {
+            "message" => write!(writer, "{}", printable(&shown)),
+            name => write!(writer, "{name}={}", printable(&shown)),
+        }
+    });
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .fmt_fields(fields.delimited(" "))
+        // A closed standard error is no reason to stop.
+        .log_internal_errors(false)
+        .with_writer(writer)
+        .finish()
 }
 
 /// Resolves when the process is asked to stop (Ctrl-C, SIGTERM).
@@ -92,4 +116,41 @@ pub async fn shutdown_signal() {
         }
     }
     interrupt.await.ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A log in memory.
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_logged_moves_no_cursor() {
+        let memory = Memory::default();
+        let writer = memory.clone();
+        tracing::subscriber::with_default(logs_to(move || writer.clone()), || {
+            let error = "\u{1b}]0;pwned\u{7}\r\nfake line \u{202e}";
+            tracing::error!(%error, listed = ?[error], "{error}");
+        });
+        let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches('\n').count(), 1, "{text:?}");
+        for obeyed in ["\u{1b}]", "\u{7}", "\r", "\u{202e}"] {
+            assert!(!text.contains(obeyed), "{text:?}");
+        }
+        assert_eq!(text.matches("pwned").count(), 3, "{text:?}");
+    }
 }

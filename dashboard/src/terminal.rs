@@ -15,7 +15,11 @@ pub fn print(lines: impl Display) {
 
 /// Writes a problem to standard error.
 pub fn complain(problem: impl Display) {
-    let _closed = writeln!(std::io::stderr(), "fusebox: {}", lines_of(&problem.to_string()));
+    let _closed = writeln!(
+        std::io::stderr(),
+        "fusebox: {}",
+        lines_of(&problem.to_string())
+    );
 }
 
 /// Returns a text in which characters that a terminal obeys, or that reorder or hide others, are escapes: `\u{1b}`.
@@ -51,7 +55,10 @@ mod tests {
     fn a_terminal_obeys_nothing_from_elsewhere() {
         assert_eq!(printable("plain, ümläut 中"), "plain, ümläut 中");
         assert_eq!(printable("a\u{1b}[2Jb\r\n"), "a\\u{1b}[2Jb\\u{d}\\u{a}");
-        assert_eq!(printable("\u{9b}31m\u{202e}x\u{200b}"), "\\u{9b}31m\\u{202e}x\\u{200b}");
+        assert_eq!(
+            printable("\u{9b}31m\u{202e}x\u{200b}"),
+            "\\u{9b}31m\\u{202e}x\\u{200b}"
+        );
         assert_eq!(lines_of("one\ntwo\u{7}"), "one\ntwo\\u{7}");
     }
 }

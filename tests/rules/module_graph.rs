@@ -47,7 +47,9 @@ const LAYERS: [(&str, &[&str]); 3] = [
     ),
     (
         "dashboard",
-        &["error", "load", "shop", "pages", "serve", "demo", "cli"],
+        &[
+            "error", "terminal", "load", "shop", "pages", "serve", "demo", "cli",
+        ],
     ),
 ];
 

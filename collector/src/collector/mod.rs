@@ -26,7 +26,7 @@ use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::pipeline::{Health, Ingest, Pipeline};
 use crate::query::QueryService;
-use crate::receivers::{Access, Auth, Intake, ServeOptions, TokenSource, Tokens};
+use crate::receivers::{Access, Auth, Intake, ListenAddr, ServeOptions, TokenSource, Tokens};
 use crate::shipping::Lanes;
 use crate::stop::{Stop, StopSwitch, stop_signal};
 use crate::store::StoreError;
@@ -90,7 +90,7 @@ pub enum CollectorError {
         /// For what.
         listener: &'static str,
         /// Where.
-        addr: SocketAddr,
+        addr: ListenAddr,
         /// What the system said.
         source: std::io::Error,
     },

@@ -1,7 +1,5 @@
 //! The three listeners: bound together, served together.
 
-use std::net::SocketAddr;
-
 use axum::Router;
 use http::Request;
 use hyper::body::Incoming;
@@ -10,7 +8,9 @@ use tower::ServiceExt;
 
 use super::CollectorError;
 use crate::config::CollectorConfig;
-use crate::receivers::{HttpReceiver, Intake, Listener, OtlpGrpc, ServeOptions, routes};
+use crate::receivers::{
+    HttpReceiver, Intake, ListenAddr, Listener, OtlpGrpc, ServeOptions, routes,
+};
 
 #[derive(Debug)]
 pub(super) struct Listeners {
@@ -55,7 +55,7 @@ impl Listeners {
     }
 }
 
-async fn listen(listener: &'static str, addr: SocketAddr) -> Result<Listener, CollectorError> {
+async fn listen(listener: &'static str, addr: ListenAddr) -> Result<Listener, CollectorError> {
     Listener::bind(listener, addr)
         .await
         .map_err(|source| CollectorError::Bind {

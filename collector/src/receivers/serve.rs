@@ -2,20 +2,23 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::connection::{Connection, ServeOptions};
+use super::listen_addr::ListenAddr;
 use super::places::{Place, Places};
 use crate::counters::Incident;
 use crate::sync::LogThrottle;
@@ -23,10 +26,13 @@ use crate::sync::LogThrottle;
 /// Pause after a failed accept (no file descriptors left): they come back as connections close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A bound socket with its name for logs.
+/// How often a port is chosen that both loopback addresses have free.
+const PORT_ATTEMPTS: usize = 16;
+
+/// Bound sockets with their name for logs.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    socket: TcpListener,
+    sockets: Vec<TcpListener>,
     addr: SocketAddr,
     name: &'static str,
 }
@@ -36,15 +42,34 @@ impl Listener {
     ///
     /// # Errors
     /// When the address is in use or not local.
-    pub(crate) async fn bind(name: &'static str, addr: SocketAddr) -> std::io::Result<Self> {
-        let socket = TcpListener::bind(addr).await?;
-        let addr = socket.local_addr()?;
-        Ok(Self { socket, addr, name })
+    pub(crate) async fn bind(name: &'static str, addr: ListenAddr) -> io::Result<Self> {
+        let sockets = match addr {
+            ListenAddr::One(addr) => vec![TcpListener::bind(addr).await?],
+            ListenAddr::Localhost(port) => bind_localhost(port).await?,
+        };
+        let addr = sockets[0].local_addr()?;
+        Ok(Self {
+            sockets,
+            addr,
+            name,
+        })
     }
 
-    /// Returns the address, with the port that the system chose.
+    /// Returns the (first) address, with the port that the system chose.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Waits for the next connection at any of its addresses.
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        std::future::poll_fn(|context| {
+            let mut accepted = self
+                .sockets
+                .iter()
+                .map(|socket| socket.poll_accept(context));
+            accepted.find(Poll::is_ready).unwrap_or(Poll::Pending)
+        })
+        .await
     }
 
     /// Serves until the collector stops, then lets running requests finish within the grace period.
@@ -64,7 +89,7 @@ impl Listener {
                 biased;
                 () = stop.requested() => break,
                 Some(_ended) = connections.join_next() => {}
-                accepted = self.socket.accept() => match accepted {
+                accepted = self.accept() => match accepted {
                     Ok((stream, addr)) => {
                         let Some(place) = place(&options, &places, addr) else { continue };
                         let connection = Connection { name: self.name, options: options.clone(), place };
@@ -80,9 +105,35 @@ impl Listener {
                 }
             }
         }
-        drop(self.socket);
+        drop(self.sockets);
         finish(self.name, options.grace, connections).await;
     }
+}
+
+/// Binds 127.0.0.1 and ::1 at the same port, or the one of them that there is.
+async fn bind_localhost(port: u16) -> io::Result<Vec<TcpListener>> {
+    for _ in 0..PORT_ATTEMPTS {
+        let v4 = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            Err(error) if is_missing(&error) => {
+                return Ok(vec![TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await?]);
+            }
+            bound => bound?,
+        };
+        match TcpListener::bind((Ipv6Addr::LOCALHOST, v4.local_addr()?.port())).await {
+            Ok(v6) => return Ok(vec![v4, v6]),
+            Err(error) if is_missing(&error) => return Ok(vec![v4]),
+            Err(error) if port != 0 => return Err(error),
+            // The port that the system chose is taken at the other address.
+            Err(_) => {}
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
+}
+
+/// Returns whether this machine has no such address.
+fn is_missing(error: &io::Error) -> bool {
+    let exists = [io::ErrorKind::AddrInUse, io::ErrorKind::PermissionDenied];
+    !exists.contains(&error.kind())
 }
 
 /// Takes a place, and counts the connection that was refused or closed for want of one.
@@ -107,5 +158,31 @@ async fn finish(name: &'static str, grace: Duration, mut connections: JoinSet<()
             "closing connections that did not end in time"
         );
         connections.abort_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn localhost_is_every_loopback_address() {
+        let listener = Listener::bind("web", ListenAddr::Localhost(0)).await;
+        let listener = listener.unwrap();
+        let port = listener.addr().port();
+        let mut connected = 0;
+        let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_ok();
+        for host in ["127.0.0.1", "::1"] {
+            if host == "::1" && !has_ipv6 {
+                continue;
+            }
+            let _client = TcpStream::connect((host, port)).await.unwrap();
+            let (_, peer) = listener.accept().await.unwrap();
+            assert_eq!(peer.ip().to_string(), host);
+            connected += 1;
+        }
+        assert_eq!(connected, listener.sockets.len());
+        let taken = Listener::bind("web", ListenAddr::Localhost(port)).await;
+        assert_eq!(taken.unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }

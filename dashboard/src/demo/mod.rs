@@ -11,12 +11,14 @@ mod story;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use fusebox_collector::{Collector, CollectorConfig, CollectorError};
+use fusebox_collector::{Collector, CollectorConfig, CollectorError, ListenAddr};
+use tempfile::TempDir;
 use tokio::sync::watch;
 use tracing::warn;
 
 use crate::error::Error;
 use crate::serve;
+use crate::terminal::print;
 use control::ShopControl;
 use process::Shop;
 
@@ -25,6 +27,8 @@ use process::Shop;
 pub struct DemoOptions {
     /// Settings of the collector.
     pub server: CollectorConfig,
+    /// Which addresses were given: pages, OTLP over gRPC, OTLP over HTTP. Others may move when their port is taken.
+    pub addresses_given: [bool; 3],
     /// Whether a data directory was given; else the demo uses a temporary one.
     pub data_dir_given: bool,
     /// Requests a second that customers make.
@@ -40,7 +44,7 @@ pub struct DemoOptions {
 pub async fn run(mut options: DemoOptions) -> Result<(), Error> {
     serve::init_logs()?;
     let temporary = prepare_data_dir(&mut options)?;
-    let collector = bind_near(options.server.clone()).await?;
+    let collector = bind_near(options.server.clone(), options.addresses_given).await?;
     serve::announce(&collector);
 
     let otlp = format!("http://{}", collector.otlp_http_addr());
@@ -61,7 +65,10 @@ pub async fn run(mut options: DemoOptions) -> Result<(), Error> {
     if let Err(error) = shop.await {
         warn!(%error, "the shop ended by a panic");
     }
-    drop(temporary);
+    let deleted = temporary.map_or(Ok(()), TempDir::close);
+    if let Err(error) = deleted {
+        warn!(%error, "could not delete the demo's data");
+    }
     Ok(result?)
 }
 
@@ -87,56 +94,50 @@ async fn run_shop(
     shop.stop().await;
 }
 
-/// Binds the configured ports, or, if one is in use, ports that the system chooses.
-async fn bind_near(config: CollectorConfig) -> Result<Collector, Error> {
-    match Collector::bind(config.clone()).await {
-        Err(error @ CollectorError::Bind { .. }) => {
-            warn!(%error, "choosing other ports");
-            let any = SocketAddr::from(([127, 0, 0, 1], 0));
-            let elsewhere = CollectorConfig {
-                web_addr: any,
-                otlp_grpc_addr: any,
-                otlp_http_addr: any,
-                ..config
-            };
-            Ok(Collector::bind(elsewhere).await?)
+/// Binds the configured ports; one that is in use and was not asked for is replaced by one that the system chooses.
+async fn bind_near(mut config: CollectorConfig, given: [bool; 3]) -> Result<Collector, Error> {
+    let any = ListenAddr::from(SocketAddr::from(([127, 0, 0, 1], 0)));
+    loop {
+        let error = match Collector::bind(config.clone()).await {
+            Ok(collector) => return Ok(collector),
+            Err(error) => error,
+        };
+        let CollectorError::Bind { addr, .. } = error else {
+            return Err(error.into());
+        };
+        let addresses = [
+            &mut config.web_addr,
+            &mut config.otlp_grpc_addr,
+            &mut config.otlp_http_addr,
+        ];
+        let mut addresses = addresses.into_iter().zip(given);
+        match addresses.find(|(configured, _)| **configured == addr) {
+            Some((moved, false)) if *moved != any => {
+                warn!(%error, "choosing another port");
+                *moved = any;
+            }
+            _ => return Err(error.into()),
         }
-        bound => Ok(bound?),
     }
 }
 
-/// Replaces the data directory by a temporary one, which is deleted at the end, unless one was given.
-fn prepare_data_dir(options: &mut DemoOptions) -> Result<Option<TemporaryDir>, Error> {
+/// Replaces the data directory by a temporary one, which is deleted at the end, unless one was given. Its name cannot be
+/// guessed, it did not exist before, and it is its owner's alone.
+fn prepare_data_dir(options: &mut DemoOptions) -> Result<Option<TempDir>, Error> {
     if options.data_dir_given {
         return Ok(None);
     }
-    let dir = std::env::temp_dir().join(format!("fusebox-demo-{}", std::process::id()));
-    std::fs::create_dir_all(&dir)?;
-    options.server.data_dir.clone_from(&dir);
-    Ok(Some(TemporaryDir(dir)))
-}
-
-/// A directory that is deleted when this is dropped.
-#[derive(Debug)]
-struct TemporaryDir(std::path::PathBuf);
-
-impl Drop for TemporaryDir {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            warn!(%error, dir = %self.0.display(), "could not delete the demo's data");
-        }
-    }
+    let dir = tempfile::Builder::new().prefix("fusebox-demo-").tempdir()?;
+    options.server.data_dir = dir.path().to_owned();
+    Ok(Some(dir))
 }
 
 /// Prints what to open.
-#[expect(
-    clippy::print_stdout,
-    reason = "the addresses are what a person starts this program for"
-)]
 fn announce_demo(web: SocketAddr) {
-    println!("The shop is starting. In half a minute a breaker trips:");
-    println!("  open http://{web}         the circuit wall");
-    println!("  open http://{web}/traces  the requests");
-    println!("  open http://{web}/demo    faults, to switch by hand");
-    println!();
+    print("The shop is starting. In half a minute a breaker trips:");
+    print(format_args!("  open http://{web}         the circuit wall"));
+    print(format_args!("  open http://{web}/traces  the requests"));
+    print(format_args!(
+        "  open http://{web}/demo    faults, to switch by hand\n"
+    ));
 }

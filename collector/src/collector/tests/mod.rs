@@ -195,7 +195,7 @@ async fn a_taken_address_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let config = CollectorConfig {
-        otlp_grpc_addr: taken.local_addr().unwrap(),
+        otlp_grpc_addr: taken.local_addr().unwrap().into(),
         ..CollectorConfig::for_test(dir.path())
     };
     let error = Collector::bind(config).await.unwrap_err().to_string();

@@ -68,7 +68,7 @@ impl Receivers {
             stop,
             grace: std::time::Duration::from_secs(1),
         };
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let any = super::ListenAddr::One(([127, 0, 0, 1], 0).into());
         let http = Listener::bind("OTLP HTTP", any).await.unwrap();
         let grpc = Listener::bind("OTLP gRPC", any).await.unwrap();
         let addrs = (http.addr(), grpc.addr());

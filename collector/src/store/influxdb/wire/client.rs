@@ -4,7 +4,7 @@
 //! headers of `/ping` tell which it is. The token can change while it runs: where it came from a file, the file is read
 //! again when the server refuses it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +16,7 @@ use url::form_urlencoded::Serializer;
 
 use super::http::{Http, HttpError, Reply};
 use super::query::{Answer, Query, Series};
+use crate::files;
 use crate::secret::Secret;
 use crate::store::StoreError;
 use crate::store::influxdb::InfluxdbOptions;
@@ -80,6 +81,14 @@ enum Body {
     Json(serde_json::Value),
 }
 
+/// The most bytes of a file that holds one token.
+const TOKEN_FILE_BYTES_MAX: u64 = 64 << 10;
+
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let bytes = files::read_regular(path, TOKEN_FILE_BYTES_MAX)?;
+    String::from_utf8(bytes).map_err(std::io::Error::other)
+}
+
 impl Client {
     /// Makes a client; nothing is asked yet.
     ///
@@ -142,12 +151,18 @@ impl Client {
             return Ok(false);
         };
         let shown = path.clone();
-        let text = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
+        let text = tokio::task::spawn_blocking(move || read_text(&path)).await;
         let text = text
             .map_err(std::io::Error::from)
             .flatten()
             .map_err(|error| StoreError::io("read the token from", &shown, error))?;
-        let read = Some(text.trim()).filter(|token| !token.is_empty());
+        let text = text.trim();
+        if text.chars().any(char::is_control) {
+            let problem = "the token holds a line break or another control character";
+            let problem = std::io::Error::other(problem);
+            return Err(StoreError::io("read the token from", &shown, problem));
+        }
+        let read = Some(text).filter(|token| !token.is_empty());
         let read = read.map(Secret::from);
         let mut token = self.token.write();
         let other = read.is_some() && *token != read;
@@ -328,7 +343,7 @@ impl Client {
             true => format!("Basic {}", STANDARD.encode(token)),
             false => format!("Token {token}"),
         };
-        let mut value = HeaderValue::from_str(&text).ok()?;
+        let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
         value.set_sensitive(true);
         Some(value)
     }
