@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::codec::otlp::Limits;
 use crate::model::format_duration;
-use crate::receivers::{ListenAddr, TokenError, check as check_token};
+use crate::receivers::{ListenAddr, TlsFiles, TokenError, check as check_token};
 use crate::secret::Secret;
 use crate::store::influxdb::InfluxdbOptions;
 
@@ -37,6 +37,10 @@ pub struct CollectorConfig {
     pub token: Option<Secret>,
     /// A file of tokens, one on a line, as `TOKEN` or `ROLE,ROLE:TOKEN`; it is read again when it changes.
     pub token_file: Option<PathBuf>,
+    /// A further token that may send only, where one of the others is set; the demo's services show it. Default none.
+    pub sender_token: Option<Secret>,
+    /// The certificate of every listener. Default none: plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Listen beyond loopback, and answer any host name, without a token. Default no.
     pub insecure: bool,
     /// The InfluxDB that stores everything. Default none: the data directory does.
@@ -69,6 +73,9 @@ pub enum ConfigError {
     /// The token is none.
     #[error("token: {0}")]
     Token(#[from] TokenError),
+    /// The certificate cannot be used.
+    #[error("tls: {0}")]
+    Tls(String),
     /// The file of tokens cannot be used.
     #[error("token-file: {0}")]
     TokenFile(String),
@@ -90,6 +97,8 @@ impl CollectorConfig {
             limits: Limits::default(),
             token: None,
             token_file: None,
+            sender_token: None,
+            tls: None,
             insecure: false,
             influxdb: None,
             influxdb_local: Duration::from_secs(3600),
@@ -129,6 +138,7 @@ impl CollectorConfig {
             ("largest request", mib(self.body_bytes_max)),
             ("token", set(self.token.is_some())),
             ("token-file", set(self.token_file.is_some())),
+            ("tls-cert", set(self.tls.is_some())),
             ("insecure", self.insecure.to_string()),
         ];
         match &self.influxdb {

@@ -24,6 +24,6 @@ pub mod sync;
 
 pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, ConfigError};
-pub use receivers::{ListenAddr, ListenAddrError, TokenError};
+pub use receivers::{ListenAddr, ListenAddrError, TlsFiles, TokenError};
 pub use secret::Secret;
 pub use stop::Stop;

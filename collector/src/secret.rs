@@ -5,6 +5,18 @@
 pub struct Secret(String);
 
 impl Secret {
+    /// Returns 32 hexadecimal digits that nobody can guess.
+    ///
+    /// # Panics
+    /// When the system has no random numbers.
+    pub fn random() -> Self {
+        let mut bytes = [0; 16];
+        let provider = rustls::crypto::ring::default_provider();
+        let filled = provider.secure_random.fill(&mut bytes);
+        filled.expect("the system has random numbers");
+        Self(format!("{:032x}", u128::from_be_bytes(bytes)))
+    }
+
     /// Returns the text.
     pub fn expose(&self) -> &str {
         &self.0

@@ -9,7 +9,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use fusebox_collector::model::{now_unix_nanos, parse_duration};
 use fusebox_collector::store::influxdb::{InfluxdbOptions, InfluxdbUrl};
-use fusebox_collector::{CollectorConfig, ListenAddr, Secret};
+use fusebox_collector::{CollectorConfig, ListenAddr, Secret, TlsFiles};
 
 use crate::demo::DemoOptions;
 use crate::error::Error;
@@ -90,6 +90,34 @@ pub struct ServerArgs {
     /// when it changes.
     #[arg(long, global = true, env = "FUSEBOX_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// PEM file of the certificate of every listener, with those between it and the root: they speak TLS then. It is read
+    /// again when it changes, as are the key and the authorities.
+    #[arg(
+        long,
+        global = true,
+        env = "FUSEBOX_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the certificate's private key.
+    #[arg(
+        long,
+        global = true,
+        env = "FUSEBOX_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
+    /// PEM file of the authorities of clients: each client must show a certificate of one of them.
+    #[arg(
+        long,
+        global = true,
+        env = "FUSEBOX_TLS_CLIENT_CA",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_client_ca: Option<PathBuf>,
     /// Allows an address beyond loopback, and any host name, without a token.
     #[arg(long, global = true, env = "FUSEBOX_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
@@ -293,10 +321,24 @@ impl ServerArgs {
             shards: self.shards.map_or(defaults.shards, usize::from),
             token: self.token.clone(),
             token_file: self.token_file.clone(),
+            tls: self.tls(),
             insecure: self.insecure,
             influxdb: self.influxdb.options()?,
             influxdb_local: self.influxdb.local,
             ..defaults
+        })
+    }
+}
+
+impl ServerArgs {
+    /// Returns the files of the certificate; clap has checked that both are there.
+    fn tls(&self) -> Option<TlsFiles> {
+        let (cert, key) = self.tls_cert.clone().zip(self.tls_key.clone())?;
+        let client_ca = self.tls_client_ca.clone();
+        Some(TlsFiles {
+            cert,
+            key,
+            client_ca,
         })
     }
 }

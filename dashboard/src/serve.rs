@@ -34,13 +34,14 @@ pub fn web_router(collector: &Collector) -> Router {
 
 /// Returns pages and API on one router, with more entries in the navigation.
 pub(crate) fn web_router_with(collector: &Collector, more_nav: &'static [NavEntry]) -> Router {
+    let scheme = collector.scheme();
     let state = AppState {
         more_nav,
         query: collector.query(),
         ingest: collector.ingest(),
         counters: collector.counters(),
-        otlp_http: format!("http://{}", collector.otlp_http_addr()),
-        otlp_grpc: format!("http://{}", collector.otlp_grpc_addr()),
+        otlp_http: format!("{scheme}://{}", collector.otlp_http_addr()),
+        otlp_grpc: format!("{scheme}://{}", collector.otlp_grpc_addr()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         settings: collector.config().effective(),
         influxdb: collector.influxdb(),
@@ -53,9 +54,10 @@ pub(crate) fn web_router_with(collector: &Collector, more_nav: &'static [NavEntr
 /// Prints the addresses, and the settings of a service that sends here.
 pub fn announce(collector: &Collector) {
     let (web, otlp) = (collector.web_addr(), collector.otlp_http_addr());
+    let scheme = collector.scheme();
     print(format_args!("Fusebox {}", env!("CARGO_PKG_VERSION")));
-    print(format_args!("  Pages      http://{web}"));
-    print(format_args!("  OTLP/HTTP  http://{otlp}"));
+    print(format_args!("  Pages      {scheme}://{web}"));
+    print(format_args!("  OTLP/HTTP  {scheme}://{otlp}"));
     print(format_args!(
         "  OTLP/gRPC  http://{}",
         collector.otlp_grpc_addr()
@@ -66,7 +68,7 @@ pub fn announce(collector: &Collector) {
     ));
     print("Point a service at it:");
     print(format_args!(
-        "  export OTEL_EXPORTER_OTLP_ENDPOINT=http://{otlp}"
+        "  export OTEL_EXPORTER_OTLP_ENDPOINT={scheme}://{otlp}"
     ));
     print("  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf\n");
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use tokio::task::JoinSet;
 use tracing::info;
 
 use crate::api::ApiState;
@@ -26,7 +27,9 @@ use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::pipeline::{Health, Ingest, Pipeline};
 use crate::query::QueryService;
-use crate::receivers::{Access, Auth, Intake, ListenAddr, ServeOptions, TokenSource, Tokens};
+use crate::receivers::{
+    Access, Auth, Intake, ListenAddr, ServeOptions, Tls, TlsFiles, TlsSource, TokenSource, Tokens,
+};
 use crate::shipping::Lanes;
 use crate::stop::{Stop, StopSwitch, stop_signal};
 use crate::store::StoreError;
@@ -36,7 +39,7 @@ use crate::sync::Mutex;
 use clock::RetentionClock;
 use housekeep::housekeep;
 use open::open;
-use reload::reload;
+use reload::{reload, reload_certificate};
 use serve::Listeners;
 
 /// How long running requests may take to finish once the collector stops: as long as a sender may wait for room, within
@@ -54,6 +57,7 @@ pub struct Collector {
     access: Access,
     tokens: Option<Tokens>,
     token_source: TokenSource,
+    tls: Option<(TlsSource, Tls)>,
     handles: Handles,
     switch: StopSwitch,
     stop: Stop,
@@ -120,8 +124,10 @@ impl Collector {
     pub async fn bind(config: CollectorConfig) -> Result<Self, CollectorError> {
         config.validate()?;
         let handles = Handles::raise();
-        let mut token_source = TokenSource::new(config.token.clone(), config.token_file.clone());
+        let mut token_source = TokenSource::new(config.token.clone(), config.token_file.clone())
+            .with_sender(config.sender_token.clone());
         let tokens = first_tokens(&mut token_source)?;
+        let tls = config.tls.clone().map(first_certificate).transpose()?;
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&opening))
             .await
@@ -132,6 +138,7 @@ impl Collector {
             access: Access::default(),
             tokens,
             token_source,
+            tls,
             handles,
             switch,
             stop,
@@ -156,6 +163,14 @@ impl Collector {
     /// Returns where OTLP/HTTP is served.
     pub fn otlp_http_addr(&self) -> SocketAddr {
         self.listeners.otlp_http.addr()
+    }
+
+    /// Returns what the addresses begin with: `https` where there is a certificate, else `http`.
+    pub fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
+        }
     }
 
     /// Returns the settings in force.
@@ -212,6 +227,7 @@ impl Collector {
         let options = ServeOptions {
             counters: self.counters(),
             access: self.access.clone(),
+            tls: self.tls.as_ref().map(|(_, tls)| tls.clone()),
             connections_max: self.handles.connections_max(),
             stop: self.stop(),
             grace: GRACE,
@@ -225,12 +241,16 @@ impl Collector {
         };
         let mut servers = self.listeners.serve(&options, intake, web);
         let chores = tokio::spawn(housekeep(self.parts.clone()));
-        let reloading = tokio::spawn(reload(self.token_source, auth));
+        let mut reloading = JoinSet::new();
+        reloading.spawn(reload(self.token_source, auth));
+        if let Some((source, tls)) = self.tls {
+            reloading.spawn(reload_certificate(source, tls));
+        }
         let lanes = self.lanes.map(Lanes::start);
         shutdown.await;
         info!("stopping: finishing what was received");
         chores.abort();
-        reloading.abort();
+        reloading.abort_all();
         self.parts.health.stop();
         self.switch.stop();
         self.parts.query.close_streams();
@@ -263,6 +283,17 @@ fn first_tokens(source: &mut TokenSource) -> Result<Option<Tokens>, ConfigError>
     match of_file {
         Some(tokens) => Ok(Some(tokens)),
         None => Ok(source.of_settings()?),
+    }
+}
+
+/// Reads the certificate, so that files that cannot be used keep the collector from starting.
+fn first_certificate(files: TlsFiles) -> Result<(TlsSource, Tls), ConfigError> {
+    let mut source = TlsSource::new(files);
+    match source.changed() {
+        Ok(Some(config)) => Ok((source, Tls::new(config))),
+        // The first time it is always another one.
+        Ok(None) => Err(ConfigError::Tls("the files were read before".to_owned())),
+        Err(error) => Err(ConfigError::Tls(error.to_string())),
     }
 }
 

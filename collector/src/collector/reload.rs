@@ -1,11 +1,11 @@
-//! Reads files of the settings again while the collector runs: a token is replaced without a restart.
+//! Reads files of the settings again while the collector runs: tokens and certificates are replaced without a restart.
 
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use crate::receivers::{Auth, TokenSource};
+use crate::receivers::{Auth, Tls, TlsSource, TokenSource};
 use crate::sync::LogThrottle;
 
 /// How often the files are read: soon enough for a person who has just replaced a token, and cheap for files that small.
@@ -34,6 +34,35 @@ pub(super) async fn reload(mut tokens: TokenSource, auth: Auth) {
             Ok(None) => {}
             Err(error) if warnings.is_due() => {
                 warn!(%error, "could not read the tokens again: those from before stay valid");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Takes over the certificate whenever its files change. Runs until aborted.
+pub(super) async fn reload_certificate(mut source: TlsSource, tls: Tls) {
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut warnings = LogThrottle::default();
+    loop {
+        tick.tick().await;
+        let read = tokio::task::spawn_blocking(move || {
+            let changed = source.changed();
+            (source, changed)
+        });
+        let Ok((read, changed)) = read.await else {
+            return;
+        };
+        source = read;
+        match changed {
+            Ok(Some(config)) => {
+                tls.replace(config);
+                info!("read the certificate again: its files have changed");
+            }
+            Ok(None) => {}
+            Err(error) if warnings.is_due() => {
+                warn!(%error, "could not read the certificate again: the one from before stays in use");
             }
             Err(_) => {}
         }

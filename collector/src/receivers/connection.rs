@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, HOST, HeaderValue};
 use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -16,12 +16,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use super::access::Access;
 use super::places::{InFlight, Place, Session};
+use super::tls::Tls;
 use crate::counters::Counters;
 use crate::stop::Stop;
 
@@ -63,6 +67,8 @@ pub(crate) struct ServeOptions {
     pub(crate) access: Access,
     /// Connections per listener.
     pub(crate) connections_max: usize,
+    /// The certificate; without it the listeners speak plain HTTP.
+    pub(crate) tls: Option<Tls>,
     /// The signal to stop.
     pub(crate) stop: Stop,
     /// How long running requests may take to finish after it.
@@ -94,30 +100,64 @@ impl Connection {
         let authenticated_by = Instant::now() + AUTHENTICATED_WITHIN;
         let mut stop = self.options.stop.clone();
         let greeted = tokio::select! {
-            greeted = self.greet(&stream, authenticated_by) => greeted,
+            greeted = self.greet(stream, authenticated_by) => greeted,
             () = session.evicted() => return,
             () = stop.requested() => return,
         };
-        if greeted {
-            self.serve_http(stream, handle, authenticated_by).await;
+        match greeted {
+            Some(Greeted::Plain(stream)) => {
+                self.serve_http(stream, handle, authenticated_by).await;
+            }
+            Some(Greeted::Tls(stream)) => {
+                self.serve_http(*stream, handle, authenticated_by).await;
+            }
+            None => {}
         }
     }
 
-    /// Peeks at the first byte; returns whether this may be HTTP.
-    async fn greet(&self, stream: &TcpStream, deadline: Instant) -> bool {
+    /// Peeks at the first byte, and shakes hands where the listener speaks TLS; returns a stream that may be HTTP.
+    async fn greet(&self, stream: TcpStream, deadline: Instant) -> Option<Greeted> {
         let mut first = [0];
-        match timeout_at(deadline, stream.peek(&mut first)).await {
-            Ok(Ok(1)) if first[0] == TLS_HANDSHAKE => self.refuse("tls"),
-            Ok(Ok(1)) => return true,
+        let is_tls = match timeout_at(deadline, stream.peek(&mut first)).await {
+            Ok(Ok(1)) => first[0] == TLS_HANDSHAKE,
             // TCP health checks open and close: nothing to count.
-            Ok(_) => {}
+            Ok(_) => return None,
+            Err(_elapsed) => {
+                self.refuse("silent");
+                return None;
+            }
+        };
+        match (&self.options.tls, is_tls) {
+            (None, false) => Some(Greeted::Plain(stream)),
+            (Some(tls), true) => self.shake_hands(tls, stream, deadline).await,
+            (None, true) => {
+                self.refuse("tls");
+                None
+            }
+            (Some(_), false) => {
+                self.refuse("plain");
+                let _too_slow = timeout_at(deadline, tell_plain(stream)).await;
+                None
+            }
+        }
+    }
+
+    async fn shake_hands(&self, tls: &Tls, stream: TcpStream, by: Instant) -> Option<Greeted> {
+        let shaken = TlsAcceptor::from(tls.current()).accept(stream);
+        match timeout_at(by, shaken).await {
+            Ok(Ok(stream)) => return Some(Greeted::Tls(Box::new(stream))),
+            Ok(Err(error)) => {
+                debug!(%error, listener = self.name, "a TLS handshake failed");
+                self.refuse("tls_handshake");
+            }
             Err(_elapsed) => self.refuse("silent"),
         }
-        false
+        None
     }
 
-    async fn serve_http<H, F, B>(&mut self, stream: TcpStream, handle: H, mut deadline: Instant)
+    async fn serve_http<S, H, F, B>(&mut self, stream: S, handle: H, mut deadline: Instant)
     where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
         F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
         B: Body<Data = Bytes> + Send + 'static,
@@ -127,6 +167,7 @@ impl Connection {
         let of_requests = Arc::clone(&session);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Arc::clone(&of_requests));
+            name_host(&mut request);
             let (in_flight, version) = (of_requests.begin(), request.version());
             let answer = handle(request);
             async move { Ok::<_, Infallible>(finish(answer.await?, in_flight, version)) }
@@ -180,6 +221,36 @@ impl Connection {
                 );
             });
         }
+    }
+}
+
+/// What a connection speaks HTTP over.
+enum Greeted {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Tells a client that speaks plain HTTP what the port speaks.
+async fn tell_plain(mut stream: TcpStream) {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+        this port speaks TLS: use https://\n";
+    let _gone = stream.write_all(ANSWER).await;
+    let _gone = stream.shutdown().await;
+    // Until the client has read it: closing a socket with unread bytes resets it.
+    let mut rest = [0; 1024];
+    while matches!(stream.read(&mut rest).await, Ok(read) if read > 0) {}
+}
+
+/// Puts the host of an HTTP/2 request where that of HTTP/1.1 stands (RFC 9113, section 8.3.1).
+fn name_host<B>(request: &mut Request<B>) {
+    let authority = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str());
+    let host = authority.and_then(|authority| HeaderValue::from_str(authority).ok());
+    if let (Some(host), false) = (host, request.headers().contains_key(HOST)) {
+        request.headers_mut().insert(HOST, host);
     }
 }
 

@@ -25,6 +25,7 @@ mod rpc;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub(crate) use access::Access;
 pub use auth::TokenError;
@@ -35,3 +36,5 @@ pub(crate) use intake::Intake;
 pub use listen_addr::{ListenAddr, ListenAddrError};
 pub(crate) use otlp_grpc::OtlpGrpc;
 pub(crate) use serve::Listener;
+pub use tls::TlsFiles;
+pub(crate) use tls::{Tls, TlsSource};

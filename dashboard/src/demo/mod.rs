@@ -11,7 +11,7 @@ mod story;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use fusebox_collector::{Collector, CollectorConfig, CollectorError, ListenAddr};
+use fusebox_collector::{Collector, CollectorConfig, CollectorError, ListenAddr, Secret};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tracing::warn;
@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::serve;
 use crate::terminal::print;
 use control::ShopControl;
-use process::Shop;
+use process::{Otlp, Shop};
 
 /// Settings of a demo.
 #[derive(Debug, Clone)]
@@ -42,12 +42,19 @@ pub struct DemoOptions {
 /// # Errors
 /// Returns why collector or shop could not start.
 pub async fn run(mut options: DemoOptions) -> Result<(), Error> {
+    if options.server.tls.is_some() {
+        return Err("the demo's shop speaks plain HTTP: start it without --tls-cert".into());
+    }
     serve::init_logs()?;
     let temporary = prepare_data_dir(&mut options)?;
+    options.server.sender_token = Some(Secret::random());
     let collector = bind_near(options.server.clone(), options.addresses_given).await?;
     serve::announce(&collector);
 
-    let otlp = format!("http://{}", collector.otlp_http_addr());
+    let otlp = Otlp {
+        url: format!("http://{}", collector.otlp_http_addr()),
+        token: options.server.sender_token.clone(),
+    };
     let control = Arc::new(ShopControl::new(options.faults_by_themselves));
     let router = serve::web_router_with(&collector, control::NAV)
         .merge(control::router(Arc::clone(&control)));
@@ -74,7 +81,7 @@ pub async fn run(mut options: DemoOptions) -> Result<(), Error> {
 
 /// Starts the services, then runs customers and faults until the demo stops.
 async fn run_shop(
-    otlp: String,
+    otlp: Otlp,
     rate: u32,
     control: Arc<ShopControl>,
     mut stopped: watch::Receiver<bool>,

@@ -12,6 +12,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
+use fusebox_collector::Secret;
+
 use super::shop_plan::{PlannedService, SHOP};
 use crate::error::Error;
 
@@ -35,18 +37,27 @@ pub(super) struct Instance {
     child: Mutex<Option<Child>>,
 }
 
+/// Where the services send their telemetry.
+#[derive(Debug, Clone)]
+pub(super) struct Otlp {
+    /// OTLP over HTTP.
+    pub(super) url: String,
+    /// What they show there.
+    pub(super) token: Option<Secret>,
+}
+
 /// How to start the process again.
 #[derive(Debug, Clone)]
 struct Spec {
     service: &'static str,
     instance: usize,
     peers: Vec<String>,
-    otlp: String,
+    otlp: Otlp,
 }
 
 impl Shop {
     /// Starts every service, leaves first.
-    pub(super) async fn start(otlp: &str) -> Result<Self, Error> {
+    pub(super) async fn start(otlp: &Otlp) -> Result<Self, Error> {
         let mut shop = Self {
             instances: Vec::new(),
         };
@@ -56,14 +67,14 @@ impl Shop {
         Ok(shop)
     }
 
-    async fn start_service(&mut self, planned: &PlannedService, otlp: &str) -> Result<(), Error> {
+    async fn start_service(&mut self, planned: &PlannedService, otlp: &Otlp) -> Result<(), Error> {
         let peers = self.peers_of(planned);
         for instance in 1..=planned.instances {
             let spec = Spec {
                 service: planned.name,
                 instance,
                 peers: peers.clone(),
-                otlp: otlp.to_owned(),
+                otlp: otlp.clone(),
             };
             let (child, addr) = spec.spawn(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
             self.instances.push(Instance {
@@ -182,7 +193,11 @@ impl Spec {
         for peer in &self.peers {
             command.args(["--peer", peer]);
         }
-        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &self.otlp);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &self.otlp.url);
+        if let Some(token) = &self.otlp.token {
+            let header = format!("authorization=Bearer%20{}", token.expose());
+            command.env("OTEL_EXPORTER_OTLP_HEADERS", header);
+        }
         // Only warnings: the demo's terminal is for its addresses.
         command.env(
             "RUST_LOG",

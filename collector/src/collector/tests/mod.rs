@@ -5,6 +5,7 @@ mod bad_input;
 mod clocks;
 mod reading;
 mod resilience4j;
+mod tls;
 mod tokens;
 mod with_influxdb;
 mod zipkin_in;
@@ -33,6 +34,7 @@ use crate::store::series::{RedMinute, SeriesRecord};
 struct Running {
     web: SocketAddr,
     otlp_http: SocketAddr,
+    otlp_grpc: SocketAddr,
     query: QueryService,
     store: EmbeddedStore,
     counters: Arc<Counters>,
@@ -50,6 +52,7 @@ impl Running {
         Self {
             web: collector.web_addr(),
             otlp_http: collector.otlp_http_addr(),
+            otlp_grpc: collector.otlp_grpc_addr(),
             query: collector.query(),
             store: collector.parts.store.clone(),
             counters: collector.counters(),

@@ -229,8 +229,7 @@ fn credentials(headers: &HeaderMap) -> Option<Vec<u8>> {
     Some(password.to_vec())
 }
 
-/// Returns whether the host is one that nobody can register. Over HTTP/2 it stands in `:authority`, and no browser speaks
-/// that without TLS.
+/// Returns whether the host is one that nobody can register.
 fn is_private_host(headers: &HeaderMap) -> bool {
     headers.get(HOST).is_none_or(is_private)
 }

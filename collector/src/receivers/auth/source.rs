@@ -14,6 +14,8 @@ const FILE_BYTES_MAX: u64 = 512 << 10;
 pub(crate) struct TokenSource {
     /// Valid with every role, whatever the file says.
     token: Option<Secret>,
+    /// Valid for sending, beside the others.
+    sender: Option<Secret>,
     file: Option<PathBuf>,
     /// The file as it was read last.
     read: Option<Secret>,
@@ -45,9 +47,16 @@ impl TokenSource {
     pub(crate) fn new(token: Option<Secret>, file: Option<PathBuf>) -> Self {
         Self {
             token,
+            sender: None,
             file,
             read: None,
         }
+    }
+
+    /// Makes a further token valid for sending, where tokens are required.
+    pub(crate) fn with_sender(mut self, sender: Option<Secret>) -> Self {
+        self.sender = sender.filter(|_| self.token.is_some() || self.file.is_some());
+        self
     }
 
     /// Returns the file.
@@ -84,9 +93,17 @@ impl TokenSource {
         Ok(Some(tokens))
     }
 
-    /// Returns the token of the settings.
+    /// Returns the tokens of the settings.
     pub(crate) fn of_settings(&self) -> Result<Option<Tokens>, TokenError> {
-        self.token.as_ref().map(Tokens::one).transpose()
+        let token = self.token.as_ref().map(Tokens::one).transpose()?;
+        let sender = self.sender.as_ref().map(Tokens::sender).transpose()?;
+        Ok(match (token, sender) {
+            (Some(mut tokens), Some(sender)) => {
+                tokens.add(sender);
+                Some(tokens)
+            }
+            (token, sender) => token.or(sender),
+        })
     }
 }
 

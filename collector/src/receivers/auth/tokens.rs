@@ -132,6 +132,15 @@ impl Tokens {
         Ok(Self(vec![(token.clone(), Roles::all())]))
     }
 
+    /// Makes one token valid that may send only.
+    ///
+    /// # Errors
+    /// When it is too short or holds other characters than visible ASCII.
+    pub(crate) fn sender(token: &Secret) -> Result<Self, TokenError> {
+        check(token.expose())?;
+        Ok(Self(vec![(token.clone(), Roles::of(&[Role::Send]))]))
+    }
+
     /// Reads a file of tokens.
     ///
     /// # Errors

@@ -65,6 +65,7 @@ impl Receivers {
             counters: bench.counters.clone(),
             access: access.clone(),
             connections_max: CONNECTIONS_MAX,
+            tls: None,
             stop,
             grace: std::time::Duration::from_secs(1),
         };
