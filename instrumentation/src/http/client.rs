@@ -58,6 +58,16 @@ impl TraceLayer {
     }
 }
 
+impl TraceLayer {
+    /// Sends context and baggage only to hosts that pass `is_allowed`; a request whose URI names no host has an empty one.
+    /// Default: to all.
+    #[must_use]
+    pub fn with_propagation_to(mut self, is_allowed: fn(&str) -> bool) -> Self {
+        self.options.hosts = Some(is_allowed);
+        self
+    }
+}
+
 impl<S> Layer<S> for TraceLayer {
     type Service = Trace<S>;
 

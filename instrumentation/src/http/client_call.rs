@@ -58,6 +58,15 @@ impl Target {
 pub(super) struct Options {
     pub(super) propagator: Option<Propagator>,
     pub(super) target: Target,
+    /// To which hosts context and baggage go; `None` for all.
+    pub(super) hosts: Option<fn(&str) -> bool>,
+}
+
+impl Options {
+    /// Whether a request to this host carries context and baggage.
+    pub(super) fn propagates_to(&self, host: &str) -> bool {
+        self.hosts.is_none_or(|is_allowed| is_allowed(host))
+    }
 }
 
 /// Opens the span of a request as a child of the current one, and writes its context into the headers.
@@ -69,8 +78,11 @@ pub(super) fn start(
 ) -> RequestSpan {
     let span = client_span(method, uri, headers, &options.target);
     let propagator = options.propagator.unwrap_or_else(Propagator::configured);
-    // The span's context, or the current one if spans are not recorded.
-    span.in_scope(|| propagator.inject(&mut HeaderInjector(headers)));
+    propagator.clear(headers);
+    if options.propagates_to(uri.host().unwrap_or_default()) {
+        // The span's context, or the current one if spans are not recorded.
+        span.in_scope(|| propagator.inject(&mut HeaderInjector(headers)));
+    }
     RequestSpan::new(span, Side::Client)
 }
 

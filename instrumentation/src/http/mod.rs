@@ -13,6 +13,8 @@ mod forwarded;
 pub mod problem;
 #[cfg(feature = "reqwest")]
 mod protected_client;
+#[cfg(feature = "reqwest")]
+mod redirect;
 mod request_span;
 mod response_headers;
 mod semantics;

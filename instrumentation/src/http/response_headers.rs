@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use opentelemetry::trace::SpanContext;
+use opentelemetry::Context;
 
 use super::problem::whole_seconds;
 use crate::circuit_breaker::request_log::Touched;
@@ -67,11 +67,10 @@ pub fn private_peers(peer: Option<IpAddr>) -> bool {
 ///
 /// `Server-Timing` has both entries that are in use: `trace` of the W3C draft, and `traceparent` as Splunk's browser
 /// agents read it; `traceresponse` is the draft's older header.
-pub(super) fn write_trace(headers: &mut HeaderMap, span: &SpanContext) {
-    if !span.is_valid() {
+pub(super) fn write_trace(headers: &mut HeaderMap, cx: &Context) {
+    let Some(parent) = traceparent(cx) else {
         return;
-    }
-    let parent = traceparent(span);
+    };
     let timing = format!("trace;desc={parent}, traceparent;desc=\"{parent}\"");
     let value = |text: String| HeaderValue::try_from(text).expect("hexadecimal digits and ASCII");
     headers.append(SERVER_TIMING, value(timing));
@@ -136,7 +135,7 @@ fn write_name(list: &mut String, name: &str) {
 mod tests {
     use std::time::Duration;
 
-    use opentelemetry::trace::{TraceFlags, TraceState};
+    use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceState};
 
     use super::*;
     use crate::circuit_breaker::{CircuitBreaker, EffectiveState, Outcome, Registry};
@@ -219,12 +218,13 @@ mod tests {
             1u128.into(),
             2u64.into(),
             TraceFlags::SAMPLED,
-            false,
+            true,
             TraceState::NONE,
         );
+        let cx = Context::new().with_remote_span_context(span);
         let mut headers = HeaderMap::new();
         headers.insert(SERVER_TIMING, HeaderValue::from_static("db;dur=3"));
-        write_trace(&mut headers, &span);
+        write_trace(&mut headers, &cx);
         let parent = "00-00000000000000000000000000000001-0000000000000002-01";
         let timings: Vec<_> = headers.get_all(SERVER_TIMING).iter().collect();
         assert_eq!(timings[0], "db;dur=3");
@@ -234,7 +234,7 @@ mod tests {
         );
         assert_eq!(headers[TRACERESPONSE], parent);
         let mut none = HeaderMap::new();
-        write_trace(&mut none, &SpanContext::NONE);
+        write_trace(&mut none, &Context::new());
         assert!(none.is_empty());
     }
 }

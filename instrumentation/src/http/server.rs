@@ -53,6 +53,19 @@ struct Options {
     trusts: fn(Option<IpAddr>) -> bool,
     traces: fn(&str) -> bool,
     propagator: Option<Propagator>,
+    new_traces: NewTraces,
+}
+
+/// For which peers a request starts a trace of its own, with a link to the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NewTraces {
+    /// For none: the caller's trace goes on.
+    #[default]
+    Never,
+    /// For peers that the layer does not trust.
+    Untrusted,
+    /// For all: a public endpoint.
+    Always,
 }
 
 impl Default for TraceLayer {
@@ -70,8 +83,17 @@ impl TraceLayer {
                 trusts: private_peers,
                 traces: |_| true,
                 propagator: None,
+                new_traces: NewTraces::Never,
             },
         }
+    }
+
+    /// Sets for which peers a request starts a new trace. A stranger's context then is a link on the new root: it neither
+    /// decides whether the request is sampled nor lends its ids to what happens here, and its baggage is not read.
+    #[must_use]
+    pub fn with_new_traces(mut self, new_traces: NewTraces) -> Self {
+        self.options.new_traces = new_traces;
+        self
     }
 
     /// Sets which response headers are written, and to which peers.
@@ -214,18 +236,18 @@ impl ServerCall {
         // An empty context: the one current in the connection's task is not the parent.
         let remote = propagator.extract_with_context(&Context::new(), &Headers(request.headers()));
         let peer = peer(request);
+        let peer_is_trusted =
+            (options.trusts)(peer) && forwarded::addresses(request.headers()).all(options.trusts);
         let span = server_span(request, peer);
-        // If spans are not recorded there is nothing to set.
-        if let Err(SetParentError::LayerNotFound) = span.set_parent(remote.clone())
-            && remote.has_active_span()
-        {
-            note_missing_layer();
-        }
+        let remote = match options.new_traces {
+            NewTraces::Never => continue_trace(&span, remote),
+            NewTraces::Untrusted if peer_is_trusted => continue_trace(&span, remote),
+            NewTraces::Untrusted | NewTraces::Always => link_trace(&span, &remote),
+        };
         Self {
             span: RequestSpan::new(span, Side::Server(remote)),
             headers: options.headers,
-            peer_is_trusted: (options.trusts)(peer)
-                && forwarded::addresses(request.headers()).all(options.trusts),
+            peer_is_trusted,
         }
     }
 
@@ -236,13 +258,33 @@ impl ServerCall {
     ) -> Response<ResponseBody<R>> {
         if self.headers.trace.includes(self.peer_is_trusted) {
             let cx = self.span.guard(Context::current);
-            response_headers::write_trace(response.headers_mut(), cx.span().span_context());
+            response_headers::write_trace(response.headers_mut(), &cx);
         }
         if self.headers.circuits.includes(self.peer_is_trusted) {
             response_headers::write_circuits(response.headers_mut(), touched);
         }
         self.span.answered(response)
     }
+}
+
+/// Makes the caller's span the parent; returns the context of the request.
+fn continue_trace(span: &Span, remote: Context) -> Context {
+    // If spans are not recorded there is nothing to set.
+    if let Err(SetParentError::LayerNotFound) = span.set_parent(remote.clone())
+        && remote.has_active_span()
+    {
+        note_missing_layer();
+    }
+    remote
+}
+
+/// Links the caller's span; returns the context of the request, in which nothing is the caller's.
+fn link_trace(span: &Span, remote: &Context) -> Context {
+    let caller = remote.span().span_context().clone();
+    if caller.is_valid() {
+        span.add_link(caller);
+    }
+    Context::new()
 }
 
 /// Says once that the caller's trace ends here: the subscriber has no layer of the version of tracing-opentelemetry that this

@@ -10,11 +10,15 @@ use tower_service::Service;
 
 use super::client_call::{self, Options, Target};
 use super::client_request::TracedRequest;
+use super::redirect::{self, Hop};
 use crate::body::ResponseBody;
 use crate::circuit_breaker::Outcome;
 use crate::circuit_breaker::layer::HttpStatus;
 use crate::error_type;
 use crate::propagation::Propagator;
+
+/// Most redirects of a request, as many as reqwest follows.
+const MAX_REDIRECTS: usize = 10;
 
 /// A `reqwest::Client` whose requests are traced; cheap to clone.
 ///
@@ -30,25 +34,59 @@ use crate::propagation::Propagator;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct TracedClient {
     client: reqwest::Client,
     options: Options,
+    /// Most redirects of a request that are followed here.
+    redirects: usize,
+}
+
+impl Default for TracedClient {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl From<reqwest::Client> for TracedClient {
+    /// Traces the requests of a client. Redirects that it follows itself, as it does unless its policy is `none`, are part
+    /// of one span, and context and baggage go along to wherever they lead; see
+    /// [`with_redirects`](TracedClient::with_redirects).
     fn from(client: reqwest::Client) -> Self {
         Self {
             client,
             options: Options::default(),
+            redirects: 0,
         }
     }
 }
 
 impl TracedClient {
-    /// Creates a client with reqwest's defaults.
+    /// Creates a client with reqwest's defaults; at most 10 redirects are followed, each hop in a span of its own.
+    ///
+    /// # Panics
+    /// As `reqwest::Client::new`: if no TLS backend can be initialised.
     pub fn new() -> Self {
-        Self::default()
+        let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let client = builder.build().expect("a client without settings is built");
+        Self::from(client).with_redirects(MAX_REDIRECTS)
+    }
+
+    /// Follows at most `limit` redirects of a request; the response that would need one more is returned as it is. The
+    /// client must have the policy `none`. Each hop is a span. To another origin (scheme, host or port) nothing goes along
+    /// that is meant for the first: no context, no baggage, no credentials.
+    #[must_use]
+    pub fn with_redirects(mut self, limit: usize) -> Self {
+        self.redirects = limit;
+        self
+    }
+
+    /// Sends context and baggage only to hosts that pass `is_allowed`, and also when a redirect leads there. Default: to
+    /// all hosts of requests, and to none to which only a redirect leads.
+    #[must_use]
+    pub fn with_propagation_to(mut self, is_allowed: fn(&str) -> bool) -> Self {
+        self.options.hosts = Some(is_allowed);
+        self
     }
 
     /// Uses `propagator` instead of the one configured with `fusebox::init`.
@@ -93,18 +131,45 @@ impl TracedClient {
         }
     }
 
-    /// Sends a request in a span of its own; the span ends with the body of the response.
+    /// Sends a request in a span of its own, which ends with the body of the response; so does each redirect.
     ///
     /// # Errors
     /// Those of `reqwest`.
     pub async fn execute(
         &self,
+        request: reqwest::Request,
+    ) -> Result<reqwest::Response, reqwest::Error> {
+        let first = request.url().clone();
+        let mut options = self.options.clone();
+        let mut next = request;
+        for _ in 0..self.redirects {
+            let hop = Hop::of(&next);
+            let response = self.send(next, &options).await?;
+            next = match hop.follow(&response) {
+                Some(request) => request,
+                None => return Ok(response),
+            };
+            if next.url().origin() != first.origin() {
+                redirect::remove_credentials(next.headers_mut());
+                // Only a list of hosts can allow what a redirect leads to.
+                options.hosts = Some(self.options.hosts.unwrap_or(|_| false));
+            } else {
+                options.hosts = self.options.hosts;
+            }
+        }
+        self.send(next, &options).await
+    }
+
+    /// Sends a request without following a redirect.
+    async fn send(
+        &self,
         mut request: reqwest::Request,
+        options: &Options,
     ) -> Result<reqwest::Response, reqwest::Error> {
         // A URL that is not a valid `http::Uri` (reqwest rejects it too) only loses its attributes.
         let uri: Uri = request.url().as_str().parse().unwrap_or_default();
         let method = request.method().clone();
-        let mut call = client_call::start(&method, &uri, request.headers_mut(), &self.options);
+        let mut call = client_call::start(&method, &uri, request.headers_mut(), options);
         let mut sent = pin!(self.client.execute(request));
         let result = poll_fn(|cx| call.guard(|| sent.as_mut().poll(cx))).await;
         match result {

@@ -1,7 +1,8 @@
 //! Reads and writes B3, single (`b3`) and multi (`X-B3-*`), as specified by openzipkin/b3-propagation.
 //!
 //! A request without a decision (*defer*) counts as sampled: the decision is then ours, and Fusebox samples when it
-//! stores, not when it receives. `b3: 0` alone asks for no trace: telemetry is suppressed for the request.
+//! stores, not when it receives. `b3: 0` alone asks for no trace: telemetry is suppressed for the request. `b3: 1` and
+//! `b3: d` alone ask for a trace that starts here, and debug for one that is sampled whatever the sampler says.
 
 use std::sync::LazyLock;
 
@@ -10,15 +11,16 @@ use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceId, TraceState};
 
-use super::{lower_hex, span_id, trace_id};
+use super::{lower_hex, span_id, trace_id, w3c};
 
 const B3: &str = "b3";
 const TRACE_ID: &str = "x-b3-traceid";
 const SPAN_ID: &str = "x-b3-spanid";
 const SAMPLED: &str = "x-b3-sampled";
 const FLAGS: &str = "x-b3-flags";
-static FIELDS: LazyLock<[String; 5]> =
-    LazyLock::new(|| [B3, TRACE_ID, SPAN_ID, SAMPLED, FLAGS].map(Into::into));
+const PARENT_ID: &str = "x-b3-parentspanid";
+static FIELDS: LazyLock<[String; 6]> =
+    LazyLock::new(|| [B3, TRACE_ID, SPAN_ID, SAMPLED, FLAGS, PARENT_ID].map(Into::into));
 
 /// Characters of the longest single header: 32, 16, 1 and 16, with three dashes.
 const MAX_SINGLE: usize = 68;
@@ -57,6 +59,16 @@ enum Decision {
 /// Marks a context whose trace has the debug flag, so that the flag is passed on.
 #[derive(Debug)]
 struct Debugged;
+
+/// Marks a context whose trace starts here by the caller's wish.
+#[derive(Debug)]
+struct Accepted;
+
+/// Whether the caller decided that a trace is sampled, in a way that a span context cannot say.
+#[cfg(feature = "telemetry")]
+pub(super) fn is_wanted(cx: &Context) -> bool {
+    cx.get::<Debugged>().is_some() || cx.get::<Accepted>().is_some()
+}
 
 impl TextMapPropagator for B3Propagator {
     fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
@@ -177,7 +189,8 @@ fn decided(cx: &Context, decision: Decision) -> Context {
     match decision {
         Decision::Drop => cx.with_telemetry_suppressed(),
         Decision::Debug => cx.with_value(Debugged),
-        Decision::Accept | Decision::Defer => cx.clone(),
+        Decision::Accept => cx.with_value(Accepted),
+        Decision::Defer => cx.clone(),
     }
 }
 
@@ -192,7 +205,9 @@ fn with_span(
         Decision::Accept | Decision::Debug | Decision::Defer => TraceFlags::SAMPLED,
     };
     let span = SpanContext::new(trace, span, flags, true, TraceState::NONE);
+    // Nothing says that the id is random.
     let cx = cx.with_remote_span_context(span);
+    let cx = cx.with_value(w3c::Received::default());
     match decision {
         Decision::Debug => cx.with_value(Debugged),
         Decision::Drop | Decision::Accept | Decision::Defer => cx,

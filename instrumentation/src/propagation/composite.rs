@@ -21,21 +21,23 @@ static FIELDS: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 static CONFIGURED: OnceLock<Propagator> = OnceLock::new();
 
-/// Reads W3C trace context, else B3 single, else B3 multi, and baggage; writes the formats it is configured with.
+/// Reads and writes the formats it is configured with; of trace contexts W3C's is read, else B3 single, else B3 multi.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Propagator {
     trace_context: bool,
     baggage: bool,
     b3: Option<B3Encoding>,
+    reads_b3: bool,
 }
 
 impl Default for Propagator {
-    /// Writes W3C trace context and baggage.
+    /// Reads everything; writes W3C trace context and baggage.
     fn default() -> Self {
         Self {
             trace_context: true,
             baggage: true,
             b3: None,
+            reads_b3: true,
         }
     }
 }
@@ -52,18 +54,43 @@ impl Propagator {
         self
     }
 
-    /// Parses the formats to write from a list as in `OTEL_PROPAGATORS`: `tracecontext`, `baggage`, `b3`, `b3multi`,
-    /// `none`. Unknown names are ignored.
+    /// Parses the formats to read and to write from a list as in `OTEL_PROPAGATORS`: `tracecontext`, `baggage`, `b3`,
+    /// `b3multi`, `none`. Either name of B3 reads both of its forms. Unknown names are ignored; a list of nothing else is
+    /// the default.
     pub fn from_list(list: &str) -> Self {
         let has = |name| list.split(',').any(|item| item.trim() == name);
+        let b3 = match (has("b3"), has("b3multi")) {
+            (true, _) => Some(B3Encoding::Single),
+            (false, true) => Some(B3Encoding::Multi),
+            (false, false) => None,
+        };
+        let (trace_context, baggage, reads_b3) =
+            (has("tracecontext"), has("baggage"), b3.is_some());
+        if !(trace_context || baggage || reads_b3 || has("none")) {
+            return Self::default();
+        }
         Self {
-            trace_context: has("tracecontext"),
-            baggage: has("baggage"),
-            b3: match (has("b3"), has("b3multi")) {
-                (true, _) => Some(B3Encoding::Single),
-                (false, true) => Some(B3Encoding::Multi),
-                (false, false) => None,
-            },
+            trace_context,
+            baggage,
+            b3,
+            reads_b3,
+        }
+    }
+
+    /// Removes from a request's headers what a propagator wrote there earlier, if this one writes anything of the kind:
+    /// a proxy that copies headers must not send half of another context.
+    #[cfg(feature = "http")]
+    pub(crate) fn clear(self, headers: &mut http::HeaderMap) {
+        let b3 = B3Propagator::new(B3Encoding::Single);
+        if self.trace_context || self.b3.is_some() {
+            for field in TraceContextPropagator.fields().chain(b3.fields()) {
+                headers.remove(field);
+            }
+        }
+        if self.baggage {
+            for field in BaggagePropagator.fields() {
+                headers.remove(field);
+            }
         }
     }
 
@@ -93,11 +120,17 @@ impl TextMapPropagator for Propagator {
     }
 
     fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
-        let mut found = TraceContextPropagator.extract_with_context(cx, extractor);
-        if !found.span().span_context().is_remote() {
+        let mut found = match self.trace_context {
+            true => TraceContextPropagator.extract_with_context(cx, extractor),
+            false => cx.clone(),
+        };
+        if self.reads_b3 && !found.span().span_context().is_remote() {
             found = b3::extract(cx, extractor).unwrap_or(found);
         }
-        BaggagePropagator.extract_with_context(&found, extractor)
+        match self.baggage {
+            true => BaggagePropagator.extract_with_context(&found, extractor),
+            false => found,
+        }
     }
 
     fn fields(&self) -> FieldIter<'_> {
@@ -142,6 +175,49 @@ mod tests {
         assert_eq!(trace_id(&read(&[])), TraceId::INVALID.to_string());
         let cx = read(&[("baggage", "a=1")]);
         assert_eq!(cx.baggage().len(), 1);
+    }
+
+    #[test]
+    fn the_list_selects_what_is_read() {
+        let lines = HashMap::from(
+            [("traceparent", PARENT), ("b3", B3), ("baggage", "a=1")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        let read = |list: &str| {
+            let cx = Propagator::from_list(list).extract_with_context(&Context::new(), &lines);
+            (trace_id(&cx)[..4].to_owned(), cx.baggage().len())
+        };
+        let found = |id: &str, baggage| (id.to_owned(), baggage);
+        assert_eq!(read("none"), found("0000", 0));
+        assert_eq!(read("baggage"), found("0000", 1));
+        assert_eq!(read("b3"), found("80f1", 0));
+        assert_eq!(read("b3multi,baggage"), found("80f1", 1));
+        assert_eq!(read("tracecontext"), found("4bf9", 0));
+        assert_eq!(read("jaeger"), found("4bf9", 1));
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn stale_headers_are_cleared_of_what_is_written() {
+        let names = [
+            "traceparent",
+            "tracestate",
+            "b3",
+            "x-b3-parentspanid",
+            "baggage",
+            "x-other",
+        ];
+        let left = |list: &str| {
+            let value = || http::HeaderValue::from_static("stale");
+            let headers = names.map(|name| (http::HeaderName::from_static(name), value()));
+            let mut headers: http::HeaderMap = headers.into_iter().collect();
+            Propagator::from_list(list).clear(&mut headers);
+            headers.len()
+        };
+        assert_eq!(left("tracecontext,baggage"), 1);
+        assert_eq!(left("b3"), 2);
+        assert_eq!(left("baggage"), 5);
+        assert_eq!(left("none"), 6);
     }
 
     #[test]

@@ -19,12 +19,60 @@
 //! assert_eq!(outgoing["traceparent"], parent);
 //! assert_eq!(outgoing["b3"], "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1");
 //! ```
+//!
+//! Anything with headers can carry a context: a message of a broker, a job in a table. It takes the two traits of
+//! OpenTelemetry; `get_all` matters where a name may come several times, as `baggage` and `tracestate` do.
+//!
+//! ```
+//! use fusebox::opentelemetry::Context;
+//! use fusebox::opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+//! use fusebox::opentelemetry::trace::TraceContextExt;
+//! use fusebox::propagation::Propagator;
+//!
+//! /// The headers of a message: names, in any case, with bytes.
+//! #[derive(Default)]
+//! struct MessageHeaders(Vec<(String, Vec<u8>)>);
+//!
+//! impl Injector for MessageHeaders {
+//!     fn set(&mut self, key: &str, value: String) {
+//!         self.0.retain(|(name, _)| !name.eq_ignore_ascii_case(key));
+//!         self.0.push((key.to_owned(), value.into_bytes()));
+//!     }
+//! }
+//!
+//! impl Extractor for MessageHeaders {
+//!     fn get(&self, key: &str) -> Option<&str> {
+//!         self.get_all(key)?.first().copied()
+//!     }
+//!
+//!     fn get_all(&self, key: &str) -> Option<Vec<&str>> {
+//!         let values = self.0.iter().filter(|(name, _)| name.eq_ignore_ascii_case(key));
+//!         let values: Vec<_> = values.filter_map(|(_, value)| str::from_utf8(value).ok()).collect();
+//!         (!values.is_empty()).then_some(values)
+//!     }
+//!
+//!     fn keys(&self) -> Vec<&str> {
+//!         self.0.iter().map(|(name, _)| name.as_str()).collect()
+//!     }
+//! }
+//!
+//! let parent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_vec();
+//! let message = MessageHeaders(vec![("Traceparent".to_owned(), parent)]);
+//! let context = Propagator::configured().extract(&message);
+//! assert!(context.span().span_context().is_valid());
+//!
+//! let mut next = MessageHeaders::default();
+//! Propagator::configured().inject_context(&context, &mut next);
+//! assert_eq!(next.0.len(), 1);
+//! ```
 
 mod b3;
 mod baggage;
 mod composite;
 #[cfg(feature = "http")]
 mod headers;
+#[cfg(feature = "telemetry")]
+mod sampler;
 mod w3c;
 
 pub use b3::{B3Encoding, B3Propagator};
@@ -32,6 +80,10 @@ pub use baggage::BaggagePropagator;
 pub use composite::Propagator;
 #[cfg(feature = "http")]
 pub(crate) use headers::Headers;
+#[cfg(feature = "telemetry")]
+pub use sampler::CallerDecides;
+#[cfg(feature = "telemetry")]
+pub(crate) use sampler::from_variables as sampler_from_variables;
 pub use w3c::TraceContextPropagator;
 #[cfg(feature = "http")]
 pub(crate) use w3c::traceparent;

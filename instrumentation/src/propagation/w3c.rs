@@ -4,6 +4,7 @@
 //! short and long ids and a version without its dash, drops the random flag, and discards a whole `tracestate` where the
 //! format asks to drop members.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::LazyLock;
 
 use opentelemetry::Context;
@@ -21,6 +22,8 @@ static FIELDS: LazyLock<[String; 2]> = LazyLock::new(|| [TRACEPARENT.into(), TRA
 const TRACEPARENT_LENGTH: usize = 55;
 /// Sampled and random; every other flag is sent as 0 (trace context level 2, section 3.2.2.5).
 const KNOWN_FLAGS: TraceFlags = TraceFlags::new(0b11);
+/// The right-most 7 bytes of the trace id are random (section 3.2.2.4).
+const RANDOM: TraceFlags = TraceFlags::new(0b10);
 /// Most members of a `tracestate`; with more, the whole header is dropped (section 3.3.1.1).
 const MAX_MEMBERS: usize = 32;
 /// Members longer than this are the first to go (section 3.3.1.5).
@@ -34,13 +37,13 @@ pub struct TraceContextPropagator;
 
 impl TextMapPropagator for TraceContextPropagator {
     fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
-        let span = cx.span();
-        let span = span.span_context();
-        if !span.is_valid() {
-            return;
+        if let Some(parent) = traceparent(cx) {
+            injector.set(TRACEPARENT, parent);
+        } else if cx.is_telemetry_suppressed() {
+            // The caller wants no trace: whoever is called next must not start one.
+            injector.set(TRACEPARENT, unwanted());
         }
-        injector.set(TRACEPARENT, traceparent(span));
-        let tracestate = write_tracestate(span.trace_state());
+        let tracestate = write_tracestate(cx);
         if !tracestate.is_empty() {
             injector.set(TRACESTATE, tracestate);
         }
@@ -48,7 +51,7 @@ impl TextMapPropagator for TraceContextPropagator {
 
     fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
         match extract(extractor) {
-            Some(span) => cx.with_remote_span_context(span),
+            Some((span, received)) => cx.with_remote_span_context(span).with_value(received),
             None => cx.clone(),
         }
     }
@@ -58,15 +61,27 @@ impl TextMapPropagator for TraceContextPropagator {
     }
 }
 
+/// What a span context cannot hold of what was received; children of the remote span inherit it.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Received {
+    /// Whether the caller's trace id is random. The SDK drops this flag of spans that are not sampled.
+    is_random: bool,
+    /// All members of `tracestate`, if the API's type cannot hold one of them.
+    members: Vec<(String, String)>,
+}
+
 /// Reads the remote span; `None` restarts the trace, and `tracestate` is ignored then.
-fn extract(extractor: &dyn Extractor) -> Option<SpanContext> {
+fn extract(extractor: &dyn Extractor) -> Option<(SpanContext, Received)> {
     let values = extractor.get_all(TRACEPARENT)?;
     let [value] = values.as_slice() else {
         return None; // There is no telling which of two is right.
     };
     let (trace, span, flags) = parse_traceparent(value)?;
-    let state = read_tracestate(&extractor.get_all(TRACESTATE).unwrap_or_default());
-    Some(SpanContext::new(trace, span, flags, true, state))
+    let (state, members) = read_tracestate(&extractor.get_all(TRACESTATE).unwrap_or_default());
+    let is_random = flags & RANDOM == RANDOM;
+    let received = Received { is_random, members };
+    let span = SpanContext::new(trace, span, flags, true, state);
+    Some((span, received))
 }
 
 fn parse_traceparent(value: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
@@ -88,15 +103,40 @@ fn parse_traceparent(value: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
     Some((trace_id(trace)?, span_id(span)?, flags))
 }
 
-/// Writes `00-{trace id}-{span id}-{flags}`.
-pub(crate) fn traceparent(span: &SpanContext) -> String {
+/// Writes `00-{trace id}-{span id}-{flags}` of the current span, if there is one.
+pub(crate) fn traceparent(cx: &Context) -> Option<String> {
+    let span = cx.span();
+    let span = span.span_context();
+    if !span.is_valid() {
+        return None;
+    }
+    let mut flags = span.trace_flags() & KNOWN_FLAGS;
+    // The ids that the SDK makes for new traces are random; of a continued one the caller said it.
+    let is_random = || {
+        cx.get::<Received>()
+            .is_none_or(|received| received.is_random)
+    };
+    if !span.is_remote() && is_random() {
+        flags = flags | RANDOM;
+    }
+    Some(write(span.trace_id(), span.span_id(), flags))
+}
+
+/// Writes the context of a trace that is not wanted: new ids, not sampled.
+fn unwanted() -> String {
+    let random = || RandomState::new().build_hasher().finish().max(1);
+    let trace = TraceId::from(u128::from(random()) << 64 | u128::from(random()));
+    write(trace, SpanId::from(random()), RANDOM)
+}
+
+fn write(trace: TraceId, span: SpanId, flags: TraceFlags) -> String {
     let mut text = String::with_capacity(TRACEPARENT_LENGTH);
     text.push_str("00-");
-    push_hex(&mut text, &span.trace_id().to_bytes());
+    push_hex(&mut text, &trace.to_bytes());
     text.push('-');
-    push_hex(&mut text, &span.span_id().to_bytes());
+    push_hex(&mut text, &span.to_bytes());
     text.push('-');
-    push_hex(&mut text, &[(span.trace_flags() & KNOWN_FLAGS).to_u8()]);
+    push_hex(&mut text, &[flags.to_u8()]);
     text
 }
 
@@ -108,8 +148,11 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Reads `tracestate`, its headers joined in order; if anything is malformed, the whole of it is dropped.
-fn read_tracestate(headers: &[&str]) -> TraceState {
+/// Reads `tracestate`, its headers joined in order; if anything is malformed, the whole of it is dropped. The API's type
+/// checks the key grammar of level 1 (at most 14 characters after one `@`): if it cannot hold a member, all of them are
+/// returned beside it.
+fn read_tracestate(headers: &[&str]) -> (TraceState, Vec<(String, String)>) {
+    let nothing = || (TraceState::NONE, Vec::new());
     let mut members = Vec::new();
     for member in headers.iter().flat_map(|header| header.split(',')) {
         let member = member.trim_matches([' ', '\t']);
@@ -117,17 +160,23 @@ fn read_tracestate(headers: &[&str]) -> TraceState {
             continue; // Empty members are allowed.
         }
         let Some((key, value)) = member.split_once('=') else {
-            return TraceState::NONE;
+            return nothing();
         };
         if members.len() == MAX_MEMBERS || !valid_key(key) || !valid_value(value) {
-            return TraceState::NONE;
+            return nothing();
         }
         members.push((key, value));
     }
-    // The API's type checks the key grammar of level 1 (at most 14 characters after one `@`): only the members that it
-    // cannot hold are left out.
+    if let Ok(state) = TraceState::from_key_value(members.iter().copied()) {
+        return (state, Vec::new());
+    }
+    let all = members
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let all = all.collect();
     members.retain(|member| TraceState::from_key_value([*member]).is_ok());
-    TraceState::from_key_value(members).unwrap_or_default()
+    let state = TraceState::from_key_value(members);
+    (state.unwrap_or_default(), all)
 }
 
 /// The grammar of June 2026: `[0-9a-z][_0-9a-z\-*/@]{0,255}`.
@@ -150,11 +199,44 @@ fn valid_value(value: &str) -> bool {
 }
 
 /// Writes `tracestate`; if it is too long, whole members are dropped, long ones first, then those at the end.
-fn write_tracestate(state: &TraceState) -> String {
-    let mut members: Vec<(&str, &str)> = state
-        .into_iter()
-        .filter(|(key, value)| valid_key(key) && valid_value(value))
+fn write_tracestate(cx: &Context) -> String {
+    let span = cx.span();
+    let span = span.span_context();
+    let held = span.trace_state().into_iter();
+    match cx.get::<Received>() {
+        Some(received) if span.is_valid() && !received.members.is_empty() => {
+            let all = received.members.iter();
+            write_members(with_held(
+                all.map(|(key, value)| (key.as_str(), value.as_str())),
+                held,
+            ))
+        }
+        _ => write_members(held.collect()),
+    }
+}
+
+/// Brings the members that were received up to date with those that the span holds: a changed or new one moves to the
+/// left, and one that was deleted is left out.
+fn with_held<'a>(
+    received: impl Iterator<Item = (&'a str, &'a str)>,
+    held: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Vec<(&'a str, &'a str)> {
+    let (received, held): (Vec<_>, Vec<_>) = (received.collect(), held.collect());
+    let mut members: Vec<_> = held
+        .iter()
+        .copied()
+        .filter(|member| !received.contains(member))
         .collect();
+    let is_kept = |member: &&(&str, &str)| {
+        held.contains(member) || TraceState::from_key_value([**member]).is_err()
+    };
+    members.extend(received.iter().filter(is_kept));
+    members.truncate(MAX_MEMBERS);
+    members
+}
+
+fn write_members(mut members: Vec<(&str, &str)>) -> String {
+    members.retain(|(key, value)| valid_key(key) && valid_value(value));
     let length = |member: &(&str, &str)| member.0.len() + 1 + member.1.len();
     let total = |members: &[(&str, &str)]| members.iter().map(|m| length(m) + 1).sum::<usize>();
     if total(&members) > MAX_TRACESTATE {
@@ -178,7 +260,9 @@ fn write_tracestate(state: &TraceState) -> String {
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, HeaderValue};
+    use opentelemetry::trace::{Tracer, TracerProvider};
     use opentelemetry_http::{HeaderExtractor, HeaderInjector};
+    use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
     use proptest::prelude::*;
 
     use super::*;
@@ -194,20 +278,35 @@ mod tests {
     }
 
     fn read(lines: &[(&'static str, &str)]) -> Option<SpanContext> {
-        extract(&HeaderExtractor(&headers(lines)))
+        extract(&HeaderExtractor(&headers(lines))).map(|(span, _)| span)
     }
 
+    fn context(lines: &[(&'static str, &str)]) -> Context {
+        let headers = headers(lines);
+        TraceContextPropagator.extract_with_context(&Context::new(), &HeaderExtractor(&headers))
+    }
+
+    fn sent(span: &SpanContext) -> String {
+        traceparent(&Context::new().with_remote_span_context(span.clone())).unwrap()
+    }
+
+    /// What is sent on of a `tracestate`.
     fn state(lines: &[&str]) -> String {
         let mut all = vec![(TRACEPARENT, VALID)];
         all.extend(lines.iter().map(|line| (TRACESTATE, *line)));
-        read(&all).unwrap().trace_state().header()
+        write_tracestate(&context(&all))
+    }
+
+    fn written(members: Vec<(String, String)>) -> String {
+        let state = TraceState::from_key_value(members).unwrap();
+        write_members(state.into_iter().collect())
     }
 
     #[test]
     fn a_valid_traceparent_is_read_and_passed_on() {
         let span = read(&[("TraceParent", VALID)]).unwrap();
         assert!(span.is_sampled() && span.is_remote());
-        assert_eq!(traceparent(&span), VALID);
+        assert_eq!(sent(&span), VALID);
         let blanks = format!(" \t{VALID} ");
         assert_eq!(read(&[(TRACEPARENT, &blanks)]).unwrap(), span);
     }
@@ -246,26 +345,52 @@ mod tests {
             "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future-will-be-like",
         ] {
-            assert_eq!(traceparent(&read(&[(TRACEPARENT, value)]).unwrap()), VALID);
+            assert_eq!(sent(&read(&[(TRACEPARENT, value)]).unwrap()), VALID);
         }
     }
 
     #[test]
     fn the_random_flag_passes_and_unknown_flags_do_not() {
-        let sent = |flags: &str| {
+        let passed = |flags: &str| {
             let value = format!("{}{flags}", &VALID[..53]);
-            traceparent(&read(&[(TRACEPARENT, &value)]).unwrap())[53..].to_owned()
+            sent(&read(&[(TRACEPARENT, &value)]).unwrap())[53..].to_owned()
         };
-        assert_eq!(sent("03"), "03");
-        assert_eq!(sent("ff"), "03");
-        assert_eq!(sent("02"), "02");
-        assert_eq!(sent("00"), "00");
+        assert_eq!(passed("03"), "03");
+        assert_eq!(passed("ff"), "03");
+        assert_eq!(passed("02"), "02");
+        assert_eq!(passed("00"), "00");
+    }
+
+    /// Scenario: a local span, which the SDK makes without the flag, is the child of a remote one, or a root.
+    /// Guarantees: the caller's flag is passed on; a root's id is random.
+    #[test]
+    fn the_random_flag_outlives_a_span_of_the_sdk() {
+        let child = |flags: Option<&str>, sampler: Sampler| {
+            let value = flags.map(|flags| format!("{}{flags}", &VALID[..53]));
+            let cx = value.map_or_else(Context::new, |value| context(&[(TRACEPARENT, &value)]));
+            let provider = SdkTracerProvider::builder().with_sampler(sampler).build();
+            let span = provider.tracer("test").start_with_context("child", &cx);
+            traceparent(&cx.with_span(span)).unwrap()[53..].to_owned()
+        };
+        for (flags, off, on) in [
+            (Some("02"), "02", "03"),
+            (Some("03"), "02", "03"),
+            (Some("00"), "00", "01"),
+            (Some("01"), "00", "01"),
+            (None, "02", "03"),
+        ] {
+            assert_eq!(child(flags, Sampler::AlwaysOff), off, "{flags:?}");
+            assert_eq!(child(flags, Sampler::AlwaysOn), on, "{flags:?}");
+        }
     }
 
     #[test]
     fn tracestate_headers_join_in_order_without_empty_members() {
         assert_eq!(state(&["foo=1,bar=2", " , ,rojo=1 "]), "foo=1,bar=2,rojo=1");
         assert_eq!(state(&["0a_-*/=x y"]), "0a_-*/=x y");
+        // Keys of today's grammar that the API's type cannot hold.
+        let today = "a@b@c=1,foo=2,t@averylongsystemname=3,0@=4";
+        assert_eq!(state(&[today]), today);
     }
 
     #[test]
@@ -299,12 +424,12 @@ mod tests {
         let mut members: Vec<_> = (10..26).map(|i| member(&format!("k{i}"), 128)).collect();
         members.insert(0, member("long", 256));
         members.extend((30..44).map(|i| member(&format!("k{i}"), 200)));
-        let written = write_tracestate(&TraceState::from_key_value(members.clone()).unwrap());
-        assert_eq!(written.split(',').count(), 16, "only the short ones stay");
+        let long = written(members.clone());
+        assert_eq!(long.split(',').count(), 16, "only the short ones stay");
         let short: Vec<_> = (10..42).map(|i| member(&format!("k{i}"), 128)).collect();
-        let written = write_tracestate(&TraceState::from_key_value(short).unwrap());
-        assert_eq!(written.split(',').count(), 31, "the last goes");
-        assert!(written.starts_with("k10=") && written.len() <= MAX_TRACESTATE);
+        let short = written(short);
+        assert_eq!(short.split(',').count(), 31, "the last goes");
+        assert!(short.starts_with("k10=") && short.len() <= MAX_TRACESTATE);
     }
 
     proptest! {
@@ -318,13 +443,13 @@ mod tests {
             let mut carrier = HeaderMap::new();
             let cx = Context::new().with_remote_span_context(span.clone());
             TraceContextPropagator.inject_context(&cx, &mut HeaderInjector(&mut carrier));
-            prop_assert_eq!(extract(&HeaderExtractor(&carrier)), Some(span));
+            prop_assert_eq!(extract(&HeaderExtractor(&carrier)).map(|(span, _)| span), Some(span));
         }
 
         #[test]
         fn no_text_panics(parent in ".{0,70}", near in "[0-9a-f-]{50,60}", state in ".{0,300}") {
             let _ = (parse_traceparent(&parent), parse_traceparent(&near));
-            let _ = write_tracestate(&read_tracestate(&[&state]));
+            let _ = write_members(read_tracestate(&[&state]).0.into_iter().collect());
         }
     }
 }

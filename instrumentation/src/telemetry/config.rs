@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use http::Uri;
 use opentelemetry::KeyValue;
+use opentelemetry_sdk::trace::Sampler;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::environment::Environment;
 use super::log_format::LogFormat;
 use super::protocol::Protocol;
 use crate::circuit_breaker::Registry;
-use crate::propagation::Propagator;
+use crate::propagation::{Propagator, sampler_from_variables};
 
 /// Timeout of one export (OTLP specification).
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,6 +42,7 @@ pub struct TelemetryConfig {
     pub(super) metric_interval: Duration,
     pub(super) circuit_interval: Duration,
     pub(super) propagator: Propagator,
+    pub(super) sampler: Sampler,
     pub(super) registry: Registry,
     pub(super) log_filter: Option<String>,
     pub(super) log_format: LogFormat,
@@ -102,6 +104,10 @@ impl TelemetryConfig {
             metric_interval: env.millis("OTEL_METRIC_EXPORT_INTERVAL", DEFAULT_METRIC_INTERVAL),
             circuit_interval: CIRCUIT_INTERVAL,
             propagator: read_propagator(&mut env),
+            sampler: sampler_from_variables(
+                env.get("OTEL_TRACES_SAMPLER").as_deref(),
+                env.get("OTEL_TRACES_SAMPLER_ARG").as_deref(),
+            ),
             registry: Registry::global().clone(),
             log_filter: env.get("RUST_LOG"),
             log_format: env

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::circuits::CircuitExporter;
 use super::otlp_client::OtlpClient;
 use super::{InitError, TelemetryConfig, resource};
+use crate::propagation::CallerDecides;
 
 /// How long the last export may delay the end of the process.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
@@ -64,7 +65,9 @@ fn tracer_provider(
     client: &OtlpClient,
     resource: &Resource,
 ) -> SdkTracerProvider {
-    let provider = SdkTracerProvider::builder().with_resource(resource.clone());
+    let provider = SdkTracerProvider::builder()
+        .with_resource(resource.clone())
+        .with_sampler(CallerDecides(config.sampler.clone()));
     if !config.traces.is_exported {
         return provider.build(); // Spans still have ids for headers and log lines.
     }

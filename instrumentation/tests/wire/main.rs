@@ -5,6 +5,7 @@
     reason = "the lint knows only functions marked as tests"
 )]
 
+mod boundaries;
 mod circuits;
 mod classification;
 mod conventions;
@@ -137,7 +138,7 @@ fn a_request_is_one_trace_across_services() {
             .map(|byte| format!("{byte:02x}"))
             .collect::<String>()
     };
-    let parent = format!("00-{}-{}-01", hex(&served.trace_id), hex(&served.span_id));
+    let parent = format!("00-{}-{}-03", hex(&served.trace_id), hex(&served.span_id));
     assert_eq!(answer.0["traceresponse"], parent);
     let timing = format!("trace;desc={parent}, traceparent;desc=\"{parent}\"");
     assert_eq!(answer.0["server-timing"], timing);
