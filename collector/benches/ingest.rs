@@ -8,7 +8,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use fusebox_collector::codec::Format;
 use fusebox_collector::codec::otlp::{Limits, walk_traces};
 use fusebox_collector::counters::Counters;
-use fusebox_collector::model::now_unix_nanos;
+use fusebox_collector::model::UnixNanos;
 use fusebox_collector::sample::Shop;
 use fusebox_collector::store::embedded::{EmbeddedOptions, SpanLog, open};
 use fusebox_collector::{Collector, CollectorConfig};
@@ -19,9 +19,9 @@ const SPANS_PER_REQUEST: usize = 500;
 const REQUESTS_PER_BLOCK: usize = 20;
 
 fn requests() -> Vec<Bytes> {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     Shop::new(7)
-        .between(now - 3_600_000_000_000, now)
+        .between(UnixNanos::new(now - 3_600_000_000_000), UnixNanos::new(now))
         .requests(
             4 * REQUESTS_PER_BLOCK * SPANS_PER_REQUEST,
             SPANS_PER_REQUEST,
@@ -55,12 +55,12 @@ fn shard(criterion: &mut Criterion) {
                 bencher.iter(|| {
                     for request in next.by_ref().take(requests_per_commit) {
                         writer.begin_request();
-                        walk_traces(request, &limits, now_unix_nanos(), writer)
+                        walk_traces(request, &limits, UnixNanos::now().get(), writer)
                             .expect("generated requests are well-formed");
                     }
                     writer.commit().expect("the disk takes it");
                     writer
-                        .maintain(now_unix_nanos())
+                        .maintain(UnixNanos::new(UnixNanos::now().get()))
                         .expect("the disk takes it");
                 });
             },

@@ -12,7 +12,7 @@ use fusebox_collector::codec::otlp::{
 use fusebox_collector::counters::Counters;
 use fusebox_collector::live::circuits::Circuits;
 use fusebox_collector::live::{Live, LiveTap, SpanTap};
-use fusebox_collector::model::now_unix_nanos;
+use fusebox_collector::model::UnixNanos;
 use fusebox_collector::sample::Shop;
 
 const SPANS: usize = 200_000;
@@ -43,7 +43,7 @@ fn walk_and_publish(requests: &[Bytes], now: u64, tap: &mut SpanTap) {
             walk_traces(request, &Limits::default(), now, tap)
                 .expect("the shop's requests are valid");
         }
-        tap.publish(now);
+        tap.publish(UnixNanos::new(now));
     }
 }
 
@@ -53,7 +53,7 @@ fn live(criterion: &mut Criterion) {
     let counters = Arc::new(Counters::default());
     let week = Duration::from_secs(7 * 24 * 3600);
     let circuits = Circuits::open(dir.path(), week, counters.clone()).expect("an empty journal");
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let mut group = criterion.benchmark_group("live");
     group
         .sample_size(10)

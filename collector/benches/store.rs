@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fusebox_collector::codec::otlp::{Limits, walk_traces};
 use fusebox_collector::counters::Counters;
-use fusebox_collector::model::{Condition, StatusCode, TimeRange, TraceQuery, now_unix_nanos};
+use fusebox_collector::model::{Condition, StatusCode, TimeRange, TraceQuery, UnixNanos};
 use fusebox_collector::sample::Shop;
 use fusebox_collector::store::TraceReader;
 use fusebox_collector::store::embedded::{
@@ -37,23 +37,27 @@ fn ingest(writer: &mut ShardWriter, requests: &[bytes::Bytes], now: u64) {
         walk_traces(request, &limits, now, writer).expect("sample requests are sound");
         if writer.pending_spans() >= BLOCK_SPANS {
             writer.commit().expect("the disk works");
-            writer.maintain(now).expect("the disk works");
+            writer
+                .maintain(UnixNanos::new(now))
+                .expect("the disk works");
         }
     }
     writer.commit().expect("the disk works");
-    writer.maintain(now).expect("the disk works");
+    writer
+        .maintain(UnixNanos::new(now))
+        .expect("the disk works");
 }
 
 fn requests(spans: usize, now: u64) -> Vec<bytes::Bytes> {
     let hour = 3_600_000_000_000;
     Shop::new(1)
-        .between(now - hour, now)
+        .between(UnixNanos::new(now - hour), UnixNanos::new(now))
         .requests(spans, 500)
         .collect()
 }
 
 fn write(criterion: &mut Criterion) {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let requests = requests(100_000, now);
     let mut group = criterion.benchmark_group("store");
     group
@@ -104,12 +108,14 @@ fn read(criterion: &mut Criterion) {
         .ok()
         .and_then(|text| text.parse().ok());
     let spans = spans.unwrap_or(1_000_000);
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let hour = 3_600_000_000_000;
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (store, mut writers) =
         open(options(dir.path()), Arc::new(Counters::default())).expect("opens");
-    let mut shop = Shop::new(1).between(now - hour, now).requests(spans, 500);
+    let mut shop = Shop::new(1)
+        .between(UnixNanos::new(now - hour), UnixNanos::new(now))
+        .requests(spans, 500);
     loop {
         let some: Vec<bytes::Bytes> = shop.by_ref().take(200).collect();
         if some.is_empty() {

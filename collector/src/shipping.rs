@@ -11,7 +11,7 @@ use crate::config::CollectorConfig;
 use crate::counters::Counters;
 use crate::live::circuits::Circuits;
 use crate::log::Position;
-use crate::model::{UnixNanos, now_unix_nanos};
+use crate::model::UnixNanos;
 use crate::query::QueryService;
 use crate::store::embedded::{EmbeddedStore, Follow, ShipProgress};
 use crate::store::influxdb::series::{InfluxSeries, SeriesLane, SeriesLaneOptions};
@@ -65,7 +65,7 @@ impl Shipping {
         let dir = &config.data_dir;
         let link = Link::new(
             Arc::new(Client::new(options.clone())?),
-            Arc::new(Names::open(dir, config.retention, now_unix_nanos())?),
+            Arc::new(Names::open(dir, config.retention, UnixNanos::now())?),
             dir.clone(),
             config.retention,
         );

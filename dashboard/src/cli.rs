@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
-use fusebox_collector::model::{now_unix_nanos, parse_duration};
+use fusebox_collector::model::{UnixNanos, parse_duration};
 use fusebox_collector::store::influxdb::{InfluxdbOptions, InfluxdbUrl};
 use fusebox_collector::{CollectorConfig, ListenAddr, Secret, TlsFiles};
 
@@ -377,7 +377,7 @@ impl LoadArgs {
             grpc: self.grpc,
             gzip: self.gzip,
             spans_per_request: self.spans_per_request as usize,
-            seed: self.seed.unwrap_or_else(now_unix_nanos),
+            seed: self.seed.unwrap_or_else(|| UnixNanos::now().get()),
             rate: self.rate,
         }
     }

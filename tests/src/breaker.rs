@@ -2,7 +2,7 @@
 
 use fusebox::circuit_breaker::EffectiveState;
 use fusebox::semconv;
-use fusebox_collector::model::now_unix_nanos;
+use fusebox_collector::model::UnixNanos;
 use serde_json::{Value, json};
 
 /// The bucket of calls that took 31 ms, at three bits of scale.
@@ -27,7 +27,7 @@ impl FakeBreaker {
             name: name.to_owned(),
             instance: instance.to_owned(),
             state: EffectiveState::Closed,
-            started: now_unix_nanos(),
+            started: UnixNanos::now().get(),
             calls: 0,
         }
     }
@@ -56,7 +56,7 @@ impl FakeBreaker {
     }
 
     fn metrics(&self) -> Value {
-        let now = now_unix_nanos().to_string();
+        let now = UnixNanos::now().get().to_string();
         let state = |state: EffectiveState| {
             json!({
                 "attributes": [self.name(), text(semconv::BREAKER_STATE, state.as_str())],
@@ -83,7 +83,7 @@ impl FakeBreaker {
 
     fn event(&self, from: EffectiveState, to: EffectiveState, trace_id: &str) -> Value {
         let record = json!({
-            "timeUnixNano": now_unix_nanos().to_string(),
+            "timeUnixNano": UnixNanos::now().get().to_string(),
             "eventName": semconv::EVENT_TRANSITION,
             "attributes": [
                 self.name(),

@@ -34,7 +34,7 @@ impl TraceBuilder {
         Self {
             trace_id: fastrand::u128(1..).to_be_bytes(),
             service: service.to_owned(),
-            start: fusebox_collector::model::now_unix_nanos() - 1_000_000_000,
+            start: fusebox_collector::model::UnixNanos::now().get() - 1_000_000_000,
             last_number: 0,
             spans: Vec::new(),
         }

@@ -34,6 +34,7 @@ pub(super) async fn wall(
         let next = circuits.next();
         next.as_ref().map(|next| pieces::put(out, next)).is_some()
     };
+    let at = at.get();
     let head = format!("{{\"at_unix_nanos\":{at},\"live\":{live},\"circuits\":[");
     Ok(pieces::json(pieces::list(head, circuit, "]}")))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Problem;
 use super::dialect::{self, shortened};
-use crate::model::{TimeRange, now_unix_nanos, parse_duration, parse_timestamp};
+use crate::model::{TimeRange, UnixNanos, parse_duration, parse_timestamp};
 
 /// The query parameters of a request to our own API.
 pub(super) type Params = dialect::Params<Problem>;
@@ -53,7 +53,7 @@ impl Params {
     }
 
     /// Returns a moment, Unix nanoseconds.
-    pub(super) fn time(&self, name: &str) -> Result<Option<u64>, Problem> {
+    pub(super) fn time(&self, name: &str) -> Result<Option<UnixNanos>, Problem> {
         let expected =
             "a time: RFC 3339 such as 2026-11-23T10:04:11.302Z, or whole Unix nanoseconds";
         self.read(name, expected, parse_timestamp)
@@ -80,9 +80,8 @@ impl Params {
 
     /// Returns `start` to `end`; without an end it is now, without a start it is that long before the end.
     pub(super) fn range(&self, length: Duration) -> Result<TimeRange, Problem> {
-        let length = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
-        let end = self.time("end")?.unwrap_or_else(now_unix_nanos);
-        let start = self.time("start")?.unwrap_or(end.saturating_sub(length));
+        let end = self.time("end")?.unwrap_or_else(UnixNanos::now);
+        let start = self.time("start")?.unwrap_or(end - length);
         if start >= end {
             return Err(Problem::parameter("start", "is not before the end"));
         }

@@ -21,7 +21,7 @@ use crate::codec::otlp::{
 };
 use crate::live::circuits::{CircuitSink, Circuits};
 use crate::live::{Live, LiveTap, SpanTap};
-use crate::model::{DAY_NANOS, now_unix_nanos};
+use crate::model::{DAY, UnixNanos, nanos};
 use crate::store::StoreError;
 use crate::store::embedded::{self, EmbeddedOptions, ShardWriter, SpanLog};
 
@@ -104,7 +104,7 @@ impl Fixture {
         let mut tee = Tee(&mut self.writer, &mut self.tap);
         walk_traces(&request, &Limits::default(), now, &mut tee).unwrap();
         self.writer.commit().unwrap();
-        self.tap.publish(now);
+        self.tap.publish(UnixNanos::new(now));
     }
 
     /// Sends what a breaker says: its settings, calls of the last second, and that it opened.
@@ -113,9 +113,15 @@ impl Fixture {
         let (metrics, _) =
             json::metrics_to_protobuf(breaker_metrics(now).to_string().as_bytes()).unwrap();
         let metrics = Message::decode(metrics.as_slice()).unwrap();
-        self.circuits.ingest_metrics(metrics, now).await.unwrap();
+        self.circuits
+            .ingest_metrics(metrics, UnixNanos::new(now))
+            .await
+            .unwrap();
         let logs = Message::decode(logs.as_slice()).unwrap();
-        self.circuits.ingest_logs(logs, now).await.unwrap();
+        self.circuits
+            .ingest_logs(logs, UnixNanos::new(now))
+            .await
+            .unwrap();
     }
 
     pub(super) async fn get(&self, uri: &str) -> (StatusCode, String, String) {
@@ -268,7 +274,7 @@ fn breaker_metrics(now: u64) -> Value {
 
 #[tokio::test]
 async fn a_circuit_is_shown_with_what_opened_it() {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let fixture = Fixture::with_shop(now);
     fixture.trip(now).await;
     let wall = fixture.json("/api/circuits").await;
@@ -294,7 +300,7 @@ async fn a_circuit_is_shown_with_what_opened_it() {
 
 #[tokio::test]
 async fn a_circuit_has_transitions_and_a_history() {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let fixture = Fixture::new();
     fixture.trip(now).await;
     let transitions = fixture
@@ -320,8 +326,8 @@ async fn a_circuit_has_transitions_and_a_history() {
 /// Guarantees: lists, searches and histories show them; where no range is asked for, it is the retention.
 #[tokio::test]
 async fn a_longer_retention_is_answered_as_well_as_kept() {
-    let now = now_unix_nanos();
-    let then = now - 20 * DAY_NANOS;
+    let now = UnixNanos::now().get();
+    let then = now - 20 * nanos(DAY);
     let mut fixture = Fixture::with_retention(Duration::from_secs(30 * 24 * 3600));
     fixture.receive(&shop(then), then);
     fixture.trip(then).await;
@@ -337,7 +343,7 @@ async fn a_longer_retention_is_answered_as_well_as_kept() {
     assert_eq!(first(wall, "circuits")["name"], "product");
     let operations = fixture.json("/api/services/gateway/operations").await;
     assert_eq!(operations["operations"].as_array().unwrap().len(), 3);
-    let range = format!("start={}&end={now}", now - 30 * DAY_NANOS);
+    let range = format!("start={}&end={now}", now - 30 * nanos(DAY));
     let traces = fixture.json(&format!("/api/traces?{range}")).await;
     assert_eq!(first(traces, "traces")["root_service"], "gateway");
     let calls = fixture.json(&format!("/api/dependencies?{range}")).await;
@@ -360,7 +366,7 @@ async fn a_transition_is_streamed_at_once() {
     while !text.contains("fusebox") {
         text.push_str(std::str::from_utf8(&frames.next().await.unwrap().unwrap()).unwrap());
     }
-    fixture.trip(now_unix_nanos()).await;
+    fixture.trip(UnixNanos::now().get()).await;
     while !text.contains("event: transition") {
         text.push_str(std::str::from_utf8(&frames.next().await.unwrap().unwrap()).unwrap());
     }
@@ -437,7 +443,7 @@ async fn a_search_finds_summaries() {
 /// *Guarantees*: the longest and the worst are found among all that match, and the answer says how many were compared.
 #[tokio::test]
 async fn traces_are_compared_by_duration_and_by_errors() {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let span = |trace: u64, span: u64| {
         let start = now - trace * 1_000_000_000;
         serde_json::json!({
@@ -480,7 +486,7 @@ async fn traces_are_compared_by_duration_and_by_errors() {
 #[tokio::test]
 async fn a_failure_of_now_is_found_in_an_old_trace() {
     const HOUR: u64 = 3_600_000_000_000;
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let begin = now - 2 * HOUR;
     let step = |id: &str, start: u64, code: u8| {
         serde_json::json!({
@@ -549,7 +555,7 @@ async fn a_trace_is_found_by_long_and_short_ids_in_either_case() {
 
 #[tokio::test]
 async fn services_operations_and_dependencies_are_listed() {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let fixture = Fixture::with_shop(now);
     insta::assert_snapshot!(
         "services",

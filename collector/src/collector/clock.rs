@@ -51,11 +51,11 @@ impl Anchor {
     }
 
     fn now(&self) -> UnixNanos {
-        self.time.saturating_add(self.at.elapsed())
+        self.time + self.at.elapsed()
     }
 
     fn agrees_with(&self, time: UnixNanos) -> bool {
-        self.now().since(time).max(time.since(self.now())) <= DRIFT_MAX
+        (self.now() - time).max(time - self.now()) <= DRIFT_MAX
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
         let (_dir, mut clock) = clock(T0);
         for day in 1..9 {
             run_for(DAY).await;
-            let wall = T0.saturating_add(DAY * day);
+            let wall = T0 + DAY * day;
             assert_eq!(clock.now(wall), wall);
         }
     }
@@ -155,50 +155,50 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_step_ahead_counts_once_it_stood_for_an_hour() {
         let step = DAY * 8;
-        for opened in [T0.saturating_add(step), T0] {
+        for opened in [T0 + step, T0] {
             let (_dir, mut clock) = clock(opened);
             let begun = Instant::now();
             for _ in 0..59 {
-                let real = T0.saturating_add(begun.elapsed());
-                let now = clock.now(real.saturating_add(step));
+                let real = T0 + begun.elapsed();
+                let now = clock.now(real + step);
                 assert_eq!(now, real);
                 run_for(Duration::from_secs(60)).await;
             }
             run_for(Duration::from_secs(60)).await;
-            let wall = T0.saturating_add(begun.elapsed() + step);
+            let wall = T0 + begun.elapsed() + step;
             assert_eq!(clock.now(wall), wall);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_step_begins_the_hour_again() {
-        let (_dir, mut clock) = clock(T0.saturating_add(DAY * 8));
+        let (_dir, mut clock) = clock(T0 + DAY * 8);
         run_for(TRUSTED_AFTER / 2).await;
-        let real = T0.saturating_add(TRUSTED_AFTER / 2);
-        assert_eq!(clock.now(real.saturating_add(DAY * 9)), real);
+        let real = T0 + TRUSTED_AFTER / 2;
+        assert_eq!(clock.now(real + DAY * 9), real);
         run_for(TRUSTED_AFTER * 2 / 3).await;
-        let real = T0.saturating_add(TRUSTED_AFTER / 2 + TRUSTED_AFTER * 2 / 3);
-        assert_eq!(clock.now(real.saturating_add(DAY * 9)), real);
+        let real = T0 + TRUSTED_AFTER / 2 + TRUSTED_AFTER * 2 / 3;
+        assert_eq!(clock.now(real + DAY * 9), real);
         assert_eq!(clock.now(real), real, "corrected");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_step_back_and_its_correction_change_nothing() {
         let (_dir, mut clock) = clock(T0);
-        let behind = T0.saturating_sub(DAY * 8);
+        let behind = T0 - DAY * 8;
         assert_eq!(clock.now(behind), behind);
         run_for(TRUSTED_AFTER / 2).await;
-        let real = T0.saturating_add(TRUSTED_AFTER / 2);
+        let real = T0 + TRUSTED_AFTER / 2;
         assert_eq!(clock.now(real), real);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_trusted_time_that_was_wrong_is_given_up() {
-        let (_dir, mut clock) = clock(T0.saturating_sub(DAY * 8));
+        let (_dir, mut clock) = clock(T0 - DAY * 8);
         run_for(TRUSTED_AFTER).await;
-        let real = T0.saturating_sub(DAY * 8).saturating_add(TRUSTED_AFTER);
+        let real = T0 - DAY * 8 + TRUSTED_AFTER;
         assert_eq!(clock.now(real), real);
-        assert_eq!(clock.now(real.saturating_add(DAY * 8)), real);
+        assert_eq!(clock.now(real + DAY * 8), real);
     }
 
     #[tokio::test(start_paused = true)]
@@ -213,7 +213,7 @@ mod tests {
             if let Some(text) = damage {
                 fs::write(dir.path().join(CLOCK_FILE), text).unwrap();
             }
-            let ahead = T0.saturating_add(DAY * 8);
+            let ahead = T0 + DAY * 8;
             assert_eq!(RetentionClock::open(dir.path(), ahead).now(ahead), T0);
         }
     }

@@ -10,7 +10,7 @@ use super::Parts;
 use super::clock::TRUSTED_AFTER;
 use crate::counters::Incident;
 use crate::handles;
-use crate::model::{UnixNanos, format_duration, nanos, now_unix_nanos};
+use crate::model::{UnixNanos, format_duration, nanos};
 use crate::store::StoreError;
 
 /// How often live figures expire old entries.
@@ -31,7 +31,7 @@ pub(super) async fn housekeep(parts: Parts) {
     loop {
         tokio::select! {
             _ = live_tick.tick() => {
-                parts.live.maintain(now_unix_nanos());
+                parts.live.maintain(UnixNanos::now());
                 handles::refill();
             }
             _ = retention_tick.tick() => enforce_retention(&parts, UnixNanos::now()).await,
@@ -54,12 +54,12 @@ fn delete_expired(parts: &Parts, wall: UnixNanos) -> [Result<(), StoreError>; 3]
     let now = clock.now(wall);
     let (store, series) = (&parts.store, parts.circuits.series());
     let outcomes = [
-        store.enforce_retention(now.get()),
-        series.enforce_retention(now.get()),
+        store.enforce_retention(now),
+        series.enforce_retention(now),
         // Last, so that it finds room on a disk that was full.
         clock.save(),
     ];
-    let problem = held_back(parts, wall, wall.since(now));
+    let problem = held_back(parts, wall, wall - now);
     if let (Some(problem), None) = (&problem, parts.health.hold_back(problem.clone())) {
         warn!(%problem, "the clock is not trusted");
     }
@@ -72,8 +72,8 @@ fn held_back(parts: &Parts, wall: UnixNanos, ahead: Duration) -> Option<String> 
     if ahead <= HELD_BACK_QUIETLY.min(series.retention()) {
         return None;
     }
-    let spans = parts.store.expired_spans(wall.get());
-    let days = series.expired_days(wall.get());
+    let spans = parts.store.expired_spans(wall);
+    let days = series.expired_days(wall);
     let (ahead, trusted_after) = (nanos(ahead), nanos(TRUSTED_AFTER));
     (spans > 0 || days > 0).then(|| {
         format!(

@@ -9,7 +9,7 @@ use crate::config::CollectorConfig;
 use crate::counters::Counters;
 use crate::live::Live;
 use crate::live::circuits::Circuits;
-use crate::model::{UnixNanos, now_unix_nanos};
+use crate::model::UnixNanos;
 use crate::pipeline::{Health, Pipeline, PipelineOptions};
 use crate::shipping::{Lanes, Shipping, paused, query_service};
 use crate::store::embedded::{EmbeddedOptions, open_followed};
@@ -101,7 +101,7 @@ fn open_series(
     let series = shipping.map(|shipping| shipping.series(&log));
     let circuits = match &series {
         Some(series) => Circuits::with_others(log, Arc::clone(series), Arc::clone(counters))?,
-        None => Circuits::with_log(log, Arc::clone(counters), now_unix_nanos())?,
+        None => Circuits::with_log(log, Arc::clone(counters), UnixNanos::now())?,
     };
     Ok((circuits, series))
 }

@@ -8,7 +8,7 @@ use super::names::{CircuitNames, Nodes};
 use super::red::{Red, Total};
 use crate::counters::Incident;
 use crate::model::{
-    CircuitKey, DependencyLink, MINUTE_NANOS, RedStats, ServiceSummary, SpanKind, TimeRange,
+    CircuitKey, DependencyLink, MINUTE, RedStats, ServiceSummary, SpanKind, TimeRange, UnixNanos,
 };
 
 /// Whole minutes in the figures of a service, besides the running one.
@@ -29,7 +29,7 @@ pub(super) struct Figures {
     /// Spans missing from the figures because too many arrived at once.
     pub(super) left_out: u64,
     /// When counting began, in this run or in one whose minutes were restored.
-    pub(super) started: u64,
+    pub(super) started: UnixNanos,
     /// The first minute that is not in the journal yet.
     pub(super) unwritten_minute: u64,
 }
@@ -54,7 +54,7 @@ pub(crate) struct OperationFigures {
 }
 
 impl Figures {
-    pub(super) fn new(now: u64, retention: Duration) -> Self {
+    pub(super) fn new(now: UnixNanos, retention: Duration) -> Self {
         Self {
             nodes: Nodes::new(),
             circuits: CircuitNames::default(),
@@ -65,13 +65,13 @@ impl Figures {
             operation_limit: 0,
             left_out: 0,
             started: now,
-            unwritten_minute: now / MINUTE_NANOS,
+            unwritten_minute: now.window(MINUTE),
         }
     }
 
     /// Returns a service: figures of the running minute and the five before it, as a rate over the time that
     /// really passed since the first of them began, or since the service or the collector appeared.
-    pub(super) fn service(&self, name: &str, now: u64) -> ServiceSummary {
+    pub(super) fn service(&self, name: &str, now: UnixNanos) -> ServiceSummary {
         let mut summary = ServiceSummary {
             name: name.to_owned(),
             red: RedStats::default(),
@@ -82,9 +82,9 @@ impl Figures {
             return summary;
         };
         summary.instances = self.instances.of_service(node);
-        let from_minute = (now / MINUTE_NANOS).saturating_sub(WINDOW_MINUTES);
-        let begin = (from_minute * MINUTE_NANOS).max(self.started);
-        let elapsed = now.saturating_sub(begin) as f64 / 1e9;
+        let from_minute = now.window(MINUTE).saturating_sub(WINDOW_MINUTES);
+        let begin = UnixNanos::of_window(from_minute, MINUTE).max(self.started);
+        let elapsed = (now - begin).as_secs_f64();
         (summary.red, summary.operations) = self.red.service(node, from_minute, elapsed);
         summary
     }

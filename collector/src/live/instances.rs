@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::names::{NodeId, cut};
-use crate::model::InstanceSeen;
+use crate::model::{InstanceSeen, UnixNanos};
 
 /// Instances kept of one service; the one that reported longest ago is evicted.
 const PER_SERVICE_MAX: usize = 100;
@@ -14,13 +14,13 @@ pub(super) struct Instances(HashMap<NodeId, HashMap<Box<str>, Seen>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    first: u64,
-    last: u64,
+    first: UnixNanos,
+    last: UnixNanos,
 }
 
 impl Instances {
     /// Records that an instance reported between those times; one without an id is ignored.
-    pub(super) fn see(&mut self, service: NodeId, id: &str, first: u64, last: u64) {
+    pub(super) fn see(&mut self, service: NodeId, id: &str, first: UnixNanos, last: UnixNanos) {
         if id.is_empty() {
             return;
         }
@@ -55,7 +55,7 @@ impl Instances {
     }
 
     /// Returns the instances that reported since that time.
-    pub(super) fn since(&self, time: u64) -> Vec<(NodeId, InstanceSeen)> {
+    pub(super) fn since(&self, time: UnixNanos) -> Vec<(NodeId, InstanceSeen)> {
         let services = self.0.keys();
         services
             .flat_map(|service| {
@@ -81,20 +81,30 @@ mod tests {
     #[test]
     fn the_freshest_instance_comes_first() {
         let mut instances = Instances::default();
-        instances.see(NodeId(1), "a", 10, 10);
-        instances.see(NodeId(1), "b", 11, 11);
-        instances.see(NodeId(1), "a", 12, 12);
-        instances.see(NodeId(1), "", 13, 13);
+        instances.see(NodeId(1), "a", UnixNanos::new(10), UnixNanos::new(10));
+        instances.see(NodeId(1), "b", UnixNanos::new(11), UnixNanos::new(11));
+        instances.see(NodeId(1), "a", UnixNanos::new(12), UnixNanos::new(12));
+        instances.see(NodeId(1), "", UnixNanos::new(13), UnixNanos::new(13));
         let seen = instances.of_service(NodeId(1));
         assert_eq!(seen[0].id, "a");
-        assert_eq!((seen[0].first_seen, seen[0].last_seen), (10, 12));
+        assert_eq!(
+            (seen[0].first_seen.get(), seen[0].last_seen.get()),
+            (10, 12)
+        );
         assert_eq!(seen.len(), 2);
     }
 
     #[test]
     fn the_instance_silent_longest_gives_way() {
         let mut instances = Instances::default();
-        (0..1_000).for_each(|n| instances.see(NodeId(1), &format!("pod-{n}"), n, n));
+        (0..1_000).for_each(|n| {
+            instances.see(
+                NodeId(1),
+                &format!("pod-{n}"),
+                UnixNanos::new(n),
+                UnixNanos::new(n),
+            )
+        });
         let seen = instances.of_service(NodeId(1));
         assert_eq!(seen.len(), PER_SERVICE_MAX);
         assert_eq!(seen[0].id, "pod-999");

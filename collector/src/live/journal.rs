@@ -3,12 +3,13 @@
 //! of operations.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Shared;
 use super::dependencies::Calls;
 use super::figures::{Figures, WINDOW_MINUTES};
 use crate::counters::Incident;
-use crate::model::{MINUTE_NANOS, TimeRange, nanos, now_unix_nanos};
+use crate::model::{MINUTE, TimeRange, UnixNanos};
 use crate::store::series::{
     DependencyMinute, InstanceRecord, RedMinute, SeriesKind, SeriesLog, SeriesRecord,
 };
@@ -23,8 +24,8 @@ const RESTORED_AT_ONCE: usize = 1_000;
 
 impl Figures {
     /// Returns the records of the minutes that ended since the last call; with `running`, of the running one too.
-    pub(super) fn take_finished(&mut self, now: u64, running: bool) -> Vec<SeriesRecord> {
-        let end = now / MINUTE_NANOS + u64::from(running);
+    pub(super) fn take_finished(&mut self, now: UnixNanos, running: bool) -> Vec<SeriesRecord> {
+        let end = now.window(MINUTE) + u64::from(running);
         // After the clock jumped ahead, only as many minutes are looked through as are kept.
         let begin = self.unwritten_minute.max(end.saturating_sub(MINUTES_MAX));
         let minutes = begin..end;
@@ -34,12 +35,12 @@ impl Figures {
         self.unwritten_minute = end;
         let mut records = Vec::new();
         for minute in minutes {
-            let start = minute * MINUTE_NANOS;
+            let start = UnixNanos::of_window(minute, MINUTE);
             self.finished_operations(minute, start, &mut records);
             self.finished_edges(minute, start, &mut records);
             if running || minute % INSTANCE_EVERY_MINUTES == 0 {
-                let since = start.saturating_sub((INSTANCE_EVERY_MINUTES - 1) * MINUTE_NANOS);
-                self.seen_instances(since, &mut records);
+                let since = minute.saturating_sub(INSTANCE_EVERY_MINUTES - 1);
+                self.seen_instances(UnixNanos::of_window(since, MINUTE), &mut records);
             } else {
                 self.new_instances(start, &mut records);
             }
@@ -47,7 +48,7 @@ impl Figures {
         records
     }
 
-    fn finished_operations(&self, minute: u64, start: u64, records: &mut Vec<SeriesRecord>) {
+    fn finished_operations(&self, minute: u64, start: UnixNanos, records: &mut Vec<SeriesRecord>) {
         let finished = self.red.finished(minute).into_iter();
         records.extend(finished.map(|operation| {
             SeriesRecord::Red(RedMinute {
@@ -61,7 +62,7 @@ impl Figures {
         }));
     }
 
-    fn finished_edges(&self, minute: u64, start: u64, records: &mut Vec<SeriesRecord>) {
+    fn finished_edges(&self, minute: u64, start: UnixNanos, records: &mut Vec<SeriesRecord>) {
         let finished = self.dependencies.edges().finished(minute).into_iter();
         records.extend(finished.map(|edge| {
             SeriesRecord::Dependency(DependencyMinute {
@@ -76,7 +77,7 @@ impl Figures {
         }));
     }
 
-    fn seen_instances(&self, since: u64, records: &mut Vec<SeriesRecord>) {
+    fn seen_instances(&self, since: UnixNanos, records: &mut Vec<SeriesRecord>) {
         let seen = self.instances.since(since).into_iter();
         records.extend(seen.map(|(service, instance)| {
             SeriesRecord::Instance(InstanceRecord {
@@ -88,7 +89,7 @@ impl Figures {
         }));
     }
 
-    fn new_instances(&self, since: u64, records: &mut Vec<SeriesRecord>) {
+    fn new_instances(&self, since: UnixNanos, records: &mut Vec<SeriesRecord>) {
         let mut seen = Vec::new();
         self.seen_instances(since, &mut seen);
         seen.retain(|record| {
@@ -108,7 +109,7 @@ impl Figures {
             }
             SeriesRecord::Red(minute) => {
                 let service = self.nodes.service(&minute.service);
-                let number = minute.minute / MINUTE_NANOS;
+                let number = minute.minute.window(MINUTE);
                 self.red.restore(service, number, minute);
                 self.started = self.started.min(minute.minute);
             }
@@ -135,7 +136,7 @@ impl Figures {
             calls: minute.calls,
             errors: minute.errors,
         };
-        let number = minute.minute / MINUTE_NANOS;
+        let number = minute.minute.window(MINUTE);
         self.dependencies
             .restore((parent, child), &circuits, number, calls);
     }
@@ -144,19 +145,19 @@ impl Figures {
 impl Shared {
     /// Restores what earlier runs left; blocks the thread.
     pub(super) fn restore(&self, log: &SeriesLog) -> Result<(), StoreError> {
-        let now = now_unix_nanos();
+        let now = UnixNanos::now();
         // Figures look back on whole minutes and the running one.
-        let shown = (WINDOW_MINUTES + 1) * MINUTE_NANOS;
+        let shown = Duration::from_secs((WINDOW_MINUTES + 1) * 60);
         let kinds = [
             (SeriesKind::Red, shown),
-            (SeriesKind::Instance, nanos(log.retention())),
-            (SeriesKind::Dependency, nanos(log.retention())),
+            (SeriesKind::Instance, log.retention()),
+            (SeriesKind::Dependency, log.retention()),
         ];
         let mut records = Vec::with_capacity(RESTORED_AT_ONCE);
         for (kind, length) in kinds {
             let range = TimeRange {
-                start: now.saturating_sub(length),
-                end: u64::MAX,
+                start: now - length,
+                end: UnixNanos::MAX,
             };
             log.scan(kind, range, None, &mut |record| {
                 records.push(record);
@@ -200,7 +201,7 @@ pub(super) async fn keep(shared: std::sync::Weak<Shared>, log: SeriesLog) {
 
 /// Writes the minutes that ended, and with `running` the one that has not.
 pub(super) async fn write_finished(shared: &Arc<Shared>, log: &SeriesLog, running: bool) {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now();
     shared.update(now, |_| {});
     let records = shared.figures().take_finished(now, running);
     if let Err(error) = log.append(records).await {

@@ -27,7 +27,7 @@ pub(crate) use figures::{EdgeFigures, OperationFigures};
 pub(crate) use red::LATENCY_DOUBLINGS;
 
 use crate::counters::Counters;
-use crate::model::{DependencyLink, SECOND_NANOS, ServiceSummary, TimeRange, now_unix_nanos};
+use crate::model::{DependencyLink, SECOND, ServiceSummary, TimeRange, UnixNanos};
 use crate::sync::Mutex;
 
 /// Rate, errors, duration, links and instances; cheap to clone.
@@ -54,7 +54,7 @@ impl Live {
     pub fn new(circuits: Circuits, counters: Arc<Counters>) -> Self {
         let shared = Arc::new(Shared {
             figures: Mutex::new(Figures::new(
-                now_unix_nanos(),
+                UnixNanos::now(),
                 circuits.series().retention(),
             )),
             circuits,
@@ -80,7 +80,7 @@ impl Live {
     }
 
     /// Expires spans that waited long enough for their other half; a running collector does this each second.
-    pub fn maintain(&self, now: u64) {
+    pub fn maintain(&self, now: UnixNanos) {
         self.shared.update(now, |_| {});
     }
 
@@ -95,7 +95,7 @@ impl Live {
     }
 
     /// Returns a service: figures over the last five minutes, operations, instances.
-    pub fn service(&self, name: &str, now: u64) -> ServiceSummary {
+    pub fn service(&self, name: &str, now: UnixNanos) -> ServiceSummary {
         self.shared.figures().service(name, now)
     }
 
@@ -126,8 +126,8 @@ impl Shared {
     }
 
     /// Changes the figures under the lock; passes on targets and incidents after releasing it.
-    fn update(&self, now: u64, change: impl FnOnce(&mut Figures)) {
-        let second = u32::try_from(now / SECOND_NANOS).unwrap_or(u32::MAX);
+    fn update(&self, now: UnixNanos, change: impl FnOnce(&mut Figures)) {
+        let second = u32::try_from(now.window(SECOND)).unwrap_or(u32::MAX);
         let (learnt, incidents) = {
             let mut figures = self.figures();
             figures.dependencies.expire(second);

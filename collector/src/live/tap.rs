@@ -11,7 +11,7 @@ use super::figures::Figures;
 use super::names::{CircuitId, NodeId, Remembered};
 use super::red::OperationId;
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor, ValueView};
-use crate::model::SpanKind;
+use crate::model::{SECOND, SpanKind, UnixNanos};
 
 /// Names that a tap caches between publishes; when there are more, the cache is cleared.
 const REMEMBERED_MAX: usize = 16_384;
@@ -45,7 +45,7 @@ pub trait LiveTap: SpanVisitor + Send + 'static {
     fn rollback_request(&mut self);
 
     /// Adds what was gathered to the shared figures; called once the spans are durable.
-    fn publish(&mut self, now: u64);
+    fn publish(&mut self, now: UnixNanos);
 }
 
 impl SpanTap {
@@ -64,7 +64,7 @@ impl LiveTap for SpanTap {
         self.gathered.rollback_request();
     }
 
-    fn publish(&mut self, now: u64) {
+    fn publish(&mut self, now: UnixNanos) {
         let gathered = &mut self.gathered;
         self.shared.update(now, |figures| {
             gathered.publish(figures, now);
@@ -191,8 +191,8 @@ impl Gathered {
     }
 
     /// Adds what was gathered to the figures.
-    pub(super) fn publish(&mut self, figures: &mut Figures, now: u64) {
-        let second = u32::try_from(now / 1_000_000_000).unwrap_or(u32::MAX);
+    pub(super) fn publish(&mut self, figures: &mut Figures, now: UnixNanos) {
+        let second = u32::try_from(now.window(SECOND)).unwrap_or(u32::MAX);
         for (service, instance) in self.instances.drain(..) {
             let node = node_of(&mut self.services, service, figures);
             let id = self.services.value(service).instances.name(instance);

@@ -14,7 +14,7 @@ use super::figures::Figures;
 use super::tap::{Gathered, LiveTap};
 use crate::codec::otlp::{AttributeView, ResourceView, SpanView, SpanVisitor, ValueView};
 use crate::counters::{Counters, Incident};
-use crate::model::{CircuitKey, DAY_NANOS, DependencyLink, SpanKind, TimeRange, now_unix_nanos};
+use crate::model::{CircuitKey, DAY, DependencyLink, SpanKind, TimeRange, UnixNanos, nanos};
 use crate::store::series::{DependencyMinute, SeriesRecord};
 
 const SECOND: u64 = 1_000_000_000;
@@ -114,7 +114,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
-            figures: Figures::new(NOW - 600 * SECOND, WEEK),
+            figures: Figures::new(UnixNanos::new(NOW - 600 * SECOND), WEEK),
             shards: vec![Gathered::new(42), Gathered::new(42)],
             learnt: BTreeSet::new(),
             incidents: Vec::new(),
@@ -129,7 +129,7 @@ impl Bench {
         let tap = &mut self.shards[shard];
         tap.begin_request();
         spans.iter().for_each(|span| span.visit(tap));
-        tap.publish(&mut self.figures, NOW + second * SECOND);
+        tap.publish(&mut self.figures, UnixNanos::new(NOW + second * SECOND));
         self.collect();
     }
 
@@ -181,7 +181,10 @@ impl Bench {
     }
 
     fn calls(&self, service: &str) -> (u64, u64) {
-        let red = self.figures.service(service, NOW + 5 * SECOND).red;
+        let red = self
+            .figures
+            .service(service, UnixNanos::new(NOW + 5 * SECOND))
+            .red;
         (red.calls, red.errors)
     }
 }
@@ -387,7 +390,7 @@ fn a_request_that_turns_out_malformed_leaves_nothing() {
     tap.begin_request();
     shop().iter().for_each(|span| span.visit(tap));
     tap.rollback_request();
-    tap.publish(&mut bench.figures, NOW);
+    tap.publish(&mut bench.figures, UnixNanos::new(NOW));
     bench.expire();
     assert!(bench.links().is_empty());
     assert_eq!(bench.figures.nodes.services().count(), 0);
@@ -442,7 +445,7 @@ async fn a_restart_takes_back_what_the_retention_keeps() {
         parent: "shop".to_owned(),
         child: "stock".to_owned(),
         child_is_virtual: false,
-        minute: now_unix_nanos() - 20 * DAY_NANOS,
+        minute: UnixNanos::new(UnixNanos::now().get() - 20 * nanos(DAY)),
         calls: 3,
         errors: 1,
         circuits: Vec::new(),
@@ -470,14 +473,14 @@ async fn a_restart_takes_the_map_back() {
         let circuits = Circuits::open(dir.path(), WEEK, counters.clone());
         Live::new(circuits.unwrap(), counters)
     };
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let live = open();
     let mut tap = live.span_tap();
     shop().iter().for_each(|span| span.visit(&mut tap));
-    tap.publish(now);
+    tap.publish(UnixNanos::new(now));
     let links = live.dependencies(TimeRange::ALL);
     assert!(!links.is_empty());
-    let before = live.service("product", now);
+    let before = live.service("product", UnixNanos::new(now));
     assert!(before.red.calls > 0);
     live.finish().await;
     drop((tap, live));
@@ -491,9 +494,9 @@ async fn a_restart_takes_the_map_back() {
     tokio::time::timeout(Duration::from_secs(300), restored)
         .await
         .unwrap();
-    let product = again.service("product", now);
+    let product = again.service("product", UnixNanos::new(now));
     assert_eq!(product.instances[0].id, "one");
-    assert_eq!(product.instances[0].last_seen, now);
+    assert_eq!(product.instances[0].last_seen, UnixNanos::new(now));
     assert_eq!(
         (product.red.calls, product.red.p50_nanos),
         (before.red.calls, before.red.p50_nanos)
@@ -509,7 +512,7 @@ async fn a_restart_takes_the_map_back() {
     drop(again);
     let third = open();
     let restored = async {
-        while third.service("product", now).red.calls == 0
+        while third.service("product", UnixNanos::new(now)).red.calls == 0
             || third.dependencies(TimeRange::ALL).is_empty()
         {
             tokio::task::yield_now().await;
@@ -519,7 +522,10 @@ async fn a_restart_takes_the_map_back() {
         .await
         .unwrap();
     assert_eq!(third.dependencies(TimeRange::ALL), links);
-    assert_eq!(third.service("product", now).red.calls, before.red.calls);
+    assert_eq!(
+        third.service("product", UnixNanos::new(now)).red.calls,
+        before.red.calls
+    );
 }
 
 /// *Scenario*: the machine's clock jumps ahead by a thousand years, and back.
@@ -530,13 +536,13 @@ fn a_clock_that_jumps_costs_no_more_than_the_minutes_kept() {
     bench.send(0, 0, &shop());
     let year = 365 * 24 * 3_600 * SECOND;
     let figures = &mut bench.figures;
-    assert!(!figures.take_finished(NOW, true).is_empty());
+    assert!(!figures.take_finished(UnixNanos::new(NOW), true).is_empty());
     assert!(
         figures
-            .take_finished(NOW.saturating_add(500 * year), false)
+            .take_finished(UnixNanos::new(NOW.saturating_add(500 * year)), false)
             .is_empty()
     );
-    assert!(figures.take_finished(NOW, false).is_empty());
+    assert!(figures.take_finished(UnixNanos::new(NOW), false).is_empty());
 }
 
 /// A span of a random tree: its parent is an earlier span or none.

@@ -7,7 +7,7 @@ use time::{Date, Duration, OffsetDateTime};
 
 use super::StoreError;
 use crate::files;
-use crate::model::DAY_NANOS;
+use crate::model::{DAY, UnixNanos};
 
 /// A day since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,13 +15,13 @@ pub(crate) struct Day(pub(crate) u64);
 
 impl Day {
     /// Returns the day of a time.
-    pub(crate) fn of(unix_nanos: u64) -> Self {
-        Self(unix_nanos / DAY_NANOS)
+    pub(crate) fn of(time: UnixNanos) -> Self {
+        Self(time.window(DAY))
     }
 
     /// Returns the first nanosecond after it.
-    pub(crate) fn end(self) -> u64 {
-        (self.0 + 1).saturating_mul(DAY_NANOS)
+    pub(crate) fn end(self) -> UnixNanos {
+        UnixNanos::of_window(self.0 + 1, DAY)
     }
 
     /// Returns its folder: `2026-11-23`.
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn day_folders_come_back() {
-        let day = Day::of(1_795_397_646_700_000_000);
+        let day = Day::of(UnixNanos::new(1_795_397_646_700_000_000));
         let folder = day.folder(Path::new(""));
         assert_eq!(folder, Path::new("2026-11-23"));
         assert_eq!(Day::parse("2026-11-23"), Some(day));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::info;
 
 use crate::counters::Counters;
-use crate::model::format_timestamp;
+use crate::model::{UnixNanos, format_timestamp};
 
 /// The bounds of a log.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +41,12 @@ impl Reason {
 
 impl Retention {
     /// Returns why a segment that ended then is deleted, if it is; the log has that many bytes with it.
-    pub(crate) fn reason(&self, ended: u64, log_bytes: u64, now: u64) -> Option<Reason> {
+    pub(crate) fn reason(
+        &self,
+        ended: UnixNanos,
+        log_bytes: u64,
+        now: UnixNanos,
+    ) -> Option<Reason> {
         if is_older(ended, self.max_age, now) {
             return Some(Reason::Retention);
         }
@@ -50,8 +55,8 @@ impl Retention {
 }
 
 /// Returns whether a time lies further back than that age.
-pub(crate) fn is_older(unix_nanos: u64, age: Duration, now: u64) -> bool {
-    u128::from(now.saturating_sub(unix_nanos)) > age.as_nanos()
+pub(crate) fn is_older(time: UnixNanos, age: Duration, now: UnixNanos) -> bool {
+    now - time > age
 }
 
 /// What was deleted of a log at once, by reason.
@@ -64,12 +69,12 @@ struct Deleted {
     spans: u64,
     bytes: u64,
     /// When each segment ended.
-    ended: Vec<u64>,
+    ended: Vec<UnixNanos>,
 }
 
 impl Deletions {
     /// Adds a segment.
-    pub(crate) fn add(&mut self, reason: Reason, ended: u64, spans: u64, bytes: u64) {
+    pub(crate) fn add(&mut self, reason: Reason, ended: UnixNanos, spans: u64, bytes: u64) {
         let deleted = self.0.entry(reason).or_default();
         deleted.segments += 1;
         deleted.spans += spans;
@@ -90,7 +95,7 @@ impl Deletions {
             counters.segments_deleted.add(reason, segments);
             counters.spans_deleted.add(reason, spans);
             counters.bytes_deleted.add(reason, bytes);
-            let time = |ended: Option<&u64>| ended.map(|ended| format_timestamp(*ended));
+            let time = |ended: Option<&UnixNanos>| ended.copied().map(format_timestamp);
             let (from, to) = (time(ended.iter().min()), time(ended.iter().max()));
             info!(
                 log,

@@ -13,7 +13,9 @@ use tempfile::TempDir;
 
 use super::{BlockCodec, blocks};
 use crate::counters::Counters;
-use crate::model::{CircuitCalls, CircuitKey, CircuitSample, Span, TimeRange};
+use crate::model::{
+    CircuitCalls, CircuitKey, CircuitSample, NANOSECOND, Span, TimeRange, UnixNanos,
+};
 use crate::store::embedded::tests::support::{NOW, open_store, span, wait, write};
 use crate::store::embedded::{EmbeddedStore, SpanCodec, SpanLog};
 use crate::store::series::{SeriesCodec, SeriesKind, SeriesLog, SeriesRecord};
@@ -90,7 +92,7 @@ impl Series {
                 name: "inventory".to_owned(),
             },
             instance: format!("instance-{second}"),
-            time: NOW + (day + number % OTHER_FILE * 3 + second) * 1_000_000_000,
+            time: UnixNanos::new(NOW + (day + number % OTHER_FILE * 3 + second) * 1_000_000_000),
             state: EffectiveState::Closed,
             calls: CircuitCalls {
                 success: number,
@@ -131,7 +133,7 @@ impl Subject for Series {
         let rows = Self::rows(number);
         let range = TimeRange {
             start: rows[0].time(),
-            end: rows[2].time() + 1,
+            end: rows[2].time() + NANOSECOND,
         };
         let mut found = Vec::new();
         let keep = &mut |record| found.push(record);

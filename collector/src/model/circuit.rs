@@ -1,6 +1,7 @@
 //! A circuit breaker as the collector knows it: what was received (samples, transitions, settings) and the view of it
 //! that the wall, the API and the stream show, now or at any time within the retention.
 
+use super::UnixNanos;
 use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
 use opentelemetry::{SpanId, TraceId};
 use serde::{Deserialize, Serialize};
@@ -109,7 +110,7 @@ pub struct CircuitSample {
     /// The instance of the service.
     pub instance: String,
     /// The second's start, Unix nanoseconds.
-    pub time: u64,
+    pub time: UnixNanos,
     /// State at the end of the second.
     pub state: EffectiveState,
     /// Calls that ended in it.
@@ -169,7 +170,7 @@ pub struct CircuitTransition {
     pub instance: String,
     /// When, Unix nanoseconds of the instance's clock.
     #[serde(rename = "time_unix_nanos")]
-    pub time: u64,
+    pub time: UnixNanos,
     /// The state before.
     pub from: EffectiveState,
     /// The state after.
@@ -180,7 +181,7 @@ pub struct CircuitTransition {
     pub provenance: Provenance,
     /// Until when it stays open, Unix nanoseconds; only for transitions to open.
     #[serde(rename = "open_until_unix_nanos")]
-    pub open_until: Option<u64>,
+    pub open_until: Option<UnixNanos>,
     /// The trace of the call that caused it.
     #[serde(with = "optional_hex")]
     pub trace_id: Option<TraceId>,
@@ -264,7 +265,7 @@ pub struct OverrideView {
     pub reason: String,
     /// When it ends by itself, Unix nanoseconds; `None`: stays until released.
     #[serde(rename = "expires_unix_nanos")]
-    pub expires: Option<u64>,
+    pub expires: Option<UnixNanos>,
 }
 
 /// Percentiles over the window shown, nanoseconds; `None` without executed calls.
@@ -297,10 +298,10 @@ pub struct StateSpan {
     pub state: EffectiveState,
     /// From, Unix nanoseconds.
     #[serde(rename = "start_unix_nanos")]
-    pub start: u64,
+    pub start: UnixNanos,
     /// To, Unix nanoseconds.
     #[serde(rename = "end_unix_nanos")]
-    pub end: u64,
+    pub end: UnixNanos,
 }
 
 /// A breaker as the wall shows it, all instances merged (histograms merged, never percentiles averaged).
@@ -317,10 +318,10 @@ pub struct CircuitView {
     pub state: EffectiveState,
     /// Since when it is in that state, Unix nanoseconds.
     #[serde(rename = "since_unix_nanos")]
-    pub since: u64,
+    pub since: UnixNanos,
     /// When an open breaker lets a probe through, Unix nanoseconds.
     #[serde(rename = "retry_at_unix_nanos")]
-    pub retry_at: Option<u64>,
+    pub retry_at: Option<UnixNanos>,
     /// The forced state, if any.
     #[serde(rename = "override")]
     pub forced: Option<OverrideView>,
@@ -360,10 +361,10 @@ pub struct CircuitInstanceView {
     pub state: EffectiveState,
     /// Since when, Unix nanoseconds.
     #[serde(rename = "since_unix_nanos")]
-    pub since: u64,
+    pub since: UnixNanos,
     /// When it last reported, Unix nanoseconds of the collector's clock.
     #[serde(rename = "last_seen_unix_nanos")]
-    pub last_seen: u64,
+    pub last_seen: UnixNanos,
     /// Whether its last report is too old to rely on its state.
     pub stale: bool,
     /// Errors as a share of the judged calls in the window, percent.
@@ -383,7 +384,7 @@ pub struct CircuitInstanceView {
 pub struct CircuitWall {
     /// The moment, Unix nanoseconds.
     #[serde(rename = "at_unix_nanos")]
-    pub at: u64,
+    pub at: UnixNanos,
     /// Whether that moment is now.
     pub live: bool,
     /// Every breaker known then, by service and name.

@@ -29,7 +29,7 @@ pub use service::{InstanceSeen, OperationStats, RedStats, ServiceSummary};
 pub use span::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value};
 pub(crate) use text::cut;
 pub use time::{
-    DAY_NANOS, HOUR_NANOS, MINUTE_NANOS, SECOND_NANOS, TimeRange, UnixNanos, format_timestamp,
-    nanos, now_unix_nanos, parse_timestamp,
+    DAY, HOUR, MINUTE, NANOSECOND, SECOND, TimeRange, UnixNanos, format_timestamp, nanos,
+    parse_timestamp,
 };
 pub use trace::{CircuitMark, Note, SHORTENED, ServiceCount, Trace, TraceSummary};

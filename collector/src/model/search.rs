@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use opentelemetry::TraceId;
 
-use super::{Condition, Span, TimeRange, TraceSummary};
+use super::{Condition, NANOSECOND, Span, TimeRange, TraceSummary, UnixNanos};
 
 /// A search for traces. A trace matches when **one of its spans** starts in the range and meets every condition, and the
 /// trace as a whole is what `traces` asks for, wherever it begins.
@@ -108,7 +108,7 @@ impl TraceQuery {
     /// Returns where spans can start that give a trace of this page its position.
     pub(crate) fn page_range(&self) -> TimeRange {
         let cursor = self.cursor.map(|cursor| cursor.position);
-        let end = cursor.map_or(u64::MAX, |position| position.saturating_add(1));
+        let end = cursor.map_or(UnixNanos::MAX, |position| position + NANOSECOND);
         TimeRange {
             end: self.range.end.min(end),
             ..self.range
@@ -116,12 +116,12 @@ impl TraceQuery {
     }
 
     /// Returns by when spans must have arrived to count for this page: all do for the first one.
-    pub(crate) fn as_of(&self) -> u64 {
-        self.cursor.map_or(u64::MAX, |cursor| cursor.as_of)
+    pub(crate) fn as_of(&self) -> UnixNanos {
+        self.cursor.map_or(UnixNanos::MAX, |cursor| cursor.as_of)
     }
 
     /// Returns whether a trace of that position comes after the cursor.
-    pub(crate) fn is_behind_cursor(&self, position: u64, id: TraceId) -> bool {
+    pub(crate) fn is_behind_cursor(&self, position: UnixNanos, id: TraceId) -> bool {
         self.cursor.is_none_or(|cursor| {
             let order = |position, id: TraceId| (Reverse(position), id.to_bytes());
             order(position, id) > order(cursor.position, cursor.trace_id)
@@ -136,11 +136,11 @@ impl TraceQuery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// The position of that trace, Unix nanoseconds.
-    pub position: u64,
+    pub position: UnixNanos,
     /// Its id.
     pub trace_id: TraceId,
     /// When the first page was made, Unix nanoseconds: spans that arrived later move no trace to an earlier page.
-    pub as_of: u64,
+    pub as_of: UnixNanos,
 }
 
 impl Cursor {
@@ -151,18 +151,18 @@ impl Cursor {
             trace_id,
             as_of,
         } = self;
-        format!("{position:016x}-{trace_id}-{as_of:016x}")
+        format!("{:016x}-{trace_id}-{:016x}", position.get(), as_of.get())
     }
 
     /// Reads what `encode` wrote, with or without the time; `None` for anything else.
     pub fn decode(text: &str) -> Option<Self> {
         let nanos = |text: &str| {
             let is_whole = text.len() == 16;
-            is_whole.then(|| u64::from_str_radix(text, 16).ok())?
+            is_whole.then(|| u64::from_str_radix(text, 16).ok().map(UnixNanos::new))?
         };
         let mut parts = text.split('-');
         let (position, id) = (parts.next()?, parts.next()?);
-        let as_of = parts.next().map_or(Some(u64::MAX), nanos)?;
+        let as_of = parts.next().map_or(Some(UnixNanos::MAX), nanos)?;
         if id.len() != 32 || parts.next().is_some() {
             return None;
         }
@@ -209,16 +209,16 @@ mod tests {
     #[test]
     fn a_cursor_comes_back_from_its_text() {
         let cursor = Cursor {
-            position: 7,
+            position: UnixNanos::new(7),
             trace_id: TraceId::from(5),
-            as_of: 9,
+            as_of: UnixNanos::new(9),
         };
         let text = cursor.encode();
         assert_eq!(Cursor::decode(&text), Some(cursor));
         // As earlier versions wrote it.
         let (without_moment, _) = text.rsplit_once('-').unwrap();
         let read = Cursor::decode(without_moment).unwrap();
-        assert_eq!(read.as_of, u64::MAX);
+        assert_eq!(read.as_of, UnixNanos::MAX);
         for wrong in ["", "-", &text[1..], &format!("{text}-0"), &text[..20]] {
             assert_eq!(Cursor::decode(wrong), None, "{wrong}");
         }

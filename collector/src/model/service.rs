@@ -1,5 +1,6 @@
 //! A service: its rate, errors and duration, its operations and instances.
 
+use super::UnixNanos;
 use serde::Serialize;
 
 /// Rate, errors and duration over some range of time.
@@ -48,8 +49,8 @@ pub struct InstanceSeen {
     pub id: String,
     /// When its first telemetry arrived, Unix nanoseconds of the collector's clock.
     #[serde(rename = "first_seen_unix_nanos")]
-    pub first_seen: u64,
+    pub first_seen: UnixNanos,
     /// When its last telemetry arrived, Unix nanoseconds of the collector's clock.
     #[serde(rename = "last_seen_unix_nanos")]
-    pub last_seen: u64,
+    pub last_seen: UnixNanos,
 }

@@ -1,5 +1,6 @@
 //! One span as it was received, with its resource and scope shared between spans.
 
+use super::{UnixNanos, nanos};
 use std::sync::Arc;
 
 use opentelemetry::{SpanId, TraceId};
@@ -22,9 +23,9 @@ pub struct Span {
     /// Its side of a call.
     pub kind: SpanKind,
     /// Start, Unix nanoseconds.
-    pub start: u64,
+    pub start: UnixNanos,
     /// End, Unix nanoseconds; equals the start where the sender's end lay before it (see `Trace::notes`).
-    pub end: u64,
+    pub end: UnixNanos,
     /// How it ended.
     pub status: Status,
     /// Who sent it.
@@ -48,7 +49,7 @@ pub struct Span {
 impl Span {
     /// Returns how long the span took, in nanoseconds.
     pub fn duration_nanos(&self) -> u64 {
-        self.end.saturating_sub(self.start)
+        nanos(self.end - self.start)
     }
 
     /// Returns the name of the service that sent it.
@@ -237,7 +238,7 @@ impl std::fmt::Display for Value {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// When, Unix nanoseconds.
-    pub time: u64,
+    pub time: UnixNanos,
     /// What.
     pub name: String,
     /// Details.

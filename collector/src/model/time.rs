@@ -1,19 +1,21 @@
 //! Times: Unix nanoseconds inside, RFC 3339 or Unix nanoseconds at the edge.
 
-use std::fmt;
+use std::ops::{Add, Sub};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// Nanoseconds in a second.
-pub const SECOND_NANOS: u64 = 1_000_000_000;
-/// Nanoseconds in a minute.
-pub const MINUTE_NANOS: u64 = 60 * SECOND_NANOS;
-/// Nanoseconds in an hour.
-pub const HOUR_NANOS: u64 = 60 * MINUTE_NANOS;
-/// Nanoseconds in a day.
-pub const DAY_NANOS: u64 = 24 * HOUR_NANOS;
+/// The shortest length that is told apart.
+pub const NANOSECOND: Duration = Duration::from_nanos(1);
+/// A second.
+pub const SECOND: Duration = Duration::from_secs(1);
+/// A minute.
+pub const MINUTE: Duration = Duration::from_secs(60);
+/// An hour.
+pub const HOUR: Duration = Duration::from_secs(3_600);
+/// A day.
+pub const DAY: Duration = Duration::from_secs(86_400);
 
 /// A point in time: nanoseconds since 1970-01-01T00:00:00Z. Arithmetic saturates at both ends.
 #[derive(
@@ -33,7 +35,8 @@ impl UnixNanos {
 
     /// Returns the wall clock.
     pub fn now() -> Self {
-        Self(now_unix_nanos())
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self(since.map_or(0, nanos))
     }
 
     /// Returns the nanoseconds since 1970.
@@ -41,21 +44,14 @@ impl UnixNanos {
         self.0
     }
 
-    /// Returns how long this is after `earlier`; zero if it is before.
-    pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    /// Returns the whole microseconds since 1970.
+    pub const fn micros(self) -> u64 {
+        self.0 / 1_000
     }
 
-    /// Returns the time that much later.
-    #[must_use]
-    pub const fn saturating_add(self, length: Duration) -> Self {
-        Self(self.0.saturating_add(nanos(length)))
-    }
-
-    /// Returns the time that much earlier.
-    #[must_use]
-    pub const fn saturating_sub(self, length: Duration) -> Self {
-        Self(self.0.saturating_sub(nanos(length)))
+    /// Returns the whole milliseconds since 1970.
+    pub const fn millis(self) -> u64 {
+        self.0 / 1_000_000
     }
 
     /// Returns how many whole windows of that length lie between 1970 and this time.
@@ -66,20 +62,47 @@ impl UnixNanos {
         self.0 / nanos(length)
     }
 
+    /// Returns the start of the window of that number and length.
+    #[must_use]
+    pub const fn of_window(number: u64, length: Duration) -> Self {
+        Self(number.saturating_mul(nanos(length)))
+    }
+
     /// Returns the start of the window of that length that this time lies in; windows are counted from 1970.
     ///
     /// # Panics
     /// If the window is empty.
     #[must_use]
     pub const fn floor(self, length: Duration) -> Self {
-        Self(self.window(length) * nanos(length))
+        Self::of_window(self.window(length), length)
     }
 }
 
-/// Formats as RFC 3339 in UTC.
-impl fmt::Display for UnixNanos {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&format_timestamp(self.0))
+impl Add<Duration> for UnixNanos {
+    type Output = Self;
+
+    #[inline]
+    fn add(self, length: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(length)))
+    }
+}
+
+impl Sub<Duration> for UnixNanos {
+    type Output = Self;
+
+    #[inline]
+    fn sub(self, length: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(length)))
+    }
+}
+
+/// How long a time is after an earlier one; zero if it is before.
+impl Sub for UnixNanos {
+    type Output = Duration;
+
+    #[inline]
+    fn sub(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
@@ -97,53 +120,48 @@ pub const fn nanos(length: Duration) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeRange {
     /// First nanosecond in it.
-    pub start: u64,
+    pub start: UnixNanos,
     /// First nanosecond after it.
-    pub end: u64,
+    pub end: UnixNanos,
 }
 
 impl TimeRange {
     /// All of time.
     pub const ALL: Self = Self {
-        start: 0,
-        end: u64::MAX,
+        start: UnixNanos::new(0),
+        end: UnixNanos::MAX,
     };
 
     /// Returns whether that time lies in it.
-    pub fn contains(&self, unix_nanos: u64) -> bool {
-        self.start <= unix_nanos && unix_nanos < self.end
+    pub fn contains(&self, time: UnixNanos) -> bool {
+        self.start <= time && time < self.end
     }
 
     /// Returns the range of that length that ends then.
-    pub fn until(end: u64, length: Duration) -> Self {
+    pub fn until(end: UnixNanos, length: Duration) -> Self {
         Self {
-            start: end.saturating_sub(nanos(length)),
+            start: end - length,
             end,
         }
     }
 }
 
-/// Returns the wall clock, Unix nanoseconds.
-pub fn now_unix_nanos() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, nanos)
-}
-
 /// Reads RFC 3339 (`2026-11-23T10:04:11.302Z`, any offset) or whole Unix nanoseconds; `None` otherwise.
-pub fn parse_timestamp(text: &str) -> Option<u64> {
+pub fn parse_timestamp(text: &str) -> Option<UnixNanos> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().ok();
+        return text.parse().ok().map(UnixNanos);
     }
     let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    u64::try_from(moment.unix_timestamp_nanos()).ok()
+    let nanos = u64::try_from(moment.unix_timestamp_nanos());
+    nanos.ok().map(UnixNanos)
 }
 
 /// Returns a time as RFC 3339 in UTC with the digits it needs.
-pub fn format_timestamp(unix_nanos: u64) -> String {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_nanos))
+pub fn format_timestamp(time: UnixNanos) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.0))
         .ok()
         .and_then(|moment| moment.format(&Rfc3339).ok())
-        .unwrap_or_else(|| unix_nanos.to_string())
+        .unwrap_or_else(|| time.0.to_string())
 }
 
 #[cfg(test)]
@@ -152,14 +170,13 @@ mod tests {
 
     #[test]
     fn arithmetic_saturates_and_windows_are_counted_from_1970() {
-        let second = Duration::from_secs(1);
         let time = UnixNanos::new(61_500_000_000);
-        assert_eq!(time.floor(Duration::from_secs(60)).get(), 60 * SECOND_NANOS);
-        assert_eq!(time.window(second), 61);
-        assert_eq!(time.since(UnixNanos::MAX), Duration::ZERO);
-        assert_eq!(time.saturating_sub(Duration::MAX), UnixNanos::default());
-        assert_eq!(time.saturating_add(Duration::MAX), UnixNanos::MAX);
-        assert_eq!(time.to_string(), "1970-01-01T00:01:01.5Z");
+        assert_eq!(time.floor(MINUTE).get(), 60_000_000_000);
+        assert_eq!(time.window(SECOND), 61);
+        assert_eq!(time - UnixNanos::MAX, Duration::ZERO);
+        assert_eq!(time - Duration::MAX, UnixNanos::default());
+        assert_eq!(time + Duration::MAX, UnixNanos::MAX);
+        assert_eq!(format_timestamp(time), "1970-01-01T00:01:01.5Z");
         assert_eq!(serde_json::to_string(&time).unwrap(), "61500000000");
     }
 }

@@ -4,7 +4,7 @@ use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, Outcome};
 use opentelemetry::{SpanId, TraceId};
 use serde::{Serialize, Serializer};
 
-use super::{Span, Value};
+use super::{Span, UnixNanos, Value};
 
 /// All spans of one trace, duplicates removed, sorted by start, with notes on what the reader changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +60,7 @@ pub struct TraceSummary {
     pub root_received: bool,
     /// Earliest start, Unix nanoseconds.
     #[serde(rename = "start_unix_nanos")]
-    pub start: u64,
+    pub start: UnixNanos,
     /// Latest end minus earliest start, nanoseconds.
     pub duration_nanos: u64,
     /// Spans, exact repeats once (beyond the bounds of a recount they may count again).

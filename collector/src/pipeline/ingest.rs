@@ -13,7 +13,7 @@ use crate::codec::Format;
 use crate::codec::otlp::{Accepted, DecodeError, Repairs};
 use crate::counters::{Counters, Incident};
 use crate::live::circuits::CircuitSink;
-use crate::model::now_unix_nanos;
+use crate::model::UnixNanos;
 use crate::store::StoreError;
 
 /// JSON above this is rewritten on a blocking thread: it takes about a millisecond.
@@ -80,7 +80,7 @@ impl Ingest {
     ) -> Result<Accepted, IngestError> {
         let (request, repairs) = self.decode(format, message, &mut reservation).await?;
         let circuits = &self.circuits;
-        let stored = circuits.ingest_metrics(request, now_unix_nanos()).await;
+        let stored = circuits.ingest_metrics(request, UnixNanos::now()).await;
         self.record(stored, repairs)
     }
 
@@ -95,7 +95,7 @@ impl Ingest {
         mut reservation: Reservation,
     ) -> Result<Accepted, IngestError> {
         let (request, repairs) = self.decode(format, message, &mut reservation).await?;
-        let stored = self.circuits.ingest_logs(request, now_unix_nanos()).await;
+        let stored = self.circuits.ingest_logs(request, UnixNanos::now()).await;
         self.record(stored, repairs)
     }
 

@@ -14,7 +14,7 @@ use crate::codec::Format;
 use crate::codec::otlp::{Accepted, Limits, ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::{Counters, Incident};
 use crate::live::LiveTap;
-use crate::model::now_unix_nanos;
+use crate::model::UnixNanos;
 use crate::store::embedded::{Commit, SpanLog};
 use crate::sync::LogThrottle;
 
@@ -132,7 +132,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
                 first: &mut self.log,
                 second: &mut self.tap,
             };
-            format.walk_spans(message, &self.limits, now_unix_nanos(), &mut tee)
+            format.walk_spans(message, &self.limits, UnixNanos::now().get(), &mut tee)
         });
         let refusal = match walked {
             Ok(Ok(accepted)) => return Ok(accepted),
@@ -194,7 +194,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
             let lag = u64::try_from(received.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.counters.commit_lag_nanos.store(lag, Ordering::Relaxed);
         }
-        self.tap.publish(now_unix_nanos());
+        self.tap.publish(UnixNanos::now());
         for (reply, accepted) in block.waiting {
             answer(reply, Ok(accepted));
         }
@@ -212,7 +212,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
     }
 
     fn maintain(&mut self) {
-        let maintained = guarded(&self.counters, || self.log.maintain(now_unix_nanos()));
+        let maintained = guarded(&self.counters, || self.log.maintain(UnixNanos::now()));
         if let Ok(Err(error)) = maintained {
             self.counters.incidents.add(Incident::MaintenanceFailed, 1);
             if self.warnings.is_due() {

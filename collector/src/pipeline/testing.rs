@@ -16,7 +16,7 @@ use crate::codec::otlp::{Accepted, Limits, ResourceView, ScopeView, SpanView, Sp
 use crate::counters::Counters;
 use crate::live::LiveTap;
 use crate::live::circuits::{CircuitSink, Stored};
-use crate::model::now_unix_nanos;
+use crate::model::UnixNanos;
 use crate::store::StoreError;
 use crate::store::embedded::{Commit, SpanLog};
 
@@ -143,7 +143,7 @@ impl SpanLog for FakeLog {
         Ok(commit)
     }
 
-    fn maintain(&mut self, _now: u64) -> Result<(), StoreError> {
+    fn maintain(&mut self, _now: UnixNanos) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -166,7 +166,7 @@ impl SpanVisitor for FakeTap {
 impl LiveTap for FakeTap {
     fn begin_request(&mut self) {}
     fn rollback_request(&mut self) {}
-    fn publish(&mut self, _now: u64) {}
+    fn publish(&mut self, _now: UnixNanos) {}
 }
 
 /// Counts what came.
@@ -200,12 +200,12 @@ fn full() -> StoreError {
 }
 
 impl CircuitSink for FakeCircuits {
-    fn ingest_metrics(&self, _request: ExportMetricsServiceRequest, _now: u64) -> Stored<'_> {
+    fn ingest_metrics(&self, _request: ExportMetricsServiceRequest, _now: UnixNanos) -> Stored<'_> {
         *self.metric_requests.lock().unwrap() += 1;
         self.stored()
     }
 
-    fn ingest_logs(&self, _request: ExportLogsServiceRequest, _now: u64) -> Stored<'_> {
+    fn ingest_logs(&self, _request: ExportLogsServiceRequest, _now: UnixNanos) -> Stored<'_> {
         *self.log_requests.lock().unwrap() += 1;
         self.stored()
     }
@@ -268,13 +268,13 @@ pub(crate) fn spans_request(valid: usize, invalid: usize) -> Bytes {
 }
 
 pub(crate) fn named_spans_request(valid: usize, invalid: usize, name: &str) -> Bytes {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now();
     let span = |id: u64, trace_id: [u8; 16]| Span {
         trace_id: trace_id.to_vec(),
         span_id: id.to_be_bytes().to_vec(),
         name: name.to_owned(),
-        start_time_unix_nano: now,
-        end_time_unix_nano: now + 1_000_000,
+        start_time_unix_nano: now.get(),
+        end_time_unix_nano: now.get() + 1_000_000,
         ..Span::default()
     };
     let spans = (1..=valid as u64)

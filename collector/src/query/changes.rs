@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::QueryService;
 use super::stream::{CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic, event};
 use crate::live::circuits::CircuitChange;
-use crate::model::{CircuitKey, CircuitView, CircuitWall, now_unix_nanos};
+use crate::model::{CircuitKey, CircuitView, CircuitWall, UnixNanos};
 
 /// How often the wall is compared with what clients know.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ struct Computation {
     changes: Receiver<CircuitChange>,
     known: HashMap<CircuitKey, CircuitView>,
     spans_received: u64,
-    stats_at: u64,
+    stats_at: UnixNanos,
 }
 
 impl Computation {
@@ -42,7 +42,7 @@ impl Computation {
             changes: query.circuits().subscribe(),
             known: HashMap::new(),
             spans_received: query.live().counters().spans_received.get(),
-            stats_at: now_unix_nanos(),
+            stats_at: UnixNanos::now(),
             query,
         }
     }
@@ -106,10 +106,10 @@ impl Computation {
     }
 
     fn stats(&mut self) -> Option<StreamEvent> {
-        let now = now_unix_nanos();
+        let now = UnixNanos::now();
         let counters = self.query.live().counters();
         let received = counters.spans_received.get();
-        let seconds = now.saturating_sub(self.stats_at) as f64 / 1e9;
+        let seconds = (now - self.stats_at).as_secs_f64();
         let stored = self.query.store_stats();
         let stats = StatsEvent {
             at: now,

@@ -13,8 +13,7 @@ use super::{QueryError, TRACE_BYTES_MAX, trace_id};
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::{
-    DependencyLink, ServiceSummary, TimeRange, Trace, TraceOrder, TracePage, TraceQuery, nanos,
-    now_unix_nanos,
+    DependencyLink, ServiceSummary, TimeRange, Trace, TraceOrder, TracePage, TraceQuery, UnixNanos,
 };
 use crate::store::embedded::StoreStats;
 use crate::store::merged::series::MergedSeries;
@@ -85,9 +84,9 @@ impl QueryService {
 
     /// Returns the range in which names are listed.
     fn names_range(&self) -> TimeRange {
-        let now = now_unix_nanos();
+        let now = UnixNanos::now();
         TimeRange {
-            end: now.saturating_add(nanos(CLOCK_SLACK)),
+            end: now + CLOCK_SLACK,
             ..TimeRange::until(now, self.retention())
         }
     }
@@ -162,7 +161,7 @@ impl QueryService {
     /// # Errors
     /// When the store fails.
     pub async fn services(&self) -> Result<Vec<ServiceSummary>, QueryError> {
-        let now = now_unix_nanos();
+        let now = UnixNanos::now();
         let names = self.service_names().await?;
         Ok(names
             .iter()
@@ -180,7 +179,7 @@ impl QueryService {
             .await?
             .iter()
             .any(|known| known == name);
-        Ok(known.then(|| self.live.service(name, now_unix_nanos())))
+        Ok(known.then(|| self.live.service(name, UnixNanos::now())))
     }
 
     /// Returns the names of all services seen within the retention, sorted.
@@ -210,7 +209,7 @@ impl QueryService {
     /// # Errors
     /// When the store fails.
     pub async fn dependencies(&self, range: TimeRange) -> Result<Vec<DependencyLink>, QueryError> {
-        self.live.maintain(now_unix_nanos());
+        self.live.maintain(UnixNanos::now());
         let own = self.live.dependencies(range);
         let others = self.ask_others(move |others| others.dependencies(range));
         Ok(merge_links(own, others.await))

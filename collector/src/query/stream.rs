@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::hub::Hub;
-use crate::model::{CircuitKey, CircuitView, CircuitWall};
+use crate::model::{CircuitKey, CircuitView, CircuitWall, UnixNanos};
 
 /// Clients at once: a few per person of a team, and far below what a process has file descriptors for.
 pub const CLIENTS_MAX: usize = 512;
@@ -61,7 +61,7 @@ pub struct TooManyClients;
 pub struct CircuitsEvent {
     /// The moment, Unix nanoseconds.
     #[serde(rename = "at_unix_nanos")]
-    pub at: u64,
+    pub at: UnixNanos,
     /// Whether this replaces everything known before.
     pub complete: bool,
     /// The breakers as they are now.
@@ -75,7 +75,7 @@ pub struct CircuitsEvent {
 pub struct StatsEvent {
     /// The moment, Unix nanoseconds.
     #[serde(rename = "at_unix_nanos")]
-    pub at: u64,
+    pub at: UnixNanos,
     /// Spans received since the start.
     pub spans_received: u64,
     /// Spans durable since the start.

@@ -1,13 +1,14 @@
 //! One small trace to look at: a product page whose inventory is refused by a breaker and answered by the monolith.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fusebox::semconv;
 use opentelemetry::{SpanId, TraceId};
 
 use crate::codec::otlp::encode::trace_to_protobuf;
 use crate::model::{
-    Event, Resource, Scope, Span, SpanKind, Status, StatusCode, Trace, Value, now_unix_nanos,
+    Event, Resource, Scope, Span, SpanKind, Status, StatusCode, Trace, UnixNanos, Value,
 };
 
 const MILLISECOND: u64 = 1_000_000;
@@ -177,8 +178,8 @@ fn span(part: &Part, trace_start: u64) -> Span {
         flags: 0x101,
         name: part.name.to_owned(),
         kind: part.kind,
-        start,
-        end: start + part.duration * MILLISECOND / 10,
+        start: UnixNanos::new(start),
+        end: UnixNanos::new(start + part.duration * MILLISECOND / 10),
         status: Status {
             code: part.error.map_or(StatusCode::Unset, |_| StatusCode::Error),
             message: part.error.unwrap_or_default().to_owned(),
@@ -211,7 +212,7 @@ fn span(part: &Part, trace_start: u64) -> Span {
 
 fn refusal(error: &str, time: u64) -> Event {
     Event {
-        time,
+        time: UnixNanos::new(time),
         name: "exception".to_owned(),
         attributes: texts(&[
             ("exception.type", "fusebox::Rejected"),
@@ -229,9 +230,9 @@ fn texts(attributes: &[(&str, &str)]) -> Vec<(String, Value)> {
 
 /// Returns a small OTLP/JSON body with times of this moment, to paste into a terminal.
 pub fn curl_sample() -> String {
-    let now = now_unix_nanos();
-    let (start, end) = (now - 120 * MILLISECOND, now);
-    let mut rng = fastrand::Rng::with_seed(now);
+    let now = UnixNanos::now();
+    let (start, end) = ((now - Duration::from_millis(120)).get(), now.get());
+    let mut rng = fastrand::Rng::with_seed(now.get());
     let (trace_id, span_id) = (rng.u128(1..), rng.u64(1..));
     format!(
         r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"my-service"}}}}]}},
@@ -268,17 +269,28 @@ mod tests {
     #[test]
     fn the_demo_trace_has_a_refused_call() {
         let mut count = Count::default();
-        let now = now_unix_nanos();
-        walk_traces(&demo_trace(now), &Limits::default(), now, &mut count).unwrap();
+        let now = UnixNanos::now();
+        walk_traces(
+            &demo_trace(now.get()),
+            &Limits::default(),
+            now.get(),
+            &mut count,
+        )
+        .unwrap();
         assert_eq!((count.spans, count.refused), (PARTS.len(), 1));
-        assert_ne!(demo_trace(now), demo_trace(now + 1));
+        assert_ne!(demo_trace(now.get()), demo_trace(now.get() + 1));
     }
 
     #[test]
     fn the_sample_for_curl_is_one_span() {
         let mut count = Count::default();
         let (bytes, _) = traces_to_protobuf(curl_sample().as_bytes()).unwrap();
-        let report = walk_traces(&bytes, &Limits::default(), now_unix_nanos(), &mut count);
+        let report = walk_traces(
+            &bytes,
+            &Limits::default(),
+            UnixNanos::now().get(),
+            &mut count,
+        );
         assert_eq!(report.unwrap().spans, 1);
         assert!(
             !curl_sample().contains('\''),

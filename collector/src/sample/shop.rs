@@ -3,6 +3,7 @@
 //! A trace has 4 to 20 spans of 680 bytes and 15 attributes on average; every pod batches its own, as SDKs do,
 //! so that a trace arrives in many requests and children may arrive before their parents.
 
+use crate::model::UnixNanos;
 use bytes::Bytes;
 use fastrand::Rng;
 
@@ -22,8 +23,8 @@ const HOUR: u64 = 3_600_000_000_000;
 #[derive(Debug, Clone)]
 pub struct Shop {
     seed: u64,
-    start: u64,
-    end: u64,
+    start: UnixNanos,
+    end: UnixNanos,
 }
 
 impl Shop {
@@ -31,14 +32,14 @@ impl Shop {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
-            start: DEFAULT_START,
-            end: DEFAULT_START + HOUR,
+            start: UnixNanos::new(DEFAULT_START),
+            end: UnixNanos::new(DEFAULT_START + HOUR),
         }
     }
 
     /// Spreads the traces evenly over that time.
     #[must_use]
-    pub fn between(mut self, start: u64, end: u64) -> Self {
+    pub fn between(mut self, start: UnixNanos, end: UnixNanos) -> Self {
         self.start = start;
         self.end = end.max(start);
         self
@@ -111,7 +112,7 @@ impl Requests {
         let head = TraceHead {
             // No id may be zero.
             trace_id: rng.u128(1..).to_be_bytes(),
-            start: self.shop.start + (range as f64 * done) as u64,
+            start: (self.shop.start + range.mul_f64(done)).get(),
             user: rng.u32(..USERS),
             sku: rng.u32(..ARTICLES),
         };

@@ -77,7 +77,7 @@ fn identity(span: &Span) -> Identity {
         2 => 6,
         other => other,
     };
-    (span.span_id, kind, span.start)
+    (span.span_id, kind, span.start.get())
 }
 
 /// Orders spans of one identity by everything else they hold; costs a print of both, but hardly ever happens.
@@ -93,7 +93,7 @@ fn tie_break(a: &Span, b: &Span) -> std::cmp::Ordering {
 fn straighten(spans: &mut [Span], notes: &mut Vec<Note>) {
     for span in spans {
         if span.end < span.start {
-            let nanos = span.start - span.end;
+            let nanos = (span.start - span.end).as_nanos();
             notes.push(Note {
                 code: "end_before_start",
                 span_id: span.span_id,

@@ -12,13 +12,13 @@ use opentelemetry::{SpanId, TraceId};
 use super::TraceReader;
 use crate::model::{
     Condition, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Test, TimeRange,
-    TraceCondition, TraceQuery, Value, now_unix_nanos,
+    TraceCondition, TraceQuery, UnixNanos, Value,
 };
 
 /// Returns the time that the suite's spans begin at, Unix nanoseconds: a little ago, because stores keep a week and
 /// look for spans near their arrival.
 pub(crate) fn begin() -> u64 {
-    static BEGIN: LazyLock<u64> = LazyLock::new(|| now_unix_nanos() - 60_000_000_000);
+    static BEGIN: LazyLock<u64> = LazyLock::new(|| UnixNanos::now().get() - 60_000_000_000);
     *BEGIN
 }
 
@@ -88,7 +88,7 @@ async fn searches_newest_first_page_by_page(reader: &impl TraceReader) {
     assert_eq!(page.traces.len(), 1);
     assert_eq!((row.trace_id, row.root_received), (id(1), true));
     assert_eq!(
-        (row.root_service.as_str(), row.start),
+        (row.root_service.as_str(), row.start.get()),
         ("shop", begin() + 10)
     );
     assert_eq!(row.duration_nanos, 30 + 5 - 10);
@@ -113,11 +113,11 @@ async fn filters(reader: &impl TraceReader) {
     let both = [Condition::service("cart"), Condition::operation("GET /1")];
     expect(all.clone().with(both), &[]).await;
     let mut early = all.clone();
-    early.range.end = begin() + 900;
+    early.range.end = UnixNanos::new(begin() + 900);
     expect(early, &[2, 1]).await;
     // Traces that began before the range and have a span in it.
     let mut late = all.clone();
-    late.range.start = begin() + 11;
+    late.range.start = UnixNanos::new(begin() + 11);
     expect(late.clone(), &[3, 2, 1]).await;
     let root = late.clone().with([Condition::operation("GET /1")]);
     expect(root, &[3, 2]).await;
@@ -230,8 +230,8 @@ fn span(trace: u64, number: u64, parent: Option<u64>, service: &str, offset: u64
         flags: 1,
         name: format!("GET /{number}"),
         kind: SpanKind::Server,
-        start: begin() + offset,
-        end: begin() + offset + 5,
+        start: UnixNanos::new(begin() + offset),
+        end: UnixNanos::new(begin() + offset + 5),
         status: Status::default(),
         resource: Arc::new(Resource {
             service_name: service.to_owned(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::fitting::Fitting;
 use crate::codec::otlp::decode;
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
-use crate::model::{Resource, Scope};
+use crate::model::{Resource, Scope, UnixNanos};
 
 /// Resources and scopes that a new one is compared with: a trace has few, and one with many must not cost their square.
 const COMPARED_MAX: usize = 256;
@@ -49,7 +49,7 @@ impl SpanVisitor for SpanCollector {
     fn span(&mut self, view: &SpanView<'_>) {
         let mut span = decode::span(view, &self.resource, &self.scope);
         // An end before the start is straightened, with a note, when the trace is put together.
-        span.end = view.end;
+        span.end = UnixNanos::new(view.end);
         self.spans.push(span);
     }
 }

@@ -8,7 +8,7 @@ use fusebox::circuit_breaker::Outcome::{Cancelled, Ignored, Success};
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
 use opentelemetry::TraceId;
 
-use crate::model::{CircuitMark, ServiceCount, Span, StatusCode, TraceSummary, Value};
+use crate::model::{CircuitMark, ServiceCount, Span, StatusCode, TraceSummary, Value, nanos};
 
 fn is_failed(span: &Span) -> bool {
     span.status.code == StatusCode::Error
@@ -29,7 +29,7 @@ pub(crate) fn summarize(spans: &[Span]) -> Option<TraceSummary> {
         root_operation: named.name.clone(),
         root_received: root.is_some(),
         start: first.start,
-        duration_nanos: end.saturating_sub(first.start),
+        duration_nanos: nanos(end - first.start),
         span_count: count(spans.len()),
         error_count: count(spans.iter().filter(|span| is_failed(span)).count()),
         services: services(spans),

@@ -25,7 +25,7 @@ pub use traces::Traces;
 
 pub use crate::log::StoreError;
 
-use crate::model::{CircuitKey, TimeRange, Trace, TracePage, TraceQuery};
+use crate::model::{CircuitKey, TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
 use fitting::TRACE_BYTES_MAX;
 use series::{SeriesKind, SeriesRecord};
 
@@ -84,5 +84,5 @@ pub trait SeriesReader: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// When it cannot be asked.
-    fn latest(&self, kind: SeriesKind) -> Result<Option<u64>, StoreError>;
+    fn latest(&self, kind: SeriesKind) -> Result<Option<UnixNanos>, StoreError>;
 }

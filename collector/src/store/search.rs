@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use super::StoreError;
 use super::matching::{id_number, summarize};
 use crate::model::{
-    Cursor, SECOND_NANOS, Trace, TracePage, TraceQuery, TraceSummary, format_timestamp,
-    now_unix_nanos,
+    Cursor, NANOSECOND, SECOND, Trace, TracePage, TraceQuery, TraceSummary, UnixNanos,
+    format_timestamp,
 };
 
 /// How long stores are looked through for one page; what is older, the next page goes on with. A match that is rare, or
@@ -31,14 +31,14 @@ pub(crate) struct Candidate {
     /// Its id.
     pub(crate) id: TraceId,
     /// Its position, or a later one.
-    pub(crate) position: u64,
+    pub(crate) position: UnixNanos,
 }
 
 /// A row of a page.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     /// Its position.
-    pub(crate) position: u64,
+    pub(crate) position: UnixNanos,
     /// What is shown.
     pub(crate) summary: TraceSummary,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Row {
 /// What a search looks through, newest first.
 pub(crate) trait Source: Send {
     /// Returns from where on every candidate has been returned, that position included; `None` when all have.
-    fn frontier(&self) -> Option<u64>;
+    fn frontier(&self) -> Option<UnixNanos>;
 
     /// Looks further back and returns the candidates that it finds.
     fn step(&mut self) -> impl Future<Output = Result<Vec<Candidate>, StoreError>> + Send;
@@ -65,7 +65,7 @@ pub(crate) struct Found {
     /// The page.
     pub(crate) page: TracePage,
     /// The position of each row.
-    pub(crate) positions: Vec<u64>,
+    pub(crate) positions: Vec<UnixNanos>,
 }
 
 /// What stands on the heap under a position. The order of the variants decides between equal positions: candidates
@@ -80,15 +80,15 @@ enum Entry {
 struct Search<'a, S> {
     source: &'a mut S,
     query: &'a TraceQuery,
-    heap: BinaryHeap<(u64, Entry)>,
+    heap: BinaryHeap<(UnixNanos, Entry)>,
     /// The latest position of each candidate; none is later than that of one that was resolved.
-    latest: HashMap<u128, u64>,
+    latest: HashMap<u128, UnixNanos>,
     rows: HashMap<u128, TraceSummary>,
     found: Found,
     /// When the search ends even if the page is not full.
     deadline: Instant,
     /// The moment of the first page.
-    as_of: u64,
+    as_of: UnixNanos,
 }
 
 /// Returns one page of a search. Past that time the page ends early and says so; the next one goes on from there.
@@ -106,7 +106,7 @@ pub(crate) async fn search(
         rows: HashMap::new(),
         found: Found::default(),
         deadline: Instant::now() + time_max,
-        as_of: as_of.unwrap_or_else(now_unix_nanos),
+        as_of: as_of.unwrap_or_else(UnixNanos::now),
     };
     search.run().await
 }
@@ -127,7 +127,7 @@ impl<S: Source> Search<'_, S> {
                 (Some((_, Entry::Row(_))), _) => self.emit(),
                 (Some((position, Entry::Candidate(_))), _) => {
                     let position = *position;
-                    if self.ends_at(position.saturating_add(1)) {
+                    if self.ends_at(position + NANOSECOND) {
                         break;
                     }
                     self.resolve(frontier, missing + 1).await?;
@@ -146,13 +146,13 @@ impl<S: Source> Search<'_, S> {
 
     /// Ends the page before that position once its time is over, unless that would be no step forward: InfluxDB looks
     /// first through what arrived after the end of the page.
-    fn ends_at(&mut self, position: u64) -> bool {
+    fn ends_at(&mut self, position: UnixNanos) -> bool {
         let is_over = Instant::now() > self.deadline;
-        let is_forward = position.saturating_add(1) < self.query.page_range().end;
+        let is_forward = position + NANOSECOND < self.query.page_range().end;
         if !is_over || !is_forward {
             return false;
         }
-        let reached = format_timestamp(position / SECOND_NANOS * SECOND_NANOS);
+        let reached = format_timestamp(position.floor(SECOND));
         self.found.page.ended_early = true;
         self.found.page.missing = Some(format!(
             "looked back as far as {reached}; the next page goes on from there"
@@ -178,7 +178,11 @@ impl<S: Source> Search<'_, S> {
     }
 
     /// Makes rows of the settled candidates with the latest positions.
-    async fn resolve(&mut self, frontier: Option<u64>, wanted: usize) -> Result<(), StoreError> {
+    async fn resolve(
+        &mut self,
+        frontier: Option<UnixNanos>,
+        wanted: usize,
+    ) -> Result<(), StoreError> {
         let candidates = self.take_candidates(frontier, wanted.min(BATCH_MAX));
         if candidates.is_empty() {
             return Ok(());
@@ -196,7 +200,7 @@ impl<S: Source> Search<'_, S> {
         Ok(())
     }
 
-    fn take_candidates(&mut self, frontier: Option<u64>, wanted: usize) -> Vec<Candidate> {
+    fn take_candidates(&mut self, frontier: Option<UnixNanos>, wanted: usize) -> Vec<Candidate> {
         let mut candidates = Vec::new();
         let mut rows = Vec::new();
         while candidates.len() < wanted
@@ -207,7 +211,7 @@ impl<S: Source> Search<'_, S> {
                 Some((position, Entry::Candidate(id))) => {
                     // A later position of the same trace was found after this one.
                     if self.latest.get(&id) == Some(&position) {
-                        self.latest.insert(id, u64::MAX);
+                        self.latest.insert(id, UnixNanos::MAX);
                         let id = TraceId::from_bytes(id.to_be_bytes());
                         candidates.push(Candidate { id, position });
                     }
@@ -264,14 +268,19 @@ mod tests {
     struct Steps(Vec<(u64, u64)>);
 
     impl Source for Steps {
-        fn frontier(&self) -> Option<u64> {
-            self.0.first().map(|(frontier, _)| *frontier)
+        fn frontier(&self) -> Option<UnixNanos> {
+            self.0
+                .first()
+                .map(|(frontier, _)| UnixNanos::new(*frontier))
         }
 
         async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {
             let (_, position) = self.0.remove(0);
             let id = TraceId::from(u128::from(position));
-            Ok(vec![Candidate { id, position }])
+            Ok(vec![Candidate {
+                id,
+                position: UnixNanos::new(position),
+            }])
         }
 
         async fn resolve(
@@ -279,7 +288,7 @@ mod tests {
             candidates: &[Candidate],
         ) -> Result<Vec<Option<Row>>, StoreError> {
             let row = |candidate: &Candidate| {
-                let mut span = span(candidate.position, 1, "shop");
+                let mut span = span(candidate.position.get(), 1, "shop");
                 span.start = candidate.position;
                 let summary = summarize(&[span])?;
                 let position = candidate.position;
@@ -296,6 +305,6 @@ mod tests {
         let mut steps = Steps(vec![(150, 100), (90, 130), (50, 40)]);
         let found = search(&mut steps, &query, TIME_MAX).await.unwrap();
         assert_eq!(found.page.traces[1].trace_id, TraceId::from(130));
-        assert_eq!(found.page.next.unwrap().position, 100);
+        assert_eq!(found.page.next.unwrap().position, UnixNanos::new(100));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use fusebox_collector::model::{HOUR_NANOS, now_unix_nanos};
+use fusebox_collector::model::{HOUR, UnixNanos, nanos};
 use fusebox_collector::sample::Shop;
 use tokio::sync::{Mutex, Notify, mpsc};
 
@@ -18,7 +18,7 @@ const AHEAD_BYTES: usize = 256 * 1024 * 1024;
 const SPAN_BYTES: usize = 700;
 const GZIP_RATIO: usize = 6;
 /// The traces' times lie within the last hour.
-const AGE_NANOS: u64 = HOUR_NANOS;
+const AGE_NANOS: u64 = nanos(HOUR);
 
 /// A request ready to be sent.
 #[derive(Debug)]
@@ -70,8 +70,11 @@ impl Source {
 
 /// Generates all requests; stops early when every receiver is dropped.
 fn make(options: &LoadOptions, sender: &mpsc::Sender<Request>, filled: &Notify) {
-    let now = now_unix_nanos();
-    let shop = Shop::new(options.seed).between(now.saturating_sub(AGE_NANOS), now);
+    let now = UnixNanos::now().get();
+    let shop = Shop::new(options.seed).between(
+        UnixNanos::new(now.saturating_sub(AGE_NANOS)),
+        UnixNanos::new(now),
+    );
     let spans = usize::try_from(options.spans).unwrap_or(usize::MAX);
     let mut requests = shop.requests(spans, options.spans_per_request);
     while let Some((message, spans)) = requests.next_counted() {

@@ -8,7 +8,7 @@ use fusebox_collector::codec::Format;
 use fusebox_collector::codec::otlp::{
     Limits, ResourceView, ScopeView, SpanView, SpanVisitor, walk_traces,
 };
-use fusebox_collector::model::now_unix_nanos;
+use fusebox_collector::model::UnixNanos;
 use fusebox_collector::pipeline::IngestError;
 use fusebox_collector::sample;
 use opentelemetry::TraceId;
@@ -26,7 +26,7 @@ pub(crate) async fn send(
     if !is_same_origin(&headers) {
         return Err(PageError::Forbidden);
     }
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let request = Bytes::from(sample::demo_trace(now));
     let mut first = FirstTrace::default();
     walk_traces(&request, &Limits::default(), now, &mut first).map_err(IngestError::from)?;

@@ -1,7 +1,7 @@
 //! A data directory is lost: what was shipped is still there for the collector that starts anew.
 
 use fusebox::circuit_breaker::EffectiveState;
-use fusebox_collector::model::now_unix_nanos;
+use fusebox_collector::model::UnixNanos;
 use integration_tests::{FakeBreaker, TraceBuilder, attribute, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,7 +21,7 @@ async fn a_lost_data_directory_loses_nothing_that_was_shipped() {
     breaker.report(&binary.otlp_http, 10).await;
     let open = EffectiveState::Open;
     breaker.turn(&binary.otlp_http, open, &trace).await;
-    let moment = now_unix_nanos();
+    let moment = UnixNanos::now().get();
     let before = ask(&binary.web, &format!("/api/traces/{trace}")).await;
     binary.terminate().await;
     // The current minute is written to the journal at the stop, and to InfluxDB after the next start.

@@ -1,7 +1,7 @@
 //! Two collectors behind a load balancer share one InfluxDB: each shows the data of both.
 
 use fusebox::circuit_breaker::EffectiveState;
-use fusebox_collector::model::now_unix_nanos;
+use fusebox_collector::model::UnixNanos;
 use integration_tests::{Binary, FakeBreaker, TraceBuilder, eventually, get_json};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -23,7 +23,7 @@ async fn two_collectors_share_one_influxdb() {
     let both = [&first, &second];
     let traces = send_halves(both).await;
     open_breakers(both, &traces[0]).await;
-    let moment = now_unix_nanos();
+    let moment = UnixNanos::now().get();
     for binary in both {
         everything_arrives(&binary.web).await;
     }

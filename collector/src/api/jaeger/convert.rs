@@ -129,7 +129,7 @@ fn convert_span(
         span_id: span.span_id.to_string(),
         operation_name: &span.name,
         references,
-        start_time: span.start / 1_000,
+        start_time: span.start.micros(),
         duration: span.duration_nanos() / 1_000,
         tags,
         logs: logs.map(|event| convert_event(event, is_raw)).collect(),
@@ -144,7 +144,7 @@ fn convert_event(event: &model::Event, is_raw: bool) -> Log<'_> {
         tags::sort_fields(&mut fields);
     }
     Log {
-        timestamp: event.time / 1_000,
+        timestamp: event.time.micros(),
         fields,
     }
 }

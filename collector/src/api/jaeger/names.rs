@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use super::answer::{Answer, DependencyLink, Failure, Operation};
 use super::params::Params;
 use crate::api::ApiState;
-use crate::model::{Condition, SpanKind, TimeRange, TraceQuery, now_unix_nanos};
+use crate::model::{Condition, SpanKind, TimeRange, TraceQuery, UnixNanos};
 use crate::query::{QueryError, QueryService};
 
 /// Newest traces read for the kinds of their spans.
@@ -138,8 +138,8 @@ impl<'s> Kinds<'s> {
         limit: usize,
     ) -> Result<(), QueryError> {
         let mut newest = TraceQuery::in_range(TimeRange {
-            start: 0,
-            end: now_unix_nanos(),
+            start: UnixNanos::new(0),
+            end: UnixNanos::now(),
         });
         newest.limit = limit;
         newest.conditions.push(Condition::service(self.service));

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 
 use super::answer::Failure;
 use crate::api::dialect::{self, Refuse, shortened};
-use crate::model::{TimeRange, TraceQuery, now_unix_nanos};
+use crate::model::{TimeRange, TraceQuery, UnixNanos};
 
 /// Units in nanoseconds. Go knows two letters for micro.
 const UNITS: [(&str, f64); 8] = [
@@ -67,7 +67,7 @@ impl Params {
     }
 
     /// Returns a moment, Unix nanoseconds; it was given in microseconds or milliseconds.
-    pub(super) fn time(&self, name: &str) -> Result<Option<u64>, Failure> {
+    pub(super) fn time(&self, name: &str) -> Result<Option<UnixNanos>, Failure> {
         self.read(name, "a time in Unix microseconds", |text| {
             text.parse().ok().map(unix_nanos)
         })
@@ -108,16 +108,16 @@ impl Params {
 
     /// Returns `start` to `end`, both included.
     pub(super) fn range(&self) -> Result<TimeRange, Failure> {
-        let end = self.time("end")?.unwrap_or_else(now_unix_nanos);
+        let end = self.time("end")?.unwrap_or_else(UnixNanos::now);
         let start = self.time("start")?;
-        let start = start.unwrap_or(end.saturating_sub(nanos(SEARCH_LOOKBACK)));
+        let start = start.unwrap_or(end - SEARCH_LOOKBACK);
         if start > end {
             return Err(Failure::parameter("start", "it is after the end"));
         }
         Ok(TimeRange {
             start,
             // The whole of the last microsecond.
-            end: end.saturating_add(1_000),
+            end: end + Duration::from_micros(1),
         })
     }
 
@@ -129,11 +129,10 @@ impl Params {
         let lookback = self.read("lookback", "a number of milliseconds", |text| {
             text.parse::<u64>().ok()
         })?;
-        let end = end.unwrap_or_else(now_unix_nanos);
-        let length = lookback.map(|millis| millis.saturating_mul(1_000_000));
-        let length = length.unwrap_or(nanos(DEPENDENCY_LOOKBACK));
+        let end = end.unwrap_or_else(UnixNanos::now);
+        let length = lookback.map_or(DEPENDENCY_LOOKBACK, Duration::from_millis);
         Ok(TimeRange {
-            start: end.saturating_sub(length),
+            start: end - length,
             end,
         })
     }
@@ -162,17 +161,13 @@ pub(super) fn trace_id(text: &str) -> Result<String, Failure> {
 }
 
 /// Returns the time of a number of microseconds, or of milliseconds where it can only be that: Grafana mixes both.
-fn unix_nanos(number: u64) -> u64 {
+fn unix_nanos(number: u64) -> UnixNanos {
     let factor = if number < MICROS_FROM {
         1_000_000
     } else {
         1_000
     };
-    number.saturating_mul(factor)
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    UnixNanos::new(number.saturating_mul(factor))
 }
 
 /// Reads a duration into nanoseconds; `None` for anything else, and for negative ones, which no span has.
@@ -209,10 +204,16 @@ mod tests {
     #[test]
     fn times_are_distinguished_by_magnitude() {
         let second = 1_795_428_000;
-        assert_eq!(unix_nanos(second * 1_000), second * 1_000_000_000);
-        assert_eq!(unix_nanos(second * 1_000_000), second * 1_000_000_000);
-        assert_eq!(unix_nanos(0), 0);
-        assert_eq!(unix_nanos(u64::MAX), u64::MAX);
+        assert_eq!(
+            unix_nanos(second * 1_000),
+            UnixNanos::new(second * 1_000_000_000)
+        );
+        assert_eq!(
+            unix_nanos(second * 1_000_000),
+            UnixNanos::new(second * 1_000_000_000)
+        );
+        assert_eq!(unix_nanos(0), UnixNanos::new(0));
+        assert_eq!(unix_nanos(u64::MAX), UnixNanos::MAX);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::api::tests::Fixture;
-use crate::model::now_unix_nanos;
+use crate::model::UnixNanos;
 
 /// 2026-11-23T10:00:00Z.
 const NOW: u64 = 1_795_428_000_000_000_000;
@@ -298,7 +298,7 @@ async fn only_the_newest_traces_within_the_limit_are_answered() {
 
 #[tokio::test]
 async fn services_and_operations_are_listed_with_their_number() {
-    let fixture = Fixture::with_shop(now_unix_nanos());
+    let fixture = Fixture::with_shop(UnixNanos::now().get());
     let envelope = |data: Value, total: usize| json!({"data": data, "total": total, "limit": 0, "offset": 0, "errors": null});
     assert_eq!(
         fixture.json("/jaeger/api/services").await,
@@ -351,7 +351,7 @@ fn call_of_itself(now: u64) -> Value {
 
 #[tokio::test]
 async fn dependencies_are_those_of_the_time_before() {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let mut fixture = Fixture::with_shop(now);
     fixture.receive(&call_of_itself(now), now);
     let own = fixture.json("/api/dependencies").await;
@@ -478,7 +478,7 @@ async fn version_3_answers_in_otlp() {
 
 #[tokio::test]
 async fn version_3_lists_names_and_rows() {
-    let fixture = Fixture::with_shop(now_unix_nanos());
+    let fixture = Fixture::with_shop(UnixNanos::now().get());
     assert_eq!(
         fixture.json("/jaeger/api/v3/services").await,
         json!({"services": ["gateway", "product"]})

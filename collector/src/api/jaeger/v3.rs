@@ -1,6 +1,7 @@
 //! The third version of Jaeger's API: traces as OTLP JSON, times as RFC 3339, an error envelope of its own.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
@@ -18,7 +19,10 @@ use super::{convert, names, params};
 use crate::api::dialect::{self, Refuse, with_missing};
 use crate::api::{ApiState, pieces};
 use crate::codec::otlp::encode::ResourceSpans;
-use crate::model::{ServiceCount, TimeRange, Trace, TraceQuery, TraceSummary, parse_timestamp};
+use crate::model::{
+    NANOSECOND, ServiceCount, TimeRange, Trace, TraceQuery, TraceSummary, UnixNanos,
+    parse_timestamp,
+};
 use crate::query::TRACE_BYTES_MAX;
 
 /// Returns what is nested under `/jaeger/api/v3`.
@@ -169,13 +173,13 @@ async fn trace_summaries(
 
 impl From<TraceSummary> for Summary {
     fn from(row: TraceSummary) -> Self {
-        let end = row.start.saturating_add(row.duration_nanos);
+        let end = row.start + Duration::from_nanos(row.duration_nanos);
         Self {
             trace_id: row.trace_id.to_string(),
             root_service_name: row.root_service,
             root_operation_name: row.root_operation,
-            min_start_time_unix_nano: row.start.to_string(),
-            max_end_time_unix_nano: end.to_string(),
+            min_start_time_unix_nano: row.start.get().to_string(),
+            max_end_time_unix_nano: end.get().to_string(),
             span_count: row.span_count,
             error_span_count: row.error_count,
             orphan_span_count: u32::from(!row.root_received),
@@ -223,7 +227,7 @@ impl Params {
     }
 
     /// Returns a moment, Unix nanoseconds.
-    fn time(&self, name: &str) -> Result<Option<u64>, answer::Failure> {
+    fn time(&self, name: &str) -> Result<Option<UnixNanos>, answer::Failure> {
         let expected = "a time such as 2026-11-23T10:04:11.302Z";
         self.0.read(&self.spelt(name), expected, parse_timestamp)
     }
@@ -276,7 +280,7 @@ impl Params {
         }
         Ok(TimeRange {
             start,
-            end: end.saturating_add(1),
+            end: end + NANOSECOND,
         })
     }
 }

@@ -101,7 +101,7 @@ pub(super) fn write_store(text: &mut Exposition, store: &StoreStats) {
             name,
             "gauge",
             "Start of the oldest span.",
-            oldest as f64 / 1e9,
+            oldest.get() as f64 / 1e9,
         );
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::question::{Params, range_before};
 use super::refusal::Refusal;
 use crate::api::ApiState;
-use crate::model::{DependencyLink, TimeRange, now_unix_nanos};
+use crate::model::{DependencyLink, TimeRange, UnixNanos};
 
 /// Services from which on clients may cache names, as in Zipkin: with fewer, people are still trying things out.
 const CACHED_FROM_SERVICES: usize = 4;
@@ -46,7 +46,7 @@ pub(super) async fn remote_services(
 ) -> Result<Response, Refusal> {
     let name = params.required("serviceName")?.to_lowercase();
     let count = state.query.service_names().await?.len();
-    let range = TimeRange::until(now_unix_nanos(), state.query.retention());
+    let range = TimeRange::until(UnixNanos::now(), state.query.retention());
     let called = state.query.dependencies(range).await?.into_iter();
     let called = called.filter(|link| is_called(&link.parent, &name));
     Ok(answer(lower(called.map(|link| link.child)), count))

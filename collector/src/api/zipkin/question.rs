@@ -11,8 +11,8 @@ use super::refusal::Refusal;
 use super::span;
 use crate::api::dialect::{self, shortened};
 use crate::model::{
-    Condition, EVENT_NAME, MINUTE_NANOS, Place, StatusCode, Test, TimeRange, TraceCondition,
-    TraceQuery, now_unix_nanos,
+    Condition, EVENT_NAME, Place, StatusCode, Test, TimeRange, TraceCondition, TraceQuery,
+    UnixNanos,
 };
 
 /// How far back is searched unless said otherwise: a day, as in Zipkin.
@@ -24,7 +24,7 @@ const TERMS_MAX: usize = 100;
 const NANOS_OF_MILLI: u64 = 1_000_000;
 const NANOS_OF_MICRO: u64 = 1_000;
 /// How long after its trace's start a span is still looked for when a search ends in the past.
-const SPREAD_NANOS: u64 = 10 * MINUTE_NANOS;
+const SPREAD: Duration = Duration::from_secs(10 * 60);
 /// Rows of one page of the store.
 const PAGE_MAX: usize = 100;
 /// ... and at least so many, so that filtering a few does not take a page each.
@@ -76,7 +76,7 @@ impl Question {
 /// Returns the range that `endTs` and `lookback` (milliseconds) ask for; the whole last millisecond is in it.
 fn range(params: &Params) -> Result<TimeRange, Refusal> {
     let end = params.positive::<i64>("endTs")?.map(i64::cast_unsigned);
-    let end = end.unwrap_or_else(|| now_unix_nanos() / NANOS_OF_MILLI);
+    let end = end.unwrap_or_else(|| UnixNanos::now().millis());
     range_before(end, params)
 }
 
@@ -86,11 +86,13 @@ pub(super) fn range_before(end_millis: u64, params: &Params) -> Result<TimeRange
     let default = DEFAULT_LOOKBACK.as_secs() * 1_000;
     let start_millis = end_millis.saturating_sub(lookback.unwrap_or(default));
     Ok(TimeRange {
-        start: start_millis.saturating_mul(NANOS_OF_MILLI),
+        start: UnixNanos::new(start_millis.saturating_mul(NANOS_OF_MILLI)),
         // Zipkin compares microseconds: a trace of this very microsecond is in.
-        end: end_millis
-            .saturating_mul(NANOS_OF_MILLI)
-            .saturating_add(NANOS_OF_MICRO),
+        end: UnixNanos::new(
+            end_millis
+                .saturating_mul(NANOS_OF_MILLI)
+                .saturating_add(NANOS_OF_MICRO),
+        ),
     })
 }
 
@@ -138,7 +140,7 @@ pub(super) fn search(question: &Question) -> TraceQuery {
     let conditions = [service.map(Condition::Service), narrowest];
     // A trace lies in Zipkin's range by its earliest span, wherever the one that matches is.
     let spans = TimeRange {
-        end: question.range.end.saturating_add(SPREAD_NANOS),
+        end: question.range.end + SPREAD,
         ..question.range
     };
     let mut search = TraceQuery::in_range(spans).with(conditions.into_iter().flatten());

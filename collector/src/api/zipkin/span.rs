@@ -101,7 +101,7 @@ pub(super) fn render_span(span: &Span, clients: &HashSet<SpanId>) -> ZipkinSpan 
         id: span.span_id.to_string(),
         kind: kind(span.kind),
         name: span.name.to_lowercase(),
-        timestamp: span.start / 1_000,
+        timestamp: span.start.micros(),
         duration: (span.duration_nanos() / 1_000).max(1),
         local_endpoint: Endpoint::local(span),
         remote_endpoint: Endpoint::remote(span),
@@ -239,7 +239,7 @@ impl Annotation {
             format!("{name}: {}", json_object(&event.attributes))
         };
         Self {
-            timestamp: event.time / 1_000,
+            timestamp: event.time.micros(),
             value,
         }
     }

@@ -1,5 +1,6 @@
 //! Reads attributes: the sender and the breaker; bounds text.
 
+use crate::model::UnixNanos;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
@@ -49,12 +50,13 @@ pub(super) fn name<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str>
 }
 
 /// Returns the value of an attribute that is a whole number and not negative.
-pub(super) fn number(attributes: &[KeyValue], key: &str) -> Option<u64> {
-    match value(attributes, key)? {
+pub(super) fn moment(attributes: &[KeyValue], key: &str) -> Option<UnixNanos> {
+    let nanos = match value(attributes, key)? {
         Value::IntValue(number) => u64::try_from(*number).ok(),
         Value::StringValue(digits) => digits.parse().ok(),
         _ => None,
-    }
+    };
+    nanos.map(UnixNanos::new)
 }
 
 /// Returns a text of a person or a library, cut to the limit at a character's boundary.

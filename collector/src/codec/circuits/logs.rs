@@ -9,10 +9,11 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use serde_json::{Map, Value};
 
-use super::attributes::{Sender, bounded_text, name, number, text};
+use super::attributes::{Sender, bounded_text, moment, name, text};
 use super::{LogsBatch, SettingsReport};
 use crate::model::{
-    CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance, nanos, zero_is_none,
+    CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance, UnixNanos, nanos,
+    zero_is_none,
 };
 
 /// Longest settings document that is read, bytes; ours has about 400.
@@ -77,11 +78,11 @@ fn transition(record: &LogRecord, sender: &Sender) -> Option<CircuitTransition> 
         0 => record.observed_time_unix_nano,
         time => time,
     };
-    let open_until = number(&record.attributes, semconv::OPEN_UNTIL);
+    let open_until = moment(&record.attributes, semconv::OPEN_UNTIL);
     Some(CircuitTransition {
         key: key(record, sender)?,
         instance: sender.instance.clone(),
-        time,
+        time: UnixNanos::new(time),
         from: state(semconv::TRANSITION_FROM)?,
         to,
         reason: bounded_text(&record.attributes, semconv::TRANSITION_REASON),
@@ -115,7 +116,7 @@ fn forced(record: &LogRecord) -> Option<OverrideView> {
     Some(OverrideView {
         kind: override_kind(text(&record.attributes, semconv::OVERRIDE_KIND)?)?,
         reason: bounded_text(&record.attributes, semconv::OVERRIDE_REASON),
-        expires: number(&record.attributes, semconv::OVERRIDE_EXPIRES),
+        expires: moment(&record.attributes, semconv::OVERRIDE_EXPIRES),
     })
 }
 

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
 use super::attributes::{Sender, fingerprint, name, text};
 use super::points::{Point, point_count, points};
 use super::{Count, CountPoint, MetricsBatch, Observation, Temporality};
-use crate::model::{CircuitKey, SECOND_NANOS, Source, format_timestamp};
+use crate::model::{CircuitKey, SECOND, Source, UnixNanos, format_timestamp};
 
 const R4J: &str = "resilience4j.circuitbreaker.";
 const POLLY_EVENTS: &str = "resilience.polly.strategy.events";
@@ -224,7 +224,7 @@ fn empty(source: Source) -> Observation {
         instance: String::new(),
         source,
         group: String::new(),
-        time: 0,
+        time: UnixNanos::new(0),
         counts: Vec::new(),
         state: None,
         in_flight: None,
@@ -258,13 +258,8 @@ fn instance(sender: &Sender, gathered: &Gathered) -> String {
     counts
         .filter(|count| count.temporality == Temporality::Cumulative)
         .map(|count| count.start)
-        .filter(|start| *start > 0)
+        .filter(|start| *start > UnixNanos::new(0))
         .min()
-        .map(|start| {
-            format!(
-                "started {}",
-                format_timestamp(start / SECOND_NANOS * SECOND_NANOS)
-            )
-        })
+        .map(|start| format!("started {}", format_timestamp(start.floor(SECOND))))
         .unwrap_or_default()
 }

@@ -18,7 +18,9 @@ pub use logs::decode_logs;
 pub(crate) use logs::override_kind;
 pub use metrics::decode_metrics;
 
-use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Source};
+use crate::model::{
+    CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Source, UnixNanos,
+};
 
 /// Highest count accepted: a million calls a second for a year. Sums of them cannot overflow.
 pub const MAX_COUNT: u64 = 1 << 45;
@@ -56,9 +58,9 @@ pub struct CountPoint {
     /// Whether `count` runs since `start` or since the last report.
     pub temporality: Temporality,
     /// When the count began, Unix nanoseconds of the instance's clock; 0 if unknown.
-    pub start: u64,
+    pub start: UnixNanos,
     /// When it was read, Unix nanoseconds of the instance's clock.
-    pub time: u64,
+    pub time: UnixNanos,
     /// The count, at most `MAX_COUNT`.
     pub count: u64,
     /// Durations of executed calls; empty where the sender keeps none.
@@ -77,7 +79,7 @@ pub struct Observation {
     /// Its group; empty when it has none.
     pub group: String,
     /// The latest time of its points, Unix nanoseconds of the instance's clock.
-    pub time: u64,
+    pub time: UnixNanos,
     /// Its counts.
     pub counts: Vec<CountPoint>,
     /// The state in force, if the request holds it.

@@ -1,5 +1,6 @@
 //! One shape for the five kinds of OTLP data points: a number, its times and, where it has them, durations.
 
+use crate::model::UnixNanos;
 use fusebox::circuit_breaker::LatencyHistogram;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::{
@@ -18,8 +19,8 @@ const MAX_BUCKETS: usize = 2_048;
 pub(super) struct Point<'a> {
     pub(super) attributes: &'a [KeyValue],
     pub(super) temporality: Temporality,
-    pub(super) start: u64,
-    pub(super) time: u64,
+    pub(super) start: UnixNanos,
+    pub(super) time: UnixNanos,
     /// The value or the count; `None` if it is missing or not finite.
     pub(super) value: Option<f64>,
     pub(super) latency: LatencyHistogram,
@@ -104,8 +105,8 @@ fn number(point: &NumberDataPoint, kind: i32) -> Point<'_> {
     Point {
         attributes: &point.attributes,
         temporality: temporality(kind),
-        start: point.start_time_unix_nano,
-        time: point.time_unix_nano,
+        start: UnixNanos::new(point.start_time_unix_nano),
+        time: UnixNanos::new(point.time_unix_nano),
         value: value.filter(|value| value.is_finite() && recorded(point.flags)),
         latency: LatencyHistogram::default(),
     }
@@ -115,8 +116,8 @@ fn explicit(point: &HistogramDataPoint, kind: i32, unit: f64) -> Point<'_> {
     Point {
         attributes: &point.attributes,
         temporality: temporality(kind),
-        start: point.start_time_unix_nano,
-        time: point.time_unix_nano,
+        start: UnixNanos::new(point.start_time_unix_nano),
+        time: UnixNanos::new(point.time_unix_nano),
         value: recorded(point.flags).then_some(point.count as f64),
         latency: explicit_latency(point, unit),
     }
@@ -151,8 +152,8 @@ fn exponential(point: &ExponentialHistogramDataPoint, kind: i32, unit: f64) -> P
     Point {
         attributes: &point.attributes,
         temporality: temporality(kind),
-        start: point.start_time_unix_nano,
-        time: point.time_unix_nano,
+        start: UnixNanos::new(point.start_time_unix_nano),
+        time: UnixNanos::new(point.time_unix_nano),
         value: (sane && recorded(point.flags)).then_some(point.count as f64),
         latency: if sane {
             exponential_latency(point, unit)
@@ -201,8 +202,8 @@ fn summary(point: &SummaryDataPoint) -> Point<'_> {
     Point {
         attributes: &point.attributes,
         temporality: Temporality::Cumulative,
-        start: point.start_time_unix_nano,
-        time: point.time_unix_nano,
+        start: UnixNanos::new(point.start_time_unix_nano),
+        time: UnixNanos::new(point.time_unix_nano),
         value: recorded(point.flags).then_some(point.count as f64),
         latency: LatencyHistogram::default(),
     }

@@ -171,7 +171,8 @@ fn a_transition_carries_its_call_and_its_end() {
     assert_eq!(transition.from, EffectiveState::Closed);
     assert_eq!(transition.to, EffectiveState::Open);
     assert_eq!(transition.reason, "52 % of 118 calls failed");
-    assert_eq!(transition.open_until, Some(NOW + 5_000_000_000));
+    let open_until = UnixNanos::new(NOW + 5_000_000_000);
+    assert_eq!(transition.open_until, Some(open_until));
     assert_eq!(transition.trace_id.unwrap().to_string(), "07".repeat(16));
 }
 

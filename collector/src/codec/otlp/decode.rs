@@ -8,7 +8,9 @@ use opentelemetry::{SpanId, TraceId};
 
 use super::wire::{Malformed, Reader, fixed64_key, length_key, varint_key};
 use super::{AttributeView, Limits, ResourceView, ScopeView, SpanView, ValueView};
-use crate::model::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value};
+use crate::model::{
+    Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, UnixNanos, Value,
+};
 
 /// Returns the span of that view; an end before the start becomes the start.
 pub fn span(view: &SpanView<'_>, resource: &Arc<Resource>, scope: &Arc<Scope>) -> Span {
@@ -21,8 +23,8 @@ pub fn span(view: &SpanView<'_>, resource: &Arc<Resource>, scope: &Arc<Scope>) -
         flags: view.flags,
         name: view.name.to_owned(),
         kind: SpanKind::from_otlp(u64::from(view.kind)),
-        start: view.start,
-        end: view.end.max(view.start),
+        start: UnixNanos::new(view.start),
+        end: UnixNanos::new(view.end.max(view.start)),
         status: Status {
             code: StatusCode::from_otlp(u64::from(view.status_code)),
             message: view.status_message.to_owned(),
@@ -85,7 +87,7 @@ pub fn value(message: &[u8]) -> Value {
 pub fn event(message: &[u8]) -> Event {
     let (time, name) = event_head(message);
     Event {
-        time,
+        time: UnixNanos::new(time),
         name: name.to_owned(),
         attributes: event_attributes(message).map(owned).collect(),
     }

@@ -9,7 +9,7 @@ use super::schema::{self, Message};
 use super::span::SpanScratch;
 use super::wire::{Malformed, Reader, length_key};
 use super::{Accepted, DecodeError, Limits, Repairs, SpanRejection, SpanVisitor};
-use crate::model::DAY_NANOS;
+use crate::model::{DAY, nanos};
 
 const RESOURCE_SPANS: u32 = length_key(1);
 const REQUEST_FIELDS: u32 = 0b10;
@@ -24,7 +24,7 @@ const SHARED_FIELDS: u32 = 0b1110;
 
 /// How far in the future a span may be: clocks of phones and laptops are off by hours when their time zone is wrong,
 /// rarely by more. The past is not bounded here, as retention is up to the store.
-pub const MAX_FUTURE_NANOS: u64 = DAY_NANOS;
+pub const MAX_FUTURE_NANOS: u64 = nanos(DAY);
 
 /// Visits every span of an `ExportTraceServiceRequest`.
 ///

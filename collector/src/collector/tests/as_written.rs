@@ -7,7 +7,7 @@ const TRACE: &str = "5b8efff798038103d269b633813fc60c";
 
 /// Returns a span of OTLP JSON that starts now, with further fields.
 fn span(id: &str, fields: Value) -> Value {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let mut span = json!({"traceId": TRACE, "spanId": id, "name": "GET /cart", "kind": 2,
         "startTimeUnixNano": now.to_string(), "endTimeUnixNano": (now + 5_000).to_string()});
     for (name, value) in fields.as_object().unwrap() {
@@ -126,7 +126,7 @@ async fn bytes_that_are_not_utf_8_cost_nothing() {
 async fn ill_formed_text_costs_no_metrics_and_logs() {
     let dir = tempfile::tempdir().unwrap();
     let running = start(&dir).await;
-    let point = json!({"timeUnixNano": now_unix_nanos().to_string(), "asInt": "1", "attributes": [
+    let point = json!({"timeUnixNano": UnixNanos::now().get().to_string(), "asInt": "1", "attributes": [
         {"key": "name", "value": {"stringValue": "stock"}}, {"key": "state", "value": {"stringValue": "open"}},
         {"key": "note", "value": {"stringValue": "~"}}]});
     let metric =
@@ -157,7 +157,7 @@ async fn ill_formed_text_costs_no_metrics_and_logs() {
 async fn json_lines_in_the_spelling_of_protobuf_are_read() {
     let dir = tempfile::tempdir().unwrap();
     let running = start(&dir).await;
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let line = |id: &str| {
         json!({"resource_spans": [{"scope_spans": [{"spans": [{
             "trace_id": "W47/95gDgQPSabYzgT/GDA==", "span_id": id, "name": "step", "kind": "SPAN_KIND_SERVER",

@@ -5,7 +5,7 @@ use crate::codec::otlp::Limits;
 use serde_json::json;
 
 fn span(id: u8) -> Span {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     Span {
         trace_id: vec![5; 16],
         span_id: vec![id; 8],
@@ -50,7 +50,7 @@ async fn metric(running: &Running, line: &str) -> u64 {
 /// Four good spans, one of them backwards in time, one with a value that is no number and one with broken text, and six
 /// bad ones.
 fn good_and_bad_spans() -> Vec<u8> {
-    let far = now_unix_nanos() + 400 * 24 * 3_600_000_000_000;
+    let far = UnixNanos::now().get() + 400 * 24 * 3_600_000_000_000;
     let mut backwards = span(2);
     backwards.end_time_unix_nano = backwards.start_time_unix_nano - 500;
     let mut strange = span(3);

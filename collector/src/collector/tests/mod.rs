@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 
 use super::housekeep::enforce_retention;
 use super::*;
-use crate::model::{TimeRange, UnixNanos, now_unix_nanos};
+use crate::model::{TimeRange, UnixNanos};
 use crate::pipeline::testing::spans_request;
 use crate::store::TraceReader;
 use crate::store::series::{RedMinute, SeriesRecord};
@@ -141,8 +141,8 @@ fn call_request(caller: &str, callee: &str) -> Bytes {
                 parent_span_id: parent,
                 name: "GET /stock".to_owned(),
                 kind,
-                start_time_unix_nano: now_unix_nanos() - 1_000_000,
-                end_time_unix_nano: now_unix_nanos(),
+                start_time_unix_nano: UnixNanos::now().get() - 1_000_000,
+                end_time_unix_nano: UnixNanos::now().get(),
                 ..Span::default()
             }],
             ..ScopeSpans::default()
@@ -175,14 +175,14 @@ async fn a_data_directory_has_one_owner() {
 async fn retention_reaches_the_journal_without_circuits() {
     let dir = tempfile::tempdir().unwrap();
     let config = CollectorConfig::for_test(dir.path());
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let retention = u64::try_from(config.retention.as_nanos()).unwrap();
     let collector = Collector::bind(config).await.unwrap();
     let series = collector.parts.circuits.series();
     let old = SeriesRecord::Red(RedMinute {
         service: "shop".to_owned(),
         operation: "GET /".to_owned(),
-        minute: now - retention - 2 * 24 * 3_600_000_000_000,
+        minute: UnixNanos::new(now - retention - 2 * 24 * 3_600_000_000_000),
         calls: 1,
         errors: 0,
         latency_buckets: Vec::new(),
@@ -324,7 +324,7 @@ async fn zipkin_spans_are_accepted_on_the_web_port() {
     let running = Running::start(CollectorConfig::for_test(dir.path())).await;
     let span = serde_json::json!({
         "traceId": "5af7183fb1d4cf5f", "id": "352bff9a74ca9ad2", "name": "get /stock", "kind": "SERVER",
-        "timestamp": now_unix_nanos() / 1_000, "duration": 1_431, "tags": {"error": "no stock"},
+        "timestamp": UnixNanos::now().get() / 1_000, "duration": 1_431, "tags": {"error": "no stock"},
         "localEndpoint": {"serviceName": "stock"},
     });
     let whole = serde_json::json!([span]).to_string();

@@ -8,7 +8,7 @@ const TRACE: &str = "5b8efff798038103d269b633813fc60c";
 
 /// A request of one span.
 fn one_span(trace: &str, id: u64, parent: &str, service: &str) -> Value {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     json!({"resourceSpans": [{
         "resource": {"attributes": [
             {"key": "service.name", "value": {"stringValue": service}},
@@ -108,7 +108,7 @@ async fn a_client_that_never_reads_holds_up_nobody() {
                 .iter()
                 .map(|(key, value)| json!({"key": key, "value": {"stringValue": value}}))
                 .collect();
-                let now = now_unix_nanos().to_string();
+                let now = UnixNanos::now().get().to_string();
                 json!({"timeUnixNano": now, "eventName": fusebox::semconv::EVENT_TRANSITION, "attributes": attributes})
             })
             .collect();

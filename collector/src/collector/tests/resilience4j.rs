@@ -79,7 +79,7 @@ fn export(now: u64, state: &str, calls: [u64; 2], refused: f64) -> Value {
 async fn its_states_are_on_the_wall_and_in_the_history() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(CollectorConfig::for_test(dir.path())).await;
-    let begin = now_unix_nanos();
+    let begin = UnixNanos::now().get();
     let reports = [
         ("closed", [6, 0], 0.0),
         ("closed", [50, 0], 0.0),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// Returns microseconds of a recent time.
 fn now_us() -> u64 {
-    now_unix_nanos() / 1_000
+    UnixNanos::now().get() / 1_000
 }
 
 async fn post(addr: SocketAddr, path: &str, content_type: &str, body: Vec<u8>) -> StatusCode {

@@ -7,7 +7,7 @@ use super::instance::Instance;
 use super::rollup::Minutes;
 use super::timing::{FORGET_AFTER, SETTINGS_EVERY, STANDING_EVERY};
 use crate::codec::circuits::{Observation, SettingsReport};
-use crate::model::{CircuitCalls, CircuitKey, CircuitTransition, Source};
+use crate::model::{CircuitCalls, CircuitKey, CircuitTransition, Source, UnixNanos};
 use crate::store::series::{SeriesRecord, SettingsRecord};
 
 /// Instances of breakers that are tracked at once, about 20 KiB each; reports of any more are counted and dropped.
@@ -19,9 +19,9 @@ pub(super) struct Board {
     circuits: BTreeMap<CircuitKey, Circuit>,
     targets: BTreeMap<CircuitKey, String>,
     instances: usize,
-    last_standing: u64,
-    last_settings: u64,
-    restored_at: u64,
+    last_standing: UnixNanos,
+    last_settings: UnixNanos,
+    restored_at: UnixNanos,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +65,12 @@ impl Effects {
 
 impl Board {
     /// Adds what a metrics request reports of an instance.
-    pub(super) fn observe(&mut self, observation: &Observation, now: u64, effects: &mut Effects) {
+    pub(super) fn observe(
+        &mut self,
+        observation: &Observation,
+        now: UnixNanos,
+        effects: &mut Effects,
+    ) {
         let (key, id) = (&observation.key, &observation.instance);
         let Some(found) = self.instance(key, id, observation.source, now, effects) else {
             return;
@@ -87,7 +92,7 @@ impl Board {
     pub(super) fn transition(
         &mut self,
         transition: CircuitTransition,
-        now: u64,
+        now: UnixNanos,
         effects: &mut Effects,
     ) {
         let (key, id) = (transition.key.clone(), transition.instance.clone());
@@ -103,7 +108,12 @@ impl Board {
     }
 
     /// Applies settings that an instance reported.
-    pub(super) fn settings(&mut self, report: SettingsReport, now: u64, effects: &mut Effects) {
+    pub(super) fn settings(
+        &mut self,
+        report: SettingsReport,
+        now: UnixNanos,
+        effects: &mut Effects,
+    ) {
         let (key, id) = (&report.key, &report.instance);
         let Some(found) = self.instance(key, id, Source::Fusebox, now, effects) else {
             return;
@@ -127,7 +137,7 @@ impl Board {
         key: &CircuitKey,
         id: &str,
         source: Source,
-        now: u64,
+        now: UnixNanos,
         effects: &mut Effects,
     ) -> Option<Found<'_>> {
         let circuit = self.circuits.get(key);
@@ -152,25 +162,25 @@ impl Board {
     }
 
     /// Does what is due by time: rolls up hours that ended, writes standings and settings, removes expired instances.
-    pub(super) fn tick(&mut self, now: u64, effects: &mut Effects) {
+    pub(super) fn tick(&mut self, now: UnixNanos, effects: &mut Effects) {
         for (key, circuit) in &mut self.circuits {
             let ended = circuit.minutes.take_ended_hours(key, now);
             effects
                 .records
                 .extend(ended.into_iter().map(SeriesRecord::Rollup));
         }
-        if now.saturating_sub(self.last_standing) >= STANDING_EVERY {
+        if now - self.last_standing >= STANDING_EVERY {
             self.last_standing = now;
             self.remove_expired(now);
             self.write_standings(now, effects);
         }
-        if now.saturating_sub(self.last_settings) >= SETTINGS_EVERY {
+        if now - self.last_settings >= SETTINGS_EVERY {
             self.last_settings = now;
             self.write_settings(now, effects);
         }
     }
 
-    fn write_standings(&mut self, now: u64, effects: &mut Effects) {
+    fn write_standings(&mut self, now: UnixNanos, effects: &mut Effects) {
         for circuit in self.circuits.values_mut() {
             for instance in circuit.instances.values_mut() {
                 instance.standing.time = now;
@@ -180,7 +190,7 @@ impl Board {
         }
     }
 
-    fn write_settings(&mut self, now: u64, effects: &mut Effects) {
+    fn write_settings(&mut self, now: UnixNanos, effects: &mut Effects) {
         for circuit in self.circuits.values_mut() {
             for report in circuit
                 .instances
@@ -193,7 +203,7 @@ impl Board {
         }
     }
 
-    fn remove_expired(&mut self, now: u64) {
+    fn remove_expired(&mut self, now: UnixNanos) {
         let restored_at = self.restored_at;
         let mut left = 0;
         self.circuits.retain(|_, circuit| {
@@ -227,7 +237,7 @@ impl Board {
         &mut self,
         facts: Vec<Facts>,
         minutes: BTreeMap<CircuitKey, Minutes>,
-        now: u64,
+        now: UnixNanos,
     ) {
         self.restored_at = now;
         for facts in facts {
@@ -248,19 +258,19 @@ impl Board {
     }
 
     /// Returns the instances on the wall, by breaker.
-    pub(super) fn facts(&self, now: u64) -> Vec<(CircuitKey, Vec<Facts>)> {
+    pub(super) fn facts(&self, now: UnixNanos) -> Vec<(CircuitKey, Vec<Facts>)> {
         let circuits = self.circuits.iter();
         let facts = circuits.map(|(key, circuit)| (key.clone(), self.facts_of(circuit, now)));
         facts.filter(|(_, facts)| !facts.is_empty()).collect()
     }
 
     /// Returns the instances of one breaker.
-    pub(super) fn circuit_facts(&self, key: &CircuitKey, now: u64) -> Vec<Facts> {
+    pub(super) fn circuit_facts(&self, key: &CircuitKey, now: UnixNanos) -> Vec<Facts> {
         let circuit = self.circuits.get(key);
         circuit.map_or_else(Vec::new, |circuit| self.facts_of(circuit, now))
     }
 
-    fn facts_of(&self, circuit: &Circuit, now: u64) -> Vec<Facts> {
+    fn facts_of(&self, circuit: &Circuit, now: UnixNanos) -> Vec<Facts> {
         let instances = circuit.instances.values();
         let on_wall = instances.filter(|instance| !is_gone(instance, self.restored_at, now));
         on_wall.map(|instance| instance.facts(now)).collect()
@@ -280,7 +290,7 @@ impl Board {
     }
 
     /// Returns when each instance last reported.
-    pub(super) fn last_seen(&self) -> BTreeMap<(CircuitKey, String), u64> {
+    pub(super) fn last_seen(&self) -> BTreeMap<(CircuitKey, String), UnixNanos> {
         let instances = self
             .circuits
             .values()
@@ -297,12 +307,12 @@ impl Board {
 }
 
 /// Returns whether an instance has left the wall. For a restored one, the time counts from the restart.
-fn is_gone(instance: &Instance, restored_at: u64, now: u64) -> bool {
+fn is_gone(instance: &Instance, restored_at: UnixNanos, now: UnixNanos) -> bool {
     let heard = instance.standing.last_seen;
     let heard = if instance.restored {
         heard.max(restored_at)
     } else {
         heard
     };
-    now.saturating_sub(heard) > FORGET_AFTER
+    now - heard > FORGET_AFTER
 }

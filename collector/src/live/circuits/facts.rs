@@ -2,12 +2,15 @@
 //! wall of the past are both computed from it.
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
+use std::time::Duration;
 
 use super::timing::{
     CALLS_KNOWN_AFTER, DEFAULT_INTERVAL_MS, DEFAULT_WINDOW_MS, FUSEBOX_STALE_AFTER,
     MISSED_INTERVALS, SLOW_INTERVAL_MS, WINDOW_MAX_MS,
 };
-use crate::model::{CircuitCalls, CircuitTransition, Provenance, SECOND_NANOS, Source, TimeRange};
+use crate::model::{
+    CircuitCalls, CircuitTransition, Provenance, SECOND, Source, TimeRange, UnixNanos, nanos,
+};
 use crate::store::series::{SettingsRecord, Standing};
 
 /// The calls that an instance reported in one second of the collector's clock.
@@ -16,6 +19,11 @@ pub(super) struct Second {
     pub(super) second: u64,
     pub(super) calls: CircuitCalls,
     pub(super) latency: LatencyHistogram,
+}
+
+/// Returns when a second begins.
+pub(super) fn start_of(second: u64) -> UnixNanos {
+    UnixNanos::of_window(second, SECOND)
 }
 
 /// Adds a second's calls to those of other seconds, oldest first.
@@ -39,7 +47,7 @@ pub(super) struct Facts {
     /// Seconds with reports, oldest first.
     pub(super) seconds: Vec<Second>,
     /// Changes of state of the last two minutes, oldest first: when, and to what.
-    pub(super) changes: Vec<(u64, EffectiveState)>,
+    pub(super) changes: Vec<(UnixNanos, EffectiveState)>,
     /// The state before the first of them.
     pub(super) state_before: EffectiveState,
     /// How late this is known; `None` if it comes from memory or is about the past.
@@ -50,7 +58,7 @@ pub(super) struct Facts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Delay {
     /// How late a report of the instance may be known.
-    pub(super) late_nanos: u64,
+    pub(super) late: Duration,
     /// The last second whose calls are known.
     pub(super) until_second: Option<u64>,
 }
@@ -90,14 +98,14 @@ pub(super) fn apply(standing: &mut Standing, transition: &CircuitTransition) -> 
 }
 
 /// Returns how long after its last report an instance is stale.
-pub(super) fn stale_after_nanos(standing: &Standing) -> u64 {
+pub(super) fn stale_after(standing: &Standing) -> Duration {
     let is_ours = standing.source == Source::Fusebox;
     let interval_ms = match standing.interval_ms {
         0 if is_ours => 1_000,
         0 => DEFAULT_INTERVAL_MS,
         interval_ms => interval_ms.max(1_000),
     };
-    let missed = interval_ms * MISSED_INTERVALS * 1_000_000;
+    let missed = Duration::from_millis(interval_ms * MISSED_INTERVALS);
     if is_ours {
         missed.max(FUSEBOX_STALE_AFTER)
     } else {
@@ -130,30 +138,28 @@ impl Facts {
 
     /// Returns the second at which the window ends. A report arrives at any moment of its second or interval,
     /// so the window ends with the last one, unless that is overdue.
-    fn window_end(&self, now: u64) -> u64 {
+    fn window_end(&self, now: UnixNanos) -> u64 {
         let known = self.delay.and_then(|delay| delay.until_second);
         // After the last known second, only a part of the calls is known.
-        if let Some(second) =
-            known.filter(|s| now.saturating_sub(s * SECOND_NANOS) < CALLS_KNOWN_AFTER)
-        {
+        if let Some(second) = known.filter(|s| now - start_of(*s) < CALLS_KNOWN_AFTER) {
             return second;
         }
-        let interval = self.standing.interval_ms.max(1_000) * 1_000_000;
+        let interval = Duration::from_millis(self.standing.interval_ms.max(1_000));
         let last = if is_slow(&self.standing) {
             self.seconds.last().map_or(0, |second| second.second)
         } else {
-            self.standing.last_seen / SECOND_NANOS
+            self.standing.last_seen.window(SECOND)
         };
-        let overdue = now.saturating_sub(last * SECOND_NANOS) > 2 * interval + SECOND_NANOS;
-        if overdue || last * SECOND_NANOS > now {
-            now / SECOND_NANOS
+        let overdue = now - start_of(last) > 2 * interval + SECOND;
+        if overdue || start_of(last) > now {
+            now.window(SECOND)
         } else {
             last
         }
     }
 
     /// Returns the calls in the window that ends now, and their rates over the time really covered.
-    pub(super) fn window(&self, now: u64) -> Window {
+    pub(super) fn window(&self, now: UnixNanos) -> Window {
         let window_ms = self.window_ms();
         let end = self.window_end(now);
         // Half an interval of grace: a report that came a little early belongs to the window before.
@@ -169,7 +175,7 @@ impl Facts {
                 window.latency.merge(&second.latency);
             }
         }
-        let known_ms = now.saturating_sub(self.standing.first_seen) / 1_000_000;
+        let known_ms = nanos(now - self.standing.first_seen) / 1_000_000;
         let covered = known_ms
             .max(self.standing.interval_ms)
             .clamp(1_000, window_ms) as f64
@@ -181,8 +187,8 @@ impl Facts {
 
     /// Returns the worst state within a range; `None` if the instance did not report then.
     pub(super) fn worst_state(&self, range: TimeRange) -> Option<EffectiveState> {
-        let late = self.delay.map_or(0, |delay| delay.late_nanos);
-        let gone = self.standing.last_seen + stale_after_nanos(&self.standing) + late;
+        let late = self.delay.map_or(Duration::ZERO, |delay| delay.late);
+        let gone = self.standing.last_seen + stale_after(&self.standing) + late;
         if self.standing.first_seen >= range.end || gone < range.start {
             return None;
         }

@@ -12,7 +12,7 @@ use super::restore::unrolled_minutes;
 use super::rollup::Minutes;
 use super::timing::LOOK_EVERY;
 use super::{CircuitChange, Circuits, Inner};
-use crate::model::{CircuitKey, CircuitTransition, now_unix_nanos};
+use crate::model::{CircuitKey, CircuitTransition, UnixNanos};
 use crate::store::merged::series::{Asked, MergedSeries};
 
 /// Breakers with their instances and what they protect, where that was learnt.
@@ -20,7 +20,7 @@ pub(super) type OnWall = BTreeMap<CircuitKey, (Vec<Facts>, Option<String>)>;
 
 impl Circuits {
     /// Returns the minutes that other collectors have no rollups of yet.
-    pub(super) fn minutes_of_others(&self, key: &CircuitKey, now: u64) -> Minutes {
+    pub(super) fn minutes_of_others(&self, key: &CircuitKey, now: UnixNanos) -> Minutes {
         let Some(merged) = &self.inner.merged else {
             return Minutes::default();
         };
@@ -44,7 +44,7 @@ impl Circuits {
     }
 
     /// Adds the breakers and instances of other collectors to the own ones.
-    pub(super) fn with_those_of_others(&self, mut own: OnWall, now: u64) -> OnWall {
+    pub(super) fn with_those_of_others(&self, mut own: OnWall, now: UnixNanos) -> OnWall {
         let others = self.others();
         for key in others.keys() {
             let (facts, _) = own.entry(key.clone()).or_default();
@@ -65,7 +65,7 @@ async fn follow(circuits: Weak<Inner>, merged: Arc<MergedSeries>) {
         ticks.tick().await;
         let merged = Arc::clone(&merged);
         let look = move || {
-            let looked = look(&mut recent, &merged, now_unix_nanos());
+            let looked = look(&mut recent, &merged, UnixNanos::now());
             (recent, looked)
         };
         let (looked_into, looked) = match tokio::task::spawn_blocking(look).await {
@@ -88,7 +88,7 @@ struct Looked {
     transitions: Vec<CircuitTransition>,
 }
 
-fn look(recent: &mut Recent, merged: &MergedSeries, now: u64) -> Asked<Looked> {
+fn look(recent: &mut Recent, merged: &MergedSeries, now: UnixNanos) -> Asked<Looked> {
     merged.ask(|source| {
         let transitions = recent.look(source, now)?;
         let facts = facts_at(recent, now, None, &LastSeen::new())?;

@@ -11,8 +11,8 @@ use fusebox::circuit_breaker::EffectiveState;
 
 use super::rollup::Minutes;
 use crate::model::{
-    CircuitCalls, CircuitHistory, CircuitKey, CircuitTransition, HOUR_NANOS, MINUTE_NANOS,
-    SECOND_NANOS, SparkBucket, StateSpan, TimeRange,
+    CircuitCalls, CircuitHistory, CircuitKey, CircuitTransition, HOUR, MINUTE, NANOSECOND, SECOND,
+    SparkBucket, StateSpan, TimeRange, UnixNanos, nanos,
 };
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
@@ -28,7 +28,7 @@ pub(super) fn history(
     buckets: usize,
     mut minutes: Minutes,
 ) -> Result<CircuitHistory, StoreError> {
-    let from_hour = range.start / HOUR_NANOS * HOUR_NANOS;
+    let from_hour = range.start.floor(HOUR);
     let hours = TimeRange {
         start: from_hour,
         ..range
@@ -40,7 +40,7 @@ pub(super) fn history(
     })?;
     let mut transitions = Vec::new();
     let with_margin = TimeRange {
-        start: range.start / MINUTE_NANOS * MINUTE_NANOS,
+        start: range.start.floor(MINUTE),
         ..range
     };
     log.scan(
@@ -72,13 +72,14 @@ pub(super) fn history(
 
 struct Slices {
     range: TimeRange,
+    /// Nanoseconds.
     width: u64,
     buckets: Vec<SparkBucket>,
 }
 
 impl Slices {
     fn new(range: TimeRange, buckets: usize) -> Self {
-        let length = range.end.saturating_sub(range.start);
+        let length = nanos(range.end - range.start);
         Self {
             range,
             width: length.div_ceil(buckets as u64).max(1),
@@ -86,12 +87,16 @@ impl Slices {
         }
     }
 
-    fn add(&mut self, time: u64, calls: &CircuitCalls) {
+    fn index_of(&self, time: UnixNanos) -> usize {
+        (nanos(time - self.range.start) / self.width) as usize
+    }
+
+    fn add(&mut self, time: UnixNanos, calls: &CircuitCalls) {
         if !self.range.contains(time) {
             return;
         }
-        let at = (time - self.range.start) / self.width;
-        if let Some(bucket) = self.buckets.get_mut(at as usize) {
+        let index = self.index_of(time);
+        if let Some(bucket) = self.buckets.get_mut(index) {
             bucket.calls.add(calls);
         }
     }
@@ -100,14 +105,14 @@ impl Slices {
     /// must fill.
     fn add_minutes(&mut self, minutes: &Minutes) -> Vec<TimeRange> {
         let range = self.range;
-        let first = (range.start.div_ceil(MINUTE_NANOS)).saturating_mul(MINUTE_NANOS);
-        let end = range.end / MINUTE_NANOS * MINUTE_NANOS;
-        if self.width < MINUTE_NANOS || first >= end {
+        let first = (range.start + (MINUTE - NANOSECOND)).floor(MINUTE);
+        let end = range.end.floor(MINUTE);
+        if self.width < nanos(MINUTE) || first >= end {
             return vec![range];
         }
         for (start, calls, _) in minutes.iter() {
             if (first..end).contains(&start) {
-                self.add(start + MINUTE_NANOS / 2, calls);
+                self.add(start + MINUTE / 2, calls);
             }
         }
         let before = TimeRange {
@@ -124,14 +129,9 @@ impl Slices {
 
     fn add_states(&mut self, states: &[StateSpan]) {
         for span in states {
-            let first = (span.start - self.range.start) / self.width;
-            let last = (span.end - 1 - self.range.start) / self.width;
-            for bucket in self
-                .buckets
-                .iter_mut()
-                .take(last as usize + 1)
-                .skip(first as usize)
-            {
+            let first = self.index_of(span.start);
+            let last = self.index_of(span.end - NANOSECOND);
+            for bucket in self.buckets.iter_mut().take(last + 1).skip(first) {
                 bucket.state = bucket.state.max(Some(span.state));
             }
         }
@@ -151,7 +151,7 @@ fn states(
     let mut instances: BTreeMap<&str, EffectiveState> = BTreeMap::new();
     let mut rest = transitions.iter().peekable();
     for (start, _, worst) in minutes.iter() {
-        let end = start + MINUTE_NANOS;
+        let end = start + MINUTE;
         while rest.next_if(|early| early.time < start).is_some() {}
         let mut at = start;
         let mut any = false;
@@ -183,7 +183,7 @@ struct Spans {
 }
 
 impl Spans {
-    fn add(&mut self, state: EffectiveState, start: u64, end: u64) {
+    fn add(&mut self, state: EffectiveState, start: UnixNanos, end: UnixNanos) {
         let start = start.max(self.range.start);
         let end = end.min(self.range.end);
         if start >= end {
@@ -191,7 +191,7 @@ impl Spans {
         }
         match self.spans.last_mut() {
             // A report may fall just behind a minute's end: less than two seconds are no gap.
-            Some(last) if last.state == state && start <= last.end + 2 * SECOND_NANOS => {
+            Some(last) if last.state == state && start <= last.end + 2 * SECOND => {
                 last.end = end;
             }
             _ => self.spans.push(StateSpan { state, start, end }),

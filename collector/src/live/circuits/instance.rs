@@ -5,18 +5,20 @@
 //! may retry for minutes), else they get the time of arrival; what they promise for later moves along.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
 use super::counted::{Counted, balance};
-use super::facts::{Applied, Facts, Second, apply, is_slow, stale_after_nanos};
+use super::facts::{Applied, Facts, Second, apply, is_slow, stale_after, start_of};
 use super::timing::{
     CLOCK_LEAD_MAX, EVENT_DELAY_MAX, EVENT_GRACE, FOLLOWED_AFTER, INTERVAL_MAX_MS, SHOWN,
 };
 use super::tracker::{Added, Tracker};
 use crate::codec::circuits::{Count, Observation};
 use crate::model::{
-    CircuitCalls, CircuitKey, CircuitSample, CircuitTransition, Provenance, SECOND_NANOS, Source,
+    CircuitCalls, CircuitKey, CircuitSample, CircuitTransition, Provenance, SECOND, Source,
+    UnixNanos, nanos,
 };
 use crate::store::series::{SettingsRecord, Standing};
 
@@ -35,9 +37,9 @@ pub(super) struct Instance {
     state_known: bool,
     tracker: Tracker,
     seconds: VecDeque<Second>,
-    changes: VecDeque<(u64, EffectiveState)>,
+    changes: VecDeque<(UnixNanos, EffectiveState)>,
     state_before: EffectiveState,
-    last_report: Option<u64>,
+    last_report: Option<UnixNanos>,
     /// The second under which the last report was filed.
     filed: Option<u64>,
     gaps_ms: VecDeque<u64>,
@@ -48,8 +50,8 @@ pub(super) struct Instance {
 #[derive(Debug, Clone, Copy)]
 struct Disagreement {
     state: EffectiveState,
-    since_arrival: u64,
-    time: u64,
+    since_arrival: UnixNanos,
+    time: UnixNanos,
 }
 
 /// What an observation led to.
@@ -61,7 +63,7 @@ pub(super) struct Observed {
 }
 
 impl Instance {
-    pub(super) fn new(key: &CircuitKey, id: &str, source: Source, now: u64) -> Self {
+    pub(super) fn new(key: &CircuitKey, id: &str, source: Source, now: UnixNanos) -> Self {
         Self::with_standing(Standing {
             key: key.clone(),
             instance: id.to_owned(),
@@ -114,8 +116,8 @@ impl Instance {
     }
 
     /// Applies what a metrics request reports of it.
-    pub(super) fn observe(&mut self, observation: &Observation, now: u64) -> Observed {
-        let known_for = now.saturating_sub(self.standing.first_seen);
+    pub(super) fn observe(&mut self, observation: &Observation, now: UnixNanos) -> Observed {
+        let known_for = now - self.standing.first_seen;
         let followed = self.last_report.is_some() && known_for >= FOLLOWED_AFTER;
         self.hear(now);
         let is_next = self.learn_interval(now);
@@ -139,16 +141,14 @@ impl Instance {
     pub(super) fn transition(
         &mut self,
         mut transition: CircuitTransition,
-        now: u64,
+        now: UnixNanos,
     ) -> Option<CircuitTransition> {
         self.hear(now);
         let reported = transition.time;
         transition.time = clamp_time(reported, now);
-        transition.open_until = transition.open_until.map(|until| {
-            until
-                .saturating_sub(reported)
-                .saturating_add(transition.time)
-        });
+        transition.open_until = transition
+            .open_until
+            .map(|until| transition.time + (until - reported));
         let change = (transition.time, transition.to);
         if self.changes.contains(&change) && self.standing.provenance == Provenance::Reported {
             return None;
@@ -156,7 +156,7 @@ impl Instance {
         if !self.state_known {
             self.state_known = true;
             self.state_before = transition.from;
-            self.standing.since = 0;
+            self.standing.since = UnixNanos::default();
         }
         let before = self.standing.state;
         match apply(&mut self.standing, &transition) {
@@ -171,7 +171,7 @@ impl Instance {
     }
 
     /// Replaces the settings; returns whether they changed.
-    pub(super) fn settings(&mut self, report: SettingsRecord, now: u64) -> bool {
+    pub(super) fn settings(&mut self, report: SettingsRecord, now: UnixNanos) -> bool {
         self.hear(now);
         let same =
             |old: &SettingsRecord| old.settings == report.settings && old.forced == report.forced;
@@ -181,12 +181,12 @@ impl Instance {
     }
 
     /// Returns what is known of it now.
-    pub(super) fn facts(&self, now: u64) -> Facts {
-        let silent = now.saturating_sub(self.standing.last_seen);
+    pub(super) fn facts(&self, now: UnixNanos) -> Facts {
+        let silent = now - self.standing.last_seen;
         Facts {
             standing: self.standing.clone(),
             report: self.report.clone(),
-            stale: self.restored || silent > stale_after_nanos(&self.standing),
+            stale: self.restored || silent > stale_after(&self.standing),
             seconds: self.seconds.iter().cloned().collect(),
             changes: self.changes.iter().copied().collect(),
             state_before: self.state_before,
@@ -194,17 +194,15 @@ impl Instance {
         }
     }
 
-    fn hear(&mut self, now: u64) {
+    fn hear(&mut self, now: UnixNanos) {
         self.restored = false;
         self.standing.last_seen = self.standing.last_seen.max(now);
     }
 
     /// Learns how often it reports: the median of the last gaps, so that one lost report does not matter.
     /// Returns whether this is the next report, not a part of the last one.
-    fn learn_interval(&mut self, now: u64) -> bool {
-        let gap = self
-            .last_report
-            .map(|last| now.saturating_sub(last) / 1_000_000);
+    fn learn_interval(&mut self, now: UnixNanos) -> bool {
+        let gap = self.last_report.map(|last| nanos(now - last) / 1_000_000);
         // Two requests shortly after one another are parts of one report.
         let Some(gap) = gap.filter(|gap| *gap >= 200) else {
             self.last_report.get_or_insert(now);
@@ -226,8 +224,8 @@ impl Instance {
     /// Returns the second under which a report is filed: the one after its predecessor's by its interval, as long
     /// as it arrives in that second or the next. By arrival alone, a sender whose reports come on the edge of a
     /// second would leave one second empty and fill the next one twice, and steady traffic would look ragged.
-    fn filing_second(&mut self, is_next: bool, now: u64) -> u64 {
-        let arrival = now / SECOND_NANOS;
+    fn filing_second(&mut self, is_next: bool, now: UnixNanos) -> u64 {
+        let arrival = now.window(SECOND);
         let interval = match is_next {
             true => (self.standing.interval_ms / 1_000).max(1),
             false => 0,
@@ -243,7 +241,7 @@ impl Instance {
         second
     }
 
-    fn count(&mut self, observation: &Observation, followed: bool, now: u64) -> Counted {
+    fn count(&mut self, observation: &Observation, followed: bool, now: UnixNanos) -> Counted {
         let mut counted = Counted::default();
         let mut opened = 0_i64;
         for point in &observation.counts {
@@ -268,8 +266,8 @@ impl Instance {
     fn reported_state(
         &mut self,
         state: EffectiveState,
-        time: u64,
-        now: u64,
+        time: UnixNanos,
+        now: UnixNanos,
     ) -> Option<CircuitTransition> {
         if !self.state_known {
             self.state_known = true;
@@ -289,7 +287,7 @@ impl Instance {
         });
         self.disagreement = Some(disagreement);
         let has_events = self.standing.source == Source::Fusebox;
-        if has_events && now.saturating_sub(disagreement.since_arrival) < EVENT_GRACE {
+        if has_events && now - disagreement.since_arrival < EVENT_GRACE {
             return None;
         }
         let derived = CircuitTransition {
@@ -316,7 +314,7 @@ impl Instance {
         calls: CircuitCalls,
         latency: LatencyHistogram,
         second: u64,
-        now: u64,
+        now: UnixNanos,
     ) -> Option<CircuitSample> {
         self.prune(now);
         if calls == CircuitCalls::default() && !is_slow(&self.standing) {
@@ -336,7 +334,7 @@ impl Instance {
         Some(CircuitSample {
             key: self.standing.key.clone(),
             instance: self.standing.instance.clone(),
-            time: second * SECOND_NANOS,
+            time: start_of(second),
             state: self.standing.state,
             calls,
             in_flight: self.standing.in_flight,
@@ -344,9 +342,9 @@ impl Instance {
         })
     }
 
-    fn prune(&mut self, now: u64) {
-        let kept = SHOWN.max(2 * self.standing.interval_ms * 1_000_000);
-        let oldest = now.saturating_sub(kept) / SECOND_NANOS;
+    fn prune(&mut self, now: UnixNanos) {
+        let kept = SHOWN.max(Duration::from_millis(2 * self.standing.interval_ms));
+        let oldest = (now - kept).window(SECOND);
         while self
             .seconds
             .front()
@@ -358,14 +356,14 @@ impl Instance {
             || self
                 .changes
                 .front()
-                .is_some_and(|change| change.0 / SECOND_NANOS < oldest)
+                .is_some_and(|change| change.0.window(SECOND) < oldest)
         {
             let gone = self.changes.pop_front();
             self.state_before = gone.map_or(self.state_before, |change| change.1);
         }
     }
 
-    fn changed(&mut self, change: (u64, EffectiveState), before: EffectiveState) {
+    fn changed(&mut self, change: (UnixNanos, EffectiveState), before: EffectiveState) {
         if self.changes.is_empty() {
             self.state_before = before;
         }
@@ -373,7 +371,7 @@ impl Instance {
     }
 
     /// Moves the derived change to the time of its event, which is a little earlier.
-    fn explained(&mut self, change: (u64, EffectiveState), before: EffectiveState) {
+    fn explained(&mut self, change: (UnixNanos, EffectiveState), before: EffectiveState) {
         if self.changes.is_empty() {
             self.state_before = before;
         }
@@ -384,7 +382,7 @@ impl Instance {
     }
 
     /// A transition that was overtaken still belongs to the past, between those that are remembered.
-    fn late(&mut self, change: (u64, EffectiveState)) {
+    fn late(&mut self, change: (UnixNanos, EffectiveState)) {
         let at = self.changes.partition_point(|known| known.0 <= change.0);
         if (1..self.changes.len()).contains(&at) {
             self.changes.insert(at, change);
@@ -398,9 +396,9 @@ impl Instance {
 }
 
 /// Returns the reported time if it is plausible, else the time of arrival.
-fn clamp_time(reported: u64, now: u64) -> u64 {
-    let earliest = now.saturating_sub(EVENT_DELAY_MAX);
-    let latest = now.saturating_add(CLOCK_LEAD_MAX);
+fn clamp_time(reported: UnixNanos, now: UnixNanos) -> UnixNanos {
+    let earliest = now - EVENT_DELAY_MAX;
+    let latest = now + CLOCK_LEAD_MAX;
     if (earliest..=latest).contains(&reported) {
         reported
     } else {

@@ -41,8 +41,8 @@ use self::others::Others;
 use crate::codec::circuits::{decode_logs, decode_metrics};
 use crate::counters::{Counters, Incident};
 use crate::model::{
-    CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall, SECOND_NANOS,
-    TimeRange, now_unix_nanos,
+    CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall, SECOND, TimeRange,
+    UnixNanos,
 };
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
@@ -73,7 +73,7 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     board: Board,
-    samples_announced: u64,
+    samples_announced: UnixNanos,
 }
 
 /// What just changed.
@@ -94,13 +94,13 @@ pub(crate) trait CircuitSink: Send + Sync {
     ///
     /// # Errors
     /// When the disk fails; the sender may retry.
-    fn ingest_metrics(&self, request: ExportMetricsServiceRequest, now: u64) -> Stored<'_>;
+    fn ingest_metrics(&self, request: ExportMetricsServiceRequest, now: UnixNanos) -> Stored<'_>;
 
     /// Stores the circuit events of a logs request; returns the number of records once they are durable.
     ///
     /// # Errors
     /// When the disk fails; the sender may retry.
-    fn ingest_logs(&self, request: ExportLogsServiceRequest, now: u64) -> Stored<'_>;
+    fn ingest_logs(&self, request: ExportLogsServiceRequest, now: UnixNanos) -> Stored<'_>;
 }
 
 impl Circuits {
@@ -114,13 +114,13 @@ impl Circuits {
         counters: Arc<Counters>,
     ) -> Result<Self, StoreError> {
         let log = SeriesLog::open(dir, retention, Arc::clone(&counters))?;
-        Self::with_log(log, counters, now_unix_nanos())
+        Self::with_log(log, counters, UnixNanos::now())
     }
 
     pub(crate) fn with_log(
         log: SeriesLog,
         counters: Arc<Counters>,
-        now: u64,
+        now: UnixNanos,
     ) -> Result<Self, StoreError> {
         Self::with_reader(log.clone(), Arc::new(log), counters, now)
     }
@@ -130,7 +130,7 @@ impl Circuits {
         log: SeriesLog,
         reader: Arc<dyn SeriesReader>,
         counters: Arc<Counters>,
-        now: u64,
+        now: UnixNanos,
     ) -> Result<Self, StoreError> {
         Self::build(log, reader, None, counters, now)
     }
@@ -145,7 +145,7 @@ impl Circuits {
         counters: Arc<Counters>,
     ) -> Result<Self, StoreError> {
         let reader: Arc<dyn SeriesReader> = merged.clone();
-        Self::build(log, reader, Some(merged), counters, now_unix_nanos())
+        Self::build(log, reader, Some(merged), counters, UnixNanos::now())
     }
 
     fn build(
@@ -153,11 +153,11 @@ impl Circuits {
         reader: Arc<dyn SeriesReader>,
         merged: Option<Arc<MergedSeries>>,
         counters: Arc<Counters>,
-        now: u64,
+        now: UnixNanos,
     ) -> Result<Self, StoreError> {
         let state = State {
             board: restore::restore(&log, now)?,
-            samples_announced: 0,
+            samples_announced: UnixNanos::default(),
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -208,11 +208,11 @@ impl Circuits {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn wall(&self, at: Option<u64>) -> Result<CircuitWall, StoreError> {
+    pub async fn wall(&self, at: Option<UnixNanos>) -> Result<CircuitWall, StoreError> {
         match at {
             // A view of 10,000 breakers takes longer than an async worker may be busy.
             None => {
-                let now = now_unix_nanos();
+                let now = UnixNanos::now();
                 self.blocking(move |circuits| Ok(circuits.wall_now(now)))
                     .await
             }
@@ -220,7 +220,7 @@ impl Circuits {
         }
     }
 
-    fn wall_now(&self, now: u64) -> CircuitWall {
+    fn wall_now(&self, now: UnixNanos) -> CircuitWall {
         let own = {
             let state = self.state();
             let facts = state.board.facts(now).into_iter();
@@ -242,10 +242,10 @@ impl Circuits {
         }
     }
 
-    fn wall_at(&self, at: u64) -> Result<CircuitWall, StoreError> {
+    fn wall_at(&self, at: UnixNanos) -> Result<CircuitWall, StoreError> {
         let last_seen = self.state().board.last_seen();
         let facts = replay::facts_at(&*self.inner.reader, at, None, &last_seen)?;
-        let (others, now) = (self.others(), now_unix_nanos());
+        let (others, now) = (self.others(), UnixNanos::now());
         let view = |(key, mut facts): (CircuitKey, Vec<Facts>)| {
             others.clear_stale(&key, &mut facts, at, now);
             past_view(&key, &facts, at)
@@ -264,11 +264,11 @@ impl Circuits {
     pub async fn circuit(
         &self,
         key: &CircuitKey,
-        at: Option<u64>,
+        at: Option<UnixNanos>,
     ) -> Result<Option<CircuitView>, StoreError> {
         let key = key.clone();
         match at {
-            None => Ok(self.circuit_now(&key, now_unix_nanos())),
+            None => Ok(self.circuit_now(&key, UnixNanos::now())),
             Some(at) => {
                 self.blocking(move |circuits| circuits.circuit_at(&key, at))
                     .await
@@ -276,7 +276,7 @@ impl Circuits {
         }
     }
 
-    fn circuit_now(&self, key: &CircuitKey, now: u64) -> Option<CircuitView> {
+    fn circuit_now(&self, key: &CircuitKey, now: UnixNanos) -> Option<CircuitView> {
         let (mut facts, target) = {
             let state = self.state();
             let target = state.board.known_target(key);
@@ -287,12 +287,16 @@ impl Circuits {
         (!facts.is_empty()).then(|| view::view(key, &target, &facts, now))
     }
 
-    fn circuit_at(&self, key: &CircuitKey, at: u64) -> Result<Option<CircuitView>, StoreError> {
+    fn circuit_at(
+        &self,
+        key: &CircuitKey,
+        at: UnixNanos,
+    ) -> Result<Option<CircuitView>, StoreError> {
         let last_seen = self.state().board.last_seen();
         let mut facts = replay::facts_at(&*self.inner.reader, at, Some(key), &last_seen)?;
         Ok(facts.remove(key).map(|mut facts| {
             self.others()
-                .clear_stale(key, &mut facts, at, now_unix_nanos());
+                .clear_stale(key, &mut facts, at, UnixNanos::now());
             past_view(key, &facts, at)
         }))
     }
@@ -327,7 +331,7 @@ impl Circuits {
         let key = key.clone();
         self.blocking(move |circuits| {
             let mut minutes = circuits.state().board.minutes(&key);
-            minutes.merge(&circuits.minutes_of_others(&key, now_unix_nanos()));
+            minutes.merge(&circuits.minutes_of_others(&key, UnixNanos::now()));
             history::history(&*circuits.inner.reader, &key, range, buckets, minutes)
         })
         .await
@@ -361,7 +365,7 @@ impl Circuits {
 }
 
 impl CircuitSink for Circuits {
-    fn ingest_metrics(&self, request: ExportMetricsServiceRequest, now: u64) -> Stored<'_> {
+    fn ingest_metrics(&self, request: ExportMetricsServiceRequest, now: UnixNanos) -> Stored<'_> {
         Box::pin(async move {
             let batch = decode_metrics(&request);
             let counters = &self.inner.counters;
@@ -386,7 +390,7 @@ impl CircuitSink for Circuits {
         })
     }
 
-    fn ingest_logs(&self, request: ExportLogsServiceRequest, now: u64) -> Stored<'_> {
+    fn ingest_logs(&self, request: ExportLogsServiceRequest, now: UnixNanos) -> Stored<'_> {
         Box::pin(async move {
             let batch = decode_logs(&request);
             let counters = &self.inner.counters;
@@ -417,8 +421,8 @@ impl CircuitSink for Circuits {
 
 impl State {
     /// Returns whether to announce samples: at most once a second.
-    fn announce_samples(&mut self, now: u64) -> bool {
-        let due = now.saturating_sub(self.samples_announced) >= SECOND_NANOS;
+    fn announce_samples(&mut self, now: UnixNanos) -> bool {
+        let due = now - self.samples_announced >= SECOND;
         if due {
             self.samples_announced = now;
         }
@@ -426,7 +430,7 @@ impl State {
     }
 }
 
-fn past_view(key: &CircuitKey, facts: &[Facts], at: u64) -> CircuitView {
+fn past_view(key: &CircuitKey, facts: &[Facts], at: UnixNanos) -> CircuitView {
     view::view(key, target_of(key, facts), facts, at)
 }
 

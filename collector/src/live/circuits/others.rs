@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::{Delay, Facts, add_second, stale_after_nanos};
+use super::facts::{Delay, Facts, add_second, stale_after};
 use super::timing::{FORGET_AFTER, STANDING_KNOWN_AFTER};
-use crate::model::CircuitKey;
 use crate::model::Provenance::{Derived, Reported};
+use crate::model::{CircuitKey, UnixNanos};
 use crate::store::series::{SettingsRecord, Standing};
 
 /// The instances that report to other collectors.
@@ -21,7 +21,7 @@ impl Others {
     pub(super) fn new(mut facts: BTreeMap<CircuitKey, Vec<Facts>>) -> Self {
         for facts in facts.values_mut().flatten() {
             facts.delay = Some(Delay {
-                late_nanos: STANDING_KNOWN_AFTER,
+                late: STANDING_KNOWN_AFTER,
                 until_second: facts.seconds.last().map(|second| second.second),
             });
         }
@@ -39,30 +39,35 @@ impl Others {
     }
 
     /// Clears `stale` of instances of other collectors whose latest reports may not have arrived here yet.
-    pub(super) fn clear_stale(&self, key: &CircuitKey, past: &mut [Facts], at: u64, now: u64) {
-        if now.saturating_sub(at) > STANDING_KNOWN_AFTER {
+    pub(super) fn clear_stale(
+        &self,
+        key: &CircuitKey,
+        past: &mut [Facts],
+        at: UnixNanos,
+        now: UnixNanos,
+    ) {
+        if now - at > STANDING_KNOWN_AFTER {
             return;
         }
         let known = self.0.get(key).map_or(&[][..], Vec::as_slice);
         for facts in past {
             let standing = &facts.standing;
-            let silent = at.saturating_sub(standing.last_seen);
+            let silent = at - standing.last_seen;
             let mut instances = known.iter().map(|other| &other.standing.instance);
             let is_of_others = instances.any(|instance| *instance == standing.instance);
-            facts.stale &=
-                !is_of_others || silent > stale_after_nanos(standing) + STANDING_KNOWN_AFTER;
+            facts.stale &= !is_of_others || silent > stale_after(standing) + STANDING_KNOWN_AFTER;
         }
     }
 
     /// Adds the instances of a breaker to the own ones.
-    pub(super) fn add_to(&self, key: &CircuitKey, own: &mut Vec<Facts>, now: u64) {
+    pub(super) fn add_to(&self, key: &CircuitKey, own: &mut Vec<Facts>, now: UnixNanos) {
         for other in self.0.get(key).into_iter().flatten() {
-            let silent = now.saturating_sub(other.standing.last_seen);
+            let silent = now - other.standing.last_seen;
             if silent > FORGET_AFTER {
                 continue;
             }
             let mut other = other.clone();
-            other.stale = silent > stale_after_nanos(&other.standing) + STANDING_KNOWN_AFTER;
+            other.stale = silent > stale_after(&other.standing) + STANDING_KNOWN_AFTER;
             let same = |facts: &&mut Facts| facts.standing.instance == other.standing.instance;
             match own.iter_mut().find(same) {
                 Some(facts) => join(facts, other),
@@ -86,7 +91,8 @@ fn join(facts: &mut Facts, mut other: Facts) {
     if time(&other.report) > time(&facts.report) {
         facts.report = other.report;
     }
-    let first_change = |changes: &[(u64, _)]| changes.first().map_or(u64::MAX, |change| change.0);
+    let first_change =
+        |changes: &[(UnixNanos, _)]| changes.first().map_or(UnixNanos::MAX, |change| change.0);
     if first_change(&other.changes) < first_change(&facts.changes) {
         facts.state_before = other.state_before;
     }
@@ -132,7 +138,7 @@ mod tests {
     use super::*;
     use crate::model::Source;
 
-    fn standing(state: EffectiveState, since: u64, reason: &str) -> Standing {
+    fn standing(state: EffectiveState, since: UnixNanos, reason: &str) -> Standing {
         Standing {
             key: CircuitKey {
                 service: "shop".to_owned(),
@@ -158,27 +164,33 @@ mod tests {
 
     #[test]
     fn the_state_that_was_entered_later_holds() {
-        let mut fresher = standing(Open, 10, "it failed");
-        join_standings(&mut fresher, standing(HalfOpen, 20, "time is up"));
-        assert_eq!((fresher.state, fresher.since), (HalfOpen, 20));
-        let mut fresher = standing(Closed, 30, "probes passed");
-        join_standings(&mut fresher, standing(HalfOpen, 20, "time is up"));
-        assert_eq!((fresher.state, fresher.since), (Closed, 30));
+        let mut fresher = standing(Open, UnixNanos::new(10), "it failed");
+        join_standings(
+            &mut fresher,
+            standing(HalfOpen, UnixNanos::new(20), "time is up"),
+        );
+        assert_eq!((fresher.state, fresher.since.get()), (HalfOpen, 20));
+        let mut fresher = standing(Closed, UnixNanos::new(30), "probes passed");
+        join_standings(
+            &mut fresher,
+            standing(HalfOpen, UnixNanos::new(20), "time is up"),
+        );
+        assert_eq!((fresher.state, fresher.since.get()), (Closed, 30));
     }
 
     /// Scenario: the collector that the instance reports to now only sees that it is open.
     #[test]
     fn of_the_same_state_the_reported_one_holds() {
-        let mut fresher = standing(Open, 20, "reported by fusebox");
+        let mut fresher = standing(Open, UnixNanos::new(20), "reported by fusebox");
         fresher.provenance = Derived;
-        let mut other = standing(Open, 10, "reported by a person: it failed");
+        let mut other = standing(Open, UnixNanos::new(10), "reported by a person: it failed");
         other.opened_by = Some(TraceId::from_bytes([7; 16]));
-        other.opened_at = Some(10);
+        other.opened_at = Some(UnixNanos::new(10));
         join_standings(&mut fresher, other.clone());
         assert_eq!(fresher.reason, other.reason);
         assert_eq!(fresher.provenance, Reported);
-        assert_eq!(fresher.since, 10);
+        assert_eq!(fresher.since, UnixNanos::new(10));
         assert_eq!(fresher.opened_by, other.opened_by);
-        assert_eq!(fresher.first_seen, 10);
+        assert_eq!(fresher.first_seen, UnixNanos::new(10));
     }
 }

@@ -3,18 +3,19 @@
 //! Each look reads the last seconds again: clocks differ, and records may be written late.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use super::replay::{Id, take_fresher, take_newer};
 use super::timing::{
     COLLECTOR_LEAD_MAX, FORGET_AFTER, READ_AGAIN, READ_AGAIN_WIDE, READ_WIDE_EVERY, SETTINGS_EVERY,
     SHOWN, WRITTEN_WITHIN,
 };
-use crate::model::{CircuitKey, CircuitSample, CircuitTransition, TimeRange};
+use crate::model::{CircuitKey, CircuitSample, CircuitTransition, TimeRange, UnixNanos};
 use crate::store::series::{SeriesKind, SeriesRecord, SettingsRecord, Standing};
 use crate::store::{SeriesReader, StoreError};
 
 /// Changes of state that lead from the oldest standing to now.
-const TRANSITIONS_KEPT: u64 = FORGET_AFTER + WRITTEN_WITHIN;
+const TRANSITIONS_KEPT: Duration = FORGET_AFTER.saturating_add(WRITTEN_WITHIN);
 
 /// Records of the last minutes.
 #[derive(Debug, Default)]
@@ -23,10 +24,10 @@ pub(super) struct Recent {
     settings: BTreeMap<Id, Option<SettingsRecord>>,
     transitions: Vec<CircuitTransition>,
     samples: Vec<CircuitSample>,
-    read_until: Option<u64>,
-    read_wide: u64,
+    read_until: Option<UnixNanos>,
+    read_wide: UnixNanos,
     /// Transitions that were there at the last look.
-    seen: HashSet<(u64, Id)>,
+    seen: HashSet<(UnixNanos, Id)>,
 }
 
 impl Recent {
@@ -34,9 +35,9 @@ impl Recent {
     pub(super) fn look(
         &mut self,
         source: &dyn SeriesReader,
-        now: u64,
+        now: UnixNanos,
     ) -> Result<Vec<CircuitTransition>, StoreError> {
-        let is_wide = now.saturating_sub(self.read_wide) >= READ_WIDE_EVERY;
+        let is_wide = now - self.read_wide >= READ_WIDE_EVERY;
         let overlap = if is_wide { READ_AGAIN_WIDE } else { READ_AGAIN };
         let of_changes = if is_wide {
             TRANSITIONS_KEPT
@@ -66,22 +67,22 @@ impl Recent {
     }
 
     /// Returns what is to be read of a kind of which so much is kept, and so much read again.
-    fn unread(&self, now: u64, kept: u64, overlap: u64) -> TimeRange {
-        let oldest = now.saturating_sub(kept);
+    fn unread(&self, now: UnixNanos, kept: Duration, overlap: Duration) -> TimeRange {
+        let oldest = now - kept;
         let known = self
             .read_until
-            .map_or(0, |until| until.saturating_sub(overlap));
+            .map_or(UnixNanos::default(), |until| until - overlap);
         TimeRange {
             start: oldest.max(known),
-            end: now.saturating_add(COLLECTOR_LEAD_MAX),
+            end: now + COLLECTOR_LEAD_MAX,
         }
     }
 
     fn read_standings(
         &mut self,
         source: &dyn SeriesReader,
-        now: u64,
-        overlap: u64,
+        now: UnixNanos,
+        overlap: Duration,
     ) -> Result<(), StoreError> {
         let kept = FORGET_AFTER + WRITTEN_WITHIN;
         let (range, known) = (self.unread(now, kept, overlap), &mut self.standings);
@@ -94,15 +95,15 @@ impl Recent {
                 }
             }
         })?;
-        known.retain(|_, standing| standing.time >= now.saturating_sub(kept));
+        known.retain(|_, standing| standing.time >= now - kept);
         Ok(())
     }
 
     fn read_settings(
         &mut self,
         source: &dyn SeriesReader,
-        now: u64,
-        overlap: u64,
+        now: UnixNanos,
+        overlap: Duration,
     ) -> Result<(), StoreError> {
         let kept = SETTINGS_EVERY + WRITTEN_WITHIN;
         let (range, known) = (self.unread(now, kept, overlap), &mut self.settings);
@@ -112,7 +113,7 @@ impl Recent {
                 take_newer(known.entry(id).or_default(), report);
             }
         })?;
-        let oldest = now.saturating_sub(kept);
+        let oldest = now - kept;
         let is_kept = |report: &SettingsRecord| report.time >= oldest;
         known.retain(|_, report| report.as_ref().is_some_and(is_kept));
         Ok(())
@@ -121,8 +122,8 @@ impl Recent {
     fn read_transitions(
         &mut self,
         source: &dyn SeriesReader,
-        now: u64,
-        overlap: u64,
+        now: UnixNanos,
+        overlap: Duration,
     ) -> Result<(), StoreError> {
         let kept = TRANSITIONS_KEPT;
         let range = self.unread(now, kept, overlap);
@@ -132,7 +133,7 @@ impl Recent {
                 found.push(transition);
             }
         })?;
-        let oldest = now.saturating_sub(kept);
+        let oldest = now - kept;
         let is_kept = |time| time >= oldest && !range.contains(time);
         self.transitions.retain(|known| is_kept(known.time));
         self.transitions.append(&mut found);
@@ -142,11 +143,11 @@ impl Recent {
     fn read_samples(
         &mut self,
         source: &dyn SeriesReader,
-        now: u64,
-        overlap: u64,
+        now: UnixNanos,
+        overlap: Duration,
     ) -> Result<(), StoreError> {
         let slowest = self.standings.values().map(|standing| standing.interval_ms);
-        let kept = SHOWN.max(slowest.max().unwrap_or(0) * 2_000_000);
+        let kept = SHOWN.max(Duration::from_millis(2 * slowest.max().unwrap_or(0)));
         let range = self.unread(now, kept, overlap);
         let mut found = Vec::new();
         source.scan(SeriesKind::Sample, range, None, &mut |record| {
@@ -154,7 +155,7 @@ impl Recent {
                 found.push(sample);
             }
         })?;
-        let oldest = now.saturating_sub(kept);
+        let oldest = now - kept;
         let is_kept = |time| time >= oldest && !range.contains(time);
         self.samples.retain(|known| is_kept(known.time));
         self.samples.append(&mut found);
@@ -201,7 +202,7 @@ impl SeriesReader for Recent {
         Ok(())
     }
 
-    fn latest(&self, _kind: SeriesKind) -> Result<Option<u64>, StoreError> {
+    fn latest(&self, _kind: SeriesKind) -> Result<Option<UnixNanos>, StoreError> {
         Ok(None)
     }
 }

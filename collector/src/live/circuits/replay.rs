@@ -2,24 +2,27 @@
 //! since, the samples of the minutes before, the settings of the hour before.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
-use super::facts::{Facts, Second, add_second, apply, stale_after_nanos};
+use super::facts::{Facts, Second, add_second, apply, stale_after};
 use super::timing::{FORGET_AFTER, SETTINGS_EVERY, SHOWN, WRITTEN_WITHIN};
-use crate::model::{CircuitKey, CircuitSample, CircuitTransition, SECOND_NANOS, TimeRange};
+use crate::model::{
+    CircuitKey, CircuitSample, CircuitTransition, NANOSECOND, SECOND, TimeRange, UnixNanos,
+};
 use crate::store::series::{SeriesKind, SeriesRecord, SettingsRecord, Standing};
 use crate::store::{SeriesReader, StoreError};
 
 /// An instance of a breaker.
 pub(super) type Id = (CircuitKey, String);
 /// When instances last reported, if that is not in the journal yet.
-pub(super) type LastSeen = BTreeMap<Id, u64>;
+pub(super) type LastSeen = BTreeMap<Id, UnixNanos>;
 
 /// Returns every instance on the wall at that time; of one breaker when given. Blocks the thread.
 pub(super) fn facts_at(
     log: &dyn SeriesReader,
-    at: u64,
+    at: UnixNanos,
     only: Option<&CircuitKey>,
     last_seen: &LastSeen,
 ) -> Result<BTreeMap<CircuitKey, Vec<Facts>>, StoreError> {
@@ -28,32 +31,32 @@ pub(super) fn facts_at(
         .values()
         .map(|facts| facts.standing.interval_ms)
         .max();
-    let lookback = SHOWN.max(oldest.unwrap_or(0) * 2_000_000);
+    let lookback = SHOWN.max(Duration::from_millis(2 * oldest.unwrap_or(0)));
     transitions(log, at, only, &mut instances)?;
     samples(log, at, lookback, only, &mut instances)?;
     settings(log, at, only, &mut instances)?;
     heard_later(log, at, only, last_seen, &mut instances)?;
     let mut by_circuit: BTreeMap<CircuitKey, Vec<Facts>> = BTreeMap::new();
     for ((key, _), mut facts) in instances {
-        let silent = at.saturating_sub(facts.standing.last_seen);
+        let silent = at - facts.standing.last_seen;
         if silent <= FORGET_AFTER {
-            facts.stale = silent > stale_after_nanos(&facts.standing);
+            facts.stale = silent > stale_after(&facts.standing);
             by_circuit.entry(key).or_default().push(facts);
         }
     }
     Ok(by_circuit)
 }
 
-fn before(at: u64, length: u64) -> TimeRange {
+fn before(at: UnixNanos, length: Duration) -> TimeRange {
     TimeRange {
-        start: at.saturating_sub(length),
-        end: at.saturating_add(1),
+        start: at - length,
+        end: at + NANOSECOND,
     }
 }
 
 fn standings(
     log: &dyn SeriesReader,
-    at: u64,
+    at: UnixNanos,
     only: Option<&CircuitKey>,
 ) -> Result<BTreeMap<Id, Facts>, StoreError> {
     let mut latest: BTreeMap<Id, Standing> = BTreeMap::new();
@@ -94,7 +97,7 @@ pub(super) fn take_fresher(known: &mut Standing, standing: Standing) {
 
 fn transitions(
     log: &dyn SeriesReader,
-    at: u64,
+    at: UnixNanos,
     only: Option<&CircuitKey>,
     instances: &mut BTreeMap<Id, Facts>,
 ) -> Result<(), StoreError> {
@@ -106,7 +109,7 @@ fn transitions(
         }
     })?;
     found.sort_by_key(|transition| transition.time);
-    let recent = at.saturating_sub(SHOWN);
+    let recent = at - SHOWN;
     for transition in found {
         let id = (transition.key.clone(), transition.instance.clone());
         let Some(facts) = instances.get_mut(&id) else {
@@ -135,8 +138,8 @@ fn remember(facts: &mut Facts, transition: &CircuitTransition, before: Effective
 
 fn samples(
     log: &dyn SeriesReader,
-    at: u64,
-    lookback: u64,
+    at: UnixNanos,
+    lookback: Duration,
     only: Option<&CircuitKey>,
     instances: &mut BTreeMap<Id, Facts>,
 ) -> Result<(), StoreError> {
@@ -157,7 +160,7 @@ fn add_sample(facts: &mut Facts, sample: CircuitSample) {
         standing.in_flight = sample.in_flight;
     }
     standing.last_seen = standing.last_seen.max(sample.time);
-    let second = sample.time / SECOND_NANOS;
+    let second = sample.time.window(SECOND);
     let second = Second {
         second,
         calls: sample.calls,
@@ -168,7 +171,7 @@ fn add_sample(facts: &mut Facts, sample: CircuitSample) {
 
 fn settings(
     log: &dyn SeriesReader,
-    at: u64,
+    at: UnixNanos,
     only: Option<&CircuitKey>,
     instances: &mut BTreeMap<Id, Facts>,
 ) -> Result<(), StoreError> {
@@ -194,20 +197,20 @@ pub(super) fn take_newer(known: &mut Option<SettingsRecord>, report: SettingsRec
 /// for the last minute, shows whether it still reported.
 fn heard_later(
     log: &dyn SeriesReader,
-    at: u64,
+    at: UnixNanos,
     only: Option<&CircuitKey>,
     last_seen: &LastSeen,
     instances: &mut BTreeMap<Id, Facts>,
 ) -> Result<(), StoreError> {
-    let mut hear = |id: &Id, heard: u64| {
+    let mut hear = |id: &Id, heard: UnixNanos| {
         if let Some(facts) = instances.get_mut(id) {
             let known = &mut facts.standing.last_seen;
             *known = heard.min(at).max(*known);
         }
     };
     let range = TimeRange {
-        start: at.saturating_add(1),
-        end: at.saturating_add(WRITTEN_WITHIN),
+        start: at + NANOSECOND,
+        end: at + WRITTEN_WITHIN,
     };
     log.scan(SeriesKind::Standing, range, only, &mut |record| {
         if let SeriesRecord::Standing(standing) = record {
@@ -219,7 +222,7 @@ fn heard_later(
         }
     })?;
     for (id, heard) in last_seen {
-        if heard.saturating_sub(at) < WRITTEN_WITHIN {
+        if *heard - at < WRITTEN_WITHIN {
             hear(id, *heard);
         }
     }

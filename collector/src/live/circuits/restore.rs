@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::board::Board;
 use super::replay::facts_at;
 use super::rollup::Minutes;
-use crate::model::{CircuitCalls, CircuitKey, HOUR_NANOS, TimeRange};
+use crate::model::{CircuitCalls, CircuitKey, HOUR, TimeRange, UnixNanos};
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 
@@ -13,7 +13,7 @@ use crate::store::{SeriesReader, StoreError};
 const MISSING_HOURS: u64 = 2;
 
 /// Returns the board as the journal's end leaves it.
-pub(super) fn restore(log: &dyn SeriesReader, now: u64) -> Result<Board, StoreError> {
+pub(super) fn restore(log: &dyn SeriesReader, now: UnixNanos) -> Result<Board, StoreError> {
     let mut board = Board::default();
     let kinds = [
         SeriesKind::Sample,
@@ -38,10 +38,10 @@ pub(super) fn restore(log: &dyn SeriesReader, now: u64) -> Result<Board, StoreEr
 pub(super) fn unrolled_minutes(
     log: &dyn SeriesReader,
     key: &CircuitKey,
-    now: u64,
+    now: UnixNanos,
 ) -> Result<Minutes, StoreError> {
-    let hour = now / HOUR_NANOS * HOUR_NANOS;
-    let before = hour.saturating_sub(HOUR_NANOS);
+    let hour = now.floor(HOUR);
+    let before = hour - HOUR;
     let mut rolled = false;
     let last_hour = TimeRange {
         start: before,
@@ -52,21 +52,22 @@ pub(super) fn unrolled_minutes(
     })?;
     let range = TimeRange {
         start: if rolled { hour } else { before },
-        end: u64::MAX,
+        end: UnixNanos::MAX,
     };
     let mut minutes = minutes(log, range, Some(key))?;
     Ok(minutes.remove(key).unwrap_or_default())
 }
 
 /// Returns the time since the last rollup.
-fn unrolled(log: &dyn SeriesReader, end: u64) -> Result<TimeRange, StoreError> {
-    let earliest = (end / HOUR_NANOS + 1).saturating_sub(MISSING_HOURS) * HOUR_NANOS;
+fn unrolled(log: &dyn SeriesReader, end: UnixNanos) -> Result<TimeRange, StoreError> {
+    let earliest = (end.window(HOUR) + 1).saturating_sub(MISSING_HOURS);
+    let earliest = UnixNanos::of_window(earliest, HOUR);
     let rolled = log
         .latest(SeriesKind::Rollup)?
-        .map_or(0, |hour| hour + HOUR_NANOS);
+        .map_or(UnixNanos::default(), |hour| hour + HOUR);
     Ok(TimeRange {
         start: earliest.max(rolled),
-        end: u64::MAX,
+        end: UnixNanos::MAX,
     })
 }
 
@@ -77,7 +78,7 @@ fn minutes(
     only: Option<&CircuitKey>,
 ) -> Result<BTreeMap<CircuitKey, Minutes>, StoreError> {
     let mut minutes: BTreeMap<CircuitKey, Minutes> = BTreeMap::new();
-    let mut add = |key: CircuitKey, time: u64, calls: &CircuitCalls, state| {
+    let mut add = |key: CircuitKey, time: UnixNanos, calls: &CircuitCalls, state| {
         minutes.entry(key).or_default().add(time, calls, state);
     };
     for kind in [

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fusebox::circuit_breaker::EffectiveState;
 
-use crate::model::{CircuitCalls, CircuitKey, HOUR_NANOS, MINUTE_NANOS};
+use crate::model::{CircuitCalls, CircuitKey, HOUR, MINUTE, UnixNanos};
 use crate::store::series::{Rollup, RollupMinute};
 
 /// Minutes since 1970 with the calls and the worst state of each.
@@ -13,18 +13,18 @@ pub(super) struct Minutes(BTreeMap<u64, (CircuitCalls, EffectiveState)>);
 
 impl Minutes {
     /// Adds to the minute of that time.
-    pub(super) fn add(&mut self, time: u64, calls: &CircuitCalls, state: EffectiveState) {
+    pub(super) fn add(&mut self, time: UnixNanos, calls: &CircuitCalls, state: EffectiveState) {
         let minute = self
             .0
-            .entry(time / MINUTE_NANOS)
+            .entry(time.window(MINUTE))
             .or_insert((CircuitCalls::default(), state));
         minute.0.add(calls);
         minute.1 = minute.1.max(state);
     }
 
     /// Takes out the hours that ended before that time.
-    pub(super) fn take_ended_hours(&mut self, key: &CircuitKey, now: u64) -> Vec<Rollup> {
-        let current_hour = now / HOUR_NANOS;
+    pub(super) fn take_ended_hours(&mut self, key: &CircuitKey, now: UnixNanos) -> Vec<Rollup> {
+        let current_hour = now.window(HOUR);
         if self
             .0
             .first_key_value()
@@ -44,7 +44,7 @@ impl Minutes {
         }
         let rollup = |(hour, minutes)| Rollup {
             key: key.clone(),
-            hour: hour * HOUR_NANOS,
+            hour: UnixNanos::of_window(hour, HOUR),
             minutes,
         };
         hours.into_iter().map(rollup).collect()
@@ -60,15 +60,16 @@ impl Minutes {
     /// Adds the minutes of an ended hour.
     pub(super) fn add_rollup(&mut self, rollup: &Rollup) {
         for minute in &rollup.minutes {
-            let time = rollup.hour + u64::from(minute.minute) * MINUTE_NANOS;
+            let time = rollup.hour + u32::from(minute.minute) * MINUTE;
             self.add(time, &minute.calls, minute.state);
         }
     }
 
     /// Returns the minutes with their starts, oldest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &CircuitCalls, EffectiveState)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (UnixNanos, &CircuitCalls, EffectiveState)> {
         let minutes = self.0.iter();
-        minutes.map(|(minute, (calls, state))| (minute * MINUTE_NANOS, calls, *state))
+        minutes
+            .map(|(minute, (calls, state))| (UnixNanos::of_window(*minute, MINUTE), calls, *state))
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -12,11 +12,11 @@ use tempfile::TempDir;
 use super::*;
 use crate::codec::circuits::request::{FakeBreaker, micrometer};
 use crate::codec::circuits::tests::any_request;
-use crate::model::{CircuitCalls, Provenance, Source, StateSpan, nanos};
+use crate::model::{CircuitCalls, Provenance, Source, StateSpan, UnixNanos, nanos};
 use crate::store::series::SeriesRecord;
 
 /// A second in the middle of an hour.
-const T0: u64 = 1_795_397_400 * SECOND_NANOS;
+const T0: u64 = 1_795_397_400 * nanos(SECOND);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
 struct World {
@@ -28,7 +28,8 @@ struct World {
 fn open(dir: &TempDir, now: u64) -> (Circuits, Arc<Counters>) {
     let counters = Arc::new(Counters::default());
     let log = SeriesLog::open_with(dir.path(), WEEK, Duration::ZERO, Arc::clone(&counters));
-    let circuits = Circuits::with_log(log.unwrap(), Arc::clone(&counters), now).unwrap();
+    let circuits =
+        Circuits::with_log(log.unwrap(), Arc::clone(&counters), UnixNanos::new(now)).unwrap();
     (circuits, counters)
 }
 
@@ -45,16 +46,22 @@ impl World {
 
     async fn report(&self, breaker: &FakeBreaker, now: u64) {
         let request = breaker.metrics(now);
-        self.circuits.ingest_metrics(request, now).await.unwrap();
+        self.circuits
+            .ingest_metrics(request, UnixNanos::new(now))
+            .await
+            .unwrap();
     }
 
     async fn turn(&self, breaker: &mut FakeBreaker, to: EffectiveState, reason: &str, now: u64) {
         let request = breaker.turn(to, now, reason);
-        self.circuits.ingest_logs(request, now).await.unwrap();
+        self.circuits
+            .ingest_logs(request, UnixNanos::new(now))
+            .await
+            .unwrap();
     }
 
     fn only(&self, now: u64) -> CircuitView {
-        let wall = self.circuits.wall_now(now);
+        let wall = self.circuits.wall_now(UnixNanos::new(now));
         assert_eq!(wall.circuits.len(), 1, "{wall:?}");
         wall.circuits.into_iter().next().unwrap()
     }
@@ -136,8 +143,8 @@ async fn a_transition_shows_at_once_with_its_call() {
         .await;
     let view = world.only(at(1.5));
     assert_eq!(view.state, EffectiveState::Open);
-    assert_eq!(view.since, at(1.4));
-    assert_eq!(view.retry_at, Some(at(6.4)));
+    assert_eq!(view.since, UnixNanos::new(at(1.4)));
+    assert_eq!(view.retry_at, Some(UnixNanos::new(at(6.4))));
     assert_eq!(view.reason, "52 % of 118 calls failed");
     assert!(view.opened_by.is_some());
     let found = world.circuits.transitions(None, TimeRange::ALL, 10).await;
@@ -163,7 +170,7 @@ async fn the_state_set_heals_a_missed_event() {
     world.report(&a, at(4.0)).await;
     let view = world.only(at(4.0));
     assert_eq!(view.state, EffectiveState::Open);
-    assert_eq!(view.since, at(2.0));
+    assert_eq!(view.since, UnixNanos::new(at(2.0)));
     assert_eq!(view.reason, "reported by fusebox");
     assert_eq!(view.opened_by, None);
     let found = world.circuits.transitions(None, TimeRange::ALL, 1).await;
@@ -171,9 +178,13 @@ async fn the_state_set_heals_a_missed_event() {
     // The event comes after all: it explains the state.
     a.state = EffectiveState::Closed;
     let late = a.turn(EffectiveState::Open, at(1.9), "probe failed");
-    world.circuits.ingest_logs(late, at(4.5)).await.unwrap();
+    world
+        .circuits
+        .ingest_logs(late, UnixNanos::new(at(4.5)))
+        .await
+        .unwrap();
     let view = world.only(at(4.5));
-    assert_eq!(view.since, at(1.9));
+    assert_eq!(view.since, UnixNanos::new(at(1.9)));
     assert_eq!(view.reason, "probe failed");
     assert!(view.opened_by.is_some());
     let found = world
@@ -201,9 +212,13 @@ async fn the_words_of_a_reason_are_never_taken_for_a_provenance() {
         .await;
     let mut b = FakeBreaker::new("a", at(0.0));
     let older = b.turn(EffectiveState::Open, at(1.5), "it failed");
-    world.circuits.ingest_logs(older, at(2.5)).await.unwrap();
+    world
+        .circuits
+        .ingest_logs(older, UnixNanos::new(at(2.5)))
+        .await
+        .unwrap();
     let view = world.only(at(2.5));
-    assert_eq!((view.since, &*view.reason), (at(2.0), reason));
+    assert_eq!((view.since.get(), &*view.reason), (at(2.0), reason));
     let listed = || world.circuits.transitions(None, TimeRange::ALL, 10);
     let reasons: Vec<_> = listed()
         .await
@@ -228,7 +243,7 @@ async fn an_older_report_does_not_undo_an_event() {
         .await;
     world
         .circuits
-        .ingest_metrics(before, at(2.1))
+        .ingest_metrics(before, UnixNanos::new(at(2.1)))
         .await
         .unwrap();
     assert_eq!(world.only(at(2.2)).state, EffectiveState::Open);
@@ -241,7 +256,7 @@ async fn an_older_report_does_not_undo_an_event() {
     let overtaken = a.turn(EffectiveState::Closed, at(1.5), "probe succeeded");
     world
         .circuits
-        .ingest_logs(overtaken, at(2.5))
+        .ingest_logs(overtaken, UnixNanos::new(at(2.5)))
         .await
         .unwrap();
     assert_eq!(world.only(at(2.5)).state, EffectiveState::Open);
@@ -249,7 +264,7 @@ async fn an_older_report_does_not_undo_an_event() {
         .circuits
         .transitions(Some(&key()), TimeRange::ALL, 10)
         .await;
-    let times: Vec<u64> = found.unwrap().iter().map(|t| t.time).collect();
+    let times: Vec<u64> = found.unwrap().iter().map(|t| t.time.get()).collect();
     assert_eq!(times, [at(2.0), at(1.5)]);
 }
 
@@ -258,10 +273,14 @@ async fn a_clock_that_is_far_off_is_not_believed() {
     let world = World::new();
     let mut a = FakeBreaker::new("a", at(0.0));
     let wrong = a.turn(EffectiveState::Open, at(86_400.0), "failed");
-    world.circuits.ingest_logs(wrong, at(1.0)).await.unwrap();
+    world
+        .circuits
+        .ingest_logs(wrong, UnixNanos::new(at(1.0)))
+        .await
+        .unwrap();
     let view = world.only(at(1.0));
-    assert_eq!(view.since, at(1.0));
-    assert_eq!(view.retry_at, Some(at(6.0)));
+    assert_eq!(view.since, UnixNanos::new(at(1.0)));
+    assert_eq!(view.retry_at, Some(UnixNanos::new(at(6.0))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,7 +298,11 @@ async fn micrometer_transitions_are_derived_from_its_state() {
     for (step, (state, counts)) in reports.into_iter().enumerate() {
         let now = at(10.0 * step as f64);
         let request = micrometer(state, counts, start, now);
-        world.circuits.ingest_metrics(request, now).await.unwrap();
+        world
+            .circuits
+            .ingest_metrics(request, UnixNanos::new(now))
+            .await
+            .unwrap();
         if step == 2 {
             let view = world.only(now);
             assert_eq!(view.state, EffectiveState::Open);
@@ -331,7 +354,7 @@ async fn silence_makes_stale_then_leaves_the_wall_but_not_the_history() {
     assert_eq!(world.only(at(960.0)).instances.len(), 1);
     let then = world
         .circuits
-        .circuit(&key(), Some(at(5.0)))
+        .circuit(&key(), Some(UnixNanos::new(at(5.0))))
         .await
         .unwrap()
         .unwrap();
@@ -349,13 +372,13 @@ async fn instances_over_the_limit_are_counted() {
     for number in 0..=board::MAX_INSTANCES {
         let mut observation = observation.clone();
         observation.instance = number.to_string();
-        board.observe(&observation, at(0.0), &mut effects);
+        board.observe(&observation, UnixNanos::new(at(0.0)), &mut effects);
     }
     assert_eq!(effects.over_limit, 1);
     request.resource_metrics.clear();
     world
         .circuits
-        .ingest_metrics(request, at(0.0))
+        .ingest_metrics(request, UnixNanos::new(at(0.0)))
         .await
         .unwrap();
     assert_eq!(world.counters.metric_points_circuit.get(), 0);
@@ -370,7 +393,11 @@ async fn play(world: &World, seed: u64, seconds: u32) -> Vec<(u64, CircuitWall)>
     ];
     let document = serde_json::to_string(&fusebox::circuit_breaker::Settings::default()).unwrap();
     let settings = breakers[0].settings(at(0.0), &document);
-    world.circuits.ingest_logs(settings, at(0.0)).await.unwrap();
+    world
+        .circuits
+        .ingest_logs(settings, UnixNanos::new(at(0.0)))
+        .await
+        .unwrap();
     let mut walls = Vec::new();
     for second in 0..seconds {
         for breaker in &mut breakers {
@@ -393,7 +420,7 @@ async fn play(world: &World, seed: u64, seconds: u32) -> Vec<(u64, CircuitWall)>
         }
         let end = at(f64::from(second) + 0.999);
         if random.u8(..) < 30 || second + 1 == seconds {
-            walls.push((end, world.circuits.wall_now(end)));
+            walls.push((end, world.circuits.wall_now(UnixNanos::new(end))));
         }
     }
     walls
@@ -404,7 +431,11 @@ async fn any_moment_shows_what_the_wall_showed_then() {
     for seed in 0..2 {
         let world = World::new();
         for (end, live) in play(&world, seed, 240).await {
-            let mut past = world.circuits.wall(Some(end)).await.unwrap();
+            let mut past = world
+                .circuits
+                .wall(Some(UnixNanos::new(end)))
+                .await
+                .unwrap();
             assert!(!past.live);
             past.live = true;
             // What was heard in a second without calls is not in the journal to the nanosecond.
@@ -431,8 +462,8 @@ async fn a_restart_keeps_the_wall_and_the_history() {
         .report(&FakeBreaker::new("c", at(0.0)), at(260.0))
         .await;
     let range = TimeRange {
-        start: at(0.0),
-        end: at(240.0),
+        start: UnixNanos::new(at(0.0)),
+        end: UnixNanos::new(at(240.0)),
     };
     let history = world.circuits.history(&key(), range, 4).await.unwrap();
     let World { dir, circuits, .. } = world;
@@ -440,10 +471,10 @@ async fn a_restart_keeps_the_wall_and_the_history() {
     let (circuits, counters) = open(&dir, at(300.0));
     assert_eq!(circuits.history(&key(), range, 4).await.unwrap(), history);
     assert!(counters.incidents.all().is_empty());
-    let then = circuits.wall(Some(end)).await.unwrap();
+    let then = circuits.wall(Some(UnixNanos::new(end))).await.unwrap();
     assert_eq!(then.circuits[0].calls, before.circuits[0].calls);
     assert_eq!(then.circuits[0].spark, before.circuits[0].spark);
-    let now = circuits.wall_now(at(300.0));
+    let now = circuits.wall_now(UnixNanos::new(at(300.0)));
     assert_eq!(now.circuits[0].target, "stock");
     assert_eq!(now.circuits[0].settings, before.circuits[0].settings);
     assert_eq!(now.circuits[0].instances.len(), 3);
@@ -455,7 +486,12 @@ async fn a_restart_keeps_the_wall_and_the_history() {
         assert!(now.stale);
         assert_eq!((now.state, now.since), (then.state, then.since));
     }
-    assert!(circuits.wall_now(at(300.0 + 901.0)).circuits.is_empty());
+    assert!(
+        circuits
+            .wall_now(UnixNanos::new(at(300.0 + 901.0)))
+            .circuits
+            .is_empty()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -473,8 +509,8 @@ async fn history_counts_every_call_once_across_hours() {
         .await;
     world.report(&a, at(12_000.0)).await;
     let whole = |start, end| TimeRange {
-        start: at(start),
-        end: at(end),
+        start: UnixNanos::new(at(start)),
+        end: UnixNanos::new(at(end)),
     };
     let range = whole(-600.0, 12_600.0);
     let history = world.circuits.history(&key(), range, 22).await.unwrap();
@@ -492,11 +528,11 @@ async fn history_counts_every_call_once_across_hours() {
         panic!("{:?}", history.states);
     };
     assert_eq!(closed.state, EffectiveState::Closed);
-    assert_eq!(closed.start, at(0.0));
-    assert_eq!(closed.end, at(11_981.0));
+    assert_eq!(closed.start, UnixNanos::new(at(0.0)));
+    assert_eq!(closed.end, UnixNanos::new(at(11_981.0)));
     let opened = StateSpan {
         state: EffectiveState::Open,
-        start: at(11_981.0),
+        start: UnixNanos::new(at(11_981.0)),
         end: open.end,
     };
     assert_eq!(*open, opened);
@@ -531,11 +567,11 @@ proptest! {
             now += u64::from(gap) * 1_000;
             let mut effects = Effects::default();
             for observation in decode_metrics(&request).observations {
-                board.observe(&observation, now, &mut effects);
+                board.observe(&observation, UnixNanos::new(now), &mut effects);
             }
-            board.tick(now, &mut effects);
-            for (key, facts) in board.facts(now) {
-                let view = view::view(&key, "", &facts, now);
+            board.tick(UnixNanos::new(now), &mut effects);
+            for (key, facts) in board.facts(UnixNanos::new(now)) {
+                let view = view::view(&key, "", &facts, UnixNanos::new(now));
                 prop_assert!(view.error_percent.is_none_or(|p| (0.0..=100.0).contains(&p)));
                 prop_assert!(view.calls_per_second.is_finite());
             }

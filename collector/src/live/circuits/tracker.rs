@@ -1,6 +1,7 @@
 //! From the counts that an instance reports to what was added since its last report, which is never negative: a count
 //! that shrank or has a later start was reset, and one that is older than the last is late and ignored.
 
+use crate::model::UnixNanos;
 use std::collections::HashMap;
 
 use fusebox::circuit_breaker::LatencyHistogram;
@@ -19,8 +20,8 @@ pub(super) struct Tracker {
 
 #[derive(Debug, Clone)]
 struct Last {
-    start: u64,
-    time: u64,
+    start: UnixNanos,
+    time: UnixNanos,
     count: u64,
     latency: LatencyHistogram,
 }
@@ -38,7 +39,7 @@ pub(super) enum Added {
 
 impl Tracker {
     /// Returns what a report adds; a new series of an instance that was `followed` before counts from zero.
-    pub(super) fn add(&mut self, point: &CountPoint, followed: bool, now: u64) -> Added {
+    pub(super) fn add(&mut self, point: &CountPoint, followed: bool, now: UnixNanos) -> Added {
         let key = (kind(point.what), point.series);
         let Some(last) = self.series.get_mut(&key) else {
             if self.series.len() >= MAX_SERIES {
@@ -60,9 +61,9 @@ impl Tracker {
     }
 }
 
-fn first(point: &CountPoint, followed: bool, now: u64) -> Added {
+fn first(point: &CountPoint, followed: bool, now: UnixNanos) -> Added {
     let began = point.start;
-    let recent = began > 0 && now.saturating_sub(began) < RECENT_COUNT;
+    let recent = began > UnixNanos::default() && now - began < RECENT_COUNT;
     if followed || recent || point.temporality == Temporality::Delta {
         whole(point)
     } else {
@@ -72,7 +73,7 @@ fn first(point: &CountPoint, followed: bool, now: u64) -> Added {
 
 /// Returns what a running count adds to its last report; `None` when it is older than that.
 fn cumulative(point: &CountPoint, last: &Last) -> Option<Added> {
-    let begun_anew = point.start > last.start && last.start > 0;
+    let begun_anew = point.start > last.start && last.start > UnixNanos::default();
     let older = point.start < last.start || point.time < last.time;
     if begun_anew {
         Some(whole(point))
@@ -122,8 +123,8 @@ mod tests {
             what: Count::Outcome(Outcome::Success),
             series: 1,
             temporality: Temporality::Cumulative,
-            start,
-            time,
+            start: UnixNanos::new(start),
+            time: UnixNanos::new(time),
             count,
             latency: LatencyHistogram::from_buckets([(0, count)]),
         }
@@ -139,7 +140,7 @@ mod tests {
     #[test]
     fn a_running_count_adds_its_growth_and_a_restart_its_whole() {
         let mut tracker = Tracker::default();
-        let now = 100 * RECENT_COUNT;
+        let now = UnixNanos::of_window(100, RECENT_COUNT);
         assert_eq!(calls(tracker.add(&point(1, 10, 500), false, now)), None);
         assert_eq!(
             calls(tracker.add(&point(1, 20, 507), false, now)),
@@ -166,13 +167,13 @@ mod tests {
 
     #[test]
     fn the_first_report_counts_when_it_is_new() {
-        let now = 100 * RECENT_COUNT;
+        let now = UnixNanos::of_window(100, RECENT_COUNT);
         let mut tracker = Tracker::default();
-        let fresh = point(now - 1_000, now, 4);
+        let fresh = point(now.get() - 1_000, now.get(), 4);
         assert_eq!(calls(tracker.add(&fresh, false, now)), Some((4, 4)));
         let mut tracker = Tracker::default();
         assert_eq!(
-            calls(tracker.add(&point(1, now, 4), true, now)),
+            calls(tracker.add(&point(1, now.get(), 4), true, now)),
             Some((4, 4))
         );
     }
@@ -184,7 +185,7 @@ mod tests {
         ) {
             let mut tracker = Tracker::default();
             for (start, time, count) in reports {
-                if let Some((calls, timed)) = calls(tracker.add(&point(start, time, count), true, 0)) {
+                if let Some((calls, timed)) = calls(tracker.add(&point(start, time, count), true, UnixNanos::new(0))) {
                     prop_assert!(calls <= count && timed <= count);
                 }
             }

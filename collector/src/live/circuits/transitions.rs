@@ -1,12 +1,13 @@
 //! Changes of state, newest first, without repetitions and without derived ones whose event arrived after all.
 
 use super::timing::EXPLAINED_WITHIN;
-use crate::model::{CircuitKey, CircuitTransition, HOUR_NANOS, Provenance, TimeRange};
+use crate::model::{CircuitKey, CircuitTransition, HOUR, NANOSECOND, Provenance, TimeRange};
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
+use std::time::Duration;
 
 /// Length of the first step back when the newest transitions are searched for, nanoseconds.
-const FIRST_STEP: u64 = HOUR_NANOS;
+const FIRST_STEP: Duration = HOUR;
 
 /// Looks back in steps that double, so that the last few of a busy week do not read all of it.
 pub(super) fn newest(
@@ -19,11 +20,11 @@ pub(super) fn newest(
     let Some(latest) = reader.latest(SeriesKind::Transition)? else {
         return Ok(found);
     };
-    let mut end = range.end.min(latest.saturating_add(1));
+    let mut end = range.end.min(latest + NANOSECOND);
     let mut step = FIRST_STEP;
     while end > range.start && found.len() < limit {
         let slice = TimeRange {
-            start: end.saturating_sub(step).max(range.start),
+            start: (end - step).max(range.start),
             end,
         };
         let mut part = Vec::new();
@@ -54,7 +55,7 @@ fn drop_explained(sorted: &mut Vec<CircuitTransition>) {
     };
     let near = |derived: &CircuitTransition| {
         let to = derived.time;
-        let from = to.saturating_sub(EXPLAINED_WITHIN);
+        let from = to - EXPLAINED_WITHIN;
         let first = sorted.partition_point(|other| other.time < from);
         let events = sorted[first..].iter().take_while(|other| other.time <= to);
         events.clone().any(|other| explains(derived, other))

@@ -3,10 +3,10 @@
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
-use super::facts::{Facts, Window};
+use super::facts::{Facts, Window, start_of};
 use crate::model::{
     CircuitCalls, CircuitInstanceView, CircuitKey, CircuitSettings, CircuitView, LatencyView,
-    OverrideView, SECOND_NANOS, SparkBucket, TimeRange, nanos,
+    OverrideView, SECOND, SparkBucket, TimeRange, UnixNanos, nanos,
 };
 
 /// Bars of the sparkline.
@@ -15,7 +15,12 @@ pub(super) const SPARK_BARS: u64 = 60;
 pub(super) const SPARK_BAR_SECONDS: u64 = 2;
 
 /// Returns the view of a breaker from its instances, of which there is at least one.
-pub(super) fn view(key: &CircuitKey, target: &str, instances: &[Facts], now: u64) -> CircuitView {
+pub(super) fn view(
+    key: &CircuitKey,
+    target: &str,
+    instances: &[Facts],
+    now: UnixNanos,
+) -> CircuitView {
     let windows: Vec<Window> = instances.iter().map(|facts| facts.window(now)).collect();
     let live = live(instances);
     let state = worst(&live);
@@ -82,7 +87,7 @@ fn worst(instances: &[&Facts]) -> EffectiveState {
 }
 
 /// Returns the override of an instance in the state shown, else of any instance; expired ones are left out.
-fn forced(instances: &[&Facts], state: EffectiveState, now: u64) -> Option<OverrideView> {
+fn forced(instances: &[&Facts], state: EffectiveState, now: UnixNanos) -> Option<OverrideView> {
     let in_force = |facts: &&&Facts| {
         let forced = facts
             .report
@@ -121,16 +126,16 @@ fn instance_view((facts, window): (&Facts, &Window)) -> CircuitInstanceView {
     }
 }
 
-fn spark(instances: &[Facts], now: u64) -> Vec<SparkBucket> {
+fn spark(instances: &[Facts], now: UnixNanos) -> Vec<SparkBucket> {
     // Bars begin at whole multiples of their length, so that they do not change while they move left.
-    let end = (now / SECOND_NANOS / SPARK_BAR_SECONDS + 1) * SPARK_BAR_SECONDS;
+    let end = (now.window(SECOND) / SPARK_BAR_SECONDS + 1) * SPARK_BAR_SECONDS;
     let start = end.saturating_sub(SPARK_BARS * SPARK_BAR_SECONDS);
     let mut bars: Vec<SparkBucket> = (0..SPARK_BARS)
         .map(|bar| {
-            let from = (start + bar * SPARK_BAR_SECONDS) * SECOND_NANOS;
+            let from = start + bar * SPARK_BAR_SECONDS;
             let range = TimeRange {
-                start: from,
-                end: from + SPARK_BAR_SECONDS * SECOND_NANOS,
+                start: start_of(from),
+                end: start_of(from + SPARK_BAR_SECONDS),
             };
             SparkBucket {
                 calls: CircuitCalls::default(),

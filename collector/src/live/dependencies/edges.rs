@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::live::names::{CircuitId, NodeId, Nodes};
-use crate::model::{HOUR_NANOS, MINUTE_NANOS, TimeRange, nanos};
+use crate::model::{HOUR, MINUTE, TimeRange, UnixNanos, nanos};
 use crate::store::hash::Seed;
 
 /// Pairs of services kept apart; any more are counted as the pair (other, other).
@@ -73,7 +73,7 @@ impl Edges {
             edges: Vec::new(),
             minutes: VecDeque::new(),
             hours: VecDeque::new(),
-            hours_kept: nanos(retention).div_ceil(HOUR_NANOS) + 1,
+            hours_kept: nanos(retention).div_ceil(nanos(HOUR)) + 1,
             restored: HashMap::new(),
         }
     }
@@ -153,8 +153,8 @@ impl Edges {
             .iter()
             .filter(|minute| minute.number / 60 >= first_in_minutes);
         let slots = old
-            .map(|slot| (slot, HOUR_NANOS))
-            .chain(recent.map(|slot| (slot, MINUTE_NANOS)));
+            .map(|slot| (slot, HOUR))
+            .chain(recent.map(|slot| (slot, MINUTE)));
         for (slot, length) in slots {
             if slot.overlaps(range, length) {
                 for (edge, calls) in &slot.calls {
@@ -248,9 +248,9 @@ impl Slot {
         self.calls.entry(id.0).or_default().add(calls);
     }
 
-    fn overlaps(&self, range: TimeRange, length: u64) -> bool {
-        let start = self.number.saturating_mul(length);
-        start < range.end && start.saturating_add(length) > range.start
+    fn overlaps(&self, range: TimeRange, length: Duration) -> bool {
+        let start = UnixNanos::of_window(self.number, length);
+        start < range.end && start + length > range.start
     }
 }
 
@@ -273,8 +273,8 @@ mod tests {
 
     fn range(from_minute: u64, to_minute: u64) -> TimeRange {
         TimeRange {
-            start: from_minute * MINUTE_NANOS,
-            end: to_minute * MINUTE_NANOS,
+            start: UnixNanos::of_window(from_minute, MINUTE),
+            end: UnixNanos::of_window(to_minute, MINUTE),
         }
     }
 

@@ -227,7 +227,7 @@ async fn what_fails_on_our_side_says_so() {
 #[tokio::test]
 async fn zipkin_s_service_takes_spans() {
     let receivers = Receivers::start().await;
-    let now_us = crate::model::now_unix_nanos() / 1_000;
+    let now_us = crate::model::UnixNanos::now().get() / 1_000;
     let fields = [
         &[0x0a, 8, 1, 1, 1, 1, 1, 1, 1, 1][..],
         &[0x1a, 8, 2, 2, 2, 2, 2, 2, 2, 2, 0x31],

@@ -102,7 +102,7 @@ async fn json_is_taken_and_answered_in_json() {
         {"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"good",
          "startTimeUnixNano":"NOW","endTimeUnixNano":"NOW","kind":2},
         {"traceId":"","spanId":"eee19b7ec3c1b175","name":"bad"}]}]}]}"#
-        .replace("NOW", &crate::model::now_unix_nanos().to_string());
+        .replace("NOW", &crate::model::UnixNanos::now().get().to_string());
     for headers in [
         vec![("content-type", "application/json; charset=utf-8")],
         vec![JSON, ("content-encoding", "gzip")],

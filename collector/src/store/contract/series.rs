@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use crate::live::circuits::Circuits;
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
-    Provenance, Source, StateSpan, TimeRange, now_unix_nanos,
+    Provenance, Source, StateSpan, TimeRange, UnixNanos,
 };
 use crate::store::SeriesReader;
 use crate::store::series::{
@@ -37,7 +37,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// Returns the scene of a service, half an hour ago.
     pub(crate) fn new(service: &str) -> Self {
-        let begin = now_unix_nanos() / (60 * SECOND) * 60 * SECOND - HOUR / 2;
+        let begin = UnixNanos::now().get() / (60 * SECOND) * 60 * SECOND - HOUR / 2;
         Self {
             begin,
             service: service.to_owned(),
@@ -87,7 +87,7 @@ impl Scene {
         SeriesRecord::Sample(CircuitSample {
             key: key.clone(),
             instance: instance.to_owned(),
-            time: self.at(second),
+            time: UnixNanos::new(self.at(second)),
             state: self.state(key, second),
             calls: CircuitCalls {
                 success: 5 + second,
@@ -113,7 +113,7 @@ impl Scene {
         Standing {
             key: key.clone(),
             instance: instance.to_owned(),
-            time: self.at(second) + 5,
+            time: UnixNanos::new(self.at(second) + 5),
             source: Source::Fusebox,
             target: "stock".to_owned(),
             state: if opened {
@@ -122,9 +122,9 @@ impl Scene {
                 EffectiveState::Closed
             },
             since: if opened {
-                self.at(20) + 1
+                UnixNanos::new(self.at(20) + 1)
             } else {
-                self.begin - 9
+                UnixNanos::new(self.begin - 9)
             },
             retry_at: None,
             reason: if opened {
@@ -138,10 +138,10 @@ impl Scene {
                 Provenance::Derived
             },
             opened_by: opened.then(|| TraceId::from_bytes([7; 16])),
-            opened_at: Some(3),
+            opened_at: Some(UnixNanos::new(3)),
             in_flight: 1,
-            first_seen: self.begin - 9,
-            last_seen: self.at(second),
+            first_seen: UnixNanos::new(self.begin - 9),
+            last_seen: UnixNanos::new(self.at(second)),
             interval_ms: 1_000,
         }
     }
@@ -150,7 +150,7 @@ impl Scene {
         SettingsRecord {
             key: key.clone(),
             instance: "b\\ \"1\"".to_owned(),
-            time: self.at(second) + 7,
+            time: UnixNanos::new(self.at(second) + 7),
             settings: CircuitSettings {
                 group: "stock".to_owned(),
                 window_ms: Some(10_000),
@@ -162,7 +162,7 @@ impl Scene {
             forced: (second > 0).then(|| OverrideView {
                 kind: OverrideKind::ForcedOpen,
                 reason: "a \"planned\" outage".to_owned(),
-                expires: Some(self.at(90)),
+                expires: Some(UnixNanos::new(self.at(90))),
             }),
         }
     }
@@ -172,7 +172,7 @@ impl Scene {
         let rollup = |minute, success| {
             SeriesRecord::Rollup(Rollup {
                 key: key.clone(),
-                hour: self.begin / HOUR * HOUR - HOUR,
+                hour: UnixNanos::new(self.begin / HOUR * HOUR - HOUR),
                 minutes: vec![RollupMinute {
                     minute,
                     calls: CircuitCalls {
@@ -193,12 +193,12 @@ impl Scene {
             SeriesRecord::Transition(CircuitTransition {
                 key,
                 instance: String::new(),
-                time: self.at(20) + nanos,
+                time: UnixNanos::new(self.at(20) + nanos),
                 from,
                 to,
                 reason: reason.to_owned(),
                 provenance,
-                open_until: (to == EffectiveState::Open).then(|| self.at(25)),
+                open_until: (to == EffectiveState::Open).then(|| UnixNanos::new(self.at(25))),
                 trace_id: (nanos == 1).then(|| TraceId::from_bytes([7; 16])),
                 span_id: (nanos == 1).then(|| SpanId::from_bytes([8; 8])),
             })
@@ -219,7 +219,7 @@ impl Scene {
             SeriesRecord::Red(RedMinute {
                 service: self.service.clone(),
                 operation: operation.to_owned(),
-                minute: self.at(60 * minute),
+                minute: UnixNanos::new(self.at(60 * minute)),
                 calls: 5 + minute,
                 errors: minute,
                 latency_buckets: vec![(100, 2), (235, 3 + minute)],
@@ -230,7 +230,7 @@ impl Scene {
                 parent: self.service.clone(),
                 child: child.to_owned(),
                 child_is_virtual: child == LONG,
-                minute: self.at(60 * minute),
+                minute: UnixNanos::new(self.at(60 * minute)),
                 calls: 7,
                 errors: minute,
                 circuits: vec![self.key("price"), self.opening()],
@@ -240,8 +240,8 @@ impl Scene {
             SeriesRecord::Instance(InstanceRecord {
                 service: self.service.clone(),
                 id: id.to_owned(),
-                first_seen: self.begin - HOUR,
-                last_seen: self.at(3) + 11,
+                first_seen: UnixNanos::new(self.begin - HOUR),
+                last_seen: UnixNanos::new(self.at(3) + 11),
             })
         };
         vec![
@@ -275,8 +275,8 @@ pub(crate) fn check(reader: &dyn SeriesReader, mut write: impl FnMut(Vec<SeriesR
         };
         assert_eq!(found(TimeRange::ALL, None), wanted(&|_| true));
         let part = TimeRange {
-            start: scene.at(20),
-            end: scene.at(30) + 1,
+            start: UnixNanos::new(scene.at(20)),
+            end: UnixNanos::new(scene.at(30) + 1),
         };
         let within = |r: &SeriesRecord| part.contains(r.time());
         assert_eq!(found(part, None), wanted(&within));
@@ -302,12 +302,15 @@ pub(crate) fn check_circuits(circuits: &Circuits, scene: &Scene, runtime: &Runti
     let opening = scene.opening();
     let closed = Some((EffectiveState::Closed, 3));
     let open = Some((EffectiveState::Open, 3));
-    assert_eq!(state(scene.begin - HOUR, &opening), None);
-    assert_eq!(state(scene.at(19), &opening), closed);
-    assert_eq!(state(scene.at(21), &opening), open);
-    assert_eq!(state(scene.at(65), &opening), open);
-    assert_eq!(state(scene.at(21), &scene.key("price")), closed);
-    let view = runtime.block_on(circuits.circuit(&opening, Some(scene.at(30))));
+    assert_eq!(state(UnixNanos::new(scene.begin - HOUR), &opening), None);
+    assert_eq!(state(UnixNanos::new(scene.at(19)), &opening), closed);
+    assert_eq!(state(UnixNanos::new(scene.at(21)), &opening), open);
+    assert_eq!(state(UnixNanos::new(scene.at(65)), &opening), open);
+    assert_eq!(
+        state(UnixNanos::new(scene.at(21)), &scene.key("price")),
+        closed
+    );
+    let view = runtime.block_on(circuits.circuit(&opening, Some(UnixNanos::new(scene.at(30)))));
     let view = view.expect("reads").expect("is there");
     let success = (21..=30).map(|second| 3 * (5 + second)).sum::<u64>();
     assert_eq!((view.calls.success, view.calls.timeout), (success, 15));
@@ -343,17 +346,17 @@ fn history(circuits: &Circuits, scene: &Scene, runtime: &Runtime) {
         let history = circuits.history(&key, range, slices);
         runtime.block_on(history).expect("reads")
     };
-    let fine = history(scene.begin, scene.at(40), 4);
+    let fine = history(UnixNanos::new(scene.begin), UnixNanos::new(scene.at(40)), 4);
     let calls: Vec<u64> = fine.buckets.iter().map(|b| b.calls.timeout).collect();
     assert_eq!(calls, [15; 4]);
     let hour = scene.begin / HOUR * HOUR;
-    let hours = history(hour - HOUR, hour, 60);
+    let hours = history(UnixNanos::new(hour - HOUR), UnixNanos::new(hour), 60);
     let calls: u64 = hours.buckets.iter().map(|b| b.calls.success).sum();
     assert_eq!(calls, 42);
     let two_minutes = StateSpan {
         state: EffectiveState::HalfOpen,
-        start: hour - 120 * SECOND,
-        end: hour,
+        start: UnixNanos::new(hour - 120 * SECOND),
+        end: UnixNanos::new(hour),
     };
     assert_eq!(hours.states, [two_minutes]);
 }

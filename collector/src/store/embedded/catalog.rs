@@ -1,5 +1,6 @@
 //! Every segment of the store, in the order of their numbers; readers take a snapshot, shards and retention change it.
 
+use crate::model::UnixNanos;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -66,7 +67,7 @@ impl Catalog {
     }
 
     /// Names a new segment of a shard that begins at that time.
-    pub(crate) fn place(&self, shard: usize, now: u64) -> Place {
+    pub(crate) fn place(&self, shard: usize, now: UnixNanos) -> Place {
         let sequence = self.next.fetch_add(1, Ordering::Relaxed);
         let name = format!("{sequence:010}-{shard}.{SEGMENT_SUFFIX}");
         Place {

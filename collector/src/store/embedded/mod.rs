@@ -32,7 +32,7 @@ use opentelemetry::TraceId;
 use super::search::Found;
 use super::{StoreError, TraceReader};
 use crate::counters::Counters;
-use crate::model::{TimeRange, Trace, TracePage, TraceQuery};
+use crate::model::{TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
 #[cfg(test)]
 pub(crate) use block::SpanCodec;
 use catalog::Catalog;
@@ -117,7 +117,7 @@ pub struct StoreStats {
     /// Bytes on disk.
     pub bytes: u64,
     /// Start of the oldest span, Unix nanoseconds.
-    pub oldest: Option<u64>,
+    pub oldest: Option<UnixNanos>,
 }
 
 impl EmbeddedStore {
@@ -136,7 +136,7 @@ impl EmbeddedStore {
     /// # Errors
     ///
     /// When a file cannot be deleted.
-    pub fn enforce_retention(&self, now: u64) -> Result<(), StoreError> {
+    pub fn enforce_retention(&self, now: UnixNanos) -> Result<(), StoreError> {
         let follow = self.follow.as_ref();
         retention::enforce(&self.catalog, &self.options, follow, now)
     }
@@ -145,7 +145,7 @@ impl EmbeddedStore {
     pub(crate) async fn trace_as_of(
         &self,
         id: TraceId,
-        as_of: u64,
+        as_of: UnixNanos,
         bytes_max: usize,
     ) -> Result<Option<Trace>, StoreError> {
         let wanted = Wanted {
@@ -157,7 +157,7 @@ impl EmbeddedStore {
     }
 
     /// Returns how many spans the retention would delete at that time that are not stored elsewhere.
-    pub(crate) fn expired_spans(&self, now: u64) -> u64 {
+    pub(crate) fn expired_spans(&self, now: UnixNanos) -> u64 {
         let follow = self.follow.as_ref();
         retention::expired_spans(&self.catalog, &self.options, follow, now)
     }
@@ -196,7 +196,7 @@ impl TraceReader for EmbeddedStore {
         id: TraceId,
         bytes_max: usize,
     ) -> Result<Option<Trace>, StoreError> {
-        self.trace_as_of(id, u64::MAX, bytes_max).await
+        self.trace_as_of(id, UnixNanos::MAX, bytes_max).await
     }
 
     async fn trace_ids_by_low_half(&self, low: u64) -> Result<Vec<TraceId>, StoreError> {

@@ -12,7 +12,7 @@ use super::limits::{OPERATIONS_MAX, TRACE_SPANS_MAX};
 use super::search::resolve;
 use super::segment::Segment;
 use crate::codec::otlp::Limits;
-use crate::model::{TimeRange, Trace};
+use crate::model::{TimeRange, Trace, UnixNanos};
 use crate::store::StoreError;
 use crate::store::assemble;
 use crate::store::convert::SpanCollector;
@@ -30,7 +30,7 @@ pub(crate) struct Wanted {
     /// The trace.
     pub(crate) id: TraceId,
     /// Those in blocks that were written by then, Unix nanoseconds.
-    pub(crate) as_of: u64,
+    pub(crate) as_of: UnixNanos,
     /// Memory that they may take.
     pub(crate) bytes_max: usize,
 }
@@ -94,7 +94,7 @@ fn read_block(
 ) -> Result<bool, StoreError> {
     let path = &segment.place().path;
     let reader = BlockReader::open(file, path, meta.offset, meta.header_bytes)?;
-    if reader.header.written > wanted.as_of {
+    if reader.header.written > wanted.as_of.get() {
         return Ok(false);
     }
     let mut rows = reader.rows_of(wanted.number())?;
@@ -206,5 +206,5 @@ pub(crate) fn operations(
 /// Returns whether spans of the segment start in the range.
 fn overlaps(segment: &Segment, range: TimeRange) -> bool {
     let totals = segment.totals();
-    totals.rows > 0 && totals.max_start >= range.start && totals.min_start < range.end
+    totals.rows > 0 && totals.max_start >= range.start.get() && totals.min_start < range.end.get()
 }

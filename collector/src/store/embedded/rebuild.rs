@@ -12,7 +12,7 @@ use super::segment::Segment;
 use super::segment::recovery::reread;
 use super::segment::seal::rewrite;
 use crate::counters::Incident;
-use crate::model::now_unix_nanos;
+use crate::model::UnixNanos;
 use crate::store::StoreError;
 
 /// Names files that no shard wrote: there are never so many shards.
@@ -40,7 +40,7 @@ fn rebuild(catalog: &Catalog, segment: &Segment) -> Result<(), StoreError> {
         return Ok(());
     };
     warn!(path = %old.path.display(), "footer of a segment is damaged, rebuilt from its blocks");
-    let place = catalog.place(NO_SHARD, now_unix_nanos());
+    let place = catalog.place(NO_SHARD, UnixNanos::now());
     match rewrite(&open, &place, catalog) {
         Ok(sealed) => {
             catalog.put(Segment::Sealed(Arc::new(sealed)));

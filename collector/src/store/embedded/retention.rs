@@ -1,5 +1,6 @@
 //! Deletes whole segments: those past the retention, then the oldest beyond the disk budget.
 
+use crate::model::UnixNanos;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -16,7 +17,7 @@ pub(crate) fn enforce(
     catalog: &Catalog,
     options: &EmbeddedOptions,
     follow: Option<&Follow>,
-    now: u64,
+    now: UnixNanos,
 ) -> Result<(), StoreError> {
     let mut deletions = Deletions::default();
     let outcome = delete_expired(catalog, options, follow, now, &mut deletions);
@@ -29,11 +30,15 @@ pub(crate) fn expired_spans(
     catalog: &Catalog,
     options: &EmbeddedOptions,
     follow: Option<&Follow>,
-    now: u64,
+    now: UnixNanos,
 ) -> u64 {
     let is_expired = |segment: &&Segment| {
         segment.is_finished()
-            && is_older(segment.totals().written, options.retention, now)
+            && is_older(
+                UnixNanos::new(segment.totals().written),
+                options.retention,
+                now,
+            )
             && !is_shipped(segment, follow, now)
     };
     let segments = catalog.snapshot();
@@ -45,7 +50,7 @@ fn delete_expired(
     catalog: &Catalog,
     options: &EmbeddedOptions,
     follow: Option<&Follow>,
-    now: u64,
+    now: UnixNanos,
     deletions: &mut Deletions,
 ) -> Result<(), StoreError> {
     let segments = catalog.snapshot();
@@ -59,7 +64,7 @@ fn delete_expired(
     for segment in by_age {
         let totals = segment.totals();
         let is_shipped = || is_shipped(segment, follow, now).then_some(Reason::Shipped);
-        let reason = retention.reason(totals.written, bytes, now);
+        let reason = retention.reason(UnixNanos::new(totals.written), bytes, now);
         if let Some(reason) = reason.or_else(is_shipped) {
             note_deletion(catalog, segment, follow);
             // Saved before the deletion, so that a crash in between does not hide where its spans are now; and after
@@ -68,7 +73,12 @@ fn delete_expired(
             delete(catalog, segment)?;
             let _retried_at_the_end = before.or_else(|_| save_notes(follow));
             bytes -= segment.bytes();
-            deletions.add(reason, totals.written, totals.rows, segment.bytes());
+            deletions.add(
+                reason,
+                UnixNanos::new(totals.written),
+                totals.rows,
+                segment.bytes(),
+            );
         }
     }
     Ok(())
@@ -79,7 +89,7 @@ fn save_notes(follow: Option<&Follow>) -> Result<(), StoreError> {
 }
 
 /// Returns whether every span of a segment is shipped, and was here for as long as it should be.
-fn is_shipped(segment: &Segment, follow: Option<&Follow>, now: u64) -> bool {
+fn is_shipped(segment: &Segment, follow: Option<&Follow>, now: UnixNanos) -> bool {
     let Some(follow) = follow else {
         return false;
     };
@@ -87,7 +97,7 @@ fn is_shipped(segment: &Segment, follow: Option<&Follow>, now: u64) -> bool {
     let unshipped = follow
         .followed
         .unshipped(segment.place().sequence, totals.rows);
-    unshipped == 0 && is_older(totals.written, follow.keep, now)
+    unshipped == 0 && is_older(UnixNanos::new(totals.written), follow.keep, now)
 }
 
 /// Records that a segment is deleted; spans of it that are not shipped are lost, and counted.
@@ -134,8 +144,8 @@ pub(crate) fn stats(catalog: &Catalog) -> StoreStats {
         stats.spans += totals.rows;
         stats.bytes += segment.bytes();
         if totals.rows > 0 {
-            let oldest = stats.oldest.unwrap_or(u64::MAX);
-            stats.oldest = Some(oldest.min(totals.min_start));
+            let oldest = stats.oldest.unwrap_or(UnixNanos::MAX);
+            stats.oldest = Some(oldest.min(UnixNanos::new(totals.min_start)));
         }
     }
     stats

@@ -14,7 +14,7 @@ use super::segment::{FILE_MAGIC, OpenSegment, Segment, SegmentState};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::Incident;
 use crate::log::LogFile;
-use crate::model::now_unix_nanos;
+use crate::model::UnixNanos;
 use crate::store::StoreError;
 use crate::store::hash::Seed;
 
@@ -72,7 +72,7 @@ pub trait SpanLog: SpanVisitor + Send + 'static {
     /// # Errors
     ///
     /// When the disk fails: the segment then stays readable as it is and is sealed at the next start.
-    fn maintain(&mut self, now: u64) -> Result<(), StoreError>;
+    fn maintain(&mut self, now: UnixNanos) -> Result<(), StoreError>;
 
     /// Commits what is pending and seals the segment; called once at the end.
     ///
@@ -100,12 +100,12 @@ impl ShardWriter {
 
     /// Writes the pending spans as one block.
     fn write_block(&mut self) -> Result<Commit, StoreError> {
-        let now = now_unix_nanos();
+        let now = UnixNanos::now();
         if self.active.is_none() {
             self.active = Some(self.begin_segment(now)?);
         }
         let rows = self.builder.len() as u64;
-        let arrival = self.catalog.arrival.reserve(rows, now);
+        let arrival = self.catalog.arrival.reserve(rows, now.get());
         let active = self.active.as_mut().expect("a segment was just begun");
         let block = self
             .encoder
@@ -145,7 +145,7 @@ impl ShardWriter {
     }
 
     /// Begins a segment.
-    fn begin_segment(&self, now: u64) -> Result<Active, StoreError> {
+    fn begin_segment(&self, now: UnixNanos) -> Result<Active, StoreError> {
         let place = self.catalog.place(self.shard, now);
         let created = LogFile::create(&place.path, &FILE_MAGIC).and_then(|file| {
             let reader = file.reader()?;
@@ -157,7 +157,7 @@ impl ShardWriter {
         Ok(Active {
             file,
             open: Arc::new(OpenSegment::new(place, reader, state, length)),
-            created: now,
+            created: now.get(),
         })
     }
 
@@ -207,11 +207,11 @@ impl SpanLog for ShardWriter {
         result
     }
 
-    fn maintain(&mut self, now: u64) -> Result<(), StoreError> {
+    fn maintain(&mut self, now: UnixNanos) -> Result<(), StoreError> {
         let Some(active) = &self.active else {
             return Ok(());
         };
-        let age = now.saturating_sub(active.created);
+        let age = now.get().saturating_sub(active.created);
         let full = active.open.state().totals.rows >= SEGMENT_SPANS_MAX
             || active.file.length() >= SEGMENT_BYTES_MAX
             || self.builder.dictionary_bytes() >= SEGMENT_DICTIONARY_BYTES_MAX;

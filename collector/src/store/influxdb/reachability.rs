@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::wire::client::Server;
-use crate::model::now_unix_nanos;
+use crate::model::UnixNanos;
 use crate::sync::Mutex;
 
 /// How long an answer is waited for before the server is pinged.
@@ -47,11 +47,11 @@ pub struct Standing {
     /// Whether it answers and every lane makes progress; `None` before the first success.
     pub reachable: Option<bool>,
     /// Since when, Unix nanoseconds.
-    pub since: u64,
+    pub since: UnixNanos,
     /// The last error; it stays after it is over.
     pub last_error: Option<String>,
     /// When that was, Unix nanoseconds.
-    pub last_error_at: u64,
+    pub last_error_at: UnixNanos,
     /// What the server said last about points that it refused; they are counted and not sent again.
     pub last_refusal: Option<String>,
     /// What keeps which lane waiting.
@@ -178,7 +178,7 @@ impl State {
             return;
         }
         self.standing.reachable = Some(reachable);
-        self.standing.since = now_unix_nanos();
+        self.standing.since = UnixNanos::now();
         if reachable {
             info!("InfluxDB is reachable");
         }
@@ -186,7 +186,7 @@ impl State {
 
     fn note(&mut self, problem: String) {
         self.standing.last_error = Some(problem);
-        self.standing.last_error_at = now_unix_nanos();
+        self.standing.last_error_at = UnixNanos::now();
     }
 }
 

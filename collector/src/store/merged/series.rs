@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::model::{CircuitKey, DependencyLink, TimeRange};
+use crate::model::{CircuitKey, DependencyLink, TimeRange, UnixNanos};
 use crate::store::influxdb::Peers;
 use crate::store::influxdb::series::InfluxSeries;
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
@@ -90,7 +90,7 @@ impl SeriesReader for MergedSeries {
         Ok(())
     }
 
-    fn latest(&self, kind: SeriesKind) -> Result<Option<u64>, StoreError> {
+    fn latest(&self, kind: SeriesKind) -> Result<Option<UnixNanos>, StoreError> {
         let others = self.ask(|others| others.latest(kind)).or_default();
         Ok(self.own.latest(kind)?.max(others))
     }

@@ -8,7 +8,7 @@ use fusebox::circuit_breaker::EffectiveState;
 use super::series::{Asked, MergedSeries};
 use crate::codec::circuits::request::FakeBreaker;
 use crate::live::circuits::{CircuitChange, CircuitSink, Circuits};
-use crate::model::{CircuitKey, CircuitView, CircuitWall, TimeRange, now_unix_nanos};
+use crate::model::{CircuitKey, CircuitView, CircuitWall, TimeRange, UnixNanos};
 use crate::store::influxdb::Peers;
 use crate::store::influxdb::series::SeriesLane;
 use crate::store::influxdb::series::tests::{Journal, Server};
@@ -43,29 +43,34 @@ impl Collector {
     }
 
     fn report(&self, server: &Server, breaker: &FakeBreaker, time: u64) {
-        let ingested = self.circuits.ingest_metrics(breaker.metrics(time), time);
+        let ingested = self
+            .circuits
+            .ingest_metrics(breaker.metrics(time), UnixNanos::new(time));
         server.runtime.block_on(ingested).unwrap();
     }
 
     fn turn(&self, server: &Server, breaker: &mut FakeBreaker, to: EffectiveState, time: u64) {
         let request = breaker.turn(to, time, "it failed");
-        let ingested = self.circuits.ingest_logs(request, time);
+        let ingested = self.circuits.ingest_logs(request, UnixNanos::new(time));
         server.runtime.block_on(ingested).unwrap();
     }
 
     /// Ships everything, as if it were a little later, so that the last seconds are complete.
     fn ship(&mut self, server: &Server) {
-        let later = now_unix_nanos() + 20 * SECOND;
+        let later = UnixNanos::now().get() + 20 * SECOND;
         server.ship_at(&mut self.lane, later);
     }
 
     fn wall(&self, server: &Server, at: Option<u64>) -> CircuitWall {
-        server.runtime.block_on(self.circuits.wall(at)).unwrap()
+        server
+            .runtime
+            .block_on(self.circuits.wall(at.map(UnixNanos::new)))
+            .unwrap()
     }
 
     fn view(&self, server: &Server, name: &str, at: Option<u64>) -> Option<CircuitView> {
         let key = key(name);
-        let found = self.circuits.circuit(&key, at);
+        let found = self.circuits.circuit(&key, at.map(UnixNanos::new));
         server.runtime.block_on(found).unwrap()
     }
 }
@@ -105,7 +110,7 @@ fn two_collectors_show_the_breakers_of_both() {
     let server = Server::connect(influxd.options("fusebox"));
     let mut a = Collector::new(&server, "aaaaaa");
     let mut b = Collector::new(&server, "bbbbbb");
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let begin = now - 120 * SECOND;
     let mut stock = breaker("stock", "pod-1", begin);
     let mut price = breaker("price", "pod-2", begin);
@@ -138,7 +143,7 @@ fn two_collectors_show_the_breakers_of_both() {
         &server,
         &mut stock,
         EffectiveState::HalfOpen,
-        now_unix_nanos(),
+        UnixNanos::now().get(),
     );
     a.ship(&server);
     wait_for(
@@ -167,8 +172,8 @@ fn shows_the_past_of_both(collector: &Collector, server: &Server, begin: u64) {
 
 fn counts_every_call_of_stock(collector: &Collector, server: &Server, begin: u64) {
     let range = TimeRange {
-        start: begin / MINUTE * MINUTE,
-        end: (begin / MINUTE + 3) * MINUTE,
+        start: UnixNanos::new(begin / MINUTE * MINUTE),
+        end: UnixNanos::new((begin / MINUTE + 3) * MINUTE),
     };
     let stock = key("stock");
     let history = collector.circuits.history(&stock, range, 3);
@@ -186,7 +191,7 @@ fn an_instance_that_reports_by_turns_is_one() {
     let server = Server::connect(influxd.options("fusebox"));
     let mut a = Collector::new(&server, "aaaaaa");
     let mut b = Collector::new(&server, "bbbbbb");
-    let begin = now_unix_nanos() - 40 * SECOND;
+    let begin = UnixNanos::now().get() - 40 * SECOND;
     // What goes to one collector is not counted for the other: deltas, as two instances of one name would.
     let mut first = breaker("stock", "pod-1", begin);
     let mut second = breaker("stock", "pod-1", begin);
@@ -232,7 +237,7 @@ fn dependencies_and_services_of_others_are_added_up() {
     let server = Server::connect(influxd.options("fusebox"));
     let mut a = Collector::new(&server, "aaaaaa");
     let b = Collector::new(&server, "bbbbbb");
-    let minute = now_unix_nanos() / MINUTE * MINUTE - 10 * MINUTE;
+    let minute = UnixNanos::now().get() / MINUTE * MINUTE - 10 * MINUTE;
     let edge = |minute, calls| {
         SeriesRecord::Dependency(DependencyMinute {
             parent: "shop".to_owned(),
@@ -247,16 +252,16 @@ fn dependencies_and_services_of_others_are_added_up() {
     let red = SeriesRecord::Red(RedMinute {
         service: "stock".to_owned(),
         operation: "GET /".to_owned(),
-        minute,
+        minute: UnixNanos::new(minute),
         calls: 1,
         errors: 0,
         latency_buckets: vec![(200, 1)],
     });
     // The same minute twice, as a restart leaves it, and a later one.
     let records = vec![
-        edge(minute, 3),
-        edge(minute, 4),
-        edge(minute + MINUTE, 5),
+        edge(UnixNanos::new(minute), 3),
+        edge(UnixNanos::new(minute), 4),
+        edge(UnixNanos::new(minute + MINUTE), 5),
         red,
     ];
     server
@@ -273,11 +278,17 @@ fn dependencies_and_services_of_others_are_added_up() {
     };
     let circuits = vec![key("stock")];
     assert_eq!(
-        links(minute + 1, minute + 2),
+        links(UnixNanos::new(minute + 1), UnixNanos::new(minute + 2)),
         Some((7, 2, circuits.clone()))
     );
-    assert_eq!(links(0, u64::MAX), Some((12, 3, circuits)));
-    assert_eq!(links(minute + 5 * MINUTE, u64::MAX), None);
+    assert_eq!(
+        links(UnixNanos::new(0), UnixNanos::MAX),
+        Some((12, 3, circuits))
+    );
+    assert_eq!(
+        links(UnixNanos::new(minute + 5 * MINUTE), UnixNanos::MAX),
+        None
+    );
     assert!(b.merged.service_names().contains("stock"));
     assert!(a.merged.dependencies(TimeRange::ALL).is_empty());
 }
@@ -292,7 +303,7 @@ fn without_influxdb_what_is_local_is_shown() {
     let mut a = Collector::new(&server, "aaaaaa");
     let b = Collector::new(&server, "bbbbbb");
     assert_eq!(b.merged.ask(|_| Ok(())), Asked::Nobody);
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let stock = breaker("stock", "pod-1", now - 5 * SECOND);
     let price = breaker("price", "pod-2", now - 5 * SECOND);
     a.report(&server, &stock, now - SECOND);
@@ -305,7 +316,7 @@ fn without_influxdb_what_is_local_is_shown() {
         b_anew.wall(&server, None).circuits.len() == 2
     });
     influxd.stop();
-    let past = b_anew.wall(&server, Some(now_unix_nanos()));
+    let past = b_anew.wall(&server, Some(UnixNanos::now().get()));
     assert_eq!(past.circuits.len(), 1);
     assert_eq!(b_anew.wall(&server, None).circuits.len(), 2);
     let failures = b_anew.journal.counters.incidents.all();

@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry::{SpanId, TraceId};
 
 use super::union;
-use crate::model::{MINUTE_NANOS, Note, TimeRange, Trace, TracePage, TraceQuery};
+use crate::model::{MINUTE, NANOSECOND, Note, TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
 use crate::store::embedded::{EmbeddedStore, ShipProgress};
 use crate::store::fitting::{TRACE_BYTES_MAX, bytes_of};
 use crate::store::influxdb::{InfluxTraces, Peers, Scan};
@@ -15,7 +16,9 @@ use crate::store::search::{self, Candidate, Row, Source, row_of};
 use crate::store::{StoreError, TraceReader};
 
 /// A trace that starts that long after local spans are complete has all of its spans here: senders' clocks may differ.
-const CLOCK_SKEW_NANOS: u64 = MINUTE_NANOS;
+const CLOCK_SKEW: Duration = MINUTE;
+/// Since then local traces are complete where nothing was ever deleted.
+const ALWAYS: UnixNanos = UnixNanos::new(0);
 /// Rows that the local store is asked for at once.
 const LOCAL_ROWS_MAX: usize = 50;
 
@@ -44,14 +47,14 @@ impl MergedTraces {
         }
     }
 
-    /// Returns since when local traces are complete, 0 if they always were; `None` if other collectors may have parts.
-    async fn whole_since(&self) -> Option<u64> {
+    /// Returns since when local traces are complete; `None` if other collectors may have parts.
+    async fn whole_since(&self) -> Option<UnixNanos> {
         if self.peers.company().await.has_others {
             return None;
         }
         match self.followed.local_since() {
-            0 => Some(0),
-            since => Some(since.saturating_add(CLOCK_SKEW_NANOS)),
+            0 => Some(ALWAYS),
+            since => Some(UnixNanos::new(since) + CLOCK_SKEW),
         }
     }
 
@@ -105,7 +108,7 @@ impl TraceReader for MergedTraces {
 
     async fn trace_ids_by_low_half(&self, low: u64) -> Result<Vec<TraceId>, StoreError> {
         let mut ids = self.local.trace_ids_by_low_half(low).await?;
-        if !ids.is_empty() && self.whole_since().await == Some(0) {
+        if !ids.is_empty() && self.whole_since().await == Some(ALWAYS) {
             return Ok(ids);
         }
         match self.ask(self.remote.trace_ids_by_low_half(low)).await {
@@ -124,11 +127,13 @@ impl TraceReader for MergedTraces {
         let is_away = self.peers.company().await.is_away;
         let is_local = |since| query.range.start >= since;
         match whole_since {
-            Some(0) => return self.local.search(query).await,
-            Some(since) if is_away && is_local(since) => return self.local.search(query).await,
+            Some(ALWAYS) => return self.local.search(query).await,
+            Some(since) if is_away && is_local(since) => {
+                return self.local.search(query).await;
+            }
             _ => {}
         }
-        let mut both = Both::new(self, &query, whole_since.unwrap_or(u64::MAX));
+        let mut both = Both::new(self, &query, whole_since.unwrap_or(UnixNanos::MAX));
         if is_away {
             both.remote = None;
             both.failure = Some(self.peers.away());
@@ -146,7 +151,7 @@ impl TraceReader for MergedTraces {
 
     async fn services(&self, range: TimeRange) -> Result<Vec<String>, StoreError> {
         let local = self.local.services(range).await?;
-        if self.whole_since().await == Some(0) {
+        if self.whole_since().await == Some(ALWAYS) {
             return Ok(local);
         }
         let remote = self.ask(self.remote.services(range)).await;
@@ -159,7 +164,7 @@ impl TraceReader for MergedTraces {
         range: TimeRange,
     ) -> Result<Vec<String>, StoreError> {
         let local = self.local.operations(service.clone(), range).await?;
-        if self.whole_since().await == Some(0) {
+        if self.whole_since().await == Some(ALWAYS) {
             return Ok(local);
         }
         let remote = self.ask(self.remote.operations(service, range)).await;
@@ -175,10 +180,10 @@ fn room_beside(local: Option<&Trace>, bytes_max: usize) -> usize {
 
 /// Returns whether a trace has all of its spans here, where all that arrived after `since` are. Of one that runs for
 /// longer than spans stay here the oldest may be gone: then some have no parent.
-fn is_whole(trace: &Trace, since: u64) -> bool {
+fn is_whole(trace: &Trace, since: UnixNanos) -> bool {
     let start = trace.spans.first().map(|span| span.start);
     let has_hole = || trace.notes.iter().any(|note| note.code == "missing_parent");
-    since == 0 || (start.is_some_and(|start| start >= since) && !has_hole())
+    since == ALWAYS || (start.is_some_and(|start| start >= since) && !has_hole())
 }
 
 /// Says that a trace may have more spans than are shown.
@@ -195,7 +200,7 @@ struct Both<'a> {
     stores: &'a MergedTraces,
     query: &'a TraceQuery,
     /// Spans that start later are all here.
-    whole_since: u64,
+    whole_since: UnixNanos,
     local: LocalPages<'a>,
     /// `None` while InfluxDB does not answer.
     remote: Option<Scan>,
@@ -207,13 +212,13 @@ struct LocalPages<'a> {
     store: &'a EmbeddedStore,
     /// The next page.
     query: TraceQuery,
-    frontier: Option<u64>,
+    frontier: Option<UnixNanos>,
     /// Rows that were found and not asked for yet.
     rows: HashMap<TraceId, Row>,
 }
 
 impl<'a> Both<'a> {
-    fn new(stores: &'a MergedTraces, query: &'a TraceQuery, whole_since: u64) -> Self {
+    fn new(stores: &'a MergedTraces, query: &'a TraceQuery, whole_since: UnixNanos) -> Self {
         let mut next_page = query.clone();
         next_page.limit = (query.limit + 1).min(LOCAL_ROWS_MAX);
         Self {
@@ -263,7 +268,7 @@ impl<'a> Both<'a> {
 }
 
 impl Source for Both<'_> {
-    fn frontier(&self) -> Option<u64> {
+    fn frontier(&self) -> Option<UnixNanos> {
         let remote = self.remote.as_ref().and_then(Scan::frontier);
         remote.max(self.local.frontier)
     }
@@ -304,7 +309,7 @@ impl LocalPages<'_> {
     async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {
         let found = self.store.find(self.query.clone()).await?;
         let next = found.page.next;
-        self.frontier = next.map(|next| next.position.saturating_add(1));
+        self.frontier = next.map(|next| next.position + NANOSECOND);
         self.query.cursor = next;
         let rows = found.page.traces.into_iter().zip(found.positions);
         let mut candidates = Vec::new();

@@ -7,7 +7,7 @@ use super::decode::{Decoded, Decoder, Strings};
 use super::encode::Encoder;
 use super::record::{SeriesKind, SeriesRecord};
 use crate::log::{Block, BlockCodec};
-use crate::model::CircuitKey;
+use crate::model::{CircuitKey, UnixNanos};
 
 /// Length of a header, bytes.
 const HEADER_BYTES: usize = 48;
@@ -120,7 +120,7 @@ pub(super) fn encode(
         "the writer cuts groups to blocks"
     );
     let times = || records.iter().map(SeriesRecord::time);
-    let start = times().min().unwrap_or(0);
+    let start = times().min().unwrap_or(UnixNanos::new(0));
     let mut encoder = Encoder::new(strings, start);
     for record in records {
         encoder.record(record);
@@ -135,8 +135,8 @@ pub(super) fn encode(
         starts_extent,
         is_json: true,
         records: records.len() as u16,
-        start,
-        end: times().max().unwrap_or(0),
+        start: start.get(),
+        end: times().max().unwrap_or(UnixNanos::new(0)).get(),
         keys: records
             .iter()
             .fold(0, |keys, record| keys | record.key_bit()),

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::record::{
     DependencyMinute, InstanceRecord, RedMinute, Rollup, RollupMinute, SeriesKind, SeriesRecord,
 };
-use crate::model::{CircuitCalls, CircuitKey, CircuitSample, SECOND_NANOS};
+use crate::model::{CircuitCalls, CircuitKey, CircuitSample, SECOND, UnixNanos, nanos};
 use crate::store::bytes::Reader;
 
 /// Strings of one extent that are believed; 256 KiB of blocks cannot hold more.
@@ -84,7 +84,7 @@ impl<'a> Decoder<'a> {
     fn sample(&mut self) -> Option<Decoded> {
         let key = self.key()?;
         let instance = self.string()?;
-        let since_start = self.uint()?.checked_mul(SECOND_NANOS)?;
+        let since_start = self.uint()?.checked_mul(nanos(SECOND))?;
         let time = self.start.checked_add(since_start)?;
         let state = self.state()?;
         let calls = self.calls()?;
@@ -94,7 +94,7 @@ impl<'a> Decoder<'a> {
             SeriesRecord::Sample(CircuitSample {
                 key,
                 instance,
-                time,
+                time: UnixNanos::new(time),
                 state,
                 calls,
                 in_flight,
@@ -116,7 +116,7 @@ impl<'a> Decoder<'a> {
 
     fn rollup(&mut self) -> Option<Decoded> {
         let key = self.key()?;
-        let hour = self.uint()?;
+        let hour = self.time()?;
         let length = usize::try_from(self.uint()?).ok().filter(|n| *n <= 60)?;
         let mut minutes = Vec::with_capacity(length);
         for _ in 0..length {
@@ -135,7 +135,7 @@ impl<'a> Decoder<'a> {
     fn red(&mut self) -> Option<Decoded> {
         let service = self.string()?;
         let operation = self.string()?;
-        let minute = self.uint()?;
+        let minute = self.time()?;
         let calls = self.uint()?;
         let errors = self.uint()?;
         let latency_buckets = self.buckets(true)?;
@@ -155,7 +155,7 @@ impl<'a> Decoder<'a> {
         let parent = self.string()?;
         let child = self.string()?;
         let child_is_virtual = self.byte()? != 0;
-        let minute = self.uint()?;
+        let minute = self.time()?;
         let calls = self.uint()?;
         let errors = self.uint()?;
         let mut circuits = Vec::new();
@@ -183,8 +183,8 @@ impl<'a> Decoder<'a> {
     fn instance(&mut self) -> Option<Decoded> {
         let service = self.string()?;
         let id = self.string()?;
-        let first_seen = self.uint()?;
-        let last_seen = self.uint()?;
+        let first_seen = self.time()?;
+        let last_seen = self.time()?;
         Some(pair(service, id, |service, id| {
             SeriesRecord::Instance(InstanceRecord {
                 service,
@@ -281,6 +281,10 @@ impl<'a> Decoder<'a> {
 
     fn byte(&mut self) -> Option<u8> {
         self.reader.byte()
+    }
+
+    fn time(&mut self) -> Option<UnixNanos> {
+        self.uint().map(UnixNanos::new)
     }
 
     fn uint(&mut self) -> Option<u64> {

@@ -7,18 +7,18 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::record::{DependencyMinute, RedMinute, Rollup, SeriesRecord};
-use crate::model::{CircuitCalls, CircuitKey, CircuitSample, SECOND_NANOS};
+use crate::model::{CircuitCalls, CircuitKey, CircuitSample, UnixNanos};
 use crate::store::bytes::{put_bytes, put_varint};
 
 /// Writes the records of one block.
 pub(super) struct Encoder<'a> {
     out: Vec<u8>,
     strings: &'a mut HashMap<String, u64>,
-    start: u64,
+    start: UnixNanos,
 }
 
 impl<'a> Encoder<'a> {
-    pub(super) fn new(strings: &'a mut HashMap<String, u64>, start: u64) -> Self {
+    pub(super) fn new(strings: &'a mut HashMap<String, u64>, start: UnixNanos) -> Self {
         let mut encoder = Self {
             out: Vec::with_capacity(1024),
             strings,
@@ -44,8 +44,8 @@ impl<'a> Encoder<'a> {
             SeriesRecord::Instance(record) => {
                 self.string(&record.service);
                 self.string(&record.id);
-                self.uint(record.first_seen);
-                self.uint(record.last_seen);
+                self.uint(record.first_seen.get());
+                self.uint(record.last_seen.get());
             }
         }
     }
@@ -53,7 +53,7 @@ impl<'a> Encoder<'a> {
     fn sample(&mut self, sample: &CircuitSample) {
         self.key(&sample.key);
         self.string(&sample.instance);
-        self.uint(sample.time.saturating_sub(self.start) / SECOND_NANOS);
+        self.uint((sample.time - self.start).as_secs());
         self.out.push(sample.state as u8);
         self.calls(&sample.calls);
         self.uint(u64::from(sample.in_flight));
@@ -69,7 +69,7 @@ impl<'a> Encoder<'a> {
 
     fn rollup(&mut self, rollup: &Rollup) {
         self.key(&rollup.key);
-        self.uint(rollup.hour);
+        self.uint(rollup.hour.get());
         self.uint(rollup.minutes.len() as u64);
         for minute in &rollup.minutes {
             self.out.push(minute.minute);
@@ -81,7 +81,7 @@ impl<'a> Encoder<'a> {
     fn red(&mut self, red: &RedMinute) {
         self.string(&red.service);
         self.string(&red.operation);
-        self.uint(red.minute);
+        self.uint(red.minute.get());
         self.uint(red.calls);
         self.uint(red.errors);
         self.buckets(&red.latency_buckets);
@@ -91,7 +91,7 @@ impl<'a> Encoder<'a> {
         self.string(&link.parent);
         self.string(&link.child);
         self.out.push(u8::from(link.child_is_virtual));
-        self.uint(link.minute);
+        self.uint(link.minute.get());
         self.uint(link.calls);
         self.uint(link.errors);
         self.uint(link.circuits.len() as u64);

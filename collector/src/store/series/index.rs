@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::block::{Header, SeriesCodec};
 use super::hint;
@@ -10,11 +11,11 @@ use super::record::SeriesKind;
 use crate::counters::{Counters, Incident};
 use crate::files;
 use crate::log::{Day, LogFile, Position, scan};
-use crate::model::{MINUTE_NANOS, TimeRange};
+use crate::model::{MINUTE, TimeRange, UnixNanos, nanos};
 use crate::store::StoreError;
 
 /// A new extent starts after that long, so that a query reads little more than it needs.
-const EXTENT_NANOS: u64 = MINUTE_NANOS;
+const EXTENT: Duration = MINUTE;
 /// A new extent starts after that many bytes.
 const EXTENT_BYTES: u64 = 256 * 1024;
 
@@ -60,7 +61,7 @@ impl Extent {
 
     /// Returns whether a block that begins then still belongs to it.
     pub(super) fn has_room(&self, start: u64) -> bool {
-        self.len < EXTENT_BYTES && start.max(self.end) - start.min(self.start) < EXTENT_NANOS
+        self.len < EXTENT_BYTES && start.max(self.end) - start.min(self.start) < nanos(EXTENT)
     }
 }
 
@@ -118,7 +119,9 @@ impl Index {
             .range((kind, *days.start())..=(kind, *days.end()))
             .flat_map(|((_, day), extents)| extents.iter().map(|extent| (*day, *extent)))
             .filter(|(_, extent)| {
-                extent.start < range.end && extent.end >= range.start && extent.keys & keys != 0
+                extent.start < range.end.get()
+                    && extent.end >= range.start.get()
+                    && extent.keys & keys != 0
             })
             .map(|(day, extent)| Found { day, extent })
             .collect()
@@ -141,10 +144,13 @@ impl Index {
     }
 
     /// Returns the latest time of any record of that kind.
-    pub(super) fn latest(&self, kind: SeriesKind) -> Option<u64> {
+    pub(super) fn latest(&self, kind: SeriesKind) -> Option<UnixNanos> {
         let mut files = self.of_kind(kind).rev();
         let (_, extents) = files.find(|(_, extents)| !extents.is_empty())?;
-        extents.iter().map(|extent| extent.end).max()
+        extents
+            .iter()
+            .map(|extent| UnixNanos::new(extent.end))
+            .max()
     }
 
     fn of_kind(&self, kind: SeriesKind) -> impl DoubleEndedIterator<Item = (Day, &[Extent])> {

@@ -30,7 +30,7 @@ pub use record::{
 use crate::counters::{Counters, Incident};
 use crate::files;
 use crate::log::{BlockCodec, Committer, Damage, Day, Deletions, Reason, blocks, is_older};
-use crate::model::{CircuitKey, TimeRange};
+use crate::model::{CircuitKey, TimeRange, UnixNanos};
 use crate::store::{SeriesReader, StoreError};
 use crate::sync::RwLock;
 pub(crate) use block::SeriesCodec;
@@ -181,7 +181,7 @@ impl SeriesLog {
     ///
     /// # Errors
     /// When a folder cannot be removed.
-    pub fn enforce_retention(&self, now: u64) -> Result<(), StoreError> {
+    pub fn enforce_retention(&self, now: UnixNanos) -> Result<(), StoreError> {
         let mut index = self.inner.index.write();
         let days = index.forget(|day| self.is_expired(day, now));
         drop(index);
@@ -191,7 +191,7 @@ impl SeriesLog {
             let folder = day.folder(&self.inner.root);
             fs::remove_dir_all(&folder)
                 .map_err(|error| StoreError::io("remove", &folder, error))?;
-            deletions.add(Reason::Retention, day.end(), 0, bytes);
+            deletions.add(Reason::Retention, UnixNanos::new(day.end().get()), 0, bytes);
             Ok(())
         });
         deletions.report("series", &self.inner.counters);
@@ -199,7 +199,7 @@ impl SeriesLog {
     }
 
     /// Returns how many days the retention would remove at that time.
-    pub(crate) fn expired_days(&self, now: u64) -> usize {
+    pub(crate) fn expired_days(&self, now: UnixNanos) -> usize {
         let is_expired = |day: &Day| self.is_expired(*day, now);
         self.index()
             .days()
@@ -208,7 +208,7 @@ impl SeriesLog {
             .len()
     }
 
-    fn is_expired(&self, day: Day, now: u64) -> bool {
+    fn is_expired(&self, day: Day, now: UnixNanos) -> bool {
         is_older(day.end(), self.inner.retention, now)
     }
 
@@ -263,7 +263,7 @@ impl SeriesReader for SeriesLog {
         Ok(())
     }
 
-    fn latest(&self, kind: SeriesKind) -> Result<Option<u64>, StoreError> {
+    fn latest(&self, kind: SeriesKind) -> Result<Option<UnixNanos>, StoreError> {
         Ok(self.index().latest(kind))
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
-    Provenance, Source, optional_hex, zero_is_none,
+    Provenance, Source, UnixNanos, optional_hex, zero_is_none,
 };
 
 /// The kinds of records; each has a file of its own per day.
@@ -92,7 +92,7 @@ pub struct SettingsRecord {
     pub instance: String,
     /// When they were reported, Unix nanoseconds of the collector's clock.
     #[serde(rename = "time_unix_nanos")]
-    pub time: u64,
+    pub time: UnixNanos,
     /// The settings.
     pub settings: CircuitSettings,
     /// The forced state, if any.
@@ -108,7 +108,7 @@ pub struct Standing {
     pub instance: String,
     /// When this was written, Unix nanoseconds of the collector's clock.
     #[serde(rename = "time_unix_nanos")]
-    pub time: u64,
+    pub time: UnixNanos,
     /// The library that reports it.
     pub source: Source,
     /// What it protects.
@@ -117,10 +117,10 @@ pub struct Standing {
     pub state: EffectiveState,
     /// Since when, Unix nanoseconds.
     #[serde(rename = "since_unix_nanos")]
-    pub since: u64,
+    pub since: UnixNanos,
     /// When an open breaker lets a probe through.
     #[serde(rename = "retry_at_unix_nanos")]
-    pub retry_at: Option<u64>,
+    pub retry_at: Option<UnixNanos>,
     /// Why it is in its state.
     pub reason: String,
     /// Whether the instance reported its state or the collector derived it.
@@ -131,15 +131,15 @@ pub struct Standing {
     /// When it opened last, Unix nanoseconds.
     #[serde(with = "zero_is_none")]
     #[serde(rename = "opened_at_unix_nanos")]
-    pub opened_at: Option<u64>,
+    pub opened_at: Option<UnixNanos>,
     /// Calls running.
     pub in_flight: u32,
     /// When it was first heard of, Unix nanoseconds of the collector's clock.
     #[serde(rename = "first_seen_unix_nanos")]
-    pub first_seen: u64,
+    pub first_seen: UnixNanos,
     /// When it was last heard of, Unix nanoseconds of the collector's clock.
     #[serde(rename = "last_seen_unix_nanos")]
-    pub last_seen: u64,
+    pub last_seen: UnixNanos,
     /// How often it reports, milliseconds.
     pub interval_ms: u64,
 }
@@ -151,7 +151,7 @@ pub struct Rollup {
     pub key: CircuitKey,
     /// The hour's start, Unix nanoseconds.
     #[serde(rename = "hour_unix_nanos")]
-    pub hour: u64,
+    pub hour: UnixNanos,
     /// The minutes in which it was heard of, oldest first.
     pub minutes: Vec<RollupMinute>,
 }
@@ -175,7 +175,7 @@ pub struct RedMinute {
     /// The span name.
     pub operation: String,
     /// The minute's start, Unix nanoseconds.
-    pub minute: u64,
+    pub minute: UnixNanos,
     /// Calls served.
     pub calls: u64,
     /// Those with status error.
@@ -215,7 +215,7 @@ pub struct DependencyMinute {
     /// Whether the child sent no spans.
     pub child_is_virtual: bool,
     /// The minute's start, Unix nanoseconds.
-    pub minute: u64,
+    pub minute: UnixNanos,
     /// Calls.
     pub calls: u64,
     /// Those with an error.
@@ -232,9 +232,9 @@ pub struct InstanceRecord {
     /// The instance.
     pub id: String,
     /// When it was first heard of, Unix nanoseconds.
-    pub first_seen: u64,
+    pub first_seen: UnixNanos,
     /// When it was last heard of, Unix nanoseconds.
-    pub last_seen: u64,
+    pub last_seen: UnixNanos,
 }
 
 impl SeriesRecord {
@@ -253,7 +253,7 @@ impl SeriesRecord {
     }
 
     /// Returns the time under which it is filed and found, Unix nanoseconds.
-    pub fn time(&self) -> u64 {
+    pub fn time(&self) -> UnixNanos {
         match self {
             Self::Sample(record) => record.time,
             Self::Transition(record) => record.time,

@@ -8,7 +8,7 @@ use super::block::{self, SeriesCodec};
 use super::index::Found;
 use super::record::{SeriesKind, SeriesRecord};
 use crate::log::{Day, Offset, Position, blocks};
-use crate::model::TimeRange;
+use crate::model::{TimeRange, UnixNanos};
 use crate::store::StoreError;
 
 /// What arrived behind a position.
@@ -54,8 +54,8 @@ impl SeriesLog {
             let blocks = blocks(SeriesCodec(kind), extent);
             let new = blocks.filter(|block| block.at >= from);
             items.extend(new.map(|block| TimeRange {
-                start: block.header.start,
-                end: block.header.end.saturating_add(1),
+                start: UnixNanos::new(block.header.start),
+                end: UnixNanos::new(block.header.end.saturating_add(1)),
             }));
             extent.len()
         })

@@ -12,7 +12,7 @@ use super::*;
 use crate::log::Position;
 use crate::model::{
     CircuitCalls, CircuitSample, CircuitSettings, CircuitTransition, OverrideView, Provenance,
-    Source,
+    Source, UnixNanos,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -36,7 +36,7 @@ fn sample(name: &str, second: u64) -> SeriesRecord {
     SeriesRecord::Sample(CircuitSample {
         key: key(name),
         instance: format!("instance-{}", second % 3),
-        time: T0 + second * SECOND,
+        time: UnixNanos::new(T0 + second * SECOND),
         state: EffectiveState::ALL[second as usize % 7],
         calls: CircuitCalls {
             success: 90 + second,
@@ -54,19 +54,19 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
     let transition = CircuitTransition {
         key: key("inventory"),
         instance: "a".to_owned(),
-        time: time + 123_456_789,
+        time: UnixNanos::new(time + 123_456_789),
         from: EffectiveState::Closed,
         to: EffectiveState::Open,
         reason: "52 % of 118 calls failed in 10 s (limit 50 %)".to_owned(),
         provenance: Provenance::Reported,
-        open_until: Some(time + 5 * SECOND),
+        open_until: Some(UnixNanos::new(time + 5 * SECOND)),
         trace_id: Some(TraceId::from_bytes([7; 16])),
         span_id: Some(SpanId::from_bytes([8; 8])),
     };
     let settings = SettingsRecord {
         key: key("inventory"),
         instance: "a".to_owned(),
-        time,
+        time: UnixNanos::new(time),
         settings: CircuitSettings {
             group: "stock".to_owned(),
             window_ms: Some(10_000),
@@ -82,27 +82,27 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
     let standing = Standing {
         key: key("inventory"),
         instance: "a".to_owned(),
-        time,
+        time: UnixNanos::new(time),
         source: Source::Fusebox,
         target: "inventory".to_owned(),
         state: EffectiveState::Open,
-        since: time - 5,
+        since: UnixNanos::new(time - 5),
         retry_at: None,
         reason: "failed".to_owned(),
         provenance: Provenance::Reported,
         opened_by: None,
-        opened_at: Some(3),
+        opened_at: Some(UnixNanos::new(3)),
         in_flight: 1,
-        first_seen: T0,
-        last_seen: time - 7,
+        first_seen: UnixNanos::new(T0),
+        last_seen: UnixNanos::new(time - 7),
         interval_ms: 1_000,
     };
     let [rollup, red, dependency] = minutes(time);
     let instance = InstanceRecord {
         service: "cart".to_owned(),
         id: "cart-1".to_owned(),
-        first_seen: T0,
-        last_seen: time,
+        first_seen: UnixNanos::new(T0),
+        last_seen: UnixNanos::new(time),
     };
     vec![
         sample("inventory", second),
@@ -119,7 +119,7 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
 fn minutes(time: u64) -> [SeriesRecord; 3] {
     let rollup = Rollup {
         key: key("inventory"),
-        hour: time,
+        hour: UnixNanos::new(time),
         minutes: vec![RollupMinute {
             minute: 59,
             calls: CircuitCalls::default(),
@@ -129,7 +129,7 @@ fn minutes(time: u64) -> [SeriesRecord; 3] {
     let red = RedMinute {
         service: "cart".to_owned(),
         operation: "GET /cart".to_owned(),
-        minute: time,
+        minute: UnixNanos::new(time),
         calls: 5,
         errors: 1,
         latency_buckets: vec![(-240, 2), (135, 3)],
@@ -138,7 +138,7 @@ fn minutes(time: u64) -> [SeriesRecord; 3] {
         parent: "cart".to_owned(),
         child: "price".to_owned(),
         child_is_virtual: true,
-        minute: time,
+        minute: UnixNanos::new(time),
         calls: 5,
         errors: 1,
         circuits: vec![key("price"), key("inventory")],
@@ -160,7 +160,11 @@ fn all(log: &SeriesLog, kind: SeriesKind, only: Option<&CircuitKey>) -> Vec<Seri
 }
 
 fn file(dir: &TempDir, kind: SeriesKind) -> PathBuf {
-    file_path(&dir.path().join("series"), Day::of(T0), kind)
+    file_path(
+        &dir.path().join("series"),
+        Day::of(UnixNanos::new(T0)),
+        kind,
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,7 +192,7 @@ fn fixture_records() -> Vec<SeriesRecord> {
         let derived = CircuitTransition {
             key: key("inventory"),
             instance: "b".to_owned(),
-            time,
+            time: UnixNanos::new(time),
             from: EffectiveState::Open,
             to: EffectiveState::HalfOpen,
             reason: "reported by fusebox".to_owned(),
@@ -201,26 +205,26 @@ fn fixture_records() -> Vec<SeriesRecord> {
             SeriesRecord::Standing(Standing {
                 key: key("inventory"),
                 instance: instance.to_owned(),
-                time,
+                time: UnixNanos::new(time),
                 source: Source::Fusebox,
                 target: String::new(),
                 state: EffectiveState::HalfOpen,
-                since: time,
-                retry_at: Some(time + SECOND),
+                since: UnixNanos::new(time),
+                retry_at: Some(UnixNanos::new(time + SECOND)),
                 reason: reason.to_owned(),
                 provenance: Provenance::Derived,
                 opened_by: Some(TraceId::from_bytes([9; 16])),
                 opened_at: None,
                 in_flight: 2,
-                first_seen: T0,
-                last_seen: time,
+                first_seen: UnixNanos::new(T0),
+                last_seen: UnixNanos::new(time),
                 interval_ms: 10_000,
             })
         };
         let settings = SettingsRecord {
             key: key("price"),
             instance: "b".to_owned(),
-            time,
+            time: UnixNanos::new(time),
             settings: count_settings(),
             forced: None,
         };
@@ -286,7 +290,7 @@ fn settings_with_a_field_more_or_less_are_read() {
     let settings = SettingsRecord {
         key: key("inventory"),
         instance: "a".to_owned(),
-        time: T0,
+        time: UnixNanos::new(T0),
         settings: count_settings(),
         forced: None,
     };
@@ -298,7 +302,7 @@ fn settings_with_a_field_more_or_less_are_read() {
         .unwrap()
         .remove("fallback_max_concurrent");
     let mut strings = HashMap::new();
-    let mut encoder = encode::Encoder::new(&mut strings, T0);
+    let mut encoder = encode::Encoder::new(&mut strings, UnixNanos::new(T0));
     encoder.json(&settings.key, &json);
     encoder.json(&settings.key, &settings);
     let bytes = encoder.finish();
@@ -323,8 +327,8 @@ async fn a_read_finds_its_range_and_its_breaker_alone() {
         log.append(records).await.unwrap();
     }
     let range = TimeRange {
-        start: T0 + 100 * SECOND,
-        end: T0 + 220 * SECOND,
+        start: UnixNanos::new(T0 + 100 * SECOND),
+        end: UnixNanos::new(T0 + 220 * SECOND),
     };
     let mut found = Vec::new();
     let keep = &mut |record| found.push(record);
@@ -333,7 +337,7 @@ async fn a_read_finds_its_range_and_its_breaker_alone() {
     let expected: Vec<_> = (100..220).map(|second| sample("price", second)).collect();
     assert_eq!(found, expected);
     let latest = log.latest(SeriesKind::Sample).unwrap();
-    assert_eq!(latest, Some(T0 + 299 * SECOND));
+    assert_eq!(latest, Some(UnixNanos::new(T0 + 299 * SECOND)));
     assert!(log.stats().extents < 8, "an extent lasts a minute");
 }
 
@@ -426,7 +430,8 @@ async fn whole_days_leave_after_the_retention() {
     for day in 0..9 {
         log.append(one_of_each(day * 86_400)).await.unwrap();
     }
-    log.enforce_retention(T0 + 8 * 86_400 * SECOND).unwrap();
+    log.enforce_retention(UnixNanos::new(T0 + 8 * 86_400 * SECOND))
+        .unwrap();
     let folders = fs::read_dir(dir.path().join("series")).unwrap().count();
     assert_eq!(
         (folders, all(&log, SeriesKind::Standing, None).len()),
@@ -505,7 +510,8 @@ async fn a_tail_reads_each_record_once_however_late_it_comes() {
     assert_eq!(sort(found), sort(written));
     let (log, _) = open(dir.path());
     assert!(drain(&log, SeriesKind::Sample, &mut position).is_empty());
-    log.enforce_retention(T0 + 9 * day * SECOND).unwrap();
+    log.enforce_retention(UnixNanos::new(T0 + 9 * day * SECOND))
+        .unwrap();
     let tail = log.tail(SeriesKind::Sample, &position, 1).unwrap();
     assert_eq!(tail.position, Position::default());
 }
@@ -545,8 +551,8 @@ async fn a_tail_tells_which_times_got_something_new() {
     let ranges = log.tail_ranges(SeriesKind::Sample, &Position::default(), 10);
     let ranges = ranges.unwrap();
     let range = |from: u64, to: u64| TimeRange {
-        start: T0 + from * SECOND,
-        end: T0 + to * SECOND + 1,
+        start: UnixNanos::new(T0 + from * SECOND),
+        end: UnixNanos::new(T0 + to * SECOND + 1),
     };
     assert_eq!(ranges.items, [range(1, 4)]);
     log.append(vec![sample("inventory", 2)]).await.unwrap();
@@ -563,9 +569,13 @@ fn the_journal_keeps_the_contract_of_readers() {
     let scene = check(&log, |records| {
         runtime.block_on(log.append(records)).unwrap();
     });
-    let now = crate::model::now_unix_nanos();
-    let circuits =
-        crate::live::circuits::Circuits::with_reader(log.clone(), Arc::new(log), counters, now);
+    let now = crate::model::UnixNanos::now().get();
+    let circuits = crate::live::circuits::Circuits::with_reader(
+        log.clone(),
+        Arc::new(log),
+        counters,
+        UnixNanos::new(now),
+    );
     check_circuits(&circuits.unwrap(), &scene, &runtime);
 }
 

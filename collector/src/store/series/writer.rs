@@ -130,7 +130,7 @@ impl OpenFile {
         records: &[SeriesRecord],
     ) -> Result<(u64, block::Header), StoreError> {
         let start = records[0].time();
-        let has_room = |extent: &Extent| kind != SeriesKind::Rollup && extent.has_room(start);
+        let has_room = |extent: &Extent| kind != SeriesKind::Rollup && extent.has_room(start.get());
         let open = self.extent.take().filter(|(extent, _)| has_room(extent));
         let (extent, mut strings) = open.unzip();
         let strings = strings.get_or_insert_default();

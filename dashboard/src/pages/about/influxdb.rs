@@ -34,13 +34,13 @@ impl InfluxdbSection {
             Some(true) => ("accepting writes", ""),
             Some(false) => ("not accepting writes", "; spans stay in the journal"),
         };
-        let since = match standing.since {
+        let since = match standing.since.get() {
             0 => String::new(),
             at => format!(" (since {})", moment::short(at, now)),
         };
         let server = standing.server.as_ref();
         let last_error = standing.last_error.as_ref().map(|error| {
-            let when = moment::short(standing.last_error_at, now);
+            let when = moment::short(standing.last_error_at.get(), now);
             (text::shown(error, 500).into_owned(), when)
         });
         let refusal = standing.last_refusal.as_ref();

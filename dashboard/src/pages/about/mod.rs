@@ -5,7 +5,7 @@ pub(crate) mod influxdb;
 use askama::Template;
 use axum::extract::State;
 use fusebox_collector::counters::Counters;
-use fusebox_collector::model::now_unix_nanos;
+use fusebox_collector::model::UnixNanos;
 
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::view::text;
@@ -49,7 +49,7 @@ impl AboutPage {
             influxdb: info
                 .influxdb
                 .as_ref()
-                .map(|influxdb| InfluxdbSection::new(&influxdb.report(), now_unix_nanos())),
+                .map(|influxdb| InfluxdbSection::new(&influxdb.report(), UnixNanos::now().get())),
             counters: counters(&info.counters),
             reasons: reasons(&info.counters),
         }

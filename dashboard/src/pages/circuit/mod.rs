@@ -5,13 +5,14 @@ pub(crate) mod differs;
 pub(crate) mod range;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{Path, State};
 use fusebox::circuit_breaker::{EffectiveState, Outcome};
 use fusebox_collector::model::{
     CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, Condition,
-    StateSpan, TimeRange, TracePage, TraceQuery, format_duration, now_unix_nanos,
+    StateSpan, TimeRange, TracePage, TraceQuery, UnixNanos, format_duration,
 };
 
 use crate::pages::Pages;
@@ -40,18 +41,22 @@ pub(crate) async fn show(
     Path((service, name)): Path<(String, String)>,
     params: Params,
 ) -> PageResult<CircuitPage> {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let (key, view) = (CircuitKey { service, name }, View::read(&params)?);
     let retention = Range::of(pages.retention());
-    let circuit = pages.query.circuits().circuit(&key, view.at).await?;
+    let circuit = pages
+        .query
+        .circuits()
+        .circuit(&key, view.at.map(UnixNanos::new))
+        .await?;
     let circuit = circuit.ok_or_else(|| unknown(&key, retention))?;
     let end = view.at.unwrap_or(now);
     let kept = TimeRange {
-        start: end.saturating_sub(retention.length()),
-        end,
+        start: UnixNanos::new(end.saturating_sub(retention.length())),
+        end: UnixNanos::new(end),
     };
     let until_now = TimeRange {
-        end: end.saturating_add(1),
+        end: UnixNanos::new(end.saturating_add(1)),
         ..kept
     };
     let asked = view.range.as_deref();
@@ -301,13 +306,13 @@ impl CircuitPage {
 
     /// The share of the known time in which it refused calls, percent.
     fn open_share(&self) -> Option<String> {
-        let length = |span: &StateSpan| span.end.saturating_sub(span.start);
+        let length = |span: &StateSpan| span.end - span.start;
         let states = &self.shown.history.states;
-        let known: u64 = states.iter().map(length).sum();
+        let known: Duration = states.iter().map(length).sum();
         let is_open =
             |s: &&StateSpan| matches!(s.state, EffectiveState::Open | EffectiveState::ForcedOpen);
-        let open: u64 = states.iter().filter(is_open).map(length).sum();
-        (known > 0).then(|| format!("{:.2}", open as f64 / known as f64 * 100.0))
+        let open: Duration = states.iter().filter(is_open).map(length).sum();
+        (!known.is_zero()).then(|| format!("{:.2}", open.div_duration_f64(known) * 100.0))
     }
 
     fn transitions(&self) -> Vec<Step> {
@@ -347,7 +352,7 @@ impl CircuitPage {
     }
 
     fn instances(&self) -> Vec<(&CircuitInstanceView, String)> {
-        let seen = |i: &CircuitInstanceView| text::age(self.at().saturating_sub(i.last_seen));
+        let seen = |i: &CircuitInstanceView| text::age(self.at().saturating_sub(i.last_seen.get()));
         self.known
             .circuit
             .instances
@@ -360,7 +365,7 @@ impl CircuitPage {
         let forced = self.known.circuit.forced.as_ref()?;
         let word = state::title(EffectiveState::from(forced.kind));
         let until = match forced.expires {
-            Some(at) => format!("expires at {}", moment::short(at, self.now)),
+            Some(at) => format!("expires at {}", moment::short(at.get(), self.now)),
             None => "no expiry".to_owned(),
         };
         Some((word, text::shown(&forced.reason, 1_000).into_owned(), until))
@@ -449,10 +454,10 @@ impl Step {
     fn new(transition: &CircuitTransition, now: u64) -> Self {
         let at = transition.time;
         Self {
-            when: moment::short(at, now),
-            clock: text::day_clock(at),
+            when: moment::short(at.get(), now),
+            clock: text::day_clock(at.get()),
             at_href: Href::new("/")
-                .with("at", text::datetime_local(at))
+                .with("at", text::datetime_local(at.get()))
                 .to_string(),
             class: state::class(transition.to),
             symbol: state::symbol(transition.to),

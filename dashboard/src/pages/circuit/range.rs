@@ -1,6 +1,6 @@
 //! The chart of a circuit: how much of the past it shows, and what happened in it.
 
-use fusebox_collector::model::{CircuitHistory, CircuitKey, TimeRange};
+use fusebox_collector::model::{CircuitHistory, CircuitKey, TimeRange, UnixNanos};
 
 use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
@@ -20,12 +20,12 @@ pub(crate) fn ranges(retention: u64) -> Ranges {
 
 /// Returns the lines inside a range of time: whole days, hours or minutes.
 pub(crate) fn lines(shown: TimeRange) -> Vec<Line> {
-    let start = shown.start;
-    let length = shown.end - start;
+    let (start, end) = (shown.start.get(), shown.end.get());
+    let length = end - start;
     let apart = Range::of(length).line();
     let times = (start / apart + 1..).map(|index| index * apart);
     times
-        .take_while(|time| *time < shown.end)
+        .take_while(|time| *time < end)
         .map(|time| {
             let place = (time - start) as f64 / length as f64 * 100.0;
             let place_words = format!("{place:.2}");
@@ -47,8 +47,8 @@ fn until(range: Range, end: u64, live: bool) -> TimeRange {
     let bar = range.bar();
     let end = if live { end.div_ceil(bar) * bar } else { end };
     TimeRange {
-        start: end.saturating_sub(range.length()),
-        end,
+        start: UnixNanos::new(end.saturating_sub(range.length())),
+        end: UnixNanos::new(end),
     }
 }
 
@@ -76,7 +76,7 @@ pub(crate) async fn history(
     let asked = asked.and_then(|value| ranges.find(value));
     let first = read(pages, key, asked.unwrap_or(ranges.longest()), end, live).await?;
     let begins = first.history.states.iter().map(|span| span.start).min();
-    let fitting = ranges.holding(end.saturating_sub(begins.unwrap_or(0)));
+    let fitting = ranges.holding(end.saturating_sub(begins.unwrap_or(UnixNanos::new(0)).get()));
     if asked.is_some() || fitting == first.range {
         return Ok(first);
     }

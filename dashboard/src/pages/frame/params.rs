@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 
 use super::error::PageError;
-use fusebox_collector::model::parse_timestamp;
+use fusebox_collector::model::{UnixNanos, parse_timestamp};
 
 /// The parameters of a request.
 #[derive(Debug, Clone, Default)]
@@ -58,9 +58,10 @@ impl From<&[(&str, &str)]> for Params {
 
 /// Reads a moment: RFC 3339, Unix nanoseconds, or what a `datetime-local` field sends (taken as UTC).
 pub(crate) fn moment(text: &str) -> Option<u64> {
-    parse_timestamp(text)
+    let moment = parse_timestamp(text)
         .or_else(|| parse_timestamp(&format!("{text}Z")))
-        .or_else(|| parse_timestamp(&format!("{text}:00Z")))
+        .or_else(|| parse_timestamp(&format!("{text}:00Z")));
+    moment.map(UnixNanos::get)
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {

@@ -5,7 +5,7 @@ pub(crate) mod layout;
 use askama::Template;
 use axum::extract::State;
 use fusebox::circuit_breaker::EffectiveState;
-use fusebox_collector::model::{CircuitView, DependencyLink, TimeRange, now_unix_nanos};
+use fusebox_collector::model::{CircuitView, DependencyLink, TimeRange, UnixNanos};
 
 use crate::pages::Pages;
 use crate::pages::frame::error::PageResult;
@@ -32,8 +32,8 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     let asked = params.get("range").and_then(|value| ranges.find(value));
     let range = asked.unwrap_or(ranges.shortest());
     let time = TimeRange {
-        start: now_unix_nanos().saturating_sub(range.length()),
-        end: u64::MAX,
+        start: UnixNanos::new(UnixNanos::now().get().saturating_sub(range.length())),
+        end: UnixNanos::MAX,
     };
     let links = pages.query.dependencies(time).await?;
     let wall = pages.query.circuits().wall(None).await?;

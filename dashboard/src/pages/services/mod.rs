@@ -6,9 +6,7 @@ use std::borrow::Cow;
 use askama::Template;
 use axum::extract::{Path, State};
 use fusebox::circuit_breaker::EffectiveState;
-use fusebox_collector::model::{
-    CircuitView, InstanceSeen, RedStats, ServiceSummary, now_unix_nanos,
-};
+use fusebox_collector::model::{CircuitView, InstanceSeen, RedStats, ServiceSummary, UnixNanos};
 
 use crate::pages::Pages;
 use crate::pages::frame::error::{PageError, PageResult};
@@ -34,7 +32,7 @@ pub(crate) async fn list(State(pages): State<Pages>) -> PageResult<ServicesPage>
     Ok(Page(ServicesPage::new(
         &services,
         &wall.circuits,
-        now_unix_nanos(),
+        UnixNanos::now().get(),
         Range::of(pages.retention()),
         Teach::from(&pages),
     )))
@@ -49,7 +47,11 @@ pub(crate) async fn show(
     let service = pages.query.service(&name).await?.ok_or_else(unknown)?;
     let mut circuits = pages.query.circuits().wall(None).await?.circuits;
     circuits.retain(|circuit| circuit.key.service == name);
-    Ok(Page(ServicePage::new(service, circuits, now_unix_nanos())))
+    Ok(Page(ServicePage::new(
+        service,
+        circuits,
+        UnixNanos::now().get(),
+    )))
 }
 
 /// Rate, errors and duration as words.
@@ -83,7 +85,7 @@ impl From<&RedStats> for Red {
 
 /// How fresh an instance is.
 fn freshness(instance: &InstanceSeen, now: u64) -> (&'static str, &'static str) {
-    match now.saturating_sub(instance.last_seen) {
+    match now.saturating_sub(instance.last_seen.get()) {
         silent if silent <= LATE_AFTER => ("closed", "reporting"),
         silent if silent <= GONE_AFTER => ("half", "late"),
         _ => ("off", "gone"),
@@ -146,7 +148,7 @@ impl ServicesPage {
                 instances: service.instances.len(),
                 seen: last.map_or_else(
                     || "—".to_owned(),
-                    |at| format!("{} ago", text::age(now.saturating_sub(at))),
+                    |at| format!("{} ago", text::age(now.saturating_sub(at.get()))),
                 ),
                 not_closed: own().filter(|c| c.state != EffectiveState::Closed).count(),
                 circuits: own().count(),
@@ -272,7 +274,7 @@ struct InstanceRow {
 impl InstanceRow {
     fn new(instance: &InstanceSeen, now: u64) -> Self {
         let (class, word) = freshness(instance, now);
-        let silent = now.saturating_sub(instance.last_seen);
+        let silent = now.saturating_sub(instance.last_seen.get());
         Self {
             id: match instance.id.as_str() {
                 "" => "(no id)".to_owned(),
@@ -281,7 +283,7 @@ impl InstanceRow {
             class,
             word,
             last_seen: format!("{} ago", text::age(silent)),
-            first_seen: moment::short(instance.first_seen, now),
+            first_seen: moment::short(instance.first_seen.get(), now),
         }
     }
 }

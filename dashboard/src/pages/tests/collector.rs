@@ -9,7 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use fusebox_collector::codec::Format;
 use fusebox_collector::codec::otlp::json::traces_to_protobuf;
-use fusebox_collector::model::now_unix_nanos;
+use fusebox_collector::model::UnixNanos;
 use fusebox_collector::{Collector, CollectorConfig, sample};
 use http_body_util::BodyExt;
 use tempfile::TempDir;
@@ -152,7 +152,7 @@ async fn the_demo_trace_leads_to_its_call_tree() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_of_now_is_found_in_an_old_trace() {
     let stack = Stack::start().await;
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let id = "0af7651916cd43dd8448eb211c803102";
     let step = |span: &str, start: u64, code: u8| {
         let end = start + 1_000;
@@ -257,7 +257,7 @@ async fn the_stream_ends_with_the_collector() {
 async fn all_that_is_kept_is_searched_and_shown() {
     const DAY: u64 = 86_400 * 1_000_000_000;
     let stack = Stack::keeping(Duration::from_secs(720 * 3_600)).await;
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let request = Bytes::from(sample::demo_trace(now - 20 * DAY));
     let ingest = stack.collector.ingest();
     let reservation = ingest.begin(None).expect("it is running");

@@ -5,6 +5,7 @@ use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
 use fusebox::circuit_breaker::EffectiveState;
+use fusebox_collector::model::UnixNanos;
 
 use super::*;
 use crate::pages::circuit::range::Shown;
@@ -26,12 +27,12 @@ fn the_wall(params: &Params) -> CircuitWall {
     match params.number("circuits", 13) {
         13 => wall(),
         0 => CircuitWall {
-            at: NOW,
+            at: UnixNanos::new(NOW),
             live: true,
             circuits: Vec::new(),
         },
         1 => CircuitWall {
-            at: NOW,
+            at: UnixNanos::new(NOW),
             live: true,
             circuits: wall().circuits.split_off(12),
         },
@@ -155,8 +156,8 @@ pub(crate) fn circuit_page(
     let shown = Shown {
         range: Range::of(WEEK),
         time: TimeRange {
-            start: NOW - WEEK,
-            end: NOW,
+            start: UnixNanos::new(NOW - WEEK),
+            end: UnixNanos::new(NOW),
         },
         history: history(),
     };

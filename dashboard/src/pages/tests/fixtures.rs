@@ -1,7 +1,9 @@
 //! A made-up shop for tests and for looking at the pages: circuits in every state, a week of transitions, traces
 //! of every shape. Deterministic. `serve_fixtures` (ignored) serves them to a browser.
 
+use fusebox_collector::model::UnixNanos;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fusebox::circuit_breaker::{EffectiveState as State, OverrideKind};
 use fusebox_collector::model::*;
@@ -129,8 +131,8 @@ pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
     let instance = |n: u64| CircuitInstanceView {
         id: format!("{service}-7d9f-{}", ["x2k", "p8c", "q4z"][n as usize % 3]),
         state: if n == 2 { State::Closed } else { state },
-        since,
-        last_seen: NOW - SECOND,
+        since: UnixNanos::new(since),
+        last_seen: UnixNanos::new(NOW - SECOND),
         stale: false,
         error_percent: (calls.judged(&settings()) > 0)
             .then(|| calls.errors(&settings()) as f64 * 100.0 / calls.judged(&settings()) as f64),
@@ -144,12 +146,12 @@ pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
         target: name.to_owned(),
         source: Source::Fusebox,
         state,
-        since,
-        retry_at: (state == State::Open).then_some(NOW + 3 * SECOND),
+        since: UnixNanos::new(since),
+        retry_at: (state == State::Open).then_some(UnixNanos::new(NOW + 3 * SECOND)),
         forced: (state == State::ForcedOpen).then(|| OverrideView {
             kind: OverrideKind::ForcedOpen,
             reason: "kim: PG outage, see incident 4711".to_owned(),
-            expires: Some(NOW + 40 * MINUTE),
+            expires: Some(UnixNanos::new(NOW + 40 * MINUTE)),
         }),
         error_percent: (calls.judged(&settings()) > 0)
             .then(|| calls.errors(&settings()) as f64 * 100.0 / calls.judged(&settings()) as f64),
@@ -192,7 +194,7 @@ pub(crate) fn wall() -> CircuitWall {
     ];
     circuits.extend(closed.map(|(service, name)| circuit(service, name, State::Closed)));
     CircuitWall {
-        at: NOW,
+        at: UnixNanos::new(NOW),
         live: true,
         circuits,
     }
@@ -215,7 +217,7 @@ pub(crate) fn big_wall(count: usize) -> CircuitWall {
         )
     });
     CircuitWall {
-        at: NOW,
+        at: UnixNanos::new(NOW),
         live: true,
         circuits: circuits.collect(),
     }
@@ -243,7 +245,7 @@ pub(crate) fn transitions() -> Vec<CircuitTransition> {
                 ][*which]
                     .clone(),
                 instance: "product-page-7d9f-x2k".to_owned(),
-                time: NOW - ago + after,
+                time: UnixNanos::new(NOW - ago + after),
                 from,
                 to,
                 reason: reason.to_owned(),
@@ -308,8 +310,8 @@ pub(crate) fn history() -> CircuitHistory {
         .collect();
     let span = |state, from: u64, to: u64| StateSpan {
         state,
-        start: start + from * HOUR,
-        end: start + to * HOUR,
+        start: UnixNanos::new(start + from * HOUR),
+        end: UnixNanos::new(start + to * HOUR),
     };
     CircuitHistory {
         buckets,
@@ -344,8 +346,8 @@ pub(crate) fn span(
         flags: 1,
         name: name.to_owned(),
         kind: SpanKind::Server,
-        start: base + start * 100_000,
-        end: base + (start + length) * 100_000,
+        start: UnixNanos::new(base + start * 100_000),
+        end: UnixNanos::new(base + (start + length) * 100_000),
         status: Status::default(),
         resource: Arc::new(Resource {
             service_name: service.to_owned(),
@@ -411,7 +413,7 @@ fn failed_review() -> Span {
         message: "connection reset by peer".to_owned(),
     };
     failed.events.push(Event {
-        time: failed.end - 3_000_000,
+        time: failed.end - Duration::from_millis(3),
         name: "exception".to_owned(),
         attributes: vec![
             ("exception.type".to_owned(), text("java.net.SocketException")),
@@ -531,7 +533,7 @@ pub(crate) fn found() -> TracePage {
         },
         root_operation: operations[(n % 4) as usize].to_owned(),
         root_received: n != 5,
-        start: NOW - n * n * 9 * SECOND,
+        start: UnixNanos::new(NOW - n * n * 9 * SECOND),
         duration_nanos: (12 + wave(n, 3) * 5) * 1_000_000,
         span_count: 4 + (n as u32 * 7) % 40,
         error_count: u32::from(n % 3 == 1),
@@ -554,9 +556,9 @@ pub(crate) fn found() -> TracePage {
     TracePage {
         traces: traces.collect(),
         next: Some(Cursor {
-            position: NOW - HOUR,
+            position: UnixNanos::new(NOW - HOUR),
             trace_id: TraceId::from(5),
-            as_of: NOW,
+            as_of: UnixNanos::new(NOW),
         }),
         missing: None,
         ended_early: false,
@@ -600,8 +602,8 @@ pub(crate) fn services() -> Vec<ServiceSummary> {
             instances: (0..1 + n % 3)
                 .map(|i| InstanceSeen {
                     id: format!("{name}-{i}"),
-                    first_seen: NOW - 2 * DAY,
-                    last_seen: NOW - SECOND - i * 4 * MINUTE * i,
+                    first_seen: UnixNanos::new(NOW - 2 * DAY),
+                    last_seen: UnixNanos::new(NOW - SECOND - i * 4 * MINUTE * i),
                 })
                 .collect(),
         })

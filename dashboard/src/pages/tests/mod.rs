@@ -8,8 +8,10 @@ use askama::Template;
 use axum::body::Body;
 use axum::http::{self, Request};
 use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
+use fusebox_collector::model::UnixNanos;
 use fusebox_collector::model::*;
 use opentelemetry::SpanId;
+use std::time::Duration;
 use tower::ServiceExt;
 
 use crate::pages::circuit::View;
@@ -26,7 +28,7 @@ use crate::pages::traces::{Known, TracesPage};
 use crate::pages::view::palette::Palette;
 use crate::pages::view::range::{Range, Ranges};
 use crate::pages::view::state;
-use crate::pages::view::text::{DAY, HOUR, MINUTE, SECOND};
+use crate::pages::view::text::{DAY, HOUR, MINUTE};
 use crate::pages::wall::{WallPage, WallView, arrange, card, live};
 use fixtures::{HOSTILE, NOW, teach};
 
@@ -130,7 +132,7 @@ fn nasty_trace() -> Trace {
                 .push((name.to_owned(), Value::String(HOSTILE.to_owned())));
         }
         span.events = vec![Event {
-            time: 0,
+            time: UnixNanos::new(0),
             name: HOSTILE.to_owned(),
             attributes: vec![(nasty(), text())],
         }];
@@ -189,7 +191,7 @@ fn all_pages() -> Vec<(&'static str, String)> {
 
 fn circuit_pages() -> Vec<(&'static str, String)> {
     let of = |circuits| CircuitWall {
-        at: NOW,
+        at: UnixNanos::new(NOW),
         live: true,
         circuits,
     };
@@ -473,7 +475,7 @@ fn states_are_told_by_shape_word_and_class() {
 #[test]
 fn pages_offer_and_draw_as_much_as_is_kept() {
     let long_ago = CircuitTransition {
-        time: NOW - 20 * DAY,
+        time: UnixNanos::new(NOW - 20 * DAY),
         ..fixtures::transitions()[0].clone()
     };
     let offers = |days: u64| {
@@ -498,7 +500,7 @@ fn pages_offer_and_draw_as_much_as_is_kept() {
             html(fixtures::circuit_page(circuit, View::default(), kept)),
             html(map_page(fixtures::links(), &[], kept)),
         ];
-        (html(wall), pages, NOW - query.range.start)
+        (html(wall), pages, NOW - query.range.start.get())
     };
     let (wall, pages, searched) = offers(30);
     let start = (NOW - 30 * DAY) / 1_000_000;
@@ -660,12 +662,12 @@ fn what_has_just_closed_stays_with_what_is_not_closed_for_a_minute() {
     circuit.reason = "3 of 3 probes succeeded".to_owned();
     let view = WallView::default();
     for (age, service) in [(59, None), (61, Some(wall.circuits[0].key.service.clone()))] {
-        wall.circuits[0].since = wall.at - age * SECOND;
+        wall.circuits[0].since = wall.at - Duration::from_secs(age);
         let (groups, _) = arrange(&wall, &view);
         assert_eq!(groups[0].service, service, "{age} s after it closed");
     }
     wall.circuits[0].reason.clear();
-    wall.circuits[0].since = wall.at - SECOND;
+    wall.circuits[0].since = wall.at - Duration::from_secs(1);
     let (groups, _) = arrange(&wall, &view);
     assert!(
         groups[0].service.is_some(),

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use fusebox_collector::model::{Span, SpanKind, Trace};
+use fusebox_collector::model::{Span, SpanKind, Trace, UnixNanos, nanos};
 use opentelemetry::SpanId;
 
 /// One row: a span, or the place of a span that was not received.
@@ -52,8 +52,18 @@ impl CallTree {
         let (mut roots, children) = families(spans);
         let mut tree = Self {
             rows: Vec::with_capacity(spans.len()),
-            start: spans.iter().map(|s| s.start).min().unwrap_or(0),
-            end: spans.iter().map(|s| s.end).max().unwrap_or(0),
+            start: (spans
+                .iter()
+                .map(|s| s.start)
+                .min()
+                .unwrap_or(UnixNanos::new(0)))
+            .get(),
+            end: (spans
+                .iter()
+                .map(|s| s.end)
+                .max()
+                .unwrap_or(UnixNanos::new(0)))
+            .get(),
         };
         roots.sort_by_key(|node| start_of(*node, spans, &children));
         let mut placed = vec![false; spans.len()];
@@ -139,7 +149,7 @@ impl CallTree {
             for child in below.map(|s| &spans[s]) {
                 let start = child.start.max(reached);
                 let end = child.end.min(span.end);
-                covered += end.saturating_sub(start);
+                covered += nanos(end - start);
                 reached = reached.max(end);
             }
             self.rows[index].self_nanos = span.duration_nanos().saturating_sub(covered);
@@ -150,7 +160,7 @@ impl CallTree {
     /// before it, else in the span itself. A child that outlives its parent is cut to it.
     fn mark_critical_path(&mut self, spans: &[Span]) {
         let mut children = self.children_of_rows();
-        let end_of = |rows: &[Row], row: usize| rows[row].span.map_or(0, |s| spans[s].end);
+        let end_of = |rows: &[Row], row: usize| rows[row].span.map(|s| spans[s].end);
         for below in &mut children {
             below.sort_by_key(|row| (end_of(&self.rows, *row), *row));
         }
@@ -164,7 +174,7 @@ impl CallTree {
             let Some(span) = self.rows[row].span.map(|s| &spans[s]) else {
                 continue;
             };
-            let mut at = span.end.min(cut);
+            let mut at = span.end.min(UnixNanos::new(cut));
             let mut own = 0;
             for child in children[row].iter().rev() {
                 let Some(inner) = self.rows[*child].span.map(|s| &spans[s]) else {
@@ -176,14 +186,14 @@ impl CallTree {
                 }
                 // A child still running at `at` only counts when it was cut there, not when a later sibling
                 // on the path had begun before it ended.
-                if inner.end > at && at < span.end.min(cut) {
+                if inner.end > at && at < span.end.min(UnixNanos::new(cut)) {
                     continue;
                 }
-                own += at - ended;
-                waiting.push((*child, ended));
+                own += nanos(at - ended);
+                waiting.push((*child, ended.get()));
                 at = inner.start.max(span.start);
             }
-            own += at.saturating_sub(span.start);
+            own += nanos(at - span.start);
             self.rows[row].critical_nanos = Some(own);
         }
     }
@@ -291,7 +301,7 @@ fn start_of(node: Node, spans: &[Span], children: &HashMap<Node, Vec<usize>>) ->
         Node::Span(index) => Some(index),
         Node::Missing(_) => children.get(&node).and_then(|below| below.first().copied()),
     };
-    first.map_or((0, 0), |index| (spans[index].start, index))
+    first.map_or((0, 0), |index| (spans[index].start.get(), index))
 }
 
 #[cfg(test)]

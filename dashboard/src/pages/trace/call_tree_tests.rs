@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fusebox_collector::model::{Resource, Scope, Span, SpanKind, Status, Trace};
+use fusebox_collector::model::{Resource, Scope, Span, SpanKind, Status, Trace, UnixNanos};
 use opentelemetry::{SpanId, TraceId};
 use proptest::prelude::*;
 
@@ -17,8 +17,8 @@ fn span(id: u64, parent: Option<u64>, start: u64, end: u64) -> Span {
         flags: 0,
         name: format!("op {id}"),
         kind: SpanKind::Internal,
-        start,
-        end,
+        start: UnixNanos::new(start),
+        end: UnixNanos::new(end),
         status: Status::default(),
         resource: Arc::new(Resource::default()),
         scope: Arc::new(Scope::default()),

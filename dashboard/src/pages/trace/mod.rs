@@ -441,7 +441,7 @@ fn minimap(trace: &Trace, tree: &CallTree, palette: &Palette) -> Vec<(usize, Str
     rows.step_by(every)
         .enumerate()
         .map(|(line, span)| {
-            let (x, end) = (place(span.start), place(span.end));
+            let (x, end) = (place(span.start.get()), place(span.end.get()));
             let is_error = span.status.code == StatusCode::Error;
             let class = if is_error {
                 "bad"

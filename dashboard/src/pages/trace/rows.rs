@@ -202,7 +202,7 @@ impl Bar {
     fn new(span: &Span, row: &Row, tree: &CallTree) -> Self {
         let place = |t: u64| t.clamp(tree.start, tree.end) - tree.start;
         let percent = |t: u64| place(t) as f64 / tree.duration() as f64 * 100.0;
-        let (start, end) = (percent(span.start), percent(span.end));
+        let (start, end) = (percent(span.start.get()), percent(span.end.get()));
         let exceptions = span.events.iter().filter(|event| event.name == "exception");
         let outcome = span.attribute(semconv::BREAKER_OUTCOME);
         let refused = matches!(outcome, Some(Value::String(word)) if word == "rejected");
@@ -220,7 +220,7 @@ impl Bar {
             critical: row.critical_nanos > Some(0),
             events: exceptions
                 .take(8)
-                .map(|e| format!("{:.3}", percent(e.time)))
+                .map(|e| format!("{:.3}", percent(e.time.get())))
                 .collect(),
             took: format_duration(span.duration_nanos()),
             side,

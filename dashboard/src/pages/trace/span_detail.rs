@@ -4,7 +4,7 @@ use askama::Template;
 use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, Outcome};
 use fusebox::semconv;
 use fusebox_collector::model::{
-    CircuitKey, Span, SparkBucket, TimeRange, Trace, Value, format_duration,
+    self, CircuitKey, Span, SparkBucket, TimeRange, Trace, Value, format_duration, nanos,
 };
 use fusebox_collector::query::{QueryError, QueryService};
 use opentelemetry::SpanId;
@@ -129,7 +129,7 @@ impl SpanDetail {
                 .iter()
                 .take(EVENTS_MAX)
                 .map(|event| EventView {
-                    at: offset(event.time, span.start),
+                    at: offset(event.time.get(), span.start.get()),
                     name: text::name(&event.name).into_owned(),
                     attributes: pairs(&event.attributes, None),
                 })
@@ -172,11 +172,11 @@ impl Around {
         };
         let at = span.start;
         let range = TimeRange {
-            start: at.saturating_sub(MINUTE / 2),
-            end: at.saturating_add(MINUTE / 2),
+            start: at - model::MINUTE / 2,
+            end: at + model::MINUTE / 2,
         };
         let history = query.circuits().history(&key, range, AROUND_BARS).await?;
-        Ok(Self::new(&key, at, &history.buckets))
+        Ok(Self::new(&key, at.get(), &history.buckets))
     }
 
     /// Draws the minute; `None` where nothing was reported in it.
@@ -245,7 +245,8 @@ fn facts(span: &Span, self_nanos: u64, critical: Option<u64>, start: u64) -> Vec
     let mut facts = vec![
         Pair::new("service", span.service()).linked(Href::service(span.service())),
         Pair::new("kind", span.kind.as_str()),
-        Pair::new("start", format!("({})", offset(span.start, start))).since(span.start),
+        Pair::new("start", format!("({})", offset(span.start.get(), start)))
+            .since(span.start.get()),
         Pair::new("duration", format_duration(span.duration_nanos())),
         Pair::new("self time", format_duration(self_nanos)),
     ];
@@ -277,7 +278,7 @@ fn circuit(span: &Span) -> Vec<Pair> {
         return Vec::new();
     };
     let word = |name| span.attribute(name).map(Value::to_string);
-    let at = text::datetime_local(span.start);
+    let at = text::datetime_local(span.start.get());
     let title = format!("{} → {}", key.service, key.name);
     let mut pairs = vec![Pair::new("circuit", title).linked(Href::circuit(&key).with("at", &at))];
     if let Some(state) = word(semconv::BREAKER_STATE) {
@@ -293,8 +294,8 @@ fn circuit(span: &Span) -> Vec<Pair> {
             "outcome",
             state::call_words(None, Outcome::parse(outcome), fallback, probe),
         ));
-        let minute = span.start.saturating_add(MINUTE);
-        let others = card::requests(&key, Some(outcome), Some(minute));
+        let minute = span.start + model::MINUTE;
+        let others = card::requests(&key, Some(outcome), Some(minute.get()));
         pairs.push(
             Pair::new(
                 "similar requests",
@@ -320,9 +321,9 @@ fn dropped(span: &Span) -> Vec<String> {
 
 /// Clocks of two machines differ: a child that seems to begin before its parent is drawn as received, and says so.
 fn clock_note(span: &Span, parent: Option<&Span>) -> Option<String> {
-    let early = parent?.start.checked_sub(span.start)?;
-    (early > 0).then(|| {
-        let by = format_duration(early);
+    let early = parent?.start - span.start;
+    (!early.is_zero()).then(|| {
+        let by = format_duration(nanos(early));
         format!("it starts {by} before its parent, so the two clocks differ; shown as received")
     })
 }

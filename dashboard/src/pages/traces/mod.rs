@@ -3,14 +3,13 @@
 pub(crate) mod search_form;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use fusebox::circuit_breaker::Outcome;
-use fusebox_collector::model::{
-    TraceOrder, TracePage, TraceSummary, format_duration, now_unix_nanos,
-};
+use fusebox_collector::model::{TraceOrder, TracePage, TraceSummary, UnixNanos, format_duration};
 use fusebox_collector::query::QueryError;
 
 use crate::pages::Pages;
@@ -38,7 +37,7 @@ pub(crate) async fn show(
     State(pages): State<Pages>,
     params: Params,
 ) -> Result<(StatusCode, Page<TracesPage>), PageError> {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let mut form = SearchForm::read(&params, pages.retention());
     let query = form.question(now);
     let services = pages.query.service_names().await?;
@@ -169,8 +168,8 @@ pub(crate) fn rows(traces: &[TraceSummary], now: u64, palette: &Palette) -> Vec<
 
 /// Returns what to say of a trace whose root was not received.
 fn rootless(trace: &TraceSummary, now: u64) -> Option<(&'static str, &'static str)> {
-    let ended = trace.start.saturating_add(trace.duration_nanos);
-    match (trace.root_received, now.saturating_sub(ended)) {
+    let ended = trace.start + Duration::from_nanos(trace.duration_nanos);
+    match (trace.root_received, now.saturating_sub(ended.get())) {
         (true, _) => None,
         (false, silent) if silent < ARRIVING_NANOS => Some((
             "still arriving",
@@ -200,7 +199,7 @@ impl TraceRow {
             title: text::title(&format!("{} {}", trace.root_service, trace.root_operation))
                 .into_owned(),
             rootless: rootless(trace, now),
-            when: moment::short(trace.start, now),
+            when: moment::short(trace.start.get(), now),
             took: format_duration(trace.duration_nanos),
             share: format!(
                 "{:.2}",

@@ -1,7 +1,7 @@
 //! The search form: what stands in its fields, what is wrong with them, and the question that they make.
 
 use fusebox_collector::model::{
-    Condition, Cursor, StatusCode, TimeRange, TraceCondition, TraceOrder, TraceQuery,
+    Condition, Cursor, StatusCode, TimeRange, TraceCondition, TraceOrder, TraceQuery, UnixNanos,
     format_timestamp, parse_duration,
 };
 
@@ -223,8 +223,8 @@ impl SearchForm {
             };
             self.range = range.value();
             return TimeRange {
-                start: now.saturating_sub(range.length()),
-                end: u64::MAX,
+                start: UnixNanos::new(now.saturating_sub(range.length())),
+                end: UnixNanos::MAX,
             };
         }
         let words = "a time such as 2026-11-23T10:04:11Z, or Unix nanoseconds";
@@ -239,7 +239,10 @@ impl SearchForm {
         if start >= end {
             self.wrong("end", "must be later than the start");
         }
-        TimeRange { start, end }
+        TimeRange {
+            start: UnixNanos::new(start),
+            end: UnixNanos::new(end),
+        }
     }
 
     /// Returns the URL of this search, or of its page that begins there.
@@ -273,7 +276,7 @@ impl SearchForm {
     pub(crate) fn time_field(&self, text: &str) -> String {
         moment(text).map_or_else(String::new, |at| {
             if at == u64::MAX {
-                format_timestamp(at)
+                format_timestamp(UnixNanos::new(at))
             } else {
                 text::datetime_local(at)
             }
@@ -335,10 +338,10 @@ mod tests {
             Condition::Outcome(Outcome::Rejected),
         ];
         assert_eq!(query.conditions, wanted);
-        assert_eq!((query.limit, query.range.end), (50, u64::MAX));
+        assert_eq!((query.limit, query.range.end), (50, UnixNanos::MAX));
         assert_eq!(
             query.range.start,
-            moment("2026-11-23T10:00:00Z").expect("a time")
+            UnixNanos::new(moment("2026-11-23T10:00:00Z").expect("a time"))
         );
     }
 

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use fusebox::circuit_breaker::{EffectiveState, Outcome};
-use fusebox_collector::model::{CircuitCalls, SparkBucket, StateSpan, TimeRange};
+use fusebox_collector::model::{CircuitCalls, SparkBucket, StateSpan, TimeRange, UnixNanos, nanos};
 
 use super::{state, text};
 
@@ -131,20 +131,24 @@ const THINNEST: f64 = 3.0;
 
 /// Returns the states of a range in per mille of it.
 pub(crate) fn states(spans: &[StateSpan], range: TimeRange) -> Vec<Stretch> {
-    let length = (range.end - range.start).max(1) as f64;
-    let place = |t: u64| {
+    let length = nanos(range.end - range.start).max(1) as f64;
+    let place = |t: UnixNanos| {
         let t = t.clamp(range.start, range.end);
-        (t - range.start) as f64 / length * 1000.0
+        nanos(t - range.start) as f64 / length * 1000.0
     };
     let stretch = |span: &StateSpan| {
         let (start, end) = (place(span.start), place(span.end));
-        let lasted = span.end.saturating_sub(span.start);
+        let lasted = span.end - span.start;
         let width = (end - start).max(THINNEST);
         Stretch {
             class: state::class(span.state),
             x: trim(start.min(1000.0 - width)),
             width: trim(width),
-            title: format!("{} for {}", state::title(span.state), text::age(lasted)),
+            title: format!(
+                "{} for {}",
+                state::title(span.state),
+                text::age(nanos(lasted))
+            ),
         }
     };
     // The worst is drawn last: what was widened to be seen is not hidden by what came after it.
@@ -216,14 +220,26 @@ mod tests {
     #[test]
     fn the_shortest_trip_is_seen_even_at_the_edge() {
         let range = TimeRange {
-            start: 0,
-            end: 1_000_000,
+            start: UnixNanos::new(0),
+            end: UnixNanos::new(1_000_000),
         };
         let span = |state, start, end| StateSpan { state, start, end };
         let spans = [
-            span(EffectiveState::Closed, 500_000, 999_990),
-            span(EffectiveState::Open, 999_990, 999_995),
-            span(EffectiveState::Closed, 999_995, 1_000_000),
+            span(
+                EffectiveState::Closed,
+                UnixNanos::new(500_000),
+                UnixNanos::new(999_990),
+            ),
+            span(
+                EffectiveState::Open,
+                UnixNanos::new(999_990),
+                UnixNanos::new(999_995),
+            ),
+            span(
+                EffectiveState::Closed,
+                UnixNanos::new(999_995),
+                UnixNanos::new(1_000_000),
+            ),
         ];
         let drawn = states(&spans, range);
         let last = drawn.last().unwrap();

@@ -3,12 +3,14 @@
 
 use std::borrow::Cow;
 
-use fusebox_collector::model::format_duration;
+use fusebox_collector::model::{self, format_duration, nanos};
 use time::OffsetDateTime;
 
-pub(crate) use fusebox_collector::model::{
-    DAY_NANOS as DAY, HOUR_NANOS as HOUR, MINUTE_NANOS as MINUTE, SECOND_NANOS as SECOND,
-};
+/// Lengths in nanoseconds, as pages divide and round them.
+pub(crate) const SECOND: u64 = nanos(model::SECOND);
+pub(crate) const MINUTE: u64 = nanos(model::MINUTE);
+pub(crate) const HOUR: u64 = nanos(model::HOUR);
+pub(crate) const DAY: u64 = nanos(model::DAY);
 
 /// Characters of a foreign name shown; the full text stands in its title.
 pub(crate) const NAME_CHARS: usize = 160;

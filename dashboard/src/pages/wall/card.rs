@@ -5,7 +5,9 @@ use std::borrow::Cow;
 
 use askama::Template;
 use fusebox::circuit_breaker::EffectiveState;
-use fusebox_collector::model::{CircuitInstanceView, CircuitKey, CircuitView, format_duration};
+use fusebox_collector::model::{
+    CircuitInstanceView, CircuitKey, CircuitView, UnixNanos, format_duration,
+};
 
 use crate::pages::hash::fnv1a;
 use crate::pages::view::chart::{self, Path, Share, Stretch};
@@ -141,30 +143,30 @@ impl<'a> Card<'a> {
     /// How long it has been in its state as HTML, and since when in Unix milliseconds where that ticks.
     fn lasted(&self) -> String {
         let since = self.circuit.since;
-        if since == 0 {
+        if since == UnixNanos::new(0) {
             return String::new();
         }
         if self.circuit.state == EffectiveState::Closed {
-            return format!("since {}", moment::short(since, self.now));
+            return format!("since {}", moment::short(since.get(), self.now));
         }
-        format!("for {}", text::age(self.now.saturating_sub(since)))
+        format!("for {}", text::age(self.now.saturating_sub(since.get())))
     }
 
     fn ticks_since(&self) -> Option<u64> {
         let circuit = self.circuit;
         let ticks = self.live && circuit.state != EffectiveState::Closed;
-        (ticks && circuit.since > 0).then_some(circuit.since / 1_000_000)
+        (ticks && circuit.since > UnixNanos::new(0)).then_some(circuit.since.millis())
     }
 
     fn ticks_until(&self) -> Option<u64> {
         let until = self.circuit.retry_at?;
-        (self.live && until > self.now).then_some(until / 1_000_000)
+        (self.live && until > UnixNanos::new(self.now)).then_some(until.millis())
     }
 
     /// What comes next: when it tries again, how many probes are under way.
     fn next(&self) -> Option<String> {
         match self.circuit.state {
-            EffectiveState::Open => self.circuit.retry_at.map(|at| self.retry(at)),
+            EffectiveState::Open => self.circuit.retry_at.map(|at| self.retry(at.get())),
             EffectiveState::HalfOpen => {
                 Some(format!("probing, {} in flight", self.circuit.in_flight))
             }
@@ -184,7 +186,7 @@ impl<'a> Card<'a> {
     fn forced(&self) -> Option<(String, String)> {
         let forced = self.circuit.forced.as_ref()?;
         let until = match forced.expires {
-            Some(at) => format!("until {}", moment::short(at, self.now)),
+            Some(at) => format!("until {}", moment::short(at.get(), self.now)),
             None => "until released".to_owned(),
         };
         Some((text::shown(&forced.reason, 120).into_owned(), until))

@@ -85,7 +85,7 @@ impl Tick {
     pub(crate) fn card(&self, index: usize, with_instances: bool) -> Arc<str> {
         let drawn = self.drawn[index][usize::from(with_instances)].get_or_init(|| {
             let circuit = &self.wall.circuits[index];
-            let card = Card::new(circuit, self.wall.at, true, with_instances);
+            let card = Card::new(circuit, self.wall.at.get(), true, with_instances);
             Arc::from(draw(&card).unwrap_or_default())
         });
         Arc::clone(drawn)

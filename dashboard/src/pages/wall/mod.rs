@@ -11,9 +11,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use fusebox::circuit_breaker::EffectiveState;
-use fusebox_collector::model::{
-    CircuitTransition, CircuitView, CircuitWall, TimeRange, now_unix_nanos,
-};
+use fusebox_collector::model::{CircuitTransition, CircuitView, CircuitWall, TimeRange, UnixNanos};
 
 use crate::pages::Pages;
 use crate::pages::frame::error::{PageError, PageResult};
@@ -35,13 +33,17 @@ const TICKS_MAX: usize = 2_000;
 
 /// Serves the wall.
 pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResult<WallPage> {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let view = WallView::read(&params)?;
-    let wall = pages.query.circuits().wall(view.at).await?;
+    let wall = pages
+        .query
+        .circuits()
+        .wall(view.at.map(UnixNanos::new))
+        .await?;
     let shown = Range::of(pages.retention());
     let range = TimeRange {
-        start: now.saturating_sub(shown.length()),
-        end: u64::MAX,
+        start: UnixNanos::new(now.saturating_sub(shown.length())),
+        end: UnixNanos::MAX,
     };
     let transitions = pages
         .query
@@ -56,7 +58,11 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
 /// Serves only what changes with time, for a head that is being dragged along the timeline.
 pub(crate) async fn fragment(State(pages): State<Pages>, params: Params) -> PageResult<WallBody> {
     let view = WallView::read(&params)?;
-    let wall = pages.query.circuits().wall(view.at).await?;
+    let wall = pages
+        .query
+        .circuits()
+        .wall(view.at.map(UnixNanos::new))
+        .await?;
     Ok(Page(WallBody::drawn(&wall, &view)))
 }
 
@@ -188,7 +194,7 @@ pub(crate) struct Arranged {
 fn just_closed(circuit: &CircuitView, at: u64) -> bool {
     // A breaker that was never anything else has no transition, and so no reason.
     let has_closed = circuit.state == EffectiveState::Closed && !circuit.reason.is_empty();
-    has_closed && at.saturating_sub(circuit.since) < JUST_CLOSED_NANOS
+    has_closed && at.saturating_sub(circuit.since.get()) < JUST_CLOSED_NANOS
 }
 
 /// Returns the circuits of one page under their headings, and how many match in all.
@@ -196,7 +202,7 @@ pub(crate) fn arrange(wall: &CircuitWall, view: &WallView) -> (Vec<Arranged>, us
     let circuits = &wall.circuits;
     let closed = |index: &usize| {
         let circuit = &circuits[*index];
-        circuit.state == EffectiveState::Closed && !just_closed(circuit, wall.at)
+        circuit.state == EffectiveState::Closed && !just_closed(circuit, wall.at.get())
     };
     let mut order: Vec<usize> = (0..circuits.len())
         .filter(|index| view.filter.is_empty() || view.matches(&circuits[*index]))
@@ -335,7 +341,12 @@ impl WallBody {
     /// Draws a wall; cards are drawn here.
     pub(crate) fn drawn(wall: &CircuitWall, view: &WallView) -> Self {
         Self::with_cards(wall, view, |index| {
-            let card = Card::new(&wall.circuits[index], wall.at, wall.live, view.instances);
+            let card = Card::new(
+                &wall.circuits[index],
+                wall.at.get(),
+                wall.live,
+                view.instances,
+            );
             Arc::from(draw(&card).unwrap_or_default())
         })
     }

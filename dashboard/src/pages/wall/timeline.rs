@@ -75,7 +75,7 @@ impl Timeline {
         let start = now.saturating_sub(range.length());
         let scale = Scale { start, range };
         let link = |time: u64| href((time < now).then_some(time)).to_string();
-        let inside = |t: &&CircuitTransition| (start..=now).contains(&t.time);
+        let inside = |t: &&CircuitTransition| (start..=now).contains(&t.time.get());
         Self {
             ticks: transitions
                 .iter()
@@ -127,7 +127,7 @@ impl Tick {
         let height = if is_trip { 22 } else { 12 };
         Self {
             class: state::class(transition.to),
-            x: trim(scale.place(transition.time)),
+            x: trim(scale.place(transition.time.get())),
             y: (HEIGHT - height) / 2,
             height,
         }

@@ -1,7 +1,8 @@
 //! Parameters of a search by Zipkin's rules.
 
 use super::super::question::{Params, Question};
-use crate::model::now_unix_nanos;
+use crate::model::UnixNanos;
+use std::time::Duration;
 
 fn read(pairs: &[(&str, &str)]) -> Question {
     Question::read(&Params::of(pairs)).unwrap()
@@ -9,13 +10,13 @@ fn read(pairs: &[(&str, &str)]) -> Question {
 
 #[test]
 fn nothing_asks_for_ten_traces_of_the_last_day() {
-    let before = now_unix_nanos() / 1_000_000;
+    let before = UnixNanos::now().millis();
     let question = read(&[]);
-    let after = now_unix_nanos() / 1_000_000;
-    let end = question.range.end / 1_000_000;
+    let after = UnixNanos::now().millis();
+    let end = question.range.end.millis();
     assert!((before..=after).contains(&end), "{before} {end} {after}");
     let length = question.range.end - question.range.start;
-    assert_eq!(length, 86_400_000 * 1_000_000 + 1_000);
+    assert_eq!(length, Duration::from_micros(86_400_000_000 + 1));
     assert_eq!(question.limit, 10);
     assert!(question.service.is_none() && question.terms.is_empty());
 }
@@ -29,9 +30,9 @@ fn times_are_milliseconds_and_durations_microseconds() {
         ("minDuration", "5"),
         ("maxDuration", "5"),
     ]);
-    assert_eq!(question.range.start, 2_000_000_000);
+    assert_eq!(question.range.start, UnixNanos::new(2_000_000_000));
     // A trace of the very last microsecond is in.
-    assert_eq!(question.range.end, 5_000_001_000);
+    assert_eq!(question.range.end, UnixNanos::new(5_000_001_000));
     assert_eq!(question.limit, 7);
     assert_eq!(question.min_duration, Some(5));
     assert_eq!(question.max_duration, Some(5));
@@ -39,8 +40,8 @@ fn times_are_milliseconds_and_durations_microseconds() {
         ("endTs", "9223372036854775807"),
         ("lookback", "9223372036854775807"),
     ]);
-    assert_eq!(far.range.start, 0);
-    assert_eq!(far.range.end, u64::MAX);
+    assert_eq!(far.range.start, UnixNanos::new(0));
+    assert_eq!(far.range.end, UnixNanos::MAX);
 }
 
 #[test]

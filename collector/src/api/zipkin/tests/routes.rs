@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::super::super::tests::Fixture;
-use crate::model::now_unix_nanos;
+use crate::model::UnixNanos;
 
 const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -39,7 +39,7 @@ pub(super) fn one_span(service: &str, id: u64, name: &str, start: u64) -> Value 
 
 #[tokio::test]
 async fn names_are_lower_case_sorted_and_without_repeats() {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let mut fixture = Fixture::with_shop(now);
     fixture.receive(&one_span("Product", 1, "Select", now), now);
     fixture.receive(&one_span("Billing", 2, "pay", now), now);
@@ -71,7 +71,7 @@ async fn names_are_lower_case_sorted_and_without_repeats() {
 
 #[tokio::test]
 async fn names_are_kept_by_clients_from_four_services_on() {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let mut fixture = Fixture::with_shop(now);
     let lists = [
         "/api/v2/services",
@@ -94,7 +94,7 @@ async fn names_are_kept_by_clients_from_four_services_on() {
 
 #[tokio::test]
 async fn a_trace_is_found_by_its_id() {
-    let fixture = Fixture::with_shop(now_unix_nanos());
+    let fixture = Fixture::with_shop(UnixNanos::now().get());
     let trace = fixture.json(&format!("/api/v2/trace/{ID}")).await;
     assert_eq!(trace.as_array().unwrap().len(), 5);
     assert!(trace.as_array().unwrap().iter().all(|s| s["traceId"] == ID));
@@ -117,7 +117,7 @@ async fn a_trace_is_found_by_its_id() {
 
 #[tokio::test]
 async fn wrong_ids_are_refused_in_zipkins_words() {
-    let fixture = Fixture::with_shop(now_unix_nanos());
+    let fixture = Fixture::with_shop(UnixNanos::now().get());
     let upper = ID.to_uppercase();
     let not_hex = format!("{upper} should be lower-hex encoded with no prefix");
     let single = "Use /api/v2/trace/{traceId} endpoint to retrieve a single trace";
@@ -184,7 +184,7 @@ async fn what_is_wrong_is_told_in_plain_text() {
 
 #[tokio::test]
 async fn dependencies_are_those_of_the_range() {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let fixture = Fixture::with_shop(now);
     let millis = now / 1_000_000;
     let link = |uri: String| {

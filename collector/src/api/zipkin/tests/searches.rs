@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::super::tests::Fixture;
 use super::routes::{header, one_span};
-use crate::model::now_unix_nanos;
+use crate::model::UnixNanos;
 
 /// Returns how many traces a search finds.
 async fn count(fixture: &Fixture, question: &str) -> usize {
@@ -17,7 +17,7 @@ async fn count(fixture: &Fixture, question: &str) -> usize {
 /// failed.
 #[tokio::test]
 async fn each_condition_may_be_met_by_another_span_of_the_service() {
-    let fixture = Fixture::with_shop(now_unix_nanos());
+    let fixture = Fixture::with_shop(UnixNanos::now().get());
     for (question, found) in [
         ("", 1),
         ("serviceName=Gateway", 1),
@@ -68,7 +68,7 @@ async fn each_condition_may_be_met_by_another_span_of_the_service() {
 /// Guarantees: they are found by what is shown.
 #[tokio::test]
 async fn what_is_shown_is_what_is_found() {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let mut fixture = Fixture::new();
     let mut request = one_span("shop", 1, "buy", now);
     let span = &mut request["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
@@ -100,7 +100,7 @@ async fn what_is_shown_is_what_is_found() {
 
 #[tokio::test]
 async fn durations_are_compared_in_whole_microseconds() {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let mut fixture = Fixture::new();
     for (id, nanos) in [(1, 5_999), (2, 0)] {
         let mut request = one_span("shop", id, "buy", now);
@@ -125,7 +125,7 @@ fn url_encoded(text: &str) -> String {
 
 #[tokio::test]
 async fn a_remote_service_is_found_by_any_of_its_names() {
-    let fixture = Fixture::with_shop(now_unix_nanos());
+    let fixture = Fixture::with_shop(UnixNanos::now().get());
     for (question, found) in [
         // The service that answered, as the dependencies call it.
         ("serviceName=gateway&remoteServiceName=Product", 1),
@@ -146,7 +146,7 @@ async fn a_remote_service_is_found_by_any_of_its_names() {
 /// Guarantees: the caller calls the service, which does not call itself.
 #[tokio::test]
 async fn the_half_that_answers_a_call_does_not_make_it() {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let mut fixture = Fixture::new();
     for (service, kind) in [("web", 3), ("stock", 2)] {
         let mut half = one_span(service, 1, "take", now);
@@ -164,7 +164,7 @@ async fn the_half_that_answers_a_call_does_not_make_it() {
 
 #[tokio::test]
 async fn names_that_differ_in_case_are_one_service_newest_first() {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let mut fixture = Fixture::new();
     for (id, service) in [(1, "Shop"), (2, "shop"), (3, "SHOP"), (4, "stop")] {
         fixture.receive(&one_span(service, id, "Buy", now + id * 1_000), now);
@@ -192,7 +192,7 @@ async fn names_that_differ_in_case_are_one_service_newest_first() {
 /// Guarantees: the one is found on a later page, an answer is cut at a thousand and says so.
 #[tokio::test]
 async fn pages_of_the_store_are_read_until_enough_match() {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let mut fixture = Fixture::new();
     for id in 1..=1_100 {
         let name = if id == 1 { "rare" } else { "often" };
@@ -214,7 +214,7 @@ async fn pages_of_the_store_are_read_until_enough_match() {
 /// Guarantees: the search stops at its bound, and says so instead of "nothing".
 #[tokio::test]
 async fn a_search_that_stops_early_does_not_say_nothing() {
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let mut fixture = Fixture::new();
     for id in 1..=2_100 {
         let name = if id == 1 { "rare" } else { "often" };

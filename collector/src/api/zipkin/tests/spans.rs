@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::span::render;
 use crate::model::{
-    Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Trace, Value,
+    Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Trace, UnixNanos, Value,
 };
 
 const ID: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
@@ -22,8 +22,8 @@ fn span(kind: SpanKind, attributes: &[(&str, Value)]) -> Span {
         flags: 0,
         name: "GET /Buy".to_owned(),
         kind,
-        start: 1_795_428_000_000_001_999,
-        end: 1_795_428_000_042_001_998,
+        start: UnixNanos::new(1_795_428_000_000_001_999),
+        end: UnixNanos::new(1_795_428_000_042_001_998),
         status: Status::default(),
         resource: Arc::new(Resource {
             service_name: "Shop".to_owned(),
@@ -189,7 +189,7 @@ fn what_zipkin_has_no_field_for_becomes_a_tag() {
 #[test]
 fn events_are_annotations_in_the_order_of_time() {
     let event = |micros: u64, name: &str, attributes| Event {
-        time: 1_795_428_000_000_000_999 + micros * 1_000,
+        time: UnixNanos::new(1_795_428_000_000_000_999 + micros * 1_000),
         name: name.to_owned(),
         attributes,
     };

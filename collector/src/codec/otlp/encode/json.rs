@@ -119,8 +119,8 @@ fn span_to_json(span: &Span) -> Json {
     put("flags", json!(span.flags));
     put("name", json!(span.name));
     put("kind", json!(span.kind.as_otlp()));
-    put("startTimeUnixNano", json!(span.start.to_string()));
-    put("endTimeUnixNano", json!(span.end.to_string()));
+    put("startTimeUnixNano", json!(span.start.get().to_string()));
+    put("endTimeUnixNano", json!(span.end.get().to_string()));
     put("attributes", attributes_to_json(&span.attributes));
     put("status", status_to_json(span));
     put_text(&mut object, "traceState", &span.trace_state);
@@ -149,7 +149,7 @@ fn status_to_json(span: &Span) -> Json {
 
 fn event_to_json(event: &Event) -> Json {
     json!({
-        "timeUnixNano": event.time.to_string(),
+        "timeUnixNano": event.time.get().to_string(),
         "name": event.name,
         "attributes": attributes_to_json(&event.attributes),
     })

@@ -35,8 +35,8 @@ fn span(out: &mut Vec<u8>, span: &Span) {
     }
     write::text(out, 5, &span.name);
     count(out, 6, u32::from(span.kind.as_otlp()));
-    write::fixed64(out, 7, span.start);
-    write::fixed64(out, 8, span.end);
+    write::fixed64(out, 7, span.start.get());
+    write::fixed64(out, 8, span.end.get());
     attributes(out, 9, &span.attributes);
     count(out, 10, span.dropped_attributes_count);
     for one in &span.events {
@@ -58,7 +58,7 @@ fn span(out: &mut Vec<u8>, span: &Span) {
 
 /// Writes the inside of a `Span.Event`.
 pub(crate) fn event(out: &mut Vec<u8>, event: &Event) {
-    write::fixed64(out, 1, event.time);
+    write::fixed64(out, 1, event.time.get());
     write::text(out, 2, &event.name);
     attributes(out, 3, &event.attributes);
 }

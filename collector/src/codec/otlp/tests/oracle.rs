@@ -11,7 +11,9 @@ use super::super::{
     Accepted, ResourceView, ScopeView, SpanRejection, SpanView, SpanVisitor, decode,
     walk::MAX_FUTURE_NANOS,
 };
-use crate::model::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value};
+use crate::model::{
+    Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, UnixNanos, Value,
+};
 
 /// A visitor that keeps everything.
 #[derive(Debug, Default)]
@@ -130,8 +132,8 @@ fn one_span(span: &otlp::Span, resource: &Arc<Resource>, scope: &Arc<Scope>) -> 
         flags: span.flags,
         name: span.name.clone(),
         kind: SpanKind::from_otlp(span.kind as u64),
-        start: span.start_time_unix_nano,
-        end: span.end_time_unix_nano.max(span.start_time_unix_nano),
+        start: UnixNanos::new(span.start_time_unix_nano),
+        end: UnixNanos::new(span.end_time_unix_nano.max(span.start_time_unix_nano)),
         status: Status {
             code: StatusCode::from_otlp(status.code as u64),
             message: status.message,
@@ -152,7 +154,7 @@ fn one_span(span: &otlp::Span, resource: &Arc<Resource>, scope: &Arc<Scope>) -> 
 
 fn event(event: &otlp::span::Event) -> Event {
     Event {
-        time: event.time_unix_nano,
+        time: UnixNanos::new(event.time_unix_nano),
         name: event.name.clone(),
         attributes: attributes(&event.attributes),
     }

@@ -1,5 +1,6 @@
 //! The walk against prost, and by its stated rules.
 
+use crate::model::UnixNanos;
 use opentelemetry::{SpanId, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value};
@@ -129,7 +130,7 @@ proptest! {
             for bytes in span.events.iter().map(Message::encode_to_vec) {
                 let (time, name) = decode::event_head(&bytes);
                 let event = model::Event {
-                    time,
+                    time: UnixNanos::new(time),
                     name: name.to_owned(),
                     attributes: decode::attributes_to_values(&decode::event_attributes(&bytes).collect::<Vec<_>>()),
                 };
@@ -425,7 +426,7 @@ fn an_event_over_its_limits_keeps_what_fits() {
     assert_eq!(report.truncated, 1);
     let events = &spans[0].events;
     assert_eq!((events.len(), &*events[1].name), (2, "small"));
-    assert_eq!((events[0].time, &*events[0].name), (NOW, "exception"));
+    assert_eq!((events[0].time.get(), &*events[0].name), (NOW, "exception"));
     assert_eq!(events[0].attributes.len(), 3);
     let model::Value::String(kept) = &events[0].attributes[1].1 else {
         panic!("no string");

@@ -1,7 +1,7 @@
 //! How many bytes a sample takes and how long the questions of the week take, for a hundred circuits.
 
 use super::*;
-use crate::model::{CircuitSample, HOUR_NANOS, Source};
+use crate::model::{CircuitSample, HOUR, Source, UnixNanos, nanos};
 use crate::store::series::{Rollup, RollupMinute};
 
 const NAMES: u64 = 100;
@@ -32,7 +32,7 @@ fn busy_second(
     SeriesRecord::Sample(CircuitSample {
         key: key.clone(),
         instance: format!("6f1c3a52-9d0e-4b7a-8c11-{:012x}", number * 7_919),
-        time: T0 + second * SECOND_NANOS,
+        time: UnixNanos::new(T0 + second * nanos(SECOND)),
         state: EffectiveState::Closed,
         calls: CircuitCalls {
             success,
@@ -55,11 +55,11 @@ fn past_hour(circuits: &[CircuitKey], hour: u64, random: &mut fastrand::Rng) -> 
         },
         state: EffectiveState::Closed,
     };
-    let hour = T0 / HOUR_NANOS * HOUR_NANOS - hour * HOUR_NANOS;
+    let hour = T0 / nanos(HOUR) * nanos(HOUR) - hour * nanos(HOUR);
     let rollups = circuits.iter().map(|key| {
         SeriesRecord::Rollup(Rollup {
             key: key.clone(),
-            hour,
+            hour: UnixNanos::new(hour),
             minutes: (0..60).map(|at| minute(at, random)).collect(),
         })
     });
@@ -107,8 +107,14 @@ async fn measure_a_week_of_a_hundred_circuits() {
     let bytes = log.stats().bytes - before;
     println!("samples: {:.1} bytes each", bytes as f64 / samples as f64);
     let range = |start, end| TimeRange { start, end };
-    let week = range(T0 - 7 * 24 * HOUR_NANOS, T0);
-    let minutes = range(T0, T0 + SECONDS * SECOND_NANOS);
+    let week = range(
+        UnixNanos::new(T0 - 7 * 24 * nanos(HOUR)),
+        UnixNanos::new(T0),
+    );
+    let minutes = range(
+        UnixNanos::new(T0),
+        UnixNanos::new(T0 + SECONDS * nanos(SECOND)),
+    );
     let mut took = [const { Vec::new() }; 3];
     for key in &circuits {
         let start = Instant::now();
@@ -116,7 +122,11 @@ async fn measure_a_week_of_a_hundred_circuits() {
         took[0].push(start.elapsed());
         assert!(history.buckets[80].calls.success > 100_000);
         let start = Instant::now();
-        let wall = world.circuits.wall(Some(at(900.0))).await.unwrap();
+        let wall = world
+            .circuits
+            .wall(Some(UnixNanos::new(at(900.0))))
+            .await
+            .unwrap();
         took[1].push(start.elapsed());
         assert_eq!(wall.circuits.len(), 100);
         let start = Instant::now();
@@ -134,6 +144,12 @@ async fn measure_a_week_of_a_hundred_circuits() {
     let (circuits, _) = open(&world.dir, at(1_300.0));
     println!("restart: {:?}", start.elapsed());
     let start = Instant::now();
-    assert_eq!(circuits.wall_now(at(1_300.0)).circuits.len(), 100);
+    assert_eq!(
+        circuits
+            .wall_now(UnixNanos::new(at(1_300.0)))
+            .circuits
+            .len(),
+        100
+    );
     println!("wall now: {:?}", start.elapsed());
 }

@@ -6,7 +6,7 @@ use opentelemetry::TraceId;
 
 use super::super::damage::skip_missing;
 use super::super::segment::{NamedPiece, Segment};
-use crate::model::{ServiceCount, TraceSummary};
+use crate::model::{ServiceCount, TraceSummary, UnixNanos};
 use crate::store::StoreError;
 use crate::store::matching::harmful_first;
 
@@ -43,7 +43,7 @@ fn merge(id: u128, pieces: &[NamedPiece]) -> Option<TraceSummary> {
         root_service: service,
         root_operation: operation,
         root_received: root.is_some(),
-        start: first.0,
+        start: UnixNanos::new(first.0),
         duration_nanos: end.saturating_sub(first.0),
         span_count: sum(|piece| piece.piece.spans),
         error_count: sum(|piece| piece.piece.errors),

@@ -8,6 +8,7 @@ mod predicate;
 mod recount;
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use opentelemetry::TraceId;
@@ -18,7 +19,7 @@ pub(crate) use predicate::shapes_with;
 use super::catalog::Catalog;
 use super::damage::{skip_missing, tolerate};
 use super::segment::Segment;
-use crate::model::{Cursor, TimeRange, TraceQuery};
+use crate::model::{Cursor, NANOSECOND, TimeRange, TraceQuery, UnixNanos};
 use crate::store::StoreError;
 use crate::store::matching::id_number;
 use crate::store::search::{self, Candidate, Found, Row, Source};
@@ -58,9 +59,9 @@ impl<'a> Blocks<'a> {
         let mut unopened = BinaryHeap::new();
         for (place, segment) in segments.iter().enumerate() {
             for (number, block) in segment.blocks().iter().enumerate() {
-                let is_before = block.min_start < range.end;
-                if block.max_start >= range.start && is_before {
-                    let latest = block.max_start.min(range.end - 1);
+                let is_before = block.min_start < range.end.get();
+                if block.max_start >= range.start.get() && is_before {
+                    let latest = block.max_start.min(range.end.get() - 1);
                     unopened.push((latest, (place, number as u32)));
                 }
             }
@@ -109,7 +110,7 @@ impl<'a> Blocks<'a> {
         if !conditions.all(|condition| condition.matches(&summary)) {
             return Ok(None);
         }
-        let end = summary.start.saturating_add(summary.duration_nanos);
+        let end = summary.start + Duration::from_nanos(summary.duration_nanos);
         if let Some(cursor) = self.query.cursor
             && (!self.query.is_behind_cursor(position, id)
                 || (end > cursor.position && self.is_shown(number, cursor)?))
@@ -122,18 +123,18 @@ impl<'a> Blocks<'a> {
     /// Returns whether a trace stood on an earlier page: a span matches after the cursor's position that had arrived
     /// when the first page was made.
     fn is_shown(&mut self, id: u128, cursor: Cursor) -> Result<bool, StoreError> {
-        let after = cursor.position.saturating_add(1);
+        let after = cursor.position + NANOSECOND;
         let earlier_pages = Matching {
             starts: TimeRange {
                 start: after.max(self.query.range.start),
                 ..self.query.range
             },
-            arrived_by: cursor.as_of,
+            arrived_by: cursor.as_of.get(),
         };
         for (number, segment) in self.segments.iter().enumerate() {
             let blocks = skip_missing(segment.blocks_of(id))?.unwrap_or_default();
             for block in blocks {
-                let is_late = |meta: &super::block::BlockMeta| meta.max_start >= after;
+                let is_late = |meta: &super::block::BlockMeta| meta.max_start >= after.get();
                 if !segment.blocks().get(block as usize).is_some_and(is_late) {
                     continue;
                 }
@@ -153,9 +154,11 @@ impl<'a> Blocks<'a> {
 }
 
 impl Source for Blocks<'_> {
-    fn frontier(&self) -> Option<u64> {
+    fn frontier(&self) -> Option<UnixNanos> {
         // A block may hold another trace at its latest start.
-        self.unopened.peek().map(|(latest, _)| latest + 1)
+        self.unopened
+            .peek()
+            .map(|(latest, _)| UnixNanos::new(latest + 1))
     }
 
     async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {
@@ -169,7 +172,7 @@ impl Source for Blocks<'_> {
         let found = self.matching(place, of_page)?.into_iter();
         let candidate = |(id, position): (u128, u64)| Candidate {
             id: TraceId::from_bytes(id.to_be_bytes()),
-            position,
+            position: UnixNanos::new(position),
         };
         Ok(found.map(candidate).collect())
     }

@@ -20,7 +20,7 @@ use super::super::segment::Segment;
 use crate::codec::otlp::decode::{event_attributes, event_head, link_attributes, value_of_view};
 use crate::codec::otlp::{AttributeView, ValueView};
 use crate::model::{
-    Condition, EVENT_NAME, Place, SCOPE_NAME, SCOPE_VERSION, Test, TimeRange, TraceQuery,
+    Condition, EVENT_NAME, Place, SCOPE_NAME, SCOPE_VERSION, Test, TimeRange, TraceQuery, UnixNanos,
 };
 use crate::store::StoreError;
 use crate::store::bytes::Reader;
@@ -159,7 +159,7 @@ impl SegmentQuery {
         let mut latest: Vec<Option<u64>> = vec![None; ids.len()];
         for row in (0..rows.len()).filter(|&row| rows[row]) {
             let start = starts[row];
-            if matching.starts.contains(start) {
+            if matching.starts.contains(UnixNanos::new(start)) {
                 let latest = &mut latest[index[row] as usize];
                 *latest = (*latest).max(Some(start));
             }

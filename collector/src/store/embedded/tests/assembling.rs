@@ -1,11 +1,12 @@
 //! Properties of the view that makes a trace of its spans.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::support::*;
-use crate::model::{Span, SpanKind};
+use crate::model::{Span, SpanKind, UnixNanos};
 use crate::store::assemble;
 use opentelemetry::SpanId;
 
@@ -17,8 +18,8 @@ fn tangled() -> impl Strategy<Value = Vec<Span>> {
             let mut made = span(1, id, "shop");
             made.parent_span_id = (parent > 0).then(|| SpanId::from_bytes(parent.to_be_bytes()));
             made.kind = SpanKind::from_otlp(u64::from(kind));
-            made.start = NOW + start;
-            made.end = made.start.wrapping_add_signed(duration);
+            made.start = UnixNanos::new(NOW + start);
+            made.end = UnixNanos::new(made.start.get().wrapping_add_signed(duration));
             made
         };
         list.into_iter().map(make).collect()
@@ -54,14 +55,14 @@ proptest! {
 #[test]
 fn changes_and_holes_are_noted() {
     let mut root = span(1, 1, "shop");
-    root.start -= 10;
+    root.start = root.start - Duration::from_nanos(10);
     let repeat = root.clone();
     let mut client = span(1, 2, "shop");
     client.kind = SpanKind::Client;
     client.parent_span_id = Some(root.span_id);
     let mut server = span(1, 2, "cart");
     server.parent_span_id = Some(root.span_id);
-    server.end = 0;
+    server.end = UnixNanos::new(0);
     let mut orphan = span(1, 3, "pay");
     orphan.parent_span_id = Some(SpanId::from_bytes([9; 8]));
     let mut own = span(1, 4, "pay");

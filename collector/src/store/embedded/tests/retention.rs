@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::{EmbeddedOptions, Follow, ShipProgress, SpanLog, open, open_followed};
 use super::support::*;
 use crate::log::Position;
-use crate::model::now_unix_nanos;
+use crate::model::UnixNanos;
 use crate::store::TraceReader;
 
 const DAY: u64 = 86_400_000_000_000;
@@ -17,11 +17,15 @@ fn segments_past_the_retention_are_deleted_with_their_folder() {
     let (store, mut writers, _) = open_store(dir.path(), 1);
     write(&mut writers[0], &[span(1, 1, "shop")]);
     writers[0].seal().unwrap();
-    store.enforce_retention(now_unix_nanos() + 6 * DAY).unwrap();
+    store
+        .enforce_retention(UnixNanos::new(UnixNanos::now().get() + 6 * DAY))
+        .unwrap();
     assert_eq!(store.stats().segments, 1);
     write(&mut writers[0], &[span(2, 1, "shop")]);
     writers[0].commit().unwrap();
-    store.enforce_retention(now_unix_nanos() + 8 * DAY).unwrap();
+    store
+        .enforce_retention(UnixNanos::new(UnixNanos::now().get() + 8 * DAY))
+        .unwrap();
     assert_eq!(store.stats().segments, 1, "an open segment stays");
     assert!(
         wait(store.trace(span(1, 1, "shop").trace_id))
@@ -34,7 +38,9 @@ fn segments_past_the_retention_are_deleted_with_their_folder() {
             .is_some()
     );
     writers[0].seal().unwrap();
-    store.enforce_retention(now_unix_nanos() + 8 * DAY).unwrap();
+    store
+        .enforce_retention(UnixNanos::new(UnixNanos::now().get() + 8 * DAY))
+        .unwrap();
     assert_eq!(store.stats().segments, 0);
     assert_eq!(
         std::fs::read_dir(dir.path().join("spans")).unwrap().count(),
@@ -55,7 +61,9 @@ fn a_segment_that_the_disk_failed_is_deleted_when_it_is_old() {
     writers[0].commit().unwrap();
     let found = |trace| wait(store.trace(span(trace, 1, "shop").trace_id)).unwrap();
     assert!(found(1).is_some() && found(2).is_some());
-    store.enforce_retention(now_unix_nanos() + 8 * DAY).unwrap();
+    store
+        .enforce_retention(UnixNanos::new(UnixNanos::now().get() + 8 * DAY))
+        .unwrap();
     assert!(found(1).is_none());
     assert!(found(2).is_some(), "the open one stays");
 }
@@ -75,7 +83,9 @@ fn the_oldest_segments_leave_beyond_the_disk_budget() {
         write(&mut writers[0], &spans);
         writers[0].seal().unwrap();
     }
-    store.enforce_retention(now_unix_nanos()).unwrap();
+    store
+        .enforce_retention(UnixNanos::new(UnixNanos::now().get()))
+        .unwrap();
     let stats = store.stats();
     assert!(stats.bytes <= 20_000 && stats.segments > 0, "{stats:?}");
     assert!(
@@ -97,13 +107,13 @@ fn a_segment_that_is_old_is_sealed_when_maintained() {
     write(&mut writers[0], &[span(1, 1, "shop")]);
     writers[0].commit().unwrap();
     writers[0]
-        .maintain(now_unix_nanos() + 1_000_000_000)
+        .maintain(UnixNanos::new(UnixNanos::now().get() + 1_000_000_000))
         .unwrap();
     write(&mut writers[0], &[span(2, 1, "shop")]);
     writers[0].commit().unwrap();
     assert_eq!(store.stats().segments, 1);
     writers[0]
-        .maintain(now_unix_nanos() + 700_000_000_000)
+        .maintain(UnixNanos::new(UnixNanos::now().get() + 700_000_000_000))
         .unwrap();
     write(&mut writers[0], &[span(3, 1, "shop")]);
     writers[0].commit().unwrap();
@@ -133,11 +143,17 @@ fn a_full_disk_does_not_keep_what_fills_it() {
         writers[0].seal().unwrap();
     }
     std::fs::write(&folder, "no folder").unwrap();
-    assert!(store.enforce_retention(now_unix_nanos() + DAY).is_err());
+    assert!(
+        store
+            .enforce_retention(UnixNanos::new(UnixNanos::now().get() + DAY))
+            .is_err()
+    );
     assert_eq!(store.stats().segments, 0);
     assert_eq!(followed.lost(), 3);
     std::fs::remove_file(&folder).unwrap();
-    store.enforce_retention(now_unix_nanos() + DAY).unwrap();
+    store
+        .enforce_retention(UnixNanos::new(UnixNanos::now().get() + DAY))
+        .unwrap();
     let again = ShipProgress::open(&folder, Position::default()).unwrap();
     assert_eq!(again.lost(), 3);
     assert_eq!(again.local_since(), followed.local_since());

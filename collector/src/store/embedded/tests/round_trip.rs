@@ -1,13 +1,14 @@
 //! What is written comes back: from open blocks, sealed segments, rewritten segments and after a restart.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use opentelemetry::TraceId;
 use proptest::prelude::*;
 
 use super::super::SpanLog;
 use super::support::*;
-use crate::model::{Condition, Span};
+use crate::model::{Condition, Span, UnixNanos};
 use crate::store::TraceReader;
 use crate::store::assemble;
 
@@ -168,8 +169,8 @@ fn ids_are_found_by_their_low_half() {
     let (store, mut writers, _) = open_store(dir.path(), 1);
     let mut other = span(5, 2, "shop");
     other.trace_id = TraceId::from_bytes((1u128 << 100 | 5).to_be_bytes());
-    other.start += 1_000;
-    other.end += 1_000;
+    other.start = other.start + Duration::from_micros(1);
+    other.end = other.end + Duration::from_micros(1);
     write(
         &mut writers[0],
         &[span(5, 1, "shop"), other.clone(), span(6, 3, "shop")],
@@ -221,7 +222,7 @@ fn fixture_spans() -> Vec<Span> {
                 message: "went wrong".to_owned(),
             };
             one.events = vec![Event {
-                time: 5,
+                time: UnixNanos::new(5),
                 name: "retry".to_owned(),
                 attributes: Vec::new(),
             }];

@@ -11,7 +11,7 @@ use super::super::{EmbeddedStore, SpanLog};
 use super::support::*;
 use crate::model::{
     Condition, Pattern, Place, Span, SpanKind, StatusCode, Test, TimeRange, TraceCondition,
-    TraceOrder, TraceQuery, TraceSummary,
+    TraceOrder, TraceQuery, TraceSummary, UnixNanos, nanos,
 };
 use crate::store::TraceReader;
 use crate::store::assemble;
@@ -134,15 +134,15 @@ pub(crate) fn any_query() -> impl Strategy<Value = TraceQuery> {
                 Some(true) => vec![TraceCondition::WithoutErrors],
                 // Not moved with the range where a test moves times: then no trace, or every one.
                 Some(false) => vec![TraceCondition::StartsIn(TimeRange {
-                    start: NOW + end,
-                    end: u64::MAX,
+                    start: UnixNanos::new(NOW + end),
+                    end: UnixNanos::MAX,
                 })],
             },
             range: match is_all {
                 true => TimeRange::ALL,
                 false => TimeRange {
-                    start: NOW + start.min(end),
-                    end: NOW + end,
+                    start: UnixNanos::new(NOW + start.min(end)),
+                    end: UnixNanos::new(NOW + end),
                 },
             },
             limit,
@@ -171,7 +171,7 @@ fn assert_answers(store: &EmbeddedStore, spans: &[Span], query: &TraceQuery) {
         assert_eq!(row.root_service, root.unwrap_or(first).service());
         assert_eq!(row.root_operation, root.unwrap_or(first).name);
         assert_eq!(row.start, first.start);
-        assert_eq!(row.duration_nanos, end - first.start);
+        assert_eq!(row.duration_nanos, nanos(end - first.start));
         assert_counts(&row, &shown);
         let mut marks: Vec<(String, String)> = of_trace
             .iter()
@@ -269,16 +269,16 @@ fn a_failure_of_now_is_found_in_an_old_trace() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut writers, _) = open_store(dir.path(), 2);
     let mut old = span(1, 1, "shop");
-    old.start = NOW - 3 * HOUR;
+    old.start = UnixNanos::new(NOW - 3 * HOUR);
     let mut failed = span(1, 2, "cart");
-    failed.start = NOW;
+    failed.start = UnixNanos::new(NOW);
     failed.status.code = StatusCode::Error;
     write(&mut writers[0], &[old]);
     writers[0].commit().unwrap();
     writers[0].seal().unwrap();
     let others = (2..52).map(|trace| {
         let mut other = span(trace, 1, "shop");
-        other.start = NOW - trace * 1_000_000_000;
+        other.start = UnixNanos::new(NOW - trace * 1_000_000_000);
         other
     });
     write(&mut writers[1], &others.collect::<Vec<_>>());
@@ -286,19 +286,19 @@ fn a_failure_of_now_is_found_in_an_old_trace() {
     write(&mut writers[0], &[failed.clone()]);
     writers[0].commit().unwrap();
     let mut query = TraceQuery::in_range(TimeRange {
-        start: NOW - HOUR,
-        end: NOW + 1,
+        start: UnixNanos::new(NOW - HOUR),
+        end: UnixNanos::new(NOW + 1),
     });
     query.limit = 7;
     let rows = search_all(&store, &query);
     assert_eq!(rows.len(), 51);
     let first = &rows[0];
     assert_eq!(first.trace_id, failed.trace_id);
-    assert_eq!(first.start, NOW - 3 * HOUR);
+    assert_eq!(first.start, UnixNanos::new(NOW - 3 * HOUR));
     assert_eq!((first.span_count, first.error_count), (2, 1));
     let mut failures = query.with([Condition::Status(StatusCode::Error)]);
     assert_eq!(search_all(&store, &failures).len(), 1);
-    failures.range.end = NOW;
+    failures.range.end = UnixNanos::new(NOW);
     assert_eq!(search_all(&store, &failures).len(), 0);
 }
 
@@ -320,8 +320,8 @@ fn what_arrives_between_pages_moves_no_trace() {
     let first = wait(store.search(query.clone())).unwrap();
     assert_eq!(ids(&first), [4, 3]);
     let (mut newer, mut again) = (span(1, 9, "shop"), span(4, 9, "shop"));
-    newer.start = NOW + 3_600_000_000_000;
-    again.start = NOW;
+    newer.start = UnixNanos::new(NOW + 3_600_000_000_000);
+    again.start = UnixNanos::new(NOW);
     write(&mut writers[0], &[newer, again, span(5, 1, "shop")]);
     writers[0].commit().unwrap();
     query.cursor = first.next;
@@ -335,7 +335,7 @@ fn spans_without_a_start_are_found() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut writers, _) = open_store(dir.path(), 1);
     let mut started = span(1, 1, "shop");
-    started.start = 0;
+    started.start = UnixNanos::new(0);
     write(&mut writers[0], &[started]);
     writers[0].commit().unwrap();
     let everything = TraceQuery::in_range(TimeRange::ALL);
@@ -403,8 +403,8 @@ fn services_and_operations_are_listed_by_range() {
         let all = wait(store.services(TimeRange::ALL)).unwrap();
         assert_eq!(all, ["cart", "pay", "shop"]);
         let early = TimeRange {
-            start: 0,
-            end: NOW + 3_600_000_000_000,
+            start: UnixNanos::new(0),
+            end: UnixNanos::new(NOW + 3_600_000_000_000),
         };
         assert_eq!(wait(store.services(early)).unwrap(), ["cart", "shop"]);
         let names = wait(store.operations("cart".into(), TimeRange::ALL)).unwrap();

@@ -16,7 +16,7 @@ use crate::codec::otlp::{
 use crate::counters::Counters;
 use crate::model::{
     Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, TraceQuery, TraceSummary,
-    Value,
+    UnixNanos, Value,
 };
 use crate::store::TraceReader;
 
@@ -72,8 +72,8 @@ pub(crate) fn span(trace: u64, id: u64, service: &str) -> Span {
         flags: 0x101,
         name: format!("operation {}", id % 3),
         kind: SpanKind::Server,
-        start: NOW + trace * 1_000_000 + id,
-        end: NOW + trace * 1_000_000 + id + 500,
+        start: UnixNanos::new(NOW + trace * 1_000_000 + id),
+        end: UnixNanos::new(NOW + trace * 1_000_000 + id + 500),
         status: Status::default(),
         resource: Arc::new(Resource {
             service_name: service.to_owned(),
@@ -125,8 +125,8 @@ fn write_span(writer: &mut impl SpanVisitor, span: &Span) {
         flags: span.flags,
         name: &span.name,
         kind: span.kind.as_otlp(),
-        start: span.start,
-        end: span.end,
+        start: span.start.get(),
+        end: span.end.get(),
         status_code: span.status.code.as_otlp(),
         status_message: &span.status.message,
         attributes: &attributes.views(),
@@ -193,7 +193,7 @@ fn key_values(attributes: &[(String, Value)]) -> Vec<KeyValue> {
 
 fn event(event: &Event) -> Vec<u8> {
     wire::Event {
-        time_unix_nano: event.time,
+        time_unix_nano: event.time.get(),
         name: event.name.clone(),
         attributes: key_values(&event.attributes),
         ..wire::Event::default()
@@ -265,8 +265,8 @@ pub(crate) fn any_spans(count: std::ops::Range<usize>) -> impl Strategy<Value = 
                 let service = ["cart", "shop", "pay"][service];
                 let mut made = span(trace + 1, index as u64 + 1, service);
                 // Starts stay distinct, so that "earliest" has one answer.
-                made.start = NOW + start * 1_000 + index as u64;
-                made.end = made.start.wrapping_add_signed(duration);
+                made.start = UnixNanos::new(NOW + start * 1_000 + index as u64);
+                made.end = UnixNanos::new(made.start.get().wrapping_add_signed(duration));
                 made.name = ["get", "PUT", ""][name].to_owned();
                 made.kind = SpanKind::from_otlp(u64::from(kind));
                 made.status = Status {
@@ -279,7 +279,7 @@ pub(crate) fn any_spans(count: std::ops::Range<usize>) -> impl Strategy<Value = 
                 made.dropped_links_count = dropped;
                 made.events = vec![
                     Event {
-                        time: 5,
+                        time: UnixNanos::new(5),
                         name: "e".into(),
                         attributes: on_items.clone(),
                     };

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::wire::line::tag_value;
-use crate::model::HOUR_NANOS;
+use crate::model::{HOUR, UnixNanos};
 use crate::store::StoreError;
 use crate::store::durable;
 use crate::store::influxdb::folder;
@@ -41,7 +41,6 @@ pub(crate) const PEERS_MAX: usize = 2_000;
 
 /// The file of the tables.
 const FILE: &str = "names.json";
-const HOUR: Duration = Duration::from_secs(3_600);
 /// A series stays known until the last shard goes that has a point of it: so long after the retention, or a part of it
 /// where that is longer.
 const SHARD_GROUP: Duration = Duration::from_secs(24 * 3_600);
@@ -81,7 +80,11 @@ impl Names {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub(crate) fn open(data_dir: &Path, retention: Duration, now: u64) -> Result<Self, StoreError> {
+    pub(crate) fn open(
+        data_dir: &Path,
+        retention: Duration,
+        now: UnixNanos,
+    ) -> Result<Self, StoreError> {
         let kept = retention.saturating_add(SHARD_GROUP.max(retention / SHARD_GROUPS));
         let file = NamesFile {
             path: folder(data_dir).join(FILE),
@@ -89,7 +92,7 @@ impl Names {
             writing: Mutex::default(),
         };
         let mut tables = file.read()?;
-        tables.set_hour(now / HOUR_NANOS, file.kept_hours);
+        tables.set_hour(now.window(HOUR), file.kept_hours);
         Ok(Self {
             tables: Mutex::new(tables),
             capped: AtomicU64::default(),
@@ -101,12 +104,12 @@ impl Names {
     ///
     /// # Errors
     /// When the file cannot be written; the next call tries again.
-    pub(crate) fn save(&self, now: u64) -> Result<(), StoreError> {
+    pub(crate) fn save(&self, now: UnixNanos) -> Result<(), StoreError> {
         let Some(file) = &self.file else {
             return Ok(());
         };
         let _one_at_a_time = file.writing.lock();
-        let hour = now / HOUR_NANOS;
+        let hour = now.window(HOUR);
         let Some(text) = self.changes(hour, file.kept_hours) else {
             return Ok(());
         };

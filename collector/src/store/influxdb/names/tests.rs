@@ -1,14 +1,14 @@
 //! Names stay what they were, are bounded, and make room in the end.
 
 use super::*;
-use crate::model::DAY_NANOS;
+use crate::model::{DAY, UnixNanos, nanos};
 use crate::store::influxdb::folder;
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
-const NOW: u64 = 20_000 * DAY_NANOS;
+const NOW: u64 = 20_000 * nanos(DAY);
 
 fn open(dir: &tempfile::TempDir, now: u64) -> Names {
-    Names::open(dir.path(), WEEK, now).unwrap()
+    Names::open(dir.path(), WEEK, UnixNanos::new(now)).unwrap()
 }
 
 /// Returns which of that many services, counted from one, are no tag.
@@ -69,8 +69,8 @@ fn a_restart_admits_the_same_names() {
             names.owned(kind, "s1", &format!("first {n}"));
         });
     }
-    names.save(NOW).unwrap();
-    let names = open(&dir, NOW + HOUR_NANOS);
+    names.save(UnixNanos::new(NOW)).unwrap();
+    let names = open(&dir, NOW + nanos(HOUR));
     (0..SERVICES_MAX).for_each(|n| names.learn_service(&format!("a{n}")));
     assert_eq!(names.service("new"), OTHER);
     assert_eq!(others(&names, 0..SERVICES_MAX + 50), first);
@@ -87,23 +87,25 @@ fn an_expired_name_makes_room() {
     let mut names = open(&dir, NOW);
     others(&names, 0..SERVICES_MAX);
     for day in 1..=9 {
-        names.save(NOW + day * DAY_NANOS).unwrap();
+        names.save(UnixNanos::new(NOW + day * nanos(DAY))).unwrap();
         assert_eq!(names.service("s3"), "s3");
         let is_expired = day > 8;
         assert_eq!(names.service("new") == "new", is_expired, "day {day}");
         if day == 4 {
-            names.save(NOW + day * DAY_NANOS + HOUR_NANOS).unwrap();
-            names = open(&dir, NOW + day * DAY_NANOS + HOUR_NANOS);
+            names
+                .save(UnixNanos::new(NOW + day * nanos(DAY) + nanos(HOUR)))
+                .unwrap();
+            names = open(&dir, NOW + day * nanos(DAY) + nanos(HOUR));
         }
     }
-    names.save(NOW + 10 * DAY_NANOS).unwrap();
-    let names = open(&dir, NOW + 10 * DAY_NANOS);
+    names.save(UnixNanos::new(NOW + 10 * nanos(DAY))).unwrap();
+    let names = open(&dir, NOW + 10 * nanos(DAY));
     assert_eq!(
         others(&names, 0..SERVICES_MAX),
         [SERVICES_MAX - 1],
         "s3 and new are there"
     );
-    let names = open(&dir, NOW + 30 * DAY_NANOS);
+    let names = open(&dir, NOW + 30 * nanos(DAY));
     assert!(others(&names, 2_000..2_000 + SERVICES_MAX).is_empty());
 }
 
@@ -139,7 +141,7 @@ fn a_spoilt_file_breaks_no_bound() {
     let dir = tempfile::tempdir().unwrap();
     let path = folder(dir.path()).join(FILE);
     let many = |count: usize| -> serde_json::Map<_, _> {
-        let name = |n| (format!("n{n}"), (NOW / HOUR_NANOS).into());
+        let name = |n| (format!("n{n}"), (NOW / nanos(HOUR)).into());
         (0..count).map(name).collect()
     };
     let services: serde_json::Map<_, _> = (0..20)
@@ -166,9 +168,11 @@ fn names_of_a_clock_that_was_ahead_make_room() {
     let dir = tempfile::tempdir().unwrap();
     let names = open(&dir, NOW);
     assert_eq!(names.service("old"), "old");
-    names.save(NOW + 4_000 * DAY_NANOS).unwrap();
+    names
+        .save(UnixNanos::new(NOW + 4_000 * nanos(DAY)))
+        .unwrap();
     others(&names, 0..SERVICES_MAX);
-    names.save(NOW).unwrap();
-    let names = open(&dir, NOW + 60 * DAY_NANOS);
+    names.save(UnixNanos::new(NOW)).unwrap();
+    let names = open(&dir, NOW + 60 * nanos(DAY));
     assert_eq!(names.service("new"), "new");
 }

@@ -1,5 +1,6 @@
 //! The collector's own point: its counters, and the figures that others give.
 
+use crate::model::UnixNanos;
 use std::sync::atomic::Ordering;
 
 use super::points::{Points, Tagged};
@@ -35,7 +36,7 @@ impl StoreFigures {
         &self,
         counters: &Counters,
         names_capped: u64,
-        time: u64,
+        time: UnixNanos,
         points: &mut Points<'_>,
     ) {
         let commit_lag = counters.commit_lag_nanos.load(Ordering::Relaxed);
@@ -62,6 +63,6 @@ impl StoreFigures {
             .count("spans_written", counters.spans_written.get())
             .count("store_bytes", self.store_bytes)
             .count("store_spans", self.store_spans)
-            .at(time);
+            .at(time.get());
     }
 }

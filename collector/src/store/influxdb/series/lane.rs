@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::TEN_SECONDS_NANOS;
+use super::TEN_SECONDS;
 use super::figures::StoreFigures;
 use super::pending::{Pending, Window};
 use super::points::Points;
 use super::windows::{Thresholds, WindowSums};
 use crate::counters::{Counters, Incident};
 use crate::log::Position;
-use crate::model::{HOUR_NANOS, MINUTE_NANOS, TimeRange};
+use crate::model::{HOUR, TimeRange, UnixNanos};
 use crate::store::influxdb::names::Names;
 use crate::store::influxdb::ship::lane::{Batch, Lane};
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
@@ -35,9 +35,9 @@ const EMPTY_STEPS_MAX: usize = 64;
 /// What is nearly past the retention is not sent: the server would refuse it.
 const RETENTION_MARGIN: Duration = Duration::from_secs(600);
 /// Records that far in the future come from a clock that was set wrong.
-const FUTURE_NANOS: u64 = HOUR_NANOS;
+const FUTURE: Duration = HOUR;
 /// Settings are written again each hour: those of a window lie that far before its end.
-const SETTINGS_NANOS: u64 = 62 * MINUTE_NANOS;
+const SETTINGS: Duration = Duration::from_secs(62 * 60);
 
 /// What the lane needs.
 pub(crate) struct SeriesLaneOptions {
@@ -127,7 +127,7 @@ impl SeriesLane {
 
     /// Returns the next step; `None` while there is nothing to do. A file that cannot be read is noted in `failed`,
     /// and the others go on.
-    fn begin(&mut self, now: u64, failed: &mut Failed) -> Option<Step> {
+    fn begin(&mut self, now: UnixNanos, failed: &mut Failed) -> Option<Step> {
         self.note_changes(now, failed);
         if let Some(step) = self.collector(now) {
             return Some(step);
@@ -147,7 +147,7 @@ impl SeriesLane {
     }
 
     /// Notes which windows got something since the last look.
-    fn note_changes(&mut self, now: u64, failed: &mut Failed) {
+    fn note_changes(&mut self, now: UnixNanos, failed: &mut Failed) {
         let sendable = self.sendable(now);
         for kind in WINDOWED {
             if self.position.windows.waiting(kind) > WAITING_MAX {
@@ -183,17 +183,16 @@ impl SeriesLane {
     }
 
     /// Returns the times that the server takes.
-    fn sendable(&self, now: u64) -> TimeRange {
+    fn sendable(&self, now: UnixNanos) -> TimeRange {
         let kept = self.options.retention.saturating_sub(RETENTION_MARGIN);
-        let kept = u64::try_from(kept.as_nanos()).unwrap_or(u64::MAX);
         TimeRange {
-            start: now.saturating_sub(kept),
-            end: now.saturating_add(FUTURE_NANOS),
+            start: now - kept,
+            end: now + FUTURE,
         }
     }
 
     /// Reads what arrived of a kind.
-    fn records(&self, kind: SeriesKind, now: u64) -> Result<Option<Step>, StoreError> {
+    fn records(&self, kind: SeriesKind, now: UnixNanos) -> Result<Option<Step>, StoreError> {
         let before = self.position.tail(kind);
         let tail = self.options.log.tail(kind, before, STEP_RECORDS)?;
         if tail.position == *before {
@@ -219,22 +218,22 @@ impl SeriesLane {
     }
 
     /// Reads windows that are complete.
-    fn windows(&self, window: Window, now: u64) -> Result<Option<Step>, StoreError> {
+    fn windows(&self, window: Window, now: UnixNanos) -> Result<Option<Step>, StoreError> {
         let mut after = self.position.clone();
         let starts = after.windows.take_complete(window, now);
         let (Some(first), Some(last)) = (starts.first(), starts.last()) else {
             return Ok(None);
         };
-        let length = window.length_nanos();
+        let length = window.length();
         let range = TimeRange {
             start: *first,
-            end: last + length,
+            end: *last + length,
         };
         let mut points = self.points();
-        let mut sums: BTreeMap<u64, WindowSums> = BTreeMap::new();
+        let mut sums: BTreeMap<UnixNanos, WindowSums> = BTreeMap::new();
         let log = &self.options.log;
         log.scan(window.records(), range, None, &mut |record| {
-            let start = record.time() / length * length;
+            let start = record.time().floor(length);
             if starts.binary_search(&start).is_ok() {
                 let sums = sums.entry(start).or_insert_with(|| WindowSums::new(window));
                 sums.add(record, &points);
@@ -251,12 +250,12 @@ impl SeriesLane {
     }
 
     /// Reads the settings in force at the end of a window of breakers.
-    fn thresholds(&self, window: Window, end: u64) -> Result<Thresholds, StoreError> {
+    fn thresholds(&self, window: Window, end: UnixNanos) -> Result<Thresholds, StoreError> {
         if window.records() != SeriesKind::Sample {
             return Ok(Thresholds::default());
         }
         let range = TimeRange {
-            start: end.saturating_sub(SETTINGS_NANOS),
+            start: end - SETTINGS,
             end,
         };
         let mut thresholds = Thresholds::default();
@@ -270,15 +269,20 @@ impl SeriesLane {
     }
 
     /// Returns the collector's own point, once in ten seconds.
-    fn collector(&self, now: u64) -> Option<Step> {
-        let number = now / TEN_SECONDS_NANOS;
+    fn collector(&self, now: UnixNanos) -> Option<Step> {
+        let number = now.window(TEN_SECONDS);
         if number <= self.position.collector {
             return None;
         }
         let figures = (self.options.figures)();
         let (counters, capped) = (&self.options.counters, self.options.names.capped());
         let mut points = self.points();
-        figures.write(counters, capped, number * TEN_SECONDS_NANOS, &mut points);
+        figures.write(
+            counters,
+            capped,
+            UnixNanos::of_window(number, TEN_SECONDS),
+            &mut points,
+        );
         let mut after = self.position.clone();
         after.collector = number;
         Some(Step {
@@ -296,7 +300,7 @@ impl Lane for SeriesLane {
     const NAME: &'static str = "series";
     type Position = LanePosition;
 
-    fn next(&mut self, now: u64) -> Result<Option<Batch>, StoreError> {
+    fn next(&mut self, now: UnixNanos) -> Result<Option<Batch>, StoreError> {
         let mut failed = None;
         for _ in 0..EMPTY_STEPS_MAX {
             if self.urgent.is_none() {

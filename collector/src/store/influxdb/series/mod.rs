@@ -20,11 +20,11 @@ pub(crate) use figures::StoreFigures;
 pub(crate) use lane::{SeriesLane, SeriesLaneOptions};
 pub(crate) use reader::InfluxSeries;
 
-use crate::model::{MINUTE_NANOS, SECOND_NANOS};
+use std::time::Duration;
 
 /// Length of a window of `circuit` and `circuit_10s`.
-const TEN_SECONDS_NANOS: u64 = 10 * SECOND_NANOS;
+const TEN_SECONDS: Duration = Duration::from_secs(10);
 /// Length of a window of what ends with `_5m`.
-const FIVE_MINUTES_NANOS: u64 = 5 * MINUTE_NANOS;
+const FIVE_MINUTES: Duration = Duration::from_secs(5 * 60);
 /// By less than that a point of a name that its tags hide is later than its record.
-const SHIFT_NANOS: u64 = 1_000_000;
+const SHIFT: Duration = Duration::from_millis(1);

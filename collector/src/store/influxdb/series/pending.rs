@@ -1,16 +1,17 @@
 //! Which windows of time got something new and must be written, again where something came late.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FIVE_MINUTES_NANOS, TEN_SECONDS_NANOS};
-use crate::model::{MINUTE_NANOS, SECOND_NANOS, TimeRange};
+use super::{FIVE_MINUTES, TEN_SECONDS};
+use crate::model::{MINUTE, NANOSECOND, TimeRange, UnixNanos};
 use crate::store::series::SeriesKind;
 
 /// How long after its end a window is written: samples may be filed two seconds back, a minute of operations is
 /// written in the second after it. What comes later still makes its window be written again.
-const GRACE_NANOS: u64 = 5 * SECOND_NANOS;
+const GRACE: Duration = Duration::from_secs(5);
 /// Windows read and written at once while catching up: an extent of the journal holds a minute, and of ten thousand
 /// instances ten seconds take some 30 MB.
 const TOGETHER: u64 = 3;
@@ -51,11 +52,11 @@ impl Window {
     }
 
     /// Returns its length.
-    pub(super) fn length_nanos(self) -> u64 {
+    pub(super) fn length(self) -> Duration {
         match self {
-            Self::CircuitTenSeconds => TEN_SECONDS_NANOS,
-            Self::CircuitFiveMinutes | Self::RedFiveMinutes => FIVE_MINUTES_NANOS,
-            Self::RedMinute | Self::DependencyMinute => MINUTE_NANOS,
+            Self::CircuitTenSeconds => TEN_SECONDS,
+            Self::CircuitFiveMinutes | Self::RedFiveMinutes => FIVE_MINUTES,
+            Self::RedMinute | Self::DependencyMinute => MINUTE,
         }
     }
 }
@@ -69,9 +70,9 @@ impl Pending {
     /// Notes that records of that kind came in for that range of time.
     pub(super) fn note(&mut self, kind: SeriesKind, range: TimeRange) {
         for window in Window::ALL.into_iter().filter(|w| w.records() == kind) {
-            let length = window.length_nanos();
-            let first = range.start / length;
-            let last = range.end.saturating_sub(1) / length;
+            let length = window.length();
+            let first = range.start.window(length);
+            let last = (range.end - NANOSECOND).window(length);
             self.0.entry(window).or_default().extend(first..=last);
         }
     }
@@ -83,47 +84,52 @@ impl Pending {
     }
 
     /// Takes out the oldest windows of a kind that are complete, as starts; all within a short range of time.
-    pub(super) fn take_complete(&mut self, window: Window, now: u64) -> Vec<u64> {
-        let length = window.length_nanos();
+    pub(super) fn take_complete(&mut self, window: Window, now: UnixNanos) -> Vec<UnixNanos> {
+        let length = window.length();
         let Some(numbers) = self.0.get_mut(&window) else {
             return Vec::new();
         };
         let Some(first) = numbers.first().copied() else {
             return Vec::new();
         };
-        let is_complete = |number: &&u64| (**number + 1) * length + GRACE_NANOS <= now;
+        let start = |number| UnixNanos::of_window(number, length);
+        let is_complete = |number: &&u64| start(**number + 1) + GRACE <= now;
         let taken = numbers.range(first..first + TOGETHER);
         let taken: Vec<u64> = taken.take_while(is_complete).copied().collect();
         numbers.retain(|number| taken.binary_search(number).is_err());
-        taken.into_iter().map(|number| number * length).collect()
+        taken.into_iter().map(start).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::SECOND;
 
     #[test]
     fn a_window_is_taken_once_complete_and_again_when_something_came_late() {
         let mut pending = Pending::default();
         let range = TimeRange {
-            start: 18 * SECOND_NANOS,
-            end: 21 * SECOND_NANOS,
+            start: UnixNanos::of_window(18, SECOND),
+            end: UnixNanos::of_window(21, SECOND),
         };
         pending.note(SeriesKind::Sample, range);
         let take = |pending: &mut Pending, seconds: u64| {
-            pending.take_complete(Window::CircuitTenSeconds, seconds * SECOND_NANOS)
+            pending.take_complete(
+                Window::CircuitTenSeconds,
+                UnixNanos::of_window(seconds, SECOND),
+            )
         };
         assert!(take(&mut pending, 24).is_empty());
-        assert_eq!(take(&mut pending, 25), [10 * SECOND_NANOS]);
-        assert_eq!(take(&mut pending, 100), [20 * SECOND_NANOS]);
+        assert_eq!(take(&mut pending, 25), [UnixNanos::of_window(10, SECOND)]);
+        assert_eq!(take(&mut pending, 100), [UnixNanos::of_window(20, SECOND)]);
         assert!(take(&mut pending, 100).is_empty());
         pending.note(SeriesKind::Sample, range);
         assert_eq!(take(&mut pending, 100).len(), 2);
         assert_eq!(pending.waiting(SeriesKind::Sample), 1);
         assert!(
             pending
-                .take_complete(Window::RedMinute, u64::MAX)
+                .take_complete(Window::RedMinute, UnixNanos::MAX)
                 .is_empty()
         );
     }

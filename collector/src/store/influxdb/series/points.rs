@@ -6,9 +6,9 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::SHIFT_NANOS;
+use super::SHIFT;
 use super::text::{json, stable_hash};
-use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, Provenance};
+use crate::model::{CircuitKey, CircuitSettings, CircuitTransition, Provenance, UnixNanos, nanos};
 use crate::store::influxdb::names::{Names, Owned};
 use crate::store::influxdb::schema::{
     CIRCUIT_EVENT, CIRCUIT_HOUR, CIRCUIT_SETTINGS, CIRCUIT_STATE, COLLECTOR, INSTANCE_SEEN,
@@ -41,7 +41,7 @@ pub(super) struct Points<'a> {
     /// The times of points whose tags hide their names.
     taken: HashSet<(&'static str, u64)>,
     /// How many changes of an instance at a time there were.
-    changes: HashMap<(CircuitKey, String, u64), u64>,
+    changes: HashMap<(CircuitKey, String, UnixNanos), u64>,
 }
 
 /// The tags of a point but for `c`, in the order of their keys, and the names they stand for.
@@ -145,15 +145,16 @@ impl<'a> Points<'a> {
         &mut self,
         measurement: &Measurement,
         tagged: &Tagged<'_, N>,
-        time: u64,
+        time: UnixNanos,
     ) -> u64 {
         let Some(names) = &tagged.hidden else {
-            return time;
+            return time.get();
         };
         let hash = stable_hash(&[names]);
-        let places = (0..SHIFT_NANOS).map(|step| time + (hash + step) % SHIFT_NANOS);
+        let shift = nanos(SHIFT);
+        let places = (0..shift).map(|step| time.get() + (hash + step) % shift);
         let mut free = places.filter(|place| self.taken.insert((measurement.name, *place)));
-        free.next().unwrap_or(time)
+        free.next().unwrap_or(time.get())
     }
 
     fn cut(&mut self) {
@@ -187,7 +188,7 @@ impl<'a> Points<'a> {
         let trace = transition.trace_id.map(|id| id.to_string());
         let trace = trace.as_deref().unwrap_or_default();
         let hidden = tagged.hidden.as_deref().unwrap_or_default();
-        let exact = transition.time;
+        let exact = transition.time.get();
         let hash = stable_hash(&[from, to, &transition.reason, trace, hidden]);
         let place = self.order_of(transition) * EVENT_PLACES + hash % EVENT_PLACES;
         let time = exact - exact % EVENT_SHIFT_NANOS + place % EVENT_SHIFT_NANOS;
@@ -201,7 +202,7 @@ impl<'a> Points<'a> {
             .string("tid", trace)
             .string("to", to);
         if let Some(until) = transition.open_until {
-            event = event.string("open_until", &until.to_string());
+            event = event.string("open_until", &until.get().to_string());
         }
         if let Some(span) = transition.span_id {
             event = event.string("sid", &span.to_string());
@@ -234,7 +235,7 @@ impl<'a> Points<'a> {
             .string("j", &json(standing))
             .string("opened_by", opened_by.as_deref().unwrap_or_default())
             .string("reason", &standing.reason)
-            .count("since", standing.since / 1_000_000)
+            .count("since", standing.since.millis())
             .int("state", state_number(standing.state))
             .string("state_name", standing.state.as_str())
             .at(time);
@@ -253,10 +254,10 @@ impl<'a> Points<'a> {
         let tagged = Tagged::plain(self.breaker(&rollup.key));
         let text = json(rollup);
         // A call that is counted as the hour ends makes a second record of that hour.
-        let place = stable_hash(&[&text]) % SHIFT_NANOS;
+        let place = stable_hash(&[&text]) % nanos(SHIFT);
         self.point(&CIRCUIT_HOUR, &tagged)
             .string("j", &text)
-            .at(rollup.hour + place);
+            .at(rollup.hour.get() + place);
     }
 
     fn instance(&mut self, record: &InstanceRecord) {
@@ -264,7 +265,7 @@ impl<'a> Points<'a> {
         let instance = self.names.owned(Owned::Instance, service, &record.id);
         let tagged = Tagged::new([instance, service], [&record.id, &record.service]);
         let time = self.time_of(&INSTANCE_SEEN, &tagged, record.last_seen);
-        let (first, last) = (record.first_seen, record.last_seen);
+        let (first, last) = (record.first_seen.get(), record.last_seen.get());
         self.point(&INSTANCE_SEEN, &tagged)
             .string("exact", &format!("{first} {last}"))
             .count("first", first / 1_000_000)

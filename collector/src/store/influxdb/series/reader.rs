@@ -9,9 +9,9 @@ use tokio::runtime::Handle;
 
 use super::rows::Row;
 use super::text::parse;
-use super::{SHIFT_NANOS, TEN_SECONDS_NANOS};
-use crate::model::{CircuitKey, DependencyLink, TimeRange, now_unix_nanos};
-use crate::model::{HOUR_NANOS, MINUTE_NANOS};
+use super::{SHIFT, TEN_SECONDS};
+use crate::model::{CircuitKey, DependencyLink, TimeRange, UnixNanos};
+use crate::model::{HOUR, MINUTE};
 use crate::store::influxdb::names::OTHER;
 use crate::store::influxdb::schema::{
     CIRCUIT, CIRCUIT_EVENT, CIRCUIT_HOUR, CIRCUIT_SETTINGS, CIRCUIT_STATE, COLLECTOR, DEP,
@@ -30,11 +30,11 @@ const ROWS_MANY: usize = 20_000;
 /// Rows of an answer up to which the next step is longer.
 const ROWS_FEW: usize = 2_000;
 /// By how much steps grow at most: after quiet hours the next one may be a busy one.
-const STEP_GROWTH_MAX: u64 = 64;
+const STEP_GROWTH_MAX: u32 = 64;
 /// The shortest step.
-const STEP_NANOS_MIN: u64 = TEN_SECONDS_NANOS;
+const STEP_MIN: Duration = TEN_SECONDS;
 /// How far beyond the retention and beyond now something may lie: clocks differ.
-const SLACK_NANOS: u64 = HOUR_NANOS;
+const SLACK: Duration = HOUR;
 
 /// The records of other collectors.
 #[derive(Debug, Clone)]
@@ -51,20 +51,20 @@ struct Place {
     /// What is asked for, the first field being in every point.
     fields: &'static [&'static str],
     /// By how much a point may be earlier than a record in it.
-    lead_nanos: u64,
+    lead: Duration,
     /// The first step.
-    step_nanos: u64,
+    step: Duration,
 }
 
 fn place(kind: SeriesKind) -> Place {
-    let place = |measurement, fields, lead_nanos, step_nanos| Place {
+    let place = |measurement, fields, lead, step| Place {
         measurement,
         fields,
-        lead_nanos,
-        step_nanos,
+        lead,
+        step,
     };
     match kind {
-        SeriesKind::Sample => place(CIRCUIT, &["s", "n"], TEN_SECONDS_NANOS, MINUTE_NANOS),
+        SeriesKind::Sample => place(CIRCUIT, &["s", "n"], TEN_SECONDS, MINUTE),
         SeriesKind::Transition => {
             let fields = &[
                 "to",
@@ -77,19 +77,24 @@ fn place(kind: SeriesKind) -> Place {
                 "sid",
                 "tid",
             ];
-            place(CIRCUIT_EVENT, fields, SHIFT_NANOS, 6 * HOUR_NANOS)
+            place(CIRCUIT_EVENT, fields, SHIFT, 6 * HOUR)
         }
-        SeriesKind::Settings => place(CIRCUIT_SETTINGS, &["j"], 0, HOUR_NANOS),
-        SeriesKind::Standing => place(CIRCUIT_STATE, &["j"], 0, 5 * MINUTE_NANOS),
-        SeriesKind::Rollup => place(CIRCUIT_HOUR, &["j"], 0, 24 * HOUR_NANOS),
-        SeriesKind::Red => place(RED, &["calls", "errors", "h", "n"], 0, 10 * MINUTE_NANOS),
+        SeriesKind::Settings => place(CIRCUIT_SETTINGS, &["j"], Duration::ZERO, HOUR),
+        SeriesKind::Standing => place(CIRCUIT_STATE, &["j"], Duration::ZERO, 5 * MINUTE),
+        SeriesKind::Rollup => place(CIRCUIT_HOUR, &["j"], Duration::ZERO, 24 * HOUR),
+        SeriesKind::Red => place(
+            RED,
+            &["calls", "errors", "h", "n"],
+            Duration::ZERO,
+            10 * MINUTE,
+        ),
         SeriesKind::Dependency => {
             let fields = &["calls", "circuits", "errors", "n", "virtual"];
-            place(DEP, fields, 0, 30 * MINUTE_NANOS)
+            place(DEP, fields, Duration::ZERO, 30 * MINUTE)
         }
         SeriesKind::Instance => {
             let fields = &["exact", "id", "n"];
-            place(INSTANCE_SEEN, fields, 0, 6 * HOUR_NANOS)
+            place(INSTANCE_SEEN, fields, Duration::ZERO, 6 * HOUR)
         }
     }
 }
@@ -131,7 +136,7 @@ impl InfluxSeries {
     /// Returns who called whom as other collectors saw it in that range, by whole minutes; blocks the thread.
     pub(crate) fn dependencies(&self, range: TimeRange) -> Result<Vec<DependencyLink>, StoreError> {
         let minutes = TimeRange {
-            start: range.start / MINUTE_NANOS * MINUTE_NANOS,
+            start: range.start.floor(MINUTE),
             ..range
         };
         let minutes = self.kept(minutes);
@@ -151,12 +156,11 @@ impl InfluxSeries {
 
     /// Returns the range as far as anything can lie in it.
     fn kept(&self, range: TimeRange) -> TimeRange {
-        let now = now_unix_nanos();
-        let retention = u64::try_from(self.retention.as_nanos()).unwrap_or(u64::MAX);
-        let oldest = now.saturating_sub(retention.saturating_add(SLACK_NANOS));
+        let now = UnixNanos::now();
+        let oldest = now - self.retention - SLACK;
         TimeRange {
             start: range.start.max(oldest),
-            end: range.end.min(now + SLACK_NANOS),
+            end: range.end.min(now + SLACK),
         }
     }
 
@@ -213,14 +217,14 @@ impl SeriesReader for InfluxSeries {
             }
         };
         let kept = self.kept(TimeRange {
-            start: range.start.saturating_sub(place.lead_nanos),
-            end: range.end.saturating_add(SHIFT_NANOS),
+            start: range.start - place.lead,
+            end: range.end + SHIFT,
         });
-        let longest = place.step_nanos.saturating_mul(STEP_GROWTH_MAX);
-        let mut length = place.step_nanos;
+        let longest = place.step.saturating_mul(STEP_GROWTH_MAX);
+        let mut length = place.step;
         let mut start = kept.start;
         while start < kept.end {
-            let end = start.saturating_add(length).min(kept.end);
+            let end = (start + length).min(kept.end);
             let step = TimeRange { start, end };
             let series = self.ask(&self.query(&place, step, only))?;
             let mut rows = 0;
@@ -231,7 +235,7 @@ impl SeriesReader for InfluxSeries {
             }
             start = end;
             length = match rows {
-                ROWS_MANY.. => (length / 2).max(STEP_NANOS_MIN),
+                ROWS_MANY.. => (length / 2).max(STEP_MIN),
                 ..ROWS_FEW => length.saturating_mul(2).min(longest),
                 _ => length,
             };
@@ -239,7 +243,7 @@ impl SeriesReader for InfluxSeries {
         Ok(())
     }
 
-    fn latest(&self, kind: SeriesKind) -> Result<Option<u64>, StoreError> {
+    fn latest(&self, kind: SeriesKind) -> Result<Option<UnixNanos>, StoreError> {
         let place = place(kind);
         let mut query = Query::new(format!("SELECT LAST(\"{}\") FROM ", place.fields[0]));
         push_name(&mut query, place.measurement.name);
@@ -248,12 +252,12 @@ impl SeriesReader for InfluxSeries {
         push_times(&mut query, self.kept(TimeRange::ALL));
         let series = self.ask(&query)?;
         let times = series.iter().flat_map(Row::all);
-        let Some(time) = times.filter_map(|row| row.count("time")).max() else {
+        let Some(time) = times.filter_map(|row| row.time("time")).max() else {
             return Ok(None);
         };
         let around = TimeRange {
-            start: time.saturating_sub(SHIFT_NANOS),
-            end: time.saturating_add(place.lead_nanos + SHIFT_NANOS),
+            start: time - SHIFT,
+            end: time + place.lead + SHIFT,
         };
         let mut latest = None;
         self.scan(kind, around, None, &mut |record| {
@@ -271,7 +275,7 @@ fn push_name(query: &mut Query, name: &str) {
 }
 
 fn push_times(query: &mut Query, range: TimeRange) {
-    let bound = |time: u64| i64::try_from(time).unwrap_or(i64::MAX);
+    let bound = |time: UnixNanos| i64::try_from(time.get()).unwrap_or(i64::MAX);
     query.push(" AND time >= ");
     query.int(bound(range.start));
     query.push(" AND time < ");

@@ -3,9 +3,9 @@
 use fusebox::circuit_breaker::EffectiveState;
 use opentelemetry::SpanId;
 
-use super::TEN_SECONDS_NANOS;
+use super::TEN_SECONDS;
 use super::text::{parse, read_seconds, trace_id};
-use crate::model::{CircuitKey, CircuitTransition, MINUTE_NANOS, Provenance};
+use crate::model::{CircuitKey, CircuitTransition, MINUTE, Provenance, UnixNanos};
 use crate::store::influxdb::schema::{
     DESTINATION, INSTANCE, NAME, NAMES, OPERATION, SERVICE, SOURCE,
 };
@@ -38,9 +38,14 @@ impl<'a> Row<'a> {
         u64::try_from(self.int(column)?).ok()
     }
 
-    /// Returns the number that a column has as digits.
-    pub(super) fn digits(self, column: &str) -> Option<u64> {
-        self.text(column)?.parse().ok()
+    /// Returns the time in a column.
+    pub(super) fn time(self, column: &str) -> Option<UnixNanos> {
+        self.count(column).map(UnixNanos::new)
+    }
+
+    /// Returns the time that a column has as digits.
+    pub(super) fn digits(self, column: &str) -> Option<UnixNanos> {
+        time_of(self.text(column)?)
     }
 
     /// Returns the text in a column; a tag or text without value is no text.
@@ -90,7 +95,7 @@ impl<'a> Row<'a> {
     }
 
     fn samples(self, visit: &mut dyn FnMut(SeriesRecord)) -> Option<()> {
-        let window = self.count("time")? / TEN_SECONDS_NANOS * TEN_SECONDS_NANOS;
+        let window = self.time("time")?.floor(TEN_SECONDS);
         let [instance, name, service] = self.names([INSTANCE, NAME, SERVICE])?;
         let key = CircuitKey { service, name };
         let samples = read_seconds(self.text("s")?, window, &key, &instance)?;
@@ -153,13 +158,13 @@ impl<'a> Row<'a> {
         Some(InstanceRecord {
             service,
             id: self.word("id"),
-            first_seen: first.parse().ok()?,
-            last_seen: last.parse().ok()?,
+            first_seen: time_of(first)?,
+            last_seen: time_of(last)?,
         })
     }
 
-    fn minute(self) -> Option<u64> {
-        Some(self.count("time")? / MINUTE_NANOS * MINUTE_NANOS)
+    fn minute(self) -> Option<UnixNanos> {
+        Some(self.time("time")?.floor(MINUTE))
     }
 }
 
@@ -175,6 +180,10 @@ fn read_standing(json: &str) -> Option<Standing> {
         );
         serde_json::from_value(stored).ok()
     })
+}
+
+fn time_of(digits: &str) -> Option<UnixNanos> {
+    digits.parse().ok().map(UnixNanos::new)
 }
 
 #[cfg(test)]

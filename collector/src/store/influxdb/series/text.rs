@@ -4,7 +4,7 @@ use opentelemetry::TraceId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::model::{CircuitCalls, CircuitKey, CircuitSample, SECOND_NANOS};
+use crate::model::{CircuitCalls, CircuitKey, CircuitSample, SECOND, UnixNanos, nanos};
 use crate::store::influxdb::schema::{state_number, state_of};
 
 /// A second: its number within the window, state, calls by outcome (trailing zeros left out), calls running, and
@@ -22,13 +22,16 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Option<T> {
 }
 
 /// Returns the seconds of a window.
-pub(super) fn seconds<'a>(window: u64, samples: impl Iterator<Item = &'a CircuitSample>) -> String {
+pub(super) fn seconds<'a>(
+    window: UnixNanos,
+    samples: impl Iterator<Item = &'a CircuitSample>,
+) -> String {
     let seconds: Vec<Second> = samples.map(|sample| second(window, sample)).collect();
     json(&seconds)
 }
 
-fn second(window: u64, sample: &CircuitSample) -> Second {
-    let number = sample.time.saturating_sub(window) / SECOND_NANOS;
+fn second(window: UnixNanos, sample: &CircuitSample) -> Second {
+    let number = (sample.time - window).as_secs();
     let mut calls = sample.calls.in_order().to_vec();
     let used = calls.iter().rposition(|count| *count > 0);
     calls.truncate(used.map_or(0, |last| last + 1));
@@ -40,7 +43,7 @@ fn second(window: u64, sample: &CircuitSample) -> Second {
 /// Reads the seconds of a window.
 pub(super) fn read_seconds(
     text: &str,
-    window: u64,
+    window: UnixNanos,
     key: &CircuitKey,
     instance: &str,
 ) -> Option<Vec<CircuitSample>> {
@@ -50,7 +53,11 @@ pub(super) fn read_seconds(
         Some(CircuitSample {
             key: key.clone(),
             instance: instance.to_owned(),
-            time: window.checked_add(number.checked_mul(SECOND_NANOS)?)?,
+            time: UnixNanos::new(
+                window
+                    .get()
+                    .checked_add(number.checked_mul(nanos(SECOND))?)?,
+            ),
             state: state_of(state)?,
             calls: calls_of(&calls),
             in_flight,
@@ -92,13 +99,17 @@ pub(super) fn stable_hash(texts: &[&str]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use fusebox::circuit_breaker::EffectiveState;
     use proptest::prelude::*;
 
     use super::*;
 
+    const WINDOW: UnixNanos = UnixNanos::of_window(70, SECOND);
+
     prop_compose! {
-        fn any_sample(window: u64)(
+        fn any_sample(window: UnixNanos)(
             second in 0..10_u64,
             state in 0..7_usize,
             counts in prop::array::uniform9(prop_oneof![Just(0), any::<u64>()]),
@@ -108,7 +119,7 @@ mod tests {
             CircuitSample {
                 key: CircuitKey { service: "shop".to_owned(), name: "cart".to_owned() },
                 instance: "a".to_owned(),
-                time: window + second * SECOND_NANOS,
+                time: window + Duration::from_secs(second),
                 state: EffectiveState::ALL[state],
                 calls: calls_of(&counts),
                 in_flight,
@@ -119,17 +130,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn seconds_come_back_as_they_were(samples in prop::collection::vec(any_sample(70 * SECOND_NANOS), 1..5)) {
-            let window = 70 * SECOND_NANOS;
-            let text = seconds(window, samples.iter());
-            let read = read_seconds(&text, window, &samples[0].key, "a");
+        fn seconds_come_back_as_they_were(samples in prop::collection::vec(any_sample(WINDOW), 1..5)) {
+            let text = seconds(WINDOW, samples.iter());
+            let read = read_seconds(&text, WINDOW, &samples[0].key, "a");
             prop_assert_eq!(read, Some(samples));
         }
 
         #[test]
         fn no_text_makes_the_reader_panic(text in ".{0,60}") {
             let key = CircuitKey { service: String::new(), name: String::new() };
-            let _read = read_seconds(&text, u64::MAX, &key, "");
+            let _read = read_seconds(&text, UnixNanos::MAX, &key, "");
         }
     }
 }

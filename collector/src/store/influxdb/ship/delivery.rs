@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::link::Link;
 use super::outcome::{Backoff, Outcome, outcome_of};
 use super::parts::{Part, Parts};
-use crate::model::now_unix_nanos;
+use crate::model::{SECOND, UnixNanos};
 use crate::store::StoreError;
 use crate::sync::LogThrottle;
 
@@ -100,7 +100,7 @@ impl Delivery {
         let answer = self.link.client.write(lines.clone()).await?;
         counts.bytes.add(lines.len() as u64);
         let generation = self.link.client.generation().await?;
-        let now = (now_unix_nanos() / 1_000_000_000) as i64;
+        let now = UnixNanos::now().window(SECOND) as i64;
         Ok(outcome_of(generation, &answer, now))
     }
 

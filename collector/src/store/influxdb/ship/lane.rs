@@ -3,6 +3,7 @@
 //! A lane's lines follow from the journal alone: made again after a crash they are the same points, and InfluxDB keeps
 //! one of them. So a position may be saved late, never early: only once everything before it is acknowledged.
 
+use crate::model::UnixNanos;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -33,7 +34,7 @@ pub(crate) trait Lane: Send + 'static {
     type Position: Serialize + DeserializeOwned + Clone + Send + std::fmt::Debug;
 
     /// Returns the next batch and moves the position behind it; `None` while there is none. Blocks the thread on files.
-    fn next(&mut self, now: u64) -> Result<Option<Batch>, StoreError>;
+    fn next(&mut self, now: UnixNanos) -> Result<Option<Batch>, StoreError>;
 
     /// Returns the position behind the last batch.
     fn position(&self) -> Self::Position;

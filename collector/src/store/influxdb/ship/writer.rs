@@ -15,7 +15,7 @@ use super::delivery::Delivery;
 use super::lane::{Batch, Lane};
 use super::link::Link;
 use super::outcome::Backoff;
-use crate::model::{UnixNanos, now_unix_nanos};
+use crate::model::UnixNanos;
 use crate::store::StoreError;
 use crate::store::durable;
 use crate::store::influxdb::folder;
@@ -198,7 +198,7 @@ impl<L: Lane> Carrier<L> {
             if let Some(position) = saved {
                 lane.acknowledged(position);
             }
-            let Some(batch) = lane.next(now_unix_nanos())? else {
+            let Some(batch) = lane.next(UnixNanos::now())? else {
                 return Ok(None);
             };
             let position = lane.position();
@@ -306,7 +306,7 @@ impl<P: Serialize + Clone> Positions<P> {
         let text = serde_json::to_vec(&position).expect("maps with string keys are JSON");
         let names = Arc::clone(&self.names);
         let write = move || {
-            names.save(now_unix_nanos())?;
+            names.save(UnixNanos::now())?;
             durable::write(&path, &text)
         };
         match spawn_blocking(write).await {

@@ -3,11 +3,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry::TraceId;
 
 use super::payload;
-use crate::model::{Resource, SECOND_NANOS, Span};
+use crate::model::{Resource, Span, UnixNanos};
 use crate::store::StoreError;
 use crate::store::fitting::{Fitting, TRACE_BYTES_MAX};
 use crate::store::influxdb::schema::{SHARD, SPAN};
@@ -19,7 +20,7 @@ const TRACE_SPANS_MAX: usize = 50_000;
 /// Points of one trace that are looked for: with fewer than two spans each there are more spans than are shown.
 const POINTS_MAX: usize = TRACE_SPANS_MAX;
 /// Payloads this close together are read with one statement.
-const NEAR_NANOS: u64 = 10 * SECOND_NANOS;
+const NEAR: Duration = Duration::from_secs(10);
 /// Statements in one request.
 const STATEMENTS_MAX: usize = 50;
 
@@ -91,7 +92,7 @@ impl Collected {
 pub(super) async fn spans(
     client: &Client,
     id: TraceId,
-    since: u64,
+    since: UnixNanos,
     bytes_max: usize,
 ) -> Result<(Vec<Span>, bool), StoreError> {
     let mut collected = Collected::new(id, bytes_max);
@@ -106,7 +107,7 @@ pub(super) async fn spans(
 pub(super) async fn ids_by_low_half(
     client: &Client,
     low: u64,
-    since: u64,
+    since: UnixNanos,
 ) -> Result<Vec<TraceId>, StoreError> {
     let mut ids: Vec<TraceId> = Vec::new();
     visit_payloads(client, low, since, |payload| {
@@ -127,7 +128,7 @@ pub(super) async fn ids_by_low_half(
 async fn visit_payloads(
     client: &Client,
     low: u64,
-    since: u64,
+    since: UnixNanos,
     mut should_continue: impl FnMut(&str) -> bool,
 ) -> Result<(), StoreError> {
     let times = times(client, low, since).await?;
@@ -146,21 +147,21 @@ async fn visit_payloads(
 }
 
 /// Returns when points of the traces with that low half were written, oldest first.
-async fn times(client: &Client, low: u64, since: u64) -> Result<Vec<u64>, StoreError> {
+async fn times(client: &Client, low: u64, since: UnixNanos) -> Result<Vec<UnixNanos>, StoreError> {
     let mut query = Query::default();
     push_times(&mut query, low, since);
     let series = client.query(&query).await?;
-    let mut times: Vec<u64> = series.iter().flat_map(times_of).collect();
+    let mut times: Vec<UnixNanos> = series.iter().flat_map(times_of).collect();
     times.sort_unstable();
     Ok(times)
 }
 
 /// Groups times that are close together; first and last of each group.
-fn near(times: &[u64]) -> Vec<(u64, u64)> {
-    let mut groups: Vec<(u64, u64)> = Vec::new();
+fn near(times: &[UnixNanos]) -> Vec<(UnixNanos, UnixNanos)> {
+    let mut groups: Vec<(UnixNanos, UnixNanos)> = Vec::new();
     for &time in times {
         match groups.last_mut() {
-            Some(group) if time - group.1 <= NEAR_NANOS => group.1 = time,
+            Some(group) if time - group.1 <= NEAR => group.1 = time,
             _ => groups.push((time, time)),
         }
     }
@@ -168,7 +169,7 @@ fn near(times: &[u64]) -> Vec<(u64, u64)> {
 }
 
 /// Appends the question when points of the traces with that low half were written.
-fn push_times(query: &mut Query, low: u64, since: u64) {
+fn push_times(query: &mut Query, low: u64, since: UnixNanos) {
     let measurement = SPAN.name;
     query.push(&format!(
         "SELECT \"th\" FROM \"{measurement}\" WHERE \"{SHARD}\" = "
@@ -176,10 +177,10 @@ fn push_times(query: &mut Query, low: u64, since: u64) {
     query.text(&shard_of(low));
     query.push(" AND \"th\" = ");
     query.int(number_of(low));
-    query.push(&format!(" AND time >= {since} LIMIT {POINTS_MAX};"));
+    query.push(&format!(" AND time >= {} LIMIT {POINTS_MAX};", since.get()));
 }
 
-fn push_payloads(query: &mut Query, low: u64, first: u64, last: u64) {
+fn push_payloads(query: &mut Query, low: u64, first: UnixNanos, last: UnixNanos) {
     let measurement = SPAN.name;
     query.push(&format!(
         "SELECT \"d\", \"th\" FROM \"{measurement}\" WHERE \"{SHARD}\" = "
@@ -187,7 +188,11 @@ fn push_payloads(query: &mut Query, low: u64, first: u64, last: u64) {
     query.text(&shard_of(low));
     query.push(" AND \"th\" = ");
     query.int(number_of(low));
-    query.push(&format!(" AND time >= {first} AND time <= {last};"));
+    query.push(&format!(
+        " AND time >= {} AND time <= {};",
+        first.get(),
+        last.get()
+    ));
 }
 
 /// Returns the spans of each of these traces that arrived in that time, and whether some are cut off: one request says
@@ -195,7 +200,7 @@ fn push_payloads(query: &mut Query, low: u64, first: u64, last: u64) {
 pub(super) async fn spans_of(
     client: &Client,
     ids: &[TraceId],
-    arrived: Range<u64>,
+    arrived: Range<UnixNanos>,
 ) -> Result<Vec<(Vec<Span>, bool)>, StoreError> {
     let mut query = Query::default();
     for id in ids {
@@ -204,7 +209,7 @@ pub(super) async fn spans_of(
     let answers = client.queries(&query).await?;
     let mut parts = Vec::new();
     for (trace, answer) in answers.iter().enumerate() {
-        let mut times: Vec<u64> = answer.iter().flat_map(times_of).collect();
+        let mut times: Vec<UnixNanos> = answer.iter().flat_map(times_of).collect();
         times.retain(|time| arrived.contains(time));
         times.sort_unstable();
         parts.extend(
@@ -236,23 +241,28 @@ pub(super) async fn spans_of(
 }
 
 /// Returns the times of a series' rows.
-fn times_of(series: &Series) -> impl Iterator<Item = u64> {
+fn times_of(series: &Series) -> impl Iterator<Item = UnixNanos> {
     let rows = series.rows.iter();
-    rows.filter_map(|row| u64::try_from(row.first()?.as_int()?).ok())
+    rows.filter_map(|row| {
+        u64::try_from(row.first()?.as_int()?)
+            .ok()
+            .map(UnixNanos::new)
+    })
 }
 
 /// Returns time and text of a series' rows.
-pub(super) fn texts_of(series: &Series) -> impl Iterator<Item = (u64, &str)> {
+pub(super) fn texts_of(series: &Series) -> impl Iterator<Item = (UnixNanos, &str)> {
     let rows = series.rows.iter();
     rows.filter_map(|row| {
         let time = u64::try_from(row.first()?.as_int()?).ok()?;
-        Some((time, row.get(1)?.as_text()?))
+        Some((UnixNanos::new(time), row.get(1)?.as_text()?))
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{NANOSECOND, SECOND};
 
     #[test]
     fn an_id_names_its_shard_and_number() {
@@ -263,11 +273,9 @@ mod tests {
 
     #[test]
     fn times_close_together_are_one_range() {
-        let second = 1_000_000_000;
-        let times = [second, 2 * second, 30 * second, 30 * second + 1];
-        assert_eq!(
-            near(&times),
-            [(second, 2 * second), (30 * second, 30 * second + 1)]
-        );
+        let second = |number| UnixNanos::of_window(number, SECOND);
+        let behind = second(30) + NANOSECOND;
+        let times = [second(1), second(2), second(30), behind];
+        assert_eq!(near(&times), [(second(1), second(2)), (second(30), behind)]);
     }
 }

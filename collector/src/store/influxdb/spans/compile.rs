@@ -5,7 +5,7 @@ use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 
 use super::payload::{stored_double, stored_text};
 use crate::model::{
-    Condition, EVENT_NAME, Place, SCOPE_NAME, SCOPE_VERSION, SpanKind, StatusCode, Test,
+    Condition, EVENT_NAME, Place, SCOPE_NAME, SCOPE_VERSION, SpanKind, StatusCode, Test, UnixNanos,
 };
 use crate::store::influxdb::names::OTHER;
 use crate::store::influxdb::schema::{
@@ -62,13 +62,15 @@ impl Compiled {
     }
 
     /// Returns the query for what arrived in that time, newest first.
-    pub(super) fn query(&self, from: u64, until: u64, most: usize) -> Query {
+    pub(super) fn query(&self, from: UnixNanos, until: UnixNanos, most: usize) -> Query {
         let (field, measurement) = match self {
             Self::Index(_) => ("v", SPAN_IDX.name),
             Self::Payload(_) => ("d", SPAN.name),
         };
         let mut query = Query::new(format!(
-            "SELECT \"{field}\" FROM \"{measurement}\" WHERE time >= {from} AND time < {until}"
+            "SELECT \"{field}\" FROM \"{measurement}\" WHERE time >= {} AND time < {}",
+            from.get(),
+            until.get(),
         ));
         match self {
             Self::Index(clauses) => {

@@ -3,6 +3,7 @@
 //! The freshest and the oldest segment that are behind take turns, so that hours of backlog never delay what happens
 //! now, and no more than a few blocks are ever in memory.
 
+use crate::model::UnixNanos;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +42,7 @@ pub(crate) struct SpanLane {
     /// By segment, the place up to which points are made; some of them are in the batch that is being filled.
     read: HashMap<u64, Offset>,
     /// By segment, when it could not be read.
-    shunned: HashMap<u64, u64>,
+    shunned: HashMap<u64, UnixNanos>,
     warnings: LogThrottle,
     freshest_next: bool,
     /// Spans shortened and counted.
@@ -124,7 +125,7 @@ impl SpanLane {
     }
 
     /// Chooses the segment whose blocks come next.
-    fn choose(&mut self, now: u64) -> Option<(JournalSegment, Offset)> {
+    fn choose(&mut self, now: UnixNanos) -> Option<(JournalSegment, Offset)> {
         let mut behind = self.behind(now);
         self.freshest_next = !self.freshest_next;
         let fresh = behind
@@ -140,7 +141,7 @@ impl SpanLane {
     }
 
     /// Returns the segments that have blocks to be followed, oldest first, each with its place.
-    fn behind(&mut self, now: u64) -> Vec<(JournalSegment, Offset)> {
+    fn behind(&mut self, now: UnixNanos) -> Vec<(JournalSegment, Offset)> {
         let mut behind = Vec::new();
         let mut all_done = true;
         for mut segment in self.journal.segments() {
@@ -175,13 +176,13 @@ impl SpanLane {
         behind
     }
 
-    fn is_shunned(&self, sequence: u64, now: u64) -> bool {
+    fn is_shunned(&self, sequence: u64, now: UnixNanos) -> bool {
         let since = self.shunned.get(&sequence);
-        since.is_some_and(|at| u128::from(now.abs_diff(*at)) < SHUNNED.as_nanos())
+        since.is_some_and(|at| (now - *at).max(*at - now) < SHUNNED)
     }
 
     /// Leaves a segment alone for a while; its block on the way is begun anew then.
-    fn shun(&mut self, sequence: u64, error: &StoreError, now: u64) {
+    fn shun(&mut self, sequence: u64, error: &StoreError, now: UnixNanos) {
         self.shunned.insert(sequence, now);
         let incidents = &self.counters.incidents;
         incidents.add(Incident::InfluxdbUnreadableSegment, 1);
@@ -191,7 +192,7 @@ impl SpanLane {
     }
 
     /// Begins the block at that place of a segment; false when there is none that can be read.
-    fn begin(&mut self, mut segment: JournalSegment, from: Offset, now: u64) -> bool {
+    fn begin(&mut self, mut segment: JournalSegment, from: Offset, now: UnixNanos) -> bool {
         let arrival = match segment.arrival(from) {
             Ok(Some(arrival)) => arrival,
             Ok(None) => return false,
@@ -212,7 +213,7 @@ impl SpanLane {
     }
 
     /// Gives up the block on the way: what was made of it is made again later, and stays one.
-    fn drop_block(&mut self, error: &StoreError, now: u64) {
+    fn drop_block(&mut self, error: &StoreError, now: UnixNanos) {
         self.encoder.begin(0);
         if let Some(block) = self.block.take() {
             self.shun(block.segment.sequence(), error, now);
@@ -276,7 +277,7 @@ impl SpanLane {
     }
 
     /// Returns the next batch, with small blocks of one segment in one.
-    fn next_filled(&mut self, now: u64) -> Option<(Batch, Option<Place>)> {
+    fn next_filled(&mut self, now: UnixNanos) -> Option<(Batch, Option<Place>)> {
         loop {
             if let Some(batch) = self.encoder.next_batch() {
                 if let Some(full) = self.fill(batch) {
@@ -327,7 +328,7 @@ impl Lane for SpanLane {
     const NAME: &'static str = "spans";
     type Position = Position;
 
-    fn next(&mut self, now: u64) -> Result<Option<Batch>, StoreError> {
+    fn next(&mut self, now: UnixNanos) -> Result<Option<Batch>, StoreError> {
         let Some((batch, place)) = self.next_filled(now) else {
             return Ok(None);
         };
@@ -347,9 +348,9 @@ impl Lane for SpanLane {
 }
 
 /// Returns whether nothing will be added to a segment, and nothing older will appear beside it.
-fn is_settled(segment: &JournalSegment, now: u64) -> bool {
-    let age = now.saturating_sub(segment.written());
-    segment.is_finished && u128::from(age) > SETTLED.as_nanos()
+fn is_settled(segment: &JournalSegment, now: UnixNanos) -> bool {
+    let age = now - UnixNanos::new(segment.written());
+    segment.is_finished && age > SETTLED
 }
 
 /// Finds the place again by the times of the blocks: repairs after a crash may have left out damaged ones.

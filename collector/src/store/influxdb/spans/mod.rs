@@ -16,7 +16,7 @@ use opentelemetry::TraceId;
 
 pub(crate) use scan::Scan;
 
-use crate::model::{Span, TimeRange, Trace, TracePage, TraceQuery};
+use crate::model::{Span, TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
 use crate::store::assemble;
 use crate::store::influxdb::names::OTHER;
 use crate::store::influxdb::schema::{OPERATION, SERVICE, SPAN_IDX};
@@ -33,16 +33,13 @@ const OPERATIONS_MAX: usize = 1_000;
 pub(crate) struct InfluxTraces {
     client: Arc<Client>,
     /// How far back anything is kept.
-    retention_nanos: u64,
+    retention: Duration,
 }
 
 impl InfluxTraces {
     /// Returns a reader that looks back that far.
     pub(crate) fn new(client: Arc<Client>, retention: Duration) -> Self {
-        Self {
-            client,
-            retention_nanos: u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX),
-        }
+        Self { client, retention }
     }
 
     /// Returns every span of a trace as it was received, repeats included, fitted into so many bytes, and whether
@@ -56,7 +53,7 @@ impl InfluxTraces {
     }
 
     /// Returns the source of a search's traces whose position lies before that time.
-    pub(crate) fn scan(&self, query: &TraceQuery, end: u64) -> Scan {
+    pub(crate) fn scan(&self, query: &TraceQuery, end: UnixNanos) -> Scan {
         let client = Arc::clone(&self.client);
         Scan::new(client, query, self.since(), end)
     }
@@ -70,8 +67,8 @@ impl InfluxTraces {
     }
 
     /// Returns before when nothing is kept any more.
-    fn since(&self) -> u64 {
-        crate::model::now_unix_nanos().saturating_sub(self.retention_nanos)
+    fn since(&self) -> UnixNanos {
+        UnixNanos::now() - self.retention
     }
 
     async fn tag_values(&self, query: Query) -> Result<Vec<String>, StoreError> {
@@ -123,7 +120,7 @@ impl TraceReader for InfluxTraces {
     }
 
     async fn search(&self, query: TraceQuery) -> Result<TracePage, StoreError> {
-        let mut scan = self.scan(&query, u64::MAX);
+        let mut scan = self.scan(&query, UnixNanos::MAX);
         let found = search::search(&mut scan, &query, search::TIME_MAX);
         Ok(found.await?.page)
     }

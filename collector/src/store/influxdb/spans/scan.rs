@@ -13,23 +13,21 @@ use tokio::time::{Instant, timeout};
 use super::by_id::{self, texts_of};
 use super::compile::Compiled;
 use super::payload;
-use crate::model::{
-    MINUTE_NANOS, SECOND_NANOS, Span, TimeRange, Trace, TraceQuery, now_unix_nanos,
-};
+use crate::model::{NANOSECOND, Span, TimeRange, Trace, TraceQuery, UnixNanos};
 use crate::store::StoreError;
 use crate::store::assemble;
 use crate::store::influxdb::wire::client::{Client, failed};
 use crate::store::search::{Candidate, Row, Source, row_of};
 
 /// How far a sender's clock may be ahead of ours and its spans still be in their place.
-const CLOCK_SKEW_NANOS: u64 = 2 * SECOND_NANOS;
+const CLOCK_SKEW: Duration = Duration::from_secs(2);
 /// How long after its start a span may arrive and still be found by a search that ends in the past.
-const LATE_NANOS: u64 = 15 * MINUTE_NANOS;
+const LATE: Duration = Duration::from_secs(15 * 60);
 /// How long an answer is waited for: a page shows what is local rather than wait for longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first window; each next one is longer by `WINDOW_GROWTH`: 5 min, 30 min, 3 h, 18 h, the rest of the week.
-const FIRST_WINDOW_NANOS: u64 = 5 * MINUTE_NANOS;
-const WINDOW_GROWTH: u64 = 6;
+const FIRST_WINDOW: Duration = Duration::from_secs(5 * 60);
+const WINDOW_GROWTH: u32 = 6;
 /// A window grows while it is read faster than that, so that the next one is read in time too.
 const QUICK: Duration = Duration::from_secs(1);
 /// Index points in the first answer, and in the largest.
@@ -47,24 +45,29 @@ pub(crate) struct Scan {
     /// Where positions are looked for.
     range: TimeRange,
     /// Nothing that is kept arrived before.
-    kept_since: u64,
+    kept_since: UnixNanos,
     /// Where the scan ends.
-    since: u64,
+    since: UnixNanos,
     /// What arrived before is still to be looked at.
-    until: u64,
-    window: u64,
+    until: UnixNanos,
+    window: Duration,
     rows: usize,
 }
 
 impl Scan {
     /// Returns a scan for the traces of a page whose position lies before `end`.
-    pub(super) fn new(client: Arc<Client>, query: &TraceQuery, kept_since: u64, end: u64) -> Self {
+    pub(super) fn new(
+        client: Arc<Client>,
+        query: &TraceQuery,
+        kept_since: UnixNanos,
+        end: UnixNanos,
+    ) -> Self {
         let mut range = query.page_range();
         range.end = range.end.min(end);
-        let since = range.start.saturating_sub(CLOCK_SKEW_NANOS);
+        let since = range.start - CLOCK_SKEW;
         let since = since.max(kept_since);
-        let now = now_unix_nanos().saturating_add(CLOCK_SKEW_NANOS);
-        let until = now.min(range.end.saturating_add(LATE_NANOS));
+        let now = UnixNanos::now() + CLOCK_SKEW;
+        let until = now.min(range.end + LATE);
         Self {
             client,
             query: query.clone(),
@@ -77,7 +80,7 @@ impl Scan {
                 true => until.max(since),
                 false => since,
             },
-            window: FIRST_WINDOW_NANOS,
+            window: FIRST_WINDOW,
             rows: ROWS_FIRST,
         }
     }
@@ -99,17 +102,19 @@ impl Scan {
     }
 
     async fn look_back(&mut self) -> Result<Vec<Candidate>, StoreError> {
-        let from = self.until.saturating_sub(self.window).max(self.since);
+        let from = (self.until - self.window).max(self.since);
         let by_payload = self.compiled.needs_payloads();
         let most = if by_payload { PAYLOADS_MAX } else { self.rows };
         let query = self.compiled.query(from, self.until, most);
         let begun = Instant::now();
         let answer = in_time(&self.client, self.client.query(&query)).await?;
         let is_quick = begun.elapsed() < QUICK;
-        let rows: Vec<(u64, &str)> = answer.iter().flat_map(texts_of).collect();
+        let rows: Vec<(UnixNanos, &str)> = answer.iter().flat_map(texts_of).collect();
         self.until = match rows.iter().map(|(time, _)| *time).min() {
             // Several collectors may have written at the same nanosecond: that one is looked at again.
-            Some(oldest) if rows.len() >= most => oldest.saturating_add(1).min(self.until - 1),
+            Some(oldest) if rows.len() >= most => {
+                (oldest + NANOSECOND).min(self.until - NANOSECOND)
+            }
             _ => from,
         };
         if rows.len() < most && is_quick {
@@ -128,7 +133,7 @@ impl Scan {
     fn in_index(&self, text: &str) -> Option<Candidate> {
         let mut parts = text.split(' ');
         let id = TraceId::from_hex(parts.next()?).ok()?;
-        let position = parts.nth(1)?.parse().ok()?;
+        let position = UnixNanos::new(parts.nth(1)?.parse().ok()?);
         let is_in_range = self.range.contains(position);
         is_in_range.then_some(Candidate { id, position })
     }
@@ -148,9 +153,9 @@ impl Scan {
 }
 
 impl Source for Scan {
-    fn frontier(&self) -> Option<u64> {
+    fn frontier(&self) -> Option<UnixNanos> {
         // What a clock that is ahead started comes before it starts.
-        let unseen = self.until.saturating_add(CLOCK_SKEW_NANOS);
+        let unseen = self.until + CLOCK_SKEW;
         (self.until > self.since).then(|| unseen.min(self.range.end))
     }
 

@@ -12,6 +12,7 @@ mod setting_up;
 mod storing;
 mod tls;
 
+use crate::model::UnixNanos;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +66,7 @@ impl Lane for ListLane {
     const NAME: &'static str = "list";
     type Position = At;
 
-    fn next(&mut self, _now: u64) -> Result<Option<Batch>, StoreError> {
+    fn next(&mut self, _now: UnixNanos) -> Result<Option<Batch>, StoreError> {
         let lines = self.batches.get(self.at).cloned();
         self.at += usize::from(lines.is_some());
         Ok(lines.map(|lines| Batch {
@@ -164,13 +165,13 @@ fn good_lines(from: u64, count: u64) -> String {
 /// Good lines of the last minute; those of different places never share a time.
 fn fresh_lines(from: u64, count: u64) -> String {
     static BEGIN: std::sync::LazyLock<u64> =
-        std::sync::LazyLock::new(|| crate::model::now_unix_nanos() - 60_000_000_000);
+        std::sync::LazyLock::new(|| crate::model::UnixNanos::now().get() - 60_000_000_000);
     good_lines(*BEGIN + from, count)
 }
 
 /// Lines with the names of that many services, each with an operation, a breaker and an instance, and of peers.
 fn names_of(services: u64) -> String {
-    let now = crate::model::now_unix_nanos();
+    let now = crate::model::UnixNanos::now().get();
     let of_service = |n: u64| {
         let at = now + n;
         format!(

@@ -2,6 +2,7 @@
 
 use super::fake::Fake;
 use super::*;
+use crate::model::UnixNanos;
 use crate::store::durable;
 use crate::store::influxdb::folder;
 
@@ -72,7 +73,7 @@ async fn a_journal_that_cannot_be_read_for_a_while_is_read_again() {
     impl Lane for Stumbling {
         const NAME: &'static str = "list";
         type Position = At;
-        fn next(&mut self, now: u64) -> Result<Option<Batch>, StoreError> {
+        fn next(&mut self, now: UnixNanos) -> Result<Option<Batch>, StoreError> {
             self.1 += 1;
             match self.1 {
                 1 => panic!("a bug"),
@@ -129,7 +130,14 @@ async fn names_are_saved_before_a_position() {
     let file = folder(dir.path()).join("names.json");
     let fake = Fake::start("1.6.7", |_| None).await;
     let client = Arc::new(Client::new(fake.options()).unwrap());
-    let names = Arc::new(Names::open(dir.path(), WEEK, crate::model::now_unix_nanos()).unwrap());
+    let names = Arc::new(
+        Names::open(
+            dir.path(),
+            WEEK,
+            UnixNanos::new(crate::model::UnixNanos::now().get()),
+        )
+        .unwrap(),
+    );
     let data_dir = dir.path().to_owned();
     let link = Link::new(client, Arc::clone(&names), data_dir, WEEK);
     let lane = ListLane::open(dir.path(), &[good_lines(1, 1)]);

@@ -1,7 +1,7 @@
 //! Against a real InfluxDB 1.6.7.
 
 use super::*;
-use crate::model::now_unix_nanos;
+use crate::model::UnixNanos;
 use crate::store::influxdb::testing::Influxd;
 use crate::store::influxdb::wire::query::{Cell, Query};
 use crate::store::influxdb::wire::setup::{ensure, learn_names};
@@ -29,7 +29,7 @@ async fn good_lines_arrive_whatever_stands_beside_them() {
     with_influxd("", |server, dir| async move {
         let options = server.options("fuse box");
         let unparsable = "red,c=abcdef calls=1z 7\nred,c=abcdef calls= 8\n";
-        let conflict = format!("red,c=abcdef calls=\"text\" {}\n", now_unix_nanos());
+        let conflict = format!("red,c=abcdef calls=\"text\" {}\n", UnixNanos::now().get());
         let old = "red,c=abcdef calls=1i 1000\n";
         let batches = [
             fresh_lines(0, 10),
@@ -192,13 +192,18 @@ async fn admitted_names_outlive_a_restart_whatever_the_server_knows() {
     use crate::store::influxdb::names::{OTHER, SERVICES_MAX};
     with_influxd("", |server, dir| async move {
         let options = server.options("fusebox");
-        let open = || Names::open(dir.path(), WEEK, now_unix_nanos()).unwrap();
+        let open =
+            || Names::open(dir.path(), WEEK, UnixNanos::new(UnixNanos::now().get())).unwrap();
         let own: Vec<_> = (0..SERVICES_MAX).map(|n| format!("shop-{n}")).collect();
         let names = open();
         assert!(own.iter().all(|name| names.service(name) == name));
-        names.save(now_unix_nanos()).unwrap();
+        names.save(UnixNanos::new(UnixNanos::now().get())).unwrap();
         let others = (0..100).map(|n| format!("another-{n}"));
-        let all = own.iter().cloned().chain(others).zip(now_unix_nanos()..);
+        let all = own
+            .iter()
+            .cloned()
+            .chain(others)
+            .zip(UnixNanos::now().get()..);
         let line = |(name, at)| format!("red,c=a,op=GET,svc={name} calls=1i {at}\n");
         carry(options.clone(), dir.path(), &[all.map(line).collect()]).await;
         let names = open();

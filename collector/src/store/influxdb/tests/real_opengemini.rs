@@ -7,7 +7,7 @@ use crate::store::influxdb::ship::delivery::Delivery;
 use crate::store::influxdb::wire::setup::{ensure, learn_names};
 
 fn options() -> InfluxdbOptions {
-    let database = format!("fusebox {}", crate::model::now_unix_nanos());
+    let database = format!("fusebox {}", crate::model::UnixNanos::now().get());
     named_server("OPENGEMINI", database)
 }
 
@@ -28,7 +28,7 @@ async fn until_counted(client: &Client, points: i64) {
 async fn good_lines_arrive_whatever_stands_beside_them() {
     let options = options();
     let dir = tempfile::tempdir().unwrap();
-    let now = crate::model::now_unix_nanos();
+    let now = crate::model::UnixNanos::now().get();
     let old = "red,c=abcdef calls=1i 1000\nred,c=abcdef calls=1i 1001\n";
     let no_field = format!("red,c=abcdef time=1i {now}\n");
     let batches = [

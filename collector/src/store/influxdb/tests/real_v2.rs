@@ -6,7 +6,7 @@ use super::*;
 use crate::store::influxdb::wire::setup::{ensure, learn_names};
 
 fn options() -> InfluxdbOptions {
-    let bucket = format!("fusebox-{}", crate::model::now_unix_nanos());
+    let bucket = format!("fusebox-{}", crate::model::UnixNanos::now().get());
     named_server("INFLUXDB2", bucket)
 }
 
@@ -15,7 +15,7 @@ fn options() -> InfluxdbOptions {
 async fn good_lines_arrive_whatever_stands_beside_them() {
     let options = options();
     let dir = tempfile::tempdir().unwrap();
-    let now = crate::model::now_unix_nanos();
+    let now = crate::model::UnixNanos::now().get();
     let unparsable = "red,c=abcdef calls=1z 7\nred,c=abcdef calls= 8\n";
     let old = "red,c=abcdef calls=1i 1000\nred,c=abcdef calls=1i 1001\n";
     let batches = [

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::WEEK;
 use super::fake::{Fake, Reply, Sent};
-use crate::model::{HOUR_NANOS, TimeRange, TraceQuery, now_unix_nanos};
+use crate::model::{HOUR, TimeRange, TraceQuery, UnixNanos, nanos};
 use crate::store::TraceReader;
 use crate::store::influxdb::spans::InfluxTraces;
 use crate::store::influxdb::wire::client::Client;
@@ -31,7 +31,7 @@ fn is_index_query(sent: &Sent) -> bool {
 /// *Guarantees*: none of these is read: their first spans say that they began too late.
 #[tokio::test]
 async fn what_begins_after_a_range_is_not_read() {
-    let end = now_unix_nanos() - HOUR_NANOS;
+    let end = UnixNanos::now().get() - nanos(HOUR);
     let server = Fake::start("1.6.7", move |sent| {
         let late = |number: u64| {
             let start = end + 1_000_000_000 + number;
@@ -42,8 +42,8 @@ async fn what_begins_after_a_range_is_not_read() {
     })
     .await;
     let range = TimeRange {
-        start: end - HOUR_NANOS,
-        end,
+        start: UnixNanos::new(end - nanos(HOUR)),
+        end: UnixNanos::new(end),
     };
     let page = reader(&server).search(TraceQuery::in_range(range)).await;
     assert!(page.unwrap().traces.is_empty());
@@ -57,22 +57,22 @@ async fn what_begins_after_a_range_is_not_read() {
 async fn every_page_gets_on_however_short_its_time_is() {
     let server = Fake::start("1.6.7", |_| None).await;
     let reader = reader(&server);
-    let now = now_unix_nanos();
+    let now = UnixNanos::now().get();
     let mut query = TraceQuery::in_range(TimeRange {
-        start: now - 24 * HOUR_NANOS,
-        end: now - HOUR_NANOS,
+        start: UnixNanos::new(now - 24 * nanos(HOUR)),
+        end: UnixNanos::new(now - nanos(HOUR)),
     });
     let mut before = u64::MAX;
     for _ in 0..200 {
-        let mut scan = reader.scan(&query, u64::MAX);
+        let mut scan = reader.scan(&query, UnixNanos::MAX);
         let found = search::search(&mut scan, &query, Duration::ZERO).await;
         let page = found.unwrap().page;
         let Some(next) = page.next else {
             return;
         };
-        assert!(next.position < before.min(query.range.end));
+        assert!(next.position < UnixNanos::new(before.min(query.range.end.get())));
         assert!(page.missing.is_some() && page.ended_early);
-        before = next.position;
+        before = next.position.get();
         query.cursor = Some(next);
     }
     panic!("the last page was not reached");

@@ -2,11 +2,12 @@
 //! Nothing is written like this any more.
 
 use opentelemetry::{SpanId, TraceId};
+use std::time::Duration;
 
 use super::{Decoded, Decoder, Lookup};
 use crate::codec::circuits::override_kind;
 use crate::model::{
-    CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance, Source,
+    CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Provenance, Source, UnixNanos,
     zero_is_none::some,
 };
 use crate::store::series::record::{SeriesRecord, SettingsRecord, Standing};
@@ -15,7 +16,7 @@ impl Decoder<'_> {
     pub(super) fn transition(&mut self) -> Option<Decoded> {
         let key = self.key()?;
         let instance = self.string()?;
-        let time = self.uint()?;
+        let time = self.time()?;
         let from = self.state()?;
         let to = self.state()?;
         let reason = self.text()?;
@@ -41,7 +42,7 @@ impl Decoder<'_> {
     pub(super) fn settings(&mut self) -> Option<Decoded> {
         let key = self.key()?;
         let instance = self.string()?;
-        let time = self.uint()?;
+        let time = self.time()?;
         let group = self.string()?;
         let settings = CircuitSettings {
             group: group.as_deref().unwrap_or_default().to_owned(),
@@ -87,7 +88,7 @@ impl Decoder<'_> {
         let words = |word: Lookup| word.as_deref().unwrap_or_default().to_owned();
         let state = self.state()?;
         let opened_by = self.trace_id()?;
-        let time = self.uint()?;
+        let time = self.time()?;
         let standing = Standing {
             key: CircuitKey {
                 service: String::new(),
@@ -104,12 +105,12 @@ impl Decoder<'_> {
             reason: words(reason),
             state,
             opened_by,
-            last_seen: time.saturating_sub(self.uint()?),
-            since: self.uint()?,
+            last_seen: time - Duration::from_nanos(self.uint()?),
+            since: self.time()?,
             retry_at: self.optional()?,
             opened_at: self.optional()?,
             in_flight: u32::try_from(self.uint()?).ok()?,
-            first_seen: self.uint()?,
+            first_seen: self.time()?,
             interval_ms: self.uint()?,
         };
         Some(self.decide(key, instance, |key, instance| {
@@ -129,7 +130,7 @@ impl Decoder<'_> {
     }
 
     /// Reads a number that stands for "none" when it is zero.
-    fn optional(&mut self) -> Option<Option<u64>> {
-        Some(Some(self.uint()?).filter(|number| *number > 0))
+    fn optional(&mut self) -> Option<Option<UnixNanos>> {
+        Some(Some(self.time()?).filter(|time| time.get() > 0))
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
-use crate::model::TimeRange;
+use crate::model::{TimeRange, UnixNanos};
 use crate::store::SeriesReader;
 use crate::store::series::{InstanceRecord, SeriesKind};
 
@@ -27,7 +27,7 @@ fn journal_and_file(kind: SeriesKind) -> (Journal, PathBuf) {
 fn lines(lane: &mut SeriesLane) -> (Vec<String>, u32) {
     let (mut lines, mut failures) = (Vec::new(), 0);
     while failures < 20 {
-        match lane.next(now_unix_nanos()) {
+        match lane.next(UnixNanos::new(UnixNanos::now().get())) {
             Ok(Some(batch)) => {
                 let of_journal = |line: &&str| !line.starts_with("collector,");
                 lines.extend(batch.lines.lines().filter(of_journal).map(str::to_owned));
@@ -152,8 +152,8 @@ fn add(journal: &Journal, number: u64, at: u64) {
     let record = SeriesRecord::Instance(InstanceRecord {
         service: format!("service-{number}"),
         id: format!("pod-{number}"),
-        first_seen: at,
-        last_seen: at,
+        first_seen: UnixNanos::new(at),
+        last_seen: UnixNanos::new(at),
     });
     let runtime = Runtime::new().unwrap();
     runtime.block_on(journal.log.append(vec![record])).unwrap();
@@ -184,7 +184,7 @@ fn a_file_that_can_be_read_again_is_trusted_again() {
     add(&journal, 5, minutes(5));
     take_away(&file);
     // Every ten seconds the collector's own point goes first.
-    while let Ok(batch) = lane.next(now_unix_nanos()) {
+    while let Ok(batch) = lane.next(UnixNanos::new(UnixNanos::now().get())) {
         let batch = batch.expect("the file cannot be read");
         assert!(batch.lines.starts_with("collector,"), "{}", batch.lines);
     }

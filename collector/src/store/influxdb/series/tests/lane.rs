@@ -6,7 +6,7 @@ use fusebox::circuit_breaker::EffectiveState;
 
 use super::*;
 use crate::model::{
-    CircuitCalls, CircuitKey, CircuitSample, MINUTE_NANOS, SECOND_NANOS, TimeRange,
+    CircuitCalls, CircuitKey, CircuitSample, MINUTE, SECOND, TimeRange, UnixNanos, nanos,
 };
 use crate::store::SeriesReader;
 use crate::store::influxdb::schema::{ALL, FieldType};
@@ -16,7 +16,7 @@ use crate::store::series::SeriesKind;
 /// Returns every line of a lane.
 fn lines(lane: &mut SeriesLane) -> Vec<String> {
     let mut lines = Vec::new();
-    while let Some(batch) = lane.next(now_unix_nanos()).unwrap() {
+    while let Some(batch) = lane.next(UnixNanos::new(UnixNanos::now().get())).unwrap() {
         assert_eq!(batch.points, batch.lines.lines().count() as u64);
         lines.extend(batch.lines.lines().map(str::to_owned));
     }
@@ -111,7 +111,7 @@ fn the_same_journal_gives_the_same_lines_from_any_saved_position() {
     let mut before = BTreeSet::new();
     loop {
         let position = lane.position();
-        let Some(batch) = lane.next(now_unix_nanos()).unwrap() else {
+        let Some(batch) = lane.next(UnixNanos::new(UnixNanos::now().get())).unwrap() else {
             break;
         };
         let mut again = journal.lane_at("abc123", Some(position));
@@ -124,14 +124,14 @@ fn the_same_journal_gives_the_same_lines_from_any_saved_position() {
 }
 
 fn sample(instance: &str, second: u64, success: u64) -> SeriesRecord {
-    let minute = now_unix_nanos() / MINUTE_NANOS * MINUTE_NANOS - 20 * MINUTE_NANOS;
+    let minute = UnixNanos::now().get() / nanos(MINUTE) * nanos(MINUTE) - 20 * nanos(MINUTE);
     SeriesRecord::Sample(CircuitSample {
         key: CircuitKey {
             service: "shop".to_owned(),
             name: "stock".to_owned(),
         },
         instance: instance.to_owned(),
-        time: minute + second * SECOND_NANOS,
+        time: UnixNanos::new(minute + second * nanos(SECOND)),
         state: EffectiveState::Closed,
         calls: CircuitCalls {
             success,
@@ -205,7 +205,7 @@ fn a_transition_goes_before_everything_that_waits() {
     append(&journal, samples.collect());
     let mut lane = journal.lane("abc123");
     let mut next = || {
-        let batch = lane.next(now_unix_nanos()).unwrap()?;
+        let batch = lane.next(UnixNanos::new(UnixNanos::now().get())).unwrap()?;
         Some(batch.lines)
     };
     let first = (0..3)
@@ -257,7 +257,7 @@ fn measure_ten_minutes_of_a_thousand_instances() {
     let influxd = Influxd::start(dir.path());
     let server = Server::connect(influxd.options("fusebox"));
     let journal = Journal::new();
-    let minute = now_unix_nanos() / MINUTE_NANOS * MINUTE_NANOS - 20 * MINUTE_NANOS;
+    let minute = UnixNanos::now().get() / nanos(MINUTE) * nanos(MINUTE) - 20 * nanos(MINUTE);
     for second in 0..600 {
         let samples = (0..1_000).map(|number| {
             SeriesRecord::Sample(CircuitSample {
@@ -266,7 +266,7 @@ fn measure_ten_minutes_of_a_thousand_instances() {
                     name: format!("breaker-{}", number / 10),
                 },
                 instance: format!("pod-{number}"),
-                time: minute + second * SECOND_NANOS,
+                time: UnixNanos::new(minute + second * nanos(SECOND)),
                 state: EffectiveState::Closed,
                 calls: CircuitCalls {
                     success: 50 + second % 7,
@@ -282,7 +282,7 @@ fn measure_ten_minutes_of_a_thousand_instances() {
     let begin = tokio::time::Instant::now();
     let mut lane = journal.lane("writer");
     let (mut points, mut bytes) = (0, 0);
-    while let Some(batch) = lane.next(now_unix_nanos()).unwrap() {
+    while let Some(batch) = lane.next(UnixNanos::new(UnixNanos::now().get())).unwrap() {
         (points, bytes) = (points + batch.points, bytes + batch.lines.len());
     }
     eprintln!(

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use super::*;
 use crate::counters::Counters;
 use crate::live::circuits::Circuits;
-use crate::model::now_unix_nanos;
+use crate::model::UnixNanos;
 use crate::store::contract::series as contract;
 use crate::store::influxdb::InfluxdbOptions;
 use crate::store::influxdb::names::Names;
@@ -59,13 +59,13 @@ impl Server {
 
     /// Writes all that a lane has; returns how many points.
     pub(crate) fn ship(&self, lane: &mut SeriesLane) -> u64 {
-        self.ship_at(lane, now_unix_nanos())
+        self.ship_at(lane, UnixNanos::now().get())
     }
 
     /// Writes all that a lane has at that time.
     pub(crate) fn ship_at(&self, lane: &mut SeriesLane, now: u64) -> u64 {
         let mut points = 0;
-        while let Some(batch) = lane.next(now).unwrap() {
+        while let Some(batch) = lane.next(UnixNanos::new(now)).unwrap() {
             points += batch.points;
             let answer = self.runtime.block_on(self.client.write(batch.lines.into()));
             let answer = answer.unwrap();
@@ -156,7 +156,7 @@ fn keeps_the_contract(options: InfluxdbOptions) {
         own.log.clone(),
         Arc::new(reader),
         own.counters.clone(),
-        now_unix_nanos(),
+        UnixNanos::new(UnixNanos::now().get()),
     );
     contract::check_circuits(&circuits.unwrap(), &scene, &server.runtime);
     let itself = server.reader("writer");
@@ -186,13 +186,13 @@ fn influxdb_1_keeps_the_contract_of_readers() {
 #[test]
 #[ignore = "needs FUSEBOX_TEST_INFLUXDB2_URL"]
 fn influxdb_2_keeps_the_contract_of_readers() {
-    let bucket = format!("series{}", now_unix_nanos());
+    let bucket = format!("series{}", UnixNanos::now().get());
     keeps_the_contract(named_server("INFLUXDB2", bucket));
 }
 
 #[test]
 #[ignore = "needs FUSEBOX_TEST_OPENGEMINI_URL"]
 fn opengemini_keeps_the_contract_of_readers() {
-    let database = format!("series{}", now_unix_nanos());
+    let database = format!("series{}", UnixNanos::now().get());
     keeps_the_contract(named_server("OPENGEMINI", database));
 }

@@ -7,7 +7,7 @@ use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 use super::super::points::{Points, Tagged, written};
 use super::super::text::seconds;
 use super::quantiles;
-use crate::model::{CircuitCalls, CircuitKey, CircuitSample, CircuitSettings};
+use crate::model::{CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, UnixNanos};
 use crate::store::influxdb::schema::{CIRCUIT, Measurement, state_number};
 use crate::store::influxdb::wire::line::Fields;
 use crate::store::series::SettingsRecord;
@@ -21,8 +21,8 @@ impl Thresholds {
     pub(in super::super) fn add(&mut self, record: SettingsRecord) {
         let time = record.time;
         let known = self.0.get(&record.key);
-        if known.is_none_or(|known| known.0 <= time) {
-            self.0.insert(record.key, (time, record.settings));
+        if known.is_none_or(|known| known.0 <= time.get()) {
+            self.0.insert(record.key, (time.get(), record.settings));
         }
     }
 
@@ -34,7 +34,7 @@ impl Thresholds {
 /// The seconds of every instance of every breaker in a window.
 #[derive(Debug, Default)]
 pub(in super::super) struct InstanceSeconds(
-    BTreeMap<(CircuitKey, String), BTreeMap<u64, CircuitSample>>,
+    BTreeMap<(CircuitKey, String), BTreeMap<UnixNanos, CircuitSample>>,
 );
 
 impl InstanceSeconds {
@@ -49,7 +49,7 @@ impl InstanceSeconds {
     }
 
     /// Writes a `circuit` point for each instance.
-    pub(super) fn write(&self, window: u64, points: &mut Points<'_>) {
+    pub(super) fn write(&self, window: UnixNanos, points: &mut Points<'_>) {
         for ((key, instance), samples) in &self.0 {
             let Some((_, last)) = samples.last_key_value() else {
                 continue;
@@ -132,7 +132,7 @@ impl BreakerSums {
     pub(super) fn write(
         &self,
         measurement: &Measurement,
-        window: u64,
+        window: UnixNanos,
         thresholds: &Thresholds,
         points: &mut Points<'_>,
     ) {
@@ -141,7 +141,7 @@ impl BreakerSums {
             let point = count_calls(points.point(measurement, &tagged), &sum.calls);
             let point = sum.rates(point, thresholds.of(&sum.key));
             let point = quantiles(point, &sum.latency);
-            point.int("state", state_number(sum.worst)).at(window);
+            point.int("state", state_number(sum.worst)).at(window.get());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Minutes of the dependency map in a window.
 
+use crate::model::UnixNanos;
 use std::collections::BTreeMap;
 
 use super::super::points::{Points, Tagged};
@@ -32,7 +33,7 @@ impl Edges {
         for ((parent, child), edge) in &self.0 {
             let tags = [points.peer(child), points.peer(parent)];
             let tagged = Tagged::new(tags, [child, parent]);
-            let time = points.time_of(&DEP, &tagged, window);
+            let time = points.time_of(&DEP, &tagged, UnixNanos::new(window));
             points
                 .point(&DEP, &tagged)
                 .count("calls", edge.calls)

@@ -17,7 +17,7 @@ use operations::{OperationMinutes, RedSums};
 
 use super::pending::Window;
 use super::points::Points;
-use crate::model::nanos;
+use crate::model::{UnixNanos, nanos};
 use crate::store::influxdb::schema::{
     CIRCUIT_5M, CIRCUIT_10S, RED_5M, RED_SERVICE, RED_SERVICE_5M,
 };
@@ -77,7 +77,7 @@ impl WindowSums {
     }
 
     /// Writes the points of the window that begins then.
-    pub(super) fn write(&self, start: u64, thresholds: &Thresholds, points: &mut Points<'_>) {
+    pub(super) fn write(&self, start: UnixNanos, thresholds: &Thresholds, points: &mut Points<'_>) {
         match self {
             Self::CircuitTenSeconds(instances, sums) => {
                 instances.write(start, points);
@@ -85,14 +85,14 @@ impl WindowSums {
             }
             Self::CircuitFiveMinutes(sums) => sums.write(&CIRCUIT_5M, start, thresholds, points),
             Self::RedMinute(minutes, sums) => {
-                minutes.write(start, points);
-                sums.write_services(&RED_SERVICE, start, points);
+                minutes.write(start.get(), points);
+                sums.write_services(&RED_SERVICE, start.get(), points);
             }
             Self::RedFiveMinutes(sums) => {
-                sums.write_operations(&RED_5M, start, points);
-                sums.write_services(&RED_SERVICE_5M, start, points);
+                sums.write_operations(&RED_5M, start.get(), points);
+                sums.write_services(&RED_SERVICE_5M, start.get(), points);
             }
-            Self::DependencyMinute(edges) => edges.write(start, points),
+            Self::DependencyMinute(edges) => edges.write(start.get(), points),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Minutes of operations in a window: each operation, and sums by operation and by service.
 
+use crate::model::UnixNanos;
 use std::collections::BTreeMap;
 
 use fusebox::circuit_breaker::LatencyHistogram;
@@ -50,7 +51,7 @@ impl OperationMinutes {
         for ((service, operation), sum) in &self.0 {
             let tags = points.operation(service, operation);
             let tagged = Tagged::new(tags, [operation, service]);
-            let time = points.time_of(&RED, &tagged, window);
+            let time = points.time_of(&RED, &tagged, UnixNanos::new(window));
             let point = points.point(&RED, &tagged);
             sum.fields(point)
                 .string("h", &json(&stored_buckets(&sum.latency)))
@@ -120,7 +121,7 @@ mod tests {
             let minute = RedMinute {
                 service: "shop\n".to_owned(),
                 operation: format!("SELECT {}{end}", "x".repeat(300)),
-                minute: 0,
+                minute: UnixNanos::new(0),
                 calls: 1,
                 errors: 0,
                 latency_buckets: Vec::new(),

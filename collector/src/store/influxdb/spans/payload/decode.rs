@@ -10,7 +10,9 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::codec::otlp::{Limits, identity};
-use crate::model::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value};
+use crate::model::{
+    Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, UnixNanos, Value,
+};
 
 /// Digits of a trace id.
 const ID_DIGITS: usize = 32;
@@ -129,8 +131,8 @@ impl SpanText<'_> {
             flags: self.flags,
             name: self.name,
             kind: self.kind.map_or(Some(SpanKind::default()), kind)?,
-            start: self.start,
-            end: self.start.wrapping_add_signed(self.dur),
+            start: UnixNanos::new(self.start),
+            end: UnixNanos::new(self.start.wrapping_add_signed(self.dur)),
             status: Status {
                 code: self.status.map_or(Some(StatusCode::Unset), status)?,
                 message: self.message,
@@ -159,7 +161,7 @@ struct EventText {
 impl EventText {
     fn into_event(self) -> Event {
         Event {
-            time: self.time,
+            time: UnixNanos::new(self.time),
             name: self.name,
             attributes: self.attrs.0,
         }

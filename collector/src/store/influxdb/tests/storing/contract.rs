@@ -7,7 +7,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::support::{Node, Server, servers, wait};
-use crate::model::{Span, TraceQuery, Value, now_unix_nanos};
+use crate::model::{Span, TraceQuery, UnixNanos, Value, nanos};
 use crate::store::TraceReader;
 use crate::store::contract;
 use crate::store::embedded::SpanLog;
@@ -44,8 +44,8 @@ async fn the_contract_holds_wherever_the_spans_are() {
                 node.writers
                     .iter_mut()
                     .for_each(|writer| writer.seal().unwrap());
-                let later = now_unix_nanos() + 120_000_000_000;
-                node.store.enforce_retention(later).unwrap();
+                let later = UnixNanos::now().get() + 120_000_000_000;
+                node.store.enforce_retention(UnixNanos::new(later)).unwrap();
                 assert_eq!(node.store.stats().spans, 0);
             }
             piece += 1;
@@ -61,7 +61,7 @@ async fn search_agrees_with_a_naive_model() {
     for server in servers("naive").await {
         let mut node = Node::new(&server.options, HOUR);
         let mut runner = TestRunner::deterministic();
-        let shift = now_unix_nanos() - 30_000_000_000 - NOW;
+        let shift = UnixNanos::now() - Duration::from_secs(30) - UnixNanos::new(NOW);
         let mut spans = any_spans(150..151).new_tree(&mut runner).unwrap().current();
         spans.iter_mut().for_each(|span| prepare(span, shift));
         spans.chunks(10).for_each(|batch| node.write(batch));
@@ -69,8 +69,8 @@ async fn search_agrees_with_a_naive_model() {
         let (remote, merged) = (node.remote(), node.merged());
         for _ in 0..200 {
             let mut query = any_query().new_tree(&mut runner).unwrap().current();
-            query.range.start = query.range.start.saturating_add(shift);
-            query.range.end = query.range.end.saturating_add(shift);
+            query.range.start = query.range.start + shift;
+            query.range.end = query.range.end + shift;
             let wanted = naive(&spans, &query);
             assert_eq!(ids(&remote, &query).await, wanted, "{query:?}");
             assert_eq!(ids(&merged, &query).await, wanted, "{query:?}");
@@ -85,7 +85,7 @@ async fn pages_of_a_hasty_search_are_the_whole() {
     let Server { options, .. } = &servers("hasty").await[0];
     let mut node = Node::new(options, HOUR);
     let mut runner = TestRunner::deterministic();
-    let shift = now_unix_nanos() - 30_000_000_000 - NOW;
+    let shift = UnixNanos::now() - Duration::from_secs(30) - UnixNanos::new(NOW);
     let mut spans = any_spans(150..151).new_tree(&mut runner).unwrap().current();
     spans.iter_mut().for_each(|span| prepare(span, shift));
     spans.chunks(10).for_each(|batch| node.write(batch));
@@ -94,12 +94,12 @@ async fn pages_of_a_hasty_search_are_the_whole() {
     for _ in 0..60 {
         let mut query = any_query().new_tree(&mut runner).unwrap().current();
         let range = &mut query.range;
-        range.end = range.end.saturating_add(shift);
-        range.start = range.start.max(NOW - 3_600_000_000_000) + shift;
+        range.end = range.end + shift;
+        range.start = range.start.max(UnixNanos::new(NOW - 3_600_000_000_000)) + shift;
         let wanted = naive(&spans, &query);
         let mut found = Vec::new();
         loop {
-            let mut scan = remote.scan(&query, u64::MAX);
+            let mut scan = remote.scan(&query, UnixNanos::MAX);
             let page = search::search(&mut scan, &query, Duration::ZERO).await;
             let page = page.unwrap().page;
             found.extend(page.traces.iter().map(|row| row.trace_id.to_bytes()));
@@ -113,9 +113,9 @@ async fn pages_of_a_hasty_search_are_the_whole() {
 }
 
 /// Moves a span to now, and gives its breaker's attributes as instrumentation does: texts, each once.
-fn prepare(span: &mut Span, shift: u64) {
-    span.start += shift;
-    span.end = span.end.wrapping_add(shift);
+fn prepare(span: &mut Span, shift: Duration) {
+    span.start = span.start + shift;
+    span.end = UnixNanos::new(span.end.get().wrapping_add(nanos(shift)));
     let mut known = Vec::new();
     span.attributes.retain_mut(|(key, value)| {
         if !key.starts_with("circuit_breaker") {

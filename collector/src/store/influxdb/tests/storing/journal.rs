@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::support::{Node, Server, WEEK, servers};
-use crate::model::{Condition, Span, TraceQuery, now_unix_nanos};
+use crate::model::{Condition, HOUR, Span, TraceQuery, UnixNanos};
 use crate::store::TraceReader;
 use crate::store::embedded::SpanLog;
 use crate::store::embedded::tests::support::span;
@@ -24,7 +24,7 @@ const SPANS_PER_TRACE: u64 = 10;
 async fn a_million_spans_of_one_nanosecond_all_come_back() {
     for server in servers("million").await {
         let mut node = Node::new(&server.options, Duration::from_secs(3600));
-        let start = now_unix_nanos();
+        let start = UnixNanos::now().get();
         let mut before = 0;
         for block in 0..100 {
             let spans: Vec<Span> = (0..BLOCK_SPANS)
@@ -109,12 +109,12 @@ async fn a_journal_that_was_emptied_goes_on() {
         node.writers
             .iter_mut()
             .for_each(|writer| writer.seal().unwrap());
-        let later = now_unix_nanos() + 120_000_000_000;
+        let later = UnixNanos::now().get() + 120_000_000_000;
         assert!(
-            node.lane.next(later).unwrap().is_none(),
+            node.lane.next(UnixNanos::new(later)).unwrap().is_none(),
             "it notes what is done"
         );
-        node.store.enforce_retention(later).unwrap();
+        node.store.enforce_retention(UnixNanos::new(later)).unwrap();
         assert_eq!(node.store.stats().segments, 0);
         let saved = node.lane.position();
         let Node { dir, .. } = node;
@@ -153,7 +153,9 @@ async fn what_the_disk_budget_takes_is_counted() {
             .iter_mut()
             .for_each(|writer| writer.seal().unwrap());
     }
-    node.store.enforce_retention(now_unix_nanos()).unwrap();
+    node.store
+        .enforce_retention(UnixNanos::new(UnixNanos::now().get()))
+        .unwrap();
     let lost = node.followed.lost();
     assert!(lost > 0 && lost.is_multiple_of(500), "{lost}");
     assert_eq!(node.counters.incidents.all()["spans_lost_unshipped"], lost);
@@ -178,7 +180,12 @@ async fn a_block_that_rots_after_it_was_shipped_hides_none_behind_it() {
         node.writers.rotate_left(1);
     };
     (0..2).for_each(|block| write(&mut node, block));
-    while node.lane.next(now_unix_nanos()).unwrap().is_some() {}
+    while node
+        .lane
+        .next(UnixNanos::new(UnixNanos::now().get()))
+        .unwrap()
+        .is_some()
+    {}
     let saved = node.lane.position();
     write(&mut node, 2);
     let Node { dir, store, .. } = node;
@@ -187,7 +194,10 @@ async fn a_block_that_rots_after_it_was_shipped_hides_none_behind_it() {
     let mut node = Node::open(dir, &nobody, keep, saved);
     assert_eq!(node.store.stats().spans, 200, "the first block is left out");
     assert_eq!(backlog(&node.store.journal(), &node.followed).0, 100);
-    let batch = node.lane.next(now_unix_nanos()).unwrap();
+    let batch = node
+        .lane
+        .next(UnixNanos::new(UnixNanos::now().get()))
+        .unwrap();
     assert_eq!(batch.map(|batch| batch.spans), Some(100));
 }
 
@@ -200,7 +210,7 @@ async fn a_server_that_hangs_holds_up_no_page() {
     let mut node = Node::new(&InfluxdbOptions::at(format!("http://{address}")), WEEK);
     let spans: Vec<Span> = (0..20).map(shop_span).collect();
     node.write(&spans);
-    node.followed.note_deleted(now_unix_nanos(), 0);
+    node.followed.note_deleted(UnixNanos::now().get(), 0);
     let merged = node.merged();
     let begun = tokio::time::Instant::now();
     let everything = crate::model::TimeRange::ALL;
@@ -237,7 +247,7 @@ async fn what_arrives_between_pages_moves_no_trace() {
     let first = node.merged().search(query.clone()).await.unwrap();
     assert_eq!(first.traces[0].trace_id, spans[2].trace_id);
     let mut newer = span(1, 2, "shop");
-    newer.start += 3_600_000_000_000;
+    newer.start = newer.start + HOUR;
     node.write(&[newer]);
     query.limit = 3;
     query.cursor = first.next;
@@ -252,17 +262,17 @@ async fn what_arrives_between_pages_moves_no_trace() {
 async fn a_trace_whose_begin_is_gone_here_is_shown_whole() {
     let Server { options, .. } = &servers("long").await[0];
     let mut node = Node::new(options, Duration::ZERO);
-    let mut first = one_like_the_other(0, now_unix_nanos());
+    let mut first = one_like_the_other(0, UnixNanos::now().get());
     first.parent_span_id = None;
-    let mut last = one_like_the_other(1, now_unix_nanos() + 3_600_000_000_000);
+    let mut last = one_like_the_other(1, UnixNanos::now().get() + 3_600_000_000_000);
     last.parent_span_id = Some(first.span_id);
     node.write(std::slice::from_ref(&first));
     node.ship().await;
     node.writers
         .iter_mut()
         .for_each(|writer| writer.seal().unwrap());
-    let later = now_unix_nanos() + 120_000_000_000;
-    node.store.enforce_retention(later).unwrap();
+    let later = UnixNanos::now().get() + 120_000_000_000;
+    node.store.enforce_retention(UnixNanos::new(later)).unwrap();
     node.write(std::slice::from_ref(&last));
     let merged = node.merged();
     let page = merged.search(TraceQuery::in_range(crate::model::TimeRange::ALL));
@@ -317,7 +327,7 @@ async fn names_from_outside_are_found_as_they_are() {
 
 /// A span of which service, operation and breaker have that name.
 fn named(id: u64, name: &str) -> Span {
-    let mut made = one_like_the_other(id * SPANS_PER_TRACE, now_unix_nanos());
+    let mut made = one_like_the_other(id * SPANS_PER_TRACE, UnixNanos::now().get());
     made.name = name.to_owned();
     made.resource = span(id, id, name).resource;
     let value = crate::model::Value::String(name.to_owned());
@@ -346,8 +356,8 @@ async fn a_segment_that_cannot_be_read_holds_up_no_other() {
     std::fs::remove_file(&files[0]).unwrap();
     std::fs::create_dir(&files[0]).unwrap();
     let mut shipped = 0;
-    let now = now_unix_nanos();
-    while let Some(batch) = node.lane.next(now).unwrap() {
+    let now = UnixNanos::now().get();
+    while let Some(batch) = node.lane.next(UnixNanos::new(now)).unwrap() {
         shipped += batch.spans;
         node.lane.acknowledged(node.lane.position());
     }
@@ -357,7 +367,12 @@ async fn a_segment_that_cannot_be_read_holds_up_no_other() {
         node.counters.incidents.all()["influxdb_unreadable_segment"],
         1
     );
-    assert!(node.lane.next(now + 120_000_000_000).unwrap().is_none());
+    assert!(
+        node.lane
+            .next(UnixNanos::new(now + 120_000_000_000))
+            .unwrap()
+            .is_none()
+    );
     assert_eq!(
         node.counters.incidents.all()["influxdb_unreadable_segment"],
         2
@@ -454,8 +469,8 @@ fn one_like_the_other(number: u64, start: u64) -> Span {
     let mut made = span(number / SPANS_PER_TRACE + 1, number + 1, "shop");
     made.trace_id = scattered(number / SPANS_PER_TRACE);
     made.name = "GET /".to_owned();
-    made.start = start;
-    made.end = start + 1_000;
+    made.start = UnixNanos::new(start);
+    made.end = UnixNanos::new(start + 1_000);
     made.attributes.truncate(1);
     made
 }
@@ -466,8 +481,9 @@ pub(super) fn shop_span(number: u64) -> Span {
     let mut made = span(number / SPANS_PER_TRACE + 1, number + 1, &service);
     made.trace_id = scattered(number / SPANS_PER_TRACE);
     made.name = format!("GET /{}", number / 50 % 20);
-    made.start = now_unix_nanos() / 3_600_000_000_000 * 3_600_000_000_000 + number;
-    made.end = made.start + 500;
+    made.start =
+        UnixNanos::new(UnixNanos::now().get() / 3_600_000_000_000 * 3_600_000_000_000 + number);
+    made.end = made.start + Duration::from_nanos(500);
     if number.is_multiple_of(7) {
         made.status.code = crate::model::StatusCode::Error;
     }
@@ -499,7 +515,7 @@ pub(super) async fn count(client: &Client, measurement: &str, field: &str) -> i6
 /// Counts the spans in all payloads, each once.
 pub(super) async fn distinct_spans(node: &Node) -> usize {
     let mut spans = HashSet::new();
-    let mut from = now_unix_nanos() - u64::try_from(WEEK.as_nanos()).unwrap();
+    let mut from = UnixNanos::now().get() - u64::try_from(WEEK.as_nanos()).unwrap();
     loop {
         let query = format!("SELECT \"d\" FROM \"span\" WHERE time > {from} LIMIT 5000");
         let answer = node.client.query(&Query::new(query)).await.unwrap();

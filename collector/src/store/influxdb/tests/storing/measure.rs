@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::support::{Node, WEEK, servers};
 use crate::codec::otlp::{Limits, ResourceView, ScopeView, SpanView, SpanVisitor, walk_traces};
-use crate::model::{Condition, DAY_NANOS, StatusCode, TimeRange, TraceQuery, now_unix_nanos};
+use crate::model::{Condition, DAY, StatusCode, TimeRange, TraceQuery, UnixNanos, nanos};
 use crate::sample::Shop;
 use crate::store::TraceReader;
 use crate::store::embedded::SpanLog;
@@ -32,14 +32,15 @@ const ASKED_OF: usize = 300;
 async fn measure_answers() {
     for server in servers("measure").await {
         let mut node = Node::new(&server.options, WEEK);
-        let now = now_unix_nanos();
-        let begun = now - DAYS * DAY_NANOS;
+        let now = UnixNanos::now().get();
+        let begun = now - DAYS * nanos(DAY);
         let mut encoder = BlockEncoder::new("abcdef", Arc::default());
-        let step = DAYS * DAY_NANOS / (SPANS / BLOCK_SPANS) as u64;
+        let step = DAYS * nanos(DAY) / (SPANS / BLOCK_SPANS) as u64;
         let mut ids = Ids::default();
         for block in 0..(SPANS / BLOCK_SPANS) as u64 {
             let start = begun + block * step;
-            let shop = Shop::new(block).between(start, start + BLOCK_NANOS);
+            let shop = Shop::new(block)
+                .between(UnixNanos::new(start), UnixNanos::new(start + BLOCK_NANOS));
             encoder.begin(start + BLOCK_NANOS);
             for request in shop.requests(BLOCK_SPANS, BLOCK_SPANS) {
                 let writer = &mut node.writers[0];
@@ -49,7 +50,9 @@ async fn measure_answers() {
                 walk_traces(&request, &limits, now, writer).unwrap();
             }
             node.writers[0].commit().unwrap();
-            node.writers[0].maintain(now_unix_nanos()).unwrap();
+            node.writers[0]
+                .maintain(UnixNanos::new(UnixNanos::now().get()))
+                .unwrap();
             while let Some(batch) = encoder.next_batch() {
                 let answer = node.client.write(Bytes::from(batch.lines)).await.unwrap();
                 assert!(answer.status.is_success(), "{answer:?}");
@@ -94,7 +97,7 @@ async fn ask(name: &str, reader: &impl TraceReader, ids: &Ids, now: u64) {
     of_week("service, newest 20 of the week", &|at| vec![service(at)]).await;
     search(name, "service, newest 20 of a day", reader, |at| {
         let mut query = TraceQuery::in_range(TimeRange::ALL).with([service(at)]);
-        query.range.start = now - DAY_NANOS;
+        query.range.start = UnixNanos::new(now - nanos(DAY));
         query
     })
     .await;

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::journal::{count, distinct_spans, segment_files, shop_span};
 use super::support::{Node, Server, WEEK, servers};
-use crate::model::{Span, UnixNanos, now_unix_nanos};
+use crate::model::{Span, UnixNanos};
 use crate::shipping::paused;
 use crate::store::durable;
 use crate::store::embedded::tests::support::write;
@@ -92,9 +92,12 @@ async fn what_comes_in_a_pause_is_shipped_after_it() {
         node.ship().await;
         node.writers.iter_mut().for_each(|w| w.seal().unwrap());
     }
-    let later = now_unix_nanos() + 120_000_000_000;
-    assert!(node.lane.next(later).unwrap().is_none(), "notes its ends");
-    node.store.enforce_retention(later).unwrap();
+    let later = UnixNanos::now().get() + 120_000_000_000;
+    assert!(
+        node.lane.next(UnixNanos::new(later)).unwrap().is_none(),
+        "notes its ends"
+    );
+    node.store.enforce_retention(UnixNanos::new(later)).unwrap();
     assert_eq!(node.store.stats().segments, 0);
     save(&node);
     let Node { dir, .. } = node;
@@ -102,7 +105,7 @@ async fn what_comes_in_a_pause_is_shipped_after_it() {
     write(&mut writers[0], &block(5));
     writers[0].commit().unwrap();
     writers[0].seal().unwrap();
-    store.enforce_retention(later).unwrap();
+    store.enforce_retention(UnixNanos::new(later)).unwrap();
     assert_eq!(store.stats().spans, 3);
     drop((store, writers));
     let mut node = reopen(dir, server);

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::counters::Counters;
 use crate::log::Position;
 use crate::model::Span;
-use crate::model::now_unix_nanos;
+use crate::model::UnixNanos;
 use crate::store::embedded::tests::support::write;
 use crate::store::embedded::{
     EmbeddedOptions, EmbeddedStore, Follow, ShardWriter, ShipProgress, SpanLog, open_followed,
@@ -195,7 +195,11 @@ impl Node {
     /// Sends everything that the lane has; returns points and spans.
     pub(super) async fn ship(&mut self) -> (u64, u64) {
         let mut sum = (0, 0);
-        while let Some(batch) = self.lane.next(now_unix_nanos()).unwrap() {
+        while let Some(batch) = self
+            .lane
+            .next(UnixNanos::new(UnixNanos::now().get()))
+            .unwrap()
+        {
             let answer = self.client.write(Bytes::from(batch.lines)).await.unwrap();
             assert!(answer.status.is_success(), "{answer:?}");
             sum.0 += batch.points;
