@@ -9,6 +9,7 @@ pub mod client;
 mod client_call;
 #[cfg(feature = "reqwest")]
 mod client_request;
+mod disclosure;
 mod forwarded;
 pub mod problem;
 #[cfg(feature = "reqwest")]
@@ -17,6 +18,7 @@ mod protected_client;
 mod redirect;
 mod request_span;
 mod response_headers;
+mod secret;
 mod semantics;
 pub mod server;
 #[cfg(feature = "reqwest")]

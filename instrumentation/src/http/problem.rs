@@ -1,11 +1,15 @@
 //! HTTP responses to requests whose call was not answered: 503 with `Retry-After` if it was refused, 504 if it timed out,
 //! each with a problem document (RFC 9457).
+//!
+//! A peer to which the server layer would send no `Circuit-Breaker` header learns no more from the document: neither the
+//! breaker's name and state nor limits. So does every peer outside a traced request.
 
 use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
+use super::disclosure::names_breakers;
 use crate::circuit_breaker::Rejected;
 
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -19,6 +23,7 @@ struct Problem<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
+    #[serde(skip_serializing_if = "String::is_empty")]
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     circuit: Option<&'a str>,
@@ -29,7 +34,25 @@ struct Problem<'a> {
 }
 
 impl Problem<'_> {
-    fn into_response<B: From<String>>(self) -> Response<B> {
+    /// Says what the status and `Retry-After` say, and nothing else.
+    fn for_strangers(self) -> Self {
+        let (r#type, title) = match self.status {
+            504 => ("urn:fusebox:problem:timeout", "No answer in time"),
+            _ => ("urn:fusebox:problem:unavailable", "Temporarily unavailable"),
+        };
+        Self {
+            r#type,
+            title,
+            status: self.status,
+            retry_after_seconds: self.retry_after_seconds,
+            ..Self::default()
+        }
+    }
+
+    fn into_response<B: From<String>>(mut self) -> Response<B> {
+        if !names_breakers() {
+            self = self.for_strangers();
+        }
         let body = serde_json::to_string(&self).expect("a problem is plain data");
         let mut response = Response::new(B::from(body));
         *response.status_mut() = StatusCode::from_u16(self.status).expect("503 or 504");

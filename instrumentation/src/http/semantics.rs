@@ -1,6 +1,5 @@
 //! The span attributes of OpenTelemetry's stable HTTP semantic conventions, computed from the parts of a request.
 
-use std::borrow::Cow;
 use std::fmt::Write;
 
 use http::uri::Authority;
@@ -8,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use tracing::Span;
 
+use super::secret::redacted_query;
 use crate::circuit_breaker::layer::GrpcCode;
 
 /// The values allowed in `http.request.method` (RFC 9110 and PATCH); other methods are `_OTHER`.
@@ -22,28 +22,6 @@ const KNOWN_METHODS: [Method; 9] = [
     Method::CONNECT,
     Method::TRACE,
 ];
-
-/// Query keys whose values are credentials: the four of the conventions, then other common ones.
-const CREDENTIAL_KEYS: [&str; 17] = [
-    "awsaccesskeyid",
-    "signature",
-    "sig",
-    "x-goog-signature",
-    "x-amz-signature",
-    "x-amz-credential",
-    "x-amz-security-token",
-    "access_token",
-    "refresh_token",
-    "id_token",
-    "token",
-    "api_key",
-    "apikey",
-    "key",
-    "password",
-    "secret",
-    "client_secret",
-];
-const REDACTED: &str = "REDACTED";
 
 /// Longest text of a request in an attribute: attributes are for reading, and the sender is not trusted.
 const MAX_TEXT: usize = 2048;
@@ -108,24 +86,6 @@ pub(super) fn full_url(uri: &Uri) -> String {
     }
     url.truncate(shorten(&url).len());
     url
-}
-
-/// Replaces the values of keys that name credentials.
-pub(super) fn redacted_query(query: &str) -> Cow<'_, str> {
-    let is_credential = |pair: &str| {
-        let key = pair.split('=').next().unwrap_or_default();
-        CREDENTIAL_KEYS
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(key))
-    };
-    if !query.split('&').any(is_credential) {
-        return Cow::Borrowed(query);
-    }
-    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((key, _)) if is_credential(pair) => format!("{key}={REDACTED}"),
-        _ => pair.to_owned(),
-    });
-    Cow::Owned(pairs.collect::<Vec<_>>().join("&"))
 }
 
 /// Records the status of the response; `is_error` marks the span as failed.

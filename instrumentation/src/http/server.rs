@@ -15,6 +15,7 @@ use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TraceContextExt;
 use pin_project_lite::pin_project;
+use tokio::task::futures::TaskLocalFuture;
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Span;
@@ -24,7 +25,8 @@ use tracing_opentelemetry::{OpenTelemetrySpanExt, SetParentError};
 use super::axum::{peer, route};
 use super::request_span::{RequestSpan, Side};
 pub use super::response_headers::{Audience, ResponseHeaders, private_peers};
-use super::{forwarded, response_headers, semantics};
+use super::secret::redacted_query;
+use super::{disclosure, forwarded, response_headers, semantics};
 pub use crate::body::ResponseBody;
 use crate::circuit_breaker::request_log::{Scope, Touched, scope_of};
 use crate::error_type;
@@ -167,7 +169,9 @@ where
             };
         }
         let mut call = ServerCall::start(&self.options, &request);
-        let future = call.span.guard(|| scope_of(|| self.inner.call(request)));
+        let names_breakers = call.headers.circuits.includes(call.peer_is_trusted);
+        let inner = || disclosure::scope(names_breakers, || self.inner.call(request));
+        let future = call.span.guard(|| scope_of(inner));
         let call = Some(call);
         ResponseFuture {
             inner: Inner::Traced { future, call },
@@ -189,7 +193,7 @@ pin_project! {
     #[project = Projected]
     enum Inner<F> {
         Plain { #[pin] future: F },
-        Traced { #[pin] future: Scope<F>, call: Option<ServerCall> },
+        Traced { #[pin] future: Scope<TaskLocalFuture<bool, F>>, call: Option<ServerCall> },
     }
 }
 
@@ -321,7 +325,7 @@ fn server_span<B>(request: &Request<B>, peer: Option<IpAddr>) -> Span {
         http.route = route,
         url.scheme = scheme,
         url.path = semantics::shorten(request.uri().path()),
-        url.query = request.uri().query().map(semantics::redacted_query).as_deref().map(semantics::shorten),
+        url.query = request.uri().query().map(redacted_query).as_deref().map(semantics::shorten),
         server.address = address,
         server.port = port.flatten(),
         client.address = peer.map(|peer| peer.to_string()),

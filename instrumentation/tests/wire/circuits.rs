@@ -10,7 +10,7 @@ use fusebox::circuit_breaker::{
     CircuitBreaker, EffectiveState, Outcome, Override, OverrideKind, Registry, Settings,
 };
 use fusebox::http::client::{TracedClient, outcome};
-use fusebox::http::server::TraceLayer;
+use fusebox::http::server::{Audience, ResponseHeaders, TraceLayer};
 use fusebox::{Telemetry, semconv};
 use http::HeaderMap;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
@@ -98,15 +98,17 @@ struct Answers {
 
 /// Requests a page three times; the call behind it always fails.
 fn ask_until_refused(page: &Telemetry, breaker: CircuitBreaker) -> Answers {
+    ask_through(page, breaker, TraceLayer::new())
+}
+
+fn ask_through(page: &Telemetry, breaker: CircuitBreaker, layer: TraceLayer) -> Answers {
     let handler = async move || -> Response {
         match breaker.call(async { Err::<(), &str>("no stock") }).await {
             Ok(()) => "in stock".into_response(),
             Err(error) => error.into_response(),
         }
     };
-    let router = Router::new()
-        .route("/product", get(handler))
-        .layer(TraceLayer::new());
+    let router = Router::new().route("/product", get(handler)).layer(layer);
     let url = format!("http://{}/product", serve(page.dispatch().clone(), router));
     let client = TracedClient::new();
     let ask = async || client.get(&url).send().await.unwrap();
@@ -143,6 +145,34 @@ fn a_refused_call_reaches_the_caller_with_breaker_and_wait() {
         answers.last["circuit-breaker"],
         "\"inventory\";state=closed;outcome=failure"
     );
+}
+
+/// Scenario: the peer is not trusted, or headers about breakers are sent to nobody.
+/// Guarantees: the problem document says no more than the headers, which is when to come back.
+#[test]
+fn a_stranger_learns_nothing_about_breakers() {
+    let (_sink, endpoint) = Sink::start();
+    let page = telemetry("page", &endpoint);
+    let never = ResponseHeaders {
+        circuits: Audience::Never,
+        ..ResponseHeaders::default()
+    };
+    let strangers = TraceLayer::new().with_trusted_peers(|_| false);
+    let hidden = TraceLayer::new().with_response_headers(never);
+    for layer in [strangers, hidden] {
+        let answers = ask_through(&page, breaker(&Registry::new()), layer);
+        assert_eq!(answers.status, 503);
+        assert!(answers.refused.contains_key("retry-after"));
+        assert!(!answers.refused.contains_key("circuit-breaker"));
+        let problem = answers.problem.as_object().unwrap();
+        let keys: Vec<_> = problem.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["retry_after_seconds", "status", "title", "type"]);
+        let text = answers.problem.to_string();
+        assert!(
+            !text.contains("inventory") && !text.contains("circuit"),
+            "{text}"
+        );
+    }
 }
 
 /// Scenario: a breaker opens and refuses a call.
