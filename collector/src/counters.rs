@@ -75,6 +75,8 @@ macro_rules! incidents {
 incidents! {
     /// A connection could not be accepted.
     AcceptFailed = "accept_failed",
+    /// A connection was closed because its client did not read an answer.
+    AnswerUnread = "answer_unread",
     /// An attribute was written beside its column, because its block has too many columns.
     AttributeOverflow = "attribute_overflow",
     /// A log record that names a circuit event could not be read as one.

@@ -4,12 +4,16 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use integration_tests::{Binary, TraceBuilder, attribute, get_json};
+use integration_tests::{Binary, TraceBuilder, attribute, eventually, get_json};
 use prost::Message;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 /// The most that one request may cost, bytes.
 const REQUEST_BYTES_MAX: u64 = 64 << 20;
+/// The most that all answers together may hold, bytes.
+const ANSWERS_BYTES_MAX: u64 = 256 << 20;
 /// What the allocator keeps of earlier requests, and pages of the store's files, bytes.
 const SLACK_BYTES: u64 = 8 << 20;
 
@@ -106,6 +110,72 @@ async fn a_trace_larger_than_memory_is_cut() {
     assert!(warning.contains("too large"), "{warning}");
     let (_, page) = get(format!("{web}/traces/{id}")).await;
     assert!(page.contains("This trace is too large to load in full"));
+}
+
+/// *Guarantees*: answers that nobody reads take no more than the memory of all answers; who finds no room is told so, and
+/// health checks and senders are answered all the while.
+#[tokio::test]
+async fn answers_that_nobody_reads_are_bounded() {
+    let data = tempfile::TempDir::new().unwrap();
+    let binary = Binary::serve(data.path()).await;
+    let id = send_large_trace(&binary).await;
+    let (before, web) = (binary.reset_peak_memory(), &binary.web);
+    let address = web.trim_start_matches("http://");
+    let mut unread = Vec::new();
+    for number in 0..16 {
+        let prefix = ["", "/jaeger"][number % 2];
+        let path = format!("{prefix}/api/traces/{id}");
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        unread.push(socket);
+    }
+    let trace_url = format!("{web}/api/traces/{id}");
+    let refused = eventually("a refusal", || async {
+        let answer = reqwest::get(&trace_url).await.ok()?;
+        (answer.status() == 503).then_some(answer)
+    });
+    let refused = refused.await;
+    assert_eq!(refused.headers()["retry-after"], "5");
+    let text = refused.text().await.unwrap();
+    assert!(text.contains("too many questions"), "{text}");
+    assert_eq!(
+        reqwest::get(format!("{web}/healthz"))
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+    let mut small = TraceBuilder::new("shop");
+    small.span(None, "small", Vec::new());
+    send_gzip(&binary, &small.request().encode_to_vec()).await;
+    let cost = binary.peak_memory().saturating_sub(before);
+    assert!(
+        cost < ANSWERS_BYTES_MAX + REQUEST_BYTES_MAX,
+        "{} MiB",
+        cost >> 20
+    );
+    drop(unread);
+    eventually("room again", || get_json(&trace_url)).await;
+}
+
+/// *Guarantees*: pages and answers are compressed for clients that ask for it, and no page is kept.
+#[tokio::test]
+async fn answers_are_compressed_when_asked() {
+    let data = tempfile::TempDir::new().unwrap();
+    let binary = Binary::serve(data.path()).await;
+    for path in ["/about", "/metrics"] {
+        let request = reqwest::Client::new().get(format!("{}{path}", binary.web));
+        let answer = request
+            .header("accept-encoding", "gzip")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.headers()["content-encoding"], "gzip", "{path}");
+        assert_eq!(answer.headers()["cache-control"], "no-store", "{path}");
+        let (plain, _) = get(format!("{}{path}", binary.web)).await;
+        assert!(!plain.contains_key("content-encoding"), "{path}");
+    }
 }
 
 /// *Guarantees*: a trace of 50,000 spans of normal size is whole in every answer.

@@ -16,6 +16,9 @@ const TRANSITIONS_DEFAULT: usize = 100;
 const BUCKETS_MAX: usize = 2_000;
 const BUCKETS_DEFAULT: usize = 168;
 
+/// What a circuit takes in memory.
+const CIRCUIT_BYTES: usize = 4 << 10;
+
 /// The answer to `/transitions`.
 #[derive(Debug, Serialize)]
 pub(super) struct Transitions {
@@ -29,6 +32,7 @@ pub(super) async fn wall(
 ) -> Result<Response, Problem> {
     let at = params.only(&["at"])?.time("at")?;
     let CircuitWall { at, live, circuits } = state.query.circuits().wall(at).await?;
+    let count = circuits.len();
     let mut circuits = circuits.into_iter();
     let circuit = move |out: &mut Vec<u8>| {
         let next = circuits.next();
@@ -36,7 +40,8 @@ pub(super) async fn wall(
     };
     let at = at.get();
     let head = format!("{{\"at_unix_nanos\":{at},\"live\":{live},\"circuits\":[");
-    Ok(pieces::json(pieces::list(head, circuit, "]}")))
+    let answer = pieces::json(pieces::list(head, circuit, "]}"));
+    Ok(pieces::holding(answer, count * CIRCUIT_BYTES))
 }
 
 /// `GET /api/circuits/{service}/{name}?at`

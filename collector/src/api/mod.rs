@@ -3,6 +3,7 @@
 //! `collector/API.md` shows each route at work.
 
 mod circuits;
+mod compress;
 mod dialect;
 mod health;
 mod jaeger;
@@ -15,6 +16,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod traces;
+mod web;
 mod zipkin;
 
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use axum::response::Response;
 use axum::routing::get;
 
 pub use problem::Problem;
+pub use web::bounded;
 
 use crate::counters::Counters;
 use crate::handles::Handles;

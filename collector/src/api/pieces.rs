@@ -12,6 +12,10 @@ use serde::Serialize;
 /// Bytes of a chunk. A longer answer has no `Content-Length`.
 const CHUNK_BYTES: usize = 64 << 10;
 
+/// What an answer that is still being written holds in memory, bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Holds(pub(super) usize);
+
 /// Appends the next piece of an answer; returns false after the last.
 pub(super) trait Write: FnMut(&mut Vec<u8>) -> bool + Send + 'static {}
 
@@ -22,6 +26,12 @@ pub(super) fn json(write: impl Write) -> Response {
     let mut response = Response::new(body(write));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// Says how many bytes an answer holds in memory until it is sent.
+pub(super) fn holding(mut response: Response, bytes: usize) -> Response {
+    response.extensions_mut().insert(Holds(bytes + CHUNK_BYTES));
     response
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::params::Params;
 use super::{ApiState, Problem};
-use crate::query::{QueryService, StreamEvent, Topic, complete_circuits};
+use crate::query::{Cost, Greeting, QueryService, StreamEvent, Topic};
 
 /// Interval of comments that keep proxies from closing an idle stream.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -30,6 +30,7 @@ pub(super) async fn stream(
         query: state.query,
         topics,
         behind: true,
+        greeting: None,
         greeted: false,
     };
     let events = unfold(client, |mut client| async {
@@ -59,10 +60,23 @@ struct Client {
     topics: Vec<Topic>,
     /// It needs every breaker again: it is new, or lost events.
     behind: bool,
+    /// What it has not received yet of them.
+    greeting: Option<Greeting>,
     greeted: bool,
 }
 
 impl Client {
+    /// Returns every breaker. While there is no room, or the store cannot be read, the client waits for the next change.
+    async fn greet(&mut self) -> Option<Greeting> {
+        let admitted = self.query.admission().admit(Cost::Light).await;
+        let Ok(admitted) = admitted else {
+            self.behind = true;
+            return None;
+        };
+        let wall = self.query.circuits().wall(None).await.ok()?;
+        Some(Greeting::new(wall, admitted))
+    }
+
     /// Returns its next event; `None` once the collector stops.
     async fn next(&mut self) -> Option<Event> {
         if !std::mem::replace(&mut self.greeted, true) {
@@ -70,12 +84,12 @@ impl Client {
         }
         loop {
             if std::mem::take(&mut self.behind) && self.topics.contains(&Topic::Circuits) {
-                // A store that cannot be read leaves the client waiting for the next change.
-                let wall = self.query.circuits().wall(None).await.ok();
-                if let Some(event) = wall.and_then(complete_circuits) {
-                    return Some(render(&event));
-                }
+                self.greeting = self.greet().await;
             }
+            if let Some(event) = self.greeting.as_mut().and_then(Greeting::next) {
+                return Some(render(&event));
+            }
+            self.greeting = None;
             match self.receiver.recv().await {
                 Ok(event) if self.topics.contains(&event.topic) => return Some(render(&event)),
                 Ok(_) => {}

@@ -15,6 +15,7 @@ use crate::model::{
     Condition, Cursor, Note, StatusCode, TimeRange, Trace, TraceCondition, TraceOrder, TraceQuery,
     TraceSummary, format_timestamp,
 };
+use crate::query::bytes_of;
 
 /// Traces are searched in the last hour unless said otherwise.
 const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
@@ -113,16 +114,18 @@ fn render(trace: Trace) -> Response {
     // The object goes on.
     head.pop();
     head.extend_from_slice(b",\"resourceSpans\":[");
+    let bytes = bytes_of(&trace.spans);
     let mut spans = ResourceSpans::of(&trace);
     let (mut head, mut is_open) = (Some(head), true);
-    pieces::json(move |out: &mut Vec<u8>| {
+    let answer = pieces::json(move |out: &mut Vec<u8>| {
         out.extend(head.take().into_iter().flatten());
         is_open = is_open && spans.write(&trace, out);
         if !is_open {
             out.extend_from_slice(b"]}");
         }
         is_open
-    })
+    });
+    pieces::holding(answer, bytes)
 }
 
 fn read_query(params: &Params) -> Result<TraceQuery, Problem> {

@@ -8,7 +8,9 @@ use tokio::sync::broadcast::{self, Receiver};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::QueryService;
-use super::stream::{CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic, event};
+use super::stream::{
+    CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic, changed_circuits, event,
+};
 use crate::live::circuits::CircuitChange;
 use crate::model::{CircuitKey, CircuitView, CircuitWall, UnixNanos};
 
@@ -80,12 +82,7 @@ impl Computation {
             return Vec::new();
         };
         let changes = self.compare(wall);
-        let changed = !changes.circuits.is_empty() || !changes.removed.is_empty();
-        changed
-            .then(|| event(Topic::Circuits, &changes))
-            .flatten()
-            .into_iter()
-            .collect()
+        changed_circuits(changes)
     }
 
     fn compare(&mut self, wall: CircuitWall) -> CircuitsEvent {

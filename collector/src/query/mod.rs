@@ -1,5 +1,6 @@
 //! The query service: all that pages, the JSON API and the event stream read.
 
+mod admission;
 mod changes;
 mod hub;
 mod service;
@@ -8,9 +9,10 @@ mod trace_id;
 
 pub(crate) use crate::live::peer_name;
 pub(crate) use crate::store::fitting::{TRACE_BYTES_MAX, bytes_of};
+pub use admission::{Admission, Admitted, Busy, Cost};
 pub use hub::Hub;
 pub use service::QueryService;
-pub(crate) use stream::complete_circuits;
+pub(crate) use stream::Greeting;
 pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic};
 
 use crate::store::StoreError;

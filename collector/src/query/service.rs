@@ -9,7 +9,7 @@ use opentelemetry::TraceId;
 
 use super::hub::Hub;
 use super::stream::{self, StreamEvent};
-use super::{QueryError, TRACE_BYTES_MAX, trace_id};
+use super::{Admission, QueryError, TRACE_BYTES_MAX, trace_id};
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::{
@@ -30,6 +30,7 @@ pub struct QueryService {
     live: Live,
     others: Option<Arc<MergedSeries>>,
     hub: Arc<Hub<StreamEvent>>,
+    admission: Admission,
 }
 
 impl QueryService {
@@ -41,6 +42,7 @@ impl QueryService {
             live,
             others: None,
             hub: Arc::new(stream::hub()),
+            admission: Admission::default(),
         }
     }
 
@@ -65,6 +67,11 @@ impl QueryService {
     /// Returns the circuits, now and within the retention.
     pub fn circuits(&self) -> &Circuits {
         &self.circuits
+    }
+
+    /// Returns the room for questions and answers.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Returns the live figures.

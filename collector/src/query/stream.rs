@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::Admitted;
 use super::hub::Hub;
 use crate::model::{CircuitKey, CircuitView, CircuitWall, UnixNanos};
 
 /// Clients at once: a few per person of a team, and far below what a process has file descriptors for.
 pub const CLIENTS_MAX: usize = 512;
-/// Events a client may lag behind; each is shared, so this bounds memory once for all clients.
-const LAG_MAX: usize = 256;
+/// Events a client may lag behind; each is shared, so this bounds memory once for all clients: to some 20 MiB.
+const LAG_MAX: usize = 64;
+/// Circuits of one event, of 3 KB each.
+const CIRCUITS_PER_EVENT: usize = 100;
+/// What a circuit takes in memory.
+const CIRCUIT_BYTES: usize = 4 << 10;
 
 /// A part of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,15 +100,60 @@ pub(super) fn hub() -> Hub<StreamEvent> {
     Hub::new(CLIENTS_MAX, LAG_MAX)
 }
 
-/// Returns all circuits, for a client that is new or lost events.
-pub(crate) fn complete_circuits(wall: CircuitWall) -> Option<StreamEvent> {
-    let everything = CircuitsEvent {
-        at: wall.at,
-        complete: true,
-        circuits: wall.circuits,
-        removed: Vec::new(),
-    };
-    event(Topic::Circuits, &everything)
+/// All circuits for a client that is new or lost events, in several events: the first one replaces what it knew, the
+/// others add to it. Each is made when the one before was read.
+#[derive(Debug)]
+pub(crate) struct Greeting {
+    at: u64,
+    complete: bool,
+    circuits: std::vec::IntoIter<CircuitView>,
+    /// The room that the circuits take.
+    _admitted: Admitted,
+}
+
+impl Greeting {
+    /// Returns the events of that wall.
+    pub(crate) fn new(wall: CircuitWall, mut admitted: Admitted) -> Self {
+        admitted.answered(Some(wall.circuits.len() * CIRCUIT_BYTES));
+        Self {
+            at: wall.at,
+            complete: true,
+            circuits: wall.circuits.into_iter(),
+            _admitted: admitted,
+        }
+    }
+
+    /// Returns the next event; `None` after the last.
+    pub(crate) fn next(&mut self) -> Option<StreamEvent> {
+        let circuits: Vec<_> = self.circuits.by_ref().take(CIRCUITS_PER_EVENT).collect();
+        let complete = std::mem::replace(&mut self.complete, false);
+        if circuits.is_empty() && !complete {
+            return None;
+        }
+        let content = CircuitsEvent {
+            at: self.at,
+            complete,
+            circuits,
+            removed: Vec::new(),
+        };
+        event(Topic::Circuits, &content)
+    }
+}
+
+/// Returns the events of changes, none of which has too many circuits.
+pub(super) fn changed_circuits(mut changes: CircuitsEvent) -> Vec<StreamEvent> {
+    let circuits = std::mem::take(&mut changes.circuits);
+    let mut events: Vec<_> = Vec::new();
+    for circuits in circuits.chunks(CIRCUITS_PER_EVENT) {
+        changes.circuits = circuits.to_vec();
+        events.extend(event(Topic::Circuits, &changes));
+        changes.removed = Vec::new();
+    }
+    if !changes.removed.is_empty() {
+        changes.circuits = Vec::new();
+        events.extend(event(Topic::Circuits, &changes));
+    }
+    events
 }
 
 /// Returns an event of that content; our own structs always serialise.

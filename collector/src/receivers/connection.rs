@@ -26,7 +26,8 @@ use tracing::{debug, warn};
 use super::access::Access;
 use super::places::{InFlight, Place, Session};
 use super::tls::Tls;
-use crate::counters::Counters;
+use super::unread::{Answers, Timed, Watched};
+use crate::counters::{Counters, Incident};
 use crate::stop::Stop;
 
 /// How long a connection may take until a request on it was let in. The token stands in the head of the first request,
@@ -47,6 +48,9 @@ const FRAME_BYTES_MAX: u32 = 1 << 20;
 
 /// Calls in flight on one HTTP/2 connection; exporters send at most a few.
 const STREAMS_MAX: u32 = 128;
+
+/// What HTTP/2 buffers of the answer of one stream, as much as one piece of a body.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
 
 /// Header list of one HTTP/2 request; hyper's bound for HTTP/1.1 is its buffer of 400 KiB and 100 headers.
 const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
@@ -165,15 +169,23 @@ impl Connection {
     {
         let session = Arc::clone(self.place.session());
         let of_requests = Arc::clone(&session);
+        let answers = Answers::default();
+        let of_answers = answers.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Arc::clone(&of_requests));
             name_host(&mut request);
             let (in_flight, version) = (of_requests.begin(), request.version());
             let answer = handle(request);
-            async move { Ok::<_, Infallible>(finish(answer.await?, in_flight, version)) }
+            let answers = of_answers.clone();
+            async move {
+                let answer = answer.await?.map(|body| answers.watch(body));
+                Ok::<_, Infallible>(finish(answer, in_flight, version))
+            }
         });
         let builder = http_builder();
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection =
+            pin!(builder.serve_connection(TokioIo::new(Timed::new(stream)), service));
+        let mut unread = pin!(answers.unread());
         let (mut watching, mut closing) = (true, false);
         loop {
             tokio::select! {
@@ -184,6 +196,7 @@ impl Connection {
                     return;
                 }
                 () = session.evicted() => return,
+                () = unread.as_mut() => return self.cut_off(),
                 () = sleep_until(deadline), if watching => {
                     watching = session.is_refused() || !session.is_authenticated();
                     let is_last = closing && !session.is_authenticated();
@@ -207,6 +220,14 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Counts a connection that is closed because its client does not read.
+    fn cut_off(&self) {
+        self.options
+            .counters
+            .incidents
+            .add(Incident::AnswerUnread, 1);
     }
 
     fn refuse(&self, reason: &'static str) {
@@ -263,7 +284,11 @@ fn unauthenticated(session: &Session) -> &'static str {
 }
 
 /// Ties the answer to its connection, and announces that it is the last one where a request was turned away.
-fn finish<B>(answer: Response<B>, in_flight: InFlight, version: Version) -> Response<Tracked<B>> {
+fn finish<B>(
+    answer: Response<Watched<B>>,
+    in_flight: InFlight,
+    version: Version,
+) -> Response<Tracked<Watched<B>>> {
     let (mut head, body) = answer.into_parts();
     // HTTP/2 has no such header; there GOAWAY follows.
     if in_flight.session().is_refused() && version < Version::HTTP_2 {
@@ -336,6 +361,7 @@ fn http_builder() -> auto::Builder<TokioExecutor> {
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_ANSWER_MAX);

@@ -26,6 +26,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod unread;
 
 pub(crate) use access::Access;
 pub use auth::TokenError;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Path;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use fusebox_collector::Stop;
 use fusebox_collector::counters::Counters;
@@ -108,6 +108,11 @@ pub fn router(state: AppState) -> Router {
         .fallback(error::not_found)
         .with_state(pages);
     page::framed(routes, more_nav)
+}
+
+/// Answers a page for which there is no room.
+pub(crate) fn busy() -> Response {
+    PageError::Overloaded.into_response()
 }
 
 /// Serves a file beside the pages.

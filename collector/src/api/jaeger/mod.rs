@@ -14,9 +14,17 @@ mod tests;
 mod v3;
 
 use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::dialect::Refuse;
 use super::{ApiState, dialect};
+
+/// Returns an error as Jaeger has it.
+pub(super) fn failure(status: StatusCode, message: String) -> Response {
+    answer::Failure::new(status, message).into_response()
+}
 
 /// Returns `/jaeger/api/**` and, in OTLP JSON, `/jaeger/api/v3/**`.
 pub(super) fn router() -> Router<ApiState> {

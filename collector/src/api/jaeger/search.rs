@@ -15,10 +15,10 @@ use super::answer::{self, Failure, NO_SUCH_TRACE, Remark};
 use super::convert::{self, TracePieces};
 use super::params::{Params, bounded, trace_id};
 use super::tags;
-use crate::api::ApiState;
 use crate::api::dialect::{self, Answered, Refuse};
+use crate::api::{ApiState, pieces};
 use crate::model::{Condition, Place, StatusCode, Test, TimeRange, Trace, TraceQuery};
-use crate::query::{QueryError, QueryService, TRACE_BYTES_MAX};
+use crate::query::{QueryError, QueryService, TRACE_BYTES_MAX, bytes_of};
 
 /// Conditions on tags in one search.
 const TAGS_MAX: usize = 16;
@@ -103,6 +103,7 @@ async fn by_ids(query: &QueryService, ids: &[String]) -> Result<Found, Failure> 
 
 fn render(found: Found, view: View) -> Response {
     let Found { traces, remarks } = found;
+    let bytes = traces.iter().map(|trace| bytes_of(&trace.spans)).sum();
     let mut traces = traces.into_iter();
     let mut open: Option<TracePieces> = None;
     let mut is_first = true;
@@ -125,7 +126,7 @@ fn render(found: Found, view: View) -> Response {
         open = Some(TracePieces::of(trace, view.is_raw));
         true
     };
-    answer::traces(item, remarks, view.is_pretty)
+    pieces::holding(answer::traces(item, remarks, view.is_pretty), bytes)
 }
 
 /// What a search asks for, under whatever names its version gives the parameters.

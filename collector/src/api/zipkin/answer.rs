@@ -13,7 +13,7 @@ use super::span::{self, ZipkinSpan, render_span};
 use crate::api::dialect::{Answered, Refuse, gather, shortened, too_long, with_missing};
 use crate::api::{ApiState, pieces};
 use crate::model::{Span, SpanKind, Trace};
-use crate::query::peer_name;
+use crate::query::{bytes_of, peer_name};
 
 /// Ids of `traceMany`, as in Zipkin.
 const IDS_MAX: usize = 1_000;
@@ -113,8 +113,10 @@ pub(super) async fn trace(
         ));
     };
     let is_cut = trace.truncated || trace.is_shortened();
+    let bytes = bytes_of(&trace.spans);
     let mut spans = Spans::of(trace);
     let response = pieces::json(bracketed(move |out: &mut Vec<u8>| spans.write(out)));
+    let response = pieces::holding(response, bytes);
     Ok(with_missing(response, is_cut.then(too_long).as_deref()))
 }
 

@@ -10,12 +10,13 @@ mod span;
 #[cfg(test)]
 mod tests;
 
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
+use super::dialect::Refuse;
 use super::{ApiState, dialect};
 
 /// How long Lens may keep it, seconds: what Zipkin's server says.
@@ -27,6 +28,11 @@ pub(super) fn router() -> Router<ApiState> {
         .nest("/api/v2", queries())
         .nest("/zipkin/api/v2", queries())
         .route("/zipkin/config.json", get(config))
+}
+
+/// Returns an error as Zipkin has it.
+pub(super) fn refusal(status: StatusCode, text: String) -> Response {
+    refusal::Refusal::new(status, text).into_response()
 }
 
 fn queries() -> Router<ApiState> {

@@ -28,6 +28,9 @@ pub(crate) enum PageError {
     /// Too many live pages are open.
     #[error("too many live pages are open; this page retries automatically")]
     Busy,
+    /// Too many questions are being answered.
+    #[error("too many pages and searches are being answered at once; try again in a few seconds")]
+    Overloaded,
     /// The query failed.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -42,7 +45,7 @@ impl PageError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) | Self::Query(QueryError::Invalid { .. }) => StatusCode::BAD_REQUEST,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::Busy | Self::Ingest(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Overloaded | Self::Ingest(_) => StatusCode::SERVICE_UNAVAILABLE,
             // A failure of InfluxDB, which its own client logs.
             Self::Query(QueryError::Store(StoreError::Remote { .. })) => StatusCode::BAD_GATEWAY,
             Self::Query(_) => StatusCode::INTERNAL_SERVER_ERROR,

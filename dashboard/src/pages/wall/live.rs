@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Changes within this time make one tick: a breaker of many instances opens many times at once.
 const GATHER: Duration = Duration::from_millis(100);
 /// Ticks that a slow page may be behind; then it skips to the newest and gets all of it.
-const LAG_MAX: usize = 4;
+const LAG_MAX: usize = 2;
 /// Live pages at once; each costs a connection and a few kilobytes.
 const PAGES_MAX: usize = 512;
 

@@ -1,0 +1,135 @@
+//! What all pages and APIs of the web listener share: they are admitted within the memory of all answers, and compressed
+//! for clients that ask for it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::{MatchedPath, Request};
+use axum::http::{Uri, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::dialect::Refuse;
+use super::pieces::Holds;
+use super::problem::RETRY_AFTER;
+use super::{Problem, compress, jaeger, zipkin};
+use crate::query::{Admission, Admitted, Busy, Cost};
+
+/// What is answered at any time: health checks, files of the program, event streams (which wait for their own room).
+const ALWAYS: [&str; 6] = [
+    "/healthz",
+    "/assets/{hash}/{name}",
+    "/zipkin/config.json",
+    "/circuits/live",
+    "/api/stream",
+    "/demo-trace",
+];
+
+/// Admits the requests of pages and APIs, and compresses the answers; `busy` answers a page for which there is no room.
+pub fn bounded(web: Router, admission: Admission, busy: fn() -> Response) -> Router {
+    web.layer(from_fn(move |request: Request, next: Next| {
+        let admission = admission.clone();
+        async move { answer(request, next, &admission, busy).await }
+    }))
+}
+
+async fn answer(
+    request: Request,
+    next: Next,
+    admission: &Admission,
+    busy: fn() -> Response,
+) -> Response {
+    let takes_gzip = compress::takes_gzip(request.headers());
+    let mut admitted = None;
+    if let Some(cost) = cost(&request) {
+        match admission.admit(cost).await {
+            Ok(room) => admitted = Some(room),
+            Err(error) => return refuse(request.uri(), error, busy),
+        }
+    }
+    let response = next.run(request).await;
+    if let Some(admitted) = &mut admitted {
+        let exact = response.body().size_hint().exact();
+        let exact = exact.and_then(|bytes| usize::try_from(bytes).ok());
+        let holds = response.extensions().get::<Holds>().map(|holds| holds.0);
+        admitted.answered(exact.or(holds));
+    }
+    let response = match takes_gzip {
+        true => compress::compressed(response),
+        false => response,
+    };
+    response.map(|body| {
+        Body::new(Held {
+            body,
+            _admitted: admitted,
+        })
+    })
+}
+
+/// Returns what a request costs; `None` if it is answered at any time.
+fn cost(request: &Request) -> Option<Cost> {
+    let path = request.extensions().get::<MatchedPath>();
+    let path = path.map_or("", MatchedPath::as_str);
+    if ALWAYS.contains(&path) {
+        return None;
+    }
+    let reads_store = ["trace", "operations", "transitions", "history"]
+        .iter()
+        .any(|word| path.contains(word));
+    let is_past = request
+        .uri()
+        .query()
+        .is_some_and(|query| query.contains("at="));
+    let is_heavy = reads_store || is_past || path == "/circuits/{service}/{name}";
+    Some(if is_heavy { Cost::Heavy } else { Cost::Light })
+}
+
+/// Refuses a request in the words of its dialect.
+fn refuse(uri: &Uri, error: Busy, busy: fn() -> Response) -> Response {
+    let is_below = |prefix: &str| uri.path().starts_with(prefix);
+    let status = axum::http::StatusCode::SERVICE_UNAVAILABLE;
+    let text = error.to_string();
+    let mut response = if is_below("/api/v2/") || is_below("/zipkin/") {
+        zipkin::refusal(status, text)
+    } else if is_below("/jaeger/") {
+        jaeger::failure(status, text)
+    } else if is_below("/api/") || is_below("/metrics") {
+        <Problem as Refuse>::new(status, text).into_response()
+    } else {
+        busy()
+    };
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, RETRY_AFTER);
+    response
+}
+
+/// The body of an answer with the room that it takes.
+struct Held {
+    body: Body,
+    _admitted: Option<Admitted>,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
