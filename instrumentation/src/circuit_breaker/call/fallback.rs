@@ -116,6 +116,5 @@ impl<E> From<NoSlot> for FallbackError<E> {
 
 /// Counts how a fallback ended.
 pub(super) fn count(breaker: &CircuitBreaker, outcome: FallbackOutcome) {
-    let shards = &breaker.shell.shards;
-    shards.write(|shard| shard.fallback(outcome));
+    breaker.shell.count_fallback(outcome);
 }

@@ -58,7 +58,7 @@ impl CircuitBreaker {
 
     /// Returns the settings in force.
     pub fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.shell.settings.read())
+        self.shell.settings()
     }
 
     /// Replaces the settings. State and totals are kept; a window of another shape starts empty.
@@ -75,7 +75,7 @@ impl CircuitBreaker {
     /// [`is_due`](Self::is_due) then; with [`Settings::automatic_half_open`] it is half-open.
     pub fn state(&self) -> EffectiveState {
         self.shell.catch_up();
-        self.shell.fast_path.word().state()
+        self.shell.state()
     }
 
     /// Whether its computed state is open and its time in open is over, so that the next call will be a probe.
@@ -87,7 +87,7 @@ impl CircuitBreaker {
     /// Returns the state computed from the calls, whether or not another one is forced.
     pub fn computed_state(&self) -> State {
         self.shell.catch_up();
-        self.shell.control.lock().machine.state()
+        self.shell.computed_state()
     }
 
     /// Closes the breaker and ends the override, for an operator who knows that the target works again. The window starts
@@ -132,7 +132,7 @@ impl CircuitBreaker {
     /// Returns the override in force.
     pub fn current_override(&self) -> Option<Override> {
         self.shell.catch_up();
-        self.shell.control.lock().current_override().cloned()
+        self.shell.current_override()
     }
 
     /// Returns state, settings and counts at this moment.
@@ -248,7 +248,7 @@ impl fmt::Debug for CircuitBreaker {
         f.debug_struct("CircuitBreaker")
             .field("name", &self.shell.name)
             .field("group", &self.shell.group)
-            .field("state", &self.shell.fast_path.word().state())
+            .field("state", &self.shell.state())
             .finish_non_exhaustive()
     }
 }

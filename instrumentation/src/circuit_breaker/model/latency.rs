@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::buckets::{PER_DOUBLING, index_in_range};
+use super::buckets::{FIRST_INDEX, PER_DOUBLING, ZERO_NANOS, index_in_range, place};
 use crate::circuit_breaker::rules::nanos;
 
 /// Counts of durations by bucket; bucket `i` counts durations in (2^(i/8) s, 2^((i+1)/8) s].
@@ -83,6 +83,16 @@ impl LatencyHistogram {
         match self.buckets.binary_search_by_key(&index, |bucket| bucket.0) {
             Ok(at) => self.buckets[at].1 = self.buckets[at].1.saturating_add(count),
             Err(at) => self.buckets.insert(at, (index, count)),
+        }
+    }
+
+    /// Adds a duration as a breaker does.
+    pub(crate) fn record(&mut self, nanos: u64) {
+        self.sum_nanos = self.sum_nanos.saturating_add(nanos);
+        if nanos > ZERO_NANOS {
+            self.add(place(nanos) as i32 + FIRST_INDEX, 1);
+        } else {
+            self.zero_count = self.zero_count.saturating_add(1);
         }
     }
 

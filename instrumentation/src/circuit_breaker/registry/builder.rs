@@ -1,8 +1,10 @@
 //! Builds breakers: each is the one that its registry holds under its name.
 
+use std::hash::{DefaultHasher, Hasher};
+
 use thiserror::Error;
 
-use super::{MAX_BREAKERS, Registry};
+use super::Registry;
 use crate::circuit_breaker::call::handle::CircuitBreaker;
 use crate::circuit_breaker::model::name::MAX_NAME_BYTES;
 use crate::circuit_breaker::rules::settings::Settings;
@@ -54,9 +56,6 @@ pub enum BuildError {
         /// What differs: `group`, and names of settings.
         differences: Vec<&'static str>,
     },
-    /// The registry is full.
-    #[error("registry already holds {MAX_BREAKERS} circuit breakers")]
-    RegistryFull,
 }
 
 impl Builder {
@@ -78,12 +77,12 @@ impl Builder {
         self
     }
 
-    /// Returns the registered breaker of that name, or registers a new one. If the registry is full or the name too long,
-    /// the breaker is not registered: it protects its callers, but is neither found by name nor exported.
+    /// Returns the registered breaker of that name, or registers a new one. Of a name or a group that is too long the
+    /// beginning is kept, with a number made from the whole.
     ///
     /// The first group and the first settings of a name win. A builder that was given others (not one that was given none)
     /// gets the registered breaker as it is, and the difference is logged as a warning, once for each breaker;
-    /// [`CircuitBreaker::update_settings`] changes settings in force.
+    /// [`CircuitBreaker::update_settings`] changes settings in force, [`replace`](Self::replace) starts anew.
     ///
     /// # Panics
     /// Panics on settings that [`Settings::validate`] rejects; [`try_build`](Self::try_build) does not.
@@ -97,29 +96,20 @@ impl Builder {
                     .inspect(|breaker| breaker.shell.warn_once(&conflict))
                     .unwrap_or_else(|| self.build())
             }
-            Err(BuildError::RegistryFull | BuildError::NameTooLong) => {
-                let registry = self.chosen_registry();
-                registry.unlisted(&self.name, self.group_name(), self.chosen_settings())
-            }
+            Err(BuildError::NameTooLong) => self.shortened().build(),
         }
     }
 
     /// As [`build`](Self::build), for names and settings from outside the program.
     ///
     /// # Errors
-    /// Returns an error for invalid settings, a name that is too long, a name that was built with another group or other
-    /// settings before, or a full registry.
+    /// Returns an error for invalid settings, a name that is too long, or a name that was built with another group or other
+    /// settings before.
     pub fn try_build(self) -> Result<CircuitBreaker, BuildError> {
-        if let Some(settings) = &self.settings {
-            settings.validate()?;
-        }
-        if self.name.len().max(self.group_name().len()) > MAX_NAME_BYTES {
-            return Err(BuildError::NameTooLong);
-        }
+        self.check()?;
         let registry = self.chosen_registry();
-        let breaker = registry
-            .get_or_register(&self.name, || (self.group_name(), self.chosen_settings()))
-            .ok_or(BuildError::RegistryFull)?;
+        let breaker =
+            registry.get_or_register(&self.name, || (self.group_name(), self.chosen_settings()));
         match self.differences(&breaker) {
             differences if differences.is_empty() => Ok(breaker),
             differences => Err(BuildError::Conflict {
@@ -127,6 +117,27 @@ impl Builder {
                 differences,
             }),
         }
+    }
+
+    /// Registers a new breaker, closed and with all counts at zero, in place of the one of that name. Whoever holds the old
+    /// one stays protected by it. To change settings alone, [`CircuitBreaker::update_settings`] keeps state and counts.
+    ///
+    /// # Errors
+    /// Returns an error for invalid settings or a name that is too long.
+    pub fn replace(self) -> Result<CircuitBreaker, BuildError> {
+        self.check()?;
+        let registry = self.chosen_registry();
+        Ok(registry.replace(&self.name, self.group_name(), self.chosen_settings()))
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        if let Some(settings) = &self.settings {
+            settings.validate()?;
+        }
+        if self.name.len().max(self.group_name().len()) > MAX_NAME_BYTES {
+            return Err(BuildError::NameTooLong);
+        }
+        Ok(())
     }
 
     /// What this builder was given and `breaker` was not built with.
@@ -149,6 +160,15 @@ impl Builder {
         self.group.as_deref().unwrap_or(DEFAULT_GROUP)
     }
 
+    /// The same with a name and a group that are short enough.
+    fn shortened(self) -> Self {
+        Self {
+            name: shortened(self.name),
+            group: self.group.map(shortened),
+            ..self
+        }
+    }
+
     fn chosen_settings(&self) -> Settings {
         self.settings.clone().unwrap_or_default()
     }
@@ -156,4 +176,19 @@ impl Builder {
     fn chosen_registry(&self) -> &Registry {
         self.registry.as_ref().unwrap_or_else(|| Registry::global())
     }
+}
+
+/// Keeps the beginning of a text that is too long, and a number made from the whole in place of the rest.
+fn shortened(text: String) -> String {
+    if text.len() <= MAX_NAME_BYTES {
+        return text;
+    }
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    let number = format!("~{:016x}", hasher.finish());
+    let mut end = MAX_NAME_BYTES - number.len();
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{number}", &text[..end])
 }

@@ -31,6 +31,9 @@ pub trait Listener: Send + Sync {
     /// A breaker was registered.
     fn registered(&self, _breaker: &CircuitBreaker) {}
 
+    /// A breaker was removed, replaced, or evicted from a full registry.
+    fn removed(&self, _breaker: &CircuitBreaker) {}
+
     /// A breaker changed its state.
     fn transition(&self, _transition: &Transition) {}
 

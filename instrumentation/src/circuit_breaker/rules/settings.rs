@@ -135,6 +135,11 @@ macro_rules! compare {
 }
 
 impl Settings {
+    /// The longest duration of a call that is not slow, nanoseconds.
+    pub(crate) fn slow_above(&self) -> u64 {
+        self.slow_call_duration.map_or(u64::MAX, nanos)
+    }
+
     /// After how many nanoseconds a call counts as slow although it has not returned.
     pub(crate) fn slow_before_return(&self) -> Option<u64> {
         let limit = self.slow_call_duration.map(nanos);

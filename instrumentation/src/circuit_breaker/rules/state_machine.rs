@@ -5,6 +5,7 @@
 //! changes nothing once that generation is over. In half-open only probes decide; a probe belongs to its trial, which
 //! ends when the breaker closes, or opens because of results.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::{Admission, Change, Ending, Ticket};
@@ -84,7 +85,7 @@ enum Stage {
 /// Computes the state of a breaker.
 #[derive(Debug)]
 pub(crate) struct StateMachine {
-    settings: Settings,
+    settings: Arc<Settings>,
     limits: Limits,
     generation: u64,
     next_probe: u64,
@@ -98,7 +99,7 @@ pub(crate) struct StateMachine {
 
 impl StateMachine {
     /// Starts closed with an empty window; breakers with different seeds wait differently long where jitter is set.
-    pub(crate) fn new(settings: Settings, now: u64, total: Tally, seed: u64) -> Self {
+    pub(crate) fn new(settings: Arc<Settings>, now: u64, total: Tally, seed: u64) -> Self {
         Self {
             limits: Limits::of(&settings),
             window: Window::new(&settings.window, now, total),
@@ -178,7 +179,7 @@ impl StateMachine {
     }
 
     /// Replaces the settings and keeps the state; a window of another shape starts empty.
-    pub(crate) fn apply(&mut self, settings: Settings, now: u64, total: Tally) {
+    pub(crate) fn apply(&mut self, settings: Arc<Settings>, now: u64, total: Tally) {
         if settings.window != self.settings.window {
             self.window = Window::new(&settings.window, now, total);
         }

@@ -35,13 +35,18 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(breaker: Name, group: Name, machine: StateMachine) -> Self {
+    pub(crate) fn new(
+        breaker: Name,
+        group: Name,
+        since: SystemTime,
+        machine: StateMachine,
+    ) -> Self {
         Self {
             breaker,
             group,
             machine,
             forced: None,
-            since: SystemTime::now(),
+            since,
             transitions: Vec::new(),
         }
     }

@@ -34,6 +34,9 @@ const GENERATION_SHIFT: u32 = 8;
 pub(crate) struct StateWord(u64);
 
 impl StateWord {
+    /// Closed, in the first generation.
+    pub(super) const CLOSED: Self = Self(0);
+
     /// Encodes the state of `control`.
     pub(crate) fn of(control: &Control) -> Self {
         let (state, machine) = (control.state(), &control.machine);
@@ -133,8 +136,7 @@ impl FastPath {
     }
 
     fn publish_settings(&self, settings: &Settings, limits: Limits) {
-        let slow_above = settings.slow_call_duration.map_or(u64::MAX, nanos);
-        self.slow_above.store(slow_above, Relaxed);
+        self.slow_above.store(settings.slow_above(), Relaxed);
         self.unfinished_is_slow
             .store(settings.count_unfinished_slow_calls, Relaxed);
         self.full_is_failure

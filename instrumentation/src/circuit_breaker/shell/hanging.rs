@@ -1,10 +1,10 @@
 //! Calls that are slow before they return: those that hang, and those that were given up.
 
-use super::Shell;
+use super::live::Live;
 use super::running::Running;
 use crate::circuit_breaker::rules::state::Outcome;
 
-impl Shell {
+impl Live {
     /// Whether an outcome is one of a call whose duration says something about the target.
     pub(super) fn may_be_slow(&self, outcome: Outcome) -> bool {
         executed(outcome) || (outcome == Outcome::Cancelled && self.fast_path.unfinished_is_slow())

@@ -1,12 +1,15 @@
-//! The shell around the rules: admits calls and records their outcomes, without a lock while the breaker is closed and
-//! calls succeed. The lock is taken to change the state, in half-open, and once per bucket of the window.
+//! The shell around the rules: admits calls and records their outcomes. A breaker begins small (`cold`), as most of those
+//! whose names come from outside stay; `live` is what it becomes with more calls, or with the first that did not succeed.
 
 pub(crate) mod bulkhead;
 pub(crate) mod clock;
+mod cold;
 pub(crate) mod control;
 pub(crate) mod counter;
 pub(crate) mod fast_path;
 mod hanging;
+mod live;
+mod pass;
 pub(crate) mod recorder;
 mod running;
 pub(crate) mod shard;
@@ -14,69 +17,25 @@ mod snapshot;
 pub(crate) mod thread_slot;
 mod timer;
 
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
 use std::panic::RefUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::circuit_breaker::model::name::Name;
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::model::transition::Transition;
-use crate::circuit_breaker::rules::call::{Admission, Ending, Ticket};
-use crate::circuit_breaker::rules::nanos;
 use crate::circuit_breaker::rules::settings::Settings;
-use crate::circuit_breaker::rules::state::{EffectiveState, Outcome, Override, State};
-use crate::circuit_breaker::rules::state_machine::StateMachine;
-use crate::circuit_breaker::rules::validation::MAX_DURATION;
-use crate::circuit_breaker::rules::verdict::judge;
-use crate::sync::{Mutex, RwLock};
+use crate::circuit_breaker::rules::state::{
+    EffectiveState, FallbackOutcome, Outcome, Override, State,
+};
+use crate::sync::Mutex;
 use bulkhead::Bulkhead;
 use clock::Clock;
-use control::Control;
-use fast_path::{FastPath, REFUSES, SHADOWS, StateWord, TIMED, TRACKED, UNCOUNTED};
-use running::{Running, Tick};
-use shard::{Shard, Shards};
-
-/// An admitted call: the state word at its admission, its slot if it is a probe, and where it is counted while it runs.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pass {
-    word: StateWord,
-    probe: Option<u64>,
-    tick: Tick,
-    started: u64,
-}
-
-/// `Pass::started` where the clock was not read.
-const UNKNOWN: u64 = u64::MAX;
-
-impl Pass {
-    pub(crate) fn state(self) -> EffectiveState {
-        self.word.state()
-    }
-
-    pub(crate) fn is_probe(self) -> bool {
-        self.probe.is_some()
-    }
-
-    /// How long it has been running, if its start is known.
-    pub(crate) fn elapsed(self, now: u64) -> u64 {
-        if self.started == UNKNOWN {
-            0
-        } else {
-            now.saturating_sub(self.started)
-        }
-    }
-
-    fn ticket(self) -> Ticket {
-        Ticket {
-            generation: self.word.generation(),
-            probe: self.probe,
-        }
-    }
-}
+use cold::Cold;
+use live::Live;
+pub(crate) use pass::Pass;
 
 /// Receives the events of a breaker, without a lock held. The last bound lets handles cross `catch_unwind`.
 pub(crate) trait Observer: fmt::Debug + Send + Sync + RefUnwindSafe {
@@ -88,22 +47,22 @@ pub(crate) trait Observer: fmt::Debug + Send + Sync + RefUnwindSafe {
 /// The breaker itself; `CircuitBreaker` is a handle to it.
 #[derive(Debug)]
 pub(crate) struct Shell {
-    /// Itself, for the timer.
-    me: Weak<Shell>,
-    pub(crate) fast_path: FastPath,
-    pub(crate) shards: Shards,
+    live: OnceLock<Box<Live>>,
+    cold: Mutex<Cold>,
     pub(crate) clock: Clock,
+    created: SystemTime,
     pub(crate) name: Name,
     pub(crate) group: Name,
-    pub(crate) control: Mutex<Control>,
-    pub(crate) settings: RwLock<Arc<Settings>>,
     /// The settings that it was built with.
     pub(crate) first_settings: Arc<Settings>,
-    has_warned: AtomicBool,
     observer: Arc<dyn Observer>,
-    running: OnceLock<Box<Running>>,
+    /// Itself, for the timer.
+    me: Weak<Shell>,
     pub(crate) bulkhead: Bulkhead,
     pub(crate) fallback_bulkhead: Bulkhead,
+    /// Admitted calls when the registry last looked, as a number that wraps around.
+    seen_calls: AtomicU32,
+    has_warned: AtomicBool,
 }
 
 impl Shell {
@@ -111,218 +70,191 @@ impl Shell {
     pub(crate) fn new(
         name: Name,
         group: Name,
-        settings: Settings,
+        settings: Arc<Settings>,
         observer: Arc<dyn Observer>,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self::known_as(Weak::clone(me), name, group, settings, observer))
-    }
-
-    fn known_as(
-        me: Weak<Self>,
-        name: Name,
-        group: Name,
-        settings: Settings,
-        observer: Arc<dyn Observer>,
-    ) -> Self {
-        let (clock, shards, fast_path) = (Clock::start(), Shards::new(), FastPath::default());
-        let total = shards.tally();
-        let machine = StateMachine::new(settings.clone(), clock.now(), total, seed());
-        let control = Control::new(name.clone(), group.clone(), machine);
-        fast_path.publish(&control);
-        let settings = Arc::new(settings);
-        let shell = Self {
-            me,
-            fast_path,
-            shards,
-            clock,
+        let shell = Arc::new_cyclic(|me| Self {
+            live: OnceLock::new(),
+            cold: Mutex::new(Cold::default()),
+            clock: Clock::start(),
+            created: SystemTime::now(),
             name,
             group,
-            control: Mutex::new(control),
-            settings: RwLock::new(Arc::clone(&settings)),
             first_settings: settings,
-            has_warned: AtomicBool::new(false),
             observer,
-            running: OnceLock::new(),
+            me: Weak::clone(me),
             bulkhead: Bulkhead::default(),
             fallback_bulkhead: Bulkhead::default(),
-        };
-        shell.restart_running();
+            seen_calls: AtomicU32::new(0),
+            has_warned: AtomicBool::new(false),
+        });
+        if shell.first_settings.slow_before_return().is_some() {
+            shell.live(); // Running calls are counted from the first one on.
+        }
         shell
     }
 
     /// Admits or refuses a call; reads the clock with `now` only if the decision depends on it.
     #[inline]
     pub(crate) fn admit(&self, now: impl FnOnce() -> u64) -> Result<Pass, Rejected> {
-        let word = self.fast_path.word();
-        if word.passes() {
-            return Ok(self.pass(word, None, UNKNOWN));
+        match self.live.get() {
+            Some(live) => live.admit(now),
+            None => self.admit_cold(now),
         }
-        self.admit_special(word, now())
-    }
-
-    #[inline]
-    fn admit_special(&self, word: StateWord, now: u64) -> Result<Pass, Rejected> {
-        let recheck_at = self.fast_path.recheck_at();
-        if word.has(REFUSES) && now < recheck_at {
-            return Err(self.reject(word.state(), recheck_at - now));
-        }
-        let over = word.has(TIMED) && now >= recheck_at;
-        if word.has(REFUSES | SHADOWS) || over {
-            return self.admit_locked(now);
-        }
-        // Once it has opened the breaker, the word is another one.
-        if word.has(TRACKED) && self.finds_hanging(now) {
-            return self.admit_locked(now);
-        }
-        Ok(self.pass(word, None, now))
     }
 
     #[cold]
-    fn admit_locked(&self, now: u64) -> Result<Pass, Rejected> {
-        let (admission, word) = self.locked(|control| {
-            let admission = control.admit(now, self.shards.tally());
-            (admission, StateWord::of(control))
-        });
-        match admission {
-            Admission::Pass => Ok(self.pass(word, None, now)),
-            Admission::Probe(id) => Ok(self.pass(word, Some(id), now)),
-            Admission::Refuse { until } => {
-                Err(self.reject(word.state(), until.saturating_sub(now)))
+    fn admit_cold(&self, now: impl FnOnce() -> u64) -> Result<Pass, Rejected> {
+        let mut cold = self.cold.lock();
+        match self.live.get() {
+            Some(live) => {
+                drop(cold);
+                live.admit(now)
             }
-        }
-    }
-
-    #[inline]
-    fn pass(&self, word: StateWord, probe: Option<u64>, started: u64) -> Pass {
-        if !word.has(UNCOUNTED) {
-            self.shards.write(|shard| shard.admitted.add(1));
-        }
-        let tick = match self.running.get() {
-            Some(running) if word.has(TRACKED) => running.start(started),
-            _ => Tick::NONE,
-        };
-        Pass {
-            word,
-            probe,
-            tick,
-            started,
-        }
-    }
-
-    /// Counts a refused call; none can be admitted for `nanos`.
-    #[inline]
-    fn reject(&self, state: EffectiveState, nanos: u64) -> Rejected {
-        self.shards.write(Shard::rejected);
-        // If the end is unknown (a probe is running, a forced state does not expire) the hint is the open time.
-        let wait = match state {
-            EffectiveState::Open => nanos,
-            _ => nanos.min(self.fast_path.open_nanos()),
-        };
-        Rejected {
-            name: self.name.clone(),
-            state,
-            retry_after: Duration::from_nanos(wait),
+            None => Ok(cold.admit()),
         }
     }
 
     /// Records a call that took `elapsed_nanos` and ended at `now`.
     #[inline]
     pub(crate) fn record(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
-        let common = outcome == Outcome::Success
-            && pass.probe.is_none()
-            && !pass.word.has(UNCOUNTED | TRACKED)
-            && pass.word.same_generation(self.fast_path.word())
-            && !self.fast_path.bucket_is_over(now)
-            && !self.fast_path.watches()
-            && !self.fast_path.is_slow(elapsed_nanos);
-        if !common {
-            return self.record_carefully(pass, outcome, elapsed_nanos, now);
-        }
-        self.shards.write(|shard| {
-            shard.good.add(1);
-            shard.success(elapsed_nanos);
-        });
-    }
-
-    #[inline(never)]
-    fn record_carefully(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
-        if pass.word.has(UNCOUNTED) {
-            return;
-        }
-        // An inner breaker refused, after this one had admitted the call.
-        let outcome = match outcome {
-            Outcome::Rejected => Outcome::Cancelled,
-            outcome => outcome,
-        };
-        let current = pass.word.same_generation(self.fast_path.word());
-        let ending = Ending {
-            outcome,
-            elapsed_nanos,
-            slow: self.may_be_slow(outcome) && self.fast_path.is_slow(elapsed_nanos),
-        };
-        if let Some(running) = self.running.get() {
-            running.end(pass.tick);
-        }
-        let verdict = judge(ending, self.fast_path.full_is_failure())
-            .filter(|_| current && pass.probe.is_none());
-        if verdict.is_some() {
-            self.roll(now, verdict == Some(true));
-        }
-        self.count(ending, verdict);
-        if !current && pass.probe.is_none() {
-            return;
-        }
-        if pass.probe.is_some() || (verdict.is_some() && self.fast_path.counts_calls()) {
-            self.record_locked(pass.ticket(), ending, now);
-        } else if let Some(bad) = verdict
-            && (bad || ending.slow || self.fast_path.watches())
-            && self.looks_bad(self.hanging(now))
-        {
-            self.evaluate_locked(now);
+        match self.live.get() {
+            Some(live) => live.record(pass, outcome, elapsed_nanos, now),
+            None => self.record_cold(pass, outcome, elapsed_nanos, now),
         }
     }
 
-    fn count(&self, ending: Ending, verdict: Option<bool>) {
-        self.shards.write(|shard| {
-            shard.ended_with(ending.outcome, ending.elapsed_nanos);
-            if let Some(bad) = verdict {
-                shard.good.add(u64::from(!bad));
-                shard.bad.add(u64::from(bad));
-                shard.slow.add(u64::from(ending.slow));
+    #[cold]
+    fn record_cold(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
+        let limit = self.first_settings.slow_above();
+        if outcome == Outcome::Success && elapsed_nanos <= limit {
+            let mut cold = self.cold.lock();
+            if self.live.get().is_none() && cold.record(elapsed_nanos, now) {
+                return;
             }
-        });
-    }
-
-    /// Advances the window if its bucket is over. A successful call does not wait for the lock: the thread that holds it
-    /// does the same.
-    fn roll(&self, now: u64, wait: bool) {
-        if !self.fast_path.bucket_is_over(now) || self.fast_path.counts_calls() {
-            return;
         }
-        let control = if wait {
-            Some(self.control.lock())
-        } else {
-            self.control.try_lock()
-        };
-        let Some(mut control) = control else {
-            return;
-        };
-        let total = self.shards.tally();
-        control.machine.roll(now, total);
-        self.fast_path.publish(&control);
+        self.live().record(pass, outcome, elapsed_nanos, now);
     }
 
-    #[cold]
-    fn record_locked(&self, ticket: Ticket, ending: Ending, now: u64) {
-        self.locked(|control| {
-            let total = self.shards.tally();
-            control.record(ticket, ending, now, total, self.hanging(now));
+    /// The breaker with all that it may need; the calls so far are in it.
+    fn live(&self) -> &Live {
+        if let Some(live) = self.live.get() {
+            return live;
+        }
+        let mut cold = self.cold.lock();
+        self.live.get_or_init(|| {
+            let live = Live::new(self);
+            std::mem::take(&mut *cold).replay(&live);
+            Box::new(live)
+        })
+    }
+
+    /// Returns the settings in force.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        match self.live.get() {
+            Some(live) => Arc::clone(&live.settings.read()),
+            None => Arc::clone(&self.first_settings),
+        }
+    }
+
+    /// Returns the state in force.
+    pub(crate) fn state(&self) -> EffectiveState {
+        let live = self.live.get();
+        live.map_or(EffectiveState::Closed, |live| live.fast_path.word().state())
+    }
+
+    /// Returns the state computed from the calls.
+    pub(crate) fn computed_state(&self) -> State {
+        let live = self.live.get();
+        live.map_or(State::Closed, |live| live.control.lock().machine.state())
+    }
+
+    pub(crate) fn current_override(&self) -> Option<Override> {
+        let control = self.live.get()?.control.lock();
+        control.current_override().cloned()
+    }
+
+    /// Makes the changes that are due by time without a call.
+    pub(crate) fn catch_up(&self) {
+        if let Some(live) = self.live.get() {
+            live.catch_up();
+        }
+    }
+
+    /// When something is due by time, without a call.
+    fn due(&self) -> Option<u64> {
+        self.live.get()?.due()
+    }
+
+    /// Has the timer look at this breaker at `due`, after `shortest` at least.
+    fn wake_at(&self, due: u64, shortest: Duration) {
+        self.live().wake_at(due, shortest);
+    }
+
+    /// Whether it is open and its time in open is over, so that the next call is a probe.
+    pub(crate) fn is_due(&self) -> bool {
+        self.live.get().is_some_and(|live| live.is_due())
+    }
+
+    /// Enters a computed state because a person says so.
+    pub(crate) fn transition(&self, to: State, wait: Option<Duration>, why: &str) {
+        self.live().transition(to, wait, why);
+    }
+
+    /// Ends the override and closes the breaker.
+    pub(crate) fn reset(&self, why: &str) {
+        self.live().reset(why);
+    }
+
+    /// Forces a state.
+    pub(crate) fn force(&self, by: Override) {
+        self.live().force(by);
+    }
+
+    /// Ends the override.
+    pub(crate) fn release(&self) {
+        self.live().release();
+    }
+
+    /// Replaces the settings with valid ones.
+    pub(crate) fn apply(self: &Arc<Self>, settings: Settings) {
+        self.live().apply(settings);
+        self.observer.settings_changed(self);
+    }
+
+    /// Counts how a fallback ended.
+    pub(crate) fn count_fallback(&self, outcome: FallbackOutcome) {
+        self.live().shards.write(|shard| shard.fallback(outcome));
+    }
+
+    /// What an eviction would lose, and whether it was used since the last time this was asked.
+    pub(crate) fn usage(&self) -> Usage {
+        let live = self.live.get();
+        if let Some(live) = live {
+            live.roll(self.clock.now(), true);
+        }
+        let calls = match live {
+            Some(live) => live.shards.admitted() as u32,
+            None => self.cold.lock().admitted(),
+        };
+        let control = live.map(|live| live.control.lock());
+        let sum = |live: &Live, control: &control::Control| {
+            control.machine.window().sum(live.shards.tally())
+        };
+        let has_bad_calls = live.zip(control.as_ref()).is_some_and(|(live, control)| {
+            let sum = sum(live, control);
+            sum.bad > 0 || sum.slow > 0
         });
-    }
-
-    #[cold]
-    fn evaluate_locked(&self, now: u64) {
-        self.locked(|control| control.evaluate(now, self.shards.tally(), self.hanging(now)));
+        let is_forced = control
+            .as_ref()
+            .is_some_and(|c| c.current_override().is_some());
+        let is_closed = control.is_none_or(|c| c.machine.state() == State::Closed);
+        Usage {
+            was_used: self.seen_calls.swap(calls, Relaxed) != calls,
+            is_closed,
+            is_forced,
+            has_bad_calls,
+        }
     }
 
     /// Logs `problem`, which will occur again and again, once.
@@ -331,105 +263,13 @@ impl Shell {
             tracing::warn!(target: "fusebox", breaker = &*self.name, problem, "the first settings of a circuit breaker stay in force; not logged again");
         }
     }
-
-    /// Makes the changes that are due by time without a call: of an override that expires, of open and half-open.
-    pub(crate) fn catch_up(&self) {
-        let word = self.fast_path.word();
-        if !word.has(TIMED | REFUSES | SHADOWS | TRACKED) {
-            return;
-        }
-        let now = self.clock.now();
-        if word.has(TRACKED) {
-            self.finds_hanging(now);
-        }
-        if word.has(SHADOWS) || (word.has(TIMED | REFUSES) && now >= self.fast_path.recheck_at()) {
-            self.locked(|control| {
-                control.expire(now);
-                control.advance(now, false, self.shards.tally());
-            });
-        }
-    }
-
-    /// When something is due by time, without a call.
-    fn due(&self) -> Option<u64> {
-        self.control.lock().machine.due()
-    }
-
-    /// Has the timer look at this breaker at `due`, after `shortest` at least.
-    fn wake_at(&self, due: u64, shortest: Duration) {
-        let delay = Duration::from_nanos(due.saturating_sub(self.clock.now()));
-        timer::wake_after(delay.max(shortest), due, Weak::clone(&self.me));
-    }
-
-    /// Whether it is open and its time in open is over, so that the next call is a probe.
-    pub(crate) fn is_due(&self) -> bool {
-        let now = self.clock.now();
-        let open_until = self.control.lock().machine.open_until();
-        open_until.is_some_and(|until| now >= until)
-    }
-
-    /// Enters a computed state because a person says so.
-    pub(crate) fn transition(&self, to: State, wait: Option<Duration>, why: &str) {
-        let now = self.clock.now();
-        let wait = wait.map(|wait| nanos(wait.clamp(Duration::from_nanos(1), MAX_DURATION)));
-        self.locked(|control| control.enter(to, wait, why, now, self.shards.tally()));
-    }
-
-    /// Ends the override and closes the breaker.
-    pub(crate) fn reset(&self, why: &str) {
-        let now = self.clock.now();
-        self.locked(|control| control.reset(why, now, self.shards.tally()));
-    }
-
-    /// Forces a state.
-    pub(crate) fn force(&self, by: Override) {
-        let now = self.clock.now();
-        self.locked(|control| control.force(by, now));
-    }
-
-    /// Ends the override.
-    pub(crate) fn release(&self) {
-        let now = self.clock.now();
-        self.locked(|control| control.release(now));
-    }
-
-    /// Replaces the settings with valid ones.
-    pub(crate) fn apply(self: &Arc<Self>, settings: Settings) {
-        let now = self.clock.now();
-        self.locked(|control| {
-            let total = self.shards.tally();
-            control.machine.apply(settings.clone(), now, total);
-            // Under the lock, so that of two concurrent changes the same one wins in both places.
-            *self.settings.write() = Arc::new(settings);
-            self.restart_running();
-        });
-        self.observer.settings_changed(self);
-    }
-
-    /// Changes what the lock guards, publishes it, and reports transitions once the lock is released.
-    fn locked<R>(&self, change: impl FnOnce(&mut Control) -> R) -> R {
-        let (result, transitions) = {
-            let mut control = self.control.lock();
-            let (due, generation) = (control.machine.due(), control.machine.generation());
-            let result = change(&mut control);
-            if control.machine.generation() != generation {
-                self.restart_running();
-            }
-            self.fast_path.publish(&control);
-            let next = control.machine.due().filter(|next| Some(*next) != due);
-            if let Some(next) = next {
-                self.wake_at(next, Duration::ZERO);
-            }
-            (result, control.take_transitions())
-        };
-        for transition in &transitions {
-            self.observer.transition(transition);
-        }
-        result
-    }
 }
 
-/// A number that no other breaker of this process or another one has, as far as chance goes.
-fn seed() -> u64 {
-    RandomState::new().build_hasher().finish()
+/// See [`Shell::usage`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    pub(crate) was_used: bool,
+    pub(crate) is_closed: bool,
+    pub(crate) is_forced: bool,
+    pub(crate) has_bad_calls: bool,
 }

@@ -2,15 +2,53 @@
 
 use super::Shell;
 use super::clock::Clock;
+use super::live::Live;
 use crate::circuit_breaker::model::snapshot::{
     CallTotals, CircuitSnapshot, FallbackTotals, LatencyByOutcome,
 };
-use crate::circuit_breaker::rules::state::{FallbackOutcome, Outcome, State};
+use crate::circuit_breaker::rules::settings::Settings;
+use crate::circuit_breaker::rules::state::{EffectiveState, FallbackOutcome, Outcome, State};
 
 impl Shell {
     /// Reads everything. The counts are read one after the other while calls continue, so they may be a call or two
     /// apart.
     pub(crate) fn snapshot(&self) -> CircuitSnapshot {
+        if let Some(live) = self.live.get() {
+            return live.snapshot(self);
+        }
+        let cold = self.cold.lock();
+        if let Some(live) = self.live.get() {
+            drop(cold);
+            return live.snapshot(self);
+        }
+        let settings = &self.first_settings;
+        CircuitSnapshot {
+            name: self.name.clone(),
+            group: self.group.clone(),
+            state: EffectiveState::Closed,
+            computed: State::Closed,
+            since: self.created,
+            forced: None,
+            settings: Settings::clone(settings),
+            calls: CallTotals {
+                success: cold.successes(),
+                ..CallTotals::default()
+            },
+            fallbacks: FallbackTotals::default(),
+            in_flight: cold.in_flight(),
+            window: cold.window(&settings.window, self.clock.now()).into(),
+            open_until: None,
+            is_due: false,
+            latency: LatencyByOutcome {
+                success: cold.latency(),
+                ..LatencyByOutcome::default()
+            },
+        }
+    }
+}
+
+impl Live {
+    fn snapshot(&self, shell: &Shell) -> CircuitSnapshot {
         self.catch_up();
         let now = self.clock.now();
         let shards = &self.shards;
@@ -24,8 +62,8 @@ impl Shell {
             State::Open | State::HalfOpen => 0,
         };
         CircuitSnapshot {
-            name: self.name.clone(),
-            group: self.group.clone(),
+            name: shell.name.clone(),
+            group: shell.group.clone(),
             state: control.state(),
             computed: machine.state(),
             since: control.since,

@@ -282,7 +282,7 @@ proptest! {
             ..settings
         };
         let machine = Machine {
-            machine: StateMachine::new(settings.clone(), 0, Tally::default(), 0),
+            machine: StateMachine::new(Arc::new(settings.clone()), 0, Tally::default(), 0),
             total: Tally::default(),
         };
         paused(agree(machine, settings, steps))?;

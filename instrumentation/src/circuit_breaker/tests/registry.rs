@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::*;
-use crate::circuit_breaker::{BuildError, MAX_BREAKERS, MAX_NAME_BYTES};
+use crate::circuit_breaker::{BuildError, MAX_NAME_BYTES};
 
 #[derive(Default)]
 struct Counts {
     registered: AtomicUsize,
+    removed: AtomicUsize,
     changed: AtomicUsize,
 }
 
@@ -16,6 +17,11 @@ impl Listener for Counts {
         // With a lock held this would never return.
         breaker.snapshot();
         self.registered.fetch_add(1, Relaxed);
+    }
+
+    fn removed(&self, breaker: &CircuitBreaker) {
+        breaker.snapshot();
+        self.removed.fetch_add(1, Relaxed);
     }
 
     fn settings_changed(&self, breaker: &CircuitBreaker) {
@@ -107,25 +113,152 @@ fn wrong_settings_are_refused_by_name() {
     );
 }
 
+/// Builds the breaker of that name as those do who look it up for every call.
+fn named(registry: &Registry, name: &str) -> CircuitBreaker {
+    let builder = CircuitBreaker::builder(name).registry(registry);
+    builder.settings(hystrix()).build()
+}
+
+/// Scenario: as many names as fit came from outside, and one more is used with every call; its target is down.
+/// Guarantees: it is protected from its first failures on, and the registry stays within its limit.
 #[test]
-fn a_full_registry_still_hands_out_breakers_that_work() {
-    let registry = Registry::new();
-    let build = |name: &str| CircuitBreaker::builder(name).registry(&registry);
-    for n in 0..MAX_BREAKERS {
-        build(&format!("host-{n}")).build();
+fn a_name_beyond_the_limit_is_protected() {
+    let registry = Registry::with_limit(100);
+    for n in 0..100 {
+        calls(
+            &named(&registry, &format!("tenant-{n}")),
+            Outcome::Success,
+            1,
+        );
+    }
+    let mut reached = 0;
+    for _ in 0..1_000 {
+        if let Ok(permit) = named(&registry, "one more").try_acquire() {
+            permit.record(Outcome::Failure, ms(1));
+            reached += 1;
+        }
+    }
+    assert_eq!(reached, 1);
+    assert!(registry.len() <= 100);
+}
+
+/// Scenario: new names keep coming, each for a call. Guarantees: those that were called go before those that are open or
+/// failing, and neither a held one nor a forced one goes.
+#[test]
+fn what_is_not_used_goes_first() {
+    let registry = Registry::with_limit(64);
+    let held = named(&registry, "held");
+    calls(&named(&registry, "open"), Outcome::Failure, 1);
+    let failing = Settings {
+        minimum_calls: 20,
+        ..hystrix()
+    };
+    let builder = CircuitBreaker::builder("failing").registry(&registry);
+    calls(&builder.settings(failing).build(), Outcome::Failure, 19);
+    named(&registry, "forced").force(crate::circuit_breaker::Override {
+        kind: crate::circuit_breaker::OverrideKind::ForcedOpen,
+        reason: "Ada: maintenance".to_owned(),
+        expires: None,
+    });
+    for n in 0..1_000 {
+        calls(
+            &named(&registry, &format!("tenant-{n}")),
+            Outcome::Success,
+            1,
+        );
+        assert!(registry.len() <= 64);
+        assert_eq!(
+            named(&registry, "open").state(),
+            EffectiveState::Open,
+            "{n}"
+        );
     }
     assert_eq!(
-        build("one more").try_build().unwrap_err(),
-        BuildError::RegistryFull
+        registry.get("failing").unwrap().snapshot().window.errors,
+        19
     );
-    let unlisted = build("one more").settings(hystrix()).build();
-    calls(&unlisted, Outcome::Failure, 1);
-    assert_eq!(unlisted.state(), EffectiveState::Open);
-    assert!(registry.get("one more").is_none());
-    assert!(
-        build("host-7").try_build().is_ok(),
-        "known names stay known"
+    let forced = registry.get("forced").unwrap();
+    assert_eq!(forced.state(), EffectiveState::ForcedOpen);
+    calls(&held, Outcome::Failure, 1);
+    assert_eq!(registry.get("held").unwrap().state(), EffectiveState::Open);
+}
+
+/// Guarantees: while every breaker is in use the registry grows rather than leave a name without protection, and shrinks
+/// when they are not used any more.
+#[test]
+fn breakers_in_use_are_never_removed() {
+    let registry = Registry::with_limit(10);
+    let held: Vec<_> = (0..50)
+        .map(|n| named(&registry, &format!("host-{n}")))
+        .collect();
+    assert_eq!(registry.len(), 50);
+    for (n, breaker) in held.iter().enumerate() {
+        calls(breaker, Outcome::Failure, 1);
+        let found = named(&registry, &format!("host-{n}"));
+        assert_eq!(found.state(), EffectiveState::Open);
+    }
+    drop(held);
+    named(&registry, "one more");
+    assert!(registry.len() <= 10, "{}", registry.len());
+}
+
+/// Scenario: threads look up more names than fit, each for a call at a time, and all of the calls fail.
+/// Guarantees: no call of a name under way is lost by an eviction.
+#[test]
+fn an_eviction_loses_no_call_that_runs() {
+    let registry = Registry::with_limit(8);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let registry = &registry;
+            scope.spawn(move || {
+                for n in 0..2_000 {
+                    let breaker = named(registry, &format!("t{}", (n * 7 + thread) % 30));
+                    let permit = breaker.try_acquire_owned();
+                    let (state, same) = (breaker.state(), registry.get(breaker.name()));
+                    assert!(same.is_some(), "{state:?}: a breaker in use is listed");
+                    drop(permit);
+                }
+            });
+        }
+    });
+    assert!(registry.len() <= 8 + 4);
+}
+
+#[test]
+fn breakers_are_removed_replaced_and_iterated() {
+    let (registry, events) = (Registry::new(), Arc::new(Counts::default()));
+    registry.subscribe(events.clone());
+    let old = named(&registry, "price");
+    calls(&old, Outcome::Failure, 1);
+    let new = CircuitBreaker::builder("price").registry(&registry);
+    let new = new.settings(Settings::default()).replace().unwrap();
+    assert_eq!(
+        (old.state(), new.state()),
+        (EffectiveState::Open, EffectiveState::Closed)
     );
+    assert_eq!(
+        *registry.get("price").unwrap().settings(),
+        Settings::default()
+    );
+    named(&registry, "stock");
+    let names: Vec<_> = registry.into_iter().map(|b| b.name().to_owned()).collect();
+    assert_eq!(names, ["price", "stock"]);
+    let removed = registry.remove("price").unwrap();
+    calls(&removed, Outcome::Success, 1);
+    assert_eq!(removed.snapshot().calls.success, 1, "it still counts");
+    assert!(registry.get("price").is_none() && registry.remove("price").is_none());
+    assert_eq!(registry.len(), 1);
+    let counts = (
+        events.registered.load(Relaxed),
+        events.removed.load(Relaxed),
+    );
+    assert_eq!(counts, (3, 2));
+    let wrong = Settings {
+        max_concurrent: 0,
+        ..Settings::default()
+    };
+    let builder = CircuitBreaker::builder("stock").registry(&registry);
+    assert!(builder.settings(wrong).replace().is_err());
 }
 
 #[test]
@@ -171,17 +304,24 @@ fn a_snapshot_is_json() {
     assert_eq!(json["latency"]["success"]["sum_nanos"], 30_000_000);
 }
 
-/// Scenario: a name comes from outside and is huge. Guarantees: it protects, and neither list nor wire holds it.
+/// Scenario: names come from outside and are huge. Guarantees: each is one breaker that protects, under a name that is short
+/// enough for list and wire.
 #[test]
-fn a_name_that_is_too_long_is_not_listed() {
+fn a_name_that_is_too_long_is_shortened() {
     let registry = Registry::new();
-    let builder = |length| CircuitBreaker::builder(&"x".repeat(length)).registry(&registry);
-    assert_eq!(
-        builder(MAX_NAME_BYTES + 1).try_build().unwrap_err(),
-        BuildError::NameTooLong
-    );
-    assert!(builder(MAX_NAME_BYTES + 1).build().try_acquire().is_ok());
-    assert!(registry.all().is_empty());
-    builder(MAX_NAME_BYTES).build();
-    assert_eq!(registry.all().len(), 1);
+    let long = |end: &str| format!("{}{end}", "ä".repeat(MAX_NAME_BYTES));
+    let builder = CircuitBreaker::builder(&long("a")).registry(&registry);
+    assert_eq!(builder.try_build().unwrap_err(), BuildError::NameTooLong);
+    calls(&named(&registry, &long("a")), Outcome::Failure, 1);
+    assert_eq!(named(&registry, &long("a")).state(), EffectiveState::Open);
+    assert_eq!(named(&registry, &long("b")).state(), EffectiveState::Closed);
+    for breaker in &registry {
+        assert!(breaker.name().len() <= MAX_NAME_BYTES && breaker.name().starts_with("ää"));
+    }
+    let group = CircuitBreaker::builder("x")
+        .group(&long("c"))
+        .registry(&registry);
+    assert!(group.build().group().len() <= MAX_NAME_BYTES);
+    named(&registry, &"x".repeat(MAX_NAME_BYTES));
+    assert_eq!(registry.len(), 4);
 }

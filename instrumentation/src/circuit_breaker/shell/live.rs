@@ -1,0 +1,351 @@
+//! A breaker with everything it needs to judge calls: without a lock while it is closed and calls succeed. The lock is taken
+//! to change the state, in half-open, and once per bucket of the window.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::num::NonZeroU64;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::control::Control;
+use super::fast_path::{FastPath, REFUSES, SHADOWS, StateWord, TIMED, TRACKED, UNCOUNTED};
+use super::pass::{Pass, UNKNOWN};
+use super::running::{Running, Tick};
+use super::shard::{Shard, Shards};
+use super::{Observer, Shell, timer};
+use crate::circuit_breaker::model::name::Name;
+use crate::circuit_breaker::model::refusal::Rejected;
+use crate::circuit_breaker::rules::call::{Admission, Ending, Ticket};
+use crate::circuit_breaker::rules::nanos;
+use crate::circuit_breaker::rules::settings::Settings;
+use crate::circuit_breaker::rules::state::{EffectiveState, Outcome, Override, State};
+use crate::circuit_breaker::rules::state_machine::StateMachine;
+use crate::circuit_breaker::rules::validation::MAX_DURATION;
+use crate::circuit_breaker::rules::verdict::judge;
+use crate::sync::{Mutex, RwLock};
+
+/// What a breaker consists of once it has more than a few calls to remember.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(super) fast_path: FastPath,
+    pub(super) shards: Shards,
+    pub(super) clock: Clock,
+    name: Name,
+    /// The same, interned by the first refusal: each names it, and a shared count of references would cost more than the
+    /// rest of a refusal.
+    refused_name: OnceLock<Name>,
+    pub(super) control: Mutex<Control>,
+    pub(super) settings: RwLock<Arc<Settings>>,
+    pub(super) running: OnceLock<Box<Running>>,
+    observer: Arc<dyn Observer>,
+    /// The breaker itself, for the timer.
+    shell: Weak<Shell>,
+}
+
+impl Live {
+    /// Creates a closed breaker whose window begins when `shell` was created.
+    pub(super) fn new(shell: &Shell) -> Self {
+        let settings = Arc::clone(&shell.first_settings);
+        let (shards, fast_path) = (Shards::new(), FastPath::default());
+        let machine = StateMachine::new(Arc::clone(&settings), 0, shards.tally(), seed());
+        let name = shell.name.clone();
+        let control = Control::new(name.clone(), shell.group.clone(), shell.created, machine);
+        fast_path.publish(&control);
+        let live = Self {
+            fast_path,
+            shards,
+            clock: shell.clock,
+            name,
+            refused_name: OnceLock::new(),
+            control: Mutex::new(control),
+            settings: RwLock::new(settings),
+            running: OnceLock::new(),
+            observer: Arc::clone(&shell.observer),
+            shell: Weak::clone(&shell.me),
+        };
+        live.restart_running();
+        live
+    }
+
+    /// Admits or refuses a call; reads the clock with `now` only if the decision depends on it.
+    #[inline]
+    pub(super) fn admit(&self, now: impl FnOnce() -> u64) -> Result<Pass, Rejected> {
+        let word = self.fast_path.word();
+        if word.passes() {
+            return Ok(self.pass(word, None, UNKNOWN));
+        }
+        self.admit_special(word, now())
+    }
+
+    #[inline]
+    fn admit_special(&self, word: StateWord, now: u64) -> Result<Pass, Rejected> {
+        let recheck_at = self.fast_path.recheck_at();
+        if word.has(REFUSES) && now < recheck_at {
+            return Err(self.reject(word.state(), recheck_at - now));
+        }
+        let over = word.has(TIMED) && now >= recheck_at;
+        if word.has(REFUSES | SHADOWS) || over {
+            return self.admit_locked(now);
+        }
+        // Once it has opened the breaker, the word is another one.
+        if word.has(TRACKED) && self.finds_hanging(now) {
+            return self.admit_locked(now);
+        }
+        Ok(self.pass(word, None, now))
+    }
+
+    #[cold]
+    fn admit_locked(&self, now: u64) -> Result<Pass, Rejected> {
+        let (admission, word) = self.locked(|control| {
+            let admission = control.admit(now, self.shards.tally());
+            (admission, StateWord::of(control))
+        });
+        match admission {
+            Admission::Pass => Ok(self.pass(word, None, now)),
+            Admission::Probe(id) => Ok(self.pass(word, Some(id), now)),
+            Admission::Refuse { until } => {
+                Err(self.reject(word.state(), until.saturating_sub(now)))
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn pass(&self, word: StateWord, probe: Option<u64>, started: u64) -> Pass {
+        if !word.has(UNCOUNTED) {
+            self.shards.write(|shard| shard.admitted.add(1));
+        }
+        let tick = match self.running.get() {
+            Some(running) if word.has(TRACKED) => running.start(started),
+            _ => Tick::NONE,
+        };
+        Pass {
+            word,
+            probe: probe.and_then(NonZeroU64::new),
+            tick,
+            started,
+        }
+    }
+
+    /// Counts a refused call; none can be admitted for `nanos`.
+    #[inline]
+    fn reject(&self, state: EffectiveState, nanos: u64) -> Rejected {
+        self.shards.write(Shard::rejected);
+        // If the end is unknown (a probe is running, a forced state does not expire) the hint is the open time.
+        let wait = match state {
+            EffectiveState::Open => nanos,
+            _ => nanos.min(self.fast_path.open_nanos()),
+        };
+        Rejected {
+            name: self.refused_name().clone(),
+            state,
+            retry_after: Duration::from_nanos(wait),
+        }
+    }
+
+    #[inline]
+    fn refused_name(&self) -> &Name {
+        self.refused_name.get_or_init(|| Name::intern(&self.name))
+    }
+
+    /// Records a call that took `elapsed_nanos` and ended at `now`.
+    #[inline]
+    pub(super) fn record(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
+        let common = outcome == Outcome::Success
+            && pass.probe.is_none()
+            && !pass.word.has(UNCOUNTED | TRACKED)
+            && pass.word.same_generation(self.fast_path.word())
+            && !self.fast_path.bucket_is_over(now)
+            && !self.fast_path.watches()
+            && !self.fast_path.is_slow(elapsed_nanos);
+        if !common {
+            return self.record_carefully(pass, outcome, elapsed_nanos, now);
+        }
+        self.shards.write(|shard| {
+            shard.good.add(1);
+            shard.success(elapsed_nanos);
+        });
+    }
+
+    #[inline(never)]
+    fn record_carefully(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
+        if pass.word.has(UNCOUNTED) {
+            return;
+        }
+        // An inner breaker refused, after this one had admitted the call.
+        let outcome = match outcome {
+            Outcome::Rejected => Outcome::Cancelled,
+            outcome => outcome,
+        };
+        let current = pass.word.same_generation(self.fast_path.word());
+        let ending = Ending {
+            outcome,
+            elapsed_nanos,
+            slow: self.may_be_slow(outcome) && self.fast_path.is_slow(elapsed_nanos),
+        };
+        if let Some(running) = self.running.get() {
+            running.end(pass.tick);
+        }
+        let verdict = judge(ending, self.fast_path.full_is_failure())
+            .filter(|_| current && pass.probe.is_none());
+        if verdict.is_some() {
+            self.roll(now, verdict == Some(true));
+        }
+        self.count(ending, verdict);
+        if !current && pass.probe.is_none() {
+            return;
+        }
+        if pass.probe.is_some() || (verdict.is_some() && self.fast_path.counts_calls()) {
+            self.record_locked(pass.ticket(), ending, now);
+        } else if let Some(bad) = verdict
+            && (bad || ending.slow || self.fast_path.watches())
+            && self.looks_bad(self.hanging(now))
+        {
+            self.evaluate_locked(now);
+        }
+    }
+
+    fn count(&self, ending: Ending, verdict: Option<bool>) {
+        self.shards.write(|shard| {
+            shard.ended_with(ending.outcome, ending.elapsed_nanos);
+            if let Some(bad) = verdict {
+                shard.good.add(u64::from(!bad));
+                shard.bad.add(u64::from(bad));
+                shard.slow.add(u64::from(ending.slow));
+            }
+        });
+    }
+
+    /// Advances the window if its bucket is over. A successful call does not wait for the lock: the thread that holds it
+    /// does the same.
+    pub(super) fn roll(&self, now: u64, wait: bool) {
+        if !self.fast_path.bucket_is_over(now) || self.fast_path.counts_calls() {
+            return;
+        }
+        let control = if wait {
+            Some(self.control.lock())
+        } else {
+            self.control.try_lock()
+        };
+        let Some(mut control) = control else {
+            return;
+        };
+        let total = self.shards.tally();
+        control.machine.roll(now, total);
+        self.fast_path.publish(&control);
+    }
+
+    #[cold]
+    fn record_locked(&self, ticket: Ticket, ending: Ending, now: u64) {
+        self.locked(|control| {
+            let total = self.shards.tally();
+            control.record(ticket, ending, now, total, self.hanging(now));
+        });
+    }
+
+    #[cold]
+    pub(super) fn evaluate_locked(&self, now: u64) {
+        self.locked(|control| control.evaluate(now, self.shards.tally(), self.hanging(now)));
+    }
+
+    /// Makes the changes that are due by time without a call: of an override that expires, of open and half-open.
+    pub(super) fn catch_up(&self) {
+        let word = self.fast_path.word();
+        if !word.has(TIMED | REFUSES | SHADOWS | TRACKED) {
+            return;
+        }
+        let now = self.clock.now();
+        if word.has(TRACKED) {
+            self.finds_hanging(now);
+        }
+        if word.has(SHADOWS) || (word.has(TIMED | REFUSES) && now >= self.fast_path.recheck_at()) {
+            self.locked(|control| {
+                control.expire(now);
+                control.advance(now, false, self.shards.tally());
+            });
+        }
+    }
+
+    /// When something is due by time, without a call.
+    pub(super) fn due(&self) -> Option<u64> {
+        self.control.lock().machine.due()
+    }
+
+    /// Has the timer look at this breaker at `due`, after `shortest` at least.
+    pub(super) fn wake_at(&self, due: u64, shortest: Duration) {
+        let delay = Duration::from_nanos(due.saturating_sub(self.clock.now()));
+        timer::wake_after(delay.max(shortest), due, Weak::clone(&self.shell));
+    }
+
+    /// Whether it is open and its time in open is over, so that the next call is a probe.
+    pub(super) fn is_due(&self) -> bool {
+        let now = self.clock.now();
+        let open_until = self.control.lock().machine.open_until();
+        open_until.is_some_and(|until| now >= until)
+    }
+
+    /// Enters a computed state because a person says so.
+    pub(super) fn transition(&self, to: State, wait: Option<Duration>, why: &str) {
+        let now = self.clock.now();
+        let wait = wait.map(|wait| nanos(wait.clamp(Duration::from_nanos(1), MAX_DURATION)));
+        self.locked(|control| control.enter(to, wait, why, now, self.shards.tally()));
+    }
+
+    /// Ends the override and closes the breaker.
+    pub(super) fn reset(&self, why: &str) {
+        let now = self.clock.now();
+        self.locked(|control| control.reset(why, now, self.shards.tally()));
+    }
+
+    /// Forces a state.
+    pub(super) fn force(&self, by: Override) {
+        let now = self.clock.now();
+        self.locked(|control| control.force(by, now));
+    }
+
+    /// Ends the override.
+    pub(super) fn release(&self) {
+        let now = self.clock.now();
+        self.locked(|control| control.release(now));
+    }
+
+    /// Replaces the settings with valid ones.
+    pub(super) fn apply(&self, settings: Settings) {
+        let now = self.clock.now();
+        let settings = Arc::new(settings);
+        self.locked(|control| {
+            let total = self.shards.tally();
+            control.machine.apply(Arc::clone(&settings), now, total);
+            // Under the lock, so that of two concurrent changes the same one wins in both places.
+            *self.settings.write() = settings;
+            self.restart_running();
+        });
+    }
+
+    /// Changes what the lock guards, publishes it, and reports transitions once the lock is released.
+    fn locked<R>(&self, change: impl FnOnce(&mut Control) -> R) -> R {
+        let (result, transitions) = {
+            let mut control = self.control.lock();
+            let (due, generation) = (control.machine.due(), control.machine.generation());
+            let result = change(&mut control);
+            if control.machine.generation() != generation {
+                self.restart_running();
+            }
+            self.fast_path.publish(&control);
+            let next = control.machine.due().filter(|next| Some(*next) != due);
+            if let Some(next) = next {
+                self.wake_at(next, Duration::ZERO);
+            }
+            (result, control.take_transitions())
+        };
+        for transition in &transitions {
+            self.observer.transition(transition);
+        }
+        result
+    }
+}
+
+/// A number that no other breaker of this process or another one has, as far as chance goes.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

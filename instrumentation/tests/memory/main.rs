@@ -1,0 +1,106 @@
+//! The memory of many breakers and of calls, counted by the allocator of the process: one test, one process.
+
+use std::alloc::System;
+use std::time::Duration;
+
+use fusebox::circuit_breaker::{CircuitBreaker, Outcome, Registry};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const BREAKERS: usize = 10_000;
+
+/// Most bytes of a breaker after its first call, with its name and its place in the registry.
+const IDLE_BYTES: usize = 400;
+
+/// Most bytes of all breakers when each was called on eight threads.
+const CALLED_BYTES: usize = 40 * 1024 * 1024;
+
+fn name(number: usize) -> String {
+    format!("tenant-{number:05}")
+}
+
+fn call(registry: &Registry, name: &str, outcome: Outcome) {
+    let breaker = CircuitBreaker::builder(name).registry(registry).build();
+    let permit = breaker.try_acquire().expect("it is closed");
+    permit.record(outcome, Duration::from_millis(3));
+}
+
+/// Returns the bytes that are in use now and were not when `region` began.
+fn held(region: &Region<'_, System>) -> usize {
+    let change = region.change();
+    change
+        .bytes_allocated
+        .saturating_sub(change.bytes_deallocated)
+}
+
+fn all_call(registry: &Registry, threads: usize, rounds: usize) {
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for round in 0..rounds * BREAKERS {
+                    call(registry, &name(round % BREAKERS), Outcome::Success);
+                }
+            });
+        }
+    });
+}
+
+/// Prints what the documents say; `cargo test -p fusebox --test memory -- --nocapture`.
+fn report(what: &str, bytes: usize) {
+    eprintln!("{what}: {bytes} bytes");
+}
+
+#[test]
+fn breakers_are_small_and_calls_allocate_nothing() {
+    let registry = Registry::with_limit(BREAKERS);
+    call(&registry, "first", Outcome::Success); // What is there once.
+    registry.remove("first");
+
+    let region = Region::new(ALLOCATOR);
+    (0..BREAKERS).for_each(|number| call(&registry, &name(number), Outcome::Success));
+    let idle = held(&region) / BREAKERS;
+    report("a breaker after its first call", idle);
+    assert!(idle <= IDLE_BYTES, "{idle}");
+    assert_eq!(registry.len(), BREAKERS);
+
+    all_call(&registry, 8, 1);
+    let called = held(&region);
+    report(
+        "a breaker called once on each of eight threads",
+        called / BREAKERS,
+    );
+    assert!(called <= CALLED_BYTES, "{called}");
+
+    all_call(&registry, 8, 4);
+    let called = held(&region);
+    report(
+        "a breaker called five times on each of eight threads",
+        called / BREAKERS,
+    );
+    assert!(called <= CALLED_BYTES, "{called}");
+
+    for number in 0..BREAKERS {
+        registry.remove(&name(number));
+    }
+    let left = held(&region);
+    report("all of them removed", left);
+    assert!(
+        left < BREAKERS * IDLE_BYTES / 4,
+        "names do not stay: {left}"
+    );
+
+    let breaker = CircuitBreaker::builder("busy").registry(&registry).build();
+    let outcomes = [Outcome::Success, Outcome::Success, Outcome::Failure];
+    let round = || {
+        for outcome in outcomes {
+            let permit = breaker.try_acquire().unwrap();
+            permit.record(outcome, Duration::from_millis(3));
+        }
+    };
+    (0..1_000).for_each(|_| round());
+    let region = Region::new(ALLOCATOR);
+    (0..10_000).for_each(|_| round());
+    assert_eq!(region.change().allocations, 0);
+}
