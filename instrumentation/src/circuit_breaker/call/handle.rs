@@ -17,7 +17,18 @@ use crate::circuit_breaker::rules::validation::SettingsError;
 use crate::circuit_breaker::shell::Shell;
 use crate::semconv::ERROR_TYPE_PANIC;
 
-/// A circuit breaker; clones are handles to the same one.
+/// A circuit breaker; clones are handles to the same one, for any number of tasks, threads and runtimes.
+///
+/// **Nested breakers.** A call through two breakers counts in both. To the outer one a refusal by the inner one is an error
+/// like any other, and opens it too; where it should say nothing about the outer one's target, let
+/// [`call_with`](Self::call_with) answer [`Outcome::Rejected`] for [`CallError::Rejected`].
+///
+/// **Runtimes.** A breaker belongs to no runtime. [`call_blocking`](Self::call_blocking) and permits need none, `call` needs
+/// whatever polls it, and `Command` with a timeout needs tokio's timer. When a runtime ends, the calls that run on it are
+/// dropped and so cancelled; the breaker goes on.
+///
+/// **Clocks.** Time is tokio's. While a test pauses it, nothing ages and nothing is due until the test advances it. A breaker
+/// should see one clock: under one that is behind, no time passes until it has caught up.
 ///
 /// ```
 /// use std::time::Duration;

@@ -8,6 +8,7 @@ pub(crate) mod reason;
 pub(crate) mod settings;
 pub(crate) mod state;
 pub(crate) mod state_machine;
+mod time_in_open;
 mod trial;
 pub(crate) mod validation;
 pub(crate) mod verdict;

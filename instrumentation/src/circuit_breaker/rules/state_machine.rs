@@ -13,8 +13,8 @@ use super::nanos;
 use super::reason::{Reason, Share};
 use super::settings::Settings;
 use super::state::{Outcome, State};
+use super::time_in_open::time_in_open;
 use super::trial::Trial;
-use super::validation::MAX_DURATION;
 use super::verdict::judge;
 use super::window::{Tally, Window};
 
@@ -323,36 +323,9 @@ impl StateMachine {
 
     fn open(&mut self, from: u64, reason: Reason, trial: Option<Trial>) -> Change {
         self.openings = self.openings.saturating_add(1);
-        let wait = self.next_wait();
+        let wait = time_in_open(&self.settings, self.openings, self.seed ^ self.generation);
         let until = from.saturating_add(wait);
         self.enter(Stage::Open { until, wait, trial }, reason)
-    }
-
-    /// How long it stays open this time: longer from opening to opening, up to the maximum, give or take the jitter.
-    fn next_wait(&self) -> u64 {
-        let settings = &self.settings;
-        let jitter = settings.open_duration_jitter_percent / 100.0;
-        let longest = settings.open_duration_max.unwrap_or(MAX_DURATION);
-        let growth = settings
-            .open_duration_factor
-            .powi(self.openings.saturating_sub(1).min(1_000) as i32);
-        let middle = settings.open_duration.as_secs_f64() * growth;
-        let middle = middle.min(longest.as_secs_f64() / (1.0 + jitter));
-        let wait = middle * (1.0 + jitter * self.random());
-        nanos(
-            Duration::try_from_secs_f64(wait)
-                .unwrap_or(longest)
-                .min(longest),
-        )
-    }
-
-    /// A number from -1 to 1, another one for each opening and each seed (the finaliser of SplitMix64).
-    fn random(&self) -> f64 {
-        let mut bits = self.seed ^ self.generation.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^= bits >> 31;
-        (bits >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
     }
 
     fn half_open(&mut self, now: u64) -> Change {
