@@ -104,7 +104,7 @@ pub(super) fn hub() -> Hub<StreamEvent> {
 /// others add to it. Each is made when the one before was read.
 #[derive(Debug)]
 pub(crate) struct Greeting {
-    at: u64,
+    at: UnixNanos,
     complete: bool,
     circuits: std::vec::IntoIter<CircuitView>,
     /// The room that the circuits take.
