@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use http::uri::Authority;
 use http::{HeaderMap, Method, Uri, header};
+use opentelemetry::KeyValue;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry_http::HeaderInjector;
 use tracing::Span;
 
+use super::durations::Measured;
 use super::request_span::{RequestSpan, Side};
 use super::semantics;
 use crate::propagation::Propagator;
@@ -76,18 +78,33 @@ pub(super) fn start(
     headers: &mut HeaderMap,
     options: &Options,
 ) -> RequestSpan {
-    let span = client_span(method, uri, headers, &options.target);
+    let (address, port) = options.target.of(uri, headers);
+    let measured = Measured::client(measured_attributes(method, address.as_deref(), port));
+    let span = client_span(method, uri, (address, port), &options.target);
     let propagator = options.propagator.unwrap_or_else(Propagator::configured);
     propagator.clear(headers);
     if options.propagates_to(uri.host().unwrap_or_default()) {
         // The span's context, or the current one if spans are not recorded.
         span.in_scope(|| propagator.inject(&mut HeaderInjector(headers)));
     }
-    RequestSpan::new(span, Side::Client)
+    RequestSpan::new(span, Side::Client, measured)
 }
 
-fn client_span(method: &Method, uri: &Uri, headers: &HeaderMap, target: &Target) -> Span {
-    let (address, port) = target.of(uri, headers);
+/// The attributes of the duration that are known at the start.
+fn measured_attributes(method: &Method, address: Option<&str>, port: Option<i64>) -> Vec<KeyValue> {
+    let method = semantics::method(method).to_owned();
+    let address = address.map(|address| KeyValue::new("server.address", address.to_owned()));
+    let port = port.map(|port| KeyValue::new("server.port", port));
+    let known = [KeyValue::new("http.request.method", method)];
+    known.into_iter().chain(address).chain(port).collect()
+}
+
+fn client_span(
+    method: &Method,
+    uri: &Uri,
+    (address, port): (Option<String>, Option<i64>),
+    target: &Target,
+) -> Span {
     tracing::info_span!(
         target: "fusebox",
         "http client",

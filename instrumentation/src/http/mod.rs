@@ -10,6 +10,7 @@ mod client_call;
 #[cfg(feature = "reqwest")]
 mod client_request;
 mod disclosure;
+mod durations;
 mod forwarded;
 pub mod problem;
 #[cfg(feature = "reqwest")]
@@ -23,3 +24,6 @@ mod semantics;
 pub mod server;
 #[cfg(feature = "reqwest")]
 mod traced_client;
+
+#[cfg(feature = "telemetry")]
+pub(crate) use durations::Durations;

@@ -9,6 +9,7 @@ use opentelemetry::trace::TraceContextExt;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use super::durations::Measured;
 use super::semantics;
 use crate::body::{BodyEnd, ResponseBody, Watch};
 use crate::circuit_breaker::layer::{GrpcCode, has_status_behind_body};
@@ -20,6 +21,7 @@ use crate::semconv::{ERROR_TYPE_CANCELLED, ERROR_TYPE_PANIC};
 pub(super) struct RequestSpan {
     span: Span,
     side: Side,
+    measured: Option<Measured>,
     has_grpc_status_behind_body: bool,
     has_ended: bool,
 }
@@ -50,10 +52,11 @@ impl Side {
 }
 
 impl RequestSpan {
-    pub(super) fn new(span: Span, side: Side) -> Self {
+    pub(super) fn new(span: Span, side: Side, measured: Measured) -> Self {
         Self {
             span,
             side,
+            measured: Some(measured),
             has_grpc_status_behind_body: false,
             has_ended: false,
         }
@@ -86,7 +89,14 @@ impl RequestSpan {
     /// Records the head of the response, and watches its body.
     pub(super) fn answered<B>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
         let (status, headers) = (response.status(), response.headers());
-        semantics::record_status(&self.span, status, self.side.is_error(status));
+        let is_error = self.side.is_error(status);
+        semantics::record_status(&self.span, status, is_error);
+        if let Some(measured) = &mut self.measured {
+            measured.answered(status, response.version());
+            if is_error {
+                measured.failed(status.as_str());
+            }
+        }
         if status.is_success() {
             self.has_grpc_status_behind_body = has_status_behind_body(headers);
             if let Some(code) = GrpcCode::read(headers) {
@@ -97,8 +107,11 @@ impl RequestSpan {
         response.map(|body| ResponseBody::new(body, length, Box::new(self)))
     }
 
-    fn grpc_answered(&self, code: GrpcCode, headers: &HeaderMap) {
+    fn grpc_answered(&mut self, code: GrpcCode, headers: &HeaderMap) {
         let is_error = self.side.is_grpc_error(code);
+        if let Some(measured) = self.measured.as_mut().filter(|_| is_error) {
+            measured.failed(code.as_str());
+        }
         semantics::record_grpc_status(&self.span, code, is_error.then_some(headers));
     }
 
@@ -106,6 +119,9 @@ impl RequestSpan {
     pub(super) fn fail(&mut self, error_type: &str, description: &str) {
         if !self.has_ended {
             semantics::record_error(&self.span, error_type, description);
+            if let Some(measured) = &mut self.measured {
+                measured.failed(error_type);
+            }
             self.end();
         }
     }
@@ -113,6 +129,9 @@ impl RequestSpan {
     /// Ends the span now, even if a task that the request started still holds it.
     fn end(&mut self) {
         self.has_ended = true;
+        if let Some(measured) = self.measured.take() {
+            measured.end();
+        }
         self.span.context().span().end();
         self.span = Span::none();
     }

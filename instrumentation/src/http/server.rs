@@ -11,9 +11,9 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use http::uri::Authority;
 use http::{HeaderName, Request, Response, header};
-use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TraceContextExt;
+use opentelemetry::{Context, KeyValue};
 use pin_project_lite::pin_project;
 use tokio::task::futures::TaskLocalFuture;
 use tower_layer::Layer;
@@ -23,6 +23,7 @@ use tracing_opentelemetry::{OpenTelemetrySpanExt, SetParentError};
 
 #[cfg(feature = "axum")]
 use super::axum::{peer, route};
+use super::durations::Measured;
 use super::request_span::{RequestSpan, Side};
 pub use super::response_headers::{Audience, ResponseHeaders, private_peers};
 use super::secret::redacted_query;
@@ -249,7 +250,7 @@ impl ServerCall {
             NewTraces::Untrusted | NewTraces::Always => link_trace(&span, &remote),
         };
         Self {
-            span: RequestSpan::new(span, Side::Server(remote)),
+            span: RequestSpan::new(span, Side::Server(remote), measured(request)),
             headers: options.headers,
             peer_is_trusted,
         }
@@ -302,6 +303,21 @@ fn note_missing_layer() {
              (OpenTelemetry 0.33), perhaps one of another version; fusebox::telemetry::layers() returns the right one"
         );
     });
+}
+
+/// Starts to measure a request. The path is no attribute: strangers choose it.
+fn measured<B>(request: &Request<B>) -> Measured {
+    let method = semantics::method(request.method()).to_owned();
+    let scheme = match request.uri().scheme_str() {
+        Some("https") => "https",
+        _ => "http",
+    };
+    let route = route(request).map(|route| KeyValue::new("http.route", route.to_owned()));
+    let known = [
+        KeyValue::new("http.request.method", method),
+        KeyValue::new("url.scheme", scheme),
+    ];
+    Measured::server(known.into_iter().chain(route).collect())
 }
 
 fn server_span<B>(request: &Request<B>, peer: Option<IpAddr>) -> Span {

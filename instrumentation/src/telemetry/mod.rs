@@ -109,6 +109,12 @@ where
         .as_ref()
         .map(|pipeline| span_layer(&pipeline.traces, &config).boxed());
     let logs = log_layer(&mut config).boxed();
+    #[cfg(feature = "http")]
+    let spans = spans.into_iter().chain(
+        pipeline
+            .as_ref()
+            .map(|pipeline| durations_layer(pipeline).boxed()),
+    );
     let mut telemetry = Telemetry {
         dispatch: Dispatch::none(),
         pipeline,
@@ -194,7 +200,10 @@ impl Telemetry {
         let dispatch = match &pipeline {
             Some(pipeline) => {
                 let spans = span_layer(&pipeline.traces, config);
-                Dispatch::new(Registry::default().with(spans).with(log_layer(config)))
+                let subscriber = Registry::default().with(spans).with(log_layer(config));
+                #[cfg(feature = "http")]
+                let subscriber = subscriber.with(durations_layer(pipeline));
+                Dispatch::new(subscriber)
             }
             None => Dispatch::new(Registry::default().with(log_layer(config))),
         };
@@ -227,6 +236,19 @@ impl Telemetry {
         &self.dispatch
     }
 }
+
+/// Carries the instruments of HTTP in the subscriber, where the layers for servers and clients find them. It is off as a
+/// layer: it receives nothing, and enables nothing for the others.
+#[cfg(feature = "http")]
+fn durations_layer<S>(pipeline: &Pipeline) -> impl Layer<S> + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    crate::http::Durations::new(&pipeline.meter()).with_filter(LevelFilter::OFF)
+}
+
+#[cfg(feature = "http")]
+impl<S: Subscriber> Layer<S> for crate::http::Durations {}
 
 /// Logs what is wrong with the configuration.
 fn report(config: &TelemetryConfig) {

@@ -53,6 +53,13 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Returns the meter of this crate's own instruments.
+    #[cfg(feature = "http")]
+    pub(super) fn meter(&self) -> opentelemetry::metrics::Meter {
+        use opentelemetry::metrics::MeterProvider;
+        self.metrics.meter("fusebox")
+    }
+
     /// Installs the providers for the process.
     pub(super) fn install(&self) {
         opentelemetry::global::set_tracer_provider(self.traces.clone());

@@ -34,6 +34,7 @@ const SERVER: &str = "registry/attributes/server";
 const CLIENT: &str = "registry/attributes/client";
 const PEER: &str = "registry/attributes/peer";
 const RPC: &str = "registry/attributes/rpc";
+const NETWORK: &str = "registry/attributes/network";
 const USER_AGENT: &str = "registry/attributes/user-agent";
 const ERROR: &str = "registry/attributes/error";
 const SERVICE: &str = "registry/attributes/service";
@@ -44,7 +45,7 @@ const TELEMETRY: &str = "registry/attributes/telemetry";
 const OURS: &str = "fusebox::semconv";
 
 /// Every attribute that the crate sets, its type and where the type is stated.
-const ATTRIBUTES: [(&str, Type, &str); 36] = [
+const ATTRIBUTES: [(&str, Type, &str); 37] = [
     ("service.name", Text, SERVICE),
     ("service.instance.id", Text, SERVICE),
     ("host.name", Text, HOST),
@@ -64,6 +65,7 @@ const ATTRIBUTES: [(&str, Type, &str); 36] = [
     ("server.port", Integer, SERVER),
     ("client.address", Text, CLIENT),
     ("peer.service", Text, PEER),
+    ("network.protocol.version", Text, NETWORK),
     ("user_agent.original", Text, USER_AGENT),
     ("rpc.response.status_code", Text, RPC),
     ("error.type", Text, ERROR),
@@ -84,11 +86,21 @@ const ATTRIBUTES: [(&str, Type, &str); 36] = [
 ];
 
 /// Every metric that the crate sends: its unit, its kind, and whether its numbers are integers.
-const METRICS: [(&str, &str, &str); 4] = [
+const METRICS: [(&str, &str, &str); 6] = [
     (semconv::CALL_DURATION, "s", "exponential histogram"),
     (semconv::STATE, "1", "gauge of integers"),
     (semconv::INFLIGHT, "{call}", "gauge of integers"),
     (semconv::FALLBACKS, "{fallback}", "sum of integers"),
+    (
+        "http.server.request.duration",
+        "s",
+        "histogram of the conventions' bounds",
+    ),
+    (
+        "http.client.request.duration",
+        "s",
+        "histogram of the conventions' bounds",
+    ),
 ];
 
 /// Answers with the failure that the client asks for.
@@ -156,6 +168,11 @@ fn points(metric: &Metric) -> Vec<&KeyValue> {
             .iter()
             .flat_map(|p| &p.attributes)
             .collect(),
+        Data::Histogram(data) => data
+            .data_points
+            .iter()
+            .flat_map(|p| &p.attributes)
+            .collect(),
         Data::Gauge(data) => data
             .data_points
             .iter()
@@ -187,10 +204,21 @@ fn kind_of(metric: &Metric) -> &'static str {
     };
     match metric.data.as_ref().unwrap() {
         Data::ExponentialHistogram(_) => "exponential histogram",
+        Data::Histogram(histogram) if has_bounds_of_http(histogram) => {
+            "histogram of the conventions' bounds"
+        }
         Data::Gauge(gauge) if all_integers(&gauge.data_points) => "gauge of integers",
         Data::Sum(sum) if all_integers(&sum.data_points) => "sum of integers",
         other => panic!("{}: unexpected numbers {other:?}", metric.name),
     }
+}
+
+fn has_bounds_of_http(histogram: &opentelemetry_proto::tonic::metrics::v1::Histogram) -> bool {
+    let bounds = [
+        0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+    ];
+    let mut points = histogram.data_points.iter();
+    points.all(|point| point.explicit_bounds == bounds)
 }
 
 /// Runs everything that sets attributes and waits until all of both tables has arrived.
@@ -258,4 +286,44 @@ fn every_metric_has_its_unit_and_kind() {
     });
     let table = METRICS.map(|(name, unit, kind)| (name.to_owned(), unit.to_owned(), kind));
     assert_eq!(seen, BTreeSet::from(table));
+}
+
+/// Guarantees: durations are told apart by method, route and status, the errors by their type, and never by a path.
+#[test]
+fn durations_have_few_series() {
+    let (server, client) = receive(|received| {
+        let series = |name: &str| {
+            let found = received
+                .metrics
+                .iter()
+                .find(|(_, metric)| metric.name == name);
+            let Some(Data::Histogram(data)) = &found.unwrap().1.data else {
+                panic!("durations are a histogram");
+            };
+            let series = data.data_points.iter().map(|point| {
+                let keys = [
+                    "http.request.method",
+                    "http.route",
+                    "http.response.status_code",
+                    "error.type",
+                ];
+                let values = keys.map(|key| crate::sink::text(&point.attributes, key));
+                (values.join(" "), point.count)
+            });
+            series.collect::<BTreeMap<_, _>>()
+        };
+        (
+            series("http.server.request.duration"),
+            series("http.client.request.duration"),
+        )
+    });
+    let expected = |rows: [&str; 3]| rows.map(|row| (row.to_owned(), 1)).into_iter().collect();
+    let rows = [
+        "GET /broken 500 500",
+        "_OTHER /broken 500 500",
+        "GET /grpc 200 UNAVAILABLE",
+    ];
+    assert_eq!(server, expected(rows));
+    let rows = ["GET  500 500", "_OTHER  500 500", "GET  200 UNAVAILABLE"];
+    assert_eq!(client, expected(rows));
 }
