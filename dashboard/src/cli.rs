@@ -92,30 +92,17 @@ pub struct ServerArgs {
     pub token_file: Option<PathBuf>,
     /// PEM file of the certificate of every listener, with those between it and the root: they speak TLS then. It is read
     /// again when it changes, as are the key and the authorities.
-    #[arg(
-        long,
-        global = true,
-        env = "FUSEBOX_TLS_CERT",
-        value_name = "FILE",
-        requires = "tls_key"
-    )]
+    #[arg(long, global = true, env = "FUSEBOX_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
     /// PEM file of the certificate's private key.
-    #[arg(
-        long,
-        global = true,
-        env = "FUSEBOX_TLS_KEY",
-        value_name = "FILE",
-        requires = "tls_cert"
-    )]
+    #[arg(long, global = true, env = "FUSEBOX_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
     /// PEM file of the authorities of clients: each client must show a certificate of one of them.
     #[arg(
         long,
         global = true,
         env = "FUSEBOX_TLS_CLIENT_CA",
-        value_name = "FILE",
-        requires = "tls_cert"
+        value_name = "FILE"
     )]
     pub tls_client_ca: Option<PathBuf>,
     /// Allows an address beyond loopback, and any host name, without a token.
@@ -321,7 +308,7 @@ impl ServerArgs {
             shards: self.shards.map_or(defaults.shards, usize::from),
             token: self.token.clone(),
             token_file: self.token_file.clone(),
-            tls: self.tls(),
+            tls: self.tls()?,
             insecure: self.insecure,
             influxdb: self.influxdb.options()?,
             influxdb_local: self.influxdb.local,
@@ -331,15 +318,18 @@ impl ServerArgs {
 }
 
 impl ServerArgs {
-    /// Returns the files of the certificate; clap has checked that both are there.
-    fn tls(&self) -> Option<TlsFiles> {
-        let (cert, key) = self.tls_cert.clone().zip(self.tls_key.clone())?;
+    /// Returns the files of the certificate. A part of them is an error: it must not mean plain HTTP.
+    fn tls(&self) -> Result<Option<TlsFiles>, Error> {
         let client_ca = self.tls_client_ca.clone();
-        Some(TlsFiles {
-            cert,
-            key,
-            client_ca,
-        })
+        match (self.tls_cert.clone(), self.tls_key.clone()) {
+            (Some(cert), Some(key)) => Ok(Some(TlsFiles {
+                cert,
+                key,
+                client_ca,
+            })),
+            (None, None) if client_ca.is_none() => Ok(None),
+            _ => Err("TLS needs both --tls-cert and --tls-key".into()),
+        }
     }
 }
 
@@ -422,121 +412,4 @@ fn peer(text: &str) -> Result<(String, String), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-    use clap::builder::ValueParser;
-
-    use super::*;
-
-    #[test]
-    fn flags_have_names_of_their_own() {
-        Cli::command().debug_assert();
-        let args = [
-            "fusebox",
-            "--token",
-            "sender-sender-01",
-            "--influxdb",
-            "http://127.0.0.1:8086",
-        ];
-        let args = args.into_iter().chain(["--influxdb-token", "b"]);
-        let config = Cli::parse_from(args).server.config().unwrap();
-        assert_eq!(config.token, Some("sender-sender-01".into()));
-        assert_eq!(config.influxdb.unwrap().token, Some("b".into()));
-    }
-
-    #[test]
-    fn every_flag_of_the_collector_is_accepted_after_a_subcommand() {
-        let command = Cli::command();
-        let own = command.get_arguments().filter(|arg| !arg.is_global_set());
-        let own: Vec<_> = own.map(|arg| arg.get_id().as_str()).collect();
-        assert!(own.is_empty(), "{own:?}");
-    }
-
-    fn config(args: &[&str]) -> Result<CollectorConfig, String> {
-        let args = ["fusebox", "--data-dir", "d"].iter().chain(args);
-        let cli = Cli::try_parse_from(args).map_err(|error| error.to_string())?;
-        let config = cli.server.config().map_err(|error| error.to_string())?;
-        config.validate().map_err(|error| error.to_string())?;
-        Ok(config)
-    }
-
-    #[test]
-    fn flags_are_accepted_before_and_after_the_subcommand() {
-        for args in [
-            &["--retention", "24h", "--listen", "127.0.0.1:1", "demo"][..],
-            &["demo", "--listen", "127.0.0.1:1", "--retention", "24h"],
-            &["--listen", "127.0.0.1:1", "demo", "--retention", "24h"],
-        ] {
-            let config = config(args).unwrap();
-            assert_eq!(config.retention, Duration::from_secs(24 * 3_600));
-            assert_eq!(config.web_addr, "127.0.0.1:1".parse().unwrap());
-        }
-    }
-
-    #[test]
-    fn localhost_is_an_address_for_every_listener() {
-        let args = [
-            "--listen",
-            "localhost:1",
-            "--otlp-grpc-listen",
-            "localhost:2",
-        ];
-        let config = config(&[&args[..], &["--otlp-http-listen", "localhost:3"]].concat()).unwrap();
-        let addresses = [
-            config.web_addr,
-            config.otlp_grpc_addr,
-            config.otlp_http_addr,
-        ];
-        assert_eq!(addresses, [1, 2, 3].map(ListenAddr::Localhost));
-    }
-
-    #[test]
-    fn a_switch_of_the_environment_takes_the_usual_words() {
-        for (name, id) in [
-            ("FUSEBOX_INSECURE", "insecure"),
-            ("FUSEBOX_INFLUXDB_ONBOARD", "influxdb-onboard"),
-        ] {
-            let command = Cli::command();
-            let switch = command.get_arguments().find(|arg| arg.get_id() == id);
-            let switch = switch.unwrap();
-            assert_eq!(switch.get_env().unwrap(), name);
-            let parser = switch.get_value_parser();
-            assert_eq!(
-                format!("{parser:?}"),
-                format!("{:?}", ValueParser::new(BoolishValueParser::new()))
-            );
-        }
-    }
-
-    #[test]
-    fn numbers_that_cannot_work_are_refused() {
-        for args in [
-            ["--spans", "0"],
-            ["--connections", "0"],
-            ["--connections", "10001"],
-            ["--spans-per-request", "0"],
-            ["--spans-per-request", "99999999"],
-            ["--rate", "0"],
-            ["--rate", "18446744073709551615"],
-        ] {
-            let args = ["fusebox", "load"].iter().chain(&args);
-            let refusal = Cli::try_parse_from(args).unwrap_err().to_string();
-            assert!(refusal.contains(" is not in "), "{refusal}");
-        }
-    }
-
-    #[test]
-    fn settings_that_would_lose_data_are_refused() {
-        for (args, says) in [
-            (["--disk-gib", "0"], "from 1 to 17179869183"),
-            (["--disk-gib", "17179869184"], "from 1 to 17179869183"),
-            (["--retention", "1ns"], "at least 1 h"),
-            (["--retention", "99999h"], "at most 87600 h"),
-            (["--retention", "0h"], "at least 1 h"),
-            (["--retention", "99999999999h"], "a number and a unit"),
-        ] {
-            let refusal = config(&args).unwrap_err();
-            assert!(refusal.contains(says), "{refusal}");
-        }
-    }
-}
+mod tests;

@@ -164,3 +164,49 @@ async fn the_demo_works_in_a_folder_of_its_own() {
     assert!(child.wait().await.expect("it ends").success());
     assert!(!folder.exists());
 }
+
+/// Guarantees: the services of the demo show a token where one is required.
+#[tokio::test]
+async fn the_demo_works_with_a_token() {
+    let data = TempDir::new().expect("a temporary directory");
+    let listen = format!("127.0.0.1:{}", free_port().await);
+    let token = "reader-reader-01";
+    let args = ["--listen", &listen, "--token", token, "demo"];
+    let mut child = spawn(data.path(), &args, &[]);
+    let services = format!("http://{listen}/api/services");
+    let client = reqwest::Client::new();
+    eventually("the services of the shop", || async {
+        let answer = client.get(&services).bearer_auth(token).send().await;
+        let text = answer.ok()?.text().await.ok()?;
+        text.contains("gateway").then_some(())
+    })
+    .await;
+    child.kill().await.expect("it runs");
+}
+
+/// Guarantees: with a certificate every address is one of https, and plain HTTP is told so.
+#[tokio::test]
+async fn a_certificate_of_the_settings_is_used_on_every_port() {
+    let data = TempDir::new().expect("a temporary directory");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (cert, key) = (data.path().join("cert.pem"), data.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).expect("a file");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
+    let [cert, key] = [&cert, &key].map(|path| path.to_str().expect("a path of text"));
+    let args = ["--tls-cert", cert, "--tls-key", key];
+    let binary = Binary::serve_with(&data.path().join("data"), &args).await;
+    for url in [&binary.web, &binary.otlp_http] {
+        let plain = url.replacen("https://", "http://", 1);
+        assert_ne!(*url, plain);
+        let answer = reqwest::get(plain).await.expect("an answer");
+        assert_eq!(answer.status(), 400);
+        assert!(answer.text().await.expect("a body").contains("https://"));
+    }
+    binary.terminate().await;
+    let swapped = ["--tls-cert", key, "--tls-key", cert];
+    let error = Binary::rejects(&data.path().join("data"), &swapped).await;
+    assert!(
+        error.contains("tls: ") && error.contains("holds no"),
+        "{error}"
+    );
+}

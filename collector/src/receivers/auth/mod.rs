@@ -181,6 +181,8 @@ impl Auth {
         }
         if !knows_host {
             if let Some(session) = extensions.get::<Arc<Session>>() {
+                self.access
+                    .denied(session.listener(), Denied::Host.as_str());
                 session.refuse();
             }
             return Err(Denied::Host);

@@ -84,22 +84,38 @@ enum Body {
 /// The most bytes of a file that holds one token.
 const TOKEN_FILE_BYTES_MAX: u64 = 64 << 10;
 
-fn read_text(path: &Path) -> std::io::Result<String> {
-    let bytes = files::read_regular(path, TOKEN_FILE_BYTES_MAX)?;
-    String::from_utf8(bytes).map_err(std::io::Error::other)
+/// Reads a token from its file; `None` when the file is empty.
+fn read_token(path: &Path) -> Result<Option<Secret>, StoreError> {
+    let read = || {
+        let bytes = files::read_regular(path, TOKEN_FILE_BYTES_MAX)?;
+        let text = String::from_utf8(bytes).map_err(std::io::Error::other)?;
+        match text.trim().chars().any(char::is_control) {
+            true => Err(std::io::Error::other(
+                "the token holds a line break or another control character",
+            )),
+            false => Ok(text),
+        }
+    };
+    let text = read().map_err(|error| StoreError::io("read the token from", path, error))?;
+    let token = Some(text.trim()).filter(|token| !token.is_empty());
+    Ok(token.map(Secret::from))
 }
 
 impl Client {
     /// Makes a client; nothing is asked yet.
     ///
     /// # Errors
-    /// When the file of certificate authorities cannot be used.
+    /// When the file of certificate authorities or that of the token cannot be used.
     pub(crate) fn new(options: InfluxdbOptions) -> Result<Self, StoreError> {
         let ca_file = options.ca_file.as_deref();
         let http = Http::new(&options.url, ca_file).map_err(|error| {
             let shown = ca_file.map_or_else(String::new, |file| file.display().to_string());
             failed("trust the certificate authorities in", &shown, &error)
         })?;
+        if let Some(path) = options.token_file.as_deref().filter(|path| path.exists()) {
+            // It is read when the server asks for it; that it cannot be used is said at once.
+            read_token(path)?;
+        }
         Ok(Self {
             http,
             token: RwLock::new(options.token.clone()),
@@ -150,20 +166,8 @@ impl Client {
         let Some(path) = self.token_file.read().clone() else {
             return Ok(false);
         };
-        let shown = path.clone();
-        let text = tokio::task::spawn_blocking(move || read_text(&path)).await;
-        let text = text
-            .map_err(std::io::Error::from)
-            .flatten()
-            .map_err(|error| StoreError::io("read the token from", &shown, error))?;
-        let text = text.trim();
-        if text.chars().any(char::is_control) {
-            let problem = "the token holds a line break or another control character";
-            let problem = std::io::Error::other(problem);
-            return Err(StoreError::io("read the token from", &shown, problem));
-        }
-        let read = Some(text).filter(|token| !token.is_empty());
-        let read = read.map(Secret::from);
+        let read = tokio::task::spawn_blocking(move || read_token(&path)).await;
+        let read = read.map_err(|error| self.failed("read the token", &error))??;
         let mut token = self.token.write();
         let other = read.is_some() && *token != read;
         if other {
@@ -472,5 +476,24 @@ mod tests {
             assert_eq!(server_of(&headers), Some(wanted));
         }
         assert_eq!(server_of(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_token_file_that_no_header_can_hold_is_refused_at_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        let client = || {
+            Client::new(InfluxdbOptions {
+                token_file: Some(file.clone()),
+                ..InfluxdbOptions::at("http://127.0.0.1:8086")
+            })
+        };
+        assert!(client().is_ok(), "it may be written later");
+        std::fs::write(&file, "s3cret\n").unwrap();
+        assert!(client().is_ok());
+        std::fs::write(&file, "s3cret\nother\n").unwrap();
+        let error = client().unwrap_err().to_string();
+        assert!(error.contains("a line break"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
     }
 }
