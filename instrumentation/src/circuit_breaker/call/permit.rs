@@ -32,7 +32,7 @@ impl<'a> Permit<'a> {
     #[inline]
     pub fn record(self, outcome: Outcome, elapsed: Duration) {
         let now = self.shell.clock.now();
-        self.shell.record(self.pass, outcome, nanos(elapsed), now);
+        self.shell.record(&self.pass, outcome, nanos(elapsed), now);
         std::mem::forget(self);
     }
 
@@ -52,7 +52,7 @@ impl Drop for Permit<'_> {
         let now = self.shell.clock.now();
         let elapsed = self.pass.elapsed(now);
         let outcome = dropped(self.watch);
-        self.shell.record(self.pass, outcome, elapsed, now);
+        self.shell.record(&self.pass, outcome, elapsed, now);
     }
 }
 
@@ -121,7 +121,7 @@ impl OwnedPermit {
         self.is_settled = true;
         let now = self.shell.clock.now();
         let elapsed = elapsed.unwrap_or_else(|| now.saturating_sub(self.started));
-        self.shell.record(self.pass, outcome, elapsed, now);
+        self.shell.record(&self.pass, outcome, elapsed, now);
     }
 }
 

@@ -100,7 +100,7 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         record_outcome(&self.span, outcome, error_type);
         let elapsed = now.saturating_sub(self.started);
         self.span
-            .in_scope(|| shell.record(self.pass, outcome, elapsed, now));
+            .in_scope(|| shell.record(&self.pass, outcome, elapsed, now));
         note(shell, self.pass.state(), outcome, None);
     }
 }

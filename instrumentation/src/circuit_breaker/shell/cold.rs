@@ -3,8 +3,7 @@
 
 use super::fast_path::StateWord;
 use super::live::Live;
-use super::pass::{Pass, UNKNOWN};
-use super::running::Tick;
+use super::pass::Pass;
 use crate::circuit_breaker::model::latency::LatencyHistogram;
 use crate::circuit_breaker::rules::nanos;
 use crate::circuit_breaker::rules::settings::WindowSettings;
@@ -15,12 +14,7 @@ use crate::circuit_breaker::rules::window::Tally;
 const MAX_CALLS: usize = 8;
 
 /// The state word of a breaker whose first generation is closed and not forced.
-const CLOSED: Pass = Pass {
-    word: StateWord::CLOSED,
-    probe: None,
-    tick: Tick::NONE,
-    started: UNKNOWN,
-};
+const CLOSED: Pass = Pass::plain(StateWord::CLOSED);
 
 /// The calls of a breaker with few of them.
 #[derive(Debug, Default)]
@@ -58,7 +52,7 @@ impl Cold {
         let admitted = u64::from(self.admitted);
         live.shards.write(|shard| shard.admitted.add(admitted));
         for call in self.ended {
-            live.record(CLOSED, Outcome::Success, call.elapsed, call.end);
+            live.record(&CLOSED, Outcome::Success, call.elapsed, call.end);
         }
     }
 

@@ -117,7 +117,7 @@ impl Shell {
 
     /// Records a call that took `elapsed_nanos` and ended at `now`.
     #[inline]
-    pub(crate) fn record(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
+    pub(crate) fn record(&self, pass: &Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
         match self.live.get() {
             Some(live) => live.record(pass, outcome, elapsed_nanos, now),
             None => self.record_cold(pass, outcome, elapsed_nanos, now),
@@ -125,7 +125,7 @@ impl Shell {
     }
 
     #[cold]
-    fn record_cold(&self, pass: Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
+    fn record_cold(&self, pass: &Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
         let limit = self.first_settings.slow_above();
         if outcome == Outcome::Success && elapsed_nanos <= limit {
             let mut cold = self.cold.lock();

@@ -17,9 +17,20 @@ pub(crate) struct Pass {
 }
 
 /// `Pass::started` where the clock was not read.
-pub(super) const UNKNOWN: u64 = u64::MAX;
+const UNKNOWN: u64 = u64::MAX;
 
 impl Pass {
+    /// Of a call through a closed breaker that counts no running calls.
+    #[inline]
+    pub(super) const fn plain(word: StateWord) -> Self {
+        Self {
+            word,
+            probe: None,
+            tick: Tick::NONE,
+            started: UNKNOWN,
+        }
+    }
+
     pub(crate) fn state(self) -> EffectiveState {
         self.word.state()
     }

@@ -15,6 +15,9 @@ use crate::sync::Mutex;
 /// Most shards with a single writer per breaker; each takes 16 bytes until it is written.
 const MAX_OWNED: usize = 128;
 
+/// Shards with a single writer that every breaker has room for.
+const FIRST_OWNED: usize = 8;
+
 /// A thread gets a shard of its own with every so many writes to the shared one: those that call often get theirs soon, and
 /// many threads that call seldom share one.
 const WRITES_PER_PROMOTION: u32 = 256;
@@ -22,8 +25,10 @@ const WRITES_PER_PROMOTION: u32 = 256;
 /// All the shards of a breaker.
 #[derive(Debug)]
 pub(crate) struct Shards {
-    owned: OnceLock<Box<[OnceLock<Box<Shard>>]>>,
-    /// The number of shards with a single writer, once there are any.
+    /// Those of the first threads stand here: a pointer less to follow for each write.
+    first: [OnceLock<Box<Shard>>; FIRST_OWNED],
+    more: OnceLock<Box<[OnceLock<Box<Shard>>]>>,
+    /// Most shards with a single writer.
     owned_len: usize,
     shared: Box<Shard>,
     /// The one who writes the shared shard, and the number of writes since the last promotion.
@@ -34,12 +39,13 @@ impl Shards {
     /// One shard, and room for twice as many threads as there are cores.
     pub(crate) fn new() -> Self {
         let cores = available_parallelism().map_or(4, usize::from);
-        Self::with_owned((cores * 2).clamp(8, MAX_OWNED))
+        Self::with_owned((cores * 2).clamp(FIRST_OWNED, MAX_OWNED))
     }
 
     fn with_owned(owned_len: usize) -> Self {
         Self {
-            owned: OnceLock::new(),
+            first: std::array::from_fn(|_| OnceLock::new()),
+            more: OnceLock::new(),
             owned_len,
             shared: Box::default(),
             shared_writer: Mutex::new(0),
@@ -49,11 +55,19 @@ impl Shards {
     /// Calls `write` with a shard that no other thread is writing.
     #[inline]
     pub(crate) fn write(&self, write: impl FnOnce(&Shard)) {
-        let owned = self.owned.get().and_then(|owned| owned.get(thread_slot()));
-        match owned.and_then(OnceLock::get) {
+        let slot = thread_slot();
+        let own = match self.first.get(slot) {
+            Some(own) => own.get(),
+            None => self.more(slot).and_then(OnceLock::get),
+        };
+        match own {
             Some(shard) => write(shard),
             None => self.write_shared(write),
         }
+    }
+
+    fn more(&self, slot: usize) -> Option<&OnceLock<Box<Shard>>> {
+        self.more.get()?.get(slot.checked_sub(FIRST_OWNED)?)
     }
 
     #[inline(never)]
@@ -70,14 +84,27 @@ impl Shards {
     /// Gives this thread a shard of its own, if there is room.
     #[cold]
     fn promote(&self) {
-        let new = || (0..self.owned_len).map(|_| OnceLock::new()).collect();
-        if let Some(shard) = self.owned.get_or_init(new).get(thread_slot()) {
-            shard.get_or_init(Box::default);
+        let slot = thread_slot();
+        if slot >= self.owned_len {
+            return;
+        }
+        let own = self.first.get(slot).or_else(|| {
+            let new = || {
+                (FIRST_OWNED..self.owned_len)
+                    .map(|_| OnceLock::new())
+                    .collect()
+            };
+            self.more.get_or_init(new);
+            self.more(slot)
+        });
+        if let Some(own) = own {
+            own.get_or_init(Box::default);
         }
     }
 
     fn iter(&self) -> impl Iterator<Item = &Shard> {
-        let owned = self.owned.get().into_iter().flatten();
+        let more = self.more.get().into_iter().flatten();
+        let owned = self.first.iter().chain(more);
         let owned = owned.filter_map(OnceLock::get).map(AsRef::as_ref);
         owned.chain(std::iter::once(&*self.shared))
     }
@@ -86,18 +113,22 @@ impl Shards {
         self.iter().map(count).sum()
     }
 
-    /// The running totals of calls that count towards health. Read for every bad call, so the loop is over the slice
-    /// alone: a chained iterator took an eighth of the time of such a call.
+    /// The running totals of calls that count towards health. Read for every bad call, so it loops over slices and not over
+    /// a chain of iterators.
     #[inline]
     pub(crate) fn tally(&self) -> Tally {
         let mut sum = self.shared.tally();
-        if let Some(owned) = self.owned.get() {
-            for shard in owned.iter().filter_map(OnceLock::get) {
+        let mut add = |shards: &[OnceLock<Box<Shard>>]| {
+            for shard in shards.iter().filter_map(OnceLock::get) {
                 let part = shard.tally();
                 sum.good += part.good;
                 sum.bad += part.bad;
                 sum.slow += part.slow;
             }
+        };
+        add(&self.first);
+        if let Some(more) = self.more.get() {
+            add(more);
         }
         sum
     }
@@ -161,6 +192,7 @@ impl Shard {
     }
 
     /// Counts a call by its outcome, and its duration if the protected code ran.
+    #[inline]
     pub(crate) fn ended_with(&self, outcome: Outcome, elapsed_nanos: u64) {
         self.totals[outcome as usize].add(1);
         if outcome == Outcome::Success {
