@@ -14,7 +14,9 @@ use super::figures::Figures;
 use super::tap::{Gathered, LiveTap};
 use crate::codec::otlp::{AttributeView, ResourceView, SpanView, SpanVisitor, ValueView};
 use crate::counters::{Counters, Incident};
-use crate::model::{CircuitKey, DAY, DependencyLink, SpanKind, TimeRange, UnixNanos, nanos};
+use crate::model::{
+    CircuitKey, DAY, DependencyLink, Dropped, SpanKind, TimeRange, UnixNanos, nanos,
+};
 use crate::store::series::{DependencyMinute, SeriesRecord};
 
 const SECOND: u64 = 1_000_000_000;
@@ -80,6 +82,7 @@ impl Hand {
             attributes: &[],
             service_name: self.service,
             instance_id: "one",
+            ..ResourceView::default()
         });
         visitor.span(&SpanView {
             trace_id: u128::from(self.trace).to_be_bytes(),
@@ -99,6 +102,7 @@ impl Hand {
             dropped_attributes_count: 0,
             dropped_events_count: 0,
             dropped_links_count: 0,
+            dropped_here: Dropped::default(),
         });
     }
 }

@@ -62,7 +62,7 @@ pub enum Place {
     Span,
     /// On its resource.
     Resource,
-    /// On its scope; name and version count as `otel.scope.name` and `otel.scope.version`.
+    /// On its scope, whose name and version count as `otel.scope.name` and `otel.scope.version`.
     Scope,
     /// On one of its events; an event's name counts as `event`.
     Event,
@@ -235,7 +235,8 @@ impl Place {
             Self::Span => has(&span.attributes, key, test),
             Self::Resource => has(&span.resource.attributes, key, test),
             Self::Scope => {
-                scope_text(key, &span.scope).is_some_and(|text| test.matches_given(text))
+                has(&span.scope.attributes, key, test)
+                    || scope_text(key, &span.scope).is_some_and(|text| test.matches_given(text))
             }
             Self::Event => span.events.iter().any(|event| {
                 has(&event.attributes, key, test) || (key == EVENT_NAME && is_named(event, test))

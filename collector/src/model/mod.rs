@@ -26,7 +26,9 @@ pub use dependency::DependencyLink;
 pub use duration::{format_duration, parse_duration};
 pub use search::{Cursor, TraceCondition, TraceOrder, TracePage, TraceQuery};
 pub use service::{InstanceSeen, OperationStats, RedStats, ServiceSummary};
-pub use span::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value};
+pub use span::{
+    Dropped, EntityRef, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value,
+};
 pub(crate) use text::cut;
 pub use time::{
     DAY, HOUR, MINUTE, NANOSECOND, SECOND, TimeRange, UnixNanos, format_timestamp, nanos,

@@ -38,12 +38,34 @@ pub struct Span {
     pub events: Vec<Event>,
     /// Its links in the order received.
     pub links: Vec<Link>,
-    /// How many attributes the sender or a limit dropped.
+    /// How many attributes the sender dropped.
     pub dropped_attributes_count: u32,
-    /// How many events the sender or a limit dropped.
+    /// How many events the sender dropped.
     pub dropped_events_count: u32,
-    /// How many links the sender or a limit dropped.
+    /// How many links the sender dropped.
     pub dropped_links_count: u32,
+    /// What a limit of ours dropped besides.
+    pub dropped_here: Dropped,
+}
+
+/// What was dropped of one span by a limit of the collector.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Attributes.
+    pub attributes: u32,
+    /// Events.
+    pub events: u32,
+    /// Links.
+    pub links: u32,
+}
+
+impl Dropped {
+    /// Adds further ones.
+    pub(crate) fn add(&mut self, attributes: u32, events: u32, links: u32) {
+        self.attributes = self.attributes.saturating_add(attributes);
+        self.events = self.events.saturating_add(events);
+        self.links = self.links.saturating_add(links);
+    }
 }
 
 impl Span {
@@ -75,6 +97,25 @@ pub struct Resource {
     pub instance_id: String,
     /// Every attribute, the two above included, in the order received.
     pub attributes: Vec<(String, Value)>,
+    /// How many attributes the sender dropped.
+    pub dropped_attributes_count: u32,
+    /// The schema that its attributes follow; empty where the sender named none.
+    pub schema_url: String,
+    /// The entities that its attributes describe.
+    pub entities: Vec<EntityRef>,
+}
+
+/// An entity that some attributes of a resource describe (OTLP `EntityRef`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EntityRef {
+    /// The schema of the entity; empty where the sender named none.
+    pub schema_url: String,
+    /// Its type, such as `host`.
+    pub kind: String,
+    /// The keys of the attributes that identify it.
+    pub id_keys: Vec<String>,
+    /// The keys of the attributes that describe it.
+    pub description_keys: Vec<String>,
 }
 
 /// The instrumentation library that made a span.
@@ -84,6 +125,12 @@ pub struct Scope {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// Its attributes in the order received.
+    pub attributes: Vec<(String, Value)>,
+    /// How many attributes the sender dropped.
+    pub dropped_attributes_count: u32,
+    /// The schema that its spans follow; empty where the sender named none.
+    pub schema_url: String,
 }
 
 /// A span's side of a call (OTLP `SpanKind`).
@@ -243,6 +290,8 @@ pub struct Event {
     pub name: String,
     /// Details.
     pub attributes: Vec<(String, Value)>,
+    /// How many attributes the sender dropped.
+    pub dropped_attributes_count: u32,
 }
 
 /// A pointer to a span that is not the parent.
@@ -252,6 +301,12 @@ pub struct Link {
     pub trace_id: TraceId,
     /// The span in it.
     pub span_id: SpanId,
+    /// W3C `tracestate` of that span, as received.
+    pub trace_state: String,
+    /// OTLP flags, as those of a span.
+    pub flags: u32,
     /// Details.
     pub attributes: Vec<(String, Value)>,
+    /// How many attributes the sender dropped.
+    pub dropped_attributes_count: u32,
 }

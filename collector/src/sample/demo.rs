@@ -8,7 +8,7 @@ use opentelemetry::{SpanId, TraceId};
 
 use crate::codec::otlp::encode::trace_to_protobuf;
 use crate::model::{
-    Event, Resource, Scope, Span, SpanKind, Status, StatusCode, Trace, UnixNanos, Value,
+    Dropped, Event, Resource, Scope, Span, SpanKind, Status, StatusCode, Trace, UnixNanos, Value,
 };
 
 const MILLISECOND: u64 = 1_000_000;
@@ -192,10 +192,12 @@ fn span(part: &Part, trace_start: u64) -> Span {
                 ("service.instance.id", "demo-1"),
                 ("service.namespace", "demo"),
             ]),
+            ..Resource::default()
         }),
         scope: Arc::new(Scope {
             name: "fusebox.demo".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Scope::default()
         }),
         attributes: texts(part.attributes),
         events: part
@@ -207,6 +209,7 @@ fn span(part: &Part, trace_start: u64) -> Span {
         dropped_attributes_count: 0,
         dropped_events_count: 0,
         dropped_links_count: 0,
+        dropped_here: Dropped::default(),
     }
 }
 
@@ -218,6 +221,7 @@ fn refusal(error: &str, time: u64) -> Event {
             ("exception.type", "fusebox::Rejected"),
             ("exception.message", error),
         ]),
+        dropped_attributes_count: 0,
     }
 }
 

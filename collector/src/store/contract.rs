@@ -11,8 +11,8 @@ use opentelemetry::{SpanId, TraceId};
 
 use super::TraceReader;
 use crate::model::{
-    Condition, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Test, TimeRange,
-    TraceCondition, TraceQuery, UnixNanos, Value,
+    Condition, Dropped, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Test,
+    TimeRange, TraceCondition, TraceQuery, UnixNanos, Value,
 };
 
 /// Returns the time that the suite's spans begin at, Unix nanoseconds: a little ago, because stores keep a week and
@@ -157,6 +157,8 @@ fn conditions() -> Vec<(Condition, &'static [u64])> {
         (attribute("span:service.name"), &[]),
         (attribute("resource:service.name"), &[3, 2, 1]),
         (attribute("scope:otel.scope.name=lib"), &[3]),
+        (attribute("scope:tenant=blue"), &[3]),
+        (attribute("scope:tenant=green"), &[]),
         (attribute("event:exception.type=~Boom"), &[3]),
         (attribute("event:event=exception"), &[3]),
         (attribute("exception.type"), &[]),
@@ -198,17 +200,22 @@ fn failed(mut span: Span) -> Span {
     span.trace_state = "vendor=1".to_owned();
     span.scope = Arc::new(Scope {
         name: "lib".to_owned(),
+        attributes: pair("tenant", "blue"),
         ..Scope::default()
     });
     span.events.push(Event {
         time: span.start,
         name: "exception".to_owned(),
         attributes: pair("exception.type", "BigBoom"),
+        dropped_attributes_count: 3,
     });
     span.links.push(Link {
         trace_id: id(9),
         span_id: span_id(9),
+        trace_state: "v=1".to_owned(),
+        flags: 257,
         attributes: pair("why", "batch"),
+        dropped_attributes_count: 2,
     });
     span
 }
@@ -237,6 +244,7 @@ fn span(trace: u64, number: u64, parent: Option<u64>, service: &str, offset: u64
             service_name: service.to_owned(),
             instance_id: String::new(),
             attributes: vec![("service.name".to_owned(), text(service))],
+            ..Resource::default()
         }),
         scope: Arc::new(Scope::default()),
         attributes,
@@ -245,5 +253,6 @@ fn span(trace: u64, number: u64, parent: Option<u64>, service: &str, offset: u64
         dropped_attributes_count: 0,
         dropped_events_count: 0,
         dropped_links_count: 0,
+        dropped_here: Dropped::default(),
     }
 }

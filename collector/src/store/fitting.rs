@@ -160,7 +160,9 @@ fn span_bytes(span: &Span) -> usize {
     let event = |event: &Event| {
         size_of::<Event>() + heap(event.name.len()) + pairs_bytes(&event.attributes)
     };
-    let link = |link: &Link| size_of::<Link>() + pairs_bytes(&link.attributes);
+    let link = |link: &Link| {
+        size_of::<Link>() + heap(link.trace_state.len()) + pairs_bytes(&link.attributes)
+    };
     size_of::<Span>()
         + texts
             .into_iter()
@@ -215,9 +217,7 @@ fn strip(span: &mut Span) -> bool {
     let kept = |(key, _): &&(String, Value)| key != SHORTENED;
     let attributes = count(span.attributes.iter().filter(kept).count());
     let (events, links) = (count(span.events.len()), count(span.links.len()));
-    span.dropped_attributes_count = span.dropped_attributes_count.saturating_add(attributes);
-    span.dropped_events_count = span.dropped_events_count.saturating_add(events);
-    span.dropped_links_count = span.dropped_links_count.saturating_add(links);
+    span.dropped_here.add(attributes, events, links);
     span.attributes = Vec::new();
     span.events = Vec::new();
     span.links = Vec::new();
@@ -327,7 +327,7 @@ mod tests {
         assert!(bytes_of(&spans) <= 256 << 10);
         let bare = spans.last().unwrap();
         assert_eq!(
-            (bare.attributes.len(), bare.dropped_attributes_count),
+            (bare.attributes.len(), bare.dropped_here.attributes),
             (1, 100)
         );
         let fitting = fitted(64 << 10, (1..=500).map(|id| large(id, 100, 30_000)));

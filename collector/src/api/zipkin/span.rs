@@ -302,6 +302,9 @@ fn tags(span: &Span) -> BTreeMap<String, String> {
 }
 
 fn add_scope(tags: &mut BTreeMap<String, String>, span: &Span) {
+    for (key, value) in &span.scope.attributes {
+        tags.entry(key.clone()).or_insert_with(|| text_of(value));
+    }
     for (key, value) in [
         (SCOPE_NAME, &span.scope.name),
         (SCOPE_VERSION, &span.scope.version),
@@ -327,14 +330,22 @@ fn add_status(tags: &mut BTreeMap<String, String>, span: &Span) {
 }
 
 fn add_dropped(tags: &mut BTreeMap<String, String>, span: &Span) {
+    let here = &span.dropped_here;
     for (key, count) in [
         (
             "otel.dropped_attributes_count",
-            span.dropped_attributes_count,
+            (span.dropped_attributes_count, here.attributes),
         ),
-        ("otel.dropped_events_count", span.dropped_events_count),
-        ("otel.dropped_links_count", span.dropped_links_count),
+        (
+            "otel.dropped_events_count",
+            (span.dropped_events_count, here.events),
+        ),
+        (
+            "otel.dropped_links_count",
+            (span.dropped_links_count, here.links),
+        ),
     ] {
+        let count = count.0.saturating_add(count.1);
         if count > 0 {
             tags.insert(key.to_owned(), count.to_string());
         }
@@ -344,5 +355,9 @@ fn add_dropped(tags: &mut BTreeMap<String, String>, span: &Span) {
 /// Returns a link as the OpenTelemetry Collector writes it: `trace|span|tracestate|attributes|dropped`.
 fn link_text(link: &Link) -> String {
     let attributes = json_object(&link.attributes);
-    format!("{}|{}||{attributes}|0", link.trace_id, link.span_id)
+    let (state, dropped) = (&link.trace_state, link.dropped_attributes_count);
+    format!(
+        "{}|{}|{state}|{attributes}|{dropped}",
+        link.trace_id, link.span_id
+    )
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use opentelemetry::{SpanId, TraceId};
 
-use super::wire::{Malformed, Reader, fixed64_key, length_key, varint_key};
+use super::wire::{Malformed, Reader, fixed32_key, fixed64_key, length_key, varint_key};
 use super::{AttributeView, Limits, ResourceView, ScopeView, SpanView, ValueView};
 use crate::model::{
-    Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, UnixNanos, Value,
+    EntityRef, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, UnixNanos, Value,
 };
 
 /// Returns the span of that view; an end before the start becomes the start.
@@ -37,6 +37,7 @@ pub fn span(view: &SpanView<'_>, resource: &Arc<Resource>, scope: &Arc<Scope>) -
         dropped_attributes_count: view.dropped_attributes_count,
         dropped_events_count: view.dropped_events_count,
         dropped_links_count: view.dropped_links_count,
+        dropped_here: view.dropped_here,
     }
 }
 
@@ -46,7 +47,26 @@ pub fn resource(view: &ResourceView<'_>) -> Resource {
         service_name: view.service_name.to_owned(),
         instance_id: view.instance_id.to_owned(),
         attributes: attributes_to_values(view.attributes),
+        dropped_attributes_count: view.dropped_attributes_count,
+        schema_url: view.schema_url.to_owned(),
+        entities: view.entities.iter().map(|bytes| entity(bytes)).collect(),
     }
+}
+
+/// Returns the entity of an `EntityRef` message.
+pub fn entity(message: &[u8]) -> EntityRef {
+    let mut entity = EntityRef::default();
+    each_field(Reader::new(message), |key, reader| {
+        match key {
+            _ if key == length_key(1) => entity.schema_url = string(reader)?,
+            _ if key == length_key(2) => entity.kind = string(reader)?,
+            _ if key == length_key(3) => entity.id_keys.push(string(reader)?),
+            _ if key == length_key(4) => entity.description_keys.push(string(reader)?),
+            _ => reader.skip(key)?,
+        }
+        Ok(())
+    });
+    entity
 }
 
 /// Returns the scope of that view.
@@ -54,6 +74,9 @@ pub fn scope(view: &ScopeView<'_>) -> Scope {
     Scope {
         name: view.name.to_owned(),
         version: view.version.to_owned(),
+        attributes: attributes_to_values(view.attributes),
+        dropped_attributes_count: view.dropped_attributes_count,
+        schema_url: view.schema_url.to_owned(),
     }
 }
 
@@ -90,16 +113,21 @@ pub fn event(message: &[u8]) -> Event {
         time: UnixNanos::new(time),
         name: name.to_owned(),
         attributes: event_attributes(message).map(owned).collect(),
+        dropped_attributes_count: event_dropped(message),
     }
 }
 
 /// Returns the link of a `Span.Link` message.
 pub fn link(message: &[u8]) -> Link {
     let (trace_id, span_id) = link_head(message);
+    let rest = link_rest(message);
     Link {
         trace_id: TraceId::from_bytes(trace_id),
         span_id: SpanId::from_bytes(span_id),
+        trace_state: rest.trace_state.to_owned(),
+        flags: rest.flags,
         attributes: link_attributes(message).map(owned).collect(),
+        dropped_attributes_count: rest.dropped,
     }
 }
 
@@ -129,6 +157,42 @@ pub(crate) fn link_head(message: &[u8]) -> ([u8; 16], [u8; 8]) {
         Ok(())
     });
     (trace_id, span_id)
+}
+
+/// Returns how many attributes the sender of a `Span.Event` message dropped.
+pub(crate) fn event_dropped(message: &[u8]) -> u32 {
+    let mut dropped = 0;
+    each_field(Reader::new(message), |key, reader| {
+        match key {
+            _ if key == varint_key(4) => dropped = reader.varint()? as u32,
+            _ => reader.skip(key)?,
+        }
+        Ok(())
+    });
+    dropped
+}
+
+/// What a `Span.Link` message holds beside ids and attributes.
+#[derive(Debug, Default)]
+pub(crate) struct LinkRest<'a> {
+    pub(crate) trace_state: &'a str,
+    pub(crate) flags: u32,
+    pub(crate) dropped: u32,
+}
+
+/// Returns what a `Span.Link` message holds beside ids and attributes.
+pub(crate) fn link_rest(message: &[u8]) -> LinkRest<'_> {
+    let mut rest = LinkRest::default();
+    each_field(Reader::new(message), |key, reader| {
+        match key {
+            _ if key == length_key(3) => rest.trace_state = str(reader)?,
+            _ if key == varint_key(5) => rest.dropped = reader.varint()? as u32,
+            _ if key == fixed32_key(6) => rest.flags = reader.fixed32()?,
+            _ => reader.skip(key)?,
+        }
+        Ok(())
+    });
+    rest
 }
 
 /// Returns the attributes of a `Span.Event` message, borrowed as by `event_head`.

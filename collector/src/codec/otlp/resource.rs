@@ -1,14 +1,22 @@
 //! Resources and scopes: the service that sent spans, and the library that made them.
 
-use super::value::{Fault, KnownKeys, attribute, text};
+use super::value::{Fault, KnownKeys, attribute, check_text, text};
 use super::wire::{Malformed, Reader, length_key, varint_key};
 use super::{AttributeView, Limits, ResourceView, ScopeView, ValueView};
 
 /// The specification's name for a service without one.
 const UNKNOWN_SERVICE: &str = "unknown_service";
 
+/// Entities of a resource: a host, a container, a process, a service and their like; each names a few keys.
+const ENTITIES_MAX: usize = 16;
+/// Bytes of an encoded entity.
+const ENTITY_BYTES_MAX: usize = 1024;
+
 const ATTRIBUTES: u32 = length_key(1);
+const DROPPED_ATTRIBUTES: u32 = varint_key(2);
+const ENTITIES: u32 = length_key(3);
 const RESOURCE_FIELDS: u32 = 0b1110;
+const ENTITY_FIELDS: u32 = 0b1_1110;
 
 const NAME: u32 = length_key(1);
 const VERSION: u32 = length_key(2);
@@ -20,6 +28,9 @@ const SCOPE_FIELDS: u32 = 0b1_1110;
 #[derive(Debug, Default)]
 pub(super) struct ResourceScratch<'a> {
     attributes: Vec<AttributeView<'a>>,
+    dropped: u32,
+    schema_url: &'a str,
+    entities: Vec<&'a [u8]>,
     /// A key or value is not UTF-8: it is to be read again from a copy in which that is replaced.
     pub(super) invalid_utf8: bool,
 }
@@ -28,6 +39,9 @@ impl<'a> ResourceScratch<'a> {
     /// Clears it for the next resource.
     pub(super) fn clear(&mut self) {
         self.attributes.clear();
+        self.dropped = 0;
+        self.schema_url = "";
+        self.entities.clear();
         self.invalid_utf8 = false;
     }
 
@@ -51,12 +65,25 @@ impl<'a> ResourceScratch<'a> {
                     Err(Fault::InvalidUtf8) => self.invalid_utf8 = true,
                     Err(Fault::OverLimit) => *cut += 1,
                 },
-                // Counts of dropped attributes and entity references are not kept.
-                0x10 | 0x1a => reader.skip(key)?,
+                DROPPED_ATTRIBUTES => self.dropped = reader.varint()? as u32,
+                ENTITIES => match entity(reader.message()?, self.entities.len()) {
+                    Ok(entity) => self.entities.push(entity),
+                    Err(Fault::Malformed(malformed)) => return Err(malformed),
+                    Err(Fault::InvalidUtf8) => self.invalid_utf8 = true,
+                    Err(Fault::OverLimit) => *cut += 1,
+                },
                 _ => reader.skip_unknown(key, RESOURCE_FIELDS)?,
             }
         }
         Ok(())
+    }
+
+    /// Keeps the schema URL, which stands beside it.
+    pub(super) fn set_schema_url(&mut self, url: &'a [u8], limits: &Limits, cut: &mut u64) {
+        self.schema_url = text(url, limits.name_bytes, cut).unwrap_or_else(|_| {
+            self.invalid_utf8 = true;
+            ""
+        });
     }
 
     /// Returns a view of it.
@@ -73,8 +100,26 @@ impl<'a> ResourceScratch<'a> {
             attributes: &self.attributes,
             service_name,
             instance_id,
+            dropped_attributes_count: self.dropped,
+            schema_url: self.schema_url,
+            entities: &self.entities,
         }
     }
+}
+
+/// Checks an `EntityRef`, of which all fields are text; `before` stand before it.
+fn entity(message: Reader<'_>, before: usize) -> Result<&[u8], Fault> {
+    let mut reader = message;
+    while let Some(key) = reader.key()? {
+        match key >> 3 {
+            1..=4 if key == length_key(key >> 3) => check_text(reader.bytes()?)?,
+            _ => reader.skip_unknown(key, ENTITY_FIELDS)?,
+        }
+    }
+    if before >= ENTITIES_MAX || message.rest().len() > ENTITY_BYTES_MAX {
+        return Err(Fault::OverLimit);
+    }
+    Ok(message.rest())
 }
 
 /// Returns the service and the instance that a resource's attributes name, each at most `max` bytes; an attribute is
@@ -100,34 +145,56 @@ pub(crate) fn identity<'a>(
 pub(super) struct ScopeScratch<'a> {
     name: &'a str,
     version: &'a str,
-    /// Its name or version is not UTF-8, as in `ResourceScratch`.
+    attributes: Vec<AttributeView<'a>>,
+    dropped: u32,
+    schema_url: &'a str,
+    /// A text of it is not UTF-8, as in `ResourceScratch`.
     pub(super) invalid_utf8: bool,
 }
 
 impl<'a> ScopeScratch<'a> {
-    /// Reads an `InstrumentationScope`; its attributes are not kept.
+    /// Reads an `InstrumentationScope`.
     pub(super) fn read(
         &mut self,
         mut reader: Reader<'a>,
         limits: &Limits,
         cut: &mut u64,
     ) -> Result<(), Malformed> {
+        let mut keys = KnownKeys::default();
         while let Some(key) = reader.key()? {
             match key {
                 NAME => self.name = self.checked(reader.bytes()?, limits, cut),
                 VERSION => self.version = self.checked(reader.bytes()?, limits, cut),
-                SCOPE_ATTRIBUTES | DROPPED => reader.skip(key)?,
+                DROPPED => self.dropped = reader.varint()? as u32,
+                SCOPE_ATTRIBUTES if self.attributes.len() >= limits.attributes => {
+                    reader.skip(key)?;
+                    *cut += 1;
+                }
+                SCOPE_ATTRIBUTES => match attribute(reader.message()?, limits, &mut keys, cut) {
+                    Ok(attribute) => self.attributes.push(attribute),
+                    Err(Fault::Malformed(malformed)) => return Err(malformed),
+                    Err(Fault::InvalidUtf8) => self.invalid_utf8 = true,
+                    Err(Fault::OverLimit) => *cut += 1,
+                },
                 _ => reader.skip_unknown(key, SCOPE_FIELDS)?,
             }
         }
         Ok(())
     }
 
+    /// Keeps the schema URL, which stands beside it.
+    pub(super) fn set_schema_url(&mut self, url: &'a [u8], limits: &Limits, cut: &mut u64) {
+        self.schema_url = self.checked(url, limits, cut);
+    }
+
     /// Returns a view of it.
-    pub(super) fn view(&self) -> ScopeView<'a> {
+    pub(super) fn view(&self) -> ScopeView<'_> {
         ScopeView {
             name: self.name,
             version: self.version,
+            attributes: &self.attributes,
+            dropped_attributes_count: self.dropped,
+            schema_url: self.schema_url,
         }
     }
 

@@ -4,6 +4,7 @@ use super::item::{self, Checked, ItemKind};
 use super::value::{Fault, KnownKeys, attribute, text};
 use super::wire::{Malformed, Reader, fixed32_key, fixed64_key, length_key, varint_key};
 use super::{AttributeView, Limits, SpanRejection, SpanView};
+use crate::model::Dropped;
 
 const TRACE_ID: u32 = length_key(1);
 const SPAN_ID: u32 = length_key(2);
@@ -216,9 +217,14 @@ impl<'a> SpanScratch<'a> {
             attributes: &self.attributes,
             events: self.events.view(&mut events),
             links: self.links.view(&mut links),
-            dropped_attributes_count: sum(fields.dropped_attributes, self.attributes_over),
-            dropped_events_count: sum(fields.dropped_events, self.events.dropped),
-            dropped_links_count: sum(fields.dropped_links, self.links.dropped),
+            dropped_attributes_count: fields.dropped_attributes,
+            dropped_events_count: fields.dropped_events,
+            dropped_links_count: fields.dropped_links,
+            dropped_here: Dropped {
+                attributes: self.attributes_over,
+                events: self.events.dropped,
+                links: self.links.dropped,
+            },
         });
         Ok(())
     }
@@ -264,8 +270,4 @@ fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
 /// Returns a number of an enum, 0 where it is unknown.
 fn small(number: u64, last: u64) -> u8 {
     if number <= last { number as u8 } else { 0 }
-}
-
-fn sum(sender: u32, limit: u32) -> u32 {
-    sender.saturating_add(limit)
 }

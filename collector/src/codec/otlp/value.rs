@@ -189,7 +189,8 @@ fn check_key_value(mut reader: Reader<'_>, depth: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_text(bytes: &[u8]) -> Result<(), Fault> {
+/// Checks that the bytes are text.
+pub(super) fn check_text(bytes: &[u8]) -> Result<(), Fault> {
     match std::str::from_utf8(bytes) {
         Ok(_) => Ok(()),
         Err(_) => Err(Fault::InvalidUtf8),

@@ -1,6 +1,7 @@
 //! The visitor of a walk over a traces message, and the borrowed views it receives.
 
 use super::Repairs;
+use crate::model::Dropped;
 
 /// Receives what a walk finds, in order: a resource, its scopes, each scope's spans.
 ///
@@ -15,7 +16,7 @@ pub trait SpanVisitor {
 }
 
 /// A resource.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct ResourceView<'a> {
     /// Its attributes, bounded.
     pub attributes: &'a [AttributeView<'a>],
@@ -23,15 +24,27 @@ pub struct ResourceView<'a> {
     pub service_name: &'a str,
     /// `service.instance.id`, else `host.name`, else empty.
     pub instance_id: &'a str,
+    /// Dropped by the sender.
+    pub dropped_attributes_count: u32,
+    /// The schema of its attributes.
+    pub schema_url: &'a str,
+    /// Its entities as `EntityRef` messages, bounded; checked, so that decoding them cannot fail.
+    pub entities: &'a [&'a [u8]],
 }
 
 /// An instrumentation scope.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct ScopeView<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its version.
     pub version: &'a str,
+    /// Its attributes, bounded.
+    pub attributes: &'a [AttributeView<'a>],
+    /// Dropped by the sender.
+    pub dropped_attributes_count: u32,
+    /// The schema of its spans.
+    pub schema_url: &'a str,
 }
 
 /// A span; every `&str` is valid UTF-8 and every bound of `Limits` holds.
@@ -65,12 +78,14 @@ pub struct SpanView<'a> {
     pub events: &'a [&'a [u8]],
     /// Its links as `Span.Link` messages, bounded; checked, so that decoding them cannot fail.
     pub links: &'a [&'a [u8]],
-    /// Dropped by the sender or by a limit.
+    /// Dropped by the sender.
     pub dropped_attributes_count: u32,
-    /// Dropped by the sender or by a limit.
+    /// Dropped by the sender.
     pub dropped_events_count: u32,
-    /// Dropped by the sender or by a limit.
+    /// Dropped by the sender.
     pub dropped_links_count: u32,
+    /// Dropped by a limit.
+    pub dropped_here: Dropped,
 }
 
 /// One attribute.

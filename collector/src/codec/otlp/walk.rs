@@ -3,6 +3,8 @@
 //! Protobuf fields may be in any order, so the resource is read before its scopes are walked, and a scope before its
 //! spans: a pass over the top level of each message, which only skips from length to length.
 
+use std::borrow::Cow;
+
 use super::repairs::replace_ill_formed;
 use super::resource::{ResourceScratch, ScopeScratch};
 use super::schema::{self, Message};
@@ -98,11 +100,13 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
         resource.clear();
         let limits = self.limits;
         let mut cut = 0;
-        if !read_head(message, |head| resource.read(head, limits, &mut cut))? {
+        let head = read_head(message, |head| resource.read(head, limits, &mut cut))?;
+        let Some(schema_url) = head else {
             return Ok(());
-        }
+        };
+        resource.set_schema_url(schema_url, limits, &mut cut);
         if resource.invalid_utf8 {
-            self.repaired_resource(message)?;
+            self.repaired_resource(message, schema_url)?;
         } else {
             self.truncated += cut;
             self.visitor.resource(&resource.view(limits));
@@ -114,11 +118,13 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
         let mut scope = ScopeScratch::default();
         let limits = self.limits;
         let mut cut = 0;
-        if !read_head(message, |head| scope.read(head, limits, &mut cut))? {
+        let head = read_head(message, |head| scope.read(head, limits, &mut cut))?;
+        let Some(schema_url) = head else {
             return Ok(());
-        }
+        };
+        scope.set_schema_url(schema_url, limits, &mut cut);
         if scope.invalid_utf8 {
-            self.repaired_scope(message)?;
+            self.repaired_scope(message, schema_url)?;
         } else {
             self.truncated += cut;
             self.visitor.scope(&scope.view());
@@ -138,35 +144,42 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
     }
 
     #[cold]
-    fn repaired_resource(&mut self, message: Reader<'a>) -> Result<(), Malformed> {
-        let head = self.repaired_head(message, &schema::RESOURCE)?;
+    fn repaired_resource(&mut self, message: Reader<'a>, url: &[u8]) -> Result<(), Malformed> {
+        let (head, url) = self.repaired_head(message, url, &schema::RESOURCE)?;
         let mut resource = ResourceScratch::default();
-        resource.read(Reader::new(&head), self.limits, &mut self.truncated)?;
+        let cut = &mut self.truncated;
+        resource.read(Reader::new(&head), self.limits, cut)?;
+        resource.set_schema_url(url.as_bytes(), self.limits, cut);
         self.visitor.resource(&resource.view(self.limits));
         Ok(())
     }
 
     #[cold]
-    fn repaired_scope(&mut self, message: Reader<'a>) -> Result<(), Malformed> {
-        let head = self.repaired_head(message, &schema::SCOPE)?;
+    fn repaired_scope(&mut self, message: Reader<'a>, url: &[u8]) -> Result<(), Malformed> {
+        let (head, url) = self.repaired_head(message, url, &schema::SCOPE)?;
         let mut scope = ScopeScratch::default();
-        scope.read(Reader::new(&head), self.limits, &mut self.truncated)?;
+        let cut = &mut self.truncated;
+        scope.read(Reader::new(&head), self.limits, cut)?;
+        scope.set_schema_url(url.as_bytes(), self.limits, cut);
         self.visitor.scope(&scope.view());
         Ok(())
     }
 
-    /// Returns a resource or scope in which ill-formed text is replaced, its pieces merged.
-    fn repaired_head(
+    /// Returns a resource or scope in which ill-formed text is replaced, its pieces merged, and its schema URL.
+    fn repaired_head<'u>(
         &mut self,
         message: Reader<'a>,
+        schema_url: &'u [u8],
         schema: &'static Message,
-    ) -> Result<Vec<u8>, Malformed> {
+    ) -> Result<(Vec<u8>, Cow<'u, str>), Malformed> {
         let mut merged = Vec::new();
         read_head(message, |head| {
             self.replaced += replace_ill_formed(head.rest(), schema, &mut merged);
             Ok(())
         })?;
-        Ok(merged)
+        let url = String::from_utf8_lossy(schema_url);
+        self.replaced += u64::from(matches!(url, Cow::Owned(_)));
+        Ok((merged, url))
     }
 
     #[cold]
@@ -209,12 +222,12 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
     }
 }
 
-/// Reads the resource or scope of a message, wherever in it; returns whether anything is below it.
+/// Reads the resource or scope of a message, wherever in it; returns its schema URL, if anything is below it.
 fn read_head<'a>(
     mut message: Reader<'a>,
     mut read: impl FnMut(Reader<'a>) -> Result<(), Malformed>,
-) -> Result<bool, Malformed> {
-    let mut any_body = false;
+) -> Result<Option<&'a [u8]>, Malformed> {
+    let (mut any_body, mut schema_url) = (false, &[][..]);
     while let Some(key) = message.key()? {
         match key {
             HEAD => read(message.message()?)?,
@@ -222,11 +235,11 @@ fn read_head<'a>(
                 any_body = true;
                 message.skip(key)?;
             }
-            SCHEMA_URL => message.skip(key)?,
+            SCHEMA_URL => schema_url = message.bytes()?,
             _ => message.skip_unknown(key, SHARED_FIELDS)?,
         }
     }
-    Ok(any_body)
+    Ok(any_body.then_some(schema_url))
 }
 
 /// Walks the scopes of a resource or the spans of a scope.

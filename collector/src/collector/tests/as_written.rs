@@ -240,3 +240,93 @@ async fn a_body_without_spans_is_warned_about() {
     }
     running.stop().await;
 }
+
+/// A request that has something in every field of OTLP.
+fn full_request() -> Value {
+    let attribute = |key: &str, text: &str| json!([{"key": key, "value": {"stringValue": text}}]);
+    let mut span = span(
+        "eee19b7ec3c1b174",
+        json!({
+            "parentSpanId": "eee19b7ec3c1b173", "traceState": "vendor=1", "flags": 769,
+            "status": {"code": 2, "message": "declined"}, "attributes": attribute("k", "v"),
+            "droppedAttributesCount": 1, "droppedEventsCount": 2, "droppedLinksCount": 3,
+        }),
+    );
+    span["events"] = json!([{"timeUnixNano": "5", "name": "e", "attributes": attribute("on", "event"),
+        "droppedAttributesCount": 4}]);
+    span["links"] = json!([{"traceId": "11111111111111111111111111111111", "spanId": "2222222222222222",
+        "traceState": "v=1", "attributes": attribute("why", "batch"), "droppedAttributesCount": 5, "flags": 257}]);
+    json!({"resourceSpans": [{
+        "resource": {
+            "attributes": attribute("service.name", "shop"), "droppedAttributesCount": 6,
+            "entityRefs": [{"schemaUrl": "https://entity", "type": "service", "idKeys": ["service.name"],
+                "descriptionKeys": ["host.name"]}],
+        },
+        "scopeSpans": [{
+            "scope": {"name": "lib", "version": "1", "attributes": attribute("tenant", "blue"),
+                "droppedAttributesCount": 7},
+            "spans": [span],
+            "schemaUrl": "https://scope",
+        }],
+        "schemaUrl": "https://resource",
+    }]})
+}
+
+/// *Guarantees*: everything that OTLP can say of a span comes back as it was sent, also after a restart, and its scope's
+/// attributes can be searched for.
+#[tokio::test]
+async fn every_field_of_otlp_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(&dir).await;
+    let request = full_request();
+    assert_eq!(
+        running.post("/v1/traces", &request).await,
+        (StatusCode::OK, json!({}))
+    );
+    for attribute in [
+        "scope:tenant=blue",
+        "scope:otel.scope.name=lib",
+        "tenant=green",
+    ] {
+        let found = running
+            .ask(&format!("/api/traces?attribute={attribute}"))
+            .await;
+        let rows = found["traces"].as_array().unwrap().len();
+        assert_eq!(
+            rows,
+            usize::from(attribute != "tenant=green"),
+            "{attribute}"
+        );
+    }
+    let path = format!("/api/traces/{TRACE}");
+    let trace = running.ask(&path).await;
+    assert_eq!(trace["resourceSpans"], request["resourceSpans"]);
+    let zipkin = running.ask(&format!("/api/v2/trace/{TRACE}")).await;
+    let tags = &zipkin[0]["tags"];
+    assert_eq!(tags["tenant"], "blue");
+    let link = "11111111111111111111111111111111|2222222222222222|v=1|{\"why\":\"batch\"}|5";
+    assert_eq!(tags["otlp.link.0"], link);
+    running.stop().await;
+    let again = start(&dir).await;
+    assert_eq!(
+        again.ask(&path).await["resourceSpans"],
+        request["resourceSpans"]
+    );
+    again.stop().await;
+}
+
+/// *Scenario*: a span has more events than are kept, and its sender dropped some before.
+/// *Guarantees*: both counts are given back apart.
+#[tokio::test]
+async fn what_a_limit_drops_is_not_blamed_on_the_sender() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(&dir).await;
+    let events = vec![json!({"timeUnixNano": "5", "name": "e"}); 130];
+    let fields = json!({"events": events, "droppedEventsCount": 10});
+    let body = request(&[span("eee19b7ec3c1b174", fields)]);
+    assert_eq!(running.post("/v1/traces", &body).await.0, 200);
+    let span = &stored(&running).await[0];
+    assert_eq!(span["droppedEventsCount"], 12);
+    assert_eq!(span["droppedByCollector"], json!({"events": 2}));
+    running.stop().await;
+}

@@ -356,10 +356,12 @@ pub(crate) fn span(
                 ("service.name".to_owned(), text(service)),
                 ("host.name".to_owned(), text("node-3")),
             ],
+            ..Resource::default()
         }),
         scope: Arc::new(Scope {
             name: "fusebox".to_owned(),
             version: "0.1.0".to_owned(),
+            ..Scope::default()
         }),
         attributes: vec![
             ("http.request.method".to_owned(), text("GET")),
@@ -370,6 +372,7 @@ pub(crate) fn span(
         dropped_attributes_count: 0,
         dropped_events_count: 0,
         dropped_links_count: 0,
+        dropped_here: Dropped::default(),
     }
 }
 

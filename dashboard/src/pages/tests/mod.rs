@@ -135,21 +135,28 @@ fn nasty_trace() -> Trace {
             time: UnixNanos::new(0),
             name: HOSTILE.to_owned(),
             attributes: vec![(nasty(), text())],
+            dropped_attributes_count: 1,
         }];
         span.links = vec![Link {
             trace_id: span.trace_id,
             span_id: span.span_id,
-            attributes: Vec::new(),
+            trace_state: nasty(),
+            flags: 1,
+            attributes: vec![(nasty(), text())],
+            dropped_attributes_count: 1,
         }];
         let resource = Resource {
             service_name: HOSTILE.to_owned(),
             instance_id: nasty(),
             attributes: vec![(HOSTILE.to_owned(), text())],
+            ..Resource::default()
         };
         span.resource = std::sync::Arc::new(resource);
         span.scope = std::sync::Arc::new(Scope {
             name: HOSTILE.to_owned(),
             version: nasty(),
+            attributes: vec![(nasty(), text())],
+            ..Scope::default()
         });
     }
     trace.notes = vec![Note {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use fusebox_collector::model::{Resource, Scope, Span, SpanKind, Status, Trace, UnixNanos};
+use fusebox_collector::model::{
+    Dropped, Resource, Scope, Span, SpanKind, Status, Trace, UnixNanos,
+};
 use opentelemetry::{SpanId, TraceId};
 use proptest::prelude::*;
 
@@ -28,6 +30,7 @@ fn span(id: u64, parent: Option<u64>, start: u64, end: u64) -> Span {
         dropped_attributes_count: 0,
         dropped_events_count: 0,
         dropped_links_count: 0,
+        dropped_here: Dropped::default(),
     }
 }
 

@@ -307,15 +307,22 @@ fn circuit(span: &Span) -> Vec<Pair> {
     pairs
 }
 
+/// Says what is missing, and whether the sender dropped it or a limit of the collector.
 fn dropped(span: &Span) -> Vec<String> {
+    let here = &span.dropped_here;
+    let sender = "were dropped by the sender";
+    let limit = "were dropped by the collector, past its limits";
     [
-        (span.dropped_attributes_count, "attributes"),
-        (span.dropped_events_count, "events"),
-        (span.dropped_links_count, "links"),
+        (span.dropped_attributes_count, "attributes", sender),
+        (span.dropped_events_count, "events", sender),
+        (span.dropped_links_count, "links", sender),
+        (here.attributes, "attributes", limit),
+        (here.events, "events", limit),
+        (here.links, "links", limit),
     ]
     .into_iter()
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, what)| format!("{count} {what} were dropped by the sender"))
+    .filter(|(count, ..)| *count > 0)
+    .map(|(count, what, who)| format!("{count} {what} {who}"))
     .collect()
 }
 

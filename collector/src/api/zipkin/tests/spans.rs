@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::super::span::render;
 use crate::model::{
-    Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Trace, UnixNanos, Value,
+    Dropped, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Trace, UnixNanos,
+    Value,
 };
 
 const ID: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
@@ -32,6 +33,7 @@ fn span(kind: SpanKind, attributes: &[(&str, Value)]) -> Span {
                 ("service.name".to_owned(), text("Shop")),
                 ("host.name".to_owned(), text("h1")),
             ],
+            ..Resource::default()
         }),
         scope: Arc::default(),
         attributes: attributes.iter().map(owned).collect(),
@@ -40,6 +42,7 @@ fn span(kind: SpanKind, attributes: &[(&str, Value)]) -> Span {
         dropped_attributes_count: 0,
         dropped_events_count: 0,
         dropped_links_count: 0,
+        dropped_here: Dropped::default(),
     }
 }
 
@@ -160,26 +163,33 @@ fn what_zipkin_has_no_field_for_becomes_a_tag() {
     span.scope = Arc::new(Scope {
         name: "My.Lib".to_owned(),
         version: "1.2".to_owned(),
+        attributes: vec![("tenant".to_owned(), text("blue"))],
+        ..Scope::default()
     });
     span.dropped_attributes_count = 1;
-    span.dropped_events_count = 2;
+    span.dropped_events_count = 1;
+    span.dropped_here.events = 1;
     span.dropped_links_count = 3;
     span.links = vec![Link {
         trace_id: span.trace_id,
         span_id: span.span_id,
+        trace_state: "v=1".to_owned(),
+        flags: 1,
         attributes: vec![("k".to_owned(), Value::Int(1))],
+        dropped_attributes_count: 2,
     }];
     let tags = rendered_one(span)["tags"].take();
     for (key, value) in [
         ("w3c.tracestate", "vendor=1"),
         ("otel.scope.name", "My.Lib"),
         ("otel.scope.version", "1.2"),
+        ("tenant", "blue"),
         ("otel.dropped_attributes_count", "1"),
         ("otel.dropped_events_count", "2"),
         ("otel.dropped_links_count", "3"),
         (
             "otlp.link.0",
-            "4bf92f3577b34da6a3ce929d0e0e4736|0000000000000007||{\"k\":1}|0",
+            "4bf92f3577b34da6a3ce929d0e0e4736|0000000000000007|v=1|{\"k\":1}|2",
         ),
     ] {
         assert_eq!(tags[key], value, "{key}");
@@ -192,6 +202,7 @@ fn events_are_annotations_in_the_order_of_time() {
         time: UnixNanos::new(1_795_428_000_000_000_999 + micros * 1_000),
         name: name.to_owned(),
         attributes,
+        dropped_attributes_count: 0,
     };
     let mut span = span(SpanKind::Server, &[]);
     span.events = vec![

@@ -3,7 +3,9 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::groups;
-use crate::model::{Event, Link, Resource, Scope, Span, StatusCode, Trace, Value};
+use crate::model::{EntityRef, Event, Link, Resource, Scope, Span, StatusCode, Trace, Value};
+
+const DROPPED_ATTRIBUTES: &str = "droppedAttributesCount";
 
 /// Returns a trace as an `ExportTraceServiceRequest` (or `TracesData`, which is the same) in OTLP/JSON.
 pub fn trace_to_json(trace: &Trace) -> Json {
@@ -74,13 +76,17 @@ impl ResourceSpans {
             None => return false,
             Some(Step::Resource(at)) => {
                 out.extend_from_slice(b"{\"resource\":");
-                put(out, &resource_to_json(&span(at).resource));
+                let resource = &span(at).resource;
+                put(out, &resource_to_json(resource));
+                put_schema(out, &resource.schema_url);
                 out.extend_from_slice(b",\"scopeSpans\":[");
                 After::Resource
             }
             Some(Step::Scope(at)) => {
                 out.extend_from_slice(b"{\"scope\":");
-                put(out, &scope_to_json(&span(at).scope));
+                let scope = &span(at).scope;
+                put(out, &scope_to_json(scope));
+                put_schema(out, &scope.schema_url);
                 out.extend_from_slice(b",\"spans\":[");
                 After::Scope
             }
@@ -93,18 +99,61 @@ impl ResourceSpans {
     }
 }
 
+/// Writes the schema URL that stands beside a resource or scope.
+fn put_schema(out: &mut Vec<u8>, url: &str) {
+    if !url.is_empty() {
+        out.extend_from_slice(b",\"schemaUrl\":");
+        put(out, &json!(url));
+    }
+}
+
 fn put(out: &mut Vec<u8>, json: &Json) {
     serde_json::to_writer(out, json).expect("a JSON value is JSON");
 }
 
 fn resource_to_json(resource: &Resource) -> Json {
-    json!({"attributes": attributes_to_json(&resource.attributes)})
+    let mut object = Map::new();
+    object.insert(
+        "attributes".to_owned(),
+        attributes_to_json(&resource.attributes),
+    );
+    put_count(
+        &mut object,
+        DROPPED_ATTRIBUTES,
+        resource.dropped_attributes_count,
+    );
+    put_list(
+        &mut object,
+        "entityRefs",
+        &resource.entities,
+        entity_to_json,
+    );
+    Json::Object(object)
+}
+
+fn entity_to_json(entity: &EntityRef) -> Json {
+    let mut object = Map::new();
+    put_text(&mut object, "schemaUrl", &entity.schema_url);
+    put_text(&mut object, "type", &entity.kind);
+    put_list(&mut object, "idKeys", &entity.id_keys, |key| json!(key));
+    let keys = &entity.description_keys;
+    put_list(&mut object, "descriptionKeys", keys, |key| json!(key));
+    Json::Object(object)
 }
 
 fn scope_to_json(scope: &Scope) -> Json {
     let mut object = Map::new();
     put_text(&mut object, "name", &scope.name);
     put_text(&mut object, "version", &scope.version);
+    if !scope.attributes.is_empty() {
+        let attributes = attributes_to_json(&scope.attributes);
+        object.insert("attributes".to_owned(), attributes);
+    }
+    put_count(
+        &mut object,
+        DROPPED_ATTRIBUTES,
+        scope.dropped_attributes_count,
+    );
     Json::Object(object)
 }
 
@@ -126,16 +175,40 @@ fn span_to_json(span: &Span) -> Json {
     put_text(&mut object, "traceState", &span.trace_state);
     put_list(&mut object, "events", &span.events, event_to_json);
     put_list(&mut object, "links", &span.links, link_to_json);
-    for (name, count) in [
-        ("droppedAttributesCount", span.dropped_attributes_count),
-        ("droppedEventsCount", span.dropped_events_count),
-        ("droppedLinksCount", span.dropped_links_count),
-    ] {
-        if count > 0 {
-            object.insert(name.to_owned(), json!(count));
-        }
-    }
+    put_dropped(&mut object, span);
     Json::Object(object)
+}
+
+/// Writes how much is missing, as OTLP has it, and beside that how much of it a limit of the collector dropped.
+fn put_dropped(object: &mut Map<String, Json>, span: &Span) {
+    let here = &span.dropped_here;
+    let mut ours = Map::new();
+    for (name, our_name, sender, limit) in [
+        (
+            DROPPED_ATTRIBUTES,
+            "attributes",
+            span.dropped_attributes_count,
+            here.attributes,
+        ),
+        (
+            "droppedEventsCount",
+            "events",
+            span.dropped_events_count,
+            here.events,
+        ),
+        (
+            "droppedLinksCount",
+            "links",
+            span.dropped_links_count,
+            here.links,
+        ),
+    ] {
+        put_count(object, name, sender.saturating_add(limit));
+        put_count(&mut ours, our_name, limit);
+    }
+    if !ours.is_empty() {
+        object.insert("droppedByCollector".to_owned(), Json::Object(ours));
+    }
 }
 
 fn status_to_json(span: &Span) -> Json {
@@ -148,19 +221,36 @@ fn status_to_json(span: &Span) -> Json {
 }
 
 fn event_to_json(event: &Event) -> Json {
-    json!({
-        "timeUnixNano": event.time.get().to_string(),
-        "name": event.name,
-        "attributes": attributes_to_json(&event.attributes),
-    })
+    let mut object = Map::new();
+    object.insert(
+        "timeUnixNano".to_owned(),
+        json!(event.time.get().to_string()),
+    );
+    object.insert("name".to_owned(), json!(event.name));
+    let attributes = attributes_to_json(&event.attributes);
+    object.insert("attributes".to_owned(), attributes);
+    put_count(
+        &mut object,
+        DROPPED_ATTRIBUTES,
+        event.dropped_attributes_count,
+    );
+    Json::Object(object)
 }
 
 fn link_to_json(link: &Link) -> Json {
-    json!({
-        "traceId": link.trace_id.to_string(),
-        "spanId": link.span_id.to_string(),
-        "attributes": attributes_to_json(&link.attributes),
-    })
+    let mut object = Map::new();
+    object.insert("traceId".to_owned(), json!(link.trace_id.to_string()));
+    object.insert("spanId".to_owned(), json!(link.span_id.to_string()));
+    put_text(&mut object, "traceState", &link.trace_state);
+    let attributes = attributes_to_json(&link.attributes);
+    object.insert("attributes".to_owned(), attributes);
+    put_count(
+        &mut object,
+        DROPPED_ATTRIBUTES,
+        link.dropped_attributes_count,
+    );
+    put_count(&mut object, "flags", link.flags);
+    Json::Object(object)
 }
 
 fn attributes_to_json(attributes: &[(String, Value)]) -> Json {
@@ -219,6 +309,12 @@ fn base64(bytes: &[u8]) -> String {
 fn put_text(object: &mut Map<String, Json>, name: &str, text: &str) {
     if !text.is_empty() {
         object.insert(name.to_owned(), json!(text));
+    }
+}
+
+fn put_count(object: &mut Map<String, Json>, name: &str, count: u32) {
+    if count > 0 {
+        object.insert(name.to_owned(), json!(count));
     }
 }
 

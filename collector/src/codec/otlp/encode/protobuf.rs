@@ -2,25 +2,35 @@
 
 use super::super::write;
 use super::groups;
-use crate::model::{Event, Link, Span, Trace, Value};
+use crate::model::{EntityRef, Event, Link, Span, Trace, Value};
 
 /// Returns a trace as an `ExportTraceServiceRequest` (or `TracesData`, which is the same) in protobuf.
 pub fn trace_to_protobuf(trace: &Trace) -> Vec<u8> {
     let mut out = Vec::new();
     for (resource, scopes) in groups(trace) {
         write::message(&mut out, 1, |out| {
-            write::message(out, 1, |out| attributes(out, 1, &resource.attributes));
+            write::message(out, 1, |out| {
+                attributes(out, 1, &resource.attributes);
+                count(out, 2, resource.dropped_attributes_count);
+                for one in &resource.entities {
+                    write::message(out, 3, |out| entity(out, one));
+                }
+            });
             for (scope, spans) in scopes {
                 write::message(out, 2, |out| {
                     write::message(out, 1, |out| {
                         write::text(out, 1, &scope.name);
                         write::text(out, 2, &scope.version);
+                        attributes(out, 3, &scope.attributes);
+                        count(out, 4, scope.dropped_attributes_count);
                     });
                     for at in spans {
                         write::message(out, 2, |out| span(out, &trace.spans[at as usize]));
                     }
+                    write::text(out, 3, &scope.schema_url);
                 });
             }
+            write::text(out, 3, &resource.schema_url);
         });
     }
     out
@@ -38,15 +48,21 @@ fn span(out: &mut Vec<u8>, span: &Span) {
     write::fixed64(out, 7, span.start.get());
     write::fixed64(out, 8, span.end.get());
     attributes(out, 9, &span.attributes);
-    count(out, 10, span.dropped_attributes_count);
+    let here = &span.dropped_here;
+    let missing = |sender: u32, limit: u32| sender.saturating_add(limit);
+    count(
+        out,
+        10,
+        missing(span.dropped_attributes_count, here.attributes),
+    );
     for one in &span.events {
         write::message(out, 11, |out| event(out, one));
     }
-    count(out, 12, span.dropped_events_count);
+    count(out, 12, missing(span.dropped_events_count, here.events));
     for one in &span.links {
         write::message(out, 13, |out| link(out, one));
     }
-    count(out, 14, span.dropped_links_count);
+    count(out, 14, missing(span.dropped_links_count, here.links));
     write::message(out, 15, |out| {
         write::text(out, 2, &span.status.message);
         count(out, 3, u32::from(span.status.code.as_otlp()));
@@ -61,13 +77,30 @@ pub(crate) fn event(out: &mut Vec<u8>, event: &Event) {
     write::fixed64(out, 1, event.time.get());
     write::text(out, 2, &event.name);
     attributes(out, 3, &event.attributes);
+    count(out, 4, event.dropped_attributes_count);
 }
 
 /// Writes the inside of a `Span.Link`.
 pub(crate) fn link(out: &mut Vec<u8>, link: &Link) {
     write::bytes(out, 1, &link.trace_id.to_bytes());
     write::bytes(out, 2, &link.span_id.to_bytes());
+    write::text(out, 3, &link.trace_state);
     attributes(out, 4, &link.attributes);
+    count(out, 5, link.dropped_attributes_count);
+    if link.flags != 0 {
+        write::fixed32(out, 6, link.flags);
+    }
+}
+
+/// Writes the inside of an `EntityRef`.
+pub(crate) fn entity(out: &mut Vec<u8>, entity: &EntityRef) {
+    write::text(out, 1, &entity.schema_url);
+    write::text(out, 2, &entity.kind);
+    for (field, keys) in [(3, &entity.id_keys), (4, &entity.description_keys)] {
+        for key in keys {
+            write::bytes(out, field, key.as_bytes());
+        }
+    }
 }
 
 fn attributes(out: &mut Vec<u8>, field: u32, attributes: &[(String, Value)]) {

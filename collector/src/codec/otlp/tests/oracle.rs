@@ -12,7 +12,8 @@ use super::super::{
     walk::MAX_FUTURE_NANOS,
 };
 use crate::model::{
-    Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, UnixNanos, Value,
+    Dropped, EntityRef, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode,
+    UnixNanos, Value,
 };
 
 /// A visitor that keeps everything.
@@ -52,6 +53,9 @@ pub(super) fn expected(request: &ExportTraceServiceRequest, now: u64) -> (Vec<Sp
             let scope = Arc::new(Scope {
                 name: scope.name,
                 version: scope.version,
+                attributes: attributes(&scope.attributes),
+                dropped_attributes_count: scope.dropped_attributes_count,
+                schema_url: scope_spans.schema_url.clone(),
             });
             for span in &scope_spans.spans {
                 match rejection(span, now) {
@@ -95,7 +99,8 @@ fn rejection(span: &otlp::Span, now: u64) -> Option<SpanRejection> {
 }
 
 fn resource(message: &otlp::ResourceSpans) -> Resource {
-    let attributes = attributes(&message.resource.clone().unwrap_or_default().attributes);
+    let resource = message.resource.clone().unwrap_or_default();
+    let attributes = attributes(&resource.attributes);
     let text = |key: &str| {
         attributes
             .iter()
@@ -111,6 +116,18 @@ fn resource(message: &otlp::ResourceSpans) -> Resource {
             .or_else(|| text("host.name"))
             .unwrap_or_default(),
         attributes,
+        dropped_attributes_count: resource.dropped_attributes_count,
+        schema_url: message.schema_url.clone(),
+        entities: resource.entity_refs.iter().map(entity).collect(),
+    }
+}
+
+fn entity(entity: &opentelemetry_proto::tonic::common::v1::EntityRef) -> EntityRef {
+    EntityRef {
+        schema_url: entity.schema_url.clone(),
+        kind: entity.r#type.clone(),
+        id_keys: entity.id_keys.clone(),
+        description_keys: entity.description_keys.clone(),
     }
 }
 
@@ -145,9 +162,11 @@ fn one_span(span: &otlp::Span, resource: &Arc<Resource>, scope: &Arc<Scope>) -> 
         links: links.into_iter().map(link).collect(),
         dropped_attributes_count: span.dropped_attributes_count,
         dropped_events_count: span.dropped_events_count,
-        dropped_links_count: span
-            .dropped_links_count
-            .saturating_add(links_dropped as u32),
+        dropped_links_count: span.dropped_links_count,
+        dropped_here: Dropped {
+            links: links_dropped as u32,
+            ..Dropped::default()
+        },
     };
     (span, links_dropped as u64 + u64::from(parent_cut))
 }
@@ -157,6 +176,7 @@ fn event(event: &otlp::span::Event) -> Event {
         time: UnixNanos::new(event.time_unix_nano),
         name: event.name.clone(),
         attributes: attributes(&event.attributes),
+        dropped_attributes_count: event.dropped_attributes_count,
     }
 }
 
@@ -164,7 +184,10 @@ fn link(link: &otlp::span::Link) -> Link {
     Link {
         trace_id: TraceId::from_bytes(link.trace_id[..].try_into().unwrap()),
         span_id: SpanId::from_bytes(link.span_id[..].try_into().unwrap()),
+        trace_state: link.trace_state.clone(),
+        flags: link.flags,
         attributes: attributes(&link.attributes),
+        dropped_attributes_count: link.dropped_attributes_count,
     }
 }
 

@@ -133,15 +133,20 @@ proptest! {
                     time: UnixNanos::new(time),
                     name: name.to_owned(),
                     attributes: decode::attributes_to_values(&decode::event_attributes(&bytes).collect::<Vec<_>>()),
+                    dropped_attributes_count: decode::event_dropped(&bytes),
                 };
                 prop_assert_eq!(format!("{event:?}"), format!("{:?}", decode::event(&bytes)));
             }
             for bytes in span.links.iter().map(Message::encode_to_vec) {
                 let (trace_id, span_id) = decode::link_head(&bytes);
+                let rest = decode::link_rest(&bytes);
                 let link = model::Link {
                     trace_id: TraceId::from_bytes(trace_id),
                     span_id: SpanId::from_bytes(span_id),
+                    trace_state: rest.trace_state.to_owned(),
+                    flags: rest.flags,
                     attributes: decode::attributes_to_values(&decode::link_attributes(&bytes).collect::<Vec<_>>()),
+                    dropped_attributes_count: rest.dropped,
                 };
                 prop_assert_eq!(format!("{link:?}"), format!("{:?}", decode::link(&bytes)));
             }
@@ -370,7 +375,7 @@ fn of_a_million_attributes_the_first_are_kept_and_the_rest_counted() {
     });
     let dropped = 1_000_000 - Limits::ATTRIBUTES;
     assert_eq!(spans[0].attributes.len(), Limits::ATTRIBUTES);
-    assert_eq!(spans[0].dropped_attributes_count as usize, dropped);
+    assert_eq!(spans[0].dropped_here.attributes as usize, dropped);
     assert_eq!(report.truncated as usize, dropped);
 }
 
@@ -396,10 +401,7 @@ fn attributes_too_large_or_too_deep_are_dropped_and_counted() {
         spans[0].attributes,
         [("kept".to_owned(), model::Value::String("v".to_owned()))]
     );
-    assert_eq!(
-        (spans[0].dropped_attributes_count, report.truncated),
-        (3, 3)
-    );
+    assert_eq!((spans[0].dropped_here.attributes, report.truncated), (3, 3));
 }
 
 #[test]
@@ -439,7 +441,7 @@ fn events_past_the_limit_are_dropped_and_counted() {
     let events = vec![Event::default(); Limits::EVENTS + 5];
     let (spans, report) = walk_one(Span { events, ..span() });
     assert_eq!(spans[0].events.len(), Limits::EVENTS);
-    assert_eq!((spans[0].dropped_events_count, report.truncated), (5, 5));
+    assert_eq!((spans[0].dropped_here.events, report.truncated), (5, 5));
 }
 
 /// Scenario: a field that comes once comes a hundred thousand times.

@@ -66,6 +66,22 @@ pub(crate) fn encode_resource(out: &mut Vec<u8>, resource: &ResourceView<'_>) {
     put_bytes(out, resource.service_name.as_bytes());
     put_bytes(out, resource.instance_id.as_bytes());
     encode_attributes(out, resource.attributes);
+    let begin = out.len();
+    put_varint(out, u64::from(resource.dropped_attributes_count));
+    put_bytes(out, resource.schema_url.as_bytes());
+    put_varint(out, resource.entities.len() as u64);
+    resource
+        .entities
+        .iter()
+        .for_each(|entity| put_bytes(out, entity));
+    cut_defaults(out, begin);
+}
+
+/// Leaves out what follows the first fields where all of it has its default, as all of it had before these existed.
+fn cut_defaults(out: &mut Vec<u8>, begin: usize) {
+    if out[begin..].iter().all(|byte| *byte == 0) {
+        out.truncate(begin);
+    }
 }
 
 /// A resource read back; lends `ResourceView`s.
@@ -74,6 +90,9 @@ pub(crate) struct StoredResource<'a> {
     service_name: &'a str,
     instance_id: &'a str,
     attributes: Vec<AttributeView<'a>>,
+    dropped: u32,
+    schema_url: &'a str,
+    entities: Vec<&'a [u8]>,
 }
 
 impl<'a> StoredResource<'a> {
@@ -85,6 +104,9 @@ impl<'a> StoredResource<'a> {
                 service_name: reader.text()?,
                 instance_id: reader.text()?,
                 attributes: decode_attributes(&mut reader)?,
+                dropped: reader.varint_u32().unwrap_or_default(),
+                schema_url: reader.text().unwrap_or_default(),
+                entities: decode_list(&mut reader),
             })
         };
         read().unwrap_or_default()
@@ -96,8 +118,17 @@ impl<'a> StoredResource<'a> {
             attributes: &self.attributes,
             service_name: self.service_name,
             instance_id: self.instance_id,
+            dropped_attributes_count: self.dropped,
+            schema_url: self.schema_url,
+            entities: &self.entities,
         }
     }
+}
+
+/// Reads a count and as many byte strings; none where there is nothing more.
+fn decode_list<'a>(reader: &mut Reader<'a>) -> Vec<&'a [u8]> {
+    let count = reader.varint().unwrap_or_default();
+    (0..count).map_while(|_| reader.bytes()).collect()
 }
 
 /// Returns the service of an encoded resource without reading the rest.
@@ -109,13 +140,44 @@ pub(crate) fn service_of(encoded: &[u8]) -> &str {
 pub(crate) fn encode_scope(out: &mut Vec<u8>, scope: &ScopeView<'_>) {
     put_bytes(out, scope.name.as_bytes());
     put_bytes(out, scope.version.as_bytes());
+    let begin = out.len();
+    encode_attributes(out, scope.attributes);
+    put_varint(out, u64::from(scope.dropped_attributes_count));
+    put_bytes(out, scope.schema_url.as_bytes());
+    cut_defaults(out, begin);
 }
 
-/// Reads what `encode_scope` wrote.
-pub(crate) fn decode_scope(encoded: &[u8]) -> ScopeView<'_> {
-    let mut reader = Reader::new(encoded);
-    ScopeView {
-        name: reader.text().unwrap_or_default(),
-        version: reader.text().unwrap_or_default(),
+/// A scope read back; lends `ScopeView`s.
+#[derive(Debug, Default)]
+pub(crate) struct StoredScope<'a> {
+    name: &'a str,
+    version: &'a str,
+    attributes: Vec<AttributeView<'a>>,
+    dropped: u32,
+    schema_url: &'a str,
+}
+
+impl<'a> StoredScope<'a> {
+    /// Reads what `encode_scope` wrote; what a damaged block took away is empty.
+    pub(crate) fn decode(encoded: &'a [u8]) -> Self {
+        let mut reader = Reader::new(encoded);
+        Self {
+            name: reader.text().unwrap_or_default(),
+            version: reader.text().unwrap_or_default(),
+            attributes: decode_attributes(&mut reader).unwrap_or_default(),
+            dropped: reader.varint_u32().unwrap_or_default(),
+            schema_url: reader.text().unwrap_or_default(),
+        }
+    }
+
+    /// Returns the view that a visitor gets.
+    pub(crate) fn view(&self) -> ScopeView<'_> {
+        ScopeView {
+            name: self.name,
+            version: self.version,
+            attributes: &self.attributes,
+            dropped_attributes_count: self.dropped,
+            schema_url: self.schema_url,
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::columns::AttributeColumns;
 use crate::codec::otlp::{
     AttributeView, ResourceView, ScopeView, SpanView, SpanVisitor, ValueView,
 };
+use crate::model::Dropped;
 use crate::store::bytes::{Reader, put_bytes, put_varint};
 use crate::store::hash::Seed;
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
@@ -229,16 +230,22 @@ impl BlockBuilder {
             pack(&mut self.scratch, span.links);
             self.rows.links.push(row, &self.scratch);
         }
+        let here = &span.dropped_here;
         let dropped = [
-            span.dropped_attributes_count,
-            span.dropped_events_count,
-            span.dropped_links_count,
+            span.dropped_attributes_count
+                .saturating_add(here.attributes),
+            span.dropped_events_count.saturating_add(here.events),
+            span.dropped_links_count.saturating_add(here.links),
         ];
         if dropped != [0; 3] {
             self.scratch.clear();
-            dropped
-                .iter()
-                .for_each(|&count| put_varint(&mut self.scratch, u64::from(count)));
+            let mut put = |count: u32| put_varint(&mut self.scratch, u64::from(count));
+            dropped.into_iter().for_each(&mut put);
+            if *here != Dropped::default() {
+                [here.attributes, here.events, here.links]
+                    .into_iter()
+                    .for_each(put);
+            }
             self.rows.dropped.push(row, &self.scratch);
         }
     }
@@ -249,10 +256,7 @@ impl SpanVisitor for BlockBuilder {
         self.resource.id = None;
         self.resource.encoded.clear();
         encode_resource(&mut self.resource.encoded, resource);
-        self.scope(&ScopeView {
-            name: "",
-            version: "",
-        });
+        self.scope(&ScopeView::default());
     }
 
     fn scope(&mut self, scope: &ScopeView<'_>) {

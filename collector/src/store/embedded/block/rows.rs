@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use super::super::dictionary::ValueList;
 use super::super::schema::Schema;
-use super::attributes::{StoredResource, decode_scope, readable_attributes};
+use super::attributes::{StoredResource, StoredScope, readable_attributes};
 use super::decode::BlockReader;
 use super::header::PartKind;
 use super::{Sparse, ints};
 use crate::codec::otlp::{AttributeView, SpanView, SpanVisitor, ValueView};
-use crate::model::SHORTENED;
+use crate::model::{Dropped, SHORTENED};
 use crate::store::StoreError;
 use crate::store::bytes::Reader;
 use attribute_rows::AttributeRows;
@@ -168,7 +168,8 @@ impl RowReader {
                 visitor.resource(&stored.view());
             }
             if seen != (resource, scope) {
-                visitor.scope(&decode_scope(schema.scopes.get(scope as u32)));
+                let stored = StoredScope::decode(schema.scopes.get(scope as u32));
+                visitor.scope(&stored.view());
             }
             seen = (resource, scope);
             self.visit_row(index, row, visitor);
@@ -193,6 +194,12 @@ impl RowReader {
         let links: Vec<&[u8]> = unpack(self.links.get(row).unwrap_or_default()).collect();
         let mut dropped = Reader::new(self.dropped.get(row).unwrap_or_default());
         let mut count = || dropped.varint_u32().unwrap_or_default();
+        let [all_attributes, all_events, all_links] = [count(), count(), count()];
+        let dropped_here = Dropped {
+            attributes: count(),
+            events: count(),
+            links: count(),
+        };
         let start = self.starts[index];
         let duration = ints::from_ordered(self.durations[index]);
         let kind_status = self.kind_status[index] as u8;
@@ -211,9 +218,10 @@ impl RowReader {
             attributes: &attributes,
             events: &events,
             links: &links,
-            dropped_attributes_count: count(),
-            dropped_events_count: count(),
-            dropped_links_count: count(),
+            dropped_attributes_count: all_attributes.saturating_sub(dropped_here.attributes),
+            dropped_events_count: all_events.saturating_sub(dropped_here.events),
+            dropped_links_count: all_links.saturating_sub(dropped_here.links),
+            dropped_here,
         });
     }
 }

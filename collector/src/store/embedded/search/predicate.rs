@@ -11,9 +11,7 @@ use std::sync::Arc;
 
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 
-use super::super::block::attributes::{
-    StoredResource, decode_attributes, decode_scope, service_of,
-};
+use super::super::block::attributes::{StoredResource, StoredScope, decode_attributes, service_of};
 use super::super::block::{BlockReader, PartKind, ints, unpack};
 use super::super::schema::Schema;
 use super::super::segment::Segment;
@@ -281,12 +279,15 @@ impl Compiler<'_> {
     fn scope(&self, key: &str, test: &Test) -> Option<Mask> {
         let scopes = self.schema.scopes.iter();
         let passes = |encoded| {
-            let scope = decode_scope(encoded);
-            match key {
-                SCOPE_NAME => test.matches_given(scope.name),
-                SCOPE_VERSION => test.matches_given(scope.version),
-                _ => false,
-            }
+            let stored = StoredScope::decode(encoded);
+            let scope = stored.view();
+            let is_attribute = any_matches(scope.attributes.iter().copied(), key, test);
+            is_attribute
+                || match key {
+                    SCOPE_NAME => test.matches_given(scope.name),
+                    SCOPE_VERSION => test.matches_given(scope.version),
+                    _ => false,
+                }
         };
         among(PartKind::Scopes, scopes.map(passes))
     }

@@ -225,11 +225,15 @@ fn fixture_spans() -> Vec<Span> {
                 time: UnixNanos::new(5),
                 name: "retry".to_owned(),
                 attributes: Vec::new(),
+                dropped_attributes_count: 0,
             }];
             one.links = vec![Link {
                 trace_id: one.trace_id,
                 span_id: one.span_id,
+                trace_state: String::new(),
+                flags: 0,
                 attributes: Vec::new(),
+                dropped_attributes_count: 0,
             }];
             one.dropped_attributes_count = 2;
             one

@@ -10,13 +10,14 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::super::{EmbeddedOptions, EmbeddedStore, ShardWriter, open};
+use crate::codec::otlp::encode::protobuf;
 use crate::codec::otlp::{
     AttributeView, ResourceView, ScopeView, SpanView, SpanVisitor, ValueView,
 };
 use crate::counters::Counters;
 use crate::model::{
-    Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, TraceQuery, TraceSummary,
-    UnixNanos, Value,
+    Dropped, EntityRef, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode,
+    TraceQuery, TraceSummary, UnixNanos, Value,
 };
 use crate::store::TraceReader;
 
@@ -79,6 +80,7 @@ pub(crate) fn span(trace: u64, id: u64, service: &str) -> Span {
             service_name: service.to_owned(),
             instance_id: String::new(),
             attributes: vec![("service.name".into(), Value::String(service.into()))],
+            ..Resource::default()
         }),
         scope: Arc::default(),
         attributes: vec![
@@ -91,6 +93,7 @@ pub(crate) fn span(trace: u64, id: u64, service: &str) -> Span {
         dropped_attributes_count: 0,
         dropped_events_count: 0,
         dropped_links_count: 0,
+        dropped_here: Dropped::default(),
     }
 }
 
@@ -98,14 +101,27 @@ pub(crate) fn span(trace: u64, id: u64, service: &str) -> Span {
 pub(crate) fn write(writer: &mut impl SpanVisitor, spans: &[Span]) {
     for span in spans {
         let resource = Encoded::new(&span.resource.attributes);
+        let entities = span.resource.entities.iter().map(|entity| {
+            let mut out = Vec::new();
+            protobuf::entity(&mut out, entity);
+            out
+        });
+        let entities: Vec<Vec<u8>> = entities.collect();
         writer.resource(&ResourceView {
             attributes: &resource.views(),
             service_name: &span.resource.service_name,
             instance_id: &span.resource.instance_id,
+            dropped_attributes_count: span.resource.dropped_attributes_count,
+            schema_url: &span.resource.schema_url,
+            entities: &entities.iter().map(Vec::as_slice).collect::<Vec<_>>(),
         });
+        let on_scope = Encoded::new(&span.scope.attributes);
         writer.scope(&ScopeView {
             name: &span.scope.name,
             version: &span.scope.version,
+            attributes: &on_scope.views(),
+            dropped_attributes_count: span.scope.dropped_attributes_count,
+            schema_url: &span.scope.schema_url,
         });
         write_span(writer, span);
     }
@@ -135,6 +151,7 @@ fn write_span(writer: &mut impl SpanVisitor, span: &Span) {
         dropped_attributes_count: span.dropped_attributes_count,
         dropped_events_count: span.dropped_events_count,
         dropped_links_count: span.dropped_links_count,
+        dropped_here: span.dropped_here,
     });
 }
 
@@ -196,7 +213,7 @@ fn event(event: &Event) -> Vec<u8> {
         time_unix_nano: event.time.get(),
         name: event.name.clone(),
         attributes: key_values(&event.attributes),
-        ..wire::Event::default()
+        dropped_attributes_count: event.dropped_attributes_count,
     }
     .encode_to_vec()
 }
@@ -205,8 +222,10 @@ fn link(link: &Link) -> Vec<u8> {
     wire::Link {
         trace_id: link.trace_id.to_bytes().to_vec(),
         span_id: link.span_id.to_bytes().to_vec(),
+        trace_state: link.trace_state.clone(),
         attributes: key_values(&link.attributes),
-        ..wire::Link::default()
+        dropped_attributes_count: link.dropped_attributes_count,
+        flags: link.flags,
     }
     .encode_to_vec()
 }
@@ -260,8 +279,6 @@ pub(crate) fn any_spans(count: std::ops::Range<usize>) -> impl Strategy<Value = 
                     parts;
                 let (start, duration, root) = times;
                 let (state, message, dropped, on_items) = rest;
-                let items = usize::from(on_items.is_some());
-                let on_items = on_items.unwrap_or_default();
                 let service = ["cart", "shop", "pay"][service];
                 let mut made = span(trace + 1, index as u64 + 1, service);
                 // Starts stay distinct, so that "earliest" has one answer.
@@ -277,33 +294,63 @@ pub(crate) fn any_spans(count: std::ops::Range<usize>) -> impl Strategy<Value = 
                 made.trace_state = state;
                 made.attributes = attributes;
                 made.dropped_links_count = dropped;
-                made.events = vec![
-                    Event {
-                        time: UnixNanos::new(5),
-                        name: "e".into(),
-                        attributes: on_items.clone(),
-                    };
-                    items
-                ];
-                made.links = vec![
-                    Link {
-                        trace_id: made.trace_id,
-                        span_id: made.span_id,
-                        attributes: on_items,
-                    };
-                    items
-                ];
-                made.resource = Arc::new(Resource {
-                    service_name: made.resource.service_name.clone(),
-                    instance_id: "i".into(),
-                    attributes: on_resource,
-                });
-                made.scope = Arc::new(Scope {
-                    name: "lib".into(),
-                    version: dropped.to_string(),
-                });
+                made.dropped_here.events = dropped / 2;
+                fill(&mut made, on_items, on_resource, dropped);
                 made
             })
             .collect()
     })
+}
+
+/// Gives a span an event and a link, a resource and a scope with something in every field.
+fn fill(
+    made: &mut Span,
+    on_items: Option<Vec<(String, Value)>>,
+    on_resource: Vec<(String, Value)>,
+    dropped: u32,
+) {
+    let items = usize::from(on_items.is_some());
+    let on_items = on_items.unwrap_or_default();
+    made.events = vec![
+        Event {
+            time: UnixNanos::new(5),
+            name: "e".into(),
+            attributes: on_items.clone(),
+            dropped_attributes_count: dropped,
+        };
+        items
+    ];
+    made.links = vec![
+        Link {
+            trace_id: made.trace_id,
+            span_id: made.span_id,
+            trace_state: made.trace_state.clone(),
+            flags: dropped,
+            attributes: on_items.clone(),
+            dropped_attributes_count: dropped,
+        };
+        items
+    ];
+    made.resource = Arc::new(Resource {
+        service_name: made.resource.service_name.clone(),
+        instance_id: "i".into(),
+        attributes: on_resource,
+        dropped_attributes_count: dropped,
+        schema_url: made.trace_state.clone(),
+        entities: vec![
+            EntityRef {
+                kind: "host".to_owned(),
+                id_keys: vec!["host.id".to_owned()],
+                ..EntityRef::default()
+            };
+            dropped as usize
+        ],
+    });
+    made.scope = Arc::new(Scope {
+        name: "lib".into(),
+        version: dropped.to_string(),
+        attributes: on_items,
+        dropped_attributes_count: dropped,
+        schema_url: made.trace_state.clone(),
+    });
 }

@@ -11,7 +11,8 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::codec::otlp::{Limits, identity};
 use crate::model::{
-    Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, UnixNanos, Value,
+    Dropped, EntityRef, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode,
+    UnixNanos, Value,
 };
 
 /// Digits of a trace id.
@@ -27,10 +28,20 @@ pub(crate) fn decode(text: &str) -> Option<Vec<Span>> {
     let mut spans = Vec::with_capacity(groups.iter().map(|group| group.spans.len()).sum());
     let (mut resources, mut scopes) = (Vec::new(), Vec::new());
     for group in groups {
-        let resource = resource(group.resource.0, group.service, group.instance);
+        let mut resource = resource(group.resource.0, group.service, group.instance);
+        resource.dropped_attributes_count = group.resource_dropped;
+        resource.schema_url = group.resource_schema;
+        resource.entities = group.entities.into_iter().map(entity).collect();
         let resource = share(&mut resources, resource);
         let (name, version) = group.scope;
-        let scope = share(&mut scopes, Scope { name, version });
+        let scope = Scope {
+            name,
+            version,
+            attributes: group.scope_attrs.0,
+            dropped_attributes_count: group.scope_dropped,
+            schema_url: group.scope_schema,
+        };
+        let scope = share(&mut scopes, scope);
         for text in group.spans {
             spans.push(text.into_span(trace_id, &resource, &scope)?);
         }
@@ -66,6 +77,19 @@ fn resource(
         service_name: service.unwrap_or_else(|| service_name.to_owned()),
         instance_id: instance.unwrap_or_else(|| instance_id.to_owned()),
         attributes,
+        ..Resource::default()
+    }
+}
+
+/// Type, schema, keys that identify, keys that describe.
+type EntityText = (String, String, Vec<String>, Vec<String>);
+
+fn entity((kind, schema_url, id_keys, description_keys): EntityText) -> EntityRef {
+    EntityRef {
+        schema_url,
+        kind,
+        id_keys,
+        description_keys,
     }
 }
 
@@ -77,7 +101,19 @@ struct GroupText<'a> {
     service: Option<String>,
     instance: Option<String>,
     #[serde(default)]
+    resource_dropped: u32,
+    #[serde(default)]
+    resource_schema: String,
+    #[serde(default)]
+    entities: Vec<EntityText>,
+    #[serde(default)]
     scope: (String, String),
+    #[serde(default)]
+    scope_attrs: Attributes,
+    #[serde(default)]
+    scope_dropped: u32,
+    #[serde(default)]
+    scope_schema: String,
     #[serde(borrow)]
     spans: Vec<SpanText<'a>>,
 }
@@ -111,6 +147,8 @@ struct SpanText<'a> {
     state: String,
     #[serde(default)]
     dropped: [u32; 3],
+    #[serde(default)]
+    cut: [u32; 3],
 }
 
 impl SpanText<'_> {
@@ -145,6 +183,11 @@ impl SpanText<'_> {
             dropped_attributes_count: self.dropped[0],
             dropped_events_count: self.dropped[1],
             dropped_links_count: self.dropped[2],
+            dropped_here: Dropped {
+                attributes: self.cut[0],
+                events: self.cut[1],
+                links: self.cut[2],
+            },
         })
     }
 }
@@ -156,6 +199,8 @@ struct EventText {
     name: String,
     #[serde(default)]
     attrs: Attributes,
+    #[serde(default)]
+    dropped: u32,
 }
 
 impl EventText {
@@ -164,6 +209,7 @@ impl EventText {
             time: UnixNanos::new(self.time),
             name: self.name,
             attributes: self.attrs.0,
+            dropped_attributes_count: self.dropped,
         }
     }
 }
@@ -175,6 +221,12 @@ struct LinkText<'a> {
     id: &'a str,
     #[serde(default)]
     attrs: Attributes,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    flags: u32,
+    #[serde(default)]
+    dropped: u32,
 }
 
 impl LinkText<'_> {
@@ -182,7 +234,10 @@ impl LinkText<'_> {
         Some(Link {
             trace_id: TraceId::from_bytes(unhex(self.trace)?),
             span_id: SpanId::from_bytes(unhex(self.id)?),
+            trace_state: self.state,
+            flags: self.flags,
             attributes: self.attrs.0,
+            dropped_attributes_count: self.dropped,
         })
     }
 }

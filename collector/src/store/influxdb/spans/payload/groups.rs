@@ -5,8 +5,12 @@ use super::spans::{push_resource, push_scope};
 use super::table::Table;
 use crate::codec::otlp::{ResourceView, ScopeView};
 
-/// The most that a head takes on the line, bytes: with a span at its limit it stays under what InfluxDB takes.
+/// The most that a resource takes of a head on the line, bytes: with a scope and a span at their limits it stays under
+/// what InfluxDB takes.
 const HEAD_BYTES_MAX: usize = 200_000;
+
+/// The most that a scope takes of a head beside the resource, bytes: a tenth of what a span may take.
+const SCOPE_BYTES_MAX: usize = 70_000;
 
 /// The heads of one block.
 #[derive(Debug, Default)]
@@ -51,6 +55,15 @@ impl Groups {
         self.scope.clear();
         self.current = None;
         push_scope(&mut self.scope, scope);
+        let mut steps = shorten::STEPS.iter();
+        while self.scope.len() > SCOPE_BYTES_MAX
+            && let Some(step) = steps.next()
+        {
+            self.scope.clear();
+            let out = &mut self.scope;
+            shorten::scope(scope, *step, |shorter| push_scope(out, shorter));
+        }
+        self.cut += u64::from(steps.len() < shorten::STEPS.len());
     }
 
     /// Returns the number of the group of the spans that come now.
@@ -77,7 +90,7 @@ impl Groups {
         self.heads.value(number)
     }
 
-    /// Returns how many resources were shortened.
+    /// Returns how many resources and scopes were shortened.
     pub(super) fn cut(&self) -> u64 {
         self.cut
     }

@@ -4,7 +4,7 @@
 //! What was shortened carries an attribute that says so, and what was left out is counted as dropped.
 
 use crate::codec::otlp::encode::protobuf;
-use crate::codec::otlp::{AttributeView, ResourceView, SpanView, ValueView, decode};
+use crate::codec::otlp::{AttributeView, ResourceView, ScopeView, SpanView, ValueView, decode};
 use crate::model::{SHORTENED, Value};
 
 /// What a cut text keeps, bytes.
@@ -35,6 +35,15 @@ pub(super) fn resource(
     });
 }
 
+/// Shows a scope as a step leaves it.
+pub(super) fn scope(scope: &ScopeView<'_>, step: Step, show: impl FnOnce(&ScopeView<'_>)) {
+    let shorter = Attributes::of(kept(scope.attributes, step));
+    show(&ScopeView {
+        attributes: &shorter.views(),
+        ..*scope
+    });
+}
+
 /// Shows a span as a step leaves it.
 pub(super) fn span(span: &SpanView<'_>, step: Step, show: impl FnOnce(&SpanView<'_>)) {
     let attributes = Attributes::of(kept(span.attributes, step));
@@ -45,21 +54,19 @@ pub(super) fn span(span: &SpanView<'_>, step: Step, show: impl FnOnce(&SpanView<
             .collect()
     };
     let (events, links) = (cut_all(span.events, event), cut_all(span.links, link));
-    let dropped = |before: u32, all: usize, kept: usize| {
-        before.saturating_add(u32::try_from(all - kept).unwrap_or(u32::MAX))
-    };
+    let count = |all: usize, kept: usize| u32::try_from(all - kept).unwrap_or(u32::MAX);
+    let mut dropped_here = span.dropped_here;
+    dropped_here.add(
+        count(span.attributes.len(), kept(span.attributes, step).len()),
+        count(span.events.len(), events.len()),
+        count(span.links.len(), links.len()),
+    );
     show(&SpanView {
         attributes: &attributes.views(),
         events: &events.iter().map(Vec::as_slice).collect::<Vec<_>>(),
         links: &links.iter().map(Vec::as_slice).collect::<Vec<_>>(),
         status_message: cut(span.status_message),
-        dropped_attributes_count: dropped(
-            span.dropped_attributes_count,
-            span.attributes.len(),
-            kept(span.attributes, step).len(),
-        ),
-        dropped_events_count: dropped(span.dropped_events_count, span.events.len(), events.len()),
-        dropped_links_count: dropped(span.dropped_links_count, span.links.len(), links.len()),
+        dropped_here,
         ..*span
     });
 }

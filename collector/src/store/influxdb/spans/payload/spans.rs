@@ -70,9 +70,13 @@ fn push_rest(out: &mut String, span: &SpanView<'_>) {
         span.dropped_events_count,
         span.dropped_links_count,
     ];
-    if dropped != [0; 3] {
-        out.push_str(r#",\"dropped\":"#);
-        push_list(out, &dropped, |out, count| push_number(out, *count));
+    let here = &span.dropped_here;
+    let here = [here.attributes, here.events, here.links];
+    for (name, counts) in [("dropped", dropped), ("cut", here)] {
+        if counts != [0; 3] {
+            push_name(out, name);
+            push_list(out, &counts, |out, count| push_number(out, *count));
+        }
     }
 }
 
@@ -83,6 +87,7 @@ fn push_event(out: &mut String, message: &[u8]) {
     out.push_str(r#",\"name\":"#);
     push_text(out, name);
     push_attributes(out, ATTRIBUTES, decode::event_attributes(message));
+    push_count(out, "dropped", decode::event_dropped(message));
     out.push('}');
 }
 
@@ -94,7 +99,45 @@ fn push_link(out: &mut String, message: &[u8]) {
     out.push_str(hex(id).as_str());
     out.push_str(r#"\""#);
     push_attributes(out, ATTRIBUTES, decode::link_attributes(message));
+    let rest = decode::link_rest(message);
+    if !rest.trace_state.is_empty() {
+        push_name(out, "state");
+        push_text(out, rest.trace_state);
+    }
+    push_count(out, "flags", rest.flags);
+    push_count(out, "dropped", rest.dropped);
     out.push('}');
+}
+
+/// Writes the name of a member after another.
+fn push_name(out: &mut String, name: &str) {
+    out.push_str(r#",\""#);
+    out.push_str(name);
+    out.push_str(r#"\":"#);
+}
+
+fn push_count(out: &mut String, name: &str, count: u32) {
+    if count > 0 {
+        push_name(out, name);
+        push_number(out, count);
+    }
+}
+
+/// Writes a member of a group, with a comma after it, unless it is empty.
+fn push_head_text(out: &mut String, begin: &str, text: &str) {
+    if !text.is_empty() {
+        out.push_str(begin);
+        push_text(out, text);
+        out.push(',');
+    }
+}
+
+fn push_head_count(out: &mut String, begin: &str, count: u32) {
+    if count > 0 {
+        out.push_str(begin);
+        push_number(out, count);
+        out.push(',');
+    }
 }
 
 /// Writes what a group says of its resource, each member with a comma after it.
@@ -123,6 +166,30 @@ pub(super) fn push_resource(out: &mut String, resource: &ResourceView<'_>) {
         push_text(out, resource.instance_id);
         out.push(',');
     }
+    let dropped = resource.dropped_attributes_count;
+    push_head_count(out, r#"\"resource_dropped\":"#, dropped);
+    push_head_text(out, r#"\"resource_schema\":"#, resource.schema_url);
+    if !resource.entities.is_empty() {
+        out.push_str(r#"\"entities\":"#);
+        push_list(out, resource.entities, |out, message| {
+            push_entity(out, message);
+        });
+        out.push(',');
+    }
+}
+
+/// Writes an entity: type, schema, keys that identify it, keys that describe it.
+fn push_entity(out: &mut String, message: &[u8]) {
+    let entity = decode::entity(message);
+    out.push('[');
+    push_text(out, &entity.kind);
+    out.push(',');
+    push_text(out, &entity.schema_url);
+    for keys in [&entity.id_keys, &entity.description_keys] {
+        out.push(',');
+        push_list(out, keys, |out, key| push_text(out, key));
+    }
+    out.push(']');
 }
 
 /// Writes what a group says of its scope, with a comma after it.
@@ -134,4 +201,11 @@ pub(super) fn push_scope(out: &mut String, scope: &ScopeView<'_>) {
         push_text(out, scope.version);
         out.push_str("],");
     }
+    if !scope.attributes.is_empty() {
+        push_attributes(out, r#"\"scope_attrs\":{\""#, scope.attributes);
+        out.push(',');
+    }
+    let dropped = scope.dropped_attributes_count;
+    push_head_count(out, r#"\"scope_dropped\":"#, dropped);
+    push_head_text(out, r#"\"scope_schema\":"#, scope.schema_url);
 }

@@ -17,7 +17,7 @@ use crate::codec::otlp::tests::arbitrary::{NOW, traces};
 use crate::codec::otlp::{
     AttributeView, Limits, ResourceView, ScopeView, SpanView, SpanVisitor, ValueView, walk_traces,
 };
-use crate::model::{Span, Value};
+use crate::model::{Dropped, Span, Value};
 use crate::sample::Shop;
 use crate::store::convert::SpanCollector;
 use crate::store::influxdb::names::{Names, OPERATIONS_PER_SERVICE_MAX, OTHER};
@@ -348,6 +348,10 @@ fn odd_view(start: u64, end: u64) -> SpanView<'static> {
         dropped_attributes_count: u32::MAX,
         dropped_events_count: 0,
         dropped_links_count: 1,
+        dropped_here: Dropped {
+            events: 2,
+            ..Dropped::default()
+        },
     }
 }
 
@@ -364,6 +368,7 @@ fn times_beyond_every_bound_come_back() {
         attributes: &[],
         service_name: "not derived",
         instance_id: "nor this",
+        ..ResourceView::default()
     };
     let (mut encoder, mut collector) = (encoder(), SpanCollector::default());
     encoder.begin(BASE);
@@ -450,18 +455,18 @@ fn even_keys_alone_are_cut_to_fit() {
     encoder.resource(&ResourceView {
         attributes: &many,
         service_name: "shop",
-        instance_id: "",
+        ..ResourceView::default()
     });
     encoder.scope(&ScopeView {
-        name: "",
-        version: "",
+        attributes: &many,
+        ..ScopeView::default()
     });
     encoder.span(&view);
     let batches: Vec<_> = std::iter::from_fn(|| encoder.next_batch()).collect();
     assert!(batches[0].lines.len() < 900_000);
     let spans = read_back(&batches, 1);
     assert_eq!(spans[0].service(), "shop");
-    assert_eq!(encoder.shortened(), 2);
+    assert_eq!(encoder.shortened(), 3);
     assert_eq!(spans[0].dropped_attributes_count, u32::MAX);
 }
 
