@@ -93,6 +93,9 @@ pub(super) struct Gathered {
     services: Remembered<Service>,
     peers: Remembered<Option<NodeId>>,
     current: u32,
+    /// The service and instance of the resource that came last, until a span of it comes: a resource whose every span
+    /// is refused leaves no name behind.
+    begun: Option<(u32, u32)>,
     spans: Vec<Gist>,
     instances: Vec<(u32, u32)>,
     /// How long both lists were when the request began.
@@ -136,6 +139,7 @@ impl Gathered {
             services: Remembered::default(),
             peers: Remembered::default(),
             current: 0,
+            begun: None,
             spans: Vec::new(),
             instances: Vec::new(),
             request_begin: (0, 0),
@@ -245,15 +249,18 @@ impl SpanVisitor for Gathered {
     fn resource(&mut self, resource: &ResourceView<'_>) {
         self.current = self.services.number(resource.service_name);
         let service = self.services.value(self.current);
-        let seen = (self.current, service.instances.number(resource.instance_id));
-        if self.instances.last() != Some(&seen) {
-            self.instances.push(seen);
-        }
+        let instance = service.instances.number(resource.instance_id);
+        self.begun = Some((self.current, instance));
     }
 
     fn scope(&mut self, _scope: &ScopeView<'_>) {}
 
     fn span(&mut self, span: &SpanView<'_>) {
+        if let Some(seen) = self.begun.take()
+            && self.instances.last() != Some(&seen)
+        {
+            self.instances.push(seen);
+        }
         if self.spans.len() >= GATHERED_MAX {
             self.left_out += 1;
             return;

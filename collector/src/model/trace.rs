@@ -37,7 +37,8 @@ impl Trace {
 /// One thing that a reader changed or found missing in a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Note {
-    /// A fixed word: `duplicate_dropped`, `missing_parent`, `end_before_start`, `parent_cycle`, `shared_span`.
+    /// A fixed word: `duplicate_dropped`, `parts_merged`, `differs`, `shared_span`, `missing_parent`, `parent_cycle`,
+    /// `end_before_start`, `no_end_time`.
     pub code: &'static str,
     /// The span it is about.
     #[serde(serialize_with = "hex")]

@@ -3,22 +3,25 @@
 //! Senders repeat batches, clocks run backwards, parents never come: the spans on disk stay as they are, what a
 //! reader gets is cleaned here, and every change or hole is a note.
 
+mod same_ids;
+
 use std::collections::{HashMap, HashSet};
 
 use opentelemetry::{SpanId, TraceId};
 
-use crate::model::{Note, Span, Trace};
-
-/// What makes a span: the same batch sent twice repeats it; Zipkin's shared halves differ in kind.
-type Identity = (SpanId, u8, u64);
+use crate::model::{Note, Span, Trace, format_duration, nanos};
 
 /// Makes a trace of its spans, in whatever order they came.
 pub(crate) fn assemble(spans: Vec<Span>) -> Trace {
     let id = spans.first().map_or(TraceId::INVALID, |span| span.trace_id);
     let mut notes = Vec::new();
-    let mut spans = drop_repeats(spans, &mut notes);
+    let mut spans = spans;
+    same_ids::sort(&mut spans);
     straighten(&mut spans, &mut notes);
-    note_shared(&spans, &mut notes);
+    // A batch that was sent twice has each of them twice.
+    notes.dedup();
+    let mut spans = same_ids::resolve(spans, &mut notes);
+    end_unfinished(&mut spans, &mut notes);
     note_parents(&spans, &mut notes);
     Trace {
         id,
@@ -28,96 +31,30 @@ pub(crate) fn assemble(spans: Vec<Span>) -> Trace {
     }
 }
 
-/// Sorts spans and drops repeats; of different spans with the same identity the one that ends last stays.
-fn drop_repeats(mut spans: Vec<Span>, notes: &mut Vec<Note>) -> Vec<Span> {
-    // Equal spans are alike, so their order needs not be kept, which would take half as much memory again.
-    spans.sort_unstable_by(|a, b| {
-        order(a)
-            .cmp(&order(b))
-            .then_with(|| b.end.cmp(&a.end))
-            .then_with(|| tie_break(a, b))
-    });
-    let mut repeats = 0;
-    spans.dedup_by(|span, last| {
-        let is_repeat = identity(last) == identity(span);
-        if is_repeat {
-            repeats += 1;
-        } else {
-            note_repeats(last, std::mem::take(&mut repeats), notes);
-        }
-        is_repeat
-    });
-    if let Some(last) = spans.last() {
-        note_repeats(last, repeats, notes);
-    }
-    spans
-}
-
-/// Notes how often a span came again.
-fn note_repeats(span: &Span, repeats: u32, notes: &mut Vec<Note>) {
-    if repeats > 0 {
-        let times = repeats + 1;
-        notes.push(Note {
-            code: "duplicate_dropped",
-            span_id: span.span_id,
-            message: format!("received {times} times, shown once"),
-        });
-    }
-}
-
-/// Returns what spans are sorted by: earliest first, then so that repeats stand together.
-fn order(span: &Span) -> (u64, [u8; 8], u8) {
-    let (id, kind, start) = identity(span);
-    (start, id.to_bytes(), kind)
-}
-
-fn identity(span: &Span) -> Identity {
-    // Client before server, so that shared halves stand caller first.
-    let kind = match span.kind.as_otlp() {
-        2 => 6,
-        other => other,
-    };
-    (span.span_id, kind, span.start.get())
-}
-
-/// Orders spans of one identity by everything else they hold; costs a print of both, but hardly ever happens.
-fn tie_break(a: &Span, b: &Span) -> std::cmp::Ordering {
-    if a == b {
-        return std::cmp::Ordering::Equal;
-    }
-    let more = b.attributes.len().cmp(&a.attributes.len());
-    more.then_with(|| format!("{a:?}").cmp(&format!("{b:?}")))
-}
-
-/// Shows spans that end before they start without duration.
+/// Shows spans that end before they start without duration; those without any end are left for later.
 fn straighten(spans: &mut [Span], notes: &mut Vec<Note>) {
     for span in spans {
-        if span.end < span.start {
-            let nanos = (span.start - span.end).as_nanos();
+        if span.end.get() != 0 && span.end < span.start {
+            let by = format_duration(nanos(span.start - span.end));
             notes.push(Note {
                 code: "end_before_start",
                 span_id: span.span_id,
-                message: format!("ended {nanos} ns before it started, shown without duration"),
+                message: format!("ended {by} before it started, shown without duration"),
             });
             span.end = span.start;
         }
     }
 }
 
-/// Notes ids that spans of different kinds share.
-fn note_shared(spans: &[Span], notes: &mut Vec<Note>) {
-    let mut kinds: HashMap<SpanId, (u8, bool)> = HashMap::new();
-    for span in spans {
-        let kind = span.kind.as_otlp();
-        let (first, noted) = kinds.entry(span.span_id).or_insert((kind, false));
-        if *first != kind && !*noted {
-            *noted = true;
-            notes.push(Note {
-                code: "shared_span",
-                span_id: span.span_id,
-                message: "client and server share one span id".to_owned(),
-            });
-        }
+/// Shows spans without an end, which no other part of them gave, without duration.
+fn end_unfinished(spans: &mut [Span], notes: &mut Vec<Note>) {
+    for span in spans.iter_mut().filter(|span| span.end.get() == 0) {
+        notes.push(Note {
+            code: "no_end_time",
+            span_id: span.span_id,
+            message: "no end time, shown without duration".to_owned(),
+        });
+        span.end = span.start;
     }
 }
 

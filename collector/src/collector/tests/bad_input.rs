@@ -211,3 +211,56 @@ async fn bad_metrics_and_logs_are_answered() {
     assert_eq!(running.ask("/api/circuits").await["circuits"], json!([]));
     running.stop().await;
 }
+
+/// *Scenario*: every span of a service is refused, for its time.
+/// *Guarantees*: the service is in no list.
+#[tokio::test]
+async fn a_service_of_which_nothing_is_stored_is_in_no_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(CollectorConfig::for_test(dir.path())).await;
+    let name = json!([{"key": "service.name", "value": {"stringValue": "phantom"}}]);
+    let refused = json!({"traceId": "05".repeat(16), "spanId": "05".repeat(8), "name": "no time"});
+    let message = json!({"resourceSpans": [{"resource": {"attributes": name},
+        "scopeSpans": [{"spans": [refused]}]}]});
+    assert_eq!(running.post("/v1/traces", &message).await.0, 200);
+    let (status, _) = send(running.otlp_http, traces(), request(vec![span(1)])).await;
+    assert_eq!(status, 200);
+    let services = running.ask("/api/services").await.to_string();
+    assert!(services.contains("unknown_service"), "{services}");
+    assert!(!services.contains("phantom"), "{services}");
+    let zipkin = running.ask("/api/v2/services").await;
+    assert_eq!(zipkin, json!(["unknown_service"]));
+    running.stop().await;
+}
+
+/// *Scenario*: the names of a service and of an operation begin and end with blanks.
+/// *Guarantees*: they are found as they are, and only so.
+#[tokio::test]
+async fn names_with_blanks_at_their_ends_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(CollectorConfig::for_test(dir.path())).await;
+    let now = UnixNanos::now().get().to_string();
+    let name = json!([{"key": "service.name", "value": {"stringValue": "api "}}]);
+    let span = json!({"traceId": "05".repeat(16), "spanId": "05".repeat(8), "name": " GET ",
+        "startTimeUnixNano": now, "endTimeUnixNano": now});
+    let message = json!({"resourceSpans": [{"resource": {"attributes": name},
+        "scopeSpans": [{"spans": [span]}]}]});
+    assert_eq!(running.post("/v1/traces", &message).await.0, 200);
+    for (query, found) in [
+        ("service=api%20&operation=%20GET%20", 1),
+        ("service=api+", 1),
+        ("attribute=service.name%3Dapi%20", 1),
+        ("service=api", 0),
+        ("operation=GET", 0),
+    ] {
+        let rows = running.ask(&format!("/api/traces?{query}")).await;
+        assert_eq!(rows["traces"].as_array().unwrap().len(), found, "{query}");
+    }
+    let zipkin = running.ask("/api/v2/traces?serviceName=api%20").await;
+    assert_eq!(zipkin.as_array().unwrap().len(), 1);
+    let jaeger = running
+        .ask("/jaeger/api/traces?service=api%20&lookback=1h")
+        .await;
+    assert_eq!(jaeger["data"].as_array().unwrap().len(), 1);
+    running.stop().await;
+}

@@ -50,7 +50,10 @@ fn contains(spans: &[Span], span: &Span) -> bool {
 /// Adds the notes on what each part's reader changed. What is missing is known only of the whole.
 fn add_notes(notes: &mut Vec<Note>, of_parts: Vec<Note>) {
     for note in of_parts {
-        let of_part = matches!(note.code, "duplicate_dropped" | "end_before_start");
+        let of_part = matches!(
+            note.code,
+            "duplicate_dropped" | "parts_merged" | "end_before_start" | "no_end_time"
+        );
         let known = |other: &Note| other.code == note.code && other.span_id == note.span_id;
         if of_part && !notes.iter().any(known) {
             notes.push(note);

@@ -18,7 +18,7 @@ pub(crate) async fn show(
     State(pages): State<Pages>,
     params: Params,
 ) -> Result<Redirect, PageError> {
-    let typed = params.get("q").unwrap_or_default();
+    let typed = params.word("q").unwrap_or_default();
     if typed.chars().count() > TEXT_MAX {
         return Err(PageError::Invalid(format!(
             "{} is too long for a name or an id",

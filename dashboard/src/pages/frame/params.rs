@@ -1,4 +1,5 @@
-//! The query of a URL: names and values in order, with repeated names. A blank value counts as absent.
+//! The query of a URL: names and values in order, with repeated names. A blank value counts as absent; blanks around
+//! another belong to it, as a name may begin or end with one.
 
 use std::convert::Infallible;
 
@@ -17,20 +18,25 @@ impl Params {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let is_set = |(key, value): &&(String, String)| key == name && !value.trim().is_empty();
         let last = self.0.iter().rev().find(is_set);
-        last.map(|(_, value)| value.trim())
+        last.map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the same without blanks around it: for what is no name.
+    pub(crate) fn word(&self, name: &str) -> Option<&str> {
+        self.get(name).map(str::trim)
     }
 
     /// Returns every value of that name that is not blank.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let of_name = self.0.iter().filter(move |(key, _)| key == name);
         of_name
-            .map(|(_, value)| value.trim())
-            .filter(|v| !v.is_empty())
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.trim().is_empty())
     }
 
     /// Returns the moment that `at` names, if any.
     pub(crate) fn at(&self) -> Result<Option<u64>, PageError> {
-        let Some(text) = self.get("at") else {
+        let Some(text) = self.word("at") else {
             return Ok(None);
         };
         match moment(text) {
@@ -43,7 +49,7 @@ impl Params {
 
     /// Returns the number of that name, or the one given where it is absent or no number.
     pub(crate) fn number(&self, name: &str, otherwise: usize) -> usize {
-        self.get(name)
+        self.word(name)
             .and_then(|v| v.parse().ok())
             .unwrap_or(otherwise)
     }
@@ -58,6 +64,7 @@ impl From<&[(&str, &str)]> for Params {
 
 /// Reads a moment: RFC 3339, Unix nanoseconds, or what a `datetime-local` field sends (taken as UTC).
 pub(crate) fn moment(text: &str) -> Option<u64> {
+    let text = text.trim();
     let moment = parse_timestamp(text)
         .or_else(|| parse_timestamp(&format!("{text}Z")))
         .or_else(|| parse_timestamp(&format!("{text}:00Z")));

@@ -422,6 +422,7 @@ fn failed_review() -> Span {
             ("exception.type".to_owned(), text("java.net.SocketException")),
             ("exception.stacktrace".to_owned(), text("java.net.SocketException: Connection reset\n\tat java.base/sun.nio.ch.SocketChannelImpl.throwConnectionReset(SocketChannelImpl.java:394)\n\tat shop.review.Store.load(Store.java:41)\n\tat shop.review.Api.get(Api.java:27)")),
         ],
+        dropped_attributes_count: 0,
     });
     failed
 }

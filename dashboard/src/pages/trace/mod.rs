@@ -133,15 +133,15 @@ impl TraceView {
         let from = params.number("from", 0);
         let to = params.number("to", from.saturating_add(rows_max));
         let toggled = params
-            .get("fold")
+            .word("fold")
             .unwrap_or_default()
             .split(',')
             .take(FOLDS_MAX);
         Self {
-            span: params.get("span").and_then(|id| SpanId::from_hex(id).ok()),
+            span: params.word("span").and_then(|id| SpanId::from_hex(id).ok()),
             folds: Folds {
                 levels: params
-                    .get("depth")
+                    .word("depth")
                     .and_then(|d| d.parse().ok())
                     .filter(|d| *d > 0),
                 toggled: toggled.filter_map(|id| SpanId::from_hex(id).ok()).collect(),

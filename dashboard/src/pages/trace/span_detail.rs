@@ -216,6 +216,9 @@ fn circuit_key(span: &Span) -> Option<CircuitKey> {
 }
 
 fn offset(time: u64, start: u64) -> String {
+    if time == 0 {
+        return "no time".to_owned();
+    }
     if time < start {
         return format!("−{}", format_duration(start - time));
     }

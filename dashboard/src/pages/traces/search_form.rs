@@ -95,7 +95,7 @@ impl SearchForm {
         } else if form.range.is_empty() {
             form.range = form.ranges.holding(HOUR).value();
         }
-        match params.get("limit").map(str::parse) {
+        match params.word("limit").map(str::parse) {
             None => {}
             Some(Ok(limit)) if (1..=TraceQuery::LIMIT_MAX).contains(&limit) => form.limit = limit,
             Some(_) => form.wrong(
@@ -284,13 +284,17 @@ impl SearchForm {
     }
 }
 
-/// Returns a condition on an attribute without blanks around its key and value.
+/// Returns a condition on an attribute without the blanks around its operator, as in `key = value`. A blank at one side
+/// of the operator only, or at the end, belongs to the key or the value.
 fn trimmed(text: &str) -> String {
     const OPERATORS: [char; 5] = ['=', '!', '<', '>', '~'];
     let (key, rest) = text.split_at(text.find(['=', '!', '<', '>']).unwrap_or(text.len()));
     let value = rest.trim_start_matches(OPERATORS);
     let operator = &rest[..rest.len() - value.len()];
-    format!("{}{operator}{}", key.trim(), value.trim())
+    match (key.strip_suffix(' '), value.strip_prefix(' ')) {
+        (Some(key), Some(value)) => format!("{key}{operator}{value}"),
+        _ => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -324,7 +328,8 @@ mod tests {
         ]);
         assert!(form.problems.is_empty(), "{:?}", form.problems);
         let wanted = [
-            Condition::service("shop"),
+            // A name may begin and end with a blank.
+            Condition::service(" shop "),
             Condition::operation("GET /"),
             Condition::Circuit("stock".to_owned()),
             Condition::Duration {

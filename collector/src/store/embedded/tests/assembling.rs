@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::support::*;
-use crate::model::{Span, SpanKind, UnixNanos};
+use crate::model::{Span, SpanKind, StatusCode, UnixNanos, Value};
 use crate::store::assemble;
 use opentelemetry::SpanId;
 
@@ -41,7 +41,10 @@ proptest! {
 
     #[test]
     fn every_distinct_span_stays_and_none_ends_before_it_starts(spans in tangled()) {
-        let identity = |s: &Span| (s.span_id.to_bytes(), s.kind.as_otlp(), s.start);
+        let identity = |s: &Span| {
+            let parent = s.parent_span_id.map(SpanId::to_bytes);
+            (s.span_id.to_bytes(), s.kind.as_otlp(), s.start, s.end.max(s.start), parent)
+        };
         let wanted: BTreeSet<_> = spans.iter().map(identity).collect();
         let trace = assemble(spans);
         let kept: Vec<_> = trace.spans.iter().map(identity).collect();
@@ -71,8 +74,8 @@ fn changes_and_holes_are_noted() {
     let codes: Vec<_> = trace.notes.iter().map(|note| note.code).collect();
     let wanted = [
         "duplicate_dropped",
-        "end_before_start",
         "shared_span",
+        "no_end_time",
         "missing_parent",
         "parent_cycle",
     ];
@@ -81,5 +84,85 @@ fn changes_and_holes_are_noted() {
     assert_eq!(
         kinds[..3],
         [SpanKind::Server, SpanKind::Client, SpanKind::Server]
+    );
+}
+
+/// Returns the codes of a trace's notes.
+fn codes(trace: &crate::model::Trace) -> Vec<&'static str> {
+    trace.notes.iter().map(|note| note.code).collect()
+}
+
+/// *Scenario*: a reporter sends a span when it begins, an annotation of it later, and its end at last.
+/// *Guarantees*: the parts are one span, whatever their order, with all that any of them says.
+#[test]
+fn a_span_sent_in_parts_is_one() {
+    let text = |text: &str| Value::String(text.to_owned());
+    let mut begun = span(1, 2, "shop");
+    begun.end = UnixNanos::new(0);
+    begun.attributes = vec![("begun".to_owned(), text("yes"))];
+    let mut later = begun.clone();
+    later.kind = SpanKind::Unspecified;
+    later.start = later.start + Duration::from_nanos(20);
+    later.name = String::new();
+    later.attributes.clear();
+    later.status.code = StatusCode::Error;
+    let mut ended = span(1, 2, "shop");
+    ended.attributes = vec![("ended".to_owned(), text("yes"))];
+    let (start, end) = (ended.start, ended.end);
+    for parts in [
+        [begun.clone(), later.clone(), ended.clone()],
+        [ended, later, begun],
+    ] {
+        let trace = assemble(parts.to_vec());
+        assert_eq!(codes(&trace), ["parts_merged"]);
+        let [one] = &trace.spans[..] else {
+            panic!("{:?}", trace.spans);
+        };
+        assert_eq!((one.start, one.end), (start, end));
+        assert_eq!(one.kind, SpanKind::Server);
+        assert_eq!(one.status.code, StatusCode::Error);
+        assert_eq!(one.attribute("begun"), Some(&text("yes")));
+        assert_eq!(one.attribute("ended"), Some(&text("yes")));
+    }
+}
+
+/// *Scenario*: two senders gave different spans the same id, and one of them sent its batch twice.
+/// *Guarantees*: both are shown, and it is said that they differ.
+#[test]
+fn different_spans_of_one_id_are_both_shown() {
+    let one = span(1, 2, "shop");
+    let mut other = one.clone();
+    other.name = "another operation".to_owned();
+    let trace = assemble(vec![one.clone(), other, one]);
+    assert_eq!(codes(&trace), ["duplicate_dropped", "differs"]);
+    assert_eq!(trace.spans.len(), 2);
+    assert!(trace.notes[1].message.contains("2 different spans"));
+}
+
+/// *Guarantees*: a copy that a store shortened is the same span as the whole one.
+#[test]
+fn a_shortened_copy_is_a_repeat() {
+    let whole = span(1, 2, "shop");
+    let mut shortened = whole.clone();
+    shortened.attributes = vec![(crate::model::SHORTENED.to_owned(), Value::Bool(true))];
+    let trace = assemble(vec![shortened, whole.clone()]);
+    assert_eq!(codes(&trace), ["duplicate_dropped"]);
+    assert_eq!(trace.spans, [whole]);
+}
+
+#[test]
+fn a_span_without_an_end_is_told_in_plain_words() {
+    let mut open = span(1, 2, "shop");
+    open.end = UnixNanos::new(0);
+    let mut backwards = span(1, 3, "shop");
+    backwards.end = backwards.start - Duration::from_millis(2);
+    let trace = assemble(vec![open, backwards]);
+    let messages: Vec<_> = trace.notes.iter().map(|note| &*note.message).collect();
+    assert_eq!(
+        messages,
+        [
+            "ended 2 ms before it started, shown without duration",
+            "no end time, shown without duration",
+        ]
     );
 }
