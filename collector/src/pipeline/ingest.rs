@@ -99,6 +99,11 @@ impl Ingest {
         self.record(stored, repairs)
     }
 
+    /// Returns what is known of the collector's health.
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
     /// Refuses further requests.
     pub(crate) fn refuse_new(&self) {
         self.budget.close();

@@ -14,6 +14,7 @@ pub use hub::Hub;
 pub use service::QueryService;
 pub(crate) use stream::Greeting;
 pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic};
+pub use trace_id::is_trace_id;
 
 use crate::store::StoreError;
 

@@ -134,9 +134,10 @@ impl QueryService {
         Ok(self.store.trace_within(id, bytes_max).await?)
     }
 
-    /// Returns the trace of an id of 16 or 32 hex digits in either case; a wrong text is `QueryError::Invalid`.
+    /// Returns the trace of an id as programs print it: up to 32 hex digits in either case, with the dashes of a UUID,
+    /// after `0x`, or within a `traceparent` or `b3` header; a wrong text is `QueryError::Invalid`.
     ///
-    /// Sixteen digits are a 64-bit id (B3) or the low half of a longer one; the former is looked for first, and of
+    /// Up to sixteen digits are a 64-bit id (B3) or the low half of a longer one; the former is looked for first, and of
     /// several of the latter the newest is taken.
     ///
     /// # Errors

@@ -1,22 +1,59 @@
-//! Parses trace ids as people paste them.
+//! Parses trace ids as people paste them: as logs, headers and other programs print them.
+
+use std::borrow::Cow;
 
 use opentelemetry::TraceId;
 
 use super::QueryError;
 
-/// Reads 16 or 32 hex digits in either case; returns the id and whether it was given short.
+/// Digits of a trace id, and of one of 64 bits.
+const DIGITS: usize = 32;
+const SHORT_DIGITS: usize = 16;
+
+/// Returns whether a text looks like a trace id and like nothing else: its digits are all there, or it is marked as one.
+pub fn is_trace_id(text: &str) -> bool {
+    let text = text.trim();
+    let digits = digits_of(text);
+    let is_marked = digits.len() != text.len();
+    parse(text).is_ok() && (is_marked || matches!(digits.len(), SHORT_DIGITS | DIGITS))
+}
+
+/// Reads a trace id in hex, in either case; returns the id and whether it has 64 bits at most.
+///
+/// Leading zeros may be left out. It may have dashes as a UUID, begin with `0x`, or stand in a `traceparent` or a `b3`
+/// header.
 pub(super) fn parse(text: &str) -> Result<(TraceId, bool), QueryError> {
-    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_short = text.len() == 16;
-    let id = (is_hex && (is_short || text.len() == 32))
-        .then(|| TraceId::from_hex(text).ok())
+    let digits = digits_of(text.trim());
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = (is_hex && (1..=DIGITS).contains(&digits.len()))
+        .then(|| u128::from_str_radix(&digits, 16).ok())
         .flatten()
+        .map(|id| TraceId::from_bytes(id.to_be_bytes()))
         .filter(|id| *id != TraceId::INVALID);
     let problem = || QueryError::Invalid {
         parameter: "trace_id".to_owned(),
-        problem: problem(text, is_hex),
+        problem: problem(&digits, is_hex),
     };
+    let is_short = digits.len() <= SHORT_DIGITS;
     id.map(|id| (id, is_short)).ok_or_else(problem)
+}
+
+/// Returns the digits of an id without what stands around them.
+fn digits_of(text: &str) -> Cow<'_, str> {
+    let text = text
+        .strip_prefix("0x")
+        .or_else(|| text.strip_prefix("0X"))
+        .unwrap_or(text);
+    let parts: Vec<&str> = text.split('-').collect();
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    match lengths[..] {
+        // A `traceparent`: version, trace id, span id, flags.
+        [2, 32, 16, 2] => parts[1].into(),
+        // A `b3` header: trace id, span id, and perhaps sampled and parent.
+        [16 | 32, 16, ..] => parts[0].into(),
+        [8, 4, 4, 4, 12] => parts.concat().into(),
+        _ => text.into(),
+    }
 }
 
 /// Returns the low 64 bits of an id.
@@ -24,14 +61,14 @@ pub(super) fn low_half(id: TraceId) -> u64 {
     u128::from_be_bytes(id.to_bytes()) as u64
 }
 
-fn problem(text: &str, is_hex: bool) -> String {
-    let wrong = match text.len() {
+fn problem(digits: &str, is_hex: bool) -> String {
+    let wrong = match digits.len() {
         0 => "nothing was given".to_owned(),
-        16 | 32 if is_hex => "an id of zeros is invalid".to_owned(),
-        16 | 32 => "there is a character that is no hex digit".to_owned(),
+        1..=DIGITS if is_hex => "an id of zeros is invalid".to_owned(),
+        1..=DIGITS => "there is a character that is no hex digit".to_owned(),
         length => format!("{length} characters were given"),
     };
-    format!("a trace id has 16 or 32 hex digits (0-9, a-f); {wrong}")
+    format!("a trace id has up to 32 hex digits (0-9, a-f); {wrong}")
 }
 
 #[cfg(test)]
@@ -50,6 +87,46 @@ mod tests {
         assert_eq!(low_half(id), 0xa3ce_929d_0e0e_4736);
     }
 
+    /// Guarantees: one id is read in every form in which programs print it.
+    #[test]
+    fn ids_are_read_as_programs_print_them() {
+        let wanted = "4bf92f3577b34da6a3ce929d0e0e4736";
+        for text in [
+            wanted,
+            "4BF92F3577B34DA6A3CE929D0E0E4736",
+            " 4bf92f3577b34da6a3ce929d0e0e4736\n",
+            "0x4bf92f3577b34da6a3ce929d0e0e4736",
+            "4bf92f35-77b3-4da6-a3ce-929d0e0e4736",
+            "4BF92F35-77B3-4DA6-A3CE-929D0E0E4736",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
+        ] {
+            let (id, is_short) = parse(text).unwrap();
+            assert_eq!(
+                (id.to_string().as_str(), is_short),
+                (wanted, false),
+                "{text}"
+            );
+            assert!(is_trace_id(text), "{text}");
+        }
+        for text in ["a3ce929d0e0e473", "0xa3ce929d0e0e473", "0a3ce929d0e0e473"] {
+            let (id, is_short) = parse(text).unwrap();
+            assert_eq!(id.to_string(), "00000000000000000a3ce929d0e0e473", "{text}");
+            assert!(is_short);
+        }
+        let (id, is_short) = parse("bf92f3577b34da6a3ce929d0e0e4736").unwrap();
+        assert_eq!(id.to_string(), "0bf92f3577b34da6a3ce929d0e0e4736");
+        assert!(!is_short);
+    }
+
+    /// Guarantees: what may be the name of a service or an operation is not taken for an id.
+    #[test]
+    fn words_of_hex_digits_are_no_ids() {
+        for text in ["", "cafe", "a3ce929d0e0e473", "decade-bead", "GET /"] {
+            assert!(!is_trace_id(text), "{text}");
+        }
+    }
+
     #[test]
     fn the_error_says_what_is_wrong() {
         for (text, problem) in [
@@ -57,7 +134,7 @@ mod tests {
             ("0000000000000000", "zeros"),
             ("4bf92f3577b34da6a3ce929d0e0e473g", "no hex digit"),
             ("4bf92f3577b34da6", ""),
-            ("4bf92f", "6 characters"),
+            (&"4b".repeat(17), "34 characters"),
             ("+bf92f3577b34da6", "no hex digit"),
         ] {
             match parse(text) {

@@ -33,6 +33,13 @@ pub(crate) fn message_of_grpc_path(path: &str) -> Option<(Signal, Format)> {
     Some((signal, Format::OtlpProtobuf))
 }
 
+/// Returns whether a gRPC service of that full name is served.
+pub(crate) fn is_grpc_service(name: &str) -> bool {
+    ["Export", "Report"]
+        .iter()
+        .any(|method| message_of_grpc_path(&format!("/{name}/{method}")).is_some())
+}
+
 /// Returns the export response in protobuf; it is empty when everything was accepted.
 pub(crate) fn to_protobuf(accepted: &Accepted) -> Vec<u8> {
     let partial_success = explain(accepted).map(|error_message| PartialSuccess {

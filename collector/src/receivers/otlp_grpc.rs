@@ -14,7 +14,9 @@ use http_body_util::{BodyExt, Empty, Full};
 use tokio::time::{Instant, timeout_at};
 
 use super::decompress::Encoding;
-use super::grpc::{answer_by, frame, message_length, refusal_trailers, success_trailers, unframe};
+use super::grpc::{
+    answer_by, frame, health, message_length, refusal_trailers, success_trailers, unframe,
+};
 use super::intake::Intake;
 use super::otlp;
 use super::refusal::Refusal;
@@ -51,31 +53,28 @@ impl OtlpGrpc {
         let tally = self.intake.tally();
         let (head, mut body) = request.into_parts();
         let deadline = answer_by(&head.headers, Instant::now());
-        let message = otlp::message_of_grpc_path(head.uri.path());
         let outcome = match deadline {
-            Some(at) => timeout_at(at, self.export(&head, message, deadline, &mut body))
+            Some(at) => timeout_at(at, self.answer(&head, deadline, &mut body))
                 .await
                 .unwrap_or(Err(Refusal::Deadline)),
-            None => self.export(&head, message, deadline, &mut body).await,
+            None => self.answer(&head, deadline, &mut body).await,
         };
         // Unlike in HTTP/1.1 a refused body need not be read to its end: HTTP/2 resets the stream with NO_ERROR.
         tally.settle(&outcome);
         Ok(match outcome {
-            // Zipkin's `ReportResponse` has no fields.
-            Ok(_) if matches!(message, Some((_, Format::Zipkin(_)))) => confirm(&[]),
-            Ok(accepted) => confirm(&otlp::to_protobuf(&accepted)),
+            Ok(answer) => confirm(&answer),
             Err(Refusal::MediaType(why)) => not_grpc(why),
             Err(refusal) => refuse(&refusal),
         })
     }
 
-    async fn export<B>(
+    /// Returns the message that answers a call.
+    async fn answer<B>(
         &self,
         head: &request::Parts,
-        message: Option<(Signal, Format)>,
         deadline: Option<Instant>,
         body: &mut B,
-    ) -> Result<Accepted, Refusal>
+    ) -> Result<Vec<u8>, Refusal>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
@@ -85,9 +84,36 @@ impl OtlpGrpc {
                 "this port speaks gRPC (HTTP/2, POST, application/grpc); OTLP/HTTP has its own port (4318)",
             ));
         }
+        let path = head.uri.path();
+        if path == health::CHECK {
+            // As `/healthz`, without a token and without a reservation: a full collector is alive.
+            let framed = unframe(health::read(body).await?)?;
+            let is_healthy = self.intake.ingest.health().problem().is_none();
+            return health::answer(&framed.message, is_healthy);
+        }
         self.intake.authorize(head).await?;
-        let (signal, format) =
-            message.ok_or_else(|| Refusal::UnknownMethod(head.uri.path().to_owned()))?;
+        let (signal, format) = otlp::message_of_grpc_path(path)
+            .ok_or_else(|| Refusal::UnknownMethod(path.to_owned()))?;
+        let accepted = self.export(head, signal, format, deadline, body).await?;
+        Ok(match format {
+            // Zipkin's `ReportResponse` has no fields.
+            Format::Zipkin(_) => Vec::new(),
+            _ => otlp::to_protobuf(&accepted),
+        })
+    }
+
+    async fn export<B>(
+        &self,
+        head: &request::Parts,
+        signal: Signal,
+        format: Format,
+        deadline: Option<Instant>,
+        body: &mut B,
+    ) -> Result<Accepted, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
         let encoding = message_encoding(&head.headers)?;
         let mut reservation = self.intake.begin(deadline)?;
         let sent = self

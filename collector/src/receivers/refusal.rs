@@ -28,6 +28,9 @@ pub(crate) enum Refusal {
         "unknown method {0}; served are OTLP's trace, metrics and logs Export and zipkin.proto3.SpanService/Report"
     )]
     UnknownMethod(String),
+    /// The health of something that is not served here was asked for.
+    #[error("there is no service {0:?} here")]
+    UnknownService(String),
     /// A method other than POST.
     #[error("messages are sent by POST")]
     MethodNotAllowed,
@@ -76,7 +79,7 @@ impl Refusal {
     /// Returns the word for the counter.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::NotFound(_) | Self::UnknownMethod(_) => "unknown_path",
+            Self::NotFound(_) | Self::UnknownMethod(_) | Self::UnknownService(_) => "unknown_path",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::MediaType(_) => "unsupported_media_type",
             Self::Encoding(_) => "unsupported_encoding",
@@ -97,7 +100,9 @@ impl Refusal {
     /// Returns the HTTP status. OTLP clients retry 429, 502, 503 and 504 only.
     pub(crate) fn http_status(&self) -> StatusCode {
         match self {
-            Self::NotFound(_) | Self::UnknownMethod(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::UnknownMethod(_) | Self::UnknownService(_) => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::MediaType(_) | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
@@ -119,6 +124,7 @@ impl Refusal {
     /// Returns the gRPC code. Senders retry `ResourceExhausted` only with a hint, which `TooLarge` does not have.
     pub(crate) fn code(&self) -> Code {
         match self {
+            Self::UnknownService(_) => Code::NotFound,
             Self::NotFound(_)
             | Self::UnknownMethod(_)
             | Self::MethodNotAllowed

@@ -12,6 +12,8 @@ pub(crate) enum Code {
     InvalidArgument = 3,
     /// Not in time.
     DeadlineExceeded = 4,
+    /// No such service.
+    NotFound = 5,
     /// A token for something else.
     PermissionDenied = 7,
     /// Too large, or (with a hint) full.

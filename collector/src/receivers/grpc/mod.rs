@@ -2,6 +2,7 @@
 
 mod deadline;
 mod frame;
+pub(super) mod health;
 mod trailers;
 
 pub(super) use deadline::answer_by;

@@ -132,7 +132,7 @@ async fn what_we_do_not_serve_is_unimplemented() {
     let snappy = [("grpc-encoding", "snappy")];
     let body = framed(1, b"whatever");
     refused(&receivers, &snappy, body, "12", "gzip").await;
-    let path = "/grpc.health.v1.Health/Check";
+    let path = "/grpc.health.v1.Health/Watch";
     let answer = receivers.call(path, &[], framed(0, b"")).await;
     assert_eq!(answer.grpc("grpc-status"), Some("12"));
     assert!(
@@ -245,5 +245,31 @@ async fn zipkin_s_service_takes_spans() {
     assert_eq!(answer.grpc("grpc-status"), Some("0"));
     assert_eq!(answer.body, &[0; 5][..]);
     assert_eq!(receivers.bench.disk.spans(), 1);
+    receivers.assert_conserved();
+}
+
+/// *Scenario*: a probe asks for the health of the server, of a service that is there and of one that is not, without a
+/// token, while the disk works and after it failed.
+#[tokio::test]
+async fn a_probe_learns_whether_the_collector_serves() {
+    let receivers = Receivers::start_with(4 << 20, Some("sender-sender-01")).await;
+    let check = async |service: &str| {
+        let message = [&[0x0a, service.len() as u8][..], service.as_bytes()].concat();
+        let path = "/grpc.health.v1.Health/Check";
+        receivers.call(path, &[], framed(0, &message)).await
+    };
+    let serving = &[0, 0, 0, 0, 2, 8, 1][..];
+    assert_eq!(check("").await.body, serving);
+    let otlp = check("opentelemetry.proto.collector.trace.v1.TraceService").await;
+    assert_eq!(
+        (otlp.grpc("grpc-status"), &otlp.body[..]),
+        (Some("0"), serving)
+    );
+    assert_eq!(check("shop.Cart").await.grpc("grpc-status"), Some("5"));
+    receivers.bench.disk.change(|disk| disk.broken = true);
+    let ingest = receivers.bench.pipeline.ingest();
+    let sent = crate::pipeline::testing::send_spans(ingest, spans_request(1, 0)).await;
+    assert!(sent.is_err());
+    assert_eq!(check("").await.body, &[0, 0, 0, 0, 2, 8, 2][..]);
     receivers.assert_conserved();
 }

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Redirect;
+use fusebox_collector::query::is_trace_id;
 
 use super::error::PageError;
 use super::params::Params;
@@ -52,8 +53,4 @@ async fn target(pages: &Pages, typed: &str) -> Result<Href, PageError> {
             .with("operation", typed)
             .with("range", Range::of(pages.retention()).value()),
     })
-}
-
-fn is_trace_id(text: &str) -> bool {
-    matches!(text.len(), 16 | 32) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
