@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::codec::otlp::Limits;
 use crate::model::format_duration;
-use crate::receivers::{ListenAddr, TlsFiles, TokenError, check as check_token};
+use crate::receivers::{ListenAddr, TlsFiles, TokenError, check as check_token, check_origin};
 use crate::secret::Secret;
 use crate::store::influxdb::InfluxdbOptions;
 
@@ -41,6 +41,8 @@ pub struct CollectorConfig {
     pub sender_token: Option<Secret>,
     /// The certificate of every listener. Default none: plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Origins whose pages may send from browsers, as `https://shop.example`, or `*`. Default none.
+    pub cors_allowed_origins: Vec<String>,
     /// Listen beyond loopback, and answer any host name, without a token. Default no.
     pub insecure: bool,
     /// The InfluxDB that stores everything. Default none: the data directory does.
@@ -99,6 +101,7 @@ impl CollectorConfig {
             token_file: None,
             sender_token: None,
             tls: None,
+            cors_allowed_origins: Vec::new(),
             insecure: false,
             influxdb: None,
             influxdb_local: Duration::from_secs(3600),
@@ -123,6 +126,10 @@ impl CollectorConfig {
         let duration =
             |time: Duration| format_duration(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         let set = |token: bool| if token { "set" } else { "none" }.to_owned();
+        let origins = match &self.cors_allowed_origins[..] {
+            [] => "none".to_owned(),
+            origins => origins.join(", "),
+        };
         let mut settings: Vec<(&str, String)> = vec![
             ("listen", self.web_addr.to_string()),
             ("otlp-grpc-listen", self.otlp_grpc_addr.to_string()),
@@ -139,6 +146,7 @@ impl CollectorConfig {
             ("token", set(self.token.is_some())),
             ("token-file", set(self.token_file.is_some())),
             ("tls-cert", set(self.tls.is_some())),
+            ("cors-allowed-origin", origins),
             ("insecure", self.insecure.to_string()),
         ];
         match &self.influxdb {
@@ -192,6 +200,7 @@ impl CollectorConfig {
             "disk_budget_bytes",
             "must be at least 64 MiB, the size of one segment",
         )?;
+        self.validate_origins()?;
         let Some(influxdb) = &self.influxdb else {
             return Ok(());
         };
@@ -201,6 +210,15 @@ impl CollectorConfig {
             "must be at least 1 ms, and not longer than the retention",
         )?;
         validate_influxdb(influxdb)
+    }
+
+    fn validate_origins(&self) -> Result<(), ConfigError> {
+        self.cors_allowed_origins.iter().try_for_each(|origin| {
+            check_origin(origin).map_err(|problem| ConfigError::Invalid {
+                setting: "cors-allowed-origin",
+                problem,
+            })
+        })
     }
 
     /// Refuses listeners beyond loopback without a token.

@@ -105,6 +105,15 @@ pub struct ServerArgs {
         value_name = "FILE"
     )]
     pub tls_client_ca: Option<PathBuf>,
+    /// Origin whose pages may send from browsers, as `https://shop.example`, or `*`; repeat it for more.
+    #[arg(
+        long = "cors-allowed-origin",
+        global = true,
+        env = "FUSEBOX_CORS_ALLOWED_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub cors_allowed_origins: Vec<String>,
     /// Allows an address beyond loopback, and any host name, without a token.
     #[arg(long, global = true, env = "FUSEBOX_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
@@ -309,6 +318,7 @@ impl ServerArgs {
             token: self.token.clone(),
             token_file: self.token_file.clone(),
             tls: self.tls()?,
+            cors_allowed_origins: self.cors_allowed_origins.clone(),
             insecure: self.insecure,
             influxdb: self.influxdb.options()?,
             influxdb_local: self.influxdb.local,

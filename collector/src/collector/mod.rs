@@ -28,7 +28,8 @@ use crate::live::circuits::Circuits;
 use crate::pipeline::{Health, Ingest, Pipeline};
 use crate::query::QueryService;
 use crate::receivers::{
-    Access, Auth, Intake, ListenAddr, ServeOptions, Tls, TlsFiles, TlsSource, TokenSource, Tokens,
+    Access, Auth, Cors, Intake, ListenAddr, ServeOptions, Tls, TlsFiles, TlsSource, TokenSource,
+    Tokens,
 };
 use crate::shipping::Lanes;
 use crate::stop::{Stop, StopSwitch, stop_signal};
@@ -238,6 +239,7 @@ impl Collector {
             counters: Arc::clone(&self.parts.counters),
             auth: auth.clone(),
             body_bytes_max: self.config.body_bytes_max,
+            cors: Cors::new(&self.config.cors_allowed_origins),
         };
         let mut servers = self.listeners.serve(&options, intake, web);
         let chores = tokio::spawn(housekeep(self.parts.clone()));

@@ -18,12 +18,12 @@ use http_body::Body;
 use http_body_util::Full;
 use prost::Message;
 
-use super::body;
 use super::decompress::Encoding;
 use super::intake::Intake;
 use super::otlp;
 use super::refusal::Refusal;
 use super::rpc::Status;
+use super::{body, cors};
 use crate::codec::otlp::Accepted;
 use crate::codec::{Format, Signal, zipkin};
 
@@ -56,8 +56,8 @@ pub(crate) fn routes(intake: Intake) -> Router {
     }
     // Other methods of this path belong to Zipkin's query API.
     routes
-        .route(ZIPKIN_V2, post(serve.clone()))
-        .route(ZIPKIN_V1, post(serve))
+        .route(ZIPKIN_V2, post(serve.clone()).options(serve.clone()))
+        .route(ZIPKIN_V1, post(serve.clone()).options(serve))
 }
 
 impl HttpReceiver {
@@ -75,19 +75,27 @@ impl HttpReceiver {
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let tally = self.intake.tally();
         let (head, mut body) = request.into_parts();
-        let format = format_of(head.uri.path(), &head.headers);
+        if let Some(answer) = self.intake.cors.preflight(&head) {
+            return Ok(answer);
+        }
+        let tally = self.intake.tally();
+        let origin = self.intake.cors.allowed(&head.headers);
+        let format = format_of(head.uri.path(), &head.headers, origin.is_some());
         let outcome = self.export(&head, format, &mut body).await;
         // Before the rest is discarded: a sender that leaves meanwhile was refused all the same.
         tally.settle(&outcome);
         if outcome.is_err() && !expects_continue(&head.headers) {
             body::discard(&mut body).await;
         }
-        Ok(match outcome {
+        let mut answer = match outcome {
             Ok(accepted) => confirm(&accepted, format),
             Err(refusal) => refuse(&refusal, format),
-        })
+        };
+        if let Some(origin) = origin {
+            cors::grant(&mut answer, origin);
+        }
+        Ok(answer)
     }
 
     async fn export<B>(
@@ -129,7 +137,10 @@ impl HttpReceiver {
 }
 
 /// Returns the format of a content type at a path; its parameters and its case do not matter.
-fn format_of(path: &str, headers: &HeaderMap) -> Option<Format> {
+///
+/// A page of an allowed origin may send JSON as plain text, for which its browser does not ask first: so does
+/// `navigator.sendBeacon`, when the page is left.
+fn format_of(path: &str, headers: &HeaderMap, is_allowed_origin: bool) -> Option<Format> {
     let known: &[(&str, Format)] = match path {
         ZIPKIN_V1 => &[
             (JSON, Format::Zipkin(zipkin::Encoding::JsonV1)),
@@ -153,12 +164,15 @@ fn format_of(path: &str, headers: &HeaderMap) -> Option<Format> {
     // says so in `Origin`; with a content type of JSON it would ask first.
     if let [(JSON, zipkin), ..] = known
         && !headers.contains_key(CONTENT_TYPE)
-        && !headers.contains_key(ORIGIN)
+        && (is_allowed_origin || !headers.contains_key(ORIGIN))
     {
         return Some(*zipkin);
     }
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let essence = value.split(';').next()?.trim();
+    let essence = match value.split(';').next()?.trim() {
+        text if is_allowed_origin && text.eq_ignore_ascii_case("text/plain") => JSON,
+        essence => essence,
+    };
     let (_, format) = known
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(essence))?;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::auth::{Auth, Denied, Role, Roles};
 use super::body::{self, LengthHint};
+use super::cors::Cors;
 use super::decompress::{Encoding, Inflater};
 use super::refusal::Refusal;
 use crate::codec::otlp::Accepted;
@@ -23,6 +24,7 @@ pub(crate) struct Intake {
     pub(crate) counters: Arc<Counters>,
     pub(crate) auth: Auth,
     pub(crate) body_bytes_max: usize,
+    pub(crate) cors: Cors,
 }
 
 impl Intake {

@@ -346,3 +346,59 @@ fn streamed(
         pieces.into_iter().map(|piece| Ok(Frame::data(piece))),
     ))
 }
+
+/// *Scenario*: a page of an allowed origin asks, sends JSON, and sends a beacon of plain text when it is left.
+/// *Guarantees*: it may, and may read the answers.
+#[tokio::test]
+async fn pages_of_an_allowed_origin_send() {
+    let receivers = Receivers::start().await;
+    let origin = ("origin", super::ALLOWED_ORIGIN);
+    let question = ::http::Request::options("/v1/traces")
+        .header("host", "localhost")
+        .header(origin.0, origin.1)
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "content-type,x-team")
+        .body(Full::<Bytes>::default())
+        .unwrap();
+    let answer = receivers.send(question).await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(answer.headers["access-control-allow-origin"], origin.1);
+    assert_eq!(answer.headers["access-control-allow-methods"], "POST");
+    let names = &answer.headers["access-control-allow-headers"];
+    assert_eq!(names, "content-type,x-team");
+    assert_eq!(answer.headers["vary"], "origin");
+    let text = ("content-type", "text/plain;charset=UTF-8");
+    for content_type in [JSON, text] {
+        let answer = receivers
+            .post("/v1/traces", &[origin, content_type], "{}")
+            .await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.headers["access-control-allow-origin"], origin.1);
+        assert_eq!(answer.text(), "{}");
+    }
+    let bad = receivers.post("/v1/traces", &[origin, JSON], "{").await;
+    assert_eq!(bad.status, 400);
+    assert_eq!(bad.headers["access-control-allow-origin"], origin.1);
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_do_not_send() {
+    let receivers = Receivers::start().await;
+    for origin in ["https://evil.example", "null", "https://shop.example:8443"] {
+        let question = ::http::Request::options("/v1/traces")
+            .header("host", "localhost")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .body(Full::<Bytes>::default())
+            .unwrap();
+        let answer = receivers.send(question).await;
+        assert_eq!(answer.status, 403);
+        assert!(!answer.headers.contains_key("access-control-allow-origin"));
+        let headers = [("origin", origin), ("content-type", "text/plain")];
+        let answer = receivers.post("/v1/traces", &headers, "{}").await;
+        assert_eq!(answer.status, 415);
+        assert!(!answer.headers.contains_key("access-control-allow-origin"));
+    }
+    receivers.assert_conserved();
+}

@@ -15,9 +15,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use super::auth::Tokens;
-use super::{Access, Auth, HttpReceiver, Intake, Listener, OtlpGrpc, ServeOptions};
+use super::{Access, Auth, Cors, HttpReceiver, Intake, Listener, OtlpGrpc, ServeOptions};
 use crate::pipeline::testing::{Bench, send_spans, spans_request};
 use crate::stop::{StopSwitch, stop_signal};
+
+/// The origin whose pages may send.
+const ALLOWED_ORIGIN: &str = "https://shop.example";
 
 /// Largest body in these tests.
 const BODY_MAX: usize = 1 << 20;
@@ -59,6 +62,7 @@ impl Receivers {
             counters: bench.counters.clone(),
             auth: Auth::new(tokens, false, access.clone()),
             body_bytes_max: BODY_MAX,
+            cors: Cors::new(&[ALLOWED_ORIGIN.to_owned()]),
         };
         let (switch, stop) = stop_signal();
         let options = ServeOptions {

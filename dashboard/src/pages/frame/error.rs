@@ -1,8 +1,10 @@
 //! Why a page cannot be shown, and the error page: its status, its message and links to go on from.
 
 use askama::Template;
-use axum::http::StatusCode;
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
+use fusebox_collector::api::Problem;
 use fusebox_collector::pipeline::IngestError;
 use fusebox_collector::query::QueryError;
 use fusebox_collector::store::StoreError;
@@ -73,9 +75,20 @@ impl IntoResponse for PageError {
     }
 }
 
-/// Answers every unknown path.
-pub(crate) async fn not_found() -> PageError {
-    PageError::NotFound("there is no page at this address".to_owned())
+/// Answers every unknown path: a program with a problem document, a browser with a page.
+pub(crate) async fn not_found(method: Method, headers: HeaderMap) -> Response {
+    if wants_json(&method, &headers) {
+        return Problem::not_found("there is nothing at this address").into_response();
+    }
+    PageError::NotFound("there is no page at this address".to_owned()).into_response()
+}
+
+/// Returns whether a request asks for JSON, or sends something without asking for a page.
+fn wants_json(method: &Method, headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    let accepted = accepted.unwrap_or_default().to_ascii_lowercase();
+    let sends = !matches!(*method, Method::GET | Method::HEAD);
+    !accepted.contains("text/html") && (sends || accepted.contains("json"))
 }
 
 /// The error page.
@@ -119,5 +132,32 @@ impl ErrorPage {
 
     fn is_of_influxdb(&self) -> bool {
         self.status == StatusCode::BAD_GATEWAY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unknown_path_is_answered_as_it_is_asked() {
+        let html = "text/html,application/xhtml+xml,*/*;q=0.8";
+        for (method, accept, is_json) in [
+            (Method::GET, html, false),
+            (Method::GET, "*/*", false),
+            (Method::GET, "application/json", true),
+            (Method::POST, html, false),
+            (Method::POST, "*/*", true),
+            (Method::POST, "application/json", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            let answer = not_found(method.clone(), headers).await;
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+            let content_type = answer.headers()["content-type"].to_str().expect("text");
+            assert_eq!(content_type.contains("json"), is_json, "{method} {accept}");
+        }
     }
 }

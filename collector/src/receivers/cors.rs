@@ -1,0 +1,126 @@
+//! Messages from pages in browsers: which origins may send, and the headers that tell the browser so (Fetch standard,
+//! section 3.2, "CORS protocol"). None may unless the settings name it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderValue, ORIGIN, VARY,
+};
+use http::{HeaderMap, Method, Response, StatusCode, request};
+use http_body_util::Full;
+
+/// Stands for every origin.
+const ANY: &str = "*";
+
+/// How long a browser keeps the answer to a preflight, seconds: two hours, the most that Chromium keeps.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
+
+/// Headers that a page may read besides the usual ones: when to send again.
+const EXPOSED: HeaderValue = HeaderValue::from_static("retry-after");
+
+/// The origins that may send; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cors(Arc<[String]>);
+
+impl Cors {
+    /// Returns the rule for those origins.
+    pub(crate) fn new(origins: &[String]) -> Self {
+        let origins = origins.iter();
+        // Browsers write scheme and host in lower case.
+        Self(origins.map(|origin| origin.to_ascii_lowercase()).collect())
+    }
+
+    /// Returns the origin of a request if it may send.
+    pub(crate) fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(ORIGIN)?;
+        let is_allowed =
+            |allowed: &String| allowed == ANY || allowed.as_bytes() == origin.as_bytes();
+        self.0.iter().any(is_allowed).then(|| origin.clone())
+    }
+
+    /// Answers the question of a browser whether a page may send; `None` where a request is none.
+    pub(crate) fn preflight(&self, head: &request::Parts) -> Option<Response<Full<Bytes>>> {
+        let headers = &head.headers;
+        let is_question = head.method == Method::OPTIONS
+            && headers.contains_key(ORIGIN)
+            && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        if !is_question {
+            return None;
+        }
+        let Some(origin) = self.allowed(headers) else {
+            let words = "pages of this origin may not send here; --cors-allowed-origin allows it\n";
+            let mut refusal = Response::new(Full::from(words));
+            *refusal.status_mut() = StatusCode::FORBIDDEN;
+            return Some(refusal);
+        };
+        let mut answer = Response::new(Full::default());
+        *answer.status_mut() = StatusCode::NO_CONTENT;
+        grant(&mut answer, origin);
+        let granted = answer.headers_mut();
+        let post = HeaderValue::from_static("POST");
+        granted.insert(ACCESS_CONTROL_ALLOW_METHODS, post);
+        granted.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        if let Some(names) = headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+            granted.insert(ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+        }
+        Some(answer)
+    }
+}
+
+/// Lets pages of that origin read an answer.
+pub(crate) fn grant<B>(answer: &mut Response<B>, origin: HeaderValue) {
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    headers.insert(VARY, HeaderValue::from_static("origin"));
+}
+
+/// Checks an origin of the settings: `*`, or scheme, host and perhaps a port, as browsers write it.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(crate) fn check(origin: &str) -> Result<(), &'static str> {
+    if origin == ANY {
+        return Ok(());
+    }
+    let parsed =
+        url::Url::parse(origin).map_err(|_| "must be *, or an origin as https://shop.example")?;
+    let is_web = matches!(parsed.scheme(), "http" | "https");
+    let is_bare = parsed.path() == "/" && !origin.ends_with('/') && parsed.query().is_none();
+    if is_web && is_bare && parsed.username().is_empty() && parsed.fragment().is_none() {
+        Ok(())
+    } else {
+        Err("must be an origin as https://shop.example, without a path")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_has_a_scheme_a_host_and_nothing_else() {
+        for origin in [
+            "*",
+            "https://shop.example",
+            "http://localhost:3000",
+            "http://[::1]:8080",
+        ] {
+            assert_eq!(check(origin), Ok(()), "{origin}");
+        }
+        for origin in [
+            "shop.example",
+            "https://shop.example/",
+            "https://a/b",
+            "ftp://a",
+            "null",
+            "https://u@a",
+            "",
+        ] {
+            assert!(check(origin).is_err(), "{origin}");
+        }
+    }
+}
