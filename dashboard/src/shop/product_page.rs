@@ -64,7 +64,7 @@ async fn product(State(page): State<Arc<ProductPage>>, Path(id): Path<u32>) -> J
 }
 
 impl ProductPage {
-    /// Asks the new service; the monolith takes over when it fails or is refused.
+    /// Asks the new service; the monolith takes over when it fails or is refused, not when it knows no such product.
     async fn stock(&self, id: u32) -> Value {
         self.new_or_legacy(&self.inventory, format!("/stock/{id}"))
             .await
@@ -80,6 +80,7 @@ impl ProductPage {
         new.breaker
             .command()
             .run(|| async { new.peer.get_json(path.clone()).await.map_err(NoAnswer::New) })
+            .bad_request_if(|error| matches!(error, NoAnswer::New(error) if error.is_ours()))
             .fallback_to("legacy", |_cause| async {
                 self.legacy
                     .get(path.clone())
@@ -97,6 +98,7 @@ impl ProductPage {
             .breaker
             .command()
             .run(|| self.review.peer.get_json(format!("/reviews/{id}")))
+            .bad_request_if(PeerError::is_ours)
             .fallback(|_cause| async { Ok(json!([])) })
             .execute()
             .await
@@ -113,6 +115,7 @@ impl ProductPage {
                     .peer
                     .get_json(format!("/recommend/{id}"))
             })
+            .bad_request_if(PeerError::is_ours)
             .fallback(|_cause| async { Ok(json!([1, 2, 3])) })
             .execute()
             .await
