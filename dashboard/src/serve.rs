@@ -14,6 +14,9 @@ use crate::error::Error;
 use crate::pages::{self, AppState, NavEntry};
 use crate::terminal::{print, printable};
 
+/// The exit status after a second signal: that of a process which SIGTERM ended.
+const STOPPED_AT_ONCE: i32 = 143;
+
 /// Runs collector and pages until the process is asked to stop.
 ///
 /// # Errors
@@ -107,8 +110,18 @@ where
         .finish()
 }
 
-/// Resolves when the process is asked to stop (Ctrl-C, SIGTERM).
+/// Resolves when the process is asked to stop (Ctrl-C, SIGTERM). Asked a second time, the process ends at once: what was
+/// acknowledged is durable.
 pub async fn shutdown_signal() {
+    asked_to_stop().await;
+    tokio::spawn(async {
+        asked_to_stop().await;
+        tracing::warn!("asked to stop a second time: ending at once");
+        std::process::exit(STOPPED_AT_ONCE);
+    });
+}
+
+async fn asked_to_stop() {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {

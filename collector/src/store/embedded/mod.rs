@@ -5,6 +5,7 @@
 
 mod arrival;
 mod block;
+mod cancel;
 mod catalog;
 mod damage;
 mod dictionary;
@@ -35,6 +36,7 @@ use crate::counters::Counters;
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
 #[cfg(test)]
 pub(crate) use block::SpanCodec;
+use cancel::Asked;
 use catalog::Catalog;
 pub(crate) use journal::{Journal, JournalSegment};
 use read::Wanted;
@@ -174,7 +176,10 @@ impl EmbeddedStore {
         read: impl Fn(&Catalog) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let catalog = Arc::clone(&self.catalog);
+        let asked = Asked::default();
+        let cancel = asked.cancel();
         let task = tokio::task::spawn_blocking(move || {
+            let _cancellable = cancel.enter();
             let segments = catalog.snapshot();
             let answer = read(&catalog);
             if !segments.iter().any(Segment::is_broken) {

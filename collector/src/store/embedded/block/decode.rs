@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::super::cancel;
 use super::header::{BlockHeader, PartEntry, PartKind, SpanCodec};
 use super::ints;
 use super::part_stream::{PartStream, Planes, Stored, WHOLE_BYTES_MAX, gather};
@@ -74,6 +75,7 @@ impl<'a> BlockReader<'a> {
         offset: u64,
         header_bytes: u32,
     ) -> Result<Self, StoreError> {
+        cancel::check(path)?;
         let mut bytes = vec![0; header_bytes as usize];
         file.read_exact_at(&mut bytes, offset)
             .map_err(|error| StoreError::io("read", path, error))?;
@@ -271,6 +273,8 @@ impl<'a> BlockReader<'a> {
         let Some(mut part) = self.stream(PartKind::Literals, column)? else {
             return Ok(());
         };
+        let mut visit = visit;
+        let visit = |value: &[u8], is_cut| !cancel::is_cancelled() && visit(value, is_cut);
         let read = || {
             let lengths = Planes::read(&mut part)?;
             match places {
@@ -280,7 +284,8 @@ impl<'a> BlockReader<'a> {
                 None => part.visit_texts(&lengths, 0..lengths.len() as u32, bytes_max, visit),
             }
         };
-        read().ok_or_else(|| self.damage("column of texts"))
+        read().ok_or_else(|| self.damage("column of texts"))?;
+        cancel::check(self.path)
     }
 
     /// Shows the values of a column that few rows have, of the rows that are wanted: row, the beginning of the value, and
@@ -306,10 +311,14 @@ impl<'a> BlockReader<'a> {
                 &lengths,
                 wanted.iter().copied(),
                 bytes_max,
-                |value, is_cut| next.next().is_some_and(|row| visit(row, value, is_cut)),
+                |value, is_cut| {
+                    let row = next.next().filter(|_| !cancel::is_cancelled());
+                    row.is_some_and(|row| visit(row, value, is_cut))
+                },
             )
         };
-        read().ok_or_else(|| self.damage("column of few rows"))
+        read().ok_or_else(|| self.damage("column of few rows"))?;
+        cancel::check(self.path)
     }
 
     /// Returns the rows that have a value in a column that few rows have.
