@@ -9,13 +9,18 @@ use serde::Serialize;
 use super::params::Params;
 use super::{ApiState, Problem};
 use crate::model::{DependencyLink, ServiceSummary, format_timestamp};
+use crate::query::ServicesPage;
 
+/// Services of one answer.
+const SERVICES_MAX: usize = 1_000;
 /// The default range of dependencies.
 const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
 
 /// The answer to `/services`.
 #[derive(Debug, Serialize)]
 pub(super) struct Services {
+    /// How many there are in all.
+    total: usize,
     services: Vec<ServiceSummary>,
 }
 
@@ -33,14 +38,18 @@ pub(super) struct Dependencies {
     dependencies: Vec<DependencyLink>,
 }
 
-/// `GET /api/services`
+/// `GET /api/services?filter&offset&limit`
 pub(super) async fn services(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Json<Services>, Problem> {
-    params.only(&[])?;
-    let services = state.query.services().await?;
-    Ok(Json(Services { services }))
+    let params = params.only(&["filter", "offset", "limit"])?;
+    let filter = params.text("filter")?.unwrap_or_default();
+    let offset = params.read("offset", "a whole number", |text| text.parse().ok())?;
+    let limit = params.count("limit", SERVICES_MAX)?.unwrap_or(SERVICES_MAX);
+    let page = state.query.services(&filter, offset.unwrap_or(0), limit);
+    let ServicesPage { total, services } = page.await?;
+    Ok(Json(Services { total, services }))
 }
 
 /// `GET /api/services/{name}/operations`

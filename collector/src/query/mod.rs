@@ -11,7 +11,7 @@ pub(crate) use crate::live::peer_name;
 pub(crate) use crate::store::fitting::{TRACE_BYTES_MAX, bytes_of};
 pub use admission::{Admission, Admitted, Busy, Cost};
 pub use hub::Hub;
-pub use service::QueryService;
+pub use service::{QueryService, ServicesPage};
 pub(crate) use stream::Greeting;
 pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic};
 pub use trace_id::is_trace_id;

@@ -22,6 +22,15 @@ use crate::store::{TraceReader, Traces};
 /// How far ahead of this clock a span may start and its names still be listed.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
+/// Services of a list, and how many there are in all.
+#[derive(Debug, Clone, Default)]
+pub struct ServicesPage {
+    /// How many match.
+    pub total: usize,
+    /// Those of this page.
+    pub services: Vec<ServiceSummary>,
+}
+
 /// Answers queries; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct QueryService {
@@ -164,17 +173,31 @@ impl QueryService {
         }
     }
 
-    /// Returns every service seen within the retention: figures over the last minutes, operations, instances.
+    /// Returns services seen within the retention, by name: figures over the last minutes, operations, instances. Of those
+    /// whose name contains `filter` in any case, `limit` from that place on.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn services(&self) -> Result<Vec<ServiceSummary>, QueryError> {
-        let now = UnixNanos::now();
+    pub async fn services(
+        &self,
+        filter: &str,
+        from: usize,
+        limit: usize,
+    ) -> Result<ServicesPage, QueryError> {
         let names = self.service_names().await?;
-        Ok(names
-            .iter()
-            .map(|name| self.live.service(name, now))
-            .collect())
+        let (live, filter) = (self.live.clone(), filter.to_lowercase());
+        // Names may be many, and figures of a service are added up of all its operations.
+        let page = tokio::task::spawn_blocking(move || {
+            let now = UnixNanos::now();
+            let matching = names
+                .iter()
+                .filter(|name| filter.is_empty() || name.to_lowercase().contains(&filter));
+            let total = matching.clone().count();
+            let shown = matching.skip(from).take(limit);
+            let services = shown.map(|name| live.service(name, now)).collect();
+            ServicesPage { total, services }
+        });
+        Ok(page.await.unwrap_or_default())
     }
 
     /// Returns one service.
@@ -195,10 +218,16 @@ impl QueryService {
     /// # Errors
     /// When the store fails.
     pub async fn service_names(&self) -> Result<Vec<String>, QueryError> {
-        let mut names: BTreeSet<String> = self.live.service_names().into_iter().collect();
-        names.extend(self.store.services(self.names_range()).await?);
-        names.extend(self.ask_others(MergedSeries::service_names).await);
-        Ok(names.into_iter().collect())
+        let stored = self.store.services(self.names_range()).await?;
+        let others = self.ask_others(MergedSeries::service_names).await;
+        let live = self.live.clone();
+        let names = tokio::task::spawn_blocking(move || {
+            let mut names: BTreeSet<String> = live.service_names().into_iter().collect();
+            names.extend(stored);
+            names.extend(others);
+            names.into_iter().collect()
+        });
+        Ok(names.await.unwrap_or_default())
     }
 
     /// Returns the operations of a service seen within the retention, sorted.

@@ -17,6 +17,9 @@ pub(super) use gather::{Answered, SearchLimit, gather, too_long};
 pub(super) use missing::with_missing;
 pub(super) use params::{Params, shortened};
 
+/// Names of one list: more than a list to choose from can show.
+pub(super) const NAMES_MAX: usize = 10_000;
+
 /// A dialect's error response.
 pub(super) trait Refuse: IntoResponse + Sized + 'static {
     /// Returns the error of that status.

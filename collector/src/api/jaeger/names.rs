@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::{Path, State};
 
-use super::answer::{Answer, DependencyLink, Failure, Operation};
+use super::answer::{Answer, DependencyLink, Failure, Operation, Remark};
 use super::params::Params;
 use crate::api::ApiState;
+use crate::api::dialect::NAMES_MAX;
 use crate::model::{Condition, SpanKind, TimeRange, TraceQuery, UnixNanos};
 use crate::query::{QueryError, QueryService};
 
@@ -27,8 +28,18 @@ pub(super) async fn services(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Answer<Vec<String>>, Failure> {
-    let names = state.query.service_names().await?;
-    Ok(Answer::counted(names, params.is_pretty()))
+    let mut names = state.query.service_names().await?;
+    let total = names.len();
+    names.truncate(NAMES_MAX);
+    let mut answer = Answer::counted(names, params.is_pretty());
+    answer.total = total;
+    if total > NAMES_MAX {
+        answer.remarks.push(Remark {
+            message: format!("the first {NAMES_MAX} of {total} services"),
+            trace_id: None,
+        });
+    }
+    Ok(answer)
 }
 
 /// `GET /jaeger/api/services/{service}/operations`: names alone; of an unknown service there are none.

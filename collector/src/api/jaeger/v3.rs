@@ -50,7 +50,8 @@ struct Operations {
 
 /// `GET /jaeger/api/v3/services`
 async fn services(State(state): State<ApiState>) -> Result<Json<Services>, Failure> {
-    let services = state.query.service_names().await?;
+    let mut services = state.query.service_names().await?;
+    services.truncate(dialect::NAMES_MAX);
     Ok(Json(Services { services }))
 }
 

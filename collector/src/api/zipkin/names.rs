@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::question::{Params, range_before};
 use super::refusal::Refusal;
 use crate::api::ApiState;
+use crate::api::dialect::{NAMES_MAX, with_missing};
 use crate::model::{DependencyLink, TimeRange, UnixNanos};
 
 /// Services from which on clients may cache names, as in Zipkin: with fewer, people are still trying things out.
@@ -20,9 +21,12 @@ const CACHE: HeaderValue = HeaderValue::from_static("max-age=300, must-revalidat
 
 /// `GET /services`
 pub(super) async fn services(State(state): State<ApiState>) -> Result<Response, Refusal> {
-    let services = state.query.service_names().await?;
+    let mut services = state.query.service_names().await?;
     let count = services.len();
-    Ok(answer(lower(services), count))
+    services.truncate(NAMES_MAX);
+    let missing = format!("the first {NAMES_MAX} of {count} services");
+    let missing = (count > NAMES_MAX).then_some(missing.as_str());
+    Ok(with_missing(answer(lower(services), count), missing))
 }
 
 /// `GET /spans?serviceName`

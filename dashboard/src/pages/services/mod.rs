@@ -2,6 +2,7 @@
 //! its circuits are not closed.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use askama::Template;
 use axum::extract::{Path, State};
@@ -11,6 +12,7 @@ use fusebox_collector::model::{CircuitView, InstanceSeen, RedStats, ServiceSumma
 use crate::pages::Pages;
 use crate::pages::frame::error::{PageError, PageResult};
 use crate::pages::frame::page::{Chrome, Page, Section};
+use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
 use crate::pages::view::moment;
 use crate::pages::view::range::Range;
@@ -22,20 +24,26 @@ use crate::pages::wall::card::Card;
 const LATE_AFTER: u64 = 90 * SECOND;
 /// An instance silent for longer is gone.
 const GONE_AFTER: u64 = 10 * MINUTE;
+/// Services on one page; the filter looks at all of them.
+const ROWS_MAX: usize = 100;
 /// Operations listed.
 const OPERATIONS_MAX: usize = 200;
 
 /// Serves the list.
-pub(crate) async fn list(State(pages): State<Pages>) -> PageResult<ServicesPage> {
-    let services = pages.query.services().await?;
+pub(crate) async fn list(State(pages): State<Pages>, params: Params) -> PageResult<ServicesPage> {
+    let filter = params.get("filter").unwrap_or_default();
+    let number = params.number("page", 1).max(1);
+    let from = (number - 1).saturating_mul(ROWS_MAX);
+    let found = pages.query.services(filter, from, ROWS_MAX).await?;
     let wall = pages.query.circuits().wall(None).await?;
-    Ok(Page(ServicesPage::new(
-        &services,
+    let page = ServicesPage::new(
+        &found.services,
         &wall.circuits,
         UnixNanos::now().get(),
         Range::of(pages.retention()),
         Teach::from(&pages),
-    )))
+    );
+    Ok(Page(page.of(found.total, number, filter)))
 }
 
 /// Serves one service.
@@ -98,6 +106,11 @@ fn freshness(instance: &InstanceSeen, now: u64) -> (&'static str, &'static str) 
 pub(crate) struct ServicesPage {
     chrome: Chrome,
     rows: Vec<ServiceRow>,
+    /// Services on all pages.
+    total: usize,
+    /// Which page, from 1.
+    number: usize,
+    filter: String,
     retention: Range,
     teach: Teach,
 }
@@ -135,8 +148,15 @@ impl ServicesPage {
         retention: Range,
         teach: Teach,
     ) -> Self {
+        let mut circuits_of: HashMap<&str, (usize, usize)> = HashMap::new();
+        for circuit in circuits {
+            let (all, not_closed) = circuits_of.entry(&circuit.key.service).or_default();
+            *all += 1;
+            *not_closed += usize::from(circuit.state != EffectiveState::Closed);
+        }
         let row = |service: &ServiceSummary| {
-            let own = || circuits.iter().filter(|c| c.key.service == service.name);
+            let known = circuits_of.get(service.name.as_str());
+            let (all, not_closed) = known.copied().unwrap_or_default();
             let fresh = |i: &&InstanceSeen| freshness(i, now).1 == "reporting";
             let last = service.instances.iter().map(|i| i.last_seen).max();
             ServiceRow {
@@ -150,8 +170,8 @@ impl ServicesPage {
                     || "—".to_owned(),
                     |at| format!("{} ago", text::age(now.saturating_sub(at.get()))),
                 ),
-                not_closed: own().filter(|c| c.state != EffectiveState::Closed).count(),
-                circuits: own().count(),
+                not_closed,
+                circuits: all,
                 failed: Href::new("/traces")
                     .with("service", &service.name)
                     .with("error", true)
@@ -161,13 +181,47 @@ impl ServicesPage {
         Self {
             chrome: Chrome::new(Section::Services, "Services"),
             rows: services.iter().map(row).collect(),
+            total: services.len(),
+            number: 1,
+            filter: String::new(),
             retention,
             teach,
         }
     }
 
+    /// Makes it one page of several.
+    fn of(self, total: usize, number: usize, filter: &str) -> Self {
+        Self {
+            total,
+            number,
+            filter: text::name(filter).into_owned(),
+            ..self
+        }
+    }
+
+    fn has_filter(&self) -> bool {
+        !self.filter.is_empty() || self.total > ROWS_MAX
+    }
+
+    /// Returns the links to the pages beside this one, with their words.
+    fn pages(&self) -> Vec<(String, &'static str)> {
+        let link = |number: usize| {
+            let filter = (!self.filter.is_empty()).then_some(&self.filter);
+            let href = Href::new("/services").with_some("filter", filter);
+            href.with("page", number).to_string()
+        };
+        let earlier = (self.number > 1).then(|| (link(self.number - 1), "Previous services"));
+        let is_last = self.number.saturating_mul(ROWS_MAX) >= self.total;
+        let later = (!is_last).then(|| (link(self.number + 1), "More services"));
+        earlier.into_iter().chain(later).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.filter.is_empty()
+    }
+
     fn summary(&self) -> String {
-        let count = self.rows.len();
+        let count = self.total;
         let services = text::plural(count, "service", "services");
         let retention = self.retention.words();
         format!("{count} {services} in the last {retention}; numbers of the last minutes")

@@ -27,6 +27,8 @@ use search_form::{CUSTOM, LIMITS, SearchForm};
 /// For that long after its last span a trace without a root counts as still arriving: exporters send each one to
 /// five seconds, and the outermost span ends last.
 const ARRIVING_NANOS: u64 = 10 * text::SECOND;
+/// Services to choose from; any other can be given in the address.
+const SERVICES_LISTED_MAX: usize = 1_000;
 /// Services named in a row; the rest is a number.
 const SERVICES_MAX: usize = 8;
 /// Breakers marked in a row.
@@ -40,7 +42,8 @@ pub(crate) async fn show(
     let now = UnixNanos::now().get();
     let mut form = SearchForm::read(&params, pages.retention());
     let query = form.question(now);
-    let services = pages.query.service_names().await?;
+    let mut services = pages.query.service_names().await?;
+    services.truncate(SERVICES_LISTED_MAX);
     let operations = match form.service.as_str() {
         "" => Vec::new(),
         service => pages.query.operations(service).await?,
