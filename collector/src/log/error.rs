@@ -55,6 +55,11 @@ impl StoreError {
         }
     }
 
+    /// Returns whether something else stands under a file's name: a folder, a FIFO, a device.
+    pub(crate) fn is_no_file(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == ErrorKind::InvalidInput)
+    }
+
     /// Returns whether the disk, or the quota on it, is full.
     pub fn is_disk_full(&self) -> bool {
         let is_full = |kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded);

@@ -132,11 +132,16 @@ impl SeriesLog {
         let path = file_path(&self.inner.root, place.day, kind);
         let (segment, offset) = ((kind, place.day), place.extent.offset);
         let damage = &self.inner.damage;
-        // A failure to open the file (too many are open, a mount is away) says nothing about what is in it.
-        let Some(file) = opened(open, &path)? else {
-            return Ok(None);
-        };
         let mut bytes = vec![0; usize::try_from(place.extent.len).unwrap_or(usize::MAX)];
+        let file = match opened(open, &path) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(None),
+            // Another failure to open the file (too many are open, a mount is away) says nothing about what is in it.
+            Err(error) if error.is_no_file() && damage.gives_up(segment, offset, &error) => {
+                return Ok(Some(bytes));
+            }
+            Err(error) => return Err(error),
+        };
         match file.read_exact_at(&mut bytes, offset) {
             Ok(()) => {
                 damage.is_read(segment, offset);
