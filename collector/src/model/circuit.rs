@@ -190,6 +190,33 @@ pub struct CircuitTransition {
     pub span_id: Option<SpanId>,
 }
 
+/// The time in which a breaker lets no call through but probes: from the transition that opened it until it closes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outage {
+    /// When the breaker opened, Unix nanoseconds.
+    #[serde(rename = "since_unix_nanos")]
+    pub since: UnixNanos,
+    /// Why it opened.
+    pub reason: String,
+    /// The call that opened it.
+    #[serde(with = "optional_hex")]
+    pub opened_by: Option<TraceId>,
+    /// How often it was half-open since then and opened again.
+    pub failed_probes: u64,
+}
+
+impl Outage {
+    /// Returns the outage that a transition to open begins.
+    pub(crate) fn begun_by(transition: &CircuitTransition) -> Self {
+        Self {
+            since: transition.time,
+            reason: transition.reason.clone(),
+            opened_by: transition.trace_id,
+            failed_probes: 0,
+        }
+    }
+}
+
 /// The settings in force, as the instance reported them. `None` where its library has no such setting, where it is off
 /// or unlimited, or where it was stored by a build that did not know it; in JSON and on disk that is 0.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -346,6 +373,8 @@ pub struct CircuitView {
     /// The call that caused the last transition to open.
     #[serde(serialize_with = "optional_hex::serialize")]
     pub opened_by: Option<TraceId>,
+    /// The outage under way, or the last one: since when, why, and how many probes failed over all instances.
+    pub outage: Option<Outage>,
     /// The settings in force.
     pub settings: CircuitSettings,
     /// Each instance that reported in the last minutes.

@@ -9,7 +9,8 @@ use super::timing::{
     MISSED_INTERVALS, SLOW_INTERVAL_MS, WINDOW_MAX_MS,
 };
 use crate::model::{
-    CircuitCalls, CircuitTransition, Provenance, SECOND, Source, TimeRange, UnixNanos, nanos,
+    CircuitCalls, CircuitTransition, Outage, Provenance, SECOND, Source, TimeRange, UnixNanos,
+    nanos,
 };
 use crate::store::series::{SettingsRecord, Standing};
 
@@ -93,8 +94,21 @@ pub(super) fn apply(standing: &mut Standing, transition: &CircuitTransition) -> 
     if transition.to == EffectiveState::Open {
         standing.opened_by = transition.trace_id;
         standing.opened_at = Some(transition.time);
+        standing.outage = Some(outage(standing.outage.take(), transition, applied));
     }
     applied
+}
+
+/// Returns the outage after a transition to open: a failed probe prolongs it, everything else begins a new one.
+fn outage(last: Option<Outage>, transition: &CircuitTransition, applied: Applied) -> Outage {
+    match last {
+        Some(mut outage) if transition.from == EffectiveState::HalfOpen => {
+            // What explains a derived transition was counted with that.
+            outage.failed_probes += u64::from(applied == Applied::Changed);
+            outage
+        }
+        _ => Outage::begun_by(transition),
+    }
 }
 
 /// Returns how long after its last report an instance is stale.

@@ -77,6 +77,7 @@ impl Instance {
             provenance: Provenance::Derived,
             opened_by: None,
             opened_at: None,
+            outage: None,
             in_flight: 0,
             first_seen: now,
             last_seen: now,

@@ -122,6 +122,7 @@ fn join_standings(fresher: &mut Standing, other: Standing) {
     if other.opened_at > fresher.opened_at {
         fresher.opened_by = other.opened_by;
         fresher.opened_at = other.opened_at;
+        fresher.outage = other.outage;
     }
     if fresher.target.is_empty() {
         fresher.target = other.target;
@@ -155,6 +156,7 @@ mod tests {
             provenance: Reported,
             opened_by: None,
             opened_at: None,
+            outage: None,
             in_flight: 0,
             first_seen: since,
             last_seen: since,

@@ -156,6 +156,69 @@ async fn a_transition_shows_at_once_with_its_call() {
     assert_eq!(transition.to, EffectiveState::Open);
 }
 
+/// Scenario: a breaker opens, two probes fail, the collector restarts, a third probe fails, the breaker closes and opens.
+/// Guarantees: an outage begins with the call that opened the breaker and counts its probes; a restart forgets neither.
+#[tokio::test(start_paused = true)]
+async fn an_outage_lasts_until_the_breaker_closes() {
+    use EffectiveState::{Closed, HalfOpen, Open};
+    let mut world = World::new();
+    let mut breaker = FakeBreaker::new("a", at(0.0));
+    world.report(&breaker, at(1.0)).await;
+    world.turn(&mut breaker, Open, "52 % failed", at(2.0)).await;
+    let first = world.only(at(2.1)).opened_by;
+    for second in [7.0, 12.0] {
+        world
+            .turn(&mut breaker, HalfOpen, "wait over", at(second))
+            .await;
+        world
+            .turn(&mut breaker, Open, "a probe failed", at(second + 0.5))
+            .await;
+    }
+    world.report(&breaker, at(13.0)).await;
+    let World {
+        dir,
+        circuits,
+        counters,
+    } = world;
+    drop((circuits, counters));
+    let (circuits, counters) = open(&dir, at(14.0));
+    world = World {
+        dir,
+        circuits,
+        counters,
+    };
+    world
+        .turn(&mut breaker, HalfOpen, "wait over", at(17.0))
+        .await;
+    world
+        .turn(&mut breaker, Open, "a probe failed", at(17.5))
+        .await;
+    let outage = world.only(at(18.0)).outage.unwrap();
+    assert_eq!(
+        (outage.since, outage.failed_probes),
+        (UnixNanos::new(at(2.0)), 3)
+    );
+    assert_eq!(
+        (outage.opened_by, outage.reason.as_str()),
+        (first, "52 % failed")
+    );
+    world
+        .turn(&mut breaker, HalfOpen, "wait over", at(22.0))
+        .await;
+    world
+        .turn(&mut breaker, Closed, "a probe succeeded", at(22.5))
+        .await;
+    world
+        .turn(&mut breaker, Open, "80 % failed", at(30.0))
+        .await;
+    let outage = world.only(at(30.1)).outage.unwrap();
+    assert_eq!(
+        (outage.since, outage.failed_probes),
+        (UnixNanos::new(at(30.0)), 0)
+    );
+    assert_eq!(outage.reason, "80 % failed");
+}
+
 /// Scenario: the event of the opening is lost, the state set keeps saying open.
 /// Guarantees: one second of disagreement is not believed, two are; the derived transition names no call.
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 use super::facts::{Facts, Window, start_of};
 use crate::model::{
     CircuitCalls, CircuitInstanceView, CircuitKey, CircuitSettings, CircuitView, LatencyView,
-    OverrideView, SECOND, SparkBucket, TimeRange, UnixNanos, nanos,
+    Outage, OverrideView, SECOND, SparkBucket, TimeRange, UnixNanos, nanos,
 };
 
 /// Bars of the sparkline.
@@ -66,6 +66,7 @@ pub(super) fn view(
         spark: spark(instances, now),
         reason: latest.map_or_else(String::new, |facts| facts.standing.reason.clone()),
         opened_by: opened_by(instances),
+        outage: outage(instances, &live),
         settings,
         instances: instances.iter().zip(&windows).map(instance_view).collect(),
     }
@@ -107,6 +108,24 @@ fn opened_by(instances: &[Facts]) -> Option<opentelemetry::TraceId> {
         .filter(|facts| facts.standing.opened_by.is_some());
     let last = opened.max_by_key(|facts| facts.standing.opened_at)?;
     last.standing.opened_by
+}
+
+/// Returns the outage of the instances that are open or half-open, from the first of them on; else the last outage.
+fn outage(instances: &[Facts], live: &[&Facts]) -> Option<Outage> {
+    use EffectiveState::{HalfOpen, Open};
+    let out = live
+        .iter()
+        .filter(|facts| matches!(facts.standing.state, Open | HalfOpen));
+    let under_way: Vec<&Outage> = out.filter_map(|f| f.standing.outage.as_ref()).collect();
+    let first = under_way.iter().min_by_key(|outage| outage.since);
+    let Some(first) = first else {
+        let known = instances.iter().filter_map(|f| f.standing.outage.clone());
+        return known.max_by_key(|outage| outage.since);
+    };
+    Some(Outage {
+        failed_probes: under_way.iter().map(|outage| outage.failed_probes).sum(),
+        ..(*first).clone()
+    })
 }
 
 fn instance_view((facts, window): (&Facts, &Window)) -> CircuitInstanceView {

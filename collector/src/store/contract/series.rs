@@ -11,8 +11,8 @@ use tokio::runtime::Runtime;
 
 use crate::live::circuits::Circuits;
 use crate::model::{
-    CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
-    Provenance, Source, StateSpan, TimeRange, UnixNanos,
+    CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, Outage,
+    OverrideView, Provenance, Source, StateSpan, TimeRange, UnixNanos,
 };
 use crate::store::SeriesReader;
 use crate::store::series::{
@@ -139,6 +139,12 @@ impl Scene {
             },
             opened_by: opened.then(|| TraceId::from_bytes([7; 16])),
             opened_at: Some(UnixNanos::new(3)),
+            outage: opened.then(|| Outage {
+                since: UnixNanos::new(3),
+                reason: "failed".to_owned(),
+                opened_by: Some(TraceId::from_bytes([7; 16])),
+                failed_probes: 2,
+            }),
             in_flight: 1,
             first_seen: UnixNanos::new(self.begin - 9),
             last_seen: UnixNanos::new(self.at(second)),

@@ -5,8 +5,8 @@ use opentelemetry::TraceId;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, OverrideView,
-    Provenance, Source, UnixNanos, optional_hex, zero_is_none,
+    CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, Outage,
+    OverrideView, Provenance, Source, UnixNanos, optional_hex, zero_is_none,
 };
 
 /// The kinds of records; each has a file of its own per day.
@@ -132,6 +132,9 @@ pub struct Standing {
     #[serde(with = "zero_is_none")]
     #[serde(rename = "opened_at_unix_nanos")]
     pub opened_at: Option<UnixNanos>,
+    /// The outage under way, or the last one; unknown in what earlier builds wrote.
+    #[serde(default)]
+    pub outage: Option<Outage>,
     /// Calls running.
     pub in_flight: u32,
     /// When it was first heard of, Unix nanoseconds of the collector's clock.

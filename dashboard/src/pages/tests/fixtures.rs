@@ -168,6 +168,12 @@ pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
             "52 % of 118 calls failed in 10 s (limit 50 %)".to_owned()
         },
         opened_by: (state == State::Open).then(|| TraceId::from(0x7c1f_a90e_u128 << 96 | 7)),
+        outage: (state == State::Open).then(|| Outage {
+            since: UnixNanos::new(NOW - 3 * MINUTE),
+            reason: "52 % of 118 calls failed in 10 s (limit 50 %)".to_owned(),
+            opened_by: Some(TraceId::from(0x11ce_5eed_u128 << 96 | 3)),
+            failed_probes: 12,
+        }),
         settings: settings(),
         instances: (0..2 + seed % 2).map(instance).collect(),
     }

@@ -637,6 +637,34 @@ fn a_stream_gets_what_changed() {
     assert_eq!(second.changed.len(), 1);
 }
 
+/// *Guarantees*: a breaker that is out says since when, why, and how many probes failed; what tripped it and the last
+/// probe are two links.
+#[test]
+fn an_outage_is_told_from_its_last_probe() {
+    let circuit = fixtures::circuit("gateway", "review", EffectiveState::Open);
+    let card = html(card::Card::new(&circuit, NOW, true, false));
+    let outage = circuit.outage.unwrap();
+    let since = format!("data-since=\"{}\"", outage.since.millis());
+    for wanted in [
+        since.as_str(),
+        "52 % of 118 calls failed",
+        "12 probes failed",
+    ] {
+        assert!(card.contains(wanted), "{wanted}: {card}");
+    }
+    for (id, words) in [
+        (outage.opened_by, "what tripped it"),
+        (circuit.opened_by, "last probe"),
+    ] {
+        let link = format!("/traces/{}?circuit=review\"", id.unwrap());
+        let at = card.find(&link).unwrap_or_else(|| panic!("{link}: {card}"));
+        assert!(
+            card[at..].split("</a>").next().unwrap().ends_with(words),
+            "{words}"
+        );
+    }
+}
+
 /// *Guarantees*: probes that fail are not announced.
 #[test]
 fn an_outage_is_announced_when_it_begins_and_when_it_ends() {

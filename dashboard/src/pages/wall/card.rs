@@ -8,6 +8,7 @@ use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::model::{
     CircuitInstanceView, CircuitKey, CircuitView, UnixNanos, format_duration,
 };
+use opentelemetry::TraceId;
 
 use crate::pages::hash::fnv1a;
 use crate::pages::view::chart::{self, Path, Share, Stretch};
@@ -140,9 +141,40 @@ impl<'a> Card<'a> {
         says_more.then(|| text::name(&circuit.target))
     }
 
+    /// Since when it is closed, forced or out. A probe does not begin the time anew.
+    fn since(&self) -> UnixNanos {
+        let circuit = self.circuit;
+        let outage = circuit.outage.as_ref().filter(|_| self.is_out());
+        outage.map_or(circuit.since, |outage| outage.since.min(circuit.since))
+    }
+
+    /// Whether calls are refused until a probe succeeds.
+    fn is_out(&self) -> bool {
+        use EffectiveState::{HalfOpen, Open};
+        matches!(self.circuit.state, Open | HalfOpen)
+    }
+
+    /// Why it is open, and how many probes failed since.
+    fn why(&self) -> Option<String> {
+        let reason = match &self.circuit.outage {
+            Some(outage) if self.is_out() => &outage.reason,
+            _ if self.is_out() => &self.circuit.reason,
+            _ => return None,
+        };
+        (!reason.is_empty()).then(|| text::shown(reason, 200).into_owned())
+    }
+
+    /// The probes that failed in the outage under way.
+    fn failed_probes(&self) -> Option<String> {
+        let outage = self.circuit.outage.as_ref().filter(|_| self.is_out())?;
+        let count = usize::try_from(outage.failed_probes).unwrap_or(usize::MAX);
+        let probes = text::plural(count, "probe", "probes");
+        (count > 0).then(|| format!("{} {probes} failed", text::count(outage.failed_probes)))
+    }
+
     /// How long it has been in its state as HTML, and since when in Unix milliseconds where that ticks.
     fn lasted(&self) -> String {
-        let since = self.circuit.since;
+        let since = self.since();
         if since == UnixNanos::new(0) {
             return String::new();
         }
@@ -155,7 +187,8 @@ impl<'a> Card<'a> {
     fn ticks_since(&self) -> Option<u64> {
         let circuit = self.circuit;
         let ticks = self.live && circuit.state != EffectiveState::Closed;
-        (ticks && circuit.since > UnixNanos::new(0)).then_some(circuit.since.millis())
+        let since = self.since();
+        (ticks && since > UnixNanos::new(0)).then_some(since.millis())
     }
 
     fn ticks_until(&self) -> Option<u64> {
@@ -190,10 +223,6 @@ impl<'a> Card<'a> {
             None => "until released".to_owned(),
         };
         Some((text::shown(&forced.reason, 120).into_owned(), until))
-    }
-
-    fn reason(&self) -> Cow<'_, str> {
-        text::shown(&self.circuit.reason, 200)
     }
 
     /// Whether no instance has been heard of lately.
@@ -315,13 +344,27 @@ impl<'a> Card<'a> {
         self.circuit.calls.total() == 0
     }
 
-    fn opened_by(&self) -> Option<String> {
-        let id = self.circuit.opened_by?;
-        Some(
-            Href::trace(id)
-                .with("circuit", &self.circuit.key.name)
-                .to_string(),
-        )
+    /// The call that opened it.
+    fn tripped_by(&self) -> Option<String> {
+        let outage = self.circuit.outage.as_ref();
+        let first = outage.map_or(self.circuit.opened_by, |outage| outage.opened_by);
+        first.map(|id| self.call(id))
+    }
+
+    /// The probe after which it opened again.
+    fn last_probe(&self) -> Option<String> {
+        let outage = self.circuit.outage.as_ref().filter(|_| self.is_out())?;
+        let last = self
+            .circuit
+            .opened_by
+            .filter(|_| outage.failed_probes > 0)?;
+        Some(self.call(last))
+    }
+
+    fn call(&self, id: TraceId) -> String {
+        Href::trace(id)
+            .with("circuit", &self.circuit.key.name)
+            .to_string()
     }
 
     fn has_errors(&self) -> bool {

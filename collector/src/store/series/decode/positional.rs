@@ -109,6 +109,7 @@ impl Decoder<'_> {
             since: self.time()?,
             retry_at: self.optional()?,
             opened_at: self.optional()?,
+            outage: None,
             in_flight: u32::try_from(self.uint()?).ok()?,
             first_seen: self.time()?,
             interval_ms: self.uint()?,
