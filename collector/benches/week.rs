@@ -1,0 +1,313 @@
+//! What a week of spans costs to store and to search: one table of questions per number of spans.
+//!
+//! `cargo bench -p fusebox-collector --bench week -- 1000000 10000000` fills a store with the sample shop's spans, spread
+//! evenly over seven days, and asks each question many times: wall time (p50, p99), CPU, read calls and bytes read of one
+//! question. `WEEK_DIR=<folder>` keeps the stores there for the next run. Linux only: figures come from `/proc/self`.
+
+#![expect(clippy::print_stdout, reason = "the tables are what it is for")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fusebox_collector::codec::otlp::{Limits, walk_traces};
+use fusebox_collector::model::{Condition, StatusCode, TimeRange, TraceQuery, now_unix_nanos};
+use fusebox_collector::sample::Shop;
+use fusebox_collector::store::TraceReader;
+use fusebox_collector::store::embedded::{
+    EmbeddedOptions, EmbeddedStore, ShardWriter, SpanLog, open,
+};
+use opentelemetry::TraceId;
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+
+const HOUR: u64 = 3_600_000_000_000;
+const WEEK: u64 = 168 * HOUR;
+/// Spans of a block, as the pipeline cuts them at full load.
+const BLOCK_SPANS: usize = 10_000;
+/// How often each question is asked.
+const ROUNDS: u64 = 60;
+/// Asked of every question before its figures are taken.
+const WARM_UP: u64 = 5;
+
+fn options(dir: &Path) -> EmbeddedOptions {
+    EmbeddedOptions {
+        dir: dir.to_owned(),
+        retention: Duration::from_nanos(2 * WEEK),
+        disk_budget_bytes: u64::MAX,
+        shards: 1,
+    }
+}
+
+/// Writes spans as a shard does, and prints what each cost.
+fn fill(writer: &mut ShardWriter, spans: usize, now: u64) {
+    let mut shop = Shop::new(1).between(now - WEEK, now).requests(spans, 500);
+    let limits = Limits::default();
+    let mut cost = 0;
+    loop {
+        let some: Vec<bytes::Bytes> = shop.by_ref().take(200).collect();
+        if some.is_empty() {
+            break;
+        }
+        let before = Usage::now();
+        for request in some {
+            writer.begin_request();
+            walk_traces(&request, &limits, now.get(), writer).expect("sample requests are sound");
+            if writer.pending_spans() >= BLOCK_SPANS {
+                writer.commit().expect("the disk works");
+                writer.maintain(now).expect("the disk works");
+            }
+        }
+        cost += Usage::now().cpu_nanos - before.cpu_nanos;
+    }
+    let before = Usage::now();
+    writer.seal().expect("the disk works");
+    cost += Usage::now().cpu_nanos - before.cpu_nanos;
+    println!(
+        "walk, shred, commit and seal: {} ns of CPU a span",
+        cost / spans as u64
+    );
+}
+
+/// What the process has used so far.
+#[derive(Debug, Clone, Copy)]
+struct Usage {
+    cpu_nanos: u64,
+    reads: u64,
+    read_bytes: u64,
+}
+
+impl Usage {
+    fn now() -> Self {
+        let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
+        let nanos = |task: std::io::Result<std::fs::DirEntry>| -> Option<u64> {
+            let stat = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            stat.split(' ').next()?.parse().ok()
+        };
+        let io = std::fs::read_to_string("/proc/self/io").expect("Linux");
+        let number = |name: &str| {
+            let line = io.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+        };
+        Self {
+            cpu_nanos: tasks.filter_map(nanos).sum(),
+            reads: number("syscr:"),
+            read_bytes: number("rchar:"),
+        }
+    }
+}
+
+/// Returns the anonymous memory that is resident, MiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
+}
+
+/// Asks a question many times and prints a row.
+fn measure(name: &str, ask: impl Fn(u64) -> usize) {
+    for round in 0..WARM_UP {
+        ask(round);
+    }
+    let (mut walls, mut cpus, mut answers) = (Vec::new(), Vec::new(), 0);
+    let (mut reads, mut bytes) = (0, 0);
+    for round in 0..ROUNDS {
+        let before = Usage::now();
+        let begin = Instant::now();
+        answers += ask(WARM_UP + round);
+        walls.push(begin.elapsed().as_secs_f64() * 1e3);
+        let after = Usage::now();
+        cpus.push((after.cpu_nanos - before.cpu_nanos) as f64 / 1e6);
+        reads += after.reads - before.reads;
+        bytes += after.read_bytes - before.read_bytes;
+    }
+    walls.sort_by(f64::total_cmp);
+    cpus.sort_by(f64::total_cmp);
+    let at = |list: &[f64], part: usize| list[(list.len() * part / 100).min(list.len() - 1)];
+    println!(
+        "| {name} | {:.1} | {:.1} | {:.1} | {} | {} | {:.1} |",
+        at(&walls, 50),
+        at(&walls, 99),
+        at(&cpus, 50),
+        reads / ROUNDS,
+        bytes / ROUNDS / 1024,
+        answers as f64 / ROUNDS as f64,
+    );
+}
+
+/// Returns a window of that length somewhere in the week.
+fn window(oldest: u64, round: u64, length: u64) -> TimeRange {
+    // Steps of the golden ratio visit the whole week evenly.
+    let part = (round as f64 * 0.618_034) % 1.0;
+    let start = oldest + ((WEEK - length) as f64 * part) as u64;
+    TimeRange {
+        start,
+        end: start + length,
+    }
+}
+
+/// Returns ids from all over the week.
+fn some_ids(store: &EmbeddedStore, runtime: &Runtime, oldest: u64) -> Vec<TraceId> {
+    let page = |round| {
+        let query = TraceQuery::in_range(window(oldest, round, 6 * HOUR));
+        let page = runtime.block_on(store.search(query)).expect("searches");
+        page.traces.first().map(|row| row.trace_id)
+    };
+    (0..ROUNDS + WARM_UP).filter_map(page).collect()
+}
+
+/// A store and how it is asked.
+struct Asker<'a> {
+    store: &'a EmbeddedStore,
+    runtime: &'a Runtime,
+    oldest: u64,
+}
+
+impl Asker<'_> {
+    fn everything(&self) -> TimeRange {
+        TimeRange {
+            start: self.oldest,
+            end: self.oldest + WEEK + HOUR,
+        }
+    }
+
+    fn search(&self, range: TimeRange, conditions: &[Condition]) -> usize {
+        let query = TraceQuery::in_range(range).with(conditions.iter().cloned());
+        let page = self.runtime.block_on(self.store.search(query));
+        page.expect("searches").traces.len()
+    }
+
+    /// Prints a row of a search in the window of each round.
+    fn ask(&self, name: &str, window: impl Fn(u64) -> TimeRange, conditions: &[Condition]) {
+        measure(name, |round| self.search(window(round), conditions));
+    }
+
+    /// Prints a row of a search of the whole week.
+    fn ask_week(&self, name: &str, conditions: &[Condition]) {
+        self.ask(name, |_| self.everything(), conditions);
+    }
+
+    fn ask_in_windows(&self) {
+        let oldest = self.oldest;
+        let past = |round| TimeRange {
+            start: oldest,
+            end: window(oldest, round, HOUR).end,
+        };
+        let day = |round| window(oldest, round, 24 * HOUR);
+        let brief = |round| window(oldest, round, HOUR / 120);
+        let service = Condition::service("checkout");
+        let operation = Condition::operation("POST /checkout");
+        let failed = Condition::Status(StatusCode::Error);
+        self.ask_week("newest 20", &[]);
+        self.ask("newest 20 before a past moment", past, &[]);
+        self.ask("30 s in the past", brief, &[]);
+        self.ask("service, past day", day, std::slice::from_ref(&service));
+        self.ask("operation, past day", day, &[operation]);
+        self.ask("failed, past day", day, std::slice::from_ref(&failed));
+        self.ask("service, failed, past day", day, &[service, failed]);
+    }
+
+    fn ask_for_few(&self) {
+        let service = |name: &str| Condition::service(name);
+        let slower = |millis: u64| Condition::Duration {
+            min: millis * 1_000_000,
+            max: u64::MAX,
+        };
+        let has = |key: &str, value: &str| [Condition::attribute(key, value)];
+        let above = Condition::parse_attribute("thread.id>1000000").expect("a condition");
+        self.ask_week("unknown service", &[service("nobody")]);
+        self.ask_week("unknown operation", &[Condition::operation("nothing")]);
+        self.ask_week(
+            "service, longer than 2 s",
+            &[service("checkout"), slower(2_000)],
+        );
+        self.ask_week(
+            "service, longer than 100 s",
+            &[service("checkout"), slower(100_000)],
+        );
+        self.ask_week("longer than 100 s", &[slower(100_000)]);
+        self.ask_week("dictionary text, absent", &has("http.route", "/nowhere"));
+        self.ask_week("literal text, absent", &has("enduser.id", "nobody"));
+        self.ask_week("literal text, rare", &has("enduser.id", "u004711"));
+        self.ask_week("number, absent", &has("network.peer.port", "5"));
+        self.ask_week(
+            "number, absent but in range",
+            &has("network.peer.port", "9000"),
+        );
+        self.ask_week("number, greater, absent", &[above]);
+        self.ask_week("unknown key", &has("no.such.key", "1"));
+    }
+
+    fn ask_others(&self) {
+        let ids = some_ids(self.store, self.runtime, self.oldest);
+        measure("trace by id", |round| {
+            let id = ids[round as usize % ids.len()];
+            let trace = self.runtime.block_on(self.store.trace(id)).expect("reads");
+            trace.map_or(0, |trace| trace.spans.len())
+        });
+        measure("services of the week", |_| {
+            let services = self.store.services(self.everything());
+            self.runtime.block_on(services).expect("reads").len()
+        });
+        measure("operations of a service", |_| {
+            let name = "checkout".to_owned();
+            let operations = self.store.operations(name, self.everything());
+            self.runtime.block_on(operations).expect("reads").len()
+        });
+    }
+}
+
+fn run(dir: &Path, spans: usize) {
+    let (store, mut writers) = open(options(dir), Default::default()).expect("opens");
+    println!("\n## {spans} spans over seven days\n");
+    if store.stats().spans == 0 {
+        fill(&mut writers[0], spans, now_unix_nanos());
+    }
+    println!("resident after filling: {} MiB", resident());
+    drop((store, writers));
+    let begin = Instant::now();
+    let (store, _writers) = open(options(dir), Default::default()).expect("opens");
+    let opened = begin.elapsed();
+    let stats = store.stats();
+    let bytes = stats.bytes as f64 / stats.spans as f64;
+    println!(
+        "opened in {opened:.1?}: {} segments, {bytes:.1} bytes a span",
+        stats.segments
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    println!("\n| question | p50 ms | p99 ms | CPU ms | reads | KiB read | rows |");
+    println!("|---|---|---|---|---|---|---|");
+    let asker = Asker {
+        store: &store,
+        runtime: &runtime,
+        oldest: stats.oldest.unwrap_or(0),
+    };
+    asker.ask_in_windows();
+    asker.ask_for_few();
+    asker.ask_others();
+    println!("\nresident after the questions: {} MiB", resident());
+}
+
+fn main() {
+    let sizes: Vec<usize> = std::env::args()
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    let sizes = if sizes.is_empty() {
+        vec![1_000_000]
+    } else {
+        sizes
+    };
+    let kept = std::env::var_os("WEEK_DIR").map(PathBuf::from);
+    for spans in sizes {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let dir = match &kept {
+            Some(kept) => kept.join(spans.to_string()),
+            None => temporary.path().to_owned(),
+        };
+        run(&dir, spans);
+    }
+}
