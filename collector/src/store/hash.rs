@@ -19,6 +19,11 @@ impl Seed {
         Self(RandomState::new().build_hasher().finish())
     }
 
+    /// Returns a seed that is the same in every process, for hashes in files.
+    pub(crate) const fn fixed(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// Hashes bytes.
     #[inline]
     pub(crate) fn hash(self, bytes: &[u8]) -> u64 {

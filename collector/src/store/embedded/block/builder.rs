@@ -3,12 +3,14 @@
 //! Dictionaries live as long as the segment, rows as long as the block. A request that turns out malformed is
 //! taken back to its begin, dictionaries included.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::super::dictionary::Dictionary;
-use super::Sparse;
 use super::attributes::{encode_attributes, encode_resource, encode_scope};
+use super::column::ColumnData;
 use super::columns::AttributeColumns;
+use super::{BlockValues, ColumnValues, Sparse};
 use crate::codec::otlp::{
     AttributeView, ResourceView, ScopeView, SpanView, SpanVisitor, ValueView,
 };
@@ -129,6 +131,27 @@ impl BlockBuilder {
     /// Returns every breaker mark of the segment, encoded as `decode_mark` reads.
     pub(crate) fn marks(&self) -> &super::super::dictionary::ValueList {
         self.marks.list()
+    }
+
+    /// Returns the values that stand in the block and in no dictionary.
+    pub(crate) fn values(&self) -> BlockValues<'_> {
+        let columns = self.attributes.columns.iter().enumerate();
+        let values = columns.filter_map(|(id, column)| {
+            let values = match &column.data {
+                ColumnData::Literal(texts) => ColumnValues::Texts(Cow::Borrowed(texts)),
+                ColumnData::Encoded(blobs) => ColumnValues::Encoded(Cow::Borrowed(blobs)),
+                ColumnData::Int(ints) => ColumnValues::Ints(Cow::Borrowed(ints)),
+                ColumnData::Double(doubles) => ColumnValues::Doubles(Cow::Borrowed(doubles)),
+                ColumnData::Bool(bools) => ColumnValues::Bools(Cow::Borrowed(bools)),
+                ColumnData::Dictionary(_) | ColumnData::Empty(_) => return None,
+            };
+            Some((id as u32, values))
+        });
+        BlockValues {
+            columns: values.collect(),
+            events: Cow::Borrowed(&self.rows.events),
+            links: Cow::Borrowed(&self.rows.links),
+        }
     }
 
     /// Returns how many rows had to keep their attributes as one blob.

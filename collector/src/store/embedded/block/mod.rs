@@ -14,6 +14,7 @@ mod header;
 pub(crate) mod ints;
 mod part_stream;
 mod rows;
+mod values;
 
 pub(crate) use blobs::{Blobs, Sparse};
 pub(crate) use builder::{BlockBuilder, decode_mark, encode_mark, mark_texts};
@@ -21,3 +22,4 @@ pub(crate) use decode::{BlockMeta, BlockReader, inflate};
 pub(crate) use encode::{BlockEncoder, EncodedBlock, encode_compressed};
 pub(crate) use header::{BlockHeader, FOOTER_MAGIC, PartKind, SpanCodec};
 pub(crate) use rows::{Extent, RowReader, ValueSource, unpack};
+pub(crate) use values::{BlockValues, ColumnValues};

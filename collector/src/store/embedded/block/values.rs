@@ -1,0 +1,99 @@
+//! The values of a block that stand in no dictionary, whether the block is open or read from a file.
+
+use std::borrow::Cow;
+
+use super::super::schema::{ColumnKind, Schema};
+use super::{Blobs, BlockReader, PartKind, Sparse, ints};
+use crate::store::StoreError;
+
+/// The values of one attribute column.
+#[derive(Debug)]
+pub(crate) enum ColumnValues<'a> {
+    /// Texts.
+    Texts(Cow<'a, Blobs>),
+    /// Encoded `AnyValue`s.
+    Encoded(Cow<'a, Blobs>),
+    /// Whole numbers.
+    Ints(Cow<'a, [i64]>),
+    /// Floating-point numbers.
+    Doubles(Cow<'a, [f64]>),
+    /// Truth values.
+    Bools(Cow<'a, [bool]>),
+}
+
+/// The values of a block.
+#[derive(Debug)]
+pub(crate) struct BlockValues<'a> {
+    /// By column.
+    pub(crate) columns: Vec<(u32, ColumnValues<'a>)>,
+    /// The events of the rows that have some.
+    pub(crate) events: Cow<'a, Sparse>,
+    /// The links of the rows that have some.
+    pub(crate) links: Cow<'a, Sparse>,
+}
+
+impl BlockValues<'static> {
+    /// Reads those of a block whose columns that schema knows.
+    pub(crate) fn read(reader: &BlockReader<'_>, schema: &Schema) -> Result<Self, StoreError> {
+        let mut columns = Vec::new();
+        for part in &reader.header.parts {
+            let def = schema.columns.get(part.column as usize);
+            let Some(kind) = def.and_then(|def| def.kind) else {
+                continue;
+            };
+            if matches!(part.kind, PartKind::Literals | PartKind::Numbers)
+                && let Some(values) = read_column(reader, part.column, kind)?
+            {
+                columns.push((part.column, values));
+            }
+        }
+        Ok(Self {
+            columns,
+            events: Cow::Owned(read_sparse(reader, PartKind::Events)?),
+            links: Cow::Owned(read_sparse(reader, PartKind::Links)?),
+        })
+    }
+}
+
+fn read_column(
+    reader: &BlockReader<'_>,
+    column: u32,
+    kind: ColumnKind,
+) -> Result<Option<ColumnValues<'static>>, StoreError> {
+    let numbers = || reader.numbers(PartKind::Numbers, column);
+    Ok(Some(match kind {
+        ColumnKind::Literal => ColumnValues::Texts(Cow::Owned(read_blobs(reader, column)?)),
+        ColumnKind::Encoded => ColumnValues::Encoded(Cow::Owned(read_blobs(reader, column)?)),
+        ColumnKind::Int => {
+            ColumnValues::Ints(numbers()?.into_iter().map(ints::from_ordered).collect())
+        }
+        ColumnKind::Double => {
+            ColumnValues::Doubles(numbers()?.into_iter().map(f64::from_bits).collect())
+        }
+        ColumnKind::Bool => ColumnValues::Bools(numbers()?.into_iter().map(|n| n != 0).collect()),
+        ColumnKind::Dictionary | ColumnKind::Empty => return Ok(None),
+    }))
+}
+
+fn read_blobs(reader: &BlockReader<'_>, column: u32) -> Result<Blobs, StoreError> {
+    let mut blobs = Blobs::default();
+    reader.visit_blobs(column, None, usize::MAX, |blob, _| {
+        blobs.push(blob);
+        true
+    })?;
+    Ok(blobs)
+}
+
+fn read_sparse(reader: &BlockReader<'_>, kind: PartKind) -> Result<Sparse, StoreError> {
+    let mut sparse = Sparse::default();
+    reader.visit_sparse(
+        kind,
+        |_| true,
+        usize::MAX,
+        |row, value, _| {
+            sparse.push(row, value);
+            true
+        },
+    )?;
+    Ok(sparse)
+}
