@@ -1,0 +1,217 @@
+//! Tokens: hashes of what an exact search can ask of a span, kept while a segment is open and made into its filter.
+//!
+//! A token is that of an attribute (key and value as it prints, wherever in the span it stands) or of a span name. Texts
+//! of dictionaries, names and resources join at sealing; what stands only in blocks is noted as they are committed.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::super::block::attributes::StoredResource;
+use super::super::block::{BlockValues, ColumnValues, unpack};
+use super::super::limits::VALUE_TOKENS_MAX;
+use super::super::schema::{ColumnKind, Schema};
+use super::state::SegmentState;
+use crate::codec::otlp::decode::{event_attributes, link_attributes, value_of_view};
+use crate::codec::otlp::{AttributeView, ValueView};
+use crate::store::hash::Seed;
+
+/// Seeds of the two kinds of tokens. Numbers are the file format.
+const ATTRIBUTES: Seed = Seed::fixed(1);
+const NAMES: Seed = Seed::fixed(2);
+/// Tokens and numbers remembered so that those which repeat are noted once: a power of two.
+const RECENT: usize = 4_096;
+
+/// Returns what tokens of a key's values are made with.
+pub(crate) fn of_key(key: &[u8]) -> Seed {
+    Seed::fixed(ATTRIBUTES.hash(key))
+}
+
+/// Returns the token of an attribute.
+pub(crate) fn of_attribute(key: &str, text: &str) -> u64 {
+    of_key(key.as_bytes()).hash(text.as_bytes())
+}
+
+/// Returns the token of a span name.
+pub(crate) fn of_name(name: &[u8]) -> u64 {
+    NAMES.hash(name)
+}
+
+/// The values of an open segment that stand in its blocks only.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    list: Vec<u64>,
+    recent: Box<[u64]>,
+    recent_numbers: Box<[u64]>,
+    /// Least and greatest number of each column that has some.
+    ranges: Vec<Option<(f64, f64)>>,
+    /// Hashes of the keys on events and links.
+    item_keys: HashSet<u64, Seed>,
+}
+
+impl Tokens {
+    /// Makes those of an empty segment.
+    pub(super) fn new(seed: Seed) -> Self {
+        Self {
+            list: Vec::new(),
+            recent: nothing_recent(),
+            recent_numbers: nothing_recent(),
+            ranges: Vec::new(),
+            item_keys: HashSet::with_hasher(seed),
+        }
+    }
+
+    /// Returns least and greatest number of a column.
+    pub(super) fn range(&self, column: usize) -> Option<(f64, f64)> {
+        self.ranges.get(column).copied().flatten()
+    }
+
+    /// Returns the hashes of the keys on events and links.
+    pub(super) fn item_keys(&self) -> impl Iterator<Item = u64> {
+        self.item_keys.iter().copied()
+    }
+
+    /// Adds the values of a block.
+    pub(super) fn add_block(&mut self, values: &BlockValues<'_>, schema: &Schema) {
+        for (column, values) in &values.columns {
+            let def = schema.columns.get(*column as usize);
+            if let Some(def) = def.filter(|def| def.kind.is_some()) {
+                let key = of_key(schema.keys.get(def.key));
+                self.add_column(*column as usize, key, values);
+            }
+        }
+        for (_, joined) in values.events.iter() {
+            unpack(joined).for_each(|event| self.add_items(event_attributes(event)));
+        }
+        for (_, joined) in values.links.iter() {
+            unpack(joined).for_each(|link| self.add_items(link_attributes(link)));
+        }
+    }
+
+    fn add_column(&mut self, column: usize, key: Seed, values: &ColumnValues<'_>) {
+        match values {
+            ColumnValues::Texts(texts) => {
+                (0..texts.len()).for_each(|at| self.add(key.hash(texts.get(at))));
+            }
+            ColumnValues::Encoded(blobs) => {
+                let encoded = (0..blobs.len()).map(|at| ValueView::Encoded(blobs.get(at)));
+                encoded.for_each(|value| self.add(key.hash(&text_of(&value))));
+            }
+            ColumnValues::Ints(ints) => {
+                self.widen(column, ints.iter().map(|&int| int as f64));
+                for &int in ints.iter() {
+                    self.add_number(int as u64, key, |add| {
+                        add(itoa::Buffer::new().format(int).as_bytes());
+                    });
+                }
+            }
+            ColumnValues::Doubles(doubles) => {
+                self.widen(column, doubles.iter().copied());
+                for &double in doubles.iter() {
+                    self.add_number(double.to_bits(), key, |add| {
+                        add(double.to_string().as_bytes());
+                    });
+                }
+            }
+            ColumnValues::Bools(bools) => {
+                for truth in [false, true] {
+                    if bools.contains(&truth) {
+                        self.add(key.hash(truth.to_string().as_bytes()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds a number, unless one of the last ones was the same; `print` gives its text.
+    #[inline]
+    fn add_number(&mut self, bits: u64, key: Seed, print: impl FnOnce(&mut dyn FnMut(&[u8]))) {
+        let mark = key.hash(&bits.to_le_bytes());
+        let slot = &mut self.recent_numbers[mark as usize % RECENT];
+        if std::mem::replace(slot, mark) != mark {
+            print(&mut |text| self.add(key.hash(text)));
+        }
+    }
+
+    fn widen(&mut self, column: usize, numbers: impl Iterator<Item = f64>) {
+        if self.ranges.len() <= column {
+            self.ranges.resize(column + 1, None);
+        }
+        let range = &mut self.ranges[column];
+        for number in numbers {
+            let (min, max) = range.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
+            *range = Some((min.min(number), max.max(number)));
+        }
+    }
+
+    fn add_items<'a>(&mut self, attributes: impl Iterator<Item = AttributeView<'a>>) {
+        for attribute in attributes {
+            self.item_keys.insert(key_hash(attribute.key.as_bytes()));
+            let key = of_key(attribute.key.as_bytes());
+            self.add(key.hash(&text_of(&attribute.value)));
+        }
+    }
+
+    #[inline]
+    fn add(&mut self, token: u64) {
+        let slot = &mut self.recent[token as usize % RECENT];
+        if std::mem::replace(slot, token) != token && self.list.len() <= VALUE_TOKENS_MAX {
+            self.list.push(token);
+        }
+    }
+
+    /// Returns every token of a segment; `None` when they are too many for a filter.
+    pub(super) fn all(&self, state: &SegmentState) -> Option<Vec<u64>> {
+        let schema = &state.schema;
+        let mut tokens = self.list.clone();
+        tokens.extend(schema.names.iter().map(of_name));
+        for (&column, values) in &state.values {
+            if let Some(def) = schema.columns.get(column as usize) {
+                let key = of_key(schema.keys.get(def.key));
+                tokens.extend(values.iter().map(|text| key.hash(text)));
+            }
+        }
+        for column in &schema.columns {
+            if column.kind == Some(ColumnKind::Empty) {
+                tokens.push(of_key(schema.keys.get(column.key)).hash(b""));
+            }
+        }
+        for encoded in schema.resources.iter() {
+            let resource = StoredResource::decode(encoded);
+            let attributes = resource.view().attributes.iter();
+            tokens.extend(attributes.map(|attribute| {
+                of_key(attribute.key.as_bytes()).hash(&text_of(&attribute.value))
+            }));
+        }
+        (tokens.len() <= VALUE_TOKENS_MAX).then_some(tokens)
+    }
+}
+
+/// Returns a table that holds nothing: no entry is where it would be looked for.
+fn nothing_recent() -> Box<[u64]> {
+    (1..=RECENT as u64).collect()
+}
+
+/// Returns the hash under which a key stands in the list of keys.
+pub(crate) fn key_hash(key: &[u8]) -> u64 {
+    ATTRIBUTES.hash(key)
+}
+
+/// Returns a value as it prints.
+fn text_of<'a>(value: &ValueView<'a>) -> Cow<'a, [u8]> {
+    match *value {
+        ValueView::String(text) => Cow::Borrowed(text.as_bytes()),
+        value => Cow::Owned(value_of_view(&value).to_string().into_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// *Guarantees*: files written by one release are read by the next.
+    #[test]
+    fn tokens_are_a_file_format() {
+        assert_eq!(of_attribute("k", "v"), 0x38e0_57b5_4398_ec33);
+        assert_eq!(of_name(b"GET /"), 0xc890_8524_81f1_a466);
+    }
+}
