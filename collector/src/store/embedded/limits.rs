@@ -41,6 +41,16 @@ pub(crate) const OPERATIONS_MAX: usize = 1_000;
 pub(crate) const RECOUNT_BLOCKS_MAX: usize = 256;
 /// Spans held while the rows of a page of a search are counted, 64 bytes each.
 pub(crate) const RECOUNT_SPANS_MAX: u32 = 100_000;
+/// Rows of a zone: the blocks that make so many share one entry of what they hold. Tests have few spans, and several zones.
+pub(crate) const ZONE_ROWS: u64 = if cfg!(test) { 32 } else { 4_096 };
+/// Services listed for one zone; past it every block of the zone is read. Each row looks for its service in the list.
+pub(crate) const ZONE_SERVICES_MAX: usize = 256;
+/// Span names listed for one zone, one to two bytes each.
+pub(crate) const ZONE_NAMES_MAX: usize = 1_024;
+/// Values of a segment that its filter holds, 8 bytes each while it is open; past it the segment has no filter.
+pub(crate) const VALUE_TOKENS_MAX: usize = 2 << 20;
+/// Bytes of decoded zones kept in memory: 2,000 segments of twelve services.
+pub(crate) const ZONE_CACHE_BYTES: usize = 12 << 20;
 /// Rows of a block that a rewrite at sealing aims at.
 pub(crate) const REWRITE_BLOCK_ROWS: usize = 10_000;
 /// Bytes of a block that a rewrite at sealing aims at: few rows may be large, and a rewrite holds a block in memory.

@@ -11,9 +11,11 @@ use std::sync::Arc;
 use super::super::block::{BlockMeta, FOOTER_MAGIC, encode_compressed, inflate};
 use super::super::limits::PART_BYTES_MAX;
 use super::bloom::Bloom;
+use super::filter;
 use super::services::ServiceTable;
 use super::state::{SegmentState, Totals};
 use super::traces::{TraceIndex, encode_summaries, sorted};
+use super::zones::Zones;
 use crate::store::StoreError;
 use crate::store::bytes::{Reader, put_varint};
 
@@ -37,6 +39,12 @@ pub(crate) enum SectionKind {
     Summaries = 4,
     /// Services, their operations, breaker marks.
     Services = 5,
+    /// What runs of blocks hold, and the attribute keys.
+    Zones = 6,
+    /// Span names by zone.
+    ZoneNames = 7,
+    /// Which values cannot be here: pages, not compressed.
+    Filter = 8,
 }
 
 /// Where a section lies.
@@ -67,7 +75,10 @@ impl Footer {
         let mut sections = Vec::new();
         let mut put = |kind: SectionKind, column: u32, raw: &[u8]| -> io::Result<()> {
             let begin = out.len();
-            encode_compressed(raw, &mut out)?;
+            match kind {
+                SectionKind::Filter => out.extend_from_slice(raw),
+                _ => encode_compressed(raw, &mut out)?,
+            }
             sections.push(Section {
                 kind: kind as u8,
                 column,
@@ -93,6 +104,13 @@ impl Footer {
             let mut raw = Vec::new();
             values.encode_from(0, &mut raw);
             put(SectionKind::Values, column, &raw)?;
+        }
+        put(SectionKind::Zones, 0, &Zones::encode(state))?;
+        put(SectionKind::ZoneNames, 0, &state.zones.encode_names())?;
+        if state.totals.overflow_rows == 0
+            && let Some(tokens) = state.tokens.all(state)
+        {
+            put(SectionKind::Filter, 0, &filter::encode(&tokens))?;
         }
         let footer = Self {
             totals: state.totals,
@@ -143,8 +161,7 @@ impl Footer {
         kind: SectionKind,
         column: u32,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let mut sections = self.sections.iter();
-        let Some(section) = sections.find(|s| s.kind == kind as u8 && s.column == column) else {
+        let Some(section) = self.find(kind, column) else {
             return Ok(None);
         };
         let mut stored = vec![0; section.stored as usize];
@@ -160,6 +177,32 @@ impl Footer {
             Some(raw) => Ok(Some(raw)),
             None => Err(StoreError::damaged(path, "compressed footer section")),
         }
+    }
+
+    /// Returns how many pages of that many bytes a section has that is not compressed; `None` when there is none.
+    pub(crate) fn pages(&self, kind: SectionKind, bytes: usize) -> Option<u64> {
+        let section = self.find(kind, 0)?;
+        (section.stored == section.raw).then_some(section.raw / bytes as u64)
+    }
+
+    /// Reads a page of such a section; the page has a checksum of its own.
+    pub(crate) fn page<const N: usize>(
+        &self,
+        file: &File,
+        path: &Path,
+        kind: SectionKind,
+        page: u64,
+    ) -> Result<[u8; N], StoreError> {
+        let mut bytes = [0; N];
+        let begin = self.find(kind, 0).map_or(0, |section| section.offset);
+        file.read_exact_at(&mut bytes, begin + page * N as u64)
+            .map_err(|error| StoreError::io("read", path, error))?;
+        Ok(bytes)
+    }
+
+    fn find(&self, kind: SectionKind, column: u32) -> Option<&Section> {
+        let mut sections = self.sections.iter();
+        sections.find(|section| section.kind == kind as u8 && section.column == column)
     }
 
     fn encode_directory(&self, out: &mut Vec<u8>) {

@@ -4,13 +4,16 @@
 
 mod bloom;
 mod cache;
+mod filter;
 mod footer;
 mod piece;
 pub(crate) mod recovery;
 pub(crate) mod seal;
 mod services;
 mod state;
+pub(crate) mod tokens;
 mod traces;
+mod zones;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -20,18 +23,21 @@ use std::sync::{Arc, RwLockReadGuard};
 
 use super::block::{BlockMeta, ValueSource};
 use super::dictionary::ValueList;
-use super::limits::{BLOOM_CACHE_BYTES, SECTION_CACHE_BYTES};
+use super::limits::{BLOOM_CACHE_BYTES, SECTION_CACHE_BYTES, ZONE_CACHE_BYTES};
 use super::schema::Schema;
 use crate::files;
 use crate::store::StoreError;
 use crate::sync::RwLock;
 use bloom::Bloom;
 use cache::SectionCache;
+use filter::PAGE_BYTES;
 use footer::{Footer, SectionKind};
 pub(crate) use piece::NamedPiece;
 use services::ServiceTable;
 pub(crate) use state::{SegmentState, Totals};
 use traces::{Piece, TraceIndex};
+use zones::ZoneNames;
+pub(crate) use zones::{ServiceRange, Zones};
 
 /// First bytes of a segment file.
 pub(crate) const FILE_MAGIC: [u8; 8] = *b"FUSEBOX1";
@@ -41,6 +47,7 @@ pub(crate) const FILE_MAGIC: [u8; 8] = *b"FUSEBOX1";
 pub(crate) struct Caches {
     sections: SectionCache,
     blooms: SectionCache,
+    zones: SectionCache,
 }
 
 impl Default for Caches {
@@ -48,6 +55,7 @@ impl Default for Caches {
         Self {
             sections: SectionCache::new(SECTION_CACHE_BYTES),
             blooms: SectionCache::new(BLOOM_CACHE_BYTES),
+            zones: SectionCache::new(ZONE_CACHE_BYTES),
         }
     }
 }
@@ -161,6 +169,7 @@ impl SealedSegment {
     ) -> Result<Arc<T>, StoreError> {
         let cache = match kind {
             SectionKind::Bloom => &self.caches.blooms,
+            SectionKind::Zones => &self.caches.zones,
             _ => &self.caches.sections,
         };
         let path = &self.place.path;
@@ -191,21 +200,71 @@ impl SealedSegment {
         })
     }
 
-    /// Returns whether the trace may be here, by the low half of its id.
-    fn may_contain(&self, low: u64) -> Result<bool, StoreError> {
-        let bloom = self.section(SectionKind::Bloom, 0, |raw| {
+    fn bloom(&self) -> Result<Arc<Bloom>, StoreError> {
+        self.section(SectionKind::Bloom, 0, |raw| {
             let bloom = Bloom::decode(raw)?;
             let memory = bloom.memory();
             Some((bloom, memory))
-        })?;
-        Ok(bloom.may_contain(u128::from(low)))
+        })
+    }
+
+    /// Returns whether the trace may be here, by the low half of its id.
+    fn may_contain(&self, low: u64) -> Result<bool, StoreError> {
+        Ok(self.bloom()?.may_contain(u128::from(low)))
+    }
+
+    fn zones(&self) -> Result<Arc<Zones>, StoreError> {
+        self.section(SectionKind::Zones, 0, |raw| {
+            let zones = Zones::decode(raw)?;
+            let memory = zones.memory();
+            Some((zones, memory))
+        })
+    }
+
+    fn zone_names(&self) -> Result<Arc<ZoneNames>, StoreError> {
+        self.section(SectionKind::ZoneNames, 0, |raw| {
+            let names = ZoneNames::decode(raw)?;
+            let memory = names.memory();
+            Some((names, memory))
+        })
+    }
+
+    /// Returns whether one of those tokens may be here; the filter's pages are the system's to cache.
+    fn may_hold(&self, tokens: &[u64]) -> Result<bool, StoreError> {
+        let Some(pages) = self.footer.pages(SectionKind::Filter, PAGE_BYTES) else {
+            return Ok(true);
+        };
+        let path = &self.place.path;
+        let file = open_file(path)?;
+        for &token in tokens.iter().filter(|_| pages > 0) {
+            let page = filter::page_of(token, pages);
+            let page = self.footer.page(&file, path, SectionKind::Filter, page)?;
+            let found = filter::may_contain(&page, token);
+            if found.ok_or_else(|| self.damaged("page of a filter"))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns what it knows of those traces, each piece with the trace's place among them. The filter is asked for all
+    /// of them at once: most segments have none.
+    fn pieces(&self, ids: &[u128]) -> Result<Vec<(usize, NamedPiece)>, StoreError> {
+        let bloom = self.bloom()?;
+        let mut pieces = Vec::new();
+        for (at, &id) in ids.iter().enumerate() {
+            if bloom.may_contain(id)
+                && let Some(piece) = self.piece(id)?
+            {
+                pieces.push((at, piece));
+            }
+        }
+        Ok(pieces)
     }
 
     fn piece(&self, id: u128) -> Result<Option<NamedPiece>, StoreError> {
-        if !self.may_contain(id as u64)? {
-            return Ok(None);
-        }
-        let Some(place) = self.index()?.find(id) else {
+        let index = self.index()?;
+        let Some(place) = index.find(id) else {
             return Ok(None);
         };
         let summaries = self.section(SectionKind::Summaries, 0, |raw| {
@@ -218,6 +277,7 @@ impl SealedSegment {
         let (schema, table) = (self.schema()?, self.services()?);
         Ok(Some(NamedPiece::new(
             &piece,
+            index.blocks(place).to_vec(),
             &schema,
             &table.services,
             &table.marks,
@@ -301,17 +361,15 @@ impl Segment {
         }
     }
 
-    /// Returns what it knows of a trace.
-    pub(crate) fn piece(&self, id: u128) -> Result<Option<NamedPiece>, StoreError> {
+    /// Returns what it knows of those traces, each piece with the trace's place among them.
+    pub(crate) fn pieces(&self, ids: &[u128]) -> Result<Vec<(usize, NamedPiece)>, StoreError> {
         match self {
             Self::Open(segment) => {
                 let state = segment.state();
-                Ok(state.traces.get(id).map(|partial| {
-                    let piece = Piece::new(&state, partial);
-                    NamedPiece::new(&piece, &state.schema, state.services.list(), &state.marks)
-                }))
+                let piece = |(at, &id): (usize, &u128)| Some((at, state.piece(id)?));
+                Ok(ids.iter().enumerate().filter_map(piece).collect())
             }
-            Self::Sealed(segment) => segment.piece(id),
+            Self::Sealed(segment) => segment.pieces(ids),
         }
     }
 
@@ -333,15 +391,47 @@ impl Segment {
         }
     }
 
+    /// Returns what runs of its blocks hold; empty where that is not known.
+    pub(crate) fn zones(&self) -> Result<Arc<Zones>, StoreError> {
+        match self {
+            Self::Open(_) => Ok(Arc::default()),
+            Self::Sealed(segment) => segment.zones(),
+        }
+    }
+
+    /// Returns the span names of each of its zones; none where they are not known.
+    pub(crate) fn zone_names(&self) -> Result<Arc<ZoneNames>, StoreError> {
+        match self {
+            Self::Open(_) => Ok(Arc::default()),
+            Self::Sealed(segment) => segment.zone_names(),
+        }
+    }
+
+    /// Returns whether a span of it may have one of those tokens.
+    pub(crate) fn may_hold(&self, tokens: &[u64]) -> Result<bool, StoreError> {
+        match self {
+            Self::Open(_) => Ok(true),
+            Self::Sealed(segment) => segment.may_hold(tokens),
+        }
+    }
+
     /// Adds the names of its services.
     pub(crate) fn add_services(&self, names: &mut BTreeSet<String>) -> Result<(), StoreError> {
         let mut add = |list: &ValueList| {
             let texts = (0..list.len() as u32).map(|id| list.text(id));
-            names.extend(texts.filter(|name| !name.is_empty()).map(str::to_owned));
+            for name in texts.filter(|name| !name.is_empty()) {
+                // Nearly all stand in many segments.
+                if !names.contains(name) {
+                    names.insert(name.to_owned());
+                }
+            }
         };
         match self {
             Self::Open(segment) => add(segment.state().services.list()),
-            Self::Sealed(segment) => add(&segment.services()?.services),
+            Self::Sealed(segment) => match segment.zones()? {
+                zones if zones.list.is_empty() => add(&segment.services()?.services),
+                zones => add(&zones.services),
+            },
         }
         Ok(())
     }

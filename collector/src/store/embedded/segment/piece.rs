@@ -20,12 +20,15 @@ pub(crate) struct NamedPiece {
     pub(crate) services: Vec<String>,
     /// Breakers.
     pub(crate) circuits: Vec<CircuitMark>,
+    /// The blocks that hold its spans.
+    pub(crate) blocks: Vec<u32>,
 }
 
 impl NamedPiece {
     /// Puts words to numbers.
     pub(crate) fn new(
         piece: &Piece,
+        blocks: Vec<u32>,
         schema: &Schema,
         services: &ValueList,
         marks: &ValueList,
@@ -48,6 +51,7 @@ impl NamedPiece {
                 .collect(),
             circuits: piece.circuits.iter().map(circuit).collect(),
             piece: piece.clone(),
+            blocks,
         }
     }
 }

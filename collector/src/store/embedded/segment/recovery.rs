@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::block::{
-    BlockReader, Extent, PartKind, RowReader, SpanCodec, ValueSource, encode_mark, ints, mark_texts,
+    BlockReader, BlockValues, Extent, PartKind, RowReader, SpanCodec, ValueSource, encode_mark,
+    ints, mark_texts,
 };
 use super::super::dictionary::{Dictionary, ValueList};
 use super::super::schema::Schema;
@@ -119,6 +120,7 @@ impl Rebuild {
         }
         let marks = self.marks(reader)?;
         self.state.absorb_marks(self.marks.list());
+        let values = BlockValues::read(reader, &self.state.schema)?;
         let facts = RowFacts {
             trace_ids: &columns.trace_ids,
             trace_index: &columns.trace_index,
@@ -130,6 +132,7 @@ impl Rebuild {
             parent_ids: &columns.parent_ids,
             marks: &marks,
             overflow_rows: columns.overflow_rows,
+            values: &values,
         };
         self.state.absorb_rows(offset, &reader.header, &facts);
         Ok(())

@@ -82,6 +82,7 @@ pub(crate) fn absorb(
     }
     state.absorb_marks(builder.marks());
     let rows = &builder.rows;
+    let values = builder.values();
     let facts = RowFacts {
         trace_ids: &builder.trace_ids,
         trace_index: &rows.trace_index,
@@ -93,6 +94,7 @@ pub(crate) fn absorb(
         parent_ids: &rows.parent_ids,
         marks: &rows.marks,
         overflow_rows: builder.overflow_rows(),
+        values: &values,
     };
     state.absorb_rows(offset, &block.header, &facts);
 }

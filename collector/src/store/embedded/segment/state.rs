@@ -4,10 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::block::attributes::service_of;
-use super::super::block::{BlockHeader, BlockMeta, PartKind};
+use super::super::block::{BlockHeader, BlockMeta, BlockValues, PartKind};
 use super::super::dictionary::{Dictionary, ValueList};
 use super::super::schema::Schema;
 use super::super::summary::{Circuit, SpanFacts, TraceTable};
+use super::piece::NamedPiece;
+use super::tokens::Tokens;
+use super::traces::Piece;
+use super::zones::{ServiceRange, ZoneTable};
 use crate::store::hash::Seed;
 
 /// Sums over the blocks of a segment.
@@ -65,6 +69,8 @@ pub(crate) struct RowFacts<'a> {
     /// Rows that went through a breaker, with the number of the mark.
     pub(crate) marks: &'a [(u32, u32)],
     pub(crate) overflow_rows: u64,
+    /// What stands in no dictionary.
+    pub(crate) values: &'a BlockValues<'a>,
 }
 
 /// Everything known of an open segment.
@@ -88,6 +94,10 @@ pub(crate) struct SegmentState {
     pub(crate) traces: TraceTable,
     /// Sums.
     pub(crate) totals: Totals,
+    /// What runs of its blocks hold.
+    pub(super) zones: ZoneTable,
+    /// What only its blocks hold.
+    pub(super) tokens: Tokens,
 }
 
 impl SegmentState {
@@ -103,6 +113,8 @@ impl SegmentState {
             operations: HashSet::with_hasher(seed),
             traces: TraceTable::new(seed),
             totals: Totals::default(),
+            zones: ZoneTable::new(seed),
+            tokens: Tokens::new(seed),
         }
     }
 
@@ -135,6 +147,8 @@ impl SegmentState {
         Arc::make_mut(&mut self.blocks).push(BlockMeta::new(offset, header));
         self.totals.add(header);
         self.totals.overflow_rows += rows.overflow_rows;
+        self.zones.begin_block(rows.starts.len());
+        self.tokens.add_block(rows.values, &self.schema);
         let slots: Vec<u32> = rows
             .trace_ids
             .iter()
@@ -147,7 +161,15 @@ impl SegmentState {
             if last != Some((service, name)) {
                 last = Some((service, name));
                 self.operations.insert((service, name));
+                self.zones.add_name(name);
             }
+            let duration = rows.durations[row].max(0) as u64;
+            self.zones.add(ServiceRange {
+                service,
+                min_duration: duration,
+                max_duration: duration,
+                statuses: 1 << (rows.kind_status[row] >> 4),
+            });
             let start = rows.starts[row];
             let end = start.wrapping_add(rows.durations[row] as u64);
             let facts = SpanFacts {
@@ -166,6 +188,21 @@ impl SegmentState {
             let slot = slots[rows.trace_index[row as usize] as usize];
             self.traces.add_circuit(slot, Circuit { service, mark });
         }
+    }
+
+    /// Returns what it knows of a trace.
+    pub(crate) fn piece(&self, id: u128) -> Option<NamedPiece> {
+        let partial = self.traces.get(id)?;
+        let piece = Piece::new(self, partial);
+        let blocks = self.traces.blocks(partial);
+        let services = self.services.list();
+        Some(NamedPiece::new(
+            &piece,
+            blocks,
+            &self.schema,
+            services,
+            &self.marks,
+        ))
     }
 
     /// Returns the service of a resource; unnamed where a damaged block took the resource away.
