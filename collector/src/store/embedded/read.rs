@@ -168,10 +168,11 @@ pub(crate) fn trace_ids_by_low_half(
     for segment in segments.iter() {
         ids.extend(skip_missing(segment.by_low_half(low))?.unwrap_or_default());
     }
+    let ids: Vec<u128> = ids.into_iter().collect();
     let mut found = Vec::new();
-    for id in ids {
-        if let Some(summary) = resolve(&segments, id)? {
-            found.push((std::cmp::Reverse(summary.start), id));
+    for (&id, resolved) in ids.iter().zip(resolve(&segments, &ids)?) {
+        if let Some(resolved) = resolved {
+            found.push((std::cmp::Reverse(resolved.summary.start), id));
         }
     }
     found.sort_unstable();

@@ -10,13 +10,35 @@ use crate::model::{ServiceCount, TraceSummary, UnixNanos};
 use crate::store::StoreError;
 use crate::store::matching::harmful_first;
 
-/// Looks a trace up in every segment and merges what is found; `None` when it is nowhere.
-pub(crate) fn resolve(segments: &[Segment], id: u128) -> Result<Option<TraceSummary>, StoreError> {
-    let mut pieces = Vec::new();
-    for segment in segments {
-        pieces.extend(skip_missing(segment.piece(id))?.flatten());
+/// A trace as all segments together know it.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    /// Its row.
+    pub(crate) summary: TraceSummary,
+    /// Its blocks, each with the place of its segment.
+    pub(crate) blocks: Vec<(usize, u32)>,
+}
+
+/// Looks traces up in every segment and merges what is found; `None` where one is nowhere.
+pub(crate) fn resolve(
+    segments: &[Segment],
+    ids: &[u128],
+) -> Result<Vec<Option<Resolved>>, StoreError> {
+    let mut found: Vec<Vec<NamedPiece>> = ids.iter().map(|_| Vec::new()).collect();
+    let mut blocks: Vec<Vec<(usize, u32)>> = ids.iter().map(|_| Vec::new()).collect();
+    for (place, segment) in segments.iter().enumerate() {
+        for (at, piece) in skip_missing(segment.pieces(ids))?.unwrap_or_default() {
+            blocks[at].extend(piece.blocks.iter().map(|&block| (place, block)));
+            found[at].push(piece);
+        }
     }
-    Ok(merge(id, &pieces))
+    let merged = ids.iter().zip(found).zip(blocks);
+    Ok(merged
+        .map(|((&id, pieces), blocks)| {
+            let summary = merge(id, &pieces)?;
+            Some(Resolved { summary, blocks })
+        })
+        .collect())
 }
 
 /// Merges the pieces of a trace.

@@ -1,21 +1,24 @@
 //! The embedded store as a source of the search engine.
 //!
-//! A block's latest start bounds the position of every trace that has a span in it, so the block with the latest one is
-//! opened next, and blocks that are too old for a page are never read.
+//! The latest start of a segment, and of a block, bounds the position of every trace that has a span in it, so the one
+//! with the latest is opened next, and what is too old for a page is never looked at.
 
 mod merge;
+mod needs;
 mod predicate;
 mod recount;
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use opentelemetry::TraceId;
 
-pub(crate) use merge::resolve;
+pub(crate) use merge::{Resolved, resolve};
 pub(crate) use predicate::shapes_with;
 
+use super::block::BlockMeta;
 use super::catalog::Catalog;
 use super::damage::{skip_missing, tolerate};
 use super::segment::Segment;
@@ -23,10 +26,20 @@ use crate::model::{Cursor, NANOSECOND, TimeRange, TraceQuery, UnixNanos};
 use crate::store::StoreError;
 use crate::store::matching::id_number;
 use crate::store::search::{self, Candidate, Found, Row, Source};
+use needs::Reach;
 use predicate::{Matching, SegmentQuery};
 
 /// A block: number of its segment in the snapshot, and its own.
 type Place = (usize, u32);
+
+/// What a search has not opened yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Unopened {
+    /// A segment, by its place in the snapshot.
+    Segment(usize),
+    /// A block of a segment that was opened.
+    Block(Place),
+}
 
 /// Answers a search.
 pub(crate) fn search(catalog: &Catalog, query: &TraceQuery) -> Result<Found, StoreError> {
@@ -34,7 +47,7 @@ pub(crate) fn search(catalog: &Catalog, query: &TraceQuery) -> Result<Found, Sto
     let mut blocks = Blocks::new(catalog, query, &segments);
     let found = search::search(&mut blocks, query, search::TIME_MAX).now_or_never();
     let mut found = found.expect("files are read without waiting")?;
-    recount::recount(catalog, &segments, &mut found.page.traces)?;
+    recount::recount(catalog, &segments, &blocks.places, &mut found.page.traces)?;
     Ok(found)
 }
 
@@ -43,10 +56,14 @@ struct Blocks<'a> {
     catalog: &'a Catalog,
     query: &'a TraceQuery,
     segments: &'a [Segment],
+    /// The blocks of each segment when the search began.
+    blocks: Vec<Arc<Vec<BlockMeta>>>,
     /// Where positions of this page can be.
     range: TimeRange,
-    /// The blocks that are not opened yet, by their latest start.
-    unopened: BinaryHeap<(u64, Place)>,
+    /// The segments and blocks that are not opened yet, by their latest start.
+    unopened: BinaryHeap<(u64, Unopened)>,
+    /// The blocks of each trace that became a row.
+    places: HashMap<u128, Vec<Place>>,
     /// The query in each segment's numbers; `None` where nothing there can match.
     compiled: HashMap<usize, Option<SegmentQuery>>,
     /// The traces of a block that match after the cursor's position: they stand on earlier pages.
@@ -56,22 +73,23 @@ struct Blocks<'a> {
 impl<'a> Blocks<'a> {
     fn new(catalog: &'a Catalog, query: &'a TraceQuery, segments: &'a [Segment]) -> Self {
         let range = query.page_range();
+        let blocks = segments.iter().map(Segment::blocks).collect();
         let mut unopened = BinaryHeap::new();
         for (place, segment) in segments.iter().enumerate() {
-            for (number, block) in segment.blocks().iter().enumerate() {
-                let is_before = block.min_start < range.end.get();
-                if block.max_start >= range.start.get() && is_before {
-                    let latest = block.max_start.min(range.end.get() - 1);
-                    unopened.push((latest, (place, number as u32)));
-                }
+            let totals = segment.totals();
+            if totals.rows > 0 && overlaps(totals.min_start, totals.max_start, range) {
+                let latest = totals.max_start.min(range.end.get() - 1);
+                unopened.push((latest, Unopened::Segment(place)));
             }
         }
         Self {
             catalog,
             query,
             segments,
+            blocks,
             range,
             unopened,
+            places: HashMap::new(),
             compiled: HashMap::new(),
             shown: HashMap::new(),
         }
@@ -84,11 +102,7 @@ impl<'a> Blocks<'a> {
         matching: Matching,
     ) -> Result<Vec<(u128, u64)>, StoreError> {
         let segment = &self.segments[place];
-        if !self.compiled.contains_key(&place) {
-            let compiled = SegmentQuery::compile(self.query, segment);
-            let compiled = skip_missing(compiled)?.flatten();
-            self.compiled.insert(place, compiled);
-        }
+        self.compile(place)?;
         let Some(Some(compiled)) = self.compiled.get_mut(&place) else {
             return Ok(Vec::new());
         };
@@ -100,10 +114,51 @@ impl<'a> Blocks<'a> {
         Ok(skip_missing(found)?.flatten().unwrap_or_default())
     }
 
-    fn row(&mut self, candidate: &Candidate) -> Result<Option<Row>, StoreError> {
+    /// Compiles the query for a segment, once.
+    fn compile(&mut self, place: usize) -> Result<(), StoreError> {
+        if self.compiled.contains_key(&place) {
+            return Ok(());
+        }
+        let segment = &self.segments[place];
+        let compiled = SegmentQuery::compile(self.query, segment);
+        let compiled = skip_missing(compiled)?.flatten();
+        self.compiled.insert(place, compiled);
+        Ok(())
+    }
+
+    /// Puts the blocks of a segment among the unopened.
+    fn open_segment(&mut self, place: usize) -> Result<(), StoreError> {
+        let segment = &self.segments[place];
+        let conditions = &self.query.conditions;
+        let reach = skip_missing(needs::reach(conditions, segment))?;
+        let Some(reach) = reach.filter(|reach| *reach != Reach::Nothing) else {
+            return Ok(());
+        };
+        self.compile(place)?;
+        let Some(Some(compiled)) = self.compiled.get(&place) else {
+            return Ok(());
+        };
+        let named = needs::with_names(reach, conditions, segment, &compiled.schema);
+        let reach = skip_missing(named)?.unwrap_or(Reach::Nothing);
+        for (number, block) in self.blocks[place].iter().enumerate() {
+            let is_reached = reach.includes(number);
+            if is_reached && overlaps(block.min_start, block.max_start, self.range) {
+                let latest = block.max_start.min(self.range.end.get() - 1);
+                let block = Unopened::Block((place, number as u32));
+                self.unopened.push((latest, block));
+            }
+        }
+        Ok(())
+    }
+
+    fn row(
+        &mut self,
+        candidate: &Candidate,
+        resolved: Option<Resolved>,
+    ) -> Result<Option<Row>, StoreError> {
         let Candidate { id, position } = *candidate;
         let number = id_number(id);
-        let Some(summary) = resolve(self.segments, number)? else {
+        let Some(Resolved { summary, blocks }) = resolved else {
             return Ok(None);
         };
         let mut conditions = self.query.traces.iter();
@@ -113,16 +168,17 @@ impl<'a> Blocks<'a> {
         let end = summary.start + Duration::from_nanos(summary.duration_nanos);
         if let Some(cursor) = self.query.cursor
             && (!self.query.is_behind_cursor(position, id)
-                || (end > cursor.position && self.is_shown(number, cursor)?))
+                || (end > cursor.position && self.is_shown(number, &blocks, cursor)?))
         {
             return Ok(None);
         }
+        self.places.insert(number, blocks);
         Ok(Some(Row { position, summary }))
     }
 
     /// Returns whether a trace stood on an earlier page: a span matches after the cursor's position that had arrived
     /// when the first page was made.
-    fn is_shown(&mut self, id: u128, cursor: Cursor) -> Result<bool, StoreError> {
+    fn is_shown(&mut self, id: u128, blocks: &[Place], cursor: Cursor) -> Result<bool, StoreError> {
         let after = cursor.position + NANOSECOND;
         let earlier_pages = Matching {
             starts: TimeRange {
@@ -131,39 +187,46 @@ impl<'a> Blocks<'a> {
             },
             arrived_by: cursor.as_of.get(),
         };
-        for (number, segment) in self.segments.iter().enumerate() {
-            let blocks = skip_missing(segment.blocks_of(id))?.unwrap_or_default();
-            for block in blocks {
-                let is_late = |meta: &super::block::BlockMeta| meta.max_start >= after.get();
-                if !segment.blocks().get(block as usize).is_some_and(is_late) {
-                    continue;
-                }
-                let place = (number, block);
-                if !self.shown.contains_key(&place) {
-                    let found = self.matching(place, earlier_pages)?;
-                    let ids = found.into_iter().map(|(id, _)| id).collect();
-                    self.shown.insert(place, ids);
-                }
-                if self.shown[&place].contains(&id) {
-                    return Ok(true);
-                }
+        for &place in blocks {
+            let is_late = |meta: &BlockMeta| meta.max_start >= after.get();
+            let metas = &self.blocks[place.0];
+            if !metas.get(place.1 as usize).is_some_and(is_late) {
+                continue;
+            }
+            if !self.shown.contains_key(&place) {
+                let found = self.matching(place, earlier_pages)?;
+                let ids = found.into_iter().map(|(id, _)| id).collect();
+                self.shown.insert(place, ids);
+            }
+            if self.shown[&place].contains(&id) {
+                return Ok(true);
             }
         }
         Ok(false)
     }
 }
 
+/// Returns whether something that starts between those times can start in the range.
+fn overlaps(min_start: u64, max_start: u64, range: TimeRange) -> bool {
+    max_start >= range.start.get() && min_start < range.end.get()
+}
+
 impl Source for Blocks<'_> {
     fn frontier(&self) -> Option<UnixNanos> {
-        // A block may hold another trace at its latest start.
+        // What is unopened may hold another trace at its latest start.
         self.unopened
             .peek()
             .map(|(latest, _)| UnixNanos::new(latest + 1))
     }
 
     async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {
-        let Some((_, place)) = self.unopened.pop() else {
-            return Ok(Vec::new());
+        let place = match self.unopened.pop() {
+            Some((_, Unopened::Block(place))) => place,
+            Some((_, Unopened::Segment(place))) => {
+                self.open_segment(place)?;
+                return Ok(Vec::new());
+            }
+            None => return Ok(Vec::new()),
         };
         let of_page = Matching {
             starts: self.range,
@@ -178,9 +241,10 @@ impl Source for Blocks<'_> {
     }
 
     async fn resolve(&mut self, candidates: &[Candidate]) -> Result<Vec<Option<Row>>, StoreError> {
-        candidates
-            .iter()
-            .map(|candidate| self.row(candidate))
+        let ids: Vec<u128> = candidates.iter().map(|c| id_number(c.id)).collect();
+        let resolved = resolve(self.segments, &ids)?;
+        let rows = candidates.iter().zip(resolved);
+        rows.map(|(candidate, resolved)| self.row(candidate, resolved))
             .collect()
     }
 }

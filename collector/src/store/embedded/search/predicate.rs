@@ -28,7 +28,8 @@ pub(crate) use columns::shapes_with;
 /// A query in the numbers of one segment.
 #[derive(Debug)]
 pub(crate) struct SegmentQuery {
-    schema: Arc<Schema>,
+    /// What the segment's numbers mean.
+    pub(super) schema: Arc<Schema>,
     file: Option<Arc<File>>,
     /// Each keeps the rows that meet a condition; those that read least come first.
     masks: Vec<Mask>,

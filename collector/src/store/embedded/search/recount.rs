@@ -15,6 +15,7 @@ use super::super::catalog::Catalog;
 use super::super::damage::{skip_missing, tolerate};
 use super::super::limits::{RECOUNT_BLOCKS_MAX, RECOUNT_SPANS_MAX};
 use super::super::segment::Segment;
+use super::Place;
 use crate::model::{ServiceCount, TraceSummary};
 use crate::store::StoreError;
 
@@ -22,7 +23,7 @@ use crate::store::StoreError;
 #[derive(Debug, Default)]
 struct Plan {
     /// The blocks to read (place of the segment, number), each with the traces that it is read for.
-    blocks: BTreeMap<(usize, u32), Vec<u128>>,
+    blocks: BTreeMap<Place, Vec<u128>>,
     /// The traces to count, each with its place on the page.
     wanted: HashMap<u128, usize>,
 }
@@ -53,9 +54,10 @@ impl Counted {
 pub(super) fn recount(
     catalog: &Catalog,
     segments: &[Segment],
+    places: &HashMap<u128, Vec<Place>>,
     rows: &mut [TraceSummary],
 ) -> Result<(), StoreError> {
-    let Plan { blocks, mut wanted } = Plan::new(segments, rows)?;
+    let Plan { blocks, mut wanted } = Plan::new(places, rows);
     let mut spans = Vec::new();
     let mut open: Option<(usize, Arc<File>)> = None;
     for (&(place, block), traces) in &blocks {
@@ -90,17 +92,13 @@ pub(super) fn recount(
 
 impl Plan {
     /// Chooses rows, newest first until a bound is met.
-    fn new(segments: &[Segment], rows: &[TraceSummary]) -> Result<Self, StoreError> {
+    fn new(places: &HashMap<u128, Vec<Place>>, rows: &[TraceSummary]) -> Self {
         let mut plan = Self::default();
         let mut room = RECOUNT_SPANS_MAX;
         // A single span cannot be a repeat.
         for (place, row) in rows.iter().enumerate().filter(|(_, r)| r.span_count > 1) {
             let id = u128::from_be_bytes(row.trace_id.to_bytes());
-            let mut places = Vec::new();
-            for (segment, shown) in segments.iter().enumerate() {
-                let found = skip_missing(shown.blocks_of(id))?.unwrap_or_default();
-                places.extend(found.into_iter().map(|block| (segment, block)));
-            }
+            let places = places.get(&id).map_or(&[][..], Vec::as_slice);
             let more = places.iter().filter(|at| !plan.blocks.contains_key(at));
             let blocks = plan.blocks.len() + more.count();
             if row.span_count > room || blocks > RECOUNT_BLOCKS_MAX {
@@ -108,11 +106,11 @@ impl Plan {
             }
             room -= row.span_count;
             plan.wanted.insert(id, place);
-            for at in places {
+            for &at in places {
                 plan.blocks.entry(at).or_default().push(id);
             }
         }
-        Ok(plan)
+        plan
     }
 }
 

@@ -7,8 +7,9 @@ use opentelemetry::TraceId;
 use proptest::prelude::*;
 
 use super::super::SpanLog;
+use super::searching::naive;
 use super::support::*;
-use crate::model::{Condition, Span, UnixNanos};
+use crate::model::{Condition, Span, TimeRange, TraceQuery, UnixNanos};
 use crate::store::TraceReader;
 use crate::store::assemble;
 
@@ -242,7 +243,7 @@ fn fixture_spans() -> Vec<Span> {
 }
 
 /// *Scenario*: version 0.1.0 wrote a sealed segment and one that it had no time to seal.
-/// *Guarantees*: every span reads back equal, and again after the open one was sealed.
+/// *Guarantees*: every span reads back equal and is found, and again after the open one was sealed.
 #[test]
 fn segments_of_the_first_version_are_read() {
     let dir = tempfile::tempdir().unwrap();
@@ -256,7 +257,22 @@ fn segments_of_the_first_version_are_read() {
     }
     for _ in 0..2 {
         let (store, _, counters) = open_store(dir.path(), 1);
-        assert_holds(&store, &fixture_spans());
+        let spans = fixture_spans();
+        assert_holds(&store, &spans);
+        for condition in [
+            "request.id=2-3",
+            "request.id=0",
+            "double>2",
+            "double=0.5",
+            "no",
+            "list=[3]",
+        ] {
+            let condition = Condition::parse_attribute(condition).unwrap();
+            let query = TraceQuery::in_range(TimeRange::ALL).with([condition]);
+            let found = search_all(&store, &query);
+            let ids: Vec<_> = found.iter().map(|row| row.trace_id.to_bytes()).collect();
+            assert_eq!(ids, naive(&spans, &query));
+        }
         assert!(counters.incidents.all().is_empty());
     }
 }
