@@ -31,8 +31,8 @@ pub(crate) enum SectionKind {
     Schema = 0,
     /// Values of a dictionary column.
     Values = 1,
-    /// Which traces cannot be here.
-    Bloom = 2,
+    /// Which traces cannot be here, as the first version wrote it.
+    BloomOfTenBits = 2,
     /// Trace ids and their blocks.
     Index = 3,
     /// One summary per trace.
@@ -45,6 +45,8 @@ pub(crate) enum SectionKind {
     ZoneNames = 7,
     /// Which values cannot be here: pages, not compressed.
     Filter = 8,
+    /// Which traces cannot be here.
+    Bloom = 9,
 }
 
 /// Where a section lies.
@@ -177,6 +179,11 @@ impl Footer {
             Some(raw) => Ok(Some(raw)),
             None => Err(StoreError::damaged(path, "compressed footer section")),
         }
+    }
+
+    /// Returns whether it has a section of that kind.
+    pub(crate) fn has(&self, kind: SectionKind) -> bool {
+        self.find(kind, 0).is_some()
     }
 
     /// Returns how many pages of that many bytes a section has that is not compressed; `None` when there is none.

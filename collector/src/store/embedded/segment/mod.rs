@@ -9,6 +9,7 @@ mod footer;
 mod piece;
 pub(crate) mod recovery;
 pub(crate) mod seal;
+mod sealed;
 mod services;
 mod state;
 pub(crate) mod tokens;
@@ -17,7 +18,7 @@ mod zones;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLockReadGuard};
 
@@ -25,17 +26,14 @@ use super::block::{BlockMeta, ValueSource};
 use super::dictionary::ValueList;
 use super::limits::{BLOOM_CACHE_BYTES, SECTION_CACHE_BYTES, ZONE_CACHE_BYTES};
 use super::schema::Schema;
-use crate::files;
 use crate::store::StoreError;
 use crate::sync::RwLock;
-use bloom::Bloom;
 use cache::SectionCache;
-use filter::PAGE_BYTES;
-use footer::{Footer, SectionKind};
+use footer::SectionKind;
 pub(crate) use piece::NamedPiece;
-use services::ServiceTable;
+pub(crate) use sealed::SealedSegment;
+use sealed::open_file;
 pub(crate) use state::{SegmentState, Totals};
-use traces::{Piece, TraceIndex};
 use zones::ZoneNames;
 pub(crate) use zones::{ServiceRange, Zones};
 
@@ -48,6 +46,14 @@ pub(crate) struct Caches {
     sections: SectionCache,
     blooms: SectionCache,
     zones: SectionCache,
+}
+
+impl Caches {
+    /// Drops sections that no search used since the last call. Filters and zones stay: they are small, and each search of
+    /// a week asks all of them.
+    pub(crate) fn sweep(&self) {
+        self.sections.sweep();
+    }
 }
 
 impl Default for Caches {
@@ -79,19 +85,6 @@ pub(crate) struct OpenSegment {
     bytes: AtomicU64,
     /// It is no longer written, though it is not sealed.
     abandoned: AtomicBool,
-}
-
-/// A segment that never changes any more.
-#[derive(Debug)]
-pub(crate) struct SealedSegment {
-    /// Where it lies.
-    pub(crate) place: Place,
-    /// Bytes of its file.
-    pub(crate) bytes: u64,
-    footer: Footer,
-    caches: Arc<Caches>,
-    /// A section of the footer turned out damaged.
-    broken: AtomicBool,
 }
 
 /// A segment.
@@ -129,167 +122,6 @@ impl OpenSegment {
     pub(crate) fn change(&self, bytes: u64, change: impl FnOnce(&mut SegmentState)) {
         change(&mut self.state.write());
         self.bytes.store(bytes, Ordering::Relaxed);
-    }
-}
-
-impl SealedSegment {
-    /// Opens a sealed file; `None` when it has no sound footer.
-    pub(crate) fn open(place: Place, caches: Arc<Caches>) -> Result<Option<Self>, StoreError> {
-        let read = || {
-            let file = files::open_regular(&place.path)?;
-            let bytes = file.metadata()?.len();
-            Ok(Footer::read(&file, bytes)?.map(|footer| (footer, bytes)))
-        };
-        let found = read().map_err(|error| StoreError::io("open", &place.path, error))?;
-        Ok(found.map(|(footer, bytes)| Self::new(place, bytes, footer, caches)))
-    }
-
-    fn new(place: Place, bytes: u64, footer: Footer, caches: Arc<Caches>) -> Self {
-        Self {
-            place,
-            bytes,
-            footer,
-            caches,
-            broken: AtomicBool::new(false),
-        }
-    }
-
-    /// Makes the error of a damaged footer, and marks the segment as broken.
-    fn damaged(&self, what: &str) -> StoreError {
-        self.broken.store(true, Ordering::Relaxed);
-        StoreError::damaged(&self.place.path, what)
-    }
-
-    /// Loads a section through the cache; `decode` says how and how much memory it takes.
-    fn section<T: Default + std::any::Any + Send + Sync>(
-        &self,
-        kind: SectionKind,
-        column: u32,
-        decode: impl FnOnce(&[u8]) -> Option<(T, usize)>,
-    ) -> Result<Arc<T>, StoreError> {
-        let cache = match kind {
-            SectionKind::Bloom => &self.caches.blooms,
-            SectionKind::Zones => &self.caches.zones,
-            _ => &self.caches.sections,
-        };
-        let path = &self.place.path;
-        cache.get((self.place.sequence, kind as u8, column), || {
-            let file = open_file(path)?;
-            match self.footer.section(&file, path, kind, column) {
-                Ok(None) => Ok((T::default(), 0)),
-                Ok(Some(raw)) => decode(&raw).ok_or_else(|| self.damaged("footer section")),
-                Err(StoreError::Damaged { what, .. }) => Err(self.damaged(&what)),
-                Err(error) => Err(error),
-            }
-        })
-    }
-
-    fn index(&self) -> Result<Arc<TraceIndex>, StoreError> {
-        self.section(SectionKind::Index, 0, |raw| {
-            let index = TraceIndex::decode(raw)?;
-            let memory = index.memory();
-            Some((index, memory))
-        })
-    }
-
-    fn services(&self) -> Result<Arc<ServiceTable>, StoreError> {
-        self.section(SectionKind::Services, 0, |raw| {
-            let table = ServiceTable::decode(raw)?;
-            let memory = table.memory();
-            Some((table, memory))
-        })
-    }
-
-    fn bloom(&self) -> Result<Arc<Bloom>, StoreError> {
-        self.section(SectionKind::Bloom, 0, |raw| {
-            let bloom = Bloom::decode(raw)?;
-            let memory = bloom.memory();
-            Some((bloom, memory))
-        })
-    }
-
-    /// Returns whether the trace may be here, by the low half of its id.
-    fn may_contain(&self, low: u64) -> Result<bool, StoreError> {
-        Ok(self.bloom()?.may_contain(u128::from(low)))
-    }
-
-    fn zones(&self) -> Result<Arc<Zones>, StoreError> {
-        self.section(SectionKind::Zones, 0, |raw| {
-            let zones = Zones::decode(raw)?;
-            let memory = zones.memory();
-            Some((zones, memory))
-        })
-    }
-
-    fn zone_names(&self) -> Result<Arc<ZoneNames>, StoreError> {
-        self.section(SectionKind::ZoneNames, 0, |raw| {
-            let names = ZoneNames::decode(raw)?;
-            let memory = names.memory();
-            Some((names, memory))
-        })
-    }
-
-    /// Returns whether one of those tokens may be here; the filter's pages are the system's to cache.
-    fn may_hold(&self, tokens: &[u64]) -> Result<bool, StoreError> {
-        let Some(pages) = self.footer.pages(SectionKind::Filter, PAGE_BYTES) else {
-            return Ok(true);
-        };
-        let path = &self.place.path;
-        let file = open_file(path)?;
-        for &token in tokens.iter().filter(|_| pages > 0) {
-            let page = filter::page_of(token, pages);
-            let page = self.footer.page(&file, path, SectionKind::Filter, page)?;
-            let found = filter::may_contain(&page, token);
-            if found.ok_or_else(|| self.damaged("page of a filter"))? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Returns what it knows of those traces, each piece with the trace's place among them. The filter is asked for all
-    /// of them at once: most segments have none.
-    fn pieces(&self, ids: &[u128]) -> Result<Vec<(usize, NamedPiece)>, StoreError> {
-        let bloom = self.bloom()?;
-        let mut pieces = Vec::new();
-        for (at, &id) in ids.iter().enumerate() {
-            if bloom.may_contain(id)
-                && let Some(piece) = self.piece(id)?
-            {
-                pieces.push((at, piece));
-            }
-        }
-        Ok(pieces)
-    }
-
-    fn piece(&self, id: u128) -> Result<Option<NamedPiece>, StoreError> {
-        let index = self.index()?;
-        let Some(place) = index.find(id) else {
-            return Ok(None);
-        };
-        let summaries = self.section(SectionKind::Summaries, 0, |raw| {
-            let blobs = super::block::Blobs::decode(raw)?;
-            let memory = raw.len() + blobs.len() * 4;
-            Some((blobs, memory))
-        })?;
-        let piece = Piece::decode(summaries.get(place), self.footer.totals.min_start)
-            .ok_or_else(|| self.damaged("trace summary"))?;
-        let (schema, table) = (self.schema()?, self.services()?);
-        Ok(Some(NamedPiece::new(
-            &piece,
-            index.blocks(place).to_vec(),
-            &schema,
-            &table.services,
-            &table.marks,
-        )))
-    }
-
-    fn schema(&self) -> Result<Arc<Schema>, StoreError> {
-        self.section(SectionKind::Schema, 0, |raw| {
-            let schema = Schema::decode(raw)?;
-            let memory = schema.memory();
-            Some((schema, memory))
-        })
     }
 }
 
@@ -498,9 +330,4 @@ impl ValueSource for Segment {
             }),
         }
     }
-}
-
-/// Opens a sealed file.
-fn open_file(path: &Path) -> Result<File, StoreError> {
-    files::open_regular(path).map_err(|error| StoreError::io("open", path, error))
 }
