@@ -8,6 +8,8 @@ pub(crate) const SEGMENT_SPANS_MAX: u64 = 100_000;
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Age of a segment; past it the segment is sealed, so that retention works in steps of ten minutes.
 pub(crate) const SEGMENT_AGE_MAX: Duration = Duration::from_secs(600);
+/// Time without a block after which a shard gives back the memory that blocks took: tens of MiB after a load.
+pub(crate) const IDLE_AFTER: Duration = Duration::from_secs(20);
 /// Bytes of everything that a segment's dictionaries hold; past it the segment is sealed.
 pub(crate) const SEGMENT_DICTIONARY_BYTES_MAX: usize = 16 << 20;
 /// Attribute columns (key and type) of a segment; services of a shop have 50 to 200. Past it the attributes
@@ -60,5 +62,5 @@ pub(crate) const REWRITE_BLOCK_BYTES: usize = 4 << 20;
 pub(crate) const REWRITE_BELOW_ROWS: u64 = 200;
 /// Bytes of decoded footer sections kept in memory, and of blooms beside them.
 pub(crate) const SECTION_CACHE_BYTES: usize = 32 << 20;
-/// Bytes of blooms kept in memory: 1,600 segments of 8,000 traces.
+/// Bytes of blooms kept in memory: 1,150 segments of 8,000 traces.
 pub(crate) const BLOOM_CACHE_BYTES: usize = 16 << 20;

@@ -133,12 +133,14 @@ impl EmbeddedStore {
         retention::stats(&self.catalog)
     }
 
-    /// Deletes whole segments past the retention at that time, or beyond the disk budget at any time.
+    /// Deletes whole segments past the retention at that time, or beyond the disk budget at any time; gives back the memory
+    /// of what no search has used since the last call.
     ///
     /// # Errors
     ///
     /// When a file cannot be deleted.
     pub fn enforce_retention(&self, now: UnixNanos) -> Result<(), StoreError> {
+        self.catalog.caches.sweep();
         let follow = self.follow.as_ref();
         retention::enforce(&self.catalog, &self.options, follow, now)
     }

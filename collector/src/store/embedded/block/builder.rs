@@ -210,6 +210,15 @@ impl BlockBuilder {
         self.begin_request();
     }
 
+    /// Gives back the memory of rows; none may wait.
+    pub(crate) fn release_memory(&mut self) {
+        self.rows = Rows::default();
+        self.trace_ids = Vec::new();
+        self.traces = HashMap::with_hasher(*self.traces.hasher());
+        self.scratch = Vec::new();
+        self.attributes.release_memory();
+    }
+
     /// Stores the attributes, and the mark of a breaker among them.
     fn shred_attributes(&mut self, row: u32, span: &SpanView<'_>) {
         let mut mark = [""; 4];

@@ -164,6 +164,18 @@ impl Column {
         }
     }
 
+    /// Gives back the memory of values, once they are forgotten.
+    pub(super) fn release_memory(&mut self) {
+        match &mut self.data {
+            ColumnData::Dictionary(column) => column.ids = Vec::new(),
+            ColumnData::Literal(column) | ColumnData::Encoded(column) => *column = Blobs::default(),
+            ColumnData::Int(column) => *column = Vec::new(),
+            ColumnData::Double(column) => *column = Vec::new(),
+            ColumnData::Bool(column) => *column = Vec::new(),
+            ColumnData::Empty(_) => {}
+        }
+    }
+
     /// Judges at the end of a block whether the column's text repeats too little for a dictionary.
     pub(super) fn should_turn_literal(&mut self) -> bool {
         let ColumnData::Dictionary(column) = &mut self.data else {

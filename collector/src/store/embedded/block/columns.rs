@@ -143,6 +143,12 @@ impl AttributeColumns {
         self.refused_values = 0;
     }
 
+    /// Gives back the memory of values that a block carried away.
+    pub(super) fn release_memory(&mut self) {
+        self.columns.iter_mut().for_each(Column::release_memory);
+        self.journal = Vec::new();
+    }
+
     /// Stores one value after that shape: by guess, or by looking the key up.
     #[inline]
     fn push(&mut self, shape: u32, attribute: &AttributeView<'_>) -> Option<u32> {

@@ -91,6 +91,14 @@ impl BlockEncoder {
         })
     }
 
+    /// Gives back the memory of its buffers.
+    pub(crate) fn release_memory(&mut self) {
+        self.raw = Vec::new();
+        self.compressed = Vec::new();
+        self.body = Vec::new();
+        self.parts = Vec::new();
+    }
+
     /// Writes what dictionaries gained.
     fn put_dictionaries(&mut self, block: &BlockBuilder) -> io::Result<()> {
         for (kind, dictionary) in [

@@ -22,6 +22,8 @@ struct State {
     entries: HashMap<SectionId, Entry>,
     bytes: usize,
     clock: u64,
+    /// The clock when unused entries were dropped last.
+    swept: u64,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,16 @@ impl SectionCache {
         let value = Arc::new(value);
         self.insert(id, value.clone(), bytes);
         Ok(value)
+    }
+
+    /// Drops what was not used since the last call.
+    pub(crate) fn sweep(&self) {
+        let mut state = self.state.lock();
+        let swept = state.swept;
+        state.swept = state.clock;
+        state.entries.retain(|_, entry| entry.used > swept);
+        state.entries.shrink_to_fit();
+        state.bytes = state.entries.values().map(|entry| entry.bytes).sum();
     }
 
     /// Finds a cached section and marks it as used.
@@ -99,6 +111,20 @@ mod tests {
         cache.get((2, 0, 0), load(2)).unwrap();
         cache.get((1, 0, 0), load(9)).unwrap();
         cache.get((3, 0, 0), load(3)).unwrap();
+        assert_eq!(*cache.get((1, 0, 0), load(9)).unwrap(), 1);
+        assert_eq!(*cache.get((2, 0, 0), load(9)).unwrap(), 9);
+    }
+
+    #[test]
+    fn what_is_unused_between_two_sweeps_leaves() {
+        let cache = SectionCache::new(100);
+        let load = |value: u32| move || Ok((value, 40));
+        cache.get((1, 0, 0), load(1)).unwrap();
+        cache.get((2, 0, 0), load(2)).unwrap();
+        cache.sweep();
+        cache.get((1, 0, 0), load(9)).unwrap();
+        cache.sweep();
+        assert_eq!(cache.state.lock().bytes, 40);
         assert_eq!(*cache.get((1, 0, 0), load(9)).unwrap(), 1);
         assert_eq!(*cache.get((2, 0, 0), load(9)).unwrap(), 9);
     }
