@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fusebox_collector::codec::otlp::{Limits, walk_traces};
-use fusebox_collector::model::{Condition, StatusCode, TimeRange, TraceQuery, now_unix_nanos};
+use fusebox_collector::model::{Condition, StatusCode, TimeRange, TraceQuery, UnixNanos};
 use fusebox_collector::sample::Shop;
 use fusebox_collector::store::TraceReader;
 use fusebox_collector::store::embedded::{
@@ -20,8 +20,9 @@ use opentelemetry::TraceId;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-const HOUR: u64 = 3_600_000_000_000;
-const WEEK: u64 = 168 * HOUR;
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+const WEEK: Duration = Duration::from_secs(604_800);
 /// Spans of a block, as the pipeline cuts them at full load.
 const BLOCK_SPANS: usize = 10_000;
 /// How often each question is asked.
@@ -32,14 +33,14 @@ const WARM_UP: u64 = 5;
 fn options(dir: &Path) -> EmbeddedOptions {
     EmbeddedOptions {
         dir: dir.to_owned(),
-        retention: Duration::from_nanos(2 * WEEK),
+        retention: WEEK * 2,
         disk_budget_bytes: u64::MAX,
         shards: 1,
     }
 }
 
 /// Writes spans as a shard does, and prints what each cost.
-fn fill(writer: &mut ShardWriter, spans: usize, now: u64) {
+fn fill(writer: &mut ShardWriter, spans: usize, now: UnixNanos) {
     let mut shop = Shop::new(1).between(now - WEEK, now).requests(spans, 500);
     let limits = Limits::default();
     let mut cost = 0;
@@ -138,10 +139,10 @@ fn measure(name: &str, ask: impl Fn(u64) -> usize) {
 }
 
 /// Returns a window of that length somewhere in the week.
-fn window(oldest: u64, round: u64, length: u64) -> TimeRange {
+fn window(oldest: UnixNanos, round: u64, length: Duration) -> TimeRange {
     // Steps of the golden ratio visit the whole week evenly.
     let part = (round as f64 * 0.618_034) % 1.0;
-    let start = oldest + ((WEEK - length) as f64 * part) as u64;
+    let start = oldest + (WEEK - length).mul_f64(part);
     TimeRange {
         start,
         end: start + length,
@@ -149,9 +150,9 @@ fn window(oldest: u64, round: u64, length: u64) -> TimeRange {
 }
 
 /// Returns ids from all over the week.
-fn some_ids(store: &EmbeddedStore, runtime: &Runtime, oldest: u64) -> Vec<TraceId> {
+fn some_ids(store: &EmbeddedStore, runtime: &Runtime, oldest: UnixNanos) -> Vec<TraceId> {
     let page = |round| {
-        let query = TraceQuery::in_range(window(oldest, round, 6 * HOUR));
+        let query = TraceQuery::in_range(window(oldest, round, HOUR * 6));
         let page = runtime.block_on(store.search(query)).expect("searches");
         page.traces.first().map(|row| row.trace_id)
     };
@@ -162,7 +163,7 @@ fn some_ids(store: &EmbeddedStore, runtime: &Runtime, oldest: u64) -> Vec<TraceI
 struct Asker<'a> {
     store: &'a EmbeddedStore,
     runtime: &'a Runtime,
-    oldest: u64,
+    oldest: UnixNanos,
 }
 
 impl Asker<'_> {
@@ -195,7 +196,7 @@ impl Asker<'_> {
             start: oldest,
             end: window(oldest, round, HOUR).end,
         };
-        let day = |round| window(oldest, round, 24 * HOUR);
+        let day = |round| window(oldest, round, DAY);
         let brief = |round| window(oldest, round, HOUR / 120);
         let service = Condition::service("checkout");
         let operation = Condition::operation("POST /checkout");
@@ -263,7 +264,7 @@ fn run(dir: &Path, spans: usize) {
     let (store, mut writers) = open(options(dir), Default::default()).expect("opens");
     println!("\n## {spans} spans over seven days\n");
     if store.stats().spans == 0 {
-        fill(&mut writers[0], spans, now_unix_nanos());
+        fill(&mut writers[0], spans, UnixNanos::now());
     }
     println!("resident after filling: {} MiB", resident());
     drop((store, writers));
@@ -284,7 +285,7 @@ fn run(dir: &Path, spans: usize) {
     let asker = Asker {
         store: &store,
         runtime: &runtime,
-        oldest: stats.oldest.unwrap_or(0),
+        oldest: stats.oldest.unwrap_or_default(),
     };
     asker.ask_in_windows();
     asker.ask_for_few();

@@ -48,6 +48,11 @@ pub(crate) trait Source: Send {
     /// Returns from where on every candidate has been returned, that position included; `None` when all have.
     fn frontier(&self) -> Option<UnixNanos>;
 
+    /// Returns a moment: all that arrived by then is looked through.
+    fn as_of(&self) -> UnixNanos {
+        UnixNanos::now()
+    }
+
     /// Looks further back and returns the candidates that it finds.
     fn step(&mut self) -> impl Future<Output = Result<Vec<Candidate>, StoreError>> + Send;
 
@@ -98,6 +103,7 @@ pub(crate) async fn search(
     time_max: Duration,
 ) -> Result<Found, StoreError> {
     let as_of = query.cursor.map(|cursor| cursor.as_of);
+    let as_of = as_of.unwrap_or_else(|| source.as_of());
     let search = Search {
         source,
         query,
@@ -106,7 +112,7 @@ pub(crate) async fn search(
         rows: HashMap::new(),
         found: Found::default(),
         deadline: Instant::now() + time_max,
-        as_of: as_of.unwrap_or_else(UnixNanos::now),
+        as_of,
     };
     search.run().await
 }

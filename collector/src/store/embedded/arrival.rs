@@ -4,28 +4,61 @@
 //! and restarts, so a row's time identifies it: a point written with it elsewhere (`store::influxdb`) can be
 //! written again without a duplicate.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
+
+use crate::model::UnixNanos;
+use crate::sync::Mutex;
 
 /// Hands out times; shared by the shards.
 #[derive(Debug, Default)]
 pub(crate) struct ArrivalClock {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
     /// The first nanosecond that is not taken.
-    free: AtomicU64,
+    free: u64,
+    /// First times of blocks that readers do not see yet.
+    reserved: BTreeSet<u64>,
+}
+
+/// The times of a block's rows; readers see the block, or it failed, once this is dropped.
+#[derive(Debug)]
+pub(crate) struct Reserved<'a> {
+    clock: &'a ArrivalClock,
+    /// The time of the first row.
+    pub(crate) first: u64,
 }
 
 impl ArrivalClock {
-    /// Returns the time of the first of that many rows: now, or just after the last row where the clock is behind.
-    pub(crate) fn reserve(&self, rows: u64, now: u64) -> u64 {
-        let after = |free: u64| Some(free.max(now).saturating_add(rows));
-        let taken = self
-            .free
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
-        taken.unwrap_or_default().max(now)
+    /// Reserves times for that many rows: from now, or just after the last row where the clock is behind.
+    pub(crate) fn reserve(&self, rows: u64, now: u64) -> Reserved<'_> {
+        let mut state = self.state.lock();
+        let first = state.free.max(now);
+        state.free = first.saturating_add(rows);
+        state.reserved.insert(first);
+        Reserved { clock: self, first }
     }
 
     /// Notes that every time before that one is taken.
     pub(crate) fn note(&self, free: u64) {
-        self.free.fetch_max(free, Ordering::Relaxed);
+        let mut state = self.state.lock();
+        state.free = state.free.max(free);
+    }
+
+    /// Returns a time: readers see every block that was or will be written by then.
+    pub(crate) fn settled(&self, now: UnixNanos) -> UnixNanos {
+        let state = self.state.lock();
+        let first = state.reserved.first();
+        let unsettled = first.map_or_else(|| state.free.max(now.get()), |first| *first);
+        UnixNanos::new(unsettled.saturating_sub(1))
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.clock.state.lock().reserved.remove(&self.first);
     }
 }
 
@@ -36,11 +69,25 @@ mod tests {
     #[test]
     fn rows_never_share_a_time_whatever_the_clock_does() {
         let clock = ArrivalClock::default();
-        assert_eq!(clock.reserve(10, 100), 100);
-        assert_eq!(clock.reserve(5, 103), 110);
-        assert_eq!(clock.reserve(1, 50), 115);
-        assert_eq!(clock.reserve(1, 200), 200);
+        assert_eq!(clock.reserve(10, 100).first, 100);
+        assert_eq!(clock.reserve(5, 103).first, 110);
+        assert_eq!(clock.reserve(1, 50).first, 115);
+        assert_eq!(clock.reserve(1, 200).first, 200);
         clock.note(300);
-        assert_eq!(clock.reserve(1, 250), 300);
+        assert_eq!(clock.reserve(1, 250).first, 300);
+    }
+    #[test]
+    fn a_time_is_settled_once_no_block_before_it_is_on_its_way() {
+        let clock = ArrivalClock::default();
+        let settled = |now| clock.settled(UnixNanos::new(now)).get();
+        let first = clock.reserve(10, 100);
+        let second = clock.reserve(10, 105);
+        assert_eq!(settled(200), 99);
+        drop(first);
+        assert_eq!(settled(200), 109);
+        drop(second);
+        assert_eq!(settled(200), 199);
+        assert_eq!(settled(50), 119);
+        assert!(clock.reserve(1, 50).first > 119);
     }
 }

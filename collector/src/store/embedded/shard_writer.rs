@@ -7,7 +7,7 @@ use tracing::warn;
 use super::block::{BlockBuilder, BlockEncoder};
 use super::catalog::Catalog;
 use super::limits::{
-    SEGMENT_AGE_MAX, SEGMENT_BYTES_MAX, SEGMENT_DICTIONARY_BYTES_MAX, SEGMENT_SPANS_MAX,
+    IDLE_AFTER, SEGMENT_AGE_MAX, SEGMENT_BYTES_MAX, SEGMENT_DICTIONARY_BYTES_MAX, SEGMENT_SPANS_MAX,
 };
 use super::segment::seal::{absorb, seal};
 use super::segment::{FILE_MAGIC, OpenSegment, Segment, SegmentState};
@@ -27,6 +27,8 @@ pub struct ShardWriter {
     builder: BlockBuilder,
     encoder: BlockEncoder,
     active: Option<Active>,
+    /// When the last block was written, and whether its buffers are still there.
+    last_block: Option<UnixNanos>,
 }
 
 /// The segment that commits go to.
@@ -95,6 +97,7 @@ impl ShardWriter {
             encoder,
             catalog,
             active: None,
+            last_block: None,
         })
     }
 
@@ -105,11 +108,12 @@ impl ShardWriter {
             self.active = Some(self.begin_segment(now)?);
         }
         let rows = self.builder.len() as u64;
-        let arrival = self.catalog.arrival.reserve(rows, now.get());
+        let catalog = Arc::clone(&self.catalog);
+        let arrival = catalog.arrival.reserve(rows, now.get());
         let active = self.active.as_mut().expect("a segment was just begun");
         let block = self
             .encoder
-            .encode(&self.builder, arrival)
+            .encode(&self.builder, arrival.first)
             .map_err(|error| {
                 StoreError::io("compress a block of", &active.open.place.path, error)
             })?;
@@ -141,7 +145,18 @@ impl ShardWriter {
         incidents.add(Incident::AttributeOverflow, self.builder.overflow_rows());
         incidents.add(Incident::DictionaryOverflow, self.builder.refused_values());
         self.builder.finish_block();
+        self.last_block = Some(now);
         Ok(commit)
+    }
+
+    /// Gives back what a block took, once no block has followed for a while.
+    fn release_memory(&mut self, now: UnixNanos) {
+        let is_idle = |last: UnixNanos| now - last >= IDLE_AFTER;
+        if self.builder.len() == 0 && self.last_block.is_some_and(is_idle) {
+            self.builder.release_memory();
+            self.encoder.release_memory();
+            self.last_block = None;
+        }
     }
 
     /// Begins a segment.
@@ -208,6 +223,7 @@ impl SpanLog for ShardWriter {
     }
 
     fn maintain(&mut self, now: UnixNanos) -> Result<(), StoreError> {
+        self.release_memory(now);
         let Some(active) = &self.active else {
             return Ok(());
         };

@@ -43,8 +43,11 @@ enum Unopened {
 
 /// Answers a search.
 pub(crate) fn search(catalog: &Catalog, query: &TraceQuery) -> Result<Found, StoreError> {
+    // Before the snapshot: what arrives later is not there, and the next page must know it.
+    let as_of = catalog.arrival.settled(UnixNanos::now());
     let segments = catalog.snapshot();
     let mut blocks = Blocks::new(catalog, query, &segments);
+    blocks.as_of = as_of;
     let found = search::search(&mut blocks, query, search::TIME_MAX).now_or_never();
     let mut found = found.expect("files are read without waiting")?;
     recount::recount(catalog, &segments, &blocks.places, &mut found.page.traces)?;
@@ -66,6 +69,8 @@ struct Blocks<'a> {
     places: HashMap<u128, Vec<Place>>,
     /// The query in each segment's numbers; `None` where nothing there can match.
     compiled: HashMap<usize, Option<SegmentQuery>>,
+    /// What arrived by then, and no later, is among the segments and blocks for certain.
+    as_of: UnixNanos,
     /// The traces of a block that match after the cursor's position: they stand on earlier pages.
     shown: HashMap<Place, HashSet<u128>>,
 }
@@ -91,6 +96,7 @@ impl<'a> Blocks<'a> {
             unopened,
             places: HashMap::new(),
             compiled: HashMap::new(),
+            as_of: UnixNanos::default(),
             shown: HashMap::new(),
         }
     }
@@ -212,6 +218,10 @@ fn overlaps(min_start: u64, max_start: u64, range: TimeRange) -> bool {
 }
 
 impl Source for Blocks<'_> {
+    fn as_of(&self) -> UnixNanos {
+        self.as_of
+    }
+
     fn frontier(&self) -> Option<UnixNanos> {
         // What is unopened may hold another trace at its latest start.
         self.unopened

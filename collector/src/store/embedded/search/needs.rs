@@ -195,6 +195,8 @@ fn key_may(key: &str, test: &Test, zones: &Zones) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::super::SpanLog;
     use super::super::super::tests::support::{NOW, open_store, span, write};
     use super::*;
@@ -207,7 +209,7 @@ mod tests {
             let spans = (0..240).map(|row| {
                 let mut span = span(block * 240 + row, 1, ["shop", "cart"][row as usize % 2]);
                 span.name = format!("step {block}");
-                span.end = span.start + 1_000 * (block + 1);
+                span.end = span.start + Duration::from_micros(block + 1);
                 let number = (block * 240 + row) as i64;
                 span.attributes
                     .push(("size".to_owned(), Value::Int(number)));
@@ -221,7 +223,12 @@ mod tests {
             writers[0].commit().unwrap();
         }
         writers[0].seal().unwrap();
-        assert!(store.stats().oldest.is_some_and(|oldest| oldest >= NOW));
+        assert!(
+            store
+                .stats()
+                .oldest
+                .is_some_and(|oldest| oldest.get() >= NOW)
+        );
         store.catalog.snapshot()[0].clone()
     }
 
