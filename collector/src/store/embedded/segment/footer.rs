@@ -107,11 +107,12 @@ impl Footer {
             values.encode_from(0, &mut raw);
             put(SectionKind::Values, column, &raw)?;
         }
-        put(SectionKind::Zones, 0, &Zones::encode(state))?;
+        let has_columns = state.totals.overflow_rows == 0;
+        let columns = has_columns.then_some((&*state.schema, &state.tokens));
+        let zones = Zones::encode(state.services.list(), &state.zones, columns);
+        put(SectionKind::Zones, 0, &zones)?;
         put(SectionKind::ZoneNames, 0, &state.zones.encode_names())?;
-        if state.totals.overflow_rows == 0
-            && let Some(tokens) = state.tokens.all(state)
-        {
+        if has_columns && let Some(tokens) = state.tokens.all(&state.schema, &state.values) {
             put(SectionKind::Filter, 0, &filter::encode(&tokens))?;
         }
         let footer = Self {

@@ -34,6 +34,7 @@ pub(crate) use piece::NamedPiece;
 pub(crate) use sealed::SealedSegment;
 use sealed::open_file;
 pub(crate) use state::{SegmentState, Totals};
+use traces::Piece;
 use zones::ZoneNames;
 pub(crate) use zones::{ServiceRange, Zones};
 
@@ -198,7 +199,7 @@ impl Segment {
         match self {
             Self::Open(segment) => {
                 let state = segment.state();
-                let piece = |(at, &id): (usize, &u128)| Some((at, state.piece(id)?));
+                let piece = |(at, &id): (usize, &u128)| Some((at, open_piece(&state, id)?));
                 Ok(ids.iter().enumerate().filter_map(piece).collect())
             }
             Self::Sealed(segment) => segment.pieces(ids),
@@ -330,4 +331,17 @@ impl ValueSource for Segment {
             }),
         }
     }
+}
+
+/// Returns what an open segment knows of a trace.
+fn open_piece(state: &SegmentState, id: u128) -> Option<NamedPiece> {
+    let partial = state.traces.get(id)?;
+    let blocks = state.traces.blocks(partial);
+    Some(NamedPiece::new(
+        &Piece::new(state, partial),
+        blocks,
+        &state.schema,
+        state.services.list(),
+        &state.marks,
+    ))
 }

@@ -8,9 +8,7 @@ use super::super::block::{BlockHeader, BlockMeta, BlockValues, PartKind};
 use super::super::dictionary::{Dictionary, ValueList};
 use super::super::schema::Schema;
 use super::super::summary::{Circuit, SpanFacts, TraceTable};
-use super::piece::NamedPiece;
 use super::tokens::Tokens;
-use super::traces::Piece;
 use super::zones::{ServiceRange, ZoneTable};
 use crate::store::hash::Seed;
 
@@ -188,21 +186,6 @@ impl SegmentState {
             let slot = slots[rows.trace_index[row as usize] as usize];
             self.traces.add_circuit(slot, Circuit { service, mark });
         }
-    }
-
-    /// Returns what it knows of a trace.
-    pub(crate) fn piece(&self, id: u128) -> Option<NamedPiece> {
-        let partial = self.traces.get(id)?;
-        let piece = Piece::new(self, partial);
-        let blocks = self.traces.blocks(partial);
-        let services = self.services.list();
-        Some(NamedPiece::new(
-            &piece,
-            blocks,
-            &self.schema,
-            services,
-            &self.marks,
-        ))
     }
 
     /// Returns the service of a resource; unnamed where a damaged block took the resource away.

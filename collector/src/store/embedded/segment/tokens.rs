@@ -4,13 +4,14 @@
 //! of dictionaries, names and resources join at sealing; what stands only in blocks is noted as they are committed.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use super::super::block::attributes::StoredResource;
+use super::super::block::attributes::{StoredResource, StoredScope};
 use super::super::block::{BlockValues, ColumnValues, unpack};
+use super::super::dictionary::ValueList;
 use super::super::limits::VALUE_TOKENS_MAX;
 use super::super::schema::{ColumnKind, Schema};
-use super::state::SegmentState;
 use crate::codec::otlp::decode::{event_attributes, link_attributes, value_of_view};
 use crate::codec::otlp::{AttributeView, ValueView};
 use crate::store::hash::Seed;
@@ -160,11 +161,14 @@ impl Tokens {
     }
 
     /// Returns every token of a segment; `None` when they are too many for a filter.
-    pub(super) fn all(&self, state: &SegmentState) -> Option<Vec<u64>> {
-        let schema = &state.schema;
+    pub(super) fn all(
+        &self,
+        schema: &Schema,
+        values: &HashMap<u32, Arc<ValueList>, Seed>,
+    ) -> Option<Vec<u64>> {
         let mut tokens = self.list.clone();
         tokens.extend(schema.names.iter().map(of_name));
-        for (&column, values) in &state.values {
+        for (&column, values) in values {
             if let Some(def) = schema.columns.get(column as usize) {
                 let key = of_key(schema.keys.get(def.key));
                 tokens.extend(values.iter().map(|text| key.hash(text)));
@@ -175,12 +179,16 @@ impl Tokens {
                 tokens.push(of_key(schema.keys.get(column.key)).hash(b""));
             }
         }
+        let of_view = |attribute: &AttributeView<'_>| {
+            of_key(attribute.key.as_bytes()).hash(&text_of(&attribute.value))
+        };
         for encoded in schema.resources.iter() {
             let resource = StoredResource::decode(encoded);
-            let attributes = resource.view().attributes.iter();
-            tokens.extend(attributes.map(|attribute| {
-                of_key(attribute.key.as_bytes()).hash(&text_of(&attribute.value))
-            }));
+            tokens.extend(resource.view().attributes.iter().map(of_view));
+        }
+        for encoded in schema.scopes.iter() {
+            let scope = StoredScope::decode(encoded);
+            tokens.extend(scope.view().attributes.iter().map(of_view));
         }
         (tokens.len() <= VALUE_TOKENS_MAX).then_some(tokens)
     }

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::super::block::attributes::StoredResource;
+use super::super::block::attributes::{StoredResource, StoredScope};
 use super::super::dictionary::ValueList;
 use super::super::limits::{ZONE_NAMES_MAX, ZONE_ROWS, ZONE_SERVICES_MAX};
-use super::super::schema::ColumnKind;
-use super::state::SegmentState;
-use super::tokens;
+use super::super::schema::{ColumnKind, Schema};
+use super::tokens::{self, Tokens};
+use crate::codec::otlp::AttributeView;
 use crate::store::bytes::{Reader, put_bytes, put_varint};
 use crate::store::hash::Seed;
 
@@ -201,19 +201,22 @@ impl ZoneNames {
 }
 
 impl Zones {
-    /// Writes the open segment's.
-    pub(super) fn encode(state: &SegmentState) -> Vec<u8> {
+    /// Writes those of an open segment, with its keys where every attribute has a column.
+    pub(super) fn encode(
+        services: &ValueList,
+        table: &ZoneTable,
+        columns: Option<(&Schema, &Tokens)>,
+    ) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut services = Vec::new();
-        state.services.list().encode_from(0, &mut services);
-        put_bytes(&mut out, &services);
-        let has_columns = state.totals.overflow_rows == 0;
-        out.push(u8::from(has_columns));
-        if has_columns {
-            encode_keys(state, &mut out);
+        let mut names = Vec::new();
+        services.encode_from(0, &mut names);
+        put_bytes(&mut out, &names);
+        out.push(u8::from(columns.is_some()));
+        if let Some((schema, tokens)) = columns {
+            encode_keys(&keys(schema, tokens), &mut out);
         }
-        put_varint(&mut out, state.zones.list.len() as u64);
-        for zone in &state.zones.list {
+        put_varint(&mut out, table.list.len() as u64);
+        for zone in &table.list {
             put_varint(&mut out, u64::from(zone.blocks));
             put_varint(
                 &mut out,
@@ -285,9 +288,8 @@ impl KeyValues {
 }
 
 /// Collects the keys of a segment by their hash.
-fn keys(state: &SegmentState) -> BTreeMap<u32, KeyValues> {
+fn keys(schema: &Schema, found: &Tokens) -> BTreeMap<u32, KeyValues> {
     const NO_NUMBER: (f64, f64) = (f64::INFINITY, f64::NEG_INFINITY);
-    let schema = &state.schema;
     let mut keys: BTreeMap<u32, KeyValues> = BTreeMap::new();
     let mut add = |hash: u64, kinds: u8, range| {
         let values = KeyValues { kinds, range };
@@ -299,27 +301,29 @@ fn keys(state: &SegmentState) -> BTreeMap<u32, KeyValues> {
     for (id, column) in schema.columns.iter().enumerate() {
         if let Some(kind) = column.kind {
             let hash = tokens::key_hash(schema.keys.get(column.key));
-            let range = state.tokens.range(id).unwrap_or(NO_NUMBER);
+            let range = found.range(id).unwrap_or(NO_NUMBER);
             add(hash, 1 << kind as u8, range);
         }
     }
-    for encoded in schema.resources.iter() {
-        for attribute in StoredResource::decode(encoded).view().attributes {
-            add(
-                tokens::key_hash(attribute.key.as_bytes()),
-                ELSEWHERE,
-                NO_NUMBER,
-            );
+    let mut add_elsewhere = |attributes: &[AttributeView<'_>]| {
+        for attribute in attributes {
+            let hash = tokens::key_hash(attribute.key.as_bytes());
+            add(hash, ELSEWHERE, NO_NUMBER);
         }
+    };
+    for encoded in schema.resources.iter() {
+        add_elsewhere(StoredResource::decode(encoded).view().attributes);
     }
-    for hash in state.tokens.item_keys() {
+    for encoded in schema.scopes.iter() {
+        add_elsewhere(StoredScope::decode(encoded).view().attributes);
+    }
+    for hash in found.item_keys() {
         add(hash, ELSEWHERE, NO_NUMBER);
     }
     keys
 }
 
-fn encode_keys(state: &SegmentState, out: &mut Vec<u8>) {
-    let keys = keys(state);
+fn encode_keys(keys: &BTreeMap<u32, KeyValues>, out: &mut Vec<u8>) {
     put_varint(out, keys.len() as u64);
     for (hash, values) in keys {
         out.extend_from_slice(&hash.to_le_bytes());
