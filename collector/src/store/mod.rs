@@ -37,7 +37,7 @@ pub trait TraceReader: Send + Sync {
         id: TraceId,
         bytes_max: usize,
     ) -> impl Future<Output = Result<Option<Trace>, StoreError>> + Send;
-    /// Returns a trace fitted into [`TRACE_BYTES_MAX`].
+    /// Returns a trace fitted into `TRACE_BYTES_MAX`.
     fn trace(&self, id: TraceId) -> impl Future<Output = Result<Option<Trace>, StoreError>> + Send {
         self.trace_within(id, TRACE_BYTES_MAX)
     }
