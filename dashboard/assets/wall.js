@@ -106,6 +106,7 @@ const followUp = () => {
 };
 const refetch = async () => {
   const query = followUp();
+  order = null;
   const answer = await fetch(`/circuits/wall?${query}`);
   if (answer.ok) replaceBody(parse(await answer.text()).firstElementChild);
   if (tools.dataset.live) { stream?.close(); tools.dataset.live = `/circuits/live?${query}`; watch(); }

@@ -63,7 +63,7 @@ pub fn announce(collector: &Collector) {
     print(format_args!("  Pages      {scheme}://{web}"));
     print(format_args!("  OTLP/HTTP  {scheme}://{otlp}"));
     print(format_args!(
-        "  OTLP/gRPC  http://{}",
+        "  OTLP/gRPC  {scheme}://{}",
         collector.otlp_grpc_addr()
     ));
     print(format_args!(

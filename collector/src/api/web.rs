@@ -19,7 +19,7 @@ use super::problem::RETRY_AFTER;
 use super::{Problem, compress, jaeger, zipkin};
 use crate::query::{Admission, Admitted, Busy, Cost};
 
-/// What is answered at any time: health checks, files of the program, event streams (which wait for their own room).
+/// What is answered at any time: health checks, files of the program, event streams (which are few, by limits of their own).
 const ALWAYS: [&str; 6] = [
     "/healthz",
     "/assets/{hash}/{name}",
