@@ -35,6 +35,12 @@ pub enum StoreError {
         /// The server's or the network's error.
         problem: String,
     },
+    /// The time of a search is over.
+    #[error("the time of the search is over")]
+    TimeOver,
+    /// Nobody waits for the answer.
+    #[error("nobody waits for the answer any more")]
+    Cancelled,
 }
 
 impl StoreError {

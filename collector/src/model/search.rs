@@ -183,7 +183,8 @@ pub struct TracePage {
     pub next: Option<Cursor>,
     /// Why rows may be missing: a store did not answer, or the search stopped early; `None` when there are no more.
     pub missing: Option<String>,
-    /// Whether `missing` says no more than that the search took long: the next page looks through the rest.
+    /// Whether `missing` says no more than that the search took long: the next page looks through the rest; without one
+    /// it would take too long.
     pub ended_early: bool,
     /// How many traces were compared, where the order is not newest first.
     pub compared: Option<usize>,

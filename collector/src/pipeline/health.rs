@@ -86,5 +86,6 @@ fn describe(error: &IngestError) -> String {
         StoreError::Io { source, .. } => format!("could not write to the disk: {source}"),
         StoreError::Damaged { what, .. } => format!("could not write to the disk: {what}"),
         StoreError::Remote { problem, .. } => format!("could not store: {problem}"),
+        StoreError::TimeOver | StoreError::Cancelled => format!("could not store: {error}"),
     }
 }

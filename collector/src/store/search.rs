@@ -21,7 +21,7 @@ use crate::model::{
 
 /// How long stores are looked through for one page; what is older, the next page goes on with. A match that is rare, or
 /// none at all, reads everything there is, and a regex may take long on every value.
-pub(crate) const TIME_MAX: Duration = Duration::from_secs(10);
+const TIME_MAX: Duration = Duration::from_secs(10);
 /// Candidates resolved at once: a page of InfluxDB's takes two requests for as many.
 const BATCH_MAX: usize = 50;
 
@@ -96,11 +96,16 @@ struct Search<'a, S> {
     as_of: UnixNanos,
 }
 
-/// Returns one page of a search. Past that time the page ends early and says so; the next one goes on from there.
+/// Returns when a search that begins now ends.
+pub(crate) fn deadline() -> Instant {
+    Instant::now() + TIME_MAX
+}
+
+/// Returns one page of a search. Past that moment the page ends early and says so; the next one goes on from there.
 pub(crate) async fn search(
     source: &mut impl Source,
     query: &TraceQuery,
-    time_max: Duration,
+    deadline: Instant,
 ) -> Result<Found, StoreError> {
     let as_of = query.cursor.map(|cursor| cursor.as_of);
     let as_of = as_of.unwrap_or_else(|| source.as_of());
@@ -111,7 +116,7 @@ pub(crate) async fn search(
         latest: HashMap::new(),
         rows: HashMap::new(),
         found: Found::default(),
-        deadline: Instant::now() + time_max,
+        deadline,
         as_of,
     };
     search.run().await
@@ -132,17 +137,23 @@ impl<S: Source> Search<'_, S> {
                 }
                 (Some((_, Entry::Row(_))), _) => self.emit(),
                 (Some((position, Entry::Candidate(_))), _) => {
-                    let position = *position;
-                    if self.ends_at(position + NANOSECOND) {
+                    let position = *position + NANOSECOND;
+                    if self.ends_at(position) {
                         break;
                     }
-                    self.resolve(frontier, missing + 1).await?;
+                    let resolved = self.resolve(frontier, missing + 1).await;
+                    if self.is_given_up(position, resolved)? {
+                        break;
+                    }
                 }
                 (None, Some(frontier)) => {
                     if self.ends_at(frontier) {
                         break;
                     }
-                    self.step().await?;
+                    let stepped = self.step().await;
+                    if self.is_given_up(frontier, stepped)? {
+                        break;
+                    }
                 }
                 (None, None) => break,
             }
@@ -154,8 +165,35 @@ impl<S: Source> Search<'_, S> {
     /// first through what arrived after the end of the page.
     fn ends_at(&mut self, position: UnixNanos) -> bool {
         let is_over = Instant::now() > self.deadline;
+        is_over && self.end(position)
+    }
+
+    /// Ends the page before that position if the source found no time for what is next. Where the next page would begin
+    /// at the same place and find no more time than this one, there is none, and the page says so.
+    fn is_given_up<T>(
+        &mut self,
+        position: UnixNanos,
+        result: Result<T, StoreError>,
+    ) -> Result<bool, StoreError> {
+        match result {
+            Err(StoreError::TimeOver) => {}
+            other => return other.map(|_| false),
+        }
+        if !self.end(position) {
+            let reached = format_timestamp(position.floor(SECOND));
+            self.found.page.ended_early = true;
+            self.found.page.missing = Some(format!(
+                "what starts at {reached} or before takes longer to look through than the {} s of a search",
+                TIME_MAX.as_secs()
+            ));
+        }
+        Ok(true)
+    }
+
+    /// Ends the page before that position, if that is a step forward.
+    fn end(&mut self, position: UnixNanos) -> bool {
         let is_forward = position + NANOSECOND < self.query.page_range().end;
-        if !is_over || !is_forward {
+        if !is_forward {
             return false;
         }
         let reached = format_timestamp(position.floor(SECOND));
@@ -309,7 +347,7 @@ mod tests {
         let mut query = TraceQuery::in_range(TimeRange::ALL);
         query.limit = 2;
         let mut steps = Steps(vec![(150, 100), (90, 130), (50, 40)]);
-        let found = search(&mut steps, &query, TIME_MAX).await.unwrap();
+        let found = search(&mut steps, &query, deadline()).await.unwrap();
         assert_eq!(found.page.traces[1].trace_id, TraceId::from(130));
         assert_eq!(found.page.next.unwrap().position, UnixNanos::new(100));
     }

@@ -29,8 +29,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::TraceId;
+use tokio::time::Instant;
 
-use super::search::Found;
+use super::search::{Found, deadline};
 use super::{StoreError, TraceReader};
 use crate::counters::Counters;
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
@@ -167,8 +168,12 @@ impl EmbeddedStore {
     }
 
     /// Returns a page of a search with the positions of its rows.
-    pub(crate) async fn find(&self, query: TraceQuery) -> Result<Found, StoreError> {
-        self.read(move |catalog| search::search(catalog, &query))
+    pub(crate) async fn find(
+        &self,
+        query: TraceQuery,
+        deadline: Instant,
+    ) -> Result<Found, StoreError> {
+        self.read(move |catalog| search::search(catalog, &query, deadline))
             .await
     }
 
@@ -212,7 +217,7 @@ impl TraceReader for EmbeddedStore {
     }
 
     async fn search(&self, query: TraceQuery) -> Result<TracePage, StoreError> {
-        Ok(self.find(query).await?.page)
+        Ok(self.find(query, deadline()).await?.page)
     }
 
     async fn services(&self, range: TimeRange) -> Result<Vec<String>, StoreError> {

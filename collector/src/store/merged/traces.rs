@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::{SpanId, TraceId};
+use tokio::time::Instant;
 
 use super::union;
 use crate::model::{MINUTE, NANOSECOND, Note, TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
@@ -133,12 +134,14 @@ impl TraceReader for MergedTraces {
             }
             _ => {}
         }
-        let mut both = Both::new(self, &query, whole_since.unwrap_or(UnixNanos::MAX));
+        let deadline = search::deadline();
+        let whole_since = whole_since.unwrap_or(UnixNanos::MAX);
+        let mut both = Both::new(self, &query, whole_since, deadline);
         if is_away {
             both.remote = None;
             both.failure = Some(self.peers.away());
         }
-        let found = search::search(&mut both, &query, search::TIME_MAX).await?;
+        let found = search::search(&mut both, &query, deadline).await?;
         let mut page = found.page;
         if let Some(error) = both.failure {
             page.ended_early = false;
@@ -212,13 +215,20 @@ struct LocalPages<'a> {
     store: &'a EmbeddedStore,
     /// The next page.
     query: TraceQuery,
+    /// When the search ends.
+    deadline: Instant,
     frontier: Option<UnixNanos>,
     /// Rows that were found and not asked for yet.
     rows: HashMap<TraceId, Row>,
 }
 
 impl<'a> Both<'a> {
-    fn new(stores: &'a MergedTraces, query: &'a TraceQuery, whole_since: UnixNanos) -> Self {
+    fn new(
+        stores: &'a MergedTraces,
+        query: &'a TraceQuery,
+        whole_since: UnixNanos,
+        deadline: Instant,
+    ) -> Self {
         let mut next_page = query.clone();
         next_page.limit = (query.limit + 1).min(LOCAL_ROWS_MAX);
         Self {
@@ -228,6 +238,7 @@ impl<'a> Both<'a> {
             local: LocalPages {
                 store: &stores.local,
                 query: next_page,
+                deadline,
                 frontier: Some(query.page_range().end),
                 rows: HashMap::new(),
             },
@@ -307,8 +318,11 @@ impl Source for Both<'_> {
 
 impl LocalPages<'_> {
     async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {
-        let found = self.store.find(self.query.clone()).await?;
+        let found = self.store.find(self.query.clone(), self.deadline).await?;
         let next = found.page.next;
+        if found.page.ended_early && next.is_none() {
+            return Err(StoreError::TimeOver);
+        }
         self.frontier = next.map(|next| next.position + NANOSECOND);
         self.query.cursor = next;
         let rows = found.page.traces.into_iter().zip(found.positions);

@@ -75,7 +75,7 @@ impl<'a> BlockReader<'a> {
         offset: u64,
         header_bytes: u32,
     ) -> Result<Self, StoreError> {
-        cancel::check(path)?;
+        cancel::check()?;
         let mut bytes = vec![0; header_bytes as usize];
         file.read_exact_at(&mut bytes, offset)
             .map_err(|error| StoreError::io("read", path, error))?;
@@ -274,7 +274,11 @@ impl<'a> BlockReader<'a> {
             return Ok(());
         };
         let mut visit = visit;
-        let visit = |value: &[u8], is_cut| !cancel::is_cancelled() && visit(value, is_cut);
+        let mut stopped = Ok(());
+        let visit = |value: &[u8], is_cut| {
+            stopped = cancel::spend(value.len());
+            stopped.is_ok() && visit(value, is_cut)
+        };
         let read = || {
             let lengths = Planes::read(&mut part)?;
             match places {
@@ -285,7 +289,7 @@ impl<'a> BlockReader<'a> {
             }
         };
         read().ok_or_else(|| self.damage("column of texts"))?;
-        cancel::check(self.path)
+        stopped
     }
 
     /// Shows the values of a column that few rows have, of the rows that are wanted: row, the beginning of the value, and
@@ -300,6 +304,7 @@ impl<'a> BlockReader<'a> {
         let Some(mut part) = self.stream(kind, 0)? else {
             return Ok(());
         };
+        let mut stopped = Ok(());
         let mut read = || {
             let rows = Planes::read(&mut part)?;
             let lengths = Planes::read(&mut part)?;
@@ -312,13 +317,14 @@ impl<'a> BlockReader<'a> {
                 wanted.iter().copied(),
                 bytes_max,
                 |value, is_cut| {
-                    let row = next.next().filter(|_| !cancel::is_cancelled());
+                    stopped = cancel::spend(value.len());
+                    let row = next.next().filter(|_| stopped.is_ok());
                     row.is_some_and(|row| visit(row, value, is_cut))
                 },
             )
         };
         read().ok_or_else(|| self.damage("column of few rows"))?;
-        cancel::check(self.path)
+        stopped
     }
 
     /// Returns the rows that have a value in a column that few rows have.

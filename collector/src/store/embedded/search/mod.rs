@@ -7,6 +7,8 @@ mod merge;
 mod needs;
 mod predicate;
 mod recount;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
@@ -14,11 +16,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use opentelemetry::TraceId;
+use tokio::time::Instant;
 
 pub(crate) use merge::{Resolved, resolve};
 pub(crate) use predicate::shapes_with;
 
 use super::block::BlockMeta;
+use super::cancel::TimeLimit;
 use super::catalog::Catalog;
 use super::damage::{skip_missing, tolerate};
 use super::segment::Segment;
@@ -41,14 +45,28 @@ enum Unopened {
     Block(Place),
 }
 
-/// Answers a search.
-pub(crate) fn search(catalog: &Catalog, query: &TraceQuery) -> Result<Found, StoreError> {
+/// Answers a search; past that moment with what was found.
+pub(crate) fn search(
+    catalog: &Catalog,
+    query: &TraceQuery,
+    deadline: Instant,
+) -> Result<Found, StoreError> {
+    let limit = TimeLimit::new(move || Instant::now() > deadline);
+    search_within(catalog, query, deadline, limit)
+}
+
+fn search_within(
+    catalog: &Catalog,
+    query: &TraceQuery,
+    deadline: Instant,
+    limit: TimeLimit,
+) -> Result<Found, StoreError> {
     // Before the snapshot: what arrives later is not there, and the next page must know it.
     let as_of = catalog.arrival.settled(UnixNanos::now());
     let segments = catalog.snapshot();
-    let mut blocks = Blocks::new(catalog, query, &segments);
+    let mut blocks = Blocks::new(catalog, query, &segments, limit);
     blocks.as_of = as_of;
-    let found = search::search(&mut blocks, query, search::TIME_MAX).now_or_never();
+    let found = search::search(&mut blocks, query, deadline).now_or_never();
     let mut found = found.expect("files are read without waiting")?;
     recount::recount(catalog, &segments, &blocks.places, &mut found.page.traces)?;
     Ok(found)
@@ -73,10 +91,17 @@ struct Blocks<'a> {
     as_of: UnixNanos,
     /// The traces of a block that match after the cursor's position: they stand on earlier pages.
     shown: HashMap<Place, HashSet<u128>>,
+    /// The time there is for finding candidates; rows of those found are made in any case.
+    limit: TimeLimit,
 }
 
 impl<'a> Blocks<'a> {
-    fn new(catalog: &'a Catalog, query: &'a TraceQuery, segments: &'a [Segment]) -> Self {
+    fn new(
+        catalog: &'a Catalog,
+        query: &'a TraceQuery,
+        segments: &'a [Segment],
+        limit: TimeLimit,
+    ) -> Self {
         let range = query.page_range();
         let blocks = segments.iter().map(Segment::blocks).collect();
         let mut unopened = BinaryHeap::new();
@@ -98,6 +123,7 @@ impl<'a> Blocks<'a> {
             compiled: HashMap::new(),
             as_of: UnixNanos::default(),
             shown: HashMap::new(),
+            limit,
         }
     }
 
@@ -200,6 +226,7 @@ impl<'a> Blocks<'a> {
                 continue;
             }
             if !self.shown.contains_key(&place) {
+                let _limited = self.limit.enter();
                 let found = self.matching(place, earlier_pages)?;
                 let ids = found.into_iter().map(|(id, _)| id).collect();
                 self.shown.insert(place, ids);
@@ -230,6 +257,7 @@ impl Source for Blocks<'_> {
     }
 
     async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {
+        let _limited = self.limit.enter();
         let place = match self.unopened.pop() {
             Some((_, Unopened::Block(place))) => place,
             Some((_, Unopened::Segment(place))) => {

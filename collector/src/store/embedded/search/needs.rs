@@ -6,8 +6,10 @@ use std::ops::Bound;
 
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 
+use super::super::cancel;
 use super::super::schema::Schema;
 use super::super::segment::{Segment, ServiceRange, Zones, tokens};
+use super::predicate::passing;
 use crate::model::{Condition, EVENT_NAME, SCOPE_NAME, SCOPE_VERSION, Test};
 use crate::store::StoreError;
 
@@ -40,13 +42,10 @@ pub(super) fn reach(conditions: &[Condition], segment: &Segment) -> Result<Reach
     }
     let zones = segment.zones()?;
     let by_zone = zones.list.iter().map(|zone| match &zone.services {
-        None => true,
-        Some(ranges) => ranges.iter().any(|range| {
-            let mut conditions = conditions.iter();
-            conditions.all(|condition| range_may(condition, range, &zones))
-        }),
+        None => Ok(true),
+        Some(ranges) => any_range_may(conditions, ranges, &zones),
     });
-    let by_zone: Vec<bool> = by_zone.collect();
+    let by_zone: Vec<bool> = by_zone.collect::<Result<_, _>>()?;
     if !by_zone.is_empty() && !by_zone.contains(&true) {
         return Ok(Reach::Nothing);
     }
@@ -72,8 +71,9 @@ pub(super) fn with_names(
     let Some(test) = tests.next() else {
         return Ok(reach);
     };
-    let passes = |name| test.matches_text(std::str::from_utf8(name).unwrap_or_default());
-    let passing: Vec<bool> = schema.names.iter().map(passes).collect();
+    let passing = passing(&schema.names, |name| {
+        test.matches_text(std::str::from_utf8(name).unwrap_or_default())
+    })?;
     let names = segment.zone_names()?;
     let by_zone = names.0.iter().map(|names| match names {
         None => true,
@@ -100,6 +100,22 @@ fn by_block(zones: &Zones, by_zone: &[bool]) -> Reach {
     let blocks = zones.list.iter().zip(by_zone);
     let blocks = blocks.flat_map(|(zone, &may)| std::iter::repeat_n(may, zone.blocks as usize));
     Reach::Blocks(blocks.collect())
+}
+
+/// Returns whether one of the spans of a zone may meet every condition.
+fn any_range_may(
+    conditions: &[Condition],
+    ranges: &[ServiceRange],
+    zones: &Zones,
+) -> Result<bool, StoreError> {
+    for range in ranges {
+        cancel::spend(zones.services.get(range.service).len())?;
+        let mut conditions = conditions.iter();
+        if conditions.all(|condition| range_may(condition, range, zones)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Returns whether one of a service's spans in a zone may meet the condition.

@@ -13,6 +13,7 @@ use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 
 use super::super::block::attributes::{StoredResource, StoredScope, decode_attributes, service_of};
 use super::super::block::{BlockReader, PartKind, ints, unpack};
+use super::super::dictionary::ValueList;
 use super::super::schema::Schema;
 use super::super::segment::Segment;
 use crate::codec::otlp::decode::{event_attributes, event_head, link_attributes, value_of_view};
@@ -23,6 +24,7 @@ use crate::model::{
 use crate::store::StoreError;
 use crate::store::bytes::Reader;
 use columns::ColumnTest;
+pub(super) use columns::passing;
 pub(crate) use columns::shapes_with;
 
 /// A query in the numbers of one segment.
@@ -175,8 +177,8 @@ impl Compiler<'_> {
     fn mask(&self, condition: &Condition) -> Result<Option<Mask>, StoreError> {
         let row = |part, test| Some(Mask::Row(part, test));
         Ok(match condition {
-            Condition::Service(test) => self.resources(|r| test.matches_text(service_of(r))),
-            Condition::Operation(test) => self.operation(test),
+            Condition::Service(test) => self.resources(|r| test.matches_text(service_of(r)))?,
+            Condition::Operation(test) => self.operation(test)?,
             Condition::Kind(kind) => row(
                 PartKind::KindStatus,
                 RowTest::Bits {
@@ -217,21 +219,20 @@ impl Compiler<'_> {
     }
 
     /// Keeps the rows of the resources that pass.
-    fn resources(&self, passes: impl Fn(&[u8]) -> bool) -> Option<Mask> {
-        among(
-            PartKind::Resources,
-            self.schema.resources.iter().map(passes),
-        )
+    fn resources(&self, passes: impl Fn(&[u8]) -> bool) -> Result<Option<Mask>, StoreError> {
+        among(PartKind::Resources, &self.schema.resources, passes)
     }
 
-    fn operation(&self, test: &Test) -> Option<Mask> {
+    fn operation(&self, test: &Test) -> Result<Option<Mask>, StoreError> {
         let names = &self.schema.names;
         if let Test::Equals(name) = test {
-            let name = names.find(name.as_bytes())?;
-            return Some(Mask::Row(PartKind::Names, RowTest::Is(u64::from(name))));
+            let name = names.find(name.as_bytes());
+            let is = |name| Mask::Row(PartKind::Names, RowTest::Is(u64::from(name)));
+            return Ok(name.map(is));
         }
-        let passes = |name| test.matches_text(std::str::from_utf8(name).unwrap_or_default());
-        among(PartKind::Names, names.iter().map(passes))
+        among(PartKind::Names, names, |name| {
+            test.matches_text(std::str::from_utf8(name).unwrap_or_default())
+        })
     }
 
     fn on_span(&self, key: &str, text: &str) -> Result<Option<Mask>, StoreError> {
@@ -251,8 +252,8 @@ impl Compiler<'_> {
                 Place::Resource => masks.extend(self.resources(|encoded| {
                     let resource = StoredResource::decode(encoded);
                     any_matches(resource.view().attributes.iter().copied(), key, test)
-                })),
-                Place::Scope => masks.extend(self.scope(key, test)),
+                })?),
+                Place::Scope => masks.extend(self.scope(key, test)?),
                 Place::Event => {
                     masks.push(Mask::Items(PartKind::Events, key.to_owned(), test.clone()))
                 }
@@ -277,9 +278,8 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn scope(&self, key: &str, test: &Test) -> Option<Mask> {
-        let scopes = self.schema.scopes.iter();
-        let passes = |encoded| {
+    fn scope(&self, key: &str, test: &Test) -> Result<Option<Mask>, StoreError> {
+        among(PartKind::Scopes, &self.schema.scopes, |encoded| {
             let stored = StoredScope::decode(encoded);
             let scope = stored.view();
             let is_attribute = any_matches(scope.attributes.iter().copied(), key, test);
@@ -289,17 +289,19 @@ impl Compiler<'_> {
                     SCOPE_VERSION => test.matches_given(scope.version),
                     _ => false,
                 }
-        };
-        among(PartKind::Scopes, scopes.map(passes))
+        })
     }
 }
 
 /// Keeps the rows whose number is one of those that pass; `None` when none does.
-fn among(part: PartKind, passing: impl Iterator<Item = bool>) -> Option<Mask> {
-    let passing: Vec<bool> = passing.collect();
-    passing
-        .contains(&true)
-        .then_some(Mask::Row(part, RowTest::Among(passing)))
+fn among(
+    part: PartKind,
+    values: &ValueList,
+    passes: impl Fn(&[u8]) -> bool,
+) -> Result<Option<Mask>, StoreError> {
+    let passing = passing(values, passes)?;
+    let any = passing.contains(&true);
+    Ok(any.then_some(Mask::Row(part, RowTest::Among(passing))))
 }
 
 /// Keeps what any of the masks keeps; `None` when there is none.

@@ -121,7 +121,7 @@ impl TraceReader for InfluxTraces {
 
     async fn search(&self, query: TraceQuery) -> Result<TracePage, StoreError> {
         let mut scan = self.scan(&query, UnixNanos::MAX);
-        let found = search::search(&mut scan, &query, search::TIME_MAX);
+        let found = search::search(&mut scan, &query, search::deadline());
         Ok(found.await?.page)
     }
 

@@ -1,6 +1,8 @@
 //! A column of attributes under a test: what can be answered by number is, before any value is printed.
 
 use super::super::super::block::{BlockReader, PartKind, ValueSource, ints};
+use super::super::super::cancel;
+use super::super::super::dictionary::ValueList;
 use super::super::super::schema::{ColumnKind, Schema};
 use super::super::super::segment::Segment;
 use crate::codec::otlp::ValueView;
@@ -42,8 +44,7 @@ impl ColumnTest {
             }
             (ColumnKind::Dictionary, test) => {
                 let values = segment.values(column)?;
-                let passing = values.iter().map(|text| passes(text, test));
-                let passing: Vec<bool> = passing.collect();
+                let passing = passing(&values, |text| passes(text, test))?;
                 passing.contains(&true).then_some(Self::Among(passing))
             }
             (ColumnKind::Literal, _) => Some(Self::Text),
@@ -100,8 +101,12 @@ impl ColumnTest {
         test: &Test,
     ) -> Result<Vec<bool>, StoreError> {
         let numbers = |kind, passes: &dyn Fn(u64) -> bool| {
-            let numbers = reader.numbers(kind, column)?;
-            Ok(numbers.into_iter().map(passes).collect())
+            let numbers = reader.numbers(kind, column)?.into_iter();
+            let hits = numbers.map(|number| {
+                cancel::spend(size_of::<u64>())?;
+                Ok(passes(number))
+            });
+            hits.collect()
         };
         let blobs = |passes: &dyn Fn(&[u8]) -> bool| {
             let mut hits = Vec::new();
@@ -132,6 +137,18 @@ impl ColumnTest {
             Self::Always => Ok(Vec::new()),
         }
     }
+}
+
+/// Returns, for each value of a dictionary, whether it passes.
+pub(in super::super) fn passing(
+    values: &ValueList,
+    passes: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<bool>, StoreError> {
+    let passing = values.iter().map(|value| {
+        cancel::spend(value.len())?;
+        Ok(passes(value))
+    });
+    passing.collect()
 }
 
 /// Returns whether a stored text passes.

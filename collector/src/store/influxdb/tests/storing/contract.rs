@@ -14,6 +14,7 @@ use crate::store::embedded::SpanLog;
 use crate::store::embedded::tests::searching::{any_query, naive};
 use crate::store::embedded::tests::support::{NOW, any_spans};
 use crate::store::search;
+use tokio::time::Instant;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -100,7 +101,7 @@ async fn pages_of_a_hasty_search_are_the_whole() {
         let mut found = Vec::new();
         loop {
             let mut scan = remote.scan(&query, UnixNanos::MAX);
-            let page = search::search(&mut scan, &query, Duration::ZERO).await;
+            let page = search::search(&mut scan, &query, Instant::now()).await;
             let page = page.unwrap().page;
             found.extend(page.traces.iter().map(|row| row.trace_id.to_bytes()));
             match page.next {
