@@ -25,7 +25,7 @@ const READ_MAX: usize = 2_000;
 const SPANS_READ_MAX: usize = 500_000;
 /// Longest time of a search; it then answers with what it has. Zipkin's server has the same timeout, and a page of the
 /// store ends by itself a second before.
-const TIME_MAX: Duration = Duration::from_secs(11);
+pub(in crate::api) const TIME_MAX: Duration = Duration::from_secs(11);
 /// Concurrent searches; others wait within their time. Each holds one trace at a time, and what it found.
 const SEARCHES_AT_ONCE: usize = 4;
 
@@ -82,7 +82,7 @@ pub(in crate::api) async fn gather(
             break Some(format!("{} s had passed", TIME_MAX.as_secs()));
         };
         let Some(trace) = trace? else {
-            break None;
+            break traces.bound.take();
         };
         if let Some(bound) = found.look_at(trace, &is_match) {
             break Some(bound);
@@ -100,6 +100,8 @@ struct Traces<'a> {
     ids: std::vec::IntoIter<TraceId>,
     /// Why the store may have left out rows so far.
     missing: Option<String>,
+    /// Why the store ended its search.
+    bound: Option<String>,
 }
 
 impl<'a> Traces<'a> {
@@ -109,6 +111,7 @@ impl<'a> Traces<'a> {
             next: Some(search),
             ids: Vec::new().into_iter(),
             missing: None,
+            bound: None,
         }
     }
 
@@ -127,6 +130,8 @@ impl<'a> Traces<'a> {
                 // What a page had no time for, the next one looks through.
                 if !page.ended_early {
                     self.missing = page.missing.or(self.missing.take());
+                } else if page.next.is_none() {
+                    self.bound = page.missing;
                 }
                 self.next = page.next.map(|cursor| TraceQuery {
                     cursor: Some(cursor),

@@ -13,7 +13,7 @@ use axum::response::IntoResponse;
 use opentelemetry::TraceId;
 
 use super::ApiState;
-pub(super) use gather::{Answered, SearchLimit, gather, too_long};
+pub(super) use gather::{Answered, SearchLimit, TIME_MAX as SEARCH_TIME_MAX, gather, too_long};
 pub(super) use missing::with_missing;
 pub(super) use params::{Params, shortened};
 

@@ -4,13 +4,15 @@
 //! traces, and for other names from one trace that has it; an operation whose kind is still unknown has an empty one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use axum::extract::{Path, State};
+use tokio::time::{Instant, timeout_at};
 
 use super::answer::{Answer, DependencyLink, Failure, Operation, Remark};
 use super::params::Params;
 use crate::api::ApiState;
-use crate::api::dialect::NAMES_MAX;
+use crate::api::dialect::{NAMES_MAX, SEARCH_TIME_MAX};
 use crate::model::{Condition, SpanKind, TimeRange, TraceQuery, UnixNanos};
 use crate::query::{QueryError, QueryService};
 
@@ -59,8 +61,13 @@ pub(super) async fn kinds(
 ) -> Result<Answer<Vec<Operation>>, Failure> {
     let service = params.service()?;
     let kind = params.get("spanKind");
-    let operations = operations(&state.query, &service, kind).await?;
-    Ok(Answer::counted(operations, params.is_pretty()))
+    let (operations, missing) = operations(&state.query, &service, kind, SEARCH_TIME_MAX).await?;
+    let mut answer = Answer::counted(operations, params.is_pretty());
+    answer.remarks.extend(missing.map(|message| Remark {
+        message,
+        trace_id: None,
+    }));
+    Ok(answer)
 }
 
 /// `GET /jaeger/api/dependencies?endTs&lookback&service`
@@ -88,24 +95,26 @@ pub(super) async fn dependencies(
     Ok(Answer::of(links.collect(), params.is_pretty()))
 }
 
-/// Returns the operations of a service, sorted; with a kind those of that kind, or of which no kind is known.
+/// Returns the operations of a service, sorted; with a kind those of that kind, or of which no kind is known. The second
+/// part says why a kind may be unknown.
 pub(super) async fn operations(
     query: &QueryService,
     service: &str,
     kind: Option<&str>,
-) -> Result<Vec<Operation>, QueryError> {
+    time_max: Duration,
+) -> Result<(Vec<Operation>, Option<String>), QueryError> {
     let names = query.operations(service).await?;
     let mut kinds = Kinds::of_calls(query, service);
-    kinds.read(query, None, TRACES_READ).await?;
-    let unseen = names
-        .iter()
-        .filter(|name| !kinds.by_name.contains_key(*name));
-    let unseen: Vec<_> = unseen.take(NAMES_READ).cloned().collect();
-    for name in unseen {
-        kinds.read(query, Some(name), 1).await?;
-    }
+    // All searches together have the time of one.
+    let deadline = Instant::now() + time_max;
+    let read = timeout_at(deadline, kinds.read_all(query, &names, deadline)).await;
+    let is_whole = read.unwrap_or(Ok(false))?;
+    let missing = (!is_whole).then(|| {
+        let passed = time_max.as_secs();
+        format!("the kinds of some operations may be unknown: {passed} s had passed")
+    });
     let operations = names.iter().flat_map(|name| kinds.operations(name, kind));
-    Ok(operations.collect())
+    Ok((operations.collect(), missing))
 }
 
 /// What is known of the kinds of a service's spans.
@@ -139,6 +148,31 @@ impl<'s> Kinds<'s> {
             kind => kind.as_str(),
         };
         self.by_name.entry(name).or_default().insert(word);
+    }
+
+    /// Adds the kinds in the newest traces, and then those of names that are in none of them; returns whether there was
+    /// time for all.
+    async fn read_all(
+        &mut self,
+        query: &QueryService,
+        names: &[String],
+        deadline: Instant,
+    ) -> Result<bool, QueryError> {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        self.read(query, None, TRACES_READ).await?;
+        let unseen = names
+            .iter()
+            .filter(|name| !self.by_name.contains_key(*name));
+        let unseen: Vec<_> = unseen.take(NAMES_READ).cloned().collect();
+        for name in unseen {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            self.read(query, Some(name), 1).await?;
+        }
+        Ok(true)
     }
 
     /// Adds the kinds of the service's spans in the newest traces that have it, or an operation of it.

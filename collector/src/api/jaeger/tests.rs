@@ -1,5 +1,7 @@
 //! The routes as Jaeger's clients call them, against real pieces.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -573,4 +575,14 @@ async fn version_3_has_an_error_envelope_of_its_own() {
             "{body}"
         );
     }
+}
+
+#[tokio::test]
+async fn operations_are_listed_though_no_time_is_left_for_their_kinds() {
+    let fixture = Fixture::with_shop(UnixNanos::now().get());
+    let query = &fixture.state.query;
+    let found = super::names::operations(query, "gateway", None, Duration::ZERO).await;
+    let (operations, missing) = found.unwrap();
+    assert!(!operations.is_empty());
+    assert!(missing.unwrap().contains("kinds of some operations"));
 }

@@ -16,7 +16,7 @@ use super::answer::{self, Operation};
 use super::params::trace_id;
 use super::search::{Search, find, gather, tags_of_json};
 use super::{convert, names, params};
-use crate::api::dialect::{self, Refuse, with_missing};
+use crate::api::dialect::{self, Refuse, SEARCH_TIME_MAX, with_missing};
 use crate::api::{ApiState, pieces};
 use crate::codec::otlp::encode::ResourceSpans;
 use crate::model::{
@@ -56,15 +56,14 @@ async fn services(State(state): State<ApiState>) -> Result<Json<Services>, Failu
 }
 
 /// `GET /jaeger/api/v3/operations?service&spanKind`
-async fn operations(
-    State(state): State<ApiState>,
-    params: Params,
-) -> Result<Json<Operations>, Failure> {
+async fn operations(State(state): State<ApiState>, params: Params) -> Result<Response, Failure> {
     let required = || answer::Failure::parameter("service", "it is required");
     let service = params.text("service")?.ok_or_else(required)?;
     let kind = params.text("spanKind")?;
-    let operations = names::operations(&state.query, &service, kind.as_deref()).await?;
-    Ok(Json(Operations { operations }))
+    let found = names::operations(&state.query, &service, kind.as_deref(), SEARCH_TIME_MAX);
+    let (operations, missing) = found.await?;
+    let answer = Json(Operations { operations }).into_response();
+    Ok(with_missing(answer, missing.as_deref()))
 }
 
 /// `GET /jaeger/api/v3/traces`
