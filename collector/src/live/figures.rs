@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::aging::{Age, IDLE_MINUTES};
 use super::dependencies::{Dependencies, Incidents};
 use super::instances::Instances;
 use super::names::{CircuitNames, Nodes};
@@ -13,6 +14,10 @@ use crate::model::{
 
 /// Whole minutes in the figures of a service, besides the running one.
 pub(super) const WINDOW_MINUTES: u64 = 5;
+const _: () = assert!(
+    IDLE_MINUTES >= WINDOW_MINUTES,
+    "what is shown is not forgotten"
+);
 
 /// The figures.
 #[derive(Debug)]
@@ -22,6 +27,10 @@ pub(super) struct Figures {
     pub(super) red: Red,
     pub(super) dependencies: Dependencies,
     pub(super) instances: Instances,
+    /// How often names were forgotten: what a shard remembers of numbers is true of one generation.
+    pub(super) generation: u64,
+    /// The last minute in which a name found no room and none was idle.
+    none_idle: Option<u64>,
     /// Spans that arrived a second time within the pairing window.
     pub(super) repeats: u64,
     /// Calls counted for the rest of their service's operations.
@@ -61,11 +70,36 @@ impl Figures {
             red: Red::default(),
             dependencies: Dependencies::new(retention),
             instances: Instances::default(),
+            generation: 0,
+            none_idle: None,
             repeats: 0,
             operation_limit: 0,
             left_out: 0,
             started: now,
             unwritten_minute: now.window(MINUTE),
+        }
+    }
+
+    /// Forgets idle names where others found no room, which is searched again when none was idle in the next minute.
+    /// Their calls stay counted: those between services as calls of
+    /// the rest.
+    pub(super) fn make_room(&mut self, age: Age) {
+        let is_short = self.nodes.is_short()
+            || self.circuits.is_short()
+            || self.red.is_short()
+            || self.dependencies.edges().is_short();
+        if !is_short || self.none_idle == Some(age.minute()) {
+            return;
+        }
+        let nodes = self.nodes.forget_idle(age);
+        let circuits = self.circuits.forget_idle(&nodes, age);
+        let edges = self.dependencies.forget_idle(&nodes, &circuits, age);
+        let operations = self.red.forget_idle(&nodes, age);
+        self.instances.forget(&nodes);
+        if !nodes.is_empty() || !circuits.is_empty() || edges || operations {
+            self.generation += 1;
+        } else {
+            self.none_idle = Some(age.minute());
         }
     }
 

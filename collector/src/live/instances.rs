@@ -1,6 +1,6 @@
 //! The instances of each service, and when each reported first and last by the collector's clock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::names::{NodeId, cut};
 use crate::model::{InstanceSeen, UnixNanos};
@@ -35,6 +35,13 @@ impl Instances {
             forget_oldest(of_service);
         }
         of_service.insert(Box::from(id), Seen { first, last });
+    }
+
+    /// Forgets the instances of services that are gone.
+    pub(super) fn forget(&mut self, services: &HashSet<NodeId>) {
+        services.iter().for_each(|service| {
+            self.0.remove(service);
+        });
     }
 
     /// Returns the instances of a service, the freshest first.

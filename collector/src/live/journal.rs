@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
+use super::aging::Age;
 use super::dependencies::Calls;
 use super::figures::{Figures, WINDOW_MINUTES};
 use crate::counters::Incident;
@@ -99,17 +100,22 @@ impl Figures {
     }
 
     /// Restores a record of an earlier run.
-    fn restore(&mut self, record: &SeriesRecord) {
+    pub(super) fn restore(&mut self, record: &SeriesRecord) {
         match record {
             SeriesRecord::Dependency(minute) => self.restore_edge(minute),
             SeriesRecord::Instance(instance) => {
+                let used = instance.last_seen.window(MINUTE);
+                self.make_room(Age::at(used));
                 let service = self.nodes.service(&instance.service);
+                self.nodes.was_used(service, used);
                 let (first, last) = (instance.first_seen, instance.last_seen);
                 self.instances.see(service, &instance.id, first, last);
             }
             SeriesRecord::Red(minute) => {
-                let service = self.nodes.service(&minute.service);
                 let number = minute.minute.window(MINUTE);
+                self.make_room(Age::at(number));
+                let service = self.nodes.service(&minute.service);
+                self.nodes.was_used(service, number);
                 self.red.restore(service, number, minute);
                 self.started = self.started.min(minute.minute);
             }
@@ -118,25 +124,31 @@ impl Figures {
     }
 
     fn restore_edge(&mut self, minute: &DependencyMinute) {
+        let number = minute.minute.window(MINUTE);
+        self.make_room(Age::at(number));
         // The record does not hold whether the parent sends spans; its first span will show it.
         let parent = self.nodes.peer(&minute.parent);
         let child = match minute.child_is_virtual {
             true => self.nodes.peer(&minute.child),
             false => self.nodes.service(&minute.child),
         };
+        self.nodes.was_used(parent, number);
+        self.nodes.was_used(child, number);
         let circuits: Vec<_> = minute
             .circuits
             .iter()
             .filter_map(|key| {
                 let holder = self.nodes.peer(&key.service);
-                self.circuits.circuit(holder, &key.name)
+                self.nodes.was_used(holder, number);
+                let circuit = self.circuits.circuit(holder, &key.name)?;
+                self.circuits.was_used(circuit, number);
+                Some(circuit)
             })
             .collect();
         let calls = Calls {
             calls: minute.calls,
             errors: minute.errors,
         };
-        let number = minute.minute.window(MINUTE);
         self.dependencies
             .restore((parent, child), &circuits, number, calls);
     }

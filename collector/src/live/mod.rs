@@ -5,6 +5,7 @@
 //! under one lock, taken once per block. All times are the collector's clock at that moment: a late span counts when it
 //! arrives.
 
+mod aging;
 pub mod circuits;
 mod dependencies;
 mod figures;
@@ -20,6 +21,7 @@ use std::sync::{Arc, MutexGuard};
 
 pub use tap::{LiveTap, SpanTap};
 
+use aging::Age;
 use circuits::Circuits;
 pub(crate) use dependencies::peer_name;
 use figures::Figures;
@@ -131,6 +133,7 @@ impl Shared {
         let (learnt, incidents) = {
             let mut figures = self.figures();
             figures.dependencies.expire(second);
+            figures.make_room(Age::now(now));
             change(&mut figures);
             (figures.take_learnt(), figures.take_incidents())
         };

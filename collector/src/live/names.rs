@@ -1,9 +1,11 @@
 //! Services, the peers they call and the breakers they hold, each known by a small number. All tables are bounded:
-//! names from outside may be random, and what does not fit goes by one name.
+//! names from outside may be random, and what does not fit goes by one name, until names that are no longer used have
+//! made room (`aging`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::aging::{Age, longest_idle};
 use crate::model::CircuitKey;
 use crate::store::hash::Seed;
 
@@ -16,6 +18,8 @@ pub(super) const SERVICES_MAX: usize = 1_000;
 pub(super) const PEERS_MAX: usize = 1_000;
 /// Breakers learnt from spans.
 pub(super) const CIRCUITS_MAX: usize = 4_000;
+/// Breakers of one service learnt from spans: one service takes no more than a quarter of the table.
+pub(super) const CIRCUITS_PER_SERVICE_MAX: usize = 1_000;
 /// Names longer than that are cut: they are labels on a map, not data.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -34,12 +38,17 @@ pub(super) struct Nodes {
     nodes: Vec<Node>,
     services: usize,
     peers: usize,
+    free: Vec<NodeId>,
+    /// Whether a service and whether a peer found no room.
+    short: (bool, bool),
 }
 
 #[derive(Debug)]
 struct Node {
     name: Arc<str>,
     sends_spans: bool,
+    /// The minute of its last use.
+    used: u64,
 }
 
 impl Nodes {
@@ -54,9 +63,12 @@ impl Nodes {
             nodes: vec![Node {
                 name,
                 sends_spans: false,
+                used: 0,
             }],
             services: 0,
             peers: 0,
+            free: Vec::new(),
+            short: (false, false),
         }
     }
 
@@ -80,6 +92,7 @@ impl Nodes {
             return *id;
         }
         if self.peers >= PEERS_MAX {
+            self.short.1 = true;
             return Self::OTHER;
         }
         self.peers += 1;
@@ -104,15 +117,79 @@ impl Nodes {
     /// Returns the node of the rest, which from now on is listed among the services.
     fn other_service(&mut self) -> NodeId {
         self.nodes[0].sends_spans = true;
+        self.short.0 = true;
         Self::OTHER
     }
 
     fn insert(&mut self, name: &str, sends_spans: bool) -> NodeId {
-        let id = NodeId(u16::try_from(self.nodes.len()).expect("both bounds together fit"));
         let name: Arc<str> = Arc::from(name);
-        self.ids.insert(name.clone(), id);
-        self.nodes.push(Node { name, sends_spans });
+        let node = Node {
+            name: name.clone(),
+            sends_spans,
+            used: 0,
+        };
+        let id = if let Some(id) = self.free.pop() {
+            self.nodes[usize::from(id.0)] = node;
+            id
+        } else {
+            self.nodes.push(node);
+            NodeId(u16::try_from(self.nodes.len() - 1).expect("both bounds together fit"))
+        };
+        self.ids.insert(name, id);
         id
+    }
+
+    /// Notes that a name is used in that minute.
+    pub(super) fn touch(&mut self, id: NodeId, minute: u64) {
+        self.nodes[usize::from(id.0)].used = minute;
+    }
+
+    /// Notes that a name was used in that minute, or later.
+    pub(super) fn was_used(&mut self, id: NodeId, minute: u64) {
+        let used = &mut self.nodes[usize::from(id.0)].used;
+        *used = minute.max(*used);
+    }
+
+    /// Returns whether a name found no room since some was made.
+    pub(super) fn is_short(&self) -> bool {
+        self.short.0 || self.short.1
+    }
+
+    /// Forgets names that are idle, if others found no room; returns them.
+    pub(super) fn forget_idle(&mut self, age: Age) -> HashSet<NodeId> {
+        let mut gone = HashSet::new();
+        if self.short.0 {
+            let idle = self.idle(true, age, SERVICES_MAX);
+            self.short.0 = idle.is_empty();
+            gone.extend(idle);
+        }
+        if self.short.1 {
+            let idle = self.idle(false, age, PEERS_MAX);
+            self.short.1 = idle.is_empty();
+            gone.extend(idle);
+        }
+        gone.iter().for_each(|id| self.forget(*id));
+        gone
+    }
+
+    fn idle(&self, sends_spans: bool, age: Age, most: usize) -> Vec<NodeId> {
+        let ids = self.ids.values().filter(|id| **id != Self::OTHER);
+        let nodes = ids.map(|id| (*id, &self.nodes[usize::from(id.0)]));
+        let of_kind = nodes.filter(|(_, node)| node.sends_spans == sends_spans);
+        longest_idle(of_kind.map(|(id, node)| (id, node.used)), age, most)
+    }
+
+    fn forget(&mut self, id: NodeId) {
+        let rest = self.nodes[0].name.clone();
+        let node = &mut self.nodes[usize::from(id.0)];
+        self.ids.remove(&node.name);
+        match std::mem::take(&mut node.sends_spans) {
+            true => self.services -= 1,
+            false => self.peers -= 1,
+        }
+        // Spans may still wait that name it, where the clock was put.
+        node.name = rest;
+        self.free.push(id);
     }
 
     /// Returns the number of a name that is known.
@@ -141,7 +218,18 @@ impl Nodes {
 #[derive(Debug, Default)]
 pub(super) struct CircuitNames {
     ids: HashMap<NodeId, HashMap<Box<str>, CircuitId>>,
-    names: Vec<(NodeId, Box<str>)>,
+    circuits: Vec<CircuitName>,
+    free: Vec<CircuitId>,
+    /// The services of which a breaker found no room.
+    short: HashSet<NodeId>,
+}
+
+#[derive(Debug)]
+struct CircuitName {
+    service: NodeId,
+    name: Box<str>,
+    /// The minute of its last use.
+    used: u64,
 }
 
 impl CircuitNames {
@@ -152,18 +240,79 @@ impl CircuitNames {
         if let Some(id) = of_service.get(name) {
             return Some(*id);
         }
-        if self.names.len() >= CIRCUITS_MAX {
+        let count = self.circuits.len() - self.free.len();
+        if count >= CIRCUITS_MAX || of_service.len() >= CIRCUITS_PER_SERVICE_MAX {
+            self.short.insert(service);
             return None;
         }
-        let id = CircuitId(u16::try_from(self.names.len()).expect("the bound fits"));
+        let circuit = CircuitName {
+            service,
+            name: Box::from(name),
+            used: 0,
+        };
+        let id = if let Some(id) = self.free.pop() {
+            self.circuits[usize::from(id.0)] = circuit;
+            id
+        } else {
+            self.circuits.push(circuit);
+            CircuitId(u16::try_from(self.circuits.len() - 1).expect("the bound fits"))
+        };
         of_service.insert(Box::from(name), id);
-        self.names.push((service, Box::from(name)));
         Some(id)
+    }
+
+    /// Notes that a breaker is used in that minute.
+    pub(super) fn touch(&mut self, id: CircuitId, minute: u64) {
+        self.circuits[usize::from(id.0)].used = minute;
+    }
+
+    /// Notes that a breaker was used in that minute, or later.
+    pub(super) fn was_used(&mut self, id: CircuitId, minute: u64) {
+        let used = &mut self.circuits[usize::from(id.0)].used;
+        *used = minute.max(*used);
+    }
+
+    /// Returns whether a breaker found no room since some was made.
+    pub(super) fn is_short(&self) -> bool {
+        !self.short.is_empty()
+    }
+
+    /// Forgets the breakers of services that are gone, and idle ones if others found no room; returns them.
+    pub(super) fn forget_idle(
+        &mut self,
+        services: &HashSet<NodeId>,
+        age: Age,
+    ) -> HashSet<CircuitId> {
+        let gone_services = services
+            .iter()
+            .filter_map(|service| self.ids.remove(service));
+        let mut gone: HashSet<_> = gone_services.flat_map(HashMap::into_values).collect();
+        let short = &self.short;
+        if !short.is_empty() {
+            let is_full = self.circuits.len() - self.free.len() >= CIRCUITS_MAX;
+            let services = self.ids.iter();
+            let affected = services.filter(|(service, _)| is_full || short.contains(service));
+            let known = affected.flat_map(|(_, of_service)| of_service.values());
+            let used = known.map(|id| (*id, self.circuits[usize::from(id.0)].used));
+            let idle = longest_idle(used, age, CIRCUITS_MAX);
+            if !idle.is_empty() {
+                self.short.clear();
+            }
+            for id in idle {
+                let circuit = &self.circuits[usize::from(id.0)];
+                if let Some(of_service) = self.ids.get_mut(&circuit.service) {
+                    of_service.remove(&circuit.name);
+                }
+                gone.insert(id);
+            }
+        }
+        self.free.extend(&gone);
+        gone
     }
 
     /// Returns the key of a breaker on the wall.
     pub(super) fn key(&self, id: CircuitId, nodes: &Nodes) -> CircuitKey {
-        let (service, name) = &self.names[usize::from(id.0)];
+        let CircuitName { service, name, .. } = &self.circuits[usize::from(id.0)];
         CircuitKey {
             service: nodes.name(*service).to_string(),
             name: name.to_string(),
@@ -216,6 +365,11 @@ impl<V: Default> Remembered<V> {
     /// Returns what is known of a name.
     pub(super) fn value(&mut self, number: u32) -> &mut V {
         &mut self.entries[number as usize].1
+    }
+
+    /// Returns what is known of every name, to change it.
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.entries.iter_mut().map(|(_, value)| value)
     }
 
     /// Returns what is known of every name.

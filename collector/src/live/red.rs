@@ -3,11 +3,12 @@
 //! A call served is a server or consumer span, or a span without parent of another kind (a job, a timer). Client spans
 //! are the other half of a call and count at the callee.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use fusebox::circuit_breaker::LatencyHistogram;
 
+use super::aging::{Age, longest_idle};
 use super::names::{NodeId, OTHER, cut};
 use crate::model::{OperationStats, RedStats, SpanKind, nanos};
 use crate::store::series::{RedMinute, stored_buckets};
@@ -30,6 +31,9 @@ pub(super) struct OperationId(u32);
 pub(super) struct Red {
     services: HashMap<NodeId, HashMap<Box<str>, Vec<OperationId>>>,
     operations: Vec<Operation>,
+    free: Vec<OperationId>,
+    /// The services of which an operation found no room.
+    short: HashSet<NodeId>,
 }
 
 /// One operation since the start, and by minute.
@@ -94,9 +98,12 @@ impl Red {
     ) -> (OperationId, bool) {
         let name = cut(name);
         let known = self.services.entry(service).or_default();
-        let full =
-            self.operations.len() >= OPERATIONS_MAX || known.len() >= OPERATIONS_PER_SERVICE_MAX;
+        let count = self.operations.len() - self.free.len();
+        let full = count >= OPERATIONS_MAX || known.len() >= OPERATIONS_PER_SERVICE_MAX;
         let fits = !full || known.contains_key(name);
+        if !fits {
+            self.short.insert(service);
+        }
         let name = if fits { name } else { OTHER };
         if !known.contains_key(name) {
             known.insert(Box::from(name), Vec::new());
@@ -108,17 +115,64 @@ impl Red {
         if let Some(id) = found {
             return (*id, fits);
         }
-        let id = OperationId(u32::try_from(self.operations.len()).expect("the bound fits"));
-        of_name.push(id);
-        self.operations.push(Operation {
+        let operation = Operation {
             service,
             name: Box::from(name),
             kind,
             total: Total::default(),
             minutes: VecDeque::new(),
             restored: Vec::new(),
-        });
+        };
+        let id = if let Some(id) = self.free.pop() {
+            self.operations[id.0 as usize] = operation;
+            id
+        } else {
+            self.operations.push(operation);
+            OperationId(u32::try_from(self.operations.len() - 1).expect("the bound fits"))
+        };
+        of_name.push(id);
         (id, fits)
+    }
+
+    /// Returns whether an operation found no room since some was made.
+    pub(super) fn is_short(&self) -> bool {
+        !self.short.is_empty()
+    }
+
+    /// Forgets the operations of services that are gone, and idle ones if others found no room; returns whether any
+    /// was forgotten.
+    pub(super) fn forget_idle(&mut self, services: &HashSet<NodeId>, age: Age) -> bool {
+        let of_services = services
+            .iter()
+            .filter_map(|node| self.services.remove(node));
+        let mut gone: Vec<_> = of_services
+            .flat_map(HashMap::into_values)
+            .flatten()
+            .collect();
+        let short = &self.short;
+        if !short.is_empty() {
+            let is_full = self.operations.len() - self.free.len() >= OPERATIONS_MAX;
+            let services = self.services.iter();
+            let affected = services.filter(|(node, _)| is_full || short.contains(node));
+            let known = affected.flat_map(|(_, names)| names.values()).flatten();
+            let used = known.map(|id| (*id, self.operations[id.0 as usize].used()));
+            let idle = longest_idle(used, age, OPERATIONS_MAX);
+            if !idle.is_empty() {
+                self.short.clear();
+            }
+            for id in &idle {
+                let operation = &self.operations[id.0 as usize];
+                if let Some(names) = self.services.get_mut(&operation.service) {
+                    forget_operation(names, &operation.name, *id);
+                }
+            }
+            gone.extend(idle);
+        }
+        for id in &gone {
+            self.operations[id.0 as usize].clear();
+        }
+        self.free.extend(&gone);
+        !gone.is_empty()
     }
 
     /// Counts one call.
@@ -212,7 +266,31 @@ impl Red {
     }
 }
 
+fn forget_operation(names: &mut HashMap<Box<str>, Vec<OperationId>>, name: &str, id: OperationId) {
+    let Some(ids) = names.get_mut(name) else {
+        return;
+    };
+    ids.retain(|one| *one != id);
+    if ids.is_empty() {
+        names.remove(name);
+    }
+}
+
 impl Operation {
+    /// Returns the last minute with a call.
+    fn used(&self) -> u64 {
+        let restored = self.restored.iter().map(|minute| minute.minute);
+        let own = self.minutes.back().map(|minute| minute.minute);
+        restored.chain(own).max().unwrap_or(0)
+    }
+
+    /// Leaves nothing to be shown until the place is taken again.
+    fn clear(&mut self) {
+        self.total = Total::default();
+        self.minutes = VecDeque::new();
+        self.restored = Vec::new();
+    }
+
     /// Returns the slot of that minute; a clock that went back counts in the newest one.
     fn minute(&mut self, minute: u64) -> &mut Minute {
         if self

@@ -11,7 +11,7 @@ use super::figures::Figures;
 use super::names::{CircuitId, NodeId, Remembered};
 use super::red::OperationId;
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor, ValueView};
-use crate::model::{SECOND, SpanKind, UnixNanos};
+use crate::model::{MINUTE, SECOND, SpanKind, UnixNanos};
 
 /// Names that a tap caches between publishes; when there are more, the cache is cleared.
 const REMEMBERED_MAX: usize = 16_384;
@@ -102,6 +102,8 @@ pub(super) struct Gathered {
     request_begin: (usize, usize),
     left_out: u64,
     peer_name: String,
+    /// The generation that the remembered numbers are of.
+    generation: u64,
 }
 
 /// A service as one shard remembers it; `None` is what the shared tables were not asked yet.
@@ -145,6 +147,7 @@ impl Gathered {
             request_begin: (0, 0),
             left_out: 0,
             peer_name: String::new(),
+            generation: 0,
         }
     }
 
@@ -196,9 +199,11 @@ impl Gathered {
 
     /// Adds what was gathered to the figures.
     pub(super) fn publish(&mut self, figures: &mut Figures, now: UnixNanos) {
+        self.forget_numbers(figures.generation);
         let second = u32::try_from(now.window(SECOND)).unwrap_or(u32::MAX);
         for (service, instance) in self.instances.drain(..) {
             let node = node_of(&mut self.services, service, figures);
+            figures.nodes.touch(node, now.window(MINUTE));
             let id = self.services.value(service).instances.name(instance);
             figures.instances.see(node, id, now, now);
         }
@@ -220,6 +225,7 @@ impl Gathered {
                     .map(|number| peer_of(&mut self.peers, number, figures)),
                 peer_is_store: gist.peer_is_store,
             };
+            touch(&fact, figures, u64::from(second / 60));
             if figures.dependencies.arrive(&fact, second) == Arrival::Repeat {
                 figures.repeats += 1;
             } else if let Some(number) = gist.operation {
@@ -234,6 +240,25 @@ impl Gathered {
         self.spans.shrink_to(GATHERED_KEPT);
         self.request_begin = (0, 0);
         self.forget_if_many();
+    }
+
+    /// Forgets the numbers of an earlier generation; the names stay, as spans that were gathered refer to them.
+    fn forget_numbers(&mut self, generation: u64) {
+        if std::mem::replace(&mut self.generation, generation) == generation {
+            return;
+        }
+        for service in self.services.values_mut() {
+            service.node = None;
+            service
+                .operations
+                .values_mut()
+                .for_each(|known| *known = [None; 3]);
+            service
+                .circuits
+                .values_mut()
+                .for_each(|known| *known = None);
+        }
+        self.peers.values_mut().for_each(|node| *node = None);
     }
 
     fn forget_if_many(&mut self) {
@@ -318,6 +343,17 @@ impl Service {
         };
         let (name, known) = self.operations.entry(number);
         *known[index].get_or_insert_with(|| figures.red.operation(node, name, kind))
+    }
+}
+
+/// Notes that the names of a span are used.
+fn touch(fact: &SpanFact, figures: &mut Figures, minute: u64) {
+    figures.nodes.touch(fact.service, minute);
+    if let Some(peer) = fact.peer {
+        figures.nodes.touch(peer, minute);
+    }
+    if let Some(circuit) = fact.circuit {
+        figures.circuits.touch(circuit, minute);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Spans by hand through taps into figures.
 
+mod flood;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use fusebox::semconv::BREAKER_NAME;
 use proptest::prelude::*;
 
 use super::Live;
+use super::aging::Age;
 use super::circuits::Circuits;
 use super::dependencies::{CALLS_MAX, OTHERS_MAX, WAIT_SECONDS};
 use super::figures::Figures;
@@ -130,10 +133,12 @@ impl Bench {
         self.figures
             .dependencies
             .expire((NOW / SECOND + second) as u32);
+        let now = UnixNanos::new(NOW + second * SECOND);
+        self.figures.make_room(Age::now(now));
         let tap = &mut self.shards[shard];
         tap.begin_request();
         spans.iter().for_each(|span| span.visit(tap));
-        tap.publish(&mut self.figures, UnixNanos::new(NOW + second * SECOND));
+        tap.publish(&mut self.figures, now);
         self.collect();
     }
 

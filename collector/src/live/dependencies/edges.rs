@@ -1,9 +1,10 @@
 //! Calls between services, by the minute in which their two spans were paired: minutes for two hours, hours for the
 //! retention.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
+use crate::live::aging::{Age, longest_idle};
 use crate::live::names::{CircuitId, NodeId, Nodes};
 use crate::model::{HOUR, MINUTE, TimeRange, UnixNanos, nanos};
 use crate::store::hash::Seed;
@@ -14,6 +15,8 @@ pub(in crate::live) const EDGES_MAX: usize = 4_096;
 const CIRCUITS_PER_EDGE_MAX: usize = 64;
 /// Minutes kept as such.
 const MINUTES: u64 = 120;
+/// The edge of everything past the bound.
+const REST: (NodeId, NodeId) = (Nodes::OTHER, Nodes::OTHER);
 
 /// An edge of the map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,6 +27,8 @@ pub(in crate::live) struct EdgeId(pub(super) u32);
 pub(in crate::live) struct Edges {
     ids: HashMap<(NodeId, NodeId), EdgeId, Seed>,
     edges: Vec<Edge>,
+    free: Vec<EdgeId>,
+    is_short: bool,
     minutes: VecDeque<Slot>,
     hours: VecDeque<Slot>,
     /// Hours kept: those of the retention and the one that is running. An edge takes about 40 bytes in each.
@@ -38,6 +43,8 @@ struct Edge {
     child: NodeId,
     circuits: Vec<CircuitId>,
     total: Calls,
+    /// The minute of its last call.
+    used: u64,
 }
 
 /// What went over an edge.
@@ -71,6 +78,8 @@ impl Edges {
         Self {
             ids: HashMap::default(),
             edges: Vec::new(),
+            free: Vec::new(),
+            is_short: false,
             minutes: VecDeque::new(),
             hours: VecDeque::new(),
             hours_kept: nanos(retention).div_ceil(nanos(HOUR)) + 1,
@@ -81,34 +90,106 @@ impl Edges {
     /// Returns the number of an edge, and whether it is its own.
     pub(super) fn edge(&mut self, parent: NodeId, child: NodeId) -> (EdgeId, bool) {
         let known = self.ids.contains_key(&(parent, child));
-        let fits = known || self.edges.len() < EDGES_MAX;
-        let ends = if fits {
-            (parent, child)
-        } else {
-            (Nodes::OTHER, Nodes::OTHER)
-        };
-        let edges = &mut self.edges;
-        let id = *self.ids.entry(ends).or_insert_with(|| {
-            edges.push(Edge {
+        let fits = known || self.edges.len() - self.free.len() < EDGES_MAX;
+        self.is_short |= !fits;
+        let ends = if fits { (parent, child) } else { REST };
+        (self.between(ends), fits)
+    }
+
+    /// Returns the number of an edge, which is added if it is new.
+    fn between(&mut self, ends: (NodeId, NodeId)) -> EdgeId {
+        let (edges, free) = (&mut self.edges, &mut self.free);
+        *self.ids.entry(ends).or_insert_with(|| {
+            let edge = Edge {
                 parent: ends.0,
                 child: ends.1,
                 circuits: Vec::new(),
                 total: Calls::default(),
-            });
+                used: 0,
+            };
+            if let Some(id) = free.pop() {
+                edges[id.0 as usize] = edge;
+                return id;
+            }
+            edges.push(edge);
             EdgeId(u32::try_from(edges.len() - 1).expect("the bound fits"))
-        });
-        (id, fits)
+        })
+    }
+
+    /// Returns whether an edge found no room since some was made.
+    pub(in crate::live) fn is_short(&self) -> bool {
+        self.is_short
+    }
+
+    /// Forgets the edges of nodes that are gone, and idle ones if others found no room: what went over them is counted
+    /// for the rest. Returns whether any was forgotten.
+    pub(super) fn forget_idle(
+        &mut self,
+        nodes: &HashSet<NodeId>,
+        circuits: &HashSet<CircuitId>,
+        age: Age,
+    ) -> bool {
+        if !circuits.is_empty() {
+            for edge in &mut self.edges {
+                edge.circuits.retain(|circuit| !circuits.contains(circuit));
+            }
+        }
+        let mut gone: HashSet<EdgeId> = HashSet::new();
+        if !nodes.is_empty() {
+            let is_gone =
+                |ends: &(NodeId, NodeId)| nodes.contains(&ends.0) || nodes.contains(&ends.1);
+            let of_nodes = self.ids.iter().filter(|(ends, _)| is_gone(ends));
+            gone.extend(of_nodes.map(|(_, id)| *id));
+        }
+        if self.is_short {
+            let own = self.ids.iter().filter(|(ends, _)| **ends != REST);
+            let used = own.map(|(_, id)| (*id, self.edges[id.0 as usize].used));
+            let idle = longest_idle(used, age, EDGES_MAX);
+            self.is_short = idle.is_empty();
+            gone.extend(idle);
+        }
+        if !gone.is_empty() {
+            self.merge_into_rest(&gone);
+        }
+        !gone.is_empty()
+    }
+
+    fn merge_into_rest(&mut self, gone: &HashSet<EdgeId>) {
+        let rest = self.between(REST);
+        for slot in self.minutes.iter_mut().chain(&mut self.hours) {
+            let moved = slot.calls.extract_if(|id, _| gone.contains(&EdgeId(*id)));
+            let mut sum = Calls::default();
+            moved.for_each(|(_, calls)| sum.add(calls));
+            if sum.calls > 0 {
+                slot.add(rest, sum);
+            }
+        }
+        for id in gone {
+            self.restored.remove(&id.0);
+            let edge = &mut self.edges[id.0 as usize];
+            self.ids.remove(&(edge.parent, edge.child));
+            edge.circuits = Vec::new();
+            // Spans may still wait that name it, where the clock was put.
+            (edge.parent, edge.child) = REST;
+            let total = std::mem::take(&mut edge.total);
+            self.edges[rest.0 as usize].total.add(total);
+            self.free.push(*id);
+        }
     }
 
     /// Counts in that minute (the newest, where the clock went back).
     pub(super) fn count(&mut self, id: EdgeId, minute: u64, calls: Calls) {
-        self.edges[id.0 as usize].total.add(calls);
+        let edge = &mut self.edges[id.0 as usize];
+        edge.total.add(calls);
+        edge.used = minute;
         newest(&mut self.minutes, minute, MINUTES).add(id, calls);
         newest(&mut self.hours, minute / 60, self.hours_kept).add(id, calls);
     }
 
     /// Adds what an earlier run counted in that minute.
     pub(super) fn restore(&mut self, id: EdgeId, minute: u64, calls: Calls) {
+        let used = &mut self.edges[id.0 as usize].used;
+        *used = minute.max(*used);
         let minutes = at(&mut self.minutes, minute, MINUTES);
         let hours = at(&mut self.hours, minute / 60, self.hours_kept);
         for slot in [minutes, hours].into_iter().flatten() {
@@ -169,9 +250,9 @@ impl Edges {
 
     /// Returns every edge with its counts since the start, busiest first.
     pub(in crate::live) fn totals(&self) -> Vec<EdgeCalls> {
-        let mut totals: Vec<_> = (0u32..)
-            .zip(&self.edges)
-            .map(|(id, edge)| self.with(id, edge.total))
+        let edges = self.ids.values();
+        let mut totals: Vec<_> = edges
+            .map(|id| self.with(id.0, self.edges[id.0 as usize].total))
             .collect();
         totals.sort_by_key(|edge| std::cmp::Reverse(edge.calls.calls));
         totals

@@ -1,6 +1,6 @@
 //! The table of spans that wait for their other half.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use super::edges::{Calls, EdgeId, Edges};
 use super::fact::{Half, Parent, SpanFact};
 use super::sampling::Sampling;
 use super::table::{CALLS_MAX, KeyHasher, OTHERS_MAX, Ring};
+use crate::live::aging::Age;
 use crate::live::names::{CircuitId, NodeId};
 
 /// How far above a client span its breaker's span may stand (breaker, retry, client).
@@ -98,6 +99,16 @@ struct Here {
 }
 
 impl Dependencies {
+    /// Forgets the edges of nodes that are gone, and idle ones if others found no room; returns whether any was.
+    pub(in crate::live) fn forget_idle(
+        &mut self,
+        nodes: &HashSet<NodeId>,
+        circuits: &HashSet<CircuitId>,
+        age: Age,
+    ) -> bool {
+        self.edges.forget_idle(nodes, circuits, age)
+    }
+
     /// Returns an empty table; its edges are kept for that long.
     pub(in crate::live) fn new(retention: Duration) -> Self {
         Self {
