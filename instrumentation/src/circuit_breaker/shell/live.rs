@@ -25,6 +25,9 @@ use crate::circuit_breaker::rules::validation::MAX_DURATION;
 use crate::circuit_breaker::rules::verdict::judge;
 use crate::sync::{Mutex, RwLock};
 
+/// Time after which a breaker is looked at again that is due by now: on the timer's thread its clock may be another one.
+const RETRY: Duration = Duration::from_millis(10);
+
 /// What a breaker consists of once it has more than a few calls to remember.
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -253,14 +256,17 @@ impl Live {
     /// Makes the changes that are due by time without a call: of an override that expires, of open and half-open.
     pub(super) fn catch_up(&self) {
         let word = self.fast_path.word();
-        if !word.has(TIMED | REFUSES | SHADOWS | TRACKED) {
+        if !word.has(TIMED | REFUSES | SHADOWS | UNCOUNTED | TRACKED) {
             return;
         }
         let now = self.clock.now();
         if word.has(TRACKED) {
             self.finds_hanging(now);
         }
-        if word.has(SHADOWS) || (word.has(TIMED | REFUSES) && now >= self.fast_path.recheck_at()) {
+        let is_over = word.has(TIMED | REFUSES) && now >= self.fast_path.recheck_at();
+        // Of an override that calls do not pass through, the word says nothing about the computed state.
+        let is_due = || self.due().is_some_and(|due| now >= due);
+        if word.has(SHADOWS) || is_over || (word.has(REFUSES | UNCOUNTED) && is_due()) {
             self.locked(|control| {
                 control.expire(now);
                 control.advance(now, false, self.shards.tally());
@@ -273,10 +279,14 @@ impl Live {
         self.control.lock().machine.due()
     }
 
-    /// Has the timer look at this breaker at `due`, after `shortest` at least.
-    pub(super) fn wake_at(&self, due: u64, shortest: Duration) {
-        let delay = Duration::from_nanos(due.saturating_sub(self.clock.now()));
-        timer::wake_after(delay.max(shortest), due, Weak::clone(&self.shell));
+    /// Has the timer look at this breaker at `due`; a little later if that has passed, as by the timer's clock it had
+    /// before too.
+    pub(super) fn wake_at(&self, due: u64) {
+        let delay = match due.saturating_sub(self.clock.now()) {
+            0 => RETRY,
+            nanos => Duration::from_nanos(nanos),
+        };
+        timer::wake_after(delay, &self.shell);
     }
 
     /// Whether it is open and its time in open is over, so that the next call is a probe.
@@ -336,7 +346,7 @@ impl Live {
             self.fast_path.publish(&control);
             let next = control.machine.due().filter(|next| Some(*next) != due);
             if let Some(next) = next {
-                self.wake_at(next, Duration::ZERO);
+                self.wake_at(next);
             }
             (result, control.take_transitions())
         };
@@ -344,6 +354,12 @@ impl Live {
             self.observer.transition(transition);
         }
         result
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        timer::forget(&self.shell);
     }
 }
 

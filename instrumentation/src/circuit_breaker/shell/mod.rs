@@ -186,9 +186,9 @@ impl Shell {
         self.live.get()?.due()
     }
 
-    /// Has the timer look at this breaker at `due`, after `shortest` at least.
-    fn wake_at(&self, due: u64, shortest: Duration) {
-        self.live().wake_at(due, shortest);
+    /// Has the timer look at this breaker at `due`.
+    fn wake_at(&self, due: u64) {
+        self.live().wake_at(due);
     }
 
     /// Whether it is open and its time in open is over, so that the next call is a probe.

@@ -4,9 +4,8 @@
 //! The thread sleeps by the real clock, whatever a runtime's clock does: where a test pauses that, the same changes are
 //! made by whoever looks at the breaker.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::sync::{Condvar, PoisonError, Weak};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Condvar, LazyLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,50 +13,54 @@ use tokio::time::Instant;
 use super::Shell;
 use crate::sync::{Mutex, MutexGuard};
 
-/// Shortest time after which a breaker is looked at again that was not due yet, because its clock is another one.
-const RETRY: Duration = Duration::from_millis(10);
+static TIMER: LazyLock<Timer> = LazyLock::new(Timer::default);
 
-static TIMER: Timer = Timer {
-    queue: Mutex::new(Queue {
-        entries: BinaryHeap::new(),
-        number: 0,
-        runs: false,
-    }),
-    changed: Condvar::new(),
-};
-
+#[derive(Default)]
 struct Timer {
     queue: Mutex<Queue>,
     changed: Condvar,
 }
 
+/// The breakers to look at, each once: at the earliest time that was asked for.
+#[derive(Default)]
 struct Queue {
-    entries: BinaryHeap<Reverse<Entry>>,
-    number: u64,
+    times: BTreeSet<(Instant, ShellId)>,
+    shells: HashMap<ShellId, (Instant, Weak<Shell>)>,
     runs: bool,
 }
 
-/// A breaker that is due at `at`; `number` makes entries comparable.
-struct Entry {
-    at: Instant,
-    number: u64,
-    shell: Weak<Shell>,
-    /// The same time on the breaker's clock; another one by then means that this entry is out of date.
-    due: u64,
+/// The address of a breaker, which is not used again while a `Weak` to it exists.
+type ShellId = usize;
+
+impl Queue {
+    /// Adds a breaker, or looks at it earlier; of one that is due later, the thread asks at the earlier time.
+    fn add(&mut self, at: Instant, shell: &Weak<Shell>) {
+        let id = id(shell);
+        if let Some((earlier, _)) = self.shells.get(&id) {
+            if *earlier <= at {
+                return;
+            }
+            self.times.remove(&(*earlier, id));
+        }
+        self.times.insert((at, id));
+        self.shells.insert(id, (at, Weak::clone(shell)));
+    }
+
+    fn remove(&mut self, id: ShellId) -> Option<Weak<Shell>> {
+        let (at, shell) = self.shells.remove(&id)?;
+        self.times.remove(&(at, id));
+        Some(shell)
+    }
 }
 
-/// Looks at a breaker, which is then due at `due` of its clock, after `delay`.
-pub(super) fn wake_after(delay: Duration, due: u64, shell: Weak<Shell>) {
+fn id(shell: &Weak<Shell>) -> ShellId {
+    shell.as_ptr().addr()
+}
+
+/// Looks at a breaker after `delay`.
+pub(super) fn wake_after(delay: Duration, shell: &Weak<Shell>) {
     let mut queue = TIMER.queue.lock();
-    let number = queue.number;
-    queue.number += 1;
-    let at = Instant::now() + delay;
-    queue.entries.push(Reverse(Entry {
-        at,
-        number,
-        shell,
-        due,
-    }));
+    queue.add(Instant::now() + delay, shell);
     if !queue.runs {
         let thread = std::thread::Builder::new().name("fusebox-timer".to_owned());
         // Without it the change is made by the next call or reader.
@@ -67,32 +70,35 @@ pub(super) fn wake_after(delay: Duration, due: u64, shell: Weak<Shell>) {
     TIMER.changed.notify_one();
 }
 
+/// Removes a breaker that ends, so that the queue is no longer than the number of breakers.
+pub(super) fn forget(shell: &Weak<Shell>) {
+    TIMER.queue.lock().remove(id(shell));
+}
+
 fn run() {
     loop {
-        let Entry { shell, due, .. } = next();
-        if let Some(shell) = shell.upgrade() {
+        if let Some(shell) = next().upgrade() {
             shell.catch_up();
-            if shell.due() == Some(due) {
-                shell.wake_at(due, RETRY);
+            if let Some(due) = shell.due() {
+                shell.wake_at(due);
             }
         }
     }
 }
 
 /// Waits for the next breaker that is due.
-fn next() -> Entry {
+fn next() -> Weak<Shell> {
     let mut queue = TIMER.queue.lock();
     loop {
         let now = Instant::now();
-        let Some(Reverse(first)) = queue.entries.peek() else {
+        let Some((at, id)) = queue.times.first().copied() else {
             queue = wait(queue, None);
             continue;
         };
-        if first.at > now {
-            let delay = first.at - now;
-            queue = wait(queue, Some(delay));
-        } else if let Some(Reverse(first)) = queue.entries.pop() {
-            return first;
+        if at > now {
+            queue = wait(queue, Some(at - now));
+        } else if let Some(shell) = queue.remove(id) {
+            return shell;
         }
     }
 }
@@ -110,22 +116,30 @@ fn wait(queue: MutexGuard<'static, Queue>, limit: Option<Duration>) -> MutexGuar
     }
 }
 
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit_breaker::{CircuitBreaker, Registry};
 
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
+    /// Guarantees: a breaker is queued once however often it changes, at the earliest time.
+    #[test]
+    fn a_breaker_is_queued_once() {
+        let registry = Registry::new();
+        let build = |name| CircuitBreaker::builder(name).registry(&registry).build();
+        let [first, second] = ["first", "second"].map(build);
+        let [first, second] =
+            [first, second].map(|breaker| std::sync::Arc::downgrade(&breaker.shell));
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        for seconds in [5, 3, 9, 4, 3, 7] {
+            queue.add(after(seconds), &first);
+        }
+        queue.add(after(4), &second);
+        let expected = [(after(3), id(&first)), (after(4), id(&second))];
+        assert!(queue.times.iter().eq(&expected));
+        assert_eq!(queue.shells.len(), 2);
+        assert!(queue.remove(id(&first)).unwrap().ptr_eq(&first));
+        assert!(queue.remove(id(&first)).is_none());
+        assert!(queue.times.iter().eq(&expected[1..]));
     }
 }

@@ -87,6 +87,33 @@ async fn disabled_passes_every_call_and_counts_nothing() {
     assert_eq!(snapshot.computed, State::Closed);
 }
 
+/// Scenario: a breaker with half-open without a call opens, and a person forces it for an unknown time.
+/// Guarantees: the computed state goes on when its time in open is over, so that nothing stays due; listeners hear of it
+/// by the release.
+#[tokio::test(start_paused = true)]
+async fn the_computed_state_goes_on_under_an_override() {
+    for kind in [
+        OverrideKind::ForcedOpen,
+        OverrideKind::Disabled,
+        OverrideKind::ForcedClosed,
+    ] {
+        let (breaker, notes) = observed(Settings {
+            automatic_half_open: true,
+            ..hystrix()
+        });
+        calls(&breaker, Outcome::Failure, 1);
+        breaker.force(order(kind));
+        notes.take();
+        assert_eq!(breaker.computed_state(), State::Open);
+        advance(ms(200)).await;
+        assert_eq!(breaker.computed_state(), State::HalfOpen, "{kind:?}");
+        assert_eq!(breaker.state(), kind.into());
+        assert_eq!(notes.take(), []);
+        breaker.release();
+        assert_eq!(notes.take()[0].to, EffectiveState::HalfOpen);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn metrics_only_announces_what_it_would_have_done() {
     let (breaker, notes) = observed(hystrix());
