@@ -11,7 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::error_type;
+use crate::error_type::{Seen, panic_message};
 
 pin_project! {
     /// A response's body that reports how it ends; as a body it is the one within.
@@ -120,7 +120,7 @@ impl Watched {
         let mut polled = None;
         let run = AssertUnwindSafe(|| watch.run(&mut || polled = Some(poll())));
         if let Err(panic) = catch_unwind(run) {
-            self.end(BodyEnd::Panicked(error_type::panic_message(&*panic)));
+            self.end(BodyEnd::Panicked(panic_message(&*panic)));
             resume_unwind(panic)
         }
         polled.expect("a watch runs the poll")
@@ -157,11 +157,14 @@ where
         let frame = ready!(polled);
         match &frame {
             None => watched.end(BodyEnd::Complete(None)),
-            Some(Err(error)) => watched.end(BodyEnd::Failed {
-                error_type: error_type::of(error),
-                is_timeout: error_type::is_timeout(error),
-                description: &error_type::describe(error),
-            }),
+            Some(Err(error)) => {
+                let seen = Seen::of(error);
+                watched.end(BodyEnd::Failed {
+                    error_type: seen.error_type(),
+                    is_timeout: seen.is_timeout(),
+                    description: &seen.description(error),
+                });
+            }
             Some(Ok(frame)) => match frame.trailers_ref() {
                 Some(trailers) => watched.end(BodyEnd::Complete(Some(trailers))),
                 // Servers and clients do not ask again once the body or its announced length says that this was all.

@@ -29,7 +29,7 @@ pub(crate) fn as_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> 
 }
 
 #[cfg(feature = "http")]
-pub(crate) use of_http::{describe, is_timeout, of, panic_message};
+pub(crate) use of_http::{Seen, chain, panic_message};
 
 #[cfg(feature = "http")]
 mod of_http {
@@ -39,20 +39,59 @@ mod of_http {
     use super::{Any, Error, as_error};
     use crate::semconv::ERROR_TYPE_TIMEOUT;
 
-    /// Returns the `error.type` of an error, of low cardinality: a word, or the name of its type.
-    pub(crate) fn of<E: 'static>(error: &E) -> &'static str {
-        if is_timeout(error) {
-            return ERROR_TYPE_TIMEOUT;
-        }
-        match as_error(error) {
-            Some(error) => known(error),
-            None => type_name::<E>(),
-        }
+    /// What is known of an error.
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) struct Seen<'a> {
+        known: Option<&'a (dyn Error + 'static)>,
+        type_name: &'static str,
     }
 
-    /// The word for an error of `reqwest` or of input and output, anywhere in the chain of causes; `_OTHER` for others.
-    fn known(error: &(dyn Error + 'static)) -> &'static str {
-        chain(error).find_map(word).unwrap_or("_OTHER")
+    impl<'a> Seen<'a> {
+        /// Looks at an error as it is.
+        pub(crate) fn of<E: 'static>(error: &'a E) -> Self {
+            Self::named::<E>(as_error(error))
+        }
+
+        /// Takes `known` for the error, whose type is `E`.
+        pub(crate) fn named<E>(known: Option<&'a (dyn Error + 'static)>) -> Self {
+            Self {
+                known,
+                type_name: type_name::<E>(),
+            }
+        }
+
+        /// Returns the `error.type`, of low cardinality: a word for an error of `reqwest` or of input and output anywhere in
+        /// the chain of causes, `_OTHER` for other boxed errors, else the name of its type.
+        pub(crate) fn error_type(self) -> &'static str {
+            match self.known {
+                Some(_) if self.is_timeout() => ERROR_TYPE_TIMEOUT,
+                Some(error) => chain(error).find_map(word).unwrap_or("_OTHER"),
+                None => self.type_name,
+            }
+        }
+
+        /// Whether it is a timeout of tokio, of `reqwest` or of input and output, or was caused by one.
+        pub(crate) fn is_timeout(self) -> bool {
+            let known = self.known;
+            known.is_some_and(|error| chain(error).any(is_timeout_itself))
+        }
+
+        /// Returns the first error of `reqwest` in the chain of causes.
+        #[cfg(feature = "reqwest")]
+        pub(crate) fn reqwest(self) -> Option<&'a reqwest::Error> {
+            chain(self.known?).find_map(|error| error.downcast_ref())
+        }
+
+        /// Returns the message of the error, which is `shown`. With an error of `reqwest` in its chain it is that of the
+        /// innermost cause: the others repeat the URL.
+        pub(crate) fn description(self, shown: &dyn Display) -> String {
+            #[cfg(feature = "reqwest")]
+            if let Some(error) = self.reqwest() {
+                let innermost = chain(error).skip(1).last();
+                return innermost.map_or_else(|| self.error_type().to_owned(), ToString::to_string);
+            }
+            shown.to_string()
+        }
     }
 
     fn word(error: &(dyn Error + 'static)) -> Option<&'static str> {
@@ -69,11 +108,6 @@ mod of_http {
         error.is::<std::io::Error>().then_some("io")
     }
 
-    /// Whether an error is a timeout of tokio, of `reqwest` or of input and output, or was caused by one.
-    pub(crate) fn is_timeout<E: 'static>(error: &E) -> bool {
-        as_error(error).is_some_and(|error| chain(error).any(is_timeout_itself))
-    }
-
     fn is_timeout_itself(error: &(dyn Error + 'static)) -> bool {
         #[cfg(feature = "reqwest")]
         if let Some(error) = error.downcast_ref::<reqwest::Error>() {
@@ -84,20 +118,11 @@ mod of_http {
             || io.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
     }
 
-    fn chain<'a>(
+    /// The error and its causes.
+    pub(crate) fn chain<'a>(
         error: &'a (dyn Error + 'static),
     ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
         std::iter::successors(Some(error), |error| (*error).source())
-    }
-
-    /// Returns the message of an error; of `reqwest`'s that of the innermost cause, which repeats no URL.
-    pub(crate) fn describe<E: Display + 'static>(error: &E) -> String {
-        #[cfg(feature = "reqwest")]
-        if let Some(error) = (error as &dyn Any).downcast_ref::<reqwest::Error>() {
-            let innermost = chain(error).skip(1).last();
-            return innermost.map_or_else(|| of(error).to_owned(), ToString::to_string);
-        }
-        error.to_string()
     }
 
     /// Returns the message of a panic.

@@ -23,6 +23,8 @@ pub use call::permit::{OwnedPermit, Permit};
 pub use call::request_log;
 #[doc(hidden)]
 pub use call::request_log as touched; // The module's earlier name.
+#[cfg(feature = "http")]
+pub(crate) use call::seen::seen;
 pub use model::latency::LatencyHistogram;
 pub use model::name::{MAX_NAME_BYTES, Name};
 pub use model::refusal::Rejected;

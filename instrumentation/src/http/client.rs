@@ -20,7 +20,7 @@ use super::request_span::RequestSpan;
 #[cfg(feature = "reqwest")]
 pub use super::traced_client::{TracedClient, outcome};
 pub use crate::body::ResponseBody;
-use crate::error_type;
+use crate::circuit_breaker::seen;
 use crate::propagation::Propagator;
 
 /// Traces the requests of an HTTP client: a span of kind client, its context in the headers.
@@ -133,7 +133,8 @@ where
         Poll::Ready(match result {
             Ok(response) => Ok(call.answered(response)),
             Err(error) => {
-                call.fail(error_type::of(&error), &error_type::describe(&error));
+                let seen = seen(&error);
+                call.fail(seen.error_type(), &seen.description(&error));
                 Err(error)
             }
         })

@@ -85,6 +85,29 @@ pub(super) fn redacted_query(query: &str) -> Cow<'_, str> {
     }
 }
 
+/// Replaces the credentials and the query of each URL in a message. Which parameters are secret is not asked: a URL in a
+/// message ends where a blank or a quotation mark does, so that other text may look like a part of its query.
+pub(super) fn redacted_urls(message: &str) -> Cow<'_, str> {
+    let (mut redacted, mut rest) = (String::new(), message);
+    while let Some(scheme) = rest.find("://") {
+        let (before, url) = rest.split_at(scheme + "://".len());
+        let end = url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>'));
+        let (url, after) = url.split_at(end.unwrap_or(url.len()));
+        let (url, query) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
+        let authority = url.split('/').next().unwrap_or_default();
+        let host = authority.rfind('@').map_or(0, |at| at + 1);
+        redacted.push_str(before);
+        redacted.push_str(if host > 0 { "REDACTED@" } else { "" });
+        redacted.push_str(&url[host..]);
+        redacted.push_str(if query.is_empty() { "" } else { "?REDACTED" });
+        rest = after;
+    }
+    match redacted.is_empty() {
+        true => Cow::Borrowed(message),
+        false => Cow::Owned(redacted + rest),
+    }
+}
+
 fn is_secret(name: &str) -> bool {
     let name = percent_decode_str(name).decode_utf8_lossy();
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
@@ -146,6 +169,24 @@ mod tests {
                 format!("a=1&{name}=REDACTED&b=2"),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn urls_in_messages_lose_credentials_and_queries() {
+        for (message, expected) in [
+            (
+                "error sending request for url (http://shop:1/a?token=b)c)",
+                "error sending request for url (http://shop:1/a?REDACTED",
+            ),
+            (
+                "url: \"https://ada:secret@shop/?q=1\", source: https://b/c#d",
+                "url: \"https://REDACTED@shop/?REDACTED\", source: https://b/c?REDACTED",
+            ),
+            ("nobody@http://a/b@c", "nobody@http://a/b@c"),
+            ("connection refused?", "connection refused?"),
+        ] {
+            assert_eq!(redacted_urls(message), expected);
         }
     }
 

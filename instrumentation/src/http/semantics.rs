@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use tracing::Span;
 
-use super::secret::redacted_query;
+use super::secret::{redacted_query, redacted_urls};
 use crate::circuit_breaker::layer::GrpcCode;
 
 /// The values allowed in `http.request.method` (RFC 9110 and PATCH); other methods are `_OTHER`.
@@ -108,11 +108,15 @@ pub(super) fn record_grpc_status(span: &Span, code: GrpcCode, error: Option<&Hea
     }
 }
 
-/// Records that there was no response, or that it ended with an error.
+/// Records that there was no response, or that it ended with an error. Messages quote URLs, of errors and of panics alike:
+/// their queries and credentials are masked.
 pub(super) fn record_error(span: &Span, error_type: &str, description: &str) {
     span.record("error.type", error_type);
     span.record("otel.status_code", "ERROR");
-    span.record("otel.status_description", shorten(description));
+    span.record(
+        "otel.status_description",
+        shorten(&redacted_urls(description)),
+    );
 }
 
 #[cfg(test)]

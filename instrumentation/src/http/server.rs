@@ -30,7 +30,7 @@ use super::secret::redacted_query;
 use super::{disclosure, forwarded, response_headers, semantics};
 pub use crate::body::ResponseBody;
 use crate::circuit_breaker::request_log::{Scope, Touched, scope_of};
-use crate::error_type;
+use crate::circuit_breaker::seen;
 use crate::propagation::{Headers, Propagator};
 
 /// Traces the requests of an HTTP server.
@@ -219,8 +219,8 @@ where
         Poll::Ready(match result {
             Ok(response) => Ok(call.answered(response, &touched)),
             Err(error) => {
-                let error_type = error_type::of(&error);
-                call.span.fail(error_type, &error_type::describe(&error));
+                let seen = seen(&error);
+                call.span.fail(seen.error_type(), &seen.description(&error));
                 Err(error)
             }
         })

@@ -14,7 +14,7 @@ use super::redirect::{self, Hop};
 use crate::body::ResponseBody;
 use crate::circuit_breaker::Outcome;
 use crate::circuit_breaker::layer::HttpStatus;
-use crate::error_type;
+use crate::error_type::Seen;
 use crate::propagation::Propagator;
 
 /// Most redirects of a request, as many as reqwest follows.
@@ -176,7 +176,8 @@ impl TracedClient {
             Ok(response) => Ok(to_reqwest(call.answered(from_reqwest(response)))),
             // The URL is an attribute, redacted; reqwest's message would repeat it unredacted.
             Err(error) => {
-                call.fail(error_type::of(&error), &error_type::describe(&error));
+                let seen = Seen::of(&error);
+                call.fail(seen.error_type(), &seen.description(&error));
                 Err(error)
             }
         }

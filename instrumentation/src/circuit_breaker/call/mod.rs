@@ -11,3 +11,5 @@ mod observation;
 pub(crate) mod permit;
 pub(crate) mod protected;
 pub mod request_log;
+#[cfg(feature = "http")]
+pub(crate) mod seen;

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use http::{HeaderMap, StatusCode};
 
 use super::grpc::GrpcCode;
+use crate::circuit_breaker::call::seen::seen;
 use crate::circuit_breaker::rules::state::Outcome;
-use crate::error_type;
 
 /// Decides the outcome of a call from the service's result. Closures can be classifiers.
 pub trait Classify<Response, Error> {
@@ -20,7 +20,7 @@ pub trait Classify<Response, Error> {
     {
         match result {
             Ok(_) => Cow::Borrowed("_OTHER"),
-            Err(error) => Cow::Borrowed(error_type::of(error)),
+            Err(error) => Cow::Borrowed(seen(error).error_type()),
         }
     }
 
@@ -86,17 +86,18 @@ impl HttpStatus {
     }
 
     /// Returns the outcome of a call that ended with an error instead of a response. An error of `reqwest` made by
-    /// `error_for_status` counts as its status does.
+    /// `error_for_status` counts as its status does, also as the cause of a boxed error.
     pub fn outcome_of_error<E: 'static>(self, error: &E) -> Outcome {
+        let seen = seen(error);
         #[cfg(feature = "reqwest")]
-        if let Some(error) = (error as &dyn std::any::Any).downcast_ref::<reqwest::Error>() {
+        if let Some(error) = seen.reqwest() {
             match error.status() {
                 Some(status) => return self.outcome(status),
                 None if error.is_builder() => return Outcome::Ignored,
                 None => {}
             }
         }
-        match error_type::is_timeout(error) {
+        match seen.is_timeout() {
             true => Outcome::Timeout,
             false => Outcome::Failure,
         }
@@ -131,7 +132,7 @@ impl<Body, Error: 'static> Classify<http::Response<Body>, Error> for HttpStatus 
                 Some(code) if response.status().is_success() => Cow::Borrowed(code.as_str()),
                 _ => Cow::Owned(response.status().as_str().to_owned()),
             },
-            Err(error) => Cow::Borrowed(error_type::of(error)),
+            Err(error) => Cow::Borrowed(seen(error).error_type()),
         }
     }
 
@@ -196,5 +197,35 @@ mod tests {
             HttpStatus::new().outcome_of_error(&refused),
             Outcome::Failure
         );
+    }
+
+    /// Guarantees: the status of an error of `reqwest` counts however deep it is.
+    #[cfg(feature = "reqwest")]
+    #[test]
+    fn an_error_for_a_status_counts_as_the_status_inside_other_errors_too() {
+        use std::error::Error;
+
+        use crate::circuit_breaker::CallError;
+
+        #[derive(Debug, thiserror::Error)]
+        #[error("no stock")]
+        struct NoStock(#[source] reqwest::Error);
+
+        let error = |status: u16| {
+            let mut response = http::Response::new("");
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            let response = reqwest::Response::from(response);
+            response.error_for_status().unwrap_err()
+        };
+        let boxed = |error: NoStock| -> Box<dyn Error + Send + Sync> { error.into() };
+        for (status, expected) in [(404, Outcome::Ignored), (503, Outcome::Failure)] {
+            let judge = HttpStatus::new();
+            let plain = judge.outcome_of_error(&error(status));
+            let within = judge.outcome_of_error(&boxed(NoStock(error(status))));
+            let called = judge.outcome_of_error(&CallError::Failed(error(status)));
+            let twice = CallError::Failed(boxed(NoStock(error(status))));
+            let twice = judge.outcome_of_error(&twice);
+            assert_eq!([plain, within, called, twice], [expected; 4], "{status}");
+        }
     }
 }
