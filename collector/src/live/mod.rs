@@ -96,6 +96,13 @@ impl Live {
             .collect()
     }
 
+    /// Returns whether a service of that name sent spans since the start.
+    pub(crate) fn has_service(&self, name: &str) -> bool {
+        let figures = self.shared.figures();
+        let known = figures.nodes.find(name);
+        known.is_some_and(|id| figures.nodes.sends_spans(id) && **figures.nodes.name(id) == *name)
+    }
+
     /// Returns a service: figures over the last five minutes, operations, instances.
     pub fn service(&self, name: &str, now: UnixNanos) -> ServiceSummary {
         self.shared.figures().service(name, now)

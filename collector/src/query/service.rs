@@ -205,12 +205,13 @@ impl QueryService {
     /// # Errors
     /// When the store fails.
     pub async fn service(&self, name: &str) -> Result<Option<ServiceSummary>, QueryError> {
-        let known = self
-            .service_names()
-            .await?
-            .iter()
-            .any(|known| known == name);
-        Ok(known.then(|| self.live.service(name, UnixNanos::now())))
+        let is_known = self.live.has_service(name) || {
+            let names = self.service_names().await?;
+            names
+                .binary_search_by(|known| known.as_str().cmp(name))
+                .is_ok()
+        };
+        Ok(is_known.then(|| self.live.service(name, UnixNanos::now())))
     }
 
     /// Returns the names of all services seen within the retention, sorted.

@@ -28,6 +28,10 @@ const GONE_AFTER: u64 = 10 * MINUTE;
 const ROWS_MAX: usize = 100;
 /// Operations listed.
 const OPERATIONS_MAX: usize = 200;
+/// Instances listed.
+const INSTANCES_MAX: usize = 100;
+/// Cards of circuits on the page of a service, some 5 KB each; the wall has all of them.
+const CARDS_MAX: usize = 30;
 
 /// Serves the list.
 pub(crate) async fn list(State(pages): State<Pages>, params: Params) -> PageResult<ServicesPage> {
@@ -36,14 +40,14 @@ pub(crate) async fn list(State(pages): State<Pages>, params: Params) -> PageResu
     let from = (number - 1).saturating_mul(ROWS_MAX);
     let found = pages.query.services(filter, from, ROWS_MAX).await?;
     let wall = pages.query.circuits().wall(None).await?;
-    let page = ServicesPage::new(
-        &found.services,
-        &wall.circuits,
-        UnixNanos::now().get(),
-        Range::of(pages.retention()),
-        Teach::from(&pages),
-    );
-    Ok(Page(page.of(found.total, number, filter)))
+    let (filter, retention) = (filter.to_owned(), Range::of(pages.retention()));
+    let teach = Teach::from(&pages);
+    let now = UnixNanos::now().get();
+    let page = aside(move || {
+        let page = ServicesPage::new(&found.services, &wall.circuits, now, retention, teach);
+        page.of(found.total, number, &filter)
+    });
+    Ok(Page(page.await?))
 }
 
 /// Serves one service.
@@ -53,13 +57,21 @@ pub(crate) async fn show(
 ) -> PageResult<ServicePage> {
     let unknown = || PageError::NotFound(format!("no service {} has been seen", text::name(&name)));
     let service = pages.query.service(&name).await?.ok_or_else(unknown)?;
-    let mut circuits = pages.query.circuits().wall(None).await?.circuits;
-    circuits.retain(|circuit| circuit.key.service == name);
-    Ok(Page(ServicePage::new(
-        service,
-        circuits,
-        UnixNanos::now().get(),
-    )))
+    let wall = pages.query.circuits().wall(None).await?;
+    let page = aside(move || {
+        let mut circuits = wall.circuits;
+        circuits.retain(|circuit| circuit.key.service == name);
+        ServicePage::new(service, circuits, UnixNanos::now().get())
+    });
+    Ok(Page(page.await?))
+}
+
+/// Builds a page beside the async workers: there may be thousands of breakers to look through, and to drop.
+async fn aside<T: Send + 'static>(
+    build: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PageError> {
+    let built = tokio::task::spawn_blocking(build).await;
+    built.map_err(|_| PageError::Overloaded)
 }
 
 /// Rate, errors and duration as words.
@@ -180,7 +192,7 @@ impl ServicesPage {
         };
         Self {
             chrome: Chrome::new(Section::Services, "Services"),
-            rows: services.iter().map(row).collect(),
+            rows: services.iter().take(ROWS_MAX).map(row).collect(),
             total: services.len(),
             number: 1,
             filter: String::new(),
@@ -234,7 +246,10 @@ impl ServicesPage {
 pub(crate) struct ServicePage {
     chrome: Chrome,
     service: ServiceSummary,
+    /// Those that are shown, worst first.
     circuits: Vec<CircuitView>,
+    /// How many there are in all.
+    circuits_total: usize,
     now: u64,
 }
 
@@ -250,11 +265,14 @@ struct OperationRow {
 impl ServicePage {
     /// Returns the page of a service and its circuits.
     pub(crate) fn new(service: ServiceSummary, mut circuits: Vec<CircuitView>, now: u64) -> Self {
-        circuits.sort_by_key(|c| (std::cmp::Reverse(c.state), c.key.name.clone()));
+        circuits.sort_by_cached_key(|c| (std::cmp::Reverse(c.state), c.key.name.clone()));
+        let circuits_total = circuits.len();
+        circuits.truncate(CARDS_MAX);
         Self {
             chrome: Chrome::new(Section::Services, &service.name),
             service,
             circuits,
+            circuits_total,
             now,
         }
     }
@@ -299,8 +317,25 @@ impl ServicePage {
         more.filter(|more| *more > 0)
     }
 
+    fn more_instances(&self) -> Option<usize> {
+        let more = self.service.instances.len().checked_sub(INSTANCES_MAX);
+        more.filter(|more| *more > 0)
+    }
+
+    fn more_circuits(&self) -> Option<usize> {
+        let more = self.circuits_total - self.circuits.len();
+        (more > 0).then_some(more)
+    }
+
+    /// Returns the wall, filtered by the service.
+    fn wall(&self) -> String {
+        Href::new("/")
+            .with("filter", &self.service.name)
+            .to_string()
+    }
+
     fn instances(&self) -> Vec<InstanceRow> {
-        let instances = self.service.instances.iter();
+        let instances = self.service.instances.iter().take(INSTANCES_MAX);
         instances
             .map(|instance| InstanceRow::new(instance, self.now))
             .collect()
@@ -339,5 +374,73 @@ impl InstanceRow {
             last_seen: format!("{} ago", text::age(silent)),
             first_seen: moment::short(instance.first_seen.get(), now),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fusebox_collector::model::{CircuitKey, OperationStats};
+
+    use super::*;
+    use crate::pages::frame::page::draw;
+    use crate::pages::tests::fixtures::{self, NOW, WEEK};
+
+    const BREAKERS: usize = 10_000;
+
+    /// The largest wall of one service.
+    fn breakers() -> Vec<CircuitView> {
+        let mut circuits = fixtures::big_wall(BREAKERS).circuits;
+        for circuit in &mut circuits {
+            circuit.key = CircuitKey {
+                service: "shop & co".to_owned(),
+                ..circuit.key.clone()
+            };
+        }
+        circuits
+    }
+
+    #[test]
+    fn a_page_of_very_many_services_has_a_bounded_size() {
+        let service = fixtures::services().remove(0);
+        let services = (0..100_000).map(|number| ServiceSummary {
+            name: format!("service-{number:06}"),
+            ..service.clone()
+        });
+        let services: Vec<_> = services.collect();
+        let circuits = fixtures::big_wall(BREAKERS).circuits;
+        let retention = Range::of(WEEK);
+        let page = ServicesPage::new(&services, &circuits, NOW, retention, fixtures::teach());
+        let html = draw(&page.of(services.len(), 1, "")).unwrap();
+        assert_eq!(html.matches("<th scope=\"row\"").count(), ROWS_MAX);
+        assert!(html.contains("100000 services") || html.contains("100,000 services"));
+        assert!(html.len() <= 300_000, "{} bytes", html.len());
+    }
+
+    #[test]
+    fn the_page_of_a_service_with_very_many_of_everything_has_a_bounded_size() {
+        let mut service = fixtures::services().remove(0);
+        service.name = "shop & co".to_owned();
+        let operation = |number: usize| OperationStats {
+            name: format!("GET /{number}"),
+            ..service.operations[0].clone()
+        };
+        service.operations = (0..5_000).map(operation).collect();
+        let instance = |number: usize| InstanceSeen {
+            id: format!("shop-{number}"),
+            ..service.instances[0].clone()
+        };
+        service.instances = (0..5_000).map(instance).collect();
+        let html = draw(&ServicePage::new(service, breakers(), NOW)).unwrap();
+        assert_eq!(
+            html.matches("<th scope=\"row\"").count(),
+            OPERATIONS_MAX + INSTANCES_MAX
+        );
+        assert_eq!(html.matches("<article").count(), CARDS_MAX);
+        assert!(
+            html.contains("href=\"/?filter=shop+%26+co\">9970 more<")
+                || html.contains("href=\"/?filter=shop%20%26%20co\">9970 more<"),
+            "{html}"
+        );
+        assert!(html.len() <= 300_000, "{} bytes", html.len());
     }
 }
