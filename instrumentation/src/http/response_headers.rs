@@ -205,7 +205,8 @@ mod tests {
             .map(|i| touched(&format!("c{i}"), Outcome::Success, None))
             .collect();
         assert_eq!(circuits(&list).matches("state=").count(), 8);
-        let long = touched(&"x".repeat(600), Outcome::Success, None);
+        // 200 bytes of a name, three times as many in a Display String.
+        let long = touched(&"ü".repeat(100), Outcome::Success, None);
         let list = [long.clone(), long, list[0].clone()];
         let header = circuits(&list);
         assert_eq!(header.matches("state=").count(), 2);
