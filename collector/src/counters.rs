@@ -83,6 +83,8 @@ incidents! {
     BadCircuitEvent = "bad_circuit_event",
     /// A metric point of a circuit could not be read as one.
     BadCircuitPoint = "bad_circuit_point",
+    /// A breaker past the limit of instances opened, which is not shown.
+    CircuitOpeningLimit = "circuit_opening_limit",
     /// A block of spans could not be written; its senders were refused.
     CommitFailed = "commit_failed",
     /// A block failed its checksum and was skipped.

@@ -12,7 +12,7 @@ use super::{Budget, Health, IngestError, Log, Reservation, count_repairs};
 use crate::codec::Format;
 use crate::codec::otlp::{Accepted, DecodeError, Repairs};
 use crate::counters::{Counters, Incident};
-use crate::live::circuits::CircuitSink;
+use crate::live::circuits::{CircuitSink, Kept};
 use crate::model::UnixNanos;
 use crate::store::StoreError;
 
@@ -81,7 +81,11 @@ impl Ingest {
         let (request, repairs) = self.decode(format, message, &mut reservation).await?;
         let circuits = &self.circuits;
         let stored = circuits.ingest_metrics(request, UnixNanos::now()).await;
-        self.record(stored, repairs)
+        let (points_not_kept, accepted) = self.record(stored, repairs)?;
+        Ok(Accepted {
+            points_not_kept,
+            ..accepted
+        })
     }
 
     /// Takes in a logs message; returns once its circuit events are durable.
@@ -96,7 +100,11 @@ impl Ingest {
     ) -> Result<Accepted, IngestError> {
         let (request, repairs) = self.decode(format, message, &mut reservation).await?;
         let stored = self.circuits.ingest_logs(request, UnixNanos::now()).await;
-        self.record(stored, repairs)
+        let (records_not_kept, accepted) = self.record(stored, repairs)?;
+        Ok(Accepted {
+            records_not_kept,
+            ..accepted
+        })
     }
 
     /// Returns what is known of the collector's health.
@@ -109,26 +117,31 @@ impl Ingest {
         self.budget.close();
     }
 
-    /// Reports how the circuits stored a request. Without records nothing was written, which says nothing of the disk.
+    /// Reports how the circuits stored a request; returns how much they did not keep. Without records nothing was written, which says nothing of the disk.
     fn record(
         &self,
-        stored: Result<usize, StoreError>,
+        stored: Result<Kept, StoreError>,
         repairs: Repairs,
-    ) -> Result<Accepted, IngestError> {
-        match stored {
-            Ok(0) => {}
-            Ok(_) => self.health.commit_succeeded(Log::Circuits),
+    ) -> Result<(u64, Accepted), IngestError> {
+        let not_kept = match stored {
+            Ok(kept) => {
+                if kept.records > 0 {
+                    self.health.commit_succeeded(Log::Circuits);
+                }
+                kept.not_kept
+            }
             Err(error) => {
                 let error = IngestError::from(error);
                 self.health.commit_failed(Log::Circuits, &error);
                 return Err(error);
             }
-        }
+        };
         count_repairs(&self.counters, &repairs);
-        Ok(Accepted {
+        let accepted = Accepted {
             repairs,
             ..Accepted::default()
-        })
+        };
+        Ok((not_kept, accepted))
     }
 
     /// Decodes with prost, whose structs are many times larger than their bytes: their estimated size is reserved too.

@@ -15,7 +15,7 @@ use crate::codec::Format;
 use crate::codec::otlp::{Accepted, Limits, ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::Counters;
 use crate::live::LiveTap;
-use crate::live::circuits::{CircuitSink, Stored};
+use crate::live::circuits::{CircuitSink, Kept, Stored};
 use crate::model::UnixNanos;
 use crate::store::StoreError;
 use crate::store::embedded::{Commit, SpanLog};
@@ -186,8 +186,11 @@ impl FakeCircuits {
     fn stored(&self) -> Stored<'_> {
         let stored = match *self.full.lock().unwrap() {
             Some(true) => Err(full()),
-            Some(false) => Ok(1),
-            None => Ok(0),
+            Some(false) => Ok(Kept {
+                records: 1,
+                ..Kept::default()
+            }),
+            None => Ok(Kept::default()),
         };
         Box::pin(async { stored })
     }

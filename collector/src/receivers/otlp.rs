@@ -49,7 +49,7 @@ pub(crate) fn to_protobuf(accepted: &Accepted) -> Vec<u8> {
     ExportResponse { partial_success }.encode_to_vec()
 }
 
-/// Returns the export response in JSON, 64-bit numbers as strings. Only spans are rejected one by one.
+/// Returns the export response in JSON, 64-bit numbers as strings.
 pub(crate) fn to_json(accepted: &Accepted) -> Vec<u8> {
     let Some(message) = explain(accepted) else {
         return b"{}".to_vec();
@@ -57,7 +57,12 @@ pub(crate) fn to_json(accepted: &Accepted) -> Vec<u8> {
     let mut partial = serde_json::Map::from_iter([("errorMessage".to_owned(), message.into())]);
     let rejected = accepted.rejected_total();
     if rejected > 0 {
-        partial.insert("rejectedSpans".to_owned(), rejected.to_string().into());
+        let field = match (accepted.points_not_kept, accepted.records_not_kept) {
+            (0, 0) => "rejectedSpans",
+            (0, _) => "rejectedLogRecords",
+            _ => "rejectedDataPoints",
+        };
+        partial.insert(field.to_owned(), rejected.to_string().into());
     }
     serde_json::json!({ "partialSuccess": partial })
         .to_string()
@@ -83,6 +88,14 @@ fn explain(accepted: &Accepted) -> Option<String> {
         (
             repairs.left_out,
             "values left out that their field cannot hold",
+        ),
+        (
+            accepted.points_not_kept,
+            "data points not kept: more instances or series of circuit breakers than the limit",
+        ),
+        (
+            accepted.records_not_kept,
+            "log records not kept: more instances of circuit breakers than the limit",
         ),
     ];
     let counts = counts.iter().filter(|(count, _)| *count > 0);
@@ -127,6 +140,24 @@ mod tests {
                 "errorMessage": "2 spans refused (invalid_trace_id)",
             }})
         );
+    }
+
+    #[test]
+    fn reports_past_the_limit_of_breakers_are_rejected() {
+        for (points, records, field) in [(7, 0, "rejectedDataPoints"), (0, 7, "rejectedLogRecords")]
+        {
+            let accepted = Accepted {
+                points_not_kept: points,
+                records_not_kept: records,
+                ..Accepted::default()
+            };
+            let response = ExportResponse::decode(&to_protobuf(&accepted)[..]).unwrap();
+            assert_eq!(response.partial_success.unwrap().rejected, 7);
+            let json: serde_json::Value = serde_json::from_slice(&to_json(&accepted)).unwrap();
+            assert_eq!(json["partialSuccess"][field], "7");
+            let message = json["partialSuccess"]["errorMessage"].as_str().unwrap();
+            assert!(message.starts_with("7 "), "{message}");
+        }
     }
 
     #[test]

@@ -225,6 +225,7 @@ fn empty(source: Source) -> Observation {
         source,
         group: String::new(),
         time: UnixNanos::new(0),
+        points: 0,
         counts: Vec::new(),
         state: None,
         in_flight: None,
@@ -232,6 +233,7 @@ fn empty(source: Source) -> Observation {
 }
 
 fn add(observation: &mut Observation, fact: Fact, point: &Point<'_>) {
+    observation.points += 1;
     observation.time = observation.time.max(point.time);
     if observation.group.is_empty() {
         let group = name(point.attributes, semconv::BREAKER_GROUP);

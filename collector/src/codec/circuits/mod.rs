@@ -80,6 +80,8 @@ pub struct Observation {
     pub group: String,
     /// The latest time of its points, Unix nanoseconds of the instance's clock.
     pub time: UnixNanos,
+    /// Its data points in the request.
+    pub points: u64,
     /// Its counts.
     pub counts: Vec<CountPoint>,
     /// The state in force, if the request holds it.

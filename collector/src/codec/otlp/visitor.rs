@@ -147,11 +147,16 @@ pub struct Accepted {
     pub truncated: u64,
     /// What was changed before it could be taken.
     pub repairs: Repairs,
+    /// Data points of breakers past the limit of instances, not kept.
+    pub points_not_kept: u64,
+    /// Log records of such breakers.
+    pub records_not_kept: u64,
 }
 
 impl Accepted {
-    /// Returns how many spans were rejected.
+    /// Returns how many spans, data points or log records were rejected.
     pub fn rejected_total(&self) -> u64 {
-        self.rejected.iter().map(|(_, count)| count).sum()
+        let spans: u64 = self.rejected.iter().map(|(_, count)| count).sum();
+        spans + self.points_not_kept + self.records_not_kept
     }
 }

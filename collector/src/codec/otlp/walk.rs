@@ -207,6 +207,8 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
 
     fn accepted(&self) -> Accepted {
         Accepted {
+            points_not_kept: 0,
+            records_not_kept: 0,
             spans: self.accepted,
             rejected: REJECTIONS
                 .into_iter()

@@ -1,6 +1,8 @@
 //! All breakers that report here, and what each report changes in the journal and announces to subscribers.
 
-use std::collections::BTreeMap;
+mod room;
+
+use std::collections::{BTreeMap, HashMap};
 
 use super::facts::Facts;
 use super::instance::Instance;
@@ -9,8 +11,10 @@ use super::timing::{FORGET_AFTER, SETTINGS_EVERY, STANDING_EVERY};
 use crate::codec::circuits::{Observation, SettingsReport};
 use crate::model::{CircuitCalls, CircuitKey, CircuitTransition, Source, UnixNanos};
 use crate::store::series::{SeriesRecord, SettingsRecord};
+use fusebox::circuit_breaker::EffectiveState;
 
-/// Instances of breakers that are tracked at once, about 20 KiB each; reports of any more are counted and dropped.
+/// Instances of breakers that are tracked at once, about 20 KiB each; reports of any more that find no room are
+/// counted and dropped.
 pub(super) const MAX_INSTANCES: usize = 10_000;
 
 /// All breakers.
@@ -19,6 +23,10 @@ pub(super) struct Board {
     circuits: BTreeMap<CircuitKey, Circuit>,
     targets: BTreeMap<CircuitKey, String>,
     instances: usize,
+    /// Instances of each service.
+    by_service: HashMap<String, usize>,
+    /// When no instance was idle that could make room.
+    none_idle_at: Option<UnixNanos>,
     last_standing: UnixNanos,
     last_settings: UnixNanos,
     restored_at: UnixNanos,
@@ -46,6 +54,10 @@ pub(super) struct Effects {
     pub(super) transitions: Vec<CircuitTransition>,
     /// Instances or series over a limit.
     pub(super) over_limit: u64,
+    /// Data points or log records of them.
+    pub(super) not_kept: u64,
+    /// Openings of breakers that found no room.
+    pub(super) openings_not_kept: u64,
 }
 
 impl Effects {
@@ -73,6 +85,7 @@ impl Board {
     ) {
         let (key, id) = (&observation.key, &observation.instance);
         let Some(found) = self.instance(key, id, observation.source, now, effects) else {
+            effects.not_kept += observation.points;
             return;
         };
         let observed = found.instance.observe(observation, now);
@@ -81,6 +94,7 @@ impl Board {
         let state = found.instance.standing.state;
         found.minutes.add(now, &calls.unwrap_or_default(), state);
         effects.over_limit += observed.too_many_series;
+        effects.not_kept += observed.too_many_series;
         effects.first_standing(&found);
         if let Some(derived) = observed.derived {
             effects.transition(derived);
@@ -97,6 +111,8 @@ impl Board {
     ) {
         let (key, id) = (transition.key.clone(), transition.instance.clone());
         let Some(found) = self.instance(&key, &id, Source::Fusebox, now, effects) else {
+            effects.not_kept += 1;
+            effects.openings_not_kept += u64::from(transition.to == EffectiveState::Open);
             return;
         };
         let worst = transition.from.max(transition.to);
@@ -116,6 +132,7 @@ impl Board {
     ) {
         let (key, id) = (&report.key, &report.instance);
         let Some(found) = self.instance(key, id, Source::Fusebox, now, effects) else {
+            effects.not_kept += 1;
             return;
         };
         let record = SettingsRecord {
@@ -143,11 +160,11 @@ impl Board {
         let circuit = self.circuits.get(key);
         let is_new = circuit.is_none_or(|circuit| !circuit.instances.contains_key(id));
         if is_new {
-            if self.instances >= MAX_INSTANCES {
+            if self.instances >= MAX_INSTANCES && !self.make_room(&key.service, now) {
                 effects.over_limit += 1;
                 return None;
             }
-            self.instances += 1;
+            self.count_one(&key.service);
             let mut instance = Instance::new(key, id, source, now);
             instance.standing.target = self.targets.get(key).cloned().unwrap_or_default();
             let circuit = self.circuits.entry(key.clone()).or_default();
@@ -159,6 +176,11 @@ impl Board {
             minutes: &mut circuit.minutes,
             is_new,
         })
+    }
+
+    fn count_one(&mut self, service: &str) {
+        self.instances += 1;
+        *self.by_service.entry(service.to_owned()).or_default() += 1;
     }
 
     /// Does what is due by time: rolls up hours that ended, writes standings and settings, removes expired instances.
@@ -205,15 +227,18 @@ impl Board {
 
     fn remove_expired(&mut self, now: UnixNanos) {
         let restored_at = self.restored_at;
-        let mut left = 0;
-        self.circuits.retain(|_, circuit| {
+        let mut left = HashMap::new();
+        self.circuits.retain(|key, circuit| {
             circuit
                 .instances
                 .retain(|_, instance| !is_gone(instance, restored_at, now));
-            left += circuit.instances.len();
+            if !circuit.instances.is_empty() {
+                *left.entry(key.service.clone()).or_default() += circuit.instances.len();
+            }
             !circuit.instances.is_empty() || !circuit.minutes.is_empty()
         });
-        self.instances = left;
+        self.instances = left.values().sum();
+        self.by_service = left;
         let circuits = &self.circuits;
         self.targets.retain(|key, _| circuits.contains_key(key));
     }
@@ -242,6 +267,7 @@ impl Board {
         self.restored_at = now;
         for facts in facts {
             let key = facts.standing.key.clone();
+            let service = key.service.clone();
             if !facts.standing.target.is_empty() {
                 self.targets
                     .insert(key.clone(), facts.standing.target.clone());
@@ -250,7 +276,7 @@ impl Board {
             let id = instance.standing.instance.clone();
             let circuit = self.circuits.entry(key).or_default();
             circuit.instances.insert(id, instance);
-            self.instances += 1;
+            self.count_one(&service);
         }
         for (key, minutes) in minutes {
             self.circuits.entry(key).or_default().minutes = minutes;
@@ -306,13 +332,7 @@ impl Board {
     }
 }
 
-/// Returns whether an instance has left the wall. For a restored one, the time counts from the restart.
+/// Returns whether an instance has left the wall.
 fn is_gone(instance: &Instance, restored_at: UnixNanos, now: UnixNanos) -> bool {
-    let heard = instance.standing.last_seen;
-    let heard = if instance.restored {
-        heard.max(restored_at)
-    } else {
-        heard
-    };
-    now - heard > FORGET_AFTER
+    now - instance.heard(restored_at) > FORGET_AFTER
 }

@@ -63,6 +63,16 @@ pub(super) struct Observed {
 }
 
 impl Instance {
+    /// Returns when it reported last; for a restored one, the time counts from the restart.
+    pub(super) fn heard(&self, restored_at: UnixNanos) -> UnixNanos {
+        let heard = self.standing.last_seen;
+        if self.restored {
+            heard.max(restored_at)
+        } else {
+            heard
+        }
+    }
+
     pub(super) fn new(key: &CircuitKey, id: &str, source: Source, now: UnixNanos) -> Self {
         Self::with_standing(Standing {
             key: key.clone(),

@@ -11,6 +11,7 @@ mod facts;
 mod follow;
 mod history;
 mod instance;
+mod limit;
 mod others;
 mod recent;
 mod replay;
@@ -37,6 +38,7 @@ use tokio::sync::broadcast;
 
 use self::board::{Board, Effects};
 use self::facts::Facts;
+use self::limit::Limit;
 use self::others::Others;
 use crate::codec::circuits::{decode_logs, decode_metrics};
 use crate::counters::{Counters, Incident};
@@ -67,6 +69,7 @@ struct Inner {
     others: Mutex<Arc<Others>>,
     changes: broadcast::Sender<CircuitChange>,
     counters: Arc<Counters>,
+    limit: Limit,
 }
 
 /// The board, and when its samples were last announced.
@@ -85,18 +88,24 @@ pub enum CircuitChange {
     Samples,
 }
 
-/// How many records became durable.
-pub(crate) type Stored<'a> = BoxFuture<'a, Result<usize, StoreError>>;
+/// The records of a request that became durable, and how many data points or log records were past the bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) records: usize,
+    pub(crate) not_kept: u64,
+}
+
+pub(crate) type Stored<'a> = BoxFuture<'a, Result<Kept, StoreError>>;
 
 /// The destination of decoded metrics and logs.
 pub(crate) trait CircuitSink: Send + Sync {
-    /// Stores the circuits of a metrics request; returns the number of records once they are durable.
+    /// Stores the circuits of a metrics request; returns what was kept once it is durable.
     ///
     /// # Errors
     /// When the disk fails; the sender may retry.
     fn ingest_metrics(&self, request: ExportMetricsServiceRequest, now: UnixNanos) -> Stored<'_>;
 
-    /// Stores the circuit events of a logs request; returns the number of records once they are durable.
+    /// Stores the circuit events of a logs request; returns what was kept once it is durable.
     ///
     /// # Errors
     /// When the disk fails; the sender may retry.
@@ -168,6 +177,7 @@ impl Circuits {
                 log,
                 changes: broadcast::channel(CHANGES_KEPT).0,
                 counters,
+                limit: Limit::default(),
             }),
         })
     }
@@ -178,20 +188,17 @@ impl Circuits {
     }
 
     /// Announces, then makes durable: subscribers need not wait for the disk.
-    async fn finish(&self, effects: Effects, samples: bool) -> Result<usize, StoreError> {
-        self.inner
-            .counters
-            .incidents
-            .add(Incident::SeriesLimit, effects.over_limit);
+    async fn finish(&self, effects: Effects, samples: bool) -> Result<Kept, StoreError> {
+        self.inner.limit.report(&effects, &self.inner.counters);
         for transition in effects.transitions {
             self.announce(CircuitChange::Transition(transition));
         }
         if samples {
             self.announce(CircuitChange::Samples);
         }
-        let records = effects.records.len();
+        let (records, not_kept) = (effects.records.len(), effects.not_kept);
         self.inner.log.append(effects.records).await?;
-        Ok(records)
+        Ok(Kept { records, not_kept })
     }
 
     fn announce(&self, change: CircuitChange) {
@@ -375,7 +382,7 @@ impl CircuitSink for Circuits {
                 .incidents
                 .add(Incident::BadCircuitPoint, batch.refused_points);
             if batch.observations.is_empty() {
-                return Ok(0);
+                return Ok(Kept::default());
             }
             let mut effects = Effects::default();
             let announce = {
@@ -401,7 +408,7 @@ impl CircuitSink for Circuits {
                 .incidents
                 .add(Incident::BadCircuitEvent, batch.refused_records);
             if events == 0 {
-                return Ok(0);
+                return Ok(Kept::default());
             }
             let mut effects = Effects::default();
             {

@@ -1,0 +1,27 @@
+//! Reports breakers that find no room: counts them, and logs once a minute that they opened.
+
+use tracing::warn;
+
+use super::board::Effects;
+use crate::counters::{Counters, Incident};
+use crate::sync::{LogThrottle, Mutex};
+
+/// When openings that were not kept were logged last.
+#[derive(Debug, Default)]
+pub(super) struct Limit(Mutex<LogThrottle>);
+
+impl Limit {
+    /// Counts what a request held beyond the bound; an opening is logged too.
+    pub(super) fn report(&self, effects: &Effects, counters: &Counters) {
+        let incidents = &counters.incidents;
+        incidents.add(Incident::SeriesLimit, effects.over_limit);
+        let openings = effects.openings_not_kept;
+        incidents.add(Incident::CircuitOpeningLimit, openings);
+        if openings > 0 && self.0.lock().is_due() {
+            warn!(
+                openings,
+                "breakers opened that are past the limit of instances and not shown"
+            );
+        }
+    }
+}
