@@ -31,6 +31,8 @@ pub(crate) struct ProtectedCall<S: Borrow<Shell>> {
     span: Span,
     pass: Pass,
     started: u64,
+    /// How long the head of the response took, once it has arrived.
+    head_nanos: Option<u64>,
     ended: bool,
     watch: PanicWatch,
 }
@@ -53,6 +55,7 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
                     span,
                     pass,
                     started,
+                    head_nanos: None,
                     ended: false,
                     watch: PanicWatch::start(),
                 })
@@ -88,6 +91,16 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         &self.span
     }
 
+    /// The head of the response has arrived and its body is still to come: the target has answered. How long the body
+    /// takes depends on its length and on its reader, so it makes the call neither slow nor hanging.
+    #[cfg(feature = "http")]
+    pub(crate) fn answered(&mut self) {
+        let shell = self.shell.borrow();
+        let now = shell.clock.now();
+        self.head_nanos = Some(now.saturating_sub(self.started));
+        shell.answered(&mut self.pass);
+    }
+
     /// Records how the call ended; `error_type` is that of a failure.
     pub(crate) fn finish(mut self, outcome: Outcome, error_type: &str) {
         self.end(outcome, error_type);
@@ -98,7 +111,11 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         let shell = self.shell.borrow();
         let now = shell.clock.now();
         record_outcome(&self.span, outcome, error_type);
-        let elapsed = now.saturating_sub(self.started);
+        let elapsed = match self.head_nanos {
+            // A body that hangs until a timeout is the target's doing.
+            Some(nanos) if outcome != Outcome::Timeout => nanos,
+            _ => now.saturating_sub(self.started),
+        };
         self.span
             .in_scope(|| shell.record(&self.pass, outcome, elapsed, now));
         note(shell, self.pass.state(), outcome, None);

@@ -17,6 +17,9 @@ use crate::circuit_breaker::call::handle::CircuitBreaker;
 /// must shed its load: the breaker refuses in `call`, so even an open one waits for an inner service that is not
 /// ready.
 ///
+/// The time to the head of the response is the duration of a call, and alone makes it slow: how long a body takes depends on
+/// its length and its reader. Only a body that hangs until a timeout counts with the whole time, as a timeout.
+///
 /// A body that is left unread counts as its head did; one that is dropped while its reader waits for more is a cancelled
 /// call. A body that has lasted for 10 s and goes on is a stream, and its call a success.
 ///

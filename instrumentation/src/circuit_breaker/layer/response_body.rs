@@ -1,4 +1,5 @@
-//! The rest of a call whose response has begun: the call ends with the body, not with the head.
+//! The rest of a call whose response has begun: the call ends with the body, not with the head, but only the time to the
+//! head makes it slow.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ const STREAM_AFTER: Duration = Duration::from_secs(10);
 /// Hands a response on. If its head is no success, the call ends now, else with the body.
 pub(super) fn hand_on<C, B, E>(
     response: http::Response<B>,
-    call: ProtectedCall<Arc<Shell>>,
+    mut call: ProtectedCall<Arc<Shell>>,
     classifier: &C,
 ) -> http::Response<ResponseBody<B>>
 where
@@ -34,6 +35,7 @@ where
         call.finish(outcome, &classifier.error_type(Ok(&response)));
         return response.map(ResponseBody::unwatched);
     }
+    call.answered();
     let rest = Rest {
         call: Some(call),
         classifier: classifier.clone(),

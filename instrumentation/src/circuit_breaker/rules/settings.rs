@@ -36,6 +36,7 @@ pub struct Settings {
     pub failure_rate_percent: f64,
     /// Calls that take longer are slow; see `slow_call_rate_percent`. At most `timeout`. Default: off.
     #[serde(deserialize_with = "duration_text::optional")]
+    /// Of an HTTP call through the layer or the client, the time to the head of the response is compared.
     pub slow_call_duration: Option<Duration>,
     /// Share of slow calls, percent, at which the breaker opens. Default 100.
     pub slow_call_rate_percent: f64,

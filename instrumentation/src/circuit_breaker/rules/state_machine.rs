@@ -286,6 +286,14 @@ impl StateMachine {
         self.decide(ending, now, total)
     }
 
+    /// A probe has been answered and goes on: time alone no longer makes it slow.
+    #[cfg(feature = "http")]
+    pub(crate) fn probe_answered(&mut self, id: u64) {
+        if let Stage::HalfOpen { trial, .. } = &mut self.stage {
+            trial.answered(id);
+        }
+    }
+
     /// Counts the probes that time alone decides, until they suffice.
     fn count_overdue(&mut self, now: u64, total: Tally) -> Option<Change> {
         let slow_after = self.settings.slow_before_return();

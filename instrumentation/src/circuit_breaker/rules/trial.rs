@@ -25,6 +25,8 @@ struct Probe {
     id: u64,
     started: u64,
     lease_until: u64,
+    /// It goes on although its target has answered, which no time makes slow.
+    answered: bool,
 }
 
 impl Trial {
@@ -73,8 +75,18 @@ impl Trial {
             id: *next_probe,
             started: now,
             lease_until: now.saturating_add(lease),
+            answered: false,
         });
         Admission::Probe(*next_probe)
+    }
+
+    /// A probe has been answered: it is slow only if it was by now, which its result will say.
+    #[cfg(feature = "http")]
+    pub(super) fn answered(&mut self, id: u64) {
+        let probe = self.running.iter_mut().find(|probe| probe.id == id);
+        if let Some(probe) = probe {
+            probe.answered = true;
+        }
     }
 
     /// Adds the result of a probe; returns whether there is one more to decide by. A bad result of a probe that has lost
@@ -111,7 +123,7 @@ impl Trial {
         let slow = self
             .running
             .iter()
-            .position(|probe| elapsed(probe) > limit)?;
+            .position(|probe| !probe.answered && elapsed(probe) > limit)?;
         let probe = self.running.swap_remove(slow);
         self.counted.push(probe.id);
         self.results.add(false, true);
@@ -142,7 +154,8 @@ impl Trial {
 
     /// When a slot becomes free or a running probe slow, whichever comes first.
     pub(super) fn next_change(&self, slow_after: Option<u64>) -> u64 {
-        let starts = self.running.iter().map(|probe| probe.started);
+        let waiting = self.running.iter().filter(|probe| !probe.answered);
+        let starts = waiting.map(|probe| probe.started);
         let slow_at = starts.min().zip(slow_after);
         let slow_at = slow_at.map(|(start, limit)| start.saturating_add(limit + 1));
         self.first_lease_end().min(slow_at.unwrap_or(u64::MAX))

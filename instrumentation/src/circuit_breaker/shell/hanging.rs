@@ -1,7 +1,11 @@
 //! Calls that are slow before they return: those that hang, and those that were given up.
 
 use super::live::Live;
+#[cfg(feature = "http")]
+use super::pass::Pass;
 use super::running::Running;
+#[cfg(feature = "http")]
+use super::running::Tick;
 use crate::circuit_breaker::rules::state::Outcome;
 
 impl Live {
@@ -32,6 +36,17 @@ impl Live {
             self.evaluate_locked(now);
         }
         looks_bad
+    }
+
+    /// Counts a call as hanging no longer: its target has answered.
+    #[cfg(feature = "http")]
+    pub(super) fn answered(&self, pass: &mut Pass) {
+        if let Some(running) = self.running.get() {
+            running.end(std::mem::replace(&mut pass.tick, Tick::NONE));
+        }
+        if let Some(id) = pass.ticket().probe {
+            self.locked(|control| control.machine.probe_answered(id));
+        }
     }
 
     /// Starts to count the running calls of a generation.

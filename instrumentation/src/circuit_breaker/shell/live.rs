@@ -335,7 +335,7 @@ impl Live {
     }
 
     /// Changes what the lock guards, publishes it, and reports transitions once the lock is released.
-    fn locked<R>(&self, change: impl FnOnce(&mut Control) -> R) -> R {
+    pub(super) fn locked<R>(&self, change: impl FnOnce(&mut Control) -> R) -> R {
         let (result, transitions) = {
             let mut control = self.control.lock();
             let (due, generation) = (control.machine.due(), control.machine.generation());

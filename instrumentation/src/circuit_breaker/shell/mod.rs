@@ -115,6 +115,14 @@ impl Shell {
         }
     }
 
+    /// The target has answered, though the call goes on: it no longer counts as hanging.
+    #[cfg(feature = "http")]
+    pub(crate) fn answered(&self, pass: &mut Pass) {
+        if let Some(live) = self.live.get() {
+            live.answered(pass);
+        }
+    }
+
     /// Records a call that took `elapsed_nanos` and ended at `now`.
     #[inline]
     pub(crate) fn record(&self, pass: &Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {

@@ -137,6 +137,116 @@ async fn unfinished_calls_count_only_where_asked() {
     assert_eq!(breaker.snapshot().window.calls, 0);
 }
 
+/// A service whose head takes `head` and whose body is read from a channel.
+#[cfg(feature = "http")]
+mod bodies {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
+    use tokio::sync::mpsc;
+    use tokio::time::sleep;
+    use tower::{Layer, ServiceExt, service_fn};
+
+    use super::*;
+    use crate::circuit_breaker::layer::CircuitBreakerLayer;
+    use crate::http::client::ResponseBody;
+
+    type Part = Result<Frame<&'static [u8]>, io::Error>;
+    type Stream = futures_util::stream::BoxStream<'static, Part>;
+
+    /// Makes a call whose head takes `head`; returns its response and the sender of its body.
+    async fn call(
+        breaker: &CircuitBreaker,
+        head: Duration,
+    ) -> (
+        Response<ResponseBody<StreamBody<Stream>>>,
+        mpsc::UnboundedSender<Part>,
+    ) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut body = Some(receiver);
+        let service = service_fn(move |_: Request<()>| {
+            let parts = futures_util::stream::unfold(body.take().unwrap(), async |mut parts| {
+                Some((parts.recv().await?, parts))
+            });
+            let stream: Stream = Box::pin(parts);
+            async move {
+                sleep(head).await;
+                Ok::<_, Infallible>(Response::new(StreamBody::new(stream)))
+            }
+        });
+        let service = CircuitBreakerLayer::new(breaker.clone()).layer(service);
+        let response = service.oneshot(Request::new(())).await.unwrap();
+        (response, sender)
+    }
+
+    /// Scenario: a healthy target sends streams that last, and their readers are slow.
+    /// Guarantees: neither makes the calls slow, while they run or when they end.
+    #[tokio::test(start_paused = true)]
+    async fn a_long_body_makes_no_call_slow() {
+        let breaker = breaker(settings());
+        let mut running = Vec::new();
+        for _ in 0..20 {
+            running.push(call(&breaker, ms(10)).await);
+        }
+        advance(ms(4_000)).await;
+        assert_eq!(breaker.state(), EffectiveState::Closed);
+        assert_eq!(breaker.snapshot().window.slow, 0);
+        for (response, sender) in running {
+            sender.send(Ok(Frame::data(b"stock"))).unwrap();
+            drop(sender);
+            response.into_body().collect().await.unwrap();
+        }
+        let snapshot = breaker.snapshot();
+        assert_eq!(snapshot.state, EffectiveState::Closed);
+        assert_eq!((snapshot.calls.success, snapshot.window.slow), (20, 0));
+        let latency = snapshot.latency.of(Outcome::Success).unwrap();
+        assert_eq!(latency.sum_seconds(), 0.2, "the time to the head");
+    }
+
+    /// Guarantees: a slow head is a slow call, though its body comes at once.
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_head_is_a_slow_call() {
+        let breaker = breaker(settings());
+        for _ in 0..10 {
+            let (response, sender) = call(&breaker, ms(501)).await;
+            drop(sender);
+            response.into_body().collect().await.unwrap();
+        }
+        assert_eq!(breaker.state(), EffectiveState::Open);
+    }
+
+    /// Guarantees: bodies that break off open the breaker, those that hang until a timeout count as timeouts.
+    #[tokio::test(start_paused = true)]
+    async fn bodies_that_break_off_or_hang_are_failures() {
+        let breaker = breaker(settings());
+        for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut] {
+            let (response, sender) = call(&breaker, ms(10)).await;
+            advance(ms(2_000)).await;
+            sender.send(Err(kind.into())).unwrap();
+            response.into_body().collect().await.unwrap_err();
+        }
+        let snapshot = breaker.snapshot();
+        assert_eq!((snapshot.calls.failure, snapshot.calls.timeout), (1, 1));
+        assert_eq!((snapshot.window.errors, snapshot.window.slow), (2, 1));
+    }
+
+    /// Scenario: the probe is a stream. Guarantees: it is not slow while it lasts, and closes the breaker at its end.
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_streams_is_not_slow() {
+        let breaker = breaker(settings());
+        calls(&breaker, Outcome::Failure, 10);
+        advance(ms(5_000)).await;
+        let (response, sender) = call(&breaker, ms(10)).await;
+        advance(ms(4_000)).await;
+        assert_eq!(breaker.state(), EffectiveState::HalfOpen);
+        drop(sender);
+        response.into_body().collect().await.unwrap();
+        assert_eq!(breaker.state(), EffectiveState::Closed);
+    }
+}
+
 /// Scenario: the code blocks its thread past the timeout, so that no timer can run. Guarantees: its result is late.
 #[tokio::test]
 async fn a_result_after_the_timeout_is_late_though_the_code_blocked() {
