@@ -125,7 +125,7 @@ impl CircuitBreaker {
     }
 
     /// Opens the breaker for `duration`, at most [`MAX_DURATION`](crate::circuit_breaker::MAX_DURATION); after that it
-    /// admits a probe.
+    /// admits a probe. Of an open breaker it replaces the end, which listeners get as a transition from open to open.
     pub fn open_for(&self, duration: Duration, reason: &str) {
         self.shell.transition(State::Open, Some(duration), reason);
     }

@@ -6,7 +6,9 @@ use http::{HeaderMap, StatusCode};
 
 use super::grpc::GrpcCode;
 use crate::circuit_breaker::call::seen::seen;
+use crate::circuit_breaker::isolated::isolated;
 use crate::circuit_breaker::rules::state::Outcome;
+use crate::semconv::ERROR_TYPE_PANIC;
 
 /// Decides the outcome of a call from the service's result. Closures can be classifiers.
 pub trait Classify<Response, Error> {
@@ -36,6 +38,33 @@ where
 {
     fn classify(&self, result: Result<&Response, &Error>) -> Outcome {
         self(result)
+    }
+}
+
+/// Asks for the outcome of a call, and for its `error.type` where that may be needed. A panic of the classifier leaves the
+/// caller its result and the call a failure.
+pub(super) fn judge<C, T, E: 'static>(
+    classifier: &C,
+    result: Result<&T, &E>,
+) -> (Outcome, Cow<'static, str>)
+where
+    C: Classify<T, E>,
+{
+    let ask = || match classifier.classify(result) {
+        Outcome::Success => (Outcome::Success, Cow::Borrowed("")),
+        outcome => (outcome, classifier.error_type(result)),
+    };
+    isolated("classifier", ask).unwrap_or((Outcome::Failure, Cow::Borrowed(ERROR_TYPE_PANIC)))
+}
+
+/// As [`judge`], for the status behind the body of a gRPC call.
+pub(super) fn judge_grpc<C, T, E>(classifier: &C, code: GrpcCode) -> (Outcome, &'static str)
+where
+    C: Classify<T, E>,
+{
+    match isolated("classifier", || classifier.classify_grpc(code)) {
+        Some(outcome) => (outcome, code.as_str()),
+        None => (Outcome::Failure, ERROR_TYPE_PANIC),
     }
 }
 
@@ -141,7 +170,7 @@ impl<Body, Error: 'static> Classify<http::Response<Body>, Error> for HttpStatus 
     }
 }
 
-/// Counts errors of the service as failures and every response as a success.
+/// Counts errors of the service as failures and every response as a success, whatever its status or gRPC's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ErrorsOnly;
 
@@ -151,6 +180,10 @@ impl<Response, Error> Classify<Response, Error> for ErrorsOnly {
             Ok(_) => Outcome::Success,
             Err(_) => Outcome::Failure,
         }
+    }
+
+    fn classify_grpc(&self, _: GrpcCode) -> Outcome {
+        Outcome::Success
     }
 }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::classify::Classify;
+use super::classify::{Classify, judge};
 use super::mode::{AnyResponses, HttpResponses};
 use super::response_body::hand_on;
 use crate::body::ResponseBody;
@@ -97,8 +97,8 @@ impl<F, C, M> ResponseFuture<F, C, M> {
         Poll::Ready(match result {
             Ok(response) => (Ok(response), Some((call, classifier))),
             Err(error) => {
-                let outcome = classifier.classify(Err(&error));
-                call.finish(outcome, &classifier.error_type(Err(&error)));
+                let (outcome, error_type) = judge(classifier, Err(&error));
+                call.finish(outcome, &error_type);
                 (Err(CallError::Failed(error)), None)
             }
         })
@@ -116,8 +116,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (result, call) = ready!(self.poll_inner(cx));
         if let (Ok(response), Some((call, classifier))) = (&result, call) {
-            let outcome = classifier.classify(Ok(response));
-            call.finish(outcome, &classifier.error_type(Ok(response)));
+            let (outcome, error_type) = judge(classifier, Ok(response));
+            call.finish(outcome, &error_type);
         }
         Poll::Ready(result)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::classify::Classify;
+use super::classify::{Classify, judge, judge_grpc};
 use super::grpc::{GrpcCode, has_status_behind_body};
 use crate::body::{BodyEnd, ResponseBody, Watch};
 use crate::circuit_breaker::call::protected::ProtectedCall;
@@ -30,9 +30,9 @@ where
     B: 'static,
     E: 'static,
 {
-    let outcome = classifier.classify(Ok(&response));
+    let (outcome, error_type) = judge(classifier, Ok(&response));
     if outcome != Outcome::Success {
-        call.finish(outcome, &classifier.error_type(Ok(&response)));
+        call.finish(outcome, &error_type);
         return response.map(ResponseBody::unwatched);
     }
     call.answered();
@@ -84,8 +84,9 @@ where
     fn end(&mut self, end: BodyEnd<'_>) {
         match end {
             BodyEnd::Complete(trailers) if self.is_grpc => {
-                let code = GrpcCode::at_end(trailers);
-                self.finish(self.classifier.classify_grpc(code), code.as_str());
+                let (outcome, error_type) =
+                    judge_grpc(&self.classifier, GrpcCode::at_end(trailers));
+                self.finish(outcome, error_type);
             }
             BodyEnd::Failed {
                 is_timeout: true, ..

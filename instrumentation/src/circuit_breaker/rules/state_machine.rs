@@ -205,6 +205,10 @@ impl StateMachine {
                 self.enter(Stage::Closed, reason.clone());
             }
             State::Open => {
+                if from == State::Open {
+                    // The same opening lasts longer or shorter; the next one must not wait longer for it.
+                    self.openings = self.openings.saturating_sub(1);
+                }
                 self.open(now, reason.clone(), None);
                 if let (Stage::Open { until, wait, .. }, Some(longer)) = (&mut self.stage, wait) {
                     (*until, *wait) = (now.saturating_add(longer), longer);
@@ -215,7 +219,8 @@ impl StateMachine {
                 self.half_open(now);
             }
         }
-        (from != to).then_some(Change { from, to, reason })
+        // Of an open one the end has changed, which is what others show and wait for.
+        (from != to || to == State::Open).then_some(Change { from, to, reason })
     }
 
     pub(crate) fn state(&self) -> State {

@@ -76,6 +76,8 @@ impl Running {
     pub(crate) fn start(&self, now: u64) -> Tick {
         let (first, mut tick) = self.tick(now);
         let slot = &self.slots[(tick % SLOTS as u64) as usize];
+        // First: else a reader could find this call beside the last start of earlier ones, and count it as overdue.
+        slot.last_start.fetch_max(now, Relaxed);
         let mut known = slot.calls.load(Acquire);
         loop {
             // Another thread's clock may be ahead.
@@ -93,7 +95,6 @@ impl Running {
                 Err(other) => known = other,
             }
         }
-        slot.last_start.fetch_max(now, Relaxed);
         if tick_of(known) >= first && tick_of(known) < tick {
             self.change_overdue(first, |calls| calls + (known & COUNT_MASK));
         }
@@ -232,6 +233,25 @@ mod tests {
         });
         // 60 calls of each thread have not ended.
         assert_eq!(running.overdue(u64::MAX), 240);
+    }
+
+    /// Scenario: calls that end at once start far apart, so that slots are needed again, while another thread reads.
+    /// Guarantees: none is found overdue.
+    #[test]
+    fn a_call_that_starts_is_not_overdue() {
+        let (running, clock) = (running(), AtomicU64::new(0));
+        let reads = |now: u64| assert_eq!(running.overdue(now), 0, "at {now}");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for now in (LIMIT..200_000 * LIMIT).step_by(LIMIT as usize + 1) {
+                    clock.store(now, Release);
+                    running.end(running.start(now));
+                }
+                clock.store(u64::MAX, Release);
+            });
+            let times = std::iter::repeat_with(|| clock.load(Acquire));
+            times.take_while(|now| *now < u64::MAX).for_each(reads);
+        });
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::*;
 use crate::circuit_breaker::CallError;
-use crate::circuit_breaker::layer::{CircuitBreakerLayer, ErrorsOnly};
+use crate::circuit_breaker::layer::{CircuitBreakerLayer, Classify, ErrorsOnly, GrpcCode};
 
 async fn answer(breaker: &CircuitBreaker, status: StatusCode) -> Result<StatusCode, String> {
     let service = service_fn(move |_: Request<()>| {
@@ -179,6 +179,54 @@ async fn a_panic_caught_outside_is_a_failure() {
     assert_eq!(breaker.snapshot().calls.failure, failed + 1);
     assert_eq!(breaker.state(), EffectiveState::Open);
     assert_eq!(breaker.snapshot().calls.cancelled, 0);
+}
+
+/// Scenario: the classifier panics, at the head, at an error and at gRPC's status behind a body.
+/// Guarantees: the caller gets its result, and the call is a failure.
+#[tokio::test(start_paused = true)]
+async fn a_classifier_that_panics_leaves_a_failure_and_the_result() {
+    use http_body_util::{BodyExt, Empty};
+
+    #[derive(Clone)]
+    struct AtTheEnd;
+    impl<T, E> Classify<T, E> for AtTheEnd {
+        fn classify(&self, _: Result<&T, &E>) -> Outcome {
+            Outcome::Success
+        }
+
+        fn classify_grpc(&self, _: GrpcCode) -> Outcome {
+            panic!("classifier")
+        }
+    }
+    let breaker = breaker(Settings {
+        minimum_calls: 100,
+        ..hystrix()
+    });
+    let layer = || CircuitBreakerLayer::new(breaker.clone());
+    let echo = service_fn(|n: u32| async move { if n == 0 { Err("zero") } else { Ok(n) } });
+    let panics = |_: Result<&u32, &&str>| -> Outcome { panic!("classifier") };
+    for n in [0, 1] {
+        let result = layer().classify(panics).layer(echo).oneshot(n).await;
+        assert_eq!(result.ok(), (n > 0).then_some(n));
+    }
+    let grpc = service_fn(async |_: Request<()>| {
+        let response = Response::builder().header("content-type", "application/grpc");
+        Ok::<_, Infallible>(response.body(Empty::<&[u8]>::new()).unwrap())
+    });
+    let panics = |_: Result<&Response<Empty<&[u8]>>, &Infallible>| -> Outcome { panic!("head") };
+    let service = layer().classify_http(panics).layer(grpc);
+    service.oneshot(Request::new(())).await.unwrap();
+    assert_eq!(breaker.snapshot().calls.failure, 3);
+    let service = layer().classify_http(AtTheEnd).layer(grpc);
+    let response = service.oneshot(Request::new(())).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    assert_eq!(breaker.snapshot().calls.failure, 4);
+    // Without a status the call has ended as UNKNOWN, which is a response all the same.
+    let service = layer().classify_http(ErrorsOnly).layer(grpc);
+    let response = service.oneshot(Request::new(())).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    let calls = breaker.snapshot().calls;
+    assert_eq!((calls.success, calls.failure), (1, 4));
 }
 
 /// Scenario: a server's stack has the tracing layer around the breaker's, without a router in between.

@@ -96,6 +96,35 @@ async fn a_transition_by_hand_goes_on_by_the_rules() {
     );
 }
 
+/// Scenario: a person sets how long an open breaker stays open, twice.
+/// Guarantees: listeners hear of the new end and its reason, and the time in open after a failed probe grows as if nobody had.
+#[tokio::test(start_paused = true)]
+async fn an_open_breaker_opened_for_another_time_says_so() {
+    let (breaker, notes) = observed(Settings {
+        open_duration_factor: 2.0,
+        open_duration_max: Some(Duration::from_secs(60)),
+        ..hystrix()
+    });
+    calls(&breaker, Outcome::Failure, 1);
+    notes.take();
+    for seconds in [60, 10] {
+        let before = std::time::SystemTime::now();
+        breaker.open_for(Duration::from_secs(seconds), "Ada: the target moves");
+        let [note] = <[_; 1]>::try_from(notes.take()).unwrap();
+        assert_eq!(
+            (note.from, note.to),
+            (EffectiveState::Open, EffectiveState::Open)
+        );
+        assert_eq!(note.reason, "Ada: the target moves");
+        let wait = note.open_until.unwrap().duration_since(before).unwrap();
+        assert_eq!(wait.as_secs(), seconds);
+    }
+    advance(Duration::from_secs(10)).await;
+    calls(&breaker, Outcome::Failure, 1);
+    let second = breaker.try_acquire().unwrap_err().retry_after;
+    assert_eq!(second, ms(400), "of the second opening");
+}
+
 /// Guarantees: an override stays in force over a transition by hand.
 #[tokio::test(start_paused = true)]
 async fn a_transition_by_hand_stays_under_an_override() {
