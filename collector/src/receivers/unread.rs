@@ -1,5 +1,8 @@
 //! Notices clients that do not read their answers, so that their connections are closed and what is kept for them is freed.
 //!
+//! A client that reads too slowly is cut off likewise: an answer from the store takes up to 48 MiB of the memory of all
+//! answers until it is sent.
+//!
 //! Over HTTP/1.1 a write to the socket makes no progress; over HTTP/2 a client may also keep the window of a stream shut,
 //! and then nothing is written at all: the next piece of a body is not asked for.
 
@@ -19,6 +22,9 @@ use crate::sync::Mutex;
 
 /// How long a client may read nothing of an answer: a browser in the background still reads, a stopped process does not.
 pub(super) const UNREAD_MAX: Duration = Duration::from_secs(30);
+/// Slowest rate at which a client may read an answer, bytes a second: half a megabit, at which 48 MiB take 13 min. A client
+/// may be behind it by `UNREAD_MAX`.
+const RATE_MIN: u64 = 64 << 10;
 /// How often the bodies of a connection are looked at.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// A frame is handed on in pieces of that size, so that what HTTP/2 buffers of a stream with a small window is no more.
@@ -107,14 +113,55 @@ impl<S: AsyncWrite> AsyncWrite for Timed<S> {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Answers(Arc<Mutex<Vec<Weak<Turn>>>>);
 
-/// Since when it has been the client's turn: a piece lies ready for it; `None` while it waits for the next.
+/// Who is waited for, and how slowly the client has read.
 #[derive(Debug)]
-struct Turn(Mutex<Option<Instant>>);
+struct Turn(Mutex<Pace>);
+
+#[derive(Debug)]
+struct Pace {
+    /// Since when it has been the client's turn: a piece lies ready for it; `None` while it waits for the next.
+    since: Option<Instant>,
+    /// The bytes of that piece.
+    bytes: u64,
+    /// For how much longer than at `RATE_MIN` the pieces before it took; never below zero, so that a client that was
+    /// fast may not be slow later.
+    late: Duration,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self {
+            since: Some(Instant::now()),
+            bytes: 0,
+            late: Duration::ZERO,
+        }
+    }
+
+    /// Notes that the client took its piece.
+    fn took(&mut self) {
+        if let Some(since) = self.since.take() {
+            let allowed = Duration::from_micros(self.bytes * 1_000_000 / RATE_MIN);
+            self.late = (self.late + since.elapsed()).saturating_sub(allowed);
+        }
+    }
+
+    /// Notes that a piece of so many bytes lies ready.
+    fn ready(&mut self, bytes: usize) {
+        self.since = Some(Instant::now());
+        self.bytes = bytes as u64;
+    }
+
+    /// Returns whether the client reads nothing, or too slowly. The piece that it is reading does not count in its favour.
+    fn is_too_slow(&self) -> bool {
+        let waited = self.since.map(|since| since.elapsed());
+        waited.is_some_and(|waited| self.late + waited >= UNREAD_MAX)
+    }
+}
 
 impl Answers {
     /// Returns a body that is watched until it is sent or dropped.
     pub(super) fn watch<B>(&self, body: B) -> Watched<B> {
-        let turn = Arc::new(Turn(Mutex::new(Some(Instant::now()))));
+        let turn = Arc::new(Turn(Mutex::new(Pace::new())));
         let mut turns = self.0.lock();
         turns.retain(|turn| turn.strong_count() > 0);
         turns.push(Arc::downgrade(&turn));
@@ -122,16 +169,13 @@ impl Answers {
         Watched { body, rest, turn }
     }
 
-    /// Waits until an answer was not read on for `UNREAD_MAX`.
+    /// Waits until an answer was not read on for `UNREAD_MAX`, or too slowly.
     pub(super) async fn unread(&self) {
         loop {
             sleep(CHECK_EVERY).await;
             let turns = self.0.lock();
-            let since = turns.iter().filter_map(|turn| *turn.upgrade()?.0.lock());
-            if since
-                .min()
-                .is_some_and(|since| since.elapsed() >= UNREAD_MAX)
-            {
+            let mut watched = turns.iter().filter_map(Weak::upgrade);
+            if watched.any(|turn| turn.0.lock().is_too_slow()) {
                 return;
             }
         }
@@ -158,23 +202,27 @@ impl<B: Body<Data = Bytes>> Body for Watched<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
+        this.turn.0.lock().took();
         if this.rest.is_empty() {
-            let polled = this.body.poll_frame(context);
-            let is_waiting = !matches!(polled, Poll::Ready(Some(Ok(_))));
-            *this.turn.0.lock() = (!is_waiting).then(Instant::now);
-            match ready!(polled) {
+            match ready!(this.body.poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) if data.len() > PIECE_BYTES => *this.rest = data,
-                    Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                    Ok(data) => {
+                        this.turn.0.lock().ready(data.len());
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                    Err(frame) => {
+                        this.turn.0.lock().ready(0);
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
                 },
                 end => return Poll::Ready(end),
             }
         }
-        *this.turn.0.lock() = Some(Instant::now());
         let length = PIECE_BYTES.min(this.rest.len());
         // A copy: a slice would keep all of it in memory until the last one is sent.
         let piece = Bytes::copy_from_slice(&this.rest.split_to(length));
+        this.turn.0.lock().ready(length);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
@@ -224,6 +272,49 @@ mod tests {
         drop(unread);
         let in_an_hour = tokio::time::timeout(Duration::from_secs(3600), answers.unread());
         assert!(in_an_hour.await.is_err());
+    }
+
+    /// Reads an answer of 2 MiB piece by piece with that pause between; returns whether the client was cut off before the end.
+    async fn is_cut_off(pause: Duration) -> bool {
+        let answers = Answers::default();
+        let mut body = answers.watch(Full::new(Bytes::from(vec![0; 2 << 20])));
+        let mut unread = std::pin::pin!(answers.unread());
+        while body.frame().await.is_some() {
+            tokio::select! {
+                () = unread.as_mut() => return true,
+                () = sleep(pause) => {}
+            }
+        }
+        false
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_read_too_slowly_is_noticed() {
+        assert!(is_cut_off(UNREAD_MAX * 5 / 6).await);
+        assert!(is_cut_off(Duration::from_secs(3)).await);
+        assert!(!is_cut_off(Duration::from_millis(900)).await);
+    }
+
+    /// *Scenario*: a client reads one small event every 10 s for an hour, each after a millisecond.
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_of_small_events_may_last() {
+        let answers = Answers::default();
+        let events = futures_util::stream::unfold((), |()| async {
+            sleep(Duration::from_secs(10)).await;
+            let event = Frame::data(Bytes::from(vec![0; 100]));
+            Some((Ok::<_, io::Error>(event), ()))
+        });
+        let mut body = answers.watch(http_body_util::StreamBody::new(Box::pin(events)));
+        let read = async {
+            for _ in 0..360 {
+                body.frame().await.unwrap().unwrap();
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            () = answers.unread() => panic!("it was cut off"),
+            () = read => {}
+        }
     }
 
     #[tokio::test]
