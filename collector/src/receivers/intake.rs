@@ -47,6 +47,11 @@ impl Intake {
         })
     }
 
+    /// Keeps the connection of a health check where no token is required: balancers probe on one that stays open.
+    pub(crate) fn probed(&self, head: &request::Parts) {
+        self.auth.probed(&head.extensions);
+    }
+
     /// Begins to account for the memory of a request.
     pub(crate) fn begin(&self, deadline: Option<Instant>) -> Result<Reservation, Refusal> {
         Ok(self.ingest.begin(deadline)?)

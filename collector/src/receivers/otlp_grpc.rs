@@ -88,6 +88,7 @@ impl OtlpGrpc {
         if path == health::CHECK {
             // As `/healthz`, without a token and without a reservation: a full collector is alive.
             let framed = unframe(health::read(body).await?)?;
+            self.intake.probed(head);
             let is_healthy = self.intake.ingest.health().problem().is_none();
             return health::answer(&framed.message, is_healthy);
         }

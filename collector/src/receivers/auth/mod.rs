@@ -109,6 +109,13 @@ impl Auth {
         judged
     }
 
+    /// Notes that a connection asked for the health, which needs no token: where none is set, it has authenticated.
+    pub(crate) fn probed(&self, extensions: &Extensions) {
+        if let (None, Some(session)) = (&self.tokens, extensions.get::<Arc<Session>>()) {
+            session.authenticate();
+        }
+    }
+
     async fn judge(
         &self,
         headers: &HeaderMap,

@@ -182,3 +182,30 @@ async fn a_sender_may_be_idle_once_it_has_authenticated() {
     let read = sender.read(&mut answer).await.unwrap();
     assert!(answer[..read].starts_with(b"HTTP/1.1 200 "));
 }
+
+/// *Scenario*: a balancer probes every 30 s on one connection, where no token is set.
+/// *Guarantees*: the connection is kept.
+#[tokio::test]
+async fn a_connection_of_probes_is_kept_where_no_token_is_set() {
+    let receivers = Receivers::start().await;
+    let stream = TcpStream::connect(receivers.grpc).await.unwrap();
+    let (mut client, connection) = hyper::client::conn::http2::handshake(
+        hyper_util::rt::TokioExecutor::new(),
+        hyper_util::rt::TokioIo::new(stream),
+    )
+    .await
+    .unwrap();
+    tokio::spawn(connection);
+    let uri = format!("http://{}/grpc.health.v1.Health/Check", receivers.grpc);
+    let mut probe = async || {
+        let body = http_body_util::Full::new(super::grpc::framed(0, b""));
+        let headers = [("content-type", "application/grpc")];
+        let sent = client.send_request(super::request(&uri, &headers, body));
+        sent.await.unwrap().status()
+    };
+    assert_eq!(probe().await, 200);
+    tokio::time::pause();
+    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+    tokio::time::resume();
+    assert_eq!(probe().await, 200);
+}
