@@ -51,8 +51,8 @@ pub(crate) fn web_router_with(collector: &Collector, more_nav: &'static [NavEntr
         stop: collector.stop(),
     };
     let api = api::router(collector.api_state());
-    let admission = collector.query().admission().clone();
-    api::bounded(pages::router(state).merge(api), admission, pages::busy)
+    let pages = pages::router(state).merge(api);
+    api::bounded(pages, collector.query(), pages::busy)
 }
 
 /// Prints the addresses, and the settings of a service that sends here.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::params::Params;
 use super::{ApiState, Problem, pieces};
 use crate::model::{CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall};
+use crate::query::circuits_bytes;
 
 /// Transitions in one answer.
 const TRANSITIONS_MAX: usize = 10_000;
@@ -15,9 +16,6 @@ const TRANSITIONS_DEFAULT: usize = 100;
 /// Slices of one history; a screen is about that many pixels wide.
 const BUCKETS_MAX: usize = 2_000;
 const BUCKETS_DEFAULT: usize = 168;
-
-/// What a circuit takes in memory.
-const CIRCUIT_BYTES: usize = 4 << 10;
 
 /// The answer to `/transitions`.
 #[derive(Debug, Serialize)]
@@ -41,7 +39,7 @@ pub(super) async fn wall(
     let at = at.get();
     let head = format!("{{\"at_unix_nanos\":{at},\"live\":{live},\"circuits\":[");
     let answer = pieces::json(pieces::list(head, circuit, "]}"));
-    Ok(pieces::holding(answer, count * CIRCUIT_BYTES))
+    Ok(pieces::holding(answer, circuits_bytes(count)))
 }
 
 /// `GET /api/circuits/{service}/{name}?at`

@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::params::Params;
 use super::{ApiState, Problem};
-use crate::query::{Cost, Greeting, QueryService, StreamEvent, Topic};
+use crate::query::{Greeting, QueryService, StreamEvent, Topic};
 
 /// Interval of comments that keep proxies from closing an idle stream.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -66,32 +66,41 @@ struct Client {
 }
 
 impl Client {
-    /// Returns every breaker. While there is no room, or the store cannot be read, the client waits for the next change.
-    async fn greet(&mut self) -> Option<Greeting> {
-        let admitted = self.query.admission().admit(Cost::Light).await;
-        let Ok(admitted) = admitted else {
-            self.behind = true;
-            return None;
-        };
+    /// Returns every breaker; `None` if there is no room, or the store cannot be read.
+    async fn greet(&self) -> Option<Greeting> {
+        let cost = self.query.wall_cost();
+        let admitted = self.query.admission().admit(cost).await.ok()?;
         let wall = self.query.circuits().wall(None).await.ok()?;
         Some(Greeting::new(wall, admitted))
     }
 
-    /// Returns its next event; `None` once the collector stops.
+    /// Returns whether it is sent events of that topic now.
+    fn takes(&self, topic: Topic) -> bool {
+        self.topics.contains(&topic) && !(self.behind && topic == Topic::Circuits)
+    }
+
+    /// Returns what it is sent next; `None` once the collector stops.
     async fn next(&mut self) -> Option<Event> {
         if !std::mem::replace(&mut self.greeted, true) {
             return Some(Event::default().retry(RETRY).comment("fusebox"));
         }
+        self.next_event().await.as_ref().map(render)
+    }
+
+    /// Returns its next event. While it cannot be sent every breaker, it is sent no changes of them: each event of the
+    /// stream, of which there is one a second, is another attempt.
+    async fn next_event(&mut self) -> Option<StreamEvent> {
         loop {
-            if std::mem::take(&mut self.behind) && self.topics.contains(&Topic::Circuits) {
+            if self.behind && self.topics.contains(&Topic::Circuits) {
                 self.greeting = self.greet().await;
+                self.behind = self.greeting.is_none();
             }
             if let Some(event) = self.greeting.as_mut().and_then(Greeting::next) {
-                return Some(render(&event));
+                return Some(event);
             }
             self.greeting = None;
             match self.receiver.recv().await {
-                Ok(event) if self.topics.contains(&event.topic) => return Some(render(&event)),
+                Ok(event) if self.takes(event.topic) => return Some(event),
                 Ok(_) => {}
                 Err(RecvError::Lagged(_)) => self.behind = true,
                 Err(RecvError::Closed) => return None,
@@ -104,4 +113,44 @@ fn render(event: &StreamEvent) -> Event {
     Event::default()
         .event(event.topic.as_str())
         .data(&event.json)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::broadcast;
+
+    use super::*;
+    use crate::api::tests::Fixture;
+    use crate::query::Cost;
+
+    /// *Scenario*: there is no room for the wall when a client comes, and a breaker changes.
+    /// *Guarantees*: the client is sent no change of a breaker before every breaker, which it is sent once there is room.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_sent_the_wall_before_any_change() {
+        let query = Fixture::new().state.query.clone();
+        let (sender, receiver) = broadcast::channel(4);
+        let taken = query.admission().admit(Cost::Wall(1_000_000)).await;
+        let mut client = Client {
+            receiver,
+            query,
+            topics: Topic::ALL.to_vec(),
+            behind: true,
+            greeting: None,
+            greeted: true,
+        };
+        let send = |topic| {
+            let json = "{\"complete\":false}".into();
+            sender.send(StreamEvent { topic, json }).unwrap();
+        };
+        send(Topic::Circuits);
+        send(Topic::Stats);
+        assert_eq!(client.next_event().await.unwrap().topic, Topic::Stats);
+        drop(taken);
+        let wall = client.next_event().await.unwrap();
+        assert_eq!(wall.topic, Topic::Circuits);
+        assert!(wall.json.contains("\"complete\":true"), "{}", wall.json);
+        send(Topic::Circuits);
+        let change = client.next_event().await.unwrap();
+        assert!(change.json.contains("\"complete\":false"));
+    }
 }

@@ -17,7 +17,7 @@ use super::dialect::Refuse;
 use super::pieces::Holds;
 use super::problem::RETRY_AFTER;
 use super::{Problem, compress, jaeger, zipkin};
-use crate::query::{Admission, Admitted, Busy, Cost};
+use crate::query::{Admitted, Busy, Cost, QueryService};
 
 /// What is answered at any time: health checks, files of the program, event streams (which are few, by limits of their own).
 const ALWAYS: [&str; 6] = [
@@ -29,24 +29,36 @@ const ALWAYS: [&str; 6] = [
     "/demo-trace",
 ];
 
+/// What is answered from a view of every breaker.
+const WALLS: [&str; 8] = [
+    "/",
+    "/circuits",
+    "/circuits/wall",
+    "/api/circuits",
+    "/services",
+    "/services/{name}",
+    "/map",
+    "/go",
+];
+
 /// Admits the requests of pages and APIs, and compresses the answers; `busy` answers a page for which there is no room.
-pub fn bounded(web: Router, admission: Admission, busy: fn() -> Response) -> Router {
+pub fn bounded(web: Router, queries: QueryService, busy: fn() -> Response) -> Router {
     web.layer(from_fn(move |request: Request, next: Next| {
-        let admission = admission.clone();
-        async move { answer(request, next, &admission, busy).await }
+        let queries = queries.clone();
+        async move { answer(request, next, &queries, busy).await }
     }))
 }
 
 async fn answer(
     request: Request,
     next: Next,
-    admission: &Admission,
+    queries: &QueryService,
     busy: fn() -> Response,
 ) -> Response {
     let takes_gzip = compress::takes_gzip(request.headers());
     let mut admitted = None;
-    if let Some(cost) = cost(&request) {
-        match admission.admit(cost).await {
+    if let Some(cost) = cost(&request, queries) {
+        match queries.admission().admit(cost).await {
             Ok(room) => admitted = Some(room),
             Err(error) => return refuse(request.uri(), error, busy),
         }
@@ -71,7 +83,7 @@ async fn answer(
 }
 
 /// Returns what a request costs; `None` if it is answered at any time.
-fn cost(request: &Request) -> Option<Cost> {
+fn cost(request: &Request, queries: &QueryService) -> Option<Cost> {
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map_or("", MatchedPath::as_str);
     if ALWAYS.contains(&path) {
@@ -85,7 +97,11 @@ fn cost(request: &Request) -> Option<Cost> {
         .query()
         .is_some_and(|query| query.contains("at="));
     let is_heavy = reads_store || is_past || path == "/circuits/{service}/{name}";
-    Some(if is_heavy { Cost::Heavy } else { Cost::Light })
+    Some(match is_heavy {
+        true => Cost::Heavy,
+        false if WALLS.contains(&path) => queries.wall_cost(),
+        false => Cost::Light,
+    })
 }
 
 /// Refuses a request in the words of its dialect.

@@ -7,12 +7,19 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Memory of all answers together: four times what one may cost.
-const ANSWERS_BYTES_MAX: usize = 256 << 20;
+/// Memory of all answers read from the store: four times what one may cost.
+const HEAVY_ANSWERS_BYTES_MAX: usize = 256 << 20;
+/// Memory of all walls: the largest has 10,000 breakers of this collector and 4,000 of others.
+const WALLS_BYTES_MAX: usize = 64 << 20;
+/// Memory of all other answers: four at once until their size is known. Semaphores are first in, first out, so questions
+/// that may cost much wait in semaphores of their own.
+const LIGHT_ANSWERS_BYTES_MAX: usize = 64 << 20;
 /// What a question that reads the store may cost: a trace has 48 MiB, and is read and written beside it.
 const HEAVY_BYTES: usize = 64 << 20;
-/// What any other question may cost until its answer is known.
+/// What any other question may cost until its answer is known; a wall may cost more.
 const LIGHT_BYTES: usize = 16 << 20;
+/// What a breaker of a wall takes in memory.
+const CIRCUIT_BYTES: usize = 4 << 10;
 /// What an answer costs at least while it is sent: its buffers, and those of its compression.
 const ANSWER_BYTES_MIN: usize = 512 << 10;
 /// Questions that read the store at once: more do not make a disk and few cores faster.
@@ -27,6 +34,8 @@ const UNIT_BYTES: usize = 1 << 10;
 pub enum Cost {
     /// It is answered from memory.
     Light,
+    /// It is answered from memory, from a view of so many breakers.
+    Wall(usize),
     /// It reads the store.
     Heavy,
 }
@@ -39,15 +48,20 @@ pub struct Busy;
 /// The room for questions and answers; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Admission {
-    bytes: Arc<Semaphore>,
+    light: Arc<Semaphore>,
+    walls: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
+    heavy_at_once: Arc<Semaphore>,
 }
 
 impl Default for Admission {
     fn default() -> Self {
+        let room = |bytes: usize| Arc::new(Semaphore::new(bytes / UNIT_BYTES));
         Self {
-            bytes: Arc::new(Semaphore::new(ANSWERS_BYTES_MAX / UNIT_BYTES)),
-            heavy: Arc::new(Semaphore::new(HEAVY_AT_ONCE)),
+            light: room(LIGHT_ANSWERS_BYTES_MAX),
+            walls: room(WALLS_BYTES_MAX),
+            heavy: room(HEAVY_ANSWERS_BYTES_MAX),
+            heavy_at_once: Arc::new(Semaphore::new(HEAVY_AT_ONCE)),
         }
     }
 }
@@ -63,18 +77,18 @@ impl Admission {
     }
 
     async fn wait(&self, cost: Cost) -> Option<Admitted> {
-        let (heavy, bytes) = match cost {
-            Cost::Light => (None, LIGHT_BYTES),
-            Cost::Heavy => {
-                let turn = Arc::clone(&self.heavy).acquire_owned().await;
-                (Some(turn.ok()?), HEAVY_BYTES)
-            }
+        let (room, bytes) = match cost {
+            Cost::Light => (&self.light, LIGHT_BYTES),
+            Cost::Wall(circuits) => (&self.walls, wall_bytes(circuits)),
+            Cost::Heavy => (&self.heavy, HEAVY_BYTES),
         };
-        let bytes = Arc::clone(&self.bytes)
-            .acquire_many_owned(units(bytes))
-            .await;
+        let turn = match cost {
+            Cost::Heavy => Some(Arc::clone(&self.heavy_at_once).acquire_owned().await.ok()?),
+            Cost::Light | Cost::Wall(_) => None,
+        };
+        let bytes = Arc::clone(room).acquire_many_owned(units(bytes)).await;
         let bytes = bytes.ok()?;
-        Some(Admitted { bytes, heavy })
+        Some(Admitted { bytes, turn })
     }
 }
 
@@ -82,18 +96,28 @@ impl Admission {
 #[derive(Debug)]
 pub struct Admitted {
     bytes: OwnedSemaphorePermit,
-    heavy: Option<OwnedSemaphorePermit>,
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Admitted {
     /// Lets the next question read the store, and gives back what the answer does not take; without a size it takes as
     /// much as the question.
     pub fn answered(&mut self, bytes: Option<usize>) {
-        self.heavy = None;
+        self.turn = None;
         let kept = bytes.map(|bytes| units(bytes.max(ANSWER_BYTES_MIN)) as usize);
         let free = kept.map_or(0, |kept| self.bytes.num_permits().saturating_sub(kept));
         drop(self.bytes.split(free));
     }
+}
+
+/// Returns what a view of so many breakers takes in memory.
+pub(crate) fn circuits_bytes(circuits: usize) -> usize {
+    circuits * CIRCUIT_BYTES
+}
+
+/// Returns what a question for so many breakers costs: its view, or what any other question costs if that is more.
+fn wall_bytes(circuits: usize) -> usize {
+    circuits_bytes(circuits).clamp(LIGHT_BYTES, WALLS_BYTES_MAX)
 }
 
 fn units(bytes: usize) -> u32 {
@@ -131,12 +155,48 @@ mod tests {
             admitted.answered(None);
             unread.push(admitted);
         }
-        assert_eq!(admission.admit(Cost::Light).await.unwrap_err(), Busy);
+        assert_eq!(admission.admit(Cost::Heavy).await.unwrap_err(), Busy);
         unread.clear();
         for _ in 0..200 {
             let mut admitted = admission.admit(Cost::Heavy).await.unwrap();
             admitted.answered(Some(10_000));
             unread.push(admitted);
         }
+    }
+
+    /// *Scenario*: clients hold answers of 50 MiB, and another question that reads the store waits for room.
+    /// *Guarantees*: questions that are answered from memory do not wait behind it.
+    #[tokio::test(start_paused = true)]
+    async fn light_questions_do_not_wait_for_the_room_of_heavy_ones() {
+        let admission = Admission::default();
+        let mut unread = Vec::new();
+        for _ in 0..4 {
+            let mut admitted = admission.admit(Cost::Heavy).await.unwrap();
+            admitted.answered(Some(50 << 20));
+            unread.push(admitted);
+        }
+        let waiting = admission.admit(Cost::Heavy);
+        let mut waiting = std::pin::pin!(waiting);
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        for cost in [Cost::Light, Cost::Wall(1_000)] {
+            let light = std::pin::pin!(admission.admit(cost));
+            assert!(futures_util::poll!(light).is_ready(), "{cost:?}");
+        }
+        assert_eq!(waiting.await.unwrap_err(), Busy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_is_admitted_by_the_number_of_its_breakers() {
+        let admission = Admission::default();
+        let mut first = admission.admit(Cost::Wall(10_000)).await.unwrap();
+        first.answered(Some(circuits_bytes(10_000)));
+        let second = admission.admit(Cost::Wall(10_000)).await;
+        assert_eq!(second.unwrap_err(), Busy);
+        assert!(admission.admit(Cost::Light).await.is_ok());
+        drop(first);
+        // The largest takes all the room there is.
+        let most = admission.admit(Cost::Wall(1_000_000)).await.unwrap();
+        assert_eq!(admission.admit(Cost::Wall(1)).await.unwrap_err(), Busy);
+        drop(most);
     }
 }

@@ -9,6 +9,7 @@ mod trace_id;
 
 pub(crate) use crate::live::peer_name;
 pub(crate) use crate::store::fitting::{TRACE_BYTES_MAX, bytes_of};
+pub(crate) use admission::circuits_bytes;
 pub use admission::{Admission, Admitted, Busy, Cost};
 pub use hub::Hub;
 pub use service::{QueryService, ServicesPage};

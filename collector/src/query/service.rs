@@ -9,7 +9,7 @@ use opentelemetry::TraceId;
 
 use super::hub::Hub;
 use super::stream::{self, StreamEvent};
-use super::{Admission, QueryError, TRACE_BYTES_MAX, trace_id};
+use super::{Admission, Cost, QueryError, TRACE_BYTES_MAX, trace_id};
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::{
@@ -81,6 +81,11 @@ impl QueryService {
     /// Returns the room for questions and answers.
     pub fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// Returns what a question for every breaker costs now.
+    pub(crate) fn wall_cost(&self) -> Cost {
+        Cost::Wall(self.circuits.count())
     }
 
     /// Returns the live figures.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Admitted;
+use super::admission::circuits_bytes;
 use super::hub::Hub;
 use crate::model::{CircuitKey, CircuitView, CircuitWall, UnixNanos};
 
@@ -14,8 +15,6 @@ pub const CLIENTS_MAX: usize = 512;
 const LAG_MAX: usize = 64;
 /// Circuits of one event, of 3 KB each.
 const CIRCUITS_PER_EVENT: usize = 100;
-/// What a circuit takes in memory.
-const CIRCUIT_BYTES: usize = 4 << 10;
 
 /// A part of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,7 +113,7 @@ pub(crate) struct Greeting {
 impl Greeting {
     /// Returns the events of that wall.
     pub(crate) fn new(wall: CircuitWall, mut admitted: Admitted) -> Self {
-        admitted.answered(Some(wall.circuits.len() * CIRCUIT_BYTES));
+        admitted.answered(Some(circuits_bytes(wall.circuits.len())));
         Self {
             at: wall.at,
             complete: true,

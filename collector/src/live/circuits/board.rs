@@ -290,6 +290,11 @@ impl Board {
         facts.filter(|(_, facts)| !facts.is_empty()).collect()
     }
 
+    /// Returns how many breakers there are.
+    pub(super) fn count(&self) -> usize {
+        self.circuits.len()
+    }
+
     /// Returns the instances of one breaker.
     pub(super) fn circuit_facts(&self, key: &CircuitKey, now: UnixNanos) -> Vec<Facts> {
         let circuit = self.circuits.get(key);

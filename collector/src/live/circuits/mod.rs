@@ -227,6 +227,12 @@ impl Circuits {
         }
     }
 
+    /// Returns how many breakers a wall has at most: one that other collectors know too counts twice.
+    pub(crate) fn count(&self) -> usize {
+        let own = self.state().board.count();
+        own + self.others().keys().count()
+    }
+
     fn wall_now(&self, now: UnixNanos) -> CircuitWall {
         let own = {
             let state = self.state();
