@@ -49,7 +49,7 @@ pub struct Span {
 }
 
 /// What was dropped of one span by a limit of the collector.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Dropped {
     /// Attributes.
     pub attributes: u32,

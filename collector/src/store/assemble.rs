@@ -3,6 +3,7 @@
 //! Senders repeat batches, clocks run backwards, parents never come: the spans on disk stay as they are, what a
 //! reader gets is cleaned here, and every change or hole is a note.
 
+pub(super) mod parts;
 mod same_ids;
 
 use std::collections::{HashMap, HashSet};
@@ -10,17 +11,19 @@ use std::collections::{HashMap, HashSet};
 use opentelemetry::{SpanId, TraceId};
 
 use crate::model::{Note, Span, Trace, format_duration, nanos};
+use crate::store::content::Contents;
 
 /// Makes a trace of its spans, in whatever order they came.
 pub(crate) fn assemble(spans: Vec<Span>) -> Trace {
     let id = spans.first().map_or(TraceId::INVALID, |span| span.trace_id);
     let mut notes = Vec::new();
     let mut spans = spans;
-    same_ids::sort(&mut spans);
+    let mut contents = Contents::default();
+    same_ids::sort(&mut spans, &mut contents);
     straighten(&mut spans, &mut notes);
     // A batch that was sent twice has each of them twice.
     notes.dedup();
-    let mut spans = same_ids::resolve(spans, &mut notes);
+    let mut spans = same_ids::resolve(spans, &mut contents, &mut notes);
     end_unfinished(&mut spans, &mut notes);
     note_parents(&spans, &mut notes);
     Trace {

@@ -2,6 +2,7 @@
 
 mod assemble;
 pub(crate) mod bytes;
+mod content;
 #[cfg(test)]
 pub(crate) mod contract;
 pub(crate) mod convert;

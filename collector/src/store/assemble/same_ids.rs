@@ -2,23 +2,36 @@
 //! senders that disagree.
 //!
 //! What is the same is shown once; a part without an end is merged into the one that has it; everything else stays and
-//! is noted.
+//! is noted. All spans of a trace may have one id: none is compared with each of the others.
 
-use std::cmp::Ordering;
+#[cfg(test)]
+mod tests;
 
-use crate::model::{Note, SHORTENED, Span, SpanKind};
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+
+use super::parts::{Wholes, rank, sender};
+use crate::model::{Note, Span, SpanKind};
+use crate::store::content::{Contents, Head, Key};
 
 /// Sorts spans, earliest first, in an order that does not depend on how they arrived.
-pub(super) fn sort(spans: &mut [Span]) {
-    // Equal spans are alike, so their order needs not be kept, which would take half as much memory again.
-    spans.sort_unstable_by(|a, b| order(a).cmp(&order(b)).then_with(|| tie_break(a, b)));
+pub(super) fn sort(spans: &mut [Span], contents: &mut Contents) {
+    spans.sort_unstable_by_key(order);
+    let ties = spans.chunk_by_mut(|a, b| order(a) == order(b));
+    for tied in ties.filter(|tied| tied.len() > 1) {
+        tied.sort_by_cached_key(|span| tie_break(span, contents));
+    }
 }
 
 /// Sorts spans, earliest first, and resolves those that share an id.
-pub(super) fn resolve(mut spans: Vec<Span>, notes: &mut Vec<Note>) -> Vec<Span> {
+pub(super) fn resolve(
+    mut spans: Vec<Span>,
+    contents: &mut Contents,
+    notes: &mut Vec<Note>,
+) -> Vec<Span> {
     spans.sort_unstable_by_key(|span| span.span_id.to_bytes());
     if !spans.windows(2).any(|two| two[0].span_id == two[1].span_id) {
-        sort(&mut spans);
+        sort(&mut spans, contents);
         return spans;
     }
     let mut resolved: Vec<Span> = Vec::with_capacity(spans.len());
@@ -28,39 +41,54 @@ pub(super) fn resolve(mut spans: Vec<Span>, notes: &mut Vec<Note>) -> Vec<Span> 
             .first()
             .is_some_and(|first| first.span_id != span.span_id)
         {
-            resolve_group(&mut group, &mut resolved, notes);
+            resolve_group(&mut group, &mut resolved, contents, notes);
         }
         group.push(span);
     }
-    resolve_group(&mut group, &mut resolved, notes);
-    sort(&mut resolved);
+    resolve_group(&mut group, &mut resolved, contents, notes);
+    sort(&mut resolved, contents);
     resolved
 }
 
 /// Moves the spans of one id to `resolved`.
-fn resolve_group(group: &mut Vec<Span>, resolved: &mut Vec<Span>, notes: &mut Vec<Note>) {
+fn resolve_group(
+    group: &mut Vec<Span>,
+    resolved: &mut Vec<Span>,
+    contents: &mut Contents,
+    notes: &mut Vec<Note>,
+) {
     if group.len() > 1 {
-        // Whole ones first, so that of a repeat the one that has most stays; then an order that does not depend on arrival.
-        group.sort_by(|a, b| {
-            let whole = is_shortened(a).cmp(&is_shortened(b));
-            let ended = ends_last(a, b);
-            whole
-                .then(ended)
-                .then_with(|| order(a).cmp(&order(b)))
-                .then_with(|| tie_break(a, b))
+        // Whole ones first, so that of a repeat the one that has most stays; then those that end last, and last those
+        // without an end; then an order that does not depend on arrival.
+        group.sort_by_cached_key(|span| {
+            let is_shortened = contents.is_shortened(span);
+            let end = Reverse(span.end);
+            (is_shortened, end, order(span), tie_break(span, contents))
         });
-        drop_repeats(group, notes);
+        drop_repeats(group, contents, notes);
         merge_parts(group, notes);
         note_kept(group, notes);
     }
     resolved.append(group);
 }
 
-/// Keeps one of the spans that are the same, and notes how often it came.
-fn drop_repeats(group: &mut Vec<Span>, notes: &mut Vec<Note>) {
+/// Keeps one of the spans that are the same, and notes how often it came. Of one that a store shortened only its head can
+/// tell.
+fn drop_repeats(group: &mut Vec<Span>, contents: &mut Contents, notes: &mut Vec<Note>) {
     let mut kept: Vec<(Span, u32)> = Vec::with_capacity(group.len());
+    let mut wholes: HashMap<Key, usize> = HashMap::new();
+    let mut heads: HashMap<Key, usize> = HashMap::new();
+    // Shortened ones come last.
     for span in group.drain(..) {
-        match kept.iter_mut().find(|(other, _)| is_repeat(other, &span)) {
+        let mut place = kept.len();
+        if !contents.is_shortened(&span) {
+            place = *wholes.entry(contents.key(&span)).or_insert(place);
+        }
+        let first = *heads.entry(Key::of(&Head::from(&span))).or_insert(place);
+        if contents.is_shortened(&span) {
+            place = first;
+        }
+        match kept.get_mut(place) {
             Some((_, times)) => *times += 1,
             None => kept.push((span, 1)),
         }
@@ -74,22 +102,26 @@ fn drop_repeats(group: &mut Vec<Span>, notes: &mut Vec<Note>) {
     }
 }
 
-/// Merges each span without an end into the one of its service that has one, or else has begun earlier.
+/// Merges each span without an end into the one of its sender that has one, or else has begun earlier.
 fn merge_parts(group: &mut Vec<Span>, notes: &mut Vec<Note>) {
-    let mut whole: Vec<(Span, u32)> = Vec::with_capacity(group.len());
+    let mut merged: Vec<Merged> = Vec::with_capacity(group.len());
+    let mut wholes = Wholes::default();
     // Those with an end come first.
-    for part in group.drain(..) {
-        let is_part = is_unfinished(&part);
-        let fits = |(other, _): &&mut (Span, u32)| is_part && are_parts(other, &part);
-        match whole.iter_mut().find(fits) {
-            Some((other, parts)) => {
-                merge(other, part);
-                *parts += 1;
+    for span in group.drain(..) {
+        let sender = sender(span.service(), &span.resource.instance_id);
+        let whole = match is_unfinished(&span) {
+            true => wholes.find(sender, span.kind),
+            false => None,
+        };
+        match whole {
+            Some(place) => merged[place].add(span),
+            None => {
+                wholes.add(sender, span.kind, merged.len());
+                merged.push(Merged::new(span));
             }
-            None => whole.push((part, 1)),
         }
     }
-    for (span, parts) in whole {
+    for Merged { span, parts, .. } in merged {
         if parts > 1 {
             let message = format!("received in {parts} parts, shown as one");
             note(notes, "parts_merged", &span, message);
@@ -104,12 +136,15 @@ fn note_kept(group: &[Span], notes: &mut Vec<Note>) {
     if rest.is_empty() {
         return;
     }
-    let differs = |span: &Span| group.iter().filter(|other| other.kind == span.kind).count() > 1;
     if rest.iter().any(|span| span.kind != first.kind) {
         let message = "client and server share one span id".to_owned();
         note(notes, "shared_span", first, message);
     }
-    let differing = group.iter().filter(|span| differs(span)).count();
+    let mut of_kind: HashMap<SpanKind, usize> = HashMap::new();
+    for span in group {
+        *of_kind.entry(span.kind).or_default() += 1;
+    }
+    let differing: usize = of_kind.into_values().filter(|count| *count > 1).sum();
     if differing > 0 {
         let message = format!("{differing} different spans have this id, all are shown");
         note(notes, "differs", first, message);
@@ -126,51 +161,12 @@ fn note(notes: &mut Vec<Note>, code: &'static str, span: &Span, message: String)
 
 /// Returns what spans are sorted by: earliest first, callers before those they call.
 fn order(span: &Span) -> (u64, [u8; 8], u8) {
-    let kind = match span.kind {
-        SpanKind::Server => 6,
-        other => other.as_otlp(),
-    };
-    (span.start.get(), span.span_id.to_bytes(), kind)
+    (span.start.get(), span.span_id.to_bytes(), rank(span.kind))
 }
 
-/// Orders by the end, latest first; a span without an end comes last.
-fn ends_last(a: &Span, b: &Span) -> Ordering {
-    let end = |span: &Span| {
-        if is_unfinished(span) {
-            0
-        } else {
-            span.end.get()
-        }
-    };
-    end(b).cmp(&end(a))
-}
-
-/// Orders spans by everything else they hold; costs a print of both, but hardly ever happens.
-fn tie_break(a: &Span, b: &Span) -> Ordering {
-    if a == b {
-        return Ordering::Equal;
-    }
-    let more = b.attributes.len().cmp(&a.attributes.len());
-    more.then_with(|| format!("{a:?}").cmp(&format!("{b:?}")))
-}
-
-/// Returns whether two spans are the same. Of one that a store shortened only its head can tell.
-fn is_repeat(a: &Span, b: &Span) -> bool {
-    let head = |span: &Span| (span.kind, span.start, span.end, span.parent_span_id);
-    if head(a) != head(b) || a.name != b.name || a.service() != b.service() {
-        return false;
-    }
-    // NaN equals nothing, itself included, and is a value like any other here.
-    is_shortened(a) || is_shortened(b) || a == b || format!("{a:?}") == format!("{b:?}")
-}
-
-fn is_shortened(span: &Span) -> bool {
-    span.attribute(SHORTENED).is_some()
-        || span
-            .resource
-            .attributes
-            .iter()
-            .any(|(key, _)| key == SHORTENED)
+/// Returns what orders spans by everything else they hold: those with more attributes first.
+fn tie_break(span: &Span, contents: &mut Contents) -> (Reverse<usize>, Key) {
+    (Reverse(span.attributes.len()), contents.key(span))
 }
 
 /// Returns whether a span has no end.
@@ -178,53 +174,94 @@ fn is_unfinished(span: &Span) -> bool {
     span.end.get() == 0
 }
 
-/// Returns whether two spans of one id may be parts of one: of the same service, and of the same kind where both say.
-fn are_parts(a: &Span, b: &Span) -> bool {
-    let unsaid = [a.kind, b.kind].contains(&SpanKind::Unspecified);
-    a.service() == b.service() && (a.kind == b.kind || unsaid)
+/// A span and the parts that were merged into it.
+#[derive(Debug)]
+struct Merged {
+    span: Span,
+    parts: u32,
+    /// What it holds, once there is a part to compare with.
+    known: Option<Known>,
 }
 
-/// Adds to a span what another part of it holds besides.
-fn merge(whole: &mut Span, part: Span) {
-    whole.start = whole.start.min(part.start);
-    whole.parent_span_id = whole.parent_span_id.or(part.parent_span_id);
-    if whole.kind == SpanKind::Unspecified {
-        whole.kind = part.kind;
-    }
-    for (text, other) in [
-        (&mut whole.name, part.name),
-        (&mut whole.trace_state, part.trace_state),
-        (&mut whole.status.message, part.status.message),
-    ] {
-        if text.is_empty() {
-            *text = other;
-        }
-    }
-    if whole.status.code.as_otlp() < part.status.code.as_otlp() {
-        whole.status.code = part.status.code;
-    }
-    let known: Vec<String> = whole
-        .attributes
-        .iter()
-        .map(|(key, _)| key.clone())
-        .collect();
-    let attributes = part.attributes.into_iter();
-    whole
-        .attributes
-        .extend(attributes.filter(|(key, _)| !known.contains(key)));
-    add_missing(&mut whole.events, part.events);
-    add_missing(&mut whole.links, part.links);
-    whole.dropped_attributes_count = whole
-        .dropped_attributes_count
-        .max(part.dropped_attributes_count);
-    whole.dropped_events_count = whole.dropped_events_count.max(part.dropped_events_count);
-    whole.dropped_links_count = whole.dropped_links_count.max(part.dropped_links_count);
+/// What a span holds of which it may have many.
+#[derive(Debug)]
+struct Known {
+    keys: HashSet<String>,
+    events: HashSet<Key>,
+    links: HashSet<Key>,
 }
 
-fn add_missing<T: PartialEq>(items: &mut Vec<T>, others: Vec<T>) {
-    for other in others {
-        if !items.contains(&other) {
-            items.push(other);
+impl Known {
+    fn of(span: &Span) -> Self {
+        Self {
+            keys: span.attributes.iter().map(|(key, _)| key.clone()).collect(),
+            events: span.events.iter().map(Key::of_event).collect(),
+            links: span.links.iter().map(Key::of_link).collect(),
         }
+    }
+}
+
+impl Merged {
+    fn new(span: Span) -> Self {
+        Self {
+            span,
+            parts: 1,
+            known: None,
+        }
+    }
+
+    /// Adds what another part of the span holds besides.
+    fn add(&mut self, mut part: Span) {
+        self.parts += 1;
+        self.add_lists(&mut part);
+        let whole = &mut self.span;
+        whole.start = whole.start.min(part.start);
+        whole.parent_span_id = whole.parent_span_id.or(part.parent_span_id);
+        if whole.kind == SpanKind::Unspecified {
+            whole.kind = part.kind;
+        }
+        for (text, other) in [
+            (&mut whole.name, part.name),
+            (&mut whole.trace_state, part.trace_state),
+            (&mut whole.status.message, part.status.message),
+        ] {
+            if text.is_empty() {
+                *text = other;
+            }
+        }
+        if whole.status.code.as_otlp() < part.status.code.as_otlp() {
+            whole.status.code = part.status.code;
+        }
+        // A sender counts what its span has dropped so far; a limit of ours cut each part by itself.
+        for (count, other) in [
+            (
+                &mut whole.dropped_attributes_count,
+                part.dropped_attributes_count,
+            ),
+            (&mut whole.dropped_events_count, part.dropped_events_count),
+            (&mut whole.dropped_links_count, part.dropped_links_count),
+        ] {
+            *count = other.max(*count);
+        }
+        let here = part.dropped_here;
+        whole
+            .dropped_here
+            .add(here.attributes, here.events, here.links);
+    }
+
+    /// Adds the attributes whose keys are new, and the events and links that are.
+    fn add_lists(&mut self, part: &mut Span) {
+        let whole = &mut self.span;
+        let known = self.known.get_or_insert_with(|| Known::of(whole));
+        part.attributes.retain(|(key, _)| !known.keys.contains(key));
+        let keys = part.attributes.iter().map(|(key, _)| key.clone());
+        known.keys.extend(keys);
+        part.events
+            .retain(|event| known.events.insert(Key::of_event(event)));
+        part.links
+            .retain(|link| known.links.insert(Key::of_link(link)));
+        whole.attributes.append(&mut part.attributes);
+        whole.events.append(&mut part.events);
+        whole.links.append(&mut part.links);
     }
 }
