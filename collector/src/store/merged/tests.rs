@@ -6,9 +6,12 @@ use std::time::Duration;
 use fusebox::circuit_breaker::EffectiveState;
 
 use super::series::{Asked, MergedSeries};
+use super::union;
 use crate::codec::circuits::request::FakeBreaker;
 use crate::live::circuits::{CircuitChange, CircuitSink, Circuits};
-use crate::model::{CircuitKey, CircuitView, CircuitWall, TimeRange, UnixNanos};
+use crate::model::{CircuitKey, CircuitView, CircuitWall, TimeRange, UnixNanos, Value};
+use crate::store::assemble;
+use crate::store::embedded::tests::support::span;
 use crate::store::influxdb::Peers;
 use crate::store::influxdb::series::SeriesLane;
 use crate::store::influxdb::series::tests::{Journal, Server};
@@ -325,4 +328,22 @@ fn without_influxdb_what_is_local_is_shown() {
             .get("influxdb_read_failed")
             .is_some_and(|count| *count > 0)
     );
+}
+
+/// *Scenario*: both stores have the same 20,000 different spans of one id, and each one more.
+/// *Guarantees*: what is in both is there once, without comparing each with each.
+#[test]
+fn many_spans_of_one_id_are_joined() {
+    let made = |numbers: std::ops::Range<i64>| {
+        let one = |number| {
+            let mut one = span(1, 1, "shop");
+            one.attributes = vec![("n".to_owned(), Value::Int(number))];
+            one
+        };
+        Some(assemble(numbers.map(one).collect()))
+    };
+    let trace = union(made(0..20_001), made(1..20_002)).unwrap();
+    assert_eq!(trace.spans.len(), 20_002);
+    let codes: Vec<_> = trace.notes.iter().map(|note| note.code).collect();
+    assert_eq!(codes, ["differs"]);
 }

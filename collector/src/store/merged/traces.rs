@@ -2,6 +2,7 @@
 //! traces, and all of them where other collectors write to the same InfluxDB, are read from both.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,7 +98,7 @@ impl TraceReader for MergedTraces {
         }
         let room = room_beside(local.as_ref(), bytes_max);
         match self.ask(self.remote.trace_within(id, room)).await {
-            Ok(remote) => Ok(union(local, remote)),
+            Ok(remote) => union_off_worker(local, remote).await,
             Err(error) => {
                 // The trace may be in InfluxDB, so "not found" would be wrong.
                 let mut local = local.ok_or(error)?;
@@ -173,6 +174,21 @@ impl TraceReader for MergedTraces {
         let remote = self.ask(self.remote.operations(service, range)).await;
         Ok(Self::add_names(local, remote))
     }
+}
+
+/// Makes one trace of its parts on a thread that may be busy for long: each may have 50,000 spans.
+async fn union_off_worker(
+    local: Option<Trace>,
+    remote: Option<Trace>,
+) -> Result<Option<Trace>, StoreError> {
+    if local.is_none() || remote.is_none() {
+        return Ok(local.or(remote));
+    }
+    let union = tokio::task::spawn_blocking(|| union(local, remote));
+    union.await.map_err(|error| {
+        let error = std::io::Error::other(error);
+        StoreError::io("merge the parts of", Path::new("a trace"), error)
+    })
 }
 
 /// Returns how many bytes the other part of a trace may have: both together what the whole may, but for a few spans.
@@ -309,7 +325,7 @@ impl Source for Both<'_> {
             let taken = remote.as_ref();
             let room = room_beside(taken, TRACE_BYTES_MAX);
             let local = self.stores.local.trace_as_of(candidate.id, as_of, room);
-            let trace = union(local.await?, remote);
+            let trace = union_off_worker(local.await?, remote).await?;
             rows[at] = trace.and_then(|trace| row_of(&trace, self.query));
         }
         Ok(rows)
