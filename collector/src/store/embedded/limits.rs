@@ -41,7 +41,7 @@ pub(crate) const TRACE_SPANS_MAX: usize = 50_000;
 pub(crate) const OPERATIONS_MAX: usize = 1_000;
 /// Blocks read at most to count the rows of a page of a search again.
 pub(crate) const RECOUNT_BLOCKS_MAX: usize = 256;
-/// Spans held while the rows of a page of a search are counted, 64 bytes each.
+/// Spans held while the rows of a page of a search are counted, 96 bytes each.
 pub(crate) const RECOUNT_SPANS_MAX: u32 = 100_000;
 /// Rows of a zone: the blocks that make so many share one entry of what they hold. Tests have few spans, and several zones.
 pub(crate) const ZONE_ROWS: u64 = if cfg!(test) { 32 } else { 4_096 };

@@ -136,6 +136,13 @@ pub(crate) fn service_of(encoded: &[u8]) -> &str {
     Reader::new(encoded).text().unwrap_or_default()
 }
 
+/// Returns the service and the instance of an encoded resource without reading the rest.
+pub(crate) fn sender_of(encoded: &[u8]) -> (&str, &str) {
+    let mut reader = Reader::new(encoded);
+    let service = reader.text().unwrap_or_default();
+    (service, reader.text().unwrap_or_default())
+}
+
 /// Writes a scope.
 pub(crate) fn encode_scope(out: &mut Vec<u8>, scope: &ScopeView<'_>) {
     put_bytes(out, scope.name.as_bytes());

@@ -1,23 +1,27 @@
 //! Counts the spans of a page's rows again, from the blocks: summaries count a span each time it was received, and a
 //! trace shows it once (`assemble` defines what a repeat is).
 //!
-//! Only ids, starts, kinds, ends and resources are read, each block once for all rows. What is past the bounds or
-//! cannot be read keeps the counts of its summary.
+//! Only ids, times, names, kinds, statuses, flags and resources are read, each block once for all rows: of spans that
+//! share an id and differ in nothing else but scopes, attributes, events, links or dropped counts, the trace shows each,
+//! and here they count once. What is past the bounds or cannot be read keeps the counts of its summary.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::sync::Arc;
 
-use super::super::block::attributes::service_of;
+use super::super::block::attributes::{sender_of, service_of};
 use super::super::block::{BlockMeta, BlockReader, PartKind, ints};
 use super::super::catalog::Catalog;
 use super::super::damage::{skip_missing, tolerate};
 use super::super::limits::{RECOUNT_BLOCKS_MAX, RECOUNT_SPANS_MAX};
+use super::super::schema::Schema;
 use super::super::segment::Segment;
 use super::Place;
-use crate::model::{ServiceCount, TraceSummary};
+use crate::model::{ServiceCount, SpanKind, TraceSummary};
 use crate::store::StoreError;
+use crate::store::assemble::parts::{Wholes, rank, sender};
+use crate::store::content::{Head, Key};
 
 /// Which rows are counted, from which blocks.
 #[derive(Debug, Default)]
@@ -29,25 +33,22 @@ struct Plan {
 }
 
 /// What counting needs of a span.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Counted {
     /// Place of its trace on the page.
     row: usize,
     start: u64,
     id: [u8; 8],
-    kind: u8,
+    kind: SpanKind,
+    /// 0 for none.
     end: u64,
     failed: bool,
+    /// Of all that was read of it.
+    content: Key,
+    sender: Key,
     /// Place of the segment that knows the resource.
     segment: usize,
     resource: u32,
-}
-
-impl Counted {
-    /// Returns what makes the span, as `assemble` sees it.
-    fn identity(&self) -> (usize, u64, [u8; 8], u8) {
-        (self.row, self.start, self.id, self.kind)
-    }
 }
 
 /// Corrects the counts of rows whose spans came more than once.
@@ -81,6 +82,7 @@ pub(super) fn recount(
     wanted.into_values().for_each(|row| counted[row] = true);
     spans.retain(|span| counted[span.row]);
     drop_repeats(&mut spans);
+    merge_parts(&mut spans);
     for spans in spans.chunk_by(|a, b| a.row == b.row) {
         let row = &mut rows[spans[0].row];
         if spans.len() < row.span_count as usize {
@@ -130,29 +132,116 @@ fn read_block(
     if ids.len() != index.len() {
         return Err(reader.damage("column of ids"));
     }
-    let starts = reader.row_numbers(PartKind::Starts)?;
-    let durations = reader.row_numbers(PartKind::Durations)?;
-    let kind_status = reader.row_numbers(PartKind::KindStatus)?;
-    let resources = reader.row_numbers(PartKind::Resources)?;
+    let columns = Columns::read(&reader)?;
+    let schema = segment.schema()?;
     let counted = |(at, &trace): (usize, &u64)| {
-        Some(Counted {
-            row: rows[trace as usize]?,
-            start: starts[at],
-            id: ids[at],
-            kind: kind_status[at] as u8 & 15,
-            end: starts[at].wrapping_add(ints::from_ordered(durations[at]) as u64),
-            failed: kind_status[at] >> 4 == 2,
-            segment: place,
-            resource: resources[at] as u32,
-        })
+        let row = rows[trace as usize]?;
+        Some(columns.counted(at, &schema, (row, ids[at], place)))
     };
     Ok(index.iter().enumerate().filter_map(counted).collect())
 }
 
-/// Keeps one span of each identity, the one that ends last, sorted by row.
+/// The columns of one block that counting needs.
+#[derive(Debug)]
+struct Columns {
+    parents: Vec<[u8; 8]>,
+    starts: Vec<u64>,
+    durations: Vec<u64>,
+    names: Vec<u64>,
+    kind_status: Vec<u64>,
+    flags: Vec<u64>,
+    resources: Vec<u64>,
+}
+
+impl Columns {
+    fn read(reader: &BlockReader<'_>) -> Result<Self, StoreError> {
+        let numbers = |kind| reader.row_numbers(kind);
+        let columns = Self {
+            parents: reader.ids::<8>(PartKind::ParentIds)?,
+            starts: numbers(PartKind::Starts)?,
+            durations: numbers(PartKind::Durations)?,
+            names: numbers(PartKind::Names)?,
+            kind_status: numbers(PartKind::KindStatus)?,
+            flags: numbers(PartKind::Flags)?,
+            resources: numbers(PartKind::Resources)?,
+        };
+        match columns.parents.len() == columns.starts.len() {
+            true => Ok(columns),
+            false => Err(reader.damage("column of parents")),
+        }
+    }
+
+    /// Returns a span, given its row on the page, its id and the place of its segment.
+    fn counted(
+        &self,
+        at: usize,
+        schema: &Schema,
+        (row, id, segment): (usize, [u8; 8], usize),
+    ) -> Counted {
+        let start = self.starts[at];
+        let kind = SpanKind::from_otlp(self.kind_status[at] & 15);
+        let end = match start.wrapping_add(ints::from_ordered(self.durations[at]) as u64) {
+            0 => 0,
+            end => end.max(start),
+        };
+        let resource = self.resources[at] as u32;
+        let (service, instance) = sender_of(schema.resources.get(resource));
+        let head = Head {
+            kind: kind.as_otlp(),
+            start,
+            end,
+            parent: self.parents[at],
+            name: schema.names.text(self.names[at] as u32),
+            service,
+        };
+        let status = self.kind_status[at] >> 4;
+        Counted {
+            row,
+            start,
+            id,
+            kind,
+            end,
+            failed: status == 2,
+            content: Key::of(&(head, instance, status, self.flags[at])),
+            sender: sender(service, instance),
+            segment,
+            resource,
+        }
+    }
+}
+
+/// Keeps one of the spans of each content, sorted by row, then as `assemble` looks at them: those without an end last.
 fn drop_repeats(spans: &mut Vec<Counted>) {
-    spans.sort_unstable_by_key(|s| (s.identity(), Reverse(s.end), Reverse(s.failed)));
-    spans.dedup_by(|later, earlier| later.identity() == earlier.identity());
+    spans.sort_unstable_by_key(|s| {
+        let order = (Reverse(s.end), s.start, rank(s.kind));
+        (s.row, s.id, order, s.content)
+    });
+    spans.dedup_by_key(|s| (s.row, s.id, s.content));
+}
+
+/// Counts parts of one span once.
+fn merge_parts(spans: &mut Vec<Counted>) {
+    if spans.iter().all(|span| span.end != 0) {
+        return;
+    }
+    let mut merged: Vec<Counted> = Vec::with_capacity(spans.len());
+    for of_id in spans.chunk_by(|a, b| (a.row, a.id) == (b.row, b.id)) {
+        let mut wholes = Wholes::default();
+        for span in of_id {
+            let whole = match span.end {
+                0 => wholes.find(span.sender, span.kind),
+                _ => None,
+            };
+            match whole {
+                Some(place) => merged[place].failed |= span.failed,
+                None => {
+                    wholes.add(span.sender, span.kind, merged.len());
+                    merged.push(*span);
+                }
+            }
+        }
+    }
+    *spans = merged;
 }
 
 /// Gives a row the counts of those spans.

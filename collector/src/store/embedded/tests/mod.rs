@@ -2,6 +2,7 @@
 
 mod assembling;
 mod crash;
+mod recounting;
 mod retention;
 mod round_trip;
 pub(crate) mod searching;
