@@ -340,23 +340,33 @@ impl Signal {
                     .authority()
                     .is_some_and(|authority| !authority.host().is_empty())
         };
-        let name = self.name;
+        let (name, shown) = (self.name, without_credentials(address));
         if !with_scheme(address).parse().is_ok_and(is_usable) {
             return Err(AddressProblem {
-                text: format!(
-                    "endpoint {address:?}: no http:// or https:// URL; no {name} are sent"
-                ),
+                text: format!("endpoint {shown:?}: no http:// or https:// URL; no {name} are sent"),
                 is_assumption: false,
             });
         }
         match address.contains("://") {
             true => Ok(()),
             false => Err(AddressProblem {
-                text: format!("endpoint {address:?} of {name}: no scheme; http:// is assumed"),
+                text: format!("endpoint {shown:?} of {name}: no scheme; http:// is assumed"),
                 is_assumption: true,
             }),
         }
     }
+}
+
+/// Leaves out `user:secret@`, also of an address that cannot be parsed, and the query.
+fn without_credentials(address: &str) -> String {
+    let address = address.split('?').next().unwrap_or_default();
+    let (scheme, rest) = match address.find("://") {
+        Some(at) => address.split_at(at + "://".len()),
+        None => ("", address),
+    };
+    // A secret that is not encoded may hold any character: what stands before the last @ is left out.
+    let rest = rest.rfind('@').map_or(rest, |at| &rest[at + 1..]);
+    format!("{scheme}{rest}")
 }
 
 /// Adds the scheme that is missing from `localhost:4317`, for example.
@@ -442,6 +452,39 @@ mod tests {
             .with_endpoint("http://b:1")
             .with_protocol(Protocol::HttpProtobuf);
         assert_eq!(config.traces.url(), "http://b:1/v1/traces");
+    }
+
+    #[test]
+    fn problems_name_no_credentials_of_an_endpoint() {
+        for endpoint in [
+            "ada:secret@there:1",
+            "ftp://ada:secret@there:1",
+            "http://ada:sec/secret @there:1",
+            "http://there:1 ?token=secret",
+        ] {
+            let problems = config(&[]).with_endpoint(endpoint).resolved().problems;
+            assert_eq!(problems.len(), 3, "{endpoint}");
+            for problem in problems {
+                assert!(problem.contains("there:1"), "{problem}");
+                assert!(!problem.contains("sec"), "{problem}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_is_not_used_is_a_problem() {
+        for name in [
+            "HTTPS_PROXY",
+            "https_proxy",
+            "HTTP_PROXY",
+            "http_proxy",
+            "ALL_PROXY",
+        ] {
+            let problems = config(&[(name, "http://ada:secret@there:1")]).problems;
+            let expected =
+                format!("{name}: exports use no proxy; they go to the endpoint directly");
+            assert_eq!(problems, [expected]);
+        }
     }
 
     #[test]

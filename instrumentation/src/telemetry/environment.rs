@@ -29,10 +29,29 @@ const NUMBERS_OF_SDK: [&str; 7] = [
 ];
 
 /// Standard variables that would change what is sent, and are not supported.
-const UNSUPPORTED: [&str; 3] = [
+const UNSUPPORTED: [&str; 12] = [
     "OTEL_EXPORTER_OTLP_CLIENT_KEY",
     "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE",
     "OTEL_CONFIG_FILE",
+];
+
+/// Variables by which HTTP clients find a proxy; exports use none.
+const PROXIES: [&str; 6] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
 ];
 
 /// Reads variables, and collects what is wrong with them.
@@ -148,6 +167,13 @@ impl<'a> Environment<'a> {
                 self.problem(name, &value, "not supported, and ignored");
             }
         }
+        for name in PROXIES {
+            // The value may hold credentials.
+            if self.get(name).is_some() {
+                let what = "exports use no proxy; they go to the endpoint directly";
+                self.problems.push(format!("{name}: {what}"));
+            }
+        }
     }
 }
 
@@ -180,6 +206,7 @@ mod tests {
                 "OTEL_TRACES_SAMPLER_ARG" => "1.5",
                 "OTEL_BSP_MAX_QUEUE_SIZE" => "-1",
                 "OTEL_EXPORTER_OTLP_COMPRESSION" => "zip",
+                "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE" => "logs.pem",
                 _ => return None,
             };
             Some(value.to_owned())
@@ -191,9 +218,10 @@ mod tests {
         let pairs = environment.pairs("PAIRS");
         assert_eq!(pairs, [("a".into(), "1".into()), ("b".into(), " x".into())]);
         environment.check_sdk();
-        assert_eq!(environment.problems.len(), 7, "{:?}", environment.problems);
+        assert_eq!(environment.problems.len(), 8, "{:?}", environment.problems);
         let text = environment.problems.join("\n");
         assert!(text.contains("DELAY=\"5s\": no whole number of milliseconds; 1s is used"));
+        assert!(text.contains("LOGS_CERTIFICATE=\"logs.pem\": not supported, and ignored"));
         assert!(!text.contains("secret"), "{text}");
         assert_eq!(environment.millis("UNSET", second), second);
     }

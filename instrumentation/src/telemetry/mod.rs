@@ -142,13 +142,8 @@ pub type Layers<S> = Vec<Box<dyn Layer<S> + Send + Sync>>;
 pub fn doctor() -> Diagnosis {
     let mut config = TelemetryConfig::from_env("unknown_service").resolved();
     environment::header_map(&config.headers, &mut config.problems);
-    if let Some(path) = &config.ca_file
-        && let Err(error) = std::fs::metadata(path)
-    {
-        config.problems.push(format!(
-            "certificates {path:?}: {error}; the system's are used"
-        ));
-    }
+    let authorities = config.ca_file.as_deref().map(transport::roots_of_file);
+    config.problems.extend(authorities.and_then(Result::err));
     log_filter(&mut config);
     Diagnosis(config.problems)
 }

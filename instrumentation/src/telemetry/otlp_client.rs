@@ -17,7 +17,7 @@ use super::InitError;
 use super::config::{Signal, TelemetryConfig};
 use super::environment::header_map;
 use super::protocol::Protocol;
-use super::transport::{Transport, TransportError};
+use super::transport::{Transport, TransportError, roots_of_file};
 
 /// Sends OTLP requests; cheap to clone.
 #[derive(Debug, Clone)]
@@ -64,15 +64,13 @@ impl OtlpClient {
     /// Creates the client; what is wrong with headers and authorities is added to the configuration's problems.
     pub(super) fn new(config: &mut TelemetryConfig) -> Result<Self, InitError> {
         let headers = header_map(&config.headers, &mut config.problems);
-        let authorities = config.ca_file.as_ref().map(std::fs::read).transpose();
-        let authorities = authorities.unwrap_or_else(|error| {
-            let path = config.ca_file.as_deref().unwrap_or_default();
-            let text = format!("certificates {path:?}: {error}; the system's are used");
-            config.problems.push(text);
+        let authorities = config.ca_file.as_deref().map(roots_of_file).transpose();
+        let authorities = authorities.unwrap_or_else(|problem| {
+            config.problems.push(problem);
             None
         });
         Ok(Self {
-            transport: Transport::start(authorities.as_deref())?,
+            transport: Transport::start(authorities)?,
             headers,
             timeout: config.timeout,
             protocol: Protocol::HttpProtobuf,

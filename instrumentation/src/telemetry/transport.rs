@@ -3,6 +3,7 @@
 //! They live on a thread of their own with a runtime of their own, so that an export needs none, in particular none that is
 //! shutting down. An exporter hands in a request and waits for the response on its own thread.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,8 +61,8 @@ pub(super) enum TransportError {
 
 impl Transport {
     /// Starts the thread. `authorities` are those of a file, in place of the system's.
-    pub(super) fn start(authorities: Option<&[u8]>) -> Result<Self, InitError> {
-        let roots = authorities.map_or_else(system_roots, roots_of_file);
+    pub(super) fn start(authorities: Option<RootCertStore>) -> Result<Self, InitError> {
+        let roots = authorities.unwrap_or_else(system_roots);
         let (jobs, queue) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -240,8 +241,41 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-fn roots_of_file(pem: &[u8]) -> RootCertStore {
+/// Reads the authorities of a PEM file; the error says what is wrong with it.
+pub(super) fn roots_of_file(path: &str) -> Result<RootCertStore, String> {
+    let describe =
+        |what: &dyn Display| format!("certificates {path:?}: {what}; the system's are used");
+    let pem = std::fs::read(path).map_err(|error| describe(&error))?;
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).filter_map(Result::ok));
-    roots
+    let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
+    match roots.add_parsable_certificates(certificates) {
+        (0, _) => Err(describe(&"no certificate that can be read")),
+        _ => Ok(roots),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_certificate_is_a_problem() {
+        let folder = std::env::temp_dir();
+        let path = folder.join(format!("fusebox-authorities-{}.pem", std::process::id()));
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let path = path.to_str().unwrap();
+        for text in ["", "no certificate", broken, &key.serialize_pem()] {
+            std::fs::write(path, text).unwrap();
+            let problem = roots_of_file(path).unwrap_err();
+            let expected = "no certificate that can be read; the system's are used";
+            assert!(problem.ends_with(expected), "{problem}");
+        }
+        std::fs::write(path, certificate).unwrap();
+        assert_eq!(roots_of_file(path).unwrap().len(), 1);
+        std::fs::remove_file(path).unwrap();
+        assert!(roots_of_file(path).unwrap_err().contains("certificates"));
+    }
 }

@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::sink::{Sink, serve, text};
+use crate::sink::{DEADLINE, Sink, serve, text};
 use crate::{block_on, telemetry};
 
 fn breaker() -> CircuitBreaker {
@@ -102,14 +102,14 @@ fn a_client_behind_a_breaker_judges_by_status() {
 }
 
 /// Reads a page with both kinds of client behind a breaker; returns what counted and the spans' errors.
-fn read_page(user: &Telemetry, sink: &Sink, url: &str) -> [([u64; 5], (String, bool)); 2] {
+fn read_page(
+    user: &Telemetry,
+    sink: &Sink,
+    url: &str,
+    timeout: Duration,
+) -> [([u64; 5], (String, bool)); 2] {
     let (protected, layered) = (breaker(), breaker());
-    let client = TracedClient::from(
-        reqwest::Client::builder()
-            .timeout(Duration::from_millis(200))
-            .build()
-            .unwrap(),
-    );
+    let client = TracedClient::from(reqwest::Client::builder().timeout(timeout).build().unwrap());
     block_on(user, async {
         let behind = client.clone().with_breaker(protected.clone());
         let response = behind.get(url).send().await.unwrap();
@@ -145,19 +145,21 @@ fn read_page(user: &Telemetry, sink: &Sink, url: &str) -> [([u64; 5], (String, b
 fn a_body_that_breaks_off_or_hangs_is_a_failure() {
     let (sink, endpoint) = Sink::start();
     let user = telemetry("user", &endpoint);
-    let short = raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nstock", true);
+    let shorter = raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nstock", true);
     let chunked = raw(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nstock\r\n",
         true,
     );
     let hangs = raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nstock", false);
-    for address in [short, chunked] {
-        for (counted, error) in read_page(&user, &sink, &format!("http://{address}/")) {
+    for address in [shorter, chunked] {
+        for (counted, error) in read_page(&user, &sink, &format!("http://{address}/"), DEADLINE) {
             assert_eq!(counted, [0, 0, 1, 0, 0]);
             assert_eq!(error, ("body".to_owned(), true));
         }
     }
-    for (counted, error) in read_page(&user, &sink, &format!("http://{hangs}/")) {
+    // Long enough for the head, which comes at once; the body never does.
+    let short = Duration::from_secs(2);
+    for (counted, error) in read_page(&user, &sink, &format!("http://{hangs}/"), short) {
         assert_eq!(counted, [0, 0, 0, 1, 0]);
         assert_eq!(error, ("timeout".to_owned(), true));
     }

@@ -23,6 +23,8 @@ pub struct CircuitSnapshot {
     pub state: EffectiveState,
     /// The state computed from the calls, whether or not another one is forced.
     pub computed: State,
+    /// When the breaker was created, and its totals began.
+    pub created: SystemTime,
     /// When the state in force began.
     pub since: SystemTime,
     /// The override in force.

@@ -15,13 +15,20 @@ fn hystrix_is_hystrix_in_every_default() {
         minimum_calls: 20,
         failure_rate_percent: 50.0,
         slow_call_duration: None,
+        slow_call_rate_percent: 100.0,
+        count_unfinished_slow_calls: false,
         open_duration: ms(5_000),
+        open_duration_factor: 1.0,
+        open_duration_max: None,
+        open_duration_jitter_percent: 0.0,
+        automatic_half_open: false,
+        half_open_max_duration: None,
         half_open_probes: 1,
+        probe_lease: ms(5_000),
         timeout: Some(ms(1_000)),
         max_concurrent: 10,
         fallback_max_concurrent: 10,
         bulkhead_full_is_failure: true,
-        ..Settings::hystrix()
     };
     assert_eq!(Settings::hystrix(), expected);
     assert_eq!(expected.validate(), Ok(()));
@@ -36,11 +43,19 @@ fn resilience4j_is_resilience4j_in_every_default() {
         failure_rate_percent: 50.0,
         slow_call_duration: Some(ms(60_000)),
         slow_call_rate_percent: 100.0,
+        count_unfinished_slow_calls: false,
         open_duration: ms(60_000),
+        open_duration_factor: 1.0,
+        open_duration_max: None,
+        open_duration_jitter_percent: 0.0,
+        automatic_half_open: false,
+        half_open_max_duration: None,
         half_open_probes: 10,
+        probe_lease: ms(60_000),
         timeout: None,
+        max_concurrent: 25,
+        fallback_max_concurrent: 25,
         bulkhead_full_is_failure: false,
-        ..Settings::resilience4j()
     };
     assert_eq!(Settings::resilience4j(), expected);
     assert_eq!(expected.validate(), Ok(()));

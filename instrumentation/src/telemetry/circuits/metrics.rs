@@ -22,7 +22,7 @@ use crate::circuit_breaker::{
 };
 use crate::semconv;
 
-/// Makes a request of all breakers; their counts started at `start`.
+/// Makes a request of all breakers; their counts started at `start`, or when they were created later.
 pub(super) fn request(
     resource: &Resource,
     snapshots: &[CircuitSnapshot],
@@ -84,7 +84,7 @@ impl Points<'_> {
         let (offset, bucket_counts) = latency.map(LatencyHistogram::dense).unwrap_or_default();
         (count > 0).then(|| ExponentialHistogramDataPoint {
             attributes,
-            start_time_unix_nano: self.start,
+            start_time_unix_nano: self.start_of(snapshot),
             time_unix_nano: self.now,
             count,
             sum: Some(latency.map_or(0.0, LatencyHistogram::sum_seconds)),
@@ -139,7 +139,7 @@ impl Points<'_> {
                 attributes.push(text(semconv::FALLBACK_OUTCOME, outcome.as_str()));
                 let count = totals.of(outcome);
                 (count > 0).then(|| NumberDataPoint {
-                    start_time_unix_nano: self.start,
+                    start_time_unix_nano: self.start_of(snapshot),
                     ..self.point(attributes, count)
                 })
             })
@@ -154,6 +154,11 @@ impl Points<'_> {
             let description = "Fallbacks by outcome";
             metric(semconv::FALLBACKS, description, "{fallback}", data)
         })
+    }
+
+    /// When the counts of a breaker began: one that was evicted or replaced begins again at zero.
+    fn start_of(&self, snapshot: &CircuitSnapshot) -> u64 {
+        self.start.max(unix_nanos(snapshot.created))
     }
 
     fn point(&self, attributes: Vec<KeyValue>, value: u64) -> NumberDataPoint {
@@ -185,5 +190,35 @@ fn error_type(outcome: Outcome) -> Option<&'static str> {
         Outcome::Timeout => Some(semconv::ERROR_TYPE_TIMEOUT),
         Outcome::Failure => Some("_OTHER"),
         Outcome::Success | Outcome::Ignored | Outcome::Cancelled => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::circuit_breaker::{CircuitBreaker, Registry};
+
+    /// Guarantees: the counts of a breaker start when it was created, unless the export began later.
+    #[test]
+    fn counts_start_with_their_breaker() {
+        let registry = Registry::new();
+        let breaker = CircuitBreaker::builder("stock").registry(&registry).build();
+        drop(breaker.try_acquire());
+        let snapshot = breaker.snapshot();
+        let start_of = |start: SystemTime| {
+            let snapshots = [snapshot.clone()];
+            let request = request(&Resource::default(), &snapshots, start, SystemTime::now());
+            let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
+            match metrics[0].data.as_ref().unwrap() {
+                Data::ExponentialHistogram(counts) => counts.data_points[0].start_time_unix_nano,
+                other => panic!("{other:?}"),
+            }
+        };
+        let minute = Duration::from_secs(60);
+        let (created, later) = (snapshot.created, snapshot.created + minute);
+        assert_eq!(start_of(created - minute), unix_nanos(created));
+        assert_eq!(start_of(later), unix_nanos(later));
     }
 }
