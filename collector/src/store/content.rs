@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
 use std::sync::Arc;
 
-use crate::model::{EntityRef, Event, Link, Resource, SHORTENED, Scope, Span, Value};
+use crate::model::{EntityRef, Event, Link, Resource, SHORTENED, Scope, Span, StatusCode, Value};
 
 /// Stands for a content. The same content has the same key in every process of one release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +64,31 @@ impl<'a> From<&'a Span> for Head<'a> {
             parent: span.parent_span_id.map_or([0; 8], |id| id.to_bytes()),
             name: &span.name,
             service: span.service(),
+        }
+    }
+}
+
+/// What the lists of a search read of a span. Spans of one id that end and start at once are sorted by its key, in lists as
+/// in traces, so that a part of one of them is merged into the same one.
+#[derive(Debug, Clone, Copy, Hash)]
+pub(crate) struct Outline<'a> {
+    /// What copies have in common.
+    pub(crate) head: Head<'a>,
+    /// The instance of the service.
+    pub(crate) instance: &'a str,
+    /// How it ended.
+    pub(crate) status: StatusCode,
+    /// As received.
+    pub(crate) flags: u32,
+}
+
+impl<'a> From<&'a Span> for Outline<'a> {
+    fn from(span: &'a Span) -> Self {
+        Self {
+            head: Head::from(span),
+            instance: &span.resource.instance_id,
+            status: span.status.code,
+            flags: span.flags,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::parts::{Wholes, rank, sender};
 use crate::model::{Note, Span, SpanKind};
-use crate::store::content::{Contents, Head, Key};
+use crate::store::content::{Contents, Head, Key, Outline};
 
 /// Sorts spans, earliest first, in an order that does not depend on how they arrived.
 pub(super) fn sort(spans: &mut [Span], contents: &mut Contents) {
@@ -62,8 +62,9 @@ fn resolve_group(
         // without an end; then an order that does not depend on arrival.
         group.sort_by_cached_key(|span| {
             let is_shortened = contents.is_shortened(span);
-            let end = Reverse(span.end);
-            (is_shortened, end, order(span), tie_break(span, contents))
+            let outline = Key::of(&Outline::from(span));
+            let order = (Reverse(span.end), order(span), outline);
+            (is_shortened, order, tie_break(span, contents))
         });
         drop_repeats(group, contents, notes);
         merge_parts(group, notes);

@@ -18,10 +18,10 @@ use super::super::limits::{RECOUNT_BLOCKS_MAX, RECOUNT_SPANS_MAX};
 use super::super::schema::Schema;
 use super::super::segment::Segment;
 use super::Place;
-use crate::model::{ServiceCount, SpanKind, TraceSummary};
+use crate::model::{ServiceCount, SpanKind, StatusCode, TraceSummary};
 use crate::store::StoreError;
 use crate::store::assemble::parts::{Wholes, rank, sender};
-use crate::store::content::{Head, Key};
+use crate::store::content::{Head, Key, Outline};
 
 /// Which rows are counted, from which blocks.
 #[derive(Debug, Default)]
@@ -43,8 +43,7 @@ struct Counted {
     /// 0 for none.
     end: u64,
     failed: bool,
-    /// Of all that was read of it.
-    content: Key,
+    outline: Key,
     sender: Key,
     /// Place of the segment that knows the resource.
     segment: usize,
@@ -194,15 +193,21 @@ impl Columns {
             name: schema.names.text(self.names[at] as u32),
             service,
         };
-        let status = self.kind_status[at] >> 4;
+        let status = StatusCode::from_otlp(self.kind_status[at] >> 4);
+        let outline = Outline {
+            head,
+            instance,
+            status,
+            flags: self.flags[at] as u32,
+        };
         Counted {
             row,
             start,
             id,
             kind,
             end,
-            failed: status == 2,
-            content: Key::of(&(head, instance, status, self.flags[at])),
+            failed: status == StatusCode::Error,
+            outline: Key::of(&outline),
             sender: sender(service, instance),
             segment,
             resource,
@@ -210,13 +215,13 @@ impl Columns {
     }
 }
 
-/// Keeps one of the spans of each content, sorted by row, then as `assemble` looks at them: those without an end last.
+/// Keeps one of the spans of each outline, sorted by row, then as `assemble` looks at them: those without an end last.
 fn drop_repeats(spans: &mut Vec<Counted>) {
     spans.sort_unstable_by_key(|s| {
         let order = (Reverse(s.end), s.start, rank(s.kind));
-        (s.row, s.id, order, s.content)
+        (s.row, s.id, order, s.outline)
     });
-    spans.dedup_by_key(|s| (s.row, s.id, s.content));
+    spans.dedup_by_key(|s| (s.row, s.id, s.outline));
 }
 
 /// Counts parts of one span once.
