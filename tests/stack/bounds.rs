@@ -5,6 +5,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use integration_tests::{Binary, TraceBuilder, attribute, eventually, get_json};
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use prost::Message;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
@@ -45,6 +46,62 @@ async fn send_large_trace(binary: &Binary) -> String {
         trace = request;
     }
     trace.id()
+}
+
+/// Sends a trace of 48 requests of one span, each with a scope of its own of 127 values of 32,000 bytes: 195 MB. Returns
+/// its id.
+async fn send_large_scopes(binary: &Binary) -> String {
+    let mut trace = TraceBuilder::new("shop");
+    let mut root = None;
+    for number in 0..48 {
+        let mut one = trace.of_service("shop");
+        root = root.or(Some(one.span(root, "small", Vec::new())));
+        let mut request = one.request();
+        let value = format!("{number:02}{}", "x".repeat(31_998));
+        let attributes = (0..127).map(|n| attribute(&format!("key{n}"), &value));
+        request.resource_spans[0].scope_spans[0].scope = Some(InstrumentationScope {
+            name: format!("library{number}"),
+            attributes: attributes.collect(),
+            ..InstrumentationScope::default()
+        });
+        send_gzip(binary, &request.encode_to_vec()).await;
+        trace = one;
+    }
+    trace.id()
+}
+
+/// *Guarantees*: what spans share counts towards the memory of a trace too: large scopes are cut to their names.
+#[tokio::test]
+async fn a_trace_of_large_scopes_is_cut() {
+    let data = tempfile::TempDir::new().unwrap();
+    let binary = Binary::serve(data.path()).await;
+    let id = send_large_scopes(&binary).await;
+    for prefix in ["/api", "", "/jaeger/api", "/jaeger/api/v3"] {
+        let url = format!("{}{prefix}/traces/{id}", binary.web);
+        for _ in 0..2 {
+            let before = binary.reset_peak_memory();
+            get(url.clone()).await;
+            let cost = binary.peak_memory().saturating_sub(before);
+            assert!(
+                cost < REQUEST_BYTES_MAX + SLACK_BYTES,
+                "{prefix}: {} MiB",
+                cost >> 20
+            );
+        }
+    }
+    let trace = get_json(&format!("{}/api/traces/{id}", binary.web))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&trace["shortened"], &trace["truncated"]),
+        (&true.into(), &false.into())
+    );
+    let scopes = trace["resourceSpans"][0]["scopeSpans"].as_array().unwrap();
+    assert_eq!(scopes.len(), 48);
+    let key = |scope: &Value| scope["scope"]["attributes"][0]["key"].clone();
+    assert_eq!(key(&scopes[0]), "key0");
+    assert_eq!(key(&scopes[47]), "fusebox.shortened");
+    assert_eq!(scopes[47]["scope"]["name"], "library47");
 }
 
 async fn get(url: String) -> (reqwest::header::HeaderMap, String) {

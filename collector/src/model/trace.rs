@@ -19,7 +19,7 @@ pub struct Trace {
     pub truncated: bool,
 }
 
-/// The attribute (`true`) of a span or resource of which something was left out: values cut, or attributes, events and
+/// The attribute (`true`) of a span, resource or scope of which something was left out: values cut, or attributes, events and
 /// links dropped.
 pub const SHORTENED: &str = "fusebox.shortened";
 
@@ -28,7 +28,9 @@ impl Trace {
     pub fn is_shortened(&self) -> bool {
         let is_marked = |span: &Span| {
             let has_mark = |list: &[(String, Value)]| list.iter().any(|(key, _)| key == SHORTENED);
-            has_mark(&span.attributes) || has_mark(&span.resource.attributes)
+            has_mark(&span.attributes)
+                || has_mark(&span.resource.attributes)
+                || has_mark(&span.scope.attributes)
         };
         self.spans.iter().any(is_marked)
     }

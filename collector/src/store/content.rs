@@ -120,7 +120,15 @@ impl Contents {
 
     /// Returns whether a store cut the span, or its resource, to fit.
     pub(crate) fn is_shortened(&mut self, span: &Span) -> bool {
-        span.attribute(SHORTENED).is_some() || self.resource(&span.resource).is_shortened
+        let of_scope = || {
+            span.scope
+                .attributes
+                .iter()
+                .any(|(key, _)| key == SHORTENED)
+        };
+        span.attribute(SHORTENED).is_some()
+            || self.resource(&span.resource).is_shortened
+            || of_scope()
     }
 
     fn resource(&mut self, resource: &Arc<Resource>) -> OfResource {

@@ -7,9 +7,6 @@ use crate::codec::otlp::decode;
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::model::{Resource, Scope, UnixNanos};
 
-/// Resources and scopes that a new one is compared with: a trace has few, and one with many must not cost their square.
-const COMPARED_MAX: usize = 256;
-
 /// Collects the spans of one trace; resources and scopes that spans share are kept once.
 #[derive(Debug, Default)]
 pub(crate) struct SpanCollector {
@@ -17,8 +14,6 @@ pub(crate) struct SpanCollector {
     pub(crate) spans: Fitting,
     resource: Arc<Resource>,
     scope: Arc<Scope>,
-    resources: Vec<Arc<Resource>>,
-    scopes: Vec<Arc<Scope>>,
 }
 
 impl SpanCollector {
@@ -33,17 +28,12 @@ impl SpanCollector {
 
 impl SpanVisitor for SpanCollector {
     fn resource(&mut self, resource: &ResourceView<'_>) {
-        let resource = self.spans.resource(decode::resource(resource));
-        let known = self.resources.len();
-        self.resource = share(&mut self.resources, resource);
-        if self.resources.len() > known {
-            self.spans.keep(&self.resource);
-        }
+        self.resource = self.spans.resource(decode::resource(resource));
         self.scope = Arc::default();
     }
 
     fn scope(&mut self, scope: &ScopeView<'_>) {
-        self.scope = share(&mut self.scopes, decode::scope(scope));
+        self.scope = self.spans.scope(decode::scope(scope));
     }
 
     fn span(&mut self, view: &SpanView<'_>) {
@@ -52,15 +42,4 @@ impl SpanVisitor for SpanCollector {
         span.end = UnixNanos::new(view.end);
         self.spans.push(span);
     }
-}
-
-/// Returns the shared copy of a value.
-fn share<T: PartialEq>(known: &mut Vec<Arc<T>>, value: T) -> Arc<T> {
-    let recent = known.iter().rev().take(COMPARED_MAX);
-    if let Some(found) = recent.into_iter().find(|other| ***other == value) {
-        return Arc::clone(found);
-    }
-    let value = Arc::new(value);
-    known.push(Arc::clone(&value));
-    value
 }

@@ -1,18 +1,21 @@
 //! Fits the spans of one trace into so many bytes of memory. What is normal fits whole; of a trace that does not, texts are
-//! cut shorter and shorter, then attributes, events and links are left out, and in the end spans. A span or resource of
-//! which something is missing carries the attribute `SHORTENED`.
+//! cut shorter and shorter, then attributes, events and links are left out, and in the end spans. A span, resource or scope
+//! of which something is missing carries the attribute `SHORTENED`.
+
+mod shared;
 
 use std::sync::Arc;
 
-use crate::model::{Event, Link, Resource, SHORTENED, Span, Value, cut};
+use crate::model::{Event, Link, Resource, SHORTENED, Scope, Span, Value, cut};
+use shared::{Pool, distinct_bytes};
 
 /// Bytes of one trace in memory: 50,000 spans of eight short attributes, and with what reading and showing take beside it
 /// less than the 64 MiB that one request may cost.
 pub(crate) const TRACE_BYTES_MAX: usize = 48 << 20;
 /// What texts are cut to, one step after the other; first they stay as they are.
 const TEXT_STEPS: [usize; 5] = [usize::MAX, 4 << 10, 1 << 10, 256, 64];
-/// What is kept of resources, as a part of all: spans share them.
-const RESOURCES_PART: usize = 8;
+/// What is kept of resources, and of scopes, as a part of all: spans share them.
+const SHARED_PART: usize = 8;
 /// What an allocation takes beside its bytes, and the unit that it is rounded up to.
 const UNIT_BYTES: usize = 16;
 
@@ -22,7 +25,8 @@ pub(crate) struct Fitting {
     spans: Vec<Span>,
     bytes: usize,
     bytes_max: usize,
-    resource_bytes: usize,
+    resources: Pool<Resource>,
+    scopes: Pool<Scope>,
     /// What texts are cut to; `None` once spans are kept without details.
     text_bytes: Option<usize>,
     is_full: bool,
@@ -41,7 +45,8 @@ impl Fitting {
             spans: Vec::new(),
             bytes: 0,
             bytes_max,
-            resource_bytes: 0,
+            resources: Pool::new(bytes_max / SHARED_PART),
+            scopes: Pool::new(bytes_max / SHARED_PART),
             text_bytes: Some(TEXT_STEPS[0]),
             is_full: false,
         }
@@ -85,28 +90,26 @@ impl Fitting {
         }
     }
 
-    /// Returns a resource as it fits.
-    pub(crate) fn resource(&mut self, mut resource: Resource) -> Resource {
-        let text_bytes = self.text_bytes.unwrap_or(0);
-        let mut is_cut = cut_pairs(&mut resource.attributes, text_bytes);
-        let room = self.bytes_max / RESOURCES_PART;
-        if self.text_bytes.is_none()
-            || self.resource_bytes + pairs_bytes(&resource.attributes) > room
-        {
-            is_cut = true;
-            resource.attributes.clear();
+    /// Returns a resource as it fits, the same for equal ones. Once it is full, no span needs one.
+    pub(crate) fn resource(&mut self, resource: Resource) -> Arc<Resource> {
+        if self.is_full {
+            return Arc::default();
         }
-        if is_cut {
-            mark(&mut resource.attributes);
-        }
-        resource
+        let before = self.resources.bytes();
+        let shared = self.resources.share(resource, self.text_bytes);
+        self.bytes += self.resources.bytes() - before;
+        shared
     }
 
-    /// Counts a resource that is new.
-    pub(crate) fn keep(&mut self, resource: &Arc<Resource>) {
-        let bytes = pairs_bytes(&resource.attributes) + UNIT_BYTES * 8;
-        self.resource_bytes += bytes;
-        self.bytes += bytes;
+    /// Returns a scope as it fits, like a resource.
+    pub(crate) fn scope(&mut self, scope: Scope) -> Arc<Scope> {
+        if self.is_full {
+            return Arc::default();
+        }
+        let before = self.scopes.bytes();
+        let shared = self.scopes.share(scope, self.text_bytes);
+        self.bytes += self.scopes.bytes() - before;
+        shared
     }
 
     fn shorten(&self, span: &mut Span) {
@@ -150,9 +153,11 @@ impl Fitting {
     }
 }
 
-/// Returns about how many bytes of memory a trace of these spans takes.
+/// Returns about how many bytes of memory a trace of these spans takes; what they share is counted once.
 pub(crate) fn bytes_of(spans: &[Span]) -> usize {
-    spans.iter().map(span_bytes).sum()
+    spans.iter().map(span_bytes).sum::<usize>()
+        + distinct_bytes(spans.iter().map(|span| &span.resource))
+        + distinct_bytes(spans.iter().map(|span| &span.scope))
 }
 
 fn span_bytes(span: &Span) -> usize {
@@ -277,6 +282,7 @@ fn cut_text(text: &mut String, bytes_max: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::EntityRef;
     use crate::store::embedded::tests::support::span;
 
     fn large(id: u64, attributes: usize, bytes: usize) -> Span {
@@ -288,7 +294,11 @@ mod tests {
 
     fn fitted(bytes_max: usize, spans: impl Iterator<Item = Span>) -> Fitting {
         let mut fitting = Fitting::new(bytes_max);
-        spans.for_each(|span| fitting.push(span));
+        for mut span in spans {
+            span.resource = fitting.resource(Resource::clone(&span.resource));
+            span.scope = fitting.scope(Scope::clone(&span.scope));
+            fitting.push(span);
+        }
         fitting
     }
 
@@ -356,5 +366,100 @@ mod tests {
         let spans = fitting.into_spans();
         assert_eq!(spans[0].attributes[0].1, Value::Empty);
         assert_eq!(spans[0].attributes[1].0, SHORTENED);
+    }
+
+    fn scope(id: u64, attributes: usize, bytes: usize) -> Scope {
+        Scope {
+            name: "library".to_owned(),
+            attributes: large(id, attributes, bytes).attributes,
+            dropped_attributes_count: id as u32,
+            ..Scope::default()
+        }
+    }
+
+    #[test]
+    fn scopes_are_counted_and_keep_their_names_when_they_do_not_fit() {
+        let mut fitting = Fitting::new(1 << 20);
+        for id in 1..=200 {
+            let mut made = span(1, id, "shop");
+            made.scope = fitting.scope(scope(id, 20, 1_000));
+            fitting.push(made);
+        }
+        let counted = fitting.bytes();
+        let spans = fitting.into_spans();
+        assert_eq!(spans.len(), 200);
+        assert_eq!(*spans[0].scope, scope(1, 20, 1_000));
+        let last = &spans[199].scope;
+        let marked = vec![(SHORTENED.to_owned(), Value::Bool(true))];
+        assert_eq!(
+            (last.name.as_str(), &last.attributes, &*last.schema_url),
+            ("library", &marked, "")
+        );
+        let whole = |span: &&Span| span.scope.attributes.len() == 20;
+        let wholes = spans.iter().filter(whole).count();
+        assert!((1..=6).contains(&wholes), "{wholes}");
+        assert!(bytes_of(&spans) <= 1 << 20);
+        assert!(counted >= 200 * size_of::<Scope>(), "{counted}");
+    }
+
+    #[test]
+    fn entities_and_schema_urls_are_counted_and_left_out_when_they_do_not_fit() {
+        let entity = EntityRef {
+            kind: "host".to_owned(),
+            id_keys: vec![String::new(); 500],
+            ..EntityRef::default()
+        };
+        let resource = |number: u32| Resource {
+            service_name: "shop".to_owned(),
+            dropped_attributes_count: number,
+            schema_url: "https://opentelemetry.io/schemas/1.37.0".to_owned(),
+            entities: vec![entity.clone(); 16],
+            ..Resource::default()
+        };
+        let mut fitting = Fitting::new(4 << 20);
+        let kept: Vec<_> = (0..1_000)
+            .map(|number| fitting.resource(resource(number)))
+            .collect();
+        assert_eq!(*kept[0], resource(0));
+        let whole = kept.iter().filter(|one| !one.entities.is_empty()).count();
+        // 16 lists of 500 keys of 24 bytes each take 192 KB.
+        assert_eq!(whole, (512 << 10) / 195_000);
+        let last = &kept[999];
+        assert_eq!(
+            (last.service_name.as_str(), last.schema_url.as_str()),
+            ("shop", "")
+        );
+        assert_eq!(last.attributes[0].0, SHORTENED);
+    }
+
+    #[test]
+    fn what_spans_share_is_counted_once() {
+        let mut fitting = Fitting::new(1 << 20);
+        let first = fitting.scope(scope(1, 20, 1_000));
+        let counted = fitting.bytes();
+        assert!((20_000..24_000).contains(&counted), "{counted}");
+        for _ in 0..1_000 {
+            assert!(Arc::ptr_eq(&first, &fitting.scope(scope(1, 20, 1_000))));
+        }
+        assert_eq!(fitting.bytes(), counted);
+        let shared = |id: u64| Span {
+            scope: Arc::clone(&first),
+            ..span(1, id, "shop")
+        };
+        let one = bytes_of(&[shared(1)]);
+        let many: Vec<_> = (1..=10).map(shared).collect();
+        assert!(bytes_of(&many) < one + 20_000);
+    }
+
+    #[test]
+    fn a_full_trace_keeps_no_more_resources_and_scopes() {
+        let mut fitting = fitted(64 << 10, (1..=500).map(|id| large(id, 100, 30_000)));
+        let (before, is_full) = (fitting.bytes(), fitting.is_full());
+        fitting.resource(Resource {
+            service_name: "other".to_owned(),
+            ..Resource::default()
+        });
+        fitting.scope(scope(1, 1, 10));
+        assert_eq!((fitting.bytes(), is_full), (before, true));
     }
 }

@@ -11,6 +11,8 @@ const UNKNOWN_SERVICE: &str = "unknown_service";
 const ENTITIES_MAX: usize = 16;
 /// Bytes of an encoded entity.
 const ENTITY_BYTES_MAX: usize = 1024;
+/// Keys of an entity: as many of the usual 15 bytes as fit into it. Empty ones take 2 bytes there, and 24 in memory.
+const ENTITY_KEYS_MAX: usize = 64;
 
 const ATTRIBUTES: u32 = length_key(1);
 const DROPPED_ATTRIBUTES: u32 = varint_key(2);
@@ -110,13 +112,18 @@ impl<'a> ResourceScratch<'a> {
 /// Checks an `EntityRef`, of which all fields are text; `before` stand before it.
 fn entity(message: Reader<'_>, before: usize) -> Result<&[u8], Fault> {
     let mut reader = message;
+    let mut keys = 0;
     while let Some(key) = reader.key()? {
         match key >> 3 {
-            1..=4 if key == length_key(key >> 3) => check_text(reader.bytes()?)?,
+            1..=4 if key == length_key(key >> 3) => {
+                keys += usize::from(key >> 3 >= 3);
+                check_text(reader.bytes()?)?;
+            }
             _ => reader.skip_unknown(key, ENTITY_FIELDS)?,
         }
     }
-    if before >= ENTITIES_MAX || message.rest().len() > ENTITY_BYTES_MAX {
+    let is_large = message.rest().len() > ENTITY_BYTES_MAX || keys > ENTITY_KEYS_MAX;
+    if before >= ENTITIES_MAX || is_large {
         return Err(Fault::OverLimit);
     }
     Ok(message.rest())

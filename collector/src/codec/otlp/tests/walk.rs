@@ -3,7 +3,10 @@
 use crate::model::UnixNanos;
 use opentelemetry::{SpanId, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, EntityRef, KeyValue, any_value::Value,
+};
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, span::Event};
 use proptest::prelude::*;
 use prost::Message;
@@ -461,4 +464,27 @@ fn an_event_of_endless_names_stays_within_its_bound() {
     }
     super::super::fuzz::walk_traces(&bytes);
     assert_eq!(walk(&bytes).unwrap().1.truncated, 1);
+}
+
+/// *Guarantees*: an entity of empty keys, 2 bytes each, does not become a list of 24 bytes each in memory.
+#[test]
+fn an_entity_of_many_keys_is_dropped_and_counted() {
+    let with_keys = |id_keys: usize, description_keys: usize| {
+        let mut request = request(span());
+        let resource = Resource {
+            entity_refs: vec![EntityRef {
+                r#type: "host".to_owned(),
+                id_keys: vec![String::new(); id_keys],
+                description_keys: vec![String::new(); description_keys],
+                ..EntityRef::default()
+            }],
+            ..Resource::default()
+        };
+        request.resource_spans[0].resource = Some(resource);
+        let (spans, report) = walk(&request.encode_to_vec()).unwrap();
+        (spans[0].resource.entities.len(), report.truncated)
+    };
+    assert_eq!(with_keys(32, 32), (1, 0));
+    assert_eq!(with_keys(33, 32), (0, 1));
+    assert_eq!(with_keys(500, 0), (0, 1));
 }

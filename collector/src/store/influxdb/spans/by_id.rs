@@ -8,7 +8,7 @@ use std::time::Duration;
 use opentelemetry::TraceId;
 
 use super::payload;
-use crate::model::{Resource, Span, UnixNanos};
+use crate::model::{Span, UnixNanos};
 use crate::store::StoreError;
 use crate::store::fitting::{Fitting, TRACE_BYTES_MAX};
 use crate::store::influxdb::schema::{SHARD, SPAN};
@@ -59,23 +59,14 @@ impl Collected {
     /// Adds the spans of a payload, if it is one of the trace's; returns whether there may be more.
     fn add(&mut self, payload: &str) -> bool {
         if payload.starts_with(&self.wanted) {
-            let mut resource = None;
+            let (mut resource, mut scope) = (Last(None), Last(None));
             for mut span in payload::decode(payload).unwrap_or_default() {
                 if self.spans.len() >= TRACE_SPANS_MAX || self.spans.is_full() {
                     self.is_cut = true;
                     break;
                 }
-                // Spans of one payload and sender share it.
-                let kept = resource
-                    .take()
-                    .filter(|(sent, _)| Arc::ptr_eq(sent, &span.resource));
-                let (sent, kept) = kept.unwrap_or_else(|| {
-                    let kept = Arc::new(self.spans.resource(Resource::clone(&span.resource)));
-                    self.spans.keep(&kept);
-                    (Arc::clone(&span.resource), kept)
-                });
-                span.resource = Arc::clone(&kept);
-                resource = Some((sent, kept));
+                span.resource = resource.fit(&span.resource, |sent| self.spans.resource(sent));
+                span.scope = scope.fit(&span.scope, |sent| self.spans.scope(sent));
                 self.spans.push(span);
             }
         }
@@ -85,6 +76,22 @@ impl Collected {
 
     fn finish(self) -> (Vec<Span>, bool) {
         (self.spans.into_spans(), self.is_cut)
+    }
+}
+
+/// The resource or scope of the span before, as sent and as it fits: spans of one payload mostly share it.
+struct Last<T>(Option<(Arc<T>, Arc<T>)>);
+
+impl<T: Clone> Last<T> {
+    fn fit(&mut self, sent: &Arc<T>, fit: impl FnOnce(T) -> Arc<T>) -> Arc<T> {
+        if let Some((last, kept)) = &self.0
+            && Arc::ptr_eq(last, sent)
+        {
+            return Arc::clone(kept);
+        }
+        let kept = fit(T::clone(sent));
+        self.0 = Some((Arc::clone(sent), Arc::clone(&kept)));
+        kept
     }
 }
 
@@ -262,13 +269,38 @@ pub(super) fn texts_of(series: &Series) -> impl Iterator<Item = (UnixNanos, &str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{NANOSECOND, SECOND};
+    use crate::model::{NANOSECOND, SECOND, SHORTENED, Value};
 
     #[test]
     fn an_id_names_its_shard_and_number() {
         let id = TraceId::from_hex("4bf92f3577b34da6a3ce929d0e0e4736").unwrap();
         assert_eq!(shard_of(low_half(id)), "736");
         assert_eq!(number_of(low_half(id)), 0x23ce_929d_0e0e_4736);
+    }
+
+    #[test]
+    fn scopes_and_resources_of_payloads_are_counted_and_cut() {
+        let id = TraceId::from(7);
+        let value = "x".repeat(20_000);
+        let payload = |number: u64| {
+            format!(
+                r#"{id}[{{"resource":{{"service.name":"shop","text":"{value}"}},"scope":["library","{number}"],"scope_attrs":{{"text":"{value}"}},"spans":[{{"id":"{number:016x}","name":"a","start":1,"dur":1}},{{"id":"{:016x}","name":"b","start":1,"dur":1}}]}}]"#,
+                number + 1_000
+            )
+        };
+        let mut collected = Collected::new(id, 1 << 20);
+        for number in 1..=100 {
+            assert!(collected.add(&payload(number)));
+        }
+        let (spans, is_cut) = collected.finish();
+        assert_eq!((spans.len(), is_cut), (200, false));
+        assert!(Arc::ptr_eq(&spans[0].resource, &spans[199].resource));
+        assert!(Arc::ptr_eq(&spans[198].scope, &spans[199].scope));
+        let whole = |span: &&Span| span.scope.attributes[0].1 == Value::String(value.clone());
+        assert_eq!(spans.iter().filter(whole).count(), 12);
+        let last = &spans[199].scope;
+        assert_eq!((&*last.name, &*last.version), ("library", "100"));
+        assert_eq!(last.attributes, [(SHORTENED.to_owned(), Value::Bool(true))]);
     }
 
     #[test]
