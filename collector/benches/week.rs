@@ -298,7 +298,13 @@ fn main() {
         .filter_map(|text| text.parse().ok())
         .collect();
     let sizes = if sizes.is_empty() {
-        vec![1_000_000]
+        let spans = std::env::var("STORE_BENCH_SPANS");
+        vec![
+            spans
+                .ok()
+                .and_then(|spans| spans.parse().ok())
+                .unwrap_or(1_000_000),
+        ]
     } else {
         sizes
     };
