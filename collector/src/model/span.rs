@@ -1,9 +1,10 @@
 //! One span as it was received, with its resource and scope shared between spans.
 
-use super::{UnixNanos, nanos};
 use std::sync::Arc;
 
 use opentelemetry::{SpanId, TraceId};
+
+use super::{UnixNanos, nanos};
 
 /// One span as it was received.
 #[derive(Debug, Clone, PartialEq)]

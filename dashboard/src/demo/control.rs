@@ -1,6 +1,5 @@
 //! The page that switches faults by hand, and its state.
 
-use fusebox_collector::sync::Mutex;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, MutexGuard};
@@ -11,6 +10,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
+use fusebox_collector::sync::Mutex;
 use serde::Deserialize;
 
 use super::story::{FAULTY, fault_at, next_chapter};

@@ -2,7 +2,6 @@
 //!
 //! This is the demo's own machinery, not an example: a real service has its faults without it.
 
-use fusebox_collector::sync::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use fusebox_collector::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// What is wrong with a service.

@@ -1,10 +1,11 @@
 //! Reads attributes: the sender and the breaker; bounds text.
 
-use crate::model::UnixNanos;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
+
+use crate::model::UnixNanos;
 
 /// Longest name of a service, instance, breaker or group, bytes; a longer one is rejected.
 pub(super) const MAX_NAME_BYTES: usize = 256;

@@ -1,8 +1,9 @@
 //! What is known about one instance of a breaker at one time, from memory or from the journal. The wall of now and the
 //! wall of the past are both computed from it.
 
-use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 use std::time::Duration;
+
+use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
 use super::timing::{
     CALLS_KNOWN_AFTER, DEFAULT_INTERVAL_MS, DEFAULT_WINDOW_MS, FUSEBOX_STALE_AFTER,

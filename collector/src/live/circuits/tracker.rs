@@ -1,13 +1,13 @@
 //! From the counts that an instance reports to what was added since its last report, which is never negative: a count
 //! that shrank or has a later start was reset, and one that is older than the last is late and ignored.
 
-use crate::model::UnixNanos;
 use std::collections::HashMap;
 
 use fusebox::circuit_breaker::LatencyHistogram;
 
 use super::timing::RECENT_COUNT;
 use crate::codec::circuits::{Count, CountPoint, Temporality};
+use crate::model::UnixNanos;
 
 /// Series that one instance of a breaker may have: outcomes times error types.
 const MAX_SERIES: usize = 256;

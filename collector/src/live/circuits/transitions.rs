@@ -1,10 +1,11 @@
 //! Changes of state, newest first, without repetitions and without derived ones whose event arrived after all.
 
+use std::time::Duration;
+
 use super::timing::EXPLAINED_WITHIN;
 use crate::model::{CircuitKey, CircuitTransition, HOUR, NANOSECOND, Provenance, TimeRange};
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
-use std::time::Duration;
 
 /// Length of the first step back when the newest transitions are searched for, nanoseconds.
 const FIRST_STEP: Duration = HOUR;

@@ -1,6 +1,5 @@
 //! Every segment of the store, in the order of their numbers; readers take a snapshot, shards and retention change it.
 
-use crate::model::UnixNanos;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -9,6 +8,7 @@ use super::arrival::ArrivalClock;
 use super::segment::{Caches, Place, Segment};
 use crate::counters::{Counters, Incident};
 use crate::log::{Damage, Day};
+use crate::model::UnixNanos;
 use crate::sync::{Mutex, RwLock};
 
 /// Folder of the segments under the data directory.

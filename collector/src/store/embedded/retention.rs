@@ -1,6 +1,5 @@
 //! Deletes whole segments: those past the retention, then the oldest beyond the disk budget.
 
-use crate::model::UnixNanos;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -10,6 +9,7 @@ use super::segment::Segment;
 use super::{EmbeddedOptions, Follow, StoreStats};
 use crate::counters::Incident;
 use crate::log::{Deletions, Reason, Retention, is_older};
+use crate::model::UnixNanos;
 use crate::store::StoreError;
 
 /// Deletes segments as the options say; one that is still written is never deleted.

@@ -196,7 +196,7 @@ impl SeriesLog {
             let folder = day.folder(&self.inner.root);
             fs::remove_dir_all(&folder)
                 .map_err(|error| StoreError::io("remove", &folder, error))?;
-            deletions.add(Reason::Retention, UnixNanos::new(day.end().get()), 0, bytes);
+            deletions.add(Reason::Retention, day.end(), 0, bytes);
             Ok(())
         });
         deletions.report("series", &self.inner.counters);

@@ -1,7 +1,6 @@
 //! A made-up shop for tests and for looking at the pages: circuits in every state, a week of transitions, traces
 //! of every shape. Deterministic. `serve_fixtures` (ignored) serves them to a browser.
 
-use fusebox_collector::model::UnixNanos;
 use std::sync::Arc;
 use std::time::Duration;
 

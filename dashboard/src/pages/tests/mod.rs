@@ -4,14 +4,15 @@
 mod collector;
 pub(crate) mod fixtures;
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::body::Body;
 use axum::http::{self, Request};
+use fixtures::{HOSTILE, NOW, teach};
 use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
-use fusebox_collector::model::UnixNanos;
 use fusebox_collector::model::*;
 use opentelemetry::SpanId;
-use std::time::Duration;
 use tower::ServiceExt;
 
 use crate::pages::circuit::View;
@@ -30,7 +31,6 @@ use crate::pages::view::range::{Range, Ranges};
 use crate::pages::view::state;
 use crate::pages::view::text::{DAY, HOUR, MINUTE};
 use crate::pages::wall::{WallPage, WallView, arrange, card, live};
-use fixtures::{HOSTILE, NOW, teach};
 
 /// For how long the pages of the tests say that data is kept.
 const KEPT: Range = Range::of(fixtures::WEEK);

@@ -1,8 +1,9 @@
 //! Parameters of a search by Zipkin's rules.
 
+use std::time::Duration;
+
 use super::super::question::{Params, Question};
 use crate::model::UnixNanos;
-use std::time::Duration;
 
 fn read(pairs: &[(&str, &str)]) -> Question {
     Question::read(&Params::of(pairs)).unwrap()

@@ -1,10 +1,10 @@
 //! The collector's own point: its counters, and the figures that others give.
 
-use crate::model::UnixNanos;
 use std::sync::atomic::Ordering;
 
 use super::points::{Points, Tagged};
 use crate::counters::Counters;
+use crate::model::UnixNanos;
 use crate::store::influxdb::schema::COLLECTOR_STATS;
 
 /// Figures of the collector that its counters do not hold.

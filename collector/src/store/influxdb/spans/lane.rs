@@ -3,7 +3,6 @@
 //! The freshest and the oldest segment that are behind take turns, so that hours of backlog never delay what happens
 //! now, and no more than a few blocks are ever in memory.
 
-use crate::model::UnixNanos;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use super::payload::BlockEncoder;
 use crate::counters::{Counters, Incident};
 use crate::log::{Offset, Position};
+use crate::model::UnixNanos;
 use crate::store::StoreError;
 use crate::store::embedded::{Journal, JournalSegment, ShipProgress};
 use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batch, Lane};

@@ -12,7 +12,6 @@ mod setting_up;
 mod storing;
 mod tls;
 
-use crate::model::UnixNanos;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::model::UnixNanos;
 use crate::store::StoreError;
 use crate::store::influxdb::InfluxdbFigures;
 use crate::store::influxdb::InfluxdbOptions;

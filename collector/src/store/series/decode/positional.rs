@@ -1,8 +1,9 @@
 //! Transitions, settings and standings as earlier builds wrote them: numbers in a fixed order, without a length.
 //! Nothing is written like this any more.
 
-use opentelemetry::{SpanId, TraceId};
 use std::time::Duration;
+
+use opentelemetry::{SpanId, TraceId};
 
 use super::{Decoded, Decoder, Lookup};
 use crate::codec::circuits::override_kind;

@@ -1,10 +1,10 @@
 //! Minutes of the dependency map in a window.
 
-use crate::model::UnixNanos;
 use std::collections::BTreeMap;
 
 use super::super::points::{Points, Tagged};
 use super::super::text::json;
+use crate::model::UnixNanos;
 use crate::store::influxdb::schema::DEP;
 use crate::store::series::DependencyMinute;
 

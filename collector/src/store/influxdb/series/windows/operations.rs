@@ -1,6 +1,5 @@
 //! Minutes of operations in a window: each operation, and sums by operation and by service.
 
-use crate::model::UnixNanos;
 use std::collections::BTreeMap;
 
 use fusebox::circuit_breaker::LatencyHistogram;
@@ -8,6 +7,7 @@ use fusebox::circuit_breaker::LatencyHistogram;
 use super::super::points::{Points, Tagged, written};
 use super::super::text::json;
 use super::quantiles;
+use crate::model::UnixNanos;
 use crate::store::influxdb::schema::{Measurement, RED};
 use crate::store::influxdb::wire::line::Fields;
 use crate::store::series::{RedMinute, stored_buckets};
