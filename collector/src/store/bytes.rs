@@ -12,6 +12,20 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Reads a number of `put_varint` from the bytes that come next; `None` when they end or it has more than ten.
+#[inline]
+pub(crate) fn varint_of(mut next: impl FnMut() -> Option<u8>) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = next()?;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
 /// Appends a length and the bytes.
 pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
@@ -63,15 +77,7 @@ impl<'a> Reader<'a> {
 
     /// Takes a number of `put_varint`.
     pub(crate) fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
+        varint_of(|| self.byte())
     }
 
     /// Takes a number of `put_varint` that must fit 32 bits.

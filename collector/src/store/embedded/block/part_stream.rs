@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 
 use zstd::stream::read::Decoder;
 
+use crate::store::bytes::varint_of;
+
 /// Parts up to that many bytes are inflated at once: a decoder costs more to make than they do.
 pub(super) const WHOLE_BYTES_MAX: usize = 256 << 10;
 /// Bytes read from the file at a time.
@@ -160,15 +162,7 @@ impl<'a> PartStream<'a> {
 
     /// Takes a number in groups of seven bits, lowest first.
     pub(crate) fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
+        varint_of(|| self.byte())
     }
 
     /// Returns whether everything was read.
