@@ -97,58 +97,60 @@ impl<'a> From<&'a Span> for Outline<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     /// By address. Holding them keeps another from getting the same.
-    resources: HashMap<usize, (Arc<Resource>, OfResource)>,
-    scopes: HashMap<usize, (Arc<Scope>, Key)>,
+    resources: HashMap<usize, (Arc<Resource>, Shared)>,
+    scopes: HashMap<usize, (Arc<Scope>, Shared)>,
 }
 
-/// What is kept of a resource.
+/// What is kept of a resource or a scope.
 #[derive(Debug, Clone, Copy)]
-struct OfResource {
+struct Shared {
     key: Key,
     is_shortened: bool,
+}
+
+impl Shared {
+    fn new(key: Key, attributes: &[(String, Value)]) -> Self {
+        Self {
+            key,
+            is_shortened: attributes.iter().any(|(key, _)| key == SHORTENED),
+        }
+    }
 }
 
 impl Contents {
     /// Returns the key of all that a span holds.
     pub(crate) fn key(&mut self, span: &Span) -> Key {
-        let shared = [self.resource(&span.resource).key, self.scope(&span.scope)];
+        let shared = [
+            self.resource(&span.resource).key,
+            self.scope(&span.scope).key,
+        ];
         Key::with(|digest| {
             shared.hash(digest);
             add_span(digest, span);
         })
     }
 
-    /// Returns whether a store cut the span, or its resource, to fit.
+    /// Returns whether a store cut the span, its resource or its scope to fit.
     pub(crate) fn is_shortened(&mut self, span: &Span) -> bool {
-        let of_scope = || {
-            span.scope
-                .attributes
-                .iter()
-                .any(|(key, _)| key == SHORTENED)
-        };
         span.attribute(SHORTENED).is_some()
             || self.resource(&span.resource).is_shortened
-            || of_scope()
+            || self.scope(&span.scope).is_shortened
     }
 
-    fn resource(&mut self, resource: &Arc<Resource>) -> OfResource {
+    fn resource(&mut self, resource: &Arc<Resource>) -> Shared {
         let address = Arc::as_ptr(resource).addr();
         let known = self.resources.entry(address).or_insert_with(|| {
-            let attributes = &resource.attributes;
-            let of_resource = OfResource {
-                key: Key::with(|digest| add_resource(digest, resource)),
-                is_shortened: attributes.iter().any(|(key, _)| key == SHORTENED),
-            };
-            (Arc::clone(resource), of_resource)
+            let key = Key::with(|digest| add_resource(digest, resource));
+            (Arc::clone(resource), Shared::new(key, &resource.attributes))
         });
         known.1
     }
 
-    fn scope(&mut self, scope: &Arc<Scope>) -> Key {
+    fn scope(&mut self, scope: &Arc<Scope>) -> Shared {
         let address = Arc::as_ptr(scope).addr();
         let known = self.scopes.entry(address).or_insert_with(|| {
             let key = Key::with(|digest| add_scope(digest, scope));
-            (Arc::clone(scope), key)
+            (Arc::clone(scope), Shared::new(key, &scope.attributes))
         });
         known.1
     }
