@@ -238,14 +238,12 @@ pub(crate) fn arrange(wall: &CircuitWall, view: &WallView) -> (Vec<Arranged>, us
     (groups, matching)
 }
 
-/// Returns the circuits of a group that are closed.
-fn closed<'a>(wall: &'a CircuitWall, group: &'a Arranged) -> impl Iterator<Item = &'a CircuitView> {
+/// Returns how many circuits of a group are closed.
+fn closed(wall: &CircuitWall, group: &Arranged) -> usize {
     let circuits = group.circuits.iter().map(|index| &wall.circuits[*index]);
-    circuits.filter(|circuit| circuit.state == EffectiveState::Closed)
-}
-
-fn all_closed(wall: &CircuitWall, group: &Arranged) -> bool {
-    closed(wall, group).count() == group.circuits.len()
+    circuits
+        .filter(|circuit| circuit.state == EffectiveState::Closed)
+        .count()
 }
 
 /// One heading and its cards, drawn.
@@ -366,7 +364,7 @@ impl WallBody {
                 .map(|s| Href::service(s).to_string()),
             heading: match &group.service {
                 Some(service) => text::name(service).into_owned(),
-                None if all_closed(wall, &group) => "Just closed".to_owned(),
+                None if closed(wall, &group) == group.circuits.len() => "Just closed".to_owned(),
                 None => "Not closed".to_owned(),
             },
             cards: group.circuits.into_iter().map(&card).collect(),
@@ -409,9 +407,11 @@ impl WallBody {
         match &group.service {
             None => {
                 let all = text::count(wall.circuits.len() as u64);
-                match closed(wall, group).count() {
+                match closed(wall, group) {
                     0 => format!("{shown} of {all}"),
-                    _ if all_closed(wall, group) => format!("{shown} of {all}, in the last minute"),
+                    closed if closed == group.circuits.len() => {
+                        format!("{shown} of {all}, in the last minute")
+                    }
                     closed => format!("{shown} of {all}, {closed} just closed"),
                 }
             }

@@ -15,14 +15,11 @@ use crate::circuit_breaker::rules::state::{EffectiveState, FallbackOutcome, Outc
 use crate::circuit_breaker::shell::{Pass, Shell};
 use crate::semconv::{
     BREAKER_OUTCOME, BREAKER_PROBE, BREAKER_STATE, ERROR_TYPE, ERROR_TYPE_BULKHEAD_FULL,
-    ERROR_TYPE_CIRCUIT_OPEN, ERROR_TYPE_TIMEOUT, FALLBACK_OUTCOME,
+    ERROR_TYPE_CIRCUIT_OPEN, ERROR_TYPE_PANIC, ERROR_TYPE_TIMEOUT, FALLBACK_OUTCOME,
 };
 
 /// The field by which tracing-opentelemetry sets a span's status.
 const STATUS: &str = "otel.status_code";
-
-/// `error.type` of a call that panicked.
-const ERROR_TYPE_PANIC: &str = "panic";
 
 /// A running call. `S` is the shell of the breaker or a reference to it.
 #[derive(Debug)]
