@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::codec::otlp::Limits;
-use crate::model::format_duration;
+use crate::model::{format_duration, nanos};
 use crate::receivers::{ListenAddr, TlsFiles, TokenError, check as check_token, check_origin};
 use crate::secret::Secret;
 use crate::store::influxdb::InfluxdbOptions;
@@ -123,8 +123,7 @@ impl CollectorConfig {
     /// Returns the settings in force as names and values for display; secrets are shown as set or none.
     pub fn effective(&self) -> Vec<(String, String)> {
         let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
-        let duration =
-            |time: Duration| format_duration(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        let duration = |time: Duration| format_duration(nanos(time));
         let set = |token: bool| if token { "set" } else { "none" }.to_owned();
         let origins = match &self.cors_allowed_origins[..] {
             [] => "none".to_owned(),

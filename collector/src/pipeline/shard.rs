@@ -14,7 +14,7 @@ use crate::codec::Format;
 use crate::codec::otlp::{Accepted, Limits, ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::{Counters, Incident};
 use crate::live::LiveTap;
-use crate::model::UnixNanos;
+use crate::model::{UnixNanos, nanos};
 use crate::store::embedded::{Commit, SpanLog};
 use crate::sync::LogThrottle;
 
@@ -191,7 +191,7 @@ impl<L: SpanLog, T: LiveTap> Shard<L, T> {
         self.counters.spans_written.add(block.spans);
         self.counters.bytes_written.add(commit.bytes);
         if let Some(received) = block.first_received {
-            let lag = u64::try_from(received.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let lag = nanos(received.elapsed());
             self.counters.commit_lag_nanos.store(lag, Ordering::Relaxed);
         }
         self.tap.publish(UnixNanos::now());

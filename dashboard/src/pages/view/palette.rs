@@ -1,7 +1,9 @@
 //! One colour per service, the same on every page for as long as the process runs.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use fusebox_collector::sync::Mutex;
 
 use crate::pages::hash::fnv1a;
 
@@ -29,7 +31,7 @@ impl Palette {
     /// Gives colours to those services that have none yet. They are taken by name, so that the same services get the
     /// same colours whichever page shows them first.
     pub(crate) fn give<'a>(&self, services: impl IntoIterator<Item = &'a str>) {
-        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut given = self.0.lock();
         let mut new: Vec<&str> = services
             .into_iter()
             .filter(|service| !given.slots.contains_key(*service))
@@ -41,7 +43,7 @@ impl Palette {
 
     /// Returns the class of a service.
     pub(crate) fn class(&self, service: &str) -> &'static str {
-        let given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = self.0.lock();
         let slot = given.slots.get(service).copied();
         CLASSES[slot.unwrap_or_else(|| favourite(service))]
     }
@@ -93,7 +95,7 @@ mod tests {
         let palette = Palette::default();
         let names: Vec<String> = (0..SERVICES_MAX + 5).map(|n| n.to_string()).collect();
         palette.give(names.iter().map(String::as_str));
-        assert_eq!(palette.0.lock().unwrap().slots.len(), SERVICES_MAX);
+        assert_eq!(palette.0.lock().slots.len(), SERVICES_MAX);
         assert!(palette.class("unknown").starts_with('s'));
     }
 }
