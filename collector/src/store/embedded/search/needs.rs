@@ -248,6 +248,28 @@ mod tests {
         store.catalog.snapshot()[0].clone()
     }
 
+    /// *Guarantees*: of an integer and a double of equal bits under one key, both are found.
+    #[test]
+    fn numbers_of_equal_bits_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, mut writers, _) = open_store(dir.path(), 1);
+        let values = [Value::Int(1f64.to_bits() as i64), Value::Double(1.0)];
+        let spans = values.into_iter().zip(1..).map(|(value, id)| {
+            let mut span = span(id, 1, "shop");
+            span.attributes.push(("ratio".to_owned(), value));
+            span
+        });
+        write(&mut writers[0], &spans.collect::<Vec<_>>());
+        writers[0].commit().unwrap();
+        writers[0].seal().unwrap();
+        let segment = store.catalog.snapshot()[0].clone();
+        for text in ["ratio=1", "ratio=4607182418800017408"] {
+            let condition = Condition::parse_attribute(text).unwrap();
+            let reach = reach(&[condition], &segment).unwrap();
+            assert_ne!(reach, Reach::Nothing, "{text}");
+        }
+    }
+
     /// *Guarantees*: what a segment cannot have is known without reading a block of it, and of services, durations and
     /// statuses which blocks can have them.
     #[test]

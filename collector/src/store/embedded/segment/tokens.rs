@@ -100,7 +100,7 @@ impl Tokens {
             ColumnValues::Ints(ints) => {
                 self.widen(column, ints.iter().map(|&int| int as f64));
                 for &int in ints.iter() {
-                    self.add_number(int as u64, key, |add| {
+                    self.add_number(int as u64, 0, key, |add| {
                         add(itoa::Buffer::new().format(int).as_bytes());
                     });
                 }
@@ -108,7 +108,7 @@ impl Tokens {
             ColumnValues::Doubles(doubles) => {
                 self.widen(column, doubles.iter().copied());
                 for &double in doubles.iter() {
-                    self.add_number(double.to_bits(), key, |add| {
+                    self.add_number(double.to_bits(), 1, key, |add| {
                         add(double.to_string().as_bytes());
                     });
                 }
@@ -123,10 +123,19 @@ impl Tokens {
         }
     }
 
-    /// Adds a number, unless one of the last ones was the same; `print` gives its text.
+    /// Adds a number, unless one of the last ones had the same type and bits; `print` gives its text.
     #[inline]
-    fn add_number(&mut self, bits: u64, key: Seed, print: impl FnOnce(&mut dyn FnMut(&[u8]))) {
-        let mark = key.hash(&bits.to_le_bytes());
+    fn add_number(
+        &mut self,
+        bits: u64,
+        of_type: u8,
+        key: Seed,
+        print: impl FnOnce(&mut dyn FnMut(&[u8])),
+    ) {
+        // An integer may have the bits of another number's double.
+        let mut typed = [of_type; 9];
+        typed[1..].copy_from_slice(&bits.to_le_bytes());
+        let mark = key.hash(&typed);
         let slot = &mut self.recent_numbers[mark as usize % RECENT];
         if std::mem::replace(slot, mark) != mark {
             print(&mut |text| self.add(key.hash(text)));
