@@ -79,11 +79,15 @@ pub mod circuit_breaker;
 mod error_type;
 #[cfg(feature = "http")]
 pub mod http;
+mod isolated;
+mod name;
 pub mod propagation;
 pub mod semconv;
+mod setting;
 mod sync;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
+mod time;
 
 pub use opentelemetry;
 #[cfg(feature = "telemetry")]

@@ -12,6 +12,10 @@ const LAYERS: [(&str, &[&str]); 3] = [
         "instrumentation",
         &[
             "sync",
+            "isolated",
+            "name",
+            "time",
+            "setting",
             "semconv",
             "error_type",
             "body",

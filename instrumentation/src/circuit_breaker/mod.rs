@@ -4,7 +4,6 @@
 //! before it.
 
 mod call;
-mod isolated;
 #[cfg(feature = "http")]
 pub mod layer;
 mod model;
@@ -14,6 +13,8 @@ mod shell;
 #[cfg(test)]
 mod tests;
 
+pub use crate::name::{MAX_NAME_BYTES, Name};
+pub use crate::time::MAX_DURATION;
 pub use call::command::{Command, RunCommand};
 pub use call::errors::{CallError, Cause, CommandError, FallbackError};
 pub use call::execution::{Execution, ExecutionEvent};
@@ -26,7 +27,6 @@ pub use call::request_log as touched; // The module's earlier name.
 #[cfg(feature = "http")]
 pub(crate) use call::seen::seen;
 pub use model::latency::LatencyHistogram;
-pub use model::name::{MAX_NAME_BYTES, Name};
 pub use model::refusal::Rejected;
 pub use model::snapshot::{
     CallTotals, CircuitSnapshot, FallbackTotals, LatencyByOutcome, WindowFigures,
@@ -37,6 +37,4 @@ pub use registry::listener::Listener;
 pub use registry::{MAX_BREAKERS, Registry};
 pub use rules::settings::{Settings, WindowSettings};
 pub use rules::state::{EffectiveState, FallbackOutcome, Outcome, Override, OverrideKind, State};
-pub use rules::validation::{
-    MAX_BUCKETS, MAX_DURATION, MAX_PROBES, MAX_WINDOW_CALLS, SettingsError,
-};
+pub use rules::validation::{MAX_BUCKETS, MAX_PROBES, MAX_WINDOW_CALLS, SettingsError};

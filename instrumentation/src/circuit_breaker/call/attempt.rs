@@ -10,9 +10,9 @@ use super::errors::Cause;
 use super::execution::ExecutionEvent;
 use super::handle::CircuitBreaker;
 use super::protected::ProtectedCall;
-use crate::circuit_breaker::isolated::isolated;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::Outcome;
+use crate::isolated::isolated;
 use crate::semconv::ERROR_TYPE_PANIC;
 
 /// Decides whether an error is the caller's fault.

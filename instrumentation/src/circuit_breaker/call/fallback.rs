@@ -15,9 +15,9 @@ use super::errors::FallbackError;
 use super::execution::ExecutionEvent;
 use super::handle::CircuitBreaker;
 use super::protected::record_fallback;
-use crate::circuit_breaker::isolated::PanicWatch;
 use crate::circuit_breaker::rules::state::FallbackOutcome;
 use crate::circuit_breaker::shell::bulkhead::Slot;
+use crate::isolated::PanicWatch;
 use crate::semconv::ERROR_TYPE_PANIC;
 
 /// No fallback.

@@ -8,13 +8,13 @@ use std::time::Duration;
 use super::errors::CallError;
 use super::permit::{OwnedPermit, Permit};
 use super::protected::ProtectedCall;
-use crate::circuit_breaker::isolated::isolated;
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::model::snapshot::CircuitSnapshot;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::{EffectiveState, Outcome, Override, State};
 use crate::circuit_breaker::rules::validation::SettingsError;
 use crate::circuit_breaker::shell::Shell;
+use crate::isolated::isolated;
 use crate::semconv::ERROR_TYPE_PANIC;
 
 /// A circuit breaker; clones are handles to the same one, for any number of tasks, threads and runtimes.

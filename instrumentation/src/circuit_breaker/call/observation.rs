@@ -7,8 +7,8 @@ use super::execution::{Execution, ExecutionEvent};
 use super::fallback::{NoSlot, RunningFallback, count};
 use super::handle::CircuitBreaker;
 use super::protected::{fallback_span, record_fallback};
-use crate::circuit_breaker::isolated::{PanicWatch, isolated};
 use crate::circuit_breaker::rules::state::FallbackOutcome;
+use crate::isolated::{PanicWatch, isolated};
 use crate::semconv::ERROR_TYPE_BULKHEAD_FULL;
 
 /// Receives the events of an execution.

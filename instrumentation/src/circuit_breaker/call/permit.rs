@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::circuit_breaker::isolated::PanicWatch;
-use crate::circuit_breaker::rules::nanos;
 use crate::circuit_breaker::rules::state::{EffectiveState, Outcome};
 use crate::circuit_breaker::shell::{Pass, Shell};
+use crate::isolated::PanicWatch;
+use crate::time::nanos;
 
 /// The right to make one call. If it is dropped without an outcome, the call counts as cancelled (or as slow, if it was by
 /// then) and a probe frees its slot; dropped by a panic, it counts as failed.

@@ -9,10 +9,10 @@ use tracing::instrument::{Instrument, Instrumented};
 use tracing::{Span, field};
 
 use super::request_log::{self, Touched};
-use crate::circuit_breaker::isolated::PanicWatch;
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::rules::state::{EffectiveState, FallbackOutcome, Outcome};
 use crate::circuit_breaker::shell::{Pass, Shell};
+use crate::isolated::PanicWatch;
 use crate::semconv::{
     BREAKER_OUTCOME, BREAKER_PROBE, BREAKER_STATE, ERROR_TYPE, ERROR_TYPE_BULKHEAD_FULL,
     ERROR_TYPE_CIRCUIT_OPEN, ERROR_TYPE_PANIC, ERROR_TYPE_TIMEOUT, FALLBACK_OUTCOME,

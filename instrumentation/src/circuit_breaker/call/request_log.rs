@@ -10,8 +10,8 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::task::futures::TaskLocalFuture;
 
-use crate::circuit_breaker::model::name::Name;
 use crate::circuit_breaker::rules::state::{EffectiveState, Outcome};
+use crate::name::Name;
 use crate::sync::Mutex;
 
 /// Breakers kept per request, as many as the response header holds.

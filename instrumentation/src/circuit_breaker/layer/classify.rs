@@ -6,8 +6,8 @@ use http::{HeaderMap, StatusCode};
 
 use super::grpc::GrpcCode;
 use crate::circuit_breaker::call::seen::seen;
-use crate::circuit_breaker::isolated::isolated;
 use crate::circuit_breaker::rules::state::Outcome;
+use crate::isolated::isolated;
 use crate::semconv::ERROR_TYPE_PANIC;
 
 /// Decides the outcome of a call from the service's result. Closures can be classifiers.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::buckets::{FIRST_INDEX, PER_DOUBLING, ZERO_NANOS, index_in_range, place};
-use crate::circuit_breaker::rules::nanos;
+use crate::time::nanos;
 
 /// Counts of durations by bucket; bucket `i` counts durations in (2^(i/8) s, 2^((i+1)/8) s].
 ///

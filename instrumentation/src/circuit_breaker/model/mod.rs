@@ -2,7 +2,6 @@
 
 pub(crate) mod buckets;
 pub(crate) mod latency;
-pub(crate) mod name;
 pub(crate) mod refusal;
 pub(crate) mod snapshot;
 pub(crate) mod transition;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::name::Name;
 use crate::circuit_breaker::rules::state::EffectiveState;
+use crate::name::Name;
 
 /// The breaker refused the call.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

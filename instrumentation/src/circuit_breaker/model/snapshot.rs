@@ -5,12 +5,12 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::latency::LatencyHistogram;
-use super::name::Name;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::{
     EffectiveState, FallbackOutcome, Outcome, Override, State,
 };
 use crate::circuit_breaker::rules::window::Tally;
+use crate::name::Name;
 
 /// A breaker at one moment. Totals only grow until the process ends.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use opentelemetry::trace::SpanContext;
 
-use super::name::Name;
 use crate::circuit_breaker::rules::state::EffectiveState;
+use crate::name::Name;
 
 /// A change of the state in force.
 ///

@@ -6,9 +6,9 @@ use thiserror::Error;
 
 use super::Registry;
 use crate::circuit_breaker::call::handle::CircuitBreaker;
-use crate::circuit_breaker::model::name::MAX_NAME_BYTES;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::validation::SettingsError;
+use crate::name::MAX_NAME_BYTES;
 
 /// The group of breakers without one.
 const DEFAULT_GROUP: &str = "default";

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::circuit_breaker::call::handle::CircuitBreaker;
-use crate::circuit_breaker::isolated::isolated;
 use crate::circuit_breaker::model::transition::Transition;
 use crate::circuit_breaker::shell::{Observer, Shell};
+use crate::isolated::isolated;
 use crate::sync::RwLock;
 
 /// Receives the events of the breakers of a registry. It is called on the thread of the call that caused the event,

@@ -12,9 +12,9 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crate::circuit_breaker::call::handle::CircuitBreaker;
-use crate::circuit_breaker::model::name::Name;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::shell::Shell;
+use crate::name::Name;
 use crate::sync::{Mutex, RwLock};
 use listener::{Listener, Listeners};
 use shared_settings::SharedSettings;

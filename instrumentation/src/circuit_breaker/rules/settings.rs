@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{duration_text, nanos};
+use crate::time::{duration_text, nanos};
 
 /// The settings of a breaker; they may change while it runs, without losing its state.
 ///

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::{Admission, Change, Ending, Ticket};
-use super::nanos;
 use super::reason::{Reason, Share};
 use super::settings::Settings;
 use super::state::{Outcome, State};
@@ -17,6 +16,7 @@ use super::time_in_open::time_in_open;
 use super::trial::Trial;
 use super::verdict::judge;
 use super::window::{Tally, Window};
+use crate::time::nanos;
 
 /// The limits of a window; a copy is published for readers without the lock.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::nanos;
 use super::settings::Settings;
-use super::validation::MAX_DURATION;
+
+use crate::time::{MAX_DURATION, nanos, random};
 
 /// Openings after which the time grows no further; with the smallest factor it would still be below any maximum.
 const MAX_GROWTH: u32 = 10_000;
@@ -19,13 +19,4 @@ pub(super) fn time_in_open(settings: &Settings, opening: u32, chance: u64) -> u6
     let middle = middle.min(longest.as_secs_f64() / (1.0 + jitter));
     let time = middle * (1.0 + jitter * random(chance));
     nanos(Duration::try_from_secs_f64(time).map_or(longest, |time| time.min(longest)))
-}
-
-/// A number from -1 to 1 (the finaliser of SplitMix64).
-fn random(chance: u64) -> f64 {
-    let mut bits = chance.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^= bits >> 31;
-    (bits >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
 }

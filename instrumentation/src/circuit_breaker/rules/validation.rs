@@ -5,15 +5,13 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::settings::{Settings, WindowSettings};
+use crate::setting::{Problem, above_zero, duration, ensure, percent, within};
 
 /// Most buckets of a time window; each takes 24 bytes per breaker.
 pub const MAX_BUCKETS: u32 = 60;
 
 /// Most calls of a count window; each takes 2 bytes per breaker.
 pub const MAX_WINDOW_CALLS: u32 = 4_096;
-
-/// Longest duration of any setting; keeps sums of nanoseconds far from overflow.
-pub const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Largest factor by which a time in open grows.
 const MAX_FACTOR: f64 = 100.0;
@@ -34,6 +32,12 @@ pub struct SettingsError {
     pub problem: String,
 }
 
+impl From<Problem> for SettingsError {
+    fn from(Problem { field, problem }: Problem) -> Self {
+        Self { field, problem }
+    }
+}
+
 impl Settings {
     /// Checks every setting, and that none makes another one pointless.
     ///
@@ -50,10 +54,10 @@ impl Settings {
         within("half_open_probes", self.half_open_probes, MAX_PROBES)?;
         above_zero("max_concurrent", self.max_concurrent)?;
         above_zero("fallback_max_concurrent", self.fallback_max_concurrent)?;
-        self.validate_slow_calls()
+        Ok(self.validate_slow_calls()?)
     }
 
-    fn validate_window(&self) -> Result<(), SettingsError> {
+    fn validate_window(&self) -> Result<(), Problem> {
         match self.window {
             WindowSettings::Time {
                 duration: length,
@@ -80,7 +84,7 @@ impl Settings {
         }
     }
 
-    fn validate_rates(&self) -> Result<(), SettingsError> {
+    fn validate_rates(&self) -> Result<(), Problem> {
         percent("failure_rate_percent", self.failure_rate_percent)?;
         percent("slow_call_rate_percent", self.slow_call_rate_percent)?;
         let rate = self.slow_call_rate_percent;
@@ -92,7 +96,7 @@ impl Settings {
         })
     }
 
-    fn validate_open(&self) -> Result<(), SettingsError> {
+    fn validate_open(&self) -> Result<(), Problem> {
         duration("open_duration", self.open_duration)?;
         let (factor, jitter) = (self.open_duration_factor, self.open_duration_jitter_percent);
         ensure(
@@ -119,7 +123,7 @@ impl Settings {
         })
     }
 
-    fn validate_slow_calls(&self) -> Result<(), SettingsError> {
+    fn validate_slow_calls(&self) -> Result<(), Problem> {
         if let Some(timeout) = self.timeout {
             duration("timeout", timeout)?;
         }
@@ -135,43 +139,6 @@ impl Settings {
             )
         })
     }
-}
-
-fn ensure(
-    holds: bool,
-    field: &'static str,
-    problem: impl FnOnce() -> String,
-) -> Result<(), SettingsError> {
-    if holds {
-        return Ok(());
-    }
-    let problem = problem();
-    Err(SettingsError { field, problem })
-}
-
-fn above_zero(field: &'static str, value: u32) -> Result<(), SettingsError> {
-    ensure(value > 0, field, || {
-        "must be at least 1, not 0: no call would ever run".to_owned()
-    })
-}
-
-fn percent(field: &'static str, value: f64) -> Result<(), SettingsError> {
-    ensure(value > 0.0 && value <= 100.0, field, || {
-        format!("must be above 0 and at most 100, not {value}")
-    })
-}
-
-fn duration(field: &'static str, value: Duration) -> Result<(), SettingsError> {
-    let valid = value > Duration::ZERO && value <= MAX_DURATION;
-    ensure(valid, field, || {
-        format!("must be above 0 and at most {MAX_DURATION:?}, not {value:?}")
-    })
-}
-
-fn within(field: &'static str, value: u32, most: u32) -> Result<(), SettingsError> {
-    ensure((1..=most).contains(&value), field, || {
-        format!("must be 1 to {most}, not {value}")
-    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use super::settings::WindowSettings;
 
-use super::nanos;
+use crate::time::nanos;
 
 /// Numbers of calls that count towards health: running totals since the start, or the difference of two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

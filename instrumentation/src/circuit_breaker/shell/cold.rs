@@ -5,10 +5,10 @@ use super::fast_path::StateWord;
 use super::live::Live;
 use super::pass::Pass;
 use crate::circuit_breaker::model::latency::LatencyHistogram;
-use crate::circuit_breaker::rules::nanos;
 use crate::circuit_breaker::rules::settings::WindowSettings;
 use crate::circuit_breaker::rules::state::Outcome;
 use crate::circuit_breaker::rules::window::Tally;
+use crate::time::nanos;
 
 /// Most calls of a list. With one call on each of eight threads a breaker stays small.
 const MAX_CALLS: usize = 8;

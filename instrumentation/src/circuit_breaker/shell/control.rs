@@ -6,14 +6,14 @@ use std::time::SystemTime;
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 
-use super::clock::Clock;
-use crate::circuit_breaker::model::name::Name;
 use crate::circuit_breaker::model::transition::Transition;
 use crate::circuit_breaker::rules::call::{Admission, Change, Ending, Ticket};
 use crate::circuit_breaker::rules::reason::Reason;
 use crate::circuit_breaker::rules::state::{EffectiveState, Override, OverrideKind, State};
 use crate::circuit_breaker::rules::state_machine::StateMachine;
 use crate::circuit_breaker::rules::window::Tally;
+use crate::name::Name;
+use crate::time::clock::Clock;
 
 /// An override with its end on the breaker's clock.
 #[derive(Debug)]

@@ -8,11 +8,11 @@ use std::sync::atomic::{
 };
 
 use super::control::{Control, shadows};
-use crate::circuit_breaker::rules::nanos;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::{EffectiveState, State};
 use crate::circuit_breaker::rules::state_machine::{Excess, Limits, StateMachine};
 use crate::circuit_breaker::rules::window::{Tally, Window};
+use crate::time::nanos;
 
 /// Calls are refused until `recheck_at`.
 pub(super) const REFUSES: u64 = 1 << 3;

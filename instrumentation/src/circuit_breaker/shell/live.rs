@@ -7,23 +7,23 @@ use std::num::NonZeroU64;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use super::clock::Clock;
 use super::control::Control;
 use super::fast_path::{FastPath, REFUSES, SHADOWS, StateWord, TIMED, TRACKED, UNCOUNTED};
 use super::pass::Pass;
 use super::running::{Running, Tick};
 use super::shard::{Shard, Shards};
 use super::{Observer, Shell, timer};
-use crate::circuit_breaker::model::name::Name;
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::rules::call::{Admission, Ending, Ticket};
-use crate::circuit_breaker::rules::nanos;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::{EffectiveState, Outcome, Override, State};
 use crate::circuit_breaker::rules::state_machine::StateMachine;
-use crate::circuit_breaker::rules::validation::MAX_DURATION;
 use crate::circuit_breaker::rules::verdict::judge;
+use crate::name::Name;
 use crate::sync::{Mutex, RwLock};
+use crate::time::MAX_DURATION;
+use crate::time::clock::Clock;
+use crate::time::nanos;
 
 /// Time after which a breaker is looked at again that is due by now: on the timer's thread its clock may be another one.
 const RETRY: Duration = Duration::from_millis(10);

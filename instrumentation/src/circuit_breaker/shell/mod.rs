@@ -2,7 +2,6 @@
 //! whose names come from outside stay; `live` is what it becomes with more calls, or with the first that did not succeed.
 
 pub(crate) mod bulkhead;
-pub(crate) mod clock;
 mod cold;
 pub(crate) mod control;
 pub(crate) mod counter;
@@ -23,16 +22,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
-use crate::circuit_breaker::model::name::Name;
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::model::transition::Transition;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::{
     EffectiveState, FallbackOutcome, Outcome, Override, State,
 };
+use crate::name::Name;
 use crate::sync::Mutex;
+use crate::time::clock::Clock;
 use bulkhead::Bulkhead;
-use clock::Clock;
 use cold::Cold;
 use live::Live;
 pub(crate) use pass::Pass;

@@ -1,13 +1,13 @@
 //! Reads a breaker for display and export.
 
 use super::Shell;
-use super::clock::Clock;
 use super::live::Live;
 use crate::circuit_breaker::model::snapshot::{
     CallTotals, CircuitSnapshot, FallbackTotals, LatencyByOutcome,
 };
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::{EffectiveState, FallbackOutcome, Outcome, State};
+use crate::time::clock::Clock;
 
 impl Shell {
     /// Reads everything. The counts are read one after the other while calls continue, so they may be a call or two

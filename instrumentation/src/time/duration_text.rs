@@ -21,12 +21,12 @@ const UNITS: [(&str, f64); 8] = [
 ];
 
 /// Reads a duration.
-pub(super) fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     deserializer.deserialize_any(Text)
 }
 
 /// Reads a duration or null.
-pub(super) fn optional<'de, D: Deserializer<'de>>(
+pub(crate) fn optional<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Duration>, D::Error> {
     let read: Option<Readable> = Option::deserialize(deserializer)?;

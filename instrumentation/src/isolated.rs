@@ -1,4 +1,4 @@
-//! Code of the application that a breaker calls on the side: listeners, observers, classifiers. A panic in there must
+//! Code of the application that this crate calls on the side: listeners, observers, classifiers. A panic in there must
 //! neither cost the call its result nor keep the others from being called, and during another panic it would abort the
 //! process.
 
@@ -9,7 +9,7 @@ pub(crate) fn isolated<T>(what: &'static str, code: impl FnOnce() -> T) -> Optio
     // What the code leaves half done is its own.
     let result = catch_unwind(AssertUnwindSafe(code));
     if result.is_err() {
-        tracing::error!(target: "fusebox", what, "code called by a circuit breaker panicked");
+        tracing::error!(target: "fusebox", what, "code of a listener, observer or classifier panicked");
     }
     result.ok()
 }

@@ -1,13 +1,13 @@
-//! The clock of a breaker: nanoseconds since the breaker was created, read from tokio so that tests can pause it. The
-//! rules never read it; they are passed times.
+//! A clock: nanoseconds since its creation, read from tokio so that tests can pause it. Rules never read it; they are
+//! passed times.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::circuit_breaker::rules::nanos;
+use super::nanos;
 
-/// Counts nanoseconds from its creation. Each breaker has its own, because the paused clocks of two test runtimes are
+/// Counts nanoseconds from its creation. Each breaker or limiter has its own, because the paused clocks of two test runtimes are
 /// unrelated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {

@@ -1,0 +1,30 @@
+//! Time as this crate counts it: nanoseconds of tokio's clock, durations in settings files, and random parts of a wait.
+
+pub(crate) mod clock;
+pub(crate) mod duration_text;
+
+use std::time::Duration;
+
+/// Longest duration of any setting; keeps sums of nanoseconds far from overflow.
+pub const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Nanoseconds in a second.
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// A duration in nanoseconds; more than 584 years saturate.
+#[inline]
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    duration
+        .as_secs()
+        .saturating_mul(NANOS_PER_SECOND)
+        .saturating_add(u64::from(duration.subsec_nanos()))
+}
+
+/// A number from -1 to 1 (the finaliser of SplitMix64).
+pub(crate) fn random(chance: u64) -> f64 {
+    let mut bits = chance.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^= bits >> 31;
+    (bits >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+}
