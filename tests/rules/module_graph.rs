@@ -63,7 +63,6 @@ const CIRCLES_YET: &[(&str, &str)] = &[
     ("collector", "store::influxdb"),
     ("collector", "store::influxdb::spans::payload"),
     ("collector", "store::influxdb::wire::setup"),
-    ("collector", "store::series"),
 ];
 
 /// Guarantees: a top-level module imports only from the layers below it.

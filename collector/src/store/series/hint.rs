@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::index::Extent;
+use super::extent::Extent;
 use crate::files;
 
 const ENTRY_BYTES: usize = 44;

@@ -1,68 +1,22 @@
-//! Where the blocks of the series are: per kind and day one file, per file a list of extents (runs of blocks that share
-//! one string table). Kept in memory, rebuilt at open from headers alone; bounded, because an extent lasts a minute.
+//! Where the blocks of the series are: per kind and day one file, per file a list of extents. Kept in memory, rebuilt at
+//! open from headers alone; bounded, because an extent lasts a minute.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::block::{Header, SeriesCodec};
+use super::extent::Extent;
 use super::hint;
 use super::record::SeriesKind;
 use crate::counters::{Counters, Incident};
 use crate::files;
 use crate::log::{Day, LogFile, Position, scan};
-use crate::model::{MINUTE, TimeRange, UnixNanos, nanos};
+use crate::model::{TimeRange, UnixNanos};
 use crate::store::StoreError;
-
-/// A new extent starts after that long, so that a query reads little more than it needs.
-const EXTENT: Duration = MINUTE;
-/// A new extent starts after that many bytes.
-const EXTENT_BYTES: u64 = 256 * 1024;
 
 /// Returns the path of a file.
 pub(super) fn file_path(root: &Path, day: Day, kind: SeriesKind) -> PathBuf {
     day.folder(root).join(format!("{}.log", kind.file_stem()))
-}
-
-/// A run of blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Extent {
-    pub(super) offset: u64,
-    pub(super) len: u64,
-    pub(super) start: u64,
-    pub(super) end: u64,
-    pub(super) keys: u64,
-}
-
-impl Extent {
-    /// Returns an extent of one block at that offset.
-    pub(super) fn new(offset: u64, header: &Header) -> Self {
-        Self {
-            offset,
-            len: header.block_bytes(),
-            start: header.start,
-            end: header.end,
-            keys: header.keys,
-        }
-    }
-
-    /// Adds the block at that offset.
-    pub(super) fn add(&mut self, offset: u64, header: &Header) {
-        self.len = offset + header.block_bytes() - self.offset;
-        self.start = self.start.min(header.start);
-        self.end = self.end.max(header.end);
-        self.keys |= header.keys;
-    }
-
-    /// Returns the offset behind its last block.
-    pub(super) fn end_offset(&self) -> u64 {
-        self.offset + self.len
-    }
-
-    /// Returns whether a block that begins then still belongs to it.
-    pub(super) fn has_room(&self, start: u64) -> bool {
-        self.len < EXTENT_BYTES && start.max(self.end) - start.min(self.start) < nanos(EXTENT)
-    }
 }
 
 /// The extents of every file.

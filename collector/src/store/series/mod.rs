@@ -5,6 +5,7 @@
 mod block;
 mod decode;
 mod encode;
+mod extent;
 mod hint;
 mod index;
 mod record;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::block::{self, MAX_BLOCK_RECORDS};
 use super::hint;
-use super::index::{Extent, Index, file_path};
+use super::extent::Extent;
+use super::index::{Index, file_path};
 use super::record::{SeriesKind, SeriesRecord};
 use crate::log::{Day, LogFile};
 use crate::store::StoreError;
