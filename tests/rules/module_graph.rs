@@ -62,7 +62,6 @@ const CIRCLES_YET: &[(&str, &str)] = &[
     ("collector", "store::embedded"),
     ("collector", "store::influxdb"),
     ("collector", "store::influxdb::spans::payload"),
-    ("collector", "store::influxdb::wire::setup"),
 ];
 
 /// Guarantees: a top-level module imports only from the layers below it.

@@ -9,13 +9,11 @@ use serde_json::{Value, json};
 use super::super::client::Client;
 #[cfg(feature = "influxdb2")]
 use super::with_crate::Influxdb2Api;
-use super::{Retention, SetupError, unknown};
+use super::{Retention, SetupError, USER, unknown};
 
 const SETUP: &str = "/api/v2/setup";
 pub(super) const BUCKETS: &str = "/api/v2/buckets";
 const ORGANISATIONS: &str = "/api/v2/orgs";
-/// The first user of a server that is set up from here.
-pub(super) const USER: &str = "fusebox";
 
 /// Returns whether the server was never set up.
 pub(super) async fn is_onboarding_allowed(client: &Client) -> Result<bool, SetupError> {

@@ -21,6 +21,8 @@ pub(crate) use known::learn_names;
 
 /// The file that keeps the token of a set-up, in the data directory's folder of ours.
 const TOKEN_FILE: &str = "token";
+/// The first user of a server that is set up from here.
+const USER: &str = "fusebox";
 /// The shortest retention that InfluxDB takes.
 const RETENTION_MIN: Duration = Duration::from_secs(3600);
 

@@ -16,8 +16,7 @@ use influxdb2::models::{PostBucketRequest, RetentionRule, retention_rule};
 use influxdb2::{Client as Influxdb2, RequestError};
 
 use super::super::client::Client;
-use super::admin::USER;
-use super::{Retention, SetupError, unknown};
+use super::{Retention, SetupError, USER, unknown};
 use crate::store::influxdb::InfluxdbOptions;
 
 /// How long one call may take.
