@@ -7,7 +7,6 @@ mod figures;
 mod identity;
 mod names;
 mod peers;
-mod reachability;
 mod report;
 pub mod schema;
 pub(crate) mod series;
@@ -27,7 +26,6 @@ pub use figures::InfluxdbFigures;
 pub(crate) use identity::collector_id;
 pub(crate) use names::Names;
 pub(crate) use peers::Peers;
-pub use reachability::Standing;
 pub use report::{Influxdb, InfluxdbReport};
 pub(crate) use ship::lane::Lane;
 pub(crate) use ship::link::Link;
@@ -38,7 +36,8 @@ pub use spans::payload;
 pub(crate) use spans::payload::BlockEncoder;
 pub(crate) use spans::{InfluxTraces, Scan};
 pub(crate) use wire::client::Client;
-pub use wire::client::{Generation, Server};
+pub use wire::reachability::Standing;
+pub use wire::server::{Generation, Server};
 pub use wire::{InfluxdbUrl, InfluxdbUrlError};
 
 /// Returns the folder of this store in a data directory: positions, names, the token of a set-up.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::figures::InfluxdbFigures;
-use super::reachability::Standing;
 use super::series::StoreFigures;
 use super::ship::link::Link;
 use super::spans::lane::backlog;
+use super::wire::reachability::Standing;
 use crate::store::embedded::{EmbeddedStore, ShipProgress};
 
 /// The InfluxDB behind a collector; cheap to clone.

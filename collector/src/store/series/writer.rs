@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::block::{self, MAX_BLOCK_RECORDS};
-use super::hint;
 use super::extent::Extent;
+use super::hint;
 use super::index::{Index, file_path};
 use super::record::{SeriesKind, SeriesRecord};
 use crate::log::{Day, LogFile};

@@ -7,6 +7,7 @@
 //!
 //! Names are compared as they stand in a tag (`tag_value`), which is how the server knows them.
 
+mod learn;
 mod tables;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::store::StoreError;
 use crate::store::durable;
 use crate::store::influxdb::folder;
 use crate::sync::Mutex;
+pub(crate) use learn::learn_names;
 use tables::Tables;
 
 /// Stands for every name past a bound.

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::outcome::Backoff;
 use crate::store::influxdb::figures::Counts;
-use crate::store::influxdb::names::Names;
+use crate::store::influxdb::names::{self, Names};
 use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::setup::{self, SetupError};
 use crate::sync::Mutex;
@@ -68,7 +68,7 @@ impl Link {
         let mut ready = self.ready.lock().await;
         if !*ready {
             self.ensure().await?;
-            setup::learn_names(&self.client, &self.names).await?;
+            names::learn_names(&self.client, &self.names).await?;
             self.client.reachability().ok(SETUP);
             *ready = true;
         }

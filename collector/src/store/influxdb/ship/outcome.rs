@@ -11,7 +11,8 @@ use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use crate::store::influxdb::wire::client::{Generation, WriteAnswer};
+use crate::store::influxdb::wire::client::WriteAnswer;
+use crate::store::influxdb::wire::server::Generation;
 
 /// The initial and the maximum backoff; `Retry-After` may exceed the maximum.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);

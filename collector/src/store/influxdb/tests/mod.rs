@@ -25,12 +25,12 @@ use crate::store::StoreError;
 use crate::store::influxdb::InfluxdbFigures;
 use crate::store::influxdb::InfluxdbOptions;
 use crate::store::influxdb::names::Names;
-use crate::store::influxdb::reachability::Standing;
 use crate::store::influxdb::ship::lane::{Batch, Lane};
 use crate::store::influxdb::ship::link::Link;
 use crate::store::influxdb::ship::writer::{Writer, saved_position};
 use crate::store::influxdb::testing::named_server;
 use crate::store::influxdb::wire::client::Client;
+use crate::store::influxdb::wire::reachability::Standing;
 
 const WEEK: Duration = Duration::from_secs(604_800);
 /// What a test waits at most, in whichever time it runs.

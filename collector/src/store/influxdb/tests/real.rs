@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::model::UnixNanos;
+use crate::store::influxdb::names::learn_names;
 use crate::store::influxdb::testing::Influxd;
 use crate::store::influxdb::wire::query::{Cell, Query};
-use crate::store::influxdb::wire::setup::{ensure, learn_names};
+use crate::store::influxdb::wire::setup::ensure;
 
 /// Runs a test with a fresh server in a folder of its own.
 async fn with_influxd<F: Future<Output = ()>>(

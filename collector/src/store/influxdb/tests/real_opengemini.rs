@@ -3,8 +3,9 @@
 use super::real::{count, drop_database, retention};
 use super::*;
 use crate::store::influxdb::Generation;
+use crate::store::influxdb::names::learn_names;
 use crate::store::influxdb::ship::delivery::Delivery;
-use crate::store::influxdb::wire::setup::{ensure, learn_names};
+use crate::store::influxdb::wire::setup::ensure;
 
 fn options() -> InfluxdbOptions {
     let database = format!("fusebox {}", crate::model::UnixNanos::now().get());

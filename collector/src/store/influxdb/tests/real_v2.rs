@@ -3,7 +3,8 @@
 
 use super::real::count;
 use super::*;
-use crate::store::influxdb::wire::setup::{ensure, learn_names};
+use crate::store::influxdb::names::learn_names;
+use crate::store::influxdb::wire::setup::ensure;
 
 fn options() -> InfluxdbOptions {
     let bucket = format!("fusebox-{}", crate::model::UnixNanos::now().get());

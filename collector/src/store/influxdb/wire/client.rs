@@ -10,17 +10,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 use url::form_urlencoded::Serializer;
 
 use super::http::{Http, HttpError, Reply};
 use super::query::{Answer, Query, Series};
+use super::reachability::{HANGS, Reachability};
+use super::server::{Generation, Server};
 use crate::files;
 use crate::secret::Secret;
 use crate::store::StoreError;
 use crate::store::influxdb::InfluxdbOptions;
-use crate::store::influxdb::reachability::{HANGS, Reachability};
 use crate::sync::RwLock;
 
 /// The largest answer that is read: a trace at its cap of 50,000 spans has about 40 MB.
@@ -29,28 +30,6 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 const ERROR_BYTES_MAX: usize = 4 << 10;
 /// The most of a write's answer that is kept: InfluxDB 2 repeats every line that it cannot parse.
 const WRITE_ANSWER_BYTES_MAX: usize = 1 << 20;
-
-/// What kind of server it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Generation {
-    /// InfluxDB 1.x.
-    V1,
-    /// InfluxDB 2.x.
-    V2,
-    /// InfluxDB 3.
-    V3,
-    /// openGemini, which speaks the API of 1.x.
-    OpenGemini,
-}
-
-/// A server that answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Its kind.
-    pub generation: Generation,
-    /// Its version as it gives it.
-    pub version: String,
-}
 
 /// An answer to a write, before anything is concluded from it.
 #[derive(Debug)]
@@ -182,7 +161,7 @@ impl Client {
             .send(Method::GET, "/ping", &[], Body::None, ERROR_BYTES_MAX)
             .await
             .map_err(|error| self.unanswered("reach", error))?;
-        let server = server_of(&reply.headers)
+        let server = Server::of(&reply.headers)
             .or_else(|| reply.status.is_success().then(Server::unnamed))
             .ok_or_else(|| self.failed("reach", &no_influxdb(reply.status)))?;
         self.reachability.set_server(server.clone());
@@ -374,16 +353,6 @@ fn encoded(pairs: &[(&str, &str)]) -> String {
 /// What came of a query: the status, and series by statement or what the server said.
 pub(crate) type Asked = (StatusCode, Result<Vec<Vec<Series>>, String>);
 
-impl Server {
-    /// A server that answers pings and does not say what it is: most that imitate InfluxDB know its first API.
-    fn unnamed() -> Self {
-        Self {
-            generation: Generation::V1,
-            version: String::new(),
-        }
-    }
-}
-
 /// Says what answered where a ping should.
 fn no_influxdb(status: StatusCode) -> String {
     match status {
@@ -392,30 +361,6 @@ fn no_influxdb(status: StatusCode) -> String {
         }
         status => format!("what answers there is no InfluxDB ({status} to a ping)"),
     }
-}
-
-/// Tells the kind of server by the headers of `/ping`; `None` where they name none.
-fn server_of(headers: &HeaderMap) -> Option<Server> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    // openGemini has headers of its own and, in some builds, InfluxDB's beside them.
-    if let Some(version) = text("x-geminidb-version") {
-        return Some(Server {
-            generation: Generation::OpenGemini,
-            version: version.to_owned(),
-        });
-    }
-    let build = text("x-influxdb-build").unwrap_or_default();
-    let version = text("x-influxdb-version")?;
-    let generation = match version.trim_start_matches('v') {
-        _ if build.contains("Gemini") => Generation::OpenGemini,
-        digits if digits.starts_with("2.") => Generation::V2,
-        digits if digits.starts_with("3.") || build == "Core" => Generation::V3,
-        _ => Generation::V1,
-    };
-    Some(Server {
-        generation,
-        version: version.to_owned(),
-    })
 }
 
 /// Makes the error of a request.
@@ -446,36 +391,6 @@ mod tests {
         let authorization = client.authorization().unwrap();
         assert_eq!(authorization, "Token s3cret");
         assert!(authorization.is_sensitive());
-    }
-
-    /// The headers are those of real answers; InfluxDB 3's by its source.
-    #[test]
-    fn a_server_is_known_by_the_headers_of_its_ping() {
-        let table = [
-            ("x-influxdb-version", "1.6.7~rc0", "OSS", Generation::V1),
-            ("x-influxdb-version", "1.8.10", "OSS", Generation::V1),
-            ("x-influxdb-version", "v2.9.1", "OSS", Generation::V2),
-            ("x-influxdb-version", "3.10.1", "Core", Generation::V3),
-            ("x-influxdb-version", "3.10.1", "Enterprise", Generation::V3),
-            (
-                "x-geminidb-version",
-                "v1.5.2",
-                "OSS",
-                Generation::OpenGemini,
-            ),
-        ];
-        for (header, version, build, generation) in table {
-            let mut headers = HeaderMap::new();
-            headers.insert(header, HeaderValue::from_static(version));
-            headers.insert("x-influxdb-build", HeaderValue::from_static(build));
-            let version = version.to_owned();
-            let wanted = Server {
-                generation,
-                version,
-            };
-            assert_eq!(server_of(&headers), Some(wanted));
-        }
-        assert_eq!(server_of(&HeaderMap::new()), None);
     }
 
     #[test]

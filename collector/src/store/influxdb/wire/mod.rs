@@ -1,9 +1,12 @@
-//! What goes over the wire: addresses and HTTP, queries in InfluxQL, points in line protocol, and the set-up of a server.
+//! What goes over the wire: addresses and HTTP, queries in InfluxQL, points in line protocol, and the set-up of a server;
+//! and whether it is reachable.
 
 pub(crate) mod client;
 mod http;
 pub(crate) mod line;
 pub(crate) mod query;
+pub(crate) mod reachability;
+pub(crate) mod server;
 pub(crate) mod setup;
 mod url;
 

@@ -20,8 +20,9 @@ use crate::store::influxdb::names::Names;
 use crate::store::influxdb::peers::Peers;
 use crate::store::influxdb::ship::lane::Lane;
 use crate::store::influxdb::testing::{Influxd, named_server};
-use crate::store::influxdb::wire::client::{Client, Generation};
+use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::query::Query;
+use crate::store::influxdb::wire::server::Generation;
 use crate::store::series::{SeriesLog, SeriesRecord};
 
 pub(crate) const WEEK: Duration = Duration::from_secs(7 * 86_400);

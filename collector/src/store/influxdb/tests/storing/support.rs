@@ -23,8 +23,9 @@ use crate::store::influxdb::spans::InfluxTraces;
 use crate::store::influxdb::spans::lane::SpanLane;
 use crate::store::influxdb::spans::payload::BlockEncoder;
 use crate::store::influxdb::testing::Influxd;
-use crate::store::influxdb::wire::client::{Client, Generation};
+use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::query::Query;
+use crate::store::influxdb::wire::server::Generation;
 use crate::store::influxdb::wire::setup;
 use crate::store::merged::MergedTraces;
 

@@ -1,23 +1,21 @@
 //! Sets a server up: creates the database or bucket with the retention, on 2.x the organisation and, if asked for, the
-//! first user; and learns the names that the server knows.
+//! first user.
 //!
 //! Nothing here deletes anything. Whatever cannot be done says what is missing and what to do.
 
 mod admin;
 mod bucket;
 mod database;
-mod known;
 #[cfg(feature = "influxdb2")]
 mod with_crate;
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::client::{Client, Generation};
+use super::client::Client;
+use super::server::Generation;
 use crate::store::StoreError;
 use crate::store::influxdb::folder;
-
-pub(crate) use known::learn_names;
 
 /// The file that keeps the token of a set-up, in the data directory's folder of ours.
 const TOKEN_FILE: &str = "token";

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use super::wire::client::Server;
+use super::server::Server;
 use crate::model::UnixNanos;
 use crate::sync::Mutex;
 

@@ -1,13 +1,13 @@
 //! Takes over the names that the server knows, so that a second collector, or one without its file of names, admits no
 //! second set of them.
 
-use super::super::client::Client;
-use super::super::query::{Query, Series};
-use crate::store::StoreError;
-use crate::store::influxdb::names::{
+use super::super::wire::client::Client;
+use super::super::wire::query::{Query, Series};
+use super::{
     BREAKERS_MAX, INSTANCES_PER_SERVICE_MAX, Names, OPERATIONS_PER_SERVICE_MAX, Owned, PEERS_MAX,
     SERVICES_MAX,
 };
+use crate::store::StoreError;
 use crate::store::influxdb::schema::{
     CIRCUIT_STATE, DEP, DESTINATION, INSTANCE, INSTANCE_SEEN, Measurement, NAME, OPERATION, RED,
     SERVICE, SOURCE, SPAN_IDX,
