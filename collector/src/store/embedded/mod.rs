@@ -15,7 +15,6 @@ mod open;
 mod read;
 mod rebuild;
 mod retention;
-mod schema;
 mod search;
 mod segment;
 mod shard_writer;

@@ -4,8 +4,8 @@ use super::super::dictionary::Dictionary;
 use super::super::limits::{
     DICTIONARY_TRIAL_VALUES, DICTIONARY_VALUE_BYTES_MAX, DICTIONARY_VALUES_MAX,
 };
-use super::super::schema::ColumnKind;
 use super::Blobs;
+use super::schema::ColumnKind;
 use crate::codec::otlp::ValueView;
 use crate::store::hash::Seed;
 

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use super::super::dictionary::Dictionary;
 use super::super::limits::{COLUMNS_MAX, SHAPES_MAX};
-use super::super::schema::{ColumnDef, ColumnKind, ShapeDef};
 use super::column::{Column, ColumnData, Offer, Role};
+use super::schema::{ColumnDef, ColumnKind, ShapeDef};
 use crate::codec::otlp::{AttributeView, ValueView};
 use crate::store::hash::Seed;
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};

@@ -14,6 +14,7 @@ mod header;
 pub(crate) mod ints;
 mod part_stream;
 mod rows;
+pub(crate) mod schema;
 mod values;
 
 pub(crate) use blobs::{Blobs, Sparse};

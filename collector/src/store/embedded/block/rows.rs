@@ -8,10 +8,10 @@ mod attribute_rows;
 use std::sync::Arc;
 
 use super::super::dictionary::ValueList;
-use super::super::schema::Schema;
 use super::attributes::{StoredResource, StoredScope, readable_attributes};
 use super::decode::BlockReader;
 use super::header::PartKind;
+use super::schema::Schema;
 use super::{Sparse, ints};
 use crate::codec::otlp::{AttributeView, SpanView, SpanVisitor, ValueView};
 use crate::model::{Dropped, SHORTENED};

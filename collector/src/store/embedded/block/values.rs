@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::super::schema::{ColumnKind, Schema};
+use super::schema::{ColumnKind, Schema};
 use super::{Blobs, BlockReader, PartKind, Sparse, ints};
 use crate::store::StoreError;
 

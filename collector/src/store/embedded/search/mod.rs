@@ -19,7 +19,6 @@ use opentelemetry::TraceId;
 use tokio::time::Instant;
 
 pub(crate) use merge::{Resolved, resolve};
-pub(crate) use predicate::shapes_with;
 
 use super::block::BlockMeta;
 use super::cancel::TimeLimit;

@@ -6,8 +6,8 @@ use std::ops::Bound;
 
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 
+use super::super::block::schema::Schema;
 use super::super::cancel;
-use super::super::schema::Schema;
 use super::super::segment::{Segment, ServiceRange, Zones, tokens};
 use super::predicate::passing;
 use crate::model::{Condition, EVENT_NAME, SCOPE_NAME, SCOPE_VERSION, Test};

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 
 use super::super::block::attributes::{StoredResource, StoredScope, decode_attributes, service_of};
+use super::super::block::schema::Schema;
 use super::super::block::{BlockReader, PartKind, ints, unpack};
 use super::super::dictionary::ValueList;
-use super::super::schema::Schema;
 use super::super::segment::Segment;
 use crate::codec::otlp::decode::{event_attributes, event_head, link_attributes, value_of_view};
 use crate::codec::otlp::{AttributeView, ValueView};
@@ -25,7 +25,6 @@ use crate::store::StoreError;
 use crate::store::bytes::Reader;
 use columns::ColumnTest;
 pub(super) use columns::passing;
-pub(crate) use columns::shapes_with;
 
 /// A query in the numbers of one segment.
 #[derive(Debug)]

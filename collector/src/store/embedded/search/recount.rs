@@ -11,11 +11,11 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::super::block::attributes::{sender_of, service_of};
+use super::super::block::schema::Schema;
 use super::super::block::{BlockMeta, BlockReader, PartKind, ints};
 use super::super::catalog::Catalog;
 use super::super::damage::{skip_missing, tolerate};
 use super::super::limits::{RECOUNT_BLOCKS_MAX, RECOUNT_SPANS_MAX};
-use super::super::schema::Schema;
 use super::super::segment::Segment;
 use super::Place;
 use crate::model::{ServiceCount, SpanKind, StatusCode, TraceSummary};

@@ -22,10 +22,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLockReadGuard};
 
+use super::block::schema::Schema;
 use super::block::{BlockMeta, ValueSource};
 use super::dictionary::ValueList;
 use super::limits::{BLOOM_CACHE_BYTES, SECTION_CACHE_BYTES, ZONE_CACHE_BYTES};
-use super::schema::Schema;
 use crate::store::StoreError;
 use crate::sync::RwLock;
 use cache::SectionCache;

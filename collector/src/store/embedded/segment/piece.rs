@@ -1,8 +1,8 @@
 //! What one segment knows of a trace, its numbers turned into words, ready to be merged with other segments' pieces.
 
 use super::super::block::decode_mark;
+use super::super::block::schema::Schema;
 use super::super::dictionary::ValueList;
-use super::super::schema::Schema;
 use super::super::summary::{Circuit, Origin};
 use super::traces::Piece;
 use crate::model::CircuitMark;

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::super::block::schema::Schema;
 use super::super::block::{
     BlockReader, BlockValues, Extent, PartKind, RowReader, SpanCodec, ValueSource, encode_mark,
     ints, mark_texts,
 };
 use super::super::dictionary::{Dictionary, ValueList};
-use super::super::schema::Schema;
 use super::state::{RowFacts, SegmentState};
 use super::{FILE_MAGIC, OpenSegment, Place};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
@@ -217,7 +217,7 @@ fn marked_rows(reader: &BlockReader<'_>, schema: &Schema) -> Result<Vec<u32>, St
         .collect();
     if !columns.is_empty() {
         let shapes = reader.row_numbers(PartKind::Shapes)?;
-        let marked = super::super::search::shapes_with(&shapes, schema, &columns);
+        let marked = schema.shapes_with(&shapes, &columns);
         rows.extend((0..shapes.len() as u32).filter(|&row| {
             marked
                 .get(shapes[row as usize] as usize)

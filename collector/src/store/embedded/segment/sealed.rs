@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::block::Blobs;
-use super::super::schema::Schema;
+use super::super::block::schema::Schema;
 use super::bloom::{self, Bloom};
 use super::filter::{self, PAGE_BYTES};
 use super::footer::{Footer, SectionKind};

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::block::attributes::service_of;
+use super::super::block::schema::Schema;
 use super::super::block::{BlockHeader, BlockMeta, BlockValues, PartKind};
 use super::super::dictionary::{Dictionary, ValueList};
-use super::super::schema::Schema;
 use super::super::summary::{Circuit, SpanFacts, TraceTable};
 use super::tokens::Tokens;
 use super::zones::{ServiceRange, ZoneTable};

@@ -8,10 +8,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::block::attributes::{StoredResource, StoredScope};
+use super::super::block::schema::{ColumnKind, Schema};
 use super::super::block::{BlockValues, ColumnValues, unpack};
 use super::super::dictionary::ValueList;
 use super::super::limits::VALUE_TOKENS_MAX;
-use super::super::schema::{ColumnKind, Schema};
 use crate::codec::otlp::decode::{event_attributes, link_attributes, value_of_view};
 use crate::codec::otlp::{AttributeView, ValueView};
 use crate::store::hash::Seed;

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::super::block::attributes::{StoredResource, StoredScope};
+use super::super::block::schema::{ColumnKind, Schema};
 use super::super::dictionary::ValueList;
 use super::super::limits::{ZONE_NAMES_MAX, ZONE_ROWS, ZONE_SERVICES_MAX};
-use super::super::schema::{ColumnKind, Schema};
 use super::tokens::{self, Tokens};
 use crate::codec::otlp::AttributeView;
 use crate::store::bytes::{Reader, put_bytes, put_varint};

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::super::super::dictionary::ValueList;
-use super::super::super::schema::{ColumnKind, Schema};
 use super::super::decode::BlockReader;
 use super::super::header::PartKind;
+use super::super::schema::{ColumnKind, Schema};
 use super::super::{Blobs, ints};
 use super::{Extent, ValueSource, readable};
 use crate::codec::otlp::{AttributeView, ValueView};

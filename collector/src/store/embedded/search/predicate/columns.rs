@@ -1,9 +1,9 @@
 //! A column of attributes under a test: what can be answered by number is, before any value is printed.
 
+use super::super::super::block::schema::{ColumnKind, Schema};
 use super::super::super::block::{BlockReader, PartKind, ValueSource, ints};
 use super::super::super::cancel;
 use super::super::super::dictionary::ValueList;
-use super::super::super::schema::{ColumnKind, Schema};
 use super::super::super::segment::Segment;
 use crate::codec::otlp::ValueView;
 use crate::codec::otlp::decode::value_of_view;
@@ -87,7 +87,7 @@ impl ColumnTest {
         let always = matches!(self, Self::Always);
         if always || hits.contains(&true) {
             let shapes = reader.row_numbers(PartKind::Shapes)?;
-            let counts = shapes_with(&shapes, schema, &[column]);
+            let counts = schema.shapes_with(&shapes, &[column]);
             spread(found, &shapes, &counts, &hits, always);
         }
         Ok(())
@@ -158,33 +158,6 @@ fn passes(text: &[u8], test: &Test) -> bool {
         Test::Equals(wanted) => text == wanted.as_bytes(),
         test => test.matches_text(std::str::from_utf8(text).unwrap_or_default()),
     }
-}
-
-/// Counts, by shape, how often those columns stand in it; nothing where damage lost a shape of the block.
-pub(crate) fn shapes_with(shapes: &[u64], schema: &Schema, columns: &[u32]) -> Vec<u8> {
-    let mut counts: Vec<u8> = Vec::new();
-    let mut known: Vec<bool> = Vec::new();
-    for &shape in shapes {
-        let shape = shape as usize;
-        if shape > schema.shapes.len() {
-            return Vec::new();
-        }
-        if known.len() <= shape {
-            known.resize(shape + 1, false);
-            counts.resize(shape + 1, 0);
-        }
-        if !std::mem::replace(&mut known[shape], true) {
-            let Some(list) = schema.shape_columns(shape as u32) else {
-                return Vec::new();
-            };
-            let count = list
-                .iter()
-                .filter(|column| columns.contains(column))
-                .count();
-            counts[shape] = count.min(usize::from(u8::MAX)) as u8;
-        }
-    }
-    counts
 }
 
 /// Carries hits by occurrence to the rows that have the column.

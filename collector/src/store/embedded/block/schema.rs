@@ -3,9 +3,9 @@
 //! A column is an attribute key with one type of value; a shape is the ordered list of a span's columns, kept as
 //! a tree of prefixes: each shape is a shorter shape and one column more, shape 0 is the empty list.
 
-use super::block::PartKind;
-use super::dictionary::ValueList;
-use super::limits::LIST_ENTRIES_MAX;
+use super::super::dictionary::ValueList;
+use super::super::limits::LIST_ENTRIES_MAX;
+use super::header::PartKind;
 use crate::store::bytes::{Reader, put_varint};
 
 /// The type of a column. Numbers are the file format.
@@ -170,6 +170,33 @@ impl Schema {
         }
         columns.reverse();
         Some(columns)
+    }
+
+    /// Counts, by shape, how often those columns stand in it; nothing where damage lost one of `shapes`.
+    pub(crate) fn shapes_with(&self, shapes: &[u64], columns: &[u32]) -> Vec<u8> {
+        let mut counts: Vec<u8> = Vec::new();
+        let mut known: Vec<bool> = Vec::new();
+        for &shape in shapes {
+            let shape = shape as usize;
+            if shape > self.shapes.len() {
+                return Vec::new();
+            }
+            if known.len() <= shape {
+                known.resize(shape + 1, false);
+                counts.resize(shape + 1, 0);
+            }
+            if !std::mem::replace(&mut known[shape], true) {
+                let Some(list) = self.shape_columns(shape as u32) else {
+                    return Vec::new();
+                };
+                let count = list
+                    .iter()
+                    .filter(|column| columns.contains(column))
+                    .count();
+                counts[shape] = count.min(usize::from(u8::MAX)) as u8;
+            }
+        }
+        counts
     }
 
     /// Returns the columns of that key.
