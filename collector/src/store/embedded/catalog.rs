@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 
 use super::arrival::ArrivalClock;
-use super::segment::{Caches, Place, Segment};
+use super::segment::seal::{rewrite, seal};
+use super::segment::{Caches, OpenSegment, Place, SealedSegment, Segment};
 use crate::counters::{Counters, Incident};
-use crate::log::{Damage, Day};
+use crate::log::{Damage, Day, LogFile};
 use crate::model::UnixNanos;
+use crate::store::StoreError;
 use crate::sync::{Mutex, RwLock};
 
 /// Folder of the segments under the data directory.
@@ -54,6 +56,24 @@ impl Catalog {
     /// Returns the folder that holds a folder per day.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Seals a segment; the open file must hold nothing beyond its last block.
+    pub(crate) fn seal(
+        &self,
+        open: &Arc<OpenSegment>,
+        file: &mut LogFile,
+    ) -> Result<SealedSegment, StoreError> {
+        seal(open, file, self.is_followed, &self.caches)
+    }
+
+    /// Writes a segment anew under that place, which may be its own.
+    pub(crate) fn rewrite(
+        &self,
+        open: &Arc<OpenSegment>,
+        place: &Place,
+    ) -> Result<SealedSegment, StoreError> {
+        rewrite(open, place, self.is_followed, &self.caches)
     }
 
     /// Returns the segments as they are now, oldest first.

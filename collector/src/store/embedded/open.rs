@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::catalog::{Catalog, SEGMENT_SUFFIX};
 use super::segment::recovery::recover;
-use super::segment::seal::{REWRITE_SUFFIX, seal};
+use super::segment::seal::REWRITE_SUFFIX;
 use super::segment::{Place, SealedSegment, Segment};
 use crate::counters::Incident;
 use crate::log::Day;
@@ -97,7 +97,7 @@ fn recover_file(catalog: &Catalog, place: Place) -> Result<(), StoreError> {
     if recovered.open.state().totals.rows == 0 {
         return fs::remove_file(&path).map_err(|error| StoreError::io("remove", &path, error));
     }
-    let sealed = seal(&recovered.open, &mut recovered.file, catalog);
+    let sealed = catalog.seal(&recovered.open, &mut recovered.file);
     match sealed {
         Ok(sealed) => catalog.put(Segment::Sealed(Arc::new(sealed))),
         Err(error) => {

@@ -10,7 +10,6 @@ use super::catalog::Catalog;
 use super::retention;
 use super::segment::Segment;
 use super::segment::recovery::reread;
-use super::segment::seal::rewrite;
 use crate::counters::Incident;
 use crate::model::UnixNanos;
 use crate::store::StoreError;
@@ -41,7 +40,7 @@ fn rebuild(catalog: &Catalog, segment: &Segment) -> Result<(), StoreError> {
     };
     warn!(path = %old.path.display(), "footer of a segment is damaged, rebuilt from its blocks");
     let place = catalog.place(NO_SHARD, UnixNanos::now());
-    match rewrite(&open, &place, catalog) {
+    match catalog.rewrite(&open, &place) {
         Ok(sealed) => {
             catalog.put(Segment::Sealed(Arc::new(sealed)));
             retention::delete(catalog, segment)

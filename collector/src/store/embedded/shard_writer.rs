@@ -9,7 +9,7 @@ use super::catalog::Catalog;
 use super::limits::{
     IDLE_AFTER, SEGMENT_AGE_MAX, SEGMENT_BYTES_MAX, SEGMENT_DICTIONARY_BYTES_MAX, SEGMENT_SPANS_MAX,
 };
-use super::segment::seal::{absorb, seal};
+use super::segment::seal::absorb;
 use super::segment::{FILE_MAGIC, OpenSegment, Segment, SegmentState};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
 use crate::counters::Incident;
@@ -245,7 +245,7 @@ impl SpanLog for ShardWriter {
             return Ok(());
         };
         self.builder = BlockBuilder::new(self.seed);
-        match seal(&active.open, &mut active.file, &self.catalog) {
+        match self.catalog.seal(&active.open, &mut active.file) {
             Ok(sealed) => {
                 self.catalog.put(Segment::Sealed(Arc::new(sealed)));
                 Ok(())

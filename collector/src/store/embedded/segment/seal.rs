@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::super::block::{
     BlockBuilder, BlockEncoder, BlockReader, EncodedBlock, Extent, RowReader,
 };
-use super::super::catalog::Catalog;
 use super::super::limits::{REWRITE_BELOW_ROWS, REWRITE_BLOCK_BYTES, REWRITE_BLOCK_ROWS};
 use super::footer::Footer;
 use super::state::{RowFacts, SegmentState};
@@ -18,36 +17,38 @@ use crate::store::hash::Seed;
 /// Name of a rewritten file until it takes the place of the old one.
 pub(crate) const REWRITE_SUFFIX: &str = "tmp";
 
-/// Seals a segment; the open file must hold nothing beyond its last block.
+/// Seals a segment; the open file must hold nothing beyond its last block. `keeps_blocks`: none is merged with others.
 pub(crate) fn seal(
     open: &Arc<OpenSegment>,
     file: &mut LogFile,
-    catalog: &Catalog,
+    keeps_blocks: bool,
+    caches: &Arc<Caches>,
 ) -> Result<SealedSegment, StoreError> {
     let (rows, blocks) = {
         let state = open.state();
         (state.totals.rows, state.blocks.len() as u64)
     };
-    if blocks > 1 && rows < blocks * REWRITE_BELOW_ROWS && !catalog.is_followed {
-        return rewrite(open, &open.place, catalog);
+    if blocks > 1 && rows < blocks * REWRITE_BELOW_ROWS && !keeps_blocks {
+        return rewrite(open, &open.place, keeps_blocks, caches);
     }
     let footer = append_footer(&open.state(), file)?;
     let place = open.place.clone();
-    let caches = Arc::clone(&catalog.caches);
-    Ok(SealedSegment::new(place, file.length(), footer, caches))
+    let bytes = file.length();
+    Ok(SealedSegment::new(place, bytes, footer, Arc::clone(caches)))
 }
 
 /// Writes a segment anew under that place, which may be its own.
 pub(crate) fn rewrite(
     open: &Arc<OpenSegment>,
     place: &Place,
-    catalog: &Catalog,
+    keeps_blocks: bool,
+    caches: &Arc<Caches>,
 ) -> Result<SealedSegment, StoreError> {
     let written = open.state().totals.written;
-    let mut rewritten = Rewrite::begin(place, written, catalog.is_followed)?;
+    let mut rewritten = Rewrite::begin(place, written, keeps_blocks)?;
     let path = rewritten.path.clone();
     let copied = rewritten.copy(open);
-    let sealed = copied.and_then(|()| rewritten.finish(place, Arc::clone(&catalog.caches)));
+    let sealed = copied.and_then(|()| rewritten.finish(place, Arc::clone(caches)));
     if sealed.is_err() {
         // Most likely the disk is full: leave no partial file.
         let _ = std::fs::remove_file(&path);
