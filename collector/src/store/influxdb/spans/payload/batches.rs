@@ -2,10 +2,11 @@
 //!
 //! The same block always gives the same batches.
 
-use super::encoder::{BlockEncoder, END, TraceRows};
+use super::block_rows::{BlockRows, TraceRows};
 use super::json::hex;
+use crate::store::influxdb::schema;
 use crate::store::influxdb::ship::lane::{BATCH_BYTES_MAX, BATCH_POINTS_MAX, Batch};
-use crate::store::influxdb::wire::line::push_number;
+use crate::store::influxdb::wire::line::{push_number, push_tag};
 
 /// The most that `d` takes on the line, bytes; InfluxDB's documents say 64 KB. On the line quotes count double, so
 /// the stored text is shorter still. A larger span has a point of its own.
@@ -15,9 +16,17 @@ const HEADS_BYTES: usize = 2_048;
 /// How a chunk ends: a list of spans, its group, the list of groups.
 const CHUNK_END: &str = "]}]";
 
+/// Cuts a block into batches.
+#[derive(Debug)]
+pub(super) struct Batches {
+    /// Measurement and collector: how every `span` line begins.
+    begin: String,
+    next: Cursor,
+}
+
 /// How far the batches of a block are.
 #[derive(Debug, Default)]
-pub(super) struct Cursor {
+struct Cursor {
     /// The trace that is next.
     trace: usize,
     /// The rows of that trace that are left, in the order in which they are written.
@@ -29,134 +38,130 @@ pub(super) struct Cursor {
     bytes: usize,
 }
 
-impl BlockEncoder {
+impl Batches {
+    pub(super) fn new(collector: &str) -> Self {
+        let mut begin = schema::SPAN.name.to_owned();
+        push_tag(&mut begin, schema::COLLECTOR, collector);
+        Self {
+            begin,
+            next: Cursor::default(),
+        }
+    }
+
+    /// Begins with the first batch of another block.
+    pub(super) fn restart(&mut self) {
+        self.next = Cursor::default();
+    }
+
     /// Returns the next batch of the block, `None` after the last.
-    pub(crate) fn next_batch(&mut self) -> Option<Batch> {
-        if self.cursor.index_row == self.rows.len() {
+    pub(super) fn next(&mut self, block: &BlockRows) -> Option<Batch> {
+        if self.next.index_row == block.rows.len() {
             return None;
         }
         let mut batch = Batch {
-            lines: String::with_capacity(self.bytes_left().min(BATCH_BYTES_MAX)),
+            lines: String::with_capacity(self.bytes_left(block).min(BATCH_BYTES_MAX)),
             points: 0,
             spans: 0,
         };
-        if self.push_traces(&mut batch) {
-            self.push_index(&mut batch);
+        if self.push_traces(block, &mut batch) {
+            push_index(block, &mut self.next.index_row, &mut batch);
         }
-        self.cursor.bytes += batch.lines.len();
+        self.next.bytes += batch.lines.len();
         Some(batch)
     }
 
     /// Returns about how many bytes are left to write.
-    fn bytes_left(&self) -> usize {
-        let heads = self.traces.len() * HEADS_BYTES;
-        (self.text.len() + heads + self.index_text.len()).saturating_sub(self.cursor.bytes)
+    fn bytes_left(&self, block: &BlockRows) -> usize {
+        let heads = block.traces.len() * HEADS_BYTES;
+        (block.text.len() + heads + block.index_text.len()).saturating_sub(self.next.bytes)
     }
 
     /// Writes traces while there is room; returns whether that were all.
-    fn push_traces(&mut self, batch: &mut Batch) -> bool {
-        let mut cursor = std::mem::take(&mut self.cursor);
-        let done = loop {
-            let Some(&trace) = self.traces.get(cursor.trace) else {
-                break true;
-            };
-            if !cursor.begun {
-                self.order(trace, &mut cursor.rows);
-                cursor.begun = true;
+    fn push_traces(&mut self, block: &BlockRows, batch: &mut Batch) -> bool {
+        let next = &mut self.next;
+        while let Some(&trace) = block.traces.get(next.trace) {
+            if !next.begun {
+                block.list(trace, &mut next.rows);
+                next.begun = true;
             }
             let before = batch.lines.len();
-            let taken = self.push_chunk(&mut batch.lines, trace, &cursor.rows);
+            batch.lines.push_str(&self.begin);
+            let taken = push_chunk(&mut batch.lines, block, trace, &next.rows);
             if batch.points > 0 && !has_room(batch) {
                 batch.lines.truncate(before);
-                break false;
+                return false;
             }
             batch.points += 1;
-            cursor.rows.truncate(cursor.rows.len() - taken);
-            if cursor.rows.is_empty() {
-                cursor.trace += 1;
-                cursor.begun = false;
+            next.rows.truncate(next.rows.len() - taken);
+            if next.rows.is_empty() {
+                next.trace += 1;
+                next.begun = false;
             }
+        }
+        true
+    }
+}
+
+/// Writes the rest of a point of as many rows (from the end of the list) as `d` takes; returns how many that are.
+fn push_chunk(out: &mut String, block: &BlockRows, trace: TraceRows, rows: &[u32]) -> usize {
+    let id = hex(trace.id.to_be_bytes());
+    out.push_str(",sh=");
+    out.push_str(&id.as_str()[29..]);
+    out.push_str(" d=\"");
+    let begin = out.len();
+    out.push_str(id.as_str());
+    let taken = push_groups(out, block, begin + CHUNK_BYTES_MAX, rows);
+    out.push_str(CHUNK_END);
+    out.push_str("\",th=");
+    push_number(out, trace.id as u64 & i64::MAX as u64);
+    out.push_str("i ");
+    let first = rows.last().copied().unwrap_or_default();
+    push_number(out, block.base + u64::from(first));
+    out.push('\n');
+    taken
+}
+
+fn push_groups(out: &mut String, block: &BlockRows, end: usize, rows: &[u32]) -> usize {
+    let mut group = None;
+    for (taken, &row) in rows.iter().rev().enumerate() {
+        let text = block.text_of(row);
+        let number = block.rows[row as usize].group;
+        let (between, head) = match group {
+            Some(current) if current == number => (",", ""),
+            Some(_) => ("]},", block.groups.head(number)),
+            None => ("[", block.groups.head(number)),
         };
-        self.cursor = cursor;
-        done
-    }
-
-    /// Lists the rows of a trace, groups together; the first is the last of the list.
-    fn order(&self, trace: TraceRows, rows: &mut Vec<u32>) {
-        rows.clear();
-        let mut row = trace.first;
-        while row != END {
-            rows.push(row);
-            row = self.rows[row as usize].next;
+        let added = between.len() + head.len() + text.len() + CHUNK_END.len();
+        if taken > 0 && out.len() + added > end {
+            return taken;
         }
-        rows.sort_unstable_by_key(|&row| std::cmp::Reverse((self.rows[row as usize].group, row)));
-    }
-
-    /// Writes a point of as many rows (from the end of the list) as `d` takes; returns how many that are.
-    fn push_chunk(&self, out: &mut String, trace: TraceRows, rows: &[u32]) -> usize {
-        let id = hex(trace.id.to_be_bytes());
-        out.push_str(&self.begin);
-        out.push_str(",sh=");
-        out.push_str(&id.as_str()[29..]);
-        out.push_str(" d=\"");
-        let begin = out.len();
-        out.push_str(id.as_str());
-        let taken = self.push_groups(out, begin + CHUNK_BYTES_MAX, rows);
-        out.push_str(CHUNK_END);
-        out.push_str("\",th=");
-        push_number(out, trace.id as u64 & i64::MAX as u64);
-        out.push_str("i ");
-        let first = rows.last().copied().unwrap_or_default();
-        push_number(out, self.base + u64::from(first));
-        out.push('\n');
-        taken
-    }
-
-    fn push_groups(&self, out: &mut String, end: usize, rows: &[u32]) -> usize {
-        let mut group = None;
-        for (taken, &row) in rows.iter().rev().enumerate() {
-            let text = self.text_of(row);
-            let number = self.rows[row as usize].group;
-            let (between, head) = match group {
-                Some(current) if current == number => (",", ""),
-                Some(_) => ("]},", self.groups.head(number)),
-                None => ("[", self.groups.head(number)),
-            };
-            let added = between.len() + head.len() + text.len() + CHUNK_END.len();
-            if taken > 0 && out.len() + added > end {
-                return taken;
-            }
-            for part in [between, head, text] {
-                out.push_str(part);
-            }
-            group = Some(number);
+        for part in [between, head, text] {
+            out.push_str(part);
         }
-        rows.len()
+        group = Some(number);
     }
+    rows.len()
+}
 
-    fn text_of(&self, row: u32) -> &str {
-        let row = row as usize;
-        let begin = row.checked_sub(1).map_or(0, |row| self.rows[row].text_end);
-        &self.text[begin..self.rows[row].text_end]
-    }
-
-    /// Writes lines for search while there is room.
-    fn push_index(&mut self, batch: &mut Batch) {
-        let from = self.cursor.index_row;
-        let end = |row: usize| row.checked_sub(1).map_or(0, |row| self.rows[row].index_end);
-        let begin = end(from);
-        let room = BATCH_BYTES_MAX.saturating_sub(batch.lines.len());
-        let points = BATCH_POINTS_MAX.saturating_sub(batch.points as usize);
-        let most = &self.rows[from..][..points.min(self.rows.len() - from)];
-        let taken = most.partition_point(|row| row.index_end - begin <= room);
-        batch
-            .lines
-            .push_str(&self.index_text[begin..end(from + taken)]);
-        batch.points += taken as u64;
-        // Their traces went before.
-        batch.spans += taken as u64;
-        self.cursor.index_row += taken;
-    }
+/// Writes lines for search from row `next` on while there is room.
+fn push_index(block: &BlockRows, next: &mut usize, batch: &mut Batch) {
+    let from = *next;
+    let end = |row: usize| {
+        row.checked_sub(1)
+            .map_or(0, |row| block.rows[row].index_end)
+    };
+    let begin = end(from);
+    let room = BATCH_BYTES_MAX.saturating_sub(batch.lines.len());
+    let points = BATCH_POINTS_MAX.saturating_sub(batch.points as usize);
+    let most = &block.rows[from..][..points.min(block.rows.len() - from)];
+    let taken = most.partition_point(|row| row.index_end - begin <= room);
+    batch
+        .lines
+        .push_str(&block.index_text[begin..end(from + taken)]);
+    batch.points += taken as u64;
+    // Their traces went before.
+    batch.spans += taken as u64;
+    *next += taken;
 }
 
 /// Returns whether one more point is in bounds.

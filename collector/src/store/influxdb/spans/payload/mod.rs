@@ -12,6 +12,7 @@
 //! Objects of attributes keep their order and may repeat a key.
 
 mod batches;
+mod block_rows;
 mod decode;
 mod encoder;
 mod groups;
