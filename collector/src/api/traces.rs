@@ -12,8 +12,8 @@ use super::params::Params;
 use super::{ApiState, Problem, pieces};
 use crate::codec::otlp::encode::ResourceSpans;
 use crate::model::{
-    Condition, Cursor, Note, StatusCode, TimeRange, Trace, TraceCondition, TraceOrder, TraceQuery,
-    TraceSummary, format_timestamp,
+    Condition, Cursor, Grade, Note, StatusCode, TimeRange, Trace, TraceCondition, TraceOrder,
+    TraceQuery, TraceSummary, format_timestamp,
 };
 use crate::query::bytes_of;
 
@@ -21,9 +21,10 @@ use crate::query::bytes_of;
 const DEFAULT_RANGE: Duration = Duration::from_secs(3600);
 /// Attribute conditions in one search.
 const ATTRIBUTES_MAX: usize = 16;
-const PARAMETERS: [&str; 15] = [
+const PARAMETERS: [&str; 16] = [
     "service",
     "operation",
+    "grade",
     "kind",
     "status",
     "min_duration",
@@ -135,6 +136,8 @@ fn read_query(params: &Params) -> Result<TraceQuery, Problem> {
         Some(false) => query.traces.push(TraceCondition::WithoutErrors),
         None => {}
     }
+    let grade = params.read("grade", "one of failed, degraded, ok", Grade::parse)?;
+    query.traces.extend(grade.map(TraceCondition::Graded));
     let limit = params.count("limit", TraceQuery::LIMIT_MAX)?;
     query.limit = limit.unwrap_or(TraceQuery::LIMIT_DEFAULT);
     let expected = "a cursor: copy `next_cursor` of the page before";

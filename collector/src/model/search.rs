@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use opentelemetry::TraceId;
 
-use super::{Condition, NANOSECOND, Span, TimeRange, TraceSummary, UnixNanos};
+use super::{Condition, Grade, NANOSECOND, Span, TimeRange, TraceSummary, UnixNanos};
 
 /// A search for traces. A trace matches when **one of its spans** starts in the range and meets every condition, and the
 /// trace as a whole is what `traces` asks for, wherever it begins.
@@ -60,6 +60,8 @@ impl TraceOrder {
 pub enum TraceCondition {
     /// None of its spans has status error.
     WithoutErrors,
+    /// It ended so for its caller.
+    Graded(Grade),
     /// Its first span starts in that range.
     StartsIn(TimeRange),
 }
@@ -69,6 +71,7 @@ impl TraceCondition {
     pub fn matches(&self, trace: &TraceSummary) -> bool {
         match self {
             Self::WithoutErrors => trace.error_count == 0,
+            Self::Graded(grade) => trace.grade() == *grade,
             Self::StartsIn(range) => range.contains(trace.start),
         }
     }

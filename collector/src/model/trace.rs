@@ -61,6 +61,8 @@ pub struct TraceSummary {
     pub root_operation: String,
     /// Whether a span without parent was received.
     pub root_received: bool,
+    /// Whether the status of the root is error, or that of the earliest span while the root is missing.
+    pub root_failed: bool,
     /// Earliest start, Unix nanoseconds.
     #[serde(rename = "start_unix_nanos")]
     pub start: UnixNanos,
@@ -74,6 +76,48 @@ pub struct TraceSummary {
     pub services: Vec<ServiceCount>,
     /// Breakers the request touched, those that refused or failed first.
     pub circuits: Vec<CircuitMark>,
+}
+
+/// How a request ended for its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grade {
+    /// Nothing in it failed.
+    Ok,
+    /// Something in it failed, was refused or fell back, and the caller got an answer all the same.
+    Degraded,
+    /// The caller got an error: the root has status error.
+    Failed,
+}
+
+impl Grade {
+    /// Every grade, worst first.
+    pub const ALL: [Self; 3] = [Self::Failed, Self::Degraded, Self::Ok];
+
+    /// Returns its word in a URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Reads its word in a URL.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|grade| grade.as_str() == word)
+    }
+}
+
+impl TraceSummary {
+    /// Returns how the request ended for its caller.
+    pub fn grade(&self) -> Grade {
+        let is_degraded = self.error_count > 0 || self.circuits.iter().any(CircuitMark::is_harmed);
+        match self.root_failed {
+            true => Grade::Failed,
+            false if is_degraded => Grade::Degraded,
+            false => Grade::Ok,
+        }
+    }
 }
 
 /// How many spans of one service a trace has.
@@ -116,6 +160,12 @@ impl CircuitMark {
             outcome: Outcome::parse(outcome),
             fallback: FallbackOutcome::parse(fallback),
         }
+    }
+
+    /// Returns whether the call did not end as it should: it failed, was refused or cancelled, or a fallback was asked.
+    pub fn is_harmed(&self) -> bool {
+        use Outcome::{Ignored, Success};
+        self.fallback.is_some() || !matches!(self.outcome, None | Some(Success | Ignored))
     }
 }
 

@@ -11,8 +11,8 @@ use opentelemetry::{SpanId, TraceId};
 
 use super::TraceReader;
 use crate::model::{
-    Condition, Dropped, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Test,
-    TimeRange, TraceCondition, TraceQuery, UnixNanos, Value,
+    Condition, Dropped, Event, Grade, Link, Resource, Scope, Span, SpanKind, Status, StatusCode,
+    Test, TimeRange, TraceCondition, TraceQuery, UnixNanos, Value,
 };
 
 /// Returns the time that the suite's spans begin at, Unix nanoseconds: a little ago, because stores keep a week and
@@ -110,6 +110,12 @@ async fn filters(reader: &impl TraceReader) {
     let mut sound = all.clone();
     sound.traces.push(TraceCondition::WithoutErrors);
     expect(sound, &[2, 1]).await;
+    // 3 failed for its caller; in 1 a breaker refused a call, and its caller had an answer.
+    for (grade, wanted) in [(Grade::Failed, 3), (Grade::Degraded, 1), (Grade::Ok, 2)] {
+        let mut graded = all.clone();
+        graded.traces.push(TraceCondition::Graded(grade));
+        expect(graded, &[wanted]).await;
+    }
     let both = [Condition::service("cart"), Condition::operation("GET /1")];
     expect(all.clone().with(both), &[]).await;
     let mut early = all.clone();

@@ -16,7 +16,10 @@ fn is_failed(span: &Span) -> bool {
 
 /// Returns the row of a trace from its spans, each of which is there once; `None` without any.
 pub(crate) fn summarize(spans: &[Span]) -> Option<TraceSummary> {
-    let place = |span: &&Span| (span.start, span.service().to_owned(), span.name.clone());
+    let place = |span: &&Span| {
+        let words = (span.service().to_owned(), span.name.clone());
+        (span.start, words, is_failed(span))
+    };
     let first = spans.iter().min_by_key(place)?;
     let root = spans.iter().filter(|span| span.parent_span_id.is_none());
     let root = root.min_by_key(place);
@@ -28,6 +31,7 @@ pub(crate) fn summarize(spans: &[Span]) -> Option<TraceSummary> {
         root_service: named.service().to_owned(),
         root_operation: named.name.clone(),
         root_received: root.is_some(),
+        root_failed: is_failed(named),
         start: first.start,
         duration_nanos: nanos(end - first.start),
         span_count: count(spans.len()),

@@ -20,6 +20,8 @@ pub(crate) struct Origin {
     pub(crate) service: u32,
     /// Number of its name.
     pub(crate) name: u32,
+    /// Whether its status is error.
+    pub(crate) failed: bool,
 }
 
 /// What one segment knows of a trace.
@@ -169,6 +171,7 @@ impl TraceTable {
                     start: u64::MAX,
                     service: 0,
                     name: 0,
+                    failed: false,
                 },
                 services: END,
                 service_count: 0,
@@ -189,6 +192,7 @@ impl TraceTable {
             start: span.start,
             service: span.service,
             name: span.name,
+            failed: span.error,
         };
         partial.spans = partial.spans.saturating_add(1);
         partial.errors = partial.errors.saturating_add(u32::from(span.error));

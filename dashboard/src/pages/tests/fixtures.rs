@@ -542,6 +542,7 @@ pub(crate) fn found() -> TracePage {
         },
         root_operation: operations[(n % 4) as usize].to_owned(),
         root_received: n != 5,
+        root_failed: n % 6 == 1,
         start: UnixNanos::new(NOW - n * n * 9 * SECOND),
         duration_nanos: (12 + wave(n, 3) * 5) * 1_000_000,
         span_count: 4 + (n as u32 * 7) % 40,

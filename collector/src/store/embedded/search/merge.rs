@@ -52,7 +52,7 @@ fn merge(id: u128, pieces: &[NamedPiece]) -> Option<TraceSummary> {
         Some((start, piece.root.as_ref()?))
     });
     let root = roots.min();
-    let (service, operation) = root.unwrap_or(first).1.clone();
+    let named = root.unwrap_or(first).1.clone();
     let end = pieces.iter().map(|piece| piece.piece.max_end).max()?;
     let sum = |count: fn(&NamedPiece) -> u32| {
         pieces
@@ -62,9 +62,10 @@ fn merge(id: u128, pieces: &[NamedPiece]) -> Option<TraceSummary> {
     let marks = pieces.iter().flat_map(|piece| &piece.circuits);
     Some(TraceSummary {
         trace_id: TraceId::from_bytes(id.to_be_bytes()),
-        root_service: service,
-        root_operation: operation,
+        root_service: named.service,
+        root_operation: named.operation,
         root_received: root.is_some(),
+        root_failed: named.failed,
         start: UnixNanos::new(first.0),
         duration_nanos: end.saturating_sub(first.0),
         span_count: sum(|piece| piece.piece.spans),

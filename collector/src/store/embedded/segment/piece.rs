@@ -7,15 +7,26 @@ use super::super::summary::{Circuit, Origin};
 use super::traces::Piece;
 use crate::model::CircuitMark;
 
+/// The root or the earliest span of a trace, in words.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NamedOrigin {
+    /// Its service.
+    pub(crate) service: String,
+    /// Its operation.
+    pub(crate) operation: String,
+    /// Whether its status is error.
+    pub(crate) failed: bool,
+}
+
 /// What a segment knows of a trace, in words.
 #[derive(Debug, Clone)]
 pub(crate) struct NamedPiece {
     /// The numbers.
     pub(crate) piece: Piece,
-    /// Service and operation of the root or the earliest span.
-    pub(crate) root: Option<(String, String)>,
-    /// Service and operation of the earliest span.
-    pub(crate) first: (String, String),
+    /// The earliest span without parent.
+    pub(crate) root: Option<NamedOrigin>,
+    /// The earliest span.
+    pub(crate) first: NamedOrigin,
     /// Names of `piece.services`, in the same order.
     pub(crate) services: Vec<String>,
     /// Breakers.
@@ -33,9 +44,10 @@ impl NamedPiece {
         services: &ValueList,
         marks: &ValueList,
     ) -> Self {
-        let words = |origin: &Origin| {
-            let service = services.text(origin.service).to_owned();
-            (service, schema.names.text(origin.name).to_owned())
+        let words = |origin: &Origin| NamedOrigin {
+            service: services.text(origin.service).to_owned(),
+            operation: schema.names.text(origin.name).to_owned(),
+            failed: origin.failed,
         };
         let circuit = |circuit: &Circuit| {
             let [name, words @ ..] = decode_mark(marks.get(circuit.mark));

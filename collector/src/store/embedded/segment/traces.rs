@@ -126,7 +126,13 @@ impl Piece {
         put_varint(out, u64::from(self.spans));
         put_varint(out, u64::from(self.errors));
         let root_is_first = self.root == Some(self.first);
-        out.push(u8::from(self.root.is_some()) | u8::from(root_is_first) << 1);
+        let root_failed = self.root.is_some_and(|root| root.failed);
+        out.push(
+            u8::from(self.root.is_some())
+                | u8::from(root_is_first) << 1
+                | u8::from(root_failed) << 2
+                | u8::from(self.first.failed) << 3,
+        );
         if let Some(root) = self.root.filter(|_| !root_is_first) {
             origin(out, &root);
         }
@@ -151,14 +157,21 @@ impl Piece {
                 start: reader.varint()?.wrapping_add(base),
                 service: reader.varint_u32()?,
                 name: reader.varint_u32()?,
+                failed: false,
             })
         };
-        let first = origin(&mut reader)?;
+        let mut first = origin(&mut reader)?;
         let max_end = reader.varint()?.wrapping_add(first.start);
         let (spans, errors) = (reader.varint_u32()?, reader.varint_u32()?);
-        let root = match reader.byte()? {
+        // Segments of earlier versions have no bits of failures: their requests count as degraded.
+        let flags = reader.byte()?;
+        first.failed = flags & 8 != 0;
+        let root = match flags & 3 {
             0 => None,
-            1 => Some(origin(&mut reader)?),
+            1 => Some(Origin {
+                failed: flags & 4 != 0,
+                ..origin(&mut reader)?
+            }),
             _ => Some(first),
         };
         let mut services = Vec::new();
