@@ -259,6 +259,10 @@ impl CircuitMark {
             state: circuit.state,
         }
     }
+
+    fn is_closed(&self) -> bool {
+        self.state == EffectiveState::Closed
+    }
 }
 
 type Spot = (f64, f64);

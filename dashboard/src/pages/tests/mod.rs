@@ -3,6 +3,7 @@
 
 mod collector;
 pub(crate) mod fixtures;
+mod grades;
 
 use std::time::Duration;
 

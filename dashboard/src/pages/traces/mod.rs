@@ -9,7 +9,9 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use fusebox::circuit_breaker::Outcome;
-use fusebox_collector::model::{TraceOrder, TracePage, TraceSummary, UnixNanos, format_duration};
+use fusebox_collector::model::{
+    Grade, TraceOrder, TracePage, TraceSummary, UnixNanos, format_duration,
+};
 use fusebox_collector::query::QueryError;
 
 use crate::pages::Pages;
@@ -137,14 +139,39 @@ pub(crate) struct TraceRow {
     pub(crate) services: Vec<(&'static str, String, u32)>,
     /// Services not named.
     pub(crate) more_services: usize,
-    /// Breakers it touched.
+    /// How it ended for its caller.
+    grade: Grade,
+    /// Breakers that it touched and that were not closed, or whose call did not end as it should.
     pub(crate) chips: Vec<Chip>,
+    /// Breakers without a chip.
+    more_circuits: usize,
 }
 
 impl TraceRow {
     /// Returns whether a span of it failed.
     pub(crate) fn has_errors(&self) -> bool {
         self.errors > 0
+    }
+
+    /// Returns the class of its row: only what failed for its caller is red.
+    pub(crate) fn class(&self) -> &'static str {
+        match self.grade {
+            Grade::Failed => "failed",
+            Grade::Degraded => "degraded",
+            Grade::Ok => "",
+        }
+    }
+
+    /// Returns how it ended for its caller, where that is worth a word, and the class of its colour.
+    pub(crate) fn ended(&self) -> Option<(&'static str, &'static str)> {
+        let grade = (self.grade != Grade::Ok).then_some(self.grade)?;
+        Some((state::grade_class(grade), state::grade_word(grade)))
+    }
+
+    /// Returns what is said of the breakers without a chip.
+    pub(crate) fn other_circuits(&self) -> Option<String> {
+        let word = if self.chips.is_empty() { "" } else { "+" };
+        (self.more_circuits > 0).then(|| format!("{word}{} closed", self.more_circuits))
     }
 
     /// Returns whether there are services without a name in the row.
@@ -193,8 +220,12 @@ impl TraceRow {
             )
         });
         let mut circuits: Vec<_> = trace.circuits.iter().collect();
-        circuits.sort_by_key(|mark| !state::is_bad(mark));
+        let all = circuits.len();
+        circuits.retain(|mark| !state::is_normal(mark));
+        circuits.sort_by_key(|mark| !mark.is_harmed());
         Self {
+            grade: trace.grade(),
+            more_circuits: all - circuits.len(),
             href: Href::trace(trace.trace_id).to_string(),
             service: text::name(&trace.root_service).into_owned(),
             operation: text::name(&trace.root_operation).into_owned(),
@@ -302,6 +333,14 @@ impl TracesPage {
         })
     }
 
+    fn grades(&self) -> impl Iterator<Item = Choice<'_>> {
+        Grade::ALL.into_iter().map(|grade| Choice {
+            value: Cow::Borrowed(grade.as_str()),
+            word: Cow::Borrowed(state::grade_word(grade)),
+            chosen: grade.as_str() == self.form.grade,
+        })
+    }
+
     fn outcomes(&self) -> impl Iterator<Item = Choice<'_>> {
         let outcomes = Outcome::ALL.map(|outcome| (outcome.as_str(), state::outcome_word(outcome)));
         let choices = outcomes.into_iter().chain([("fallback", "fell back")]);
@@ -322,6 +361,7 @@ impl TracesPage {
         form.range == CUSTOM
             || !form.attributes.is_empty()
             || !form.circuit.is_empty()
+            || !form.error.is_empty()
             || !form.outcome.is_empty()
             || form.problem("attribute").is_some()
     }

@@ -1,8 +1,8 @@
 //! The search form: what stands in its fields, what is wrong with them, and the question that they make.
 
 use fusebox_collector::model::{
-    Condition, Cursor, StatusCode, TimeRange, TraceCondition, TraceOrder, TraceQuery, UnixNanos,
-    format_timestamp, parse_duration,
+    Condition, Cursor, Grade, StatusCode, TimeRange, TraceCondition, TraceOrder, TraceQuery,
+    UnixNanos, format_timestamp, parse_duration,
 };
 
 use crate::pages::frame::params::{Params, moment};
@@ -37,6 +37,8 @@ pub(crate) struct SearchForm {
     pub(crate) min_duration: String,
     /// Longest span, as typed.
     pub(crate) max_duration: String,
+    /// A grade's word, or empty.
+    pub(crate) grade: String,
     /// `true`, `false` or empty.
     pub(crate) error: String,
     /// Conditions `key=value`, as typed.
@@ -72,6 +74,7 @@ impl SearchForm {
             operation: field("operation"),
             min_duration: field("min_duration"),
             max_duration: field("max_duration"),
+            grade: field("grade"),
             error: field("error"),
             attributes: params
                 .all("attribute")
@@ -125,7 +128,9 @@ impl SearchForm {
 
     /// Returns what is wrong with fields that have no words of their own beside them.
     pub(crate) fn other_problems(&self) -> Vec<String> {
-        let others = ["", "cursor", "range", "limit", "order", "error", "outcome"];
+        let others = [
+            "", "cursor", "range", "limit", "order", "grade", "error", "outcome",
+        ];
         let problems = self.problems.iter();
         problems
             .filter(|(field, _)| others.contains(field))
@@ -161,6 +166,11 @@ impl SearchForm {
             self.durations(),
         ];
         query.conditions.extend(named.into_iter().flatten());
+        match Grade::parse(&self.grade) {
+            Some(grade) => query.traces.push(TraceCondition::Graded(grade)),
+            None if self.grade.is_empty() => {}
+            None => self.wrong("grade", "failed, degraded or ok"),
+        }
         match self.error.as_str() {
             "" => {}
             "true" => query.conditions.push(Condition::Status(StatusCode::Error)),
@@ -253,6 +263,7 @@ impl SearchForm {
             .with_some("operation", some(&self.operation))
             .with_some("min_duration", some(&self.min_duration))
             .with_some("max_duration", some(&self.max_duration))
+            .with_some("grade", some(&self.grade))
             .with_some("error", some(&self.error))
             .with_some("circuit", some(&self.circuit))
             .with_some("outcome", some(&self.outcome))
@@ -354,6 +365,7 @@ mod tests {
     fn what_is_wrong_is_said_at_its_field() {
         let (_, form) = read(&[
             ("min_duration", "fast"),
+            ("grade", "good"),
             ("error", "maybe"),
             ("attribute", "=novalue"),
             ("outcome", "great"),
@@ -370,6 +382,7 @@ mod tests {
                 "limit",
                 "start",
                 "min_duration",
+                "grade",
                 "error",
                 "attribute",
                 "outcome",

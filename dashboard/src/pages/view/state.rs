@@ -1,7 +1,7 @@
 //! A breaker's state as it is always shown: a switch glyph, a word and a colour.
 
 use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, Outcome};
-use fusebox_collector::model::{CircuitKey, CircuitMark};
+use fusebox_collector::model::{CircuitKey, CircuitMark, Grade};
 
 use super::href::Href;
 use super::text;
@@ -81,6 +81,24 @@ pub(crate) fn outcome_class(outcome: Outcome) -> &'static str {
     outcome_look(outcome).1
 }
 
+/// Returns the word for how a request ended for its caller.
+pub(crate) fn grade_word(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Failed => "failed",
+        Grade::Degraded => "degraded",
+        Grade::Ok => "ok",
+    }
+}
+
+/// Returns the class of a grade's colour: only what failed for its caller is red.
+pub(crate) fn grade_class(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Failed => "open",
+        Grade::Degraded => "half",
+        Grade::Ok => "closed",
+    }
+}
+
 /// A small mark on a span or a trace: a glyph, a word and where it leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chip {
@@ -124,19 +142,29 @@ pub(crate) fn call_words(
     }
 }
 
-/// Returns whether pages show the call in red: it failed, was refused or was cancelled.
-pub(crate) fn is_bad(mark: &CircuitMark) -> bool {
-    use Outcome::{Ignored, Success};
-    !matches!(mark.outcome, None | Some(Success | Ignored))
+/// Returns how the call ended for its caller: with an answer of its own, with a fallback's, or with none.
+fn call_grade(mark: &CircuitMark) -> Grade {
+    match mark.fallback {
+        Some(FallbackOutcome::Success) => Grade::Degraded,
+        _ if mark.is_harmed() => Grade::Failed,
+        _ => Grade::Ok,
+    }
 }
 
-/// Returns the chip of a call through a breaker. It has the colour of the state, or red where `is_bad`.
+/// Returns whether there is nothing to see: the call went through a closed breaker and ended as it should.
+pub(crate) fn is_normal(mark: &CircuitMark) -> bool {
+    let state = mark.state.unwrap_or(EffectiveState::Closed);
+    state == EffectiveState::Closed && !mark.is_harmed()
+}
+
+/// Returns the chip of a call through a breaker. It has the colour of how the call ended, or of the state where it ended
+/// as it should.
 pub(crate) fn call_chip(mark: &CircuitMark, probe: bool) -> Chip {
     // A span that does not name a state gets the glyph of the normal one.
     let state = mark.state.unwrap_or(EffectiveState::Closed);
-    let class = match state {
-        EffectiveState::Closed if is_bad(mark) => "open",
-        other => class(other),
+    let class = match call_grade(mark) {
+        Grade::Ok => class(state),
+        grade => grade_class(grade),
     };
     let key = CircuitKey {
         service: mark.service.clone(),

@@ -1,0 +1,77 @@
+//! How requests ended for their callers, in the list of traces: what is red, and which breakers have a chip.
+
+use fusebox_collector::model::{CircuitMark, Grade, TracePage};
+
+use super::{fixtures, search_page};
+
+/// Returns the row of a request that ended so, which called a breaker with each of these marks.
+fn row(root_failed: bool, error_count: u32, marks: &[[&str; 3]]) -> String {
+    let mut found = TracePage {
+        next: None,
+        ..fixtures::found()
+    };
+    found.traces.truncate(1);
+    let trace = &mut found.traces[0];
+    (trace.root_failed, trace.error_count) = (root_failed, error_count);
+    let mark = |words: &[&str; 3]| CircuitMark::new("shop", &words.join("-"), *words);
+    trace.circuits = marks.iter().map(mark).collect();
+    let page = search_page(&[], &found);
+    let (_, body) = page.split_once("<tbody>").expect("a table");
+    let (rows, _) = body.split_once("</tbody>").expect("its end");
+    rows.to_owned()
+}
+
+#[test]
+fn only_what_failed_for_its_caller_is_red() {
+    let fell_back = [["open", "rejected", "success"]];
+    for (root_failed, errors, marks, class, word) in [
+        (true, 2, &fell_back[..0], "failed", "failed"),
+        (false, 1, &fell_back[..0], "degraded", "degraded"),
+        (false, 0, &fell_back[..], "degraded", "degraded"),
+        (false, 0, &fell_back[..0], "", ""),
+    ] {
+        let row = row(root_failed, errors, marks);
+        assert!(row.contains(&format!("<tr class=\"{class}\">")), "{row}");
+        assert_eq!(row.contains("class=\"open\""), root_failed, "{row}");
+        assert!(
+            row.contains(&format!(">{word}<")) || word.is_empty(),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn a_breaker_has_a_chip_only_where_something_was_not_normal() {
+    let row = row(
+        false,
+        0,
+        &[
+            ["closed", "success", ""],
+            ["closed", "ignored", ""],
+            ["closed", "failure", ""],
+            ["open", "rejected", "success"],
+        ],
+    );
+    let chips: Vec<&str> = row.matches("class=\"chip ").collect();
+    assert_eq!(chips.len(), 2, "{row}");
+    assert!(row.contains("+2 closed"), "{row}");
+    // A fallback answered: that is not red. The other call failed for the service that made it.
+    assert!(
+        row.contains("chip half") && row.contains("chip open"),
+        "{row}"
+    );
+}
+
+#[test]
+fn the_search_offers_every_grade() {
+    let page = search_page(&[("grade", "degraded")], &fixtures::found());
+    for grade in Grade::ALL {
+        let word = grade.as_str();
+        assert!(page.contains(&format!("value=\"{word}\"")), "{word}");
+    }
+    assert!(page.contains("value=\"degraded\" selected"), "{page}");
+    assert!(
+        page.contains("grade=degraded"),
+        "the next page asks the same"
+    );
+}
