@@ -61,6 +61,7 @@
 //! - [`circuit_breaker`]: the breaker and the ways to put a call behind it.
 //! - `http` (feature `http`): layers for servers and clients, the traced `reqwest` client (feature `reqwest`), the
 //!   response to a refused call.
+//! - [`hystrix`]: the metrics stream that Hystrix's dashboard and Turbine read.
 //! - [`propagation`]: W3C trace context and baggage, and B3, as OpenTelemetry propagators.
 //! - `telemetry` (feature `telemetry`): what `init` sets up, how it is configured, and what happens while the collector
 //!   is unreachable.
@@ -79,6 +80,7 @@ pub mod circuit_breaker;
 mod error_type;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod hystrix;
 mod isolated;
 mod name;
 pub mod propagation;
