@@ -2,6 +2,11 @@
 
 mod command;
 mod latency;
+mod pool;
+
+#[cfg(test)]
+mod tests;
 
 pub use command::{CommandCounts, CommandEvent, CommandSettings};
 pub use latency::LatencyMs;
+pub use pool::PoolEvent;
