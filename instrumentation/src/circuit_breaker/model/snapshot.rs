@@ -80,6 +80,28 @@ impl CallTotals {
             Outcome::Cancelled => self.cancelled,
         }
     }
+
+    /// Returns the number of all calls.
+    pub fn total(&self) -> u64 {
+        Outcome::ALL
+            .into_iter()
+            .map(|outcome| self.of(outcome))
+            .sum()
+    }
+
+    /// Returns what was added since `earlier`; a count that shrank is taken as nothing added.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            success: self.success.saturating_sub(earlier.success),
+            failure: self.failure.saturating_sub(earlier.failure),
+            timeout: self.timeout.saturating_sub(earlier.timeout),
+            rejected: self.rejected.saturating_sub(earlier.rejected),
+            bulkhead_full: self.bulkhead_full.saturating_sub(earlier.bulkhead_full),
+            ignored: self.ignored.saturating_sub(earlier.ignored),
+            cancelled: self.cancelled.saturating_sub(earlier.cancelled),
+        }
+    }
 }
 
 /// Fallbacks by outcome.
@@ -103,6 +125,17 @@ impl FallbackTotals {
             FallbackOutcome::Failure => self.failure,
             FallbackOutcome::Rejected => self.rejected,
             FallbackOutcome::Missing => self.missing,
+        }
+    }
+
+    /// Returns what was added since `earlier`; a count that shrank is taken as nothing added.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            success: self.success.saturating_sub(earlier.success),
+            failure: self.failure.saturating_sub(earlier.failure),
+            rejected: self.rejected.saturating_sub(earlier.rejected),
+            missing: self.missing.saturating_sub(earlier.missing),
         }
     }
 }

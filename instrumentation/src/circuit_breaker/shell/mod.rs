@@ -164,6 +164,15 @@ impl Shell {
         }
     }
 
+    /// Returns how many calls are running.
+    #[cfg(feature = "axum")]
+    pub(crate) fn in_flight(&self) -> u64 {
+        match self.live.get() {
+            Some(live) => live.shards.in_flight(),
+            None => self.cold.lock().in_flight(),
+        }
+    }
+
     /// Returns the state in force.
     pub(crate) fn state(&self) -> EffectiveState {
         let live = self.live.get();

@@ -1,0 +1,119 @@
+//! Rolling figures of one breaker, made from its totals: calls cost nothing more, and no figure exists unless somebody
+//! looks once a second.
+//!
+//! As in Hystrix, counts are of the last ten whole seconds and durations of the last minute.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::command::CommandCounts;
+use super::latency::LatencyMs;
+use crate::circuit_breaker::{CircuitSnapshot, LatencyHistogram};
+
+/// Length of the window of counts (Hystrix, `metrics.rollingStats.timeInMilliseconds`).
+pub(super) const WINDOW: Duration = Duration::from_secs(10);
+const WINDOW_SECONDS: usize = WINDOW.as_secs() as usize;
+
+/// Durations are of so many windows (Hystrix, `metrics.rollingPercentile.timeInMilliseconds`: 60 s).
+const LATENCY_WINDOWS: usize = 6;
+
+/// The figures of one breaker, second by second.
+#[derive(Debug)]
+pub(super) struct Rolling {
+    /// Totals at the ends of the last seconds, oldest first; those of the window are the differences to the first.
+    totals: VecDeque<CommandCounts>,
+    /// The most running calls that were seen in each second.
+    running: VecDeque<u64>,
+    /// Durations at the ends of the last windows, oldest first.
+    latencies: VecDeque<LatencyHistogram>,
+    latency: LatencyHistogram,
+    seconds: usize,
+}
+
+impl Rolling {
+    /// Begins with a breaker that was made within the window, as if it had been watched from its start, or with one
+    /// whose earlier calls belong to no window.
+    pub(super) fn new(first: &CircuitSnapshot, is_new: bool) -> Self {
+        let (totals, latency) = match is_new {
+            true => (CommandCounts::default(), LatencyHistogram::default()),
+            false => (counts(first), first.latency.merged()),
+        };
+        Self {
+            totals: VecDeque::from([totals]),
+            running: VecDeque::from([0]),
+            latencies: VecDeque::from([latency.clone()]),
+            latency,
+            seconds: 0,
+        }
+    }
+
+    /// Notes how many calls are running; more than once a second.
+    pub(super) fn saw_running(&mut self, calls: u64) {
+        if let Some(most) = self.running.back_mut() {
+            *most = calls.max(*most);
+        }
+    }
+
+    /// Ends a second.
+    pub(super) fn end_second(&mut self, now: &CircuitSnapshot) {
+        self.saw_running(now.in_flight);
+        self.totals.push_back(counts(now));
+        keep(&mut self.totals, WINDOW_SECONDS + 1);
+        self.running.push_back(now.in_flight);
+        keep(&mut self.running, WINDOW_SECONDS + 1);
+        self.latency = now.latency.merged();
+        self.seconds += 1;
+        if self.seconds.is_multiple_of(WINDOW_SECONDS) {
+            self.latencies.push_back(self.latency.clone());
+            keep(&mut self.latencies, LATENCY_WINDOWS + 1);
+        }
+    }
+
+    /// Returns what happened in the window.
+    pub(super) fn counts(&self) -> CommandCounts {
+        match (self.totals.front(), self.totals.back()) {
+            (Some(first), Some(last)) => last.since(first),
+            _ => CommandCounts::default(),
+        }
+    }
+
+    /// Returns the most calls that were seen running at the same time in the window.
+    pub(super) fn max_running(&self) -> u64 {
+        self.running.iter().copied().max().unwrap_or(0)
+    }
+
+    /// Returns the durations of the last minute.
+    pub(super) fn latency(&self) -> LatencyMs {
+        let first = self.latencies.front();
+        LatencyMs::of(
+            &first.map_or_else(|| self.latency.clone(), |first| self.latency.since(first)),
+        )
+    }
+}
+
+fn keep<T>(of: &mut VecDeque<T>, most: usize) {
+    while of.len() > most {
+        of.pop_front();
+    }
+}
+
+fn counts(snapshot: &CircuitSnapshot) -> CommandCounts {
+    CommandCounts {
+        calls: snapshot.calls,
+        fallbacks: snapshot.fallbacks,
+        ..CommandCounts::default()
+    }
+}
+
+impl CommandCounts {
+    /// Returns what was added since `earlier`.
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            calls: self.calls.since(&earlier.calls),
+            pool_rejected: self.pool_rejected.saturating_sub(earlier.pool_rejected),
+            fallbacks: self.fallbacks.since(&earlier.fallbacks),
+            from_cache: self.from_cache.saturating_sub(earlier.from_cache),
+            collapsed: self.collapsed.saturating_sub(earlier.collapsed),
+        }
+    }
+}
