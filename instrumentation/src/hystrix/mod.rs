@@ -1,13 +1,23 @@
-//! Hystrix's metrics stream, which its dashboard and Turbine read: the objects of the stream, and the rolling figures
-//! they are made from.
+//! Hystrix's metrics stream, which its dashboard and Turbine read: the objects of the stream ([`CommandEvent`],
+//! [`PoolEvent`]), the rolling figures they are made from, and with the feature `axum` the handler that serves them,
+//! `HystrixStream`.
+//!
+//! The objects have every field that Hystrix 1.5 sends, with its names and types. Always 0 are `rollingCountEmit` and
+//! `rollingCountFallbackEmit`: there are no observable commands.
 
 #[cfg(feature = "axum")]
 mod board;
+#[cfg(feature = "axum")]
+mod clients;
 mod command;
 mod latency;
 mod pool;
 #[cfg(feature = "axum")]
 mod rolling;
+#[cfg(feature = "axum")]
+mod stream;
+#[cfg(feature = "axum")]
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -15,3 +25,5 @@ mod tests;
 pub use command::{CommandCounts, CommandEvent, CommandSettings};
 pub use latency::LatencyMs;
 pub use pool::PoolEvent;
+#[cfg(feature = "axum")]
+pub use stream::{DELAY, DELAY_MAX, DELAY_MIN, HystrixStream, READERS_MAX};
