@@ -3,10 +3,10 @@
 //! Without a token, pages and queries answer only hosts that are not names of the public DNS: a page of any site could
 //! point its own name at this machine and read everything (DNS rebinding).
 
+mod host;
 mod source;
 mod tokens;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,8 +15,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, HOST, HeaderValue, WWW_AUTHENTICATE};
-use http::uri::Authority;
+use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use http::{Extensions, HeaderMap, Method, StatusCode};
 use tokio::time::sleep;
 
@@ -97,16 +96,21 @@ impl Auth {
         let judged = self.judge(headers, session, needed).await;
         match (session, judged) {
             (Some(session), Ok(())) => session.authenticate(),
-            (Some(session), Err(denied)) => {
-                self.access.denied(session.listener(), denied.as_str());
-                // A valid token keeps its connection, whatever it may not do.
-                if !matches!(denied, Denied::Role(_)) {
-                    session.refuse();
-                }
-            }
-            (None, _) => {}
+            (_, Err(denied)) => self.turn_away(extensions, denied),
+            (None, Ok(())) => {}
         }
         judged
+    }
+
+    /// Counts a request that is turned away, and closes its connection behind the answer unless its token is valid.
+    fn turn_away(&self, extensions: &Extensions, denied: Denied) {
+        let Some(session) = extensions.get::<Arc<Session>>() else {
+            return;
+        };
+        self.access.denied(session.listener(), denied.as_str());
+        if !matches!(denied, Denied::Role(_)) {
+            session.refuse();
+        }
     }
 
     /// Notes that a connection asked for the health, which needs no token: where none is set, it has authenticated.
@@ -177,7 +181,8 @@ impl Auth {
 
     async fn admit_web(&self, request: &mut Request) -> Result<(), Denied> {
         let (headers, extensions) = (request.headers(), request.extensions());
-        let knows_host = self.tokens.is_some() || self.any_host || is_private_host(headers);
+        let knows_host =
+            self.tokens.is_some() || self.any_host || host::is_private(request.uri(), headers);
         let is_stranger = match self.tokens {
             Some(_) => !headers.contains_key(AUTHORIZATION),
             None => !knows_host,
@@ -187,11 +192,7 @@ impl Auth {
             return Ok(());
         }
         if !knows_host {
-            if let Some(session) = extensions.get::<Arc<Session>>() {
-                self.access
-                    .denied(session.listener(), Denied::Host.as_str());
-                session.refuse();
-            }
+            self.turn_away(extensions, Denied::Host);
             return Err(Denied::Host);
         }
         let needed = needed(request.method(), request.uri().path());
@@ -238,25 +239,6 @@ fn credentials(headers: &HeaderMap) -> Option<Vec<u8>> {
     Some(password.to_vec())
 }
 
-/// Returns whether the host is one that nobody can register.
-fn is_private_host(headers: &HeaderMap) -> bool {
-    headers.get(HOST).is_none_or(is_private)
-}
-
-/// Returns whether a host is an IP address or a name that nobody can register: one without a dot, or below a top level
-/// that is reserved for private use (`host.docker.internal`).
-fn is_private(host: &HeaderValue) -> bool {
-    let Ok(authority) = Authority::try_from(host.as_bytes()) else {
-        return false;
-    };
-    let host = authority.host().to_ascii_lowercase();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    let reserved = [".localhost", ".internal"];
-    address.parse::<IpAddr>().is_ok()
-        || !host.contains('.')
-        || reserved.iter().any(|suffix| host.ends_with(suffix))
-}
-
 fn deny(denied: Denied) -> Response {
     match denied {
         Denied::Missing | Denied::Wrong => unauthorized(),
@@ -298,29 +280,6 @@ mod tests {
         }
         let needed = Roles::of(&[Role::Send]);
         auth.admit(&headers, &Extensions::new(), needed).await
-    }
-
-    #[test]
-    fn names_that_anyone_can_register_are_not_private() {
-        for host in [
-            "127.0.0.1:9411",
-            "[::1]:9411",
-            "LOCALHOST",
-            "fusebox:9411",
-            "a.localhost",
-            "host.docker.internal:9411",
-        ] {
-            assert!(is_private(&HeaderValue::from_static(host)), "{host}");
-        }
-        for host in [
-            "evil.example:9411",
-            "127.0.0.1.evil.example",
-            "a.",
-            "",
-            "a b",
-        ] {
-            assert!(!is_private(&HeaderValue::from_static(host)), "{host}");
-        }
     }
 
     #[tokio::test]
