@@ -144,6 +144,8 @@ fn capabilities(
         "--disable-background-networking".to_owned(),
         "--disable-component-update".to_owned(),
         "--disable-sync".to_owned(),
+        // For pages of other sites: their names lead to this machine, as after DNS rebinding.
+        "--host-resolver-rules=MAP *.example 127.0.0.1".to_owned(),
         format!("--window-size={width},{height}"),
         format!("--user-data-dir={}", profile.display()),
     ];

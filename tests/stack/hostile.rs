@@ -1,7 +1,7 @@
 //! Text from outside cannot run as script in a page, whatever field it came in.
 
 use fantoccini::Locator;
-use integration_tests::{Browser, Stack, TraceBuilder, attribute};
+use integration_tests::{Browser, Stack, TraceBuilder, attribute, eventually};
 use opentelemetry_proto::tonic::trace::v1::span::Event;
 
 /// Each sets `window.pwned` if a page runs it.
@@ -44,6 +44,55 @@ async fn no_text_of_a_span_runs_as_script() {
             .await;
         assert_eq!(pwned.expect("the script runs"), "undefined", "{path}");
     }
+    browser.close().await;
+}
+
+/// What a page sends without its browser asking first: form types, beacons, JSON to its own origin.
+const SENDS: &str = r#"
+    const [url, done] = arguments;
+    const span = {traceId: "5af7183fb1d4cf5f", id: "5af7183fb1d4cf5f", name: "pwned", timestamp: Date.now() * 1000};
+    const body = JSON.stringify([span]);
+    const typed = (type) => fetch(url, {method: "POST", mode: "no-cors", body: new Blob([body], {type})});
+    const json = () => fetch(url, {method: "POST", headers: {"content-type": "application/json"}, body});
+    navigator.sendBeacon(url, body);
+    Promise.allSettled([typed(""), typed("text/plain"), json()]).then(
+        (all) => done(all.map((one) => one.value ? one.value.status : -1)));
+"#;
+
+/// *Scenario*: a page of another site sends Zipkin's spans to both ports: from its own origin, and from one whose name was
+/// pointed at this machine (DNS rebinding), so that the browser takes the port for the page's own server.
+/// *Guarantees*: no span is taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_page_of_another_site_sends() {
+    let stack = Stack::start().await;
+    let browser = Browser::start(1280, 900).await;
+    for target in [&stack.web, &stack.otlp_http] {
+        let (_, port) = target.rsplit_once(':').expect("a port");
+        let (_, own_port) = stack.otlp_http.rsplit_once(':').expect("a port");
+        let rebound = format!("http://evil.example:{port}");
+        let pages = [
+            (rebound.clone(), rebound, [403, 403, 403]),
+            // Opaque answers have the status 0, refused ones none.
+            (
+                format!("http://evil.example:{own_port}/x"),
+                target.clone(),
+                [0, 0, -1],
+            ),
+        ];
+        for (page, server, expected) in pages {
+            browser.open(&page).await;
+            let url = format!("{server}/api/v2/spans").into();
+            let answers = browser.client.execute_async(SENDS, vec![url]).await;
+            let answers = answers.expect("the script runs");
+            assert_eq!(answers, serde_json::json!(expected), "{page} to {server}");
+        }
+    }
+    let refused = "requests_refused_total{reason=\"origin\"}";
+    eventually("every request of the pages is refused", || async {
+        (stack.counter(refused).await? >= 14).then_some(())
+    })
+    .await;
+    assert_eq!(stack.counter("requests_accepted_total").await, Some(0));
     browser.close().await;
 }
 

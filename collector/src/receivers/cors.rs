@@ -12,6 +12,8 @@ use http::header::{
 use http::{HeaderMap, Method, Response, StatusCode, request};
 use http_body_util::Full;
 
+use super::refusal::Refusal;
+
 /// Stands for every origin.
 const ANY: &str = "*";
 
@@ -36,9 +38,20 @@ impl Cors {
     /// Returns the origin of a request if it may send.
     pub(crate) fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
-        let is_allowed =
+        self.allows(origin).then(|| origin.clone())
+    }
+
+    /// Returns whether a page sends that may not. Browsers name its origin in each POST, whatever the content type; other
+    /// senders name none.
+    pub(crate) fn is_foreign(&self, headers: &HeaderMap) -> bool {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        origins.any(|origin| !self.allows(origin))
+    }
+
+    fn allows(&self, origin: &HeaderValue) -> bool {
+        let is_origin =
             |allowed: &String| allowed == ANY || allowed.as_bytes() == origin.as_bytes();
-        self.0.iter().any(is_allowed).then(|| origin.clone())
+        self.0.iter().any(is_origin)
     }
 
     /// Answers the question of a browser whether a page may send; `None` where a request is none.
@@ -51,8 +64,7 @@ impl Cors {
             return None;
         }
         let Some(origin) = self.allowed(headers) else {
-            let words = "pages of this origin may not send here; --cors-allowed-origin allows it\n";
-            let mut refusal = Response::new(Full::from(words));
+            let mut refusal = Response::new(Full::from(format!("{}\n", Refusal::Origin)));
             *refusal.status_mut() = StatusCode::FORBIDDEN;
             return Some(refusal);
         };

@@ -1,4 +1,4 @@
-//! What every receiver does alike: check the token, read and inflate within bounds, hand over, count.
+//! What every receiver does alike: check the token or the origin, read and inflate within bounds, hand over, count.
 
 use std::sync::Arc;
 
@@ -37,8 +37,13 @@ impl Intake {
         }
     }
 
-    /// Checks the token, if one is required.
+    /// Checks the token, if one is required; else that no page of an origin that may not send sends it.
     pub(crate) async fn authorize(&self, head: &request::Parts) -> Result<(), Refusal> {
+        // A token is what no foreign page has; with one, proxies pass on what pages send, with its origin.
+        if !self.auth.requires_token() && self.cors.is_foreign(&head.headers) {
+            self.auth.turn_away(&head.extensions, Denied::Origin);
+            return Err(Refusal::Origin);
+        }
         let needed = Roles::of(&[Role::Send]);
         let admitted = self.auth.admit(&head.headers, &head.extensions, needed);
         admitted.await.map_err(|denied| match denied {

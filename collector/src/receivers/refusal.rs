@@ -46,6 +46,9 @@ pub(crate) enum Refusal {
     /// The token is valid, for something else.
     #[error("this token does not allow sending: it needs the role send")]
     Forbidden,
+    /// Where no token is required, it was sent by a page of a site that may not send.
+    #[error("pages of this origin may not send here; --cors-allowed-origin allows it")]
+    Origin,
     /// Unreadable in any layer: frame, compression, message.
     #[error("{0}")]
     Malformed(String),
@@ -85,6 +88,7 @@ impl Refusal {
             Self::Encoding(_) => "unsupported_encoding",
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
+            Self::Origin => "origin",
             Self::Malformed(_) | Self::Ingest(IngestError::Decode(_)) => "malformed",
             Self::Incomplete(_) => "incomplete",
             Self::TooLarge { .. } | Self::InflatesTooLarge(_) => "too_large",
@@ -106,7 +110,7 @@ impl Refusal {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::MediaType(_) | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::Origin => StatusCode::FORBIDDEN,
             Self::Malformed(_) | Self::Incomplete(_) | Self::Ingest(IngestError::Decode(_)) => {
                 StatusCode::BAD_REQUEST
             }
@@ -131,7 +135,7 @@ impl Refusal {
             | Self::MediaType(_)
             | Self::Encoding(_) => Code::Unimplemented,
             Self::Unauthenticated => Code::Unauthenticated,
-            Self::Forbidden => Code::PermissionDenied,
+            Self::Forbidden | Self::Origin => Code::PermissionDenied,
             Self::Malformed(_) | Self::Incomplete(_) | Self::Ingest(IngestError::Decode(_)) => {
                 Code::InvalidArgument
             }

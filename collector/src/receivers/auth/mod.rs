@@ -1,7 +1,7 @@
 //! Authentication for every listener: which tokens a client may show, and what each allows.
 //!
 //! Without a token, pages and queries answer only hosts that are not names of the public DNS: a page of any site could
-//! point its own name at this machine and read everything (DNS rebinding).
+//! point its own name at this machine and read everything (DNS rebinding). Receivers then check the origin instead.
 
 mod host;
 mod source;
@@ -21,6 +21,7 @@ use tokio::time::sleep;
 
 use super::access::Access;
 use super::places::Session;
+use super::refusal::Refusal;
 use crate::sync::RwLock;
 
 pub(crate) use source::TokenSource;
@@ -58,6 +59,8 @@ pub(crate) enum Denied {
     Role(Roles),
     /// Without a token, its host may be a name of anyone.
     Host,
+    /// Without a token, it comes from a page that may not send.
+    Origin,
 }
 
 /// Marks a request to the open path whose client may not see what is inside.
@@ -103,7 +106,7 @@ impl Auth {
     }
 
     /// Counts a request that is turned away, and closes its connection behind the answer unless its token is valid.
-    fn turn_away(&self, extensions: &Extensions, denied: Denied) {
+    pub(crate) fn turn_away(&self, extensions: &Extensions, denied: Denied) {
         let Some(session) = extensions.get::<Arc<Session>>() else {
             return;
         };
@@ -111,6 +114,11 @@ impl Auth {
         if !matches!(denied, Denied::Role(_)) {
             session.refuse();
         }
+    }
+
+    /// Returns whether requests must show a token.
+    pub(crate) fn requires_token(&self) -> bool {
+        self.tokens.is_some()
     }
 
     /// Notes that a connection asked for the health, which needs no token: where none is set, it has authenticated.
@@ -208,6 +216,7 @@ impl Denied {
             Self::Wrong => "wrong",
             Self::Role(_) => "role",
             Self::Host => "host",
+            Self::Origin => "origin",
         }
     }
 }
@@ -244,6 +253,10 @@ fn deny(denied: Denied) -> Response {
         Denied::Missing | Denied::Wrong => unauthorized(),
         Denied::Role(needed) => {
             let problem = format!("this token does not allow that: it needs the role {needed}\n");
+            (StatusCode::FORBIDDEN, problem).into_response()
+        }
+        Denied::Origin => {
+            let problem = format!("{}\n", Refusal::Origin);
             (StatusCode::FORBIDDEN, problem).into_response()
         }
         Denied::Host => {

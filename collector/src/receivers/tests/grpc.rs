@@ -67,6 +67,18 @@ async fn every_signal_has_its_method() {
 }
 
 #[tokio::test]
+async fn pages_of_other_origins_do_not_call() {
+    let receivers = Receivers::start().await;
+    let origin = [("origin", "https://evil.example")];
+    let body = framed(0, &spans_request(1, 0));
+    refused(&receivers, &origin, body.clone(), "7", "--cors-allowed").await;
+    let origin = [("origin", super::ALLOWED_ORIGIN)];
+    let answer = receivers.call(GRPC_TRACES, &origin, body).await;
+    assert_eq!(answer.grpc("grpc-status"), Some("0"));
+    receivers.assert_conserved();
+}
+
+#[tokio::test]
 async fn refused_spans_are_a_partial_success() {
     let receivers = Receivers::start().await;
     let answer = receivers

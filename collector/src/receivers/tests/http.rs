@@ -382,6 +382,9 @@ async fn pages_of_an_allowed_origin_send() {
     receivers.assert_conserved();
 }
 
+/// *Scenario*: pages of other sites ask, and send without asking: in the content types for which a browser never asks, and
+/// in those of a page whose own name was pointed at this machine, which is of the receiver's own origin then.
+/// *Guarantees*: they are refused before their body is read, whatever they send and whatever their host is.
 #[tokio::test]
 async fn pages_of_other_origins_do_not_send() {
     let receivers = Receivers::start().await;
@@ -395,10 +398,62 @@ async fn pages_of_other_origins_do_not_send() {
         let answer = receivers.send(question).await;
         assert_eq!(answer.status, 403);
         assert!(!answer.headers.contains_key("access-control-allow-origin"));
-        let headers = [("origin", origin), ("content-type", "text/plain")];
-        let answer = receivers.post("/v1/traces", &headers, "{}").await;
-        assert_eq!(answer.status, 415);
-        assert!(!answer.headers.contains_key("access-control-allow-origin"));
+        assert_page_refused(&receivers, origin).await;
     }
+    assert_page_refused(&receivers, &format!("http://{}", receivers.http)).await;
+    assert_page_refused(&receivers, "http://evil.example:4318").await;
+    let refused = receivers.bench.counters.requests_refused.all();
+    assert_eq!(refused["origin"], 5 * 12);
+    assert_eq!(receivers.access.denials()[&("OTLP HTTP", "origin")], 5 * 12);
     receivers.assert_conserved();
+}
+
+/// Sends with every content type to every path, as a page of that origin.
+async fn assert_page_refused(receivers: &Receivers, origin: &str) {
+    for path in ["/v1/traces", "/v1/metrics", "/api/v2/spans"] {
+        for content_type in [
+            None,
+            Some("text/plain;charset=UTF-8"),
+            Some("application/x-www-form-urlencoded"),
+            Some("application/json"),
+        ] {
+            let mut headers = vec![("origin", origin)];
+            headers.extend(content_type.map(|value| ("content-type", value)));
+            let answer = receivers.post(path, &headers, "[]").await;
+            assert_eq!(answer.status, 403, "{path} {headers:?}");
+            assert_eq!(answer.headers["connection"], "close");
+            assert!(!answer.headers.contains_key("access-control-allow-origin"));
+            let text = String::from_utf8_lossy(&answer.body);
+            assert!(text.contains("--cors-allowed-origin"), "{text}");
+        }
+    }
+}
+
+/// *Scenario*: senders that are no browsers name the receiver as they were configured: by address, by a name of their
+/// machine or cluster, by a public name, through a proxy that adds a token and passes on the origin.
+/// *Guarantees*: they are heard.
+#[tokio::test]
+async fn senders_without_an_origin_may_use_any_host_name() {
+    let open = Receivers::start().await;
+    for host in [
+        "collector:4318",
+        "otel.prod.svc.cluster.local",
+        "otel.example.com",
+    ] {
+        let request = ::http::Request::post("/v1/traces")
+            .header("host", host)
+            .header(JSON.0, JSON.1)
+            .body(Full::<Bytes>::from("{}"));
+        assert_eq!(open.send(request.unwrap()).await.status, 200, "{host}");
+    }
+    let token = "sender-sender-01";
+    let guarded = Receivers::start_with(4 << 20, Some(token)).await;
+    let bearer = format!("Bearer {token}");
+    let headers = [
+        JSON,
+        ("origin", "https://evil.example"),
+        ("authorization", &bearer),
+    ];
+    let answer = guarded.post("/v1/traces", &headers, "{}").await;
+    assert_eq!(answer.status, 200);
 }
