@@ -1,13 +1,15 @@
 //! All breakers that report here, and what each report changes in the journal and announces to subscribers.
 
+mod gone;
 mod room;
 
 use std::collections::{BTreeMap, HashMap};
 
+use self::gone::Gone;
 use super::facts::Facts;
 use super::instance::Instance;
 use super::rollup::Minutes;
-use super::timing::{FORGET_AFTER, SETTINGS_EVERY, STANDING_EVERY};
+use super::timing::{FORGET_AFTER, RECENT_COUNT, SETTINGS_EVERY, STANDING_EVERY};
 use crate::codec::circuits::{Observation, SettingsReport};
 use crate::model::{CircuitCalls, CircuitKey, CircuitTransition, Source, UnixNanos};
 use crate::store::series::{SeriesRecord, SettingsRecord};
@@ -30,6 +32,10 @@ pub(super) struct Board {
     last_standing: UnixNanos,
     last_settings: UnixNanos,
     restored_at: UnixNanos,
+    /// When the collector began to listen.
+    opened_at: UnixNanos,
+    /// Instances that left the board.
+    gone: Gone,
 }
 
 #[derive(Debug, Default)]
@@ -76,19 +82,29 @@ impl Effects {
 }
 
 impl Board {
-    /// Adds what a metrics request reports of an instance.
+    /// Returns an empty board of a collector that begins to listen.
+    pub(super) fn opened(now: UnixNanos) -> Self {
+        Self {
+            opened_at: now,
+            ..Self::default()
+        }
+    }
+
+    /// Adds what a metrics request reports of an instance, which another collector knows or not.
     pub(super) fn observe(
         &mut self,
         observation: &Observation,
+        is_known_elsewhere: bool,
         now: UnixNanos,
         effects: &mut Effects,
     ) {
         let (key, id) = (&observation.key, &observation.instance);
+        let counts_from = self.counts_from(key, id, is_known_elsewhere, now);
         let Some(found) = self.instance(key, id, observation.source, now, effects) else {
             effects.not_kept += observation.points;
             return;
         };
-        let observed = found.instance.observe(observation, now);
+        let observed = found.instance.observe(observation, counts_from, now);
         let sample = observed.sample;
         let calls = sample.as_ref().map(|sample| sample.calls);
         let state = found.instance.standing.state;
@@ -100,6 +116,22 @@ impl Board {
             effects.transition(derived);
         }
         effects.records.extend(sample.map(SeriesRecord::Sample));
+    }
+
+    /// Returns after when a count that is new here must have begun so that nobody has counted its calls before.
+    fn counts_from(
+        &self,
+        key: &CircuitKey,
+        id: &str,
+        is_known_elsewhere: bool,
+        now: UnixNanos,
+    ) -> UnixNanos {
+        let recent = now - RECENT_COUNT;
+        match self.gone.last_seen(key, id) {
+            Some(last_seen) => last_seen,
+            None if is_known_elsewhere => recent,
+            None => self.opened_at.min(recent),
+        }
     }
 
     /// Applies a transition that an instance reported.
@@ -228,10 +260,15 @@ impl Board {
     fn remove_expired(&mut self, now: UnixNanos) {
         let restored_at = self.restored_at;
         let mut left = HashMap::new();
+        let gone = &mut self.gone;
         self.circuits.retain(|key, circuit| {
-            circuit
-                .instances
-                .retain(|_, instance| !is_gone(instance, restored_at, now));
+            circuit.instances.retain(|_, instance| {
+                let stays = !is_gone(instance, restored_at, now);
+                if !stays {
+                    gone.note(&instance.standing);
+                }
+                stays
+            });
             if !circuit.instances.is_empty() {
                 *left.entry(key.service.clone()).or_default() += circuit.instances.len();
             }

@@ -14,7 +14,7 @@ use super::facts::{Applied, Facts, Second, apply, is_slow, stale_after, start_of
 use super::timing::{
     CLOCK_LEAD_MAX, EVENT_DELAY_MAX, EVENT_GRACE, FOLLOWED_AFTER, INTERVAL_MAX_MS, SHOWN,
 };
-use super::tracker::{Added, Tracker};
+use super::tracker::{Added, NewSeries, Tracker};
 use crate::codec::circuits::{Count, Observation};
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitTransition, Provenance, SECOND, Source,
@@ -126,17 +126,25 @@ impl Instance {
         }
     }
 
-    /// Applies what a metrics request reports of it.
-    pub(super) fn observe(&mut self, observation: &Observation, now: UnixNanos) -> Observed {
+    /// Applies what a metrics request reports of it; counts that began after `counts_from` are new.
+    pub(super) fn observe(
+        &mut self,
+        observation: &Observation,
+        counts_from: UnixNanos,
+        now: UnixNanos,
+    ) -> Observed {
         let known_for = now - self.standing.first_seen;
-        let followed = self.last_report.is_some() && known_for >= FOLLOWED_AFTER;
+        let new = match self.last_report.is_some() && known_for >= FOLLOWED_AFTER {
+            true => NewSeries::Whole,
+            false => NewSeries::BegunAfter(counts_from),
+        };
         self.hear(now);
         let is_next = self.learn_interval(now);
         let second = self.filing_second(is_next, now);
         if let Some(running) = observation.in_flight {
             self.standing.in_flight = running;
         }
-        let added = self.count(observation, followed, now);
+        let added = self.count(observation, new, now);
         let time = clamp_time(observation.time, now);
         let state = observation.state.or(added.entered);
         let derived = state.and_then(|state| self.reported_state(state, time, now));
@@ -252,11 +260,11 @@ impl Instance {
         second
     }
 
-    fn count(&mut self, observation: &Observation, followed: bool, now: UnixNanos) -> Counted {
+    fn count(&mut self, observation: &Observation, new: NewSeries, now: UnixNanos) -> Counted {
         let mut counted = Counted::default();
         let mut opened = 0_i64;
         for point in &observation.counts {
-            match self.tracker.add(point, followed, now) {
+            match self.tracker.add(point, new, now) {
                 Added::Calls(count, latency) => {
                     if let Count::Entered(state) = point.what {
                         opened += balance(state, count);

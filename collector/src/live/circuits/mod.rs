@@ -391,10 +391,14 @@ impl CircuitSink for Circuits {
                 return Ok(Kept::default());
             }
             let mut effects = Effects::default();
+            let others = self.others();
             let announce = {
                 let mut state = self.state();
                 for observation in &batch.observations {
-                    state.board.observe(observation, now, &mut effects);
+                    let elsewhere = others.knows(&observation.key, &observation.instance);
+                    state
+                        .board
+                        .observe(observation, elsewhere, now, &mut effects);
                 }
                 state.board.tick(now, &mut effects);
                 state.announce_samples(now)

@@ -38,6 +38,13 @@ impl Others {
         self.0.keys()
     }
 
+    /// Returns whether an instance reports to another collector.
+    pub(super) fn knows(&self, key: &CircuitKey, instance: &str) -> bool {
+        let known = self.0.get(key).into_iter().flatten();
+        let mut instances = known.map(|facts| &facts.standing.instance);
+        instances.any(|known| known == instance)
+    }
+
     /// Clears `stale` of instances of other collectors whose latest reports may not have arrived here yet.
     pub(super) fn clear_stale(
         &self,

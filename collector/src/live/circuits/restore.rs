@@ -14,7 +14,7 @@ const MISSING_HOURS: u64 = 2;
 
 /// Returns the board as the journal's end leaves it.
 pub(super) fn restore(log: &dyn SeriesReader, now: UnixNanos) -> Result<Board, StoreError> {
-    let mut board = Board::default();
+    let mut board = Board::opened(now);
     let kinds = [
         SeriesKind::Sample,
         SeriesKind::Standing,

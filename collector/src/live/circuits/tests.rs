@@ -1,5 +1,6 @@
 //! The wall of now and of any moment, on made-up breakers and made-up time.
 
+mod counts;
 mod flood;
 mod measure;
 
@@ -436,7 +437,7 @@ async fn instances_over_the_limit_are_counted() {
     for number in 0..=board::MAX_INSTANCES {
         let mut observation = observation.clone();
         observation.instance = number.to_string();
-        board.observe(&observation, UnixNanos::new(at(0.0)), &mut effects);
+        board.observe(&observation, false, UnixNanos::new(at(0.0)), &mut effects);
     }
     assert_eq!(effects.over_limit, 1);
     request.resource_metrics.clear();
@@ -631,7 +632,7 @@ proptest! {
             now += u64::from(gap) * 1_000;
             let mut effects = Effects::default();
             for observation in decode_metrics(&request).observations {
-                board.observe(&observation, UnixNanos::new(now), &mut effects);
+                board.observe(&observation, false, UnixNanos::new(now), &mut effects);
             }
             board.tick(UnixNanos::new(now), &mut effects);
             for (key, facts) in board.facts(UnixNanos::new(now)) {

@@ -23,7 +23,8 @@ pub(super) const CLOCK_LEAD_MAX: Duration = Duration::from_secs(5);
 pub(super) const EVENT_GRACE: Duration = Duration::from_secs(2);
 /// An event this long before a derived transition to the same state explains it.
 pub(super) const EXPLAINED_WITHIN: Duration = Duration::from_secs(15);
-/// A count whose start is this recent when it is first seen is new; an older one began before this collector saw it.
+/// A count whose start is this recent when it is first seen is new, although the collector began later or another
+/// one knows the instance.
 pub(super) const RECENT_COUNT: Duration = Duration::from_secs(15);
 /// New series of an instance that was known this long count from zero: less than one interval of this library.
 pub(super) const FOLLOWED_AFTER: Duration = Duration::from_millis(900);

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 
 use fusebox::circuit_breaker::LatencyHistogram;
 
-use super::timing::RECENT_COUNT;
 use crate::codec::circuits::{Count, CountPoint, Temporality};
 use crate::model::UnixNanos;
 
@@ -37,16 +36,25 @@ pub(super) enum Added {
     TooManySeries,
 }
 
+/// How the first report of a running count is taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum NewSeries {
+    /// All of it: the instance was heard before, without that series.
+    Whole,
+    /// All of it if it began after that moment: nobody can have counted it before.
+    BegunAfter(UnixNanos),
+}
+
 impl Tracker {
-    /// Returns what a report adds; a new series of an instance that was `followed` before counts from zero.
-    pub(super) fn add(&mut self, point: &CountPoint, followed: bool, now: UnixNanos) -> Added {
+    /// Returns what a report adds.
+    pub(super) fn add(&mut self, point: &CountPoint, new: NewSeries, now: UnixNanos) -> Added {
         let key = (kind(point.what), point.series);
         let Some(last) = self.series.get_mut(&key) else {
             if self.series.len() >= MAX_SERIES {
                 return Added::TooManySeries;
             }
             self.series.insert(key, last_of(point));
-            return first(point, followed, now);
+            return first(point, new, now);
         };
         let added = match point.temporality {
             Temporality::Delta if point.time > last.time => whole(point),
@@ -61,14 +69,26 @@ impl Tracker {
     }
 }
 
-fn first(point: &CountPoint, followed: bool, now: UnixNanos) -> Added {
-    let began = point.start;
-    let recent = began > UnixNanos::default() && now - began < RECENT_COUNT;
-    if followed || recent || point.temporality == Temporality::Delta {
+fn first(point: &CountPoint, new: NewSeries, now: UnixNanos) -> Added {
+    let is_whole = point.temporality == Temporality::Delta
+        || match new {
+            NewSeries::Whole => true,
+            NewSeries::BegunAfter(earliest) => began(point, now) > earliest,
+        };
+    if is_whole {
         whole(point)
     } else {
         Added::Nothing
     }
+}
+
+/// Returns when a count began, by the collector's clock: a sender's clock that is ahead must not make an old count
+/// new. One that does not say when it began is as old as can be.
+fn began(point: &CountPoint, now: UnixNanos) -> UnixNanos {
+    if point.start == UnixNanos::default() {
+        return UnixNanos::default();
+    }
+    point.start.min(now - (point.time - point.start))
 }
 
 /// Returns what a running count adds to its last report; `None` when it is older than that.
@@ -140,42 +160,44 @@ mod tests {
     #[test]
     fn a_running_count_adds_its_growth_and_a_restart_its_whole() {
         let mut tracker = Tracker::default();
-        let now = UnixNanos::of_window(100, RECENT_COUNT);
-        assert_eq!(calls(tracker.add(&point(1, 10, 500), false, now)), None);
+        let now = UnixNanos::new(1_000);
+        assert_eq!(calls(tracker.add(&point(1, 10, 500), NewSeries::BegunAfter(now), now)), None);
         assert_eq!(
-            calls(tracker.add(&point(1, 20, 507), false, now)),
+            calls(tracker.add(&point(1, 20, 507), NewSeries::BegunAfter(now), now)),
             Some((7, 7))
         );
         // The same request twice.
         assert_eq!(
-            calls(tracker.add(&point(1, 20, 507), false, now)),
+            calls(tracker.add(&point(1, 20, 507), NewSeries::BegunAfter(now), now)),
             Some((0, 0))
         );
         // A request that was overtaken.
-        assert_eq!(calls(tracker.add(&point(1, 15, 503), false, now)), None);
+        assert_eq!(calls(tracker.add(&point(1, 15, 503), NewSeries::BegunAfter(now), now)), None);
         // The process restarted; its old request arrives late.
         assert_eq!(
-            calls(tracker.add(&point(21, 30, 3), false, now)),
+            calls(tracker.add(&point(21, 30, 3), NewSeries::BegunAfter(now), now)),
             Some((3, 3))
         );
-        assert_eq!(calls(tracker.add(&point(1, 20, 507), false, now)), None);
+        assert_eq!(calls(tracker.add(&point(1, 20, 507), NewSeries::BegunAfter(now), now)), None);
         assert_eq!(
-            calls(tracker.add(&point(21, 40, 5), false, now)),
+            calls(tracker.add(&point(21, 40, 5), NewSeries::BegunAfter(now), now)),
             Some((2, 2))
         );
     }
 
     #[test]
-    fn the_first_report_counts_when_it_is_new() {
-        let now = UnixNanos::of_window(100, RECENT_COUNT);
-        let mut tracker = Tracker::default();
-        let fresh = point(now.get() - 1_000, now.get(), 4);
-        assert_eq!(calls(tracker.add(&fresh, false, now)), Some((4, 4)));
-        let mut tracker = Tracker::default();
-        assert_eq!(
-            calls(tracker.add(&point(1, now.get(), 4), true, now)),
-            Some((4, 4))
-        );
+    fn the_first_report_counts_when_it_began_after_the_collector() {
+        let first = |start, time, count, new, now| {
+            let point = point(start, time, count);
+            calls(Tracker::default().add(&point, new, UnixNanos::new(now)))
+        };
+        let since = |time| NewSeries::BegunAfter(UnixNanos::new(time));
+        assert_eq!(first(600, 900, 4, since(500), 900), Some((4, 4)));
+        assert_eq!(first(400, 900, 4, since(500), 900), None);
+        assert_eq!(first(0, 900, 4, since(500), 900), None);
+        assert_eq!(first(0, 900, 4, NewSeries::Whole, 900), Some((4, 4)));
+        // Its clock is 500 ahead: it began at 400 by the collector's.
+        assert_eq!(first(900, 1_400, 4, since(500), 900), None);
     }
 
     proptest! {
@@ -185,7 +207,7 @@ mod tests {
         ) {
             let mut tracker = Tracker::default();
             for (start, time, count) in reports {
-                if let Some((calls, timed)) = calls(tracker.add(&point(start, time, count), true, UnixNanos::new(0))) {
+                if let Some((calls, timed)) = calls(tracker.add(&point(start, time, count), NewSeries::Whole, UnixNanos::new(0))) {
                     prop_assert!(calls <= count && timed <= count);
                 }
             }

@@ -66,7 +66,8 @@ impl Board {
         let Some(circuit) = self.circuits.get_mut(key) else {
             return;
         };
-        if circuit.instances.remove(id).is_some() {
+        if let Some(instance) = circuit.instances.remove(id) {
+            self.gone.note(&instance.standing);
             self.instances -= 1;
             let count = self.by_service.entry(key.service.clone()).or_default();
             *count = count.saturating_sub(1);

@@ -77,7 +77,7 @@ async fn an_opening_without_room_is_counted_until_idle_ones_make_room() {
             .circuits
             .state()
             .board
-            .observe(&decoded.observations[0], now, &mut effects);
+            .observe(&decoded.observations[0], false, now, &mut effects);
         assert_eq!(effects.not_kept, 0);
     }
     let mut real = FakeBreaker::new("a", at(1.0));

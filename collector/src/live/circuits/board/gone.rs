@@ -1,0 +1,74 @@
+//! Instances that left the board, and when they reported last: of one that comes back, calls that were counted before
+//! must not count again.
+
+use std::collections::HashMap;
+
+use crate::model::{CircuitKey, UnixNanos};
+use crate::store::hash::Seed;
+use crate::store::series::Standing;
+
+/// Instances that are remembered, 16 bytes each; as many as leave in an hour when the board is full and each lives for
+/// the quarter of an hour after which it is forgotten.
+const MAX_GONE: usize = 40_000;
+
+/// When each instance that left was last heard of.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    seed: Seed,
+    last_seen: HashMap<u64, UnixNanos>,
+    /// When one of those that are no longer remembered was last heard of.
+    forgotten: Option<UnixNanos>,
+}
+
+impl Gone {
+    /// Notes that an instance leaves.
+    pub(super) fn note(&mut self, standing: &Standing) {
+        if self.last_seen.len() >= MAX_GONE {
+            let latest = self.last_seen.values().max().copied();
+            self.forgotten = self.forgotten.max(latest);
+            self.last_seen.clear();
+        }
+        let place = self.place(&standing.key, &standing.instance);
+        self.last_seen.insert(place, standing.last_seen);
+    }
+
+    /// Returns when an instance that left was last heard of, at the latest; `None` if none of that name left.
+    pub(super) fn last_seen(&self, key: &CircuitKey, id: &str) -> Option<UnixNanos> {
+        let place = self.place(key, id);
+        self.last_seen.get(&place).copied().max(self.forgotten)
+    }
+
+    fn place(&self, key: &CircuitKey, id: &str) -> u64 {
+        let parts = [&*key.service, &*key.name, id];
+        let hashes = parts.map(|part| self.seed.hash(part.as_bytes()).to_le_bytes());
+        self.seed.hash(hashes.as_flattened())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Source;
+    use crate::live::circuits::instance::Instance;
+
+    #[test]
+    fn who_is_no_longer_remembered_is_taken_for_one_that_left_last() {
+        let key = CircuitKey {
+            service: "shop".to_owned(),
+            name: "stock".to_owned(),
+        };
+        let standing = |id: usize| {
+            let now = UnixNanos::new(id as u64);
+            Instance::new(&key, &id.to_string(), Source::Fusebox, now).standing
+        };
+        let mut gone = Gone::default();
+        gone.note(&standing(1));
+        assert_eq!(gone.last_seen(&key, "1"), Some(UnixNanos::new(1)));
+        assert_eq!(gone.last_seen(&key, "2"), None);
+        (2..=MAX_GONE + 1).for_each(|id| gone.note(&standing(id)));
+        assert!(gone.last_seen.len() <= MAX_GONE);
+        let latest = Some(UnixNanos::new(MAX_GONE as u64));
+        assert_eq!(gone.last_seen(&key, "1"), latest);
+        assert_eq!(gone.last_seen(&key, "never"), latest);
+    }
+}

@@ -1,0 +1,51 @@
+//! Running counts of other libraries: every call is on the wall and in the history once, whenever it is reported.
+
+use super::*;
+
+/// Sends the totals of the breaker `stock` of a JVM that counts since `start`.
+async fn export(world: &World, state: &str, totals: (u64, u64, f64), start: f64, now: f64) {
+    let request = micrometer(state, totals, at(start), at(now));
+    let kept = world
+        .circuits
+        .ingest_metrics(request, UnixNanos::new(at(now)));
+    kept.await.unwrap();
+}
+
+async fn counted(world: &World) -> CircuitCalls {
+    let range = TimeRange {
+        start: UnixNanos::new(at(-3_600.0)),
+        end: UnixNanos::new(at(7_200.0)),
+    };
+    let key = CircuitKey {
+        service: "shop".to_owned(),
+        name: "stock".to_owned(),
+    };
+    let history = world.circuits.history(&key, range, 1).await.unwrap();
+    history.buckets[0].calls
+}
+
+/// *Scenario*: a JVM starts 20 s after the collector and exports for the first time a minute later.
+/// *Guarantees*: the calls of that minute count; those of a JVM that is older than the collector do not.
+#[tokio::test(start_paused = true)]
+async fn a_first_report_counts_whole_when_it_began_after_the_collector() {
+    let world = World::new();
+    export(&world, "closed", (40, 2, 0.0), 20.0, 80.0).await;
+    let calls = counted(&world).await;
+    assert_eq!((calls.success, calls.failure), (40, 2));
+    let world = World::new();
+    export(&world, "closed", (40, 2, 0.0), -20.0, 40.0).await;
+    assert_eq!(counted(&world).await, CircuitCalls::default());
+}
+
+/// *Scenario*: an instance cannot reach the collector for so long that it leaves the wall, and comes back.
+/// *Guarantees*: what it counted before counts once.
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_comes_back_is_not_counted_again() {
+    let world = World::new();
+    export(&world, "closed", (40, 0, 0.0), 20.0, 80.0).await;
+    let other = FakeBreaker::new("a", at(90.0));
+    world.report(&other, at(1_100.0)).await;
+    export(&world, "closed", (45, 0, 0.0), 20.0, 1_110.0).await;
+    export(&world, "closed", (52, 0, 0.0), 20.0, 1_170.0).await;
+    assert_eq!(counted(&world).await.success, 47);
+}
