@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
 use super::attributes::{Sender, fingerprint, name, text};
 use super::points::{Point, point_count, points};
 use super::{Count, CountPoint, MetricsBatch, Observation, Temporality};
-use crate::model::{CircuitKey, SECOND, Source, UnixNanos, format_timestamp};
+use crate::model::{CircuitKey, Source, UnixNanos, format_timestamp};
 
 const R4J: &str = "resilience4j.circuitbreaker.";
 const POLLY_EVENTS: &str = "resilience.polly.strategy.events";
@@ -249,7 +249,8 @@ fn add(observation: &mut Observation, fact: Fact, point: &Point<'_>) {
 }
 
 /// Returns the instance. Micrometer names none, and two replicas would be taken for one that restarts with
-/// every report: there the start of its oldest count, which differs between processes, stands for it.
+/// every report: there the start of its oldest count stands for it, to the digit: replicas that are deployed
+/// together start within the same second.
 fn instance(sender: &Sender, gathered: &Gathered) -> String {
     if !sender.instance.is_empty() {
         return sender.instance.clone();
@@ -262,6 +263,6 @@ fn instance(sender: &Sender, gathered: &Gathered) -> String {
         .map(|count| count.start)
         .filter(|start| *start > UnixNanos::new(0))
         .min()
-        .map(|start| format!("started {}", format_timestamp(start.floor(SECOND))))
+        .map(|start| format!("started {}", format_timestamp(start)))
         .unwrap_or_default()
 }

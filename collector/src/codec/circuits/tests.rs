@@ -66,7 +66,7 @@ fn micrometer_spreads_one_breaker_over_many_metrics() {
     assert_eq!(observation.source, Source::Resilience4j);
     assert_eq!(observation.state, Some(EffectiveState::Open));
     // Replicas name no instance: the start of their counts tells them apart.
-    assert_eq!(observation.instance, "started 2026-11-23T01:33:50Z");
+    assert_eq!(observation.instance, "started 2026-11-23T01:33:50.222Z");
     let expected = [
         (Count::Outcome(Outcome::Success), 50),
         (Count::Outcome(Outcome::Failure), 7),

@@ -112,7 +112,9 @@ impl Board {
         effects.over_limit += observed.too_many_series;
         effects.not_kept += observed.too_many_series;
         effects.first_standing(&found);
-        if let Some(derived) = observed.derived {
+        // In what state a new one is, its other collector knows since when.
+        let is_told = found.is_new && is_known_elsewhere;
+        if let Some(derived) = observed.derived.filter(|_| !is_told) {
             effects.transition(derived);
         }
         effects.records.extend(sample.map(SeriesRecord::Sample));

@@ -12,7 +12,7 @@ use fusebox::circuit_breaker::EffectiveState;
 use super::rollup::Minutes;
 use crate::model::{
     CircuitCalls, CircuitHistory, CircuitKey, CircuitTransition, HOUR, MINUTE, NANOSECOND, SECOND,
-    SparkBucket, StateSpan, TimeRange, UnixNanos, nanos,
+    Provenance, SparkBucket, StateSpan, TimeRange, UnixNanos, nanos,
 };
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
@@ -150,8 +150,10 @@ fn states(
     };
     let mut instances: BTreeMap<&str, EffectiveState> = BTreeMap::new();
     let mut rest = transitions.iter().peekable();
+    let mut heard_until = UnixNanos::default();
     for (start, _, worst) in minutes.iter() {
         let end = start + MINUTE;
+        let mut is_first = start > std::mem::replace(&mut heard_until, end);
         while rest.next_if(|early| early.time < start).is_some() {}
         let mut at = start;
         let mut any = false;
@@ -159,7 +161,12 @@ fn states(
             any = true;
             let known = instances.entry(&next.instance).or_insert(next.from);
             *known = next.from;
-            spans.add(merged(&instances), at, next.time);
+            // What was derived from its first report says nothing about the time before that.
+            let is_unknown = is_first && next.provenance == Provenance::Derived;
+            if !is_unknown {
+                spans.add(merged(&instances), at, next.time);
+            }
+            is_first = false;
             instances.insert(&next.instance, next.to);
             at = next.time;
         }

@@ -289,10 +289,7 @@ impl Instance {
         now: UnixNanos,
     ) -> Option<CircuitTransition> {
         if !self.state_known {
-            self.state_known = true;
-            self.state_before = state;
-            self.standing.state = state;
-            return None;
+            return self.first_state(state, time);
         }
         if state == self.standing.state || time <= self.standing.since {
             self.disagreement = None;
@@ -309,22 +306,48 @@ impl Instance {
         if has_events && now - disagreement.since_arrival < EVENT_GRACE {
             return None;
         }
+        let reason = format!("reported by {}", self.standing.source.as_str());
+        Some(self.derive(state, disagreement.time, reason))
+    }
+
+    /// Takes the first state that it reports. A breaker starts closed, so any other is a transition that nobody saw.
+    fn first_state(
+        &mut self,
+        state: EffectiveState,
+        time: UnixNanos,
+    ) -> Option<CircuitTransition> {
+        self.state_known = true;
+        if state == self.standing.state {
+            return None;
+        }
+        self.standing.since = UnixNanos::default();
+        let reason = format!("{} when first heard of", state.as_str().replace('_', " "));
+        Some(self.derive(state, time, reason))
+    }
+
+    /// Applies a transition that no event told; returns it.
+    fn derive(
+        &mut self,
+        to: EffectiveState,
+        time: UnixNanos,
+        reason: String,
+    ) -> CircuitTransition {
         let derived = CircuitTransition {
             key: self.standing.key.clone(),
             instance: self.standing.instance.clone(),
-            time: disagreement.time,
+            time,
             from: self.standing.state,
-            to: state,
-            reason: format!("reported by {}", self.standing.source.as_str()),
+            to,
+            reason,
             provenance: Provenance::Derived,
             open_until: None,
             trace_id: None,
             span_id: None,
         };
         apply(&mut self.standing, &derived);
-        self.changed((derived.time, state), derived.from);
+        self.changed((time, to), derived.from);
         self.disagreement = None;
-        Some(derived)
+        derived
     }
 
     /// Files the calls under that second; returns what the journal keeps of it.

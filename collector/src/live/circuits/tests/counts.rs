@@ -49,3 +49,44 @@ async fn an_instance_that_comes_back_is_not_counted_again() {
     export(&world, "closed", (52, 0, 0.0), 20.0, 1_170.0).await;
     assert_eq!(counted(&world).await.success, 47);
 }
+
+/// *Scenario*: two replicas without instance ids start within a second; one is forced open, both report in turn.
+/// *Guarantees*: they are two instances: neither flaps, and the calls of both count.
+#[tokio::test(start_paused = true)]
+async fn replicas_that_start_together_are_two() {
+    let world = World::new();
+    for step in 1..=10 {
+        let now = 10.0 * f64::from(step);
+        let total = u64::from(step as u32);
+        export(&world, "closed", (total, 0, 0.0), 1.1, now).await;
+        export(&world, "forced_open", (2 * total, 0, 0.0), 1.6, now + 0.5).await;
+    }
+    let view = world.only(at(101.0));
+    assert_eq!(view.instances.len(), 2);
+    let found = world.circuits.transitions(None, TimeRange::ALL, 100).await;
+    assert_eq!(found.unwrap().len(), 1, "forced open when first heard of");
+    assert_eq!(counted(&world).await.success, 30);
+}
+
+/// *Guarantees*: a breaker that is open in its first report has a transition and an outage, and the history claims
+/// nothing about the time before it.
+#[tokio::test(start_paused = true)]
+async fn open_when_first_heard_of_is_a_transition() {
+    let world = World::new();
+    export(&world, "open", (4, 9, 0.0), 1.0, 20.0).await;
+    let found = world.circuits.transitions(None, TimeRange::ALL, 10).await;
+    let found = found.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].reason, "open when first heard of");
+    assert_eq!(found[0].provenance, Provenance::Derived);
+    let view = world.only(at(20.0));
+    assert_eq!(view.since, UnixNanos::new(at(20.0)));
+    assert_eq!(view.outage.unwrap().since, UnixNanos::new(at(20.0)));
+    let range = TimeRange {
+        start: UnixNanos::new(at(0.0)),
+        end: UnixNanos::new(at(60.0)),
+    };
+    let history = world.circuits.history(&view.key, range, 1).await.unwrap();
+    let states: Vec<_> = history.states.iter().map(|span| span.state).collect();
+    assert_eq!(states, [EffectiveState::Open]);
+}
