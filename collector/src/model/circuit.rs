@@ -100,6 +100,21 @@ impl CircuitCalls {
         self.fallback_success = self.fallback_success.saturating_add(other.fallback_success);
         self.fallback_failure = self.fallback_failure.saturating_add(other.fallback_failure);
     }
+
+    /// Returns the counts less those of another, none below zero.
+    pub(crate) fn minus(&self, other: &Self) -> Self {
+        Self {
+            success: self.success.saturating_sub(other.success),
+            failure: self.failure.saturating_sub(other.failure),
+            timeout: self.timeout.saturating_sub(other.timeout),
+            rejected: self.rejected.saturating_sub(other.rejected),
+            bulkhead_full: self.bulkhead_full.saturating_sub(other.bulkhead_full),
+            ignored: self.ignored.saturating_sub(other.ignored),
+            cancelled: self.cancelled.saturating_sub(other.cancelled),
+            fallback_success: self.fallback_success.saturating_sub(other.fallback_success),
+            fallback_failure: self.fallback_failure.saturating_sub(other.fallback_failure),
+        }
+    }
 }
 
 /// What one instance of a breaker did in one second of the collector's clock.

@@ -1,7 +1,5 @@
 //! Reads attributes: the sender and the breaker; bounds text.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
@@ -11,6 +9,9 @@ use crate::model::UnixNanos;
 pub(super) const MAX_NAME_BYTES: usize = 256;
 /// Longest text that a person or a library wrote (reasons), bytes; a longer one is cut.
 pub(super) const MAX_TEXT_BYTES: usize = 512;
+/// FNV-1a's begin and factor for 64 bits (draft-eastlake-fnv).
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
 /// OpenTelemetry's name for a service without one.
 const UNKNOWN_SERVICE: &str = "unknown_service";
 
@@ -66,20 +67,26 @@ pub(super) fn bounded_text(attributes: &[KeyValue], key: &str) -> String {
     crate::model::cut(text, MAX_TEXT_BYTES).to_owned()
 }
 
-/// Returns a hash of the attributes that does not depend on their order.
+/// Returns a hash of the attributes that does not depend on their order; the same in every build, because it is on disk.
 pub(super) fn fingerprint(attributes: &[KeyValue]) -> u64 {
     attributes.iter().fold(0, |sum: u64, attribute| {
-        let mut hasher = DefaultHasher::new();
-        attribute.key.hash(&mut hasher);
-        match attribute.value.as_ref().and_then(|any| any.value.as_ref()) {
-            Some(Value::StringValue(text)) => text.hash(&mut hasher),
-            Some(Value::IntValue(number)) => number.hash(&mut hasher),
-            Some(Value::BoolValue(flag)) => flag.hash(&mut hasher),
+        let key = fnv1a(FNV_OFFSET, attribute.key.as_bytes());
+        let key = fnv1a(key, &[0]);
+        let hash = match attribute.value.as_ref().and_then(|any| any.value.as_ref()) {
+            Some(Value::StringValue(text)) => fnv1a(key, text.as_bytes()),
+            Some(Value::IntValue(number)) => fnv1a(key, &number.to_le_bytes()),
+            Some(Value::BoolValue(flag)) => fnv1a(key, &[u8::from(*flag)]),
             // No breaker library distinguishes series by doubles, bytes or lists.
-            _ => {}
-        }
-        sum.wrapping_add(hasher.finish())
+            _ => key,
+        };
+        sum.wrapping_add(hash)
     })
+}
+
+/// Goes on with a hash (FNV-1a, 64 bits).
+fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
+    bytes.iter().fold(hash, step)
 }
 
 fn value<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {

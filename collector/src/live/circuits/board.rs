@@ -75,7 +75,7 @@ impl Effects {
     /// Stores the standing of an instance that is new.
     fn first_standing(&mut self, found: &Found<'_>) {
         if found.is_new {
-            let standing = found.instance.standing.clone();
+            let standing = found.instance.standing_to_store();
             self.records.push(SeriesRecord::Standing(standing));
         }
     }
@@ -240,7 +240,7 @@ impl Board {
         for circuit in self.circuits.values_mut() {
             for instance in circuit.instances.values_mut() {
                 instance.standing.time = now;
-                let standing = instance.standing.clone();
+                let standing = instance.standing_to_store();
                 effects.records.push(SeriesRecord::Standing(standing));
             }
         }

@@ -17,20 +17,10 @@ pub(super) struct Counted {
 impl Counted {
     /// Adds calls of that kind.
     pub(super) fn add(&mut self, what: Count, count: u64, latency: &LatencyHistogram) {
-        let calls = &mut self.calls;
-        let field = match what {
-            Count::Outcome(Outcome::Success) => &mut calls.success,
-            Count::Outcome(Outcome::Failure) => &mut calls.failure,
-            Count::Outcome(Outcome::Timeout) => &mut calls.timeout,
-            Count::Outcome(Outcome::Rejected) => &mut calls.rejected,
-            Count::Outcome(Outcome::BulkheadFull) => &mut calls.bulkhead_full,
-            Count::Outcome(Outcome::Ignored) => &mut calls.ignored,
-            Count::Outcome(Outcome::Cancelled) => &mut calls.cancelled,
-            Count::Fallback { answered: true } => &mut calls.fallback_success,
-            Count::Fallback { answered: false } => &mut calls.fallback_failure,
-            Count::Entered(_) => return,
+        let Some(calls) = calls_of(&mut self.calls, what) else {
+            return;
         };
-        *field = field.saturating_add(count);
+        *calls = calls.saturating_add(count);
         self.latency.merge(latency);
     }
 
@@ -53,6 +43,22 @@ impl Counted {
             self.entered = None;
         }
     }
+}
+
+/// Returns the calls that a count counts; `None` of what is no call.
+pub(super) fn calls_of(calls: &mut CircuitCalls, what: Count) -> Option<&mut u64> {
+    Some(match what {
+        Count::Outcome(Outcome::Success) => &mut calls.success,
+        Count::Outcome(Outcome::Failure) => &mut calls.failure,
+        Count::Outcome(Outcome::Timeout) => &mut calls.timeout,
+        Count::Outcome(Outcome::Rejected) => &mut calls.rejected,
+        Count::Outcome(Outcome::BulkheadFull) => &mut calls.bulkhead_full,
+        Count::Outcome(Outcome::Ignored) => &mut calls.ignored,
+        Count::Outcome(Outcome::Cancelled) => &mut calls.cancelled,
+        Count::Fallback { answered: true } => &mut calls.fallback_success,
+        Count::Fallback { answered: false } => &mut calls.fallback_failure,
+        Count::Entered(_) => return None,
+    })
 }
 
 /// Returns what entering that state means for open: one more, one less, or nothing.

@@ -11,8 +11,8 @@ use fusebox::circuit_breaker::EffectiveState;
 
 use super::rollup::Minutes;
 use crate::model::{
-    CircuitCalls, CircuitHistory, CircuitKey, CircuitTransition, HOUR, MINUTE, NANOSECOND, SECOND,
-    Provenance, SparkBucket, StateSpan, TimeRange, UnixNanos, nanos,
+    CircuitCalls, CircuitHistory, CircuitKey, CircuitTransition, HOUR, MINUTE, NANOSECOND,
+    Provenance, SECOND, SparkBucket, StateSpan, TimeRange, UnixNanos, nanos,
 };
 use crate::store::series::{SeriesKind, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};

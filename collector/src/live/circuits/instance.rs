@@ -4,6 +4,8 @@
 //! late stays in its sender's rhythm. Transitions keep the instance's time when it lies between fifteen minutes before and five seconds after their arrival (exporters
 //! may retry for minutes), else they get the time of arrival; what they promise for later moves along.
 
+mod stored;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -36,6 +38,10 @@ pub(super) struct Instance {
     pub(super) restored: bool,
     state_known: bool,
     tracker: Tracker,
+    /// Counts go on from the totals of an earlier run.
+    goes_on: bool,
+    /// The second of the last sample, and the calls filed under it.
+    filed_calls: (u64, CircuitCalls),
     seconds: VecDeque<Second>,
     changes: VecDeque<(UnixNanos, EffectiveState)>,
     state_before: EffectiveState,
@@ -92,20 +98,8 @@ impl Instance {
             first_seen: now,
             last_seen: now,
             interval_ms: 0,
+            totals: None,
         })
-    }
-
-    /// Returns an instance as an earlier run left it.
-    pub(super) fn restore(facts: Facts) -> Self {
-        Self {
-            report: facts.report,
-            restored: true,
-            state_known: true,
-            seconds: facts.seconds.into(),
-            changes: facts.changes.into(),
-            state_before: facts.state_before,
-            ..Self::with_standing(facts.standing)
-        }
     }
 
     fn with_standing(standing: Standing) -> Self {
@@ -117,6 +111,8 @@ impl Instance {
             report: None,
             restored: false,
             tracker: Tracker::default(),
+            goes_on: false,
+            filed_calls: (0, CircuitCalls::default()),
             seconds: VecDeque::new(),
             changes: VecDeque::new(),
             last_report: None,
@@ -134,7 +130,10 @@ impl Instance {
         now: UnixNanos,
     ) -> Observed {
         let known_for = now - self.standing.first_seen;
-        let new = match self.last_report.is_some() && known_for >= FOLLOWED_AFTER {
+        let is_followed = self.last_report.is_some() && known_for >= FOLLOWED_AFTER;
+        let away = now - self.standing.last_seen;
+        let was_away = self.restored && away > SHOWN;
+        let new = match is_followed || std::mem::take(&mut self.goes_on) {
             true => NewSeries::Whole,
             false => NewSeries::BegunAfter(counts_from),
         };
@@ -149,6 +148,10 @@ impl Instance {
         let state = observation.state.or(added.entered);
         let derived = state.and_then(|state| self.reported_state(state, time, now));
         let sample = self.sample(added.calls, added.latency, second, now);
+        if was_away {
+            // The window would show the calls of that whole time as those of a second.
+            self.seconds.pop_back();
+        }
         Observed {
             sample,
             derived,
@@ -311,11 +314,7 @@ impl Instance {
     }
 
     /// Takes the first state that it reports. A breaker starts closed, so any other is a transition that nobody saw.
-    fn first_state(
-        &mut self,
-        state: EffectiveState,
-        time: UnixNanos,
-    ) -> Option<CircuitTransition> {
+    fn first_state(&mut self, state: EffectiveState, time: UnixNanos) -> Option<CircuitTransition> {
         self.state_known = true;
         if state == self.standing.state {
             return None;
@@ -326,12 +325,7 @@ impl Instance {
     }
 
     /// Applies a transition that no event told; returns it.
-    fn derive(
-        &mut self,
-        to: EffectiveState,
-        time: UnixNanos,
-        reason: String,
-    ) -> CircuitTransition {
+    fn derive(&mut self, to: EffectiveState, time: UnixNanos, reason: String) -> CircuitTransition {
         let derived = CircuitTransition {
             key: self.standing.key.clone(),
             instance: self.standing.instance.clone(),
@@ -362,6 +356,10 @@ impl Instance {
         if calls == CircuitCalls::default() && !is_slow(&self.standing) {
             return None;
         }
+        if self.filed_calls.0 != second {
+            self.filed_calls = (second, CircuitCalls::default());
+        }
+        self.filed_calls.1.add(&calls);
         match self.seconds.back_mut() {
             Some(last) if last.second == second => {
                 last.calls.add(&calls);

@@ -3,18 +3,25 @@
 
 use std::collections::HashMap;
 
-use fusebox::circuit_breaker::LatencyHistogram;
+use fusebox::circuit_breaker::{LatencyHistogram, Outcome};
 
+use super::counted::calls_of;
 use crate::codec::circuits::{Count, CountPoint, Temporality};
-use crate::model::UnixNanos;
+use crate::model::{CircuitCalls, UnixNanos};
+use crate::store::series::SeriesTotal;
 
 /// Series that one instance of a breaker may have: outcomes times error types.
 const MAX_SERIES: usize = 256;
+/// Series whose totals are stored, 100 bytes each, once a minute: all of a breaker with four error types. What a breaker
+/// with more counts while the collector is away is not known of the rest.
+pub(super) const MAX_STORED: usize = 64;
 
 /// The last report of each series of an instance.
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
     series: HashMap<(u8, u64), Last>,
+    /// Calls that an earlier run counted beyond the totals that it stored.
+    beyond: CircuitCalls,
 }
 
 #[derive(Debug, Clone)]
@@ -22,7 +29,10 @@ struct Last {
     start: UnixNanos,
     time: UnixNanos,
     count: u64,
-    latency: LatencyHistogram,
+    /// Not of one that an earlier run stored.
+    latency: Option<LatencyHistogram>,
+    /// Whether the count is cumulative.
+    is_running: bool,
 }
 
 /// What a report adds.
@@ -59,13 +69,48 @@ impl Tracker {
         let added = match point.temporality {
             Temporality::Delta if point.time > last.time => whole(point),
             Temporality::Delta => return Added::Nothing,
-            Temporality::Cumulative => match cumulative(point, last) {
+            Temporality::Cumulative => match cumulative(point, last, &mut self.beyond) {
                 Some(added) => added,
                 None => return Added::Nothing,
             },
         };
         *last = last_of(point);
         added
+    }
+
+    /// Returns what the running counts have reached, and the calls that were counted beyond that.
+    pub(super) fn totals(&self) -> (Vec<SeriesTotal>, CircuitCalls) {
+        let running = self.series.iter().filter(|(_, last)| last.is_running);
+        let mut totals: Vec<SeriesTotal> = running
+            .map(|((kind, series), last)| SeriesTotal {
+                kind: *kind,
+                series: *series,
+                start: last.start,
+                time: last.time,
+                count: last.count,
+            })
+            .collect();
+        totals.sort_by_key(|total| (std::cmp::Reverse(total.count), total.kind, total.series));
+        totals.truncate(MAX_STORED);
+        (totals, self.beyond)
+    }
+
+    /// Goes on from what an earlier run stored.
+    pub(super) fn restore(totals: &[SeriesTotal], beyond: CircuitCalls) -> Self {
+        let known = totals.iter().take(MAX_STORED).map(|total| {
+            let last = Last {
+                start: total.start,
+                time: total.time,
+                count: total.count,
+                latency: None,
+                is_running: true,
+            };
+            ((total.kind, total.series), last)
+        });
+        Self {
+            series: known.collect(),
+            beyond,
+        }
     }
 }
 
@@ -91,8 +136,8 @@ fn began(point: &CountPoint, now: UnixNanos) -> UnixNanos {
     point.start.min(now - (point.time - point.start))
 }
 
-/// Returns what a running count adds to its last report; `None` when it is older than that.
-fn cumulative(point: &CountPoint, last: &Last) -> Option<Added> {
+/// Returns what a running count adds to its last report and to what was counted `beyond` that; `None` when it is older.
+fn cumulative(point: &CountPoint, last: &Last, beyond: &mut CircuitCalls) -> Option<Added> {
     let begun_anew = point.start > last.start && last.start > UnixNanos::default();
     let older = point.start < last.start || point.time < last.time;
     if begun_anew {
@@ -100,11 +145,27 @@ fn cumulative(point: &CountPoint, last: &Last) -> Option<Added> {
     } else if older {
         None
     } else if point.count >= last.count {
-        let latency = point.latency.since(&last.latency);
-        Some(Added::Calls(point.count - last.count, latency))
+        let growth = point.count - last.count;
+        Some(match &last.latency {
+            Some(latency) => Added::Calls(growth, point.latency.since(latency)),
+            None => Added::Calls(
+                not_counted(growth, point.what, beyond),
+                LatencyHistogram::default(),
+            ),
+        })
     } else {
         Some(whole(point))
     }
+}
+
+/// Returns the growth that an earlier run had not counted yet.
+fn not_counted(growth: u64, what: Count, beyond: &mut CircuitCalls) -> u64 {
+    let Some(beyond) = calls_of(beyond, what) else {
+        return growth;
+    };
+    let counted = growth.min(*beyond);
+    *beyond -= counted;
+    growth - counted
 }
 
 fn whole(point: &CountPoint) -> Added {
@@ -116,16 +177,24 @@ fn last_of(point: &CountPoint) -> Last {
         start: point.start,
         time: point.time,
         count: point.count,
-        latency: match point.temporality {
+        latency: Some(match point.temporality {
             Temporality::Cumulative => point.latency.clone(),
             Temporality::Delta => LatencyHistogram::default(),
-        },
+        }),
+        is_running: point.temporality == Temporality::Cumulative,
     }
 }
 
+/// Returns the number of what is counted; stable, because it is on disk.
 fn kind(what: Count) -> u8 {
     match what {
-        Count::Outcome(outcome) => outcome as u8,
+        Count::Outcome(Outcome::Success) => 0,
+        Count::Outcome(Outcome::Failure) => 1,
+        Count::Outcome(Outcome::Timeout) => 2,
+        Count::Outcome(Outcome::Rejected) => 3,
+        Count::Outcome(Outcome::BulkheadFull) => 4,
+        Count::Outcome(Outcome::Ignored) => 5,
+        Count::Outcome(Outcome::Cancelled) => 6,
         Count::Fallback { answered } => 16 + u8::from(answered),
         Count::Entered(state) => 32 + state as u8,
     }
@@ -133,7 +202,6 @@ fn kind(what: Count) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use fusebox::circuit_breaker::Outcome;
     use proptest::prelude::*;
 
     use super::*;
@@ -161,7 +229,10 @@ mod tests {
     fn a_running_count_adds_its_growth_and_a_restart_its_whole() {
         let mut tracker = Tracker::default();
         let now = UnixNanos::new(1_000);
-        assert_eq!(calls(tracker.add(&point(1, 10, 500), NewSeries::BegunAfter(now), now)), None);
+        assert_eq!(
+            calls(tracker.add(&point(1, 10, 500), NewSeries::BegunAfter(now), now)),
+            None
+        );
         assert_eq!(
             calls(tracker.add(&point(1, 20, 507), NewSeries::BegunAfter(now), now)),
             Some((7, 7))
@@ -172,13 +243,19 @@ mod tests {
             Some((0, 0))
         );
         // A request that was overtaken.
-        assert_eq!(calls(tracker.add(&point(1, 15, 503), NewSeries::BegunAfter(now), now)), None);
+        assert_eq!(
+            calls(tracker.add(&point(1, 15, 503), NewSeries::BegunAfter(now), now)),
+            None
+        );
         // The process restarted; its old request arrives late.
         assert_eq!(
             calls(tracker.add(&point(21, 30, 3), NewSeries::BegunAfter(now), now)),
             Some((3, 3))
         );
-        assert_eq!(calls(tracker.add(&point(1, 20, 507), NewSeries::BegunAfter(now), now)), None);
+        assert_eq!(
+            calls(tracker.add(&point(1, 20, 507), NewSeries::BegunAfter(now), now)),
+            None
+        );
         assert_eq!(
             calls(tracker.add(&point(21, 40, 5), NewSeries::BegunAfter(now), now)),
             Some((2, 2))

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub use record::{
     DependencyMinute, InstanceRecord, RedMinute, Rollup, RollupMinute, SeriesKind, SeriesRecord,
-    SettingsRecord, Standing, key_bit, stored_buckets,
+    SeriesTotal, SettingsRecord, Standing, Totals, key_bit, stored_buckets,
 };
 
 use crate::counters::{Counters, Incident};

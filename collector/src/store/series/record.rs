@@ -145,6 +145,37 @@ pub struct Standing {
     pub last_seen: UnixNanos,
     /// How often it reports, milliseconds.
     pub interval_ms: u64,
+    /// What its running counts had reached, where it has any; unknown in what earlier builds wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<Totals>,
+}
+
+/// What the running counts of an instance had reached: what a collector that starts again takes differences from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// The second of the last sample that they include, seconds since 1970.
+    pub second: u64,
+    /// How much of that second's calls they include.
+    pub of_second: CircuitCalls,
+    /// Calls that are in samples and not in `series`: counted by a run that ended before it stored its totals.
+    pub beyond: CircuitCalls,
+    /// The counts.
+    pub series: Vec<SeriesTotal>,
+}
+
+/// What one running count had reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeriesTotal {
+    /// What it counts, as a number of `live::circuits::tracker`.
+    pub kind: u8,
+    /// Which series of that kind: the hash of its attributes.
+    pub series: u64,
+    /// When it began, Unix nanoseconds of the instance's clock.
+    pub start: UnixNanos,
+    /// When it was read, Unix nanoseconds of the instance's clock.
+    pub time: UnixNanos,
+    /// What it had reached.
+    pub count: u64,
 }
 
 /// An hour of a breaker, all instances merged.

@@ -97,6 +97,18 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
         first_seen: UnixNanos::new(T0),
         last_seen: UnixNanos::new(time - 7),
         interval_ms: 1_000,
+        totals: Some(Totals {
+            second,
+            of_second: CircuitCalls::default(),
+            beyond: CircuitCalls::default(),
+            series: vec![SeriesTotal {
+                kind: 1,
+                series: u64::MAX,
+                start: UnixNanos::new(T0),
+                time: UnixNanos::new(time),
+                count: 42,
+            }],
+        }),
     };
     let [rollup, red, dependency] = minutes(time);
     let instance = InstanceRecord {
@@ -221,6 +233,7 @@ fn fixture_records() -> Vec<SeriesRecord> {
                 first_seen: UnixNanos::new(T0),
                 last_seen: UnixNanos::new(time),
                 interval_ms: 10_000,
+                totals: None,
             })
         };
         let settings = SettingsRecord {

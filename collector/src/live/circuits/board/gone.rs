@@ -48,8 +48,8 @@ impl Gone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Source;
     use crate::live::circuits::instance::Instance;
+    use crate::model::Source;
 
     #[test]
     fn who_is_no_longer_remembered_is_taken_for_one_that_left_last() {

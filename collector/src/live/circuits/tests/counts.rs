@@ -90,3 +90,45 @@ async fn open_when_first_heard_of_is_a_transition() {
     let states: Vec<_> = history.states.iter().map(|span| span.state).collect();
     assert_eq!(states, [EffectiveState::Open]);
 }
+
+/// *Scenario*: a collector stops between two reports, a minute after it stored what the counts had reached, and
+/// starts again ten minutes later; before the service reports, it stops and starts once more.
+/// *Guarantees*: the calls of that time count, none counts twice, and no rate is made of ten minutes in one second.
+#[tokio::test(start_paused = true)]
+async fn calls_made_while_the_collector_was_away_appear() {
+    let mut world = World::new();
+    for step in 1..=11_u32 {
+        let total = u64::from(step);
+        let now = 10.0 * f64::from(step);
+        export(&world, "closed", (10 * total, total, 0.0), -100.0, now).await;
+    }
+    assert_eq!(
+        counted(&world).await.success,
+        100,
+        "the first ten are the base"
+    );
+    for now in [700.0, 705.0] {
+        let World { dir, circuits, .. } = world;
+        drop(circuits);
+        let (circuits, counters) = open(&dir, at(now));
+        world = World {
+            dir,
+            circuits,
+            counters,
+        };
+        // Another breaker makes the collector store what it knows.
+        let other = FakeBreaker::new("a", at(now));
+        world.report(&other, at(now + 1.0)).await;
+    }
+    export(&world, "closed", (500, 31, 4.0), -100.0, 710.0).await;
+    let calls = counted(&world).await;
+    assert_eq!((calls.success, calls.failure, calls.rejected), (490, 30, 4));
+    let key = CircuitKey {
+        service: "shop".to_owned(),
+        name: "stock".to_owned(),
+    };
+    let view = world.circuits.circuit_now(&key, UnixNanos::new(at(711.0)));
+    assert_eq!(view.unwrap().calls.success, 0);
+    export(&world, "closed", (505, 31, 4.0), -100.0, 720.0).await;
+    assert_eq!(counted(&world).await.success, 495);
+}

@@ -231,8 +231,13 @@ impl<'a> Points<'a> {
         let tagged = self.breaker_instance(&standing.key, &standing.instance);
         let time = self.time_of(&CIRCUIT_STATE, &tagged, standing.time);
         let opened_by = standing.opened_by.map(|id| id.to_string());
+        // Only the collector that took the reports can go on counting from them.
+        let stored = Standing {
+            totals: None,
+            ..standing.clone()
+        };
         self.point(&CIRCUIT_STATE, &tagged)
-            .string("j", &json(standing))
+            .string("j", &json(&stored))
             .string("opened_by", opened_by.as_deref().unwrap_or_default())
             .string("reason", &standing.reason)
             .count("since", standing.since.millis())

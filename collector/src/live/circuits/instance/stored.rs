@@ -1,0 +1,66 @@
+//! What an instance leaves to the next run: its standing with what its running counts had reached. Samples that were
+//! stored after it hold calls that the counts do not: those must not count again.
+
+use std::cmp::Ordering;
+
+use super::Instance;
+use crate::live::circuits::facts::{Facts, Second};
+use crate::live::circuits::tracker::{MAX_STORED, Tracker};
+use crate::model::CircuitCalls;
+use crate::store::series::{Standing, Totals};
+
+impl Instance {
+    /// Returns its standing with what its counts have reached, as it is stored.
+    pub(in crate::live::circuits) fn standing_to_store(&self) -> Standing {
+        let (series, beyond) = self.tracker.totals();
+        let (second, of_second) = self.filed_calls;
+        let totals = Totals {
+            second,
+            of_second,
+            beyond,
+            series,
+        };
+        Standing {
+            totals: (!totals.series.is_empty()).then_some(totals),
+            ..self.standing.clone()
+        }
+    }
+
+    /// Returns an instance as an earlier run left it.
+    pub(in crate::live::circuits) fn restore(mut facts: Facts) -> Self {
+        let totals = facts.standing.totals.take();
+        let beyond = |totals: &Totals| counted_beyond(totals, &facts.seconds);
+        let tracker = totals
+            .as_ref()
+            .map(|totals| Tracker::restore(&totals.series, beyond(totals)));
+        Self {
+            tracker: tracker.unwrap_or_default(),
+            goes_on: totals.is_some_and(|totals| totals.series.len() < MAX_STORED),
+            filed_calls: facts
+                .seconds
+                .last()
+                .map(|s| (s.second, s.calls))
+                .unwrap_or_default(),
+            report: facts.report,
+            restored: true,
+            state_known: true,
+            seconds: facts.seconds.into(),
+            changes: facts.changes.into(),
+            state_before: facts.state_before,
+            ..Self::with_standing(facts.standing)
+        }
+    }
+}
+
+/// Returns the calls of samples that were stored after totals.
+fn counted_beyond(totals: &Totals, seconds: &[Second]) -> CircuitCalls {
+    let mut beyond = totals.beyond;
+    for second in seconds {
+        match second.second.cmp(&totals.second) {
+            Ordering::Less => {}
+            Ordering::Equal => beyond.add(&second.calls.minus(&totals.of_second)),
+            Ordering::Greater => beyond.add(&second.calls),
+        }
+    }
+    beyond
+}
