@@ -165,6 +165,39 @@ impl Source {
     }
 }
 
+/// What the library of a breaker computes of its own window and judges by; `None` where it has too few calls for that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct OwnWindow {
+    /// Failed calls, percent.
+    pub failure_percent: Option<f64>,
+    /// Slow calls, percent.
+    pub slow_percent: Option<f64>,
+    /// Calls in the window.
+    pub calls: Option<u64>,
+}
+
+impl OwnWindow {
+    /// Returns what it says in words, such as `failure rate 50 %, slow calls 20 % of 10 calls`; `None` without a rate.
+    pub fn words(&self) -> Option<String> {
+        let failed = self
+            .failure_percent
+            .map(|rate| format!("failure rate {} %", percent(rate)));
+        let slow = self
+            .slow_percent
+            .map(|rate| format!("slow calls {} %", percent(rate)));
+        let rates: Vec<_> = failed.into_iter().chain(slow).collect();
+        let of = self
+            .calls
+            .map_or_else(String::new, |calls| format!(" of {calls} calls"));
+        (!rates.is_empty()).then(|| rates.join(", ") + &of)
+    }
+}
+
+/// Returns a rate with at most one decimal.
+fn percent(rate: f64) -> f64 {
+    (rate * 10.0).round() / 10.0
+}
+
 /// How a state or transition became known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -390,6 +423,8 @@ pub struct CircuitView {
     pub opened_by: Option<TraceId>,
     /// The outage under way, or the last one: since when, why, and how many probes failed over all instances.
     pub outage: Option<Outage>,
+    /// What its library computes of its own window, of the instance whose state is shown; `None` where it says nothing.
+    pub own_window: Option<OwnWindow>,
     /// The settings in force.
     pub settings: CircuitSettings,
     /// Each instance that reported in the last minutes.

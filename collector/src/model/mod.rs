@@ -16,8 +16,8 @@ mod trace;
 
 pub use circuit::{
     CircuitCalls, CircuitHistory, CircuitInstanceView, CircuitKey, CircuitSample, CircuitSettings,
-    CircuitTransition, CircuitView, CircuitWall, LatencyView, Outage, OverrideView, Provenance,
-    Source, SparkBucket, StateSpan,
+    CircuitTransition, CircuitView, CircuitWall, LatencyView, Outage, OverrideView, OwnWindow,
+    Provenance, Source, SparkBucket, StateSpan,
 };
 pub(crate) use circuit::{optional_hex, zero_is_none};
 pub use condition::{Condition, Pattern, Place, Test};

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics};
 
 use super::attributes::{Sender, fingerprint, name, text};
 use super::points::{Point, point_count, points};
-use super::{Count, CountPoint, MetricsBatch, Observation, Temporality};
+use super::{Count, CountPoint, MAX_COUNT, MetricsBatch, Observation, Temporality};
 use crate::model::{CircuitKey, Source, UnixNanos, format_timestamp};
 
 const R4J: &str = "resilience4j.circuitbreaker.";
@@ -34,8 +34,19 @@ enum Meaning {
     InFlight,
     Fallbacks,
     Entered,
-    /// Values that the library derives from the other metrics (rates, buffered calls).
+    /// What the library computes of its own window.
+    Own(Own),
+    /// Values that say nothing that another metric does not say.
     Redundant,
+}
+
+/// What resilience4j tells of its window.
+#[derive(Debug, Clone, Copy)]
+enum Own {
+    FailureRate,
+    SlowRate,
+    /// Successful or failed ones: they add up.
+    Calls,
 }
 
 fn meaning(metric: &str) -> Option<(Source, Meaning)> {
@@ -58,10 +69,10 @@ fn resilience4j(metric: &str) -> Option<Meaning> {
         "calls" => Some(Meaning::Calls),
         "not.permitted.calls" => Some(Meaning::Refused),
         "state" => Some(Meaning::State),
-        // The two rates are -1 while the window is too small; the counts hold the same and more.
-        "buffered.calls" | "slow.calls" | "failure.rate" | "slow.call.rate" => {
-            Some(Meaning::Redundant)
-        }
+        "failure.rate" => Some(Meaning::Own(Own::FailureRate)),
+        "slow.call.rate" => Some(Meaning::Own(Own::SlowRate)),
+        "buffered.calls" => Some(Meaning::Own(Own::Calls)),
+        "slow.calls" => Some(Meaning::Redundant),
         _ => None,
     }
 }
@@ -143,6 +154,8 @@ enum Fact {
     Count(CountPoint),
     State(Option<EffectiveState>),
     InFlight(u32),
+    /// `None` while the window has too few calls.
+    Own(Own, Option<f64>),
     Nothing,
     /// An event of another Polly strategy: no circuit's.
     OtherEvent,
@@ -187,8 +200,18 @@ fn fact(point: &Point<'_>, source: Source, meaning: Meaning) -> Option<Fact> {
             "OnCircuitClosed" => counted(Count::Entered(EffectiveState::Closed)),
             _ => Some(Fact::OtherEvent),
         },
+        Meaning::Own(own) => own_figure(own, point.value?),
         Meaning::Redundant => Some(Fact::Nothing),
     }
+}
+
+/// Reads a figure of the library's own window: a rate is -1 while the window has too few calls.
+fn own_figure(own: Own, value: f64) -> Option<Fact> {
+    let is_possible = match own {
+        Own::Calls => (0.0..=MAX_COUNT as f64).contains(&value),
+        Own::FailureRate | Own::SlowRate => (-1.0..=100.0).contains(&value),
+    };
+    is_possible.then(|| Fact::Own(own, Some(value).filter(|value| *value >= 0.0)))
 }
 
 fn count(point: &Point<'_>, what: Count) -> Option<CountPoint> {
@@ -229,6 +252,7 @@ fn empty(source: Source) -> Observation {
         counts: Vec::new(),
         state: None,
         in_flight: None,
+        own_window: None,
     }
 }
 
@@ -244,6 +268,17 @@ fn add(observation: &mut Observation, fact: Fact, point: &Point<'_>) {
         // Exactly one should be set; of several the worst counts.
         Fact::State(state) => observation.state = observation.state.max(state),
         Fact::InFlight(running) => observation.in_flight = Some(running),
+        Fact::Own(own, value) => {
+            let window = observation.own_window.get_or_insert_default();
+            match own {
+                Own::FailureRate => window.failure_percent = value,
+                Own::SlowRate => window.slow_percent = value,
+                Own::Calls => {
+                    let more = value.map_or(0, |calls| calls as u64);
+                    window.calls = Some(window.calls.unwrap_or(0).saturating_add(more));
+                }
+            }
+        }
         Fact::Nothing | Fact::OtherEvent => {}
     }
 }

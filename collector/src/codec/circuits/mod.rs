@@ -19,7 +19,7 @@ pub(crate) use logs::override_kind;
 pub use metrics::decode_metrics;
 
 use crate::model::{
-    CircuitKey, CircuitSettings, CircuitTransition, OverrideView, Source, UnixNanos,
+    CircuitKey, CircuitSettings, CircuitTransition, OverrideView, OwnWindow, Source, UnixNanos,
 };
 
 /// Highest count accepted: a million calls a second for a year. Sums of them cannot overflow.
@@ -88,6 +88,8 @@ pub struct Observation {
     pub state: Option<EffectiveState>,
     /// Calls running, if the request holds it.
     pub in_flight: Option<u32>,
+    /// What the library computes of its own window, if the request holds any of it.
+    pub own_window: Option<OwnWindow>,
 }
 
 /// What a metrics request holds.

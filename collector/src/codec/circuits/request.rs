@@ -13,6 +13,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
+const R4J: &str = "resilience4j.circuitbreaker.";
+
 pub(crate) fn text(key: &str, value: &str) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
@@ -227,14 +229,7 @@ pub(crate) fn micrometer(
     start: u64,
     now: u64,
 ) -> ExportMetricsServiceRequest {
-    const PREFIX: &str = "resilience4j.circuitbreaker.";
-    let double = |attributes: Vec<KeyValue>, start, value| NumberDataPoint {
-        attributes,
-        start_time_unix_nano: start,
-        time_unix_nano: now,
-        value: Some(number_data_point::Value::AsDouble(value)),
-        ..NumberDataPoint::default()
-    };
+    let double = |attributes, start, value| double(attributes, start, now, value);
     let calls = |kind: &str, count| {
         let point = HistogramDataPoint {
             attributes: vec![text("kind", kind), text("name", "stock")],
@@ -251,7 +246,7 @@ pub(crate) fn micrometer(
         Metric {
             description: format!("Total number of {kind} calls"),
             unit: "milliseconds".to_owned(),
-            ..metric(&format!("{PREFIX}calls"), data)
+            ..metric(&format!("{R4J}calls"), data)
         }
     };
     let words = [
@@ -271,22 +266,48 @@ pub(crate) fn micrometer(
         start + 4_000_000,
         refused,
     );
-    let rate = double(vec![text("name", "stock")], 0, -1.0);
     let refused = Data::Sum(Sum {
         data_points: vec![refused],
         aggregation_temporality: 2,
         is_monotonic: true,
     });
-    metrics(
-        resource("shop", None),
-        vec![
-            calls("successful", successful),
-            metric("jvm.info", gauge(vec![rate.clone()])),
-            metric(&format!("{PREFIX}state"), gauge(states.to_vec())),
-            calls("failed", failed),
-            metric(&format!("{PREFIX}failure.rate"), gauge(vec![rate])),
-            metric(&format!("{PREFIX}not.permitted.calls"), refused),
-            calls("ignored", 0),
-        ],
-    )
+    let other = double(vec![text("name", "stock")], 0, -1.0);
+    let mut all = own_window(state, now);
+    all.extend([
+        calls("successful", successful),
+        metric("jvm.info", gauge(vec![other])),
+        metric(&format!("{R4J}state"), gauge(states.to_vec())),
+        calls("failed", failed),
+        metric(&format!("{R4J}not.permitted.calls"), refused),
+        calls("ignored", 0),
+    ]);
+    metrics(resource("shop", None), all)
+}
+
+/// What resilience4j computes of its window: rates once it has judged, and five calls of each kind.
+fn own_window(state: &str, now: u64) -> Vec<Metric> {
+    let of_name = |value| gauge(vec![double(vec![text("name", "stock")], 0, now, value)]);
+    let (failed, slow) = match state {
+        "open" => (50.0, 20.0),
+        _ => (-1.0, -1.0),
+    };
+    let buffered = ["successful", "failed"].map(|kind| {
+        let attributes = vec![text("kind", kind), text("name", "stock")];
+        double(attributes, 0, now, 5.0)
+    });
+    vec![
+        metric(&format!("{R4J}failure.rate"), of_name(failed)),
+        metric(&format!("{R4J}slow.call.rate"), of_name(slow)),
+        metric(&format!("{R4J}buffered.calls"), gauge(buffered.to_vec())),
+    ]
+}
+
+fn double(attributes: Vec<KeyValue>, start: u64, now: u64, value: f64) -> NumberDataPoint {
+    NumberDataPoint {
+        attributes,
+        start_time_unix_nano: start,
+        time_unix_nano: now,
+        value: Some(number_data_point::Value::AsDouble(value)),
+        ..NumberDataPoint::default()
+    }
 }

@@ -98,6 +98,7 @@ impl Instance {
             first_seen: now,
             last_seen: now,
             interval_ms: 0,
+            own_window: None,
             totals: None,
         })
     }
@@ -144,6 +145,9 @@ impl Instance {
             self.standing.in_flight = running;
         }
         let added = self.count(observation, new, now);
+        if observation.own_window.is_some() {
+            self.standing.own_window = observation.own_window;
+        }
         let time = clamp_time(observation.time, now);
         let state = observation.state.or(added.entered);
         let derived = state.and_then(|state| self.reported_state(state, time, now));
@@ -309,7 +313,8 @@ impl Instance {
         if has_events && now - disagreement.since_arrival < EVENT_GRACE {
             return None;
         }
-        let reason = format!("reported by {}", self.standing.source.as_str());
+        let reported = || format!("reported by {}", self.standing.source.as_str());
+        let reason = self.own_reason(state).unwrap_or_else(reported);
         Some(self.derive(state, disagreement.time, reason))
     }
 
@@ -320,8 +325,17 @@ impl Instance {
             return None;
         }
         self.standing.since = UnixNanos::default();
-        let reason = format!("{} when first heard of", state.as_str().replace('_', " "));
+        let mut reason = format!("{} when first heard of", state.as_str().replace('_', " "));
+        if let Some(own) = self.own_reason(state) {
+            reason = format!("{reason}: {own}");
+        }
         Some(self.derive(state, time, reason))
+    }
+
+    /// Returns why its library opened it, as far as its own figures say.
+    fn own_reason(&self, state: EffectiveState) -> Option<String> {
+        let window = self.standing.own_window?;
+        (state == EffectiveState::Open).then(|| window.words())?
     }
 
     /// Applies a transition that no event told; returns it.

@@ -168,6 +168,7 @@ mod tests {
             first_seen: since,
             last_seen: since,
             interval_ms: 1_000,
+            own_window: None,
             totals: None,
         }
     }

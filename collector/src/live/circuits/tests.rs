@@ -376,6 +376,10 @@ async fn micrometer_transitions_are_derived_from_its_state() {
             let calls = (view.calls.success, view.calls.failure, view.calls.rejected);
             assert_eq!(calls, (5, 5, 10));
             assert_eq!(view.rejected_per_second, 1.0);
+            // What it judges by, not what the last report of counts comes to.
+            assert_eq!(view.error_percent, Some(50.0));
+            let reason = "failure rate 50 %, slow calls 20 % of 10 calls";
+            assert_eq!(view.reason, reason);
         }
     }
     let found = world

@@ -38,6 +38,7 @@ pub(super) fn view(
     let settings = newest
         .map(|report| report.settings.clone())
         .unwrap_or_default();
+    let own_window = latest.and_then(|facts| facts.standing.own_window);
     CircuitView {
         key: key.clone(),
         target: target.to_owned(),
@@ -46,7 +47,10 @@ pub(super) fn view(
         since: since.unwrap_or(now),
         retry_at: in_state().filter_map(|facts| facts.standing.retry_at).min(),
         forced: forced(&live, state, now),
-        error_percent: error_percent(&calls, &settings),
+        error_percent: own_window
+            .and_then(|window| window.failure_percent)
+            .or_else(|| error_percent(&calls, &settings)),
+        own_window,
         window_ms: windows
             .iter()
             .map(|window| window.window_ms)

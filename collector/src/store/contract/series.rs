@@ -149,6 +149,7 @@ impl Scene {
             first_seen: UnixNanos::new(self.begin - 9),
             last_seen: UnixNanos::new(self.at(second)),
             interval_ms: 1_000,
+            own_window: None,
             totals: None,
         }
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, Outage,
-    OverrideView, Provenance, Source, UnixNanos, optional_hex, zero_is_none,
+    OverrideView, OwnWindow, Provenance, Source, UnixNanos, optional_hex, zero_is_none,
 };
 
 /// The kinds of records; each has a file of its own per day.
@@ -145,6 +145,9 @@ pub struct Standing {
     pub last_seen: UnixNanos,
     /// How often it reports, milliseconds.
     pub interval_ms: u64,
+    /// What its library computes of its own window; unknown in what earlier builds wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_window: Option<OwnWindow>,
     /// What its running counts had reached, where it has any; unknown in what earlier builds wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Totals>,

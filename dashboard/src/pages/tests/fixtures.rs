@@ -173,6 +173,7 @@ pub(crate) fn circuit(service: &str, name: &str, state: State) -> CircuitView {
             opened_by: Some(TraceId::from(0x11ce_5eed_u128 << 96 | 3)),
             failed_probes: 12,
         }),
+        own_window: None,
         settings: settings(),
         instances: (0..2 + seed % 2).map(instance).collect(),
     }

@@ -77,7 +77,8 @@ async fn open_when_first_heard_of_is_a_transition() {
     let found = world.circuits.transitions(None, TimeRange::ALL, 10).await;
     let found = found.unwrap();
     assert_eq!(found.len(), 1);
-    assert_eq!(found[0].reason, "open when first heard of");
+    let reason = "open when first heard of: failure rate 50 %, slow calls 20 % of 10 calls";
+    assert_eq!(found[0].reason, reason);
     assert_eq!(found[0].provenance, Provenance::Derived);
     let view = world.only(at(20.0));
     assert_eq!(view.since, UnixNanos::new(at(20.0)));

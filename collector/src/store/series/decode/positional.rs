@@ -114,6 +114,7 @@ impl Decoder<'_> {
             in_flight: u32::try_from(self.uint()?).ok()?,
             first_seen: self.time()?,
             interval_ms: self.uint()?,
+            own_window: None,
             totals: None,
         };
         Some(self.decide(key, instance, |key, instance| {
