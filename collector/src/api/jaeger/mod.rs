@@ -8,6 +8,8 @@ mod indent;
 mod names;
 mod params;
 mod search;
+#[cfg(test)]
+mod search_facts;
 mod tags;
 #[cfg(test)]
 mod tests;
