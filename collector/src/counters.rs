@@ -147,6 +147,16 @@ incidents! {
     UnreadableSeries = "unreadable_series",
 }
 
+impl Incident {
+    /// Returns whether healthy senders and peers cause it.
+    fn is_of_traffic(self) -> bool {
+        matches!(
+            self,
+            Self::DependencyUnpaired | Self::DependencyUnpairedWithoutPeer | Self::LiveRepeatedSpan
+        )
+    }
+}
+
 /// How often each incident happened.
 #[derive(Debug)]
 pub struct Incidents([Counter; Incident::ALL.len()]);
@@ -166,6 +176,14 @@ impl Incidents {
     /// Returns the sum over all incidents.
     pub fn total(&self) -> u64 {
         self.0.iter().map(Counter::get).sum()
+    }
+
+    /// Returns the sum over those that say that something of the collector is damaged, failed or full. The others are
+    /// part of traffic: a peer that sends no spans leaves half a call without the other, and senders send again.
+    pub fn faults(&self) -> u64 {
+        let counts = Incident::ALL.iter().zip(&self.0);
+        let faults = counts.filter(|(incident, _)| !incident.is_of_traffic());
+        faults.map(|(_, count)| count.get()).sum()
     }
 
     /// Returns the count of every incident that happened, by its word.

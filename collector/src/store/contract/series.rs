@@ -162,9 +162,15 @@ impl Scene {
             settings: CircuitSettings {
                 group: "stock".to_owned(),
                 window_ms: Some(10_000),
+                window_calls: Some(100),
+                minimum_calls: Some(20),
                 failure_rate_percent: Some(50.0),
                 slow_call_rate_percent: Some(33.3),
                 slow_call_duration_ms: Some(1_000),
+                open_duration_ms: Some(5_000),
+                half_open_probes: Some(3),
+                timeout_ms: Some(800),
+                max_concurrent: Some(10),
                 ..CircuitSettings::default()
             },
             forced: (second > 0).then(|| OverrideView {

@@ -169,8 +169,8 @@ const CIRCUIT_SUMS: &[(&str, FieldType)] = &[
     ("total", Int),
 ];
 
-/// The state of an instance of a breaker: at each change (the time of the change) and once a minute. `since` is Unix
-/// milliseconds; `opened_by` the trace of the call that opened it last (at a change only of one to open); `j` the whole
+/// The state of an instance of a breaker: at each change (the time of the change) and once a minute. `since` and `retry_at`
+/// (of an open one: when it tries again) are Unix milliseconds; `opened_by` the trace of the call that opened it last (at a change only of one to open); `j` the whole
 /// standing (each minute only).
 pub const CIRCUIT_STATE: Measurement = Measurement {
     name: "circuit_state",
@@ -179,6 +179,7 @@ pub const CIRCUIT_STATE: Measurement = Measurement {
         ("j", String),
         ("opened_by", String),
         ("reason", String),
+        ("retry_at", Int),
         ("since", Int),
         ("state", Int),
         ("state_name", String),
@@ -205,14 +206,23 @@ pub const CIRCUIT_EVENT: Measurement = Measurement {
     ],
 };
 
-/// The settings and override of a breaker, when they change and each hour; `j` holds all of them.
+/// The settings and override of a breaker, when they change and each hour; `j` holds all of them. What is off, unlimited
+/// or unknown is absent; `open_ms`, `slow_call_ms`, `timeout_ms` and `window_ms` are milliseconds, the thresholds percent.
 pub const CIRCUIT_SETTINGS: Measurement = Measurement {
     name: "circuit_settings",
     tags: &[COLLECTOR, INSTANCE, NAME, SERVICE],
     fields: &[
         ("failure_threshold", Float),
+        ("half_open_probes", Int),
         ("j", String),
+        ("max_concurrent", Int),
+        ("minimum_calls", Int),
+        ("open_ms", Int),
+        ("slow_call_ms", Int),
         ("slow_threshold", Float),
+        ("timeout_ms", Int),
+        ("window_calls", Int),
+        ("window_ms", Int),
     ],
 };
 

@@ -48,7 +48,7 @@ impl StoreFigures {
             .count("bytes_written", counters.bytes_written.get())
             .count("commit_lag_ns", commit_lag)
             .count("connections_open", counters.connections_open.get())
-            .count("incidents", counters.incidents.total())
+            .count("incidents", counters.incidents.faults())
             .count("influxdb_points", self.influxdb_points)
             .count("influxdb_points_refused", self.influxdb_points_refused)
             .count("influxdb_retries", self.influxdb_retries)

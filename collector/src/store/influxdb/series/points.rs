@@ -209,9 +209,14 @@ impl<'a> Points<'a> {
         }
         event.at(time);
         let opens = transition.to == fusebox::circuit_breaker::EffectiveState::Open;
-        self.point(&CIRCUIT_STATE, &tagged)
+        let mut state = self
+            .point(&CIRCUIT_STATE, &tagged)
             .string("opened_by", if opens { trace } else { "" })
-            .string("reason", &transition.reason)
+            .string("reason", &transition.reason);
+        if let Some(until) = transition.open_until {
+            state = state.count("retry_at", until.millis());
+        }
+        state
             .count("since", exact / 1_000_000)
             .int("state", state_number(transition.to))
             .string("state_name", to)
@@ -236,10 +241,15 @@ impl<'a> Points<'a> {
             totals: None,
             ..standing.clone()
         };
-        self.point(&CIRCUIT_STATE, &tagged)
+        let mut state = self
+            .point(&CIRCUIT_STATE, &tagged)
             .string("j", &json(&stored))
             .string("opened_by", opened_by.as_deref().unwrap_or_default())
-            .string("reason", &standing.reason)
+            .string("reason", &standing.reason);
+        if let Some(retry_at) = standing.retry_at {
+            state = state.count("retry_at", retry_at.millis());
+        }
+        state
             .count("since", standing.since.millis())
             .int("state", state_number(standing.state))
             .string("state_name", standing.state.as_str())
@@ -249,10 +259,8 @@ impl<'a> Points<'a> {
     fn settings(&mut self, record: &SettingsRecord) {
         let tagged = self.breaker_instance(&record.key, &record.instance);
         let time = self.time_of(&CIRCUIT_SETTINGS, &tagged, record.time);
-        let point = self
-            .point(&CIRCUIT_SETTINGS, &tagged)
-            .string("j", &json(record));
-        thresholds(point, &record.settings).at(time);
+        let point = self.point(&CIRCUIT_SETTINGS, &tagged);
+        limits(point, &record.settings, &json(record)).at(time);
     }
 
     fn rollup(&mut self, rollup: &Rollup) {
@@ -278,6 +286,34 @@ impl<'a> Points<'a> {
             .count("last", last / 1_000_000)
             .at(time);
     }
+}
+
+/// Adds the settings that panels show, and all of them as JSON, in the order of the schema.
+fn limits<'a>(point: Fields<'a>, settings: &CircuitSettings, all: &str) -> Fields<'a> {
+    let count = |point: Fields<'a>, (name, value): (&'static str, Option<u64>)| match value {
+        Some(value) => point.count(name, value),
+        None => point,
+    };
+    let percent = |point: Fields<'a>, (name, value): (&'static str, Option<f64>)| match value {
+        Some(value) => point.float(name, value),
+        None => point,
+    };
+    let point = percent(point, ("failure_threshold", settings.failure_rate_percent));
+    let point = count(point, ("half_open_probes", settings.half_open_probes));
+    let counts = [
+        ("max_concurrent", settings.max_concurrent),
+        ("minimum_calls", settings.minimum_calls),
+        ("open_ms", settings.open_duration_ms),
+        ("slow_call_ms", settings.slow_call_duration_ms),
+    ];
+    let point = counts.into_iter().fold(point.string("j", all), count);
+    let point = percent(point, ("slow_threshold", settings.slow_call_rate_percent));
+    let counts = [
+        ("timeout_ms", settings.timeout_ms),
+        ("window_calls", settings.window_calls),
+        ("window_ms", settings.window_ms),
+    ];
+    counts.into_iter().fold(point, count)
 }
 
 /// Adds the rates at which a breaker opens.
