@@ -40,7 +40,11 @@ impl Format {
         visitor: &mut impl SpanVisitor,
     ) -> Result<Accepted, DecodeError> {
         let (message, repairs) = self.to_otlp(Signal::Traces, message)?;
-        let mut accepted = otlp::walk_traces(&message, limits, now, visitor)?;
+        let mut accepted = match self {
+            // Zipkin takes spans without a timestamp.
+            Self::Zipkin(_) => otlp::walk_timeless(&message, limits, now, visitor)?,
+            _ => otlp::walk_traces(&message, limits, now, visitor)?,
+        };
         accepted.repairs.add(repairs);
         Ok(accepted)
     }

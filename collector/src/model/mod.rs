@@ -34,4 +34,4 @@ pub use time::{
     DAY, HOUR, MINUTE, NANOSECOND, SECOND, TimeRange, UnixNanos, format_timestamp, nanos,
     parse_timestamp,
 };
-pub use trace::{CircuitMark, Grade, Note, SHORTENED, ServiceCount, Trace, TraceSummary};
+pub use trace::{ARRIVED, CircuitMark, Grade, Note, SHORTENED, ServiceCount, Trace, TraceSummary};

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::api::dialect::short_id;
 use crate::model::{
-    Event, Link, SCOPE_NAME, SCOPE_VERSION, Span, SpanKind, StatusCode, Trace, Value,
+    ARRIVED, Event, Link, SCOPE_NAME, SCOPE_VERSION, Span, SpanKind, StatusCode, Trace, Value,
 };
 
 /// Names the other side as a service.
@@ -101,7 +101,11 @@ pub(super) fn render_span(span: &Span, clients: &HashSet<SpanId>) -> ZipkinSpan 
         id: span.span_id.to_string(),
         kind: kind(span.kind),
         name: span.name.to_lowercase(),
-        timestamp: span.start.micros(),
+        timestamp: match span.attribute(ARRIVED) {
+            // As it came.
+            Some(_) => 0,
+            None => span.start.micros(),
+        },
         duration: (span.duration_nanos() / 1_000).max(1),
         local_endpoint: Endpoint::local(span),
         remote_endpoint: Endpoint::remote(span),

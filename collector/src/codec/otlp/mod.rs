@@ -31,7 +31,7 @@ pub use visitor::{
     Accepted, AttributeView, ResourceView, ScopeView, SpanRejection, SpanView, SpanVisitor,
     ValueView,
 };
-pub use walk::{MAX_FUTURE_NANOS, walk_traces};
+pub use walk::{MAX_FUTURE_NANOS, walk_timeless, walk_traces};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -3,8 +3,8 @@
 use super::item::{self, Checked, ItemKind};
 use super::value::{Fault, KnownKeys, attribute, text};
 use super::wire::{Malformed, Reader, fixed32_key, fixed64_key, length_key, varint_key};
-use super::{AttributeView, Limits, SpanRejection, SpanView};
-use crate::model::Dropped;
+use super::{AttributeView, Limits, SpanRejection, SpanView, ValueView};
+use crate::model::{ARRIVED, Dropped};
 
 const TRACE_ID: u32 = length_key(1);
 const SPAN_ID: u32 = length_key(2);
@@ -182,6 +182,20 @@ impl<'a> SpanScratch<'a> {
             _ => reader.skip_unknown(key, SPAN_FIELDS)?,
         }
         Ok(())
+    }
+
+    /// Lets a span without a start begin with its arrival, if there is one to begin with.
+    pub(super) fn begin(&mut self, arrival: Option<u64>, limits: &Limits) {
+        let Some(arrival) = arrival.filter(|_| self.fields.start == 0) else {
+            return;
+        };
+        self.fields.start = arrival;
+        self.attributes
+            .truncate(limits.attributes.saturating_sub(1));
+        self.attributes.push(AttributeView {
+            key: ARRIVED,
+            value: ValueView::Bool(true),
+        });
     }
 
     /// Calls `visit` with the span, unless it must be rejected.

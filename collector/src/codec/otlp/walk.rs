@@ -48,9 +48,33 @@ pub fn walk_traces(
     now: u64,
     visitor: &mut impl SpanVisitor,
 ) -> Result<Accepted, DecodeError> {
+    walk(request, limits, (now, None), visitor)
+}
+
+/// As [`walk_traces`], for senders whose spans need no time: one without a start begins with its arrival at `now` and says
+/// so in the attribute [`ARRIVED`].
+///
+/// # Errors
+/// As [`walk_traces`].
+pub fn walk_timeless(
+    request: &[u8],
+    limits: &Limits,
+    now: u64,
+    visitor: &mut impl SpanVisitor,
+) -> Result<Accepted, DecodeError> {
+    walk(request, limits, (now, Some(now)), visitor)
+}
+
+fn walk(
+    request: &[u8],
+    limits: &Limits,
+    (now, arrival): (u64, Option<u64>),
+    visitor: &mut impl SpanVisitor,
+) -> Result<Accepted, DecodeError> {
     let mut walk = Walk {
         limits,
         latest: now.saturating_add(MAX_FUTURE_NANOS),
+        arrival,
         visitor,
         span: SpanScratch::default(),
         accepted: 0,
@@ -72,6 +96,8 @@ const REJECTIONS: [SpanRejection; 3] = [
 struct Walk<'a, 'w, V> {
     limits: &'w Limits,
     latest: u64,
+    /// What a span without a start begins with; `None`: it is refused.
+    arrival: Option<u64>,
     visitor: &'w mut V,
     span: SpanScratch<'a>,
     accepted: u64,
@@ -138,6 +164,7 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
             return self.repaired_span(message);
         }
         let visitor = &mut *self.visitor;
+        self.span.begin(self.arrival, self.limits);
         let visited = self.span.visit(self.latest, |view| visitor.span(view));
         self.count(visited, self.span.cut, 0);
         Ok(())
@@ -188,6 +215,7 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
         let replaced = replace_ill_formed(message.rest(), &schema::SPAN, &mut copy);
         let mut span = SpanScratch::default();
         span.read(Reader::new(&copy), self.limits)?;
+        span.begin(self.arrival, self.limits);
         let visitor = &mut *self.visitor;
         let visited = span.visit(self.latest, |view| visitor.span(view));
         self.count(visited, span.cut, replaced);
