@@ -12,26 +12,37 @@ use opentelemetry::{SpanId, TraceId};
 
 use crate::model::{Note, Span, Trace, format_duration, nanos};
 use crate::store::content::Contents;
+use crate::store::{StoreError, cancel};
 
 /// Makes a trace of its spans, in whatever order they came.
+#[cfg(test)]
 pub(crate) fn assemble(spans: Vec<Span>) -> Trace {
+    try_assemble(spans).expect("no question of this thread was cancelled")
+}
+
+/// Makes a trace of its spans, in whatever order they came: up to 50,000, which may all have one id.
+///
+/// # Errors
+/// When nobody waits for it any more.
+pub(crate) fn try_assemble(spans: Vec<Span>) -> Result<Trace, StoreError> {
     let id = spans.first().map_or(TraceId::INVALID, |span| span.trace_id);
     let mut notes = Vec::new();
     let mut spans = spans;
     let mut contents = Contents::default();
-    same_ids::sort(&mut spans, &mut contents);
+    same_ids::sort(&mut spans, &mut contents)?;
     straighten(&mut spans, &mut notes);
     // A batch that was sent twice has each of them twice.
     notes.dedup();
-    let mut spans = same_ids::resolve(spans, &mut contents, &mut notes);
+    let mut spans = same_ids::resolve(spans, &mut contents, &mut notes)?;
     end_unfinished(&mut spans, &mut notes);
+    cancel::check()?;
     note_parents(&spans, &mut notes);
-    Trace {
+    Ok(Trace {
         id,
         spans,
         notes,
         truncated: false,
-    }
+    })
 }
 
 /// Shows spans that end before they start without duration; those without any end are left for later.

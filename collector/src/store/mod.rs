@@ -2,6 +2,7 @@
 
 mod assemble;
 pub(crate) mod bytes;
+pub(crate) mod cancel;
 mod content;
 #[cfg(test)]
 pub(crate) mod contract;
@@ -21,7 +22,9 @@ use std::future::Future;
 
 use opentelemetry::TraceId;
 
+#[cfg(test)]
 pub(crate) use assemble::assemble;
+pub(crate) use assemble::try_assemble;
 pub use traces::Traces;
 
 pub use crate::log::StoreError;

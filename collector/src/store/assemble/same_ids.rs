@@ -13,14 +13,17 @@ use std::collections::{HashMap, HashSet};
 use super::parts::{Wholes, rank, sender};
 use crate::model::{Note, Span, SpanKind};
 use crate::store::content::{Contents, Head, Key, Outline};
+use crate::store::{StoreError, cancel};
 
 /// Sorts spans, earliest first, in an order that does not depend on how they arrived.
-pub(super) fn sort(spans: &mut [Span], contents: &mut Contents) {
+pub(super) fn sort(spans: &mut [Span], contents: &mut Contents) -> Result<(), StoreError> {
     spans.sort_unstable_by_key(order);
     let ties = spans.chunk_by_mut(|a, b| order(a) == order(b));
     for tied in ties.filter(|tied| tied.len() > 1) {
+        cancel::check()?;
         tied.sort_by_cached_key(|span| tie_break(span, contents));
     }
+    cancel::check()
 }
 
 /// Sorts spans, earliest first, and resolves those that share an id.
@@ -28,11 +31,11 @@ pub(super) fn resolve(
     mut spans: Vec<Span>,
     contents: &mut Contents,
     notes: &mut Vec<Note>,
-) -> Vec<Span> {
+) -> Result<Vec<Span>, StoreError> {
     spans.sort_unstable_by_key(|span| span.span_id.to_bytes());
     if !spans.windows(2).any(|two| two[0].span_id == two[1].span_id) {
-        sort(&mut spans, contents);
-        return spans;
+        sort(&mut spans, contents)?;
+        return Ok(spans);
     }
     let mut resolved: Vec<Span> = Vec::with_capacity(spans.len());
     let mut group: Vec<Span> = Vec::new();
@@ -41,13 +44,13 @@ pub(super) fn resolve(
             .first()
             .is_some_and(|first| first.span_id != span.span_id)
         {
-            resolve_group(&mut group, &mut resolved, contents, notes);
+            resolve_group(&mut group, &mut resolved, contents, notes)?;
         }
         group.push(span);
     }
-    resolve_group(&mut group, &mut resolved, contents, notes);
-    sort(&mut resolved, contents);
-    resolved
+    resolve_group(&mut group, &mut resolved, contents, notes)?;
+    sort(&mut resolved, contents)?;
+    Ok(resolved)
 }
 
 /// Moves the spans of one id to `resolved`.
@@ -56,8 +59,9 @@ fn resolve_group(
     resolved: &mut Vec<Span>,
     contents: &mut Contents,
     notes: &mut Vec<Note>,
-) {
+) -> Result<(), StoreError> {
     if group.len() > 1 {
+        cancel::check()?;
         // Whole ones first, so that of a repeat the one that has most stays; then those that end last, and last those
         // without an end; then an order that does not depend on arrival.
         group.sort_by_cached_key(|span| {
@@ -66,11 +70,14 @@ fn resolve_group(
             let order = (Reverse(span.end), order(span), outline);
             (is_shortened, order, tie_break(span, contents))
         });
+        cancel::check()?;
         drop_repeats(group, contents, notes);
+        cancel::check()?;
         merge_parts(group, notes);
         note_kept(group, notes);
     }
     resolved.append(group);
+    Ok(())
 }
 
 /// Keeps one of the spans that are the same, and notes how often it came. Of one that a store shortened only its head can

@@ -5,7 +5,6 @@
 
 mod arrival;
 mod block;
-mod cancel;
 mod catalog;
 mod damage;
 mod dictionary;
@@ -30,13 +29,13 @@ use std::time::Duration;
 use opentelemetry::TraceId;
 use tokio::time::Instant;
 
+use super::cancel::off_worker;
 use super::search::{Found, deadline};
 use super::{StoreError, TraceReader};
 use crate::counters::Counters;
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
 #[cfg(test)]
 pub(crate) use block::SpanCodec;
-use cancel::Asked;
 use catalog::Catalog;
 pub(crate) use journal::{Journal, JournalSegment};
 use read::Wanted;
@@ -182,10 +181,7 @@ impl EmbeddedStore {
         read: impl Fn(&Catalog) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let catalog = Arc::clone(&self.catalog);
-        let asked = Asked::default();
-        let cancel = asked.cancel();
-        let task = tokio::task::spawn_blocking(move || {
-            let _cancellable = cancel.enter();
+        off_worker(self.catalog.folder(), move || {
             let segments = catalog.snapshot();
             let answer = read(&catalog);
             if !segments.iter().any(Segment::is_broken) {
@@ -193,11 +189,8 @@ impl EmbeddedStore {
             }
             rebuild::rebuild_broken(&catalog);
             read(&catalog)
-        });
-        task.await.unwrap_or_else(|error| {
-            let error = std::io::Error::other(error);
-            Err(StoreError::io("read", self.catalog.folder(), error))
         })
+        .await
     }
 }
 

@@ -14,8 +14,8 @@ use super::segment::Segment;
 use crate::codec::otlp::Limits;
 use crate::model::{TimeRange, Trace, UnixNanos};
 use crate::store::StoreError;
-use crate::store::assemble;
 use crate::store::convert::SpanCollector;
+use crate::store::try_assemble;
 
 /// Bytes of text that are read from one block at a time; what is kept of them is cut as the trace needs.
 const SCRATCH_BYTES_MAX: usize = 8 << 20;
@@ -55,7 +55,7 @@ pub(crate) fn trace(catalog: &Catalog, wanted: Wanted) -> Result<Option<Trace>, 
     if spans.is_empty() {
         return Ok(None);
     }
-    let mut trace = assemble(spans);
+    let mut trace = try_assemble(spans)?;
     trace.truncated = truncated;
     Ok(Some(trace))
 }

@@ -12,14 +12,20 @@ use opentelemetry::SpanId;
 pub(crate) use traces::MergedTraces;
 
 use crate::model::{Note, Trace};
-use crate::store::assemble;
 use crate::store::content::Contents;
+use crate::store::{StoreError, try_assemble};
 
 /// Makes one trace of its parts in two stores; a span that is in both is there once.
-pub(crate) fn union(local: Option<Trace>, remote: Option<Trace>) -> Option<Trace> {
+///
+/// # Errors
+/// When nobody waits for it any more.
+pub(crate) fn union(
+    local: Option<Trace>,
+    remote: Option<Trace>,
+) -> Result<Option<Trace>, StoreError> {
     let (local, remote) = match (local, remote) {
         (Some(local), Some(remote)) => (local, remote),
-        (one, other) => return one.or(other),
+        (one, other) => return Ok(one.or(other)),
     };
     let truncated = local.truncated || remote.truncated;
     let mut notes = local.notes;
@@ -30,10 +36,10 @@ pub(crate) fn union(local: Option<Trace>, remote: Option<Trace>) -> Option<Trace
     let mut remote = remote.spans;
     remote.retain(|span| !known.contains(&contents.key(span)));
     spans.append(&mut remote);
-    let mut trace = assemble(spans);
+    let mut trace = try_assemble(spans)?;
     trace.truncated = truncated;
     add_notes(&mut trace.notes, notes);
-    Some(trace)
+    Ok(Some(trace))
 }
 
 /// Adds the notes on what each part's reader changed. What is missing is known only of the whole.

@@ -342,7 +342,7 @@ fn many_spans_of_one_id_are_joined() {
         };
         Some(assemble(numbers.map(one).collect()))
     };
-    let trace = union(made(0..20_001), made(1..20_002)).unwrap();
+    let trace = union(made(0..20_001), made(1..20_002)).unwrap().unwrap();
     assert_eq!(trace.spans.len(), 20_002);
     let codes: Vec<_> = trace.notes.iter().map(|note| note.code).collect();
     assert_eq!(codes, ["differs"]);

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::union;
 use crate::model::{MINUTE, NANOSECOND, Note, TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
+use crate::store::cancel::off_worker;
 use crate::store::embedded::{EmbeddedStore, ShipProgress};
 use crate::store::fitting::{TRACE_BYTES_MAX, bytes_of};
 use crate::store::influxdb::{InfluxTraces, Peers, Scan};
@@ -184,11 +185,7 @@ async fn union_off_worker(
     if local.is_none() || remote.is_none() {
         return Ok(local.or(remote));
     }
-    let union = tokio::task::spawn_blocking(|| union(local, remote));
-    union.await.map_err(|error| {
-        let error = std::io::Error::other(error);
-        StoreError::io("merge the parts of", Path::new("a trace"), error)
-    })
+    off_worker(Path::new("a trace"), || union(local, remote)).await
 }
 
 /// Returns how many bytes the other part of a trace may have: both together what the whole may, but for a few spans.

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::super::cancel;
 use super::header::{BlockHeader, PartEntry, PartKind, SpanCodec};
 use super::ints;
 use super::part_stream::{PartStream, Planes, Stored, WHOLE_BYTES_MAX, gather};
 use crate::log::BlockCodec;
 use crate::store::StoreError;
 use crate::store::bytes::Reader;
+use crate::store::cancel;
 
 thread_local! {
     /// A context costs more to make than a small part costs to inflate.

@@ -21,12 +21,12 @@ use tokio::time::Instant;
 pub(crate) use merge::{Resolved, resolve};
 
 use super::block::BlockMeta;
-use super::cancel::TimeLimit;
 use super::catalog::Catalog;
 use super::damage::{skip_missing, tolerate};
 use super::segment::Segment;
 use crate::model::{Cursor, NANOSECOND, TimeRange, TraceQuery, UnixNanos};
 use crate::store::StoreError;
+use crate::store::cancel::TimeLimit;
 use crate::store::matching::id_number;
 use crate::store::search::{self, Candidate, Found, Row, Source};
 use needs::Reach;

@@ -7,11 +7,11 @@ use std::ops::Bound;
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 
 use super::super::block::schema::Schema;
-use super::super::cancel;
 use super::super::segment::{Segment, ServiceRange, Zones, tokens};
 use super::predicate::passing;
 use crate::model::{Condition, EVENT_NAME, SCOPE_NAME, SCOPE_VERSION, Test};
 use crate::store::StoreError;
+use crate::store::cancel;
 
 /// Which blocks of a segment may hold a span that matches.
 #[derive(Debug, PartialEq, Eq)]

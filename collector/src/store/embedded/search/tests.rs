@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::super::cancel::{Asked, TimeLimit};
 use super::super::tests::support::{open_store, span, write};
 use super::super::{EmbeddedStore, SpanLog};
 use super::*;
 use crate::model::{
     Condition, EVENT_NAME, Event, Pattern, Place, Resource, SCOPE_NAME, Scope, Span, Test, Value,
 };
+use crate::store::cancel::{Asked, TimeLimit};
 
 const SPANS: u64 = 1_000;
 

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::support::*;
 use crate::model::{Span, SpanKind, StatusCode, UnixNanos, Value};
-use crate::store::assemble;
+use crate::store::cancel::Asked;
+use crate::store::{StoreError, assemble, try_assemble};
 use opentelemetry::SpanId;
 
 /// Spans whose ids, parents and starts meet often.
@@ -165,4 +166,19 @@ fn a_span_without_an_end_is_told_in_plain_words() {
             "no end time, shown without duration",
         ]
     );
+}
+
+/// *Guarantees*: a trace that nobody waits for any more is not made.
+#[test]
+fn assembling_ends_when_nobody_waits_for_the_trace() {
+    let spans: Vec<_> = (1..=3).map(|id| span(1, id, "shop")).collect();
+    let asked = Asked::default();
+    let entered = asked.cancel().enter();
+    assert!(try_assemble(spans.clone()).is_ok());
+    drop(asked);
+    let same: Vec<_> = (1..=3).map(|_| span(1, 1, "shop")).collect();
+    for spans in [spans, same] {
+        assert!(matches!(try_assemble(spans), Err(StoreError::Cancelled)));
+    }
+    drop(entered);
 }

@@ -2,6 +2,7 @@
 //! tells when the trace's points were written, and only there the payloads are read.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use opentelemetry::TraceId;
 use super::payload;
 use crate::model::{Span, UnixNanos};
 use crate::store::StoreError;
+use crate::store::cancel::{self, off_worker};
 use crate::store::fitting::{Fitting, TRACE_BYTES_MAX};
 use crate::store::influxdb::schema::{SHARD, SPAN};
 use crate::store::influxdb::wire::client::Client;
@@ -102,12 +104,9 @@ pub(super) async fn spans(
     since: UnixNanos,
     bytes_max: usize,
 ) -> Result<(Vec<Span>, bool), StoreError> {
-    let mut collected = Collected::new(id, bytes_max);
-    visit_payloads(client, low_half(id), since, |payload| {
-        collected.add(payload)
-    })
-    .await?;
-    Ok(collected.finish())
+    let collected = Collected::new(id, bytes_max);
+    let collected = visit_payloads(client, low_half(id), since, collected, Collected::add);
+    Ok(collected.await?.finish())
 }
 
 /// Returns the traces whose low half is that number, most recently received first.
@@ -116,28 +115,28 @@ pub(super) async fn ids_by_low_half(
     low: u64,
     since: UnixNanos,
 ) -> Result<Vec<TraceId>, StoreError> {
-    let mut ids: Vec<TraceId> = Vec::new();
-    visit_payloads(client, low, since, |payload| {
+    let add = move |ids: &mut Vec<TraceId>, payload: &str| {
         let id = payload.get(..32).and_then(|id| TraceId::from_hex(id).ok());
         if let Some(id) = id.filter(|id| low_half(*id) == low) {
             ids.retain(|known| *known != id);
             ids.push(id);
         }
         true
-    })
-    .await?;
+    };
+    let mut ids = visit_payloads(client, low, since, Vec::new(), add).await?;
     ids.reverse();
     Ok(ids)
 }
 
-/// Visits the payloads of every trace with that low half, oldest first, until `should_continue` returns false. One answer
-/// is in memory at a time.
-async fn visit_payloads(
+/// Adds the payloads of every trace with that low half to `seen`, oldest first, until `add` returns false. One answer is in
+/// memory at a time, and is looked through off the async workers: payloads are decoded.
+async fn visit_payloads<T: Send + 'static>(
     client: &Client,
     low: u64,
     since: UnixNanos,
-    mut should_continue: impl FnMut(&str) -> bool,
-) -> Result<(), StoreError> {
+    mut seen: T,
+    add: impl Fn(&mut T, &str) -> bool + Copy + Send + 'static,
+) -> Result<T, StoreError> {
     let times = times(client, low, since).await?;
     for ranges in near(&times).chunks(STATEMENTS_MAX) {
         let mut query = Query::default();
@@ -145,12 +144,22 @@ async fn visit_payloads(
             push_payloads(&mut query, low, *first, *last);
         }
         let answer = client.queries(&query).await?;
-        let mut payloads = answer.iter().flatten().flat_map(texts_of);
-        if !payloads.all(|(_, payload)| should_continue(payload)) {
+        let visited = off_worker(Path::new("payloads"), move || {
+            for (_, payload) in answer.iter().flatten().flat_map(texts_of) {
+                cancel::check()?;
+                if !add(&mut seen, payload) {
+                    return Ok((seen, false));
+                }
+            }
+            Ok((seen, true))
+        });
+        let goes_on;
+        (seen, goes_on) = visited.await?;
+        if !goes_on {
             break;
         }
     }
-    Ok(())
+    Ok(seen)
 }
 
 /// Returns when points of the traces with that low half were written, oldest first.
@@ -225,26 +234,58 @@ pub(super) async fn spans_of(
                 .map(|(first, last)| (trace, first, last)),
         );
     }
-    let mut traces: Vec<Option<Collected>> = ids.iter().map(|_| None).collect();
-    let mut room = TRACE_BYTES_MAX;
+    let mut found = Together::new(ids);
     for parts in parts.chunks(STATEMENTS_MAX) {
         let mut query = Query::default();
         for &(trace, first, last) in parts {
             push_payloads(&mut query, low_half(ids[trace]), first, last);
         }
         let answers = client.queries(&query).await?;
-        for (&(trace, ..), answer) in parts.iter().zip(&answers) {
-            let bytes_max = room.max(TRACE_BYTES_MAX / 64);
-            let new = || Collected::new(ids[trace], bytes_max);
-            let collected = traces[trace].get_or_insert_with(new);
-            let before = collected.spans.bytes();
-            let mut payloads = answer.iter().flat_map(texts_of);
-            payloads.all(|(_, payload)| collected.add(payload));
-            room = room.saturating_sub(collected.spans.bytes().saturating_sub(before));
+        let parts: Vec<usize> = parts.iter().map(|(trace, ..)| *trace).collect();
+        found = off_worker(Path::new("payloads"), move || {
+            for (&trace, answer) in parts.iter().zip(&answers) {
+                cancel::check()?;
+                found.add(trace, answer);
+            }
+            Ok(found)
+        })
+        .await?;
+    }
+    Ok(found.finish())
+}
+
+/// Traces that are read together and share the memory of one.
+struct Together {
+    ids: Vec<TraceId>,
+    traces: Vec<Option<Collected>>,
+    room: usize,
+}
+
+impl Together {
+    fn new(ids: &[TraceId]) -> Self {
+        Self {
+            ids: ids.to_vec(),
+            traces: ids.iter().map(|_| None).collect(),
+            room: TRACE_BYTES_MAX,
         }
     }
-    let spans = |one: Option<Collected>| one.map(Collected::finish).unwrap_or_default();
-    Ok(traces.into_iter().map(spans).collect())
+
+    /// Adds the payloads of an answer to the trace of that place.
+    fn add(&mut self, trace: usize, answer: &[Series]) {
+        let bytes_max = self.room.max(TRACE_BYTES_MAX / 64);
+        let new = || Collected::new(self.ids[trace], bytes_max);
+        let collected = self.traces[trace].get_or_insert_with(new);
+        let before = collected.spans.bytes();
+        let mut payloads = answer.iter().flat_map(texts_of);
+        payloads.all(|(_, payload)| collected.add(payload));
+        let added = collected.spans.bytes().saturating_sub(before);
+        self.room = self.room.saturating_sub(added);
+    }
+
+    fn finish(self) -> Vec<(Vec<Span>, bool)> {
+        let spans = |one: Option<Collected>| one.map(Collected::finish).unwrap_or_default();
+        self.traces.into_iter().map(spans).collect()
+    }
 }
 
 /// Returns the times of a series' rows.

@@ -9,6 +9,7 @@ pub(crate) mod lane;
 pub mod payload;
 mod scan;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +18,13 @@ use opentelemetry::TraceId;
 pub(crate) use scan::Scan;
 
 use crate::model::{Span, TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
-use crate::store::assemble;
+use crate::store::cancel::off_worker;
 use crate::store::influxdb::names::OTHER;
 use crate::store::influxdb::schema::{OPERATION, SERVICE, SPAN_IDX};
 use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::line::tag_value;
 use crate::store::influxdb::wire::query::{Query, Series};
-use crate::store::{StoreError, TraceReader, search};
+use crate::store::{StoreError, TraceReader, search, try_assemble};
 
 /// Operations of a service that a list returns, as the embedded store does.
 const OPERATIONS_MAX: usize = 1_000;
@@ -99,6 +100,16 @@ fn texts(series: &Series) -> Vec<String> {
     cells.map(str::to_owned).collect()
 }
 
+/// Makes a trace of its spans, of which some may be cut off; `None` without any.
+fn whole(spans: Vec<Span>, truncated: bool) -> Result<Option<Trace>, StoreError> {
+    if spans.is_empty() {
+        return Ok(None);
+    }
+    let mut trace = try_assemble(spans)?;
+    trace.truncated = truncated;
+    Ok(Some(trace))
+}
+
 /// The store in InfluxDB by itself: everything must have been written there.
 impl TraceReader for InfluxTraces {
     async fn trace_within(
@@ -107,12 +118,7 @@ impl TraceReader for InfluxTraces {
         bytes_max: usize,
     ) -> Result<Option<Trace>, StoreError> {
         let (spans, truncated) = self.spans(id, bytes_max).await?;
-        if spans.is_empty() {
-            return Ok(None);
-        }
-        let mut trace = assemble(spans);
-        trace.truncated = truncated;
-        Ok(Some(trace))
+        off_worker(Path::new("a trace"), move || whole(spans, truncated)).await
     }
 
     async fn trace_ids_by_low_half(&self, low: u64) -> Result<Vec<TraceId>, StoreError> {

@@ -4,6 +4,7 @@
 //! Where every condition is on a tag or field of the index points, those are read; else the payloads, whose spans then
 //! decide (`compile`).
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use tokio::time::{Instant, timeout};
 
 use super::by_id::{self, texts_of};
 use super::compile::Compiled;
-use super::payload;
-use crate::model::{NANOSECOND, Span, TimeRange, Trace, TraceQuery, UnixNanos};
+use super::{payload, whole};
+use crate::model::{NANOSECOND, TimeRange, Trace, TraceQuery, UnixNanos};
 use crate::store::StoreError;
-use crate::store::assemble;
+use crate::store::cancel::{self, off_worker};
 use crate::store::influxdb::wire::client::{Client, failed};
+use crate::store::influxdb::wire::query::Series;
 use crate::store::search::{Candidate, Row, Source, row_of};
 
 /// How far a sender's clock may be ahead of ours and its spans still be in their place.
@@ -93,12 +95,11 @@ impl Scan {
         let ids: Vec<TraceId> = candidates.iter().map(|candidate| candidate.id).collect();
         let arrived = self.kept_since..self.query.as_of();
         let spans = in_time(&self.client, by_id::spans_of(&self.client, &ids, arrived)).await?;
-        let trace = |(spans, is_cut): (Vec<Span>, bool)| {
-            let mut trace = (!spans.is_empty()).then(|| assemble(spans))?;
-            trace.truncated = is_cut;
-            Some(trace)
-        };
-        Ok(spans.into_iter().map(trace).collect())
+        off_worker(Path::new("traces"), || {
+            let traces = spans.into_iter();
+            traces.map(|(spans, is_cut)| whole(spans, is_cut)).collect()
+        })
+        .await
     }
 
     async fn look_back(&mut self) -> Result<Vec<Candidate>, StoreError> {
@@ -121,12 +122,11 @@ impl Scan {
             self.window = self.window.saturating_mul(WINDOW_GROWTH);
         }
         self.rows = (self.rows * 2).min(ROWS_MAX);
+        if by_payload {
+            return self.in_payloads(answer).await;
+        }
         let texts = rows.iter().map(|(_, text)| *text);
-        let found: Vec<_> = match by_payload {
-            true => texts.filter_map(|text| self.in_payload(text)).collect(),
-            false => texts.filter_map(|text| self.in_index(text)).collect(),
-        };
-        Ok(found)
+        Ok(texts.filter_map(|text| self.in_index(text)).collect())
     }
 
     /// Reads an index point's text: trace id, span id, start.
@@ -138,18 +138,32 @@ impl Scan {
         is_in_range.then_some(Candidate { id, position })
     }
 
-    /// Returns the trace of a payload if one of its spans matches.
-    fn in_payload(&self, text: &str) -> Option<Candidate> {
-        let spans = payload::decode(text)?;
-        let matching = spans
-            .iter()
-            .filter(|span| self.range.contains(span.start) && self.query.matches(span));
-        let latest = matching.max_by_key(|span| span.start)?;
-        Some(Candidate {
-            id: latest.trace_id,
-            position: latest.start,
+    /// Returns the traces of payloads of which a span matches. They are decoded off the async workers.
+    async fn in_payloads(&self, answer: Vec<Series>) -> Result<Vec<Candidate>, StoreError> {
+        let (query, range) = (self.query.clone(), self.range);
+        off_worker(Path::new("payloads"), move || {
+            let mut found = Vec::new();
+            for (_, text) in answer.iter().flat_map(texts_of) {
+                cancel::check()?;
+                found.extend(in_payload(text, &query, range));
+            }
+            Ok(found)
         })
+        .await
     }
+}
+
+/// Returns the trace of a payload if one of its spans matches.
+fn in_payload(text: &str, query: &TraceQuery, range: TimeRange) -> Option<Candidate> {
+    let spans = payload::decode(text)?;
+    let matching = spans
+        .iter()
+        .filter(|span| range.contains(span.start) && query.matches(span));
+    let latest = matching.max_by_key(|span| span.start)?;
+    Some(Candidate {
+        id: latest.trace_id,
+        position: latest.start,
+    })
 }
 
 impl Source for Scan {
@@ -165,8 +179,12 @@ impl Source for Scan {
 
     async fn resolve(&mut self, candidates: &[Candidate]) -> Result<Vec<Option<Row>>, StoreError> {
         let traces = self.traces(candidates).await?;
-        let rows = traces.into_iter().map(|trace| row_of(&trace?, &self.query));
-        Ok(rows.collect())
+        let query = self.query.clone();
+        off_worker(Path::new("traces"), move || {
+            let rows = traces.into_iter().map(|trace| row_of(&trace?, &query));
+            Ok(rows.collect())
+        })
+        .await
     }
 }
 

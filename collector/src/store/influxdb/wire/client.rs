@@ -21,6 +21,7 @@ use super::server::{Generation, Server};
 use crate::files;
 use crate::secret::Secret;
 use crate::store::StoreError;
+use crate::store::cancel::off_worker;
 use crate::store::influxdb::InfluxdbOptions;
 use crate::sync::RwLock;
 
@@ -28,6 +29,8 @@ use crate::sync::RwLock;
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// The most of an error's text that is kept.
 const ERROR_BYTES_MAX: usize = 4 << 10;
+/// Answers up to that size are parsed where they arrive, within a millisecond.
+const QUICK_ANSWER_BYTES: usize = 64 << 10;
 /// The most of a write's answer that is kept: InfluxDB 2 repeats every line that it cannot parse.
 const WRITE_ANSWER_BYTES_MAX: usize = 1 << 20;
 
@@ -241,15 +244,13 @@ impl Client {
             return Err(self.failed("query", &"the answer is too large"));
         }
         let (status, body) = (reply.status, reply.body);
-        let answer: Result<Answer, _> = serde_json::from_slice(&body);
-        let series = match answer {
-            Ok(answer) if status.is_success() || answer.error.is_some() => answer.into_series(),
-            _ => {
-                let text = &body[..body.len().min(ERROR_BYTES_MAX)];
-                Err(String::from_utf8_lossy(text).into_owned())
-            }
-        };
-        Ok((status, series))
+        if body.len() <= QUICK_ANSWER_BYTES {
+            return Ok((status, series_of(status, &body)));
+        }
+        off_worker(Path::new("an answer"), move || {
+            Ok((status, series_of(status, &body)))
+        })
+        .await
     }
 
     /// Calls a path of the management API; returns the status and the body, cut.
@@ -342,6 +343,17 @@ impl Client {
 
     fn failed(&self, action: &'static str, problem: &dyn std::fmt::Display) -> StoreError {
         failed(action, &self.options.url, problem)
+    }
+}
+
+/// Returns the series of an answer, by statement, or what it says is wrong.
+fn series_of(status: StatusCode, body: &[u8]) -> Result<Vec<Vec<Series>>, String> {
+    match serde_json::from_slice::<Answer>(body) {
+        Ok(answer) if status.is_success() || answer.error.is_some() => answer.into_series(),
+        _ => {
+            let text = &body[..body.len().min(ERROR_BYTES_MAX)];
+            Err(String::from_utf8_lossy(text).into_owned())
+        }
     }
 }
 

@@ -2,13 +2,13 @@
 
 use super::super::super::block::schema::{ColumnKind, Schema};
 use super::super::super::block::{BlockReader, PartKind, ValueSource, ints};
-use super::super::super::cancel;
 use super::super::super::dictionary::ValueList;
 use super::super::super::segment::Segment;
 use crate::codec::otlp::ValueView;
 use crate::codec::otlp::decode::value_of_view;
 use crate::model::{Test, Value};
 use crate::store::StoreError;
+use crate::store::cancel;
 
 /// How a column's values are tested.
 #[derive(Debug)]

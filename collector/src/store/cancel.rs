@@ -1,7 +1,8 @@
-//! Stops a reader in the middle of its work: nobody waits for the answer any more, because its client left or the
-//! collector stops, or the time of its search is over.
+//! Work for an answer, on threads that may be busy for long. It stops in the middle once nobody waits for the answer any
+//! more, because its client left or the collector stops, or once the time of its search is over.
 
 use std::cell::{Cell, RefCell};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,13 +22,32 @@ thread_local! {
     static WORK: Cell<usize> = const { Cell::new(0) };
 }
 
+/// Does work for an answer on a thread that may be busy for long; it ends at its next check once the future is dropped.
+///
+/// # Errors
+/// As the work, or when it panics; `what` is what is being read.
+pub(crate) async fn off_worker<T: Send + 'static>(
+    what: &Path,
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let asked = Asked::default();
+    let cancel = asked.cancel();
+    let task = tokio::task::spawn_blocking(move || {
+        let _cancellable = cancel.enter();
+        check()?;
+        work()
+    });
+    let done = task.await;
+    done.unwrap_or_else(|error| Err(StoreError::io("read", what, std::io::Error::other(error))))
+}
+
 /// A question; dropping it cancels its reader.
 #[derive(Debug, Default)]
-pub(super) struct Asked(Arc<AtomicBool>);
+pub(crate) struct Asked(Arc<AtomicBool>);
 
 impl Asked {
     /// Returns what its reader looks at.
-    pub(super) fn cancel(&self) -> Cancel {
+    pub(crate) fn cancel(&self) -> Cancel {
         Cancel(Arc::clone(&self.0))
     }
 }
@@ -40,18 +60,18 @@ impl Drop for Asked {
 
 /// Whether a question was cancelled.
 #[derive(Debug, Clone)]
-pub(super) struct Cancel(Arc<AtomicBool>);
+pub(crate) struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
     /// Makes it the question of this thread until what is returned is dropped.
-    pub(super) fn enter(self) -> Entered {
+    pub(crate) fn enter(self) -> Entered {
         CURRENT.set(Some(self));
         Entered
     }
 }
 
 /// The thread answers a question.
-pub(super) struct Entered;
+pub(crate) struct Entered;
 
 impl Drop for Entered {
     fn drop(&mut self) {
@@ -61,23 +81,23 @@ impl Drop for Entered {
 
 /// Returns whether the time of a search is over; once it is, it stays so.
 #[derive(Clone)]
-pub(super) struct TimeLimit(Arc<dyn Fn() -> bool + Send + Sync>);
+pub(crate) struct TimeLimit(Arc<dyn Fn() -> bool + Send + Sync>);
 
 impl TimeLimit {
     /// Makes one of a clock.
-    pub(super) fn new(is_over: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(is_over: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(is_over))
     }
 
     /// Limits the reads of this thread until what is returned is dropped.
-    pub(super) fn enter(&self) -> Limited {
+    pub(crate) fn enter(&self) -> Limited {
         LIMIT.set(Some(self.clone()));
         Limited
     }
 }
 
 /// The reads of this thread are limited.
-pub(super) struct Limited;
+pub(crate) struct Limited;
 
 impl Drop for Limited {
     fn drop(&mut self) {
@@ -86,7 +106,7 @@ impl Drop for Limited {
 }
 
 /// Fails once the question of this thread was cancelled, or the time of its search is over.
-pub(super) fn check() -> Result<(), StoreError> {
+pub(crate) fn check() -> Result<(), StoreError> {
     WORK.set(0);
     let is_cancelled = CURRENT.with_borrow(|current| {
         let cancel = current.as_ref();
@@ -104,7 +124,7 @@ pub(super) fn check() -> Result<(), StoreError> {
 
 /// As `check`, before a value of that many bytes is looked at; the clock is read once in a while.
 #[inline]
-pub(super) fn spend(bytes: usize) -> Result<(), StoreError> {
+pub(crate) fn spend(bytes: usize) -> Result<(), StoreError> {
     let work = WORK.get() + VALUE_BYTES + bytes;
     WORK.set(work);
     if work < LOOK_AFTER_BYTES {
@@ -128,6 +148,28 @@ mod tests {
         assert_eq!(looked, Some(LOOK_AFTER_BYTES / VALUE_BYTES - 1));
         drop(entered);
         assert!(check().is_ok());
+    }
+
+    #[tokio::test]
+    async fn work_stops_when_nobody_waits_for_it() {
+        let (started, mut has_started) = tokio::sync::mpsc::channel(1);
+        let (ended, has_ended) = tokio::sync::oneshot::channel();
+        let work = off_worker(Path::new("a trace"), move || {
+            started.blocking_send(()).unwrap();
+            let error = loop {
+                match check() {
+                    Ok(()) => std::thread::yield_now(),
+                    Err(error) => break error,
+                }
+            };
+            ended.send(error).unwrap();
+            Ok(())
+        });
+        tokio::select! {
+            _ = work => panic!("it ends only when it is dropped"),
+            _ = has_started.recv() => {}
+        }
+        assert!(matches!(has_ended.await, Ok(StoreError::Cancelled)));
     }
 
     #[test]
