@@ -71,6 +71,9 @@ impl From<QueryError> for Problem {
                 let detail = format!("InfluxDB does not answer: {error}");
                 Self::new(StatusCode::BAD_GATEWAY, detail)
             }
+            QueryError::Store(error @ StoreError::TimeOver) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
             // The path of a file is for the log of the collector, not for who asks.
             QueryError::Store(error) => {
                 tracing::error!(%error, "could not answer a query");

@@ -35,8 +35,8 @@ pub enum StoreError {
         /// The server's or the network's error.
         problem: String,
     },
-    /// The time of a search is over.
-    #[error("the time of the search is over")]
+    /// The time of a question is over.
+    #[error("the store took too long to answer")]
     TimeOver,
     /// Nobody waits for the answer.
     #[error("nobody waits for the answer any more")]

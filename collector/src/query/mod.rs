@@ -17,7 +17,13 @@ pub(crate) use stream::Greeting;
 pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic};
 pub use trace_id::is_trace_id;
 
+use std::time::Duration;
+
 use crate::store::StoreError;
+
+/// Longest time of one question to the store, except a page of a search, which ends by itself a second before. Zipkin's
+/// server has the same timeout.
+pub(crate) const READ_TIME_MAX: Duration = Duration::from_secs(11);
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error)]

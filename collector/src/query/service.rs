@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::TraceId;
+use tokio::time::timeout;
 
 use super::hub::Hub;
 use super::stream::{self, StreamEvent};
-use super::{Admission, Cost, QueryError, TRACE_BYTES_MAX, trace_id};
+use super::{Admission, Cost, QueryError, READ_TIME_MAX, TRACE_BYTES_MAX, trace_id};
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::{
@@ -17,7 +18,7 @@ use crate::model::{
 };
 use crate::store::embedded::StoreStats;
 use crate::store::merged::series::MergedSeries;
-use crate::store::{TraceReader, Traces};
+use crate::store::{StoreError, TraceReader, Traces};
 
 /// How far ahead of this clock a span may start and its names still be listed.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
@@ -123,6 +124,7 @@ impl QueryService {
             // Stores know traces by time only: the newest that match are read and compared.
             query.limit = TraceQuery::LIMIT_MAX;
         }
+        // A page ends by itself when its time is over, with what it has.
         let mut page = self.store.search(query).await?;
         page.reorder(order, limit);
         Ok(page)
@@ -133,7 +135,7 @@ impl QueryService {
     /// # Errors
     /// When the store fails.
     pub async fn trace(&self, id: TraceId) -> Result<Option<Trace>, QueryError> {
-        Ok(self.store.trace(id).await?)
+        self.trace_within(id, TRACE_BYTES_MAX).await
     }
 
     /// Returns a trace fitted into so many bytes of memory.
@@ -145,7 +147,7 @@ impl QueryService {
         id: TraceId,
         bytes_max: usize,
     ) -> Result<Option<Trace>, QueryError> {
-        Ok(self.store.trace_within(id, bytes_max).await?)
+        in_time(self.store.trace_within(id, bytes_max)).await
     }
 
     /// Returns the trace of an id as programs print it: up to 32 hex digits in either case, with the dashes of a UUID,
@@ -172,7 +174,8 @@ impl QueryService {
             return Ok(found);
         }
         let low = trace_id::low_half(id);
-        match self.store.trace_ids_by_low_half(low).await?.first() {
+        let longer = in_time(self.store.trace_ids_by_low_half(low)).await?;
+        match longer.first() {
             Some(id) => self.trace_within(*id, bytes_max).await,
             None => Ok(None),
         }
@@ -224,7 +227,7 @@ impl QueryService {
     /// # Errors
     /// When the store fails.
     pub async fn service_names(&self) -> Result<Vec<String>, QueryError> {
-        let stored = self.store.services(self.names_range()).await?;
+        let stored = in_time(self.store.services(self.names_range())).await?;
         let others = self.ask_others(MergedSeries::service_names).await;
         let live = self.live.clone();
         let names = tokio::task::spawn_blocking(move || {
@@ -244,7 +247,7 @@ impl QueryService {
         let operations = self
             .store
             .operations(service.to_owned(), self.names_range());
-        Ok(operations.await?)
+        in_time(operations).await
     }
 
     /// Returns the calls between services in that range, busiest first: whole minutes for the last two hours, whole hours before.
@@ -266,6 +269,12 @@ impl QueryService {
     pub(super) fn hub(&self) -> &Hub<StreamEvent> {
         &self.hub
     }
+}
+
+/// Waits for an answer of the store, up to `READ_TIME_MAX`; then its reader stops.
+async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, QueryError> {
+    let answer = timeout(READ_TIME_MAX, answer).await;
+    Ok(answer.unwrap_or(Err(StoreError::TimeOver))?)
 }
 
 /// Adds the links of other collectors; returns all, busiest first.
@@ -312,6 +321,18 @@ mod tests {
             error_count: 1,
             circuits: circuits.iter().map(key).collect(),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_takes_too_long_is_not_waited_for() {
+        let started = tokio::time::Instant::now();
+        let answer = in_time(std::future::pending::<Result<(), StoreError>>()).await;
+        assert!(matches!(
+            answer,
+            Err(QueryError::Store(StoreError::TimeOver))
+        ));
+        assert_eq!(started.elapsed(), READ_TIME_MAX);
+        assert!(in_time(async { Ok(()) }).await.is_ok());
     }
 
     #[test]

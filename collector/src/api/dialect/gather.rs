@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::api::ApiState;
 use crate::model::{SHORTENED, Trace, TraceQuery};
-use crate::query::{QueryError, QueryService, TRACE_BYTES_MAX, bytes_of};
+use crate::query::{QueryError, QueryService, READ_TIME_MAX, TRACE_BYTES_MAX, bytes_of};
 
 /// Traces in one answer (Jaeger's UI stops at 1,500).
 pub(in crate::api) const TRACES_MAX: usize = 1_000;
@@ -23,9 +23,8 @@ const ROOM_BYTES_MIN: usize = 1 << 20;
 const READ_MAX: usize = 2_000;
 /// Spans read for one search, matching or not: ten traces of the largest size, of which one is in memory at a time.
 const SPANS_READ_MAX: usize = 500_000;
-/// Longest time of a search; it then answers with what it has. Zipkin's server has the same timeout, and a page of the
-/// store ends by itself a second before.
-pub(in crate::api) const TIME_MAX: Duration = Duration::from_secs(11);
+/// Longest time of a search; it then answers with what it has.
+pub(in crate::api) const TIME_MAX: Duration = READ_TIME_MAX;
 /// Concurrent searches; others wait within their time. Each holds one trace at a time, and what it found.
 const SEARCHES_AT_ONCE: usize = 4;
 

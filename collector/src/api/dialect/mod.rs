@@ -2,6 +2,7 @@
 //! Each dialect adds its messages, its limits and the shape of its answers.
 
 mod gather;
+mod listed;
 mod missing;
 mod params;
 
@@ -13,7 +14,8 @@ use axum::response::IntoResponse;
 use opentelemetry::TraceId;
 
 use super::ApiState;
-pub(super) use gather::{Answered, SearchLimit, TIME_MAX as SEARCH_TIME_MAX, gather, too_long};
+pub(super) use gather::{SearchLimit, TIME_MAX as SEARCH_TIME_MAX, gather, too_long};
+pub(super) use listed::{Listed, Outcome};
 pub(super) use missing::with_missing;
 pub(super) use params::{Params, shortened};
 

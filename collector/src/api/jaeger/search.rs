@@ -15,7 +15,7 @@ use super::answer::{self, Failure, NO_SUCH_TRACE, Remark};
 use super::convert::{self, TracePieces};
 use super::params::{Params, bounded, trace_id};
 use super::tags;
-use crate::api::dialect::{self, Answered, Refuse};
+use crate::api::dialect::{self, Listed, Outcome, Refuse};
 use crate::api::{ApiState, pieces};
 use crate::model::{Condition, Place, StatusCode, Test, TimeRange, Trace, TraceQuery};
 use crate::query::{QueryError, QueryService, TRACE_BYTES_MAX, bytes_of};
@@ -56,7 +56,7 @@ pub(super) async fn traces(
         gather(&state, Search::read(&params)?).await?
     } else {
         params.range()?;
-        by_ids(&state.query, &ids).await?
+        by_ids(&state.query, &ids, Listed::default()).await?
     };
     Ok(render(found, view))
 }
@@ -82,22 +82,25 @@ pub(super) async fn trace(
 }
 
 /// Returns the traces of these ids in their order, with a message for each that is unknown or does not fit.
-async fn by_ids(query: &QueryService, ids: &[String]) -> Result<Found, Failure> {
-    let mut answer = Answered::default();
+/// Once the time is over, those that follow are left out too.
+pub(super) async fn by_ids(
+    query: &QueryService,
+    ids: &[String],
+    mut listed: Listed,
+) -> Result<Found, Failure> {
     let mut remarks = Vec::new();
     for text in ids {
-        match find(query, text, answer.room()).await? {
-            Some(trace) => match answer.limit_for(&trace) {
-                Some(limit) => remarks.push(too_large(trace.id, &limit)),
-                None => answer.push(trace),
-            },
-            None => remarks.push(Remark {
-                message: NO_SUCH_TRACE.to_owned(),
-                trace_id: TraceId::from_hex(text).ok(),
-            }),
-        }
+        let message = match listed.add(find(query, text, listed.room())).await? {
+            Outcome::Added => continue,
+            Outcome::Unknown => NO_SUCH_TRACE.to_owned(),
+            Outcome::TooLarge(limit) | Outcome::TimeOver(limit) => {
+                format!("left out: {limit}; ask for this trace by its id")
+            }
+        };
+        let trace_id = TraceId::from_hex(text).ok();
+        remarks.push(Remark { message, trace_id });
     }
-    let (traces, _) = answer.into_parts();
+    let (traces, _) = listed.into_parts();
     Ok(Found { traces, remarks })
 }
 
@@ -298,12 +301,4 @@ pub(super) async fn find(
         return Ok(None);
     }
     service.trace_by_text_within(id, bytes_max).await
-}
-
-/// Returns the remark on a trace that does not fit into the answer.
-fn too_large(trace_id: TraceId, limit: &str) -> Remark {
-    Remark {
-        message: format!("left out: {limit}; ask for this trace by its id"),
-        trace_id: Some(trace_id),
-    }
 }

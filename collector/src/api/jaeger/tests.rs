@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
+use super::search::by_ids;
+use crate::api::dialect::Listed;
 use crate::api::tests::Fixture;
 use crate::model::UnixNanos;
 
@@ -265,6 +268,22 @@ async fn traces_of_given_ids_come_with_a_word_on_those_that_are_missing() {
         answer["errors"],
         json!([{"msg": "trace not found", "traceID": "000000000000007b"}])
     );
+}
+
+/// *Scenario*: the time of a list of ids is over before its traces are read.
+/// *Guarantees*: each is named as left out, none as unknown.
+#[tokio::test]
+async fn traces_that_are_not_read_in_time_are_left_out() {
+    let fixture = Fixture::with_shop(NOW);
+    let ids = [SHOP.to_owned(), "7b".to_owned()];
+    let over = Listed::until(Instant::now());
+    let found = by_ids(&fixture.state.query, &ids, over).await.unwrap();
+    assert!(found.traces.is_empty());
+    assert_eq!(found.remarks.len(), 2);
+    for remark in found.remarks {
+        assert!(remark.message.contains("left out: 11 s"), "{remark:?}");
+        assert!(remark.trace_id.is_some());
+    }
 }
 
 #[tokio::test]

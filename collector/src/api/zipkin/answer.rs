@@ -10,10 +10,10 @@ use opentelemetry::SpanId;
 use super::question::{self, Params, Question, trace_id};
 use super::refusal::Refusal;
 use super::span::{self, ZipkinSpan, render_span};
-use crate::api::dialect::{Answered, Refuse, gather, shortened, too_long, with_missing};
+use crate::api::dialect::{Listed, Outcome, Refuse, gather, shortened, too_long, with_missing};
 use crate::api::{ApiState, pieces};
 use crate::model::{Span, SpanKind, Trace};
-use crate::query::{bytes_of, peer_name};
+use crate::query::{QueryService, bytes_of, peer_name};
 
 /// Ids of `traceMany`, as in Zipkin.
 const IDS_MAX: usize = 1_000;
@@ -126,21 +126,37 @@ pub(super) async fn trace_many(
     params: Params,
 ) -> Result<Traces, Refusal> {
     let ids = read_ids(params.required("traceIds")?)?;
-    let (mut answer, mut missing) = (Answered::default(), None);
+    read_many(&state.query, &ids, Listed::default()).await
+}
+
+/// Reads traces in the order of their ids; the first that does not fit, or is not read in time, ends the answer.
+pub(super) async fn read_many(
+    query: &QueryService,
+    ids: &[String],
+    mut listed: Listed,
+) -> Result<Traces, Refusal> {
+    let mut missing = None;
     for id in ids {
-        let found = state.query.trace_by_text_within(&id, answer.room());
-        let Some(trace) = found.await? else {
-            continue;
-        };
-        if let Some(limit) = answer.limit_for(&trace) {
-            missing = Some(format!("{limit}; {id} and what follows is left out"));
-            break;
+        let read = query.trace_by_text_within(id, listed.room());
+        match listed.add(read).await? {
+            Outcome::Added | Outcome::Unknown => {}
+            Outcome::TooLarge(limit) | Outcome::TimeOver(limit) => {
+                missing = Some(format!("{limit}; {id} and what follows is left out"));
+                break;
+            }
         }
-        answer.push(trace);
     }
-    let (traces, cut) = answer.into_parts();
-    let missing = missing.or(cut);
-    Ok(Traces { traces, missing })
+    let (traces, cut) = listed.into_parts();
+    match missing {
+        // An empty list would mean that nobody knows them. A trace always fits alone, so the time is over.
+        Some(missing) if traces.is_empty() => {
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, missing))
+        }
+        missing => Ok(Traces {
+            traces,
+            missing: missing.or(cut),
+        }),
+    }
 }
 
 fn read_ids(text: &str) -> Result<Vec<String>, Refusal> {

@@ -47,7 +47,12 @@ impl PageError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) | Self::Query(QueryError::Invalid { .. }) => StatusCode::BAD_REQUEST,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::Busy | Self::Overloaded | Self::Ingest(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy
+            | Self::Overloaded
+            | Self::Ingest(_)
+            | Self::Query(QueryError::Store(StoreError::TimeOver)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             // A failure of InfluxDB, which its own client logs.
             Self::Query(QueryError::Store(StoreError::Remote { .. })) => StatusCode::BAD_GATEWAY,
             Self::Query(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -2,10 +2,14 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::super::super::tests::Fixture;
+use super::super::answer::read_many;
+use crate::api::dialect::Listed;
 use crate::model::UnixNanos;
 
 const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -212,4 +216,19 @@ async fn lens_is_told_how_to_start() {
     assert_eq!(config["queryLimit"], 10);
     assert_eq!(config["searchEnabled"], true);
     assert_eq!(config["dependency"]["highErrorRate"], 0.75);
+}
+
+/// *Scenario*: the time of a list of ids is over before the first trace is read.
+/// *Guarantees*: that is an error, since an empty list means that nobody knows the traces.
+#[tokio::test]
+async fn traces_that_are_not_read_in_time_are_no_empty_list() {
+    let fixture = Fixture::with_shop(UnixNanos::now().get());
+    let ids = [ID.to_owned(), "7b".to_owned()];
+    let over = Listed::until(Instant::now());
+    let refused = read_many(&fixture.state.query, &ids, over).await;
+    let refused = refused.unwrap_err();
+    assert!(refused.text().starts_with("11 s had passed"), "{refused:?}");
+    assert_eq!(refused.into_response().status(), 503);
+    let in_time = read_many(&fixture.state.query, &ids, Listed::default()).await;
+    assert_eq!(in_time.unwrap().traces.len(), 1);
 }

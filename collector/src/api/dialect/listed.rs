@@ -1,0 +1,75 @@
+//! Traces of a list of ids: read one after the other until the answer is full, or the time of a search is over.
+
+use tokio::time::{Instant, timeout_at};
+
+use super::gather::{Answered, TIME_MAX};
+use crate::model::Trace;
+use crate::query::QueryError;
+
+/// The traces read so far, and when reading ends.
+#[derive(Debug)]
+pub(in crate::api) struct Listed {
+    answer: Answered,
+    deadline: Instant,
+}
+
+/// What came of one id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::api) enum Outcome {
+    /// Its trace is in the answer.
+    Added,
+    /// Nobody knows it.
+    Unknown,
+    /// Its trace does not fit, and why.
+    TooLarge(String),
+    /// The time is over, in words.
+    TimeOver(String),
+}
+
+impl Default for Listed {
+    fn default() -> Self {
+        Self::until(Instant::now() + TIME_MAX)
+    }
+}
+
+impl Listed {
+    /// Returns a list that is read until then.
+    pub(in crate::api) fn until(deadline: Instant) -> Self {
+        Self {
+            answer: Answered::default(),
+            deadline,
+        }
+    }
+
+    /// Returns how many bytes the next trace may have.
+    pub(in crate::api) fn room(&self) -> usize {
+        self.answer.room()
+    }
+
+    /// Adds the trace that is being read within `room`; once the time is over, the reader stops.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(in crate::api) async fn add(
+        &mut self,
+        read: impl Future<Output = Result<Option<Trace>, QueryError>>,
+    ) -> Result<Outcome, QueryError> {
+        let Ok(read) = timeout_at(self.deadline, read).await else {
+            let seconds = TIME_MAX.as_secs();
+            return Ok(Outcome::TimeOver(format!("{seconds} s had passed")));
+        };
+        let Some(trace) = read? else {
+            return Ok(Outcome::Unknown);
+        };
+        if let Some(limit) = self.answer.limit_for(&trace) {
+            return Ok(Outcome::TooLarge(limit));
+        }
+        self.answer.push(trace);
+        Ok(Outcome::Added)
+    }
+
+    /// Returns the traces, and what is missing of them.
+    pub(in crate::api) fn into_parts(self) -> (Vec<Trace>, Option<String>) {
+        self.answer.into_parts()
+    }
+}
