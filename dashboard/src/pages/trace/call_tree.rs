@@ -6,6 +6,8 @@ use std::collections::{HashMap, HashSet};
 use fusebox_collector::model::{Span, SpanKind, Trace, UnixNanos, nanos};
 use opentelemetry::SpanId;
 
+use super::critical_path::{self, Section};
+
 /// One row: a span, or the place of a span that was not received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -36,6 +38,8 @@ pub(crate) struct CallTree {
     pub(crate) start: u64,
     /// Latest end, Unix nanoseconds.
     pub(crate) end: u64,
+    /// The critical paths of its roots, by row and time.
+    pub(crate) path: Vec<Section>,
 }
 
 /// A node while the tree is being built: a span, or a missing parent.
@@ -64,6 +68,7 @@ impl CallTree {
                 .max()
                 .unwrap_or(UnixNanos::new(0)))
             .get(),
+            path: Vec::new(),
         };
         roots.sort_by_key(|node| start_of(*node, spans, &children));
         let mut placed = vec![false; spans.len()];
@@ -156,46 +161,19 @@ impl CallTree {
         }
     }
 
-    /// Walks back from the end of the longest root: at each moment the path is in the child that ended last
-    /// before it, else in the span itself. A child that outlives its parent is cut to it.
     fn mark_critical_path(&mut self, spans: &[Span]) {
-        let mut children = self.children_of_rows();
-        let end_of = |rows: &[Row], row: usize| rows[row].span.map(|s| spans[s].end);
-        for below in &mut children {
-            below.sort_by_key(|row| (end_of(&self.rows, *row), *row));
+        self.path = critical_path::sections(&self.rows, spans);
+        for section in &self.path {
+            let nanos = &mut self.rows[section.row].critical_nanos;
+            *nanos = Some(nanos.unwrap_or(0) + section.nanos());
         }
-        let roots = (0..self.rows.len()).filter(|row| self.rows[*row].parent.is_none());
-        let longest = roots
-            .filter_map(|row| Some((spans[self.rows[row].span?].duration_nanos(), row)))
-            .max_by_key(|(nanos, row)| (*nanos, std::cmp::Reverse(*row)));
-        let Some((_, root)) = longest else { return };
-        let mut waiting = vec![(root, u64::MAX)];
-        while let Some((row, cut)) = waiting.pop() {
-            let Some(span) = self.rows[row].span.map(|s| &spans[s]) else {
-                continue;
-            };
-            let mut at = span.end.min(UnixNanos::new(cut));
-            let mut own = 0;
-            for child in children[row].iter().rev() {
-                let Some(inner) = self.rows[*child].span.map(|s| &spans[s]) else {
-                    continue;
-                };
-                let ended = inner.end.min(at);
-                if inner.start >= at || ended <= span.start {
-                    continue;
-                }
-                // A child still running at `at` only counts when it was cut there, not when a later sibling
-                // on the path had begun before it ended.
-                if inner.end > at && at < span.end.min(UnixNanos::new(cut)) {
-                    continue;
-                }
-                own += nanos(at - ended);
-                waiting.push((*child, ended.get()));
-                at = inner.start.max(span.start);
-            }
-            own += nanos(at - span.start);
-            self.rows[row].critical_nanos = Some(own);
-        }
+    }
+
+    /// Returns the stretches of the critical path that run through a row, by time.
+    pub(crate) fn path_through(&self, row: usize) -> &[Section] {
+        let first = self.path.partition_point(|section| section.row < row);
+        let through = &self.path[first..];
+        &through[..through.partition_point(|section| section.row == row)]
     }
 
     /// Returns how long the whole trace took, at least a nanosecond so that it can divide.
@@ -306,4 +284,4 @@ fn start_of(node: Node, spans: &[Span], children: &HashMap<Node, Vec<usize>>) ->
 
 #[cfg(test)]
 #[path = "call_tree_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn span(id: u64, parent: Option<u64>, start: u64, end: u64) -> Span {
+pub(in super::super) fn span(id: u64, parent: Option<u64>, start: u64, end: u64) -> Span {
     Span {
         trace_id: TraceId::from(1),
         span_id: SpanId::from(id),
@@ -34,14 +34,18 @@ fn span(id: u64, parent: Option<u64>, start: u64, end: u64) -> Span {
     }
 }
 
-fn tree(spans: Vec<Span>) -> CallTree {
-    let id = TraceId::from(1);
-    CallTree::build(&Trace {
-        id,
+pub(in super::super) fn trace_of(mut spans: Vec<Span>) -> Trace {
+    spans.sort_by_key(|span| span.start);
+    Trace {
+        id: TraceId::from(1),
         spans,
         notes: Vec::new(),
         truncated: false,
-    })
+    }
+}
+
+fn tree(spans: Vec<Span>) -> CallTree {
+    CallTree::build(&trace_of(spans))
 }
 
 /// Each row as `depth:id`, a placeholder with a question mark.
@@ -167,18 +171,16 @@ fn a_chain_of_ten_thousand_is_no_trouble() {
 }
 
 proptest! {
-    /// Whatever the parents say, every span stands in the tree once, below an earlier row, and the path fits
-    /// into the trace.
+    /// Whatever the parents say, every span stands in the tree once, below an earlier row.
     #[test]
     fn every_span_stands_in_the_tree_once(
         shapes in prop::collection::vec((1_u64..40, prop::option::of(0_u64..50), 0_u64..1_000, 0_u64..500, 0_u8..6), 1..60)
     ) {
-        let mut spans: Vec<Span> = shapes.into_iter().map(|(id, parent, start, length, kind)| {
+        let spans: Vec<Span> = shapes.into_iter().map(|(id, parent, start, length, kind)| {
             let mut made = span(id, parent, start, start + length);
             made.kind = SpanKind::from_otlp(u64::from(kind));
             made
         }).collect();
-        spans.sort_by_key(|s| s.start);
         let count = spans.len();
         let tree = tree(spans);
         let mut seen: Vec<usize> = tree.rows.iter().filter_map(|row| row.span).collect();
@@ -193,7 +195,5 @@ proptest! {
                 prop_assert_eq!(row.depth, 0);
             }
         }
-        let path: u64 = tree.rows.iter().filter_map(|row| row.critical_nanos).sum();
-        prop_assert!(path <= tree.end - tree.start);
     }
 }

@@ -1,14 +1,17 @@
 //! The rows of a call tree as drawn: indentation, name, breaker, bar. A range of them at a time, so that a
 //! trace of ten thousand spans opens at once.
 
+use std::fmt::Write;
+
 use askama::Template;
 use fusebox::semconv::{self, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
 use fusebox_collector::model::{CircuitMark, Span, StatusCode, Trace, Value, format_duration};
 use opentelemetry::SpanId;
 
-use super::call_tree::{CallTree, Row};
+use super::call_tree::CallTree;
 use super::span_detail::{Around, SpanDetail};
 use super::{ROWS_MAX, TraceView};
+use crate::pages::view::chart;
 use crate::pages::view::href::Href;
 use crate::pages::view::palette::Palette;
 use crate::pages::view::state::{self, Chip};
@@ -16,6 +19,9 @@ use crate::pages::view::text;
 
 /// Levels that are indented; what is deeper says how deep it is (`.d0` to `.d24` in the style sheet).
 const INDENT_MAX: usize = 24;
+
+/// Stretches of the critical path drawn in one bar; what is nearer to each other is drawn as one.
+const SECTIONS_MAX: u64 = 64;
 
 /// Rows `from` to `to` of those that are not folded away.
 #[derive(Debug, Template)]
@@ -67,7 +73,8 @@ pub(crate) struct Bar {
     width: String,
     end: String,
     refused: bool,
-    critical: bool,
+    /// Its stretches of the critical path, as a path over 1,000 units.
+    critical: Option<String>,
     events: Vec<String>,
     took: String,
     side: &'static str,
@@ -80,8 +87,7 @@ impl Rows {
         let to = view.to.min(visible.len());
         let from = view.from.min(to);
         let needle = view.find.to_lowercase();
-        let draw =
-            |index: &usize| RowView::new(trace, tree, view, palette, &needle, &tree.rows[*index]);
+        let draw = |index: &usize| RowView::new(trace, tree, view, palette, &needle, *index);
         let page = |from: usize| {
             let href = view.href(Href::trace(trace.id));
             href.with("from", from).at("tree").to_string()
@@ -117,8 +123,9 @@ impl RowView {
         view: &TraceView,
         palette: &Palette,
         needle: &str,
-        row: &Row,
+        index: usize,
     ) -> Self {
+        let row = &tree.rows[index];
         let span = row.span.map(|index| &trace.spans[index]);
         // Zipkin lets a call's two halves share an id; the server half stands below the client half.
         let is_half = row
@@ -155,7 +162,7 @@ impl RowView {
             selected,
             hit: (!needle.is_empty()).then(|| span.is_some_and(|s| find(s, needle))),
             cycle: row.cut_cycle,
-            bar: span.map(|s| Bar::new(s, row, tree)),
+            bar: span.map(|s| Bar::new(s, index, tree)),
             detail: selected.then(|| SpanDetail::of(trace, tree, row)).flatten(),
         }
     }
@@ -199,7 +206,7 @@ impl Fold {
 }
 
 impl Bar {
-    fn new(span: &Span, row: &Row, tree: &CallTree) -> Self {
+    fn new(span: &Span, row: usize, tree: &CallTree) -> Self {
         let place = |t: u64| t.clamp(tree.start, tree.end) - tree.start;
         let percent = |t: u64| place(t) as f64 / tree.duration() as f64 * 100.0;
         let (start, end) = (percent(span.start.get()), percent(span.end.get()));
@@ -217,7 +224,7 @@ impl Bar {
             width: format!("{:.3}", end - start),
             end: format!("{end:.3}"),
             refused,
-            critical: row.critical_nanos > Some(0),
+            critical: critical(tree, row),
             events: exceptions
                 .take(8)
                 .map(|e| format!("{:.3}", percent(e.time.get())))
@@ -242,6 +249,27 @@ impl Bar {
     fn text_anchor(&self) -> &'static str {
         if self.side == "right" { "start" } else { "end" }
     }
+}
+
+/// Returns the stretches of the critical path through a row as a path over 1,000 units of the lane.
+pub(super) fn critical(tree: &CallTree, row: usize) -> Option<String> {
+    let through = tree.path_through(row);
+    let gap_max = (through.last()?.end - through.first()?.start) / SECTIONS_MAX;
+    let mut drawn: Vec<(u64, u64)> = Vec::new();
+    for section in through {
+        match drawn.last_mut() {
+            Some((_, end)) if section.start - *end <= gap_max => *end = section.end,
+            _ => drawn.push((section.start, section.end)),
+        }
+    }
+    let place = |t: u64| (t - tree.start) as f64 / tree.duration() as f64 * 1000.0;
+    let mut path = String::new();
+    for (start, end) in drawn {
+        // What is thinner than a hair can still be seen.
+        let width = chart::trim((place(end) - place(start)).max(0.5));
+        let _ = write!(path, "M{} 0h{width}v1h-{width}z", chart::trim(place(start)));
+    }
+    Some(path)
 }
 
 /// Returns the chip of the breaker that a span went through.

@@ -1,0 +1,117 @@
+//! The critical path of a trace: the stretches of time in which nothing but one span kept the request waiting. As Jaeger's
+//! pages define it: of every root, children cut to their parents, consumers not waited for. Pure; nothing here recurses.
+
+use std::cmp::Reverse;
+
+use fusebox_collector::model::{Span, SpanKind};
+
+use super::call_tree::Row;
+
+/// A stretch of the critical path, which runs through one span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Section {
+    /// The row of the span.
+    pub(crate) row: usize,
+    /// Where it begins, Unix nanoseconds.
+    pub(crate) start: u64,
+    /// Where it ends, Unix nanoseconds.
+    pub(crate) end: u64,
+}
+
+impl Section {
+    /// Returns how long it is, in nanoseconds.
+    pub(crate) fn nanos(self) -> u64 {
+        self.end - self.start
+    }
+}
+
+/// When a row counts for the path: its span's time, cut to that of its parent.
+type Cut = Option<(u64, u64)>;
+
+/// Returns the sections of all critical paths, by row and time. Those of one root do not overlap.
+pub(crate) fn sections(rows: &[Row], spans: &[Span]) -> Vec<Section> {
+    let cuts = cuts(rows, spans);
+    let children = children_by_end(rows, &cuts);
+    let mut sections = Vec::new();
+    let mut waiting: Vec<usize> = (0..rows.len()).filter(|row| is_root(rows, *row)).collect();
+    while let Some(row) = waiting.pop() {
+        if let Some(cut) = cuts[row] {
+            walk_back(row, cut, &cuts, &children, &mut waiting, &mut sections);
+        }
+    }
+    sections.sort_unstable();
+    sections
+}
+
+/// Walks from the end of a row to its start: at each moment the path is in the child that ended last before it, else in
+/// the row itself. Children on the path are left in `waiting`.
+fn walk_back(
+    row: usize,
+    (start, end): (u64, u64),
+    cuts: &[Cut],
+    children: &[Vec<usize>],
+    waiting: &mut Vec<usize>,
+    sections: &mut Vec<Section>,
+) {
+    let mut at = end;
+    let own = |start, end| (start < end).then_some(Section { row, start, end });
+    for child in &children[row] {
+        let Some((began, ended)) = cuts[*child].filter(|(_, ended)| *ended <= at) else {
+            continue;
+        };
+        sections.extend(own(ended, at));
+        waiting.push(*child);
+        at = began;
+    }
+    sections.extend(own(start, at));
+}
+
+/// A root is a span without a parent, or one whose parent was not received.
+fn is_root(rows: &[Row], row: usize) -> bool {
+    let has_parent = |parent: usize| rows[parent].span.is_some();
+    rows[row].span.is_some() && !rows[row].parent.is_some_and(has_parent)
+}
+
+/// Returns when each row counts. Parents stand before their children.
+fn cuts(rows: &[Row], spans: &[Span]) -> Vec<Cut> {
+    let mut cuts: Vec<Cut> = Vec::with_capacity(rows.len());
+    for (index, row) in rows.iter().enumerate() {
+        let cut = row.span.and_then(|span| {
+            let span = &spans[span];
+            let own = (span.start.get(), span.end.get());
+            if is_root(rows, index) {
+                return Some(own);
+            }
+            let parent = row.parent?;
+            let calls = spans[rows[parent].span?].kind;
+            let is_waited_for = (calls, span.kind) != (SpanKind::Producer, SpanKind::Consumer);
+            cut_to(own, cuts[parent].filter(|_| is_waited_for)?)
+        });
+        cuts.push(cut);
+    }
+    cuts
+}
+
+/// Returns the part of a child's time that lies in its parent's, if any.
+fn cut_to((start, end): (u64, u64), (first, last): (u64, u64)) -> Cut {
+    let is_outside = start >= last || (start < first && end <= first);
+    (!is_outside).then_some((start.max(first), end.min(last)))
+}
+
+/// Returns the rows below each row that count, last end first, equal ends by start.
+fn children_by_end(rows: &[Row], cuts: &[Cut]) -> Vec<Vec<usize>> {
+    let mut children = vec![Vec::new(); rows.len()];
+    for (index, row) in rows.iter().enumerate() {
+        if let (Some(parent), Some(_)) = (row.parent, cuts[index]) {
+            children[parent].push(index);
+        }
+    }
+    for below in &mut children {
+        below.sort_by_key(|row| Reverse(cuts[*row].map(|(_, end)| end)));
+    }
+    children
+}
+
+#[cfg(test)]
+#[path = "critical_path_tests.rs"]
+mod tests;
