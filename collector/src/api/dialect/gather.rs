@@ -16,7 +16,7 @@ use crate::query::{QueryError, QueryService, READ_TIME_MAX, TRACE_BYTES_MAX, byt
 /// Traces in one answer (Jaeger's UI stops at 1,500).
 pub(in crate::api) const TRACES_MAX: usize = 1_000;
 /// Spans in one answer: as many as the store returns of one trace, so that any trace fits.
-pub(in crate::api) const SPANS_MAX: usize = 50_000;
+pub(in crate::api) const SPANS_MAX: usize = 100_000;
 /// Room that a trace is read into at least: one in a thousand is larger, and an answer that is full ends with it.
 const ROOM_BYTES_MIN: usize = 1 << 20;
 /// Traces read for one search, matching or not; each takes 2 to 5 ms.

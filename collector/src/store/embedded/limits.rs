@@ -35,8 +35,9 @@ pub(crate) const COMPRESS_FROM_BYTES: usize = 48;
 pub(crate) const CIRCUITS_PER_TRACE_MAX: usize = 64;
 /// Services listed for one trace in one segment: more would make counting them quadratic.
 pub(crate) const SERVICES_PER_TRACE_MAX: u16 = 256;
-/// Spans of a trace that a reader returns; a page with more is of no use (Tempo stops at 5 MB, Jaeger never).
-pub(crate) const TRACE_SPANS_MAX: usize = 50_000;
+/// Spans of a trace that a reader returns; the page draws them in parts, and 100,000 of one short
+/// attribute just fit into the memory that a trace may take (Tempo stops at 5 MB, Jaeger never).
+pub(crate) const TRACE_SPANS_MAX: usize = 100_000;
 /// Operations of a service that a list returns.
 pub(crate) const OPERATIONS_MAX: usize = 1_000;
 /// Blocks read at most to count the rows of a page of a search again.

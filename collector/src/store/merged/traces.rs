@@ -177,7 +177,7 @@ impl TraceReader for MergedTraces {
     }
 }
 
-/// Makes one trace of its parts on a thread that may be busy for long: each may have 50,000 spans.
+/// Makes one trace of its parts on a thread that may be busy for long: each may have as many spans as its store returns.
 async fn union_off_worker(
     local: Option<Trace>,
     remote: Option<Trace>,

@@ -156,12 +156,12 @@ fn attributes_beyond_the_bounds_are_kept_as_blobs_and_found() {
 fn a_trace_beyond_the_cap_is_cut_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut writers, _) = open_store(dir.path(), 1);
-    let spans: Vec<Span> = (0..50_001).map(|id| span(1, id + 1, "shop")).collect();
+    let spans: Vec<Span> = (0..100_001).map(|id| span(1, id + 1, "shop")).collect();
     write(&mut writers[0], &spans);
     writers[0].commit().unwrap();
     let trace = wait(store.trace(spans[0].trace_id)).unwrap().unwrap();
     assert!(trace.truncated);
-    assert_eq!(trace.spans.len(), 50_000);
+    assert_eq!(trace.spans.len(), 100_000);
 }
 
 #[test]
