@@ -7,27 +7,7 @@ use fusebox_collector::model::{Span, SpanKind, Trace, UnixNanos, nanos};
 use opentelemetry::SpanId;
 
 use super::critical_path::{self, Section};
-
-/// One row: a span, or the place of a span that was not received.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Row {
-    /// Index of the span in the trace; `None` for a placeholder.
-    pub(crate) span: Option<usize>,
-    /// Its id; of a placeholder, the id that its children name as their parent.
-    pub(crate) id: SpanId,
-    /// How deep it stands; roots and placeholders are at 0.
-    pub(crate) depth: usize,
-    /// Rows below it, at any depth; they follow it directly.
-    pub(crate) descendants: usize,
-    /// The row of its parent.
-    pub(crate) parent: Option<usize>,
-    /// Time in which none of its children ran, nanoseconds.
-    pub(crate) self_nanos: u64,
-    /// Time it spends on the critical path itself, nanoseconds; `None` off the path.
-    pub(crate) critical_nanos: Option<u64>,
-    /// Whether it is a root only because its ancestors form a circle.
-    pub(crate) cut_cycle: bool,
-}
+use super::row::Row;
 
 /// The rows of a trace in the order in which they are drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,6 +156,28 @@ impl CallTree {
         &through[..through.partition_point(|section| section.row == row)]
     }
 
+    /// Returns the tree of a span and what stands below it, with its own path and time.
+    pub(crate) fn below(&self, id: SpanId, spans: &[Span]) -> Option<Self> {
+        let of_id = |row: &Row| row.id == id && row.span.is_some();
+        let root = self.rows.iter().position(of_id)?;
+        let mut rows = self.rows[root..=root + self.rows[root].descendants].to_vec();
+        let depth = rows[0].depth;
+        for row in &mut rows {
+            row.depth -= depth;
+            row.parent = row.parent.and_then(|parent| parent.checked_sub(root));
+            row.critical_nanos = None;
+        }
+        let times = rows.iter().filter_map(|row| row.span).map(|s| &spans[s]);
+        let mut tree = Self {
+            start: times.clone().map(|s| s.start.get()).min().unwrap_or(0),
+            end: times.map(|s| s.end.get()).max().unwrap_or(0),
+            path: Vec::new(),
+            rows,
+        };
+        tree.mark_critical_path(spans);
+        Some(tree)
+    }
+
     /// Returns how long the whole trace took, at least a nanosecond so that it can divide.
     pub(crate) fn duration(&self) -> u64 {
         self.end.saturating_sub(self.start).max(1)
@@ -213,6 +215,17 @@ pub(crate) struct Folds {
 }
 
 impl Folds {
+    /// Opens what a row is folded away in.
+    pub(crate) fn reveal(&mut self, tree: &CallTree, row: usize) {
+        let mut above = tree.rows[row].parent;
+        while let Some(parent) = above.map(|index| &tree.rows[index]) {
+            if self.is_folded(parent) && !self.toggled.remove(&parent.id) {
+                self.toggled.insert(parent.id);
+            }
+            above = parent.parent;
+        }
+    }
+
     /// Returns whether what stands below that row is hidden.
     pub(crate) fn is_folded(&self, row: &Row) -> bool {
         let by_level = self.levels.is_some_and(|levels| row.depth + 1 >= levels);

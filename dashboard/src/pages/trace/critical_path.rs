@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use fusebox_collector::model::{Span, SpanKind};
 
-use super::call_tree::Row;
+use super::row::Row;
 
 /// A stretch of the critical path, which runs through one span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

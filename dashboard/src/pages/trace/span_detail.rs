@@ -9,7 +9,8 @@ use fusebox_collector::model::{
 use fusebox_collector::query::{QueryError, QueryService};
 use opentelemetry::SpanId;
 
-use super::call_tree::{CallTree, Row};
+use super::call_tree::CallTree;
+use super::row::Row;
 use crate::pages::view::chart::{self, Path, Stretch};
 use crate::pages::view::href::Href;
 use crate::pages::view::text::{self, MINUTE, VALUE_CHARS};
