@@ -15,7 +15,8 @@ use crate::pages::frame::params::Params;
 use crate::pages::frame::{error, headers};
 use crate::pages::trace::call_tree::CallTree;
 use crate::pages::trace::rows::Rows;
-use crate::pages::trace::{ROWS_MAX, TracePage as TracePageView, TraceView};
+use crate::pages::trace::shown::Shown as ShownRows;
+use crate::pages::trace::{TracePage as TracePageView, TraceView};
 use crate::pages::traces::search_form::SearchForm;
 use crate::pages::traces::{Known, TracesPage};
 use crate::pages::view::palette::Palette;
@@ -74,7 +75,7 @@ fn the_trace(id: &str) -> Trace {
 async fn show_trace(Path(id): Path<String>, params: Params) -> Page<TracePageView> {
     Page(TracePageView::new(
         &the_trace(&id),
-        TraceView::read(&params, ROWS_MAX),
+        TraceView::read(&params),
         &Palette::default(),
     ))
 }
@@ -82,12 +83,8 @@ async fn show_trace(Path(id): Path<String>, params: Params) -> Page<TracePageVie
 async fn show_rows(Path(id): Path<String>, params: Params) -> Page<Rows> {
     let trace = the_trace(&id);
     let tree = CallTree::build(&trace);
-    Page(Rows::new(
-        &trace,
-        &tree,
-        &Palette::default(),
-        &TraceView::read(&params, ROWS_MAX),
-    ))
+    let shown = ShownRows::new(&trace, &tree, TraceView::read(&params));
+    Page(Rows::new(&trace, &shown, &Palette::default()))
 }
 
 async fn show_traces(params: Params) -> Page<TracesPage> {

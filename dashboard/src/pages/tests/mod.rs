@@ -24,7 +24,8 @@ use crate::pages::map;
 use crate::pages::services::{ServicePage, ServicesPage};
 use crate::pages::trace::call_tree::CallTree;
 use crate::pages::trace::rows::Rows;
-use crate::pages::trace::{ROWS_MAX, TracePage as TraceHtml, TraceView, give_colours};
+use crate::pages::trace::shown::Shown;
+use crate::pages::trace::{TracePage as TraceHtml, TraceView, give_colours};
 use crate::pages::traces::search_form::SearchForm;
 use crate::pages::traces::{Known, TracesPage};
 use crate::pages::view::palette::Palette;
@@ -77,7 +78,7 @@ fn search_page(params: &[(&str, &str)], found: &TracePage) -> String {
 fn trace_page(trace: &Trace, params: &[(&str, &str)]) -> String {
     html(TraceHtml::new(
         trace,
-        TraceView::read(&Params::from(params), ROWS_MAX),
+        TraceView::read(&Params::from(params)),
         &Palette::default(),
     ))
 }
@@ -534,10 +535,11 @@ fn a_card_looks_like_this() {
 fn the_rows_of_a_trace_look_like_this() {
     let trace = fixtures::trace();
     let tree = CallTree::build(&trace);
-    let view = TraceView::read(&Params::from(&[("span", "000000000000000f")][..]), ROWS_MAX);
+    let view = TraceView::read(&Params::from(&[("span", "000000000000000f")][..]));
     let palette = Palette::default();
     give_colours(&trace, &palette);
-    let rows = html(Rows::new(&trace, &tree, &palette, &view));
+    let shown = Shown::new(&trace, &tree, view);
+    let rows = html(Rows::new(&trace, &shown, &palette));
     insta::assert_snapshot!(rows.replace("<li", "\n<li"));
 }
 

@@ -2,8 +2,11 @@
 
 pub(crate) mod call_tree;
 mod critical_path;
+mod find;
 mod page;
+mod row;
 pub(crate) mod rows;
+pub(crate) mod shown;
 pub(crate) mod span_detail;
 mod view;
 
@@ -20,6 +23,7 @@ use crate::pages::view::text;
 use call_tree::CallTree;
 pub(crate) use page::{TracePage, give_colours};
 use rows::Rows;
+use shown::Shown;
 use span_detail::{Around, SpanDetail};
 pub(crate) use view::TraceView;
 
@@ -33,7 +37,7 @@ pub(crate) async fn show(
     params: Params,
 ) -> PageResult<TracePage> {
     let trace = read(&pages, &id).await?;
-    let mut view = TraceView::read(&params, ROWS_MAX);
+    let mut view = TraceView::read(&params);
     if view.span.is_none() {
         view.span = params
             .get("circuit")
@@ -51,10 +55,12 @@ pub(crate) async fn rows(
     params: Params,
 ) -> PageResult<Rows> {
     let trace = read(&pages, &id).await?;
-    let view = TraceView::read(&params, ROWS_MAX);
+    let view = TraceView::read(&params);
     let around = around(&pages, &trace, view.span).await?;
     give_colours(&trace, &pages.palette);
-    let rows = Rows::new(&trace, &CallTree::build(&trace), &pages.palette, &view);
+    let tree = CallTree::build(&trace);
+    let shown = Shown::new(&trace, &tree, view);
+    let rows = Rows::new(&trace, &shown, &pages.palette);
     Ok(Page(rows.with_around(around)))
 }
 

@@ -1,6 +1,5 @@
 //! The page of a trace: its facts, its minimap, and around the call tree what folds and finds.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use askama::Template;
@@ -8,7 +7,8 @@ use fusebox::semconv;
 use fusebox_collector::model::{Span, StatusCode, Trace, format_duration};
 
 use super::call_tree::CallTree;
-use super::rows::{self, Rows, find};
+use super::rows::{self, Rows};
+use super::shown::{Shown, anchor};
 use super::span_detail::Around;
 use super::view::TraceView;
 use crate::pages::frame::page::{Chrome, Section};
@@ -22,6 +22,8 @@ use crate::pages::view::{moment, text};
 const MINIMAP_MAX: usize = 600;
 /// Services named above the rows.
 const SERVICES_MAX: usize = 100;
+/// Services named with their part of the critical path.
+const PATH_SERVICES_MAX: usize = 6;
 
 /// The page of a trace.
 #[derive(Debug, Template)]
@@ -42,14 +44,39 @@ pub(crate) struct TracePage {
     roots: usize,
     chips: Vec<Chip>,
     heaviest: Option<(String, String)>,
+    path: Vec<PathShare>,
     minimap: Vec<(usize, Stretch)>,
     notes: Vec<String>,
     truncated: bool,
     shortened: bool,
     deepest: usize,
-    hits: Option<usize>,
+    /// What is found and how to go through it.
+    found: Option<Found>,
+    /// The span shown as the root, and the link to the whole trace.
+    part: Option<(String, String)>,
+    /// Where the lanes begin within the trace, and how long they are.
+    lane: (u64, u64),
     rows: Rows,
     view: TraceView,
+}
+
+/// What is found in a trace, and the links through it.
+#[derive(Debug)]
+struct Found {
+    count: usize,
+    /// Which of them is gone to, from 1.
+    current: usize,
+    previous: Option<String>,
+    next: Option<String>,
+}
+
+/// How much of the critical path lies in one service.
+#[derive(Debug)]
+struct PathShare {
+    service: String,
+    colour: &'static str,
+    took: String,
+    percent: String,
 }
 
 /// A number at the top of the page.
@@ -72,18 +99,12 @@ impl TracePage {
             .map(|s| &trace.spans[s]);
         let service = root.map_or("", |span| span.service());
         let operation = root.map_or("", |span| span.name.as_str());
-        let hits = (!view.find.is_empty()).then(|| {
-            trace
-                .spans
-                .iter()
-                .filter(|span| find(span, &view.find.to_lowercase()))
-                .count()
-        });
+        let shown = Shown::new(trace, &tree, view);
+        let href = Href::trace(trace.id);
         Self {
             chrome: Chrome::new(Section::Traces, &format!("{service} {operation}"))
                 .scripts(&["trace.js"]),
             id: trace.id.to_string(),
-            href: Href::trace(trace.id),
             service: text::name(service).into_owned(),
             operation: text::name(operation).into_owned(),
             start: tree.start,
@@ -113,7 +134,8 @@ impl TracePage {
                 let words = format!("{} {}", text::name(span.service()), text::name(&span.name));
                 Some((words, format_duration(row.critical_nanos?)))
             }),
-            minimap: minimap(trace, &tree, palette),
+            path: critical_path(trace, &shown.tree, palette),
+            minimap: minimap(trace, &shown.tree, palette),
             notes: trace
                 .notes
                 .iter()
@@ -122,10 +144,19 @@ impl TracePage {
                 .collect(),
             truncated: trace.truncated,
             shortened: trace.is_shortened(),
-            deepest: tree.rows.iter().map(|row| row.depth + 1).max().unwrap_or(1),
-            hits,
-            rows: Rows::new(trace, &tree, palette, &view),
-            view,
+            deepest: shown
+                .tree
+                .rows
+                .iter()
+                .map(|row| row.depth + 1)
+                .max()
+                .unwrap_or(1),
+            found: Found::new(&shown, &href),
+            part: part(trace, &shown, &href),
+            lane: (shown.tree.start - tree.start, shown.tree.duration()),
+            rows: Rows::new(trace, &shown, palette),
+            view: shown.view,
+            href,
         }
     }
 
@@ -183,7 +214,8 @@ impl TracePage {
         (0..4)
             .map(|quarter| {
                 let x = format!("{}%", quarter * 25);
-                (x, format_duration(self.duration / 4 * quarter as u64))
+                let (start, length) = self.lane;
+                (x, format_duration(start + length / 4 * quarter as u64))
             })
             .collect()
     }
@@ -192,8 +224,8 @@ impl TracePage {
         Href::new("/api/traces").segment(&self.id).to_string()
     }
 
-    fn link(&self, view: &TraceView) -> String {
-        view.href(self.href.clone()).to_string()
+    fn link(&self, view: &TraceView) -> Href {
+        view.href(self.href.clone())
     }
 
     fn folds(&self) -> Vec<(&'static str, &'static str, &'static str, String)> {
@@ -209,7 +241,12 @@ impl TracePage {
             ("− level", "p", "fewer", fewer),
         ]
         .map(|(word, key, action, levels)| {
-            (word, key, action, self.link(&self.view.levels(levels)))
+            let view = self.view.levels(levels);
+            let href = match view.span {
+                Some(span) => self.link(&view).with("near", span),
+                None => self.link(&view).with("from", 0),
+            };
+            (word, key, action, href.to_string())
         })
         .into()
     }
@@ -218,12 +255,90 @@ impl TracePage {
         self.minimap.len().clamp(8, MINIMAP_MAX)
     }
 
-    fn hit_words(&self) -> Option<Cow<'static, str>> {
-        Some(match self.hits? {
-            0 => Cow::Borrowed("no matches"),
-            n => Cow::Owned(format!("{n} matching {}", text::plural(n, "span", "spans"))),
+    /// Returns what the form keeps of the view: names and values of its hidden fields.
+    fn kept(&self) -> Vec<(String, String)> {
+        let view = TraceView {
+            find: String::new(),
+            only_hits: false,
+            span: None,
+            ..self.view.clone()
+        };
+        let href = view.href(Href::new(""));
+        let pairs = href
+            .query()
+            .split('&')
+            .filter_map(|pair| pair.split_once('='));
+        // Ids and numbers only: nothing in them is encoded but the comma between two ids.
+        pairs
+            .map(|(name, value)| (name.to_owned(), value.replace("%2C", ",")))
+            .collect()
+    }
+}
+
+impl Found {
+    fn new(shown: &Shown<'_>, base: &Href) -> Option<Self> {
+        let hits = shown.hits.as_ref()?;
+        let link = |hit: usize| {
+            let view = TraceView {
+                span: None,
+                ..shown.view.clone()
+            };
+            let href = view.href(base.clone()).with("hit", hit + 1);
+            href.at(&anchor(&shown.tree, hits[hit])).to_string()
+        };
+        Some(Self {
+            count: hits.len(),
+            current: shown.hit + 1,
+            previous: shown.hit.checked_sub(1).map(link),
+            next: (shown.hit + 1 < hits.len()).then(|| link(shown.hit + 1)),
         })
     }
+
+    fn words(&self) -> String {
+        match self.count {
+            0 => "no matches".to_owned(),
+            1 => "1 matching span".to_owned(),
+            n => format!(
+                "{} of {} matching spans",
+                text::count(self.current as u64),
+                text::count(n as u64)
+            ),
+        }
+    }
+}
+
+/// Returns what the span shown as the root is called, and the link to the whole trace.
+fn part(trace: &Trace, shown: &Shown<'_>, base: &Href) -> Option<(String, String)> {
+    let root = shown.tree.rows.first()?;
+    let span = &trace.spans[root.span.filter(|_| shown.view.root == Some(root.id))?];
+    let words = format!("{} {}", text::name(span.service()), text::name(&span.name));
+    let view = TraceView {
+        root: None,
+        ..shown.view.clone()
+    };
+    let href = view.href(base.clone()).with("near", root.id);
+    Some((words, href.at(&anchor(&shown.tree, 0)).to_string()))
+}
+
+/// Returns how much of the critical path lies in each service, most first.
+fn critical_path(trace: &Trace, tree: &CallTree, palette: &Palette) -> Vec<PathShare> {
+    let mut nanos_of: HashMap<&str, u64> = HashMap::new();
+    for section in &tree.path {
+        if let Some(span) = tree.rows[section.row].span {
+            *nanos_of.entry(trace.spans[span].service()).or_default() += section.nanos();
+        }
+    }
+    let total: u64 = nanos_of.values().sum();
+    let mut services: Vec<_> = nanos_of.into_iter().collect();
+    services.sort_unstable_by_key(|(name, nanos)| (std::cmp::Reverse(*nanos), *name));
+    services.truncate(PATH_SERVICES_MAX);
+    let share = |(name, nanos): (&str, u64)| PathShare {
+        service: text::shown(name, 40).into_owned(),
+        colour: palette.class(name),
+        took: format_duration(nanos),
+        percent: text::percent(nanos as f64 / total.max(1) as f64 * 100.0),
+    };
+    services.into_iter().map(share).collect()
 }
 
 /// Gives colours to the services of a trace.

@@ -8,9 +8,11 @@ use fusebox::semconv::{self, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
 use fusebox_collector::model::{CircuitMark, Span, StatusCode, Trace, Value, format_duration};
 use opentelemetry::SpanId;
 
+use super::ROWS_MAX;
 use super::call_tree::CallTree;
+use super::shown::{Shown, anchor};
 use super::span_detail::{Around, SpanDetail};
-use super::{ROWS_MAX, TraceView};
+use super::view::TraceView;
 use crate::pages::view::chart;
 use crate::pages::view::href::Href;
 use crate::pages::view::palette::Palette;
@@ -34,6 +36,8 @@ pub(crate) struct Rows {
     to: usize,
     earlier: Option<String>,
     later: Option<String>,
+    /// The query of these rows, without their range.
+    query: String,
 }
 
 /// One row as drawn.
@@ -52,6 +56,7 @@ pub(crate) struct RowView {
     error: bool,
     missing: bool,
     selected: bool,
+    here: bool,
     hit: Option<bool>,
     cycle: bool,
     bar: Option<Bar>,
@@ -81,24 +86,22 @@ pub(crate) struct Bar {
 }
 
 impl Rows {
-    /// Draws the rows that the view asks for.
-    pub(crate) fn new(trace: &Trace, tree: &CallTree, palette: &Palette, view: &TraceView) -> Self {
-        let visible = tree.visible(&view.folds);
-        let to = view.to.min(visible.len());
-        let from = view.from.min(to);
-        let needle = view.find.to_lowercase();
-        let draw = |index: &usize| RowView::new(trace, tree, view, palette, &needle, *index);
+    /// Draws those of the rows shown that stand on the page.
+    pub(crate) fn new(trace: &Trace, shown: &Shown<'_>, palette: &Palette) -> Self {
+        let (from, to) = shown.range();
+        let draw = |index: &usize| RowView::new(trace, shown, palette, *index);
         let page = |from: usize| {
-            let href = view.href(Href::trace(trace.id));
+            let href = shown.view.href(Href::trace(trace.id));
             href.with("from", from).at("tree").to_string()
         };
         Self {
-            rows: visible[from..to].iter().map(draw).collect(),
-            total: visible.len(),
+            rows: shown.rows[from..to].iter().map(draw).collect(),
+            total: shown.rows.len(),
             from,
             to,
             earlier: (from > 0).then(|| page(from.saturating_sub(ROWS_MAX))),
-            later: (to < visible.len()).then(|| page(to)),
+            later: (to < shown.rows.len()).then(|| page(to)),
+            query: shown.view.href(Href::new("")).query().to_owned(),
         }
     }
 }
@@ -117,50 +120,29 @@ impl Rows {
 }
 
 impl RowView {
-    fn new(
-        trace: &Trace,
-        tree: &CallTree,
-        view: &TraceView,
-        palette: &Palette,
-        needle: &str,
-        index: usize,
-    ) -> Self {
+    fn new(trace: &Trace, shown: &Shown<'_>, palette: &Palette, index: usize) -> Self {
+        let (tree, view) = (&shown.tree, &shown.view);
         let row = &tree.rows[index];
         let span = row.span.map(|index| &trace.spans[index]);
-        // Zipkin lets a call's two halves share an id; the server half stands below the client half.
-        let is_half = row
-            .parent
-            .is_some_and(|parent| tree.rows[parent].id == row.id);
-        let base = Href::trace(trace.id);
         let selected = span.is_some() && view.span == Some(row.id);
-        let opened = TraceView {
-            span: (!selected).then_some(row.id),
-            ..view.clone()
-        };
-        let fold = (row.descendants > 0).then(|| {
-            let href = view
-                .toggled(row.id)
-                .href(base.clone())
-                .at(&format!("s-{}", row.id));
-            Fold::new(view.folds.is_folded(row), href, row.descendants)
-        });
         Self {
-            anchor: format!("s-{}{}", row.id, if is_half { "-server" } else { "" }),
+            anchor: anchor(tree, index),
             id: row.id,
             service: text::name(span.map_or("", |s| s.service())).into_owned(),
             name: text::name(span.map_or("", |s| s.name.as_str())).into_owned(),
             title: span.map_or_else(String::new, |s| {
                 text::title(&format!("{} {}", s.service(), s.name)).into_owned()
             }),
-            href: opened.href(base).at(&format!("s-{}", row.id)).to_string(),
+            href: detail_href(trace, shown, index, selected),
             colour: palette.class(span.map_or("", |s| s.service())),
             depth: row.depth,
-            fold,
+            fold: Fold::new(trace, shown, index),
             chip: span.and_then(circuit_chip),
             error: span.is_some_and(|s| s.status.code == StatusCode::Error),
             missing: span.is_none(),
             selected,
-            hit: (!needle.is_empty()).then(|| span.is_some_and(|s| find(s, needle))),
+            here: shown.target == Some(index),
+            hit: shown.is_hit(index),
             cycle: row.cut_cycle,
             bar: span.map(|s| Bar::new(s, index, tree)),
             detail: selected.then(|| SpanDetail::of(trace, tree, row)).flatten(),
@@ -171,6 +153,7 @@ impl RowView {
     fn classes(&self) -> String {
         let classes = [
             (self.selected, " sel"),
+            (self.here, " here"),
             (self.error, " wrong"),
             (self.missing, " missing"),
             (self.hit == Some(true), " hit"),
@@ -194,15 +177,46 @@ impl RowView {
 }
 
 impl Fold {
-    fn new(folded: bool, href: Href, below: usize) -> Self {
-        let verb = if folded { "Unfold" } else { "Fold" };
-        let spans = text::plural(below, "span", "spans");
-        Self {
-            folded,
-            href: href.to_string(),
-            words: format!("{verb} {below} {spans}"),
+    fn new(trace: &Trace, shown: &Shown<'_>, index: usize) -> Option<Self> {
+        let row = &shown.tree.rows[index];
+        if row.descendants == 0 || shown.view.only_hits {
+            return None;
         }
+        let folded = shown.view.folds.is_folded(row);
+        let mut view = shown.view.toggled(row.id);
+        let below = &shown.tree.rows[index + 1..=index + row.descendants];
+        if !folded && below.iter().any(|below| view.span == Some(below.id)) {
+            view.span = None;
+        }
+        let verb = if folded { "Unfold" } else { "Fold" };
+        let spans = text::plural(row.descendants, "span", "spans");
+        Some(Self {
+            folded,
+            href: href_near(trace, shown, &view, index),
+            words: format!("{verb} {} {spans}", row.descendants),
+        })
     }
+}
+
+/// Returns the link that opens a row's detail, or closes it.
+fn detail_href(trace: &Trace, shown: &Shown<'_>, index: usize, is_open: bool) -> String {
+    let id = shown.tree.rows[index].id;
+    let view = TraceView {
+        span: (!is_open).then_some(id),
+        ..shown.view.clone()
+    };
+    if is_open {
+        return href_near(trace, shown, &view, index);
+    }
+    let href = view.href(Href::trace(trace.id));
+    href.at(&anchor(&shown.tree, index)).to_string()
+}
+
+/// Returns the link to a view that stays at a row.
+fn href_near(trace: &Trace, shown: &Shown<'_>, view: &TraceView, index: usize) -> String {
+    let href = view.href(Href::trace(trace.id));
+    let href = href.with("near", shown.tree.rows[index].id);
+    href.at(&anchor(&shown.tree, index)).to_string()
 }
 
 impl Bar {
@@ -284,19 +298,4 @@ pub(crate) fn circuit_chip(span: &Span) -> Option<Chip> {
     let mark = CircuitMark::new(span.service(), &name, words.each_ref().map(String::as_str));
     let probe = word(semconv::BREAKER_PROBE) == "true";
     Some(state::call_chip(&mark, probe))
-}
-
-/// Returns whether a span has that lower-case text in its service, name, id, status, attributes or events.
-pub(crate) fn find(span: &Span, needle: &str) -> bool {
-    let has = |text: &str| text.to_lowercase().contains(needle);
-    let pair = |(key, value): &(String, Value)| has(key) || has(&value.to_string());
-    has(span.service())
-        || has(&span.name)
-        || span.span_id.to_string() == needle
-        || has(&span.status.message)
-        || span.attributes.iter().any(pair)
-        || span
-            .events
-            .iter()
-            .any(|e| has(&e.name) || e.attributes.iter().any(pair))
 }
