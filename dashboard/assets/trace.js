@@ -2,13 +2,14 @@
 const { parse, typing } = window.fusebox;
 const tools = document.getElementById("tree-tools"), rows = document.getElementById("rows"), find = document.getElementById("find");
 const base = tools.dataset.href, CHUNK = 500, ROW = 28;
-const current = () => new URL(location.href).searchParams;
+// What is shown is what the rows say; the address of a match or of rows further down would say more than that.
+const chunkAt = (end) => { const all = rows.querySelectorAll(".chunk"); return all[end < 0 ? all.length - 1 : 0]; };
+const current = () => new URLSearchParams(chunkAt(0)?.dataset.query ?? "");
 const address = (query) => { const text = query.toString(); return text ? `${base}?${text}` : base; };
 
-/** Fetches rows of the current view. */
-const fetchRows = async (query, from, to) => {
-  const ask = new URLSearchParams(query);
-  ask.set("from", from); ask.set("to", to);
+/** Fetches rows of a view: those of that range, or those around the row `near`. */
+const fetchRows = async (query, more) => {
+  const ask = new URLSearchParams([...new URLSearchParams(query), ...Object.entries(more)]);
   const answer = await fetch(`${base}/rows?${ask}`);
   if (!answer.ok) throw new Error(`rows: ${answer.status}`);
   return parse(await answer.text()).querySelector(".chunk");
@@ -17,34 +18,42 @@ const fetchRows = async (query, from, to) => {
 const watcher = new IntersectionObserver((seen) => { for (const s of seen) if (s.isIntersecting) load(s.target); }, { rootMargin: "1500px" });
 async function load(hole) {
   watcher.unobserve(hole);
-  try { const chunk = await fetchRows(current(), hole.dataset.from, hole.dataset.to); if (hole.isConnected && chunk) hole.replaceWith(chunk); }
+  const { from, to } = hole.dataset;
+  try { const chunk = await fetchRows(current(), { from, to }); if (hole.isConnected && chunk) hole.replaceWith(chunk); }
   catch { hole.textContent = "Could not load these rows. Scroll here again to retry."; setTimeout(() => watcher.observe(hole), 3000); }
 }
 
-/** Puts a hole of the right height for each chunk that is not here yet. */
+const hole = (from, to) => {
+  const made = document.createElement("div");
+  made.className = "hole wait"; made.dataset.from = from; made.dataset.to = to; made.style.height = `${(to - from) * ROW}px`; made.textContent = "…";
+  watcher.observe(made);
+  return made;
+};
+/** Puts a hole of the right height for each chunk before and after those that are here. */
 function holes() {
-  const last = rows.querySelector(".chunk:last-of-type");
+  const first = chunkAt(0), last = chunkAt(-1);
   if (!last) return;
-  for (const more of rows.querySelectorAll(".more")) if (more.nextElementSibling === null) more.remove();
+  for (const more of rows.querySelectorAll(".more")) more.remove();
   const total = Number(last.dataset.total);
-  for (let from = Number(last.dataset.to); from < total; from += CHUNK) {
-    const hole = document.createElement("div"), to = Math.min(total, from + CHUNK);
-    hole.className = "hole wait"; hole.dataset.from = from; hole.dataset.to = to; hole.style.height = `${(to - from) * ROW}px`; hole.textContent = "…";
-    rows.append(hole); watcher.observe(hole);
-  }
+  for (let to = Number(first.dataset.from), from; to > 0; to = from) { from = Math.max(0, to - CHUNK); first.parentNode.insertBefore(hole(from, to), rows.firstChild); }
+  for (let from = Number(last.dataset.to); from < total; from += CHUNK) rows.append(hole(from, Math.min(total, from + CHUNK)));
 }
 
-/** Draws the tree anew as that view has it; the server knows how. */
-async function redraw(query, focus) {
-  query.delete("from"); query.delete("to");
-  const reach = Math.max(CHUNK, ...[...rows.querySelectorAll(".chunk")].map((c) => Number(c.dataset.to)));
+/** The row at the top of what can be seen. */
+const topRow = () => [...rows.querySelectorAll("li.row")].find((row) => row.getBoundingClientRect().bottom > 80);
+
+/** Draws the tree anew as that view has it; the server knows how. The row `near`, or what it is folded into, stays where it is. */
+async function redraw(query, near, focus) {
+  for (const name of ["from", "to", "near", "hit"]) query.delete(name);
+  const before = near && rows.querySelector(`[data-id="${near}"]`)?.getBoundingClientRect().top;
   try {
-    const pieces = [];
-    for (let from = 0; from < reach; from += CHUNK) { const piece = await fetchRows(query, from, from + CHUNK); pieces.push(piece); if (Number(piece.dataset.to) >= Number(piece.dataset.total)) break; }
-    rows.replaceChildren(...pieces);
+    const chunk = await fetchRows(query, near ? { near } : { from: 0 });
+    rows.replaceChildren(chunk);
     history.replaceState(null, "", address(query));
     holes();
-    if (focus) document.getElementById(focus)?.querySelector("a.fold, a.t")?.focus({ preventScroll: true });
+    const row = near && rows.querySelector(".row.here");
+    if (row && before !== undefined) scrollBy(0, row.getBoundingClientRect().top - before);
+    if (focus) row?.querySelector("a.fold, a.t")?.focus({ preventScroll: true });
   } catch { location.assign(address(query)); }
 }
 
@@ -59,6 +68,7 @@ async function toggleDetail(row) {
     if (answer.ok && row.classList.contains("sel")) { row.querySelector(".detail")?.remove(); row.append(parse(await answer.text())); }
   }
   history.replaceState(null, "", address(query));
+  for (const chunk of rows.querySelectorAll(".chunk")) chunk.dataset.query = query;
 }
 
 rows.addEventListener("click", (e) => {
@@ -68,7 +78,7 @@ rows.addEventListener("click", (e) => {
   if (!row) return;
   e.preventDefault();
   if (link.classList.contains("t")) { mark(row); toggleDetail(row); }
-  else redraw(new URL(link.href).searchParams, row.id);
+  else redraw(new URL(link.href).searchParams, row.dataset.id, true);
 });
 tools.addEventListener("click", (e) => { const link = e.target.closest("a[data-fold]"); if (link && !e.ctrlKey && !e.metaKey) { e.preventDefault(); fold(link.dataset.fold); } });
 
@@ -78,17 +88,21 @@ function fold(action) {
   query.delete("fold");
   const levels = { "unfold-all": deepest, "fold-all": 1, more: open + 1, fewer: Math.max(1, open - 1) }[action];
   if (levels >= deepest) query.delete("depth"); else query.set("depth", levels);
-  redraw(query);
+  redraw(query, (marked?.isConnected ? marked : topRow())?.dataset.id);
 }
 
 const all = () => [...rows.querySelectorAll("li.row")];
-let marked = rows.querySelector(".row.sel");
+let marked = rows.querySelector(".row.here") ?? rows.querySelector(".row.sel");
 function mark(row) { marked = row; (row?.querySelector("a.t") ?? row?.querySelector("a.fold"))?.focus({ preventScroll: true }); row?.scrollIntoView({ block: "nearest" }); }
 const step = (by) => {
-  const list = all().filter((r) => !find.value || r.classList.contains("hit") || !rows.querySelector(".hit"));
   if (marked && !marked.isConnected) marked = document.getElementById(marked.id);
-  const at = list.indexOf(marked);
-  mark(list[Math.min(list.length - 1, Math.max(0, at < 0 ? 0 : at + by))]);
+  const looked = find.value && (rows.querySelector(".hit") || document.getElementById("hit-after"));
+  const list = all().filter((r) => !looked || r.classList.contains("hit"));
+  const at = marked ? list.indexOf(marked) : -1;
+  const next = list[at < 0 ? 0 : at + by];
+  // Beyond the rows that are here the server knows where the next match is.
+  if (!next && looked) document.getElementById(by > 0 ? "hit-after" : "hit-before")?.click();
+  else mark(next ?? marked);
 };
 addEventListener("keydown", (e) => {
   if (e.ctrlKey && e.key === "b") { e.preventDefault(); find.focus(); find.select(); return; }
@@ -97,4 +111,7 @@ addEventListener("keydown", (e) => {
   const act = { f: () => step(1), b: () => step(-1), "[": () => fold("unfold-all"), "]": () => fold("fold-all"), o: () => fold("more"), p: () => fold("fewer") }[e.key];
   if (act) { e.preventDefault(); act(); }
 });
+// Scripts run before the page is where its address leads; the rows that were put before it must not move it.
+const here = rows.querySelector(".row.here");
 holes();
+if (here && /[?&](span|hit|q|near)=/.test(location.search)) here.scrollIntoView({ block: "center" });

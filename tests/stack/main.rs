@@ -18,4 +18,5 @@ mod panels;
 mod process;
 mod restart;
 mod sdk;
+mod trace_page;
 mod zipkin;

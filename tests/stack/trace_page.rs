@@ -1,0 +1,119 @@
+//! The page of a trace of 100,000 spans in a real browser and without JavaScript: any span can be linked to and found.
+
+use fantoccini::Locator;
+use fantoccini::key::Key;
+use integration_tests::{Browser, Stack, TraceBuilder, attribute, eventually};
+
+/// Spans of the large trace.
+const SPANS: u64 = 100_000;
+/// What its page may weigh before compression: 500 rows of it.
+const PAGE_BYTES_MAX: usize = 700_000;
+
+/// Scenario: a link leads to the last span of a trace of 100,000.
+/// Guarantees: it is in view with its detail, in a browser and in the bare HTML; the page stays small.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_reaches_any_span_of_a_hundred_thousand() {
+    let stack = Stack::start().await;
+    let (id, span) = send_large_trace(&stack).await;
+    let link = format!("{}/traces/{id}?span={span}", stack.web);
+
+    let html = reqwest::get(&link).await.expect("an answer").text().await;
+    let html = html.expect("text");
+    assert!(
+        html.contains(&format!("id=\"s-{span}\"")),
+        "the row is there"
+    );
+    assert!(html.contains("자리 99999"), "with its name");
+    assert!(html.len() < PAGE_BYTES_MAX, "{} bytes", html.len());
+
+    let browser = Browser::start(1280, 900).await;
+    browser.open(&link).await;
+    eventually("the span in view", || is_in_view(&browser, &span)).await;
+    let rows = browser.client.find_all(Locator::Css("li.row")).await;
+    assert!(
+        rows.expect("rows").len() <= 1_500,
+        "only what is near is drawn"
+    );
+    browser.screenshot("large-deep-link").await;
+
+    // The rows before it come as they are scrolled to.
+    browser
+        .client
+        .execute("window.scrollTo(0, 0)", Vec::new())
+        .await
+        .expect("it runs");
+    eventually("the first span in view", || {
+        is_in_view(&browser, "0000000000000001")
+    })
+    .await;
+    browser.close().await;
+}
+
+/// Scenario: what is looked for stands far down in a trace of 100,000 spans.
+/// Guarantees: the first match is in view, the keys step through matches on other pages too, and matches can be shown alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn find_reaches_any_span_of_a_hundred_thousand_by_keyboard() {
+    let stack = Stack::start().await;
+    let (id, span) = send_large_trace(&stack).await;
+    let browser = Browser::start(1280, 900).await;
+    browser.open(&format!("{}/traces/{id}", stack.web)).await;
+
+    let body = browser
+        .client
+        .find(Locator::Css("body"))
+        .await
+        .expect("a body");
+    body.send_keys(&format!(
+        "{}b{}",
+        char::from(Key::Control),
+        char::from(Key::Null)
+    ))
+    .await
+    .expect("ctrl b");
+    let field = browser.client.active_element().await.expect("the field");
+    field.send_keys("rest=49999").await.expect("it takes text");
+    field
+        .send_keys(&char::from(Key::Enter).to_string())
+        .await
+        .expect("enter");
+    eventually("the first match", || {
+        is_in_view(&browser, "000000000000c350")
+    })
+    .await;
+    let body = browser
+        .client
+        .find(Locator::Css("body"))
+        .await
+        .expect("a body");
+    body.send_keys("f").await.expect("the key f");
+    eventually("the second match", || is_in_view(&browser, &span)).await;
+    browser.screenshot("large-second-match").await;
+
+    let only = format!("{}/traces/{id}?q=rest%3D49999&only=1", stack.web);
+    browser.open(&only).await;
+    let rows = browser.client.find_all(Locator::Css("li.row")).await;
+    assert_eq!(rows.expect("rows").len(), 2);
+    browser.close().await;
+}
+
+/// Sends a trace of a root and calls in it, each with its number; returns its id and that of the last span.
+async fn send_large_trace(stack: &Stack) -> (String, String) {
+    let mut trace = TraceBuilder::new("wide 넓은");
+    let root = trace.span(None, "GET /wide", Vec::new());
+    for number in 1..SPANS {
+        let rest = attribute("rest", &(number % 50_000).to_string());
+        trace.span(Some(root), &format!("자리 {number}"), vec![rest]);
+    }
+    trace.send(&stack.otlp_http).await;
+    (trace.id(), format!("{SPANS:016x}"))
+}
+
+/// Returns once the row of a span is within the window.
+async fn is_in_view(browser: &Browser, span: &str) -> Option<()> {
+    let script = format!(
+        "const row = document.getElementById('s-{span}'); if (!row) return false; \
+         const box = row.getBoundingClientRect(); return box.top >= 0 && box.top < innerHeight"
+    );
+    let seen = browser.client.execute(&script, Vec::new()).await.ok()?;
+    seen.as_bool()?.then_some(())
+}
