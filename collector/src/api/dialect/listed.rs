@@ -54,9 +54,13 @@ impl Listed {
         &mut self,
         read: impl Future<Output = Result<Option<Trace>, QueryError>>,
     ) -> Result<Outcome, QueryError> {
+        let over = || Outcome::TimeOver(format!("{} s had passed", TIME_MAX.as_secs()));
+        // Quick reads end before the timer fires, which has a resolution of a millisecond.
+        if Instant::now() >= self.deadline {
+            return Ok(over());
+        }
         let Ok(read) = timeout_at(self.deadline, read).await else {
-            let seconds = TIME_MAX.as_secs();
-            return Ok(Outcome::TimeOver(format!("{seconds} s had passed")));
+            return Ok(over());
         };
         let Some(trace) = read? else {
             return Ok(Outcome::Unknown);
