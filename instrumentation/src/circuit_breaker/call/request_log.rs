@@ -81,6 +81,51 @@ impl<F: Future> Future for Scope<F> {
     }
 }
 
+pin_project! {
+    /// A future that adds to the list of the request in which it was made.
+    #[project = CarriedProjection]
+    pub(crate) enum Carried<F> {
+        Listed {
+            #[pin]
+            inner: TaskLocalFuture<List, F>,
+        },
+        Unlisted {
+            #[pin]
+            inner: F,
+        },
+    }
+}
+
+/// Makes `future` add to the current list, whichever task polls it.
+pub(crate) fn carried<F: Future>(future: F) -> Carried<F> {
+    match LIST.try_with(Arc::clone) {
+        Ok(list) => Carried::Listed {
+            inner: LIST.scope(list, future),
+        },
+        Err(_) => Carried::Unlisted { inner: future },
+    }
+}
+
+/// As [`carried`], for code that blocks.
+pub(crate) fn carried_code<T>(code: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let list = LIST.try_with(Arc::clone).ok();
+    move || match list {
+        Some(list) => LIST.sync_scope(list, code),
+        None => code(),
+    }
+}
+
+impl<F: Future> Future for Carried<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.project() {
+            CarriedProjection::Listed { inner } => inner.poll(cx),
+            CarriedProjection::Unlisted { inner } => inner.poll(cx),
+        }
+    }
+}
+
 /// Adds a breaker to the request's list, if there is one.
 pub(crate) fn note(touched: impl FnOnce() -> Touched) {
     // Outside a scope this is one read of a thread-local.

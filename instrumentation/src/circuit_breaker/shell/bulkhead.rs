@@ -1,6 +1,8 @@
 //! Counts running calls against a limit that may change at any time (Hystrix's semaphore); never waits.
 
-use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
+use std::sync::atomic::{
+    AtomicU32, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 
 /// Number of running calls.
 #[derive(Debug, Default)]
@@ -17,6 +19,11 @@ impl Bulkhead {
             })
             .ok()
             .map(|_| Slot { bulkhead: self })
+    }
+
+    /// Returns how many slots are in use.
+    pub(crate) fn in_use(&self) -> u32 {
+        self.in_use.load(Relaxed)
     }
 }
 
