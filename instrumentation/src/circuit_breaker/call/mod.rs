@@ -9,6 +9,7 @@ pub(crate) mod fallback;
 pub(crate) mod handle;
 mod observation;
 pub(crate) mod permit;
+pub(crate) mod pool;
 pub(crate) mod protected;
 pub mod request_log;
 #[cfg(feature = "http")]

@@ -1,0 +1,66 @@
+//! What a pool counts.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use super::settings::PoolSettings;
+use crate::name::Name;
+
+/// A pool at one moment. Totals only grow until the process ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolSnapshot {
+    /// The key of the pool.
+    pub key: Name,
+    /// The settings in force.
+    pub settings: PoolSettings,
+    /// Calls that its workers run.
+    pub active: u32,
+    /// Calls that wait for a worker.
+    pub queued: u32,
+    /// The most calls that ran at the same time.
+    pub largest: u32,
+    /// Calls that a worker took.
+    pub executed: u64,
+    /// Calls that ended, or whose caller gave them up.
+    pub completed: u64,
+    /// Calls that were refused.
+    pub rejected: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    active: AtomicU32,
+    largest: AtomicU32,
+    executed: AtomicU64,
+    completed: AtomicU64,
+    rejected: AtomicU64,
+}
+
+impl Figures {
+    pub(super) fn started(&self) {
+        let active = self.active.fetch_add(1, Relaxed) + 1;
+        self.largest.fetch_max(active, Relaxed);
+        self.executed.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn ended(&self) {
+        self.active.fetch_sub(1, Relaxed);
+        self.completed.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn refused(&self) {
+        self.rejected.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn snapshot(&self, key: &Name, settings: PoolSettings, queued: u32) -> PoolSnapshot {
+        PoolSnapshot {
+            key: key.clone(),
+            settings,
+            active: self.active.load(Relaxed),
+            queued,
+            largest: self.largest.load(Relaxed),
+            executed: self.executed.load(Relaxed),
+            completed: self.completed.load(Relaxed),
+            rejected: self.rejected.load(Relaxed),
+        }
+    }
+}

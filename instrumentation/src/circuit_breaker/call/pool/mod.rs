@@ -1,0 +1,16 @@
+//! Pools that isolate calls, as Hystrix's thread pools do: a number of workers of their own for the calls of one key, a
+//! bounded queue in front of them, and a refusal beyond it. A dependency that hangs fills its own pool and no other.
+//!
+//! A worker is a task of tokio for a future, and a thread of tokio's blocking pool for code that blocks; it exists while
+//! it runs a call.
+
+mod callers;
+mod context;
+mod figures;
+mod refusal;
+mod settings;
+
+
+pub use figures::PoolSnapshot;
+pub use refusal::{PoolFull, PoolLost, PoolRunError, PooledError};
+pub use settings::PoolSettings;
