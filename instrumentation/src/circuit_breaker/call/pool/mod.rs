@@ -7,10 +7,14 @@
 mod callers;
 mod context;
 mod figures;
+mod isolation;
 mod refusal;
 mod settings;
+mod state;
+mod worker;
 
 
 pub use figures::PoolSnapshot;
+pub use isolation::IsolationPool;
 pub use refusal::{PoolFull, PoolLost, PoolRunError, PooledError};
 pub use settings::PoolSettings;

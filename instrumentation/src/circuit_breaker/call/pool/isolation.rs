@@ -1,0 +1,184 @@
+//! The pool as callers hold it.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::context::{code_in_context, in_context};
+use super::figures::PoolSnapshot;
+use super::refusal::{PoolFull, PoolLost, PoolRunError};
+use super::settings::PoolSettings;
+use super::state::State;
+use super::worker::{Running, Worker};
+use crate::circuit_breaker::rules::validation::SettingsError;
+use crate::name::Name;
+
+/// A pool that isolates the calls of one key; clones are handles to the same one. [`Registry::pool`] makes it.
+///
+/// A call runs at once while fewer than `core_size` run, waits in FIFO order while fewer than the queue's limit wait, and
+/// is refused beyond that. The span, the subscriber, OpenTelemetry's context and the log of the request go along. A caller
+/// that gives up leaves the queue, or drops the future that runs; code that blocks cannot be stopped and keeps its worker
+/// until it returns. A panic of the call is raised where its caller waits.
+///
+/// ```
+/// use fusebox::circuit_breaker::{CircuitBreaker, PoolSettings, Registry};
+///
+/// # async fn stock() -> Result<u32, std::io::Error> { Ok(7) }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let settings = PoolSettings { core_size: 4, max_queue_size: 2, ..PoolSettings::default() };
+/// let pool = Registry::global().pool("warehouse", settings)?;
+/// let breaker = CircuitBreaker::new("stock");
+/// let pieces = pool.call(&breaker, stock()).await?;
+/// let hosts = pool.call_blocking(&breaker, || std::fs::read_to_string("/etc/hosts")).await?;
+/// assert_eq!(pool.snapshot().executed, 2);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [`Registry::pool`]: crate::circuit_breaker::Registry::pool
+#[derive(Clone)]
+pub struct IsolationPool {
+    pub(super) inner: Arc<State>,
+}
+
+impl IsolationPool {
+    /// Creates a pool with valid settings.
+    pub(crate) fn new(key: Name, settings: PoolSettings) -> Self {
+        Self {
+            inner: Arc::new(State::new(key, settings)),
+        }
+    }
+
+    /// Returns the key.
+    pub fn key(&self) -> &str {
+        &self.inner.key
+    }
+
+    pub(crate) fn name(&self) -> &Name {
+        &self.inner.key
+    }
+
+    /// Returns the settings in force.
+    pub fn settings(&self) -> PoolSettings {
+        *self.inner.settings.read()
+    }
+
+    /// Replaces the settings. Calls that run or wait go on; fewer workers are reached as calls end.
+    ///
+    /// # Errors
+    /// Returns the first invalid setting and changes nothing.
+    pub fn update_settings(&self, settings: PoolSettings) -> Result<(), SettingsError> {
+        settings.validate()?;
+        let mut current = self.inner.settings.write();
+        self.inner.resize(current.core_size, settings.core_size);
+        *current = settings;
+        Ok(())
+    }
+
+    /// Returns what runs, what waits, and the totals.
+    pub fn snapshot(&self) -> PoolSnapshot {
+        let inner = &self.inner;
+        let queued = inner.queue.in_use();
+        inner.figures.snapshot(&inner.key, self.settings(), queued)
+    }
+
+    /// Returns the names of the breakers whose calls it runs, each with how many of them it refused.
+    #[cfg(feature = "axum")]
+    pub(crate) fn callers(&self) -> Vec<(Name, u64)> {
+        self.inner.callers.all()
+    }
+
+    /// Runs `future` on a worker.
+    ///
+    /// # Errors
+    /// Returns an error if the pool is full, or if the current runtime ends before the future.
+    ///
+    /// # Panics
+    /// Panics if the future does, and outside a runtime of tokio.
+    pub async fn run<F>(&self, future: F) -> Result<F::Output, PoolRunError>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let worker = self.worker().await?;
+        Ok(start(worker, future).await?)
+    }
+
+    /// Runs `code`, which blocks, on a worker with a thread.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub async fn run_blocking<T: Send + 'static>(
+        &self,
+        code: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PoolRunError> {
+        let worker = self.worker().await?;
+        Ok(start_blocking(worker, code).await?)
+    }
+
+    /// Returns a worker as soon as one is free; waits in the queue if there is a place.
+    pub(super) async fn worker(&self) -> Result<Worker, PoolFull> {
+        let inner = &self.inner;
+        let permit = match Arc::clone(&inner.workers).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => self.wait().await?,
+        };
+        Ok(Worker::new(Arc::clone(inner), permit))
+    }
+
+    async fn wait(&self) -> Result<OwnedSemaphorePermit, PoolFull> {
+        let inner = &self.inner;
+        let settings = self.settings();
+        let queue = settings.queue_limit();
+        let Some(_place) = inner.queue.try_acquire(queue) else {
+            inner.figures.refused();
+            return Err(PoolFull {
+                pool: inner.key.clone(),
+                workers: settings.core_size,
+                queue,
+            });
+        };
+        let permit = Arc::clone(&inner.workers).acquire_owned().await;
+        Ok(permit.expect("the semaphore of a pool is never closed"))
+    }
+}
+
+/// Runs a future on a worker.
+pub(super) fn start<F>(
+    worker: Worker,
+    future: F,
+) -> impl Future<Output = Result<F::Output, PoolLost>> + Send
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let future = in_context(future);
+    Running::new(tokio::spawn(async move {
+        let _worker = worker;
+        future.await
+    }))
+}
+
+/// Runs code that blocks on a worker.
+pub(super) fn start_blocking<T: Send + 'static>(
+    worker: Worker,
+    code: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, PoolLost>> + Send {
+    let code = code_in_context(code);
+    Running::new(tokio::task::spawn_blocking(move || {
+        let _worker = worker;
+        code()
+    }))
+}
+
+impl fmt::Debug for IsolationPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.snapshot(), f)
+    }
+}

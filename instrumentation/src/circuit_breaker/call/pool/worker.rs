@@ -1,0 +1,71 @@
+//! A worker: the right to run one call of a pool, and the task that runs it.
+
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
+
+use super::refusal::PoolLost;
+use super::state::State;
+
+/// The right to run one call; the next waiting call gets it when it is dropped.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pool: Arc<State>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Worker {
+    pub(super) fn new(pool: Arc<State>, permit: OwnedSemaphorePermit) -> Self {
+        pool.figures.started();
+        Self {
+            pool,
+            permit: Some(permit),
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.pool.figures.ended();
+        if let Some(permit) = self.permit.take() {
+            self.pool.take_back(permit);
+        }
+    }
+}
+
+/// A call that a worker runs. A caller that drops it drops the future too; code that blocks runs to its end and keeps its
+/// worker until then.
+#[derive(Debug)]
+pub(super) struct Running<T> {
+    task: JoinHandle<T>,
+}
+
+impl<T> Running<T> {
+    pub(super) fn new(task: JoinHandle<T>) -> Self {
+        Self { task }
+    }
+}
+
+impl<T> Future for Running<T> {
+    type Output = Result<T, PoolLost>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ended = ready!(Pin::new(&mut self.task).poll(cx));
+        Poll::Ready(ended.map_err(|error| match error.try_into_panic() {
+            // The call panics where its caller waits for it, as it would without a pool.
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => PoolLost,
+        }))
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
