@@ -21,6 +21,9 @@ pub use call::execution::{Execution, ExecutionEvent};
 pub use call::fallback::{BorrowingFallback, FallbackFn, FallbackFuture, NoFallback};
 pub use call::handle::CircuitBreaker;
 pub use call::permit::{OwnedPermit, Permit};
+pub use call::pool::{
+    IsolationPool, PoolFull, PoolLost, PoolRunError, PoolSettings, PoolSnapshot, PooledError,
+};
 pub use call::request_log;
 #[doc(hidden)]
 pub use call::request_log as touched; // The module's earlier name.
@@ -34,6 +37,7 @@ pub use model::snapshot::{
 pub use model::transition::Transition;
 pub use registry::builder::{BuildError, Builder};
 pub use registry::listener::Listener;
+pub use registry::pools::{MAX_POOLS, PoolError};
 pub use registry::{MAX_BREAKERS, Registry};
 pub use rules::settings::{Settings, WindowSettings};
 pub use rules::state::{EffectiveState, FallbackOutcome, Outcome, Override, OverrideKind, State};

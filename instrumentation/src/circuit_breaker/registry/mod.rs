@@ -5,6 +5,7 @@
 pub(crate) mod builder;
 mod eviction;
 pub(crate) mod listener;
+pub(crate) mod pools;
 mod shared_settings;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::circuit_breaker::shell::Shell;
 use crate::name::Name;
 use crate::sync::{Mutex, RwLock};
 use listener::{Listener, Listeners};
+use pools::Pools;
 use shared_settings::SharedSettings;
 
 /// Most breakers of a registry by default. Each is a handful of time series, and names from outside (a host, a tenant) must
@@ -45,6 +47,7 @@ struct Inner {
     breakers: RwLock<Breakers>,
     listeners: Arc<Listeners>,
     settings: Mutex<SharedSettings>,
+    pools: Pools,
 }
 
 impl Registry {
@@ -66,6 +69,7 @@ impl Registry {
             breakers: RwLock::default(),
             listeners: Arc::default(),
             settings: Mutex::default(),
+            pools: Pools::default(),
         };
         Self {
             inner: Arc::new(inner),

@@ -4,6 +4,7 @@
 //! A worker is a task of tokio for a future, and a thread of tokio's blocking pool for code that blocks; it exists while
 //! it runs a call.
 
+mod call;
 mod callers;
 mod context;
 mod figures;

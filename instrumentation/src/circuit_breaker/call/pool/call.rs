@@ -1,0 +1,131 @@
+//! A call through a breaker and a pool, in Hystrix's order: circuit, timeout, pool, run. The wait for a worker is part of
+//! the call's time.
+
+use std::any::type_name;
+use std::future::Future;
+
+use tokio::time::timeout;
+
+use super::isolation::{IsolationPool, start, start_blocking};
+use super::refusal::{PoolFull, PoolLost, PooledError};
+use super::worker::Worker;
+use crate::circuit_breaker::call::handle::CircuitBreaker;
+use crate::circuit_breaker::call::protected::ProtectedCall;
+use crate::circuit_breaker::rules::state::Outcome;
+use crate::circuit_breaker::shell::Shell;
+use crate::isolated::isolated;
+use crate::semconv::ERROR_TYPE_PANIC;
+
+impl IsolationPool {
+    /// Runs `future` on a worker, unless the breaker or the pool refuses, within the timeout of the breaker's settings.
+    /// An `Err` or a panic counts as a failure; a call that the pool refuses as one without a slot. The call is a span.
+    ///
+    /// # Errors
+    /// Returns the refusal, the limit that was exceeded, or the future's own error.
+    pub async fn call<F, T, E>(
+        &self,
+        breaker: &CircuitBreaker,
+        future: F,
+    ) -> Result<T, PooledError<E>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        self.call_with(breaker, future, by_result).await
+    }
+
+    /// As [`call`](Self::call), with the outcome decided by `classify`. If that panics, the call counts as failed and its
+    /// result is returned all the same.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_with<F, T, E>(
+        &self,
+        breaker: &CircuitBreaker,
+        future: F,
+        classify: impl FnOnce(&Result<T, E>) -> Outcome,
+    ) -> Result<T, PooledError<E>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        self.through(breaker, |worker| start(worker, future), classify)
+            .await
+    }
+
+    /// As [`call`](Self::call), for code that blocks: it runs on a thread, and keeps its worker until it returns, whatever
+    /// the timeout.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_blocking<T, E>(
+        &self,
+        breaker: &CircuitBreaker,
+        code: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<T, PooledError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        self.through(breaker, |worker| start_blocking(worker, code), by_result)
+            .await
+    }
+
+    async fn through<R, T, E>(
+        &self,
+        breaker: &CircuitBreaker,
+        start: impl FnOnce(Worker) -> R,
+        classify: impl FnOnce(&Result<T, E>) -> Outcome,
+    ) -> Result<T, PooledError<E>>
+    where
+        R: Future<Output = Result<Result<T, E>, PoolLost>>,
+    {
+        let shell = &*breaker.shell;
+        self.inner.callers.called(&shell.name);
+        let call = ProtectedCall::begin(shell)?;
+        let limit = shell.settings().timeout;
+        let ran = call.run(async {
+            let worker = self.worker().await?;
+            Ok::<_, PooledError<E>>(start(worker).await?)
+        });
+        let ended = match limit {
+            None => ran.await,
+            Some(limit) => match timeout(limit, ran).await {
+                Ok(ended) if call.elapsed() <= limit => ended,
+                _ => Err(PooledError::TimedOut(limit)),
+            },
+        };
+        if let Err(PooledError::Full(PoolFull { .. })) = ended {
+            self.inner.callers.refused(&shell.name);
+        }
+        finish(call, &ended, classify);
+        ended?.map_err(PooledError::Failed)
+    }
+}
+
+fn by_result<T, E>(result: &Result<T, E>) -> Outcome {
+    match result {
+        Ok(_) => Outcome::Success,
+        Err(_) => Outcome::Failure,
+    }
+}
+
+/// Records how the call ended.
+fn finish<T, E>(
+    call: ProtectedCall<&Shell>,
+    ended: &Result<Result<T, E>, PooledError<E>>,
+    classify: impl FnOnce(&Result<T, E>) -> Outcome,
+) {
+    let (outcome, error_type) = match ended {
+        Ok(result) => match isolated("classifier", || classify(result)) {
+            Some(outcome) => (outcome, type_name::<E>()),
+            None => (Outcome::Failure, ERROR_TYPE_PANIC),
+        },
+        Err(PooledError::TimedOut(_)) => (Outcome::Timeout, ""),
+        Err(PooledError::Full(_)) => (Outcome::BulkheadFull, ""),
+        Err(_) => (Outcome::Cancelled, ""),
+    };
+    call.finish(outcome, error_type);
+}
