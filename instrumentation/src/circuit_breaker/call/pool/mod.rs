@@ -14,6 +14,8 @@ mod settings;
 mod state;
 mod worker;
 
+#[cfg(test)]
+mod tests;
 
 pub use figures::PoolSnapshot;
 pub use isolation::IsolationPool;
