@@ -1,4 +1,4 @@
-//! The rolling figures of every breaker of a registry, and the text of the stream made from them. Time is an argument:
+//! The rolling figures of every breaker and pool of a registry, and the text of the stream made from them. Time is an argument:
 //! `watch` calls this ten times a second while somebody reads.
 
 use std::collections::BTreeMap;
@@ -7,8 +7,11 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::command::{CommandEvent, CommandSettings, whole_ms};
+use super::pools::Pools;
 use super::rolling::{Rolling, WINDOW};
-use crate::circuit_breaker::{CircuitBreaker, CircuitSnapshot, EffectiveState, Registry};
+use crate::circuit_breaker::{
+    CircuitBreaker, CircuitSnapshot, EffectiveState, IsolationPool, Name, Registry,
+};
 
 /// Most breakers of a stream, about 2 KiB each in every frame; the busiest are sent.
 pub(super) const COMMANDS_MAX: usize = 1_000;
@@ -17,11 +20,12 @@ pub(super) const COMMANDS_MAX: usize = 1_000;
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOKS_PER_SECOND: u32 = 10;
 
-/// What is known of the breakers of a registry.
+/// What is known of the breakers and pools of a registry.
 #[derive(Debug)]
 pub(super) struct Board {
     registry: Registry,
     commands: BTreeMap<String, Command>,
+    pools: Pools,
     looks: u32,
 }
 
@@ -29,6 +33,7 @@ pub(super) struct Board {
 #[derive(Debug)]
 struct Command {
     snapshot: CircuitSnapshot,
+    pool: Option<Name>,
     rolling: Rolling,
 }
 
@@ -37,6 +42,7 @@ impl Board {
         Self {
             registry,
             commands: BTreeMap::new(),
+            pools: Pools::default(),
             looks: 0,
         }
     }
@@ -45,10 +51,16 @@ impl Board {
     pub(super) fn look(&mut self, now: SystemTime) {
         let ends_second = self.looks.is_multiple_of(LOOKS_PER_SECOND);
         self.looks = self.looks.wrapping_add(1);
-        let breakers = self.registry.all();
+        let (breakers, pools) = (self.registry.all(), self.registry.pools());
+        self.pools.look(&pools, ends_second);
+        let by_pool = if ends_second {
+            callers(&pools)
+        } else {
+            Callers::new()
+        };
         for breaker in &breakers {
             if ends_second {
-                self.end_second(breaker, now);
+                self.end_second(breaker, &by_pool, now);
             } else if let Some(command) = self.commands.get_mut(breaker.name()) {
                 command.look(breaker);
             }
@@ -59,21 +71,31 @@ impl Board {
         }
     }
 
-    fn end_second(&mut self, breaker: &CircuitBreaker, now: SystemTime) {
+    fn end_second(&mut self, breaker: &CircuitBreaker, by_pool: &Callers, now: SystemTime) {
+        let (pool, refused) = match by_pool.get(breaker.name()) {
+            Some((pool, refused)) => (Some(pool.clone()), *refused),
+            None => (None, 0),
+        };
         let snapshot = breaker.snapshot();
         let known = self.commands.get_mut(breaker.name());
         // One that was evicted or replaced begins again.
         let known = known.filter(|command| command.snapshot.created == snapshot.created);
         if let Some(command) = known {
-            command.rolling.end_second(&snapshot);
-            command.snapshot = snapshot;
+            command.rolling.end_second(&snapshot, refused);
+            (command.snapshot, command.pool) = (snapshot, pool);
             return;
         }
         let age = now.duration_since(snapshot.created).unwrap_or_default();
-        let mut rolling = Rolling::new(&snapshot, age < WINDOW);
-        rolling.end_second(&snapshot);
-        self.commands
-            .insert(breaker.name().to_owned(), Command { snapshot, rolling });
+        let mut rolling = Rolling::new(&snapshot, refused, age < WINDOW);
+        rolling.end_second(&snapshot, refused);
+        self.commands.insert(
+            breaker.name().to_owned(),
+            Command {
+                snapshot,
+                pool,
+                rolling,
+            },
+        );
     }
 
     /// Returns the text of all breakers that were ever called.
@@ -89,6 +111,9 @@ impl Board {
         }
         let mut frame = String::new();
         commands.iter().for_each(|event| put(&mut frame, event));
+        self.pools
+            .events(time_ms)
+            .for_each(|event| put(&mut frame, &event));
         frame
     }
 }
@@ -110,7 +135,7 @@ impl Command {
         CommandEvent {
             name: &snapshot.name,
             group: &snapshot.group,
-            pool: None,
+            pool: self.pool.as_deref(),
             time_ms,
             hosts: 1,
             open_hosts: u64::from(matches!(snapshot.state, Open | HalfOpen | ForcedOpen)),
@@ -123,6 +148,18 @@ impl Command {
             settings: CommandSettings::from(&snapshot.settings),
         }
     }
+}
+
+/// The pool that runs the calls of each breaker, and how many of them it refused.
+type Callers = BTreeMap<Name, (Name, u64)>;
+
+fn callers(pools: &[IsolationPool]) -> Callers {
+    let of = |pool: &IsolationPool| {
+        let key = pool.name().clone();
+        let callers = pool.callers().into_iter();
+        callers.map(move |(name, refused)| (name, (key.clone(), refused)))
+    };
+    pools.iter().flat_map(of).collect()
 }
 
 /// Appends an event of the stream.

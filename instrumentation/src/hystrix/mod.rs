@@ -13,6 +13,8 @@ mod command;
 mod latency;
 mod pool;
 #[cfg(feature = "axum")]
+mod pools;
+#[cfg(feature = "axum")]
 mod rolling;
 #[cfg(feature = "axum")]
 mod stream;

@@ -12,7 +12,7 @@ use crate::circuit_breaker::{CircuitSnapshot, LatencyHistogram};
 
 /// Length of the window of counts (Hystrix, `metrics.rollingStats.timeInMilliseconds`).
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
-const WINDOW_SECONDS: usize = WINDOW.as_secs() as usize;
+pub(super) const WINDOW_SECONDS: usize = WINDOW.as_secs() as usize;
 
 /// Durations are of so many windows (Hystrix, `metrics.rollingPercentile.timeInMilliseconds`: 60 s).
 const LATENCY_WINDOWS: usize = 6;
@@ -33,10 +33,10 @@ pub(super) struct Rolling {
 impl Rolling {
     /// Begins with a breaker that was made within the window, as if it had been watched from its start, or with one
     /// whose earlier calls belong to no window.
-    pub(super) fn new(first: &CircuitSnapshot, is_new: bool) -> Self {
+    pub(super) fn new(first: &CircuitSnapshot, refused_by_pool: u64, is_new: bool) -> Self {
         let (totals, latency) = match is_new {
             true => (CommandCounts::default(), LatencyHistogram::default()),
-            false => (counts(first), first.latency.merged()),
+            false => (counts(first, refused_by_pool), first.latency.merged()),
         };
         Self {
             totals: VecDeque::from([totals]),
@@ -55,9 +55,9 @@ impl Rolling {
     }
 
     /// Ends a second.
-    pub(super) fn end_second(&mut self, now: &CircuitSnapshot) {
+    pub(super) fn end_second(&mut self, now: &CircuitSnapshot, refused_by_pool: u64) {
         self.saw_running(now.in_flight);
-        self.totals.push_back(counts(now));
+        self.totals.push_back(counts(now, refused_by_pool));
         keep(&mut self.totals, WINDOW_SECONDS + 1);
         self.running.push_back(now.in_flight);
         keep(&mut self.running, WINDOW_SECONDS + 1);
@@ -91,15 +91,17 @@ impl Rolling {
     }
 }
 
-fn keep<T>(of: &mut VecDeque<T>, most: usize) {
+/// Keeps the last ones.
+pub(super) fn keep<T>(of: &mut VecDeque<T>, most: usize) {
     while of.len() > most {
         of.pop_front();
     }
 }
 
-fn counts(snapshot: &CircuitSnapshot) -> CommandCounts {
+fn counts(snapshot: &CircuitSnapshot, pool_rejected: u64) -> CommandCounts {
     CommandCounts {
         calls: snapshot.calls,
+        pool_rejected,
         fallbacks: snapshot.fallbacks,
         ..CommandCounts::default()
     }

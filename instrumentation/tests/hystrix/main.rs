@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use fusebox::circuit_breaker::{CircuitBreaker, Outcome, Override, OverrideKind, Registry};
+use fusebox::circuit_breaker::{
+    CircuitBreaker, Outcome, Override, OverrideKind, PoolSettings, PooledError, Registry, Settings,
+};
 use fusebox::hystrix::HystrixStream;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
@@ -173,6 +175,66 @@ async fn a_reader_is_sent_every_change() {
         served.wait_for("stock", forced).await["isCircuitBreakerOpen"],
         true
     );
+}
+
+/// Scenario: a pool of one worker and no queue runs a call and refuses another one.
+/// Guarantees: the dashboard shows the pool, and the breaker as isolated by it.
+#[tokio::test]
+async fn a_reader_is_sent_pools() {
+    let served = Served::start(5).await;
+    let stock = served.breaker("stock");
+    let patient = Settings {
+        timeout: None,
+        ..Settings::default()
+    };
+    stock.update_settings(patient).unwrap();
+    let settings = PoolSettings {
+        core_size: 1,
+        ..PoolSettings::default()
+    };
+    let pool = served.registry.pool("warehouse", settings).unwrap();
+    // The stream watches from before the calls.
+    let mut reader = Reader::of(served.get("?delay=100").await);
+    let (release, released) = tokio::sync::oneshot::channel::<()>();
+    let (by, called) = (pool.clone(), stock.clone());
+    let first = tokio::spawn(async move { by.call(&called, released).await });
+    while pool.snapshot().active == 0 {
+        tokio::task::yield_now().await;
+    }
+    let refused = pool.call(&stock, async { Ok::<_, ()>(()) }).await;
+    assert!(matches!(refused, Err(PooledError::Full(_))));
+    let sent = served
+        .wait_for("warehouse", |sent| {
+            sent["rollingCountCommandRejections"] == 1
+        })
+        .await;
+    assert_eq!(sent["type"], "HystrixThreadPool");
+    let running = |field: &str| sent[field].as_u64().unwrap();
+    assert_eq!(
+        (running("currentActiveCount"), running("currentQueueSize")),
+        (1, 0)
+    );
+    assert_eq!(
+        (
+            running("rollingMaxActiveThreads"),
+            running("currentCorePoolSize")
+        ),
+        (1, 1)
+    );
+    release.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    let sent = served
+        .wait_for("stock", |sent| sent["rollingCountSuccess"] == 1)
+        .await;
+    assert_eq!(sent["threadPool"], "warehouse");
+    assert_eq!(sent["propertyValue_executionIsolationStrategy"], "THREAD");
+    assert_eq!(sent["rollingCountThreadPoolRejected"], 1);
+    assert_eq!(sent["rollingCountSemaphoreRejected"], 0);
+    let sent = served
+        .wait_for("warehouse", |sent| sent["currentCompletedTaskCount"] == 1)
+        .await;
+    assert_eq!(sent["currentActiveCount"], 0);
+    assert!(reader.next().await.is_some());
 }
 
 /// Guarantees: streams are bounded, and a reader that leaves makes room.
