@@ -8,6 +8,7 @@
 mod board;
 mod counted;
 mod facts;
+mod figures;
 mod follow;
 mod history;
 mod instance;
@@ -38,6 +39,7 @@ use tokio::sync::broadcast;
 
 use self::board::{Board, Effects};
 use self::facts::Facts;
+pub(crate) use self::figures::CircuitFigures;
 use self::limit::Limit;
 use self::others::Others;
 use crate::codec::circuits::{decode_logs, decode_metrics};
@@ -234,6 +236,21 @@ impl Circuits {
     }
 
     fn wall_now(&self, now: UnixNanos) -> CircuitWall {
+        let view =
+            |key: &CircuitKey, target: &str, facts: &[Facts]| view::view(key, target, facts, now);
+        CircuitWall {
+            at: now,
+            live: true,
+            circuits: self.each_now(now, view),
+        }
+    }
+
+    /// Returns what `make` makes of each breaker: its key, what it protects, and its instances.
+    fn each_now<T>(
+        &self,
+        now: UnixNanos,
+        make: impl Fn(&CircuitKey, &str, &[Facts]) -> T,
+    ) -> Vec<T> {
         let own = {
             let state = self.state();
             let facts = state.board.facts(now).into_iter();
@@ -244,15 +261,11 @@ impl Circuits {
             known.collect::<BTreeMap<_, _>>()
         };
         let circuits = self.with_those_of_others(own, now).into_iter();
-        let view = |(key, (facts, target)): (CircuitKey, (Vec<Facts>, Option<String>))| {
+        let made = circuits.map(|(key, (facts, target))| {
             let target = target.unwrap_or_else(|| target_of(&key, &facts).to_owned());
-            view::view(&key, &target, &facts, now)
-        };
-        CircuitWall {
-            at: now,
-            live: true,
-            circuits: circuits.map(view).collect(),
-        }
+            make(&key, &target, &facts)
+        });
+        made.collect()
     }
 
     fn wall_at(&self, at: UnixNanos) -> Result<CircuitWall, StoreError> {

@@ -1,0 +1,43 @@
+//! Breakers of now with all durations of their windows, for dialects that show other percentiles than the wall.
+
+use fusebox::circuit_breaker::LatencyHistogram;
+
+use super::Circuits;
+use super::facts::Facts;
+use super::view;
+use crate::model::{CircuitView, UnixNanos};
+use crate::store::StoreError;
+
+/// A breaker with the durations of its window.
+#[derive(Debug, Clone)]
+pub(crate) struct CircuitFigures {
+    /// The breaker as the wall shows it.
+    pub(crate) view: CircuitView,
+    /// Durations of the calls in its window, of all instances.
+    pub(crate) latency: LatencyHistogram,
+}
+
+impl Circuits {
+    /// Returns every breaker of now.
+    ///
+    /// # Errors
+    /// When the work was cut off.
+    pub(crate) async fn figures(&self) -> Result<Vec<CircuitFigures>, StoreError> {
+        let now = UnixNanos::now();
+        self.blocking(move |circuits| {
+            Ok(circuits.each_now(now, |key, target, facts| CircuitFigures {
+                view: view::view(key, target, facts, now),
+                latency: latency(facts, now),
+            }))
+        })
+        .await
+    }
+}
+
+fn latency(instances: &[Facts], now: UnixNanos) -> LatencyHistogram {
+    let mut latency = LatencyHistogram::default();
+    for facts in instances {
+        latency.merge(&facts.window(now).latency);
+    }
+    latency
+}
