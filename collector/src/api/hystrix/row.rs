@@ -1,0 +1,116 @@
+//! One breaker of a frame, from the view of the wall to Hystrix's object.
+
+use std::time::Duration;
+
+use fusebox::circuit_breaker::{CallTotals, EffectiveState, FallbackTotals, OverrideKind};
+use fusebox::hystrix::{CommandCounts, CommandEvent, CommandSettings, LatencyMs};
+
+use crate::live::circuits::CircuitFigures;
+use crate::model::{CircuitCalls, CircuitKey, CircuitSettings, CircuitView};
+
+/// What a frame keeps of a breaker: half a kilobyte, where its view takes three.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) key: CircuitKey,
+    group: String,
+    hosts: u64,
+    open_hosts: u64,
+    forced: Option<OverrideKind>,
+    counts: CommandCounts,
+    in_flight: u64,
+    max_in_flight: u64,
+    latency: LatencyMs,
+    window: Duration,
+    settings: CommandSettings,
+}
+
+impl Row {
+    /// Returns the row of a breaker; `None` if no instance of it reports any more.
+    pub(super) fn new(figures: &CircuitFigures, max_in_flight: u64) -> Option<Self> {
+        let CircuitFigures { view, latency } = figures;
+        let live = || view.instances.iter().filter(|instance| !instance.stale);
+        let hosts = live().count() as u64;
+        let open = live().filter(|instance| refuses(instance.state));
+        (hosts > 0).then(|| Self {
+            key: view.key.clone(),
+            group: group(view).to_owned(),
+            hosts,
+            open_hosts: open.count() as u64,
+            forced: view.forced.as_ref().map(|forced| forced.kind),
+            counts: counts(&view.calls),
+            in_flight: view.in_flight,
+            max_in_flight,
+            latency: LatencyMs::of(latency),
+            window: Duration::from_millis(view.window_ms),
+            settings: settings(&view.settings),
+        })
+    }
+
+    /// Returns its object under that name.
+    pub(super) fn event<'a>(&'a self, name: &'a str, time_ms: u64) -> CommandEvent<'a> {
+        CommandEvent {
+            name,
+            group: &self.group,
+            pool: None,
+            time_ms,
+            hosts: self.hosts,
+            open_hosts: self.open_hosts,
+            forced: self.forced,
+            counts: self.counts,
+            in_flight: self.in_flight,
+            max_in_flight: self.max_in_flight,
+            latency: self.latency,
+            window: self.window,
+            settings: self.settings,
+        }
+    }
+}
+
+/// Hystrix calls a half-open breaker open.
+fn refuses(state: EffectiveState) -> bool {
+    use EffectiveState::{ForcedOpen, HalfOpen, Open};
+    matches!(state, Open | HalfOpen | ForcedOpen)
+}
+
+/// Returns the breaker's group; the service where its library has none.
+fn group(view: &CircuitView) -> &str {
+    match view.settings.group.as_str() {
+        "" => &view.key.service,
+        group => group,
+    }
+}
+
+/// Fallbacks that were rejected or missing are not known apart from those that failed.
+fn counts(calls: &CircuitCalls) -> CommandCounts {
+    CommandCounts {
+        calls: CallTotals {
+            success: calls.success,
+            failure: calls.failure,
+            timeout: calls.timeout,
+            rejected: calls.rejected,
+            bulkhead_full: calls.bulkhead_full,
+            ignored: calls.ignored,
+            cancelled: calls.cancelled,
+        },
+        fallbacks: FallbackTotals {
+            success: calls.fallback_success,
+            failure: calls.fallback_failure,
+            ..FallbackTotals::default()
+        },
+        ..CommandCounts::default()
+    }
+}
+
+/// A setting that the breaker's library does not have is 0.
+fn settings(settings: &CircuitSettings) -> CommandSettings {
+    CommandSettings {
+        minimum_calls: settings.minimum_calls.unwrap_or(0),
+        open_duration: Duration::from_millis(settings.open_duration_ms.unwrap_or(0)),
+        failure_rate_percent: settings.failure_rate_percent.unwrap_or(0.0),
+        timeout: settings.timeout_ms.map(Duration::from_millis),
+        max_concurrent: settings.max_concurrent.unwrap_or(0),
+        fallback_max_concurrent: settings.fallback_max_concurrent.unwrap_or(0),
+        // As `CircuitCalls::errors` counts.
+        bulkhead_full_is_failure: settings.bulkhead_full_is_failure.unwrap_or(true),
+    }
+}
