@@ -1,11 +1,12 @@
-//! Our own JSON API and event stream, the query APIs of Zipkin and Jaeger, `/healthz` and `/metrics`. Handlers read
-//! parameters, ask the query service and shape the answer; errors of ours are problem documents (RFC 9457).
+//! Our own JSON API and event stream, the query APIs of Zipkin and Jaeger, Hystrix's streams, `/healthz` and `/metrics`.
+//! Handlers read parameters, ask the query service and shape the answer; errors of ours are problem documents (RFC 9457).
 //! `collector/API.md` shows each route at work.
 
 mod circuits;
 mod compress;
 mod dialect;
 mod health;
+mod hystrix;
 mod jaeger;
 mod metrics;
 mod params;
@@ -53,6 +54,7 @@ pub struct ApiState {
     pub(crate) access: Access,
     pub(crate) handles: Handles,
     searches: dialect::SearchLimit,
+    hystrix: hystrix::Feed,
 }
 
 impl ApiState {
@@ -67,11 +69,12 @@ impl ApiState {
             access: Access::default(),
             handles: Handles::default(),
             searches: dialect::SearchLimit::default(),
+            hystrix: hystrix::Feed::default(),
         }
     }
 }
 
-/// Returns the API: `/api/**`, `/healthz`, `/metrics`, Zipkin's `/zipkin/**` and Jaeger's `/jaeger/**`.
+/// Returns the API: `/api/**`, `/healthz`, `/metrics`, Hystrix's streams, Zipkin's `/zipkin/**` and Jaeger's `/jaeger/**`.
 pub fn router(state: ApiState) -> Router {
     let api = Router::new()
         .route("/circuits", get(circuits::wall))
@@ -90,6 +93,7 @@ pub fn router(state: ApiState) -> Router {
     let api = dialect::closed::<Problem>(api, "there is no such route under /api");
     Router::new()
         .nest("/api", api)
+        .merge(hystrix::router())
         .merge(jaeger::router())
         .merge(zipkin::router())
         .route("/healthz", get(health::healthz))

@@ -20,12 +20,14 @@ use super::{Problem, compress, jaeger, zipkin};
 use crate::query::{Admitted, Busy, Cost, QueryService};
 
 /// What is answered at any time: health checks, files of the program, event streams (which are few, by limits of their own).
-const ALWAYS: [&str; 6] = [
+const ALWAYS: [&str; 8] = [
     "/healthz",
     "/assets/{hash}/{name}",
     "/zipkin/config.json",
     "/circuits/live",
     "/api/stream",
+    "/hystrix.stream",
+    "/turbine.stream",
     "/demo-trace",
 ];
 

@@ -1,0 +1,132 @@
+//! Frames: every breaker at one second, made once for all readers while there is one.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::Receiver;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::row::Row;
+use crate::live::circuits::CircuitFigures;
+use crate::model::{CircuitKey, UnixNanos};
+use crate::query::{Hub, QueryService};
+use crate::stop::Stop;
+
+/// Readers at once. Each holds a frame while it is sent, at most 5 MB for the 10,000 breakers that there may be.
+const READERS_MAX: usize = 16;
+/// Frames that a reader may be behind; then it skips to the newest.
+const LAG_MAX: usize = 1;
+/// How often the breakers are looked at.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Looks among which the most running calls are found (Hystrix's window of ten seconds).
+const LOOKS: usize = 10;
+
+/// What the reader is told who finds no place.
+pub(super) const FULL: &str =
+    "hystrix.stream and turbine.stream have 16 readers already, or the collector is stopping";
+
+/// Every breaker at one second.
+#[derive(Debug)]
+pub(super) struct Frame {
+    /// The moment, milliseconds since 1970.
+    pub(super) time_ms: u64,
+    /// The breakers with an instance that reports.
+    pub(super) rows: Vec<Row>,
+    /// Instances that report.
+    pub(super) hosts: usize,
+}
+
+/// The frames of all readers.
+#[derive(Debug)]
+pub(in crate::api) struct Frames(Hub<Arc<Frame>>);
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self(Hub::new(READERS_MAX, LAG_MAX))
+    }
+}
+
+impl Frames {
+    /// Returns a receiver of frames; `None` if there are too many.
+    pub(super) fn subscribe(
+        self: &Arc<Self>,
+        query: &QueryService,
+        stop: &Stop,
+    ) -> Option<Receiver<Arc<Frame>>> {
+        let start = || {
+            let (frames, query, stop) = (Arc::clone(self), query.clone(), stop.clone());
+            tokio::spawn(async move { frames.run(query, stop).await });
+        };
+        self.0.subscribe(start)
+    }
+
+    async fn run(&self, query: QueryService, mut stop: Stop) {
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut peaks = Peaks::default();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.requested() => return self.0.close(),
+            }
+            let frame = look(&query, &mut peaks).await;
+            if !self.0.send(frame.map(Arc::new)) {
+                return;
+            }
+        }
+    }
+}
+
+/// Returns the frame of now; `None` if there is no room for it.
+async fn look(query: &QueryService, peaks: &mut Peaks) -> Option<Frame> {
+    let _admitted = query.admission().admit(query.wall_cost()).await.ok()?;
+    let figures = query.circuits().figures().await.ok()?;
+    Some(Frame::new(&figures, peaks, UnixNanos::now()))
+}
+
+impl Frame {
+    pub(super) fn new(figures: &[CircuitFigures], peaks: &mut Peaks, now: UnixNanos) -> Self {
+        peaks.look(figures);
+        let row = |figures: &CircuitFigures| {
+            let most = peaks.of(&figures.view.key);
+            Row::new(figures, most)
+        };
+        let live = figures.iter().flat_map(|figures| {
+            let live = figures
+                .view
+                .instances
+                .iter()
+                .filter(|instance| !instance.stale);
+            live.map(|instance| (&figures.view.key.service, &instance.id))
+        });
+        Self {
+            time_ms: now.get() / 1_000_000,
+            hosts: live.collect::<HashSet<_>>().len(),
+            rows: figures.iter().filter_map(row).collect(),
+        }
+    }
+}
+
+/// The running calls of each breaker at the last looks.
+#[derive(Debug, Default)]
+pub(super) struct Peaks(HashMap<CircuitKey, VecDeque<u64>>);
+
+impl Peaks {
+    fn look(&mut self, figures: &[CircuitFigures]) {
+        let mut before = std::mem::take(&mut self.0);
+        for CircuitFigures { view, .. } in figures {
+            let mut looks = before.remove(&view.key).unwrap_or_default();
+            looks.push_back(view.in_flight);
+            if looks.len() > LOOKS {
+                looks.pop_front();
+            }
+            self.0.insert(view.key.clone(), looks);
+        }
+    }
+
+    fn of(&self, key: &CircuitKey) -> u64 {
+        let looks = self.0.get(key).into_iter().flatten();
+        looks.copied().max().unwrap_or(0)
+    }
+}
