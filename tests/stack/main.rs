@@ -7,6 +7,7 @@ mod demo;
 mod grafana;
 mod grafana_lint;
 mod hostile;
+mod hystrix;
 mod influxdb;
 mod influxql;
 mod jaeger;

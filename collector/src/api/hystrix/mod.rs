@@ -4,6 +4,8 @@
 mod frame;
 mod reader;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
