@@ -12,6 +12,7 @@ mod handles;
 pub mod live;
 mod log;
 pub mod model;
+mod outbound;
 pub mod pipeline;
 pub mod query;
 pub mod receivers;

@@ -35,6 +35,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "files",
             "secret",
             "stop",
+            "outbound",
             "model",
             "codec",
             "sample",

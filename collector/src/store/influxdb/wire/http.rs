@@ -2,26 +2,23 @@
 //!
 //! TLS is rustls with ring. Certificates are checked against the system's authorities, or against those of one file.
 
-use std::error::Error;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::url::InfluxdbUrl;
+use crate::outbound::{connector, last_cause, system_roots};
 
-/// How long a connection may take to come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an exchange may take: InfluxDB gives up on a write after 10 s, on most queries never.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an idle connection is kept: less than proxies do (60 s and more), which close it as a request arrives.
@@ -80,25 +77,10 @@ impl Http {
             None if url.is_https() => system_roots(),
             None => RootCertStore::empty(),
         };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring has the ciphers of TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
-            .build(connector);
+            .build(connector(roots));
         Ok(Self(client))
     }
 
@@ -149,15 +131,6 @@ fn unanswered(error: hyper_util::client::legacy::Error) -> HttpError {
     }
 }
 
-/// Returns the last cause of an error: those before it repeat it or only say that there was an error.
-fn last_cause(error: &dyn Error) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    last.to_string()
-}
-
 /// Adds what to do about a certificate that is not trusted.
 fn with_advice(cause: String) -> String {
     let advice = if cause.contains("UnknownIssuer") {
@@ -182,15 +155,4 @@ fn roots_of(file: &Path) -> Result<RootCertStore, CertificatesError> {
         true => Err(CertificatesError::None),
         false => Ok(roots),
     }
-}
-
-/// Returns the system's authorities. Where there are none, a connection over TLS fails and says so.
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in found.errors {
-        tracing::debug!(%error, "could not load certificate authorities of the system");
-    }
-    roots.add_parsable_certificates(found.certs);
-    roots
 }
