@@ -1,0 +1,143 @@
+//! A command: its circuit, its rolling counts, its latencies and its settings.
+
+use std::time::Duration;
+
+use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
+
+use super::value::Fields;
+use crate::model::{CircuitCalls, CircuitSettings, OwnWindow, UnixNanos};
+
+/// The percentiles of a stream, with the share of calls that each ends.
+pub(crate) const PERCENTILES: [(&str, f64); 8] = [
+    ("25", 0.25),
+    ("50", 0.5),
+    ("75", 0.75),
+    ("90", 0.9),
+    ("95", 0.95),
+    ("99", 0.99),
+    ("99.5", 0.995),
+    ("100", 1.0),
+];
+
+/// Hystrix's rolling window, where an object does not say its own.
+const DEFAULT_WINDOW: Duration = Duration::from_secs(10);
+/// The longest window that is believed.
+const WINDOW_MAX: Duration = Duration::from_secs(3_600);
+
+/// A command of one host, or of all hosts of a cluster together.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Command {
+    /// Its key.
+    pub(crate) name: String,
+    /// Its pool, where its calls run on one.
+    pub(crate) pool: Option<String>,
+    /// Hosts that report.
+    pub(crate) hosts: u64,
+    /// When it was read, Unix nanoseconds of the sender's clock; 0 if it is not said.
+    pub(crate) time: UnixNanos,
+    /// The state in force: open if it is on any host.
+    pub(crate) state: EffectiveState,
+    /// Length of the window of the counts.
+    pub(crate) window: Duration,
+    /// Calls in the window.
+    pub(crate) calls: CircuitCalls,
+    /// What it judges by itself.
+    pub(crate) own_window: OwnWindow,
+    /// Calls running.
+    pub(crate) in_flight: u32,
+    /// Milliseconds that shares of the calls did not exceed, as in [`PERCENTILES`].
+    pub(crate) percentiles_ms: [f64; 8],
+    /// Its settings.
+    pub(crate) settings: CircuitSettings,
+}
+
+impl Command {
+    /// Reads a command; `None` if it has no name.
+    pub(super) fn read(fields: &Fields<'_>) -> Option<Self> {
+        let window = fields.setting("metricsRollingStatisticalWindowInMilliseconds");
+        let window = window.map_or(DEFAULT_WINDOW, |ms| {
+            Duration::from_secs_f64(ms.min(1e9) / 1e3)
+        });
+        let is_pooled = fields.text("propertyValue_executionIsolationStrategy") == Some("THREAD");
+        let percentile = |name: &str| fields.mean(name, Some("latencyExecute"));
+        Some(Self {
+            name: fields.name("name")?,
+            pool: fields.name("threadPool").filter(|_| is_pooled),
+            hosts: fields.hosts,
+            time: UnixNanos::new(fields.count("currentTime").saturating_mul(1_000_000)),
+            state: state(fields),
+            window: window.clamp(Duration::from_secs(1), WINDOW_MAX),
+            calls: calls(fields),
+            own_window: OwnWindow {
+                failure_percent: fields.mean("errorPercentage", None),
+                slow_percent: None,
+                calls: Some(fields.count("requestCount")),
+            },
+            in_flight: u32::try_from(fields.count("currentConcurrentExecutionCount"))
+                .unwrap_or(u32::MAX),
+            percentiles_ms: PERCENTILES.map(|(name, _)| percentile(name).unwrap_or(0.0)),
+            settings: settings(fields),
+        })
+    }
+
+    /// What is forced on it.
+    pub(crate) fn forced(&self) -> Option<OverrideKind> {
+        match self.state {
+            EffectiveState::ForcedOpen => Some(OverrideKind::ForcedOpen),
+            EffectiveState::ForcedClosed => Some(OverrideKind::ForcedClosed),
+            EffectiveState::Disabled => Some(OverrideKind::Disabled),
+            _ => None,
+        }
+    }
+}
+
+/// Hystrix reports a half-open circuit as open.
+fn state(fields: &Fields<'_>) -> EffectiveState {
+    let everywhere = |name| fields.truth_everywhere(name) == Some(true);
+    if everywhere("propertyValue_circuitBreakerForceOpen") {
+        EffectiveState::ForcedOpen
+    } else if everywhere("propertyValue_circuitBreakerForceClosed") {
+        EffectiveState::ForcedClosed
+    } else if fields.truth("propertyValue_circuitBreakerEnabled") == Some(false) {
+        EffectiveState::Disabled
+    } else if fields.truth("isCircuitBreakerOpen") == Some(true) {
+        EffectiveState::Open
+    } else {
+        EffectiveState::Closed
+    }
+}
+
+fn calls(fields: &Fields<'_>) -> CircuitCalls {
+    let count = |name: &str| fields.count(&format!("rollingCount{name}"));
+    CircuitCalls {
+        success: count("Success"),
+        failure: count("Failure"),
+        timeout: count("Timeout"),
+        rejected: count("ShortCircuited"),
+        bulkhead_full: count("SemaphoreRejected") + count("ThreadPoolRejected"),
+        ignored: count("BadRequests"),
+        cancelled: 0,
+        fallback_success: count("FallbackSuccess"),
+        fallback_failure: count("FallbackFailure")
+            + count("FallbackRejection")
+            + count("FallbackMissing"),
+    }
+}
+
+fn settings(fields: &Fields<'_>) -> CircuitSettings {
+    let whole = |name: &str| fields.setting(name).map(|value| value.min(1e12) as u64);
+    CircuitSettings {
+        group: fields.name("group").unwrap_or_default(),
+        window_ms: whole("metricsRollingStatisticalWindowInMilliseconds"),
+        minimum_calls: whole("circuitBreakerRequestVolumeThreshold"),
+        failure_rate_percent: fields.setting("circuitBreakerErrorThresholdPercentage"),
+        open_duration_ms: whole("circuitBreakerSleepWindowInMilliseconds"),
+        timeout_ms: whole("executionTimeoutInMilliseconds")
+            .or_else(|| whole("executionIsolationThreadTimeoutInMilliseconds")),
+        max_concurrent: whole("executionIsolationSemaphoreMaxConcurrentRequests"),
+        fallback_max_concurrent: whole("fallbackIsolationSemaphoreMaxConcurrentRequests"),
+        half_open_probes: Some(1),
+        bulkhead_full_is_failure: Some(true),
+        ..CircuitSettings::default()
+    }
+}
