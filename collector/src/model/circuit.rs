@@ -67,6 +67,32 @@ impl CircuitCalls {
         ]
     }
 
+    /// Returns the counts from their values in the order of the fields.
+    pub(crate) fn from_order(counts: [u64; 9]) -> Self {
+        let [
+            success,
+            failure,
+            timeout,
+            rejected,
+            bulkhead_full,
+            ignored,
+            cancelled,
+            fallback_success,
+            fallback_failure,
+        ] = counts;
+        Self {
+            success,
+            failure,
+            timeout,
+            rejected,
+            bulkhead_full,
+            ignored,
+            cancelled,
+            fallback_success,
+            fallback_failure,
+        }
+    }
+
     /// Returns the calls that the failure rate counts under `settings`: successes and [`errors`](Self::errors).
     pub fn judged(&self, settings: &CircuitSettings) -> u64 {
         self.success + self.errors(settings)
@@ -146,6 +172,8 @@ pub enum Source {
     Resilience4j,
     /// Polly 8.
     Polly,
+    /// Hystrix, as its streams and Turbine's send it.
+    Hystrix,
 }
 
 impl Source {
@@ -155,12 +183,24 @@ impl Source {
             Self::Fusebox => "fusebox",
             Self::Resilience4j => "resilience4j",
             Self::Polly => "polly",
+            Self::Hystrix => "hystrix",
         }
+    }
+
+    /// Returns whether an instance is heard of every second while it lives.
+    pub(crate) fn reports_each_second(self) -> bool {
+        matches!(self, Self::Fusebox | Self::Hystrix)
     }
 
     /// Reads the word that the API shows; `None` for any other.
     pub fn parse(word: &str) -> Option<Self> {
-        let mut all = [Self::Fusebox, Self::Resilience4j, Self::Polly].into_iter();
+        let all = [
+            Self::Fusebox,
+            Self::Resilience4j,
+            Self::Polly,
+            Self::Hystrix,
+        ];
+        let mut all = all.into_iter();
         all.find(|source| source.as_str() == word)
     }
 }

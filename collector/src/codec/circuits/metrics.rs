@@ -146,6 +146,8 @@ fn breaker_name(point: &Point<'_>, source: Source) -> Option<String> {
                 (one, other) => one.or(other).map(str::to_owned),
             }
         }
+        // Its streams are no metrics of OTLP.
+        Source::Hystrix => None,
     }
 }
 

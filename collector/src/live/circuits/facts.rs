@@ -130,7 +130,7 @@ pub(super) fn stale_after(standing: &Standing) -> Duration {
 
 /// Returns whether every report of that instance is stored, even of seconds without calls.
 pub(super) fn is_slow(standing: &Standing) -> bool {
-    standing.source != Source::Fusebox || standing.interval_ms >= SLOW_INTERVAL_MS
+    !standing.source.reports_each_second() || standing.interval_ms >= SLOW_INTERVAL_MS
 }
 
 /// The calls of an instance within its window.

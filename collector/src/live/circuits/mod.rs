@@ -42,7 +42,7 @@ use self::facts::Facts;
 pub(crate) use self::figures::CircuitFigures;
 use self::limit::Limit;
 use self::others::Others;
-use crate::codec::circuits::{decode_logs, decode_metrics};
+use crate::codec::circuits::{Observation, SettingsReport, decode_logs, decode_metrics};
 use crate::counters::{Counters, Incident};
 use crate::model::{
     CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall, SECOND, TimeRange,
@@ -368,6 +368,43 @@ impl Circuits {
         self.inner.changes.subscribe()
     }
 
+    /// Stores what instances are observed to do, and the settings of those that are known by then; returns what was kept
+    /// once it is durable.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn ingest(
+        &self,
+        observations: Vec<Observation>,
+        settings: Vec<SettingsReport>,
+        now: UnixNanos,
+    ) -> Result<Kept, StoreError> {
+        if observations.is_empty() && settings.is_empty() {
+            return Ok(Kept::default());
+        }
+        let mut effects = Effects::default();
+        let others = self.others();
+        let announce = {
+            let mut state = self.state();
+            for observation in &observations {
+                let elsewhere = others.knows(&observation.key, &observation.instance);
+                state
+                    .board
+                    .observe(observation, elsewhere, now, &mut effects);
+            }
+            for report in settings {
+                state.board.settings(report, now, &mut effects);
+            }
+            state.board.tick(now, &mut effects);
+            state.announce_samples(now)
+        };
+        self.finish(effects, announce).await
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock()
     }
@@ -400,23 +437,7 @@ impl CircuitSink for Circuits {
             counters
                 .incidents
                 .add(Incident::BadCircuitPoint, batch.refused_points);
-            if batch.observations.is_empty() {
-                return Ok(Kept::default());
-            }
-            let mut effects = Effects::default();
-            let others = self.others();
-            let announce = {
-                let mut state = self.state();
-                for observation in &batch.observations {
-                    let elsewhere = others.knows(&observation.key, &observation.instance);
-                    state
-                        .board
-                        .observe(observation, elsewhere, now, &mut effects);
-                }
-                state.board.tick(now, &mut effects);
-                state.announce_samples(now)
-            };
-            self.finish(effects, announce).await
+            self.ingest(batch.observations, Vec::new(), now).await
         })
     }
 
