@@ -1,0 +1,187 @@
+//! From rolling counts back to running ones. A stream says how many calls there were in the last ten seconds, again and
+//! again; what is counted here is how many came since the last look.
+//!
+//! Calls until now are those in the window and those until its beginning, which were counted a window ago. At the first
+//! look, the calls of the window count as evenly spread over it, and as calls from before the first look.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::model::{CircuitCalls, UnixNanos};
+
+/// Looks that are remembered: two windows of ten seconds at two a second, and as many seconds of a longer window.
+const LOOKS_MAX: usize = 3_700;
+
+/// The counts of a command.
+type Counts = [f64; 9];
+
+/// The running counts of a command.
+#[derive(Debug)]
+pub(super) struct Growth {
+    /// When, and the calls until then; oldest first.
+    looks: VecDeque<(UnixNanos, Counts)>,
+    told: [u64; 9],
+}
+
+impl Growth {
+    /// Begins with the counts of the first look.
+    pub(super) fn new(at: UnixNanos, window: Duration, rolling: &CircuitCalls) -> Self {
+        let counts = rolling.in_order().map(|count| count as f64);
+        Self {
+            looks: VecDeque::from([(at - window, Counts::default()), (at, counts)]),
+            told: rolling.in_order(),
+        }
+    }
+
+    /// Returns the calls that came since the last look.
+    pub(super) fn add(
+        &mut self,
+        at: UnixNanos,
+        window: Duration,
+        rolling: &CircuitCalls,
+    ) -> CircuitCalls {
+        let Some((last_at, last)) = self.looks.back().copied() else {
+            return CircuitCalls::default();
+        };
+        if at <= last_at {
+            return CircuitCalls::default();
+        }
+        // After a gap longer than the window, the calls that nobody saw are not guessed.
+        let before = if at - last_at >= window {
+            last
+        } else {
+            self.until(at - window)
+        };
+        let mut counts = Counts::default();
+        for (index, rolling) in rolling.in_order().into_iter().enumerate() {
+            counts[index] = (before[index] + rolling as f64).max(last[index]);
+        }
+        self.looks.push_back((at, counts));
+        self.forget(at - window);
+        self.tell(&counts)
+    }
+
+    /// Returns the calls until a moment, between two looks as if they were even.
+    fn until(&self, at: UnixNanos) -> Counts {
+        let after = self.looks.partition_point(|look| look.0 <= at);
+        let (Some(before), Some(after)) = (
+            after.checked_sub(1).and_then(|i| self.looks.get(i)),
+            self.looks.get(after),
+        ) else {
+            return self
+                .looks
+                .front()
+                .map_or_else(Counts::default, |look| look.1);
+        };
+        let share = (at - before.0).as_secs_f64() / (after.0 - before.0).as_secs_f64();
+        std::array::from_fn(|index| before.1[index] + share * (after.1[index] - before.1[index]))
+    }
+
+    /// Forgets the looks before the one that the next window may begin after.
+    fn forget(&mut self, before: UnixNanos) {
+        while self.looks.get(1).is_some_and(|look| look.0 <= before) || self.looks.len() > LOOKS_MAX
+        {
+            self.looks.pop_front();
+        }
+    }
+
+    /// Returns the whole calls that were not returned before.
+    fn tell(&mut self, counts: &Counts) -> CircuitCalls {
+        // A sum of shares may be a little below the whole number that it is.
+        let whole = counts.map(|count| (count + 1e-6) as u64);
+        let added = std::array::from_fn(|index| whole[index].saturating_sub(self.told[index]));
+        self.told = std::array::from_fn(|index| whole[index].max(self.told[index]));
+        CircuitCalls::from_order(added)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(10);
+    /// Half a second, the interval of a stream.
+    const LOOK_MS: u64 = 500;
+
+    fn at(ms: u64) -> UnixNanos {
+        UnixNanos::new((1_000_000 + ms) * 1_000_000)
+    }
+
+    /// What Hystrix says at a moment: the sum of the last ten whole seconds.
+    fn rolling(seconds: &[u64], ms: u64) -> CircuitCalls {
+        let end = (ms / 1_000) as usize;
+        let success = seconds[end.saturating_sub(10)..end.min(seconds.len())]
+            .iter()
+            .sum();
+        CircuitCalls {
+            success,
+            ..CircuitCalls::default()
+        }
+    }
+
+    /// The calls that are counted from one moment to another, looking twice a second with some delay.
+    fn counted(seconds: &[u64], from_ms: u64, to_ms: u64, delay: impl Fn(u64) -> u64) -> Vec<u64> {
+        let look = |ms| ms + delay(ms);
+        let first = look(from_ms);
+        let mut growth = Growth::new(at(first), WINDOW, &rolling(seconds, first));
+        let looks = (1..=(to_ms - from_ms) / LOOK_MS).map(|n| look(from_ms + n * LOOK_MS));
+        looks
+            .map(|ms| growth.add(at(ms), WINDOW, &rolling(seconds, ms)).success)
+            .collect()
+    }
+
+    #[test]
+    fn calls_that_begin_after_the_first_look_are_counted_as_they_come() {
+        let mut seconds = vec![0; 15];
+        seconds.extend([5, 0, 7, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 3]);
+        seconds.extend([0; 20]);
+        let added = counted(&seconds, 12_200, 48_200, |_| 0);
+        assert_eq!(added.iter().sum::<u64>(), 24);
+        // Those of the second from 15 to 16 are in the first look after 16.
+        assert_eq!(added[7], 5);
+        assert_eq!(added.iter().filter(|count| **count > 0).count(), 12);
+    }
+
+    #[test]
+    fn steady_calls_are_steady_from_the_first_look_on() {
+        let added = counted(&[20; 60], 20_300, 50_300, |_| 0);
+        for pair in added.chunks(2) {
+            assert_eq!(pair.iter().sum::<u64>(), 20);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_was_away_goes_on() {
+        let seconds = [20; 60];
+        let mut growth = Growth::new(at(15_200), WINDOW, &rolling(&seconds, 15_200));
+        let mut add = |ms| growth.add(at(ms), WINDOW, &rolling(&seconds, ms)).success;
+        assert_eq!(add(21_200), 120, "six seconds, all within the window");
+        assert_eq!(add(51_200), 200, "of thirty seconds the last ten are known");
+        assert_eq!(add(51_200), 0, "the same again");
+    }
+
+    proptest! {
+        /// Guarantees: over any time, what is counted differs from what happened by less than the calls of one window,
+        /// whatever the calls and however late the looks; without calls at the start and with looks on time, by none.
+        #[test]
+        fn counts_do_not_drift(seconds in prop::collection::vec(0..50_u64, 80..200), late in 0..300_u64, silent: bool) {
+            let mut seconds = seconds;
+            if silent {
+                seconds[..22].fill(0);
+            }
+            let late = if silent { 0 } else { late };
+            let delay = |ms: u64| if late == 0 { 0 } else { (ms * 7_919) % late };
+            let end = (seconds.len() as u64 - 1) * 1_000;
+            let added: u64 = counted(&seconds, 20_250, end + 250, delay).iter().sum();
+            let true_calls: u64 = seconds[20..seconds.len() - 1].iter().sum();
+            let most_of_a_window = seconds.windows(10).map(|window| window.iter().sum::<u64>()).max().unwrap_or(0);
+            if silent {
+                prop_assert_eq!(added, true_calls);
+            } else {
+                prop_assert!(added.abs_diff(true_calls) <= most_of_a_window + 50, "{} is not near {}", added, true_calls);
+            }
+        }
+    }
+}
