@@ -1,0 +1,311 @@
+//! The commands of one stream: what came since the last second, as observations of their circuits.
+
+use std::collections::BTreeMap;
+
+use fusebox::circuit_breaker::{LatencyHistogram, Outcome};
+
+use super::growth::Growth;
+use super::latency::Latencies;
+use crate::codec::circuits::{Count, CountPoint, Observation, SettingsReport, Temporality};
+use crate::codec::hystrix::{Command, Object, Pool};
+use crate::model::{CircuitCalls, CircuitKey, CircuitSettings, OverrideView, Source, UnixNanos};
+
+/// Commands and pools of one stream; those of a service are some dozens.
+const NAMES_MAX: usize = 1_000;
+
+/// The commands of one stream.
+#[derive(Debug)]
+pub(super) struct Followed {
+    service: String,
+    instance: String,
+    commands: BTreeMap<String, Known>,
+    pools: BTreeMap<String, u64>,
+}
+
+/// A command that was read before.
+#[derive(Debug)]
+struct Known {
+    command: Command,
+    growth: Growth,
+    latencies: Latencies,
+    added: CircuitCalls,
+    /// It was read since the last observation.
+    is_fresh: bool,
+    /// When it was last observed.
+    observed: UnixNanos,
+    /// The settings that were last reported.
+    reported: Option<CircuitSettings>,
+}
+
+/// What a second brought.
+#[derive(Debug, Default)]
+pub(super) struct Second {
+    pub(super) observations: Vec<Observation>,
+    pub(super) settings: Vec<SettingsReport>,
+}
+
+impl Followed {
+    pub(super) fn new(service: &str, instance: String) -> Self {
+        Self {
+            service: service.to_owned(),
+            instance,
+            commands: BTreeMap::new(),
+            pools: BTreeMap::new(),
+        }
+    }
+
+    /// Reads an object; returns false if there is no room for its name.
+    pub(super) fn read(&mut self, object: Object, now: UnixNanos) -> bool {
+        match object {
+            Object::Command(command) => self.command(*command, now),
+            Object::Pool(pool) => self.pool(pool),
+            Object::Other => true,
+        }
+    }
+
+    fn pool(&mut self, pool: Pool) -> bool {
+        let has_room = self.pools.len() < NAMES_MAX || self.pools.contains_key(&pool.name);
+        if has_room {
+            self.pools.insert(pool.name, pool.core_size);
+        }
+        has_room
+    }
+
+    fn command(&mut self, command: Command, now: UnixNanos) -> bool {
+        // Of several hosts the moment is not one.
+        let at = match command.hosts {
+            1 if command.time > UnixNanos::default() => command.time,
+            _ => now,
+        };
+        if let Some(known) = self.commands.get_mut(&command.name) {
+            let added = known.growth.add(at, command.window, &command.calls);
+            known.added.add(&added);
+            known.command = command;
+            known.is_fresh = true;
+            return true;
+        }
+        if self.commands.len() >= NAMES_MAX {
+            return false;
+        }
+        let known = Known {
+            growth: Growth::new(at, command.window, &command.calls),
+            latencies: Latencies::default(),
+            added: CircuitCalls::default(),
+            is_fresh: true,
+            observed: now,
+            reported: None,
+            command,
+        };
+        self.commands.insert(known.command.name.clone(), known);
+        true
+    }
+
+    /// Returns what came since the last time.
+    pub(super) fn take_second(&mut self, now: UnixNanos) -> Second {
+        let mut second = Second::default();
+        for known in self.commands.values_mut().filter(|known| known.is_fresh) {
+            let key = CircuitKey {
+                service: self.service.clone(),
+                name: known.command.name.clone(),
+            };
+            second
+                .observations
+                .push(known.observe(key.clone(), &self.instance, now));
+            let settings = known.settings(&self.pools);
+            if known.reported.as_ref() != Some(&settings) {
+                known.reported = Some(settings.clone());
+                second.settings.push(SettingsReport {
+                    key,
+                    instance: self.instance.clone(),
+                    settings,
+                    forced: known.forced(),
+                });
+            }
+        }
+        second
+    }
+}
+
+impl Known {
+    fn observe(&mut self, key: CircuitKey, instance: &str, now: UnixNanos) -> Observation {
+        let calls = std::mem::take(&mut self.added);
+        let start = std::mem::replace(&mut self.observed, now);
+        self.is_fresh = false;
+        let counts = self.counts(&calls, start, now);
+        Observation {
+            key,
+            instance: instance.to_owned(),
+            source: Source::Hystrix,
+            group: self.command.settings.group.clone(),
+            time: now,
+            points: counts.len() as u64 + 1,
+            counts,
+            state: Some(self.command.state),
+            in_flight: Some(self.command.in_flight),
+            own_window: Some(self.command.own_window),
+        }
+    }
+
+    fn counts(
+        &mut self,
+        calls: &CircuitCalls,
+        start: UnixNanos,
+        time: UnixNanos,
+    ) -> Vec<CountPoint> {
+        let percentiles = &self.command.percentiles_ms;
+        let mut ran = |count| self.latencies.of(count, percentiles);
+        let counts = [
+            (
+                Count::Outcome(Outcome::Success),
+                calls.success,
+                ran(calls.success),
+            ),
+            (
+                Count::Outcome(Outcome::Failure),
+                calls.failure,
+                ran(calls.failure),
+            ),
+            (
+                Count::Outcome(Outcome::Timeout),
+                calls.timeout,
+                ran(calls.timeout),
+            ),
+            (
+                Count::Outcome(Outcome::Ignored),
+                calls.ignored,
+                ran(calls.ignored),
+            ),
+            (
+                Count::Outcome(Outcome::Rejected),
+                calls.rejected,
+                LatencyHistogram::default(),
+            ),
+            (
+                Count::Outcome(Outcome::BulkheadFull),
+                calls.bulkhead_full,
+                LatencyHistogram::default(),
+            ),
+            (
+                Count::Fallback { answered: true },
+                calls.fallback_success,
+                LatencyHistogram::default(),
+            ),
+            (
+                Count::Fallback { answered: false },
+                calls.fallback_failure,
+                LatencyHistogram::default(),
+            ),
+        ];
+        let happened = counts.into_iter().filter(|(_, count, _)| *count > 0);
+        let point = |(what, count, latency)| CountPoint {
+            what,
+            series: 0,
+            temporality: Temporality::Delta,
+            start,
+            time,
+            count,
+            latency,
+        };
+        happened.map(point).collect()
+    }
+
+    /// A command on a pool is bounded by its workers, not by the semaphore that it does not use.
+    fn settings(&self, pools: &BTreeMap<String, u64>) -> CircuitSettings {
+        let mut settings = self.command.settings.clone();
+        if let Some(pool) = &self.command.pool {
+            let workers = pools.get(pool).map(|workers| workers / self.command.hosts);
+            settings.max_concurrent = workers.filter(|workers| *workers > 0);
+        }
+        settings
+    }
+
+    fn forced(&self) -> Option<OverrideView> {
+        let kind = self.command.forced()?;
+        Some(OverrideView {
+            kind,
+            reason: "a property of Hystrix".to_owned(),
+            expires: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fusebox::circuit_breaker::EffectiveState;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::codec::hystrix::decode;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn command(name: &str, second: u64, success: u64, is_open: bool) -> Value {
+        json!({"type": "HystrixCommand", "name": name, "group": "shop", "currentTime": 1_795_428_000_000 + second * 1_000,
+            "isCircuitBreakerOpen": is_open, "rollingCountSuccess": success, "errorPercentage": 0, "requestCount": success,
+            "currentConcurrentExecutionCount": 2, "threadPool": "warehouse",
+            "propertyValue_executionIsolationStrategy": "THREAD",
+            "latencyExecute": {"25": 10, "50": 20, "75": 30, "90": 40, "95": 50, "99": 60, "99.5": 70, "100": 80}})
+    }
+
+    fn read(followed: &mut Followed, object: &Value, second: u64) -> bool {
+        let object = decode(&object.to_string()).unwrap();
+        followed.read(object, UnixNanos::new((1_795_428_000 + second) * SECOND))
+    }
+
+    fn take(followed: &mut Followed, second: u64) -> Second {
+        followed.take_second(UnixNanos::new((1_795_428_000 + second) * SECOND))
+    }
+
+    /// Guarantees: each second has the calls that came, their latencies and the state; settings are told when they change.
+    #[test]
+    fn a_second_has_what_came_in_it() {
+        let mut followed = Followed::new("shop", "127.0.0.1:8081".to_owned());
+        assert!(read(&mut followed, &command("stock", 0, 0, false), 0));
+        let first = take(&mut followed, 0);
+        assert_eq!((first.observations.len(), first.settings.len()), (1, 1));
+        assert!(first.observations[0].counts.is_empty());
+        assert!(
+            take(&mut followed, 1).observations.is_empty(),
+            "nothing was read"
+        );
+        let pool =
+            json!({"type": "HystrixThreadPool", "name": "warehouse", "currentCorePoolSize": 7});
+        assert!(read(&mut followed, &pool, 1));
+        assert!(read(&mut followed, &command("stock", 1, 40, false), 1));
+        assert!(read(&mut followed, &command("stock", 2, 100, true), 2));
+        let second = take(&mut followed, 2);
+        let stock = &second.observations[0];
+        assert_eq!(
+            (stock.key.service.as_str(), stock.key.name.as_str()),
+            ("shop", "stock")
+        );
+        assert_eq!(
+            (stock.state, stock.in_flight),
+            (Some(EffectiveState::Open), Some(2))
+        );
+        let point = &stock.counts[0];
+        assert_eq!(
+            (stock.counts.len(), point.what, point.count),
+            (1, Count::Outcome(Outcome::Success), 100)
+        );
+        for (share, ms) in [(0.5, 20.0), (0.9, 40.0), (0.99, 60.0), (1.0, 80.0)] {
+            let got = point.latency.quantile(share).unwrap().as_secs_f64() * 1e3;
+            assert!((got / ms - 1.0).abs() < 0.05, "{share}: {got}");
+        }
+        assert_eq!(second.settings[0].settings.max_concurrent, Some(7));
+    }
+
+    #[test]
+    fn names_are_bounded() {
+        let mut followed = Followed::new("shop", "a:1".to_owned());
+        for n in 0..NAMES_MAX {
+            assert!(read(
+                &mut followed,
+                &command(&format!("c{n}"), 0, 0, false),
+                0
+            ));
+        }
+        assert!(!read(&mut followed, &command("one more", 0, 0, false), 0));
+        assert!(read(&mut followed, &command("c7", 1, 0, false), 1));
+    }
+}
