@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use crate::codec::otlp::Limits;
 use crate::model::{format_duration, nanos};
-use crate::receivers::{ListenAddr, TlsFiles, TokenError, check as check_token, check_origin};
+use crate::receivers::{
+    HYSTRIX_STREAMS_MAX, HystrixSource, ListenAddr, TlsFiles, TokenError, check as check_token,
+    check_origin,
+};
 use crate::secret::Secret;
 use crate::store::influxdb::InfluxdbOptions;
 
@@ -43,6 +46,8 @@ pub struct CollectorConfig {
     pub tls: Option<TlsFiles>,
     /// Origins whose pages may send from browsers, as `https://shop.example`, or `*`. Default none.
     pub cors_allowed_origins: Vec<String>,
+    /// Hystrix's and Turbine's streams that are pulled onto the wall. Default none.
+    pub hystrix_streams: Vec<HystrixSource>,
     /// Listen beyond loopback, and answer any host name, without a token. Default no.
     pub insecure: bool,
     /// The InfluxDB that stores everything. Default none: the data directory does.
@@ -102,6 +107,7 @@ impl CollectorConfig {
             sender_token: None,
             tls: None,
             cors_allowed_origins: Vec::new(),
+            hystrix_streams: Vec::new(),
             insecure: false,
             influxdb: None,
             influxdb_local: Duration::from_secs(3600),
@@ -129,6 +135,15 @@ impl CollectorConfig {
             [] => "none".to_owned(),
             origins => origins.join(", "),
         };
+        let streams: Vec<_> = self
+            .hystrix_streams
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let streams = match &streams[..] {
+            [] => "none".to_owned(),
+            streams => streams.join(", "),
+        };
         let mut settings: Vec<(&str, String)> = vec![
             ("listen", self.web_addr.to_string()),
             ("otlp-grpc-listen", self.otlp_grpc_addr.to_string()),
@@ -146,6 +161,7 @@ impl CollectorConfig {
             ("token-file", set(self.token_file.is_some())),
             ("tls-cert", set(self.tls.is_some())),
             ("cors-allowed-origin", origins),
+            ("hystrix-stream", streams),
             ("insecure", self.insecure.to_string()),
         ];
         match &self.influxdb {
@@ -200,6 +216,11 @@ impl CollectorConfig {
             "must be at least 64 MiB, the size of one segment",
         )?;
         self.validate_origins()?;
+        check(
+            self.hystrix_streams.len() <= HYSTRIX_STREAMS_MAX,
+            "hystrix-stream",
+            "must be at most 64 streams; Turbine joins those of a cluster",
+        )?;
         let Some(influxdb) = &self.influxdb else {
             return Ok(());
         };

@@ -25,6 +25,8 @@ pub mod sync;
 
 pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, ConfigError};
-pub use receivers::{ListenAddr, ListenAddrError, TlsFiles, TokenError};
+pub use receivers::{
+    HystrixSource, HystrixSourceError, ListenAddr, ListenAddrError, TlsFiles, TokenError,
+};
 pub use secret::Secret;
 pub use stop::Stop;

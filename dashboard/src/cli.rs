@@ -9,7 +9,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use fusebox_collector::model::{UnixNanos, parse_duration};
 use fusebox_collector::store::influxdb::{InfluxdbOptions, InfluxdbUrl};
-use fusebox_collector::{CollectorConfig, ListenAddr, Secret, TlsFiles};
+use fusebox_collector::{CollectorConfig, HystrixSource, ListenAddr, Secret, TlsFiles};
 
 use crate::demo::DemoOptions;
 use crate::error::Error;
@@ -114,6 +114,16 @@ pub struct ServerArgs {
         value_delimiter = ','
     )]
     pub cors_allowed_origins: Vec<String>,
+    /// A `hystrix.stream` or `turbine.stream` to pull onto the wall, as `shop=http://127.0.0.1:8081/hystrix.stream`; repeat it for
+    /// more.
+    #[arg(
+        long = "hystrix-stream",
+        global = true,
+        env = "FUSEBOX_HYSTRIX_STREAM",
+        value_name = "SERVICE=URL",
+        value_delimiter = ','
+    )]
+    pub hystrix_streams: Vec<HystrixSource>,
     /// Allows an address beyond loopback, and any host name, without a token.
     #[arg(long, global = true, env = "FUSEBOX_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
@@ -319,6 +329,7 @@ impl ServerArgs {
             token_file: self.token_file.clone(),
             tls: self.tls()?,
             cors_allowed_origins: self.cors_allowed_origins.clone(),
+            hystrix_streams: self.hystrix_streams.clone(),
             insecure: self.insecure,
             influxdb: self.influxdb.options()?,
             influxdb_local: self.influxdb.local,

@@ -29,7 +29,7 @@ use crate::pipeline::{Health, Ingest, Pipeline};
 use crate::query::QueryService;
 use crate::receivers::{
     Access, Auth, Cors, Intake, ListenAddr, ServeOptions, Tls, TlsFiles, TlsSource, TokenSource,
-    Tokens,
+    Tokens, pull_hystrix,
 };
 use crate::shipping::Lanes;
 use crate::stop::{Stop, StopSwitch, stop_signal};
@@ -249,10 +249,12 @@ impl Collector {
             reloading.spawn(reload_certificate(source, tls));
         }
         let lanes = self.lanes.map(Lanes::start);
+        let mut pulling = pull_hystrix(&self.config.hystrix_streams, &self.parts.circuits);
         shutdown.await;
         info!("stopping: finishing what was received");
         chores.abort();
         reloading.abort_all();
+        pulling.abort_all();
         self.parts.health.stop();
         self.switch.stop();
         self.parts.query.close_streams();

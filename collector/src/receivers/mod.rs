@@ -3,7 +3,8 @@
 //!
 //! A receiver finds signal and format of a request from its path and headers, reads the body within its bounds (`body`,
 //! `decompress`), hands the message to the pipeline (`intake`), and answers in its protocol. `refusal` lists everything
-//! that can go wrong, `auth` decides for every listener which requests are let in.
+//! that can go wrong, `auth` decides for every listener which requests are let in. `hystrix` alone does not listen: it
+//! pulls streams.
 
 pub mod decompress;
 
@@ -15,6 +16,7 @@ mod cors;
 mod grpc;
 mod guesses;
 mod http;
+mod hystrix;
 mod intake;
 mod listen_addr;
 mod otlp;
@@ -35,6 +37,8 @@ pub(crate) use auth::{Auth, Stranger, TokenSource, Tokens, check};
 pub(crate) use connection::ServeOptions;
 pub(crate) use cors::{Cors, check as check_origin};
 pub(crate) use http::{HttpReceiver, routes};
+pub use hystrix::{HystrixSource, HystrixSourceError};
+pub(crate) use hystrix::{STREAMS_MAX as HYSTRIX_STREAMS_MAX, pull_all as pull_hystrix};
 pub(crate) use intake::Intake;
 pub use listen_addr::{ListenAddr, ListenAddrError};
 pub(crate) use otlp_grpc::OtlpGrpc;

@@ -271,8 +271,8 @@ mod tests {
         let pool =
             json!({"type": "HystrixThreadPool", "name": "warehouse", "currentCorePoolSize": 7});
         assert!(read(&mut followed, &pool, 1));
-        assert!(read(&mut followed, &command("stock", 1, 40, false), 1));
-        assert!(read(&mut followed, &command("stock", 2, 100, true), 2));
+        assert!(read(&mut followed, &command("stock", 1, 80, false), 1));
+        assert!(read(&mut followed, &command("stock", 2, 200, true), 2));
         let second = take(&mut followed, 2);
         let stock = &second.observations[0];
         assert_eq!(
@@ -286,7 +286,7 @@ mod tests {
         let point = &stock.counts[0];
         assert_eq!(
             (stock.counts.len(), point.what, point.count),
-            (1, Count::Outcome(Outcome::Success), 100)
+            (1, Count::Outcome(Outcome::Success), 200)
         );
         for (share, ms) in [(0.5, 20.0), (0.9, 40.0), (0.99, 60.0), (1.0, 80.0)] {
             let got = point.latency.quantile(share).unwrap().as_secs_f64() * 1e3;
