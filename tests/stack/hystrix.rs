@@ -1,9 +1,23 @@
-//! Hystrix's streams of the collector, read as its dashboard and Turbine read them.
+//! Hystrix's streams of the collector, read as its dashboard and Turbine read them, and those that the collector pulls.
 
-use fusebox::circuit_breaker::EffectiveState;
-use integration_tests::{FakeBreaker, Stack, eventually};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::Redirect;
+use axum::routing::get as get_route;
+use fusebox::circuit_breaker::{CircuitBreaker, EffectiveState, Outcome, Registry};
+use fusebox::hystrix::HystrixStream;
+use fusebox_collector::CollectorConfig;
+use futures_util::FutureExt;
+use integration_tests::{FakeBreaker, Stack, eventually, get_json};
 use reqwest::Response;
 use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -123,4 +137,130 @@ async fn wrong_and_too_many_requests_are_refused() {
     let refused = get(&format!("{}/turbine.stream", stack.web)).await;
     assert_eq!(refused.status(), 503);
     assert!(refused.headers().contains_key("retry-after"));
+}
+
+/// A service with the library's own `/hystrix.stream`, whose bytes are those of Hystrix.
+struct Service {
+    registry: Registry,
+    address: SocketAddr,
+    stream: HystrixStream,
+    serving: JoinHandle<()>,
+}
+
+impl Service {
+    async fn start(registry: Registry, address: &str) -> Self {
+        let stream = HystrixStream::of(&registry);
+        let app = Router::new().route("/hystrix.stream", get_route(stream.clone()));
+        let listener = TcpListener::bind(address).await.expect("an address");
+        let address = listener.local_addr().expect("an address");
+        let serving = tokio::spawn(async move {
+            axum::serve(listener, app).await.expect("it serves");
+        });
+        Self {
+            registry,
+            address,
+            stream,
+            serving,
+        }
+    }
+
+    /// Ends its streams and frees its address.
+    async fn stop(self) -> (Registry, String) {
+        self.stream.close();
+        self.serving.abort();
+        self.serving.await.ok();
+        (self.registry, self.address.to_string())
+    }
+
+    fn breaker(&self) -> CircuitBreaker {
+        CircuitBreaker::builder("stock")
+            .group("goods")
+            .registry(&self.registry)
+            .build()
+    }
+}
+
+async fn stack_that_pulls(source: &str) -> Stack {
+    let data = TempDir::new().expect("a temporary directory");
+    let config = CollectorConfig {
+        hystrix_streams: vec![source.parse().expect("a source")],
+        ..CollectorConfig::for_test(data.path())
+    };
+    Stack::start_with(config, data).await
+}
+
+fn call(breaker: &CircuitBreaker, outcome: Outcome, times: usize) {
+    for _ in 0..times {
+        let permit = breaker.try_acquire().expect("it is admitted");
+        permit.record(outcome, Duration::from_millis(40));
+    }
+}
+
+/// Waits until the wall's card of the breaker is as wanted.
+async fn card(stack: &Stack, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let url = format!("{}/api/circuits/shop/stock", stack.web);
+    eventually(what, async || get_json(&url).await.filter(&is)).await
+}
+
+/// Scenario: the collector pulls a service's stream; its breaker is called and opens; the service goes away and comes
+/// back.
+/// Guarantees: the wall has a card of the same kind with every call, the state, settings and latencies; calls after the
+/// return are on it too.
+#[tokio::test]
+async fn a_pulled_stream_is_on_the_wall() {
+    let service = Service::start(Registry::new(), "127.0.0.1:0").await;
+    let stock = service.breaker();
+    call(&stock, Outcome::Ignored, 1); // What was never called is not in a stream.
+    let source = format!("shop=http://{}/hystrix.stream", service.address);
+    let stack = stack_that_pulls(&source).await;
+    card(&stack, "a card", |card| card["source"] == "hystrix").await;
+    call(&stock, Outcome::Success, 30);
+    call(&stock, Outcome::Timeout, 4);
+    let has_all = |card: &Value| card["calls"]["success"] == 30 && card["calls"]["timeout"] == 4;
+    let shown = card(&stack, "every call", has_all).await;
+    assert_eq!(
+        (&shown["state"], &shown["settings"]["group"]),
+        (&"closed".into(), &"goods".into())
+    );
+    assert_eq!(shown["settings"]["minimum_calls"], 20);
+    let p99 = shown["latency"]["p99_nanos"].as_u64().expect("a latency");
+    assert!((35_000_000..45_000_000).contains(&p99), "{p99}");
+    assert_eq!(shown["instances"][0]["id"], service.address.to_string());
+    call(&stock, Outcome::Failure, 26);
+    card(&stack, "an open card", |card| card["state"] == "open").await;
+
+    let (registry, address) = service.stop().await;
+    registry.remove("stock");
+    let service = Service::start(registry, &address).await;
+    let stock = service.breaker();
+    call(&stock, Outcome::Success, 1);
+    card(&stack, "a closed card", |card| card["state"] == "closed").await;
+    stack.stop().await;
+}
+
+/// Guarantees: only the configured host is asked, whatever it answers.
+#[tokio::test]
+async fn a_pulled_stream_is_not_redirected() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+    let target = format!("http://{}/", elsewhere.local_addr().expect("an address"));
+    let count = Arc::clone(&asked);
+    let redirect = move || {
+        count.fetch_add(1, Relaxed);
+        async move { Redirect::temporary(&target) }
+    };
+    let app = Router::new().route("/hystrix.stream", get_route(redirect));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+    let source = format!(
+        "shop=http://{}/hystrix.stream",
+        listener.local_addr().expect("an address")
+    );
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let stack = stack_that_pulls(&source).await;
+    eventually("a second attempt", async || {
+        (asked.load(Relaxed) > 1).then_some(())
+    })
+    .await;
+    assert!(elsewhere.accept().now_or_never().is_none(), "nobody came");
+    stack.stop().await;
 }
