@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use crate::model::{CircuitCalls, UnixNanos};
 
-/// Looks that are remembered: two windows of ten seconds at two a second, and as many seconds of a longer window.
-const LOOKS_MAX: usize = 3_700;
+/// Looks of a window that are remembered: each of a stream that sends twice a second and has a window of ten seconds.
+const LOOKS_OF_WINDOW: u32 = 40;
+/// Looks that are remembered at most, whatever times and windows a stream claims.
+const LOOKS_MAX: usize = 128;
 
 /// The counts of a command.
 type Counts = [f64; 9];
@@ -56,9 +58,20 @@ impl Growth {
         for (index, rolling) in rolling.in_order().into_iter().enumerate() {
             counts[index] = (before[index] + rolling as f64).max(last[index]);
         }
+        if self.is_crowded(window) {
+            self.looks.pop_back();
+        }
         self.looks.push_back((at, counts));
         self.forget(at - window);
         self.tell(&counts)
+    }
+
+    /// Whether the last look is so close to the one before it that the next may take its place.
+    fn is_crowded(&self, window: Duration) -> bool {
+        let mut latest = self.looks.iter().rev().map(|look| look.0);
+        let (last, before) = (latest.next(), latest.next());
+        let gap = last.zip(before).map(|(last, before)| last - before);
+        gap.is_some_and(|gap| gap < window / LOOKS_OF_WINDOW)
     }
 
     /// Returns the calls until a moment, between two looks as if they were even.
@@ -150,6 +163,20 @@ mod tests {
         for pair in added.chunks(2) {
             assert_eq!(pair.iter().sum::<u64>(), 20);
         }
+    }
+
+    #[test]
+    fn few_looks_are_remembered_whatever_a_stream_claims() {
+        let hour = Duration::from_secs(3_600);
+        let mut growth = Growth::new(at(0), hour, &rolling(&[], 0));
+        for ms in 1..20_000 {
+            growth.add(at(ms * 100), hour, &rolling(&[], 0));
+        }
+        assert!(
+            growth.looks.len() <= LOOKS_OF_WINDOW as usize + 3,
+            "{}",
+            growth.looks.len()
+        );
     }
 
     #[test]
