@@ -9,7 +9,7 @@ use url::Url;
 const MAX_NAME_BYTES: usize = 256;
 
 /// A `hystrix.stream` or `turbine.stream` to pull: `shop=http://127.0.0.1:8081/hystrix.stream`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HystrixSource {
     pub(super) service: String,
     pub(super) url: Url,
@@ -66,6 +66,13 @@ impl fmt::Display for HystrixSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (service, scheme, path) = (&self.service, self.url.scheme(), self.url.path());
         write!(f, "{service}={scheme}://{}{path}", self.authority())
+    }
+}
+
+/// As it is shown.
+impl fmt::Debug for HystrixSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
