@@ -251,8 +251,9 @@ fn lines_have_different_names() {
 
 /// Returns the column names in a panel's overrides and column order.
 fn mentioned(panel: &Value) -> Vec<String> {
-    let overrides =
-        list(&panel["fieldConfig"]["overrides"]).map(|o| text(&o["matcher"]["options"]));
+    let overrides = list(&panel["fieldConfig"]["overrides"]);
+    let overrides = overrides.filter(|one| one["matcher"]["id"] == "byName");
+    let overrides = overrides.map(|one| text(&one["matcher"]["options"]));
     let organized = list(&panel["transformations"]).flat_map(|transformation| {
         let options = &transformation["options"];
         let keys = |key: &str| {
@@ -346,41 +347,80 @@ fn numbers_of_states_are_mapped_the_worse_the_higher() {
     assert!(panels >= 4, "{panels} panels show states");
 }
 
-/// Guarantees: queries that select a state by number use the store's number.
+/// Counts circuits by the number of their worst state, with bits: a filter would answer nothing where the count is zero,
+/// and nothing is also what an InfluxDB without data answers.
+type OfState = fn(i64) -> i64;
+
+/// Guarantees: each figure counts the circuits of its states and no others.
 #[test]
-fn queries_take_states_by_their_numbers() {
-    let number = schema::state_number;
-    let cannot_open = [
-        number(EffectiveState::Disabled),
-        number(EffectiveState::ForcedClosed),
-    ];
-    let asked = [
-        ("Open", format!("= {}", number(EffectiveState::Open))),
+fn figures_count_states_by_their_numbers() {
+    use EffectiveState::{Closed, Disabled, ForcedClosed, ForcedOpen, HalfOpen, MetricsOnly, Open};
+    let cannot_open = [Disabled, MetricsOnly, ForcedClosed];
+    let not_closed = EffectiveState::ALL
+        .into_iter()
+        .filter(|state| *state != Closed);
+    let figures: [(&str, &str, OfState, Vec<EffectiveState>); 6] = [
+        ("Open", "(\"worst\" + 2) & 8", |n| (n + 2) & 8, vec![Open]),
         (
             "Half-open",
-            format!("= {}", number(EffectiveState::HalfOpen)),
+            "(\"worst\" & 4) - ((\"worst\" + 3) & 8) / 2",
+            |n| (n & 4) - ((n + 3) & 8) / 2,
+            vec![HalfOpen],
         ),
         (
             "Forced open",
-            format!("= {}", number(EffectiveState::ForcedOpen)),
+            "((\"worst\" + 3) & 8) - ((\"worst\" + 2) & 8)",
+            |n| ((n + 3) & 8) - ((n + 2) & 8),
+            vec![ForcedOpen],
         ),
-        ("Closed", format!("= {}", number(EffectiveState::Closed))),
         (
             "Cannot open",
-            format!(">= {} AND \"worst\" <= {}", cannot_open[0], cannot_open[1]),
+            "((\"worst\" + 7) & 8) - ((\"worst\" + 4) & 8)",
+            |n| ((n + 7) & 8) - ((n + 4) & 8),
+            cannot_open.to_vec(),
+        ),
+        (
+            "Closed",
+            "8 - ((\"worst\" + 7) & 8)",
+            |n| 8 - ((n + 7) & 8),
+            vec![Closed],
+        ),
+        (
+            "Circuits not closed",
+            "(\"worst\" + 7) & 8",
+            |n| (n + 7) & 8,
+            not_closed.collect(),
         ),
     ];
     let all = dashboards();
-    let circuits = all
-        .iter()
-        .find(|dashboard| dashboard.file == "circuits.json");
-    let circuits = circuits.expect("the dashboard of all circuits");
-    for (title, filter) in asked {
-        let panel = circuits.drawn().find(|panel| panel["title"] == title);
-        let query = &circuits.queries(panel.expect(title))[0].text;
-        let ends = format!("WHERE \"worst\" {filter}");
-        assert!(query.ends_with(&ends), "{title}: {query} asks for {ends}");
+    for (title, formula, value, states) in figures {
+        let mut found = all
+            .iter()
+            .flat_map(|one| one.drawn().map(move |panel| (one, panel)));
+        let found = found.find(|(_, panel)| panel["title"] == title);
+        let (dashboard, panel) = found.expect(title);
+        let query = &dashboard.queries(panel)[0].text;
+        let one = if title == "Half-open" { 4 } else { 8 };
+        let asks = format!(
+            "SELECT sum(\"is\") / {one} AS \"circuits\" FROM (SELECT {formula} AS \"is\" FROM"
+        );
+        assert!(query.starts_with(&asks), "{title}: {query} asks for {asks}");
+        for state in EffectiveState::ALL {
+            let counts = if states.contains(&state) { one } else { 0 };
+            assert_eq!(
+                value(schema::state_number(state)),
+                counts,
+                "{title}, {state:?}"
+            );
+        }
     }
+}
+
+/// Guarantees: queries that take the states in which nothing passes take those that refuse calls.
+#[test]
+fn shares_of_time_take_states_that_refuse() {
+    let number = schema::state_number;
+    let all = dashboards();
     let queries = all
         .iter()
         .flat_map(|one| one.drawn().flat_map(|panel| one.queries(panel)));

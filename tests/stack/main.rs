@@ -5,6 +5,7 @@ mod bounds;
 mod crash;
 mod demo;
 mod grafana;
+mod grafana_faults;
 mod grafana_lint;
 mod hostile;
 mod hystrix;

@@ -1,0 +1,50 @@
+//! Kinds of faults that were seen in a running Grafana, each as a rule for every panel: what an operator was told wrongly
+//! or could not see. They need no server.
+
+use serde_json::Value;
+
+use crate::grafana::{dashboards, list, text};
+
+/// The colour of what is not known.
+const GREY: &str = "#76808d";
+
+/// Guarantees: an answer of nothing never reads as "zero" or "all is well", neither as the text of a panel nor in a cell.
+#[test]
+fn no_answer_does_not_read_as_all_is_well() {
+    let grey = |mapping: &Value| {
+        let is_null = mapping["options"]["match"] == "null";
+        is_null && mapping["options"]["result"]["color"] == GREY
+    };
+    for dashboard in dashboards() {
+        for panel in dashboard.drawn() {
+            let title = text(&panel["title"]);
+            let defaults = &panel["fieldConfig"]["defaults"];
+            let shown = text(&defaults["noValue"]);
+            match text(&panel["type"]) {
+                "stat" => {
+                    assert!(["?", "—"].contains(&shown), "{title}: {shown}");
+                    let is_grey = list(&defaults["mappings"]).any(grey);
+                    assert!(is_grey, "{title}: no answer has the colour of a good one");
+                }
+                kind => {
+                    let says_so =
+                        shown.is_empty() || shown.contains("found") || shown.contains('?');
+                    assert!(says_so, "{title}: {shown}");
+                    assert!(
+                        !shown.is_empty() || kind != "table",
+                        "{title}: no text for no rows"
+                    );
+                }
+            }
+            let first = &panel["fieldConfig"]["overrides"][0];
+            let is_empty = first["matcher"]["options"] == "/.*/"
+                && first["properties"][0]["id"] == "noValue"
+                && first["properties"][0]["value"] == "";
+            let is_table = panel["type"] == "table";
+            assert!(
+                !is_table || is_empty,
+                "{title}: its text for no rows fills every cell without a value"
+            );
+        }
+    }
+}
