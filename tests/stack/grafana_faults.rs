@@ -48,3 +48,26 @@ fn no_answer_does_not_read_as_all_is_well() {
         }
     }
 }
+
+/// Guarantees: annotations do not bury what panels draw: those of many circuits are off until they are wanted, none stands
+/// on a timeline of states, and an outage is one line, not one for each failed probe.
+#[test]
+fn annotations_leave_the_data_visible() {
+    for dashboard in dashboards() {
+        let is_one_circuit = dashboard.file == "circuit.json";
+        let timelines = dashboard
+            .drawn()
+            .filter(|panel| panel["type"] == "state-timeline");
+        let timelines: Vec<_> = timelines.map(|panel| panel["id"].clone()).collect();
+        for (annotation, query) in dashboard.annotations() {
+            let place = &query.place;
+            assert_eq!(annotation["enable"], is_one_circuit, "{place}");
+            assert_eq!(annotation["filter"]["exclude"], true, "{place}");
+            let left_out: Vec<_> = list(&annotation["filter"]["ids"]).cloned().collect();
+            assert_eq!(left_out, timelines, "{place}");
+            if query.text.contains("\"to\" = 'open'") {
+                assert!(query.text.contains("\"from\" = 'closed'"), "{place}");
+            }
+        }
+    }
+}
