@@ -71,3 +71,45 @@ fn annotations_leave_the_data_visible() {
         }
     }
 }
+
+/// Guarantees: a line does not run across a time without data: either what is missing is null in the answer, or Grafana
+/// puts a null where nothing came for longer than two windows of the coarsest resolution.
+#[test]
+fn lines_end_where_data_is_missing() {
+    for dashboard in dashboards() {
+        let lines = dashboard.drawn();
+        let lines =
+            lines.filter(|panel| ["timeseries", "state-timeline"].contains(&text(&panel["type"])));
+        for panel in lines {
+            let title = text(&panel["title"]);
+            let custom = &panel["fieldConfig"]["defaults"]["custom"];
+            let queries = dashboard.queries(panel);
+            let asks_for_nulls = queries
+                .iter()
+                .all(|query| query.text.ends_with("fill(null)"));
+            let breaks = custom["insertNulls"]
+                .as_u64()
+                .is_some_and(|ms| ms <= 660_000);
+            assert!(asks_for_nulls || breaks, "{title}: lines run across gaps");
+            let bridges = custom["spanNulls"].as_u64().unwrap_or(0);
+            let never = custom["spanNulls"] == false || bridges <= 180_000;
+            assert!(never, "{title}: nulls are bridged");
+        }
+    }
+}
+
+/// Guarantees: what is called worst, or compared with the limit at which a breaker opens, is of ten seconds and no average
+/// of five minutes, in which a breaker that tripped again and again stays far below its limit.
+#[test]
+fn rates_against_limits_are_no_averages() {
+    for dashboard in dashboards() {
+        for query in dashboard.drawn().flat_map(|panel| dashboard.queries(panel)) {
+            let is_rate = ["\"failure_rate\"", "\"slow_rate\""];
+            if is_rate.iter().any(|rate| query.text.contains(rate)) {
+                let place = &query.place;
+                assert!(query.text.contains("\"circuit_10s\""), "{place}");
+                assert!(!query.text.contains("mean(\"failure_rate"), "{place}");
+            }
+        }
+    }
+}

@@ -392,8 +392,13 @@ fn groups_of(groups: &[Token], source: &[Column]) -> Result<Vec<Column>, String>
     let mut tags = Vec::new();
     for token in groups {
         match token {
-            Token::Word(word) if !matches!(word.as_str(), "time" | "fill" | "none") => {
-                return Err(format!("{word} in a GROUP BY: quote names, fill(none)"));
+            Token::Word(word)
+                if !matches!(
+                    word.as_str(),
+                    "time" | "fill" | "none" | "null" | "previous"
+                ) =>
+            {
+                return Err(format!("{word} in a GROUP BY: quote names"));
             }
             Token::Name(name) => tags.push(find(source, name)?.clone()),
             _ => {}
