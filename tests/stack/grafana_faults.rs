@@ -1,9 +1,12 @@
 //! Kinds of faults that were seen in a running Grafana, each as a rule for every panel: what an operator was told wrongly
 //! or could not see. They need no server.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-use crate::grafana::{dashboards, list, text};
+use crate::grafana::{Shown, dashboards, folder, list, sent, text};
+use crate::influxql;
 
 /// The colour of what is not known.
 const GREY: &str = "#76808d";
@@ -112,4 +115,33 @@ fn rates_against_limits_are_no_averages() {
             }
         }
     }
+}
+
+/// Guarantees: alert rules ask for what the store writes, from a data source that is provisioned, and name the part that
+/// decides; that nobody writes is an alert of its own, so that elsewhere no answer need not be one.
+#[test]
+fn alert_rules_ask_for_what_the_store_writes() {
+    let path = folder().join("provisioning/alerting/fusebox.json");
+    let rules: Value =
+        serde_json::from_slice(&std::fs::read(path).expect("it is there")).expect("rules are JSON");
+    let mut silent = 0;
+    for rule in list(&rules["groups"][0]["rules"]) {
+        let title = text(&rule["title"]);
+        let parts: Vec<_> = list(&rule["data"]).collect();
+        let query = text(&parts[0]["model"]["query"]);
+        let shown = Shown {
+            from_ms: 1_000_000,
+            to_ms: 2_000_000,
+            interval: "10s",
+        };
+        let sent = sent(query, &BTreeMap::new(), shown).expect("macros are known");
+        influxql::select(&sent).unwrap_or_else(|problem| panic!("{title}: {problem}"));
+        assert_eq!(parts[0]["datasourceUid"], "fusebox-influxdb", "{title}");
+        let deciding = parts
+            .iter()
+            .filter(|part| part["refId"] == rule["condition"]);
+        assert_eq!(deciding.count(), 1, "{title}");
+        silent += usize::from(rule["noDataState"] == "Alerting");
+    }
+    assert_eq!(silent, 1);
 }

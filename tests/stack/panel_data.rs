@@ -138,6 +138,14 @@ impl Points {
             ];
             self.point(&schema::INSTANCE_SEEN, &tags, &heard, at);
         }
+        for (service, name, instance, _) in BREAKERS {
+            let tags = [
+                (schema::SERVICE, service),
+                (schema::NAME, name),
+                (schema::INSTANCE, instance),
+            ];
+            self.point(&schema::CIRCUIT_SETTINGS, &tags, &[], at);
+        }
     }
 
     /// Writes the points of every ten seconds and, for breakers, of every five minutes.
