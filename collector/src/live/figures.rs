@@ -6,7 +6,7 @@ use super::aging::{Age, IDLE_MINUTES};
 use super::dependencies::{Dependencies, Incidents};
 use super::instances::Instances;
 use super::names::{CircuitNames, Nodes};
-use super::red::{Red, Total};
+use super::red::{Exemplar, Red, Total};
 use crate::counters::Incident;
 use crate::model::{
     CircuitKey, DependencyLink, MINUTE, RedStats, ServiceSummary, SpanKind, TimeRange, UnixNanos,
@@ -60,6 +60,8 @@ pub(crate) struct OperationFigures {
     pub(crate) operation: String,
     pub(crate) kind: SpanKind,
     pub(crate) total: Total,
+    /// The latest call in each bucket of `total`.
+    pub(crate) exemplars: Vec<Option<Exemplar>>,
 }
 
 impl Figures {
@@ -208,6 +210,7 @@ impl Figures {
                 operation: operation.name.to_owned(),
                 kind: operation.kind,
                 total: operation.total.clone(),
+                exemplars: operation.exemplars.to_vec(),
             })
             .collect()
     }

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use fusebox::circuit_breaker::LatencyHistogram;
+use opentelemetry::TraceId;
 
 use super::aging::{Age, longest_idle};
 use super::names::{NodeId, OTHER, cut};
@@ -21,6 +22,8 @@ pub(super) const OPERATIONS_PER_SERVICE_MAX: usize = 1_000;
 pub(super) const OPERATIONS_MAX: usize = 10_000;
 /// Doublings of nanoseconds that are bounds on `/metrics`: 2^20 ns (1 ms) to 2^33 ns (8.6 s).
 pub(crate) const LATENCY_DOUBLINGS: std::ops::RangeInclusive<u32> = 20..=33;
+/// Buckets of a histogram there: one for each bound, and the rest.
+const BUCKETS: usize = 15;
 
 /// An operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,9 +46,53 @@ struct Operation {
     name: Box<str>,
     kind: SpanKind,
     total: Total,
+    /// The latest call in each bucket of `total`; one of 32 bytes for each bucket that was used.
+    exemplars: Vec<Option<Exemplar>>,
     minutes: VecDeque<Minute>,
     /// Minutes of an earlier run: shown, but neither on `/metrics` nor written again.
     restored: Vec<Minute>,
+}
+
+/// A call that fell into a bucket, with its trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exemplar {
+    trace_id: [u8; 16],
+    nanos: u64,
+    /// When it arrived, Unix milliseconds.
+    time_ms: u64,
+}
+
+impl Exemplar {
+    /// Returns a call of that trace that took so long.
+    pub(crate) fn new(trace_id: [u8; 16], nanos: u64, time_ms: u64) -> Self {
+        Self {
+            trace_id,
+            nanos,
+            time_ms,
+        }
+    }
+
+    /// Returns its trace.
+    pub(crate) fn trace_id(&self) -> TraceId {
+        TraceId::from_bytes(self.trace_id)
+    }
+
+    /// Returns how long it took, seconds.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.nanos as f64 / 1e9
+    }
+
+    /// Returns when it arrived, Unix seconds.
+    pub(crate) fn time_seconds(&self) -> f64 {
+        self.time_ms as f64 / 1e3
+    }
+
+    /// Returns the number of the bucket of `/metrics` that it is counted in first.
+    fn bucket(&self) -> usize {
+        let mut doublings = LATENCY_DOUBLINGS;
+        let fits = doublings.position(|doubling| self.nanos <= 1 << doubling);
+        fits.unwrap_or(BUCKETS - 1)
+    }
 }
 
 /// Counts since the start, for `/metrics`.
@@ -68,6 +115,7 @@ pub(super) struct OperationTotal<'a> {
     pub(super) name: &'a str,
     pub(super) kind: SpanKind,
     pub(super) total: &'a Total,
+    pub(super) exemplars: &'a [Option<Exemplar>],
 }
 
 #[derive(Debug)]
@@ -120,6 +168,7 @@ impl Red {
             name: Box::from(name),
             kind,
             total: Total::default(),
+            exemplars: Vec::new(),
             minutes: VecDeque::new(),
             restored: Vec::new(),
         };
@@ -176,9 +225,11 @@ impl Red {
     }
 
     /// Counts one call.
-    pub(super) fn count(&mut self, id: OperationId, minute: u64, nanos: u64, error: bool) {
+    pub(super) fn count(&mut self, id: OperationId, minute: u64, call: Exemplar, error: bool) {
         let operation = &mut self.operations[id.0 as usize];
+        let nanos = call.nanos;
         operation.total.count(nanos, error);
+        operation.remember(call);
         let slot = operation.minute(minute);
         slot.calls = slot.calls.saturating_add(1);
         slot.errors = slot.errors.saturating_add(u32::from(error));
@@ -237,6 +288,7 @@ impl Red {
                 name: &operation.name,
                 kind: operation.kind,
                 total: &operation.total,
+                exemplars: &operation.exemplars,
             })
             .collect();
         totals.sort_by_key(|operation| std::cmp::Reverse(operation.total.calls));
@@ -277,6 +329,15 @@ fn forget_operation(names: &mut HashMap<Box<str>, Vec<OperationId>>, name: &str,
 }
 
 impl Operation {
+    /// Keeps the call as the latest in its bucket.
+    fn remember(&mut self, call: Exemplar) {
+        let bucket = call.bucket();
+        if self.exemplars.len() <= bucket {
+            self.exemplars.resize(bucket + 1, None);
+        }
+        self.exemplars[bucket] = Some(call);
+    }
+
     /// Returns the last minute with a call.
     fn used(&self) -> u64 {
         let restored = self.restored.iter().map(|minute| minute.minute);
@@ -362,14 +423,33 @@ impl Sum {
 mod tests {
     use super::*;
 
+    fn call(nanos: u64) -> Exemplar {
+        Exemplar::new([1; 16], nanos, 0)
+    }
+
+    #[test]
+    fn each_bucket_remembers_its_latest_call() {
+        let mut red = Red::default();
+        let (id, _) = red.operation(SHOP, "buy", SpanKind::Server);
+        for (trace, nanos) in [(1, 1_000), (2, 2_000_000), (3, 900), (4, u64::MAX)] {
+            red.count(id, 1, Exemplar::new([trace; 16], nanos, 7), false);
+        }
+        let totals = red.totals();
+        let known = totals[0].exemplars.iter().enumerate();
+        let known: Vec<_> = known
+            .filter_map(|(bucket, call)| Some((bucket, call.as_ref()?.trace_id[0])))
+            .collect();
+        assert_eq!(known, [(0, 3), (1, 2), (BUCKETS - 1, 4)]);
+    }
+
     const SHOP: NodeId = NodeId(1);
 
     #[test]
     fn calls_and_errors_are_counted_by_operation_and_minute() {
         let mut red = Red::default();
         let (buy, _) = red.operation(SHOP, "GET /buy", SpanKind::Server);
-        red.count(buy, 10, 5_000_000, false);
-        red.count(buy, 11, 5_000_000, true);
+        red.count(buy, 10, call(5_000_000), false);
+        red.count(buy, 11, call(5_000_000), true);
         let (stats, operations) = red.service(SHOP, 11, 60.0);
         assert_eq!((stats.calls, stats.errors), (1, 1));
         assert_eq!(red.service(SHOP, 10, 60.0).0.calls, 2);
@@ -383,7 +463,7 @@ mod tests {
         let mut red = Red::default();
         for n in 0..3_000 {
             let (id, _) = red.operation(SHOP, &format!("GET /{n}"), SpanKind::Server);
-            red.count(id, 1, 1_000, false);
+            red.count(id, 1, call(1_000), false);
         }
         let (stats, operations) = red.service(SHOP, 0, 60.0);
         assert_eq!(stats.calls, 3_000);
@@ -396,7 +476,7 @@ mod tests {
     fn an_hour_is_kept() {
         let mut red = Red::default();
         let (id, _) = red.operation(SHOP, "job", SpanKind::Internal);
-        (0..200).for_each(|minute| red.count(id, minute, 1, false));
+        (0..200).for_each(|minute| red.count(id, minute, call(1), false));
         assert_eq!(red.service(SHOP, 0, 60.0).0.calls, MINUTES as u64);
         assert_eq!(red.totals()[0].total.calls, 200);
     }

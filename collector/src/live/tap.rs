@@ -9,7 +9,7 @@ use super::Shared;
 use super::dependencies::{Arrival, Half, Parent, PeerAttributes, SpanFact};
 use super::figures::Figures;
 use super::names::{CircuitId, NodeId, Remembered};
-use super::red::OperationId;
+use super::red::{Exemplar, OperationId};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor, ValueView};
 use crate::model::{MINUTE, SECOND, SpanKind, UnixNanos};
 
@@ -120,6 +120,7 @@ struct Service {
 #[derive(Debug, Clone, Copy)]
 struct Gist {
     key: u64,
+    trace_id: [u8; 16],
     trace: u64,
     parent: Parent,
     nanos: u64,
@@ -231,9 +232,9 @@ impl Gathered {
             } else if let Some(number) = gist.operation {
                 let (id, own) = service.operation(number, gist.kind, figures);
                 figures.operation_limit += u64::from(!own);
-                figures
-                    .red
-                    .count(id, u64::from(second / 60), gist.nanos, gist.error);
+                let call = Exemplar::new(gist.trace_id, gist.nanos, now.millis());
+                let minute = u64::from(second / 60);
+                figures.red.count(id, minute, call, gist.error);
             }
         }
         figures.left_out += std::mem::take(&mut self.left_out);
@@ -303,6 +304,7 @@ impl SpanVisitor for Gathered {
         let service = self.services.value(self.current);
         self.spans.push(Gist {
             key,
+            trace_id: span.trace_id,
             trace,
             parent,
             nanos: span.end.saturating_sub(span.start),

@@ -1,19 +1,59 @@
-//! Text in Prometheus' exposition format 0.0.4.
+//! Text in Prometheus' exposition format 0.0.4, or in OpenMetrics 1.0 where a scraper asks for that.
 
 use std::fmt::Write;
 
-/// Text in Prometheus' format.
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
+
+use crate::live::Exemplar;
+
+/// How OpenMetrics is asked for, and what it is answered as.
+const OPEN_METRICS: &str = "application/openmetrics-text";
+const OPEN_METRICS_1: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Prometheus text format 0.0.4.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Text in one of both formats.
 #[derive(Debug, Default)]
-pub(super) struct Exposition(String);
+pub(super) struct Exposition {
+    text: String,
+    is_open: bool,
+}
 
 impl Exposition {
-    /// Returns the text.
-    pub(super) fn into_text(self) -> String {
-        self.0
+    /// Returns an empty text in the format that a scraper asks for.
+    pub(super) fn asked_for(headers: &HeaderMap) -> Self {
+        let accepts = headers.get_all(ACCEPT).iter();
+        let mut accepts = accepts.filter_map(|value| value.to_str().ok());
+        Self {
+            text: String::new(),
+            is_open: accepts.any(|value| value.contains(OPEN_METRICS)),
+        }
     }
 
-    /// Writes the head of a family; its samples must follow.
+    /// Returns the format.
+    pub(super) fn content_type(&self) -> &'static str {
+        if self.is_open {
+            OPEN_METRICS_1
+        } else {
+            PROMETHEUS
+        }
+    }
+
+    /// Returns the text.
+    pub(super) fn into_text(mut self) -> String {
+        if self.is_open {
+            self.text.push_str("# EOF\n");
+        }
+        self.text
+    }
+
+    /// Writes the head of a family; its samples must follow. In OpenMetrics the family of a counter has no `_total`.
     pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let name = match (self.is_open, kind) {
+            (true, "counter") => name.strip_suffix("_total").unwrap_or(name),
+            _ => name,
+        };
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
@@ -36,33 +76,57 @@ impl Exposition {
         labels: &[(&str, &str)],
         value: impl std::fmt::Display,
     ) {
-        self.0.push_str(name);
+        self.begin(name, labels, value);
+        self.text.push('\n');
+    }
+
+    /// Writes one value of a bucket, with a call that fell into it where the format has a place for that.
+    pub(super) fn bucket(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        value: u64,
+        exemplar: Option<&Exemplar>,
+    ) {
+        self.begin(name, labels, value);
+        if let Some(exemplar) = exemplar.filter(|_| self.is_open) {
+            let trace_id = exemplar.trace_id();
+            let (seconds, time) = (exemplar.seconds(), exemplar.time_seconds());
+            self.line(format_args!(
+                " # {{trace_id=\"{trace_id}\"}} {seconds} {time:.3}"
+            ));
+        }
+        self.text.push('\n');
+    }
+
+    fn begin(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        self.text.push_str(name);
         for (index, (label, text)) in labels.iter().enumerate() {
-            self.0.push(if index == 0 { '{' } else { ',' });
+            self.text.push(if index == 0 { '{' } else { ',' });
             self.line(format_args!("{label}=\""));
             self.escaped(text);
-            self.0.push('"');
+            self.text.push('"');
         }
         if !labels.is_empty() {
-            self.0.push('}');
+            self.text.push('}');
         }
-        self.line(format_args!(" {value}\n"));
+        self.line(format_args!(" {value}"));
     }
 
     fn escaped(&mut self, text: &str) {
         for character in text.chars() {
             match character {
-                '\\' => self.0.push_str("\\\\"),
-                '"' => self.0.push_str("\\\""),
-                '\n' => self.0.push_str("\\n"),
-                other => self.0.push(other),
+                '\\' => self.text.push_str("\\\\"),
+                '"' => self.text.push_str("\\\""),
+                '\n' => self.text.push_str("\\n"),
+                other => self.text.push(other),
             }
         }
     }
 
     fn line(&mut self, text: std::fmt::Arguments<'_>) {
         // Writing to a string cannot fail.
-        let _ = self.0.write_fmt(text);
+        let _ = self.text.write_fmt(text);
     }
 }
 
@@ -75,8 +139,32 @@ mod tests {
         let mut text = Exposition::default();
         text.sample("calls_total", &[("name", "a\\b\"c\nd"), ("other", "")], 7);
         assert_eq!(
-            text.0,
+            text.into_text(),
             "calls_total{name=\"a\\\\b\\\"c\\nd\",other=\"\"} 7\n"
         );
+    }
+
+    #[test]
+    fn open_metrics_names_families_of_counters_without_total_and_ends() {
+        let mut headers = HeaderMap::new();
+        let accept =
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2";
+        headers.insert(ACCEPT, accept.parse().unwrap());
+        let mut text = Exposition::asked_for(&headers);
+        text.single("calls_total", "counter", "Calls.", 7);
+        let exemplar = Exemplar::new([7; 16], 1_500_000, 1_795_428_000_250);
+        text.bucket("d_bucket", &[("le", "1")], 3, Some(&exemplar));
+        assert_eq!(text.content_type(), OPEN_METRICS_1);
+        let id = "07".repeat(16);
+        assert_eq!(
+            text.into_text(),
+            format!(
+                "# HELP calls Calls.\n# TYPE calls counter\ncalls_total 7\n\
+                 d_bucket{{le=\"1\"}} 3 # {{trace_id=\"{id}\"}} 0.0015 1795428000.250\n# EOF\n"
+            )
+        );
+        let mut text = Exposition::default();
+        text.bucket("d_bucket", &[("le", "1")], 3, Some(&exemplar));
+        assert_eq!(text.into_text(), "d_bucket{le=\"1\"} 3\n");
     }
 }

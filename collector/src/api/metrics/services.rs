@@ -71,19 +71,14 @@ pub(super) fn write_operations(text: &mut Exposition, operations: &[OperationFig
 fn write_latency(text: &mut Exposition, operation: &OperationFigures) {
     let total = &operation.total;
     let bucket = "traces_spanmetrics_latency_bucket";
-    for (below, doubling) in total.below.iter().zip(LATENCY_DOUBLINGS) {
+    let exemplar = |number: usize| operation.exemplars.get(number)?.as_ref();
+    for (number, (below, doubling)) in total.below.iter().zip(LATENCY_DOUBLINGS).enumerate() {
         let bound = ((1u64 << doubling) as f64 / 1e9).to_string();
-        text.sample(
-            bucket,
-            &operation_labels(operation, &[("le", &bound)]),
-            below,
-        );
+        let labels = operation_labels(operation, &[("le", &bound)]);
+        text.bucket(bucket, &labels, *below, exemplar(number));
     }
-    text.sample(
-        bucket,
-        &operation_labels(operation, &[("le", "+Inf")]),
-        total.calls,
-    );
+    let labels = operation_labels(operation, &[("le", "+Inf")]);
+    text.bucket(bucket, &labels, total.calls, exemplar(total.below.len()));
     let labels = operation_labels(operation, &[]);
     text.sample(
         "traces_spanmetrics_latency_sum",
