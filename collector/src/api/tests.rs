@@ -108,7 +108,7 @@ impl Fixture {
     }
 
     /// Sends what a breaker says: its settings, calls of the last second, and that it opened.
-    async fn trip(&self, now: u64) {
+    pub(super) async fn trip(&self, now: u64) {
         let (logs, _) = json::logs_to_protobuf(breaker_logs(now).to_string().as_bytes()).unwrap();
         let (metrics, _) =
             json::metrics_to_protobuf(breaker_metrics(now).to_string().as_bytes()).unwrap();

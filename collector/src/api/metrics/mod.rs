@@ -1,10 +1,14 @@
 //! `/metrics`: the collector's own counters, and figures of services from their spans under the names that Grafana's service
-//! map and RED tables ask Prometheus for (Tempo's `traces_service_graph_*` and `traces_spanmetrics_*`).
+//! map and RED tables ask Prometheus for (Tempo's `traces_service_graph_*` and `traces_spanmetrics_*`), and circuits under
+//! those that dashboards of resilience4j ask for.
 
+mod circuits;
 mod exposition;
 mod influxdb;
 mod own;
 mod services;
+#[cfg(test)]
+mod tests;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -20,6 +24,8 @@ const EDGES_MAX: usize = 2_000;
 /// Operations shown, busiest first: some twenty lines each.
 const OPERATIONS_MAX: usize = 500;
 
+/// Instances of breakers shown, those that are not closed first: some twenty lines each.
+const CIRCUIT_INSTANCES_MAX: usize = 500;
 
 /// `GET /metrics`
 pub(super) async fn metrics(
@@ -38,6 +44,8 @@ pub(super) async fn metrics(
     let live = state.query.live();
     services::write_edges(&mut text, &live.edge_figures(EDGES_MAX));
     services::write_operations(&mut text, &live.operation_figures(OPERATIONS_MAX));
+    let circuits = state.query.circuits();
+    circuits::write(&mut text, &circuits.instance_figures(CIRCUIT_INSTANCES_MAX));
     let headers = [
         (header::CONTENT_TYPE, text.content_type()),
         (header::VARY, "accept"),

@@ -329,6 +329,17 @@ impl Board {
         facts.filter(|(_, facts)| !facts.is_empty()).collect()
     }
 
+    /// Returns at most `max` instances that are not stale, the worst states first, with what they counted.
+    pub(super) fn worst_instances(&self, max: usize, now: UnixNanos) -> Vec<(Facts, CircuitCalls)> {
+        let circuits = self.circuits.values();
+        let instances = circuits.flat_map(|circuit| circuit.instances.values());
+        let mut reporting: Vec<_> = instances.filter(|one| !one.is_stale(now)).collect();
+        reporting.sort_by_key(|one| std::cmp::Reverse(one.standing.state));
+        reporting.truncate(max);
+        let with_counts = |one: &&Instance| (one.facts(now), one.counted);
+        reporting.iter().map(with_counts).collect()
+    }
+
     /// Returns how many breakers there are.
     pub(super) fn count(&self) -> usize {
         self.circuits.len()

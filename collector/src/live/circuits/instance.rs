@@ -34,6 +34,8 @@ const GAPS: usize = 3;
 pub(super) struct Instance {
     pub(super) standing: Standing,
     pub(super) report: Option<SettingsRecord>,
+    /// Calls since the start of the collector.
+    pub(super) counted: CircuitCalls,
     /// Known only from the journal of an earlier run.
     pub(super) restored: bool,
     state_known: bool,
@@ -110,6 +112,7 @@ impl Instance {
             state_before: standing.state,
             standing,
             report: None,
+            counted: CircuitCalls::default(),
             restored: false,
             tracker: Tracker::default(),
             goes_on: false,
@@ -148,6 +151,7 @@ impl Instance {
         if observation.own_window.is_some() {
             self.standing.own_window = observation.own_window;
         }
+        self.counted.add(&added.calls);
         let time = clamp_time(observation.time, now);
         let state = observation.state.or(added.entered);
         let derived = state.and_then(|state| self.reported_state(state, time, now));
@@ -206,13 +210,18 @@ impl Instance {
         changed
     }
 
+    /// Returns whether its last report is too old to rely on.
+    pub(super) fn is_stale(&self, now: UnixNanos) -> bool {
+        let silent = now - self.standing.last_seen;
+        self.restored || silent > stale_after(&self.standing)
+    }
+
     /// Returns what is known of it now.
     pub(super) fn facts(&self, now: UnixNanos) -> Facts {
-        let silent = now - self.standing.last_seen;
         Facts {
             standing: self.standing.clone(),
             report: self.report.clone(),
-            stale: self.restored || silent > stale_after(&self.standing),
+            stale: self.is_stale(now),
             seconds: self.seconds.iter().cloned().collect(),
             changes: self.changes.iter().copied().collect(),
             state_before: self.state_before,

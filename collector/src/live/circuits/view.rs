@@ -189,12 +189,12 @@ fn sum<'a>(calls: impl Iterator<Item = &'a CircuitCalls>) -> CircuitCalls {
     })
 }
 
-fn error_percent(calls: &CircuitCalls, settings: &CircuitSettings) -> Option<f64> {
+pub(super) fn error_percent(calls: &CircuitCalls, settings: &CircuitSettings) -> Option<f64> {
     let judged = calls.judged(settings);
     (judged > 0).then(|| calls.errors(settings) as f64 * 100.0 / judged as f64)
 }
 
-fn latency_view(latency: &LatencyHistogram) -> LatencyView {
+pub(super) fn latency_view(latency: &LatencyHistogram) -> LatencyView {
     let quantile = |share| latency.quantile(share).map(nanos);
     LatencyView {
         median_nanos: quantile(0.5),

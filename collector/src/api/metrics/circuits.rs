@@ -1,0 +1,136 @@
+//! The part of `/metrics` about circuits, under the names that Micrometer gives those of resilience4j, so that dashboards
+//! made for it show breakers of every library. `application` is the service; a rate of -1 is not known.
+
+use fusebox::circuit_breaker::EffectiveState;
+
+use super::exposition::Exposition;
+use crate::live::circuits::InstanceFigures;
+
+/// What resilience4j calls the group of a breaker without one.
+const NO_GROUP: &str = "none";
+
+/// Writes every family.
+pub(super) fn write(text: &mut Exposition, circuits: &[InstanceFigures]) {
+    if circuits.is_empty() {
+        return;
+    }
+    write_states(text, circuits);
+    write_calls(text, circuits);
+    write_windows(text, circuits);
+    let name = "resilience4j_circuitbreaker_failure_rate";
+    text.family(
+        name,
+        "gauge",
+        "Failed calls in the window, percent; -1 without.",
+    );
+    for circuit in circuits {
+        let rate = circuit.failure_percent.unwrap_or(-1.0);
+        text.sample(name, &labels(circuit, &[]), rate);
+    }
+    let name = "resilience4j_circuitbreaker_slow_call_rate";
+    text.family(
+        name,
+        "gauge",
+        "Slow calls in the window, percent; -1 without.",
+    );
+    for circuit in circuits {
+        let rate = circuit.slow_percent.unwrap_or(-1.0);
+        text.sample(name, &labels(circuit, &[]), rate);
+    }
+}
+
+fn write_states(text: &mut Exposition, circuits: &[InstanceFigures]) {
+    let name = "resilience4j_circuitbreaker_state";
+    text.family(name, "gauge", "1 for the state that a breaker is in.");
+    for circuit in circuits {
+        for state in EffectiveState::ALL {
+            let labels = labels(circuit, &[("state", state.as_str())]);
+            text.sample(name, &labels, u8::from(circuit.state == state));
+        }
+    }
+}
+
+fn write_calls(text: &mut Exposition, circuits: &[InstanceFigures]) {
+    let name = "resilience4j_circuitbreaker_calls_seconds";
+    text.family(
+        name,
+        "summary",
+        "Calls that were made, since the start of the collector.",
+    );
+    for circuit in circuits {
+        let calls = &circuit.counted;
+        let kinds = [
+            ("successful", calls.success),
+            ("failed", calls.failure.saturating_add(calls.timeout)),
+            ("ignored", calls.ignored),
+        ];
+        for (kind, count) in kinds {
+            let labels = labels(circuit, &[("kind", kind)]);
+            text.sample(
+                "resilience4j_circuitbreaker_calls_seconds_count",
+                &labels,
+                count,
+            );
+        }
+    }
+    let name = "resilience4j_circuitbreaker_not_permitted_calls_total";
+    text.family(
+        name,
+        "counter",
+        "Calls that were refused, since the start of the collector.",
+    );
+    for circuit in circuits {
+        let labels = labels(circuit, &[("kind", "not_permitted")]);
+        text.sample(name, &labels, circuit.counted.rejected);
+    }
+}
+
+fn write_windows(text: &mut Exposition, circuits: &[InstanceFigures]) {
+    let name = "resilience4j_circuitbreaker_buffered_calls";
+    text.family(name, "gauge", "Calls in the window.");
+    for circuit in circuits {
+        let calls = &circuit.window;
+        let failed = calls.failure.saturating_add(calls.timeout);
+        for (kind, count) in [("successful", calls.success), ("failed", failed)] {
+            text.sample(name, &labels(circuit, &[("kind", kind)]), count);
+        }
+    }
+    let name = "fusebox_circuit_call_duration_seconds";
+    text.family(
+        name,
+        "summary",
+        "Durations of executed calls in the window.",
+    );
+    for circuit in circuits {
+        let latency = &circuit.latency;
+        let quantiles = [
+            ("0.5", latency.median_nanos),
+            ("0.9", latency.p90_nanos),
+            ("0.99", latency.p99_nanos),
+        ];
+        for (quantile, nanos) in quantiles {
+            if let Some(nanos) = nanos {
+                let labels = labels(circuit, &[("quantile", quantile)]);
+                text.sample(name, &labels, nanos as f64 / 1e9);
+            }
+        }
+    }
+}
+
+fn labels<'a>(
+    circuit: &'a InstanceFigures,
+    more: &[(&'a str, &'a str)],
+) -> Vec<(&'a str, &'a str)> {
+    let group = match circuit.group.as_str() {
+        "" => NO_GROUP,
+        group => group,
+    };
+    let mut labels = vec![
+        ("application", circuit.key.service.as_str()),
+        ("instance", circuit.instance.as_str()),
+        ("name", circuit.key.name.as_str()),
+        ("group", group),
+    ];
+    labels.extend_from_slice(more);
+    labels
+}
