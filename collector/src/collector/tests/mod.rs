@@ -351,7 +351,7 @@ async fn zipkin_spans_are_accepted_on_the_web_port() {
     }
     // A page of another site can send this without being asked.
     let simple = Request::post("/api/v2/spans").header("origin", "http://evil.example");
-    assert_eq!(send(running.web, simple, whole.clone()).await.0, 415);
+    assert_eq!(send(running.web, simple, whole.clone()).await.0, 403);
     assert_eq!(running.counters.spans_written.get(), 1);
     assert_eq!(running.counters.spans_refused.total(), 1);
     let trace = running.ask("/api/v2/trace/5af7183fb1d4cf5f").await;
