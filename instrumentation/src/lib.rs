@@ -65,6 +65,7 @@
 //! - [`propagation`]: W3C trace context and baggage, and B3, as OpenTelemetry propagators.
 //! - `telemetry` (feature `telemetry`): what `init` sets up, how it is configured, and what happens while the collector
 //!   is unreachable.
+//! - [`request`]: what the calls of one request share: cached answers, and calls made together.
 //! - [`semconv`]: the names of everything that is sent.
 //!
 //! Without default features there are the breaker, its commands and the propagators; no web framework and no HTTP
@@ -84,6 +85,7 @@ pub mod hystrix;
 mod isolated;
 mod name;
 pub mod propagation;
+pub mod request;
 pub mod semconv;
 mod setting;
 mod sync;

@@ -21,6 +21,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "body",
             "propagation",
             "circuit_breaker",
+            "request",
             "hystrix",
             "http",
             "telemetry",

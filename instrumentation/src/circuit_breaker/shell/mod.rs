@@ -12,6 +12,7 @@ mod pass;
 pub(crate) mod recorder;
 mod running;
 pub(crate) mod shard;
+pub(crate) mod shared;
 mod snapshot;
 pub(crate) mod thread_slot;
 mod timer;
@@ -35,6 +36,7 @@ use bulkhead::Bulkhead;
 use cold::Cold;
 use live::Live;
 pub(crate) use pass::Pass;
+use shared::SharedCounts;
 
 /// Receives the events of a breaker, without a lock held. The last bound lets handles cross `catch_unwind`.
 pub(crate) trait Observer: fmt::Debug + Send + Sync + RefUnwindSafe {
@@ -59,6 +61,7 @@ pub(crate) struct Shell {
     me: Weak<Shell>,
     pub(crate) bulkhead: Bulkhead,
     pub(crate) fallback_bulkhead: Bulkhead,
+    pub(crate) shared: SharedCounts,
     /// Admitted calls when the registry last looked, as a number that wraps around.
     seen_calls: AtomicU32,
     has_warned: AtomicBool,
@@ -84,6 +87,7 @@ impl Shell {
             me: Weak::clone(me),
             bulkhead: Bulkhead::default(),
             fallback_bulkhead: Bulkhead::default(),
+            shared: SharedCounts::default(),
             seen_calls: AtomicU32::new(0),
             has_warned: AtomicBool::new(false),
         });

@@ -1,0 +1,129 @@
+//! Answers that are kept for a request, as Hystrix's request cache does.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::hash::Hash;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use super::context::{Owner, RequestContext};
+use crate::circuit_breaker::CircuitBreaker;
+use crate::sync::Mutex;
+
+/// Answers that one cache keeps in one request; further keys are asked each time.
+pub const KEYS_MAX: usize = 1_000;
+
+/// Keeps the answers of the calls behind a breaker for the length of a request: the same key is asked once, whoever asks
+/// at the same time waits for that answer, and an error is kept as well.
+///
+/// A caller that gives up while it asks leaves the question to the next one that waits.
+///
+/// ```
+/// use std::io::Error;
+///
+/// use fusebox::circuit_breaker::{CallError, CircuitBreaker};
+/// use fusebox::request::{RequestCache, RequestContext};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let breaker = CircuitBreaker::new("user");
+/// let users: RequestCache<u32, String, CallError<Error>> = RequestCache::new(&breaker);
+/// let request = RequestContext::new();
+/// for _ in 0..2 {
+///     let ask = || breaker.call(async { Ok("Ada".to_owned()) });
+///     assert_eq!(users.get(&request, 7, ask).await.unwrap(), "Ada");
+/// }
+/// assert_eq!(breaker.snapshot().calls.success, 1);
+/// # }
+/// ```
+pub struct RequestCache<K, V, E> {
+    owner: Owner,
+    breaker: CircuitBreaker,
+    answers: PhantomData<fn(K) -> Result<V, E>>,
+}
+
+/// The answer to a key, once there is one.
+type Answer<V, E> = Arc<OnceCell<Result<V, Arc<E>>>>;
+
+/// The answers of one request.
+struct Answers<K, V, E>(Mutex<HashMap<K, Answer<V, E>>>);
+
+impl<K, V, E> Default for Answers<K, V, E> {
+    fn default() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+}
+
+impl<K, V, E> RequestCache<K, V, E>
+where
+    K: Hash + Eq + Send + 'static,
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    /// Creates a cache for the calls behind `breaker`, which counts the answers that come from it.
+    pub fn new(breaker: &CircuitBreaker) -> Self {
+        Self {
+            owner: Owner::new(),
+            breaker: breaker.clone(),
+            answers: PhantomData,
+        }
+    }
+
+    /// Returns the answer to `key` in this request; `ask` gets it if nobody has asked yet.
+    ///
+    /// # Errors
+    /// Returns the error of the one who asked.
+    pub async fn get<F>(
+        &self,
+        request: &RequestContext,
+        key: K,
+        ask: impl FnOnce() -> F,
+    ) -> Result<V, Arc<E>>
+    where
+        F: Future<Output = Result<V, E>>,
+    {
+        let Some(answer) = self.answer(request, key) else {
+            return ask().await.map_err(Arc::new);
+        };
+        let mut asked = false;
+        let result = answer.get_or_init(|| {
+            asked = true;
+            async { ask().await.map_err(Arc::new) }
+        });
+        let result = result.await.clone();
+        if !asked {
+            self.breaker.shell.shared.answered_from_cache();
+        }
+        result
+    }
+
+    /// Forgets the answer to `key` in this request, after a change of what it is about.
+    pub fn clear(&self, request: &RequestContext, key: &K) {
+        self.part(request).0.lock().remove(key);
+    }
+
+    /// `None` if there is no room.
+    fn answer(&self, request: &RequestContext, key: K) -> Option<Answer<V, E>> {
+        let part = self.part(request);
+        let mut answers = part.0.lock();
+        if answers.len() >= KEYS_MAX && !answers.contains_key(&key) {
+            return None;
+        }
+        Some(Arc::clone(answers.entry(key).or_default()))
+    }
+
+    fn part(&self, request: &RequestContext) -> Arc<Answers<K, V, E>> {
+        request.part(self.owner)
+    }
+}
+
+impl<K, V, E> fmt::Debug for RequestCache<K, V, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestCache")
+            .field("breaker", &self.breaker)
+            .finish_non_exhaustive()
+    }
+}
