@@ -1,0 +1,263 @@
+//! Calls that are made together, as Hystrix's collapser does: the arguments that come within a window go out as one call,
+//! and each caller gets the answer to its own.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+use tracing::Span;
+use tracing::instrument::Instrument;
+
+use super::context::{Owner, RequestContext};
+use crate::circuit_breaker::{CallError, CircuitBreaker, SettingsError};
+use crate::setting::{duration, within};
+use crate::sync::Mutex;
+
+/// Most arguments of a batch.
+pub const BATCH_MAX: u32 = 100_000;
+
+/// The settings of a collapser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CollapserSettings {
+    /// How long the first argument of a batch waits for others. Default 10 ms, Hystrix's.
+    pub timer_delay: Duration,
+    /// Arguments after which a batch goes out at once. Default 1,000; Hystrix has no limit.
+    pub max_requests_in_batch: u32,
+}
+
+impl Default for CollapserSettings {
+    fn default() -> Self {
+        Self {
+            timer_delay: Duration::from_millis(10),
+            max_requests_in_batch: 1_000,
+        }
+    }
+}
+
+/// Why a caller got no answer.
+#[derive(Debug, Clone, Error)]
+pub enum CollapseError<E> {
+    /// The call of the whole batch failed, or was refused.
+    #[error("{0}")]
+    Failed(Arc<CallError<E>>),
+    /// The call answered fewer arguments than it was given, and not this one.
+    #[error("the call of a batch answered {answers} of {arguments} arguments")]
+    NoAnswer {
+        /// Answers that it gave.
+        answers: usize,
+        /// Arguments that it was given.
+        arguments: usize,
+    },
+    /// The call of the batch panicked, or its runtime ended.
+    #[error("the call of a batch ended without an answer")]
+    Lost,
+}
+
+/// The call of a batch.
+type Call<A, R, E> =
+    Box<dyn Fn(Vec<A>) -> Pin<Box<dyn Future<Output = Result<Vec<R>, E>> + Send>> + Send + Sync>;
+
+/// Makes the calls of a request together, behind a breaker; clones are handles to the same collapser.
+///
+/// ```
+/// use fusebox::circuit_breaker::CircuitBreaker;
+/// use fusebox::request::{Collapser, CollapserSettings, RequestContext};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let breaker = CircuitBreaker::new("prices");
+/// let prices = Collapser::new(&breaker, CollapserSettings::default(), |products: Vec<u32>| async move {
+///     Ok::<_, std::io::Error>(products.iter().map(|product| product * 10).collect())
+/// })?;
+/// let request = RequestContext::new();
+/// let (one, two) = tokio::join!(prices.call(&request, 1), prices.call(&request, 2));
+/// assert_eq!((one?, two?), (10, 20));
+/// assert_eq!(breaker.snapshot().calls.success, 1);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Collapser<A, R, E> {
+    inner: Arc<Inner<A, R, E>>,
+}
+
+struct Inner<A, R, E> {
+    owner: Owner,
+    breaker: CircuitBreaker,
+    settings: CollapserSettings,
+    call: Call<A, R, E>,
+}
+
+/// An argument and who waits for its answer.
+struct Waiting<A, R, E> {
+    argument: A,
+    answer: oneshot::Sender<Result<R, CollapseError<E>>>,
+}
+
+/// The batch of a request that gathers arguments.
+struct Gathering<A, R, E>(Mutex<Batch<A, R, E>>);
+
+struct Batch<A, R, E> {
+    /// Tells this batch from those that went out.
+    number: u64,
+    waiting: Vec<Waiting<A, R, E>>,
+}
+
+impl<A, R, E> Default for Gathering<A, R, E> {
+    fn default() -> Self {
+        let (number, waiting) = (0, Vec::new());
+        Self(Mutex::new(Batch { number, waiting }))
+    }
+}
+
+impl<A, R, E> Gathering<A, R, E> {
+    /// Takes the batch of that number, unless it has gone out.
+    fn take(&self, number: u64) -> Vec<Waiting<A, R, E>> {
+        let mut batch = self.0.lock();
+        if batch.number != number {
+            return Vec::new();
+        }
+        batch.number += 1;
+        std::mem::take(&mut batch.waiting)
+    }
+}
+
+impl<A, R, E> Collapser<A, R, E>
+where
+    A: Send + 'static,
+    R: Send + 'static,
+    E: Send + Sync + 'static,
+{
+    /// Creates a collapser; `call` answers a batch in the order of its arguments.
+    ///
+    /// # Errors
+    /// Returns the first setting that cannot work.
+    pub fn new<F>(
+        breaker: &CircuitBreaker,
+        settings: CollapserSettings,
+        call: impl Fn(Vec<A>) -> F + Send + Sync + 'static,
+    ) -> Result<Self, SettingsError>
+    where
+        F: Future<Output = Result<Vec<R>, E>> + Send + 'static,
+    {
+        duration("timer_delay", settings.timer_delay)?;
+        within(
+            "max_requests_in_batch",
+            settings.max_requests_in_batch,
+            BATCH_MAX,
+        )?;
+        let inner = Inner {
+            owner: Owner::new(),
+            breaker: breaker.clone(),
+            settings,
+            call: Box::new(move |arguments| Box::pin(call(arguments))),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Returns the answer to `argument` from the call of its batch. The batch runs on the current runtime of tokio, in the
+    /// span of the caller that began it.
+    ///
+    /// # Errors
+    /// Returns the error of the whole batch, or that it has no answer to this argument.
+    ///
+    /// # Panics
+    /// Panics outside a runtime of tokio.
+    pub async fn call(&self, request: &RequestContext, argument: A) -> Result<R, CollapseError<E>> {
+        let gathering: Arc<Gathering<A, R, E>> = request.part(self.inner.owner);
+        let (answer, answered) = oneshot::channel();
+        let (number, size) = {
+            let mut batch = gathering.0.lock();
+            batch.waiting.push(Waiting { argument, answer });
+            (batch.number, batch.waiting.len())
+        };
+        if size >= self.inner.settings.max_requests_in_batch as usize {
+            let full = gathering.take(number);
+            spawn(Arc::clone(&self.inner).run(full));
+        } else if size == 1 {
+            spawn(Arc::clone(&self.inner).run_later(gathering, number));
+        }
+        answered.await.unwrap_or(Err(CollapseError::Lost))
+    }
+}
+
+fn spawn(batch: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(batch.instrument(Span::current()));
+}
+
+impl<A, R, E> Inner<A, R, E>
+where
+    A: Send + 'static,
+    R: Send + 'static,
+    E: Send + Sync + 'static,
+{
+    async fn run_later(self: Arc<Self>, gathering: Arc<Gathering<A, R, E>>, number: u64) {
+        sleep(self.settings.timer_delay).await;
+        let batch = gathering.take(number);
+        self.run(batch).await;
+    }
+
+    async fn run(self: Arc<Self>, batch: Vec<Waiting<A, R, E>>) {
+        // Who has given up needs no answer.
+        let waiting = batch
+            .into_iter()
+            .filter(|waiting| !waiting.answer.is_closed());
+        let (arguments, answers): (Vec<_>, Vec<_>) = waiting
+            .map(|waiting| (waiting.argument, waiting.answer))
+            .unzip();
+        if arguments.is_empty() {
+            return;
+        }
+        self.breaker
+            .shell
+            .shared
+            .add_collapsed(arguments.len() as u64);
+        // Not called if the breaker refuses.
+        let call = async { (self.call)(arguments).await };
+        let given = answers.len();
+        match self.breaker.call(call).await {
+            Ok(results) => {
+                let count = results.len();
+                let mut results = results.into_iter();
+                for answer in answers {
+                    let missing = CollapseError::NoAnswer {
+                        answers: count,
+                        arguments: given,
+                    };
+                    answer.send(results.next().ok_or(missing)).ok();
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for answer in answers {
+                    answer
+                        .send(Err(CollapseError::Failed(Arc::clone(&error))))
+                        .ok();
+                }
+            }
+        }
+    }
+}
+
+impl<A, R, E> Clone for Collapser<A, R, E> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<A, R, E> fmt::Debug for Collapser<A, R, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collapser")
+            .field("breaker", &self.inner.breaker)
+            .field("settings", &self.inner.settings)
+            .finish_non_exhaustive()
+    }
+}
