@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::command::{CommandEvent, CommandSettings, whole_ms};
+use super::command::{CommandCounts, CommandEvent, CommandSettings, whole_ms};
 use super::pools::Pools;
 use super::rolling::{Rolling, WINDOW};
 use crate::circuit_breaker::{
@@ -72,22 +72,27 @@ impl Board {
     }
 
     fn end_second(&mut self, breaker: &CircuitBreaker, by_pool: &Callers, now: SystemTime) {
-        let (pool, refused) = match by_pool.get(breaker.name()) {
-            Some((pool, refused)) => (Some(pool.clone()), *refused),
-            None => (None, 0),
+        let known = by_pool.get(breaker.name());
+        let pool = known.map(|(pool, _)| pool.clone());
+        let shared = &breaker.shell.shared;
+        let besides = CommandCounts {
+            pool_rejected: known.map_or(0, |(_, refused)| *refused),
+            from_cache: shared.answers_from_cache(),
+            collapsed: shared.collapsed(),
+            ..CommandCounts::default()
         };
         let snapshot = breaker.snapshot();
         let known = self.commands.get_mut(breaker.name());
         // One that was evicted or replaced begins again.
         let known = known.filter(|command| command.snapshot.created == snapshot.created);
         if let Some(command) = known {
-            command.rolling.end_second(&snapshot, refused);
+            command.rolling.end_second(&snapshot, &besides);
             (command.snapshot, command.pool) = (snapshot, pool);
             return;
         }
         let age = now.duration_since(snapshot.created).unwrap_or_default();
-        let mut rolling = Rolling::new(&snapshot, refused, age < WINDOW);
-        rolling.end_second(&snapshot, refused);
+        let mut rolling = Rolling::new(&snapshot, &besides, age < WINDOW);
+        rolling.end_second(&snapshot, &besides);
         self.commands.insert(
             breaker.name().to_owned(),
             Command {

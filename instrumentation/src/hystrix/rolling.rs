@@ -33,10 +33,10 @@ pub(super) struct Rolling {
 impl Rolling {
     /// Begins with a breaker that was made within the window, as if it had been watched from its start, or with one
     /// whose earlier calls belong to no window.
-    pub(super) fn new(first: &CircuitSnapshot, refused_by_pool: u64, is_new: bool) -> Self {
+    pub(super) fn new(first: &CircuitSnapshot, besides: &CommandCounts, is_new: bool) -> Self {
         let (totals, latency) = match is_new {
             true => (CommandCounts::default(), LatencyHistogram::default()),
-            false => (counts(first, refused_by_pool), first.latency.merged()),
+            false => (counts(first, besides), first.latency.merged()),
         };
         Self {
             totals: VecDeque::from([totals]),
@@ -55,9 +55,9 @@ impl Rolling {
     }
 
     /// Ends a second.
-    pub(super) fn end_second(&mut self, now: &CircuitSnapshot, refused_by_pool: u64) {
+    pub(super) fn end_second(&mut self, now: &CircuitSnapshot, besides: &CommandCounts) {
         self.saw_running(now.in_flight);
-        self.totals.push_back(counts(now, refused_by_pool));
+        self.totals.push_back(counts(now, besides));
         keep(&mut self.totals, WINDOW_SECONDS + 1);
         self.running.push_back(now.in_flight);
         keep(&mut self.running, WINDOW_SECONDS + 1);
@@ -98,12 +98,11 @@ pub(super) fn keep<T>(of: &mut VecDeque<T>, most: usize) {
     }
 }
 
-fn counts(snapshot: &CircuitSnapshot, pool_rejected: u64) -> CommandCounts {
+fn counts(snapshot: &CircuitSnapshot, besides: &CommandCounts) -> CommandCounts {
     CommandCounts {
         calls: snapshot.calls,
-        pool_rejected,
         fallbacks: snapshot.fallbacks,
-        ..CommandCounts::default()
+        ..*besides
     }
 }
 

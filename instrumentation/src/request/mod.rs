@@ -5,6 +5,8 @@
 mod cache;
 mod collapser;
 mod context;
+#[cfg(test)]
+mod tests;
 
 pub use cache::{KEYS_MAX, RequestCache};
 pub use collapser::{BATCH_MAX, CollapseError, Collapser, CollapserSettings};

@@ -14,6 +14,7 @@ use fusebox::circuit_breaker::{
     CircuitBreaker, Outcome, Override, OverrideKind, PoolSettings, PooledError, Registry, Settings,
 };
 use fusebox::hystrix::HystrixStream;
+use fusebox::request::{Collapser, CollapserSettings, RequestCache, RequestContext};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 
@@ -235,6 +236,29 @@ async fn a_reader_is_sent_pools() {
         .await;
     assert_eq!(sent["currentActiveCount"], 0);
     assert!(reader.next().await.is_some());
+}
+
+/// Guarantees: callers that were spared a call are counted.
+#[tokio::test]
+async fn a_reader_is_sent_what_requests_shared() {
+    let served = Served::start(5).await;
+    let stock = served.breaker("stock");
+    let request = RequestContext::new();
+    let cache: RequestCache<u32, u32, ()> = RequestCache::new(&stock);
+    for _ in 0..3 {
+        let ask = || stock.call(async { Ok::<_, ()>(7) });
+        let answer = cache.get(&request, 1, || async { ask().await.map_err(|_| ()) });
+        assert_eq!(answer.await, Ok(7));
+    }
+    let echo = |all: Vec<u32>| async move { Ok::<_, ()>(all) };
+    let collapser = Collapser::new(&stock, CollapserSettings::default(), echo).unwrap();
+    let (one, two) = tokio::join!(collapser.call(&request, 1), collapser.call(&request, 2));
+    assert_eq!((one.unwrap(), two.unwrap()), (1, 2));
+    let sent = served
+        .wait_for("stock", |sent| sent["rollingCountSuccess"] == 2)
+        .await;
+    assert_eq!(sent["rollingCountResponsesFromCache"], 2);
+    assert_eq!(sent["rollingCountCollapsedRequests"], 2);
 }
 
 /// Guarantees: streams are bounded, and a reader that leaves makes room.
