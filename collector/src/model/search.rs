@@ -64,6 +64,13 @@ pub enum TraceCondition {
     Graded(Grade),
     /// Its first span starts in that range.
     StartsIn(TimeRange),
+    /// From its earliest start to its latest end it took so many nanoseconds, both bounds included.
+    Takes {
+        /// At least that long.
+        min: u64,
+        /// At most that long.
+        max: u64,
+    },
 }
 
 impl TraceCondition {
@@ -73,6 +80,7 @@ impl TraceCondition {
             Self::WithoutErrors => trace.error_count == 0,
             Self::Graded(grade) => trace.grade() == *grade,
             Self::StartsIn(range) => range.contains(trace.start),
+            Self::Takes { min, max } => (min..=max).contains(&&trace.duration_nanos),
         }
     }
 }

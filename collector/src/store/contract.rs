@@ -116,6 +116,19 @@ async fn filters(reader: &impl TraceReader) {
         graded.traces.push(TraceCondition::Graded(grade));
         expect(graded, &[wanted]).await;
     }
+    let rows = reader.search(all.clone()).await.expect("searches").traces;
+    for row in &rows {
+        let took = row.duration_nanos;
+        let mut taking = all.clone();
+        let condition = TraceCondition::Takes {
+            min: took,
+            max: took,
+        };
+        taking.traces.push(condition);
+        let found = reader.search(taking).await.expect("searches").traces;
+        let same = rows.iter().filter(|other| other.duration_nanos == took);
+        assert!(found.iter().eq(same), "{took} ns");
+    }
     let both = [Condition::service("cart"), Condition::operation("GET /1")];
     expect(all.clone().with(both), &[]).await;
     let mut early = all.clone();
