@@ -1,5 +1,6 @@
 //! Search: a form with every condition there is, and the traces that meet it, newest first.
 
+mod overview;
 pub(crate) mod search_form;
 
 use std::borrow::Cow;
@@ -10,7 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use fusebox::circuit_breaker::Outcome;
 use fusebox_collector::model::{
-    Grade, TraceOrder, TracePage, TraceSummary, UnixNanos, format_duration,
+    Grade, TraceOrder, TracePage, TraceQuery, TraceSummary, UnixNanos, format_duration,
 };
 use fusebox_collector::query::QueryError;
 
@@ -24,6 +25,7 @@ use crate::pages::view::palette::Palette;
 use crate::pages::view::state::{self, Chip};
 use crate::pages::view::text::{self, DAY};
 use crate::pages::wall::Teach;
+use overview::Overview;
 use search_form::{CUSTOM, LIMITS, SearchForm};
 
 /// For that long after its last span a trace without a root counts as still arriving: exporters send each one to
@@ -50,10 +52,10 @@ pub(crate) async fn show(
         "" => Vec::new(),
         service => pages.query.operations(service).await?,
     };
-    let mut found = TracePage::default();
+    let (mut found, mut all) = (TracePage::default(), None);
     if form.problems.is_empty() {
-        match pages.query.search(query).await {
-            Ok(page) => found = page,
+        match search(&pages, query).await {
+            Ok((page, every)) => (found, all) = (page, every),
             Err(QueryError::Invalid { problem, .. }) => form.problems.push(("", problem)),
             Err(error) => return Err(error.into()),
         }
@@ -69,15 +71,45 @@ pub(crate) async fn show(
     };
     Ok((
         status,
-        Page(TracesPage::new(
-            form,
-            &found,
-            known,
-            now,
-            Teach::from(&pages),
-            &pages.palette,
-        )),
+        Page(
+            TracesPage::new(
+                form,
+                &found,
+                known,
+                now,
+                Teach::from(&pages),
+                &pages.palette,
+            )
+            .with_all(all.as_ref(), now),
+        ),
     ))
+}
+
+/// Returns the page of a search, and for its first page all that is found, up to `TraceQuery::LIMIT_MAX`.
+async fn search(
+    pages: &Pages,
+    query: TraceQuery,
+) -> Result<(TracePage, Option<TracePage>), QueryError> {
+    if query.cursor.is_some() {
+        return Ok((pages.query.search(query).await?, None));
+    }
+    let every = TraceQuery {
+        limit: TraceQuery::LIMIT_MAX,
+        ..query.clone()
+    };
+    if query.order != TraceOrder::Newest {
+        let all = pages.query.search(every).await?;
+        let mut found = all.clone();
+        found.traces.truncate(query.limit);
+        return Ok((found, Some(all)));
+    }
+    // A page ends at its own cursor, so that of the first rows is asked for.
+    let found = pages.query.search(query).await?;
+    let all = match found.next {
+        Some(_) => pages.query.search(every).await?,
+        None => found.clone(),
+    };
+    Ok((found, Some(all)))
 }
 
 /// What the fields may be completed with.
@@ -107,6 +139,11 @@ pub(crate) struct TracesPage {
     next: Option<String>,
     missing: Option<String>,
     compared: Option<usize>,
+    /// How many traces are found in all, and whether there may be more.
+    total: Option<(usize, bool)>,
+    overview: Option<Overview>,
+    /// This search with its times written out.
+    fixed: String,
     teach: Teach,
 }
 
@@ -270,7 +307,10 @@ impl TracesPage {
         palette: &Palette,
     ) -> Self {
         Self {
-            chrome: Chrome::new(Section::Traces, "Traces"),
+            chrome: Chrome::new(Section::Traces, "Traces").scripts(&["traces.js"]),
+            total: None,
+            overview: None,
+            fixed: form.fixed(now).href(None).to_string(),
             rows: rows(&found.traces, now, palette),
             next: found
                 .next
@@ -285,6 +325,24 @@ impl TracesPage {
             compared: found.compared,
             teach,
         }
+    }
+
+    /// Adds what is said and drawn of all that is found.
+    pub(crate) fn with_all(self, all: Option<&TracePage>, now: u64) -> Self {
+        Self {
+            total: all.map(|all| {
+                let has_more = all.next.is_some() || all.missing.is_some();
+                (all.traces.len(), has_more)
+            }),
+            overview: all.and_then(|all| Overview::new(all, &self.form, now)),
+            ..self
+        }
+    }
+
+    fn total_words(&self) -> Option<String> {
+        let (total, has_more) = self.total.filter(|(total, _)| *total > self.rows.len())?;
+        let least = if has_more { "at least " } else { "" };
+        Some(format!("{least}{} found", text::count(total as u64)))
     }
 
     fn service_name(&self) -> Cow<'_, str> {
@@ -360,6 +418,8 @@ impl TracesPage {
         let form = &self.form;
         form.range == CUSTOM
             || !form.attributes.is_empty()
+            || !form.trace_min.is_empty()
+            || !form.trace_max.is_empty()
             || !form.circuit.is_empty()
             || !form.error.is_empty()
             || !form.outcome.is_empty()

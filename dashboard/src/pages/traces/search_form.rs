@@ -39,6 +39,10 @@ pub(crate) struct SearchForm {
     pub(crate) max_duration: String,
     /// A grade's word, or empty.
     pub(crate) grade: String,
+    /// Shortest trace, as typed.
+    pub(crate) trace_min: String,
+    /// Longest trace, as typed.
+    pub(crate) trace_max: String,
     /// `true`, `false` or empty.
     pub(crate) error: String,
     /// Conditions `key=value`, as typed.
@@ -74,6 +78,8 @@ impl SearchForm {
             operation: field("operation"),
             min_duration: field("min_duration"),
             max_duration: field("max_duration"),
+            trace_min: field("trace_min"),
+            trace_max: field("trace_max"),
             grade: field("grade"),
             error: field("error"),
             attributes: params
@@ -177,6 +183,7 @@ impl SearchForm {
             "false" => query.traces.push(TraceCondition::WithoutErrors),
             _ => self.wrong("error", "true or false"),
         }
+        query.traces.extend(self.trace_durations());
         query.conditions.extend(self.attributes());
         if !self.outcome.is_empty() {
             match Condition::parse_outcome(&self.outcome) {
@@ -203,6 +210,18 @@ impl SearchForm {
             self.wrong("max_duration", "longer than the shortest");
         }
         Condition::duration(min, max)
+    }
+
+    fn trace_durations(&mut self) -> Option<TraceCondition> {
+        let min = self.duration("trace_min", &self.trace_min.clone());
+        let max = self.duration("trace_max", &self.trace_max.clone());
+        if min.zip(max).is_some_and(|(min, max)| min > max) {
+            self.wrong("trace_max", "longer than the shortest");
+        }
+        (min.is_some() || max.is_some()).then(|| TraceCondition::Takes {
+            min: min.unwrap_or(0),
+            max: max.unwrap_or(u64::MAX),
+        })
     }
 
     fn duration(&mut self, field: &'static str, text: &str) -> Option<u64> {
@@ -263,6 +282,8 @@ impl SearchForm {
             .with_some("operation", some(&self.operation))
             .with_some("min_duration", some(&self.min_duration))
             .with_some("max_duration", some(&self.max_duration))
+            .with_some("trace_min", some(&self.trace_min))
+            .with_some("trace_max", some(&self.trace_max))
             .with_some("grade", some(&self.grade))
             .with_some("error", some(&self.error))
             .with_some("circuit", some(&self.circuit))
@@ -276,6 +297,30 @@ impl SearchForm {
             href = href.with("attribute", attribute);
         }
         href.with_some("cursor", cursor.map(Cursor::encode))
+    }
+
+    /// Returns the same search with its times written out, so that whoever opens it sees the same.
+    pub(crate) fn fixed(&self, now: u64) -> Self {
+        let Some(range) = self.ranges.find(&self.range) else {
+            return self.clone();
+        };
+        Self {
+            range: CUSTOM.to_owned(),
+            start: format_timestamp(UnixNanos::new(now.saturating_sub(range.length()))),
+            end: format_timestamp(UnixNanos::new(now)),
+            ..self.clone()
+        }
+    }
+
+    /// Returns the URL of this search for traces that took between so many nanoseconds, both included.
+    pub(crate) fn taking(&self, min: u64, max: u64, now: u64) -> Href {
+        let form = Self {
+            trace_min: format!("{min}ns"),
+            trace_max: format!("{max}ns"),
+            cursor: String::new(),
+            ..self.fixed(now)
+        };
+        form.href(None)
     }
 
     /// Returns the order's word in a URL, unless it is the usual one.
