@@ -7,9 +7,10 @@ use fusebox_collector::model::{
     self, CircuitKey, Span, SparkBucket, TimeRange, Trace, Value, format_duration, nanos,
 };
 use fusebox_collector::query::{QueryError, QueryService};
-use opentelemetry::SpanId;
+use opentelemetry::{SpanId, TraceId};
 
 use super::call_tree::CallTree;
+use super::json_view::{self, Part};
 use super::row::Row;
 use crate::pages::view::chart::{self, Path, Stretch};
 use crate::pages::view::href::Href;
@@ -33,7 +34,11 @@ pub(crate) struct SpanDetail {
     attributes: Vec<Pair>,
     more_attributes: usize,
     events: Vec<EventView>,
-    links: Vec<Pair>,
+    links: Vec<LinkView>,
+    /// Spans of this trace that link to this one.
+    linked_from: Vec<LinkView>,
+    /// The tree below this span alone.
+    root_href: String,
     resource: Vec<Pair>,
     notes: Vec<String>,
     around: Option<Around>,
@@ -56,8 +61,18 @@ pub(crate) struct Pair {
     value: String,
     href: Option<String>,
     long: bool,
+    /// The parts of a value that is JSON, a list or a map.
+    parts: Vec<Part>,
     /// A moment before the value, as HTML.
     moment: Option<String>,
+}
+
+/// A link to another span, or from one, with its attributes.
+#[derive(Debug)]
+struct LinkView {
+    words: String,
+    href: String,
+    attributes: Vec<Pair>,
 }
 
 #[derive(Debug)]
@@ -75,6 +90,7 @@ impl Pair {
             long: value.contains('\n') || value.len() > 400,
             value,
             href: None,
+            parts: Vec::new(),
             moment: None,
         }
     }
@@ -84,6 +100,11 @@ impl Pair {
             moment: Some(moment::exact(at)),
             ..self
         }
+    }
+
+    fn opened(self, value: &Value) -> Self {
+        let parts = json_view::parts(value).unwrap_or_default();
+        Self { parts, ..self }
     }
 
     fn linked(self, href: Href) -> Self {
@@ -139,12 +160,14 @@ impl SpanDetail {
                 .links
                 .iter()
                 .take(EVENTS_MAX)
-                .map(|link| {
-                    let words = format!("trace {} span {}", link.trace_id, link.span_id);
-                    Pair::new("link", words)
-                        .linked(Href::trace(link.trace_id).with("span", link.span_id))
+                .map(|link| LinkView {
+                    words: format!("trace {} span {}", link.trace_id, link.span_id),
+                    href: span_href(link.trace_id, link.span_id),
+                    attributes: pairs(&link.attributes, None),
                 })
                 .collect(),
+            linked_from: linked_from(trace, span),
+            root_href: Href::trace(trace.id).with("root", row.id).to_string(),
             resource: pairs(&span.resource.attributes, None),
             notes,
             around: None,
@@ -209,6 +232,29 @@ impl Around {
     }
 }
 
+fn span_href(trace: TraceId, span: SpanId) -> String {
+    let href = Href::trace(trace).with("span", span);
+    href.at(&format!("s-{span}")).to_string()
+}
+
+/// Returns the links to a span from others of its trace; those from other traces are not known.
+fn linked_from(trace: &Trace, span: &Span) -> Vec<LinkView> {
+    let linking = trace.spans.iter().flat_map(|other| {
+        let links = other.links.iter().map(move |link| (other, link));
+        links.filter(|(_, link)| (link.trace_id, link.span_id) == (trace.id, span.span_id))
+    });
+    let view = |(other, link): (&Span, &model::Link)| LinkView {
+        words: format!(
+            "{} {}",
+            text::name(other.service()),
+            text::name(&other.name)
+        ),
+        href: span_href(trace.id, other.span_id),
+        attributes: pairs(&link.attributes, None),
+    };
+    linking.take(EVENTS_MAX).map(view).collect()
+}
+
 /// Returns the breaker that a span went through.
 fn circuit_key(span: &Span) -> Option<CircuitKey> {
     let name = span.attribute(semconv::BREAKER_NAME)?.to_string();
@@ -231,8 +277,8 @@ fn pairs(attributes: &[(String, Value)], search_in: Option<&str>) -> Vec<Pair> {
         .iter()
         .take(ATTRIBUTES_MAX)
         .map(|(key, value)| {
+            let pair = Pair::new(key, value.to_string()).opened(value);
             let value = value.to_string();
-            let pair = Pair::new(key, &value);
             match search_in {
                 Some(service) if value.len() <= 200 => pair.linked(
                     Href::new("/traces")
