@@ -1,7 +1,7 @@
 // The call tree: fold and open without leaving the page, keys, and rows that come as they scroll in.
-const { parse, typing } = window.fusebox;
+const { copy, parse, typing } = window.fusebox;
 const tools = document.getElementById("tree-tools"), rows = document.getElementById("rows"), find = document.getElementById("find");
-const base = tools.dataset.href, CHUNK = 500, ROW = 28;
+const base = tools.dataset.href, CHUNK = 500, ROW = 28, SCROLL = 10 * ROW;
 // What is shown is what the rows say; the address of a match or of rows further down would say more than that.
 const chunkAt = (end) => { const all = rows.querySelectorAll(".chunk"); return all[end < 0 ? all.length - 1 : 0]; };
 const current = () => new URLSearchParams(chunkAt(0)?.dataset.query ?? "");
@@ -65,7 +65,7 @@ async function toggleDetail(row) {
     query.set("span", row.dataset.id);
     row.classList.add("sel"); row.querySelector("a.t")?.setAttribute("aria-current", "true");
     const answer = await fetch(`${base}/spans/${row.dataset.id}`);
-    if (answer.ok && row.classList.contains("sel")) { row.querySelector(".detail")?.remove(); row.append(parse(await answer.text())); }
+    if (answer.ok && row.classList.contains("sel")) { row.querySelector(".detail")?.remove(); row.append(parse(await answer.text())); addCopies(row); }
   }
   history.replaceState(null, "", address(query));
   for (const chunk of rows.querySelectorAll(".chunk")) chunk.dataset.query = query;
@@ -81,6 +81,38 @@ rows.addEventListener("click", (e) => {
   else redraw(new URL(link.href).searchParams, row.dataset.id, true);
 });
 tools.addEventListener("click", (e) => { const link = e.target.closest("a[data-fold]"); if (link && !e.ctrlKey && !e.metaKey) { e.preventDefault(); fold(link.dataset.fold); } });
+
+/** Puts a button behind each value of a detail. */
+function addCopies(root) {
+  for (const value of root.querySelectorAll(".detail .kv dd")) {
+    if (value.querySelector(".copy")) continue;
+    const button = document.createElement("button");
+    button.type = "button"; button.className = "copy"; button.textContent = "Copy";
+    button.setAttribute("aria-label", `Copy ${value.previousElementSibling?.textContent.trim() ?? "value"}`);
+    button.addEventListener("click", () => copy((value.querySelector("[data-value]")?.dataset.value ?? value.querySelector("bdi, pre")?.textContent ?? "").trim(), button));
+    value.append(button);
+  }
+}
+addCopies(rows);
+
+// The column of names is as wide as its edge is dragged or moved by arrow keys to; the browser keeps it.
+const tree = document.getElementById("tree"), edge = document.createElement("div");
+const WIDTH = "fusebox.names", NARROWEST = 15, WIDEST = 85;
+const setWidth = (percent) => {
+  const width = Math.round(Math.min(WIDEST, Math.max(NARROWEST, percent)));
+  tree.style.setProperty("--names", `${width}%`);
+  edge.setAttribute("aria-valuenow", width);
+  try { localStorage.setItem(WIDTH, width); } catch { /* Not kept then. */ }
+};
+edge.className = "edge"; edge.tabIndex = 0;
+for (const [name, value] of Object.entries({ role: "separator", "aria-orientation": "vertical", "aria-label": "Width of the names", "aria-valuemin": NARROWEST, "aria-valuemax": WIDEST })) edge.setAttribute(name, value);
+tree.prepend(edge);
+let kept = null;
+try { kept = localStorage.getItem(WIDTH); } catch { /* As wide as usual. */ }
+if (Number(kept)) setWidth(Number(kept)); else edge.setAttribute("aria-valuenow", 40);
+edge.addEventListener("pointerdown", (e) => { edge.setPointerCapture(e.pointerId); e.preventDefault(); });
+edge.addEventListener("pointermove", (e) => { if (edge.hasPointerCapture(e.pointerId)) { const box = tree.getBoundingClientRect(); setWidth((e.clientX - box.left) / box.width * 100); } });
+edge.addEventListener("keydown", (e) => { const by = { ArrowLeft: -5, ArrowRight: 5 }[e.key]; if (by) { e.preventDefault(); e.stopPropagation(); setWidth(Number(edge.getAttribute("aria-valuenow")) + by); } });
 
 const deepest = Number(tools.dataset.deepest);
 function fold(action) {
@@ -108,7 +140,7 @@ addEventListener("keydown", (e) => {
   if (e.ctrlKey && e.key === "b") { e.preventDefault(); find.focus(); find.select(); return; }
   if (e.key === "Escape") { if (e.target === find && find.value) { find.value = ""; tools.requestSubmit(); } else if (!typing()) { const open = rows.querySelector(".row.sel"); if (open) toggleDetail(open); } return; }
   if (typing() || e.ctrlKey || e.metaKey || e.altKey || document.querySelector("dialog[open]")) return;
-  const act = { f: () => step(1), b: () => step(-1), "[": () => fold("unfold-all"), "]": () => fold("fold-all"), o: () => fold("more"), p: () => fold("fewer") }[e.key];
+  const act = { s: () => scrollBy(0, SCROLL), w: () => scrollBy(0, -SCROLL), f: () => step(1), b: () => step(-1), "[": () => fold("unfold-all"), "]": () => fold("fold-all"), o: () => fold("more"), p: () => fold("fewer") }[e.key];
   if (act) { e.preventDefault(); act(); }
 });
 // Scripts run before the page is where its address leads; the rows that were put before it must not move it.
