@@ -26,7 +26,7 @@ const fn asset(name: &'static str, content_type: &'static str, bytes: &'static [
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-static ASSETS: [Asset; 6] = [
+static ASSETS: [Asset; 8] = [
     asset(
         "fusebox.css",
         "text/css; charset=utf-8",
@@ -34,7 +34,9 @@ static ASSETS: [Asset; 6] = [
     ),
     asset("page.js", JS, include_bytes!("../../../assets/page.js")),
     asset("wall.js", JS, include_bytes!("../../../assets/wall.js")),
+    asset("copy.js", JS, include_bytes!("../../../assets/copy.js")),
     asset("trace.js", JS, include_bytes!("../../../assets/trace.js")),
+    asset("traces.js", JS, include_bytes!("../../../assets/traces.js")),
     asset("icon.svg", SVG, include_bytes!("../../../assets/icon.svg")),
     // The icon of a tab whose page knows of an open circuit.
     asset(

@@ -252,6 +252,18 @@ fn trace_pages() -> Vec<(&'static str, String)> {
         ),
         ("trace hostile", trace_page(&nasty_trace(), &found)),
         (
+            "trace statistics hostile",
+            trace_page(&nasty_trace(), &[("view", "statistics"), ("sort", HOSTILE)]),
+        ),
+        (
+            "trace flame hostile",
+            trace_page(&nasty_trace(), &[("view", "flame")]),
+        ),
+        (
+            "trace spans hostile",
+            trace_page(&nasty_trace(), &[("view", "spans"), ("sort", "self")]),
+        ),
+        (
             "trace long",
             trace_page(&fixtures::long_trace(2_000), &[("from", "500")]),
         ),
@@ -610,6 +622,8 @@ async fn files_are_named_by_their_content_and_kept_for_ever() {
         "page.js",
         "wall.js",
         "trace.js",
+        "traces.js",
+        "copy.js",
         "icon.svg",
         "icon-open.svg",
     ] {

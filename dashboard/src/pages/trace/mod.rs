@@ -3,11 +3,15 @@
 pub(crate) mod call_tree;
 mod critical_path;
 mod find;
+mod flame;
+mod json_view;
 mod page;
 mod row;
 pub(crate) mod rows;
 pub(crate) mod shown;
 pub(crate) mod span_detail;
+mod spans_table;
+mod statistics;
 mod view;
 
 use axum::extract::{Path, State};

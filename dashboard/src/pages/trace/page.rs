@@ -7,10 +7,13 @@ use fusebox::semconv;
 use fusebox_collector::model::{Span, StatusCode, Trace, format_duration};
 
 use super::call_tree::CallTree;
+use super::flame::Flame;
 use super::rows::{self, Rows};
 use super::shown::{Shown, anchor};
 use super::span_detail::Around;
-use super::view::TraceView;
+use super::spans_table::SpansTable;
+use super::statistics::Statistics;
+use super::view::{Layout, TraceView};
 use crate::pages::frame::page::{Chrome, Section};
 use crate::pages::view::chart::{self, Stretch};
 use crate::pages::view::href::Href;
@@ -56,8 +59,28 @@ pub(crate) struct TracePage {
     part: Option<(String, String)>,
     /// Where the lanes begin within the trace, and how long they are.
     lane: (u64, u64),
-    rows: Rows,
+    body: Body,
     view: TraceView,
+}
+
+/// What the view of a trace draws.
+#[derive(Debug)]
+enum Body {
+    Tree(Rows),
+    Statistics(Statistics),
+    Flame(Flame),
+    Spans(SpansTable),
+}
+
+impl Body {
+    fn new(trace: &Trace, shown: &Shown<'_>, palette: &Palette) -> Self {
+        match shown.view.layout {
+            Layout::Tree => Self::Tree(Rows::new(trace, shown, palette)),
+            Layout::Statistics => Self::Statistics(Statistics::new(trace, shown, palette)),
+            Layout::Flame => Self::Flame(Flame::new(trace, shown, palette)),
+            Layout::Spans => Self::Spans(SpansTable::new(trace, shown, palette)),
+        }
+    }
 }
 
 /// What is found in a trace, and the links through it.
@@ -102,8 +125,12 @@ impl TracePage {
         let shown = Shown::new(trace, &tree, view);
         let href = Href::trace(trace.id);
         Self {
-            chrome: Chrome::new(Section::Traces, &format!("{service} {operation}"))
-                .scripts(&["trace.js"]),
+            chrome: Chrome::new(Section::Traces, &format!("{service} {operation}")).scripts(
+                match shown.view.layout {
+                    Layout::Tree => &["copy.js", "trace.js"],
+                    _ => &["copy.js"],
+                },
+            ),
             id: trace.id.to_string(),
             service: text::name(service).into_owned(),
             operation: text::name(operation).into_owned(),
@@ -111,17 +138,8 @@ impl TracePage {
             duration: tree.end.saturating_sub(tree.start),
             spans: trace.spans.len(),
             services: services(trace, palette),
-            service_count: trace
-                .spans
-                .iter()
-                .map(Span::service)
-                .collect::<HashSet<_>>()
-                .len(),
-            errors: trace
-                .spans
-                .iter()
-                .filter(|s| s.status.code == StatusCode::Error)
-                .count(),
+            service_count: service_count(trace),
+            errors: errors(trace),
             missing: tree.rows.iter().filter(|row| row.span.is_none()).count(),
             roots: tree
                 .rows
@@ -154,7 +172,7 @@ impl TracePage {
             found: Found::new(&shown, &href),
             part: part(trace, &shown, &href),
             lane: (shown.tree.start - tree.start, shown.tree.duration()),
-            rows: Rows::new(trace, &shown, palette),
+            body: Body::new(trace, &shown, palette),
             view: shown.view,
             href,
         }
@@ -162,8 +180,11 @@ impl TracePage {
 
     /// Adds to the open detail what the breaker did around the call.
     pub(crate) fn with_around(self, around: Option<Around>) -> Self {
-        let rows = self.rows.with_around(around);
-        Self { rows, ..self }
+        let body = match self.body {
+            Body::Tree(rows) => Body::Tree(rows.with_around(around)),
+            other => other,
+        };
+        Self { body, ..self }
     }
 
     fn service_href(&self) -> String {
@@ -196,6 +217,33 @@ impl TracePage {
         counts
     }
 
+    /// Returns the kinds of view: title, link, whether it is the one shown.
+    fn layouts(&self) -> Vec<(&'static str, String, bool)> {
+        let layout = |layout: Layout| {
+            let view = TraceView {
+                layout,
+                sort: String::new(),
+                ..self.view.clone()
+            };
+            let href = self.link(&view).to_string();
+            (layout.title(), href, layout == self.view.layout)
+        };
+        Layout::ALL.map(layout).into()
+    }
+
+    /// Returns where the trace can be downloaded: format, path, name of the file.
+    fn downloads(&self) -> [(&'static str, String, String); 3] {
+        let file = |format, path, end: &str| {
+            let path = Href::new(path).segment(&self.id).to_string();
+            (format, path, format!("{}{end}.json", self.id))
+        };
+        [
+            file("OTLP", "/api/traces", ""),
+            file("Jaeger", "/jaeger/api/traces", "-jaeger"),
+            file("Zipkin", "/api/v2/trace", "-zipkin"),
+        ]
+    }
+
     fn notes_words(&self) -> String {
         let count = self.notes.len();
         let notes = text::plural(count, "note", "notes");
@@ -218,10 +266,6 @@ impl TracePage {
                 (x, format_duration(start + length / 4 * quarter as u64))
             })
             .collect()
-    }
-
-    fn json(&self) -> String {
-        Href::new("/api/traces").segment(&self.id).to_string()
     }
 
     fn link(&self, view: &TraceView) -> Href {
@@ -344,6 +388,16 @@ fn critical_path(trace: &Trace, tree: &CallTree, palette: &Palette) -> Vec<PathS
 /// Gives colours to the services of a trace.
 pub(crate) fn give_colours(trace: &Trace, palette: &Palette) {
     palette.give(trace.spans.iter().map(Span::service));
+}
+
+fn service_count(trace: &Trace) -> usize {
+    let services = trace.spans.iter().map(Span::service);
+    services.collect::<HashSet<_>>().len()
+}
+
+fn errors(trace: &Trace) -> usize {
+    let failed = |span: &&Span| span.status.code == StatusCode::Error;
+    trace.spans.iter().filter(failed).count()
 }
 
 /// Services of a trace: name, class of the colour, spans; those with most spans, and in the order of their first spans.

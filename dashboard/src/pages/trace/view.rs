@@ -13,9 +13,61 @@ const FOLDS_MAX: usize = 200;
 /// Characters of what is looked for, as many as its field takes.
 const FIND_CHARS_MAX: usize = 200;
 
+/// Characters of the word of an order.
+const SORT_CHARS_MAX: usize = 20;
+
+/// The kinds of view of one trace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// The call tree with a waterfall.
+    #[default]
+    Tree,
+    /// Figures by service and operation.
+    Statistics,
+    /// Boxes as wide as their time.
+    Flame,
+    /// A table of spans.
+    Spans,
+}
+
+impl Layout {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 4] = [Self::Tree, Self::Statistics, Self::Flame, Self::Spans];
+
+    /// Returns its word in a URL.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Tree => "tree",
+            Self::Statistics => "statistics",
+            Self::Flame => "flame",
+            Self::Spans => "spans",
+        }
+    }
+
+    /// Returns what pages call it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Tree => "Call tree",
+            Self::Statistics => "Statistics",
+            Self::Flame => "Flame graph",
+            Self::Spans => "Spans",
+        }
+    }
+
+    /// Reads its word in a URL; an unknown one is the call tree.
+    fn parse(word: &str) -> Self {
+        let known = Self::ALL.into_iter().find(|layout| layout.word() == word);
+        known.unwrap_or_default()
+    }
+}
+
 /// How a trace is looked at; every bit of it stands in the URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TraceView {
+    /// The kind of view.
+    pub(crate) layout: Layout,
+    /// The word of the order of a table; empty for the usual one.
+    pub(crate) sort: String,
     /// The span whose detail is open.
     pub(crate) span: Option<SpanId>,
     /// The span that is shown as the root.
@@ -45,6 +97,13 @@ impl TraceView {
         let toggled = toggled.take(FOLDS_MAX);
         let find = params.get("q").unwrap_or_default();
         Self {
+            layout: params.word("view").map_or(Layout::Tree, Layout::parse),
+            sort: params
+                .word("sort")
+                .unwrap_or_default()
+                .chars()
+                .take(SORT_CHARS_MAX)
+                .collect(),
             span: id("span"),
             root: id("root"),
             folds: Folds {
@@ -65,12 +124,17 @@ impl TraceView {
         let mut toggled: Vec<String> = self.folds.toggled.iter().map(SpanId::to_string).collect();
         toggled.sort_unstable();
         let toggled = (!toggled.is_empty()).then(|| toggled.join(","));
-        base.with_some("span", self.span)
-            .with_some("root", self.root)
-            .with_some("depth", self.folds.levels)
-            .with_some("fold", toggled)
-            .with_some("q", (!self.find.is_empty()).then_some(&self.find))
-            .with_some("only", self.only_hits.then_some(1))
+        base.with_some(
+            "view",
+            (self.layout != Layout::Tree).then(|| self.layout.word()),
+        )
+        .with_some("sort", (!self.sort.is_empty()).then_some(&self.sort))
+        .with_some("span", self.span)
+        .with_some("root", self.root)
+        .with_some("depth", self.folds.levels)
+        .with_some("fold", toggled)
+        .with_some("q", (!self.find.is_empty()).then_some(&self.find))
+        .with_some("only", self.only_hits.then_some(1))
     }
 
     /// Opens what hides a row; everything, where that takes more than an address holds.
@@ -88,6 +152,15 @@ impl TraceView {
             view.folds.toggled.insert(id);
         }
         view
+    }
+
+    /// Returns the view with a table in that order.
+    pub(crate) fn sorted(&self, order: &str) -> Self {
+        let sort = order.to_owned();
+        Self {
+            sort,
+            ..self.clone()
+        }
     }
 
     /// Returns the view with that many levels open and nothing toggled.
