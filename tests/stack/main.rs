@@ -21,4 +21,5 @@ mod process;
 mod restart;
 mod sdk;
 mod trace_page;
+mod trace_page_views;
 mod zipkin;
