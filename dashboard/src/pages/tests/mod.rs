@@ -474,6 +474,23 @@ fn a_long_trace_brings_its_first_rows_and_names_the_next() {
     assert_eq!(folded.matches("<li class=\"row").count(), 3);
 }
 
+/// *Scenario*: the spans of a trace claim to take centuries each.
+/// *Guarantees*: every view of it is drawn, though their times add up to more than there is room for.
+#[test]
+fn times_that_add_up_to_too_much_are_no_trouble() {
+    let mut trace = fixtures::trace();
+    for span in &mut trace.spans {
+        span.parent_span_id = None;
+        (span.start, span.end) = (UnixNanos::new(1), UnixNanos::new(u64::MAX / 3));
+    }
+    for view in ["tree", "statistics", "flame", "spans"] {
+        assert!(
+            trace_page(&trace, &[("view", view)]).contains("gateway"),
+            "{view}"
+        );
+    }
+}
+
 #[test]
 fn states_are_told_by_shape_word_and_class() {
     let mut symbols: Vec<_> = EffectiveState::ALL.into_iter().map(state::symbol).collect();

@@ -59,11 +59,8 @@ impl Flame {
     pub(crate) fn new(trace: &Trace, shown: &Shown<'_>, palette: &Palette) -> Self {
         let nodes = nodes(trace, shown);
         let places = places(&nodes);
-        let total = nodes
-            .iter()
-            .filter(|node| node.parent.is_none())
-            .map(|node| node.nanos)
-            .sum::<u64>();
+        let roots = nodes.iter().filter(|node| node.parent.is_none());
+        let total = roots.map(|node| node.nanos).fold(0, u64::saturating_add);
         let percent = |nanos: u64| nanos as f64 / total.max(1) as f64 * 100.0;
         let is_seen = |node: &Node<'_>| node.level < LEVELS_MAX && percent(node.nanos) >= NARROWEST;
         let draw = |(node, start): (&Node<'_>, &u64)| {
@@ -132,13 +129,13 @@ fn nodes<'t>(trace: &'t Trace, shown: &Shown<'_>) -> Vec<Node<'t>> {
         });
         if let Some(node) = node {
             nodes[node].calls += 1;
-            nodes[node].nanos += row.self_nanos;
+            nodes[node].nanos = nodes[node].nanos.saturating_add(row.self_nanos);
         }
         node_of_row.push(node);
     }
     for node in (0..nodes.len()).rev() {
         if let Some(parent) = nodes[node].parent {
-            nodes[parent].nanos += nodes[node].nanos;
+            nodes[parent].nanos = nodes[parent].nanos.saturating_add(nodes[node].nanos);
         }
     }
     nodes
@@ -154,8 +151,8 @@ fn places(nodes: &[Node<'_>]) -> Vec<u64> {
             Some(parent) => (places[parent], &mut taken[parent]),
             None => (0, &mut taken_by_roots),
         };
-        places.push(start + *taken);
-        *taken += node.nanos;
+        places.push(u64::saturating_add(start, *taken));
+        *taken = u64::saturating_add(*taken, node.nanos);
     }
     places
 }

@@ -369,10 +369,11 @@ fn critical_path(trace: &Trace, tree: &CallTree, palette: &Palette) -> Vec<PathS
     let mut nanos_of: HashMap<&str, u64> = HashMap::new();
     for section in &tree.path {
         if let Some(span) = tree.rows[section.row].span {
-            *nanos_of.entry(trace.spans[span].service()).or_default() += section.nanos();
+            let nanos = nanos_of.entry(trace.spans[span].service()).or_default();
+            *nanos = nanos.saturating_add(section.nanos());
         }
     }
-    let total: u64 = nanos_of.values().sum();
+    let total = nanos_of.values().copied().fold(0, u64::saturating_add);
     let mut services: Vec<_> = nanos_of.into_iter().collect();
     services.sort_unstable_by_key(|(name, nanos)| (std::cmp::Reverse(*nanos), *name));
     services.truncate(PATH_SERVICES_MAX);

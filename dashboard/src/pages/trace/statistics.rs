@@ -107,8 +107,11 @@ pub(crate) fn figures<'t>(
             .or_default();
         group.durations.push(span.duration_nanos());
         group.failed += u64::from(span.status.code == StatusCode::Error);
-        group.own += row.self_nanos;
-        group.critical += row.critical_nanos.unwrap_or(0);
+        // Spans of a few decades each add up to more than there is room for.
+        group.own = group.own.saturating_add(row.self_nanos);
+        group.critical = group
+            .critical
+            .saturating_add(row.critical_nanos.unwrap_or(0));
     }
     for group in groups.values_mut() {
         group.durations.sort_unstable();
