@@ -1,9 +1,10 @@
-//! The name of a breaker, cheap to clone for every refusal: a refused call must not write a counter that other threads
+//! The name of a breaker or a policy, cheap to clone for every refusal: a refused call must not write a counter that other threads
 //! write too, as an `Arc<str>` would.
 
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -12,12 +13,12 @@ use crate::sync::Mutex;
 /// Names kept for the life of the process. Further names are counted references: slower, but not leaked.
 const MAX_INTERNED: usize = 65_536;
 
-/// Longest name of a registered breaker, as it is sent with every sample, every second.
+/// Longest name of a registered breaker or policy, as it is sent with every sample, every second.
 pub const MAX_NAME_BYTES: usize = 256;
 
 static INTERNED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
-/// The name or the group of a breaker; dereferences to `str`.
+/// The name of a breaker or a policy, or the group of a breaker; dereferences to `str`.
 #[derive(Clone)]
 pub struct Name(Repr);
 
@@ -118,4 +119,19 @@ impl serde::Serialize for Name {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self)
     }
+}
+
+/// Keeps the beginning of a text that is too long, and a number made from the whole in place of the rest.
+pub(crate) fn shortened(text: String) -> String {
+    if text.len() <= MAX_NAME_BYTES {
+        return text;
+    }
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    let number = format!("~{:016x}", hasher.finish());
+    let mut end = MAX_NAME_BYTES - number.len();
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{number}", &text[..end])
 }

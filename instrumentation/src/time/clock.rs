@@ -27,6 +27,12 @@ impl Clock {
         nanos(Instant::now().saturating_duration_since(self.base))
     }
 
+    /// When this clock shows `at`; a time that no clock reaches is a week from now.
+    pub(crate) fn instant(&self, at: u64) -> Instant {
+        let at = self.base.checked_add(Duration::from_nanos(at));
+        at.unwrap_or_else(|| Instant::now() + super::MAX_DURATION)
+    }
+
     /// Converts `at` to wall-clock time, given `now`.
     pub(crate) fn wall(now: u64, at: u64) -> SystemTime {
         let wall_now = SystemTime::now();

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// Longest duration of any setting; keeps sums of nanoseconds far from overflow.
 pub const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// Steps after which a wait grows no further; with the smallest factor it would still be below any maximum.
+const MAX_GROWTH: u32 = 10_000;
+
 /// Nanoseconds in a second.
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -27,4 +30,22 @@ pub(crate) fn random(chance: u64) -> f64 {
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^= bits >> 31;
     (bits >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+}
+
+/// How long to wait for the `step`th time, the first one being 0: `first`, then `factor` times as long each time, up to
+/// `longest`, which holds with the jitter too. `chance`, from -1 to 1, chooses from the range of the jitter.
+pub(crate) fn backoff(
+    first: Duration,
+    factor: f64,
+    step: u32,
+    longest: Duration,
+    jitter_percent: f64,
+    chance: f64,
+) -> Duration {
+    let jitter = jitter_percent / 100.0;
+    let growth = factor.powi(step.min(MAX_GROWTH) as i32);
+    let middle = first.as_secs_f64() * growth;
+    let middle = middle.min(longest.as_secs_f64() / (1.0 + jitter));
+    let time = middle * (1.0 + jitter * chance);
+    Duration::try_from_secs_f64(time).map_or(longest, |time| time.min(longest))
 }

@@ -1,14 +1,12 @@
 //! Builds breakers: each is the one that its registry holds under its name.
 
-use std::hash::{DefaultHasher, Hasher};
-
 use thiserror::Error;
 
 use super::Registry;
 use crate::circuit_breaker::call::handle::CircuitBreaker;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::validation::SettingsError;
-use crate::name::MAX_NAME_BYTES;
+use crate::name::{MAX_NAME_BYTES, shortened};
 
 /// The group of breakers without one.
 const DEFAULT_GROUP: &str = "default";
@@ -176,19 +174,4 @@ impl Builder {
     fn chosen_registry(&self) -> &Registry {
         self.registry.as_ref().unwrap_or_else(|| Registry::global())
     }
-}
-
-/// Keeps the beginning of a text that is too long, and a number made from the whole in place of the rest.
-fn shortened(text: String) -> String {
-    if text.len() <= MAX_NAME_BYTES {
-        return text;
-    }
-    let mut hasher = DefaultHasher::new();
-    hasher.write(text.as_bytes());
-    let number = format!("~{:016x}", hasher.finish());
-    let mut end = MAX_NAME_BYTES - number.len();
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{number}", &text[..end])
 }
