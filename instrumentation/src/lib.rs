@@ -59,6 +59,7 @@
 //! Telemetry goes to `http://localhost:4318`, or to the address in `OTEL_EXPORTER_OTLP_ENDPOINT`.
 //!
 //! - [`circuit_breaker`]: the breaker and the ways to put a call behind it.
+//! - [`resilience`]: retry, rate limiter, bulkhead, time limiter and hedge.
 //! - `http` (feature `http`): layers for servers and clients, the traced `reqwest` client (feature `reqwest`), the
 //!   response to a refused call.
 //! - [`hystrix`]: the metrics stream that Hystrix's dashboard and Turbine read.
@@ -86,6 +87,7 @@ mod isolated;
 mod name;
 pub mod propagation;
 pub mod request;
+pub mod resilience;
 pub mod semconv;
 mod setting;
 mod sync;

@@ -22,6 +22,23 @@ pub const EVENT_TRANSITION: &str = "fusebox.circuit_breaker.transition";
 /// `OVERRIDE_REASON` and, if it expires, `OVERRIDE_EXPIRES`.
 pub const EVENT_SETTINGS: &str = "fusebox.circuit_breaker.settings";
 
+/// Events of policies (retry, rate limiter, bulkhead, time limiter, hedge): monotonic sum.
+/// Attributes: `POLICY_KIND`, `POLICY_NAME`, `POLICY_EVENT`.
+pub const POLICY_EVENTS: &str = "fusebox.resilience.events";
+/// What a policy has left: permits of a rate limiter's cycle, free slots of a bulkhead, retries or hedges of a budget: gauge.
+/// Attributes: `POLICY_KIND`, `POLICY_NAME`.
+pub const POLICY_AVAILABLE: &str = "fusebox.resilience.available";
+/// Calls that wait at a rate limiter or a bulkhead: gauge. Attributes: `POLICY_KIND`, `POLICY_NAME`.
+pub const POLICY_WAITING: &str = "fusebox.resilience.waiting";
+/// Kind of a policy (`resilience::Kind::as_str`); also on spans.
+pub const POLICY_KIND: &str = "resilience.policy.kind";
+/// Name of a policy; also on spans.
+pub const POLICY_NAME: &str = "resilience.policy.name";
+/// What happened at a policy (`resilience::EventKind::as_str`); also on spans.
+pub const POLICY_EVENT: &str = "resilience.policy.event";
+/// Which attempt of a retried or hedged call it is, the first one being 1 (int); on spans.
+pub const POLICY_ATTEMPT: &str = "resilience.attempt";
+
 /// Name of the breaker; also on spans.
 pub const BREAKER_NAME: &str = "circuit_breaker.name";
 /// Group of the breaker.
@@ -56,6 +73,8 @@ pub const ERROR_TYPE: &str = "error.type";
 pub const ERROR_TYPE_CIRCUIT_OPEN: &str = "circuit_open";
 /// `error.type` of a call for which no slot was free.
 pub const ERROR_TYPE_BULKHEAD_FULL: &str = "bulkhead_full";
+/// `error.type` of a call that a rate limiter refused.
+pub const ERROR_TYPE_RATE_LIMITED: &str = "rate_limited";
 /// `error.type` of a call that timed out.
 pub const ERROR_TYPE_TIMEOUT: &str = "timeout";
 /// `error.type` of a request or call that was dropped before its end: a timeout further out, or a caller that went away.

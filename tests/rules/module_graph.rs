@@ -20,6 +20,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "error_type",
             "body",
             "propagation",
+            "resilience",
             "circuit_breaker",
             "request",
             "hystrix",

@@ -1,0 +1,207 @@
+//! What policies report: their kinds, their events, and the listeners for these.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::isolated::isolated;
+use crate::name::Name;
+use crate::sync::RwLock;
+
+/// The kinds of policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// [`Retry`](super::Retry).
+    Retry,
+    /// [`RateLimiter`](super::RateLimiter).
+    RateLimiter,
+    /// [`Bulkhead`](super::Bulkhead).
+    Bulkhead,
+    /// [`TimeLimiter`](super::TimeLimiter).
+    TimeLimiter,
+    /// [`Hedge`](super::Hedge).
+    Hedge,
+}
+
+impl Kind {
+    /// Returns the kind as metrics and spans name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::RateLimiter => "rate_limiter",
+            Self::Bulkhead => "bulkhead",
+            Self::TimeLimiter => "time_limiter",
+            Self::Hedge => "hedge",
+        }
+    }
+
+    /// Returns the kind as sentences name it.
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Self::RateLimiter => "rate limiter",
+            Self::TimeLimiter => "time limiter",
+            other => other.as_str(),
+        }
+    }
+}
+
+/// What happened. Every call ends with exactly one event for which [`is_end`](Self::is_end) holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// A limiter or a bulkhead admitted the call.
+    Permitted,
+    /// A limiter or a bulkhead refused the call.
+    Refused,
+    /// The call succeeded, the first time it was made.
+    Succeeded,
+    /// The call succeeded after a retry, or its hedge did.
+    SucceededAfterRetry,
+    /// The call failed and was not repeated.
+    Failed,
+    /// The call failed, and so did the last attempt to repeat it.
+    FailedAfterRetry,
+    /// The call did not end in time.
+    TimedOut,
+    /// The caller dropped the call before its end, perhaps while it waited.
+    Cancelled,
+    /// The code of the call panicked.
+    Panicked,
+    /// An attempt failed and another one follows.
+    Retried,
+    /// A retry or a hedge that was due was not made: the budget was spent.
+    BudgetExhausted,
+    /// An attempt was slow and a hedge was started beside it.
+    Hedged,
+    /// An attempt was cancelled because another one of the same call had succeeded.
+    LoserCancelled,
+}
+
+impl EventKind {
+    /// Every kind of event.
+    pub const ALL: [Self; 13] = [
+        Self::Permitted,
+        Self::Refused,
+        Self::Succeeded,
+        Self::SucceededAfterRetry,
+        Self::Failed,
+        Self::FailedAfterRetry,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Panicked,
+        Self::Retried,
+        Self::BudgetExhausted,
+        Self::Hedged,
+        Self::LoserCancelled,
+    ];
+
+    /// Returns the event as metrics and spans name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Permitted => "permitted",
+            Self::Refused => "refused",
+            Self::Succeeded => "succeeded",
+            Self::SucceededAfterRetry => "succeeded_after_retry",
+            Self::Failed => "failed",
+            Self::FailedAfterRetry => "failed_after_retry",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Panicked => "panicked",
+            Self::Retried => "retried",
+            Self::BudgetExhausted => "budget_exhausted",
+            Self::Hedged => "hedged",
+            Self::LoserCancelled => "loser_cancelled",
+        }
+    }
+
+    /// Whether a call ends with it.
+    pub fn is_end(self) -> bool {
+        !matches!(
+            self,
+            Self::Retried | Self::BudgetExhausted | Self::Hedged | Self::LoserCancelled
+        )
+    }
+
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// An event of a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The kind of the policy.
+    pub policy: Kind,
+    /// Its name.
+    pub name: Name,
+    /// What happened.
+    pub kind: EventKind,
+    /// The attempt that it happened to, the first one being 1; 0 for policies that make no attempts.
+    pub attempt: u32,
+    /// How long the call waited for a permit, or will wait before the next attempt.
+    pub wait: Duration,
+}
+
+/// Receives the events of the policies of a registry, on the thread of the call and without a lock held: it must be quick,
+/// and may use the policy. A panic of a listener is logged and goes no further.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use fusebox::resilience::{Event, EventKind, Listener, Registry};
+///
+/// struct Print;
+///
+/// impl Listener for Print {
+///     fn event(&self, event: &Event) {
+///         if event.kind == EventKind::Retried {
+///             println!("{}: attempt {} failed, next in {:?}", event.name, event.attempt, event.wait);
+///         }
+///     }
+/// }
+///
+/// Registry::global().subscribe(Arc::new(Print));
+/// ```
+pub trait Listener: Send + Sync {
+    /// Something happened.
+    fn event(&self, event: &Event);
+}
+
+/// The listeners of a registry.
+#[derive(Default)]
+pub(super) struct Listeners {
+    /// Read before the lock: most processes have none.
+    any: AtomicBool,
+    all: RwLock<Arc<Vec<Arc<dyn Listener>>>>,
+}
+
+impl Listeners {
+    pub(super) fn add(&self, listener: Arc<dyn Listener>) {
+        let mut all = self.all.write();
+        Arc::make_mut(&mut all).push(listener);
+        self.any.store(true, Relaxed);
+    }
+
+    /// Calls every listener, whatever another one does.
+    pub(super) fn notify(&self, event: impl FnOnce() -> Event) {
+        if !self.any.load(Relaxed) {
+            return;
+        }
+        let event = event();
+        // A copy, because a listener may subscribe another one.
+        let all = Arc::clone(&self.all.read());
+        for listener in all.iter() {
+            isolated("listener", || listener.event(&event));
+        }
+    }
+}
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} listeners", self.all.read().len())
+    }
+}

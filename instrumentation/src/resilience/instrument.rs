@@ -1,0 +1,135 @@
+//! What every policy has: its name, its counts, and whom it reports to.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Once};
+use std::time::{Duration, SystemTime};
+
+use tracing::{Span, field};
+
+use super::event::{Event, EventKind, Kind, Listeners};
+use super::snapshot::Snapshot;
+use crate::isolated::PanicWatch;
+use crate::name::Name;
+use crate::semconv::{ERROR_TYPE, POLICY_EVENT};
+
+/// The identity and the counts of a policy.
+#[derive(Debug)]
+pub(super) struct Instrument {
+    pub(super) kind: Kind,
+    pub(super) name: Name,
+    created: SystemTime,
+    counts: [AtomicU64; EventKind::ALL.len()],
+    listeners: Arc<Listeners>,
+    /// The two warnings that a policy may cause again and again.
+    pub(super) conflict: Once,
+    pub(super) beyond_deadline: Once,
+}
+
+impl Instrument {
+    pub(super) fn new(kind: Kind, name: Name, listeners: Arc<Listeners>) -> Self {
+        Self {
+            kind,
+            name,
+            created: SystemTime::now(),
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            listeners,
+            conflict: Once::new(),
+            beyond_deadline: Once::new(),
+        }
+    }
+
+    /// Counts an event of a policy that makes no attempts.
+    pub(super) fn note(&self, kind: EventKind, wait: Duration) {
+        self.note_attempt(kind, 0, wait);
+    }
+
+    /// Counts an event and tells the listeners.
+    pub(super) fn note_attempt(&self, kind: EventKind, attempt: u32, wait: Duration) {
+        self.counts[kind.index()].fetch_add(1, Relaxed);
+        self.listeners.notify(|| Event {
+            policy: self.kind,
+            name: self.name.clone(),
+            kind,
+            attempt,
+            wait,
+        });
+    }
+
+    /// The counts, without what only the policy itself knows.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            policy: self.kind,
+            name: self.name.clone(),
+            created: self.created,
+            counts: std::array::from_fn(|at| self.counts[at].load(Relaxed)),
+            available: None,
+            waiting: None,
+        }
+    }
+
+    /// Opens a span for what a policy does beside the call: a wait, a refusal, an attempt that is not the first.
+    pub(super) fn span(&self, attempt: Option<u32>) -> Span {
+        tracing::info_span!(
+            target: "fusebox",
+            "policy",
+            otel.name = format!("{} {}", self.kind.noun(), self.name),
+            otel.status_code = field::Empty,
+            resilience.policy.kind = self.kind.as_str(),
+            resilience.policy.name = &*self.name,
+            resilience.policy.event = field::Empty,
+            resilience.attempt = attempt.map(i64::from),
+            error.type = field::Empty,
+        )
+    }
+}
+
+/// Records how what a span stands for ended.
+pub(super) fn record(span: &Span, event: EventKind) {
+    span.record(POLICY_EVENT, event.as_str());
+}
+
+/// As [`record`], for an error.
+pub(super) fn record_error(span: &Span, event: EventKind, error_type: &str) {
+    record(span, event);
+    span.record(ERROR_TYPE, error_type);
+    span.record("otel.status_code", "ERROR");
+}
+
+/// A call under way. Dropped before its end it was cancelled, or has panicked if a panic drops it.
+#[derive(Debug)]
+pub(super) struct Running<'a> {
+    pub(super) instrument: &'a Instrument,
+    pub(super) attempt: u32,
+    ended: bool,
+    watch: PanicWatch,
+}
+
+impl<'a> Running<'a> {
+    pub(super) fn start(instrument: &'a Instrument, attempt: u32) -> Self {
+        Self {
+            instrument,
+            attempt,
+            ended: false,
+            watch: PanicWatch::start(),
+        }
+    }
+
+    /// Notes how the call ended.
+    pub(super) fn end(&mut self, event: EventKind, wait: Duration) {
+        self.ended = true;
+        self.instrument.note_attempt(event, self.attempt, wait);
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let event = match self.watch.panics() {
+            true => EventKind::Panicked,
+            false => EventKind::Cancelled,
+        };
+        self.end(event, Duration::ZERO);
+    }
+}

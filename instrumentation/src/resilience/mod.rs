@@ -1,0 +1,18 @@
+//! Policies around a call, as resilience4j has them: [`Retry`], [`RateLimiter`], [`Bulkhead`], [`TimeLimiter`] and [`Hedge`].
+//! Each has a name, settings, counts and listeners, and stands alone: around a closure (`retry.call(|| …)`), or as a tower
+//! `layer` (feature `http`). [`circuit_breaker::Command`](crate::circuit_breaker::Command) puts them around one call in
+//! resilience4j's order.
+//!
+//! One inside the other, from the outside: `Retry`, breaker, `RateLimiter`, `TimeLimiter`, `Bulkhead`, the call. So each attempt
+//! asks the breaker anew, an open breaker uses up no permit, a call does not time out while it waits for one, and the wait for
+//! a slot is part of its time.
+//!
+//! A process has one policy of a kind and name (see [`Registry`]): a limiter that two places build limits both together. The
+//! counts of all are exported by `fusebox::init` (see [`semconv::POLICY_EVENTS`](crate::semconv::POLICY_EVENTS)).
+
+mod event;
+mod instrument;
+mod snapshot;
+
+pub use event::{Event, EventKind, Kind, Listener};
+pub use snapshot::Snapshot;
