@@ -10,9 +10,11 @@
 //! A process has one policy of a kind and name (see [`Registry`]): a limiter that two places build limits both together. The
 //! counts of all are exported by `fusebox::init` (see [`semconv::POLICY_EVENTS`](crate::semconv::POLICY_EVENTS)).
 
+mod errors;
 mod event;
 mod instrument;
 mod snapshot;
 
+pub use errors::{BuildError, BulkheadFull, PolicyError, RateLimited, SettingsError, TimedOut};
 pub use event::{Event, EventKind, Kind, Listener};
 pub use snapshot::Snapshot;
