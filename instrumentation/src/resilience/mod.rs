@@ -10,11 +10,18 @@
 //! A process has one policy of a kind and name (see [`Registry`]): a limiter that two places build limits both together. The
 //! counts of all are exported by `fusebox::init` (see [`semconv::POLICY_EVENTS`](crate::semconv::POLICY_EVENTS)).
 
+mod builder;
 mod errors;
 mod event;
+mod handle;
 mod instrument;
+mod policy;
+mod registry;
 mod snapshot;
 
+pub use builder::Builder;
 pub use errors::{BuildError, BulkheadFull, PolicyError, RateLimited, SettingsError, TimedOut};
 pub use event::{Event, EventKind, Kind, Listener};
+pub use policy::{MAX_WAITING, Policy, PolicySettings};
+pub use registry::{MAX_POLICIES, Registry};
 pub use snapshot::Snapshot;

@@ -1,0 +1,95 @@
+//! Builds policies: each is the one that its registry holds under its kind and name.
+
+use super::errors::BuildError;
+use super::policy::{Handle, Inner, Policy, PolicySettings, Registered};
+use super::registry::Registry;
+use crate::name::{MAX_NAME_BYTES, shortened};
+
+/// Builds a policy.
+#[derive(Debug, Clone)]
+pub struct Builder<P: Policy> {
+    name: String,
+    settings: Option<P::Settings>,
+    registry: Option<Registry>,
+}
+
+#[expect(private_bounds, reason = "only this crate has policies")]
+impl<P> Builder<P>
+where
+    P: Policy + Handle<Inner: Inner<Settings = <P as Policy>::Settings>>,
+{
+    pub(super) fn start(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            settings: None,
+            registry: None,
+        }
+    }
+
+    /// Sets the settings.
+    pub fn settings(mut self, settings: P::Settings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
+    /// Registers the policy in another registry than the process's.
+    pub fn registry(mut self, registry: &Registry) -> Self {
+        self.registry = Some(registry.clone());
+        self
+    }
+
+    /// Returns the registered policy of that name, or registers a new one. Of a name that is too long the beginning is kept,
+    /// with a number made from the whole.
+    ///
+    /// The first settings of a name win: a builder that was given others gets the registered policy as it is, and that is
+    /// logged as a warning, once for each policy.
+    ///
+    /// # Panics
+    /// Panics on settings that [`PolicySettings::validate`] refuses; [`try_build`](Self::try_build) does not.
+    pub fn build(self) -> P {
+        match self.clone().try_build() {
+            Ok(policy) => policy,
+            Err(BuildError::Settings(error)) => panic!("{error} (of {})", self.name),
+            Err(error @ BuildError::Conflict { .. }) => {
+                let policy = self.registered();
+                policy.inner().instrument().conflict.call_once(|| {
+                    tracing::warn!(target: "fusebox", policy = self.name, %error, "the first settings of a policy stay in force; not logged again");
+                });
+                policy
+            }
+            Err(BuildError::NameTooLong) => Self {
+                name: shortened(self.name),
+                ..self
+            }
+            .build(),
+        }
+    }
+
+    /// As [`build`](Self::build), for names and settings from outside the program.
+    ///
+    /// # Errors
+    /// Returns an error for invalid settings, a name that is too long, or a name that was built with other settings before.
+    pub fn try_build(self) -> Result<P, BuildError> {
+        if let Some(settings) = &self.settings {
+            settings.validate()?;
+        }
+        if self.name.len() > MAX_NAME_BYTES {
+            return Err(BuildError::NameTooLong);
+        }
+        let policy = self.registered();
+        let wanted = self.settings.as_ref();
+        if wanted.is_none_or(|settings| settings == policy.inner().settings()) {
+            return Ok(policy);
+        }
+        Err(BuildError::Conflict {
+            policy: P::Inner::KIND,
+            name: self.name,
+        })
+    }
+
+    fn registered(&self) -> P {
+        let registry = self.registry.as_ref().unwrap_or_else(|| Registry::global());
+        let settings = || self.settings.clone().unwrap_or_default();
+        P::from_inner(registry.get_or_register(&self.name, settings))
+    }
+}

@@ -1,0 +1,59 @@
+//! What every handle to a policy offers: it is built by name, and has a name, settings and counts.
+
+/// Gives a handle what every policy has.
+macro_rules! policy {
+    ($handle:ident, $inner:ty, $settings:ty) => {
+        impl $handle {
+            /// Returns the one of that name in the process; creates it with default settings if there is none.
+            pub fn new(name: &str) -> Self {
+                Self::builder(name).build()
+            }
+
+            /// Starts a builder.
+            pub fn builder(name: &str) -> $crate::resilience::Builder<Self> {
+                $crate::resilience::Builder::start(name)
+            }
+
+            /// Returns the name.
+            pub fn name(&self) -> &str {
+                &self.inner.instrument.name
+            }
+
+            /// Returns the settings.
+            pub fn settings(&self) -> &$settings {
+                &self.inner.settings
+            }
+
+            /// Returns the counts at this moment.
+            pub fn snapshot(&self) -> $crate::resilience::Snapshot {
+                $crate::resilience::policy::Registered::snapshot(&*self.inner)
+            }
+        }
+
+        impl $crate::resilience::policy::Handle for $handle {
+            type Inner = $inner;
+
+            fn from_inner(inner: std::sync::Arc<$inner>) -> Self {
+                Self { inner }
+            }
+
+            fn inner(&self) -> &$inner {
+                &self.inner
+            }
+        }
+
+        impl $crate::resilience::Policy for $handle {
+            type Settings = $settings;
+        }
+
+        impl std::fmt::Debug for $handle {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($handle))
+                    .field("name", &self.inner.instrument.name)
+                    .field("settings", &self.inner.settings)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+pub(super) use policy;

@@ -1,0 +1,78 @@
+//! What the kinds of policies have in common: each is a handle to something with a name, settings and counts, which a
+//! registry holds too.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::errors::SettingsError;
+use super::event::Kind;
+use super::instrument::Instrument;
+use super::snapshot::Snapshot;
+use crate::setting::Problem;
+
+/// Most calls that may wait at a rate limiter or a bulkhead; each is a future that the application holds, and a place of
+/// about 100 bytes here.
+pub const MAX_WAITING: u32 = 65_536;
+
+/// A kind of policy: [`Retry`](super::Retry), [`RateLimiter`](super::RateLimiter), [`Bulkhead`](super::Bulkhead),
+/// [`TimeLimiter`](super::TimeLimiter) or [`Hedge`](super::Hedge). Only this crate has some.
+#[expect(private_bounds, reason = "the private trait seals the public one")]
+pub trait Policy: Handle {
+    /// Its settings.
+    type Settings: PolicySettings;
+}
+
+/// The settings of a policy.
+pub trait PolicySettings: Clone + PartialEq + Default + Debug + Send + Sync + 'static {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// Returns the first invalid setting.
+    fn validate(&self) -> Result<(), SettingsError>;
+}
+
+/// A handle to a policy.
+pub(super) trait Handle: Sized + Clone + 'static {
+    type Inner: Inner;
+
+    fn from_inner(inner: Arc<Self::Inner>) -> Self;
+
+    fn inner(&self) -> &Self::Inner;
+}
+
+/// What the handles of a policy share.
+pub(super) trait Inner: Registered + Sized {
+    type Settings: PolicySettings;
+
+    const KIND: Kind;
+
+    fn new(instrument: Instrument, settings: Self::Settings) -> Self;
+
+    fn settings(&self) -> &Self::Settings;
+}
+
+/// What a registry holds of a policy.
+pub(super) trait Registered: Any + Send + Sync {
+    fn instrument(&self) -> &Instrument;
+
+    /// The counts now.
+    fn snapshot(&self) -> Snapshot {
+        self.instrument().snapshot()
+    }
+
+    /// Whether the policy remembers nothing that a new one of that name would not know.
+    fn is_idle(&self) -> bool {
+        true
+    }
+}
+
+/// Names the policy whose setting is wrong.
+pub(super) fn refused(policy: Kind, problem: Problem) -> SettingsError {
+    let Problem { field, problem } = problem;
+    SettingsError {
+        policy,
+        field,
+        problem,
+    }
+}

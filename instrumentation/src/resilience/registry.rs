@@ -1,0 +1,168 @@
+//! The policies of a process by kind and name, so that two places which name the same limiter share it, and so that all
+//! are exported. Names may come from outside: a registry that has reached its limit removes what nobody uses.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use super::event::{Kind, Listener, Listeners};
+use super::instrument::Instrument;
+use super::policy::{Inner as PolicyInner, Policy, Registered};
+use super::snapshot::Snapshot;
+use crate::name::Name;
+use crate::sync::RwLock;
+
+/// Most policies of a registry by default: as many as breakers.
+pub const MAX_POLICIES: usize = 10_000;
+
+/// The share of the limit that is removed at once, so that the search is paid by many new names.
+const SHARE: usize = 16;
+
+/// Policies by kind and name; clones are handles to the same registry.
+///
+/// When one name more than its limit comes, it removes some policies that nobody holds, those first that remember nothing.
+/// One that is held is never removed, so a registry in which all are held grows beyond its limit.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+type Key = (Kind, Name);
+type Policies = BTreeMap<Key, Arc<dyn Registered>>;
+
+struct Inner {
+    limit: usize,
+    policies: RwLock<Policies>,
+    listeners: Arc<Listeners>,
+}
+
+impl Registry {
+    /// Returns the registry of the process, whose policies `fusebox::init` exports.
+    pub fn global() -> &'static Self {
+        static GLOBAL: OnceLock<Registry> = OnceLock::new();
+        GLOBAL.get_or_init(Self::new)
+    }
+
+    /// Creates an empty registry, separate from the process's, for [`MAX_POLICIES`] policies.
+    pub fn new() -> Self {
+        Self::with_limit(MAX_POLICIES)
+    }
+
+    /// As [`new`](Self::new), for `limit` policies, at least one.
+    pub fn with_limit(limit: usize) -> Self {
+        let inner = Inner {
+            limit: limit.max(1),
+            policies: RwLock::default(),
+            listeners: Arc::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Returns the policy of that name.
+    pub fn get<P: Policy>(&self, name: &str) -> Option<P> {
+        let found = self.find::<P::Inner>(&key::<P::Inner>(name))?;
+        Some(P::from_inner(found))
+    }
+
+    /// Removes the policy of that name and returns it. Whoever holds it goes on with it; the name starts anew.
+    pub fn remove<P: Policy>(&self, name: &str) -> Option<P> {
+        let removed = self.inner.policies.write().remove(&key::<P::Inner>(name))?;
+        Some(P::from_inner(downcast(removed)?))
+    }
+
+    /// Returns the counts of every policy, sorted by kind and name.
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        let all: Vec<_> = self.inner.policies.read().values().cloned().collect();
+        all.iter().map(|policy| policy.snapshot()).collect()
+    }
+
+    /// Returns the number of policies.
+    pub fn len(&self) -> usize {
+        self.inner.policies.read().len()
+    }
+
+    /// Whether there is no policy.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds a listener for events from now on.
+    pub fn subscribe(&self, listener: Arc<dyn Listener>) {
+        self.inner.listeners.add(listener);
+    }
+
+    /// Returns the policy of that name; registers one with these settings (valid) if there is none.
+    pub(super) fn get_or_register<I: PolicyInner>(
+        &self,
+        name: &str,
+        settings: impl FnOnce() -> I::Settings,
+    ) -> Arc<I> {
+        let key = key::<I>(name);
+        // Usually it exists: some callers look it up for every call, and readers do not block each other.
+        if let Some(policy) = self.find(&key) {
+            return policy;
+        }
+        let mut policies = self.inner.policies.write();
+        if let Some(policy) = policies.get(&key).cloned().and_then(downcast) {
+            return policy;
+        }
+        let evicted = make_room(&mut policies, self.inner.limit);
+        let listeners = Arc::clone(&self.inner.listeners);
+        let instrument = Instrument::new(I::KIND, key.1.clone(), listeners);
+        let policy = Arc::new(I::new(instrument, settings()));
+        policies.insert(key, Arc::<I>::clone(&policy));
+        drop(policies);
+        drop(evicted);
+        policy
+    }
+
+    fn find<I: PolicyInner>(&self, key: &Key) -> Option<Arc<I>> {
+        let found = self.inner.policies.read().get(key).cloned()?;
+        downcast(found)
+    }
+}
+
+fn key<I: PolicyInner>(name: &str) -> Key {
+    // A name from outside is kept as long as its policy.
+    (I::KIND, Name::counted(name))
+}
+
+fn downcast<I: PolicyInner>(policy: Arc<dyn Registered>) -> Option<Arc<I>> {
+    let policy: Arc<dyn Any + Send + Sync> = policy;
+    policy.downcast().ok()
+}
+
+/// Removes and returns policies if `limit` of them are there.
+fn make_room(policies: &mut Policies, limit: usize) -> Vec<Arc<dyn Registered>> {
+    if policies.len() < limit {
+        return Vec::new();
+    }
+    let unused = policies
+        .iter()
+        .filter(|(_, policy)| Arc::strong_count(policy) == 1);
+    let mut unused: Vec<_> = unused
+        .map(|(key, policy)| (!policy.is_idle(), key.clone()))
+        .collect();
+    // In the order of names among equals, so that the choice does not depend on chance.
+    unused.sort_unstable();
+    unused.truncate(policies.len() + 1 - limit + limit / SHARE);
+    let keys = unused.into_iter().map(|(_, key)| key);
+    keys.filter_map(|key| policies.remove(&key)).collect()
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(self.inner.policies.read().keys())
+            .finish()
+    }
+}
