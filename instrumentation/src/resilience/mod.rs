@@ -10,12 +10,14 @@
 //! A process has one policy of a kind and name (see [`Registry`]): a limiter that two places build limits both together. The
 //! counts of all are exported by `fusebox::init` (see [`semconv::POLICY_EVENTS`](crate::semconv::POLICY_EVENTS)).
 
+pub(crate) mod attempt;
 mod builder;
 mod errors;
 mod event;
 mod handle;
 mod instrument;
 mod policy;
+mod rate_limiter;
 mod registry;
 mod snapshot;
 
@@ -23,5 +25,6 @@ pub use builder::Builder;
 pub use errors::{BuildError, BulkheadFull, PolicyError, RateLimited, SettingsError, TimedOut};
 pub use event::{Event, EventKind, Kind, Listener};
 pub use policy::{MAX_WAITING, Policy, PolicySettings};
+pub use rate_limiter::RateLimiterSettings;
 pub use registry::{MAX_POLICIES, Registry};
 pub use snapshot::Snapshot;
