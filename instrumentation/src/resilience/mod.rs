@@ -25,6 +25,6 @@ pub use builder::Builder;
 pub use errors::{BuildError, BulkheadFull, PolicyError, RateLimited, SettingsError, TimedOut};
 pub use event::{Event, EventKind, Kind, Listener};
 pub use policy::{MAX_WAITING, Policy, PolicySettings};
-pub use rate_limiter::RateLimiterSettings;
+pub use rate_limiter::{RateLimiter, RateLimiterSettings};
 pub use registry::{MAX_POLICIES, Registry};
 pub use snapshot::Snapshot;

@@ -3,4 +3,292 @@
 mod cycles;
 mod settings;
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::attempt;
+use super::errors::{PolicyError, RateLimited};
+use super::event::{EventKind, Kind};
+use super::handle::policy;
+use super::instrument::{Instrument, Running, record, record_error};
+use super::policy::{Inner, Registered};
+use super::snapshot::Snapshot;
+use crate::semconv::ERROR_TYPE_RATE_LIMITED;
+use crate::sync::{Mutex, MutexGuard};
+use crate::time::clock::Clock;
+use crate::time::nanos;
+use cycles::{Cycles, Ticket};
 pub use settings::RateLimiterSettings;
+
+/// A rate limiter with resilience4j's cycles; clones are handles to the same one.
+///
+/// A call that waits and is dropped loses no permit: its place, or the permit it was just given, goes to the next one. Calls
+/// that wait are served in the order in which they came, and none overtakes them.
+///
+/// Time is tokio's. A call that waits needs a runtime with a timer; [`try_acquire`](Self::try_acquire) needs none.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use fusebox::resilience::{PolicyError, RateLimiter, RateLimiterSettings};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let settings = RateLimiterSettings {
+///     limit: 2,
+///     period: Duration::from_secs(3600),
+///     ..RateLimiterSettings::default()
+/// };
+/// let limiter = RateLimiter::builder("mail").settings(settings).build();
+/// for _ in 0..2 {
+///     let sent = limiter.call(|| async { Ok::<_, std::io::Error>("sent") }).await;
+///     assert_eq!(sent.unwrap(), "sent");
+/// }
+/// let refused = limiter.call(|| async { Ok::<_, std::io::Error>("sent") }).await;
+/// assert!(matches!(refused, Err(PolicyError::RateLimited(_))));
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RateLimiter {
+    inner: Arc<Limiter>,
+}
+
+policy!(RateLimiter, Limiter, RateLimiterSettings);
+
+/// What the handles share.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    instrument: Instrument,
+    settings: RateLimiterSettings,
+    clock: Clock,
+    cycles: Mutex<Cycles>,
+}
+
+impl Inner for Limiter {
+    type Settings = RateLimiterSettings;
+
+    const KIND: Kind = Kind::RateLimiter;
+
+    fn new(instrument: Instrument, settings: RateLimiterSettings) -> Self {
+        Self {
+            instrument,
+            clock: Clock::start(),
+            cycles: Mutex::new(Cycles::new(settings.limit, settings.period)),
+            settings,
+        }
+    }
+
+    fn settings(&self) -> &RateLimiterSettings {
+        &self.settings
+    }
+}
+
+impl Registered for Limiter {
+    fn instrument(&self) -> &Instrument {
+        &self.instrument
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let (cycles, _) = self.advanced();
+        Snapshot {
+            available: Some(u64::from(cycles.available())),
+            waiting: Some(cycles.waiting() as u64),
+            ..self.instrument.snapshot()
+        }
+    }
+
+    /// Not while permits of this cycle are taken: a new limiter of that name would give them out once more.
+    fn is_idle(&self) -> bool {
+        self.advanced().0.available() == self.settings.limit
+    }
+}
+
+impl RateLimiter {
+    /// Takes a permit, without waiting.
+    ///
+    /// # Errors
+    /// Returns a [`RateLimited`] if this cycle has none left.
+    pub fn try_acquire(&self) -> Result<(), RateLimited> {
+        let limiter = &*self.inner;
+        let refused = {
+            let (mut cycles, now) = limiter.advanced();
+            (!cycles.take()).then(|| cycles.wait(now))
+        };
+        match refused {
+            None => {
+                limiter.permit();
+                Ok(())
+            }
+            Some(wait) => Err(limiter.refuse(wait)),
+        }
+    }
+
+    /// Takes a permit, and waits for it as long as the settings say.
+    ///
+    /// # Errors
+    /// Returns a [`RateLimited`], at once, if there will be none in that time.
+    pub async fn acquire(&self) -> Result<(), RateLimited> {
+        self.acquire_within(self.inner.settings.max_wait).await
+    }
+
+    /// Takes a permit and runs the future that `call` returns.
+    ///
+    /// # Errors
+    /// Returns the refusal, or the call's own error.
+    pub async fn call<T, E, Fut>(&self, call: impl FnOnce() -> Fut) -> Result<T, PolicyError<E>>
+    where
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.acquire().await.map_err(PolicyError::RateLimited)?;
+        call().await.map_err(PolicyError::Failed)
+    }
+
+    /// As [`acquire`](Self::acquire), for at most `longest`.
+    pub(crate) async fn acquire_within(&self, longest: Duration) -> Result<(), RateLimited> {
+        let limiter = &*self.inner;
+        match limiter.take_or_join(longest) {
+            Entry::Permit => {
+                limiter.permit();
+                Ok(())
+            }
+            Entry::Refused(wait) => Err(limiter.refuse(wait)),
+            Entry::Queued(place) => place.wait(longest).await,
+        }
+    }
+}
+
+/// How a call came in.
+enum Entry<'a> {
+    Permit,
+    Refused(Duration),
+    Queued(Place<'a>),
+}
+
+impl Limiter {
+    /// Locks the cycles, as they are now.
+    fn advanced(&self) -> (MutexGuard<'_, Cycles>, u64) {
+        loop {
+            let mut cycles = self.cycles.lock();
+            let now = self.clock.now();
+            let wakers = cycles.advance(now);
+            if wakers.is_empty() {
+                return (cycles, now);
+            }
+            // A waker may run code of the application.
+            drop(cycles);
+            wakers.wake();
+        }
+    }
+
+    fn take_or_join(&self, longest: Duration) -> Entry<'_> {
+        let (mut cycles, now) = self.advanced();
+        if cycles.take() {
+            return Entry::Permit;
+        }
+        let wait = cycles.wait(now);
+        if wait > longest || cycles.waiting() >= self.settings.max_waiting as usize {
+            return Entry::Refused(wait);
+        }
+        Entry::Queued(Place {
+            limiter: self,
+            ticket: cycles.join(Waker::noop().clone()),
+            due: now.saturating_add(nanos(wait)),
+        })
+    }
+
+    fn permit(&self) {
+        self.instrument.note(EventKind::Permitted, Duration::ZERO);
+    }
+
+    fn refuse(&self, wait: Duration) -> RateLimited {
+        attempt::note_refused(Some(wait));
+        let span = self.instrument.span(None);
+        record_error(&span, EventKind::Refused, ERROR_TYPE_RATE_LIMITED);
+        self.instrument.note(EventKind::Refused, Duration::ZERO);
+        self.refusal(wait)
+    }
+
+    fn refusal(&self, retry_after: Duration) -> RateLimited {
+        RateLimited {
+            name: self.instrument.name.clone(),
+            retry_after,
+        }
+    }
+}
+
+/// A call in the queue, which it leaves when dropped.
+struct Place<'a> {
+    limiter: &'a Limiter,
+    ticket: Ticket,
+    /// By when it has a permit, unless the clock or the runtime stood still.
+    due: u64,
+}
+
+impl Place<'_> {
+    async fn wait(mut self, longest: Duration) -> Result<(), RateLimited> {
+        let limiter = self.limiter;
+        let span = limiter.instrument.span(None);
+        let mut running = Running::start(&limiter.instrument, 0);
+        let started = Instant::now();
+        let has_permit = self.permit_within(started, longest).await;
+        let waited = started.elapsed();
+        if has_permit {
+            std::mem::forget(self); // It has left the queue, and the permit is the call's.
+            record(&span, EventKind::Permitted);
+            running.end(EventKind::Permitted, waited);
+            return Ok(());
+        }
+        attempt::note_refused(Some(limiter.settings.period));
+        record_error(&span, EventKind::Refused, ERROR_TYPE_RATE_LIMITED);
+        running.end(EventKind::Refused, waited);
+        Err(limiter.refusal(limiter.settings.period))
+    }
+
+    /// Waits for the permit; `false` if it has not come in time although it should have: the runtime stood still.
+    async fn permit_within(&mut self, started: Instant, longest: Duration) -> bool {
+        let clock = self.limiter.clock;
+        let mut timer = pin!(sleep_until(clock.instant(self.due)));
+        poll_fn(|cx| {
+            loop {
+                if self.has_permit(cx.waker()) {
+                    return Poll::Ready(true);
+                }
+                if started.elapsed() > longest {
+                    return Poll::Ready(false);
+                }
+                let due = clock.instant(self.due);
+                if timer.deadline() != due {
+                    timer.as_mut().reset(due);
+                }
+                ready!(timer.as_mut().poll(cx));
+            }
+        })
+        .await
+    }
+
+    /// Whether the permit has come; if not, sets when to look again.
+    fn has_permit(&mut self, waker: &Waker) -> bool {
+        let (mut cycles, now) = self.limiter.advanced();
+        if cycles.collect(self.ticket, waker) {
+            return true;
+        }
+        // The first one watches over the next cycle. The others need not: their time comes early enough for a queue of which
+        // nobody leaves, and whoever becomes the first is woken.
+        if cycles.is_first(self.ticket) || self.due <= now {
+            self.due = cycles.next_cycle();
+        }
+        false
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let wakers = self.limiter.cycles.lock().leave(self.ticket);
+        wakers.wake();
+    }
+}
