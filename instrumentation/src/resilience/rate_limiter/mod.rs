@@ -2,6 +2,8 @@
 
 mod cycles;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
