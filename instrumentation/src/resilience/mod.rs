@@ -12,6 +12,7 @@
 
 pub(crate) mod attempt;
 mod builder;
+mod bulkhead;
 mod errors;
 mod event;
 mod handle;
@@ -22,6 +23,7 @@ mod registry;
 mod snapshot;
 
 pub use builder::Builder;
+pub use bulkhead::{Bulkhead, BulkheadSettings, Slot};
 pub use errors::{BuildError, BulkheadFull, PolicyError, RateLimited, SettingsError, TimedOut};
 pub use event::{Event, EventKind, Kind, Listener};
 pub use policy::{MAX_WAITING, Policy, PolicySettings};
