@@ -1,6 +1,8 @@
 //! Limits how many calls run at once; others may wait for a slot.
 
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::sync::Arc;
