@@ -21,6 +21,7 @@ mod policy;
 mod rate_limiter;
 mod registry;
 mod snapshot;
+pub(crate) mod time_limiter;
 
 pub use builder::Builder;
 pub use bulkhead::{Bulkhead, BulkheadSettings, Slot};
@@ -30,3 +31,4 @@ pub use policy::{MAX_WAITING, Policy, PolicySettings};
 pub use rate_limiter::{RateLimiter, RateLimiterSettings};
 pub use registry::{MAX_POLICIES, Registry};
 pub use snapshot::Snapshot;
+pub use time_limiter::{TimeLimiter, TimeLimiterSettings};
