@@ -11,6 +11,7 @@
 //! counts of all are exported by `fusebox::init` (see [`semconv::POLICY_EVENTS`](crate::semconv::POLICY_EVENTS)).
 
 pub(crate) mod attempt;
+mod budget;
 mod builder;
 mod bulkhead;
 mod errors;
@@ -20,9 +21,11 @@ mod instrument;
 mod policy;
 mod rate_limiter;
 mod registry;
+mod retry;
 mod snapshot;
 pub(crate) mod time_limiter;
 
+pub use budget::BudgetSettings;
 pub use builder::Builder;
 pub use bulkhead::{Bulkhead, BulkheadSettings, Slot};
 pub use errors::{BuildError, BulkheadFull, PolicyError, RateLimited, SettingsError, TimedOut};
@@ -30,5 +33,6 @@ pub use event::{Event, EventKind, Kind, Listener};
 pub use policy::{MAX_WAITING, Policy, PolicySettings};
 pub use rate_limiter::{RateLimiter, RateLimiterSettings};
 pub use registry::{MAX_POLICIES, Registry};
+pub use retry::{MAX_ATTEMPTS, RetrySettings};
 pub use snapshot::Snapshot;
 pub use time_limiter::{TimeLimiter, TimeLimiterSettings};

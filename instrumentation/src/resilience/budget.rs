@@ -1,0 +1,168 @@
+//! How many retries or hedges all calls together may make, so that a target which fails for everyone is not asked several
+//! times as often.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde::{Deserialize, Serialize};
+
+use crate::setting::{Problem, ensure, within};
+use crate::sync::Mutex;
+use crate::time::clock::Clock;
+
+/// Thousandths of a token, in which a budget counts.
+const TOKEN: u64 = 1_000;
+
+/// Most tokens of a budget and most of a second.
+const MAX_TOKENS: u32 = 1_000_000;
+
+/// A budget: a retry or a hedge takes a token; every call adds a part of one, and so does time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BudgetSettings {
+    /// Extra attempts for each 100 calls. Default 20.
+    pub percent_of_calls: f64,
+    /// Extra attempts for each second, so that those who call rarely can repeat too. Default 10.
+    pub per_second: u32,
+    /// Most extra attempts that are saved up; as many are there at the start. Default 100.
+    pub max_saved: u32,
+}
+
+impl Default for BudgetSettings {
+    fn default() -> Self {
+        Self {
+            percent_of_calls: 20.0,
+            per_second: 10,
+            max_saved: 100,
+        }
+    }
+}
+
+impl BudgetSettings {
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        let percent = self.percent_of_calls;
+        ensure(
+            (0.0..=1_000.0).contains(&percent),
+            "budget.percent_of_calls",
+            || format!("must be 0 to 1000, not {percent}"),
+        )?;
+        let second = self.per_second;
+        ensure(second <= MAX_TOKENS, "budget.per_second", || {
+            format!("must be at most {MAX_TOKENS}, not {second}")
+        })?;
+        within("budget.max_saved", self.max_saved, MAX_TOKENS)
+    }
+}
+
+/// The tokens of a budget.
+#[derive(Debug)]
+pub(super) struct Budget {
+    per_call: u64,
+    per_second: u32,
+    most: u64,
+    tokens: AtomicU64,
+    clock: Clock,
+    /// Until when time has been turned into tokens.
+    paid_until: Mutex<u64>,
+}
+
+impl Budget {
+    pub(super) fn new(settings: &BudgetSettings) -> Self {
+        let most = u64::from(settings.max_saved) * TOKEN;
+        Self {
+            per_call: (settings.percent_of_calls * TOKEN as f64 / 100.0) as u64,
+            per_second: settings.per_second,
+            most,
+            tokens: AtomicU64::new(most),
+            clock: Clock::start(),
+            paid_until: Mutex::new(0),
+        }
+    }
+
+    /// Adds what a call is worth.
+    pub(super) fn add_call(&self) {
+        // A budget that nothing takes from is full, and is only read.
+        if self.tokens.load(Relaxed) < self.most {
+            self.add(self.per_call);
+        }
+    }
+
+    /// Takes a token; `false` if there is none.
+    pub(super) fn take(&self) -> bool {
+        self.add_time();
+        let take = |tokens: u64| tokens.checked_sub(TOKEN);
+        self.tokens.fetch_update(Relaxed, Relaxed, take).is_ok()
+    }
+
+    /// The tokens that are left.
+    pub(super) fn left(&self) -> u64 {
+        self.add_time();
+        self.tokens.load(Relaxed) / TOKEN
+    }
+
+    fn add(&self, tokens: u64) {
+        let add = |known: u64| Some(known.saturating_add(tokens).min(self.most));
+        let _ = self.tokens.fetch_update(Relaxed, Relaxed, add); // It always adds.
+    }
+
+    fn add_time(&self) {
+        let nanos_of_token = match self.per_second {
+            0 => return,
+            tokens => 1_000_000_000 / u64::from(tokens),
+        };
+        let mut paid_until = self.paid_until.lock();
+        let whole = self.clock.now().saturating_sub(*paid_until) / nanos_of_token.max(1);
+        *paid_until += whole * nanos_of_token;
+        self.add(whole.saturating_mul(TOKEN));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn budget(percent_of_calls: f64, per_second: u32, max_saved: u32) -> Budget {
+        Budget::new(&BudgetSettings {
+            percent_of_calls,
+            per_second,
+            max_saved,
+        })
+    }
+
+    fn takes(budget: &Budget) -> usize {
+        (0..10_000).take_while(|_| budget.take()).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_and_time_add_to_what_is_saved() {
+        let budget = budget(20.0, 2, 5);
+        assert_eq!(takes(&budget), 5, "it starts full");
+        (0..9).for_each(|_| budget.add_call());
+        assert_eq!(
+            takes(&budget),
+            1,
+            "a fifth of nine calls is one, and a rest"
+        );
+        budget.add_call();
+        assert_eq!(takes(&budget), 1, "the rest was kept");
+        tokio::time::advance(Duration::from_millis(1_499)).await;
+        assert_eq!(takes(&budget), 2);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(takes(&budget), 1, "parts of a token are not lost");
+        tokio::time::advance(Duration::from_secs(86_400)).await;
+        assert_eq!(takes(&budget), 5, "no more is saved than the settings say");
+    }
+
+    /// Guarantees: several threads take exactly what is there.
+    #[test]
+    fn tokens_are_taken_once() {
+        let budget = budget(0.0, 0, 1_000);
+        let taken = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| takes(&budget))).collect();
+            let taken = threads.into_iter().map(|thread| thread.join().unwrap());
+            taken.sum::<usize>()
+        });
+        assert_eq!(taken, 1_000);
+    }
+}
