@@ -33,6 +33,9 @@ pub use event::{Event, EventKind, Kind, Listener};
 pub use policy::{MAX_WAITING, Policy, PolicySettings};
 pub use rate_limiter::{RateLimiter, RateLimiterSettings};
 pub use registry::{MAX_POLICIES, Registry};
-pub use retry::{MAX_ATTEMPTS, RetrySettings};
+pub(crate) use retry::Run;
+#[cfg(feature = "http")]
+pub use retry::retry_after;
+pub use retry::{Decision, MAX_ATTEMPTS, Retry, RetrySettings};
 pub use snapshot::Snapshot;
 pub use time_limiter::{TimeLimiter, TimeLimiterSettings};

@@ -1,5 +1,206 @@
 //! Makes a call again that has failed.
 
+#[cfg(feature = "http")]
+mod retry_after;
+mod run;
 mod settings;
 
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::budget::Budget;
+use super::event::Kind;
+use super::handle::policy;
+use super::instrument::Instrument;
+use super::policy::{Inner, Registered};
+use super::snapshot::Snapshot;
+use crate::isolated::isolated;
+use crate::time::random;
+#[cfg(feature = "http")]
+pub use retry_after::retry_after;
+pub(crate) use run::Run;
 pub use settings::{MAX_ATTEMPTS, RetrySettings};
+
+/// What to do after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Return its result.
+    Stop,
+    /// Make another one after a wait by the settings.
+    Retry,
+    /// Make another one, but not before this time: the target has asked for it.
+    RetryAfter(Duration),
+}
+
+/// A retry; clones are handles to the same one, with one budget.
+///
+/// The result of the last attempt is returned as it is. A call that a breaker, a rate limiter or a bulkhead of this crate
+/// refused inside an attempt is not repeated, whatever became of the error's type on its way, unless
+/// [`RetrySettings::retry_refused`] is set: the wait before the next attempt is usually shorter than what the refusal asks for.
+/// A task that the attempt spawns is not seen.
+///
+/// Waits need a tokio runtime with a timer.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use fusebox::resilience::{Decision, Retry, RetrySettings};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let settings = RetrySettings {
+///     wait: Duration::from_millis(1),
+///     ..RetrySettings::default()
+/// };
+/// let retry = Retry::builder("inventory").settings(settings).build();
+/// let mut answers = vec![Ok(7), Err("busy"), Err("busy")];
+/// let stock = retry.call(|| std::future::ready(answers.pop().unwrap())).await;
+/// assert_eq!(stock, Ok(7));
+///
+/// let decide = |result: &Result<u32, &str>| match result {
+///     Err("busy") => Decision::Retry,
+///     _ => Decision::Stop,
+/// };
+/// let gone = retry.call_with(|| std::future::ready(Err("gone")), decide).await;
+/// assert_eq!(gone, Err("gone"));
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Retry {
+    inner: Arc<Tries>,
+}
+
+policy!(Retry, Tries, RetrySettings);
+
+/// What the handles share.
+#[derive(Debug)]
+pub(super) struct Tries {
+    instrument: Instrument,
+    settings: RetrySettings,
+    budget: Option<Budget>,
+    chance: AtomicU64,
+}
+
+impl Inner for Tries {
+    type Settings = RetrySettings;
+
+    const KIND: Kind = Kind::Retry;
+
+    fn new(instrument: Instrument, settings: RetrySettings) -> Self {
+        Self {
+            instrument,
+            budget: settings.budget.as_ref().map(Budget::new),
+            settings,
+            // Differs from process to process, as their waits must.
+            chance: AtomicU64::new(RandomState::new().hash_one(0)),
+        }
+    }
+
+    fn settings(&self) -> &RetrySettings {
+        &self.settings
+    }
+}
+
+impl Registered for Tries {
+    fn instrument(&self) -> &Instrument {
+        &self.instrument
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            available: self.budget.as_ref().map(Budget::left),
+            ..self.instrument.snapshot()
+        }
+    }
+
+    /// Not while the budget is spent in part: a new retry of that name would start with a full one.
+    fn is_idle(&self) -> bool {
+        let saved = self.settings.budget.as_ref();
+        let full = saved.map(|budget| u64::from(budget.max_saved));
+        self.budget.as_ref().map(Budget::left) == full
+    }
+}
+
+impl Retry {
+    /// Runs the future that `call` returns, again and again while it fails, as the settings say.
+    ///
+    /// # Errors
+    /// Returns the error of the last attempt.
+    pub async fn call<T, E, Fut>(&self, call: impl FnMut() -> Fut) -> Result<T, E>
+    where
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.call_with(call, by_result).await
+    }
+
+    /// As [`call`](Self::call), with `decide` asked after each attempt, but for refused ones (see above). If it panics, the
+    /// call ends with the result at hand.
+    ///
+    /// # Errors
+    /// Returns the error of the last attempt.
+    pub async fn call_with<T, E, Fut>(
+        &self,
+        mut call: impl FnMut() -> Fut,
+        mut decide: impl FnMut(&Result<T, E>) -> Decision,
+    ) -> Result<T, E>
+    where
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let mut run = Run::start(self);
+        loop {
+            let (result, last) = run.attempt(&mut call).await;
+            let decision = match run.stops_at(result.is_err(), last) {
+                true => Decision::Stop,
+                false => isolated("retry predicate", || decide(&result)).unwrap_or(Decision::Stop),
+            };
+            match run.next(result.is_ok(), decision) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return result,
+            }
+        }
+    }
+}
+
+impl Retry {
+    /// Warns, once, if the attempts may take longer than `deadline`.
+    pub(crate) fn warn_beyond(&self, deadline: Duration, timeout: Option<Duration>) {
+        let Tries {
+            instrument,
+            settings,
+            ..
+        } = &*self.inner;
+        let longest = timeout.map_or(Duration::MAX, |timeout| settings.longest(timeout));
+        if longest <= deadline || settings.max_attempts == 1 {
+            return;
+        }
+        instrument.beyond_deadline.call_once(|| {
+            tracing::warn!(
+                target: "fusebox",
+                retry = &*instrument.name,
+                attempts = settings.max_attempts,
+                ?timeout,
+                ?longest,
+                ?deadline,
+                "the attempts of a retry may take longer than the deadline, so the last ones would never be made: lower the timeout or the attempts, or raise the deadline; not logged again"
+            );
+        });
+    }
+}
+
+impl Tries {
+    /// How long to wait after an attempt.
+    fn wait_after(&self, attempt: u32) -> Duration {
+        let chance = random(self.chance.fetch_add(1, Relaxed));
+        self.settings.wait_after(attempt, chance)
+    }
+}
+
+fn by_result<T, E>(result: &Result<T, E>) -> Decision {
+    match result {
+        Ok(_) => Decision::Stop,
+        Err(_) => Decision::Retry,
+    }
+}

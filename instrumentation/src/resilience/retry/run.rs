@@ -1,0 +1,125 @@
+//! The attempts of one call, for whoever makes them: the closure, the layer, or a command.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tracing::Span;
+use tracing::instrument::Instrument as _;
+
+use super::{Decision, Retry, Tries};
+use crate::resilience::attempt::{self, LastCall};
+use crate::resilience::event::EventKind;
+use crate::resilience::instrument::{Running, record};
+
+/// A call that may be made several times. Dropped before its end it was cancelled, or has panicked.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    retry: &'a Tries,
+    running: Running<'a>,
+    /// Of an attempt that is not the first one.
+    span: Span,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn start(retry: &'a Retry) -> Self {
+        let retry = &*retry.inner;
+        if let Some(budget) = &retry.budget {
+            budget.add_call();
+        }
+        Self {
+            retry,
+            running: Running::start(&retry.instrument, 1),
+            span: Span::none(),
+        }
+    }
+
+    /// The number of the attempt, the first one being 1.
+    pub(crate) fn number(&self) -> u32 {
+        self.running.attempt
+    }
+
+    /// Makes an attempt, in a span if it is not the first one; says how the last call within ended too.
+    pub(crate) async fn attempt<F: Future>(
+        &mut self,
+        call: impl FnOnce() -> F,
+    ) -> (F::Output, LastCall) {
+        let number = self.number();
+        if number > 1 {
+            self.span = self.retry.instrument.span(Some(number));
+        }
+        let future = attempt::scope(number, async { call().await });
+        future.instrument(self.span.clone()).await
+    }
+
+    /// Whether an attempt is the last one because the call was refused on this side.
+    pub(crate) fn stops_at(&self, has_failed: bool, last: LastCall) -> bool {
+        let was_refused = has_failed && matches!(last, LastCall::Refused(_));
+        was_refused && !self.retry.settings.retry_refused
+    }
+
+    /// Returns how long to wait before the next attempt, if one follows; else the call has ended.
+    pub(crate) fn next(&mut self, is_ok: bool, decision: Decision) -> Option<Duration> {
+        self.next_within(is_ok, decision, Duration::MAX)
+    }
+
+    /// As [`next`](Self::next), for a call that has to end after `left`: no attempt follows that would begin later.
+    pub(crate) fn next_within(
+        &mut self,
+        is_ok: bool,
+        decision: Decision,
+        left: Duration,
+    ) -> Option<Duration> {
+        let wait = self.wait(decision, left);
+        let Some(wait) = wait else {
+            self.ended(is_ok && decision == Decision::Stop);
+            return None;
+        };
+        record(&self.span, EventKind::Retried);
+        let instrument = self.running.instrument;
+        instrument.note_attempt(EventKind::Retried, self.number(), wait);
+        self.running.attempt += 1;
+        Some(wait)
+    }
+
+    /// Ends the call although another attempt might follow: it cannot be made.
+    #[cfg(feature = "http")]
+    pub(crate) fn end(&mut self, is_ok: bool, decision: Decision) {
+        self.ended(is_ok && decision == Decision::Stop);
+    }
+
+    fn ended(&mut self, is_success: bool) {
+        let event = match (is_success, self.number()) {
+            (true, 1) => EventKind::Succeeded,
+            (true, _) => EventKind::SucceededAfterRetry,
+            (false, 1) => EventKind::Failed,
+            (false, _) => EventKind::FailedAfterRetry,
+        };
+        record(&self.span, event);
+        self.running.end(event, Duration::ZERO);
+    }
+
+    fn wait(&self, decision: Decision, left: Duration) -> Option<Duration> {
+        let Tries {
+            settings, budget, ..
+        } = self.retry;
+        let asked = match decision {
+            Decision::Stop => return None,
+            Decision::Retry => Duration::ZERO,
+            Decision::RetryAfter(asked) => asked,
+        };
+        if self.number() >= settings.max_attempts || asked > settings.retry_after_max {
+            return None;
+        }
+        let wait = self.retry.wait_after(self.number()).max(asked);
+        if wait >= left {
+            return None;
+        }
+        // Last: what is taken is used.
+        if budget.as_ref().is_some_and(|budget| !budget.take()) {
+            let instrument = self.running.instrument;
+            instrument.note_attempt(EventKind::BudgetExhausted, self.number(), Duration::ZERO);
+            return None;
+        }
+        Some(wait)
+    }
+}
