@@ -4,6 +4,8 @@
 mod retry_after;
 mod run;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
