@@ -24,6 +24,8 @@ mod rate_limiter;
 mod registry;
 mod retry;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 pub(crate) mod time_limiter;
 
 pub use budget::BudgetSettings;

@@ -1,6 +1,8 @@
 //! Makes a call a second time beside the first one if that is slow, and takes whichever succeeds first.
 
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::any::type_name;
 use std::future::{Future, poll_fn};
