@@ -19,6 +19,8 @@ mod event;
 mod handle;
 mod hedge;
 mod instrument;
+#[cfg(feature = "http")]
+pub mod layer;
 mod policy;
 mod rate_limiter;
 mod registry;

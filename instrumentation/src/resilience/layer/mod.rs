@@ -1,0 +1,31 @@
+//! Policies as tower layers. Each puts its policy around any service; a retry and a hedge also need to know how a request is
+//! made twice.
+//!
+//! A stack reads from the outside in, so resilience4j's order is: [`RetryLayer`], the breaker's layer, and [`PolicyLayer`]s of a
+//! rate limiter, a time limiter and a bulkhead. The services are cloned, as a call that waits cannot borrow them, and their
+//! futures are boxed. A refusal is the error of the call, never one of `poll_ready`.
+
+mod policy;
+mod requests;
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+
+use tower_service::Service;
+
+pub use policy::{PolicyLayer, PolicyService};
+pub use requests::{CloneRequests, IdempotentRequests, Requests};
+
+/// The future of a layer.
+pub type PolicyFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+
+/// Takes the instance that `poll_ready` made ready, and leaves a clone.
+fn take_ready<S: Clone>(service: &mut S) -> S {
+    let clone = service.clone();
+    std::mem::replace(service, clone)
+}
+
+/// Waits until a service is ready.
+async fn ready<S: Service<Request>, Request>(service: &mut S) -> Result<(), S::Error> {
+    poll_fn(|cx| service.poll_ready(cx)).await
+}
