@@ -5,16 +5,20 @@
 //! rate limiter, a time limiter and a bulkhead. The services are cloned, as a call that waits cannot borrow them, and their
 //! futures are boxed. A refusal is the error of the call, never one of `poll_ready`.
 
+mod hedge;
 mod policy;
 mod requests;
+mod retry;
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 
 use tower_service::Service;
 
+pub use hedge::{HedgeLayer, HedgeService};
 pub use policy::{PolicyLayer, PolicyService};
 pub use requests::{CloneRequests, IdempotentRequests, Requests};
+pub use retry::{RetryLayer, RetryService};
 
 /// The future of a layer.
 pub type PolicyFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
