@@ -9,6 +9,8 @@ mod hedge;
 mod policy;
 mod requests;
 mod retry;
+#[cfg(test)]
+mod tests;
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
