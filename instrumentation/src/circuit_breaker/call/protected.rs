@@ -13,6 +13,7 @@ use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::rules::state::{EffectiveState, FallbackOutcome, Outcome};
 use crate::circuit_breaker::shell::{Pass, Shell};
 use crate::isolated::PanicWatch;
+use crate::resilience::attempt;
 use crate::semconv::{
     BREAKER_OUTCOME, BREAKER_PROBE, BREAKER_STATE, ERROR_TYPE, ERROR_TYPE_BULKHEAD_FULL,
     ERROR_TYPE_CIRCUIT_OPEN, ERROR_TYPE_PANIC, ERROR_TYPE_TIMEOUT, FALLBACK_OUTCOME,
@@ -47,6 +48,7 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
                 if pass.is_probe() {
                     span.record(BREAKER_PROBE, true);
                 }
+                attempt::note_made();
                 Ok(Self {
                     shell: shared,
                     span,
@@ -61,6 +63,7 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
                 span.record(BREAKER_STATE, rejected.state.as_str());
                 record_outcome(&span, Outcome::Rejected, "");
                 let wait = Some(rejected.retry_after);
+                attempt::note_refused(wait);
                 note(shell, rejected.state, Outcome::Rejected, wait);
                 Err(rejected)
             }
@@ -83,6 +86,18 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         Duration::from_nanos(now.saturating_sub(self.started))
     }
 
+    /// It waits for a permit or a slot, which is not the target's doing: from [`resume`](Self::resume) on it runs.
+    pub(crate) fn pause(&mut self) {
+        self.shell.borrow().pause(&mut self.pass);
+    }
+
+    /// It waits no longer.
+    pub(crate) fn resume(&mut self) {
+        let shell = self.shell.borrow();
+        self.started = shell.clock.now();
+        shell.resume(&mut self.pass, self.started);
+    }
+
     #[cfg(feature = "http")]
     pub(crate) fn span(&self) -> &Span {
         &self.span
@@ -98,7 +113,7 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         shell.answered(&mut self.pass);
     }
 
-    /// Records how the call ended; `error_type` is that of a failure.
+    /// Records how the call ended; `error_type` is that of a failure, or of a refusal by another limit than the breaker's.
     pub(crate) fn finish(mut self, outcome: Outcome, error_type: &str) {
         self.end(outcome, error_type);
     }
@@ -173,7 +188,8 @@ fn record_outcome(span: &Span, outcome: Outcome, failure: &str) {
         Outcome::Failure => failure,
         Outcome::Timeout => ERROR_TYPE_TIMEOUT,
         Outcome::Rejected => ERROR_TYPE_CIRCUIT_OPEN,
-        Outcome::BulkheadFull => ERROR_TYPE_BULKHEAD_FULL,
+        Outcome::BulkheadFull if failure.is_empty() => ERROR_TYPE_BULKHEAD_FULL,
+        Outcome::BulkheadFull => failure,
         Outcome::Success | Outcome::Ignored | Outcome::Cancelled => return,
     };
     span.record(ERROR_TYPE, error_type);

@@ -1,11 +1,9 @@
 //! Calls that are slow before they return: those that hang, and those that were given up.
 
+use super::fast_path::TRACKED;
 use super::live::Live;
-#[cfg(feature = "http")]
 use super::pass::Pass;
-use super::running::Running;
-#[cfg(feature = "http")]
-use super::running::Tick;
+use super::running::{Running, Tick};
 use crate::circuit_breaker::rules::state::Outcome;
 
 impl Live {
@@ -38,12 +36,29 @@ impl Live {
         looks_bad
     }
 
-    /// Counts a call as hanging no longer: its target has answered.
-    #[cfg(feature = "http")]
-    pub(super) fn answered(&self, pass: &mut Pass) {
+    /// Counts a call as not running: it waits on this side.
+    pub(super) fn pause(&self, pass: &mut Pass) {
         if let Some(running) = self.running.get() {
             running.end(std::mem::replace(&mut pass.tick, Tick::NONE));
         }
+    }
+
+    /// Counts a call as running from `now` on.
+    pub(super) fn resume(&self, pass: &mut Pass, now: u64) {
+        pass.restarted(now);
+        let is_current = pass.word.same_generation(self.fast_path.word());
+        if let Some(running) = self.running.get()
+            && is_current
+            && pass.word.has(TRACKED)
+        {
+            pass.tick = running.start(now);
+        }
+    }
+
+    /// Counts a call as hanging no longer: its target has answered.
+    #[cfg(feature = "http")]
+    pub(super) fn answered(&self, pass: &mut Pass) {
+        self.pause(pass);
         if let Some(id) = pass.ticket().probe {
             self.locked(|control| control.machine.probe_answered(id));
         }

@@ -118,6 +118,20 @@ impl Shell {
         }
     }
 
+    /// The call waits on this side before it reaches its target.
+    pub(crate) fn pause(&self, pass: &mut Pass) {
+        if let Some(live) = self.live.get() {
+            live.pause(pass);
+        }
+    }
+
+    /// The call waits no longer.
+    pub(crate) fn resume(&self, pass: &mut Pass, now: u64) {
+        if let Some(live) = self.live.get() {
+            live.resume(pass, now);
+        }
+    }
+
     /// The target has answered, though the call goes on: it no longer counts as hanging.
     #[cfg(feature = "http")]
     pub(crate) fn answered(&self, pass: &mut Pass) {

@@ -39,6 +39,13 @@ impl Pass {
         self.probe.is_some()
     }
 
+    /// It runs from `now` on, if its start is known.
+    pub(super) fn restarted(&mut self, now: u64) {
+        if self.started != UNKNOWN {
+            self.started = now;
+        }
+    }
+
     /// How long it has been running, if its start is known.
     pub(crate) fn elapsed(self, now: u64) -> u64 {
         if self.started == UNKNOWN {
