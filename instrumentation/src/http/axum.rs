@@ -50,6 +50,7 @@ impl<E: IntoResponse> IntoResponse for CommandError<E> {
             Cause::Rejected(refusal) => problem::rejected(&refusal),
             Cause::BulkheadFull(running) => problem::bulkhead_full(running),
             Cause::TimedOut(limit) => problem::timed_out(limit),
+            Cause::RateLimited(refusal) => problem::rate_limited(&refusal),
         }
     }
 }

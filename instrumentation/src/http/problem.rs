@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::disclosure::names_breakers;
 use crate::circuit_breaker::Rejected;
+use crate::resilience::RateLimited;
 
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -89,6 +90,20 @@ pub fn bulkhead_full<B: From<String>>(running: u32) -> Response<B> {
         status: 503,
         detail: format!("no slot free: {running} calls are running"),
         retry_after_seconds: Some(whole_seconds(BULKHEAD_WAIT)),
+        ..Problem::default()
+    }
+    .into_response()
+}
+
+/// Makes the response to a request whose call a rate limiter on this side refused. The status is 503, because it is not the
+/// peer who asked too often.
+pub fn rate_limited<B: From<String>>(refusal: &RateLimited) -> Response<B> {
+    Problem {
+        r#type: "urn:fusebox:problem:rate-limited",
+        title: "Too many calls in this time",
+        status: 503,
+        detail: refusal.to_string(),
+        retry_after_seconds: Some(whole_seconds(refusal.retry_after)),
         ..Problem::default()
     }
     .into_response()

@@ -1,22 +1,55 @@
-//! The protected code of a command, run once behind breaker, bulkhead and timeout.
+//! The protected code of a command, run once behind breaker, rate limiter, timeout and bulkhead, in this order.
 
 use std::any::type_name;
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use super::errors::Cause;
 use super::execution::ExecutionEvent;
 use super::handle::CircuitBreaker;
 use super::protected::ProtectedCall;
-use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::Outcome;
+use crate::circuit_breaker::shell::Shell;
+use crate::circuit_breaker::shell::bulkhead::Slot;
 use crate::isolated::isolated;
-use crate::semconv::ERROR_TYPE_PANIC;
+use crate::resilience::time_limiter::{LimitedCall, within};
+use crate::resilience::{self, Bulkhead, EventKind, RateLimiter, TimeLimiter, attempt as tries};
+use crate::semconv::{ERROR_TYPE_PANIC, ERROR_TYPE_RATE_LIMITED};
 
 /// Decides whether an error is the caller's fault.
-pub(super) type BadRequest<E> = Box<dyn FnOnce(&E) -> bool + Send>;
+pub(super) type BadRequest<E> = Box<dyn FnMut(&E) -> bool + Send>;
+
+/// The policies of a command besides its retry.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Policies {
+    pub(super) rate_limiter: Option<RateLimiter>,
+    pub(super) time_limiter: Option<TimeLimiter>,
+    pub(super) bulkhead: Option<Bulkhead>,
+    pub(super) deadline: Option<Duration>,
+}
+
+/// When a command must have ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    whole: Duration,
+    at: Option<Instant>,
+}
+
+impl Deadline {
+    pub(super) fn start(whole: Option<Duration>) -> Self {
+        Self {
+            whole: whole.unwrap_or(Duration::MAX),
+            at: whole.map(|whole| Instant::now() + whole),
+        }
+    }
+
+    pub(super) fn left(self) -> Duration {
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        self.at.map_or(Duration::MAX, left)
+    }
+}
 
 /// How the protected code ended.
 pub(super) enum Attempt<T, E> {
@@ -34,9 +67,11 @@ impl<T, E> Attempt<T, E> {
             Self::Failed(Cause::TimedOut(_)) => ExecutionEvent::Timeout,
             Self::Failed(Cause::Rejected(_)) => ExecutionEvent::ShortCircuited,
             Self::Failed(Cause::BulkheadFull(_)) => ExecutionEvent::SemaphoreRejected,
+            Self::Failed(Cause::RateLimited(_)) => ExecutionEvent::RateLimited,
         }
     }
 
+    /// What the breaker is told. A call that found no permit says as little about the target as one without a slot.
     fn outcome(&self) -> Outcome {
         match self {
             Self::Answered(_) => Outcome::Success,
@@ -44,63 +79,168 @@ impl<T, E> Attempt<T, E> {
             Self::Failed(Cause::Failed(_)) => Outcome::Failure,
             Self::Failed(Cause::TimedOut(_)) => Outcome::Timeout,
             Self::Failed(Cause::Rejected(_)) => Outcome::Rejected,
-            Self::Failed(Cause::BulkheadFull(_)) => Outcome::BulkheadFull,
+            Self::Failed(Cause::BulkheadFull(_) | Cause::RateLimited(_)) => Outcome::BulkheadFull,
+        }
+    }
+
+    fn policy_event(&self) -> EventKind {
+        match self {
+            Self::Answered(_) => EventKind::Succeeded,
+            Self::Failed(Cause::TimedOut(_)) => EventKind::TimedOut,
+            Self::BadRequest(_) | Self::Failed(_) => EventKind::Failed,
         }
     }
 }
 
-/// Runs the protected code behind breaker, bulkhead and timeout.
+/// Runs the protected code behind the breaker and the policies.
 pub(super) async fn attempt<F, Fut, T, E>(
     breaker: &CircuitBreaker,
-    settings: &Settings,
+    policies: &Policies,
+    deadline: Deadline,
     run: F,
-    bad_request: Option<BadRequest<E>>,
+    bad_request: Option<&mut BadRequest<E>>,
 ) -> Attempt<T, E>
 where
     F: FnOnce() -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    let call = match ProtectedCall::begin(&*breaker.shell) {
+    let mut call = match ProtectedCall::begin(&*breaker.shell) {
         Ok(call) => call,
         Err(rejected) => return Attempt::Failed(Cause::Rejected(rejected)),
     };
-    let limit = settings.max_concurrent;
-    let Some(slot) = breaker.shell.bulkhead.try_acquire(limit) else {
-        call.finish(Outcome::BulkheadFull, "");
-        return Attempt::Failed(Cause::BulkheadFull(limit));
+    let limited = match enter(&mut call, breaker, policies, deadline).await {
+        Ok(limited) => limited,
+        Err(cause) => {
+            let error_type = match &cause {
+                Cause::RateLimited(_) => ERROR_TYPE_RATE_LIMITED,
+                _ => "",
+            };
+            call.finish(Outcome::BulkheadFull, error_type);
+            return Attempt::Failed(cause);
+        }
     };
     let future = call.run(async { run().await });
-    let (attempt, error_type) = match within(settings.timeout, future, || call.elapsed()).await {
-        Ok(Ok(value)) => (Attempt::Answered(value), ""),
-        Ok(Err(error)) => judged(error, bad_request),
-        Err(limit) => (Attempt::Failed(Cause::TimedOut(limit)), ""),
+    let (attempt, error_type) =
+        match within(limited.limit(deadline), future, || call.elapsed()).await {
+            Ok(Ok(value)) => (Attempt::Answered(value), ""),
+            Ok(Err(error)) => judged(error, bad_request),
+            Err(cut) => (
+                Attempt::Failed(Cause::TimedOut(limited.named(cut, deadline))),
+                "",
+            ),
+        };
+    let outcome = match &attempt {
+        // The caller had no more time: that says nothing about a target which had less than a call may take.
+        Attempt::Failed(Cause::TimedOut(limit)) if limited.timeout.is_some_and(|t| t != *limit) => {
+            Outcome::Cancelled
+        }
+        attempt => attempt.outcome(),
     };
-    drop(slot);
-    call.finish(attempt.outcome(), error_type);
+    limited.end(attempt.policy_event());
+    call.finish(outcome, error_type);
     attempt
 }
 
+/// A call that has its permit and its slot, which is free once the call has ended.
+struct Limited<'a> {
+    timeout: Option<Duration>,
+    /// What is left of the timeout after the wait for the slot.
+    left: Option<Duration>,
+    measured: Option<LimitedCall<'a>>,
+    /// That of the breaker's settings, or that of the command's bulkhead.
+    _slot: Result<Slot<'a>, resilience::Slot>,
+}
+
+impl Limited<'_> {
+    /// How long the call may take now.
+    fn limit(&self, deadline: Deadline) -> Option<Duration> {
+        let left = deadline.left();
+        match self.left {
+            Some(limit) => Some(limit.min(left)),
+            None => deadline.at.map(|_| left),
+        }
+    }
+
+    /// The limit that a call exceeded which was cut off after `cut`, as the settings have it.
+    fn named(&self, cut: Duration, deadline: Deadline) -> Duration {
+        match self.timeout {
+            Some(timeout) if self.left == Some(cut) => timeout,
+            _ => deadline.whole,
+        }
+    }
+
+    fn end(self, event: EventKind) {
+        if let Some(measured) = self.measured {
+            measured.end(event);
+        }
+    }
+}
+
+/// Takes a permit and a slot. What the call waits for them is not the target's time.
+async fn enter<'a, E>(
+    call: &mut ProtectedCall<&Shell>,
+    breaker: &'a CircuitBreaker,
+    policies: &'a Policies,
+    deadline: Deadline,
+) -> Result<Limited<'a>, Cause<E>> {
+    let may_wait = policies.rate_limiter.is_some() || policies.bulkhead.is_some();
+    if may_wait {
+        call.pause();
+    }
+    if let Some(limiter) = &policies.rate_limiter {
+        let longest = limiter.settings().max_wait.min(deadline.left());
+        let permit = limiter.acquire_within(longest).await;
+        permit.map_err(Cause::RateLimited)?;
+    }
+    let settings = breaker.settings();
+    let measured = policies.time_limiter.as_ref().map(TimeLimiter::start);
+    let timeout = match &policies.time_limiter {
+        Some(limiter) => Some(limiter.settings().timeout),
+        None => settings.timeout,
+    };
+    let began = Instant::now();
+    let slot = match &policies.bulkhead {
+        Some(bulkhead) => {
+            let longest = bulkhead.settings().max_wait.min(deadline.left());
+            let longest = timeout.map_or(longest, |timeout| longest.min(timeout));
+            let slot = bulkhead.acquire_within(longest).await;
+            let slot = slot.map_err(|full| Cause::BulkheadFull(full.limit))?;
+            Err(slot)
+        }
+        None => Ok(own_slot(breaker, settings.max_concurrent)?),
+    };
+    let waited = match may_wait {
+        true => began.elapsed(),
+        false => Duration::ZERO,
+    };
+    if may_wait {
+        call.resume();
+    }
+    Ok(Limited {
+        timeout,
+        left: timeout.map(|timeout| timeout.saturating_sub(waited)),
+        measured,
+        _slot: slot,
+    })
+}
+
+/// Takes a slot of the breaker's settings, which never waits.
+fn own_slot<E>(breaker: &CircuitBreaker, limit: u32) -> Result<Slot<'_>, Cause<E>> {
+    let slot = breaker.shell.bulkhead.try_acquire(limit);
+    slot.ok_or_else(|| {
+        tries::note_refused(None);
+        Cause::BulkheadFull(limit)
+    })
+}
+
 /// Asks whose fault an error is, and names its type. A panic of the one who is asked leaves it a failure.
-fn judged<T, E>(error: E, bad_request: Option<BadRequest<E>>) -> (Attempt<T, E>, &'static str) {
+fn judged<T, E>(
+    error: E,
+    bad_request: Option<&mut BadRequest<E>>,
+) -> (Attempt<T, E>, &'static str) {
     match bad_request.map(|is| isolated("bad_request_if", || is(&error))) {
         Some(Some(true)) => (Attempt::BadRequest(error), ""),
         Some(None) => (Attempt::Failed(Cause::Failed(error)), ERROR_TYPE_PANIC),
         _ => (Attempt::Failed(Cause::Failed(error)), type_name::<E>()),
-    }
-}
-
-/// Waits for `future` for at most `limit`, which is the error. A result that comes later is late too: code that blocks
-/// its thread keeps the timer from running.
-async fn within<F: Future>(
-    limit: Option<Duration>,
-    future: F,
-    elapsed: impl Fn() -> Duration,
-) -> Result<F::Output, Duration> {
-    let Some(limit) = limit else {
-        return Ok(future.await);
-    };
-    match timeout(limit, future).await {
-        Ok(output) if elapsed() <= limit => Ok(output),
-        _ => Err(limit),
     }
 }

@@ -1,15 +1,18 @@
-//! Timeout, bulkhead, breaker and fallback around one call, in Hystrix's order: circuit, semaphore, timeout, run; then,
-//! if that failed, the fallback under a semaphore of its own.
+//! Retry, breaker, rate limiter, timeout, bulkhead and fallback around one call, in resilience4j's order, which is Hystrix's
+//! for what that has: retry, circuit, permit, timeout, slot, run; then, if that failed, the fallback under a semaphore of its
+//! own.
 
 use std::fmt;
 use std::future::Future;
 
-use super::attempt::{Attempt, BadRequest, attempt};
+use super::attempt::{Attempt, BadRequest, Deadline, Policies, attempt};
 use super::errors::{Cause, CommandError, FallbackError};
 use super::execution::Execution;
 use super::fallback::{BorrowingFallback, FallbackFn, FallbackFuture, NoFallback};
 use super::handle::CircuitBreaker;
 use super::observation::{Observation, Observer};
+use super::repeat::Repeat;
+use crate::resilience::Decision;
 
 /// A command without its code; [`run`](Self::run) adds it.
 ///
@@ -31,13 +34,17 @@ use super::observation::{Observation, Observer};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Command {
-    breaker: CircuitBreaker,
+    pub(super) breaker: CircuitBreaker,
+    pub(super) policies: Policies,
 }
 
 impl Command {
     /// Creates a command behind `breaker`, whose settings hold the timeout and the limits.
     pub fn new(breaker: CircuitBreaker) -> Self {
-        Self { breaker }
+        Self {
+            breaker,
+            policies: Policies::default(),
+        }
     }
 
     /// Adds the protected code.
@@ -48,6 +55,8 @@ impl Command {
     {
         RunCommand {
             breaker: self.breaker,
+            policies: self.policies,
+            repeat: None,
             run,
             fallback: NoFallback,
             has_fallback: true,
@@ -59,7 +68,7 @@ impl Command {
 }
 
 impl CircuitBreaker {
-    /// Starts a command: a call with the timeout and the bulkhead of the settings, and a fallback.
+    /// Starts a command: a call with the timeout and the bulkhead of the settings, other policies, and a fallback.
     pub fn command(&self) -> Command {
         Command::new(self.clone())
     }
@@ -69,6 +78,8 @@ impl CircuitBreaker {
 #[must_use = "a command does nothing until it is executed"]
 pub struct RunCommand<F, B, E> {
     breaker: CircuitBreaker,
+    policies: Policies,
+    pub(super) repeat: Option<Repeat<F, E>>,
     run: F,
     fallback: B,
     /// Not if it is disabled.
@@ -139,9 +150,19 @@ impl<F, B, E> RunCommand<F, B, E> {
         self
     }
 
+    /// Decides after each attempt that gave no value whether another one follows; refusals are not asked for (see
+    /// [`RetrySettings::retry_refused`](crate::resilience::RetrySettings::retry_refused)). If it panics, none follows. Without a
+    /// [`retry`](Command::retry) it is not called.
+    pub fn retry_if(mut self, decide: impl FnMut(&Cause<E>) -> Decision + Send + 'static) -> Self {
+        if let Some(repeat) = &mut self.repeat {
+            repeat.decide = Some(Box::new(decide));
+        }
+        self
+    }
+
     /// Decides which errors are the caller's fault: the breaker ignores them and the fallback is not called. If it panics,
     /// the error counts as a failure.
-    pub fn bad_request_if(mut self, is: impl FnOnce(&E) -> bool + Send + 'static) -> Self {
+    pub fn bad_request_if(mut self, is: impl FnMut(&E) -> bool + Send + 'static) -> Self {
         self.bad_request = Some(Box::new(is));
         self
     }
@@ -156,6 +177,8 @@ impl<F, B, E> RunCommand<F, B, E> {
     fn with_fallback<C>(self, fallback: C) -> RunCommand<F, C, E> {
         RunCommand {
             breaker: self.breaker,
+            policies: self.policies,
+            repeat: self.repeat,
             run: self.run,
             fallback,
             has_fallback: self.has_fallback,
@@ -168,16 +191,31 @@ impl<F, B, E> RunCommand<F, B, E> {
     /// Runs the protected code; returns what is decided after it, or the reason to fall back.
     async fn attempt<Fut, T>(
         run: F,
-        bad_request: Option<BadRequest<E>>,
+        repeat: Option<Repeat<F, E>>,
+        policies: &Policies,
+        mut bad_request: Option<BadRequest<E>>,
         observation: &mut Observation,
     ) -> Result<Result<T, CommandError<E>>, Cause<E>>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let settings = observation.breaker.settings();
-        let attempt = attempt(&observation.breaker, &settings, run, bad_request).await;
-        observation.attempted(attempt.event());
+        let breaker = &observation.breaker;
+        let deadline = Deadline::start(policies.deadline);
+        let (attempt, attempts) = match repeat {
+            Some(repeat) => {
+                let attempts = repeat.attempts(breaker, policies, deadline, run, bad_request);
+                attempts.await
+            }
+            None => {
+                let bad_request = bad_request.as_mut();
+                (
+                    attempt(breaker, policies, deadline, run, bad_request).await,
+                    1,
+                )
+            }
+        };
+        observation.attempted(attempt.event(), attempts);
         match attempt {
             Attempt::Answered(value) => Ok(Ok(value)),
             Attempt::BadRequest(error) => Ok(Err(CommandError::BadRequest(error))),
@@ -206,7 +244,14 @@ impl<F, E> RunCommand<F, NoFallback, E> {
         Fut: Future<Output = Result<T, E>>,
     {
         let mut observation = Observation::start(self.breaker, self.observer);
-        let attempt = Self::attempt(self.run, self.bad_request, &mut observation).await;
+        let attempt = Self::attempt(
+            self.run,
+            self.repeat,
+            &self.policies,
+            self.bad_request,
+            &mut observation,
+        )
+        .await;
         let result = attempt.unwrap_or_else(|cause| {
             let fallback = match self.has_fallback {
                 true => FallbackError::Missing,
@@ -245,7 +290,14 @@ impl<F, G, E> RunCommand<F, FallbackFn<G>, E> {
         Fallback: Future<Output = Result<T, E>>,
     {
         let mut observation = Observation::start(self.breaker, self.observer);
-        let attempt = Self::attempt(self.run, self.bad_request, &mut observation).await;
+        let attempt = Self::attempt(
+            self.run,
+            self.repeat,
+            &self.policies,
+            self.bad_request,
+            &mut observation,
+        )
+        .await;
         let result = match attempt {
             Ok(result) => result,
             Err(cause) => {
@@ -286,7 +338,14 @@ impl<F, G, E> RunCommand<F, BorrowingFallback<G>, E> {
         G: for<'a> FnOnce(&'a Cause<E>) -> FallbackFuture<'a, T, E>,
     {
         let mut observation = Observation::start(self.breaker, self.observer);
-        let attempt = Self::attempt(self.run, self.bad_request, &mut observation).await;
+        let attempt = Self::attempt(
+            self.run,
+            self.repeat,
+            &self.policies,
+            self.bad_request,
+            &mut observation,
+        )
+        .await;
         let result = match attempt {
             Ok(result) => result,
             Err(cause) => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::error_type::as_error;
+use crate::resilience::RateLimited;
 
 /// The error of a call through a breaker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,8 @@ pub enum Cause<E> {
     Rejected(Rejected),
     /// This many calls were already running.
     BulkheadFull(u32),
+    /// The rate limiter of the command refused the call.
+    RateLimited(RateLimited),
 }
 
 impl<E: Display> Display for Cause<E> {
@@ -91,6 +94,7 @@ impl<E: Display> Display for Cause<E> {
             Self::TimedOut(limit) => write!(f, "no answer within {limit:?}"),
             Self::Rejected(rejected) => Display::fmt(rejected, f),
             Self::BulkheadFull(running) => write!(f, "no slot free: {running} calls are running"),
+            Self::RateLimited(refusal) => Display::fmt(refusal, f),
         }
     }
 }
@@ -99,7 +103,10 @@ impl<E: Debug + Display + 'static> Error for Cause<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Failed(error) => as_error(error)?.source(),
-            Self::TimedOut(_) | Self::Rejected(_) | Self::BulkheadFull(_) => None,
+            Self::TimedOut(_)
+            | Self::Rejected(_)
+            | Self::BulkheadFull(_)
+            | Self::RateLimited(_) => None,
         }
     }
 }

@@ -19,6 +19,8 @@ pub enum ExecutionEvent {
     ShortCircuited,
     /// No slot was free.
     SemaphoreRejected,
+    /// A rate limiter refused the call. Hystrix has none.
+    RateLimited,
     /// The error was the caller's fault.
     BadRequest,
     /// The caller dropped the command.
@@ -42,6 +44,7 @@ impl ExecutionEvent {
             Self::Timeout => "TIMEOUT",
             Self::ShortCircuited => "SHORT_CIRCUITED",
             Self::SemaphoreRejected => "SEMAPHORE_REJECTED",
+            Self::RateLimited => "RATE_LIMITED",
             Self::BadRequest => "BAD_REQUEST",
             Self::Cancelled => "CANCELLED",
             Self::FallbackSuccess => "FALLBACK_SUCCESS",
@@ -63,6 +66,7 @@ impl fmt::Display for ExecutionEvent {
 pub struct Execution {
     pub(super) first: ExecutionEvent,
     pub(super) fallback: Option<ExecutionEvent>,
+    pub(super) attempts: u32,
     pub(super) elapsed: Duration,
 }
 
@@ -70,6 +74,12 @@ impl Execution {
     /// Returns the events in order.
     pub fn events(&self) -> impl Iterator<Item = ExecutionEvent> {
         std::iter::once(self.first).chain(self.fallback)
+    }
+
+    /// Returns how often the protected code was called or refused: 1, or more with a retry. The first event is that of the
+    /// last attempt.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
     }
 
     /// Returns how long the command took, fallback included.

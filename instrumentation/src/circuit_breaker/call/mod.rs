@@ -3,6 +3,7 @@
 
 mod attempt;
 pub(crate) mod command;
+pub(crate) mod composition;
 pub(crate) mod errors;
 pub(crate) mod execution;
 pub(crate) mod fallback;
@@ -11,6 +12,7 @@ mod observation;
 pub(crate) mod permit;
 pub(crate) mod pool;
 pub(crate) mod protected;
+mod repeat;
 pub mod request_log;
 #[cfg(feature = "http")]
 pub(crate) mod seen;

@@ -19,6 +19,7 @@ pub(super) struct Observation {
     pub(super) breaker: CircuitBreaker,
     started: u64,
     first: Option<ExecutionEvent>,
+    attempts: u32,
     fallback: Option<ExecutionEvent>,
     observer: Option<Observer>,
     watch: PanicWatch,
@@ -30,15 +31,17 @@ impl Observation {
             started: breaker.shell.clock.now(),
             breaker,
             first: None,
+            attempts: 1,
             fallback: None,
             observer,
             watch: PanicWatch::start(),
         }
     }
 
-    /// Notes how the protected code ended.
-    pub(super) fn attempted(&mut self, event: ExecutionEvent) {
+    /// Notes how the protected code ended, the last time of `attempts`.
+    pub(super) fn attempted(&mut self, event: ExecutionEvent, attempts: u32) {
         self.first = Some(event);
+        self.attempts = attempts;
     }
 
     /// Notes that there is no fallback.
@@ -95,6 +98,7 @@ impl Observation {
         Execution {
             first: self.first.unwrap_or(dropped),
             fallback: self.fallback,
+            attempts: self.attempts,
             elapsed: Duration::from_nanos(now.saturating_sub(self.started)),
         }
     }

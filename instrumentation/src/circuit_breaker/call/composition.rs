@@ -1,0 +1,111 @@
+//! The policies that a command has besides its breaker: which there are, and where they stand.
+
+use std::future::Future;
+use std::time::Duration;
+
+use super::command::{Command, RunCommand};
+use super::fallback::NoFallback;
+use super::repeat::Repeat;
+use crate::resilience::{Bulkhead, RateLimiter, Retry, TimeLimiter};
+use crate::time::MAX_DURATION;
+
+/// A [`Command`] whose code is called again when it fails.
+#[derive(Debug, Clone)]
+pub struct RetryCommand {
+    command: Command,
+    retry: Retry,
+}
+
+impl Command {
+    /// Adds a rate limiter: each attempt takes a permit once the breaker has admitted it. The wait for it makes the call
+    /// neither slow nor late. Without a permit the target was not called: the breaker counts that as it counts calls without
+    /// a slot.
+    #[must_use]
+    pub fn rate_limiter(mut self, limiter: &RateLimiter) -> Self {
+        self.policies.rate_limiter = Some(limiter.clone());
+        self
+    }
+
+    /// Adds a bulkhead, at which calls may wait for a slot, in place of
+    /// [`Settings::max_concurrent`](crate::circuit_breaker::Settings::max_concurrent). The wait is part of the timeout; a call
+    /// that finds no slot in that time is one that found no slot, not one that timed out.
+    #[must_use]
+    pub fn bulkhead(mut self, bulkhead: &Bulkhead) -> Self {
+        self.policies.bulkhead = Some(bulkhead.clone());
+        self
+    }
+
+    /// Adds a time limiter for each attempt, in place of
+    /// [`Settings::timeout`](crate::circuit_breaker::Settings::timeout).
+    #[must_use]
+    pub fn time_limiter(mut self, limiter: &TimeLimiter) -> Self {
+        self.policies.time_limiter = Some(limiter.clone());
+        self
+    }
+
+    /// Limits the whole: all attempts and all waits, without the fallback. No attempt begins after it, and one that runs is
+    /// cut off. An attempt that was cut off before its own timeout counts as cancelled at the breaker.
+    #[must_use]
+    pub fn deadline(mut self, whole: Duration) -> Self {
+        self.policies.deadline = Some(whole.min(MAX_DURATION));
+        self
+    }
+
+    /// Adds a retry around everything else: each attempt asks the breaker anew. Refusals by the breaker, the rate limiter and
+    /// the bulkhead are not repeated unless the retry's settings say so, and errors that are the caller's fault never are.
+    ///
+    /// Logs a warning, once for each retry, if its attempts and the waits between them may take longer than the
+    /// [`deadline`](Self::deadline), which is to be set before: the last ones would then never be made.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use fusebox::circuit_breaker::CircuitBreaker;
+    /// use fusebox::resilience::{Bulkhead, RateLimiter, Retry};
+    ///
+    /// # async fn price() -> Result<u32, std::io::Error> { Ok(7) }
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let command = CircuitBreaker::new("price")
+    ///     .command()
+    ///     .rate_limiter(&RateLimiter::new("price"))
+    ///     .bulkhead(&Bulkhead::new("price"))
+    ///     .deadline(Duration::from_secs(5))
+    ///     .retry(&Retry::new("price"));
+    /// let price = command.run(price).fallback(|_| async { Ok(9) }).execute().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn retry(self, retry: &Retry) -> RetryCommand {
+        if let Some(deadline) = self.policies.deadline {
+            let settings = self.breaker.settings();
+            let timeout = self.policies.time_limiter.as_ref();
+            let timeout = timeout
+                .map(|limiter| limiter.settings().timeout)
+                .or(settings.timeout);
+            retry.warn_beyond(deadline, timeout);
+        }
+        RetryCommand {
+            command: self,
+            retry: retry.clone(),
+        }
+    }
+}
+
+impl RetryCommand {
+    /// Adds the protected code. Each attempt calls a clone of it: a closure is `Clone` if what it captures is, as references
+    /// and handles are.
+    pub fn run<F, Fut, T, E>(self, run: F) -> RunCommand<F, NoFallback, E>
+    where
+        F: FnOnce() -> Fut + Clone,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let repeat = Repeat {
+            retry: self.retry,
+            clone: F::clone,
+            decide: None,
+        };
+        let mut command = self.command.run(run);
+        command.repeat = Some(repeat);
+        command
+    }
+}
