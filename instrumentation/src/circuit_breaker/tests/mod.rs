@@ -10,6 +10,7 @@ mod model;
 mod operating;
 mod overrides;
 mod panics;
+mod policies;
 mod presets;
 mod registry;
 mod runtimes;

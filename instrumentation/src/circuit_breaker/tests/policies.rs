@@ -1,0 +1,351 @@
+//! Commands with a retry, a rate limiter, a bulkhead, a time limiter and a deadline.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use tokio::time::{Instant, sleep};
+
+use super::*;
+use crate::circuit_breaker::{Cause, CommandError};
+use crate::resilience::{
+    self, Bulkhead, BulkheadSettings, Decision, EventKind, RateLimiter, RateLimiterSettings, Retry,
+    RetrySettings, TimeLimiter, TimeLimiterSettings,
+};
+
+fn retry() -> Retry {
+    let settings = RetrySettings {
+        jitter_percent: 0.0,
+        budget: None,
+        ..RetrySettings::default()
+    };
+    Retry::builder("stock")
+        .settings(settings)
+        .registry(&resilience::Registry::new())
+        .build()
+}
+
+fn rate_limiter(limit: u32, max_wait: Duration) -> RateLimiter {
+    let settings = RateLimiterSettings {
+        limit,
+        period: ms(100),
+        max_wait,
+        ..RateLimiterSettings::default()
+    };
+    RateLimiter::builder("stock")
+        .settings(settings)
+        .registry(&resilience::Registry::new())
+        .build()
+}
+
+fn bulkhead(max_wait: Duration) -> Bulkhead {
+    let settings = BulkheadSettings {
+        max_concurrent: 1,
+        max_wait,
+        ..BulkheadSettings::default()
+    };
+    Bulkhead::builder("stock")
+        .settings(settings)
+        .registry(&resilience::Registry::new())
+        .build()
+}
+
+fn time_limiter(timeout: Duration) -> TimeLimiter {
+    let builder = TimeLimiter::builder("stock").registry(&resilience::Registry::new());
+    builder.settings(TimeLimiterSettings { timeout }).build()
+}
+
+fn cause<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, CommandError<E>>) -> Cause<E> {
+    match result {
+        Err(CommandError::Failed { cause, .. }) => cause,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Guarantees: each attempt passes the breaker, and the fallback is called once, after the last one.
+#[tokio::test(start_paused = true)]
+async fn attempts_pass_the_breaker_one_by_one() {
+    let breaker = breaker(Settings::default());
+    let attempts = AtomicU32::new(0);
+    let fails_twice = || async {
+        match attempts.fetch_add(1, Relaxed) {
+            2 => Ok(7),
+            _ => Err("busy"),
+        }
+    };
+    let command = breaker.command().retry(&retry()).run(fails_twice);
+    let (result, execution) = command.execute_observed().await;
+    assert_eq!((result.unwrap(), execution.attempts()), (7, 3));
+    assert_eq!(execution.elapsed(), ms(300));
+    let calls = breaker.snapshot().calls;
+    assert_eq!((calls.success, calls.failure), (1, 2));
+    let fallbacks = AtomicU32::new(0);
+    let command = breaker
+        .command()
+        .retry(&retry())
+        .run(|| async { Err::<u32, _>("down") });
+    let command = command.fallback(|_| {
+        fallbacks.fetch_add(1, Relaxed);
+        async { Ok(0) }
+    });
+    assert_eq!(command.execute().await.unwrap(), 0);
+    assert_eq!(fallbacks.load(Relaxed), 1);
+}
+
+/// Guarantees: errors that are the caller's fault, refusals and what the predicate stops are not repeated.
+#[tokio::test(start_paused = true)]
+async fn some_ends_are_not_repeated() {
+    let breaker = breaker(Settings {
+        minimum_calls: 1_000,
+        ..Settings::default()
+    });
+    let attempts = AtomicU32::new(0);
+    let fails = |text: &'static str| {
+        let attempts = &attempts;
+        move || async move {
+            attempts.fetch_add(1, Relaxed);
+            Err::<u32, _>(text)
+        }
+    };
+    let command = breaker.command().retry(&retry());
+    let bad = command
+        .clone()
+        .run(fails("unknown"))
+        .bad_request_if(|text| *text == "unknown");
+    assert!(matches!(
+        bad.execute().await,
+        Err(CommandError::BadRequest("unknown"))
+    ));
+    assert_eq!(attempts.swap(0, Relaxed), 1);
+    let stopped = command
+        .clone()
+        .run(fails("gone"))
+        .retry_if(|_| Decision::Stop);
+    stopped.execute().await.unwrap_err();
+    assert_eq!(attempts.swap(0, Relaxed), 1);
+    let panics = command
+        .clone()
+        .run(fails("gone"))
+        .retry_if(|_| panic!("in the predicate"));
+    panics.execute().await.unwrap_err();
+    assert_eq!(attempts.swap(0, Relaxed), 1);
+    breaker.open_for(ms(50), "test");
+    let refused = cause(command.run(fails("busy")).execute().await);
+    assert!(matches!(refused, Cause::Rejected(_)));
+    assert_eq!(breaker.snapshot().calls.rejected, 1);
+}
+
+/// Guarantees: a breaker that opens between two attempts ends the retry.
+#[tokio::test(start_paused = true)]
+async fn a_breaker_that_opens_ends_the_retry() {
+    let breaker = breaker(Settings {
+        minimum_calls: 2,
+        ..Settings::default()
+    });
+    let (result, execution) = breaker
+        .command()
+        .retry(&retry())
+        .run(|| async { Err::<u32, _>("down") })
+        .execute_observed()
+        .await;
+    assert!(matches!(cause(result), Cause::Rejected(_)));
+    assert_eq!(execution.attempts(), 3);
+    assert_eq!(breaker.snapshot().calls.failure, 2);
+}
+
+/// Scenario: more calls than the rate limiter and the bulkhead of the command admit.
+/// Guarantees: they are refused, and the breaker of the healthy target stays closed.
+#[tokio::test(start_paused = true)]
+async fn limits_of_the_caller_do_not_open_the_breaker() {
+    let breaker = breaker(Settings {
+        minimum_calls: 1,
+        ..Settings::default()
+    });
+    let limiter = rate_limiter(1, Duration::ZERO);
+    let limited = breaker.command().rate_limiter(&limiter);
+    assert_eq!(
+        limited
+            .clone()
+            .run(|| async { Ok::<_, &str>(1) })
+            .execute()
+            .await
+            .unwrap(),
+        1
+    );
+    for _ in 0..30 {
+        let (result, execution) = limited
+            .clone()
+            .run(|| async { Ok::<_, &str>(1) })
+            .execute_observed()
+            .await;
+        assert!(matches!(cause(result), Cause::RateLimited(_)));
+        assert_eq!(execution.events().next().unwrap().as_str(), "RATE_LIMITED");
+    }
+    let bulkhead = bulkhead(Duration::ZERO);
+    let slot = bulkhead.try_acquire().unwrap();
+    for _ in 0..30 {
+        let full = breaker
+            .command()
+            .bulkhead(&bulkhead)
+            .run(|| async { Ok::<_, &str>(1) });
+        assert!(matches!(
+            cause(full.execute().await),
+            Cause::BulkheadFull(1)
+        ));
+    }
+    drop(slot);
+    assert_eq!(breaker.state(), EffectiveState::Closed);
+    assert_eq!(breaker.snapshot().calls.bulkhead_full, 60);
+}
+
+/// Guarantees: the wait for a permit and for a slot makes a call neither slow, hanging nor late at the breaker.
+#[tokio::test(start_paused = true)]
+async fn waits_on_this_side_make_no_call_slow() {
+    let breaker = breaker(Settings {
+        minimum_calls: 1,
+        slow_call_duration: Some(ms(20)),
+        slow_call_rate_percent: 1.0,
+        ..Settings::default()
+    });
+    calls(&breaker, Outcome::Success, 20);
+    let limiter = rate_limiter(1, ms(500));
+    limiter.try_acquire().unwrap();
+    let quick = || async {
+        sleep(ms(10)).await;
+        Ok::<_, &str>(1)
+    };
+    let (started, waiting) = (
+        Instant::now(),
+        breaker.command().rate_limiter(&limiter).run(quick),
+    );
+    let waiting = tokio::spawn(waiting.execute());
+    sleep(ms(50)).await;
+    assert_eq!(
+        breaker.state(),
+        EffectiveState::Closed,
+        "it waits, and does not hang"
+    );
+    assert_eq!(waiting.await.unwrap().unwrap(), 1);
+    assert!(started.elapsed() >= ms(110));
+    let bulkhead = bulkhead(ms(500));
+    let slot = bulkhead.try_acquire().unwrap();
+    let waiting = tokio::spawn(breaker.command().bulkhead(&bulkhead).run(quick).execute());
+    sleep(ms(50)).await;
+    assert_eq!(breaker.state(), EffectiveState::Closed);
+    drop(slot);
+    assert_eq!(waiting.await.unwrap().unwrap(), 1);
+    assert_eq!(breaker.state(), EffectiveState::Closed);
+}
+
+/// Guarantees: the time of a call includes the wait for its slot; one that gets none in that time was not the target's fault.
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_a_slot_is_part_of_the_timeout() {
+    let breaker = breaker(Settings::default());
+    let (bulkhead, limiter) = (bulkhead(ms(500)), time_limiter(ms(100)));
+    let command = breaker.command().bulkhead(&bulkhead).time_limiter(&limiter);
+    let slot = bulkhead.try_acquire().unwrap();
+    let started = Instant::now();
+    let full = command.clone().run(|| async { Ok::<_, &str>(1) });
+    assert!(matches!(
+        cause(full.execute().await),
+        Cause::BulkheadFull(1)
+    ));
+    assert_eq!(started.elapsed(), ms(100));
+    let slow = || async {
+        sleep(ms(70)).await;
+        Ok::<_, &str>(1)
+    };
+    let late = tokio::spawn(command.run(slow).execute());
+    sleep(ms(40)).await;
+    drop(slot);
+    assert!(matches!(cause(late.await.unwrap()), Cause::TimedOut(limit) if limit == ms(100)));
+    assert_eq!(started.elapsed(), ms(200));
+    let calls = breaker.snapshot().calls;
+    assert_eq!((calls.bulkhead_full, calls.timeout), (1, 1));
+    assert_eq!(limiter.snapshot().count(EventKind::TimedOut), 1);
+}
+
+/// Guarantees: no attempt runs beyond the deadline and none begins after it; one cut off early is no failure of the target.
+#[tokio::test(start_paused = true)]
+async fn the_deadline_limits_the_whole() {
+    let breaker = breaker(Settings::default());
+    let hangs = || std::future::pending::<Result<u32, &str>>();
+    let started = Instant::now();
+    let command = breaker
+        .command()
+        .time_limiter(&time_limiter(ms(100)))
+        .deadline(ms(250))
+        .retry(&retry());
+    let (result, execution) = command.clone().run(hangs).execute_observed().await;
+    assert!(matches!(cause(result), Cause::TimedOut(limit) if limit == ms(250)));
+    assert_eq!((execution.attempts(), started.elapsed()), (2, ms(250)));
+    let calls = breaker.snapshot().calls;
+    assert_eq!(
+        (calls.timeout, calls.cancelled),
+        (1, 1),
+        "100 ms of 100, 50 ms of 100"
+    );
+    let started = Instant::now();
+    let (result, execution) = command
+        .run(|| async { Err::<u32, _>("down") })
+        .execute_observed()
+        .await;
+    assert!(matches!(cause(result), Cause::Failed("down")));
+    assert_eq!(
+        (execution.attempts(), started.elapsed()),
+        (2, ms(100)),
+        "the third one would begin at 300 ms"
+    );
+}
+
+/// Guarantees: what may take longer than the deadline is said once, with the figures.
+#[test]
+fn attempts_beyond_the_deadline_are_warned_of() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let writer = Lines(Arc::clone(&lines));
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(writer)
+        .with_ansi(false)
+        .finish();
+    let _listening = tracing::subscriber::set_default(subscriber);
+    let (breaker, retry) = (breaker(Settings::default()), retry());
+    let _ = breaker.command().deadline(ms(3_300)).retry(&retry);
+    assert!(
+        lines.lock().unwrap().is_empty(),
+        "3 attempts of 1 s, and 300 ms between them"
+    );
+    for _ in 0..2 {
+        let _ = breaker.command().deadline(ms(3_299)).retry(&retry);
+    }
+    let text = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    for part in [
+        "WARN",
+        "retry=\"stock\"",
+        "attempts=3",
+        "longest=3.3s",
+        "deadline=3.299s",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[derive(Clone)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl tracing_subscriber::fmt::MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
