@@ -13,6 +13,7 @@ use super::durations::Measured;
 use super::request_span::{RequestSpan, Side};
 use super::semantics;
 use crate::propagation::Propagator;
+use crate::resilience::attempt;
 
 /// Whom a client's requests go to, for the attributes of its spans.
 ///
@@ -105,6 +106,7 @@ fn client_span(
     (address, port): (Option<String>, Option<i64>),
     target: &Target,
 ) -> Span {
+    let repeats = i64::from(attempt::repeats());
     tracing::info_span!(
         target: "fusebox",
         "http client",
@@ -112,6 +114,7 @@ fn client_span(
         otel.kind = "client",
         http.request.method = semantics::method(method),
         http.request.method_original = semantics::original_method(method),
+        http.request.resend_count = (repeats > 0).then_some(repeats),
         url.full = semantics::full_url(uri),
         server.address = address,
         server.port = port,

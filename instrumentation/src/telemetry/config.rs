@@ -13,6 +13,7 @@ use super::log_format::LogFormat;
 use super::protocol::Protocol;
 use crate::circuit_breaker::Registry;
 use crate::propagation::{Propagator, sampler_from_variables};
+use crate::resilience;
 
 /// Timeout of one export (OTLP specification).
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +45,7 @@ pub struct TelemetryConfig {
     pub(super) propagator: Propagator,
     pub(super) sampler: Sampler,
     pub(super) registry: Registry,
+    pub(super) policies: resilience::Registry,
     pub(super) log_filter: Option<String>,
     pub(super) log_format: LogFormat,
     /// What is wrong with the environment and with the settings, in sentences.
@@ -109,6 +111,7 @@ impl TelemetryConfig {
                 env.get("OTEL_TRACES_SAMPLER_ARG").as_deref(),
             ),
             registry: Registry::global().clone(),
+            policies: resilience::Registry::global().clone(),
             log_filter: env.get("RUST_LOG"),
             log_format: env
                 .choice(
@@ -205,6 +208,13 @@ impl TelemetryConfig {
     #[must_use]
     pub fn with_propagator(mut self, propagator: Propagator) -> Self {
         self.propagator = propagator;
+        self
+    }
+
+    /// Exports the policies of `registry` instead of the global registry's.
+    #[must_use]
+    pub fn with_policies(mut self, registry: &resilience::Registry) -> Self {
+        self.policies = registry.clone();
         self
     }
 

@@ -9,6 +9,7 @@ use axum::routing::any;
 use fusebox::circuit_breaker::{CircuitBreaker, Override, OverrideKind, Registry, Settings};
 use fusebox::http::client::{Target, TracedClient};
 use fusebox::http::server::TraceLayer;
+use fusebox::resilience::{self, RateLimiter, Retry};
 use fusebox::{Telemetry, semconv};
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
@@ -45,7 +46,7 @@ const TELEMETRY: &str = "registry/attributes/telemetry";
 const OURS: &str = "fusebox::semconv";
 
 /// Every attribute that the crate sets, its type and where the type is stated.
-const ATTRIBUTES: [(&str, Type, &str); 37] = [
+const ATTRIBUTES: [(&str, Type, &str); 42] = [
     ("service.name", Text, SERVICE),
     ("service.instance.id", Text, SERVICE),
     ("host.name", Text, HOST),
@@ -55,6 +56,7 @@ const ATTRIBUTES: [(&str, Type, &str); 37] = [
     ("telemetry.sdk.version", Text, TELEMETRY),
     ("http.request.method", Text, HTTP),
     ("http.request.method_original", Text, HTTP),
+    ("http.request.resend_count", Integer, HTTP),
     ("http.response.status_code", Integer, HTTP),
     ("http.route", Text, HTTP),
     ("url.full", Text, URL),
@@ -83,14 +85,21 @@ const ATTRIBUTES: [(&str, Type, &str); 37] = [
     ("circuit_breaker.override.kind", Text, OURS),
     ("circuit_breaker.override.reason", Text, OURS),
     ("circuit_breaker.override.expires", Integer, OURS),
+    ("resilience.policy.kind", Text, OURS),
+    ("resilience.policy.name", Text, OURS),
+    ("resilience.policy.event", Text, OURS),
+    ("resilience.attempt", Integer, OURS),
 ];
 
 /// Every metric that the crate sends: its unit, its kind, and whether its numbers are integers.
-const METRICS: [(&str, &str, &str); 6] = [
+const METRICS: [(&str, &str, &str); 9] = [
     (semconv::CALL_DURATION, "s", "exponential histogram"),
     (semconv::STATE, "1", "gauge of integers"),
     (semconv::INFLIGHT, "{call}", "gauge of integers"),
     (semconv::FALLBACKS, "{fallback}", "sum of integers"),
+    (semconv::POLICY_EVENTS, "{event}", "sum of integers"),
+    (semconv::POLICY_AVAILABLE, "{permit}", "gauge of integers"),
+    (semconv::POLICY_WAITING, "{call}", "gauge of integers"),
     (
         "http.server.request.duration",
         "s",
@@ -113,8 +122,8 @@ async fn unavailable() -> [(&'static str, &'static str); 1] {
     [("grpc-status", "14")]
 }
 
-/// Requests that set every attribute of the HTTP layers.
-async fn make_requests(url: &str) {
+/// Requests that set every attribute of the HTTP layers, the last one behind policies.
+async fn make_requests(url: &str, policies: &resilience::Registry) {
     let client = TracedClient::new().with_target(Target::default().named("broken"));
     let brew = http::Method::from_bytes(b"BREW").unwrap();
     for method in [http::Method::GET, brew] {
@@ -122,7 +131,17 @@ async fn make_requests(url: &str) {
         let answer = request.header("user-agent", "test").send().await.unwrap();
         assert_eq!(answer.status(), 500);
     }
-    client.get(format!("{url}/grpc")).send().await.unwrap();
+    let limiter = RateLimiter::builder("grpc").registry(policies).build();
+    let retry = Retry::builder("grpc").registry(policies).build();
+    let mut attempts = 0;
+    let request = || {
+        attempts += 1;
+        // The first attempt fails before it sends anything.
+        let is_sent = attempts > 1 && limiter.try_acquire().is_ok();
+        let request = is_sent.then(|| client.get(format!("{url}/grpc")));
+        async { request.ok_or(())?.send().await.map_err(drop) }
+    };
+    retry.call(request).await.unwrap();
 }
 
 /// Opens a breaker, lets a probe close it, uses a fallback and forces a state.
@@ -224,8 +243,11 @@ fn has_bounds_of_http(histogram: &opentelemetry_proto::tonic::metrics::v1::Histo
 /// Runs everything that sets attributes and waits until all of both tables has arrived.
 fn receive<T>(read: impl Fn(&Received) -> T) -> T {
     let (sink, endpoint) = Sink::start();
-    let registry = Registry::new();
-    let page = Telemetry::start(&config("page", &endpoint).with_registry(&registry)).unwrap();
+    let (registry, policies) = (Registry::new(), resilience::Registry::new());
+    let config = config("page", &endpoint)
+        .with_registry(&registry)
+        .with_policies(&policies);
+    let page = Telemetry::start(&config).unwrap();
     let settings = Settings {
         minimum_calls: 1,
         open_duration: Duration::from_millis(1),
@@ -238,7 +260,7 @@ fn receive<T>(read: impl Fn(&Received) -> T) -> T {
         .route("/grpc", any(unavailable));
     let address = serve(page.dispatch().clone(), router.layer(TraceLayer::new()));
     block_on(&page, async {
-        make_requests(&format!("http://{address}")).await;
+        make_requests(&format!("http://{address}"), &policies).await;
         use_breaker(&breaker).await;
     });
     drop(page);

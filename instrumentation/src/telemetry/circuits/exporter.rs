@@ -10,7 +10,7 @@ use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use tokio::time::Instant;
 
 use super::inbox::Inbox;
-use super::{events, metrics};
+use super::{events, metrics, policies};
 use crate::circuit_breaker::{CircuitBreaker, CircuitSnapshot, Listener, Transition};
 use crate::telemetry::otlp_client::OtlpClient;
 use crate::telemetry::{InitError, TelemetryConfig};
@@ -19,9 +19,10 @@ use crate::telemetry::{InitError, TelemetryConfig};
 const SETTINGS_INTERVAL: Duration = Duration::from_secs(60);
 /// Timeout of one request: the next second has data of its own.
 const SEND_LIMIT: Duration = Duration::from_secs(2);
-/// Most records and breakers of one request: a few hundred kilobytes, below the limits of receivers.
+/// Most records, breakers and policies of one request: a few hundred kilobytes, below the limits of receivers.
 const RECORDS_PER_REQUEST: usize = 256;
 const BREAKERS_PER_REQUEST: usize = 256;
+const POLICIES_PER_REQUEST: usize = 256;
 /// Timeout of each of the last two requests; together they stay below the limit of the whole flush.
 const LAST_SEND_LIMIT: Duration = Duration::from_millis(900);
 
@@ -189,6 +190,18 @@ impl Worker {
             let signal = &self.config.metrics;
             if self.client.send(signal, &request, self.limit).is_err() {
                 return; // Counts are cumulative: the next request makes up for it.
+            }
+        }
+        for part in self
+            .config
+            .policies
+            .snapshots()
+            .chunks(POLICIES_PER_REQUEST)
+        {
+            let request = policies::request(&self.resource, part, self.started, SystemTime::now());
+            let signal = &self.config.metrics;
+            if self.client.send(signal, &request, self.limit).is_err() {
+                return;
             }
         }
     }

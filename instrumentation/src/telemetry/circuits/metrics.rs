@@ -36,6 +36,11 @@ pub(super) fn request(
     };
     let mut metrics = vec![points.durations(), points.states(), points.in_flight()];
     metrics.extend(points.fallbacks());
+    request_of(resource, metrics)
+}
+
+/// Makes a request of metrics.
+pub(super) fn request_of(resource: &Resource, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
     let scope_metrics = ScopeMetrics {
         scope: Some(scope()),
         metrics,
@@ -162,17 +167,22 @@ impl Points<'_> {
     }
 
     fn point(&self, attributes: Vec<KeyValue>, value: u64) -> NumberDataPoint {
-        let value = i64::try_from(value).unwrap_or(i64::MAX);
-        NumberDataPoint {
-            attributes,
-            time_unix_nano: self.now,
-            value: Some(number_data_point::Value::AsInt(value)),
-            ..NumberDataPoint::default()
-        }
+        point(attributes, value, self.now)
     }
 }
 
-fn metric(name: &str, description: &str, unit: &str, data: Data) -> Metric {
+/// Makes a point of a whole number.
+pub(super) fn point(attributes: Vec<KeyValue>, value: u64, now: u64) -> NumberDataPoint {
+    let value = i64::try_from(value).unwrap_or(i64::MAX);
+    NumberDataPoint {
+        attributes,
+        time_unix_nano: now,
+        value: Some(number_data_point::Value::AsInt(value)),
+        ..NumberDataPoint::default()
+    }
+}
+
+pub(super) fn metric(name: &str, description: &str, unit: &str, data: Data) -> Metric {
     Metric {
         name: name.to_owned(),
         description: description.to_owned(),

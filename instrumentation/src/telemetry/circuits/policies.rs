@@ -1,0 +1,86 @@
+//! The counts of policies (retries, limiters, bulkheads, hedges) as cumulative OTLP metrics.
+
+use std::time::SystemTime;
+
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::metrics::v1::NumberDataPoint;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Gauge, Metric, Sum};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+
+use super::metrics::{metric, point, request_of};
+use super::{text, unix_nanos};
+use crate::resilience::{EventKind, Snapshot};
+use crate::semconv;
+
+/// Makes a request of all policies; their counts started at `start`, or when they were created later.
+pub(super) fn request(
+    resource: &Resource,
+    snapshots: &[Snapshot],
+    start: SystemTime,
+    now: SystemTime,
+) -> ExportMetricsServiceRequest {
+    let now = unix_nanos(now);
+    let gauge = |name, description, unit, value: fn(&Snapshot) -> Option<u64>| {
+        let points = snapshots.iter().filter_map(|snapshot| {
+            let value = value(snapshot)?;
+            Some(point(identity(snapshot), value, now))
+        });
+        let data_points: Vec<_> = points.collect();
+        let is_empty = data_points.is_empty();
+        let data = Data::Gauge(Gauge { data_points });
+        (!is_empty).then(|| metric(name, description, unit, data))
+    };
+    let available = gauge(
+        semconv::POLICY_AVAILABLE,
+        "Permits, slots or extra attempts that are left",
+        "{permit}",
+        |snapshot| snapshot.available,
+    );
+    let waiting = gauge(
+        semconv::POLICY_WAITING,
+        "Calls that wait for a permit or a slot",
+        "{call}",
+        |snapshot| snapshot.waiting,
+    );
+    let metrics = events(snapshots, unix_nanos(start), now);
+    let metrics = metrics.into_iter().chain(available).chain(waiting);
+    request_of(resource, metrics.collect())
+}
+
+/// `None` until there is an event.
+fn events(snapshots: &[Snapshot], start: u64, now: u64) -> Option<Metric> {
+    let points = snapshots.iter().flat_map(|snapshot| {
+        let start = start.max(unix_nanos(snapshot.created));
+        let counted = EventKind::ALL.into_iter().filter_map(move |event| {
+            let count = snapshot.count(event);
+            (count > 0).then_some((event, count))
+        });
+        counted.map(move |(event, count)| {
+            let mut attributes = identity(snapshot);
+            attributes.push(text(semconv::POLICY_EVENT, event.as_str()));
+            NumberDataPoint {
+                start_time_unix_nano: start,
+                ..point(attributes, count, now)
+            }
+        })
+    });
+    let data_points: Vec<_> = points.collect();
+    (!data_points.is_empty()).then(|| {
+        let data = Data::Sum(Sum {
+            data_points,
+            aggregation_temporality: AggregationTemporality::Cumulative.into(),
+            is_monotonic: true,
+        });
+        let description = "Events of retries, rate limiters, bulkheads, time limiters and hedges";
+        metric(semconv::POLICY_EVENTS, description, "{event}", data)
+    })
+}
+
+fn identity(snapshot: &Snapshot) -> Vec<KeyValue> {
+    vec![
+        text(semconv::POLICY_KIND, snapshot.policy.as_str()),
+        text(semconv::POLICY_NAME, &*snapshot.name),
+    ]
+}
