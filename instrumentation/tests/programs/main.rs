@@ -6,6 +6,7 @@ mod commands;
 mod errors;
 mod handlers;
 mod permits;
+mod policies;
 mod spawned;
 
 use std::borrow::Cow;
