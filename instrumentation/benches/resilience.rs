@@ -1,0 +1,115 @@
+//! What a policy adds to a call that it lets pass: a permit of a rate limiter, a slot of a bulkhead, a retry whose first
+//! attempt succeeds, and a command with all of them. The clock read alone is the line to subtract.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use fusebox::circuit_breaker::{self, CircuitBreaker, RetryCommand};
+use fusebox::resilience::{
+    Bulkhead, Hedge, RateLimiter, RateLimiterSettings, Registry, Retry, TimeLimiter,
+};
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+async fn work() -> Result<u32, &'static str> {
+    Ok(black_box(7))
+}
+
+fn rate_limiter(registry: &Registry) -> RateLimiter {
+    let settings = RateLimiterSettings {
+        limit: u32::MAX,
+        period: Duration::from_secs(3_600),
+        ..RateLimiterSettings::default()
+    };
+    RateLimiter::builder("bench")
+        .settings(settings)
+        .registry(registry)
+        .build()
+}
+
+/// One policy of each kind, which lets every call pass.
+struct Policies {
+    limiter: RateLimiter,
+    bulkhead: Bulkhead,
+    retry: Retry,
+    time_limiter: TimeLimiter,
+    hedge: Hedge,
+    breaker: CircuitBreaker,
+}
+
+impl Policies {
+    fn new(registry: &Registry) -> Self {
+        let breakers = circuit_breaker::Registry::new();
+        Self {
+            limiter: rate_limiter(registry),
+            bulkhead: Bulkhead::builder("bench").registry(registry).build(),
+            retry: Retry::builder("bench").registry(registry).build(),
+            time_limiter: TimeLimiter::builder("bench").registry(registry).build(),
+            hedge: Hedge::builder("bench").registry(registry).build(),
+            breaker: CircuitBreaker::builder("bench").registry(&breakers).build(),
+        }
+    }
+
+    fn command(&self) -> RetryCommand {
+        let command = self.breaker.command().rate_limiter(&self.limiter);
+        let command = command
+            .time_limiter(&self.time_limiter)
+            .bulkhead(&self.bulkhead);
+        command.retry(&self.retry)
+    }
+}
+
+/// Polls a future that is ready at once: what is timed is the policy, not the runtime.
+fn ready<T, E>(future: impl Future<Output = Result<T, E>>) -> Option<T> {
+    future.now_or_never().and_then(Result::ok)
+}
+
+fn benches(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let runtime = runtime.expect("a runtime starts");
+    let _entered = runtime.enter();
+    let policies = Policies::new(&Registry::new());
+    let Policies {
+        limiter,
+        bulkhead,
+        retry,
+        time_limiter,
+        hedge,
+        breaker,
+    } = &policies;
+    let command = policies.command();
+    let mut group = c.benchmark_group("resilience");
+    group.bench_function("clock read alone", |b| b.iter(|| black_box(Instant::now())));
+    group.bench_function("rate limiter, try_acquire", |b| {
+        b.iter(|| black_box(limiter.try_acquire()))
+    });
+    group.bench_function("bulkhead, try_acquire", |b| {
+        b.iter(|| drop(black_box(bulkhead.try_acquire())))
+    });
+    group.bench_function("rate limiter, call", |b| {
+        b.iter(|| ready(limiter.call(work)))
+    });
+    group.bench_function("bulkhead, call", |b| b.iter(|| ready(bulkhead.call(work))));
+    group.bench_function("retry, first attempt succeeds", |b| {
+        b.iter(|| ready(retry.call(work)))
+    });
+    group.bench_function("time limiter, call", |b| {
+        b.iter(|| ready(time_limiter.call(work)))
+    });
+    group.bench_function("hedge, first attempt succeeds", |b| {
+        b.iter(|| ready(hedge.call(work)))
+    });
+    group.bench_function("command, breaker alone", |b| {
+        b.iter(|| ready(breaker.command().run(work).execute()))
+    });
+    group.bench_function("command with everything", |b| {
+        b.iter(|| ready(command.clone().run(work).execute()))
+    });
+    group.finish();
+}
+
+criterion_group!(policies, benches);
+criterion_main!(policies);
