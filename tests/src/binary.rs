@@ -1,7 +1,7 @@
 //! The real binary as a child process, to be killed and started again.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 
 use tokio::process::{Child, Command};
 
@@ -131,15 +131,32 @@ impl Binary {
     }
 
     /// Sends SIGTERM and waits for the end of the process.
-    pub async fn terminate(mut self) {
-        let id = self.child.id().expect("it is running").to_string();
-        Command::new("kill")
-            .args(["-TERM", &id])
-            .status()
-            .await
-            .expect("kill runs");
-        let status = self.child.wait().await.expect("it ends");
+    pub async fn terminate(self) {
+        self.ask_to_stop().await;
+        let status = self.ended().await;
         assert!(status.success(), "a clean exit: {status}");
+    }
+
+    /// Sends SIGTERM.
+    pub async fn ask_to_stop(&self) {
+        let id = self.id().to_string();
+        let mut kill = Command::new("kill");
+        kill.args(["-TERM", &id]).status().await.expect("kill runs");
+    }
+
+    /// Waits for the end of the process; returns how it ended.
+    ///
+    /// # Panics
+    /// Panics unless it ends within `DEADLINE`.
+    pub async fn ended(mut self) -> ExitStatus {
+        let status = tokio::time::timeout(DEADLINE, self.child.wait()).await;
+        let status = status.unwrap_or_else(|_| panic!("it does not end within {DEADLINE:?}"));
+        status.expect("it can be waited for")
+    }
+
+    /// Returns whether the process ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it can be asked").is_some()
     }
 
     /// Begins a new measurement of the most memory that it has resident; returns what is resident now, bytes.

@@ -31,7 +31,7 @@ async fn send_gzip(binary: &Binary, body: &[u8]) {
 }
 
 /// Sends a trace of four requests of 14 spans, each of 127 values of 32,000 bytes: 228 MB. Returns its id.
-async fn send_large_trace(binary: &Binary) -> String {
+pub(crate) async fn send_large_trace(binary: &Binary) -> String {
     let mut trace = TraceBuilder::new("shop");
     let value = "x".repeat(32_000);
     let mut root = None;

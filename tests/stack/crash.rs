@@ -28,13 +28,18 @@ async fn no_acknowledged_span_is_lost_when_the_collector_is_killed() {
         acknowledged.extend(send_until_killed(binary).await);
     }
     let binary = Binary::serve(data.path()).await;
-    for id in &acknowledged {
+    assert_whole(&binary, &acknowledged).await;
+    binary.terminate().await;
+}
+
+/// Checks that every acknowledged trace is there, with all its spans.
+pub(crate) async fn assert_whole(binary: &Binary, acknowledged: &[String]) {
+    for id in acknowledged {
         let trace = get_json(&format!("{}/api/traces/{id}", binary.web)).await;
         let trace = trace.unwrap_or_else(|| panic!("{id} was acknowledged but is missing"));
         let spans = trace.to_string().matches("\"spanId\"").count() as u64;
         assert!(spans >= SPANS, "{id} has {spans} of its {SPANS} spans");
     }
-    binary.terminate().await;
 }
 
 /// Sends until the collector is killed; returns the ids of the traces that were answered 200.
@@ -56,12 +61,13 @@ async fn send_until_killed(binary: Binary) -> Vec<String> {
 
 /// State shared by the senders of one round.
 #[derive(Default)]
-struct Work {
-    answers: AtomicU64,
-    is_over: AtomicBool,
+pub(crate) struct Work {
+    pub(crate) answers: AtomicU64,
+    pub(crate) is_over: AtomicBool,
 }
 
-async fn send_traces(otlp_http: String, work: Arc<Work>) -> Vec<String> {
+/// Sends traces until the work is over or the collector gone; returns the ids of those that were answered 200.
+pub(crate) async fn send_traces(otlp_http: String, work: Arc<Work>) -> Vec<String> {
     let client = reqwest::Client::new();
     let mut acknowledged = Vec::new();
     while !work.is_over.load(Ordering::Relaxed) {

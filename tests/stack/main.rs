@@ -20,6 +20,7 @@ mod panels;
 mod process;
 mod restart;
 mod sdk;
+mod stopping;
 mod trace_page;
 mod trace_page_views;
 mod zipkin;
