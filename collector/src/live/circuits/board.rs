@@ -9,7 +9,9 @@ use self::gone::Gone;
 use super::facts::Facts;
 use super::instance::Instance;
 use super::rollup::Minutes;
-use super::timing::{FORGET_AFTER, RECENT_COUNT, SETTINGS_EVERY, STANDING_EVERY};
+use super::timing::{
+    FORGET_AFTER, RECENT_COUNT, ROLLUPS_EVERY, SETTINGS_EVERY, STANDING_EVERY,
+};
 use crate::codec::circuits::{Observation, SettingsReport};
 use crate::model::{CircuitCalls, CircuitKey, CircuitTransition, Source, UnixNanos};
 use crate::store::series::{SeriesRecord, SettingsRecord};
@@ -29,6 +31,7 @@ pub(super) struct Board {
     by_service: HashMap<String, usize>,
     /// When no instance was idle that could make room.
     none_idle_at: Option<UnixNanos>,
+    last_rollups: UnixNanos,
     last_standing: UnixNanos,
     last_settings: UnixNanos,
     restored_at: UnixNanos,
@@ -219,11 +222,9 @@ impl Board {
 
     /// Does what is due by time: rolls up hours that ended, writes standings and settings, removes expired instances.
     pub(super) fn tick(&mut self, now: UnixNanos, effects: &mut Effects) {
-        for (key, circuit) in &mut self.circuits {
-            let ended = circuit.minutes.take_ended_hours(key, now);
-            effects
-                .records
-                .extend(ended.into_iter().map(SeriesRecord::Rollup));
+        if now - self.last_rollups >= ROLLUPS_EVERY {
+            self.last_rollups = now;
+            self.write_rollups(now, effects);
         }
         if now - self.last_standing >= STANDING_EVERY {
             self.last_standing = now;
@@ -233,6 +234,14 @@ impl Board {
         if now - self.last_settings >= SETTINGS_EVERY {
             self.last_settings = now;
             self.write_settings(now, effects);
+        }
+    }
+
+    fn write_rollups(&mut self, now: UnixNanos, effects: &mut Effects) {
+        for (key, circuit) in &mut self.circuits {
+            let ended = circuit.minutes.take_ended_hours(key, now);
+            let records = ended.into_iter().map(SeriesRecord::Rollup);
+            effects.records.extend(records);
         }
     }
 

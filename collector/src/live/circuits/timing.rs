@@ -56,6 +56,8 @@ pub(super) const SHOWN: Duration = Duration::from_secs(130);
 
 // What is written.
 
+/// How often hours that ended are looked for: that looks at every breaker, and requests are many.
+pub(super) const ROLLUPS_EVERY: Duration = Duration::from_secs(1);
 /// How often the standing of every instance is written.
 pub(super) const STANDING_EVERY: Duration = MINUTE;
 /// How often unchanged settings are written again.
