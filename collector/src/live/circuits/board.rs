@@ -9,9 +9,7 @@ use self::gone::Gone;
 use super::facts::Facts;
 use super::instance::Instance;
 use super::rollup::Minutes;
-use super::timing::{
-    FORGET_AFTER, RECENT_COUNT, ROLLUPS_EVERY, SETTINGS_EVERY, STANDING_EVERY,
-};
+use super::timing::{FORGET_AFTER, RECENT_COUNT, ROLLUPS_EVERY, SETTINGS_EVERY, STANDING_EVERY};
 use crate::codec::circuits::{Observation, SettingsReport};
 use crate::model::{CircuitCalls, CircuitKey, CircuitTransition, Source, UnixNanos};
 use crate::store::series::{SeriesRecord, SettingsRecord};

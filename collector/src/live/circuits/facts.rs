@@ -112,6 +112,12 @@ fn outage(last: Option<Outage>, transition: &CircuitTransition, applied: Applied
     }
 }
 
+/// Returns the length of a window: the breaker's own, and at least as long as a report covers.
+pub(super) fn window_ms(own: Option<u64>, interval_ms: u64) -> u64 {
+    let own = own.unwrap_or(DEFAULT_WINDOW_MS);
+    own.clamp(1_000, WINDOW_MAX_MS).max(interval_ms)
+}
+
 /// Returns how long after its last report an instance is stale.
 pub(super) fn stale_after(standing: &Standing) -> Duration {
     let is_ours = standing.source == Source::Fusebox;
@@ -144,11 +150,9 @@ pub(super) struct Window {
 }
 
 impl Facts {
-    /// Returns the window's length: the breaker's own, and at least as long as a report covers.
     fn window_ms(&self) -> u64 {
         let own = self.report.as_ref().and_then(|r| r.settings.window_ms);
-        let own = own.unwrap_or(DEFAULT_WINDOW_MS).clamp(1_000, WINDOW_MAX_MS);
-        own.max(self.standing.interval_ms)
+        window_ms(own, self.standing.interval_ms)
     }
 
     /// Returns the second at which the window ends. A report arrives at any moment of its second or interval,

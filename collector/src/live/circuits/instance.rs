@@ -12,7 +12,8 @@ use std::time::Duration;
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
 use super::counted::{Counted, balance};
-use super::facts::{Applied, Facts, Second, apply, is_slow, stale_after, start_of};
+use super::facts::{Applied, Facts, apply, is_slow, stale_after, start_of, window_ms};
+use super::seconds::Seconds;
 use super::timing::{
     CLOCK_LEAD_MAX, EVENT_DELAY_MAX, EVENT_GRACE, FOLLOWED_AFTER, INTERVAL_MAX_MS, SHOWN,
 };
@@ -24,6 +25,8 @@ use crate::model::{
 };
 use crate::store::series::{SettingsRecord, Standing};
 
+/// How late a report may be and count in the window it belongs to.
+const REPORT_LATE_MAX: Duration = Duration::from_secs(5);
 /// Changes of state kept for the sparkline; older ones of a breaker that flaps faster fall out of it.
 const MAX_CHANGES: usize = 512;
 /// Intervals from which the usual one is learnt (their median).
@@ -44,7 +47,7 @@ pub(super) struct Instance {
     goes_on: bool,
     /// The second of the last sample, and the calls filed under it.
     filed_calls: (u64, CircuitCalls),
-    seconds: VecDeque<Second>,
+    seconds: Seconds,
     changes: VecDeque<(UnixNanos, EffectiveState)>,
     state_before: EffectiveState,
     last_report: Option<UnixNanos>,
@@ -117,7 +120,7 @@ impl Instance {
             tracker: Tracker::default(),
             goes_on: false,
             filed_calls: (0, CircuitCalls::default()),
-            seconds: VecDeque::new(),
+            seconds: Seconds::default(),
             changes: VecDeque::new(),
             last_report: None,
             filed: None,
@@ -158,7 +161,7 @@ impl Instance {
         let sample = self.sample(added.calls, added.latency, second, now);
         if was_away {
             // The window would show the calls of that whole time as those of a second.
-            self.seconds.pop_back();
+            self.seconds.forget_last();
         }
         Observed {
             sample,
@@ -222,7 +225,7 @@ impl Instance {
             standing: self.standing.clone(),
             report: self.report.clone(),
             stale: self.is_stale(now),
-            seconds: self.seconds.iter().cloned().collect(),
+            seconds: self.seconds.to_vec(),
             changes: self.changes.iter().copied().collect(),
             state_before: self.state_before,
             delay: None,
@@ -383,17 +386,7 @@ impl Instance {
             self.filed_calls = (second, CircuitCalls::default());
         }
         self.filed_calls.1.add(&calls);
-        match self.seconds.back_mut() {
-            Some(last) if last.second == second => {
-                last.calls.add(&calls);
-                last.latency.merge(&latency);
-            }
-            _ => self.seconds.push_back(Second {
-                second,
-                calls,
-                latency: latency.clone(),
-            }),
-        }
+        self.seconds.add(second, &calls, &latency);
         Some(CircuitSample {
             key: self.standing.key.clone(),
             instance: self.standing.instance.clone(),
@@ -406,15 +399,14 @@ impl Instance {
     }
 
     fn prune(&mut self, now: UnixNanos) {
-        let kept = SHOWN.max(Duration::from_millis(2 * self.standing.interval_ms));
+        let interval_ms = self.standing.interval_ms;
+        let kept = SHOWN.max(Duration::from_millis(2 * interval_ms));
         let oldest = (now - kept).window(SECOND);
-        while self
-            .seconds
-            .front()
-            .is_some_and(|second| second.second < oldest)
-        {
-            self.seconds.pop_front();
-        }
+        // A report that is late, and the next one, still count in the window.
+        let own = self.report.as_ref().and_then(|r| r.settings.window_ms);
+        let detailed = Duration::from_millis(window_ms(own, interval_ms) + 3 * interval_ms);
+        let window = (now - detailed.saturating_add(REPORT_LATE_MAX)).window(SECOND);
+        self.seconds.forget(oldest, window.max(oldest));
         while self.changes.len() > MAX_CHANGES
             || self
                 .changes

@@ -19,6 +19,7 @@ mod recent;
 mod replay;
 mod restore;
 mod rollup;
+mod seconds;
 mod timing;
 mod tracker;
 mod transitions;
