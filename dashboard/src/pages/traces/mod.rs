@@ -286,7 +286,13 @@ impl TraceRow {
                 .map(|mark| {
                     let chip = state::call_chip(mark, false);
                     let name = text::shown(&mark.name, 24).into_owned();
+                    // The fallback that answered has a span, and so a mark, of its own.
+                    let is_masked = mark.is_harmed() && trace.grade() == Grade::Degraded;
                     Chip {
+                        class: match is_masked {
+                            true => state::grade_class(Grade::Degraded),
+                            false => chip.class,
+                        },
                         text: format!("{name} {}", chip.text),
                         ..chip
                     }
