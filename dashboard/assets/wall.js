@@ -95,7 +95,7 @@ if (pill?.nodeName === "A") pill.addEventListener("click", (e) => { e.preventDef
 let later;
 const asked = () => {
   const query = new URLSearchParams(new FormData(tools));
-  for (const [key, value] of [...query]) if (!value || (key === "sort" && value === "worst") || (key === "view" && value === "merged")) query.delete(key);
+  for (const [key, value] of [...query]) if (!value || (key === "sort" && value === "worst")) query.delete(key);
   return query;
 };
 const followUp = () => {

@@ -24,7 +24,7 @@ const TEXTUAL: [&str; 4] = [
 ];
 
 /// Returns whether a client takes gzip (RFC 9110, 12.5.3).
-pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+pub fn takes_gzip(headers: &HeaderMap) -> bool {
     let lists = headers.get_all(header::ACCEPT_ENCODING).iter();
     let mut codings = lists
         .filter_map(|list| list.to_str().ok())

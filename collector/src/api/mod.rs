@@ -27,6 +27,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use axum::routing::get;
 
+pub use compress::takes_gzip;
 pub use problem::Problem;
 pub use web::bounded;
 

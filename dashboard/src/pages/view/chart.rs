@@ -91,6 +91,82 @@ pub(crate) fn stacked(buckets: &[SparkBucket], width: f64, height: f64) -> Vec<P
     paths
 }
 
+/// Returns stacked calls as areas of steps in whole units, one path per outcome, the one to be drawn first in front: each
+/// covers what is below it too, and is where its outcome is. A third as long as bars; what is there has a unit.
+pub(crate) fn areas(buckets: &[SparkBucket], height: u64) -> Vec<Path> {
+    let highest = buckets.iter().map(|b| b.calls.total()).max().unwrap_or(0);
+    let tops: Vec<[u64; 7]> = buckets
+        .iter()
+        .map(|bucket| {
+            tops(
+                &shares(&bucket.calls).map(|share| share.calls),
+                highest,
+                height,
+            )
+        })
+        .collect();
+    let classes = shares(&CircuitCalls::default()).map(|share| share.class);
+    let paths = classes.into_iter().enumerate().rev().map(|(place, class)| {
+        let own = tops
+            .iter()
+            .map(|tops| has_share(tops, place).then_some(tops[place]));
+        let d = steps(own, height);
+        Path { class, d }
+    });
+    paths.filter(|path| !path.d.is_empty()).collect()
+}
+
+fn has_share(tops: &[u64; 7], place: usize) -> bool {
+    let below = place.checked_sub(1).map_or(0, |below| tops[below]);
+    tops[place] > below
+}
+
+/// Returns where each outcome's share of a bar ends, in whole units above the ground.
+fn tops(calls: &[u64; 7], highest: u64, height: u64) -> [u64; 7] {
+    let units = |calls: u64| {
+        let units = u128::from(calls) * u128::from(height) / u128::from(highest.max(1));
+        u64::try_from(units)
+            .unwrap_or(height)
+            .max(u64::from(calls > 0))
+    };
+    let mut shares = calls.map(units);
+    let over = shares.iter().sum::<u64>().saturating_sub(height);
+    if let Some(largest) = shares.iter_mut().max() {
+        *largest = largest.saturating_sub(over);
+    }
+    let mut top = 0;
+    shares.map(|share| {
+        top += share;
+        top
+    })
+}
+
+/// Returns the outlines of steps of width 1, runs of equal ones as one.
+fn steps(tops: impl Iterator<Item = Option<u64>>, height: u64) -> String {
+    let mut runs: Vec<(Option<u64>, usize)> = Vec::new();
+    for top in tops {
+        match runs.last_mut() {
+            Some((last, width)) if *last == top => *width += 1,
+            _ => runs.push((top, 1)),
+        }
+    }
+    let (mut d, mut x, mut is_open) = (String::new(), 0, false);
+    for (top, width) in runs {
+        let _ = match (top, is_open) {
+            (Some(top), false) => write!(d, "M{x} {height}V{}h{width}", height - top.min(height)),
+            (Some(top), true) => write!(d, "V{}h{width}", height - top.min(height)),
+            (None, true) => write!(d, "V{height}z"),
+            (None, false) => Ok(()),
+        };
+        is_open = top.is_some();
+        x += width;
+    }
+    if is_open {
+        let _ = write!(d, "V{height}z");
+    }
+    d
+}
+
 fn path_of<'a>(paths: &'a mut Vec<Path>, class: &'static str) -> &'a mut String {
     let at = paths.iter().position(|path| path.class == class);
     let at = at.unwrap_or_else(|| {
@@ -215,6 +291,29 @@ mod tests {
         );
         assert!(stacked(&buckets[1..], 8.0, 41.0).is_empty());
         assert!(stacked(&[], 8.0, 41.0).is_empty());
+    }
+
+    #[test]
+    fn areas_stack_in_whole_units_and_hide_nothing() {
+        let buckets = [
+            bucket(3, 1, EffectiveState::Closed),
+            bucket(3, 1, EffectiveState::Closed),
+            bucket(0, 0, EffectiveState::Open),
+            bucket(1_000, 1, EffectiveState::Open),
+        ];
+        let paths = areas(&buckets, 12);
+        let drawn: Vec<_> = paths
+            .iter()
+            .map(|path| (path.class, path.d.as_str()))
+            .collect();
+        assert_eq!(
+            drawn,
+            [
+                ("k-failed", "M0 12V10h2V12zM3 12V0h1V12z"),
+                ("k-ok", "M0 12V11h2V12zM3 12V1h1V12z")
+            ]
+        );
+        assert!(areas(&buckets[2..3], 12).is_empty() && areas(&[], 12).is_empty());
     }
 
     #[test]

@@ -85,49 +85,71 @@ impl<'a> Card<'a> {
         }
     }
 
-    fn id(&self) -> String {
+    /// Returns the circuit that it is about.
+    pub(crate) fn circuit(&self) -> &'a CircuitView {
+        self.circuit
+    }
+
+    /// Returns how often and how fast it was called, for a row: name and value.
+    pub(crate) fn brief_figures(&self) -> [Figure; 3] {
+        let latency = &self.circuit.latency;
+        [
+            Figure::new("p50", text::brief_duration(latency.median_nanos)),
+            Figure::new("p99", text::brief_duration(latency.p99_nanos)),
+            Figure::new("instances", self.hosts()),
+        ]
+    }
+
+    /// Returns calls a second.
+    pub(crate) fn rate(&self) -> String {
+        text::rate(self.circuit.calls_per_second)
+    }
+
+    /// Returns whether its state is worth a word.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.circuit.state == EffectiveState::Closed && !self.is_stale()
+    }
+
+    pub(crate) fn id(&self) -> String {
         id(&self.circuit.key)
     }
 
-    fn class(&self) -> &'static str {
+    pub(crate) fn class(&self) -> &'static str {
         state::class(self.circuit.state)
     }
 
-    fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         state::title(self.circuit.state)
     }
 
-    fn symbol(&self) -> &'static str {
+    pub(crate) fn symbol(&self) -> &'static str {
         state::symbol(self.circuit.state)
     }
 
-    fn service(&self) -> Cow<'_, str> {
+    pub(crate) fn service(&self) -> Cow<'_, str> {
         text::name(&self.circuit.key.service)
     }
 
-    fn name(&self) -> Cow<'_, str> {
+    pub(crate) fn name(&self) -> Cow<'_, str> {
         text::name(&self.circuit.key.name)
     }
 
-    fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         let key = &self.circuit.key;
         text::title(&format!("{} → {}", key.service, key.name)).into_owned()
     }
 
     /// Words that the filter looks at, in lower case.
-    fn haystack(&self) -> String {
+    pub(crate) fn haystack(&self) -> String {
         let circuit = self.circuit;
-        let words = [
-            &circuit.key.service,
-            &circuit.key.name,
-            &circuit.target,
-            &circuit.settings.group,
-        ];
-        let words = words.map(|word| text::name(word).to_lowercase());
+        let target = (circuit.target != circuit.key.name).then_some(&circuit.target);
+        let words = [Some(&circuit.key.service), Some(&circuit.key.name), target];
+        let words = words.into_iter().flatten().chain([&circuit.settings.group]);
+        let words: Vec<_> = words.map(|word| text::name(word).to_lowercase()).collect();
         format!("{} {}", words.join(" "), state::word(self.circuit.state))
     }
 
-    fn href(&self) -> String {
+    pub(crate) fn href(&self) -> String {
         let at = (!self.live).then_some(self.now);
         Href::circuit(&self.circuit.key)
             .with_some("at", at.map(text::datetime_local))
@@ -173,7 +195,7 @@ impl<'a> Card<'a> {
     }
 
     /// How long it has been in its state as HTML, and since when in Unix milliseconds where that ticks.
-    fn lasted(&self) -> String {
+    pub(crate) fn lasted(&self) -> String {
         let since = self.since();
         if since == UnixNanos::new(0) {
             return String::new();
@@ -184,20 +206,20 @@ impl<'a> Card<'a> {
         format!("for {}", text::age(self.now.saturating_sub(since.get())))
     }
 
-    fn ticks_since(&self) -> Option<u64> {
+    pub(crate) fn ticks_since(&self) -> Option<u64> {
         let circuit = self.circuit;
         let ticks = self.live && circuit.state != EffectiveState::Closed;
         let since = self.since();
         (ticks && since > UnixNanos::new(0)).then_some(since.millis())
     }
 
-    fn ticks_until(&self) -> Option<u64> {
+    pub(crate) fn ticks_until(&self) -> Option<u64> {
         let until = self.circuit.retry_at?;
         (self.live && until > UnixNanos::new(self.now)).then_some(until.millis())
     }
 
     /// What comes next: when it tries again, how many probes are under way.
-    fn next(&self) -> Option<String> {
+    pub(crate) fn next(&self) -> Option<String> {
         match self.circuit.state {
             EffectiveState::Open => self.circuit.retry_at.map(|at| self.retry(at.get())),
             EffectiveState::HalfOpen => {
@@ -226,12 +248,12 @@ impl<'a> Card<'a> {
     }
 
     /// Whether no instance has been heard of lately.
-    fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self) -> bool {
         let instances = &self.circuit.instances;
         !instances.is_empty() && instances.iter().all(|instance| instance.stale)
     }
 
-    fn error(&self) -> Option<String> {
+    pub(crate) fn error(&self) -> Option<String> {
         self.circuit.error_percent.map(text::percent)
     }
 
@@ -239,7 +261,7 @@ impl<'a> Card<'a> {
         format_duration(self.circuit.window_ms * 1_000_000)
     }
 
-    fn error_class(&self) -> &'static str {
+    pub(crate) fn error_class(&self) -> &'static str {
         let opens_at = self.circuit.settings.failure_rate_percent;
         match self.circuit.error_percent {
             Some(p) if p >= opens_at.unwrap_or_default().max(1.0) => "open",
@@ -317,7 +339,7 @@ impl<'a> Card<'a> {
         requests(&self.circuit.key, outcome, at).to_string()
     }
 
-    fn search_all(&self) -> String {
+    pub(crate) fn search_all(&self) -> String {
         self.search(None)
     }
 

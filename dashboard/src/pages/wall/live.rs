@@ -2,6 +2,7 @@
 //! result. A card that changed is drawn once for all pages.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use fusebox_collector::Stop;
 use fusebox_collector::live::circuits::CircuitChange;
 use fusebox_collector::model::{CircuitView, CircuitWall};
 use fusebox_collector::query::{Hub, QueryService};
+use fusebox_collector::sync::Mutex;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
-use super::card::Card;
-use super::card_id;
+use super::message::Message;
+use super::{Arranged, Shape, Sum, WallBody, WallView, arrange, card_id, draw_circuit};
 use crate::pages::frame::error::PageError;
 use crate::pages::frame::page::draw;
 use crate::pages::view::{state, text};
@@ -25,6 +27,8 @@ const TICK: Duration = Duration::from_secs(1);
 const GATHER: Duration = Duration::from_millis(100);
 /// Ticks that a slow page may be behind; then it skips to the newest and gets all of it.
 const LAG_MAX: usize = 2;
+/// Views of one tick that are kept for other pages, some 200 KB each; what more there are, each page makes for itself.
+const VIEWS_SHARED_MAX: usize = 32;
 /// Live pages at once; each costs a connection and a few kilobytes.
 const PAGES_MAX: usize = 512;
 
@@ -43,7 +47,9 @@ pub(crate) struct Tick {
     pub(crate) announcements: Vec<String>,
     /// Whether each circuit was last open or closed; a probe changes nothing.
     open: Vec<bool>,
-    drawn: Vec<[OnceLock<Arc<str>>; 2]>,
+    drawn: Vec<[OnceLock<Arc<str>>; 3]>,
+    /// What the pages show, each view once.
+    views: Mutex<HashMap<WallView, Arc<ViewTick>>>,
 }
 
 impl Tick {
@@ -73,6 +79,7 @@ impl Tick {
             wall,
             announcements,
             open,
+            views: Mutex::default(),
         }
     }
 
@@ -81,15 +88,137 @@ impl Tick {
         self.ids.iter().map(String::as_str).zip(circuits).collect()
     }
 
-    /// Returns the card of that circuit as HTML.
-    pub(crate) fn card(&self, index: usize, with_instances: bool) -> Arc<str> {
-        let drawn = self.drawn[index][usize::from(with_instances)].get_or_init(|| {
-            let circuit = &self.wall.circuits[index];
-            let card = Card::new(circuit, self.wall.at.get(), true, with_instances);
-            Arc::from(draw(&card).unwrap_or_default())
-        });
+    /// Returns that circuit as HTML.
+    pub(crate) fn circuit(&self, index: usize, shape: Shape) -> Arc<str> {
+        let drawn = self.drawn[index][shape as usize]
+            .get_or_init(|| draw_circuit(&self.wall, index, shape));
         Arc::clone(drawn)
     }
+
+    /// Returns what pages of that view show.
+    pub(crate) fn view(&self, view: &WallView) -> Arc<ViewTick> {
+        let mut views = self.views.lock();
+        if let Some(known) = views.get(view) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(ViewTick::new(&self.wall, &self.ids, view.clone()));
+        if views.len() < VIEWS_SHARED_MAX {
+            views.insert(view.clone(), Arc::clone(&new));
+        }
+        new
+    }
+}
+
+/// Which cards and rows a page shows, and where: two numbers, as many pages compare them each second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    in_order: u64,
+    in_any_order: u64,
+}
+
+impl Layout {
+    fn new(ids: &[String], arranged: &[Arranged], view: &WallView) -> Self {
+        let (mut in_order, mut in_any_order) = (DefaultHasher::new(), 0_u64);
+        for group in arranged {
+            group.service.hash(&mut in_order);
+            for (index, shape) in group.shapes(view.density) {
+                let mut one = DefaultHasher::new();
+                (&group.service, &ids[index], shape as u8).hash(&mut one);
+                let one = one.finish();
+                one.hash(&mut in_order);
+                in_any_order = in_any_order.wrapping_add(one);
+            }
+        }
+        Self {
+            in_order: in_order.finish(),
+            in_any_order,
+        }
+    }
+
+    /// Returns whether the same cards stand below the same headings, in whatever order.
+    pub(super) fn has_same_cards(self, other: Self) -> bool {
+        self.in_any_order == other.in_any_order
+    }
+}
+
+/// What the pages of one view show at one tick, and the messages that tell them, made when first asked for.
+#[derive(Debug)]
+pub(crate) struct ViewTick {
+    view: WallView,
+    arranged: Vec<Arranged>,
+    matching: usize,
+    layout: Layout,
+    whole: OnceLock<Message>,
+    changes: OnceLock<Message>,
+}
+
+/// A card on its way to a page.
+#[derive(serde::Serialize)]
+struct ChangedCard<'a> {
+    id: &'a str,
+    html: &'a str,
+}
+
+impl ViewTick {
+    fn new(wall: &CircuitWall, ids: &[String], view: WallView) -> Self {
+        let (arranged, matching) = arrange(wall, &view);
+        Self {
+            layout: Layout::new(ids, &arranged, &view),
+            view,
+            arranged,
+            matching,
+            whole: OnceLock::new(),
+            changes: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Returns the message with everything, for a page that shows something else.
+    pub(super) fn whole(&self, tick: &Tick) -> &Message {
+        self.whole.get_or_init(|| {
+            let circuit = |index, shape| tick.circuit(index, shape);
+            let (arranged, matching) = (&self.arranged, self.matching);
+            let body = WallBody::around(&tick.wall, &self.view, arranged, matching, circuit);
+            Message::new(&with_words(
+                tick,
+                vec![("wall", draw(&body).unwrap_or_default())],
+            ))
+        })
+    }
+
+    /// Returns the message with what changed since the tick before.
+    pub(super) fn changes(&self, tick: &Tick) -> &Message {
+        self.changes.get_or_init(|| {
+            let sum = draw(&Sum::new(&tick.wall)).unwrap_or_default();
+            let shown = self.arranged.iter();
+            let shown = shown.flat_map(|group| group.shapes(self.view.density));
+            let changed = shown.filter(|(index, _)| tick.changed.contains(index));
+            let drawn: Vec<_> = changed
+                .map(|(index, shape)| (index, tick.circuit(index, shape)))
+                .collect();
+            let cards = drawn.iter().map(|(index, html)| ChangedCard {
+                id: &tick.ids[*index],
+                html,
+            });
+            let cards: Vec<_> = cards.collect();
+            let mut events = vec![("sum", sum)];
+            if !cards.is_empty() {
+                events.push(("cards", serde_json::to_string(&cards).unwrap_or_default()));
+            }
+            Message::new(&with_words(tick, events))
+        })
+    }
+}
+
+/// Adds what opened and closed.
+fn with_words<'a>(tick: &Tick, mut events: Vec<(&'a str, String)>) -> Vec<(&'a str, String)> {
+    if !tick.announcements.is_empty() {
+        events.push(("said", tick.announcements.join(". ")));
+    }
+    events
 }
 
 /// Draws the wall for all live pages, and sleeps while there are none.

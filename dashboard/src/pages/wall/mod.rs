@@ -2,6 +2,8 @@
 
 pub(crate) mod card;
 pub(crate) mod live;
+mod message;
+mod row;
 pub(crate) mod stream;
 pub(crate) mod timeline;
 
@@ -22,10 +24,15 @@ use crate::pages::view::range::Range;
 use crate::pages::view::state;
 use crate::pages::view::text::{self, MINUTE};
 use card::Card;
+use row::Row;
 use timeline::Timeline;
 
-/// Cards on one page; a thousand circuits make five pages, and the filter looks at all of them.
+/// Circuits on one page; a thousand circuits make five pages, and the filter looks at all of them.
 pub(crate) const CARDS_MAX: usize = 200;
+/// More circuits than these are rows, but the first that are not closed.
+const ALL_CARDS_MAX: usize = 20;
+/// So many of those are cards: they fill a screen.
+const OPEN_CARDS_MAX: usize = 6;
 /// How long a circuit that closed stays among those that are not closed.
 const JUST_CLOSED_NANOS: u64 = MINUTE;
 /// Transitions drawn on the timeline.
@@ -67,22 +74,81 @@ pub(crate) async fn fragment(State(pages): State<Pages>, params: Params) -> Page
 }
 
 /// How the wall is looked at; every bit of it stands in the URL.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct WallView {
     /// The order of the cards.
     pub(crate) sort: Sort,
     /// Words that a card must have.
     pub(crate) filter: String,
-    /// Whether cards list their instances.
-    pub(crate) instances: bool,
+    /// How circuits are drawn.
+    pub(crate) density: Density,
     /// The moment; `None`: now.
     pub(crate) at: Option<u64>,
     /// Which page of cards, from 0.
     pub(crate) page: usize,
 }
 
+/// How circuits are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Density {
+    /// As cards; of many, those that are not closed come first, and all others are rows.
+    #[default]
+    Fitting,
+    /// As cards.
+    Cards,
+    /// As rows.
+    Rows,
+    /// As cards that list their instances.
+    Instances,
+}
+
+impl Density {
+    /// Each with its value in a URL and its word.
+    const ALL: [(Self, &'static str, &'static str); 4] = [
+        (Self::Fitting, "", "Cards and rows"),
+        (Self::Cards, "cards", "Cards"),
+        (Self::Rows, "rows", "Rows"),
+        (Self::Instances, "instances", "Per instance"),
+    ];
+
+    fn read(value: &str) -> Self {
+        let found = Self::ALL.into_iter().find(|(_, known, _)| *known == value);
+        found.map_or(Self::Fitting, |(density, _, _)| density)
+    }
+
+    /// Returns its value in a URL; the usual one has none.
+    fn value(self) -> Option<&'static str> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|(density, _, _)| *density == self);
+        found
+            .map(|(_, value, _)| value)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Returns how many of a page's circuits are cards.
+    fn cards(self, matching: usize, not_closed: usize) -> usize {
+        match self {
+            Self::Fitting if matching > ALL_CARDS_MAX => not_closed.min(OPEN_CARDS_MAX),
+            Self::Rows => 0,
+            Self::Fitting | Self::Cards | Self::Instances => CARDS_MAX,
+        }
+    }
+}
+
+/// How one circuit is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// As a card.
+    Card,
+    /// As a card that lists its instances.
+    Instances,
+    /// As a row.
+    Row,
+}
+
 /// The order of the cards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) enum Sort {
     /// By state, then error, then volume.
     #[default]
@@ -149,7 +215,7 @@ impl WallView {
         Ok(Self {
             sort: Sort::read(params.get("sort").unwrap_or("worst")),
             filter: params.get("filter").unwrap_or_default().to_owned(),
-            instances: params.get("view") == Some("instances"),
+            density: Density::read(params.get("view").unwrap_or_default()),
             at: params.at()?,
             page: params.number("page", 1).saturating_sub(1),
         })
@@ -162,7 +228,7 @@ impl WallView {
             .with_some("at", at.map(text::datetime_local))
             .with_some("sort", (self.sort != Sort::Worst).then(|| self.sort.key()))
             .with_some("filter", filter)
-            .with_some("view", self.instances.then_some("instances"))
+            .with_some("view", self.density.value())
     }
 
     fn matches(&self, circuit: &CircuitView) -> bool {
@@ -186,8 +252,41 @@ pub(crate) struct Arranged {
     pub(crate) service: Option<String>,
     /// Indexes into the wall's circuits, in the order shown.
     pub(crate) circuits: Vec<usize>,
+    /// So many of them are cards, the others rows.
+    pub(crate) cards: usize,
     /// How many stand under this heading on all pages.
     pub(crate) total: usize,
+}
+
+impl Arranged {
+    /// Returns its circuits, each with how it is drawn.
+    pub(crate) fn shapes(&self, density: Density) -> impl Iterator<Item = (usize, Shape)> {
+        let card = match density {
+            Density::Instances => Shape::Instances,
+            _ => Shape::Card,
+        };
+        let circuits = self.circuits.iter().enumerate();
+        circuits.map(move |(place, index)| match place < self.cards {
+            true => (*index, card),
+            false => (*index, Shape::Row),
+        })
+    }
+}
+
+/// Draws one circuit.
+pub(crate) fn draw_circuit(wall: &CircuitWall, index: usize, shape: Shape) -> Arc<str> {
+    let with_instances = shape == Shape::Instances;
+    let card = Card::new(
+        &wall.circuits[index],
+        wall.at.get(),
+        wall.live,
+        with_instances,
+    );
+    let html = match shape {
+        Shape::Row => draw(&Row::new(card)),
+        Shape::Card | Shape::Instances => draw(&card),
+    };
+    Arc::from(html.unwrap_or_default())
 }
 
 /// Returns whether a circuit closed within the last minute: its card stays where it was looked at, before it moves.
@@ -197,40 +296,50 @@ fn just_closed(circuit: &CircuitView, at: u64) -> bool {
     has_closed && at.saturating_sub(circuit.since.get()) < JUST_CLOSED_NANOS
 }
 
+/// Returns the heading above a circuit: its service, or `None` for one that is not closed.
+fn heading(circuit: &CircuitView, at: u64) -> Option<&str> {
+    let is_closed = circuit.state == EffectiveState::Closed && !just_closed(circuit, at);
+    is_closed.then_some(circuit.key.service.as_str())
+}
+
 /// Returns the circuits of one page under their headings, and how many match in all.
 pub(crate) fn arrange(wall: &CircuitWall, view: &WallView) -> (Vec<Arranged>, usize) {
     let circuits = &wall.circuits;
-    let closed = |index: &usize| {
-        let circuit = &circuits[*index];
-        circuit.state == EffectiveState::Closed && !just_closed(circuit, wall.at.get())
-    };
+    let heading = |index: usize| heading(&circuits[index], wall.at.get());
     let mut order: Vec<usize> = (0..circuits.len())
         .filter(|index| view.filter.is_empty() || view.matches(&circuits[*index]))
         .collect();
     let matching = order.len();
     order.sort_by_cached_key(|index| {
         let circuit = &circuits[*index];
-        let heading = closed(index).then(|| circuit.key.service.clone());
         let weight = std::cmp::Reverse(view.sort.weight(circuit));
-        (heading, weight, circuit.key.clone())
+        (heading(*index), weight, &circuit.key)
     });
-    let heading = |index: &usize| closed(index).then(|| circuits[*index].key.service.as_str());
     let mut totals: HashMap<Option<&str>, usize> = HashMap::new();
     for index in &order {
-        *totals.entry(heading(index)).or_default() += 1;
+        *totals.entry(heading(*index)).or_default() += 1;
     }
+    let page = order.into_iter().skip(view.page.saturating_mul(CARDS_MAX));
+    let page: Vec<usize> = page.take(CARDS_MAX).collect();
+    let not_closed = page
+        .iter()
+        .filter(|index| heading(**index).is_none())
+        .count();
+    let mut cards = view.density.cards(matching, not_closed);
     let mut groups: Vec<Arranged> = Vec::new();
-    for index in order
-        .into_iter()
-        .skip(view.page * CARDS_MAX)
-        .take(CARDS_MAX)
-    {
-        let service = heading(&index);
+    for index in page {
+        let service = heading(index);
+        let card = usize::from(cards > 0);
+        cards -= card;
         match groups.last_mut() {
-            Some(group) if group.service.as_deref() == service => group.circuits.push(index),
+            Some(group) if group.service.as_deref() == service => {
+                group.circuits.push(index);
+                group.cards += card;
+            }
             _ => groups.push(Arranged {
                 service: service.map(str::to_owned),
                 circuits: vec![index],
+                cards: card,
                 total: totals[&service],
             }),
         }
@@ -253,6 +362,7 @@ pub(crate) struct Group {
     href: Option<String>,
     detail: String,
     cards: Vec<Arc<str>>,
+    rows: Vec<Arc<str>>,
 }
 
 /// The line of totals above the cards.
@@ -336,38 +446,42 @@ pub(crate) struct WallBody {
 }
 
 impl WallBody {
-    /// Draws a wall; cards are drawn here.
+    /// Draws a wall; cards and rows are drawn here.
     pub(crate) fn drawn(wall: &CircuitWall, view: &WallView) -> Self {
-        Self::with_cards(wall, view, |index| {
-            let card = Card::new(
-                &wall.circuits[index],
-                wall.at.get(),
-                wall.live,
-                view.instances,
-            );
-            Arc::from(draw(&card).unwrap_or_default())
+        let (arranged, matching) = arrange(wall, view);
+        Self::around(wall, view, &arranged, matching, |index, shape| {
+            draw_circuit(wall, index, shape)
         })
     }
 
-    /// Draws a wall around cards that were drawn before.
-    pub(crate) fn with_cards(
+    /// Draws a wall around cards and rows that were drawn before.
+    pub(crate) fn around(
         wall: &CircuitWall,
         view: &WallView,
-        card: impl Fn(usize) -> Arc<str>,
+        arranged: &[Arranged],
+        matching: usize,
+        circuit: impl Fn(usize, Shape) -> Arc<str>,
     ) -> Self {
-        let (arranged, matching) = arrange(wall, view);
-        let groups = arranged.into_iter().map(|group| Group {
-            detail: Self::detail(wall, &group),
-            href: group
-                .service
-                .as_deref()
-                .map(|s| Href::service(s).to_string()),
-            heading: match &group.service {
-                Some(service) => text::name(service).into_owned(),
-                None if closed(wall, &group) == group.circuits.len() => "Just closed".to_owned(),
-                None => "Not closed".to_owned(),
-            },
-            cards: group.circuits.into_iter().map(&card).collect(),
+        let groups = arranged.iter().map(|group| {
+            let mut cards: Vec<_> = group
+                .shapes(view.density)
+                .map(|(index, shape)| circuit(index, shape))
+                .collect();
+            let rows = cards.split_off(group.cards);
+            Group {
+                detail: Self::detail(wall, group),
+                href: group
+                    .service
+                    .as_deref()
+                    .map(|s| Href::service(s).to_string()),
+                heading: match &group.service {
+                    Some(service) => text::name(service).into_owned(),
+                    None if closed(wall, group) == group.circuits.len() => "Just closed".to_owned(),
+                    None => "Not closed".to_owned(),
+                },
+                cards,
+                rows,
+            }
         });
         let all = view.href("/", view.at);
         let unfiltered = WallView {
@@ -497,6 +611,11 @@ impl WallPage {
     fn sorts(&self) -> Vec<(&'static str, &'static str, bool)> {
         let choice = |(sort, key, word)| (key, word, sort == self.view.sort);
         Sort::ALL.into_iter().map(choice).collect()
+    }
+
+    fn densities(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let choice = |(density, value, word)| (value, word, density == self.view.density);
+        Density::ALL.into_iter().map(choice).collect()
     }
 
     fn query(&self) -> String {

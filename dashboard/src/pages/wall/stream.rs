@@ -1,39 +1,62 @@
-//! The stream of one live page: the whole wall when cards came, went or moved, else the cards that changed.
+//! The stream of one live page: the whole wall when cards came, went or moved, else the cards that changed. What pages with
+//! the same view are sent is made once (`live::ViewTick`); here each page gets the part that it needs.
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::response::Sse;
-use axum::response::sse::{Event, KeepAlive};
-use futures_util::{Stream, StreamExt, stream};
+use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use fusebox_collector::api::takes_gzip;
+use futures_util::stream;
 use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::timeout;
 
-use super::live::Tick;
-use super::{Arranged, Sum, WallBody, WallView, arrange};
+use super::WallView;
+use super::live::{Layout, Tick};
+use super::message::{Coding, GZIP_HEAD, Message};
 use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
-use crate::pages::frame::page::draw;
 use crate::pages::frame::params::Params;
 
 /// Ticks after which cards move to where their figures put them; more often would make them hard to read.
 const RESORT_TICKS: u64 = 10;
+/// A stream without a tick for that long says that it is alive: proxies close what is quiet for 30 to 60 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Streams the wall to one page.
 pub(crate) async fn serve(
     State(pages): State<Pages>,
+    headers: HeaderMap,
     params: Params,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, PageError> {
+) -> Result<Response, PageError> {
+    let coding = match takes_gzip(&headers) {
+        true => Coding::Gzip,
+        false => Coding::Identity,
+    };
     let client = Client {
         view: WallView::read(&params)?,
         ticks: pages.live.watch()?,
         layout: None,
+        coding,
+        begun: false,
     };
-    let batches = stream::unfold(client, |mut client| async move {
-        let events = client.next().await?;
-        Some((stream::iter(events.into_iter().map(Ok)), client))
+    let chunks = stream::unfold(client, |mut client| async move {
+        let bytes = client.next().await?;
+        Some((Ok::<Bytes, Infallible>(bytes), client))
     });
-    Ok(Sse::new(batches.flatten()).keep_alive(KeepAlive::default()))
+    let mut response = Body::from_stream(chunks).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if coding == Coding::Gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
 }
 
 /// One live page and what it shows.
@@ -41,100 +64,48 @@ struct Client {
     view: WallView,
     ticks: broadcast::Receiver<Arc<Tick>>,
     layout: Option<Layout>,
-}
-
-/// Headings and the ids of the cards below them, as a page shows them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Layout(Vec<(Option<String>, Vec<String>)>);
-
-impl Layout {
-    fn new(tick: &Tick, arranged: &[Arranged]) -> Self {
-        let ids = |group: &Arranged| {
-            let circuits = group.circuits.iter();
-            let ids = circuits.map(|index| tick.ids[*index].clone()).collect();
-            (group.service.clone(), ids)
-        };
-        Self(arranged.iter().map(ids).collect())
-    }
-
-    /// Returns it with the cards below each heading sorted by id, to compare which there are.
-    fn sorted(&self) -> Self {
-        let mut sorted = self.clone();
-        sorted.0.iter_mut().for_each(|(_, ids)| ids.sort_unstable());
-        sorted
-    }
-}
-
-/// A card on its way to a page.
-#[derive(serde::Serialize)]
-struct ChangedCard<'a> {
-    id: &'a str,
-    html: &'a str,
+    coding: Coding,
+    begun: bool,
 }
 
 impl Client {
-    async fn next(&mut self) -> Option<Vec<Event>> {
+    async fn next(&mut self) -> Option<Bytes> {
+        let bytes = self.next_message().await?;
+        let is_first = !std::mem::replace(&mut self.begun, true);
+        Some(match (is_first, self.coding) {
+            (true, Coding::Gzip) => [GZIP_HEAD.as_slice(), &bytes].concat().into(),
+            _ => bytes,
+        })
+    }
+
+    async fn next_message(&mut self) -> Option<Bytes> {
         loop {
-            match self.ticks.recv().await {
-                Ok(tick) => return Some(self.events(&tick)),
-                Err(RecvError::Lagged(_)) => self.layout = None,
-                Err(RecvError::Closed) => return None,
+            match timeout(KEEP_ALIVE, self.ticks.recv()).await {
+                Ok(Ok(tick)) => return Some(self.message(&tick)),
+                Ok(Err(RecvError::Lagged(_))) => self.layout = None,
+                Ok(Err(RecvError::Closed)) => return None,
+                Err(_) => return Some(Message::keep_alive().bytes(self.coding)),
             }
         }
     }
 
-    fn events(&mut self, tick: &Tick) -> Vec<Event> {
-        let (arranged, _) = arrange(&tick.wall, &self.view);
-        let layout = Layout::new(tick, &arranged);
-        let mut events = if self.needs_all(tick, &layout) {
+    fn message(&mut self, tick: &Tick) -> Bytes {
+        let view = tick.view(&self.view);
+        let layout = view.layout();
+        if self.needs_all(tick, layout) {
             self.layout = Some(layout);
-            vec![self.whole_wall(tick)]
+            view.whole(tick).bytes(self.coding)
         } else {
-            self.changes(tick, &arranged)
-        };
-        if !tick.announcements.is_empty() {
-            events.push(event("said", tick.announcements.join(". ")));
+            view.changes(tick).bytes(self.coding)
         }
-        events
     }
 
     /// Returns whether cards came, went, or have to move.
-    fn needs_all(&self, tick: &Tick, layout: &Layout) -> bool {
-        let Some(shown) = &self.layout else {
-            return true;
-        };
+    fn needs_all(&self, tick: &Tick, layout: Layout) -> bool {
         let may_move = tick.number.is_multiple_of(RESORT_TICKS);
-        shown != layout && (may_move || shown.sorted() != layout.sorted())
-    }
-
-    fn whole_wall(&self, tick: &Tick) -> Event {
-        let card = |index| tick.card(index, self.view.instances);
-        let body = WallBody::with_cards(&tick.wall, &self.view, card);
-        event("wall", draw(&body).unwrap_or_default())
-    }
-
-    fn changes(&self, tick: &Tick, arranged: &[Arranged]) -> Vec<Event> {
-        let sum = draw(&Sum::new(&tick.wall)).unwrap_or_default();
-        let visible = arranged.iter().flat_map(|group| &group.circuits);
-        let changed = visible.filter(|index| tick.changed.contains(index));
-        let drawn: Vec<_> = changed
-            .map(|index| (*index, tick.card(*index, self.view.instances)))
-            .collect();
-        let cards = drawn.iter().map(|(index, html)| ChangedCard {
-            id: &tick.ids[*index],
-            html,
-        });
-        let cards: Vec<_> = cards.collect();
-        let mut events = vec![event("sum", sum)];
-        if !cards.is_empty() {
-            let cards = serde_json::to_string(&cards).unwrap_or_default();
-            events.push(event("cards", cards));
+        match self.layout {
+            None => true,
+            Some(shown) => !shown.has_same_cards(layout) || (may_move && shown != layout),
         }
-        events
     }
-}
-
-fn event(name: &str, data: String) -> Event {
-    // A carriage return would break the framing of the stream.
-    Event::default().event(name).data(data.replace('\r', " "))
 }
