@@ -122,7 +122,7 @@ addEventListener("keydown", (e) => {
 // Dragging the head: the cards follow it, and letting go makes it the address of the page.
 const timeline = document.getElementById("timeline"), label = document.getElementById("timeline-label");
 if (timeline) {
-  const start = Number(timeline.dataset.start), end = Number(timeline.dataset.end);
+  const start = Number(timeline.dataset.start), end = Number(timeline.dataset.end), endsNow = timeline.dataset.live === "1";
   const head = timeline.querySelector(".head");
   let at = Number(timeline.dataset.at ?? end);
   let last = 0, busy = false, wanted = null;

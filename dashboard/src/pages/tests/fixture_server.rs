@@ -21,7 +21,7 @@ use crate::pages::traces::search_form::SearchForm;
 use crate::pages::traces::{Known, TracesPage};
 use crate::pages::view::palette::Palette;
 use crate::pages::view::range::{Range, Ranges};
-use crate::pages::wall::{WallBody, WallPage, WallView};
+use crate::pages::wall::{WallBody, WallPage, WallView, timeline};
 use crate::pages::{map, services};
 
 fn the_wall(params: &Params) -> CircuitWall {
@@ -43,12 +43,13 @@ fn the_wall(params: &Params) -> CircuitWall {
 
 async fn show_wall(params: Params) -> Page<WallPage> {
     let view = WallView::read(&params).unwrap_or_default();
+    let kept = retention(&params);
     Page(WallPage::new(
         &the_wall(&params),
         &transitions(),
         view,
         NOW,
-        retention(&params),
+        (kept, &timeline::lengths(kept.length())),
         teach(),
     ))
 }

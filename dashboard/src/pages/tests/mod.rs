@@ -33,7 +33,7 @@ use crate::pages::view::palette::Palette;
 use crate::pages::view::range::{Range, Ranges};
 use crate::pages::view::state;
 use crate::pages::view::text::{DAY, HOUR, MINUTE};
-use crate::pages::wall::{WallPage, WallView, arrange, card, live};
+use crate::pages::wall::{WallPage, WallView, arrange, card, live, timeline};
 
 /// For how long the pages of the tests say that data is kept.
 const KEPT: Range = Range::of(fixtures::WEEK);
@@ -54,7 +54,7 @@ fn wall_page(wall: &CircuitWall, params: &[(&str, &str)]) -> String {
         &fixtures::transitions(),
         view,
         NOW,
-        KEPT,
+        (KEPT, &timeline::lengths(KEPT.length())),
         teach(),
     ))
 }
@@ -521,7 +521,9 @@ fn pages_offer_and_draw_as_much_as_is_kept() {
         let kept = Range::of(days * DAY);
         let view = WallView::default();
         let transitions = std::slice::from_ref(&long_ago);
-        let wall = WallPage::new(&fixtures::wall(), transitions, view, NOW, kept, teach());
+        let lengths = timeline::lengths(kept.length());
+        let shown = (kept, &lengths);
+        let wall = WallPage::new(&fixtures::wall(), transitions, view, NOW, shown, teach());
         let mut form = SearchForm::read(&Params::from(&[("range", "30d")][..]), kept.length());
         let query = form.question(NOW);
         let known = Known::default();

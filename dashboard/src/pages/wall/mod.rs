@@ -20,7 +20,7 @@ use crate::pages::frame::error::{PageError, PageResult};
 use crate::pages::frame::page::{Chrome, Page, Pill, Section, draw};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
-use crate::pages::view::range::Range;
+use crate::pages::view::range::{Range, Ranges};
 use crate::pages::view::state;
 use crate::pages::view::text::{self, MINUTE};
 use card::Card;
@@ -47,9 +47,17 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
         .circuits()
         .wall(view.at.map(UnixNanos::new))
         .await?;
-    let shown = Range::of(pages.retention());
+    let lengths = timeline::lengths(pages.retention());
+    let shown = match view.range.as_str() {
+        "" => lengths.longest(),
+        value => lengths.find(value).ok_or_else(|| {
+            PageError::Invalid(format!(
+                "range: {value:?} is none of the timeline's lengths"
+            ))
+        })?,
+    };
     let range = TimeRange {
-        start: UnixNanos::new(now.saturating_sub(shown.length())),
+        start: UnixNanos::new(now.saturating_sub(pages.retention())),
         end: UnixNanos::MAX,
     };
     let transitions = pages
@@ -58,7 +66,7 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
         .transitions(None, range, TICKS_MAX)
         .await?;
     let teach = Teach::from(&pages);
-    let page = WallPage::new(&wall, &transitions, view, now, shown, teach);
+    let page = WallPage::new(&wall, &transitions, view, now, (shown, &lengths), teach);
     Ok(Page(page))
 }
 
@@ -86,6 +94,8 @@ pub(crate) struct WallView {
     pub(crate) at: Option<u64>,
     /// Which page of cards, from 0.
     pub(crate) page: usize,
+    /// The length of the timeline as in the URL, or empty.
+    pub(crate) range: String,
 }
 
 /// How circuits are drawn.
@@ -218,6 +228,7 @@ impl WallView {
             density: Density::read(params.get("view").unwrap_or_default()),
             at: params.at()?,
             page: params.number("page", 1).saturating_sub(1),
+            range: params.word("range").unwrap_or_default().to_owned(),
         })
     }
 
@@ -229,6 +240,7 @@ impl WallView {
             .with_some("sort", (self.sort != Sort::Worst).then(|| self.sort.key()))
             .with_some("filter", filter)
             .with_some("view", self.density.value())
+            .with_some("range", (!self.range.is_empty()).then_some(&self.range))
     }
 
     fn matches(&self, circuit: &CircuitView) -> bool {
@@ -570,18 +582,20 @@ pub(crate) struct WallPage {
     chrome: Chrome,
     body: WallBody,
     timeline: Timeline,
+    /// Lengths of the timeline: words, link, whether it is shown.
+    lengths: Vec<(String, String, bool)>,
     view: WallView,
     teach: Teach,
 }
 
 impl WallPage {
-    /// Returns the page of a wall with a timeline of the range `shown`.
+    /// Returns the page of a wall with a timeline of the length `shown`, one of `lengths`.
     pub(crate) fn new(
         wall: &CircuitWall,
         transitions: &[CircuitTransition],
         view: WallView,
         now: u64,
-        shown: Range,
+        (shown, lengths): (Range, &Ranges),
         teach: Teach,
     ) -> Self {
         let back = view.href("/", None).to_string();
@@ -595,12 +609,22 @@ impl WallPage {
             None => "Circuits".to_owned(),
         };
         let base = view.clone();
+        let kept = lengths.longest().length();
+        let length = |range: Range| {
+            let view = WallView {
+                range: range.value(),
+                ..view.clone()
+            };
+            let href = view.href("/", view.at).to_string();
+            (range.words(), href, range == shown)
+        };
         Self {
+            lengths: lengths.iter().map(length).collect(),
             chrome: Chrome::new(Section::Circuits, &title)
                 .scripts(&["wall.js"])
                 .pill(pill),
             body: WallBody::drawn(wall, &view),
-            timeline: Timeline::new(transitions, view.at, now, shown, move |at| {
+            timeline: Timeline::new(transitions, view.at, now, (shown, kept), move |at| {
                 base.href("/", at)
             }),
             view,

@@ -1,5 +1,7 @@
-//! The timeline above the wall, as long as the retention: a tick where a circuit changed its state, a head at the time
-//! shown, and links to any other time. With JavaScript the head can be dragged.
+//! The timeline above the wall, from 15 minutes to the retention: a tick where a circuit changed its state, a head at the
+//! time shown, and links to any other time and to the transitions before and after. With JavaScript the head can be dragged.
+
+use std::collections::BTreeMap;
 
 use askama::Template;
 use fusebox::circuit_breaker::EffectiveState;
@@ -7,9 +9,17 @@ use fusebox_collector::model::CircuitTransition;
 
 use crate::pages::view::chart::trim;
 use crate::pages::view::href::Href;
-use crate::pages::view::range::Range;
+use crate::pages::view::range::{Range, Ranges};
 use crate::pages::view::text::{self, DAY, HOUR, MINUTE};
 use crate::pages::view::{moment, state};
+
+/// The shorter lengths of the timeline.
+const LENGTHS: [u64; 4] = [15 * MINUTE, HOUR, 6 * HOUR, DAY];
+
+/// Returns the lengths that the timeline may have.
+pub(crate) fn lengths(retention: u64) -> Ranges {
+    Ranges::within(retention, &LENGTHS)
+}
 
 /// Height of the picture, in units of its view box; its width is 1,000.
 const HEIGHT: usize = 34;
@@ -18,10 +28,15 @@ const HEIGHT: usize = 34;
 #[derive(Debug, Template)]
 #[template(path = "wall/timeline.html")]
 pub(crate) struct Timeline {
+    transitions: usize,
     ticks: Vec<Tick>,
     parts: Vec<Part>,
     marks: Vec<Mark>,
     steps: Vec<(&'static str, String)>,
+    /// The transitions before and after the time shown.
+    beside: Vec<(&'static str, String)>,
+    /// Whether its end is now.
+    ends_now: bool,
     head: String,
     at: Option<u64>,
     start: u64,
@@ -64,31 +79,32 @@ struct Scale {
 }
 
 impl Timeline {
-    /// Returns the timeline of a range that ends now; `href` leads to a time, `None` to now.
+    /// Returns the timeline of a range that ends now, or has the time shown in its middle where that is longer ago; `href`
+    /// leads to a time, `None` to now. Nothing is older than `kept`.
     pub(crate) fn new(
         transitions: &[CircuitTransition],
         at: Option<u64>,
         now: u64,
-        range: Range,
+        (range, kept): (Range, u64),
         href: impl Fn(Option<u64>) -> Href,
     ) -> Self {
-        let start = now.saturating_sub(range.length());
+        let end = at.map_or(now, |at| end(at, now, range, kept));
+        let start = end.saturating_sub(range.length());
         let scale = Scale { start, range };
         let link = |time: u64| href((time < now).then_some(time)).to_string();
-        let inside = |t: &&CircuitTransition| (start..=now).contains(&t.time.get());
+        let inside = |t: &&CircuitTransition| (start..=end).contains(&t.time.get());
         Self {
-            ticks: transitions
-                .iter()
-                .filter(inside)
-                .map(|transition| Tick::new(transition, scale))
-                .collect(),
-            parts: parts(scale, now, &link),
-            marks: marks(scale, now, &link),
-            steps: steps(at, now, start, &link),
+            transitions: transitions.iter().filter(inside).count(),
+            ticks: ticks(transitions.iter().filter(inside), scale),
+            parts: parts(scale, end, &link),
+            marks: marks(scale, end, &link),
+            steps: steps(at, now, &link),
+            beside: beside(transitions, at.unwrap_or(now), &link),
+            ends_now: end == now,
             head: trim(scale.place(at.unwrap_or(now))),
             at,
             start: start / 1_000_000,
-            end: now / 1_000_000,
+            end: end / 1_000_000,
             now_href: href(None).to_string(),
         }
     }
@@ -97,8 +113,13 @@ impl Timeline {
         self.at.map(|at| at / 1_000_000)
     }
 
+    /// Returns the links to the transitions before and after the time shown.
+    pub(crate) fn beside(&self) -> &[(&'static str, String)] {
+        &self.beside
+    }
+
     fn transitions_words(&self) -> String {
-        let count = self.ticks.len();
+        let count = self.transitions;
         let words = text::plural(count, "transition", "transitions");
         format!("{count} {words}")
     }
@@ -120,6 +141,22 @@ impl Scale {
     }
 }
 
+/// Returns one tick a place, the worst there: more could not be told apart.
+fn ticks<'a>(transitions: impl Iterator<Item = &'a CircuitTransition>, scale: Scale) -> Vec<Tick> {
+    let mut worst: BTreeMap<u64, &CircuitTransition> = BTreeMap::new();
+    for transition in transitions {
+        let place = scale.place(transition.time.get()) as u64;
+        let known = worst.entry(place).or_insert(transition);
+        if transition.to > known.to {
+            *known = transition;
+        }
+    }
+    let ticks = worst.into_values();
+    ticks
+        .map(|transition| Tick::new(transition, scale))
+        .collect()
+}
+
 impl Tick {
     fn new(transition: &CircuitTransition, scale: Scale) -> Self {
         // A trip stands out among the probes and recoveries around it.
@@ -134,9 +171,39 @@ impl Tick {
     }
 }
 
-fn parts(scale: Scale, now: u64, link: &impl Fn(u64) -> String) -> Vec<Part> {
+/// Returns where a timeline ends that shows that time, or the oldest time that is kept.
+fn end(at: u64, now: u64, range: Range, kept: u64) -> u64 {
+    let length = range.length();
+    if at >= now.saturating_sub(length) {
+        return now;
+    }
+    let oldest = now.saturating_sub(kept).saturating_add(length);
+    at.saturating_add(length / 2).max(oldest).min(now)
+}
+
+/// Returns the links to the nearest transitions: to the whole second after them, as addresses have no fractions.
+fn beside(
+    transitions: &[CircuitTransition],
+    shown: u64,
+    link: &impl Fn(u64) -> String,
+) -> Vec<(&'static str, String)> {
+    let whole = |time: u64| time.div_ceil(text::SECOND) * text::SECOND;
+    let times = || {
+        transitions
+            .iter()
+            .map(|transition| whole(transition.time.get()))
+    };
+    let shown = whole(shown);
+    let before = times().filter(|time| *time < shown).max();
+    let after = times().filter(|time| *time > shown).min();
+    let before = before.map(|time| ("Previous transition", link(time)));
+    let after = after.map(|time| ("Next transition", link(time)));
+    before.into_iter().chain(after).collect()
+}
+
+fn parts(scale: Scale, end: u64, link: &impl Fn(u64) -> String) -> Vec<Part> {
     let length = scale.range.bar();
-    let starts = (scale.start..now).step_by(length as usize);
+    let starts = (scale.start..end).step_by(length as usize);
     starts
         .map(|start| {
             let middle = start + length / 2;
@@ -150,11 +217,11 @@ fn parts(scale: Scale, now: u64, link: &impl Fn(u64) -> String) -> Vec<Part> {
         .collect()
 }
 
-fn marks(scale: Scale, now: u64, link: &impl Fn(u64) -> String) -> Vec<Mark> {
+fn marks(scale: Scale, end: u64, link: &impl Fn(u64) -> String) -> Vec<Mark> {
     let apart = scale.range.line();
     let times = (scale.start / apart + 1..).map(|index| index * apart);
     times
-        .take_while(|time| *time < now)
+        .take_while(|time| *time < end)
         .map(|time| Mark {
             x: trim(scale.place(time)),
             percent: format!("{:.2}", scale.place(time) / 10.0),
@@ -163,27 +230,74 @@ fn marks(scale: Scale, now: u64, link: &impl Fn(u64) -> String) -> Vec<Mark> {
                 _ => text::hour_minute(time),
             },
             // The middle of what the label stands for: of a day its noon.
-            href: link((time + apart / 2).min(now.saturating_sub(MINUTE))),
+            href: link(match apart >= DAY {
+                true => (time + apart / 2).min(end.saturating_sub(MINUTE)),
+                false => time,
+            }),
         })
         .collect()
 }
 
-/// Returns steps back within the timeline, and forth where the time shown is past.
-fn steps(
-    at: Option<u64>,
-    now: u64,
-    start: u64,
-    link: &impl Fn(u64) -> String,
-) -> Vec<(&'static str, String)> {
+/// Returns steps back, and forth where the time shown is past.
+fn steps(at: Option<u64>, now: u64, link: &impl Fn(u64) -> String) -> Vec<(&'static str, String)> {
     let shown = at.unwrap_or(now);
-    let back = [("−1 d", DAY), ("−1 h", HOUR), ("−1 min", MINUTE)];
+    let back = [
+        ("−1 d", DAY),
+        ("−1 h", HOUR),
+        ("−5 min", 5 * MINUTE),
+        ("−1 min", MINUTE),
+    ];
     let forth = [("+1 min", MINUTE), ("+1 h", HOUR), ("+1 d", DAY)];
     let back = back.map(|(word, by)| (word, shown.saturating_sub(by)));
     let forth = forth.map(|(word, by)| (word, shown.saturating_add(by)));
     let forth = forth.into_iter().filter(|_| at.is_some());
-    let steps = back
-        .into_iter()
-        .filter(|(_, time)| *time >= start)
-        .chain(forth);
+    let steps = back.into_iter().chain(forth);
     steps.map(|(word, time)| (word, link(time))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::tests::fixtures::{self, NOW};
+
+    fn timeline(at: Option<u64>, range: u64) -> Timeline {
+        let transitions = fixtures::transitions();
+        let href = |at: Option<u64>| Href::new("/").with_some("at", at.map(text::datetime_local));
+        Timeline::new(&transitions, at, NOW, (Range::of(range), 7 * DAY), href)
+    }
+
+    #[test]
+    fn a_short_timeline_shows_the_time_it_is_asked_for() {
+        let now = timeline(None, 15 * MINUTE);
+        assert_eq!((now.end, now.ends_now), (NOW / 1_000_000, true));
+        assert_eq!(now.parts.len(), 15);
+        let recent = timeline(Some(NOW - 10 * MINUTE), 15 * MINUTE);
+        assert_eq!(recent.end, now.end);
+        let at = NOW - 3 * HOUR;
+        let past = timeline(Some(at), 15 * MINUTE);
+        assert!(!past.ends_now);
+        assert_eq!(past.end - past.start, 15 * 60_000);
+        assert_eq!(past.start + past.end, 2 * (at / 1_000_000));
+        assert_eq!(past.head, "500");
+        let forgotten = timeline(Some(NOW - 30 * DAY), HOUR);
+        assert_eq!(forgotten.start, (NOW - 7 * DAY) / 1_000_000);
+    }
+
+    #[test]
+    fn the_transitions_beside_the_time_shown_are_links() {
+        let times = fixtures::transitions();
+        let mut times: Vec<u64> = times.iter().map(|t| t.time.get()).collect();
+        times.sort_unstable();
+        let second = |time: u64| text::datetime_local(time.div_ceil(text::SECOND) * text::SECOND);
+        let now = timeline(None, DAY).beside;
+        assert_eq!(now.len(), 1, "nothing comes after now");
+        let last = times.last().copied().expect("a transition");
+        let encoded = second(last).replace(':', "%3A");
+        assert_eq!(now[0], ("Previous transition", format!("/?at={encoded}")));
+        let between = timeline(Some(last - text::SECOND), DAY).beside;
+        assert_eq!(between.len(), 2);
+        assert_eq!(between[1], ("Next transition", format!("/?at={encoded}")));
+        let before = timeline(Some(times[0] - MINUTE), DAY).beside;
+        assert_eq!((before.len(), before[0].0), (1, "Next transition"));
+    }
 }
