@@ -1,7 +1,10 @@
 //! One circuit: its state and figures now, its history, every transition with the call that caused it, the requests
 //! that went through it, what differs in those that failed, its instances and settings.
 
+mod columns;
 pub(crate) mod differs;
+mod outage_list;
+mod outages;
 pub(crate) mod range;
 
 use std::borrow::Cow;
@@ -27,11 +30,15 @@ use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, MINUTE};
 use crate::pages::view::{moment, state};
 use crate::pages::wall::card::{Card, Figure, InstanceRow, requests};
+use columns::Column;
 use differs::Differs;
+use outage_list::OutageRow;
 use range::{Line, Shown};
 
-/// Transitions listed.
-const TRANSITIONS_MAX: usize = 50;
+/// Transitions read; those of a breaker that flaps through a night make one line.
+const TRANSITIONS_MAX: usize = 2_000;
+/// Transitions listed in the log.
+const LOG_MAX: usize = 50;
 /// Requests listed.
 const REQUESTS_MAX: usize = 15;
 
@@ -266,7 +273,15 @@ impl CircuitPage {
     }
 
     fn bars(&self) -> Vec<chart::Path> {
-        chart::stacked(&self.shown.history.buckets, 1008.0, 100.0)
+        chart::stacked(&self.shown.history.buckets, columns::WIDTH, 100.0)
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns::columns(&self.shown.history, self.shown.time, self.now)
+    }
+
+    fn highest(&self) -> Option<String> {
+        columns::highest(&self.shown.history)
     }
 
     fn retention_words(&self) -> String {
@@ -319,8 +334,28 @@ impl CircuitPage {
         self.known
             .transitions
             .iter()
+            .take(LOG_MAX)
             .map(|t| Step::new(t, self.now))
             .collect()
+    }
+
+    fn outages(&self) -> Vec<OutageRow> {
+        use EffectiveState::{ForcedOpen, HalfOpen, Open};
+        let is_out = matches!(self.known.circuit.state, Open | HalfOpen | ForcedOpen);
+        let lines = outages::lines(outages::outages(&self.known.transitions));
+        outage_list::rows(&lines, is_out, self.at())
+    }
+
+    fn log_words(&self) -> String {
+        let count = self.known.transitions.len();
+        let words = text::plural(count, "transition", "transitions");
+        match count > LOG_MAX {
+            true => format!(
+                "Log: the newest {LOG_MAX} of {} {words}",
+                text::count(count as u64)
+            ),
+            false => format!("Log: {count} {words}"),
+        }
     }
 
     fn tabs(&self) -> Vec<(&'static str, String, bool)> {
@@ -439,8 +474,6 @@ impl CircuitPage {
 struct Step {
     /// When, as HTML.
     when: String,
-    /// The same in full, for the label of the link.
-    clock: String,
     at_href: String,
     class: &'static str,
     symbol: &'static str,
@@ -455,7 +488,6 @@ impl Step {
         let at = transition.time;
         Self {
             when: moment::short(at.get(), now),
-            clock: text::day_clock(at.get()),
             at_href: Href::new("/")
                 .with("at", text::datetime_local(at.get()))
                 .to_string(),

@@ -4,6 +4,7 @@
 mod collector;
 pub(crate) mod fixtures;
 mod grades;
+mod outages;
 mod wall_rows;
 
 use std::time::Duration;
