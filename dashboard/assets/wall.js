@@ -127,18 +127,22 @@ if (timeline) {
   let at = Number(timeline.dataset.at ?? end);
   let last = 0, busy = false, wanted = null;
   const stamp = (ms) => new Date(ms).toISOString().slice(0, 19);
-  timeline.setAttribute("role", "slider");
-  timeline.tabIndex = 0;
-  timeline.setAttribute("aria-label", "Moment shown");
-  timeline.setAttribute("aria-valuemin", start); timeline.setAttribute("aria-valuemax", end);
+  // The slider holds no links: it lies beside those of the picture, which the keyboard does not need then.
+  const grip = document.createElement("div");
+  grip.className = "grip";
+  grip.tabIndex = 0;
+  for (const [name, value] of [["role", "slider"], ["aria-label", "Moment shown"], ["aria-valuemin", start], ["aria-valuemax", end]]) grip.setAttribute(name, value);
+  timeline.append(grip);
+  for (const link of timeline.querySelectorAll(".marks a")) link.setAttribute("tabindex", "-1");
+  const isNow = () => endsNow && at >= end;
   const place = (ms) => {
     at = Math.min(end, Math.max(start, ms));
     head.setAttribute("x", ((at - start) / (end - start)) * 997);
-    const words = at >= end ? "Now" : spellMoment(at, "full");
+    const words = isNow() ? "Now" : spellMoment(at, "full");
     label.textContent = words;
-    timeline.setAttribute("aria-valuenow", Math.round(at)); timeline.setAttribute("aria-valuetext", words);
+    grip.setAttribute("aria-valuenow", Math.round(at)); grip.setAttribute("aria-valuetext", words);
   };
-  const address = (path) => { const query = asked(); query.delete("at"); if (at < end) query.set("at", stamp(at)); const text = query.toString(); return text ? `${path}?${text}` : path; };
+  const address = (path) => { const query = asked(); query.delete("at"); if (!isNow()) query.set("at", stamp(at)); const text = query.toString(); return text ? `${path}?${text}` : path; };
   const peek = async () => {
     if (busy) { wanted = at; return; }
     busy = true; last = at;
@@ -150,7 +154,7 @@ if (timeline) {
   place(at);
   let dragging = false;
   timeline.addEventListener("click", (e) => e.preventDefault());
-  timeline.addEventListener("pointerdown", (e) => { if (e.button) return; dragging = true; stream?.close(); timeline.setPointerCapture(e.pointerId); place(fromX(e)); peek(); e.preventDefault(); timeline.focus(); });
+  timeline.addEventListener("pointerdown", (e) => { if (e.button) return; dragging = true; stream?.close(); timeline.setPointerCapture(e.pointerId); place(fromX(e)); peek(); e.preventDefault(); grip.focus(); });
   timeline.addEventListener("pointermove", (e) => { if (dragging) { place(fromX(e)); peek(); } });
   timeline.addEventListener("pointerup", () => { if (dragging) { dragging = false; location.assign(address("/")); } });
   let settle;

@@ -1,6 +1,7 @@
 //! The whole stack over real sockets, real processes and a real browser.
 
 mod access;
+mod accessibility;
 mod bounds;
 mod crash;
 mod demo;
