@@ -26,7 +26,7 @@ const fn asset(name: &'static str, content_type: &'static str, bytes: &'static [
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-static ASSETS: [Asset; 8] = [
+static ASSETS: [Asset; 9] = [
     asset(
         "fusebox.css",
         "text/css; charset=utf-8",
@@ -35,6 +35,7 @@ static ASSETS: [Asset; 8] = [
     asset("page.js", JS, include_bytes!("../../../assets/page.js")),
     asset("wall.js", JS, include_bytes!("../../../assets/wall.js")),
     asset("copy.js", JS, include_bytes!("../../../assets/copy.js")),
+    asset("map.js", JS, include_bytes!("../../../assets/map.js")),
     asset("trace.js", JS, include_bytes!("../../../assets/trace.js")),
     asset("traces.js", JS, include_bytes!("../../../assets/traces.js")),
     asset("icon.svg", SVG, include_bytes!("../../../assets/icon.svg")),

@@ -70,19 +70,30 @@ struct Node {
     is_virtual: bool,
 }
 
+/// The calls of one service to another: words, links, breakers and its line on the map.
 #[derive(Debug)]
-struct Edge {
-    parent: String,
-    child: String,
-    calls: String,
-    errors: String,
+pub(crate) struct Edge {
+    /// Who calls.
+    pub(crate) parent: String,
+    /// Who is called.
+    pub(crate) child: String,
+    /// How often.
+    pub(crate) calls: String,
+    /// Which share failed, percent.
+    pub(crate) errors: String,
+    /// The places of both among the services of the map.
+    ends: Option<(usize, usize)>,
     class: &'static str,
     thickness: String,
     path: Option<String>,
     badge: Option<Badge>,
-    circuits: Vec<CircuitMark>,
+    /// The breakers between them, worst first.
+    pub(crate) circuits: Vec<CircuitMark>,
     href: String,
-    parent_href: String,
+    /// The page of the one who calls.
+    pub(crate) parent_href: String,
+    /// The page of the one who is called.
+    pub(crate) child_href: String,
 }
 
 /// The glyph of a breaker on its edge.
@@ -95,12 +106,17 @@ struct Badge {
 
 /// A breaker's live state.
 #[derive(Debug, Clone)]
-struct CircuitMark {
-    class: &'static str,
-    symbol: &'static str,
-    word: &'static str,
-    name: String,
-    href: String,
+pub(crate) struct CircuitMark {
+    /// Class for its colour.
+    pub(crate) class: &'static str,
+    /// Id of its glyph.
+    pub(crate) symbol: &'static str,
+    /// The word of its state.
+    pub(crate) word: &'static str,
+    /// The breaker.
+    pub(crate) name: String,
+    /// Its page.
+    pub(crate) href: String,
     state: EffectiveState,
 }
 
@@ -128,6 +144,7 @@ impl MapPage {
             .places
             .iter()
             .map(|(name, place)| Node::new(name, place, &links));
+        let place = |name: &str| picture.places.keys().position(|known| known == name);
         let edges = links
             .iter()
             .take(ROWS_MAX)
@@ -136,10 +153,13 @@ impl MapPage {
                 let line = (index < EDGES_MAX)
                     .then(|| Line::between(&picture, link))
                     .flatten();
-                Edge::new(link, line, circuits)
+                Edge {
+                    ends: place(&link.parent).zip(place(&link.child)),
+                    ..Edge::new(link, line, circuits)
+                }
             });
         Self {
-            chrome: Chrome::new(Section::Map, "Map"),
+            chrome: Chrome::new(Section::Map, "Map").scripts(&["map.js"]),
             nodes: nodes.collect(),
             edges: edges.collect(),
             width: picture.width,
@@ -234,6 +254,8 @@ impl Edge {
             path: line.map(|line| line.path()),
             badge,
             circuits: marks,
+            ends: None,
+            child_href: Href::service(&link.child).to_string(),
             parent_href: Href::service(&link.parent).to_string(),
             href: Href::new("/traces")
                 .with("service", &link.child)
@@ -243,7 +265,13 @@ impl Edge {
 }
 
 impl Edge {
-    fn fails(&self) -> bool {
+    /// Returns the calls of a link without a line on the map.
+    pub(crate) fn listed(link: &DependencyLink, circuits: &[CircuitView]) -> Self {
+        Self::new(link, None, circuits)
+    }
+
+    /// Returns whether so many fail that it is marked.
+    pub(crate) fn fails(&self) -> bool {
         self.class != "e0"
     }
 }
@@ -260,7 +288,8 @@ impl CircuitMark {
         }
     }
 
-    fn is_closed(&self) -> bool {
+    /// Returns whether there is nothing to mark.
+    pub(crate) fn is_closed(&self) -> bool {
         self.state == EffectiveState::Closed
     }
 }

@@ -7,16 +7,19 @@ use std::collections::HashMap;
 use askama::Template;
 use axum::extract::{Path, State};
 use fusebox::circuit_breaker::EffectiveState;
-use fusebox_collector::model::{CircuitView, InstanceSeen, RedStats, ServiceSummary, UnixNanos};
+use fusebox_collector::model::{
+    CircuitView, DependencyLink, InstanceSeen, RedStats, ServiceSummary, TimeRange, UnixNanos,
+};
 
 use crate::pages::Pages;
 use crate::pages::frame::error::{PageError, PageResult};
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
+use crate::pages::map::Edge;
 use crate::pages::view::href::Href;
 use crate::pages::view::moment;
 use crate::pages::view::range::Range;
-use crate::pages::view::text::{self, MINUTE, SECOND};
+use crate::pages::view::text::{self, HOUR, MINUTE, SECOND};
 use crate::pages::wall::Teach;
 use crate::pages::wall::card::Card;
 
@@ -30,6 +33,10 @@ const ROWS_MAX: usize = 100;
 const OPERATIONS_MAX: usize = 200;
 /// Instances listed.
 const INSTANCES_MAX: usize = 100;
+/// Callers, and callees, listed: those with most calls.
+const PEERS_MAX: usize = 50;
+/// How far back callers and callees are looked for.
+const PEERS_RANGE: u64 = HOUR;
 /// Cards of circuits on the page of a service, some 5 KB each; the wall has all of them.
 const CARDS_MAX: usize = 30;
 
@@ -57,11 +64,18 @@ pub(crate) async fn show(
 ) -> PageResult<ServicePage> {
     let unknown = || PageError::NotFound(format!("no service {} has been seen", text::name(&name)));
     let service = pages.query.service(&name).await?.ok_or_else(unknown)?;
+    let now = UnixNanos::now().get();
+    let lately = TimeRange {
+        start: UnixNanos::new(now.saturating_sub(PEERS_RANGE)),
+        end: UnixNanos::MAX,
+    };
+    let links = pages.query.dependencies(lately).await?;
     let wall = pages.query.circuits().wall(None).await?;
     let page = aside(move || {
+        let peers = Peers::new(links, &wall.circuits, &name);
         let mut circuits = wall.circuits;
         circuits.retain(|circuit| circuit.key.service == name);
-        ServicePage::new(service, circuits, UnixNanos::now().get())
+        ServicePage::new(service, circuits, peers, now)
     });
     Ok(Page(page.await?))
 }
@@ -240,6 +254,32 @@ impl ServicesPage {
     }
 }
 
+/// The services around one.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    callers: Vec<Edge>,
+    callees: Vec<Edge>,
+}
+
+impl Peers {
+    /// Returns who calls that service and whom it calls, most calls first.
+    pub(crate) fn new(
+        mut links: Vec<DependencyLink>,
+        circuits: &[CircuitView],
+        service: &str,
+    ) -> Self {
+        links.sort_by_key(|link| std::cmp::Reverse(link.call_count));
+        let listed = |is_wanted: &dyn Fn(&&DependencyLink) -> bool| {
+            let wanted = links.iter().filter(is_wanted).take(PEERS_MAX);
+            wanted.map(|link| Edge::listed(link, circuits)).collect()
+        };
+        Self {
+            callers: listed(&|link| link.child == service),
+            callees: listed(&|link| link.parent == service),
+        }
+    }
+}
+
 /// The page of one service.
 #[derive(Debug, Template)]
 #[template(path = "services/service.html")]
@@ -250,6 +290,7 @@ pub(crate) struct ServicePage {
     circuits: Vec<CircuitView>,
     /// How many there are in all.
     circuits_total: usize,
+    peers: Peers,
     now: u64,
 }
 
@@ -264,7 +305,12 @@ struct OperationRow {
 
 impl ServicePage {
     /// Returns the page of a service and its circuits.
-    pub(crate) fn new(service: ServiceSummary, mut circuits: Vec<CircuitView>, now: u64) -> Self {
+    pub(crate) fn new(
+        service: ServiceSummary,
+        mut circuits: Vec<CircuitView>,
+        peers: Peers,
+        now: u64,
+    ) -> Self {
         circuits.sort_by_cached_key(|c| (std::cmp::Reverse(c.state), c.key.name.clone()));
         let circuits_total = circuits.len();
         circuits.truncate(CARDS_MAX);
@@ -273,6 +319,7 @@ impl ServicePage {
             service,
             circuits,
             circuits_total,
+            peers,
             now,
         }
     }
@@ -416,6 +463,38 @@ mod tests {
         assert!(html.len() <= 300_000, "{} bytes", html.len());
     }
 
+    /// *Guarantees*: who depends on a service, and on whom it depends, stands on its page with the breakers between them.
+    #[test]
+    fn the_page_of_a_service_has_its_callers_and_callees() {
+        let mut service = fixtures::services().remove(0);
+        service.name = "review".to_owned();
+        let circuits = fixtures::wall().circuits;
+        let key = circuits[0].key.clone();
+        let link = |parent: &str, child: &str, keys: &[CircuitKey]| DependencyLink {
+            parent: parent.to_owned(),
+            child: child.to_owned(),
+            child_is_virtual: false,
+            call_count: 40,
+            error_count: 4,
+            circuits: keys.to_vec(),
+        };
+        let links = vec![
+            link("gateway", "review", std::slice::from_ref(&key)),
+            link("review", "legacy", &[]),
+            link("gateway", "price", &[]),
+        ];
+        let peers = Peers::new(links, &circuits, "review");
+        let html = draw(&ServicePage::new(service, Vec::new(), peers, NOW)).unwrap();
+        let (_, callers) = html.split_once("Called by").expect("callers");
+        let (callers, callees) = callers.split_once("<h2>Calls").expect("callees");
+        assert!(callers.contains("/services/gateway") && callers.contains("10 %"));
+        assert!(
+            callers.contains(&Href::circuit(&key).to_string()),
+            "{callers}"
+        );
+        assert!(callees.contains("/services/legacy") && !html.contains("/services/price"));
+    }
+
     #[test]
     fn the_page_of_a_service_with_very_many_of_everything_has_a_bounded_size() {
         let mut service = fixtures::services().remove(0);
@@ -430,7 +509,13 @@ mod tests {
             ..service.instances[0].clone()
         };
         service.instances = (0..5_000).map(instance).collect();
-        let html = draw(&ServicePage::new(service, breakers(), NOW)).unwrap();
+        let html = draw(&ServicePage::new(
+            service,
+            breakers(),
+            Peers::default(),
+            NOW,
+        ))
+        .unwrap();
         assert_eq!(
             html.matches("<th scope=\"row\"").count(),
             OPERATIONS_MAX + INSTANCES_MAX

@@ -178,6 +178,7 @@ async fn show_service() -> Page<services::ServicePage> {
     Page(services::ServicePage::new(
         services().remove(4),
         circuits,
+        services::Peers::new(links(), &wall().circuits, "product-page"),
         NOW,
     ))
 }

@@ -23,7 +23,7 @@ use crate::pages::frame::page::draw;
 use crate::pages::frame::params::Params;
 use crate::pages::frame::{assets, error, headers};
 use crate::pages::map;
-use crate::pages::services::{ServicePage, ServicesPage};
+use crate::pages::services::{Peers, ServicePage, ServicesPage};
 use crate::pages::trace::call_tree::CallTree;
 use crate::pages::trace::rows::Rows;
 use crate::pages::trace::shown::Shown;
@@ -274,7 +274,8 @@ fn trace_pages() -> Vec<(&'static str, String)> {
 
 fn other_pages() -> Vec<(&'static str, String)> {
     let circuits = fixtures::wall().circuits;
-    let service = |service, circuits| html(ServicePage::new(service, circuits, NOW));
+    let service =
+        |service, circuits| html(ServicePage::new(service, circuits, Peers::default(), NOW));
     let services = |services: &[ServiceSummary], circuits: &[CircuitView]| {
         html(ServicesPage::new(services, circuits, NOW, KEPT, teach()))
     };
