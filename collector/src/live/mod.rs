@@ -103,6 +103,17 @@ impl Live {
         known.is_some_and(|id| figures.nodes.sends_spans(id) && **figures.nodes.name(id) == *name)
     }
 
+    /// Returns the services that spans of a service named as called within half a minute, by the exact name.
+    pub(crate) fn named_peers(&self, service: &str) -> Vec<String> {
+        let figures = self.shared.figures();
+        let node = figures.nodes.find(service);
+        let peers = node.map(|node| figures.dependencies.named_peers(node));
+        let names = peers.into_iter().flatten();
+        names
+            .map(|peer| figures.nodes.name(peer).to_string())
+            .collect()
+    }
+
     /// Returns a service: figures over the last five minutes, operations, instances.
     pub fn service(&self, name: &str, now: UnixNanos) -> ServiceSummary {
         self.shared.figures().service(name, now)

@@ -133,6 +133,8 @@ struct Gist {
     half: Half,
     error: bool,
     peer_is_store: bool,
+    names_service: bool,
+    names_broker: bool,
 }
 
 impl Gathered {
@@ -225,6 +227,8 @@ impl Gathered {
                     .peer
                     .map(|number| peer_of(&mut self.peers, number, figures)),
                 peer_is_store: gist.peer_is_store,
+                names_service: gist.names_service,
+                names_broker: gist.names_broker,
             };
             touch(&fact, figures, u64::from(second / 60));
             if figures.dependencies.arrive(&fact, second) == Arrival::Repeat {
@@ -316,6 +320,9 @@ impl SpanVisitor for Gathered {
             half,
             error: span.status_code == STATUS_ERROR,
             peer_is_store: attributes.is_store(),
+            names_service: attributes.has_service(),
+            names_broker: attributes.has_service()
+                && matches!(kind, SpanKind::Producer | SpanKind::Consumer),
         });
     }
 }

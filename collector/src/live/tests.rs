@@ -375,6 +375,38 @@ fn a_kindless_span_that_names_its_peer_is_a_client() {
     assert_eq!(bench.edges(), ["shop > cache 1/0"]);
 }
 
+/// *Scenario*: two services take a message from the broker that its producer names; another consumer names the broker itself.
+/// *Guarantees*: the broker stands between them, got the message once, and whom a service names is known at once.
+#[test]
+fn a_broker_stands_between_producer_and_consumers() {
+    for order in [[0, 1, 2], [2, 1, 0]] {
+        let spans = [
+            hand("shop", Producer, 1, 0).with("peer.service", "kafka"),
+            hand("mail", Consumer, 2, 1),
+            hand("stock", Consumer, 3, 1).with("peer.service", "kafka"),
+        ];
+        let mut bench = Bench::new();
+        for (second, span) in (0..).zip(order) {
+            bench.send(0, second, &spans[span..=span]);
+            let [shop, kafka] = ["shop", "kafka"].map(|name| bench.figures.nodes.find(name));
+            let peers = shop.map(|shop| bench.figures.dependencies.named_peers(shop));
+            assert_eq!(peers.into_iter().flatten().next(), shop.and(kafka));
+        }
+        bench.expire();
+        let links = bench.links();
+        let links = links
+            .iter()
+            .map(|link| (&*link.parent, &*link.child, link.call_count));
+        let links: BTreeSet<_> = links.collect();
+        let expected = [
+            ("kafka", "mail", 1),
+            ("kafka", "stock", 1),
+            ("shop", "kafka", 1),
+        ];
+        assert_eq!(links, BTreeSet::from(expected), "{order:?}");
+    }
+}
+
 #[test]
 fn a_late_half_after_the_wait_is_no_pair() {
     let mut bench = Bench::new();

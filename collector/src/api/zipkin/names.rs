@@ -43,17 +43,22 @@ pub(super) async fn spans(
     Ok(answer(lower(names), services.len()))
 }
 
-/// `GET /remoteServices?serviceName`: the services that its spans call, by the dependency map.
+/// `GET /remoteServices?serviceName`: the services that its spans call, by the dependency map, and at once those that they
+/// name, which are on the map when no other half came for half a minute.
 pub(super) async fn remote_services(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Response, Refusal> {
     let name = params.required("serviceName")?.to_lowercase();
-    let count = state.query.service_names().await?.len();
+    let services = state.query.service_names().await?;
+    let named = services.iter().filter(|known| is_called(known, &name));
+    let live = state.query.live();
+    let named: Vec<_> = named.flat_map(|known| live.named_peers(known)).collect();
     let range = TimeRange::until(UnixNanos::now(), state.query.retention());
     let called = state.query.dependencies(range).await?.into_iter();
     let called = called.filter(|link| is_called(&link.parent, &name));
-    Ok(answer(lower(called.map(|link| link.child)), count))
+    let called = called.map(|link| link.child).chain(named);
+    Ok(answer(lower(called), services.len()))
 }
 
 /// `GET /autocompleteKeys`: none, as in Zipkin without configured keys.
@@ -73,7 +78,8 @@ fn is_called(known: &str, name: &str) -> bool {
 }
 
 fn lower(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
-    names.into_iter().map(|name| name.to_lowercase()).collect()
+    let names = names.into_iter().filter(|name| !name.is_empty());
+    names.map(|name| name.to_lowercase()).collect()
 }
 
 /// Returns a list of names, to be kept for a while once there are some services.

@@ -42,4 +42,8 @@ pub(in crate::live) struct SpanFact {
     pub(in crate::live) peer: Option<NodeId>,
     /// Whether that is a database or broker, which sends no spans.
     pub(in crate::live) peer_is_store: bool,
+    /// Whether it names its peer as a service, and not by an address.
+    pub(in crate::live) names_service: bool,
+    /// Whether it sends or takes a message, and its peer is the broker that it names as a service.
+    pub(in crate::live) names_broker: bool,
 }

@@ -1,9 +1,12 @@
 //! The table of spans that wait for their other half.
 
+mod brokers;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::time::Duration;
 
+use self::brokers::broker_between;
 use super::edges::{Calls, EdgeId, Edges};
 use super::fact::{Half, Parent, SpanFact};
 use super::sampling::Sampling;
@@ -86,6 +89,12 @@ struct Here {
     half: Half,
     error: bool,
     peer_is_store: bool,
+    /// Whether its peer is named as a service.
+    names_service: bool,
+    /// Whether its peer is the broker of a message.
+    names_broker: bool,
+    /// As producer: its message to the broker is counted.
+    over_broker: bool,
     /// Whether its parent surely is in the same process.
     local_parent: bool,
     /// As child: its parent was there and both were related.
@@ -292,6 +301,9 @@ impl Dependencies {
             let late = is_call && by_caller;
             return late && !std::mem::replace(&mut parent.paired, true);
         }
+        if let Some(broker) = broker_between(parent, child) {
+            return self.relate_over(broker, parent, child, second);
+        }
         let error = child.error || (by_caller && parent.error);
         let edge = self.count(parent.service, child.service, error, second);
         child.edge = Some(edge);
@@ -461,6 +473,9 @@ impl Here {
             error: fact.error,
             local_parent: matches!(fact.parent, Parent::Local(_) | Parent::Root),
             peer_is_store: fact.peer_is_store,
+            names_service: fact.names_service,
+            names_broker: fact.names_broker,
+            over_broker: false,
             met: false,
             learnt: false,
             paired: false,
