@@ -174,6 +174,8 @@ pub enum Source {
     Polly,
     /// Hystrix, as its streams and Turbine's send it.
     Hystrix,
+    /// Known from spans alone: its service sends neither metrics nor events of it.
+    Spans,
 }
 
 impl Source {
@@ -184,6 +186,7 @@ impl Source {
             Self::Resilience4j => "resilience4j",
             Self::Polly => "polly",
             Self::Hystrix => "hystrix",
+            Self::Spans => "spans",
         }
     }
 
@@ -199,6 +202,7 @@ impl Source {
             Self::Resilience4j,
             Self::Polly,
             Self::Hystrix,
+            Self::Spans,
         ];
         let mut all = all.into_iter();
         all.find(|source| source.as_str() == word)

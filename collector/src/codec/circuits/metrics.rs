@@ -138,6 +138,8 @@ fn breaker_name(point: &Point<'_>, source: Source) -> Option<String> {
     match source {
         Source::Fusebox => name(point.attributes, semconv::BREAKER_NAME).map(str::to_owned),
         Source::Resilience4j => name(point.attributes, "name").map(str::to_owned),
+        // No metric is of them.
+        Source::Spans => None,
         Source::Polly => {
             let pipeline = name(point.attributes, "pipeline.name");
             let strategy = name(point.attributes, "strategy.name");

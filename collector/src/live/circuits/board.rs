@@ -43,6 +43,8 @@ pub(super) struct Board {
 struct Circuit {
     instances: BTreeMap<String, Instance>,
     minutes: Minutes,
+    /// Whether an instance is known from spans alone.
+    is_of_spans: bool,
 }
 
 /// An instance that a request is about, and the minutes of its breaker.
@@ -121,6 +123,36 @@ impl Board {
         effects.records.extend(sample.map(SeriesRecord::Sample));
     }
 
+    /// Returns whether a service sends metrics or events of its breakers.
+    pub(super) fn hears_of(&self, service: &str) -> bool {
+        let first = CircuitKey {
+            service: service.to_owned(),
+            name: String::new(),
+        };
+        let of_service = self.circuits.range(first..);
+        let mut of_service = of_service.take_while(|(key, _)| key.service == service);
+        of_service.any(|(_, circuit)| {
+            let mut instances = circuit.instances.values();
+            instances.any(|one| one.standing.source != Source::Spans && !one.restored)
+        })
+    }
+
+    /// Removes what spans alone told of a breaker: its own reports are there now.
+    fn forget_spans(&mut self, key: &CircuitKey) {
+        let Some(circuit) = self.circuits.get_mut(key).filter(|one| one.is_of_spans) else {
+            return;
+        };
+        circuit.is_of_spans = false;
+        let before = circuit.instances.len();
+        circuit
+            .instances
+            .retain(|_, one| one.standing.source != Source::Spans);
+        let gone = before - circuit.instances.len();
+        self.instances -= gone;
+        let count = self.by_service.entry(key.service.clone()).or_default();
+        *count = count.saturating_sub(gone);
+    }
+
     /// Returns after when a count that is new here must have begun so that nobody has counted its calls before.
     fn counts_from(
         &self,
@@ -192,6 +224,9 @@ impl Board {
         now: UnixNanos,
         effects: &mut Effects,
     ) -> Option<Found<'_>> {
+        if source != Source::Spans {
+            self.forget_spans(key);
+        }
         let circuit = self.circuits.get(key);
         let is_new = circuit.is_none_or(|circuit| !circuit.instances.contains_key(id));
         if is_new {
@@ -204,6 +239,7 @@ impl Board {
             instance.standing.target = self.targets.get(key).cloned().unwrap_or_default();
             let circuit = self.circuits.entry(key.clone()).or_default();
             circuit.instances.insert(id.to_owned(), instance);
+            circuit.is_of_spans |= source == Source::Spans;
         }
         let circuit = self.circuits.get_mut(key)?;
         Some(Found {
@@ -321,6 +357,7 @@ impl Board {
             let instance = Instance::restore(facts);
             let id = instance.standing.instance.clone();
             let circuit = self.circuits.entry(key).or_default();
+            circuit.is_of_spans |= instance.standing.source == Source::Spans;
             circuit.instances.insert(id, instance);
             self.count_one(&service);
         }

@@ -7,7 +7,7 @@ use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
 
 use super::timing::{
     CALLS_KNOWN_AFTER, DEFAULT_INTERVAL_MS, DEFAULT_WINDOW_MS, FUSEBOX_STALE_AFTER,
-    MISSED_INTERVALS, SLOW_INTERVAL_MS, WINDOW_MAX_MS,
+    MISSED_INTERVALS, SLOW_INTERVAL_MS, SPANS_STALE_AFTER, WINDOW_MAX_MS,
 };
 use crate::model::{
     CircuitCalls, CircuitTransition, Outage, Provenance, SECOND, Source, TimeRange, UnixNanos,
@@ -126,6 +126,9 @@ pub(super) fn stale_after(standing: &Standing) -> Duration {
         0 => DEFAULT_INTERVAL_MS,
         interval_ms => interval_ms.max(1_000),
     };
+    if standing.source == Source::Spans {
+        return SPANS_STALE_AFTER;
+    }
     let missed = Duration::from_millis(interval_ms * MISSED_INTERVALS);
     if is_ours {
         missed.max(FUSEBOX_STALE_AFTER)

@@ -10,6 +10,7 @@ mod counted;
 mod facts;
 mod figures;
 mod follow;
+mod from_spans;
 mod history;
 mod instance;
 mod instance_figures;
@@ -42,6 +43,8 @@ use tokio::sync::broadcast;
 use self::board::{Board, Effects};
 use self::facts::Facts;
 pub(crate) use self::figures::CircuitFigures;
+use self::from_spans::FromSpans;
+pub(crate) use self::from_spans::{BreakerId, SpanCall, SpanCalls};
 pub(crate) use self::instance_figures::InstanceFigures;
 use self::limit::Limit;
 use self::others::Others;
@@ -81,6 +84,7 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     board: Board,
+    from_spans: FromSpans,
     samples_announced: UnixNanos,
 }
 
@@ -171,6 +175,7 @@ impl Circuits {
     ) -> Result<Self, StoreError> {
         let state = State {
             board: restore::restore(&log, now)?,
+            from_spans: FromSpans::default(),
             samples_announced: UnixNanos::default(),
         };
         Ok(Self {

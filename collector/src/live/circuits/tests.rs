@@ -2,6 +2,7 @@
 
 mod counts;
 mod flood;
+mod from_spans;
 mod measure;
 
 use std::sync::Arc;

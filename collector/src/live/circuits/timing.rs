@@ -37,6 +37,11 @@ pub(super) const FUSEBOX_STALE_AFTER: Duration = Duration::from_secs(10);
 pub(super) const MISSED_INTERVALS: u64 = 3;
 /// Interval of Micrometer and OpenTelemetry until the instance's own is learnt, milliseconds.
 pub(super) const DEFAULT_INTERVAL_MS: u64 = 60_000;
+/// A breaker known from spans alone is stale after so long without a call: without calls it says nothing.
+pub(super) const SPANS_STALE_AFTER: Duration = Duration::from_secs(5 * 60);
+/// How long spans of a breaker wait for metrics of its service before they stand for them: longer than the minute of
+/// Micrometer and OpenTelemetry, so that no call counts by both.
+pub(super) const SPANS_WAIT: Duration = Duration::from_secs(90);
 /// The longest interval learnt, milliseconds.
 pub(super) const INTERVAL_MAX_MS: u64 = 300_000;
 /// From this interval on, every report is stored, so that "no calls" and "no report" differ, milliseconds.

@@ -1,0 +1,98 @@
+//! Breakers that spans tell of, alone and before their metrics come.
+
+use fusebox::circuit_breaker::Outcome;
+
+use super::*;
+
+fn calls(outcome: Outcome, state: EffectiveState, count: u64) -> Vec<(BreakerId, SpanCalls)> {
+    let mut calls = SpanCalls::default();
+    for _ in 0..count {
+        calls.add(SpanCall {
+            outcome,
+            state: Some(state),
+            fallback: (outcome == Outcome::Failure).then_some(true),
+            nanos: 2_000_000,
+        });
+    }
+    vec![((key(), "a".to_owned()), calls)]
+}
+
+impl World {
+    async fn spans(&self, outcome: Outcome, state: EffectiveState, count: u64, now: u64) {
+        let calls = calls(outcome, state, count);
+        self.circuits
+            .ingest_spans(calls, UnixNanos::new(now))
+            .await
+            .unwrap();
+    }
+
+    async fn counted(&self) -> CircuitCalls {
+        let range = TimeRange {
+            start: UnixNanos::new(T0),
+            end: UnixNanos::new(at(3_600.0)),
+        };
+        let history = self.circuits.history(&key(), range, 1).await.unwrap();
+        history.buckets[0].calls
+    }
+}
+
+/// *Scenario*: a service sends spans of its breaker and nothing else; after two minutes the breaker refuses.
+/// *Guarantees*: the breaker is on the wall, marked, with every call, its durations, fallbacks, and its opening.
+#[tokio::test(start_paused = true)]
+async fn a_breaker_without_metrics_is_on_the_wall() {
+    use EffectiveState::{Closed, Open};
+    let world = World::new();
+    world.spans(Outcome::Success, Closed, 3, at(1.0)).await;
+    world.spans(Outcome::Failure, Closed, 4, at(60.0)).await;
+    let now = UnixNanos::new(at(61.0));
+    assert!(
+        world.circuits.wall_now(now).circuits.is_empty(),
+        "metrics may come"
+    );
+    world.spans(Outcome::Success, Closed, 1, at(100.0)).await;
+    assert!(world.only(at(100.5)).latency.median_nanos.is_some());
+    world.spans(Outcome::Rejected, Open, 5, at(120.0)).await;
+    let view = world.only(at(121.0));
+    assert_eq!((view.source, view.state), (Source::Spans, Open));
+    let calls = world.counted().await;
+    assert_eq!((calls.success, calls.failure, calls.rejected), (4, 4, 5));
+    assert_eq!(calls.fallback_success, 4);
+    let found = world.circuits.transitions(None, TimeRange::ALL, 10).await;
+    assert_eq!(found.unwrap()[0].reason, "reported by spans");
+    assert!(!world.only(at(300.0)).instances[0].stale);
+    assert!(world.only(at(421.0)).instances[0].stale);
+}
+
+/// *Scenario*: metrics of the service come a minute after its first spans; of another one, only after the spans stood for them.
+/// *Guarantees*: no call counts by both, and the wall shows what the breaker reports itself.
+#[tokio::test(start_paused = true)]
+async fn what_a_breaker_reports_itself_takes_its_place() {
+    let world = World::new();
+    let mut breaker = FakeBreaker::new("a", at(0.5));
+    world
+        .spans(Outcome::Success, EffectiveState::Closed, 7, at(1.0))
+        .await;
+    breaker.count("success", 0, 7);
+    world.report(&breaker, at(60.0)).await;
+    world
+        .spans(Outcome::Success, EffectiveState::Closed, 2, at(95.0))
+        .await;
+    breaker.count("success", 0, 2);
+    world.report(&breaker, at(96.0)).await;
+    assert_eq!(world.counted().await.success, 9);
+    let view = world.only(at(97.0));
+    assert_eq!((view.source, view.instances.len()), (Source::Fusebox, 1));
+    let world = World::new();
+    world
+        .spans(Outcome::Success, EffectiveState::Closed, 7, at(1.0))
+        .await;
+    world
+        .spans(Outcome::Success, EffectiveState::Closed, 1, at(95.0))
+        .await;
+    assert_eq!(world.only(at(96.0)).source, Source::Spans);
+    world
+        .report(&FakeBreaker::new("b", at(100.0)), at(101.0))
+        .await;
+    let view = world.only(at(102.0));
+    assert_eq!((view.source, view.instances.len()), (Source::Fusebox, 1));
+}
