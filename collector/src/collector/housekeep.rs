@@ -31,7 +31,11 @@ pub(super) async fn housekeep(parts: Parts) {
     loop {
         tokio::select! {
             _ = live_tick.tick() => {
-                parts.live.maintain(UnixNanos::now());
+                let now = UnixNanos::now();
+                parts.live.maintain(now);
+                if let Err(error) = parts.live.pass_on_calls(now).await {
+                    warn!(%error, "could not store calls of breakers that spans tell of");
+                }
                 handles::refill();
             }
             _ = retention_tick.tick() => enforce_retention(&parts, UnixNanos::now()).await,

@@ -1,8 +1,10 @@
 //! The shared tables: everything that all shards add to and all readers ask, behind one lock.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::aging::{Age, IDLE_MINUTES};
+use super::circuits::{BreakerId, SpanCalls};
 use super::dependencies::{Dependencies, Incidents};
 use super::instances::Instances;
 use super::names::{CircuitNames, Nodes};
@@ -18,6 +20,9 @@ const _: () = assert!(
     IDLE_MINUTES >= WINDOW_MINUTES,
     "what is shown is not forgotten"
 );
+
+/// Breakers of which calls are noted between two seconds; as many as circuits know from spans, and as many again.
+const BREAKERS_MAX: usize = 2_000;
 
 /// The figures.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub(super) struct Figures {
     pub(super) left_out: u64,
     /// When counting began, in this run or in one whose minutes were restored.
     pub(super) started: UnixNanos,
+    /// Calls through breakers since they were taken.
+    calls: HashMap<BreakerId, SpanCalls>,
     /// The first minute that is not in the journal yet.
     pub(super) unwritten_minute: u64,
 }
@@ -78,6 +85,7 @@ impl Figures {
             operation_limit: 0,
             left_out: 0,
             started: now,
+            calls: HashMap::new(),
             unwritten_minute: now.window(MINUTE),
         }
     }
@@ -144,6 +152,20 @@ impl Figures {
             busiest.then_with(|| (&a.parent, &a.child).cmp(&(&b.parent, &b.child)))
         });
         links
+    }
+
+    /// Notes calls through a breaker; of too many breakers in one second the rest is left out.
+    pub(super) fn note_calls(&mut self, id: BreakerId, calls: SpanCalls) {
+        if self.calls.len() < BREAKERS_MAX || self.calls.contains_key(&id) {
+            self.calls.entry(id).or_default().merge(calls);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Takes the calls through breakers since the last time.
+    pub(super) fn take_calls(&mut self) -> Vec<(BreakerId, SpanCalls)> {
+        self.calls.drain().collect()
     }
 
     /// Takes what was learnt since the last call: the service that each breaker protects.

@@ -30,6 +30,7 @@ pub(crate) use red::{Exemplar, LATENCY_DOUBLINGS};
 
 use crate::counters::Counters;
 use crate::model::{DependencyLink, SECOND, ServiceSummary, TimeRange, UnixNanos};
+use crate::store::StoreError;
 use crate::sync::Mutex;
 
 /// Rate, errors, duration, links and instances; cheap to clone.
@@ -84,6 +85,16 @@ impl Live {
     /// Expires spans that waited long enough for their other half; a running collector does this each second.
     pub fn maintain(&self, now: UnixNanos) {
         self.shared.update(now, |_| {});
+    }
+
+    /// Passes on to the circuits what spans said of calls through breakers; a running collector does this each second.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn pass_on_calls(&self, now: UnixNanos) -> Result<(), StoreError> {
+        let calls = self.shared.figures().take_calls();
+        self.shared.circuits.ingest_spans(calls, now).await?;
+        Ok(())
     }
 
     /// Returns the names of the services that sent spans since the start.

@@ -1,17 +1,20 @@
 //! Gathers what the live figures need of each span of one ingest shard, without touching anything shared, and adds
 //! it to the figures once the spans are durable.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use fusebox::semconv::BREAKER_NAME;
+use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, Outcome};
+use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, BREAKER_STATE, FALLBACK_OUTCOME};
 
 use super::Shared;
+use super::circuits::{SpanCall, SpanCalls};
 use super::dependencies::{Arrival, Half, Parent, PeerAttributes, SpanFact};
 use super::figures::Figures;
-use super::names::{CircuitId, NodeId, Remembered};
+use super::names::{CircuitId, NodeId, Remembered, cut};
 use super::red::{Exemplar, OperationId};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor, ValueView};
-use crate::model::{MINUTE, SECOND, SpanKind, UnixNanos};
+use crate::model::{CircuitKey, MINUTE, SECOND, SpanKind, UnixNanos};
 
 /// Names that a tap caches between publishes; when there are more, the cache is cleared.
 const REMEMBERED_MAX: usize = 16_384;
@@ -93,6 +96,8 @@ pub(super) struct Gathered {
     services: Remembered<Service>,
     peers: Remembered<Option<NodeId>>,
     current: u32,
+    /// The instance of the resource that came last.
+    instance: u32,
     /// The service and instance of the resource that came last, until a span of it comes: a resource whose every span
     /// is refused leaves no name behind.
     begun: Option<(u32, u32)>,
@@ -135,6 +140,9 @@ struct Gist {
     peer_is_store: bool,
     names_service: bool,
     names_broker: bool,
+    /// The instance of the service, and what the breaker noted of the call, where it is a breaker's span.
+    instance: u32,
+    call: Option<SpanCall>,
 }
 
 impl Gathered {
@@ -144,6 +152,7 @@ impl Gathered {
             services: Remembered::default(),
             peers: Remembered::default(),
             current: 0,
+            instance: 0,
             begun: None,
             spans: Vec::new(),
             instances: Vec::new(),
@@ -210,6 +219,7 @@ impl Gathered {
             let id = self.services.value(service).instances.name(instance);
             figures.instances.see(node, id, now, now);
         }
+        let mut calls: HashMap<(u32, u32, u32), SpanCalls> = HashMap::new();
         for gist in self.spans.drain(..) {
             let node = node_of(&mut self.services, gist.service, figures);
             let service = self.services.value(gist.service);
@@ -233,7 +243,14 @@ impl Gathered {
             touch(&fact, figures, u64::from(second / 60));
             if figures.dependencies.arrive(&fact, second) == Arrival::Repeat {
                 figures.repeats += 1;
-            } else if let Some(number) = gist.operation {
+                continue;
+            }
+            if let (Some(call), Some(circuit)) = (gist.call, gist.circuit) {
+                let breaker = (gist.service, circuit, gist.instance);
+                calls.entry(breaker).or_default().add(call);
+            }
+            if let Some(number) = gist.operation {
+                let service = self.services.value(gist.service);
                 let (id, own) = service.operation(number, gist.kind, figures);
                 figures.operation_limit += u64::from(!own);
                 let call = Exemplar::new(gist.trace_id, gist.nanos, now.millis());
@@ -241,10 +258,24 @@ impl Gathered {
                 figures.red.count(id, minute, call, gist.error);
             }
         }
+        self.note_calls(calls, figures);
         figures.left_out += std::mem::take(&mut self.left_out);
         self.spans.shrink_to(GATHERED_KEPT);
         self.request_begin = (0, 0);
         self.forget_if_many();
+    }
+
+    fn note_calls(&mut self, calls: HashMap<(u32, u32, u32), SpanCalls>, figures: &mut Figures) {
+        for ((service, circuit, instance), calls) in calls {
+            let node = node_of(&mut self.services, service, figures);
+            let service = self.services.value(service);
+            let key = CircuitKey {
+                service: figures.nodes.name(node).to_string(),
+                name: cut(service.circuits.name(circuit)).to_owned(),
+            };
+            let instance = cut(service.instances.name(instance)).to_owned();
+            figures.note_calls((key, instance), calls);
+        }
     }
 
     /// Forgets the numbers of an earlier generation; the names stay, as spans that were gathered refer to them.
@@ -280,6 +311,7 @@ impl SpanVisitor for Gathered {
         self.current = self.services.number(resource.service_name);
         let service = self.services.value(self.current);
         let instance = service.instances.number(resource.instance_id);
+        self.instance = instance;
         self.begun = Some((self.current, instance));
     }
 
@@ -296,7 +328,7 @@ impl SpanVisitor for Gathered {
             return;
         }
         let kind = SpanKind::from_otlp(u64::from(span.kind));
-        let (attributes, circuit) = read_attributes(span, kind);
+        let (attributes, circuit, call) = read_attributes(span, kind);
         let half = half_of(kind, attributes.has_service());
         let key = self.key(&span.trace_id, &span.span_id);
         let trace = self.hash_of_trace(&span.trace_id);
@@ -321,6 +353,8 @@ impl SpanVisitor for Gathered {
             error: span.status_code == STATUS_ERROR,
             peer_is_store: attributes.is_store(),
             names_service: attributes.has_service(),
+            instance: self.instance,
+            call,
             names_broker: attributes.has_service()
                 && matches!(kind, SpanKind::Producer | SpanKind::Consumer),
         });
@@ -380,20 +414,30 @@ fn peer_of(peers: &mut Remembered<Option<NodeId>>, number: u32, figures: &mut Fi
     *node.get_or_insert_with(|| figures.nodes.peer(name))
 }
 
-/// Returns what the attributes say of the other side and of the breaker.
+/// Returns what the attributes say of the other side, of the breaker, and of its call.
 fn read_attributes<'a>(
     span: &SpanView<'a>,
     kind: SpanKind,
-) -> (PeerAttributes<'a>, Option<&'a str>) {
+) -> (PeerAttributes<'a>, Option<&'a str>, Option<SpanCall>) {
     let mut peer = PeerAttributes::default();
     let mut circuit = None;
+    let (mut outcome, mut state, mut fallback) = (None, None, None);
     for attribute in span.attributes {
-        match attribute.value {
-            ValueView::String(name) if attribute.key == BREAKER_NAME => circuit = Some(name),
+        match (attribute.key, attribute.value) {
+            (BREAKER_NAME, ValueView::String(name)) => circuit = Some(name),
+            (BREAKER_OUTCOME, ValueView::String(word)) => outcome = Outcome::parse(word),
+            (BREAKER_STATE, ValueView::String(word)) => state = EffectiveState::parse(word),
+            (FALLBACK_OUTCOME, ValueView::String(word)) => fallback = FallbackOutcome::parse(word),
             _ => peer.note_of(kind, attribute),
         }
     }
-    (peer, circuit)
+    let call = outcome.map(|outcome| SpanCall {
+        outcome,
+        state,
+        fallback: fallback.map(|outcome| outcome == FallbackOutcome::Success),
+        nanos: span.end.saturating_sub(span.start),
+    });
+    (peer, circuit, call)
 }
 
 /// Returns what a span is to a call. One without kind that names its peer is a client (Zipkin's rule).

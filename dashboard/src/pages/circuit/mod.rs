@@ -15,7 +15,7 @@ use axum::extract::{Path, State};
 use fusebox::circuit_breaker::{EffectiveState, Outcome};
 use fusebox_collector::model::{
     CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, Condition,
-    StateSpan, TimeRange, TracePage, TraceQuery, UnixNanos, format_duration,
+    Source, StateSpan, TimeRange, TracePage, TraceQuery, UnixNanos, format_duration,
 };
 
 use crate::pages::Pages;
@@ -464,8 +464,27 @@ impl CircuitPage {
             .collect()
     }
 
+    /// What its telemetry cannot answer, and why.
+    fn unanswered(&self) -> Option<&'static str> {
+        match self.known.circuit.source {
+            Source::Fusebox => None,
+            Source::Resilience4j | Source::Polly => Some(
+                "Its metrics carry neither settings nor traces: requests are found only where spans have circuit_breaker.name.",
+            ),
+            Source::Hystrix => Some(
+                "Its stream carries no traces: requests are found only where spans have circuit_breaker.name.",
+            ),
+            Source::Spans => Some(
+                "Spans carry no settings, and calls that sampling left out are not counted: send its metrics to know both.",
+            ),
+        }
+    }
+
     fn source(&self) -> &'static str {
-        self.known.circuit.source.as_str()
+        match self.known.circuit.source {
+            Source::Spans => "spans of its calls alone: its service sends no metrics of it",
+            source => source.as_str(),
+        }
     }
 }
 

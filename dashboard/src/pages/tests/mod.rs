@@ -408,6 +408,16 @@ fn ids_are_unique_and_tables_have_scopes() {
     }
 }
 
+/// Guarantees: what only spans tell of is marked as that; of what reports itself nothing is said.
+#[test]
+fn a_card_says_when_only_spans_tell_of_its_breaker() {
+    let mut circuit = fixtures::circuit("a", "b", EffectiveState::Closed);
+    let shown = |circuit: &CircuitView| html(card::Card::new(circuit, NOW, true, false));
+    assert!(!shown(&circuit).contains("from spans"));
+    circuit.source = fusebox_collector::model::Source::Spans;
+    assert!(shown(&circuit).contains(", from spans"));
+}
+
 #[test]
 fn long_names_are_cut_and_stand_in_full_in_the_title() {
     let circuit = CircuitView {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use askama::Template;
 use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::model::{
-    CircuitInstanceView, CircuitKey, CircuitView, UnixNanos, format_duration,
+    CircuitInstanceView, CircuitKey, CircuitView, Source, UnixNanos, format_duration,
 };
 use opentelemetry::TraceId;
 
@@ -168,6 +168,11 @@ impl<'a> Card<'a> {
         let circuit = self.circuit;
         let outage = circuit.outage.as_ref().filter(|_| self.is_out());
         outage.map_or(circuit.since, |outage| outage.since.min(circuit.since))
+    }
+
+    /// Whether only spans of its calls tell of it.
+    fn is_from_spans(&self) -> bool {
+        self.circuit.source == Source::Spans
     }
 
     /// Whether calls are refused until a probe succeeds.
