@@ -67,6 +67,7 @@
 //! - `telemetry` (feature `telemetry`): what `init` sets up, how it is configured, and what happens while the collector
 //!   is unreachable.
 //! - [`request`]: what the calls of one request share: cached answers, and calls made together.
+//! - [`control`]: the messages by which a collector switches breakers of a running service.
 //! - [`semconv`]: the names of everything that is sent.
 //!
 //! Without default features there are the breaker, its commands and the propagators; no web framework and no HTTP
@@ -79,6 +80,7 @@ struct Readme;
 #[cfg(feature = "http")]
 mod body;
 pub mod circuit_breaker;
+pub mod control;
 mod error_type;
 #[cfg(feature = "http")]
 pub mod http;

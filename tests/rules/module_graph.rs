@@ -24,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "circuit_breaker",
             "request",
             "hystrix",
+            "control",
             "http",
             "telemetry",
         ],
