@@ -8,6 +8,7 @@
 
 mod circuits;
 mod config;
+mod control;
 mod environment;
 mod log_format;
 mod otlp_client;

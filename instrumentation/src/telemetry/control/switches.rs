@@ -1,0 +1,180 @@
+//! What the collector's operators want of the breakers of this process: by breaker the latest change, which is applied at
+//! once, or when the breaker is made. A change that was seen before is not applied again.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Notify;
+
+use crate::circuit_breaker::{CircuitBreaker, Listener, Override, OverrideKind, Registry};
+use crate::control::{
+    Acknowledgement, Action, BY_CHARS_MAX, Change, EXPIRY_MAX, Outcome, REASON_CHARS_MAX,
+};
+use crate::sync::Mutex;
+
+/// Breakers of which a change is held at once, about 1 KiB each. More circuits of one service are not switched by hand.
+const HELD_MAX: usize = 1_024;
+/// Outcomes that wait to be sent; of more, the oldest are dropped, and the collector shows these changes as pending.
+const OUTCOMES_MAX: usize = 2 * HELD_MAX;
+/// The longest text of who and why, with ": " between them.
+const TEXT_CHARS_MAX: usize = BY_CHARS_MAX + 2 + REASON_CHARS_MAX;
+
+/// The changes in force.
+#[derive(Debug)]
+pub(super) struct Switches {
+    registry: Registry,
+    inner: Mutex<Inner>,
+    /// Notified when a change was applied outside a round.
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_breaker: BTreeMap<String, Held>,
+    outcomes: Vec<Acknowledgement>,
+}
+
+/// The latest change of a breaker.
+#[derive(Debug, Clone)]
+struct Held {
+    id: u64,
+    action: Action,
+    reason: String,
+    expires: SystemTime,
+}
+
+impl Switches {
+    pub(super) fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            inner: Mutex::default(),
+            news: Notify::new(),
+        }
+    }
+
+    /// Applies a change, unless it or a later one of the same breaker was applied before.
+    pub(super) fn apply(&self, change: &Change) {
+        let Some(held) = self.hold(change) else {
+            return;
+        };
+        let breaker = self.registry.get(&change.breaker);
+        if let Some(breaker) = &breaker {
+            held.apply_to(breaker);
+        }
+        // A breaker that is made from here on is reported by the listener.
+        let outcome = match (breaker, held.action) {
+            (None, action) if action != Action::Reset => Outcome::Waiting,
+            _ => Outcome::Applied,
+        };
+        self.inner.lock().acknowledge(held.id, outcome);
+    }
+
+    /// Notes a change as the latest of its breaker; `None` if it is not, or there is no room.
+    fn hold(&self, change: &Change) -> Option<Held> {
+        let now = SystemTime::now();
+        let mut inner = self.inner.lock();
+        inner.by_breaker.retain(|_, held| held.expires > now);
+        let held = inner.by_breaker.get(&change.breaker);
+        if held.is_some_and(|held| held.id >= change.id) {
+            return None;
+        }
+        if held.is_none() && inner.by_breaker.len() >= HELD_MAX {
+            inner.acknowledge(change.id, Outcome::Refused);
+            return None;
+        }
+        let held = Held {
+            id: change.id,
+            action: change.action,
+            reason: change.reason.chars().take(TEXT_CHARS_MAX).collect(),
+            expires: now + Duration::from_millis(change.remaining_ms).min(EXPIRY_MAX),
+        };
+        inner
+            .by_breaker
+            .insert(change.breaker.clone(), held.clone());
+        Some(held)
+    }
+
+    /// Applies what is in force to a breaker that was just made.
+    fn registered(&self, breaker: &CircuitBreaker) {
+        let held = self.inner.lock().by_breaker.get(breaker.name()).cloned();
+        let in_force = held.filter(|held| held.expires > SystemTime::now());
+        // A new breaker is as one that was reset.
+        let Some(held) = in_force.filter(|held| held.action != Action::Reset) else {
+            return;
+        };
+        held.apply_to(breaker);
+        self.inner.lock().acknowledge(held.id, Outcome::Applied);
+        self.news.notify_one();
+    }
+
+    /// Returns the outcomes to send, oldest first.
+    pub(super) fn outcomes(&self) -> Vec<Acknowledgement> {
+        self.inner.lock().outcomes.clone()
+    }
+
+    /// Forgets that many outcomes, which the collector has.
+    pub(super) fn forget_outcomes(&self, sent: usize) {
+        let mut inner = self.inner.lock();
+        let sent = sent.min(inner.outcomes.len());
+        inner.outcomes.drain(..sent);
+    }
+
+    /// Resolves when there are other outcomes than the `sent` ones.
+    pub(super) async fn news(&self, sent: usize) {
+        while self.inner.lock().outcomes.len() <= sent {
+            self.news.notified().await;
+        }
+    }
+}
+
+impl Inner {
+    fn acknowledge(&mut self, change: u64, outcome: Outcome) {
+        if self.outcomes.len() >= OUTCOMES_MAX {
+            self.outcomes.remove(0);
+        }
+        self.outcomes.push(Acknowledgement { change, outcome });
+    }
+}
+
+impl Held {
+    fn apply_to(&self, breaker: &CircuitBreaker) {
+        let kind = match self.action {
+            Action::ForceOpen => OverrideKind::ForcedOpen,
+            Action::ForceClosed => OverrideKind::ForcedClosed,
+            Action::Disable => OverrideKind::Disabled,
+            Action::MetricsOnly => OverrideKind::MetricsOnly,
+            Action::Reset => return breaker.reset(&self.reason),
+        };
+        let forced = Override {
+            kind,
+            reason: self.reason.clone(),
+            expires: Some(self.expires),
+        };
+        // The listener may have been quicker.
+        if breaker.current_override().as_ref() != Some(&forced) {
+            breaker.force(forced);
+        }
+    }
+}
+
+/// Applies changes to breakers that are made later.
+pub(super) struct SwitchListener(Weak<Switches>);
+
+impl SwitchListener {
+    pub(super) fn of(switches: &Arc<Switches>) -> Self {
+        Self(Arc::downgrade(switches))
+    }
+}
+
+impl Listener for SwitchListener {
+    fn registered(&self, breaker: &CircuitBreaker) {
+        if let Some(switches) = self.0.upgrade() {
+            switches.registered(breaker);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "switches_tests.rs"]
+mod tests;

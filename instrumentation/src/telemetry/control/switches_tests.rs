@@ -1,0 +1,122 @@
+//! What changes do to the breakers of a registry.
+
+use super::*;
+use crate::circuit_breaker::EffectiveState;
+
+fn switches() -> (Registry, Arc<Switches>) {
+    let registry = Registry::new();
+    let switches = Arc::new(Switches::new(registry.clone()));
+    registry.subscribe(Arc::new(SwitchListener::of(&switches)));
+    (registry, switches)
+}
+
+fn change(id: u64, action: Action) -> Change {
+    Change {
+        id,
+        breaker: "stock".to_owned(),
+        action,
+        reason: "Ada: the disk is full".to_owned(),
+        remaining_ms: 60_000,
+    }
+}
+
+fn build(registry: &Registry) -> CircuitBreaker {
+    CircuitBreaker::builder("stock").registry(registry).build()
+}
+
+fn outcomes(switches: &Switches) -> Vec<(u64, Outcome)> {
+    let outcomes = switches.outcomes();
+    switches.forget_outcomes(outcomes.len());
+    let pair = |ack: &Acknowledgement| (ack.change, ack.outcome);
+    outcomes.iter().map(pair).collect()
+}
+
+#[test]
+fn each_action_has_its_effect_and_its_reason() {
+    let (registry, switches) = switches();
+    let breaker = build(&registry);
+    let effects = [
+        (Action::ForceOpen, EffectiveState::ForcedOpen),
+        (Action::ForceClosed, EffectiveState::ForcedClosed),
+        (Action::Disable, EffectiveState::Disabled),
+        (Action::MetricsOnly, EffectiveState::MetricsOnly),
+        (Action::Reset, EffectiveState::Closed),
+    ];
+    for (id, (action, state)) in (1..).zip(effects) {
+        switches.apply(&change(id, action));
+        assert_eq!(breaker.state(), state, "{action:?}");
+        assert_eq!(outcomes(&switches), [(id, Outcome::Applied)]);
+        let forced = breaker.current_override();
+        let reason = forced.as_ref().map(|forced| forced.reason.as_str());
+        let expected = (action != Action::Reset).then_some("Ada: the disk is full");
+        assert_eq!(reason, expected);
+        assert!(forced.is_none_or(|forced| forced.expires.is_some()));
+    }
+}
+
+/// Scenario: an answer is given twice, and a change of before comes after a later one.
+/// Guarantees: neither has an effect.
+#[test]
+fn a_change_is_applied_once_and_in_order() {
+    let (registry, switches) = switches();
+    let breaker = build(&registry);
+    switches.apply(&change(5, Action::ForceOpen));
+    breaker.release();
+    for id in [5, 4] {
+        switches.apply(&change(id, Action::ForceOpen));
+        assert_eq!(breaker.state(), EffectiveState::Closed);
+    }
+    assert_eq!(outcomes(&switches), [(5, Outcome::Applied)]);
+    switches.apply(&change(6, Action::ForceOpen));
+    assert_eq!(breaker.state(), EffectiveState::ForcedOpen);
+}
+
+/// Scenario: a change comes before the first call that makes the breaker.
+/// Guarantees: the breaker is forced from its first call on, and the collector hears of it.
+#[test]
+fn a_breaker_that_is_made_later_is_forced_too() {
+    let (registry, switches) = switches();
+    switches.apply(&change(1, Action::ForceOpen));
+    assert_eq!(outcomes(&switches), [(1, Outcome::Waiting)]);
+    let breaker = build(&registry);
+    assert!(breaker.try_acquire().is_err());
+    assert_eq!(outcomes(&switches), [(1, Outcome::Applied)]);
+    // As after an eviction.
+    registry.remove("stock");
+    assert!(build(&registry).try_acquire().is_err());
+    switches.apply(&change(2, Action::Reset));
+    registry.remove("stock");
+    assert!(build(&registry).try_acquire().is_ok());
+}
+
+#[test]
+fn what_has_expired_forces_nothing() {
+    let (registry, switches) = switches();
+    let expired = Change {
+        remaining_ms: 0,
+        ..change(1, Action::ForceOpen)
+    };
+    switches.apply(&expired);
+    assert!(build(&registry).try_acquire().is_ok());
+}
+
+#[test]
+fn a_collector_cannot_fill_the_memory() {
+    let (_, switches) = switches();
+    for id in 1..=HELD_MAX as u64 + 1 {
+        let mut change = change(id, Action::ForceOpen);
+        change.breaker = format!("breaker-{id}");
+        change.reason = "é".repeat(100_000);
+        change.remaining_ms = u64::MAX;
+        switches.apply(&change);
+    }
+    let last = switches.outcomes().pop().unwrap();
+    assert_eq!(last.outcome, Outcome::Refused);
+    let inner = switches.inner.lock();
+    assert_eq!(inner.by_breaker.len(), HELD_MAX);
+    let longest = SystemTime::now() + EXPIRY_MAX;
+    for held in inner.by_breaker.values() {
+        assert_eq!(held.reason.chars().count(), TEXT_CHARS_MAX);
+        assert!(held.expires <= longest);
+    }
+}
