@@ -46,6 +46,7 @@ pub struct TelemetryConfig {
     pub(super) sampler: Sampler,
     pub(super) registry: Registry,
     pub(super) policies: resilience::Registry,
+    pub(super) control: bool,
     pub(super) log_filter: Option<String>,
     pub(super) log_format: LogFormat,
     /// What is wrong with the environment and with the settings, in sentences.
@@ -75,8 +76,8 @@ impl TelemetryConfig {
     /// Reads the standard variables: `OTEL_SERVICE_NAME` (else `service_name`), `OTEL_RESOURCE_ATTRIBUTES`,
     /// `OTEL_EXPORTER_OTLP_{ENDPOINT,PROTOCOL,HEADERS,TIMEOUT,CERTIFICATE}`, `_{TRACES,METRICS,LOGS}_{ENDPOINT,PROTOCOL}`,
     /// `OTEL_{TRACES,METRICS,LOGS}_EXPORTER=none`, `OTEL_PROPAGATORS`, `OTEL_BSP_SCHEDULE_DELAY`,
-    /// `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SDK_DISABLED` and `RUST_LOG`; and `FUSEBOX_LOG_FORMAT=json`. The SDK itself reads
-    /// the others (`OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, limits). A value that cannot be used is replaced by its default and
+    /// `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SDK_DISABLED` and `RUST_LOG`; and `FUSEBOX_LOG_FORMAT=json` and `FUSEBOX_CONTROL=off`.
+    /// The SDK itself reads the others (`OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, limits). A value that cannot be used is replaced by its default and
     /// logged at the start; [`doctor`](crate::doctor) lists them.
     pub fn from_env(service_name: &str) -> Self {
         Self::from_variables(service_name, &|name| std::env::var(name).ok())
@@ -112,6 +113,13 @@ impl TelemetryConfig {
             ),
             registry: Registry::global().clone(),
             policies: resilience::Registry::global().clone(),
+            control: env
+                .choice(
+                    "FUSEBOX_CONTROL",
+                    on_or_off,
+                    "neither on nor off; on is used",
+                )
+                .unwrap_or(true),
             log_filter: env.get("RUST_LOG"),
             log_format: env
                 .choice(
@@ -225,6 +233,23 @@ impl TelemetryConfig {
         self
     }
 
+    /// Sets whether the collector may switch the breakers of this process: force a state for a time, with a reason, as its
+    /// operators ask. Default `true`. It is asked over the connection settings of the exports; where it has no such channel
+    /// (another OTLP receiver), nothing happens.
+    #[must_use]
+    pub fn with_control(mut self, is_on: bool) -> Self {
+        self.control = is_on;
+        self
+    }
+
+    /// Returns where changes of breakers are asked for: beside the first signal that is sent over HTTP; `None` if that is
+    /// switched off or there is no such signal.
+    pub(super) fn control_url(&self) -> Option<String> {
+        let mut signals = [&self.logs, &self.metrics, &self.traces].into_iter();
+        self.control.then_some(())?;
+        signals.find_map(Signal::control_url)
+    }
+
     /// Sets which log lines are written, in the syntax of `RUST_LOG`. Default `info`.
     #[must_use]
     pub fn with_log_filter(mut self, filter: &str) -> Self {
@@ -257,6 +282,14 @@ impl TelemetryConfig {
             }
         }
         config
+    }
+}
+
+fn on_or_off(word: &str) -> Option<bool> {
+    match word {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
     }
 }
 
@@ -338,6 +371,14 @@ impl Signal {
             true => address,
             false => format!("{}{path}", address.trim_end_matches('/')),
         }
+    }
+
+    /// Returns the URL of the control channel of the same receiver; `None` where it is unknown.
+    fn control_url(&self) -> Option<String> {
+        let is_http = self.is_exported && self.protocol == Protocol::HttpProtobuf;
+        let url = is_http.then(|| self.url())?;
+        let receiver = url.strip_suffix(&self.protocol.path(self.name))?;
+        Some(format!("{receiver}{}", crate::control::PATH))
     }
 
     fn check(&self) -> Result<(), AddressProblem> {
@@ -479,6 +520,22 @@ mod tests {
                 assert!(!problem.contains("sec"), "{problem}");
             }
         }
+    }
+
+    #[test]
+    fn changes_are_asked_for_where_telemetry_goes() {
+        let url = |variables: &[(&str, &str)]| config(variables).resolved().control_url();
+        let path = crate::control::PATH;
+        assert_eq!(url(&[]), Some(format!("http://localhost:4318{path}")));
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://fusebox.example/in/");
+        let below = Some(format!("https://fusebox.example/in{path}"));
+        assert_eq!(url(&[endpoint]), below);
+        let no_logs = ("OTEL_LOGS_EXPORTER", "none");
+        assert_eq!(url(&[endpoint, no_logs]), below);
+        assert_eq!(url(&[endpoint, ("FUSEBOX_CONTROL", "off")]), None);
+        assert_eq!(url(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]), None);
+        let wrong = config(&[("FUSEBOX_CONTROL", "maybe")]);
+        assert!(wrong.problems[0].contains("neither on nor off"));
     }
 
     #[test]

@@ -120,6 +120,25 @@ impl OtlpClient {
         }
     }
 
+    /// Posts JSON over HTTP with the headers of exports; an outage is not logged here, as exports notice it too.
+    pub(super) async fn post_json(
+        &self,
+        url: &str,
+        json: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Response<Bytes>, ExportError> {
+        let mut request = Request::post(url).body(Bytes::from(json))?;
+        request.headers_mut().extend(self.headers.clone());
+        let content_type = HeaderValue::from_static("application/json");
+        request
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, content_type);
+        let sent = self
+            .transport
+            .send(Protocol::HttpProtobuf, request, timeout);
+        Ok(sent.await?)
+    }
+
     /// Sets the subscriber for the log lines of the exporters' threads.
     pub(super) fn set_dispatch(&self, dispatch: &Dispatch) {
         let _ = self.shared.dispatch.set(dispatch.downgrade());

@@ -13,6 +13,7 @@ use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracer
 use tokio::time::Instant;
 
 use super::circuits::CircuitExporter;
+use super::control::ControlChannel;
 use super::otlp_client::OtlpClient;
 use super::{InitError, TelemetryConfig, resource};
 use crate::propagation::CallerDecides;
@@ -28,6 +29,7 @@ pub(super) struct Pipeline {
     metrics: SdkMeterProvider,
     /// `None` until [`watch_circuits`](Self::watch_circuits).
     circuits: Option<CircuitExporter>,
+    control: Option<ControlChannel>,
     pub(super) client: OtlpClient,
     resource: Resource,
 }
@@ -41,15 +43,17 @@ impl Pipeline {
             traces: tracer_provider(config, &client, &resource),
             metrics: meter_provider(config, &client, &resource),
             circuits: None,
+            control: None,
             client,
             resource,
         })
     }
 
-    /// Starts to export what the breakers do.
+    /// Starts to export what the breakers do, and to do with them what the collector's operators ask.
     pub(super) fn watch_circuits(&mut self, config: &TelemetryConfig) -> Result<(), InitError> {
         let exporter = CircuitExporter::start(config, &self.client, &self.resource)?;
         self.circuits = Some(exporter);
+        self.control = ControlChannel::open(config, &self.client, &self.resource)?;
         Ok(())
     }
 
@@ -136,6 +140,7 @@ fn meter_provider(
 impl Drop for Pipeline {
     /// Flushes each exporter on a thread of its own and does not wait for those that take too long.
     fn drop(&mut self) {
+        self.control = None;
         if let Some(circuits) = &self.circuits {
             circuits.stop();
         }

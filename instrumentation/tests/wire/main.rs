@@ -8,6 +8,7 @@
 mod boundaries;
 mod circuits;
 mod classification;
+mod control;
 mod conventions;
 mod cut_off;
 mod export;

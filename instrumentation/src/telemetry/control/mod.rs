@@ -1,3 +1,218 @@
-//! What the operators of a collector change at the breakers of this process.
+//! The control channel: asks the collector on a thread of its own what its operators want done with the breakers of this
+//! process, and does it. It needs no open port, holds no call up, and whatever the collector answers ends at its expiry,
+//! also when the collector is away by then.
 
 mod switches;
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll as Ready;
+use std::time::Duration;
+
+use http::StatusCode;
+use opentelemetry::Key;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use super::otlp_client::{ExportError, OtlpClient};
+use super::{InitError, TelemetryConfig};
+use crate::control::{Changes, Poll, WAIT_MAX};
+use switches::{SwitchListener, Switches};
+
+/// How much longer than its wait a poll may take: a slow network both ways.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// The pause after the first failure; it doubles with each further one.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+/// The longest pause while the collector is away: services find it again within half a minute of its return.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// The pause where the receiver has no such channel: it may be replaced by a collector that has one.
+const PAUSE_WITHOUT_CHANNEL: Duration = Duration::from_secs(300);
+/// The shortest time from poll to poll without a change, whatever the collector does.
+const ROUND_MIN: Duration = Duration::from_secs(1);
+
+/// An open channel; dropping it closes it. What was forced stays until it expires.
+#[derive(Debug)]
+pub(super) struct ControlChannel {
+    _open: oneshot::Sender<()>,
+}
+
+impl ControlChannel {
+    /// Starts the thread; `None` if the channel is switched off or its address unknown.
+    pub(super) fn open(
+        config: &TelemetryConfig,
+        client: &OtlpClient,
+        resource: &opentelemetry_sdk::Resource,
+    ) -> Result<Option<Self>, InitError> {
+        let Some(url) = config.control_url() else {
+            return Ok(None);
+        };
+        let switches = Arc::new(Switches::new(config.registry.clone()));
+        let listener = SwitchListener::of(&switches);
+        config.registry.subscribe(Arc::new(listener));
+        let attribute = |key: &'static str| {
+            let value = resource.get(&Key::from_static_str(key));
+            value.map(|value| value.to_string()).unwrap_or_default()
+        };
+        let worker = Worker {
+            url,
+            client: client.clone(),
+            service: attribute("service.name"),
+            instance: attribute("service.instance.id"),
+            switches,
+            after: None,
+        };
+        let (open, closed) = oneshot::channel();
+        start(worker, closed)?;
+        Ok(Some(Self { _open: open }))
+    }
+}
+
+/// Runs the worker on a thread of its own until the channel is dropped.
+fn start(worker: Worker, closed: oneshot::Receiver<()>) -> Result<(), InitError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(InitError::Thread)?;
+    let run = move || {
+        // The worker ends with the runtime.
+        runtime.spawn(worker.run());
+        let _ = runtime.block_on(closed);
+    };
+    let thread = std::thread::Builder::new().name("fusebox-control".into());
+    thread.spawn(run).map_err(InitError::Thread)?;
+    Ok(())
+}
+
+struct Worker {
+    url: String,
+    client: OtlpClient,
+    service: String,
+    instance: String,
+    switches: Arc<Switches>,
+    after: Option<u64>,
+}
+
+/// Why a poll brought nothing.
+#[derive(Debug, thiserror::Error)]
+enum PollError {
+    #[error(transparent)]
+    Send(#[from] ExportError),
+    #[error("could not read the answer: {0}")]
+    Answer(#[from] serde_json::Error),
+}
+
+impl Worker {
+    async fn run(mut self) {
+        let mut failures = 0;
+        loop {
+            let began = Instant::now();
+            match self.round().await {
+                Ok(is_empty) => {
+                    failures = 0;
+                    if is_empty {
+                        sleep(ROUND_MIN.saturating_sub(began.elapsed())).await;
+                    }
+                }
+                Err(error) => {
+                    self.report(failures, &error);
+                    sleep(pause(failures, &error)).await;
+                    failures = failures.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    /// Polls once and does what the answer says; returns whether nothing was to be done.
+    async fn round(&mut self) -> Result<bool, PollError> {
+        let acknowledged = self.switches.outcomes();
+        let poll = Poll {
+            service: self.service.clone(),
+            instance: self.instance.clone(),
+            after: self.after,
+            // The collector should have them at once.
+            wait_ms: match acknowledged.is_empty() {
+                true => u64::try_from(WAIT_MAX.as_millis()).unwrap_or(u64::MAX),
+                false => 0,
+            },
+            acknowledged,
+        };
+        let sent = poll.acknowledged.len();
+        let answer = match self.ask(&poll).await {
+            Some(answer) => answer?,
+            None => return Ok(false),
+        };
+        self.switches.forget_outcomes(sent);
+        for change in &answer.changes {
+            self.switches.apply(change);
+        }
+        self.after = Some(answer.after);
+        Ok(answer.changes.is_empty() && sent == 0)
+    }
+
+    /// Waits for the answer; `None` when a change was applied meanwhile, which the collector should know.
+    async fn ask(&self, poll: &Poll) -> Option<Result<Changes, PollError>> {
+        let mut answer = pin!(self.answer(poll));
+        let mut news = pin!(self.switches.news(poll.acknowledged.len()));
+        poll_fn(|context| match answer.as_mut().poll(context) {
+            Ready::Ready(answer) => Ready::Ready(Some(answer)),
+            Ready::Pending => news.as_mut().poll(context).map(|()| None),
+        })
+        .await
+    }
+
+    async fn answer(&self, poll: &Poll) -> Result<Changes, PollError> {
+        let json = serde_json::to_vec(poll)?;
+        let timeout = Duration::from_millis(poll.wait_ms) + ANSWER_WITHIN;
+        let response = self.client.post_json(&self.url, json, timeout).await?;
+        match response.status() {
+            StatusCode::OK => Ok(serde_json::from_slice(response.body())?),
+            status => Err(ExportError::Status(status).into()),
+        }
+    }
+
+    /// Logs the first of several failures; that the collector is unreachable is logged by the exports.
+    fn report(&self, failures: u32, error: &PollError) {
+        let is_refused = matches!(
+            error,
+            PollError::Send(ExportError::Status(
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+            ))
+        );
+        self.client.log(|| match is_refused && failures == 0 {
+            true => {
+                tracing::warn!(target: "fusebox", %error, "breakers cannot be switched from the collector")
+            }
+            false => tracing::debug!(target: "fusebox", %error, "could not ask for changes"),
+        });
+    }
+}
+
+/// Returns the pause after a failure: longer with each, and different in each process, so that not all come at once.
+fn pause(failures: u32, error: &PollError) -> Duration {
+    let longest = match error {
+        PollError::Send(ExportError::Status(
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED,
+        )) => PAUSE_WITHOUT_CHANNEL,
+        _ => PAUSE_MAX.min(PAUSE_MIN * 2_u32.saturating_pow(failures.min(16))),
+    };
+    longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_differ() {
+        let away = PollError::Send(ExportError::Status(StatusCode::BAD_GATEWAY));
+        let missing = PollError::Send(ExportError::Status(StatusCode::NOT_FOUND));
+        for failures in [0, 1, 5, 6, 40, u32::MAX] {
+            let longest = PAUSE_MAX.min(PAUSE_MIN * 2_u32.pow(failures.min(10)));
+            let pause = pause(failures, &away);
+            assert!(pause >= longest / 2 && pause <= longest, "{pause:?}");
+        }
+        assert!(pause(0, &missing) >= PAUSE_WITHOUT_CHANNEL / 2);
+        assert_ne!(pause(9, &away), pause(9, &away));
+    }
+}

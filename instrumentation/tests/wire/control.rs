@@ -1,0 +1,138 @@
+//! The control channel: what a collector answers is done with the breakers of the process.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::routing::post;
+use fusebox::Telemetry;
+use fusebox::circuit_breaker::{CircuitBreaker, EffectiveState, Registry};
+use fusebox::control::{Acknowledgement, Action, Change, Changes, Outcome, PATH, Poll};
+use http::{HeaderMap, StatusCode};
+
+use crate::config;
+use crate::sink::{DEADLINE, serve};
+
+/// A collector with one change, given to whoever does not have it; it answers `failures` polls with 503 first.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Seen>>);
+
+#[derive(Default)]
+struct Seen {
+    failures: usize,
+    polls: Vec<Poll>,
+    headers: HeaderMap,
+}
+
+async fn answer(
+    State(collector): State<Collector>,
+    headers: HeaderMap,
+    Json(poll): Json<Poll>,
+) -> Result<Json<Changes>, StatusCode> {
+    let after = poll.after;
+    {
+        let mut seen = collector.0.lock().unwrap();
+        seen.headers = headers;
+        if seen.failures > 0 {
+            seen.failures -= 1;
+            return Err(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        seen.polls.push(poll);
+    }
+    let change = Change {
+        id: 7,
+        breaker: "stock".to_owned(),
+        action: Action::ForceOpen,
+        reason: "Ada: the disk is full".to_owned(),
+        remaining_ms: 60_000,
+    };
+    if after == Some(7) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(Json(Changes {
+        after: 7,
+        changes: (after != Some(7)).then_some(change).into_iter().collect(),
+    }))
+}
+
+/// Waits for a condition.
+fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while tokio::time::Instant::now() < deadline {
+        if let Some(found) = condition() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("no {what} within {DEADLINE:?}");
+}
+
+fn start(collector: &Collector, registry: &Registry) -> Telemetry {
+    let router = Router::new()
+        .route(PATH, post(answer))
+        .with_state(collector.clone());
+    let address = serve(tracing::Dispatch::none(), router);
+    let config = config("shop", &format!("http://{address}"))
+        .with_header("authorization", "Bearer sender")
+        .with_registry(registry);
+    Telemetry::start(&config).unwrap()
+}
+
+/// Scenario: a collector that is away at first has a change for a breaker; another one is made after the change came.
+/// Guarantees: the change is asked for with the headers of exports until it is there, applied, and acknowledged.
+#[test]
+fn a_change_is_fetched_applied_and_acknowledged() {
+    let (collector, registry) = (Collector::default(), Registry::new());
+    collector.0.lock().unwrap().failures = 2;
+    let telemetry = start(&collector, &registry);
+    let waiting = Acknowledgement {
+        change: 7,
+        outcome: Outcome::Waiting,
+    };
+    let has = |wanted: Acknowledgement| {
+        let seen = collector.0.lock().unwrap();
+        let mut polls = seen.polls.iter();
+        polls
+            .find(|poll| poll.acknowledged.contains(&wanted))
+            .cloned()
+    };
+    let poll = wait_for("acknowledgement", || has(waiting));
+    assert_eq!((poll.after, poll.wait_ms), (Some(7), 0));
+    assert_eq!((poll.service.as_str(), poll.instance.len()), ("shop", 36));
+    let builder = CircuitBreaker::builder("stock").registry(&registry);
+    let breaker = builder.build();
+    assert_eq!(breaker.state(), EffectiveState::ForcedOpen);
+    let reason = breaker.current_override().unwrap().reason;
+    assert_eq!(reason, "Ada: the disk is full");
+    let applied = Acknowledgement {
+        outcome: Outcome::Applied,
+        ..waiting
+    };
+    wait_for("second acknowledgement", || has(applied));
+    let seen = collector.0.lock().unwrap();
+    assert_eq!(seen.headers["authorization"], "Bearer sender");
+    assert_eq!(seen.polls[0].after, None);
+    drop(seen);
+    drop(telemetry);
+}
+
+/// Scenario: the channel is switched off.
+/// Guarantees: nobody asks.
+#[test]
+fn without_control_nothing_is_asked() {
+    let (collector, registry) = (Collector::default(), Registry::new());
+    let router = Router::new()
+        .route(PATH, post(answer))
+        .with_state(collector.clone());
+    let address = serve(tracing::Dispatch::none(), router);
+    let off = config("shop", &format!("http://{address}"))
+        .with_registry(&registry)
+        .with_control(false);
+    let _off = Telemetry::start(&off).unwrap();
+    let _on = Telemetry::start(&config("other", &format!("http://{address}"))).unwrap();
+    let polls = || collector.0.lock().unwrap().polls.clone();
+    wait_for("poll of the other", || (polls().len() > 2).then_some(()));
+    assert!(polls().iter().all(|poll| poll.service == "other"));
+}
