@@ -5,6 +5,7 @@
 
 mod circuit;
 mod condition;
+mod control;
 mod dependency;
 mod duration;
 mod search;
@@ -22,6 +23,7 @@ pub use circuit::{
 pub(crate) use circuit::{optional_hex, zero_is_none};
 pub use condition::{Condition, Pattern, Place, Test};
 pub(crate) use condition::{EVENT_NAME, SCOPE_NAME, SCOPE_VERSION};
+pub use control::{ChangeOutcome, ControlRecord, OperatorChange};
 pub use dependency::DependencyLink;
 pub use duration::{format_duration, parse_duration};
 pub use search::{Cursor, TraceCondition, TraceOrder, TracePage, TraceQuery};

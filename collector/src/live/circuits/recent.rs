@@ -197,7 +197,8 @@ impl SeriesReader for Recent {
             SeriesKind::Rollup
             | SeriesKind::Red
             | SeriesKind::Dependency
-            | SeriesKind::Instance => {}
+            | SeriesKind::Instance
+            | SeriesKind::Control => {}
         }
         Ok(())
     }

@@ -71,6 +71,7 @@ impl<'a> Decoder<'a> {
             SeriesKind::Transition if is_json => self.json(SeriesRecord::Transition),
             SeriesKind::Settings if is_json => self.json(SeriesRecord::Settings),
             SeriesKind::Standing if is_json => self.json(SeriesRecord::Standing),
+            SeriesKind::Control => self.json(SeriesRecord::Control),
             SeriesKind::Transition => self.transition(),
             SeriesKind::Settings => self.settings(),
             SeriesKind::Standing => self.standing(),

@@ -5,8 +5,8 @@ use opentelemetry::TraceId;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, Outage,
-    OverrideView, OwnWindow, Provenance, Source, UnixNanos, optional_hex, zero_is_none,
+    CircuitCalls, CircuitKey, CircuitSample, CircuitSettings, CircuitTransition, ControlRecord,
+    Outage, OverrideView, OwnWindow, Provenance, Source, UnixNanos, optional_hex, zero_is_none,
 };
 
 /// The kinds of records; each has a file of its own per day.
@@ -28,11 +28,13 @@ pub enum SeriesKind {
     Dependency = 7,
     /// `InstanceRecord`.
     Instance = 8,
+    /// `ControlRecord`.
+    Control = 9,
 }
 
 impl SeriesKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Sample,
         Self::Transition,
         Self::Settings,
@@ -41,6 +43,7 @@ impl SeriesKind {
         Self::Red,
         Self::Dependency,
         Self::Instance,
+        Self::Control,
     ];
 
     /// Returns the name of its files.
@@ -54,6 +57,7 @@ impl SeriesKind {
             Self::Red => "red",
             Self::Dependency => "dependencies",
             Self::Instance => "instances",
+            Self::Control => "control",
         }
     }
 
@@ -81,6 +85,8 @@ pub enum SeriesRecord {
     Dependency(DependencyMinute),
     /// An instance of a service.
     Instance(InstanceRecord),
+    /// A change of a breaker that an operator asked for, or its outcome in an instance.
+    Control(ControlRecord),
 }
 
 /// The settings and override of a breaker from that time on.
@@ -286,6 +292,7 @@ impl SeriesRecord {
             Self::Red(_) => SeriesKind::Red,
             Self::Dependency(_) => SeriesKind::Dependency,
             Self::Instance(_) => SeriesKind::Instance,
+            Self::Control(_) => SeriesKind::Control,
         }
     }
 
@@ -300,6 +307,7 @@ impl SeriesRecord {
             Self::Red(record) => record.minute,
             Self::Dependency(record) => record.minute,
             Self::Instance(record) => record.last_seen,
+            Self::Control(record) => record.time(),
         }
     }
 
@@ -314,6 +322,7 @@ impl SeriesRecord {
             Self::Red(record) => key_bit(&record.service, &record.operation),
             Self::Dependency(record) => key_bit(&record.parent, &record.child),
             Self::Instance(record) => key_bit(&record.service, &record.id),
+            Self::Control(record) => key_bit(&record.key().service, &record.key().name),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 
 use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
+use fusebox::control::Action;
 use opentelemetry::{SpanId, TraceId};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -11,8 +12,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::log::Position;
 use crate::model::{
-    CircuitCalls, CircuitSample, CircuitSettings, CircuitTransition, OverrideView, OwnWindow,
-    Provenance, Source, UnixNanos,
+    CircuitCalls, CircuitSample, CircuitSettings, CircuitTransition, ControlRecord, OperatorChange,
+    OverrideView, OwnWindow, Provenance, Source, UnixNanos,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -135,6 +136,16 @@ fn one_of_each(second: u64) -> Vec<SeriesRecord> {
         red,
         dependency,
         SeriesRecord::Instance(instance),
+        SeriesRecord::Control(ControlRecord::Change(OperatorChange {
+            id: second,
+            key: key("inventory"),
+            action: Action::ForceOpen,
+            reason: "the disk is full".to_owned(),
+            by: "Ada".to_owned(),
+            time: UnixNanos::new(time),
+            expires: UnixNanos::new(time + 5 * SECOND),
+            instances: vec!["a".to_owned()],
+        })),
     ]
 }
 
@@ -299,6 +310,8 @@ async fn a_journal_of_an_earlier_build_is_read() {
             (standing.own_window, standing.totals) = (None, None);
         }
     }
+    // That build knew no changes.
+    records.retain(|record| record.kind() != SeriesKind::Control);
     for _ in 0..2 {
         let (log, counters) = open(dir.path());
         for kind in SeriesKind::ALL {
@@ -488,7 +501,7 @@ proptest! {
     #[test]
     fn any_payload_is_decoded_without_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
-        kind in 0..8_usize,
+        kind in 0..9_usize,
         is_json in any::<bool>(),
     ) {
         let mut strings = Vec::new();

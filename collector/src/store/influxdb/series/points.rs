@@ -178,7 +178,10 @@ impl<'a> Points<'a> {
             SeriesRecord::Standing(standing) => self.standing(standing),
             SeriesRecord::Rollup(rollup) => self.rollup(rollup),
             SeriesRecord::Instance(instance) => self.instance(instance),
-            SeriesRecord::Sample(_) | SeriesRecord::Red(_) | SeriesRecord::Dependency(_) => {}
+            SeriesRecord::Sample(_)
+            | SeriesRecord::Red(_)
+            | SeriesRecord::Dependency(_)
+            | SeriesRecord::Control(_) => {}
         }
     }
 

@@ -56,14 +56,15 @@ struct Place {
     step: Duration,
 }
 
-fn place(kind: SeriesKind) -> Place {
+/// Returns where; `None` for what is not sent there.
+fn place(kind: SeriesKind) -> Option<Place> {
     let place = |measurement, fields, lead, step| Place {
         measurement,
         fields,
         lead,
         step,
     };
-    match kind {
+    Some(match kind {
         SeriesKind::Sample => place(CIRCUIT, &["s", "n"], TEN_SECONDS, MINUTE),
         SeriesKind::Transition => {
             let fields = &[
@@ -96,7 +97,9 @@ fn place(kind: SeriesKind) -> Place {
             let fields = &["exact", "id", "n"];
             place(INSTANCE_SEEN, fields, Duration::ZERO, 6 * HOUR)
         }
-    }
+        // The collector that services ask decides alone what they do.
+        SeriesKind::Control => return None,
+    })
 }
 
 impl InfluxSeries {
@@ -210,7 +213,9 @@ impl SeriesReader for InfluxSeries {
         only: Option<&CircuitKey>,
         visit: &mut dyn FnMut(SeriesRecord),
     ) -> Result<(), StoreError> {
-        let place = place(kind);
+        let Some(place) = place(kind) else {
+            return Ok(());
+        };
         let mut wanted = |record: SeriesRecord| {
             if range.contains(record.time()) && is_of(&record, only) {
                 visit(record);
@@ -244,7 +249,9 @@ impl SeriesReader for InfluxSeries {
     }
 
     fn latest(&self, kind: SeriesKind) -> Result<Option<UnixNanos>, StoreError> {
-        let place = place(kind);
+        let Some(place) = place(kind) else {
+            return Ok(None);
+        };
         let mut query = Query::new(format!("SELECT LAST(\"{}\") FROM ", place.fields[0]));
         push_name(&mut query, place.measurement.name);
         query.push(" WHERE ");
@@ -311,6 +318,7 @@ fn is_of(record: &SeriesRecord, only: Option<&CircuitKey>) -> bool {
         SeriesRecord::Settings(record) => record.key == *only,
         SeriesRecord::Standing(record) => record.key == *only,
         SeriesRecord::Rollup(record) => record.key == *only,
+        SeriesRecord::Control(record) => record.key() == only,
         SeriesRecord::Red(_) | SeriesRecord::Dependency(_) | SeriesRecord::Instance(_) => true,
     }
 }
