@@ -6,6 +6,7 @@
 //! shared with them: the past by the same replay, the present every two seconds.
 
 mod board;
+mod control;
 mod counted;
 mod facts;
 mod figures;

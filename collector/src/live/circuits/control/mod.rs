@@ -1,0 +1,3 @@
+//! The changes of operators.
+
+mod order;
