@@ -1,3 +1,4 @@
 //! The changes of operators.
 
 mod order;
+mod state;

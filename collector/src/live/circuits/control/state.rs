@@ -1,0 +1,346 @@
+//! The changes that are in force or on their way, what became of each, and which instances poll. Pure: time is an argument,
+//! and nothing is written here.
+
+use std::collections::BTreeMap;
+
+use fusebox::control::{Action, Change, Changes, EXPIRY_MAX, Outcome, Poll, WAIT_MAX};
+use serde::Serialize;
+
+use super::order::{ControlError, remaining_ms, spoken};
+use crate::model::{
+    ChangeOutcome, CircuitKey, CircuitView, ControlRecord, OperatorChange, UnixNanos,
+};
+
+/// Changes of one circuit that are held: those to picked instances, as one to all replaces them.
+const PER_CIRCUIT_MAX: usize = 32;
+/// Circuits with changes, about 1 KiB each and as much for each further change; as many as the wall holds.
+const CIRCUITS_MAX: usize = 10_000;
+/// Outcomes of one change that are held: the instances of a large service.
+const OUTCOMES_MAX: usize = 1_000;
+/// Instances with a channel; the wall holds as many.
+const CHANNELS_MAX: usize = 10_000;
+
+/// Everything that is held.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    circuits: BTreeMap<CircuitKey, Vec<Tracked>>,
+    /// The last number that was given.
+    last_id: u64,
+    /// The last number that polls have seen: behind the other while a change is being stored.
+    visible_id: u64,
+    /// By service and instance.
+    channels: BTreeMap<(String, String), ChannelState>,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    change: OperatorChange,
+    /// The last outcome in each instance.
+    outcomes: BTreeMap<String, ChangeOutcome>,
+}
+
+#[derive(Debug, Default)]
+struct ChannelState {
+    open: usize,
+    last_seen: UnixNanos,
+}
+
+/// There is no room for one more channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are {CHANNELS_MAX} control channels already")]
+pub(crate) struct TooManyChannels;
+
+/// A change in force, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChangeStatus {
+    /// The change.
+    #[serde(flatten)]
+    pub change: OperatorChange,
+    /// Its delivery to each instance.
+    pub deliveries: Vec<InstanceDelivery>,
+}
+
+/// Where a change is with one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InstanceDelivery {
+    /// The instance.
+    pub instance: String,
+    /// How far it is.
+    pub state: Delivery,
+    /// When that was acknowledged, Unix nanoseconds.
+    #[serde(rename = "time_unix_nanos")]
+    pub time: Option<UnixNanos>,
+}
+
+/// How far a change is with an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// It has not acknowledged it yet.
+    Pending,
+    /// It has not acknowledged it, and has no channel open: an older library, one with the channel switched off, or one that
+    /// cannot reach the collector.
+    NoChannel,
+    /// It has the change, but has not made the breaker yet.
+    Waiting,
+    /// It is in force there.
+    Applied,
+    /// It could not hold the change.
+    Refused,
+}
+
+impl From<Outcome> for Delivery {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Applied => Self::Applied,
+            Outcome::Waiting => Self::Waiting,
+            Outcome::Refused => Self::Refused,
+        }
+    }
+}
+
+impl State {
+    /// Takes a record of an earlier run; those of one circuit come in order.
+    pub(super) fn restore(&mut self, record: ControlRecord) {
+        match record {
+            ControlRecord::Change(change) => {
+                self.last_id = self.last_id.max(change.id);
+                self.insert(change);
+            }
+            ControlRecord::Outcome(outcome) => self.settle(outcome),
+        }
+    }
+
+    /// Gives a change its number, if there is room for it. Numbers rise with time, so that they do after the data was lost
+    /// too, and stay below 2^53, as numbers of JSON do.
+    pub(super) fn number(
+        &mut self,
+        change: OperatorChange,
+        now: UnixNanos,
+    ) -> Result<OperatorChange, ControlError> {
+        self.prune(now);
+        let held = self.circuits.get(&change.key);
+        let replaced = |tracked: &&Tracked| replaces(&change, &tracked.change);
+        let left = held.map(|all| all.len() - all.iter().filter(replaced).count());
+        if left.is_some_and(|left| left >= PER_CIRCUIT_MAX) {
+            let problem =
+                format!("{PER_CIRCUIT_MAX} changes of single instances are in force here");
+            return Err(ControlError::TooMany(problem));
+        }
+        if held.is_none() && self.circuits.len() >= CIRCUITS_MAX {
+            let problem = format!("changes of {CIRCUITS_MAX} circuits are in force");
+            return Err(ControlError::TooMany(problem));
+        }
+        self.last_id = (now.get() / 1_000).max(self.last_id + 1);
+        Ok(OperatorChange {
+            id: self.last_id,
+            ..change
+        })
+    }
+
+    /// Puts a change in force, in place of those that it replaces.
+    pub(super) fn insert(&mut self, change: OperatorChange) {
+        self.visible_id = self.visible_id.max(change.id);
+        let held = self.circuits.entry(change.key.clone()).or_default();
+        held.retain(|tracked| !replaces(&change, &tracked.change));
+        held.push(Tracked {
+            change,
+            outcomes: BTreeMap::new(),
+        });
+    }
+
+    /// Forgets changes when all that they replaced have expired too.
+    pub(super) fn prune(&mut self, now: UnixNanos) {
+        self.circuits.retain(|_, held| {
+            held.retain(|tracked| tracked.change.time + EXPIRY_MAX > now);
+            !held.is_empty()
+        });
+    }
+
+    /// Returns what an instance has not got yet, oldest first, as much as fits.
+    pub(super) fn changes_for(&self, poll: &Poll, now: UnixNanos, bytes_max: usize) -> Changes {
+        let mut found: Vec<_> = self
+            .of_service(&poll.service)
+            .filter_map(|held| latest(held, &poll.instance))
+            .map(|tracked| &tracked.change)
+            .filter(|change| is_due(change, poll.after, now))
+            .collect();
+        found.sort_by_key(|change| change.id);
+        let mut answer = Changes {
+            after: self.visible_id,
+            changes: Vec::new(),
+        };
+        let mut bytes = 0;
+        for change in found {
+            // JSON writes a character as at most six bytes for each of its own.
+            bytes += 200 + 6 * (change.key.name.len() + change.reason.len() + change.by.len());
+            if bytes > bytes_max && !answer.changes.is_empty() {
+                answer.after = answer.changes.last().map_or(0, |last: &Change| last.id);
+                break;
+            }
+            answer.changes.push(Change {
+                id: change.id,
+                breaker: change.key.name.clone(),
+                action: change.action,
+                reason: spoken(change),
+                remaining_ms: remaining_ms(change, now),
+            });
+        }
+        answer
+    }
+
+    /// Returns the outcomes of a poll that are not known yet.
+    pub(super) fn new_outcomes(&self, poll: &Poll, now: UnixNanos) -> Vec<ChangeOutcome> {
+        let mut latest = BTreeMap::new();
+        for acknowledged in &poll.acknowledged {
+            latest.insert(acknowledged.change, acknowledged.outcome);
+        }
+        let held = self.of_service(&poll.service).flatten();
+        held.filter(|tracked| tracked.change.is_for(&poll.instance))
+            .filter_map(|tracked| {
+                let outcome = *latest.get(&tracked.change.id)?;
+                let known = tracked.outcomes.get(&poll.instance);
+                let is_new = match known {
+                    Some(known) => known.outcome != outcome,
+                    None => tracked.outcomes.len() < OUTCOMES_MAX,
+                };
+                is_new.then(|| ChangeOutcome {
+                    key: tracked.change.key.clone(),
+                    change: tracked.change.id,
+                    instance: poll.instance.clone(),
+                    time: now,
+                    outcome,
+                })
+            })
+            .collect()
+    }
+
+    /// Notes an outcome.
+    pub(super) fn settle(&mut self, outcome: ChangeOutcome) {
+        let held = self.circuits.get_mut(&outcome.key).into_iter().flatten();
+        for tracked in held.filter(|tracked| tracked.change.id == outcome.change) {
+            let instance = outcome.instance.clone();
+            tracked.outcomes.insert(instance, outcome.clone());
+        }
+    }
+
+    /// Notes that an instance polls; one that has not for long makes room.
+    pub(super) fn connect(
+        &mut self,
+        id: &(String, String),
+        now: UnixNanos,
+    ) -> Result<(), TooManyChannels> {
+        if !self.channels.contains_key(id) && self.channels.len() >= CHANNELS_MAX {
+            self.channels.retain(|_, channel| channel.is_open(now));
+            if self.channels.len() >= CHANNELS_MAX {
+                return Err(TooManyChannels);
+            }
+        }
+        let channel = self.channels.entry(id.clone()).or_default();
+        channel.open += 1;
+        channel.last_seen = now;
+        Ok(())
+    }
+
+    /// Notes that a poll has ended.
+    pub(super) fn disconnect(&mut self, id: &(String, String), now: UnixNanos) {
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.open = channel.open.saturating_sub(1);
+            channel.last_seen = now;
+        }
+    }
+
+    /// Returns the changes of a circuit that have not expired, the latest first.
+    pub(super) fn statuses(&self, circuit: &CircuitView, now: UnixNanos) -> Vec<ChangeStatus> {
+        let Some(held) = self.circuits.get(&circuit.key) else {
+            return Vec::new();
+        };
+        let in_force = held.iter().rev().filter(|t| t.change.expires > now);
+        let status = in_force.map(|tracked| ChangeStatus {
+            change: tracked.change.clone(),
+            deliveries: self.deliveries(held, tracked, circuit, now),
+        });
+        // One that later changes replace in every instance is over.
+        let is_somewhere = |status: &ChangeStatus| {
+            !status.deliveries.is_empty() || status.change.instances.is_empty()
+        };
+        status.filter(is_somewhere).collect()
+    }
+
+    fn deliveries(
+        &self,
+        held: &[Tracked],
+        tracked: &Tracked,
+        circuit: &CircuitView,
+        now: UnixNanos,
+    ) -> Vec<InstanceDelivery> {
+        let live = circuit.instances.iter().filter(|known| !known.stale);
+        let mut ids: Vec<&String> = live.map(|known| &known.id).collect();
+        ids.extend(&tracked.change.instances);
+        ids.sort();
+        ids.dedup();
+        let is_last = |id: &&&String| {
+            latest(held, id).is_some_and(|latest| latest.change.id == tracked.change.id)
+        };
+        let delivery = |id: &String| {
+            let outcome = tracked.outcomes.get(id);
+            let state = match outcome {
+                Some(outcome) => outcome.outcome.into(),
+                None if self.has_channel(&circuit.key.service, id, now) => Delivery::Pending,
+                None => Delivery::NoChannel,
+            };
+            InstanceDelivery {
+                instance: id.clone(),
+                state,
+                time: outcome.map(|outcome| outcome.time),
+            }
+        };
+        ids.iter().filter(is_last).map(|id| delivery(id)).collect()
+    }
+
+    fn has_channel(&self, service: &str, instance: &str, now: UnixNanos) -> bool {
+        let id = (service.to_owned(), instance.to_owned());
+        let channel = self.channels.get(&id);
+        channel.is_some_and(|channel| channel.is_open(now))
+    }
+
+    /// Returns the changes of each circuit of a service.
+    fn of_service<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a Vec<Tracked>> {
+        let first = CircuitKey {
+            service: service.to_owned(),
+            name: String::new(),
+        };
+        let from = self.circuits.range(first..);
+        from.take_while(move |(key, _)| key.service == service)
+            .map(|(_, held)| held)
+    }
+}
+
+impl ChannelState {
+    /// Whether it polls, or polled so lately that it may come again.
+    fn is_open(&self, now: UnixNanos) -> bool {
+        self.open > 0 || self.last_seen + 2 * WAIT_MAX > now
+    }
+}
+
+/// Returns the latest change for an instance, whether or not it has expired.
+fn latest<'a>(held: &'a [Tracked], instance: &str) -> Option<&'a Tracked> {
+    let mut newest = held.iter().rev();
+    newest.find(|tracked| tracked.change.is_for(instance))
+}
+
+/// Whether a later change leaves nothing of an earlier one.
+fn replaces(later: &OperatorChange, earlier: &OperatorChange) -> bool {
+    let of_all = later.instances.is_empty();
+    of_all || (!earlier.instances.is_empty() && earlier.instances.iter().all(|id| later.is_for(id)))
+}
+
+/// Whether a change is to be given to an instance that has those up to `after`.
+fn is_due(change: &OperatorChange, after: Option<u64>, now: UnixNanos) -> bool {
+    let is_new = match after {
+        // A process that has just started has nothing to reset.
+        None => change.action != Action::Reset,
+        Some(after) => change.id > after,
+    };
+    is_new && change.expires > now
+}
