@@ -41,6 +41,12 @@ use opentelemetry_proto::tonic::collector::{
 };
 use tokio::sync::broadcast;
 
+pub(crate) use self::control::PollError;
+pub use self::control::{
+    ChangeOrder, ChangeStatus, Control, ControlError, Delivery, InstanceDelivery, JournalEntry,
+    JournalFilter,
+};
+
 use self::board::{Board, Effects};
 use self::facts::Facts;
 pub(crate) use self::figures::CircuitFigures;
@@ -73,6 +79,7 @@ pub struct Circuits {
 struct Inner {
     state: Mutex<State>,
     log: SeriesLog,
+    control: Control,
     reader: Arc<dyn SeriesReader>,
     merged: Option<Arc<MergedSeries>>,
     others: Mutex<Arc<Others>>,
@@ -184,6 +191,7 @@ impl Circuits {
                 state: Mutex::new(state),
                 reader,
                 merged,
+                control: Control::open(log.clone(), now)?,
                 others: Mutex::default(),
                 log,
                 changes: broadcast::channel(CHANGES_KEPT).0,
@@ -191,6 +199,11 @@ impl Circuits {
                 limit: Limit::default(),
             }),
         })
+    }
+
+    /// Returns what operators change at breakers.
+    pub fn control(&self) -> &Control {
+        &self.inner.control
     }
 
     /// Returns the journal, for records of other kinds.

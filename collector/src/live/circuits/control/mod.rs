@@ -1,4 +1,212 @@
-//! The changes of operators.
+//! The hand of operators on breakers: takes their changes, makes them durable, gives each to the instances that it is for
+//! when they poll, and keeps what they acknowledge. Services poll through `receivers`; `api` and the pages bring changes.
 
+mod journal;
 mod order;
 mod state;
+
+use std::sync::{Arc, MutexGuard};
+
+use fusebox::control::{Changes, EXPIRY_MAX, Poll};
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::time::{Instant, timeout_at};
+
+pub use journal::{JournalEntry, JournalFilter};
+pub use order::{ChangeOrder, ControlError};
+pub use state::{ChangeStatus, Delivery, InstanceDelivery};
+
+use self::state::{State, TooManyChannels};
+use crate::model::{CircuitView, ControlRecord, OperatorChange, Source, TimeRange, UnixNanos};
+use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
+use crate::store::{SeriesReader, StoreError};
+use crate::sync::Mutex;
+
+/// The longest answer to one poll; services read at most 64 KiB. The rest follows with the next poll.
+const ANSWER_BYTES_MAX: usize = 48 << 10;
+
+/// Changes of breakers; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Control {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    log: SeriesLog,
+    /// Held from the number of a change until polls see it, so that they see numbers in order.
+    ordering: AsyncMutex<()>,
+    /// Counts changes; held polls look again when it moves, and end when it is closed.
+    news: watch::Sender<News>,
+}
+
+#[derive(Debug, Default)]
+struct News {
+    count: u64,
+    is_closed: bool,
+}
+
+impl Control {
+    /// Takes back from the log what is still in force.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(crate) fn open(log: SeriesLog, now: UnixNanos) -> Result<Self, StoreError> {
+        let mut state = State::default();
+        let range = TimeRange {
+            start: now - EXPIRY_MAX,
+            end: UnixNanos::MAX,
+        };
+        log.scan(SeriesKind::Control, range, None, &mut |record| {
+            if let SeriesRecord::Control(record) = record {
+                state.restore(record);
+            }
+        })?;
+        state.prune(now);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                state: Mutex::new(state),
+                log,
+                ordering: AsyncMutex::default(),
+                news: watch::channel(News::default()).0,
+            }),
+        })
+    }
+
+    /// Takes a change of a circuit; returns it once it is durable. Instances get it with their next poll, those that are
+    /// waiting at once.
+    ///
+    /// # Errors
+    /// When the order is not valid, the circuit cannot be switched, there are too many changes, or the disk fails.
+    pub async fn request(
+        &self,
+        circuit: &CircuitView,
+        order: ChangeOrder,
+        now: UnixNanos,
+    ) -> Result<OperatorChange, ControlError> {
+        if circuit.source != Source::Fusebox {
+            return Err(ControlError::NotSwitchable(circuit.source));
+        }
+        let change = order.checked(circuit, now)?;
+        let _ordered = self.inner.ordering.lock().await;
+        let change = self.state().number(change, now)?;
+        let record = ControlRecord::Change(change.clone());
+        let records = vec![SeriesRecord::Control(record)];
+        self.inner.log.append(records).await?;
+        self.state().insert(change.clone());
+        self.inner.news.send_modify(|news| news.count += 1);
+        let OperatorChange { key, by, .. } = &change;
+        tracing::info!(
+            service = key.service,
+            circuit = key.name,
+            action = change.action.as_str(),
+            by,
+            reason = change.reason,
+            "an operator changed a circuit"
+        );
+        Ok(change)
+    }
+
+    /// Keeps what an instance acknowledges, then answers its poll: at once if there are changes for it, else as soon as there
+    /// are some or its wait is over.
+    ///
+    /// # Errors
+    /// When there are too many channels, or the disk fails.
+    pub(crate) async fn poll(&self, poll: &Poll, deadline: Instant) -> Result<Changes, PollError> {
+        let _channel = self.connect(poll)?;
+        self.acknowledge(poll).await?;
+        let mut news = self.inner.news.subscribe();
+        loop {
+            let is_closed = news.borrow_and_update().is_closed;
+            let found = self
+                .state()
+                .changes_for(poll, UnixNanos::now(), ANSWER_BYTES_MAX);
+            if !found.changes.is_empty() || is_closed {
+                return Ok(found);
+            }
+            if timeout_at(deadline, news.changed()).await.is_err() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Ends every poll, so that a server that waits for its connections can stop.
+    pub(crate) fn close(&self) {
+        self.inner.news.send_modify(|news| news.is_closed = true);
+    }
+
+    /// Returns the changes of a circuit that are in force or on their way, the latest first, each with its delivery to the
+    /// instances for which there is no later one.
+    pub fn changes(&self, circuit: &CircuitView, now: UnixNanos) -> Vec<ChangeStatus> {
+        self.state().statuses(circuit, now)
+    }
+
+    /// Returns the changes of a range from the log, the latest first.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn journal(
+        &self,
+        range: TimeRange,
+        filter: JournalFilter,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>, StoreError> {
+        let log = self.inner.log.clone();
+        let read = move || journal::read(&log, range, &filter, limit);
+        let done = tokio::task::spawn_blocking(read).await;
+        done.unwrap_or_else(|error| {
+            let error = std::io::Error::other(error);
+            let path = std::path::Path::new("series");
+            Err(StoreError::io("read", path, error))
+        })
+    }
+
+    /// Stores the outcomes that are new, before they are shown.
+    async fn acknowledge(&self, poll: &Poll) -> Result<(), StoreError> {
+        let outcomes = self.state().new_outcomes(poll, UnixNanos::now());
+        let records = outcomes.iter().cloned();
+        let records = records.map(|outcome| SeriesRecord::Control(ControlRecord::Outcome(outcome)));
+        self.inner.log.append(records.collect()).await?;
+        let mut state = self.state();
+        for outcome in outcomes {
+            state.settle(outcome);
+        }
+        Ok(())
+    }
+
+    fn connect(&self, poll: &Poll) -> Result<Channel, TooManyChannels> {
+        let id = (poll.service.clone(), poll.instance.clone());
+        self.state().connect(&id, UnixNanos::now())?;
+        Ok(Channel {
+            control: self.clone(),
+            id,
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock()
+    }
+}
+
+/// Why a poll was not answered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PollError {
+    /// There is no room for one more channel.
+    #[error(transparent)]
+    TooMany(#[from] TooManyChannels),
+    /// What was acknowledged could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A poll under way.
+struct Channel {
+    control: Control,
+    id: (String, String),
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.control.state().disconnect(&self.id, UnixNanos::now());
+    }
+}
