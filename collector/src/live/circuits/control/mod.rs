@@ -4,6 +4,8 @@
 mod journal;
 mod order;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, MutexGuard};
 

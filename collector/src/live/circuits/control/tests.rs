@@ -1,0 +1,401 @@
+//! Changes from the operator to the instances, over restarts, and their bounds.
+
+use std::time::Duration;
+
+use fusebox::control::{Acknowledgement, Action, Change, Outcome};
+use tempfile::TempDir;
+
+use super::*;
+use crate::codec::circuits::request::{FakeBreaker, micrometer};
+use crate::counters::Counters;
+use crate::live::circuits::{CircuitSink, Circuits};
+use crate::model::{HOUR, MINUTE};
+
+/// A collector to which two instances of a service report a breaker.
+struct World {
+    dir: TempDir,
+    circuits: Circuits,
+}
+
+impl World {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let circuits = open(&dir);
+        let world = Self { dir, circuits };
+        world.report("a").await;
+        world.report("b").await;
+        world
+    }
+
+    async fn report(&self, instance: &'static str) {
+        let now = UnixNanos::now();
+        let breaker = FakeBreaker::new(instance, now.get());
+        let request = breaker.metrics(now.get());
+        self.circuits.ingest_metrics(request, now).await.unwrap();
+    }
+
+    /// As after a crash: nothing is closed, the log is opened again.
+    async fn restarted(self) -> Self {
+        let circuits = open(&self.dir);
+        let world = Self { circuits, ..self };
+        world.report("a").await;
+        world.report("b").await;
+        world
+    }
+
+    fn circuit(&self) -> CircuitView {
+        let wall = self.circuits.wall_now(UnixNanos::now());
+        wall.circuits.into_iter().next().unwrap()
+    }
+
+    async fn order(&self, order: ChangeOrder) -> Result<OperatorChange, ControlError> {
+        let control = self.circuits.control();
+        control
+            .request(&self.circuit(), order, UnixNanos::now())
+            .await
+    }
+
+    async fn force(&self, instances: &[&str]) -> u64 {
+        self.order(order(Action::ForceOpen, instances))
+            .await
+            .unwrap()
+            .id
+    }
+
+    /// Polls as an instance does that has the changes up to `after`, without waiting.
+    async fn poll(&self, instance: &str, after: Option<u64>) -> (Option<u64>, Vec<Change>) {
+        self.poll_with(instance, after, Vec::new()).await
+    }
+
+    async fn poll_with(
+        &self,
+        instance: &str,
+        after: Option<u64>,
+        acknowledged: Vec<Acknowledgement>,
+    ) -> (Option<u64>, Vec<Change>) {
+        let poll = poll(instance, after, acknowledged);
+        let control = self.circuits.control();
+        let answer = control.poll(&poll, Instant::now()).await.unwrap();
+        (Some(answer.after), answer.changes)
+    }
+
+    fn deliveries(&self) -> Vec<(u64, Vec<(String, Delivery)>)> {
+        let statuses = self
+            .circuits
+            .control()
+            .changes(&self.circuit(), UnixNanos::now());
+        let pair = |delivery: InstanceDelivery| (delivery.instance, delivery.state);
+        let statuses = statuses.into_iter();
+        statuses
+            .map(|status| {
+                let deliveries = status.deliveries.into_iter().map(pair);
+                (status.change.id, deliveries.collect())
+            })
+            .collect()
+    }
+}
+
+fn open(dir: &TempDir) -> Circuits {
+    Circuits::open(dir.path(), HOUR * 24 * 7, Arc::<Counters>::default()).unwrap()
+}
+
+fn poll(instance: &str, after: Option<u64>, acknowledged: Vec<Acknowledgement>) -> Poll {
+    Poll {
+        service: "product-page".to_owned(),
+        instance: instance.to_owned(),
+        after,
+        wait_ms: 0,
+        acknowledged,
+    }
+}
+
+fn order(action: Action, instances: &[&str]) -> ChangeOrder {
+    ChangeOrder {
+        action,
+        reason: "the disk is full".to_owned(),
+        by: "Ada".to_owned(),
+        lifetime: HOUR,
+        instances: instances.iter().map(|id| (*id).to_owned()).collect(),
+    }
+}
+
+fn ids(changes: &[Change]) -> Vec<u64> {
+    changes.iter().map(|change| change.id).collect()
+}
+
+fn applied(change: u64) -> Vec<Acknowledgement> {
+    let outcome = Outcome::Applied;
+    vec![Acknowledgement { change, outcome }]
+}
+
+fn owned<const N: usize>(pairs: [(&str, Delivery); N]) -> Vec<(String, Delivery)> {
+    pairs.map(|(id, state)| (id.to_owned(), state)).to_vec()
+}
+
+/// Scenario: the collector crashes while a change is pending with one instance, and again when it is not.
+/// Guarantees: it is given once to each, and what was acknowledged is known.
+#[tokio::test]
+async fn a_pending_change_survives_a_crash() {
+    let world = World::new().await;
+    let (after, none) = world.poll("a", None).await;
+    assert_eq!(none, []);
+    let id = world.force(&[]).await;
+    let (after, changes) = world.poll("a", after).await;
+    assert_eq!((ids(&changes), after), (vec![id], Some(id)));
+    assert_eq!(changes[0].reason, "Ada: the disk is full");
+    let left = Duration::from_millis(changes[0].remaining_ms);
+    assert!(left <= HOUR && left > HOUR - MINUTE, "{left:?}");
+    world.poll_with("a", after, applied(id)).await;
+    let expected = owned([("a", Delivery::Applied), ("b", Delivery::NoChannel)]);
+    assert_eq!(world.deliveries(), [(id, expected)]);
+
+    let world = world.restarted().await;
+    assert_eq!(world.poll("a", after).await, (after, Vec::new()));
+    assert_eq!(ids(&world.poll("b", Some(0)).await.1), [id]);
+    let expected = owned([("a", Delivery::Applied), ("b", Delivery::Pending)]);
+    assert_eq!(world.deliveries(), [(id, expected)]);
+    world.poll_with("b", Some(id), applied(id)).await;
+    let world = world.restarted().await;
+    let expected = owned([("a", Delivery::Applied), ("b", Delivery::Applied)]);
+    assert_eq!(world.deliveries(), [(id, expected)]);
+    // A process that starts anew gets what is still in force.
+    assert_eq!(ids(&world.poll("a", None).await.1), [id]);
+}
+
+/// Scenario: an answer is lost on its way.
+/// Guarantees: the next poll, which has not got further, gets it again.
+#[tokio::test]
+async fn a_lost_answer_is_given_again() {
+    let world = World::new().await;
+    let id = world.force(&[]).await;
+    for _ in 0..2 {
+        assert_eq!(ids(&world.poll("a", Some(0)).await.1), [id]);
+    }
+}
+
+/// Scenario: an instance polls while a change has its number, but is not stored yet.
+/// Guarantees: the instance is not taken to have it.
+#[tokio::test]
+async fn a_change_that_is_being_stored_is_not_passed_over() {
+    let world = World::new().await;
+    let now = UnixNanos::now();
+    let checked = order(Action::ForceOpen, &[]).checked(&world.circuit(), now);
+    let mut state = State::default();
+    let change = state.number(checked.unwrap(), now).unwrap();
+    let before = state.changes_for(&poll("a", Some(0), Vec::new()), now, 1_000);
+    assert!(before.changes.is_empty() && before.after < change.id);
+    state.insert(change.clone());
+    let next = poll("a", Some(before.after), Vec::new());
+    let found = state.changes_for(&next, now, 1_000);
+    assert_eq!(ids(&found.changes), [change.id]);
+}
+
+#[tokio::test]
+async fn a_later_change_replaces_earlier_ones() {
+    let world = World::new().await;
+    let (after, _) = world.poll("a", None).await;
+    let first = world.force(&[]).await;
+    let picked = world.force(&["a"]).await;
+    let reset = world.order(order(Action::Reset, &["a"])).await.unwrap();
+    assert!(first < picked && picked < reset.id);
+    assert_eq!(reset.expires - reset.time, MINUTE * 10);
+    assert_eq!(ids(&world.poll("a", after).await.1), [reset.id]);
+    assert_eq!(ids(&world.poll("b", after).await.1), [first]);
+    // A process that has just started is as after a reset, but not as before it.
+    assert_eq!(world.poll("a", None).await.1, []);
+    let pending = |id| owned([(id, Delivery::Pending)]);
+    let expected = [(reset.id, pending("a")), (first, pending("b"))];
+    assert_eq!(world.deliveries(), expected);
+    let last = world.force(&[]).await;
+    assert_eq!(ids(&world.poll("a", after).await.1), [last]);
+    assert_eq!(world.deliveries().len(), 1);
+}
+
+#[tokio::test]
+async fn what_has_expired_is_not_given() {
+    let world = World::new().await;
+    let brief = ChangeOrder {
+        lifetime: Duration::from_secs(1),
+        ..order(Action::Disable, &[])
+    };
+    let past = UnixNanos::now() - MINUTE;
+    let control = world.circuits.control();
+    let change = control.request(&world.circuit(), brief, past).await;
+    assert!(change.unwrap().expires < UnixNanos::now());
+    assert_eq!(world.poll("a", Some(0)).await.1, []);
+    assert_eq!(world.deliveries(), []);
+}
+
+/// Scenario: two instances wait an hour for a change; one comes for the first, then the collector stops.
+/// Guarantees: both are answered by that.
+#[tokio::test]
+async fn a_poll_that_waits_is_answered_at_once() {
+    let world = World::new().await;
+    let control = world.circuits.control().clone();
+    let waits = |instance: &'static str| {
+        let control = control.clone();
+        tokio::spawn(async move {
+            let poll = poll(instance, Some(0), Vec::new());
+            let answer = control.poll(&poll, Instant::now() + HOUR).await;
+            answer.unwrap().changes.len()
+        })
+    };
+    let (a, b) = (waits("a"), waits("b"));
+    tokio::task::yield_now().await;
+    world.force(&["a"]).await;
+    assert_eq!(tokio::time::timeout(MINUTE, a).await.unwrap().unwrap(), 1);
+    control.close();
+    assert_eq!(tokio::time::timeout(MINUTE, b).await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_wrong_order_names_what_is_wrong() {
+    let world = World::new().await;
+    let good = || order(Action::ForceOpen, &[]);
+    let wrong = [
+        (
+            "reason",
+            ChangeOrder {
+                reason: "  ".to_owned(),
+                ..good()
+            },
+        ),
+        (
+            "reason",
+            ChangeOrder {
+                reason: "é".repeat(501),
+                ..good()
+            },
+        ),
+        (
+            "reason",
+            ChangeOrder {
+                reason: "a\u{1b}[2J".to_owned(),
+                ..good()
+            },
+        ),
+        (
+            "by",
+            ChangeOrder {
+                by: String::new(),
+                ..good()
+            },
+        ),
+        (
+            "expires_in_s",
+            ChangeOrder {
+                lifetime: Duration::ZERO,
+                ..good()
+            },
+        ),
+        (
+            "expires_in_s",
+            ChangeOrder {
+                lifetime: HOUR * 25,
+                ..good()
+            },
+        ),
+        ("instances", order(Action::ForceOpen, &["a", "stranger"])),
+    ];
+    for (part, order) in wrong {
+        match world.order(order).await {
+            Err(ControlError::Invalid { parameter, .. }) => assert_eq!(parameter, part),
+            other => panic!("{part}: {other:?}"),
+        }
+    }
+    assert_eq!(world.deliveries(), []);
+}
+
+#[tokio::test]
+async fn a_circuit_of_another_library_is_not_switched() {
+    let world = World::new().await;
+    let now = UnixNanos::now();
+    let request = micrometer("closed", (1, 0, 0.0), now.get(), now.get());
+    world.circuits.ingest_metrics(request, now).await.unwrap();
+    let wall = world.circuits.wall_now(now);
+    let other = wall.circuits.iter().find(|c| c.source != Source::Fusebox);
+    let control = world.circuits.control();
+    let order = order(Action::ForceOpen, &[]);
+    let refused = control.request(other.unwrap(), order, now).await;
+    assert!(matches!(refused, Err(ControlError::NotSwitchable(_))));
+}
+
+#[tokio::test]
+async fn changes_of_single_instances_are_bounded() {
+    let world = World::new().await;
+    let ids: Vec<&'static str> = (0..40).map(|n| &*format!("pod-{n}").leak()).collect();
+    for id in &ids {
+        world.report(id).await;
+    }
+    let mut taken = 0;
+    for id in &ids {
+        match world.order(order(Action::ForceOpen, &[*id])).await {
+            Ok(_) => taken += 1,
+            Err(error) => assert!(matches!(error, ControlError::TooMany(_)), "{error}"),
+        }
+    }
+    assert_eq!((taken, world.deliveries().len()), (32, 32));
+    // The latest of an instance replaces the one before, and one for all replaces them all.
+    world.force(&["pod-0"]).await;
+    world.force(&[]).await;
+    assert_eq!(world.deliveries().len(), 1);
+    world.force(&["pod-39"]).await;
+}
+
+/// Scenario: acknowledgements of changes that are not for the instance, that are unknown, and that repeat.
+/// Guarantees: none of them is stored.
+#[tokio::test]
+async fn only_new_outcomes_of_own_changes_are_stored() {
+    let world = World::new().await;
+    let id = world.force(&["a"]).await;
+    world.poll_with("b", Some(0), applied(id)).await;
+    world.poll_with("a", Some(0), applied(id + 1)).await;
+    for _ in 0..3 {
+        world.poll_with("a", Some(0), applied(id)).await;
+    }
+    let control = world.circuits.control();
+    let journal = control.journal(TimeRange::ALL, JournalFilter::default(), 10);
+    let journal = journal.await.unwrap();
+    let outcomes = journal[0]
+        .outcomes
+        .iter()
+        .map(|o| (o.instance.as_str(), o.change));
+    assert_eq!(outcomes.collect::<Vec<_>>(), [("a", id)]);
+}
+
+#[tokio::test]
+async fn the_journal_is_filtered_and_bounded() {
+    let world = World::new().await;
+    let first = world.force(&[]).await;
+    let by_grace = ChangeOrder {
+        by: "Grace".to_owned(),
+        ..order(Action::Reset, &[])
+    };
+    let second = world.order(by_grace).await.unwrap().id;
+    let world = world.restarted().await;
+    let read = async |filter: JournalFilter, limit| {
+        let control = world.circuits.control();
+        let entries = control
+            .journal(TimeRange::ALL, filter, limit)
+            .await
+            .unwrap();
+        entries
+            .iter()
+            .map(|entry| entry.change.id)
+            .collect::<Vec<_>>()
+    };
+    let all = JournalFilter::default();
+    assert_eq!(read(all.clone(), 10).await, [second, first]);
+    assert_eq!(read(all.clone(), 1).await, [second]);
+    let text = |text: &str| JournalFilter {
+        text: text.to_owned(),
+        ..all.clone()
+    };
+    assert_eq!(read(text("gRACE"), 10).await, [second]);
+    assert_eq!(read(text("disk"), 10).await, [second, first]);
+    let other = JournalFilter {
+        service: "cart".to_owned(),
+        ..all.clone()
+    };
+    assert_eq!(read(other, 10).await, Vec::<u64>::new());
+}
