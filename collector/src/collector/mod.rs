@@ -28,8 +28,8 @@ use crate::live::circuits::Circuits;
 use crate::pipeline::{Health, Ingest, Pipeline};
 use crate::query::QueryService;
 use crate::receivers::{
-    Access, Auth, Cors, Intake, ListenAddr, ServeOptions, Tls, TlsFiles, TlsSource, TokenSource,
-    Tokens, pull_hystrix,
+    Access, Auth, Cors, Held, Intake, ListenAddr, ServeOptions, Tls, TlsFiles, TlsSource,
+    TokenSource, Tokens, pull_hystrix,
 };
 use crate::shipping::Lanes;
 use crate::stop::{Stop, StopSwitch, stop_signal};
@@ -240,6 +240,8 @@ impl Collector {
             auth: auth.clone(),
             body_bytes_max: self.config.body_bytes_max,
             cors: Cors::new(&self.config.cors_allowed_origins),
+            control: self.parts.circuits.control().clone(),
+            held: Held::default(),
         };
         let mut servers = self.listeners.serve(&options, intake, web);
         let chores = tokio::spawn(housekeep(self.parts.clone()));
@@ -258,6 +260,7 @@ impl Collector {
         self.parts.health.stop();
         self.switch.stop();
         self.parts.query.close_streams();
+        self.parts.circuits.control().close();
         let mut outcome = Ok(());
         while let Some(ended) = servers.join_next().await {
             outcome = outcome.and(ended.map_err(std::io::Error::other));

@@ -1,4 +1,4 @@
-//! Messages over HTTP: OTLP in protobuf and JSON, Zipkin in JSON, protobuf and thrift; compressed or not, with or without Content-Length.
+//! Messages and polls over HTTP: OTLP in protobuf and JSON, Zipkin in JSON, protobuf and thrift; compressed or not, with or without Content-Length.
 //!
 //! OTLP is answered in the request's encoding, as its specification asks: an export response, or a `google.rpc.Status`.
 //! Zipkin's answer to spans is an empty 202. Refusals of Zipkin's spans, and those before a body is looked at (path,
@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use axum::Router;
 use axum::routing::{any, post};
 use bytes::Bytes;
+use fusebox::control::PATH;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderValue, ORIGIN,
     RETRY_AFTER, WWW_AUTHENTICATE,
@@ -23,7 +24,7 @@ use super::intake::Intake;
 use super::otlp;
 use super::refusal::Refusal;
 use super::rpc::Status;
-use super::{body, cors};
+use super::{body, control, cors};
 use crate::codec::otlp::Accepted;
 use crate::codec::{Format, Signal, zipkin};
 
@@ -54,6 +55,7 @@ pub(crate) fn routes(intake: Intake) -> Router {
             routes = routes.route(&path, receive.clone());
         }
     }
+    routes = routes.route(PATH, receive);
     // Other methods of this path belong to Zipkin's query API.
     routes
         .route(ZIPKIN_V2, post(serve.clone()).options(serve.clone()))
@@ -76,6 +78,9 @@ impl HttpReceiver {
         B::Error: std::fmt::Display,
     {
         let (head, mut body) = request.into_parts();
+        if head.uri.path() == PATH {
+            return Ok(control::serve(&self.intake, &head, &mut body).await);
+        }
         if let Some(answer) = self.intake.cors.preflight(&head) {
             return Ok(answer);
         }

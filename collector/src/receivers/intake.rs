@@ -11,10 +11,12 @@ use super::auth::{Auth, Denied, Role, Roles};
 use super::body::{self, LengthHint};
 use super::cors::Cors;
 use super::decompress::{Encoding, Inflater};
+use super::held::Held;
 use super::refusal::Refusal;
 use crate::codec::otlp::Accepted;
 use crate::codec::{Format, Signal};
 use crate::counters::Counters;
+use crate::live::circuits::Control;
 use crate::pipeline::{Ingest, Reservation};
 
 /// The path from every receiver into the pipeline; cheap to clone.
@@ -25,6 +27,8 @@ pub(crate) struct Intake {
     pub(crate) auth: Auth,
     pub(crate) body_bytes_max: usize,
     pub(crate) cors: Cors,
+    pub(crate) control: Control,
+    pub(crate) held: Held,
 }
 
 impl Intake {

@@ -1,6 +1,7 @@
 //! The receivers over real sockets, in front of a disk that can be slow or broken.
 
 mod connections;
+mod control;
 mod grpc;
 mod http;
 mod tokens;
@@ -15,7 +16,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use super::auth::Tokens;
-use super::{Access, Auth, Cors, HttpReceiver, Intake, Listener, OtlpGrpc, ServeOptions};
+use super::{Access, Auth, Cors, Held, HttpReceiver, Intake, Listener, OtlpGrpc, ServeOptions};
+use crate::live::circuits::Circuits;
+use crate::model::HOUR;
 use crate::pipeline::testing::{Bench, send_spans, spans_request};
 use crate::stop::{StopSwitch, stop_signal};
 
@@ -36,6 +39,8 @@ struct Receivers {
     http: SocketAddr,
     grpc: SocketAddr,
     access: Access,
+    circuits: Circuits,
+    _dir: tempfile::TempDir,
     _stop: StopSwitch,
 }
 
@@ -57,12 +62,16 @@ impl Receivers {
         let tokens = token.map(|token| Tokens::parse(token).unwrap());
         let access = Access::default();
         let bench = Bench::start(1, queue_bytes);
+        let dir = tempfile::tempdir().unwrap();
+        let circuits = Circuits::open(dir.path(), HOUR, bench.counters.clone()).unwrap();
         let intake = Intake {
             ingest: bench.pipeline.ingest().clone(),
             counters: bench.counters.clone(),
             auth: Auth::new(tokens, false, access.clone()),
             body_bytes_max: BODY_MAX,
             cors: Cors::new(&[ALLOWED_ORIGIN.to_owned()]),
+            control: circuits.control().clone(),
+            held: Held::default(),
         };
         let (switch, stop) = stop_signal();
         let options = ServeOptions {
@@ -88,6 +97,8 @@ impl Receivers {
             http: addrs.0,
             grpc: addrs.1,
             access,
+            circuits,
+            _dir: dir,
             _stop: switch,
         }
     }

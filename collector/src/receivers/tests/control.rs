@@ -1,0 +1,97 @@
+//! The control channel over sockets: who may poll, what is refused, and when a held poll is answered.
+
+use std::time::Duration;
+
+use fusebox::control::{Action, Changes, PATH};
+
+use super::{Answer, Receivers};
+use crate::codec::circuits::request::FakeBreaker;
+use crate::live::circuits::{ChangeOrder, CircuitSink};
+use crate::model::UnixNanos;
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const POLL: &str = r#"{"service":"product-page","instance":"a","after":0,"wait_ms":0}"#;
+const TOKENS: &str = "send:sender-sender-01\nread:reader-reader-01\n";
+
+/// Forces the breaker of two instances open.
+async fn force(receivers: &Receivers) {
+    let now = UnixNanos::now();
+    let circuits = &receivers.circuits;
+    let breaker = FakeBreaker::new("a", now.get());
+    circuits
+        .ingest_metrics(breaker.metrics(now.get()), now)
+        .await
+        .unwrap();
+    let wall = circuits.wall(None).await.unwrap();
+    let order = ChangeOrder {
+        action: Action::ForceOpen,
+        reason: "the disk is full".to_owned(),
+        by: "Ada".to_owned(),
+        lifetime: Duration::from_secs(60),
+        instances: Vec::new(),
+    };
+    let control = circuits.control();
+    control
+        .request(&wall.circuits[0], order, now)
+        .await
+        .unwrap();
+}
+
+fn changes(answer: &Answer) -> Changes {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+#[tokio::test]
+async fn a_held_poll_is_answered_with_the_change() {
+    let receivers = Receivers::start().await;
+    let waiting = POLL.replace("\"wait_ms\":0", "\"wait_ms\":25000");
+    let held = receivers.post(PATH, &[JSON], waiting);
+    let forced = async {
+        // So that the poll is under way; the answer is the same if it is not.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        force(&receivers).await;
+    };
+    let (answer, ()) = tokio::join!(held, forced);
+    let found = changes(&answer);
+    assert_eq!(found.changes.len(), 1);
+    assert_eq!(found.changes[0].reason, "Ada: the disk is full");
+    let next = POLL.replace("\"after\":0", &format!("\"after\":{}", found.after));
+    assert_eq!(
+        changes(&receivers.post(PATH, &[JSON], next).await).changes,
+        []
+    );
+}
+
+#[tokio::test]
+async fn only_a_token_for_senders_polls() {
+    let receivers = Receivers::start_with(1 << 20, Some(TOKENS)).await;
+    let poll = async |token: Option<&str>| {
+        let token = token.map(|token| format!("Bearer {token}"));
+        let mut headers = vec![JSON];
+        headers.extend(token.as_deref().map(|token| ("authorization", token)));
+        receivers.post(PATH, &headers, POLL).await.status.as_u16()
+    };
+    assert_eq!(poll(None).await, 401);
+    assert_eq!(poll(Some("reader-reader-01")).await, 403);
+    assert_eq!(poll(Some("sender-sender-01")).await, 200);
+}
+
+#[tokio::test]
+async fn a_wrong_poll_is_refused_in_words() {
+    let receivers = Receivers::start().await;
+    let long = format!("{{\"service\":\"{}\"", "a".repeat(200_000));
+    let no_name = POLL.replace("product-page", "");
+    let text = ("content-type", "text/plain");
+    for (content_type, body, status, words) in [
+        (text, POLL, 415, "application/json"),
+        (JSON, "{", 400, "could not be read"),
+        (JSON, "{}", 400, "missing field"),
+        (JSON, &long, 413, "bytes"),
+        (JSON, &no_name, 422, "service and instance"),
+    ] {
+        let answer = receivers.post(PATH, &[content_type], body.to_owned()).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(answer.text().contains(words), "{}", answer.text());
+    }
+}
