@@ -21,6 +21,13 @@ impl From<IpAddr> for Peer {
     }
 }
 
+impl Peer {
+    /// Whether it is this machine.
+    pub(crate) fn is_loopback(self) -> bool {
+        self.0.is_loopback()
+    }
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

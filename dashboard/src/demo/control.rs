@@ -10,12 +10,12 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
+use fusebox_collector::is_same_origin;
 use fusebox_collector::sync::Mutex;
 use serde::Deserialize;
 
 use super::story::{FAULTY, fault_at, next_chapter};
 use crate::pages::NavEntry;
-use crate::pages::frame::origin::is_same_origin;
 use crate::pages::frame::page::{Chrome, Page, Section, framed};
 use crate::shop::fault::FaultKind;
 

@@ -8,6 +8,7 @@ use fusebox_collector::codec::Format;
 use fusebox_collector::codec::otlp::{
     Limits, ResourceView, ScopeView, SpanView, SpanVisitor, walk_traces,
 };
+use fusebox_collector::is_same_origin;
 use fusebox_collector::model::UnixNanos;
 use fusebox_collector::pipeline::IngestError;
 use fusebox_collector::sample;
@@ -15,7 +16,6 @@ use opentelemetry::TraceId;
 
 use crate::pages::Pages;
 use crate::pages::frame::error::PageError;
-use crate::pages::frame::origin::is_same_origin;
 use crate::pages::view::href::Href;
 
 /// Takes the trace in like any other; once that returns it is stored and can be shown.

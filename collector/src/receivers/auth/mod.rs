@@ -6,6 +6,7 @@
 mod host;
 mod source;
 mod tokens;
+mod write;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use crate::sync::RwLock;
 pub(crate) use source::TokenSource;
 pub use tokens::TokenError;
 pub(crate) use tokens::{Role, Roles, Tokens, check};
+pub use write::is_same_origin;
 
 /// The one path of the web listener that needs no token: health probes send none, and a stranger is told the status only.
 const OPEN_PATH: &str = "/healthz";
@@ -61,6 +63,10 @@ pub(crate) enum Denied {
     Host,
     /// Without a token, it comes from a page that may not send.
     Origin,
+    /// A page of another site would change something.
+    Site,
+    /// Without a token, it would change what services do, from another machine.
+    Remote,
 }
 
 /// Marks a request to the open path whose client may not see what is inside.
@@ -203,6 +209,10 @@ impl Auth {
             self.turn_away(extensions, Denied::Host);
             return Err(Denied::Host);
         }
+        if !is_read(request.method()) {
+            let judged = self.judge_write(request);
+            judged.inspect_err(|denied| self.turn_away(extensions, *denied))?;
+        }
         let needed = needed(request.method(), request.uri().path());
         self.admit(headers, extensions, needed).await
     }
@@ -217,21 +227,26 @@ impl Denied {
             Self::Role(_) => "role",
             Self::Host => "host",
             Self::Origin => "origin",
+            Self::Site => "site",
+            Self::Remote => "remote",
         }
     }
 }
 
 /// Returns the roles of which one is needed for a page or a query.
 fn needed(method: &Method, path: &str) -> Roles {
-    let reads = matches!(*method, Method::GET | Method::HEAD);
     let is_operators = OPERATORS_PATHS
         .iter()
         .any(|prefix| path.starts_with(prefix));
-    match (reads, is_operators) {
+    match (is_read(method), is_operators) {
         (true, false) => Roles::of(&[Role::Read]),
         (true, true) => Roles::of(&[Role::Read, Role::Operate]),
         (false, _) => Roles::of(&[Role::Operate]),
     }
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// Returns the token that a request shows.
@@ -248,6 +263,16 @@ fn credentials(headers: &HeaderMap) -> Option<Vec<u8>> {
     Some(password.to_vec())
 }
 
+/// Returns the name that a request's user gave with the token, as browsers ask for it; `None` without one.
+pub fn user_name(headers: &HeaderMap) -> Option<String> {
+    let (scheme, credentials) = split_scheme(headers.get(AUTHORIZATION)?.as_bytes())?;
+    let is_basic = scheme.eq_ignore_ascii_case(b"basic");
+    let pair = is_basic.then(|| STANDARD.decode(credentials).ok())??;
+    let name = pair.split(|byte| *byte == b':').next()?;
+    let name = String::from_utf8(name.to_vec()).ok()?;
+    (!name.trim().is_empty()).then_some(name)
+}
+
 fn deny(denied: Denied) -> Response {
     match denied {
         Denied::Missing | Denied::Wrong => unauthorized(),
@@ -257,6 +282,15 @@ fn deny(denied: Denied) -> Response {
         }
         Denied::Origin => {
             let problem = format!("{}\n", Refusal::Origin);
+            (StatusCode::FORBIDDEN, problem).into_response()
+        }
+        Denied::Site => {
+            let problem = "this was sent from a page of another site; nothing was changed\n";
+            (StatusCode::FORBIDDEN, problem).into_response()
+        }
+        Denied::Remote => {
+            let problem = "without a token circuits are changed from this machine alone; set a token with the role operate \
+                           (--token-file)\n";
             (StatusCode::FORBIDDEN, problem).into_response()
         }
         Denied::Host => {

@@ -4,6 +4,5 @@ pub(crate) mod assets;
 pub(crate) mod error;
 pub(crate) mod headers;
 pub(crate) mod jump;
-pub(crate) mod origin;
 pub(crate) mod page;
 pub(crate) mod params;

@@ -1,0 +1,127 @@
+//! What a request that changes something must show besides its token: that no page of another site sent it; and, where no
+//! token is set, that it comes from this machine if it changes what services do.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use http::HeaderMap;
+use http::header::{HOST, ORIGIN};
+
+use super::{Auth, Denied, host};
+use crate::receivers::places::Session;
+
+/// Whose changes reach running services.
+const CONTROL_PATHS: [&str; 2] = ["/circuits/", "/api/circuits/"];
+
+/// Returns whether a request comes from a page of ours, or from no page.
+///
+/// Browsers say it in `Sec-Fetch-Site`, or in `Origin` where that is missing. What sends neither is no browser that another
+/// site could have led here.
+pub fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text("sec-fetch-site") {
+        return matches!(site, "same-origin" | "none");
+    }
+    match (text(ORIGIN.as_str()), text(HOST.as_str())) {
+        (None, _) => true,
+        (Some(origin), Some(host)) => origin
+            .split_once("://")
+            .is_some_and(|(_, rest)| rest == host),
+        (Some(_), None) => false,
+    }
+}
+
+impl Auth {
+    /// Refuses a change that may not be made; its token is looked at elsewhere.
+    pub(super) fn judge_write(&self, request: &Request) -> Result<(), Denied> {
+        if !is_same_origin(request.headers()) {
+            return Err(Denied::Site);
+        }
+        let path = request.uri().path();
+        let controls = CONTROL_PATHS.iter().any(|prefix| path.starts_with(prefix));
+        if !controls || self.requires_token() {
+            return Ok(());
+        }
+        // Also where --insecure lets anybody read.
+        if !host::is_private(request.uri(), request.headers()) {
+            return Err(Denied::Host);
+        }
+        let session = request.extensions().get::<Arc<Session>>();
+        match session.is_some_and(|session| session.peer().is_loopback()) {
+            true => Ok(()),
+            false => Err(Denied::Remote),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use axum::body::Body;
+    use http::{HeaderName, HeaderValue};
+
+    use super::super::Tokens;
+    use crate::receivers::access::Access;
+    use crate::receivers::places::{PlaceLimits, Places};
+
+    use super::*;
+
+    /// Returns how a change of a circuit is judged that comes from that address to that host.
+    fn judged(auth: &Auth, peer: &str, host: &str) -> Result<(), Denied> {
+        let places = Places::new("web", PlaceLimits::of(16));
+        let peer = peer.parse::<IpAddr>().unwrap();
+        let (place, _) = places.take(peer.into()).unwrap();
+        let request = Request::post("/api/circuits/shop/stock/changes").header(HOST, host);
+        let mut request = request.body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Arc::clone(place.session()));
+        auth.judge_write(&request)
+    }
+
+    #[test]
+    fn without_a_token_only_this_machine_changes_circuits() {
+        for insecure in [false, true] {
+            let open = Auth::new(None, insecure, Access::default());
+            for here in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+                assert_eq!(judged(&open, here, "localhost:9411"), Ok(()), "{here}");
+            }
+            let elsewhere = judged(&open, "192.0.2.7", "fusebox:9411");
+            assert_eq!(elsewhere, Err(Denied::Remote));
+            let rebound = judged(&open, "127.0.0.1", "evil.example:9411");
+            assert_eq!(rebound, Err(Denied::Host));
+        }
+        let tokens = Tokens::one(&"operator-operator".into()).unwrap();
+        let closed = Auth::new(Some(tokens), false, Access::default());
+        assert_eq!(judged(&closed, "192.0.2.7", "fusebox.example"), Ok(()));
+    }
+
+    #[test]
+    fn forms_of_other_sites_are_refused() {
+        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+            let pair = |(name, value): &(&'static str, &'static str)| {
+                let name = HeaderName::from_static(name);
+                (name, HeaderValue::from_static(value))
+            };
+            pairs.iter().map(pair).collect()
+        };
+        let site = |site| headers(&[("sec-fetch-site", site), ("host", "a:1")]);
+        let origin = |origin| headers(&[("origin", origin), ("host", "a:1")]);
+        for ours in [
+            site("same-origin"),
+            site("none"),
+            origin("http://a:1"),
+            headers(&[]),
+        ] {
+            assert!(is_same_origin(&ours), "{ours:?}");
+        }
+        for other in [
+            site("cross-site"),
+            site("same-site"),
+            origin("null"),
+            origin("http://b:1"),
+            headers(&[("origin", "http://a:1")]),
+        ] {
+            assert!(!is_same_origin(&other), "{other:?}");
+        }
+    }
+}
