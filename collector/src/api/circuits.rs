@@ -93,7 +93,7 @@ pub(super) async fn history(
     Ok(Json(history))
 }
 
-fn unknown(key: &CircuitKey) -> Problem {
+pub(super) fn unknown(key: &CircuitKey) -> Problem {
     let CircuitKey { service, name } = key;
     Problem::not_found(format!(
         "service `{service}` has reported no circuit breaker `{name}`"

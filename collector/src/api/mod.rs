@@ -4,6 +4,7 @@
 
 mod circuits;
 mod compress;
+mod control;
 mod dialect;
 mod health;
 mod hystrix;
@@ -23,6 +24,7 @@ mod zipkin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use axum::routing::get;
@@ -85,6 +87,13 @@ pub fn router(state: ApiState) -> Router {
             get(circuits::transitions),
         )
         .route("/circuits/{service}/{name}/history", get(circuits::history))
+        .route(
+            "/circuits/{service}/{name}/changes",
+            get(control::changes)
+                .post(control::order)
+                .layer(DefaultBodyLimit::max(control::ORDER_BYTES_MAX)),
+        )
+        .route("/changes", get(control::journal))
         .route("/traces", get(traces::search))
         .route("/traces/{id}", get(traces::trace))
         .route("/services", get(services::services))

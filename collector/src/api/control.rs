@@ -1,0 +1,132 @@
+//! What operators change at breakers: orders in, and where each change is.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use fusebox::control::Action;
+use serde::{Deserialize, Serialize};
+
+use super::circuits::unknown;
+use super::params::Params;
+use super::{ApiState, Problem};
+use crate::live::circuits::{ChangeOrder, ChangeStatus, ControlError, JournalEntry, JournalFilter};
+use crate::model::{CircuitKey, CircuitView, OperatorChange, UnixNanos};
+use crate::receivers::user_name;
+
+/// The longest order: a reason, and a hundred instances.
+pub(super) const ORDER_BYTES_MAX: usize = 64 << 10;
+/// Changes in one answer.
+const CHANGES_MAX: usize = 1_000;
+const CHANGES_DEFAULT: usize = 100;
+
+/// The body of an order.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Order {
+    action: Action,
+    reason: String,
+    /// Not needed where the request names its user (`Authorization: Basic`).
+    #[serde(default)]
+    by: String,
+    /// Not needed for a reset.
+    #[serde(default)]
+    expires_in_s: u64,
+    #[serde(default)]
+    instances: BTreeSet<String>,
+}
+
+/// The answer to `/changes` of a circuit.
+#[derive(Debug, Serialize)]
+pub(super) struct Statuses {
+    changes: Vec<ChangeStatus>,
+}
+
+/// The answer to `/changes` of all.
+#[derive(Debug, Serialize)]
+pub(super) struct Journal {
+    changes: Vec<JournalEntry>,
+}
+
+/// `POST /api/circuits/{service}/{name}/changes`
+pub(super) async fn order(
+    State(state): State<ApiState>,
+    Path((service, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    order: Result<Json<Order>, JsonRejection>,
+) -> Result<(StatusCode, Json<OperatorChange>), Problem> {
+    let Json(order) = order.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let circuit = find(&state, CircuitKey { service, name }).await?;
+    let order = ChangeOrder {
+        action: order.action,
+        reason: order.reason,
+        by: user_name(&headers).unwrap_or(order.by),
+        lifetime: Duration::from_secs(order.expires_in_s),
+        instances: order.instances.into_iter().collect(),
+    };
+    let control = state.query.circuits().control();
+    let change = control.request(&circuit, order, UnixNanos::now()).await?;
+    Ok((StatusCode::ACCEPTED, Json(change)))
+}
+
+/// `GET /api/circuits/{service}/{name}/changes`
+pub(super) async fn changes(
+    State(state): State<ApiState>,
+    Path((service, name)): Path<(String, String)>,
+    params: Params,
+) -> Result<Json<Statuses>, Problem> {
+    params.only(&[])?;
+    let circuit = find(&state, CircuitKey { service, name }).await?;
+    let control = state.query.circuits().control();
+    let changes = control.changes(&circuit, UnixNanos::now());
+    Ok(Json(Statuses { changes }))
+}
+
+/// `GET /api/changes?service&circuit&text&start&end&limit`
+pub(super) async fn journal(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Json<Journal>, Problem> {
+    let params = params.only(&["service", "circuit", "text", "start", "end", "limit"])?;
+    let text = |name| params.text(name).map(Option::unwrap_or_default);
+    let filter = JournalFilter {
+        service: text("service")?,
+        circuit: text("circuit")?,
+        text: text("text")?,
+    };
+    let range = params.range(state.query.retention())?;
+    let limit = params.count("limit", CHANGES_MAX)?;
+    let control = state.query.circuits().control();
+    let journal = control.journal(range, filter, limit.unwrap_or(CHANGES_DEFAULT));
+    Ok(Json(Journal {
+        changes: journal.await?,
+    }))
+}
+
+async fn find(state: &ApiState, key: CircuitKey) -> Result<CircuitView, Problem> {
+    let circuit = state.query.circuits().circuit(&key, None).await?;
+    circuit.ok_or_else(|| unknown(&key))
+}
+
+impl From<ControlError> for Problem {
+    fn from(error: ControlError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ControlError::Invalid { parameter, .. } => Self {
+                parameter: Some(parameter.to_owned()),
+                ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+            },
+            ControlError::NotSwitchable(_) | ControlError::TooMany(_) => {
+                Self::new(StatusCode::CONFLICT, detail)
+            }
+            ControlError::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;
