@@ -11,6 +11,7 @@ mod getting_started;
 mod hash;
 mod map;
 mod services;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -21,7 +22,7 @@ mod wall;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{DefaultBodyLimit, Path};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use fusebox_collector::Stop;
@@ -94,6 +95,12 @@ pub fn router(state: AppState) -> Router {
         .route("/circuits/wall", get(wall::fragment))
         .route("/circuits/live", get(stream::serve))
         .route("/circuits/{service}/{name}", get(circuit::show))
+        .route(
+            "/circuits/{service}/{name}/switch",
+            get(switch::show)
+                .post(switch::send)
+                .layer(DefaultBodyLimit::max(switch::FORM_BYTES_MAX)),
+        )
         .route("/traces", get(traces::show))
         .route("/traces/{id}", get(trace::show))
         .route("/traces/{id}/rows", get(trace::rows))

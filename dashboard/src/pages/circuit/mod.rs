@@ -1,6 +1,7 @@
 //! One circuit: its state and figures now, its history, every transition with the call that caused it, the requests
 //! that went through it, what differs in those that failed, its instances and settings.
 
+mod changes;
 mod columns;
 pub(crate) mod differs;
 mod outage_list;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use askama::Template;
 use axum::extract::{Path, State};
 use fusebox::circuit_breaker::{EffectiveState, Outcome};
+use fusebox_collector::live::circuits::ChangeStatus;
 use fusebox_collector::model::{
     CircuitCalls, CircuitInstanceView, CircuitKey, CircuitTransition, CircuitView, Condition,
     Source, StateSpan, TimeRange, TracePage, TraceQuery, UnixNanos, format_duration,
@@ -30,6 +32,7 @@ use crate::pages::view::range::Range;
 use crate::pages::view::text::{self, MINUTE};
 use crate::pages::view::{moment, state};
 use crate::pages::wall::card::{Card, Figure, InstanceRow, requests};
+use changes::ShownChange;
 use columns::Column;
 use differs::Differs;
 use outage_list::OutageRow;
@@ -79,6 +82,11 @@ pub(crate) async fn show(
             true => Some(differs::ask(&pages.query, &key, kept).await?),
             false => None,
         },
+        changes: pages
+            .query
+            .circuits()
+            .control()
+            .changes(&circuit, UnixNanos::new(now)),
         circuit,
         retention,
     };
@@ -162,6 +170,8 @@ pub(crate) struct Known {
     pub(crate) transitions: Vec<CircuitTransition>,
     /// Requests through it.
     pub(crate) requests: TracePage,
+    /// What operators changed, as far as it is in force.
+    pub(crate) changes: Vec<ChangeStatus>,
     /// What differs, where asked for.
     pub(crate) differs: Option<Differs>,
     /// How long data is kept: how far back transitions and requests are listed.
@@ -478,6 +488,26 @@ impl CircuitPage {
                 "Spans carry no settings, and calls that sampling left out are not counted: send its metrics to know both.",
             ),
         }
+    }
+
+    /// Whether there are switches: now, and where the library takes changes.
+    fn can_switch(&self) -> bool {
+        self.view.at.is_none() && self.known.circuit.source == Source::Fusebox
+    }
+
+    fn changes(&self) -> Vec<ShownChange> {
+        let shown = |status| ShownChange::new(status, self.now);
+        self.known.changes.iter().map(shown).collect()
+    }
+
+    fn switches(&self) -> Vec<(&'static str, String)> {
+        changes::links(self.key())
+    }
+
+    fn journal_href(&self) -> String {
+        let key = self.key();
+        let journal = Href::new("/api/changes").with("service", &key.service);
+        journal.with("circuit", &key.name).to_string()
     }
 
     fn source(&self) -> &'static str {

@@ -141,6 +141,7 @@ pub(crate) fn circuit_page(
             .filter(|t| t.key.name == "inventory")
             .collect(),
         requests: found(),
+        changes: Vec::new(),
         retention,
         differs: view.differs.then(|| differs::Differs {
             failing: 60,

@@ -25,6 +25,7 @@ fn page(turns: &[(u64, &str, EffectiveState, EffectiveState)], state: EffectiveS
     let mut transitions: Vec<_> = turns.iter().map(turn).collect();
     transitions.sort_by_key(|turn| std::cmp::Reverse(turn.time));
     let known = Of {
+        changes: Vec::new(),
         transitions,
         requests: TracePage::default(),
         differs: None,

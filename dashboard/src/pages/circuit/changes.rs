@@ -1,0 +1,104 @@
+//! What operators changed at a circuit: each change in force, and where it is.
+
+use fusebox::control::Action;
+use fusebox_collector::live::circuits::{ChangeStatus, Delivery, InstanceDelivery};
+use fusebox_collector::model::CircuitKey;
+
+use crate::pages::switch;
+use crate::pages::view::href::Href;
+use crate::pages::view::{moment, text};
+
+/// A change as the page of its circuit shows it.
+#[derive(Debug)]
+pub(crate) struct ShownChange {
+    pub(crate) word: &'static str,
+    pub(crate) by: String,
+    pub(crate) reason: String,
+    /// When it was asked for, as HTML.
+    pub(crate) since: String,
+    /// When it ends, as HTML.
+    pub(crate) until: String,
+    pub(crate) instances: Vec<ShownDelivery>,
+}
+
+/// Where a change is with one instance.
+#[derive(Debug)]
+pub(crate) struct ShownDelivery {
+    pub(crate) id: String,
+    pub(crate) class: &'static str,
+    pub(crate) word: &'static str,
+    /// What that means, where the word does not say it.
+    pub(crate) title: &'static str,
+    /// When it was acknowledged, as HTML.
+    pub(crate) time: String,
+}
+
+impl ShownChange {
+    pub(super) fn new(status: &ChangeStatus, now: u64) -> Self {
+        let change = &status.change;
+        Self {
+            word: switch::word(change.action),
+            by: text::name(&change.by).into_owned(),
+            reason: text::shown(&change.reason, 500).into_owned(),
+            since: moment::short(change.time.get(), now),
+            until: match change.action {
+                Action::Reset => String::new(),
+                _ => moment::short(change.expires.get(), now),
+            },
+            instances: status
+                .deliveries
+                .iter()
+                .map(|delivery| ShownDelivery::new(delivery, now))
+                .collect(),
+        }
+    }
+}
+
+impl ShownDelivery {
+    fn new(delivery: &InstanceDelivery, now: u64) -> Self {
+        let (class, word, title) = match delivery.state {
+            Delivery::Applied => ("closed", "acknowledged", ""),
+            Delivery::Pending => (
+                "half",
+                "pending",
+                "the instance has not acknowledged it yet",
+            ),
+            Delivery::Waiting => (
+                "half",
+                "waiting",
+                "the instance has it, and applies it when it makes this circuit",
+            ),
+            Delivery::NoChannel => (
+                "off",
+                "pending, not connected",
+                "the instance does not ask for changes: an older library, FUSEBOX_CONTROL=off, or no way to the collector",
+            ),
+            Delivery::Refused => (
+                "open",
+                "refused",
+                "the instance holds as many changes as it can",
+            ),
+        };
+        let time = delivery.time.map(|time| moment::short(time.get(), now));
+        Self {
+            id: match delivery.instance.as_str() {
+                "" => "(no id)".to_owned(),
+                id => text::name(id).into_owned(),
+            },
+            class,
+            word,
+            title,
+            time: time.unwrap_or_default(),
+        }
+    }
+}
+
+/// Returns the links to the form: word and address.
+pub(super) fn links(key: &CircuitKey) -> Vec<(&'static str, String)> {
+    let link = |action: Action| {
+        let form = Href::circuit(key).segment("switch");
+        let form = form.with("action", action.as_str());
+        (switch::word(action), form.to_string())
+    };
+    Action::ALL.map(link).to_vec()
+}

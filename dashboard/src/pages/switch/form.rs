@@ -1,0 +1,175 @@
+//! The form: what was entered, and the page that asks for it.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use askama::Template;
+use fusebox::control::{Action, BY_CHARS_MAX, REASON_CHARS_MAX};
+use fusebox_collector::live::circuits::{ChangeOrder, ControlError};
+use fusebox_collector::model::{CircuitInstanceView, CircuitView, Source};
+
+use super::action;
+use crate::pages::frame::page::{Chrome, Section};
+use crate::pages::frame::params::Params;
+use crate::pages::view::href::Href;
+use crate::pages::view::text;
+use crate::pages::wall::card::InstanceRow;
+
+/// The times that can be chosen: seconds and words.
+const LIFETIMES: [(u64, &str); 6] = [
+    (300, "5 minutes"),
+    (900, "15 minutes"),
+    (3_600, "1 hour"),
+    (14_400, "4 hours"),
+    (43_200, "12 hours"),
+    (86_400, "24 hours"),
+];
+/// The time that is chosen at first: long enough for an incident, and nobody needs to end it.
+const LIFETIME_DEFAULT: u64 = 3_600;
+
+/// What was entered.
+#[derive(Debug, Clone)]
+pub(super) struct Entered {
+    action: Option<Action>,
+    reason: String,
+    by: String,
+    /// Whether the request itself says who sends it.
+    is_known: bool,
+    seconds: Option<u64>,
+    instances: Vec<String>,
+}
+
+impl Entered {
+    /// Reads it from an address or a form; `user` is whom the request names.
+    pub(super) fn read(params: &Params, user: Option<String>) -> Self {
+        let text = |name| params.get(name).unwrap_or_default().to_owned();
+        let seconds = params.word("expires_in_s");
+        Self {
+            action: params.word("action").and_then(Action::parse),
+            reason: text("reason"),
+            is_known: user.is_some(),
+            by: user.unwrap_or_else(|| text("by")),
+            seconds: seconds.map_or(Some(LIFETIME_DEFAULT), |seconds| seconds.parse().ok()),
+            instances: params.all("instance").map(str::to_owned).collect(),
+        }
+    }
+
+    /// Returns the order; its parts are checked where it is taken.
+    pub(super) fn order(&self) -> Result<ChangeOrder, ControlError> {
+        let action = self.action.ok_or_else(|| ControlError::Invalid {
+            parameter: "action",
+            problem: format!("none of {}", Action::ALL.map(Action::as_str).join(", ")),
+        })?;
+        Ok(ChangeOrder {
+            action,
+            reason: self.reason.clone(),
+            by: self.by.clone(),
+            // No number is as wrong as 0.
+            lifetime: Duration::from_secs(self.seconds.unwrap_or(0)),
+            instances: self.instances.clone(),
+        })
+    }
+}
+
+/// The page with the form.
+#[derive(Debug, Template)]
+#[template(path = "switch/page.html")]
+pub(crate) struct SwitchPage {
+    chrome: Chrome,
+    circuit: CircuitView,
+    entered: Entered,
+    error: Option<ControlError>,
+}
+
+impl SwitchPage {
+    /// Returns the form with what was entered, and what is wrong with it.
+    pub(super) fn new(circuit: CircuitView, entered: Entered, error: Option<ControlError>) -> Self {
+        let title = format!("Switch {} → {}", circuit.key.service, circuit.key.name);
+        Self {
+            chrome: Chrome::new(Section::Circuits, &title),
+            circuit,
+            entered,
+            error,
+        }
+    }
+
+    fn service(&self) -> Cow<'_, str> {
+        text::name(&self.circuit.key.service)
+    }
+
+    fn name(&self) -> Cow<'_, str> {
+        text::name(&self.circuit.key.name)
+    }
+
+    fn circuit_href(&self) -> String {
+        Href::circuit(&self.circuit.key).to_string()
+    }
+
+    fn href(&self) -> String {
+        Href::circuit(&self.circuit.key)
+            .segment("switch")
+            .to_string()
+    }
+
+    /// The library, where it takes no changes.
+    fn other_library(&self) -> Option<&'static str> {
+        let source = self.circuit.source;
+        (source != Source::Fusebox).then(|| source.as_str())
+    }
+
+    /// The actions: value, word, what it does, whether it is chosen.
+    fn actions(&self) -> Vec<(&'static str, &'static str, &'static str, bool)> {
+        let chosen = self.entered.action;
+        let choice = |one: Action| {
+            let (word, effect) = (action::word(one), action::effect(one));
+            (one.as_str(), word, effect, Some(one) == chosen)
+        };
+        Action::ALL.map(choice).to_vec()
+    }
+
+    /// The times: seconds, words, whether it is chosen.
+    fn lifetimes(&self) -> Vec<(u64, &'static str, bool)> {
+        let chosen = self.entered.seconds;
+        let choice = |(seconds, words)| (seconds, words, Some(seconds) == chosen);
+        LIFETIMES.map(choice).to_vec()
+    }
+
+    fn instances(&self) -> Vec<(&CircuitInstanceView, bool)> {
+        let live = self.circuit.instances.iter().filter(|known| !known.stale);
+        live.map(|known| (known, self.entered.instances.contains(&known.id)))
+            .collect()
+    }
+
+    fn reason(&self) -> Cow<'_, str> {
+        text::shown(&self.entered.reason, 2 * REASON_CHARS_MAX)
+    }
+
+    fn by(&self) -> Cow<'_, str> {
+        text::shown(&self.entered.by, 2 * BY_CHARS_MAX)
+    }
+
+    fn reason_chars_max(&self) -> usize {
+        REASON_CHARS_MAX
+    }
+
+    fn by_chars_max(&self) -> usize {
+        BY_CHARS_MAX
+    }
+
+    /// What is wrong with that field.
+    fn problem(&self, field: &str) -> Option<&str> {
+        match &self.error {
+            Some(ControlError::Invalid { parameter, problem }) if *parameter == field => {
+                Some(problem)
+            }
+            _ => None,
+        }
+    }
+
+    /// What is wrong, but with no field.
+    fn conflict(&self) -> Option<String> {
+        let error = self.error.as_ref()?;
+        let is_field = matches!(error, ControlError::Invalid { .. });
+        (!is_field).then(|| error.to_string())
+    }
+}

@@ -1,0 +1,83 @@
+//! The switches of a circuit: the form that asks why, for how long and where, and what it leads to. It works without
+//! JavaScript: the form is a page of its own, so that nothing is switched by one click, and leads back to the circuit.
+
+mod action;
+mod form;
+
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use fusebox_collector::live::circuits::ControlError;
+use fusebox_collector::model::{CircuitKey, CircuitView, UnixNanos};
+use fusebox_collector::{is_same_origin, user_name};
+
+pub(crate) use action::word;
+use form::{Entered, SwitchPage};
+
+use crate::pages::Pages;
+use crate::pages::frame::error::{PageError, PageResult};
+use crate::pages::frame::page::Page;
+use crate::pages::frame::params::Params;
+use crate::pages::view::href::Href;
+use crate::pages::view::text;
+
+/// The longest form: a reason, and a hundred instances.
+pub(crate) const FORM_BYTES_MAX: usize = 64 << 10;
+
+/// Serves the form.
+pub(crate) async fn show(
+    State(pages): State<Pages>,
+    Path((service, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    params: Params,
+) -> PageResult<SwitchPage> {
+    let circuit = find(&pages, CircuitKey { service, name }).await?;
+    let entered = Entered::read(&params, user_name(&headers));
+    Ok(Page(SwitchPage::new(circuit, entered, None)))
+}
+
+/// Takes what was entered.
+pub(crate) async fn send(
+    State(pages): State<Pages>,
+    Path((service, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    Form(pairs): Form<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
+    if !is_same_origin(&headers) {
+        return Err(PageError::Forbidden);
+    }
+    let circuit = find(&pages, CircuitKey { service, name }).await?;
+    let entered = Entered::read(&Params::from(pairs), user_name(&headers));
+    let order = match entered.order() {
+        Ok(order) => order,
+        Err(error) => return Ok(again(circuit, entered, error)),
+    };
+    let control = pages.query.circuits().control();
+    match control.request(&circuit, order, UnixNanos::now()).await {
+        Ok(change) => {
+            let circuit = Href::circuit(&change.key).at("switch");
+            Ok(Redirect::to(&circuit.to_string()).into_response())
+        }
+        Err(ControlError::Store(error)) => Err(error.into()),
+        Err(error) => Ok(again(circuit, entered, error)),
+    }
+}
+
+/// Shows the form again, with what is wrong.
+fn again(circuit: CircuitView, entered: Entered, error: ControlError) -> Response {
+    let status = match error {
+        ControlError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::CONFLICT,
+    };
+    let page = SwitchPage::new(circuit, entered, Some(error));
+    (status, Page(page)).into_response()
+}
+
+async fn find(pages: &Pages, key: CircuitKey) -> Result<CircuitView, PageError> {
+    let circuit = pages.query.circuits().circuit(&key, None).await?;
+    circuit.ok_or_else(|| {
+        let (service, name) = (text::name(&key.service), text::name(&key.name));
+        PageError::NotFound(format!("{service} has reported no circuit {name}"))
+    })
+}
