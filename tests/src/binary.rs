@@ -108,8 +108,10 @@ impl Binary {
     }
 
     async fn start(mut command: Command, args: &[&str]) -> Self {
+        let is_given = |flag: &str| args.contains(&flag);
+        let anywhere = LISTEN_ANYWHERE.chunks(2).filter(|pair| !is_given(pair[0]));
         let mut child = command
-            .args(LISTEN_ANYWHERE)
+            .args(anywhere.flatten())
             .args(args)
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -41,6 +41,11 @@ impl FakeBreaker {
         post(&format!("{otlp_http}/v1/metrics"), &self.metrics()).await;
     }
 
+    /// Returns what it would report.
+    pub fn body(&self) -> Value {
+        self.metrics()
+    }
+
     /// Changes its state, caused by a call of that trace, and reports the transition.
     ///
     /// # Panics

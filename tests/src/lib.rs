@@ -5,6 +5,7 @@ mod binary;
 mod breaker;
 mod browser;
 mod otlp;
+mod shop;
 mod stack;
 mod wait;
 
@@ -12,5 +13,6 @@ pub use binary::{Binary, binary_path};
 pub use breaker::FakeBreaker;
 pub use browser::Browser;
 pub use otlp::{TraceBuilder, attribute, export, try_export};
+pub use shop::ShopService;
 pub use stack::Stack;
 pub use wait::{DEADLINE, counter, eventually, get_json, needed};

@@ -22,6 +22,7 @@ mod process;
 mod restart;
 mod sdk;
 mod stopping;
+mod switches;
 mod trace_page;
 mod trace_page_views;
 mod zipkin;

@@ -1,0 +1,58 @@
+//! A service of the demo's shop as a process of its own, with telemetry and breakers of the library.
+
+use std::process::Stdio;
+
+use tokio::process::{Child, Command};
+
+use crate::binary::binary_path;
+use crate::wait::read_until;
+
+/// A running service; it is killed when dropped.
+#[derive(Debug)]
+pub struct ShopService {
+    /// Its base URL.
+    pub url: String,
+    child: Child,
+}
+
+impl ShopService {
+    /// Starts an instance of a service that sends its telemetry to `otlp_http` and calls these peers: name and URL.
+    pub async fn start(
+        service: &str,
+        instance: &str,
+        otlp_http: &str,
+        peers: &[(&str, &str)],
+    ) -> Self {
+        let mut command = Command::new(binary_path());
+        command.args(["shop", service, "--instance", instance]);
+        for (name, url) in peers {
+            command.arg("--peer").arg(format!("{name}={url}"));
+        }
+        let mut child = command
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", otlp_http)
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+            // It ends when its standard input does.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the service starts");
+        let stdout = child.stdout.take().expect("standard output is piped");
+        let address = read_until(service, stdout, |line| Some(line.to_owned())).await;
+        Self {
+            url: format!("http://{address}"),
+            child,
+        }
+    }
+
+    /// Sends it a signal, such as `STOP` or `CONT`.
+    ///
+    /// # Panics
+    /// Panics if the process is gone.
+    pub async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it is running").to_string();
+        let signal = format!("-{name}");
+        let sent = Command::new("kill").args([signal, id]).status().await;
+        assert!(sent.expect("kill runs").success());
+    }
+}

@@ -1,0 +1,302 @@
+//! Circuits switched by hand: real services, the real collector, a real browser, and whoever may not.
+
+use fantoccini::Locator;
+use integration_tests::{
+    Binary, Browser, DEADLINE, FakeBreaker, ShopService, eventually, get_json,
+};
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const CIRCUIT: &str = "/circuits/product-page/inventory";
+/// Nothing listens at the discard port.
+const NOBODY: &str = "http://127.0.0.1:9";
+
+/// Two instances of a service behind a breaker, and the service that they call.
+struct Services {
+    pages: [ShopService; 2],
+    _inventory: ShopService,
+}
+
+impl Services {
+    async fn start(otlp_http: &str) -> Self {
+        let inventory = ShopService::start("inventory", "1", otlp_http, &[]).await;
+        let others = ["price", "review", "recommendation", "legacy"];
+        let mut peers = others.map(|name| (name, NOBODY)).to_vec();
+        peers.push(("inventory", &inventory.url));
+        let pages = [
+            ShopService::start("product-page", "1", otlp_http, &peers).await,
+            ShopService::start("product-page", "2", otlp_http, &peers).await,
+        ];
+        let services = Self {
+            _inventory: inventory,
+            pages,
+        };
+        services.wait_for_stock([true, true]).await;
+        services
+    }
+
+    /// Waits until the calls of each instance pass, or are refused.
+    async fn wait_for_stock(&self, passes: [bool; 2]) {
+        eventually(&format!("calls that pass: {passes:?}"), || async {
+            let mut found = Vec::new();
+            for page in &self.pages {
+                let answer = get_json(&format!("{}/product/7", page.url)).await?;
+                found.push(!answer["stock"].is_null());
+            }
+            (found == passes).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Waits until the collector shows both instances of the circuit.
+async fn wait_for_circuit(web: &str) {
+    eventually("both instances", || async {
+        let circuit = get_json(&format!("{web}/api{CIRCUIT}")).await?;
+        (circuit["instances"].as_array()?.len() == 2).then_some(())
+    })
+    .await;
+}
+
+async fn changes(web: &str) -> Option<Vec<Value>> {
+    let answer = get_json(&format!("{web}/api{CIRCUIT}/changes")).await?;
+    answer["changes"].as_array().cloned()
+}
+
+/// Waits until the latest change stands like that with both instances.
+async fn wait_for_deliveries(web: &str, states: [&str; 2]) {
+    eventually(&format!("deliveries {states:?}"), || async {
+        let changes = changes(web).await?;
+        let deliveries = changes.first()?["deliveries"].as_array()?.clone();
+        let found: Vec<_> = deliveries.iter().map(|one| one["state"].as_str()).collect();
+        (found == states.map(Some)).then_some(())
+    })
+    .await;
+}
+
+fn order(action: &str) -> Value {
+    json!({"action": action, "reason": "the disk is full", "by": "Ada", "expires_in_s": 3600})
+}
+
+async fn send(web: &str, order: &Value) -> Response {
+    let request = Client::new().post(format!("{web}/api{CIRCUIT}/changes"));
+    request.json(order).send().await.expect("an answer")
+}
+
+/// Scenario: an operator opens the circuit's page in a browser, forces the circuit open, and later resets it.
+/// Guarantees: calls are refused in both instances; the page says who, why, and that both acknowledged; reset, calls pass.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_circuit_is_forced_open_from_its_page() {
+    let data = TempDir::new().expect("a temporary directory");
+    let binary = Binary::serve(data.path()).await;
+    let services = Services::start(&binary.otlp_http).await;
+    wait_for_circuit(&binary.web).await;
+
+    let browser = Browser::start(1280, 1000).await;
+    switch(&browser, &binary.web, "Force open").await;
+    services.wait_for_stock([false, false]).await;
+    wait_for_deliveries(&binary.web, ["applied", "applied"]).await;
+    eventually("what happened on the page", || async {
+        let text = body_text(&browser).await;
+        let says = |words: &str| text.contains(words);
+        let both = text.matches("acknowledged").count() == 2;
+        let all = says("Forced open") && says("Ada") && says("the disk is full") && both;
+        all.then_some(())
+    })
+    .await;
+    browser.screenshot("forced-open").await;
+    browser.open(&binary.web).await;
+    eventually("who and why on the wall", || async {
+        let text = body_text(&browser).await;
+        text.contains("Ada: the disk is full").then_some(())
+    })
+    .await;
+
+    switch(&browser, &binary.web, "Reset").await;
+    services.wait_for_stock([true, true]).await;
+    browser.close().await;
+    binary.terminate().await;
+}
+
+/// Fills in the form of the circuit's page and sends it.
+async fn switch(browser: &Browser, web: &str, action: &str) {
+    browser.open(&format!("{web}{CIRCUIT}")).await;
+    click(browser, Locator::LinkText(action)).await;
+    fill(browser, "reason", "the disk is full").await;
+    fill(browser, "by", "Ada").await;
+    browser.screenshot(&format!("switch-{action}")).await;
+    click(browser, Locator::Id("confirm")).await;
+    let panel = browser.client.wait().at_most(DEADLINE);
+    let panel = panel.for_element(Locator::Css("#switch .note")).await;
+    panel.expect("the circuit's page with the change");
+}
+
+async fn click(browser: &Browser, what: Locator<'_>) {
+    let found = browser.client.wait().at_most(DEADLINE);
+    let found = found.for_element(what).await.expect("it is on the page");
+    found.click().await.expect("it can be pressed");
+}
+
+async fn fill(browser: &Browser, field: &str, text: &str) {
+    let css = format!("input[name={field}]");
+    let found = browser.client.wait().at_most(DEADLINE);
+    let found = found.for_element(Locator::Css(&css)).await;
+    let found = found.expect("the field is on the page");
+    found.send_keys(text).await.expect("it takes text");
+}
+
+async fn body_text(browser: &Browser) -> String {
+    let script = "return document.body.innerText";
+    let text = browser.client.execute(script, Vec::new()).await;
+    text.ok()
+        .and_then(|text| text.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+/// Scenario: one instance is stopped while the circuit is forced open, and the collector is killed while the change is
+/// pending there. It starts again, and the instance goes on.
+/// Guarantees: the change comes to the instance, once, and is shown as acknowledged by both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pending_change_arrives_once_after_a_crash() {
+    let data = TempDir::new().expect("a temporary directory");
+    let binary = Binary::serve(data.path()).await;
+    let otlp_http = binary.otlp_http.clone();
+    let services = Services::start(&otlp_http).await;
+    wait_for_circuit(&binary.web).await;
+    services.pages[1].signal("STOP").await;
+    let taken = send(&binary.web, &order("force_open")).await;
+    assert_eq!(taken.status(), 202);
+    wait_for_deliveries(&binary.web, ["applied", "pending"]).await;
+    binary.kill().await;
+
+    let port = otlp_http.strip_prefix("http://").expect("an address");
+    let binary = Binary::serve_with(data.path(), &["--otlp-http-listen", port]).await;
+    services.pages[1].signal("CONT").await;
+    wait_for_circuit(&binary.web).await;
+    wait_for_deliveries(&binary.web, ["applied", "applied"]).await;
+    services.wait_for_stock([false, false]).await;
+    let transitions = format!("{}/api{CIRCUIT}/transitions", binary.web);
+    let forced = eventually("the transitions of both", || async {
+        let answer = get_json(&transitions).await?;
+        let all = answer["transitions"].as_array()?.clone();
+        let forced = all.into_iter().filter(|one| one["to"] == "forced_open");
+        let mut forced: Vec<_> = forced.map(|one| one["instance"].to_string()).collect();
+        forced.sort();
+        (forced.len() >= 2).then_some(forced)
+    })
+    .await;
+    assert_eq!(forced, ["\"product-page-1\"", "\"product-page-2\""]);
+    binary.terminate().await;
+}
+
+/// The routes that change circuits: path, content type, body.
+fn writes() -> [(String, &'static str, String); 2] {
+    let form = "action=force_open&reason=full&by=Ada&expires_in_s=3600";
+    let json = order("force_open").to_string();
+    [
+        (format!("/api{CIRCUIT}/changes"), "application/json", json),
+        (
+            format!("{CIRCUIT}/switch"),
+            "application/x-www-form-urlencoded",
+            form.to_owned(),
+        ),
+    ]
+}
+
+/// Sends each change with these headers; returns the statuses.
+async fn try_all(web: &str, headers: &[(&str, &str)]) -> [u16; 2] {
+    let no_redirects = reqwest::redirect::Policy::none();
+    let client = Client::builder().redirect(no_redirects).build();
+    let client = client.expect("a client");
+    let mut statuses = Vec::new();
+    for (path, content_type, body) in writes() {
+        let mut request = client.post(format!("{web}{path}"));
+        request = request.header("content-type", content_type).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.expect("an answer");
+        statuses.push(answer.status().as_u16());
+    }
+    statuses.try_into().expect("one status for each")
+}
+
+/// Reports the circuit, so that there is something to switch.
+async fn report(otlp_http: &str) {
+    let mut breaker = FakeBreaker::new("product-page", "inventory", "product-page-1");
+    breaker.report(otlp_http, 1).await;
+}
+
+/// Scenario: changes are sent without a token, with a viewer's, a sender's, and from pages of other sites that have an
+/// operator's.
+/// Guarantees: each is refused with its status, and only the operator's own is taken.
+#[tokio::test]
+async fn only_an_operator_switches_where_there_are_tokens() {
+    let data = TempDir::new().expect("a temporary directory");
+    let file = data.path().join("tokens");
+    let tokens = "send:sender-sender-01\nread:viewer-viewer-01\nread,operate:operator-operator\n";
+    std::fs::write(&file, tokens).expect("a file");
+    let file = file.display().to_string();
+    let args = ["--token-file", file.as_str()];
+    let binary = Binary::serve_with(&data.path().join("data"), &args).await;
+    let web = &binary.web;
+    let sent = reporting(&binary.otlp_http).await;
+    assert_eq!(sent, 200);
+
+    assert_eq!(try_all(web, &[]).await, [401, 401]);
+    for token in ["viewer-viewer-01", "sender-sender-01"] {
+        let bearer = format!("Bearer {token}");
+        let refused = try_all(web, &[("authorization", &bearer)]).await;
+        assert_eq!(refused, [403, 403], "{token}");
+    }
+    let operator = ("authorization", "Bearer operator-operator");
+    for site in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "http://evil.example"),
+        ("origin", "null"),
+    ] {
+        assert_eq!(
+            try_all(web, &[operator, site]).await,
+            [403, 403],
+            "{site:?}"
+        );
+    }
+    let same = ("sec-fetch-site", "same-origin");
+    assert_eq!(try_all(web, &[operator, same]).await, [202, 303]);
+    binary.terminate().await;
+}
+
+/// Reports the circuit with the sender's token.
+async fn reporting(otlp_http: &str) -> u16 {
+    let body = FakeBreaker::new("product-page", "inventory", "product-page-1").body();
+    let request = Client::new().post(format!("{otlp_http}/v1/metrics"));
+    let request = request.bearer_auth("sender-sender-01").json(&body);
+    request.send().await.expect("an answer").status().as_u16()
+}
+
+/// Scenario: there is no token. Changes come to a host name that anybody could have pointed here, and from pages of other
+/// sites; once more with `--insecure`.
+/// Guarantees: each is refused; from this machine itself they are taken.
+#[tokio::test]
+async fn only_this_machine_switches_where_there_is_no_token() {
+    for args in [&[][..], &["--insecure"]] {
+        let data = TempDir::new().expect("a temporary directory");
+        let binary = Binary::serve_with(data.path(), args).await;
+        report(&binary.otlp_http).await;
+        let web = &binary.web;
+        let rebound = try_all(web, &[("host", "evil.example:9411")]).await;
+        assert_eq!(rebound, [421, 421], "{args:?}");
+        let own = [
+            ("host", "evil.example:9411"),
+            ("origin", "http://evil.example:9411"),
+        ];
+        assert_eq!(try_all(web, &own).await, [421, 421], "{args:?}");
+        let other = [("origin", "http://evil.example")];
+        assert_eq!(try_all(web, &other).await, [403, 403], "{args:?}");
+        assert_eq!(changes(web).await, Some(Vec::new()), "{args:?}");
+        assert_eq!(try_all(web, &[]).await, [202, 303], "{args:?}");
+        binary.terminate().await;
+    }
+}
