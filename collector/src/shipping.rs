@@ -19,7 +19,6 @@ use crate::store::influxdb::{
     BlockEncoder, Client, InfluxTraces, Influxdb, InfluxdbOptions, Lane, Link, Names, Peers,
     SpanLane, Writer, collector_id, folder, forget_position, position_age, saved_position,
 };
-use crate::store::merged::MergedTraces;
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
 use crate::store::{StoreError, Traces};
@@ -101,13 +100,12 @@ impl Shipping {
     /// Returns the traces of both stores.
     pub(crate) fn traces(&self, local: &EmbeddedStore) -> Traces {
         let client = Arc::clone(&self.link.client);
-        let merged = MergedTraces::new(
+        Traces::merged(
             local.clone(),
             Arc::clone(&self.followed),
             InfluxTraces::new(client, self.retention),
             Arc::clone(&self.peers),
-        );
-        Traces::merged(local.clone(), merged)
+        )
     }
 
     /// Returns the InfluxDB status handle.

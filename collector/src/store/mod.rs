@@ -16,7 +16,6 @@ pub(crate) mod matching;
 pub(crate) mod merged;
 pub(crate) mod search;
 pub mod series;
-mod traces;
 
 use std::future::Future;
 
@@ -25,7 +24,7 @@ use opentelemetry::TraceId;
 #[cfg(test)]
 pub(crate) use assemble::assemble;
 pub(crate) use assemble::try_assemble;
-pub use traces::Traces;
+pub use merged::Traces;
 
 pub use crate::log::StoreError;
 

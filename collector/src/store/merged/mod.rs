@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use opentelemetry::SpanId;
 
-pub(crate) use traces::MergedTraces;
+pub use traces::Traces;
 
 use crate::model::{Note, Trace};
 use crate::store::content::Contents;

@@ -1,5 +1,6 @@
-//! Traces of both stores. What is certainly complete here is answered from here, as fast as without InfluxDB; older
-//! traces, and all of them where other collectors write to the same InfluxDB, are read from both.
+//! The traces as configured: of the embedded store alone, or of it and InfluxDB. What is certainly complete here is
+//! answered from here, as fast as without InfluxDB; older traces, and all of them where other collectors write to the same
+//! InfluxDB, are read from both.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use super::union;
 use crate::model::{MINUTE, NANOSECOND, Note, TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
 use crate::store::cancel::off_worker;
-use crate::store::embedded::{EmbeddedStore, ShipProgress};
+use crate::store::embedded::{EmbeddedStore, ShipProgress, StoreStats};
 use crate::store::fitting::{TRACE_BYTES_MAX, bytes_of};
 use crate::store::influxdb::{InfluxTraces, Peers, Scan};
 use crate::store::search::{self, Candidate, Row, Source, row_of};
@@ -25,31 +26,52 @@ const ALWAYS: UnixNanos = UnixNanos::new(0);
 /// Rows that the local store is asked for at once.
 const LOCAL_ROWS_MAX: usize = 50;
 
-/// Reads traces of both stores; cheap to clone.
+/// Reads the traces; cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct MergedTraces {
+pub struct Traces {
     local: EmbeddedStore,
+    /// `None` without an InfluxDB.
+    remote: Option<Remote>,
+}
+
+/// The InfluxDB to which the local store is shipped.
+#[derive(Debug, Clone)]
+struct Remote {
     followed: Arc<ShipProgress>,
-    remote: InfluxTraces,
+    traces: InfluxTraces,
     peers: Arc<Peers>,
 }
 
-impl MergedTraces {
-    /// Returns a reader of both.
-    pub(crate) fn new(
+impl From<EmbeddedStore> for Traces {
+    fn from(local: EmbeddedStore) -> Self {
+        let remote = None;
+        Self { local, remote }
+    }
+}
+
+impl Traces {
+    /// Returns a reader of both stores.
+    pub(crate) fn merged(
         local: EmbeddedStore,
         followed: Arc<ShipProgress>,
-        remote: InfluxTraces,
+        traces: InfluxTraces,
         peers: Arc<Peers>,
     ) -> Self {
-        Self {
-            local,
+        let remote = Some(Remote {
             followed,
-            remote,
+            traces,
             peers,
-        }
+        });
+        Self { local, remote }
     }
 
+    /// Returns how much the embedded store holds.
+    pub fn stats(&self) -> StoreStats {
+        self.local.stats()
+    }
+}
+
+impl Remote {
     /// Returns since when local traces are complete; `None` if other collectors may have parts.
     async fn whole_since(&self) -> Option<UnixNanos> {
         if self.peers.company().await.has_others {
@@ -69,37 +91,46 @@ impl MergedTraces {
         if self.peers.company().await.is_away {
             return Err(self.peers.away());
         }
-        let answer = self.remote.in_time(answer).await;
+        let answer = self.traces.in_time(answer).await;
         if let Err(error) = &answer {
             self.peers.failed(error);
         }
         answer
     }
 
-    /// Adds the names that InfluxDB knows, where it answers.
-    fn add_names(mut local: Vec<String>, remote: Result<Vec<String>, StoreError>) -> Vec<String> {
-        local.extend(remote.unwrap_or_default());
-        local.sort_unstable();
-        local.dedup();
+    /// Adds the names that InfluxDB knows, if it answers and local traces are not complete.
+    async fn add_names(
+        &self,
+        mut local: Vec<String>,
+        names: impl Future<Output = Result<Vec<String>, StoreError>>,
+    ) -> Vec<String> {
+        if self.whole_since().await != Some(ALWAYS) {
+            local.extend(self.ask(names).await.unwrap_or_default());
+            local.sort_unstable();
+            local.dedup();
+        }
         local
     }
 }
 
-impl TraceReader for MergedTraces {
+impl TraceReader for Traces {
     async fn trace_within(
         &self,
         id: TraceId,
         bytes_max: usize,
     ) -> Result<Option<Trace>, StoreError> {
         let local = self.local.trace_within(id, bytes_max).await?;
-        if let (Some(trace), Some(since)) = (&local, self.whole_since().await)
+        let Some(remote) = &self.remote else {
+            return Ok(local);
+        };
+        if let (Some(trace), Some(since)) = (&local, remote.whole_since().await)
             && is_whole(trace, since)
         {
             return Ok(local);
         }
         let room = room_beside(local.as_ref(), bytes_max);
-        match self.ask(self.remote.trace_within(id, room)).await {
-            Ok(remote) => union_off_worker(local, remote).await,
+        match remote.ask(remote.traces.trace_within(id, room)).await {
+            Ok(found) => union_off_worker(local, found).await,
             Err(error) => {
                 // The trace may be in InfluxDB, so "not found" would be wrong.
                 let mut local = local.ok_or(error)?;
@@ -111,23 +142,29 @@ impl TraceReader for MergedTraces {
 
     async fn trace_ids_by_low_half(&self, low: u64) -> Result<Vec<TraceId>, StoreError> {
         let mut ids = self.local.trace_ids_by_low_half(low).await?;
-        if !ids.is_empty() && self.whole_since().await == Some(ALWAYS) {
+        let Some(remote) = &self.remote else {
+            return Ok(ids);
+        };
+        if !ids.is_empty() && remote.whole_since().await == Some(ALWAYS) {
             return Ok(ids);
         }
-        match self.ask(self.remote.trace_ids_by_low_half(low)).await {
+        match remote.ask(remote.traces.trace_ids_by_low_half(low)).await {
             Err(error) if ids.is_empty() => return Err(error),
-            remote => {
-                let mut remote = remote.unwrap_or_default();
-                remote.retain(|id| !ids.contains(id));
-                ids.extend(remote);
+            found => {
+                let mut found = found.unwrap_or_default();
+                found.retain(|id| !ids.contains(id));
+                ids.extend(found);
             }
         }
         Ok(ids)
     }
 
     async fn search(&self, query: TraceQuery) -> Result<TracePage, StoreError> {
-        let whole_since = self.whole_since().await;
-        let is_away = self.peers.company().await.is_away;
+        let Some(remote) = &self.remote else {
+            return self.local.search(query).await;
+        };
+        let whole_since = remote.whole_since().await;
+        let is_away = remote.peers.company().await.is_away;
         let is_local = |since| query.range.start >= since;
         match whole_since {
             Some(ALWAYS) => return self.local.search(query).await,
@@ -138,10 +175,10 @@ impl TraceReader for MergedTraces {
         }
         let deadline = search::deadline();
         let whole_since = whole_since.unwrap_or(UnixNanos::MAX);
-        let mut both = Both::new(self, &query, whole_since, deadline);
+        let mut both = Both::new(&self.local, remote, &query, whole_since, deadline);
         if is_away {
-            both.remote = None;
-            both.failure = Some(self.peers.away());
+            both.scan = None;
+            both.failure = Some(remote.peers.away());
         }
         let found = search::search(&mut both, &query, deadline).await?;
         let mut page = found.page;
@@ -156,11 +193,13 @@ impl TraceReader for MergedTraces {
 
     async fn services(&self, range: TimeRange) -> Result<Vec<String>, StoreError> {
         let local = self.local.services(range).await?;
-        if self.whole_since().await == Some(ALWAYS) {
-            return Ok(local);
-        }
-        let remote = self.ask(self.remote.services(range)).await;
-        Ok(Self::add_names(local, remote))
+        Ok(match &self.remote {
+            Some(remote) => {
+                let names = remote.traces.services(range);
+                remote.add_names(local, names).await
+            }
+            None => local,
+        })
     }
 
     async fn operations(
@@ -169,11 +208,13 @@ impl TraceReader for MergedTraces {
         range: TimeRange,
     ) -> Result<Vec<String>, StoreError> {
         let local = self.local.operations(service.clone(), range).await?;
-        if self.whole_since().await == Some(ALWAYS) {
-            return Ok(local);
-        }
-        let remote = self.ask(self.remote.operations(service, range)).await;
-        Ok(Self::add_names(local, remote))
+        Ok(match &self.remote {
+            Some(remote) => {
+                let names = remote.traces.operations(service, range);
+                remote.add_names(local, names).await
+            }
+            None => local,
+        })
     }
 }
 
@@ -213,13 +254,13 @@ fn unreachable() -> Note {
 
 /// Both stores as one source of the search engine.
 struct Both<'a> {
-    stores: &'a MergedTraces,
+    peers: &'a Peers,
     query: &'a TraceQuery,
     /// Spans that start later are all here.
     whole_since: UnixNanos,
     local: LocalPages<'a>,
     /// `None` while InfluxDB does not answer.
-    remote: Option<Scan>,
+    scan: Option<Scan>,
     failure: Option<StoreError>,
 }
 
@@ -237,7 +278,8 @@ struct LocalPages<'a> {
 
 impl<'a> Both<'a> {
     fn new(
-        stores: &'a MergedTraces,
+        store: &'a EmbeddedStore,
+        remote: &'a Remote,
         query: &'a TraceQuery,
         whole_since: UnixNanos,
         deadline: Instant,
@@ -245,17 +287,17 @@ impl<'a> Both<'a> {
         let mut next_page = query.clone();
         next_page.limit = (query.limit + 1).min(LOCAL_ROWS_MAX);
         Self {
-            stores,
+            peers: &remote.peers,
             query,
             whole_since,
             local: LocalPages {
-                store: &stores.local,
+                store,
                 query: next_page,
                 deadline,
                 frontier: Some(query.page_range().end),
                 rows: HashMap::new(),
             },
-            remote: Some(stores.remote.scan(query, whole_since)),
+            scan: Some(remote.traces.scan(query, whole_since)),
             failure: None,
         }
     }
@@ -271,10 +313,10 @@ impl<'a> Both<'a> {
     /// Returns what InfluxDB has of these traces, in their order; nothing where it does not answer.
     async fn remote_traces(&mut self, candidates: &[Candidate]) -> Vec<Option<Trace>> {
         let mut traces = Vec::new();
-        if let Some(remote) = &self.remote
+        if let Some(scan) = &self.scan
             && !candidates.is_empty()
         {
-            match remote.traces(candidates).await {
+            match scan.traces(candidates).await {
                 Ok(found) => traces = found,
                 Err(error) => self.give_up(error),
             }
@@ -285,24 +327,24 @@ impl<'a> Both<'a> {
 
     /// Continues without InfluxDB.
     fn give_up(&mut self, error: StoreError) {
-        self.stores.peers.failed(&error);
-        self.remote = None;
+        self.peers.failed(&error);
+        self.scan = None;
         self.failure = Some(error);
     }
 }
 
 impl Source for Both<'_> {
     fn frontier(&self) -> Option<UnixNanos> {
-        let remote = self.remote.as_ref().and_then(Scan::frontier);
+        let remote = self.scan.as_ref().and_then(Scan::frontier);
         remote.max(self.local.frontier)
     }
 
     async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {
-        let is_behind = |remote: &&mut Scan| remote.frontier() > self.local.frontier;
-        let Some(remote) = self.remote.as_mut().filter(is_behind) else {
+        let is_behind = |scan: &&mut Scan| scan.frontier() > self.local.frontier;
+        let Some(scan) = self.scan.as_mut().filter(is_behind) else {
             return self.local.step().await;
         };
-        let found = remote.step().await;
+        let found = scan.step().await;
         found.or_else(|error| {
             self.give_up(error);
             Ok(Vec::new())
@@ -321,7 +363,7 @@ impl Source for Both<'_> {
         for ((at, candidate), remote) in parts.into_iter().zip(candidates).zip(remote) {
             let taken = remote.as_ref();
             let room = room_beside(taken, TRACE_BYTES_MAX);
-            let local = self.stores.local.trace_as_of(candidate.id, as_of, room);
+            let local = self.local.store.trace_as_of(candidate.id, as_of, room);
             let trace = union_off_worker(local.await?, remote).await?;
             rows[at] = trace.and_then(|trace| row_of(&trace, self.query));
         }

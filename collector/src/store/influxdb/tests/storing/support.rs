@@ -10,6 +10,7 @@ use crate::counters::Counters;
 use crate::log::Position;
 use crate::model::Span;
 use crate::model::UnixNanos;
+use crate::store::Traces;
 use crate::store::embedded::tests::support::write;
 use crate::store::embedded::{
     EmbeddedOptions, EmbeddedStore, Follow, ShardWriter, ShipProgress, SpanLog, open_followed,
@@ -27,7 +28,6 @@ use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::query::Query;
 use crate::store::influxdb::wire::server::Generation;
 use crate::store::influxdb::wire::setup;
-use crate::store::merged::MergedTraces;
 
 pub(super) const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
@@ -239,9 +239,9 @@ impl Node {
     }
 
     /// Returns the reader of both.
-    pub(super) fn merged(&self) -> MergedTraces {
+    pub(super) fn merged(&self) -> Traces {
         let own = collector_id(self.dir.path()).unwrap();
-        MergedTraces::new(
+        Traces::merged(
             self.store.clone(),
             Arc::clone(&self.followed),
             self.remote(),
