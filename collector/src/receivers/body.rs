@@ -1,5 +1,6 @@
 //! Reads a body into one piece: bounded in bytes, in time, and by the memory budget of all requests.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -29,6 +30,11 @@ const DISCARD_BYTES_MAX: usize = 128 << 20;
 /// How long a refused body is read.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// The body of a request.
+pub(crate) trait RequestBody: Body<Data = Bytes, Error: Display> + Unpin {}
+
+impl<B: Body<Data = Bytes, Error: Display> + Unpin> RequestBody for B {}
+
 /// Returns the length of a body from its first bytes, if they announce it.
 pub(crate) type LengthHint = fn(&[u8]) -> Option<usize>;
 
@@ -38,16 +44,12 @@ pub(crate) type LengthHint = fn(&[u8]) -> Option<usize>;
 ///
 /// # Errors
 /// When it is too large or too slow, breaks off, or finds no room.
-pub(crate) async fn collect<B>(
+pub(crate) async fn collect<B: RequestBody>(
     body: &mut B,
     limit: usize,
     hint: LengthHint,
     reservation: &mut Reservation,
-) -> Result<Bytes, Refusal>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
+) -> Result<Bytes, Refusal> {
     let announced = body.size_hint().exact().map(saturating_usize);
     refuse_length(announced, limit)?;
     timeout(
@@ -60,17 +62,13 @@ where
     }))
 }
 
-async fn collect_within<B>(
+async fn collect_within<B: RequestBody>(
     body: &mut B,
     announced: Option<usize>,
     limit: usize,
     hint: LengthHint,
     reservation: &mut Reservation,
-) -> Result<Bytes, Refusal>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
+) -> Result<Bytes, Refusal> {
     let first_room = announced.unwrap_or(FIRST_RESERVATION_BYTES);
     reservation
         .resize(first_room.min(TRUSTED_LENGTH_MAX))
@@ -90,10 +88,7 @@ where
 }
 
 /// Reads and discards the rest, so that the sender reads its answer.
-pub(crate) async fn discard<B>(body: &mut B)
-where
-    B: Body<Data = Bytes> + Unpin,
-{
+pub(crate) async fn discard<B: RequestBody>(body: &mut B) {
     let mut discarded = 0;
     let reading = async {
         while discarded < DISCARD_BYTES_MAX
@@ -106,17 +101,13 @@ where
     let _too_slow = timeout(DISCARD_TIME_MAX, reading).await;
 }
 
-async fn collect_rest<B>(
+async fn collect_rest<B: RequestBody>(
     body: &mut B,
     first: Bytes,
     expected: Option<usize>,
     limit: usize,
     reservation: &mut Reservation,
-) -> Result<Bytes, Refusal>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
+) -> Result<Bytes, Refusal> {
     let mut room = expected
         .unwrap_or(first.len() * 2)
         .clamp(FIRST_RESERVATION_BYTES, TRUSTED_LENGTH_MAX)
@@ -139,11 +130,7 @@ where
 }
 
 /// Returns the next piece with bytes in it, `None` at the end.
-async fn next_piece<B>(body: &mut B) -> Result<Option<Bytes>, Refusal>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
+async fn next_piece<B: RequestBody>(body: &mut B) -> Result<Option<Bytes>, Refusal> {
     loop {
         let frame = match timeout(BODY_PAUSE_MAX, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,

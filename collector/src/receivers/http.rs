@@ -15,10 +15,10 @@ use http::header::{
     RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
-use http_body::Body;
 use http_body_util::Full;
 use prost::Message;
 
+use super::body::RequestBody;
 use super::decompress::Encoding;
 use super::intake::Intake;
 use super::otlp;
@@ -69,14 +69,10 @@ impl HttpReceiver {
     }
 
     /// Answers one request.
-    pub(crate) async fn serve<B>(
+    pub(crate) async fn serve<B: RequestBody>(
         self,
         request: Request<B>,
-    ) -> Result<Response<Full<Bytes>>, Infallible>
-    where
-        B: Body<Data = Bytes> + Unpin,
-        B::Error: std::fmt::Display,
-    {
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
         let (head, mut body) = request.into_parts();
         if head.uri.path() == PATH {
             return Ok(control::serve(&self.intake, &head, &mut body).await);
@@ -103,16 +99,12 @@ impl HttpReceiver {
         Ok(answer)
     }
 
-    async fn export<B>(
+    async fn export<B: RequestBody>(
         &self,
         head: &request::Parts,
         format: Option<Format>,
         body: &mut B,
-    ) -> Result<Accepted, Refusal>
-    where
-        B: Body<Data = Bytes> + Unpin,
-        B::Error: std::fmt::Display,
-    {
+    ) -> Result<Accepted, Refusal> {
         let path = head.uri.path();
         let signal = match path {
             ZIPKIN_V1 | ZIPKIN_V2 => Some(Signal::Traces),

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request;
-use http_body::Body;
 use tokio::time::Instant;
 
 use super::auth::{Auth, Denied, Role, Roles};
-use super::body::{self, LengthHint};
+use super::body::{self, LengthHint, RequestBody};
 use super::cors::Cors;
 use super::decompress::{Encoding, Inflater};
 use super::held::Held;
@@ -67,16 +66,12 @@ impl Intake {
     }
 
     /// Reads a body as it was sent.
-    pub(crate) async fn read<B>(
+    pub(crate) async fn read<B: RequestBody>(
         &self,
         body: &mut B,
         hint: LengthHint,
         reservation: &mut Reservation,
-    ) -> Result<Bytes, Refusal>
-    where
-        B: Body<Data = Bytes> + Unpin,
-        B::Error: std::fmt::Display,
-    {
+    ) -> Result<Bytes, Refusal> {
         let received = body::collect(body, self.body_bytes_max, hint, reservation).await?;
         self.counters.bytes_received.add(received.len() as u64);
         Ok(received)

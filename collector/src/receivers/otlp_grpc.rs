@@ -8,11 +8,11 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, request};
-use http_body::Body;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use tokio::time::{Instant, timeout_at};
 
+use super::body::RequestBody;
 use super::decompress::Encoding;
 use super::grpc::{
     answer_by, frame, health, message_length, refusal_trailers, success_trailers, unframe,
@@ -42,14 +42,10 @@ impl OtlpGrpc {
     }
 
     /// Answers one call.
-    pub(crate) async fn serve<B>(
+    pub(crate) async fn serve<B: RequestBody>(
         self,
         request: Request<B>,
-    ) -> Result<Response<GrpcBody>, Infallible>
-    where
-        B: Body<Data = Bytes> + Unpin,
-        B::Error: std::fmt::Display,
-    {
+    ) -> Result<Response<GrpcBody>, Infallible> {
         let tally = self.intake.tally();
         let (head, mut body) = request.into_parts();
         let deadline = answer_by(&head.headers, Instant::now());
@@ -69,16 +65,12 @@ impl OtlpGrpc {
     }
 
     /// Returns the message that answers a call.
-    async fn answer<B>(
+    async fn answer<B: RequestBody>(
         &self,
         head: &request::Parts,
         deadline: Option<Instant>,
         body: &mut B,
-    ) -> Result<Vec<u8>, Refusal>
-    where
-        B: Body<Data = Bytes> + Unpin,
-        B::Error: std::fmt::Display,
-    {
+    ) -> Result<Vec<u8>, Refusal> {
         if !is_grpc(head) {
             return Err(Refusal::MediaType(
                 "this port speaks gRPC (HTTP/2, POST, application/grpc); OTLP/HTTP has its own port (4318)",
@@ -103,18 +95,14 @@ impl OtlpGrpc {
         })
     }
 
-    async fn export<B>(
+    async fn export<B: RequestBody>(
         &self,
         head: &request::Parts,
         signal: Signal,
         format: Format,
         deadline: Option<Instant>,
         body: &mut B,
-    ) -> Result<Accepted, Refusal>
-    where
-        B: Body<Data = Bytes> + Unpin,
-        B::Error: std::fmt::Display,
-    {
+    ) -> Result<Accepted, Refusal> {
         let encoding = message_encoding(&head.headers)?;
         let mut reservation = self.intake.begin(deadline)?;
         let sent = self

@@ -1,12 +1,11 @@
 //! `grpc.health.v1.Health/Check`, which probes of Kubernetes and load balancers call: what it asks and what it is told.
 
 use bytes::{Bytes, BytesMut};
-use http_body::Body;
 use http_body_util::BodyExt;
 use prost::Message;
 use tokio::time::timeout;
 
-use crate::receivers::body::BODY_PAUSE_MAX;
+use crate::receivers::body::{BODY_PAUSE_MAX, RequestBody};
 use crate::receivers::otlp;
 use crate::receivers::refusal::Refusal;
 
@@ -38,11 +37,7 @@ struct Answer {
 ///
 /// # Errors
 /// Where it is too large or too slow, or breaks off.
-pub(in crate::receivers) async fn read<B>(body: &mut B) -> Result<Bytes, Refusal>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
+pub(in crate::receivers) async fn read<B: RequestBody>(body: &mut B) -> Result<Bytes, Refusal> {
     let limit = BODY_PAUSE_MAX;
     let all = async {
         let mut question = BytesMut::new();
