@@ -34,6 +34,21 @@ fn opened(name: &str) -> CircuitBreaker {
     breaker
 }
 
+/// Opens for a nanosecond: each call is a probe, and one that fails opens it again.
+fn probing(name: &str) -> CircuitBreaker {
+    let settings = Settings {
+        minimum_calls: 1,
+        open_duration: Duration::from_nanos(1),
+        half_open_probes: 1,
+        ..Settings::default()
+    };
+    let registry = Registry::new();
+    let builder = CircuitBreaker::builder(name).registry(&registry);
+    let breaker = builder.settings(settings).build();
+    fail(&breaker);
+    breaker
+}
+
 fn succeed(breaker: &CircuitBreaker) {
     if let Ok(permit) = breaker.try_acquire() {
         permit.record(Outcome::Success, black_box(ELAPSED));
@@ -96,6 +111,8 @@ fn benches(c: &mut Criterion) {
         bench("open, refused", &|| {
             drop(black_box(black_box(&open).try_acquire()));
         });
+        let probing = probing("probing");
+        bench("half-open, failed", &|| fail(&probing));
         let mixed = CircuitBreaker::builder("failing");
         let settings = Settings {
             failure_rate_percent: 100.0,
