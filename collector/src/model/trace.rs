@@ -19,7 +19,7 @@ pub struct Trace {
     pub truncated: bool,
 }
 
-/// The attribute of a span that came without a time: it begins with its arrival here.
+/// The attribute of a span that came without a time: it ends with its arrival here.
 pub const ARRIVED: &str = "fusebox.arrived";
 
 /// The attribute (`true`) of a span, resource or scope of which something was left out: values cut, or attributes, events and

@@ -184,12 +184,21 @@ impl<'a> SpanScratch<'a> {
         Ok(())
     }
 
-    /// Lets a span without a start begin with its arrival, if there is one to begin with.
-    pub(super) fn begin(&mut self, arrival: Option<u64>, limits: &Limits) {
+    /// Lets a span without a start end with its arrival, if there is one to end with; what stands as its end is how long it
+    /// took.
+    pub(super) fn end_with(&mut self, arrival: Option<u64>, limits: &Limits) {
         let Some(arrival) = arrival.filter(|_| self.fields.start == 0) else {
             return;
         };
-        self.fields.start = arrival;
+        // One that took longer than since 1970 has no start, and is refused.
+        self.fields.start = arrival.saturating_sub(self.fields.end);
+        if self.fields.end > 0 {
+            self.fields.end = arrival;
+        }
+        self.mark_arrived(limits);
+    }
+
+    fn mark_arrived(&mut self, limits: &Limits) {
         self.attributes
             .truncate(limits.attributes.saturating_sub(1));
         self.attributes.push(AttributeView {

@@ -51,8 +51,8 @@ pub fn walk_traces(
     walk(request, limits, (now, None), visitor)
 }
 
-/// As [`walk_traces`], for senders whose spans need no time: one without a start begins with its arrival at `now` and says
-/// so in the attribute [`ARRIVED`].
+/// As [`walk_traces`], for senders whose spans need no time: one without a start ends with its arrival at `now` and says so
+/// in the attribute [`ARRIVED`]. Its end is taken for its duration, nanoseconds.
 ///
 /// # Errors
 /// As [`walk_traces`].
@@ -96,7 +96,7 @@ const REJECTIONS: [SpanRejection; 3] = [
 struct Walk<'a, 'w, V> {
     limits: &'w Limits,
     latest: u64,
-    /// What a span without a start begins with; `None`: it is refused.
+    /// What a span without a start ends with; `None`: it is refused.
     arrival: Option<u64>,
     visitor: &'w mut V,
     span: SpanScratch<'a>,
@@ -164,7 +164,7 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
             return self.repaired_span(message);
         }
         let visitor = &mut *self.visitor;
-        self.span.begin(self.arrival, self.limits);
+        self.span.end_with(self.arrival, self.limits);
         let visited = self.span.visit(self.latest, |view| visitor.span(view));
         self.count(visited, self.span.cut, 0);
         Ok(())
@@ -215,7 +215,7 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
         let replaced = replace_ill_formed(message.rest(), &schema::SPAN, &mut copy);
         let mut span = SpanScratch::default();
         span.read(Reader::new(&copy), self.limits)?;
-        span.begin(self.arrival, self.limits);
+        span.end_with(self.arrival, self.limits);
         let visitor = &mut *self.visitor;
         let visited = span.visit(self.latest, |view| visitor.span(view));
         self.count(visited, span.cut, replaced);

@@ -1,7 +1,7 @@
 //! Zipkin's spans to OTLP protobuf, span by span: JSON and protobuf of v2, JSON and thrift of v1.
 //!
 //! A span without an id is passed on incomplete, and the walk refuses it; one with neither a timestamp nor an annotation
-//! begins with its arrival.
+//! ends with its arrival.
 
 mod json;
 mod loose;

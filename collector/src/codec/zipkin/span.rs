@@ -187,7 +187,8 @@ impl Span {
         }
     }
 
-    /// Writes start and end. Without a timestamp of its own, a span begins with its first annotation.
+    /// Writes start and end. Without a timestamp of its own, a span begins with its first annotation; without any start, its
+    /// end is its duration, as `walk_timeless` reads it.
     fn write_times(&self, out: &mut Vec<u8>) {
         let start_us = match self.timestamp_us {
             0 => self.first_annotation_us,
@@ -197,7 +198,7 @@ impl Span {
         if start > 0 {
             write::fixed64(out, 7, start);
         }
-        if start > 0 && self.duration_us > 0 {
+        if self.duration_us > 0 {
             let duration = self.duration_us.saturating_mul(1_000);
             write::fixed64(out, 8, start.saturating_add(duration));
         }

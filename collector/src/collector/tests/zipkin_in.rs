@@ -151,27 +151,39 @@ async fn a_wrong_content_type_is_answered_with_a_sentence() {
     running.stop().await;
 }
 
+fn of_name<'a>(spans: &'a Value, name: &str) -> &'a Value {
+    let mut spans = spans.as_array().unwrap().iter();
+    spans.find(|span| span["name"] == name).unwrap()
+}
+
 /// *Scenario*: a reporter sends a span that has no timestamp, as Zipkin's reporters may.
-/// *Guarantees*: it is kept, begins with its arrival and says so; Zipkin's clients get it back without a timestamp.
+/// *Guarantees*: it is kept, ends with its arrival and says so; Zipkin's clients get it back without a timestamp, and with its
+/// duration if it has one.
 #[tokio::test]
-async fn a_span_without_a_timestamp_begins_with_its_arrival() {
+async fn a_span_without_a_timestamp_ends_with_its_arrival() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(CollectorConfig::for_test(dir.path())).await;
     let before = UnixNanos::now();
     let id = "4bf92f3577b34da6a3ce929d0e0e4799";
     let span = json!([{"traceId": id, "id": "00000000000000a1", "name": "get",
-        "localEndpoint": {"serviceName": "shop"}, "tags": {"k": "v"}}]);
+        "localEndpoint": {"serviceName": "shop"}, "tags": {"k": "v"}},
+        {"traceId": id, "id": "00000000000000a2", "name": "put", "duration": 2_500,
+        "localEndpoint": {"serviceName": "shop"}}]);
     let body = span.to_string().into_bytes();
     let status = post(running.web, "/api/v2/spans", "application/json", body).await;
     assert_eq!(status, 202);
     let own = running.ask(&format!("/api/traces/{id}")).await;
-    let kept = &own["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+    let kept = of_name(&own["resourceSpans"][0]["scopeSpans"][0]["spans"], "get");
     let start: u64 = kept["startTimeUnixNano"].as_str().unwrap().parse().unwrap();
     assert!((before..=UnixNanos::now()).contains(&UnixNanos::new(start)));
     let mark = json!({"key": "fusebox.arrived", "value": {"boolValue": true}});
     assert!(kept["attributes"].as_array().unwrap().contains(&mark));
     let theirs = running.ask(&format!("/api/v2/trace/{id}")).await;
-    assert_eq!(theirs[0]["timestamp"], Value::Null);
-    assert_eq!(theirs[0]["tags"]["k"], "v");
+    assert_eq!(of_name(&theirs, "get")["tags"]["k"], "v");
+    let long = of_name(&theirs, "put");
+    assert_eq!(
+        (&long["timestamp"], &long["duration"]),
+        (&Value::Null, &json!(2_500))
+    );
     running.stop().await;
 }
