@@ -2,7 +2,8 @@
 //! again; what is counted here is how many came since the last look.
 //!
 //! Calls until now are those in the window and those until its beginning, which were counted a window ago. At the first
-//! look, the calls of the window count as evenly spread over it, and as calls from before the first look.
+//! look, the calls of the window count as evenly spread over it, and as calls from before the first look. A look of a
+//! window or more before the last one comes from a clock that was set back, and is a first look.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -46,6 +47,10 @@ impl Growth {
             return CircuitCalls::default();
         };
         if at <= last_at {
+            // A clock that was set back: the old times may not come again for hours.
+            if last_at - at >= window {
+                *self = Self::new(at, window, rolling);
+            }
             return CircuitCalls::default();
         }
         // After a gap longer than the window, the calls that nobody saw are not guessed.
@@ -187,6 +192,21 @@ mod tests {
         assert_eq!(add(21_200), 120, "six seconds, all within the window");
         assert_eq!(add(51_200), 200, "of thirty seconds the last ten are known");
         assert_eq!(add(51_200), 0, "the same again");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_begins_anew() {
+        let seconds = [20; 60];
+        let mut growth = Growth::new(at(3_600_000), WINDOW, &rolling(&seconds, 15_200));
+        let mut add = |clock, ms| {
+            growth
+                .add(at(clock), WINDOW, &rolling(&seconds, ms))
+                .success
+        };
+        assert_eq!(add(3_599_500, 15_700), 0, "overtaken");
+        assert_eq!(add(3_602_000, 17_200), 40);
+        assert_eq!(add(18_200, 18_200), 0, "an hour back");
+        assert_eq!(add(20_200, 20_200), 40);
     }
 
     proptest! {
