@@ -33,8 +33,8 @@ struct Known {
     is_fresh: bool,
     /// When it was last observed.
     observed: UnixNanos,
-    /// The settings that were last reported.
-    reported: Option<CircuitSettings>,
+    /// The settings and what was forced, as they were last reported over this connection.
+    reported: Option<(CircuitSettings, Option<OverrideView>)>,
 }
 
 /// What a second brought.
@@ -51,6 +51,13 @@ impl Followed {
             instance,
             commands: BTreeMap::new(),
             pools: BTreeMap::new(),
+        }
+    }
+
+    /// A connection begins: the board may have forgotten what was reported over the one before.
+    pub(super) fn connected(&mut self) {
+        for known in self.commands.values_mut() {
+            known.reported = None;
         }
     }
 
@@ -111,14 +118,12 @@ impl Followed {
             second
                 .observations
                 .push(known.observe(key.clone(), &self.instance, now));
-            let settings = known.settings(&self.pools);
-            if known.reported.as_ref() != Some(&settings) {
-                known.reported = Some(settings.clone());
+            if let Some((settings, forced)) = known.report(&self.pools) {
                 second.settings.push(SettingsReport {
                     key,
                     instance: self.instance.clone(),
                     settings,
-                    forced: known.forced(),
+                    forced,
                 });
             }
         }
@@ -209,6 +214,19 @@ impl Known {
         happened.map(point).collect()
     }
 
+    /// Returns settings and what is forced, if they are not reported yet.
+    fn report(
+        &mut self,
+        pools: &BTreeMap<String, u64>,
+    ) -> Option<(CircuitSettings, Option<OverrideView>)> {
+        let now = Some((self.settings(pools), self.forced()));
+        if self.reported == now {
+            return None;
+        }
+        self.reported.clone_from(&now);
+        now
+    }
+
     /// A command on a pool is bounded by its workers, not by the semaphore that it does not use.
     fn settings(&self, pools: &BTreeMap<String, u64>) -> CircuitSettings {
         let mut settings = self.command.settings.clone();
@@ -231,7 +249,7 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use fusebox::circuit_breaker::EffectiveState;
+    use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
     use serde_json::{Value, json};
 
     use super::*;
@@ -293,6 +311,28 @@ mod tests {
             assert!((got / ms - 1.0).abs() < 0.05, "{share}: {got}");
         }
         assert_eq!(second.settings[0].settings.max_concurrent, Some(7));
+    }
+
+    /// Guarantees: what is forced is told when it begins and when it ends, and everything again over a new connection.
+    #[test]
+    fn settings_are_told_when_they_change_and_over_a_new_connection() {
+        let mut followed = Followed::new("shop", "a:1".to_owned());
+        let mut told = |second, is_forced: bool, is_connected| {
+            if is_connected {
+                followed.connected();
+            }
+            let mut stock = command("stock", second, 0, false);
+            stock["propertyValue_circuitBreakerForceOpen"] = is_forced.into();
+            assert!(read(&mut followed, &stock, second));
+            let settings = take(&mut followed, second).settings.into_iter();
+            let forced = settings.map(|report| report.forced.map(|forced| forced.kind));
+            forced.collect::<Vec<_>>()
+        };
+        assert_eq!(told(0, false, true), [None]);
+        assert_eq!(told(1, true, false), [Some(OverrideKind::ForcedOpen)]);
+        assert_eq!(told(2, true, false), []);
+        assert_eq!(told(3, false, false), [None]);
+        assert_eq!(told(4, false, true), [None]);
     }
 
     #[test]

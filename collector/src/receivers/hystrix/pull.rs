@@ -102,6 +102,7 @@ impl Stream {
             Err(ended) => return ended,
         };
         info!(source = %self.source, "reading a Hystrix stream");
+        self.followed.connected();
         let mut seconds = interval(SECOND);
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lines = Lines::default();
