@@ -20,6 +20,8 @@ pub(super) struct Followed {
     instance: String,
     commands: BTreeMap<String, Known>,
     pools: BTreeMap<String, u64>,
+    /// When the first command of this connection was read.
+    read_since: Option<UnixNanos>,
 }
 
 /// A command that was read before.
@@ -51,11 +53,13 @@ impl Followed {
             instance,
             commands: BTreeMap::new(),
             pools: BTreeMap::new(),
+            read_since: None,
         }
     }
 
     /// A connection begins: the board may have forgotten what was reported over the one before.
     pub(super) fn connected(&mut self) {
+        self.read_since = None;
         for known in self.commands.values_mut() {
             known.reported = None;
         }
@@ -79,6 +83,7 @@ impl Followed {
     }
 
     fn command(&mut self, command: Command, now: UnixNanos) -> bool {
+        let read_for = now - *self.read_since.get_or_insert(now);
         // Of several hosts the moment is not one.
         let at = match command.hosts {
             1 if command.time > UnixNanos::default() => command.time,
@@ -97,7 +102,11 @@ impl Followed {
         let known = Known {
             growth: Growth::new(at, command.window, &command.calls),
             latencies: Latencies::default(),
-            added: CircuitCalls::default(),
+            // Of a command that was not in the stream before its window, every call is new.
+            added: match read_for >= command.window {
+                true => command.calls,
+                false => CircuitCalls::default(),
+            },
             is_fresh: true,
             observed: now,
             reported: None,
@@ -333,6 +342,23 @@ mod tests {
         assert_eq!(told(2, true, false), []);
         assert_eq!(told(3, false, false), [None]);
         assert_eq!(told(4, false, true), [None]);
+    }
+
+    /// Guarantees: the first calls of a command count if it was called for the first time while the stream was read.
+    #[test]
+    fn calls_of_a_new_command_count() {
+        let mut followed = Followed::new("shop", "a:1".to_owned());
+        assert!(read(&mut followed, &command("stock", 0, 5, false), 0));
+        assert!(read(&mut followed, &command("price", 1, 5, false), 1));
+        assert!(read(&mut followed, &command("mail", 60, 5, false), 60));
+        followed.connected();
+        assert!(read(&mut followed, &command("cart", 70, 5, false), 70));
+        let observations = take(&mut followed, 70).observations.into_iter();
+        let with_calls = observations.filter(|one| !one.counts.is_empty());
+        let names: Vec<_> = with_calls
+            .map(|one| (one.key.name, one.counts[0].count))
+            .collect();
+        assert_eq!(names, [("mail".to_owned(), 5)]);
     }
 
     #[test]
