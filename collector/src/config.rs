@@ -1,5 +1,6 @@
 //! The settings of a collector, validated once; the binary reads them from flags and environment variables.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -221,6 +222,13 @@ impl CollectorConfig {
             "hystrix-stream",
             "must be at most 64 streams; Turbine joins those of a cluster",
         )?;
+        let instances = self.hystrix_streams.iter().map(HystrixSource::instance);
+        check(
+            instances.collect::<BTreeSet<_>>().len() == self.hystrix_streams.len(),
+            "hystrix-stream",
+            "must not have a service twice at one host and port, as each call would count twice; give each stream a service of \
+             its own",
+        )?;
         let Some(influxdb) = &self.influxdb else {
             return Ok(());
         };
@@ -390,6 +398,28 @@ mod tests {
             empty.validate(),
             Err(ConfigError::Token(TokenError::Length(0)))
         ));
+    }
+
+    /// Guarantees: two streams that would be one instance on the wall are refused.
+    #[test]
+    fn a_stream_is_pulled_once() {
+        let validate = |streams: [&str; 2]| {
+            let config = CollectorConfig {
+                hystrix_streams: streams.map(|one| one.parse().unwrap()).into(),
+                ..CollectorConfig::new("data")
+            };
+            config.validate().map_err(|refusal| refusal.to_string())
+        };
+        let a = "shop=http://turbine:8989/turbine.stream?cluster=a";
+        let refusal = validate([a, "shop=http://turbine:8989/turbine.stream?cluster=b"]);
+        assert!(refusal.unwrap_err().contains("hystrix-stream: must not"));
+        let others = [
+            "mail=http://turbine:8989/turbine.stream?cluster=b",
+            "shop=http://turbine:8990/turbine.stream",
+        ];
+        for other in others {
+            assert_eq!(validate([a, other]), Ok(()));
+        }
     }
 
     #[test]

@@ -53,6 +53,11 @@ impl FromStr for HystrixSource {
 }
 
 impl HystrixSource {
+    /// Returns the service and the name of its instance, as which the stream is on the wall.
+    pub(crate) fn instance(&self) -> (&str, String) {
+        (&self.service, self.authority())
+    }
+
     /// Returns the host and the port, which are the instance's name.
     pub(super) fn authority(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
