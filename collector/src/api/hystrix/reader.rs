@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 use super::Wanted;
 use super::frame::{FULL, Frame};
@@ -71,12 +71,25 @@ impl Reader {
         })
     }
 
+    /// Takes the newest frame when the interval is over; `None` as soon as the collector stops.
+    async fn next_frame(&mut self) -> Option<()> {
+        let due = self.sent_at + self.delay;
+        let mut is_new = false;
+        while let Ok(frame) = timeout_at(due, newest(&mut self.frames)).await {
+            self.frame = frame?;
+            is_new = true;
+        }
+        if !is_new {
+            self.frame = newest(&mut self.frames).await?;
+        }
+        Some(())
+    }
+
     async fn piece(&mut self) -> Option<String> {
         let first = match self.next {
             Some(first) => first,
             None => {
-                sleep_until(self.sent_at + self.delay).await;
-                self.frame = newest(&mut self.frames).await?;
+                self.next_frame().await?;
                 self.sent_at = Instant::now();
                 0
             }

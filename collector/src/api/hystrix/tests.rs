@@ -1,9 +1,18 @@
-//! What a frame says of the wall's breakers.
+//! What a frame says of the wall's breakers, and when a reader gets it.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram};
+use futures_util::StreamExt;
 use serde_json::Value;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
 
+use super::Wanted;
 use super::frame::{Frame, Peaks};
+use super::reader::Reader;
 use crate::live::circuits::CircuitFigures;
 use crate::model::{
     CircuitCalls, CircuitInstanceView, CircuitKey, CircuitSettings, CircuitView, LatencyView,
@@ -135,4 +144,34 @@ fn the_most_running_calls_are_those_of_ten_looks() {
     assert_eq!((look(2), look(7), look(1)), (2, 7, 7));
     assert_eq!((0..8).map(|_| look(1)).max(), Some(7));
     assert_eq!(look(1), 1);
+}
+
+/// *Scenario*: a reader asks for a frame a minute; then the collector stops.
+/// *Guarantees*: it gets the newest frame of each minute, and its stream ends at once.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_waits_ends_with_the_collector() {
+    let (sender, receiver) = broadcast::channel(1);
+    let send = |second: u64| {
+        let one = vec![instance("a", EffectiveState::Closed, false)];
+        let now = UnixNanos::new(second * 1_000_000_000);
+        let frame = Frame::new(&[figures(0, one)], &mut Peaks::default(), now);
+        sender.send(Arc::new(frame)).unwrap();
+    };
+    send(1);
+    let minute = Duration::from_secs(60);
+    let reader = Reader::start(receiver, Wanted::Everything, minute).await;
+    let started = Instant::now();
+    let mut chunks = pin!(reader.unwrap().chunks());
+    for second in [1, 3] {
+        let text = chunks.next().await.unwrap().unwrap();
+        let text = std::str::from_utf8(&text).unwrap();
+        let time = format!("\"currentTime\":{second}000,");
+        assert!(text.contains(&time), "{text}");
+        send(2);
+        send(3);
+    }
+    assert_eq!(started.elapsed(), minute);
+    drop(sender);
+    assert!(chunks.next().await.is_none());
+    assert_eq!(started.elapsed(), minute);
 }
