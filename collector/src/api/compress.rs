@@ -13,6 +13,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body::Frame;
 
+use super::accept;
+
 /// Below it, headers and the checksum cost more than is saved.
 const BYTES_MIN: u64 = 1_024;
 /// Types of answers that become smaller.
@@ -25,17 +27,9 @@ const TEXTUAL: [&str; 4] = [
 
 /// Returns whether a client takes gzip (RFC 9110, 12.5.3).
 pub fn takes_gzip(headers: &HeaderMap) -> bool {
-    let lists = headers.get_all(header::ACCEPT_ENCODING).iter();
-    let mut codings = lists
-        .filter_map(|list| list.to_str().ok())
-        .flat_map(|list| list.split(','));
-    codings.any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let is_gzip = parts
-            .next()
-            .is_some_and(|name| name.eq_ignore_ascii_case("gzip") || name == "*");
-        let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
-        is_gzip && weight.is_none_or(|weight| weight > 0.0)
+    accept::entries(headers, header::ACCEPT_ENCODING).any(|(coding, weight)| {
+        let is_gzip = coding.eq_ignore_ascii_case("gzip") || coding == "*";
+        is_gzip && weight > 0.0
     })
 }
 

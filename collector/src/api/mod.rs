@@ -2,6 +2,7 @@
 //! Handlers read parameters, ask the query service and shape the answer; errors of ours are problem documents (RFC 9457).
 //! `collector/API.md` shows each route at work.
 
+mod accept;
 mod circuits;
 mod compress;
 mod control;

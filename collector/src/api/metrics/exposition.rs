@@ -5,12 +5,14 @@ use std::fmt::Write;
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 
+use crate::api::accept;
 use crate::live::Exemplar;
 
 /// How OpenMetrics is asked for, and what it is answered as.
 const OPEN_METRICS: &str = "application/openmetrics-text";
 const OPEN_METRICS_1: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// Prometheus text format 0.0.4.
+/// How Prometheus' text is asked for, and what it is answered as.
+const PLAIN: &str = "text/plain";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Text in one of both formats.
@@ -21,13 +23,17 @@ pub(super) struct Exposition {
 }
 
 impl Exposition {
-    /// Returns an empty text in the format that a scraper asks for.
+    /// Returns an empty text in the format that a scraper prefers: OpenMetrics only where it names that.
     pub(super) fn asked_for(headers: &HeaderMap) -> Self {
-        let accepts = headers.get_all(ACCEPT).iter();
-        let mut accepts = accepts.filter_map(|value| value.to_str().ok());
+        let weight = |wanted: &str| {
+            let entries = accept::entries(headers, ACCEPT);
+            let wanted = entries.filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            wanted.map(|(_, weight)| weight).fold(0.0, f32::max)
+        };
+        let open = weight(OPEN_METRICS);
         Self {
             text: String::new(),
-            is_open: accepts.any(|value| value.contains(OPEN_METRICS)),
+            is_open: open > 0.0 && open >= weight(PLAIN),
         }
     }
 
@@ -142,6 +148,30 @@ mod tests {
             text.into_text(),
             "calls_total{name=\"a\\\\b\\\"c\\nd\",other=\"\"} 7\n"
         );
+    }
+
+    #[test]
+    fn the_format_is_the_one_of_more_weight() {
+        let is_open = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            Exposition::asked_for(&headers).is_open
+        };
+        for accept in [
+            "application/openmetrics-text",
+            "Application/OpenMetrics-Text; version=1.0.0, text/plain",
+            "text/plain;version=0.0.4;q=0.3,application/openmetrics-text;version=0.0.1;q=0.5,*/*;q=0.2",
+        ] {
+            assert!(is_open(accept), "{accept}");
+        }
+        for accept in [
+            "*/*",
+            "application/openmetrics-text;q=0",
+            "text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5",
+            "application/openmetrics-textual",
+        ] {
+            assert!(!is_open(accept), "{accept}");
+        }
     }
 
     #[test]
