@@ -18,8 +18,9 @@ use super::accept;
 /// Below it, headers and the checksum cost more than is saved.
 const BYTES_MIN: u64 = 1_024;
 /// Types of answers that become smaller.
-const TEXTUAL: [&str; 4] = [
+const TEXTUAL: [&str; 5] = [
     "text/",
+    "application/openmetrics-text",
     "application/json",
     "application/problem+json",
     "image/svg",
@@ -126,6 +127,18 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_ENCODING, accepted.parse().unwrap());
             assert_eq!(takes_gzip(&headers), expected, "{accepted}");
+        }
+    }
+
+    #[test]
+    fn metrics_in_both_formats_are_compressed() {
+        for kind in [
+            "text/plain; version=0.0.4",
+            "application/openmetrics-text; version=1.0.0",
+        ] {
+            let long = Response::builder().header(header::CONTENT_TYPE, kind);
+            let long = compressed(long.body(Body::from("a".repeat(5_000))).unwrap());
+            assert_eq!(long.headers()[header::CONTENT_ENCODING], "gzip", "{kind}");
         }
     }
 
