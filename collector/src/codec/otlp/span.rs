@@ -199,8 +199,10 @@ impl<'a> SpanScratch<'a> {
     }
 
     fn mark_arrived(&mut self, limits: &Limits) {
-        self.attributes
-            .truncate(limits.attributes.saturating_sub(1));
+        if self.attributes.len() >= limits.attributes && self.attributes.pop().is_some() {
+            self.cut += 1;
+            self.attributes_over = self.attributes_over.saturating_add(1);
+        }
         self.attributes.push(AttributeView {
             key: ARRIVED,
             value: ValueView::Bool(true),

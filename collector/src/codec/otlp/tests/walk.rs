@@ -11,7 +11,9 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, spa
 use proptest::prelude::*;
 use prost::Message;
 
-use super::super::{Accepted, DecodeError, Limits, SpanRejection, decode, walk_traces};
+use super::super::{
+    Accepted, DecodeError, Limits, SpanRejection, decode, walk_timeless, walk_traces,
+};
 use super::arbitrary::{NOW, traces};
 use super::oracle::{Collected, expected};
 use crate::model;
@@ -265,6 +267,31 @@ fn a_start_of_zero_and_a_day_ahead_are_out_of_range_but_the_past_is_not() {
     assert_eq!(timed(NOW + day, NOW + day).spans, 1);
     assert_eq!(timed(1, NOW).spans, 1);
     assert_eq!(timed(NOW, 0).spans, 1);
+}
+
+/// Guarantees: where there is no room for the mark of a span without a time, the attribute that gives way is counted.
+#[test]
+fn an_attribute_that_gives_way_to_the_mark_counts() {
+    let limits = Limits::default();
+    for (attributes, dropped) in [(limits.attributes - 1, 0), (limits.attributes, 1)] {
+        let bytes = request(Span {
+            start_time_unix_nano: 0,
+            end_time_unix_nano: 0,
+            attributes: (0..attributes)
+                .map(|n| text(&format!("k{n}"), "v"))
+                .collect(),
+            ..span()
+        })
+        .encode_to_vec();
+        let mut collected = Collected::default();
+        let report = walk_timeless(&bytes, &limits, NOW, &mut collected).unwrap();
+        let span = &collected.spans[0];
+        assert_eq!(span.attributes.len(), limits.attributes);
+        assert_eq!(
+            (report.truncated, span.dropped_here.attributes),
+            (dropped, dropped as u32)
+        );
+    }
 }
 
 #[test]
