@@ -20,7 +20,7 @@ pub(crate) fn assemble(spans: Vec<Span>) -> Trace {
     try_assemble(spans).expect("no question of this thread was cancelled")
 }
 
-/// Makes a trace of its spans, in whatever order they came: up to 50,000, which may all have one id.
+/// Makes a trace of its spans, in whatever order they came: up to 100,000, which may all have one id.
 ///
 /// # Errors
 /// When nobody waits for it any more.

@@ -21,7 +21,7 @@ pub(in crate::api) const SPANS_MAX: usize = 100_000;
 const ROOM_BYTES_MIN: usize = 1 << 20;
 /// Traces read for one search, matching or not; each takes 2 to 5 ms.
 const READ_MAX: usize = 2_000;
-/// Spans read for one search, matching or not: ten traces of the largest size, of which one is in memory at a time.
+/// Spans read for one search, matching or not: five traces of the largest size, of which one is in memory at a time.
 const SPANS_READ_MAX: usize = 500_000;
 /// Longest time of a search; it then answers with what it has.
 pub(in crate::api) const TIME_MAX: Duration = READ_TIME_MAX;

@@ -61,7 +61,7 @@ pub(super) fn write_connections(text: &mut Exposition, access: &Access, handles:
 fn write_denials(text: &mut Exposition, access: &Access) {
     let denials = access.denials();
     if !denials.is_empty() {
-        let help = "Requests turned away: the token missing, wrong or without the role, or a public host name.";
+        let help = "Requests turned away: the token missing, wrong or without the role, or a public host name, or a page.";
         let name = "fusebox_collector_requests_denied_total";
         text.family(name, "counter", help);
         for ((listener, reason), requests) in denials {
