@@ -77,7 +77,9 @@ async fn open_metrics_has_exemplars_where_it_is_asked_for() {
         "{text}"
     );
     let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let names: Vec<_> = families.filter_map(|line| line.split_once(' ')).collect();
+    let names: Vec<_> = families
+        .filter_map(|line| Some(line.split_once(' ')?.0))
+        .collect();
     let mut unique = names.clone();
     unique.sort_unstable();
     unique.dedup();
