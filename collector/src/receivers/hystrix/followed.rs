@@ -1,6 +1,7 @@
 //! The commands of one stream: what came since the last second, as observations of their circuits.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fusebox::circuit_breaker::{LatencyHistogram, Outcome};
 
@@ -12,6 +13,8 @@ use crate::model::{CircuitCalls, CircuitKey, CircuitSettings, OverrideView, Sour
 
 /// Commands and pools of one stream; those of a service are some dozens.
 const NAMES_MAX: usize = 1_000;
+/// A command that was not in the stream for so long makes room for another; the wall has forgotten it by then.
+const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// The commands of one stream.
 #[derive(Debug)]
@@ -95,6 +98,10 @@ impl Followed {
             known.command = command;
             known.is_fresh = true;
             return true;
+        }
+        if self.commands.len() >= NAMES_MAX {
+            self.commands
+                .retain(|_, known| known.is_fresh || now - known.observed <= IDLE_MAX);
         }
         if self.commands.len() >= NAMES_MAX {
             return false;
@@ -362,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_bounded() {
+    fn names_are_bounded_and_idle_ones_make_room() {
         let mut followed = Followed::new("shop", "a:1".to_owned());
         for n in 0..NAMES_MAX {
             assert!(read(
@@ -373,5 +380,17 @@ mod tests {
         }
         assert!(!read(&mut followed, &command("one more", 0, 0, false), 0));
         assert!(read(&mut followed, &command("c7", 1, 0, false), 1));
+        take(&mut followed, 1);
+        assert!(!read(
+            &mut followed,
+            &command("one more", 901, 0, false),
+            901
+        ));
+        assert!(read(
+            &mut followed,
+            &command("one more", 902, 0, false),
+            902
+        ));
+        assert_eq!(followed.commands.len(), 1);
     }
 }
