@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use fusebox::circuit_breaker::{EffectiveState, LatencyHistogram, Outcome};
 
+use super::board::Board;
 use super::timing::{FORGET_AFTER, SPANS_WAIT};
 use super::{Circuits, Kept};
 use crate::codec::circuits::{Count, CountPoint, Observation, Temporality};
@@ -17,7 +18,7 @@ use crate::model::{CircuitKey, Source, UnixNanos};
 use crate::store::StoreError;
 
 /// Breakers whose spans wait or stand for metrics, some 2 KiB each; a service has a few dozen.
-const MAX_BREAKERS: usize = 1_000;
+pub(super) const MAX_BREAKERS: usize = 1_000;
 
 /// A breaker of one instance of a service.
 pub(crate) type BreakerId = (CircuitKey, String);
@@ -150,7 +151,7 @@ impl FromSpans {
     /// those of which nothing came for long.
     fn take_due(
         &mut self,
-        sends_metrics: impl Fn(&str) -> bool,
+        mut sends_metrics: impl FnMut(&str) -> bool,
         now: UnixNanos,
     ) -> Vec<Observation> {
         self.0.retain(|(key, _), waiting| {
@@ -168,6 +169,30 @@ impl FromSpans {
     }
 }
 
+/// Which services send metrics of their breakers; each is looked up once.
+struct Senders<'a> {
+    board: &'a Board,
+    known: HashMap<String, bool>,
+}
+
+impl<'a> Senders<'a> {
+    fn new(board: &'a Board) -> Self {
+        Self {
+            board,
+            known: HashMap::new(),
+        }
+    }
+
+    fn send_metrics(&mut self, service: &str) -> bool {
+        if let Some(known) = self.known.get(service) {
+            return *known;
+        }
+        let sends = self.board.hears_of(service);
+        self.known.insert(service.to_owned(), sends);
+        sends
+    }
+}
+
 impl Circuits {
     /// Takes in what spans said of calls through breakers; a running collector does this each second.
     ///
@@ -181,16 +206,17 @@ impl Circuits {
         let due = {
             let mut state = self.state();
             let state = &mut *state;
+            let mut senders = Senders::new(&state.board);
             let mut no_room = 0;
             for (id, calls) in calls {
-                no_room += u64::from(!state.from_spans.add(id, calls, now));
+                let is_wanted = !senders.send_metrics(&id.0.service);
+                no_room += u64::from(is_wanted && !state.from_spans.add(id, calls, now));
             }
             let incidents = &self.inner.counters.incidents;
             incidents.add(Incident::SeriesLimit, no_room);
-            let board = &state.board;
             state
                 .from_spans
-                .take_due(|service| board.hears_of(service), now)
+                .take_due(|service| senders.send_metrics(service), now)
         };
         self.ingest(due, Vec::new(), now).await
     }

@@ -2,6 +2,7 @@
 
 use fusebox::circuit_breaker::Outcome;
 
+use super::super::from_spans::MAX_BREAKERS;
 use super::*;
 
 fn calls(outcome: Outcome, state: EffectiveState, count: u64) -> Vec<(BreakerId, SpanCalls)> {
@@ -95,4 +96,25 @@ async fn what_a_breaker_reports_itself_takes_its_place() {
         .await;
     let view = world.only(at(102.0));
     assert_eq!((view.source, view.instances.len()), (Source::Fusebox, 1));
+}
+
+/// *Scenario*: a service that sends metrics has more instances of breakers than spans may tell of.
+/// *Guarantees*: they take no room from services that only send spans, and nothing is counted as left out.
+#[tokio::test(start_paused = true)]
+async fn services_with_metrics_take_no_room() {
+    let world = World::new();
+    world.report(&FakeBreaker::new("a", at(0.5)), at(1.0)).await;
+    let one = calls(Outcome::Success, EffectiveState::Closed, 1)
+        .remove(0)
+        .1;
+    let of_instance = |number: usize| ((key(), number.to_string()), one.clone());
+    let mut calls: Vec<_> = (0..=MAX_BREAKERS).map(of_instance).collect();
+    let other = CircuitKey {
+        service: "spans".to_owned(),
+        ..key()
+    };
+    calls.push(((other, "a".to_owned()), one.clone()));
+    let taken = world.circuits.ingest_spans(calls, UnixNanos::new(at(2.0)));
+    taken.await.unwrap();
+    assert!(world.counters.incidents.all().is_empty());
 }
