@@ -45,6 +45,8 @@ struct Circuit {
     minutes: Minutes,
     /// Whether an instance is known from spans alone.
     is_of_spans: bool,
+    /// Until when spans alone told of it, before its own reports came.
+    spans_until: Option<UnixNanos>,
 }
 
 /// An instance that a request is about, and the minutes of its breaker.
@@ -137,12 +139,25 @@ impl Board {
         })
     }
 
+    /// Returns until when spans alone told of the calls of a breaker.
+    fn told_by_spans(&self, key: &CircuitKey) -> Option<UnixNanos> {
+        let circuit = self.circuits.get(key)?;
+        if !circuit.is_of_spans {
+            return circuit.spans_until;
+        }
+        let standings = circuit.instances.values().map(|one| &one.standing);
+        let of_spans = standings.filter(|standing| standing.source == Source::Spans);
+        of_spans.map(|standing| standing.last_seen).max()
+    }
+
     /// Removes what spans alone told of a breaker: its own reports are there now.
     fn forget_spans(&mut self, key: &CircuitKey) {
+        let until = self.told_by_spans(key);
         let Some(circuit) = self.circuits.get_mut(key).filter(|one| one.is_of_spans) else {
             return;
         };
         circuit.is_of_spans = false;
+        circuit.spans_until = until;
         let before = circuit.instances.len();
         circuit
             .instances
@@ -162,7 +177,8 @@ impl Board {
         now: UnixNanos,
     ) -> UnixNanos {
         let recent = now - RECENT_COUNT;
-        match self.gone.last_seen(key, id) {
+        let gone = self.gone.last_seen(key, id);
+        match gone.max(self.told_by_spans(key)) {
             Some(last_seen) => last_seen,
             None if is_known_elsewhere => recent,
             None => self.opened_at.min(recent),

@@ -98,6 +98,29 @@ async fn what_a_breaker_reports_itself_takes_its_place() {
     assert_eq!((view.source, view.instances.len()), (Source::Fusebox, 1));
 }
 
+/// *Scenario*: the first metrics of a service come five minutes after its spans, which stand for them by then.
+/// *Guarantees*: calls that its spans told count once, and those after its first report all count.
+#[tokio::test(start_paused = true)]
+async fn late_metrics_count_from_where_spans_ended() {
+    let world = World::new();
+    for (calls, now) in [(7, at(1.0)), (1, at(95.0))] {
+        let closed = EffectiveState::Closed;
+        world.spans(Outcome::Success, closed, calls, now).await;
+    }
+    assert_eq!(world.counted().await.success, 8);
+    let mut breaker = FakeBreaker::new("a", at(0.5));
+    breaker.count("success", 0, 8);
+    world.report(&breaker, at(300.0)).await;
+    assert_eq!(world.counted().await.success, 8);
+    breaker.count("success", 0, 3);
+    world.report(&breaker, at(301.0)).await;
+    assert_eq!(world.counted().await.success, 11);
+    let mut replica = FakeBreaker::new("b", at(0.5));
+    replica.count("success", 0, 5);
+    world.report(&replica, at(302.0)).await;
+    assert_eq!(world.counted().await.success, 11, "a replica's too");
+}
+
 /// *Scenario*: a service that sends metrics has more instances of breakers than spans may tell of.
 /// *Guarantees*: they take no room from services that only send spans, and nothing is counted as left out.
 #[tokio::test(start_paused = true)]
