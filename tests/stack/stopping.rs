@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use integration_tests::{Binary, eventually};
+use integration_tests::{Binary, DEADLINE, eventually};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -107,10 +107,14 @@ async fn a_second_sigterm_ends_the_collector_at_once() {
     let data = TempDir::new().expect("a temporary directory");
     let mut binary = Binary::serve(data.path()).await;
     let load = Load::start(&binary).await;
-    while !binary.has_ended() {
-        binary.ask_to_stop().await;
-        tokio::time::sleep(SIGNALS_APART).await;
-    }
+    let ending = async {
+        while !binary.has_ended() {
+            binary.ask_to_stop().await;
+            tokio::time::sleep(SIGNALS_APART).await;
+        }
+    };
+    let ending = tokio::time::timeout(DEADLINE, ending).await;
+    ending.expect("it ends");
     let status = binary.ended().await;
     assert_eq!(status.code(), Some(ENDED_AT_ONCE), "{status}");
     assert_nothing_lost(&data, &load.end().await).await;
