@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::errors::CallError;
-use super::permit::{OwnedPermit, Permit};
+use super::permit::{OwnedPermit, Permit, UNKNOWN};
 use super::protected::ProtectedCall;
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::circuit_breaker::model::snapshot::CircuitSnapshot;
@@ -157,8 +157,18 @@ impl CircuitBreaker {
     /// Returns a [`Rejected`] if the call must not be made.
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_>, Rejected> {
-        let pass = self.shell.admit(|| self.shell.clock.now())?;
-        Ok(Permit::new(&self.shell, pass))
+        match self.shell.admit_plain() {
+            Some(pass) => Ok(Permit::new(&self.shell, pass, UNKNOWN)),
+            None => self.try_acquire_now(),
+        }
+    }
+
+    // Not inlined, so that the common path is: else the compiler copies the permit in halves and quarters.
+    #[inline(never)]
+    fn try_acquire_now(&self) -> Result<Permit<'_>, Rejected> {
+        let now = self.shell.clock.now();
+        let pass = self.shell.admit_at(now)?;
+        Ok(Permit::new(&self.shell, pass, now))
     }
 
     /// As [`try_acquire`](Self::try_acquire), for a call that is settled later or elsewhere.
@@ -167,7 +177,7 @@ impl CircuitBreaker {
     /// Returns a [`Rejected`] if the call must not be made.
     pub fn try_acquire_owned(&self) -> Result<OwnedPermit, Rejected> {
         let now = self.shell.clock.now();
-        let pass = self.shell.admit(|| now)?;
+        let pass = self.shell.admit_at(now)?;
         Ok(OwnedPermit::new(Arc::clone(&self.shell), pass, now))
     }
 

@@ -42,7 +42,7 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         let span = circuit_span(&shell.name);
         let started = shell.clock.now();
         // Inside the span, so that a transition caused by this call carries its ids.
-        match span.in_scope(|| shell.admit(|| started)) {
+        match span.in_scope(|| shell.admit_at(started)) {
             Ok(pass) => {
                 span.record(BREAKER_STATE, pass.state().as_str());
                 if pass.is_probe() {

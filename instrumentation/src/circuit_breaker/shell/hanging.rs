@@ -3,7 +3,7 @@
 use super::fast_path::TRACKED;
 use super::live::Live;
 use super::pass::Pass;
-use super::running::{Running, Tick};
+use super::running::Running;
 use crate::circuit_breaker::rules::state::Outcome;
 
 impl Live {
@@ -39,19 +39,18 @@ impl Live {
     /// Counts a call as not running: it waits on this side.
     pub(super) fn pause(&self, pass: &mut Pass) {
         if let Some(running) = self.running.get() {
-            running.end(std::mem::replace(&mut pass.tick, Tick::NONE));
+            running.end(pass.take_tick());
         }
     }
 
     /// Counts a call as running from `now` on.
     pub(super) fn resume(&self, pass: &mut Pass, now: u64) {
-        pass.restarted(now);
         let is_current = pass.word.same_generation(self.fast_path.word());
         if let Some(running) = self.running.get()
             && is_current
             && pass.word.has(TRACKED)
         {
-            pass.tick = running.start(now);
+            pass.set_tick(running.start(now));
         }
     }
 

@@ -3,14 +3,13 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::num::NonZeroU64;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use super::control::Control;
 use super::fast_path::{FastPath, REFUSES, SHADOWS, StateWord, TIMED, TRACKED, UNCOUNTED};
 use super::pass::Pass;
-use super::running::{Running, Tick};
+use super::running::Running;
 use super::shard::{Shard, Shards};
 use super::{Observer, Shell, timer};
 use crate::circuit_breaker::model::refusal::Rejected;
@@ -71,20 +70,20 @@ impl Live {
         live
     }
 
-    /// Admits or refuses a call; reads the clock with `now` only if the decision depends on it.
+    /// Admits a call if the decision does not depend on the time: the common case.
     #[inline]
-    pub(super) fn admit(&self, now: impl FnOnce() -> u64) -> Result<Pass, Rejected> {
+    pub(super) fn admit_plain(&self) -> Option<Pass> {
         let word = self.fast_path.word();
-        if word.passes() {
+        word.passes().then(|| {
             self.shards.write(|shard| shard.admitted.add(1));
-            return Ok(Pass::plain(word));
-        }
-        self.admit_special(word, now())
+            Pass::plain(word)
+        })
     }
 
-    // Not inlined, so that the common path is: else the compiler copies the pass in halves and quarters.
-    #[inline(never)]
-    fn admit_special(&self, word: StateWord, now: u64) -> Result<Pass, Rejected> {
+    /// Admits or refuses a call.
+    #[inline]
+    pub(super) fn admit_at(&self, now: u64) -> Result<Pass, Rejected> {
+        let word = self.fast_path.word();
         let recheck_at = self.fast_path.recheck_at();
         if word.has(REFUSES) && now < recheck_at {
             return Err(self.reject(word.state(), recheck_at - now));
@@ -120,15 +119,12 @@ impl Live {
         if !word.has(UNCOUNTED) {
             self.shards.write(|shard| shard.admitted.add(1));
         }
-        let tick = match self.running.get() {
-            Some(running) if word.has(TRACKED) => running.start(started),
-            _ => Tick::NONE,
-        };
-        Pass {
-            word,
-            probe: probe.and_then(NonZeroU64::new),
-            tick,
-            started,
+        match (probe, self.running.get()) {
+            (Some(slot), _) => Pass::probe(word, slot),
+            (None, Some(running)) if word.has(TRACKED) => {
+                Pass::tracked(word, running.start(started))
+            }
+            _ => Pass::plain(word),
         }
     }
 
@@ -157,8 +153,8 @@ impl Live {
     #[inline]
     pub(super) fn record(&self, pass: &Pass, outcome: Outcome, elapsed_nanos: u64, now: u64) {
         let common = outcome == Outcome::Success
-            && pass.probe.is_none()
-            && !pass.word.has(UNCOUNTED | TRACKED)
+            && pass.is_plain()
+            && !pass.word.has(UNCOUNTED)
             && pass.word.same_generation(self.fast_path.word())
             && !self.fast_path.bucket_is_over(now)
             && !self.fast_path.watches()
@@ -189,18 +185,18 @@ impl Live {
             slow: self.may_be_slow(outcome) && self.fast_path.is_slow(elapsed_nanos),
         };
         if let Some(running) = self.running.get() {
-            running.end(pass.tick);
+            running.end(pass.tick());
         }
-        let verdict = judge(ending, self.fast_path.full_is_failure())
-            .filter(|_| current && pass.probe.is_none());
+        let verdict =
+            judge(ending, self.fast_path.full_is_failure()).filter(|_| current && !pass.is_probe());
         if verdict.is_some() {
             self.roll(now, verdict == Some(true));
         }
         self.count(&ending, verdict);
-        if !current && pass.probe.is_none() {
+        if !current && !pass.is_probe() {
             return;
         }
-        if pass.probe.is_some() || (verdict.is_some() && self.fast_path.counts_calls()) {
+        if pass.is_probe() || (verdict.is_some() && self.fast_path.counts_calls()) {
             self.record_locked(pass.ticket(), ending, now);
         } else if let Some(bad) = verdict
             && (bad || ending.slow || self.fast_path.watches())

@@ -97,22 +97,29 @@ impl Shell {
         shell
     }
 
-    /// Admits or refuses a call; reads the clock with `now` only if the decision depends on it.
+    /// Admits a call if the decision does not depend on the time: the common case. After `None` see
+    /// [`admit_at`](Self::admit_at).
     #[inline]
-    pub(crate) fn admit(&self, now: impl FnOnce() -> u64) -> Result<Pass, Rejected> {
+    pub(crate) fn admit_plain(&self) -> Option<Pass> {
+        self.live.get()?.admit_plain()
+    }
+
+    /// Admits or refuses a call at `now`.
+    #[inline]
+    pub(crate) fn admit_at(&self, now: u64) -> Result<Pass, Rejected> {
         match self.live.get() {
-            Some(live) => live.admit(now),
+            Some(live) => live.admit_at(now),
             None => self.admit_cold(now),
         }
     }
 
     #[cold]
-    fn admit_cold(&self, now: impl FnOnce() -> u64) -> Result<Pass, Rejected> {
+    fn admit_cold(&self, now: u64) -> Result<Pass, Rejected> {
         let mut cold = self.cold.lock();
         match self.live.get() {
             Some(live) => {
                 drop(cold);
-                live.admit(now)
+                live.admit_at(now)
             }
             None => Ok(cold.admit()),
         }

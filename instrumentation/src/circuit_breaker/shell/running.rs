@@ -20,7 +20,7 @@ const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 
 /// The tick in which a call was counted; none for a call that is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tick(u64);
+pub(crate) struct Tick(pub(super) u64);
 
 impl Tick {
     /// Of a call that is not counted.

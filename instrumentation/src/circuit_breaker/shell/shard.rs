@@ -19,7 +19,7 @@ const MAX_OWNED: usize = 128;
 const FIRST_OWNED: usize = 8;
 
 /// A thread gets a shard of its own with every so many writes to the shared one: those that call often get theirs soon, and
-/// many threads that call seldom share one.
+/// many threads that call rarely share one.
 const WRITES_PER_PROMOTION: u32 = 256;
 
 /// All the shards of a breaker.

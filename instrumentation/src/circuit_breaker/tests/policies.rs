@@ -235,6 +235,27 @@ async fn waits_on_this_side_make_no_call_slow() {
     assert_eq!(breaker.state(), EffectiveState::Closed);
 }
 
+/// Guarantees: a probe that waited for its slot is still the probe, whose success closes the breaker.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_waited_closes_the_breaker() {
+    let breaker = breaker(Settings {
+        minimum_calls: 1,
+        slow_call_duration: Some(ms(200)),
+        ..Settings::default()
+    });
+    calls(&breaker, Outcome::Failure, 1);
+    sleep(ms(5_000)).await;
+    let bulkhead = bulkhead(ms(100));
+    let slot = bulkhead.try_acquire().unwrap();
+    let probe = || async { Ok::<_, &str>(1) };
+    let waiting = tokio::spawn(breaker.command().bulkhead(&bulkhead).run(probe).execute());
+    sleep(ms(50)).await;
+    assert_eq!(breaker.state(), EffectiveState::HalfOpen);
+    drop(slot);
+    assert_eq!(waiting.await.unwrap().unwrap(), 1);
+    assert_eq!(breaker.state(), EffectiveState::Closed);
+}
+
 /// Guarantees: the time of a call includes the wait for its slot; one that gets none in that time was not the target's fault.
 #[tokio::test(start_paused = true)]
 async fn the_wait_for_a_slot_is_part_of_the_timeout() {
