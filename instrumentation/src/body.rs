@@ -22,7 +22,7 @@ pin_project! {
     }
 }
 
-/// Who is told how a body ends.
+/// Receives how a body ends.
 pub(crate) trait Watch: Send + Sync {
     /// Runs one poll of the body in the context to which it belongs.
     fn run(&mut self, poll: &mut dyn FnMut());
@@ -194,7 +194,7 @@ impl<B: From<String>> From<String> for ResponseBody<B> {
 }
 
 impl<B: Default> Default for ResponseBody<B> {
-    /// An empty body that nobody watches.
+    /// An empty body that is not watched.
     fn default() -> Self {
         Self::unwatched(B::default())
     }

@@ -49,7 +49,7 @@ async fn metric(web: &str, name: &str) -> Option<u64> {
 /// Scenario: 4,096 clients connect to each port and send nothing.
 /// Guarantees: spans and transitions are taken and read, on new connections, while all of them are there.
 #[tokio::test]
-async fn idle_connections_shut_nobody_out() {
+async fn idle_connections_shut_no_client_out() {
     let data = TempDir::new().expect("a temporary directory");
     let binary = Binary::serve(data.path()).await;
     let _web = idle(&binary.web, 4_096).await;

@@ -173,10 +173,10 @@ async fn a_trace_larger_than_memory_is_cut() {
     assert!(page.contains("This trace is too large to load in full"));
 }
 
-/// *Guarantees*: answers that nobody reads take no more than the memory of all answers; who finds no room is told so, and
+/// *Guarantees*: answers that are not read take no more than the memory of all answers; a client that finds no room gets a message, and
 /// health checks and senders are answered all the while.
 #[tokio::test]
-async fn answers_that_nobody_reads_are_bounded() {
+async fn answers_that_are_not_read_are_bounded() {
     let data = tempfile::TempDir::new().unwrap();
     let binary = Binary::serve(data.path()).await;
     let id = send_large_trace(&binary).await;

@@ -37,7 +37,7 @@ fn spawn(data: &Path, args: &[&str], environment: &[(&str, &str)]) -> Child {
     piped.kill_on_drop(true).spawn().expect("it starts")
 }
 
-/// Returns a port that nobody listens on.
+/// Returns a port that nothing listens on.
 async fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     listener.local_addr().expect("an address").port()
@@ -184,7 +184,7 @@ async fn the_demo_works_with_a_token() {
     child.kill().await.expect("it runs");
 }
 
-/// Guarantees: with a certificate every address is one of https, and plain HTTP is told so.
+/// Guarantees: with a certificate every address is one of https, and plain HTTP gets a message.
 #[tokio::test]
 async fn a_certificate_of_the_settings_is_used_on_every_port() {
     let data = TempDir::new().expect("a temporary directory");

@@ -1,4 +1,4 @@
-//! The story that repeats when nobody switches faults by hand: which service fails when, and how.
+//! The story that repeats when no faults are switched by hand: which service fails when, and how.
 
 use crate::shop::fault::FaultKind;
 

@@ -17,7 +17,7 @@ use super::protected::Protected;
 use crate::error::Error;
 
 /// How long a customer waits: enough for a product page whose services are slow and fall back.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 struct Gateway {
     product_page: Protected,
@@ -29,8 +29,8 @@ type Answer = Result<Json<Value>, CommandError<PeerError>>;
 /// Returns its routes.
 pub(super) fn router(peers: &Peers) -> Result<Router, Error> {
     let gateway = Gateway {
-        product_page: Protected::new(peers, "gateway", "product-page", PATIENCE)?,
-        review: Protected::new(peers, "gateway", "review", PATIENCE)?,
+        product_page: Protected::new(peers, "gateway", "product-page", TIMEOUT)?,
+        review: Protected::new(peers, "gateway", "review", TIMEOUT)?,
     };
     Ok(Router::new()
         .route("/product/{id}", get(product))

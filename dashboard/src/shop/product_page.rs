@@ -15,8 +15,8 @@ use super::protected::Protected;
 use super::work;
 use crate::error::Error;
 
-/// Half of a customer's patience, for the slowest part of the page.
-const PATIENCE: Duration = Duration::from_millis(800);
+/// Half of the gateway's timeout, for the slowest part of the page.
+const TIMEOUT: Duration = Duration::from_millis(800);
 
 struct ProductPage {
     inventory: Protected,
@@ -37,7 +37,7 @@ enum NoAnswer {
 
 /// Returns its routes.
 pub(super) fn router(peers: &Peers) -> Result<Router, Error> {
-    let protected = |name| Protected::new(peers, "product-page", name, PATIENCE);
+    let protected = |name| Protected::new(peers, "product-page", name, TIMEOUT);
     let page = ProductPage {
         inventory: protected("inventory")?,
         price: protected("price")?,

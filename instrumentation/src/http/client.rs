@@ -29,7 +29,7 @@ use crate::propagation::Propagator;
 /// use fusebox::http::client::{Target, TraceLayer};
 ///
 /// let layer = TraceLayer::new();
-/// // Around a gRPC channel, whose requests name no host, the layer is told whom they go to.
+/// // Around a gRPC channel, whose requests name no host, the layer gets their target.
 /// let layer = layer.with_target(Target::new("http://stock.internal:50051").named("stock"));
 /// ```
 #[derive(Debug, Clone, Default)]

@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(of("http://shop/a", Some("other:1")), found("shop", 80));
         assert_eq!(of("/a", Some("other:81")), found("other", 81));
         assert_eq!(of("/stock.Stock/Get", None), found("::1", 50051));
-        let nobody = Target::default().of(&Uri::from_static("/a"), &HeaderMap::new());
-        assert_eq!(nobody, (None, None));
+        let unknown = Target::default().of(&Uri::from_static("/a"), &HeaderMap::new());
+        assert_eq!(unknown, (None, None));
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn scope<F: Future>(
     NAMES_BREAKERS.scope(names_breakers, future)
 }
 
-/// Whether the peer of the current request may learn about breakers; outside a traced request nobody may.
+/// Whether the peer of the current request may learn about breakers; outside a traced request none may.
 pub(super) fn names_breakers() -> bool {
     NAMES_BREAKERS.try_with(|allowed| *allowed).unwrap_or(false)
 }

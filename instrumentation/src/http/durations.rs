@@ -1,7 +1,7 @@
 //! The durations of requests as metrics, by OpenTelemetry's stable HTTP semantic conventions: `http.server.request.duration`
 //! and `http.client.request.duration`, histograms in seconds.
 //!
-//! No attribute holds what a stranger chooses: routes are those of the router, never paths, and unknown methods are one.
+//! No attribute holds what a client chooses: routes are those of the router, never paths, and unknown methods are one.
 
 use std::sync::OnceLock;
 

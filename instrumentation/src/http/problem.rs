@@ -36,7 +36,7 @@ struct Problem<'a> {
 
 impl Problem<'_> {
     /// Says what the status and `Retry-After` say, and nothing else.
-    fn for_strangers(self) -> Self {
+    fn for_untrusted_peers(self) -> Self {
         let (r#type, title) = match self.status {
             504 => ("urn:fusebox:problem:timeout", "No answer in time"),
             _ => ("urn:fusebox:problem:unavailable", "Temporarily unavailable"),
@@ -52,7 +52,7 @@ impl Problem<'_> {
 
     fn into_response<B: From<String>>(mut self) -> Response<B> {
         if !names_breakers() {
-            self = self.for_strangers();
+            self = self.for_untrusted_peers();
         }
         let body = serde_json::to_string(&self).expect("a problem is plain data");
         let mut response = Response::new(B::from(body));

@@ -137,7 +137,7 @@ impl RequestSpan {
     }
 }
 
-/// The length that the head announces, after which nobody asks the body for more.
+/// The length that the head announces, after which no reader asks the body for more.
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     let length = headers.get(http::header::CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()

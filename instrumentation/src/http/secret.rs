@@ -183,7 +183,7 @@ mod tests {
                 "url: \"https://ada:secret@shop/?q=1\", source: https://b/c#d",
                 "url: \"https://REDACTED@shop/?REDACTED\", source: https://b/c?REDACTED",
             ),
-            ("nobody@http://a/b@c", "nobody@http://a/b@c"),
+            ("user@http://a/b@c", "user@http://a/b@c"),
             ("connection refused?", "connection refused?"),
         ] {
             assert_eq!(redacted_urls(message), expected);

@@ -91,7 +91,7 @@ impl TraceLayer {
         }
     }
 
-    /// Sets for which peers a request starts a new trace. A stranger's context then is a link on the new root: it neither
+    /// Sets for which peers a request starts a new trace. An untrusted peer's context then is a link on the new root: it neither
     /// decides whether the request is sampled nor lends its ids to what happens here, and its baggage is not read.
     #[must_use]
     pub fn with_new_traces(mut self, new_traces: NewTraces) -> Self {
@@ -305,7 +305,7 @@ fn note_missing_layer() {
     });
 }
 
-/// Starts to measure a request. The path is no attribute: strangers choose it.
+/// Starts to measure a request. The path is no attribute: clients choose it.
 fn measured<B>(request: &Request<B>) -> Measured {
     let method = semantics::method(request.method()).to_owned();
     let scheme = match request.uri().scheme_str() {

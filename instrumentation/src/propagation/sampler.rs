@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(sent(Some(("b3", "1"))), flags("03", "1"));
         assert_eq!(sent(Some(("x-b3-sampled", "1"))), flags("03", "1"));
         assert_eq!(sent(None), flags("02", "0"));
-        // No ids, and nobody further on starts a trace.
+        // No ids, and no service further on starts a trace.
         assert_eq!(sent(Some(("b3", "0"))), flags("02", "0"));
     }
 

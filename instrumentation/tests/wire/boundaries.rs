@@ -1,4 +1,4 @@
-//! What crosses a boundary: from a stranger into a trace, and with a redirect to another host.
+//! What crosses a boundary: from an untrusted peer into a trace, and with a redirect to another host.
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
@@ -11,7 +11,7 @@ use fusebox::propagation::Propagator;
 use crate::sink::{Sink, serve, text};
 use crate::{block_on, telemetry};
 
-const STRANGER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+const UNTRUSTED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
 /// Answers with the headers of ours that came in, `-` for none.
 async fn echo(headers: HeaderMap) -> String {
@@ -31,9 +31,9 @@ async fn echo(headers: HeaderMap) -> String {
     }
 }
 
-/// Scenario: a stranger sends a context that is not sampled, and baggage, to a public endpoint that calls another service.
-/// Guarantees: the request is a sampled root of its own with a link to the stranger's span, and no baggage goes on; for a
-/// trusted peer the trace goes on where only strangers start new ones.
+/// Scenario: an untrusted peer sends a context that is not sampled, and baggage, to a public endpoint that calls another service.
+/// Guarantees: the request is a sampled root of its own with a link to the peer's span, and no baggage goes on; for a
+/// trusted peer the trace goes on where only untrusted peers start new ones.
 #[test]
 fn a_public_endpoint_starts_a_trace_of_its_own() {
     let (sink, endpoint) = Sink::start();
@@ -56,13 +56,13 @@ fn a_public_endpoint_starts_a_trace_of_its_own() {
         let address = serve(page.dispatch().clone(), router);
         let request = reqwest::Client::new()
             .get(format!("http://{address}{path}"))
-            .header("traceparent", STRANGER)
+            .header("traceparent", UNTRUSTED)
             .header("baggage", "tenant=a");
         block_on(&page, async {
             request.send().await.unwrap().text().await.unwrap()
         })
     };
-    let strangers = TraceLayer::new().with_trusted_peers(|_| false);
+    let untrusted = TraceLayer::new().with_trusted_peers(|_| false);
     assert_eq!(
         ask(
             "/public",
@@ -70,7 +70,7 @@ fn a_public_endpoint_starts_a_trace_of_its_own() {
         ),
         "traceparent"
     );
-    let layer = strangers.with_new_traces(NewTraces::Untrusted);
+    let layer = untrusted.with_new_traces(NewTraces::Untrusted);
     assert_eq!(ask("/untrusted", layer), "traceparent");
     let layer = TraceLayer::new().with_new_traces(NewTraces::Untrusted);
     assert_eq!(ask("/trusted", layer), "traceparent baggage");
@@ -82,7 +82,7 @@ fn a_public_endpoint_starts_a_trace_of_its_own() {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        assert_eq!(hex, &STRANGER[3..35]);
+        assert_eq!(hex, &UNTRUSTED[3..35]);
         assert_ne!(root.trace_id, root.links[0].trace_id);
     }
 }
@@ -112,7 +112,7 @@ fn no_propagator_neither_reads_nor_writes() {
     let address = serve(page.dispatch().clone(), router);
     let request = reqwest::Client::new()
         .get(format!("http://{address}/none"))
-        .header("traceparent", STRANGER)
+        .header("traceparent", UNTRUSTED)
         .header("b3", "0")
         .header("baggage", "tenant=a");
     let answer = block_on(&page, async {

@@ -147,19 +147,19 @@ fn a_refused_call_reaches_the_caller_with_breaker_and_wait() {
     );
 }
 
-/// Scenario: the peer is not trusted, or headers about breakers are sent to nobody.
+/// Scenario: the peer is not trusted, or no peer gets headers about breakers.
 /// Guarantees: the problem document says no more than the headers, which is when to come back.
 #[test]
-fn a_stranger_learns_nothing_about_breakers() {
+fn an_untrusted_peer_learns_nothing_about_breakers() {
     let (_sink, endpoint) = Sink::start();
     let page = telemetry("page", &endpoint);
     let never = ResponseHeaders {
         circuits: Audience::Never,
         ..ResponseHeaders::default()
     };
-    let strangers = TraceLayer::new().with_trusted_peers(|_| false);
+    let untrusted = TraceLayer::new().with_trusted_peers(|_| false);
     let hidden = TraceLayer::new().with_response_headers(never);
-    for layer in [strangers, hidden] {
+    for layer in [untrusted, hidden] {
         let answers = ask_through(&page, breaker(&Registry::new()), layer);
         assert_eq!(answers.status, 503);
         assert!(answers.refused.contains_key("retry-after"));

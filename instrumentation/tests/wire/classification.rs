@@ -343,7 +343,7 @@ fn a_server_span_lasts_as_long_as_its_body() {
     assert_eq!(error_of(&sink.span("stock", "GET /endless")), cancelled);
 }
 
-/// Guarantees: an answer to HEAD, and one whose body nobody reads, are no errors.
+/// Guarantees: an answer to HEAD, and one whose body is not read, are no errors.
 #[test]
 fn a_body_that_is_not_sent_is_no_error() {
     let (sink, endpoint) = Sink::start();

@@ -310,7 +310,7 @@ fn every_metric_has_its_unit_and_kind() {
     assert_eq!(seen, BTreeSet::from(table));
 }
 
-/// Guarantees: durations are told apart by method, route and status, the errors by their type, and never by a path.
+/// Guarantees: durations are distinguished by method, route and status, the errors by their type, and never by a path.
 #[test]
 fn durations_have_few_series() {
     let (server, client) = receive(|received| {

@@ -153,7 +153,7 @@ async fn a_browser_shows_the_state_of_influxdb() {
     )
     .await;
     assert!(note.contains("GET /cart/2"), "local data is shown: {note}");
-    let nothing = format!("{}/traces?service=nobody", binary.web);
+    let nothing = format!("{}/traces?service=absent", binary.web);
     let note = shows(
         &browser,
         &nothing,

@@ -203,7 +203,7 @@ async fn what_is_wrong_or_unknown_is_said_with_its_status() {
             "is stored",
         ),
         ("/circuits/a/b", StatusCode::NOT_FOUND, "no circuit b"),
-        ("/services/nobody", StatusCode::NOT_FOUND, "nobody"),
+        ("/services/absent", StatusCode::NOT_FOUND, "absent"),
         (
             "/assets/0000000000000000/fusebox.css",
             StatusCode::NOT_FOUND,

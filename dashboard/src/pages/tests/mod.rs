@@ -505,7 +505,7 @@ fn times_that_add_up_to_too_much_are_no_trouble() {
 }
 
 #[test]
-fn states_are_told_by_shape_word_and_class() {
+fn states_are_shown_by_shape_word_and_class() {
     let mut symbols: Vec<_> = EffectiveState::ALL.into_iter().map(state::symbol).collect();
     let mut words: Vec<_> = EffectiveState::ALL.into_iter().map(state::word).collect();
     for list in [&mut symbols, &mut words] {
@@ -587,7 +587,7 @@ fn the_rows_of_a_trace_look_like_this() {
     insta::assert_snapshot!(rows.replace("<li", "\n<li"));
 }
 
-/// *Guarantees*: while InfluxDB is away an empty list claims neither that nothing meets the conditions nor that nobody
+/// *Guarantees*: while InfluxDB is away an empty list claims neither that nothing meets the conditions nor that no service
 /// sends.
 #[test]
 fn a_list_that_may_lack_something_says_so() {
@@ -689,7 +689,7 @@ fn a_stream_gets_what_changed() {
 /// *Guarantees*: a breaker that is out says since when, why, and how many probes failed; what tripped it and the last
 /// probe are two links.
 #[test]
-fn an_outage_is_told_from_its_last_probe() {
+fn an_outage_is_distinguished_from_its_last_probe() {
     let circuit = fixtures::circuit("gateway", "review", EffectiveState::Open);
     let card = html(card::Card::new(&circuit, NOW, true, false));
     let outage = circuit.outage.unwrap();

@@ -92,7 +92,7 @@ async fn around(
     Ok(Around::ask(&pages.query, span).await?)
 }
 
-/// Returns the first span that went through that breaker and came to grief there.
+/// Returns the first span that failed at that breaker or was refused by it.
 fn troubled(trace: &Trace, circuit: &str) -> Option<SpanId> {
     let through = |span: &&Span| {
         let name = span.attribute(semconv::BREAKER_NAME);

@@ -444,7 +444,7 @@ impl TracesPage {
         (wider > range).then(|| form.href(None).to_string())
     }
 
-    /// Returns whether nobody has sent anything yet, as far as can be seen.
+    /// Returns whether no service has sent anything yet, as far as can be seen.
     fn is_bare(&self) -> bool {
         let nothing = self.known.services.is_empty() && self.rows.is_empty();
         nothing && self.missing.is_none() && self.form.problems.is_empty()

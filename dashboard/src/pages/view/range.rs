@@ -21,7 +21,7 @@ const BARS: [u64; 13] = [
     4 * DAY,
     7 * DAY,
 ];
-/// Bars in one chart: thinner ones cannot be told apart on a small screen.
+/// Bars in one chart: thinner ones cannot be distinguished on a small screen.
 const BARS_MAX: u64 = 180;
 
 /// Labelled lines of a chart may be this far apart.

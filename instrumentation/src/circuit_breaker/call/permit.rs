@@ -74,7 +74,7 @@ impl Drop for Permit<'_> {
 ///     match answered.await {
 ///         Ok(true) => permit.record(Outcome::Success),
 ///         Ok(false) => permit.record(Outcome::Failure),
-///         Err(_) => drop(permit), // Nobody will ever know: cancelled.
+///         Err(_) => drop(permit), // The outcome stays unknown: cancelled.
 ///     }
 /// });
 /// answer.send(true).ok();

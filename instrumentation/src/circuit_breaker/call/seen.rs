@@ -79,7 +79,7 @@ mod tests {
 
     type BoxError = Box<dyn Error + Send + Sync>;
 
-    /// An error of `reqwest` for a URL with a secret, at whose port nobody listens.
+    /// An error of `reqwest` for a URL with a secret, at whose port nothing listens.
     async fn refused() -> reqwest::Error {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

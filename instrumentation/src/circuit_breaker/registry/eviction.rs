@@ -1,4 +1,4 @@
-//! Makes room in a full registry: removes breakers that nobody uses, those first whose loss matters least.
+//! Makes room in a full registry: removes unused breakers, those first whose loss matters least.
 
 use std::sync::Arc;
 

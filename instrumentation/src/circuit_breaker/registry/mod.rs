@@ -1,6 +1,6 @@
 //! The breakers of a process by name, so that they can be listed, exported and changed together, and the listeners for
 //! their events. Names may come from outside: a registry that has reached its limit makes room by removing breakers that
-//! nobody uses.
+//! unused.
 
 pub(crate) mod builder;
 mod eviction;
@@ -27,7 +27,7 @@ pub const MAX_BREAKERS: usize = 10_000;
 
 /// Breakers by name; clones are handles to the same registry.
 ///
-/// A registry holds as many breakers as its limit says. When one more name comes, it removes some that nobody uses: that
+/// A registry holds as many breakers as its limit says. When one more name comes, it removes some that are unused: that
 /// no handle, call or permit refers to, and that no override is forced on; closed ones without recent calls first, closed
 /// ones with failures and open ones last. A breaker that is used is never removed, so a registry in which all are used grows
 /// beyond its limit rather than leave a name without protection. A removed name starts anew when it comes again.

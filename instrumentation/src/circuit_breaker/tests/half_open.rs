@@ -191,7 +191,7 @@ impl Listener for States {
     }
 }
 
-/// Scenario: no runtime, no further call, nobody looks. Guarantees: listeners hear of half-open and of its end.
+/// Scenario: no runtime, no further call, no look at it. Guarantees: listeners hear of half-open and of its end.
 #[test]
 fn without_a_call_listeners_hear_of_half_open() {
     let (registry, (states, seen)) = (Registry::new(), channel());

@@ -97,7 +97,7 @@ async fn a_transition_by_hand_goes_on_by_the_rules() {
 }
 
 /// Scenario: a person sets how long an open breaker stays open, twice.
-/// Guarantees: listeners hear of the new end and its reason, and the time in open after a failed probe grows as if nobody had.
+/// Guarantees: listeners hear of the new end and its reason, and the time in open after a failed probe grows as if it had not been changed.
 #[tokio::test(start_paused = true)]
 async fn an_open_breaker_opened_for_another_time_says_so() {
     let (breaker, notes) = observed(Settings {

@@ -44,7 +44,7 @@ async fn fails() -> Result<u32, io::Error> {
 
 /// Guarantees: the caller gets its result, every listener hears of every event, and the probe's slot is free.
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_panics_disturbs_nobody() {
+async fn a_listener_that_panics_disturbs_no_other() {
     let (breaker, notes) = with_broken_listener(hystrix());
     assert!(breaker.call(fails()).await.is_err());
     tokio::time::advance(ms(200)).await;
