@@ -101,7 +101,7 @@ pub(super) struct Gathered {
     /// The service and instance of the resource that came last, until a span of it comes: a resource whose every span
     /// is refused leaves no name behind.
     begun: Option<(u32, u32)>,
-    spans: Vec<Gist>,
+    spans: Vec<SpanRow>,
     instances: Vec<(u32, u32)>,
     /// How long both lists were when the request began.
     request_begin: (usize, usize),
@@ -123,7 +123,7 @@ struct Service {
 
 /// What is kept of a span until it is published; the numbers are those of the shard's own tables.
 #[derive(Debug, Clone, Copy)]
-struct Gist {
+struct SpanRow {
     key: u64,
     trace_id: [u8; 16],
     trace: u64,
@@ -220,42 +220,42 @@ impl Gathered {
             figures.instances.see(node, id, now, now);
         }
         let mut calls: HashMap<(u32, u32, u32), SpanCalls> = HashMap::new();
-        for gist in self.spans.drain(..) {
-            let node = node_of(&mut self.services, gist.service, figures);
-            let service = self.services.value(gist.service);
+        for row in self.spans.drain(..) {
+            let node = node_of(&mut self.services, row.service, figures);
+            let service = self.services.value(row.service);
             let fact = SpanFact {
-                key: gist.key,
-                trace: gist.trace,
-                parent: gist.parent,
+                key: row.key,
+                trace: row.trace,
+                parent: row.parent,
                 service: node,
-                half: gist.half,
-                error: gist.error,
-                circuit: gist
+                half: row.half,
+                error: row.error,
+                circuit: row
                     .circuit
                     .and_then(|number| service.circuit(number, figures)),
-                peer: gist
+                peer: row
                     .peer
                     .map(|number| peer_of(&mut self.peers, number, figures)),
-                peer_is_store: gist.peer_is_store,
-                names_service: gist.names_service,
-                names_broker: gist.names_broker,
+                peer_is_store: row.peer_is_store,
+                names_service: row.names_service,
+                names_broker: row.names_broker,
             };
             touch(&fact, figures, u64::from(second / 60));
             if figures.dependencies.arrive(&fact, second) == Arrival::Repeat {
                 figures.repeats += 1;
                 continue;
             }
-            if let (Some(call), Some(circuit)) = (gist.call, gist.circuit) {
-                let breaker = (gist.service, circuit, gist.instance);
+            if let (Some(call), Some(circuit)) = (row.call, row.circuit) {
+                let breaker = (row.service, circuit, row.instance);
                 calls.entry(breaker).or_default().add(call);
             }
-            if let Some(number) = gist.operation {
-                let service = self.services.value(gist.service);
-                let (id, own) = service.operation(number, gist.kind, figures);
+            if let Some(number) = row.operation {
+                let service = self.services.value(row.service);
+                let (id, own) = service.operation(number, row.kind, figures);
                 figures.operation_limit += u64::from(!own);
-                let call = Exemplar::new(gist.trace_id, gist.nanos, now.millis());
+                let call = Exemplar::new(row.trace_id, row.nanos, now.millis());
                 let minute = u64::from(second / 60);
-                figures.red.count(id, minute, call, gist.error);
+                figures.red.count(id, minute, call, row.error);
             }
         }
         self.note_calls(calls, figures);
@@ -338,7 +338,7 @@ impl SpanVisitor for Gathered {
             .flatten();
         let is_call = half == Half::Callee || (half == Half::Other && parent == Parent::Root);
         let service = self.services.value(self.current);
-        self.spans.push(Gist {
+        self.spans.push(SpanRow {
             key,
             trace_id: span.trace_id,
             trace,

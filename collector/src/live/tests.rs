@@ -305,7 +305,7 @@ fn the_same_batch_twice_counts_once() {
 }
 
 #[test]
-fn a_root_server_is_called_by_nobody_unless_it_names_its_caller() {
+fn a_root_server_has_no_caller_unless_it_names_one() {
     let mut bench = Bench::new();
     bench.send(
         0,

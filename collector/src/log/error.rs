@@ -38,8 +38,8 @@ pub enum StoreError {
     /// The time of a question is over.
     #[error("the store took too long to answer")]
     TimeOver,
-    /// Nobody waits for the answer.
-    #[error("nobody waits for the answer any more")]
+    /// The caller no longer waits for the answer.
+    #[error("the caller no longer waits for the answer")]
     Cancelled,
 }
 

@@ -1,5 +1,5 @@
-//! Work for an answer, on threads that may be busy for long. It stops in the middle once nobody waits for the answer any
-//! more, because its client left or the collector stops, or once the time of its search is over.
+//! Work for an answer, on threads that may be busy for long. It stops in the middle once the caller no longer waits
+//! for the answer, because its client left or the collector stops, or once the time of its search is over.
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_stops_when_nobody_waits_for_it() {
+    async fn work_stops_when_no_caller_waits_for_it() {
         let (started, mut has_started) = tokio::sync::mpsc::channel(1);
         let (ended, has_ended) = tokio::sync::oneshot::channel();
         let work = off_worker(Path::new("a trace"), move || {

@@ -151,7 +151,7 @@ fn conditions() -> Vec<(Condition, &'static [u64])> {
     let two = |one, other| Test::OneOf(vec![String::from(one), String::from(other)]);
     vec![
         (Condition::service("cart"), &[1]),
-        (Condition::service("nobody"), &[]),
+        (Condition::service("absent"), &[]),
         (Condition::Service(two("cart", "pay")), &[3, 1]),
         (Condition::operation("GET /1"), &[3, 2, 1]),
         (
@@ -170,7 +170,7 @@ fn conditions() -> Vec<(Condition, &'static [u64])> {
         (attribute("http.response.status_code>=200.5"), &[]),
         (attribute("http.response.status_code<201"), &[3, 2, 1]),
         (attribute("service.name=pay"), &[3]),
-        (attribute("service.name=nobody"), &[]),
+        (attribute("service.name=absent"), &[]),
         (attribute("service.name!=pay"), &[2, 1]),
         (attribute("service.name=~^(pay|cart)$"), &[3, 1]),
         (attribute("span:service.name"), &[]),

@@ -106,7 +106,7 @@ fn show_others(circuits: &Weak<Inner>, looked: Asked<Looked>) -> bool {
     };
     let (others, transitions) = match looked {
         Asked::Answer(looked) => (looked.others, looked.transitions),
-        Asked::Nobody => (Others::default(), Vec::new()),
+        Asked::NoOthers => (Others::default(), Vec::new()),
         // What was known stays until it expires.
         Asked::Failed => return true,
     };

@@ -34,7 +34,7 @@ pub(crate) struct Peers {
 
 /// The other collectors, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Company {
+pub(crate) struct Others {
     /// Whether there are other collectors; while InfluxDB is away, whether there were, or may be if it never answered.
     pub(crate) has_others: bool,
     /// Whether InfluxDB does not answer.
@@ -67,7 +67,7 @@ impl Peers {
 
     /// Returns the cached answer, refreshing it when stale. Concurrent callers get the previous value; before the first
     /// answer they wait for it.
-    pub(crate) async fn company(&self) -> Company {
+    pub(crate) async fn others(&self) -> Others {
         if self.client.reachability().is_paused() {
             return self.cached();
         }
@@ -93,14 +93,14 @@ impl Peers {
         self.cached()
     }
 
-    fn cached(&self) -> Company {
-        Company {
+    fn cached(&self) -> Others {
+        Others {
             has_others: self.known().has_others,
             is_away: !self.client.reachability().is_answering(),
         }
     }
 
-    /// Returns whether the caller is to ask, as the answer is stale; nobody else does until it is answered.
+    /// Returns whether the caller is to ask, as the answer is stale; no other caller does until it is answered.
     fn should_ask(&self) -> bool {
         let now = Instant::now();
         let mut known = self.known();

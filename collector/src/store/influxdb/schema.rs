@@ -24,7 +24,7 @@ pub enum FieldType {
     Int,
     /// A 64-bit float.
     Float,
-    /// A truth value.
+    /// A boolean.
     Bool,
     /// Text.
     String,

@@ -22,7 +22,7 @@ pub(crate) struct MergedSeries {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Asked<T> {
     /// There are no other collectors.
-    Nobody,
+    NoOthers,
     /// InfluxDB does not answer; that is counted.
     Failed,
     /// The answer.
@@ -34,7 +34,7 @@ impl<T: Default> Asked<T> {
     pub(crate) fn or_default(self) -> T {
         match self {
             Self::Answer(answer) => answer,
-            Self::Nobody | Self::Failed => T::default(),
+            Self::NoOthers | Self::Failed => T::default(),
         }
     }
 }
@@ -50,12 +50,12 @@ impl MergedSeries {
         &self,
         question: impl FnOnce(&InfluxSeries) -> Result<T, StoreError>,
     ) -> Asked<T> {
-        let company = self.others.wait(self.peers.company());
-        if company.is_away {
+        let others = self.others.wait(self.peers.others());
+        if others.is_away {
             return Asked::Failed;
         }
-        if !company.has_others {
-            return Asked::Nobody;
+        if !others.has_others {
+            return Asked::NoOthers;
         }
         match question(&self.others) {
             Ok(answer) => Asked::Answer(answer),

@@ -305,7 +305,7 @@ fn without_influxdb_what_is_local_is_shown() {
     let server = Server::connect(influxd.options("fusebox"));
     let mut a = Collector::new(&server, "aaaaaa");
     let b = Collector::new(&server, "bbbbbb");
-    assert_eq!(b.merged.ask(|_| Ok(())), Asked::Nobody);
+    assert_eq!(b.merged.ask(|_| Ok(())), Asked::NoOthers);
     let now = UnixNanos::now().get();
     let stock = breaker("stock", "pod-1", now - 5 * SECOND);
     let price = breaker("price", "pod-2", now - 5 * SECOND);

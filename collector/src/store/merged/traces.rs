@@ -74,7 +74,7 @@ impl Traces {
 impl Remote {
     /// Returns since when local traces are complete; `None` if other collectors may have parts.
     async fn whole_since(&self) -> Option<UnixNanos> {
-        if self.peers.company().await.has_others {
+        if self.peers.others().await.has_others {
             return None;
         }
         match self.followed.local_since() {
@@ -88,7 +88,7 @@ impl Remote {
         &self,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        if self.peers.company().await.is_away {
+        if self.peers.others().await.is_away {
             return Err(self.peers.away());
         }
         let answer = self.traces.in_time(answer).await;
@@ -164,7 +164,7 @@ impl TraceReader for Traces {
             return self.local.search(query).await;
         };
         let whole_since = remote.whole_since().await;
-        let is_away = remote.peers.company().await.is_away;
+        let is_away = remote.peers.others().await.is_away;
         let is_local = |since| query.range.start >= since;
         match whole_since {
             Some(ALWAYS) => return self.local.search(query).await,

@@ -62,7 +62,7 @@ pub(super) enum ColumnData {
     Int(Vec<i64>),
     /// Floating-point numbers.
     Double(Vec<f64>),
-    /// Truth values.
+    /// Booleans.
     Bool(Vec<bool>),
     /// Encoded `AnyValue`s.
     Encoded(Blobs),

@@ -19,7 +19,7 @@ pub(crate) enum ColumnKind {
     Int = 2,
     /// Floating-point numbers.
     Double = 3,
-    /// Truth values.
+    /// Booleans.
     Bool = 4,
     /// Lists, maps and bytes: encoded `AnyValue`s.
     Encoded = 5,

@@ -17,7 +17,7 @@ pub(crate) enum ColumnValues<'a> {
     Ints(Cow<'a, [i64]>),
     /// Floating-point numbers.
     Doubles(Cow<'a, [f64]>),
-    /// Truth values.
+    /// Booleans.
     Bools(Cow<'a, [bool]>),
 }
 

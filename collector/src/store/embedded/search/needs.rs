@@ -250,7 +250,7 @@ mod tests {
 
     /// *Guarantees*: of an integer and a double of equal bits under one key, both are found.
     #[test]
-    fn numbers_of_equal_bits_are_told_apart() {
+    fn numbers_of_equal_bits_are_distinguished() {
         let dir = tempfile::tempdir().unwrap();
         let (store, mut writers, _) = open_store(dir.path(), 1);
         let values = [Value::Int(1f64.to_bits() as i64), Value::Double(1.0)];

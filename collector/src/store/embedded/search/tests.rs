@@ -121,7 +121,7 @@ fn time_that_is_over_ends_a_search_among_the_values_of_any_condition() {
 }
 
 #[test]
-fn a_search_that_nobody_waits_for_ends_among_the_values_of_any_condition() {
+fn a_search_without_a_waiting_client_ends_among_the_values_of_any_condition() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path(), true);
     for condition in conditions() {

@@ -152,7 +152,7 @@ fn a_shortened_copy_is_a_repeat() {
 }
 
 #[test]
-fn a_span_without_an_end_is_told_in_plain_words() {
+fn a_span_without_an_end_is_noted_in_plain_words() {
     let mut open = span(1, 2, "shop");
     open.end = UnixNanos::new(0);
     let mut backwards = span(1, 3, "shop");

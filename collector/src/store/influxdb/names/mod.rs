@@ -26,19 +26,19 @@ use tables::Tables;
 
 /// Stands for every name past a bound.
 pub(crate) const OTHER: &str = "__other__";
-/// Services told apart, as on the live map.
+/// Services with names of their own, as on the live map.
 pub(crate) const SERVICES_MAX: usize = 1_000;
-/// Operations told apart in one service, as in the live figures; a name with an id in it makes thousands.
+/// Operations with names of their own in one service, as in the live figures; a name with an id in it makes thousands.
 pub(crate) const OPERATIONS_PER_SERVICE_MAX: usize = 1_000;
-/// Operations told apart in all services together.
+/// Operations with names of their own in all services together.
 pub(crate) const OPERATIONS_MAX: usize = 10_000;
-/// Breakers told apart in all services together.
+/// Breakers with names of their own in all services together.
 pub(crate) const BREAKERS_MAX: usize = 4_000;
-/// Instances told apart in one service: a week of restarts makes many.
+/// Instances with names of their own in one service: a week of restarts makes many.
 pub(crate) const INSTANCES_PER_SERVICE_MAX: usize = 1_000;
-/// Instances told apart in all services together, as many as breakers' instances are followed live.
+/// Instances with names of their own in all services together, as many as breakers' instances are followed live.
 pub(crate) const INSTANCES_MAX: usize = 10_000;
-/// Peers that are called and told apart, services included.
+/// Peers that are called, with names of their own, services included.
 pub(crate) const PEERS_MAX: usize = 2_000;
 
 /// The file of the tables.

@@ -25,7 +25,7 @@ use crate::store::{SeriesReader, StoreError};
 
 /// Records that one step reads at most, and the rest of the block with the last.
 const STEP_RECORDS: usize = 2_000;
-/// Blocks looked at for windows in one step: several minutes of a busy journal, so that catching up seldom writes a
+/// Blocks looked at for windows in one step: several minutes of a busy journal, so that catching up rarely writes a
 /// window twice.
 const STEP_BLOCKS: usize = 4_096;
 /// Windows of one kind of records that may wait; more of the journal is looked at once some are written.

@@ -20,7 +20,7 @@ use crate::store::series::{InstanceRecord, Rollup, SeriesRecord, SettingsRecord,
 
 /// Room below the bound of a request for the point that is added last.
 const POINT_BYTES_MAX: usize = 128 << 10;
-/// Changes at one moment are told apart by their place in a microsecond: ten in the order of arrival, each with a
+/// Changes at one moment are distinguished by their place in a microsecond: ten in the order of arrival, each with a
 /// hundred places for what came in another request.
 const EVENT_SHIFT_NANOS: u64 = 1_000;
 const EVENT_PLACES: u64 = 100;

@@ -1,4 +1,4 @@
-//! Rows of an answer to the records they were written from. A row that nobody of ours wrote gives none.
+//! Rows of an answer to the records they were written from. A row that no collector wrote gives none.
 
 use fusebox::circuit_breaker::EffectiveState;
 use opentelemetry::SpanId;
@@ -53,7 +53,7 @@ impl<'a> Row<'a> {
         self.cell(column)?.as_text()
     }
 
-    /// Returns the truth value in a column.
+    /// Returns the boolean in a column.
     pub(super) fn truth(self, column: &str) -> Option<bool> {
         self.cell(column)?.as_bool()
     }

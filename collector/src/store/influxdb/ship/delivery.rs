@@ -5,7 +5,7 @@
 //! line.
 //!
 //! A proxy, or a server in trouble, may answer 400, 403 or 413 to anything. So a line that is refused alone is dropped
-//! only if the server accepts, right after it, a line that it accepted before (the witness). All other failures wait
+//! only if the server accepts, right after it, a line that it accepted before (the known good line). All other failures wait
 //! with backoff: the journal holds days.
 
 use std::sync::Arc;
@@ -130,10 +130,12 @@ impl Delivery {
                 said,
             }),
             // A rule of a proxy about the content, unless the known-good line is forbidden too.
-            Outcome::Forbidden(said) if self.accepts_witness().await => Some(Verdict::Refused {
-                reason: "refused_alone",
-                said,
-            }),
+            Outcome::Forbidden(said) if self.accepts_known_good_line().await => {
+                Some(Verdict::Refused {
+                    reason: "refused_alone",
+                    said,
+                })
+            }
             waits => {
                 self.wait(waits).await;
                 None
@@ -208,10 +210,10 @@ impl Delivery {
 
     /// Drops the line if the server still accepts a known-good line; otherwise requeues it.
     async fn drop_or_keep(&mut self, line: Part, reason: &'static str, said: &str) {
-        if self.accepts_witness().await {
+        if self.accepts_known_good_line().await {
             return self.drop_points(reason, line.points, said);
         }
-        // Behind the others: the first of them that is accepted becomes the witness.
+        // Behind the others: the first of them that is accepted becomes the known good line.
         self.parts.put_last(line);
         self.link.counts.retries.add(1);
         let problem = format!("the server refuses a line, and accepts no other: {said}");
@@ -219,11 +221,11 @@ impl Delivery {
     }
 
     /// Sends a line again that the server accepted once; false while there is none.
-    async fn accepts_witness(&self) -> bool {
-        let Some(witness) = self.link.witness() else {
+    async fn accepts_known_good_line(&self) -> bool {
+        let Some(known_good) = self.link.known_good_line() else {
             return false;
         };
-        let answer = self.write(&witness).await;
+        let answer = self.write(&known_good).await;
         matches!(answer, Ok(Outcome::Written | Outcome::Partial { .. }))
     }
 

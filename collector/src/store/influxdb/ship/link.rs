@@ -33,7 +33,7 @@ pub(crate) struct Link {
     /// Whether it was set up; held while one lane does so, so that the other waits.
     ready: tokio::sync::Mutex<bool>,
     /// The shortest line that the server is known to accept.
-    witness: Mutex<Option<Bytes>>,
+    known_good_line: Mutex<Option<Bytes>>,
 }
 
 impl Link {
@@ -51,7 +51,7 @@ impl Link {
             data_dir,
             retention,
             ready: tokio::sync::Mutex::new(false),
-            witness: Mutex::default(),
+            known_good_line: Mutex::default(),
         })
     }
 
@@ -93,18 +93,17 @@ impl Link {
 
     /// Remembers a line that the server accepted, if it is shorter than the one remembered.
     pub(crate) fn remember_accepted(&self, line: &[u8]) {
-        let mut witness = self.witness.lock();
-        if witness
+        let mut shortest = self.known_good_line.lock();
+        if shortest
             .as_ref()
             .is_none_or(|known| line.len() < known.len())
         {
-            *witness = Some(Bytes::copy_from_slice(line));
+            *shortest = Some(Bytes::copy_from_slice(line));
         }
     }
 
     /// Returns a line that the server accepted once; writing it again changes nothing.
-    pub(crate) fn witness(&self) -> Option<Bytes> {
-        let witness = self.witness.lock();
-        witness.clone()
+    pub(crate) fn known_good_line(&self) -> Option<Bytes> {
+        self.known_good_line.lock().clone()
     }
 }

@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn success_a_missing_bucket_a_refused_token_and_a_large_body_are_told_apart() {
+    fn success_a_missing_bucket_a_refused_token_and_a_large_body_are_distinguished() {
         let unauthorized = r#"{"code":"unauthorized","message":"unauthorized access"}"#;
         let forbidden = r#"{"code":"forbidden","message":"insufficient permissions for write"}"#;
         let no_bucket = r#"{"code":"not found","message":"bucket \"nope\" not found"}"#;

@@ -239,7 +239,7 @@ impl SpanLane {
             .visit(segment, number, rows, &mut self.encoder)?;
         block.next_row = end;
         if visited.is_none() {
-            // Damaged on the disk: nobody can read it, here or anywhere.
+            // Damaged on the disk: it cannot be read, here or anywhere.
             self.counters
                 .incidents
                 .add(Incident::InfluxdbUnreadableBlock, 1);

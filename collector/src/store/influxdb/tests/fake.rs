@@ -114,7 +114,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
     let (status, wish, body) = (shared.script)(&sent).unwrap_or_else(|| usual(&sent));
     // A handler that panics takes its connection along.
-    assert!(status != HANG_UP, "hanging up, as told");
+    assert!(status != HANG_UP, "hanging up, as scripted");
     let mut headers = shared.headers.clone();
     if !wish.is_empty() {
         headers.insert("retry-after", wish.parse().unwrap());

@@ -134,7 +134,7 @@ impl Run {
     async fn end(self) -> (InfluxdbFigures, Option<At>) {
         let _ = self.stop.send(true);
         let ended = tokio::time::timeout(DEADLINE, self.writer.ended()).await;
-        ended.expect("a writer ends when it is told to");
+        ended.expect("a writer ends when it is asked to");
         let saved = saved_position::<ListLane>(&self.link.data_dir).unwrap();
         let standing = self.link.client.reachability().standing();
         let figures = self.link.counts.figures(standing.reachable == Some(true));

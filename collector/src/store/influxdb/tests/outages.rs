@@ -234,7 +234,7 @@ mod with_the_crate {
         );
     }
 
-    /// *Scenario*: the collector is told to stop while it sets a server up. *Guarantees*: the one token is kept.
+    /// *Scenario*: the collector is asked to stop while it sets a server up. *Guarantees*: the one token is kept.
     #[tokio::test(start_paused = true)]
     async fn a_stop_in_the_middle_of_a_set_up_keeps_the_token() {
         let dir = tempfile::tempdir().unwrap();

@@ -56,7 +56,7 @@ async fn the_same_bytes_are_sent_until_they_are_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_servers_wish_to_be_left_alone_is_heeded() {
+async fn the_servers_wish_to_be_left_alone_is_respected() {
     let fake = Fake::start(V2, |sent| {
         let first = sent.is_write() && sent.before == 0;
         first.then(|| (503, "120", String::new()))
@@ -141,9 +141,9 @@ async fn lines_that_it_does_not_name_are_found_by_halving() {
 }
 
 /// *Scenario*: a batch begins with a bad line that nothing was taken before. *Guarantees*: the others go first and
-/// vouch for the server, then the line is let go of.
+/// vouch for the server, then the line is dropped.
 #[tokio::test(start_paused = true)]
-async fn a_first_line_that_is_bad_is_let_go_of_once_another_is_taken() {
+async fn a_first_line_that_is_bad_is_dropped_once_another_is_taken() {
     let fake = Fake::start(V2, refuses_bad_lines(false)).await;
     let figures = carried(&fake, &[with_bad(3, &[0])]).await;
     assert_eq!(figures.points, 2);
@@ -174,7 +174,7 @@ async fn a_server_that_refuses_everything_costs_nothing() {
 /// *Scenario*: the very first lines are refused, as none was taken before. *Guarantees*: they are kept, and not sent
 /// without a pause.
 #[tokio::test(start_paused = true)]
-async fn without_a_witness_lines_are_kept() {
+async fn without_a_known_good_line_lines_are_kept() {
     for lines in [1, 3] {
         let fake = Fake::start(V2, |sent| match sent.is_write() && sent.before < 60 {
             true => reply(400, r#"{"error":"bad request"}"#),
@@ -266,7 +266,7 @@ async fn what_is_too_large_is_halved_and_the_limit_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_line_that_is_too_large_is_let_go_of() {
+async fn one_line_that_is_too_large_is_dropped() {
     let fake = Fake::start(V1, |sent| {
         let large = sent.is_write() && sent.body.len() > 1_000;
         large.then(|| (413, "", String::new()))

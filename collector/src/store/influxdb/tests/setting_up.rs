@@ -74,7 +74,7 @@ async fn a_bucket_that_the_token_may_only_write_is_taken_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_wrong_token_is_told_from_a_missing_one() {
+async fn a_wrong_token_is_distinguished_from_a_missing_one() {
     let fake = v2(|sent| match sent.path.as_str() {
         "/api/v2/setup" => json_reply(200, r#"{"allowed":false}"#),
         _ if sent.path != "/ping" => json_reply(401, r#"{"message":"unauthorized access"}"#),

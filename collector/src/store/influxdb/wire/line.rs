@@ -104,7 +104,7 @@ impl Fields<'_> {
         self
     }
 
-    /// Adds a truth value.
+    /// Adds a boolean.
     pub(crate) fn bool(mut self, key: &'static str, value: bool) -> Self {
         self.key(key);
         self.lines.text.push(if value { 't' } else { 'f' });

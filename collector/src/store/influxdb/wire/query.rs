@@ -90,7 +90,7 @@ pub(crate) enum Cell {
     Float(f64),
     /// Text.
     Text(String),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
 }
 
@@ -113,7 +113,7 @@ impl Cell {
         }
     }
 
-    /// Returns the truth value.
+    /// Returns the boolean.
     pub(crate) fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),

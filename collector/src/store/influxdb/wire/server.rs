@@ -1,4 +1,4 @@
-//! The kinds of server that speak InfluxDB's API, told apart by the headers of `/ping`.
+//! The kinds of server that speak InfluxDB's API, distinguished by the headers of `/ping`.
 
 use http::HeaderMap;
 

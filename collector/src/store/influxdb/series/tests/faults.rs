@@ -85,7 +85,7 @@ fn a_file_that_cannot_be_read_holds_up_nothing() {
     }
 }
 
-/// Puts a folder in the place of a file, which nobody can read; returns where the file is.
+/// Puts a folder in the place of a file, which cannot be read; returns where the file is.
 fn take_away(file: &Path) -> PathBuf {
     let aside = file.with_extension("aside");
     fs::rename(file, &aside).unwrap();

@@ -1,4 +1,4 @@
-//! The series lane and its reader against real servers: Debian's InfluxDB on every run, others where told.
+//! The series lane and its reader against real servers: Debian's InfluxDB on every run, others where the environment names them.
 
 mod faults;
 mod lane;
@@ -76,7 +76,7 @@ impl Server {
         points
     }
 
-    /// openGemini shows a new series a second or two after it took it, and tells nobody when.
+    /// openGemini shows a new series a second or two after it took it, and does not report when.
     fn wait_until_readable(&self) {
         let server = self.client.server();
         if server.is_some_and(|server| server.generation == Generation::OpenGemini) {
@@ -173,7 +173,7 @@ fn keeps_the_contract(options: InfluxdbOptions) {
         "writer",
         journal.counters.clone(),
     );
-    assert!(!itself.wait(peers.company()).has_others);
+    assert!(!itself.wait(peers.others()).has_others);
     assert!(journal.counters.incidents.all().is_empty());
 }
 

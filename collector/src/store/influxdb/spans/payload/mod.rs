@@ -7,8 +7,8 @@
 //! The JSON: a list of groups `{"resource":{…},"scope":["name","version"],"spans":[…]}`, each span an object that
 //! leaves out what is empty or zero. A group also has `resource_dropped`, `resource_schema`, `entities` and
 //! `scope_attrs`, `scope_dropped`, `scope_schema` where its spans' resource or scope has them; what a reader does not
-//! find is empty, so that texts written before a member existed are read. `null`, texts, truth values and lists are themselves; a number with `.` or `e` is
-//! a double, any other an integer; `{"map":{…}}`, `{"bytes":"base64"}` and `{"double":"NaN"}` are what JSON has not.
+//! find is empty, so that texts written before a member existed are read. `null`, texts, booleans and lists
+//! are themselves; a number with `.` or `e` is a double, any other an integer; `{"map":{…}}`, `{"bytes":"base64"}` and `{"double":"NaN"}` are what JSON has not.
 //! Objects of attributes keep their order and may repeat a key.
 
 mod batches;

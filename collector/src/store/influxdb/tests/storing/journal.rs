@@ -171,9 +171,9 @@ async fn what_the_disk_budget_takes_is_counted() {
 /// *Guarantees*: the third counts as not shipped, before the server is back, and is shipped then.
 #[tokio::test]
 async fn a_block_that_rots_after_it_was_shipped_hides_none_behind_it() {
-    let nobody = InfluxdbOptions::at("http://127.0.0.1:9");
+    let absent = InfluxdbOptions::at("http://127.0.0.1:9");
     let keep = Duration::from_secs(3600);
-    let mut node = Node::new(&nobody, keep);
+    let mut node = Node::new(&absent, keep);
     let write = |node: &mut Node, block: u64| {
         let spans: Vec<Span> = (0..100).map(|row| shop_span(block * 100 + row)).collect();
         node.write(&spans);
@@ -191,7 +191,7 @@ async fn a_block_that_rots_after_it_was_shipped_hides_none_behind_it() {
     let Node { dir, store, .. } = node;
     drop(store);
     rot_first_block(dir.path());
-    let mut node = Node::open(dir, &nobody, keep, saved);
+    let mut node = Node::open(dir, &absent, keep, saved);
     assert_eq!(node.store.stats().spans, 200, "the first block is left out");
     assert_eq!(backlog(&node.store.journal(), &node.followed).0, 100);
     let batch = node
@@ -224,7 +224,7 @@ async fn a_server_that_hangs_holds_up_no_page() {
     assert!(begun.elapsed() < Duration::from_secs(6), "{begun:?}");
 }
 
-/// *Scenario*: InfluxDB is away since the start, so that nobody knows whether other collectors wrote to it.
+/// *Scenario*: InfluxDB is away since the start, so that it is unknown whether other collectors wrote to it.
 /// *Guarantees*: a page shows what is local and says that there may be more.
 #[tokio::test]
 async fn what_was_never_asked_is_not_taken_for_nothing() {
@@ -339,9 +339,9 @@ fn named(id: u64, name: &str) -> Span {
 /// *Guarantees*: the others are shipped; that one stays counted as not shipped, and is tried again.
 #[tokio::test]
 async fn a_segment_that_cannot_be_read_holds_up_no_other() {
-    let nobody = InfluxdbOptions::at("http://127.0.0.1:9");
+    let absent = InfluxdbOptions::at("http://127.0.0.1:9");
     let keep = Duration::from_secs(3600);
-    let mut node = Node::new(&nobody, keep);
+    let mut node = Node::new(&absent, keep);
     for segment in 0..3 {
         let spans: Vec<Span> = (0..100).map(|row| shop_span(segment * 100 + row)).collect();
         node.write(&spans);
@@ -350,7 +350,7 @@ async fn a_segment_that_cannot_be_read_holds_up_no_other() {
             .for_each(|writer| writer.seal().unwrap());
     }
     let Node { dir, .. } = node;
-    let mut node = Node::open(dir, &nobody, keep, Default::default());
+    let mut node = Node::open(dir, &absent, keep, Default::default());
     let mut files = segment_files(node.dir.path());
     files.sort();
     std::fs::remove_file(&files[0]).unwrap();

@@ -82,7 +82,7 @@ async fn spans_that_were_shipped_before_a_pause_are_not_doubled() {
 }
 
 /// *Scenario*: all was shipped and deleted here; spans come in a run without InfluxDB, and are deleted by none.
-/// *Guarantees*: they are shipped later, although no segment was left that told which numbers were used.
+/// *Guarantees*: they are shipped later, although no segment was left that shows which numbers were used.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_in_a_pause_is_shipped_after_it() {
     let server = &servers("pause").await[0];

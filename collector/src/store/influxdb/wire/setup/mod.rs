@@ -121,7 +121,7 @@ pub(crate) async fn ensure(
     match client.generation().await? {
         Generation::V1 | Generation::OpenGemini => database::ensure(client, retention).await,
         Generation::V2 => bucket::ensure(client, retention, &token_file(data_dir)).await,
-        // It makes databases when they are written to, and keeps them until told otherwise by its own tool.
+        // It makes databases when they are written to, and keeps them until its own tool changes that.
         Generation::V3 => Ok(()),
     }
 }
