@@ -197,7 +197,7 @@ fn queries() -> Vec<(&'static str, TraceQuery)> {
         ),
         (
             "literal attribute, absent",
-            attribute("enduser.id", "nobody"),
+            attribute("enduser.id", "absent"),
         ),
     ]
 }

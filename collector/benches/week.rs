@@ -218,7 +218,7 @@ impl Asker<'_> {
         };
         let has = |key: &str, value: &str| [Condition::attribute(key, value)];
         let above = Condition::parse_attribute("thread.id>1000000").expect("a condition");
-        self.ask_week("unknown service", &[service("nobody")]);
+        self.ask_week("unknown service", &[service("absent")]);
         self.ask_week("unknown operation", &[Condition::operation("nothing")]);
         self.ask_week(
             "service, longer than 2 s",
@@ -230,7 +230,7 @@ impl Asker<'_> {
         );
         self.ask_week("longer than 100 s", &[slower(100_000)]);
         self.ask_week("dictionary text, absent", &has("http.route", "/nowhere"));
-        self.ask_week("literal text, absent", &has("enduser.id", "nobody"));
+        self.ask_week("literal text, absent", &has("enduser.id", "absent"));
         self.ask_week("literal text, rare", &has("enduser.id", "u004711"));
         self.ask_week("number, absent", &has("network.peer.port", "5"));
         self.ask_week(

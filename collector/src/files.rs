@@ -1,4 +1,4 @@
-//! Opens files that may be anything, and creates those that are nobody else's business.
+//! Opens files that may be anything, and creates those that only their owner may read.
 //!
 //! A FIFO, a device or a folder under an expected name neither blocks nor is read. What is created can be read by its owner
 //! alone, and is never written through a symbolic link.
@@ -107,7 +107,7 @@ const FOLDER_MODE: u32 = 0o700;
 #[cfg(unix)]
 const FILE_MODE: u32 = 0o600;
 
-/// Opening a FIFO waits for its other end, unless told otherwise.
+/// Opening a FIFO waits for its other end, unless opened otherwise.
 #[cfg(unix)]
 fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     use std::os::unix::fs::OpenOptionsExt;

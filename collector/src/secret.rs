@@ -5,7 +5,7 @@
 pub struct Secret(String);
 
 impl Secret {
-    /// Returns 32 hexadecimal digits that nobody can guess.
+    /// Returns 32 hexadecimal digits that cannot be guessed.
     ///
     /// # Panics
     /// When the system has no random numbers.

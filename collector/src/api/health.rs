@@ -7,7 +7,7 @@ use axum::{Extension, Json};
 use serde::Serialize;
 
 use super::ApiState;
-use crate::receivers::Stranger;
+use crate::receivers::Anonymous;
 use crate::store::influxdb::Influxdb;
 
 /// What anyone may know: whether to send here.
@@ -28,7 +28,7 @@ struct Report {
     influxdb: Option<InfluxdbHealth>,
 }
 
-/// An InfluxDB that is away does not keep the collector from its work: it is told, and the status stays `ok`.
+/// An InfluxDB that is away does not keep the collector from its work: it is reported, and the status stays `ok`.
 #[derive(Debug, Serialize)]
 struct InfluxdbHealth {
     reachable: Option<bool>,
@@ -54,14 +54,14 @@ impl InfluxdbHealth {
 /// `GET /healthz`
 pub(super) async fn healthz(
     State(state): State<ApiState>,
-    stranger: Option<Extension<Stranger>>,
+    anonymous: Option<Extension<Anonymous>>,
 ) -> Response {
     let problem = state.health.problem();
     let (code, status) = match problem {
         None => (StatusCode::OK, "ok"),
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
     };
-    if stranger.is_some() {
+    if anonymous.is_some() {
         return (code, Json(Status { status })).into_response();
     }
     let report = Report {

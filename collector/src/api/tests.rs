@@ -564,7 +564,7 @@ async fn services_operations_and_dependencies_are_listed() {
     let operations = fixture.json("/api/services/gateway/operations").await;
     insta::assert_snapshot!("operations", without_clock(operations));
     assert_eq!(
-        fixture.problem("/api/services/nobody/operations").await["status"],
+        fixture.problem("/api/services/absent/operations").await["status"],
         404
     );
     let dependencies = fixture.json("/api/dependencies").await;

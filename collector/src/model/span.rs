@@ -202,7 +202,7 @@ pub struct Status {
 /// OTLP status code.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum StatusCode {
-    /// Nobody said.
+    /// Not given.
     #[default]
     Unset,
     /// Marked as good by a person or framework.
@@ -234,7 +234,7 @@ pub enum Value {
     Empty,
     /// Text.
     String(String),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
     /// A whole number.
     Int(i64),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// The shortest length that is told apart.
+/// The shortest length that is distinguished.
 pub const NANOSECOND: Duration = Duration::from_nanos(1);
 /// A second.
 pub const SECOND: Duration = Duration::from_secs(1);

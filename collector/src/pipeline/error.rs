@@ -14,7 +14,7 @@ pub enum IngestError {
     /// The queue stayed full for as long as a request may wait.
     #[error("the collector is full; try again in {} s", retry_after.as_secs())]
     Full {
-        /// When to try again (1 to 3 s: several SDKs drop a batch at once when told to wait longer).
+        /// When to try again (1 to 3 s: several SDKs drop a batch at once when asked to wait longer).
         retry_after: Duration,
     },
     /// The disk refused; nothing of the request is promised, and sending it again may help.

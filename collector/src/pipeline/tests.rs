@@ -142,7 +142,7 @@ async fn a_full_block_is_committed_while_more_waits() {
 }
 
 #[tokio::test]
-async fn nobody_is_told_ok_when_the_disk_fails() {
+async fn no_request_is_acknowledged_when_the_disk_fails() {
     let bench = Bench::start(1, MIB);
     bench.disk.change(|disk| disk.broken = true);
     let error = send_spans(bench.pipeline.ingest(), spans_request(5, 1))
@@ -228,7 +228,7 @@ async fn a_panic_refuses_one_request_and_spares_the_shard() {
     bench.assert_spans_conserved();
 }
 
-/// *Scenario*: a commit panics, so that nobody knows what its log still holds.
+/// *Scenario*: a commit panics, so that the state of its log is unknown.
 /// *Guarantees*: its senders are refused, its shard ends, the other shard serves on; with the last one gone, all are refused.
 #[tokio::test]
 async fn a_panic_at_commit_ends_that_shard_alone() {

@@ -34,7 +34,7 @@ mod tls;
 mod unread;
 
 pub(crate) use access::Access;
-pub(crate) use auth::{Auth, Stranger, TokenSource, Tokens, check};
+pub(crate) use auth::{Anonymous, Auth, TokenSource, Tokens, check};
 pub use auth::{TokenError, is_same_origin, user_name};
 pub(crate) use connection::ServeOptions;
 pub(crate) use cors::{Cors, check as check_origin};

@@ -142,7 +142,7 @@ enum Victim {
     NotNeeded,
     /// That connection, and the word that it is counted under.
     Session(u64, &'static str),
-    /// Nobody can.
+    /// No place can.
     None,
 }
 

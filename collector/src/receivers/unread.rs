@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_nobody_asks_for_is_noticed_and_one_that_waits_is_not() {
+    async fn a_body_that_is_not_asked_for_is_noticed_and_one_that_waits_is_not() {
         let answers = Answers::default();
         let waiting = futures_util::stream::pending::<Result<Frame<Bytes>, io::Error>>();
         let mut stream = answers.watch(http_body_util::StreamBody::new(waiting));

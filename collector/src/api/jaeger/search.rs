@@ -239,7 +239,7 @@ fn tags(params: &Params) -> Result<BTreeMap<String, String>, Failure> {
     Ok(tags)
 }
 
-/// Reads tags from a JSON object; numbers and truth values count as their text.
+/// Reads tags from a JSON object; numbers and booleans count as their text.
 pub(super) fn tags_of_json(
     parameter: &str,
     text: &str,
@@ -256,7 +256,7 @@ pub(super) fn tags_of_json(
     let texts = object.into_iter().map(|(key, value)| match value {
         Json::String(value) => Ok((key, value)),
         Json::Bool(_) | Json::Number(_) => Ok((key, value.to_string())),
-        _ => Err(wrong("a value is neither text, number nor truth value")),
+        _ => Err(wrong("a value is neither text, number nor boolean")),
     });
     texts.collect()
 }
@@ -291,7 +291,7 @@ pub(super) async fn gather(state: &ApiState, query: TraceQuery) -> Result<Found,
     })
 }
 
-/// Returns the trace of an id as `params::trace_id` reads it, fitted into so many bytes. Nobody has the id of zeros.
+/// Returns the trace of an id as `params::trace_id` reads it, fitted into so many bytes. No trace has the id of zeros.
 pub(super) async fn find(
     service: &QueryService,
     id: &str,

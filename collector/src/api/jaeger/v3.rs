@@ -213,7 +213,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 
 impl Params {
     /// Returns the name that was used for a parameter, of the one given and its spelling with underscores.
-    fn spelt(&self, name: &str) -> String {
+    fn param_name(&self, name: &str) -> String {
         let other = with_underscores(name);
         match self.0.get(&other) {
             Some(_) => other,
@@ -223,18 +223,19 @@ impl Params {
 
     /// Returns a text.
     fn text(&self, name: &str) -> Result<Option<String>, answer::Failure> {
-        self.0.text(&self.spelt(name))
+        self.0.text(&self.param_name(name))
     }
 
     /// Returns a moment, Unix nanoseconds.
     fn time(&self, name: &str) -> Result<Option<UnixNanos>, answer::Failure> {
         let expected = "a time such as 2026-11-23T10:04:11.302Z";
-        self.0.read(&self.spelt(name), expected, parse_timestamp)
+        self.0
+            .read(&self.param_name(name), expected, parse_timestamp)
     }
 
     /// Checks a flag: traces are given as they were received but for ids that client and server share.
     fn flag(&self, name: &str) -> Result<bool, answer::Failure> {
-        self.0.flag(&self.spelt(name))
+        self.0.flag(&self.param_name(name))
     }
 
     /// Reads the parameters of a search.
@@ -244,7 +245,8 @@ impl Params {
         let tags = tags
             .map(|text| tags_of_json(attributes, &text))
             .transpose()?;
-        let [min, max] = ["query.durationMin", "query.durationMax"].map(|name| self.spelt(name));
+        let [min, max] =
+            ["query.durationMin", "query.durationMax"].map(|name| self.param_name(name));
         let search = Search {
             service: self.text("query.serviceName")?,
             operation: self.text("query.operationName")?,
@@ -259,10 +261,10 @@ impl Params {
 
     /// Returns how many traces are wanted; older clients call it `num_traces`.
     fn depth(&self) -> Result<usize, answer::Failure> {
-        let depth = self.spelt("query.searchDepth");
+        let depth = self.param_name("query.searchDepth");
         match self.0.get(&depth) {
             Some(_) => self.0.limit(&depth),
-            None => self.0.limit(&self.spelt("query.numTraces")),
+            None => self.0.limit(&self.param_name("query.numTraces")),
         }
     }
 

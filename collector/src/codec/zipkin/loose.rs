@@ -16,11 +16,11 @@ pub(super) trait Loose<'de>: Default {
     fn whole(number: i128) -> Self;
     /// Takes a number with a fraction.
     fn fraction(number: f64) -> Self;
-    /// Takes a truth value.
+    /// Takes a boolean.
     fn truth(truth: bool) -> Self;
 }
 
-/// Text; that of a number or a truth value is what JSON writes for it.
+/// Text; that of a number or a boolean is what JSON writes for it.
 #[derive(Debug, Default)]
 pub(super) struct Text<'de>(pub(super) Cow<'de, str>);
 

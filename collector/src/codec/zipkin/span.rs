@@ -33,7 +33,7 @@ pub(super) struct Span {
     pub(super) kind: Option<Kind>,
     /// Microseconds; 0 where it is not given.
     pub(super) timestamp_us: u64,
-    /// Microseconds; 0 where the span did not end, or its end is told by another part of it.
+    /// Microseconds; 0 where the span did not end, or another part of it has its end.
     pub(super) duration_us: u64,
     pub(super) local: Endpoint,
     pub(super) remote: Endpoint,

@@ -92,24 +92,24 @@ fn push_bounded<T>(list: &mut Vec<T>, item: T) -> u64 {
 }
 
 /// An annotation that tells a time of a call: when, and which half said so.
-type Told = Option<(u64, usize)>;
+type Moment = Option<(u64, usize)>;
 
 /// The annotations that tell the times of a call or of a message.
 #[derive(Debug, Clone, Copy, Default)]
 struct Times {
-    cs: Told,
-    cr: Told,
-    sr: Told,
-    ss: Told,
-    ms: Told,
-    mr: Told,
-    ws: Told,
-    wr: Told,
+    cs: Moment,
+    cr: Moment,
+    sr: Moment,
+    ss: Moment,
+    ms: Moment,
+    mr: Moment,
+    ws: Moment,
+    wr: Moment,
 }
 
 impl Times {
     /// Returns the place of an annotation with a meaning, and the kind it tells.
-    fn of(&mut self, value: &str) -> Option<(&mut Told, Option<Kind>)> {
+    fn of(&mut self, value: &str) -> Option<(&mut Moment, Option<Kind>)> {
         Some(match value {
             "cs" => (&mut self.cs, Some(Kind::Client)),
             "cr" => (&mut self.cr, Some(Kind::Client)),
@@ -161,10 +161,10 @@ impl Halves {
         let mut times = Times::default();
         for annotation in &source.annotations {
             let half = self.of(source, annotation.endpoint.as_ref());
-            let told = annotation.endpoint.as_ref();
-            match told.and_then(|_| times.of(&annotation.value)) {
-                Some((told, kind)) => {
-                    *told = Some((annotation.at_us, half));
+            let endpoint = annotation.endpoint.as_ref();
+            match endpoint.and_then(|_| times.of(&annotation.value)) {
+                Some((moment, kind)) => {
+                    *moment = Some((annotation.at_us, half));
                     if kind.is_some() {
                         self.0[half].kind = kind;
                     }
@@ -258,8 +258,8 @@ impl Halves {
                 None => self.time(source, mr, None),
             },
             (None, None) => {
-                for (told, value) in [(times.ws, "ws"), (times.wr, "wr")] {
-                    if let Some((at_us, half)) = told {
+                for (moment, value) in [(times.ws, "ws"), (times.wr, "wr")] {
+                    if let Some((at_us, half)) = moment {
                         self.0[half].annotation(at_us, value);
                     }
                 }
@@ -268,7 +268,7 @@ impl Halves {
     }
 
     /// Gives a half the times of the span, or where that has none, those of its annotations.
-    fn time(&mut self, source: &Span, begin: (u64, usize), end: Told) {
+    fn time(&mut self, source: &Span, begin: (u64, usize), end: Moment) {
         if source.timestamp_us > 0 && source.duration_us > 0 {
             self.set(begin.1, source.timestamp_us, source.duration_us);
         } else {
@@ -303,8 +303,8 @@ impl Halves {
             }
         }
         self.addresses(source, times, ca, sa);
-        for (told, address) in [(times.ms, ma), (times.mr, ma)] {
-            if let (Some((_, half)), Some(address)) = (told, address) {
+        for (moment, address) in [(times.ms, ma), (times.mr, ma)] {
+            if let (Some((_, half)), Some(address)) = (moment, address) {
                 self.0[half].remote = address.clone();
             }
         }
@@ -317,8 +317,8 @@ impl Halves {
         ca: Option<&Endpoint>,
         sa: Option<&Endpoint>,
     ) {
-        let client = times.cs.or(times.cr).map(|told| told.1);
-        let server = times.sr.or(times.ss).map(|told| told.1);
+        let client = times.cs.or(times.cr).map(|moment| moment.1);
+        let server = times.sr.or(times.ss).map(|moment| moment.1);
         match (client, server, ca, sa) {
             (None, None, Some(ca), Some(sa)) => {
                 let half = self.of(source, Some(ca));
@@ -353,7 +353,7 @@ fn half_of(source: &Span) -> Half {
 }
 
 /// Returns the start that belongs to an end, where the span's own times end there.
-fn start_of(end: Told, source: &Span) -> Told {
+fn start_of(end: Moment, source: &Span) -> Moment {
     let (at_us, half) = end?;
     let is_known = source.timestamp_us > 0 && source.duration_us > 0;
     let ends_there = source.timestamp_us.saturating_add(source.duration_us) == at_us;

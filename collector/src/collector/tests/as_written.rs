@@ -48,7 +48,7 @@ fn warning(answer: &Value) -> &str {
 }
 
 /// *Scenario*: names, keys and values are cut in the middle of an emoji, beside a span that is whole.
-/// *Guarantees*: both spans are stored, with U+FFFD in place of the halves; the sender and `/metrics` are told.
+/// *Guarantees*: both spans are stored, with U+FFFD in place of the halves; the sender gets a message, and `/metrics` counts them.
 #[tokio::test]
 async fn half_an_emoji_costs_nothing_in_json() {
     let dir = tempfile::tempdir().unwrap();
@@ -121,7 +121,7 @@ async fn bytes_that_are_not_utf_8_cost_nothing() {
 }
 
 /// *Scenario*: the record of a breaker that opened comes with half an emoji in JSON and with Latin-1 in protobuf.
-/// *Guarantees*: metrics and logs are read in spite of it, and the sender is told.
+/// *Guarantees*: metrics and logs are read in spite of it, and the sender gets a message.
 #[tokio::test]
 async fn ill_formed_text_costs_no_metrics_and_logs() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What spans get that nobody should send: a stated rule, a word in the answer, a line on `/metrics`.
+//! What spans get that no sender should send: a stated rule, a word in the answer, a line on `/metrics`.
 
 use super::*;
 use crate::codec::otlp::Limits;
@@ -98,7 +98,7 @@ fn good_and_bad_spans() -> Vec<u8> {
 }
 
 /// *Scenario*: among good spans there are some of zero and short ids, of absurd times, and one of broken text.
-/// *Guarantees*: the good ones are stored, each bad one is refused by its rule, the sender is told, `/metrics` counts.
+/// *Guarantees*: the good ones are stored, each bad one is refused by its rule, the sender gets a message, `/metrics` counts.
 #[tokio::test]
 async fn bad_spans_are_refused_one_by_one_and_counted() {
     let dir = tempfile::tempdir().unwrap();

@@ -249,7 +249,7 @@ async fn a_clean_stop_keeps_the_running_minute_of_the_map() {
     again.stop().await;
 }
 
-/// *Scenario*: twenty senders are on their way when the collector is told to stop.
+/// *Scenario*: twenty senders are on their way when the collector is asked to stop.
 /// *Guarantees*: exactly the confirmed spans, and no refused one without a word, are there afterwards.
 #[tokio::test]
 async fn stopping_loses_nothing_that_was_confirmed() {

@@ -87,7 +87,7 @@ async fn pages_are_stable_while_traces_come_in() {
 /// *Scenario*: a client opens the stream and never reads, while thousands of transitions come in.
 /// *Guarantees*: senders and other readers are served all the while, and the collector stops in order.
 #[tokio::test]
-async fn a_client_that_never_reads_holds_up_nobody() {
+async fn a_client_that_never_reads_holds_up_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(CollectorConfig::for_test(dir.path())).await;
     let mut deaf = TcpStream::connect(running.web).await.unwrap();

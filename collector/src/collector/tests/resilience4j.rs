@@ -72,7 +72,7 @@ fn export(now: u64, state: &str, calls: [u64; 2], refused: f64) -> Value {
     }]})
 }
 
-/// *Scenario*: a breaker of resilience4j opens, probes, closes and is forced open, told by metrics alone.
+/// *Scenario*: a breaker of resilience4j opens, probes, closes and is forced open, known by metrics alone.
 /// *Guarantees*: each state stands on the wall as it comes, with the calls since the report before, and the history
 /// has every transition; nothing of it is refused or ignored.
 #[tokio::test]

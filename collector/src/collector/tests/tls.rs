@@ -116,7 +116,7 @@ async fn ask(stream: TlsStream<TcpStream>, path: &str) -> Result<StatusCode, hyp
     Ok(client.send_request(request).await?.status())
 }
 
-/// *Guarantees*: every port speaks TLS and HTTP/2 by ALPN, and a client that speaks plain HTTP is told so.
+/// *Guarantees*: every port speaks TLS and HTTP/2 by ALPN, and a client that speaks plain HTTP gets a message.
 #[tokio::test]
 async fn every_port_speaks_tls() {
     let dir = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ fn text(body: &[u8]) -> String {
 }
 
 /// *Scenario*: each of three tokens has one role.
-/// *Guarantees*: none can do what the others are for, on any port; `/healthz` tells a stranger the status only.
+/// *Guarantees*: none can do what the others are for, on any port; `/healthz` without a token returns the status only.
 #[tokio::test]
 async fn each_role_does_its_own() {
     let dir = tempfile::tempdir().unwrap();
@@ -52,9 +52,9 @@ async fn each_role_does_its_own() {
             assert_eq!(answer.0, expected, "{token}");
         }
     }
-    let (status, told) = send(running.web, Request::get("/healthz"), "").await;
+    let (status, answer) = send(running.web, Request::get("/healthz"), "").await;
     assert_eq!(status, 200);
-    assert_eq!(text(&told), r#"{"status":"ok"}"#);
+    assert_eq!(text(&answer), r#"{"status":"ok"}"#);
     let known = get("/healthz", "reader-reader-01").await.1;
     assert!(known.contains("spans_stored"), "{known}");
     assert_eq!(get("/healthz", "guesser-guesser").await.0, 401);

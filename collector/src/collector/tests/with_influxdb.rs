@@ -34,8 +34,8 @@ async fn health_and_metrics_tell_how_it_stands_with_influxdb() {
     assert_eq!(status, 200);
     let well = json!({"reachable": true, "backlog_spans": 0});
     eventually(async || health(&running).await == well).await;
-    let told = metrics(&running).await;
-    let names: Vec<&str> = told.iter().map(|(name, _)| name.as_str()).collect();
+    let metrics_now = metrics(&running).await;
+    let names: Vec<&str> = metrics_now.iter().map(|(name, _)| name.as_str()).collect();
     let expected = [
         "requests_total",
         "bytes_total",
@@ -50,7 +50,13 @@ async fn health_and_metrics_tell_how_it_stands_with_influxdb() {
         "backlog_bytes",
     ];
     assert_eq!(names, expected, "nothing was refused");
-    let value = |name: &str| told.iter().find(|(other, _)| other == name).unwrap().1;
+    let value = |name: &str| {
+        metrics_now
+            .iter()
+            .find(|(other, _)| other == name)
+            .unwrap()
+            .1
+    };
     assert_eq!((value("up"), value("spans_total")), (1, 20));
     assert!(value("requests_total") > 0 && value("bytes_total") > 0 && value("points_total") > 20);
 
@@ -61,14 +67,20 @@ async fn health_and_metrics_tell_how_it_stands_with_influxdb() {
     assert_eq!(ill["backlog_spans"], 20);
     let problem = ill["problem"].as_str().unwrap();
     assert!(problem.contains("no connection"), "{problem}");
-    let told = metrics(&running).await;
-    assert!(told.contains(&("up".to_owned(), 0)), "{told:?}");
-    assert!(told.contains(&("backlog_spans".to_owned(), 20)), "{told:?}");
+    let metrics_now = metrics(&running).await;
+    assert!(
+        metrics_now.contains(&("up".to_owned(), 0)),
+        "{metrics_now:?}"
+    );
+    assert!(
+        metrics_now.contains(&("backlog_spans".to_owned(), 20)),
+        "{metrics_now:?}"
+    );
     running.stop().await;
 }
 
 #[tokio::test]
-async fn without_an_influxdb_nothing_is_told_of_one() {
+async fn without_an_influxdb_nothing_is_reported_of_one() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(CollectorConfig::for_test(dir.path())).await;
     assert_eq!(health(&running).await, serde_json::Value::Null);

@@ -30,7 +30,7 @@ pub use tokens::TokenError;
 pub(crate) use tokens::{Role, Roles, Tokens, check};
 pub use write::is_same_origin;
 
-/// The one path of the web listener that needs no token: health probes send none, and a stranger is told the status only.
+/// The one path of the web listener that needs no token: health probes send none, and get the status only.
 const OPEN_PATH: &str = "/healthz";
 
 /// What may be seen with the role `operate` alone: how the collector is, and what its pages are drawn with.
@@ -71,7 +71,7 @@ pub(crate) enum Denied {
 
 /// Marks a request to the open path whose client may not see what is inside.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stranger;
+pub(crate) struct Anonymous;
 
 impl Auth {
     /// Requires one of these tokens, if there are any; else, unless `any_host`, pages and queries require a private host
@@ -197,12 +197,12 @@ impl Auth {
         let (headers, extensions) = (request.headers(), request.extensions());
         let knows_host =
             self.tokens.is_some() || self.any_host || host::is_private(request.uri(), headers);
-        let is_stranger = match self.tokens {
+        let is_anonymous = match self.tokens {
             Some(_) => !headers.contains_key(AUTHORIZATION),
             None => !knows_host,
         };
-        if is_stranger && request.uri().path() == OPEN_PATH {
-            request.extensions_mut().insert(Stranger);
+        if is_anonymous && request.uri().path() == OPEN_PATH {
+            request.extensions_mut().insert(Anonymous);
             return Ok(());
         }
         if !knows_host {

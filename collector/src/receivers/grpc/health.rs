@@ -1,4 +1,4 @@
-//! `grpc.health.v1.Health/Check`, which probes of Kubernetes and load balancers call: what it asks and what it is told.
+//! `grpc.health.v1.Health/Check`, which probes of Kubernetes and load balancers call: questions and answers.
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;

@@ -43,7 +43,7 @@ async fn an_offer_to_upgrade_is_answered_in_http_1() {
 }
 
 #[tokio::test]
-async fn http_1_on_the_grpc_port_is_told_where_to_go() {
+async fn http_1_on_the_grpc_port_is_shown_where_to_go() {
     let receivers = Receivers::start().await;
     let post =
         b"POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\n\
@@ -54,7 +54,7 @@ async fn http_1_on_the_grpc_port_is_told_where_to_go() {
 }
 
 #[tokio::test]
-async fn nonsense_on_the_wire_harms_nobody() {
+async fn nonsense_on_the_wire_harms_no_other_client() {
     let receivers = Receivers::start().await;
     for nonsense in [
         &b"GET / HTTP/9.9\r\n\r\n"[..],

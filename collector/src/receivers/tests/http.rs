@@ -170,7 +170,7 @@ async fn unreadable_bodies_get_a_400_that_says_what_was_wrong() {
 }
 
 #[tokio::test]
-async fn oversized_bodies_get_a_413_and_harm_nobody() {
+async fn oversized_bodies_get_a_413_and_harm_no_other_client() {
     let receivers = Receivers::start().await;
     let gzipped = [PROTOBUF, ("content-encoding", "gzip")];
     let large = vec![0; BODY_MAX + 1];
@@ -278,7 +278,7 @@ async fn a_broken_disk_is_a_503_and_the_batch_can_come_again() {
 }
 
 #[tokio::test]
-async fn a_request_that_breaks_us_is_a_500_that_nobody_sends_again() {
+async fn a_request_that_breaks_us_is_a_500_that_is_not_sent_again() {
     let receivers = Receivers::start().await;
     receivers
         .bench
@@ -324,7 +324,7 @@ async fn a_token_is_asked_for_where_one_is_set() {
 }
 
 #[tokio::test]
-async fn a_sender_that_pauses_too_long_is_told_so() {
+async fn a_sender_that_pauses_too_long_gets_a_message() {
     let receivers = Receivers::start().await;
     let begun = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(
         b"\x0a",

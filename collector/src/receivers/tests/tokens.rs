@@ -40,7 +40,7 @@ async fn only_a_token_for_senders_sends() {
     };
     assert_eq!(call("sender-sender-01").await, "0");
     assert_eq!(call("reader-reader-01").await, "7");
-    assert_eq!(call("nobody-nobody-01").await, "16");
+    assert_eq!(call("wrong-wrong-wrong").await, "16");
     let denials = receivers.access.denials();
     assert_eq!(denials[&("OTLP HTTP", "role")], 1);
     assert_eq!(denials[&("OTLP gRPC", "role")], 1);
@@ -53,7 +53,7 @@ async fn only_a_token_for_senders_sends() {
 /// *Scenario*: a client tries one token after the other; a sender with a valid one connects meanwhile.
 /// *Guarantees*: the eleventh and each later answer takes longer, the guesses are counted by address, and the sender is heard.
 #[tokio::test]
-async fn guessing_becomes_slow_and_shuts_nobody_out() {
+async fn guessing_becomes_slow_and_shuts_no_client_out() {
     let receivers = Receivers::start_with(1 << 20, Some(TOKENS)).await;
     tokio::time::pause();
     let started = Instant::now();

@@ -60,7 +60,7 @@ async fn names_are_lower_case_sorted_and_without_repeats() {
     }
     for (uri, names) in [
         ("/api/v2/spans?serviceName=", json!([])),
-        ("/api/v2/spans?serviceName=nobody", json!([])),
+        ("/api/v2/spans?serviceName=absent", json!([])),
         (
             "/api/v2/remoteServices?serviceName=Gateway",
             json!(["product"]),
@@ -152,7 +152,7 @@ async fn wrong_ids_are_refused_in_zipkins_words() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told_in_plain_text() {
+async fn what_is_wrong_is_named_in_plain_text() {
     let fixture = Fixture::new();
     let missing = |name| format!("Mandatory parameter/header/attribute is missing: {name}");
     for (uri, status, text) in [
@@ -210,7 +210,7 @@ async fn dependencies_are_those_of_the_range() {
 }
 
 #[tokio::test]
-async fn lens_is_told_how_to_start() {
+async fn lens_gets_its_settings_to_start() {
     let fixture = Fixture::new();
     let config = fixture.json("/zipkin/config.json").await;
     assert_eq!(config["queryLimit"], 10);

@@ -21,7 +21,7 @@ async fn each_condition_may_be_met_by_another_span_of_the_service() {
     for (question, found) in [
         ("", 1),
         ("serviceName=Gateway", 1),
-        ("serviceName=nobody", 0),
+        ("serviceName=absent", 0),
         ("serviceName=product&spanName=select", 1),
         ("serviceName=gateway&spanName=select", 0),
         ("spanName=SELECT", 1),
@@ -220,9 +220,9 @@ async fn a_search_that_stops_early_does_not_say_nothing() {
         let name = if id == 1 { "rare" } else { "often" };
         fixture.receive(&one_span("shop", id, name, now + id * 1_000), now);
     }
-    let question = "spanName=rare&remoteServiceName=nobody";
+    let question = "spanName=rare&remoteServiceName=absent";
     assert_eq!(count(&fixture, question).await, 0);
-    let uri = "/api/v2/traces?remoteServiceName=nobody";
+    let uri = "/api/v2/traces?remoteServiceName=absent";
     let (status, _, text) = fixture.get(uri).await;
     assert_eq!(status, 422, "{text}");
     assert!(text.contains("2000 traces were read"), "{text}");

@@ -51,7 +51,7 @@ pub(super) fn write(field: &Field, scalar: Scalar<'_>, out: &mut Vec<u8>) -> Res
     Ok(())
 }
 
-/// Returns a truth value; some senders write it as a string or as 0 and 1.
+/// Returns a boolean; some senders write it as a string or as 0 and 1.
 fn truth(scalar: Scalar<'_>) -> Result<u64, Unfit> {
     match scalar {
         Scalar::Bool(truth) => Ok(u64::from(truth)),
@@ -73,7 +73,7 @@ fn zigzag(value: i32) -> u32 {
     (value << 1 ^ value >> 31).cast_unsigned()
 }
 
-/// Returns text; of a number or a truth value, what JSON writes for it.
+/// Returns text; of a number or a boolean, what JSON writes for it.
 fn text(scalar: Scalar<'_>) -> Cow<'_, str> {
     match scalar {
         Scalar::Text(text) => text.into(),

@@ -1,4 +1,4 @@
-//! Every codec of OTLP held against prost's generated types, and against bytes that nobody should send.
+//! Every codec of OTLP held against prost's generated types, and against bytes that no sender should send.
 
 pub(crate) mod arbitrary;
 mod encode;
