@@ -33,7 +33,7 @@ async fn axe_finds_nothing_on_any_page() {
         "/circuits/gateway/review",
         "/circuits/gateway/review?differs=1",
         "/traces",
-        "/traces?service=nobody",
+        "/traces?service=unknown",
         "/traces?limit=0",
         &trace,
         &format!("{trace}?view=table"),

@@ -1,4 +1,4 @@
-//! Kinds of faults that were seen in a running Grafana, each as a rule for every panel: what an operator was told wrongly
+//! Kinds of faults that were seen in a running Grafana, each as a rule for every panel: what an operator was shown wrongly
 //! or could not see. They need no server.
 
 use std::collections::BTreeMap;
@@ -118,7 +118,7 @@ fn rates_against_limits_are_no_averages() {
 }
 
 /// Guarantees: alert rules ask for what the store writes, from a data source that is provisioned, and name the part that
-/// decides; that nobody writes is an alert of its own, so that elsewhere no answer need not be one.
+/// decides; that nothing is written is an alert of its own, so that elsewhere no answer need not be one.
 #[test]
 fn alert_rules_ask_for_what_the_store_writes() {
     let path = folder().join("provisioning/alerting/fusebox.json");

@@ -117,14 +117,14 @@ async fn breakers_of_the_wall_are_in_both_streams() {
     end.expect("a stream ends with the collector");
 }
 
-/// Guarantees: a wrong request is told what would be right, and readers are bounded.
+/// Guarantees: the answer to a wrong request says what would be right, and readers are bounded.
 #[tokio::test]
 async fn wrong_and_too_many_requests_are_refused() {
     let stack = Stack::start().await;
     let status = async |path: &str| get(&format!("{}{path}", stack.web)).await.status().as_u16();
     assert_eq!(status("/hystrix.stream").await, 400);
-    assert_eq!(status("/hystrix.stream?service=nobody").await, 404);
-    assert_eq!(status("/turbine.stream?cluster=nobody").await, 404);
+    assert_eq!(status("/hystrix.stream?service=unknown").await, 404);
+    assert_eq!(status("/turbine.stream?cluster=unknown").await, 404);
     assert_eq!(status("/turbine.stream?delay=soon").await, 400);
     let mut readers = Vec::new();
     for _ in 0..16 {
@@ -261,6 +261,9 @@ async fn a_pulled_stream_is_not_redirected() {
         (asked.load(Relaxed) > 1).then_some(())
     })
     .await;
-    assert!(elsewhere.accept().now_or_never().is_none(), "nobody came");
+    assert!(
+        elsewhere.accept().now_or_never().is_none(),
+        "no connection came"
+    );
     stack.stop().await;
 }

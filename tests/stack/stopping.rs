@@ -1,4 +1,4 @@
-//! SIGTERM under load: senders, searches that read everything, an event stream, and an answer that nobody reads.
+//! SIGTERM under load: senders, searches that read everything, an event stream, and an answer that no client reads.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -100,7 +100,7 @@ async fn sigterm_ends_the_collector_under_load() {
     assert_nothing_lost(&data, &load.end().await).await;
 }
 
-/// *Guarantees*: a second SIGTERM ends the collector at once, before the answer that nobody reads is given up; what it
+/// *Guarantees*: a second SIGTERM ends the collector at once, before the answer that no client reads is given up; what it
 /// acknowledged until then is there afterwards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_sigterm_ends_the_collector_at_once() {

@@ -23,7 +23,7 @@ pub(crate) fn assemble(spans: Vec<Span>) -> Trace {
 /// Makes a trace of its spans, in whatever order they came: up to 100,000, which may all have one id.
 ///
 /// # Errors
-/// When nobody waits for it any more.
+/// When no caller waits for it any more.
 pub(crate) fn try_assemble(spans: Vec<Span>) -> Result<Trace, StoreError> {
     let id = spans.first().map_or(TraceId::INVALID, |span| span.trace_id);
     let mut notes = Vec::new();

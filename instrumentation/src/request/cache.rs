@@ -72,7 +72,7 @@ where
         }
     }
 
-    /// Returns the answer to `key` in this request; `ask` gets it if nobody has asked yet.
+    /// Returns the answer to `key` in this request; `ask` gets it if none has asked yet.
     ///
     /// # Errors
     /// Returns the error of the one who asked.

@@ -156,7 +156,7 @@ async fn a_window_gathers_the_calls_of_a_request() {
     assert_eq!(sizes, [1, 2]);
 }
 
-/// Guarantees: an error of the batch, a missing answer, a panic and a refusal reach every caller; nobody hangs.
+/// Guarantees: an error of the batch, a missing answer, a panic and a refusal reach every caller; none hangs.
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_an_error() {
     let breaker = breaker();

@@ -1,5 +1,5 @@
 //! The policies of a process by kind and name, so that two places which name the same limiter share it, and so that all
-//! are exported. Names may come from outside: a registry that has reached its limit removes what nobody uses.
+//! are exported. Names may come from outside: a registry that has reached its limit removes what is unused.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ const SHARE: usize = 16;
 
 /// Policies by kind and name; clones are handles to the same registry.
 ///
-/// When one name more than its limit comes, it removes some policies that nobody holds, those first that remember nothing.
+/// When one name more than its limit comes, it removes some policies that are not held, those first that remember nothing.
 /// One that is held is never removed, so a registry in which all are held grows beyond its limit.
 #[derive(Clone)]
 pub struct Registry {

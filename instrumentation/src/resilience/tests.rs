@@ -96,7 +96,7 @@ fn build_panics_on_settings_that_cannot_work() {
 
 /// Guarantees: a full registry keeps what is held and what remembers something, as long as others can go.
 #[test]
-fn a_full_registry_removes_what_nobody_uses() {
+fn a_full_registry_removes_what_is_unused() {
     let registry = Registry::with_limit(4);
     let held = bulkhead("held", &registry, 1).unwrap();
     let limit = RateLimiterSettings {

@@ -119,7 +119,7 @@ fn a_change_is_fetched_applied_and_acknowledged() {
 }
 
 /// Scenario: the channel is switched off.
-/// Guarantees: nobody asks.
+/// Guarantees: the library does not ask.
 #[test]
 fn without_control_nothing_is_asked() {
     let (collector, registry) = (Collector::default(), Registry::new());

@@ -18,7 +18,7 @@ pub(in crate::api) struct Listed {
 pub(in crate::api) enum Outcome {
     /// Its trace is in the answer.
     Added,
-    /// Nobody knows it.
+    /// It is not known.
     Unknown,
     /// Its trace does not fit, and why.
     TooLarge(String),

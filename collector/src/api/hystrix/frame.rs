@@ -22,7 +22,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Looks among which the most running calls are found (Hystrix's window of ten seconds).
 const LOOKS: usize = 10;
 
-/// What the reader is told who finds no place.
+/// The answer to a reader for whom there is no place.
 pub(super) const FULL: &str =
     "hystrix.stream and turbine.stream have 16 readers already, or the collector is stopping";
 

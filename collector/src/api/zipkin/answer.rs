@@ -148,7 +148,7 @@ pub(super) async fn read_many(
     }
     let (traces, cut) = listed.into_parts();
     match missing {
-        // An empty list would mean that nobody knows them. A trace always fits alone, so the time is over.
+        // An empty list would mean that none is known. A trace always fits alone, so the time is over.
         Some(missing) if traces.is_empty() => {
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, missing))
         }

@@ -45,7 +45,7 @@ struct Circuit {
     minutes: Minutes,
     /// Whether an instance is known from spans alone.
     is_of_spans: bool,
-    /// Until when spans alone told of it, before its own reports came.
+    /// Until when it was known from spans alone, before its own reports came.
     spans_until: Option<UnixNanos>,
 }
 
@@ -118,8 +118,8 @@ impl Board {
         effects.not_kept += observed.too_many_series;
         effects.first_standing(&found);
         // In what state a new one is, its other collector knows since when.
-        let is_told = found.is_new && is_known_elsewhere;
-        if let Some(derived) = observed.derived.filter(|_| !is_told) {
+        let is_reported = found.is_new && is_known_elsewhere;
+        if let Some(derived) = observed.derived.filter(|_| !is_reported) {
             effects.transition(derived);
         }
         effects.records.extend(sample.map(SeriesRecord::Sample));
@@ -139,8 +139,8 @@ impl Board {
         })
     }
 
-    /// Returns until when spans alone told of the calls of a breaker.
-    fn told_by_spans(&self, key: &CircuitKey) -> Option<UnixNanos> {
+    /// Returns until when the calls of a breaker were known from spans alone.
+    fn known_from_spans(&self, key: &CircuitKey) -> Option<UnixNanos> {
         let circuit = self.circuits.get(key)?;
         if !circuit.is_of_spans {
             return circuit.spans_until;
@@ -150,9 +150,9 @@ impl Board {
         of_spans.map(|standing| standing.last_seen).max()
     }
 
-    /// Removes what spans alone told of a breaker: its own reports are there now.
+    /// Removes what is known of a breaker from spans alone: its own reports are there now.
     fn forget_spans(&mut self, key: &CircuitKey) {
-        let until = self.told_by_spans(key);
+        let until = self.known_from_spans(key);
         let Some(circuit) = self.circuits.get_mut(key).filter(|one| one.is_of_spans) else {
             return;
         };
@@ -168,7 +168,7 @@ impl Board {
         *count = count.saturating_sub(gone);
     }
 
-    /// Returns after when a count that is new here must have begun so that nobody has counted its calls before.
+    /// Returns after when a count that is new here must have begun so that its calls were not counted before.
     fn counts_from(
         &self,
         key: &CircuitKey,
@@ -178,7 +178,7 @@ impl Board {
     ) -> UnixNanos {
         let recent = now - RECENT_COUNT;
         let gone = self.gone.last_seen(key, id);
-        match gone.max(self.told_by_spans(key)) {
+        match gone.max(self.known_from_spans(key)) {
             Some(last_seen) => last_seen,
             None if is_known_elsewhere => recent,
             None => self.opened_at.min(recent),

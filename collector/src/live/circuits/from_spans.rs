@@ -120,7 +120,7 @@ impl SpanCalls {
     }
 }
 
-/// The breakers that spans told of.
+/// The breakers that are known from spans.
 #[derive(Debug, Default)]
 pub(super) struct FromSpans(HashMap<BreakerId, Waiting>);
 

@@ -330,7 +330,7 @@ impl Instance {
         Some(self.derive(state, disagreement.time, reason))
     }
 
-    /// Takes the first state that it reports. A breaker starts closed, so any other is a transition that nobody saw.
+    /// Takes the first state that it reports. A breaker starts closed, so any other is a transition that was not seen.
     fn first_state(&mut self, state: EffectiveState, time: UnixNanos) -> Option<CircuitTransition> {
         self.state_known = true;
         if state == self.standing.state {
@@ -350,7 +350,7 @@ impl Instance {
         (state == EffectiveState::Open).then(|| window.words())?
     }
 
-    /// Applies a transition that no event told; returns it.
+    /// Applies a transition that no event reported; returns it.
     fn derive(&mut self, to: EffectiveState, time: UnixNanos, reason: String) -> CircuitTransition {
         let derived = CircuitTransition {
             key: self.standing.key.clone(),

@@ -51,7 +51,7 @@ pub(super) enum Added {
 pub(super) enum NewSeries {
     /// All of it: the instance was heard before, without that series.
     Whole,
-    /// All of it if it began after that moment: nobody can have counted it before.
+    /// All of it if it began after that moment: it cannot have been counted before.
     BegunAfter(UnixNanos),
 }
 

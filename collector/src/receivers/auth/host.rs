@@ -1,4 +1,4 @@
-//! Which host names are answered without a token: those that nobody can register, from every place of a request that names
+//! Which host names are answered without a token: those that cannot be registered, from every place of a request that names
 //! the host.
 
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ pub(super) fn is_private(uri: &Uri, headers: &HeaderMap) -> bool {
         && named.all(|value| is_private_header(value.as_bytes()))
 }
 
-/// Returns whether a host is an IP address or a name that nobody can register: one without a dot, or below a reserved top
+/// Returns whether a host is an IP address or a name that cannot be registered: one without a dot, or below a reserved top
 /// level.
 fn is_private_name(authority: &Authority) -> bool {
     let host = authority.host().to_ascii_lowercase();

@@ -290,7 +290,7 @@ mod tests {
         followed.take_second(UnixNanos::new((1_795_428_000 + second) * SECOND))
     }
 
-    /// Guarantees: each second has the calls that came, their latencies and the state; settings are told when they change.
+    /// Guarantees: each second has the calls that came, their latencies and the state; settings are reported when they change.
     #[test]
     fn a_second_has_what_came_in_it() {
         let mut followed = Followed::new("shop", "127.0.0.1:8081".to_owned());
@@ -329,11 +329,11 @@ mod tests {
         assert_eq!(second.settings[0].settings.max_concurrent, Some(7));
     }
 
-    /// Guarantees: what is forced is told when it begins and when it ends, and everything again over a new connection.
+    /// Guarantees: what is forced is reported when it begins and when it ends, and everything again over a new connection.
     #[test]
-    fn settings_are_told_when_they_change_and_over_a_new_connection() {
+    fn settings_are_reported_when_they_change_and_over_a_new_connection() {
         let mut followed = Followed::new("shop", "a:1".to_owned());
-        let mut told = |second, is_forced: bool, is_connected| {
+        let mut sent = |second, is_forced: bool, is_connected| {
             if is_connected {
                 followed.connected();
             }
@@ -344,11 +344,11 @@ mod tests {
             let forced = settings.map(|report| report.forced.map(|forced| forced.kind));
             forced.collect::<Vec<_>>()
         };
-        assert_eq!(told(0, false, true), [None]);
-        assert_eq!(told(1, true, false), [Some(OverrideKind::ForcedOpen)]);
-        assert_eq!(told(2, true, false), []);
-        assert_eq!(told(3, false, false), [None]);
-        assert_eq!(told(4, false, true), [None]);
+        assert_eq!(sent(0, false, true), [None]);
+        assert_eq!(sent(1, true, false), [Some(OverrideKind::ForcedOpen)]);
+        assert_eq!(sent(2, true, false), []);
+        assert_eq!(sent(3, false, false), [None]);
+        assert_eq!(sent(4, false, true), [None]);
     }
 
     /// Guarantees: the first calls of a command count if it was called for the first time while the stream was read.

@@ -23,7 +23,7 @@ type Counts = [f64; 9];
 pub(super) struct Growth {
     /// When, and the calls until then; oldest first.
     looks: VecDeque<(UnixNanos, Counts)>,
-    told: [u64; 9],
+    returned: [u64; 9],
 }
 
 impl Growth {
@@ -32,7 +32,7 @@ impl Growth {
         let counts = rolling.in_order().map(|count| count as f64);
         Self {
             looks: VecDeque::from([(at - window, Counts::default()), (at, counts)]),
-            told: rolling.in_order(),
+            returned: rolling.in_order(),
         }
     }
 
@@ -53,7 +53,7 @@ impl Growth {
             }
             return CircuitCalls::default();
         }
-        // After a gap longer than the window, the calls that nobody saw are not guessed.
+        // After a gap longer than the window, the calls that were not seen are not guessed.
         let before = if at - last_at >= window {
             last
         } else {
@@ -68,7 +68,7 @@ impl Growth {
         }
         self.looks.push_back((at, counts));
         self.forget(at - window);
-        self.tell(&counts)
+        self.take_whole(&counts)
     }
 
     /// Whether the last look is so close to the one before it that the next may take its place.
@@ -104,11 +104,11 @@ impl Growth {
     }
 
     /// Returns the whole calls that were not returned before.
-    fn tell(&mut self, counts: &Counts) -> CircuitCalls {
+    fn take_whole(&mut self, counts: &Counts) -> CircuitCalls {
         // A sum of shares may be a little below the whole number that it is.
         let whole = counts.map(|count| (count + 1e-6) as u64);
-        let added = std::array::from_fn(|index| whole[index].saturating_sub(self.told[index]));
-        self.told = std::array::from_fn(|index| whole[index].max(self.told[index]));
+        let added = std::array::from_fn(|index| whole[index].saturating_sub(self.returned[index]));
+        self.returned = std::array::from_fn(|index| whole[index].max(self.returned[index]));
         CircuitCalls::from_order(added)
     }
 }

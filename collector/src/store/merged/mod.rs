@@ -18,7 +18,7 @@ use crate::store::{StoreError, try_assemble};
 /// Makes one trace of its parts in two stores; a span that is in both is there once.
 ///
 /// # Errors
-/// When nobody waits for it any more.
+/// When no caller waits for it any more.
 pub(crate) fn union(
     local: Option<Trace>,
     remote: Option<Trace>,

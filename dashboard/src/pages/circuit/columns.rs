@@ -1,4 +1,4 @@
-//! The values behind the chart of a circuit, bar by bar: what the pointer is told, and the same as a table.
+//! The values behind the chart of a circuit, bar by bar: what the pointer shows, and the same as a table.
 
 use fusebox_collector::model::{CircuitCalls, CircuitHistory, TimeRange, nanos};
 

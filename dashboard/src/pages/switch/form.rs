@@ -24,7 +24,7 @@ const LIFETIMES: [(u64, &str); 6] = [
     (43_200, "12 hours"),
     (86_400, "24 hours"),
 ];
-/// The time that is chosen at first: long enough for an incident, and nobody needs to end it.
+/// The time that is chosen at first: long enough for an incident, and it ends by itself.
 const LIFETIME_DEFAULT: u64 = 3_600;
 
 /// What was entered.

@@ -141,7 +141,7 @@ impl Scale {
     }
 }
 
-/// Returns one tick a place, the worst there: more could not be told apart.
+/// Returns one tick a place, the worst there: more could not be distinguished.
 fn ticks<'a>(transitions: impl Iterator<Item = &'a CircuitTransition>, scale: Scale) -> Vec<Tick> {
     let mut worst: BTreeMap<u64, &CircuitTransition> = BTreeMap::new();
     for transition in transitions {

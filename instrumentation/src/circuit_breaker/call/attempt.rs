@@ -71,7 +71,7 @@ impl<T, E> Attempt<T, E> {
         }
     }
 
-    /// What the breaker is told. A call that found no permit says as little about the target as one without a slot.
+    /// What the breaker records. A call that found no permit says as little about the target as one without a slot.
     fn outcome(&self) -> Outcome {
         match self {
             Self::Answered(_) => Outcome::Success,

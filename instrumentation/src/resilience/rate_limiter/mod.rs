@@ -279,8 +279,8 @@ impl Place<'_> {
         if cycles.collect(self.ticket, waker) {
             return true;
         }
-        // The first one watches over the next cycle. The others need not: their time comes early enough for a queue of which
-        // nobody leaves, and whoever becomes the first is woken.
+        // The first one watches over the next cycle. The others need not: their time comes early enough for a queue that
+        // none leaves, and whoever becomes the first is woken.
         if cycles.is_first(self.ticket) || self.due <= now {
             self.due = cycles.next_cycle();
         }

@@ -219,7 +219,7 @@ async fn lens_gets_its_settings_to_start() {
 }
 
 /// *Scenario*: the time of a list of ids is over before the first trace is read.
-/// *Guarantees*: that is an error, since an empty list means that nobody knows the traces.
+/// *Guarantees*: that is an error, since an empty list means that none of the traces is known.
 #[tokio::test]
 async fn traces_that_are_not_read_in_time_are_no_empty_list() {
     let fixture = Fixture::with_shop(UnixNanos::now().get());

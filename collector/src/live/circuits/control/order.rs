@@ -10,7 +10,7 @@ use crate::store::StoreError;
 /// The shortest time for which a change may be in force.
 const LIFETIME_MIN: Duration = Duration::from_secs(1);
 /// For how long a reset is given to instances that have not heard of it: one that comes later would close breakers for a
-/// reason that nobody remembers.
+/// reason long forgotten.
 const RESET_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// The most instances that can be picked for one change; for more, all are meant.
 const PICKED_MAX: usize = 100;

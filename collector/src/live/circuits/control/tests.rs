@@ -295,7 +295,7 @@ async fn a_wrong_order_names_what_is_wrong() {
                 ..good()
             },
         ),
-        ("instances", order(Action::ForceOpen, &["a", "stranger"])),
+        ("instances", order(Action::ForceOpen, &["a", "unknown"])),
     ];
     for (part, order) in wrong {
         match world.order(order).await {

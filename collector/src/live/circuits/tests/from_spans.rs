@@ -99,7 +99,7 @@ async fn what_a_breaker_reports_itself_takes_its_place() {
 }
 
 /// *Scenario*: the first metrics of a service come five minutes after its spans, which stand for them by then.
-/// *Guarantees*: calls that its spans told count once, and those after its first report all count.
+/// *Guarantees*: calls of its spans count once, and those after its first report all count.
 #[tokio::test(start_paused = true)]
 async fn late_metrics_count_from_where_spans_ended() {
     let world = World::new();

@@ -168,9 +168,9 @@ fn a_span_without_an_end_is_noted_in_plain_words() {
     );
 }
 
-/// *Guarantees*: a trace that nobody waits for any more is not made.
+/// *Guarantees*: a trace that no caller waits for any more is not made.
 #[test]
-fn assembling_ends_when_nobody_waits_for_the_trace() {
+fn assembling_ends_when_no_caller_waits_for_the_trace() {
     let spans: Vec<_> = (1..=3).map(|id| span(1, id, "shop")).collect();
     let asked = Asked::default();
     let entered = asked.cancel().enter();
