@@ -6,15 +6,31 @@ use crate::source::repository;
 
 /// What not to write, and what to write instead.
 const REPLACED: &[(&str, &str)] = &[
+    ("came to grief", "failed"),
+    ("company", "others, collectors"),
+    ("come to grief", "fail"),
     ("comes of", "results from"),
     ("convict", "reject"),
     ("convicts", "rejects"),
     ("dispelled", "resolved"),
+    ("gist", "row"),
     ("hearsay", "derived"),
+    ("heeded", "respected"),
     ("in its right mind", "working"),
+    ("let go of", "dropped"),
+    ("lets go", "drops"),
+    ("nobody", "no client, no caller, none"),
+    ("patience", "timeout"),
+    ("seldom", "rarely"),
+    ("spelt", "written"),
+    ("stranger", "anonymous, untrusted peer"),
+    ("strangers", "untrusted peers"),
     ("sunk", "boxed future"),
     ("suspicion", "refusal"),
+    ("told", "reported, shown, distinguished"),
+    ("truth values", "booleans"),
     ("what becomes of", "the outcome of"),
+    ("witness", "known good line"),
 ];
 
 const FOLDERS: [&str; 5] = [
