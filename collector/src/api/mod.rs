@@ -95,6 +95,7 @@ pub fn router(state: ApiState) -> Router {
                 .layer(DefaultBodyLimit::max(control::ORDER_BYTES_MAX)),
         )
         .route("/changes", get(control::journal))
+        .route("/instances", get(services::instances))
         .route("/traces", get(traces::search))
         .route("/traces/{id}", get(traces::trace))
         .route("/services", get(services::services))

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::params::Params;
 use super::{ApiState, Problem};
 use crate::model::{DependencyLink, ServiceSummary, format_timestamp};
-use crate::query::ServicesPage;
+use crate::query::{Instances, ServicesPage};
 
 /// Services of one answer.
 const SERVICES_MAX: usize = 1_000;
@@ -50,6 +50,15 @@ pub(super) async fn services(
     let page = state.query.services(&filter, offset.unwrap_or(0), limit);
     let ServicesPage { total, services } = page.await?;
     Ok(Json(Services { total, services }))
+}
+
+/// `GET /api/instances`
+pub(super) async fn instances(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Json<Instances>, Problem> {
+    params.only(&[])?;
+    Ok(Json(state.query.instances().await?))
 }
 
 /// `GET /api/services/{name}/operations`

@@ -32,16 +32,20 @@ const ALWAYS: [&str; 8] = [
 ];
 
 /// What is answered from a view of every breaker.
-const WALLS: [&str; 8] = [
+const WALLS: [&str; 9] = [
     "/",
     "/circuits",
     "/circuits/wall",
     "/api/circuits",
     "/services",
+    "/api/instances",
     "/services/{name}",
     "/map",
     "/go",
 ];
+
+/// What is answered from the store, though its path does not say so.
+const HEAVY: [&str; 2] = ["/circuits/{service}/{name}", "/api/changes"];
 
 /// Admits the requests of pages and APIs, and compresses the answers; `busy` answers a page for which there is no room.
 pub fn bounded(web: Router, queries: QueryService, busy: fn() -> Response) -> Router {
@@ -98,7 +102,7 @@ fn cost(request: &Request, queries: &QueryService) -> Option<Cost> {
         .uri()
         .query()
         .is_some_and(|query| query.contains("at="));
-    let is_heavy = reads_store || is_past || path == "/circuits/{service}/{name}";
+    let is_heavy = reads_store || is_past || HEAVY.contains(&path);
     Some(match is_heavy {
         true => Cost::Heavy,
         false if WALLS.contains(&path) => queries.wall_cost(),

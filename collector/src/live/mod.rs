@@ -29,7 +29,7 @@ pub(crate) use figures::{EdgeFigures, OperationFigures};
 pub(crate) use red::{Exemplar, LATENCY_DOUBLINGS};
 
 use crate::counters::Counters;
-use crate::model::{DependencyLink, SECOND, ServiceSummary, TimeRange, UnixNanos};
+use crate::model::{DependencyLink, InstanceSeen, SECOND, ServiceSummary, TimeRange, UnixNanos};
 use crate::store::StoreError;
 use crate::sync::Mutex;
 
@@ -105,6 +105,14 @@ impl Live {
             .services()
             .map(|name| name.to_string())
             .collect()
+    }
+
+    /// Returns the instances whose spans arrived since that time, each with its service.
+    pub(crate) fn instances_since(&self, time: UnixNanos) -> Vec<(String, InstanceSeen)> {
+        let figures = self.shared.figures();
+        let seen = figures.instances.since(time).into_iter();
+        let named = |(node, instance)| (figures.nodes.name(node).to_string(), instance);
+        seen.map(named).collect()
     }
 
     /// Returns whether a service of that name sent spans since the start.

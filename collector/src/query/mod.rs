@@ -3,6 +3,7 @@
 mod admission;
 mod changes;
 mod hub;
+mod instances;
 mod service;
 mod stream;
 mod trace_id;
@@ -12,6 +13,7 @@ pub(crate) use crate::store::fitting::{TRACE_BYTES_MAX, bytes_of};
 pub(crate) use admission::circuits_bytes;
 pub use admission::{Admission, Admitted, Busy, Cost};
 pub use hub::Hub;
+pub use instances::{InstanceView, Instances, Liveness};
 pub use service::{QueryService, ServicesPage};
 pub(crate) use stream::Greeting;
 pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic};

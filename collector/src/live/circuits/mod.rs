@@ -43,8 +43,8 @@ use tokio::sync::broadcast;
 
 pub(crate) use self::control::PollError;
 pub use self::control::{
-    ChangeOrder, ChangeStatus, Control, ControlError, Delivery, InstanceDelivery, JournalEntry,
-    JournalFilter,
+    ChangeOrder, ChangeStatus, ChannelSeen, Control, ControlError, Delivery, InstanceDelivery,
+    JournalEntry, JournalFilter,
 };
 
 use self::board::{Board, Effects};

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use journal::{JournalEntry, JournalFilter};
 pub use order::{ChangeOrder, ControlError};
-pub use state::{ChangeStatus, Delivery, InstanceDelivery};
+pub use state::{ChangeStatus, ChannelSeen, Delivery, InstanceDelivery};
 
 use self::state::{State, TooManyChannels};
 use crate::model::{CircuitView, ControlRecord, OperatorChange, Source, TimeRange, UnixNanos};
@@ -161,6 +161,11 @@ impl Control {
             let path = std::path::Path::new("series");
             Err(StoreError::io("read", path, error))
         })
+    }
+
+    /// Returns the instances that poll, or did since the start.
+    pub fn channels(&self) -> Vec<ChannelSeen> {
+        self.state().channels(UnixNanos::now())
     }
 
     /// Stores the outcomes that are new, before they are shown.

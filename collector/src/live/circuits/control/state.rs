@@ -39,9 +39,10 @@ struct Tracked {
     outcomes: BTreeMap<String, ChangeOutcome>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct ChannelState {
     open: usize,
+    first_seen: UnixNanos,
     last_seen: UnixNanos,
 }
 
@@ -49,6 +50,21 @@ struct ChannelState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there are {CHANNELS_MAX} control channels already")]
 pub(crate) struct TooManyChannels;
+
+/// An instance with a control channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelSeen {
+    /// The service.
+    pub service: String,
+    /// The instance.
+    pub instance: String,
+    /// When it was first heard since the start, Unix nanoseconds of the collector's clock.
+    pub first_seen: UnixNanos,
+    /// When it was last heard, Unix nanoseconds of the collector's clock.
+    pub last_seen: UnixNanos,
+    /// Whether it polls, or did so lately.
+    pub is_open: bool,
+}
 
 /// A change in force, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -236,7 +252,11 @@ impl State {
                 return Err(TooManyChannels);
             }
         }
-        let channel = self.channels.entry(id.clone()).or_default();
+        let channel = self.channels.entry(id.clone()).or_insert(ChannelState {
+            open: 0,
+            first_seen: now,
+            last_seen: now,
+        });
         channel.open += 1;
         channel.last_seen = now;
         Ok(())
@@ -248,6 +268,22 @@ impl State {
             channel.open = channel.open.saturating_sub(1);
             channel.last_seen = now;
         }
+    }
+
+    /// Returns every channel; a poll that is held is heard now.
+    pub(super) fn channels(&self, now: UnixNanos) -> Vec<ChannelSeen> {
+        let seen =
+            |((service, instance), channel): (&(String, String), &ChannelState)| ChannelSeen {
+                service: service.clone(),
+                instance: instance.clone(),
+                first_seen: channel.first_seen,
+                last_seen: match channel.open {
+                    0 => channel.last_seen,
+                    _ => now,
+                },
+                is_open: channel.is_open(now),
+            };
+        self.channels.iter().map(seen).collect()
     }
 
     /// Returns the changes of a circuit that have not expired, the latest first.

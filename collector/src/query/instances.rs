@@ -1,0 +1,232 @@
+//! The instances of all services, joined from what is known of each: its spans, its breakers, its control channel; and
+//! whether it is alive by its heartbeats, counted without doubling: one missed is late, three are down.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fusebox::circuit_breaker::EffectiveState;
+use fusebox::control::WAIT_MAX;
+use serde::Serialize;
+
+use super::{QueryError, QueryService};
+use crate::live::circuits::ChannelSeen;
+use crate::model::{CircuitView, HOUR, InstanceSeen, MINUTE, Source, UnixNanos};
+
+/// How often an instance of our library is heard at least: its poll ends, and a slow network.
+const HEARTBEAT: Duration = WAIT_MAX.saturating_add(Duration::from_secs(5));
+/// How often an instance with metrics of another SDK is heard at least (OpenTelemetry's default).
+const METRIC_INTERVAL: Duration = MINUTE;
+/// Heartbeats missed until an instance is down.
+const MISSED_UNTIL_DOWN: u32 = 3;
+/// How long an instance is listed after its last sign.
+const LISTED_FOR: Duration = HOUR;
+/// The most instances of one answer.
+const INSTANCES_MAX: usize = 10_000;
+/// Instances that fall silent within this time did so at once.
+const AT_ONCE: Duration = MINUTE;
+/// The share of instances that may fall silent at once without a doubt about the collector itself, percent; as Eureka's
+/// threshold of renewals (85 %).
+const SILENT_PERCENT_MAX: usize = 15;
+/// Of fewer, a share says nothing.
+const SILENT_MIN: usize = 3;
+
+/// One instance of a service.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct InstanceView {
+    /// The service.
+    pub service: String,
+    /// `service.instance.id`, else `host.name`, else empty.
+    pub id: String,
+    /// Whether it is alive.
+    pub liveness: Liveness,
+    /// Since when it is so, Unix nanoseconds of the collector's clock; of a live one, since when it is known. `None` where
+    /// only its metrics are, which do not say it.
+    #[serde(rename = "since_unix_nanos")]
+    pub since: Option<UnixNanos>,
+    /// When it was last heard, Unix nanoseconds of the collector's clock.
+    #[serde(rename = "last_heard_unix_nanos")]
+    pub last_heard: UnixNanos,
+    /// Whether it asks for changes of its breakers.
+    pub has_channel: bool,
+    /// Its breakers.
+    pub breakers: usize,
+    /// Those that are not closed.
+    pub not_closed: usize,
+    /// Calls a second through its breakers.
+    pub calls_per_second: f64,
+    /// Errors of them, percent; `None` without judged calls.
+    pub error_percent: Option<f64>,
+}
+
+/// Whether an instance is alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Liveness {
+    /// It missed three heartbeats.
+    Down,
+    /// It missed one.
+    Late,
+    /// It sends spans only, and has sent none for a minute: it may be idle.
+    Silent,
+    /// It is heard.
+    Live,
+}
+
+/// All instances.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Instances {
+    /// What needs a look first; then by service and id.
+    pub instances: Vec<InstanceView>,
+    /// How many fell silent within a minute, where that are too many to be the instances' own doing.
+    pub silent_at_once: Option<usize>,
+}
+
+/// What is known of one instance.
+#[derive(Debug, Default)]
+struct Known {
+    first_seen: Option<UnixNanos>,
+    last_heard: UnixNanos,
+    heartbeat: Option<Duration>,
+    has_channel: bool,
+    breakers: usize,
+    not_closed: usize,
+    calls_per_second: f64,
+    errors: f64,
+    judged: f64,
+}
+
+type ById = BTreeMap<(String, String), Known>;
+
+impl QueryService {
+    /// Returns the instances of all services that were heard within the last hour.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn instances(&self) -> Result<Instances, QueryError> {
+        let wall = self.circuits().wall(None).await?;
+        let spans = self.live().instances_since(UnixNanos::now() - LISTED_FOR);
+        let channels = self.circuits().control().channels();
+        let joined = tokio::task::spawn_blocking(move || {
+            let mut known = ById::new();
+            for (service, seen) in &spans {
+                add_spans(&mut known, service, seen);
+            }
+            wall.circuits
+                .iter()
+                .for_each(|c| add_breaker(&mut known, c));
+            channels.iter().for_each(|c| add_channel(&mut known, c));
+            list(known, UnixNanos::now())
+        });
+        Ok(joined.await.unwrap_or_default())
+    }
+}
+
+fn add_spans(known: &mut ById, service: &str, seen: &InstanceSeen) {
+    let one = entry(known, service, &seen.id);
+    one.hear(seen.last_seen);
+    one.know_since(seen.first_seen);
+}
+
+fn add_breaker(known: &mut ById, circuit: &CircuitView) {
+    for instance in &circuit.instances {
+        let one = entry(known, &circuit.key.service, &instance.id);
+        one.hear(instance.last_seen);
+        let heartbeat = match circuit.source {
+            Source::Fusebox => HEARTBEAT,
+            _ => METRIC_INTERVAL,
+        };
+        one.heartbeat = Some(
+            one.heartbeat
+                .map_or(heartbeat, |known| known.min(heartbeat)),
+        );
+        one.breakers += 1;
+        one.not_closed += usize::from(instance.state != EffectiveState::Closed);
+        if !instance.stale {
+            one.calls_per_second += instance.calls_per_second;
+            let judged = instance.calls.judged(&circuit.settings) as f64;
+            one.judged += judged;
+            one.errors += instance.calls.errors(&circuit.settings) as f64;
+        }
+    }
+}
+
+fn add_channel(known: &mut ById, channel: &ChannelSeen) {
+    let one = entry(known, &channel.service, &channel.instance);
+    one.hear(channel.last_seen);
+    one.know_since(channel.first_seen);
+    one.heartbeat = Some(HEARTBEAT);
+    one.has_channel = channel.is_open;
+}
+
+fn entry<'a>(known: &'a mut ById, service: &str, id: &str) -> &'a mut Known {
+    let id = (service.to_owned(), id.to_owned());
+    known.entry(id).or_default()
+}
+
+fn list(known: ById, now: UnixNanos) -> Instances {
+    let is_listed = |one: &Known| one.last_heard + LISTED_FOR > now;
+    let listed = known.into_iter().filter(|(_, one)| is_listed(one));
+    let mut instances: Vec<_> = listed.map(|(id, one)| one.view(id, now)).collect();
+    let silent_at_once = silent_at_once(&instances);
+    // Stable: instances of one liveness stay sorted by service and id.
+    instances.sort_by_key(|instance| instance.liveness);
+    instances.truncate(INSTANCES_MAX);
+    Instances {
+        instances,
+        silent_at_once,
+    }
+}
+
+impl Known {
+    fn hear(&mut self, at: UnixNanos) {
+        self.last_heard = self.last_heard.max(at);
+    }
+
+    fn know_since(&mut self, at: UnixNanos) {
+        self.first_seen = Some(self.first_seen.map_or(at, |first| first.min(at)));
+    }
+
+    fn view(self, (service, id): (String, String), now: UnixNanos) -> InstanceView {
+        let silent = now - self.last_heard;
+        let after = |time: Duration| Some(self.last_heard + time);
+        let (liveness, since) = match self.heartbeat {
+            Some(beat) if silent > beat * MISSED_UNTIL_DOWN => {
+                (Liveness::Down, after(beat * MISSED_UNTIL_DOWN))
+            }
+            Some(beat) if silent > beat => (Liveness::Late, after(beat)),
+            None if silent > METRIC_INTERVAL => (Liveness::Silent, after(METRIC_INTERVAL)),
+            _ => (Liveness::Live, self.first_seen),
+        };
+        InstanceView {
+            service,
+            id,
+            liveness,
+            since,
+            last_heard: self.last_heard,
+            has_channel: self.has_channel,
+            breakers: self.breakers,
+            not_closed: self.not_closed,
+            calls_per_second: self.calls_per_second,
+            error_percent: (self.judged > 0.0).then(|| self.errors * 100.0 / self.judged),
+        }
+    }
+}
+
+/// Returns how many fell silent within a minute, if that is more than some of their own would.
+fn silent_at_once(instances: &[InstanceView]) -> Option<usize> {
+    let has_heartbeat = |one: &&InstanceView| one.liveness != Liveness::Silent;
+    let all = instances.iter().filter(has_heartbeat).count();
+    let lost = |one: &&InstanceView| matches!(one.liveness, Liveness::Late | Liveness::Down);
+    let silent = instances.iter().filter(lost);
+    let mut last: Vec<UnixNanos> = silent.map(|one| one.last_heard).collect();
+    last.sort_unstable();
+    let within = |(at, from): (usize, &UnixNanos)| {
+        last[at..].partition_point(|heard| *heard <= *from + AT_ONCE)
+    };
+    let most = last.iter().enumerate().map(within).max()?;
+    (most >= SILENT_MIN && most * 100 > all * SILENT_PERCENT_MAX).then_some(most)
+}
+
+#[cfg(test)]
+#[path = "instances_tests.rs"]
+mod tests;

@@ -1,0 +1,82 @@
+//! Instances by their heartbeats.
+
+use super::*;
+use crate::model::SECOND;
+
+const NOW: UnixNanos = UnixNanos::new(1_795_397_400_000_000_000);
+
+fn channel(instance: &str, silent: Duration) -> ChannelSeen {
+    ChannelSeen {
+        service: "shop".to_owned(),
+        instance: instance.to_owned(),
+        first_seen: NOW - HOUR,
+        last_seen: NOW - silent,
+        is_open: silent < HEARTBEAT,
+    }
+}
+
+fn listed(channels: &[ChannelSeen]) -> Instances {
+    let mut known = ById::new();
+    channels.iter().for_each(|one| add_channel(&mut known, one));
+    list(known, NOW)
+}
+
+#[test]
+fn one_missed_heartbeat_is_late_and_three_are_down() {
+    for (silent, liveness, since) in [
+        (SECOND, Liveness::Live, HOUR),
+        (HEARTBEAT, Liveness::Live, HOUR),
+        (HEARTBEAT + SECOND, Liveness::Late, SECOND),
+        (HEARTBEAT * 3, Liveness::Late, HEARTBEAT * 2),
+        (HEARTBEAT * 3 + SECOND, Liveness::Down, SECOND),
+    ] {
+        let found = listed(&[channel("a", silent)]).instances;
+        assert_eq!(found[0].liveness, liveness, "{silent:?}");
+        assert_eq!(found[0].since, Some(NOW - since), "{silent:?}");
+    }
+    assert_eq!(listed(&[channel("a", HOUR + SECOND)]).instances, []);
+}
+
+/// Guarantees: an instance that sends spans only is not called down: it may be idle.
+#[test]
+fn without_a_heartbeat_nothing_is_down() {
+    let seen = InstanceSeen {
+        id: "a".to_owned(),
+        first_seen: NOW - HOUR,
+        last_seen: NOW - MINUTE * 10,
+    };
+    let mut known = ById::new();
+    add_spans(&mut known, "shop", &seen);
+    let found = list(known, NOW).instances;
+    assert_eq!(found[0].liveness, Liveness::Silent);
+    let mut known = ById::new();
+    add_spans(&mut known, "shop", &seen);
+    add_channel(&mut known, &channel("a", SECOND));
+    let found = list(known, NOW).instances;
+    assert_eq!((found.len(), found[0].liveness), (1, Liveness::Live));
+    assert_eq!(found[0].since, Some(NOW - HOUR));
+}
+
+#[test]
+fn many_that_fall_silent_at_once_are_told() {
+    let names: Vec<String> = (0..20).map(|n| format!("pod-{n}")).collect();
+    let with_silent = |silent: &dyn Fn(usize) -> Duration| {
+        let channels = names.iter().enumerate();
+        let channels: Vec<_> = channels.map(|(n, id)| channel(id, silent(n))).collect();
+        listed(&channels).silent_at_once
+    };
+    let ago = MINUTE * 5;
+    assert_eq!(with_silent(&|n| if n < 4 { ago } else { SECOND }), Some(4));
+    // 15 % are no more than may be.
+    assert_eq!(with_silent(&|n| if n < 3 { ago } else { SECOND }), None);
+    // One after the other, as in a rolling update.
+    let rolling = |n| {
+        if n < 8 {
+            ago + MINUTE * 2 * n as u32
+        } else {
+            SECOND
+        }
+    };
+    assert_eq!(with_silent(&rolling), None);
+    assert_eq!(listed(&[channel("a", ago)]).silent_at_once, None);
+}
