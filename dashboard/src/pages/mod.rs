@@ -9,6 +9,7 @@ mod circuit;
 pub(crate) mod frame;
 mod getting_started;
 mod hash;
+mod journal;
 mod map;
 mod services;
 mod switch;
@@ -108,6 +109,7 @@ pub fn router(state: AppState) -> Router {
         .route("/services", get(services::list))
         .route("/services/{name}", get(services::show))
         .route("/map", get(map::show))
+        .route("/changes", get(journal::show))
         .route("/about", get(about::show))
         .route("/go", get(jump::show))
         .route("/demo-trace", post(getting_started::send))

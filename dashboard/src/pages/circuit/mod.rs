@@ -506,7 +506,7 @@ impl CircuitPage {
 
     fn journal_href(&self) -> String {
         let key = self.key();
-        let journal = Href::new("/api/changes").with("service", &key.service);
+        let journal = Href::new("/changes").with("service", &key.service);
         journal.with("circuit", &key.name).to_string()
     }
 

@@ -64,6 +64,8 @@ pub(crate) enum Section {
     Services,
     /// The map.
     Map,
+    /// Who changed which circuit.
+    Changes,
     /// The page about this process.
     About,
     /// An entry that was added to the usual ones, by its path.
@@ -74,11 +76,12 @@ pub(crate) enum Section {
 
 impl Section {
     /// The sections that there always are.
-    const USUAL: [Self; 5] = [
+    const USUAL: [Self; 6] = [
         Self::Circuits,
         Self::Traces,
         Self::Services,
         Self::Map,
+        Self::Changes,
         Self::About,
     ];
 
@@ -88,6 +91,7 @@ impl Section {
             Self::Traces => ("/traces", "Traces"),
             Self::Services => ("/services", "Services"),
             Self::Map => ("/map", "Map"),
+            Self::Changes => ("/changes", "Changes"),
             Self::About => ("/about", "About"),
             Self::Added(path) => (path, ""),
             Self::None => ("", ""),

@@ -1,0 +1,195 @@
+//! The journal: who changed which circuit, when, why, until when, and what became of it; for as long as data is kept.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use askama::Template;
+use axum::extract::State;
+use fusebox::control::{Action, Outcome};
+use fusebox_collector::live::circuits::{JournalEntry, JournalFilter};
+use fusebox_collector::model::{TimeRange, UnixNanos};
+
+use crate::pages::frame::error::PageResult;
+use crate::pages::frame::page::{Chrome, Page, Section};
+use crate::pages::frame::params::Params;
+use crate::pages::view::href::Href;
+use crate::pages::view::{moment, text};
+use crate::pages::{Pages, switch};
+
+/// Changes listed.
+const CHANGES_MAX: usize = 200;
+/// When the wall shows a change: instances that poll report it within a second, and an address has whole seconds.
+const TOLD_AFTER: Duration = Duration::from_secs(2);
+
+/// Serves the journal.
+pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResult<JournalPage> {
+    let now = UnixNanos::now();
+    let end = params.at()?.map_or(now, UnixNanos::new);
+    let text = |name| params.get(name).unwrap_or_default().to_owned();
+    let filter = JournalFilter {
+        service: text("service"),
+        circuit: text("circuit"),
+        text: text("text"),
+    };
+    let range = TimeRange::until(end, pages.query.retention());
+    let control = pages.query.circuits().control();
+    let entries = control.journal(range, filter.clone(), CHANGES_MAX).await?;
+    Ok(Page(JournalPage::new(&entries, filter, now.get())))
+}
+
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "journal/page.html")]
+pub(crate) struct JournalPage {
+    chrome: Chrome,
+    filter: JournalFilter,
+    rows: Vec<Row>,
+}
+
+/// One change as listed.
+#[derive(Debug)]
+struct Row {
+    /// When, as HTML.
+    time: String,
+    /// The wall just after.
+    wall: String,
+    service: String,
+    circuit: String,
+    circuit_href: String,
+    word: &'static str,
+    by: String,
+    reason: String,
+    /// When it ended or ends, as HTML.
+    until: String,
+    /// For which instances.
+    instances: String,
+    /// What became of it.
+    outcomes: String,
+}
+
+impl JournalPage {
+    /// Returns the page of these changes.
+    pub(crate) fn new(entries: &[JournalEntry], filter: JournalFilter, now: u64) -> Self {
+        Self {
+            chrome: Chrome::new(Section::Changes, "Changes"),
+            rows: entries.iter().map(|entry| Row::new(entry, now)).collect(),
+            filter,
+        }
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.filter != JournalFilter::default()
+    }
+
+    fn is_cut(&self) -> bool {
+        self.rows.len() == CHANGES_MAX
+    }
+
+    fn service(&self) -> Cow<'_, str> {
+        text::shown(&self.filter.service, 300)
+    }
+
+    fn circuit(&self) -> Cow<'_, str> {
+        text::shown(&self.filter.circuit, 300)
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        text::shown(&self.filter.text, 300)
+    }
+}
+
+impl Row {
+    fn new(entry: &JournalEntry, now: u64) -> Self {
+        let change = &entry.change;
+        let told = change.time + TOLD_AFTER;
+        let at = text::datetime_local(told.get().min(now));
+        Self {
+            time: moment::short(change.time.get(), now),
+            wall: Href::new("/").with("at", at).to_string(),
+            service: text::name(&change.key.service).into_owned(),
+            circuit: text::name(&change.key.name).into_owned(),
+            circuit_href: Href::circuit(&change.key).to_string(),
+            word: switch::word(change.action),
+            by: text::name(&change.by).into_owned(),
+            reason: text::shown(&change.reason, 500).into_owned(),
+            until: match change.action {
+                Action::Reset => String::new(),
+                _ => moment::short(change.expires.get(), now),
+            },
+            instances: match change.instances.as_slice() {
+                [] => "all".to_owned(),
+                [one] => text::name(one).into_owned(),
+                some => format!("{} picked", some.len()),
+            },
+            outcomes: outcomes(entry),
+        }
+    }
+}
+
+/// Returns what became of a change: how many instances ended with which outcome.
+fn outcomes(entry: &JournalEntry) -> String {
+    let last = |wanted: Outcome| {
+        let ended = entry.outcomes.iter().enumerate().filter(|(at, outcome)| {
+            let later = &entry.outcomes[at + 1..];
+            outcome.outcome == wanted && !later.iter().any(|l| l.instance == outcome.instance)
+        });
+        ended.count()
+    };
+    let words = [
+        (Outcome::Applied, "acknowledged"),
+        (Outcome::Waiting, "waiting"),
+        (Outcome::Refused, "refused"),
+    ];
+    let counted = words.map(|(outcome, word)| (last(outcome), word));
+    let told = counted.into_iter().filter(|(count, _)| *count > 0);
+    let told: Vec<_> = told
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    match told.is_empty() {
+        true => "no instance acknowledged it".to_owned(),
+        false => told.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fusebox_collector::model::{ChangeOutcome, CircuitKey, OperatorChange};
+
+    use super::*;
+
+    /// Guarantees: of each instance the last outcome counts.
+    #[test]
+    fn an_instance_counts_once() {
+        let key = CircuitKey {
+            service: "shop".to_owned(),
+            name: "stock".to_owned(),
+        };
+        let outcome = |instance: &str, outcome| ChangeOutcome {
+            key: key.clone(),
+            change: 1,
+            instance: instance.to_owned(),
+            time: UnixNanos::new(1),
+            outcome,
+        };
+        let mut entry = JournalEntry {
+            change: OperatorChange {
+                id: 1,
+                key: key.clone(),
+                action: Action::ForceOpen,
+                reason: "full".to_owned(),
+                by: "Ada".to_owned(),
+                time: UnixNanos::new(1),
+                expires: UnixNanos::new(2),
+                instances: Vec::new(),
+            },
+            outcomes: vec![
+                outcome("a", Outcome::Waiting),
+                outcome("b", Outcome::Waiting),
+                outcome("a", Outcome::Applied),
+            ],
+        };
+        assert_eq!(outcomes(&entry), "1 acknowledged, 1 waiting");
+        entry.outcomes.clear();
+        assert_eq!(outcomes(&entry), "no instance acknowledged it");
+    }
+}
