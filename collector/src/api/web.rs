@@ -32,12 +32,13 @@ const ALWAYS: [&str; 8] = [
 ];
 
 /// What is answered from a view of every breaker.
-const WALLS: [&str; 9] = [
+const WALLS: [&str; 10] = [
     "/",
     "/circuits",
     "/circuits/wall",
     "/api/circuits",
     "/services",
+    "/instances",
     "/api/instances",
     "/services/{name}",
     "/map",

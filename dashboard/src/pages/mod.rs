@@ -9,6 +9,7 @@ mod circuit;
 pub(crate) mod frame;
 mod getting_started;
 mod hash;
+mod instances;
 mod journal;
 mod map;
 mod services;
@@ -109,6 +110,7 @@ pub fn router(state: AppState) -> Router {
         .route("/services", get(services::list))
         .route("/services/{name}", get(services::show))
         .route("/map", get(map::show))
+        .route("/instances", get(instances::show))
         .route("/changes", get(journal::show))
         .route("/about", get(about::show))
         .route("/go", get(jump::show))

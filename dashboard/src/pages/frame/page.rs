@@ -62,6 +62,8 @@ pub(crate) enum Section {
     Traces,
     /// The list of services and each service.
     Services,
+    /// The processes of the services.
+    Instances,
     /// The map.
     Map,
     /// Who changed which circuit.
@@ -76,10 +78,11 @@ pub(crate) enum Section {
 
 impl Section {
     /// The sections that there always are.
-    const USUAL: [Self; 6] = [
+    const USUAL: [Self; 7] = [
         Self::Circuits,
         Self::Traces,
         Self::Services,
+        Self::Instances,
         Self::Map,
         Self::Changes,
         Self::About,
@@ -90,6 +93,7 @@ impl Section {
             Self::Circuits => ("/", "Circuits"),
             Self::Traces => ("/traces", "Traces"),
             Self::Services => ("/services", "Services"),
+            Self::Instances => ("/instances", "Instances"),
             Self::Map => ("/map", "Map"),
             Self::Changes => ("/changes", "Changes"),
             Self::About => ("/about", "About"),

@@ -1,0 +1,164 @@
+//! Instances: which processes of each service there are, whether they are alive, since when, and how their circuits do.
+
+use std::borrow::Cow;
+
+use askama::Template;
+use axum::extract::State;
+use fusebox_collector::model::UnixNanos;
+use fusebox_collector::query::{InstanceView, Instances, Liveness};
+
+use crate::pages::Pages;
+use crate::pages::frame::error::PageResult;
+use crate::pages::frame::page::{Chrome, Page, Section};
+use crate::pages::frame::params::Params;
+use crate::pages::view::href::Href;
+use crate::pages::view::{moment, text};
+
+/// Instances on one page; the filter looks at all of them.
+const ROWS_MAX: usize = 500;
+
+/// Serves the list.
+pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResult<InstancesPage> {
+    let filter = params.get("filter").unwrap_or_default();
+    let instances = pages.query.instances().await?;
+    let now = UnixNanos::now().get();
+    Ok(Page(InstancesPage::new(instances, filter, now)))
+}
+
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "instances/page.html")]
+pub(crate) struct InstancesPage {
+    chrome: Chrome,
+    filter: String,
+    /// Those whose silence says something.
+    with_heartbeat: usize,
+    /// How many are in each liveness: words.
+    sums: String,
+    silent_at_once: Option<usize>,
+    rows: Vec<Row>,
+    is_cut: bool,
+}
+
+/// One instance as listed.
+#[derive(Debug)]
+struct Row {
+    service: String,
+    service_href: String,
+    id: String,
+    class: &'static str,
+    word: &'static str,
+    /// What that means, where the word does not say it.
+    title: &'static str,
+    since: String,
+    heard: String,
+    control: &'static str,
+    breakers: String,
+    rate: String,
+    error: String,
+}
+
+impl InstancesPage {
+    /// Returns the page of the instances whose service or id contains `filter`.
+    pub(crate) fn new(found: Instances, filter: &str, now: u64) -> Self {
+        let Instances {
+            instances,
+            silent_at_once,
+        } = found;
+        let wanted = filter.to_lowercase();
+        let contains = |text: &str| text.to_lowercase().contains(&wanted);
+        let matching = |one: &&InstanceView| contains(&one.service) || contains(&one.id);
+        let has_heartbeat = |one: &&InstanceView| one.liveness != Liveness::Silent;
+        let shown = instances.iter().filter(matching).take(ROWS_MAX + 1);
+        let mut rows: Vec<_> = shown.map(|one| Row::new(one, now)).collect();
+        let is_cut = rows.len() > ROWS_MAX;
+        rows.truncate(ROWS_MAX);
+        Self {
+            chrome: Chrome::new(Section::Instances, "Instances"),
+            filter: text::shown(filter, 300).into_owned(),
+            with_heartbeat: instances.iter().filter(has_heartbeat).count(),
+            sums: sums(&instances),
+            silent_at_once,
+            rows,
+            is_cut,
+        }
+    }
+
+    fn silent_percent(&self) -> Option<usize> {
+        let silent = self.silent_at_once?;
+        Some(silent * 100 / self.with_heartbeat.max(1))
+    }
+}
+
+/// Returns how many are in each liveness, as words.
+fn sums(instances: &[InstanceView]) -> String {
+    let states = [
+        Liveness::Live,
+        Liveness::Late,
+        Liveness::Down,
+        Liveness::Silent,
+    ];
+    let count = |liveness| instances.iter().filter(|i| i.liveness == liveness).count();
+    let counted = states.map(|liveness| (count(liveness), look(liveness).1));
+    let told = counted.into_iter().filter(|(count, _)| *count > 0);
+    let told: Vec<_> = told
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    told.join(" · ")
+}
+
+/// Returns class, word and meaning of a liveness.
+fn look(liveness: Liveness) -> (&'static str, &'static str, &'static str) {
+    match liveness {
+        Liveness::Live => ("closed", "live", ""),
+        Liveness::Late => ("half", "late", "it missed a heartbeat"),
+        Liveness::Down => ("open", "down", "it missed three heartbeats"),
+        Liveness::Silent => (
+            "off",
+            "silent",
+            "it sends spans only and has sent none for a minute: it may be idle or gone",
+        ),
+    }
+}
+
+impl Row {
+    fn new(one: &InstanceView, now: u64) -> Self {
+        let (class, word, title) = look(one.liveness);
+        let ago = |at: UnixNanos| text::age(now.saturating_sub(at.get()));
+        let breakers = match (one.breakers, one.not_closed) {
+            (0, _) => "—".to_owned(),
+            (all, 0) => format!("{all} closed"),
+            (all, open) => format!("{all}, {open} not closed"),
+        };
+        Self {
+            service: text::name(&one.service).into_owned(),
+            service_href: Href::service(&one.service).to_string(),
+            id: match one.id.as_str() {
+                "" => Cow::Borrowed("(no id)"),
+                id => text::name(id),
+            }
+            .into_owned(),
+            class,
+            word,
+            title,
+            since: match one.since {
+                Some(since) => moment::short(since.get(), now),
+                None => "—".to_owned(),
+            },
+            heard: ago(one.last_heard),
+            control: match one.has_channel {
+                true => "yes",
+                false => "no",
+            },
+            breakers,
+            rate: match one.breakers {
+                0 => "—".to_owned(),
+                _ => text::rate(one.calls_per_second),
+            },
+            error: match one.error_percent {
+                Some(percent) => format!("{} %", text::percent(percent)),
+                None => "—".to_owned(),
+            },
+        }
+    }
+}
