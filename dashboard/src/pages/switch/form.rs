@@ -29,7 +29,7 @@ const LIFETIME_DEFAULT: u64 = 3_600;
 
 /// What was entered.
 #[derive(Debug, Clone)]
-pub(super) struct Entered {
+pub(in crate::pages) struct Entered {
     action: Option<Action>,
     reason: String,
     by: String,
@@ -41,7 +41,7 @@ pub(super) struct Entered {
 
 impl Entered {
     /// Reads it from an address or a form; `user` is whom the request names.
-    pub(super) fn read(params: &Params, user: Option<String>) -> Self {
+    pub(in crate::pages) fn read(params: &Params, user: Option<String>) -> Self {
         let text = |name| params.get(name).unwrap_or_default().to_owned();
         let seconds = params.word("expires_in_s");
         Self {
@@ -83,7 +83,11 @@ pub(crate) struct SwitchPage {
 
 impl SwitchPage {
     /// Returns the form with what was entered, and what is wrong with it.
-    pub(super) fn new(circuit: CircuitView, entered: Entered, error: Option<ControlError>) -> Self {
+    pub(in crate::pages) fn new(
+        circuit: CircuitView,
+        entered: Entered,
+        error: Option<ControlError>,
+    ) -> Self {
         let title = format!("Switch {} → {}", circuit.key.service, circuit.key.name);
         Self {
             chrome: Chrome::new(Section::Circuits, &title),

@@ -2,7 +2,7 @@
 //! JavaScript: the form is a page of its own, so that nothing is switched by one click, and leads back to the circuit.
 
 mod action;
-mod form;
+pub(in crate::pages) mod form;
 
 use axum::Form;
 use axum::extract::{Path, State};

@@ -2,6 +2,7 @@
 //! code or style, links out of the site, foreign text that runs or reorders.
 
 mod collector;
+mod control;
 pub(crate) mod fixtures;
 mod grades;
 mod outages;
@@ -197,7 +198,13 @@ fn nasty_missing() -> TracePage {
 
 /// Every kind of page, with friendly and with hostile data.
 fn all_pages() -> Vec<(&'static str, String)> {
-    [circuit_pages(), trace_pages(), other_pages()].concat()
+    [
+        circuit_pages(),
+        trace_pages(),
+        control::pages(),
+        other_pages(),
+    ]
+    .concat()
 }
 
 fn circuit_pages() -> Vec<(&'static str, String)> {
