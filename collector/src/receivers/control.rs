@@ -8,12 +8,11 @@ use bytes::Bytes;
 use fusebox::control::{Poll, WAIT_MAX};
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Response, StatusCode, request};
-use http_body::Body;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use tokio::time::{Instant, timeout};
 
-use super::body::BODY_PAUSE_MAX;
-use super::held::PER_PEER_MAX;
+use super::body::{self, BODY_PAUSE_MAX, RequestBody};
+use super::held::{Held, PER_PEER_MAX};
 use super::intake::Intake;
 use super::places::Session;
 use super::refusal::Refusal;
@@ -36,10 +35,6 @@ enum PollRefusal {
     Method,
     #[error("a poll is a JSON document: content-type must be application/json")]
     MediaType,
-    #[error("a poll has at most {POLL_BYTES_MAX} bytes")]
-    TooLong,
-    #[error("the poll did not arrive whole")]
-    Broken,
     #[error("the poll could not be read: {0}")]
     Json(#[from] serde_json::Error),
     #[error("service and instance must have 1 to {NAME_BYTES_MAX} bytes")]
@@ -49,32 +44,26 @@ enum PollRefusal {
     #[error(transparent)]
     Poll(#[from] PollError),
     #[error(transparent)]
-    Denied(#[from] Refusal),
+    Request(#[from] Refusal),
 }
 
 /// Answers one poll.
-pub(super) async fn serve<B>(
+pub(super) async fn serve<B: RequestBody>(
     intake: &Intake,
     head: &request::Parts,
     body: &mut B,
-) -> Response<Full<Bytes>>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
+) -> Response<Full<Bytes>> {
     match poll(intake, head, body).await {
         Ok(json) => respond(StatusCode::OK, JSON, json),
         Err(refusal) => refuse(&refusal),
     }
 }
 
-async fn poll<B>(
+async fn poll<B: RequestBody>(
     intake: &Intake,
     head: &request::Parts,
     body: &mut B,
-) -> Result<Vec<u8>, PollRefusal>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
+) -> Result<Vec<u8>, PollRefusal> {
     if head.method != Method::POST {
         return Err(PollRefusal::Method);
     }
@@ -84,39 +73,31 @@ where
     if content_type.is_none_or(|value| !value.as_bytes().starts_with(b"application/json")) {
         return Err(PollRefusal::MediaType);
     }
-    let json = timeout(BODY_PAUSE_MAX, read(body)).await;
-    let json = json.unwrap_or(Err(PollRefusal::Broken))?;
-    let poll: Poll = serde_json::from_slice(&json)?;
-    let is_name = |name: &String| (1..=NAME_BYTES_MAX).contains(&name.len());
-    if !is_name(&poll.service) || !is_name(&poll.instance) {
-        return Err(PollRefusal::Names);
-    }
     let session = head.extensions.get::<Arc<Session>>();
     let peer = session.map(|session| session.peer());
     let counted = peer.map(|peer| intake.held.count(peer).ok_or(PollRefusal::Peer));
     let _counted = counted.transpose()?;
+    let poll = read(&intake.held, body).await?;
     let wait = Duration::from_millis(poll.wait_ms).min(WAIT_MAX);
-    let changes = intake.control.poll(&poll, Instant::now() + wait).await?;
+    let changes = intake.control.poll(poll, Instant::now() + wait).await?;
     Ok(serde_json::to_vec(&changes)?)
 }
 
-/// Reads a body of a poll's length.
-async fn read<B>(body: &mut B) -> Result<Vec<u8>, PollRefusal>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    let mut read = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| PollRefusal::Broken)?;
-        let Ok(piece) = frame.into_data() else {
-            continue;
-        };
-        if read.len() + piece.len() > POLL_BYTES_MAX {
-            return Err(PollRefusal::TooLong);
-        }
-        read.extend_from_slice(&piece);
+/// Reads a poll; its bytes are gone, and their room given back, before it is held.
+async fn read<B: RequestBody>(held: &Held, body: &mut B) -> Result<Poll, PollRefusal> {
+    let mut reservation = held.begin();
+    let reading = body::collect(body, POLL_BYTES_MAX, |_| None, &mut reservation);
+    let too_slow = Refusal::TooSlow {
+        limit: BODY_PAUSE_MAX,
+    };
+    let json = timeout(BODY_PAUSE_MAX, reading).await;
+    let json = json.unwrap_or(Err(too_slow))?;
+    let poll: Poll = serde_json::from_slice(&json)?;
+    let is_name = |name: &String| (1..=NAME_BYTES_MAX).contains(&name.len());
+    match is_name(&poll.service) && is_name(&poll.instance) {
+        true => Ok(poll),
+        false => Err(PollRefusal::Names),
     }
-    Ok(read)
 }
 
 impl PollRefusal {
@@ -124,12 +105,11 @@ impl PollRefusal {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Broken | Self::Json(_) => StatusCode::BAD_REQUEST,
+            Self::Json(_) => StatusCode::BAD_REQUEST,
             Self::Names => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Peer | Self::Poll(PollError::TooMany(_)) => StatusCode::TOO_MANY_REQUESTS,
             Self::Poll(PollError::Store(_)) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Denied(refusal) => refusal.http_status(),
+            Self::Request(refusal) => refusal.http_status(),
         }
     }
 }

@@ -1,17 +1,26 @@
-//! Requests that are held for a peer address, counted and bounded.
+//! Polls under way: counted by peer address while they are held, and bounded in bytes while they are read.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::peer::Peer;
+use crate::counters::Counters;
+use crate::pipeline::{Budget, Reservation};
 use crate::sync::Mutex;
 
 /// Polls held for one address: the instances of one host, or those behind one gateway. Each holds a connection too.
 pub(super) const PER_PEER_MAX: usize = 1_000;
 
-/// Requests held by peer address.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Held(Arc<Mutex<HashMap<Peer, usize>>>);
+/// All polls that are being read: 64 of the longest, thousands of usual ones. Not of the budget of telemetry, which is full
+/// in the incidents in which breakers are switched.
+const READING_BYTES_MAX: usize = 8 << 20;
+
+/// Polls held by peer address, and the room to read them.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    by_peer: Arc<Mutex<HashMap<Peer, usize>>>,
+    reading: Budget,
+}
 
 /// A held request, counted until it is dropped.
 #[derive(Debug)]
@@ -20,7 +29,7 @@ pub(super) struct Counted(Held, Peer);
 impl Held {
     /// Counts one more; `None` if the address has as many as it may.
     pub(super) fn count(&self, peer: Peer) -> Option<Counted> {
-        let mut held = self.0.lock();
+        let mut held = self.by_peer.lock();
         let polls = held.entry(peer).or_default();
         if *polls >= PER_PEER_MAX {
             return None;
@@ -28,11 +37,26 @@ impl Held {
         *polls += 1;
         Some(Counted(self.clone(), peer))
     }
+
+    /// Begins to account for the bytes of a poll.
+    pub(super) fn begin(&self) -> Reservation {
+        self.reading.begin(None)
+    }
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self {
+            by_peer: Arc::default(),
+            // The counters of the collector are those of telemetry.
+            reading: Budget::new(READING_BYTES_MAX, Arc::<Counters>::default()),
+        }
+    }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let mut held = self.0.0.lock();
+        let mut held = self.0.by_peer.lock();
         if let Some(polls) = held.get_mut(&self.1) {
             *polls -= 1;
             if *polls == 0 {
@@ -57,7 +81,7 @@ mod tests {
         assert!(held.count(peer(1)).is_none());
         assert!(held.count(peer(2)).is_some());
         drop(all);
-        assert!(held.0.lock().is_empty());
+        assert!(held.by_peer.lock().is_empty());
         assert!(held.count(peer(1)).is_some());
     }
 }

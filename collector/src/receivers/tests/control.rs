@@ -95,3 +95,30 @@ async fn a_wrong_poll_is_refused_in_words() {
         assert!(answer.text().contains(words), "{}", answer.text());
     }
 }
+
+/// Scenario: other polls that are being read have taken all the room; then one is held.
+/// Guarantees: a poll waits for room and is then told to come again; one that is held takes none.
+#[tokio::test]
+async fn polls_are_read_in_bounded_room() {
+    let receivers = Receivers::start().await;
+    let mut others = receivers.held.begin();
+    others.resize(usize::MAX).await.unwrap();
+    tokio::time::pause();
+    let answer = receivers.post(PATH, &[JSON], POLL).await;
+    tokio::time::resume();
+    assert_eq!(answer.status, 429, "{}", answer.text());
+    assert_eq!(answer.headers["retry-after"], "10");
+    drop(others);
+    let waiting = POLL.replace("\"wait_ms\":0", "\"wait_ms\":25000");
+    let held = receivers.post(PATH, &[JSON], waiting);
+    let look = async {
+        while receivers.circuits.control().channels().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let mut others = receivers.held.begin();
+        others.resize(usize::MAX).await.unwrap();
+        force(&receivers).await;
+    };
+    let (answer, ()) = tokio::join!(held, look);
+    assert_eq!(changes(&answer).changes.len(), 1);
+}

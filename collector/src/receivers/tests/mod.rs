@@ -40,6 +40,7 @@ struct Receivers {
     grpc: SocketAddr,
     access: Access,
     circuits: Circuits,
+    held: Held,
     _dir: tempfile::TempDir,
     _stop: StopSwitch,
 }
@@ -64,6 +65,7 @@ impl Receivers {
         let bench = Bench::start(1, queue_bytes);
         let dir = tempfile::tempdir().unwrap();
         let circuits = Circuits::open(dir.path(), HOUR, bench.counters.clone()).unwrap();
+        let held = Held::default();
         let intake = Intake {
             ingest: bench.pipeline.ingest().clone(),
             counters: bench.counters.clone(),
@@ -71,7 +73,7 @@ impl Receivers {
             body_bytes_max: BODY_MAX,
             cors: Cors::new(&[ALLOWED_ORIGIN.to_owned()]),
             control: circuits.control().clone(),
-            held: Held::default(),
+            held: held.clone(),
         };
         let (switch, stop) = stop_signal();
         let options = ServeOptions {
@@ -98,6 +100,7 @@ impl Receivers {
             grpc: addrs.1,
             access,
             circuits,
+            held,
             _dir: dir,
             _stop: switch,
         }

@@ -114,15 +114,21 @@ impl Control {
     ///
     /// # Errors
     /// When there are too many channels, or the disk fails.
-    pub(crate) async fn poll(&self, poll: &Poll, deadline: Instant) -> Result<Changes, PollError> {
-        let _channel = self.connect(poll)?;
-        self.acknowledge(poll).await?;
+    pub(crate) async fn poll(
+        &self,
+        mut poll: Poll,
+        deadline: Instant,
+    ) -> Result<Changes, PollError> {
+        let _channel = self.connect(&poll)?;
+        self.acknowledge(&poll).await?;
+        // They need not be held while it waits.
+        poll.acknowledged = Vec::new();
         let mut news = self.inner.news.subscribe();
         loop {
             let is_closed = news.borrow_and_update().is_closed;
             let found = self
                 .state()
-                .changes_for(poll, UnixNanos::now(), ANSWER_BYTES_MAX);
+                .changes_for(&poll, UnixNanos::now(), ANSWER_BYTES_MAX);
             if !found.changes.is_empty() || is_closed {
                 return Ok(found);
             }

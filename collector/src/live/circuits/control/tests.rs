@@ -75,7 +75,7 @@ impl World {
     ) -> (Option<u64>, Vec<Change>) {
         let poll = poll(instance, after, acknowledged);
         let control = self.circuits.control();
-        let answer = control.poll(&poll, Instant::now()).await.unwrap();
+        let answer = control.poll(poll, Instant::now()).await.unwrap();
         (Some(answer.after), answer.changes)
     }
 
@@ -236,7 +236,7 @@ async fn a_poll_that_waits_is_answered_at_once() {
         let control = control.clone();
         tokio::spawn(async move {
             let poll = poll(instance, Some(0), Vec::new());
-            let answer = control.poll(&poll, Instant::now() + HOUR).await;
+            let answer = control.poll(poll, Instant::now() + HOUR).await;
             answer.unwrap().changes.len()
         })
     };
