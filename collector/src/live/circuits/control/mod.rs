@@ -11,6 +11,7 @@ use std::sync::{Arc, MutexGuard};
 
 use fusebox::control::{Changes, EXPIRY_MAX, Poll};
 use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 
 pub use journal::{JournalEntry, JournalFilter};
@@ -37,7 +38,7 @@ struct Inner {
     state: Mutex<State>,
     log: SeriesLog,
     /// Held from the number of a change until polls see it, so that they see numbers in order.
-    ordering: AsyncMutex<()>,
+    ordering: Arc<AsyncMutex<()>>,
     /// Counts changes; held polls look again when it moves, and end when it is closed.
     news: watch::Sender<News>,
 }
@@ -69,7 +70,7 @@ impl Control {
             inner: Arc::new(Inner {
                 state: Mutex::new(state),
                 log,
-                ordering: AsyncMutex::default(),
+                ordering: Arc::default(),
                 news: watch::channel(News::default()).0,
             }),
         })
@@ -90,13 +91,17 @@ impl Control {
             return Err(ControlError::NotSwitchable(circuit.source));
         }
         let change = order.checked(circuit, now)?;
-        let _ordered = self.inner.ordering.lock().await;
+        let ordered = Arc::clone(&self.inner.ordering).lock_owned().await;
         let change = self.state().number(change, now)?;
-        let record = ControlRecord::Change(change.clone());
-        let records = vec![SeriesRecord::Control(record)];
-        self.inner.log.append(records).await?;
-        self.state().insert(change.clone());
-        self.inner.news.send_modify(|news| news.count += 1);
+        // Also if who asked goes away meanwhile: what is stored must be in force, not only after the next start.
+        let control = self.clone();
+        let taken = tokio::spawn(async move {
+            let _ordered = ordered;
+            control.take(change).await
+        });
+        let change = taken
+            .await
+            .unwrap_or_else(|error| Err(broken("append", error)))?;
         let OperatorChange { key, by, .. } = &change;
         tracing::info!(
             service = key.service,
@@ -106,6 +111,16 @@ impl Control {
             reason = change.reason,
             "an operator changed a circuit"
         );
+        Ok(change)
+    }
+
+    /// Stores a change, then puts it in force.
+    async fn take(&self, change: OperatorChange) -> Result<OperatorChange, StoreError> {
+        let record = ControlRecord::Change(change.clone());
+        let records = vec![SeriesRecord::Control(record)];
+        self.inner.log.append(records).await?;
+        self.state().insert(change.clone());
+        self.inner.news.send_modify(|news| news.count += 1);
         Ok(change)
     }
 
@@ -162,11 +177,7 @@ impl Control {
         let log = self.inner.log.clone();
         let read = move || journal::read(&log, range, &filter, limit);
         let done = tokio::task::spawn_blocking(read).await;
-        done.unwrap_or_else(|error| {
-            let error = std::io::Error::other(error);
-            let path = std::path::Path::new("series");
-            Err(StoreError::io("read", path, error))
-        })
+        done.unwrap_or_else(|error| Err(broken("read", error)))
     }
 
     /// Returns the instances that poll, or did since the start.
@@ -199,6 +210,12 @@ impl Control {
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock()
     }
+}
+
+/// Returns the error of a task that ended before its work.
+fn broken(did: &'static str, error: JoinError) -> StoreError {
+    let error = std::io::Error::other(error);
+    StoreError::io(did, std::path::Path::new("series"), error)
 }
 
 /// Why a poll was not answered.

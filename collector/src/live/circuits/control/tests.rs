@@ -190,6 +190,25 @@ async fn a_change_that_is_being_stored_is_not_passed_over() {
     assert_eq!(ids(&found.changes), [change.id]);
 }
 
+/// Scenario: who ordered a change goes away while it is being stored.
+/// Guarantees: it is in force at once, not only after the next start.
+#[tokio::test]
+async fn a_change_whose_sender_leaves_is_in_force() {
+    let world = World::new().await;
+    let control = world.circuits.control();
+    let circuit = world.circuit();
+    let now = UnixNanos::now();
+    let request = control.request(&circuit, order(Action::ForceOpen, &["a"]), now);
+    let mut request = Box::pin(request);
+    let polled =
+        std::future::poll_fn(|context| std::task::Poll::Ready(request.as_mut().poll(context)));
+    assert!(polled.await.is_pending());
+    drop(request);
+    let poll = poll("a", Some(0), Vec::new());
+    let given = control.poll(poll, Instant::now() + MINUTE).await.unwrap();
+    assert_eq!(given.changes.len(), 1);
+}
+
 #[tokio::test]
 async fn a_later_change_replaces_earlier_ones() {
     let world = World::new().await;
