@@ -136,8 +136,8 @@ pub(super) fn spoken(change: &OperatorChange) -> String {
     format!("{}: {}", change.by, change.reason)
 }
 
-/// Returns how long a change remains in force.
+/// Returns how long a change remains in force: no longer than was asked, also where the clock has gone back.
 pub(super) fn remaining_ms(change: &OperatorChange, now: UnixNanos) -> u64 {
-    let remaining = change.expires - now;
+    let remaining = change.expires - now.max(change.time);
     u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX)
 }

@@ -209,6 +209,21 @@ async fn a_change_whose_sender_leaves_is_in_force() {
     assert_eq!(given.changes.len(), 1);
 }
 
+/// Scenario: the collector's clock goes back by an hour after a change.
+/// Guarantees: the change is in force for no longer than was asked.
+#[tokio::test]
+async fn a_clock_that_goes_back_prolongs_nothing() {
+    let world = World::new().await;
+    let now = UnixNanos::now();
+    let checked = order(Action::ForceOpen, &[]).checked(&world.circuit(), now);
+    let mut state = State::default();
+    let change = state.number(checked.unwrap(), now).unwrap();
+    state.insert(change);
+    let asked = poll("a", None, Vec::new());
+    let given = state.changes_for(&asked, now - HOUR, 1_000).changes;
+    assert_eq!(Duration::from_millis(given[0].remaining_ms), HOUR);
+}
+
 #[tokio::test]
 async fn a_later_change_replaces_earlier_ones() {
     let world = World::new().await;
