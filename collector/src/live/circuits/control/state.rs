@@ -240,14 +240,14 @@ impl State {
         }
     }
 
-    /// Notes that an instance polls; one that has not for long makes room.
+    /// Notes that an instance polls; those that do not just now make room, as they are noted again when they do.
     pub(super) fn connect(
         &mut self,
         id: &(String, String),
         now: UnixNanos,
     ) -> Result<(), TooManyChannels> {
         if !self.channels.contains_key(id) && self.channels.len() >= CHANNELS_MAX {
-            self.channels.retain(|_, channel| channel.is_open(now));
+            self.channels.retain(|_, channel| channel.open > 0);
             if self.channels.len() >= CHANNELS_MAX {
                 return Err(TooManyChannels);
             }

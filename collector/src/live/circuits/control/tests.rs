@@ -224,6 +224,23 @@ async fn a_clock_that_goes_back_prolongs_nothing() {
     assert_eq!(Duration::from_millis(given[0].remaining_ms), HOUR);
 }
 
+/// Scenario: one sender polls once for each of ten thousand names.
+/// Guarantees: instances that poll are kept, and a new one finds room.
+#[test]
+fn many_names_shut_nobody_out() {
+    let mut state = State::default();
+    let now = UnixNanos::now();
+    let id = |n: usize| ("product-page".to_owned(), format!("pod-{n}"));
+    state.connect(&id(0), now).unwrap();
+    for n in 1..20_000 {
+        state.connect(&id(n), now).unwrap();
+        state.disconnect(&id(n), now);
+    }
+    let channels = state.channels(now);
+    assert!(channels.iter().any(|channel| channel.instance == "pod-0"));
+    assert!(channels.len() <= 10_000);
+}
+
 #[tokio::test]
 async fn a_later_change_replaces_earlier_ones() {
     let world = World::new().await;
