@@ -13,6 +13,9 @@ use crate::receivers::places::Session;
 /// Whose changes reach running services.
 const CONTROL_PATHS: [&str; 2] = ["/circuits/", "/api/circuits/"];
 
+/// What proxies add: the request may come from any machine, though the connection comes from this one.
+const FORWARDED_BY: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
 /// Returns whether a request comes from a page of ours, or from no page.
 ///
 /// Browsers say it in `Sec-Fetch-Site`, or in `Origin` where that is missing. What sends neither is no browser that another
@@ -47,7 +50,10 @@ impl Auth {
             return Err(Denied::Host);
         }
         let session = request.extensions().get::<Arc<Session>>();
-        match session.is_some_and(|session| session.peer().is_loopback()) {
+        let is_near = session.is_some_and(|session| session.peer().is_loopback());
+        let headers = request.headers();
+        let is_forwarded = FORWARDED_BY.iter().any(|name| headers.contains_key(*name));
+        match is_near && !is_forwarded {
             true => Ok(()),
             false => Err(Denied::Remote),
         }
@@ -69,11 +75,21 @@ mod tests {
 
     /// Returns how a change of a circuit is judged that comes from that address to that host.
     fn judged(auth: &Auth, peer: &str, host: &str) -> Result<(), Denied> {
+        judged_with(auth, peer, host, &[])
+    }
+
+    fn judged_with(
+        auth: &Auth,
+        peer: &str,
+        host: &str,
+        headers: &[(&'static str, &'static str)],
+    ) -> Result<(), Denied> {
         let places = Places::new("web", PlaceLimits::of(16));
         let peer = peer.parse::<IpAddr>().unwrap();
         let (place, _) = places.take(peer.into()).unwrap();
         let request = Request::post("/api/circuits/shop/stock/changes").header(HOST, host);
         let mut request = request.body(Body::empty()).unwrap();
+        request.headers_mut().extend(headers_of(headers));
         request.extensions_mut().insert(Arc::clone(place.session()));
         auth.judge_write(&request)
     }
@@ -95,15 +111,27 @@ mod tests {
         assert_eq!(judged(&closed, "192.0.2.7", "fusebox.example"), Ok(()));
     }
 
+    fn headers_of(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            let name = HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    /// Scenario: a proxy on this machine passes on what comes from elsewhere, to the host that it knows.
+    #[test]
+    fn what_a_proxy_passes_on_is_not_from_this_machine() {
+        let open = Auth::new(None, false, Access::default());
+        for name in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
+            let passed = judged_with(&open, "127.0.0.1", "localhost:9411", &[(name, "")]);
+            assert_eq!(passed, Err(Denied::Remote), "{name}");
+        }
+    }
+
     #[test]
     fn forms_of_other_sites_are_refused() {
-        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
-            let pair = |(name, value): &(&'static str, &'static str)| {
-                let name = HeaderName::from_static(name);
-                (name, HeaderValue::from_static(value))
-            };
-            pairs.iter().map(pair).collect()
-        };
+        let headers = headers_of;
         let site = |site| headers(&[("sec-fetch-site", site), ("host", "a:1")]);
         let origin = |origin| headers(&[("origin", origin), ("host", "a:1")]);
         for ours in [
