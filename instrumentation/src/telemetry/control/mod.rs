@@ -123,7 +123,7 @@ impl Worker {
         }
     }
 
-    /// Polls once and does what the answer says; returns whether nothing was to be done.
+    /// Polls once and does what the answer says; returns whether nothing new was to be done.
     async fn round(&mut self) -> Result<bool, PollError> {
         let acknowledged = self.switches.outcomes();
         let poll = Poll {
@@ -143,11 +143,10 @@ impl Worker {
             None => return Ok(false),
         };
         self.switches.forget_outcomes(sent);
-        for change in &answer.changes {
-            self.switches.apply(change);
-        }
+        let applied = answer.changes.iter().filter(|c| self.switches.apply(c));
+        let applied = applied.count();
         self.after = Some(answer.after);
-        Ok(answer.changes.is_empty() && sent == 0)
+        Ok(applied == 0 && sent == 0)
     }
 
     /// Waits for the answer; `None` when a change was applied meanwhile, which the collector should know.

@@ -13,6 +13,8 @@ use crate::control::{
 };
 use crate::sync::Mutex;
 
+/// The longest name of a breaker of which a change is held: many times that of any in use.
+const NAME_BYTES_MAX: usize = 4 << 10;
 /// Breakers of which a change is held at once, about 1 KiB each. More circuits of one service are not switched by hand.
 const HELD_MAX: usize = 1_024;
 /// Outcomes that wait to be sent; of more, the oldest are dropped, and the collector shows these changes as pending.
@@ -53,10 +55,10 @@ impl Switches {
         }
     }
 
-    /// Applies a change, unless it or a later one of the same breaker was applied before.
-    pub(super) fn apply(&self, change: &Change) {
+    /// Applies a change, unless it or a later one of the same breaker was applied before; returns whether it did.
+    pub(super) fn apply(&self, change: &Change) -> bool {
         let Some(held) = self.hold(change) else {
-            return;
+            return false;
         };
         let breaker = self.registry.get(&change.breaker);
         if let Some(breaker) = &breaker {
@@ -68,6 +70,7 @@ impl Switches {
             _ => Outcome::Applied,
         };
         self.inner.lock().acknowledge(held.id, outcome);
+        true
     }
 
     /// Notes a change as the latest of its breaker; `None` if it is not, or there is no room.
@@ -79,7 +82,8 @@ impl Switches {
         if held.is_some_and(|held| held.id >= change.id) {
             return None;
         }
-        if held.is_none() && inner.by_breaker.len() >= HELD_MAX {
+        let has_room = held.is_some() || inner.by_breaker.len() < HELD_MAX;
+        if !has_room || change.breaker.len() > NAME_BYTES_MAX {
             inner.acknowledge(change.id, Outcome::Refused);
             return None;
         }

@@ -60,10 +60,10 @@ fn each_action_has_its_effect_and_its_reason() {
 fn a_change_is_applied_once_and_in_order() {
     let (registry, switches) = switches();
     let breaker = build(&registry);
-    switches.apply(&change(5, Action::ForceOpen));
+    assert!(switches.apply(&change(5, Action::ForceOpen)));
     breaker.release();
     for id in [5, 4] {
-        switches.apply(&change(id, Action::ForceOpen));
+        assert!(!switches.apply(&change(id, Action::ForceOpen)));
         assert_eq!(breaker.state(), EffectiveState::Closed);
     }
     assert_eq!(outcomes(&switches), [(5, Outcome::Applied)]);
@@ -119,4 +119,18 @@ fn a_collector_cannot_fill_the_memory() {
         assert_eq!(held.reason.chars().count(), TEXT_CHARS_MAX);
         assert!(held.expires <= longest);
     }
+}
+
+/// Scenario: an answer names a breaker with a name as long as the answer.
+/// Guarantees: it is refused, and the name is not held.
+#[test]
+fn endless_names_are_not_held() {
+    let (_, switches) = switches();
+    let endless = Change {
+        breaker: "a".repeat(60_000),
+        ..change(1, Action::ForceOpen)
+    };
+    assert!(!switches.apply(&endless));
+    assert_eq!(outcomes(&switches), [(1, Outcome::Refused)]);
+    assert!(switches.inner.lock().by_breaker.is_empty());
 }
