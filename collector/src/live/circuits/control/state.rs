@@ -17,6 +17,8 @@ const PER_CIRCUIT_MAX: usize = 32;
 const CIRCUITS_MAX: usize = 10_000;
 /// Outcomes of one change that are held: the instances of a large service.
 const OUTCOMES_MAX: usize = 1_000;
+/// Outcomes of all changes, about 300 bytes each: senders name instances as they like.
+const OUTCOMES_ALL_MAX: usize = 50_000;
 /// Instances with a channel; the wall holds as many.
 const CHANNELS_MAX: usize = 10_000;
 
@@ -24,6 +26,8 @@ const CHANNELS_MAX: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct State {
     circuits: BTreeMap<CircuitKey, Vec<Tracked>>,
+    /// Outcomes of all of them.
+    outcomes: usize,
     /// The last number that was given.
     last_id: u64,
     /// The last number that polls have seen: behind the other while a change is being stored.
@@ -158,7 +162,9 @@ impl State {
     pub(super) fn insert(&mut self, change: OperatorChange) {
         self.visible_id = self.visible_id.max(change.id);
         let held = self.circuits.entry(change.key.clone()).or_default();
+        self.outcomes -= outcomes_of(held);
         held.retain(|tracked| !replaces(&change, &tracked.change));
+        self.outcomes += outcomes_of(held);
         held.push(Tracked {
             change,
             outcomes: BTreeMap::new(),
@@ -171,6 +177,7 @@ impl State {
             held.retain(|tracked| tracked.change.time + EXPIRY_MAX > now);
             !held.is_empty()
         });
+        self.outcomes = self.circuits.values().map(|held| outcomes_of(held)).sum();
     }
 
     /// Returns what an instance has not got yet, oldest first, as much as fits.
@@ -211,6 +218,7 @@ impl State {
         for acknowledged in &poll.acknowledged {
             latest.insert(acknowledged.change, acknowledged.outcome);
         }
+        let mut room = OUTCOMES_ALL_MAX.saturating_sub(self.outcomes);
         let held = self.of_service(&poll.service).flatten();
         held.filter(|tracked| tracked.change.is_for(&poll.instance))
             .filter_map(|tracked| {
@@ -218,8 +226,9 @@ impl State {
                 let known = tracked.outcomes.get(&poll.instance);
                 let is_new = match known {
                     Some(known) => known.outcome != outcome,
-                    None => tracked.outcomes.len() < OUTCOMES_MAX,
+                    None => room > 0 && tracked.outcomes.len() < OUTCOMES_MAX,
                 };
+                room -= usize::from(is_new && known.is_none());
                 is_new.then(|| ChangeOutcome {
                     key: tracked.change.key.clone(),
                     change: tracked.change.id,
@@ -231,12 +240,17 @@ impl State {
             .collect()
     }
 
-    /// Notes an outcome.
+    /// Notes an outcome; a new one only where there is room, as polls come at once.
     pub(super) fn settle(&mut self, outcome: ChangeOutcome) {
+        let has_room = self.outcomes < OUTCOMES_ALL_MAX;
         let held = self.circuits.get_mut(&outcome.key).into_iter().flatten();
         for tracked in held.filter(|tracked| tracked.change.id == outcome.change) {
-            let instance = outcome.instance.clone();
-            tracked.outcomes.insert(instance, outcome.clone());
+            let is_known = tracked.outcomes.contains_key(&outcome.instance);
+            if is_known || has_room {
+                let instance = outcome.instance.clone();
+                tracked.outcomes.insert(instance, outcome.clone());
+                self.outcomes += usize::from(!is_known);
+            }
         }
     }
 
@@ -357,6 +371,10 @@ impl ChannelState {
     fn is_open(&self, now: UnixNanos) -> bool {
         self.open > 0 || self.last_seen + 2 * WAIT_MAX > now
     }
+}
+
+fn outcomes_of(held: &[Tracked]) -> usize {
+    held.iter().map(|tracked| tracked.outcomes.len()).sum()
 }
 
 /// Returns the latest change for an instance, whether or not it has expired.

@@ -1,5 +1,7 @@
 //! Changes from the operator to the instances, over restarts, and their bounds.
 
+mod bounds;
+
 use std::time::Duration;
 
 use fusebox::control::{Acknowledgement, Action, Change, Outcome};
@@ -224,23 +226,6 @@ async fn a_clock_that_goes_back_prolongs_nothing() {
     assert_eq!(Duration::from_millis(given[0].remaining_ms), HOUR);
 }
 
-/// Scenario: one sender polls once for each of ten thousand names.
-/// Guarantees: instances that poll are kept, and a new one finds room.
-#[test]
-fn many_names_shut_nobody_out() {
-    let mut state = State::default();
-    let now = UnixNanos::now();
-    let id = |n: usize| ("product-page".to_owned(), format!("pod-{n}"));
-    state.connect(&id(0), now).unwrap();
-    for n in 1..20_000 {
-        state.connect(&id(n), now).unwrap();
-        state.disconnect(&id(n), now);
-    }
-    let channels = state.channels(now);
-    assert!(channels.iter().any(|channel| channel.instance == "pod-0"));
-    assert!(channels.len() <= 10_000);
-}
-
 #[tokio::test]
 async fn a_later_change_replaces_earlier_ones() {
     let world = World::new().await;
@@ -369,28 +354,6 @@ async fn a_circuit_of_another_library_is_not_switched() {
     let order = order(Action::ForceOpen, &[]);
     let refused = control.request(other.unwrap(), order, now).await;
     assert!(matches!(refused, Err(ControlError::NotSwitchable(_))));
-}
-
-#[tokio::test]
-async fn changes_of_single_instances_are_bounded() {
-    let world = World::new().await;
-    let ids: Vec<&'static str> = (0..40).map(|n| &*format!("pod-{n}").leak()).collect();
-    for id in &ids {
-        world.report(id).await;
-    }
-    let mut taken = 0;
-    for id in &ids {
-        match world.order(order(Action::ForceOpen, &[*id])).await {
-            Ok(_) => taken += 1,
-            Err(error) => assert!(matches!(error, ControlError::TooMany(_)), "{error}"),
-        }
-    }
-    assert_eq!((taken, world.deliveries().len()), (32, 32));
-    // The latest of an instance replaces the one before, and one for all replaces them all.
-    world.force(&["pod-0"]).await;
-    world.force(&[]).await;
-    assert_eq!(world.deliveries().len(), 1);
-    world.force(&["pod-39"]).await;
 }
 
 /// Scenario: acknowledgements of changes that are not for the instance, that are unknown, and that repeat.

@@ -1,0 +1,74 @@
+//! What is held is bounded, whatever operators and senders do.
+
+use super::*;
+
+#[tokio::test]
+async fn changes_of_single_instances_are_bounded() {
+    let world = World::new().await;
+    let ids: Vec<&'static str> = (0..40).map(|n| &*format!("pod-{n}").leak()).collect();
+    for id in &ids {
+        world.report(id).await;
+    }
+    let mut taken = 0;
+    for id in &ids {
+        match world.order(order(Action::ForceOpen, &[*id])).await {
+            Ok(_) => taken += 1,
+            Err(error) => assert!(matches!(error, ControlError::TooMany(_)), "{error}"),
+        }
+    }
+    assert_eq!((taken, world.deliveries().len()), (32, 32));
+    // The latest of an instance replaces the one before, and one for all replaces them all.
+    world.force(&["pod-0"]).await;
+    world.force(&[]).await;
+    assert_eq!(world.deliveries().len(), 1);
+    world.force(&["pod-39"]).await;
+}
+
+/// Scenario: one sender polls once for each of ten thousand names.
+/// Guarantees: instances that poll are kept, and a new one finds room.
+#[test]
+fn many_names_shut_nobody_out() {
+    let mut state = State::default();
+    let now = UnixNanos::now();
+    let id = |n: usize| ("product-page".to_owned(), format!("pod-{n}"));
+    state.connect(&id(0), now).unwrap();
+    for n in 1..20_000 {
+        state.connect(&id(n), now).unwrap();
+        state.disconnect(&id(n), now);
+    }
+    let channels = state.channels(now);
+    assert!(channels.iter().any(|channel| channel.instance == "pod-0"));
+    assert!(channels.len() <= 10_000);
+}
+
+/// Scenario: one sender acknowledges the changes of a hundred circuits in the names of a thousand instances.
+/// Guarantees: what is kept of it is bounded, and there is room again when the changes are replaced.
+#[tokio::test]
+async fn outcomes_are_bounded() {
+    let world = World::new().await;
+    let now = UnixNanos::now();
+    let checked = order(Action::ForceOpen, &[]).checked(&world.circuit(), now);
+    let one = checked.unwrap();
+    let mut state = State::default();
+    let force = |state: &mut State, n: usize| {
+        let mut change = one.clone();
+        change.key.name = format!("circuit-{n}");
+        let change = state.number(change, now).unwrap();
+        state.insert(change.clone());
+        change.id
+    };
+    let ids: Vec<u64> = (0..100).map(|n| force(&mut state, n)).collect();
+    let acknowledge = |state: &mut State, instance: &str| {
+        let all = ids.iter().flat_map(|id| applied(*id)).collect();
+        let new = state.new_outcomes(&poll(instance, None, all), now);
+        new.iter().for_each(|one| state.settle(one.clone()));
+        new.len()
+    };
+    let kept: usize = (0..1_000)
+        .map(|n| acknowledge(&mut state, &format!("pod-{n}")))
+        .sum();
+    assert_eq!(kept, 50_000);
+    let last = force(&mut state, 0);
+    let acknowledged = poll("pod-0", None, applied(last));
+    assert_eq!(state.new_outcomes(&acknowledged, now).len(), 1);
+}
