@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 const CIRCUIT: &str = "/circuits/product-page/inventory";
 /// Nothing listens at the discard port.
-const NOBODY: &str = "http://127.0.0.1:9";
+const NOWHERE: &str = "http://127.0.0.1:9";
 
 /// Two instances of a service behind a breaker, and the service that they call.
 struct Services {
@@ -22,7 +22,7 @@ impl Services {
     async fn start(otlp_http: &str) -> Self {
         let inventory = ShopService::start("inventory", "1", otlp_http, &[]).await;
         let others = ["price", "review", "recommendation", "legacy"];
-        let mut peers = others.map(|name| (name, NOBODY)).to_vec();
+        let mut peers = others.map(|name| (name, NOWHERE)).to_vec();
         peers.push(("inventory", &inventory.url));
         let pages = [
             ShopService::start("product-page", "1", otlp_http, &peers).await,

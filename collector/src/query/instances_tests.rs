@@ -58,7 +58,7 @@ fn without_a_heartbeat_nothing_is_down() {
 }
 
 #[test]
-fn many_that_fall_silent_at_once_are_told() {
+fn many_that_fall_silent_at_once_are_counted() {
     let names: Vec<String> = (0..20).map(|n| format!("pod-{n}")).collect();
     let with_silent = |silent: &dyn Fn(usize) -> Duration| {
         let channels = names.iter().enumerate();

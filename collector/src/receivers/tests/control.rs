@@ -97,7 +97,7 @@ async fn a_wrong_poll_is_refused_in_words() {
 }
 
 /// Scenario: other polls that are being read have taken all the room; then one is held.
-/// Guarantees: a poll waits for room and is then told to come again; one that is held takes none.
+/// Guarantees: a poll waits for room and is then asked to come again; one that is held takes none.
 #[tokio::test]
 async fn polls_are_read_in_bounded_room() {
     let receivers = Receivers::start().await;

@@ -100,11 +100,11 @@ fn sums(instances: &[InstanceView]) -> String {
     ];
     let count = |liveness| instances.iter().filter(|i| i.liveness == liveness).count();
     let counted = states.map(|liveness| (count(liveness), look(liveness).1));
-    let told = counted.into_iter().filter(|(count, _)| *count > 0);
-    let told: Vec<_> = told
+    let shown = counted.into_iter().filter(|(count, _)| *count > 0);
+    let shown: Vec<_> = shown
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
-    told.join(" · ")
+    shown.join(" · ")
 }
 
 /// Returns class, word and meaning of a liveness.

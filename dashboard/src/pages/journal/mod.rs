@@ -19,7 +19,7 @@ use crate::pages::{Pages, switch};
 /// Changes listed.
 const CHANGES_MAX: usize = 200;
 /// When the wall shows a change: instances that poll report it within a second, and an address has whole seconds.
-const TOLD_AFTER: Duration = Duration::from_secs(2);
+const REPORTED_AFTER: Duration = Duration::from_secs(2);
 
 /// Serves the journal.
 pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResult<JournalPage> {
@@ -101,8 +101,8 @@ impl JournalPage {
 impl Row {
     fn new(entry: &JournalEntry, now: u64) -> Self {
         let change = &entry.change;
-        let told = change.time + TOLD_AFTER;
-        let at = text::datetime_local(told.get().min(now));
+        let shown = change.time + REPORTED_AFTER;
+        let at = text::datetime_local(shown.get().min(now));
         Self {
             time: moment::short(change.time.get(), now),
             wall: Href::new("/").with("at", at).to_string(),
@@ -141,13 +141,13 @@ fn outcomes(entry: &JournalEntry) -> String {
         (Outcome::Refused, "refused"),
     ];
     let counted = words.map(|(outcome, word)| (last(outcome), word));
-    let told = counted.into_iter().filter(|(count, _)| *count > 0);
-    let told: Vec<_> = told
+    let shown = counted.into_iter().filter(|(count, _)| *count > 0);
+    let shown: Vec<_> = shown
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
-    match told.is_empty() {
+    match shown.is_empty() {
         true => "no instance acknowledged it".to_owned(),
-        false => told.join(", "),
+        false => shown.join(", "),
     }
 }
 

@@ -27,7 +27,7 @@ async fn changes_of_single_instances_are_bounded() {
 /// Scenario: one sender polls once for each of ten thousand names.
 /// Guarantees: instances that poll are kept, and a new one finds room.
 #[test]
-fn many_names_shut_nobody_out() {
+fn many_names_leave_room_for_new_instances() {
     let mut state = State::default();
     let now = UnixNanos::now();
     let id = |n: usize| ("product-page".to_owned(), format!("pod-{n}"));
