@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::LazyLock;
 
 use tokio::process::{Child, Command};
 
@@ -27,34 +28,29 @@ pub struct Binary {
     child: Child,
 }
 
-/// Returns the path of the binary built with these tests; builds it if it is missing.
+/// Returns the path of the binary of the sources as they are; the first call in a process builds it.
 pub fn binary_path() -> PathBuf {
+    static BUILT: LazyLock<PathBuf> = LazyLock::new(build);
+    BUILT.clone()
+}
+
+/// Builds the binary for the profile and into the directory of these tests; cargo only looks where nothing changed.
+fn build() -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
-    let dir = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/<profile>/deps/test")
-        .to_owned();
-    let path = dir.join(format!("fusebox{}", std::env::consts::EXE_SUFFIX));
-    if !path.exists() {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = std::process::Command::new(cargo);
-        build.args([
-            "build",
-            "--package",
-            "fusebox-dashboard",
-            "--bin",
-            "fusebox",
-        ]);
-        if dir.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(
-            build.status().expect("cargo runs").success(),
-            "the binary builds"
-        );
+    let dir = test.parent().and_then(Path::parent);
+    let dir = dir.expect("target/<profile>/deps/test").to_owned();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = std::process::Command::new(cargo);
+    // The selection of `tests/run`: another has other features and compiles the dependencies once more.
+    build.args(["build", "--quiet", "--workspace", "--bin", "fusebox"]);
+    build.args(["--test", "stack", "--target-dir"]);
+    build.arg(dir.parent().expect("target/<profile>"));
+    if dir.ends_with("release") {
+        build.arg("--release");
     }
-    path
+    let status = build.status().expect("cargo runs");
+    assert!(status.success(), "the binary builds");
+    dir.join(format!("fusebox{}", std::env::consts::EXE_SUFFIX))
 }
 
 impl Binary {
