@@ -2,11 +2,11 @@
 //! how many took how long. A bar and a dragged area lead to the search for what is in them.
 
 use askama::Template;
-use fusebox_collector::model::{TracePage, TraceSummary, format_duration};
+use fusebox_collector::model::{Grade, TracePage, TraceSummary, format_duration};
 
 use super::search_form::SearchForm;
 use crate::pages::view::href::Href;
-use crate::pages::view::{moment, text};
+use crate::pages::view::{moment, state, text};
 
 /// Points drawn, about 170 bytes each; of more traces every second, third, … is drawn.
 const POINTS_MAX: usize = 500;
@@ -124,8 +124,21 @@ impl Overview {
         format_duration(self.area.longest)
     }
 
+    /// Returns what the colours of the points mean: class and word.
+    fn grades(&self) -> [(&'static str, &'static str); 3] {
+        Grade::ALL.map(|grade| (class(grade), state::grade_word(grade)))
+    }
+
     fn draws_all(&self) -> bool {
         self.every == 1
+    }
+}
+
+/// Returns the class of a point: colours that stay apart where points overlap, so `ok` has that of the bars.
+fn class(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Ok => "plain",
+        grade => state::grade_class(grade),
     }
 }
 
@@ -145,11 +158,12 @@ fn point(area: Area, trace: &TraceSummary) -> Point {
     Point {
         x: format!("{:.2}", 1.0 + 98.0 * area.across(trace.start.get())),
         y: format!("{:.1}", 95.0 - 90.0 * area.up(trace.duration_nanos)),
-        class: if trace.error_count > 0 { "bad" } else { "ok" },
+        class: class(trace.grade()),
         href: Href::trace(trace.trace_id).to_string(),
         title: format!(
-            "{}, {}",
+            "{}, {}, {}",
             format_duration(trace.duration_nanos),
+            state::grade_word(trace.grade()),
             text::shown(&name, 80)
         ),
     }
@@ -223,6 +237,26 @@ mod tests {
             "{}",
             overview.bars[0].href
         );
+    }
+
+    /// *Guarantees*: as in the list, only what failed for its caller is red, and the drawing says what its colours mean.
+    #[test]
+    fn points_have_the_colours_of_their_grades() {
+        let mut found = found([1, 2, 3]);
+        let ends = [(true, 1), (false, 1), (false, 0)];
+        for (trace, (root_failed, errors)) in found.traces.iter_mut().zip(ends) {
+            (trace.root_failed, trace.error_count) = (root_failed, errors);
+            trace.circuits.clear();
+        }
+        let form = SearchForm::read(&Params::from(&[][..]), fixtures::WEEK);
+        let overview = Overview::new(&found, &form, fixtures::NOW).expect("drawings");
+        let html = overview.render().expect("it renders");
+        for (class, word) in [("open", "failed"), ("half", "degraded"), ("plain", "ok")] {
+            let points = html.matches(&format!("<circle class=\"{class}\"")).count();
+            assert_eq!(points, 1, "{word}: {html}");
+            let legend = format!("<b class=\"{class}\">{word}</b>");
+            assert!(html.contains(&legend), "{legend}: {html}");
+        }
     }
 
     #[test]
