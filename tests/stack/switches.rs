@@ -126,10 +126,25 @@ async fn switch(browser: &Browser, web: &str, action: &str) {
     fill(browser, "reason", "the disk is full").await;
     fill(browser, "by", "Ada").await;
     browser.screenshot(&format!("switch-{action}")).await;
+    assert_beside_words(browser).await;
     click(browser, Locator::Id("confirm")).await;
     let panel = browser.client.wait().at_most(DEADLINE);
     let panel = panel.for_element(Locator::Css("#switch .note")).await;
     panel.expect("the circuit's page with the change");
+}
+
+/// Asserts that each choice has its words beside it, not below it.
+async fn assert_beside_words(browser: &Browser) {
+    let furthest = "
+        const middle = (e) => { const box = e.getBoundingClientRect(); return (box.top + box.bottom) / 2; };
+        const apart = (label) => Math.abs(middle(label.querySelector('input')) - middle(label.querySelector('b, bdi')));
+        return Math.max(...[...document.querySelectorAll('.switch fieldset label')].map(apart));";
+    let furthest = browser.client.execute(furthest, Vec::new()).await;
+    let furthest = furthest.expect("the script runs");
+    assert!(
+        furthest.as_f64().is_some_and(|px| px < 4.0),
+        "{furthest} px"
+    );
 }
 
 async fn click(browser: &Browser, what: Locator<'_>) {

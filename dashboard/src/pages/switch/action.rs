@@ -17,14 +17,14 @@ pub(crate) fn word(action: Action) -> &'static str {
 pub(super) fn effect(action: Action) -> &'static str {
     match action {
         Action::ForceOpen => {
-            "Every call is refused until the end; fallbacks answer where there are some."
+            "Every call is refused until it expires; fallbacks answer where there are some."
         }
         Action::ForceClosed => {
-            "Every call passes until the end, however many fail; they are still counted."
+            "Every call passes until it expires, however many fail; they are still counted."
         }
-        Action::Disable => "Every call passes until the end, and none is counted.",
+        Action::Disable => "Every call passes until it expires, and none is counted.",
         Action::MetricsOnly => {
-            "Every call passes and is counted until the end; the transitions that would have been made are announced."
+            "Every call passes and is counted until it expires; the transitions that would have been made are announced."
         }
         Action::Reset => "Ends what is forced, closes the circuit and empties its window, once.",
     }

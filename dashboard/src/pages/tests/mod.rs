@@ -4,6 +4,7 @@
 mod collector;
 mod control;
 pub(crate) mod fixtures;
+mod forced;
 mod grades;
 mod outages;
 mod wall_rows;

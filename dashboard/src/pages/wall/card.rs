@@ -181,11 +181,12 @@ impl<'a> Card<'a> {
         matches!(self.circuit.state, Open | HalfOpen)
     }
 
-    /// Why it is open, and how many probes failed since.
+    /// Why it is forced or open.
     fn why(&self) -> Option<String> {
-        let reason = match &self.circuit.outage {
-            Some(outage) if self.is_out() => &outage.reason,
-            _ if self.is_out() => &self.circuit.reason,
+        let reason = match (&self.circuit.forced, &self.circuit.outage) {
+            (Some(forced), _) => &forced.reason,
+            (None, Some(outage)) if self.is_out() => &outage.reason,
+            (None, _) if self.is_out() => &self.circuit.reason,
             _ => return None,
         };
         (!reason.is_empty()).then(|| text::shown(reason, 200).into_owned())
@@ -242,14 +243,13 @@ impl<'a> Card<'a> {
         format!("tries again in {}", text::age(wait))
     }
 
-    /// The reason of an override, and until when it lasts as HTML.
-    fn forced(&self) -> Option<(String, String)> {
+    /// Until when an override lasts, as HTML.
+    fn forced_until(&self) -> Option<String> {
         let forced = self.circuit.forced.as_ref()?;
-        let until = match forced.expires {
+        Some(match forced.expires {
             Some(at) => format!("until {}", moment::short(at.get(), self.now)),
-            None => "until released".to_owned(),
-        };
-        Some((text::shown(&forced.reason, 120).into_owned(), until))
+            None => "no expiry".to_owned(),
+        })
     }
 
     /// Whether no instance has been heard of lately.
@@ -373,6 +373,10 @@ impl<'a> Card<'a> {
 
     /// The call that opened it.
     fn tripped_by(&self) -> Option<String> {
+        // No call forced it, and what tripped it before is in its history.
+        if self.circuit.forced.is_some() {
+            return None;
+        }
         let outage = self.circuit.outage.as_ref();
         let first = outage.map_or(self.circuit.opened_by, |outage| outage.opened_by);
         first.map(|id| self.call(id))

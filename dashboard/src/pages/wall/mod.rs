@@ -489,7 +489,8 @@ impl WallBody {
                 heading: match &group.service {
                     Some(service) => text::name(service).into_owned(),
                     None if closed(wall, group) == group.circuits.len() => "Just closed".to_owned(),
-                    None => "Not closed".to_owned(),
+                    None if closed(wall, group) == 0 => "Not closed".to_owned(),
+                    None => "Not closed or just closed".to_owned(),
                 },
                 cards,
                 rows,
