@@ -37,7 +37,7 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     };
     let links = pages.query.dependencies(time).await?;
     let wall = pages.query.circuits().wall(None).await?;
-    let teach = Teach::from(&pages);
+    let teach = Teach::of(&pages, links.is_empty()).await;
     let page = MapPage::new(links, &wall.circuits, range, &ranges, teach);
     Ok(Page(page))
 }

@@ -112,6 +112,10 @@ async fn the_demo_trace_leads_to_its_call_tree() {
     assert_eq!(status, StatusCode::OK);
     assert!(html.contains("refused, fallback ok"), "{html}");
 
+    let (_, wall) = stack.get("/").await;
+    assert!(wall.contains("No circuit breakers yet"), "{wall}");
+    assert!(!wall.contains("Nothing has been sent"), "{wall}");
+
     let (_, list) = stack.get("/traces").await;
     assert!(list.contains(&format!("href=\"{trace}\"")), "{list}");
     let (_, refused) = stack.get("/traces?outcome=rejected").await;

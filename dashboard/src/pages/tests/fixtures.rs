@@ -666,6 +666,7 @@ pub(crate) fn teach() -> Teach {
     Teach {
         otlp_http: "http://127.0.0.1:4318".to_owned(),
         otlp_grpc: "http://127.0.0.1:4317".to_owned(),
+        has_services: false,
     }
 }
 

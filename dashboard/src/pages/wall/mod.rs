@@ -65,7 +65,7 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
         .circuits()
         .transitions(None, range, TICKS_MAX)
         .await?;
-    let teach = Teach::from(&pages);
+    let teach = Teach::of(&pages, wall.circuits.is_empty()).await;
     let page = WallPage::new(&wall, &transitions, view, now, (shown, &lengths), teach);
     Ok(Page(page))
 }
@@ -565,6 +565,23 @@ pub(crate) struct Teach {
     pub(crate) otlp_http: String,
     /// Where to send OTLP over gRPC.
     pub(crate) otlp_grpc: String,
+    /// Whether something was sent, but nothing for this page.
+    pub(crate) has_services: bool,
+}
+
+impl Teach {
+    /// Returns what a page teaches where it is empty; only then services are asked for.
+    pub(crate) async fn of(pages: &Pages, is_empty: bool) -> Self {
+        let names = is_empty.then(|| pages.query.service_names());
+        let has_services = match names {
+            Some(names) => names.await.is_ok_and(|names| !names.is_empty()),
+            None => false,
+        };
+        Self {
+            has_services,
+            ..Self::from(pages)
+        }
+    }
 }
 
 impl From<&Pages> for Teach {
@@ -572,6 +589,7 @@ impl From<&Pages> for Teach {
         Self {
             otlp_http: pages.info.otlp_http.clone(),
             otlp_grpc: pages.info.otlp_grpc.clone(),
+            has_services: false,
         }
     }
 }
