@@ -60,9 +60,6 @@ pub(crate) struct MapPage {
 struct Node {
     x: String,
     y: String,
-    text_x: String,
-    name_y: String,
-    sub_y: String,
     name: String,
     title: String,
     href: String,
@@ -201,18 +198,20 @@ impl Node {
             (0, _) => "entry".to_owned(),
             (_, true) => format!("{} · sends no spans", text::count(calls)),
             _ => format!(
-                "{} calls · {} % failed",
+                "{} {} · {} % failed",
                 text::count(calls),
+                text::plural(
+                    usize::try_from(calls).unwrap_or(usize::MAX),
+                    "call",
+                    "calls"
+                ),
                 text::percent(share)
             ),
         };
         Self {
             x: trim(place.x),
             y: trim(place.y),
-            text_x: trim(place.x + 12.0),
-            name_y: trim(place.y + 20.0),
-            sub_y: trim(place.y + 36.0),
-            name: text::shown(name, 22).into_owned(),
+            name: text::shown(name, 19).into_owned(),
             title: text::title(name).into_owned(),
             href: Href::service(name).to_string(),
             sub,
