@@ -22,6 +22,10 @@ async fn every_view_of_a_trace_fits_a_phone() {
             width.as_u64().is_some_and(|width| width <= 360),
             "{view}: {width}"
         );
+        let over = "const over = (a) => a.getBoundingClientRect().right - a.closest('th').getBoundingClientRect().right; \
+                    return Math.max(0, ...[...document.querySelectorAll('.figures th a.clip')].map(over))";
+        let over = run(&browser, over).await.as_f64().expect("a number");
+        assert!(over < 1.0, "{view}: names reach {over} px into the figures");
         browser.screenshot(&format!("view-{view}-360")).await;
     }
     browser.set_width(1440).await;
@@ -138,7 +142,11 @@ async fn an_area_dragged_over_a_search_becomes_a_search() {
 
 async fn send_trace(stack: &Stack, service: &str, spans: u64) -> String {
     let mut trace = TraceBuilder::new(service);
-    let root = trace.span(None, "GET /wide", Vec::new());
+    let root = trace.span(
+        None,
+        "GET /wide/{catalogue}/{category}/{product}/reviews",
+        Vec::new(),
+    );
     for number in 1..spans {
         let body = attribute(
             "body",
