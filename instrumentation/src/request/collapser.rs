@@ -114,15 +114,41 @@ impl<A, R, E> Default for Gathering<A, R, E> {
     }
 }
 
+/// What a caller has to do once its argument is in the batch.
+enum Joined<A, R, E> {
+    /// It is the first one: the batch goes out after the window.
+    First(u64),
+    /// It is the last one: the batch goes out now.
+    Last(Vec<Waiting<A, R, E>>),
+    Between,
+}
+
 impl<A, R, E> Gathering<A, R, E> {
+    /// Adds an argument; the batch is taken by the one that makes it full, so that it grows no further.
+    fn join(&self, waiting: Waiting<A, R, E>, most: usize) -> Joined<A, R, E> {
+        let mut batch = self.0.lock();
+        batch.waiting.push(waiting);
+        match batch.waiting.len() {
+            size if size >= most => Joined::Last(batch.take()),
+            1 => Joined::First(batch.number),
+            _ => Joined::Between,
+        }
+    }
+
     /// Takes the batch of that number, unless it has gone out.
     fn take(&self, number: u64) -> Vec<Waiting<A, R, E>> {
         let mut batch = self.0.lock();
         if batch.number != number {
             return Vec::new();
         }
-        batch.number += 1;
-        std::mem::take(&mut batch.waiting)
+        batch.take()
+    }
+}
+
+impl<A, R, E> Batch<A, R, E> {
+    fn take(&mut self) -> Vec<Waiting<A, R, E>> {
+        self.number += 1;
+        std::mem::take(&mut self.waiting)
     }
 }
 
@@ -162,7 +188,7 @@ where
     }
 
     /// Returns the answer to `argument` from the call of its batch. The batch runs on the current runtime of tokio, in the
-    /// span of the caller that began it.
+    /// span of the caller that began it, or that made it full.
     ///
     /// # Errors
     /// Returns the error of the whole batch, or that it has no answer to this argument.
@@ -172,16 +198,12 @@ where
     pub async fn call(&self, request: &RequestContext, argument: A) -> Result<R, CollapseError<E>> {
         let gathering: Arc<Gathering<A, R, E>> = request.part(self.inner.owner);
         let (answer, answered) = oneshot::channel();
-        let (number, size) = {
-            let mut batch = gathering.0.lock();
-            batch.waiting.push(Waiting { argument, answer });
-            (batch.number, batch.waiting.len())
-        };
-        if size >= self.inner.settings.max_requests_in_batch as usize {
-            let full = gathering.take(number);
-            spawn(Arc::clone(&self.inner).run(full));
-        } else if size == 1 {
-            spawn(Arc::clone(&self.inner).run_later(gathering, number));
+        let most = self.inner.settings.max_requests_in_batch as usize;
+        let inner = || Arc::clone(&self.inner);
+        match gathering.join(Waiting { argument, answer }, most) {
+            Joined::First(number) => spawn(inner().run_later(gathering, number)),
+            Joined::Last(batch) => spawn(inner().run(batch)),
+            Joined::Between => {}
         }
         answered.await.unwrap_or(Err(CollapseError::Lost))
     }
@@ -259,5 +281,25 @@ impl<A, R, E> fmt::Debug for Collapser<A, R, E> {
             .field("breaker", &self.inner.breaker)
             .field("settings", &self.inner.settings)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guarantees: whoever makes a batch full takes it while it adds its argument, so that no other comes in between.
+    #[test]
+    fn a_full_batch_is_taken_by_its_last_caller() {
+        let gathering = Gathering::<u32, (), ()>::default();
+        let join = || {
+            let (answer, _) = oneshot::channel();
+            let argument = 1;
+            gathering.join(Waiting { argument, answer }, 2)
+        };
+        for number in 0..2 {
+            assert!(matches!(join(), Joined::First(first) if first == number));
+            assert!(matches!(join(), Joined::Last(batch) if batch.len() == 2));
+        }
     }
 }

@@ -207,3 +207,22 @@ async fn who_gives_up_is_not_asked_for() {
     assert_eq!(doubling.call(&request, 2).await.unwrap(), 4);
     assert_eq!(*sizes.lock(), [1]);
 }
+
+/// Guarantees: no batch is larger than the settings say, whoever comes while it goes out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn batches_are_bounded_on_many_threads() {
+    let (doubling, sizes) = doubling(&breaker(), 2);
+    let request = RequestContext::new();
+    let calls = (0..8).map(|_| {
+        let (doubling, request) = (doubling.clone(), request.clone());
+        tokio::spawn(async move {
+            for _ in 0..500 {
+                assert_eq!(doubling.call(&request, 1).await.unwrap(), 2);
+            }
+        })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.unwrap();
+    }
+    assert!(sizes.lock().iter().all(|size| *size <= 2));
+}
