@@ -152,6 +152,20 @@ impl<A, R, E> Batch<A, R, E> {
     }
 }
 
+/// The window of a batch. Dropped before its end, with its runtime, it takes the batch with it: who waits learns that, and
+/// the next caller begins anew.
+struct Window<A, R, E> {
+    gathering: Arc<Gathering<A, R, E>>,
+    number: u64,
+}
+
+impl<A, R, E> Drop for Window<A, R, E> {
+    fn drop(&mut self) {
+        let lost = self.gathering.take(self.number);
+        drop(lost);
+    }
+}
+
 impl<A, R, E> Collapser<A, R, E>
 where
     A: Send + 'static,
@@ -201,7 +215,7 @@ where
         let most = self.inner.settings.max_requests_in_batch as usize;
         let inner = || Arc::clone(&self.inner);
         match gathering.join(Waiting { argument, answer }, most) {
-            Joined::First(number) => spawn(inner().run_later(gathering, number)),
+            Joined::First(number) => spawn(inner().run_later(Window { gathering, number })),
             Joined::Last(batch) => spawn(inner().run(batch)),
             Joined::Between => {}
         }
@@ -219,9 +233,9 @@ where
     R: Send + 'static,
     E: Send + Sync + 'static,
 {
-    async fn run_later(self: Arc<Self>, gathering: Arc<Gathering<A, R, E>>, number: u64) {
+    async fn run_later(self: Arc<Self>, window: Window<A, R, E>) {
         sleep(self.settings.timer_delay).await;
-        let batch = gathering.take(number);
+        let batch = window.gathering.take(window.number);
         self.run(batch).await;
     }
 

@@ -208,6 +208,39 @@ async fn who_gives_up_is_not_asked_for() {
     assert_eq!(*sizes.lock(), [1]);
 }
 
+/// Scenario: the runtime of the caller that began a batch ends before the batch goes out; a caller without a runtime panics.
+/// Guarantees: who waits on another runtime learns that, and the next batch of the request is made.
+#[test]
+fn a_batch_ends_with_its_runtime() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let (doubling, sizes) = doubling(&breaker(), 100);
+    let request = RequestContext::new();
+    let (first, other) = (runtime(), runtime());
+    let mut begins = Box::pin(doubling.call(&request, 1));
+    first.block_on(async { assert!((&mut begins).now_or_never().is_none()) });
+    let mut waits = Box::pin(doubling.call(&request, 2));
+    other.block_on(async { assert!((&mut waits).now_or_never().is_none()) });
+    drop(first);
+    assert!(matches!(
+        waits.now_or_never(),
+        Some(Err(CollapseError::Lost))
+    ));
+    let alone = || drop(doubling.call(&request, 3).now_or_never());
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(alone)).is_err());
+    let again = other.block_on(async {
+        let call = doubling.call(&request, 4);
+        tokio::time::timeout(Duration::from_secs(60), call).await
+    });
+    assert_eq!(again.expect("its batch goes out").unwrap(), 8);
+    assert_eq!(*sizes.lock(), [1]);
+}
+
 /// Guarantees: no batch is larger than the settings say, whoever comes while it goes out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn batches_are_bounded_on_many_threads() {
