@@ -29,6 +29,8 @@ pub(crate) struct ProtectedCall<S: Borrow<Shell>> {
     span: Span,
     pass: Pass,
     started: u64,
+    /// It waits on this side.
+    is_paused: bool,
     /// How long the head of the response took, once it has arrived.
     head_nanos: Option<u64>,
     ended: bool,
@@ -54,6 +56,7 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
                     span,
                     pass,
                     started,
+                    is_paused: false,
                     head_nanos: None,
                     ended: false,
                     watch: PanicWatch::start(),
@@ -88,12 +91,14 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
 
     /// It waits for a permit or a slot, which is not the target's doing: from [`resume`](Self::resume) on it runs.
     pub(crate) fn pause(&mut self) {
+        self.is_paused = true;
         self.shell.borrow().pause(&mut self.pass);
     }
 
     /// It waits no longer.
     pub(crate) fn resume(&mut self) {
         let shell = self.shell.borrow();
+        self.is_paused = false;
         self.started = shell.clock.now();
         shell.resume(&mut self.pass, self.started);
     }
@@ -124,6 +129,8 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
         let now = shell.clock.now();
         record_outcome(&self.span, outcome, error_type);
         let elapsed = match self.head_nanos {
+            // Its target was never called.
+            _ if self.is_paused => 0,
             // A body that hangs until a timeout is the target's doing.
             Some(nanos) if outcome != Outcome::Timeout => nanos,
             _ => now.saturating_sub(self.started),

@@ -256,6 +256,31 @@ async fn a_probe_that_waited_closes_the_breaker() {
     assert_eq!(breaker.state(), EffectiveState::Closed);
 }
 
+/// Scenario: callers give up while they wait for a permit or a slot, after longer than a slow call takes.
+/// Guarantees: the breaker counts them as cancelled and not as slow, for the target was never called.
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_on_this_side_makes_no_call_slow() {
+    let breaker = breaker(Settings {
+        minimum_calls: 1,
+        slow_call_duration: Some(ms(20)),
+        slow_call_rate_percent: 1.0,
+        ..Settings::default()
+    });
+    let (limiter, bulkhead) = (rate_limiter(1, ms(500)), bulkhead(ms(500)));
+    limiter.try_acquire().unwrap();
+    let _slot = bulkhead.try_acquire().unwrap();
+    let command = breaker.command();
+    for command in [
+        command.clone().rate_limiter(&limiter),
+        command.bulkhead(&bulkhead),
+    ] {
+        let waiting = command.run(|| async { Ok::<_, &str>(1) }).execute();
+        assert!(tokio::time::timeout(ms(50), waiting).await.is_err());
+    }
+    assert_eq!(breaker.snapshot().calls.cancelled, 2);
+    assert_eq!(breaker.state(), EffectiveState::Closed);
+}
+
 /// Guarantees: the time of a call includes the wait for its slot; one that gets none in that time was not the target's fault.
 #[tokio::test(start_paused = true)]
 async fn the_wait_for_a_slot_is_part_of_the_timeout() {
