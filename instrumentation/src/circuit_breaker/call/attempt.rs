@@ -10,6 +10,7 @@ use super::errors::Cause;
 use super::execution::ExecutionEvent;
 use super::handle::CircuitBreaker;
 use super::protected::ProtectedCall;
+use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::Outcome;
 use crate::circuit_breaker::shell::Shell;
 use crate::circuit_breaker::shell::bulkhead::Slot;
@@ -119,24 +120,24 @@ where
             return Attempt::Failed(cause);
         }
     };
+    let limit = limited.limit(deadline);
     let future = call.run(async { run().await });
-    let (attempt, error_type) =
-        match within(limited.limit(deadline), future, || call.elapsed()).await {
-            Ok(Ok(value)) => (Attempt::Answered(value), ""),
-            Ok(Err(error)) => judged(error, bad_request),
-            Err(cut) => (
-                Attempt::Failed(Cause::TimedOut(limited.named(cut, deadline))),
-                "",
-            ),
-        };
-    let outcome = match &attempt {
-        // The caller had no more time: that says nothing about a target which had less than a call may take.
-        Attempt::Failed(Cause::TimedOut(limit)) if limited.timeout.is_some_and(|t| t != *limit) => {
-            Outcome::Cancelled
+    let ended = within(limit.map(|limit| limit.after), future, || call.elapsed()).await;
+    let (attempt, error_type) = match ended {
+        Ok(Ok(value)) => (Attempt::Answered(value), ""),
+        Ok(Err(error)) => judged(error, bad_request),
+        Err(cut) => {
+            let named = limit.map_or(cut, |limit| limit.named);
+            (Attempt::Failed(Cause::TimedOut(named)), "")
         }
-        attempt => attempt.outcome(),
     };
-    limited.end(attempt.policy_event());
+    let (outcome, event) = match (&attempt, limit) {
+        (Attempt::Failed(Cause::TimedOut(_)), Some(limit)) if limit.is_cut_short => {
+            (Outcome::Cancelled, EventKind::Cancelled)
+        }
+        _ => (attempt.outcome(), attempt.policy_event()),
+    };
+    limited.end(event);
     call.finish(outcome, error_type);
     attempt
 }
@@ -151,22 +152,32 @@ struct Limited<'a> {
     _slot: Result<Slot<'a>, resilience::Slot>,
 }
 
+/// How long a call may take.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    after: Duration,
+    /// As the settings have it.
+    named: Duration,
+    /// The caller has no more time: that says nothing about a target which has less than a call may take.
+    is_cut_short: bool,
+}
+
+/// A call that has all but a hundredth of its time has all of it: the first attempt begins a moment after its command.
+const ALL_BUT: u32 = 100;
+
 impl Limited<'_> {
     /// How long the call may take now.
-    fn limit(&self, deadline: Deadline) -> Option<Duration> {
-        let left = deadline.left();
-        match self.left {
-            Some(limit) => Some(limit.min(left)),
-            None => deadline.at.map(|_| left),
-        }
-    }
-
-    /// The limit that a call exceeded which was cut off after `cut`, as the settings have it.
-    fn named(&self, cut: Duration, deadline: Deadline) -> Duration {
-        match self.timeout {
-            Some(timeout) if self.left == Some(cut) => timeout,
-            _ => deadline.whole,
-        }
+    fn limit(&self, deadline: Deadline) -> Option<Limit> {
+        let (own, left) = (self.left.unwrap_or(deadline.whole), deadline.left());
+        let is_limited = self.left.is_some() || deadline.at.is_some();
+        is_limited.then(|| Limit {
+            after: own.min(left),
+            named: match self.timeout {
+                Some(timeout) if own <= left => timeout,
+                _ => deadline.whole,
+            },
+            is_cut_short: left < own - own / ALL_BUT,
+        })
     }
 
     fn end(self, event: EventKind) {
@@ -199,15 +210,14 @@ async fn enter<'a, E>(
         None => settings.timeout,
     };
     let began = Instant::now();
-    let slot = match &policies.bulkhead {
-        Some(bulkhead) => {
-            let longest = bulkhead.settings().max_wait.min(deadline.left());
-            let longest = timeout.map_or(longest, |timeout| longest.min(timeout));
-            let slot = bulkhead.acquire_within(longest).await;
-            let slot = slot.map_err(|full| Cause::BulkheadFull(full.limit))?;
-            Err(slot)
+    let slot = match take_slot(breaker, &settings, policies, timeout, deadline).await {
+        Ok(slot) => slot,
+        Err(limit) => {
+            if let Some(measured) = measured {
+                measured.end(EventKind::Failed);
+            }
+            return Err(Cause::BulkheadFull(limit));
         }
-        None => Ok(own_slot(breaker, settings.max_concurrent)?),
     };
     let waited = match may_wait {
         true => began.elapsed(),
@@ -224,13 +234,24 @@ async fn enter<'a, E>(
     })
 }
 
-/// Takes a slot of the breaker's settings, which never waits.
-fn own_slot<E>(breaker: &CircuitBreaker, limit: u32) -> Result<Slot<'_>, Cause<E>> {
-    let slot = breaker.shell.bulkhead.try_acquire(limit);
-    slot.ok_or_else(|| {
-        tries::note_refused(None);
-        Cause::BulkheadFull(limit)
-    })
+/// Takes a slot of the command's bulkhead; without one that of the breaker's settings, which never waits. The error is the
+/// number of slots, all in use.
+async fn take_slot<'a>(
+    breaker: &'a CircuitBreaker,
+    settings: &Settings,
+    policies: &Policies,
+    timeout: Option<Duration>,
+    deadline: Deadline,
+) -> Result<Result<Slot<'a>, resilience::Slot>, u32> {
+    let Some(bulkhead) = &policies.bulkhead else {
+        let limit = settings.max_concurrent;
+        let slot = breaker.shell.bulkhead.try_acquire(limit).ok_or(limit);
+        return slot.map(Ok).inspect_err(|_| tries::note_refused(None));
+    };
+    let longest = bulkhead.settings().max_wait.min(deadline.left());
+    let longest = timeout.map_or(longest, |timeout| longest.min(timeout));
+    let slot = bulkhead.acquire_within(longest).await;
+    slot.map(Err).map_err(|full| full.limit)
 }
 
 /// Asks whose fault an error is, and names its type. A panic of the one who is asked leaves it a failure.

@@ -44,7 +44,8 @@ impl Command {
     }
 
     /// Limits the whole: all attempts and all waits, without the fallback. No attempt begins after it, and one that runs is
-    /// cut off. An attempt that was cut off before its own timeout counts as cancelled at the breaker.
+    /// cut off. An attempt that had less time than its own timeout then counts as cancelled at the breaker; without a timeout
+    /// one that had less than the whole.
     #[must_use]
     pub fn deadline(mut self, whole: Duration) -> Self {
         self.policies.deadline = Some(whole.min(MAX_DURATION));

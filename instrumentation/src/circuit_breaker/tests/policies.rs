@@ -342,6 +342,62 @@ async fn the_deadline_limits_the_whole() {
     );
 }
 
+/// Scenario: a target hangs in the first attempt, or in the second one, for which the deadline leaves a quarter of the time.
+/// Guarantees: it has timed out if it had the whole time, also where its timeout is as long as the deadline, or where there is
+/// none.
+#[tokio::test(start_paused = true)]
+async fn only_an_attempt_with_less_time_is_cancelled_by_the_deadline() {
+    for timeout in [None, Some(ms(400))] {
+        let breaker = breaker(Settings {
+            timeout,
+            ..Settings::default()
+        });
+        let attempts = AtomicU32::new(0);
+        let hangs_later = || async {
+            if attempts.fetch_add(1, Relaxed) > 0 {
+                std::future::pending::<()>().await;
+            }
+            sleep(ms(200)).await;
+            Err::<u32, _>("down")
+        };
+        let command = breaker.command().deadline(ms(400)).retry(&retry());
+        let cut = cause(command.clone().run(hangs_later).execute().await);
+        assert!(matches!(cut, Cause::TimedOut(limit) if limit == ms(400)));
+        let calls = breaker.snapshot().calls;
+        assert_eq!((calls.failure, calls.cancelled, calls.timeout), (1, 1, 0));
+        let hangs = || std::future::pending::<Result<u32, &str>>();
+        let late = cause(command.run(hangs).execute().await);
+        assert!(matches!(late, Cause::TimedOut(limit) if limit == ms(400)));
+        assert_eq!(breaker.snapshot().calls.timeout, 1);
+    }
+}
+
+/// Guarantees: a time limiter counts a call that found no slot as failed, and one that the deadline cut off as cancelled.
+#[tokio::test(start_paused = true)]
+async fn a_time_limiter_counts_what_others_ended() {
+    let breaker = breaker(Settings::default());
+    let (bulkhead, limiter) = (bulkhead(Duration::ZERO), time_limiter(ms(100)));
+    let command = breaker.command().time_limiter(&limiter);
+    let slot = bulkhead.try_acquire().unwrap();
+    let full = command.clone().bulkhead(&bulkhead);
+    let full = full.run(|| async { Ok::<_, &str>(1) }).execute().await;
+    assert!(matches!(cause(full), Cause::BulkheadFull(1)));
+    drop(slot);
+    let hangs = || std::future::pending::<Result<u32, &str>>();
+    let cut = command.deadline(ms(20)).run(hangs).execute().await;
+    assert!(matches!(cause(cut), Cause::TimedOut(limit) if limit == ms(20)));
+    let counts = limiter.snapshot();
+    let count = |event| counts.count(event);
+    assert_eq!(
+        (
+            count(EventKind::Failed),
+            count(EventKind::Cancelled),
+            count(EventKind::TimedOut)
+        ),
+        (1, 1, 0)
+    );
+}
+
 /// Guarantees: what may take longer than the deadline is said once, with the figures.
 #[test]
 fn attempts_beyond_the_deadline_are_warned_of() {
