@@ -58,13 +58,9 @@ impl<F, E> Repeat<F, E> {
             Attempt::Answered(_) | Attempt::BadRequest(_) => return Decision::Stop,
             Attempt::Failed(cause) => cause,
         };
-        if let Some(decide) = &mut self.decide {
-            return isolated("retry predicate", || decide(cause)).unwrap_or(Decision::Stop);
-        }
-        match cause {
-            Cause::Rejected(refusal) => Decision::RetryAfter(refusal.retry_after),
-            Cause::RateLimited(refusal) => Decision::RetryAfter(refusal.retry_after),
-            Cause::Failed(_) | Cause::TimedOut(_) | Cause::BulkheadFull(_) => Decision::Retry,
+        match &mut self.decide {
+            Some(decide) => isolated("retry predicate", || decide(cause)).unwrap_or(Decision::Stop),
+            None => Decision::Retry,
         }
     }
 }

@@ -398,6 +398,27 @@ async fn a_time_limiter_counts_what_others_ended() {
     );
 }
 
+/// Guarantees: a refusal that may be repeated is an error like others: the next attempt follows after the wait of the settings,
+/// not after that of the refusal.
+#[tokio::test(start_paused = true)]
+async fn refusals_are_repeated_after_the_waits_of_the_settings() {
+    let breaker = breaker(Settings::default());
+    breaker.open_for(Duration::from_secs(60), "test");
+    let retry = Retry::builder("stock")
+        .settings(RetrySettings::resilience4j())
+        .registry(&resilience::Registry::new())
+        .build();
+    let started = Instant::now();
+    let command = breaker
+        .command()
+        .retry(&retry)
+        .run(|| async { Ok::<_, &str>(1) });
+    let (result, execution) = command.execute_observed().await;
+    assert!(matches!(cause(result), Cause::Rejected(_)));
+    assert_eq!(execution.attempts(), 3);
+    assert_eq!(started.elapsed(), ms(1_000));
+}
+
 /// Guarantees: what may take longer than the deadline is said once, with the figures.
 #[test]
 fn attempts_beyond_the_deadline_are_warned_of() {
