@@ -38,7 +38,10 @@ pub(crate) async fn scope<F: Future>(number: u32, attempt: F) -> (F::Output, Las
         let output = attempt.await;
         (output, ATTEMPT.with(|attempt| attempt.last.get()))
     };
-    ATTEMPT.scope(scope, noted).await
+    let (output, last) = ATTEMPT.scope(scope, noted).await;
+    // One within another attempt: what that called last is what this one did.
+    note(last);
+    (output, last)
 }
 
 /// Notes that a call was refused without reaching its target.

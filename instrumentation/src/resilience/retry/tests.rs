@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::*;
-use crate::circuit_breaker::{self, CallError, CircuitBreaker, Settings};
+use crate::circuit_breaker::{self, CallError, CircuitBreaker, PoolSettings, Settings};
 use crate::resilience::{
     BudgetSettings, Bulkhead, BulkheadSettings, Event, EventKind, Listener, PolicySettings,
     Registry,
@@ -192,6 +192,38 @@ async fn the_last_call_of_an_attempt_decides_whether_it_was_refused() {
     });
     assert_eq!(result.await, Err(CallError::Failed("busy")));
     assert_eq!(*attempts.lock().unwrap(), 4);
+}
+
+/// Guarantees: a retry around another one does not repeat what was refused within that.
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_within_an_inner_retry_is_not_repeated() {
+    let (breaker, inner, outer) = (open_breaker(), retry(exact()), retry(exact()));
+    let through = || inner.call(|| breaker.call(async { Ok::<_, &str>(7) }));
+    assert!(outer.call(through).await.is_err());
+    assert_eq!(breaker.snapshot().calls.rejected, 1);
+}
+
+/// Guarantees: a full pool inside the attempt is a refusal.
+#[tokio::test(start_paused = true)]
+async fn what_a_full_pool_refused_is_not_repeated() {
+    let settings = PoolSettings {
+        core_size: 1,
+        ..PoolSettings::default()
+    };
+    let registry = circuit_breaker::Registry::new();
+    let pool = registry.pool("warehouse", settings).unwrap();
+    let breaker = CircuitBreaker::builder("stock").registry(&registry).build();
+    let hangs = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.run(std::future::pending::<()>()).await }
+    });
+    while pool.snapshot().active == 0 {
+        tokio::task::yield_now().await;
+    }
+    let through = || pool.call(&breaker, async { Ok::<_, &str>(7) });
+    assert!(retry(exact()).call(through).await.is_err());
+    assert_eq!(pool.snapshot().rejected, 1);
+    hangs.abort();
 }
 
 /// Guarantees: a full bulkhead inside the attempt is a refusal as well.

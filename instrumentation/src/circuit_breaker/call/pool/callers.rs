@@ -32,7 +32,7 @@ impl Callers {
         }
     }
 
-    #[cfg(feature = "axum")]
+    #[cfg(any(test, feature = "axum"))]
     pub(super) fn all(&self) -> Vec<(Name, u64)> {
         let callers = self.0.lock();
         callers

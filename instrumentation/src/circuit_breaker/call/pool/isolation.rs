@@ -14,6 +14,7 @@ use super::state::State;
 use super::worker::{Running, Worker};
 use crate::circuit_breaker::rules::validation::SettingsError;
 use crate::name::Name;
+use crate::resilience::attempt;
 
 /// A pool that isolates the calls of one key; clones are handles to the same one. [`Registry::pool`] makes it.
 ///
@@ -86,7 +87,7 @@ impl IsolationPool {
     }
 
     /// Returns the names of the breakers whose calls it runs, each with how many of them it refused.
-    #[cfg(feature = "axum")]
+    #[cfg(any(test, feature = "axum"))]
     pub(crate) fn callers(&self) -> Vec<(Name, u64)> {
         self.inner.callers.all()
     }
@@ -138,6 +139,7 @@ impl IsolationPool {
         let queue = settings.queue_limit();
         let Some(_place) = inner.queue.try_acquire(queue) else {
             inner.figures.refused();
+            attempt::note_refused(None);
             return Err(PoolFull {
                 pool: inner.key.clone(),
                 workers: settings.core_size,
