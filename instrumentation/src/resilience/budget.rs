@@ -93,6 +93,17 @@ impl Budget {
         self.tokens.fetch_update(Relaxed, Relaxed, take).is_ok()
     }
 
+    /// Gives back a token that was not used.
+    pub(super) fn give_back(&self) {
+        self.add(TOKEN);
+    }
+
+    /// Whether nothing is missing.
+    pub(super) fn is_full(&self) -> bool {
+        self.add_time();
+        self.tokens.load(Relaxed) == self.most
+    }
+
     /// The tokens that are left.
     pub(super) fn left(&self) -> u64 {
         self.add_time();

@@ -101,6 +101,11 @@ impl Registered for Hedger {
             ..self.instrument.snapshot()
         }
     }
+
+    /// Not while the budget is spent in part, as for a retry.
+    fn is_idle(&self) -> bool {
+        self.budget.as_ref().is_none_or(Budget::is_full)
+    }
 }
 
 impl Hedge {
@@ -191,6 +196,9 @@ where
         } else if self.add(call) {
             EventKind::Hedged
         } else {
+            if let Some(budget) = budget {
+                budget.give_back();
+            }
             self.is_complete = true;
             return false;
         };

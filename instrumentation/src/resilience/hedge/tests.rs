@@ -107,9 +107,14 @@ async fn a_spent_budget_makes_no_hedge() {
         budget: Some(budget),
     });
     let slow = [(50, Ok(1)), (60, Ok(2))];
+    assert!(hedge.inner.is_idle());
     assert_eq!(race(&hedge, &slow).await, (Ok(1), 2, 1));
     assert_eq!(race(&hedge, &slow).await, (Ok(1), 1, 0));
     assert_eq!(hedge.snapshot().count(EventKind::BudgetExhausted), 1);
+    assert!(
+        !hedge.inner.is_idle(),
+        "a new one would have its budget once more"
+    );
 }
 
 /// Guarantees: a call that is dropped drops its attempts and counts as cancelled, one that panics as a panic.

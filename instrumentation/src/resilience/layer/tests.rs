@@ -14,8 +14,8 @@ use super::*;
 use crate::circuit_breaker::layer::CircuitBreakerLayer;
 use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::resilience::{
-    Bulkhead, BulkheadSettings, Decision, EventKind, Hedge, HedgeSettings, PolicyError,
-    RateLimiter, RateLimiterSettings, Registry, Retry, RetrySettings, TimeLimiter,
+    BudgetSettings, Bulkhead, BulkheadSettings, Decision, EventKind, Hedge, HedgeSettings,
+    PolicyError, RateLimiter, RateLimiterSettings, Registry, Retry, RetrySettings, TimeLimiter,
 };
 
 type Body = Full<Bytes>;
@@ -226,7 +226,11 @@ async fn a_slow_request_is_hedged() {
     let settings = HedgeSettings {
         delay: Duration::from_millis(10),
         max_attempts: 3,
-        budget: None,
+        budget: Some(BudgetSettings {
+            percent_of_calls: 0.0,
+            per_second: 0,
+            max_saved: 3,
+        }),
     };
     let hedge = Hedge::builder("s")
         .settings(settings)
@@ -253,4 +257,9 @@ async fn a_slow_request_is_hedged() {
     assert_eq!(hedge.snapshot().count(EventKind::LoserCancelled), 2);
     service.oneshot(request(Method::POST, "")).await.unwrap();
     assert_eq!(asked.load(Relaxed), 4);
+    assert_eq!(
+        hedge.snapshot().available,
+        Some(1),
+        "a hedge that was not made costs nothing"
+    );
 }

@@ -120,9 +120,7 @@ impl Registered for Tries {
 
     /// Not while the budget is spent in part: a new retry of that name would start with a full one.
     fn is_idle(&self) -> bool {
-        let saved = self.settings.budget.as_ref();
-        let full = saved.map(|budget| u64::from(budget.max_saved));
-        self.budget.as_ref().map(Budget::left) == full
+        self.budget.as_ref().is_none_or(Budget::is_full)
     }
 }
 
