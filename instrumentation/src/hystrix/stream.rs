@@ -197,6 +197,8 @@ impl http_body::Body for Stream {
         if this.watch.is_closed() || this.place.is_lost() {
             return Poll::Ready(None);
         }
+        // The task that watches ends with the runtime of the reader that began it.
+        this.watch.begin();
         let text = format!("{}{PING}", this.watch.frame());
         Poll::Ready(Some(Ok(Frame::data(text.into()))))
     }
@@ -210,7 +212,33 @@ impl Drop for Stream {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
+    use crate::circuit_breaker::{CircuitBreaker, Outcome};
+
+    /// Scenario: the runtime of the reader that came first, on which breakers are watched, ends.
+    /// Guarantees: the reader on another runtime is sent breakers all the same.
+    #[test]
+    fn a_reader_outlives_the_runtime_of_another() {
+        let registry = Registry::new();
+        let stock = CircuitBreaker::builder("stock").registry(&registry).build();
+        let permit = stock.try_acquire().unwrap();
+        permit.record(Outcome::Success, Duration::from_millis(1));
+        let stream = HystrixStream::of(&registry);
+        let runtime = || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            runtime.enable_time().build().unwrap()
+        };
+        let (first, second) = (runtime(), runtime());
+        drop(first.block_on(async { stream.respond(None) }));
+        let mut body = second.block_on(async { stream.respond(None) }).into_body();
+        drop(first);
+        let frame = poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx));
+        let frame = second.block_on(frame).unwrap().unwrap();
+        let text = frame.into_data().unwrap();
+        assert!(text.starts_with(b"data: "), "{text:?}");
+    }
 
     #[test]
     fn the_delay_is_bounded_and_must_be_a_number() {

@@ -72,7 +72,7 @@ impl Watch {
     }
 }
 
-/// The task that watches. Its runtime may end: the next reader then begins anew.
+/// The task that watches. Its runtime may end: the next frame then begins anew.
 struct Guard(Arc<Watch>);
 
 impl Guard {
