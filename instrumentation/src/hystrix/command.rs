@@ -104,8 +104,10 @@ impl CommandEvent<'_> {
             true => calls.bulkhead_full,
             false => 0,
         };
-        let errors = calls.failure + calls.timeout + full;
-        (calls.success + errors, errors)
+        // Figures of other hosts come from outside.
+        let errors = calls.failure.saturating_add(calls.timeout);
+        let errors = errors.saturating_add(full);
+        (calls.success.saturating_add(errors), errors)
     }
 
     fn put_identity<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
@@ -127,8 +129,10 @@ impl CommandEvent<'_> {
 
     fn put_health<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         let (requests, errors) = self.health();
-        let percent = (errors * 100).checked_div(requests).unwrap_or(0);
-        map.serialize_entry("errorPercentage", &(percent * self.hosts.max(1)))?;
+        let percent = (u128::from(errors) * 100).checked_div(requests.into());
+        let percent = percent.map_or(0, |percent| percent as u64); // 100 at most.
+        let sum = percent.saturating_mul(self.hosts.max(1));
+        map.serialize_entry("errorPercentage", &sum)?;
         map.serialize_entry("errorCount", &errors)?;
         map.serialize_entry("requestCount", &requests)
     }
@@ -136,7 +140,9 @@ impl CommandEvent<'_> {
     fn put_counts<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         let counts = &self.counts;
         let (calls, fallbacks) = (&counts.calls, &counts.fallbacks);
-        let exceptions = calls.ignored + fallbacks.failure + fallbacks.missing + fallbacks.rejected;
+        let exceptions = calls.ignored.saturating_add(fallbacks.failure);
+        let exceptions = exceptions.saturating_add(fallbacks.missing);
+        let exceptions = exceptions.saturating_add(fallbacks.rejected);
         let by_semaphore = calls.bulkhead_full.saturating_sub(counts.pool_rejected);
         let fields = [
             ("rollingCountBadRequests", calls.ignored),

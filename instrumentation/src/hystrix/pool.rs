@@ -58,7 +58,9 @@ impl Serialize for PoolEvent<'_> {
                 ("currentQueueSize", self.queued),
                 (
                     "currentTaskCount",
-                    self.completed + self.active + self.queued,
+                    self.completed
+                        .saturating_add(self.active)
+                        .saturating_add(self.queued),
                 ),
                 ("rollingCountThreadsExecuted", self.executed),
                 ("rollingMaxActiveThreads", self.max_active),
@@ -66,11 +68,11 @@ impl Serialize for PoolEvent<'_> {
                 // The dashboard divides these two by the hosts, other than those of commands.
                 (
                     "propertyValue_queueSizeRejectionThreshold",
-                    self.queue_limit * hosts,
+                    self.queue_limit.saturating_mul(hosts),
                 ),
                 (
                     "propertyValue_metricsRollingStatisticalWindowInMilliseconds",
-                    whole_ms(self.window) * hosts,
+                    whole_ms(self.window).saturating_mul(hosts),
                 ),
                 ("reportingHosts", hosts),
             ],

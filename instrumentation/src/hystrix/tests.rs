@@ -185,6 +185,36 @@ fn figures_of_several_hosts_survive_the_division() {
     assert_eq!(three["requestCount"], one["requestCount"]);
 }
 
+/// Guarantees: figures of hosts that send nonsense are nonsense, and the stream goes on.
+#[test]
+fn figures_that_overflow_are_sent() {
+    let most = u64::MAX;
+    let mut event = command(most, most);
+    event.counts.calls.failure = most;
+    event.counts.calls.ignored = most;
+    event.counts.fallbacks.failure = most;
+    let event = json(&event);
+    for field in ["errorCount", "requestCount", "rollingCountExceptionsThrown"] {
+        assert_eq!(event[field], most, "{field}");
+    }
+    let pool = PoolEvent {
+        name: "warehouse",
+        time_ms: 1,
+        hosts: most,
+        active: most,
+        queued: most,
+        completed: most,
+        core_size: most,
+        largest_size: most,
+        executed: most,
+        rejected: most,
+        max_active: most,
+        queue_limit: most,
+        window: Duration::MAX,
+    };
+    assert_eq!(json(&pool)["currentTaskCount"], most);
+}
+
 #[test]
 fn overrides_are_the_forced_properties() {
     let mut event = command(1, 1);
