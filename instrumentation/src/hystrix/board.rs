@@ -177,8 +177,10 @@ fn put(frame: &mut String, event: &impl Serialize) {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
-    use crate::circuit_breaker::Outcome;
+    use crate::circuit_breaker::{Outcome, PoolSettings};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -279,6 +281,33 @@ mod tests {
         registry.remove("stock");
         second(&mut board, SystemTime::now());
         assert!(frame(&board).is_empty());
+    }
+
+    /// Guarantees: what a pool refused an earlier breaker of the name is not said of the one that replaced it.
+    #[tokio::test]
+    async fn refusals_of_pools_begin_again_too() {
+        let registry = Registry::new();
+        let build = || CircuitBreaker::builder("stock").registry(&registry);
+        let settings = PoolSettings {
+            core_size: 1,
+            ..PoolSettings::default()
+        };
+        let pool = registry.pool("warehouse", settings).unwrap();
+        let mut hangs = Box::pin(pool.run(std::future::pending::<()>()));
+        assert!((&mut hangs).now_or_never().is_none());
+        let mut board = Board::new(registry.clone());
+        for refused in [3, 2] {
+            let breaker = build().replace().unwrap();
+            for _ in 0..refused {
+                let full = pool.call(&breaker, async { Ok::<_, ()>(()) }).await;
+                assert!(full.is_err());
+            }
+            second(&mut board, SystemTime::now());
+            assert_eq!(
+                frame(&board)["stock"]["rollingCountThreadPoolRejected"],
+                refused
+            );
+        }
     }
 
     #[test]

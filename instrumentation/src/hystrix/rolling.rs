@@ -35,7 +35,7 @@ impl Rolling {
     /// whose earlier calls belong to no window.
     pub(super) fn new(first: &CircuitSnapshot, besides: &CommandCounts, is_new: bool) -> Self {
         let (totals, latency) = match is_new {
-            true => (CommandCounts::default(), LatencyHistogram::default()),
+            true => (before(first, besides), LatencyHistogram::default()),
             false => (counts(first, besides), first.latency.merged()),
         };
         Self {
@@ -95,6 +95,15 @@ impl Rolling {
 pub(super) fn keep<T>(of: &mut VecDeque<T>, most: usize) {
     while of.len() > most {
         of.pop_front();
+    }
+}
+
+/// What was counted before a breaker that is new: the pool also knows the refusals of earlier ones of that name.
+fn before(first: &CircuitSnapshot, besides: &CommandCounts) -> CommandCounts {
+    let own = first.calls.bulkhead_full;
+    CommandCounts {
+        pool_rejected: besides.pool_rejected.saturating_sub(own),
+        ..CommandCounts::default()
     }
 }
 
