@@ -109,13 +109,16 @@ impl Board {
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, whole_ms);
         let called = self.commands.values().filter(|command| command.is_called());
-        let mut commands: Vec<_> = called.map(|command| command.event(time_ms)).collect();
+        let mut commands: Vec<_> = called.collect();
         if commands.len() > COMMANDS_MAX {
-            commands.sort_by_key(|event| std::cmp::Reverse(event.counts.calls.total()));
+            commands.sort_by_cached_key(|command| {
+                std::cmp::Reverse(command.rolling.counts().calls.total())
+            });
             commands.truncate(COMMANDS_MAX);
         }
         let mut frame = String::new();
-        commands.iter().for_each(|event| put(&mut frame, event));
+        let events = commands.iter().map(|command| command.event(time_ms));
+        events.for_each(|event| put(&mut frame, &event));
         self.pools
             .events(time_ms)
             .for_each(|event| put(&mut frame, &event));
