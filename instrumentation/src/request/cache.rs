@@ -102,7 +102,8 @@ where
 
     /// Forgets the answer to `key` in this request, after a change of what it is about.
     pub fn clear(&self, request: &RequestContext, key: &K) {
-        self.part(request).0.lock().remove(key);
+        let forgotten = self.part(request).0.lock().remove(key);
+        drop(forgotten); // Without the lock: it is the application's.
     }
 
     /// `None` if there is no room.

@@ -108,7 +108,7 @@ where
     }
 }
 
-/// The time of a call begins when it is made; the service need not be `Clone`.
+/// The time of a call begins when its future is first polled; the service need not be `Clone`.
 impl<S, Request> Service<Request> for PolicyService<S, TimeLimiter>
 where
     S: Service<Request>,
