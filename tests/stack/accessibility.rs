@@ -45,6 +45,8 @@ fn paths(trace: &str) -> Vec<String> {
         "/services/unknown",
         "/map",
         "/map?range=1h",
+        "/instances",
+        "/changes",
         "/about",
         "/go?q=nothing-has-this-name",
         "/no-such-page",
