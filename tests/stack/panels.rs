@@ -30,7 +30,8 @@ const NOT_IN_THE_DEMO: [&str; 3] = [
     "Cannot open",
     "Slow calls, as share of the limit",
 ];
-const COLUMNS_NOT_IN_THE_DEMO: [&str; 2] = ["slow", "opens at (slow)"];
+const COLUMNS_NOT_IN_THE_DEMO: [&str; 4] =
+    ["slow", "slow from", "opens at (slow)", "window, calls"];
 
 /// How much data a panel must find.
 #[derive(Debug, Clone, Copy, PartialEq)]
