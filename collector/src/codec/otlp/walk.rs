@@ -52,7 +52,7 @@ pub fn walk_traces(
 }
 
 /// As [`walk_traces`], for senders whose spans need no time: one without a start ends with its arrival at `now` and says so
-/// in the attribute [`ARRIVED`]. Its end is taken for its duration, nanoseconds.
+/// in the attribute `fusebox.arrived`. Its end is taken for its duration, nanoseconds.
 ///
 /// # Errors
 /// As [`walk_traces`].
