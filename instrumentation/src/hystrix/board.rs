@@ -9,9 +9,7 @@ use serde::Serialize;
 use super::command::{CommandCounts, CommandEvent, CommandSettings, whole_ms};
 use super::pools::Pools;
 use super::rolling::{Rolling, WINDOW};
-use crate::circuit_breaker::{
-    CircuitBreaker, CircuitSnapshot, EffectiveState, IsolationPool, Name, Registry,
-};
+use crate::circuit_breaker::{CircuitBreaker, CircuitSnapshot, IsolationPool, Name, Registry};
 
 /// Most breakers of a stream, about 2 KiB each in every frame; the busiest are sent.
 pub(super) const COMMANDS_MAX: usize = 1_000;
@@ -139,14 +137,13 @@ impl Command {
 
     fn event(&self, time_ms: u64) -> CommandEvent<'_> {
         let snapshot = &self.snapshot;
-        use EffectiveState::{ForcedOpen, HalfOpen, Open};
         CommandEvent {
             name: &snapshot.name,
             group: &snapshot.group,
             pool: self.pool.as_deref(),
             time_ms,
             hosts: 1,
-            open_hosts: u64::from(matches!(snapshot.state, Open | HalfOpen | ForcedOpen)),
+            open_hosts: u64::from(snapshot.state.refuses()),
             forced: snapshot.forced.as_ref().map(|forced| forced.kind),
             counts: self.rolling.counts(),
             in_flight: snapshot.in_flight,

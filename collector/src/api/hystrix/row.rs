@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fusebox::circuit_breaker::{CallTotals, EffectiveState, FallbackTotals, OverrideKind};
+use fusebox::circuit_breaker::{CallTotals, FallbackTotals, OverrideKind};
 use fusebox::hystrix::{CommandCounts, CommandEvent, CommandSettings, LatencyMs};
 
 use crate::live::circuits::CircuitFigures;
@@ -30,7 +30,7 @@ impl Row {
         let CircuitFigures { view, latency } = figures;
         let live = || view.instances.iter().filter(|instance| !instance.stale);
         let hosts = live().count() as u64;
-        let open = live().filter(|instance| refuses(instance.state));
+        let open = live().filter(|instance| instance.state.refuses());
         (hosts > 0).then(|| Self {
             key: view.key.clone(),
             group: group(view).to_owned(),
@@ -64,12 +64,6 @@ impl Row {
             settings: self.settings,
         }
     }
-}
-
-/// Hystrix calls a half-open breaker open.
-fn refuses(state: EffectiveState) -> bool {
-    use EffectiveState::{ForcedOpen, HalfOpen, Open};
-    matches!(state, Open | HalfOpen | ForcedOpen)
 }
 
 /// Returns the breaker's group; the service where its library has none.

@@ -350,8 +350,7 @@ impl CircuitPage {
     }
 
     fn outages(&self) -> Vec<OutageRow> {
-        use EffectiveState::{ForcedOpen, HalfOpen, Open};
-        let is_out = matches!(self.known.circuit.state, Open | HalfOpen | ForcedOpen);
+        let is_out = self.known.circuit.state.refuses();
         let lines = outages::lines(outages::outages(&self.known.transitions));
         outage_list::rows(&lines, is_out, self.at())
     }

@@ -51,8 +51,8 @@ pub(super) fn outages(transitions: &[CircuitTransition]) -> Vec<Outage> {
     for transition in transitions.iter().rev() {
         let instance = transition.instance.as_str();
         let is_first = known.insert(instance);
-        let was_out = out.contains(instance) || (is_first && is_out(transition.from));
-        if !was_out && !is_out(transition.to) {
+        let was_out = out.contains(instance) || (is_first && transition.from.refuses());
+        if !was_out && !transition.to.refuses() {
             continue;
         }
         if out.is_empty() {
@@ -65,7 +65,7 @@ pub(super) fn outages(transitions: &[CircuitTransition]) -> Vec<Outage> {
         let is_failed_probe =
             (transition.from, transition.to) == (EffectiveState::HalfOpen, EffectiveState::Open);
         outage.failed_probes += u64::from(is_failed_probe);
-        match is_out(transition.to) {
+        match transition.to.refuses() {
             true => out.insert(instance),
             false => out.remove(instance),
         };
@@ -92,12 +92,6 @@ fn begin(transition: &CircuitTransition, began_before: bool) -> Outage {
         failed_probes: 0,
         instances: BTreeSet::new(),
     }
-}
-
-/// Returns whether calls are refused in that state.
-fn is_out(state: EffectiveState) -> bool {
-    use EffectiveState::{ForcedOpen, HalfOpen, Open};
-    matches!(state, Open | HalfOpen | ForcedOpen)
 }
 
 /// Returns the lines of a list of outages, newest first.

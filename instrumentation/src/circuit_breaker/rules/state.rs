@@ -98,6 +98,11 @@ impl EffectiveState {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
+    /// Whether it refuses calls, but for probes. Hystrix calls each of these states open.
+    pub fn refuses(self) -> bool {
+        matches!(self, Self::Open | Self::HalfOpen | Self::ForcedOpen)
+    }
+
     /// Whether a person forced the state.
     pub fn is_forced(self) -> bool {
         !matches!(self, Self::Closed | Self::Open | Self::HalfOpen)

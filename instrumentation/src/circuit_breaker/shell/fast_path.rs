@@ -41,14 +41,10 @@ impl StateWord {
     pub(crate) fn of(control: &Control) -> Self {
         let (state, machine) = (control.state(), &control.machine);
         let flag = |set: bool, bit: u64| if set { bit } else { 0 };
-        let refuses = matches!(
-            state,
-            EffectiveState::Open | EffectiveState::HalfOpen | EffectiveState::ForcedOpen
-        );
         let place = EffectiveState::ALL.iter().position(|s| *s == state);
         Self(
             place.unwrap_or(0) as u64
-                | flag(refuses, REFUSES)
+                | flag(state.refuses(), REFUSES)
                 | flag(control.is_timed(), TIMED)
                 | flag(shadows(state, machine.state()), SHADOWS)
                 | flag(state == EffectiveState::Disabled, UNCOUNTED)
