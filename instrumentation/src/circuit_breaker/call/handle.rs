@@ -245,10 +245,21 @@ impl CircuitBreaker {
     }
 }
 
-fn by_result<T, E>(result: &Result<T, E>) -> Outcome {
+pub(super) fn by_result<T, E>(result: &Result<T, E>) -> Outcome {
     match result {
         Ok(_) => Outcome::Success,
         Err(_) => Outcome::Failure,
+    }
+}
+
+/// Returns the outcome that `classify` decides, and the type of the error that a span names.
+pub(super) fn judge<T, E>(
+    result: &Result<T, E>,
+    classify: impl FnOnce(&Result<T, E>) -> Outcome,
+) -> (Outcome, &'static str) {
+    match isolated("classifier", || classify(result)) {
+        Some(outcome) => (outcome, std::any::type_name::<E>()),
+        None => (Outcome::Failure, ERROR_TYPE_PANIC),
     }
 }
 
@@ -258,10 +269,8 @@ fn finish<T, E>(
     result: &Result<T, E>,
     classify: impl FnOnce(&Result<T, E>) -> Outcome,
 ) {
-    match isolated("classifier", || classify(result)) {
-        Some(outcome) => call.finish(outcome, std::any::type_name::<E>()),
-        None => call.finish(Outcome::Failure, ERROR_TYPE_PANIC),
-    }
+    let (outcome, error_type) = judge(result, classify);
+    call.finish(outcome, error_type);
 }
 
 impl fmt::Debug for CircuitBreaker {

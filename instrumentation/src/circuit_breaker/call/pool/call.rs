@@ -1,7 +1,6 @@
 //! A call through a breaker and a pool, in Hystrix's order: circuit, timeout, pool, run. The wait for a worker is part of
 //! the call's time.
 
-use std::any::type_name;
 use std::future::Future;
 
 use tokio::time::timeout;
@@ -9,12 +8,10 @@ use tokio::time::timeout;
 use super::isolation::{IsolationPool, start, start_blocking};
 use super::refusal::{PoolFull, PoolLost, PooledError};
 use super::worker::Worker;
-use crate::circuit_breaker::call::handle::CircuitBreaker;
+use crate::circuit_breaker::call::handle::{CircuitBreaker, by_result, judge};
 use crate::circuit_breaker::call::protected::ProtectedCall;
 use crate::circuit_breaker::rules::state::Outcome;
 use crate::circuit_breaker::shell::Shell;
-use crate::isolated::isolated;
-use crate::semconv::ERROR_TYPE_PANIC;
 
 impl IsolationPool {
     /// Runs `future` on a worker, unless the breaker or the pool refuses, within the timeout of the breaker's settings.
@@ -105,13 +102,6 @@ impl IsolationPool {
     }
 }
 
-fn by_result<T, E>(result: &Result<T, E>) -> Outcome {
-    match result {
-        Ok(_) => Outcome::Success,
-        Err(_) => Outcome::Failure,
-    }
-}
-
 /// Records how the call ended.
 fn finish<T, E>(
     call: ProtectedCall<&Shell>,
@@ -119,10 +109,7 @@ fn finish<T, E>(
     classify: impl FnOnce(&Result<T, E>) -> Outcome,
 ) {
     let (outcome, error_type) = match ended {
-        Ok(result) => match isolated("classifier", || classify(result)) {
-            Some(outcome) => (outcome, type_name::<E>()),
-            None => (Outcome::Failure, ERROR_TYPE_PANIC),
-        },
+        Ok(result) => judge(result, classify),
         Err(PooledError::TimedOut(_)) => (Outcome::Timeout, ""),
         Err(PooledError::Full(_)) => (Outcome::BulkheadFull, ""),
         Err(_) => (Outcome::Cancelled, ""),
