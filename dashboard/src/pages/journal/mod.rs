@@ -1,6 +1,7 @@
 //! The journal: who changed which circuit, when, why, until when, and what became of it; for as long as data is kept.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use askama::Template;
@@ -128,19 +129,18 @@ impl Row {
 
 /// Returns what became of a change: how many instances ended with which outcome.
 fn outcomes(entry: &JournalEntry) -> String {
-    let last = |wanted: Outcome| {
-        let ended = entry.outcomes.iter().enumerate().filter(|(at, outcome)| {
-            let later = &entry.outcomes[at + 1..];
-            outcome.outcome == wanted && !later.iter().any(|l| l.instance == outcome.instance)
-        });
-        ended.count()
-    };
+    let outcomes = entry.outcomes.iter();
+    // Later ones of an instance replace earlier ones.
+    let last: HashMap<&str, Outcome> = outcomes
+        .map(|one| (one.instance.as_str(), one.outcome))
+        .collect();
     let words = [
         (Outcome::Applied, "acknowledged"),
         (Outcome::Waiting, "waiting"),
         (Outcome::Refused, "refused"),
     ];
-    let counted = words.map(|(outcome, word)| (last(outcome), word));
+    let count = |wanted| last.values().filter(|outcome| **outcome == wanted).count();
+    let counted = words.map(|(outcome, word)| (count(outcome), word));
     let shown = counted.into_iter().filter(|(count, _)| *count > 0);
     let shown: Vec<_> = shown
         .map(|(count, word)| format!("{count} {word}"))
