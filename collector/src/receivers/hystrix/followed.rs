@@ -175,49 +175,22 @@ impl Known {
     ) -> Vec<CountPoint> {
         let percentiles = &self.command.percentiles_ms;
         let mut ran = |count| self.latencies.of(count, percentiles);
-        let counts = [
-            (
-                Count::Outcome(Outcome::Success),
-                calls.success,
-                ran(calls.success),
-            ),
-            (
-                Count::Outcome(Outcome::Failure),
-                calls.failure,
-                ran(calls.failure),
-            ),
-            (
-                Count::Outcome(Outcome::Timeout),
-                calls.timeout,
-                ran(calls.timeout),
-            ),
-            (
-                Count::Outcome(Outcome::Ignored),
-                calls.ignored,
-                ran(calls.ignored),
-            ),
-            (
-                Count::Outcome(Outcome::Rejected),
-                calls.rejected,
-                LatencyHistogram::default(),
-            ),
-            (
-                Count::Outcome(Outcome::BulkheadFull),
-                calls.bulkhead_full,
-                LatencyHistogram::default(),
-            ),
-            (
-                Count::Fallback { answered: true },
-                calls.fallback_success,
-                LatencyHistogram::default(),
-            ),
-            (
-                Count::Fallback { answered: false },
-                calls.fallback_failure,
-                LatencyHistogram::default(),
-            ),
-        ];
-        let happened = counts.into_iter().filter(|(_, count, _)| *count > 0);
+        let executed = [
+            (Outcome::Success, calls.success),
+            (Outcome::Failure, calls.failure),
+            (Outcome::Timeout, calls.timeout),
+            (Outcome::Ignored, calls.ignored),
+        ]
+        .map(|(outcome, count)| (Count::Outcome(outcome), count, ran(count)));
+        let others = [
+            (Count::Outcome(Outcome::Rejected), calls.rejected),
+            (Count::Outcome(Outcome::BulkheadFull), calls.bulkhead_full),
+            (Count::Fallback { answered: true }, calls.fallback_success),
+            (Count::Fallback { answered: false }, calls.fallback_failure),
+        ]
+        .map(|(what, count)| (what, count, LatencyHistogram::default()));
+        let counts = executed.into_iter().chain(others);
+        let happened = counts.filter(|(_, count, _)| *count > 0);
         let point = |(what, count, latency)| CountPoint {
             what,
             series: 0,
