@@ -300,22 +300,14 @@ impl TracePage {
     }
 
     /// Returns what the form keeps of the view: names and values of its hidden fields.
-    fn kept(&self) -> Vec<(String, String)> {
+    fn kept(&self) -> Vec<(&'static str, String)> {
         let view = TraceView {
             find: String::new(),
             only_hits: false,
             span: None,
             ..self.view.clone()
         };
-        let href = view.href(Href::new(""));
-        let pairs = href
-            .query()
-            .split('&')
-            .filter_map(|pair| pair.split_once('='));
-        // Ids and numbers only: nothing in them is encoded but the comma between two ids.
-        pairs
-            .map(|(name, value)| (name.to_owned(), value.replace("%2C", ",")))
-            .collect()
+        view.pairs()
     }
 }
 

@@ -121,20 +121,31 @@ impl TraceView {
 
     /// Returns its URL below that one, without the rows on the page.
     pub(crate) fn href(&self, base: Href) -> Href {
+        let pairs = self.pairs().into_iter();
+        pairs.fold(base, |href, (name, value)| href.with(name, value))
+    }
+
+    /// Returns what of it stands in a URL: names and values.
+    pub(crate) fn pairs(&self) -> Vec<(&'static str, String)> {
         let mut toggled: Vec<String> = self.folds.toggled.iter().map(SpanId::to_string).collect();
         toggled.sort_unstable();
-        let toggled = (!toggled.is_empty()).then(|| toggled.join(","));
-        base.with_some(
-            "view",
-            (self.layout != Layout::Tree).then(|| self.layout.word()),
-        )
-        .with_some("sort", (!self.sort.is_empty()).then_some(&self.sort))
-        .with_some("span", self.span)
-        .with_some("root", self.root)
-        .with_some("depth", self.folds.levels)
-        .with_some("fold", toggled)
-        .with_some("q", (!self.find.is_empty()).then_some(&self.find))
-        .with_some("only", self.only_hits.then_some(1))
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let id = |id: Option<SpanId>| id.map(|id| id.to_string());
+        let layout = (self.layout != Layout::Tree).then(|| self.layout.word().to_owned());
+        let pairs = [
+            ("view", layout),
+            ("sort", text(&self.sort)),
+            ("span", id(self.span)),
+            ("root", id(self.root)),
+            ("depth", self.folds.levels.map(|levels| levels.to_string())),
+            ("fold", text(&toggled.join(","))),
+            ("q", text(&self.find)),
+            ("only", self.only_hits.then(|| "1".to_owned())),
+        ];
+        let pairs = pairs.into_iter();
+        pairs
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
     }
 
     /// Opens what hides a row; everything, where that takes more than an address holds.
