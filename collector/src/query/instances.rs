@@ -2,6 +2,7 @@
 //! whether it is alive by its heartbeats, counted without doubling: one missed is late, three are down.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use fusebox::circuit_breaker::EffectiveState;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use super::{QueryError, QueryService};
 use crate::live::circuits::ChannelSeen;
 use crate::model::{CircuitView, HOUR, InstanceSeen, MINUTE, Source, UnixNanos};
+use crate::store::cancel::off_worker;
 
 /// How often an instance of our library is heard at least: its poll ends, and a slow network.
 const HEARTBEAT: Duration = WAIT_MAX.saturating_add(Duration::from_secs(5));
@@ -106,7 +108,7 @@ impl QueryService {
         let wall = self.circuits().wall(None).await?;
         let spans = self.live().instances_since(UnixNanos::now() - LISTED_FOR);
         let channels = self.circuits().control().channels();
-        let joined = tokio::task::spawn_blocking(move || {
+        let joined = off_worker(Path::new("instances"), move || {
             let mut known = ById::new();
             for (service, seen) in &spans {
                 add_spans(&mut known, service, seen);
@@ -115,9 +117,9 @@ impl QueryService {
                 .iter()
                 .for_each(|c| add_breaker(&mut known, c));
             channels.iter().for_each(|c| add_channel(&mut known, c));
-            list(known, UnixNanos::now())
+            Ok(list(known, UnixNanos::now()))
         });
-        Ok(joined.await.unwrap_or_default())
+        Ok(joined.await?)
     }
 }
 

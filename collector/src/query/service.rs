@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::live::circuits::Circuits;
 use crate::model::{
     DependencyLink, ServiceSummary, TimeRange, Trace, TraceOrder, TracePage, TraceQuery, UnixNanos,
 };
+use crate::store::cancel::off_worker;
 use crate::store::embedded::StoreStats;
 use crate::store::merged::series::MergedSeries;
 use crate::store::{StoreError, TraceReader, Traces};
@@ -195,7 +197,7 @@ impl QueryService {
         let names = self.service_names().await?;
         let (live, filter) = (self.live.clone(), filter.to_lowercase());
         // Names may be many, and figures of a service are added up of all its operations.
-        let page = tokio::task::spawn_blocking(move || {
+        let page = off_worker(Path::new("services"), move || {
             let now = UnixNanos::now();
             let matching = names
                 .iter()
@@ -203,9 +205,9 @@ impl QueryService {
             let total = matching.clone().count();
             let shown = matching.skip(from).take(limit);
             let services = shown.map(|name| live.service(name, now)).collect();
-            ServicesPage { total, services }
+            Ok(ServicesPage { total, services })
         });
-        Ok(page.await.unwrap_or_default())
+        Ok(page.await?)
     }
 
     /// Returns one service.
@@ -230,13 +232,13 @@ impl QueryService {
         let stored = in_time(self.store.services(self.names_range())).await?;
         let others = self.ask_others(MergedSeries::service_names).await;
         let live = self.live.clone();
-        let names = tokio::task::spawn_blocking(move || {
+        let names = off_worker(Path::new("services"), move || {
             let mut names: BTreeSet<String> = live.service_names().into_iter().collect();
             names.extend(stored);
             names.extend(others);
-            names.into_iter().collect()
+            Ok(names.into_iter().collect())
         });
-        Ok(names.await.unwrap_or_default())
+        Ok(names.await?)
     }
 
     /// Returns the operations of a service seen within the retention, sorted.

@@ -7,11 +7,11 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
 use fusebox::control::{Changes, EXPIRY_MAX, Poll};
 use tokio::sync::{Mutex as AsyncMutex, watch};
-use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 
 pub use journal::{JournalEntry, JournalFilter};
@@ -20,6 +20,7 @@ pub use state::{ChangeStatus, ChannelSeen, Delivery, InstanceDelivery};
 
 use self::state::{State, TooManyChannels};
 use crate::model::{CircuitView, ControlRecord, OperatorChange, Source, TimeRange, UnixNanos};
+use crate::store::cancel::off_worker;
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 use crate::sync::Mutex;
@@ -99,9 +100,13 @@ impl Control {
             let _ordered = ordered;
             control.take(change).await
         });
-        let change = taken
-            .await
-            .unwrap_or_else(|error| Err(broken("append", error)))?;
+        let change = taken.await.unwrap_or_else(|error| {
+            Err(StoreError::io(
+                "append",
+                Path::new("series"),
+                std::io::Error::other(error),
+            ))
+        })?;
         let OperatorChange { key, by, .. } = &change;
         tracing::info!(
             service = key.service,
@@ -176,8 +181,7 @@ impl Control {
     ) -> Result<Vec<JournalEntry>, StoreError> {
         let log = self.inner.log.clone();
         let read = move || journal::read(&log, range, &filter, limit);
-        let done = tokio::task::spawn_blocking(read).await;
-        done.unwrap_or_else(|error| Err(broken("read", error)))
+        off_worker(Path::new("series"), read).await
     }
 
     /// Returns the instances that poll, or did since the start.
@@ -210,12 +214,6 @@ impl Control {
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock()
     }
-}
-
-/// Returns the error of a task that ended before its work.
-fn broken(did: &'static str, error: JoinError) -> StoreError {
-    let error = std::io::Error::other(error);
-    StoreError::io(did, std::path::Path::new("series"), error)
 }
 
 /// Why a poll was not answered.
