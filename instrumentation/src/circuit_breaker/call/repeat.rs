@@ -47,7 +47,11 @@ impl<F, E> Repeat<F, E> {
             };
             let number = tries.number();
             match tries.next_within(is_ok, decision, deadline.left()) {
-                Some(wait) => tokio::time::sleep(wait).await,
+                Some(wait) => {
+                    // What failed may hold a connection.
+                    drop(attempt);
+                    tokio::time::sleep(wait).await;
+                }
                 None => return (attempt, number),
             }
         }

@@ -157,7 +157,11 @@ impl Retry {
                 false => isolated("retry predicate", || decide(&result)).unwrap_or(Decision::Stop),
             };
             match run.next(result.is_ok(), decision) {
-                Some(wait) => tokio::time::sleep(wait).await,
+                Some(wait) => {
+                    // What failed may hold a connection.
+                    drop(result);
+                    tokio::time::sleep(wait).await;
+                }
                 None => return result,
             }
         }

@@ -405,3 +405,17 @@ proptest! {
         prop_assert!(wait <= middle * (1.0 + share) + 1e-6, "{wait} {middle}");
     }
 }
+
+/// Guarantees: what failed, a response with its connection for example, is not held while the retry waits.
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_dropped_before_the_wait() {
+    let retry = retry(exact());
+    let response = Arc::new("busy");
+    let held = Arc::downgrade(&response);
+    let mut response = Some(response);
+    let call = || std::future::ready(response.take().map_or(Ok(7), Err));
+    let mut result = std::pin::pin!(retry.call(call));
+    assert!(futures_util::poll!(result.as_mut()).is_pending());
+    assert!(held.upgrade().is_none());
+    assert_eq!(result.await, Ok(7));
+}
