@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::command::{Command, RunCommand};
 use super::fallback::NoFallback;
 use super::repeat::Repeat;
+use crate::circuit_breaker::rules::validation::SettingsError;
 use crate::resilience::{Bulkhead, RateLimiter, Retry, TimeLimiter};
+use crate::setting::duration;
 use crate::time::MAX_DURATION;
 
 /// A [`Command`] whose code is called again when it fails.
@@ -46,10 +48,26 @@ impl Command {
     /// Limits the whole: all attempts and all waits, without the fallback. No attempt begins after it, and one that runs is
     /// cut off. An attempt that had less time than its own timeout then counts as cancelled at the breaker; without a timeout
     /// one that had less than the whole.
+    ///
+    /// # Panics
+    /// Panics on zero; [`try_deadline`](Self::try_deadline) does not.
     #[must_use]
-    pub fn deadline(mut self, whole: Duration) -> Self {
-        self.policies.deadline = Some(whole.min(MAX_DURATION));
-        self
+    pub fn deadline(self, whole: Duration) -> Self {
+        match self.try_deadline(whole) {
+            Ok(command) => command,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// As [`deadline`](Self::deadline), for a time from outside the program: what is left of a request's, for example.
+    ///
+    /// # Errors
+    /// Returns an error for zero: every call would be cut off before it reached its target.
+    pub fn try_deadline(mut self, whole: Duration) -> Result<Self, SettingsError> {
+        let whole = whole.min(MAX_DURATION);
+        duration("deadline", whole)?;
+        self.policies.deadline = Some(whole);
+        Ok(self)
     }
 
     /// Adds a retry around everything else: each attempt asks the breaker anew. Refusals by the breaker, the rate limiter and

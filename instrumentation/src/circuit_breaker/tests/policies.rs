@@ -472,3 +472,14 @@ impl tracing_subscriber::fmt::MakeWriter<'_> for Lines {
         self.clone()
     }
 }
+
+#[test]
+fn a_deadline_of_nothing_is_refused() {
+    let command = || breaker(Settings::default()).command();
+    let refused = command().try_deadline(Duration::ZERO).unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("deadline must be above 0"), "{text}");
+    assert!(command().try_deadline(Duration::MAX).is_ok());
+    let built = || command().deadline(Duration::ZERO);
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(built)).is_err());
+}
