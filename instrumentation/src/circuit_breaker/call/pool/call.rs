@@ -80,7 +80,7 @@ impl IsolationPool {
         R: Future<Output = Result<Result<T, E>, PoolLost>>,
     {
         let shell = &*breaker.shell;
-        self.inner.callers.called(&shell.name);
+        self.inner.callers.called(&breaker.shell);
         let call = ProtectedCall::begin(shell)?;
         let limit = shell.settings().timeout;
         let ran = call.run(async {
@@ -95,7 +95,7 @@ impl IsolationPool {
             },
         };
         if let Err(PooledError::Full(PoolFull { .. })) = ended {
-            self.inner.callers.refused(&shell.name);
+            self.inner.callers.refused(&breaker.shell);
         }
         finish(call, &ended, classify);
         ended?.map_err(PooledError::Failed)

@@ -255,3 +255,29 @@ async fn settings_change_while_calls_run() {
     );
     assert!(registry.pool("warehouse", pool.settings()).is_ok());
 }
+
+/// Scenario: calls come through 1,200 breakers whose names come from outside, and whose registry holds ten.
+/// Guarantees: the pool lists the breakers that exist, also those that came last.
+#[tokio::test]
+async fn breakers_that_were_evicted_make_room_in_the_list() {
+    let registry = Registry::with_limit(10);
+    let pool = registry.pool("warehouse", PoolSettings::default()).unwrap();
+    for number in 0..1_200 {
+        let builder = CircuitBreaker::builder(&format!("tenant {number}"));
+        let breaker = builder.registry(&registry).build();
+        pool.call(&breaker, async { Ok::<_, ()>(()) })
+            .await
+            .unwrap();
+        if number % 100 == 0 {
+            assert!(pool.callers().len() <= 10);
+        }
+    }
+    let names: Vec<_> = pool.callers().into_iter().map(|(name, _)| name).collect();
+    let all: Vec<_> = registry
+        .all()
+        .iter()
+        .map(|breaker| breaker.shell.name.clone())
+        .collect();
+    assert_eq!(names, all);
+    assert!(names.iter().any(|name| *name == "tenant 1199"));
+}
