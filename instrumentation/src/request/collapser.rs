@@ -14,7 +14,7 @@ use tracing::Span;
 use tracing::instrument::Instrument;
 
 use super::context::{Owner, RequestContext};
-use crate::circuit_breaker::{CallError, CircuitBreaker, SettingsError};
+use crate::circuit_breaker::{Cause, CircuitBreaker, CommandError, SettingsError};
 use crate::setting::{duration, within};
 use crate::sync::Mutex;
 
@@ -42,9 +42,9 @@ impl Default for CollapserSettings {
 /// Why a caller got no answer.
 #[derive(Debug, Clone, Error)]
 pub enum CollapseError<E> {
-    /// The call of the whole batch failed, or was refused.
+    /// The call of the whole batch failed, took too long, or was refused.
     #[error("{0}")]
-    Failed(Arc<CallError<E>>),
+    Failed(Arc<Cause<E>>),
     /// The call answered fewer arguments than it was given, and not this one.
     #[error("the call of a batch answered {answers} of {arguments} arguments")]
     NoAnswer {
@@ -62,7 +62,9 @@ pub enum CollapseError<E> {
 type Call<A, R, E> =
     Box<dyn Fn(Vec<A>) -> Pin<Box<dyn Future<Output = Result<Vec<R>, E>> + Send>> + Send + Sync>;
 
-/// Makes the calls of a request together, behind a breaker; clones are handles to the same collapser.
+/// Makes the calls of a request together, behind a breaker; clones are handles to the same collapser. A batch is a
+/// [command](crate::circuit_breaker::Command): the timeout and the slots of the breaker's settings are its own, and the timeout
+/// begins when it goes out.
 ///
 /// ```
 /// use fusebox::circuit_breaker::CircuitBreaker;
@@ -254,30 +256,44 @@ where
             .shell
             .shared
             .add_collapsed(arguments.len() as u64);
-        // Not called if the breaker refuses.
-        let call = async { (self.call)(arguments).await };
         let given = answers.len();
-        match self.breaker.call(call).await {
-            Ok(results) => {
-                let count = results.len();
-                let mut results = results.into_iter();
+        match self.ask(arguments).await {
+            Ok(results) => hand_out(results, answers, given),
+            Err(cause) => {
+                let cause = Arc::new(cause);
                 for answer in answers {
-                    let missing = CollapseError::NoAnswer {
-                        answers: count,
-                        arguments: given,
-                    };
-                    answer.send(results.next().ok_or(missing)).ok();
-                }
-            }
-            Err(error) => {
-                let error = Arc::new(error);
-                for answer in answers {
-                    answer
-                        .send(Err(CollapseError::Failed(Arc::clone(&error))))
-                        .ok();
+                    let failed = CollapseError::Failed(Arc::clone(&cause));
+                    answer.send(Err(failed)).ok();
                 }
             }
         }
+    }
+
+    /// Makes the call of a batch, which is not called if the breaker refuses.
+    async fn ask(&self, arguments: Vec<A>) -> Result<Vec<R>, Cause<E>> {
+        let command = self.breaker.command().run(|| (self.call)(arguments));
+        match command.without_fallback().execute().await {
+            Ok(results) => Ok(results),
+            Err(CommandError::BadRequest(error)) => Err(Cause::Failed(error)),
+            Err(CommandError::Failed { cause, .. }) => Err(cause),
+        }
+    }
+}
+
+/// Gives each of those who wait the result at its place.
+fn hand_out<R, E>(
+    results: Vec<R>,
+    answers: Vec<oneshot::Sender<Result<R, CollapseError<E>>>>,
+    arguments: usize,
+) {
+    let count = results.len();
+    let mut results = results.into_iter();
+    for answer in answers {
+        let missing = CollapseError::NoAnswer {
+            answers: count,
+            arguments,
+        };
+        answer.send(results.next().ok_or(missing)).ok();
     }
 }
 

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::{join_all, join3};
 
 use super::*;
-use crate::circuit_breaker::{CallError, CircuitBreaker, Override, OverrideKind, Registry};
+use crate::circuit_breaker::{Cause, CircuitBreaker, Override, OverrideKind, Registry};
 
 fn breaker() -> CircuitBreaker {
     CircuitBreaker::builder("users")
@@ -171,7 +171,7 @@ async fn a_lost_answer_is_an_error() {
     let (first, second) = both(90, 1).await;
     for error in [first.unwrap_err(), second.unwrap_err()] {
         assert!(
-            matches!(&error, CollapseError::Failed(error) if **error == CallError::Failed("no 90"))
+            matches!(&error, CollapseError::Failed(cause) if matches!(**cause, Cause::Failed("no 90")))
         );
     }
     let (answered, missing) = both(1, 95).await;
@@ -193,8 +193,39 @@ async fn a_lost_answer_is_an_error() {
     });
     let called = sizes.lock().len();
     let refused = doubling.call(&request, 3).await.unwrap_err();
-    assert!(matches!(&refused, CollapseError::Failed(error) if error.rejected().is_some()));
+    assert!(matches!(&refused, CollapseError::Failed(cause) if cause.rejected().is_some()));
     assert_eq!(sizes.lock().len(), called, "refused code never runs");
+}
+
+/// Scenario: the target of a batch hangs.
+/// Guarantees: everyone who waits learns it after the breaker's timeout, counted from when the batch went out, and the call is
+/// dropped.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_hangs_times_out() {
+    let breaker = breaker();
+    let held = Arc::new(());
+    let given = Arc::clone(&held);
+    let call = move |_: Vec<u32>| {
+        let held = Arc::clone(&given);
+        async move {
+            let _held = held;
+            std::future::pending::<Result<Vec<u32>, &str>>().await
+        }
+    };
+    let hangs = Collapser::new(&breaker, CollapserSettings::default(), call).unwrap();
+    let request = RequestContext::new();
+    let started = tokio::time::Instant::now();
+    let (first, second) = tokio::join!(hangs.call(&request, 1), hangs.call(&request, 2));
+    for late in [first, second] {
+        let CollapseError::Failed(cause) = late.unwrap_err() else {
+            panic!("the batch was not lost");
+        };
+        assert!(matches!(*cause, Cause::TimedOut(limit) if limit == Duration::from_secs(1)));
+    }
+    assert_eq!(started.elapsed(), Duration::from_millis(1_010));
+    drop(hangs);
+    assert_eq!(Arc::strong_count(&held), 1);
+    assert_eq!(breaker.snapshot().calls.timeout, 1);
 }
 
 #[tokio::test(start_paused = true)]

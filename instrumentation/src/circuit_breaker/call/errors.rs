@@ -87,6 +87,16 @@ pub enum Cause<E> {
     RateLimited(RateLimited),
 }
 
+impl<E> Cause<E> {
+    /// Returns the refusal, if the breaker refused.
+    pub fn rejected(&self) -> Option<&Rejected> {
+        match self {
+            Self::Rejected(rejected) => Some(rejected),
+            _ => None,
+        }
+    }
+}
+
 impl<E: Display> Display for Cause<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -182,11 +192,8 @@ impl<E> CommandError<E> {
     /// Returns the refusal, if the breaker refused.
     pub fn rejected(&self) -> Option<&Rejected> {
         match self {
-            Self::Failed {
-                cause: Cause::Rejected(rejected),
-                ..
-            } => Some(rejected),
-            _ => None,
+            Self::Failed { cause, .. } => cause.rejected(),
+            Self::BadRequest(_) => None,
         }
     }
 }
