@@ -44,6 +44,8 @@ struct Held {
     action: Action,
     reason: String,
     expires: SystemTime,
+    /// Whether the collector was or will be informed that it is in force.
+    is_applied: bool,
 }
 
 impl Switches {
@@ -61,7 +63,13 @@ impl Switches {
             return false;
         };
         let breaker = self.registry.get(&change.breaker);
-        if let Some(breaker) = &breaker {
+        self.carry_out(&held, &change.breaker, breaker.as_ref());
+        true
+    }
+
+    /// Applies the latest change to its breaker, if that was found.
+    fn carry_out(&self, held: &Held, name: &str, breaker: Option<&CircuitBreaker>) {
+        if let Some(breaker) = breaker {
             held.apply_to(breaker);
         }
         // A breaker that is made from here on is reported by the listener.
@@ -69,8 +77,7 @@ impl Switches {
             (None, action) if action != Action::Reset => Outcome::Waiting,
             _ => Outcome::Applied,
         };
-        self.inner.lock().acknowledge(held.id, outcome);
-        true
+        self.inner.lock().settle(name, held.id, outcome);
     }
 
     /// Notes a change as the latest of its breaker; `None` if it is not, or there is no room.
@@ -92,6 +99,7 @@ impl Switches {
             action: change.action,
             reason: change.reason.chars().take(TEXT_CHARS_MAX).collect(),
             expires: now + Duration::from_millis(change.remaining_ms).min(EXPIRY_MAX),
+            is_applied: false,
         };
         inner
             .by_breaker
@@ -101,15 +109,30 @@ impl Switches {
 
     /// Applies what is in force to a breaker that was just made.
     fn registered(&self, breaker: &CircuitBreaker) {
-        let held = self.inner.lock().by_breaker.get(breaker.name()).cloned();
-        let in_force = held.filter(|held| held.expires > SystemTime::now());
+        let latest = self.latest(breaker.name());
         // A new breaker is as one that was reset.
-        let Some(held) = in_force.filter(|held| held.action != Action::Reset) else {
-            return;
-        };
+        if let Some(held) = latest.filter(|held| held.action != Action::Reset) {
+            self.bring_up_to_date(breaker, held);
+        }
+    }
+
+    /// Applies a change, and whatever replaced it while that was done on another thread.
+    fn bring_up_to_date(&self, breaker: &CircuitBreaker, mut held: Held) {
         held.apply_to(breaker);
-        self.inner.lock().acknowledge(held.id, Outcome::Applied);
+        while let Some(newer) = self.latest(breaker.name()).filter(|new| new.id != held.id) {
+            newer.apply_to(breaker);
+            held = newer;
+        }
+        let mut inner = self.inner.lock();
+        inner.settle(breaker.name(), held.id, Outcome::Applied);
+        drop(inner);
         self.news.notify_one();
+    }
+
+    /// Returns the change of a breaker that is in force.
+    fn latest(&self, breaker: &str) -> Option<Held> {
+        let held = self.inner.lock().by_breaker.get(breaker).cloned();
+        held.filter(|held| held.expires > SystemTime::now())
     }
 
     /// Returns the outcomes to send, oldest first.
@@ -133,6 +156,18 @@ impl Switches {
 }
 
 impl Inner {
+    /// Acknowledges a change of a breaker. One that is in force no longer waits: the breaker was made after it was looked for.
+    fn settle(&mut self, breaker: &str, change: u64, outcome: Outcome) {
+        let held = self.by_breaker.get_mut(breaker);
+        if let Some(held) = held.filter(|held| held.id == change) {
+            if held.is_applied && outcome == Outcome::Waiting {
+                return;
+            }
+            held.is_applied = outcome == Outcome::Applied;
+        }
+        self.acknowledge(change, outcome);
+    }
+
     fn acknowledge(&mut self, change: u64, outcome: Outcome) {
         if self.outcomes.len() >= OUTCOMES_MAX {
             self.outcomes.remove(0);
@@ -143,6 +178,10 @@ impl Inner {
 
 impl Held {
     fn apply_to(&self, breaker: &CircuitBreaker) {
+        if self.action != Action::Reset && self.expires <= SystemTime::now() {
+            // It came late: what it replaced ends with it.
+            return breaker.release();
+        }
         let kind = match self.action {
             Action::ForceOpen => OverrideKind::ForcedOpen,
             Action::ForceClosed => OverrideKind::ForcedClosed,

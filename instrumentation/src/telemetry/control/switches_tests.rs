@@ -89,6 +89,52 @@ fn a_breaker_that_is_made_later_is_forced_too() {
     assert!(build(&registry).try_acquire().is_ok());
 }
 
+/// Scenario: while a new breaker is being forced, a later change comes on the thread of the channel.
+/// Guarantees: the later one is in force in the end.
+#[test]
+fn a_change_that_comes_meanwhile_wins() {
+    for (later, state) in [
+        (Action::ForceClosed, EffectiveState::ForcedClosed),
+        (Action::Reset, EffectiveState::Closed),
+    ] {
+        let (registry, switches) = switches();
+        switches.apply(&change(1, Action::ForceOpen));
+        let stale = switches.latest("stock").unwrap();
+        let breaker = build(&registry);
+        switches.apply(&change(2, later));
+        switches.bring_up_to_date(&breaker, stale);
+        assert_eq!(breaker.state(), state);
+        let last = outcomes(&switches).pop();
+        assert_eq!(last, Some((2, Outcome::Applied)));
+    }
+}
+
+/// Scenario: a breaker is made just after the channel looked for it.
+/// Guarantees: the collector does not hear that the change waits after it heard that it is in force.
+#[test]
+fn a_change_in_force_does_not_wait() {
+    let (registry, switches) = switches();
+    let held = switches.hold(&change(1, Action::ForceOpen)).unwrap();
+    let missing = registry.get("stock");
+    build(&registry);
+    switches.carry_out(&held, "stock", missing.as_ref());
+    assert_eq!(outcomes(&switches), [(1, Outcome::Applied)]);
+}
+
+/// Scenario: an instance that was away gets a change that is over by now.
+/// Guarantees: it ends what it replaced.
+#[test]
+fn a_late_change_ends_the_one_before() {
+    let (registry, switches) = switches();
+    let breaker = build(&registry);
+    switches.apply(&change(1, Action::ForceOpen));
+    switches.apply(&Change {
+        remaining_ms: 0,
+        ..change(2, Action::MetricsOnly)
+    });
+    assert_eq!(breaker.state(), EffectiveState::Closed);
+}
+
 #[test]
 fn what_has_expired_forces_nothing() {
     let (registry, switches) = switches();
