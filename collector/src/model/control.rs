@@ -21,8 +21,8 @@ pub struct OperatorChange {
     /// When, Unix nanoseconds of the collector's clock.
     #[serde(rename = "time_unix_nanos")]
     pub time: UnixNanos,
-    /// When it ends by itself, Unix nanoseconds: instances that force a state return to automatic, and instances that have
-    /// not heard of it never do.
+    /// When it ends by itself, Unix nanoseconds: instances that force a state return to automatic. Later it is given only to
+    /// those that may still be under a change that it replaced.
     #[serde(rename = "expires_unix_nanos")]
     pub expires: UnixNanos,
     /// The instances that it is for; empty: all, also those that start later.
@@ -30,6 +30,13 @@ pub struct OperatorChange {
 }
 
 impl OperatorChange {
+    /// Whether there may be an instance that both are for.
+    pub(crate) fn shares_instances(&self, other: &Self) -> bool {
+        self.instances.is_empty()
+            || other.instances.is_empty()
+            || self.instances.iter().any(|picked| other.is_for(picked))
+    }
+
     /// Whether it is for that instance.
     pub fn is_for(&self, instance: &str) -> bool {
         self.instances.is_empty() || self.instances.iter().any(|picked| picked == instance)

@@ -9,8 +9,8 @@ use crate::store::StoreError;
 
 /// The shortest time for which a change may be in force.
 const LIFETIME_MIN: Duration = Duration::from_secs(1);
-/// For how long a reset is given to instances that have not heard of it: one that comes later would close breakers for a
-/// reason long forgotten.
+/// For how long a reset is given to every instance: one that comes later would close breakers for a reason long forgotten.
+/// Those that are under what it replaced get it for as long as that lasts.
 const RESET_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// The most instances that can be picked for one change; for more, all are meant.
 const PICKED_MAX: usize = 100;

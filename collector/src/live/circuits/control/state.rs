@@ -39,8 +39,19 @@ pub(super) struct State {
 #[derive(Debug)]
 struct Tracked {
     change: OperatorChange,
+    /// What instances may be under that have not heard of this change.
+    earlier: Option<Earlier>,
     /// The last outcome in each instance.
     outcomes: BTreeMap<String, ChangeOutcome>,
+}
+
+/// Changes that a later one found in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Earlier {
+    /// The lowest number of them: an instance that has not come so far is under none.
+    first: u64,
+    /// When the last of them ends.
+    until: UnixNanos,
 }
 
 #[derive(Debug)]
@@ -162,11 +173,15 @@ impl State {
     pub(super) fn insert(&mut self, change: OperatorChange) {
         self.visible_id = self.visible_id.max(change.id);
         let held = self.circuits.entry(change.key.clone()).or_default();
+        let earlier = held.iter().filter(|t| t.change.shares_instances(&change));
+        let earlier = earlier.filter_map(|t| t.in_force(change.time));
+        let earlier = earlier.reduce(Earlier::join);
         self.outcomes -= outcomes_of(held);
         held.retain(|tracked| !replaces(&change, &tracked.change));
         self.outcomes += outcomes_of(held);
         held.push(Tracked {
             change,
+            earlier,
             outcomes: BTreeMap::new(),
         });
     }
@@ -185,8 +200,8 @@ impl State {
         let mut found: Vec<_> = self
             .of_service(&poll.service)
             .filter_map(|held| latest(held, &poll.instance))
+            .filter(|tracked| tracked.is_due(poll.after, now))
             .map(|tracked| &tracked.change)
-            .filter(|change| is_due(change, poll.after, now))
             .collect();
         found.sort_by_key(|change| change.id);
         let mut answer = Changes {
@@ -366,6 +381,40 @@ impl State {
     }
 }
 
+impl Tracked {
+    /// Whether it is to be given to an instance that has the changes up to `after`.
+    fn is_due(&self, after: Option<u64>, now: UnixNanos) -> bool {
+        let change = &self.change;
+        let Some(after) = after else {
+            // A process that has just started has nothing to reset.
+            return change.action != Action::Reset && change.expires > now;
+        };
+        // An instance that was away may still be under what this one replaced, and for longer than this one lasts.
+        let is_under = |earlier: Earlier| earlier.first <= after && earlier.until > now;
+        change.id > after && (change.expires > now || self.earlier.is_some_and(is_under))
+    }
+
+    /// Returns what an instance may be under at that time that has not heard of what comes next.
+    fn in_force(&self, now: UnixNanos) -> Option<Earlier> {
+        let own = Earlier {
+            first: self.change.id,
+            until: self.change.expires,
+        };
+        let own = (self.change.action != Action::Reset).then_some(own);
+        let all = own.into_iter().chain(self.earlier);
+        all.filter(|one| one.until > now).reduce(Earlier::join)
+    }
+}
+
+impl Earlier {
+    fn join(self, other: Self) -> Self {
+        Self {
+            first: self.first.min(other.first),
+            until: self.until.max(other.until),
+        }
+    }
+}
+
 impl ChannelState {
     /// Whether it polls, or polled so lately that it may come again.
     fn is_open(&self, now: UnixNanos) -> bool {
@@ -387,14 +436,4 @@ fn latest<'a>(held: &'a [Tracked], instance: &str) -> Option<&'a Tracked> {
 fn replaces(later: &OperatorChange, earlier: &OperatorChange) -> bool {
     let of_all = later.instances.is_empty();
     of_all || (!earlier.instances.is_empty() && earlier.instances.iter().all(|id| later.is_for(id)))
-}
-
-/// Whether a change is to be given to an instance that has those up to `after`.
-fn is_due(change: &OperatorChange, after: Option<u64>, now: UnixNanos) -> bool {
-    let is_new = match after {
-        // A process that has just started has nothing to reset.
-        None => change.action != Action::Reset,
-        Some(after) => change.id > after,
-    };
-    is_new && change.expires > now
 }

@@ -247,6 +247,43 @@ async fn a_later_change_replaces_earlier_ones() {
     assert_eq!(world.deliveries().len(), 1);
 }
 
+/// Scenario: an instance is away for an hour while what it is under is reset, or replaced for a minute.
+/// Guarantees: it gets that all the same, as it would stay under the earlier change for the rest of the day; one that was not
+/// under it does not, and neither does a process that has just started.
+#[tokio::test]
+async fn an_instance_that_was_away_is_freed() {
+    let world = World::new().await;
+    let now = UnixNanos::now();
+    for (action, lifetime) in [(Action::Reset, HOUR), (Action::MetricsOnly, MINUTE)] {
+        let mut state = State::default();
+        let mut take = |action, lifetime| {
+            let order = ChangeOrder {
+                lifetime,
+                ..order(action, &[])
+            };
+            let change = order.checked(&world.circuit(), now).unwrap();
+            let change = state.number(change, now).unwrap();
+            state.insert(change.clone());
+            change.id
+        };
+        let forced = take(Action::ForceOpen, 20 * HOUR);
+        // One more between them: what it replaced is not forgotten.
+        take(Action::Reset, HOUR);
+        let freed = take(action, lifetime);
+        let given = |after, later| {
+            let poll = poll("a", after, Vec::new());
+            let found = state.changes_for(&poll, now + later, 1_000).changes;
+            let given = found.first();
+            given.map(|change| (change.id, change.remaining_ms))
+        };
+        assert_eq!(given(Some(forced), HOUR), Some((freed, 0)));
+        assert_eq!(given(Some(freed), HOUR), None);
+        assert_eq!(given(Some(forced - 1), HOUR), None);
+        assert_eq!(given(None, HOUR), None);
+        assert_eq!(given(Some(forced), 21 * HOUR), None);
+    }
+}
+
 #[tokio::test]
 async fn what_has_expired_is_not_given() {
     let world = World::new().await;
