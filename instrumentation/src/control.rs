@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 /// Where polls are posted.
 pub const PATH: &str = "/fusebox/v1/control";
 
+/// The method of a unary gRPC call that does the same: its messages are the same JSON documents. For services that export
+/// over gRPC alone.
+pub const GRPC_PATH: &str = "/fusebox.control.v1.ControlService/Poll";
+
 /// The longest time for which a change may be in force: a person decides anew each day.
 pub const EXPIRY_MAX: Duration = Duration::from_secs(24 * 3600);
 

@@ -1,21 +1,25 @@
 //! The control channel: services poll here for what operators want done with their breakers. A poll is a small JSON
-//! document; it is held until there is a change for the instance or its wait is over.
+//! document, over HTTP or as the message of a gRPC call; it is held until there is a change for the instance or its wait is
+//! over.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fusebox::control::{Poll, WAIT_MAX};
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Response, StatusCode, request};
 use http_body_util::Full;
 use tokio::time::{Instant, timeout};
 
+use super::auth::BEARER_CHALLENGE;
 use super::body::{self, BODY_PAUSE_MAX, RequestBody};
-use super::held::{Held, PER_PEER_MAX};
+use super::grpc::{frame, unframe};
+use super::held::{Counted, Held, PER_PEER_MAX};
 use super::intake::Intake;
 use super::places::Session;
 use super::refusal::Refusal;
+use super::rpc::Code;
 use crate::live::circuits::PollError;
 
 /// The longest poll: a thousand acknowledgements are 60 KB.
@@ -30,7 +34,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Why a poll is refused.
 #[derive(Debug, thiserror::Error)]
-enum PollRefusal {
+pub(super) enum PollRefusal {
     #[error("changes are asked for with POST")]
     Method,
     #[error("a poll is a JSON document: content-type must be application/json")]
@@ -59,6 +63,18 @@ pub(super) async fn serve<B: RequestBody>(
     }
 }
 
+/// Returns the framed answer to a poll that is the message of a gRPC call.
+pub(super) async fn call<B: RequestBody>(
+    intake: &Intake,
+    head: &request::Parts,
+    body: &mut B,
+) -> Result<Bytes, PollRefusal> {
+    intake.authorize(head).await?;
+    let _counted = count(intake, head)?;
+    let poll = read(&intake.held, body, |framed| Ok(unframe(framed)?.message)).await?;
+    Ok(frame(&answer(intake, poll).await?))
+}
+
 async fn poll<B: RequestBody>(
     intake: &Intake,
     head: &request::Parts,
@@ -73,25 +89,38 @@ async fn poll<B: RequestBody>(
     if content_type.is_none_or(|value| !value.as_bytes().starts_with(b"application/json")) {
         return Err(PollRefusal::MediaType);
     }
+    let _counted = count(intake, head)?;
+    let poll = read(&intake.held, body, Ok).await?;
+    answer(intake, poll).await
+}
+
+/// Counts a poll of its peer until the returned value is dropped.
+fn count(intake: &Intake, head: &request::Parts) -> Result<Option<Counted>, PollRefusal> {
     let session = head.extensions.get::<Arc<Session>>();
     let peer = session.map(|session| session.peer());
     let counted = peer.map(|peer| intake.held.count(peer).ok_or(PollRefusal::Peer));
-    let _counted = counted.transpose()?;
-    let poll = read(&intake.held, body).await?;
+    counted.transpose()
+}
+
+async fn answer(intake: &Intake, poll: Poll) -> Result<Vec<u8>, PollRefusal> {
     let wait = Duration::from_millis(poll.wait_ms).min(WAIT_MAX);
     let changes = intake.control.poll(poll, Instant::now() + wait).await?;
     Ok(serde_json::to_vec(&changes)?)
 }
 
-/// Reads a poll; its bytes are gone, and their room given back, before it is held.
-async fn read<B: RequestBody>(held: &Held, body: &mut B) -> Result<Poll, PollRefusal> {
+/// Reads a poll, which `unwrap` takes out of its body; its bytes are gone, and their room given back, before it is held.
+async fn read<B: RequestBody>(
+    held: &Held,
+    body: &mut B,
+    unwrap: fn(Bytes) -> Result<Bytes, Refusal>,
+) -> Result<Poll, PollRefusal> {
     let mut reservation = held.begin();
     let reading = body::collect(body, POLL_BYTES_MAX, |_| None, &mut reservation);
     let too_slow = Refusal::TooSlow {
         limit: BODY_PAUSE_MAX,
     };
     let json = timeout(BODY_PAUSE_MAX, reading).await;
-    let json = json.unwrap_or(Err(too_slow))?;
+    let json = unwrap(json.unwrap_or(Err(too_slow))?)?;
     let poll: Poll = serde_json::from_slice(&json)?;
     let is_name = |name: &String| (1..=NAME_BYTES_MAX).contains(&name.len());
     match is_name(&poll.service) && is_name(&poll.instance) {
@@ -112,6 +141,17 @@ impl PollRefusal {
             Self::Request(refusal) => refusal.http_status(),
         }
     }
+
+    /// Returns the gRPC code.
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Self::Method | Self::MediaType => Code::Unimplemented,
+            Self::Json(_) | Self::Names => Code::InvalidArgument,
+            Self::Peer | Self::Poll(PollError::TooMany(_)) => Code::ResourceExhausted,
+            Self::Poll(PollError::Store(_)) => Code::Unavailable,
+            Self::Request(refusal) => refusal.code(),
+        }
+    }
 }
 
 fn refuse(refusal: &PollRefusal) -> Response<Full<Bytes>> {
@@ -123,6 +163,10 @@ fn refuse(refusal: &PollRefusal) -> Response<Full<Bytes>> {
     ];
     if may_come_again.contains(&status) {
         response.headers_mut().insert(RETRY_AFTER, COME_AGAIN);
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        let headers = response.headers_mut();
+        headers.insert(WWW_AUTHENTICATE, BEARER_CHALLENGE);
     }
     response
 }

@@ -18,6 +18,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use http_body_util::Full;
 use prost::Message;
 
+use super::auth::BEARER_CHALLENGE;
 use super::body::RequestBody;
 use super::decompress::Encoding;
 use super::intake::Intake;
@@ -224,10 +225,7 @@ fn refuse(refusal: &Refusal, format: Option<Format>) -> Response<Full<Bytes>> {
             );
         }
         Refusal::Unauthenticated => {
-            headers.insert(
-                WWW_AUTHENTICATE,
-                HeaderValue::from_static("Bearer realm=\"fusebox\""),
-            );
+            headers.insert(WWW_AUTHENTICATE, BEARER_CHALLENGE);
         }
         _ => {}
     }

@@ -1,4 +1,5 @@
-//! Messages over gRPC: OTLP's three unary methods and Zipkin's one on the HTTP stack of the other listeners.
+//! Messages over gRPC: OTLP's three unary methods, Zipkin's one and that of the control channel on the HTTP stack of the other
+//! listeners.
 //!
 //! gRPC is HTTP/2 with a five-byte frame and trailers; writing those by hand keeps the message in one piece of raw
 //! bytes (it is walked, never decoded) and needs no second server stack.
@@ -6,6 +7,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use fusebox::control::GRPC_PATH;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, request};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -15,11 +17,12 @@ use tokio::time::{Instant, timeout_at};
 use super::body::RequestBody;
 use super::decompress::Encoding;
 use super::grpc::{
-    answer_by, frame, health, message_length, refusal_trailers, success_trailers, unframe,
+    answer_by, frame, health, message_length, refusal_trailers, short_trailers, success_trailers,
+    unframe,
 };
 use super::intake::Intake;
-use super::otlp;
 use super::refusal::Refusal;
+use super::{control, otlp};
 use crate::codec::otlp::Accepted;
 use crate::codec::{Format, Signal};
 
@@ -46,8 +49,14 @@ impl OtlpGrpc {
         self,
         request: Request<B>,
     ) -> Result<Response<GrpcBody>, Infallible> {
-        let tally = self.intake.tally();
         let (head, mut body) = request.into_parts();
+        if head.uri.path() == GRPC_PATH && is_grpc(&head) {
+            return Ok(match control::call(&self.intake, &head, &mut body).await {
+                Ok(framed) => succeed(framed),
+                Err(refusal) => fail(short_trailers(refusal.code(), &refusal.to_string())),
+            });
+        }
+        let tally = self.intake.tally();
         let deadline = answer_by(&head.headers, Instant::now());
         let outcome = match deadline {
             Some(at) => timeout_at(at, self.answer(&head, deadline, &mut body))
@@ -155,15 +164,23 @@ fn message_encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
 }
 
 fn confirm(message: &[u8]) -> Response<GrpcBody> {
-    let message = Full::new(frame(message));
+    succeed(frame(message))
+}
+
+fn succeed(framed: Bytes) -> Response<GrpcBody> {
+    let message = Full::new(framed);
     let trailers = async { Some(Ok(success_trailers())) };
     grpc_response(message.with_trailers(trailers).boxed_unsync())
 }
 
-/// Answers with trailers only.
 fn refuse(refusal: &Refusal) -> Response<GrpcBody> {
+    fail(refusal_trailers(refusal))
+}
+
+/// Answers with trailers only.
+fn fail(trailers: HeaderMap) -> Response<GrpcBody> {
     let mut response = grpc_response(Empty::new().boxed_unsync());
-    response.headers_mut().extend(refusal_trailers(refusal));
+    response.headers_mut().extend(trailers);
     response
 }
 

@@ -242,12 +242,18 @@ impl TelemetryConfig {
         self
     }
 
-    /// Returns where changes of breakers are asked for: beside the first signal that is sent over HTTP; `None` if that is
-    /// switched off or there is no such signal.
-    pub(super) fn control_url(&self) -> Option<String> {
-        let mut signals = [&self.logs, &self.metrics, &self.traces].into_iter();
+    /// Returns where changes of breakers are asked for, and how: beside the first signal that is sent over HTTP, else beside
+    /// the first over gRPC; `None` if that is switched off or nothing is sent.
+    pub(super) fn control_address(&self) -> Option<(Protocol, String)> {
+        let signals = [&self.logs, &self.metrics, &self.traces];
         self.control.then_some(())?;
-        signals.find_map(Signal::control_url)
+        [Protocol::HttpProtobuf, Protocol::Grpc]
+            .into_iter()
+            .find_map(|protocol| {
+                let spoken = signals.iter().filter(|signal| signal.protocol == protocol);
+                let url = spoken.filter_map(|signal| signal.control_url()).next();
+                Some((protocol, url?))
+            })
     }
 
     /// Sets which log lines are written, in the syntax of `RUST_LOG`. Default `info`.
@@ -375,10 +381,9 @@ impl Signal {
 
     /// Returns the URL of the control channel of the same receiver; `None` where it is unknown.
     fn control_url(&self) -> Option<String> {
-        let is_http = self.is_exported && self.protocol == Protocol::HttpProtobuf;
-        let url = is_http.then(|| self.url())?;
+        let url = self.is_exported.then(|| self.url())?;
         let receiver = url.strip_suffix(&self.protocol.path(self.name))?;
-        Some(format!("{receiver}{}", crate::control::PATH))
+        Some(format!("{receiver}{}", self.protocol.control_path()))
     }
 
     fn check(&self) -> Result<(), AddressProblem> {
@@ -524,7 +529,8 @@ mod tests {
 
     #[test]
     fn changes_are_asked_for_where_telemetry_goes() {
-        let url = |variables: &[(&str, &str)]| config(variables).resolved().control_url();
+        let address = |variables: &[(&str, &str)]| config(variables).resolved().control_address();
+        let url = |variables: &[(&str, &str)]| address(variables).map(|(_, url)| url);
         let path = crate::control::PATH;
         assert_eq!(url(&[]), Some(format!("http://localhost:4318{path}")));
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://fusebox.example/in/");
@@ -533,7 +539,14 @@ mod tests {
         let no_logs = ("OTEL_LOGS_EXPORTER", "none");
         assert_eq!(url(&[endpoint, no_logs]), below);
         assert_eq!(url(&[endpoint, ("FUSEBOX_CONTROL", "off")]), None);
-        assert_eq!(url(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]), None);
+        let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        let by_grpc = format!("http://localhost:4317{}", crate::control::GRPC_PATH);
+        assert_eq!(address(&[grpc]), Some((Protocol::Grpc, by_grpc)));
+        let traces = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf");
+        assert_eq!(
+            url(&[grpc, traces]),
+            Some(format!("http://localhost:4318{path}"))
+        );
         let wrong = config(&[("FUSEBOX_CONTROL", "maybe")]);
         assert!(wrong.problems[0].contains("neither on nor off"));
     }

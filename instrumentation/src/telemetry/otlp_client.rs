@@ -120,9 +120,11 @@ impl OtlpClient {
         }
     }
 
-    /// Posts JSON over HTTP with the headers of exports; an outage is not logged here, as exports notice it too.
+    /// Posts JSON with the headers of exports, over gRPC as the message of a call; an outage is not logged here, as exports
+    /// notice it too.
     pub(super) async fn post_json(
         &self,
+        protocol: Protocol,
         url: &str,
         json: Vec<u8>,
         timeout: Duration,
@@ -133,10 +135,7 @@ impl OtlpClient {
         request
             .headers_mut()
             .insert(http::header::CONTENT_TYPE, content_type);
-        let sent = self
-            .transport
-            .send(Protocol::HttpProtobuf, request, timeout);
-        Ok(sent.await?)
+        Ok(self.transport.send(protocol, request, timeout).await?)
     }
 
     /// Sets the subscriber for the log lines of the exporters' threads.

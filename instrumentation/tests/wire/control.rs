@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use fusebox::Telemetry;
 use fusebox::circuit_breaker::{CircuitBreaker, EffectiveState, Registry};
-use fusebox::control::{Acknowledgement, Action, Change, Changes, Outcome, PATH, Poll};
+use fusebox::control::{Acknowledgement, Action, Change, Changes, GRPC_PATH, Outcome, PATH, Poll};
+use fusebox::telemetry::Protocol;
 use http::{HeaderMap, StatusCode};
 
 use crate::config;
@@ -116,6 +119,41 @@ fn a_change_is_fetched_applied_and_acknowledged() {
     assert_eq!(seen.polls[0].after, None);
     drop(seen);
     drop(telemetry);
+}
+
+/// Answers a poll that is the message of a gRPC call.
+async fn answer_call(collector: State<Collector>, headers: HeaderMap, call: Bytes) -> Response {
+    let poll = serde_json::from_slice(&call[5..]).unwrap();
+    let Ok(Json(changes)) = answer(collector, headers, Json(poll)).await else {
+        return [("grpc-status", "14")].into_response();
+    };
+    let json = serde_json::to_vec(&changes).unwrap();
+    let mut framed = vec![0];
+    framed.extend(u32::try_from(json.len()).unwrap().to_be_bytes());
+    framed.extend(json);
+    ([("grpc-status", "0")], framed).into_response()
+}
+
+/// Scenario: a service exports over gRPC alone.
+/// Guarantees: it asks by a call, and does what the answer says.
+#[test]
+fn changes_are_asked_for_over_grpc() {
+    let (collector, registry) = (Collector::default(), Registry::new());
+    collector.0.lock().unwrap().failures = 1;
+    let router = Router::new()
+        .route(GRPC_PATH, post(answer_call))
+        .with_state(collector.clone());
+    let address = serve(tracing::Dispatch::none(), router);
+    let config = config("shop", &format!("http://{address}"))
+        .with_protocol(Protocol::Grpc)
+        .with_registry(&registry);
+    let _telemetry = Telemetry::start(&config).unwrap();
+    let breaker = CircuitBreaker::builder("stock").registry(&registry).build();
+    wait_for("forced breaker", || {
+        (breaker.state() == EffectiveState::ForcedOpen).then_some(())
+    });
+    let seen = collector.0.lock().unwrap();
+    assert_eq!(seen.headers["content-type"], "application/grpc");
 }
 
 /// Scenario: the channel is switched off.

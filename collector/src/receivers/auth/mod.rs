@@ -36,9 +36,13 @@ const OPEN_PATH: &str = "/healthz";
 /// What may be seen with the role `operate` alone: how the collector is, and what its pages are drawn with.
 const OPERATORS_PATHS: [&str; 5] = [OPEN_PATH, "/metrics", "/about", "/demo", "/assets/"];
 
+/// The challenge of a 401 to senders.
+pub(super) const BEARER_CHALLENGE: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"fusebox\"");
+
 /// The challenges of a 401 on the web listener; browsers ask their user for a name and a password.
 const WEB_CHALLENGES: [HeaderValue; 2] = [
-    HeaderValue::from_static("Bearer realm=\"fusebox\""),
+    BEARER_CHALLENGE,
     HeaderValue::from_static("Basic realm=\"fusebox\""),
 ];
 

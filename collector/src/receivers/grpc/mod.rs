@@ -7,4 +7,4 @@ mod trailers;
 
 pub(super) use deadline::answer_by;
 pub(super) use frame::{frame, message_length, unframe};
-pub(super) use trailers::{refusal_trailers, success_trailers};
+pub(super) use trailers::{refusal_trailers, short_trailers, success_trailers};

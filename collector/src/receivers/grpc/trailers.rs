@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
 
 use crate::receivers::refusal::Refusal;
-use crate::receivers::rpc::{RetryInfo, Status};
+use crate::receivers::rpc::{Code, RetryInfo, Status};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -25,16 +25,21 @@ pub(in crate::receivers) fn success_trailers() -> HeaderMap {
 /// Returns the trailers of a refused call; a retry hint is in both headers that SDKs read.
 pub(in crate::receivers) fn refusal_trailers(refusal: &Refusal) -> HeaderMap {
     let message = refusal.to_string();
-    let mut trailers = HeaderMap::from_iter([
-        (GRPC_STATUS, HeaderValue::from(refusal.code() as i32)),
-        (GRPC_MESSAGE, percent_encoded(&message)),
-    ]);
+    let mut trailers = short_trailers(refusal.code(), &message);
     let status = Status::new(refusal.code(), message, refusal.retry_after());
     trailers.insert(STATUS_DETAILS, binary(&status));
     if let Some(delay) = refusal.retry_after() {
         trailers.insert(RETRY_INFO, binary(&RetryInfo::new(delay)));
     }
     trailers
+}
+
+/// Returns the trailers of a refused call without details.
+pub(in crate::receivers) fn short_trailers(code: Code, message: &str) -> HeaderMap {
+    HeaderMap::from_iter([
+        (GRPC_STATUS, HeaderValue::from(code as i32)),
+        (GRPC_MESSAGE, percent_encoded(message)),
+    ])
 }
 
 /// Encodes a message as the value of a `-bin` header.

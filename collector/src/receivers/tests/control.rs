@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use fusebox::control::{Action, Changes, PATH};
+use fusebox::control::{Action, Changes, GRPC_PATH, PATH};
 
+use super::grpc::framed;
 use super::{Answer, Receivers};
 use crate::codec::circuits::request::FakeBreaker;
 use crate::live::circuits::{ChangeOrder, CircuitSink};
@@ -70,11 +71,45 @@ async fn only_a_token_for_senders_polls() {
         let token = token.map(|token| format!("Bearer {token}"));
         let mut headers = vec![JSON];
         headers.extend(token.as_deref().map(|token| ("authorization", token)));
-        receivers.post(PATH, &headers, POLL).await.status.as_u16()
+        let answer = receivers.post(PATH, &headers, POLL).await;
+        let status = answer.status.as_u16();
+        let challenge = answer.headers.get("www-authenticate");
+        assert_eq!(challenge.is_some(), status == 401);
+        status
     };
     assert_eq!(poll(None).await, 401);
     assert_eq!(poll(Some("reader-reader-01")).await, 403);
     assert_eq!(poll(Some("sender-sender-01")).await, 200);
+}
+
+/// Scenario: services that export over gRPC alone poll by a call.
+/// Guarantees: the answer is the same document, and a refusal has the code that says it.
+#[tokio::test]
+async fn a_poll_is_a_grpc_call_too() {
+    let receivers = Receivers::start_with(1 << 20, Some(TOKENS)).await;
+    force(&receivers).await;
+    let call = async |token: &str, message: &[u8]| {
+        let token = format!("Bearer {token}");
+        let headers = [("authorization", token.as_str())];
+        receivers
+            .call(GRPC_PATH, &headers, framed(0, message))
+            .await
+    };
+    let poll = POLL.as_bytes();
+    let answer = call("sender-sender-01", poll).await;
+    assert_eq!(answer.grpc("grpc-status"), Some("0"), "{answer:?}");
+    let found: Changes = serde_json::from_slice(&answer.body[5..]).unwrap();
+    assert_eq!(found.changes.len(), 1);
+    let no_name = POLL.replace("product-page", "");
+    for (token, message, code) in [
+        ("reader-reader-01", poll, "7"),
+        ("unknown-unknown-1", poll, "16"),
+        ("sender-sender-01", &b"{"[..], "3"),
+        ("sender-sender-01", no_name.as_bytes(), "3"),
+    ] {
+        let answer = call(token, message).await;
+        assert_eq!(answer.grpc("grpc-status"), Some(code), "{answer:?}");
+    }
 }
 
 #[tokio::test]

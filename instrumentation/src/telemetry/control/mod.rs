@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::otlp_client::{ExportError, OtlpClient};
+use super::protocol::Protocol;
 use super::{InitError, TelemetryConfig};
 use crate::control::{Changes, Poll, WAIT_MAX};
 use switches::{SwitchListener, Switches};
@@ -44,7 +45,7 @@ impl ControlChannel {
         client: &OtlpClient,
         resource: &opentelemetry_sdk::Resource,
     ) -> Result<Option<Self>, InitError> {
-        let Some(url) = config.control_url() else {
+        let Some((protocol, url)) = config.control_address() else {
             return Ok(None);
         };
         let switches = Arc::new(Switches::new(config.registry.clone()));
@@ -55,6 +56,7 @@ impl ControlChannel {
             value.map(|value| value.to_string()).unwrap_or_default()
         };
         let worker = Worker {
+            protocol,
             url,
             client: client.clone(),
             service: attribute("service.name"),
@@ -85,6 +87,7 @@ fn start(worker: Worker, closed: oneshot::Receiver<()>) -> Result<(), InitError>
 }
 
 struct Worker {
+    protocol: Protocol,
     url: String,
     client: OtlpClient,
     service: String,
@@ -163,7 +166,10 @@ impl Worker {
     async fn answer(&self, poll: &Poll) -> Result<Changes, PollError> {
         let json = serde_json::to_vec(poll)?;
         let timeout = Duration::from_millis(poll.wait_ms) + ANSWER_WITHIN;
-        let response = self.client.post_json(&self.url, json, timeout).await?;
+        let response = self
+            .client
+            .post_json(self.protocol, &self.url, json, timeout);
+        let response = response.await?;
         match response.status() {
             StatusCode::OK => Ok(serde_json::from_slice(response.body())?),
             status => Err(ExportError::Status(status).into()),
