@@ -8,6 +8,8 @@ mod collector;
 pub mod config;
 pub mod counters;
 mod files;
+#[doc(hidden)]
+pub mod fuzz;
 mod handles;
 pub mod live;
 mod log;

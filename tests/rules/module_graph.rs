@@ -49,6 +49,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "receivers",
             "query",
             "api",
+            "fuzz",
             "config",
             "shipping",
             "collector",

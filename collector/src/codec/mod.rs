@@ -2,6 +2,7 @@
 
 pub mod circuits;
 mod format;
+pub(crate) mod fuzz;
 pub(crate) mod hystrix;
 mod json_text;
 pub mod otlp;

@@ -6,8 +6,6 @@
 pub mod decode;
 pub mod encode;
 mod error;
-#[doc(hidden)]
-pub mod fuzz;
 mod item;
 pub mod json;
 mod limits;

@@ -489,7 +489,7 @@ fn an_event_of_endless_names_stays_within_its_bound() {
         prost::encoding::bytes::encode(field, &bytes, &mut outer);
         bytes = outer;
     }
-    super::super::fuzz::walk_traces(&bytes);
+    crate::codec::fuzz::traces_protobuf(&bytes);
     assert_eq!(walk(&bytes).unwrap().1.truncated, 1);
 }
 

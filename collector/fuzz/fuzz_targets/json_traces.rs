@@ -1,4 +1,0 @@
-//! Fuzzes `codec::otlp::fuzz::json_traces`.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fusebox_collector::codec::otlp::fuzz::json_traces(bytes));

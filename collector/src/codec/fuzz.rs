@@ -1,0 +1,161 @@
+//! What must hold for any bytes that a sender writes: the fuzz targets of the decoders.
+//!
+//! Each panics where a rule is broken, and only there.
+
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+};
+use prost::Message;
+
+use super::otlp::{Limits, ResourceView, ScopeView, SpanView, SpanVisitor, decode, walk_traces};
+use super::zipkin::Encoding;
+use super::{Format, Signal};
+
+/// A moment well after every sample.
+const NOW: u64 = 1_800_000_000_000_000_000;
+
+/// Walks the bytes and decodes everything that the walk accepts.
+///
+/// # Panics
+/// Where a span breaks what `SpanView` promises.
+pub(crate) fn traces_protobuf(bytes: &[u8]) {
+    let mut checker = Checker::default();
+    if let Ok(accepted) = walk_traces(bytes, &Limits::default(), NOW, &mut checker) {
+        assert_eq!(
+            accepted.spans, checker.spans,
+            "every accepted span is visited"
+        );
+    }
+    decode::value(bytes);
+    decode::event(bytes);
+    decode::link(bytes);
+}
+
+/// Reads the text as traces in OTLP's JSON.
+///
+/// # Panics
+/// Where what comes out is no protobuf, or more than was reserved for it.
+pub(crate) fn traces_json(text: &[u8]) {
+    spans(Format::OtlpJson, text);
+}
+
+/// Reads the text as metrics in OTLP's JSON.
+///
+/// # Panics
+/// As [`traces_json`].
+pub(crate) fn metrics_json(text: &[u8]) {
+    if let Some(bytes) = rewritten(Format::OtlpJson, Signal::Metrics, text) {
+        let decoded = ExportMetricsServiceRequest::decode(&bytes[..]);
+        decoded.expect("what the transcoder writes is protobuf");
+    }
+}
+
+/// Reads the text as logs in OTLP's JSON.
+///
+/// # Panics
+/// As [`traces_json`].
+pub(crate) fn logs_json(text: &[u8]) {
+    if let Some(bytes) = rewritten(Format::OtlpJson, Signal::Logs, text) {
+        let decoded = ExportLogsServiceRequest::decode(&bytes[..]);
+        decoded.expect("what the transcoder writes is protobuf");
+    }
+}
+
+/// Reads the text as Zipkin's JSON v2.
+///
+/// # Panics
+/// As [`traces_json`].
+pub(crate) fn zipkin_json_v2(text: &[u8]) {
+    spans(Format::Zipkin(Encoding::JsonV2), text);
+}
+
+/// Reads the text as Zipkin's JSON v1.
+///
+/// # Panics
+/// As [`traces_json`].
+pub(crate) fn zipkin_json_v1(text: &[u8]) {
+    spans(Format::Zipkin(Encoding::JsonV1), text);
+}
+
+/// Reads the bytes as Zipkin's protobuf.
+///
+/// # Panics
+/// As [`traces_json`].
+pub(crate) fn zipkin_protobuf(bytes: &[u8]) {
+    spans(Format::Zipkin(Encoding::Protobuf), bytes);
+}
+
+/// Reads the bytes as Zipkin's thrift.
+///
+/// # Panics
+/// As [`traces_json`].
+pub(crate) fn zipkin_thrift(bytes: &[u8]) {
+    spans(Format::Zipkin(Encoding::Thrift), bytes);
+}
+
+/// Returns the message as OTLP, which is protobuf and fits what was reserved.
+fn rewritten(format: Format, signal: Signal, message: &[u8]) -> Option<Vec<u8>> {
+    let reserved = format.rewritten_bytes(message);
+    let (bytes, _) = format.to_otlp(signal, message).ok()?;
+    assert!(
+        bytes.len() <= reserved,
+        "{} bytes where {reserved} are reserved",
+        bytes.len()
+    );
+    Some(bytes.into_owned())
+}
+
+fn spans(format: Format, message: &[u8]) {
+    if rewritten(format, Signal::Traces, message).is_some() {
+        let mut checker = Checker::default();
+        let walked = format.walk_spans(message, &Limits::default(), NOW, &mut checker);
+        let accepted = walked.expect("what the transcoder writes is protobuf");
+        assert_eq!(
+            accepted.spans, checker.spans,
+            "every accepted span is visited"
+        );
+    }
+}
+
+/// Holds every view against the limits.
+#[derive(Debug, Default)]
+struct Checker {
+    resource: bool,
+    scope: bool,
+    spans: u64,
+}
+
+impl SpanVisitor for Checker {
+    fn resource(&mut self, resource: &ResourceView<'_>) {
+        assert!(!resource.service_name.is_empty());
+        assert!(resource.attributes.len() <= Limits::ATTRIBUTES);
+        self.resource = true;
+        self.scope = false;
+    }
+
+    fn scope(&mut self, scope: &ScopeView<'_>) {
+        assert!(self.resource, "a resource comes before its scopes");
+        assert!(scope.name.len() <= Limits::NAME_BYTES);
+        self.scope = true;
+    }
+
+    fn span(&mut self, span: &SpanView<'_>) {
+        assert!(self.scope, "a scope comes before its spans");
+        assert!(span.trace_id != [0; 16] && span.span_id != [0; 8]);
+        assert!(span.kind <= 5 && span.status_code <= 2);
+        assert!(span.name.len() <= Limits::NAME_BYTES);
+        assert!(span.attributes.len() <= Limits::ATTRIBUTES);
+        for attribute in span.attributes {
+            assert!(attribute.key.len() <= Limits::KEY_BYTES);
+            decode::value_of_view(&attribute.value);
+        }
+        for event in span.events {
+            assert!(event.len() <= Limits::EVENT_BYTES);
+            decode::event(event);
+        }
+        for link in span.links {
+            assert!(decode::link(link).trace_id != opentelemetry::TraceId::INVALID);
+        }
+        self.spans += 1;
+    }
+}

@@ -1,0 +1,34 @@
+//! The fuzz targets by name: what must hold for any bytes from outside and for any file.
+//!
+//! `collector/fuzz` runs them under libFuzzer, from the seeds that it keeps for each; the tests here run every target over
+//! its seeds and over changes of them. An input that once broke a rule stays as a seed.
+
+use crate::codec;
+
+/// What runs a target: panics where a rule is broken.
+pub type Target = fn(&[u8]);
+
+/// Every target.
+pub const TARGETS: [(&str, Target); 8] = [
+    ("traces_protobuf", codec::fuzz::traces_protobuf),
+    ("traces_json", codec::fuzz::traces_json),
+    ("metrics_json", codec::fuzz::metrics_json),
+    ("logs_json", codec::fuzz::logs_json),
+    ("zipkin_json_v2", codec::fuzz::zipkin_json_v2),
+    ("zipkin_json_v1", codec::fuzz::zipkin_json_v1),
+    ("zipkin_protobuf", codec::fuzz::zipkin_protobuf),
+    ("zipkin_thrift", codec::fuzz::zipkin_thrift),
+];
+
+/// Runs the target of that name.
+///
+/// # Panics
+/// Where a rule is broken, or there is no such target.
+pub fn run(name: &str, input: &[u8]) {
+    let found = TARGETS.iter().find(|(target, _)| *target == name);
+    let (_, target) = found.expect("the binaries are named as the targets");
+    target(input);
+}
+
+#[cfg(test)]
+mod tests;
