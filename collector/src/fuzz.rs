@@ -3,21 +3,27 @@
 //! `collector/fuzz` runs them under libFuzzer, from the seeds that it keeps for each; the tests here run every target over
 //! its seeds and over changes of them. An input that once broke a rule stays as a seed.
 
-use crate::codec;
+use crate::{codec, pipeline, receivers};
 
 /// What runs a target: panics where a rule is broken.
 pub type Target = fn(&[u8]);
 
 /// Every target.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("traces_protobuf", codec::fuzz::traces_protobuf),
     ("traces_json", codec::fuzz::traces_json),
+    ("metrics_protobuf", pipeline::fuzz::metrics),
     ("metrics_json", codec::fuzz::metrics_json),
+    ("logs_protobuf", pipeline::fuzz::logs),
     ("logs_json", codec::fuzz::logs_json),
     ("zipkin_json_v2", codec::fuzz::zipkin_json_v2),
     ("zipkin_json_v1", codec::fuzz::zipkin_json_v1),
     ("zipkin_protobuf", codec::fuzz::zipkin_protobuf),
     ("zipkin_thrift", codec::fuzz::zipkin_thrift),
+    ("hystrix_stream", receivers::fuzz::hystrix_stream),
+    ("bodies", receivers::fuzz::bodies),
+    ("grpc_frame", receivers::fuzz::grpc_frame),
+    ("control_poll", receivers::fuzz::control_poll),
 ];
 
 /// Runs the target of that name.

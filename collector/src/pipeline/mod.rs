@@ -7,6 +7,7 @@
 //! their own.
 
 mod error;
+pub(crate) mod fuzz;
 mod health;
 mod ingest;
 mod messages;

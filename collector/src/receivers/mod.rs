@@ -14,6 +14,7 @@ mod body;
 mod connection;
 mod control;
 mod cors;
+pub(crate) mod fuzz;
 mod grpc;
 mod guesses;
 mod held;

@@ -2,12 +2,14 @@
 //! `codec::hystrix` reads the objects; here are the connection, the lines, and the way from rolling counts to calls.
 
 mod followed;
+mod fuzz;
 mod growth;
 mod latency;
 mod lines;
 mod pull;
 mod source;
 
+pub(super) use fuzz::stream as fuzz_stream;
 pub use source::{HystrixSource, HystrixSourceError};
 
 use tokio::task::JoinSet;

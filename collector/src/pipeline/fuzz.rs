@@ -1,0 +1,39 @@
+//! What must hold for any metrics or logs in protobuf: the fuzz targets of `messages` and of the circuits in them.
+
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+};
+
+use super::messages::{self, Request};
+use crate::codec::circuits::{decode_logs, decode_metrics};
+
+/// Reads the bytes as metrics.
+///
+/// # Panics
+/// Where a request is not decoded though text that is not UTF-8 is replaced in it.
+pub(crate) fn metrics(bytes: &[u8]) {
+    if let Some(request) = read::<ExportMetricsServiceRequest>(bytes) {
+        decode_metrics(&request);
+    }
+}
+
+/// Reads the bytes as logs.
+///
+/// # Panics
+/// As [`metrics`].
+pub(crate) fn logs(bytes: &[u8]) {
+    if let Some(request) = read::<ExportLogsServiceRequest>(bytes) {
+        decode_logs(&request);
+    }
+}
+
+/// Decodes a request as a receiver does: once more with its text repaired where that is what is wrong with it.
+fn read<R: Request>(bytes: &[u8]) -> Option<R> {
+    messages::decoded_bytes::<R>(bytes).ok()?;
+    let decoded = messages::decode::<R>(bytes).ok();
+    decoded.or_else(|| {
+        let (repaired, replaced) = messages::repaired::<R>(bytes)?;
+        assert!(replaced > 0 && repaired.len() <= 3 * bytes.len());
+        messages::decode::<R>(&repaired).ok()
+    })
+}

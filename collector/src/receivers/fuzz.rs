@@ -1,0 +1,67 @@
+//! What must hold for any bytes that a peer writes before a decoder sees them: compressed bodies, frames of gRPC, streams
+//! of Hystrix, polls of the control channel. Fuzz targets.
+
+use bytes::Bytes;
+use fusebox::control::Poll;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
+
+use super::decompress::{Encoding, inflate};
+use super::grpc::{answer_by, message_length, unframe};
+use super::hystrix;
+
+/// What a body may inflate to here: small, so that bombs are met often.
+const LIMIT: usize = 1 << 20;
+
+/// Reads the bytes as bodies of every encoding.
+///
+/// # Panics
+/// Where more comes out than the limit allows.
+pub(crate) fn bodies(bytes: &[u8]) {
+    for encoding in [
+        Encoding::Identity,
+        Encoding::Gzip,
+        Encoding::Deflate,
+        Encoding::Zstd,
+    ] {
+        if let Ok(inflated) = inflate(Bytes::copy_from_slice(bytes), encoding, LIMIT) {
+            assert!(inflated.len() <= LIMIT);
+        }
+    }
+}
+
+/// Reads the bytes as the frame of a gRPC call and as its timeout.
+///
+/// # Panics
+/// Where a message is not what its frame holds.
+pub(crate) fn grpc_frame(bytes: &[u8]) {
+    if let Ok(timeout) = HeaderValue::from_bytes(bytes) {
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("grpc-timeout"), timeout)]);
+        let now = Instant::now();
+        assert!(answer_by(&headers, now).is_none_or(|at| at >= now));
+    }
+    let length = message_length(bytes);
+    if let Ok(frame) = unframe(Bytes::copy_from_slice(bytes)) {
+        assert_eq!(length, Some(bytes.len()));
+        assert!(bytes.ends_with(&frame.message));
+    }
+}
+
+/// Reads the bytes as what a stream of Hystrix sends, a piece each second; the first byte says how long a piece is.
+///
+/// # Panics
+/// Where more observations come out than commands went in.
+pub(crate) fn hystrix_stream(bytes: &[u8]) {
+    hystrix::fuzz_stream(bytes);
+}
+
+/// Reads the text as a poll of the control channel; what was read can be written and read again.
+///
+/// # Panics
+/// Where it cannot.
+pub(crate) fn control_poll(text: &[u8]) {
+    if let Ok(poll) = serde_json::from_slice::<Poll>(text) {
+        let written = serde_json::to_vec(&poll).expect("a poll is JSON");
+        serde_json::from_slice::<Poll>(&written).expect("what was written can be read");
+    }
+}
