@@ -3,13 +3,13 @@
 //! `collector/fuzz` runs them under libFuzzer, from the seeds that it keeps for each; the tests here run every target over
 //! its seeds and over changes of them. An input that once broke a rule stays as a seed.
 
-use crate::{codec, pipeline, receivers};
+use crate::{api, codec, pipeline, receivers};
 
 /// What runs a target: panics where a rule is broken.
 pub type Target = fn(&[u8]);
 
 /// Every target.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("traces_protobuf", codec::fuzz::traces_protobuf),
     ("traces_json", codec::fuzz::traces_json),
     ("metrics_protobuf", pipeline::fuzz::metrics),
@@ -24,6 +24,11 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("bodies", receivers::fuzz::bodies),
     ("grpc_frame", receivers::fuzz::grpc_frame),
     ("control_poll", receivers::fuzz::control_poll),
+    ("query", api::fuzz::query),
+    ("query_jaeger", api::fuzz::query_jaeger),
+    ("query_zipkin", api::fuzz::query_zipkin),
+    ("filter", api::fuzz::filter),
+    ("words", api::fuzz::words),
 ];
 
 /// Runs the target of that name.

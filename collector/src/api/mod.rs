@@ -7,6 +7,7 @@ mod circuits;
 mod compress;
 mod control;
 mod dialect;
+pub(crate) mod fuzz;
 mod health;
 mod hystrix;
 mod jaeger;

@@ -129,7 +129,8 @@ fn render(trace: Trace) -> Response {
     pieces::holding(answer, bytes)
 }
 
-fn read_query(params: &Params) -> Result<TraceQuery, Problem> {
+/// Reads a search.
+pub(super) fn read_query(params: &Params) -> Result<TraceQuery, Problem> {
     let mut query = TraceQuery::in_range(params.range(DEFAULT_RANGE)?).with(conditions(params)?);
     match params.truth("error")? {
         Some(true) => query.conditions.push(Condition::Status(StatusCode::Error)),

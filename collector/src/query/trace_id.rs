@@ -18,6 +18,11 @@ pub fn is_trace_id(text: &str) -> bool {
     parse(text).is_ok() && (is_marked || matches!(digits.len(), SHORT_DIGITS | DIGITS))
 }
 
+/// Returns whether a text can be read as a trace id; for the fuzzer.
+pub(crate) fn fuzz_trace_id(text: &str) -> bool {
+    parse(text).is_ok()
+}
+
 /// Reads a trace id in hex, in either case; returns the id and whether it has 64 bits at most.
 ///
 /// Leading zeros may be left out. It may have dashes as a UUID, begin with `0x`, or stand in a `traceparent` or a `b3`

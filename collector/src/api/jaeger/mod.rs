@@ -22,6 +22,14 @@ use axum::routing::get;
 
 use super::dialect::Refuse;
 use super::{ApiState, dialect};
+use crate::model::TraceQuery;
+
+/// Returns the searches that these parameters are, in either version; for the fuzzer.
+pub(super) fn searches(pairs: Vec<(String, String)>) -> Vec<TraceQuery> {
+    let params = params::Params::from_pairs(pairs);
+    let classic = search::Search::read(&params).ok();
+    classic.into_iter().chain(v3::read_search(params)).collect()
+}
 
 /// Returns an error as Jaeger has it.
 pub(super) fn failure(status: StatusCode, message: String) -> Response {

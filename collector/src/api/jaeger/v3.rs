@@ -198,6 +198,11 @@ impl From<ServiceCount> for Service {
     }
 }
 
+/// Reads a search, if these parameters are one.
+pub(super) fn read_search(params: params::Params) -> Option<TraceQuery> {
+    Params(params).search().ok()
+}
+
 /// The query parameters of a request.
 #[derive(Debug)]
 struct Params(params::Params);

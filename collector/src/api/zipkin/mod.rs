@@ -18,6 +18,7 @@ use serde_json::json;
 
 use super::dialect::Refuse;
 use super::{ApiState, dialect};
+use crate::model::TraceQuery;
 
 /// How long Lens may keep it, seconds: what Zipkin's server says.
 const CACHE: &str = "max-age=600";
@@ -28,6 +29,12 @@ pub(super) fn router() -> Router<ApiState> {
         .nest("/api/v2", queries())
         .nest("/zipkin/api/v2", queries())
         .route("/zipkin/config.json", get(config))
+}
+
+/// Returns the search that these parameters are, if they are one; for the fuzzer.
+pub(super) fn searches(pairs: Vec<(String, String)>) -> Option<TraceQuery> {
+    let question = question::Question::read(&question::Params::from_pairs(pairs)).ok()?;
+    Some(question::search(&question))
 }
 
 /// Returns an error as Zipkin has it.

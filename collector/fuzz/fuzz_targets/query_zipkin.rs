@@ -1,0 +1,4 @@
+//! Fuzzes the target `query_zipkin`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fusebox_collector::fuzz::run("query_zipkin", input));

@@ -1,0 +1,105 @@
+//! What must hold for any question: the fuzz targets of query parameters, filters and trace ids.
+//!
+//! Each panics where a rule is broken, and only there.
+
+use std::sync::LazyLock;
+
+use url::form_urlencoded;
+
+use super::{jaeger, params, traces, zipkin};
+use crate::codec::otlp::{Limits, walk_traces};
+use crate::model::{
+    Condition, Cursor, Span, TimeRange, TraceQuery, parse_duration, parse_timestamp,
+};
+use crate::query::{fuzz_trace_id, is_trace_id};
+use crate::sample::demo_trace;
+use crate::store::convert::SpanCollector;
+
+/// A moment well after the sample.
+const NOW: u64 = 1_800_000_000_000_000_000;
+
+/// A trace to judge.
+static TRACE: LazyLock<Vec<Span>> = LazyLock::new(|| {
+    let mut collector = SpanCollector::within(1 << 20);
+    let walked = walk_traces(&demo_trace(NOW), &Limits::default(), NOW, &mut collector);
+    walked.expect("the demo is sound");
+    collector.spans.into_spans()
+});
+
+/// Reads the text as the query of a search of our own API.
+///
+/// # Panics
+/// Where a question is taken that is not bounded.
+pub(crate) fn query(text: &[u8]) {
+    let params = params::Params::from_pairs(pairs(text));
+    traces::read_query(&params).iter().for_each(judge);
+}
+
+/// Reads the text as the query of a search of Jaeger's API, in both versions.
+///
+/// # Panics
+/// As [`query`].
+pub(crate) fn query_jaeger(text: &[u8]) {
+    jaeger::searches(pairs(text)).iter().for_each(judge);
+}
+
+/// Reads the text as the query of a search of Zipkin's API.
+///
+/// # Panics
+/// As [`query`].
+pub(crate) fn query_zipkin(text: &[u8]) {
+    zipkin::searches(pairs(text)).iter().for_each(judge);
+}
+
+/// Reads the text as a condition on an attribute.
+///
+/// # Panics
+/// Where a condition is not bounded.
+pub(crate) fn filter(text: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(text)
+        && let Ok(condition) = Condition::parse_attribute(text)
+    {
+        assert!(text.len() <= Condition::TEXT_BYTES_MAX);
+        judge(&TraceQuery::in_range(TimeRange::ALL).with([condition]));
+    }
+}
+
+/// Reads the text as each of the words that parameters hold: trace ids, times, durations, cursors.
+///
+/// # Panics
+/// Where a cursor is not what it was written as, or a text looks like an id that is none.
+pub(crate) fn words(text: &[u8]) {
+    let Ok(text) = std::str::from_utf8(text) else {
+        return;
+    };
+    let is_read = fuzz_trace_id(text);
+    assert!(is_read || !is_trace_id(text));
+    let _time = parse_timestamp(text);
+    let _duration = parse_duration(text);
+    if let Some(cursor) = Cursor::decode(text) {
+        assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
+    }
+}
+
+fn pairs(text: &[u8]) -> Vec<(String, String)> {
+    form_urlencoded::parse(text)
+        .into_owned()
+        .take(100)
+        .collect()
+}
+
+/// Judges every span of the sample.
+fn judge(query: &TraceQuery) {
+    assert!(
+        (1..=TraceQuery::LIMIT_MAX).contains(&query.limit),
+        "{}",
+        query.limit
+    );
+    assert!(query.range.start <= query.range.end);
+    for span in TRACE.iter() {
+        let _met = query.matches(span);
+        for condition in &query.conditions {
+            let _met = condition.matches(span);
+        }
+    }
+}
