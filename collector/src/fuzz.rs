@@ -3,13 +3,13 @@
 //! `collector/fuzz` runs them under libFuzzer, from the seeds that it keeps for each; the tests here run every target over
 //! its seeds and over changes of them. An input that once broke a rule stays as a seed.
 
-use crate::{api, codec, pipeline, receivers};
+use crate::{api, codec, pipeline, receivers, store};
 
 /// What runs a target: panics where a rule is broken.
 pub type Target = fn(&[u8]);
 
 /// Every target.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("traces_protobuf", codec::fuzz::traces_protobuf),
     ("traces_json", codec::fuzz::traces_json),
     ("metrics_protobuf", pipeline::fuzz::metrics),
@@ -24,6 +24,7 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("bodies", receivers::fuzz::bodies),
     ("grpc_frame", receivers::fuzz::grpc_frame),
     ("control_poll", receivers::fuzz::control_poll),
+    ("series_block", store::fuzz::series_block),
     ("query", api::fuzz::query),
     ("query_jaeger", api::fuzz::query_jaeger),
     ("query_zipkin", api::fuzz::query_zipkin),

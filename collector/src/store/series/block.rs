@@ -1,5 +1,7 @@
 //! A block of a series: a header with a checksum of its own, then the records of one kind, compressed.
 
+mod fuzz;
+
 use std::collections::HashMap;
 use std::io;
 
@@ -8,6 +10,7 @@ use super::encode::Encoder;
 use super::record::{SeriesKind, SeriesRecord};
 use crate::log::{Block, BlockCodec};
 use crate::model::{CircuitKey, UnixNanos};
+pub(crate) use fuzz::block as fuzz_block;
 
 /// Length of a header, bytes.
 const HEADER_BYTES: usize = 48;

@@ -34,7 +34,7 @@ use crate::log::{BlockCodec, Committer, Damage, Day, Deletions, Reason, blocks, 
 use crate::model::{CircuitKey, TimeRange, UnixNanos};
 use crate::store::{SeriesReader, StoreError};
 use crate::sync::RwLock;
-pub(crate) use block::SeriesCodec;
+pub(crate) use block::{SeriesCodec, fuzz_block};
 use index::{Found, Index, file_path};
 use writer::Writer;
 
