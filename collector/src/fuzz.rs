@@ -9,7 +9,7 @@ use crate::{api, codec, pipeline, receivers, store};
 pub type Target = fn(&[u8]);
 
 /// Every target.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 23] = [
     ("traces_protobuf", codec::fuzz::traces_protobuf),
     ("traces_json", codec::fuzz::traces_json),
     ("metrics_protobuf", pipeline::fuzz::metrics),
@@ -24,6 +24,9 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("bodies", receivers::fuzz::bodies),
     ("grpc_frame", receivers::fuzz::grpc_frame),
     ("control_poll", receivers::fuzz::control_poll),
+    ("segment_file", store::fuzz::segment_file),
+    ("segment_block", store::fuzz::segment_block),
+    ("segment_footer", store::fuzz::segment_footer),
     ("series_block", store::fuzz::series_block),
     ("query", api::fuzz::query),
     ("query_jaeger", api::fuzz::query_jaeger),

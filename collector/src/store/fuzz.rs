@@ -1,3 +1,4 @@
 //! The fuzz targets of the files.
 
+pub(crate) use super::embedded::fuzz::{segment_block, segment_file, segment_footer};
 pub(crate) use super::series::fuzz_block as series_block;

@@ -8,6 +8,7 @@ mod block;
 mod catalog;
 mod damage;
 mod dictionary;
+pub(crate) mod fuzz;
 mod journal;
 mod limits;
 mod open;

@@ -2,6 +2,8 @@
 //!
 //! Only the directory is read when a store opens; its place stands in the last bytes of the file.
 
+mod forge;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -120,14 +122,11 @@ impl Footer {
             blocks: Arc::clone(&state.blocks),
             sections,
         };
-        let at = out.len();
-        footer.encode_directory(&mut out);
-        let crc = crc32fast::hash(&out[at..]);
-        let length = (out.len() - at) as u32;
-        out.extend_from_slice(&(offset + at as u64).to_le_bytes());
-        out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(&crc.to_le_bytes());
-        out.extend_from_slice(&TRAILER_MAGIC);
+        let mut directory = Vec::new();
+        footer.encode_directory(&mut directory);
+        let at = offset + out.len() as u64;
+        out.extend_from_slice(&directory);
+        encode_trailer(at, &directory, &mut out);
         Ok((footer, out))
     }
 
@@ -285,4 +284,12 @@ impl Footer {
             sections,
         })
     }
+}
+
+/// Writes the last bytes of a file whose directory begins at that offset.
+fn encode_trailer(at: u64, directory: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&at.to_le_bytes());
+    out.extend_from_slice(&(directory.len() as u32).to_le_bytes());
+    out.extend_from_slice(&crc32fast::hash(directory).to_le_bytes());
+    out.extend_from_slice(&TRAILER_MAGIC);
 }

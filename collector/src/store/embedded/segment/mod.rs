@@ -29,6 +29,7 @@ use super::limits::{BLOOM_CACHE_BYTES, SECTION_CACHE_BYTES, ZONE_CACHE_BYTES};
 use crate::store::StoreError;
 use crate::sync::RwLock;
 use cache::SectionCache;
+pub(crate) use footer::Footer;
 use footer::SectionKind;
 pub(crate) use piece::NamedPiece;
 pub(crate) use sealed::SealedSegment;
