@@ -1,10 +1,10 @@
 //! The file of a segment as its writer sees it: append a block, sync, take a failed append back.
 
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::StoreError;
+use super::{StoreError, disk};
 use crate::{files, handles};
 
 /// A file that only grows, except that its end is cut off when a write failed.
@@ -22,7 +22,7 @@ impl LogFile {
             let folder = path.parent().unwrap_or(Path::new("."));
             if !folder.is_dir() {
                 files::create_private_dir_all(folder)?;
-                sync_folder(folder.parent().unwrap_or(folder))?;
+                disk::sync_folder(folder.parent().unwrap_or(folder))?;
             }
             let mut options = files::private();
             let options = options.read(true).write(true).create(true);
@@ -43,8 +43,8 @@ impl LogFile {
         let open = || {
             let mut file = files::regular(files::private().read(true).write(true).open(path)?)?;
             if file.metadata()?.len() > length {
-                file.set_len(length)?;
-                file.sync_data()?;
+                disk::cut(&file, path, length)?;
+                disk::sync(&file, path)?;
             }
             file.seek(SeekFrom::Start(length))?;
             Ok(file)
@@ -76,7 +76,7 @@ impl LogFile {
 
     /// Appends bytes with one write and returns where they begin.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<u64, StoreError> {
-        let written = self.file.write_all(bytes);
+        let written = disk::write(&mut self.file, &self.path, bytes);
         written.map_err(|error| self.error("append to", error))?;
         let offset = self.length;
         self.length += bytes.len() as u64;
@@ -85,13 +85,13 @@ impl LogFile {
 
     /// Waits until everything appended is on the disk.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        let synced = self.file.sync_data();
+        let synced = disk::sync(&self.file, &self.path);
         synced.map_err(|error| self.error("sync", error))
     }
 
     /// Cuts off everything beyond that length.
     pub(crate) fn cut(&mut self, length: u64) -> Result<(), StoreError> {
-        let cut = self.file.set_len(length);
+        let cut = disk::cut(&self.file, &self.path, length);
         let sought = cut.and_then(|()| self.file.seek(SeekFrom::Start(length)));
         sought.map_err(|error| self.error("truncate", error))?;
         self.length = length;
@@ -101,7 +101,7 @@ impl LogFile {
     /// Gives the file its final name, durably.
     pub(crate) fn rename(&mut self, path: &Path) -> Result<(), StoreError> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        let renamed = fs::rename(&self.path, path).and_then(|()| sync_folder(folder));
+        let renamed = disk::rename(&self.path, path).and_then(|()| disk::sync_folder(folder));
         renamed.map_err(|error| self.error("rename", error))?;
         self.path = path.to_owned();
         Ok(())
@@ -111,18 +111,13 @@ impl LogFile {
 /// Writes the first bytes of a new file, and makes its name durable.
 fn begin(mut file: File, path: &Path, magic: &[u8]) -> io::Result<File> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let written = file.write_all(magic).and_then(|()| sync_folder(folder));
+    let written = disk::write(&mut file, path, magic).and_then(|()| disk::sync_folder(folder));
     if let Err(error) = written {
         // A full disk must not collect an empty file for every attempt.
         let _ = fs::remove_file(path);
         return Err(error);
     }
     Ok(file)
-}
-
-/// Makes the names in a folder durable.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

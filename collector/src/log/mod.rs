@@ -7,6 +7,7 @@
 mod commit;
 mod damage;
 mod day;
+mod disk;
 mod error;
 mod file;
 mod position;
@@ -18,6 +19,8 @@ mod tests;
 pub(crate) use commit::Committer;
 pub(crate) use damage::Damage;
 pub(crate) use day::Day;
+#[cfg(test)]
+pub(crate) use disk::faults::{Fault, FaultyDisk};
 pub use error::StoreError;
 pub(crate) use file::LogFile;
 pub(crate) use position::{Offset, Position};

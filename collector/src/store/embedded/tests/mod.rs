@@ -2,6 +2,7 @@
 
 mod assembling;
 mod crash;
+mod faults;
 mod recounting;
 mod retention;
 mod round_trip;
