@@ -32,6 +32,8 @@ pub use span::{
     Dropped, EntityRef, Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode, Value,
 };
 pub(crate) use text::cut;
+#[cfg(test)]
+pub(crate) use time::made;
 pub use time::{
     DAY, HOUR, MINUTE, NANOSECOND, SECOND, TimeRange, UnixNanos, format_timestamp, nanos,
     parse_timestamp,

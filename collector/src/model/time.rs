@@ -36,7 +36,10 @@ impl UnixNanos {
     /// Returns the wall clock.
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        Self(since.map_or(0, nanos))
+        let now = Self(since.map_or(0, nanos));
+        #[cfg(test)]
+        let now = made::ahead(now);
+        now
     }
 
     /// Returns the nanoseconds since 1970.
@@ -162,6 +165,28 @@ pub fn format_timestamp(time: UnixNanos) -> String {
         .ok()
         .and_then(|moment| moment.format(&Rfc3339).ok())
         .unwrap_or_else(|| time.0.to_string())
+}
+
+/// A clock that tests of this thread set ahead.
+#[cfg(test)]
+pub(crate) mod made {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use super::UnixNanos;
+
+    thread_local! {
+        static AHEAD: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    }
+
+    pub(super) fn ahead(now: UnixNanos) -> UnixNanos {
+        now + AHEAD.get()
+    }
+
+    /// Lets so much time pass.
+    pub(crate) fn pass(time: Duration) {
+        AHEAD.set(AHEAD.get() + time);
+    }
 }
 
 #[cfg(test)]

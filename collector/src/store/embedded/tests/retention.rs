@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::{EmbeddedOptions, Follow, ShipProgress, SpanLog, open, open_followed};
 use super::support::*;
 use crate::log::Position;
-use crate::model::UnixNanos;
+use crate::model::{Span, UnixNanos, made};
 use crate::store::TraceReader;
 
 const DAY: u64 = 86_400_000_000_000;
@@ -157,4 +157,42 @@ fn a_full_disk_does_not_keep_what_fills_it() {
     let again = ShipProgress::open(&folder, Position::default()).unwrap();
     assert_eq!(again.lost(), 3);
     assert_eq!(again.local_since(), followed.local_since());
+}
+
+/// *Scenario*: ten days of an hour's spans each, with a retention of seven, by a clock that is set ahead.
+/// *Guarantees*: at every hour, what is younger than the retention is found and what is a segment older is not; what was
+/// deleted is counted, to the span; the disk stays as full as it was after seven days.
+#[test]
+fn a_week_rolls_over() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const KEPT: u64 = 7 * 24;
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut writers, counters) = open_store(dir.path(), 1);
+    let id_of = |hour: u64| span(hour + 1, 1, "shop").trace_id;
+    let mut full = 0;
+    for hour in 0..10 * 24 {
+        made::pass(HOUR);
+        let now = UnixNanos::now();
+        writers[0].maintain(now).unwrap();
+        store.enforce_retention(now).unwrap();
+        let spans: Vec<Span> = (1..=4).map(|id| span(hour + 1, id, "shop")).collect();
+        write(&mut writers[0], &spans);
+        writers[0].commit().unwrap();
+        let stats = store.stats();
+        let deleted: u64 = counters.spans_deleted.all().values().sum();
+        assert_eq!(stats.spans + deleted, 4 * (hour + 1));
+        for known in 0..=hour {
+            let is_kept = hour - known < KEPT;
+            // A segment is deleted as a whole, once its last span is old.
+            if hour - known != KEPT {
+                let trace = wait(store.trace(id_of(known))).unwrap();
+                assert_eq!(trace.is_some(), is_kept, "hour {known} at {hour}");
+            }
+        }
+        match hour {
+            KEPT => full = stats.bytes,
+            hour if hour > KEPT => assert!(stats.bytes <= full + full / 50),
+            _ => {}
+        }
+    }
 }
