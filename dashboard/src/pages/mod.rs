@@ -6,6 +6,7 @@
 
 mod about;
 mod circuit;
+mod compare;
 pub(crate) mod frame;
 mod getting_started;
 mod hash;

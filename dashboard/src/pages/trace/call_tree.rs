@@ -297,4 +297,4 @@ fn start_of(node: Node, spans: &[Span], children: &HashMap<Node, Vec<usize>>) ->
 
 #[cfg(test)]
 #[path = "call_tree_tests.rs"]
-pub(super) mod tests;
+pub(crate) mod tests;

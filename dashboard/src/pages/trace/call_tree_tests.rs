@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-pub(in super::super) fn span(id: u64, parent: Option<u64>, start: u64, end: u64) -> Span {
+pub(crate) fn span(id: u64, parent: Option<u64>, start: u64, end: u64) -> Span {
     Span {
         trace_id: TraceId::from(1),
         span_id: SpanId::from(id),
@@ -34,7 +34,7 @@ pub(in super::super) fn span(id: u64, parent: Option<u64>, start: u64, end: u64)
     }
 }
 
-pub(in super::super) fn trace_of(mut spans: Vec<Span>) -> Trace {
+pub(crate) fn trace_of(mut spans: Vec<Span>) -> Trace {
     spans.sort_by_key(|span| span.start);
     Trace {
         id: TraceId::from(1),
