@@ -2,3 +2,4 @@
 //! difference lies.
 
 mod diff;
+mod row;

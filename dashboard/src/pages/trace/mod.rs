@@ -29,6 +29,7 @@ pub(crate) use page::{TracePage, give_colours};
 use rows::Rows;
 use shown::Shown;
 use span_detail::{Around, SpanDetail};
+pub(crate) use statistics::spans_of;
 pub(crate) use view::TraceView;
 
 /// Rows that the page brings along; more are fetched as they scroll in, or stand on further pages.
@@ -105,10 +106,13 @@ fn troubled(trace: &Trace, circuit: &str) -> Option<SpanId> {
 
 async fn read(pages: &Pages, id: &str) -> Result<Trace, PageError> {
     let found = pages.query.trace_by_text(id).await?;
-    found.ok_or_else(|| {
-        PageError::NotFound(format!(
-            "no trace {} is stored; it may not have arrived yet, or it may be older than the retention",
-            text::name(id)
-        ))
-    })
+    found.ok_or_else(|| not_stored(id))
+}
+
+/// Returns what is answered where there is no such trace.
+pub(crate) fn not_stored(id: &str) -> PageError {
+    PageError::NotFound(format!(
+        "no trace {} is stored; it may not have arrived yet, or it may be older than the retention",
+        text::name(id)
+    ))
 }
