@@ -2,4 +2,7 @@
 //! difference lies.
 
 mod diff;
+mod page;
 mod row;
+
+pub(crate) use page::{ComparePage, CompareView};

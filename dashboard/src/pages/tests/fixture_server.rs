@@ -10,6 +10,7 @@ use fusebox_collector::model::UnixNanos;
 use super::*;
 use crate::pages::circuit::range::Shown;
 use crate::pages::circuit::{self as circuit_room, differs};
+use crate::pages::compare::{ComparePage, CompareView};
 use crate::pages::frame::page::Page;
 use crate::pages::frame::params::Params;
 use crate::pages::frame::{error, headers};
@@ -79,6 +80,13 @@ async fn show_trace(Path(id): Path<String>, params: Params) -> Page<TracePageVie
         TraceView::read(&params),
         &Palette::default(),
     ))
+}
+
+async fn show_comparison(params: Params) -> Page<ComparePage> {
+    let [first, second] = ["a", "b"].map(|name| the_trace(params.word(name).unwrap_or_default()));
+    let view = CompareView::read(&params);
+    let palette = Palette::default();
+    Page(ComparePage::new([&first, &second], view, &palette))
 }
 
 async fn show_rows(Path(id): Path<String>, params: Params) -> Page<Rows> {
@@ -212,6 +220,7 @@ pub(crate) fn router() -> Router {
         .route("/traces", get(show_traces))
         .route("/traces/{id}", get(show_trace))
         .route("/traces/{id}/rows", get(show_rows))
+        .route("/compare", get(show_comparison))
         .route("/assets/{hash}/{name}", get(crate::pages::asset))
         .fallback(error::not_found)
         .layer(axum::middleware::map_response(headers::add))

@@ -21,6 +21,7 @@ use opentelemetry::SpanId;
 use tower::ServiceExt;
 
 use crate::pages::circuit::View;
+use crate::pages::compare::{ComparePage, CompareView};
 use crate::pages::frame::page::draw;
 use crate::pages::frame::params::Params;
 use crate::pages::frame::{assets, error, headers};
@@ -85,6 +86,11 @@ fn trace_page(trace: &Trace, params: &[(&str, &str)]) -> String {
         TraceView::read(&Params::from(params)),
         &Palette::default(),
     ))
+}
+
+fn compare_page(traces: [&Trace; 2], params: &[(&str, &str)]) -> String {
+    let view = CompareView::read(&Params::from(params));
+    html(ComparePage::new(traces, view, &Palette::default()))
 }
 
 /// A name of ten kilobytes that begins with every trick.
@@ -272,6 +278,14 @@ fn trace_pages() -> Vec<(&'static str, String)> {
         (
             "trace spans hostile",
             trace_page(&nasty_trace(), &[("view", "spans"), ("sort", "self")]),
+        ),
+        (
+            "compare friendly",
+            compare_page([&fixtures::trace(), &fixtures::long_trace(50)], &[]),
+        ),
+        (
+            "compare hostile",
+            compare_page([&nasty_trace(), &fixtures::trace()], &[("only", "1")]),
         ),
         (
             "trace long",
@@ -497,6 +511,21 @@ fn a_long_trace_brings_its_first_rows_and_names_the_next() {
 
 /// *Scenario*: the spans of a trace claim to take centuries each.
 /// *Guarantees*: every view of it is drawn, though their times add up to more than there is room for.
+#[test]
+fn a_comparison_has_a_page_of_rows_and_leads_to_the_next() {
+    let (short, long) = (fixtures::trace(), fixtures::long_trace(2_000));
+    let first = compare_page([&short, &long], &[]);
+    assert_eq!(first.matches("<tr").count(), 1 + 500);
+    assert!(first.contains("All calls (2,017)"));
+    assert!(first.contains("from=500"));
+    let last = compare_page([&short, &long], &[("from", "2000")]);
+    assert_eq!(last.matches("<tr").count(), 1 + 17);
+    assert!(first.len() < 600_000, "{}", first.len());
+    let same = compare_page([&short, &short], &[("only", "1")]);
+    assert!(same.contains("Nothing differs."), "{same}");
+    assert!(same.contains("Both are the same trace."));
+}
+
 #[test]
 fn times_that_add_up_to_too_much_are_no_trouble() {
     let mut trace = fixtures::trace();
