@@ -63,10 +63,14 @@ fn paths(trace: &str) -> Vec<String> {
         "?view=spans&q=gateway&only=1",
     ];
     let of_trace = of_trace.map(|query| format!("{trace}{query}"));
+    let id = trace.trim_start_matches("/traces/");
+    let compare = ["", "?a={id}", "?a={id}&b={id}", "?a={id}&b={id}&only=1"];
+    let compare = compare.map(|query| format!("/compare{}", query.replace("{id}", id)));
     fixed
         .map(str::to_owned)
         .into_iter()
         .chain(of_trace)
+        .chain(compare)
         .collect()
 }
 

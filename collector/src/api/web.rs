@@ -46,7 +46,12 @@ const WALLS: [&str; 10] = [
 ];
 
 /// What is answered from the store, though its path does not say so.
-const HEAVY: [&str; 3] = ["/circuits/{service}/{name}", "/changes", "/api/changes"];
+const HEAVY: [&str; 4] = [
+    "/circuits/{service}/{name}",
+    "/changes",
+    "/api/changes",
+    "/compare",
+];
 
 /// Admits the requests of pages and APIs, and compresses the answers; `busy` answers a page for which there is no room.
 pub fn bounded(web: Router, queries: QueryService, busy: fn() -> Response) -> Router {

@@ -164,6 +164,20 @@ impl QueryService {
         self.trace_by_text_within(id, TRACE_BYTES_MAX).await
     }
 
+    /// Returns two traces as `trace_by_text` does, each fitted into half of the memory that one may take.
+    ///
+    /// # Errors
+    /// When a text is no id, or the store fails.
+    pub async fn two_traces_by_text(
+        &self,
+        [first, second]: [&str; 2],
+    ) -> Result<[Option<Trace>; 2], QueryError> {
+        let bytes_max = TRACE_BYTES_MAX / 2;
+        let first = self.trace_by_text_within(first, bytes_max).await?;
+        let second = self.trace_by_text_within(second, bytes_max).await?;
+        Ok([first, second])
+    }
+
     /// As `trace_by_text`, fitted into so many bytes of memory.
     pub(crate) async fn trace_by_text_within(
         &self,

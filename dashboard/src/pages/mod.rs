@@ -1,4 +1,4 @@
-//! The web pages: circuit wall, circuit, traces, call tree, services, map, about. Each handler asks the
+//! The web pages: circuit wall, circuit, traces, call tree, comparison, services, map, about. Each handler asks the
 //! collector's `QueryService` and draws the answer with a template; what moves is drawn by the same templates.
 //!
 //! No inline script or style, nothing from elsewhere, no build step; everything but live updates works without
@@ -108,6 +108,7 @@ pub fn router(state: AppState) -> Router {
         .route("/traces/{id}", get(trace::show))
         .route("/traces/{id}/rows", get(trace::rows))
         .route("/traces/{id}/spans/{span}", get(trace::span))
+        .route("/compare", get(compare::show))
         .route("/services", get(services::list))
         .route("/services/{name}", get(services::show))
         .route("/map", get(map::show))

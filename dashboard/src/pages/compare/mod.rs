@@ -1,8 +1,71 @@
 //! The comparison of two traces: which calls only one of them has, which took longer, and where on the critical path the
-//! difference lies.
+//! difference lies. With one trace given, the page offers recent ones of the same root to compare it with.
 
+mod choose;
 mod diff;
 mod page;
 mod row;
 
+use askama::Template;
+use axum::extract::State;
+use axum::response::Html;
+use fusebox_collector::model::Trace;
+
+use super::Pages;
+use super::frame::error::PageError;
+use super::frame::page::draw;
+use super::frame::params::Params;
+use super::trace::not_stored;
+pub(crate) use choose::ChoosePage;
 pub(crate) use page::{ComparePage, CompareView};
+
+/// Serves the comparison, or the page on which the traces are chosen.
+pub(crate) async fn show(
+    State(pages): State<Pages>,
+    params: Params,
+) -> Result<Html<String>, PageError> {
+    match ids(&params)? {
+        (Some(first), Some(second)) => {
+            let [first, second] = read(&pages, [first, second]).await?;
+            let view = CompareView::read(&params);
+            off_worker(move || ComparePage::new([&first, &second], view, &pages.palette)).await
+        }
+        (Some(first), None) => {
+            let page = ChoosePage::ask(&pages, first).await?;
+            off_worker(|| page).await
+        }
+        (None, _) => off_worker(ChoosePage::empty).await,
+    }
+}
+
+/// Returns the ids given: `a` and `b`, or two times `id`, as boxes that are ticked send it.
+fn ids(params: &Params) -> Result<(Option<&str>, Option<&str>), PageError> {
+    let mut ids = params.word("a").into_iter().chain(params.word("b"));
+    let ticked: Vec<&str> = params.all("id").map(str::trim).collect();
+    match ticked.as_slice() {
+        [] => Ok((ids.next(), ids.next())),
+        [first] => Ok((Some(*first), ids.next())),
+        // Rows stand newest first: what came later is compared with what came before.
+        [later, earlier] => Ok((Some(*earlier), Some(*later))),
+        more => Err(PageError::Invalid(format!(
+            "two traces can be compared, and {} are ticked",
+            more.len()
+        ))),
+    }
+}
+
+async fn read(pages: &Pages, ids: [&str; 2]) -> Result<[Trace; 2], PageError> {
+    let [first, second] = pages.query.two_traces_by_text(ids).await?;
+    let first = first.ok_or_else(|| not_stored(ids[0]))?;
+    Ok([first, second.ok_or_else(|| not_stored(ids[1]))?])
+}
+
+/// Makes and draws a page off the async workers: two traces of many spans take long to match.
+async fn off_worker<T: Template>(
+    page: impl FnOnce() -> T + Send + 'static,
+) -> Result<Html<String>, PageError> {
+    let drawn = tokio::task::spawn_blocking(move || draw(&page())).await;
+    let drawn = drawn.map_err(|error| PageError::Failed(error.to_string()))?;
+    let html = drawn.map_err(|error| PageError::Failed(error.to_string()))?;
+    Ok(Html(html))
+}

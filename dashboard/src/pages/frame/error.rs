@@ -33,6 +33,9 @@ pub(crate) enum PageError {
     /// Too many questions are being answered.
     #[error("too many pages and searches are being answered at once; try again in a few seconds")]
     Overloaded,
+    /// The page could not be made.
+    #[error("could not make this page: {0}")]
+    Failed(String),
     /// The query failed.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -55,7 +58,7 @@ impl PageError {
             }
             // A failure of InfluxDB, which its own client logs.
             Self::Query(QueryError::Store(StoreError::Remote { .. })) => StatusCode::BAD_GATEWAY,
-            Self::Query(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Failed(_) | Self::Query(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

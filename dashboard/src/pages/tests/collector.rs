@@ -151,6 +151,36 @@ async fn the_demo_trace_leads_to_its_call_tree() {
     assert!(stack.get("/map").await.1.contains("<svg class=\"map\""));
 }
 
+/// *Guarantees*: from a trace one comes to recent ones of the same root, and from there to the comparison; two that are
+/// ticked in a search are compared, the earlier one first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_is_compared_with_another_of_its_root() {
+    let stack = Stack::start().await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let sent = stack.send_demo_trace("same-origin").await;
+        let path = location(&sent).expect("a place to go");
+        ids.push(path.trim_start_matches("/traces/").to_owned());
+    }
+    let (first, second) = (&ids[0], &ids[1]);
+    let (_, trace) = stack.get(&format!("/traces/{first}")).await;
+    let choose = format!("/compare?a={first}");
+    assert!(trace.contains(&format!("href=\"{choose}\"")), "{trace}");
+    let (status, page) = stack.get(&choose).await;
+    let compare = format!("{choose}&b={second}");
+    assert_eq!(status, StatusCode::OK);
+    let link = compare.replace('&', "&#38;");
+    assert!(page.contains(&format!("href=\"{link}\"")), "{page}");
+
+    let (status, page) = stack.get(&compare).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("All calls ("), "{page}");
+    let (_, list) = stack.get("/traces").await;
+    assert_eq!(list.matches("form=\"compare\"").count(), 2, "{list}");
+    let (_, ticked) = stack.get(&format!("/compare?id={second}&id={first}")).await;
+    assert_eq!(ticked, page);
+}
+
 /// *Scenario*: of a trace whose first step ended two hours ago one span failed now.
 /// *Guarantees*: a search of the last hour for failures shows it.
 #[tokio::test(flavor = "multi_thread")]
@@ -206,6 +236,17 @@ async fn what_is_wrong_or_unknown_is_said_with_its_status() {
             StatusCode::NOT_FOUND,
             "is stored",
         ),
+        (
+            "/compare?a=000000000000000000000000000000aa&b=1",
+            StatusCode::NOT_FOUND,
+            "is stored",
+        ),
+        (
+            "/compare?id=1&id=2&id=3",
+            StatusCode::BAD_REQUEST,
+            "3 are ticked",
+        ),
+        ("/compare?a=zz&b=1", StatusCode::BAD_REQUEST, "hex"),
         ("/circuits/a/b", StatusCode::NOT_FOUND, "no circuit b"),
         ("/services/absent", StatusCode::NOT_FOUND, "absent"),
         (

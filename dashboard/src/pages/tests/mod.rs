@@ -21,7 +21,7 @@ use opentelemetry::SpanId;
 use tower::ServiceExt;
 
 use crate::pages::circuit::View;
-use crate::pages::compare::{ComparePage, CompareView};
+use crate::pages::compare::{ChoosePage, ComparePage, CompareView};
 use crate::pages::frame::page::draw;
 use crate::pages::frame::params::Params;
 use crate::pages::frame::{assets, error, headers};
@@ -279,6 +279,7 @@ fn trace_pages() -> Vec<(&'static str, String)> {
             "trace spans hostile",
             trace_page(&nasty_trace(), &[("view", "spans"), ("sort", "self")]),
         ),
+        ("compare", html(ChoosePage::empty())),
         (
             "compare friendly",
             compare_page([&fixtures::trace(), &fixtures::long_trace(50)], &[]),

@@ -136,6 +136,8 @@ pub(crate) struct TracesPage {
     form: SearchForm,
     known: Known,
     rows: Vec<TraceRow>,
+    /// Whether rows can be ticked to be compared.
+    ticks: bool,
     next: Option<String>,
     missing: Option<String>,
     compared: Option<usize>,
@@ -150,6 +152,8 @@ pub(crate) struct TracesPage {
 /// One trace of the list.
 #[derive(Debug)]
 pub(crate) struct TraceRow {
+    /// Its id.
+    pub(crate) id: String,
     /// Where it leads.
     pub(crate) href: String,
     /// Service and operation of its root.
@@ -263,6 +267,7 @@ impl TraceRow {
         Self {
             grade: trace.grade(),
             more_circuits: all - circuits.len(),
+            id: trace.trace_id.to_string(),
             href: Href::trace(trace.trace_id).to_string(),
             service: text::name(&trace.root_service).into_owned(),
             operation: text::name(&trace.root_operation).into_owned(),
@@ -317,6 +322,7 @@ impl TracesPage {
             total: None,
             overview: None,
             fixed: form.fixed(now).href(None).to_string(),
+            ticks: found.traces.len() > 1,
             rows: rows(&found.traces, now, palette),
             next: found
                 .next
