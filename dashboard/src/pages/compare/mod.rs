@@ -6,16 +6,16 @@ mod diff;
 mod page;
 mod row;
 
-use askama::Template;
 use axum::extract::State;
-use axum::response::Html;
+use axum::response::{IntoResponse, Response};
 use fusebox_collector::model::Trace;
 
 use super::Pages;
 use super::frame::error::PageError;
-use super::frame::page::draw;
+use super::frame::page::Page;
 use super::frame::params::Params;
 use super::trace::not_stored;
+use super::view::palette::Palette;
 pub(crate) use choose::ChoosePage;
 pub(crate) use page::{ComparePage, CompareView};
 
@@ -23,19 +23,16 @@ pub(crate) use page::{ComparePage, CompareView};
 pub(crate) async fn show(
     State(pages): State<Pages>,
     params: Params,
-) -> Result<Html<String>, PageError> {
-    match ids(&params)? {
+) -> Result<Response, PageError> {
+    Ok(match ids(&params)? {
         (Some(first), Some(second)) => {
-            let [first, second] = read(&pages, [first, second]).await?;
-            let view = CompareView::read(&params);
-            off_worker(move || ComparePage::new([&first, &second], view, &pages.palette)).await
+            let traces = read(&pages, [first, second]).await?;
+            let page = compare(traces, CompareView::read(&params), pages.palette);
+            Page(page.await?).into_response()
         }
-        (Some(first), None) => {
-            let page = ChoosePage::ask(&pages, first).await?;
-            off_worker(|| page).await
-        }
-        (None, _) => off_worker(ChoosePage::empty).await,
-    }
+        (Some(first), None) => Page(ChoosePage::ask(&pages, first).await?).into_response(),
+        (None, _) => Page(ChoosePage::empty()).into_response(),
+    })
 }
 
 /// Returns the ids given: `a` and `b`, or two times `id`, as boxes that are ticked send it.
@@ -60,12 +57,13 @@ async fn read(pages: &Pages, ids: [&str; 2]) -> Result<[Trace; 2], PageError> {
     Ok([first, second.ok_or_else(|| not_stored(ids[1]))?])
 }
 
-/// Makes and draws a page off the async workers: two traces of many spans take long to match.
-async fn off_worker<T: Template>(
-    page: impl FnOnce() -> T + Send + 'static,
-) -> Result<Html<String>, PageError> {
-    let drawn = tokio::task::spawn_blocking(move || draw(&page())).await;
-    let drawn = drawn.map_err(|error| PageError::Failed(error.to_string()))?;
-    let html = drawn.map_err(|error| PageError::Failed(error.to_string()))?;
-    Ok(Html(html))
+/// Compares off the async workers: two traces of many spans take long to match.
+async fn compare(
+    [first, second]: [Trace; 2],
+    view: CompareView,
+    palette: Palette,
+) -> Result<ComparePage, PageError> {
+    let compare = move || ComparePage::new([&first, &second], view, &palette);
+    let page = tokio::task::spawn_blocking(compare).await;
+    page.map_err(|error| PageError::Failed(error.to_string()))
 }

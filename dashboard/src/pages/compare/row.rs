@@ -43,7 +43,12 @@ pub(super) struct Side {
 
 impl Row {
     /// Returns the row of a node of a comparison.
-    pub(super) fn new(diff: &Diff<'_>, node: &Node<'_>, traces: [&Trace; 2], palette: &Palette) -> Self {
+    pub(super) fn new(
+        diff: &Diff<'_>,
+        node: &Node<'_>,
+        traces: [&Trace; 2],
+        palette: &Palette,
+    ) -> Self {
         let [first, second] = node.sides;
         let trace = if second.count > 0 {
             traces[1]
