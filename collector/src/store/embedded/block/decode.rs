@@ -1,33 +1,16 @@
 //! Reads a block's parts from its file, each on demand, each checked before it is used.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::header::{BlockHeader, PartEntry, PartKind, SpanCodec};
 use super::ints;
-use super::part_stream::{PartStream, Planes, Stored, WHOLE_BYTES_MAX, gather};
+use super::part_stream::{PartStream, Planes, StoredBytes, gather};
 use crate::log::BlockCodec;
 use crate::store::StoreError;
 use crate::store::bytes::Reader;
 use crate::store::cancel;
-
-thread_local! {
-    /// A context costs more to make than a small part costs to inflate.
-    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
-}
-
-/// Inflates bytes to exactly that length.
-pub(crate) fn inflate(stored: &[u8], raw: usize) -> Option<Vec<u8>> {
-    DECOMPRESSOR.with_borrow_mut(|slot| {
-        if slot.is_none() {
-            *slot = Some(zstd::bulk::Decompressor::new().ok()?);
-        }
-        let inflated = slot.as_mut()?.decompress(stored, raw).ok()?;
-        (inflated.len() == raw).then_some(inflated)
-    })
-}
 
 /// What is known of a block without reading it.
 #[derive(Debug, Clone, Copy)]
@@ -106,23 +89,16 @@ impl<'a> BlockReader<'a> {
 
     /// Reads that part.
     pub(crate) fn read(&self, part: &PartEntry) -> Result<Vec<u8>, StoreError> {
-        let stored = self.stored(part)?;
-        if part.stored == part.raw {
-            return Ok(stored);
-        }
-        inflate(&stored, part.raw).ok_or_else(|| StoreError::damaged(self.path, "compressed part"))
+        self.bytes_of(part).read(self.file, self.path)
     }
 
-    /// Reads a part as it is stored and checks it.
-    fn stored(&self, part: &PartEntry) -> Result<Vec<u8>, StoreError> {
-        let mut stored = vec![0; part.stored];
-        self.file
-            .read_exact_at(&mut stored, self.offset + part.offset)
-            .map_err(|error| StoreError::io("read", self.path, error))?;
-        if crc32fast::hash(&stored) != part.crc {
-            return Err(StoreError::damaged(self.path, "checksum of a part"));
+    fn bytes_of(&self, part: &PartEntry) -> StoredBytes {
+        StoredBytes {
+            offset: self.offset + part.offset,
+            stored: part.stored,
+            raw: part.raw,
+            crc: part.crc,
         }
-        Ok(stored)
     }
 
     /// Opens a part to be read piece by piece, its checksum verified; `None` where the block has none of that kind.
@@ -132,22 +108,9 @@ impl<'a> BlockReader<'a> {
         column: u32,
     ) -> Result<Option<PartStream<'_>>, StoreError> {
         let mut parts = self.header.parts.iter();
-        let Some(part) = parts.find(|part| part.kind == kind && part.column == column) else {
-            return Ok(None);
-        };
-        if part.raw <= WHOLE_BYTES_MAX {
-            return Ok(Some(PartStream::whole(self.read(part)?)));
-        }
-        let failed = |error| StoreError::io("read", self.path, error);
-        let stored = Stored::new(self.file, self.offset + part.offset, part.stored);
-        if stored.clone().checksum().map_err(failed)? != part.crc {
-            return Err(self.damage("checksum of a part"));
-        }
-        Ok(Some(if part.stored == part.raw {
-            PartStream::plain(stored)
-        } else {
-            PartStream::compressed(stored).map_err(failed)?
-        }))
+        let part = parts.find(|part| part.kind == kind && part.column == column);
+        part.map(|part| self.bytes_of(part).stream(self.file, self.path))
+            .transpose()
     }
 
     /// Reads a column of numbers as it is stored.

@@ -3,13 +3,18 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use zstd::stream::read::Decoder;
 
+use super::inflate::inflate;
+use crate::store::StoreError;
 use crate::store::bytes::varint_of;
 
 /// Parts up to that many bytes are inflated at once: a decoder costs more to make than they do.
-pub(super) const WHOLE_BYTES_MAX: usize = 256 << 10;
+const WHOLE_BYTES_MAX: usize = 256 << 10;
+/// What is damaged where a checksum is wrong.
+const CHECKSUM: &str = "checksum of a part";
 /// Bytes read from the file at a time.
 const PIECE_BYTES: usize = 64 << 10;
 /// The largest window of a frame: ours have 512 KiB (zstd level 1), and a damaged one must not ask for more memory.
@@ -26,7 +31,7 @@ enum Source<'a> {
 
 /// The bytes of a part as they are stored.
 #[derive(Debug, Clone)]
-pub(super) struct Stored<'a> {
+struct Stored<'a> {
     file: &'a File,
     at: u64,
     left: usize,
@@ -34,13 +39,13 @@ pub(super) struct Stored<'a> {
 
 impl<'a> Stored<'a> {
     /// Returns that many bytes of a file from there on.
-    pub(super) fn new(file: &'a File, at: u64, length: usize) -> Self {
+    fn new(file: &'a File, at: u64, length: usize) -> Self {
         let left = length;
         Self { file, at, left }
     }
 
     /// Returns the checksum of the bytes.
-    pub(super) fn checksum(mut self) -> io::Result<u32> {
+    fn checksum(mut self) -> io::Result<u32> {
         let mut hasher = crc32fast::Hasher::new();
         let mut piece = vec![0; PIECE_BYTES.min(self.left)];
         while self.left > 0 {
@@ -62,19 +67,68 @@ impl Read for Stored<'_> {
     }
 }
 
+/// Where the bytes of a stream lie in a file, and what they must be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoredBytes {
+    /// Where they begin.
+    pub(crate) offset: u64,
+    /// How many there are; as many as `raw` when they are not compressed.
+    pub(crate) stored: usize,
+    /// How many there are once inflated.
+    pub(crate) raw: usize,
+    /// CRC-32 of the stored bytes.
+    pub(crate) crc: u32,
+}
+
+impl StoredBytes {
+    /// Reads them at once.
+    pub(crate) fn read(&self, file: &File, path: &Path) -> Result<Vec<u8>, StoreError> {
+        let mut stored = vec![0; self.stored];
+        file.read_exact_at(&mut stored, self.offset)
+            .map_err(|error| StoreError::io("read", path, error))?;
+        if crc32fast::hash(&stored) != self.crc {
+            return Err(StoreError::damaged(path, CHECKSUM));
+        }
+        if self.stored == self.raw {
+            return Ok(stored);
+        }
+        inflate(&stored, self.raw).ok_or_else(|| StoreError::damaged(path, "compressed part"))
+    }
+
+    /// Opens them to be read piece by piece, once their checksum is verified.
+    pub(crate) fn stream<'a>(
+        &self,
+        file: &'a File,
+        path: &Path,
+    ) -> Result<PartStream<'a>, StoreError> {
+        if self.raw <= WHOLE_BYTES_MAX {
+            return Ok(PartStream::whole(self.read(file, path)?));
+        }
+        let failed = |error| StoreError::io("read", path, error);
+        let stored = Stored::new(file, self.offset, self.stored);
+        if stored.clone().checksum().map_err(failed)? != self.crc {
+            return Err(StoreError::damaged(path, CHECKSUM));
+        }
+        match self.stored == self.raw {
+            true => Ok(PartStream::plain(stored)),
+            false => PartStream::compressed(stored).map_err(failed),
+        }
+    }
+}
+
 impl<'a> PartStream<'a> {
     /// Returns the stream of bytes that are in memory.
     pub(super) fn whole(bytes: Vec<u8>) -> Self {
         Self(Source::Whole(Cursor::new(bytes)))
     }
 
-    /// Returns the stream of a part that is stored as it is.
-    pub(super) fn plain(stored: Stored<'a>) -> Self {
+    /// Returns the stream of bytes that are stored as they are.
+    fn plain(stored: Stored<'a>) -> Self {
         Self(Source::Plain(BufReader::with_capacity(PIECE_BYTES, stored)))
     }
 
-    /// Returns the stream of a compressed part.
-    pub(super) fn compressed(stored: Stored<'a>) -> io::Result<Self> {
+    /// Returns the stream of compressed bytes.
+    fn compressed(stored: Stored<'a>) -> io::Result<Self> {
         let stored = BufReader::with_capacity(PIECE_BYTES, stored);
         let mut decoder = Decoder::with_buffer(stored)?;
         decoder.window_log_max(WINDOW_LOG_MAX)?;

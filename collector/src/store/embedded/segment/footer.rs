@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::block::{BlockMeta, FOOTER_MAGIC, encode_compressed, inflate};
+use super::super::block::{BlockMeta, FOOTER_MAGIC, StoredBytes, encode_compressed};
 use super::super::limits::PART_BYTES_MAX;
 use super::bloom::Bloom;
 use super::filter;
@@ -60,6 +60,17 @@ struct Section {
     stored: u64,
     raw: u64,
     crc: u32,
+}
+
+impl Section {
+    fn bytes(&self) -> StoredBytes {
+        StoredBytes {
+            offset: self.offset,
+            stored: self.stored as usize,
+            raw: self.raw as usize,
+            crc: self.crc,
+        }
+    }
 }
 
 /// The directory of a sealed segment.
@@ -163,22 +174,10 @@ impl Footer {
         kind: SectionKind,
         column: u32,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(section) = self.find(kind, column) else {
-            return Ok(None);
-        };
-        let mut stored = vec![0; section.stored as usize];
-        file.read_exact_at(&mut stored, section.offset)
-            .map_err(|error| StoreError::io("read", path, error))?;
-        if crc32fast::hash(&stored) != section.crc {
-            return Err(StoreError::damaged(path, "checksum of a footer section"));
-        }
-        if section.stored == section.raw {
-            return Ok(Some(stored));
-        }
-        match inflate(&stored, section.raw as usize) {
-            Some(raw) => Ok(Some(raw)),
-            None => Err(StoreError::damaged(path, "compressed footer section")),
-        }
+        let section = self.find(kind, column);
+        section
+            .map(|section| section.bytes().read(file, path))
+            .transpose()
     }
 
     /// Returns whether it has a section of that kind.

@@ -1,6 +1,7 @@
 //! A footer with other contents under sound checksums: what a fuzzer needs to come past them.
 
-use super::{Footer, Reader, TRAILER_BYTES, encode_trailer, inflate};
+use super::super::super::block::inflate;
+use super::{Footer, Reader, TRAILER_BYTES, encode_trailer};
 
 impl Footer {
     /// Returns a sealed file whose sections, and then its directory, were changed: `change` gets the kind of a section,
