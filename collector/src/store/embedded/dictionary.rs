@@ -44,6 +44,19 @@ impl ValueList {
         (0..self.len() as u32).map(|id| self.get(id))
     }
 
+    /// Returns the values from that number on, one at least, others as long as they have no more bytes than that.
+    pub(crate) fn copy(&self, first: u32, bytes_max: usize) -> Self {
+        let mut copied = Self::default();
+        for number in first..self.len() as u32 {
+            let value = self.get(number);
+            if copied.len() > 0 && copied.bytes.len() + value.len() > bytes_max {
+                break;
+            }
+            copied.push(value);
+        }
+        copied
+    }
+
     /// Finds the number of a value by looking at each: a few nanoseconds a value, no table to build or keep.
     pub(crate) fn find(&self, value: &[u8]) -> Option<u32> {
         let mut start = 0;

@@ -96,7 +96,7 @@ impl Journal {
             let reader = BlockReader::open(&file, path, meta.offset, meta.header_bytes)?;
             let rows: Vec<u32> = (rows.start..rows.end.min(meta.rows)).collect();
             let schema = segment.schema()?;
-            RowReader::read(&reader, schema, segment, &rows, Extent::Whole)
+            RowReader::read(&reader, &schema, segment, &rows, Extent::Whole)
         };
         let Some(reader) = tolerate(&self.catalog, segment, block, read)? else {
             return Ok(None);

@@ -12,6 +12,8 @@ pub(crate) const SEGMENT_AGE_MAX: Duration = Duration::from_secs(600);
 pub(crate) const IDLE_AFTER: Duration = Duration::from_secs(20);
 /// Bytes of everything that a segment's dictionaries hold; past it the segment is sealed.
 pub(crate) const SEGMENT_DICTIONARY_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a list of a segment (names, resources, scopes, values of a column) that is lent to readers as a whole.
+pub(crate) const LIST_WHOLE_BYTES_MAX: usize = if cfg!(test) { 256 } else { 2 << 20 };
 /// Attribute columns (key and type) of a segment; services of a shop have 50 to 200. Past it the attributes
 /// of a span are kept as one blob.
 pub(crate) const COLUMNS_MAX: usize = 4_096;

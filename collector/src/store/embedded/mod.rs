@@ -11,6 +11,7 @@ mod dictionary;
 pub(crate) mod fuzz;
 mod journal;
 mod limits;
+mod lists;
 mod open;
 mod read;
 mod rebuild;

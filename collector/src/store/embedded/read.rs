@@ -8,7 +8,7 @@ use opentelemetry::TraceId;
 use super::block::{BlockMeta, BlockReader, Extent, RowReader};
 use super::catalog::Catalog;
 use super::damage::{skip_missing, tolerate};
-use super::limits::{OPERATIONS_MAX, TRACE_SPANS_MAX};
+use super::limits::TRACE_SPANS_MAX;
 use super::search::resolve;
 use super::segment::Segment;
 use crate::codec::otlp::Limits;
@@ -106,7 +106,7 @@ fn read_block(
     while !rest.is_empty() && !collector.spans.is_full() {
         let (here, later) = rest.split_at(stripe.rows(collector).min(rest.len()));
         let extent = stripe.extent(collector, here.len());
-        RowReader::read(&reader, segment.schema()?, segment, here, extent)?.visit(collector);
+        RowReader::read(&reader, &*segment.schema()?, segment, here, extent)?.visit(collector);
         rest = later;
     }
     Ok(is_cut || collector.spans.is_full())
@@ -201,7 +201,7 @@ pub(crate) fn operations(
     for segment in catalog.snapshot().iter().filter(|s| overlaps(s, range)) {
         skip_missing(segment.add_operations(service, &mut names))?;
     }
-    Ok(names.into_iter().take(OPERATIONS_MAX).collect())
+    Ok(names.into_iter().collect())
 }
 
 /// Returns whether spans of the segment start in the range.

@@ -1,6 +1,7 @@
 //! A block's header: how long it is, what it holds and where each part begins, under a checksum of its own.
 
 use super::super::limits::{HEADER_BYTES_MAX, PART_BYTES_MAX};
+use super::super::lists::List;
 use crate::log::BlockCodec;
 use crate::store::bytes::{Reader, put_varint};
 
@@ -158,6 +159,17 @@ impl PartKind {
     /// Returns the kind of that number.
     fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    /// Returns the list to which such a part of that column adds.
+    pub(crate) fn list(self, column: u32) -> Option<List> {
+        match self {
+            Self::NewNames => Some(List::Names),
+            Self::NewResources => Some(List::Resources),
+            Self::NewScopes => Some(List::Scopes),
+            Self::NewValues => Some(List::Values(column)),
+            _ => None,
+        }
     }
 
     /// Returns whether such parts add to the segment's dictionaries.

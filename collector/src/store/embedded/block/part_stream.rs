@@ -173,7 +173,7 @@ impl<'a> PartStream<'a> {
     }
 
     /// Takes that many bytes.
-    fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+    pub(crate) fn take(&mut self, length: usize) -> Option<Vec<u8>> {
         let mut taken = Vec::new();
         self.take_into(length, &mut taken)?;
         Some(taken)
@@ -181,7 +181,7 @@ impl<'a> PartStream<'a> {
 
     /// Takes that many bytes in place of those that are there; memory grows with what is read, not with what a damaged
     /// part claims.
-    fn take_into(&mut self, length: usize, taken: &mut Vec<u8>) -> Option<()> {
+    pub(crate) fn take_into(&mut self, length: usize, taken: &mut Vec<u8>) -> Option<()> {
         taken.clear();
         let mut limited = self.source().take(length as u64);
         limited.read_to_end(taken).ok()?;

@@ -5,9 +5,7 @@
 
 mod attribute_rows;
 
-use std::sync::Arc;
-
-use super::super::dictionary::ValueList;
+use super::super::lists::{Lent, List, Lists};
 use super::attributes::{StoredResource, StoredScope, readable_attributes};
 use super::decode::BlockReader;
 use super::header::PartKind;
@@ -18,12 +16,6 @@ use crate::model::{Dropped, SHORTENED};
 use crate::store::StoreError;
 use crate::store::bytes::Reader;
 use attribute_rows::AttributeRows;
-
-/// Lends the values of a segment's dictionary columns.
-pub(crate) trait ValueSource {
-    /// Returns the values of that column.
-    fn values(&self, column: u32) -> Result<Arc<ValueList>, StoreError>;
-}
 
 /// How much of a row is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +87,9 @@ impl SparseRows {
 /// Reads rows of one block.
 #[derive(Debug)]
 pub(crate) struct RowReader {
-    schema: Arc<Schema>,
+    name_texts: Lent,
+    resource_texts: Lent,
+    scope_texts: Lent,
     rows: Vec<u32>,
     trace_ids: Vec<[u8; 16]>,
     span_ids: Vec<[u8; 8]>,
@@ -121,8 +115,8 @@ impl RowReader {
     /// Reads those rows, which must ascend.
     pub(crate) fn read(
         reader: &BlockReader<'_>,
-        schema: Arc<Schema>,
-        source: &impl ValueSource,
+        schema: &Schema,
+        lists: &impl Lists,
         rows: &[u32],
         extent: Extent,
     ) -> Result<Self, StoreError> {
@@ -133,19 +127,24 @@ impl RowReader {
             Extent::Bare => Ok(SparseRows::default()),
             _ => sparse(kind),
         };
+        let names = numbers(PartKind::Names)?;
+        let resources = numbers(PartKind::Resources)?;
+        let scopes = numbers(PartKind::Scopes)?;
         Ok(Self {
-            attributes: AttributeRows::read(reader, &schema, source, rows, extent)?,
-            schema,
+            attributes: AttributeRows::read(reader, schema, lists, rows, extent)?,
+            name_texts: lists.lend(List::Names, &names)?,
+            resource_texts: lists.lend(List::Resources, &resources)?,
+            scope_texts: lists.lend(List::Scopes, &scopes)?,
             rows: rows.to_vec(),
             trace_ids: trace_ids(reader, rows)?,
             span_ids: reader.gather_ids(PartKind::SpanIds, rows, count)?,
             parent_ids: reader.gather_ids(PartKind::ParentIds, rows, count)?,
             starts: numbers(PartKind::Starts)?,
             durations: numbers(PartKind::Durations)?,
-            names: numbers(PartKind::Names)?,
+            names,
             kind_status: numbers(PartKind::KindStatus)?,
-            resources: numbers(PartKind::Resources)?,
-            scopes: numbers(PartKind::Scopes)?,
+            resources,
+            scopes,
             flags: numbers(PartKind::Flags)?,
             trace_states: sparse(PartKind::TraceStates)?,
             status_messages: sparse(PartKind::StatusMessages)?,
@@ -159,16 +158,15 @@ impl RowReader {
 
     /// Shows a visitor the rows.
     pub(crate) fn visit(&self, visitor: &mut impl SpanVisitor) {
-        let schema = Arc::clone(&self.schema);
         let mut seen = (u64::MAX, u64::MAX);
         for (index, &row) in self.rows.iter().enumerate() {
             let (resource, scope) = (self.resources[index], self.scopes[index]);
             if seen.0 != resource {
-                let stored = StoredResource::decode(schema.resources.get(resource as u32));
+                let stored = StoredResource::decode(self.resource_texts.get(resource as u32));
                 visitor.resource(&stored.view());
             }
             if seen != (resource, scope) {
-                let stored = StoredScope::decode(schema.scopes.get(scope as u32));
+                let stored = StoredScope::decode(self.scope_texts.get(scope as u32));
                 visitor.scope(&stored.view());
             }
             seen = (resource, scope);
@@ -184,8 +182,9 @@ impl RowReader {
         }
         let columns = [&self.overflow, &self.events, &self.links];
         let texts = [&self.status_messages, &self.trace_states];
-        is_cut |=
-            columns.into_iter().chain(texts).any(|c| c.is_cut(row)) || self.extent == Extent::Bare;
+        let name = self.names[index] as u32;
+        is_cut |= columns.into_iter().chain(texts).any(|c| c.is_cut(row))
+            || self.extent == Extent::Bare;
         if is_cut {
             let (key, value) = (SHORTENED, ValueView::Bool(true));
             attributes.push(AttributeView { key, value });
@@ -209,7 +208,7 @@ impl RowReader {
             parent_span_id: self.parent_ids[index],
             trace_state: text(self.trace_states.get(row)),
             flags: self.flags[index] as u32,
-            name: self.schema.names.text(self.names[index] as u32),
+            name: self.name_texts.text(name),
             kind: kind_status & 15,
             start,
             end: start.wrapping_add(duration as u64),

@@ -1,4 +1,4 @@
-//! What a segment's numbers mean, as a reader sees it: names, resources, scopes, keys, columns and shapes.
+//! What the numbers of columns and shapes mean; names, resources, scopes and values are lists of their own (`lists`).
 //!
 //! A column is an attribute key with one type of value; a shape is the ordered list of a span's columns, kept as
 //! a tree of prefixes: each shape is a shorter shape and one column more, shape 0 is the empty list.
@@ -6,7 +6,7 @@
 use super::super::dictionary::ValueList;
 use super::super::limits::LIST_ENTRIES_MAX;
 use super::header::PartKind;
-use crate::store::bytes::{Reader, put_varint};
+use crate::store::bytes::{Reader, put_bytes, put_varint};
 
 /// The type of a column. Numbers are the file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,15 +67,9 @@ pub(crate) struct ShapeDef {
     pub(crate) column: u32,
 }
 
-/// What a segment's numbers mean.
+/// The attribute columns of a segment: at most a few MiB, whatever senders send.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Schema {
-    /// Span names.
-    pub(crate) names: ValueList,
-    /// Resources, encoded.
-    pub(crate) resources: ValueList,
-    /// Scopes, encoded.
-    pub(crate) scopes: ValueList,
     /// Attribute keys.
     pub(crate) keys: ValueList,
     /// Columns.
@@ -85,12 +79,13 @@ pub(crate) struct Schema {
 }
 
 impl Schema {
-    /// Adds what a block's dictionary part brings; values of columns are kept elsewhere.
+    /// The dictionary parts that it is made of, in the order of a footer.
+    pub(crate) const PARTS: [PartKind; 3] =
+        [PartKind::NewKeys, PartKind::NewColumns, PartKind::NewShapes];
+
+    /// Adds what a block's dictionary part brings; lists are kept elsewhere.
     pub(crate) fn absorb(&mut self, kind: PartKind, encoded: &[u8]) -> Option<()> {
         match kind {
-            PartKind::NewNames => self.names.absorb(encoded),
-            PartKind::NewResources => self.resources.absorb(encoded),
-            PartKind::NewScopes => self.scopes.absorb(encoded),
             PartKind::NewKeys => self.keys.absorb(encoded),
             PartKind::NewColumns => {
                 let lost = ColumnDef {
@@ -121,39 +116,17 @@ impl Schema {
         }
     }
 
-    /// Writes everything, as a footer carries it.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+    /// Appends everything, as a footer carries it behind the lists.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let mut part = Vec::new();
-        for list in [&self.names, &self.resources, &self.scopes, &self.keys] {
-            part.clear();
-            list.encode_from(0, &mut part);
-            crate::store::bytes::put_bytes(&mut out, &part);
-        }
+        self.keys.encode_from(0, &mut part);
+        put_bytes(out, &part);
         part.clear();
         encode_columns(&self.columns, 0, &mut part);
-        crate::store::bytes::put_bytes(&mut out, &part);
+        put_bytes(out, &part);
         part.clear();
         encode_shapes(&self.shapes, 0, &mut part);
-        crate::store::bytes::put_bytes(&mut out, &part);
-        out
-    }
-
-    /// Reads what `encode` wrote.
-    pub(crate) fn decode(encoded: &[u8]) -> Option<Self> {
-        let mut reader = Reader::new(encoded);
-        let mut schema = Self::default();
-        for kind in [
-            PartKind::NewNames,
-            PartKind::NewResources,
-            PartKind::NewScopes,
-            PartKind::NewKeys,
-            PartKind::NewColumns,
-            PartKind::NewShapes,
-        ] {
-            schema.absorb(kind, reader.bytes()?)?;
-        }
-        reader.is_empty().then_some(schema)
+        put_bytes(out, &part);
     }
 
     /// Returns a shape's columns in order; `None` where a damaged block took part of it away.
@@ -213,9 +186,7 @@ impl Schema {
 
     /// Returns the memory it takes.
     pub(crate) fn memory(&self) -> usize {
-        let lists = [&self.names, &self.resources, &self.scopes, &self.keys];
-        lists.iter().map(|list| list.memory()).sum::<usize>()
-            + (self.columns.len() + self.shapes.len()) * 8
+        self.keys.memory() + (self.columns.len() + self.shapes.len()) * 8
     }
 }
 

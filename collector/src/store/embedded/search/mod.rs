@@ -166,10 +166,10 @@ impl<'a> Blocks<'a> {
             return Ok(());
         };
         self.compile(place)?;
-        let Some(Some(compiled)) = self.compiled.get(&place) else {
+        if !matches!(self.compiled.get(&place), Some(Some(_))) {
             return Ok(());
-        };
-        let named = needs::with_names(reach, conditions, segment, &compiled.schema);
+        }
+        let named = needs::with_names(reach, conditions, segment);
         let reach = skip_missing(named)?.unwrap_or(Reach::Nothing);
         for (number, block) in self.blocks[place].iter().enumerate() {
             let is_reached = reach.includes(number);

@@ -6,9 +6,8 @@ use std::ops::Bound;
 
 use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 
-use super::super::block::schema::Schema;
+use super::super::lists::List;
 use super::super::segment::{Segment, ServiceRange, Zones, tokens};
-use super::predicate::passing;
 use crate::model::{Condition, EVENT_NAME, SCOPE_NAME, SCOPE_VERSION, Test};
 use crate::store::StoreError;
 use crate::store::cancel;
@@ -62,7 +61,6 @@ pub(super) fn with_names(
     reach: Reach,
     conditions: &[Condition],
     segment: &Segment,
-    schema: &Schema,
 ) -> Result<Reach, StoreError> {
     let mut tests = conditions.iter().filter_map(|condition| match condition {
         Condition::Operation(test) => Some(test),
@@ -71,7 +69,7 @@ pub(super) fn with_names(
     let Some(test) = tests.next() else {
         return Ok(reach);
     };
-    let passing = passing(&schema.names, |name| {
+    let passing = segment.passing(List::Names, |name| {
         test.matches_text(std::str::from_utf8(name).unwrap_or_default())
     })?;
     let names = segment.zone_names()?;
@@ -308,8 +306,7 @@ mod tests {
             assert_eq!(of(present), Reach::Everything, "{present}");
         }
         let named = [Condition::operation("step 1")];
-        let schema = segment.schema().unwrap();
-        let reach = with_names(reach(&named), &named, &segment, &schema).unwrap();
+        let reach = with_names(reach(&named), &named, &segment).unwrap();
         assert_eq!(reach, blocks([false, true, false]));
     }
 }

@@ -14,7 +14,7 @@ use fusebox::semconv::{BREAKER_NAME, BREAKER_OUTCOME, FALLBACK_OUTCOME};
 use super::super::block::attributes::{StoredResource, StoredScope, decode_attributes, service_of};
 use super::super::block::schema::Schema;
 use super::super::block::{BlockReader, PartKind, ints, unpack};
-use super::super::dictionary::ValueList;
+use super::super::lists::List;
 use super::super::segment::Segment;
 use crate::codec::otlp::decode::{event_attributes, event_head, link_attributes, value_of_view};
 use crate::codec::otlp::{AttributeView, ValueView};
@@ -24,13 +24,12 @@ use crate::model::{
 use crate::store::StoreError;
 use crate::store::bytes::Reader;
 use columns::ColumnTest;
-pub(super) use columns::passing;
 
 /// A query in the numbers of one segment.
 #[derive(Debug)]
 pub(crate) struct SegmentQuery {
     /// What the segment's numbers mean.
-    pub(super) schema: Arc<Schema>,
+    schema: Arc<Schema>,
     file: Option<Arc<File>>,
     /// Each keeps the rows that meet a condition; those that read least come first.
     masks: Vec<Mask>,
@@ -219,17 +218,16 @@ impl Compiler<'_> {
 
     /// Keeps the rows of the resources that pass.
     fn resources(&self, passes: impl Fn(&[u8]) -> bool) -> Result<Option<Mask>, StoreError> {
-        among(PartKind::Resources, &self.schema.resources, passes)
+        self.among(PartKind::Resources, List::Resources, passes)
     }
 
     fn operation(&self, test: &Test) -> Result<Option<Mask>, StoreError> {
-        let names = &self.schema.names;
         if let Test::Equals(name) = test {
-            let name = names.find(name.as_bytes());
+            let name = self.segment.find(List::Names, name.as_bytes())?;
             let is = |name| Mask::Row(PartKind::Names, RowTest::Is(u64::from(name)));
             return Ok(name.map(is));
         }
-        among(PartKind::Names, names, |name| {
+        self.among(PartKind::Names, List::Names, |name| {
             test.matches_text(std::str::from_utf8(name).unwrap_or_default())
         })
     }
@@ -278,7 +276,7 @@ impl Compiler<'_> {
     }
 
     fn scope(&self, key: &str, test: &Test) -> Result<Option<Mask>, StoreError> {
-        among(PartKind::Scopes, &self.schema.scopes, |encoded| {
+        self.among(PartKind::Scopes, List::Scopes, |encoded| {
             let stored = StoredScope::decode(encoded);
             let scope = stored.view();
             let is_attribute = any_matches(scope.attributes.iter().copied(), key, test);
@@ -290,17 +288,18 @@ impl Compiler<'_> {
                 }
         })
     }
-}
 
-/// Keeps the rows whose number is one of those that pass; `None` when none does.
-fn among(
-    part: PartKind,
-    values: &ValueList,
-    passes: impl Fn(&[u8]) -> bool,
-) -> Result<Option<Mask>, StoreError> {
-    let passing = passing(values, passes)?;
-    let any = passing.contains(&true);
-    Ok(any.then_some(Mask::Row(part, RowTest::Among(passing))))
+    /// Keeps the rows whose number is one of those that pass; `None` when none does.
+    fn among(
+        &self,
+        part: PartKind,
+        list: List,
+        passes: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Mask>, StoreError> {
+        let passing = self.segment.passing(list, passes)?;
+        let any = passing.contains(&true);
+        Ok(any.then_some(Mask::Row(part, RowTest::Among(passing))))
+    }
 }
 
 /// Keeps what any of the masks keeps; `None` when there is none.

@@ -8,20 +8,22 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::sync::Arc;
 
-use super::super::block::attributes::{sender_of, service_of};
-use super::super::block::schema::Schema;
-use super::super::block::{BlockMeta, BlockReader, PartKind, ints};
+use super::super::block::attributes::sender_of;
+use super::super::block::{BlockReader, PartKind, ints};
 use super::super::catalog::Catalog;
 use super::super::damage::{skip_missing, tolerate};
 use super::super::limits::{RECOUNT_BLOCKS_MAX, RECOUNT_SPANS_MAX};
+use super::super::lists::{List, Lists};
 use super::super::segment::Segment;
 use super::Place;
 use crate::model::{ServiceCount, SpanKind, StatusCode, TraceSummary};
 use crate::store::StoreError;
 use crate::store::assemble::parts::{Wholes, rank, sender};
 use crate::store::content::{Head, Key, Outline};
+
+/// A block to read, with the traces that it is read for.
+type Planned = (Place, Vec<u128>);
 
 /// Which rows are counted, from which blocks.
 #[derive(Debug, Default)]
@@ -45,9 +47,8 @@ struct Counted {
     failed: bool,
     outline: Key,
     sender: Key,
-    /// Place of the segment that knows the resource.
-    segment: usize,
-    resource: u32,
+    /// Number of its service.
+    service: usize,
 }
 
 /// Corrects the counts of rows whose spans came more than once.
@@ -58,23 +59,16 @@ pub(super) fn recount(
     rows: &mut [TraceSummary],
 ) -> Result<(), StoreError> {
     let Plan { blocks, mut wanted } = Plan::new(places, rows);
-    let mut spans = Vec::new();
-    let mut open: Option<(usize, Arc<File>)> = None;
-    for (&(place, block), traces) in &blocks {
-        let segment = &segments[place];
-        if open.as_ref().is_none_or(|(opened, _)| *opened != place) {
-            open = skip_missing(segment.file())?.map(|file| (place, file));
-        }
-        let metas = segment.blocks();
-        let mut read = None;
-        if let (Some((_, file)), Some(meta)) = (&open, metas.get(block as usize)) {
-            let attempt = || read_block(segment, file, meta, place, &wanted);
-            read = skip_missing(tolerate(catalog, segment, block, attempt))?.flatten();
-        }
-        match read {
+    let blocks: Vec<Planned> = blocks.into_iter().collect();
+    let (mut spans, mut services) = (Vec::new(), Services::default());
+    for of_segment in blocks.chunk_by(|a, b| a.0.0 == b.0.0) {
+        let segment = &segments[of_segment[0].0.0];
+        let read = read_segment(catalog, segment, of_segment, &mut wanted, &mut services);
+        match skip_missing(read)? {
             Some(read) => spans.extend(read),
-            // Fewer spans than there are would look like repeats.
-            None => wanted.retain(|id, _| !traces.contains(id)),
+            None => of_segment
+                .iter()
+                .for_each(|planned| leave(&mut wanted, planned)),
         }
     }
     let mut counted = vec![false; rows.len()];
@@ -85,7 +79,7 @@ pub(super) fn recount(
     for spans in spans.chunk_by(|a, b| a.row == b.row) {
         let row = &mut rows[spans[0].row];
         if spans.len() < row.span_count as usize {
-            correct(row, spans, segments)?;
+            correct(row, spans, &services);
         }
     }
     Ok(())
@@ -115,15 +109,43 @@ impl Plan {
     }
 }
 
-/// Reads the spans of the wanted traces from one block.
+/// Does not count the traces for which a block would have been read: fewer spans than there are would look like repeats.
+fn leave(wanted: &mut HashMap<u128, usize>, (_, traces): &Planned) {
+    wanted.retain(|id, _| !traces.contains(id));
+}
+
+/// Reads the spans of the wanted traces from those blocks of a segment.
+fn read_segment(
+    catalog: &Catalog,
+    segment: &Segment,
+    blocks: &[Planned],
+    wanted: &mut HashMap<u128, usize>,
+    services: &mut Services,
+) -> Result<Vec<Counted>, StoreError> {
+    let file = segment.file()?;
+    let mut spans = Vec::new();
+    for planned @ ((_, block), _) in blocks {
+        let read = || read_block(segment, &file, *block, wanted, services);
+        match tolerate(catalog, segment, *block, read)?.flatten() {
+            Some(read) => spans.extend(read),
+            None => leave(wanted, planned),
+        }
+    }
+    Ok(spans)
+}
+
+/// Reads the spans of the wanted traces from one block; `None` where the segment has no such block any more.
 fn read_block(
     segment: &Segment,
     file: &File,
-    meta: &BlockMeta,
-    place: usize,
+    block: u32,
     wanted: &HashMap<u128, usize>,
-) -> Result<Vec<Counted>, StoreError> {
-    let path = &segment.place().path;
+    services: &mut Services,
+) -> Result<Option<Vec<Counted>>, StoreError> {
+    let (path, metas) = (&segment.place().path, segment.blocks());
+    let Some(meta) = metas.get(block as usize) else {
+        return Ok(None);
+    };
     let reader = BlockReader::open(file, path, meta.offset, meta.header_bytes)?;
     let (traces, index) = reader.traces()?;
     let rows: Vec<Option<usize>> = traces.iter().map(|id| wanted.get(id).copied()).collect();
@@ -132,12 +154,38 @@ fn read_block(
         return Err(reader.damage("column of ids"));
     }
     let columns = Columns::read(&reader)?;
-    let schema = segment.schema()?;
-    let counted = |(at, &trace): (usize, &u64)| {
-        let row = rows[trace as usize]?;
-        Some(columns.counted(at, &schema, (row, ids[at], place)))
-    };
-    Ok(index.iter().enumerate().filter_map(counted).collect())
+    let rows: Vec<(usize, usize)> = (0..)
+        .zip(&index)
+        .filter_map(|(at, &trace)| Some((at, rows[trace as usize]?)))
+        .collect();
+    let of_rows = |column: &[u64]| rows.iter().map(|row| column[row.0]).collect::<Vec<_>>();
+    let names = segment.lend(List::Names, &of_rows(&columns.names))?;
+    let resources = segment.lend(List::Resources, &of_rows(&columns.resources))?;
+    let counted = rows.into_iter().map(|(at, row)| {
+        let name = names.text(columns.names[at] as u32);
+        let sender = sender_of(resources.get(columns.resources[at] as u32));
+        let service = services.number(sender.0);
+        columns.counted(at, (row, ids[at]), name, sender, service)
+    });
+    Ok(Some(counted.collect()))
+}
+
+/// Names of services by number.
+#[derive(Debug, Default)]
+struct Services {
+    names: Vec<String>,
+    numbers: HashMap<String, usize>,
+}
+
+impl Services {
+    fn number(&mut self, name: &str) -> usize {
+        if let Some(&number) = self.numbers.get(name) {
+            return number;
+        }
+        self.names.push(name.to_owned());
+        self.numbers.insert(name.to_owned(), self.names.len() - 1);
+        self.names.len() - 1
+    }
 }
 
 /// The columns of one block that counting needs.
@@ -170,12 +218,14 @@ impl Columns {
         }
     }
 
-    /// Returns a span, given its row on the page, its id and the place of its segment.
+    /// Returns a span, given its row on the page, its id and what its numbers mean.
     fn counted(
         &self,
         at: usize,
-        schema: &Schema,
-        (row, id, segment): (usize, [u8; 8], usize),
+        (row, id): (usize, [u8; 8]),
+        name: &str,
+        (service, instance): (&str, &str),
+        service_number: usize,
     ) -> Counted {
         let start = self.starts[at];
         let kind = SpanKind::from_otlp(self.kind_status[at] & 15);
@@ -183,14 +233,12 @@ impl Columns {
             0 => 0,
             end => end.max(start),
         };
-        let resource = self.resources[at] as u32;
-        let (service, instance) = sender_of(schema.resources.get(resource));
         let head = Head {
             kind: kind.as_otlp(),
             start,
             end,
             parent: self.parents[at],
-            name: schema.names.text(self.names[at] as u32),
+            name,
             service,
         };
         let status = StatusCode::from_otlp(self.kind_status[at] >> 4);
@@ -209,8 +257,7 @@ impl Columns {
             failed: status == StatusCode::Error,
             outline: Key::of(&outline),
             sender: sender(service, instance),
-            segment,
-            resource,
+            service: service_number,
         }
     }
 }
@@ -250,34 +297,20 @@ fn merge_parts(spans: &mut Vec<Counted>) {
 }
 
 /// Gives a row the counts of those spans.
-fn correct(
-    row: &mut TraceSummary,
-    spans: &[Counted],
-    segments: &[Segment],
-) -> Result<(), StoreError> {
-    let mut services: BTreeMap<String, (u32, u32)> = BTreeMap::new();
-    for of_segment in spans.chunk_by(|a, b| a.segment == b.segment) {
-        let Some(schema) = skip_missing(segments[of_segment[0].segment].schema())? else {
-            return Ok(());
-        };
-        for span in of_segment {
-            let service = service_of(schema.resources.get(span.resource));
-            let sum = match services.get_mut(service) {
-                Some(sum) => sum,
-                None => services.entry(service.to_owned()).or_default(),
-            };
-            sum.0 += 1;
-            sum.1 += u32::from(span.failed);
-        }
+fn correct(row: &mut TraceSummary, spans: &[Counted], services: &Services) {
+    let mut counts: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+    for span in spans {
+        let sum = counts.entry(&services.names[span.service]).or_default();
+        sum.0 += 1;
+        sum.1 += u32::from(span.failed);
     }
     row.span_count = spans.len() as u32;
-    row.error_count = services.values().map(|sum| sum.1).sum();
-    let counts = services.into_iter().map(|(service, sum)| ServiceCount {
-        service,
+    row.error_count = counts.values().map(|sum| sum.1).sum();
+    let counts = counts.into_iter().map(|(service, sum)| ServiceCount {
+        service: service.to_owned(),
         spans: sum.0,
         errors: sum.1,
     });
     row.services = counts.collect();
     row.services.sort_by_key(|count| Reverse(count.spans));
-    Ok(())
 }

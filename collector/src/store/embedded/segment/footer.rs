@@ -10,10 +10,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::block::{BlockMeta, FOOTER_MAGIC, StoredBytes, encode_compressed};
+use super::super::block::{BlockMeta, FOOTER_MAGIC, PartStream, StoredBytes, encode_compressed};
 use super::super::limits::PART_BYTES_MAX;
 use super::bloom::Bloom;
 use super::filter;
+use super::schema_section;
 use super::services::ServiceTable;
 use super::state::{SegmentState, Totals};
 use super::traces::{TraceIndex, encode_summaries, sorted};
@@ -106,7 +107,11 @@ impl Footer {
         };
         let partials = sorted(state);
         let ids: Vec<u128> = partials.iter().map(|partial| partial.id).collect();
-        put(SectionKind::Schema, 0, &state.schema.encode())?;
+        put(
+            SectionKind::Schema,
+            0,
+            &schema_section::encode(&state.schema, &state.lists),
+        )?;
         put(SectionKind::Bloom, 0, &Bloom::new(&ids).encode())?;
         put(SectionKind::Index, 0, &TraceIndex::encode(state, &partials))?;
         put(
@@ -115,17 +120,17 @@ impl Footer {
             &encode_summaries(state, &partials),
         )?;
         put(SectionKind::Services, 0, &ServiceTable::encode(state))?;
-        for (&column, values) in &state.values {
+        for (column, values) in state.lists.columns() {
             let mut raw = Vec::new();
             values.encode_from(0, &mut raw);
             put(SectionKind::Values, column, &raw)?;
         }
         let has_columns = state.totals.overflow_rows == 0;
-        let columns = has_columns.then_some((&*state.schema, &state.tokens));
+        let columns = has_columns.then_some((&*state.schema, &state.lists, &state.tokens));
         let zones = Zones::encode(state.services.list(), &state.zones, columns);
         put(SectionKind::Zones, 0, &zones)?;
         put(SectionKind::ZoneNames, 0, &state.zones.encode_names())?;
-        if has_columns && let Some(tokens) = state.tokens.all(&state.schema, &state.values) {
+        if has_columns && let Some(tokens) = state.tokens.all(&state.schema, &state.lists) {
             put(SectionKind::Filter, 0, &filter::encode(&tokens))?;
         }
         let footer = Self {
@@ -178,6 +183,26 @@ impl Footer {
         section
             .map(|section| section.bytes().read(file, path))
             .transpose()
+    }
+
+    /// Opens a section to be read piece by piece; `None` when the segment has none of that kind.
+    pub(crate) fn stream<'a>(
+        &self,
+        file: &'a File,
+        path: &Path,
+        kind: SectionKind,
+        column: u32,
+    ) -> Result<Option<PartStream<'a>>, StoreError> {
+        let section = self.find(kind, column);
+        section
+            .map(|section| section.bytes().stream(file, path))
+            .transpose()
+    }
+
+    /// Returns the bytes of a section once it is inflated; none where there is none.
+    pub(crate) fn raw_bytes(&self, kind: SectionKind, column: u32) -> usize {
+        self.find(kind, column)
+            .map_or(0, |section| section.raw as usize)
     }
 
     /// Returns whether it has a section of that kind.

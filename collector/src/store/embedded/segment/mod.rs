@@ -6,8 +6,10 @@ mod bloom;
 mod cache;
 mod filter;
 mod footer;
+mod lending;
 mod piece;
 pub(crate) mod recovery;
+mod schema_section;
 pub(crate) mod seal;
 mod sealed;
 mod services;
@@ -22,15 +24,15 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLockReadGuard};
 
+use super::block::BlockMeta;
 use super::block::schema::Schema;
-use super::block::{BlockMeta, ValueSource};
 use super::dictionary::ValueList;
-use super::limits::{BLOOM_CACHE_BYTES, SECTION_CACHE_BYTES, ZONE_CACHE_BYTES};
+use super::limits::{BLOOM_CACHE_BYTES, OPERATIONS_MAX, SECTION_CACHE_BYTES, ZONE_CACHE_BYTES};
+use super::lists::{List, Lists};
 use crate::store::StoreError;
 use crate::sync::RwLock;
 use cache::SectionCache;
 pub(crate) use footer::Footer;
-use footer::SectionKind;
 pub(crate) use piece::NamedPiece;
 pub(crate) use sealed::SealedSegment;
 use sealed::open_file;
@@ -172,7 +174,7 @@ impl Segment {
     pub(crate) fn schema(&self) -> Result<Arc<Schema>, StoreError> {
         match self {
             Self::Open(segment) => Ok(Arc::clone(&segment.state().schema)),
-            Self::Sealed(segment) => segment.schema(),
+            Self::Sealed(segment) => Ok(Arc::clone(&segment.schema_section()?.schema)),
         }
     }
 
@@ -203,8 +205,31 @@ impl Segment {
                 let piece = |(at, &id): (usize, &u128)| Some((at, open_piece(&state, id)?));
                 Ok(ids.iter().enumerate().filter_map(piece).collect())
             }
-            Self::Sealed(segment) => segment.pieces(ids),
+            Self::Sealed(segment) => self.sealed_pieces(segment, ids),
         }
+    }
+
+    /// As `pieces`, of a sealed segment: the names of all of them are looked up at once.
+    fn sealed_pieces(
+        &self,
+        segment: &SealedSegment,
+        ids: &[u128],
+    ) -> Result<Vec<(usize, NamedPiece)>, StoreError> {
+        let pieces = segment.pieces(ids)?;
+        if pieces.is_empty() {
+            return Ok(Vec::new());
+        }
+        let origins = |piece: &Piece| [Some(piece.first), piece.root].into_iter().flatten();
+        let numbers = pieces.iter().flat_map(|(_, piece, _)| origins(piece));
+        let numbers: Vec<u64> = numbers.map(|origin| u64::from(origin.name)).collect();
+        let names = self.lend(List::Names, &numbers)?;
+        let table = segment.services()?;
+        let named = pieces.into_iter().map(|(at, piece, blocks)| {
+            let name = |number| names.text(number).to_owned();
+            let named = NamedPiece::new(&piece, blocks, name, &table.services, &table.marks);
+            (at, named)
+        });
+        Ok(named.collect())
     }
 
     /// Returns the traces whose low 64 bits are that number.
@@ -276,24 +301,41 @@ impl Segment {
         service: &str,
         names: &mut BTreeSet<String>,
     ) -> Result<(), StoreError> {
-        match self {
+        let mut of_service: Vec<u32> = self.operations(service)?;
+        of_service.sort_unstable();
+        let mut of_service = of_service.into_iter().peekable();
+        self.each(List::Names, |number, name| {
+            if of_service.next_if_eq(&number).is_some() {
+                let name = std::str::from_utf8(name).unwrap_or_default();
+                names.insert(name.to_owned());
+                if names.len() > OPERATIONS_MAX {
+                    names.pop_last();
+                }
+            }
+            Ok(of_service.peek().is_some())
+        })
+    }
+
+    /// Returns the numbers of the span names of a service.
+    fn operations(&self, service: &str) -> Result<Vec<u32>, StoreError> {
+        let of = |id: Option<u32>, pairs: &mut dyn Iterator<Item = (u32, u32)>| {
+            pairs
+                .filter(|pair| Some(pair.0) == id)
+                .map(|pair| pair.1)
+                .collect()
+        };
+        Ok(match self {
             Self::Open(segment) => {
                 let state = segment.state();
                 let id = state.services.find(service.as_bytes());
-                let pairs = state.operations.iter().filter(|pair| Some(pair.0) == id);
-                names.extend(pairs.map(|pair| state.schema.names.text(pair.1).to_owned()));
+                of(id, &mut state.operations.iter().copied())
             }
             Self::Sealed(segment) => {
                 let table = segment.services()?;
-                let Some(id) = table.services.find(service.as_bytes()) else {
-                    return Ok(());
-                };
-                let schema = segment.schema()?;
-                let pairs = table.operations.iter().filter(|pair| pair.0 == id);
-                names.extend(pairs.map(|pair| schema.names.text(pair.1).to_owned()));
+                let id = table.services.find(service.as_bytes());
+                of(id, &mut table.operations.iter().copied())
             }
-        }
-        Ok(())
+        })
     }
 
     /// Returns whether it is no longer written.
@@ -313,27 +355,6 @@ impl Segment {
     }
 }
 
-impl ValueSource for Segment {
-    fn values(&self, column: u32) -> Result<Arc<ValueList>, StoreError> {
-        match self {
-            Self::Open(segment) => {
-                let state = segment.state();
-                Ok(state
-                    .values
-                    .get(&column)
-                    .map(Arc::clone)
-                    .unwrap_or_default())
-            }
-            Self::Sealed(segment) => segment.section(SectionKind::Values, column, |raw| {
-                let mut values = ValueList::default();
-                values.absorb(raw)?;
-                let memory = values.memory();
-                Some((values, memory))
-            }),
-        }
-    }
-}
-
 /// Returns what an open segment knows of a trace.
 fn open_piece(state: &SegmentState, id: u128) -> Option<NamedPiece> {
     let partial = state.traces.get(id)?;
@@ -341,7 +362,7 @@ fn open_piece(state: &SegmentState, id: u128) -> Option<NamedPiece> {
     Some(NamedPiece::new(
         &Piece::new(state, partial),
         blocks,
-        &state.schema,
+        |number| state.lists.get(List::Names).text(number).to_owned(),
         state.services.list(),
         &state.marks,
     ))

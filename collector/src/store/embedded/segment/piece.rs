@@ -1,7 +1,6 @@
 //! What one segment knows of a trace, its numbers turned into words, ready to be merged with other segments' pieces.
 
 use super::super::block::decode_mark;
-use super::super::block::schema::Schema;
 use super::super::dictionary::ValueList;
 use super::super::summary::{Circuit, Origin};
 use super::traces::Piece;
@@ -40,13 +39,13 @@ impl NamedPiece {
     pub(crate) fn new(
         piece: &Piece,
         blocks: Vec<u32>,
-        schema: &Schema,
+        name: impl Fn(u32) -> String,
         services: &ValueList,
         marks: &ValueList,
     ) -> Self {
         let words = |origin: &Origin| NamedOrigin {
             service: services.text(origin.service).to_owned(),
-            operation: schema.names.text(origin.name).to_owned(),
+            operation: name(origin.name),
             failed: origin.failed,
         };
         let circuit = |circuit: &Circuit| {

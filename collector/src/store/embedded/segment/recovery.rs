@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use super::super::block::schema::Schema;
 use super::super::block::{
-    BlockReader, BlockValues, Extent, PartKind, RowReader, SpanCodec, ValueSource, encode_mark,
-    ints, mark_texts,
+    BlockReader, BlockValues, Extent, PartKind, RowReader, SpanCodec, encode_mark, ints, mark_texts,
 };
-use super::super::dictionary::{Dictionary, ValueList};
+use super::super::dictionary::Dictionary;
 use super::state::{RowFacts, SegmentState};
 use super::{FILE_MAGIC, OpenSegment, Place};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
@@ -145,7 +144,7 @@ impl Rebuild {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let rows_read = RowReader::read(reader, schema, &self.state, &rows, Extent::Whole)?;
+        let rows_read = RowReader::read(reader, &schema, &self.state, &rows, Extent::Whole)?;
         let mut finder = MarkFinder {
             marks: &mut self.marks,
             found: Vec::new(),
@@ -155,12 +154,6 @@ impl Rebuild {
         Ok(found
             .filter_map(|(&row, mark)| Some((row, mark?)))
             .collect())
-    }
-}
-
-impl ValueSource for SegmentState {
-    fn values(&self, column: u32) -> Result<Arc<ValueList>, StoreError> {
-        Ok(self.values.get(&column).map(Arc::clone).unwrap_or_default())
     }
 }
 

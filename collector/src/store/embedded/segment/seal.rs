@@ -136,7 +136,7 @@ impl Rewrite {
             let path = &open.place.path;
             let reader = BlockReader::open(&file, path, block.offset, block.header_bytes)?;
             let rows: Vec<u32> = (0..block.rows).collect();
-            RowReader::read(&reader, Arc::clone(&schema), &segment, &rows, Extent::Whole)?
+            RowReader::read(&reader, &schema, &segment, &rows, Extent::Whole)?
                 .visit(&mut self.builder);
             if self.keeps_blocks {
                 self.written = reader.header.written;

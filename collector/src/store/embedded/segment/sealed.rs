@@ -5,12 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::block::Blobs;
-use super::super::block::schema::Schema;
+use super::super::block::{Blobs, PartStream};
 use super::bloom::{self, Bloom};
 use super::filter::{self, PAGE_BYTES};
 use super::footer::{Footer, SectionKind};
-use super::piece::NamedPiece;
+use super::schema_section::SchemaSection;
 use super::services::ServiceTable;
 use super::traces::{Piece, TraceIndex};
 use super::zones::{ZoneNames, Zones};
@@ -151,22 +150,22 @@ impl SealedSegment {
         Ok(false)
     }
 
-    /// Returns what it knows of those traces, each piece with the trace's place among them. The filter is asked for all
-    /// of them at once: most segments have none.
-    pub(super) fn pieces(&self, ids: &[u128]) -> Result<Vec<(usize, NamedPiece)>, StoreError> {
+    /// Returns what it knows of those traces, each piece with the trace's place among them and its blocks. The filter is
+    /// asked for all of them at once: most segments have none.
+    pub(super) fn pieces(&self, ids: &[u128]) -> Result<Vec<(usize, Piece, Vec<u32>)>, StoreError> {
         let bloom = self.bloom()?;
         let mut pieces = Vec::new();
         for (at, &id) in ids.iter().enumerate() {
             if bloom.may_contain(id)
-                && let Some(piece) = self.piece(id)?
+                && let Some((piece, blocks)) = self.piece(id)?
             {
-                pieces.push((at, piece));
+                pieces.push((at, piece, blocks));
             }
         }
         Ok(pieces)
     }
 
-    fn piece(&self, id: u128) -> Result<Option<NamedPiece>, StoreError> {
+    fn piece(&self, id: u128) -> Result<Option<(Piece, Vec<u32>)>, StoreError> {
         let index = self.index()?;
         let Some(place) = index.find(id) else {
             return Ok(None);
@@ -178,22 +177,39 @@ impl SealedSegment {
         })?;
         let piece = Piece::decode(summaries.get(place), self.footer.totals.min_start)
             .ok_or_else(|| self.damaged("trace summary"))?;
-        let (schema, table) = (self.schema()?, self.services()?);
-        Ok(Some(NamedPiece::new(
-            &piece,
-            index.blocks(place).to_vec(),
-            &schema,
-            &table.services,
-            &table.marks,
-        )))
+        Ok(Some((piece, index.blocks(place).to_vec())))
     }
 
-    pub(super) fn schema(&self) -> Result<Arc<Schema>, StoreError> {
-        self.section(SectionKind::Schema, 0, |raw| {
-            let schema = Schema::decode(raw)?;
-            let memory = schema.memory();
-            Some((schema, memory))
+    pub(super) fn schema_section(&self) -> Result<Arc<SchemaSection>, StoreError> {
+        let id = (self.place.sequence, SectionKind::Schema as u8, 0);
+        self.caches.sections.get(id, || {
+            let mut loaded = SchemaSection::default();
+            self.stream_section(SectionKind::Schema, 0, |section| {
+                loaded = SchemaSection::read(section)?;
+                Some(Ok(()))
+            })?;
+            let memory = loaded.memory();
+            Ok((loaded, memory))
         })
+    }
+
+    /// Reads a section piece by piece; what `read` finds no sense in is damaged.
+    pub(super) fn stream_section(
+        &self,
+        kind: SectionKind,
+        column: u32,
+        read: impl FnOnce(&mut PartStream<'_>) -> Option<Result<(), StoreError>>,
+    ) -> Result<(), StoreError> {
+        let path = &self.place.path;
+        let file = open_file(path)?;
+        match self.footer.stream(&file, path, kind, column) {
+            Ok(None) => Ok(()),
+            Ok(Some(mut section)) => {
+                read(&mut section).unwrap_or_else(|| Err(self.damaged("footer section")))
+            }
+            Err(StoreError::Damaged { what, .. }) => Err(self.damaged(&what)),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -1,15 +1,17 @@
 //! What memory holds of a segment that is not sealed yet; grows with each commit, or with a scan after a crash.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::super::block::attributes::service_of;
 use super::super::block::schema::Schema;
 use super::super::block::{BlockHeader, BlockMeta, BlockValues, PartKind};
 use super::super::dictionary::{Dictionary, ValueList};
+use super::super::lists::{Lent, List, ListSet, Lists};
 use super::super::summary::{Circuit, SpanFacts, TraceTable};
 use super::tokens::Tokens;
 use super::zones::{ServiceRange, ZoneTable};
+use crate::store::StoreError;
 use crate::store::hash::Seed;
 
 /// Sums over the blocks of a segment.
@@ -76,8 +78,8 @@ pub(crate) struct RowFacts<'a> {
 pub(crate) struct SegmentState {
     /// What numbers mean; copied by a commit only while a reader holds it.
     pub(crate) schema: Arc<Schema>,
-    /// Values of dictionary columns, the same way.
-    pub(crate) values: HashMap<u32, Arc<ValueList>, Seed>,
+    /// Its lists; readers hold none that is long.
+    pub(crate) lists: ListSet,
     /// Its blocks.
     pub(crate) blocks: Arc<Vec<BlockMeta>>,
     /// Names of its services.
@@ -103,7 +105,7 @@ impl SegmentState {
     pub(crate) fn new(seed: Seed) -> Self {
         Self {
             schema: Arc::default(),
-            values: HashMap::with_hasher(seed),
+            lists: ListSet::default(),
             blocks: Arc::default(),
             services: Dictionary::new(seed),
             resource_services: Vec::new(),
@@ -118,18 +120,24 @@ impl SegmentState {
 
     /// Adds what a block's dictionary parts bring; `None` when they do not fit what came before.
     pub(crate) fn absorb_delta(&mut self, kind: PartKind, column: u32, raw: &[u8]) -> Option<()> {
-        if kind == PartKind::NewValues {
-            let values = self.values.entry(column).or_default();
-            return Arc::make_mut(values).absorb(raw);
+        let Some(list) = kind.list(column) else {
+            return Arc::make_mut(&mut self.schema).absorb(kind, raw);
+        };
+        self.lists.absorb(list, raw)?;
+        if list == List::Resources {
+            self.note_services();
         }
-        let schema = Arc::make_mut(&mut self.schema);
-        schema.absorb(kind, raw)?;
-        for id in self.resource_services.len()..schema.resources.len() {
-            let service = service_of(schema.resources.get(id as u32));
+        Some(())
+    }
+
+    /// Finds the service of each new resource.
+    fn note_services(&mut self) {
+        let resources = Arc::clone(self.lists.get(List::Resources));
+        for id in self.resource_services.len()..resources.len() {
+            let service = service_of(resources.get(id as u32));
             let (service, _) = self.services.intern(service.as_bytes());
             self.resource_services.push(service);
         }
-        Some(())
     }
 
     /// Adds breaker marks that are not known yet.
@@ -194,5 +202,11 @@ impl SegmentState {
             Some(&service) => service,
             None => self.services.intern(b"").0,
         }
+    }
+}
+
+impl Lists for SegmentState {
+    fn lend(&self, list: List, _: &[u64]) -> Result<Lent, StoreError> {
+        Ok(Lent::Whole(Arc::clone(self.lists.get(list))))
     }
 }

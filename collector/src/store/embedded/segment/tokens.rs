@@ -4,14 +4,13 @@
 //! of dictionaries, names and resources join at sealing; what stands only in blocks is noted as they are committed.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashSet;
 
 use super::super::block::attributes::{StoredResource, StoredScope};
 use super::super::block::schema::{ColumnKind, Schema};
 use super::super::block::{BlockValues, ColumnValues, unpack};
-use super::super::dictionary::ValueList;
 use super::super::limits::VALUE_TOKENS_MAX;
+use super::super::lists::{List, ListSet};
 use crate::codec::otlp::decode::{event_attributes, link_attributes, value_of_view};
 use crate::codec::otlp::{AttributeView, ValueView};
 use crate::store::hash::Seed;
@@ -170,14 +169,10 @@ impl Tokens {
     }
 
     /// Returns every token of a segment; `None` when they are too many for a filter.
-    pub(super) fn all(
-        &self,
-        schema: &Schema,
-        values: &HashMap<u32, Arc<ValueList>, Seed>,
-    ) -> Option<Vec<u64>> {
+    pub(super) fn all(&self, schema: &Schema, lists: &ListSet) -> Option<Vec<u64>> {
         let mut tokens = self.list.clone();
-        tokens.extend(schema.names.iter().map(of_name));
-        for (&column, values) in values {
+        tokens.extend(lists.get(List::Names).iter().map(of_name));
+        for (column, values) in lists.columns() {
             if let Some(def) = schema.columns.get(column as usize) {
                 let key = of_key(schema.keys.get(def.key));
                 tokens.extend(values.iter().map(|text| key.hash(text)));
@@ -191,11 +186,11 @@ impl Tokens {
         let of_view = |attribute: &AttributeView<'_>| {
             of_key(attribute.key.as_bytes()).hash(&text_of(&attribute.value))
         };
-        for encoded in schema.resources.iter() {
+        for encoded in lists.get(List::Resources).iter() {
             let resource = StoredResource::decode(encoded);
             tokens.extend(resource.view().attributes.iter().map(of_view));
         }
-        for encoded in schema.scopes.iter() {
+        for encoded in lists.get(List::Scopes).iter() {
             let scope = StoredScope::decode(encoded);
             tokens.extend(scope.view().attributes.iter().map(of_view));
         }

@@ -9,6 +9,7 @@ use super::super::block::attributes::{StoredResource, StoredScope};
 use super::super::block::schema::{ColumnKind, Schema};
 use super::super::dictionary::ValueList;
 use super::super::limits::{ZONE_NAMES_MAX, ZONE_ROWS, ZONE_SERVICES_MAX};
+use super::super::lists::{List, ListSet};
 use super::tokens::{self, Tokens};
 use crate::codec::otlp::AttributeView;
 use crate::store::bytes::{Reader, put_bytes, put_varint};
@@ -205,15 +206,15 @@ impl Zones {
     pub(super) fn encode(
         services: &ValueList,
         table: &ZoneTable,
-        columns: Option<(&Schema, &Tokens)>,
+        columns: Option<(&Schema, &ListSet, &Tokens)>,
     ) -> Vec<u8> {
         let mut out = Vec::new();
         let mut names = Vec::new();
         services.encode_from(0, &mut names);
         put_bytes(&mut out, &names);
         out.push(u8::from(columns.is_some()));
-        if let Some((schema, tokens)) = columns {
-            encode_keys(&keys(schema, tokens), &mut out);
+        if let Some((schema, lists, tokens)) = columns {
+            encode_keys(&keys(schema, lists, tokens), &mut out);
         }
         put_varint(&mut out, table.list.len() as u64);
         for zone in &table.list {
@@ -288,7 +289,7 @@ impl KeyValues {
 }
 
 /// Collects the keys of a segment by their hash.
-fn keys(schema: &Schema, found: &Tokens) -> BTreeMap<u32, KeyValues> {
+fn keys(schema: &Schema, lists: &ListSet, found: &Tokens) -> BTreeMap<u32, KeyValues> {
     const NO_NUMBER: (f64, f64) = (f64::INFINITY, f64::NEG_INFINITY);
     let mut keys: BTreeMap<u32, KeyValues> = BTreeMap::new();
     let mut add = |hash: u64, kinds: u8, range| {
@@ -311,10 +312,10 @@ fn keys(schema: &Schema, found: &Tokens) -> BTreeMap<u32, KeyValues> {
             add(hash, ELSEWHERE, NO_NUMBER);
         }
     };
-    for encoded in schema.resources.iter() {
+    for encoded in lists.get(List::Resources).iter() {
         add_elsewhere(StoredResource::decode(encoded).view().attributes);
     }
-    for encoded in schema.scopes.iter() {
+    for encoded in lists.get(List::Scopes).iter() {
         add_elsewhere(StoredScope::decode(encoded).view().attributes);
     }
     for hash in found.item_keys() {

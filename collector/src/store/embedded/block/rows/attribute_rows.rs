@@ -3,21 +3,20 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use super::super::super::dictionary::ValueList;
+use super::super::super::lists::{Lent, List, Lists};
 use super::super::decode::BlockReader;
 use super::super::header::PartKind;
 use super::super::schema::{ColumnKind, Schema};
 use super::super::{Blobs, ints};
-use super::{Extent, ValueSource, readable};
+use super::{Extent, readable};
 use crate::codec::otlp::{AttributeView, ValueView};
 use crate::store::StoreError;
 
 /// The values of one column that rows need.
 #[derive(Debug)]
 enum Values {
-    Texts(Vec<u64>, Arc<ValueList>),
+    Texts(Vec<u64>, Lent),
     /// With those that are longer than what was read.
     Blobs(Blobs, Vec<bool>, ColumnKind),
     Numbers(Vec<u64>, ColumnKind),
@@ -31,14 +30,15 @@ impl Values {
         column: u32,
         kind: ColumnKind,
         places: &[u32],
-        source: &impl ValueSource,
+        source: &impl Lists,
         bytes_max: usize,
     ) -> Result<Self, StoreError> {
         Ok(match kind {
-            ColumnKind::Dictionary => Self::Texts(
-                reader.gather(PartKind::DictionaryIds, column, places)?,
-                source.values(column)?,
-            ),
+            ColumnKind::Dictionary => {
+                let numbers = reader.gather(PartKind::DictionaryIds, column, places)?;
+                let texts = source.lend(List::Values(column), &numbers)?;
+                Self::Texts(numbers, texts)
+            }
             ColumnKind::Literal | ColumnKind::Encoded => {
                 let (blobs, cut) = read_blobs(reader, column, places, bytes_max)?;
                 Self::Blobs(blobs, cut, kind)
@@ -53,9 +53,9 @@ impl Values {
     /// Returns the value of that occurrence, and whether it is cut.
     fn get(&self, index: usize) -> (ValueView<'_>, bool) {
         match self {
-            Self::Texts(ids, values) => {
-                let id = ids.get(index).map_or(u32::MAX, |&id| id as u32);
-                (ValueView::String(values.text(id)), false)
+            Self::Texts(numbers, texts) => {
+                let number = numbers.get(index).map_or(u32::MAX, |&number| number as u32);
+                (ValueView::String(texts.text(number)), false)
             }
             Self::Blobs(blobs, cut, kind) => {
                 let bytes = blobs.get(index);
@@ -122,7 +122,7 @@ impl AttributeRows {
     pub(super) fn read(
         reader: &BlockReader<'_>,
         schema: &Schema,
-        source: &impl ValueSource,
+        source: &impl Lists,
         rows: &[u32],
         extent: Extent,
     ) -> Result<Self, StoreError> {

@@ -1,8 +1,8 @@
 //! A column of attributes under a test: what can be answered by number is, before any value is printed.
 
 use super::super::super::block::schema::{ColumnKind, Schema};
-use super::super::super::block::{BlockReader, PartKind, ValueSource, ints};
-use super::super::super::dictionary::ValueList;
+use super::super::super::block::{BlockReader, PartKind, ints};
+use super::super::super::lists::List;
 use super::super::super::segment::Segment;
 use crate::codec::otlp::ValueView;
 use crate::codec::otlp::decode::value_of_view;
@@ -39,12 +39,12 @@ impl ColumnTest {
     ) -> Result<Option<Self>, StoreError> {
         Ok(match (kind, test) {
             (ColumnKind::Dictionary, Test::Equals(text)) => {
-                let found = segment.values(column)?.find(text.as_bytes());
+                let found = segment.find(List::Values(column), text.as_bytes())?;
                 found.map(|id| Self::Number(PartKind::DictionaryIds, u64::from(id)))
             }
             (ColumnKind::Dictionary, test) => {
-                let values = segment.values(column)?;
-                let passing = passing(&values, |text| passes(text, test))?;
+                let values = List::Values(column);
+                let passing = segment.passing(values, |text| passes(text, test))?;
                 passing.contains(&true).then_some(Self::Among(passing))
             }
             (ColumnKind::Literal, _) => Some(Self::Text),
@@ -137,18 +137,6 @@ impl ColumnTest {
             Self::Always => Ok(Vec::new()),
         }
     }
-}
-
-/// Returns, for each value of a dictionary, whether it passes.
-pub(in super::super) fn passing(
-    values: &ValueList,
-    passes: impl Fn(&[u8]) -> bool,
-) -> Result<Vec<bool>, StoreError> {
-    let passing = values.iter().map(|value| {
-        cancel::spend(value.len())?;
-        Ok(passes(value))
-    });
-    passing.collect()
 }
 
 /// Returns whether a stored text passes.

@@ -1,0 +1,63 @@
+//! The section of names, resources, scopes and columns in a footer. The columns are few and the lists mostly short; a long
+//! list is passed over, and lent value by value (`lending`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::block::PartStream;
+use super::super::block::schema::Schema;
+use super::super::dictionary::ValueList;
+use super::super::limits::LIST_WHOLE_BYTES_MAX;
+use super::super::lists::{List, ListSet};
+use crate::store::bytes::put_bytes;
+
+/// Writes the section.
+pub(super) fn encode(schema: &Schema, lists: &ListSet) -> Vec<u8> {
+    let (mut out, mut part) = (Vec::new(), Vec::new());
+    for list in List::TEXTS {
+        part.clear();
+        lists.get(list).encode_from(0, &mut part);
+        put_bytes(&mut out, &part);
+    }
+    schema.encode(&mut out);
+    out
+}
+
+/// What readers keep of the section.
+#[derive(Debug, Default)]
+pub(super) struct SchemaSection {
+    /// Its columns.
+    pub(super) schema: Arc<Schema>,
+    /// Its lists, but for long ones.
+    pub(super) texts: BTreeMap<List, Arc<ValueList>>,
+}
+
+impl SchemaSection {
+    /// Reads the section.
+    pub(super) fn read(section: &mut PartStream<'_>) -> Option<Self> {
+        let mut loaded = Self::default();
+        for list in List::TEXTS {
+            let length = section.varint()?;
+            if length > LIST_WHOLE_BYTES_MAX as u64 {
+                section.skip(length)?;
+                continue;
+            }
+            let mut values = ValueList::default();
+            values.absorb(&section.take(length as usize)?)?;
+            loaded.texts.insert(list, Arc::new(values));
+        }
+        let mut schema = Schema::default();
+        for kind in Schema::PARTS {
+            let length = usize::try_from(section.varint()?).ok()?;
+            schema.absorb(kind, &section.take(length)?)?;
+        }
+        loaded.schema = Arc::new(schema);
+        section.is_at_end().then_some(loaded)
+    }
+
+    /// Returns the memory it takes.
+    pub(super) fn memory(&self) -> usize {
+        let texts = self.texts.values().map(|list| list.memory());
+        self.schema.memory() + texts.sum::<usize>()
+    }
+}
