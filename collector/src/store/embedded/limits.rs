@@ -14,6 +14,10 @@ pub(crate) const IDLE_AFTER: Duration = Duration::from_secs(20);
 pub(crate) const SEGMENT_DICTIONARY_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a list of a segment (names, resources, scopes, values of a column) that is lent to readers as a whole.
 pub(crate) const LIST_WHOLE_BYTES_MAX: usize = if cfg!(test) { 256 } else { 2 << 20 };
+/// Bytes of values from longer lists that a reader of a trace holds of one segment.
+pub(crate) const PICKED_BYTES_MAX: usize = 8 << 20;
+/// What of them is kept for the names of what does not fit.
+pub(crate) const PICKED_BYTES_OF_NAMES: usize = 2 << 20;
 /// Attribute columns (key and type) of a segment; services of a shop have 50 to 200. Past it the attributes
 /// of a span are kept as one blob.
 pub(crate) const COLUMNS_MAX: usize = 4_096;

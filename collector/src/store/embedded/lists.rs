@@ -52,6 +52,12 @@ impl ListSet {
             _ => None,
         })
     }
+
+    /// Returns the memory of the longest.
+    pub(crate) fn longest(&self) -> usize {
+        let memory = self.lists.values().map(|list| list.memory());
+        memory.max().unwrap_or_default()
+    }
 }
 
 /// Values of a list by their numbers.
@@ -77,6 +83,20 @@ impl Lent {
     pub(crate) fn text(&self, number: u32) -> &str {
         std::str::from_utf8(self.get(number)).unwrap_or_default()
     }
+
+    /// Returns whether something of a value is missing because memory is bounded.
+    pub(crate) fn is_cut(&self, number: u32) -> bool {
+        match self {
+            Self::Whole(_) => false,
+            Self::Picked(picked) => picked.is_cut(number),
+        }
+    }
+}
+
+impl Default for Lent {
+    fn default() -> Self {
+        Self::Whole(Arc::default())
+    }
 }
 
 /// Some values of a list.
@@ -85,18 +105,25 @@ pub(crate) struct Picked {
     /// Their numbers, ascending.
     numbers: Vec<u32>,
     values: ValueList,
+    is_cut: Vec<bool>,
 }
 
 impl Picked {
-    /// Adds a value behind the others.
-    pub(crate) fn push(&mut self, number: u32, value: &[u8]) {
+    /// Adds a value behind the others, whole or cut.
+    pub(crate) fn push(&mut self, number: u32, value: &[u8], is_cut: bool) {
         self.numbers.push(number);
         self.values.push(value);
+        self.is_cut.push(is_cut);
     }
 
     fn get(&self, number: u32) -> &[u8] {
         let place = self.numbers.binary_search(&number);
         place.map_or(&[], |place| self.values.get(place as u32))
+    }
+
+    fn is_cut(&self, number: u32) -> bool {
+        let place = self.numbers.binary_search(&number);
+        place.is_ok_and(|place| self.is_cut[place])
     }
 }
 

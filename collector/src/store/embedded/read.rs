@@ -1,7 +1,7 @@
 //! Reads a trace by id, and the lists of services and operations.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
+use std::fs::File;
 
 use opentelemetry::TraceId;
 
@@ -10,7 +10,7 @@ use super::catalog::Catalog;
 use super::damage::{skip_missing, tolerate};
 use super::limits::TRACE_SPANS_MAX;
 use super::search::resolve;
-use super::segment::Segment;
+use super::segment::{LongLists, Segment};
 use crate::codec::otlp::Limits;
 use crate::model::{TimeRange, Trace, UnixNanos};
 use crate::store::StoreError;
@@ -69,14 +69,28 @@ fn read_segment(
     collector: &mut SpanCollector,
 ) -> Result<bool, StoreError> {
     let metas = segment.blocks();
-    let Some(file) = skip_missing(segment.file())? else {
+    let opened = segment.file().and_then(|file| {
+        let lists = LongLists::new(segment)?;
+        Ok((file, lists))
+    });
+    let Some((file, mut lists)) = skip_missing(opened)? else {
         return Ok(false);
     };
-    for &block in blocks {
-        let Some(meta) = metas.get(block as usize) else {
-            continue;
-        };
-        let read = || read_block(segment, &file, meta, wanted, collector);
+    let metas: Vec<(u32, &BlockMeta)> = blocks
+        .iter()
+        .filter_map(|&block| Some((block, metas.get(block as usize)?)))
+        .collect();
+    if lists.is_noting() {
+        for &(block, meta) in &metas {
+            let note = || note_block(segment, &file, meta, wanted, &lists);
+            tolerate(catalog, segment, block, note)?;
+        }
+        if skip_missing(lists.pick())?.is_none() {
+            return Ok(false);
+        }
+    }
+    for (block, meta) in metas {
+        let read = || read_block(segment, &file, meta, wanted, &lists, collector);
         if let Some(true) = tolerate(catalog, segment, block, read)? {
             return Ok(true);
         }
@@ -84,20 +98,50 @@ fn read_segment(
     Ok(false)
 }
 
-/// Reads a trace's spans from one block; returns whether there were more than there is room.
-fn read_block(
-    segment: &Segment,
-    file: &Arc<std::fs::File>,
+/// Opens a block if it holds rows of the trace that are wanted.
+fn open_block<'a>(
+    segment: &'a Segment,
+    file: &'a File,
     meta: &BlockMeta,
     wanted: Wanted,
-    collector: &mut SpanCollector,
-) -> Result<bool, StoreError> {
+) -> Result<Option<(BlockReader<'a>, Vec<u32>)>, StoreError> {
     let path = &segment.place().path;
     let reader = BlockReader::open(file, path, meta.offset, meta.header_bytes)?;
     if reader.header.written > wanted.as_of.get() {
-        return Ok(false);
+        return Ok(None);
     }
-    let mut rows = reader.rows_of(wanted.number())?;
+    let rows = reader.rows_of(wanted.number())?;
+    Ok(Some((reader, rows)))
+}
+
+/// Notes which values of long lists a trace's spans in one block need.
+fn note_block(
+    segment: &Segment,
+    file: &File,
+    meta: &BlockMeta,
+    wanted: Wanted,
+    lists: &LongLists<'_>,
+) -> Result<(), StoreError> {
+    if let Some((reader, mut rows)) = open_block(segment, file, meta, wanted)? {
+        rows.truncate(TRACE_SPANS_MAX);
+        let extent = Extent::Values { bytes_max: 0 };
+        RowReader::read(&reader, &*segment.schema()?, lists, &rows, extent)?;
+    }
+    Ok(())
+}
+
+/// Reads a trace's spans from one block; returns whether there were more than there is room.
+fn read_block(
+    segment: &Segment,
+    file: &File,
+    meta: &BlockMeta,
+    wanted: Wanted,
+    lists: &LongLists<'_>,
+    collector: &mut SpanCollector,
+) -> Result<bool, StoreError> {
+    let Some((reader, mut rows)) = open_block(segment, file, meta, wanted)? else {
+        return Ok(false);
+    };
     let room = TRACE_SPANS_MAX - collector.spans.len();
     let is_cut = rows.len() > room;
     rows.truncate(room);
@@ -106,7 +150,7 @@ fn read_block(
     while !rest.is_empty() && !collector.spans.is_full() {
         let (here, later) = rest.split_at(stripe.rows(collector).min(rest.len()));
         let extent = stripe.extent(collector, here.len());
-        RowReader::read(&reader, &*segment.schema()?, segment, here, extent)?.visit(collector);
+        RowReader::read(&reader, &*segment.schema()?, lists, here, extent)?.visit(collector);
         rest = later;
     }
     Ok(is_cut || collector.spans.is_full())

@@ -1,6 +1,7 @@
 //! Attribute lists as bytes, for what is kept whole: resources, and spans that found no columns.
 
 use crate::codec::otlp::{AttributeView, ResourceView, ScopeView, ValueView};
+use crate::model::SHORTENED;
 use crate::store::bytes::{Reader, put_bytes, put_varint};
 
 /// Writes a list of attributes.
@@ -75,6 +76,18 @@ pub(crate) fn encode_resource(out: &mut Vec<u8>, resource: &ResourceView<'_>) {
         .iter()
         .for_each(|entity| put_bytes(out, entity));
     cut_defaults(out, begin);
+}
+
+/// Returns what a resource or a scope is without anything but its two names, with the note that more is missing.
+pub(crate) fn names_of(encoded: &[u8]) -> Vec<u8> {
+    let mut reader = Reader::new(encoded);
+    let mut out = Vec::new();
+    for _ in 0..2 {
+        put_bytes(&mut out, reader.bytes().unwrap_or_default());
+    }
+    let (key, value) = (SHORTENED, ValueView::Bool(true));
+    encode_attributes(&mut out, &[AttributeView { key, value }]);
+    out
 }
 
 /// Leaves out what follows the first fields where all of it has its default, as all of it had before these existed.

@@ -184,6 +184,7 @@ impl RowReader {
         let texts = [&self.status_messages, &self.trace_states];
         let name = self.names[index] as u32;
         is_cut |= columns.into_iter().chain(texts).any(|c| c.is_cut(row))
+            || self.name_texts.is_cut(name)
             || self.extent == Extent::Bare;
         if is_cut {
             let (key, value) = (SHORTENED, ValueView::Bool(true));

@@ -15,7 +15,7 @@ use super::super::catalog::Catalog;
 use super::super::damage::{skip_missing, tolerate};
 use super::super::limits::{RECOUNT_BLOCKS_MAX, RECOUNT_SPANS_MAX};
 use super::super::lists::{List, Lists};
-use super::super::segment::Segment;
+use super::super::segment::{LongLists, Segment};
 use super::Place;
 use crate::model::{ServiceCount, SpanKind, StatusCode, TraceSummary};
 use crate::store::StoreError;
@@ -123,9 +123,17 @@ fn read_segment(
     services: &mut Services,
 ) -> Result<Vec<Counted>, StoreError> {
     let file = segment.file()?;
+    let mut lists = LongLists::new(segment)?;
+    if lists.is_noting() {
+        for ((_, block), _) in blocks {
+            let note = || read_block(segment, &file, *block, &lists, wanted, services);
+            tolerate(catalog, segment, *block, note)?;
+        }
+        lists.pick()?;
+    }
     let mut spans = Vec::new();
     for planned @ ((_, block), _) in blocks {
-        let read = || read_block(segment, &file, *block, wanted, services);
+        let read = || read_block(segment, &file, *block, &lists, wanted, services);
         match tolerate(catalog, segment, *block, read)?.flatten() {
             Some(read) => spans.extend(read),
             None => leave(wanted, planned),
@@ -139,6 +147,7 @@ fn read_block(
     segment: &Segment,
     file: &File,
     block: u32,
+    lists: &LongLists<'_>,
     wanted: &HashMap<u128, usize>,
     services: &mut Services,
 ) -> Result<Option<Vec<Counted>>, StoreError> {
@@ -159,8 +168,8 @@ fn read_block(
         .filter_map(|(at, &trace)| Some((at, rows[trace as usize]?)))
         .collect();
     let of_rows = |column: &[u64]| rows.iter().map(|row| column[row.0]).collect::<Vec<_>>();
-    let names = segment.lend(List::Names, &of_rows(&columns.names))?;
-    let resources = segment.lend(List::Resources, &of_rows(&columns.resources))?;
+    let names = lists.lend(List::Names, &of_rows(&columns.names))?;
+    let resources = lists.lend(List::Resources, &of_rows(&columns.resources))?;
     let counted = rows.into_iter().map(|(at, row)| {
         let name = names.text(columns.names[at] as u32);
         let sender = sender_of(resources.get(columns.resources[at] as u32));

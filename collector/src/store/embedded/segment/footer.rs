@@ -205,6 +205,12 @@ impl Footer {
             .map_or(0, |section| section.raw as usize)
     }
 
+    /// Returns the bytes of the longest section of a kind.
+    pub(crate) fn longest(&self, kind: SectionKind) -> usize {
+        let of_kind = self.sections.iter().filter(|s| s.kind == kind as u8);
+        of_kind.map(|s| s.raw as usize).max().unwrap_or_default()
+    }
+
     /// Returns whether it has a section of that kind.
     pub(crate) fn has(&self, kind: SectionKind) -> bool {
         self.find(kind, 0).is_some()

@@ -1,20 +1,29 @@
 //! Lends the lists of a segment. Short ones are lent whole and cached; of a longer one, which may be as large as what
 //! senders put into one commit, a reader gets the values that it needs, and a search sees one value after the other.
 //!
-//! A footer keeps a list as one stream, so picking from it reads it once.
+//! A footer keeps a list as one stream, so picking from it reads it once: a reader of many blocks asks for the numbers
+//! of all of them first (`LongLists`).
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::super::block::attributes::names_of;
 use super::super::dictionary::ValueList;
-use super::super::limits::{LIST_ENTRIES_MAX, LIST_WHOLE_BYTES_MAX};
+use super::super::limits::{
+    LIST_ENTRIES_MAX, LIST_WHOLE_BYTES_MAX, PICKED_BYTES_MAX, PICKED_BYTES_OF_NAMES,
+};
 use super::super::lists::{Lent, List, Lists, Picked};
 use super::footer::SectionKind;
 use super::{OpenSegment, SealedSegment, Segment};
+use crate::model::cut;
 use crate::store::StoreError;
 use crate::store::cancel;
 
 /// Bytes of an open segment's list that a search copies at a time: its writer waits as long.
 const COPIED_BYTES: usize = 256 << 10;
+/// What is kept of a span's name that does not fit.
+const NAME_BYTES_CUT: usize = 64;
 
 impl SealedSegment {
     /// Returns a list if it is short.
@@ -32,6 +41,11 @@ impl SealedSegment {
             Some((values, memory))
         });
         values.map(Some)
+    }
+
+    fn has_long_lists(&self) -> Result<bool, StoreError> {
+        let has_long_values = self.footer.longest(SectionKind::Values) > LIST_WHOLE_BYTES_MAX;
+        Ok(has_long_values || self.schema_section()?.texts.len() < List::TEXTS.len())
     }
 
     /// Reads a list from the file and shows its values in order, until `visit` returns false.
@@ -155,22 +169,22 @@ impl Segment {
         Ok(passing)
     }
 
-    /// Picks values of a list, whose numbers ascend.
-    fn pick(&self, list: List, numbers: &[u32]) -> Result<Lent, StoreError> {
+    /// Picks values of a list, whose numbers ascend, as far as there is room.
+    fn pick(&self, list: List, numbers: &[u32], room: &mut Room) -> Result<Lent, StoreError> {
         let mut picked = Picked::default();
         match self {
             Self::Open(segment) => {
                 let state = segment.state();
                 let values = state.lists.get(list);
                 for &number in numbers {
-                    picked.push(number, values.get(number));
+                    room.put(list, number, values.get(number), &mut picked);
                 }
             }
             Self::Sealed(segment) => {
                 let mut wanted = numbers.iter().copied().peekable();
                 segment.stream(list, |number, value| {
                     if wanted.next_if_eq(&number).is_some() {
-                        picked.push(number, value);
+                        room.put(list, number, value, &mut picked);
                     }
                     Ok(wanted.peek().is_some())
                 })?;
@@ -180,12 +194,121 @@ impl Segment {
     }
 }
 
+/// As much as is asked for: of rows that are copied or sent elsewhere nothing may be missing.
 impl Lists for Segment {
     fn lend(&self, list: List, numbers: &[u64]) -> Result<Lent, StoreError> {
         match self.whole(list)? {
             Some(values) => Ok(Lent::Whole(values)),
-            None => self.pick(list, &distinct(numbers)),
+            None => self.pick(list, &distinct(numbers), &mut Room::unbounded()),
         }
+    }
+}
+
+/// How much may be picked yet, bytes.
+#[derive(Debug, Clone, Copy)]
+struct Room(usize);
+
+impl Room {
+    fn unbounded() -> Self {
+        Self(usize::MAX)
+    }
+
+    /// Adds a value: past the room only its names, and past what is kept for these only a note that something is missing.
+    fn put(&mut self, list: List, number: u32, value: &[u8], picked: &mut Picked) {
+        if self.takes(value.len().saturating_add(PICKED_BYTES_OF_NAMES)) {
+            self.0 -= value.len().min(self.0);
+            return picked.push(number, value, false);
+        }
+        let kept = match list {
+            List::Values(_) => Vec::new(),
+            List::Names => {
+                let name = std::str::from_utf8(value).unwrap_or_default();
+                cut(name, NAME_BYTES_CUT).as_bytes().to_vec()
+            }
+            List::Resources | List::Scopes => names_of(value),
+        };
+        let kept = match (self.takes(kept.len()), list) {
+            (true, _) => kept,
+            (false, List::Resources | List::Scopes) => names_of(&[]),
+            (false, _) => Vec::new(),
+        };
+        self.0 -= kept.len().min(self.0);
+        picked.push(number, &kept, kept != value);
+    }
+
+    fn takes(&self, bytes: usize) -> bool {
+        bytes <= self.0
+    }
+}
+
+/// The lists of a segment for one reader, within bounds. Where some of a sealed segment are long, it reads everything twice:
+/// first the numbers that it needs are noted, then each long list is read once, then there are values.
+#[derive(Debug)]
+pub(crate) struct LongLists<'a> {
+    segment: &'a Segment,
+    room: Cell<Room>,
+    noted: RefCell<BTreeMap<List, Vec<u64>>>,
+    picked: BTreeMap<List, Lent>,
+    is_noting: bool,
+}
+
+impl<'a> LongLists<'a> {
+    /// Makes those of a segment.
+    pub(crate) fn new(segment: &'a Segment) -> Result<Self, StoreError> {
+        let is_noting = match segment {
+            Segment::Open(open) => open.state().lists.longest() > LIST_WHOLE_BYTES_MAX,
+            Segment::Sealed(sealed) => sealed.has_long_lists()?,
+        };
+        Ok(Self {
+            segment,
+            room: Cell::new(Room(PICKED_BYTES_MAX)),
+            noted: RefCell::default(),
+            picked: BTreeMap::new(),
+            is_noting,
+        })
+    }
+
+    /// Returns whether what it lends is empty so far: numbers are noted.
+    pub(crate) fn is_noting(&self) -> bool {
+        self.is_noting
+    }
+
+    /// Picks what was noted.
+    pub(crate) fn pick(&mut self) -> Result<(), StoreError> {
+        let mut room = self.room.get();
+        for (list, numbers) in std::mem::take(self.noted.get_mut()) {
+            let picked = self.segment.pick(list, &distinct(&numbers), &mut room)?;
+            self.picked.insert(list, picked);
+        }
+        self.is_noting = false;
+        Ok(())
+    }
+
+    fn note(&self, list: List, numbers: &[u64]) {
+        let mut noted = self.noted.borrow_mut();
+        let of_list = noted.entry(list).or_default();
+        of_list.extend_from_slice(numbers);
+        of_list.sort_unstable();
+        of_list.dedup();
+    }
+}
+
+impl Lists for LongLists<'_> {
+    fn lend(&self, list: List, numbers: &[u64]) -> Result<Lent, StoreError> {
+        if let Some(values) = self.segment.whole(list)? {
+            return Ok(Lent::Whole(values));
+        }
+        if self.is_noting {
+            self.note(list, numbers);
+            return Ok(Lent::default());
+        }
+        if let Some(picked) = self.picked.get(&list) {
+            return Ok(picked.clone());
+        }
+        let mut room = self.room.get();
+        let picked = self.segment.pick(list, &distinct(numbers), &mut room)?;
+        self.room.set(room);
+        Ok(picked)
     }
 }
 
@@ -199,8 +322,63 @@ fn distinct(numbers: &[u64]) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::super::super::SpanLog;
+    use super::super::super::block::attributes::{StoredScope, encode_scope};
     use super::super::super::tests::support::{open_store, span, write};
     use super::*;
+    use crate::codec::otlp::{AttributeView, ScopeView, ValueView};
+    use crate::model::SHORTENED;
+
+    fn scope_of(bytes: usize) -> Vec<u8> {
+        let value = "x".repeat(bytes);
+        let attributes = [AttributeView {
+            key: "large",
+            value: ValueView::String(&value),
+        }];
+        let mut encoded = Vec::new();
+        encode_scope(
+            &mut encoded,
+            &ScopeView {
+                name: "library",
+                version: "1.2",
+                attributes: &attributes,
+                dropped_attributes_count: 0,
+                schema_url: "",
+            },
+        );
+        encoded
+    }
+
+    /// *Guarantees*: what does not fit is cut to its names and says so, names are cut last, and it never takes more than
+    /// the room.
+    #[test]
+    fn what_does_not_fit_keeps_its_names() {
+        let mut room = Room(PICKED_BYTES_OF_NAMES + 1_000);
+        let mut picked = Picked::default();
+        room.put(List::Scopes, 1, &scope_of(900), &mut picked);
+        room.put(List::Scopes, 4, &scope_of(900), &mut picked);
+        let lent = Lent::Picked(Arc::new(picked));
+        let keys = [1, 4].map(|number| {
+            let stored = StoredScope::decode(lent.get(number));
+            assert_eq!(
+                (stored.view().name, stored.view().version),
+                ("library", "1.2")
+            );
+            stored.view().attributes[0].key.to_owned()
+        });
+        assert_eq!(keys, ["large", SHORTENED]);
+        assert_eq!((lent.is_cut(1), lent.is_cut(4)), (false, true));
+        assert_eq!(lent.get(2), b"");
+        let mut names = Picked::default();
+        let name = "é".repeat(NAME_BYTES_CUT);
+        for number in 0..=(PICKED_BYTES_OF_NAMES / NAME_BYTES_CUT) as u32 {
+            room.put(List::Names, number, name.as_bytes(), &mut names);
+        }
+        let lent = Lent::Picked(Arc::new(names));
+        assert_eq!(lent.text(7).chars().count(), NAME_BYTES_CUT / 2);
+        let last = (PICKED_BYTES_OF_NAMES / NAME_BYTES_CUT) as u32;
+        assert_eq!((lent.text(last), lent.is_cut(last)), ("", true));
+        assert!(room.0 < NAME_BYTES_CUT);
+    }
 
     /// *Guarantees*: values of a long list are found by number and by text, sealed or not, those of one that is short too.
     #[test]
@@ -219,7 +397,7 @@ mod tests {
             let names = segment.lend(List::Names, &[199, 3, 7, 3]).unwrap();
             let texts = [3, 7, 199].map(|number| names.text(number).to_owned());
             assert_eq!(texts, ["step 003", "step 007", "step 199"]);
-            assert_eq!(names.text(4), "");
+            assert_eq!((names.text(4), names.is_cut(3)), ("", false));
             assert_eq!(segment.find(List::Names, b"step 042").unwrap(), Some(42));
             assert_eq!(segment.find(List::Names, b"step").unwrap(), None);
             let ends_in_9 = |name: &[u8]| name.ends_with(b"9");

@@ -33,6 +33,7 @@ use crate::store::StoreError;
 use crate::sync::RwLock;
 use cache::SectionCache;
 pub(crate) use footer::Footer;
+pub(crate) use lending::LongLists;
 pub(crate) use piece::NamedPiece;
 pub(crate) use sealed::SealedSegment;
 use sealed::open_file;

@@ -55,7 +55,7 @@ impl Values {
         match self {
             Self::Texts(numbers, texts) => {
                 let number = numbers.get(index).map_or(u32::MAX, |&number| number as u32);
-                (ValueView::String(texts.text(number)), false)
+                (ValueView::String(texts.text(number)), texts.is_cut(number))
             }
             Self::Blobs(blobs, cut, kind) => {
                 let bytes = blobs.get(index);
