@@ -90,6 +90,7 @@ mod name;
 pub mod propagation;
 pub mod request;
 pub mod resilience;
+mod semaphore;
 pub mod semconv;
 mod setting;
 mod sync;

@@ -4,8 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::context::{code_in_context, in_context};
 use super::figures::PoolSnapshot;
 use super::refusal::{PoolFull, PoolLost, PoolRunError};
@@ -15,6 +13,7 @@ use super::worker::{Running, Worker};
 use crate::circuit_breaker::rules::validation::SettingsError;
 use crate::name::Name;
 use crate::resilience::attempt;
+use crate::semaphore::Permit;
 
 /// A pool that isolates the calls of one key; clones are handles to the same one. [`Registry::pool`] makes it.
 ///
@@ -74,7 +73,9 @@ impl IsolationPool {
     pub fn update_settings(&self, settings: PoolSettings) -> Result<(), SettingsError> {
         settings.validate()?;
         let mut current = self.inner.settings.write();
-        self.inner.resize(current.core_size, settings.core_size);
+        self.inner
+            .workers
+            .resize(current.core_size, settings.core_size);
         *current = settings;
         Ok(())
     }
@@ -126,14 +127,14 @@ impl IsolationPool {
     /// Returns a worker as soon as one is free; waits in the queue if there is a place.
     pub(super) async fn worker(&self) -> Result<Worker, PoolFull> {
         let inner = &self.inner;
-        let permit = match Arc::clone(&inner.workers).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => self.wait().await?,
+        let permit = match inner.workers.try_acquire() {
+            Some(permit) => permit,
+            None => self.wait().await?,
         };
         Ok(Worker::new(Arc::clone(inner), permit))
     }
 
-    async fn wait(&self) -> Result<OwnedSemaphorePermit, PoolFull> {
+    async fn wait(&self) -> Result<Permit, PoolFull> {
         let inner = &self.inner;
         let settings = self.settings();
         let queue = settings.queue_limit();
@@ -146,8 +147,7 @@ impl IsolationPool {
                 queue,
             });
         };
-        let permit = Arc::clone(&inner.workers).acquire_owned().await;
-        Ok(permit.expect("the semaphore of a pool is never closed"))
+        Ok(inner.workers.acquire().await)
     }
 }
 

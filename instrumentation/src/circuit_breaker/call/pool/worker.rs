@@ -6,25 +6,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
 use super::refusal::PoolLost;
 use super::state::State;
+use crate::semaphore::Permit;
 
 /// The right to run one call; the next waiting call gets it when it is dropped.
 #[derive(Debug)]
 pub(super) struct Worker {
     pool: Arc<State>,
-    permit: Option<OwnedSemaphorePermit>,
+    _permit: Permit,
 }
 
 impl Worker {
-    pub(super) fn new(pool: Arc<State>, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(pool: Arc<State>, permit: Permit) -> Self {
         pool.figures.started();
         Self {
             pool,
-            permit: Some(permit),
+            _permit: permit,
         }
     }
 }
@@ -32,9 +32,6 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.pool.figures.ended();
-        if let Some(permit) = self.permit.take() {
-            self.pool.take_back(permit);
-        }
     }
 }
 

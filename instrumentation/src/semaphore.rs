@@ -1,0 +1,152 @@
+//! A fair semaphore whose size may change while permits are held. Callers that wait get permits in the order in which they came.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+/// Permits, and how many of those held are not to come back.
+#[derive(Debug)]
+pub(crate) struct Semaphore {
+    permits: tokio::sync::Semaphore,
+    /// By how many the size was reduced that were held then.
+    surplus: AtomicU32,
+}
+
+/// A permit, which comes back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    semaphore: Arc<Semaphore>,
+}
+
+impl Semaphore {
+    pub(crate) fn new(size: u32) -> Arc<Self> {
+        Arc::new(Self {
+            permits: tokio::sync::Semaphore::new(size as usize),
+            surplus: AtomicU32::new(0),
+        })
+    }
+
+    /// Takes a permit if one is free and none waits for it.
+    pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
+        self.permits.try_acquire().ok()?.forget();
+        Some(self.permit())
+    }
+
+    /// Waits for a permit; dropped meanwhile, it leaves the queue.
+    pub(crate) async fn acquire(self: &Arc<Self>) -> Permit {
+        let permit = self.permits.acquire().await;
+        permit.expect("it is never closed").forget();
+        self.permit()
+    }
+
+    /// Returns how many permits are free.
+    pub(crate) fn available(&self) -> u32 {
+        u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX)
+    }
+
+    /// Changes the size. Permits that are held stay so: a smaller size is reached as they come back. One call at a time.
+    pub(crate) fn resize(&self, from: u32, to: u32) {
+        match to.checked_sub(from) {
+            Some(more) => {
+                // Those that were not to come back do.
+                let kept = self
+                    .surplus
+                    .fetch_update(SeqCst, SeqCst, |surplus| Some(surplus.saturating_sub(more)));
+                let kept = kept.unwrap_or_default().min(more);
+                self.permits.add_permits((more - kept) as usize);
+            }
+            None => {
+                self.surplus.fetch_add(from - to, SeqCst);
+                self.settle();
+            }
+        }
+    }
+
+    fn permit(self: &Arc<Self>) -> Permit {
+        let semaphore = Arc::clone(self);
+        Permit { semaphore }
+    }
+
+    fn release(&self) {
+        if self.take_surplus() {
+            return;
+        }
+        self.permits.add_permits(1);
+        // The size may have been reduced between the two.
+        self.settle();
+    }
+
+    /// Takes free permits for those that are too many.
+    fn settle(&self) {
+        while self.take_surplus() {
+            let Ok(permit) = self.permits.try_acquire() else {
+                // All are held: the next one that comes back.
+                self.surplus.fetch_add(1, SeqCst);
+                if self.available() == 0 {
+                    return;
+                }
+                continue;
+            };
+            permit.forget();
+        }
+    }
+
+    fn take_surplus(&self) -> bool {
+        // Usually there is none, and this is a load.
+        let take = |surplus: u32| surplus.checked_sub(1);
+        self.surplus.fetch_update(SeqCst, SeqCst, take).is_ok()
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.semaphore.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(semaphore: &Arc<Semaphore>) -> Vec<Permit> {
+        std::iter::from_fn(|| semaphore.try_acquire()).collect()
+    }
+
+    #[test]
+    fn a_smaller_size_is_reached_as_permits_come_back() {
+        let semaphore = Semaphore::new(4);
+        let mut held = all(&semaphore);
+        assert_eq!(held.len(), 4);
+        semaphore.resize(4, 2);
+        held.truncate(2);
+        assert!(semaphore.try_acquire().is_none(), "two are held");
+        held.truncate(1);
+        let again = all(&semaphore);
+        assert_eq!(again.len(), 1);
+        semaphore.resize(2, 5);
+        drop((held, again));
+        assert_eq!(all(&semaphore).len(), 5);
+    }
+
+    /// Scenario: the size grows and shrinks while eight threads take permits and give them back.
+    /// Guarantees: no permit is lost and none is made up.
+    #[test]
+    fn permits_are_exact_whatever_the_size_was() {
+        let semaphore = Semaphore::new(3);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..5_000 {
+                        drop(semaphore.try_acquire());
+                    }
+                });
+            }
+            for round in 0..500 {
+                let (from, to) = if round % 2 == 0 { (3, 1) } else { (1, 3) };
+                semaphore.resize(from, to);
+            }
+        });
+        assert_eq!(all(&semaphore).len(), 3);
+        semaphore.resize(3, 1);
+        assert_eq!(all(&semaphore).len(), 1);
+    }
+}
