@@ -1,7 +1,7 @@
 //! How many retries or hedges all calls together may make, so that a target which fails for everyone is not asked several
 //! times as often.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,12 +53,13 @@ impl BudgetSettings {
     }
 }
 
-/// The tokens of a budget.
+/// The tokens of a budget; without settings there are always some.
 #[derive(Debug)]
 pub(super) struct Budget {
-    per_call: u64,
-    per_second: u32,
-    most: u64,
+    is_limited: AtomicBool,
+    per_call: AtomicU64,
+    per_second: AtomicU32,
+    most: AtomicU64,
     tokens: AtomicU64,
     clock: Clock,
     /// Until when time has been turned into tokens.
@@ -66,28 +67,50 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(settings: &BudgetSettings) -> Self {
-        let most = u64::from(settings.max_saved) * TOKEN;
-        Self {
-            per_call: (settings.percent_of_calls * TOKEN as f64 / 100.0) as u64,
-            per_second: settings.per_second,
-            most,
-            tokens: AtomicU64::new(most),
+    pub(super) fn new(settings: Option<&BudgetSettings>) -> Self {
+        let budget = Self {
+            is_limited: AtomicBool::new(false),
+            per_call: AtomicU64::new(0),
+            per_second: AtomicU32::new(0),
+            most: AtomicU64::new(0),
+            tokens: AtomicU64::new(0),
             clock: Clock::start(),
             paid_until: Mutex::new(0),
+        };
+        budget.apply(settings);
+        budget
+    }
+
+    /// Goes on with other settings: what was saved stays, as far as it may; one that was unlimited begins full.
+    pub(super) fn apply(&self, settings: Option<&BudgetSettings>) {
+        self.add_time();
+        if let Some(settings) = settings {
+            let per_call = settings.percent_of_calls * TOKEN as f64 / 100.0;
+            let most = u64::from(settings.max_saved) * TOKEN;
+            self.per_call.store(per_call as u64, Relaxed);
+            self.per_second.store(settings.per_second, Relaxed);
+            self.most.store(most, Relaxed);
+            match self.is_limited.load(Relaxed) {
+                true => self.tokens.fetch_min(most, Relaxed),
+                false => self.tokens.swap(most, Relaxed),
+            };
         }
+        self.is_limited.store(settings.is_some(), Relaxed);
     }
 
     /// Adds what a call is worth.
     pub(super) fn add_call(&self) {
         // A budget that nothing takes from is full, and is only read.
-        if self.tokens.load(Relaxed) < self.most {
-            self.add(self.per_call);
+        if self.is_limited.load(Relaxed) && self.tokens.load(Relaxed) < self.most.load(Relaxed) {
+            self.add(self.per_call.load(Relaxed));
         }
     }
 
     /// Takes a token; `false` if there is none.
     pub(super) fn take(&self) -> bool {
+        if !self.is_limited.load(Relaxed) {
+            return true;
+        }
         self.add_time();
         let take = |tokens: u64| tokens.checked_sub(TOKEN);
         self.tokens.fetch_update(Relaxed, Relaxed, take).is_ok()
@@ -101,26 +124,29 @@ impl Budget {
     /// Whether nothing is missing.
     pub(super) fn is_full(&self) -> bool {
         self.add_time();
-        self.tokens.load(Relaxed) == self.most
+        !self.is_limited.load(Relaxed) || self.tokens.load(Relaxed) >= self.most.load(Relaxed)
     }
 
-    /// The tokens that are left.
-    pub(super) fn left(&self) -> u64 {
+    /// The tokens that are left, if they are limited.
+    pub(super) fn left(&self) -> Option<u64> {
         self.add_time();
-        self.tokens.load(Relaxed) / TOKEN
+        let is_limited = self.is_limited.load(Relaxed);
+        is_limited.then(|| self.tokens.load(Relaxed) / TOKEN)
     }
 
     fn add(&self, tokens: u64) {
-        let add = |known: u64| Some(known.saturating_add(tokens).min(self.most));
+        let most = self.most.load(Relaxed);
+        let add = |known: u64| Some(known.saturating_add(tokens).min(most));
         let _ = self.tokens.fetch_update(Relaxed, Relaxed, add); // It always adds.
     }
 
     fn add_time(&self) {
-        let nanos_of_token = match self.per_second {
-            0 => return,
+        let mut paid_until = self.paid_until.lock();
+        let nanos_of_token = match self.per_second.load(Relaxed) {
+            // What passes now is worth nothing later.
+            0 => return *paid_until = self.clock.now(),
             tokens => 1_000_000_000 / u64::from(tokens),
         };
-        let mut paid_until = self.paid_until.lock();
         let whole = self.clock.now().saturating_sub(*paid_until) / nanos_of_token.max(1);
         *paid_until += whole * nanos_of_token;
         self.add(whole.saturating_mul(TOKEN));
@@ -134,11 +160,11 @@ mod tests {
     use super::*;
 
     fn budget(percent_of_calls: f64, per_second: u32, max_saved: u32) -> Budget {
-        Budget::new(&BudgetSettings {
+        Budget::new(Some(&BudgetSettings {
             percent_of_calls,
             per_second,
             max_saved,
-        })
+        }))
     }
 
     fn takes(budget: &Budget) -> usize {

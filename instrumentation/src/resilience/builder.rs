@@ -42,7 +42,7 @@ where
     /// with a number made from the whole.
     ///
     /// The first settings of a name win: a builder that was given others gets the registered policy as it is, and that is
-    /// logged as a warning, once for each policy.
+    /// logged as a warning, once for each policy. `update_settings` of the policy changes settings in force.
     ///
     /// # Panics
     /// Panics on settings that [`PolicySettings::validate`] refuses; [`try_build`](Self::try_build) does not.
@@ -78,7 +78,8 @@ where
         }
         let policy = self.registered();
         let wanted = self.settings.as_ref();
-        if wanted.is_none_or(|settings| settings == policy.inner().settings()) {
+        let current = policy.inner().settings();
+        if wanted.is_none_or(|settings| current.began_with(settings)) {
             return Ok(policy);
         }
         Err(BuildError::Conflict {

@@ -19,9 +19,20 @@ macro_rules! policy {
                 &self.inner.instrument.name
             }
 
-            /// Returns the settings.
-            pub fn settings(&self) -> &$settings {
-                &self.inner.settings
+            /// Returns the settings in force.
+            pub fn settings(&self) -> std::sync::Arc<$settings> {
+                self.inner.settings.get()
+            }
+
+            /// Replaces the settings, for calls from now on and those that wait. Counts are kept.
+            ///
+            /// # Errors
+            /// Returns the first invalid setting and changes nothing.
+            pub fn update_settings(
+                &self,
+                settings: $settings,
+            ) -> Result<(), $crate::resilience::SettingsError> {
+                $crate::resilience::policy::update(&*self.inner, settings)
             }
 
             /// Returns the counts at this moment.
@@ -50,7 +61,7 @@ macro_rules! policy {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_struct(stringify!($handle))
                     .field("name", &self.inner.instrument.name)
-                    .field("settings", &self.inner.settings)
+                    .field("settings", &self.inner.settings.get())
                     .finish_non_exhaustive()
             }
         }

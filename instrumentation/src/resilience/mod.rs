@@ -14,6 +14,7 @@ pub(crate) mod attempt;
 mod budget;
 mod builder;
 mod bulkhead;
+mod current;
 mod errors;
 mod event;
 mod handle;

@@ -2,9 +2,12 @@
 //! registry holds too.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::task::Waker;
 
+use super::current::Current;
 use super::errors::SettingsError;
 use super::event::Kind;
 use super::instrument::Instrument;
@@ -49,7 +52,33 @@ pub(super) trait Inner: Registered + Sized {
 
     fn new(instrument: Instrument, settings: Self::Settings) -> Self;
 
-    fn settings(&self) -> &Self::Settings;
+    fn settings(&self) -> &Current<Self::Settings>;
+
+    /// Makes what it keeps besides the settings fit new ones; returns whom to wake.
+    fn apply(&self, _old: &Self::Settings, _new: &Self::Settings) -> Wakers {
+        Wakers::default()
+    }
+}
+
+/// Whom to wake, once no lock is held: a waker may run code of the application.
+#[derive(Debug, Default)]
+#[must_use = "a waiter that is not woken waits for its timer"]
+pub(super) struct Wakers(VecDeque<Waker>);
+
+impl Wakers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn wake(self) {
+        self.0.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Extend<Waker> for Wakers {
+    fn extend<I: IntoIterator<Item = Waker>>(&mut self, wakers: I) {
+        self.0.extend(wakers);
+    }
 }
 
 /// What a registry holds of a policy.
@@ -65,6 +94,15 @@ pub(super) trait Registered: Any + Send + Sync {
     fn is_idle(&self) -> bool {
         true
     }
+}
+
+/// Puts other settings in force.
+pub(super) fn update<I: Inner>(policy: &I, settings: I::Settings) -> Result<(), SettingsError> {
+    settings.validate()?;
+    let apply = |old: &I::Settings, new: &I::Settings| policy.apply(old, new);
+    let wakers = policy.settings().replace(settings, apply);
+    wakers.wake();
+    Ok(())
 }
 
 /// Names the policy whose setting is wrong.

@@ -187,3 +187,87 @@ fn errors_of_nested_policies_are_flattened() {
     let error: Box<dyn std::error::Error + Send + Sync> = PolicyError::Failed("gone").into();
     assert_eq!(error.to_string(), "gone");
 }
+
+/// Guarantees: settings change while calls run and wait, invalid ones change nothing, and a builder with the first ones still
+/// gets the policy.
+#[tokio::test(start_paused = true)]
+async fn settings_change_while_calls_wait() {
+    let registry = Registry::new();
+    let size = |max_concurrent| BulkheadSettings {
+        max_concurrent,
+        max_wait: Duration::from_secs(60),
+        ..BulkheadSettings::default()
+    };
+    let builder = Bulkhead::builder("stock").registry(&registry);
+    let build = || builder.clone().settings(size(1)).try_build().unwrap();
+    let stock = build();
+    let running = stock.acquire().await.unwrap();
+    let waits = tokio::spawn({
+        let stock = stock.clone();
+        async move { stock.acquire().await }
+    });
+    tokio::task::yield_now().await;
+    stock.update_settings(size(2)).unwrap();
+    let second = waits.await.unwrap().unwrap();
+    let refused = stock.update_settings(size(0)).unwrap_err();
+    assert_eq!(refused.field, "max_concurrent");
+    assert_eq!(build().settings().max_concurrent, 2);
+    stock.update_settings(size(1)).unwrap();
+    drop(running);
+    assert!(stock.try_acquire().is_err(), "one runs still");
+    drop(second);
+    assert!(stock.try_acquire().is_ok());
+}
+
+/// Guarantees: what a cycle or a budget has given out stays given out under other settings.
+#[tokio::test(start_paused = true)]
+async fn what_is_spent_stays_spent() {
+    let registry = Registry::new();
+    let limiter = RateLimiter::builder("stock").registry(&registry);
+    let a_minute = |limit, seconds| RateLimiterSettings {
+        limit,
+        period: Duration::from_secs(seconds),
+        max_wait: Duration::from_secs(600),
+        ..RateLimiterSettings::default()
+    };
+    let limiter = limiter.settings(a_minute(3, 60)).build();
+    let left = |limiter: &RateLimiter| limiter.snapshot().available.unwrap();
+    (0..3).for_each(|_| limiter.try_acquire().unwrap());
+    for (limit, expected) in [(1, 0), (5, 2), (3, 0)] {
+        limiter.update_settings(a_minute(limit, 60)).unwrap();
+        assert_eq!(left(&limiter), expected, "{limit}");
+    }
+    let started = tokio::time::Instant::now();
+    let waits = tokio::spawn({
+        let limiter = limiter.clone();
+        async move { limiter.acquire().await }
+    });
+    tokio::task::yield_now().await;
+    limiter.update_settings(a_minute(3, 2)).unwrap();
+    waits.await.unwrap().unwrap();
+    assert_eq!(
+        started.elapsed(),
+        Duration::from_secs(2),
+        "by the new period"
+    );
+
+    let retry = Retry::builder("stock").registry(&registry).build();
+    let budget = |max_saved| RetrySettings {
+        budget: Some(BudgetSettings {
+            per_second: 0,
+            max_saved,
+            ..BudgetSettings::default()
+        }),
+        ..RetrySettings::default()
+    };
+    retry.update_settings(budget(5)).unwrap();
+    assert_eq!(retry.snapshot().available, Some(5));
+    retry.update_settings(budget(50)).unwrap();
+    assert_eq!(retry.snapshot().available, Some(5));
+    let endless = RetrySettings {
+        budget: None,
+        ..RetrySettings::default()
+    };
+    retry.update_settings(endless).unwrap();
+    assert_eq!(retry.snapshot().available, None);
+}

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 use tracing::instrument::Instrument as _;
 
+use super::current::Current;
 use super::errors::{PolicyError, SettingsError, TimedOut};
 use super::event::{EventKind, Kind};
 use super::handle::policy;
@@ -70,7 +71,7 @@ policy!(TimeLimiter, Limit, TimeLimiterSettings);
 #[derive(Debug)]
 pub(super) struct Limit {
     instrument: Instrument,
-    settings: TimeLimiterSettings,
+    settings: Current<TimeLimiterSettings>,
 }
 
 impl Inner for Limit {
@@ -81,11 +82,11 @@ impl Inner for Limit {
     fn new(instrument: Instrument, settings: TimeLimiterSettings) -> Self {
         Self {
             instrument,
-            settings,
+            settings: Current::new(settings),
         }
     }
 
-    fn settings(&self) -> &TimeLimiterSettings {
+    fn settings(&self) -> &Current<TimeLimiterSettings> {
         &self.settings
     }
 }
@@ -105,15 +106,12 @@ impl TimeLimiter {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        let Limit {
-            instrument,
-            settings,
-        } = &*self.inner;
+        let instrument = &self.inner.instrument;
         let span = instrument.span(None);
         let mut running = Running::start(instrument, 0);
         let started = Instant::now();
         let future = async { call().await }.instrument(span.clone());
-        let result = within(Some(settings.timeout), future, || started.elapsed()).await;
+        let result = within(Some(self.timeout()), future, || started.elapsed()).await;
         let event = match &result {
             Ok(Ok(_)) => EventKind::Succeeded,
             Ok(Err(_)) => EventKind::Failed,
@@ -140,6 +138,10 @@ impl TimeLimiter {
 pub(crate) struct LimitedCall<'a>(Running<'a>);
 
 impl TimeLimiter {
+    pub(crate) fn timeout(&self) -> Duration {
+        self.inner.settings.read(|settings| settings.timeout)
+    }
+
     pub(crate) fn start(&self) -> LimitedCall<'_> {
         LimitedCall(Running::start(&self.inner.instrument, 0))
     }

@@ -199,14 +199,13 @@ async fn enter<'a, E>(
         call.pause();
     }
     if let Some(limiter) = &policies.rate_limiter {
-        let longest = limiter.settings().max_wait.min(deadline.left());
-        let permit = limiter.acquire_within(longest).await;
+        let permit = limiter.acquire_within(deadline.left()).await;
         permit.map_err(Cause::RateLimited)?;
     }
     let settings = breaker.settings();
     let measured = policies.time_limiter.as_ref().map(TimeLimiter::start);
     let timeout = match &policies.time_limiter {
-        Some(limiter) => Some(limiter.settings().timeout),
+        Some(limiter) => Some(limiter.timeout()),
         None => settings.timeout,
     };
     let began = Instant::now();
@@ -248,8 +247,7 @@ async fn take_slot<'a>(
         let slot = breaker.shell.bulkhead.try_acquire(limit).ok_or(limit);
         return slot.map(Ok).inspect_err(|_| tries::note_refused(None));
     };
-    let longest = bulkhead.settings().max_wait.min(deadline.left());
-    let longest = timeout.map_or(longest, |timeout| longest.min(timeout));
+    let longest = timeout.unwrap_or(Duration::MAX).min(deadline.left());
     let slot = bulkhead.acquire_within(longest).await;
     slot.map(Err).map_err(|full| full.limit)
 }

@@ -98,9 +98,7 @@ impl Command {
         if let Some(deadline) = self.policies.deadline {
             let settings = self.breaker.settings();
             let timeout = self.policies.time_limiter.as_ref();
-            let timeout = timeout
-                .map(|limiter| limiter.settings().timeout)
-                .or(settings.timeout);
+            let timeout = timeout.map(TimeLimiter::timeout).or(settings.timeout);
             retry.warn_beyond(deadline, timeout);
         }
         RetryCommand {

@@ -9,16 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::attempt;
+use super::current::Current;
 use super::errors::{BulkheadFull, PolicyError};
 use super::event::{EventKind, Kind};
 use super::handle::policy;
 use super::instrument::{Instrument, Running, record, record_error};
-use super::policy::{Inner, Registered};
+use super::policy::{Inner, Registered, Wakers};
 use super::snapshot::Snapshot;
+use crate::semaphore::{Permit, Semaphore};
 use crate::semconv::ERROR_TYPE_BULKHEAD_FULL;
 pub use settings::BulkheadSettings;
 
@@ -57,8 +58,7 @@ policy!(Bulkhead, Slots, BulkheadSettings);
 #[derive(Debug)]
 pub(super) struct Slots {
     instrument: Instrument,
-    settings: BulkheadSettings,
-    /// Fair: who waits is served first in, first out.
+    settings: Current<BulkheadSettings>,
     free: Arc<Semaphore>,
     waiting: AtomicU32,
 }
@@ -71,14 +71,19 @@ impl Inner for Slots {
     fn new(instrument: Instrument, settings: BulkheadSettings) -> Self {
         Self {
             instrument,
-            free: Arc::new(Semaphore::new(settings.max_concurrent as usize)),
-            settings,
+            free: Semaphore::new(settings.max_concurrent),
+            settings: Current::new(settings),
             waiting: AtomicU32::new(0),
         }
     }
 
-    fn settings(&self) -> &BulkheadSettings {
+    fn settings(&self) -> &Current<BulkheadSettings> {
         &self.settings
+    }
+
+    fn apply(&self, old: &BulkheadSettings, new: &BulkheadSettings) -> Wakers {
+        self.free.resize(old.max_concurrent, new.max_concurrent);
+        Wakers::default()
     }
 }
 
@@ -89,7 +94,7 @@ impl Registered for Slots {
 
     fn snapshot(&self) -> Snapshot {
         Snapshot {
-            available: Some(self.free.available_permits() as u64),
+            available: Some(u64::from(self.free.available())),
             waiting: Some(u64::from(self.waiting.load(Relaxed))),
             ..self.instrument.snapshot()
         }
@@ -97,7 +102,7 @@ impl Registered for Slots {
 
     /// Not while calls run: a new bulkhead of that name would admit as many beside them.
     fn is_idle(&self) -> bool {
-        self.free.available_permits() == self.settings.max_concurrent as usize
+        self.free.available() == self.max_concurrent()
     }
 }
 
@@ -105,7 +110,7 @@ impl Registered for Slots {
 #[derive(Debug)]
 #[must_use = "a slot that is dropped is free again"]
 pub struct Slot {
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 impl Bulkhead {
@@ -130,7 +135,7 @@ impl Bulkhead {
     /// # Errors
     /// Returns a [`BulkheadFull`] if none became free in that time, or as many calls as may wait do.
     pub async fn acquire(&self) -> Result<Slot, BulkheadFull> {
-        self.acquire_within(self.inner.settings.max_wait).await
+        self.acquire_within(Duration::MAX).await
     }
 
     /// Takes a slot and runs the future that `call` returns in it.
@@ -145,22 +150,23 @@ impl Bulkhead {
         call().await.map_err(PolicyError::Failed)
     }
 
-    /// As [`acquire`](Self::acquire), for at most `longest`.
-    pub(crate) async fn acquire_within(&self, longest: Duration) -> Result<Slot, BulkheadFull> {
+    /// As [`acquire`](Self::acquire), for at most `left`.
+    pub(crate) async fn acquire_within(&self, left: Duration) -> Result<Slot, BulkheadFull> {
         let slots = &*self.inner;
         if let Some(slot) = slots.try_take() {
             slots.instrument.note(EventKind::Permitted, Duration::ZERO);
             return Ok(slot);
         }
+        let longest = slots.settings.read(|settings| settings.max_wait).min(left);
         let Some(_waiting) = slots.join().filter(|_| longest > Duration::ZERO) else {
             return Err(slots.refuse());
         };
         let span = slots.instrument.span(None);
         let mut running = Running::start(&slots.instrument, 0);
         let started = Instant::now();
-        let permit = timeout(longest, Arc::clone(&slots.free).acquire_owned()).await;
+        let permit = timeout(longest, slots.free.acquire()).await;
         let waited = started.elapsed();
-        if let Ok(Ok(permit)) = permit {
+        if let Ok(permit) = permit {
             record(&span, EventKind::Permitted);
             running.end(EventKind::Permitted, waited);
             return Ok(Slot { _permit: permit });
@@ -174,13 +180,13 @@ impl Bulkhead {
 
 impl Slots {
     fn try_take(&self) -> Option<Slot> {
-        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        let permit = self.free.try_acquire()?;
         Some(Slot { _permit: permit })
     }
 
     /// Joins the queue, unless it is full.
     fn join(&self) -> Option<Waiting<'_>> {
-        let limit = self.settings.max_waiting;
+        let limit = self.settings.read(|settings| settings.max_waiting);
         let joined = self.waiting.fetch_update(Relaxed, Relaxed, |waiting| {
             (waiting < limit).then_some(waiting + 1)
         });
@@ -198,8 +204,12 @@ impl Slots {
     fn refusal(&self) -> BulkheadFull {
         BulkheadFull {
             name: self.instrument.name.clone(),
-            limit: self.settings.max_concurrent,
+            limit: self.max_concurrent(),
         }
+    }
+
+    fn max_concurrent(&self) -> u32 {
+        self.settings.read(|settings| settings.max_concurrent)
     }
 }
 

@@ -16,10 +16,11 @@ use tracing::Span;
 use tracing::instrument::{Instrument as _, Instrumented};
 
 use super::budget::Budget;
+use super::current::Current;
 use super::event::{EventKind, Kind};
 use super::handle::policy;
 use super::instrument::{Instrument, Running, record, record_error};
-use super::policy::{Inner, Registered};
+use super::policy::{Inner, Registered, Wakers};
 use super::snapshot::Snapshot;
 pub use settings::{HedgeSettings, MAX_HEDGED};
 
@@ -68,8 +69,8 @@ policy!(Hedge, Hedger, HedgeSettings);
 #[derive(Debug)]
 pub(super) struct Hedger {
     instrument: Instrument,
-    settings: HedgeSettings,
-    budget: Option<Budget>,
+    settings: Current<HedgeSettings>,
+    budget: Budget,
 }
 
 impl Inner for Hedger {
@@ -80,13 +81,18 @@ impl Inner for Hedger {
     fn new(instrument: Instrument, settings: HedgeSettings) -> Self {
         Self {
             instrument,
-            budget: settings.budget.as_ref().map(Budget::new),
-            settings,
+            budget: Budget::new(settings.budget.as_ref()),
+            settings: Current::new(settings),
         }
     }
 
-    fn settings(&self) -> &HedgeSettings {
+    fn settings(&self) -> &Current<HedgeSettings> {
         &self.settings
+    }
+
+    fn apply(&self, _: &HedgeSettings, new: &HedgeSettings) -> Wakers {
+        self.budget.apply(new.budget.as_ref());
+        Wakers::default()
     }
 }
 
@@ -97,14 +103,14 @@ impl Registered for Hedger {
 
     fn snapshot(&self) -> Snapshot {
         Snapshot {
-            available: self.budget.as_ref().map(Budget::left),
+            available: self.budget.left(),
             ..self.instrument.snapshot()
         }
     }
 
     /// Not while the budget is spent in part, as for a retry.
     fn is_idle(&self) -> bool {
-        self.budget.as_ref().is_none_or(Budget::is_full)
+        self.budget.is_full()
     }
 }
 
@@ -129,7 +135,8 @@ impl Hedge {
         Fut: Future<Output = Result<T, E>>,
     {
         let mut race = Race::start(&self.inner);
-        let mut delay = pin!(sleep(self.inner.settings.delay));
+        let wait = self.inner.settings.read(|settings| settings.delay);
+        let mut delay = pin!(sleep(wait));
         race.add(&mut call);
         poll_fn(|cx| {
             loop {
@@ -142,9 +149,7 @@ impl Hedge {
                 if !race.hedge(&mut call) {
                     return Poll::Pending;
                 }
-                delay
-                    .as_mut()
-                    .reset(Instant::now() + self.inner.settings.delay);
+                delay.as_mut().reset(Instant::now() + wait);
             }
         })
         .await
@@ -156,6 +161,8 @@ struct Race<'a, Fut> {
     hedger: &'a Hedger,
     running: Running<'a>,
     attempts: Vec<Attempt<Fut>>,
+    /// Attempts that the settings allow.
+    most: u32,
     started: u32,
     is_complete: bool,
 }
@@ -171,11 +178,10 @@ where
     Fut: Future<Output = Result<T, E>>,
 {
     fn start(hedger: &'a Hedger) -> Self {
-        if let Some(budget) = &hedger.budget {
-            budget.add_call();
-        }
+        hedger.budget.add_call();
         Self {
             hedger,
+            most: hedger.settings.read(|settings| settings.max_attempts),
             running: Running::start(&hedger.instrument, 1),
             attempts: Vec::with_capacity(1),
             started: 0,
@@ -184,21 +190,19 @@ where
     }
 
     fn may_grow(&self) -> bool {
-        self.started < self.hedger.settings.max_attempts && !self.is_complete
+        self.started < self.most && !self.is_complete
     }
 
     /// Starts one more attempt, if the budget allows it and the call can be made again.
     fn hedge(&mut self, call: &mut impl FnMut() -> Option<Fut>) -> bool {
         let slowest = self.started;
-        let budget = self.hedger.budget.as_ref();
-        let event = if budget.is_some_and(|budget| !budget.take()) {
+        let budget = &self.hedger.budget;
+        let event = if !budget.take() {
             EventKind::BudgetExhausted
         } else if self.add(call) {
             EventKind::Hedged
         } else {
-            if let Some(budget) = budget {
-                budget.give_back();
-            }
+            budget.give_back();
             self.is_complete = true;
             return false;
         };

@@ -2,10 +2,11 @@
 //! permits; what a cycle leaves over is lost. Calls that find none wait in the order in which they came. Pure: time comes in
 //! as nanoseconds.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::resilience::policy::Wakers;
 use crate::time::nanos;
 
 /// The place of a call in the queue; later calls have greater ones.
@@ -17,26 +18,12 @@ pub(super) struct Cycles {
     limit: u32,
     period: u64,
     cycle: u64,
-    available: u32,
+    /// Permits of this cycle that are taken.
+    used: u32,
     next_ticket: Ticket,
     waiting: BTreeMap<Ticket, Waker>,
     /// Waiters that were given a permit and have not seen it yet, with the cycle of the permit.
     granted: BTreeMap<Ticket, u64>,
-}
-
-/// Whom to wake, once the lock is released.
-#[derive(Debug, Default)]
-#[must_use = "a waiter that is not woken waits for its timer"]
-pub(super) struct Wakers(VecDeque<Waker>);
-
-impl Wakers {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn wake(self) {
-        self.0.into_iter().for_each(Waker::wake);
-    }
 }
 
 impl Cycles {
@@ -45,7 +32,7 @@ impl Cycles {
             limit,
             period: nanos(period),
             cycle: 0,
-            available: limit,
+            used: 0,
             next_ticket: 0,
             waiting: BTreeMap::new(),
             granted: BTreeMap::new(),
@@ -59,14 +46,34 @@ impl Cycles {
             return Wakers::default();
         }
         self.cycle = cycle;
-        self.available = self.limit;
+        self.used = 0;
         self.grant()
+    }
+
+    /// Goes on with other settings: the permits that this cycle has used stay used, and whoever is the first must set its timer.
+    pub(super) fn change(&mut self, limit: u32, period: Duration, now: u64) -> Wakers {
+        self.limit = limit;
+        self.period = nanos(period);
+        let before = std::mem::replace(&mut self.cycle, now / self.period);
+        for granted in self.granted.values_mut() {
+            // The cycles have other numbers now.
+            *granted = match *granted == before {
+                true => self.cycle,
+                false => u64::MAX,
+            };
+        }
+        self.grant()
+    }
+
+    /// Whether this cycle has all of its permits.
+    pub(super) fn is_unused(&self) -> bool {
+        self.used == 0
     }
 
     /// Takes a permit of this cycle.
     pub(super) fn take(&mut self) -> bool {
-        let has_one = self.available > 0;
-        self.available -= u32::from(has_one);
+        let has_one = self.used < self.limit;
+        self.used += u32::from(has_one);
         has_one
     }
 
@@ -98,14 +105,13 @@ impl Cycles {
     pub(super) fn leave(&mut self, ticket: Ticket) -> Wakers {
         let was_first = self.is_first(ticket);
         if self.waiting.remove(&ticket).is_some() {
-            return match was_first {
-                true => self.first(),
-                false => Wakers::default(),
-            };
+            let mut wakers = Wakers::default();
+            wakers.extend(was_first.then(|| self.first()).flatten());
+            return wakers;
         }
         match self.granted.remove(&ticket) {
             Some(cycle) if cycle == self.cycle => {
-                self.available += 1;
+                self.used -= 1;
                 self.grant()
             }
             _ => Wakers::default(),
@@ -124,7 +130,7 @@ impl Cycles {
     }
 
     pub(super) fn available(&self) -> u32 {
-        self.available
+        self.limit.saturating_sub(self.used)
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -134,19 +140,19 @@ impl Cycles {
     /// Gives permits to those who wait; whoever is the first of the rest must set its timer.
     fn grant(&mut self) -> Wakers {
         let mut wakers = Wakers::default();
-        while self.available > 0
+        while self.used < self.limit
             && let Some((ticket, waker)) = self.waiting.pop_first()
         {
-            self.available -= 1;
+            self.used += 1;
             self.granted.insert(ticket, self.cycle);
-            wakers.0.push_back(waker);
+            wakers.extend([waker]);
         }
-        wakers.0.extend(self.first().0);
+        wakers.extend(self.first());
         wakers
     }
 
-    fn first(&self) -> Wakers {
+    fn first(&self) -> Option<Waker> {
         let first = self.waiting.first_key_value();
-        Wakers(first.map(|(_, waker)| waker.clone()).into_iter().collect())
+        first.map(|(_, waker)| waker.clone())
     }
 }

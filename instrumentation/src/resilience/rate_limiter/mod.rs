@@ -14,16 +14,17 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::attempt;
+use super::current::Current;
 use super::errors::{PolicyError, RateLimited};
 use super::event::{EventKind, Kind};
 use super::handle::policy;
 use super::instrument::{Instrument, Running, record, record_error};
-use super::policy::{Inner, Registered};
+use super::policy::{Inner, Registered, Wakers};
 use super::snapshot::Snapshot;
 use crate::semconv::ERROR_TYPE_RATE_LIMITED;
 use crate::sync::{Mutex, MutexGuard};
 use crate::time::clock::Clock;
-use crate::time::nanos;
+use crate::time::{MAX_DURATION, nanos};
 use cycles::{Cycles, Ticket};
 pub use settings::RateLimiterSettings;
 
@@ -66,7 +67,7 @@ policy!(RateLimiter, Limiter, RateLimiterSettings);
 #[derive(Debug)]
 pub(super) struct Limiter {
     instrument: Instrument,
-    settings: RateLimiterSettings,
+    settings: Current<RateLimiterSettings>,
     clock: Clock,
     cycles: Mutex<Cycles>,
 }
@@ -81,12 +82,17 @@ impl Inner for Limiter {
             instrument,
             clock: Clock::start(),
             cycles: Mutex::new(Cycles::new(settings.limit, settings.period)),
-            settings,
+            settings: Current::new(settings),
         }
     }
 
-    fn settings(&self) -> &RateLimiterSettings {
+    fn settings(&self) -> &Current<RateLimiterSettings> {
         &self.settings
+    }
+
+    fn apply(&self, _: &RateLimiterSettings, new: &RateLimiterSettings) -> Wakers {
+        let (mut cycles, now) = self.advanced();
+        cycles.change(new.limit, new.period, now)
     }
 }
 
@@ -106,7 +112,7 @@ impl Registered for Limiter {
 
     /// Not while permits of this cycle are taken: a new limiter of that name would give them out once more.
     fn is_idle(&self) -> bool {
-        self.advanced().0.available() == self.settings.limit
+        self.advanced().0.is_unused()
     }
 }
 
@@ -135,7 +141,7 @@ impl RateLimiter {
     /// # Errors
     /// Returns a [`RateLimited`], at once, if there will be none in that time.
     pub async fn acquire(&self) -> Result<(), RateLimited> {
-        self.acquire_within(self.inner.settings.max_wait).await
+        self.acquire_within(Duration::MAX).await
     }
 
     /// Takes a permit and runs the future that `call` returns.
@@ -150,9 +156,13 @@ impl RateLimiter {
         call().await.map_err(PolicyError::Failed)
     }
 
-    /// As [`acquire`](Self::acquire), for at most `longest`.
-    pub(crate) async fn acquire_within(&self, longest: Duration) -> Result<(), RateLimited> {
+    /// As [`acquire`](Self::acquire), for at most `left`.
+    pub(crate) async fn acquire_within(&self, left: Duration) -> Result<(), RateLimited> {
         let limiter = &*self.inner;
+        let longest = limiter
+            .settings
+            .read(|settings| settings.max_wait)
+            .min(left);
         match limiter.take_or_join(longest) {
             Entry::Permit => {
                 limiter.permit();
@@ -188,12 +198,14 @@ impl Limiter {
     }
 
     fn take_or_join(&self, longest: Duration) -> Entry<'_> {
+        // Before the lock, which a change of the settings takes too.
+        let max_waiting = self.settings.read(|settings| settings.max_waiting);
         let (mut cycles, now) = self.advanced();
         if cycles.take() {
             return Entry::Permit;
         }
         let wait = cycles.wait(now);
-        if wait > longest || cycles.waiting() >= self.settings.max_waiting as usize {
+        if wait > longest || cycles.waiting() >= max_waiting as usize {
             return Entry::Refused(wait);
         }
         Entry::Queued(Place {
@@ -245,25 +257,28 @@ impl Place<'_> {
             running.end(EventKind::Permitted, waited);
             return Ok(());
         }
-        attempt::note_refused(Some(limiter.settings.period));
+        let period = limiter.settings.read(|settings| settings.period);
+        attempt::note_refused(Some(period));
         record_error(&span, EventKind::Refused, ERROR_TYPE_RATE_LIMITED);
         running.end(EventKind::Refused, waited);
-        Err(limiter.refusal(limiter.settings.period))
+        Err(limiter.refusal(period))
     }
 
-    /// Waits for the permit; `false` if it has not come in time although it should have: the runtime stood still.
+    /// Waits for the permit; `false` if it has not come in time although it should have: the runtime stood still, or other
+    /// settings give fewer permits.
     async fn permit_within(&mut self, started: Instant, longest: Duration) -> bool {
         let clock = self.limiter.clock;
-        let mut timer = pin!(sleep_until(clock.instant(self.due)));
+        let end = started + longest.min(MAX_DURATION);
+        let mut timer = pin!(sleep_until(clock.instant(self.due).min(end)));
         poll_fn(|cx| {
             loop {
                 if self.has_permit(cx.waker()) {
                     return Poll::Ready(true);
                 }
-                if started.elapsed() > longest {
+                if Instant::now() >= end {
                     return Poll::Ready(false);
                 }
-                let due = clock.instant(self.due);
+                let due = clock.instant(self.due).min(end);
                 if timer.deadline() != due {
                     timer.as_mut().reset(due);
                 }

@@ -14,10 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::budget::Budget;
+use super::current::Current;
 use super::event::Kind;
 use super::handle::policy;
 use super::instrument::Instrument;
-use super::policy::{Inner, Registered};
+use super::policy::{Inner, Registered, Wakers};
 use super::snapshot::Snapshot;
 use crate::isolated::isolated;
 use crate::time::random;
@@ -81,8 +82,8 @@ policy!(Retry, Tries, RetrySettings);
 #[derive(Debug)]
 pub(super) struct Tries {
     instrument: Instrument,
-    settings: RetrySettings,
-    budget: Option<Budget>,
+    settings: Current<RetrySettings>,
+    budget: Budget,
     chance: AtomicU64,
 }
 
@@ -94,15 +95,20 @@ impl Inner for Tries {
     fn new(instrument: Instrument, settings: RetrySettings) -> Self {
         Self {
             instrument,
-            budget: settings.budget.as_ref().map(Budget::new),
-            settings,
+            budget: Budget::new(settings.budget.as_ref()),
+            settings: Current::new(settings),
             // Differs from process to process, as their waits must.
             chance: AtomicU64::new(RandomState::new().hash_one(0)),
         }
     }
 
-    fn settings(&self) -> &RetrySettings {
+    fn settings(&self) -> &Current<RetrySettings> {
         &self.settings
+    }
+
+    fn apply(&self, _: &RetrySettings, new: &RetrySettings) -> Wakers {
+        self.budget.apply(new.budget.as_ref());
+        Wakers::default()
     }
 }
 
@@ -113,14 +119,14 @@ impl Registered for Tries {
 
     fn snapshot(&self) -> Snapshot {
         Snapshot {
-            available: self.budget.as_ref().map(Budget::left),
+            available: self.budget.left(),
             ..self.instrument.snapshot()
         }
     }
 
     /// Not while the budget is spent in part: a new retry of that name would start with a full one.
     fn is_idle(&self) -> bool {
-        self.budget.as_ref().is_none_or(Budget::is_full)
+        self.budget.is_full()
     }
 }
 
@@ -176,6 +182,7 @@ impl Retry {
             settings,
             ..
         } = &*self.inner;
+        let settings = settings.get();
         let longest = timeout.map_or(Duration::MAX, |timeout| settings.longest(timeout));
         if longest <= deadline || settings.max_attempts == 1 {
             return;
@@ -198,7 +205,8 @@ impl Tries {
     /// How long to wait after an attempt.
     fn wait_after(&self, attempt: u32) -> Duration {
         let chance = random(self.chance.fetch_add(1, Relaxed));
-        self.settings.wait_after(attempt, chance)
+        self.settings
+            .read(|settings| settings.wait_after(attempt, chance))
     }
 }
 

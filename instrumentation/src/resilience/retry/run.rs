@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::Span;
 use tracing::instrument::Instrument as _;
 
-use super::{Decision, Retry, Tries};
+use super::{Decision, Retry, RetrySettings, Tries};
 use crate::resilience::attempt::{self, LastCall};
 use crate::resilience::event::EventKind;
 use crate::resilience::instrument::{Running, record};
@@ -23,9 +23,7 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(crate) fn start(retry: &'a Retry) -> Self {
         let retry = &*retry.inner;
-        if let Some(budget) = &retry.budget {
-            budget.add_call();
-        }
+        retry.budget.add_call();
         Self {
             retry,
             running: Running::start(&retry.instrument, 1),
@@ -54,7 +52,7 @@ impl<'a> Run<'a> {
     /// Whether an attempt is the last one because the call was refused on this side.
     pub(crate) fn stops_at(&self, has_failed: bool, last: LastCall) -> bool {
         let was_refused = has_failed && matches!(last, LastCall::Refused(_));
-        was_refused && !self.retry.settings.retry_refused
+        was_refused && !self.retry.settings.read(|settings| settings.retry_refused)
     }
 
     /// Returns how long to wait before the next attempt, if one follows; else the call has ended.
@@ -99,15 +97,15 @@ impl<'a> Run<'a> {
     }
 
     fn wait(&self, decision: Decision, left: Duration) -> Option<Duration> {
-        let Tries {
-            settings, budget, ..
-        } = self.retry;
         let asked = match decision {
             Decision::Stop => return None,
             Decision::Retry => Duration::ZERO,
             Decision::RetryAfter(asked) => asked,
         };
-        if self.number() >= settings.max_attempts || asked > settings.retry_after_max {
+        let may_retry = |settings: &RetrySettings| {
+            self.number() < settings.max_attempts && asked <= settings.retry_after_max
+        };
+        if !self.retry.settings.read(may_retry) {
             return None;
         }
         let wait = self.retry.wait_after(self.number()).max(asked);
@@ -115,7 +113,7 @@ impl<'a> Run<'a> {
             return None;
         }
         // Last: what is taken is used.
-        if budget.as_ref().is_some_and(|budget| !budget.take()) {
+        if !self.retry.budget.take() {
             let instrument = self.running.instrument;
             instrument.note_attempt(EventKind::BudgetExhausted, self.number(), Duration::ZERO);
             return None;
