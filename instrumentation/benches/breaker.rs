@@ -1,15 +1,16 @@
 //! What a breaker adds to a call: nanoseconds for `try_acquire` and `record`, closed and open, on one thread and
 //! on two that share it. `record` reads the clock once, so the clock read alone is the line to subtract.
-//! Times are what the slower thread spent on a processor, so that other work on the machine counts less.
+
+mod on_threads;
 
 use std::hint::black_box;
-use std::sync::Barrier;
 use std::time::{Duration, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use fusebox::circuit_breaker::{
     CircuitBreaker, Outcome, Override, OverrideKind, Registry, Settings,
 };
+use on_threads::on_threads;
 use tokio::time::Instant;
 
 const ELAPSED: Duration = Duration::from_millis(3);
@@ -61,45 +62,13 @@ fn fail(breaker: &CircuitBreaker) {
     }
 }
 
-/// Times `iterations` of `work` on each of `threads` threads at once; returns the slowest.
-fn on_threads(threads: usize, iterations: u64, work: impl Fn() + Sync) -> Duration {
-    let together = Barrier::new(threads);
-    let timed = || {
-        work();
-        together.wait();
-        let start = (on_processor(), Instant::now());
-        for _ in 0..iterations {
-            work();
-        }
-        match (start.0, on_processor()) {
-            (Some(start), Some(end)) => end.saturating_sub(start),
-            _ => start.1.elapsed(),
-        }
-    };
-    std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(timed)).collect();
-        let times = running.into_iter().map(|thread| thread.join());
-        times
-            .map(Result::unwrap_or_default)
-            .max()
-            .unwrap_or_default()
-    })
-}
-
-/// Returns the time that this thread has run, if the system reports it (Linux).
-fn on_processor() -> Option<Duration> {
-    let schedule = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    let nanos = schedule.split_whitespace().next()?.parse().ok()?;
-    Some(Duration::from_nanos(nanos))
-}
-
 fn benches(c: &mut Criterion) {
     let mut group = c.benchmark_group("breaker");
     for threads in [1, 2] {
         let id = |what: &str| format!("{what}, {threads} thread(s)");
         let mut bench = |what: &str, work: &(dyn Fn() + Sync)| {
             group.bench_function(id(what), |b| {
-                b.iter_custom(|iterations| on_threads(threads, iterations, work));
+                b.iter_custom(|iterations| on_threads(threads, iterations, || work));
             });
         };
         bench("clock read alone", &|| {
