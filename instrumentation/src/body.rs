@@ -13,6 +13,14 @@ use pin_project_lite::pin_project;
 
 use crate::error_type::{Seen, panic_message};
 
+/// Marks a layer around a service of HTTP, whose calls end with the body of the response.
+#[derive(Debug, Clone, Copy)]
+pub enum HttpResponses {}
+
+/// Marks a layer around a service of any kind, whose calls end with its response.
+#[derive(Debug, Clone, Copy)]
+pub enum AnyResponses {}
+
 pin_project! {
     /// A response's body that reports how it ends; as a body it is the one within.
     pub struct ResponseBody<B> {

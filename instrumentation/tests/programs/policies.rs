@@ -1,15 +1,19 @@
 //! Policies around closures, services and commands, spawned and in handlers.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::error_handling::HandleErrorLayer;
 use axum::routing::get;
 use fusebox::circuit_breaker::layer::{CircuitBreakerLayer, ErrorsOnly};
 use fusebox::circuit_breaker::{Cause, CommandError};
-use fusebox::resilience::layer::{CloneRequests, HedgeLayer, PolicyLayer, RetryLayer};
+use fusebox::resilience::layer::{
+    BulkheadLayer, CloneRequests, HedgeLayer, PolicyLayer, RetryLayer,
+};
 use fusebox::resilience::{
     Builder, Bulkhead, Decision, Hedge, Policy, PolicyError, RateLimiter, Registry, Retry,
     RetrySettings, TimeLimiter,
@@ -160,6 +164,24 @@ async fn a_command_with_everything_is_spawned() {
 }
 
 #[tokio::test]
+async fn slots_are_held_by_the_bodies_of_http() {
+    let bulkhead = bulkhead();
+    let app = Router::new().route("/", get(async || "7 pieces"));
+    let app = app.layer(
+        ServiceBuilder::new()
+            .layer(HandleErrorLayer::new(
+                async |error: PolicyError<Infallible>| error.to_string(),
+            ))
+            .layer(BulkheadLayer::new(bulkhead.clone())),
+    );
+    let request = Request::get("/").body(Body::empty()).unwrap();
+    let response = app.oneshot(request).await.unwrap();
+    assert_eq!(bulkhead.snapshot().available, Some(24));
+    drop(response);
+    assert_eq!(bulkhead.snapshot().available, Some(25));
+}
+
+#[tokio::test]
 async fn a_command_with_a_retry_of_text_borrows_its_cause() {
     let breaker = breaker();
     let retry = retry();
@@ -211,7 +233,7 @@ async fn a_stack_in_resilience4js_order_answers() {
         .layer(CircuitBreakerLayer::new(breaker()).classify(ErrorsOnly))
         .layer(PolicyLayer::new(rate_limiter()))
         .layer(PolicyLayer::new(time_limiter()))
-        .layer(PolicyLayer::new(bulkhead()))
+        .layer(BulkheadLayer::new(bulkhead()).any_responses())
         .service(service_fn(async |_: u32| io_error().await));
     let task = tokio::spawn(service.oneshot(7));
     assert!(task.await.unwrap().is_err());
@@ -225,7 +247,7 @@ async fn layers_stand_under_those_of_tower() {
         .concurrency_limit(8)
         .timeout(Duration::from_secs(60))
         .layer(PolicyLayer::new(rate_limiter()))
-        .layer(PolicyLayer::new(bulkhead()))
+        .layer(BulkheadLayer::new(bulkhead()).any_responses())
         .service(service_fn(async |request: u32| {
             Ok::<_, TowerError>(request + 1)
         }));

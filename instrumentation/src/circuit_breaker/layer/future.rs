@@ -11,9 +11,8 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::classify::{Classify, judge};
-use super::mode::{AnyResponses, HttpResponses};
 use super::response_body::hand_on;
-use crate::body::ResponseBody;
+use crate::body::{AnyResponses, HttpResponses, ResponseBody};
 use crate::circuit_breaker::call::errors::CallError;
 use crate::circuit_breaker::call::protected::ProtectedCall;
 use crate::circuit_breaker::model::refusal::Rejected;

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use tower_layer::Layer;
 
 use super::classify::HttpStatus;
-use super::mode::{AnyResponses, HttpResponses};
 use super::service::CircuitBreakerService;
+use crate::body::{AnyResponses, HttpResponses};
 use crate::circuit_breaker::call::handle::CircuitBreaker;
 
 /// Puts a breaker around a service of HTTP. A call ends with the body of its response: one that breaks off is a failure, and

@@ -5,15 +5,13 @@ mod future;
 mod grpc;
 #[expect(clippy::module_inception, reason = "tower's customary file names")]
 mod layer;
-mod mode;
 mod response_body;
 mod service;
 
-pub use crate::body::ResponseBody;
+pub use crate::body::{AnyResponses, HttpResponses, ResponseBody};
 pub use classify::{Classify, ErrorsOnly, HttpStatus};
 pub use future::ResponseFuture;
 pub use grpc::GrpcCode;
 pub(crate) use grpc::has_status_behind_body;
 pub use layer::CircuitBreakerLayer;
-pub use mode::{AnyResponses, HttpResponses};
 pub use service::CircuitBreakerService;

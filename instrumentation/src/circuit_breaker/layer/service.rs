@@ -10,8 +10,7 @@ use tower_service::Service;
 
 use super::classify::Classify;
 use super::future::ResponseFuture;
-use super::mode::{AnyResponses, HttpResponses};
-use crate::body::ResponseBody;
+use crate::body::{AnyResponses, HttpResponses, ResponseBody};
 use crate::circuit_breaker::call::errors::CallError;
 use crate::circuit_breaker::call::handle::CircuitBreaker;
 use crate::circuit_breaker::call::protected::ProtectedCall;

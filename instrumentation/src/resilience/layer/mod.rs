@@ -1,10 +1,11 @@
 //! Policies as tower layers. Each puts its policy around any service; a retry and a hedge also need to know how a request is
 //! made twice.
 //!
-//! A stack reads from the outside in, so resilience4j's order is: [`RetryLayer`], the breaker's layer, and [`PolicyLayer`]s of a
-//! rate limiter, a time limiter and a bulkhead. The services are cloned, as a call that waits cannot borrow them, and their
+//! A stack reads from the outside in, so resilience4j's order is: [`RetryLayer`], the breaker's layer, [`PolicyLayer`]s of a
+//! rate limiter and a time limiter, and [`BulkheadLayer`]. The services are cloned, as a call that waits cannot borrow them, and their
 //! futures are boxed. A refusal is the error of the call, never one of `poll_ready`.
 
+mod bulkhead;
 mod hedge;
 mod policy;
 mod requests;
@@ -17,6 +18,8 @@ use std::pin::Pin;
 
 use tower_service::Service;
 
+pub use crate::body::{AnyResponses, HttpResponses, ResponseBody};
+pub use bulkhead::{BulkheadLayer, BulkheadService};
 pub use hedge::{HedgeLayer, HedgeService};
 pub use policy::{PolicyLayer, PolicyService};
 pub use requests::{CloneRequests, IdempotentRequests, Requests};

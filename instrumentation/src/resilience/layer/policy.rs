@@ -1,4 +1,4 @@
-//! The layer of a rate limiter, a bulkhead or a time limiter.
+//! The layer of a rate limiter or a time limiter.
 
 use std::task::{Context, Poll};
 
@@ -6,13 +6,13 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{PolicyFuture, take_ready};
-use crate::resilience::{Bulkhead, PolicyError, RateLimiter, TimeLimiter};
+use crate::resilience::{PolicyError, RateLimiter, TimeLimiter};
 
-/// Puts a [`RateLimiter`], a [`Bulkhead`] or a [`TimeLimiter`] around a service. A slot of a bulkhead and the time of a call end
-/// with the response, which for HTTP is its head.
+/// Puts a [`RateLimiter`] or a [`TimeLimiter`] around a service. The time of a call ends with the response, which for HTTP is its
+/// head. [`BulkheadLayer`](super::BulkheadLayer) is that of a bulkhead.
 ///
 /// ```
-/// use fusebox::resilience::layer::PolicyLayer;
+/// use fusebox::resilience::layer::{BulkheadLayer, PolicyLayer};
 /// use fusebox::resilience::{Bulkhead, RateLimiter, TimeLimiter};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
@@ -21,7 +21,7 @@ use crate::resilience::{Bulkhead, PolicyError, RateLimiter, TimeLimiter};
 /// let service = ServiceBuilder::new()
 ///     .layer(PolicyLayer::new(RateLimiter::new("mail")))
 ///     .layer(PolicyLayer::new(TimeLimiter::new("mail")))
-///     .layer(PolicyLayer::new(Bulkhead::new("mail")))
+///     .layer(BulkheadLayer::new(Bulkhead::new("mail")).any_responses())
 ///     .service(service_fn(async |to: &'static str| Ok::<_, std::io::Error>(to.len())));
 /// assert_eq!(service.oneshot("ada").await.unwrap(), 3);
 /// # }
@@ -85,26 +85,6 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let (mut inner, limiter) = (take_ready(&mut self.inner), self.policy.clone());
         Box::pin(async move { limiter.call(|| inner.call(request)).await })
-    }
-}
-
-impl<S, Request> Service<Request> for PolicyService<S, Bulkhead>
-where
-    S: Service<Request> + Clone + Send + 'static,
-    S::Future: Send,
-    Request: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = PolicyError<S::Error>;
-    type Future = PolicyFuture<S::Response, Self::Error>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.poll_inner(cx)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let (mut inner, bulkhead) = (take_ready(&mut self.inner), self.policy.clone());
-        Box::pin(async move { bulkhead.call(|| inner.call(request)).await })
     }
 }
 

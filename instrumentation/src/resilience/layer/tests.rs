@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use tokio::time::Instant;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -179,12 +179,15 @@ async fn limiters_and_bulkheads_refuse_in_the_call() {
         .layer(PolicyLayer::new(
             TimeLimiter::builder("s").registry(&registry).build(),
         ))
-        .layer(PolicyLayer::new(
-            Bulkhead::builder("s")
-                .settings(slots)
-                .registry(&registry)
-                .build(),
-        ))
+        .layer(
+            BulkheadLayer::new(
+                Bulkhead::builder("s")
+                    .settings(slots)
+                    .registry(&registry)
+                    .build(),
+            )
+            .any_responses(),
+        )
         .service(service_fn(async |millis: u64| {
             tokio::time::sleep(Duration::from_millis(millis)).await;
             Ok::<_, &str>(millis)
@@ -218,6 +221,38 @@ async fn limiters_and_bulkheads_refuse_in_the_call() {
         .map(|counts| counts.count(EventKind::Refused))
         .collect();
     assert_eq!(refused, [1, 1, 0], "rate limiter, bulkhead, time limiter");
+}
+
+/// Scenario: heads come at once; one body is read to its end, one is dropped, one breaks off.
+/// Guarantees: each call keeps its slot until its body has ended, and an error gives it back at once.
+#[tokio::test]
+async fn a_slot_is_held_until_the_body_ends() {
+    let bulkhead = Bulkhead::builder("s").registry(&Registry::new()).build();
+    let service = ServiceBuilder::new()
+        .layer(BulkheadLayer::new(bulkhead.clone()))
+        .service(service_fn(async |request: Request<Body>| {
+            match request.method() == Method::GET {
+                true => Ok(Response::new(request.into_body())),
+                false => Err("no such method"),
+            }
+        }));
+    let free = || bulkhead.snapshot().available.unwrap();
+    let get = async || {
+        let request = request(Method::GET, "7 pieces");
+        service.clone().oneshot(request).await.unwrap().into_body()
+    };
+    let (read, dropped) = (get().await, get().await);
+    assert_eq!(free(), 23);
+    drop(dropped);
+    assert_eq!(free(), 24);
+    let mut read = read;
+    while let Some(frame) = read.frame().await {
+        frame.unwrap();
+    }
+    assert_eq!(free(), 25, "although the body is not dropped yet");
+    let refused = service.clone().oneshot(request(Method::PUT, "")).await;
+    assert!(refused.is_err());
+    assert_eq!(free(), 25);
 }
 
 /// Guarantees: a slow request is made again beside the first one; one that cannot be made twice is not.
