@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use fusebox::circuit_breaker::{self, CircuitBreaker, RetryCommand};
+use fusebox::circuit_breaker::{self, CircuitBreaker, RepeatedCommand};
 use fusebox::resilience::{
     Bulkhead, Hedge, RateLimiter, RateLimiterSettings, Registry, Retry, TimeLimiter,
 };
@@ -51,7 +51,7 @@ impl Policies {
         }
     }
 
-    fn command(&self) -> RetryCommand {
+    fn command(&self) -> RepeatedCommand {
         let command = self.breaker.command().rate_limiter(&self.limiter);
         let command = command
             .time_limiter(&self.time_limiter)

@@ -16,7 +16,7 @@ mod tests;
 pub use crate::name::{MAX_NAME_BYTES, Name};
 pub use crate::time::MAX_DURATION;
 pub use call::command::{Command, RunCommand};
-pub use call::composition::RetryCommand;
+pub use call::composition::RepeatedCommand;
 pub use call::errors::{CallError, Cause, CommandError, FallbackError};
 pub use call::execution::{Execution, ExecutionEvent};
 pub use call::fallback::{BorrowingFallback, FallbackFn, FallbackFuture, NoFallback};

@@ -11,10 +11,6 @@ tokio::task_local! {
 }
 
 struct Attempt {
-    #[cfg_attr(
-        not(feature = "http"),
-        expect(dead_code, reason = "HTTP clients read it")
-    )]
     number: u32,
     last: Cell<LastCall>,
 }
@@ -42,6 +38,12 @@ pub(crate) async fn scope<F: Future>(number: u32, attempt: F) -> (F::Output, Las
     // One within another attempt: what that called last is what this one did.
     note(last);
     (output, last)
+}
+
+/// Runs one of the attempts of a hedge, whose ends are noted in the order in which they come.
+pub(crate) async fn within<F: Future>(attempt: F) -> F::Output {
+    let number = ATTEMPT.try_with(|attempt| attempt.number).unwrap_or(1);
+    scope(number, attempt).await.0
 }
 
 /// Notes that a call was refused without reaching its target.

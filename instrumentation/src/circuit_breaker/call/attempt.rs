@@ -18,6 +18,7 @@ use crate::isolated::isolated;
 use crate::resilience::time_limiter::{LimitedCall, within};
 use crate::resilience::{self, Bulkhead, EventKind, RateLimiter, TimeLimiter, attempt as tries};
 use crate::semconv::{ERROR_TYPE_PANIC, ERROR_TYPE_RATE_LIMITED};
+use crate::sync::Mutex;
 
 /// Decides whether an error is the caller's fault.
 pub(super) type BadRequest<E> = Box<dyn FnMut(&E) -> bool + Send>;
@@ -99,7 +100,7 @@ pub(super) async fn attempt<F, Fut, T, E>(
     policies: &Policies,
     deadline: Deadline,
     run: F,
-    bad_request: Option<&mut BadRequest<E>>,
+    bad_request: Option<&Mutex<BadRequest<E>>>,
 ) -> Attempt<T, E>
 where
     F: FnOnce() -> Fut,
@@ -255,9 +256,9 @@ async fn take_slot<'a>(
 /// Asks whose fault an error is, and names its type. A panic of the one who is asked leaves it a failure.
 fn judged<T, E>(
     error: E,
-    bad_request: Option<&mut BadRequest<E>>,
+    bad_request: Option<&Mutex<BadRequest<E>>>,
 ) -> (Attempt<T, E>, &'static str) {
-    match bad_request.map(|is| isolated("bad_request_if", || is(&error))) {
+    match bad_request.map(|is| isolated("bad_request_if", || (is.lock())(&error))) {
         Some(Some(true)) => (Attempt::BadRequest(error), ""),
         Some(None) => (Attempt::Failed(Cause::Failed(error)), ERROR_TYPE_PANIC),
         _ => (Attempt::Failed(Cause::Failed(error)), type_name::<E>()),

@@ -1,18 +1,19 @@
-//! Retry, breaker, rate limiter, timeout, bulkhead and fallback around one call, in resilience4j's order, which is Hystrix's
-//! for what that has: retry, circuit, permit, timeout, slot, run; then, if that failed, the fallback under a semaphore of its
-//! own.
+//! Retry, hedge, breaker, rate limiter, timeout, bulkhead or pool, and fallback around one call, in resilience4j's order, which
+//! is Hystrix's for what that has: retry, hedge, circuit, permit, timeout, slot or worker, run; then, if that failed, the
+//! fallback under a semaphore of its own.
 
 use std::fmt;
 use std::future::Future;
 
-use super::attempt::{Attempt, BadRequest, Deadline, Policies, attempt};
+use super::attempt::Policies;
 use super::errors::{Cause, CommandError, FallbackError};
 use super::execution::Execution;
 use super::fallback::{BorrowingFallback, FallbackFn, FallbackFuture, NoFallback};
 use super::handle::CircuitBreaker;
 use super::observation::{Observation, Observer};
-use super::repeat::Repeat;
+use super::repeat::Code;
 use crate::resilience::Decision;
+use crate::sync::Mutex;
 
 /// A command without its code; [`run`](Self::run) adds it.
 ///
@@ -55,13 +56,15 @@ impl Command {
     {
         RunCommand {
             breaker: self.breaker,
-            policies: self.policies,
-            repeat: None,
-            run,
+            code: Code {
+                run,
+                policies: self.policies,
+                repeat: None,
+                bad_request: None,
+            },
             fallback: NoFallback,
             has_fallback: true,
             fallback_target: None,
-            bad_request: None,
             observer: None,
         }
     }
@@ -78,14 +81,11 @@ impl CircuitBreaker {
 #[must_use = "a command does nothing until it is executed"]
 pub struct RunCommand<F, B, E> {
     breaker: CircuitBreaker,
-    policies: Policies,
-    pub(super) repeat: Option<Repeat<F, E>>,
-    run: F,
+    pub(super) code: Code<F, E>,
     fallback: B,
     /// Not if it is disabled.
     has_fallback: bool,
     fallback_target: Option<&'static str>,
-    bad_request: Option<BadRequest<E>>,
     observer: Option<Observer>,
 }
 
@@ -154,7 +154,7 @@ impl<F, B, E> RunCommand<F, B, E> {
     /// [`RetrySettings::retry_refused`](crate::resilience::RetrySettings::retry_refused)). If it panics, none follows. Without a
     /// [`retry`](Command::retry) it is not called.
     pub fn retry_if(mut self, decide: impl FnMut(&Cause<E>) -> Decision + Send + 'static) -> Self {
-        if let Some(repeat) = &mut self.repeat {
+        if let Some(repeat) = &mut self.code.repeat {
             repeat.decide = Some(Box::new(decide));
         }
         self
@@ -163,7 +163,7 @@ impl<F, B, E> RunCommand<F, B, E> {
     /// Decides which errors are the caller's fault: the breaker ignores them and the fallback is not called. If it panics,
     /// the error counts as a failure.
     pub fn bad_request_if(mut self, is: impl FnMut(&E) -> bool + Send + 'static) -> Self {
-        self.bad_request = Some(Box::new(is));
+        self.code.bad_request = Some(Mutex::new(Box::new(is)));
         self
     }
 
@@ -177,49 +177,11 @@ impl<F, B, E> RunCommand<F, B, E> {
     fn with_fallback<C>(self, fallback: C) -> RunCommand<F, C, E> {
         RunCommand {
             breaker: self.breaker,
-            policies: self.policies,
-            repeat: self.repeat,
-            run: self.run,
+            code: self.code,
             fallback,
             has_fallback: self.has_fallback,
             fallback_target: self.fallback_target,
-            bad_request: self.bad_request,
             observer: self.observer,
-        }
-    }
-
-    /// Runs the protected code; returns what is decided after it, or the reason to fall back.
-    async fn attempt<Fut, T>(
-        run: F,
-        repeat: Option<Repeat<F, E>>,
-        policies: &Policies,
-        mut bad_request: Option<BadRequest<E>>,
-        observation: &mut Observation,
-    ) -> Result<Result<T, CommandError<E>>, Cause<E>>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        let breaker = &observation.breaker;
-        let deadline = Deadline::start(policies.deadline);
-        let (attempt, attempts) = match repeat {
-            Some(repeat) => {
-                let attempts = repeat.attempts(breaker, policies, deadline, run, bad_request);
-                attempts.await
-            }
-            None => {
-                let bad_request = bad_request.as_mut();
-                (
-                    attempt(breaker, policies, deadline, run, bad_request).await,
-                    1,
-                )
-            }
-        };
-        observation.attempted(attempt.event(), attempts);
-        match attempt {
-            Attempt::Answered(value) => Ok(Ok(value)),
-            Attempt::BadRequest(error) => Ok(Err(CommandError::BadRequest(error))),
-            Attempt::Failed(cause) => Err(cause),
         }
     }
 }
@@ -244,14 +206,7 @@ impl<F, E> RunCommand<F, NoFallback, E> {
         Fut: Future<Output = Result<T, E>>,
     {
         let mut observation = Observation::start(self.breaker, self.observer);
-        let attempt = Self::attempt(
-            self.run,
-            self.repeat,
-            &self.policies,
-            self.bad_request,
-            &mut observation,
-        )
-        .await;
+        let attempt = self.code.attempt(&mut observation).await;
         let result = attempt.unwrap_or_else(|cause| {
             let fallback = match self.has_fallback {
                 true => FallbackError::Missing,
@@ -264,6 +219,29 @@ impl<F, E> RunCommand<F, NoFallback, E> {
         });
         (result, observation.finish())
     }
+}
+
+/// Executes a command with a fallback, of either kind.
+macro_rules! execute_observed {
+    ($command:ident) => {{
+        let mut observation = Observation::start($command.breaker, $command.observer);
+        let result = match $command.code.attempt(&mut observation).await {
+            Ok(result) => result,
+            Err(cause) => {
+                let is_enabled = $command.has_fallback;
+                let slot = observation.start_fallback(is_enabled, $command.fallback_target);
+                let answer = match slot {
+                    Ok(running) => {
+                        let future = running.call(|| $command.fallback.0(&cause));
+                        running.finish(future).await
+                    }
+                    Err(why) => Err(why.into()),
+                };
+                answer.map_err(|fallback| CommandError::Failed { cause, fallback })
+            }
+        };
+        (result, observation.finish())
+    }};
 }
 
 impl<F, G, E> RunCommand<F, FallbackFn<G>, E> {
@@ -289,30 +267,7 @@ impl<F, G, E> RunCommand<F, FallbackFn<G>, E> {
         G: FnOnce(&Cause<E>) -> Fallback,
         Fallback: Future<Output = Result<T, E>>,
     {
-        let mut observation = Observation::start(self.breaker, self.observer);
-        let attempt = Self::attempt(
-            self.run,
-            self.repeat,
-            &self.policies,
-            self.bad_request,
-            &mut observation,
-        )
-        .await;
-        let result = match attempt {
-            Ok(result) => result,
-            Err(cause) => {
-                let slot = observation.start_fallback(self.has_fallback, self.fallback_target);
-                let answer = match slot {
-                    Ok(running) => {
-                        let future = running.call(|| self.fallback.0(&cause));
-                        running.finish(future).await
-                    }
-                    Err(why) => Err(why.into()),
-                };
-                answer.map_err(|fallback| CommandError::Failed { cause, fallback })
-            }
-        };
-        (result, observation.finish())
+        execute_observed!(self)
     }
 }
 
@@ -337,30 +292,7 @@ impl<F, G, E> RunCommand<F, BorrowingFallback<G>, E> {
         Fut: Future<Output = Result<T, E>>,
         G: for<'a> FnOnce(&'a Cause<E>) -> FallbackFuture<'a, T, E>,
     {
-        let mut observation = Observation::start(self.breaker, self.observer);
-        let attempt = Self::attempt(
-            self.run,
-            self.repeat,
-            &self.policies,
-            self.bad_request,
-            &mut observation,
-        )
-        .await;
-        let result = match attempt {
-            Ok(result) => result,
-            Err(cause) => {
-                let slot = observation.start_fallback(self.has_fallback, self.fallback_target);
-                let answer = match slot {
-                    Ok(running) => {
-                        let future = running.call(|| self.fallback.0(&cause));
-                        running.finish(future).await
-                    }
-                    Err(why) => Err(why.into()),
-                };
-                answer.map_err(|fallback| CommandError::Failed { cause, fallback })
-            }
-        };
-        (result, observation.finish())
+        execute_observed!(self)
     }
 }
 

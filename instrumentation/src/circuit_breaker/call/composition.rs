@@ -7,15 +7,16 @@ use super::command::{Command, RunCommand};
 use super::fallback::NoFallback;
 use super::repeat::Repeat;
 use crate::circuit_breaker::rules::validation::SettingsError;
-use crate::resilience::{Bulkhead, RateLimiter, Retry, TimeLimiter};
+use crate::resilience::{Bulkhead, Hedge, RateLimiter, Retry, TimeLimiter};
 use crate::setting::duration;
 use crate::time::MAX_DURATION;
 
-/// A [`Command`] whose code is called again when it fails.
+/// A [`Command`] whose code may be called several times: again when it fails, or beside a slow attempt.
 #[derive(Debug, Clone)]
-pub struct RetryCommand {
+pub struct RepeatedCommand {
     command: Command,
-    retry: Retry,
+    retry: Option<Retry>,
+    hedge: Option<Hedge>,
 }
 
 impl Command {
@@ -94,21 +95,65 @@ impl Command {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn retry(self, retry: &Retry) -> RetryCommand {
+    pub fn retry(self, retry: &Retry) -> RepeatedCommand {
+        RepeatedCommand::new(self).retry(retry)
+    }
+
+    /// Adds a hedge inside the retry and around everything else: an attempt that is slow gets another one beside it, which asks
+    /// the breaker, the limiters and the pool anew, and the first one with an answer wins. The one that lost is dropped, which
+    /// the breaker counts as cancelled, or as slow if it was. Only for code that may run twice at once.
+    ///
+    /// ```
+    /// use fusebox::circuit_breaker::CircuitBreaker;
+    /// use fusebox::resilience::{Hedge, Retry};
+    ///
+    /// # async fn price() -> Result<u32, std::io::Error> { Ok(7) }
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let command = CircuitBreaker::new("price").command();
+    /// let command = command.hedge(&Hedge::new("price")).retry(&Retry::new("price"));
+    /// let price = command.run(price).execute().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn hedge(self, hedge: &Hedge) -> RepeatedCommand {
+        RepeatedCommand::new(self).hedge(hedge)
+    }
+
+    /// Warns if the attempts of a retry may take longer than the deadline.
+    fn warn_beyond_deadline(&self, retry: &Retry) {
         if let Some(deadline) = self.policies.deadline {
             let settings = self.breaker.settings();
             let timeout = self.policies.time_limiter.as_ref();
             let timeout = timeout.map(TimeLimiter::timeout).or(settings.timeout);
             retry.warn_beyond(deadline, timeout);
         }
-        RetryCommand {
-            command: self,
-            retry: retry.clone(),
-        }
     }
 }
 
-impl RetryCommand {
+impl RepeatedCommand {
+    fn new(command: Command) -> Self {
+        Self {
+            command,
+            retry: None,
+            hedge: None,
+        }
+    }
+
+    /// Adds a retry; see [`Command::retry`].
+    #[must_use]
+    pub fn retry(mut self, retry: &Retry) -> Self {
+        self.command.warn_beyond_deadline(retry);
+        self.retry = Some(retry.clone());
+        self
+    }
+
+    /// Adds a hedge; see [`Command::hedge`].
+    #[must_use]
+    pub fn hedge(mut self, hedge: &Hedge) -> Self {
+        self.hedge = Some(hedge.clone());
+        self
+    }
+
     /// Adds the protected code. Each attempt calls a clone of it: a closure is `Clone` if what it captures is, as references
     /// and handles are.
     pub fn run<F, Fut, T, E>(self, run: F) -> RunCommand<F, NoFallback, E>
@@ -118,11 +163,12 @@ impl RetryCommand {
     {
         let repeat = Repeat {
             retry: self.retry,
+            hedge: self.hedge,
             clone: F::clone,
             decide: None,
         };
         let mut command = self.command.run(run);
-        command.repeat = Some(repeat);
+        command.code.repeat = Some(repeat);
         command
     }
 }

@@ -38,7 +38,7 @@ impl Observation {
         }
     }
 
-    /// Notes how the protected code ended, the last time of `attempts`.
+    /// Notes how the protected code ended, after so many `attempts`.
     pub(super) fn attempted(&mut self, event: ExecutionEvent, attempts: u32) {
         self.first = Some(event);
         self.attempts = attempts;

@@ -1,58 +1,125 @@
-//! The retry of a command: it makes the attempts, and decides after each whether another one follows.
+//! The protected code of a command with all that is around each attempt, and the retry and the hedge that make several of it.
 
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::attempt::{Attempt, BadRequest, Deadline, Policies, attempt};
-use super::errors::Cause;
+use super::errors::{Cause, CommandError};
 use super::handle::CircuitBreaker;
+use super::observation::Observation;
 use crate::isolated::isolated;
-use crate::resilience::{Decision, Retry, Run};
+use crate::resilience::{Decision, Hedge, Retry, Run};
+use crate::sync::Mutex;
 
 /// Decides after an attempt that gave no value.
 type Decide<E> = Box<dyn FnMut(&Cause<E>) -> Decision + Send>;
 
-/// A retry with the way to call the protected code again: `F` is called by value, so each attempt calls a clone.
+/// The protected code, and how it is called.
+pub(super) struct Code<F, E> {
+    pub(super) run: F,
+    pub(super) policies: Policies,
+    pub(super) repeat: Option<Repeat<F, E>>,
+    /// Under a lock, as the attempts of a hedge share it.
+    pub(super) bad_request: Option<Mutex<BadRequest<E>>>,
+}
+
+/// A retry and a hedge, with the way to call the protected code again: `F` is called by value, so each attempt calls a clone.
 pub(super) struct Repeat<F, E> {
-    pub(super) retry: Retry,
+    pub(super) retry: Option<Retry>,
+    pub(super) hedge: Option<Hedge>,
     pub(super) clone: fn(&F) -> F,
     pub(super) decide: Option<Decide<E>>,
 }
 
-impl<F, E> Repeat<F, E> {
-    /// Makes attempts until one succeeds or none follows; returns the last one and its number.
-    pub(super) async fn attempts<Fut, T>(
-        mut self,
-        breaker: &CircuitBreaker,
-        policies: &Policies,
-        deadline: Deadline,
-        run: F,
-        mut bad_request: Option<BadRequest<E>>,
-    ) -> (Attempt<T, E>, u32)
+impl<F, E> Code<F, E> {
+    /// Runs the protected code; returns what is decided after it, or the reason to fall back.
+    pub(super) async fn attempt<Fut, T>(
+        self,
+        observation: &mut Observation,
+    ) -> Result<Result<T, CommandError<E>>, Cause<E>>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let retry = self.retry.clone();
+        let attempts = Attempts {
+            breaker: &observation.breaker,
+            deadline: Deadline::start(self.policies.deadline),
+            policies: &self.policies,
+            bad_request: self.bad_request.as_ref(),
+            made: AtomicU32::new(0),
+        };
+        let attempt = match self.repeat {
+            Some(repeat) => repeat.run(&attempts, self.run).await,
+            None => attempts.make(self.run).await,
+        };
+        let made = attempts.made.into_inner();
+        observation.attempted(attempt.event(), made);
+        match attempt {
+            Attempt::Answered(value) => Ok(Ok(value)),
+            Attempt::BadRequest(error) => Ok(Err(CommandError::BadRequest(error))),
+            Attempt::Failed(cause) => Err(cause),
+        }
+    }
+}
+
+/// What the attempts of one execution share.
+struct Attempts<'a, E> {
+    breaker: &'a CircuitBreaker,
+    policies: &'a Policies,
+    deadline: Deadline,
+    bad_request: Option<&'a Mutex<BadRequest<E>>>,
+    made: AtomicU32,
+}
+
+impl<E> Attempts<'_, E> {
+    async fn make<F, Fut, T>(&self, run: F) -> Attempt<T, E>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.made.fetch_add(1, Relaxed);
+        attempt(
+            self.breaker,
+            self.policies,
+            self.deadline,
+            run,
+            self.bad_request,
+        )
+        .await
+    }
+}
+
+impl<F, E> Repeat<F, E> {
+    async fn run<Fut, T>(mut self, attempts: &Attempts<'_, E>, run: F) -> Attempt<T, E>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let source = Source {
+            run: Mutex::new(run),
+            clone: self.clone,
+        };
+        let hedge = self.hedge.take();
+        let hedge = hedge.as_ref();
+        let Some(retry) = self.retry.take() else {
+            return attempts.hedged(hedge, &source).await;
+        };
         let mut tries = Run::start(&retry);
         loop {
-            let again = (self.clone)(&run);
-            let bad_request = bad_request.as_mut();
-            let made = tries.attempt(|| attempt(breaker, policies, deadline, again, bad_request));
-            let (attempt, last) = made.await;
+            let (attempt, last) = tries.attempt(|| attempts.hedged(hedge, &source)).await;
             let is_ok = matches!(attempt, Attempt::Answered(_));
             let decision = match tries.stops_at(!is_ok, last) {
                 true => Decision::Stop,
                 false => self.decide(&attempt),
             };
-            let number = tries.number();
-            match tries.next_within(is_ok, decision, deadline.left()) {
+            match tries.next_within(is_ok, decision, attempts.deadline.left()) {
                 Some(wait) => {
                     // What failed may hold a connection.
                     drop(attempt);
                     tokio::time::sleep(wait).await;
                 }
-                None => return (attempt, number),
+                None => return attempt,
             }
         }
     }
@@ -69,10 +136,48 @@ impl<F, E> Repeat<F, E> {
     }
 }
 
+/// What each attempt calls a clone of, under a lock: what is borrowed while an attempt runs must be `Sync`, and the code need
+/// not be.
+struct Source<F> {
+    run: Mutex<F>,
+    clone: fn(&F) -> F,
+}
+
+impl<F> Source<F> {
+    fn again(&self) -> F {
+        (self.clone)(&self.run.lock())
+    }
+}
+
+impl<E> Attempts<'_, E> {
+    /// Makes one attempt, and others beside it while it is slow. An error that is the caller's fault is an answer here: another
+    /// attempt would not change it.
+    async fn hedged<F, Fut, T>(&self, hedge: Option<&Hedge>, source: &Source<F>) -> Attempt<T, E>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let Some(hedge) = hedge else {
+            return self.make(source.again()).await;
+        };
+        let ended = hedge.call(|| {
+            let attempt = self.make(source.again());
+            async move {
+                match attempt.await {
+                    Attempt::Failed(cause) => Err(cause),
+                    answered => Ok(answered),
+                }
+            }
+        });
+        ended.await.unwrap_or_else(Attempt::Failed)
+    }
+}
+
 impl<F, E> fmt::Debug for Repeat<F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Repeat")
             .field("retry", &self.retry)
+            .field("hedge", &self.hedge)
             .finish_non_exhaustive()
     }
 }

@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::circuit_breaker::{Cause, CommandError};
 use crate::resilience::{
-    self, Bulkhead, BulkheadSettings, Decision, EventKind, RateLimiter, RateLimiterSettings, Retry,
-    RetrySettings, TimeLimiter, TimeLimiterSettings,
+    self, Bulkhead, BulkheadSettings, Decision, EventKind, Hedge, HedgeSettings, RateLimiter,
+    RateLimiterSettings, Retry, RetrySettings, TimeLimiter, TimeLimiterSettings,
 };
 
 fn retry() -> Retry {
@@ -482,4 +482,58 @@ fn a_deadline_of_nothing_is_refused() {
     assert!(command().try_deadline(Duration::MAX).is_ok());
     let built = || command().deadline(Duration::ZERO);
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(built)).is_err());
+}
+
+fn hedge(delay: Duration) -> Hedge {
+    let settings = HedgeSettings {
+        delay,
+        ..HedgeSettings::default()
+    };
+    Hedge::builder("stock")
+        .settings(settings)
+        .registry(&resilience::Registry::new())
+        .build()
+}
+
+/// Guarantees: a slow attempt gets another one beside it, which passes the breaker too; the one that lost is cancelled there.
+#[tokio::test(start_paused = true)]
+async fn a_slow_attempt_is_hedged_behind_the_breaker() {
+    let breaker = breaker(Settings::default());
+    let attempts = AtomicU32::new(0);
+    let first_hangs = || async {
+        match attempts.fetch_add(1, Relaxed) {
+            0 => std::future::pending().await,
+            _ => Ok::<_, &str>(7),
+        }
+    };
+    let command = breaker.command().hedge(&hedge(ms(50))).run(first_hangs);
+    let (result, execution) = command.execute_observed().await;
+    assert_eq!((result.unwrap(), execution.attempts()), (7, 2));
+    assert_eq!(execution.elapsed(), ms(50));
+    let calls = breaker.snapshot().calls;
+    assert_eq!((calls.success, calls.cancelled), (1, 1));
+}
+
+/// Guarantees: an error that is the caller's fault ends a hedged call at once, a retry repeats it when all of its attempts have
+/// failed, and a hedge that is refused does not stop the retry of an attempt that failed.
+#[tokio::test(start_paused = true)]
+async fn hedges_and_retries_work_together() {
+    let breaker = breaker(Settings {
+        max_concurrent: 1,
+        ..Settings::default()
+    });
+    let slow = |text: &'static str| {
+        move || async move {
+            sleep(ms(100)).await;
+            Err::<u32, _>(text)
+        }
+    };
+    let command = breaker.command().hedge(&hedge(ms(50))).retry(&retry());
+    let bad = command.clone().run(slow("unknown"));
+    let (result, execution) = bad.bad_request_if(|_| true).execute_observed().await;
+    assert!(matches!(result, Err(CommandError::BadRequest("unknown"))));
+    assert_eq!(execution.attempts(), 2, "one of them found no slot");
+    let (result, execution) = command.run(slow("down")).execute_observed().await;
+    assert!(matches!(cause(result), Cause::Failed("down")));
+    assert_eq!(execution.attempts(), 6);
 }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use tracing::Span;
 use tracing::instrument::{Instrument as _, Instrumented};
 
+use super::attempt;
 use super::budget::Budget;
 use super::current::Current;
 use super::event::{EventKind, Kind};
@@ -134,6 +135,7 @@ impl Hedge {
     where
         Fut: Future<Output = Result<T, E>>,
     {
+        let mut call = move || call().map(attempt::within);
         let mut race = Race::start(&self.inner);
         let wait = self.inner.settings.read(|settings| settings.delay);
         let mut delay = pin!(sleep(wait));
