@@ -21,10 +21,12 @@ pub use call::errors::{CallError, Cause, CommandError, FallbackError};
 pub use call::execution::{Execution, ExecutionEvent};
 pub use call::fallback::{BorrowingFallback, FallbackFn, FallbackFuture, NoFallback};
 pub use call::handle::CircuitBreaker;
+pub use call::in_pool::PooledFuture;
 pub use call::permit::{OwnedPermit, Permit};
 pub use call::pool::{
     IsolationPool, PoolFull, PoolLost, PoolRunError, PoolSettings, PoolSnapshot, PooledError,
 };
+pub use call::pooled::PooledCommand;
 pub use call::request_log;
 #[doc(hidden)]
 pub use call::request_log as touched; // The module's earlier name.

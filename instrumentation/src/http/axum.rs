@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, MatchedPath};
 use axum::response::{IntoResponse, Response};
-use http::Request;
+use http::{Request, StatusCode};
 
 use super::problem;
 use crate::circuit_breaker::{CallError, Cause, CommandError, Rejected};
@@ -51,6 +51,8 @@ impl<E: IntoResponse> IntoResponse for CommandError<E> {
             Cause::BulkheadFull(running) => problem::bulkhead_full(running),
             Cause::TimedOut(limit) => problem::timed_out(limit),
             Cause::RateLimited(refusal) => problem::rate_limited(&refusal),
+            Cause::PoolFull(full) => problem::bulkhead_full(full.workers),
+            Cause::PoolLost(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         }
     }
 }
@@ -58,8 +60,6 @@ impl<E: IntoResponse> IntoResponse for CommandError<E> {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use http::StatusCode;
 
     use super::*;
     use crate::circuit_breaker::FallbackError;

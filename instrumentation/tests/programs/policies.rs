@@ -1,5 +1,6 @@
 //! Policies around closures, services and commands, spawned and in handlers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
@@ -10,7 +11,7 @@ use axum::body::Body;
 use axum::error_handling::HandleErrorLayer;
 use axum::routing::get;
 use fusebox::circuit_breaker::layer::{CircuitBreakerLayer, ErrorsOnly};
-use fusebox::circuit_breaker::{Cause, CommandError};
+use fusebox::circuit_breaker::{self, Cause, CommandError, PoolSettings};
 use fusebox::resilience::layer::{
     BulkheadLayer, CloneRequests, HedgeLayer, PolicyLayer, RetryLayer,
 };
@@ -161,6 +162,23 @@ async fn a_command_with_everything_is_spawned() {
         })
         .fallback(|_| async { Ok(7) });
     assert_eq!(tokio::spawn(command.execute()).await.unwrap().unwrap(), 7);
+}
+
+#[tokio::test]
+async fn a_hedged_command_in_a_pool_is_spawned() {
+    let pool = circuit_breaker::Registry::new().pool("stock", PoolSettings::default());
+    let pool = pool.unwrap();
+    let command = breaker().command().hedge(&hedge()).retry(&retry());
+    let command = command.in_pool(&pool).run(text);
+    let command = command.bad_request_if(|text| text.is_empty());
+    let command = command.fallback(|_| async { Ok(7) });
+    assert_eq!(tokio::spawn(command.execute()).await.unwrap().unwrap(), 7);
+    let boxed = breaker().command().in_pool(&pool);
+    let boxed = boxed.run_blocking(|| Err::<u32, BoxError>("no stock".into()));
+    assert!(tokio::spawn(boxed.execute()).await.unwrap().is_err());
+    let owned = breaker().command().hedge(&hedge());
+    let owned = owned.run(async || Err::<u32, Cow<'static, str>>("none".into()));
+    assert!(tokio::spawn(owned.execute()).await.unwrap().is_err());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The protected code of a command, run once behind breaker, rate limiter, timeout and bulkhead, in this order.
+//! The protected code of a command, run once behind breaker, rate limiter, timeout and bulkhead or pool, in this order.
 
 use std::any::type_name;
 use std::future::Future;
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::errors::Cause;
 use super::execution::ExecutionEvent;
 use super::handle::CircuitBreaker;
+use super::in_pool::{InPool, unless_refused};
 use super::protected::ProtectedCall;
 use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::Outcome;
@@ -29,6 +30,7 @@ pub(super) struct Policies {
     pub(super) rate_limiter: Option<RateLimiter>,
     pub(super) time_limiter: Option<TimeLimiter>,
     pub(super) bulkhead: Option<Bulkhead>,
+    pub(super) pool: Option<InPool>,
     pub(super) deadline: Option<Duration>,
 }
 
@@ -70,6 +72,8 @@ impl<T, E> Attempt<T, E> {
             Self::Failed(Cause::Rejected(_)) => ExecutionEvent::ShortCircuited,
             Self::Failed(Cause::BulkheadFull(_)) => ExecutionEvent::SemaphoreRejected,
             Self::Failed(Cause::RateLimited(_)) => ExecutionEvent::RateLimited,
+            Self::Failed(Cause::PoolFull(_)) => ExecutionEvent::ThreadPoolRejected,
+            Self::Failed(Cause::PoolLost(_)) => ExecutionEvent::Cancelled,
         }
     }
 
@@ -81,7 +85,10 @@ impl<T, E> Attempt<T, E> {
             Self::Failed(Cause::Failed(_)) => Outcome::Failure,
             Self::Failed(Cause::TimedOut(_)) => Outcome::Timeout,
             Self::Failed(Cause::Rejected(_)) => Outcome::Rejected,
-            Self::Failed(Cause::BulkheadFull(_) | Cause::RateLimited(_)) => Outcome::BulkheadFull,
+            Self::Failed(Cause::BulkheadFull(_) | Cause::RateLimited(_) | Cause::PoolFull(_)) => {
+                Outcome::BulkheadFull
+            }
+            Self::Failed(Cause::PoolLost(_)) => Outcome::Cancelled,
         }
     }
 
@@ -89,6 +96,7 @@ impl<T, E> Attempt<T, E> {
         match self {
             Self::Answered(_) => EventKind::Succeeded,
             Self::Failed(Cause::TimedOut(_)) => EventKind::TimedOut,
+            Self::Failed(Cause::PoolLost(_)) => EventKind::Cancelled,
             Self::BadRequest(_) | Self::Failed(_) => EventKind::Failed,
         }
     }
@@ -106,6 +114,10 @@ where
     F: FnOnce() -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
+    let pool = policies.pool.as_ref();
+    if let Some(pool) = pool {
+        pool.pool.called(breaker);
+    }
     let mut call = match ProtectedCall::begin(&*breaker.shell) {
         Ok(call) => call,
         Err(rejected) => return Attempt::Failed(Cause::Rejected(rejected)),
@@ -122,11 +134,12 @@ where
         }
     };
     let limit = limited.limit(deadline);
-    let future = call.run(async { run().await });
+    let future = unless_refused(pool, call.run(async { run().await }));
     let ended = within(limit.map(|limit| limit.after), future, || call.elapsed()).await;
     let (attempt, error_type) = match ended {
-        Ok(Ok(value)) => (Attempt::Answered(value), ""),
-        Ok(Err(error)) => judged(error, bad_request),
+        Ok(Ok(Ok(value))) => (Attempt::Answered(value), ""),
+        Ok(Ok(Err(error))) => judged(error, bad_request),
+        Ok(Err(error)) => (Attempt::Failed(error.into()), ""),
         Err(cut) => {
             let named = limit.map_or(cut, |limit| limit.named);
             (Attempt::Failed(Cause::TimedOut(named)), "")
@@ -138,6 +151,9 @@ where
         }
         _ => (attempt.outcome(), attempt.policy_event()),
     };
+    if let (Attempt::Failed(Cause::PoolFull(_)), Some(pool)) = (&attempt, pool) {
+        pool.pool.refused(breaker);
+    }
     limited.end(event);
     call.finish(outcome, error_type);
     attempt
@@ -149,8 +165,17 @@ struct Limited<'a> {
     /// What is left of the timeout after the wait for the slot.
     left: Option<Duration>,
     measured: Option<LimitedCall<'a>>,
-    /// That of the breaker's settings, or that of the command's bulkhead.
-    _slot: Result<Slot<'a>, resilience::Slot>,
+    _slot: Taken<'a>,
+}
+
+/// The slot of a call.
+enum Taken<'a> {
+    /// Of the breaker's settings.
+    Own(#[expect(dead_code, reason = "held until the call has ended")] Slot<'a>),
+    /// Of the command's bulkhead.
+    Policy(#[expect(dead_code, reason = "held until the call has ended")] resilience::Slot),
+    /// A worker of the pool stands for it.
+    None,
 }
 
 /// How long a call may take.
@@ -234,23 +259,27 @@ async fn enter<'a, E>(
     })
 }
 
-/// Takes a slot of the command's bulkhead; without one that of the breaker's settings, which never waits. The error is the
-/// number of slots, all in use.
+/// Takes a slot of the command's bulkhead; without one, and without a pool, that of the breaker's settings, which never waits.
+/// The error is the number of slots, all in use.
 async fn take_slot<'a>(
     breaker: &'a CircuitBreaker,
     settings: &Settings,
     policies: &Policies,
     timeout: Option<Duration>,
     deadline: Deadline,
-) -> Result<Result<Slot<'a>, resilience::Slot>, u32> {
+) -> Result<Taken<'a>, u32> {
     let Some(bulkhead) = &policies.bulkhead else {
+        if policies.pool.is_some() {
+            return Ok(Taken::None);
+        }
         let limit = settings.max_concurrent;
         let slot = breaker.shell.bulkhead.try_acquire(limit).ok_or(limit);
-        return slot.map(Ok).inspect_err(|_| tries::note_refused(None));
+        let slot = slot.inspect_err(|_| tries::note_refused(None));
+        return slot.map(Taken::Own);
     };
     let longest = timeout.unwrap_or(Duration::MAX).min(deadline.left());
     let slot = bulkhead.acquire_within(longest).await;
-    slot.map(Err).map_err(|full| full.limit)
+    slot.map(Taken::Policy).map_err(|full| full.limit)
 }
 
 /// Asks whose fault an error is, and names its type. A panic of the one who is asked leaves it a failure.

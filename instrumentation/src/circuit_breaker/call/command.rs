@@ -10,6 +10,7 @@ use super::errors::{Cause, CommandError, FallbackError};
 use super::execution::Execution;
 use super::fallback::{BorrowingFallback, FallbackFn, FallbackFuture, NoFallback};
 use super::handle::CircuitBreaker;
+use super::in_pool::InPool;
 use super::observation::{Observation, Observer};
 use super::repeat::Code;
 use crate::resilience::Decision;
@@ -171,6 +172,11 @@ impl<F, B, E> RunCommand<F, B, E> {
     /// observer is logged.
     pub fn observe(mut self, observer: impl FnOnce(&Execution) + Send + 'static) -> Self {
         self.observer = Some(Box::new(observer));
+        self
+    }
+
+    pub(super) fn in_pool(mut self, pool: InPool) -> Self {
+        self.code.policies.pool = Some(pool);
         self
     }
 

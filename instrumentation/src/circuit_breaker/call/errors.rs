@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt::{self, Debug, Display};
 use std::time::Duration;
 
+use crate::circuit_breaker::model::pool_refusal::{PoolFull, PoolLost, PoolRunError};
 use crate::circuit_breaker::model::refusal::Rejected;
 use crate::error_type::as_error;
 use crate::resilience::RateLimited;
@@ -85,6 +86,19 @@ pub enum Cause<E> {
     BulkheadFull(u32),
     /// The rate limiter of the command refused the call.
     RateLimited(RateLimited),
+    /// The pool of the command refused the call.
+    PoolFull(PoolFull),
+    /// The runtime on which the pool ran the call ended.
+    PoolLost(PoolLost),
+}
+
+impl<E> From<PoolRunError> for Cause<E> {
+    fn from(error: PoolRunError) -> Self {
+        match error {
+            PoolRunError::Full(full) => Self::PoolFull(full),
+            PoolRunError::Lost(lost) => Self::PoolLost(lost),
+        }
+    }
 }
 
 impl<E> Cause<E> {
@@ -105,6 +119,8 @@ impl<E: Display> Display for Cause<E> {
             Self::Rejected(rejected) => Display::fmt(rejected, f),
             Self::BulkheadFull(running) => write!(f, "no slot free: {running} calls are running"),
             Self::RateLimited(refusal) => Display::fmt(refusal, f),
+            Self::PoolFull(full) => Display::fmt(full, f),
+            Self::PoolLost(lost) => Display::fmt(lost, f),
         }
     }
 }
@@ -113,10 +129,7 @@ impl<E: Debug + Display + 'static> Error for Cause<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Failed(error) => as_error(error)?.source(),
-            Self::TimedOut(_)
-            | Self::Rejected(_)
-            | Self::BulkheadFull(_)
-            | Self::RateLimited(_) => None,
+            _ => None,
         }
     }
 }

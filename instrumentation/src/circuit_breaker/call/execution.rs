@@ -19,6 +19,8 @@ pub enum ExecutionEvent {
     ShortCircuited,
     /// No slot was free.
     SemaphoreRejected,
+    /// No worker of the pool was free, and no place in its queue.
+    ThreadPoolRejected,
     /// A rate limiter refused the call. Hystrix has none.
     RateLimited,
     /// The error was the caller's fault.
@@ -44,6 +46,7 @@ impl ExecutionEvent {
             Self::Timeout => "TIMEOUT",
             Self::ShortCircuited => "SHORT_CIRCUITED",
             Self::SemaphoreRejected => "SEMAPHORE_REJECTED",
+            Self::ThreadPoolRejected => "THREAD_POOL_REJECTED",
             Self::RateLimited => "RATE_LIMITED",
             Self::BadRequest => "BAD_REQUEST",
             Self::Cancelled => "CANCELLED",
@@ -76,8 +79,8 @@ impl Execution {
         std::iter::once(self.first).chain(self.fallback)
     }
 
-    /// Returns how often the protected code was called or refused: 1, or more with a retry. The first event is that of the
-    /// last attempt.
+    /// Returns how often the protected code was called or refused: 1, or more with a retry or a hedge. The first event is that
+    /// of the attempt that decided.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }

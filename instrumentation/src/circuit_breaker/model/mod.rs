@@ -2,6 +2,7 @@
 
 pub(crate) mod buckets;
 pub(crate) mod latency;
+pub(crate) mod pool_refusal;
 pub(crate) mod refusal;
 pub(crate) mod snapshot;
 pub(crate) mod transition;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::circuit_breaker::{Cause, CommandError};
+use crate::circuit_breaker::{Cause, CommandError, IsolationPool, PoolSettings, Registry};
 use crate::resilience::{
     self, Bulkhead, BulkheadSettings, Decision, EventKind, Hedge, HedgeSettings, RateLimiter,
     RateLimiterSettings, Retry, RetrySettings, TimeLimiter, TimeLimiterSettings,
@@ -536,4 +536,77 @@ async fn hedges_and_retries_work_together() {
     let (result, execution) = command.run(slow("down")).execute_observed().await;
     assert!(matches!(cause(result), Cause::Failed("down")));
     assert_eq!(execution.attempts(), 6);
+}
+
+fn pool(core_size: u32, queue: u32) -> IsolationPool {
+    let settings = PoolSettings {
+        core_size,
+        max_queue_size: queue,
+        ..PoolSettings::default()
+    };
+    Registry::new().pool("warehouse", settings).unwrap()
+}
+
+/// Hystrix's scenario 20, testRejectedThreadWithNoFallback: one worker and a queue of one; the third call is refused.
+/// Guarantees: it is neither short-circuited nor timed out, and the pool and the breaker count it.
+#[tokio::test(start_paused = true)]
+async fn rejected_thread_with_no_fallback() {
+    let breaker = breaker(Settings::default());
+    let pool = pool(1, 1);
+    let call = || {
+        let command = breaker.command().in_pool(&pool);
+        let command = command.run(|| async {
+            sleep(ms(100)).await;
+            Ok::<_, &str>(7)
+        });
+        command.execute_observed()
+    };
+    let ((first, _), (second, _), (third, execution)) = tokio::join!(call(), call(), call());
+    assert_eq!((first.unwrap(), second.unwrap()), (7, 7));
+    assert!(matches!(cause(third), Cause::PoolFull(full) if full.workers == 1));
+    let events: Vec<_> = execution.events().map(|event| event.as_str()).collect();
+    assert_eq!(events, ["THREAD_POOL_REJECTED", "FALLBACK_MISSING"]);
+    let calls = breaker.snapshot().calls;
+    assert_eq!((calls.success, calls.bulkhead_full), (2, 1));
+    assert_eq!(pool.callers(), [(breaker.shell.name.clone(), 1)]);
+    assert_eq!(pool.snapshot().rejected, 1);
+}
+
+/// Guarantees: the wait for a worker is part of the timeout, a call that was given up leaves the pool, each attempt of a retry
+/// takes a worker, a panic is raised where the command waits, and code that blocks runs too.
+#[tokio::test(start_paused = true)]
+async fn code_runs_on_the_workers_of_a_pool() {
+    let breaker = breaker(Settings {
+        minimum_calls: 100,
+        ..Settings::default()
+    });
+    let pool = pool(1, 1);
+    let hangs = || {
+        let command = breaker.command().in_pool(&pool);
+        command
+            .run(std::future::pending::<Result<u32, &str>>)
+            .execute()
+    };
+    let started = Instant::now();
+    let (first, second) = tokio::join!(hangs(), hangs());
+    for late in [first, second] {
+        assert!(matches!(cause(late), Cause::TimedOut(limit) if limit == ms(1_000)));
+    }
+    assert_eq!(started.elapsed(), ms(1_000));
+    let fails = || async { Err::<u32, _>("busy") };
+    let command = breaker.command().retry(&retry()).in_pool(&pool).run(fails);
+    let (result, execution) = command.execute_observed().await;
+    assert!(matches!(cause(result), Cause::Failed("busy")));
+    assert_eq!(execution.attempts(), 3);
+    let blocks = breaker.command().in_pool(&pool);
+    let blocks = blocks.run_blocking(|| Ok::<_, &str>(std::thread::current().id()));
+    assert_ne!(blocks.execute().await.unwrap(), std::thread::current().id());
+    let panics = breaker.command().in_pool(&pool);
+    let panics = panics.run(|| async { panic!("of a worker") as Result<u32, &str> });
+    let caught =
+        futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(panics.execute()));
+    assert!(caught.await.is_err());
+    let counts = pool.snapshot();
+    assert_eq!((counts.active, counts.queued), (0, 0));
+    assert_eq!(breaker.snapshot().calls.failure, 4);
 }

@@ -6,10 +6,10 @@ use std::future::Future;
 use tokio::time::timeout;
 
 use super::isolation::{IsolationPool, start, start_blocking};
-use super::refusal::{PoolFull, PoolLost, PooledError};
 use super::worker::Worker;
 use crate::circuit_breaker::call::handle::{CircuitBreaker, by_result, judge};
 use crate::circuit_breaker::call::protected::ProtectedCall;
+use crate::circuit_breaker::model::pool_refusal::{PoolFull, PoolLost, PooledError};
 use crate::circuit_breaker::rules::state::Outcome;
 use crate::circuit_breaker::shell::Shell;
 
@@ -80,7 +80,7 @@ impl IsolationPool {
         R: Future<Output = Result<Result<T, E>, PoolLost>>,
     {
         let shell = &*breaker.shell;
-        self.inner.callers.called(&breaker.shell);
+        self.called(breaker);
         let call = ProtectedCall::begin(shell)?;
         let limit = shell.settings().timeout;
         let ran = call.run(async {
@@ -95,7 +95,7 @@ impl IsolationPool {
             },
         };
         if let Err(PooledError::Full(PoolFull { .. })) = ended {
-            self.inner.callers.refused(&breaker.shell);
+            self.refused(breaker);
         }
         finish(call, &ended, classify);
         ended?.map_err(PooledError::Failed)

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::context::{code_in_context, in_context};
 use super::figures::PoolSnapshot;
-use super::refusal::{PoolFull, PoolLost, PoolRunError};
 use super::settings::PoolSettings;
 use super::state::State;
 use super::worker::{Running, Worker};
+use crate::circuit_breaker::call::handle::CircuitBreaker;
+use crate::circuit_breaker::model::pool_refusal::{PoolFull, PoolLost, PoolRunError};
 use crate::circuit_breaker::rules::validation::SettingsError;
 use crate::name::Name;
 use crate::resilience::attempt;
@@ -87,6 +88,16 @@ impl IsolationPool {
         inner.figures.snapshot(&inner.key, self.settings(), queued)
     }
 
+    /// Lists the breaker of a call.
+    pub(in crate::circuit_breaker::call) fn called(&self, breaker: &CircuitBreaker) {
+        self.inner.callers.called(&breaker.shell);
+    }
+
+    /// Counts a call that it refused.
+    pub(in crate::circuit_breaker::call) fn refused(&self, breaker: &CircuitBreaker) {
+        self.inner.callers.refused(&breaker.shell);
+    }
+
     /// Returns the names of the breakers whose calls it runs, each with how many of them it refused.
     #[cfg(any(test, feature = "axum"))]
     pub(crate) fn callers(&self) -> Vec<(Name, u64)> {
@@ -125,7 +136,7 @@ impl IsolationPool {
     }
 
     /// Returns a worker as soon as one is free; waits in the queue if there is a place.
-    pub(super) async fn worker(&self) -> Result<Worker, PoolFull> {
+    pub(in crate::circuit_breaker::call) async fn worker(&self) -> Result<Worker, PoolFull> {
         let inner = &self.inner;
         let permit = match inner.workers.try_acquire() {
             Some(permit) => permit,
@@ -152,7 +163,7 @@ impl IsolationPool {
 }
 
 /// Runs a future on a worker.
-pub(super) fn start<F>(
+pub(in crate::circuit_breaker::call) fn start<F>(
     worker: Worker,
     future: F,
 ) -> impl Future<Output = Result<F::Output, PoolLost>> + Send
@@ -168,7 +179,7 @@ where
 }
 
 /// Runs code that blocks on a worker.
-pub(super) fn start_blocking<T: Send + 'static>(
+pub(in crate::circuit_breaker::call) fn start_blocking<T: Send + 'static>(
     worker: Worker,
     code: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = Result<T, PoolLost>> + Send {

@@ -10,7 +10,6 @@ mod callers;
 mod context;
 mod figures;
 mod isolation;
-mod refusal;
 mod settings;
 mod state;
 mod worker;
@@ -18,7 +17,11 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use crate::circuit_breaker::model::pool_refusal::{
+    PoolFull, PoolLost, PoolRunError, PooledError,
+};
 pub use figures::PoolSnapshot;
 pub use isolation::IsolationPool;
-pub use refusal::{PoolFull, PoolLost, PoolRunError, PooledError};
+pub(super) use isolation::{start, start_blocking};
 pub use settings::PoolSettings;
+pub(super) use worker::Worker;

@@ -8,13 +8,13 @@ use std::task::{Context, Poll, ready};
 
 use tokio::task::JoinHandle;
 
-use super::refusal::PoolLost;
 use super::state::State;
+use crate::circuit_breaker::model::pool_refusal::PoolLost;
 use crate::semaphore::Permit;
 
 /// The right to run one call; the next waiting call gets it when it is dropped.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(in crate::circuit_breaker::call) struct Worker {
     pool: Arc<State>,
     _permit: Permit,
 }

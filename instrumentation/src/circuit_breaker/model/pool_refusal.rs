@@ -3,8 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::circuit_breaker::model::refusal::Rejected;
-
+use super::refusal::Rejected;
 use crate::name::Name;
 
 /// The pool has no worker free and no place in its queue.
