@@ -114,6 +114,8 @@ pub enum Test {
     Matches(Pattern),
     /// A list or map that is this JSON; numbers are equal whether written with a fraction or not.
     Json(Json),
+    /// A list, whatever is in it.
+    IsList,
 }
 
 /// A regular expression of bounded size.
@@ -309,7 +311,7 @@ impl Test {
                 number.is_ok_and(|number| (*min, *max).contains(&number))
             }
             Self::Matches(pattern) => pattern.0.is_match(text),
-            Self::Json(_) => false,
+            Self::Json(_) | Self::IsList => false,
         }
     }
 
@@ -328,6 +330,7 @@ impl Test {
             }
             (Self::Between(min, max), Value::Double(number)) => (*min, *max).contains(number),
             (Self::Json(json), Value::Array(_) | Value::Map(_)) => is_json(value, json),
+            (Self::IsList, value) => matches!(value, Value::Array(_)),
             _ => self.matches_text(&value.to_string()),
         }
     }
@@ -371,6 +374,15 @@ impl Pattern {
     const BYTES_MAX: usize = 1_024;
     /// Memory that a compiled pattern may take, and its lazy automaton beside it: `\w{200}` needs more.
     const COMPILED_BYTES_MAX: usize = 1 << 20;
+
+    /// Returns the pattern of texts that contain that one, in any case.
+    ///
+    /// # Errors
+    ///
+    /// As `new`.
+    pub fn containing(text: &str) -> Result<Self, String> {
+        Self::new(&format!("(?is){}", regex::escape(text)))
+    }
 
     /// Compiles a pattern.
     ///
@@ -474,6 +486,7 @@ mod tests {
                 list.clone(),
                 Some(text("[1,\"a\"]")),
             ),
+            (Test::IsList, list, Some(text("[1, a]"))),
         ] {
             assert!(test.matches(&passing), "{test:?}");
             assert!(

@@ -190,6 +190,7 @@ fn key_may(key: &str, test: &Test, zones: &Zones) -> bool {
         return false;
     };
     match (test, values.numbers()) {
+        (Test::IsList, _) => values.may_be_lists(),
         (Test::Between(min, max), Some((least, greatest))) => {
             let is_above = match *min {
                 Bound::Included(min) => greatest >= min,

@@ -67,6 +67,8 @@ const NUMBERS: u8 = 1 << ColumnKind::Int as u8 | 1 << ColumnKind::Double as u8;
 const NO_TEXT: u8 = NUMBERS | 1 << ColumnKind::Bool as u8 | 1 << ColumnKind::Empty as u8;
 /// Values on resources, events or links.
 const ELSEWHERE: u8 = 1 << 7;
+/// Types that may be lists.
+const LISTS: u8 = ELSEWHERE | 1 << ColumnKind::Encoded as u8;
 
 /// The last zone of an open segment, and those before it.
 #[derive(Debug)]
@@ -279,6 +281,11 @@ impl KeyValues {
     /// Returns the least and the greatest number; `None` when there may be texts that are numbers.
     pub(crate) fn numbers(&self) -> Option<(f64, f64)> {
         (self.kinds & !NO_TEXT == 0).then_some(self.range)
+    }
+
+    /// Returns whether one may be a list.
+    pub(crate) fn may_be_lists(&self) -> bool {
+        self.kinds & LISTS != 0
     }
 
     fn join(&mut self, other: Self) {

@@ -73,6 +73,7 @@ fn any_test() -> impl Strategy<Value = Test> {
         1 => (bound.clone(), bound).prop_map(|(min, max)| Test::Between(min, max)),
         1 => pattern.prop_map(|text| Test::Matches(Pattern::new(text).unwrap())),
         1 => json.prop_map(|text| Test::Json(serde_json::from_str(text).unwrap())),
+        1 => Just(Test::IsList),
     ]
 }
 

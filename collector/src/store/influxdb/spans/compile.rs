@@ -166,7 +166,8 @@ fn name_clause(tag: &'static str, test: &Test) -> Option<Clause> {
         | Test::OneOf(_)
         | Test::Between(..)
         | Test::Matches(_)
-        | Test::Json(_) => None,
+        | Test::Json(_)
+        | Test::IsList => None,
     }
 }
 
@@ -214,6 +215,7 @@ fn place_regex(places: &[Place], key: &str, test: &Test) -> Option<String> {
     }
     match test {
         Test::Equals(text) => Some(attribute_regex(key, text)),
+        Test::IsList => Some(format!("{}:\\[", regex_of(&stored_text(key)))),
         _ => Some(format!("{}:", regex_of(&stored_text(key)))),
     }
 }

@@ -38,6 +38,8 @@ impl ColumnTest {
         segment: &Segment,
     ) -> Result<Option<Self>, StoreError> {
         Ok(match (kind, test) {
+            (ColumnKind::Encoded, _) => Some(Self::Encoded),
+            (_, Test::IsList) => None,
             (ColumnKind::Dictionary, Test::Equals(text)) => {
                 let found = segment.find(List::Values(column), text.as_bytes())?;
                 found.map(|id| Self::Number(PartKind::DictionaryIds, u64::from(id)))
@@ -48,7 +50,6 @@ impl ColumnTest {
                 passing.contains(&true).then_some(Self::Among(passing))
             }
             (ColumnKind::Literal, _) => Some(Self::Text),
-            (ColumnKind::Encoded, _) => Some(Self::Encoded),
             (ColumnKind::Empty, test) => test.matches(&Value::Empty).then_some(Self::Always),
             (kind, Test::Equals(text)) => Self::number(kind, text),
             (kind, _) => Some(Self::Numeric(kind)),
