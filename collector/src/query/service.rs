@@ -152,6 +152,18 @@ impl QueryService {
         in_time(self.store.trace_within(id, bytes_max)).await
     }
 
+    /// Returns several traces at once, if they fit into so many bytes whole and together.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn traces_within(
+        &self,
+        ids: Vec<TraceId>,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Trace>>, QueryError> {
+        in_time(self.store.traces_within(ids, bytes_max)).await
+    }
+
     /// Returns the trace of an id as programs print it: up to 32 hex digits in either case, with the dashes of a UUID,
     /// after `0x`, or within a `traceparent` or `b3` header; a wrong text is `QueryError::Invalid`.
     ///

@@ -45,6 +45,15 @@ pub trait TraceReader: Send + Sync {
     fn trace(&self, id: TraceId) -> impl Future<Output = Result<Option<Trace>, StoreError>> + Send {
         self.trace_within(id, TRACE_BYTES_MAX)
     }
+    /// Returns several traces at once, in the order of their ids, those that are not there left out; `None` where they do not
+    /// fit into so many bytes whole and together, or are quicker read one by one.
+    fn traces_within(
+        &self,
+        _ids: Vec<TraceId>,
+        _bytes_max: usize,
+    ) -> impl Future<Output = Result<Option<Vec<Trace>>, StoreError>> + Send {
+        std::future::ready(Ok(None))
+    }
     /// Returns the traces whose low 64 bits are that number (an id given with 16 digits), newest first.
     fn trace_ids_by_low_half(
         &self,

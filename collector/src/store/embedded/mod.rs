@@ -205,6 +205,15 @@ impl TraceReader for EmbeddedStore {
         self.trace_as_of(id, UnixNanos::MAX, bytes_max).await
     }
 
+    async fn traces_within(
+        &self,
+        ids: Vec<TraceId>,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Trace>>, StoreError> {
+        self.read(move |catalog| read::traces(catalog, &ids, bytes_max))
+            .await
+    }
+
     async fn trace_ids_by_low_half(&self, low: u64) -> Result<Vec<TraceId>, StoreError> {
         self.read(move |catalog| read::trace_ids_by_low_half(catalog, low))
             .await

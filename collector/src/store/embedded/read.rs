@@ -1,6 +1,7 @@
 //! Reads a trace by id, and the lists of services and operations.
 
-use std::collections::{BTreeSet, HashSet};
+use std::cell::Cell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 
 use opentelemetry::TraceId;
@@ -12,9 +13,10 @@ use super::limits::TRACE_SPANS_MAX;
 use super::search::resolve;
 use super::segment::{LongLists, Segment};
 use crate::codec::otlp::Limits;
-use crate::model::{TimeRange, Trace, UnixNanos};
+use crate::model::{Span, TimeRange, Trace, UnixNanos};
 use crate::store::StoreError;
 use crate::store::convert::SpanCollector;
+use crate::store::matching::id_number;
 use crate::store::try_assemble;
 
 /// Bytes of text that are read from one block at a time; what is kept of them is cut as the trace needs.
@@ -37,9 +39,12 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     fn number(&self) -> u128 {
-        u128::from_be_bytes(self.id.to_bytes())
+        id_number(self.id)
     }
 }
+
+/// Returns which rows of a block are wanted.
+type Rows<'r> = dyn Fn(&BlockReader<'_>) -> Result<Vec<u32>, StoreError> + 'r;
 
 /// Reads what had arrived of a trace by that time.
 pub(crate) fn trace(catalog: &Catalog, wanted: Wanted) -> Result<Option<Trace>, StoreError> {
@@ -47,8 +52,12 @@ pub(crate) fn trace(catalog: &Catalog, wanted: Wanted) -> Result<Option<Trace>, 
     let mut truncated = false;
     for segment in catalog.snapshot().iter() {
         let blocks = skip_missing(segment.blocks_of(wanted.number()))?.unwrap_or_default();
+        let rows = |reader: &BlockReader<'_>| match reader.header.written > wanted.as_of.get() {
+            true => Ok(Vec::new()),
+            false => reader.rows_of(wanted.number()),
+        };
         if !blocks.is_empty() {
-            truncated |= read_segment(catalog, segment, &blocks, wanted, &mut collector)?;
+            truncated |= read_segment(catalog, segment, &blocks, &rows, &mut collector)?;
         }
     }
     let spans = collector.spans.into_spans();
@@ -60,12 +69,54 @@ pub(crate) fn trace(catalog: &Catalog, wanted: Wanted) -> Result<Option<Trace>, 
     Ok(Some(trace))
 }
 
-/// Reads a trace's spans from those blocks of a segment; returns whether a limit cut some off.
+/// Reads several traces, each block that they share once, in the order of their ids; those that are not there are left out.
+/// `None` where they do not fit into so many bytes whole and together.
+pub(crate) fn traces(
+    catalog: &Catalog,
+    ids: &[TraceId],
+    bytes_max: usize,
+) -> Result<Option<Vec<Trace>>, StoreError> {
+    let mut collector = SpanCollector::within(bytes_max);
+    let numbers: HashSet<u128> = ids.iter().map(|id| id_number(*id)).collect();
+    let are_long = Cell::new(false);
+    let rows = |reader: &BlockReader<'_>| match Stripe::of(reader) {
+        Stripe::All => reader.rows_of_any(&numbers),
+        // Values of such a block are cut as they are read.
+        Stripe::Columns(_) => {
+            are_long.set(true);
+            Ok(Vec::new())
+        }
+    };
+    for segment in catalog.snapshot().iter() {
+        let mut blocks = BTreeSet::new();
+        for number in &numbers {
+            blocks.extend(skip_missing(segment.blocks_of(*number))?.unwrap_or_default());
+        }
+        let blocks: Vec<u32> = blocks.into_iter().collect();
+        if blocks.is_empty() {
+            continue;
+        }
+        let is_cut = read_segment(catalog, segment, &blocks, &rows, &mut collector)?;
+        if is_cut || are_long.get() {
+            return Ok(None);
+        }
+    }
+    let mut spans: HashMap<TraceId, Vec<Span>> = HashMap::new();
+    for span in collector.spans.into_spans() {
+        spans.entry(span.trace_id).or_default().push(span);
+    }
+    let found = ids.iter().filter_map(|id| spans.remove(id));
+    let traces: Vec<Trace> = found.map(try_assemble).collect::<Result<_, _>>()?;
+    let is_cut = traces.iter().any(Trace::is_shortened);
+    Ok((!is_cut).then_some(traces))
+}
+
+/// Reads the rows that are wanted of those blocks of a segment; returns whether a limit cut some off.
 fn read_segment(
     catalog: &Catalog,
     segment: &Segment,
     blocks: &[u32],
-    wanted: Wanted,
+    rows: &Rows<'_>,
     collector: &mut SpanCollector,
 ) -> Result<bool, StoreError> {
     let metas = segment.blocks();
@@ -82,7 +133,7 @@ fn read_segment(
         .collect();
     if lists.is_noting() {
         for &(block, meta) in &metas {
-            let note = || note_block(segment, &file, meta, wanted, &lists);
+            let note = || note_block(segment, &file, meta, rows, &lists);
             tolerate(catalog, segment, block, note)?;
         }
         if skip_missing(lists.pick())?.is_none() {
@@ -90,7 +141,7 @@ fn read_segment(
         }
     }
     for (block, meta) in metas {
-        let read = || read_block(segment, &file, meta, wanted, &lists, collector);
+        let read = || read_block(segment, &file, meta, rows, &lists, collector);
         if let Some(true) = tolerate(catalog, segment, block, read)? {
             return Ok(true);
         }
@@ -98,31 +149,29 @@ fn read_segment(
     Ok(false)
 }
 
-/// Opens a block if it holds rows of the trace that are wanted.
+/// Opens a block, with the rows of it that are wanted.
 fn open_block<'a>(
     segment: &'a Segment,
     file: &'a File,
     meta: &BlockMeta,
-    wanted: Wanted,
-) -> Result<Option<(BlockReader<'a>, Vec<u32>)>, StoreError> {
+    rows: &Rows<'_>,
+) -> Result<(BlockReader<'a>, Vec<u32>), StoreError> {
     let path = &segment.place().path;
     let reader = BlockReader::open(file, path, meta.offset, meta.header_bytes)?;
-    if reader.header.written > wanted.as_of.get() {
-        return Ok(None);
-    }
-    let rows = reader.rows_of(wanted.number())?;
-    Ok(Some((reader, rows)))
+    let rows = rows(&reader)?;
+    Ok((reader, rows))
 }
 
-/// Notes which values of long lists a trace's spans in one block need.
+/// Notes which values of long lists the wanted rows of a block need.
 fn note_block(
     segment: &Segment,
     file: &File,
     meta: &BlockMeta,
-    wanted: Wanted,
+    rows: &Rows<'_>,
     lists: &LongLists<'_>,
 ) -> Result<(), StoreError> {
-    if let Some((reader, mut rows)) = open_block(segment, file, meta, wanted)? {
+    let (reader, mut rows) = open_block(segment, file, meta, rows)?;
+    if !rows.is_empty() {
         rows.truncate(TRACE_SPANS_MAX);
         let extent = Extent::Values { bytes_max: 0 };
         RowReader::read(&reader, &*segment.schema()?, lists, &rows, extent)?;
@@ -130,18 +179,16 @@ fn note_block(
     Ok(())
 }
 
-/// Reads a trace's spans from one block; returns whether there were more than there is room.
+/// Reads the wanted rows of one block; returns whether there were more than there is room.
 fn read_block(
     segment: &Segment,
     file: &File,
     meta: &BlockMeta,
-    wanted: Wanted,
+    rows: &Rows<'_>,
     lists: &LongLists<'_>,
     collector: &mut SpanCollector,
 ) -> Result<bool, StoreError> {
-    let Some((reader, mut rows)) = open_block(segment, file, meta, wanted)? else {
-        return Ok(false);
-    };
+    let (reader, mut rows) = open_block(segment, file, meta, rows)?;
     let room = TRACE_SPANS_MAX - collector.spans.len();
     let is_cut = rows.len() > room;
     rows.truncate(room);

@@ -140,6 +140,28 @@ impl TraceReader for Traces {
         }
     }
 
+    async fn traces_within(
+        &self,
+        ids: Vec<TraceId>,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Trace>>, StoreError> {
+        let wanted = ids.len();
+        let since = match &self.remote {
+            None => Some(ALWAYS),
+            Some(remote) => remote.whole_since().await,
+        };
+        let Some(since) = since else {
+            return Ok(None);
+        };
+        let local = self.local.traces_within(ids, bytes_max).await?;
+        // What is not whole here is read from both, one by one.
+        let are_whole = |traces: &Vec<Trace>| {
+            let mut all = traces.iter();
+            since == ALWAYS || (traces.len() == wanted && all.all(|trace| is_whole(trace, since)))
+        };
+        Ok(local.filter(are_whole))
+    }
+
     async fn trace_ids_by_low_half(&self, low: u64) -> Result<Vec<TraceId>, StoreError> {
         let mut ids = self.local.trace_ids_by_low_half(low).await?;
         let Some(remote) = &self.remote else {

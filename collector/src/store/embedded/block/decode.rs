@@ -1,5 +1,6 @@
 //! Reads a block's parts from its file, each on demand, each checked before it is used.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -201,6 +202,26 @@ impl<'a> BlockReader<'a> {
         let rows = (0..).zip(index.iter());
         Ok(rows
             .filter(|(_, trace)| *trace == place)
+            .map(|(row, _)| row)
+            .collect())
+    }
+
+    /// Returns the rows of any of these traces.
+    pub(crate) fn rows_of_any(&self, wanted: &HashSet<u128>) -> Result<Vec<u32>, StoreError> {
+        let Some(mut ids) = self.stream(PartKind::TraceIds, 0)? else {
+            return Ok(Vec::new());
+        };
+        let mut is_wanted = Vec::new();
+        let mut next = [0; 16];
+        while !ids.is_at_end() {
+            ids.fill(&mut next)
+                .ok_or_else(|| self.damage("column of ids"))?;
+            is_wanted.push(wanted.contains(&u128::from_be_bytes(next)));
+        }
+        let index = self.row_planes(PartKind::TraceIndex)?;
+        let rows = (0..).zip(index.iter());
+        Ok(rows
+            .filter(|(_, trace)| is_wanted.get(*trace as usize) == Some(&true))
             .map(|(row, _)| row)
             .collect())
     }

@@ -22,8 +22,12 @@ fn assert_holds(store: &super::super::EmbeddedStore, spans: &[Span]) {
             .or_default()
             .push(span.clone());
     }
+    let ids: Vec<_> = traces.keys().map(|id| TraceId::from_bytes(*id)).collect();
+    let together = wait(store.traces_within(ids, 48 << 20)).unwrap();
+    let mut together = together.expect("they fit").into_iter();
     for (id, spans) in traces {
         let read = wait(store.trace(TraceId::from_bytes(id))).unwrap();
+        assert_eq!(read, together.next());
         assert_eq!(read.unwrap(), assemble(spans));
     }
     assert_eq!(store.stats().spans, spans.len() as u64);
