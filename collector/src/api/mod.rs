@@ -15,6 +15,7 @@ mod metrics;
 mod params;
 mod pieces;
 mod problem;
+mod refusal;
 mod services;
 mod stream;
 #[cfg(test)]

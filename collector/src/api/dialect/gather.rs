@@ -1,17 +1,12 @@
 //! Whole traces for a dialect's search: reads the traces of the store's rows, newest first, and keeps those that match,
 //! until there are enough or a limit is reached.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use axum::http::StatusCode;
-use opentelemetry::TraceId;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
 
+use super::scan::{Reach, Scan, Stop};
 use crate::api::ApiState;
 use crate::model::{SHORTENED, Trace, TraceQuery};
-use crate::query::{QueryError, QueryService, READ_TIME_MAX, TRACE_BYTES_MAX, bytes_of};
+use crate::query::{QueryError, TRACE_BYTES_MAX, bytes_of};
 
 /// Traces in one answer (Jaeger's UI stops at 1,500).
 pub(in crate::api) const TRACES_MAX: usize = 1_000;
@@ -19,24 +14,6 @@ pub(in crate::api) const TRACES_MAX: usize = 1_000;
 pub(in crate::api) const SPANS_MAX: usize = 100_000;
 /// Room that a trace is read into at least: one in a thousand is larger, and an answer that is full ends with it.
 const ROOM_BYTES_MIN: usize = 1 << 20;
-/// Traces read for one search, matching or not; each takes 2 to 5 ms.
-const READ_MAX: usize = 2_000;
-/// Spans read for one search, matching or not: five traces of the largest size, of which one is in memory at a time.
-const SPANS_READ_MAX: usize = 500_000;
-/// Longest time of a search; it then answers with what it has.
-pub(in crate::api) const TIME_MAX: Duration = READ_TIME_MAX;
-/// Concurrent searches; others wait within their time. Each holds one trace at a time, and what it found.
-const SEARCHES_AT_ONCE: usize = 4;
-
-/// Limits the concurrent searches that read whole traces; one per collector.
-#[derive(Debug, Clone)]
-pub(in crate::api) struct SearchLimit(Arc<Semaphore>);
-
-impl Default for SearchLimit {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(SEARCHES_AT_ONCE)))
-    }
-}
 
 /// What a search found, and why there may be more.
 #[derive(Debug)]
@@ -46,15 +23,6 @@ pub(in crate::api) struct Gathered {
     stopped: Option<Stop>,
 }
 
-/// Why a search ended before it had read the whole range.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Stop {
-    /// A limit was reached; a narrower search may be answered in full.
-    Bound(String),
-    /// A store did not answer.
-    Store(String),
-}
-
 /// Reads the traces that a search finds and that match.
 pub(in crate::api) async fn gather(
     state: &ApiState,
@@ -62,93 +30,23 @@ pub(in crate::api) async fn gather(
     limit: usize,
     is_match: impl Fn(&Trace) -> bool,
 ) -> Result<Gathered, QueryError> {
-    let mut traces = Traces::new(&state.query, search);
+    let mut scan = Scan::begin(state, search, Reach::default()).await;
     let mut found = Found::new(limit);
-    let deadline = Instant::now() + TIME_MAX;
-    let Ok(_turn) = timeout_at(deadline, state.searches.0.acquire()).await else {
-        let waited = format!(
-            "{} s were spent waiting for other searches",
-            TIME_MAX.as_secs()
-        );
-        return Ok(found.finish(Some(waited), None));
-    };
-    let bound = loop {
-        if let Some(end) = found.end() {
-            break end;
-        }
-        let next = traces.next(found.room());
-        let Ok(trace) = timeout_at(deadline, next).await else {
-            break Some(format!("{} s had passed", TIME_MAX.as_secs()));
-        };
-        let Some(trace) = trace? else {
-            break traces.bound.take();
+    while !found.is_full() {
+        let Some(trace) = scan.next(found.room()).await? else {
+            break;
         };
         if let Some(bound) = found.look_at(trace, &is_match) {
-            break Some(bound);
-        }
-    };
-    Ok(found.finish(bound, traces.missing.as_deref()))
-}
-
-/// The traces of a search one by one, pages of the store read as they are needed.
-#[derive(Debug)]
-struct Traces<'a> {
-    query: &'a QueryService,
-    /// The next page; `None` after the last.
-    next: Option<TraceQuery>,
-    ids: std::vec::IntoIter<TraceId>,
-    /// Why the store may have left out rows so far.
-    missing: Option<String>,
-    /// Why the store ended its search.
-    bound: Option<String>,
-}
-
-impl<'a> Traces<'a> {
-    fn new(query: &'a QueryService, search: TraceQuery) -> Self {
-        Self {
-            query,
-            next: Some(search),
-            ids: Vec::new().into_iter(),
-            missing: None,
-            bound: None,
+            scan.end_at(bound);
         }
     }
-
-    /// Returns the next trace, fitted into so many bytes; one that was deleted since its row was read is left out.
-    async fn next(&mut self, bytes_max: usize) -> Result<Option<Trace>, QueryError> {
-        loop {
-            if let Some(id) = self.ids.next() {
-                let trace = self.query.trace_within(id, bytes_max).await?;
-                if trace.is_some() {
-                    return Ok(trace);
-                }
-            } else if let Some(search) = self.next.take() {
-                let page = self.query.search(search.clone()).await?;
-                let ids: Vec<_> = page.traces.iter().map(|row| row.trace_id).collect();
-                self.ids = ids.into_iter();
-                // What a page had no time for, the next one looks through.
-                if !page.ended_early {
-                    self.missing = page.missing.or(self.missing.take());
-                } else if page.next.is_none() {
-                    self.bound = page.missing;
-                }
-                self.next = page.next.map(|cursor| TraceQuery {
-                    cursor: Some(cursor),
-                    ..search
-                });
-            } else {
-                return Ok(None);
-            }
-        }
-    }
+    Ok(found.finish(scan))
 }
 
-/// What was found so far, and how much was read for it.
+/// What was found so far.
 #[derive(Debug)]
 struct Found {
     limit: usize,
-    read: usize,
-    spans_read: usize,
     answer: Answered,
 }
 
@@ -203,8 +101,6 @@ impl Found {
     fn new(limit: usize) -> Self {
         Self {
             limit,
-            read: 0,
-            spans_read: 0,
             answer: Answered::default(),
         }
     }
@@ -213,26 +109,12 @@ impl Found {
         self.answer.room()
     }
 
-    /// Returns `Some` if the search should end, with the limit that was reached, if any.
-    fn end(&self) -> Option<Option<String>> {
-        let traces = self.answer.traces.len();
-        if traces >= self.limit {
-            return Some(None);
-        }
-        if traces >= TRACES_MAX {
-            return Some(Some(format!("an answer holds {TRACES_MAX} traces at most")));
-        }
-        if self.read >= READ_MAX {
-            return Some(Some(format!("{READ_MAX} traces were read")));
-        }
-        let enough = self.spans_read >= SPANS_READ_MAX;
-        enough.then(|| Some(format!("{SPANS_READ_MAX} spans were read")))
+    fn is_full(&self) -> bool {
+        self.answer.traces.len() >= self.limit
     }
 
-    /// Keeps a trace that matches; returns the limit that leaves no room for it.
+    /// Keeps a trace that matches; returns the limit that leaves no room for it, or for another one.
     fn look_at(&mut self, trace: Trace, is_match: impl Fn(&Trace) -> bool) -> Option<String> {
-        self.read += 1;
-        self.spans_read += trace.spans.len();
         let limit = self.answer.limit_for(&trace);
         // One that was shortened for want of room need not match any more.
         if limit.is_some() && (trace.is_shortened() || is_match(&trace)) {
@@ -241,18 +123,14 @@ impl Found {
         if is_match(&trace) {
             self.answer.push(trace);
         }
-        None
+        let is_most = self.answer.traces.len() >= TRACES_MAX && !self.is_full();
+        is_most.then(|| format!("an answer holds {TRACES_MAX} traces at most"))
     }
 
     /// Returns what was found. A store's failure is reported rather than a limit, because a narrower search does not help.
-    fn finish(self, bound: Option<String>, missing: Option<&str>) -> Gathered {
-        let bound = bound.map(|bound| format!("{bound}, newest traces first"));
+    fn finish(self, scan: Scan<'_>) -> Gathered {
         let (traces, cut) = self.answer.into_parts();
-        let bound = bound.or(cut);
-        let stopped = match missing {
-            Some(missing) => Some(Stop::Store(missing.to_owned())),
-            None => bound.map(Stop::Bound),
-        };
+        let stopped = scan.stopped().or(cut.map(Stop::Bound));
         Gathered { traces, stopped }
     }
 }
@@ -272,19 +150,8 @@ impl Gathered {
     pub(in crate::api) fn answer(
         self,
     ) -> Result<(Vec<Trace>, Option<String>), (StatusCode, String)> {
-        match self.stopped {
-            Some(Stop::Bound(bound)) if self.traces.is_empty() => {
-                let text = format!(
-                    "nothing found in what was read ({bound}); ask for a shorter range, an earlier one or more"
-                );
-                Err((StatusCode::UNPROCESSABLE_ENTITY, text))
-            }
-            Some(Stop::Store(missing)) if self.traces.is_empty() => {
-                Err((StatusCode::BAD_GATEWAY, missing))
-            }
-            Some(Stop::Bound(text) | Stop::Store(text)) => Ok((self.traces, Some(text))),
-            None => Ok((self.traces, None)),
-        }
+        let missing = Stop::missing(self.stopped, self.traces.is_empty())?;
+        Ok((self.traces, missing))
     }
 }
 
@@ -304,7 +171,7 @@ mod tests {
             let found = gather(&fixture.state, everything, 1, |_| true);
             found.await.unwrap().answer()
         };
-        let others = fixture.state.searches.0.acquire_many(4).await.unwrap();
+        let others = fixture.state.searches.all().await;
         let (status, why) = search().await.unwrap_err();
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
         assert!(why.contains("waiting for other searches"), "{why}");

@@ -2,7 +2,8 @@
 
 use tokio::time::{Instant, timeout_at};
 
-use super::gather::{Answered, TIME_MAX};
+use super::gather::Answered;
+use super::scan::TIME_MAX;
 use crate::model::Trace;
 use crate::query::QueryError;
 

@@ -5,6 +5,7 @@ mod gather;
 mod listed;
 mod missing;
 mod params;
+mod scan;
 
 use std::fmt::Display;
 
@@ -14,10 +15,11 @@ use axum::response::IntoResponse;
 use opentelemetry::TraceId;
 
 use super::ApiState;
-pub(super) use gather::{SearchLimit, TIME_MAX as SEARCH_TIME_MAX, gather, too_long};
+pub(super) use gather::{gather, too_long};
 pub(super) use listed::{Listed, Outcome};
 pub(super) use missing::with_missing;
 pub(super) use params::{Params, shortened};
+pub(super) use scan::{Reach, Scan, SearchLimit, Stop, TIME_MAX as SEARCH_TIME_MAX};
 
 /// Names of one list: more than a list to choose from can show.
 pub(super) const NAMES_MAX: usize = 10_000;

@@ -1,71 +1,13 @@
-//! Errors as Zipkin has them: a status and one line of plain text.
+//! Errors in the words of Zipkin's server.
 
-use std::fmt::Display;
-
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-
-use crate::api::Problem;
-use crate::api::dialect::Refuse;
-use crate::query::QueryError;
-
-/// Why a question has no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    status: StatusCode,
-    text: String,
-}
+pub(super) use crate::api::refusal::Refusal;
 
 impl Refusal {
-    /// Returns the 400 for a wrong parameter.
-    pub(super) fn bad(text: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, text)
-    }
-
     /// Returns the 400 for a parameter that must be given.
     pub(super) fn missing(parameter: &str) -> Self {
-        // The words of Zipkin's server, which tools may look for.
+        // Tools may look for these words.
         Self::bad(format!(
             "Mandatory parameter/header/attribute is missing: {parameter}"
         ))
-    }
-
-    #[cfg(test)]
-    pub(super) fn text(&self) -> &str {
-        &self.text
-    }
-}
-
-impl Refuse for Refusal {
-    fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self {
-            status,
-            text: text.into(),
-        }
-    }
-
-    fn parameter(_name: &str, problem: impl Display) -> Self {
-        Self::bad(problem.to_string())
-    }
-}
-
-impl From<QueryError> for Refusal {
-    /// Keeps status and words of our own API.
-    fn from(error: QueryError) -> Self {
-        let problem = Problem::from(error);
-        let status = StatusCode::from_u16(problem.status);
-        Self::new(
-            status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            problem.detail,
-        )
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-        let mut response = (self.status, self.text).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, plain);
-        response
     }
 }
