@@ -58,6 +58,10 @@ pub(crate) struct EdgeFigures {
     pub(crate) server_is_virtual: bool,
     pub(crate) calls: u64,
     pub(crate) errors: u64,
+    /// How long its calls took by the spans of those who serve them.
+    pub(crate) server_durations: Total,
+    /// The same by the spans of those who make them.
+    pub(crate) client_durations: Total,
 }
 
 /// An operation since the start, as `/metrics` shows it.
@@ -213,12 +217,14 @@ impl Figures {
     pub(super) fn edge_figures(&self, limit: usize) -> Vec<EdgeFigures> {
         let edges = self.dependencies.edges().totals().into_iter().take(limit);
         edges
-            .map(|edge| EdgeFigures {
+            .map(|(edge, durations)| EdgeFigures {
                 client: self.nodes.name(edge.parent).to_string(),
                 server: self.nodes.name(edge.child).to_string(),
                 server_is_virtual: !self.nodes.sends_spans(edge.child),
                 calls: edge.calls.calls,
                 errors: edge.calls.errors,
+                server_durations: durations.server.clone(),
+                client_durations: durations.client.clone(),
             })
             .collect()
     }

@@ -26,7 +26,7 @@ use circuits::Circuits;
 pub(crate) use dependencies::peer_name;
 use figures::Figures;
 pub(crate) use figures::{EdgeFigures, OperationFigures};
-pub(crate) use red::{Exemplar, LATENCY_DOUBLINGS};
+pub(crate) use red::{Exemplar, LATENCY_DOUBLINGS, Total};
 
 use crate::counters::Counters;
 use crate::model::{DependencyLink, InstanceSeen, SECOND, ServiceSummary, TimeRange, UnixNanos};

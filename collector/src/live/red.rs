@@ -382,11 +382,26 @@ impl Operation {
 
 impl Total {
     fn count(&mut self, nanos: u64, error: bool) {
-        self.calls += 1;
+        self.count_alike(nanos, 1);
         self.errors += u64::from(error);
-        self.nanos = self.nanos.saturating_add(nanos);
+    }
+
+    /// Counts so many calls of one duration.
+    pub(super) fn count_alike(&mut self, nanos: u64, calls: u64) {
+        self.calls += calls;
+        self.nanos = self.nanos.saturating_add(nanos.saturating_mul(calls));
         for (below, doubling) in self.below.iter_mut().zip(LATENCY_DOUBLINGS) {
-            *below += u64::from(nanos <= 1 << doubling);
+            *below += calls * u64::from(nanos <= 1 << doubling);
+        }
+    }
+
+    /// Adds other calls.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.errors += other.errors;
+        self.nanos = self.nanos.saturating_add(other.nanos);
+        for (below, other) in self.below.iter_mut().zip(other.below) {
+            *below += other;
         }
     }
 }

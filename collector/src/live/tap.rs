@@ -230,6 +230,7 @@ impl Gathered {
                 service: node,
                 half: row.half,
                 error: row.error,
+                nanos: row.nanos,
                 circuit: row
                     .circuit
                     .and_then(|number| service.circuit(number, figures)),

@@ -21,6 +21,8 @@ use super::{ApiState, Problem};
 
 /// Edges shown, busiest first: two lines each.
 const EDGES_MAX: usize = 2_000;
+/// Edges whose durations are shown, busiest first: up to thirty-four lines each.
+const EDGES_TIMED_MAX: usize = 250;
 /// Operations shown, busiest first: some twenty lines each.
 const OPERATIONS_MAX: usize = 500;
 
@@ -42,7 +44,10 @@ pub(super) async fn metrics(
         influxdb::write(&mut text, &influxdb.report());
     }
     let live = state.query.live();
-    services::write_edges(&mut text, &live.edge_figures(EDGES_MAX));
+    let edges = live.edge_figures(EDGES_MAX);
+    services::write_edges(&mut text, &edges);
+    let timed = edges.len().min(EDGES_TIMED_MAX);
+    services::write_edge_durations(&mut text, &edges[..timed]);
     services::write_operations(&mut text, &live.operation_figures(OPERATIONS_MAX));
     let circuits = state.query.circuits();
     circuits::write(&mut text, &circuits.instance_figures(CIRCUIT_INSTANCES_MAX));

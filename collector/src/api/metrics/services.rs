@@ -2,7 +2,7 @@
 //! Grafana's service map and RED tables ask Prometheus for.
 
 use super::exposition::Exposition;
-use crate::live::{EdgeFigures, LATENCY_DOUBLINGS, OperationFigures};
+use crate::live::{EdgeFigures, Exemplar, LATENCY_DOUBLINGS, OperationFigures, Total};
 use crate::model::SpanKind;
 
 /// Writes the calls between services.
@@ -23,21 +23,45 @@ pub(super) fn write_edges(text: &mut Exposition, edges: &[EdgeFigures]) {
     for (name, help, figure) in families {
         text.family(name, "counter", help);
         for edge in edges {
-            let labels = [
-                ("client", edge.client.as_str()),
-                ("server", edge.server.as_str()),
-                (
-                    "connection_type",
-                    if edge.server_is_virtual {
-                        "virtual_node"
-                    } else {
-                        ""
-                    },
-                ),
-            ];
-            text.sample(name, &labels, figure(edge));
+            text.sample(name, &edge_labels(edge), figure(edge));
         }
     }
+}
+
+/// Writes how long the calls between services took.
+pub(super) fn write_edge_durations(text: &mut Exposition, edges: &[EdgeFigures]) {
+    type Half = fn(&EdgeFigures) -> &Total;
+    let families: [(&str, &str, Half); 2] = [
+        (
+            "traces_service_graph_request_server_seconds",
+            "Duration of calls between two services, by the span of the server.",
+            |edge| &edge.server_durations,
+        ),
+        (
+            "traces_service_graph_request_client_seconds",
+            "Duration of calls between two services, by the span of the client.",
+            |edge| &edge.client_durations,
+        ),
+    ];
+    for (name, help, half) in families {
+        text.family(name, "histogram", help);
+        let known = edges.iter().filter(|edge| half(edge).calls > 0);
+        for edge in known {
+            write_histogram(text, name, &edge_labels(edge), half(edge), &[]);
+        }
+    }
+}
+
+fn edge_labels(edge: &EdgeFigures) -> [(&str, &str); 3] {
+    let connection = match edge.server_is_virtual {
+        true => "virtual_node",
+        false => "",
+    };
+    [
+        ("client", edge.client.as_str()),
+        ("server", edge.server.as_str()),
+        ("connection_type", connection),
+    ]
 }
 
 /// Writes rate, errors and duration of operations.
@@ -58,34 +82,35 @@ pub(super) fn write_operations(text: &mut Exposition, operations: &[OperationFig
             );
         }
     }
-    text.family(
-        "traces_spanmetrics_latency",
-        "histogram",
-        "Duration of calls served, seconds.",
-    );
+    let name = "traces_spanmetrics_latency";
+    text.family(name, "histogram", "Duration of calls served, seconds.");
     for operation in operations {
-        write_latency(text, operation);
+        let labels = operation_labels(operation, &[]);
+        let (total, exemplars) = (&operation.total, &operation.exemplars);
+        write_histogram(text, name, &labels, total, exemplars);
     }
 }
 
-fn write_latency(text: &mut Exposition, operation: &OperationFigures) {
-    let total = &operation.total;
-    let bucket = "traces_spanmetrics_latency_bucket";
-    let exemplar = |number: usize| operation.exemplars.get(number)?.as_ref();
-    for (number, (below, doubling)) in total.below.iter().zip(LATENCY_DOUBLINGS).enumerate() {
-        let bound = ((1u64 << doubling) as f64 / 1e9).to_string();
-        let labels = operation_labels(operation, &[("le", &bound)]);
-        text.bucket(bucket, &labels, *below, exemplar(number));
+/// Writes a histogram with the calls that are examples of its buckets.
+fn write_histogram(
+    text: &mut Exposition,
+    name: &str,
+    labels: &[(&str, &str)],
+    total: &Total,
+    exemplars: &[Option<Exemplar>],
+) {
+    let bucket = format!("{name}_bucket");
+    let exemplar = |number: usize| exemplars.get(number)?.as_ref();
+    let bounds = LATENCY_DOUBLINGS.map(|doubling| ((1u64 << doubling) as f64 / 1e9).to_string());
+    let below = total.below.iter().copied().zip(bounds);
+    let rest = (total.calls, "+Inf".to_owned());
+    for (number, (below, bound)) in below.chain([rest]).enumerate() {
+        let labels = [labels, &[("le", bound.as_str())]].concat();
+        text.bucket(&bucket, &labels, below, exemplar(number));
     }
-    let labels = operation_labels(operation, &[("le", "+Inf")]);
-    text.bucket(bucket, &labels, total.calls, exemplar(total.below.len()));
-    let labels = operation_labels(operation, &[]);
-    text.sample(
-        "traces_spanmetrics_latency_sum",
-        &labels,
-        total.nanos as f64 / 1e9,
-    );
-    text.sample("traces_spanmetrics_latency_count", &labels, total.calls);
+    let seconds = total.nanos as f64 / 1e9;
+    text.sample(&format!("{name}_sum"), labels, seconds);
+    text.sample(&format!("{name}_count"), labels, total.calls);
 }
 
 fn operation_labels<'a>(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::live::aging::{Age, longest_idle};
 use crate::live::names::{CircuitId, NodeId, Nodes};
+use crate::live::red::Total;
 use crate::model::{HOUR, MINUTE, TimeRange, UnixNanos, nanos};
 use crate::store::hash::Seed;
 
@@ -43,8 +44,25 @@ struct Edge {
     child: NodeId,
     circuits: Vec<CircuitId>,
     total: Calls,
+    durations: Durations,
     /// The minute of its last call.
     used: u64,
+}
+
+/// How long calls took since the start, each half as its own span says it; calls of which a half is not known are left out.
+#[derive(Debug, Clone, Default)]
+pub(in crate::live) struct Durations {
+    /// Of those who serve them.
+    pub(in crate::live) server: Total,
+    /// Of those who make them.
+    pub(in crate::live) client: Total,
+}
+
+/// How long the halves of one call took, nanoseconds, where they are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Took {
+    pub(super) server: Option<u64>,
+    pub(super) client: Option<u64>,
 }
 
 /// What went over an edge.
@@ -105,6 +123,7 @@ impl Edges {
                 child: ends.1,
                 circuits: Vec::new(),
                 total: Calls::default(),
+                durations: Durations::default(),
                 used: 0,
             };
             if let Some(id) = free.pop() {
@@ -172,7 +191,11 @@ impl Edges {
             // Spans may still wait that name it, where the clock was put.
             (edge.parent, edge.child) = REST;
             let total = std::mem::take(&mut edge.total);
-            self.edges[rest.0 as usize].total.add(total);
+            let durations = std::mem::take(&mut edge.durations);
+            let rest = &mut self.edges[rest.0 as usize];
+            rest.total.add(total);
+            rest.durations.server.add(&durations.server);
+            rest.durations.client.add(&durations.client);
             self.free.push(*id);
         }
     }
@@ -184,6 +207,19 @@ impl Edges {
         edge.used = minute;
         newest(&mut self.minutes, minute, MINUTES).add(id, calls);
         newest(&mut self.hours, minute / 60, self.hours_kept).add(id, calls);
+    }
+
+    /// Notes how long calls took that were counted.
+    pub(super) fn time(&mut self, id: EdgeId, took: Took, calls: u64) {
+        let durations = &mut self.edges[id.0 as usize].durations;
+        for (half, nanos) in [
+            (&mut durations.server, took.server),
+            (&mut durations.client, took.client),
+        ] {
+            if let Some(nanos) = nanos {
+                half.count_alike(nanos, calls);
+            }
+        }
     }
 
     /// Adds what an earlier run counted in that minute.
@@ -249,12 +285,14 @@ impl Edges {
     }
 
     /// Returns every edge with its counts since the start, busiest first.
-    pub(in crate::live) fn totals(&self) -> Vec<EdgeCalls> {
+    pub(in crate::live) fn totals(&self) -> Vec<(EdgeCalls, &Durations)> {
         let edges = self.ids.values();
-        let mut totals: Vec<_> = edges
-            .map(|id| self.with(id.0, self.edges[id.0 as usize].total))
-            .collect();
-        totals.sort_by_key(|edge| std::cmp::Reverse(edge.calls.calls));
+        let total = |id: &EdgeId| {
+            let edge = &self.edges[id.0 as usize];
+            (self.with(id.0, edge.total), &edge.durations)
+        };
+        let mut totals: Vec<_> = edges.map(total).collect();
+        totals.sort_by_key(|(edge, _)| std::cmp::Reverse(edge.calls.calls));
         totals
     }
 
@@ -379,7 +417,7 @@ mod tests {
         assert_eq!(calls(&edges, range(last - 24 * 60, last)), 24 * 60);
         assert_eq!(calls(&edges, range(last - 25 * 60, last - 24 * 60)), 60);
         assert_eq!(calls(&edges, TimeRange::ALL), (7 * 24 + 1) * 60);
-        assert_eq!(edges.totals()[0].calls.calls, 8 * 24 * 60);
+        assert_eq!(edges.totals()[0].0.calls.calls, 8 * 24 * 60);
         assert!(edges.minutes.len() as u64 <= MINUTES);
     }
 
@@ -396,7 +434,7 @@ mod tests {
         assert_eq!(calls(&edges, range(now - 10, now)), 1);
         assert_eq!(calls(&edges, range(now - 4 * 60, now + 1)), 5);
         assert_eq!(calls(&edges, TimeRange::ALL), 5);
-        assert_eq!(edges.totals()[0].calls.calls, 1);
+        assert_eq!(edges.totals()[0].0.calls.calls, 1);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(in crate::live) struct SpanFact {
     pub(in crate::live) service: NodeId,
     pub(in crate::live) half: Half,
     pub(in crate::live) error: bool,
+    /// How long it took, nanoseconds.
+    pub(in crate::live) nanos: u64,
     pub(in crate::live) circuit: Option<CircuitId>,
     /// Whom its attributes name as the other side.
     pub(in crate::live) peer: Option<NodeId>,

@@ -7,7 +7,7 @@ use std::hash::BuildHasherDefault;
 use std::time::Duration;
 
 use self::brokers::broker_between;
-use super::edges::{Calls, EdgeId, Edges};
+use super::edges::{Calls, EdgeId, Edges, Took};
 use super::fact::{Half, Parent, SpanFact};
 use super::sampling::Sampling;
 use super::table::{CALLS_MAX, KeyHasher, OTHERS_MAX, Ring};
@@ -88,6 +88,8 @@ struct Here {
     service: NodeId,
     half: Half,
     error: bool,
+    /// How long it took.
+    nanos: u64,
     peer_is_store: bool,
     /// Whether its peer is named as a service.
     names_service: bool,
@@ -260,7 +262,8 @@ impl Dependencies {
     fn root(&mut self, fact: &SpanFact, second: u32) {
         let caller = fact.peer.filter(|_| fact.half == Half::Callee);
         if let Some(caller) = caller {
-            self.count(caller, fact.service, fact.error, second);
+            let edge = self.count(caller, fact.service, fact.error, second);
+            self.time(edge, None, Some(fact.nanos));
         }
     }
 
@@ -306,6 +309,9 @@ impl Dependencies {
         }
         let error = child.error || (by_caller && parent.error);
         let edge = self.count(parent.service, child.service, error, second);
+        let by_callee = child.half == Half::Callee;
+        let client = by_caller.then_some(parent.nanos);
+        self.time(edge, client, by_callee.then_some(child.nanos));
         child.edge = Some(edge);
         child.learnt = self.learn(parent, edge);
         by_caller && !std::mem::replace(&mut parent.paired, true)
@@ -321,6 +327,12 @@ impl Dependencies {
         };
         self.edges.count(edge, u64::from(second / 60), calls);
         edge
+    }
+
+    /// Notes how long the halves of a counted call took, and of those of the traces that are left out.
+    fn time(&mut self, edge: EdgeId, client: Option<u64>, server: Option<u64>) {
+        let took = Took { server, client };
+        self.edges.time(edge, took, self.sampling.weight());
     }
 
     /// Notes which breaker protects a caller's edge: the one its span or a span just above it names; returns whether
@@ -437,6 +449,7 @@ impl Dependencies {
                 // Of a database no other half was to be had.
                 self.incidents.unpaired += u64::from(!here.peer_is_store);
                 let edge = self.count(here.service, peer, here.error, second);
+                self.time(edge, Some(here.nanos), None);
                 self.learn(here, edge);
             }
             None => self.incidents.unpaired_without_peer += 1,
@@ -449,7 +462,8 @@ impl Dependencies {
             .peer
             .filter(|_| here.edge.is_none() && here.parent != NONE);
         if let Some(caller) = caller {
-            self.count(caller, here.service, here.error, second);
+            let edge = self.count(caller, here.service, here.error, second);
+            self.time(edge, None, Some(here.nanos));
         }
     }
 }
@@ -471,6 +485,7 @@ impl Here {
             edge: None,
             half: fact.half,
             error: fact.error,
+            nanos: fact.nanos,
             local_parent: matches!(fact.parent, Parent::Local(_) | Parent::Root),
             peer_is_store: fact.peer_is_store,
             names_service: fact.names_service,
