@@ -24,6 +24,7 @@ mod shipping;
 mod stop;
 pub mod store;
 pub mod sync;
+pub mod traceql;
 
 pub use collector::{Collector, CollectorError};
 pub use config::{CollectorConfig, ConfigError};

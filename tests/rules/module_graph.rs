@@ -45,6 +45,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "sample",
             "log",
             "store",
+            "traceql",
             "live",
             "pipeline",
             "receivers",
