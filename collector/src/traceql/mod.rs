@@ -2,13 +2,17 @@
 //! it one span can answer becomes conditions for the store, so that few traces are read. Nothing is read or stored here;
 //! what the language has and this does not is refused by its name.
 
+mod ast;
 mod field;
+mod lexer;
 mod value;
 
+pub use ast::Query;
 pub use field::{Field, Intrinsic};
 pub use value::Value;
 
 pub(crate) use field::word_of;
+pub(crate) use lexer::duration;
 pub(crate) use value::status_word;
 
 /// Why a text is no query that can be answered, and where in it.
