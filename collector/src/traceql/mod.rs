@@ -5,6 +5,7 @@
 mod ast;
 mod field;
 mod lexer;
+mod parse;
 mod value;
 
 pub use ast::Query;
