@@ -3,10 +3,12 @@
 //! what the language has and this does not is refused by its name.
 
 mod ast;
+mod expression;
 mod field;
 mod lexer;
 mod parse;
 mod value;
+mod view;
 
 pub use ast::Query;
 pub use field::{Field, Intrinsic};
@@ -15,6 +17,7 @@ pub use value::Value;
 pub(crate) use field::word_of;
 pub(crate) use lexer::duration;
 pub(crate) use value::status_word;
+pub(crate) use view::TraceView;
 
 /// Why a text is no query that can be answered, and where in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
