@@ -2,11 +2,13 @@
 //! it one span can answer becomes conditions for the store, so that few traces are read. Nothing is read or stored here;
 //! what the language has and this does not is refused by its name.
 
+mod aggregate;
 mod ast;
 mod expression;
 mod field;
 mod lexer;
 mod parse;
+mod spanset;
 mod value;
 mod view;
 
@@ -16,6 +18,7 @@ pub use value::Value;
 
 pub(crate) use field::word_of;
 pub(crate) use lexer::duration;
+pub(crate) use spanset::{Spanset, Spansets};
 pub(crate) use value::status_word;
 pub(crate) use view::TraceView;
 
