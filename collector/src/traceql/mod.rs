@@ -8,6 +8,7 @@ mod expression;
 mod field;
 mod lexer;
 mod parse;
+mod pipeline;
 mod spanset;
 mod value;
 mod view;

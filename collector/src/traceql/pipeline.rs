@@ -1,0 +1,157 @@
+//! A query at work on one trace: each stage of its pipeline gets the spansets that the one before left.
+
+use super::ast::{Expression, Pipeline, Query, Stage};
+use super::expression::Text;
+use super::field::Field;
+use super::spanset::{Spanset, Spansets};
+use super::value::Value;
+use super::view::TraceView;
+use crate::model::Trace;
+use crate::store::StoreError;
+
+/// Spansets that a trace is split into at most.
+const SETS_MAX: usize = 1_000;
+
+impl Query {
+    /// Returns what it finds in a trace.
+    ///
+    /// # Errors
+    ///
+    /// When no client waits for the answer any more, or the time is over.
+    pub(crate) fn find(&self, view: &TraceView<'_>) -> Result<Spansets, StoreError> {
+        let all = Spanset {
+            spans: (0..view.len()).collect(),
+            attributes: Vec::new(),
+        };
+        let sets = self.pipeline.run(view, vec![all])?;
+        let mut fields = Vec::new();
+        if !sets.is_empty() {
+            self.pipeline.add_fields(&mut fields);
+        }
+        Ok(Spansets { sets, fields })
+    }
+
+    /// Returns whether it finds anything in a trace.
+    ///
+    /// # Errors
+    ///
+    /// As `find`.
+    pub fn matches(&self, trace: &Trace) -> Result<bool, StoreError> {
+        Ok(!self.find(&TraceView::new(trace)?)?.sets.is_empty())
+    }
+
+    /// Returns whether it asks for figures over time rather than traces.
+    pub fn is_metric(&self) -> bool {
+        self.metric.is_some()
+    }
+}
+
+impl Pipeline {
+    /// Returns the spansets that its stages leave; none of them is empty.
+    pub(super) fn run(
+        &self,
+        view: &TraceView<'_>,
+        mut sets: Vec<Spanset>,
+    ) -> Result<Vec<Spanset>, StoreError> {
+        for stage in &self.0 {
+            let mut left = Vec::new();
+            match stage {
+                Stage::Select(selection) => {
+                    for mut set in sets {
+                        set.spans = selection.select(view, &set.spans)?;
+                        left.push(set);
+                    }
+                }
+                Stage::Filter(how, one, other) => {
+                    for mut set in sets {
+                        let one = one.value(view, &mut set)?;
+                        let other = other.value(view, &mut set)?;
+                        if how.holds(&one, &other) {
+                            left.push(set);
+                        }
+                    }
+                }
+                Stage::By(expression) => {
+                    for set in sets {
+                        split(view, set, expression, &mut left)?;
+                    }
+                }
+                Stage::Coalesce => left.push(joined(sets)),
+                Stage::Show(_) => left = sets,
+            }
+            left.retain(|set| !set.spans.is_empty());
+            sets = left;
+        }
+        Ok(sets)
+    }
+
+    /// Adds the fields that it asks for.
+    pub(super) fn add_fields(&self, fields: &mut Vec<Field>) {
+        for stage in &self.0 {
+            match stage {
+                Stage::Select(selection) => selection.add_fields(fields),
+                Stage::Filter(_, one, other) => {
+                    one.add_fields(fields);
+                    other.add_fields(fields);
+                }
+                Stage::By(expression) => expression.add_fields(fields),
+                Stage::Coalesce => {}
+                Stage::Show(shown) => {
+                    for field in shown {
+                        Expression::Field(field.clone()).add_fields(fields);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Spanset {
+    /// Notes what was computed; a later value of the same words replaces an earlier one.
+    pub(super) fn note(&mut self, words: String, value: Value<'static>) {
+        self.attributes.retain(|(known, _)| *known != words);
+        self.attributes.push((words, value));
+    }
+}
+
+/// Splits a spanset by the value of an expression, in the order in which the values come. Past the bound, the spans of all
+/// other values are one spanset, without a value.
+fn split(
+    view: &TraceView<'_>,
+    set: Spanset,
+    by: &Expression,
+    left: &mut Vec<Spanset>,
+) -> Result<(), StoreError> {
+    let words = format!("by({})", Text(by));
+    let first = left.len();
+    let mut places = std::collections::HashMap::new();
+    for span in set.spans {
+        let value = by.value(view, span)?.into_owned();
+        let key = format!("{value:?}");
+        let place = *places
+            .entry(key)
+            .or_insert_with(|| left.len().min(first + SETS_MAX));
+        if place == left.len() {
+            let mut part = Spanset {
+                spans: Vec::new(),
+                attributes: set.attributes.clone(),
+            };
+            let is_rest = place == first + SETS_MAX;
+            part.note(words.clone(), if is_rest { Value::Nil } else { value });
+            left.push(part);
+        }
+        left[place].spans.push(span);
+    }
+    Ok(())
+}
+
+/// Makes one spanset of all.
+fn joined(sets: Vec<Spanset>) -> Spanset {
+    let mut spans: Vec<_> = sets.into_iter().flat_map(|set| set.spans).collect();
+    spans.sort_unstable();
+    spans.dedup();
+    Spanset {
+        spans,
+        attributes: Vec::new(),
+    }
+}
