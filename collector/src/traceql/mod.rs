@@ -10,6 +10,8 @@ mod lexer;
 mod parse;
 mod pipeline;
 mod spanset;
+#[cfg(test)]
+mod tests;
 mod value;
 mod view;
 
