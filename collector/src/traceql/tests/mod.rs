@@ -1,6 +1,7 @@
 //! The language over made traces.
 
 mod refusals;
+mod selections;
 
 use std::sync::Arc;
 use std::time::Duration;
