@@ -9,6 +9,7 @@ mod field;
 mod lexer;
 mod parse;
 mod pipeline;
+mod pushdown;
 mod spanset;
 #[cfg(test)]
 mod tests;
