@@ -11,9 +11,10 @@ use opentelemetry::{SpanId, TraceId};
 
 use super::TraceReader;
 use crate::model::{
-    Condition, Dropped, Event, Grade, Link, Resource, Scope, Span, SpanKind, Status, StatusCode,
-    Test, TimeRange, TraceCondition, TraceQuery, UnixNanos, Value,
+    Condition, Dropped, Event, Grade, Link, Place, Resource, Scope, Span, SpanKind, Status,
+    StatusCode, Test, TimeRange, TraceCondition, TraceQuery, UnixNanos, Value,
 };
+use crate::traceql::Query;
 
 /// Returns the time that the suite's spans begin at, Unix nanoseconds: a little ago, because stores keep a week and
 /// look for spans near their arrival.
@@ -45,6 +46,7 @@ pub(crate) async fn check(reader: &impl TraceReader, mut write: impl FnMut(&[Spa
     finds_ids_by_their_low_half(reader).await;
     searches_newest_first_page_by_page(reader).await;
     filters(reader).await;
+    answers_traceql(reader).await;
     lists_services_and_operations(reader).await;
 }
 
@@ -65,6 +67,13 @@ async fn reads_traces_whole(reader: &impl TraceReader) {
     let notes: Vec<_> = trace.notes.iter().map(|note| note.code).collect();
     assert_eq!(notes, ["duplicate_dropped"]);
     assert!(reader.trace(id(9)).await.expect("reads").is_none());
+    let several = vec![id(3), id(9), id(1)];
+    let together = reader.traces_within(several, 1 << 20).await.expect("reads");
+    // A store need not read them at once.
+    if let Some(together) = together {
+        let other = reader.trace(id(3)).await.expect("reads").expect("is there");
+        assert_eq!(together, [other, trace]);
+    }
 }
 
 async fn finds_ids_by_their_low_half(reader: &impl TraceReader) {
@@ -149,6 +158,11 @@ fn conditions() -> Vec<(Condition, &'static [u64])> {
     let attribute = |text: &str| Condition::parse_attribute(text).expect("a condition");
     let text = |text: &str| Test::Equals(text.to_owned());
     let two = |one, other| Test::OneOf(vec![String::from(one), String::from(other)]);
+    let list = |key: &str| Condition::Attribute {
+        places: Place::ALL,
+        key: key.to_owned(),
+        test: Test::IsList,
+    };
     vec![
         (Condition::service("cart"), &[1]),
         (Condition::service("absent"), &[]),
@@ -191,6 +205,69 @@ fn conditions() -> Vec<(Condition, &'static [u64])> {
             Condition::Any(vec![Condition::service("cart"), attribute("link:why")]),
             &[3, 1],
         ),
+        (list("roles"), &[3]),
+        (list("http.response.status_code"), &[]),
+        (list("why"), &[]),
+    ]
+}
+
+/// What of a query is pushed down finds candidates, and the query finds these traces among them.
+async fn answers_traceql(reader: &impl TraceReader) {
+    for (text, wanted) in queries() {
+        let query = Query::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let pushed = query.pushed();
+        let mut search = TraceQuery::in_range(TimeRange::ALL).with(pushed.spans);
+        search.traces = pushed.traces;
+        let mut found = Vec::new();
+        for row in reader.search(search).await.expect("searches").traces {
+            let trace = reader.trace(row.trace_id).await.expect("reads");
+            if query.matches(&trace.expect("is there")).expect("is asked") {
+                found.push(row.trace_id);
+            }
+        }
+        let wanted: Vec<_> = wanted.iter().map(|&number| id(number)).collect();
+        assert_eq!(found, wanted, "{text}");
+    }
+}
+
+/// Queries in TraceQL, with the traces in which they find something.
+fn queries() -> Vec<(&'static str, &'static [u64])> {
+    vec![
+        ("{ }", &[3, 2, 1]),
+        ("{ resource.service.name = \"cart\" }", &[1]),
+        ("{ .service.name =~ \"pay|cart\" }", &[3, 1]),
+        ("{ span.http.response.status_code = 200.0 }", &[3, 2, 1]),
+        ("{ span.http.response.status_code > 200 }", &[]),
+        ("{ span.roles = \"user\" }", &[3]),
+        (
+            "{ span.roles != \"guest\" && span.roles =~ \"adm.*\" }",
+            &[3],
+        ),
+        ("{ span.roles = \"guest\" }", &[]),
+        ("{ status = error && statusMessage = \"declined\" }", &[3]),
+        ("{ status != error && kind = server }", &[2, 1]),
+        (
+            "{ event:name = \"exception\" && event.exception.type =~ \".*Boom\" }",
+            &[3],
+        ),
+        (
+            "{ instrumentation:name = \"lib\" && instrumentation.tenant = \"blue\" }",
+            &[3],
+        ),
+        (
+            "{ link.why = \"batch\" || span.circuit_breaker.name != nil }",
+            &[3, 1],
+        ),
+        ("{ duration = 5ns && traceDuration > 5ns }", &[1]),
+        (
+            "{ resource.service.name = \"shop\" } >> { resource.service.name = \"cart\" }",
+            &[1],
+        ),
+        ("{ resource.service.name = \"cart\" } | count() > 1", &[1]),
+        (
+            "{ span.circuit_breaker.outcome = nil } | by(name) | count() > 1",
+            &[],
+        ),
     ]
 }
 
@@ -217,6 +294,9 @@ fn failed(mut span: Span) -> Span {
         message: "declined".to_owned(),
     };
     span.trace_state = "vendor=1".to_owned();
+    let roles = ["admin", "user"].map(|role| Value::String(role.to_owned()));
+    let roles = Value::Array(roles.to_vec());
+    span.attributes.push(("roles".to_owned(), roles));
     span.scope = Arc::new(Scope {
         name: "lib".to_owned(),
         attributes: pair("tenant", "blue"),

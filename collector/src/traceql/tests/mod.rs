@@ -2,6 +2,7 @@
 
 mod refusals;
 mod selections;
+mod soundness;
 
 use std::sync::Arc;
 use std::time::Duration;
