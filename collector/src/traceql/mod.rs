@@ -4,13 +4,16 @@
 
 mod aggregate;
 mod ast;
+mod cell;
 mod expression;
 mod field;
 mod lexer;
 mod parse;
 mod pipeline;
 mod pushdown;
+mod series;
 mod spanset;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -18,6 +21,8 @@ mod view;
 
 pub use ast::Query;
 pub use field::{Field, Intrinsic};
+pub use series::{Exemplar, Label, Series};
+pub use steps::Steps;
 pub use value::Value;
 
 pub(crate) use field::word_of;

@@ -1,0 +1,169 @@
+//! Series of samples made of what was counted, and what a query does with whole series: the greatest or least at each time,
+//! and those beyond a threshold.
+
+use std::collections::BTreeMap;
+
+use super::ast::{Function, SeriesStage};
+use super::cell::Cell;
+use super::steps::Steps;
+use super::value::Value;
+use crate::model::UnixNanos;
+
+/// Under which label an exemplar has its trace.
+pub(super) const TRACE_ID: &str = "trace:id";
+/// Labels that say which number of a function a series has.
+const BUCKET: &str = "__bucket";
+const QUANTILE: &str = "p";
+const NAME: &str = "__name__";
+
+/// A name with its value.
+pub type Label = (String, Value<'static>);
+
+/// One line of a diagram.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// What distinguishes it.
+    pub labels: Vec<Label>,
+    /// Its values by time, earliest first.
+    pub samples: Vec<(UnixNanos, f64)>,
+    /// Spans that were counted in it, earliest first.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// A span that was counted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exemplar {
+    /// Its trace.
+    pub labels: Vec<Label>,
+    /// Its number, where it has one.
+    pub value: Option<f64>,
+    /// When it began.
+    pub time: UnixNanos,
+}
+
+impl Series {
+    /// Returns its labels as Prometheus writes them.
+    pub fn name(&self) -> String {
+        let label = |(name, value): &Label| {
+            let name: String = name.chars().map(printable).collect();
+            format!("{name}={:?}", shown(value))
+        };
+        let labels: Vec<_> = self.labels.iter().map(label).collect();
+        format!("{{{}}}", labels.join(", "))
+    }
+}
+
+fn printable(letter: char) -> char {
+    if letter.is_ascii_alphanumeric() {
+        letter
+    } else {
+        '_'
+    }
+}
+
+/// Returns a value of a label as text: what is missing, or empty, in brackets.
+fn shown(value: &Value<'_>) -> String {
+    match value {
+        Value::Nil => "<nil>".to_owned(),
+        Value::Text(text) if text.is_empty() => "<empty>".to_owned(),
+        value => value.to_string(),
+    }
+}
+
+/// Adds the series that a function makes of the spans of one group.
+pub(super) fn add_to(
+    series: &mut Vec<Series>,
+    function: &Function,
+    steps: &Steps,
+    labels: Vec<Label>,
+    cells: &BTreeMap<u64, Cell>,
+    mut exemplars: Vec<Exemplar>,
+) {
+    exemplars.sort_by_key(|exemplar| exemplar.time);
+    let mut push = |more: Option<Label>, sample: &dyn Fn(Option<&Cell>) -> Option<f64>| {
+        let mut labels = labels.clone();
+        labels.extend(more);
+        if labels.is_empty() {
+            labels.push((NAME.to_owned(), Value::Text(function.name().into())));
+        }
+        let samples = steps.times();
+        let samples =
+            samples.filter_map(|(number, time)| Some((time, sample(cells.get(&number))?)));
+        series.push(Series {
+            labels,
+            samples: samples.collect(),
+            exemplars: std::mem::take(&mut exemplars),
+        });
+    };
+    match function {
+        Function::Count => push(None, &|cell| Some(count(cell))),
+        Function::Rate => push(None, &|cell| {
+            Some(count(cell) / steps.length().as_secs_f64())
+        }),
+        Function::Figure(figure, _) => push(None, &|cell| cell.map(|cell| cell.figure(*figure))),
+        Function::Quantiles(_, quantiles) => {
+            for share in quantiles {
+                let label = (QUANTILE.to_owned(), Value::Float(*share));
+                push(Some(label), &|cell| cell.map(|cell| cell.quantile(*share)));
+            }
+        }
+        Function::Histogram(_) => {
+            let mut bounds = BTreeMap::new();
+            for cell in cells.values() {
+                bounds.extend(
+                    cell.buckets
+                        .keys()
+                        .map(|bucket| (*bucket, cell.bound(*bucket))),
+                );
+            }
+            for (bucket, bound) in bounds {
+                let label = (BUCKET.to_owned(), Value::Float(bound));
+                let inside = |cell: &Cell| cell.buckets.get(&bucket).copied();
+                push(Some(label), &|cell| {
+                    Some(cell.and_then(inside).unwrap_or(0) as f64)
+                });
+            }
+        }
+    }
+}
+
+fn count(cell: Option<&Cell>) -> f64 {
+    cell.map_or(0, |cell| cell.count) as f64
+}
+
+/// Does with series what a stage asks for; those without a sample left are gone.
+pub(super) fn apply(stage: SeriesStage, series: &mut Vec<Series>) {
+    match stage {
+        SeriesStage::Top(most) => keep(series, most, true),
+        SeriesStage::Bottom(most) => keep(series, most, false),
+        SeriesStage::Filter(how, threshold) => {
+            let holds = |value: f64| how.holds(&Value::Float(value), &Value::Float(threshold));
+            for one in series.iter_mut() {
+                one.samples.retain(|(_, value)| holds(*value));
+            }
+        }
+    }
+    series.retain(|one| !one.samples.is_empty());
+}
+
+/// Keeps, at each time, the greatest or the least values; of equal ones those of the series that come first.
+fn keep(series: &mut [Series], most: usize, are_greatest: bool) {
+    let mut by_time: BTreeMap<UnixNanos, Vec<(f64, usize)>> = BTreeMap::new();
+    for (at, one) in series.iter().enumerate() {
+        for (time, value) in &one.samples {
+            by_time.entry(*time).or_default().push((*value, at));
+        }
+    }
+    for values in by_time.values_mut() {
+        // Stable: equal values stay in the order of their series.
+        values.sort_by(|one, other| match are_greatest {
+            true => other.0.total_cmp(&one.0),
+            false => one.0.total_cmp(&other.0),
+        });
+        values.truncate(most);
+    }
+    for (at, one) in series.iter_mut().enumerate() {
+        let is_kept = |time: &UnixNanos| by_time[time].iter().any(|(_, kept)| *kept == at);
+        one.samples.retain(|(time, _)| is_kept(time));
+    }
+}
