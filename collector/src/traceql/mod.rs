@@ -8,6 +8,7 @@ mod cell;
 mod expression;
 mod field;
 mod lexer;
+mod metric;
 mod parse;
 mod pipeline;
 mod pushdown;
@@ -21,6 +22,7 @@ mod view;
 
 pub use ast::Query;
 pub use field::{Field, Intrinsic};
+pub use metric::MetricQuery;
 pub use series::{Exemplar, Label, Series};
 pub use steps::Steps;
 pub use value::Value;
