@@ -1,5 +1,6 @@
 //! The language over made traces.
 
+mod metrics;
 mod refusals;
 mod selections;
 mod soundness;
