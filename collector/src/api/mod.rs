@@ -1,4 +1,5 @@
-//! Our own JSON API and event stream, the query APIs of Zipkin and Jaeger, Hystrix's streams, `/healthz` and `/metrics`.
+//! Our own JSON API and event stream, the query APIs of Zipkin, Jaeger and Tempo, Hystrix's
+//! streams, `/healthz` and `/metrics`.
 //! Handlers read parameters, ask the query service and shape the answer; errors of ours are problem documents (RFC 9457).
 //! `collector/API.md` shows each route at work.
 
@@ -18,6 +19,7 @@ mod problem;
 mod refusal;
 mod services;
 mod stream;
+mod tempo;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -80,7 +82,8 @@ impl ApiState {
     }
 }
 
-/// Returns the API: `/api/**`, `/healthz`, `/metrics`, Hystrix's streams, Zipkin's `/zipkin/**` and Jaeger's `/jaeger/**`.
+/// Returns the API: `/api/**`, `/healthz`, `/metrics`, Hystrix's streams, Zipkin's `/zipkin/**`,
+/// Jaeger's `/jaeger/**` and Tempo's `/tempo/**`.
 pub fn router(state: ApiState) -> Router {
     let api = Router::new()
         .route("/circuits", get(circuits::wall))
@@ -109,6 +112,7 @@ pub fn router(state: ApiState) -> Router {
         .nest("/api", api)
         .merge(hystrix::router())
         .merge(jaeger::router())
+        .merge(tempo::router())
         .merge(zipkin::router())
         .route("/healthz", get(health::healthz))
         .route("/metrics", get(metrics::metrics))

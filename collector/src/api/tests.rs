@@ -63,7 +63,7 @@ impl Fixture {
         Self::with_retention(Duration::from_secs(7 * 24 * 3600))
     }
 
-    fn with_retention(retention: Duration) -> Self {
+    pub(super) fn with_retention(retention: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let counters = Arc::new(Counters::default());
         let options = EmbeddedOptions {
@@ -192,7 +192,7 @@ fn span(
 }
 
 /// A gateway whose breaker protects the product page; the product's database fails.
-fn shop(now: u64) -> Value {
+pub(super) fn shop(now: u64) -> Value {
     let resource = |service: &str, spans: Vec<Value>| {
         serde_json::json!({
             "resource": {"attributes": [

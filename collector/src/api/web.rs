@@ -16,12 +16,14 @@ use http_body::{Frame, SizeHint};
 use super::dialect::Refuse;
 use super::pieces::Holds;
 use super::problem::RETRY_AFTER;
-use super::{Problem, compress, jaeger, zipkin};
+use super::{Problem, compress, jaeger, tempo, zipkin};
 use crate::query::{Admitted, Busy, Cost, QueryService};
 
 /// What is answered at any time: health checks, files of the program, event streams (which are few, by limits of their own).
-const ALWAYS: [&str; 8] = [
+const ALWAYS: [&str; 10] = [
     "/healthz",
+    "/tempo/api/echo",
+    "/tempo/api/status/buildinfo",
     "/assets/{hash}/{name}",
     "/zipkin/config.json",
     "/circuits/live",
@@ -108,7 +110,7 @@ fn cost(request: &Request, queries: &QueryService) -> Option<Cost> {
         .uri()
         .query()
         .is_some_and(|query| query.contains("at="));
-    let is_heavy = reads_store || is_past || HEAVY.contains(&path);
+    let is_heavy = reads_store || is_past || HEAVY.contains(&path) || path.starts_with("/tempo/");
     Some(match is_heavy {
         true => Cost::Heavy,
         false if WALLS.contains(&path) => queries.wall_cost(),
@@ -125,6 +127,8 @@ fn refuse(uri: &Uri, error: Busy, busy: fn() -> Response) -> Response {
         zipkin::refusal(status, text)
     } else if is_below("/jaeger/") {
         jaeger::failure(status, text)
+    } else if is_below("/tempo/") {
+        tempo::refusal(status, text)
     } else if is_below("/api/") || is_below("/metrics") {
         <Problem as Refuse>::new(status, text).into_response()
     } else {

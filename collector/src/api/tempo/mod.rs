@@ -1,0 +1,45 @@
+//! Tempo's query API under `/tempo`, so that Grafana's Tempo data source and scripts written for Tempo work unchanged:
+//! queries in TraceQL are read by `traceql`, what they can push down is asked of the query service, and traces, spansets,
+//! tags and series are answered in Tempo's JSON or protobuf. Nothing is stored here.
+
+mod params;
+#[cfg(test)]
+mod tests;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+
+use super::dialect::{Refusal, Refuse};
+use super::{ApiState, dialect};
+
+/// The version of Tempo whose answers these are; Grafana decides by it what it asks for.
+const TEMPO_VERSION: &str = "2.8.0";
+
+/// Returns an error as Tempo has it.
+pub(super) fn refusal(status: StatusCode, text: String) -> Response {
+    Refusal::new(status, text).into_response()
+}
+
+/// Returns `/tempo/api/**`.
+pub(super) fn router() -> Router<ApiState> {
+    let routes = Router::new()
+        .route("/echo", get(|| async { "echo" }))
+        .route("/status/buildinfo", get(build_info))
+    let missing = "there is no such route under /tempo/api";
+    Router::new().nest("/tempo/api", dialect::closed::<Refusal>(routes, missing))
+}
+
+/// `GET /tempo/api/status/buildinfo`
+async fn build_info() -> Json<serde_json::Value> {
+    Json(json!({
+        "version": TEMPO_VERSION,
+        "revision": concat!("fusebox-", env!("CARGO_PKG_VERSION")),
+        "branch": "",
+        "buildUser": "",
+        "buildDate": "",
+        "goVersion": "",
+    }))
+}
