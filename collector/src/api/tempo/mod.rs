@@ -5,6 +5,7 @@
 mod params;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -28,6 +29,8 @@ pub(super) fn router() -> Router<ApiState> {
     let routes = Router::new()
         .route("/echo", get(|| async { "echo" }))
         .route("/status/buildinfo", get(build_info))
+        .route("/traces/{id}", get(trace::plain))
+        .route("/v2/traces/{id}", get(trace::wrapped))
     let missing = "there is no such route under /tempo/api";
     Router::new().nest("/tempo/api", dialect::closed::<Refusal>(routes, missing))
 }
