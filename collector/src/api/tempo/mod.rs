@@ -2,6 +2,7 @@
 //! queries in TraceQL are read by `traceql`, what they can push down is asked of the query service, and traces, spansets,
 //! tags and series are answered in Tempo's JSON or protobuf. Nothing is stored here.
 
+mod answer;
 mod params;
 #[cfg(test)]
 mod tests;
