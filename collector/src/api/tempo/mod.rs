@@ -4,6 +4,7 @@
 
 mod answer;
 mod params;
+mod search;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -32,6 +33,7 @@ pub(super) fn router() -> Router<ApiState> {
         .route("/status/buildinfo", get(build_info))
         .route("/traces/{id}", get(trace::plain))
         .route("/v2/traces/{id}", get(trace::wrapped))
+        .route("/search", get(search::search))
     let missing = "there is no such route under /tempo/api";
     Router::new().nest("/tempo/api", dialect::closed::<Refusal>(routes, missing))
 }
