@@ -1,5 +1,6 @@
 //! Tempo's routes as Grafana's data source and scripts ask them.
 
+mod searches;
 mod traces;
 
 use axum::http::StatusCode;
