@@ -5,6 +5,7 @@
 mod answer;
 mod params;
 mod search;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -34,6 +35,8 @@ pub(super) fn router() -> Router<ApiState> {
         .route("/traces/{id}", get(trace::plain))
         .route("/v2/traces/{id}", get(trace::wrapped))
         .route("/search", get(search::search))
+        .route("/search/tags", get(tags::names))
+        .route("/v2/search/tags", get(tags::by_scope))
     let missing = "there is no such route under /tempo/api";
     Router::new().nest("/tempo/api", dialect::closed::<Refusal>(routes, missing))
 }
