@@ -9,6 +9,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod values;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -37,6 +38,8 @@ pub(super) fn router() -> Router<ApiState> {
         .route("/search", get(search::search))
         .route("/search/tags", get(tags::names))
         .route("/v2/search/tags", get(tags::by_scope))
+        .route("/search/tag/{tag}/values", get(values::plain))
+        .route("/v2/search/tag/{tag}/values", get(values::typed))
     let missing = "there is no such route under /tempo/api";
     Router::new().nest("/tempo/api", dialect::closed::<Refusal>(routes, missing))
 }

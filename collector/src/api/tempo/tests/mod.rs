@@ -1,5 +1,6 @@
 //! Tempo's routes as Grafana's data source and scripts ask them.
 
+mod lists;
 mod searches;
 mod traces;
 

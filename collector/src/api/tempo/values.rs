@@ -1,0 +1,188 @@
+//! The values of a field, to choose from: words that are known, names of services and operations, and else what the newest
+//! traces of the range have.
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::params::Params;
+use super::tags::{Inspected, Sample};
+use crate::api::ApiState;
+use crate::api::dialect::NAMES_MAX;
+use crate::api::refusal::Refusal;
+use crate::model::{Place, SpanKind, StatusCode};
+use crate::traceql::{Field, Intrinsic, TraceView, Value, status_word};
+
+/// Values of an answer unless said otherwise.
+const VALUES_DEFAULT: usize = 1_000;
+/// Services whose operations are listed.
+const SERVICES_MAX: usize = 100;
+/// Longest value that is listed, bytes: none of the others is chosen from a list.
+const VALUE_BYTES_MAX: usize = 1_024;
+
+/// A value with its type.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Typed {
+    #[serde(rename = "type")]
+    value_type: &'static str,
+    value: String,
+}
+
+/// The answer of the second version.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TypedValues {
+    tag_values: Vec<Typed>,
+    metrics: Inspected,
+}
+
+/// The answer of the first version.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Values {
+    tag_values: Vec<String>,
+    metrics: Inspected,
+}
+
+/// `GET /tempo/api/v2/search/tag/{tag}/values?q&start&end&limit`: of a field as queries write it.
+pub(super) async fn typed(
+    State(state): State<ApiState>,
+    Path(tag): Path<String>,
+    params: Params,
+) -> Result<Response, Refusal> {
+    let field = Field::parse(&tag);
+    let field = field.map_err(|problem| Refusal::bad(format!("invalid tag name: {problem}")))?;
+    let (tag_values, bytes) = values(&state, field, &params).await?;
+    let metrics = Inspected::new(bytes);
+    Ok(Json(TypedValues {
+        tag_values,
+        metrics,
+    })
+    .into_response())
+}
+
+/// `GET /tempo/api/search/tag/{tag}/values?start&end&limit`: of an attribute by its key, or a field.
+pub(super) async fn plain(
+    State(state): State<ApiState>,
+    Path(tag): Path<String>,
+    params: Params,
+) -> Result<Response, Refusal> {
+    let attribute = || Field::Attribute {
+        place: None,
+        key: tag.clone(),
+    };
+    let field = match Field::parse(&tag) {
+        Ok(field @ Field::Intrinsic(_)) => field,
+        _ => attribute(),
+    };
+    let (values, bytes) = values(&state, field, &params).await?;
+    let metrics = Inspected::new(bytes);
+    let mut tag_values: Vec<_> = values.into_iter().map(|one| one.value).collect();
+    tag_values.dedup();
+    Ok(Json(Values {
+        tag_values,
+        metrics,
+    })
+    .into_response())
+}
+
+/// Returns the values of a field, sorted, and how many bytes were read.
+async fn values(
+    state: &ApiState,
+    field: Field,
+    params: &Params,
+) -> Result<(Vec<Typed>, usize), Refusal> {
+    let limit = params.limit(VALUES_DEFAULT, NAMES_MAX)?;
+    let is_filtered = params.value("q").is_some();
+    let known = match &field {
+        Field::Intrinsic(Intrinsic::Status) => Some(statuses()),
+        Field::Intrinsic(Intrinsic::Kind) => Some(kinds()),
+        _ if is_filtered => None,
+        field if is_service(field) => Some(state.query.service_names().await?),
+        Field::Intrinsic(Intrinsic::Name) => Some(operations(state, limit).await?),
+        _ => None,
+    };
+    let value_type = match &field {
+        Field::Intrinsic(Intrinsic::Status | Intrinsic::Kind) => "keyword",
+        _ => "string",
+    };
+    if let Some(known) = known {
+        let typed = |value| Typed { value_type, value };
+        let known = known.into_iter().take(limit).map(typed);
+        return Ok((known.collect(), 0));
+    }
+    let sample = Sample::new(params, field.exists())?;
+    let found = Found {
+        field,
+        values: BTreeSet::new(),
+        limit,
+    };
+    let (found, bytes) = sample.read(state, found, Found::look).await?;
+    Ok((found.values.into_iter().collect(), bytes))
+}
+
+fn is_service(field: &Field) -> bool {
+    match field {
+        Field::Intrinsic(intrinsic) => *intrinsic == Intrinsic::RootService,
+        Field::Attribute { place, key } => {
+            key == "service.name" && matches!(place, None | Some(Place::Resource))
+        }
+    }
+}
+
+fn statuses() -> Vec<String> {
+    let all = [StatusCode::Error, StatusCode::Ok, StatusCode::Unset];
+    all.map(|code| status_word(code).to_owned()).to_vec()
+}
+
+fn kinds() -> Vec<String> {
+    let kinds = (0..6).map(SpanKind::from_otlp);
+    let words: BTreeSet<_> = kinds.map(|kind| kind.as_str().to_owned()).collect();
+    words.into_iter().collect()
+}
+
+async fn operations(state: &ApiState, limit: usize) -> Result<Vec<String>, Refusal> {
+    let mut names = BTreeSet::new();
+    for service in state.query.service_names().await?.iter().take(SERVICES_MAX) {
+        names.extend(state.query.operations(service).await?);
+        if names.len() >= limit {
+            break;
+        }
+    }
+    Ok(names.into_iter().collect())
+}
+
+/// The values found so far.
+struct Found {
+    field: Field,
+    values: BTreeSet<Typed>,
+    limit: usize,
+}
+
+impl Found {
+    fn look(&mut self, view: &TraceView<'_>, at: usize) {
+        let value = view.value(at, &self.field);
+        self.add(&value);
+    }
+
+    /// Adds a value, or each one of a list.
+    fn add(&mut self, value: &Value<'_>) {
+        let value_type = match value {
+            Value::Nil => return,
+            Value::List(items) => return items.iter().for_each(|item| self.add(item)),
+            Value::Bool(_) => "bool",
+            Value::Int(_) => "int",
+            Value::Float(_) => "float",
+            Value::Duration(_) => "duration",
+            Value::Status(_) | Value::Kind(_) => "keyword",
+            Value::Text(_) => "string",
+        };
+        let value = value.to_string();
+        if self.values.len() < self.limit && value.len() <= VALUE_BYTES_MAX {
+            self.values.insert(Typed { value_type, value });
+        }
+    }
+}
