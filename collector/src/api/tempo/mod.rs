@@ -3,6 +3,7 @@
 //! tags and series are answered in Tempo's JSON or protobuf. Nothing is stored here.
 
 mod answer;
+mod metrics;
 mod params;
 mod search;
 mod tags;
@@ -17,7 +18,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::dialect::{Refusal, Refuse};
+use super::dialect::Refuse;
+use super::refusal::Refusal;
 use super::{ApiState, dialect};
 
 /// The version of Tempo whose answers these are; Grafana decides by it what it asks for.
@@ -40,6 +42,8 @@ pub(super) fn router() -> Router<ApiState> {
         .route("/v2/search/tags", get(tags::by_scope))
         .route("/search/tag/{tag}/values", get(values::plain))
         .route("/v2/search/tag/{tag}/values", get(values::typed))
+        .route("/metrics/query_range", get(metrics::range))
+        .route("/metrics/query", get(metrics::instant));
     let missing = "there is no such route under /tempo/api";
     Router::new().nest("/tempo/api", dialect::closed::<Refusal>(routes, missing))
 }

@@ -1,6 +1,7 @@
 //! Tempo's routes as Grafana's data source and scripts ask them.
 
 mod lists;
+mod metrics;
 mod searches;
 mod traces;
 

@@ -1,0 +1,173 @@
+//! Metrics of TraceQL: figures over time of the spans that a query selects. What is not read within the limits is missing,
+//! and the answer says that it is partial.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::answer::{Metrics, key_value, number};
+use super::params::Params;
+use super::search::candidates;
+use crate::api::ApiState;
+use crate::api::dialect::{Reach, Refuse, SEARCH_TIME_MAX, Stop, with_missing};
+use crate::api::refusal::Refusal;
+use crate::query::{QueryError, TRACE_BYTES_MAX, bytes_of};
+use crate::store::cancel::off_worker;
+use crate::sync::Mutex;
+use crate::traceql::{Exemplar, Label, MetricQuery, Query, Series, Steps};
+
+/// How much one metric reads: its time ends it before that.
+const READ: Reach = Reach {
+    traces: 50_000,
+    spans: 5_000_000,
+    time: SEARCH_TIME_MAX,
+};
+/// Exemplars of one series.
+const EXEMPLARS_MAX: usize = 100;
+
+/// The answer of both routes.
+#[derive(Debug, Serialize)]
+struct Answer {
+    series: Vec<Value>,
+    metrics: Metrics,
+    /// `PARTIAL`, and why; only where something is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+/// `GET /tempo/api/metrics/query_range?q&start&end&since&step&exemplars`
+pub(super) async fn range(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Response, Refusal> {
+    let query = metric(&params)?;
+    let range = params.range()?;
+    let step = params.step()?.unwrap_or_else(|| Steps::of(range));
+    let steps = Steps::aligned(range, step);
+    let steps = steps.map_err(|problem| Refusal::bad(format!("invalid step: {problem}")))?;
+    let exemplars = params
+        .whole_number("exemplars", EXEMPLARS_MAX)?
+        .unwrap_or(0);
+    let (series, read, missing) = count(&state, query, steps, exemplars).await?;
+    Ok(answer(series.iter().map(over_time), read, missing))
+}
+
+/// `GET /tempo/api/metrics/query?q&start&end&since`: one value for the whole range.
+pub(super) async fn instant(
+    State(state): State<ApiState>,
+    params: Params,
+) -> Result<Response, Refusal> {
+    let query = metric(&params)?;
+    let steps = Steps::once(params.range()?);
+    let (series, read, missing) = count(&state, query, steps, 0).await?;
+    Ok(answer(series.iter().filter_map(at_once), read, missing))
+}
+
+fn metric(params: &Params) -> Result<Arc<Query>, Refusal> {
+    let query = params.query()?;
+    let query = query.ok_or_else(|| Refusal::bad("invalid q: a query is required"))?;
+    match query.is_metric() {
+        true => Ok(Arc::new(query)),
+        false => Err(Refusal::bad(
+            "invalid TraceQL query: a metric is required, such as { } | rate()",
+        )),
+    }
+}
+
+/// Counts the spans of every trace that the store has for a query.
+async fn count(
+    state: &ApiState,
+    query: Arc<Query>,
+    steps: Steps,
+    exemplars: usize,
+) -> Result<(Vec<Series>, Metrics, Option<String>), Refusal> {
+    let mut scan = candidates(state, &query, steps.range(), None, READ).await;
+    let counted = MetricQuery::new(query, steps, exemplars);
+    // Kept here, so that what was counted is there when the time is over.
+    let counted = Arc::new(Mutex::new(counted));
+    let mut bytes = 0;
+    while let Some(trace) = scan.next(TRACE_BYTES_MAX).await? {
+        bytes += bytes_of(&trace.spans);
+        let counted = Arc::clone(&counted);
+        let work = off_worker(Path::new("trace"), move || {
+            counted
+                .lock()
+                .as_mut()
+                .map_or(Ok(()), |counted| counted.add(&trace))
+        });
+        let Some(done) = scan.within(work).await else {
+            break;
+        };
+        done.map_err(QueryError::from)?;
+    }
+    let read = scan.traces();
+    let (series, bound) = counted
+        .lock()
+        .take()
+        .map_or_else(Default::default, MetricQuery::finish);
+    let stopped = scan.stopped().or(bound.map(Stop::Bound));
+    let metrics = Metrics::new(read, bytes, stopped.is_none());
+    let missing = Stop::missing(stopped, series.is_empty());
+    let missing = missing.map_err(|(status, text)| Refusal::new(status, text))?;
+    Ok((series, metrics, missing))
+}
+
+fn answer(
+    series: impl Iterator<Item = Value>,
+    metrics: Metrics,
+    missing: Option<String>,
+) -> Response {
+    let answer = Answer {
+        series: series.collect(),
+        metrics,
+        status: missing.is_some().then_some("PARTIAL"),
+        message: missing.clone(),
+    };
+    with_missing(Json(answer).into_response(), missing.as_deref())
+}
+
+/// Returns a series (`tempopb.TimeSeries`), with the name that older versions of Grafana show.
+fn over_time(series: &Series) -> Value {
+    let samples = series.samples.iter().map(
+        |(time, value)| json!({"timestampMs": time.millis().to_string(), "value": number(*value)}),
+    );
+    let exemplar = |exemplar: &Exemplar| {
+        let time = exemplar.time.millis();
+        let near = series.samples.iter().find(|(at, _)| *at >= exemplar.time);
+        let value = exemplar
+            .value
+            .or(near.map(|(_, value)| *value))
+            .unwrap_or(0.0);
+        json!({
+            "labels": labels(&exemplar.labels),
+            "value": number(value),
+            "timestampMs": time.to_string(),
+        })
+    };
+    json!({
+        "labels": labels(&series.labels),
+        "samples": samples.collect::<Vec<_>>(),
+        "promLabels": series.name(),
+        "exemplars": series.exemplars.iter().map(exemplar).collect::<Vec<_>>(),
+    })
+}
+
+/// Returns a series of one value (`tempopb.InstantSeries`).
+fn at_once(series: &Series) -> Option<Value> {
+    let (_, value) = series.samples.first()?;
+    Some(json!({"labels": labels(&series.labels), "value": number(*value)}))
+}
+
+fn labels(labels: &[Label]) -> Vec<Value> {
+    labels
+        .iter()
+        .map(|(name, value)| key_value(name, value))
+        .collect()
+}
