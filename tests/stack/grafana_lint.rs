@@ -560,8 +560,33 @@ fn provisioned() -> BTreeMap<String, String> {
     let entries = yaml.split("\n  - name: ").skip(1);
     let source = |entry: &str| Some((value_of(entry, "uid")?, value_of(entry, "type")?));
     let sources: BTreeMap<_, _> = entries.filter_map(source).collect();
-    assert_eq!(sources.len(), 3, "{sources:?}");
+    assert_eq!(sources.len(), 4, "{sources:?}");
     sources
+}
+
+/// Guarantees: each source of traces is asked where Fusebox speaks its language, draws the node graph of a trace, sends the
+/// token, and asks for no stream of gRPC, which Fusebox has not.
+#[test]
+fn sources_of_traces_ask_what_fusebox_answers() {
+    let path = folder().join("provisioning/datasources/fusebox.yaml");
+    let yaml = std::fs::read_to_string(path).expect("it is there");
+    let entries: Vec<_> = yaml.split("\n  - name: ").skip(1).collect();
+    for (kind, url) in [
+        ("jaeger", "${FUSEBOX_URL}/jaeger"),
+        ("zipkin", "${FUSEBOX_URL}"),
+        ("tempo", "${FUSEBOX_URL}/tempo"),
+    ] {
+        let is_of = |entry: &&&str| value_of(entry, "type").as_deref() == Some(kind);
+        let entry = entries.iter().find(is_of).expect("it is provisioned");
+        assert_eq!(value_of(entry, "url").as_deref(), Some(url), "{kind}");
+        assert!(
+            entry.contains("nodeGraph:\n        enabled: true\n"),
+            "{kind}"
+        );
+        let token = value_of(entry, "httpHeaderValue1");
+        assert_eq!(token.as_deref(), Some("Bearer ${FUSEBOX_TOKEN}"), "{kind}");
+    }
+    assert!(yaml.contains("streamingEnabled:\n        search: false\n        metrics: false\n"));
 }
 
 /// Returns the value of the first such key of a simple YAML file.
