@@ -1,8 +1,8 @@
-//! The append-only log under spans and circuit series: files of checksummed blocks that survive a crash.
+//! The append-only log under spans, circuit series and log records: files of checksummed blocks that survive a crash.
 //!
 //! A log is a folder per day with files that only grow. What a block holds and how its header looks is its codec's
-//! matter (`store::embedded::block`, `store::series::block`); appending, recovery, damage, retention and positions are
-//! written here once, for both.
+//! matter (`store::embedded::block`, `store::series::block`, `store::logs::block`); appending, recovery, damage,
+//! retention and positions are written here once, for all.
 
 mod commit;
 mod damage;
@@ -13,6 +13,7 @@ mod file;
 mod position;
 mod retention;
 mod scan;
+mod stretch;
 #[cfg(test)]
 mod tests;
 
@@ -26,3 +27,4 @@ pub(crate) use file::LogFile;
 pub(crate) use position::{Offset, Position};
 pub(crate) use retention::{Deletions, Reason, Retention, is_older};
 pub(crate) use scan::{Block, BlockCodec, blocks, read, scan};
+pub(crate) use stretch::{Opened, Stretch};

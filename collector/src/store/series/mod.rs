@@ -16,12 +16,10 @@ mod writer;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLockReadGuard};
 use std::time::Duration;
+use std::{fs, io};
 
 pub use record::{
     DependencyMinute, InstanceRecord, RedMinute, Rollup, RollupMinute, SeriesKind, SeriesRecord,
@@ -29,8 +27,7 @@ pub use record::{
 };
 
 use crate::counters::{Counters, Incident};
-use crate::files;
-use crate::log::{BlockCodec, Committer, Damage, Day, Deletions, Reason, blocks, is_older};
+use crate::log::{Committer, Damage, Day, Deletions, Opened, Reason, Stretch, blocks, is_older};
 use crate::model::{CircuitKey, TimeRange, UnixNanos};
 use crate::store::{SeriesReader, StoreError};
 use crate::sync::RwLock;
@@ -40,8 +37,6 @@ use writer::Writer;
 
 /// How long samples wait for those of other instances, to share a block and a sync: at most ten a second.
 const SAMPLE_LINGER: Duration = Duration::from_millis(100);
-/// What is read at once of a place that was given up: a disk fails by sectors, a page at a time.
-const PAGE_BYTES: usize = 4_096;
 
 /// The log of records; cheap to clone.
 #[derive(Debug, Clone)]
@@ -126,40 +121,17 @@ impl SeriesLog {
     /// Reads an extent's bytes, of one that cannot be read for long what can; `None` when retention removed the file.
     fn extent(
         &self,
-        open: &mut Option<(PathBuf, File)>,
+        open: &mut Opened,
         kind: SeriesKind,
         place: Found,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = file_path(&self.inner.root, place.day, kind);
-        let (segment, offset) = ((kind, place.day), place.extent.offset);
-        let damage = &self.inner.damage;
-        let mut bytes = vec![0; usize::try_from(place.extent.len).unwrap_or(usize::MAX)];
-        let file = match opened(open, &path) {
-            Ok(Some(file)) => file,
-            Ok(None) => return Ok(None),
-            // Another failure to open the file (too many are open, a mount is away) says nothing about what is in it.
-            Err(error) if error.is_no_file() && damage.gives_up(segment, offset, &error) => {
-                return Ok(Some(bytes));
-            }
-            Err(error) => return Err(error),
+        let stretch = Stretch {
+            path: file_path(&self.inner.root, place.day, kind),
+            file: (kind, place.day),
+            offset: place.extent.offset,
+            length: place.extent.len,
         };
-        match file.read_exact_at(&mut bytes, offset) {
-            Ok(()) => {
-                damage.is_read(segment, offset);
-                if !are_blocks(kind, &bytes) {
-                    damage.report(segment, offset, &"a block has no header any more");
-                }
-                Ok(Some(bytes))
-            }
-            Err(error) => {
-                let error = StoreError::io("read", &path, error);
-                if !damage.gives_up(segment, offset, &error) {
-                    return Err(error);
-                }
-                read_pages(file, offset, &mut bytes);
-                Ok(Some(bytes))
-            }
-        }
+        open.read(&SeriesCodec(kind), &stretch, &self.inner.damage)
     }
 
     /// Counts records that could not be read.
@@ -245,7 +217,7 @@ impl SeriesReader for SeriesLog {
     ) -> Result<(), StoreError> {
         let keys = only.map_or(u64::MAX, |key| key_bit(&key.service, &key.name));
         let found = self.index().find(kind, range, keys);
-        let mut open = None;
+        let mut open = Opened::default();
         let mut in_range = |record: SeriesRecord| {
             if range.contains(record.time()) {
                 visit(record);
@@ -271,49 +243,5 @@ impl SeriesReader for SeriesLog {
 
     fn latest(&self, kind: SeriesKind) -> Result<Option<UnixNanos>, StoreError> {
         Ok(self.index().latest(kind))
-    }
-}
-
-/// Returns the file of that path, opened before or now; `None` when retention removed it.
-fn opened<'a>(
-    open: &'a mut Option<(PathBuf, File)>,
-    path: &Path,
-) -> Result<Option<&'a File>, StoreError> {
-    if open.as_ref().is_none_or(|(opened, _)| opened != path) {
-        match files::open_regular(path) {
-            Ok(file) => *open = Some((path.to_owned(), file)),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::io("open", path, error)),
-        }
-    }
-    Ok(open.as_ref().map(|(_, file)| file))
-}
-
-/// Returns whether an extent is blocks and nothing else.
-fn are_blocks(kind: SeriesKind, extent: &[u8]) -> bool {
-    // By headers alone: readers check what the blocks hold.
-    let mut rest = Some(extent);
-    while let Some(header) = rest.and_then(|rest| SeriesCodec(kind).header(rest)) {
-        rest = rest.and_then(|rest| rest.get(header.block_bytes() as usize..));
-    }
-    rest == Some(&[])
-}
-
-/// Reads what can be read, page by page, and leaves the rest zero.
-fn read_pages(file: &File, offset: u64, bytes: &mut [u8]) {
-    bytes.fill(0);
-    let mut at = offset;
-    for mut page in bytes.chunks_mut(PAGE_BYTES) {
-        let mut from = at;
-        at += page.len() as u64;
-        while !page.is_empty() {
-            match file.read_at(page, from) {
-                Ok(0) | Err(_) => break,
-                Ok(read) => {
-                    from += read as u64;
-                    page = &mut page[read..];
-                }
-            }
-        }
     }
 }

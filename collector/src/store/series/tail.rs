@@ -7,7 +7,7 @@ use super::SeriesLog;
 use super::block::{self, SeriesCodec};
 use super::index::Found;
 use super::record::{SeriesKind, SeriesRecord};
-use crate::log::{Day, Offset, Position, blocks};
+use crate::log::{Day, Offset, Opened, Position, blocks};
 use crate::model::{TimeRange, UnixNanos};
 use crate::store::StoreError;
 
@@ -72,7 +72,7 @@ impl SeriesLog {
     ) -> Result<Tail<T>, StoreError> {
         let (mut position, unread) = self.unread(kind, position);
         let mut items = Vec::new();
-        let mut open = None;
+        let mut open = Opened::default();
         for place in unread {
             if items.len() >= most {
                 break;

@@ -1,0 +1,112 @@
+//! Reads a stretch of a log: a run of whole blocks of one file, of which what a failing disk still gives is enough.
+
+use std::fmt::Debug;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::{BlockCodec, Damage, StoreError};
+use crate::files;
+
+/// What is read at once of a place that was given up: a disk fails by sectors, a page at a time.
+const PAGE_BYTES: usize = 4_096;
+
+/// Where a stretch is.
+#[derive(Debug)]
+pub(crate) struct Stretch<F> {
+    /// The path of its file.
+    pub(crate) path: PathBuf,
+    /// The file, as damage names it.
+    pub(crate) file: F,
+    /// Where it begins.
+    pub(crate) offset: u64,
+    /// Its bytes.
+    pub(crate) length: u64,
+}
+
+/// The file that was opened last: a reader mostly goes on in it.
+#[derive(Debug, Default)]
+pub(crate) struct Opened(Option<(PathBuf, File)>);
+
+impl Opened {
+    /// Reads a stretch, of one that cannot be read for long what can; `None` when retention removed the file.
+    pub(crate) fn read<C: BlockCodec, F: Ord + Copy + Debug>(
+        &mut self,
+        codec: &C,
+        stretch: &Stretch<F>,
+        damage: &Damage<F>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let Stretch { path, offset, .. } = stretch;
+        let (segment, offset) = (stretch.file, *offset);
+        let mut bytes = vec![0; usize::try_from(stretch.length).unwrap_or(usize::MAX)];
+        let file = match self.file(path) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(None),
+            // Another failure to open the file (too many are open, a mount is away) says nothing about what is in it.
+            Err(error) if error.is_no_file() && damage.gives_up(segment, offset, &error) => {
+                return Ok(Some(bytes));
+            }
+            Err(error) => return Err(error),
+        };
+        match file.read_exact_at(&mut bytes, offset) {
+            Ok(()) => {
+                damage.is_read(segment, offset);
+                if !are_blocks(codec, &bytes) {
+                    damage.report(segment, offset, &"a block has no header any more");
+                }
+                Ok(Some(bytes))
+            }
+            Err(error) => {
+                let error = StoreError::io("read", path, error);
+                if !damage.gives_up(segment, offset, &error) {
+                    return Err(error);
+                }
+                read_pages(file, offset, &mut bytes);
+                Ok(Some(bytes))
+            }
+        }
+    }
+
+    /// Returns the file of that path, opened before or now; `None` when retention removed it.
+    fn file(&mut self, path: &Path) -> Result<Option<&File>, StoreError> {
+        let Self(open) = self;
+        if open.as_ref().is_none_or(|(opened, _)| opened != path) {
+            match files::open_regular(path) {
+                Ok(file) => *open = Some((path.to_owned(), file)),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(StoreError::io("open", path, error)),
+            }
+        }
+        Ok(open.as_ref().map(|(_, file)| file))
+    }
+}
+
+/// Returns whether a stretch is blocks and nothing else.
+fn are_blocks<C: BlockCodec>(codec: &C, stretch: &[u8]) -> bool {
+    // By headers alone: readers check what the blocks hold.
+    let mut rest = Some(stretch);
+    while let Some(header) = rest.and_then(|rest| codec.header(rest)) {
+        rest = rest.and_then(|rest| rest.get(codec.block_bytes(&header) as usize..));
+    }
+    rest == Some(&[])
+}
+
+/// Reads what can be read, page by page, and leaves the rest zero.
+fn read_pages(file: &File, offset: u64, bytes: &mut [u8]) {
+    bytes.fill(0);
+    let mut at = offset;
+    for mut page in bytes.chunks_mut(PAGE_BYTES) {
+        let mut from = at;
+        at += page.len() as u64;
+        while !page.is_empty() {
+            match file.read_at(page, from) {
+                Ok(0) | Err(_) => break,
+                Ok(read) => {
+                    from += read as u64;
+                    page = &mut page[read..];
+                }
+            }
+        }
+    }
+}
