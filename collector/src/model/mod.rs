@@ -8,6 +8,7 @@ mod condition;
 mod control;
 mod dependency;
 mod duration;
+mod log;
 mod search;
 mod service;
 mod span;
@@ -26,6 +27,7 @@ pub(crate) use condition::{EVENT_NAME, SCOPE_NAME, SCOPE_VERSION};
 pub use control::{ChangeOutcome, ControlRecord, OperatorChange};
 pub use dependency::DependencyLink;
 pub use duration::{format_duration, parse_duration};
+pub use log::{LogCursor, LogPage, LogQuery, LogRecord, Severity};
 pub use search::{Cursor, TraceCondition, TraceOrder, TracePage, TraceQuery};
 pub use service::{InstanceSeen, OperationStats, RedStats, ServiceSummary};
 pub use span::{

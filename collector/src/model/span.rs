@@ -228,9 +228,10 @@ impl StatusCode {
 }
 
 /// An attribute's value (OTLP `AnyValue`).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub enum Value {
     /// No value given.
+    #[default]
     Empty,
     /// Text.
     String(String),
