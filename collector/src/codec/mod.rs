@@ -6,6 +6,7 @@ pub(crate) mod fuzz;
 pub(crate) mod hystrix;
 mod json_text;
 pub mod otlp;
+mod redact;
 pub mod zipkin;
 
 pub use format::{Format, Signal};

@@ -25,5 +25,7 @@ pub mod server;
 #[cfg(feature = "reqwest")]
 mod traced_client;
 
+pub use secret::is_secret_name;
+
 #[cfg(feature = "telemetry")]
 pub(crate) use durations::Durations;

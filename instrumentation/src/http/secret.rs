@@ -69,7 +69,7 @@ pub(super) fn redacted_query(query: &str) -> Cow<'_, str> {
             None => (part, ""),
         };
         match pair.split_once('=') {
-            Some((name, value)) if !value.is_empty() && is_secret(name) => {
+            Some((name, value)) if !value.is_empty() && is_secret_name(name) => {
                 has_secret = true;
                 redacted.push_str(name);
                 redacted.push('=');
@@ -108,7 +108,9 @@ pub(super) fn redacted_urls(message: &str) -> Cow<'_, str> {
     }
 }
 
-fn is_secret(name: &str) -> bool {
+/// Returns whether the value of a parameter, header or attribute of that name is a secret: `password`, `X-Api-Key`,
+/// `access_token` and the like, compared without case and without anything but letters and digits.
+pub fn is_secret_name(name: &str) -> bool {
     let name = percent_decode_str(name).decode_utf8_lossy();
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
     let plain: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
