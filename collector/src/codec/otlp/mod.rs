@@ -9,6 +9,7 @@ mod error;
 mod item;
 pub mod json;
 mod limits;
+mod logs;
 pub(crate) mod repairs;
 mod resource;
 mod response;
@@ -22,6 +23,7 @@ pub(crate) mod write;
 
 pub use error::DecodeError;
 pub use limits::Limits;
+pub use logs::{LogsRead, read_logs};
 pub use repairs::Repairs;
 pub(crate) use resource::identity;
 pub use response::rejected_spans;

@@ -287,7 +287,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Returns the id, unless its length is wrong or it is all zero.
-fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+pub(super) fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     let id = <[u8; N]>::try_from(bytes).ok()?;
     (id != [0; N]).then_some(id)
 }

@@ -113,7 +113,7 @@ pub(super) fn attribute<'a>(
 
 /// Reads an `AnyValue`.
 #[inline]
-fn value<'a>(
+pub(super) fn value<'a>(
     mut reader: Reader<'a>,
     limits: &Limits,
     cut: &mut u64,

@@ -151,12 +151,14 @@ pub struct Accepted {
     pub points_not_kept: u64,
     /// Log records of such breakers.
     pub records_not_kept: u64,
+    /// Log records whose time lies too far ahead.
+    pub records_refused: u64,
 }
 
 impl Accepted {
     /// Returns how many spans, data points or log records were rejected.
     pub fn rejected_total(&self) -> u64 {
         let spans: u64 = self.rejected.iter().map(|(_, count)| count).sum();
-        spans + self.points_not_kept + self.records_not_kept
+        spans + self.points_not_kept + self.records_not_kept + self.records_refused
     }
 }

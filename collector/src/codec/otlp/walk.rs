@@ -237,6 +237,7 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
         Accepted {
             points_not_kept: 0,
             records_not_kept: 0,
+            records_refused: 0,
             spans: self.accepted,
             rejected: REJECTIONS
                 .into_iter()
@@ -253,7 +254,7 @@ impl<'a, V: SpanVisitor> Walk<'a, '_, V> {
 }
 
 /// Reads the resource or scope of a message, wherever in it; returns its schema URL, if anything is below it.
-fn read_head<'a>(
+pub(super) fn read_head<'a>(
     mut message: Reader<'a>,
     mut read: impl FnMut(Reader<'a>) -> Result<(), Malformed>,
 ) -> Result<Option<&'a [u8]>, Malformed> {
@@ -273,7 +274,7 @@ fn read_head<'a>(
 }
 
 /// Walks the scopes of a resource or the spans of a scope.
-fn each_body<'a>(
+pub(super) fn each_body<'a>(
     mut message: Reader<'a>,
     mut walk: impl FnMut(Reader<'a>) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {

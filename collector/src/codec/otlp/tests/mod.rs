@@ -3,5 +3,6 @@
 pub(crate) mod arbitrary;
 mod encode;
 mod json;
+mod logs;
 mod oracle;
 mod walk;

@@ -1,0 +1,251 @@
+//! An `ExportLogsServiceRequest` as log records, bounded like spans and with their secrets redacted.
+//!
+//! The request has the shape of a traces request, so resources and scopes are read by the same walk. Its text is UTF-8
+//! already: the pipeline replaces what is not while it decodes the request for the circuits.
+
+use std::sync::Arc;
+
+use opentelemetry::{SpanId, TraceId};
+
+use super::resource::{ResourceScratch, ScopeScratch};
+use super::span::id;
+use super::value::{Fault, KnownKeys, attribute, text, value};
+use super::walk::{MAX_FUTURE_NANOS, each_body, read_head};
+use super::wire::{Malformed, Reader, fixed32_key, fixed64_key, length_key, varint_key};
+use super::{AttributeView, DecodeError, Limits, decode};
+use crate::codec::redact;
+use crate::model::{LogRecord, Resource, Scope, Severity, UnixNanos, Value, cut};
+
+const RESOURCE_LOGS: u32 = length_key(1);
+const REQUEST_FIELDS: u32 = 0b10;
+
+const TIME: u32 = fixed64_key(1);
+const SEVERITY: u32 = varint_key(2);
+const SEVERITY_TEXT: u32 = length_key(3);
+const BODY: u32 = length_key(5);
+const ATTRIBUTES: u32 = length_key(6);
+const DROPPED_ATTRIBUTES: u32 = varint_key(7);
+const FLAGS: u32 = fixed32_key(8);
+const TRACE_ID: u32 = length_key(9);
+const SPAN_ID: u32 = length_key(10);
+const OBSERVED_TIME: u32 = fixed64_key(11);
+const EVENT_NAME: u32 = length_key(12);
+const RECORD_FIELDS: u32 = 0b1_1111_1110_1110;
+
+/// Bytes of the body and the attributes of one record: a body and a stack trace at their limits.
+const RECORD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the sender's word for a severity: syslog's longest has 13.
+const SEVERITY_BYTES_MAX: usize = 64;
+
+/// What a request holds.
+#[derive(Debug, Default)]
+pub struct LogsRead {
+    /// The records, in the order of the request.
+    pub records: Vec<LogRecord>,
+    /// Records whose time lies more than a day ahead, which are refused.
+    pub refused: u64,
+    /// Texts, attributes and ids that were cut or dropped by a limit.
+    pub truncated: u64,
+}
+
+/// Reads every record of a request that arrived at `now`.
+///
+/// A record without a time has the one at which it was observed, or at which it arrived. A trace or span id of a wrong
+/// length is none. What exceeds `limits` is cut or dropped and counts as truncated.
+///
+/// # Errors
+/// `DecodeError::Protobuf` where the bytes are no such message.
+pub fn read_logs(request: &[u8], limits: &Limits, now: UnixNanos) -> Result<LogsRead, DecodeError> {
+    let mut walk = Walk {
+        limits,
+        now,
+        read: LogsRead::default(),
+    };
+    let mut reader = Reader::new(request);
+    while let Some(key) = reader.key()? {
+        match key {
+            RESOURCE_LOGS => walk.resource_logs(reader.message()?)?,
+            _ => reader.skip_unknown(key, REQUEST_FIELDS)?,
+        }
+    }
+    Ok(walk.read)
+}
+
+struct Walk<'w> {
+    limits: &'w Limits,
+    now: UnixNanos,
+    read: LogsRead,
+}
+
+impl Walk<'_> {
+    fn resource_logs(&mut self, message: Reader<'_>) -> Result<(), Malformed> {
+        let mut scratch = ResourceScratch::default();
+        let (limits, cut) = (self.limits, &mut self.read.truncated);
+        let head = read_head(message, |head| scratch.read(head, limits, cut))?;
+        let Some(schema_url) = head else {
+            return Ok(());
+        };
+        scratch.set_schema_url(schema_url, limits, cut);
+        let mut resource = decode::resource(&scratch.view(limits));
+        redact::attributes(&mut resource.attributes);
+        let resource = Arc::new(resource);
+        each_body(message, |body| self.scope_logs(body, &resource))
+    }
+
+    fn scope_logs(
+        &mut self,
+        message: Reader<'_>,
+        resource: &Arc<Resource>,
+    ) -> Result<(), Malformed> {
+        let mut scratch = ScopeScratch::default();
+        let (limits, cut) = (self.limits, &mut self.read.truncated);
+        let head = read_head(message, |head| scratch.read(head, limits, cut))?;
+        let Some(schema_url) = head else {
+            return Ok(());
+        };
+        scratch.set_schema_url(schema_url, limits, cut);
+        let scope = Arc::new(decode::scope(&scratch.view()));
+        each_body(message, |body| self.record(body, resource, &scope))
+    }
+
+    fn record(
+        &mut self,
+        message: Reader<'_>,
+        resource: &Arc<Resource>,
+        scope: &Arc<Scope>,
+    ) -> Result<(), Malformed> {
+        let mut fields = Fields::default();
+        fields.read(message, self.limits)?;
+        let latest = self.now.get().saturating_add(MAX_FUTURE_NANOS);
+        if fields.time.max(fields.observed) > latest {
+            self.read.refused += 1;
+            return Ok(());
+        }
+        self.read.truncated += fields.cut;
+        let record = fields.into_record(self.now, resource, scope);
+        self.read.records.push(record);
+        Ok(())
+    }
+}
+
+/// A `LogRecord` being read; the last of several equal fields wins, as in proto3.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    time: u64,
+    observed: u64,
+    severity: u64,
+    severity_text: &'a str,
+    event_name: &'a str,
+    body: Option<Reader<'a>>,
+    attributes: Vec<AttributeView<'a>>,
+    dropped_attributes: u32,
+    dropped_here: u32,
+    flags: u32,
+    trace_id: &'a [u8],
+    span_id: &'a [u8],
+    keys: KnownKeys<'a>,
+    bytes: usize,
+    cut: u64,
+    body_value: Value,
+}
+
+impl<'a> Fields<'a> {
+    fn read(&mut self, mut reader: Reader<'a>, limits: &Limits) -> Result<(), Malformed> {
+        while let Some(key) = reader.key()? {
+            match self.field(key, &mut reader, limits) {
+                Ok(()) => {}
+                Err(Fault::Malformed(malformed)) => return Err(malformed),
+                Err(Fault::InvalidUtf8 | Fault::OverLimit) => {
+                    self.cut += 1;
+                    self.dropped_here = self.dropped_here.saturating_add(1);
+                }
+            }
+        }
+        self.check_ids();
+        self.read_body(limits)
+    }
+
+    fn field(&mut self, key: u32, reader: &mut Reader<'a>, limits: &Limits) -> Result<(), Fault> {
+        let cut = &mut self.cut;
+        match key {
+            ATTRIBUTES => self.attribute(reader.message()?, limits)?,
+            TIME => self.time = reader.fixed64()?,
+            OBSERVED_TIME => self.observed = reader.fixed64()?,
+            SEVERITY => self.severity = reader.varint()?,
+            SEVERITY_TEXT => self.severity_text = text(reader.bytes()?, SEVERITY_BYTES_MAX, cut)?,
+            EVENT_NAME => self.event_name = text(reader.bytes()?, limits.name_bytes, cut)?,
+            BODY => self.body = Some(reader.message()?),
+            DROPPED_ATTRIBUTES => self.dropped_attributes = reader.varint()? as u32,
+            FLAGS => self.flags = reader.fixed32()?,
+            TRACE_ID => self.trace_id = reader.bytes()?,
+            SPAN_ID => self.span_id = reader.bytes()?,
+            _ => reader.skip_unknown(key, RECORD_FIELDS)?,
+        }
+        Ok(())
+    }
+
+    fn attribute(&mut self, message: Reader<'a>, limits: &Limits) -> Result<(), Fault> {
+        let bytes = self.bytes + message.rest().len().min(limits.string_bytes);
+        if self.attributes.len() >= limits.attributes || bytes > RECORD_BYTES_MAX {
+            return Err(Fault::OverLimit);
+        }
+        let attribute = attribute(message, limits, &mut self.keys, &mut self.cut)?;
+        self.attributes.push(attribute);
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// An id that is empty or zero is none; one of another length is none, too, and counts as cut.
+    fn check_ids(&mut self) {
+        let is_wrong = |id: &[u8], length: usize| !id.is_empty() && id.len() != length;
+        self.cut += u64::from(is_wrong(self.trace_id, 16)) + u64::from(is_wrong(self.span_id, 8));
+    }
+
+    /// Keeps the body; of a list or map that is too large, the beginning as text.
+    fn read_body(&mut self, limits: &Limits) -> Result<(), Malformed> {
+        let Some(body) = self.body else {
+            return Ok(());
+        };
+        self.body_value = match value(body, limits, &mut self.cut) {
+            Ok(view) => decode::value_of_view(&view),
+            Err(Fault::Malformed(malformed)) => return Err(malformed),
+            Err(Fault::InvalidUtf8 | Fault::OverLimit) => {
+                self.cut += 1;
+                let text = decode::value(body.rest()).to_string();
+                Value::String(cut(&text, limits.string_bytes).to_owned())
+            }
+        };
+        Ok(())
+    }
+
+    fn into_record(
+        self,
+        now: UnixNanos,
+        resource: &Arc<Resource>,
+        scope: &Arc<Scope>,
+    ) -> LogRecord {
+        let times = [self.time, self.observed, now.get()];
+        let time = times.into_iter().find(|time| *time > 0).unwrap_or_default();
+        let mut body = self.body_value;
+        redact::value(&mut body);
+        let mut attributes = decode::attributes_to_values(&self.attributes);
+        redact::attributes(&mut attributes);
+        LogRecord {
+            id: 0,
+            time: UnixNanos::new(time),
+            observed: UnixNanos::new(self.observed),
+            severity: Severity::from_otlp(self.severity),
+            severity_text: self.severity_text.to_owned(),
+            body,
+            event_name: self.event_name.to_owned(),
+            attributes,
+            dropped_attributes_count: self.dropped_attributes,
+            dropped_here: self.dropped_here,
+            flags: self.flags,
+            trace_id: id(self.trace_id).map(TraceId::from_bytes),
+            span_id: id(self.span_id).map(SpanId::from_bytes),
+            resource: Arc::clone(resource),
+            scope: Arc::clone(scope),
+        }
+    }
+}
