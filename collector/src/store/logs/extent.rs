@@ -1,0 +1,86 @@
+//! Extents: runs of blocks of a segment, as the index and its hints list them.
+
+use std::time::Duration;
+
+use super::block::{Header, LogCodec, Zone, service_bit};
+use super::filter::TraceFilter;
+use crate::log::BlockCodec;
+use crate::model::{LogQuery, UnixNanos};
+
+/// A new extent starts after that many bytes: what a search reads at once.
+const EXTENT_BYTES: u64 = 256 * 1024;
+/// A new extent starts after that long.
+const EXTENT: Duration = Duration::from_secs(600);
+
+/// A run of blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    pub(super) zone: Zone,
+    pub(super) records: u64,
+    pub(super) began: UnixNanos,
+    pub(super) ended: UnixNanos,
+    pub(super) traces: TraceFilter,
+}
+
+/// A block that was written: its place, what its header says, and its traces.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) offset: u64,
+    pub(super) header: Header,
+    pub(super) traces: TraceFilter,
+}
+
+impl Extent {
+    pub(super) fn of(block: &Placed) -> Self {
+        let Placed {
+            offset,
+            header,
+            traces,
+        } = block;
+        Self {
+            offset: *offset,
+            len: LogCodec.block_bytes(header),
+            zone: header.zone,
+            records: u64::from(header.records),
+            began: header.arrived,
+            ended: header.arrived,
+            traces: traces.clone(),
+        }
+    }
+
+    pub(super) fn add(&mut self, block: &Placed) {
+        let Placed {
+            offset,
+            header,
+            traces,
+        } = block;
+        self.len = offset + LogCodec.block_bytes(header) - self.offset;
+        self.zone = self.zone.with(header.zone);
+        self.records += u64::from(header.records);
+        self.ended = self.ended.max(header.arrived);
+        self.traces.merge(traces);
+    }
+
+    pub(super) fn has_room(&self, block: &Placed) -> bool {
+        self.len < EXTENT_BYTES && block.header.arrived - self.began < EXTENT
+    }
+
+    /// Returns the offset behind its last block.
+    pub(super) fn end_offset(&self) -> u64 {
+        self.offset + self.len
+    }
+
+    /// Returns whether a record of it may be what is asked for.
+    pub(super) fn may_hold(&self, query: &LogQuery) -> bool {
+        let service = query.service.as_deref().map_or(u64::MAX, service_bit);
+        let trace = query.trace_id;
+        self.zone.overlaps(query.page_range())
+            && self.zone.services & service != 0
+            && query
+                .severity
+                .is_none_or(|least| self.zone.severity >= least)
+            && trace.is_none_or(|trace| self.traces.may_hold(trace.to_bytes()))
+    }
+}

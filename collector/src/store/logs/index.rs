@@ -1,0 +1,266 @@
+//! Where the blocks of the log records are: segments, and in each a list of extents. Kept in memory; bounded, because an
+//! extent ends by its bytes or after ten minutes, and takes 1,100 bytes.
+//!
+//! Segments are files by arrival, so that what senders say of the time makes no files. An extent knows the earliest and
+//! latest time of its records, so that a past window is found wherever it arrived.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::block::{self, Header, LogCodec, Zone};
+use super::columns::Columns;
+use super::extent::{Extent, Placed};
+use super::filter::TraceFilter;
+use super::hint;
+use crate::counters::{Counters, Incident};
+use crate::files;
+use crate::log::{BlockCodec, Day, LogFile, Reason, StoreError, read, scan};
+use crate::model::{LogQuery, LogRecord, UnixNanos};
+
+/// What the records of a segment have in common: those of traces are kept apart, so that others cannot push them out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Class {
+    /// They carry a trace id.
+    Traced,
+    /// They carry none.
+    Other,
+}
+
+impl Class {
+    pub(super) const ALL: [Self; 2] = [Self::Traced, Self::Other];
+
+    /// Returns the class of a record.
+    pub(super) fn of(record: &LogRecord) -> Self {
+        match record.trace_id {
+            Some(_) => Self::Traced,
+            None => Self::Other,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Traced => "traced",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A segment's name. Numbers rise with the time of creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SegmentId {
+    pub(super) number: u64,
+    pub(super) class: Class,
+    pub(super) day: Day,
+}
+
+impl SegmentId {
+    /// Returns the path of its file.
+    pub(super) fn path(self, root: &Path) -> PathBuf {
+        let Self { number, class, day } = self;
+        day.folder(root)
+            .join(format!("{number}-{}.log", class.word()))
+    }
+
+    fn parse(name: &str, day: Day) -> Option<Self> {
+        let (number, class) = name.strip_suffix(".log")?.split_once('-')?;
+        let class = Class::ALL.into_iter().find(|one| one.word() == class)?;
+        let number = number.parse().ok()?;
+        Some(Self { number, class, day })
+    }
+}
+
+/// An extent to read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    pub(super) segment: SegmentId,
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    pub(super) zone: Zone,
+}
+
+/// A segment that is to be deleted, and why.
+#[derive(Debug)]
+pub(super) struct Expired {
+    pub(super) segment: SegmentId,
+    pub(super) reason: Reason,
+    pub(super) ended: UnixNanos,
+    pub(super) bytes: u64,
+}
+
+/// The extents of every segment, oldest segment first.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    segments: BTreeMap<SegmentId, Vec<Extent>>,
+}
+
+impl Index {
+    /// Reads what an earlier run left, and cuts off what a crash tore.
+    pub(super) fn open(root: &Path, counters: &Counters) -> Result<Self, StoreError> {
+        let mut index = Self::default();
+        for day in Day::all(root)? {
+            for segment in segments_of(root, day)? {
+                let extents = recover(&segment.path(root), counters)?;
+                if !extents.is_empty() {
+                    index.segments.insert(segment, extents);
+                }
+            }
+        }
+        Ok(index)
+    }
+
+    /// Adds a block.
+    pub(super) fn add(&mut self, segment: SegmentId, block: &Placed) {
+        add(self.segments.entry(segment).or_default(), block);
+    }
+
+    /// Returns the youngest segment of a class.
+    pub(super) fn last(&self, class: Class) -> Option<SegmentId> {
+        let mut segments = self.segments.keys().rev();
+        segments.find(|segment| segment.class == class).copied()
+    }
+
+    /// Returns a number for a new segment, above all others, also of those that were deleted.
+    pub(super) fn next_number(&self, now: UnixNanos) -> u64 {
+        let last = self.segments.last_key_value();
+        let next = last.map_or(0, |(segment, _)| segment.number + 1);
+        next.max(now.get() / 1_000_000_000)
+    }
+
+    /// Returns a segment's extents; none once it is forgotten.
+    pub(super) fn extents(&self, segment: SegmentId) -> &[Extent] {
+        self.segments.get(&segment).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the extents that may hold what is asked for, those with the latest records first.
+    pub(super) fn find(&self, query: &LogQuery) -> Vec<Found> {
+        let is_asked =
+            |segment: &SegmentId| query.trace_id.is_none() || segment.class == Class::Traced;
+        let segments = self
+            .segments
+            .iter()
+            .filter(|(segment, _)| is_asked(segment));
+        let extents = segments.flat_map(|(segment, extents)| {
+            let may_hold = extents.iter().filter(|extent| extent.may_hold(query));
+            may_hold.map(|extent| Found {
+                segment: *segment,
+                offset: extent.offset,
+                len: extent.len,
+                zone: extent.zone,
+            })
+        });
+        let mut found: Vec<Found> = extents.collect();
+        found.sort_by_key(|found| std::cmp::Reverse(found.zone.end));
+        found
+    }
+
+    /// Forgets the segments of a class, oldest first, for which `reason` has one; it gets when a segment ended and the
+    /// bytes of the class with it.
+    pub(super) fn forget(
+        &mut self,
+        class: Class,
+        reason: impl Fn(UnixNanos, u64) -> Option<Reason>,
+    ) -> Vec<Expired> {
+        let (mut bytes_left, _) = self.size(class);
+        let mut expired = Vec::new();
+        self.segments.retain(|segment, extents| {
+            if segment.class != class {
+                return true;
+            }
+            let ended = extents.iter().map(|extent| extent.ended).max();
+            let ended = ended.unwrap_or_default();
+            let bytes = extents.last().map_or(0, Extent::end_offset);
+            let Some(reason) = reason(ended, bytes_left) else {
+                return true;
+            };
+            bytes_left = bytes_left.saturating_sub(bytes);
+            expired.push(Expired {
+                segment: *segment,
+                reason,
+                ended,
+                bytes,
+            });
+            false
+        });
+        expired
+    }
+
+    /// Returns how many bytes and records of a class there are.
+    pub(super) fn size(&self, class: Class) -> (u64, u64) {
+        let segments = self.segments.iter();
+        let extents = segments
+            .filter(|(segment, _)| segment.class == class)
+            .flat_map(|(_, e)| e);
+        extents.fold((0, 0), |(bytes, records), extent| {
+            (bytes + extent.len, records + extent.records)
+        })
+    }
+}
+
+fn add(extents: &mut Vec<Extent>, block: &Placed) {
+    match extents.last_mut() {
+        Some(extent) if extent.has_room(block) => extent.add(block),
+        _ => extents.push(Extent::of(block)),
+    }
+}
+
+fn segments_of(root: &Path, day: Day) -> Result<Vec<SegmentId>, StoreError> {
+    let folder = day.folder(root);
+    let list = || -> std::io::Result<Vec<SegmentId>> {
+        let mut segments = Vec::new();
+        for entry in std::fs::read_dir(&folder)? {
+            let name = entry?.file_name();
+            segments.extend(name.to_str().and_then(|name| SegmentId::parse(name, day)));
+        }
+        Ok(segments)
+    };
+    list().map_err(|error| StoreError::io("list", &folder, error))
+}
+
+/// Finds the extents of a file: from its hint if that is of this file, else from its blocks.
+fn recover(path: &Path, counters: &Counters) -> Result<Vec<Extent>, StoreError> {
+    let open = || {
+        let file = files::open_regular(path)?;
+        let length = file.metadata()?.len();
+        Ok((file, length))
+    };
+    let failed = |error| StoreError::io("read", path, error);
+    let (file, length) = open().map_err(failed)?;
+    if let Some(extents) = hint::read(path, length) {
+        return Ok(extents);
+    }
+    let found = scan(&LogCodec, &file, 0, length).map_err(failed)?;
+    let incidents = &counters.incidents;
+    incidents.add(Incident::DamagedBlock, found.damaged);
+    incidents.add(Incident::TornTail, u64::from(found.is_torn));
+    if found.is_torn {
+        LogFile::resume(path, found.end)?;
+    }
+    let mut extents = Vec::new();
+    for (offset, header) in found.blocks {
+        let traces = traces_of(&file, offset, &header).unwrap_or_else(TraceFilter::full);
+        add(
+            &mut extents,
+            &Placed {
+                offset,
+                header,
+                traces,
+            },
+        );
+    }
+    Ok(extents)
+}
+
+/// Reads the traces of a block; `None` where it cannot be read.
+fn traces_of(file: &File, offset: u64, header: &Header) -> Option<TraceFilter> {
+    let block = read(file, offset, LogCodec.block_bytes(header)).ok()?;
+    if !LogCodec.is_whole(header, &block) {
+        return None;
+    }
+    let columns = block::columns_of(header, &block)?;
+    let mut traces = TraceFilter::default();
+    let heads = Columns::read(&columns)?.heads;
+    let ids = heads.iter().filter_map(|head| head.trace_id);
+    ids.for_each(|id| traces.add(id.to_bytes()));
+    Some(traces)
+}
