@@ -141,7 +141,9 @@ incidents! {
     SpansLostUnshipped = "spans_lost_unshipped",
     /// A file ended in the middle of a block, which was cut off.
     TornTail = "torn_tail",
-    /// A record of the series journal could not be read.
+    /// A part of the log records could not be read and was skipped.
+    UnreadableLogs = "unreadable_logs",
+    /// A log record or one of the series journal could not be read.
     UnreadableRecord = "unreadable_record",
     /// A part of the series journal could not be read and was skipped.
     UnreadableSeries = "unreadable_series",
@@ -250,7 +252,7 @@ counters! {
         messages_empty: "Messages in JSON that hold keys and nothing that is read.",
         metric_points_ignored: "Metric points that belong to no circuit.",
         metric_points_circuit: "Metric points of circuits.",
-        log_records_ignored: "Log records that are no circuit event.",
+        log_records_written: "Log records made durable.",
         circuit_events: "Circuit events received.",
     }
     gauges {

@@ -38,7 +38,7 @@ async fn arrives(stack: &Stack, id: &str, service: &str) -> Vec<String> {
 
 /// Waits until the metrics and logs of that many runs are counted.
 async fn metrics_and_logs_are_counted(stack: &Stack, runs: u64) {
-    for counter in ["metric_points_ignored_total", "log_records_ignored_total"] {
+    for counter in ["metric_points_ignored_total", "log_records_written_total"] {
         eventually(counter, || async {
             let count = stack.counter(counter).await?;
             (count >= runs).then_some(())

@@ -13,6 +13,7 @@ pub(crate) mod fitting;
 pub(crate) mod fuzz;
 pub(crate) mod hash;
 pub mod influxdb;
+pub mod logs;
 pub(crate) mod matching;
 pub(crate) mod merged;
 pub(crate) mod search;

@@ -469,7 +469,6 @@ impl CircuitSink for Circuits {
             let counters = &self.inner.counters;
             let events = batch.transitions.len() + batch.settings.len();
             counters.circuit_events.add(events as u64);
-            counters.log_records_ignored.add(batch.ignored_records);
             counters
                 .incidents
                 .add(Incident::BadCircuitEvent, batch.refused_records);
