@@ -1,5 +1,5 @@
 //! The crash and damage suite: what was acknowledged comes back, whatever happens to the end or the middle of a file.
-//! One set of properties, checked for spans and for circuit series.
+//! One set of properties, checked for spans, circuit series and log records.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,10 +14,13 @@ use tempfile::TempDir;
 use super::{BlockCodec, blocks};
 use crate::counters::Counters;
 use crate::model::{
-    CircuitCalls, CircuitKey, CircuitSample, NANOSECOND, Span, TimeRange, UnixNanos,
+    CircuitCalls, CircuitKey, CircuitSample, LogQuery, LogRecord, NANOSECOND, Span, TimeRange,
+    UnixNanos,
 };
 use crate::store::embedded::tests::support::{NOW, open_store, span, wait, write};
 use crate::store::embedded::{EmbeddedStore, SpanCodec, SpanLog};
+use crate::store::logs::tests::{open, record};
+use crate::store::logs::{LogCodec, LogStore};
 use crate::store::series::{SeriesCodec, SeriesKind, SeriesLog, SeriesRecord};
 use crate::store::{SeriesReader, TraceReader};
 
@@ -139,6 +142,50 @@ impl Subject for Series {
         let keep = &mut |record| found.push(record);
         self.0.scan(SeriesKind::Sample, range, None, keep).unwrap();
         found == rows
+    }
+}
+
+struct Logs(LogStore);
+
+impl Logs {
+    /// Records without a trace go to another file.
+    fn rows(number: u64) -> Vec<LogRecord> {
+        let of_trace = |number| if number < OTHER_FILE { number + 1 } else { 0 };
+        let ids = 0..3;
+        ids.map(|id| record(of_trace(number), "shop", number * 3 + id, "sold"))
+            .collect()
+    }
+}
+
+impl Subject for Logs {
+    const BEGIN: usize = 0;
+    const REMOVES_DAMAGE: bool = false;
+
+    fn codec() -> impl BlockCodec {
+        LogCodec
+    }
+
+    fn open(dir: &Path) -> (Self, Arc<Counters>) {
+        let (store, counters) = open(dir, 1 << 30);
+        (Self(store), counters)
+    }
+
+    fn append(dir: &Path, numbers: impl Iterator<Item = u64>) {
+        let (Self(store), _) = Self::open(dir);
+        for number in numbers {
+            wait(store.append(Self::rows(number))).unwrap();
+        }
+    }
+
+    fn holds(&self, number: u64) -> bool {
+        let rows = Self::rows(number);
+        let range = TimeRange {
+            start: rows[0].time,
+            end: rows[2].time + NANOSECOND,
+        };
+        let page = wait(self.0.search(LogQuery::in_range(range))).unwrap();
+        let found = page.records.into_iter().rev();
+        found.map(|record| LogRecord { id: 0, ..record }).eq(rows)
     }
 }
 
@@ -323,3 +370,4 @@ macro_rules! suite {
 
 suite!(spans, Spans);
 suite!(series, Series);
+suite!(logs, Logs);

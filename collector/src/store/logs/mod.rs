@@ -10,6 +10,8 @@ mod filter;
 mod hint;
 mod index;
 mod search;
+#[cfg(test)]
+pub(crate) mod tests;
 mod writer;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,277 @@
+//! What the store of log records promises beyond what every log does (`log::tests`).
+
+use super::*;
+use crate::model::LogCursor;
+use crate::model::{DAY, HOUR, NANOSECOND, Resource, SECOND, Scope, Severity, TimeRange, Value};
+use crate::store::embedded::tests::support::wait;
+use opentelemetry::{SpanId, TraceId};
+use tempfile::TempDir;
+
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+/// A record of that trace (0: of none) that says `text` so many seconds after an hour ago.
+pub(crate) fn record(trace: u64, service: &str, second: u64, text: &str) -> LogRecord {
+    let resource = Resource {
+        service_name: service.to_owned(),
+        instance_id: "one".to_owned(),
+        attributes: vec![
+            ("service.name".to_owned(), Value::String(service.to_owned())),
+            ("region".to_owned(), Value::String("north".to_owned())),
+        ],
+        ..Resource::default()
+    };
+    let time = UnixNanos::now().floor(HOUR) - HOUR + SECOND * second as u32;
+    LogRecord {
+        id: 0,
+        time,
+        observed: time + NANOSECOND,
+        severity: Severity::from_otlp(9),
+        severity_text: "INFO".to_owned(),
+        body: Value::String(text.to_owned()),
+        event_name: String::new(),
+        attributes: vec![
+            ("line".to_owned(), Value::Int(second as i64)),
+            (
+                "args".to_owned(),
+                Value::Array(vec![Value::Bool(true), Value::Double(0.5)]),
+            ),
+        ],
+        dropped_attributes_count: 1,
+        dropped_here: 2,
+        flags: 1,
+        trace_id: (trace > 0).then(|| TraceId::from(u128::from(trace))),
+        span_id: (trace > 0).then(|| SpanId::from(trace)),
+        resource: Arc::new(resource),
+        scope: Arc::new(Scope {
+            name: "shop::cart".to_owned(),
+            ..Scope::default()
+        }),
+    }
+}
+
+/// Opens the records under a directory, without waiting for others to share a commit.
+pub(crate) fn open(dir: &Path, bytes_max: u64) -> (LogStore, Arc<Counters>) {
+    let counters = Arc::new(Counters::default());
+    let bounds = (WEEK, bytes_max);
+    let store = LogStore::open_with(dir, bounds, Duration::ZERO, Arc::clone(&counters));
+    (store.unwrap(), counters)
+}
+
+fn store_of(records: Vec<LogRecord>) -> (TempDir, LogStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), 1 << 30);
+    wait(store.append(records)).unwrap();
+    (dir, store)
+}
+
+fn everything() -> LogQuery {
+    LogQuery {
+        limit: LogQuery::LIMIT_MAX,
+        ..LogQuery::in_range(TimeRange::ALL)
+    }
+}
+
+/// Returns what the records that match say, newest first.
+fn found(store: &LogStore, query: LogQuery) -> Vec<String> {
+    let page = wait(store.search(query)).unwrap();
+    assert_eq!(page.missing, None);
+    page.records
+        .iter()
+        .map(|record| record.body.to_string())
+        .collect()
+}
+
+#[test]
+fn records_come_back_whole_and_after_a_restart() {
+    let given = [record(1, "shop", 1, "one"), record(0, "cart", 2, "two")];
+    let (dir, store) = store_of(given.to_vec());
+    let read = |store: &LogStore| {
+        let page = wait(store.search(everything())).unwrap();
+        let records = page.records.into_iter().rev();
+        records
+            .map(|record| LogRecord { id: 0, ..record })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(read(&store), given);
+    drop(store);
+    let (store, counters) = open(dir.path(), 1 << 30);
+    assert_eq!(read(&store), given);
+    assert_eq!(store.stats().records, 2);
+    assert!(counters.incidents.all().is_empty());
+}
+
+/// An order, a failure with an exception, and a record of no trace.
+fn three_records() -> (TempDir, LogStore) {
+    let mut failed = record(2, "cart", 2, "no stock");
+    failed.severity = Severity::ERROR;
+    let message = Value::String("Timed OUT".to_owned());
+    failed
+        .attributes
+        .push(("exception.message".to_owned(), message));
+    store_of(vec![
+        record(1, "shop", 1, "Order 17 taken"),
+        failed,
+        record(0, "shop", 3, "cleaned up"),
+    ])
+}
+
+const THREE: [&str; 3] = ["cleaned up", "no stock", "Order 17 taken"];
+
+/// Returns what a search finds of the three once it is changed so.
+fn ask(store: &LogStore, change: impl FnOnce(&mut LogQuery)) -> Vec<String> {
+    let mut query = everything();
+    change(&mut query);
+    found(store, query)
+}
+
+#[test]
+fn a_search_asks_for_service_severity_text_and_ids() {
+    let (_dir, store) = three_records();
+    let ask = |change: fn(&mut LogQuery)| ask(&store, change);
+    assert_eq!(ask(|_| {}), THREE);
+    assert_eq!(ask(|q| q.service = Some("cart".to_owned())), THREE[1..2]);
+    assert_eq!(ask(|q| q.severity = Some(Severity::WARN)), THREE[1..2]);
+    assert_eq!(ask(|q| q.text = "order 17".to_owned()), THREE[2..]);
+    assert_eq!(ask(|q| q.text = "timed out".to_owned()), THREE[1..2]);
+    assert_eq!(ask(|q| q.trace_id = Some(TraceId::from(1))), THREE[2..]);
+    assert_eq!(ask(|q| q.span_id = Some(SpanId::from(2))), THREE[1..2]);
+}
+
+#[test]
+fn a_search_asks_for_attributes_and_times() {
+    let (_dir, store) = three_records();
+    let with = |key: &str, value: &str| {
+        let attribute = (key.to_owned(), value.to_owned());
+        ask(&store, |query| query.attributes = vec![attribute])
+    };
+    assert_eq!(with("line", "3"), THREE[..1]);
+    assert!(with("line", "4").is_empty());
+    assert_eq!(with("region", "north"), THREE);
+    let start = record(0, "", 2, "").time;
+    let end = start + SECOND;
+    let range = TimeRange { start, end };
+    assert_eq!(ask(&store, |query| query.range = range), THREE[1..2]);
+}
+
+#[test]
+fn pages_hold_each_record_once_newest_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), 1 << 30);
+    // In no order of time, in several blocks, two at the same time.
+    for begin in [40, 0, 60, 20] {
+        let records = (begin..begin + 20).map(|n| record(n % 3, "shop", n / 2, &n.to_string()));
+        wait(store.append(records.collect())).unwrap();
+    }
+    let (mut query, mut seen) = (
+        LogQuery {
+            limit: 7,
+            ..everything()
+        },
+        Vec::new(),
+    );
+    loop {
+        let page = wait(store.search(query.clone())).unwrap();
+        assert!(page.records.len() <= 7);
+        seen.extend(page.records);
+        let Some(next) = page.next else {
+            break;
+        };
+        query.cursor = LogCursor::decode(&next.encode());
+    }
+    assert_eq!(seen.len(), 80);
+    assert!(seen.is_sorted_by(|a, b| (a.time, a.id) > (b.time, b.id)));
+}
+
+#[test]
+fn a_record_that_is_sent_again_is_shown_once() {
+    let (_dir, store) = store_of(vec![record(1, "shop", 1, "one")]);
+    wait(store.append(vec![
+        record(1, "shop", 1, "one"),
+        record(1, "shop", 1, "two"),
+    ]))
+    .unwrap();
+    assert_eq!(found(&store, everything()).len(), 2);
+}
+
+#[test]
+fn a_page_is_bounded_by_its_bytes() {
+    let text = "x".repeat(1 << 20);
+    let records = (0..40).map(|n| record(0, "shop", n, &text));
+    let (_dir, store) = store_of(records.collect());
+    let page = wait(store.search(everything())).unwrap();
+    assert_eq!(page.records.len(), search::PAGE_BYTES_MAX / (1 << 20) - 1);
+    let cursor = page.next;
+    let rest = wait(store.search(LogQuery {
+        cursor,
+        ..everything()
+    }))
+    .unwrap();
+    assert!(rest.records[0].time < page.records.last().unwrap().time);
+}
+
+#[test]
+fn a_search_without_time_ends_early_and_goes_on_with_the_next_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), 1 << 30);
+    wait(store.append(vec![record(1, "shop", 1, "old")])).unwrap();
+    wait(store.append(vec![record(0, "shop", 9, "new")])).unwrap();
+    let query = LogQuery {
+        range: TimeRange {
+            start: UnixNanos::new(0),
+            end: UnixNanos::now(),
+        },
+        ..everything()
+    };
+    let over = TimeLimit::new(|| true);
+    let page = store.search_within(&query, &over).unwrap();
+    assert!(page.records.is_empty() && page.missing.is_some());
+    let next = LogQuery {
+        cursor: page.next,
+        ..query
+    };
+    assert_eq!(found(&store, next.clone()), ["new", "old"]);
+    // A page that would begin where this one did is none.
+    let again = store.search_within(&next, &over).unwrap();
+    assert!(again.next.is_none() && again.missing.is_some());
+}
+
+#[test]
+fn what_is_old_or_too_much_is_deleted() {
+    let (dir, store) = store_of(vec![
+        record(1, "shop", 1, "one"),
+        record(0, "shop", 2, "two"),
+    ]);
+    let now = UnixNanos::now();
+    store.enforce_retention(now).unwrap();
+    assert_eq!(found(&store, everything()).len(), 2);
+    store.enforce_retention(now + WEEK + DAY).unwrap();
+    assert!(found(&store, everything()).is_empty());
+    assert_eq!(fs::read_dir(dir.path().join("logs")).unwrap().count(), 0);
+    wait(store.append(vec![record(1, "shop", 3, "three")])).unwrap();
+    assert_eq!(found(&store, everything()), ["three"]);
+}
+
+/// *Scenario*: a service without traces writes far more than there is room for.
+/// *Guarantees*: its own oldest records are deleted, those of traces stay.
+#[test]
+fn records_without_a_trace_do_not_push_out_those_of_traces() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, counters) = open(dir.path(), 256 << 10);
+    wait(store.append(vec![record(1, "shop", 0, "traced")])).unwrap();
+    for n in 1..=60 {
+        let noise: String = std::iter::repeat_with(fastrand::alphanumeric)
+            .take(8_000)
+            .collect();
+        wait(store.append(vec![record(0, "noisy", n, &noise)])).unwrap();
+        store.enforce_retention(UnixNanos::now()).unwrap();
+    }
+    assert!(store.stats().bytes <= 80 << 10, "{:?}", store.stats());
+    let left = found(&store, everything());
+    assert!((2..20).contains(&left.len()), "{}", left.len());
+    assert_eq!(left.last().unwrap(), "traced");
+    assert!(counters.segments_deleted.all()["disk_budget"] > 3);
+    drop(store);
+    let (store, counters) = open(dir.path(), 256 << 10);
+    assert_eq!(found(&store, everything()), left);
+    assert!(counters.incidents.all().is_empty());
+}
