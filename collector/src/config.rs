@@ -27,7 +27,7 @@ pub struct CollectorConfig {
     pub data_dir: PathBuf,
     /// Data older than this is deleted, whole segments at a time. Default one week.
     pub retention: Duration,
-    /// Oldest segments are deleted beyond this, bytes. Default 20 GiB.
+    /// Oldest segments are deleted beyond this, bytes; log records take an eighth of it. Default 20 GiB.
     pub disk_budget_bytes: u64,
     /// Ingest shards. Default: one per core.
     pub shards: usize,

@@ -53,13 +53,14 @@ pub(super) async fn enforce_retention(parts: &Parts, wall: UnixNanos) {
 }
 
 /// Deletes what is past the retention by a time that is confirmed, and reports what only the wall clock calls old.
-fn delete_expired(parts: &Parts, wall: UnixNanos) -> [Result<(), StoreError>; 3] {
+fn delete_expired(parts: &Parts, wall: UnixNanos) -> [Result<(), StoreError>; 4] {
     let mut clock = parts.clock.lock();
     let now = clock.now(wall);
     let (store, series) = (&parts.store, parts.circuits.series());
     let outcomes = [
         store.enforce_retention(now),
         series.enforce_retention(now),
+        parts.logs.enforce_retention(now),
         // Last, so that it finds room on a disk that was full.
         clock.save(),
     ];

@@ -36,6 +36,7 @@ use crate::stop::{Stop, StopSwitch, stop_signal};
 use crate::store::StoreError;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::influxdb::Influxdb;
+use crate::store::logs::LogStore;
 use crate::sync::Mutex;
 use clock::RetentionClock;
 use housekeep::housekeep;
@@ -109,6 +110,7 @@ pub enum CollectorError {
 struct Parts {
     store: EmbeddedStore,
     circuits: Circuits,
+    logs: LogStore,
     live: Live,
     query: QueryService,
     counters: Arc<Counters>,

@@ -8,15 +8,19 @@ use super::{CollectorError, Parts, data_dir};
 use crate::config::CollectorConfig;
 use crate::counters::Counters;
 use crate::live::Live;
-use crate::live::circuits::Circuits;
+use crate::live::circuits::{CircuitSink, Circuits};
 use crate::model::UnixNanos;
 use crate::pipeline::{Health, Pipeline, PipelineOptions};
 use crate::shipping::{Lanes, Shipping, paused, query_service};
 use crate::store::embedded::{EmbeddedOptions, open_followed};
+use crate::store::logs::LogStore;
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
 use crate::store::{StoreError, Traces};
 use crate::sync::Mutex;
+
+/// The part of the disk budget that log records take at most: one in so many bytes.
+const LOGS_PART: u64 = 8;
 
 /// The open stores and the running shards.
 pub(super) struct Opened {
@@ -49,7 +53,9 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
         Some(shipping) => shipping.traces(&store),
         None => Traces::from(store.clone()),
     };
+    let logs = open_logs(config, &counters)?;
     let query = query_service(traces, circuits.clone(), live.clone(), series);
+    let query = query.with_logs(logs.clone());
     let shards = writers.into_iter().map(|writer| (writer, live.span_tap()));
     let sink = Arc::new(circuits.clone());
     let health = Health::default();
@@ -57,7 +63,8 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
         queue_bytes: config.queue_bytes,
         limits: config.limits.clone(),
     };
-    let pipeline = Pipeline::start(shards, sink, &options, &counters, &health)?;
+    let sinks = (sink as Arc<dyn CircuitSink>, logs.clone());
+    let pipeline = Pipeline::start(shards, sinks, &options, &counters, &health)?;
     data_dir::sync(&config.data_dir)?;
     let influxdb = shipping.as_ref().map(|shipping| shipping.report(&store));
     let lanes = shipping
@@ -67,6 +74,7 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
     let parts = Parts {
         store,
         circuits,
+        logs,
         live,
         query,
         counters,
@@ -86,9 +94,19 @@ fn embedded_options(config: &CollectorConfig) -> EmbeddedOptions {
     EmbeddedOptions {
         dir: config.data_dir.clone(),
         retention: config.retention,
-        disk_budget_bytes: config.disk_budget_bytes,
+        disk_budget_bytes: config.disk_budget_bytes - logs_bytes_max(config),
         shards: config.shards,
     }
+}
+
+fn logs_bytes_max(config: &CollectorConfig) -> u64 {
+    config.disk_budget_bytes / LOGS_PART
+}
+
+fn open_logs(config: &CollectorConfig, counters: &Arc<Counters>) -> Result<LogStore, StoreError> {
+    let counters = Arc::clone(counters);
+    let bytes_max = logs_bytes_max(config);
+    LogStore::open(&config.data_dir, config.retention, bytes_max, counters)
 }
 
 /// Opens the journal of circuits and figures, merged with what other collectors wrote to InfluxDB.

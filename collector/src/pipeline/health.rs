@@ -21,6 +21,8 @@ pub(crate) enum Log {
     Spans,
     /// The circuit records.
     Circuits,
+    /// The log records.
+    Logs,
 }
 
 #[derive(Debug, Default)]

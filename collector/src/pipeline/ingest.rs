@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fusebox::semconv;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::messages::{self, Request};
 use super::queue::{Job, Queue};
 use super::{Budget, Health, IngestError, Log, Reservation, count_repairs};
-use crate::codec::Format;
-use crate::codec::otlp::{Accepted, DecodeError, Repairs};
+use crate::codec::otlp::{Accepted, DecodeError, Limits, LogsRead, Repairs, read_logs};
+use crate::codec::{Format, Signal};
 use crate::counters::{Counters, Incident};
 use crate::live::circuits::{CircuitSink, Kept};
-use crate::model::UnixNanos;
+use crate::model::{LogRecord, UnixNanos};
 use crate::store::StoreError;
+use crate::store::logs::LogStore;
 
 /// JSON above this is rewritten on a blocking thread: it takes about a millisecond.
 const INLINE_REWRITE_BYTES_MAX: usize = 64 << 10;
@@ -28,6 +30,8 @@ pub struct Ingest {
     pub(super) queue: Arc<Queue>,
     pub(super) budget: Budget,
     pub(super) circuits: Arc<dyn CircuitSink>,
+    pub(super) logs: LogStore,
+    pub(super) limits: Limits,
     pub(super) counters: Arc<Counters>,
     pub(super) health: Health,
 }
@@ -78,17 +82,17 @@ impl Ingest {
         message: Bytes,
         mut reservation: Reservation,
     ) -> Result<Accepted, IngestError> {
-        let (request, repairs) = self.decode(format, message, &mut reservation).await?;
+        let decoded = self.decode(format, message, &mut reservation).await?;
         let circuits = &self.circuits;
-        let stored = circuits.ingest_metrics(request, UnixNanos::now()).await;
-        let (points_not_kept, accepted) = self.record(stored, repairs)?;
+        let stored = circuits.ingest_metrics(decoded.request, UnixNanos::now());
+        let (points_not_kept, accepted) = self.record(stored.await, decoded.repairs)?;
         Ok(Accepted {
             points_not_kept,
             ..accepted
         })
     }
 
-    /// Takes in a logs message; returns once its circuit events are durable.
+    /// Takes in a logs message; returns once its circuit events and its other records are durable.
     ///
     /// # Errors
     /// When nothing of it is stored; the error says whether sending it again may help.
@@ -98,13 +102,45 @@ impl Ingest {
         message: Bytes,
         mut reservation: Reservation,
     ) -> Result<Accepted, IngestError> {
-        let (request, repairs) = self.decode(format, message, &mut reservation).await?;
-        let stored = self.circuits.ingest_logs(request, UnixNanos::now()).await;
-        let (records_not_kept, accepted) = self.record(stored, repairs)?;
+        let decoded = self.decode(format, message, &mut reservation).await?;
+        let now = UnixNanos::now();
+        let read = self.read_logs(&decoded, now).await?;
+        let stored = self.circuits.ingest_logs(decoded.request, now).await;
+        let (records_not_kept, accepted) = self.record(stored, decoded.repairs)?;
+        self.store_logs(read.records).await?;
         Ok(Accepted {
             records_not_kept,
+            records_refused: read.refused,
+            truncated: read.truncated,
             ..accepted
         })
+    }
+
+    /// Reads the log records of a request that was decoded for the circuits.
+    async fn read_logs<R>(
+        &self,
+        decoded: &Decoded<R>,
+        now: UnixNanos,
+    ) -> Result<LogsRead, IngestError> {
+        let (message, limits) = (decoded.message.clone(), self.limits.clone());
+        let is_long = message.len() > INLINE_REWRITE_BYTES_MAX;
+        let read = move || read_logs(&message, &limits, now);
+        Ok(self.off_worker(is_long, read).await??)
+    }
+
+    /// Stores log records, without those that are events of circuits, which the circuits keep.
+    async fn store_logs(&self, mut records: Vec<LogRecord>) -> Result<(), IngestError> {
+        let events = [semconv::EVENT_TRANSITION, semconv::EVENT_SETTINGS];
+        records.retain(|record| !events.contains(&record.event()));
+        if records.is_empty() {
+            return Ok(());
+        }
+        let stored = self.logs.append(records).await.map_err(IngestError::from);
+        match &stored {
+            Ok(()) => self.health.commit_succeeded(Log::Logs),
+            Err(error) => self.health.commit_failed(Log::Logs, error),
+        }
+        stored
     }
 
     /// Returns what is known of the collector's health.
@@ -150,7 +186,7 @@ impl Ingest {
         format: Format,
         message: Bytes,
         reservation: &mut Reservation,
-    ) -> Result<(R, Repairs), IngestError> {
+    ) -> Result<Decoded<R>, IngestError> {
         let rewritten = format.rewritten_bytes(&message);
         reservation.resize(message.len() + rewritten).await?;
         let (message, mut repairs) = match rewritten {
@@ -165,7 +201,11 @@ impl Ingest {
             }
         };
         match self.build(message.clone(), reservation).await {
-            Ok(decoded) => Ok((decoded, repairs)),
+            Ok(request) => Ok(Decoded {
+                request,
+                message,
+                repairs,
+            }),
             Err(error) => {
                 // prost refuses a message for one string that is not UTF-8.
                 reservation.resize(4 * message.len()).await?;
@@ -173,7 +213,13 @@ impl Ingest {
                 let repair = move || messages::repaired::<R>(&message);
                 let (message, replaced) = self.off_worker(is_long, repair).await?.ok_or(error)?;
                 repairs.replaced += replaced;
-                Ok((self.build(message.into(), reservation).await?, repairs))
+                let message = Bytes::from(message);
+                let request = self.build(message.clone(), reservation).await?;
+                Ok(Decoded {
+                    request,
+                    message,
+                    repairs,
+                })
             }
         }
     }
@@ -185,7 +231,13 @@ impl Ingest {
         reservation: &mut Reservation,
     ) -> Result<R, IngestError> {
         let decoded_bytes = messages::decoded_bytes::<R>(&message)?;
-        reservation.resize(message.len() + decoded_bytes).await?;
+        // Log records are built beside the request that they come from.
+        let copies = match R::SIGNAL {
+            Signal::Logs => 2,
+            _ => 1,
+        };
+        let bytes = message.len() + copies * decoded_bytes;
+        reservation.resize(bytes).await?;
         let is_long = decoded_bytes > INLINE_DECODE_BYTES_MAX;
         let decoded = self.off_worker(is_long, move || messages::decode(&message));
         Ok(decoded.await??)
@@ -205,6 +257,13 @@ impl Ingest {
             IngestError::Internal(format!("could not decode: {panic}"))
         })
     }
+}
+
+/// A request as structs, and the protobuf that they were built from, whose text is UTF-8.
+struct Decoded<R> {
+    request: R,
+    message: Bytes,
+    repairs: Repairs,
 }
 
 impl std::fmt::Debug for Ingest {

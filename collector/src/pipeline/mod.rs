@@ -2,9 +2,8 @@
 //!
 //! Receivers hand over an inflated message, its format and the `Reservation` that accounts for its memory. A shard (a
 //! plain thread that owns its segment) walks a traces message once into the store and the live figures, commits what
-//! arrived together, and only then replies. Metrics and logs do not pass the queue: they are few, hold circuits and
-//! nothing else that is kept, and are decoded with prost, so they go straight to the circuits, which have a log of
-//! their own.
+//! arrived together, and only then replies. Metrics and logs do not pass the queue: they are few and are decoded with
+//! prost, so they go straight to the circuits and to the log records, which have logs of their own.
 
 mod error;
 pub(crate) mod fuzz;
@@ -34,6 +33,7 @@ use crate::counters::Counters;
 use crate::live::LiveTap;
 use crate::live::circuits::CircuitSink;
 use crate::store::embedded::SpanLog;
+use crate::store::logs::LogStore;
 use queue::Queue;
 use shard::Shard;
 
@@ -69,7 +69,7 @@ impl Pipeline {
     /// When a thread cannot be started.
     pub(crate) fn start<L: SpanLog, T: LiveTap>(
         shards: impl IntoIterator<Item = (L, T)>,
-        circuits: Arc<dyn CircuitSink>,
+        (circuits, logs): (Arc<dyn CircuitSink>, LogStore),
         options: &PipelineOptions,
         counters: &Arc<Counters>,
         health: &Health,
@@ -99,6 +99,8 @@ impl Pipeline {
             queue: Arc::clone(&queue),
             budget,
             circuits,
+            logs,
+            limits: options.limits.clone(),
             counters: Arc::clone(counters),
             health: health.clone(),
         };

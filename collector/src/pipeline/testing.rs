@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::collector::{
 };
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
+use tempfile::TempDir;
 
 use super::{Health, Ingest, IngestError, Pipeline, PipelineOptions};
 use crate::codec::Format;
@@ -19,6 +20,8 @@ use crate::live::circuits::{CircuitSink, Kept, Stored};
 use crate::model::UnixNanos;
 use crate::store::StoreError;
 use crate::store::embedded::{Commit, SpanLog};
+use crate::store::logs::LogStore;
+use crate::store::logs::tests::open as open_logs;
 
 /// What tests see and steer of the fake logs.
 #[derive(Debug, Clone, Default)]
@@ -221,6 +224,8 @@ pub(crate) struct Bench {
     pub(crate) circuits: Arc<FakeCircuits>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) health: Health,
+    pub(crate) logs: LogStore,
+    _dir: TempDir,
 }
 
 impl Bench {
@@ -234,13 +239,18 @@ impl Bench {
         };
         let logs = (0..shards).map(|_| (FakeLog::new(&disk), FakeTap));
         let sink: Arc<dyn CircuitSink> = circuits.clone();
-        let pipeline = Pipeline::start(logs, sink, &options, &counters, &health).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (records, _) = open_logs(dir.path(), 1 << 30);
+        let sinks = (sink, records.clone());
+        let pipeline = Pipeline::start(logs, sinks, &options, &counters, &health).unwrap();
         Self {
             pipeline,
             disk,
             circuits,
             counters,
             health,
+            logs: records,
+            _dir: dir,
         }
     }
 

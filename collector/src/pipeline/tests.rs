@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use proptest::prelude::*;
+use prost::Message;
 
 use super::testing::{Bench, named_spans_request, send_spans, spans_request};
 use super::{Ingest, IngestError};
 use crate::codec::Format;
+use crate::codec::circuits::request;
 use crate::codec::otlp::Accepted;
+use crate::model::{DAY, LogQuery, Severity, TimeRange, UnixNanos};
 
 const MIB: usize = 1 << 20;
 
@@ -348,6 +352,46 @@ async fn metrics_and_logs_reach_the_circuits() {
         .await
         .unwrap_err();
     assert!(matches!(error, IngestError::Decode(_)));
+}
+
+/// *Scenario*: a request has a record of a trace, one of none with a secret, an event of a circuit and one of next week.
+/// *Guarantees*: both records are there once it is answered, redacted; the last is refused, and the answer says so.
+#[tokio::test]
+async fn log_records_are_kept_and_searched() {
+    let bench = Bench::start(1, 4 * MIB);
+    let now = UnixNanos::now();
+    let record = |text: &str, trace: u8, after: Duration| LogRecord {
+        time_unix_nano: (now + after).get(),
+        severity_number: 17,
+        body: request::text("", text).value,
+        trace_id: vec![trace; 16],
+        ..LogRecord::default()
+    };
+    let mut sent = request::logs(
+        request::resource("shop", None),
+        record("no stock", 7, Duration::ZERO),
+    );
+    let mut event = record("opened", 7, Duration::ZERO);
+    event.event_name = fusebox::semconv::EVENT_TRANSITION.to_owned();
+    let records = &mut sent.resource_logs[0].scope_logs[0].log_records;
+    records.push(record("login with password=hunter2", 0, Duration::ZERO));
+    records.push(event);
+    records.push(record("from next week", 7, 7 * DAY));
+    let message = Bytes::from(sent.encode_to_vec());
+    let accepted = send_logs(bench.pipeline.ingest(), message).await.unwrap();
+    assert_eq!((accepted.records_refused, accepted.truncated), (1, 0));
+    let page = bench.logs.search(LogQuery::in_range(TimeRange::ALL)).await;
+    let found = page.unwrap().records;
+    let mut said: Vec<_> = found.iter().map(|r| r.body.to_string()).collect();
+    said.sort();
+    assert_eq!(said, ["login with password=REDACTED", "no stock"]);
+    assert!(
+        found
+            .iter()
+            .all(|r| r.service() == "shop" && r.severity == Severity::ERROR)
+    );
+    let bad = Bytes::from_static(b"\x0a\xff");
+    assert!(send_logs(bench.pipeline.ingest(), bad).await.is_err());
 }
 
 /// What a random sender does.

@@ -15,15 +15,21 @@ use super::{Admission, Cost, QueryError, READ_TIME_MAX, TRACE_BYTES_MAX, trace_i
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::{
-    DependencyLink, ServiceSummary, TimeRange, Trace, TraceOrder, TracePage, TraceQuery, UnixNanos,
+    DependencyLink, LogPage, LogQuery, ServiceSummary, TimeRange, Trace, TraceOrder, TracePage,
+    TraceQuery, UnixNanos,
 };
 use crate::store::cancel::off_worker;
 use crate::store::embedded::StoreStats;
+use crate::store::logs::LogStore;
 use crate::store::merged::series::MergedSeries;
 use crate::store::{StoreError, TraceReader, Traces};
 
 /// How far ahead of this clock a span may start and its names still be listed.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
+
+/// How far before the first and after the last span of a trace its log records lie at most: clocks of two machines differ
+/// by less, and a busy hour of records takes long to look through.
+const LOG_SLACK: Duration = Duration::from_secs(300);
 
 /// Services of a list, and how many there are in all.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +47,7 @@ pub struct QueryService {
     circuits: Circuits,
     live: Live,
     others: Option<Arc<MergedSeries>>,
+    logs: Option<LogStore>,
     hub: Arc<Hub<StreamEvent>>,
     admission: Admission,
 }
@@ -53,6 +60,7 @@ impl QueryService {
             circuits,
             live,
             others: None,
+            logs: None,
             hub: Arc::new(stream::hub()),
             admission: Admission::default(),
         }
@@ -61,6 +69,12 @@ impl QueryService {
     /// Includes what other collectors wrote.
     pub(crate) fn with_others(mut self, others: Arc<MergedSeries>) -> Self {
         self.others = Some(others);
+        self
+    }
+
+    /// Includes log records.
+    pub fn with_logs(mut self, logs: LogStore) -> Self {
+        self.logs = Some(logs);
         self
     }
 
@@ -129,6 +143,38 @@ impl QueryService {
         // A page ends by itself when its time is over, with what it has.
         let mut page = self.store.search(query).await?;
         page.reorder(order, limit);
+        Ok(page)
+    }
+
+    /// Returns one page of log records, newest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn logs(&self, query: LogQuery) -> Result<LogPage, QueryError> {
+        match &self.logs {
+            Some(logs) => in_time(logs.search(query)).await,
+            None => Ok(LogPage::default()),
+        }
+    }
+
+    /// Returns the log records of a trace, oldest first: the newest where there are more than `LogQuery::LIMIT_MAX`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn logs_of_trace(&self, trace: &Trace) -> Result<LogPage, QueryError> {
+        let start = trace.spans.iter().map(|span| span.start).min();
+        let end = trace.spans.iter().map(|span| span.end).max();
+        let range = TimeRange {
+            start: start.unwrap_or_default() - LOG_SLACK,
+            end: end.unwrap_or_default() + LOG_SLACK,
+        };
+        let page = self.logs(LogQuery {
+            trace_id: Some(trace.id),
+            limit: LogQuery::LIMIT_MAX,
+            ..LogQuery::in_range(range)
+        });
+        let mut page = page.await?;
+        page.records.reverse();
         Ok(page)
     }
 

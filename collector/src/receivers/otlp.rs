@@ -57,7 +57,8 @@ pub(crate) fn to_json(accepted: &Accepted) -> Vec<u8> {
     let mut partial = serde_json::Map::from_iter([("errorMessage".to_owned(), message.into())]);
     let rejected = accepted.rejected_total();
     if rejected > 0 {
-        let field = match (accepted.points_not_kept, accepted.records_not_kept) {
+        let records = accepted.records_not_kept + accepted.records_refused;
+        let field = match (accepted.points_not_kept, records) {
             (0, 0) => "rejectedSpans",
             (0, _) => "rejectedLogRecords",
             _ => "rejectedDataPoints",
@@ -96,6 +97,10 @@ fn explain(accepted: &Accepted) -> Option<String> {
         (
             accepted.records_not_kept,
             "log records not kept: more instances of circuit breakers than the limit",
+        ),
+        (
+            accepted.records_refused,
+            "log records refused: their time is more than a day ahead",
         ),
     ];
     let counts = counts.iter().filter(|(count, _)| *count > 0);
@@ -158,6 +163,16 @@ mod tests {
             let message = json["partialSuccess"]["errorMessage"].as_str().unwrap();
             assert!(message.starts_with("7 "), "{message}");
         }
+    }
+
+    #[test]
+    fn refused_log_records_are_counted() {
+        let accepted = Accepted {
+            records_refused: 3,
+            ..Accepted::default()
+        };
+        let json: serde_json::Value = serde_json::from_slice(&to_json(&accepted)).unwrap();
+        assert_eq!(json["partialSuccess"]["rejectedLogRecords"], "3");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::collector::clock::TRUSTED_AFTER;
 use crate::live::circuits::Circuits;
 use crate::store::embedded::tests::support::{span, write};
 use crate::store::embedded::{EmbeddedOptions, ShardWriter, SpanLog};
+use crate::store::logs::LogStore;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -31,10 +32,12 @@ fn open_at(dir: &Path, wall: UnixNanos, disk_budget_bytes: u64) -> (Parts, Shard
     let (store, mut writers) = opened.unwrap();
     let circuits = Circuits::open(dir, config.retention, Arc::clone(&counters)).unwrap();
     let live = Live::new(circuits.clone(), Arc::clone(&counters));
+    let logs = LogStore::open(dir, config.retention, 1 << 30, Arc::clone(&counters)).unwrap();
     let parts = Parts {
         query: QueryService::new(store.clone(), circuits.clone(), live.clone()),
         store,
         circuits,
+        logs,
         live,
         counters,
         health: Health::default(),
