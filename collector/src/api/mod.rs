@@ -12,6 +12,7 @@ pub(crate) mod fuzz;
 mod health;
 mod hystrix;
 mod jaeger;
+mod logs;
 mod metrics;
 mod params;
 mod pieces;
@@ -103,6 +104,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/instances", get(services::instances))
         .route("/traces", get(traces::search))
         .route("/traces/{id}", get(traces::trace))
+        .route("/logs", get(logs::search))
         .route("/services", get(services::services))
         .route("/services/{name}/operations", get(services::operations))
         .route("/dependencies", get(services::dependencies))

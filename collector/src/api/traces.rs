@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::params::Params;
 use super::{ApiState, Problem, pieces};
-use crate::codec::otlp::encode::ResourceSpans;
+use crate::codec::otlp::encode::{ResourceLogs, ResourceSpans};
 use crate::model::{
-    Condition, Cursor, Grade, Note, StatusCode, TimeRange, Trace, TraceCondition, TraceOrder,
-    TraceQuery, TraceSummary, format_timestamp,
+    Condition, Cursor, Grade, LogPage, LogRecord, Note, StatusCode, TimeRange, Trace,
+    TraceCondition, TraceOrder, TraceQuery, TraceSummary, format_timestamp,
 };
 use crate::query::bytes_of;
 
@@ -87,7 +87,8 @@ pub(super) async fn trace(
             "no span of trace {id} is stored; it may be past the retention, or not sent yet"
         ))
     })?;
-    Ok(render(trace))
+    let logs = state.query.logs_of_trace(&trace).await?;
+    Ok(render(trace, logs))
 }
 
 /// What a trace has beside its spans.
@@ -100,27 +101,40 @@ struct Head<'t> {
     /// Whether something was left out of a span.
     shortened: bool,
     notes: &'t [Note],
+    /// Whether there are more log records than `resourceLogs` has.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    more_logs: bool,
 }
 
-/// Returns the trace as OTLP JSON, with what the reader found beside it.
-fn render(trace: Trace) -> Response {
+/// Returns the trace and its log records as OTLP JSON, with what the reader found beside it.
+fn render(trace: Trace, logs: LogPage) -> Response {
     let mut head = Vec::new();
     let beside = Head {
         trace_id: trace.id.to_string(),
         truncated: trace.truncated,
         shortened: trace.is_shortened(),
         notes: &trace.notes,
+        more_logs: logs.next.is_some() || logs.missing.is_some(),
     };
     pieces::put(&mut head, &beside);
     // The object goes on.
     head.pop();
     head.extend_from_slice(b",\"resourceSpans\":[");
+    let records = logs.records;
     let bytes = bytes_of(&trace.spans);
+    let bytes = bytes + records.iter().map(LogRecord::memory_bytes).sum::<usize>();
     let mut spans = ResourceSpans::of(&trace);
-    let (mut head, mut is_open) = (Some(head), true);
+    let (mut head, mut in_spans) = (Some(head), true);
+    let mut written = ResourceLogs::default();
     let answer = pieces::json(move |out: &mut Vec<u8>| {
         out.extend(head.take().into_iter().flatten());
-        is_open = is_open && spans.write(&trace, out);
+        if in_spans {
+            in_spans = spans.write(&trace, out);
+            if !in_spans && !records.is_empty() {
+                out.extend_from_slice(b"],\"resourceLogs\":[");
+            }
+        }
+        let is_open = in_spans || written.write(&records, out);
         if !is_open {
             out.extend_from_slice(b"]}");
         }

@@ -103,7 +103,7 @@ fn cost(request: &Request, queries: &QueryService) -> Option<Cost> {
     if ALWAYS.contains(&path) {
         return None;
     }
-    let reads_store = ["trace", "operations", "transitions", "history"]
+    let reads_store = ["trace", "logs", "operations", "transitions", "history"]
         .iter()
         .any(|word| path.contains(word));
     let is_past = request

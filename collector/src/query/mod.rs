@@ -18,7 +18,7 @@ pub use service::{QueryService, ServicesPage};
 pub(crate) use stream::Greeting;
 pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic};
 pub(crate) use trace_id::fuzz_trace_id;
-pub use trace_id::is_trace_id;
+pub use trace_id::{is_trace_id, read_trace_id};
 
 use std::time::Duration;
 

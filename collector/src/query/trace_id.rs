@@ -23,6 +23,11 @@ pub(crate) fn fuzz_trace_id(text: &str) -> bool {
     parse(text).is_ok()
 }
 
+/// Reads a trace id in any form in which programs print it.
+pub fn read_trace_id(text: &str) -> Option<TraceId> {
+    parse(text).ok().map(|(id, _)| id)
+}
+
 /// Reads a trace id in hex, in either case; returns the id and whether it has 64 bits at most.
 ///
 /// Leading zeros may be left out. It may have dashes as a UUID, begin with `0x`, or stand in a `traceparent` or a `b3`

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use super::groups;
 use crate::model::{EntityRef, Event, Link, Resource, Scope, Span, StatusCode, Trace, Value};
 
-const DROPPED_ATTRIBUTES: &str = "droppedAttributesCount";
+pub(super) const DROPPED_ATTRIBUTES: &str = "droppedAttributesCount";
 
 /// Returns a trace as an `ExportTraceServiceRequest` (or `TracesData`, which is the same) in OTLP/JSON.
 pub fn trace_to_json(trace: &Trace) -> Json {
@@ -100,18 +100,18 @@ impl ResourceSpans {
 }
 
 /// Writes the schema URL that stands beside a resource or scope.
-fn put_schema(out: &mut Vec<u8>, url: &str) {
+pub(super) fn put_schema(out: &mut Vec<u8>, url: &str) {
     if !url.is_empty() {
         out.extend_from_slice(b",\"schemaUrl\":");
         put(out, &json!(url));
     }
 }
 
-fn put(out: &mut Vec<u8>, json: &Json) {
+pub(super) fn put(out: &mut Vec<u8>, json: &Json) {
     serde_json::to_writer(out, json).expect("a JSON value is JSON");
 }
 
-fn resource_to_json(resource: &Resource) -> Json {
+pub(super) fn resource_to_json(resource: &Resource) -> Json {
     let mut object = Map::new();
     object.insert(
         "attributes".to_owned(),
@@ -141,7 +141,7 @@ fn entity_to_json(entity: &EntityRef) -> Json {
     Json::Object(object)
 }
 
-fn scope_to_json(scope: &Scope) -> Json {
+pub(super) fn scope_to_json(scope: &Scope) -> Json {
     let mut object = Map::new();
     put_text(&mut object, "name", &scope.name);
     put_text(&mut object, "version", &scope.version);
@@ -253,14 +253,14 @@ fn link_to_json(link: &Link) -> Json {
     Json::Object(object)
 }
 
-fn attributes_to_json(attributes: &[(String, Value)]) -> Json {
+pub(super) fn attributes_to_json(attributes: &[(String, Value)]) -> Json {
     attributes
         .iter()
         .map(|(key, value)| json!({"key": key, "value": value_to_json(value)}))
         .collect()
 }
 
-fn value_to_json(value: &Value) -> Json {
+pub(super) fn value_to_json(value: &Value) -> Json {
     match value {
         Value::Empty => json!({}),
         Value::String(text) => json!({"stringValue": text}),
@@ -306,13 +306,13 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-fn put_text(object: &mut Map<String, Json>, name: &str, text: &str) {
+pub(super) fn put_text(object: &mut Map<String, Json>, name: &str, text: &str) {
     if !text.is_empty() {
         object.insert(name.to_owned(), json!(text));
     }
 }
 
-fn put_count(object: &mut Map<String, Json>, name: &str, count: u32) {
+pub(super) fn put_count(object: &mut Map<String, Json>, name: &str, count: u32) {
     if count > 0 {
         object.insert(name.to_owned(), json!(count));
     }

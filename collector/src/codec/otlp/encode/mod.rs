@@ -1,11 +1,13 @@
 //! A trace as an OTLP message, in JSON or protobuf: what was stored goes out as it came in.
 
 mod json;
+mod logs;
 pub(crate) mod protobuf;
 
 use std::sync::Arc;
 
 pub use json::{ResourceSpans, trace_to_json};
+pub use logs::{ResourceLogs, log_to_json};
 pub use protobuf::trace_to_protobuf;
 
 use crate::model::{Resource, Scope, Trace};
