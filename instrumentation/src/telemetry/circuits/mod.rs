@@ -32,7 +32,7 @@ fn identity(name: &str, group: &str) -> Vec<KeyValue> {
     ]
 }
 
-fn text(key: &str, value: impl Into<String>) -> KeyValue {
+pub(super) fn text(key: &str, value: impl Into<String>) -> KeyValue {
     attribute(key, Value::StringValue(value.into()))
 }
 
@@ -41,7 +41,7 @@ fn number(key: &str, value: u64) -> KeyValue {
     attribute(key, Value::IntValue(value))
 }
 
-fn attribute(key: &str, value: Value) -> KeyValue {
+pub(super) fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue { value: Some(value) }),
@@ -49,7 +49,7 @@ fn attribute(key: &str, value: Value) -> KeyValue {
     }
 }
 
-fn unix_nanos(time: SystemTime) -> u64 {
+pub(super) fn unix_nanos(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
