@@ -49,6 +49,7 @@ pub struct TelemetryConfig {
     pub(super) control: bool,
     pub(super) log_filter: Option<String>,
     pub(super) log_format: LogFormat,
+    pub(super) record_filter: Option<String>,
     /// What is wrong with the environment and with the settings, in sentences.
     pub(super) problems: Vec<String>,
 }
@@ -76,7 +77,8 @@ impl TelemetryConfig {
     /// Reads the standard variables: `OTEL_SERVICE_NAME` (else `service_name`), `OTEL_RESOURCE_ATTRIBUTES`,
     /// `OTEL_EXPORTER_OTLP_{ENDPOINT,PROTOCOL,HEADERS,TIMEOUT,CERTIFICATE}`, `_{TRACES,METRICS,LOGS}_{ENDPOINT,PROTOCOL}`,
     /// `OTEL_{TRACES,METRICS,LOGS}_EXPORTER=none`, `OTEL_PROPAGATORS`, `OTEL_BSP_SCHEDULE_DELAY`,
-    /// `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SDK_DISABLED` and `RUST_LOG`; and `FUSEBOX_LOG_FORMAT=json` and `FUSEBOX_CONTROL=off`.
+    /// `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SDK_DISABLED` and `RUST_LOG`; and `FUSEBOX_LOG_FORMAT=json`,
+    /// `FUSEBOX_LOG_RECORDS=off` (or a filter) and `FUSEBOX_CONTROL=off`.
     /// The SDK itself reads the others (`OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, limits). A value that cannot be used is replaced by its default and
     /// logged at the start; [`doctor`](crate::doctor) lists them.
     pub fn from_env(service_name: &str) -> Self {
@@ -128,6 +130,7 @@ impl TelemetryConfig {
                     "neither text nor json; text is used",
                 )
                 .unwrap_or_default(),
+            record_filter: env.get("FUSEBOX_LOG_RECORDS"),
             problems: Vec::new(),
         };
         env.check_sdk();
@@ -254,6 +257,20 @@ impl TelemetryConfig {
                 let url = spoken.filter_map(|signal| signal.control_url()).next();
                 Some((protocol, url?))
             })
+    }
+
+    /// Sets which events are sent as OTLP log records, in the syntax of `RUST_LOG` and independent of the log filter; `off`
+    /// sends none. Default `info`.
+    #[must_use]
+    pub fn with_log_records(mut self, filter: &str) -> Self {
+        self.record_filter = Some(filter.to_owned());
+        self
+    }
+
+    /// Returns whether log records are sent.
+    pub(super) fn sends_log_records(&self) -> bool {
+        let filter = self.record_filter.as_deref().unwrap_or_default();
+        self.logs.is_exported && !filter.trim().eq_ignore_ascii_case("off")
     }
 
     /// Sets which log lines are written, in the syntax of `RUST_LOG`. Default `info`.

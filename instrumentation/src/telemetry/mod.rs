@@ -1,6 +1,6 @@
 //! Sets up log lines, spans, metrics and circuit events over OTLP.
 //!
-//! Log lines go to standard error with the ids of their trace. Spans made with `tracing`, the metrics of the global meter
+//! Log lines go to standard error with the ids of their trace, and to the OTLP receiver as log records. Spans made with `tracing`, the metrics of the global meter
 //! provider, and the counts and events of every registered breaker go to an OTLP receiver from threads of their own: no
 //! call waits for an export or fails with it, and no runtime is needed. While the receiver is unreachable, spans are lost
 //! after a few retries; metrics are cumulative, so the next export makes up for the lost ones; transitions of breakers
@@ -11,6 +11,7 @@ mod config;
 mod control;
 mod environment;
 mod log_format;
+mod logs;
 mod otlp_client;
 mod pipeline;
 mod protocol;
@@ -24,7 +25,7 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Dispatch, Subscriber};
 use tracing_subscriber::filter::{Directive, EnvFilter, FilterExt, LevelFilter, filter_fn};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Filter, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
@@ -110,6 +111,10 @@ where
         .as_ref()
         .map(|pipeline| span_layer(&pipeline.traces, &config).boxed());
     let logs = log_layer(&mut config).boxed();
+    let records = pipeline
+        .as_ref()
+        .and_then(|pipeline| record_layer(pipeline, &mut config))
+        .map(Layer::boxed);
     #[cfg(feature = "http")]
     let spans = spans.into_iter().chain(
         pipeline
@@ -126,7 +131,8 @@ where
     for problem in config.problems.iter().filter(|_| !config.disabled) {
         let _ = writeln!(lines, "fusebox: {problem}");
     }
-    Ok((spans.into_iter().chain([logs]).collect(), telemetry))
+    let layers = spans.into_iter().chain([logs]).chain(records);
+    Ok((layers.collect(), telemetry))
 }
 
 /// Layers for a subscriber of the application: spans, unless the SDK is disabled, and log lines.
@@ -146,6 +152,7 @@ pub fn doctor() -> Diagnosis {
     let authorities = config.ca_file.as_deref().map(transport::roots_of_file);
     config.problems.extend(authorities.and_then(Result::err));
     log_filter(&mut config);
+    filter("log record", config.record_filter.clone(), &mut config);
     Diagnosis(config.problems)
 }
 
@@ -197,6 +204,7 @@ impl Telemetry {
             Some(pipeline) => {
                 let spans = span_layer(&pipeline.traces, config);
                 let subscriber = Registry::default().with(spans).with(log_layer(config));
+                let subscriber = subscriber.with(record_layer(pipeline, config));
                 #[cfg(feature = "http")]
                 let subscriber = subscriber.with(durations_layer(pipeline));
                 Dispatch::new(subscriber)
@@ -259,8 +267,6 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let filter = log_filter(config);
-    // Without spans, because the formatter would format the fields of each and this format prints none.
-    let events = filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE);
     tracing_subscriber::fmt::layer()
         .event_format(Formatter {
             service_name: config.service_name.clone(),
@@ -268,14 +274,39 @@ where
         })
         .with_ansi(std::io::stderr().is_terminal() && config.log_format == LogFormat::Text)
         .with_writer(std::io::stderr)
-        .with_filter(events.and(filter))
+        // Without spans, because the formatter would format the fields of each and this format prints none.
+        .with_filter(events().and(filter))
 }
 
-/// Parses the log filter; of one with a mistake, what can be parsed is used, and `info` for the rest.
+/// Sends events, but not spans, as log records; `None` where none are sent.
+fn record_layer<S>(
+    pipeline: &Pipeline,
+    config: &mut TelemetryConfig,
+) -> Option<impl Layer<S> + use<S>>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let layer = pipeline.logs.as_ref()?.layer();
+    let filter = filter("log record", config.record_filter.clone(), config);
+    Some(layer.with_filter(events().and(filter)))
+}
+
+/// Lets events through, and no spans.
+fn events<S>() -> impl Filter<S> + use<S> {
+    filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE)
+}
+
+/// Parses the log filter.
 fn log_filter(config: &mut TelemetryConfig) -> EnvFilter {
-    let text = config.log_filter.as_deref().unwrap_or("info");
+    filter("log", config.log_filter.clone(), config)
+}
+
+/// Parses a filter; of one with a mistake, what can be parsed is used, and `info` for the rest.
+fn filter(what: &str, text: Option<String>, config: &mut TelemetryConfig) -> EnvFilter {
+    let text = text.as_deref().unwrap_or("info");
     EnvFilter::builder().parse(text).unwrap_or_else(|error| {
-        let problem = format!("log filter {text:?}: {error}; info is used where it cannot be read");
+        let problem =
+            format!("{what} filter {text:?}: {error}; info is used where it cannot be read");
         config.problems.push(problem);
         let directives = text
             .split(',')

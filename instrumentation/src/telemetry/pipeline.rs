@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::circuits::CircuitExporter;
 use super::control::ControlChannel;
+use super::logs::LogExporter;
 use super::otlp_client::OtlpClient;
 use super::{InitError, TelemetryConfig, resource};
 use crate::propagation::CallerDecides;
@@ -30,6 +31,8 @@ pub(super) struct Pipeline {
     /// `None` until [`watch_circuits`](Self::watch_circuits).
     circuits: Option<CircuitExporter>,
     control: Option<ControlChannel>,
+    /// `None` where no log records are sent.
+    pub(super) logs: Option<LogExporter>,
     pub(super) client: OtlpClient,
     resource: Resource,
 }
@@ -39,7 +42,10 @@ impl Pipeline {
     pub(super) fn start(config: &mut TelemetryConfig) -> Result<Self, InitError> {
         let client = OtlpClient::new(config)?;
         let resource = resource::build(config);
+        let start = || LogExporter::start(config, &client, &resource);
+        let logs = config.sends_log_records().then(start);
         Ok(Self {
+            logs: logs.transpose()?,
             traces: tracer_provider(config, &client, &resource),
             metrics: meter_provider(config, &client, &resource),
             circuits: None,
@@ -144,6 +150,9 @@ impl Drop for Pipeline {
         if let Some(circuits) = &self.circuits {
             circuits.stop();
         }
+        if let Some(logs) = &self.logs {
+            logs.stop();
+        }
         let (done, ended) = mpsc::channel::<()>();
         let deadline = Instant::now() + FLUSH_LIMIT;
         let (traces, metrics) = (self.traces.clone(), self.metrics.clone());
@@ -164,6 +173,9 @@ impl Drop for Pipeline {
         let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         if let Some(circuits) = &self.circuits {
             circuits.wait(deadline.saturating_duration_since(Instant::now()));
+        }
+        if let Some(logs) = &self.logs {
+            logs.wait(deadline.saturating_duration_since(Instant::now()));
         }
     }
 }

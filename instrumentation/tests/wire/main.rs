@@ -12,6 +12,7 @@ mod control;
 mod conventions;
 mod cut_off;
 mod export;
+mod logs;
 mod policies;
 mod sink;
 
