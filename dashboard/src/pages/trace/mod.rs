@@ -5,7 +5,9 @@ mod critical_path;
 mod find;
 mod flame;
 mod json_view;
+pub(crate) mod logs;
 mod page;
+mod pair;
 mod row;
 pub(crate) mod rows;
 pub(crate) mod shown;
@@ -25,6 +27,7 @@ use crate::pages::frame::page::Page;
 use crate::pages::frame::params::Params;
 use crate::pages::view::text;
 use call_tree::CallTree;
+use logs::TraceLogs;
 pub(crate) use page::{TracePage, give_colours};
 use rows::Rows;
 use shown::Shown;
@@ -49,8 +52,9 @@ pub(crate) async fn show(
             .and_then(|name| troubled(&trace, name));
     }
     let around = around(&pages, &trace, view.span).await?;
+    let logs = TraceLogs::ask(&pages.query, &trace).await?;
     let page = TracePage::new(&trace, view, &pages.palette);
-    Ok(Page(page.with_around(around)))
+    Ok(Page(page.with_around(around).with_logs(&trace, &logs)))
 }
 
 /// Serves the rows `from` to `to` of a trace, without the page around them.
@@ -65,8 +69,9 @@ pub(crate) async fn rows(
     give_colours(&trace, &pages.palette);
     let tree = CallTree::build(&trace);
     let shown = Shown::new(&trace, &tree, view);
+    let logs = TraceLogs::ask(&pages.query, &trace).await?;
     let rows = Rows::new(&trace, &shown, &pages.palette);
-    Ok(Page(rows.with_around(around)))
+    Ok(Page(rows.with_around(around).with_logs(&logs)))
 }
 
 /// Serves the detail of one span.
@@ -78,8 +83,10 @@ pub(crate) async fn span(
     let id = SpanId::from_hex(&span).unwrap_or(SpanId::INVALID);
     let detail = SpanDetail::find(&trace, &CallTree::build(&trace), id);
     let unknown = || PageError::NotFound("this trace has no such span".to_owned());
+    let detail = detail.ok_or_else(unknown)?;
     let around = around(&pages, &trace, Some(id)).await?;
-    Ok(Page(detail.ok_or_else(unknown)?.with_around(around)))
+    let logs = TraceLogs::ask(&pages.query, &trace).await?;
+    Ok(Page(detail.with_around(around).with_logs(&logs)))
 }
 
 async fn around(

@@ -8,6 +8,7 @@ use fusebox_collector::model::{Span, StatusCode, Trace, format_duration};
 
 use super::call_tree::CallTree;
 use super::flame::Flame;
+use super::logs::TraceLogs;
 use super::rows::{self, Rows};
 use super::shown::{Shown, anchor};
 use super::span_detail::Around;
@@ -46,6 +47,8 @@ pub(crate) struct TracePage {
     missing: usize,
     roots: usize,
     chips: Vec<Chip>,
+    /// How many log records there are, and the link to them.
+    logs: Option<(String, String)>,
     heaviest: Option<(String, String)>,
     path: Vec<PathShare>,
     minimap: Vec<(usize, Stretch)>,
@@ -147,6 +150,7 @@ impl TracePage {
                 .filter(|row| row.parent.is_none() && row.span.is_some())
                 .count(),
             chips: chips(trace),
+            logs: None,
             heaviest: tree.heaviest().and_then(|row| {
                 let span = &trace.spans[row.span?];
                 let words = format!("{} {}", text::name(span.service()), text::name(&span.name));
@@ -185,6 +189,20 @@ impl TracePage {
             other => other,
         };
         Self { body, ..self }
+    }
+
+    /// Adds the log records.
+    pub(crate) fn with_logs(self, trace: &Trace, logs: &TraceLogs) -> Self {
+        let body = match self.body {
+            Body::Tree(rows) => Body::Tree(rows.with_logs(logs)),
+            other => other,
+        };
+        let words = logs.words().map(|words| (words, logs.href(trace)));
+        Self {
+            body,
+            logs: words,
+            ..self
+        }
     }
 
     fn service_href(&self) -> String {

@@ -10,6 +10,7 @@ use opentelemetry::SpanId;
 
 use super::ROWS_MAX;
 use super::call_tree::CallTree;
+use super::logs::TraceLogs;
 use super::shown::{Shown, anchor};
 use super::span_detail::{Around, SpanDetail};
 use super::view::TraceView;
@@ -21,6 +22,9 @@ use crate::pages::view::text;
 
 /// Levels that are indented; what is deeper says how deep it is (`.d0` to `.d24` in the style sheet).
 const INDENT_MAX: usize = 24;
+
+/// Log records marked in one bar.
+const MARKS_MAX: usize = 32;
 
 /// Stretches of the critical path drawn in one bar; what is nearer to each other is drawn as one.
 const SECTIONS_MAX: u64 = 64;
@@ -38,6 +42,8 @@ pub(crate) struct Rows {
     later: Option<String>,
     /// The query of these rows, without their range.
     query: String,
+    /// When the lanes begin and end.
+    lane: (u64, u64),
 }
 
 /// One row as drawn.
@@ -81,6 +87,8 @@ pub(crate) struct Bar {
     /// Its stretches of the critical path, as a path over 1,000 units.
     critical: Option<String>,
     events: Vec<String>,
+    /// Log records that say that something may be wrong: where, and the class.
+    logs: Vec<(String, &'static str)>,
     took: String,
     side: &'static str,
 }
@@ -102,6 +110,7 @@ impl Rows {
             earlier: (from > 0).then(|| page(from.saturating_sub(ROWS_MAX))),
             later: (to < shown.rows.len()).then(|| page(to)),
             query: shown.view.href(Href::new("")).query().to_owned(),
+            lane: (shown.tree.start, shown.tree.end),
         }
     }
 }
@@ -117,6 +126,32 @@ impl Rows {
         }
         self
     }
+}
+
+impl Rows {
+    /// Adds the log records: as marks to the bars, as lines to the open detail.
+    pub(crate) fn with_logs(mut self, logs: &TraceLogs) -> Self {
+        let lane = self.lane;
+        for (span, mark) in logs.marks() {
+            let of_span = self.rows.iter_mut().filter(|row| row.id == span);
+            for bar in of_span.filter_map(|row| row.bar.as_mut()) {
+                if bar.logs.len() < MARKS_MAX {
+                    let x = format!("{:.3}", percent_of(lane, mark.time));
+                    bar.logs.push((x, mark.class));
+                }
+            }
+        }
+        for row in &mut self.rows {
+            row.detail = row.detail.take().map(|detail| detail.with_logs(logs));
+        }
+        self
+    }
+}
+
+/// Returns where in a lane a time stands, in percent.
+fn percent_of((start, end): (u64, u64), time: u64) -> f64 {
+    let place = time.clamp(start, end) - start;
+    place as f64 / (end - start).max(1) as f64 * 100.0
 }
 
 impl RowView {
@@ -221,8 +256,7 @@ fn href_near(trace: &Trace, shown: &Shown<'_>, view: &TraceView, index: usize) -
 
 impl Bar {
     fn new(span: &Span, row: usize, tree: &CallTree) -> Self {
-        let place = |t: u64| t.clamp(tree.start, tree.end) - tree.start;
-        let percent = |t: u64| place(t) as f64 / tree.duration() as f64 * 100.0;
+        let percent = |t: u64| percent_of((tree.start, tree.end), t);
         let (start, end) = (percent(span.start.get()), percent(span.end.get()));
         let exceptions = span.events.iter().filter(|event| event.name == "exception");
         let outcome = span.attribute(semconv::BREAKER_OUTCOME);
@@ -243,6 +277,7 @@ impl Bar {
                 .take(8)
                 .map(|e| format!("{:.3}", percent(e.time.get())))
                 .collect(),
+            logs: Vec::new(),
             took: format_duration(span.duration_nanos()),
             side,
         }

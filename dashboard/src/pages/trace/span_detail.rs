@@ -7,19 +7,19 @@ use fusebox_collector::model::{
     self, CircuitKey, Span, SparkBucket, TimeRange, Trace, Value, format_duration, nanos,
 };
 use fusebox_collector::query::{QueryError, QueryService};
-use opentelemetry::{SpanId, TraceId};
+use opentelemetry::SpanId;
 
 use super::call_tree::CallTree;
-use super::json_view::{self, Part};
+use super::json_view::Part;
+use super::logs::{LogLine, TraceLogs};
+use super::pair::{ATTRIBUTES_MAX, Pair, offset, pairs, span_href};
 use super::row::Row;
 use crate::pages::view::chart::{self, Path, Stretch};
 use crate::pages::view::href::Href;
-use crate::pages::view::text::{self, MINUTE, VALUE_CHARS};
-use crate::pages::view::{moment, state};
+use crate::pages::view::state;
+use crate::pages::view::text::{self, MINUTE};
 use crate::pages::wall::card;
 
-/// Attributes shown of one span (the SDKs' default limit is 128).
-const ATTRIBUTES_MAX: usize = 512;
 /// Events shown of one span (the SDKs' default limit is 128).
 const EVENTS_MAX: usize = 128;
 /// Bars of the minute around a call: one a second.
@@ -42,6 +42,11 @@ pub(crate) struct SpanDetail {
     resource: Vec<Pair>,
     notes: Vec<String>,
     around: Option<Around>,
+    id: SpanId,
+    start: u64,
+    /// Log records that were written in it, oldest first.
+    logs: Vec<LogLine>,
+    more_logs: usize,
 }
 
 /// What the breaker did around the call: half a minute before and after.
@@ -52,19 +57,6 @@ pub(crate) struct Around {
     seconds: usize,
     others: u64,
     href: String,
-}
-
-/// A name and its value.
-#[derive(Debug)]
-pub(crate) struct Pair {
-    name: String,
-    value: String,
-    href: Option<String>,
-    long: bool,
-    /// The parts of a value that is JSON, a list or a map.
-    parts: Vec<Part>,
-    /// A moment before the value, as HTML.
-    moment: Option<String>,
 }
 
 /// A link to another span, or from one, with its attributes.
@@ -80,39 +72,6 @@ struct EventView {
     at: String,
     name: String,
     attributes: Vec<Pair>,
-}
-
-impl Pair {
-    fn new(name: &str, value: impl AsRef<str>) -> Self {
-        let value = text::shown(value.as_ref(), VALUE_CHARS).into_owned();
-        Self {
-            name: text::name(name).into_owned(),
-            long: value.contains('\n') || value.len() > 400,
-            value,
-            href: None,
-            parts: Vec::new(),
-            moment: None,
-        }
-    }
-
-    fn since(self, at: u64) -> Self {
-        Self {
-            moment: Some(moment::exact(at)),
-            ..self
-        }
-    }
-
-    fn opened(self, value: &Value) -> Self {
-        let parts = json_view::parts(value).unwrap_or_default();
-        Self { parts, ..self }
-    }
-
-    fn linked(self, href: Href) -> Self {
-        Self {
-            href: Some(href.to_string()),
-            ..self
-        }
-    }
 }
 
 impl SpanDetail {
@@ -171,11 +130,25 @@ impl SpanDetail {
             resource: pairs(&span.resource.attributes, None),
             notes,
             around: None,
+            id: span.span_id,
+            start: span.start.get(),
+            logs: Vec::new(),
+            more_logs: 0,
         })
+    }
+
+    fn has_more_logs(&self) -> bool {
+        self.more_logs > 0
     }
 
     fn has_more_attributes(&self) -> bool {
         self.more_attributes > 0
+    }
+
+    /// Adds the log records that were written in it.
+    pub(crate) fn with_logs(mut self, logs: &TraceLogs) -> Self {
+        (self.logs, self.more_logs) = logs.lines(self.id, self.start);
+        self
     }
 
     /// Adds what the breaker did around the call.
@@ -232,11 +205,6 @@ impl Around {
     }
 }
 
-fn span_href(trace: TraceId, span: SpanId) -> String {
-    let href = Href::trace(trace).with("span", span);
-    href.at(&format!("s-{span}")).to_string()
-}
-
 /// Returns the links to a span from others of its trace; those from other traces are not known.
 fn linked_from(trace: &Trace, span: &Span) -> Vec<LinkView> {
     let linking = trace.spans.iter().flat_map(|other| {
@@ -260,35 +228,6 @@ fn circuit_key(span: &Span) -> Option<CircuitKey> {
     let name = span.attribute(semconv::BREAKER_NAME)?.to_string();
     let service = span.service().to_owned();
     Some(CircuitKey { service, name })
-}
-
-fn offset(time: u64, start: u64) -> String {
-    if time == 0 {
-        return "no time".to_owned();
-    }
-    if time < start {
-        return format!("−{}", format_duration(start - time));
-    }
-    format!("+{}", format_duration(time - start))
-}
-
-fn pairs(attributes: &[(String, Value)], search_in: Option<&str>) -> Vec<Pair> {
-    attributes
-        .iter()
-        .take(ATTRIBUTES_MAX)
-        .map(|(key, value)| {
-            let pair = Pair::new(key, value.to_string()).opened(value);
-            let value = value.to_string();
-            match search_in {
-                Some(service) if value.len() <= 200 => pair.linked(
-                    Href::new("/traces")
-                        .with("service", service)
-                        .with("attribute", format!("{key}={value}")),
-                ),
-                _ => pair,
-            }
-        })
-        .collect()
 }
 
 fn facts(span: &Span, self_nanos: u64, critical: Option<u64>, start: u64) -> Vec<Pair> {
