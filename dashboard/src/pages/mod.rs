@@ -1,4 +1,4 @@
-//! The web pages: circuit wall, circuit, traces, call tree, comparison, services, map, about. Each handler asks the
+//! The web pages: circuit wall, circuit, traces, call tree, comparison, logs, services, map, about. Each handler asks the
 //! collector's `QueryService` and draws the answer with a template; what moves is drawn by the same templates.
 //!
 //! No inline script or style, nothing from elsewhere, no build step; everything but live updates works without
@@ -12,6 +12,7 @@ mod getting_started;
 mod hash;
 mod instances;
 mod journal;
+mod logs;
 mod map;
 mod services;
 mod switch;
@@ -109,6 +110,7 @@ pub fn router(state: AppState) -> Router {
         .route("/traces/{id}/rows", get(trace::rows))
         .route("/traces/{id}/spans/{span}", get(trace::span))
         .route("/compare", get(compare::show))
+        .route("/logs", get(logs::show))
         .route("/services", get(services::list))
         .route("/services/{name}", get(services::show))
         .route("/map", get(map::show))

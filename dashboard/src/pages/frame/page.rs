@@ -60,6 +60,8 @@ pub(crate) enum Section {
     Circuits,
     /// The search and each trace.
     Traces,
+    /// The log records.
+    Logs,
     /// The list of services and each service.
     Services,
     /// The processes of the services.
@@ -78,9 +80,10 @@ pub(crate) enum Section {
 
 impl Section {
     /// The sections that there always are.
-    const USUAL: [Self; 7] = [
+    const USUAL: [Self; 8] = [
         Self::Circuits,
         Self::Traces,
+        Self::Logs,
         Self::Services,
         Self::Instances,
         Self::Map,
@@ -92,6 +95,7 @@ impl Section {
         match self {
             Self::Circuits => ("/", "Circuits"),
             Self::Traces => ("/traces", "Traces"),
+            Self::Logs => ("/logs", "Logs"),
             Self::Services => ("/services", "Services"),
             Self::Instances => ("/instances", "Instances"),
             Self::Map => ("/map", "Map"),

@@ -6,6 +6,7 @@ mod control;
 pub(crate) mod fixtures;
 mod forced;
 mod grades;
+mod logs;
 mod outages;
 mod wall_rows;
 
@@ -209,6 +210,7 @@ fn all_pages() -> Vec<(&'static str, String)> {
         circuit_pages(),
         trace_pages(),
         control::pages(),
+        logs::pages(),
         other_pages(),
     ]
     .concat()

@@ -1,0 +1,138 @@
+//! The page of log records: by service, severity, text and attribute, newest first; what is new comes in by itself.
+
+pub(crate) mod form;
+
+use std::borrow::Cow;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use fusebox_collector::model::{LogPage, LogRecord, Severity, UnixNanos};
+
+use crate::pages::Pages;
+use crate::pages::frame::error::PageError;
+use crate::pages::frame::page::{Chrome, Page, Pill, Section};
+use crate::pages::frame::params::Params;
+use crate::pages::trace::logs::LogLine;
+use crate::pages::view::palette::Palette;
+use crate::pages::view::text;
+use form::LogForm;
+
+/// Services to choose from; any other can be given in the address.
+const SERVICES_LISTED_MAX: usize = 1_000;
+
+/// Serves the page; a wrong field gets its words beside it and the answer 400.
+pub(crate) async fn show(
+    State(pages): State<Pages>,
+    params: Params,
+) -> Result<(StatusCode, Page<LogsPage>), PageError> {
+    let now = UnixNanos::now().get();
+    let mut form = LogForm::read(&params, pages.retention());
+    let query = form.question(now);
+    let mut services = pages.query.service_names().await?;
+    services.truncate(SERVICES_LISTED_MAX);
+    let found = match form.problems.is_empty() {
+        true => pages.query.logs(query).await?,
+        false => LogPage::default(),
+    };
+    let status = match form.problems.is_empty() {
+        true => StatusCode::OK,
+        false => StatusCode::BAD_REQUEST,
+    };
+    let page = LogsPage::new(form, &found, services, now, &pages.palette);
+    Ok((status, Page(page)))
+}
+
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "logs/page.html")]
+pub(crate) struct LogsPage {
+    chrome: Chrome,
+    form: LogForm,
+    services: Vec<String>,
+    lines: Vec<LogLine>,
+    next: Option<String>,
+    missing: Option<String>,
+}
+
+/// A value that a field may have.
+struct Choice<'a> {
+    value: Cow<'a, str>,
+    word: Cow<'a, str>,
+    chosen: bool,
+}
+
+impl LogsPage {
+    /// Returns the page of what a search found.
+    pub(crate) fn new(
+        form: LogForm,
+        found: &LogPage,
+        services: Vec<String>,
+        now: u64,
+        palette: &Palette,
+    ) -> Self {
+        let records = found.records.iter();
+        palette.give(records.clone().map(LogRecord::service));
+        let lines = records.map(|record| LogLine::new(record, palette.class(record.service())));
+        let pill = match form.is_live() {
+            true => Pill::Live(form.fixed(now).href(None).to_string()),
+            false => Pill::None,
+        };
+        Self {
+            chrome: Chrome::new(Section::Logs, "Logs").pill(pill),
+            lines: lines.collect(),
+            services,
+            next: found
+                .next
+                .map(|cursor| form.fixed(now).href(Some(&cursor)).to_string()),
+            missing: found
+                .missing
+                .as_deref()
+                .map(|why| text::shown(why, 500).into_owned()),
+            form,
+        }
+    }
+
+    fn summary(&self) -> String {
+        let records = text::plural(self.lines.len(), "record", "records");
+        let newest = if self.next.is_some() {
+            "the newest "
+        } else {
+            ""
+        };
+        format!("{newest}{} {records}", text::count(self.lines.len() as u64))
+    }
+
+    fn service_choices(&self) -> Vec<Choice<'_>> {
+        let chosen = &self.form.service;
+        let strange = !chosen.is_empty() && !self.services.contains(chosen);
+        let names = self.services.iter().chain(strange.then_some(chosen));
+        let choice = |name: &'_ String| Choice {
+            value: Cow::Owned(name.clone()),
+            word: Cow::Owned(text::name(name).into_owned()),
+            chosen: name == chosen,
+        };
+        names.map(choice).collect()
+    }
+
+    fn severities(&self) -> Vec<Choice<'_>> {
+        let choice = |word: &'static str| Choice {
+            value: Cow::Borrowed(word),
+            word: match word {
+                "fatal" => Cow::Borrowed(word),
+                word => Cow::Owned(format!("{word} and worse")),
+            },
+            chosen: self.form.severity == word,
+        };
+        Severity::words().map(choice).into()
+    }
+
+    fn ranges(&self) -> Vec<Choice<'_>> {
+        let choice = |(value, word): (String, String)| Choice {
+            chosen: value == self.form.range,
+            value: Cow::Owned(value),
+            word: Cow::Owned(word),
+        };
+        self.form.range_choices().into_iter().map(choice).collect()
+    }
+}
