@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use fusebox_collector::sync::Mutex;
 use serde::{Deserialize, Serialize};
+use tracing::error;
 
 /// What is wrong with a service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,10 +98,10 @@ pub async fn suffer(State(state): State<FaultState>, request: Request, next: Nex
             tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
             next.run(request).await
         }
-        FaultKind::Failing => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "connection pool exhausted",
-        )
-            .into_response(),
+        FaultKind::Failing => {
+            error!(pool = "stock", waiting = 64, "connection pool exhausted");
+            let words = "connection pool exhausted";
+            (StatusCode::INTERNAL_SERVER_ERROR, words).into_response()
+        }
     }
 }

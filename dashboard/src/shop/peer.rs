@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use fusebox::circuit_breaker::Outcome;
 use fusebox::http::client::{self, TracedClient};
 use serde_json::Value;
+use tracing::warn;
 
 use crate::error::Error;
 
@@ -83,9 +84,14 @@ impl Peer {
                 .json()
                 .await
         };
-        answer.await.map_err(|error| PeerError {
-            peer: self.name.clone(),
-            error,
+        answer.await.map_err(|error| {
+            let error = PeerError {
+                peer: self.name.clone(),
+                error,
+            };
+            let cause: &(dyn std::error::Error + 'static) = &error;
+            warn!(peer = self.name, error = cause, "a service gave no answer");
+            error
         })
     }
 }

@@ -9,6 +9,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use fusebox::circuit_breaker::CommandError;
 use serde_json::{Value, json};
+use tracing::info;
 
 use super::peer::{PeerError, Peers};
 use super::protected::Protected;
@@ -58,6 +59,8 @@ async fn product(State(page): State<Arc<ProductPage>>, Path(id): Path<u32>) -> J
         page.others(id)
     );
     work::compute("render page", 2).await;
+    let is_whole = !stock.is_null() && !price.is_null();
+    info!(product = id, is_whole, "page rendered");
     Json(
         json!({ "product": id, "stock": stock, "price": price, "reviews": reviews, "others": others }),
     )
