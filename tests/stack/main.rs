@@ -14,6 +14,7 @@ mod influxdb;
 mod influxql;
 mod jaeger;
 mod load;
+mod logs;
 mod pages;
 mod panel_data;
 mod panel_source;
