@@ -7,9 +7,12 @@ use opentelemetry_proto::tonic::collector::{
 };
 use prost::Message;
 
-use super::otlp::{Limits, ResourceView, ScopeView, SpanView, SpanVisitor, decode, walk_traces};
+use super::otlp::{
+    Limits, ResourceView, ScopeView, SpanView, SpanVisitor, decode, read_logs, walk_traces,
+};
 use super::zipkin::Encoding;
 use super::{Format, Signal};
+use crate::model::UnixNanos;
 
 /// A moment well after every sample.
 const NOW: u64 = 1_800_000_000_000_000_000;
@@ -50,14 +53,20 @@ pub(crate) fn metrics_json(text: &[u8]) {
     }
 }
 
-/// Reads the text as logs in OTLP's JSON.
+/// Reads the text as logs in OTLP's JSON, and their records.
 ///
 /// # Panics
-/// As [`traces_json`].
+/// As [`traces_json`], and where a record exceeds a bound.
 pub(crate) fn logs_json(text: &[u8]) {
     if let Some(bytes) = rewritten(Format::OtlpJson, Signal::Logs, text) {
         let decoded = ExportLogsServiceRequest::decode(&bytes[..]);
         decoded.expect("what the transcoder writes is protobuf");
+        let read = read_logs(&bytes, &Limits::default(), UnixNanos::new(NOW));
+        let read = read.expect("what the transcoder writes is protobuf");
+        for record in read.records {
+            assert!(record.attributes.len() <= Limits::ATTRIBUTES);
+            assert!(record.time.get() > 0, "every record has a time");
+        }
     }
 }
 

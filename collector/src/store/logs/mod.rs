@@ -6,6 +6,7 @@
 
 mod block;
 mod columns;
+mod extent;
 mod filter;
 mod hint;
 mod index;

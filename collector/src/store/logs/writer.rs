@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::block;
 use super::columns::content_hash;
+use super::extent::{Extent, Placed};
 use super::filter::TraceFilter;
 use super::hint;
-use super::index::{Class, Extent, Index, Placed, SegmentId};
+use super::index::{Class, Index, SegmentId};
 use crate::log::{Day, LogFile, StoreError};
 use crate::model::{HOUR, LogRecord, UnixNanos};
 use crate::sync::RwLock;
