@@ -124,10 +124,14 @@ impl Visit for Fields {
 
     /// An error is an exception, with its causes.
     fn record_error(&mut self, _field: &Field, value: &(dyn Error + 'static)) {
-        let mut causes = Vec::new();
+        let mut causes: Vec<String> = Vec::new();
         let mut cause = Some(value);
         while let Some(error) = cause.filter(|_| causes.len() < CAUSES_MAX) {
-            causes.push(error.to_string());
+            let words = error.to_string();
+            // Many errors say their cause themselves.
+            if !causes.last().is_some_and(|last| last.ends_with(&words)) {
+                causes.push(words);
+            }
             cause = error.source();
         }
         let message = causes.join(": ");
