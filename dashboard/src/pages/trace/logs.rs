@@ -14,12 +14,10 @@ use crate::pages::view::{moment, text};
 const LINE_CHARS: usize = 400;
 /// Records drawn in the detail of one span.
 const LINES_MAX: usize = 100;
-/// Attributes that the exception shows in its own way.
-const EXCEPTION: [&str; 3] = [
-    "exception.type",
-    "exception.message",
-    "exception.stacktrace",
-];
+/// The attribute that is shown apart from the others.
+const STACK: &str = "exception.stacktrace";
+/// Characters of an exception in the line of a record.
+const EXCEPTION_CHARS: usize = 160;
 
 /// A record as drawn.
 #[derive(Debug, Clone, Template)]
@@ -54,7 +52,7 @@ impl LogLine {
         let is_whole = line.len() == said.len() && line.chars().count() <= LINE_CHARS;
         let named = |key| record.attribute(key).map(Value::to_string);
         let own = record.attributes.iter();
-        let own = own.filter(|(key, _)| !EXCEPTION.contains(&key.as_str()));
+        let own = own.filter(|(key, _)| key != STACK);
         let own: Vec<_> = own.cloned().collect();
         Self {
             anchor: format!("log-{:016x}-{:016x}", record.time.get(), record.id),
@@ -67,8 +65,7 @@ impl LogLine {
             line: text::shown(line, LINE_CHARS).into_owned(),
             body: (!is_whole).then(|| text::shown(&said, text::VALUE_CHARS).into_owned()),
             exception: exception(record),
-            stack: named("exception.stacktrace")
-                .map(|stack| text::shown(&stack, text::VALUE_CHARS).into_owned()),
+            stack: named(STACK).map(|stack| text::shown(&stack, text::VALUE_CHARS).into_owned()),
             attributes: pairs(&own, None),
             facts: facts(record),
             trace: record.trace_id.map(|trace| match record.span_id {
@@ -127,7 +124,7 @@ fn exception(record: &LogRecord) -> Option<String> {
         (Some(kind), Some(message)) => format!("{kind}: {message}"),
         (kind, message) => kind.or(message)?,
     };
-    Some(text::shown(&words, LINE_CHARS).into_owned())
+    Some(text::shown(&words, EXCEPTION_CHARS).into_owned())
 }
 
 fn facts(record: &LogRecord) -> Vec<Pair> {
