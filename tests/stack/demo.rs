@@ -49,11 +49,19 @@ async fn a_newcomer_sees_a_breaker_trip_and_follows_the_call_that_tripped_it() {
     );
     browser.screenshot("demo-trace").await;
     the_moment_of_opening_can_be_seen_again(&demo.web, &browser).await;
+    eventually("a warning in a trace", || warning(&demo.web)).await;
 
     browser.open(&format!("{}/map", demo.web)).await;
     browser.screenshot("demo-map").await;
     browser.close().await;
     demo.terminate().await;
+}
+
+/// Returns the trace of a log record that warns.
+async fn warning(web: &str) -> Option<String> {
+    let found = get_json(&format!("{web}/api/logs?severity=warn&limit=1")).await?;
+    let record = &found["logs"].as_array()?.first()?["record"];
+    record["traceId"].as_str().map(str::to_owned)
 }
 
 /// Goes back to one second after a breaker opened: the API and the paused wall show it open.
