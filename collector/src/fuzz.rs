@@ -9,7 +9,7 @@ use crate::{api, codec, pipeline, receivers, store};
 pub type Target = fn(&[u8]);
 
 /// Every target.
-pub const TARGETS: [(&str, Target); 23] = [
+pub const TARGETS: [(&str, Target); 24] = [
     ("traces_protobuf", codec::fuzz::traces_protobuf),
     ("traces_json", codec::fuzz::traces_json),
     ("metrics_protobuf", pipeline::fuzz::metrics),
@@ -28,6 +28,7 @@ pub const TARGETS: [(&str, Target); 23] = [
     ("segment_block", store::fuzz::segment_block),
     ("segment_footer", store::fuzz::segment_footer),
     ("series_block", store::fuzz::series_block),
+    ("logs_block", store::fuzz::logs_block),
     ("query", api::fuzz::query),
     ("query_jaeger", api::fuzz::query_jaeger),
     ("query_zipkin", api::fuzz::query_zipkin),

@@ -4,6 +4,7 @@
 //! makes no sense ends the reading, never the program.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use opentelemetry::{SpanId, TraceId};
@@ -317,6 +318,29 @@ impl Numbers {
             dropped: reader.varint_u32()?,
             dropped_here: reader.varint_u32()?,
         })
+    }
+}
+
+/// Reads the columns of a block whose checksums fit, and writes what was read again; for the fuzzer.
+///
+/// # Panics
+/// Where records that were read change by being written.
+pub(crate) fn fuzz_block(bytes: &[u8]) {
+    let read = |columns: &[u8]| {
+        let mut records = Vec::new();
+        let visited = Columns::read(columns)?.visit(
+            |_, _| true,
+            |record| {
+                records.push(record);
+                Ok::<_, Infallible>(())
+            },
+        );
+        visited.map(|_| records)
+    };
+    if let Some(records) = read(bytes) {
+        let again = read(&encode(&records)).expect("what was written can be read");
+        // As text: NaN is a value like any other here.
+        assert_eq!(format!("{again:?}"), format!("{records:?}"));
     }
 }
 

@@ -29,6 +29,7 @@ use crate::model::{LogPage, LogQuery, LogRecord, UnixNanos};
 use crate::store::cancel::{TimeLimit, off_worker};
 use crate::sync::RwLock;
 pub(crate) use block::LogCodec;
+pub(crate) use columns::fuzz_block;
 use index::{Class, Expired, Found, Index, SegmentId};
 use search::Newest;
 use writer::Writer;
