@@ -7,7 +7,7 @@ use integration_tests::{Binary, TraceBuilder, eventually, export, get_json, try_
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-/// How often the collector is killed.
+/// How often the collector is killed, unless `FUSEBOX_TEST_KILLS` says otherwise.
 const KILLS: usize = 20;
 /// Concurrent senders.
 const SENDERS: usize = 4;
@@ -23,13 +23,18 @@ const SPANS: u64 = 25;
 async fn no_acknowledged_span_is_lost_when_the_collector_is_killed() {
     let data = TempDir::new().expect("a temporary directory");
     let mut acknowledged = Vec::new();
-    for _ in 0..KILLS {
+    for _ in 0..kills() {
         let binary = Binary::serve(data.path()).await;
         acknowledged.extend(send_until_killed(binary).await);
     }
     let binary = Binary::serve(data.path()).await;
     assert_whole(&binary, &acknowledged).await;
     binary.terminate().await;
+}
+
+fn kills() -> usize {
+    let given = std::env::var("FUSEBOX_TEST_KILLS").ok();
+    given.map_or(KILLS, |given| given.parse().expect("a number of kills"))
 }
 
 /// Checks that every acknowledged trace is there, with all its spans.
