@@ -190,6 +190,9 @@ impl Cursor {
 pub struct TracePage {
     /// The rows.
     pub traces: Vec<TraceSummary>,
+    /// The place of each row, unless they are in another order than newest first: a page that ends with it has it as its
+    /// `next`.
+    pub places: Vec<Cursor>,
     /// Where the next page begins; `None` on the last.
     pub next: Option<Cursor>,
     /// Why rows may be missing: a store did not answer, or the search stopped early; `None` when there are no more.
@@ -202,6 +205,25 @@ pub struct TracePage {
 }
 
 impl TracePage {
+    /// Returns what a search for fewer rows would have returned.
+    #[must_use]
+    pub fn first(&self, limit: usize) -> Self {
+        if self.traces.len() <= limit {
+            return self.clone();
+        }
+        let places: Vec<Cursor> = self.places.iter().take(limit).copied().collect();
+        // What the search had no time for is on later pages.
+        let missing = self.missing.clone().filter(|_| !self.ended_early);
+        Self {
+            traces: self.traces.iter().take(limit).cloned().collect(),
+            next: places.last().copied(),
+            places,
+            missing,
+            ended_early: false,
+            compared: self.compared,
+        }
+    }
+
     /// Keeps the first `limit` traces by that order. What was compared is what the page held before.
     pub(crate) fn reorder(&mut self, order: TraceOrder, limit: usize) {
         match order {
@@ -209,6 +231,7 @@ impl TracePage {
             TraceOrder::Longest => self.traces.sort_by_key(|t| Reverse(t.duration_nanos)),
             TraceOrder::MostErrors => self.traces.sort_by_key(|t| Reverse(t.error_count)),
         }
+        self.places.clear();
         self.compared = Some(self.traces.len());
         self.traces.truncate(limit);
     }

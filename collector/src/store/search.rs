@@ -64,15 +64,6 @@ pub(crate) trait Source: Send {
     ) -> impl Future<Output = Result<Vec<Option<Row>>, StoreError>> + Send;
 }
 
-/// A page with the positions of its rows.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    /// The page.
-    pub(crate) page: TracePage,
-    /// The position of each row.
-    pub(crate) positions: Vec<UnixNanos>,
-}
-
 /// What stands on the heap under a position. The order of the variants decides between equal positions: candidates
 /// before rows, rows by id.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,7 +80,7 @@ struct Search<'a, S> {
     /// The latest position of each candidate; none is later than that of one that was resolved.
     latest: HashMap<u128, UnixNanos>,
     rows: HashMap<u128, TraceSummary>,
-    found: Found,
+    page: TracePage,
     /// When the search ends even if the page is not full.
     deadline: Instant,
     /// The moment of the first page.
@@ -106,7 +97,7 @@ pub(crate) async fn search(
     source: &mut impl Source,
     query: &TraceQuery,
     deadline: Instant,
-) -> Result<Found, StoreError> {
+) -> Result<TracePage, StoreError> {
     let as_of = query.cursor.map(|cursor| cursor.as_of);
     let as_of = as_of.unwrap_or_else(|| source.as_of());
     let search = Search {
@@ -115,7 +106,7 @@ pub(crate) async fn search(
         heap: BinaryHeap::new(),
         latest: HashMap::new(),
         rows: HashMap::new(),
-        found: Found::default(),
+        page: TracePage::default(),
         deadline,
         as_of,
     };
@@ -123,16 +114,16 @@ pub(crate) async fn search(
 }
 
 impl<S: Source> Search<'_, S> {
-    async fn run(mut self) -> Result<Found, StoreError> {
+    async fn run(mut self) -> Result<TracePage, StoreError> {
         let limit = self.query.limit.clamp(1, TraceQuery::LIMIT_MAX);
         loop {
             let frontier = self.source.frontier();
             let top = self.heap.peek();
             let settled = top.filter(|(position, _)| frontier.is_none_or(|f| *position >= f));
-            let missing = limit - self.found.positions.len();
+            let missing = limit - self.page.traces.len();
             match (settled, frontier) {
                 (Some((_, Entry::Row(_))), _) if missing == 0 => {
-                    self.found.page.next = self.next_page();
+                    self.page.next = self.page.places.last().copied();
                     break;
                 }
                 (Some((_, Entry::Row(_))), _) => self.emit(),
@@ -158,7 +149,7 @@ impl<S: Source> Search<'_, S> {
                 (None, None) => break,
             }
         }
-        Ok(self.found)
+        Ok(self.page)
     }
 
     /// Ends the page before that position once its time is over, unless that would be no step forward: InfluxDB looks
@@ -181,8 +172,8 @@ impl<S: Source> Search<'_, S> {
         }
         if !self.end(position) {
             let reached = format_timestamp(position.floor(SECOND));
-            self.found.page.ended_early = true;
-            self.found.page.missing = Some(format!(
+            self.page.ended_early = true;
+            self.page.missing = Some(format!(
                 "what starts at {reached} or before takes longer to look through than the {} s of a search",
                 TIME_MAX.as_secs()
             ));
@@ -197,11 +188,11 @@ impl<S: Source> Search<'_, S> {
             return false;
         }
         let reached = format_timestamp(position.floor(SECOND));
-        self.found.page.ended_early = true;
-        self.found.page.missing = Some(format!(
+        self.page.ended_early = true;
+        self.page.missing = Some(format!(
             "looked back as far as {reached}; the next page goes on from there"
         ));
-        self.found.page.next = Some(Cursor {
+        self.page.next = Some(Cursor {
             position,
             trace_id: TraceId::from_bytes([u8::MAX; 16]),
             as_of: self.as_of,
@@ -272,20 +263,15 @@ impl<S: Source> Search<'_, S> {
             && let Some(summary) = self.rows.remove(&id)
         {
             // A sender's clock may be ahead by more than a source allows for: the next page must not begin there.
-            let last = self.found.positions.last();
-            let position = last.map_or(position, |last| position.min(*last));
-            self.found.page.traces.push(summary);
-            self.found.positions.push(position);
+            let last = self.page.places.last();
+            let position = last.map_or(position, |last| position.min(last.position));
+            self.page.places.push(Cursor {
+                position,
+                trace_id: summary.trace_id,
+                as_of: self.as_of,
+            });
+            self.page.traces.push(summary);
         }
-    }
-
-    fn next_page(&self) -> Option<Cursor> {
-        let last = self.found.page.traces.last()?;
-        Some(Cursor {
-            position: *self.found.positions.last()?,
-            trace_id: last.trace_id,
-            as_of: self.as_of,
-        })
     }
 }
 
@@ -348,7 +334,16 @@ mod tests {
         query.limit = 2;
         let mut steps = Steps(vec![(150, 100), (90, 130), (50, 40)]);
         let found = search(&mut steps, &query, deadline()).await.unwrap();
-        assert_eq!(found.page.traces[1].trace_id, TraceId::from(130));
-        assert_eq!(found.page.next.unwrap().position, UnixNanos::new(100));
+        assert_eq!(found.traces[1].trace_id, TraceId::from(130));
+        // A page of one row of it begins the next one where a search for one row does.
+        let first = found.first(1);
+        assert_eq!((first.traces.len(), first.next), (1, Some(found.places[0])));
+        query.limit = 1;
+        let mut steps = Steps(vec![(150, 100), (90, 130), (50, 40)]);
+        let one = search(&mut steps, &query, deadline()).await.unwrap();
+        let position = |page: &TracePage| page.next.map(|next| (next.position, next.trace_id));
+        assert_eq!(position(&one), position(&first));
+        assert_eq!(found.first(2), found);
+        assert_eq!(found.next.unwrap().position, UnixNanos::new(100));
     }
 }

@@ -32,7 +32,7 @@ use opentelemetry::TraceId;
 use tokio::time::Instant;
 
 use super::cancel::off_worker;
-use super::search::{Found, deadline};
+use super::search::deadline;
 use super::{StoreError, TraceReader};
 use crate::counters::Counters;
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
@@ -167,12 +167,12 @@ impl EmbeddedStore {
         retention::expired_spans(&self.catalog, &self.options, follow, now)
     }
 
-    /// Returns a page of a search with the positions of its rows.
+    /// Returns a page of a search.
     pub(crate) async fn find(
         &self,
         query: TraceQuery,
         deadline: Instant,
-    ) -> Result<Found, StoreError> {
+    ) -> Result<TracePage, StoreError> {
         self.read(move |catalog| search::search(catalog, &query, deadline))
             .await
     }
@@ -220,7 +220,7 @@ impl TraceReader for EmbeddedStore {
     }
 
     async fn search(&self, query: TraceQuery) -> Result<TracePage, StoreError> {
-        Ok(self.find(query, deadline()).await?.page)
+        self.find(query, deadline()).await
     }
 
     async fn services(&self, range: TimeRange) -> Result<Vec<String>, StoreError> {

@@ -202,8 +202,7 @@ impl TraceReader for Traces {
             both.scan = None;
             both.failure = Some(remote.peers.away());
         }
-        let found = search::search(&mut both, &query, deadline).await?;
-        let mut page = found.page;
+        let mut page = search::search(&mut both, &query, deadline).await?;
         if let Some(error) = both.failure {
             page.ended_early = false;
             page.missing = Some(format!(
@@ -395,17 +394,16 @@ impl Source for Both<'_> {
 
 impl LocalPages<'_> {
     async fn step(&mut self) -> Result<Vec<Candidate>, StoreError> {
-        let found = self.store.find(self.query.clone(), self.deadline).await?;
-        let next = found.page.next;
-        if found.page.ended_early && next.is_none() {
+        let page = self.store.find(self.query.clone(), self.deadline).await?;
+        let next = page.next;
+        if page.ended_early && next.is_none() {
             return Err(StoreError::TimeOver);
         }
         self.frontier = next.map(|next| next.position + NANOSECOND);
         self.query.cursor = next;
-        let rows = found.page.traces.into_iter().zip(found.positions);
         let mut candidates = Vec::new();
-        for (summary, position) in rows {
-            let id = summary.trace_id;
+        for (summary, place) in page.traces.into_iter().zip(page.places) {
+            let (id, position) = (summary.trace_id, place.position);
             candidates.push(Candidate { id, position });
             self.rows.insert(id, Row { position, summary });
         }

@@ -571,9 +571,7 @@ pub(crate) fn found() -> TracePage {
             trace_id: TraceId::from(5),
             as_of: UnixNanos::new(NOW),
         }),
-        missing: None,
-        ended_early: false,
-        compared: None,
+        ..TracePage::default()
     }
 }
 

@@ -93,21 +93,18 @@ async fn search(
     if query.cursor.is_some() {
         return Ok((pages.query.search(query).await?, None));
     }
+    let (order, limit) = (query.order, query.limit);
     let every = TraceQuery {
         limit: TraceQuery::LIMIT_MAX,
-        ..query.clone()
+        ..query
     };
-    if query.order != TraceOrder::Newest {
-        let all = pages.query.search(every).await?;
-        let mut found = all.clone();
-        found.traces.truncate(query.limit);
-        return Ok((found, Some(all)));
-    }
-    // A page ends at its own cursor, so that of the first rows is asked for.
-    let found = pages.query.search(query).await?;
-    let all = match found.next {
-        Some(_) => pages.query.search(every).await?,
-        None => found.clone(),
+    let all = pages.query.search(every).await?;
+    let found = match order {
+        TraceOrder::Newest => all.first(limit),
+        TraceOrder::Longest | TraceOrder::MostErrors => TracePage {
+            traces: all.traces.iter().take(limit).cloned().collect(),
+            ..all.clone()
+        },
     };
     Ok((found, Some(all)))
 }

@@ -24,11 +24,11 @@ use super::block::BlockMeta;
 use super::catalog::Catalog;
 use super::damage::{skip_missing, tolerate};
 use super::segment::Segment;
-use crate::model::{Cursor, NANOSECOND, TimeRange, TraceQuery, UnixNanos};
+use crate::model::{Cursor, NANOSECOND, TimeRange, TracePage, TraceQuery, UnixNanos};
 use crate::store::StoreError;
 use crate::store::cancel::TimeLimit;
 use crate::store::matching::id_number;
-use crate::store::search::{self, Candidate, Found, Row, Source};
+use crate::store::search::{self, Candidate, Row, Source};
 use needs::Reach;
 use predicate::{Matching, SegmentQuery};
 
@@ -49,7 +49,7 @@ pub(crate) fn search(
     catalog: &Catalog,
     query: &TraceQuery,
     deadline: Instant,
-) -> Result<Found, StoreError> {
+) -> Result<TracePage, StoreError> {
     let limit = TimeLimit::new(move || Instant::now() > deadline);
     search_within(catalog, query, deadline, limit)
 }
@@ -59,7 +59,7 @@ fn search_within(
     query: &TraceQuery,
     deadline: Instant,
     limit: TimeLimit,
-) -> Result<Found, StoreError> {
+) -> Result<TracePage, StoreError> {
     // Before the snapshot: what arrives later is not there, and the next page must know it.
     let as_of = catalog.arrival.settled(UnixNanos::now());
     let segments = catalog.snapshot();
@@ -67,7 +67,7 @@ fn search_within(
     blocks.as_of = as_of;
     let found = search::search(&mut blocks, query, deadline).now_or_never();
     let mut found = found.expect("files are read without waiting")?;
-    recount::recount(catalog, &segments, &blocks.places, &mut found.page.traces)?;
+    recount::recount(catalog, &segments, &blocks.places, &mut found.traces)?;
     Ok(found)
 }
 

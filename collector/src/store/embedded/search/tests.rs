@@ -86,7 +86,7 @@ fn conditions() -> Vec<Condition> {
 }
 
 /// Runs a search whose time is over at that look at the clock; returns the looks, too.
-fn search_until(store: &EmbeddedStore, query: &TraceQuery, over_at: usize) -> (Found, usize) {
+fn search_until(store: &EmbeddedStore, query: &TraceQuery, over_at: usize) -> (TracePage, usize) {
     let looks = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&looks);
     let limit = TimeLimit::new(move || seen.fetch_add(1, Ordering::Relaxed) + 1 >= over_at);
@@ -103,18 +103,18 @@ fn time_that_is_over_ends_a_search_among_the_values_of_any_condition() {
             let mut query = TraceQuery::in_range(TimeRange::ALL);
             query.conditions = vec![condition];
             let (whole, looks) = search_until(&store, &query, usize::MAX);
-            assert_eq!(whole.page.missing, None);
+            assert_eq!(whole.missing, None);
             assert!(looks > 3, "{looks} looks: {query:?}");
             let (first, looks) = search_until(&store, &query, 3);
             assert_eq!(looks, 3, "{query:?}");
-            assert!(first.page.ended_early && first.page.missing.is_some());
+            assert!(first.ended_early && first.missing.is_some());
             // What the page gave up, the next one begins with; it finds no more time and says so.
-            query.cursor = first.page.next;
+            query.cursor = first.next;
             assert!(query.cursor.is_some());
             let (second, looks) = search_until(&store, &query, 3);
             assert_eq!(looks, 3, "{query:?}");
-            assert!(second.page.ended_early && second.page.next.is_none());
-            let why = second.page.missing.unwrap();
+            assert!(second.ended_early && second.next.is_none());
+            let why = second.missing.unwrap();
             assert!(why.contains("takes longer to look through"), "{why}");
         }
     }

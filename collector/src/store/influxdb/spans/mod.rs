@@ -128,7 +128,7 @@ impl TraceReader for InfluxTraces {
     async fn search(&self, query: TraceQuery) -> Result<TracePage, StoreError> {
         let mut scan = self.scan(&query, UnixNanos::MAX);
         let found = search::search(&mut scan, &query, search::deadline());
-        Ok(found.await?.page)
+        found.await
     }
 
     /// Names stay listed for as long as the server keeps the day in which they were last written.

@@ -66,7 +66,7 @@ async fn every_page_gets_on_however_short_its_time_is() {
     for _ in 0..200 {
         let mut scan = reader.scan(&query, UnixNanos::MAX);
         let found = search::search(&mut scan, &query, Instant::now()).await;
-        let page = found.unwrap().page;
+        let page = found.unwrap();
         let Some(next) = page.next else {
             return;
         };

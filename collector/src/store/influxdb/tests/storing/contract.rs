@@ -102,7 +102,7 @@ async fn pages_of_a_hasty_search_are_the_whole() {
         loop {
             let mut scan = remote.scan(&query, UnixNanos::MAX);
             let page = search::search(&mut scan, &query, Instant::now()).await;
-            let page = page.unwrap().page;
+            let page = page.unwrap();
             found.extend(page.traces.iter().map(|row| row.trace_id.to_bytes()));
             match page.next {
                 Some(next) => query.cursor = Some(next),
