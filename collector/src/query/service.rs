@@ -186,11 +186,12 @@ impl QueryService {
         self.trace_within(id, TRACE_BYTES_MAX).await
     }
 
-    /// Returns a trace fitted into so many bytes of memory.
+    /// Returns a trace fitted into so many bytes of memory: of a larger one texts are cut, then attributes left out, then
+    /// spans.
     ///
     /// # Errors
     /// When the store fails.
-    pub(crate) async fn trace_within(
+    pub async fn trace_within(
         &self,
         id: TraceId,
         bytes_max: usize,

@@ -7,6 +7,7 @@
 mod about;
 mod circuit;
 mod compare;
+mod contrast;
 pub(crate) mod frame;
 mod getting_started;
 mod hash;

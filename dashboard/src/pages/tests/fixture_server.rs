@@ -137,10 +137,10 @@ pub(crate) fn circuit_page(
     view: circuit_room::View,
     retention: Range,
 ) -> circuit_room::CircuitPage {
-    let difference = |words: &str, failing, passing| differs::Difference {
+    let difference = |words: &str, failing: &str, passing: &str| differs::Difference {
         words: words.to_owned(),
-        failing,
-        passing,
+        failing: failing.to_owned(),
+        passing: passing.to_owned(),
     };
     let known = circuit_room::Known {
         circuit: of,
@@ -155,8 +155,8 @@ pub(crate) fn circuit_page(
             failing: 60,
             passing: 57,
             rows: vec![
-                difference("called: service.instance.id = inventory-2", 98.0, 49.0),
-                difference("stock.warehouse = icheon", 71.0, 22.0),
+                difference("called: service.instance.id = inventory-2", "98", "49"),
+                difference("stock.warehouse = icheon", "71", "22"),
             ],
         }),
     };
