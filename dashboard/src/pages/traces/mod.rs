@@ -1,5 +1,6 @@
 //! Search: a form with every condition there is, and the traces that meet it, newest first.
 
+mod asked;
 mod overview;
 pub(crate) mod search_form;
 

@@ -5,6 +5,7 @@ use fusebox_collector::model::{
     UnixNanos, format_timestamp, parse_duration,
 };
 
+use super::asked::Asked;
 use crate::pages::frame::params::{Params, moment};
 use crate::pages::view::href::Href;
 use crate::pages::view::range::Ranges;
@@ -65,6 +66,8 @@ pub(crate) struct SearchForm {
     pub(crate) order: TraceOrder,
     /// The page's begin, as typed.
     pub(crate) cursor: String,
+    /// Whose differences are asked for: a word of [`Asked`], or empty.
+    pub(crate) differs: String,
     /// Field and what is wrong with it.
     pub(crate) problems: Vec<(&'static str, String)>,
 }
@@ -96,6 +99,7 @@ impl SearchForm {
             limit: TraceQuery::LIMIT_DEFAULT,
             order: TraceOrder::Newest,
             cursor: field("cursor"),
+            differs: field("differs"),
             problems: Vec::new(),
         };
         // Exact times win over a range from the list: who typed them meant them.
@@ -111,6 +115,9 @@ impl SearchForm {
                 "limit",
                 format!("a number from 1 to {}", TraceQuery::LIMIT_MAX),
             ),
+        }
+        if !form.differs.is_empty() && form.asked().is_none() {
+            form.wrong("differs", "slow or failed");
         }
         match params.get("order").unwrap_or_default() {
             "" => {}
@@ -135,7 +142,7 @@ impl SearchForm {
     /// Returns what is wrong with fields that have no words of their own beside them.
     pub(crate) fn other_problems(&self) -> Vec<String> {
         let others = [
-            "", "cursor", "range", "limit", "order", "grade", "error", "outcome",
+            "", "cursor", "range", "limit", "order", "grade", "error", "outcome", "differs",
         ];
         let problems = self.problems.iter();
         problems
@@ -145,6 +152,35 @@ impl SearchForm {
                 field => format!("{field}: {words}"),
             })
             .collect()
+    }
+
+    /// Returns whose differences are asked for.
+    pub(crate) fn asked(&self) -> Option<Asked> {
+        Asked::parse(&self.differs)
+    }
+
+    /// Returns this search with the question what is different about those.
+    pub(crate) fn asking(&self, asked: Asked) -> Href {
+        let form = Self {
+            differs: asked.word().to_owned(),
+            ..self.clone()
+        };
+        form.href(None).at("different")
+    }
+
+    /// Returns the search without what it asks of a span; times and what is asked of the trace as a whole stay.
+    pub(crate) fn without_span_conditions(self) -> Self {
+        Self {
+            service: String::new(),
+            operation: String::new(),
+            min_duration: String::new(),
+            max_duration: String::new(),
+            error: String::new(),
+            attributes: Vec::new(),
+            circuit: String::new(),
+            outcome: String::new(),
+            ..self
+        }
     }
 
     /// Returns the attribute that stands in the first row of fields.
@@ -292,7 +328,8 @@ impl SearchForm {
             .with_some("start", some(&self.start))
             .with_some("end", some(&self.end))
             .with("limit", self.limit)
-            .with_some("order", self.order_word());
+            .with_some("order", self.order_word())
+            .with_some("differs", some(&self.differs).filter(|_| cursor.is_none()));
         for attribute in &self.attributes {
             href = href.with("attribute", attribute);
         }

@@ -1,0 +1,50 @@
+//! Of which traces of a search one asks what is different about them.
+
+use fusebox_collector::model::{Grade, TraceSummary};
+
+/// The slow ones are this part of all.
+const SLOW_PART: usize = 10;
+
+/// Which traces are asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// The slowest tenth.
+    Slow,
+    /// Those that failed for their caller.
+    Failed,
+}
+
+impl Asked {
+    /// Both questions.
+    pub(crate) const ALL: [Self; 2] = [Self::Slow, Self::Failed];
+
+    /// Returns its word in a URL.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Reads its word in a URL.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|asked| asked.word() == word)
+    }
+
+    /// Returns the traces asked about, and the others.
+    pub(crate) fn split(self, traces: &[TraceSummary]) -> [Vec<&TraceSummary>; 2] {
+        let mut those: Vec<&TraceSummary> = traces.iter().collect();
+        match self {
+            Self::Slow => {
+                those.sort_by_key(|trace| std::cmp::Reverse(trace.duration_nanos));
+                let others = those.split_off(those.len().div_ceil(SLOW_PART));
+                [those, others]
+            }
+            Self::Failed => {
+                let is_failed = |trace: &&TraceSummary| trace.grade() == Grade::Failed;
+                let (failed, others) = those.into_iter().partition(is_failed);
+                [failed, others]
+            }
+        }
+    }
+}
