@@ -1,6 +1,7 @@
 //! Search: a form with every condition there is, and the traces that meet it, newest first.
 
 mod asked;
+mod different;
 mod overview;
 pub(crate) mod search_form;
 
