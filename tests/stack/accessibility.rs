@@ -52,6 +52,8 @@ fn paths(trace: &str) -> Vec<String> {
         "/instances",
         "/changes",
         "/about",
+        "/traces?differs=slow",
+        "/traces?differs=failed&range=1h",
         "/go?q=nothing-has-this-name",
         "/no-such-page",
     ];

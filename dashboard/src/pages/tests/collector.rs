@@ -71,6 +71,15 @@ impl Stack {
         (status, location.unwrap_or(text))
     }
 
+    /// Sends spans as OTLP JSON.
+    async fn send(&self, json: &str) {
+        let (request, _) = traces_to_protobuf(json.as_bytes()).expect("OTLP");
+        let ingest = self.collector.ingest();
+        let reservation = ingest.begin(None).expect("it runs");
+        let stored = ingest.spans(Format::OtlpProtobuf, request.into(), reservation);
+        stored.await.expect("the disk works");
+    }
+
     async fn send_demo_trace(&self, site: &str) -> Response {
         let request = Request::post("/demo-trace").header("sec-fetch-site", site);
         self.ask(request.body(Body::empty()).expect("a request"))
@@ -181,6 +190,46 @@ async fn a_trace_is_compared_with_another_of_its_root() {
     assert_eq!(ticked, page);
 }
 
+/// *Scenario*: sixty requests, of which those that a warehouse far away answers take long.
+/// *Guarantees*: the warehouse is named as what is different about the slow ones, with the search for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_different_about_the_slow_ones_is_found() {
+    let stack = Stack::start().await;
+    let now = UnixNanos::now().get();
+    let spans: Vec<String> = (1..=60_u64)
+        .map(|n| {
+            let (warehouse, took) = if n % 10 == 0 { ("jeju", 900) } else { ("icheon", 20 + n % 9) };
+            let (start, end) = (now - n * 1_000_000_000, now - n * 1_000_000_000 + took * 1_000_000);
+            format!(
+                r#"{{"traceId": "{n:032x}", "spanId": "{n:016x}", "name": "GET /stock", "startTimeUnixNano": "{start}",
+                "endTimeUnixNano": "{end}", "attributes": [{{"key": "warehouse", "value": {{"stringValue": "{warehouse}"}}}}]}}"#
+            )
+        })
+        .collect();
+    let json = format!(
+        r#"{{"resourceSpans": [{{"scopeSpans": [{{"spans": [{}]}}]}}]}}"#,
+        spans.join(",")
+    );
+    stack.send(&json).await;
+    let (status, page) = stack.get("/traces?range=1h&differs=slow").await;
+    assert_eq!(status, StatusCode::OK);
+    let (_, section) = page.split_once("id=\"different\"").expect("the section");
+    let section = section.split("</section>").next().unwrap_or_default();
+    assert!(
+        section.contains("slow traces (900 ms or longer)"),
+        "{section}"
+    );
+    assert!(section.contains("warehouse = jeju"), "{section}");
+    assert!(
+        section.contains("6 (100 %)") && section.contains("0 (0 %)"),
+        "{section}"
+    );
+    assert!(section.contains("attribute=warehouse%3Djeju"), "{section}");
+    assert!(!section.contains("icheon"), "{section}");
+    let (_, failed) = stack.get("/traces?range=1h&differs=failed").await;
+    assert!(failed.contains("no such traces were found"));
+}
+
 /// *Scenario*: of a trace whose first step ended two hours ago one span failed now.
 /// *Guarantees*: a search of the last hour for failures shows it.
 #[tokio::test(flavor = "multi_thread")]
@@ -199,11 +248,7 @@ async fn a_failure_of_now_is_found_in_an_old_trace() {
     let failed = step("00000000000000a2", now, 2);
     let json =
         format!(r#"{{"resourceSpans": [{{"scopeSpans": [{{"spans": [{begun}, {failed}]}}]}}]}}"#);
-    let (request, _) = traces_to_protobuf(json.as_bytes()).expect("OTLP");
-    let ingest = stack.collector.ingest();
-    let reservation = ingest.begin(None).expect("it runs");
-    let stored = ingest.spans(Format::OtlpProtobuf, request.into(), reservation);
-    stored.await.expect("the disk works");
+    stack.send(&json).await;
     for (search, is_found) in [
         ("range=1h&error=true", true),
         ("range=1h", true),
@@ -227,6 +272,11 @@ async fn what_is_wrong_or_unknown_is_said_with_its_status() {
             "/traces?min_duration=fast",
             StatusCode::BAD_REQUEST,
             "150ms, 1.2s, 2m",
+        ),
+        (
+            "/traces?differs=fast",
+            StatusCode::BAD_REQUEST,
+            "slow or failed",
         ),
         ("/traces?cursor=x", StatusCode::BAD_REQUEST, "search again"),
         ("/?at=yesterday", StatusCode::BAD_REQUEST, "is not a time"),

@@ -27,6 +27,8 @@ use crate::pages::view::palette::Palette;
 use crate::pages::view::state::{self, Chip};
 use crate::pages::view::text::{self, DAY};
 use crate::pages::wall::Teach;
+use asked::Asked;
+use different::Different;
 use overview::Overview;
 use search_form::{CUSTOM, LIMITS, SearchForm};
 
@@ -56,12 +58,18 @@ pub(crate) async fn show(
     };
     let (mut found, mut all) = (TracePage::default(), None);
     if form.problems.is_empty() {
-        match search(&pages, query).await {
+        match search(&pages, query.clone()).await {
             Ok((page, every)) => (found, all) = (page, every),
             Err(QueryError::Invalid { problem, .. }) => form.problems.push(("", problem)),
             Err(error) => return Err(error.into()),
         }
     }
+    let different = match (form.asked(), &all) {
+        (Some(asked), Some(all)) => {
+            Some(Different::ask(&pages.query, &query, all, &form, asked).await?)
+        }
+        _ => None,
+    };
     let status = if form.problems.is_empty() {
         StatusCode::OK
     } else {
@@ -82,7 +90,8 @@ pub(crate) async fn show(
                 Teach::from(&pages),
                 &pages.palette,
             )
-            .with_all(all.as_ref(), now),
+            .with_all(all.as_ref(), now)
+            .with_different(different),
         ),
     ))
 }
@@ -143,6 +152,7 @@ pub(crate) struct TracesPage {
     /// How many traces are found in all, and whether there may be more.
     total: Option<(usize, bool)>,
     overview: Option<Overview>,
+    different: Option<Different>,
     /// This search with its times written out.
     fixed: String,
     teach: Teach,
@@ -320,6 +330,7 @@ impl TracesPage {
             chrome: Chrome::new(Section::Traces, "Traces").scripts(&["traces.js"]),
             total: None,
             overview: None,
+            different: None,
             fixed: form.fixed(now).href(None).to_string(),
             ticks: found.traces.len() > 1,
             rows: rows(&found.traces, now, palette),
@@ -348,6 +359,16 @@ impl TracesPage {
             overview: all.and_then(|all| Overview::new(all, &self.form, now)),
             ..self
         }
+    }
+
+    /// Adds what is different about some of what is found.
+    pub(crate) fn with_different(self, different: Option<Different>) -> Self {
+        Self { different, ..self }
+    }
+
+    /// Returns the questions what is different: link, and about which traces.
+    fn questions(&self) -> [(String, &'static str); 2] {
+        Asked::ALL.map(|asked| (self.form.asking(asked).to_string(), asked.word()))
     }
 
     fn total_words(&self) -> Option<String> {
