@@ -107,6 +107,7 @@ pub fn router(state: AppState) -> Router {
                 .layer(DefaultBodyLimit::max(switch::FORM_BYTES_MAX)),
         )
         .route("/traces", get(traces::show))
+        .route("/traces/new", get(traces::fresh::show))
         .route("/traces/{id}", get(trace::show))
         .route("/traces/{id}/rows", get(trace::rows))
         .route("/traces/{id}/spans/{span}", get(trace::span))

@@ -190,6 +190,30 @@ async fn a_trace_is_compared_with_another_of_its_root() {
     assert_eq!(ticked, page);
 }
 
+/// *Guarantees*: a page of a search knows where to ask for newer traces, and is answered with their number once there are any.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_learns_of_newer_traces() {
+    let stack = Stack::start().await;
+    stack.send_demo_trace("same-origin").await;
+    let (_, page) = stack.get("/traces?service=gateway&range=1h").await;
+    let ask = page.split_once("data-ask=\"").map(|(_, rest)| rest);
+    let ask = ask.and_then(|rest| rest.split('"').next()).expect("a link");
+    let ask = ask.replace("&#38;", "&");
+    let (status, none) = stack.get(&ask).await;
+    assert_eq!((status, none.trim()), (StatusCode::OK, ""), "{ask}");
+    stack.send_demo_trace("same-origin").await;
+    let (_, some) = stack.get(&ask).await;
+    assert!(some.contains("1 new since"), "{some}");
+    assert!(
+        some.contains("href=\"/traces?service=gateway&#38;range=1h"),
+        "{some}"
+    );
+    let (status, _) = stack.get("/traces/new?range=1h").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let (_, past) = stack.get("/traces?start=2026-01-01T00:00:00Z").await;
+    assert!(!past.contains("data-ask"));
+}
+
 /// *Scenario*: sixty requests, of which those that a warehouse far away answers take long.
 /// *Guarantees*: the warehouse is named as what is different about the slow ones, with the search for it.
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 mod asked;
 mod different;
+pub(crate) mod fresh;
 mod overview;
 pub(crate) mod search_form;
 
@@ -153,6 +154,8 @@ pub(crate) struct TracesPage {
     total: Option<(usize, bool)>,
     overview: Option<Overview>,
     different: Option<Different>,
+    /// Where to ask for what is newer.
+    fresh: Option<String>,
     /// This search with its times written out.
     fixed: String,
     teach: Teach,
@@ -331,6 +334,7 @@ impl TracesPage {
             total: None,
             overview: None,
             different: None,
+            fresh: fresh::href(&form, found, now).map(|href| href.to_string()),
             fixed: form.fixed(now).href(None).to_string(),
             ticks: found.traces.len() > 1,
             rows: rows(&found.traces, now, palette),

@@ -66,6 +66,13 @@ impl Href {
         }
     }
 
+    /// Appends parameters of a query that was built as a link.
+    pub(crate) fn and(mut self, query: &str) -> Self {
+        self.0.push(if self.0.contains('?') { '&' } else { '?' });
+        self.0.push_str(query);
+        self
+    }
+
     /// Appends where on the page to go.
     pub(crate) fn at(mut self, fragment: &str) -> Self {
         self.0.push('#');
