@@ -27,17 +27,31 @@ export function morph(old, next) {
   while (old.childNodes.length > wanted.length) old.lastChild.remove();
 }
 
-// The server prints UTC; here moments become the viewer's own, in the same shapes.
+// The server prints UTC; here moments become those of the zone that the viewer chose, or of the browser, in the same shapes.
 const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"], MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const two = (n) => String(n).padStart(2, "0");
-/** Spells a moment (Unix milliseconds) in the viewer's time zone. */
+let chosen = document.documentElement.dataset.timezone, clock = null;
+const FIELDS = { hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" };
+try { if (chosen) clock = new Intl.DateTimeFormat("en", { timeZone: chosen, ...FIELDS }); } catch { chosen = ""; /* The browser knows no such zone. */ }
+/** How far the zone is ahead of UTC at a moment, milliseconds. */
+const ahead = (ms) => {
+  if (!clock) return -new Date(ms).getTimezoneOffset() * 60e3;
+  const part = Object.fromEntries(clock.formatToParts(ms).map(({ type, value }) => [type, Number(value)]));
+  return Date.UTC(part.year, part.month - 1, part.day, part.hour, part.minute, part.second) - Math.floor(ms / 1000) * 1000;
+};
+/** Returns a date whose UTC fields are those of the zone. */
+const inZone = (ms) => new Date(ms + ahead(ms));
+/** Returns the moment at which clocks of the zone show that, as a field for a moment writes it. */
+const fromZone = (text) => { const shown = Date.parse(`${text}Z`); return shown - ahead(shown - ahead(shown)); };
+/** Spells a moment (Unix milliseconds) in that zone. */
 export const spellMoment = (ms, shape) => {
-  const d = new Date(ms), day = DAYS[d.getDay()], date = d.getDate(), hm = `${two(d.getHours())}:${two(d.getMinutes())}`, hms = `${hm}:${two(d.getSeconds())}`;
+  const d = inZone(ms), day = DAYS[d.getUTCDay()], date = d.getUTCDate(), hm = `${two(d.getUTCHours())}:${two(d.getUTCMinutes())}`, hms = `${hm}:${two(d.getUTCSeconds())}`;
   if (shape === "hm") return hm;
-  if (shape === "full") return `${day} ${date} ${MONTHS[d.getMonth()]} ${hms}`;
-  if (shape === "exact") return `${day} ${date} ${hms}.${String(d.getMilliseconds()).padStart(3, "0")}`;
-  if (d.toDateString() === new Date().toDateString()) return hms;
-  return Date.now() - ms < 7 * 86400e3 ? `${day} ${hm}` : `${date} ${MONTHS[d.getMonth()]} ${hm}`;
+  if (shape === "full") return `${day} ${date} ${MONTHS[d.getUTCMonth()]} ${hms}`;
+  if (shape === "exact") return `${day} ${date} ${hms}.${String(d.getUTCMilliseconds()).padStart(3, "0")}`;
+  const today = inZone(Date.now());
+  if (d.toISOString().slice(0, 10) === today.toISOString().slice(0, 10)) return hms;
+  return Date.now() - ms < 7 * 86400e3 ? `${day} ${hm}` : `${date} ${MONTHS[d.getUTCMonth()]} ${hm}`;
 };
 /** Rewrites the moments below an element that the server drew. */
 const localise = (root) => { for (const el of root.querySelectorAll("time[data-shape]")) el.textContent = spellMoment(Date.parse(el.dateTime), el.dataset.shape); for (const el of root.querySelectorAll("[data-moment]")) el.textContent = spellMoment(Number(el.dataset.moment), "hm"); return root; };
@@ -82,16 +96,17 @@ export const lost = () => {
 window.fusebox = { morph, parse, typing, spellMoment, setOpen, newsAt, heard, lost };
 localise(document);
 const foot = document.getElementById("zone");
-const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-if (foot && zone !== "UTC") foot.firstChild.nodeValue = `Times are in ${zone || "your time zone"}. `;
+const zone = chosen || Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (foot && zone !== "UTC") foot.firstChild.nodeValue = `Times are in ${zone || "your time zone"}. Press `;
 
-// Fields for a moment hold local time as well; what is sent is UTC, as the address says it.
+// Fields for a moment hold the time of the zone as well; what is sent is UTC, as the address says it.
 for (const el of document.querySelectorAll("input[data-utc]")) {
-  const local = (ms) => new Date(ms - new Date(ms).getTimezoneOffset() * 60e3).toISOString().slice(0, 19);
-  if (el.value) el.value = local(Date.parse(`${el.value}Z`));
-  el.form.addEventListener("formdata", (e) => { const ms = new Date(el.value).getTime(); if (ms) e.formData.set(el.name, new Date(ms).toISOString().slice(0, 19)); });
+  if (el.value) el.value = inZone(Date.parse(`${el.value}Z`)).toISOString().slice(0, 19);
+  el.form.addEventListener("formdata", (e) => { const ms = el.value ? fromZone(el.value) : NaN; if (ms) e.formData.set(el.name, new Date(ms).toISOString().slice(0, 19)); });
 }
-for (const el of document.querySelectorAll("[data-zone]")) el.textContent = "local";
+for (const el of document.querySelectorAll("[data-zone]")) el.textContent = chosen || "local";
+const zones = document.getElementById("zones");
+if (zones && Intl.supportedValuesOf) for (const name of Intl.supportedValuesOf("timeZone")) if (name !== "UTC") zones.append(new Option(name, name));
 
 const spell = (ms) => {
   const s = Math.max(0, Math.floor(ms / 1000));

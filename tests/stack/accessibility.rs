@@ -52,6 +52,8 @@ fn paths(trace: &str) -> Vec<String> {
         "/instances",
         "/changes",
         "/about",
+        "/preferences",
+        "/preferences?saved=1",
         "/traces?differs=slow",
         "/traces?differs=failed&range=1h",
         "/go?q=nothing-has-this-name",

@@ -15,6 +15,7 @@ mod instances;
 mod journal;
 mod logs;
 mod map;
+mod preferences;
 mod services;
 mod switch;
 #[cfg(test)]
@@ -120,6 +121,12 @@ pub fn router(state: AppState) -> Router {
         .route("/changes", get(journal::show))
         .route("/about", get(about::show))
         .route("/go", get(jump::show))
+        .route(
+            "/preferences",
+            get(preferences::show)
+                .post(preferences::save)
+                .layer(DefaultBodyLimit::max(preferences::FORM_BYTES_MAX)),
+        )
         .route("/demo-trace", post(getting_started::send))
         .route("/assets/{hash}/{name}", get(asset))
         .fallback(error::not_found)

@@ -40,6 +40,9 @@ const OPERATORS_PATHS: [&str; 5] = [OPEN_PATH, "/metrics", "/about", "/demo", "/
 pub(super) const BEARER_CHALLENGE: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"fusebox\"");
 
+/// What whoever sees the pages may send: it sets cookies of their own browser and nothing here.
+const VIEWERS_PATHS: [&str; 1] = ["/preferences"];
+
 /// The challenges of a 401 on the web listener; browsers ask their user for a name and a password.
 const WEB_CHALLENGES: [HeaderValue; 2] = [
     BEARER_CHALLENGE,
@@ -245,6 +248,7 @@ fn needed(method: &Method, path: &str) -> Roles {
     match (is_read(method), is_operators) {
         (true, false) => Roles::of(&[Role::Read]),
         (true, true) => Roles::of(&[Role::Read, Role::Operate]),
+        (false, _) if VIEWERS_PATHS.contains(&path) => Roles::of(&[Role::Read, Role::Operate]),
         (false, _) => Roles::of(&[Role::Operate]),
     }
 }
@@ -359,6 +363,8 @@ mod tests {
         assert!(meets(Role::Read, Method::GET, "/api/traces"));
         assert!(meets(Role::Read, Method::HEAD, "/metrics"));
         assert!(!meets(Role::Read, Method::POST, "/demo/faults"));
+        assert!(meets(Role::Read, Method::POST, "/preferences"));
+        assert!(!meets(Role::Send, Method::POST, "/preferences"));
         assert!(meets(Role::Operate, Method::POST, "/demo/faults"));
         assert!(meets(Role::Operate, Method::GET, "/metrics"));
         assert!(!meets(Role::Operate, Method::GET, "/api/traces"));

@@ -1,4 +1,4 @@
-//! What every page shares: the frame around it, its headers and files, parameters, errors, and the jump box.
+//! What every page shares: the frame around it, its headers and files, parameters, errors, preferences, and the jump box.
 
 pub(crate) mod assets;
 pub(crate) mod error;
@@ -6,3 +6,4 @@ pub(crate) mod headers;
 pub(crate) mod jump;
 pub(crate) mod page;
 pub(crate) mod params;
+pub(crate) mod preferences;

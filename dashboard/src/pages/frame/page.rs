@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{Html, IntoResponse, Response};
 
+use super::preferences::Preferences;
 use super::{assets, headers};
 use crate::pages::view::text;
 
@@ -171,6 +172,16 @@ impl Chrome {
         }
     }
 
+    /// Returns the word of the viewer's theme.
+    pub(crate) fn theme(&self) -> &'static str {
+        Preferences::current().theme.word()
+    }
+
+    /// Returns the viewer's time zone; empty for that of the browser.
+    pub(crate) fn zone(&self) -> String {
+        Preferences::current().zone
+    }
+
     /// Returns the URL of one of our files.
     pub(crate) fn asset(&self, name: &str) -> String {
         assets::url(name)
@@ -197,12 +208,16 @@ tokio::task_local! {
     static MORE_NAV: &'static [NavEntry];
 }
 
-/// Puts routes into the frame of all pages: their headers, and those entries at the end of the navigation.
+/// Puts routes into the frame of all pages: their headers, the viewer's preferences, and those entries at the end of the
+/// navigation.
 pub(crate) fn framed<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     more: &'static [NavEntry],
 ) -> Router<S> {
-    let scope = move |request: Request, next: Next| MORE_NAV.scope(more, next.run(request));
+    let scope = move |request: Request, next: Next| {
+        let preferences = Preferences::of(request.headers());
+        MORE_NAV.scope(more, preferences.scope(next.run(request)))
+    };
     routes
         .layer(from_fn(scope))
         .layer(map_response(headers::add))

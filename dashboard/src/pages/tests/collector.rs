@@ -254,6 +254,53 @@ async fn what_is_different_about_the_slow_ones_is_found() {
     assert!(failed.contains("no such traces were found"));
 }
 
+/// *Guarantees*: theme and time zone are kept by cookies of the browser alone, and only a page of ours sets them.
+#[tokio::test(flavor = "multi_thread")]
+async fn theme_and_time_zone_are_kept_in_the_browser() {
+    let stack = Stack::start().await;
+    let save = |site: &str, form: &'static str| {
+        let request = Request::post("/preferences")
+            .header("sec-fetch-site", site)
+            .header("content-type", "application/x-www-form-urlencoded");
+        stack.ask(request.body(Body::from(form)).expect("a request"))
+    };
+    let form = "theme=dark&zone=Asia%2FSeoul";
+    assert_eq!(
+        save("cross-site", form).await.status(),
+        StatusCode::FORBIDDEN
+    );
+    for wrong in ["theme=blue", "theme=dark&zone=a%3B%20b"] {
+        let status = save("same-origin", wrong).await.status();
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+    let saved = save("same-origin", form).await;
+    assert_eq!(saved.status(), StatusCode::SEE_OTHER);
+    let set = saved.headers().get_all("set-cookie").iter();
+    let cookies: Vec<&str> = set
+        .map(|cookie| {
+            cookie
+                .to_str()
+                .expect("text")
+                .split(';')
+                .next()
+                .unwrap_or("")
+        })
+        .collect();
+    let request = Request::get("/preferences").header("cookie", cookies.join("; "));
+    let page = stack
+        .ask(request.body(Body::empty()).expect("a request"))
+        .await;
+    let page = page.into_body().collect().await.expect("a body").to_bytes();
+    let page = String::from_utf8_lossy(&page);
+    assert!(
+        page.contains("data-theme=\"dark\" data-timezone=\"Asia/Seoul\""),
+        "{page}"
+    );
+    assert!(page.contains("value=\"dark\" checked"), "{page}");
+    let (_, other) = stack.get("/").await;
+    assert!(other.contains("data-theme=\"system\" data-timezone=\"\""));
+}
+
 /// *Scenario*: of a trace whose first step ended two hours ago one span failed now.
 /// *Guarantees*: a search of the last hour for failures shows it.
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,7 @@ use crate::pages::frame::page::draw;
 use crate::pages::frame::params::Params;
 use crate::pages::frame::{assets, error, headers};
 use crate::pages::map;
+use crate::pages::preferences::PreferencesPage;
 use crate::pages::services::{Peers, ServicePage, ServicesPage};
 use crate::pages::trace::call_tree::CallTree;
 use crate::pages::trace::rows::Rows;
@@ -281,6 +282,7 @@ fn trace_pages() -> Vec<(&'static str, String)> {
             "trace spans hostile",
             trace_page(&nasty_trace(), &[("view", "spans"), ("sort", "self")]),
         ),
+        ("preferences", html(PreferencesPage::new(true))),
         ("compare", html(ChoosePage::empty())),
         (
             "compare friendly",

@@ -1,0 +1,131 @@
+//! What a viewer prefers, kept in cookies of their browser: the theme, and the time zone of the moments. Every page's frame
+//! says it; the style sheet and the script follow. Without JavaScript moments are UTC whatever the zone.
+
+use axum::http::HeaderMap;
+use axum::http::header::COOKIE;
+
+/// The cookie with the word of the theme.
+pub(crate) const THEME_COOKIE: &str = "fusebox_theme";
+/// The cookie with the time zone.
+pub(crate) const ZONE_COOKIE: &str = "fusebox_zone";
+/// Bytes of cookies that are looked at: browsers send at most so many for one name.
+const COOKIES_BYTES_MAX: usize = 4 << 10;
+/// The longest name in the database of time zones has 32 characters.
+const ZONE_BYTES_MAX: usize = 40;
+
+/// The colours of the pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Theme {
+    /// Those of the system.
+    #[default]
+    System,
+    /// Dark on light.
+    Light,
+    /// Light on dark.
+    Dark,
+}
+
+impl Theme {
+    /// Every theme.
+    pub(crate) const ALL: [Self; 3] = [Self::System, Self::Light, Self::Dark];
+
+    /// Returns its word in the cookie and in the page.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+
+    /// Reads its word.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|theme| theme.word() == word)
+    }
+}
+
+/// What a viewer prefers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Preferences {
+    /// The colours.
+    pub(crate) theme: Theme,
+    /// The name of a time zone (IANA); empty for that of the browser.
+    pub(crate) zone: String,
+}
+
+tokio::task_local! {
+    /// What the viewer of the page at hand prefers: every page has the frame, and none need pass it on.
+    static PREFERENCES: Preferences;
+}
+
+impl Preferences {
+    /// Reads the cookies of a request; what is no valid value counts as not given.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let value = |name| cookie(headers, name);
+        let theme = value(THEME_COOKIE).and_then(Theme::parse);
+        let zone = value(ZONE_COOKIE).filter(|zone| is_zone(zone));
+        Self {
+            theme: theme.unwrap_or_default(),
+            zone: zone.unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Returns those of the viewer of the page at hand.
+    pub(crate) fn current() -> Self {
+        PREFERENCES.try_with(Self::clone).unwrap_or_default()
+    }
+
+    /// Answers a request in these preferences.
+    pub(crate) async fn scope<T>(self, answer: impl Future<Output = T>) -> T {
+        PREFERENCES.scope(self, answer).await
+    }
+}
+
+/// Returns whether a text may be the name of a time zone; whether there is such a zone, the browser knows.
+pub(crate) fn is_zone(text: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '+');
+    text.len() <= ZONE_BYTES_MAX && text.chars().all(is_name)
+}
+
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let cookies = headers.get_all(COOKIE).iter();
+    let mut cookies = cookies
+        .filter_map(|value| value.to_str().ok())
+        .filter(|value| value.len() <= COOKIES_BYTES_MAX)
+        .flat_map(|value| value.split(';'));
+    cookies.find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(cookies: &[&'static str]) -> Preferences {
+        let mut headers = HeaderMap::new();
+        for cookie in cookies {
+            headers.append(COOKIE, cookie.parse().expect("a header"));
+        }
+        Preferences::of(&headers)
+    }
+
+    #[test]
+    fn preferences_are_read_from_cookies() {
+        let read = of(&["other=1; fusebox_theme=dark", "fusebox_zone=Asia/Seoul"]);
+        assert_eq!(
+            (read.theme, read.zone.as_str()),
+            (Theme::Dark, "Asia/Seoul")
+        );
+        assert_eq!(of(&[]), Preferences::default());
+    }
+
+    #[test]
+    fn what_is_no_preference_counts_as_none() {
+        for cookie in [
+            "fusebox_theme=blue; fusebox_zone=<b>",
+            "fusebox_zone=\"UTC\"; xfusebox_theme=dark",
+            "fusebox_themes=dark; fusebox_zone=Aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        ] {
+            assert_eq!(of(&[cookie]), Preferences::default(), "{cookie}");
+        }
+    }
+}
