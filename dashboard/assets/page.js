@@ -14,7 +14,9 @@ export function morph(old, next) {
   // Without a key, a link that comes or goes would turn its neighbours into other links under the focus.
   const key = (node) => node.id || node.dataset?.key;
   const kept = new Map([...old.children].filter(key).map((child) => [key(child), child]));
-  const wanted = [...next.childNodes];
+  const wanted = [...next.childNodes], stays = new Set(wanted.map(key).filter(Boolean));
+  // What goes is taken out first: what stays behind it need not be taken out and put in again.
+  for (const [name, child] of kept) if (!stays.has(name)) child.remove();
   for (let at = 0; at < wanted.length; at++) {
     const want = wanted[at];
     let have = old.childNodes[at];

@@ -18,12 +18,53 @@ const sift = () => {
 
 // The title counts what the line of totals says.
 const countOpen = () => setOpen(Number(document.querySelector("#wall-sum b.open")?.textContent.replace(/\D/g, "") ?? 0));
+
+// What has to move glides there, so that the eye can follow it; who prefers less motion sees it in its new place at once.
+const still = matchMedia("(prefers-reduced-motion: reduce)"), GLIDE_MS = 400;
+const MOVERS = "#wall-sum > span, .group, .group > h2, .group > h2 > *, .card, .card > *, .card > * > *, .pages";
+const isSeen = (box) => box.bottom > 0 && box.top < innerHeight;
+/** What may move: of a card that is not seen nothing within. */
+const movers = () => [...body()?.querySelectorAll("#wall-sum > span, .group, .group > h2, .group > h2 > *, .card, .pages") ?? []]
+  .flatMap((el) => el.matches(".card") && isSeen(el.getBoundingClientRect()) ? [el, ...el.querySelectorAll(":scope > *, :scope > * > *")] : [el]);
+/** How far each is from where it belongs, and since when it glides there. */
+const gliding = new Map();
+const advance = (now) => {
+  for (const [el, { x, y, since }] of gliding) {
+    const left = Math.max(0, 1 - Math.max(0, now - since) / GLIDE_MS) ** 3;
+    if (left && el.isConnected) el.style.transform = `translate(${x * left}px, ${y * left}px)`; else { el.removeAttribute("style"); gliding.delete(el); }
+  }
+  if (gliding.size) requestAnimationFrame(advance);
+};
+/** Changes the wall and lets what is elsewhere then glide from where it was. */
+const glide = (change) => {
+  if (still.matches || document.hidden) { change(); return; }
+  const before = new Map();
+  for (const el of movers()) { const box = el.getBoundingClientRect(); before.set(el, box); if (el.id) before.set(el.id, box); }
+  const wasGliding = gliding.size > 0;
+  for (const el of gliding.keys()) el.removeAttribute("style");
+  gliding.clear();
+  change();
+  // All places are read before anything is moved; within what glides only the rest of the way is left.
+  const moved = new Map(), since = performance.now();
+  for (const el of movers()) {
+    const old = before.get(el) ?? before.get(el.id), now = el.getBoundingClientRect();
+    if (old && (isSeen(old) || isSeen(now))) moved.set(el, [old.left - now.left, old.top - now.top]);
+  }
+  for (const [el, [x, y]] of moved) {
+    const around = moved.get(el.parentElement.closest(MOVERS)) ?? [0, 0];
+    const [dx, dy] = [x - around[0], y - around[1]];
+    if (Math.abs(dx) + Math.abs(dy) < 1) continue;
+    el.style.transform = `translate(${dx}px, ${dy}px)`;
+    gliding.set(el, { x: dx, y: dy, since });
+  }
+  if (gliding.size && !wasGliding) requestAnimationFrame(advance);
+};
 const links = (card) => [...card.querySelectorAll("a")];
 const replaceBody = (fresh) => {
   if (!fresh || !body()) return;
   const focused = document.activeElement, card = focused?.closest?.(".card");
   const link = card ? links(card).indexOf(focused) : -1;
-  morph(body(), fresh);
+  glide(() => morph(body(), fresh));
   sift();
   countOpen();
   // A card that moved to another group is a new element.
@@ -67,12 +108,14 @@ function watch() {
     if (stream.readyState === EventSource.CLOSED) retry = setTimeout(watch, 3000);
   };
   listen("wall", (html) => { if (body()) arrange(html); else if (html.includes("class=\"card")) location.reload(); });
-  listen("sum", (html) => { const sum = document.getElementById("wall-sum"); if (sum) morph(sum, parse(`<p class="sum" id="wall-sum">${html}</p>`).firstElementChild); countOpen(); });
+  listen("sum", (html) => { const sum = document.getElementById("wall-sum"); if (sum) glide(() => morph(sum, parse(`<p class="sum" id="wall-sum">${html}</p>`).firstElementChild)); countOpen(); });
   listen("cards", (cards) => {
-    for (const { id, html } of JSON.parse(cards)) {
-      replaceCard(id, html);
-      order?.querySelector(`#${id}`)?.replaceWith(parse(html).firstElementChild);
-    }
+    glide(() => {
+      for (const { id, html } of JSON.parse(cards)) {
+        replaceCard(id, html);
+        order?.querySelector(`#${id}`)?.replaceWith(parse(html).firstElementChild);
+      }
+    });
   });
   listen("said", (words) => { if (announce) announce.textContent = words; });
 }

@@ -162,3 +162,58 @@ fn is_running(id: u32) -> bool {
         .rsplit_once(')')
         .is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
 }
+
+/// The most that layout may shift by itself.
+const SHIFT_MAX: f64 = 0.05;
+/// Returns when and how far layout shifted without input since the first paint, milliseconds and score.
+const SHIFTS: &str = "
+    const done = arguments[arguments.length - 1], shifts = [];
+    const paint = performance.getEntriesByType('paint')[0].startTime;
+    const note = (list) => { for (const e of list.getEntries()) if (!e.hadRecentInput && e.startTime > paint) shifts.push([e.startTime, e.value]); };
+    new PerformanceObserver(note).observe({ type: 'layout-shift', buffered: true });
+    setTimeout(() => done(shifts), 500);";
+
+/// Scenario: breakers open and close for a minute, and the wall is only looked at.
+/// Guarantees: cumulative layout shift, as browsers define it, stays small after the first paint.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wall_moves_calmly_for_a_minute() {
+    let demo = Binary::demo().await;
+    let browser = Browser::start(1440, 1000).await;
+    browser.open(&demo.web).await;
+    let card = browser.client.wait().at_most(DEADLINE);
+    card.for_element(Locator::Css("article.card"))
+        .await
+        .expect("a wall");
+    // What is measured is a minute of time.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let shifts = browser.client.execute_async(SHIFTS, Vec::new()).await;
+    let shifts: Vec<(f64, f64)> =
+        serde_json::from_value(shifts.expect("the script runs")).expect("times and scores");
+    let turned = format!(
+        "{}/api/circuits/product-page/inventory/transitions",
+        demo.web
+    );
+    let turned = get_json(&turned).await.expect("transitions");
+    let turned = turned["transitions"].as_array().map_or(0, Vec::len);
+    assert!(
+        turned >= 2,
+        "breakers opened and closed: {turned} transitions"
+    );
+    let shift = cumulative(&shifts);
+    assert!(shift <= SHIFT_MAX, "{shift}: {shifts:?}");
+    browser.close().await;
+    demo.terminate().await;
+}
+
+/// Returns the largest sum of scores within five seconds without a pause of one: the cumulative layout shift.
+fn cumulative(shifts: &[(f64, f64)]) -> f64 {
+    let (mut largest, mut sum, mut begun, mut last) = (0_f64, 0.0, f64::MIN, f64::MIN);
+    for (time, score) in shifts {
+        if time - last > 1_000.0 || time - begun > 5_000.0 {
+            (sum, begun) = (0.0, *time);
+        }
+        (sum, last) = (sum + score, *time);
+        largest = largest.max(sum);
+    }
+    largest
+}
