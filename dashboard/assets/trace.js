@@ -114,6 +114,26 @@ edge.addEventListener("pointerdown", (e) => { edge.setPointerCapture(e.pointerId
 edge.addEventListener("pointermove", (e) => { if (edge.hasPointerCapture(e.pointerId)) { const box = tree.getBoundingClientRect(); setWidth((e.clientX - box.left) / box.width * 100); } });
 edge.addEventListener("keydown", (e) => { const by = { ArrowLeft: -5, ArrowRight: 5 }[e.key]; if (by) { e.preventDefault(); e.stopPropagation(); setWidth(Number(edge.getAttribute("aria-valuenow")) + by); } });
 
+// A part of the time can be looked at: the lanes are as many times as wide, and moved.
+const range = document.getElementById("lanes-range"), DEEPEST_ZOOM = 1000;
+let zoom = 1, pan = 0;
+const percent = (share) => `${Number((share * 100).toFixed(share < 0.01 ? 2 : 1))} %`;
+/** Shows that part of the time: `times` as near, from the share `from` on. */
+function look(times, from) {
+  zoom = Math.min(DEEPEST_ZOOM, Math.max(1, times));
+  pan = Math.min(1 - 1 / zoom, Math.max(0, from));
+  tree.style.setProperty("--zoom", zoom); tree.style.setProperty("--pan", pan);
+  tree.classList.toggle("is-zoomed", zoom > 1);
+  if (range) range.textContent = zoom > 1 ? `time from ${percent(pan)} to ${percent(pan + 1 / zoom)}; Esc shows all` : "";
+}
+const panBy = (share) => look(zoom, pan + share / zoom);
+const zoomBy = (times) => { const middle = pan + 0.5 / zoom, next = Math.min(DEEPEST_ZOOM, Math.max(1, zoom * times)); look(next, middle - 0.5 / next); };
+const LOOK = {
+  a: () => panBy(-0.1), d: () => panBy(0.1), A: () => panBy(-0.5), D: () => panBy(0.5),
+  ArrowLeft: (e) => panBy(e.shiftKey ? -0.5 : -0.1), ArrowRight: (e) => panBy(e.shiftKey ? 0.5 : 0.1),
+  ArrowUp: (e) => zoomBy(e.shiftKey ? 4 : 1.25), ArrowDown: (e) => zoomBy(1 / (e.shiftKey ? 4 : 1.25)),
+};
+
 const deepest = Number(tools.dataset.deepest);
 function fold(action) {
   const query = current(), open = Number(query.get("depth") ?? deepest);
@@ -138,10 +158,12 @@ const step = (by) => {
 };
 addEventListener("keydown", (e) => {
   if (e.ctrlKey && e.key === "b") { e.preventDefault(); find.focus(); find.select(); return; }
-  if (e.key === "Escape") { if (e.target === find && find.value) { find.value = ""; tools.requestSubmit(); } else if (!typing()) { const open = rows.querySelector(".row.sel"); if (open) toggleDetail(open); } return; }
+  if (e.key === "Escape") { if (e.target === find && find.value) { find.value = ""; tools.requestSubmit(); } else if (!typing() && zoom > 1) look(1, 0); else if (!typing()) { const open = rows.querySelector(".row.sel"); if (open) toggleDetail(open); } return; }
   if (typing() || e.ctrlKey || e.metaKey || e.altKey || document.querySelector("dialog[open]")) return;
-  const act = { s: () => scrollBy(0, SCROLL), w: () => scrollBy(0, -SCROLL), f: () => step(1), b: () => step(-1), "[": () => fold("unfold-all"), "]": () => fold("fold-all"), o: () => fold("more"), p: () => fold("fewer") }[e.key];
-  if (act) { e.preventDefault(); act(); }
+  const act = { s: () => scrollBy(0, SCROLL), w: () => scrollBy(0, -SCROLL), f: () => step(1), b: () => step(-1), "[": () => fold("unfold-all"), "]": () => fold("fold-all"), o: () => fold("more"), p: () => fold("fewer"), ...LOOK }[e.key];
+  // A zoom of one has nothing to the left or right, and the page scrolls as usual.
+  if (zoom === 1 && /^Arrow(Left|Right|Down)$/.test(e.key)) return;
+  if (act) { e.preventDefault(); act(e); }
 });
 // Scripts run before the page is where its address leads; the rows that were put before it must not move it.
 const here = rows.querySelector(".row.here");
