@@ -184,8 +184,11 @@ async fn examine(browser: &Browser, how: &str) -> Vec<String> {
     lines.into_iter().map(line).collect()
 }
 
-/// Sends the demo trace and reports of breakers; returns the path of the trace.
+/// Sends the demo trace twice and reports of breakers; returns the path of the second trace.
 async fn fill(stack: &Stack, browser: &Browser) -> String {
+    let first = reqwest::Client::new().post(format!("{}/demo-trace", stack.web));
+    let first = first.header("sec-fetch-site", "same-origin").send().await;
+    assert!(first.expect("an answer").status().is_success());
     let client = &browser.client;
     let button = client.find(Locator::Css("form[action='/demo-trace'] button"));
     button
@@ -268,6 +271,36 @@ async fn from_the_wall_to_the_call_that_opened_a_breaker_by_keyboard() {
     eventually("the trace of the call", || async {
         let url = browser.client.current_url().await.ok()?;
         (url.path() == trace).then_some(())
+    })
+    .await;
+    browser.close().await;
+}
+
+/// *Scenario*: someone without a mouse compares two traces of a search, and goes on to a call of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_traces_are_compared_by_keyboard() {
+    let stack = Stack::start().await;
+    let browser = Browser::start(1280, 900).await;
+    browser.open(&stack.web).await;
+    fill(&stack, &browser).await;
+    browser.open(&format!("{}/traces", stack.web)).await;
+    for _ in 0..2 {
+        tab_to(&browser, "Compare gateway").await;
+        press(&browser, Key::Space).await;
+    }
+    tab_to(&browser, "Compare the two").await;
+    press(&browser, Key::Enter).await;
+    eventually("the comparison", || async {
+        let url = browser.client.current_url().await.ok()?;
+        (url.path() == "/compare" && url.query()?.matches("id=").count() == 2).then_some(())
+    })
+    .await;
+    browser.screenshot("compare").await;
+    tab_to(&browser, "Level 1").await;
+    press(&browser, Key::Enter).await;
+    eventually("the spans of the call", || async {
+        let url = browser.client.current_url().await.ok()?;
+        url.path().starts_with("/traces/").then_some(())
     })
     .await;
     browser.close().await;
