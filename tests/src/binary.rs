@@ -59,6 +59,12 @@ impl Binary {
         Self::serve_with(data, &[]).await
     }
 
+    /// Starts the server from that file, over that data directory.
+    pub async fn serve_from(binary: &Path, data: &Path) -> Self {
+        let data = data.display().to_string();
+        Self::start(Command::new(binary), &["--data-dir", data.as_str()]).await
+    }
+
     /// Starts the server over that data directory with more arguments.
     pub async fn serve_with(data: &Path, args: &[&str]) -> Self {
         let data = data.display().to_string();
