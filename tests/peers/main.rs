@@ -1,11 +1,14 @@
 //! One load against the release binary and against other trace back ends, measured alike, as one table and a plot.
 //!
 //! `peers SPANS PEER…`, where a peer is `fusebox`, `fusebox,gzip`, or a running one by what is known of it:
-//! `name=NAME,otlp=http://HOST:4318,pid=N,data=FOLDER`. Only `otlp` and `pid` are needed; what cannot be measured without the
-//! others is a dash.
+//! `name=NAME,otlp=http://HOST:4318,pid=N,data=FOLDER,by_id=http://…/{id},search=http://…,restart=COMMAND`. Only `otlp` and
+//! `pid` are needed; what cannot be measured without the others is a dash. A peer is killed only where `restart` says how
+//! it comes back.
 
 #![expect(clippy::print_stdout, reason = "a table is what this program is for")]
 
+mod ask;
+mod kill;
 mod peer;
 mod table;
 
@@ -28,15 +31,15 @@ async fn main() {
     let spans: u64 = spans.expect("usage: peers SPANS PEER…");
     let mut rows = Vec::new();
     for (number, word) in words.enumerate() {
-        let peer = Peer::begin(&word).await;
-        rows.push(measure(&peer, spans, number as u64 + 1).await);
+        let mut peer = Peer::begin(&word).await;
+        rows.push(measure(&mut peer, spans, number as u64 + 1).await);
         peer.end().await;
     }
     table::print(&rows);
 }
 
 /// Measures one peer; the seed decides which traces it gets.
-async fn measure(peer: &Peer, spans: u64, seed: u64) -> Row {
+async fn measure(peer: &mut Peer, spans: u64, seed: u64) -> Row {
     let (cpu, bytes) = (peer.cpu_seconds(), peer.data_bytes());
     let options = LoadOptions {
         endpoint: peer.otlp.clone(),
@@ -58,5 +61,8 @@ async fn measure(peer: &Peer, spans: u64, seed: u64) -> Row {
         settled: accepted / settled,
         bytes_per_span: stored.map(|bytes| bytes as f64 / accepted),
         peak_mib: peer.peak_mib(),
+        by_id: ask::by_id(peer, seed).await,
+        search: ask::search(peer).await,
+        missing: kill::spans_missing(peer, seed).await,
     }
 }

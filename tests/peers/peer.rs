@@ -15,10 +15,14 @@ pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) otlp: String,
     pub(crate) is_gzip: bool,
+    /// A URL with `{id}`.
+    pub(crate) by_id: Option<String>,
+    pub(crate) search: Option<String>,
     pid: u32,
     data: Option<PathBuf>,
+    restart: Option<String>,
     /// Our own, started here.
-    own: Option<(Binary, TempDir)>,
+    own: Option<(Option<Binary>, TempDir)>,
 }
 
 impl Peer {
@@ -28,14 +32,19 @@ impl Peer {
         if word.split(',').next() == Some("fusebox") {
             let data = TempDir::new().expect("a temporary folder");
             let binary = Binary::serve_from(&own_binary(), data.path()).await;
-            return Self {
+            let mut peer = Self {
                 name: word.replace(',', ", "),
-                otlp: binary.otlp_http.clone(),
+                otlp: String::new(),
                 is_gzip,
-                pid: binary.id(),
+                by_id: None,
+                search: None,
+                pid: 0,
                 data: Some(data.path().to_owned()),
-                own: Some((binary, data)),
+                restart: None,
+                own: Some((None, data)),
             };
+            peer.run_on(binary);
+            return peer;
         }
         let pairs = word.split(',').filter_map(|part| part.split_once('='));
         let given: HashMap<&str, &str> = pairs.collect();
@@ -44,18 +53,57 @@ impl Peer {
             name: text("name").unwrap_or_else(|| word.to_owned()),
             otlp: text("otlp").expect("a peer has otlp=http://HOST:PORT"),
             is_gzip,
+            by_id: text("by_id"),
+            search: text("search"),
             pid: given
                 .get("pid")
                 .and_then(|pid| pid.parse().ok())
                 .expect("a peer has pid=N"),
             data: text("data").map(PathBuf::from),
+            restart: text("restart"),
             own: None,
+        }
+    }
+
+    fn run_on(&mut self, binary: Binary) {
+        self.otlp.clone_from(&binary.otlp_http);
+        self.by_id = Some(format!("{}/api/traces/{{id}}", binary.web));
+        self.search = Some(format!(
+            "{}/api/traces?service=checkout&limit=20",
+            binary.web
+        ));
+        self.pid = binary.id();
+        if let Some((running, _)) = &mut self.own {
+            *running = Some(binary);
+        }
+    }
+
+    /// Returns whether it can be killed and started again.
+    pub(crate) fn can_come_back(&self) -> bool {
+        self.own.is_some() || self.restart.is_some()
+    }
+
+    /// Kills it.
+    pub(crate) async fn kill(&mut self) {
+        match self.own.as_mut().and_then(|(running, _)| running.take()) {
+            Some(binary) => binary.kill().await,
+            None => shell(&format!("kill -9 {}", self.pid)).await,
+        }
+    }
+
+    /// Starts it again: `restart` returns once it listens.
+    pub(crate) async fn come_back(&mut self) {
+        if let Some((_, data)) = &self.own {
+            let binary = Binary::serve_from(&own_binary(), data.path()).await;
+            self.run_on(binary);
+        } else if let Some(restart) = &self.restart {
+            shell(restart).await;
         }
     }
 
     /// Stops our own binary.
     pub(crate) async fn end(self) {
-        if let Some((binary, _)) = self.own {
+        if let Some((Some(binary), _)) = self.own {
             binary.terminate().await;
         }
     }
@@ -90,6 +138,14 @@ fn own_binary() -> PathBuf {
     let binary = own.with_file_name("fusebox");
     assert!(binary.exists(), "cargo build --release --bin fusebox");
     binary
+}
+
+async fn shell(command: &str) {
+    let status = tokio::process::Command::new("sh")
+        .args(["-c", command])
+        .status()
+        .await;
+    assert!(status.expect("sh runs").success(), "{command}");
 }
 
 /// Adds up the files of a folder; those that vanish meanwhile count nothing.
