@@ -20,6 +20,16 @@ pub(crate) trait BlockCodec {
     /// Returns whether the body of a block has the checksums that its header promises.
     fn is_whole(&self, header: &Self::Header, block: &[u8]) -> bool;
 
+    /// Returns the length of what begins with these bytes and may stand behind a block, `None` where it does not.
+    fn record_bytes(&self, _prefix: &[u8]) -> Option<usize> {
+        None
+    }
+
+    /// Returns whether it is sound.
+    fn is_record(&self, _record: &[u8]) -> bool {
+        false
+    }
+
     /// Returns whether these bytes begin a footer, before which the blocks end.
     fn is_footer(&self, _prefix: &[u8]) -> bool {
         false
@@ -60,6 +70,16 @@ pub(crate) fn scan<C: BlockCodec>(
             scan.end = at;
             return Ok(scan);
         }
+        // A record without its block is what is left of one that is gone.
+        let is_behind_block =
+            |(begin, header): &(u64, C::Header)| begin + codec.block_bytes(header) == at;
+        if scan.blocks.last().is_some_and(is_behind_block) {
+            let behind = behind_record(codec, file, at, length)?;
+            if behind > at {
+                at = behind;
+                continue;
+            }
+        }
         let found = match header(codec, file, &prefix, at, length)? {
             Some(header) => Some((at, header)),
             None => {
@@ -83,8 +103,27 @@ pub(crate) fn scan<C: BlockCodec>(
         scan.is_torn = true;
     }
     let last = scan.blocks.last();
-    scan.end = last.map_or(from, |(at, header)| at + codec.block_bytes(header));
+    let end = last.map_or(from, |(at, header)| at + codec.block_bytes(header));
+    scan.end = behind_record(codec, file, end, length)?;
     Ok(scan)
+}
+
+/// Returns where the record ends that begins there; where it begins, if no sound one does.
+fn behind_record<C: BlockCodec>(
+    codec: &C,
+    file: &File,
+    at: u64,
+    length: u64,
+) -> io::Result<u64> {
+    let prefix = read(file, at, (length - at).min(C::PREFIX_BYTES as u64))?;
+    let bytes = codec.record_bytes(&prefix).map(|bytes| bytes as u64);
+    let Some(bytes) = bytes.filter(|bytes| at + bytes <= length) else {
+        return Ok(at);
+    };
+    match codec.is_record(&read(file, at, bytes)?) {
+        true => Ok(at + bytes),
+        false => Ok(at),
+    }
 }
 
 /// Reads the header of the block that begins there, if all of one does.

@@ -33,6 +33,8 @@ trait Subject: Sized {
     const BEGIN: usize;
     /// Whether opening removes damaged blocks for good, instead of passing over them whenever they are read.
     const REMOVES_DAMAGE: bool;
+    /// Whether records behind blocks repair them.
+    const REPAIRS: bool;
 
     fn codec() -> impl BlockCodec;
     fn open(dir: &Path) -> (Self, Arc<Counters>);
@@ -58,6 +60,7 @@ impl Spans {
 impl Subject for Spans {
     const BEGIN: usize = 8;
     const REMOVES_DAMAGE: bool = true;
+    const REPAIRS: bool = false;
 
     fn codec() -> impl BlockCodec {
         SpanCodec
@@ -113,6 +116,7 @@ impl Series {
 impl Subject for Series {
     const BEGIN: usize = 0;
     const REMOVES_DAMAGE: bool = false;
+    const REPAIRS: bool = false;
 
     fn codec() -> impl BlockCodec {
         SeriesCodec(SeriesKind::Sample)
@@ -160,6 +164,7 @@ impl Logs {
 impl Subject for Logs {
     const BEGIN: usize = 0;
     const REMOVES_DAMAGE: bool = false;
+    const REPAIRS: bool = false;
 
     fn codec() -> impl BlockCodec {
         LogCodec
@@ -206,8 +211,9 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Three blocks in one file: its place below the data directory, its bytes, and where each block ends.
-fn three_blocks<S: Subject>() -> (PathBuf, Vec<u8>, Vec<usize>) {
+/// Three blocks in one file: its place below the data directory, its bytes, where each block ends, and where the record
+/// behind it does, if it has one.
+fn three_blocks<S: Subject>() -> (PathBuf, Vec<u8>, Vec<usize>, Vec<usize>) {
     let dir = tempfile::tempdir().unwrap();
     S::append(dir.path(), 0..3);
     let file = files(dir.path()).remove(0);
@@ -216,9 +222,11 @@ fn three_blocks<S: Subject>() -> (PathBuf, Vec<u8>, Vec<usize>) {
     let ends: Vec<usize> = found
         .map(|block| S::BEGIN + block.at + block.bytes.len())
         .collect();
-    assert_eq!((ends.len(), ends[2]), (3, bytes.len()));
+    let record = |end: &usize| end + S::codec().record_bytes(&bytes[*end..]).unwrap_or_default();
+    let behind: Vec<usize> = ends.iter().map(record).collect();
+    assert_eq!((ends.len(), behind[2]), (3, bytes.len()));
     let place = file.strip_prefix(dir.path()).unwrap().to_owned();
-    (place, bytes, ends)
+    (place, bytes, ends, behind)
 }
 
 fn dir_with(place: &Path, bytes: &[u8]) -> TempDir {
@@ -239,12 +247,12 @@ fn read<S: Subject>(dir: &Path) -> ([bool; 3], Incidents) {
 /// *Scenario*: the machine dies while the last block is written: any number of its bytes is there.
 /// *Guarantees*: all earlier blocks are read, nothing of the last; it is repaired once, and new blocks are taken.
 fn torn_tail<S: Subject>() {
-    let (place, bytes, ends) = three_blocks::<S>();
-    for cut in ends[1]..ends[2] {
+    let (place, bytes, ends, behind) = three_blocks::<S>();
+    for cut in behind[1]..behind[2] {
         let dir = dir_with(&place, &bytes[..cut]);
         let (held, incidents) = read::<S>(dir.path());
-        assert_eq!(held, [true, true, false], "cut at {cut}");
-        let torn = (cut > ends[1]).then_some(&1);
+        assert_eq!(held, [true, true, cut >= ends[2]], "cut at {cut}");
+        let torn = (cut > behind[1] && cut != ends[2]).then_some(&1);
         assert_eq!(incidents.get("torn_tail"), torn, "cut at {cut}");
         assert_eq!(incidents.len(), usize::from(torn.is_some()), "cut at {cut}");
         S::append(dir.path(), [2].into_iter());
@@ -255,26 +263,32 @@ fn torn_tail<S: Subject>() {
     assert_eq!(read::<S>(whole.path()), ([true; 3], Incidents::new()));
 }
 
-/// *Scenario*: one bit of a file changes, in a header or in a part, in the middle or in the last block.
-/// *Guarantees*: that block is lost and counted, no other.
+/// *Scenario*: one bit of a file changes, in a header, in a part or behind a block, in the middle or in the last block.
+/// *Guarantees*: the block is repaired, or else lost and counted, and no other is.
 fn flipped_bits<S: Subject>() {
-    let (place, bytes, ends) = three_blocks::<S>();
-    for at in ends[0]..ends[2] {
+    let (place, bytes, ends, behind) = three_blocks::<S>();
+    for at in behind[0]..behind[2] {
         let mut flipped = bytes.clone();
         flipped[at] ^= 1 << (at % 8);
         let dir = dir_with(&place, &flipped);
         let (held, incidents) = read::<S>(dir.path());
-        let is_last = at >= ends[1];
-        assert_eq!(held, [true, is_last, !is_last], "bit in {at}");
-        let counted = if is_last {
-            "torn_tail"
-        } else {
-            "damaged_block"
+        let is_last = at >= behind[1];
+        let is_record = at >= ends[1] && (!is_last || at >= ends[2]);
+        let counted = match is_last {
+            _ if S::REPAIRS && !is_record => "repaired_page",
+            true => "torn_tail",
+            false => "damaged_block",
         };
-        let counted = incidents.get(counted) == Some(&1);
+        let is_held = S::REPAIRS || is_record;
+        assert_eq!(
+            held,
+            [true, is_held || is_last, is_held || !is_last],
+            "bit in {at}"
+        );
+        let is_counted = incidents.get(counted) == Some(&1);
         let unread = incidents.contains_key("unreadable_record");
         assert!(
-            counted || (unread && !is_last),
+            is_counted || (unread && !is_last),
             "bit in {at}: {incidents:?}"
         );
         if is_last || S::REMOVES_DAMAGE {
@@ -290,15 +304,16 @@ fn flipped_bits<S: Subject>() {
 /// *Scenario*: bytes in the middle of a file are gone.
 /// *Guarantees*: the block that they are missing from is lost and counted, and the blocks behind it are found again.
 fn truncated_middle<S: Subject>() {
-    let (place, bytes, ends) = three_blocks::<S>();
-    for length in 1..=ends[1] - ends[0] {
-        for from in [ends[0], ends[1] - length] {
+    let (place, bytes, ends, behind) = three_blocks::<S>();
+    for length in 1..=behind[1] - behind[0] {
+        for from in [behind[0], behind[1] - length] {
             let cut = [&bytes[..from], &bytes[from + length..]].concat();
             let dir = dir_with(&place, &cut);
             let (held, incidents) = read::<S>(dir.path());
-            assert_eq!(held, [true, false, true], "{length} bytes from {from}");
-            // Without the whole block the file is sound.
-            let is_sound = length == ends[1] - ends[0];
+            let is_held = from >= ends[1];
+            assert_eq!(held, [true, is_held, true], "{length} bytes from {from}");
+            // Without the whole block, or without its record, the file is sound.
+            let is_sound = length == behind[1] - behind[0] || from == ends[1];
             assert_eq!(incidents.is_empty(), is_sound, "{length} bytes from {from}");
         }
     }
@@ -324,8 +339,8 @@ fn missing_file<S: Subject>() {
 /// *Scenario*: anything stands where a block should begin.
 /// *Guarantees*: the store opens, and the blocks before it are read.
 fn any_bytes<S: Subject>(garbage: &[u8]) {
-    let (place, bytes, ends) = three_blocks::<S>();
-    let dir = dir_with(&place, &[&bytes[..ends[1]], garbage].concat());
+    let (place, bytes, _, behind) = three_blocks::<S>();
+    let dir = dir_with(&place, &[&bytes[..behind[1]], garbage].concat());
     assert_eq!(read::<S>(dir.path()).0, [true, true, false]);
     let dir = dir_with(&place, garbage);
     assert_eq!(read::<S>(dir.path()).0, [false; 3]);
@@ -342,7 +357,7 @@ macro_rules! suite {
             }
 
             #[test]
-            fn a_flipped_bit_loses_its_block_alone() {
+            fn a_flipped_bit_loses_no_other_block() {
                 flipped_bits::<$subject>();
             }
 

@@ -7,6 +7,7 @@ use super::super::limits::COMPRESS_FROM_BYTES;
 use super::builder::{BlockBuilder, Rows};
 use super::column::ColumnData;
 use super::header::{BlockHeader, PartEntry, PartKind};
+use super::parity::Parity;
 use super::schema::{encode_columns, encode_shapes};
 use super::{Sparse, ints};
 
@@ -79,11 +80,13 @@ impl BlockEncoder {
             parts: std::mem::take(&mut self.parts),
             ..BlockHeader::default()
         };
-        let mut bytes = Vec::with_capacity(self.body.len() + 32 * header.parts.len() + 64);
+        let room = 32 * header.parts.len() + 64 + Parity::room(self.body.len());
+        let mut bytes = Vec::with_capacity(self.body.len() + room);
         header.encode(&mut bytes);
         header.header_bytes = bytes.len() as u32;
         bytes.extend_from_slice(&self.body);
         header.total_bytes = bytes.len() as u64;
+        Parity::append(&mut bytes);
         Ok(EncodedBlock {
             header,
             bytes,

@@ -2,6 +2,7 @@
 
 use super::super::limits::{HEADER_BYTES_MAX, PART_BYTES_MAX};
 use super::super::lists::List;
+use super::parity::Parity;
 use crate::log::BlockCodec;
 use crate::store::bytes::{Reader, put_varint};
 
@@ -46,6 +47,14 @@ impl BlockCodec for SpanCodec {
 
     fn is_footer(&self, prefix: &[u8]) -> bool {
         prefix.starts_with(&FOOTER_MAGIC)
+    }
+
+    fn record_bytes(&self, prefix: &[u8]) -> Option<usize> {
+        Parity::record_bytes(prefix)
+    }
+
+    fn is_record(&self, record: &[u8]) -> bool {
+        Parity::decode(record).is_some()
     }
 }
 

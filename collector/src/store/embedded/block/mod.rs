@@ -13,6 +13,7 @@ mod encode;
 mod header;
 mod inflate;
 pub(crate) mod ints;
+mod parity;
 mod part_stream;
 mod rows;
 pub(crate) mod schema;
