@@ -91,6 +91,8 @@ incidents! {
     DamagedBlock = "damaged_block",
     /// A segment's footer was rebuilt from its blocks.
     DamagedFooter = "damaged_footer",
+    /// A span was lost: its block failed its checksum and could not be repaired.
+    DamagedSpan = "damaged_span",
     /// Decoding a request panicked; the request was refused.
     DecodePanicked = "decode_panicked",
     /// A call was counted on the edge for all the rest of the map.
@@ -129,6 +131,8 @@ incidents! {
     MaintenanceFailed = "maintenance_failed",
     /// A damaged footer could not be rebuilt.
     RebuildFailed = "rebuild_failed",
+    /// A page of a block failed its checksum and was put back as it was.
+    RepairedPage = "repaired_page",
     /// Data past the retention could not be deleted.
     RetentionFailed = "retention_failed",
     /// A segment could not be sealed; it stays readable as it is.
@@ -173,6 +177,11 @@ impl Incidents {
     /// Adds to the count of an incident.
     pub fn add(&self, incident: Incident, amount: u64) {
         self.0[incident as usize].add(amount);
+    }
+
+    /// Returns the count of an incident.
+    pub fn of(&self, incident: Incident) -> u64 {
+        self.0[incident as usize].get()
     }
 
     /// Returns the sum over all incidents.

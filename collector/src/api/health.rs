@@ -7,6 +7,7 @@ use axum::{Extension, Json};
 use serde::Serialize;
 
 use super::ApiState;
+use crate::counters::Incident;
 use crate::receivers::Anonymous;
 use crate::store::influxdb::Influxdb;
 
@@ -24,6 +25,8 @@ struct Report {
     version: &'static str,
     spans_stored: u64,
     spans_queued: u64,
+    /// Those of blocks that are damaged beyond repair, since the start.
+    spans_damaged: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     influxdb: Option<InfluxdbHealth>,
 }
@@ -70,6 +73,7 @@ pub(super) async fn healthz(
         version: env!("CARGO_PKG_VERSION"),
         spans_stored: state.query.store_stats().spans,
         spans_queued: state.counters.spans_queued.get(),
+        spans_damaged: state.counters.incidents.of(Incident::DamagedSpan),
         influxdb: state.influxdb.as_ref().map(InfluxdbHealth::of),
     };
     (code, Json(report)).into_response()

@@ -60,12 +60,19 @@ impl<F: Ord + Copy + Debug> Damage<F> {
         }
     }
 
-    /// Counts and logs that something of a place is lost, once.
-    pub(crate) fn report(&self, file: F, offset: u64, problem: &dyn Display) {
-        if self.known().reported.insert((file, offset)) {
+    /// Counts and logs that something of a place is lost, once; returns whether it is the first time.
+    pub(crate) fn report(&self, file: F, offset: u64, problem: &dyn Display) -> bool {
+        let is_new = self.known().reported.insert((file, offset));
+        if is_new {
             self.counters.incidents.add(self.incident, 1);
             warn!(?file, offset, %problem, "a part of the log cannot be read; going on without it");
         }
+        is_new
+    }
+
+    /// Returns whether something of a place is known to be lost.
+    pub(crate) fn is_reported(&self, file: F, offset: u64) -> bool {
+        self.known().reported.contains(&(file, offset))
     }
 
     /// Records that a place could not be read; returns, and reports, whether that was tried for long enough.

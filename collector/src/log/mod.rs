@@ -26,5 +26,5 @@ pub use error::StoreError;
 pub(crate) use file::LogFile;
 pub(crate) use position::{Offset, Position};
 pub(crate) use retention::{Deletions, Reason, Retention, is_older};
-pub(crate) use scan::{Block, BlockCodec, blocks, read, scan};
+pub(crate) use scan::{Block, BlockCodec, Scan, behind_record, blocks, read, scan};
 pub(crate) use stretch::{Opened, Stretch};

@@ -109,7 +109,7 @@ pub(crate) fn scan<C: BlockCodec>(
 }
 
 /// Returns where the record ends that begins there; where it begins, if no sound one does.
-fn behind_record<C: BlockCodec>(
+pub(crate) fn behind_record<C: BlockCodec>(
     codec: &C,
     file: &File,
     at: u64,

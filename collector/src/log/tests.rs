@@ -60,7 +60,7 @@ impl Spans {
 impl Subject for Spans {
     const BEGIN: usize = 8;
     const REMOVES_DAMAGE: bool = true;
-    const REPAIRS: bool = false;
+    const REPAIRS: bool = true;
 
     fn codec() -> impl BlockCodec {
         SpanCodec

@@ -21,6 +21,7 @@ pub(crate) struct Journal {
 /// A segment as it was when it was asked for.
 #[derive(Debug)]
 pub(crate) struct JournalSegment {
+    catalog: Arc<Catalog>,
     segment: Segment,
     blocks: Arc<Vec<BlockMeta>>,
     file: Option<Arc<File>>,
@@ -67,6 +68,7 @@ impl Journal {
     pub(crate) fn segments(&self) -> Vec<JournalSegment> {
         let snapshot = self.catalog.snapshot();
         let segments = snapshot.iter().map(|segment| JournalSegment {
+            catalog: Arc::clone(&self.catalog),
             // First: a block that is added in between is then not overlooked, only seen later.
             is_finished: segment.is_finished(),
             blocks: segment.blocks(),
@@ -141,12 +143,13 @@ impl JournalSegment {
         let Some(meta) = self.blocks.get(block) else {
             return Ok(None);
         };
-        let path = &self.segment.place().path;
-        let (written, end) = match BlockReader::open(&file, path, meta.offset, meta.header_bytes) {
-            Ok(BlockReader { header, .. }) => (header.written, meta.offset + header.total_bytes),
+        let segment = &self.segment;
+        let path = &segment.place().path;
+        let open = || BlockReader::open(&file, path, meta.offset, meta.header_bytes);
+        let (written, end) = match tolerate(&self.catalog, segment, block as u32, open)? {
+            Some(BlockReader { header, .. }) => (header.written, meta.offset + header.total_bytes),
             // Its rows cannot be read either; those behind it can.
-            Err(StoreError::Damaged { .. }) => (0, meta.offset + 1),
-            Err(error) => return Err(error),
+            None => (0, meta.offset + 1),
         };
         Ok(Some(BlockArrival {
             block: block as u32,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::catalog::{Catalog, SEGMENT_SUFFIX};
-use super::segment::recovery::recover;
+use super::segment::recovery::{Found, recover};
 use super::segment::seal::REWRITE_SUFFIX;
 use super::segment::{Place, SealedSegment, Segment};
 use crate::counters::Incident;
@@ -89,10 +89,10 @@ fn recover_file(catalog: &Catalog, place: Place) -> Result<(), StoreError> {
         return Ok(());
     };
     incidents.add(Incident::TornTail, u64::from(recovered.torn));
-    incidents.add(Incident::DamagedBlock, recovered.damaged_blocks);
-    if recovered.torn || recovered.damaged_blocks > 0 {
-        let damaged_blocks = recovered.damaged_blocks;
-        warn!(path = %path.display(), damaged_blocks, "segment was not closed cleanly, repaired");
+    let damage = recovered.damage;
+    damage.count(incidents);
+    if recovered.torn || damage != Found::default() {
+        warn!(path = %path.display(), ?damage, "segment was not closed cleanly, repaired");
     }
     if recovered.open.state().totals.rows == 0 {
         return fs::remove_file(&path).map_err(|error| StoreError::io("remove", &path, error));

@@ -33,11 +33,12 @@ fn rebuild(catalog: &Catalog, segment: &Segment) -> Result<(), StoreError> {
     let incidents = &catalog.counters.incidents;
     let old = segment.place().clone();
     incidents.add(Incident::DamagedFooter, 1);
-    let Some(open) = reread(old.clone())? else {
+    let Some((open, damage)) = reread(old.clone())? else {
         // Not even the first bytes are ours any more.
         catalog.remove(old.sequence);
         return Ok(());
     };
+    damage.count(incidents);
     warn!(path = %old.path.display(), "footer of a segment is damaged, rebuilt from its blocks");
     let place = catalog.place(NO_SHARD, UnixNanos::now());
     match catalog.rewrite(&open, &place) {

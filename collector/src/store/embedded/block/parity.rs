@@ -1,16 +1,17 @@
 //! What repairs a damaged block: behind it stand checksums of its pages, which say where bytes are wrong, and the parity
 //! of all pages, which gives one page back. A flipped bit costs no span.
 //!
-//! `BlockEncoder` appends the record; a file without records is read as it is.
+//! `BlockEncoder` appends the record, `segment::repair` writes a page back; a file without records is read as it is.
 
+use std::io;
 use std::ops::RangeInclusive;
 
 use crate::store::bytes::{Reader, put_varint};
 
 /// First bytes of the record.
-const PARITY_MAGIC: [u8; 4] = *b"FxP1";
+pub(crate) const PARITY_MAGIC: [u8; 4] = *b"FxP1";
 /// Magic, length of the record, checksum of what follows.
-const PARITY_PREFIX_BYTES: usize = 12;
+pub(crate) const PARITY_PREFIX_BYTES: usize = 12;
 /// Bytes of the checksum of a page.
 const CHECKSUM_BYTES: usize = 4;
 /// Bytes of a page, a multiple of the least.
@@ -107,6 +108,45 @@ impl Parity {
         })
     }
 
+    /// Returns the length of the block that it repairs.
+    pub(crate) fn block_bytes(&self) -> u64 {
+        self.block_bytes as u64
+    }
+
+    /// Returns the damaged page of a block as it was, with its place there, if only one is damaged; `read` fills a buffer
+    /// from a place in the block.
+    pub(crate) fn repair(
+        &self,
+        mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
+    ) -> io::Result<Option<(u64, Vec<u8>)>> {
+        let mut sum = self.parity.clone();
+        let mut damaged = Vec::new();
+        let mut buffer = vec![0; self.page_bytes];
+        for (number, wanted) in self.checksums.iter().enumerate() {
+            let page = &mut buffer[..self.bytes_of(number)];
+            read(self.place_of(number), page)?;
+            if crc32fast::hash(page) == *wanted {
+                add(&mut sum, page);
+            } else {
+                damaged.push(number);
+            }
+        }
+        let &[number] = &damaged[..] else {
+            return Ok(None);
+        };
+        sum.truncate(self.bytes_of(number));
+        let is_sound = crc32fast::hash(&sum) == self.checksums[number];
+        Ok(is_sound.then(|| (self.place_of(number), sum)))
+    }
+
+    fn place_of(&self, page: usize) -> u64 {
+        (page * self.page_bytes) as u64
+    }
+
+    fn bytes_of(&self, page: usize) -> usize {
+        self.page_bytes
+            .min(self.block_bytes - page * self.page_bytes)
+    }
 }
 
 fn add(parity: &mut [u8], page: &[u8]) {
@@ -121,7 +161,43 @@ mod tests {
 
     use super::*;
 
+    /// Repairs a block; returns whether something of it was changed.
+    fn repair(block: &mut [u8], record: &[u8]) -> bool {
+        let read = |at: u64, page: &mut [u8]| {
+            page.copy_from_slice(&block[at as usize..][..page.len()]);
+            Ok(())
+        };
+        let page = Parity::decode(record).unwrap().repair(read).unwrap();
+        if let Some((at, page)) = &page {
+            block[*at as usize..][..page.len()].copy_from_slice(page);
+        }
+        page.is_some()
+    }
+
     proptest! {
+        /// *Guarantees*: any damage within one page is repaired, and nothing else is changed.
+        #[test]
+        fn damage_of_a_page_is_repaired(
+            block in proptest::collection::vec(any::<u8>(), 1..9_000),
+            place: prop::sample::Index,
+            damage in proptest::collection::vec(1u8.., 1..64),
+        ) {
+            let mut written = block.clone();
+            Parity::append(&mut written);
+            let record = &written[block.len()..];
+            prop_assert_eq!(Parity::record_bytes(record), Some(record.len()));
+            let mut rotten = block.clone();
+            let page_bytes = Parity::decode(record).unwrap().page_bytes;
+            let place = place.index(block.len());
+            let end = block.len().min((place + 1).next_multiple_of(page_bytes));
+            for (byte, damage) in rotten[place..end].iter_mut().zip(&damage) {
+                *byte ^= damage;
+            }
+            prop_assert!(repair(&mut rotten, record));
+            prop_assert_eq!(&rotten, &block);
+            prop_assert!(!repair(&mut rotten, record));
+        }
+
         #[test]
         fn a_damaged_record_is_refused(block: Vec<u8>, bit: prop::sample::Index) {
             let mut written = block.clone();
@@ -131,5 +207,17 @@ mod tests {
             record[bit / 8] ^= 1 << (bit % 8);
             prop_assert_eq!(Parity::decode(record), None);
         }
+    }
+
+    #[test]
+    fn damage_of_two_pages_is_left_as_it_is() {
+        let block: Vec<u8> = (0..10_000u32).map(|n| n as u8).collect();
+        let mut written = block.clone();
+        Parity::append(&mut written);
+        let mut rotten = block.clone();
+        rotten[0] ^= 1;
+        rotten[5_000] ^= 1;
+        assert!(!repair(&mut rotten, &written[block.len()..]));
+        assert_eq!((rotten[0], rotten[5_000]), (1, block[5_000] ^ 1));
     }
 }

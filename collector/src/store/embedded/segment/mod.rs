@@ -9,6 +9,7 @@ mod footer;
 mod lending;
 mod piece;
 pub(crate) mod recovery;
+pub(crate) mod repair;
 mod schema_section;
 pub(crate) mod seal;
 mod sealed;

@@ -1,18 +1,22 @@
 //! Reads a segment that was never sealed: every block in order, until the file ends or tears.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::super::block::schema::Schema;
 use super::super::block::{
-    BlockReader, BlockValues, Extent, PartKind, RowReader, SpanCodec, encode_mark, ints, mark_texts,
+    BlockHeader, BlockReader, BlockValues, Extent, PartKind, RowReader, SpanCodec, encode_mark,
+    ints, mark_texts,
 };
 use super::super::dictionary::Dictionary;
+use super::repair::repair;
 use super::state::{RowFacts, SegmentState};
 use super::{FILE_MAGIC, OpenSegment, Place};
 use crate::codec::otlp::{ResourceView, ScopeView, SpanView, SpanVisitor};
+use crate::counters::{Incident, Incidents};
 use crate::files;
-use crate::log::{self, BlockCodec, LogFile};
+use crate::log::{self, BlockCodec, LogFile, Scan};
 use crate::store::StoreError;
 use crate::store::hash::Seed;
 use fusebox::semconv::BREAKER_NAME;
@@ -26,8 +30,28 @@ pub(crate) struct Recovered {
     pub(crate) file: LogFile,
     /// Whether bytes were cut off.
     pub(crate) torn: bool,
+    /// What was damaged.
+    pub(crate) damage: Found,
+}
+
+/// The damage that a scan found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Found {
     /// Blocks that were skipped.
-    pub(crate) damaged_blocks: u64,
+    pub(crate) blocks: u64,
+    /// Their spans, as far as their headers say.
+    pub(crate) spans: u64,
+    /// Pages that were put back as they were.
+    pub(crate) repaired: u64,
+}
+
+impl Found {
+    /// Counts it.
+    pub(crate) fn count(&self, incidents: &Incidents) {
+        incidents.add(Incident::DamagedBlock, self.blocks);
+        incidents.add(Incident::DamagedSpan, self.spans);
+        incidents.add(Incident::RepairedPage, self.repaired);
+    }
 }
 
 /// Reads a file that has no footer; `None` when it is no segment at all.
@@ -43,12 +67,12 @@ pub(crate) fn recover(place: Place) -> Result<Option<Recovered>, StoreError> {
         open: Arc::new(open),
         file,
         torn: scanned.torn,
-        damaged_blocks: scanned.damaged_blocks,
+        damage: scanned.damage,
     }))
 }
 
 /// Reads a sealed file's blocks without its footer and leaves the file as it is; `None` when it is no segment.
-pub(crate) fn reread(place: Place) -> Result<Option<Arc<OpenSegment>>, StoreError> {
+pub(crate) fn reread(place: Place) -> Result<Option<(Arc<OpenSegment>, Found)>, StoreError> {
     let path = place.path.clone();
     let Some(scanned) = scan(&path)? else {
         return Ok(None);
@@ -57,7 +81,7 @@ pub(crate) fn reread(place: Place) -> Result<Option<Arc<OpenSegment>>, StoreErro
         Arc::new(files::open_regular(&path).map_err(|error| StoreError::io("open", &path, error))?);
     let open = OpenSegment::new(place, reader, scanned.state, scanned.end);
     open.abandon();
-    Ok(Some(Arc::new(open)))
+    Ok(Some((Arc::new(open), scanned.damage)))
 }
 
 /// What the blocks of a file hold.
@@ -66,7 +90,7 @@ struct Scanned {
     /// Where the last whole block ends.
     end: u64,
     torn: bool,
-    damaged_blocks: u64,
+    damage: Found,
 }
 
 /// Reads every block of a file; `None` when it is no segment at all.
@@ -78,26 +102,77 @@ fn scan(path: &Path) -> Result<Option<Scanned>, StoreError> {
     if bytes < begin || log::read(&file, 0, begin).map_err(io)? != FILE_MAGIC {
         return Ok(None);
     }
-    let found = log::scan(&SpanCodec, &file, begin, bytes).map_err(io)?;
-    let mut damaged_blocks = found.damaged;
+    let mut found = log::scan(&SpanCodec, &file, begin, bytes).map_err(io)?;
+    let repaired = repair_gaps(path, &file, bytes, &found)?;
+    if repaired > 0 {
+        found = log::scan(&SpanCodec, &file, begin, bytes).map_err(io)?;
+    }
+    let mut damage = Found {
+        blocks: found.damaged,
+        repaired,
+        ..Found::default()
+    };
     let mut rebuild = Rebuild {
         state: SegmentState::new(Seed::random()),
         marks: Dictionary::new(Seed::random()),
     };
     for (offset, header) in found.blocks {
-        let block = log::read(&file, offset, header.total_bytes).map_err(io)?;
-        let is_whole = SpanCodec.is_whole(&header, &block);
+        let rows = u64::from(header.rows);
+        let is_whole = make_whole(path, &file, offset, &header, &mut damage)?;
         let reader = BlockReader::new(&file, path, offset, header);
         if !is_whole || rebuild.absorb(offset, &reader).is_err() {
-            damaged_blocks += 1;
+            damage.blocks += 1;
+            damage.spans += rows;
         }
     }
     Ok(Some(Scanned {
         state: rebuild.state,
         end: found.end,
         torn: found.is_torn,
-        damaged_blocks,
+        damage,
     }))
+}
+
+/// Repairs the blocks whose headers could not be read, and the last one; returns how many.
+fn repair_gaps(
+    path: &Path,
+    file: &File,
+    length: u64,
+    found: &Scan<BlockHeader>,
+) -> Result<u64, StoreError> {
+    let (mut expected, mut repaired) = (FILE_MAGIC.len() as u64, 0);
+    for (offset, header) in &found.blocks {
+        repaired += u64::from(*offset > expected && repair(path, expected));
+        let end = offset + header.total_bytes;
+        expected = log::behind_record(&SpanCodec, file, end, length)
+            .map_err(|error| StoreError::io("read", path, error))?;
+    }
+    // One bit makes the first bytes of a block those of a footer, so that the file need not look torn.
+    repaired += u64::from(expected < length && repair(path, expected));
+    Ok(repaired)
+}
+
+/// Checks a block and repairs it if need be; returns whether it is whole.
+fn make_whole(
+    path: &Path,
+    file: &File,
+    offset: u64,
+    header: &BlockHeader,
+    damage: &mut Found,
+) -> Result<bool, StoreError> {
+    let is_whole = || {
+        let block = log::read(file, offset, header.total_bytes);
+        let block = block.map_err(|error| StoreError::io("read", path, error))?;
+        Ok(SpanCodec.is_whole(header, &block))
+    };
+    if is_whole()? {
+        return Ok(true);
+    }
+    if !repair(path, offset) {
+        return Ok(false);
+    }
+    damage.repaired += 1;
+    is_whole()
 }
 
 /// Puts together what memory holds of a segment, block by block.

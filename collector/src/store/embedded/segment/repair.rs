@@ -1,0 +1,94 @@
+//! Puts a damaged page of a block back into its file, from the record behind the block (`block::parity`).
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use tracing::warn;
+
+use super::super::block::{PARITY_MAGIC, PARITY_PREFIX_BYTES, Parity, SpanCodec};
+use crate::files;
+use crate::log::{self, BlockCodec};
+
+/// Bytes that are looked through at a time for a record.
+const WINDOW_BYTES: u64 = 1 << 20;
+
+/// Repairs the block that begins there; returns whether a page of it was damaged and is sound again.
+pub(crate) fn repair(path: &Path, begin: u64) -> bool {
+    let mut options = files::private();
+    let options = options.read(true).write(true);
+    let file = options.open(path).and_then(files::regular);
+    match file.and_then(|file| repair_in(&file, begin)) {
+        Ok(Some(at)) => {
+            warn!(path = %path.display(), at, "a damaged page was repaired");
+            true
+        }
+        Ok(None) => false,
+        Err(error) => {
+            warn!(%error, path = %path.display(), "could not repair a block");
+            false
+        }
+    }
+}
+
+/// Repairs the block that begins there in an open file; returns where the page begins that was put back.
+fn repair_in(file: &File, begin: u64) -> io::Result<Option<u64>> {
+    let Some(parity) = record_of(file, begin)? else {
+        return Ok(None);
+    };
+    let read = |at: u64, page: &mut [u8]| file.read_exact_at(page, begin + at);
+    let Some((at, page)) = parity.repair(read)? else {
+        return Ok(None);
+    };
+    file.write_all_at(&page, begin + at)?;
+    file.sync_data()?;
+    Ok(Some(begin + at))
+}
+
+/// Finds the record of a block: behind it, or where its header is damaged, wherever one says that it belongs to it.
+fn record_of(file: &File, begin: u64) -> io::Result<Option<Parity>> {
+    let length = file.metadata()?.len();
+    if let Some(bytes) = block_bytes(file, begin, length)? {
+        return record_at(file, begin + bytes, length);
+    }
+    let mut window = begin;
+    while window < length {
+        // A record may begin at the end of one window.
+        let bytes = (length - window).min(WINDOW_BYTES + PARITY_MAGIC.len() as u64 - 1);
+        let bytes = log::read(file, window, bytes)?;
+        let found = bytes.windows(PARITY_MAGIC.len()).enumerate();
+        for (at, _) in found.filter(|(_, magic)| *magic == PARITY_MAGIC) {
+            let at = window + at as u64;
+            let record = record_at(file, at, length)?;
+            if let Some(record) = record.filter(|record| begin + record.block_bytes() == at) {
+                return Ok(Some(record));
+            }
+        }
+        window += WINDOW_BYTES;
+    }
+    Ok(None)
+}
+
+/// Returns the length of the block that begins there, if its header is sound.
+fn block_bytes(file: &File, begin: u64, length: u64) -> io::Result<Option<u64>> {
+    let prefix = (length - begin.min(length)).min(SpanCodec::PREFIX_BYTES as u64);
+    let bytes = SpanCodec.header_bytes(&log::read(file, begin, prefix)?);
+    let Some(bytes) = bytes.filter(|&bytes| begin + bytes as u64 <= length) else {
+        return Ok(None);
+    };
+    let header = SpanCodec.header(&log::read(file, begin, bytes as u64)?);
+    Ok(header.map(|header| header.total_bytes))
+}
+
+/// Reads the record that begins there, if a sound one does.
+fn record_at(file: &File, at: u64, length: u64) -> io::Result<Option<Parity>> {
+    if at + PARITY_PREFIX_BYTES as u64 > length {
+        return Ok(None);
+    }
+    let bytes = Parity::record_bytes(&log::read(file, at, PARITY_PREFIX_BYTES as u64)?);
+    match bytes.filter(|&bytes| at + bytes as u64 <= length) {
+        Some(bytes) => Ok(Parity::decode(&log::read(file, at, bytes as u64)?)),
+        None => Ok(None),
+    }
+}
