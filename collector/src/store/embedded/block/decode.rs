@@ -49,6 +49,8 @@ pub(crate) struct BlockReader<'a> {
     offset: u64,
     /// Its header.
     pub(crate) header: BlockHeader,
+    /// Whether its parts were checked before.
+    is_checked: bool,
 }
 
 impl<'a> BlockReader<'a> {
@@ -66,16 +68,25 @@ impl<'a> BlockReader<'a> {
         let header = SpanCodec
             .header(&bytes)
             .ok_or_else(|| StoreError::damaged(path, "block header"))?;
-        Ok(Self::new(file, path, offset, header))
+        Ok(Self {
+            is_checked: false,
+            ..Self::checked(file, path, offset, header)
+        })
     }
 
-    /// Makes the reader of a block whose header is read.
-    pub(crate) fn new(file: &'a File, path: &'a Path, offset: u64, header: BlockHeader) -> Self {
+    /// Makes the reader of a block that was read and checked.
+    pub(crate) fn checked(
+        file: &'a File,
+        path: &'a Path,
+        offset: u64,
+        header: BlockHeader,
+    ) -> Self {
         Self {
             file,
             path,
             offset,
             header,
+            is_checked: true,
         }
     }
 
@@ -98,7 +109,7 @@ impl<'a> BlockReader<'a> {
             offset: self.offset + part.offset,
             stored: part.stored,
             raw: part.raw,
-            crc: part.crc,
+            crc: (!self.is_checked).then_some(part.crc),
         }
     }
 

@@ -76,8 +76,8 @@ pub(crate) struct StoredBytes {
     pub(crate) stored: usize,
     /// How many there are once inflated.
     pub(crate) raw: usize,
-    /// CRC-32 of the stored bytes.
-    pub(crate) crc: u32,
+    /// CRC-32 of the stored bytes; `None` where they were checked before.
+    pub(crate) crc: Option<u32>,
 }
 
 impl StoredBytes {
@@ -86,7 +86,7 @@ impl StoredBytes {
         let mut stored = vec![0; self.stored];
         file.read_exact_at(&mut stored, self.offset)
             .map_err(|error| StoreError::io("read", path, error))?;
-        if crc32fast::hash(&stored) != self.crc {
+        if self.crc.is_some_and(|crc| crc32fast::hash(&stored) != crc) {
             return Err(StoreError::damaged(path, CHECKSUM));
         }
         if self.stored == self.raw {
@@ -106,7 +106,9 @@ impl StoredBytes {
         }
         let failed = |error| StoreError::io("read", path, error);
         let stored = Stored::new(file, self.offset, self.stored);
-        if stored.clone().checksum().map_err(failed)? != self.crc {
+        if let Some(crc) = self.crc
+            && stored.clone().checksum().map_err(failed)? != crc
+        {
             return Err(StoreError::damaged(path, CHECKSUM));
         }
         match self.stored == self.raw {

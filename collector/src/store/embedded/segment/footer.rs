@@ -69,7 +69,7 @@ impl Section {
             offset: self.offset,
             stored: self.stored as usize,
             raw: self.raw as usize,
-            crc: self.crc,
+            crc: Some(self.crc),
         }
     }
 }

@@ -119,7 +119,7 @@ fn scan(path: &Path) -> Result<Option<Scanned>, StoreError> {
     for (offset, header) in found.blocks {
         let rows = u64::from(header.rows);
         let is_whole = make_whole(path, &file, offset, &header, &mut damage)?;
-        let reader = BlockReader::new(&file, path, offset, header);
+        let reader = BlockReader::checked(&file, path, offset, header);
         if !is_whole || rebuild.absorb(offset, &reader).is_err() {
             damage.blocks += 1;
             damage.spans += rows;
