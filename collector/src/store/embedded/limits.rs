@@ -44,6 +44,10 @@ pub(crate) const SERVICES_PER_TRACE_MAX: u16 = 256;
 /// Spans of a trace that a reader returns; the page draws them in parts, and 100,000 of one short
 /// attribute just fit into the memory that a trace may take (Tempo stops at 5 MB, Jaeger never).
 pub(crate) const TRACE_SPANS_MAX: usize = 100_000;
+/// Bytes of a segment's zones that are read; a segment whose zones name more services is searched block by block.
+pub(crate) const ZONES_BYTES_MAX: usize = 4 << 20;
+/// Services that a list returns.
+pub(crate) const SERVICES_MAX: usize = 10_000;
 /// Operations of a service that a list returns.
 pub(crate) const OPERATIONS_MAX: usize = 1_000;
 /// Blocks read at most to count the rows of a page of a search again.

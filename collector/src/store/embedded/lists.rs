@@ -18,13 +18,19 @@ pub(crate) enum List {
     Resources,
     /// Scopes, encoded.
     Scopes,
+    /// Names of services; of a sealed segment, as the marks.
+    Services,
+    /// Breaker marks.
+    Marks,
     /// Values of that dictionary column.
     Values(u32),
 }
 
 impl List {
-    /// Those of which each segment has one, in the order of a footer.
+    /// Those that stand before the columns in a footer, in their order.
     pub(crate) const TEXTS: [Self; 3] = [Self::Names, Self::Resources, Self::Scopes];
+    /// Those that stand before the operations in a footer, in their order.
+    pub(crate) const OF_SERVICES: [Self; 2] = [Self::Services, Self::Marks];
 }
 
 /// The lists of a segment that grows; one is copied when it grows while a reader holds it.

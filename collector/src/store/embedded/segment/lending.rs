@@ -28,8 +28,14 @@ const NAME_BYTES_CUT: usize = 64;
 impl SealedSegment {
     /// Returns a list if it is short.
     fn whole(&self, list: List) -> Result<Option<Arc<ValueList>>, StoreError> {
-        let List::Values(column) = list else {
-            return Ok(self.schema_section()?.texts.get(&list).cloned());
+        let column = match list {
+            List::Names | List::Resources | List::Scopes => {
+                return Ok(self.schema_section()?.texts.get(&list).cloned());
+            }
+            List::Services | List::Marks => {
+                return Ok(self.services()?.lists.get(&list).cloned());
+            }
+            List::Values(column) => column,
         };
         if self.footer.raw_bytes(SectionKind::Values, column) > LIST_WHOLE_BYTES_MAX {
             return Ok(None);
@@ -54,16 +60,17 @@ impl SealedSegment {
         list: List,
         mut visit: impl FnMut(u32, &[u8]) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
-        let (kind, column) = match list {
-            List::Values(column) => (SectionKind::Values, column),
-            _ => (SectionKind::Schema, 0),
+        let (kind, column, lists) = match list {
+            List::Values(column) => (SectionKind::Values, column, &[][..]),
+            List::Services | List::Marks => (SectionKind::Services, 0, &List::OF_SERVICES[..]),
+            _ => (SectionKind::Schema, 0, &List::TEXTS[..]),
         };
         self.stream_section(kind, column, |section| {
-            if kind == SectionKind::Schema {
-                for _ in List::TEXTS.iter().take_while(|before| **before != list) {
-                    let length = section.varint()?;
-                    section.skip(length)?;
-                }
+            for _ in lists.iter().take_while(|before| **before != list) {
+                let length = section.varint()?;
+                section.skip(length)?;
+            }
+            if !lists.is_empty() {
                 section.varint()?;
             }
             let (first, count) = (section.varint()?, section.varint()?);
@@ -220,8 +227,8 @@ impl Room {
             return picked.push(number, value, false);
         }
         let kept = match list {
-            List::Values(_) => Vec::new(),
-            List::Names => {
+            List::Values(_) | List::Marks => Vec::new(),
+            List::Names | List::Services => {
                 let name = std::str::from_utf8(value).unwrap_or_default();
                 cut(name, NAME_BYTES_CUT).as_bytes().to_vec()
             }
@@ -323,10 +330,11 @@ fn distinct(numbers: &[u64]) -> Vec<u32> {
 mod tests {
     use super::super::super::SpanLog;
     use super::super::super::block::attributes::{StoredScope, encode_scope};
-    use super::super::super::tests::support::{open_store, span, write};
+    use super::super::super::tests::support::{open_store, search_all, span, wait, write};
     use super::*;
     use crate::codec::otlp::{AttributeView, ScopeView, ValueView};
-    use crate::model::SHORTENED;
+    use crate::model::{Condition, SHORTENED, TimeRange, TraceQuery};
+    use crate::store::TraceReader;
 
     fn scope_of(bytes: usize) -> Vec<u8> {
         let value = "x".repeat(bytes);
@@ -411,5 +419,26 @@ mod tests {
         assert_lent(&store.catalog.snapshot()[0]);
         writers[0].seal().unwrap();
         assert_lent(&store.catalog.snapshot()[0]);
+    }
+
+    /// *Guarantees*: services are listed, searched and named where their list is long.
+    #[test]
+    fn services_of_a_long_list_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, mut writers, _) = open_store(dir.path(), 1);
+        let named = |number: u64| format!("service {number:03}");
+        let spans = (0..200u64).map(|number| span(number + 1, 1, &named(number)));
+        write(&mut writers[0], &spans.collect::<Vec<_>>());
+        writers[0].commit().unwrap();
+        writers[0].seal().unwrap();
+        let segment = store.catalog.snapshot()[0].clone();
+        assert!(segment.whole(List::Services).unwrap().is_none());
+        let services = wait(store.services(TimeRange::ALL)).unwrap();
+        assert_eq!(services, (0..200).map(named).collect::<Vec<_>>());
+        let operations = wait(store.operations(named(42), TimeRange::ALL)).unwrap();
+        assert_eq!(operations, [span(1, 1, "shop").name]);
+        let query = TraceQuery::in_range(TimeRange::ALL).with([Condition::service(named(42))]);
+        let rows = search_all(&store, &query);
+        assert_eq!((rows.len(), &rows[0].root_service), (1, &named(42)));
     }
 }

@@ -27,8 +27,9 @@ use std::sync::{Arc, RwLockReadGuard};
 
 use super::block::BlockMeta;
 use super::block::schema::Schema;
-use super::dictionary::ValueList;
-use super::limits::{BLOOM_CACHE_BYTES, OPERATIONS_MAX, SECTION_CACHE_BYTES, ZONE_CACHE_BYTES};
+use super::limits::{
+    BLOOM_CACHE_BYTES, OPERATIONS_MAX, SECTION_CACHE_BYTES, SERVICES_MAX, ZONE_CACHE_BYTES,
+};
 use super::lists::{List, Lists};
 use crate::store::StoreError;
 use crate::sync::RwLock;
@@ -221,15 +222,19 @@ impl Segment {
         if pieces.is_empty() {
             return Ok(Vec::new());
         }
-        let origins = |piece: &Piece| [Some(piece.first), piece.root].into_iter().flatten();
-        let numbers = pieces.iter().flat_map(|(_, piece, _)| origins(piece));
-        let numbers: Vec<u64> = numbers.map(|origin| u64::from(origin.name)).collect();
-        let names = self.lend(List::Names, &numbers)?;
-        let table = segment.services()?;
-        let named = pieces.into_iter().map(|(at, piece, blocks)| {
-            let name = |number| names.text(number).to_owned();
-            let named = NamedPiece::new(&piece, blocks, name, &table.services, &table.marks);
-            (at, named)
+        let all = || pieces.iter().map(|(_, piece, _)| piece);
+        let names: Vec<u64> = all().flat_map(Piece::names).collect();
+        let services: Vec<u64> = all().flat_map(Piece::service_numbers).collect();
+        let marks: Vec<u64> = all().flat_map(Piece::marks).collect();
+        let names = self.lend(List::Names, &names)?;
+        let services = self.lend(List::Services, &services)?;
+        let marks = self.lend(List::Marks, &marks)?;
+        let named = pieces.iter().map(|(at, piece, blocks)| {
+            let name = |number| names.text(number);
+            let service = |number| services.text(number);
+            let mark = |number| marks.get(number);
+            let blocks = blocks.clone();
+            (*at, NamedPiece::new(piece, blocks, name, service, mark))
         });
         Ok(named.collect())
     }
@@ -278,20 +283,24 @@ impl Segment {
 
     /// Adds the names of its services.
     pub(crate) fn add_services(&self, names: &mut BTreeSet<String>) -> Result<(), StoreError> {
-        let mut add = |list: &ValueList| {
-            let texts = (0..list.len() as u32).map(|id| list.text(id));
-            for name in texts.filter(|name| !name.is_empty()) {
-                // Nearly all stand in many segments.
-                if !names.contains(name) {
-                    names.insert(name.to_owned());
+        let mut add = |name: &[u8]| {
+            let name = std::str::from_utf8(name).unwrap_or_default();
+            // Nearly all stand in many segments.
+            if !name.is_empty() && !names.contains(name) {
+                names.insert(name.to_owned());
+                if names.len() > SERVICES_MAX {
+                    names.pop_last();
                 }
             }
         };
         match self {
-            Self::Open(segment) => add(segment.state().services.list()),
+            Self::Open(segment) => segment.state().services.list().iter().for_each(add),
             Self::Sealed(segment) => match segment.zones()? {
-                zones if zones.list.is_empty() => add(&segment.services()?.services),
-                zones => add(&zones.services),
+                zones if zones.list.is_empty() => self.each(List::Services, |_, name| {
+                    add(name);
+                    Ok(true)
+                })?,
+                zones => zones.services.iter().for_each(add),
             },
         }
         Ok(())
@@ -334,7 +343,7 @@ impl Segment {
             }
             Self::Sealed(segment) => {
                 let table = segment.services()?;
-                let id = table.services.find(service.as_bytes());
+                let id = self.find(List::Services, service.as_bytes())?;
                 of(id, &mut table.operations.iter().copied())
             }
         })
@@ -364,8 +373,8 @@ fn open_piece(state: &SegmentState, id: u128) -> Option<NamedPiece> {
     Some(NamedPiece::new(
         &Piece::new(state, partial),
         blocks,
-        |number| state.lists.get(List::Names).text(number).to_owned(),
-        state.services.list(),
-        &state.marks,
+        |number| state.lists.get(List::Names).text(number),
+        |number| state.services.list().text(number),
+        |number| state.marks.get(number),
     ))
 }

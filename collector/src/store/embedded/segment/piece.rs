@@ -1,7 +1,6 @@
 //! What one segment knows of a trace, its numbers turned into words, ready to be merged with other segments' pieces.
 
 use super::super::block::decode_mark;
-use super::super::dictionary::ValueList;
 use super::super::summary::{Circuit, Origin};
 use super::traces::Piece;
 use crate::model::CircuitMark;
@@ -35,22 +34,22 @@ pub(crate) struct NamedPiece {
 }
 
 impl NamedPiece {
-    /// Puts words to numbers.
-    pub(crate) fn new(
+    /// Puts words to numbers: names of spans and of services, and marks.
+    pub(crate) fn new<'a>(
         piece: &Piece,
         blocks: Vec<u32>,
-        name: impl Fn(u32) -> String,
-        services: &ValueList,
-        marks: &ValueList,
+        name: impl Fn(u32) -> &'a str,
+        service: impl Fn(u32) -> &'a str,
+        mark: impl Fn(u32) -> &'a [u8],
     ) -> Self {
         let words = |origin: &Origin| NamedOrigin {
-            service: services.text(origin.service).to_owned(),
-            operation: name(origin.name),
+            service: service(origin.service).to_owned(),
+            operation: name(origin.name).to_owned(),
             failed: origin.failed,
         };
         let circuit = |circuit: &Circuit| {
-            let [name, words @ ..] = decode_mark(marks.get(circuit.mark));
-            CircuitMark::new(services.text(circuit.service), name, words)
+            let [name, words @ ..] = decode_mark(mark(circuit.mark));
+            CircuitMark::new(service(circuit.service), name, words)
         };
         Self {
             root: piece.root.as_ref().map(words),
@@ -58,7 +57,7 @@ impl NamedPiece {
             services: piece
                 .services
                 .iter()
-                .map(|entry| services.text(entry.service).to_owned())
+                .map(|entry| service(entry.service).to_owned())
                 .collect(),
             circuits: piece.circuits.iter().map(circuit).collect(),
             piece: piece.clone(),

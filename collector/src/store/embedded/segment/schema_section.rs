@@ -35,24 +35,14 @@ pub(super) struct SchemaSection {
 impl SchemaSection {
     /// Reads the section.
     pub(super) fn read(section: &mut PartStream<'_>) -> Option<Self> {
-        let mut loaded = Self::default();
-        for list in List::TEXTS {
-            let length = section.varint()?;
-            if length > LIST_WHOLE_BYTES_MAX as u64 {
-                section.skip(length)?;
-                continue;
-            }
-            let mut values = ValueList::default();
-            values.absorb(&section.take(length as usize)?)?;
-            loaded.texts.insert(list, Arc::new(values));
-        }
+        let texts = read_short(section, &List::TEXTS)?;
         let mut schema = Schema::default();
         for kind in Schema::PARTS {
             let length = usize::try_from(section.varint()?).ok()?;
             schema.absorb(kind, &section.take(length)?)?;
         }
-        loaded.schema = Arc::new(schema);
-        section.is_at_end().then_some(loaded)
+        let schema = Arc::new(schema);
+        section.is_at_end().then_some(Self { schema, texts })
     }
 
     /// Returns the memory it takes.
@@ -60,4 +50,23 @@ impl SchemaSection {
         let texts = self.texts.values().map(|list| list.memory());
         self.schema.memory() + texts.sum::<usize>()
     }
+}
+
+/// Reads the lists with which a section begins, but for those that are long.
+pub(super) fn read_short(
+    section: &mut PartStream<'_>,
+    lists: &[List],
+) -> Option<BTreeMap<List, Arc<ValueList>>> {
+    let mut short = BTreeMap::new();
+    for list in lists {
+        let length = section.varint()?;
+        if length > LIST_WHOLE_BYTES_MAX as u64 {
+            section.skip(length)?;
+            continue;
+        }
+        let mut values = ValueList::default();
+        values.absorb(&section.take(length as usize)?)?;
+        short.insert(*list, Arc::new(values));
+    }
+    Some(short)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::block::{Blobs, PartStream};
+use super::super::limits::ZONES_BYTES_MAX;
 use super::bloom::{self, Bloom};
 use super::filter::{self, PAGE_BYTES};
 use super::footer::{Footer, SectionKind};
@@ -91,8 +92,8 @@ impl SealedSegment {
     }
 
     pub(super) fn services(&self) -> Result<Arc<ServiceTable>, StoreError> {
-        self.section(SectionKind::Services, 0, |raw| {
-            let table = ServiceTable::decode(raw)?;
+        self.streamed(SectionKind::Services, |section| {
+            let table = ServiceTable::read(section)?;
             let memory = table.memory();
             Some((table, memory))
         })
@@ -116,7 +117,11 @@ impl SealedSegment {
         Ok(self.bloom()?.may_contain(u128::from(low)))
     }
 
+    /// Returns what runs of its blocks hold; empty where it is too long to be read.
     pub(super) fn zones(&self) -> Result<Arc<Zones>, StoreError> {
+        if self.footer.raw_bytes(SectionKind::Zones, 0) > ZONES_BYTES_MAX {
+            return Ok(Arc::default());
+        }
         self.section(SectionKind::Zones, 0, |raw| {
             let zones = Zones::decode(raw)?;
             let memory = zones.memory();
@@ -181,15 +186,27 @@ impl SealedSegment {
     }
 
     pub(super) fn schema_section(&self) -> Result<Arc<SchemaSection>, StoreError> {
-        let id = (self.place.sequence, SectionKind::Schema as u8, 0);
+        self.streamed(SectionKind::Schema, |section| {
+            let loaded = SchemaSection::read(section)?;
+            let memory = loaded.memory();
+            Some((loaded, memory))
+        })
+    }
+
+    /// As `section`, of one that may be long and of which `read` keeps what is short.
+    fn streamed<T: Default + std::any::Any + Send + Sync>(
+        &self,
+        kind: SectionKind,
+        read: impl FnOnce(&mut PartStream<'_>) -> Option<(T, usize)>,
+    ) -> Result<Arc<T>, StoreError> {
+        let id = (self.place.sequence, kind as u8, 0);
         self.caches.sections.get(id, || {
-            let mut loaded = SchemaSection::default();
-            self.stream_section(SectionKind::Schema, 0, |section| {
-                loaded = SchemaSection::read(section)?;
+            let mut loaded = (T::default(), 0);
+            self.stream_section(kind, 0, |section| {
+                loaded = read(section)?;
                 Some(Ok(()))
             })?;
-            let memory = loaded.memory();
-            Ok((loaded, memory))
+            Ok(loaded)
         })
     }
 

@@ -1,16 +1,20 @@
 //! The services of a segment, their operations, and the breaker marks of its spans.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::block::PartStream;
 use super::super::dictionary::ValueList;
+use super::super::lists::List;
+use super::schema_section::read_short;
 use super::state::SegmentState;
-use crate::store::bytes::{Reader, put_bytes, put_varint};
+use crate::store::bytes::{put_bytes, put_varint};
 
 /// Services, operations and marks of a sealed segment.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceTable {
-    /// Names of services.
-    pub(crate) services: ValueList,
-    /// Breaker marks.
-    pub(crate) marks: ValueList,
+    /// Names of services and breaker marks, but for long lists.
+    pub(crate) lists: BTreeMap<List, Arc<ValueList>>,
     /// Pairs of service and span name, sorted.
     pub(crate) operations: Vec<(u32, u32)>,
 }
@@ -35,20 +39,20 @@ impl ServiceTable {
     }
 
     /// Reads what `encode` wrote.
-    pub(crate) fn decode(encoded: &[u8]) -> Option<Self> {
-        let mut reader = Reader::new(encoded);
-        let mut table = Self::default();
-        table.services.absorb(reader.bytes()?)?;
-        table.marks.absorb(reader.bytes()?)?;
-        for _ in 0..reader.varint()? {
-            let pair = (reader.varint_u32()?, reader.varint_u32()?);
-            table.operations.push(pair);
+    pub(super) fn read(section: &mut PartStream<'_>) -> Option<Self> {
+        let lists = read_short(section, &List::OF_SERVICES)?;
+        let mut operations = Vec::new();
+        for _ in 0..section.varint()? {
+            let (service, name) = (section.varint()?, section.varint()?);
+            let pair = (u32::try_from(service).ok()?, u32::try_from(name).ok()?);
+            operations.push(pair);
         }
-        reader.is_empty().then_some(table)
+        section.is_at_end().then_some(Self { lists, operations })
     }
 
     /// Returns the memory it takes.
     pub(crate) fn memory(&self) -> usize {
-        self.services.memory() + self.marks.memory() + self.operations.len() * 8
+        let lists = self.lists.values().map(|list| list.memory());
+        lists.sum::<usize>() + self.operations.len() * 8
     }
 }

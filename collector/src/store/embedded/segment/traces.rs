@@ -114,6 +114,29 @@ impl Piece {
         }
     }
 
+    /// Returns the numbers of the span names that it needs.
+    pub(crate) fn names(&self) -> impl Iterator<Item = u64> + '_ {
+        self.origins().map(|origin| u64::from(origin.name))
+    }
+
+    /// Returns the numbers of the services that it needs.
+    pub(crate) fn service_numbers(&self) -> impl Iterator<Item = u64> + '_ {
+        let of_spans = self.services.iter().map(|entry| entry.service);
+        let of_circuits = self.circuits.iter().map(|circuit| circuit.service);
+        let of_origins = self.origins().map(|origin| origin.service);
+        let all = of_spans.chain(of_circuits).chain(of_origins);
+        all.map(u64::from)
+    }
+
+    /// Returns the numbers of the marks that it needs.
+    pub(crate) fn marks(&self) -> impl Iterator<Item = u64> + '_ {
+        self.circuits.iter().map(|circuit| u64::from(circuit.mark))
+    }
+
+    fn origins(&self) -> impl Iterator<Item = Origin> {
+        [Some(self.first), self.root].into_iter().flatten()
+    }
+
     /// Writes it; times count from the segment's earliest start.
     fn encode(&self, base: u64, out: &mut Vec<u8>) {
         let origin = |out: &mut Vec<u8>, origin: &Origin| {
