@@ -303,6 +303,31 @@ fn links_name_variables_that_exist() {
     }
 }
 
+/// Guarantees: beside each link to a trace in Fusebox stands one to the same trace in Explore, asked of the Tempo source.
+#[test]
+fn traces_open_in_explore_too() {
+    let mut pairs = 0;
+    for dashboard in dashboards() {
+        let urls = urls(&dashboard.json);
+        let places = urls.iter().enumerate();
+        let ours = places.filter(|(_, url)| *url == "${fusebox:raw}/traces/${__value.raw}");
+        for (place, _) in ours {
+            let beside = urls.get(place + 1).map_or("", String::as_str);
+            let link = url::Url::parse(&format!("http://grafana{beside}")).expect("an address");
+            let mut parameters = link.query_pairs();
+            let panes = parameters.find(|(name, _)| name == "panes");
+            let (_, panes) = panes.expect("Explore has panes");
+            let panes: Value = serde_json::from_str(&panes).expect("JSON");
+            let query = &panes["trace"]["queries"][0];
+            let uid = text(&query["datasource"]["uid"]);
+            assert_eq!(provisioned().get(uid).map(String::as_str), Some("tempo"));
+            assert_eq!(query["query"], "${__value.raw}", "{}", dashboard.file);
+            pairs += 1;
+        }
+    }
+    assert!(pairs >= 7, "{pairs} links to traces");
+}
+
 fn urls(value: &Value) -> Vec<String> {
     match value {
         Value::Array(values) => values.iter().flat_map(urls).collect(),
