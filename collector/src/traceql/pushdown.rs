@@ -32,9 +32,17 @@ pub(crate) struct Pushed {
 }
 
 impl Query {
-    /// Returns conditions that every trace meets in which the query finds something.
+    /// Returns conditions that every trace meets in which the query finds something. Those on spans are met by each span that
+    /// a metric counts.
     pub(crate) fn pushed(&self) -> Pushed {
-        of_pipeline(&self.pipeline)
+        let mut pushed = of_pipeline(&self.pipeline);
+        let first = self.pipeline.0.first();
+        let is_single = matches!(first, Some(Stage::Select(Spansets::Matching(_))));
+        // Of several selections, the conditions of one may be met before the range alone, and counted spans lie in it.
+        if self.metric.is_some() && !is_single {
+            pushed.spans.clear();
+        }
+        pushed
     }
 }
 

@@ -173,6 +173,8 @@ fn the_store_is_asked_what_it_can_answer() {
         ("({ name =~ \"x.*\" } | count() > 2) && { }", 1, 0),
         ("{ name = \"x\" } | { kind = client } | count() > 2", 1, 0),
         ("{ span.a != nil && 5 < .b }", 2, 0),
+        ("{ kind = server } | rate()", 1, 0),
+        ("{ name = \"x\" } >> { kind = server } | rate()", 0, 0),
     ] {
         let pushed = pushed(query);
         assert_eq!(

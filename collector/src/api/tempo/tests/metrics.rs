@@ -44,6 +44,18 @@ async fn a_metric_is_counted_over_time() {
     assert_eq!(answer["status"], Value::Null);
 }
 
+/// *Scenario*: of a trace, the span that a relation begins with lies before the range, and its descendants in it.
+/// *Guarantees*: what a metric counts does not depend on where the others lie.
+#[tokio::test]
+async fn spans_count_whose_ancestors_began_before_the_range() {
+    let fixture = Fixture::with_shop(NOW);
+    let query = "{ name = \"product\" } >> { kind = client } | count_over_time()";
+    let after = format!("start={}&end={}", NOW + 3_000_000, NOW + 1_000_000_000);
+    let uri = format!("/tempo/api/metrics/query?{after}&{}", encoded(query));
+    let answer = fixture.json(&uri).await;
+    assert_eq!(answer["series"][0]["value"], 1.0);
+}
+
 #[tokio::test]
 async fn a_rate_counts_spans_a_second() {
     let fixture = Fixture::with_shop(NOW);
