@@ -1,7 +1,10 @@
 //! A text that opens a door, kept out of logs and of what `Debug` prints.
 
+use serde::Deserialize;
+
 /// A token or a password.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
