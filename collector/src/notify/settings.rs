@@ -1,0 +1,269 @@
+//! The file of targets: who is notified, of what, and how. It is JSON, checked whole before it is used, and read again when
+//! it changes. Nothing else names an address to which the collector sends.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use regex::Regex;
+use serde::Deserialize;
+
+use super::channel::{self, Channel, ChannelEntry, check_url};
+use super::subject::{Subject, Topic};
+use crate::files;
+use crate::model::parse_duration;
+use crate::secret::Secret;
+
+/// The most bytes of the file; twenty targets with long templates are some 100 KB.
+const FILE_BYTES_MAX: u64 = 512 << 10;
+/// The most targets: each is a task with a connection.
+const TARGETS_MAX: usize = 20;
+/// The most patterns of one target.
+const PATTERNS_MAX: usize = 100;
+/// The shortest time between reminders: more often is an alarm clock.
+const REMIND_MIN: Duration = Duration::from_secs(60);
+/// The longest time between reminders, and until the first message.
+const WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What the file says.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    /// The address of the pages, for links.
+    pub(super) url: Option<String>,
+    /// The certificate authorities to trust, in place of the system's.
+    pub(super) ca_file: Option<PathBuf>,
+    /// Who is notified.
+    pub(super) targets: Vec<Arc<Target>>,
+}
+
+/// Who is notified of what.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) name: String,
+    pub(super) channel: Channel,
+    services: Patterns,
+    circuits: Patterns,
+    topics: Vec<Topic>,
+    /// Whether the end of an incident is sent too.
+    pub(super) ends: bool,
+    /// How long an incident lasts until it is sent.
+    pub(super) after: Duration,
+    /// From message to message of one incident.
+    pub(super) remind: Option<Duration>,
+}
+
+/// Why the file cannot be used; no message holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SettingsError {
+    #[error("could not read {path}: {source}")]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{path}: line {line}, column {column}: {what}")]
+    Json {
+        path: PathBuf,
+        line: usize,
+        column: usize,
+        what: &'static str,
+    },
+    #[error("{path}: {place}: {problem}")]
+    Invalid {
+        path: PathBuf,
+        place: String,
+        problem: String,
+    },
+}
+
+/// The file, and what was read last.
+#[derive(Debug)]
+pub(crate) struct Source {
+    path: PathBuf,
+    read: Option<Secret>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    url: Option<String>,
+    ca_file: Option<PathBuf>,
+    targets: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    webhook: Option<channel::HookEntry>,
+    slack: Option<channel::HookEntry>,
+    teams: Option<channel::HookEntry>,
+    alertmanager: Option<channel::HookEntry>,
+    mail: Option<channel::Mail>,
+    #[serde(default)]
+    services: Vec<String>,
+    #[serde(default)]
+    circuits: Vec<String>,
+    #[serde(default)]
+    topics: Vec<Topic>,
+    ends: Option<bool>,
+    after: Option<String>,
+    remind: Option<String>,
+}
+
+/// Names, with `*` for any text; none means all.
+#[derive(Debug)]
+struct Patterns(Vec<Regex>);
+
+impl Source {
+    /// Takes a file, which is not read yet.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, read: None }
+    }
+
+    /// Returns the settings; `None` when the file is as it was when it was read last.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or says something that cannot be done: what was valid before stays in force.
+    pub(super) fn changed(&mut self) -> Result<Option<Settings>, SettingsError> {
+        let path = &self.path;
+        let read = files::read_regular(path, FILE_BYTES_MAX);
+        let read = read.map_err(|source| SettingsError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let read = Secret::from(String::from_utf8_lossy(&read).into_owned());
+        if self.read.as_ref() == Some(&read) {
+            return Ok(None);
+        }
+        let settings = parse(path, read.expose())?;
+        self.read = Some(read);
+        Ok(Some(settings))
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<Settings, SettingsError> {
+    let document: Document = serde_json::from_str(text).map_err(|error| SettingsError::Json {
+        path: path.to_owned(),
+        line: error.line(),
+        column: error.column(),
+        // Its own message may repeat what stands there.
+        what: match error.is_data() {
+            true => "a key is unknown, missing or given twice, or a value is of the wrong type",
+            false => "this is no JSON",
+        },
+    })?;
+    let invalid = |(place, problem)| SettingsError::Invalid {
+        path: path.to_owned(),
+        place,
+        problem,
+    };
+    settings(document).map_err(invalid)
+}
+
+/// The place of a problem, and the problem.
+type Invalid = (String, String);
+
+fn settings(document: Document) -> Result<Settings, Invalid> {
+    if document.targets.len() > TARGETS_MAX {
+        let problem = format!("at most {TARGETS_MAX} are possible");
+        return Err(("targets".to_owned(), problem));
+    }
+    if let Some(url) = &document.url {
+        check_url(url).map_err(|problem| ("url".to_owned(), problem))?;
+    }
+    let mut targets: Vec<Arc<Target>> = Vec::new();
+    for (number, entry) in (1..).zip(document.targets) {
+        let place = format!("target {number}");
+        let target = target(entry).map_err(|problem| (place.clone(), problem))?;
+        if targets.iter().any(|other| other.name == target.name) {
+            return Err((place, "its name is that of another".to_owned()));
+        }
+        targets.push(Arc::new(target));
+    }
+    Ok(Settings {
+        url: document.url.map(|url| url.trim_end_matches('/').to_owned()),
+        ca_file: document.ca_file,
+        targets,
+    })
+}
+
+fn target(entry: Entry) -> Result<Target, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !(1..=100).contains(&entry.name.len()) || !entry.name.chars().all(is_plain) {
+        return Err("name: must be 1 to 100 letters, digits, or one of `- _ .`".to_owned());
+    }
+    let lists = [entry.services.len(), entry.circuits.len()];
+    if lists.iter().any(|length| *length > PATTERNS_MAX) {
+        return Err(format!(
+            "services, circuits: at most {PATTERNS_MAX} are possible"
+        ));
+    }
+    let after = time("after", entry.after.as_deref(), Duration::ZERO)?;
+    let remind = time("remind", entry.remind.as_deref(), REMIND_MIN)?;
+    Ok(Target {
+        channel: ChannelEntry {
+            webhook: entry.webhook,
+            slack: entry.slack,
+            teams: entry.teams,
+            alertmanager: entry.alertmanager,
+            mail: entry.mail,
+        }
+        .read()?,
+        name: entry.name,
+        services: Patterns::new(&entry.services)?,
+        circuits: Patterns::new(&entry.circuits)?,
+        topics: match entry.topics.is_empty() {
+            true => Topic::ALL.to_vec(),
+            false => entry.topics,
+        },
+        ends: entry.ends.unwrap_or(true),
+        after: after.unwrap_or_default(),
+        remind,
+    })
+}
+
+fn time(name: &str, text: Option<&str>, least: Duration) -> Result<Option<Duration>, String> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let time = parse_duration(text).map(Duration::from_nanos);
+    match time.filter(|time| (least..=WAIT_MAX).contains(time)) {
+        Some(time) => Ok(Some(time)),
+        None => Err(format!(
+            "{name}: must be a duration such as 30m, from {} s to 7 days",
+            least.as_secs()
+        )),
+    }
+}
+
+impl Target {
+    /// Returns whether it is notified of that.
+    pub(super) fn wants(&self, subject: &Subject) -> bool {
+        self.topics.contains(&subject.topic())
+            && subject
+                .service()
+                .is_none_or(|name| self.services.contain(name))
+            && subject
+                .circuit()
+                .is_none_or(|name| self.circuits.contain(name))
+    }
+}
+
+impl Patterns {
+    fn new(patterns: &[String]) -> Result<Self, String> {
+        let compiled = patterns.iter().map(|pattern| {
+            let any = regex::escape(pattern).replace("\\*", ".*");
+            Regex::new(&format!("^(?s:{any})$"))
+                .map_err(|_| "services, circuits: a pattern is too long".to_owned())
+        });
+        compiled.collect::<Result<_, _>>().map(Self)
+    }
+
+    fn contain(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|pattern| pattern.is_match(name))
+    }
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+pub(super) mod tests;
