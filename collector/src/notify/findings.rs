@@ -1,0 +1,167 @@
+//! Looks at everything that incidents can be about: circuits, instances, the collector and InfluxDB.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use fusebox::circuit_breaker::EffectiveState;
+
+use super::incident::Problem;
+use super::state::Finding;
+use super::subject::Subject;
+use crate::model::{CircuitTransition, CircuitView, MINUTE, UnixNanos};
+use crate::pipeline::Health;
+use crate::query::{InstanceView, Instances, Liveness, QueryError, QueryService};
+use crate::store::influxdb::Influxdb;
+
+/// How long InfluxDB is away until that is an incident: a restart of it is none.
+const INFLUXDB_AWAY: Duration = MINUTE;
+
+/// Whom to ask.
+#[derive(Debug, Clone)]
+pub(crate) struct Sources {
+    pub(crate) query: QueryService,
+    pub(crate) health: Health,
+    pub(crate) influxdb: Option<Influxdb>,
+}
+
+/// What a look found.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    pub(super) findings: Vec<Finding>,
+    /// Every circuit and instance that is listed, also those of which nothing can be said; `None` where instances were not
+    /// looked at.
+    pub(super) listed: Option<BTreeSet<Subject>>,
+}
+
+impl Sources {
+    /// Looks at circuits, the collector and InfluxDB, and where that is wanted at the instances.
+    pub(super) async fn look(
+        &self,
+        instances_too: bool,
+        now: UnixNanos,
+    ) -> Result<Look, QueryError> {
+        let wall = self.query.circuits().wall(None).await?;
+        let mut findings: Vec<_> = wall.circuits.iter().filter_map(of_circuit).collect();
+        findings.push(self.of_collector(now));
+        let influxdb = self.influxdb.as_ref();
+        findings.extend(influxdb.map(|influxdb| of_influxdb(influxdb, now)));
+        let mut look = Look {
+            findings,
+            listed: None,
+        };
+        if instances_too {
+            let found = self.query.instances().await?;
+            look.findings.extend(of_instances(&found, now));
+            let circuits = wall
+                .circuits
+                .into_iter()
+                .map(|one| Subject::Circuit(one.key));
+            let instances = found.instances.into_iter().map(|one| Subject::Instance {
+                service: one.service,
+                id: one.id,
+            });
+            look.listed = Some(circuits.chain(instances).collect());
+        }
+        Ok(look)
+    }
+
+    fn of_collector(&self, now: UnixNanos) -> Finding {
+        let problem = self.health.problem().map(|reason| Problem {
+            since: now,
+            reason,
+            opened_by: None,
+        });
+        Finding {
+            subject: Subject::Collector,
+            problem,
+        }
+    }
+}
+
+/// Returns how a circuit is; `None` where that is not known, or a person decides.
+fn of_circuit(circuit: &CircuitView) -> Option<Finding> {
+    let is_heard = circuit.instances.iter().any(|instance| !instance.stale);
+    let problem = match circuit.state {
+        _ if !is_heard => return None,
+        EffectiveState::ForcedOpen => return None,
+        EffectiveState::Open | EffectiveState::HalfOpen => Some(outage(circuit)),
+        _ => None,
+    };
+    Some(Finding {
+        subject: Subject::Circuit(circuit.key.clone()),
+        problem,
+    })
+}
+
+fn outage(circuit: &CircuitView) -> Problem {
+    let outage = circuit.outage.as_ref();
+    let opened_by = outage.map_or(circuit.opened_by, |outage| outage.opened_by);
+    Problem {
+        since: outage.map_or(circuit.since, |outage| outage.since),
+        reason: outage.map_or_else(|| circuit.reason.clone(), |outage| outage.reason.clone()),
+        opened_by: opened_by.map(|trace| trace.to_string()),
+    }
+}
+
+/// Returns that a circuit opened, if a transition says so: it may be closed again before anyone looks.
+pub(super) fn of_transition(transition: &CircuitTransition) -> Option<Finding> {
+    let opens = transition.from == EffectiveState::Closed && transition.to == EffectiveState::Open;
+    opens.then(|| Finding {
+        subject: Subject::Circuit(transition.key.clone()),
+        problem: Some(Problem {
+            since: transition.time,
+            reason: transition.reason.clone(),
+            opened_by: transition.trace_id.map(|trace| trace.to_string()),
+        }),
+    })
+}
+
+/// Returns how the instances are: each by itself, or, where many fell silent at once, all of them together.
+fn of_instances(found: &Instances, now: UnixNanos) -> Vec<Finding> {
+    let silence = found.silent_at_once.map(|silent| Problem {
+        since: now,
+        reason: format!("{silent} instances fell silent within a minute: look at the network and at this collector first"),
+        opened_by: None,
+    });
+    let is_silent = silence.is_some();
+    let each = found.instances.iter().filter_map(of_instance);
+    // That one of them is back says something in any case.
+    let mut findings: Vec<_> = each
+        .filter(|one| !is_silent || one.problem.is_none())
+        .collect();
+    findings.push(Finding {
+        subject: Subject::Silence,
+        problem: silence,
+    });
+    findings
+}
+
+fn of_instance(instance: &InstanceView) -> Option<Finding> {
+    let problem = match instance.liveness {
+        Liveness::Live => None,
+        Liveness::Down => Some(Problem {
+            since: instance.since.unwrap_or(instance.last_heard),
+            reason: "it missed three heartbeats".to_owned(),
+            opened_by: None,
+        }),
+        Liveness::Late | Liveness::Silent => return None,
+    };
+    let (service, id) = (instance.service.clone(), instance.id.clone());
+    Some(Finding {
+        subject: Subject::Instance { service, id },
+        problem,
+    })
+}
+
+fn of_influxdb(influxdb: &Influxdb, now: UnixNanos) -> Finding {
+    let standing = influxdb.report().standing;
+    let is_away = standing.reachable == Some(false) && standing.since + INFLUXDB_AWAY <= now;
+    Finding {
+        subject: Subject::Influxdb,
+        problem: is_away.then(|| Problem {
+            since: standing.since,
+            reason: standing.last_error.unwrap_or_default(),
+            opened_by: None,
+        }),
+    }
+}
