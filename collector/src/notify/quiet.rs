@@ -1,0 +1,113 @@
+//! Times in which nothing new is sent ("we deploy"), for everything, a service or a circuit.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::subject::Subject;
+use crate::model::UnixNanos;
+
+/// The longest time of quiet: a person decides anew each day.
+const QUIET_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The shortest one.
+const QUIET_MIN: Duration = Duration::from_secs(60);
+/// The longest text of a field, in characters.
+const TEXT_CHARS_MAX: usize = 500;
+
+/// A time in which nothing new is sent. What goes on after it is sent then, and the end of what was sent before at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quiet {
+    /// Its number.
+    pub id: u64,
+    /// The service; empty: all, and the collector itself.
+    pub service: String,
+    /// The circuit; empty: all, and the instances.
+    pub circuit: String,
+    /// Until when, Unix nanoseconds.
+    #[serde(rename = "until_unix_nanos")]
+    pub until: UnixNanos,
+    /// Who wanted it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A time of quiet as it is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuietOrder {
+    /// The service; empty: all.
+    #[serde(default)]
+    pub service: String,
+    /// The circuit; empty: all.
+    #[serde(default)]
+    pub circuit: String,
+    /// For how long, seconds.
+    pub for_s: u64,
+    /// Who asks.
+    #[serde(default)]
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why a time of quiet was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QuietError {
+    /// A part of the order is not valid.
+    #[error("{parameter}: {problem}")]
+    Invalid {
+        /// Which part.
+        parameter: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// There are as many as there can be.
+    #[error("there are {0} times of quiet already; end one of them")]
+    TooMany(usize),
+}
+
+impl QuietOrder {
+    pub(super) fn checked(self, id: u64, now: UnixNanos) -> Result<Quiet, QuietError> {
+        let time = Duration::from_secs(self.for_s);
+        if !(QUIET_MIN..=QUIET_MAX).contains(&time) {
+            let (least, most) = (QUIET_MIN.as_secs(), QUIET_MAX.as_secs());
+            let problem = format!("must be {least} s to {most} s ({} h)", most / 3600);
+            return Err(invalid("for_s", problem));
+        }
+        Ok(Quiet {
+            id,
+            service: text("service", &self.service, false)?,
+            circuit: text("circuit", &self.circuit, false)?,
+            until: now + time,
+            by: text("by", &self.by, true)?,
+            reason: text("reason", &self.reason, true)?,
+        })
+    }
+}
+
+fn text(parameter: &'static str, text: &str, is_needed: bool) -> Result<String, QuietError> {
+    let text = text.trim();
+    let problem = match text.chars().count() {
+        0 if is_needed => "is missing".to_owned(),
+        length if length > TEXT_CHARS_MAX => format!("at most {TEXT_CHARS_MAX} characters"),
+        _ if text.chars().any(char::is_control) => {
+            "must be one line without control characters".to_owned()
+        }
+        _ => return Ok(text.to_owned()),
+    };
+    Err(invalid(parameter, problem))
+}
+
+fn invalid(parameter: &'static str, problem: String) -> QuietError {
+    QuietError::Invalid { parameter, problem }
+}
+
+impl Quiet {
+    pub(super) fn covers(&self, subject: &Subject, now: UnixNanos) -> bool {
+        let is = |wanted: &str, name: Option<&str>| wanted.is_empty() || Some(wanted) == name;
+        self.until > now
+            && is(&self.service, subject.service())
+            && is(&self.circuit, subject.circuit())
+    }
+}
