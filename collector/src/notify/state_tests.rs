@@ -1,0 +1,391 @@
+//! When something is sent, to whom, and how often.
+
+use std::time::Duration;
+
+use super::super::incident::FLAPPING_WITHIN;
+use super::super::settings;
+use super::*;
+use crate::model::{CircuitKey, HOUR, MINUTE, SECOND};
+
+const START: UnixNanos = UnixNanos::new(1_760_000_000_000_000_000);
+
+/// The state with its targets, at a time.
+struct World {
+    state: State,
+    targets: Vec<Arc<Target>>,
+    now: UnixNanos,
+}
+
+impl World {
+    /// Takes the settings of one target as JSON.
+    fn new(more: &str) -> Self {
+        let targets = targets(&[("a", more)]);
+        let mut state = State::default();
+        state.set_targets(&targets, START);
+        let now = START + SECOND;
+        Self {
+            state,
+            targets,
+            now,
+        }
+    }
+
+    fn find(&mut self, is_open: bool) -> Noted {
+        let problem = is_open.then(|| Problem {
+            since: self.now,
+            reason: "too many errors".to_owned(),
+            opened_by: None,
+        });
+        let subject = circuit("stock");
+        let noted = self
+            .state
+            .observe(vec![Finding { subject, problem }], self.now);
+        self.state.prune(&self.targets, self.now);
+        noted
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+    }
+
+    /// Sends what is due; returns what that was.
+    fn send(&mut self) -> Vec<&'static str> {
+        self.send_to(0)
+    }
+
+    fn send_to(&mut self, target: usize) -> Vec<&'static str> {
+        let target = Arc::clone(&self.targets[target]);
+        let due = self.state.due(&target, self.now, 100);
+        for notice in &due {
+            self.state.settle(&target.name, notice, self.now);
+        }
+        let words = due
+            .iter()
+            .map(|notice| match (notice.stage, notice.is_reminder) {
+                (_, true) => "reminder",
+                (stage, _) => stage.word(),
+            });
+        words.collect()
+    }
+
+    /// As after a restart: what was written is read.
+    fn restart(&mut self) {
+        let json = serde_json::to_vec(&self.state).unwrap();
+        self.state = serde_json::from_slice(&json).unwrap();
+        self.state.set_targets(&self.targets, self.now);
+    }
+
+    fn be_quiet(&mut self, service: &str, time: Duration) -> u64 {
+        let order = QuietOrder {
+            service: service.to_owned(),
+            for_s: time.as_secs(),
+            by: "Ada".to_owned(),
+            reason: "we deploy".to_owned(),
+            ..QuietOrder::default()
+        };
+        self.state.be_quiet(order, self.now).unwrap().id
+    }
+}
+
+impl super::super::incident::Stage {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::Flapping => "flapping",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+fn targets(named: &[(&str, &str)]) -> Vec<Arc<Target>> {
+    let target = |(name, more): &(&str, &str)| {
+        format!(r#"{{"name":"{name}","slack":{{"url":"https://a.example/"}}{more}}}"#)
+    };
+    let all: Vec<_> = named.iter().map(target).collect();
+    settings::tests::read(&format!(r#"{{"targets":[{}]}}"#, all.join(",")))
+        .unwrap()
+        .targets
+}
+
+fn circuit(name: &str) -> Subject {
+    Subject::Circuit(CircuitKey {
+        service: "shop".to_owned(),
+        name: name.to_owned(),
+    })
+}
+
+#[test]
+fn an_incident_is_one_message_and_its_end() {
+    let mut world = World::new("");
+    assert_eq!(world.find(false), Noted::default());
+    assert!(world.find(true).is_changed);
+    assert_eq!(world.send(), ["begun"]);
+    world.pass(HOUR);
+    assert!(!world.find(true).is_changed);
+    assert_eq!(world.send(), [""; 0]);
+    world.find(false);
+    assert_eq!(world.send(), ["ended"]);
+    assert_eq!(world.send(), [""; 0]);
+    world.pass(HOUR);
+    world.find(false);
+    assert_eq!(world.state.incidents(), []);
+}
+
+/// Scenario: the collector is restarted before and after a message is sent, and with each stage of the incident.
+/// Guarantees: what was sent is not sent again, what was lost is.
+#[test]
+fn nothing_is_sent_twice_and_nothing_is_lost_over_a_restart() {
+    let mut world = World::new("");
+    world.find(true);
+    world.restart();
+    assert_eq!(world.send(), ["begun"]);
+    world.restart();
+    world.find(true);
+    assert_eq!(world.send(), [""; 0]);
+    world.find(false);
+    world.restart();
+    assert_eq!(world.send(), ["ended"]);
+    world.restart();
+    world.find(false);
+    assert_eq!(world.send(), [""; 0]);
+}
+
+#[test]
+fn what_ended_before_it_was_sent_is_one_message() {
+    let mut world = World::new("");
+    world.find(true);
+    world.pass(MINUTE);
+    world.find(false);
+    assert_eq!(world.send(), ["ended"]);
+    // Where the end is not wanted, that it was is.
+    let mut world = World::new(r#","ends":false"#);
+    world.find(true);
+    world.find(false);
+    assert_eq!(world.send(), ["ended"]);
+    let mut world = World::new(r#","ends":false"#);
+    world.find(true);
+    assert_eq!(world.send(), ["begun"]);
+    world.find(false);
+    assert_eq!(world.send(), [""; 0]);
+}
+
+#[test]
+fn reminders_come_while_it_goes_on() {
+    let mut world = World::new(r#","remind":"30m""#);
+    world.find(true);
+    assert_eq!(world.send(), ["begun"]);
+    for _ in 0..3 {
+        world.pass(MINUTE * 29);
+        assert_eq!(world.send(), [""; 0]);
+        world.pass(MINUTE);
+        assert_eq!(world.send(), ["reminder"]);
+    }
+    world.find(false);
+    assert_eq!(world.send(), ["ended"]);
+    world.pass(HOUR);
+    assert_eq!(world.send(), [""; 0]);
+}
+
+#[test]
+fn short_incidents_are_not_sent_where_that_is_not_wanted() {
+    let mut world = World::new(r#","after":"2m""#);
+    world.find(true);
+    world.pass(MINUTE);
+    assert_eq!(world.send(), [""; 0]);
+    world.find(false);
+    assert_eq!(world.send(), [""; 0]);
+    world.find(true);
+    world.pass(MINUTE * 2);
+    assert_eq!(world.send(), ["begun"]);
+}
+
+/// Scenario: a circuit opens and closes every half minute, and is calm in the end.
+/// Guarantees: the third opening is the last message until it has been calm for ten minutes.
+#[test]
+fn a_flapping_circuit_is_one_message() {
+    let mut world = World::new("");
+    let mut sent = Vec::new();
+    for _ in 0..20 {
+        world.find(true);
+        sent.extend(world.send());
+        world.pass(SECOND * 15);
+        world.find(false);
+        sent.extend(world.send());
+        world.pass(SECOND * 15);
+        world.restart();
+    }
+    assert_eq!(sent, ["begun", "ended", "begun", "ended", "flapping"]);
+    world.pass(FLAPPING_WITHIN - MINUTE);
+    world.find(false);
+    assert_eq!(world.send(), [""; 0]);
+    world.pass(MINUTE * 2);
+    world.find(false);
+    assert_eq!(world.send(), ["ended"]);
+}
+
+/// Scenario: it is quiet while a circuit opens; it closes within that time, or after it.
+/// Guarantees: the first is not sent at all, the second when the quiet ends; the end of what was sent before is sent at once.
+#[test]
+fn quiet_holds_back_what_begins() {
+    let mut world = World::new("");
+    world.be_quiet("shop", MINUTE * 10);
+    world.find(true);
+    assert_eq!(world.send(), [""; 0]);
+    world.find(false);
+    assert_eq!(world.send(), [""; 0]);
+    world.pass(MINUTE * 11);
+    assert_eq!(world.send(), [""; 0]);
+
+    let mut world = World::new("");
+    world.be_quiet("shop", MINUTE * 10);
+    world.restart();
+    world.find(true);
+    assert_eq!(world.send(), [""; 0]);
+    world.pass(MINUTE * 11);
+    assert_eq!(world.send(), ["begun"]);
+    let id = world.be_quiet("", HOUR);
+    world.find(false);
+    assert_eq!(world.send(), ["ended"]);
+    world.pass(MINUTE);
+    world.find(true);
+    assert_eq!(world.send(), [""; 0]);
+    assert!(world.state.end_quiet(id).is_some() && world.state.end_quiet(id).is_none());
+    assert_eq!(world.send(), ["begun"]);
+
+    let mut world = World::new("");
+    world.be_quiet("other", HOUR);
+    world.find(true);
+    assert_eq!(world.send(), ["begun"]);
+}
+
+/// Guarantees: an alert that was posted is posted on while it is quiet, as it would be taken for resolved.
+#[test]
+fn an_alert_is_kept_alive_while_it_is_quiet() {
+    let mut world = World::new("");
+    let file = r#"{"targets":[{"name":"a","alertmanager":{"url":"http://a.example"}}]}"#;
+    world.targets = settings::tests::read(file).unwrap().targets;
+    world.find(true);
+    assert_eq!(world.send(), ["begun"]);
+    world.be_quiet("", HOUR);
+    world.pass(MINUTE);
+    assert_eq!(world.send(), ["reminder"]);
+    world.find(false);
+    assert_eq!(world.send(), ["ended"]);
+    world.find(true);
+    assert_eq!(world.send(), [""; 0]);
+}
+
+#[test]
+fn an_order_of_quiet_that_is_wrong_names_what_is() {
+    let good = QuietOrder {
+        for_s: 900,
+        by: "Ada".to_owned(),
+        reason: "we deploy".to_owned(),
+        ..QuietOrder::default()
+    };
+    let wrong = [
+        (
+            "for_s",
+            QuietOrder {
+                for_s: 0,
+                ..good.clone()
+            },
+        ),
+        (
+            "for_s",
+            QuietOrder {
+                for_s: u64::MAX,
+                ..good.clone()
+            },
+        ),
+        (
+            "by",
+            QuietOrder {
+                by: " ".to_owned(),
+                ..good.clone()
+            },
+        ),
+        (
+            "reason",
+            QuietOrder {
+                reason: "a\nb".to_owned(),
+                ..good.clone()
+            },
+        ),
+        (
+            "service",
+            QuietOrder {
+                service: "é".repeat(501),
+                ..good.clone()
+            },
+        ),
+    ];
+    let mut state = State::default();
+    for (part, order) in wrong {
+        match state.be_quiet(order, START) {
+            Err(QuietError::Invalid { parameter, .. }) => assert_eq!(parameter, part),
+            other => panic!("{part}: {other:?}"),
+        }
+    }
+    let taken = (0..200).filter(|_| state.be_quiet(good.clone(), START).is_ok());
+    assert_eq!(taken.count(), QUIETS_MAX);
+    assert!(state.be_quiet(good, START + HOUR).is_ok());
+}
+
+/// Scenario: a target is added to the file while one incident goes on and another has just ended.
+/// Guarantees: it is sent the one that goes on alone; one that is removed and added again is sent it anew.
+#[test]
+fn a_new_target_is_sent_what_goes_on() {
+    let mut world = World::new("");
+    world.find(true);
+    world.find(false);
+    world.targets = targets(&[("a", ""), ("b", "")]);
+    world.pass(MINUTE);
+    world.state.set_targets(&world.targets.clone(), world.now);
+    assert_eq!(
+        (world.send_to(1), world.send_to(0)),
+        (Vec::new(), vec!["ended"])
+    );
+    world.find(true);
+    assert_eq!(
+        (world.send_to(1), world.send_to(0)),
+        (vec!["begun"], vec!["begun"])
+    );
+}
+
+/// Scenario: a service is removed while its circuit is open.
+/// Guarantees: the incident ends, and says why.
+#[test]
+fn what_is_no_longer_listed_ends() {
+    let mut world = World::new("");
+    world.find(true);
+    assert_eq!(world.send(), ["begun"]);
+    let mut listed = BTreeSet::from([circuit("stock")]);
+    assert!(!world.state.end_unlisted(&listed, world.now));
+    listed.clear();
+    assert!(world.state.end_unlisted(&listed, world.now));
+    assert!(!world.state.end_unlisted(&listed, world.now));
+    assert!(world.state.incidents()[0].is_gone);
+    assert_eq!(world.send(), ["ended"]);
+    world.find(true);
+    assert!(!world.state.incidents()[0].is_gone);
+    assert_eq!(world.send(), ["begun"]);
+}
+
+#[test]
+fn incidents_are_bounded() {
+    let mut state = State::default();
+    let finding = |n: usize| Finding {
+        subject: circuit(&format!("c{n}")),
+        problem: Some(Problem {
+            since: START,
+            reason: String::new(),
+            opened_by: None,
+        }),
+    };
+    let noted = state.observe((0..INCIDENTS_MAX + 7).map(finding).collect(), START);
+    assert_eq!(
+        (state.incidents().len(), noted.not_kept),
+        (INCIDENTS_MAX, 7)
+    );
+}
