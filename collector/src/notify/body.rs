@@ -1,0 +1,134 @@
+//! The bodies in which targets take messages: Slack's, Microsoft Teams', Alertmanager's (API v2), and our own for webhooks.
+
+use serde_json::{Value, json};
+
+use super::incident::{Notice, Stage};
+use super::message::Message;
+use super::template;
+use crate::model::{MINUTE, UnixNanos, format_timestamp};
+
+/// How much longer than to the next post an alert lives without one: four posts may be lost.
+const ALERT_LIVES: std::time::Duration = MINUTE.saturating_mul(5);
+
+/// Returns the body of a webhook: the template, or everything there is.
+pub(super) fn webhook(message: &Message, template: Option<&Value>) -> Value {
+    message.with_values(|values| match template {
+        Some(template) => template::fill(template, values),
+        None => {
+            let all = values
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), json!(value)));
+            Value::Object(all.collect())
+        }
+    })
+}
+
+/// Returns a message with blocks, as Slack's incoming webhooks take it.
+pub(super) fn slack(message: &Message) -> Value {
+    // Slack's markup knows these three; https://api.slack.com/reference/surfaces/formatting#escaping
+    let escaped = |text: &str| {
+        let text = text.replace('&', "&amp;");
+        text.replace('<', "&lt;").replace('>', "&gt;")
+    };
+    let lines = message.lines();
+    let lines = lines
+        .iter()
+        .map(|(word, text)| format!("*{word}:* {}", escaped(text)));
+    let links = message.links();
+    let links = links
+        .iter()
+        .map(|(word, url)| format!("<{}|{word}>", escaped(url).replace('|', "%7C")));
+    let lines: Vec<_> = lines.chain(links).collect();
+    let section =
+        |text: String| json!({"type": "section", "text": {"type": "mrkdwn", "text": text}});
+    let title = escaped(&message.title);
+    json!({
+        "text": title.clone(),
+        "blocks": [section(format!("*{title}*")), section(lines.join("\n"))],
+    })
+}
+
+/// Returns an adaptive card, as the webhooks of Teams' workflows take it.
+pub(super) fn teams(message: &Message) -> Value {
+    let lines = message.lines();
+    let facts = lines
+        .iter()
+        .map(|(word, text)| json!({"title": word, "value": text}));
+    let links = message.links();
+    let actions = links
+        .iter()
+        .map(|(word, url)| json!({"type": "Action.OpenUrl", "title": word, "url": url}));
+    let is_over = !message.until.is_empty();
+    let title = json!({
+        "type": "TextBlock", "text": message.title, "weight": "Bolder", "size": "Medium", "wrap": true,
+        "color": if is_over { "Good" } else { "Attention" },
+    });
+    let facts = json!({"type": "FactSet", "facts": facts.collect::<Vec<_>>()});
+    json!({
+        "type": "message",
+        "attachments": [{
+            "contentType": "application/vnd.microsoft.card.adaptive",
+            "content": {
+                "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+                "type": "AdaptiveCard", "version": "1.4",
+                "body": [title, facts],
+                "actions": actions.collect::<Vec<_>>(),
+            },
+        }],
+    })
+}
+
+/// Returns alerts as `POST /api/v2/alerts` of Alertmanager takes them: one that goes on ends by itself when no more is posted.
+pub(super) fn alerts(notices: &[(&Notice, Message)], now: UnixNanos) -> Value {
+    notices
+        .iter()
+        .map(|(notice, message)| alert(notice, message, now))
+        .collect()
+}
+
+fn alert(notice: &Notice, message: &Message, now: UnixNanos) -> Value {
+    let incident = &notice.incident;
+    let ends = incident.ended.unwrap_or(now + ALERT_LIVES);
+    // Labels identify an alert: they are the same from its beginning to its end.
+    let mut labels = json!({
+        "alertname": notice.alert_name(),
+        "severity": "warning",
+        "source": "fusebox",
+    });
+    for (name, value) in [
+        ("service", &message.service),
+        ("circuit", &message.circuit),
+        ("instance", &message.instance),
+    ] {
+        if !value.is_empty() {
+            labels[name] = json!(value);
+        }
+    }
+    let mut annotations = json!({"summary": message.title, "description": message.reason});
+    if !message.trace.is_empty() {
+        annotations["trace"] = json!(message.trace);
+    }
+    if notice.stage == Stage::Flapping {
+        annotations["flapping"] = json!("true");
+    }
+    json!({
+        "labels": labels,
+        "annotations": annotations,
+        "startsAt": message.since,
+        "endsAt": format_timestamp(ends),
+        "generatorURL": message.link,
+    })
+}
+
+impl Notice {
+    fn alert_name(&self) -> &'static str {
+        use super::subject::Subject;
+        match self.incident.subject {
+            Subject::Circuit(_) => "FuseboxCircuitOpen",
+            Subject::Instance { .. } => "FuseboxInstanceDown",
+            Subject::Silence => "FuseboxInstancesSilent",
+            Subject::Collector => "FuseboxCollectorFailing",
+            Subject::Influxdb => "FuseboxInfluxdbUnreachable",
+        }
+    }
+}

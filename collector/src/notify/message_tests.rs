@@ -1,0 +1,136 @@
+//! What is said, and the bodies in which it is said.
+
+use serde_json::json;
+
+use super::super::body;
+use super::super::incident::{Incident, Problem};
+use super::*;
+use crate::model::{CircuitKey, UnixNanos};
+
+const SINCE: UnixNanos = UnixNanos::new(1_760_000_000_000_000_000);
+
+fn notice(service: &str, stage: Stage) -> Notice {
+    let key = CircuitKey {
+        service: service.to_owned(),
+        name: "stock/<7>".to_owned(),
+    };
+    let problem = Problem {
+        since: SINCE,
+        reason: "error rate 63 % & more".to_owned(),
+        opened_by: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
+    };
+    let mut incident = Incident::new(Subject::Circuit(key), problem, SINCE);
+    incident.ended = (stage == Stage::Ended).then(|| SINCE + std::time::Duration::from_secs(90));
+    Notice {
+        incident,
+        stage,
+        is_reminder: false,
+    }
+}
+
+#[test]
+fn a_message_says_what_why_since_when_and_where_to_look() {
+    let begun = Message::new(&notice("shop", Stage::Begun), "https://fusebox.example");
+    assert_eq!(
+        begun.text(),
+        "shop → stock/<7> is open\n\nWhy: error rate 63 % & more\nSince: 2025-10-09T08:53:20Z\n\
+         Show: https://fusebox.example/circuits/shop/stock%2F%3C7%3E\n\
+         The call that opened it: https://fusebox.example/traces/4bf92f3577b34da6a3ce929d0e0e4736\n"
+    );
+    let ended = Message::new(&notice("shop", Stage::Ended), "");
+    assert_eq!(
+        (ended.event, ended.title.as_str()),
+        ("circuit_closed", "shop → stock/<7> is closed again")
+    );
+    assert!(ended.text().contains("Lasted: 1.5 min"), "{}", ended.text());
+    let mut reminder = notice("shop", Stage::Begun);
+    reminder.is_reminder = true;
+    assert_eq!(
+        Message::new(&reminder, "").title,
+        "shop → stock/<7> is still open"
+    );
+}
+
+/// Scenario: a service is named so as to forge lines, mails and links.
+/// Guarantees: it stays one bounded word in its place.
+#[test]
+fn a_name_stays_in_its_place() {
+    let name = format!("a\r\nBcc: x@y.example\u{202e}{}", "b".repeat(10_000));
+    let message = Message::new(&notice(&name, Stage::Begun), "https://f.example");
+    assert!(!message.title.contains(['\r', '\n', '\u{202e}']));
+    assert!(message.title.chars().count() < 700, "{}", message.title);
+    assert!(
+        message
+            .link
+            .starts_with("https://f.example/circuits/a%0D%0ABcc")
+    );
+}
+
+#[test]
+fn slack_gets_its_markup_escaped() {
+    let message = Message::new(&notice("a&b", Stage::Begun), "https://f.example");
+    let body = body::slack(&message);
+    assert_eq!(body["text"], "a&amp;b → stock/&lt;7&gt; is open");
+    let lines = body["blocks"][1]["text"]["text"].as_str().unwrap();
+    assert!(
+        lines.contains("*Why:* error rate 63 % &amp; more\n"),
+        "{lines}"
+    );
+    assert!(
+        lines.contains("<https://f.example/circuits/a%26b/stock%2F%3C7%3E|Show>"),
+        "{lines}"
+    );
+}
+
+#[test]
+fn teams_gets_a_card() {
+    let message = Message::new(&notice("shop", Stage::Ended), "https://f.example");
+    let body = body::teams(&message);
+    let card = &body["attachments"][0]["content"];
+    assert_eq!(card["type"], "AdaptiveCard");
+    assert_eq!(card["body"][0]["color"], "Good");
+    assert_eq!(
+        card["body"][1]["facts"][0],
+        json!({"title": "Why", "value": "error rate 63 % & more"})
+    );
+    assert_eq!(
+        card["actions"][0]["url"],
+        "https://f.example/circuits/shop/stock%2F%3C7%3E"
+    );
+}
+
+/// Guarantees: an alert has the same labels from its beginning to its end, and ends by itself when no more is posted.
+#[test]
+fn an_alert_keeps_its_labels() {
+    let alert = |stage| {
+        let notice = notice("shop", stage);
+        let message = Message::new(&notice, "https://f.example");
+        body::alerts(&[(&notice, message)], SINCE)[0].clone()
+    };
+    let (begun, ended) = (alert(Stage::Begun), alert(Stage::Ended));
+    assert_eq!(begun["labels"], ended["labels"]);
+    assert_eq!(alert(Stage::Flapping)["labels"], ended["labels"]);
+    let labels = json!({
+        "alertname": "FuseboxCircuitOpen", "severity": "warning", "source": "fusebox",
+        "service": "shop", "circuit": "stock/<7>",
+    });
+    assert_eq!(begun["labels"], labels);
+    assert_eq!(begun["endsAt"], "2025-10-09T08:58:20Z");
+    assert_eq!(ended["endsAt"], "2025-10-09T08:54:50Z");
+    assert_eq!(begun["startsAt"], ended["startsAt"]);
+}
+
+#[test]
+fn a_webhook_without_a_template_gets_everything() {
+    let message = Message::new(&notice("shop", Stage::Begun), "https://f.example");
+    let body = body::webhook(&message, None);
+    let names: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(names.len(), super::super::template::NAMES.len());
+    assert!(
+        super::super::template::NAMES
+            .iter()
+            .all(|name| names.iter().any(|one| one == name))
+    );
+    let filled = body::webhook(&message, Some(&json!(["{{event}}"])));
+    assert_eq!(filled, json!(["circuit_open"]));
+}
