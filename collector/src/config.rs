@@ -49,6 +49,8 @@ pub struct CollectorConfig {
     pub cors_allowed_origins: Vec<String>,
     /// Hystrix's and Turbine's streams that are pulled onto the wall. Default none.
     pub hystrix_streams: Vec<HystrixSource>,
+    /// A file that says who is notified of which incidents; it is read again when it changes. Default none.
+    pub notify_file: Option<PathBuf>,
     /// Listen beyond loopback, and answer any host name, without a token. Default no.
     pub insecure: bool,
     /// The InfluxDB that stores everything. Default none: the data directory does.
@@ -84,6 +86,9 @@ pub enum ConfigError {
     /// The certificate cannot be used.
     #[error("tls: {0}")]
     Tls(String),
+    /// The file of those to notify cannot be used.
+    #[error("notify-file: {0}")]
+    NotifyFile(String),
     /// The file of tokens cannot be used.
     #[error("token-file: {0}")]
     TokenFile(String),
@@ -109,6 +114,7 @@ impl CollectorConfig {
             tls: None,
             cors_allowed_origins: Vec::new(),
             hystrix_streams: Vec::new(),
+            notify_file: None,
             insecure: false,
             influxdb: None,
             influxdb_local: Duration::from_secs(3600),
@@ -163,6 +169,7 @@ impl CollectorConfig {
             ("tls-cert", set(self.tls.is_some())),
             ("cors-allowed-origin", origins),
             ("hystrix-stream", streams),
+            ("notify-file", set(self.notify_file.is_some())),
             ("insecure", self.insecure.to_string()),
         ];
         match &self.influxdb {

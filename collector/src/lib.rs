@@ -14,6 +14,7 @@ mod handles;
 pub mod live;
 mod log;
 pub mod model;
+pub mod notify;
 mod outbound;
 pub mod pipeline;
 pub mod query;

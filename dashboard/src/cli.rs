@@ -124,6 +124,10 @@ pub struct ServerArgs {
         value_delimiter = ','
     )]
     pub hystrix_streams: Vec<HystrixSource>,
+    /// File that says who is notified when circuits open, instances go down or the collector is in trouble; JSON, see
+    /// NOTIFY.md. It is read again when it changes.
+    #[arg(long, global = true, env = "FUSEBOX_NOTIFY_FILE", value_name = "FILE")]
+    pub notify_file: Option<PathBuf>,
     /// Allows an address beyond loopback, and any host name, without a token.
     #[arg(long, global = true, env = "FUSEBOX_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
@@ -330,6 +334,7 @@ impl ServerArgs {
             tls: self.tls()?,
             cors_allowed_origins: self.cors_allowed_origins.clone(),
             hystrix_streams: self.hystrix_streams.clone(),
+            notify_file: self.notify_file.clone(),
             insecure: self.insecure,
             influxdb: self.influxdb.options()?,
             influxdb_local: self.influxdb.local,

@@ -50,6 +50,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "pipeline",
             "receivers",
             "query",
+            "notify",
             "api",
             "fuzz",
             "config",

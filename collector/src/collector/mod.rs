@@ -25,6 +25,7 @@ use crate::counters::Counters;
 use crate::handles::Handles;
 use crate::live::Live;
 use crate::live::circuits::Circuits;
+use crate::notify::{self, Notifier};
 use crate::pipeline::{Health, Ingest, Pipeline};
 use crate::query::QueryService;
 use crate::receivers::{
@@ -117,6 +118,7 @@ struct Parts {
     health: Health,
     clock: Arc<Mutex<RetentionClock>>,
     influxdb: Option<Influxdb>,
+    notifier: Notifier,
 }
 
 impl Collector {
@@ -131,6 +133,9 @@ impl Collector {
             .with_sender(config.sender_token.clone());
         let tokens = first_tokens(&mut token_source)?;
         let tls = config.tls.clone().map(first_certificate).transpose()?;
+        let notify_file = config.notify_file.clone().map(notify::Source::new);
+        let checked = notify_file.map_or(Ok(()), notify::check);
+        checked.map_err(ConfigError::NotifyFile)?;
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&opening))
             .await
@@ -191,6 +196,7 @@ impl Collector {
         let mut state = ApiState::new(self.query(), self.counters());
         state.health = self.parts.health.clone();
         state.influxdb = self.influxdb();
+        state.notifier = self.notifier();
         state.stop = self.stop();
         state.access = self.access.clone();
         state.handles = self.handles;
@@ -205,6 +211,11 @@ impl Collector {
     /// Returns the InfluxDB status handle, if InfluxDB is configured.
     pub fn influxdb(&self) -> Option<Influxdb> {
         self.parts.influxdb.clone()
+    }
+
+    /// Returns the incidents, and who is notified of them.
+    pub fn notifier(&self) -> Notifier {
+        self.parts.notifier.clone()
     }
 
     /// Returns the signal that the collector stops.
@@ -227,6 +238,7 @@ impl Collector {
         web: Router,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), CollectorError> {
+        let notifying = notifying(&self);
         let options = ServeOptions {
             counters: self.counters(),
             access: self.access.clone(),
@@ -252,6 +264,7 @@ impl Collector {
         if let Some((source, tls)) = self.tls {
             reloading.spawn(reload_certificate(source, tls));
         }
+        reloading.spawn(notifying);
         let lanes = self.lanes.map(Lanes::start);
         let mut pulling = pull_hystrix(&self.config.hystrix_streams, &self.parts.circuits);
         shutdown.await;
@@ -263,6 +276,7 @@ impl Collector {
         self.switch.stop();
         self.parts.query.close_streams();
         self.parts.circuits.control().close();
+        self.parts.notifier.keep().await;
         let mut outcome = Ok(());
         while let Some(ended) = servers.join_next().await {
             outcome = outcome.and(ended.map_err(std::io::Error::other));
@@ -282,6 +296,23 @@ impl Collector {
             "stopped"
         );
         Ok(outcome?)
+    }
+}
+
+/// Returns the work of notifying, where there is a file that says whom.
+fn notifying(collector: &Collector) -> impl Future<Output = ()> + Send + 'static {
+    let file = collector.config.notify_file.clone();
+    let notifier = collector.notifier();
+    let sources = notify::Sources {
+        query: collector.query(),
+        health: collector.parts.health.clone(),
+        influxdb: collector.influxdb(),
+    };
+    let url = format!("{}://{}", collector.scheme(), collector.web_addr());
+    async move {
+        if let Some(file) = file {
+            notify::run(notifier, notify::Source::new(file), sources, url).await;
+        }
     }
 }
 

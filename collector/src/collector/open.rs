@@ -10,6 +10,7 @@ use crate::counters::Counters;
 use crate::live::Live;
 use crate::live::circuits::{CircuitSink, Circuits};
 use crate::model::UnixNanos;
+use crate::notify::Notifier;
 use crate::pipeline::{Health, Pipeline, PipelineOptions};
 use crate::shipping::{Lanes, Shipping, paused, query_service};
 use crate::store::embedded::{EmbeddedOptions, open_followed};
@@ -71,7 +72,12 @@ pub(super) fn open(config: &CollectorConfig) -> Result<Opened, CollectorError> {
         .zip(influxdb.clone())
         .map(|(shipping, report)| shipping.lanes(&store, &circuits, report))
         .transpose()?;
+    let notifier = match config.notify_file {
+        Some(_) => Notifier::open(&config.data_dir),
+        None => Notifier::default(),
+    };
     let parts = Parts {
+        notifier,
         store,
         circuits,
         logs,

@@ -34,6 +34,7 @@ fn open_at(dir: &Path, wall: UnixNanos, disk_budget_bytes: u64) -> (Parts, Shard
     let live = Live::new(circuits.clone(), Arc::clone(&counters));
     let logs = LogStore::open(dir, config.retention, 1 << 30, Arc::clone(&counters)).unwrap();
     let parts = Parts {
+        notifier: crate::notify::Notifier::default(),
         query: QueryService::new(store.clone(), circuits.clone(), live.clone()),
         store,
         circuits,

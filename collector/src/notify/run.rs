@@ -1,0 +1,203 @@
+//! The tasks: one looks for incidents, one reads the file again when it changes, and one for each target sends what is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tracing::{info, warn};
+
+use super::channel::Channel;
+use super::findings::{Look, Sources, of_transition};
+use super::send::{SendError, Sender};
+use super::settings::{Settings, Source, Target};
+use super::{Notifier, Reports};
+use crate::live::circuits::CircuitChange;
+use crate::model::UnixNanos;
+use crate::sync::LogThrottle;
+
+/// How often everything is looked at: a person does not react faster, and a wall of 10,000 circuits takes milliseconds.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often the instances are looked at: their heartbeats are 25 s apart.
+const INSTANCES_EVERY: Duration = Duration::from_secs(10);
+/// How long after the start instances are looked at: those with metrics of another SDK are down after three minutes, and while
+/// the collector itself was away it heard of none.
+const SETTLED_AFTER: Duration = Duration::from_secs(200);
+/// How often the file is read: soon enough for a person who has just changed it.
+const READ_EVERY: Duration = Duration::from_secs(1);
+/// How often a target looks for what became due by time: reminders, and the end of a time of quiet.
+const DUE_EVERY: Duration = Duration::from_secs(1);
+/// The pause behind a message: Slack takes one a second.
+const MESSAGE_PAUSE: Duration = Duration::from_secs(1);
+/// The pause after the first failure; it doubles with each further one.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The longest pause: a target that is back is noticed within a minute.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Alerts of one post.
+const ALERTS_MAX: usize = 100;
+
+/// Reads the file once, so that one that cannot be used keeps the collector from starting. Blocks.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(crate) fn check(mut source: Source) -> Result<(), String> {
+    let settings = source.changed().map_err(|error| error.to_string())?;
+    settings.map_or(Ok(()), |settings| with_sender(settings).map(drop))
+}
+
+/// Looks, reads and sends until it is dropped. Links begin with `url`, unless the file says otherwise.
+pub(crate) async fn run(notifier: Notifier, source: Source, sources: Sources, url: String) {
+    *notifier.inner.url.write() = url;
+    let mut news = notifier.inner.news.subscribe();
+    let watching = async {
+        // Once the targets are known: what is not sent to them yet must not be forgotten.
+        if news.changed().await.is_ok() {
+            watch(&notifier, &sources).await;
+        }
+    };
+    tokio::join!(follow(&notifier, source), watching);
+}
+
+/// Reads the file whenever it changes, and keeps one task for each target.
+async fn follow(notifier: &Notifier, mut source: Source) {
+    let mut tick = interval(READ_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut warnings = LogThrottle::default();
+    // They end with this set.
+    let mut sending = JoinSet::new();
+    loop {
+        tick.tick().await;
+        let read = tokio::task::spawn_blocking(move || {
+            let changed = source.changed().map_err(|error| error.to_string());
+            let made = changed.and_then(|settings| settings.map(with_sender).transpose());
+            (source, made)
+        });
+        let Ok((read, made)) = read.await else {
+            return;
+        };
+        source = read;
+        match made {
+            Ok(Some((settings, sender))) => {
+                sending.shutdown().await;
+                notifier.replace(settings);
+                for target in &notifier.settings().targets {
+                    let (notifier, sender) = (notifier.clone(), sender.clone());
+                    sending.spawn(serve(notifier, sender, Arc::clone(target)));
+                }
+                info!(targets = sending.len(), "read whom to notify");
+            }
+            Ok(None) => {}
+            Err(problem) => {
+                if warnings.is_due() {
+                    warn!(
+                        problem,
+                        "could not read whom to notify: what was valid before stays in force"
+                    );
+                }
+                notifier.inner.reports.lock().problem = Some(problem);
+            }
+        }
+    }
+}
+
+fn with_sender(settings: Settings) -> Result<(Settings, Sender), String> {
+    let sender = Sender::new(settings.ca_file.as_deref());
+    let sender = sender.map_err(|error| error.to_string())?;
+    Ok((settings, sender))
+}
+
+/// Looks for incidents.
+async fn watch(notifier: &Notifier, sources: &Sources) {
+    let mut changes = sources.query.circuits().subscribe();
+    let (mut tick, mut instances_at) = (interval(LOOK_EVERY), Instant::now() + SETTLED_AFTER);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let look = tokio::select! {
+            _ = tick.tick() => {
+                let instances_too = instances_at <= Instant::now();
+                if instances_too {
+                    instances_at = Instant::now() + INSTANCES_EVERY;
+                }
+                let looked = sources.look(instances_too, UnixNanos::now()).await;
+                // Whoever reads the wall gets the error too.
+                looked.unwrap_or_default()
+            }
+            change = changes.recv() => match change {
+                Ok(CircuitChange::Transition(transition)) => Look {
+                    findings: of_transition(&transition).into_iter().collect(),
+                    listed: None,
+                },
+                // What was missed is found at the next look, if it goes on.
+                Ok(CircuitChange::Samples) | Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            },
+        };
+        notifier.take(look).await;
+    }
+}
+
+impl Notifier {
+    /// Takes what was found; what changes by that is written before it is sent.
+    async fn take(&self, look: Look) {
+        let now = UnixNanos::now();
+        let targets = &self.settings().targets;
+        let is_changed = {
+            let mut state = self.state();
+            let noted = state.observe(look.findings, now);
+            let listed = look.listed.as_ref();
+            let is_gone = listed.is_some_and(|listed| state.end_unlisted(listed, now));
+            self.inner.reports.lock().not_kept += noted.not_kept;
+            state.prune(targets, now) || noted.is_changed || is_gone
+        };
+        if is_changed {
+            self.keep().await;
+            self.wake();
+        }
+    }
+}
+
+/// Sends what is due to one target.
+async fn serve(notifier: Notifier, sender: Sender, target: Arc<Target>) {
+    let mut news = notifier.inner.news.subscribe();
+    let most = match target.channel {
+        Channel::Alertmanager(_) => ALERTS_MAX,
+        _ => 1,
+    };
+    loop {
+        news.mark_unchanged();
+        let due = notifier.state().due(&target, UnixNanos::now(), most);
+        if due.is_empty() {
+            let _looked = timeout(DUE_EVERY, news.changed()).await;
+            continue;
+        }
+        let sent = sender.send(&target, &due, &notifier.url()).await;
+        if notifier.report(&target, &due, &sent) {
+            notifier.keep().await;
+        }
+        let failures = notifier.failures(&target.name);
+        if let Err(error) = &sent {
+            let name = &target.name;
+            if failures == 1 {
+                warn!(target = name, %error, "could not notify");
+            }
+            sleep(pause(failures, error)).await;
+        } else if most == 1 {
+            sleep(MESSAGE_PAUSE).await;
+        }
+    }
+}
+
+impl Notifier {
+    fn failures(&self, target: &str) -> u32 {
+        let reports = self.inner.reports.lock();
+        let Reports { targets, .. } = &*reports;
+        targets.get(target).map_or(0, |report| report.failures)
+    }
+}
+
+/// Returns the pause after a failure: what the target asks for, or longer with each.
+fn pause(failures: u32, error: &SendError) -> Duration {
+    let doubled = PAUSE_MIN * 2_u32.saturating_pow(failures.saturating_sub(1).min(10));
+    error.retry_after().unwrap_or(doubled.min(PAUSE_MAX))
+}
