@@ -1,5 +1,7 @@
 //! `/healthz`: whether the collector can do its work.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -8,6 +10,7 @@ use serde::Serialize;
 
 use super::ApiState;
 use crate::counters::Incident;
+use crate::notify::{Notifier, TargetReport};
 use crate::receivers::Anonymous;
 use crate::store::influxdb::Influxdb;
 
@@ -29,6 +32,34 @@ struct Report {
     spans_damaged: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     influxdb: Option<InfluxdbHealth>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notifications: Option<NotificationsHealth>,
+}
+
+/// Those who are not notified: the status stays `ok`, as with InfluxDB.
+#[derive(Debug, Serialize)]
+struct NotificationsHealth {
+    targets: usize,
+    /// Why the last message did not arrive, by target.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    failing: BTreeMap<String, String>,
+    /// Why the file of targets is not in force as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl NotificationsHealth {
+    fn of(notifier: &Notifier) -> Option<Self> {
+        let found = notifier.overview();
+        let targets = found.targets.len();
+        let problem_of = |target: TargetReport| Some((target.name, target.problem?));
+        let health = Self {
+            targets,
+            failing: found.targets.into_iter().filter_map(problem_of).collect(),
+            problem: found.problem,
+        };
+        (targets > 0 || health.problem.is_some()).then_some(health)
+    }
 }
 
 /// An InfluxDB that is away does not keep the collector from its work: it is reported, and the status stays `ok`.
@@ -75,6 +106,7 @@ pub(super) async fn healthz(
         spans_queued: state.counters.spans_queued.get(),
         spans_damaged: state.counters.incidents.of(Incident::DamagedSpan),
         influxdb: state.influxdb.as_ref().map(InfluxdbHealth::of),
+        notifications: NotificationsHealth::of(&state.notifier),
     };
     (code, Json(report)).into_response()
 }

@@ -14,6 +14,7 @@ mod hystrix;
 mod jaeger;
 mod logs;
 mod metrics;
+mod notifications;
 mod params;
 mod pieces;
 mod problem;
@@ -33,7 +34,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{delete, get, post};
 
 pub use compress::takes_gzip;
 pub use problem::Problem;
@@ -41,6 +42,7 @@ pub use web::bounded;
 
 use crate::counters::Counters;
 use crate::handles::Handles;
+use crate::notify::Notifier;
 use crate::pipeline::Health;
 use crate::query::QueryService;
 use crate::receivers::Access;
@@ -58,6 +60,8 @@ pub struct ApiState {
     pub health: Health,
     /// The InfluxDB status handle, if InfluxDB is configured.
     pub influxdb: Option<Influxdb>,
+    /// The incidents, and who is notified of them.
+    pub notifier: Notifier,
     /// When the collector stops; streams end then.
     pub stop: Stop,
     pub(crate) access: Access,
@@ -74,6 +78,7 @@ impl ApiState {
             counters,
             health: Health::default(),
             influxdb: None,
+            notifier: Notifier::default(),
             stop: Stop::default(),
             access: Access::default(),
             handles: Handles::default(),
@@ -101,6 +106,15 @@ pub fn router(state: ApiState) -> Router {
                 .layer(DefaultBodyLimit::max(control::ORDER_BYTES_MAX)),
         )
         .route("/changes", get(control::journal))
+        .route("/notifications", get(notifications::overview))
+        .route(
+            "/notifications/quiet",
+            post(notifications::be_quiet).layer(DefaultBodyLimit::max(control::ORDER_BYTES_MAX)),
+        )
+        .route(
+            "/notifications/quiet/{id}",
+            delete(notifications::end_quiet),
+        )
         .route("/instances", get(services::instances))
         .route("/traces", get(traces::search))
         .route("/traces/{id}", get(traces::trace))

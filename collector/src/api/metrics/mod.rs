@@ -5,6 +5,7 @@
 mod circuits;
 mod exposition;
 mod influxdb;
+mod notifications;
 mod own;
 mod services;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub(super) async fn metrics(
     if let Some(influxdb) = &state.influxdb {
         influxdb::write(&mut text, &influxdb.report());
     }
+    notifications::write(&mut text, &state.notifier.overview());
     let live = state.query.live();
     let edges = live.edge_figures(EDGES_MAX);
     services::write_edges(&mut text, &edges);

@@ -10,8 +10,13 @@ use http::header::{HOST, ORIGIN};
 use super::{Auth, Denied, host};
 use crate::receivers::places::Session;
 
-/// Whose changes reach running services.
-const CONTROL_PATHS: [&str; 2] = ["/circuits/", "/api/circuits/"];
+/// Whose changes reach running services, or those who look after them.
+const CONTROL_PATHS: [&str; 4] = [
+    "/circuits/",
+    "/api/circuits/",
+    "/notifications/",
+    "/api/notifications/",
+];
 
 /// What proxies add: the request may come from any machine, though the connection comes from this one.
 const FORWARDED_BY: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
