@@ -3,6 +3,8 @@
 mod as_written;
 mod bad_input;
 mod clocks;
+mod mail_server;
+mod notifying;
 mod reading;
 mod resilience4j;
 mod tls;

@@ -17,19 +17,19 @@ use crate::receivers::TlsFiles;
 const TOKEN: &str = "sender-sender-01";
 
 /// A certificate and its key, in PEM form.
-struct Issued {
-    cert: String,
-    key: String,
+pub(super) struct Issued {
+    pub(super) cert: String,
+    pub(super) key: String,
 }
 
 /// A certificate authority.
-struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(super) pem: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -39,7 +39,7 @@ impl Authority {
     }
 
     /// Issues a certificate for that name, valid until that year.
-    fn issue(&self, name: &str, until: i32) -> Issued {
+    pub(super) fn issue(&self, name: &str, until: i32) -> Issued {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
