@@ -48,6 +48,7 @@ pub(crate) fn web_router_with(collector: &Collector, more_nav: &'static [NavEntr
         version: env!("CARGO_PKG_VERSION").to_owned(),
         settings: collector.config().effective(),
         influxdb: collector.influxdb(),
+        notifier: collector.notifier(),
         stop: collector.stop(),
     };
     let api = api::router(collector.api_state());

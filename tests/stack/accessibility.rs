@@ -51,6 +51,7 @@ fn paths(trace: &str) -> Vec<String> {
         "/map?range=1h",
         "/instances",
         "/changes",
+        "/notifications",
         "/about",
         "/preferences",
         "/preferences?saved=1",

@@ -15,6 +15,7 @@ mod instances;
 mod journal;
 mod logs;
 mod map;
+mod notifications;
 mod preferences;
 mod services;
 mod switch;
@@ -34,6 +35,7 @@ use axum::routing::{get, post};
 use fusebox_collector::Stop;
 use fusebox_collector::counters::Counters;
 use fusebox_collector::model::nanos;
+use fusebox_collector::notify::Notifier;
 use fusebox_collector::pipeline::Ingest;
 use fusebox_collector::query::QueryService;
 use fusebox_collector::store::influxdb::Influxdb;
@@ -64,6 +66,8 @@ pub struct AppState {
     pub settings: Vec<(String, String)>,
     /// How it stands with the InfluxDB, where there is one.
     pub influxdb: Option<Influxdb>,
+    /// The incidents, and who is notified of them.
+    pub notifier: Notifier,
     /// When the collector stops; streams end then.
     pub stop: Stop,
     /// Entries of the navigation beside the usual ones.
@@ -118,6 +122,16 @@ pub fn router(state: AppState) -> Router {
         .route("/services/{name}", get(services::show))
         .route("/map", get(map::show))
         .route("/instances", get(instances::show))
+        .route("/notifications", get(notifications::show))
+        .route(
+            "/notifications/quiet",
+            post(notifications::be_quiet)
+                .layer(DefaultBodyLimit::max(notifications::FORM_BYTES_MAX)),
+        )
+        .route(
+            "/notifications/quiet/{id}/end",
+            post(notifications::end_quiet),
+        )
         .route("/changes", get(journal::show))
         .route("/about", get(about::show))
         .route("/go", get(jump::show))

@@ -46,6 +46,7 @@ impl Stack {
             otlp_grpc: "http://127.0.0.1:4317".to_owned(),
             version: "0.1.0".to_owned(),
             influxdb: None,
+            notifier: collector.notifier(),
             stop: collector.stop(),
             settings: vec![("data-dir".to_owned(), "/var/lib/fusebox".to_owned())],
         };

@@ -2,11 +2,14 @@
 
 use fusebox::control::{Action, Outcome};
 use fusebox_collector::live::circuits::{JournalEntry, JournalFilter};
+use fusebox_collector::notify::{Overview, Quiet, QuietError, QuietOrder, TargetReport};
 use fusebox_collector::query::{InstanceView, Instances, Liveness};
+use serde_json::json;
 
 use super::*;
 use crate::pages::instances::InstancesPage;
 use crate::pages::journal::JournalPage;
+use crate::pages::notifications::{Entered, NotificationsPage};
 use crate::pages::switch::form;
 
 /// Returns every page: its name and its HTML.
@@ -33,6 +36,17 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
         (
             "instances empty",
             html(InstancesPage::new(Instances::default(), "", NOW)),
+        ),
+        ("notifications", notifications(friendly, "")),
+        ("notifications hostile", notifications(hostile, HOSTILE)),
+        (
+            "notifications empty",
+            html(NotificationsPage::new(
+                Overview::default(),
+                Entered::new(QuietOrder::default(), None),
+                None,
+                NOW,
+            )),
         ),
         ("switch", switch(circuit, "the disk is full")),
         ("switch hostile", switch(nasty_circuit(), &nasty())),
@@ -68,6 +82,68 @@ fn entry([service, name, by, reason, instance]: [&str; 5]) -> JournalEntry {
         },
         outcomes: vec![outcome],
     }
+}
+
+fn notifications([service, circuit, by, reason, instance]: [&str; 5], typed: &str) -> String {
+    let incident = |subject: serde_json::Value, ended: Option<u64>| {
+        let mut json = json!({
+            "since_unix_nanos": NOW - HOUR, "ended_unix_nanos": ended, "reason": reason,
+            "opened_by": "4bf92f3577b34da6a3ce929d0e0e4736", "is_flapping": false, "is_gone": false,
+            "is_muted": false, "is_present": true, "openings": [], "round": 0, "sent": {},
+        });
+        let fields = subject.as_object().into_iter().flatten();
+        fields.for_each(|(key, value)| json[key] = value.clone());
+        serde_json::from_value(json).expect("an incident")
+    };
+    let quiet = |service: &str, circuit: &str| Quiet {
+        id: 7,
+        service: service.to_owned(),
+        circuit: circuit.to_owned(),
+        until: UnixNanos::new(NOW + HOUR),
+        by: by.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let target = |problem: Option<&str>| TargetReport {
+        name: service.to_owned(),
+        channel: "slack",
+        host: "hooks.slack.example".to_owned(),
+        sent: 1_234,
+        failed: 2,
+        sent_at: problem.map(|_| UnixNanos::new(NOW - MINUTE)),
+        problem: problem.map(str::to_owned),
+        ..TargetReport::default()
+    };
+    let found = Overview {
+        problem: (!typed.is_empty()).then(|| reason.to_owned()),
+        targets: vec![target(None), target(Some(reason))],
+        incidents: vec![
+            incident(
+                json!({"subject": "circuit", "service": service, "name": circuit}),
+                None,
+            ),
+            incident(
+                json!({"subject": "instance", "service": service, "id": instance}),
+                Some(NOW),
+            ),
+            incident(json!({"subject": "influxdb"}), None),
+        ],
+        quiets: vec![quiet("", ""), quiet(service, ""), quiet(service, circuit)],
+        not_kept: 0,
+    };
+    let order = QuietOrder {
+        service: typed.to_owned(),
+        circuit: typed.to_owned(),
+        reason: typed.to_owned(),
+        by: by.to_owned(),
+        for_s: 1,
+    };
+    let error = QuietError::Invalid {
+        parameter: "for_s",
+        problem: "must be 60 s to 86400 s (24 h)".to_owned(),
+    };
+    let user = typed.is_empty().then(|| by.to_owned());
+    let entered = Entered::new(order, user);
+    html(NotificationsPage::new(found, entered, Some(error), NOW))
 }
 
 fn list([service, _, _, _, id]: [&str; 5], silent: Option<usize>, filter: &str) -> String {

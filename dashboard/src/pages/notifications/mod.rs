@@ -1,0 +1,333 @@
+//! Notifications: the incidents under way, whether each target is reached, and the times in which nothing new is sent. The forms
+//! work without JavaScript.
+
+use std::borrow::Cow;
+
+use askama::Template;
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use fusebox_collector::model::UnixNanos;
+use fusebox_collector::notify::{
+    Incident, Overview, Quiet, QuietError, QuietOrder, Subject, TargetReport,
+};
+use fusebox_collector::{is_same_origin, user_name};
+
+use crate::pages::Pages;
+use crate::pages::frame::error::{PageError, PageResult};
+use crate::pages::frame::page::{Chrome, Page, Section};
+use crate::pages::frame::params::Params;
+use crate::pages::view::href::Href;
+use crate::pages::view::{moment, text};
+
+/// The longest form: two names, a reason and a person.
+pub(crate) const FORM_BYTES_MAX: usize = 16 << 10;
+/// Incidents listed, those under way first.
+const INCIDENTS_MAX: usize = 200;
+/// The times that can be chosen: seconds and words.
+const TIMES: [(u64, &str); 5] = [
+    (300, "5 minutes"),
+    (900, "15 minutes"),
+    (3_600, "1 hour"),
+    (14_400, "4 hours"),
+    (86_400, "24 hours"),
+];
+/// The time that is chosen at first: a deployment.
+const TIME_DEFAULT: u64 = 900;
+
+/// Serves the page.
+pub(crate) async fn show(
+    State(pages): State<Pages>,
+    headers: HeaderMap,
+) -> PageResult<NotificationsPage> {
+    let user = user_name(&headers);
+    let entered = Entered::new(QuietOrder::default(), user);
+    let found = pages.info.notifier.overview();
+    let now = UnixNanos::now().get();
+    Ok(Page(NotificationsPage::new(found, entered, None, now)))
+}
+
+/// Takes a time of quiet.
+pub(crate) async fn be_quiet(
+    State(pages): State<Pages>,
+    headers: HeaderMap,
+    Form(pairs): Form<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
+    if !is_same_origin(&headers) {
+        return Err(PageError::Forbidden);
+    }
+    let params = Params::from(pairs);
+    let text = |name| params.word(name).unwrap_or_default().to_owned();
+    let user = user_name(&headers);
+    let order = QuietOrder {
+        service: text("service"),
+        circuit: text("circuit"),
+        // No number is as wrong as 0.
+        for_s: text("for_s").parse().unwrap_or(0),
+        by: user.clone().unwrap_or_else(|| text("by")),
+        reason: text("reason"),
+    };
+    let notifier = &pages.info.notifier;
+    match notifier.be_quiet(order.clone()).await? {
+        Ok(_) => Ok(Redirect::to("/notifications#quiet").into_response()),
+        Err(error) => {
+            let status = match error {
+                QuietError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+                QuietError::TooMany(_) => StatusCode::CONFLICT,
+            };
+            let entered = Entered::new(order, user);
+            let now = UnixNanos::now().get();
+            let page = NotificationsPage::new(notifier.overview(), entered, Some(error), now);
+            Ok((status, Page(page)).into_response())
+        }
+    }
+}
+
+/// Ends a time of quiet; one that has ended is as good.
+pub(crate) async fn end_quiet(
+    State(pages): State<Pages>,
+    Path(id): Path<u64>,
+    headers: HeaderMap,
+) -> Result<Redirect, PageError> {
+    if !is_same_origin(&headers) {
+        return Err(PageError::Forbidden);
+    }
+    pages.info.notifier.end_quiet(id).await?;
+    Ok(Redirect::to("/notifications#quiet"))
+}
+
+/// What was entered into the form.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    order: QuietOrder,
+    /// Whether the request itself says who sends it.
+    is_known: bool,
+}
+
+impl Entered {
+    pub(crate) fn new(order: QuietOrder, user: Option<String>) -> Self {
+        let is_known = user.is_some();
+        let by = user.unwrap_or_else(|| order.by.clone());
+        let order = QuietOrder { by, ..order };
+        Self { order, is_known }
+    }
+}
+
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "notifications/page.html")]
+pub(crate) struct NotificationsPage {
+    chrome: Chrome,
+    problem: Option<String>,
+    under_way: usize,
+    incidents: Vec<IncidentRow>,
+    targets: Vec<TargetRow>,
+    quiets: Vec<QuietRow>,
+    entered: Entered,
+    error: Option<QuietError>,
+}
+
+/// One incident as listed; times are HTML.
+#[derive(Debug)]
+struct IncidentRow {
+    class: &'static str,
+    word: &'static str,
+    what: String,
+    href: String,
+    reason: String,
+    since: String,
+    ended: String,
+    trace: Option<String>,
+}
+
+/// One target as listed.
+#[derive(Debug)]
+struct TargetRow {
+    name: String,
+    channel: &'static str,
+    host: String,
+    sent: String,
+    failed: String,
+    /// When, as HTML.
+    last: String,
+    problem: Option<String>,
+}
+
+/// One time of quiet as listed.
+#[derive(Debug)]
+struct QuietRow {
+    id: u64,
+    what: String,
+    until: String,
+    by: String,
+    reason: String,
+}
+
+impl NotificationsPage {
+    /// Returns the page of what was found, with what was entered and what is wrong with it.
+    pub(crate) fn new(
+        found: Overview,
+        entered: Entered,
+        error: Option<QuietError>,
+        now: u64,
+    ) -> Self {
+        let incidents = found.incidents.iter();
+        let under_way = incidents.clone().filter(|one| one.ended.is_none());
+        Self {
+            chrome: Chrome::new(Section::Instances, "Notifications"),
+            problem: found.problem,
+            under_way: under_way.count(),
+            incidents: incidents
+                .take(INCIDENTS_MAX)
+                .map(|one| IncidentRow::new(one, now))
+                .collect(),
+            targets: found
+                .targets
+                .iter()
+                .map(|one| TargetRow::new(one, now))
+                .collect(),
+            quiets: found
+                .quiets
+                .iter()
+                .map(|one| QuietRow::new(one, now))
+                .collect(),
+            entered,
+            error,
+        }
+    }
+
+    fn problem(&self) -> Option<Cow<'_, str>> {
+        let problem = self.problem.as_deref();
+        problem.map(|problem| text::shown(problem, 500))
+    }
+
+    fn is_cut(&self) -> bool {
+        self.incidents.len() == INCIDENTS_MAX
+    }
+
+    fn service(&self) -> Cow<'_, str> {
+        text::shown(&self.entered.order.service, 500)
+    }
+
+    fn circuit(&self) -> Cow<'_, str> {
+        text::shown(&self.entered.order.circuit, 500)
+    }
+
+    fn reason(&self) -> Cow<'_, str> {
+        text::shown(&self.entered.order.reason, 500)
+    }
+
+    fn by(&self) -> Cow<'_, str> {
+        text::shown(&self.entered.order.by, 500)
+    }
+
+    /// The times: seconds, words, whether it is chosen.
+    fn times(&self) -> Vec<(u64, &'static str, bool)> {
+        let chosen = match self.entered.order.for_s {
+            0 => TIME_DEFAULT,
+            seconds => seconds,
+        };
+        let choice = |(seconds, words)| (seconds, words, seconds == chosen);
+        TIMES.map(choice).to_vec()
+    }
+
+    /// What is wrong with that field.
+    fn field_problem(&self, field: &str) -> Option<&str> {
+        match &self.error {
+            Some(QuietError::Invalid { parameter, problem }) if *parameter == field => {
+                Some(problem)
+            }
+            _ => None,
+        }
+    }
+
+    /// What is wrong, but with no field.
+    fn conflict(&self) -> Option<String> {
+        let error = self.error.as_ref()?;
+        let is_field = matches!(error, QuietError::Invalid { .. });
+        (!is_field).then(|| error.to_string())
+    }
+}
+
+impl IncidentRow {
+    fn new(incident: &Incident, now: u64) -> Self {
+        let (what, href) = what(&incident.subject);
+        let (class, word) = match (incident.ended, incident.is_flapping) {
+            (Some(_), _) => ("closed", "over"),
+            (None, true) => ("half", "flapping"),
+            (None, false) => ("open", "under way"),
+        };
+        let trace = incident.opened_by.as_ref();
+        Self {
+            class,
+            word,
+            what,
+            href,
+            reason: text::shown(&incident.reason, 300).into_owned(),
+            since: moment::short(incident.since.get(), now),
+            ended: match incident.ended {
+                Some(ended) => moment::short(ended.get(), now),
+                None => "—".to_owned(),
+            },
+            trace: trace.map(|id| Href::new("/traces").segment(id).to_string()),
+        }
+    }
+}
+
+/// Returns what an incident is about, and the page to look at.
+fn what(subject: &Subject) -> (String, String) {
+    match subject {
+        Subject::Circuit(key) => {
+            let (service, name) = (text::name(&key.service), text::name(&key.name));
+            (
+                format!("{service} → {name}"),
+                Href::circuit(key).to_string(),
+            )
+        }
+        Subject::Instance { service, id } => {
+            let what = format!("{} of {}", text::name(id), text::name(service));
+            let href = Href::new("/instances").with("filter", service);
+            (what, href.to_string())
+        }
+        Subject::Silence => ("Many instances at once".to_owned(), "/instances".to_owned()),
+        Subject::Collector => ("This collector".to_owned(), "/about".to_owned()),
+        Subject::Influxdb => ("InfluxDB".to_owned(), "/about".to_owned()),
+    }
+}
+
+impl TargetRow {
+    fn new(target: &TargetReport, now: u64) -> Self {
+        let problem = target.problem.as_deref();
+        Self {
+            name: text::name(&target.name).into_owned(),
+            channel: target.channel,
+            host: text::name(&target.host).into_owned(),
+            sent: text::count(target.sent),
+            failed: text::count(target.failed),
+            last: match target.sent_at {
+                Some(at) => moment::short(at.get(), now),
+                None => "—".to_owned(),
+            },
+            problem: problem.map(|problem| text::shown(problem, 300).into_owned()),
+        }
+    }
+}
+
+impl QuietRow {
+    fn new(quiet: &Quiet, now: u64) -> Self {
+        let what = match (quiet.service.as_str(), quiet.circuit.as_str()) {
+            ("", "") => "everything".to_owned(),
+            (service, "") => text::name(service).into_owned(),
+            ("", circuit) => format!("circuits named {}", text::name(circuit)),
+            (service, circuit) => format!("{} → {}", text::name(service), text::name(circuit)),
+        };
+        Self {
+            id: quiet.id,
+            what,
+            until: moment::short(quiet.until.get(), now),
+            by: text::name(&quiet.by).into_owned(),
+            reason: text::shown(&quiet.reason, 500).into_owned(),
+        }
+    }
+}
