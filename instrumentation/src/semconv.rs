@@ -28,6 +28,8 @@ pub const POLICY_EVENTS: &str = "fusebox.resilience.events";
 /// What a policy has left: permits of a rate limiter's cycle, free slots of a bulkhead, retries or hedges of a budget: gauge.
 /// Attributes: `POLICY_KIND`, `POLICY_NAME`.
 pub const POLICY_AVAILABLE: &str = "fusebox.resilience.available";
+/// Slots of a bulkhead, which an adaptive one changes: gauge. Attributes: `POLICY_KIND`, `POLICY_NAME`.
+pub const POLICY_LIMIT: &str = "fusebox.resilience.limit";
 /// Calls that wait at a rate limiter or a bulkhead: gauge. Attributes: `POLICY_KIND`, `POLICY_NAME`.
 pub const POLICY_WAITING: &str = "fusebox.resilience.waiting";
 /// Kind of a policy (`resilience::Kind::as_str`); also on spans.

@@ -63,6 +63,7 @@ impl Instrument {
             created: self.created,
             counts: std::array::from_fn(|at| self.counts[at].load(Relaxed)),
             available: None,
+            limit: None,
             waiting: None,
         }
     }

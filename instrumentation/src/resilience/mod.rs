@@ -33,7 +33,7 @@ pub(crate) mod time_limiter;
 
 pub use budget::BudgetSettings;
 pub use builder::Builder;
-pub use bulkhead::{Bulkhead, BulkheadSettings, Slot};
+pub use bulkhead::{AdaptRule, AdaptSettings, Bulkhead, BulkheadSettings, Slot};
 pub use errors::{BuildError, BulkheadFull, PolicyError, RateLimited, SettingsError, TimedOut};
 pub use event::{Event, EventKind, Kind, Listener};
 pub use hedge::{Hedge, HedgeSettings, MAX_HEDGED};

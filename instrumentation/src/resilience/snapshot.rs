@@ -20,6 +20,8 @@ pub struct Snapshot {
     /// Permits that are left in the cycle of a rate limiter, free slots of a bulkhead, retries or hedges that a budget still
     /// allows; `None` where nothing is limited.
     pub available: Option<u64>,
+    /// Slots of a bulkhead, which an adaptive one changes; `None` for other policies.
+    pub limit: Option<u64>,
     /// Calls that wait for a permit or a slot; `None` for policies at which none waits.
     pub waiting: Option<u64>,
 }

@@ -1,5 +1,6 @@
 //! Limits how many calls run at once; others may wait for a slot.
 
+mod adapt;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,9 @@ use super::policy::{Inner, Registered, Wakers};
 use super::snapshot::Snapshot;
 use crate::semaphore::{Permit, Semaphore};
 use crate::semconv::ERROR_TYPE_BULKHEAD_FULL;
+use crate::sync::Mutex;
+pub use adapt::{AdaptRule, AdaptSettings};
+use adapt::{Ended, Estimate};
 pub use settings::BulkheadSettings;
 
 /// A bulkhead; clones are handles to the same one.
@@ -60,6 +64,9 @@ pub(super) struct Slots {
     instrument: Instrument,
     settings: Current<BulkheadSettings>,
     free: Arc<Semaphore>,
+    /// The slots that there are.
+    size: AtomicU32,
+    estimate: Mutex<Estimate>,
     waiting: AtomicU32,
 }
 
@@ -72,6 +79,8 @@ impl Inner for Slots {
         Self {
             instrument,
             free: Semaphore::new(settings.max_concurrent),
+            size: AtomicU32::new(settings.max_concurrent),
+            estimate: Mutex::new(Estimate::new(settings.max_concurrent)),
             settings: Current::new(settings),
             waiting: AtomicU32::new(0),
         }
@@ -81,8 +90,14 @@ impl Inner for Slots {
         &self.settings
     }
 
-    fn apply(&self, old: &BulkheadSettings, new: &BulkheadSettings) -> Wakers {
-        self.free.resize(old.max_concurrent, new.max_concurrent);
+    /// What was learned is kept, within other bounds.
+    fn apply(&self, _: &BulkheadSettings, new: &BulkheadSettings) -> Wakers {
+        let mut estimate = self.estimate.lock();
+        match &new.adapt {
+            Some(adapt) => estimate.bound(adapt),
+            None => *estimate = Estimate::new(new.max_concurrent),
+        }
+        self.resize(estimate.slots());
         Wakers::default()
     }
 }
@@ -96,21 +111,90 @@ impl Registered for Slots {
         Snapshot {
             available: Some(u64::from(self.free.available())),
             waiting: Some(u64::from(self.waiting.load(Relaxed))),
+            limit: Some(u64::from(self.size())),
             ..self.instrument.snapshot()
         }
     }
 
     /// Not while calls run: a new bulkhead of that name would admit as many beside them.
     fn is_idle(&self) -> bool {
-        self.free.available() == self.max_concurrent()
+        self.free.available() == self.size()
     }
 }
 
 /// A slot of a bulkhead, free again when dropped.
+///
+/// An adaptive bulkhead takes the time in between for that of a call which succeeded, unless [`failed`](Self::failed) or
+/// [`cancelled`](Self::cancelled) says otherwise.
 #[derive(Debug)]
 #[must_use = "a slot that is dropped is free again"]
 pub struct Slot {
+    /// Of an adaptive bulkhead; dropped before the permit.
+    measured: Option<Measured>,
     _permit: Permit,
+}
+
+/// The call in a slot.
+#[derive(Debug)]
+struct Measured {
+    slots: Arc<Slots>,
+    started: Instant,
+    /// How long the call took, if that is known before the slot is free: the body of a response is still to come.
+    took: Option<Duration>,
+    end: End,
+}
+
+/// How the call in a slot ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl Slot {
+    /// Frees the slot of a call that failed or timed out.
+    pub fn failed(mut self) {
+        self.end_as(End::Failed);
+    }
+
+    /// Frees the slot of a call that says nothing about its target.
+    pub fn cancelled(mut self) {
+        self.end_as(End::Cancelled);
+    }
+
+    /// Of a call that was cancelled, unless something else is said before its end.
+    pub(crate) fn under_way(mut self) -> Self {
+        self.end_as(End::Cancelled);
+        self
+    }
+
+    /// The target has answered, though the call may go on.
+    pub(crate) fn answered(mut self, is_ok: bool) -> Self {
+        self.end_as(match is_ok {
+            true => End::Succeeded,
+            false => End::Failed,
+        });
+        if let Some(measured) = &mut self.measured {
+            measured.took = Some(measured.started.elapsed());
+        }
+        self
+    }
+
+    fn end_as(&mut self, end: End) {
+        if let Some(measured) = &mut self.measured {
+            measured.end = end;
+        }
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        if self.end != End::Cancelled {
+            let took = self.took.unwrap_or_else(|| self.started.elapsed());
+            self.slots.learn(took, self.end == End::Failed);
+        }
+    }
 }
 
 impl Bulkhead {
@@ -119,15 +203,7 @@ impl Bulkhead {
     /// # Errors
     /// Returns a [`BulkheadFull`] if none is free or calls wait for one.
     pub fn try_acquire(&self) -> Result<Slot, BulkheadFull> {
-        match self.inner.try_take() {
-            Some(slot) => {
-                self.inner
-                    .instrument
-                    .note(EventKind::Permitted, Duration::ZERO);
-                Ok(slot)
-            }
-            None => Err(self.inner.refuse()),
-        }
+        self.take_now().ok_or_else(|| self.inner.refuse())
     }
 
     /// Takes a slot, and waits for it as long as the settings say.
@@ -146,17 +222,27 @@ impl Bulkhead {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        let _slot = self.acquire().await.map_err(PolicyError::BulkheadFull)?;
-        call().await.map_err(PolicyError::Failed)
+        let slot = self.acquire().await.map_err(PolicyError::BulkheadFull)?;
+        let slot = slot.under_way();
+        let result = call().await;
+        drop(slot.answered(result.is_ok()));
+        result.map_err(PolicyError::Failed)
+    }
+
+    /// Takes a slot if one is free now.
+    pub(crate) fn take_now(&self) -> Option<Slot> {
+        let slot = self.inner.try_take()?;
+        let instrument = &self.inner.instrument;
+        instrument.note(EventKind::Permitted, Duration::ZERO);
+        Some(slot)
     }
 
     /// As [`acquire`](Self::acquire), for at most `left`.
     pub(crate) async fn acquire_within(&self, left: Duration) -> Result<Slot, BulkheadFull> {
-        let slots = &*self.inner;
-        if let Some(slot) = slots.try_take() {
-            slots.instrument.note(EventKind::Permitted, Duration::ZERO);
+        if let Some(slot) = self.take_now() {
             return Ok(slot);
         }
+        let slots = &self.inner;
         let longest = slots.settings.read(|settings| settings.max_wait).min(left);
         let Some(_waiting) = slots.join().filter(|_| longest > Duration::ZERO) else {
             return Err(slots.refuse());
@@ -169,7 +255,7 @@ impl Bulkhead {
         if let Ok(permit) = permit {
             record(&span, EventKind::Permitted);
             running.end(EventKind::Permitted, waited);
-            return Ok(Slot { _permit: permit });
+            return Ok(slots.slot(permit));
         }
         attempt::note_refused(None);
         record_error(&span, EventKind::Refused, ERROR_TYPE_BULKHEAD_FULL);
@@ -179,9 +265,46 @@ impl Bulkhead {
 }
 
 impl Slots {
-    fn try_take(&self) -> Option<Slot> {
-        let permit = self.free.try_acquire()?;
-        Some(Slot { _permit: permit })
+    fn slot(self: &Arc<Self>, permit: Permit) -> Slot {
+        let is_adaptive = self.settings.read(|settings| settings.adapt.is_some());
+        let measured = is_adaptive.then(|| Measured {
+            slots: Arc::clone(self),
+            started: Instant::now(),
+            took: None,
+            end: End::Succeeded,
+        });
+        Slot {
+            measured,
+            _permit: permit,
+        }
+    }
+
+    /// Changes the number of slots after a call, which still has its own.
+    fn learn(&self, took: Duration, has_failed: bool) {
+        let Some(settings) = self.settings.read(|settings| settings.adapt.clone()) else {
+            return; // Not any more.
+        };
+        let mut estimate = self.estimate.lock();
+        let running = self.size().saturating_sub(self.free.available());
+        let call = Ended {
+            took,
+            has_failed,
+            running,
+        };
+        estimate.learn(&settings, call);
+        self.resize(estimate.slots());
+    }
+
+    /// Under the lock of the estimate.
+    fn resize(&self, to: u32) {
+        let from = self.size.swap(to, Relaxed);
+        if from != to {
+            self.free.resize(from, to);
+        }
+    }
+
+    fn try_take(self: &Arc<Self>) -> Option<Slot> {
+        Some(self.slot(self.free.try_acquire()?))
     }
 
     /// Joins the queue, unless it is full.
@@ -204,12 +327,12 @@ impl Slots {
     fn refusal(&self) -> BulkheadFull {
         BulkheadFull {
             name: self.instrument.name.clone(),
-            limit: self.max_concurrent(),
+            limit: self.size(),
         }
     }
 
-    fn max_concurrent(&self) -> u32 {
-        self.settings.read(|settings| settings.max_concurrent)
+    fn size(&self) -> u32 {
+        self.size.load(Relaxed)
     }
 }
 

@@ -4,26 +4,26 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::adapt::{AdaptSettings, MAX_SLOTS};
 use crate::resilience::errors::SettingsError;
 use crate::resilience::event::Kind;
 use crate::resilience::policy::{MAX_WAITING, PolicySettings, refused};
 use crate::setting::{Problem, duration, within};
 use crate::time::duration_text;
 
-/// Most calls that may run at once: more than a process runs, and far below what a semaphore can count.
-const MAX_CONCURRENT: u32 = 1_000_000;
-
 /// The settings of a bulkhead. Default: 25 calls at once, and none waits, as in resilience4j.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BulkheadSettings {
-    /// Most calls that run at once. Default 25.
+    /// Most calls that run at once; with `adapt` what it begins with. Default 25.
     pub max_concurrent: u32,
     /// How long a call may wait for a slot. Default: 0, none waits.
     #[serde(deserialize_with = "duration_text::required")]
     pub max_wait: Duration,
     /// Most calls that may wait; further ones are refused. Default 1,000.
     pub max_waiting: u32,
+    /// Adaptive concurrency: the number of slots follows what the target takes. Default: it does not.
+    pub adapt: Option<AdaptSettings>,
 }
 
 impl Default for BulkheadSettings {
@@ -32,6 +32,7 @@ impl Default for BulkheadSettings {
             max_concurrent: 25,
             max_wait: Duration::ZERO,
             max_waiting: 1_000,
+            adapt: None,
         }
     }
 }
@@ -46,7 +47,10 @@ impl BulkheadSettings {
     }
 
     fn check(&self) -> Result<(), Problem> {
-        within("max_concurrent", self.max_concurrent, MAX_CONCURRENT)?;
+        within("max_concurrent", self.max_concurrent, MAX_SLOTS)?;
+        if let Some(adapt) = &self.adapt {
+            adapt.check(self.max_concurrent)?;
+        }
         if self.max_wait > Duration::ZERO {
             duration("max_wait", self.max_wait)?;
         }

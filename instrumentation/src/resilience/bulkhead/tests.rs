@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use futures_util::FutureExt;
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
@@ -130,7 +131,7 @@ proptest! {
     fn slots_are_those_of_the_naive_model(steps in steps(), limit in 1..4_u32, max_wait in 0..20_u64) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let bulkhead = bulkhead(BulkheadSettings { max_concurrent: limit, max_wait: ms(max_wait), max_waiting: 1_000 });
+            let bulkhead = bulkhead(BulkheadSettings { max_concurrent: limit, max_wait: ms(max_wait), ..BulkheadSettings::default() });
             let mut naive = Naive { limit: limit as usize, max_wait, now: 0, queue: VecDeque::new(), fates: Vec::new() };
             let mut calls = Vec::<Call>::new();
             for step in steps {
@@ -188,6 +189,7 @@ async fn no_slot_is_lost_or_doubled_on_many_threads() {
         max_concurrent: 3,
         max_wait: Duration::from_secs(60),
         max_waiting: 1_000,
+        ..BulkheadSettings::default()
     });
     let call = |bulkhead: Bulkhead| async move {
         let work = || async {
@@ -246,6 +248,7 @@ fn settings_that_cannot_work_are_refused_with_a_sentence() {
             max_concurrent,
             max_wait,
             max_waiting,
+            ..BulkheadSettings::default()
         };
         settings.validate().unwrap_err().to_string()
     };
@@ -258,4 +261,79 @@ fn settings_that_cannot_work_are_refused_with_a_sentence() {
     );
     assert!(refusal(1, Duration::MAX, 1).starts_with("bulkhead setting max_wait must be above 0"));
     assert!(refusal(1, ms(1), 0).starts_with("bulkhead setting max_waiting must be 1 to"));
+}
+
+/// Scenario: a target that takes four calls at once, each for 10 ms, and lets others queue; twenty callers ask all the time.
+/// Guarantees: the slots of an adaptive bulkhead become about as many, the others are refused, and no slot is lost.
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_bulkhead_finds_its_size() {
+    let rule = AdaptRule::Aimd { latency: ms(15) };
+    let bulkhead = bulkhead(BulkheadSettings {
+        max_concurrent: 20,
+        adapt: Some(AdaptSettings {
+            rule,
+            ..AdaptSettings::default()
+        }),
+        ..BulkheadSettings::default()
+    });
+    let target = Semaphore::new(4);
+    let callers = (0..20).map(|_| {
+        let (bulkhead, target) = (bulkhead.clone(), Arc::clone(&target));
+        tokio::spawn(async move {
+            for _ in 0..200 {
+                let call = async || {
+                    let _place = target.acquire().await;
+                    tokio::time::sleep(ms(10)).await;
+                    Ok::<_, ()>(())
+                };
+                if bulkhead.call(call).await.is_err() {
+                    tokio::time::sleep(ms(5)).await;
+                }
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    let counts = bulkhead.snapshot();
+    let slots = counts.limit.unwrap();
+    assert!((3..=8).contains(&slots), "{slots}");
+    assert_eq!(counts.available, Some(slots));
+    assert!(counts.count(EventKind::Refused) > 100);
+}
+
+/// Guarantees: errors and timeouts shrink it, what was cancelled says nothing, and other settings bound what was learned.
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_bulkhead_learns_from_ends() {
+    let adaptive = |min, max| BulkheadSettings {
+        max_concurrent: 10,
+        adapt: Some(AdaptSettings {
+            min,
+            max,
+            ..AdaptSettings::default()
+        }),
+        ..BulkheadSettings::default()
+    };
+    let bulkhead = bulkhead(adaptive(1, 100));
+    let size = || bulkhead.snapshot().limit.unwrap();
+    bulkhead.try_acquire().unwrap().cancelled();
+    drop(
+        bulkhead
+            .call(std::future::pending::<Result<(), ()>>)
+            .now_or_never(),
+    );
+    assert_eq!(size(), 10);
+    bulkhead.try_acquire().unwrap().failed();
+    assert_eq!(size(), 9);
+    bulkhead.update_settings(adaptive(10, 100)).unwrap();
+    assert_eq!(size(), 10);
+    let fixed = BulkheadSettings::default();
+    bulkhead.update_settings(fixed).unwrap();
+    assert_eq!((size(), bulkhead.snapshot().available), (25, Some(25)));
+    let refused = adaptive(20, 100).validate().unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("max_concurrent must be 20 to 100")
+    );
 }

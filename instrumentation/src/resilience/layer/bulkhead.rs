@@ -4,6 +4,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::task::{Context, Poll};
 
+use http::StatusCode;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -99,8 +100,14 @@ impl<S: Clone, M> BulkheadService<S, M> {
                 .acquire()
                 .await
                 .map_err(PolicyError::BulkheadFull)?;
-            let response = inner.call(request).await.map_err(PolicyError::Failed)?;
-            Ok((response, slot))
+            let slot = slot.under_way();
+            match inner.call(request).await {
+                Ok(response) => Ok((response, slot)),
+                Err(error) => {
+                    slot.failed();
+                    Err(PolicyError::Failed(error))
+                }
+            }
         }
     }
 }
@@ -123,6 +130,9 @@ where
         let call = self.in_slot(request);
         Box::pin(async move {
             let (response, slot) = call.await?;
+            let status = response.status();
+            let is_ok = !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS;
+            let slot = slot.answered(is_ok);
             Ok(response.map(|body| ResponseBody::new(body, None, Box::new(Held(slot)))))
         })
     }
@@ -144,7 +154,11 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let call = self.in_slot(request);
-        Box::pin(async move { call.await.map(|(response, _slot)| response) })
+        Box::pin(async move {
+            let (response, slot) = call.await?;
+            drop(slot.answered(true));
+            Ok(response)
+        })
     }
 }
 

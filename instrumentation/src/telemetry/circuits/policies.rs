@@ -38,6 +38,12 @@ pub(super) fn request(
         "{permit}",
         |snapshot| snapshot.available,
     );
+    let limit = gauge(
+        semconv::POLICY_LIMIT,
+        "Slots of a bulkhead",
+        "{slot}",
+        |snapshot| snapshot.limit,
+    );
     let waiting = gauge(
         semconv::POLICY_WAITING,
         "Calls that wait for a permit or a slot",
@@ -45,7 +51,11 @@ pub(super) fn request(
         |snapshot| snapshot.waiting,
     );
     let metrics = events(snapshots, unix_nanos(start), now);
-    let metrics = metrics.into_iter().chain(available).chain(waiting);
+    let metrics = metrics
+        .into_iter()
+        .chain(available)
+        .chain(limit)
+        .chain(waiting);
     request_of(resource, metrics.collect())
 }
 
