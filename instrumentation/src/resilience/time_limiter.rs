@@ -1,12 +1,14 @@
 //! Limits how long a call takes.
 
 use std::any::type_name;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Sleep, sleep};
 use tracing::instrument::Instrument as _;
 
 use super::current::Current;
@@ -163,10 +165,22 @@ pub(crate) async fn within<F: Future>(
     let Some(limit) = limit else {
         return Ok(future.await);
     };
-    match timeout(limit, future).await {
-        Ok(output) if elapsed() <= limit => Ok(output),
-        _ => Err(limit),
-    }
+    let mut future = pin!(future);
+    // A timer only for what is not ready at once.
+    let mut timer = pin!(None::<Sleep>);
+    let output = poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        if timer.is_none() {
+            timer.set(Some(sleep(limit.saturating_sub(elapsed()))));
+        }
+        let timer = timer.as_mut().as_pin_mut().expect("it was just set");
+        timer.poll(cx).map(|()| None)
+    });
+    let output = output.await;
+    let is_late = elapsed() > limit;
+    output.filter(|_| !is_late).ok_or(limit)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::any::type_name;
 use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,27 +13,42 @@ use super::execution::ExecutionEvent;
 use super::handle::CircuitBreaker;
 use super::in_pool::{InPool, unless_refused};
 use super::protected::ProtectedCall;
-use crate::circuit_breaker::rules::settings::Settings;
 use crate::circuit_breaker::rules::state::Outcome;
 use crate::circuit_breaker::shell::Shell;
 use crate::circuit_breaker::shell::bulkhead::Slot;
 use crate::isolated::isolated;
 use crate::resilience::time_limiter::{LimitedCall, within};
-use crate::resilience::{self, Bulkhead, EventKind, RateLimiter, TimeLimiter, attempt as tries};
+use crate::resilience::{
+    self, Bulkhead, EventKind, Hedge, RateLimiter, Retry, TimeLimiter, attempt as tries,
+};
 use crate::semconv::{ERROR_TYPE_PANIC, ERROR_TYPE_RATE_LIMITED};
 use crate::sync::Mutex;
+use crate::time::clock::Clock;
 
 /// Decides whether an error is the caller's fault.
 pub(super) type BadRequest<E> = Box<dyn FnMut(&E) -> bool + Send>;
 
-/// The policies of a command besides its retry.
+/// The policies of a command.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Policies {
+    pub(super) retry: Option<Retry>,
+    pub(super) hedge: Option<Hedge>,
     pub(super) rate_limiter: Option<RateLimiter>,
     pub(super) time_limiter: Option<TimeLimiter>,
     pub(super) bulkhead: Option<Bulkhead>,
-    pub(super) pool: Option<InPool>,
     pub(super) deadline: Option<Duration>,
+}
+
+impl Policies {
+    /// Those of a command that has none.
+    pub(super) const NONE: &Self = &Self {
+        retry: None,
+        hedge: None,
+        rate_limiter: None,
+        time_limiter: None,
+        bulkhead: None,
+        deadline: None,
+    };
 }
 
 /// When a command must have ended.
@@ -102,61 +119,210 @@ impl<T, E> Attempt<T, E> {
     }
 }
 
-/// Runs the protected code behind the breaker and the policies.
-pub(super) async fn attempt<F, Fut, T, E>(
-    breaker: &CircuitBreaker,
-    policies: &Policies,
-    deadline: Deadline,
-    run: F,
-    bad_request: Option<&Mutex<BadRequest<E>>>,
-) -> Attempt<T, E>
-where
-    F: FnOnce() -> Fut,
-    Fut: Future<Output = Result<T, E>>,
-{
-    let pool = policies.pool.as_ref();
-    if let Some(pool) = pool {
-        pool.pool.called(breaker);
+/// What the attempts of one execution share.
+pub(super) struct Attempts<'a, E> {
+    pub(super) breaker: &'a CircuitBreaker,
+    pub(super) policies: &'a Policies,
+    pub(super) pool: Option<&'a InPool>,
+    pub(super) deadline: Deadline,
+    /// Under a lock, as the attempts of a hedge share it.
+    pub(super) bad_request: Option<&'a Mutex<BadRequest<E>>>,
+    pub(super) times: Times,
+    /// How many were begun.
+    pub(super) made: AtomicU32,
+}
+
+impl<E> Attempts<'_, E> {
+    /// Runs the protected code behind the breaker and the policies.
+    pub(super) async fn make<F, Fut, T>(&self, run: F) -> Attempt<T, E>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.made.fetch_add(1, Relaxed);
+        if let Some(InPool { pool, .. }) = self.pool {
+            pool.called(self.breaker);
+        }
+        let shell = &*self.breaker.shell;
+        let begun = ProtectedCall::begin_at(shell, self.times.take_start(shell.clock));
+        let mut call = match begun {
+            Ok(call) => call,
+            Err(rejected) => return Attempt::Failed(Cause::Rejected(rejected)),
+        };
+        match self.enter(&mut call).await {
+            Ok(limited) => self.run(call, limited, run).await,
+            Err(cause) => {
+                let error_type = match &cause {
+                    Cause::RateLimited(_) => ERROR_TYPE_RATE_LIMITED,
+                    _ => "",
+                };
+                call.finish(Outcome::BulkheadFull, error_type);
+                Attempt::Failed(cause)
+            }
+        }
     }
-    let mut call = match ProtectedCall::begin(&*breaker.shell) {
-        Ok(call) => call,
-        Err(rejected) => return Attempt::Failed(Cause::Rejected(rejected)),
-    };
-    let limited = match enter(&mut call, breaker, policies, deadline).await {
-        Ok(limited) => limited,
-        Err(cause) => {
-            let error_type = match &cause {
-                Cause::RateLimited(_) => ERROR_TYPE_RATE_LIMITED,
-                _ => "",
-            };
-            call.finish(Outcome::BulkheadFull, error_type);
-            return Attempt::Failed(cause);
-        }
-    };
-    let limit = limited.limit(deadline);
-    let future = unless_refused(pool, call.run(async { run().await }));
-    let ended = within(limit.map(|limit| limit.after), future, || call.elapsed()).await;
-    let (attempt, error_type) = match ended {
-        Ok(Ok(Ok(value))) => (Attempt::Answered(value), ""),
-        Ok(Ok(Err(error))) => judged(error, bad_request),
-        Ok(Err(error)) => (Attempt::Failed(error.into()), ""),
-        Err(cut) => {
-            let named = limit.map_or(cut, |limit| limit.named);
-            (Attempt::Failed(Cause::TimedOut(named)), "")
-        }
-    };
-    let (outcome, event) = match (&attempt, limit) {
-        (Attempt::Failed(Cause::TimedOut(_)), Some(limit)) if limit.is_cut_short => {
-            (Outcome::Cancelled, EventKind::Cancelled)
-        }
-        _ => (attempt.outcome(), attempt.policy_event()),
-    };
-    if let (Attempt::Failed(Cause::PoolFull(_)), Some(pool)) = (&attempt, pool) {
-        pool.pool.refused(breaker);
+
+    /// Runs the protected code of a call that has its permit and its slot.
+    async fn run<F, Fut, T>(
+        &self,
+        call: ProtectedCall<&Shell>,
+        limited: Limited<'_>,
+        run: F,
+    ) -> Attempt<T, E>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let clock = self.breaker.shell.clock;
+        let limit = limited.limit(self.deadline);
+        let read = AtomicU64::new(0);
+        let elapsed = || {
+            let now = clock.now();
+            read.store(now, Relaxed);
+            call.elapsed_at(now)
+        };
+        // The code is dropped before its slot is free. By reference, as its future may be large, and each of these would move it.
+        let ended = {
+            let code = pin!(call.run(async { run().await }));
+            let future = unless_refused(self.pool, code);
+            within(limit.map(|limit| limit.after), future, elapsed).await
+        };
+        let (attempt, error_type) = match ended {
+            Ok(Ok(Ok(value))) => (Attempt::Answered(value), ""),
+            Ok(Ok(Err(error))) => judged(error, self.bad_request),
+            Ok(Err(error)) => (Attempt::Failed(error.into()), ""),
+            Err(cut) => {
+                let named = limit.map_or(cut, |limit| limit.named);
+                (Attempt::Failed(Cause::TimedOut(named)), "")
+            }
+        };
+        // The time limit has just read the clock, unless there is none.
+        let now = match limit {
+            Some(_) => read.into_inner(),
+            None => clock.now(),
+        };
+        self.times.ended_at(now);
+        let (outcome, event) = self.judge(&attempt, limit);
+        limited.end(event, outcome);
+        call.finish_at(now, outcome, error_type);
+        attempt
     }
-    limited.end(event);
-    call.finish(outcome, error_type);
-    attempt
+
+    /// What the breaker and the policies record.
+    fn judge<T>(&self, attempt: &Attempt<T, E>, limit: Option<Limit>) -> (Outcome, EventKind) {
+        match (attempt, limit) {
+            (Attempt::Failed(Cause::TimedOut(_)), Some(limit)) if limit.is_cut_short => {
+                return (Outcome::Cancelled, EventKind::Cancelled);
+            }
+            (Attempt::Failed(Cause::PoolFull(_)), _) => {
+                let pool = self.pool.map(|pool| &pool.pool);
+                pool.inspect(|pool| pool.refused(self.breaker));
+            }
+            _ => {}
+        }
+        (attempt.outcome(), attempt.policy_event())
+    }
+
+    /// Takes a permit and a slot. What the call waits for them is not the target's time.
+    async fn enter(&self, call: &mut ProtectedCall<&Shell>) -> Result<Limited<'_>, Cause<E>> {
+        let policies = self.policies;
+        if let Some(limiter) = &policies.rate_limiter
+            && !limiter.take_now()
+        {
+            call.pause();
+            let permit = limiter.acquire_within(self.deadline.left()).await;
+            permit.map_err(Cause::RateLimited)?;
+            call.resume();
+        }
+        let measured = policies.time_limiter.as_ref().map(TimeLimiter::start);
+        let (timeout, slots) = self.breaker.shell.with_settings(|settings| {
+            let limiter = policies.time_limiter.as_ref();
+            let timeout = limiter.map(TimeLimiter::timeout).or(settings.timeout);
+            (timeout, settings.max_concurrent)
+        });
+        match self.take_slot(call, timeout, slots).await {
+            Ok((slot, waited)) => Ok(Limited {
+                timeout,
+                left: timeout.map(|timeout| timeout.saturating_sub(waited)),
+                measured,
+                slot,
+            }),
+            Err(slots) => {
+                if let Some(measured) = measured {
+                    measured.end(EventKind::Failed);
+                }
+                Err(Cause::BulkheadFull(slots))
+            }
+        }
+    }
+
+    /// Takes a slot of the command's bulkhead; without one, and without a pool, one of the `slots` of the breaker's settings,
+    /// for which none waits. Returns how long the call waited too. The error is the number of slots, all in use.
+    async fn take_slot(
+        &self,
+        call: &mut ProtectedCall<&Shell>,
+        timeout: Option<Duration>,
+        slots: u32,
+    ) -> Result<(Taken<'_>, Duration), u32> {
+        let Some(bulkhead) = &self.policies.bulkhead else {
+            if self.pool.is_some() {
+                return Ok((Taken::None, Duration::ZERO));
+            }
+            let slot = self.breaker.shell.bulkhead.try_acquire(slots).ok_or(slots);
+            let slot = slot.inspect_err(|_| tries::note_refused(None))?;
+            return Ok((Taken::Own(slot), Duration::ZERO));
+        };
+        if let Some(slot) = bulkhead.take_now() {
+            return Ok((Taken::Policy(slot.under_way()), Duration::ZERO));
+        }
+        call.pause();
+        let began = Instant::now();
+        let longest = timeout.unwrap_or(Duration::MAX).min(self.deadline.left());
+        let slot = bulkhead.acquire_within(longest).await;
+        let slot = slot.map_err(|full| full.limit)?;
+        let waited = began.elapsed();
+        call.resume();
+        Ok((Taken::Policy(slot.under_way()), waited))
+    }
+}
+
+/// The times at which an execution begins and its last attempt has ended, on the breaker's clock, so that it is not read twice
+/// for one moment.
+#[derive(Debug)]
+pub(super) struct Times {
+    /// Until the first attempt has begun.
+    start: AtomicU64,
+    end: AtomicU64,
+}
+
+/// No time: a clock that shows it has run for 584 years.
+const NO_TIME: u64 = u64::MAX;
+
+impl Times {
+    pub(super) fn starting_at(start: u64) -> Self {
+        Self {
+            start: AtomicU64::new(start),
+            end: AtomicU64::new(NO_TIME),
+        }
+    }
+
+    /// When the last attempt ended, if one did.
+    pub(super) fn end(&self) -> Option<u64> {
+        let end = self.end.load(Relaxed);
+        (end != NO_TIME).then_some(end)
+    }
+
+    fn take_start(&self, clock: Clock) -> u64 {
+        self.end.store(NO_TIME, Relaxed);
+        match self.start.swap(NO_TIME, Relaxed) {
+            NO_TIME => clock.now(),
+            start => start,
+        }
+    }
+
+    fn ended_at(&self, now: u64) {
+        self.end.store(now, Relaxed);
+    }
 }
 
 /// A call that has its permit and its slot, which is free once the call has ended.
@@ -165,7 +331,7 @@ struct Limited<'a> {
     /// What is left of the timeout after the wait for the slot.
     left: Option<Duration>,
     measured: Option<LimitedCall<'a>>,
-    _slot: Taken<'a>,
+    slot: Taken<'a>,
 }
 
 /// The slot of a call.
@@ -173,7 +339,7 @@ enum Taken<'a> {
     /// Of the breaker's settings.
     Own(#[expect(dead_code, reason = "held until the call has ended")] Slot<'a>),
     /// Of the command's bulkhead.
-    Policy(#[expect(dead_code, reason = "held until the call has ended")] resilience::Slot),
+    Policy(resilience::Slot),
     /// A worker of the pool stands for it.
     None,
 }
@@ -206,80 +372,18 @@ impl Limited<'_> {
         })
     }
 
-    fn end(self, event: EventKind) {
+    fn end(self, event: EventKind, outcome: Outcome) {
         if let Some(measured) = self.measured {
             measured.end(event);
         }
-    }
-}
-
-/// Takes a permit and a slot. What the call waits for them is not the target's time.
-async fn enter<'a, E>(
-    call: &mut ProtectedCall<&Shell>,
-    breaker: &'a CircuitBreaker,
-    policies: &'a Policies,
-    deadline: Deadline,
-) -> Result<Limited<'a>, Cause<E>> {
-    let may_wait = policies.rate_limiter.is_some() || policies.bulkhead.is_some();
-    if may_wait {
-        call.pause();
-    }
-    if let Some(limiter) = &policies.rate_limiter {
-        let permit = limiter.acquire_within(deadline.left()).await;
-        permit.map_err(Cause::RateLimited)?;
-    }
-    let settings = breaker.settings();
-    let measured = policies.time_limiter.as_ref().map(TimeLimiter::start);
-    let timeout = match &policies.time_limiter {
-        Some(limiter) => Some(limiter.timeout()),
-        None => settings.timeout,
-    };
-    let began = Instant::now();
-    let slot = match take_slot(breaker, &settings, policies, timeout, deadline).await {
-        Ok(slot) => slot,
-        Err(limit) => {
-            if let Some(measured) = measured {
-                measured.end(EventKind::Failed);
+        if let Taken::Policy(slot) = self.slot {
+            match outcome {
+                Outcome::Success | Outcome::Ignored => drop(slot.answered(true)),
+                Outcome::Cancelled => slot.cancelled(),
+                _ => slot.failed(),
             }
-            return Err(Cause::BulkheadFull(limit));
         }
-    };
-    let waited = match may_wait {
-        true => began.elapsed(),
-        false => Duration::ZERO,
-    };
-    if may_wait {
-        call.resume();
     }
-    Ok(Limited {
-        timeout,
-        left: timeout.map(|timeout| timeout.saturating_sub(waited)),
-        measured,
-        _slot: slot,
-    })
-}
-
-/// Takes a slot of the command's bulkhead; without one, and without a pool, that of the breaker's settings, which never waits.
-/// The error is the number of slots, all in use.
-async fn take_slot<'a>(
-    breaker: &'a CircuitBreaker,
-    settings: &Settings,
-    policies: &Policies,
-    timeout: Option<Duration>,
-    deadline: Deadline,
-) -> Result<Taken<'a>, u32> {
-    let Some(bulkhead) = &policies.bulkhead else {
-        if policies.pool.is_some() {
-            return Ok(Taken::None);
-        }
-        let limit = settings.max_concurrent;
-        let slot = breaker.shell.bulkhead.try_acquire(limit).ok_or(limit);
-        let slot = slot.inspect_err(|_| tries::note_refused(None));
-        return slot.map(Taken::Own);
-    };
-    let longest = timeout.unwrap_or(Duration::MAX).min(deadline.left());
-    let slot = bulkhead.acquire_within(longest).await;
-    slot.map(Taken::Policy).map_err(|full| full.limit)
 }
 
 /// Asks whose fault an error is, and names its type. A panic of the one who is asked leaves it a failure.

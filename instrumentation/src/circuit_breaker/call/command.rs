@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 
 use super::attempt::Policies;
 use super::errors::{Cause, CommandError, FallbackError};
@@ -37,7 +38,8 @@ use crate::sync::Mutex;
 #[derive(Debug, Clone)]
 pub struct Command {
     pub(super) breaker: CircuitBreaker,
-    pub(super) policies: Policies,
+    /// Shared by the clones of a command, of which each execution takes one.
+    policies: Option<Arc<Policies>>,
 }
 
 impl Command {
@@ -45,8 +47,16 @@ impl Command {
     pub fn new(breaker: CircuitBreaker) -> Self {
         Self {
             breaker,
-            policies: Policies::default(),
+            policies: None,
         }
+    }
+
+    pub(super) fn policies(&self) -> &Policies {
+        self.policies.as_deref().unwrap_or(Policies::NONE)
+    }
+
+    pub(super) fn policies_mut(&mut self) -> &mut Policies {
+        Arc::make_mut(self.policies.get_or_insert_default())
     }
 
     /// Adds the protected code.
@@ -60,6 +70,7 @@ impl Command {
             code: Code {
                 run,
                 policies: self.policies,
+                pool: None,
                 repeat: None,
                 bad_request: None,
             },
@@ -176,7 +187,7 @@ impl<F, B, E> RunCommand<F, B, E> {
     }
 
     pub(super) fn in_pool(mut self, pool: InPool) -> Self {
-        self.code.policies.pool = Some(pool);
+        self.code.pool = Some(pool);
         self
     }
 

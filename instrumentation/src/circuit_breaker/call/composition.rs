@@ -15,8 +15,6 @@ use crate::time::MAX_DURATION;
 #[derive(Debug, Clone)]
 pub struct RepeatedCommand {
     command: Command,
-    retry: Option<Retry>,
-    hedge: Option<Hedge>,
 }
 
 impl Command {
@@ -25,7 +23,7 @@ impl Command {
     /// a slot.
     #[must_use]
     pub fn rate_limiter(mut self, limiter: &RateLimiter) -> Self {
-        self.policies.rate_limiter = Some(limiter.clone());
+        self.policies_mut().rate_limiter = Some(limiter.clone());
         self
     }
 
@@ -34,7 +32,7 @@ impl Command {
     /// that finds no slot in that time is one that found no slot, not one that timed out.
     #[must_use]
     pub fn bulkhead(mut self, bulkhead: &Bulkhead) -> Self {
-        self.policies.bulkhead = Some(bulkhead.clone());
+        self.policies_mut().bulkhead = Some(bulkhead.clone());
         self
     }
 
@@ -42,7 +40,7 @@ impl Command {
     /// [`Settings::timeout`](crate::circuit_breaker::Settings::timeout).
     #[must_use]
     pub fn time_limiter(mut self, limiter: &TimeLimiter) -> Self {
-        self.policies.time_limiter = Some(limiter.clone());
+        self.policies_mut().time_limiter = Some(limiter.clone());
         self
     }
 
@@ -67,7 +65,7 @@ impl Command {
     pub fn try_deadline(mut self, whole: Duration) -> Result<Self, SettingsError> {
         let whole = whole.min(MAX_DURATION);
         duration("deadline", whole)?;
-        self.policies.deadline = Some(whole);
+        self.policies_mut().deadline = Some(whole);
         Ok(self)
     }
 
@@ -96,7 +94,7 @@ impl Command {
     /// # }
     /// ```
     pub fn retry(self, retry: &Retry) -> RepeatedCommand {
-        RepeatedCommand::new(self).retry(retry)
+        RepeatedCommand { command: self }.retry(retry)
     }
 
     /// Adds a hedge inside the retry and around everything else: an attempt that is slow gets another one beside it, which asks
@@ -116,14 +114,14 @@ impl Command {
     /// # }
     /// ```
     pub fn hedge(self, hedge: &Hedge) -> RepeatedCommand {
-        RepeatedCommand::new(self).hedge(hedge)
+        RepeatedCommand { command: self }.hedge(hedge)
     }
 
     /// Warns if the attempts of a retry may take longer than the deadline.
     fn warn_beyond_deadline(&self, retry: &Retry) {
-        if let Some(deadline) = self.policies.deadline {
+        if let Some(deadline) = self.policies().deadline {
             let settings = self.breaker.settings();
-            let timeout = self.policies.time_limiter.as_ref();
+            let timeout = self.policies().time_limiter.as_ref();
             let timeout = timeout.map(TimeLimiter::timeout).or(settings.timeout);
             retry.warn_beyond(deadline, timeout);
         }
@@ -131,26 +129,18 @@ impl Command {
 }
 
 impl RepeatedCommand {
-    fn new(command: Command) -> Self {
-        Self {
-            command,
-            retry: None,
-            hedge: None,
-        }
-    }
-
     /// Adds a retry; see [`Command::retry`].
     #[must_use]
     pub fn retry(mut self, retry: &Retry) -> Self {
         self.command.warn_beyond_deadline(retry);
-        self.retry = Some(retry.clone());
+        self.command.policies_mut().retry = Some(retry.clone());
         self
     }
 
     /// Adds a hedge; see [`Command::hedge`].
     #[must_use]
     pub fn hedge(mut self, hedge: &Hedge) -> Self {
-        self.hedge = Some(hedge.clone());
+        self.command.policies_mut().hedge = Some(hedge.clone());
         self
     }
 
@@ -162,8 +152,6 @@ impl RepeatedCommand {
         Fut: Future<Output = Result<T, E>>,
     {
         let repeat = Repeat {
-            retry: self.retry,
-            hedge: self.hedge,
             clone: F::clone,
             decide: None,
         };

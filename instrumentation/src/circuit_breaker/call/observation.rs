@@ -17,7 +17,9 @@ pub(super) type Observer = Box<dyn FnOnce(&Execution) + Send>;
 /// Collects the events of an execution.
 pub(super) struct Observation {
     pub(super) breaker: CircuitBreaker,
-    started: u64,
+    pub(super) started: u64,
+    /// When the protected code ended, until a fallback begins.
+    ended: Option<u64>,
     first: Option<ExecutionEvent>,
     attempts: u32,
     fallback: Option<ExecutionEvent>,
@@ -30,6 +32,7 @@ impl Observation {
         Self {
             started: breaker.shell.clock.now(),
             breaker,
+            ended: None,
             first: None,
             attempts: 1,
             fallback: None,
@@ -39,8 +42,9 @@ impl Observation {
     }
 
     /// Notes how the protected code ended, after so many `attempts`.
-    pub(super) fn attempted(&mut self, event: ExecutionEvent, attempts: u32) {
+    pub(super) fn attempted(&mut self, event: ExecutionEvent, attempts: u32, end: Option<u64>) {
         self.first = Some(event);
+        self.ended = end;
         self.attempts = attempts;
     }
 
@@ -59,6 +63,7 @@ impl Observation {
         if !is_enabled {
             return Err(NoSlot::Disabled);
         }
+        self.ended = None;
         let breaker = &self.breaker;
         let limit = breaker.settings().fallback_max_concurrent;
         let span = fallback_span(breaker.name(), target);
@@ -90,7 +95,7 @@ impl Observation {
     }
 
     fn execution(&self) -> Execution {
-        let now = self.breaker.shell.clock.now();
+        let now = self.ended.unwrap_or_else(|| self.breaker.shell.clock.now());
         let dropped = match self.watch.panics() {
             true => ExecutionEvent::Failure,
             false => ExecutionEvent::Cancelled,
@@ -106,7 +111,9 @@ impl Observation {
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        let execution = self.execution();
-        self.notify(&execution);
+        if self.observer.is_some() {
+            let execution = self.execution();
+            self.notify(&execution);
+        }
     }
 }

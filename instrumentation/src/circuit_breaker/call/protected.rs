@@ -40,9 +40,14 @@ pub(crate) struct ProtectedCall<S: Borrow<Shell>> {
 impl<S: Borrow<Shell>> ProtectedCall<S> {
     /// Opens the span and asks for admission; a refusal ends the span at once as an error.
     pub(crate) fn begin(shared: S) -> Result<Self, Rejected> {
+        let now = shared.borrow().clock.now();
+        Self::begin_at(shared, now)
+    }
+
+    /// As [`begin`](Self::begin), for whoever has just read the breaker's clock.
+    pub(crate) fn begin_at(shared: S, started: u64) -> Result<Self, Rejected> {
         let shell = shared.borrow();
         let span = circuit_span(&shell.name);
-        let started = shell.clock.now();
         // Inside the span, so that a transition caused by this call carries its ids.
         match span.in_scope(|| shell.admit_at(started)) {
             Ok(pass) => {
@@ -85,7 +90,11 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
 
     /// How long the call has been running.
     pub(crate) fn elapsed(&self) -> Duration {
-        let now = self.shell.borrow().clock.now();
+        self.elapsed_at(self.shell.borrow().clock.now())
+    }
+
+    /// As [`elapsed`](Self::elapsed), at a time of the breaker's clock.
+    pub(crate) fn elapsed_at(&self, now: u64) -> Duration {
         Duration::from_nanos(now.saturating_sub(self.started))
     }
 
@@ -119,14 +128,19 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
     }
 
     /// Records how the call ended; `error_type` is that of a failure, or of a refusal by another limit than the breaker's.
-    pub(crate) fn finish(mut self, outcome: Outcome, error_type: &str) {
-        self.end(outcome, error_type);
+    pub(crate) fn finish(self, outcome: Outcome, error_type: &str) {
+        let now = self.shell.borrow().clock.now();
+        self.finish_at(now, outcome, error_type);
     }
 
-    fn end(&mut self, outcome: Outcome, error_type: &str) {
+    /// As [`finish`](Self::finish), at a time of the breaker's clock.
+    pub(crate) fn finish_at(mut self, now: u64, outcome: Outcome, error_type: &str) {
+        self.end(now, outcome, error_type);
+    }
+
+    fn end(&mut self, now: u64, outcome: Outcome, error_type: &str) {
         self.ended = true;
         let shell = self.shell.borrow();
-        let now = shell.clock.now();
         record_outcome(&self.span, outcome, error_type);
         let elapsed = match self.head_nanos {
             // Its target was never called.
@@ -144,10 +158,13 @@ impl<S: Borrow<Shell>> ProtectedCall<S> {
 impl<S: Borrow<Shell>> Drop for ProtectedCall<S> {
     fn drop(&mut self) {
         // A target whose responses make the caller panic must be able to open the breaker.
-        if !self.ended && self.watch.panics() {
-            self.end(Outcome::Failure, ERROR_TYPE_PANIC);
-        } else if !self.ended {
-            self.end(Outcome::Cancelled, "");
+        if self.ended {
+            return;
+        }
+        let now = self.shell.borrow().clock.now();
+        match self.watch.panics() {
+            true => self.end(now, Outcome::Failure, ERROR_TYPE_PANIC),
+            false => self.end(now, Outcome::Cancelled, ""),
         }
     }
 }

@@ -1,15 +1,15 @@
 //! The protected code of a command with all that is around each attempt, and the retry and the hedge that make several of it.
 
-use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
-use super::attempt::{Attempt, BadRequest, Deadline, Policies, attempt};
+use super::attempt::{Attempt, Attempts, BadRequest, Deadline, Policies, Times};
 use super::errors::{Cause, CommandError};
-use super::handle::CircuitBreaker;
 use super::observation::Observation;
+use super::pooled::InPool;
 use crate::isolated::isolated;
-use crate::resilience::{Decision, Hedge, Retry, Run};
+use crate::resilience::{Decision, Run};
 use crate::sync::Mutex;
 
 /// Decides after an attempt that gave no value.
@@ -18,16 +18,15 @@ type Decide<E> = Box<dyn FnMut(&Cause<E>) -> Decision + Send>;
 /// The protected code, and how it is called.
 pub(super) struct Code<F, E> {
     pub(super) run: F,
-    pub(super) policies: Policies,
+    pub(super) policies: Option<Arc<Policies>>,
+    pub(super) pool: Option<InPool>,
     pub(super) repeat: Option<Repeat<F, E>>,
     /// Under a lock, as the attempts of a hedge share it.
     pub(super) bad_request: Option<Mutex<BadRequest<E>>>,
 }
 
-/// A retry and a hedge, with the way to call the protected code again: `F` is called by value, so each attempt calls a clone.
+/// The way to call the protected code again: `F` is called by value, so each attempt calls a clone.
 pub(super) struct Repeat<F, E> {
-    pub(super) retry: Option<Retry>,
-    pub(super) hedge: Option<Hedge>,
     pub(super) clone: fn(&F) -> F,
     pub(super) decide: Option<Decide<E>>,
 }
@@ -42,51 +41,27 @@ impl<F, E> Code<F, E> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
+        let policies = self.policies.as_deref().unwrap_or(Policies::NONE);
         let attempts = Attempts {
             breaker: &observation.breaker,
-            deadline: Deadline::start(self.policies.deadline),
-            policies: &self.policies,
+            deadline: Deadline::start(policies.deadline),
+            policies,
+            pool: self.pool.as_ref(),
             bad_request: self.bad_request.as_ref(),
             made: AtomicU32::new(0),
+            times: Times::starting_at(observation.started),
         };
         let attempt = match self.repeat {
             Some(repeat) => repeat.run(&attempts, self.run).await,
             None => attempts.make(self.run).await,
         };
-        let made = attempts.made.into_inner();
-        observation.attempted(attempt.event(), made);
+        let (made, end) = (attempts.made.into_inner(), attempts.times.end());
+        observation.attempted(attempt.event(), made, end);
         match attempt {
             Attempt::Answered(value) => Ok(Ok(value)),
             Attempt::BadRequest(error) => Ok(Err(CommandError::BadRequest(error))),
             Attempt::Failed(cause) => Err(cause),
         }
-    }
-}
-
-/// What the attempts of one execution share.
-struct Attempts<'a, E> {
-    breaker: &'a CircuitBreaker,
-    policies: &'a Policies,
-    deadline: Deadline,
-    bad_request: Option<&'a Mutex<BadRequest<E>>>,
-    made: AtomicU32,
-}
-
-impl<E> Attempts<'_, E> {
-    async fn make<F, Fut, T>(&self, run: F) -> Attempt<T, E>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        self.made.fetch_add(1, Relaxed);
-        attempt(
-            self.breaker,
-            self.policies,
-            self.deadline,
-            run,
-            self.bad_request,
-        )
-        .await
     }
 }
 
@@ -100,14 +75,12 @@ impl<F, E> Repeat<F, E> {
             run: Mutex::new(run),
             clone: self.clone,
         };
-        let hedge = self.hedge.take();
-        let hedge = hedge.as_ref();
-        let Some(retry) = self.retry.take() else {
-            return attempts.hedged(hedge, &source).await;
+        let Some(retry) = &attempts.policies.retry else {
+            return attempts.hedged(&source).await;
         };
-        let mut tries = Run::start(&retry);
+        let mut tries = Run::start(retry);
         loop {
-            let (attempt, last) = tries.attempt(|| attempts.hedged(hedge, &source)).await;
+            let (attempt, last) = tries.attempt(|| attempts.hedged(&source)).await;
             let is_ok = matches!(attempt, Attempt::Answered(_));
             let decision = match tries.stops_at(!is_ok, last) {
                 true => Decision::Stop,
@@ -152,12 +125,12 @@ impl<F> Source<F> {
 impl<E> Attempts<'_, E> {
     /// Makes one attempt, and others beside it while it is slow. An error that is the caller's fault is an answer here: another
     /// attempt would not change it.
-    async fn hedged<F, Fut, T>(&self, hedge: Option<&Hedge>, source: &Source<F>) -> Attempt<T, E>
+    async fn hedged<F, Fut, T>(&self, source: &Source<F>) -> Attempt<T, E>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let Some(hedge) = hedge else {
+        let Some(hedge) = &self.policies.hedge else {
             return self.make(source.again()).await;
         };
         let ended = hedge.call(|| {
@@ -170,14 +143,5 @@ impl<E> Attempts<'_, E> {
             }
         });
         ended.await.unwrap_or_else(Attempt::Failed)
-    }
-}
-
-impl<F, E> fmt::Debug for Repeat<F, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Repeat")
-            .field("retry", &self.retry)
-            .field("hedge", &self.hedge)
-            .finish_non_exhaustive()
     }
 }

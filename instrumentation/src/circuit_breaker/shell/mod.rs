@@ -189,6 +189,14 @@ impl Shell {
         }
     }
 
+    /// Reads settings in force.
+    pub(crate) fn with_settings<T>(&self, read: impl FnOnce(&Settings) -> T) -> T {
+        match self.live.get() {
+            Some(live) => read(&live.settings.read()),
+            None => read(&self.first_settings),
+        }
+    }
+
     /// Returns how many calls are running.
     #[cfg(feature = "axum")]
     pub(crate) fn in_flight(&self) -> u64 {

@@ -156,6 +156,15 @@ impl RateLimiter {
         call().await.map_err(PolicyError::Failed)
     }
 
+    /// Takes a permit if there is one now.
+    pub(crate) fn take_now(&self) -> bool {
+        let has_one = self.inner.advanced().0.take();
+        if has_one {
+            self.inner.permit();
+        }
+        has_one
+    }
+
     /// As [`acquire`](Self::acquire), for at most `left`.
     pub(crate) async fn acquire_within(&self, left: Duration) -> Result<(), RateLimited> {
         let limiter = &*self.inner;

@@ -1,6 +1,7 @@
 //! The attempts of one call, for whoever makes them: the closure, the layer, or a command.
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use tracing::Span;
@@ -45,8 +46,10 @@ impl<'a> Run<'a> {
         if number > 1 {
             self.span = self.retry.instrument.span(Some(number));
         }
-        let future = attempt::scope(number, async { call().await });
-        future.instrument(self.span.clone()).await
+        // By reference: the attempt of a command is large, and each of these would move it.
+        let attempt = pin!(async { call().await });
+        let scoped = attempt::scope(number, attempt);
+        scoped.instrument(self.span.clone()).await
     }
 
     /// Whether an attempt is the last one because the call was refused on this side.
