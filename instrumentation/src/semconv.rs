@@ -22,7 +22,7 @@ pub const EVENT_TRANSITION: &str = "fusebox.circuit_breaker.transition";
 /// `OVERRIDE_REASON` and, if it expires, `OVERRIDE_EXPIRES`.
 pub const EVENT_SETTINGS: &str = "fusebox.circuit_breaker.settings";
 
-/// Events of policies (retry, rate limiter, bulkhead, time limiter, hedge): monotonic sum.
+/// Events of policies (retry, rate limiter, bulkhead, time limiter, hedge, cache): monotonic sum.
 /// Attributes: `POLICY_KIND`, `POLICY_NAME`, `POLICY_EVENT`.
 pub const POLICY_EVENTS: &str = "fusebox.resilience.events";
 /// What a policy has left: permits of a rate limiter's cycle, free slots of a bulkhead, retries or hedges of a budget: gauge.

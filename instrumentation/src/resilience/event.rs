@@ -25,6 +25,8 @@ pub enum Kind {
     TimeLimiter,
     /// [`Hedge`](super::Hedge).
     Hedge,
+    /// [`Cache`](super::Cache).
+    Cache,
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
             Self::Bulkhead => "bulkhead",
             Self::TimeLimiter => "time_limiter",
             Self::Hedge => "hedge",
+            Self::Cache => "cache",
         }
     }
 
@@ -79,11 +82,13 @@ pub enum EventKind {
     Hedged,
     /// An attempt was cancelled because another one of the same call had succeeded.
     LoserCancelled,
+    /// A cache had the answer, or another caller was asking for it.
+    FromCache,
 }
 
 impl EventKind {
     /// Every kind of event.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Permitted,
         Self::Refused,
         Self::Succeeded,
@@ -97,6 +102,7 @@ impl EventKind {
         Self::BudgetExhausted,
         Self::Hedged,
         Self::LoserCancelled,
+        Self::FromCache,
     ];
 
     /// Returns the event as metrics and spans name it.
@@ -115,6 +121,7 @@ impl EventKind {
             Self::BudgetExhausted => "budget_exhausted",
             Self::Hedged => "hedged",
             Self::LoserCancelled => "loser_cancelled",
+            Self::FromCache => "from_cache",
         }
     }
 

@@ -2,8 +2,8 @@
 
 /// Gives a handle what every policy has.
 macro_rules! policy {
-    ($handle:ident, $inner:ty, $settings:ty) => {
-        impl $handle {
+    ($handle:ident $([$($param:ident: $bound:ident),+])?, $inner:ty, $settings:ty) => {
+        impl$(<$($param: $crate::resilience::$bound),+>)? $handle$(<$($param),+>)? {
             /// Returns the one of that name in the process; creates it with default settings if there is none.
             pub fn new(name: &str) -> Self {
                 Self::builder(name).build()
@@ -41,7 +41,9 @@ macro_rules! policy {
             }
         }
 
-        impl $crate::resilience::policy::Handle for $handle {
+        impl$(<$($param: $crate::resilience::$bound),+>)? $crate::resilience::policy::Handle
+            for $handle$(<$($param),+>)?
+        {
             type Inner = $inner;
 
             fn from_inner(inner: std::sync::Arc<$inner>) -> Self {
@@ -53,11 +55,15 @@ macro_rules! policy {
             }
         }
 
-        impl $crate::resilience::Policy for $handle {
+        impl$(<$($param: $crate::resilience::$bound),+>)? $crate::resilience::Policy
+            for $handle$(<$($param),+>)?
+        {
             type Settings = $settings;
         }
 
-        impl std::fmt::Debug for $handle {
+        impl$(<$($param: $crate::resilience::$bound),+>)? std::fmt::Debug
+            for $handle$(<$($param),+>)?
+        {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_struct(stringify!($handle))
                     .field("name", &self.inner.instrument.name)

@@ -1,9 +1,10 @@
-//! Policies around a call, as resilience4j has them: [`Retry`], [`RateLimiter`], [`Bulkhead`], [`TimeLimiter`] and [`Hedge`].
+//! Policies around a call, as resilience4j has them: [`Retry`], [`RateLimiter`], [`Bulkhead`] (of a fixed size, or an adaptive
+//! one), [`TimeLimiter`] and [`Cache`], and [`Hedge`].
 //! Each has a name, settings, counts and listeners, and stands alone: around a closure (`retry.call(|| …)`), or as a tower
 //! `layer` (feature `http`). [`circuit_breaker::Command`](crate::circuit_breaker::Command) puts them around one call in
 //! resilience4j's order.
 //!
-//! One inside the other, from the outside: `Retry`, breaker, `RateLimiter`, `TimeLimiter`, `Bulkhead`, the call. So each attempt
+//! One inside the other, from the outside: `Cache`, `Retry`, `Hedge`, breaker, `RateLimiter`, `TimeLimiter`, `Bulkhead`, the call. So each attempt
 //! asks the breaker anew, an open breaker uses up no permit, a call does not time out while it waits for one, and the wait for
 //! a slot is part of its time.
 //!
@@ -14,6 +15,7 @@ pub(crate) mod attempt;
 mod budget;
 mod builder;
 mod bulkhead;
+mod cache;
 mod current;
 mod errors;
 mod event;
@@ -34,6 +36,7 @@ pub(crate) mod time_limiter;
 pub use budget::BudgetSettings;
 pub use builder::Builder;
 pub use bulkhead::{AdaptRule, AdaptSettings, Bulkhead, BulkheadSettings, Slot};
+pub use cache::{Cache, CacheSettings, Key, Value};
 pub use errors::{BuildError, BulkheadFull, PolicyError, RateLimited, SettingsError, TimedOut};
 pub use event::{Event, EventKind, Kind, Listener};
 pub use hedge::{Hedge, HedgeSettings, MAX_HEDGED};

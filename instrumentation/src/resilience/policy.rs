@@ -19,7 +19,7 @@ use crate::setting::Problem;
 pub const MAX_WAITING: u32 = 65_536;
 
 /// A kind of policy: [`Retry`](super::Retry), [`RateLimiter`](super::RateLimiter), [`Bulkhead`](super::Bulkhead),
-/// [`TimeLimiter`](super::TimeLimiter) or [`Hedge`](super::Hedge). Only this crate has some.
+/// [`TimeLimiter`](super::TimeLimiter), [`Hedge`](super::Hedge) or [`Cache`](super::Cache). Only this crate has some.
 #[expect(private_bounds, reason = "the private trait seals the public one")]
 pub trait Policy: Handle {
     /// Its settings.

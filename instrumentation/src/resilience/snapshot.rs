@@ -18,7 +18,7 @@ pub struct Snapshot {
     pub created: SystemTime,
     pub(super) counts: [u64; EventKind::ALL.len()],
     /// Permits that are left in the cycle of a rate limiter, free slots of a bulkhead, retries or hedges that a budget still
-    /// allows; `None` where nothing is limited.
+    /// allows, keys for which a cache has room; `None` where nothing is limited.
     pub available: Option<u64>,
     /// Slots of a bulkhead, which an adaptive one changes; `None` for other policies.
     pub limit: Option<u64>,

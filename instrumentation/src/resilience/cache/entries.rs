@@ -1,0 +1,203 @@
+//! The answers of a cache by key: which are kept, for how long, and which are forgotten first. Time is an argument.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// What those wait for who ask for a key while another one asks its target.
+pub(super) type Answer<V> = watch::Receiver<Option<Arc<V>>>;
+
+/// Answers, and questions that are under way. At most so many keys: the one that was longest not asked for goes first.
+pub(super) struct Entries<K, V> {
+    by_key: HashMap<K, Entry<V>>,
+    /// Keys by when they were last asked for.
+    by_use: BTreeMap<u64, K>,
+    uses: u64,
+}
+
+struct Entry<V> {
+    used: u64,
+    state: State<V>,
+}
+
+enum State<V> {
+    /// Asked by the one who has this number.
+    Asked {
+        by: u64,
+        answer: Answer<V>,
+    },
+    Answered {
+        value: Arc<V>,
+        at: u64,
+    },
+}
+
+/// What is known of a key.
+pub(super) enum Known<V> {
+    Answered(Arc<V>),
+    Asked(Answer<V>),
+    /// Nothing: whoever has this number asks now.
+    Nothing(u64),
+}
+
+/// What was forgotten, to be dropped without a lock held: it is the application's.
+#[must_use = "dropped once the lock is released"]
+pub(super) struct Forgotten<K, V>(#[expect(dead_code, reason = "only dropped")] Vec<(K, Entry<V>)>);
+
+impl<K, V> Default for Entries<K, V> {
+    fn default() -> Self {
+        Self {
+            by_key: HashMap::new(),
+            by_use: BTreeMap::new(),
+            uses: 0,
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone, V> Entries<K, V> {
+    /// Returns what is known of `key`, with answers since `oldest`; notes that it is asked if nothing is, in place of others if
+    /// there are `most`.
+    pub(super) fn find(
+        &mut self,
+        key: &K,
+        oldest: u64,
+        most: usize,
+        answer: &Answer<V>,
+    ) -> (Known<V>, Forgotten<K, V>) {
+        self.uses += 1;
+        let use_now = self.uses;
+        if let Some(entry) = self.by_key.get_mut(key) {
+            let known = match &entry.state {
+                State::Answered { value, at } if *at >= oldest => {
+                    Known::Answered(Arc::clone(value))
+                }
+                State::Asked { answer, .. } => Known::Asked(answer.clone()),
+                State::Answered { .. } => Known::Nothing(use_now),
+            };
+            if let Some(key) = self.by_use.remove(&entry.used) {
+                self.by_use.insert(use_now, key);
+            }
+            entry.used = use_now;
+            if !matches!(known, Known::Nothing(_)) {
+                return (known, Forgotten(Vec::new()));
+            }
+        }
+        let forgotten = self.make_room(key, most);
+        let state = State::Asked {
+            by: use_now,
+            answer: answer.clone(),
+        };
+        let used = use_now;
+        let replaced = self.by_key.insert(key.clone(), Entry { used, state });
+        self.by_use.insert(used, key.clone());
+        let replaced = replaced.map(|entry| (key.clone(), entry));
+        let forgotten = Forgotten(forgotten.into_iter().chain(replaced).collect());
+        (Known::Nothing(use_now), forgotten)
+    }
+
+    /// Keeps the answer of the one who asked, unless the key was forgotten or asked anew meanwhile.
+    pub(super) fn answer(&mut self, key: &K, by: u64, value: Arc<V>, at: u64) -> Option<Answer<V>> {
+        let entry = self.by_key.get_mut(key)?;
+        match &entry.state {
+            State::Asked { by: asked, .. } if *asked == by => {}
+            _ => return None,
+        }
+        match std::mem::replace(&mut entry.state, State::Answered { value, at }) {
+            State::Asked { answer, .. } => Some(answer),
+            State::Answered { .. } => None,
+        }
+    }
+
+    /// Forgets the question of one who got no answer.
+    pub(super) fn give_up(&mut self, key: &K, by: u64) -> Forgotten<K, V> {
+        let is_own =
+            |entry: &Entry<V>| matches!(entry.state, State::Asked { by: asked, .. } if asked == by);
+        match self.by_key.get(key).is_some_and(is_own) {
+            true => self.remove(key),
+            false => Forgotten(Vec::new()),
+        }
+    }
+
+    /// Forgets a key.
+    pub(super) fn remove(&mut self, key: &K) -> Forgotten<K, V> {
+        let Some((key, entry)) = self.by_key.remove_entry(key) else {
+            return Forgotten(Vec::new());
+        };
+        self.by_use.remove(&entry.used);
+        Forgotten(vec![(key, entry)])
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) -> Forgotten<K, V> {
+        self.by_use.clear();
+        Forgotten(self.by_key.drain().collect())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Makes room for `key` among `most`.
+    fn make_room(&mut self, key: &K, most: usize) -> Vec<(K, Entry<V>)> {
+        let mut forgotten = Vec::new();
+        if self.by_key.contains_key(key) {
+            return forgotten;
+        }
+        while self.by_key.len() >= most
+            && let Some((_, unused)) = self.by_use.pop_first()
+        {
+            forgotten.extend(self.by_key.remove_entry(&unused));
+        }
+        forgotten
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_that_was_longest_not_asked_for_is_forgotten_first() {
+        let mut entries = Entries::<u32, u32>::default();
+        let (_sender, answer) = watch::channel(None);
+        let mut is_known = |key: u32| {
+            let (known, forgotten) = entries.find(&key, 0, 2, &answer);
+            drop(forgotten);
+            match known {
+                Known::Nothing(by) => {
+                    assert!(entries.answer(&key, by, Arc::new(key), 5).is_some());
+                    assert!(entries.len() <= 2);
+                    false
+                }
+                Known::Answered(value) => *value == key,
+                Known::Asked(_) => panic!("none is under way"),
+            }
+        };
+        assert!(!is_known(1) && !is_known(2) && is_known(1));
+        assert!(!is_known(3), "2 goes");
+        assert!(is_known(1) && is_known(3) && !is_known(2));
+        assert!(!is_known(1), "it was not asked for since");
+    }
+
+    #[test]
+    fn an_old_answer_is_asked_for_anew_and_a_late_one_is_not_kept() {
+        let mut entries = Entries::<u32, u32>::default();
+        let (_sender, answer) = watch::channel(None);
+        let find =
+            |entries: &mut Entries<u32, u32>, oldest| entries.find(&7, oldest, 10, &answer).0;
+        let Known::Nothing(first) = find(&mut entries, 0) else {
+            panic!("it is empty");
+        };
+        drop(entries.remove(&7));
+        let Known::Nothing(second) = find(&mut entries, 0) else {
+            panic!("it was removed");
+        };
+        assert!(entries.answer(&7, first, Arc::new(1), 5).is_none());
+        drop(entries.give_up(&7, first));
+        assert!(entries.answer(&7, second, Arc::new(2), 5).is_some());
+        assert!(matches!(find(&mut entries, 5), Known::Answered(value) if *value == 2));
+        assert!(matches!(find(&mut entries, 6), Known::Nothing(_)));
+    }
+}

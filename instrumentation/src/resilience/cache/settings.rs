@@ -1,0 +1,48 @@
+//! The settings of a cache.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::resilience::errors::SettingsError;
+use crate::resilience::event::Kind;
+use crate::resilience::policy::{PolicySettings, refused};
+use crate::setting::{Problem, duration, within};
+use crate::time::duration_text;
+
+/// Most keys of a cache; each takes the key twice, its answer and about 150 bytes.
+const MAX_CAPACITY: u32 = 10_000_000;
+
+/// The settings of a cache. Default: 1,000 answers, each for a minute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheSettings {
+    /// Most keys. When one more comes, that which was longest not asked for is forgotten. Default 1,000.
+    pub capacity: u32,
+    /// How long an answer is given; `None` for as long as there is room. Default 60 s.
+    #[serde(deserialize_with = "duration_text::optional")]
+    pub ttl: Option<Duration>,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            capacity: 1_000,
+            ttl: Some(Duration::from_secs(60)),
+        }
+    }
+}
+
+impl CacheSettings {
+    fn check(&self) -> Result<(), Problem> {
+        within("capacity", self.capacity, MAX_CAPACITY)?;
+        self.ttl.map_or(Ok(()), |ttl| duration("ttl", ttl))
+    }
+}
+
+impl PolicySettings for CacheSettings {
+    fn validate(&self) -> Result<(), SettingsError> {
+        self.check()
+            .map_err(|problem| refused(Kind::Cache, problem))
+    }
+}

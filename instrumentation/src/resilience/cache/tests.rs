@@ -1,0 +1,95 @@
+//! Caches under time, errors, cancels and many callers.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use tokio::time::{advance, sleep};
+
+use super::*;
+use crate::resilience::{PolicySettings, Registry};
+
+fn cache(capacity: u32, ttl: Option<Duration>) -> Cache<u32, u32> {
+    Cache::builder("users")
+        .settings(CacheSettings { capacity, ttl })
+        .registry(&Registry::new())
+        .build()
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_given_for_its_time() {
+    let cache = cache(10, Some(10 * SECOND));
+    let asked = AtomicU32::new(0);
+    let ask = || async { Ok::<_, ()>(asked.fetch_add(1, Relaxed)) };
+    let mut answers = Vec::new();
+    for _ in 0..5 {
+        answers.push(cache.call(7, ask).await.unwrap());
+        advance(4 * SECOND).await;
+    }
+    assert_eq!(answers, [0, 0, 0, 1, 1]);
+    cache.remove(&7);
+    assert_eq!(cache.call(7, ask).await, Ok(2));
+    cache.clear();
+    assert_eq!(cache.call(7, ask).await, Ok(3));
+    let counts = cache.snapshot();
+    assert_eq!(counts.count(EventKind::FromCache), 3);
+    assert_eq!((counts.calls(), counts.available), (7, Some(9)));
+}
+
+/// Scenario: three ask at once; the target fails, then answers.
+/// Guarantees: an answer is shared; after an error those who waited ask at once for themselves.
+#[tokio::test(start_paused = true)]
+async fn a_question_is_asked_once_and_an_error_is_not_kept() {
+    let cache = cache(10, None);
+    let asked = AtomicU32::new(0);
+    let began = tokio::time::Instant::now();
+    let ask = |fails: bool| {
+        let asked = &asked;
+        move || async move {
+            asked.fetch_add(1, Relaxed);
+            sleep(SECOND).await;
+            if fails { Err("down") } else { Ok(7) }
+        }
+    };
+    let failed = join_all((0..3).map(|_| cache.call(1, ask(true)))).await;
+    assert!(failed.iter().all(Result::is_err));
+    assert_eq!((asked.swap(0, Relaxed), began.elapsed()), (3, 2 * SECOND));
+    let answered = join_all((0..3).map(|_| cache.call(1, ask(false)))).await;
+    assert_eq!((answered, asked.load(Relaxed)), (vec![Ok(7); 3], 1));
+    let counts = cache.snapshot();
+    assert_eq!(counts.count(EventKind::Failed), 3);
+    assert_eq!(counts.count(EventKind::FromCache), 2);
+}
+
+/// Guarantees: who is dropped or panics while asking leaves the question to those who wait.
+#[tokio::test]
+async fn a_question_that_is_given_up_is_asked_by_others() {
+    let cache = cache(10, None);
+    let mut first = Box::pin(cache.call(1, std::future::pending::<Result<u32, ()>>));
+    assert!((&mut first).now_or_never().is_none());
+    let mut second = Box::pin(cache.call(1, || async { Ok::<_, ()>(2) }));
+    assert!((&mut second).now_or_never().is_none(), "it waits");
+    drop(first);
+    assert_eq!(second.await, Ok(2));
+    assert_eq!(
+        cache.call(1, || async { Ok::<_, ()>(3) }).await,
+        Ok(3),
+        "that one's answer was its own"
+    );
+    let counts = cache.snapshot();
+    assert_eq!(counts.count(EventKind::Cancelled), 1);
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let refused = |capacity, ttl| {
+        CacheSettings { capacity, ttl }
+            .validate()
+            .unwrap_err()
+            .field
+    };
+    assert_eq!(refused(0, None), "capacity");
+    assert_eq!(refused(1, Some(Duration::ZERO)), "ttl");
+}
