@@ -15,6 +15,7 @@ mod tests;
 
 pub use crate::name::{MAX_NAME_BYTES, Name};
 pub use crate::time::MAX_DURATION;
+pub use call::cached::CachedCommand;
 pub use call::command::{Command, RunCommand};
 pub use call::composition::RepeatedCommand;
 pub use call::errors::{CallError, Cause, CommandError, FallbackError};

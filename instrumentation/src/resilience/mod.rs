@@ -36,6 +36,7 @@ pub(crate) mod time_limiter;
 pub use budget::BudgetSettings;
 pub use builder::Builder;
 pub use bulkhead::{AdaptRule, AdaptSettings, Bulkhead, BulkheadSettings, Slot};
+pub(crate) use cache::Found;
 pub use cache::{Cache, CacheSettings, Key, Value};
 pub use errors::{BuildError, BulkheadFull, PolicyError, RateLimited, SettingsError, TimedOut};
 pub use event::{Event, EventKind, Kind, Listener};

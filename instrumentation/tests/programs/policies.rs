@@ -13,10 +13,10 @@ use axum::routing::get;
 use fusebox::circuit_breaker::layer::{CircuitBreakerLayer, ErrorsOnly};
 use fusebox::circuit_breaker::{self, Cause, CommandError, PoolSettings};
 use fusebox::resilience::layer::{
-    BulkheadLayer, CloneRequests, HedgeLayer, PolicyLayer, RetryLayer,
+    BulkheadLayer, CacheLayer, CloneRequests, HedgeLayer, PolicyLayer, RetryLayer,
 };
 use fusebox::resilience::{
-    Builder, Bulkhead, Decision, Hedge, Policy, PolicyError, RateLimiter, Registry, Retry,
+    Builder, Bulkhead, Cache, Decision, Hedge, Policy, PolicyError, RateLimiter, Registry, Retry,
     RetrySettings, TimeLimiter,
 };
 use http::Request;
@@ -179,6 +179,33 @@ async fn a_hedged_command_in_a_pool_is_spawned() {
     let owned = breaker().command().hedge(&hedge());
     let owned = owned.run(async || Err::<u32, Cow<'static, str>>("none".into()));
     assert!(tokio::spawn(owned.execute()).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_cached_command_is_spawned() {
+    let cache: Cache<String, u32> = Cache::builder("program").registry(&Registry::new()).build();
+    let key = || "a".to_owned();
+    let command = breaker().command().retry(&retry()).run(text);
+    let command = command.fallback(|_| async { Ok(7) }).cached(&cache, key());
+    assert_eq!(tokio::spawn(command.execute()).await.unwrap().unwrap(), 7);
+    let boxed = breaker()
+        .command()
+        .run(async || Err::<u32, BoxError>("no stock".into()));
+    assert!(
+        tokio::spawn(boxed.cached(&cache, key()).execute())
+            .await
+            .unwrap()
+            .is_err()
+    );
+    let service = ServiceBuilder::new()
+        .layer(CacheLayer::new(cache, |request: &u32| {
+            Some(request.to_string())
+        }))
+        .layer(BulkheadLayer::new(bulkhead()).any_responses())
+        .service(service_fn(async |request: u32| {
+            Ok::<_, TowerError>(request + 1)
+        }));
+    assert_eq!(tokio::spawn(service.oneshot(6)).await.unwrap().unwrap(), 7);
 }
 
 #[tokio::test]

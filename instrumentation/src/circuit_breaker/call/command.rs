@@ -191,6 +191,12 @@ impl<F, B, E> RunCommand<F, B, E> {
         self
     }
 
+    /// Ends the execution of a command whose answer was kept.
+    pub(super) fn answered_from_cache(self) -> Execution {
+        self.breaker.shell.shared.answered_from_cache();
+        Observation::start(self.breaker, self.observer).finish_from_cache()
+    }
+
     fn with_fallback<C>(self, fallback: C) -> RunCommand<F, C, E> {
         RunCommand {
             breaker: self.breaker,

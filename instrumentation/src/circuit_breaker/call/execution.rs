@@ -35,6 +35,8 @@ pub enum ExecutionEvent {
     FallbackRejection,
     /// There is no fallback.
     FallbackMissing,
+    /// A cache had the answer; nothing ran.
+    ResponseFromCache,
 }
 
 impl ExecutionEvent {
@@ -54,6 +56,7 @@ impl ExecutionEvent {
             Self::FallbackFailure => "FALLBACK_FAILURE",
             Self::FallbackRejection => "FALLBACK_REJECTION",
             Self::FallbackMissing => "FALLBACK_MISSING",
+            Self::ResponseFromCache => "RESPONSE_FROM_CACHE",
         }
     }
 }
@@ -64,11 +67,13 @@ impl fmt::Display for ExecutionEvent {
     }
 }
 
-/// One execution of a command: one or two events, and how long it took.
+/// One execution of a command: one or two events, and how long it took. Of an answer from a cache they are SUCCESS and
+/// RESPONSE_FROM_CACHE, as in Hystrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Execution {
     pub(super) first: ExecutionEvent,
     pub(super) fallback: Option<ExecutionEvent>,
+    pub(super) from_cache: bool,
     pub(super) attempts: u32,
     pub(super) elapsed: Duration,
 }
@@ -76,10 +81,18 @@ pub struct Execution {
 impl Execution {
     /// Returns the events in order.
     pub fn events(&self) -> impl Iterator<Item = ExecutionEvent> {
-        std::iter::once(self.first).chain(self.fallback)
+        let cached = self.from_cache.then_some(ExecutionEvent::ResponseFromCache);
+        std::iter::once(self.first)
+            .chain(self.fallback)
+            .chain(cached)
     }
 
-    /// Returns how often the protected code was called or refused: 1, or more with a retry or a hedge. The first event is that
+    /// Whether a fallback was called.
+    pub(super) fn fell_back(&self) -> bool {
+        self.fallback.is_some()
+    }
+
+    /// Returns how often the protected code was called or refused: 0 if a cache had the answer, 1, or more with a retry or a hedge. The first event is that
     /// of the attempt that decided.
     pub fn attempts(&self) -> u32 {
         self.attempts

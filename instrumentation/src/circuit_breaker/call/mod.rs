@@ -2,6 +2,7 @@
 //! fallback. Both run a protected call (a span, the permit and its outcome), which the log of the request lists.
 
 mod attempt;
+pub(crate) mod cached;
 pub(crate) mod command;
 pub(crate) mod composition;
 pub(crate) mod errors;

@@ -23,6 +23,7 @@ pub(super) struct Observation {
     first: Option<ExecutionEvent>,
     attempts: u32,
     fallback: Option<ExecutionEvent>,
+    from_cache: bool,
     observer: Option<Observer>,
     watch: PanicWatch,
 }
@@ -36,6 +37,7 @@ impl Observation {
             first: None,
             attempts: 1,
             fallback: None,
+            from_cache: false,
             observer,
             watch: PanicWatch::start(),
         }
@@ -88,6 +90,13 @@ impl Observation {
         execution
     }
 
+    /// Ends an execution that ran nothing.
+    pub(super) fn finish_from_cache(mut self) -> Execution {
+        (self.first, self.from_cache) = (Some(ExecutionEvent::Success), true);
+        (self.attempts, self.ended) = (0, Some(self.started));
+        self.finish()
+    }
+
     fn notify(&mut self, execution: &Execution) {
         if let Some(observer) = self.observer.take() {
             isolated("observer", || observer(execution));
@@ -103,6 +112,7 @@ impl Observation {
         Execution {
             first: self.first.unwrap_or(dropped),
             fallback: self.fallback,
+            from_cache: self.from_cache,
             attempts: self.attempts,
             elapsed: Duration::from_nanos(now.saturating_sub(self.started)),
         }

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicU32;
 
 use super::attempt::{Attempt, Attempts, BadRequest, Deadline, Policies, Times};
 use super::errors::{Cause, CommandError};
+use super::in_pool::InPool;
 use super::observation::Observation;
-use super::pooled::InPool;
 use crate::isolated::isolated;
 use crate::resilience::{Decision, Run};
 use crate::sync::Mutex;

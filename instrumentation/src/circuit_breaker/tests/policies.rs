@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::circuit_breaker::{Cause, CommandError, IsolationPool, PoolSettings, Registry};
 use crate::resilience::{
-    self, Bulkhead, BulkheadSettings, Decision, EventKind, Hedge, HedgeSettings, RateLimiter,
-    RateLimiterSettings, Retry, RetrySettings, TimeLimiter, TimeLimiterSettings,
+    self, Bulkhead, BulkheadSettings, Cache, Decision, EventKind, Hedge, HedgeSettings,
+    RateLimiter, RateLimiterSettings, Retry, RetrySettings, TimeLimiter, TimeLimiterSettings,
 };
 
 fn retry() -> Retry {
@@ -609,4 +609,43 @@ async fn code_runs_on_the_workers_of_a_pool() {
     let counts = pool.snapshot();
     assert_eq!((counts.active, counts.queued), (0, 0));
     assert_eq!(breaker.snapshot().calls.failure, 4);
+}
+
+/// Hystrix's scenario 26, testRequestCache1, with a cache that outlives requests.
+/// Guarantees: an answer that is kept asks no breaker, what a fallback gave is not kept, and the observer sees both events.
+#[tokio::test(start_paused = true)]
+async fn answers_are_kept_around_the_command() {
+    let breaker = breaker(Settings::default());
+    let cache: Cache<u32, u32> = Cache::builder("stock")
+        .registry(&resilience::Registry::new())
+        .build();
+    let attempts = AtomicU32::new(0);
+    let stock = || async {
+        match attempts.fetch_add(1, Relaxed) {
+            0 => Err("down"),
+            _ => Ok(7),
+        }
+    };
+    let ask = || {
+        let command = breaker.command().run(stock).fallback(|_| async { Ok(0) });
+        command.cached(&cache, 1).execute_observed()
+    };
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let (result, execution) = ask().await;
+        let events: Vec<_> = execution.events().map(|event| event.as_str()).collect();
+        seen.push((result.unwrap(), events.join(" "), execution.attempts()));
+    }
+    assert_eq!(
+        seen,
+        [
+            (0, "FAILURE FALLBACK_SUCCESS".to_owned(), 1),
+            (7, "SUCCESS".to_owned(), 1),
+            (7, "SUCCESS RESPONSE_FROM_CACHE".to_owned(), 0),
+        ]
+    );
+    assert_eq!(attempts.load(Relaxed), 2);
+    assert_eq!(breaker.shell.shared.answers_from_cache(), 1);
+    let plain = breaker.command().run(stock).cached(&cache, 1);
+    assert_eq!(plain.execute().await.unwrap(), 7);
 }

@@ -6,6 +6,7 @@
 //! futures are boxed. A refusal is the error of the call, never one of `poll_ready`.
 
 mod bulkhead;
+mod cache;
 mod hedge;
 mod policy;
 mod requests;
@@ -20,6 +21,7 @@ use tower_service::Service;
 
 pub use crate::body::{AnyResponses, HttpResponses, ResponseBody};
 pub use bulkhead::{BulkheadLayer, BulkheadService};
+pub use cache::{CacheLayer, CacheService};
 pub use hedge::{HedgeLayer, HedgeService};
 pub use policy::{PolicyLayer, PolicyService};
 pub use requests::{CloneRequests, IdempotentRequests, Requests};
