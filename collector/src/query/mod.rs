@@ -9,7 +9,9 @@ mod stream;
 mod trace_id;
 
 pub(crate) use crate::live::peer_name;
+pub(crate) use crate::store::cancel::READ_TIME_MAX;
 pub(crate) use crate::store::fitting::{TRACE_BYTES_MAX, bytes_of};
+pub use crate::store::{Missing, MissingPart, Partial};
 pub(crate) use admission::circuits_bytes;
 pub use admission::{Admission, Admitted, Busy, Cost};
 pub use hub::Hub;
@@ -20,13 +22,7 @@ pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyCli
 pub(crate) use trace_id::fuzz_trace_id;
 pub use trace_id::{is_trace_id, read_trace_id};
 
-use std::time::Duration;
-
 use crate::store::StoreError;
-
-/// Longest time of one question to the store, except a page of a search, which ends by itself a second before. Zipkin's
-/// server has the same timeout.
-pub(crate) const READ_TIME_MAX: Duration = Duration::from_secs(11);
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error)]

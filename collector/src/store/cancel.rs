@@ -5,9 +5,15 @@ use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::store::StoreError;
 
+/// Longest time of one question to the store, except a page of a search, which ends by itself a second before. Zipkin's
+/// server has the same timeout.
+pub(crate) const READ_TIME_MAX: Duration = Duration::from_secs(11);
 /// Work between two looks at the clock, bytes: a regex takes at most a few milliseconds for as many.
 const LOOK_AFTER_BYTES: usize = 4 << 10;
 /// What a value counts beside its bytes: a test takes longer than a comparison.
@@ -39,6 +45,23 @@ pub(crate) async fn off_worker<T: Send + 'static>(
     });
     let done = task.await;
     done.unwrap_or_else(|error| Err(StoreError::io("read", what, std::io::Error::other(error))))
+}
+
+/// As `off_worker`, for work that ends at its next check once that moment is over.
+///
+/// # Errors
+/// As `off_worker`.
+pub(crate) async fn off_worker_until<T: Send + 'static>(
+    what: &Path,
+    deadline: Instant,
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let limit = TimeLimit::new(move || Instant::now() > deadline);
+    off_worker(what, move || {
+        let _limited = limit.enter();
+        work()
+    })
+    .await
 }
 
 /// A question; dropping it cancels its reader.

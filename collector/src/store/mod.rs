@@ -16,6 +16,7 @@ pub mod influxdb;
 pub mod logs;
 pub(crate) mod matching;
 pub(crate) mod merged;
+mod partial;
 pub(crate) mod search;
 pub mod series;
 
@@ -27,6 +28,7 @@ use opentelemetry::TraceId;
 pub(crate) use assemble::assemble;
 pub(crate) use assemble::try_assemble;
 pub use merged::Traces;
+pub use partial::{Missing, MissingPart, Partial};
 
 pub use crate::log::StoreError;
 

@@ -12,7 +12,7 @@ use super::schema::{COLLECTOR, COLLECTOR_STATS, SPAN};
 use super::wire::client::{Client, failed};
 use super::wire::query::Query;
 use crate::counters::{Counters, Incident};
-use crate::store::StoreError;
+use crate::store::{Missing, MissingPart, StoreError};
 use crate::sync::LogThrottle;
 use crate::sync::Mutex;
 
@@ -125,7 +125,21 @@ impl Peers {
 
     /// Returns the error of a query that is not asked, as InfluxDB is away.
     pub(crate) fn away(&self) -> StoreError {
-        self.error(&"it did not answer a moment ago")
+        let away = self.client.reachability().away();
+        let problem = away.map(|(_, error)| error);
+        self.error(&problem.unwrap_or_else(|| "it did not answer yet".to_owned()))
+    }
+
+    /// Returns the error of a query that is not waited for any longer.
+    pub(crate) fn late(&self) -> StoreError {
+        self.error(&"no answer in time")
+    }
+
+    /// Returns what an answer lacks because of a failure of InfluxDB.
+    pub(crate) fn missing(&self, error: StoreError, part: MissingPart) -> Missing {
+        let away = self.client.reachability().away();
+        let since = away.map(|(since, _)| since);
+        Missing { error, since, part }
     }
 
     async fn ask(&self) -> Result<bool, StoreError> {

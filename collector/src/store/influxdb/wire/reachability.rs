@@ -35,6 +35,8 @@ struct State {
     standing: Standing,
     /// Whether the last exchange had an answer.
     answers: Option<bool>,
+    /// Since when it has none.
+    away_since: Option<UnixNanos>,
     /// Until when no reader asks.
     paused_until: Option<Instant>,
     /// Failures in a row, by lane.
@@ -71,6 +73,15 @@ impl Reachability {
         self.0.lock().answers == Some(true)
     }
 
+    /// Returns since when the server does not answer, Unix nanoseconds, and its last error; `None` while it does.
+    pub(crate) fn away(&self) -> Option<(UnixNanos, String)> {
+        let state = self.0.lock();
+        let error = state.standing.last_error.clone();
+        state
+            .away_since
+            .map(|since| (since, error.unwrap_or_default()))
+    }
+
     /// Returns whether readers leave the server alone.
     pub(crate) fn is_paused(&self) -> bool {
         let until = self.0.lock().paused_until;
@@ -91,6 +102,7 @@ impl Reachability {
     pub(crate) fn answered(&self) {
         let mut state = self.0.lock();
         state.answers = Some(true);
+        state.away_since = None;
         state.paused_until = None;
         if state.standing.reachable == Some(false) {
             state.update();
@@ -101,6 +113,7 @@ impl Reachability {
     pub(crate) fn unanswered(&self, problem: &dyn Display) {
         let mut state = self.0.lock();
         state.answers = Some(false);
+        state.away_since.get_or_insert_with(UnixNanos::now);
         state.paused_until = Some(Instant::now() + PAUSE);
         state.note(problem.to_string());
         state.update();
@@ -228,11 +241,16 @@ mod tests {
         assert_eq!(hung, None);
         assert_eq!(begun.elapsed(), PING_AFTER + PING_TIMEOUT);
         assert!(reachability.is_paused() && !reachability.is_answering());
+        let (since, error) = reachability.away().unwrap();
+        assert_eq!(error, HANGS);
         assert_eq!(reachability.standing().reachable, Some(false));
         sleep(PAUSE).await;
         assert!(!reachability.is_paused() && !reachability.is_answering());
         reachability.unanswered(&"no answer in time");
+        let away = reachability.away().unwrap();
+        assert_eq!(away, (since, "no answer in time".to_owned()));
         reachability.answered();
+        assert_eq!(reachability.away(), None);
         assert!(!reachability.is_paused() && reachability.is_answering());
         assert_eq!(reachability.standing().reachable, Some(true));
     }
