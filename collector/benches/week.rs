@@ -250,12 +250,16 @@ impl Asker<'_> {
         });
         measure("services of the week", |_| {
             let services = self.store.services(self.everything());
-            self.runtime.block_on(services).expect("reads").len()
+            self.runtime.block_on(services).expect("reads").value.len()
         });
         measure("operations of a service", |_| {
             let name = "checkout".to_owned();
             let operations = self.store.operations(name, self.everything());
-            self.runtime.block_on(operations).expect("reads").len()
+            self.runtime
+                .block_on(operations)
+                .expect("reads")
+                .value
+                .len()
         });
     }
 }

@@ -16,6 +16,7 @@ mod logs;
 mod metrics;
 mod notifications;
 mod params;
+mod partial;
 mod pieces;
 mod problem;
 mod refusal;

@@ -65,22 +65,18 @@ impl Refuse for Problem {
 
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
+        let words = error.words();
         match error {
             QueryError::Invalid { parameter, problem } => Self::parameter(parameter, problem),
-            QueryError::Store(error @ StoreError::Remote { .. }) => {
-                let detail = format!("InfluxDB does not answer: {error}");
-                Self::new(StatusCode::BAD_GATEWAY, detail)
+            QueryError::Store(StoreError::Remote { .. }) => {
+                Self::new(StatusCode::BAD_GATEWAY, words)
             }
-            QueryError::Store(error @ StoreError::TimeOver) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            QueryError::Store(StoreError::TimeOver) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, words)
             }
-            // The path of a file is for the log of the collector, not for who asks.
             QueryError::Store(error) => {
                 tracing::error!(%error, "could not answer a query");
-                Self::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the store could not be read; the collector's log says more",
-                )
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, words)
             }
         }
     }

@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use serde::Serialize;
 
 use super::params::Params;
+use super::partial::{self, Answer};
 use super::{ApiState, Problem};
 use crate::model::{DependencyLink, ServiceSummary, format_timestamp};
 use crate::query::{Instances, ServicesPage};
@@ -42,14 +43,17 @@ pub(super) struct Dependencies {
 pub(super) async fn services(
     State(state): State<ApiState>,
     params: Params,
-) -> Result<Json<Services>, Problem> {
+) -> Result<Json<Answer<Services>>, Problem> {
     let params = params.only(&["filter", "offset", "limit"])?;
     let filter = params.text("filter")?.unwrap_or_default();
     let offset = params.read("offset", "a whole number", |text| text.parse().ok())?;
     let limit = params.count("limit", SERVICES_MAX)?.unwrap_or(SERVICES_MAX);
     let page = state.query.services(&filter, offset.unwrap_or(0), limit);
-    let ServicesPage { total, services } = page.await?;
-    Ok(Json(Services { total, services }))
+    let answer = page.await?.map(|page| {
+        let ServicesPage { total, services } = page;
+        Services { total, services }
+    });
+    Ok(partial::json(answer))
 }
 
 /// `GET /api/instances`
@@ -66,26 +70,29 @@ pub(super) async fn operations(
     State(state): State<ApiState>,
     Path(name): Path<String>,
     params: Params,
-) -> Result<Json<Operations>, Problem> {
+) -> Result<Json<Answer<Operations>>, Problem> {
     params.only(&[])?;
     let operations = state.query.operations(&name).await?;
-    if operations.is_empty() && state.query.service(&name).await?.is_none() {
+    if operations.value.is_empty() && state.query.service(&name).await?.is_none() {
         return Err(Problem::not_found(format!(
             "no span of a service `{name}` is stored"
         )));
     }
-    Ok(Json(Operations { operations }))
+    let answer = operations.map(|operations| Operations { operations });
+    Ok(partial::json(answer))
 }
 
 /// `GET /api/dependencies?start&end`
 pub(super) async fn dependencies(
     State(state): State<ApiState>,
     params: Params,
-) -> Result<Json<Dependencies>, Problem> {
+) -> Result<Json<Answer<Dependencies>>, Problem> {
     let range = params.only(&["start", "end"])?.range(DEFAULT_RANGE)?;
-    Ok(Json(Dependencies {
+    let found = state.query.dependencies(range).await?;
+    let answer = found.map(|dependencies| Dependencies {
         start: format_timestamp(range.start),
         end: format_timestamp(range.end),
-        dependencies: state.query.dependencies(range).await?,
-    }))
+        dependencies,
+    });
+    Ok(partial::json(answer))
 }

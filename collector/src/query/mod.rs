@@ -39,3 +39,18 @@ pub enum QueryError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+impl QueryError {
+    /// Returns what a client may know of it: the path of a file is for the log of the collector, not for who asks.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Store(error @ StoreError::Remote { .. }) => {
+                format!("InfluxDB does not answer: {error}")
+            }
+            Self::Invalid { .. } | Self::Store(StoreError::TimeOver) => self.to_string(),
+            Self::Store(_) => {
+                "the store could not be read; the collector's log says more".to_owned()
+            }
+        }
+    }
+}

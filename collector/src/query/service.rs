@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::TraceId;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::hub::Hub;
 use super::stream::{self, StreamEvent};
@@ -18,11 +18,11 @@ use crate::model::{
     DependencyLink, LogPage, LogQuery, ServiceSummary, TimeRange, Trace, TraceOrder, TracePage,
     TraceQuery, UnixNanos,
 };
-use crate::store::cancel::off_worker;
+use crate::store::cancel::{off_worker, off_worker_until};
 use crate::store::embedded::StoreStats;
 use crate::store::logs::LogStore;
 use crate::store::merged::series::MergedSeries;
-use crate::store::{StoreError, TraceReader, Traces};
+use crate::store::{Partial, StoreError, TraceReader, Traces};
 
 /// How far ahead of this clock a span may start and its names still be listed.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
@@ -81,13 +81,13 @@ impl QueryService {
     /// Reads other collectors' records off the async workers; empty if there are no other collectors.
     async fn ask_others<T: Default + Send + 'static>(
         &self,
-        question: impl FnOnce(&MergedSeries) -> T + Send + 'static,
-    ) -> T {
+        question: impl FnOnce(&MergedSeries) -> Partial<T> + Send + 'static,
+    ) -> Result<Partial<T>, StoreError> {
         let Some(others) = self.others.clone() else {
-            return T::default();
+            return Ok(T::default().into());
         };
-        let answered = tokio::task::spawn_blocking(move || question(&others)).await;
-        answered.unwrap_or_default()
+        let deadline = Instant::now() + READ_TIME_MAX;
+        off_worker_until(Path::new("series"), deadline, move || Ok(question(&others))).await
     }
 
     /// Returns the circuits, now and within the retention.
@@ -266,9 +266,9 @@ impl QueryService {
         filter: &str,
         from: usize,
         limit: usize,
-    ) -> Result<ServicesPage, QueryError> {
-        let names = self.service_names().await?;
-        let (live, filter) = (self.live.clone(), filter.to_lowercase());
+    ) -> Result<Partial<ServicesPage>, QueryError> {
+        let Partial { value, missing } = self.service_names().await?;
+        let (names, live, filter) = (value, self.live.clone(), filter.to_lowercase());
         // Names may be many, and figures of a service are added up of all its operations.
         let page = off_worker(Path::new("services"), move || {
             let now = UnixNanos::now();
@@ -280,19 +280,19 @@ impl QueryService {
             let services = shown.map(|name| live.service(name, now)).collect();
             Ok(ServicesPage { total, services })
         });
-        Ok(page.await?)
+        Ok(Partial::new(page.await?, missing))
     }
 
     /// Returns one service.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails, or it may be where the store cannot be read.
     pub async fn service(&self, name: &str) -> Result<Option<ServiceSummary>, QueryError> {
         let is_known = self.live.has_service(name) || {
             let names = self.service_names().await?;
-            names
-                .binary_search_by(|known| known.as_str().cmp(name))
-                .is_ok()
+            let find = |names: &Vec<String>| names.binary_search_by(|n| n.as_str().cmp(name));
+            let names = names.unless(|names| find(names).is_err())?;
+            find(&names.value).is_ok()
         };
         Ok(is_known.then(|| self.live.service(name, UnixNanos::now())))
     }
@@ -300,40 +300,47 @@ impl QueryService {
     /// Returns the names of all services seen within the retention, sorted.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn service_names(&self) -> Result<Vec<String>, QueryError> {
-        let stored = in_time(self.store.services(self.names_range())).await?;
-        let others = self.ask_others(MergedSeries::service_names).await;
+    /// When the store fails, or none is known because a part of it cannot be read.
+    pub async fn service_names(&self) -> Result<Partial<Vec<String>>, QueryError> {
+        let stored = in_time(self.store.services(self.names_range()));
+        let others = self.ask_others(MergedSeries::service_names);
+        let (stored, others) = tokio::join!(stored, others);
+        let (stored, others) = (stored?, others?);
+        let missing = stored.missing.or(others.missing);
         let live = self.live.clone();
         let names = off_worker(Path::new("services"), move || {
             let mut names: BTreeSet<String> = live.service_names().into_iter().collect();
-            names.extend(stored);
-            names.extend(others);
-            Ok(names.into_iter().collect())
+            names.extend(stored.value);
+            names.extend(others.value);
+            Ok(names.into_iter().collect::<Vec<_>>())
         });
-        Ok(names.await?)
+        Ok(Partial::new(names.await?, missing).unless(Vec::is_empty)?)
     }
 
     /// Returns the operations of a service seen within the retention, sorted.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn operations(&self, service: &str) -> Result<Vec<String>, QueryError> {
+    /// When the store fails, or none is known because a part of it cannot be read.
+    pub async fn operations(&self, service: &str) -> Result<Partial<Vec<String>>, QueryError> {
         let operations = self
             .store
             .operations(service.to_owned(), self.names_range());
-        in_time(operations).await
+        Ok(in_time(operations).await?.unless(Vec::is_empty)?)
     }
 
     /// Returns the calls between services in that range, busiest first: whole minutes for the last two hours, whole hours before.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn dependencies(&self, range: TimeRange) -> Result<Vec<DependencyLink>, QueryError> {
+    /// When the store fails, or none is known because a part of it cannot be read.
+    pub async fn dependencies(
+        &self,
+        range: TimeRange,
+    ) -> Result<Partial<Vec<DependencyLink>>, QueryError> {
         self.live.maintain(UnixNanos::now());
         let own = self.live.dependencies(range);
         let others = self.ask_others(move |others| others.dependencies(range));
-        Ok(merge_links(own, others.await))
+        let links = others.await?.map(|others| merge_links(own, others));
+        Ok(links.unless(Vec::is_empty)?)
     }
 
     /// Ends every event stream, so that a server that waits for its connections can stop.
@@ -400,7 +407,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_takes_too_long_is_not_waited_for() {
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let answer = in_time(std::future::pending::<Result<(), StoreError>>()).await;
         assert!(matches!(
             answer,

@@ -71,13 +71,13 @@ pub trait TraceReader: Send + Sync {
     fn services(
         &self,
         range: TimeRange,
-    ) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Partial<Vec<String>>, StoreError>> + Send;
     /// Returns the span names of a service in that range, sorted, at most 1,000.
     fn operations(
         &self,
         service: String,
         range: TimeRange,
-    ) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Partial<Vec<String>>, StoreError>> + Send;
 }
 
 /// Reads the records that are no spans. Both functions block the thread.
@@ -87,7 +87,7 @@ pub trait SeriesReader: Send + Sync + std::fmt::Debug {
     /// Those of one instance, edge or operation come in the order of their times or of their arrival.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When they cannot be read, or not all of them: what was visited by then is right.
     fn scan(
         &self,
         kind: SeriesKind,
@@ -101,4 +101,9 @@ pub trait SeriesReader: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When it cannot be asked.
     fn latest(&self, kind: SeriesKind) -> Result<Option<UnixNanos>, StoreError>;
+
+    /// Returns what an answer lacks after such an error.
+    fn missing(&self, error: StoreError) -> Missing {
+        Missing::rest(error)
+    }
 }

@@ -46,6 +46,14 @@ pub(super) struct Remark {
     pub(super) trace_id: Option<TraceId>,
 }
 
+impl Remark {
+    /// Returns the message about what is missing from an answer as a whole.
+    pub(super) fn of_all(message: String) -> Self {
+        let trace_id = None;
+        Self { message, trace_id }
+    }
+}
+
 impl From<Remark> for Entry {
     fn from(remark: Remark) -> Self {
         Self {
@@ -80,6 +88,12 @@ impl<T> Answer<Vec<T>> {
 }
 
 impl<T> Answer<T> {
+    /// Adds what is missing, if anything is.
+    pub(super) fn without(mut self, missing: impl IntoIterator<Item = String>) -> Self {
+        self.remarks.extend(missing.into_iter().map(Remark::of_all));
+        self
+    }
+
     /// Returns a complete answer.
     pub(super) fn of(data: T, is_pretty: bool) -> Self {
         Self {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Answer, DependencyLink, Failure, Operation, Remark};
+use super::answer::{Answer, DependencyLink, Failure, Operation};
 use super::params::Params;
 use crate::api::ApiState;
 use crate::api::dialect::{NAMES_MAX, SEARCH_TIME_MAX};
@@ -30,18 +30,16 @@ pub(super) async fn services(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Answer<Vec<String>>, Failure> {
-    let mut names = state.query.service_names().await?;
+    let found = state.query.service_names().await?;
+    let missing = found.missing_words();
+    let mut names = found.value;
     let total = names.len();
     names.truncate(NAMES_MAX);
+    let cut = format!("the first {NAMES_MAX} of {total} services");
+    let cut = (total > NAMES_MAX).then_some(cut);
     let mut answer = Answer::counted(names, params.is_pretty());
     answer.total = total;
-    if total > NAMES_MAX {
-        answer.remarks.push(Remark {
-            message: format!("the first {NAMES_MAX} of {total} services"),
-            trace_id: None,
-        });
-    }
-    Ok(answer)
+    Ok(answer.without(cut.into_iter().chain(missing)))
 }
 
 /// `GET /jaeger/api/services/{service}/operations`: names alone; of an unknown service there are none.
@@ -51,7 +49,8 @@ pub(super) async fn names(
     params: Params,
 ) -> Result<Answer<Vec<String>>, Failure> {
     let names = state.query.operations(&service).await?;
-    Ok(Answer::counted(names, params.is_pretty()))
+    let missing = names.missing_words();
+    Ok(Answer::counted(names.value, params.is_pretty()).without(missing))
 }
 
 /// `GET /jaeger/api/operations?service&spanKind`
@@ -62,12 +61,7 @@ pub(super) async fn kinds(
     let service = params.service()?;
     let kind = params.get("spanKind");
     let (operations, missing) = operations(&state.query, &service, kind, SEARCH_TIME_MAX).await?;
-    let mut answer = Answer::counted(operations, params.is_pretty());
-    answer.remarks.extend(missing.map(|message| Remark {
-        message,
-        trace_id: None,
-    }));
-    Ok(answer)
+    Ok(Answer::counted(operations, params.is_pretty()).without(missing))
 }
 
 /// `GET /jaeger/api/dependencies?endTs&lookback&service`
@@ -78,7 +72,9 @@ pub(super) async fn dependencies(
     let range = params.lookback()?;
     let service = params.text("service")?;
     let mut calls: BTreeMap<(String, String), u64> = BTreeMap::new();
-    for link in state.query.dependencies(range).await? {
+    let found = state.query.dependencies(range).await?;
+    let missing = found.missing_words();
+    for link in found.value {
         let is_wanted = |name: &String| *name == link.parent || *name == link.child;
         // Jaeger leaves out calls of a service to itself.
         if link.parent != link.child && service.as_ref().is_none_or(is_wanted) {
@@ -92,7 +88,7 @@ pub(super) async fn dependencies(
             child,
             call_count,
         });
-    Ok(Answer::of(links.collect(), params.is_pretty()))
+    Ok(Answer::of(links.collect(), params.is_pretty()).without(missing))
 }
 
 /// Returns the operations of a service, sorted; with a kind those of that kind, or of which no kind is known. The second
@@ -103,16 +99,19 @@ pub(super) async fn operations(
     kind: Option<&str>,
     time_max: Duration,
 ) -> Result<(Vec<Operation>, Option<String>), QueryError> {
-    let names = query.operations(service).await?;
+    let found = query.operations(service).await?;
+    let (missing, names) = (found.missing_words(), found.value);
     let mut kinds = Kinds::of_calls(query, service);
     // All searches together have the time of one.
     let deadline = Instant::now() + time_max;
     let read = timeout_at(deadline, kinds.read_all(query, &names, deadline)).await;
-    let is_whole = read.unwrap_or(Ok(false))?;
-    let missing = (!is_whole).then(|| {
-        let passed = time_max.as_secs();
-        format!("the kinds of some operations may be unknown: {passed} s had passed")
-    });
+    let why = match read {
+        Ok(Ok(true)) => None,
+        Ok(Err(error)) => Some(error.words()),
+        Ok(Ok(false)) | Err(_) => Some(format!("{} s had passed", time_max.as_secs())),
+    };
+    let unknown = why.map(|why| format!("the kinds of some operations may be unknown: {why}"));
+    let missing = missing.or(unknown);
     let operations = names.iter().flat_map(|name| kinds.operations(name, kind));
     Ok((operations.collect(), missing))
 }

@@ -49,10 +49,13 @@ struct Operations {
 }
 
 /// `GET /jaeger/api/v3/services`
-async fn services(State(state): State<ApiState>) -> Result<Json<Services>, Failure> {
-    let mut services = state.query.service_names().await?;
+async fn services(State(state): State<ApiState>) -> Result<Response, Failure> {
+    let found = state.query.service_names().await?;
+    let missing = found.missing_words();
+    let mut services = found.value;
     services.truncate(dialect::NAMES_MAX);
-    Ok(Json(Services { services }))
+    let answer = Json(Services { services }).into_response();
+    Ok(with_missing(answer, missing.as_deref()))
 }
 
 /// `GET /jaeger/api/v3/operations?service&spanKind`

@@ -11,9 +11,10 @@ use serde::Serialize;
 use super::params::Params;
 use super::tags::{Inspected, Sample};
 use crate::api::ApiState;
-use crate::api::dialect::NAMES_MAX;
+use crate::api::dialect::{NAMES_MAX, with_missing};
 use crate::api::refusal::Refusal;
 use crate::model::{Place, SpanKind, StatusCode};
+use crate::query::Partial;
 use crate::traceql::{Field, Intrinsic, TraceView, Value, status_word};
 
 /// Values of an answer unless said otherwise.
@@ -55,13 +56,14 @@ pub(super) async fn typed(
 ) -> Result<Response, Refusal> {
     let field = Field::parse(&tag);
     let field = field.map_err(|problem| Refusal::bad(format!("invalid tag name: {problem}")))?;
-    let (tag_values, bytes) = values(&state, field, &params).await?;
+    let (values, bytes) = values(&state, field, &params).await?;
+    let (missing, tag_values) = (values.missing_words(), values.value);
     let metrics = Inspected::new(bytes);
-    Ok(Json(TypedValues {
+    let answer = Json(TypedValues {
         tag_values,
         metrics,
-    })
-    .into_response())
+    });
+    Ok(with_missing(answer.into_response(), missing.as_deref()))
 }
 
 /// `GET /tempo/api/search/tag/{tag}/values?start&end&limit`: of an attribute by its key, or a field.
@@ -80,13 +82,14 @@ pub(super) async fn plain(
     };
     let (values, bytes) = values(&state, field, &params).await?;
     let metrics = Inspected::new(bytes);
-    let mut tag_values: Vec<_> = values.into_iter().map(|one| one.value).collect();
+    let missing = values.missing_words();
+    let mut tag_values: Vec<_> = values.value.into_iter().map(|one| one.value).collect();
     tag_values.dedup();
-    Ok(Json(Values {
+    let answer = Json(Values {
         tag_values,
         metrics,
-    })
-    .into_response())
+    });
+    Ok(with_missing(answer.into_response(), missing.as_deref()))
 }
 
 /// Returns the values of a field, sorted, and how many bytes were read.
@@ -94,12 +97,12 @@ async fn values(
     state: &ApiState,
     field: Field,
     params: &Params,
-) -> Result<(Vec<Typed>, usize), Refusal> {
+) -> Result<(Partial<Vec<Typed>>, usize), Refusal> {
     let limit = params.limit(VALUES_DEFAULT, NAMES_MAX)?;
     let is_filtered = params.value("q").is_some();
     let known = match &field {
-        Field::Intrinsic(Intrinsic::Status) => Some(statuses()),
-        Field::Intrinsic(Intrinsic::Kind) => Some(kinds()),
+        Field::Intrinsic(Intrinsic::Status) => Some(statuses().into()),
+        Field::Intrinsic(Intrinsic::Kind) => Some(kinds().into()),
         _ if is_filtered => None,
         field if is_service(field) => Some(state.query.service_names().await?),
         Field::Intrinsic(Intrinsic::Name) => Some(operations(state, limit).await?),
@@ -111,8 +114,8 @@ async fn values(
     };
     if let Some(known) = known {
         let typed = |value| Typed { value_type, value };
-        let known = known.into_iter().take(limit).map(typed);
-        return Ok((known.collect(), 0));
+        let known = known.map(|known| known.into_iter().take(limit).map(typed).collect());
+        return Ok((known, 0));
     }
     let sample = Sample::new(params, field.exists())?;
     let found = Found {
@@ -121,7 +124,8 @@ async fn values(
         limit,
     };
     let (found, bytes) = sample.read(state, found, Found::look).await?;
-    Ok((found.values.into_iter().collect(), bytes))
+    let values: Vec<_> = found.values.into_iter().collect();
+    Ok((values.into(), bytes))
 }
 
 fn is_service(field: &Field) -> bool {
@@ -144,15 +148,20 @@ fn kinds() -> Vec<String> {
     words.into_iter().collect()
 }
 
-async fn operations(state: &ApiState, limit: usize) -> Result<Vec<String>, Refusal> {
+async fn operations(state: &ApiState, limit: usize) -> Result<Partial<Vec<String>>, Refusal> {
     let mut names = BTreeSet::new();
-    for service in state.query.service_names().await?.iter().take(SERVICES_MAX) {
-        names.extend(state.query.operations(service).await?);
+    let services = state.query.service_names().await?;
+    let mut missing = services.missing;
+    for service in services.value.iter().take(SERVICES_MAX) {
+        let operations = state.query.operations(service).await?;
+        missing = missing.or(operations.missing);
+        names.extend(operations.value);
         if names.len() >= limit {
             break;
         }
     }
-    Ok(names.into_iter().collect())
+    let value = names.into_iter().collect();
+    Ok(Partial { value, missing })
 }
 
 /// The values found so far.

@@ -21,12 +21,15 @@ const CACHE: HeaderValue = HeaderValue::from_static("max-age=300, must-revalidat
 
 /// `GET /services`
 pub(super) async fn services(State(state): State<ApiState>) -> Result<Response, Refusal> {
-    let mut services = state.query.service_names().await?;
+    let found = state.query.service_names().await?;
+    let mut missing = found.missing_words();
+    let mut services = found.value;
     let count = services.len();
     services.truncate(NAMES_MAX);
-    let missing = format!("the first {NAMES_MAX} of {count} services");
-    let missing = (count > NAMES_MAX).then_some(missing.as_str());
-    Ok(with_missing(answer(lower(services), count), missing))
+    if count > NAMES_MAX {
+        missing.get_or_insert_with(|| format!("the first {NAMES_MAX} of {count} services"));
+    }
+    Ok(answer(lower(services), count, missing))
 }
 
 /// `GET /spans?serviceName`
@@ -36,11 +39,14 @@ pub(super) async fn spans(
 ) -> Result<Response, Refusal> {
     let name = params.required("serviceName")?.to_lowercase();
     let services = state.query.service_names().await?;
+    let (mut missing, services) = (services.missing_words(), services.value);
     let mut names = Vec::new();
     for service in services.iter().filter(|known| is_called(known, &name)) {
-        names.extend(state.query.operations(service).await?);
+        let found = state.query.operations(service).await?;
+        missing = missing.or(found.missing_words());
+        names.extend(found.value);
     }
-    Ok(answer(lower(names), services.len()))
+    Ok(answer(lower(names), services.len(), missing))
 }
 
 /// `GET /remoteServices?serviceName`: the services that its spans call, by the dependency map, and at once those that they
@@ -51,26 +57,29 @@ pub(super) async fn remote_services(
 ) -> Result<Response, Refusal> {
     let name = params.required("serviceName")?.to_lowercase();
     let services = state.query.service_names().await?;
+    let (missing, services) = (services.missing_words(), services.value);
     let named = services.iter().filter(|known| is_called(known, &name));
     let live = state.query.live();
     let named: Vec<_> = named.flat_map(|known| live.named_peers(known)).collect();
     let range = TimeRange::until(UnixNanos::now(), state.query.retention());
-    let called = state.query.dependencies(range).await?.into_iter();
+    let links = state.query.dependencies(range).await?;
+    let missing = missing.or(links.missing_words());
+    let called = links.value.into_iter();
     let called = called.filter(|link| is_called(&link.parent, &name));
     let called = called.map(|link| link.child).chain(named);
-    Ok(answer(lower(called), services.len()))
+    Ok(answer(lower(called), services.len(), missing))
 }
 
 /// `GET /autocompleteKeys`: none, as in Zipkin without configured keys.
 pub(super) async fn autocomplete_keys(State(state): State<ApiState>) -> Result<Response, Refusal> {
-    let count = state.query.service_names().await?.len();
-    Ok(answer(BTreeSet::new(), count))
+    let count = state.query.service_names().await?.value.len();
+    Ok(answer(BTreeSet::new(), count, None))
 }
 
 /// `GET /autocompleteValues?key`: none of a key that is not among the keys.
 pub(super) async fn autocomplete_values(params: Params) -> Result<Response, Refusal> {
     params.required("key")?;
-    Ok(answer(BTreeSet::new(), 0))
+    Ok(answer(BTreeSet::new(), 0, None))
 }
 
 fn is_called(known: &str, name: &str) -> bool {
@@ -82,13 +91,13 @@ fn lower(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
     names.map(|name| name.to_lowercase()).collect()
 }
 
-/// Returns a list of names, to be kept for a while once there are some services.
-fn answer(names: BTreeSet<String>, services: usize) -> Response {
+/// Returns a list of names, to be kept for a while once there are some services and none is missing.
+fn answer(names: BTreeSet<String>, services: usize, missing: Option<String>) -> Response {
     let mut response = Json(names).into_response();
-    if services >= CACHED_FROM_SERVICES {
+    if services >= CACHED_FROM_SERVICES && missing.is_none() {
         response.headers_mut().insert(header::CACHE_CONTROL, CACHE);
     }
-    response
+    with_missing(response, missing.as_deref())
 }
 
 /// Calls from one service to another.
@@ -106,12 +115,15 @@ pub(super) struct Link {
 pub(super) async fn dependencies(
     State(state): State<ApiState>,
     params: Params,
-) -> Result<Json<Vec<Link>>, Refusal> {
+) -> Result<Response, Refusal> {
     params.required("endTs")?;
     let end = params.positive::<i64>("endTs")?;
     let end = end.ok_or_else(|| Refusal::missing("endTs"))?;
     let range = range_before(end.cast_unsigned(), &params)?;
-    Ok(Json(render(state.query.dependencies(range).await?)))
+    let found = state.query.dependencies(range).await?;
+    let missing = found.missing_words();
+    let answer = Json(render(found.value)).into_response();
+    Ok(with_missing(answer, missing.as_deref()))
 }
 
 /// Returns the links by lower-case names, those that differ in case alone as one.

@@ -227,7 +227,7 @@ async fn what_was_confirmed_is_found_before_and_after_a_restart() {
     let again = Running::start(CollectorConfig::for_test(dir.path())).await;
     assert_eq!(spans(again.query.trace(id).await.unwrap()), Some(20));
     assert_eq!(
-        again.store.services(TimeRange::ALL).await.unwrap(),
+        again.store.services(TimeRange::ALL).await.unwrap().value,
         ["unknown_service"]
     );
     again.stop().await;
@@ -244,7 +244,14 @@ async fn a_clean_stop_keeps_the_running_minute_of_the_map() {
     running.stop().await;
 
     let again = Running::start(CollectorConfig::for_test(dir.path())).await;
-    let links = async || again.query.dependencies(TimeRange::ALL).await.unwrap();
+    let links = async || {
+        again
+            .query
+            .dependencies(TimeRange::ALL)
+            .await
+            .unwrap()
+            .value
+    };
     eventually(async || links().await.len() == 1).await;
     let link = links().await.remove(0);
     assert_eq!((&*link.parent, &*link.child), ("shop", "stock"));

@@ -13,7 +13,8 @@ use super::rollup::Minutes;
 use super::timing::LOOK_EVERY;
 use super::{CircuitChange, Circuits, Inner};
 use crate::model::{CircuitKey, CircuitTransition, UnixNanos};
-use crate::store::merged::series::{Asked, MergedSeries};
+use crate::store::StoreError;
+use crate::store::merged::series::MergedSeries;
 
 /// Breakers with their instances and what they protect, where that was learnt.
 pub(super) type OnWall = BTreeMap<CircuitKey, (Vec<Facts>, Option<String>)>;
@@ -24,8 +25,9 @@ impl Circuits {
         let Some(merged) = &self.inner.merged else {
             return Minutes::default();
         };
+        // A failure is counted here, and said by the question that follows.
         let minutes = merged.ask(|others| unrolled_minutes(others, key, now));
-        minutes.or_default()
+        minutes.ok().flatten().unwrap_or_default()
     }
 
     /// Keeps the wall of now up to date with what other collectors write, as long as the circuits are in use.
@@ -88,7 +90,11 @@ struct Looked {
     transitions: Vec<CircuitTransition>,
 }
 
-fn look(recent: &mut Recent, merged: &MergedSeries, now: UnixNanos) -> Asked<Looked> {
+fn look(
+    recent: &mut Recent,
+    merged: &MergedSeries,
+    now: UnixNanos,
+) -> Result<Option<Looked>, StoreError> {
     merged.ask(|source| {
         let transitions = recent.look(source, now)?;
         let facts = facts_at(recent, now, None, &LastSeen::new())?;
@@ -100,15 +106,15 @@ fn look(recent: &mut Recent, merged: &MergedSeries, now: UnixNanos) -> Asked<Loo
 }
 
 /// Puts on the wall what was found; returns `false` once the circuits are no longer in use.
-fn show_others(circuits: &Weak<Inner>, looked: Asked<Looked>) -> bool {
+fn show_others(circuits: &Weak<Inner>, looked: Result<Option<Looked>, StoreError>) -> bool {
     let Some(inner) = circuits.upgrade() else {
         return false;
     };
     let (others, transitions) = match looked {
-        Asked::Answer(looked) => (looked.others, looked.transitions),
-        Asked::NoOthers => (Others::default(), Vec::new()),
-        // What was known stays until it expires.
-        Asked::Failed => return true,
+        Ok(Some(looked)) => (looked.others, looked.transitions),
+        Ok(None) => (Others::default(), Vec::new()),
+        // That is counted, and what was known stays until it expires.
+        Err(_) => return true,
     };
     *inner.others.lock() = Arc::new(others);
     for transition in transitions {

@@ -249,7 +249,7 @@ fn read(
 /// Asks for names and rows by every kind of condition; a damaged file may have no answer.
 async fn ask(store: &EmbeddedStore) {
     let services = store.services(TimeRange::ALL).await.unwrap_or_default();
-    for service in services.iter().take(3) {
+    for service in services.value.iter().take(3) {
         let _names = store.operations(service.clone(), TimeRange::ALL).await;
     }
     let parsed = [

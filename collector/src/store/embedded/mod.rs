@@ -33,7 +33,7 @@ use tokio::time::Instant;
 
 use super::cancel::off_worker;
 use super::search::deadline;
-use super::{StoreError, TraceReader};
+use super::{Partial, StoreError, TraceReader};
 use crate::counters::Counters;
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
 #[cfg(test)]
@@ -223,17 +223,17 @@ impl TraceReader for EmbeddedStore {
         self.find(query, deadline()).await
     }
 
-    async fn services(&self, range: TimeRange) -> Result<Vec<String>, StoreError> {
-        self.read(move |catalog| read::services(catalog, range))
-            .await
+    async fn services(&self, range: TimeRange) -> Result<Partial<Vec<String>>, StoreError> {
+        let services = self.read(move |catalog| read::services(catalog, range));
+        Ok(services.await?.into())
     }
 
     async fn operations(
         &self,
         service: String,
         range: TimeRange,
-    ) -> Result<Vec<String>, StoreError> {
-        self.read(move |catalog| read::operations(catalog, &service, range))
-            .await
+    ) -> Result<Partial<Vec<String>>, StoreError> {
+        let operations = self.read(move |catalog| read::operations(catalog, &service, range));
+        Ok(operations.await?.into())
     }
 }

@@ -1,5 +1,5 @@
-//! The own journal together with what other collectors wrote to InfluxDB. While there are no others, or InfluxDB does
-//! not answer, it is the journal alone: a page shows what is local rather than nothing.
+//! The own journal together with what other collectors wrote to InfluxDB. While there are no others it is the journal
+//! alone. Where InfluxDB does not answer, what is local was visited, and the error says that there may be more.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::model::{CircuitKey, DependencyLink, TimeRange, UnixNanos};
 use crate::store::influxdb::Peers;
 use crate::store::influxdb::series::InfluxSeries;
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
-use crate::store::{SeriesReader, StoreError};
+use crate::store::{Missing, MissingPart, Partial, SeriesReader, StoreError};
 
 /// The own journal and what other collectors wrote. Everything here blocks the thread.
 #[derive(Debug)]
@@ -18,62 +18,53 @@ pub(crate) struct MergedSeries {
     peers: Arc<Peers>,
 }
 
-/// What came of asking other collectors' records.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Asked<T> {
-    /// There are no other collectors.
-    NoOthers,
-    /// InfluxDB does not answer; that is counted.
-    Failed,
-    /// The answer.
-    Answer(T),
-}
-
-impl<T: Default> Asked<T> {
-    /// Returns the answer, or an empty one.
-    pub(crate) fn or_default(self) -> T {
-        match self {
-            Self::Answer(answer) => answer,
-            Self::NoOthers | Self::Failed => T::default(),
-        }
-    }
-}
-
 impl MergedSeries {
     /// Returns a reader of both.
     pub(crate) fn new(own: SeriesLog, others: InfluxSeries, peers: Arc<Peers>) -> Self {
         Self { own, others, peers }
     }
 
-    /// Asks the other collectors' records, if there are any others.
+    /// Asks the other collectors' records; `None` if there are no other collectors.
+    ///
+    /// # Errors
+    /// When InfluxDB does not answer, which is counted, or no caller waits any longer.
     pub(crate) fn ask<T>(
         &self,
         question: impl FnOnce(&InfluxSeries) -> Result<T, StoreError>,
-    ) -> Asked<T> {
-        let others = self.others.wait(self.peers.others());
-        if others.is_away {
-            return Asked::Failed;
+    ) -> Result<Option<T>, StoreError> {
+        let others = self.others.wait(self.peers.others())?;
+        if others.is_away && others.has_others {
+            return Err(self.peers.away());
         }
         if !others.has_others {
-            return Asked::NoOthers;
+            return Ok(None);
         }
-        match question(&self.others) {
-            Ok(answer) => Asked::Answer(answer),
-            Err(error) => {
-                self.peers.failed(&error);
-                Asked::Failed
-            }
+        let answer = question(&self.others);
+        if let Err(error @ StoreError::Remote { .. }) = &answer {
+            self.peers.failed(error);
+        }
+        answer.map(Some)
+    }
+
+    /// Returns the answer of other collectors' records as far as there is one.
+    fn partial<T: Default>(
+        &self,
+        question: impl FnOnce(&InfluxSeries) -> Result<T, StoreError>,
+    ) -> Partial<T> {
+        match self.ask(question) {
+            Ok(answer) => answer.unwrap_or_default().into(),
+            Err(error) => Partial::new(T::default(), Some(self.missing(error))),
         }
     }
 
     /// Returns who called whom as other collectors saw it.
-    pub(crate) fn dependencies(&self, range: TimeRange) -> Vec<DependencyLink> {
-        self.ask(|others| others.dependencies(range)).or_default()
+    pub(crate) fn dependencies(&self, range: TimeRange) -> Partial<Vec<DependencyLink>> {
+        self.partial(|others| others.dependencies(range))
     }
 
     /// Returns the services that other collectors know.
-    pub(crate) fn service_names(&self) -> BTreeSet<String> {
-        self.ask(InfluxSeries::service_names).or_default()
+    pub(crate) fn service_names(&self) -> Partial<BTreeSet<String>> {
+        self.partial(InfluxSeries::service_names)
     }
 }
 
@@ -91,7 +82,15 @@ impl SeriesReader for MergedSeries {
     }
 
     fn latest(&self, kind: SeriesKind) -> Result<Option<UnixNanos>, StoreError> {
-        let others = self.ask(|others| others.latest(kind)).or_default();
+        let others = self.ask(|others| others.latest(kind));
+        let others = others.ok().flatten().flatten();
         Ok(self.own.latest(kind)?.max(others))
+    }
+
+    fn missing(&self, error: StoreError) -> Missing {
+        match error {
+            error @ StoreError::Remote { .. } => self.peers.missing(error, MissingPart::OfOthers),
+            error => Missing::rest(error),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fusebox::circuit_breaker::EffectiveState;
 
-use super::series::{Asked, MergedSeries};
+use super::series::MergedSeries;
 use super::union;
 use crate::codec::circuits::request::FakeBreaker;
 use crate::live::circuits::{CircuitChange, CircuitSink, Circuits};
@@ -274,7 +274,7 @@ fn dependencies_and_services_of_others_are_added_up() {
     a.ship(&server);
     let links = |start, end| {
         let range = TimeRange { start, end };
-        let links = b.merged.dependencies(range);
+        let links = b.merged.dependencies(range).value;
         links
             .first()
             .map(|link| (link.call_count, link.error_count, link.circuits.clone()))
@@ -292,8 +292,8 @@ fn dependencies_and_services_of_others_are_added_up() {
         links(UnixNanos::new(minute + 5 * MINUTE), UnixNanos::MAX),
         None
     );
-    assert!(b.merged.service_names().contains("stock"));
-    assert!(a.merged.dependencies(TimeRange::ALL).is_empty());
+    assert!(b.merged.service_names().value.contains("stock"));
+    assert!(a.merged.dependencies(TimeRange::ALL).value.is_empty());
 }
 
 /// Scenario: InfluxDB stops.
@@ -305,7 +305,7 @@ fn without_influxdb_what_is_local_is_shown() {
     let server = Server::connect(influxd.options("fusebox"));
     let mut a = Collector::new(&server, "aaaaaa");
     let b = Collector::new(&server, "bbbbbb");
-    assert_eq!(b.merged.ask(|_| Ok(())), Asked::NoOthers);
+    assert!(b.merged.ask(|_| Ok(())).unwrap().is_none());
     let now = UnixNanos::now().get();
     let stock = breaker("stock", "pod-1", now - 5 * SECOND);
     let price = breaker("price", "pod-2", now - 5 * SECOND);

@@ -17,12 +17,14 @@ use crate::store::embedded::{EmbeddedStore, ShipProgress, StoreStats};
 use crate::store::fitting::{TRACE_BYTES_MAX, bytes_of};
 use crate::store::influxdb::{InfluxTraces, Peers, Scan};
 use crate::store::search::{self, Candidate, Row, Source, row_of};
-use crate::store::{StoreError, TraceReader};
+use crate::store::{Missing, MissingPart, Partial, StoreError, TraceReader};
 
 /// A trace that starts that long after local spans are complete has all of its spans here: senders' clocks may differ.
 const CLOCK_SKEW: Duration = MINUTE;
 /// Since then local traces are complete where nothing was ever deleted.
 const ALWAYS: UnixNanos = UnixNanos::new(0);
+/// Of the time of a search, what is left to the local store alone if InfluxDB answers too slowly.
+const LOCAL_TIME: Duration = Duration::from_secs(2);
 /// Rows that the local store is asked for at once.
 const LOCAL_ROWS_MAX: usize = 50;
 
@@ -83,33 +85,48 @@ impl Remote {
         }
     }
 
-    /// Waits for an answer of InfluxDB, unless it is known to be unreachable.
+    /// Waits for an answer of InfluxDB until the deadline, unless it is known to be unreachable.
     async fn ask<T>(
         &self,
+        deadline: Instant,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         if self.peers.others().await.is_away {
             return Err(self.peers.away());
         }
-        let answer = self.traces.in_time(answer).await;
+        let answer = self.traces.by(deadline, answer).await;
         if let Err(error) = &answer {
             self.peers.failed(error);
         }
         answer
     }
 
-    /// Adds the names that InfluxDB knows, if it answers and local traces are not complete.
+    /// Adds the names that InfluxDB knows, if local traces are not complete.
     async fn add_names(
         &self,
         mut local: Vec<String>,
-        names: impl Future<Output = Result<Vec<String>, StoreError>>,
-    ) -> Vec<String> {
-        if self.whole_since().await != Some(ALWAYS) {
-            local.extend(self.ask(names).await.unwrap_or_default());
-            local.sort_unstable();
-            local.dedup();
+        names: impl Future<Output = Result<Partial<Vec<String>>, StoreError>>,
+    ) -> Partial<Vec<String>> {
+        let deadline = search::deadline();
+        let whole_since = self.whole_since().await;
+        if whole_since == Some(ALWAYS) {
+            return local.into();
         }
-        local
+        match self.ask(deadline, names).await {
+            Ok(names) => {
+                local.extend(names.value);
+                local.sort_unstable();
+                local.dedup();
+                local.into()
+            }
+            Err(error) => Partial::new(local, Some(self.missing(error, whole_since))),
+        }
+    }
+
+    /// Returns what an answer of local spans alone lacks.
+    fn missing(&self, error: StoreError, whole_since: Option<UnixNanos>) -> Missing {
+        let part = whole_since.map_or(MissingPart::OfOthers, MissingPart::OlderThan);
+        self.peers.missing(error, part)
     }
 }
 
@@ -119,6 +136,7 @@ impl TraceReader for Traces {
         id: TraceId,
         bytes_max: usize,
     ) -> Result<Option<Trace>, StoreError> {
+        let deadline = search::deadline();
         let local = self.local.trace_within(id, bytes_max).await?;
         let Some(remote) = &self.remote else {
             return Ok(local);
@@ -129,7 +147,8 @@ impl TraceReader for Traces {
             return Ok(local);
         }
         let room = room_beside(local.as_ref(), bytes_max);
-        match remote.ask(remote.traces.trace_within(id, room)).await {
+        let found = remote.traces.trace_within(id, room);
+        match remote.ask(deadline, found).await {
             Ok(found) => union_off_worker(local, found).await,
             Err(error) => {
                 // The trace may be in InfluxDB, so "not found" would be wrong.
@@ -163,6 +182,7 @@ impl TraceReader for Traces {
     }
 
     async fn trace_ids_by_low_half(&self, low: u64) -> Result<Vec<TraceId>, StoreError> {
+        let deadline = search::deadline();
         let mut ids = self.local.trace_ids_by_low_half(low).await?;
         let Some(remote) = &self.remote else {
             return Ok(ids);
@@ -170,7 +190,8 @@ impl TraceReader for Traces {
         if !ids.is_empty() && remote.whole_since().await == Some(ALWAYS) {
             return Ok(ids);
         }
-        match remote.ask(remote.traces.trace_ids_by_low_half(low)).await {
+        let found = remote.traces.trace_ids_by_low_half(low);
+        match remote.ask(deadline, found).await {
             Err(error) if ids.is_empty() => return Err(error),
             found => {
                 let mut found = found.unwrap_or_default();
@@ -185,6 +206,7 @@ impl TraceReader for Traces {
         let Some(remote) = &self.remote else {
             return self.local.search(query).await;
         };
+        let deadline = search::deadline();
         let whole_since = remote.whole_since().await;
         let is_away = remote.peers.others().await.is_away;
         let is_local = |since| query.range.start >= since;
@@ -195,9 +217,8 @@ impl TraceReader for Traces {
             }
             _ => {}
         }
-        let deadline = search::deadline();
-        let whole_since = whole_since.unwrap_or(UnixNanos::MAX);
-        let mut both = Both::new(&self.local, remote, &query, whole_since, deadline);
+        let newest = whole_since.unwrap_or(UnixNanos::MAX);
+        let mut both = Both::new(&self.local, remote, &query, newest, deadline);
         if is_away {
             both.scan = None;
             both.failure = Some(remote.peers.away());
@@ -205,19 +226,17 @@ impl TraceReader for Traces {
         let mut page = search::search(&mut both, &query, deadline).await?;
         if let Some(error) = both.failure {
             page.ended_early = false;
-            page.missing = Some(format!(
-                "only traces that are still here are shown: {error}"
-            ));
+            page.missing = Some(remote.missing(error, whole_since).to_string());
         }
         Ok(page)
     }
 
-    async fn services(&self, range: TimeRange) -> Result<Vec<String>, StoreError> {
+    async fn services(&self, range: TimeRange) -> Result<Partial<Vec<String>>, StoreError> {
         let local = self.local.services(range).await?;
         Ok(match &self.remote {
             Some(remote) => {
                 let names = remote.traces.services(range);
-                remote.add_names(local, names).await
+                remote.add_names(local.value, names).await
             }
             None => local,
         })
@@ -227,12 +246,12 @@ impl TraceReader for Traces {
         &self,
         service: String,
         range: TimeRange,
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<Partial<Vec<String>>, StoreError> {
         let local = self.local.operations(service.clone(), range).await?;
         Ok(match &self.remote {
             Some(remote) => {
                 let names = remote.traces.operations(service, range);
-                remote.add_names(local, names).await
+                remote.add_names(local.value, names).await
             }
             None => local,
         })
@@ -318,7 +337,11 @@ impl<'a> Both<'a> {
                 frontier: Some(query.page_range().end),
                 rows: HashMap::new(),
             },
-            scan: Some(remote.traces.scan(query, whole_since)),
+            scan: Some(
+                remote
+                    .traces
+                    .scan(query, whole_since, deadline - LOCAL_TIME),
+            ),
             failure: None,
         }
     }
@@ -332,25 +355,38 @@ impl<'a> Both<'a> {
     }
 
     /// Returns what InfluxDB has of these traces, in their order; nothing where it does not answer.
-    async fn remote_traces(&mut self, candidates: &[Candidate]) -> Vec<Option<Trace>> {
+    async fn remote_traces(
+        &mut self,
+        candidates: &[Candidate],
+    ) -> Result<Vec<Option<Trace>>, StoreError> {
         let mut traces = Vec::new();
         if let Some(scan) = &self.scan
             && !candidates.is_empty()
         {
             match scan.traces(candidates).await {
                 Ok(found) => traces = found,
-                Err(error) => self.give_up(error),
+                Err(error) => self.give_up(error)?,
             }
         }
         traces.resize_with(candidates.len(), || None);
-        traces
+        Ok(traces)
     }
 
-    /// Continues without InfluxDB.
-    fn give_up(&mut self, error: StoreError) {
+    /// Continues without InfluxDB, unless it only ran out of time after a part of the page: then the page ends there,
+    /// and the next one goes on.
+    fn give_up(&mut self, error: StoreError) -> Result<(), StoreError> {
+        let is_over = matches!(error, StoreError::TimeOver);
+        if is_over && self.frontier() < Some(self.query.page_range().end) {
+            return Err(error);
+        }
+        let error = match is_over {
+            true => self.peers.late(),
+            false => error,
+        };
         self.peers.failed(&error);
         self.scan = None;
         self.failure = Some(error);
+        Ok(())
     }
 }
 
@@ -366,10 +402,7 @@ impl Source for Both<'_> {
             return self.local.step().await;
         };
         let found = scan.step().await;
-        found.or_else(|error| {
-            self.give_up(error);
-            Ok(Vec::new())
-        })
+        found.or_else(|error| self.give_up(error).map(|()| Vec::new()))
     }
 
     async fn resolve(&mut self, candidates: &[Candidate]) -> Result<Vec<Option<Row>>, StoreError> {
@@ -379,7 +412,7 @@ impl Source for Both<'_> {
             .collect();
         let parts: Vec<usize> = (0..rows.len()).filter(|&at| rows[at].is_none()).collect();
         let candidates: Vec<_> = parts.iter().map(|&at| candidates[at]).collect();
-        let remote = self.remote_traces(&candidates).await;
+        let remote = self.remote_traces(&candidates).await?;
         let as_of = self.query.as_of();
         for ((at, candidate), remote) in parts.into_iter().zip(candidates).zip(remote) {
             let taken = remote.as_ref();

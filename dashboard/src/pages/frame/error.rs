@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use fusebox_collector::api::Problem;
 use fusebox_collector::pipeline::IngestError;
-use fusebox_collector::query::QueryError;
+use fusebox_collector::query::{Missing, MissingPart, Partial, QueryError};
 use fusebox_collector::store::StoreError;
 
 use super::page::{Chrome, Page, Section, draw, render_failed};
@@ -80,6 +80,30 @@ impl IntoResponse for PageError {
             Ok(html) => (status, Html(html)).into_response(),
             Err(error) => render_failed(&error),
         }
+    }
+}
+
+/// Returns what is known, and `nothing` where nothing could be read: the page shows the rest, and says so.
+///
+/// # Errors
+/// When the question is wrong, or what is local cannot be read.
+pub(crate) fn lenient<T>(
+    answer: Result<Partial<T>, impl Into<QueryError>>,
+    nothing: T,
+) -> Result<Partial<T>, PageError> {
+    match answer.map_err(Into::<QueryError>::into) {
+        Err(QueryError::Store(error @ (StoreError::Remote { .. } | StoreError::TimeOver))) => {
+            let missing = Missing {
+                error,
+                since: None,
+                part: MissingPart::Rest,
+            };
+            Ok(Partial {
+                value: nothing,
+                missing: Some(missing),
+            })
+        }
+        answer => Ok(answer?),
     }
 }
 

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::Redirect;
 use fusebox_collector::query::is_trace_id;
 
-use super::error::PageError;
+use super::error::{PageError, lenient};
 use super::params::Params;
 use crate::pages::Pages;
 use crate::pages::view::href::Href;
@@ -37,7 +37,9 @@ async fn target(pages: &Pages, typed: &str) -> Result<Href, PageError> {
         return Ok(Href::new("/traces").segment(&typed.to_ascii_lowercase()));
     }
     let same = |name: &String| name.eq_ignore_ascii_case(typed);
-    if let Some(service) = pages.query.service_names().await?.into_iter().find(same) {
+    let services = pages.query.service_names().await;
+    let services = lenient(services, Vec::new())?.value;
+    if let Some(service) = services.into_iter().find(same) {
         return Ok(Href::service(&service));
     }
     let circuits = pages.query.circuits().wall(None).await?.circuits;

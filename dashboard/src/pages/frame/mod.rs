@@ -4,6 +4,7 @@ pub(crate) mod assets;
 pub(crate) mod error;
 pub(crate) mod headers;
 pub(crate) mod jump;
+pub(crate) mod missing;
 pub(crate) mod page;
 pub(crate) mod params;
 pub(crate) mod preferences;

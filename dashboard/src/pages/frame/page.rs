@@ -6,7 +6,9 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{Html, IntoResponse, Response};
+use fusebox_collector::query::Missing;
 
+use super::missing::MissingLine;
 use super::preferences::Preferences;
 use super::{assets, headers};
 use crate::pages::view::text;
@@ -119,6 +121,8 @@ pub(crate) struct Chrome {
     pub(crate) scripts: &'static [&'static str],
     /// The pill at the right of the bar.
     pub(crate) pill: Pill,
+    /// What is missing from the page.
+    pub(crate) missing: Option<MissingLine>,
 }
 
 /// The pill at the right of the bar.
@@ -141,7 +145,14 @@ impl Chrome {
             section,
             scripts: &[],
             pill: Pill::None,
+            missing: None,
         }
+    }
+
+    /// Says what is missing from the page, if anything is.
+    pub(crate) fn lacking(mut self, missing: Option<&Missing>, now: u64) -> Self {
+        self.missing = missing.map(|missing| MissingLine::new(missing, now));
+        self
     }
 
     /// Adds scripts.

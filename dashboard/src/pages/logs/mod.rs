@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use fusebox_collector::model::{LogPage, LogRecord, Severity, UnixNanos};
 
 use crate::pages::Pages;
-use crate::pages::frame::error::PageError;
+use crate::pages::frame::error::{PageError, lenient};
 use crate::pages::frame::page::{Chrome, Page, Pill, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::trace::logs::LogLine;
@@ -29,8 +29,9 @@ pub(crate) async fn show(
     let now = UnixNanos::now().get();
     let mut form = LogForm::read(&params, pages.retention());
     let query = form.question(now);
-    let mut services = pages.query.service_names().await?;
-    services.truncate(SERVICES_LISTED_MAX);
+    let names = pages.query.service_names().await;
+    let mut services = lenient(names, Vec::new())?;
+    services.value.truncate(SERVICES_LISTED_MAX);
     let found = match form.problems.is_empty() {
         true => pages.query.logs(query).await?,
         false => LogPage::default(),
@@ -39,7 +40,9 @@ pub(crate) async fn show(
         true => StatusCode::OK,
         false => StatusCode::BAD_REQUEST,
     };
-    let page = LogsPage::new(form, &found, services, now, &pages.palette);
+    let (services, missing) = (services.value, services.missing);
+    let mut page = LogsPage::new(form, &found, services, now, &pages.palette);
+    page.chrome = page.chrome.lacking(missing.as_ref(), now);
     Ok((status, Page(page)))
 }
 

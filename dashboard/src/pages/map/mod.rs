@@ -37,8 +37,10 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
     };
     let links = pages.query.dependencies(time).await?;
     let wall = pages.query.circuits().wall(None).await?;
-    let teach = Teach::of(&pages, links.is_empty()).await;
-    let page = MapPage::new(links, &wall.circuits, range, &ranges, teach);
+    let teach = Teach::of(&pages, links.value.is_empty()).await;
+    let mut page = MapPage::new(links.value, &wall.circuits, range, &ranges, teach);
+    let now = UnixNanos::now().get();
+    page.chrome = page.chrome.lacking(links.missing.as_ref(), now);
     Ok(Page(page))
 }
 

@@ -10,9 +10,10 @@ use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::model::{
     CircuitView, DependencyLink, InstanceSeen, RedStats, ServiceSummary, TimeRange, UnixNanos,
 };
+use fusebox_collector::query::Partial;
 
 use crate::pages::Pages;
-use crate::pages::frame::error::{PageError, PageResult};
+use crate::pages::frame::error::{PageError, PageResult, lenient};
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::map::Edge;
@@ -51,8 +52,11 @@ pub(crate) async fn list(State(pages): State<Pages>, params: Params) -> PageResu
     let teach = Teach::from(&pages);
     let now = UnixNanos::now().get();
     let page = aside(move || {
-        let page = ServicesPage::new(&found.services, &wall.circuits, now, retention, teach);
-        page.of(found.total, number, &filter)
+        let Partial { value, missing } = found;
+        let page = ServicesPage::new(&value.services, &wall.circuits, now, retention, teach);
+        let mut page = page.of(value.total, number, &filter);
+        page.chrome = page.chrome.lacking(missing.as_ref(), now);
+        page
     });
     Ok(Page(page.await?))
 }
@@ -69,13 +73,15 @@ pub(crate) async fn show(
         start: UnixNanos::new(now.saturating_sub(PEERS_RANGE)),
         end: UnixNanos::MAX,
     };
-    let links = pages.query.dependencies(lately).await?;
+    let links = lenient(pages.query.dependencies(lately).await, Vec::new())?;
     let wall = pages.query.circuits().wall(None).await?;
     let page = aside(move || {
-        let peers = Peers::new(links, &wall.circuits, &name);
+        let peers = Peers::new(links.value, &wall.circuits, &name);
         let mut circuits = wall.circuits;
         circuits.retain(|circuit| circuit.key.service == name);
-        ServicePage::new(service, circuits, peers, now)
+        let mut page = ServicePage::new(service, circuits, peers, now);
+        page.chrome = page.chrome.lacking(links.missing.as_ref(), now);
+        page
     });
     Ok(Page(page.await?))
 }

@@ -19,7 +19,7 @@ use fusebox_collector::model::{
 use fusebox_collector::query::QueryError;
 
 use crate::pages::Pages;
-use crate::pages::frame::error::PageError;
+use crate::pages::frame::error::{PageError, lenient};
 use crate::pages::frame::page::{Chrome, Page, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
@@ -51,11 +51,12 @@ pub(crate) async fn show(
     let now = UnixNanos::now().get();
     let mut form = SearchForm::read(&params, pages.retention());
     let query = form.question(now);
-    let mut services = pages.query.service_names().await?;
-    services.truncate(SERVICES_LISTED_MAX);
+    let names = pages.query.service_names().await;
+    let mut services = lenient(names, Vec::new())?;
+    services.value.truncate(SERVICES_LISTED_MAX);
     let operations = match form.service.as_str() {
-        "" => Vec::new(),
-        service => pages.query.operations(service).await?,
+        "" => Vec::new().into(),
+        service => lenient(pages.query.operations(service).await, Vec::new())?,
     };
     let (mut found, mut all) = (TracePage::default(), None);
     if form.problems.is_empty() {
@@ -76,25 +77,19 @@ pub(crate) async fn show(
     } else {
         StatusCode::BAD_REQUEST
     };
+    // The search says it too where it lacks something.
+    let missing = services.missing.or(operations.missing);
+    let missing = missing.filter(|_| found.missing.is_none());
     let known = Known {
-        services,
-        operations,
+        services: services.value,
+        operations: operations.value,
     };
-    Ok((
-        status,
-        Page(
-            TracesPage::new(
-                form,
-                &found,
-                known,
-                now,
-                Teach::from(&pages),
-                &pages.palette,
-            )
-            .with_all(all.as_ref(), now)
-            .with_different(different),
-        ),
-    ))
+    let teach = Teach::from(&pages);
+    let page = TracesPage::new(form, &found, known, now, teach, &pages.palette);
+    let page = page.with_all(all.as_ref(), now);
+    let mut page = page.with_different(different);
+    page.chrome = page.chrome.lacking(missing.as_ref(), now);
+    Ok((status, Page(page)))
 }
 
 /// Returns the page of a search, and for its first page all that is found, up to `TraceQuery::LIMIT_MAX`.

@@ -574,7 +574,7 @@ impl Teach {
     pub(crate) async fn of(pages: &Pages, is_empty: bool) -> Self {
         let names = is_empty.then(|| pages.query.service_names());
         let has_services = match names {
-            Some(names) => names.await.is_ok_and(|names| !names.is_empty()),
+            Some(names) => names.await.is_ok_and(|names| !names.value.is_empty()),
             None => false,
         };
         Self {

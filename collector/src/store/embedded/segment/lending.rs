@@ -434,9 +434,9 @@ mod tests {
         let segment = store.catalog.snapshot()[0].clone();
         assert!(segment.whole(List::Services).unwrap().is_none());
         let services = wait(store.services(TimeRange::ALL)).unwrap();
-        assert_eq!(services, (0..200).map(named).collect::<Vec<_>>());
+        assert_eq!(services.value, (0..200).map(named).collect::<Vec<_>>());
         let operations = wait(store.operations(named(42), TimeRange::ALL)).unwrap();
-        assert_eq!(operations, [span(1, 1, "shop").name]);
+        assert_eq!(operations.value, [span(1, 1, "shop").name]);
         let query = TraceQuery::in_range(TimeRange::ALL).with([Condition::service(named(42))]);
         let rows = search_all(&store, &query);
         assert_eq!((rows.len(), &rows[0].root_service), (1, &named(42)));

@@ -195,7 +195,8 @@ fn a_rotten_footer_is_rebuilt_from_the_blocks() {
             let trace = wait(store.trace(of_id.trace_id)).unwrap().unwrap();
             assert_eq!(trace.spans, std::slice::from_ref(of_id), "rot at {at}");
         }
-        assert_eq!(wait(store.services(TimeRange::ALL)).unwrap(), ["shop"]);
+        let services = wait(store.services(TimeRange::ALL)).unwrap();
+        assert_eq!(services.value, ["shop"]);
         assert!(counters.incidents.all().get("damaged_footer") <= Some(&1));
         segment_file(dir.path());
         drop((store, writers));

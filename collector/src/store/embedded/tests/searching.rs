@@ -411,18 +411,19 @@ fn services_and_operations_are_listed_by_range() {
         .iter_mut()
         .for_each(|w| assert!(w.commit().unwrap().spans > 0));
     for _ in 0..2 {
-        let all = wait(store.services(TimeRange::ALL)).unwrap();
+        let all = wait(store.services(TimeRange::ALL)).unwrap().value;
         assert_eq!(all, ["cart", "pay", "shop"]);
         let early = TimeRange {
             start: UnixNanos::new(0),
             end: UnixNanos::new(NOW + 3_600_000_000_000),
         };
-        assert_eq!(wait(store.services(early)).unwrap(), ["cart", "shop"]);
+        assert_eq!(wait(store.services(early)).unwrap().value, ["cart", "shop"]);
         let names = wait(store.operations("cart".into(), TimeRange::ALL)).unwrap();
-        assert_eq!(names, ["operation 2"]);
+        assert_eq!(names.value, ["operation 2"]);
         assert!(
             wait(store.operations("cat".into(), TimeRange::ALL))
                 .unwrap()
+                .value
                 .is_empty()
         );
         writers.iter_mut().for_each(|w| w.seal().unwrap());

@@ -12,6 +12,7 @@ use super::text::parse;
 use super::{SHIFT, TEN_SECONDS};
 use crate::model::{CircuitKey, DependencyLink, TimeRange, UnixNanos};
 use crate::model::{HOUR, MINUTE};
+use crate::store::cancel;
 use crate::store::influxdb::names::OTHER;
 use crate::store::influxdb::schema::{
     CIRCUIT, CIRCUIT_EVENT, CIRCUIT_HOUR, CIRCUIT_SETTINGS, CIRCUIT_STATE, COLLECTOR, DEP,
@@ -25,6 +26,8 @@ use crate::store::{SeriesReader, StoreError};
 
 /// How long one answer may take: who waits for a page would rather see what is local.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is looked whether an answer is still waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Rows of an answer from which on the next step is shorter.
 const ROWS_MANY: usize = 20_000;
 /// Rows of an answer up to which the next step is longer.
@@ -118,9 +121,27 @@ impl InfluxSeries {
         }
     }
 
-    /// Waits for a future; blocks the thread.
-    pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
+    /// Waits for a future while its answer is waited for, and has time; blocks the thread.
+    ///
+    /// # Errors
+    /// When no caller waits for it any more, or the time is over.
+    pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, StoreError> {
+        let stopped = async {
+            loop {
+                if let Err(error) = cancel::check() {
+                    return error;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let either = async {
+            tokio::select! {
+                biased;
+                error = stopped => Err(error),
+                answer = future => Ok(answer),
+            }
+        };
+        self.runtime.block_on(either)
     }
 
     /// Returns the names of the services that other collectors know; blocks the thread.
@@ -179,7 +200,7 @@ impl InfluxSeries {
             failed("query", url, &"no answer in time")
         };
         let answer = async { tokio::time::timeout(ANSWER_TIMEOUT, self.client.query(query)).await };
-        self.wait(answer).map_err(late)?
+        self.wait(answer)?.map_err(late)?
     }
 
     /// Returns the query of a step.

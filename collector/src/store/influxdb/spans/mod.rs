@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::TraceId;
+use tokio::time::{Instant, timeout_at};
 
 pub(crate) use scan::Scan;
 
@@ -21,10 +22,10 @@ use crate::model::{Span, TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
 use crate::store::cancel::off_worker;
 use crate::store::influxdb::names::OTHER;
 use crate::store::influxdb::schema::{OPERATION, SERVICE, SPAN_IDX};
-use crate::store::influxdb::wire::client::Client;
+use crate::store::influxdb::wire::client::{Client, failed};
 use crate::store::influxdb::wire::line::tag_value;
 use crate::store::influxdb::wire::query::{Query, Series};
-use crate::store::{StoreError, TraceReader, search, try_assemble};
+use crate::store::{Partial, StoreError, TraceReader, search, try_assemble};
 
 /// Operations of a service that a list returns, as the embedded store does.
 const OPERATIONS_MAX: usize = 1_000;
@@ -53,18 +54,22 @@ impl InfluxTraces {
         by_id::spans(&self.client, id, self.since(), bytes_max).await
     }
 
-    /// Returns the source of a search's traces whose position lies before that time.
-    pub(crate) fn scan(&self, query: &TraceQuery, end: UnixNanos) -> Scan {
+    /// Returns the source of a search's traces whose position lies before that time; no answer is waited for past the
+    /// deadline.
+    pub(crate) fn scan(&self, query: &TraceQuery, end: UnixNanos, deadline: Instant) -> Scan {
         let client = Arc::clone(&self.client);
-        Scan::new(client, query, self.since(), end)
+        Scan::new(client, query, self.since()..end, deadline)
     }
 
-    /// Waits for an answer, but not for ever.
-    pub(crate) async fn in_time<T>(
+    /// Waits for an answer until that moment.
+    pub(crate) async fn by<T>(
         &self,
+        deadline: Instant,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        scan::in_time(&self.client, answer).await
+        let answer = timeout_at(deadline, answer).await;
+        let url = &self.client.options().url;
+        answer.unwrap_or_else(|_| Err(failed("query", url, &"no answer in time")))
     }
 
     /// Returns before when nothing is kept any more.
@@ -126,23 +131,23 @@ impl TraceReader for InfluxTraces {
     }
 
     async fn search(&self, query: TraceQuery) -> Result<TracePage, StoreError> {
-        let mut scan = self.scan(&query, UnixNanos::MAX);
-        let found = search::search(&mut scan, &query, search::deadline());
-        found.await
+        let deadline = search::deadline();
+        let mut scan = self.scan(&query, UnixNanos::MAX, deadline);
+        search::search(&mut scan, &query, deadline).await
     }
 
     /// Names stay listed for as long as the server keeps the day in which they were last written.
-    async fn services(&self, _range: TimeRange) -> Result<Vec<String>, StoreError> {
+    async fn services(&self, _range: TimeRange) -> Result<Partial<Vec<String>>, StoreError> {
         let measurement = SPAN_IDX.name;
         let query = format!("SHOW TAG VALUES FROM \"{measurement}\" WITH KEY = \"{SERVICE}\"");
-        self.tag_values(Query::new(query)).await
+        Ok(self.tag_values(Query::new(query)).await?.into())
     }
 
     async fn operations(
         &self,
         service: String,
         _range: TimeRange,
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<Partial<Vec<String>>, StoreError> {
         let measurement = SPAN_IDX.name;
         let query = format!(
             "SHOW TAG VALUES FROM \"{measurement}\" WITH KEY = \"{OPERATION}\" WHERE \"{SERVICE}\" = "
@@ -151,6 +156,6 @@ impl TraceReader for InfluxTraces {
         query.text(&tag_value(&service));
         let mut operations = self.tag_values(query).await?;
         operations.truncate(OPERATIONS_MAX);
-        Ok(operations)
+        Ok(operations.into())
     }
 }

@@ -4,12 +4,13 @@
 //! Where every condition is on a tag or field of the index points, those are read; else the payloads, whose spans then
 //! decide (`compile`).
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::TraceId;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::by_id::{self, texts_of};
 use super::compile::Compiled;
@@ -17,7 +18,7 @@ use super::{payload, whole};
 use crate::model::{NANOSECOND, TimeRange, Trace, TraceQuery, UnixNanos};
 use crate::store::StoreError;
 use crate::store::cancel::{self, off_worker};
-use crate::store::influxdb::wire::client::{Client, failed};
+use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::query::Series;
 use crate::store::search::{Candidate, Row, Source, row_of};
 
@@ -25,8 +26,6 @@ use crate::store::search::{Candidate, Row, Source, row_of};
 const CLOCK_SKEW: Duration = Duration::from_secs(2);
 /// How long after its start a span may arrive and still be found by a search that ends in the past.
 const LATE: Duration = Duration::from_secs(15 * 60);
-/// How long an answer is waited for: a page shows what is local rather than wait for longer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first window; each next one is longer by `WINDOW_GROWTH`: 5 min, 30 min, 3 h, 18 h, the rest of the week.
 const FIRST_WINDOW: Duration = Duration::from_secs(5 * 60);
 const WINDOW_GROWTH: u32 = 6;
@@ -54,18 +53,21 @@ pub(crate) struct Scan {
     until: UnixNanos,
     window: Duration,
     rows: usize,
+    /// No answer is waited for any longer.
+    deadline: Instant,
 }
 
 impl Scan {
-    /// Returns a scan for the traces of a page whose position lies before `end`.
+    /// Returns a scan for the traces of a page whose position lies before the end of what is `kept`.
     pub(super) fn new(
         client: Arc<Client>,
         query: &TraceQuery,
-        kept_since: UnixNanos,
-        end: UnixNanos,
+        kept: Range<UnixNanos>,
+        deadline: Instant,
     ) -> Self {
+        let kept_since = kept.start;
         let mut range = query.page_range();
-        range.end = range.end.min(end);
+        range.end = range.end.min(kept.end);
         let since = range.start - CLOCK_SKEW;
         let since = since.max(kept_since);
         let now = UnixNanos::now() + CLOCK_SKEW;
@@ -84,7 +86,17 @@ impl Scan {
             },
             window: FIRST_WINDOW,
             rows: ROWS_FIRST,
+            deadline,
         }
+    }
+
+    /// Waits for an answer until the deadline.
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let answer = timeout_at(self.deadline, answer).await;
+        answer.unwrap_or(Err(StoreError::TimeOver))
     }
 
     /// Returns the whole traces of candidates in their order, as they were when the first page was made.
@@ -94,7 +106,8 @@ impl Scan {
     ) -> Result<Vec<Option<Trace>>, StoreError> {
         let ids: Vec<TraceId> = candidates.iter().map(|candidate| candidate.id).collect();
         let arrived = self.kept_since..self.query.as_of();
-        let spans = in_time(&self.client, by_id::spans_of(&self.client, &ids, arrived)).await?;
+        let spans = self.in_time(by_id::spans_of(&self.client, &ids, arrived));
+        let spans = spans.await?;
         off_worker(Path::new("traces"), || {
             let traces = spans.into_iter();
             traces.map(|(spans, is_cut)| whole(spans, is_cut)).collect()
@@ -108,7 +121,7 @@ impl Scan {
         let most = if by_payload { PAYLOADS_MAX } else { self.rows };
         let query = self.compiled.query(from, self.until, most);
         let begun = Instant::now();
-        let answer = in_time(&self.client, self.client.query(&query)).await?;
+        let answer = self.in_time(self.client.query(&query)).await?;
         let is_quick = begun.elapsed() < QUICK;
         let rows: Vec<(UnixNanos, &str)> = answer.iter().flat_map(texts_of).collect();
         self.until = match rows.iter().map(|(time, _)| *time).min() {
@@ -186,14 +199,4 @@ impl Source for Scan {
         })
         .await
     }
-}
-
-/// Waits for an answer of InfluxDB, up to `ANSWER_TIMEOUT`.
-pub(crate) async fn in_time<T>(
-    client: &Client,
-    answer: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let answer = timeout(ANSWER_TIMEOUT, answer).await;
-    let url = &client.options().url;
-    answer.unwrap_or_else(|_| Err(failed("query", url, &"no answer in time")))
 }

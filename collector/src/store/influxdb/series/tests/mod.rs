@@ -173,7 +173,7 @@ fn keeps_the_contract(options: InfluxdbOptions) {
         "writer",
         journal.counters.clone(),
     );
-    assert!(!itself.wait(peers.others()).has_others);
+    assert!(!itself.wait(peers.others()).unwrap().has_others);
     assert!(journal.counters.incidents.all().is_empty());
 }
 

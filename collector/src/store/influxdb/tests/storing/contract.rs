@@ -100,7 +100,7 @@ async fn pages_of_a_hasty_search_are_the_whole() {
         let wanted = naive(&spans, &query);
         let mut found = Vec::new();
         loop {
-            let mut scan = remote.scan(&query, UnixNanos::MAX);
+            let mut scan = remote.scan(&query, UnixNanos::MAX, search::deadline());
             let page = search::search(&mut scan, &query, Instant::now()).await;
             let page = page.unwrap();
             found.extend(page.traces.iter().map(|row| row.trace_id.to_bytes()));

@@ -219,7 +219,11 @@ async fn a_server_that_hangs_holds_up_no_page() {
     assert_eq!((page.traces.len(), page.missing.is_some()), (2, true));
     let trace = merged.trace(spans[0].trace_id).await.unwrap().unwrap();
     assert!(trace.notes.iter().any(|n| n.code == "store_unreachable"));
-    assert!(!merged.services(everything).await.unwrap().is_empty());
+    let services = merged.services(everything).await.unwrap();
+    assert_eq!(services.value.len(), 20);
+    let words = services.missing_words().unwrap();
+    assert!(words.contains("not even to a ping"), "{words}");
+    assert!(words.contains(" is missing"), "{words}");
     assert!(merged.trace(scattered(99)).await.is_err());
     assert!(begun.elapsed() < Duration::from_secs(6), "{begun:?}");
 }

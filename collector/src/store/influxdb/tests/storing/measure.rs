@@ -86,7 +86,7 @@ async fn ask(name: &str, reader: &impl TraceReader, ids: &Ids, now: u64) {
         took.push(started.elapsed());
     }
     report(name, "by id", took);
-    let services = reader.services(TimeRange::ALL).await.unwrap();
+    let services = reader.services(TimeRange::ALL).await.unwrap().value;
     let service = |at: usize| Condition::service(&services[at % services.len()]);
     let failed = Condition::Status(StatusCode::Error);
     let code = |code: &str| Condition::attribute("http.response.status_code", code);
