@@ -6,9 +6,10 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::params::Params;
+use super::partial::{self, Answer};
 use super::{ApiState, Problem, pieces};
 use crate::model::{CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall};
-use crate::query::circuits_bytes;
+use crate::query::{Partial, circuits_bytes};
 
 /// Transitions in one answer.
 const TRANSITIONS_MAX: usize = 10_000;
@@ -29,7 +30,9 @@ pub(super) async fn wall(
     params: Params,
 ) -> Result<Response, Problem> {
     let at = params.only(&["at"])?.time("at")?;
-    let CircuitWall { at, live, circuits } = state.query.circuits().wall(at).await?;
+    let wall = state.query.circuits().wall(at).await?;
+    let missing = wall.missing_words();
+    let CircuitWall { at, live, circuits } = wall.value;
     let count = circuits.len();
     let mut circuits = circuits.into_iter();
     let circuit = move |out: &mut Vec<u8>| {
@@ -38,7 +41,13 @@ pub(super) async fn wall(
     };
     let at = at.get();
     let head = format!("{{\"at_unix_nanos\":{at},\"live\":{live},\"circuits\":[");
-    let answer = pieces::json(pieces::list(head, circuit, "]}"));
+    let mut tail = b"]".to_vec();
+    if let Some(missing) = missing {
+        tail.extend_from_slice(b",\"missing\":");
+        pieces::put(&mut tail, &missing);
+    }
+    tail.push(b'}');
+    let answer = pieces::json(pieces::list(head, circuit, tail));
     Ok(pieces::holding(answer, circuits_bytes(count)))
 }
 
@@ -47,11 +56,16 @@ pub(super) async fn circuit(
     State(state): State<ApiState>,
     Path((service, name)): Path<(String, String)>,
     params: Params,
-) -> Result<Json<CircuitView>, Problem> {
+) -> Result<Json<Answer<CircuitView>>, Problem> {
     let at = params.only(&["at"])?.time("at")?;
     let key = CircuitKey { service, name };
-    let view = state.query.circuits().circuit(&key, at).await?;
-    view.map(Json).ok_or_else(|| unknown(&key))
+    let found = state.query.circuits().circuit(&key, at).await?;
+    let view = found.value.ok_or_else(|| unknown(&key))?;
+    let missing = found.missing;
+    Ok(partial::json(Partial {
+        value: view,
+        missing,
+    }))
 }
 
 /// `GET /api/circuits/{service}/{name}/transitions?start&end&limit`
@@ -59,7 +73,7 @@ pub(super) async fn transitions(
     State(state): State<ApiState>,
     Path((service, name)): Path<(String, String)>,
     params: Params,
-) -> Result<Json<Transitions>, Problem> {
+) -> Result<Json<Answer<Transitions>>, Problem> {
     let params = params.only(&["start", "end", "limit"])?;
     let range = params.range(state.query.retention())?;
     let limit = params.count("limit", TRANSITIONS_MAX)?;
@@ -67,10 +81,11 @@ pub(super) async fn transitions(
     let key = CircuitKey { service, name };
     let circuits = state.query.circuits();
     let transitions = circuits.transitions(Some(&key), range, limit).await?;
-    if transitions.is_empty() && circuits.circuit(&key, None).await?.is_none() {
+    if transitions.value.is_empty() && circuits.circuit(&key, None).await?.value.is_none() {
         return Err(unknown(&key));
     }
-    Ok(Json(Transitions { transitions }))
+    let answer = transitions.map(|transitions| Transitions { transitions });
+    Ok(partial::json(answer))
 }
 
 /// `GET /api/circuits/{service}/{name}/history?start&end&buckets`
@@ -78,7 +93,7 @@ pub(super) async fn history(
     State(state): State<ApiState>,
     Path((service, name)): Path<(String, String)>,
     params: Params,
-) -> Result<Json<CircuitHistory>, Problem> {
+) -> Result<Json<Answer<CircuitHistory>>, Problem> {
     let params = params.only(&["start", "end", "buckets"])?;
     let range = params.range(state.query.retention())?;
     let buckets = params
@@ -87,10 +102,10 @@ pub(super) async fn history(
     let key = CircuitKey { service, name };
     let circuits = state.query.circuits();
     let history = circuits.history(&key, range, buckets).await?;
-    if history.states.is_empty() && circuits.circuit(&key, None).await?.is_none() {
+    if history.value.states.is_empty() && circuits.circuit(&key, None).await?.value.is_none() {
         return Err(unknown(&key));
     }
-    Ok(Json(history))
+    Ok(partial::json(history))
 }
 
 pub(super) fn unknown(key: &CircuitKey) -> Problem {

@@ -107,7 +107,7 @@ pub(super) async fn journal(
 }
 
 async fn find(state: &ApiState, key: CircuitKey) -> Result<CircuitView, Problem> {
-    let circuit = state.query.circuits().circuit(&key, None).await?;
+    let circuit = state.query.circuits().circuit(&key, None).await?.value;
     circuit.ok_or_else(|| unknown(&key))
 }
 

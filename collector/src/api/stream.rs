@@ -70,7 +70,7 @@ impl Client {
     async fn greet(&self) -> Option<Greeting> {
         let cost = self.query.wall_cost();
         let admitted = self.query.admission().admit(cost).await.ok()?;
-        let wall = self.query.circuits().wall(None).await.ok()?;
+        let wall = self.query.circuits().wall(None).await.ok()?.value;
         Some(Greeting::new(wall, admitted))
     }
 

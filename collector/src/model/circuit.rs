@@ -515,7 +515,7 @@ pub struct CircuitWall {
 }
 
 /// One breaker over a range of time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct CircuitHistory {
     /// Equal slices of the range, oldest first.
     pub buckets: Vec<SparkBucket>,

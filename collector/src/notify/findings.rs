@@ -40,7 +40,7 @@ impl Sources {
         instances_too: bool,
         now: UnixNanos,
     ) -> Result<Look, QueryError> {
-        let wall = self.query.circuits().wall(None).await?;
+        let wall = self.query.circuits().wall(None).await?.value;
         let mut findings: Vec<_> = wall.circuits.iter().filter_map(of_circuit).collect();
         findings.push(self.of_collector(now));
         let influxdb = self.influxdb.as_ref();

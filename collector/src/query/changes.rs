@@ -81,7 +81,7 @@ impl Computation {
         let Ok(wall) = self.query.circuits().wall(None).await else {
             return Vec::new();
         };
-        let changes = self.compare(wall);
+        let changes = self.compare(wall.value);
         changed_circuits(changes)
     }
 

@@ -105,7 +105,7 @@ impl QueryService {
     /// # Errors
     /// When the store fails.
     pub async fn instances(&self) -> Result<Instances, QueryError> {
-        let wall = self.circuits().wall(None).await?;
+        let wall = self.circuits().wall(None).await?.value;
         let spans = self.live().instances_since(UnixNanos::now() - LISTED_FOR);
         let channels = self.circuits().control().channels();
         let joined = off_worker(Path::new("instances"), move || {

@@ -1,5 +1,7 @@
 //! Breakers of now with all durations of their windows, for dialects that show other percentiles than the wall.
 
+use std::path::Path;
+
 use fusebox::circuit_breaker::LatencyHistogram;
 
 use super::Circuits;
@@ -7,6 +9,7 @@ use super::facts::Facts;
 use super::view;
 use crate::model::{CircuitView, UnixNanos};
 use crate::store::StoreError;
+use crate::store::cancel::off_worker;
 
 /// A breaker with the durations of its window.
 #[derive(Debug, Clone)]
@@ -24,7 +27,8 @@ impl Circuits {
     /// When the work was cut off.
     pub(crate) async fn figures(&self) -> Result<Vec<CircuitFigures>, StoreError> {
         let now = UnixNanos::now();
-        self.blocking(move |circuits| {
+        let circuits = self.clone();
+        off_worker(Path::new("circuits"), move || {
             Ok(circuits.each_now(now, |key, target, facts| CircuitFigures {
                 view: view::view(key, target, facts, now),
                 latency: latency(facts, now),

@@ -18,6 +18,7 @@ mod instance_figures;
 mod limit;
 mod others;
 mod recent;
+mod records;
 mod replay;
 mod restore;
 mod rollup;
@@ -40,6 +41,7 @@ use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
 };
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 pub(crate) use self::control::PollError;
 pub use self::control::{
@@ -55,15 +57,17 @@ pub(crate) use self::from_spans::{BreakerId, SpanCall, SpanCalls};
 pub(crate) use self::instance_figures::InstanceFigures;
 use self::limit::Limit;
 use self::others::Others;
+use self::records::Records;
 use crate::codec::circuits::{Observation, SettingsReport, decode_logs, decode_metrics};
 use crate::counters::{Counters, Incident};
 use crate::model::{
     CircuitHistory, CircuitKey, CircuitTransition, CircuitView, CircuitWall, SECOND, TimeRange,
     UnixNanos,
 };
+use crate::store::cancel::{READ_TIME_MAX, off_worker, off_worker_until};
 use crate::store::merged::series::MergedSeries;
 use crate::store::series::SeriesLog;
-use crate::store::{SeriesReader, StoreError};
+use crate::store::{Partial, SeriesReader, StoreError};
 use crate::sync::Mutex;
 
 /// Changes by which a slow subscriber may lag before it loses some.
@@ -235,20 +239,19 @@ impl Circuits {
         self.state().board.learn_target(key, target);
     }
 
-    /// Returns the wall now, or as it was at that time.
+    /// Returns the wall now, of which nothing is missing, or as it was at that time.
     ///
     /// # Errors
-    /// When the journal cannot be read.
-    pub async fn wall(&self, at: Option<UnixNanos>) -> Result<CircuitWall, StoreError> {
-        match at {
+    /// When the journal cannot be read, or no breaker is known because InfluxDB cannot.
+    pub async fn wall(&self, at: Option<UnixNanos>) -> Result<Partial<CircuitWall>, StoreError> {
+        let Some(at) = at else {
             // A view of 10,000 breakers takes longer than an async worker may be busy.
-            None => {
-                let now = UnixNanos::now();
-                self.blocking(move |circuits| Ok(circuits.wall_now(now)))
-                    .await
-            }
-            Some(at) => self.blocking(move |circuits| circuits.wall_at(at)).await,
-        }
+            let circuits = self.clone();
+            let view = move || Ok(circuits.wall_now(UnixNanos::now()));
+            return Ok(off_worker(Path::new("circuits"), view).await?.into());
+        };
+        let wall = self.read(move |circuits, records| circuits.wall_at(records, at));
+        wall.await?.unless(|wall| wall.circuits.is_empty())
     }
 
     /// Returns how many breakers a wall has at most: one that other collectors know too counts twice.
@@ -290,9 +293,9 @@ impl Circuits {
         made.collect()
     }
 
-    fn wall_at(&self, at: UnixNanos) -> Result<CircuitWall, StoreError> {
+    fn wall_at(&self, records: &Records<'_>, at: UnixNanos) -> Result<CircuitWall, StoreError> {
         let last_seen = self.state().board.last_seen();
-        let facts = replay::facts_at(&*self.inner.reader, at, None, &last_seen)?;
+        let facts = replay::facts_at(records, at, None, &last_seen)?;
         let (others, now) = (self.others(), UnixNanos::now());
         let view = |(key, mut facts): (CircuitKey, Vec<Facts>)| {
             others.clear_stale(&key, &mut facts, at, now);
@@ -305,23 +308,21 @@ impl Circuits {
         })
     }
 
-    /// Returns one breaker now, or as it was at that time.
+    /// Returns one breaker now, of which nothing is missing, or as it was at that time.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// When the journal cannot be read, or the breaker may be in an InfluxDB that cannot.
     pub async fn circuit(
         &self,
         key: &CircuitKey,
         at: Option<UnixNanos>,
-    ) -> Result<Option<CircuitView>, StoreError> {
+    ) -> Result<Partial<Option<CircuitView>>, StoreError> {
+        let Some(at) = at else {
+            return Ok(self.circuit_now(key, UnixNanos::now()).into());
+        };
         let key = key.clone();
-        match at {
-            None => Ok(self.circuit_now(&key, UnixNanos::now())),
-            Some(at) => {
-                self.blocking(move |circuits| circuits.circuit_at(&key, at))
-                    .await
-            }
-        }
+        let circuit = self.read(move |circuits, records| circuits.circuit_at(records, &key, at));
+        circuit.await?.unless(Option::is_none)
     }
 
     fn circuit_now(&self, key: &CircuitKey, now: UnixNanos) -> Option<CircuitView> {
@@ -337,11 +338,12 @@ impl Circuits {
 
     fn circuit_at(
         &self,
+        records: &Records<'_>,
         key: &CircuitKey,
         at: UnixNanos,
     ) -> Result<Option<CircuitView>, StoreError> {
         let last_seen = self.state().board.last_seen();
-        let mut facts = replay::facts_at(&*self.inner.reader, at, Some(key), &last_seen)?;
+        let mut facts = replay::facts_at(records, at, Some(key), &last_seen)?;
         Ok(facts.remove(key).map(|mut facts| {
             self.others()
                 .clear_stale(key, &mut facts, at, UnixNanos::now());
@@ -352,37 +354,36 @@ impl Circuits {
     /// Returns transitions, newest first; of one breaker or of all.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// When the journal cannot be read, or none is known because InfluxDB cannot.
     pub async fn transitions(
         &self,
         key: Option<&CircuitKey>,
         range: TimeRange,
         limit: usize,
-    ) -> Result<Vec<CircuitTransition>, StoreError> {
+    ) -> Result<Partial<Vec<CircuitTransition>>, StoreError> {
         let key = key.cloned();
-        self.blocking(move |circuits| {
-            transitions::newest(&*circuits.inner.reader, key.as_ref(), range, limit)
-        })
-        .await
+        let newest =
+            self.read(move |_, records| transitions::newest(records, key.as_ref(), range, limit));
+        newest.await?.unless(Vec::is_empty)
     }
 
     /// Returns one breaker over a range in equal slices.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// When the journal cannot be read, or nothing is known because InfluxDB cannot.
     pub async fn history(
         &self,
         key: &CircuitKey,
         range: TimeRange,
         buckets: usize,
-    ) -> Result<CircuitHistory, StoreError> {
+    ) -> Result<Partial<CircuitHistory>, StoreError> {
         let key = key.clone();
-        self.blocking(move |circuits| {
+        let history = self.read(move |circuits, records| {
             let mut minutes = circuits.state().board.minutes(&key);
             minutes.merge(&circuits.minutes_of_others(&key, UnixNanos::now()));
-            history::history(&*circuits.inner.reader, &key, range, buckets, minutes)
-        })
-        .await
+            history::history(records, &key, range, buckets, minutes)
+        });
+        history.await?.unless(|history| history.states.is_empty())
     }
 
     /// Returns a receiver of changes as they happen.
@@ -431,21 +432,19 @@ impl Circuits {
         self.inner.state.lock()
     }
 
-    /// Runs file work where it may block.
-    async fn blocking<T: Send + 'static>(
+    /// Makes an answer of stored records, where it may block: until no caller waits for it, or its time is over.
+    async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(Self) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
+        make: impl FnOnce(&Self, &Records<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Partial<T>, StoreError> {
         let circuits = self.clone();
-        let done = tokio::task::spawn_blocking(move || work(circuits)).await;
-        done.unwrap_or_else(|error| {
-            let error = std::io::Error::other(error);
-            Err(StoreError::io(
-                "read",
-                std::path::Path::new("series"),
-                error,
-            ))
+        let deadline = Instant::now() + READ_TIME_MAX;
+        off_worker_until(Path::new("series"), deadline, move || {
+            let records = Records::of(&*circuits.inner.reader);
+            let value = make(&circuits, &records)?;
+            Ok(Partial::new(value, records.missing()))
         })
+        .await
     }
 }
 

@@ -151,7 +151,7 @@ async fn a_transition_shows_at_once_with_its_call() {
     assert_eq!(view.reason, "52 % of 118 calls failed");
     assert!(view.opened_by.is_some());
     let found = world.circuits.transitions(None, TimeRange::ALL, 10).await;
-    assert_eq!(found.unwrap().len(), 1);
+    assert_eq!(found.unwrap().value.len(), 1);
     assert!(matches!(changes.try_recv(), Ok(CircuitChange::Samples)));
     let Ok(CircuitChange::Transition(transition)) = changes.try_recv() else {
         panic!("no transition announced");
@@ -240,7 +240,7 @@ async fn the_state_set_heals_a_missed_event() {
     assert_eq!(view.reason, "reported by fusebox");
     assert_eq!(view.opened_by, None);
     let found = world.circuits.transitions(None, TimeRange::ALL, 1).await;
-    assert_eq!(found.unwrap()[0].provenance, Provenance::Derived);
+    assert_eq!(found.unwrap().value[0].provenance, Provenance::Derived);
     // The event comes after all: it explains the state.
     a.state = EffectiveState::Closed;
     let late = a.turn(EffectiveState::Open, at(1.9), "probe failed");
@@ -257,7 +257,8 @@ async fn the_state_set_heals_a_missed_event() {
         .circuits
         .transitions(None, TimeRange::ALL, 10)
         .await
-        .unwrap();
+        .unwrap()
+        .value;
     assert_eq!(
         found.len(),
         1,
@@ -289,13 +290,14 @@ async fn the_words_of_a_reason_are_never_taken_for_a_provenance() {
     let reasons: Vec<_> = listed()
         .await
         .unwrap()
+        .value
         .into_iter()
         .map(|t| t.reason)
         .collect();
     assert_eq!(reasons, [reason, "it failed"]);
     let (again, _) = open(&world.dir, at(3.0));
     let found = again.transitions(None, TimeRange::ALL, 10).await.unwrap();
-    assert_eq!(found, listed().await.unwrap());
+    assert_eq!(found.value, listed().await.unwrap().value);
 }
 
 #[tokio::test(start_paused = true)]
@@ -330,7 +332,7 @@ async fn an_older_report_does_not_undo_an_event() {
         .circuits
         .transitions(Some(&key()), TimeRange::ALL, 10)
         .await;
-    let times: Vec<u64> = found.unwrap().iter().map(|t| t.time.get()).collect();
+    let times: Vec<u64> = found.unwrap().value.iter().map(|t| t.time.get()).collect();
     assert_eq!(times, [at(2.0), at(1.5)]);
 }
 
@@ -387,7 +389,8 @@ async fn micrometer_transitions_are_derived_from_its_state() {
         .circuits
         .transitions(None, TimeRange::ALL, 10)
         .await
-        .unwrap();
+        .unwrap()
+        .value;
     let states: Vec<_> = found.iter().map(|t| t.to.as_str()).collect();
     assert_eq!(states, ["closed", "half_open", "open"]);
     assert_eq!(found[0].reason, "reported by resilience4j");
@@ -427,6 +430,7 @@ async fn silence_makes_stale_then_leaves_the_wall_but_not_the_history() {
         .circuit(&key(), Some(UnixNanos::new(at(5.0))))
         .await
         .unwrap()
+        .value
         .unwrap();
     assert_eq!(then.instances.len(), 2);
     assert_eq!(then.state, EffectiveState::Open);
@@ -505,7 +509,8 @@ async fn any_moment_shows_what_the_wall_showed_then() {
                 .circuits
                 .wall(Some(UnixNanos::new(end)))
                 .await
-                .unwrap();
+                .unwrap()
+                .value;
             assert!(!past.live);
             past.live = true;
             // What was heard in a second without calls is not in the journal to the nanosecond.
@@ -535,13 +540,20 @@ async fn a_restart_keeps_the_wall_and_the_history() {
         start: UnixNanos::new(at(0.0)),
         end: UnixNanos::new(at(240.0)),
     };
-    let history = world.circuits.history(&key(), range, 4).await.unwrap();
+    let history = world
+        .circuits
+        .history(&key(), range, 4)
+        .await
+        .unwrap()
+        .value;
     let World { dir, circuits, .. } = world;
     drop(circuits);
     let (circuits, counters) = open(&dir, at(300.0));
-    assert_eq!(circuits.history(&key(), range, 4).await.unwrap(), history);
+    let again = circuits.history(&key(), range, 4).await.unwrap();
+    assert_eq!(again.value, history);
     assert!(counters.incidents.all().is_empty());
     let then = circuits.wall(Some(UnixNanos::new(end))).await.unwrap();
+    let then = then.value;
     assert_eq!(then.circuits[0].calls, before.circuits[0].calls);
     assert_eq!(then.circuits[0].spark, before.circuits[0].spark);
     let now = circuits.wall_now(UnixNanos::new(at(300.0)));
@@ -583,7 +595,12 @@ async fn history_counts_every_call_once_across_hours() {
         end: UnixNanos::new(at(end)),
     };
     let range = whole(-600.0, 12_600.0);
-    let history = world.circuits.history(&key(), range, 22).await.unwrap();
+    let history = world
+        .circuits
+        .history(&key(), range, 22)
+        .await
+        .unwrap()
+        .value;
     let sum = history
         .buckets
         .iter()
@@ -609,7 +626,12 @@ async fn history_counts_every_call_once_across_hours() {
     // A range may begin and end within a minute: what lies there counts too, and once.
     for (start, end, calls) in [(0.0, 400.0, 60), (30.0, 390.0, 54), (370.0, 395.0, 3)] {
         let range = whole(start, end);
-        let one = world.circuits.history(&key(), range, 1).await.unwrap();
+        let one = world
+            .circuits
+            .history(&key(), range, 1)
+            .await
+            .unwrap()
+            .value;
         assert_eq!(one.buckets[0].calls.success, calls, "{start} to {end}");
     }
     // Shorter slices come from samples.
@@ -617,7 +639,8 @@ async fn history_counts_every_call_once_across_hours() {
         .circuits
         .history(&key(), whole(0.0, 400.0), 40)
         .await
-        .unwrap();
+        .unwrap()
+        .value;
     assert_eq!(
         fine.buckets.iter().map(|b| b.calls.success).sum::<u64>(),
         60

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::records::Records;
 use super::timing::EXPLAINED_WITHIN;
 use crate::model::{CircuitKey, CircuitTransition, HOUR, NANOSECOND, Provenance, TimeRange};
 use crate::store::series::{SeriesKind, SeriesRecord};
@@ -12,13 +13,13 @@ const FIRST_STEP: Duration = HOUR;
 
 /// Looks back in steps that double, so that the last few of a busy week do not read all of it.
 pub(super) fn newest(
-    reader: &dyn SeriesReader,
+    records: &Records<'_>,
     key: Option<&CircuitKey>,
     range: TimeRange,
     limit: usize,
 ) -> Result<Vec<CircuitTransition>, StoreError> {
     let mut found = Vec::new();
-    let Some(latest) = reader.latest(SeriesKind::Transition)? else {
+    let Some(latest) = records.latest(SeriesKind::Transition)? else {
         return Ok(found);
     };
     let mut end = range.end.min(latest + NANOSECOND);
@@ -29,11 +30,16 @@ pub(super) fn newest(
             end,
         };
         let mut part = Vec::new();
-        reader.scan(SeriesKind::Transition, slice, key, &mut |record| {
+        records.scan(SeriesKind::Transition, slice, key, &mut |record| {
             if let SeriesRecord::Transition(transition) = record {
                 part.push(transition);
             }
         })?;
+        if records.is_over() {
+            // The newest of the slice may be among those that were not read.
+            records.end_at(end);
+            break;
+        }
         // Stable and reversed: of two at the same nanosecond the one that arrived later is newer.
         part.sort_by_key(|transition: &CircuitTransition| transition.time);
         drop_repeated(&mut part);

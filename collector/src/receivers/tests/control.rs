@@ -23,7 +23,7 @@ async fn force(receivers: &Receivers) {
         .ingest_metrics(breaker.metrics(now.get()), now)
         .await
         .unwrap();
-    let wall = circuits.wall(None).await.unwrap();
+    let wall = circuits.wall(None).await.unwrap().value;
     let order = ChangeOrder {
         action: Action::ForceOpen,
         reason: "the disk is full".to_owned(),

@@ -307,7 +307,11 @@ pub(crate) fn check(reader: &dyn SeriesReader, mut write: impl FnMut(Vec<SeriesR
 
 /// Runs the suite of what is shown of a scene; its records must have been written.
 pub(crate) fn check_circuits(circuits: &Circuits, scene: &Scene, runtime: &Runtime) {
-    let wall = |at| runtime.block_on(circuits.wall(Some(at))).expect("reads");
+    let wall = |at| {
+        let wall = runtime.block_on(circuits.wall(Some(at))).expect("reads");
+        assert!(wall.missing.is_none());
+        wall.value
+    };
     let state = |at, key: &CircuitKey| {
         let wall = wall(at);
         let view = wall.circuits.iter().find(|view| view.key == *key);
@@ -325,7 +329,7 @@ pub(crate) fn check_circuits(circuits: &Circuits, scene: &Scene, runtime: &Runti
         closed
     );
     let view = runtime.block_on(circuits.circuit(&opening, Some(UnixNanos::new(scene.at(30)))));
-    let view = view.expect("reads").expect("is there");
+    let view = view.expect("reads").value.expect("is there");
     let success = (21..=30).map(|second| 3 * (5 + second)).sum::<u64>();
     assert_eq!((view.calls.success, view.calls.timeout), (success, 15));
     assert_eq!(view.opened_by, Some(TraceId::from_bytes([7; 16])));
@@ -337,7 +341,9 @@ pub(crate) fn check_circuits(circuits: &Circuits, scene: &Scene, runtime: &Runti
 fn transitions(circuits: &Circuits, scene: &Scene, runtime: &Runtime) {
     let newest = |key: Option<&CircuitKey>, limit| {
         let found = circuits.transitions(key, TimeRange::ALL, limit);
-        runtime.block_on(found).expect("reads")
+        let found = runtime.block_on(found).expect("reads");
+        assert!(found.missing.is_none());
+        found.value
     };
     let of_scene = |found: Vec<CircuitTransition>| {
         let of_scene = found.into_iter().filter(|t| t.key.service == scene.service);
@@ -358,7 +364,9 @@ fn history(circuits: &Circuits, scene: &Scene, runtime: &Runtime) {
         let range = TimeRange { start, end };
         let key = scene.opening();
         let history = circuits.history(&key, range, slices);
-        runtime.block_on(history).expect("reads")
+        let history = runtime.block_on(history).expect("reads");
+        assert!(history.missing.is_none());
+        history.value
     };
     let fine = history(UnixNanos::new(scene.begin), UnixNanos::new(scene.at(40)), 4);
     let calls: Vec<u64> = fine.buckets.iter().map(|b| b.calls.timeout).collect();

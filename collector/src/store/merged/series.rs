@@ -77,14 +77,13 @@ impl SeriesReader for MergedSeries {
         visit: &mut dyn FnMut(SeriesRecord),
     ) -> Result<(), StoreError> {
         self.own.scan(kind, range, only, visit)?;
-        let _counted = self.ask(|others| others.scan(kind, range, only, visit));
-        Ok(())
+        let asked = self.ask(|others| others.scan(kind, range, only, visit));
+        asked.map(drop)
     }
 
     fn latest(&self, kind: SeriesKind) -> Result<Option<UnixNanos>, StoreError> {
-        let others = self.ask(|others| others.latest(kind));
-        let others = others.ok().flatten().flatten();
-        Ok(self.own.latest(kind)?.max(others))
+        let others = self.ask(|others| others.latest(kind))?;
+        Ok(self.own.latest(kind)?.max(others.flatten()))
     }
 
     fn missing(&self, error: StoreError) -> Missing {

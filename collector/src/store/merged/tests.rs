@@ -69,12 +69,13 @@ impl Collector {
             .runtime
             .block_on(self.circuits.wall(at.map(UnixNanos::new)))
             .unwrap()
+            .value
     }
 
     fn view(&self, server: &Server, name: &str, at: Option<u64>) -> Option<CircuitView> {
         let key = key(name);
         let found = self.circuits.circuit(&key, at.map(UnixNanos::new));
-        server.runtime.block_on(found).unwrap()
+        server.runtime.block_on(found).unwrap().value
     }
 }
 
@@ -168,7 +169,7 @@ fn shows_the_past_of_both(collector: &Collector, server: &Server, begin: u64) {
     let view = collector.view(server, "stock", Some(begin + 70 * SECOND));
     assert_eq!(view.unwrap().state, EffectiveState::Open);
     let transitions = collector.circuits.transitions(None, TimeRange::ALL, 10);
-    let transitions = server.runtime.block_on(transitions).unwrap();
+    let transitions = server.runtime.block_on(transitions).unwrap().value;
     assert_eq!(transitions.len(), 1);
     assert_eq!(transitions[0].key, key("stock"));
 }
@@ -180,7 +181,7 @@ fn counts_every_call_of_stock(collector: &Collector, server: &Server, begin: u64
     };
     let stock = key("stock");
     let history = collector.circuits.history(&stock, range, 3);
-    let history = server.runtime.block_on(history).unwrap();
+    let history = server.runtime.block_on(history).unwrap().value;
     let calls = history.buckets.iter().map(|bucket| bucket.calls.success);
     assert_eq!(calls.sum::<u64>(), 110 * 8, "{history:?}");
 }
@@ -319,8 +320,22 @@ fn without_influxdb_what_is_local_is_shown() {
         b_anew.wall(&server, None).circuits.len() == 2
     });
     influxd.stop();
-    let past = b_anew.wall(&server, Some(UnixNanos::now().get()));
-    assert_eq!(past.circuits.len(), 1);
+    let past = |at| server.runtime.block_on(b_anew.circuits.wall(Some(at)));
+    let own = past(UnixNanos::now()).unwrap();
+    assert_eq!(own.value.circuits.len(), 1);
+    let words = own.missing_words().unwrap();
+    assert!(
+        words.contains("what other collectors may have received is missing"),
+        "{words}"
+    );
+    let nothing = past(UnixNanos::new(now - 3_600 * SECOND));
+    assert!(nothing.is_err(), "others may have had breakers then");
+    let (key, range) = (key("stock"), TimeRange::ALL);
+    let history = b_anew.circuits.history(&key, range, 3);
+    assert!(server.runtime.block_on(history).is_err());
+    let transitions = b_anew.circuits.transitions(None, range, 10);
+    assert!(server.runtime.block_on(transitions).is_err());
+    assert!(b_anew.merged.dependencies(range).missing.is_some());
     assert_eq!(b_anew.wall(&server, None).circuits.len(), 2);
     let failures = b_anew.journal.counters.incidents.all();
     assert!(

@@ -29,6 +29,7 @@ pub use record::{
 use crate::counters::{Counters, Incident};
 use crate::log::{Committer, Damage, Day, Deletions, Opened, Reason, Stretch, blocks, is_older};
 use crate::model::{CircuitKey, TimeRange, UnixNanos};
+use crate::store::cancel;
 use crate::store::{SeriesReader, StoreError};
 use crate::sync::RwLock;
 pub(crate) use block::{SeriesCodec, fuzz_block};
@@ -224,12 +225,14 @@ impl SeriesReader for SeriesLog {
             }
         };
         for place in found {
+            cancel::check()?;
             let Some(bytes) = self.extent(&mut open, kind, place)? else {
                 continue;
             };
             let mut strings = Vec::new();
             let mut lost = 0;
             for block in blocks(SeriesCodec(kind), &bytes) {
+                cancel::check()?;
                 let is_last = block.at + block.bytes.len() == bytes.len();
                 // Without the key it matters only for the strings that later blocks use.
                 if block.header.keys & keys != 0 || !is_last {

@@ -21,7 +21,7 @@ use fusebox_collector::model::{
 };
 
 use crate::pages::Pages;
-use crate::pages::frame::error::{PageError, PageResult};
+use crate::pages::frame::error::{PageError, PageResult, lenient};
 use crate::pages::frame::page::{Chrome, Page, Pill, Section};
 use crate::pages::frame::params::Params;
 use crate::pages::traces::{TraceRow, rows};
@@ -59,7 +59,8 @@ pub(crate) async fn show(
         .circuits()
         .circuit(&key, view.at.map(UnixNanos::new))
         .await?;
-    let circuit = circuit.ok_or_else(|| unknown(&key, retention))?;
+    let missing = circuit.missing;
+    let circuit = circuit.value.ok_or_else(|| unknown(&key, retention))?;
     let end = view.at.unwrap_or(now);
     let kept = TimeRange {
         start: UnixNanos::new(end.saturating_sub(retention.length())),
@@ -71,12 +72,16 @@ pub(crate) async fn show(
     };
     let asked = view.range.as_deref();
     let shown = range::history(&pages, &key, asked, end, view.at.is_none()).await?;
+    let transitions = pages
+        .query
+        .circuits()
+        .transitions(Some(&key), until_now, TRANSITIONS_MAX)
+        .await;
+    let transitions = lenient(transitions, Vec::new())?;
+    let missing = missing.or(transitions.missing);
+    let missing = missing.or_else(|| shown.missing.clone());
     let known = Known {
-        transitions: pages
-            .query
-            .circuits()
-            .transitions(Some(&key), until_now, TRANSITIONS_MAX)
-            .await?,
+        transitions: transitions.value,
         requests: pages.query.search(view.question(&key, kept)).await?,
         differs: match view.differs {
             true => Some(differs::ask(&pages.query, &key, kept).await?),
@@ -90,7 +95,8 @@ pub(crate) async fn show(
         circuit,
         retention,
     };
-    let page = CircuitPage::new(known, view, shown, now, &pages.palette);
+    let mut page = CircuitPage::new(known, view, shown, now, &pages.palette);
+    page.chrome = page.chrome.lacking(missing.as_ref(), now);
     Ok(Page(page))
 }
 

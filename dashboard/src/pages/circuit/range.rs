@@ -1,9 +1,10 @@
 //! The chart of a circuit: how much of the past it shows, and what happened in it.
 
 use fusebox_collector::model::{CircuitHistory, CircuitKey, TimeRange, UnixNanos};
+use fusebox_collector::query::Missing;
 
 use crate::pages::Pages;
-use crate::pages::frame::error::PageError;
+use crate::pages::frame::error::{PageError, lenient};
 use crate::pages::view::range::{Range, Ranges};
 use crate::pages::view::text::{self, DAY, HOUR};
 
@@ -61,6 +62,8 @@ pub(crate) struct Shown {
     pub(crate) time: TimeRange,
     /// Calls and states in it.
     pub(crate) history: CircuitHistory,
+    /// What could not be read of them.
+    pub(crate) missing: Option<Missing>,
 }
 
 /// Returns the range of the chart and what happened in it: the one asked for, else the shortest that holds all
@@ -92,10 +95,12 @@ async fn read(
 ) -> Result<Shown, PageError> {
     let time = until(range, end, live);
     let bars = range.length().div_ceil(range.bar()) as usize;
-    let history = pages.query.circuits().history(key, time, bars).await?;
+    let history = pages.query.circuits().history(key, time, bars).await;
+    let history = lenient(history, CircuitHistory::default())?;
     Ok(Shown {
         range,
         time,
-        history,
+        history: history.value,
+        missing: history.missing,
     })
 }

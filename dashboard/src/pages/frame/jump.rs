@@ -42,7 +42,7 @@ async fn target(pages: &Pages, typed: &str) -> Result<Href, PageError> {
     if let Some(service) = services.into_iter().find(same) {
         return Ok(Href::service(&service));
     }
-    let circuits = pages.query.circuits().wall(None).await?.circuits;
+    let circuits = pages.query.circuits().wall(None).await?.value.circuits;
     let full =
         |key: &fusebox_collector::model::CircuitKey| format!("{} → {}", key.service, key.name);
     let mut found = circuits

@@ -36,7 +36,7 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
         end: UnixNanos::MAX,
     };
     let links = pages.query.dependencies(time).await?;
-    let wall = pages.query.circuits().wall(None).await?;
+    let wall = pages.query.circuits().wall(None).await?.value;
     let teach = Teach::of(&pages, links.value.is_empty()).await;
     let mut page = MapPage::new(links.value, &wall.circuits, range, &ranges, teach);
     let now = UnixNanos::now().get();

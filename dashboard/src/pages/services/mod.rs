@@ -47,7 +47,7 @@ pub(crate) async fn list(State(pages): State<Pages>, params: Params) -> PageResu
     let number = params.number("page", 1).max(1);
     let from = (number - 1).saturating_mul(ROWS_MAX);
     let found = pages.query.services(filter, from, ROWS_MAX).await?;
-    let wall = pages.query.circuits().wall(None).await?;
+    let wall = pages.query.circuits().wall(None).await?.value;
     let (filter, retention) = (filter.to_owned(), Range::of(pages.retention()));
     let teach = Teach::from(&pages);
     let now = UnixNanos::now().get();
@@ -74,7 +74,7 @@ pub(crate) async fn show(
         end: UnixNanos::MAX,
     };
     let links = lenient(pages.query.dependencies(lately).await, Vec::new())?;
-    let wall = pages.query.circuits().wall(None).await?;
+    let wall = pages.query.circuits().wall(None).await?.value;
     let page = aside(move || {
         let peers = Peers::new(links.value, &wall.circuits, &name);
         let mut circuits = wall.circuits;

@@ -76,7 +76,7 @@ fn again(circuit: CircuitView, entered: Entered, error: ControlError) -> Respons
 
 async fn find(pages: &Pages, key: CircuitKey) -> Result<CircuitView, PageError> {
     let circuit = pages.query.circuits().circuit(&key, None).await?;
-    circuit.ok_or_else(|| {
+    circuit.value.ok_or_else(|| {
         let (service, name) = (text::name(&key.service), text::name(&key.name));
         PageError::NotFound(format!("{service} has reported no circuit {name}"))
     })

@@ -167,6 +167,7 @@ pub(crate) fn circuit_page(
             end: UnixNanos::new(NOW),
         },
         history: history(),
+        missing: None,
     };
     circuit_room::CircuitPage::new(known, view, shown, NOW, &Palette::default())
 }

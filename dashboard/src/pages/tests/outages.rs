@@ -40,6 +40,7 @@ fn page(turns: &[(u64, &str, EffectiveState, EffectiveState)], state: EffectiveS
         range: Range::of(HOUR),
         time,
         history: fixtures::history(),
+        missing: None,
     };
     let palette = Palette::default();
     html(CircuitPage::new(

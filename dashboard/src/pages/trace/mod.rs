@@ -97,7 +97,7 @@ async fn around(
     let Some(span) = trace.spans.iter().find(|span| Some(span.span_id) == id) else {
         return Ok(None);
     };
-    Ok(Around::ask(&pages.query, span).await?)
+    Around::ask(&pages.query, span).await
 }
 
 /// Returns the first span that failed at that breaker or was refused by it.

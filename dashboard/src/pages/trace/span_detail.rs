@@ -4,9 +4,10 @@ use askama::Template;
 use fusebox::circuit_breaker::{EffectiveState, FallbackOutcome, Outcome};
 use fusebox::semconv;
 use fusebox_collector::model::{
-    self, CircuitKey, Span, SparkBucket, TimeRange, Trace, Value, format_duration, nanos,
+    self, CircuitHistory, CircuitKey, Span, SparkBucket, TimeRange, Trace, Value, format_duration,
+    nanos,
 };
-use fusebox_collector::query::{QueryError, QueryService};
+use fusebox_collector::query::QueryService;
 use opentelemetry::SpanId;
 
 use super::call_tree::CallTree;
@@ -14,6 +15,7 @@ use super::json_view::Part;
 use super::logs::{LogLine, TraceLogs};
 use super::pair::{ATTRIBUTES_MAX, Pair, offset, pairs, span_href};
 use super::row::Row;
+use crate::pages::frame::error::{PageError, lenient};
 use crate::pages::view::chart::{self, Path, Stretch};
 use crate::pages::view::href::Href;
 use crate::pages::view::state;
@@ -163,7 +165,7 @@ impl Around {
     ///
     /// # Errors
     /// When the store fails.
-    pub(crate) async fn ask(query: &QueryService, span: &Span) -> Result<Option<Self>, QueryError> {
+    pub(crate) async fn ask(query: &QueryService, span: &Span) -> Result<Option<Self>, PageError> {
         let Some(key) = circuit_key(span) else {
             return Ok(None);
         };
@@ -172,7 +174,8 @@ impl Around {
             start: at - model::MINUTE / 2,
             end: at + model::MINUTE / 2,
         };
-        let history = query.circuits().history(&key, range, AROUND_BARS).await?;
+        let history = query.circuits().history(&key, range, AROUND_BARS).await;
+        let history = lenient(history, CircuitHistory::default())?.value;
         Ok(Self::new(&key, at.get(), &history.buckets))
     }
 

@@ -256,7 +256,7 @@ impl LiveWall {
             }
             let wall = self.query.circuits().wall(None).await;
             let wall = wall.inspect_err(|error| tracing::warn!(%error, "could not read the wall"));
-            let tick = wall.map(|wall| Arc::new(Tick::new(wall, last.as_deref())));
+            let tick = wall.map(|wall| Arc::new(Tick::new(wall.value, last.as_deref())));
             let tick = tick.ok();
             last = tick.clone().or(last);
             if !self.hub.send(tick) {

@@ -16,7 +16,7 @@ use fusebox::circuit_breaker::EffectiveState;
 use fusebox_collector::model::{CircuitTransition, CircuitView, CircuitWall, TimeRange, UnixNanos};
 
 use crate::pages::Pages;
-use crate::pages::frame::error::{PageError, PageResult};
+use crate::pages::frame::error::{PageError, PageResult, lenient};
 use crate::pages::frame::page::{Chrome, Page, Pill, Section, draw};
 use crate::pages::frame::params::Params;
 use crate::pages::view::href::Href;
@@ -64,9 +64,13 @@ pub(crate) async fn show(State(pages): State<Pages>, params: Params) -> PageResu
         .query
         .circuits()
         .transitions(None, range, TICKS_MAX)
-        .await?;
+        .await;
+    let transitions = lenient(transitions, Vec::new())?;
+    let (missing, wall) = (wall.missing.or(transitions.missing), wall.value);
     let teach = Teach::of(&pages, wall.circuits.is_empty()).await;
-    let page = WallPage::new(&wall, &transitions, view, now, (shown, &lengths), teach);
+    let (ticks, shown) = (&transitions.value, (shown, &lengths));
+    let mut page = WallPage::new(&wall, ticks, view, now, shown, teach);
+    page.chrome = page.chrome.lacking(missing.as_ref(), now);
     Ok(Page(page))
 }
 
@@ -78,7 +82,7 @@ pub(crate) async fn fragment(State(pages): State<Pages>, params: Params) -> Page
         .circuits()
         .wall(view.at.map(UnixNanos::new))
         .await?;
-    Ok(Page(WallBody::drawn(&wall, &view)))
+    Ok(Page(WallBody::drawn(&wall.value, &view)))
 }
 
 /// How the wall is looked at; every bit of it stands in the URL.

@@ -20,7 +20,7 @@ pub use state::{ChangeStatus, ChannelSeen, Delivery, InstanceDelivery};
 
 use self::state::{State, TooManyChannels};
 use crate::model::{CircuitView, ControlRecord, OperatorChange, Source, TimeRange, UnixNanos};
-use crate::store::cancel::off_worker;
+use crate::store::cancel::{READ_TIME_MAX, off_worker_until};
 use crate::store::series::{SeriesKind, SeriesLog, SeriesRecord};
 use crate::store::{SeriesReader, StoreError};
 use crate::sync::Mutex;
@@ -181,7 +181,7 @@ impl Control {
     ) -> Result<Vec<JournalEntry>, StoreError> {
         let log = self.inner.log.clone();
         let read = move || journal::read(&log, range, &filter, limit);
-        off_worker(Path::new("series"), read).await
+        off_worker_until(Path::new("series"), Instant::now() + READ_TIME_MAX, read).await
     }
 
     /// Returns the instances that poll, or did since the start.

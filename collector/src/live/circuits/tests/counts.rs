@@ -21,7 +21,7 @@ async fn counted(world: &World) -> CircuitCalls {
         name: "stock".to_owned(),
     };
     let history = world.circuits.history(&key, range, 1).await.unwrap();
-    history.buckets[0].calls
+    history.value.buckets[0].calls
 }
 
 /// *Scenario*: a JVM starts 20 s after the collector and exports for the first time a minute later.
@@ -64,7 +64,11 @@ async fn replicas_that_start_together_are_two() {
     let view = world.only(at(101.0));
     assert_eq!(view.instances.len(), 2);
     let found = world.circuits.transitions(None, TimeRange::ALL, 100).await;
-    assert_eq!(found.unwrap().len(), 1, "forced open when first heard of");
+    assert_eq!(
+        found.unwrap().value.len(),
+        1,
+        "forced open when first heard of"
+    );
     assert_eq!(counted(&world).await.success, 30);
 }
 
@@ -75,7 +79,7 @@ async fn open_when_first_heard_of_is_a_transition() {
     let world = World::new();
     export(&world, "open", (4, 9, 0.0), 1.0, 20.0).await;
     let found = world.circuits.transitions(None, TimeRange::ALL, 10).await;
-    let found = found.unwrap();
+    let found = found.unwrap().value;
     assert_eq!(found.len(), 1);
     let reason = "open when first heard of: failure rate 50 %, slow calls 20 % of 10 calls";
     assert_eq!(found[0].reason, reason);
@@ -88,7 +92,7 @@ async fn open_when_first_heard_of_is_a_transition() {
         end: UnixNanos::new(at(60.0)),
     };
     let history = world.circuits.history(&view.key, range, 1).await.unwrap();
-    let states: Vec<_> = history.states.iter().map(|span| span.state).collect();
+    let states: Vec<_> = history.value.states.iter().map(|span| span.state).collect();
     assert_eq!(states, [EffectiveState::Open]);
 }
 

@@ -33,7 +33,7 @@ impl World {
             end: UnixNanos::new(at(3_600.0)),
         };
         let history = self.circuits.history(&key(), range, 1).await.unwrap();
-        history.buckets[0].calls
+        history.value.buckets[0].calls
     }
 }
 
@@ -59,7 +59,7 @@ async fn a_breaker_without_metrics_is_on_the_wall() {
     assert_eq!((calls.success, calls.failure, calls.rejected), (4, 4, 5));
     assert_eq!(calls.fallback_success, 4);
     let found = world.circuits.transitions(None, TimeRange::ALL, 10).await;
-    assert_eq!(found.unwrap()[0].reason, "reported by spans");
+    assert_eq!(found.unwrap().value[0].reason, "reported by spans");
     assert!(!world.only(at(300.0)).instances[0].stale);
     assert!(world.only(at(421.0)).instances[0].stale);
 }

@@ -1,0 +1,200 @@
+//! The records that one answer is made of: what cannot be read, or not in time, is left out, and the answer says so.
+
+use crate::model::{CircuitKey, HOUR, TimeRange, UnixNanos};
+use crate::store::series::{SeriesKind, SeriesRecord};
+use crate::store::{Missing, MissingPart, SeriesReader, StoreError};
+use crate::sync::Mutex;
+
+/// A reader for one answer.
+#[derive(Debug)]
+pub(super) struct Records<'a> {
+    reader: &'a dyn SeriesReader,
+    missing: Mutex<Option<Missing>>,
+}
+
+impl<'a> Records<'a> {
+    /// Returns a reader of which nothing is missing yet.
+    pub(super) fn of(reader: &'a dyn SeriesReader) -> Self {
+        let missing = Mutex::default();
+        Self { reader, missing }
+    }
+
+    /// Returns what is missing of what was read.
+    pub(super) fn missing(&self) -> Option<Missing> {
+        self.missing.lock().clone()
+    }
+
+    /// Returns whether the time of the question is over: nothing more will be read.
+    pub(super) fn is_over(&self) -> bool {
+        let missing = self.missing.lock();
+        let error = missing.as_ref().map(|missing| &missing.error);
+        matches!(error, Some(StoreError::TimeOver))
+    }
+
+    /// Says that what was read goes back no further than that.
+    pub(super) fn end_at(&self, at: UnixNanos) {
+        if let Some(missing) = &mut *self.missing.lock() {
+            missing.part = MissingPart::OlderThan(at);
+        }
+    }
+
+    fn keep<T>(&self, read: Result<T, StoreError>, nothing: T) -> Result<T, StoreError> {
+        match read {
+            Err(error @ (StoreError::Remote { .. } | StoreError::TimeOver)) => {
+                let mut missing = self.missing.lock();
+                missing.get_or_insert_with(|| self.reader.missing(error));
+                Ok(nothing)
+            }
+            read => read,
+        }
+    }
+}
+
+impl SeriesReader for Records<'_> {
+    fn scan(
+        &self,
+        kind: SeriesKind,
+        range: TimeRange,
+        only: Option<&CircuitKey>,
+        visit: &mut dyn FnMut(SeriesRecord),
+    ) -> Result<(), StoreError> {
+        self.keep(self.reader.scan(kind, range, only, visit), ())
+    }
+
+    /// Where it cannot be asked, the latest may be of now.
+    fn latest(&self, kind: SeriesKind) -> Result<Option<UnixNanos>, StoreError> {
+        let now = UnixNanos::now() + HOUR;
+        self.keep(self.reader.latest(kind), Some(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::codec::circuits::request::FakeBreaker;
+    use crate::counters::Counters;
+    use crate::live::circuits::{CircuitSink, Circuits};
+    use crate::model::{MINUTE, SECOND};
+    use crate::store::cancel::{self, READ_TIME_MAX};
+    use crate::store::series::SeriesLog;
+
+    /// How a question ends behind what is local.
+    #[derive(Debug)]
+    enum Behind {
+        Fails,
+        /// It reads until it is stopped, and says that it began and why it ended.
+        ReadsOn(mpsc::Sender<Option<StoreError>>),
+    }
+
+    /// A journal, and behind it a store.
+    #[derive(Debug)]
+    struct Both(SeriesLog, Behind);
+
+    impl SeriesReader for Both {
+        fn scan(
+            &self,
+            kind: SeriesKind,
+            range: TimeRange,
+            only: Option<&CircuitKey>,
+            visit: &mut dyn FnMut(SeriesRecord),
+        ) -> Result<(), StoreError> {
+            self.0.scan(kind, range, only, visit)?;
+            let Behind::ReadsOn(said) = &self.1 else {
+                return Err(unread());
+            };
+            let _ = said.try_send(None);
+            let error = loop {
+                match cancel::check() {
+                    Ok(()) => std::thread::yield_now(),
+                    Err(error) => break error,
+                }
+            };
+            let _ = said.try_send(Some(error.clone()));
+            Err(error)
+        }
+
+        fn latest(&self, _: SeriesKind) -> Result<Option<UnixNanos>, StoreError> {
+            Err(unread())
+        }
+    }
+
+    fn unread() -> StoreError {
+        StoreError::Remote {
+            action: "query",
+            url: String::new(),
+            problem: "no connection".to_owned(),
+        }
+    }
+
+    /// Returns circuits with one breaker, and its key.
+    async fn one_breaker(dir: &Path, behind: Behind) -> (Circuits, CircuitKey) {
+        let (counters, now) = (Arc::new(Counters::default()), UnixNanos::now());
+        let week = Duration::from_secs(604_800);
+        let log = SeriesLog::open(dir, week, Arc::clone(&counters)).unwrap();
+        let reader = Arc::new(Both(log.clone(), behind));
+        let circuits = Circuits::with_reader(log, reader, counters, now).unwrap();
+        let breaker = FakeBreaker::new("pod-1", (now - MINUTE).get());
+        let report = circuits.ingest_metrics(breaker.metrics(now.get()), now);
+        report.await.unwrap();
+        let wall = circuits.wall(None).await.unwrap().value;
+        (circuits, wall.circuits[0].key.clone())
+    }
+
+    /// *Guarantees*: what is local is shown and said to be a part; where nothing is, that is an error.
+    #[tokio::test]
+    async fn what_cannot_be_read_is_missing_and_not_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (circuits, key) = one_breaker(dir.path(), Behind::Fails).await;
+        let soon = UnixNanos::now() + SECOND;
+        let wall = circuits.wall(Some(soon)).await.unwrap();
+        assert_eq!(wall.value.circuits.len(), 1);
+        let words = wall.missing_words().unwrap();
+        assert!(words.contains("no connection"), "{words}");
+        let one = circuits.circuit(&key, Some(soon)).await.unwrap();
+        assert!(one.value.is_some() && one.missing.is_some());
+        let early = Some(soon - HOUR);
+        assert!(circuits.wall(early).await.is_err());
+        assert!(circuits.circuit(&key, early).await.is_err());
+        let none = circuits.transitions(Some(&key), TimeRange::ALL, 9).await;
+        assert!(none.is_err());
+    }
+
+    /// *Scenario*: a store reads for longer than a question has time.
+    /// *Guarantees*: the answer has what was read by then, and says that something is missing.
+    #[tokio::test(start_paused = true)]
+    async fn a_question_ends_when_its_time_is_over() {
+        let (said, mut hears) = mpsc::channel(100);
+        let dir = tempfile::tempdir().unwrap();
+        let (circuits, key) = one_breaker(dir.path(), Behind::ReadsOn(said)).await;
+        let later = async {
+            assert!(hears.recv().await.unwrap().is_none());
+            tokio::time::advance(READ_TIME_MAX + SECOND).await;
+        };
+        let soon = UnixNanos::now() + SECOND;
+        let (one, ()) = tokio::join!(circuits.circuit(&key, Some(soon)), later);
+        let one = one.unwrap();
+        assert!(one.value.is_some());
+        let error = one.missing.unwrap().error;
+        assert!(matches!(error, StoreError::TimeOver), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_reader_stops_when_its_client_leaves() {
+        let (said, mut hears) = mpsc::channel(100);
+        let dir = tempfile::tempdir().unwrap();
+        let (circuits, key) = one_breaker(dir.path(), Behind::ReadsOn(said)).await;
+        let history = circuits.history(&key, TimeRange::ALL, 9);
+        tokio::select! {
+            _ = history => panic!("it ends only when it is dropped"),
+            began = hears.recv() => assert!(began.unwrap().is_none()),
+        }
+        let ended = hears.recv().await.unwrap();
+        assert!(matches!(ended, Some(StoreError::Cancelled)), "{ended:?}");
+    }
+}
