@@ -4,6 +4,8 @@
 //! `collector/API.md` shows each route at work.
 
 mod accept;
+#[cfg(test)]
+mod away_tests;
 mod circuits;
 mod compress;
 mod control;

@@ -23,7 +23,8 @@ use crate::live::circuits::{CircuitSink, Circuits};
 use crate::live::{Live, LiveTap, SpanTap};
 use crate::model::{DAY, UnixNanos, nanos};
 use crate::store::StoreError;
-use crate::store::embedded::{self, EmbeddedOptions, ShardWriter, SpanLog};
+use crate::store::embedded::{self, EmbeddedOptions, EmbeddedStore, ShardWriter, SpanLog};
+use crate::store::merged::with_influxdb_away;
 
 /// 2026-11-23T10:00:00Z.
 const NOW: u64 = 1_795_428_000_000_000_000;
@@ -34,6 +35,7 @@ pub(super) struct Fixture {
     pub(super) router: Router,
     pub(super) state: ApiState,
     circuits: Circuits,
+    store: EmbeddedStore,
     writer: ShardWriter,
     tap: SpanTap,
     _dir: TempDir,
@@ -63,6 +65,19 @@ impl Fixture {
         Self::with_retention(Duration::from_secs(7 * 24 * 3600))
     }
 
+    /// Returns a collector behind which there was an InfluxDB that other collectors write to as well; it does not answer.
+    /// Must be called within a runtime.
+    pub(super) fn with_influxdb_away() -> Self {
+        let mut fixture = Self::new();
+        let (store, log) = (&fixture.store, fixture.circuits.series());
+        let (traces, series) = with_influxdb_away(store, log, fixture._dir.path());
+        let live = fixture.state.query.live().clone();
+        let query = QueryService::new(traces, fixture.circuits.clone(), live);
+        fixture.state.query = query.with_others(series);
+        fixture.router = router(fixture.state.clone());
+        fixture
+    }
+
     pub(super) fn with_retention(retention: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let counters = Arc::new(Counters::default());
@@ -76,12 +91,13 @@ impl Fixture {
         let circuits = Circuits::open(dir.path(), retention, counters.clone()).unwrap();
         let live = Live::new(circuits.clone(), counters.clone());
         let tap = live.span_tap();
-        let query = QueryService::new(store, circuits.clone(), live);
+        let query = QueryService::new(store.clone(), circuits.clone(), live);
         let state = ApiState::new(query, counters);
         Self {
             router: router(state.clone()),
             state,
             circuits,
+            store,
             writer: writers.remove(0),
             tap,
             _dir: dir,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::StatusCode as HttpStatus;
 use axum::response::Response;
 use fusebox::circuit_breaker::Outcome;
 use serde::Serialize;
@@ -64,6 +65,10 @@ pub(super) async fn search(
     let query = read_query(&params.only(&PARAMETERS)?)?;
     let TimeRange { start, end } = query.range;
     let page = state.query.search(query).await?;
+    // Nothing would mean that nothing matches.
+    if let Some(unread) = page.unread() {
+        return Err(Problem::new(HttpStatus::BAD_GATEWAY, unread));
+    }
     Ok(Json(Traces {
         start: format_timestamp(start),
         end: format_timestamp(end),

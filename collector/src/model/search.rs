@@ -205,6 +205,12 @@ pub struct TracePage {
 }
 
 impl TracePage {
+    /// Returns why a page without traces does not mean that there are none: a store did not answer.
+    pub(crate) fn unread(&self) -> Option<&str> {
+        let missing = self.missing.as_deref();
+        missing.filter(|_| self.traces.is_empty() && !self.ended_early)
+    }
+
     /// Returns what a search for fewer rows would have returned.
     #[must_use]
     pub fn first(&self, limit: usize) -> Self {

@@ -15,7 +15,7 @@ pub(in crate::api) struct Listed {
 }
 
 /// What came of one id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(in crate::api) enum Outcome {
     /// Its trace is in the answer.
     Added,
@@ -25,6 +25,8 @@ pub(in crate::api) enum Outcome {
     TooLarge(String),
     /// The time is over, in words.
     TimeOver(String),
+    /// The store failed, which says nothing about the other ids.
+    Failed(QueryError),
 }
 
 impl Default for Listed {
@@ -50,7 +52,7 @@ impl Listed {
     /// Adds the trace that is being read within `room`; once the time is over, the reader stops.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When it is no id.
     pub(in crate::api) async fn add(
         &mut self,
         read: impl Future<Output = Result<Option<Trace>, QueryError>>,
@@ -63,8 +65,11 @@ impl Listed {
         let Ok(read) = timeout_at(self.deadline, read).await else {
             return Ok(over());
         };
-        let Some(trace) = read? else {
-            return Ok(Outcome::Unknown);
+        let trace = match read {
+            Ok(Some(trace)) => trace,
+            Ok(None) => return Ok(Outcome::Unknown),
+            Err(error @ QueryError::Store(_)) => return Ok(Outcome::Failed(error)),
+            Err(error) => return Err(error),
         };
         if let Some(limit) = self.answer.limit_for(&trace) {
             return Ok(Outcome::TooLarge(limit));

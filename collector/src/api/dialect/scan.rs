@@ -165,7 +165,7 @@ impl<'a> Scan<'a> {
     /// Returns the next trace, fitted into so many bytes; `None` after the last, or once a limit is reached.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails before a trace is read.
     pub(in crate::api) async fn next(
         &mut self,
         bytes_max: usize,
@@ -181,7 +181,14 @@ impl<'a> Scan<'a> {
             self.end_late();
             return Ok(None);
         };
-        let trace = trace?;
+        let trace = match trace {
+            // What was read before is answered; where nothing of it matches, that is an error too.
+            Err(error @ QueryError::Store(_)) if self.traces > 0 => {
+                self.end_with(&error);
+                return Ok(None);
+            }
+            trace => trace?,
+        };
         if trace.is_none() {
             self.bound = self.ended.take();
         }
@@ -197,6 +204,14 @@ impl<'a> Scan<'a> {
             self.end_late();
         }
         done.ok()
+    }
+
+    /// Ends the search, as a store failed.
+    fn end_with(&mut self, error: &QueryError) {
+        tracing::warn!(%error, "a search ends with what it has read");
+        self.missing = Some(error.words());
+        self.next = None;
+        self.ids.clear();
     }
 
     /// Ends the search at a limit.

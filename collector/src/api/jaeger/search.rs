@@ -83,12 +83,15 @@ pub(super) async fn trace(
 
 /// Returns the traces of these ids in their order, with a message for each that is unknown or does not fit.
 /// Once the time is over, those that follow are left out too.
+///
+/// # Errors
+/// When the store fails and there is no trace to show.
 pub(super) async fn by_ids(
     query: &QueryService,
     ids: &[String],
     mut listed: Listed,
 ) -> Result<Found, Failure> {
-    let mut remarks = Vec::new();
+    let (mut remarks, mut failed) = (Vec::new(), None);
     for text in ids {
         let message = match listed.add(find(query, text, listed.room())).await? {
             Outcome::Added => continue,
@@ -96,12 +99,20 @@ pub(super) async fn by_ids(
             Outcome::TooLarge(limit) | Outcome::TimeOver(limit) => {
                 format!("left out: {limit}; ask for this trace by its id")
             }
+            Outcome::Failed(error) => {
+                let message = format!("left out: {}", error.words());
+                failed.get_or_insert(error);
+                message
+            }
         };
         let trace_id = TraceId::from_hex(text).ok();
         remarks.push(Remark { message, trace_id });
     }
     let (traces, _) = listed.into_parts();
-    Ok(Found { traces, remarks })
+    match failed {
+        Some(error) if traces.is_empty() => Err(error.into()),
+        _ => Ok(Found { traces, remarks }),
+    }
 }
 
 fn render(found: Found, view: View) -> Response {
@@ -281,10 +292,7 @@ pub(super) async fn gather(state: &ApiState, query: TraceQuery) -> Result<Found,
     let (traces, missing) = found
         .answer()
         .map_err(|(status, message)| Failure::new(status, message))?;
-    let remarks = missing.into_iter().map(|message| Remark {
-        message,
-        trace_id: None,
-    });
+    let remarks = missing.into_iter().map(Remark::of_all);
     Ok(Found {
         traces,
         remarks: remarks.collect(),

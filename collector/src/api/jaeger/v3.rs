@@ -169,6 +169,9 @@ async fn trace_summaries(
     params: Params,
 ) -> Result<Response, Failure> {
     let page = state.query.search(params.search()?).await?;
+    if let Some(unread) = page.unread() {
+        return Err(Failure::new(StatusCode::BAD_GATEWAY, unread));
+    }
     let summaries = page.traces.into_iter().map(Summary::from).collect();
     let answer = Json(Summaries { summaries }).into_response();
     Ok(with_missing(answer, page.missing.as_deref()))

@@ -129,13 +129,14 @@ pub(super) async fn trace_many(
     read_many(&state.query, &ids, Listed::default()).await
 }
 
-/// Reads traces in the order of their ids; the first that does not fit, or is not read in time, ends the answer.
+/// Reads traces in the order of their ids; the first that does not fit, or is not read in time, ends the answer. One that
+/// the store fails to read is left out.
 pub(super) async fn read_many(
     query: &QueryService,
     ids: &[String],
     mut listed: Listed,
 ) -> Result<Traces, Refusal> {
-    let mut missing = None;
+    let (mut missing, mut failed) = (None, None);
     for id in ids {
         let read = query.trace_by_text_within(id, listed.room());
         match listed.add(read).await? {
@@ -144,9 +145,17 @@ pub(super) async fn read_many(
                 missing = Some(format!("{limit}; {id} and what follows is left out"));
                 break;
             }
+            Outcome::Failed(error) => {
+                failed.get_or_insert((error, id));
+            }
         }
     }
     let (traces, cut) = listed.into_parts();
+    let failed = match failed {
+        Some((error, _)) if traces.is_empty() => return Err(error.into()),
+        failed => failed,
+    };
+    let failed = failed.map(|(error, id)| format!("{}; {id} is left out", error.words()));
     match missing {
         // An empty list would mean that none is known. A trace always fits alone, so the time is over.
         Some(missing) if traces.is_empty() => {
@@ -154,7 +163,7 @@ pub(super) async fn read_many(
         }
         missing => Ok(Traces {
             traces,
-            missing: missing.or(cut),
+            missing: failed.or(missing).or(cut),
         }),
     }
 }

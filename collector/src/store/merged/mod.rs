@@ -11,6 +11,18 @@ use opentelemetry::SpanId;
 
 pub use traces::Traces;
 
+#[cfg(test)]
+use {
+    self::series::MergedSeries,
+    crate::log::Position,
+    crate::store::embedded::{EmbeddedStore, ShipProgress},
+    crate::store::influxdb::series::InfluxSeries,
+    crate::store::influxdb::{Client, InfluxTraces, InfluxdbOptions, Peers},
+    crate::store::series::SeriesLog,
+    std::{path::Path, sync::Arc, time::Duration},
+    tokio::runtime::Handle,
+};
+
 use crate::model::{Note, Trace};
 use crate::store::content::Contents;
 use crate::store::{StoreError, try_assemble};
@@ -40,6 +52,28 @@ pub(crate) fn union(
     trace.truncated = truncated;
     add_notes(&mut trace.notes, notes);
     Ok(Some(trace))
+}
+
+/// Returns readers of what is here and of an InfluxDB that other collectors may write to; it does not answer. Must be called
+/// within a runtime.
+#[cfg(test)]
+pub(crate) fn with_influxdb_away(
+    local: &EmbeddedStore,
+    log: &SeriesLog,
+    dir: &Path,
+) -> (Traces, Arc<MergedSeries>) {
+    let week = Duration::from_secs(604_800);
+    let away = InfluxdbOptions::at("http://127.0.0.1:9");
+    let client = Arc::new(Client::new(away).unwrap());
+    let peers = Arc::new(Peers::new(Arc::clone(&client), "aaaaaa", Arc::default()));
+    let followed = Arc::new(ShipProgress::open(dir, Position::default()).unwrap());
+    let traces = InfluxTraces::new(Arc::clone(&client), week);
+    let traces = Traces::merged(local.clone(), followed, traces, Arc::clone(&peers));
+    let others = InfluxSeries::new(client, "aaaaaa", week, Handle::current());
+    (
+        traces,
+        Arc::new(MergedSeries::new(log.clone(), others, peers)),
+    )
 }
 
 /// Adds the notes on what each part's reader changed. What is missing is known only of the whole.
