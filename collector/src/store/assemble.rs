@@ -14,6 +14,30 @@ use crate::model::{Note, Span, Trace, format_duration, nanos};
 use crate::store::content::Contents;
 use crate::store::{StoreError, cancel};
 
+/// The spans of a trace as they were received, repeats included.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// The spans, in whatever order.
+    pub(crate) spans: Vec<Span>,
+    /// Whether some were cut off.
+    pub(crate) is_cut: bool,
+}
+
+impl Received {
+    /// Makes a trace of them; `None` without any.
+    ///
+    /// # Errors
+    /// When no caller waits for it any more.
+    pub(crate) fn assemble(self) -> Result<Option<Trace>, StoreError> {
+        if self.spans.is_empty() {
+            return Ok(None);
+        }
+        let mut trace = try_assemble(self.spans)?;
+        trace.truncated = self.is_cut;
+        Ok(Some(trace))
+    }
+}
+
 /// Makes a trace of its spans, in whatever order they came.
 #[cfg(test)]
 pub(crate) fn assemble(spans: Vec<Span>) -> Trace {

@@ -33,7 +33,7 @@ use tokio::time::Instant;
 
 use super::cancel::off_worker;
 use super::search::deadline;
-use super::{Partial, StoreError, TraceReader};
+use super::{Partial, Received, StoreError, TraceReader};
 use crate::counters::Counters;
 use crate::model::{TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
 #[cfg(test)]
@@ -159,6 +159,22 @@ impl EmbeddedStore {
             bytes_max,
         };
         self.read(move |catalog| read::trace(catalog, wanted)).await
+    }
+
+    /// As `trace_as_of`, its spans as they were received.
+    pub(crate) async fn received(
+        &self,
+        id: TraceId,
+        as_of: UnixNanos,
+        bytes_max: usize,
+    ) -> Result<Received, StoreError> {
+        let wanted = Wanted {
+            id,
+            as_of,
+            bytes_max,
+        };
+        self.read(move |catalog| read::received(catalog, wanted))
+            .await
     }
 
     /// Returns how many spans the retention would delete at that time that are not stored elsewhere.

@@ -14,10 +14,9 @@ use super::search::resolve;
 use super::segment::{LongLists, Segment};
 use crate::codec::otlp::Limits;
 use crate::model::{Span, TimeRange, Trace, UnixNanos};
-use crate::store::StoreError;
 use crate::store::convert::SpanCollector;
 use crate::store::matching::id_number;
-use crate::store::try_assemble;
+use crate::store::{Received, StoreError, try_assemble};
 
 /// Bytes of text that are read from one block at a time; what is kept of them is cut as the trace needs.
 const SCRATCH_BYTES_MAX: usize = 8 << 20;
@@ -48,6 +47,11 @@ type Rows<'r> = dyn Fn(&BlockReader<'_>) -> Result<Vec<u32>, StoreError> + 'r;
 
 /// Reads what had arrived of a trace by that time.
 pub(crate) fn trace(catalog: &Catalog, wanted: Wanted) -> Result<Option<Trace>, StoreError> {
+    received(catalog, wanted)?.assemble()
+}
+
+/// Reads the spans of a trace that had arrived by that time, as they were received.
+pub(crate) fn received(catalog: &Catalog, wanted: Wanted) -> Result<Received, StoreError> {
     let mut collector = SpanCollector::within(wanted.bytes_max);
     let mut truncated = false;
     for segment in catalog.snapshot().iter() {
@@ -60,13 +64,10 @@ pub(crate) fn trace(catalog: &Catalog, wanted: Wanted) -> Result<Option<Trace>, 
             truncated |= read_segment(catalog, segment, &blocks, &rows, &mut collector)?;
         }
     }
-    let spans = collector.spans.into_spans();
-    if spans.is_empty() {
-        return Ok(None);
-    }
-    let mut trace = try_assemble(spans)?;
-    trace.truncated = truncated;
-    Ok(Some(trace))
+    Ok(Received {
+        spans: collector.spans.into_spans(),
+        is_cut: truncated,
+    })
 }
 
 /// Reads several traces, each block that they share once, in the order of their ids; those that are not there are left out.

@@ -5,9 +5,7 @@ pub(crate) mod series;
 mod tests;
 mod traces;
 
-use std::collections::HashSet;
-
-use opentelemetry::SpanId;
+use std::collections::HashMap;
 
 pub use traces::Traces;
 
@@ -23,35 +21,66 @@ use {
     tokio::runtime::Handle,
 };
 
-use crate::model::{Note, Trace};
-use crate::store::content::Contents;
-use crate::store::{StoreError, try_assemble};
+use crate::model::{Span, Trace};
+use crate::store::content::{Contents, Head, Key};
+use crate::store::{Received, StoreError, cancel};
 
-/// Makes one trace of its parts in two stores; a span that is in both is there once.
+/// Makes one trace of what two stores received of it; a span that is in both is there once.
+///
+/// Both are joined as they were received: what a store's reader merges or straightens in its part of a trace is not what
+/// the other has of it.
 ///
 /// # Errors
 /// When no caller waits for it any more.
-pub(crate) fn union(
-    local: Option<Trace>,
-    remote: Option<Trace>,
-) -> Result<Option<Trace>, StoreError> {
-    let (local, remote) = match (local, remote) {
-        (Some(local), Some(remote)) => (local, remote),
-        (one, other) => return Ok(one.or(other)),
-    };
-    let truncated = local.truncated || remote.truncated;
-    let mut notes = local.notes;
-    notes.extend(remote.notes);
+pub(crate) fn union(local: Received, remote: Received) -> Result<Option<Trace>, StoreError> {
+    let is_cut = local.is_cut || remote.is_cut;
     let mut spans = local.spans;
+    let remote = without_copies(&mut spans, remote.spans)?;
+    spans.extend(remote);
+    Received { spans, is_cut }.assemble()
+}
+
+/// Returns the spans of `remote` that are not in `local`. Where a store shortened a span, its copies have a head in common:
+/// the longer one stays.
+fn without_copies(local: &mut Vec<Span>, remote: Vec<Span>) -> Result<Vec<Span>, StoreError> {
     let mut contents = Contents::default();
-    let known: HashSet<_> = spans.iter().map(|span| contents.key(span)).collect();
-    let mut remote = remote.spans;
-    remote.retain(|span| !known.contains(&contents.key(span)));
-    spans.append(&mut remote);
-    let mut trace = try_assemble(spans)?;
-    trace.truncated = truncated;
-    add_notes(&mut trace.notes, notes);
-    Ok(Some(trace))
+    // As many as the sender sent: of each that is in the other store too, one goes.
+    let mut whole: HashMap<Key, Vec<usize>> = HashMap::new();
+    for (place, span) in local.iter().enumerate() {
+        whole.entry(contents.key(span)).or_default().push(place);
+    }
+    cancel::check()?;
+    let mut is_copied = vec![false; local.len()];
+    let mut rest = remote;
+    rest.retain(|span| {
+        let copy = whole.get_mut(&contents.key(span)).and_then(Vec::pop);
+        copy.map(|place| is_copied[place] = true).is_none()
+    });
+    cancel::check()?;
+    let head = |span: &Span| Key::of(&(span.span_id.to_bytes(), Head::from(span)));
+    let mut heads: HashMap<Key, Vec<usize>> = HashMap::new();
+    for (place, span) in local.iter().enumerate().filter(|(at, _)| !is_copied[*at]) {
+        heads.entry(head(span)).or_default().push(place);
+    }
+    let mut is_shorter = vec![false; local.len()];
+    rest.retain(|span| {
+        let Some(places) = heads.get_mut(&head(span)) else {
+            return true;
+        };
+        if contents.is_shortened(span) {
+            return places.pop().is_none();
+        }
+        let shortened = places
+            .iter()
+            .position(|at| contents.is_shortened(&local[*at]));
+        if let Some(at) = shortened {
+            is_shorter[places.swap_remove(at)] = true;
+        }
+        true
+    });
+    let mut is_shorter = is_shorter.into_iter();
+    local.retain(|_| !is_shorter.next().unwrap_or(false));
+    Ok(rest)
 }
 
 /// Returns readers of what is here and of an InfluxDB that other collectors may write to; it does not answer. Must be called
@@ -74,19 +103,4 @@ pub(crate) fn with_influxdb_away(
         traces,
         Arc::new(MergedSeries::new(log.clone(), others, peers)),
     )
-}
-
-/// Adds the notes on what each part's reader changed. What is missing is known only of the whole.
-fn add_notes(notes: &mut Vec<Note>, of_parts: Vec<Note>) {
-    let mut known: HashSet<(&str, SpanId)> =
-        notes.iter().map(|note| (note.code, note.span_id)).collect();
-    for note in of_parts {
-        let of_part = matches!(
-            note.code,
-            "duplicate_dropped" | "parts_merged" | "end_before_start" | "no_end_time"
-        );
-        if of_part && known.insert((note.code, note.span_id)) {
-            notes.push(note);
-        }
-    }
 }

@@ -9,8 +9,10 @@ use super::series::MergedSeries;
 use super::union;
 use crate::codec::circuits::request::FakeBreaker;
 use crate::live::circuits::{CircuitChange, CircuitSink, Circuits};
-use crate::model::{CircuitKey, CircuitView, CircuitWall, TimeRange, UnixNanos, Value};
-use crate::store::assemble;
+use crate::model::{
+    CircuitKey, CircuitView, CircuitWall, SHORTENED, Span, TimeRange, UnixNanos, Value,
+};
+use crate::store::Received;
 use crate::store::embedded::tests::support::span;
 use crate::store::influxdb::Peers;
 use crate::store::influxdb::series::SeriesLane;
@@ -345,6 +347,11 @@ fn without_influxdb_what_is_local_is_shown() {
     );
 }
 
+fn received(spans: Vec<Span>) -> Received {
+    let is_cut = false;
+    Received { spans, is_cut }
+}
+
 /// *Scenario*: both stores have the same 20,000 different spans of one id, and each one more.
 /// *Guarantees*: what is in both is there once, without comparing each with each.
 #[test]
@@ -355,10 +362,57 @@ fn many_spans_of_one_id_are_joined() {
             one.attributes = vec![("n".to_owned(), Value::Int(number))];
             one
         };
-        Some(assemble(numbers.map(one).collect()))
+        received(numbers.map(one).collect())
     };
     let trace = union(made(0..20_001), made(1..20_002)).unwrap().unwrap();
     assert_eq!(trace.spans.len(), 20_002);
     let codes: Vec<_> = trace.notes.iter().map(|note| note.code).collect();
     assert_eq!(codes, ["differs"]);
+}
+
+/// *Scenario*: a span was reported when it began and again when it ended; a store has one part, the other both.
+/// *Guarantees*: it is one span, and a repetition by its sender is still counted.
+#[test]
+fn parts_of_a_span_in_two_stores_are_one_span() {
+    let end = span(1, 1, "shop");
+    let mut begin = end.clone();
+    begin.end = UnixNanos::new(0);
+    begin.attributes = vec![("part".to_owned(), Value::Int(1))];
+    let both = vec![begin.clone(), end.clone()];
+    for (local, remote) in [
+        (vec![begin.clone()], both.clone()),
+        (both.clone(), vec![end.clone()]),
+        (vec![end.clone()], vec![begin.clone()]),
+        (both.clone(), both),
+    ] {
+        let trace = union(received(local), received(remote)).unwrap().unwrap();
+        let [whole] = &trace.spans[..] else {
+            panic!("one span: {:?}", trace.spans);
+        };
+        assert_eq!(whole.end, end.end);
+        assert!(whole.attribute("part").is_some());
+        let codes: Vec<_> = trace.notes.iter().map(|note| note.code).collect();
+        assert_eq!(codes, ["parts_merged"]);
+    }
+    let twice = vec![end.clone(), end.clone()];
+    let trace = union(received(vec![end]), received(twice)).unwrap();
+    let notes = trace.unwrap().notes;
+    assert_eq!(notes[0].message, "received 2 times, shown once");
+}
+
+/// *Scenario*: a store had no room for the whole of a span; the other has it whole.
+/// *Guarantees*: the whole one is shown, and nothing says that it came twice.
+#[test]
+fn a_shortened_copy_makes_room_for_the_whole() {
+    let mut whole = span(1, 1, "shop");
+    whole.attributes = vec![("long".to_owned(), Value::String("x".repeat(100)))];
+    let mut short = whole.clone();
+    short.attributes = vec![(SHORTENED.to_owned(), Value::Bool(true))];
+    for (local, remote) in [(&whole, &short), (&short, &whole)] {
+        let parts = [local, remote].map(|one| received(vec![one.clone()]));
+        let [local, remote] = parts;
+        let trace = union(local, remote).unwrap().unwrap();
+        assert_eq!(trace.spans, [whole.clone()]);
+        assert!(trace.notes.is_empty(), "{:?}", trace.notes);
+    }
 }

@@ -11,13 +11,15 @@ use opentelemetry::{SpanId, TraceId};
 use tokio::time::Instant;
 
 use super::union;
-use crate::model::{MINUTE, NANOSECOND, Note, TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
+use crate::model::{
+    MINUTE, NANOSECOND, Note, Span, TimeRange, Trace, TracePage, TraceQuery, UnixNanos,
+};
 use crate::store::cancel::off_worker;
 use crate::store::embedded::{EmbeddedStore, ShipProgress, StoreStats};
 use crate::store::fitting::{TRACE_BYTES_MAX, bytes_of};
 use crate::store::influxdb::{InfluxTraces, Peers, Scan};
 use crate::store::search::{self, Candidate, Row, Source, row_of};
-use crate::store::{Missing, MissingPart, Partial, StoreError, TraceReader};
+use crate::store::{Missing, MissingPart, Partial, Received, StoreError, TraceReader};
 
 /// A trace that starts that long after local spans are complete has all of its spans here: senders' clocks may differ.
 const CLOCK_SKEW: Duration = MINUTE;
@@ -146,10 +148,16 @@ impl TraceReader for Traces {
         {
             return Ok(local);
         }
-        let room = room_beside(local.as_ref(), bytes_max);
-        let found = remote.traces.trace_within(id, room);
+        let spans = local.as_ref().map_or(&[][..], |trace| &trace.spans[..]);
+        let room = room_beside(spans, bytes_max);
+        let found = remote.traces.received(id, room);
         match remote.ask(deadline, found).await {
-            Ok(found) => union_off_worker(local, found).await,
+            Ok(found) if found.spans.is_empty() => Ok(local),
+            Ok(found) => {
+                drop(local);
+                let own = self.local.received(id, UnixNanos::MAX, bytes_max);
+                union_off_worker(own.await?, found).await
+            }
             Err(error) => {
                 // The trace may be in InfluxDB, so "not found" would be wrong.
                 let mut local = local.ok_or(error)?;
@@ -259,20 +267,15 @@ impl TraceReader for Traces {
 }
 
 /// Makes one trace of its parts on a thread that may be busy for long: each may have as many spans as its store returns.
-async fn union_off_worker(
-    local: Option<Trace>,
-    remote: Option<Trace>,
-) -> Result<Option<Trace>, StoreError> {
-    if local.is_none() || remote.is_none() {
-        return Ok(local.or(remote));
-    }
+async fn union_off_worker(local: Received, remote: Received) -> Result<Option<Trace>, StoreError> {
     off_worker(Path::new("a trace"), || union(local, remote)).await
 }
 
 /// Returns how many bytes the other part of a trace may have: both together what the whole may, but for a few spans.
-fn room_beside(local: Option<&Trace>, bytes_max: usize) -> usize {
-    let taken = local.map_or(0, |trace| bytes_of(&trace.spans));
-    bytes_max.saturating_sub(taken).max(bytes_max / 16)
+fn room_beside(spans: &[Span], bytes_max: usize) -> usize {
+    bytes_max
+        .saturating_sub(bytes_of(spans))
+        .max(bytes_max / 16)
 }
 
 /// Returns whether a trace has all of its spans here, where all that arrived after `since` are. Of one that runs for
@@ -358,17 +361,17 @@ impl<'a> Both<'a> {
     async fn remote_traces(
         &mut self,
         candidates: &[Candidate],
-    ) -> Result<Vec<Option<Trace>>, StoreError> {
+    ) -> Result<Vec<Received>, StoreError> {
         let mut traces = Vec::new();
         if let Some(scan) = &self.scan
             && !candidates.is_empty()
         {
-            match scan.traces(candidates).await {
+            match scan.received(candidates).await {
                 Ok(found) => traces = found,
                 Err(error) => self.give_up(error)?,
             }
         }
-        traces.resize_with(candidates.len(), || None);
+        traces.resize_with(candidates.len(), Received::default);
         Ok(traces)
     }
 
@@ -415,9 +418,8 @@ impl Source for Both<'_> {
         let remote = self.remote_traces(&candidates).await?;
         let as_of = self.query.as_of();
         for ((at, candidate), remote) in parts.into_iter().zip(candidates).zip(remote) {
-            let taken = remote.as_ref();
-            let room = room_beside(taken, TRACE_BYTES_MAX);
-            let local = self.local.store.trace_as_of(candidate.id, as_of, room);
+            let room = room_beside(&remote.spans, TRACE_BYTES_MAX);
+            let local = self.local.store.received(candidate.id, as_of, room);
             let trace = union_off_worker(local.await?, remote).await?;
             rows[at] = trace.and_then(|trace| row_of(&trace, self.query));
         }

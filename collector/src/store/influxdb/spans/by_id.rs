@@ -9,13 +9,13 @@ use std::time::Duration;
 use opentelemetry::TraceId;
 
 use super::payload;
-use crate::model::{Span, UnixNanos};
-use crate::store::StoreError;
+use crate::model::UnixNanos;
 use crate::store::cancel::{self, off_worker};
 use crate::store::fitting::{Fitting, TRACE_BYTES_MAX};
 use crate::store::influxdb::schema::{SHARD, SPAN};
 use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::query::{Query, Series};
+use crate::store::{Received, StoreError};
 
 /// Spans of a trace that a reader returns, as the embedded store does.
 const TRACE_SPANS_MAX: usize = 50_000;
@@ -76,8 +76,11 @@ impl Collected {
         !self.is_cut
     }
 
-    fn finish(self) -> (Vec<Span>, bool) {
-        (self.spans.into_spans(), self.is_cut)
+    fn finish(self) -> Received {
+        Received {
+            spans: self.spans.into_spans(),
+            is_cut: self.is_cut,
+        }
     }
 }
 
@@ -97,13 +100,13 @@ impl<T: Clone> Last<T> {
     }
 }
 
-/// Returns every span of a trace since then, fitted into so many bytes, and whether some are cut off.
+/// Returns every span of a trace since then, fitted into so many bytes.
 pub(super) async fn spans(
     client: &Client,
     id: TraceId,
     since: UnixNanos,
     bytes_max: usize,
-) -> Result<(Vec<Span>, bool), StoreError> {
+) -> Result<Received, StoreError> {
     let collected = Collected::new(id, bytes_max);
     let collected = visit_payloads(client, low_half(id), since, collected, Collected::add);
     Ok(collected.await?.finish())
@@ -211,13 +214,12 @@ fn push_payloads(query: &mut Query, low: u64, first: UnixNanos, last: UnixNanos)
     ));
 }
 
-/// Returns the spans of each of these traces that arrived in that time, and whether some are cut off: one request says
-/// when they did, and one more for each `STATEMENTS_MAX` times reads them. All together fit into [`TRACE_BYTES_MAX`].
+/// Returns the spans of each of these traces that arrived in that time: one request says when they did, and one more for each `STATEMENTS_MAX` times reads them. All together fit into [`TRACE_BYTES_MAX`].
 pub(super) async fn spans_of(
     client: &Client,
     ids: &[TraceId],
     arrived: Range<UnixNanos>,
-) -> Result<Vec<(Vec<Span>, bool)>, StoreError> {
+) -> Result<Vec<Received>, StoreError> {
     let mut query = Query::default();
     for id in ids {
         push_times(&mut query, low_half(*id), arrived.start);
@@ -282,7 +284,7 @@ impl Together {
         self.room = self.room.saturating_sub(added);
     }
 
-    fn finish(self) -> Vec<(Vec<Span>, bool)> {
+    fn finish(self) -> Vec<Received> {
         let spans = |one: Option<Collected>| one.map(Collected::finish).unwrap_or_default();
         self.traces.into_iter().map(spans).collect()
     }
@@ -310,7 +312,7 @@ pub(super) fn texts_of(series: &Series) -> impl Iterator<Item = (UnixNanos, &str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{NANOSECOND, SECOND, SHORTENED, Value};
+    use crate::model::{NANOSECOND, SECOND, SHORTENED, Span, Value};
 
     #[test]
     fn an_id_names_its_shard_and_number() {
@@ -333,7 +335,7 @@ mod tests {
         for number in 1..=100 {
             assert!(collected.add(&payload(number)));
         }
-        let (spans, is_cut) = collected.finish();
+        let Received { spans, is_cut } = collected.finish();
         assert_eq!((spans.len(), is_cut), (200, false));
         assert!(Arc::ptr_eq(&spans[0].resource, &spans[199].resource));
         assert!(Arc::ptr_eq(&spans[198].scope, &spans[199].scope));

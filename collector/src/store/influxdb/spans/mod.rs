@@ -18,14 +18,14 @@ use tokio::time::{Instant, timeout_at};
 
 pub(crate) use scan::Scan;
 
-use crate::model::{Span, TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
+use crate::model::{TimeRange, Trace, TracePage, TraceQuery, UnixNanos};
 use crate::store::cancel::off_worker;
 use crate::store::influxdb::names::OTHER;
 use crate::store::influxdb::schema::{OPERATION, SERVICE, SPAN_IDX};
 use crate::store::influxdb::wire::client::{Client, failed};
 use crate::store::influxdb::wire::line::tag_value;
 use crate::store::influxdb::wire::query::{Query, Series};
-use crate::store::{Partial, StoreError, TraceReader, search, try_assemble};
+use crate::store::{Partial, Received, StoreError, TraceReader, search};
 
 /// Operations of a service that a list returns, as the embedded store does.
 const OPERATIONS_MAX: usize = 1_000;
@@ -44,13 +44,12 @@ impl InfluxTraces {
         Self { client, retention }
     }
 
-    /// Returns every span of a trace as it was received, repeats included, fitted into so many bytes, and whether
-    /// some are cut off.
-    pub(crate) async fn spans(
+    /// Returns every span of a trace as it was received, fitted into so many bytes.
+    pub(crate) async fn received(
         &self,
         id: TraceId,
         bytes_max: usize,
-    ) -> Result<(Vec<Span>, bool), StoreError> {
+    ) -> Result<Received, StoreError> {
         by_id::spans(&self.client, id, self.since(), bytes_max).await
     }
 
@@ -105,16 +104,6 @@ fn texts(series: &Series) -> Vec<String> {
     cells.map(str::to_owned).collect()
 }
 
-/// Makes a trace of its spans, of which some may be cut off; `None` without any.
-fn whole(spans: Vec<Span>, truncated: bool) -> Result<Option<Trace>, StoreError> {
-    if spans.is_empty() {
-        return Ok(None);
-    }
-    let mut trace = try_assemble(spans)?;
-    trace.truncated = truncated;
-    Ok(Some(trace))
-}
-
 /// The store in InfluxDB by itself: everything must have been written there.
 impl TraceReader for InfluxTraces {
     async fn trace_within(
@@ -122,8 +111,8 @@ impl TraceReader for InfluxTraces {
         id: TraceId,
         bytes_max: usize,
     ) -> Result<Option<Trace>, StoreError> {
-        let (spans, truncated) = self.spans(id, bytes_max).await?;
-        off_worker(Path::new("a trace"), move || whole(spans, truncated)).await
+        let received = self.received(id, bytes_max).await?;
+        off_worker(Path::new("a trace"), move || received.assemble()).await
     }
 
     async fn trace_ids_by_low_half(&self, low: u64) -> Result<Vec<TraceId>, StoreError> {

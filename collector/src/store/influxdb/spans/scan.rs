@@ -14,13 +14,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::by_id::{self, texts_of};
 use super::compile::Compiled;
-use super::{payload, whole};
+use super::payload;
 use crate::model::{NANOSECOND, TimeRange, Trace, TraceQuery, UnixNanos};
-use crate::store::StoreError;
 use crate::store::cancel::{self, off_worker};
 use crate::store::influxdb::wire::client::Client;
 use crate::store::influxdb::wire::query::Series;
 use crate::store::search::{Candidate, Row, Source, row_of};
+use crate::store::{Received, StoreError};
 
 /// How far a sender's clock may be ahead of ours and its spans still be in their place.
 const CLOCK_SKEW: Duration = Duration::from_secs(2);
@@ -99,20 +99,15 @@ impl Scan {
         answer.unwrap_or(Err(StoreError::TimeOver))
     }
 
-    /// Returns the whole traces of candidates in their order, as they were when the first page was made.
-    pub(crate) async fn traces(
+    /// Returns the spans of candidates in their order, as they were when the first page was made.
+    pub(crate) async fn received(
         &self,
         candidates: &[Candidate],
-    ) -> Result<Vec<Option<Trace>>, StoreError> {
+    ) -> Result<Vec<Received>, StoreError> {
         let ids: Vec<TraceId> = candidates.iter().map(|candidate| candidate.id).collect();
         let arrived = self.kept_since..self.query.as_of();
-        let spans = self.in_time(by_id::spans_of(&self.client, &ids, arrived));
-        let spans = spans.await?;
-        off_worker(Path::new("traces"), || {
-            let traces = spans.into_iter();
-            traces.map(|(spans, is_cut)| whole(spans, is_cut)).collect()
-        })
-        .await
+        self.in_time(by_id::spans_of(&self.client, &ids, arrived))
+            .await
     }
 
     async fn look_back(&mut self) -> Result<Vec<Candidate>, StoreError> {
@@ -191,11 +186,14 @@ impl Source for Scan {
     }
 
     async fn resolve(&mut self, candidates: &[Candidate]) -> Result<Vec<Option<Row>>, StoreError> {
-        let traces = self.traces(candidates).await?;
+        let traces = self.received(candidates).await?;
         let query = self.query.clone();
         off_worker(Path::new("traces"), move || {
-            let rows = traces.into_iter().map(|trace| row_of(&trace?, &query));
-            Ok(rows.collect())
+            let row = |trace: Trace| row_of(&trace, &query);
+            let rows = traces
+                .into_iter()
+                .map(|one| Ok(one.assemble()?.and_then(row)));
+            rows.collect()
         })
         .await
     }

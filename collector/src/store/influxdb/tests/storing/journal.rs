@@ -432,6 +432,37 @@ async fn collectors_that_share_a_server_show_traces_whole() {
     }
 }
 
+/// *Scenario*: a sender reports a span to one collector when it begins, and to the other when it ends.
+/// *Guarantees*: each shows it once, whole, by id and in a search.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_span_whose_parts_reach_two_collectors_is_one() {
+    for server in servers("parts").await {
+        let keep = Duration::from_secs(3600);
+        let mut nodes = [
+            Node::new(&server.options, keep),
+            Node::new(&server.options, keep),
+        ];
+        let end = shop_span(1);
+        let mut begin = end.clone();
+        begin.end = UnixNanos::new(0);
+        nodes[0].write(&[begin]);
+        nodes[1].write(std::slice::from_ref(&end));
+        for node in &mut nodes {
+            node.ship().await;
+        }
+        for node in &nodes {
+            let merged = node.merged();
+            let trace = merged.trace(end.trace_id).await.unwrap().unwrap();
+            let codes: Vec<_> = trace.notes.iter().map(|note| note.code).collect();
+            assert!(codes.contains(&"parts_merged"), "{codes:?}");
+            assert_eq!((trace.spans.len(), trace.spans[0].end), (1, end.end));
+            let everything = TraceQuery::in_range(crate::model::TimeRange::ALL);
+            let page = merged.search(everything).await.unwrap();
+            assert_eq!((page.traces.len(), page.traces[0].span_count), (1, 1));
+        }
+    }
+}
+
 /// *Scenario*: several questions come at once, the first ones after a start.
 /// *Guarantees*: none of them takes an InfluxDB that answers for one that is away.
 #[tokio::test(flavor = "multi_thread")]
