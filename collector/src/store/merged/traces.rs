@@ -27,6 +27,8 @@ const CLOCK_SKEW: Duration = MINUTE;
 const ALWAYS: UnixNanos = UnixNanos::new(0);
 /// Of the time of a search, what is left to the local store alone if InfluxDB answers too slowly.
 const LOCAL_TIME: Duration = Duration::from_secs(2);
+/// Memory of the local part of a trace of a search, beside those of other traces that InfluxDB has.
+const PART_BYTES_MAX: usize = TRACE_BYTES_MAX / 2;
 /// Rows that the local store is asked for at once.
 const LOCAL_ROWS_MAX: usize = 50;
 
@@ -418,7 +420,7 @@ impl Source for Both<'_> {
         let remote = self.remote_traces(&candidates).await?;
         let as_of = self.query.as_of();
         for ((at, candidate), remote) in parts.into_iter().zip(candidates).zip(remote) {
-            let room = room_beside(&remote.spans, TRACE_BYTES_MAX);
+            let room = room_beside(&remote.spans, PART_BYTES_MAX);
             let local = self.local.store.received(candidate.id, as_of, room);
             let trace = union_off_worker(local.await?, remote).await?;
             rows[at] = trace.and_then(|trace| row_of(&trace, self.query));

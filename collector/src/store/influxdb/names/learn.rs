@@ -1,7 +1,7 @@
 //! Takes over the names that the server knows, so that a second collector, or one without its file of names, admits no
 //! second set of them.
 
-use super::super::wire::client::Client;
+use super::super::wire::client::{Client, is_too_large};
 use super::super::wire::query::{Query, Series};
 use super::{
     BREAKERS_MAX, INSTANCES_PER_SERVICE_MAX, Names, OPERATIONS_PER_SERVICE_MAX, Owned, PEERS_MAX,
@@ -50,7 +50,14 @@ pub(crate) async fn learn_names(client: &Client, names: &Names) -> Result<(), St
         names.learn_peer(&peer);
     }
     for some in services.chunks(SERVICES_PER_REQUEST) {
-        learn_owned(client, names, some).await?;
+        match learn_owned(client, names, some).await {
+            Err(error) if is_too_large(&error) => {
+                for one in some.chunks(1) {
+                    learn_owned(client, names, one).await?;
+                }
+            }
+            learned => learned?,
+        }
     }
     services
         .iter()

@@ -18,7 +18,7 @@ use crate::store::influxdb::schema::{
     CIRCUIT, CIRCUIT_EVENT, CIRCUIT_HOUR, CIRCUIT_SETTINGS, CIRCUIT_STATE, COLLECTOR, DEP,
     DESTINATION, INSTANCE_SEEN, Measurement, NAME, RED, RED_SERVICE, SERVICE, SOURCE,
 };
-use crate::store::influxdb::wire::client::{Client, failed};
+use crate::store::influxdb::wire::client::{Client, failed, is_too_large};
 use crate::store::influxdb::wire::line::tag_value;
 use crate::store::influxdb::wire::query::{Query, Series};
 use crate::store::series::{SeriesKind, SeriesRecord};
@@ -252,7 +252,13 @@ impl SeriesReader for InfluxSeries {
         while start < kept.end {
             let end = (start + length).min(kept.end);
             let step = TimeRange { start, end };
-            let series = self.ask(&self.query(&place, step, only))?;
+            let series = match self.ask(&self.query(&place, step, only)) {
+                Err(error) if is_too_large(&error) && length > STEP_MIN => {
+                    length = (length / 4).max(STEP_MIN);
+                    continue;
+                }
+                series => series?,
+            };
             let mut rows = 0;
             for row in series.iter().flat_map(Row::all) {
                 rows += 1;

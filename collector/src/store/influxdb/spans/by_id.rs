@@ -13,7 +13,7 @@ use crate::model::UnixNanos;
 use crate::store::cancel::{self, off_worker};
 use crate::store::fitting::{Fitting, TRACE_BYTES_MAX};
 use crate::store::influxdb::schema::{SHARD, SPAN};
-use crate::store::influxdb::wire::client::Client;
+use crate::store::influxdb::wire::client::{Client, is_too_large};
 use crate::store::influxdb::wire::query::{Query, Series};
 use crate::store::{Received, StoreError};
 
@@ -21,6 +21,15 @@ use crate::store::{Received, StoreError};
 const TRACE_SPANS_MAX: usize = 50_000;
 /// Points of one trace that are looked for: with fewer than two spans each there are more spans than are shown.
 const POINTS_MAX: usize = TRACE_SPANS_MAX;
+/// Points looked for of each of many traces, at least: a search of fifty is answered in 5 MB.
+const POINTS_MIN: usize = 2_000;
+/// Points read with the first request: payloads have up to 60 KB each, and most of them one or two.
+const POINTS_AT_ONCE: usize = 64;
+/// Bytes of payloads up to which the next request asks for more, and from which on for fewer.
+const ANSWER_BYTES_FEW: usize = 512 << 10;
+const ANSWER_BYTES_MANY: usize = 3 << 20;
+/// Memory of traces that are read together: with a local part of one of them, and an answer, less than one trace may have.
+const TOGETHER_BYTES_MAX: usize = TRACE_BYTES_MAX / 4;
 /// Payloads this close together are read with one statement.
 const NEAR: Duration = Duration::from_secs(10);
 /// Statements in one request.
@@ -60,7 +69,7 @@ impl Collected {
 
     /// Adds the spans of a payload, if it is one of the trace's; returns whether there may be more.
     fn add(&mut self, payload: &str) -> bool {
-        if payload.starts_with(&self.wanted) {
+        if !self.is_cut && payload.starts_with(&self.wanted) {
             let (mut resource, mut scope) = (Last(None), Last(None));
             for mut span in payload::decode(payload).unwrap_or_default() {
                 if self.spans.len() >= TRACE_SPANS_MAX || self.spans.is_full() {
@@ -131,64 +140,124 @@ pub(super) async fn ids_by_low_half(
     Ok(ids)
 }
 
-/// Adds the payloads of every trace with that low half to `seen`, oldest first, until `add` returns false. One answer is in
-/// memory at a time, and is looked through off the async workers: payloads are decoded.
+/// A point to read: of which of the traces asked for, and when it was written.
+type Point = (usize, UnixNanos);
+
+/// Adds the payloads of every trace with that low half to `seen`, oldest first, until `add` returns false.
 async fn visit_payloads<T: Send + 'static>(
     client: &Client,
     low: u64,
     since: UnixNanos,
-    mut seen: T,
+    seen: T,
     add: impl Fn(&mut T, &str) -> bool + Copy + Send + 'static,
 ) -> Result<T, StoreError> {
-    let times = times(client, low, since).await?;
-    for ranges in near(&times).chunks(STATEMENTS_MAX) {
+    let points = points_of(client, &[low], since).await?;
+    let add = move |seen: &mut T, _: usize, payload: &str| add(seen, payload);
+    read_payloads(client, &[low], &points, seen, add).await
+}
+
+/// Returns the points of the traces with these low halves since then, by trace and time.
+async fn points_of(
+    client: &Client,
+    lows: &[u64],
+    since: UnixNanos,
+) -> Result<Vec<Point>, StoreError> {
+    let most = points_max(lows.len());
+    let mut query = Query::default();
+    for low in lows {
+        push_times(&mut query, *low, since, most);
+    }
+    let answers = client.queries(&query).await?;
+    let of_trace = answers.iter().enumerate().flat_map(|(trace, answer)| {
+        let times = answer.iter().flat_map(times_of);
+        times.map(move |time| (trace, time))
+    });
+    let mut points: Vec<Point> = of_trace.collect();
+    points.sort_unstable();
+    Ok(points)
+}
+
+/// Returns how many points of each of so many traces are looked for: a trace that is one of many and has more is shown by
+/// those.
+fn points_max(traces: usize) -> usize {
+    (POINTS_MAX / traces.max(1)).max(POINTS_MIN)
+}
+
+/// Adds the payloads of points to `seen`, until `add` returns false: a few at first, more at once while answers are small.
+/// One answer is in memory at a time, and is looked through off the async workers: payloads are decoded.
+async fn read_payloads<T: Send + 'static>(
+    client: &Client,
+    lows: &[u64],
+    points: &[Point],
+    mut seen: T,
+    add: impl Fn(&mut T, usize, &str) -> bool + Copy + Send + 'static,
+) -> Result<T, StoreError> {
+    let (mut rest, mut at_once) = (points, POINTS_AT_ONCE);
+    while !rest.is_empty() {
+        let (parts, taken) = next_parts(rest, at_once);
         let mut query = Query::default();
-        for (first, last) in ranges {
-            push_payloads(&mut query, low, *first, *last);
+        for (trace, first, last) in &parts {
+            push_payloads(&mut query, lows[*trace], *first, *last);
         }
-        let answer = client.queries(&query).await?;
+        let answers = match client.queries(&query).await {
+            Err(error) if is_too_large(&error) && taken > 1 => {
+                at_once = (taken / 4).max(1);
+                continue;
+            }
+            answers => answers?,
+        };
+        rest = &rest[taken..];
         let visited = off_worker(Path::new("payloads"), move || {
-            for (_, payload) in answer.iter().flatten().flat_map(texts_of) {
-                cancel::check()?;
-                if !add(&mut seen, payload) {
-                    return Ok((seen, false));
+            let mut bytes = 0;
+            for ((trace, ..), answer) in parts.iter().zip(&answers) {
+                for (_, payload) in answer.iter().flat_map(texts_of) {
+                    cancel::check()?;
+                    bytes += payload.len();
+                    if !add(&mut seen, *trace, payload) {
+                        return Ok((seen, None));
+                    }
                 }
             }
-            Ok((seen, true))
+            Ok((seen, Some(bytes)))
         });
-        let goes_on;
-        (seen, goes_on) = visited.await?;
-        if !goes_on {
-            break;
+        let bytes;
+        (seen, bytes) = visited.await?;
+        match bytes {
+            None => break,
+            Some(bytes) if bytes < ANSWER_BYTES_FEW => at_once = (at_once * 4).min(POINTS_MAX),
+            Some(bytes) if bytes > ANSWER_BYTES_MANY => at_once = (at_once / 2).max(1),
+            Some(_) => {}
         }
     }
     Ok(seen)
 }
 
-/// Returns when points of the traces with that low half were written, oldest first.
-async fn times(client: &Client, low: u64, since: UnixNanos) -> Result<Vec<UnixNanos>, StoreError> {
-    let mut query = Query::default();
-    push_times(&mut query, low, since);
-    let series = client.query(&query).await?;
-    let mut times: Vec<UnixNanos> = series.iter().flat_map(times_of).collect();
-    times.sort_unstable();
-    Ok(times)
-}
-
-/// Groups times that are close together; first and last of each group.
-fn near(times: &[UnixNanos]) -> Vec<(UnixNanos, UnixNanos)> {
-    let mut groups: Vec<(UnixNanos, UnixNanos)> = Vec::new();
-    for &time in times {
-        match groups.last_mut() {
-            Some(group) if time - group.1 <= NEAR => group.1 = time,
-            _ => groups.push((time, time)),
+/// Returns which stretches of which traces to read next, and how many points are in them: about `most`, and no more
+/// stretches than a request has statements.
+fn next_parts(points: &[Point], most: usize) -> (Vec<(usize, UnixNanos, UnixNanos)>, usize) {
+    let mut taken = most.clamp(1, points.len());
+    // A statement reads all that was written at one time.
+    while taken < points.len() && points[taken] == points[taken - 1] {
+        taken += 1;
+    }
+    let mut parts: Vec<(usize, UnixNanos, UnixNanos)> = Vec::new();
+    for (at, &(trace, time)) in points[..taken].iter().enumerate() {
+        if let Some((same, _, last)) = parts.last_mut()
+            && *same == trace
+            && time - *last <= NEAR
+        {
+            *last = time;
+        } else if parts.len() == STATEMENTS_MAX {
+            return (parts, at);
+        } else {
+            parts.push((trace, time, time));
         }
     }
-    groups
+    (parts, taken)
 }
 
 /// Appends the question when points of the traces with that low half were written.
-fn push_times(query: &mut Query, low: u64, since: UnixNanos) {
+fn push_times(query: &mut Query, low: u64, since: UnixNanos, most: usize) {
     let measurement = SPAN.name;
     query.push(&format!(
         "SELECT \"th\" FROM \"{measurement}\" WHERE \"{SHARD}\" = "
@@ -196,7 +265,7 @@ fn push_times(query: &mut Query, low: u64, since: UnixNanos) {
     query.text(&shard_of(low));
     query.push(" AND \"th\" = ");
     query.int(number_of(low));
-    query.push(&format!(" AND time >= {} LIMIT {POINTS_MAX};", since.get()));
+    query.push(&format!(" AND time >= {} LIMIT {most};", since.get()));
 }
 
 fn push_payloads(query: &mut Query, low: u64, first: UnixNanos, last: UnixNanos) {
@@ -214,46 +283,18 @@ fn push_payloads(query: &mut Query, low: u64, first: UnixNanos, last: UnixNanos)
     ));
 }
 
-/// Returns the spans of each of these traces that arrived in that time: one request says when they did, and one more for each `STATEMENTS_MAX` times reads them. All together fit into [`TRACE_BYTES_MAX`].
+/// Returns the spans of each of these traces that arrived in that time. All together fit into [`TOGETHER_BYTES_MAX`], but for
+/// a little of each.
 pub(super) async fn spans_of(
     client: &Client,
     ids: &[TraceId],
     arrived: Range<UnixNanos>,
 ) -> Result<Vec<Received>, StoreError> {
-    let mut query = Query::default();
-    for id in ids {
-        push_times(&mut query, low_half(*id), arrived.start);
-    }
-    let answers = client.queries(&query).await?;
-    let mut parts = Vec::new();
-    for (trace, answer) in answers.iter().enumerate() {
-        let mut times: Vec<UnixNanos> = answer.iter().flat_map(times_of).collect();
-        times.retain(|time| arrived.contains(time));
-        times.sort_unstable();
-        parts.extend(
-            near(&times)
-                .into_iter()
-                .map(|(first, last)| (trace, first, last)),
-        );
-    }
-    let mut found = Together::new(ids);
-    for parts in parts.chunks(STATEMENTS_MAX) {
-        let mut query = Query::default();
-        for &(trace, first, last) in parts {
-            push_payloads(&mut query, low_half(ids[trace]), first, last);
-        }
-        let answers = client.queries(&query).await?;
-        let parts: Vec<usize> = parts.iter().map(|(trace, ..)| *trace).collect();
-        found = off_worker(Path::new("payloads"), move || {
-            for (&trace, answer) in parts.iter().zip(&answers) {
-                cancel::check()?;
-                found.add(trace, answer);
-            }
-            Ok(found)
-        })
-        .await?;
-    }
-    Ok(found.finish())
+    let lows: Vec<u64> = ids.iter().map(|id| low_half(*id)).collect();
+    let mut points = points_of(client, &lows, arrived.start).await?;
+    points.retain(|(_, time)| arrived.contains(time));
+    let found = read_payloads(client, &lows, &points, Together::new(ids), Together::add);
+    Ok(found.await?.finish())
 }
 
 /// Traces that are read together and share the memory of one.
@@ -268,20 +309,20 @@ impl Together {
         Self {
             ids: ids.to_vec(),
             traces: ids.iter().map(|_| None).collect(),
-            room: TRACE_BYTES_MAX,
+            room: TOGETHER_BYTES_MAX,
         }
     }
 
-    /// Adds the payloads of an answer to the trace of that place.
-    fn add(&mut self, trace: usize, answer: &[Series]) {
-        let bytes_max = self.room.max(TRACE_BYTES_MAX / 64);
+    /// Adds a payload to the trace of that place; the others' go on.
+    fn add(&mut self, trace: usize, payload: &str) -> bool {
+        let bytes_max = self.room.max(TOGETHER_BYTES_MAX / 64);
         let new = || Collected::new(self.ids[trace], bytes_max);
         let collected = self.traces[trace].get_or_insert_with(new);
         let before = collected.spans.bytes();
-        let mut payloads = answer.iter().flat_map(texts_of);
-        payloads.all(|(_, payload)| collected.add(payload));
+        collected.add(payload);
         let added = collected.spans.bytes().saturating_sub(before);
         self.room = self.room.saturating_sub(added);
+        true
     }
 
     fn finish(self) -> Vec<Received> {
@@ -347,10 +388,24 @@ mod tests {
     }
 
     #[test]
-    fn times_close_together_are_one_range() {
+    fn points_close_together_are_read_with_one_statement() {
         let second = |number| UnixNanos::of_window(number, SECOND);
         let behind = second(30) + NANOSECOND;
         let times = [second(1), second(2), second(30), behind];
-        assert_eq!(near(&times), [(second(1), second(2)), (second(30), behind)]);
+        let mut points: Vec<Point> = times.iter().map(|time| (0, *time)).collect();
+        points.push((1, behind));
+        let whole = [
+            (0, second(1), second(2)),
+            (0, second(30), behind),
+            (1, behind, behind),
+        ];
+        assert_eq!(next_parts(&points, 100), (whole.to_vec(), 5));
+        assert_eq!(next_parts(&points, 3).0[1], (0, second(30), second(30)));
+        let same = vec![(0, second(1)); 9];
+        let all = (vec![(0, second(1), second(1))], 9);
+        assert_eq!(next_parts(&same, 2), all, "none is read twice");
+        let far: Vec<Point> = (0..200).map(|n| (0, second(n * 60))).collect();
+        let (parts, taken) = next_parts(&far, 1_000);
+        assert_eq!((parts.len(), taken), (STATEMENTS_MAX, STATEMENTS_MAX));
     }
 }

@@ -17,7 +17,7 @@ use super::compile::Compiled;
 use super::payload;
 use crate::model::{NANOSECOND, TimeRange, Trace, TraceQuery, UnixNanos};
 use crate::store::cancel::{self, off_worker};
-use crate::store::influxdb::wire::client::Client;
+use crate::store::influxdb::wire::client::{Client, is_too_large};
 use crate::store::influxdb::wire::query::Series;
 use crate::store::search::{Candidate, Row, Source, row_of};
 use crate::store::{Received, StoreError};
@@ -53,6 +53,7 @@ pub(crate) struct Scan {
     until: UnixNanos,
     window: Duration,
     rows: usize,
+    payloads: usize,
     /// No answer is waited for any longer.
     deadline: Instant,
 }
@@ -86,6 +87,7 @@ impl Scan {
             },
             window: FIRST_WINDOW,
             rows: ROWS_FIRST,
+            payloads: PAYLOADS_MAX,
             deadline,
         }
     }
@@ -113,10 +115,17 @@ impl Scan {
     async fn look_back(&mut self) -> Result<Vec<Candidate>, StoreError> {
         let from = (self.until - self.window).max(self.since);
         let by_payload = self.compiled.needs_payloads();
-        let most = if by_payload { PAYLOADS_MAX } else { self.rows };
+        let most = if by_payload { self.payloads } else { self.rows };
         let query = self.compiled.query(from, self.until, most);
         let begun = Instant::now();
-        let answer = self.in_time(self.client.query(&query)).await?;
+        let answer = match self.in_time(self.client.query(&query)).await {
+            // The server may write a character of a payload as six.
+            Err(error) if by_payload && is_too_large(&error) && most > 1 => {
+                self.payloads = most / 2;
+                return Ok(Vec::new());
+            }
+            answer => answer?,
+        };
         let is_quick = begun.elapsed() < QUICK;
         let rows: Vec<(UnixNanos, &str)> = answer.iter().flat_map(texts_of).collect();
         self.until = match rows.iter().map(|(time, _)| *time).min() {

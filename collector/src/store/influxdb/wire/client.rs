@@ -25,8 +25,11 @@ use crate::store::cancel::off_worker;
 use crate::store::influxdb::InfluxdbOptions;
 use crate::sync::RwLock;
 
-/// The largest answer that is read: a trace at its cap of 50,000 spans has about 40 MB.
-const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// The largest answer that is read: with what is parsed of it, it fits beside the 48 MiB of a trace into the 64 MiB that an
+/// answer of ours may cost. Readers ask for less where they may be answered more.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// The problem with a larger one.
+const TOO_LARGE: &str = "the answer is too large";
 /// The most of an error's text that is kept.
 const ERROR_BYTES_MAX: usize = 4 << 10;
 /// Answers up to that size are parsed where they arrive, within a millisecond.
@@ -241,7 +244,7 @@ impl Client {
         let reply = reply.ok_or_else(|| self.failed("query", &HANGS))?;
         let reply = reply.map_err(|error| self.unanswered("query", error))?;
         if reply.is_cut {
-            return Err(self.failed("query", &"the answer is too large"));
+            return Err(self.failed("query", &TOO_LARGE));
         }
         let (status, body) = (reply.status, reply.body);
         if body.len() <= QUICK_ANSWER_BYTES {
@@ -344,6 +347,11 @@ impl Client {
     fn failed(&self, action: &'static str, problem: &dyn std::fmt::Display) -> StoreError {
         failed(action, &self.options.url, problem)
     }
+}
+
+/// Returns whether a query failed because its answer is larger than what is read: less may be asked for.
+pub(crate) fn is_too_large(error: &StoreError) -> bool {
+    matches!(error, StoreError::Remote { problem, .. } if problem == TOO_LARGE)
 }
 
 /// Returns the series of an answer, by statement, or what it says is wrong.
