@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::codec::otlp::Limits;
 use crate::model::{format_duration, nanos};
 use crate::receivers::{
-    HYSTRIX_STREAMS_MAX, HystrixSource, ListenAddr, TlsFiles, TokenError, check as check_token,
-    check_origin,
+    HYSTRIX_STREAMS_MAX, HystrixSource, ListenAddr, TlsFiles, TokenError, TrustedProxy,
+    check as check_token, check_origin,
 };
 use crate::secret::Secret;
 use crate::store::influxdb::InfluxdbOptions;
@@ -49,6 +49,8 @@ pub struct CollectorConfig {
     pub cors_allowed_origins: Vec<String>,
     /// Hystrix's and Turbine's streams that are pulled onto the wall. Default none.
     pub hystrix_streams: Vec<HystrixSource>,
+    /// Reverse proxies whose word about their clients' addresses is believed. Default none.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// A file that says who is notified of which incidents; it is read again when it changes. Default none.
     pub notify_file: Option<PathBuf>,
     /// Listen beyond loopback, and answer any host name, without a token. Default no.
@@ -114,6 +116,7 @@ impl CollectorConfig {
             tls: None,
             cors_allowed_origins: Vec::new(),
             hystrix_streams: Vec::new(),
+            trusted_proxies: Vec::new(),
             notify_file: None,
             insecure: false,
             influxdb: None,
@@ -138,19 +141,9 @@ impl CollectorConfig {
         let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
         let duration = |time: Duration| format_duration(nanos(time));
         let set = |token: bool| if token { "set" } else { "none" }.to_owned();
-        let origins = match &self.cors_allowed_origins[..] {
-            [] => "none".to_owned(),
-            origins => origins.join(", "),
-        };
-        let streams: Vec<_> = self
-            .hystrix_streams
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let streams = match &streams[..] {
-            [] => "none".to_owned(),
-            streams => streams.join(", "),
-        };
+        let origins = listed(&self.cors_allowed_origins);
+        let streams = listed(&self.hystrix_streams);
+        let proxies = listed(&self.trusted_proxies);
         let mut settings: Vec<(&str, String)> = vec![
             ("listen", self.web_addr.to_string()),
             ("otlp-grpc-listen", self.otlp_grpc_addr.to_string()),
@@ -169,6 +162,7 @@ impl CollectorConfig {
             ("tls-cert", set(self.tls.is_some())),
             ("cors-allowed-origin", origins),
             ("hystrix-stream", streams),
+            ("trusted-proxy", proxies),
             ("notify-file", set(self.notify_file.is_some())),
             ("insecure", self.insecure.to_string()),
         ];
@@ -347,6 +341,15 @@ const DISK_BUDGET_BYTES_MIN: u64 = 64 << 20;
 
 /// The smallest useful queue: SDK batches of 512 spans are up to 370 kB (JSON of Node's exporter).
 const QUEUE_BYTES_MIN: usize = 1 << 20;
+
+/// Returns values as a setting shows them.
+fn listed(values: &[impl ToString]) -> String {
+    let values: Vec<_> = values.iter().map(ToString::to_string).collect();
+    match &values[..] {
+        [] => "none".to_owned(),
+        values => values.join(", "),
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,9 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use fusebox_collector::model::{UnixNanos, parse_duration};
 use fusebox_collector::store::influxdb::{InfluxdbOptions, InfluxdbUrl};
-use fusebox_collector::{CollectorConfig, HystrixSource, ListenAddr, Secret, TlsFiles};
+use fusebox_collector::{
+    CollectorConfig, HystrixSource, ListenAddr, Secret, TlsFiles, TrustedProxy,
+};
 
 use crate::demo::DemoOptions;
 use crate::error::Error;
@@ -124,6 +126,16 @@ pub struct ServerArgs {
         value_delimiter = ','
     )]
     pub hystrix_streams: Vec<HystrixSource>,
+    /// A reverse proxy, as address or network such as `10.0.0.0/8`, that is believed what it says of its clients' addresses
+    /// (`X-Forwarded-For`, `Forwarded`); repeat it for more.
+    #[arg(
+        long = "trusted-proxy",
+        global = true,
+        env = "FUSEBOX_TRUSTED_PROXIES",
+        value_name = "ADDRESS",
+        value_delimiter = ','
+    )]
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// File that says who is notified when circuits open, instances go down or the collector is in trouble; JSON, see
     /// NOTIFY.md. It is read again when it changes.
     #[arg(long, global = true, env = "FUSEBOX_NOTIFY_FILE", value_name = "FILE")]
@@ -334,6 +346,7 @@ impl ServerArgs {
             tls: self.tls()?,
             cors_allowed_origins: self.cors_allowed_origins.clone(),
             hystrix_streams: self.hystrix_streams.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
             notify_file: self.notify_file.clone(),
             insecure: self.insecure,
             influxdb: self.influxdb.options()?,

@@ -143,7 +143,7 @@ impl Collector {
         let (switch, stop) = stop_signal();
         Ok(Self {
             listeners: Listeners::bind(&config).await?,
-            access: Access::default(),
+            access: Access::behind(&config.trusted_proxies),
             tokens,
             token_source,
             tls,

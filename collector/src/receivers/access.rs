@@ -1,14 +1,17 @@
 //! Who is connected, and who was turned away, over all listeners: what `/metrics` shows about peers.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use tokio::time::Instant;
 
+use super::forwarded::{self, TrustedProxy};
 use super::guesses::Guesses;
 use super::peer::Peer;
-use super::places::{PlaceLimits, Places};
+use super::places::{PlaceLimits, Places, Session};
 use crate::sync::Mutex;
 
 /// Requests that were turned away, by listener and reason.
@@ -20,9 +23,32 @@ pub(crate) struct Access {
     listeners: Arc<Mutex<Vec<Arc<Places>>>>,
     guesses: Arc<Mutex<Guesses>>,
     denials: Arc<Mutex<Denials>>,
+    proxies: Arc<[TrustedProxy]>,
 }
 
 impl Access {
+    /// Returns no connections yet; what those proxies say about their clients is believed.
+    pub(crate) fn behind(proxies: &[TrustedProxy]) -> Self {
+        Self {
+            proxies: Arc::from(proxies),
+            ..Self::default()
+        }
+    }
+
+    /// Returns whether that address is a trusted proxy's.
+    pub(super) fn is_proxy(&self, addr: IpAddr) -> bool {
+        self.proxies.iter().any(|proxy| proxy.has(addr))
+    }
+
+    /// Returns who sent a request: the client that a trusted proxy names, else who is connected.
+    pub(super) fn client(&self, session: &Session, headers: &HeaderMap) -> Peer {
+        let forwarded = match session.is_proxy() {
+            true => forwarded::client(headers, &self.proxies),
+            false => None,
+        };
+        forwarded.map_or(session.peer(), Peer::from)
+    }
+
     /// Returns the places of one more listener.
     pub(crate) fn open(&self, listener: &'static str, connections_max: usize) -> Arc<Places> {
         let places = Places::new(listener, PlaceLimits::of(connections_max));

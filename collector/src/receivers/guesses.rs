@@ -1,4 +1,5 @@
-//! Wrong tokens by peer: who guesses waits longer for each answer.
+//! Wrong tokens by peer: who guesses waits longer for each answer. Behind a trusted proxy each of its clients is a peer
+//! (`forwarded`).
 //!
 //! Each wrong token is a debt of some seconds that only time settles. Past a free amount, answers to that peer on
 //! connections that have not authenticated are held back, right ones as long as wrong ones, so that a missing answer

@@ -62,6 +62,8 @@ pub(crate) struct Session {
     number: u64,
     peer: Peer,
     places: Arc<Places>,
+    /// Whether a trusted proxy is connected.
+    is_proxy: AtomicBool,
     authenticated: AtomicBool,
     refused: AtomicBool,
     /// Requests and answers under way.
@@ -111,6 +113,7 @@ impl Places {
             number,
             peer,
             places: Arc::clone(self),
+            is_proxy: AtomicBool::new(false),
             authenticated: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             in_flight: AtomicU64::new(0),
@@ -224,6 +227,16 @@ impl Session {
     /// Returns the client's address.
     pub(crate) fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Notes that a trusted proxy is connected.
+    pub(crate) fn trust_forwarded(&self) {
+        self.is_proxy.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether a trusted proxy is connected.
+    pub(crate) fn is_proxy(&self) -> bool {
+        self.is_proxy.load(Ordering::Relaxed)
     }
 
     /// Notes that a request was let in: the connection may stay.

@@ -146,6 +146,9 @@ fn place(options: &ServeOptions, places: &Arc<Places>, addr: SocketAddr) -> Opti
     if let Some(reason) = evicted {
         refused.add(reason, 1);
     }
+    if options.access.is_proxy(addr.ip()) {
+        place.session().trust_forwarded();
+    }
     Some(place)
 }
 

@@ -159,7 +159,7 @@ impl Auth {
         let may_try = session.is_none_or(|session| !session.is_refused());
         let roles = tokens.find(&shown).filter(|_| may_try);
         if let Some(session) = session {
-            self.hold_back(session, roles.is_some()).await;
+            self.hold_back(session, headers, roles.is_some()).await;
         }
         let roles = roles.ok_or(Denied::Wrong)?;
         match roles.meet(needed) {
@@ -168,19 +168,20 @@ impl Auth {
         }
     }
 
-    /// Counts a wrong token, and waits where the peer has shown many, also with a right one.
-    async fn hold_back(&self, session: &Session, is_valid: bool) {
+    /// Counts a wrong token, and waits where the client has shown many, also with a right one.
+    async fn hold_back(&self, session: &Session, headers: &HeaderMap, is_valid: bool) {
         if is_valid && session.is_authenticated() {
             return;
         }
+        let client = self.access.client(session, headers);
         if is_valid {
             // Before the wait: it must not cost the connection its place.
             session.authenticate();
         } else {
             session.refuse();
-            self.access.guessed(session.peer());
+            self.access.guessed(client);
         }
-        let held = self.access.held(session.peer());
+        let held = self.access.held(client);
         if !held.is_zero() {
             sleep(held).await;
         }

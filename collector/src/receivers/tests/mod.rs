@@ -60,8 +60,11 @@ impl Receivers {
     }
 
     async fn start_with(queue_bytes: usize, token: Option<&str>) -> Self {
+        Self::start_behind(queue_bytes, token, Access::default()).await
+    }
+
+    async fn start_behind(queue_bytes: usize, token: Option<&str>, access: Access) -> Self {
         let tokens = token.map(|token| Tokens::parse(token).unwrap());
-        let access = Access::default();
         let bench = Bench::start(1, queue_bytes);
         let dir = tempfile::tempdir().unwrap();
         let circuits = Circuits::open(dir.path(), HOUR, bench.counters.clone()).unwrap();

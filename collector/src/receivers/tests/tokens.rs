@@ -2,7 +2,7 @@
 
 use tokio::time::{Duration, Instant};
 
-use super::{GRPC_TRACES, Receivers};
+use super::{Access, GRPC_TRACES, Receivers};
 use crate::pipeline::testing::spans_request;
 
 const TOKENS: &str = "send:sender-sender-01\nread:reader-reader-01\n";
@@ -73,4 +73,44 @@ async fn guessing_becomes_slow_and_shuts_no_client_out() {
     };
     assert_eq!((peer.to_string().as_str(), guesses), ("127.0.0.1", 30));
     assert_eq!(post(&receivers, "sender-sender-01").await.status, 200);
+}
+
+/// *Scenario*: one client behind a reverse proxy guesses, and another one has an old token.
+/// *Guarantees*: behind a trusted proxy each is a peer of its own and waits for its own guesses alone; what a proxy says that
+/// is not trusted changes nothing.
+#[tokio::test]
+async fn clients_behind_a_trusted_proxy_are_peers_of_their_own() {
+    for (proxies, expected) in [
+        (&["127.0.0.0/8".parse().unwrap()][..], "192.0.2.7"),
+        (&[], "127.0.0.1"),
+    ] {
+        let access = Access::behind(proxies);
+        let receivers = Receivers::start_behind(1 << 20, Some(TOKENS), access).await;
+        let guess = async |client: &str| {
+            let [json, (_, token)] = headers("guess-guess-guess");
+            let headers = [
+                (json.0, json.1.as_str()),
+                ("authorization", token.as_str()),
+                ("x-forwarded-for", client),
+            ];
+            let body = spans_request(1, 0);
+            receivers.post("/v1/traces", &headers, body).await.status
+        };
+        tokio::time::pause();
+        for _ in 0..15 {
+            assert_eq!(guess("203.0.113.9, 192.0.2.7").await, 401);
+        }
+        let peers = receivers.access.guessers(20);
+        let [(peer, 15)] = peers[..] else {
+            panic!("one client: {peers:?}");
+        };
+        assert_eq!(peer.to_string(), expected);
+        let other = std::net::IpAddr::from([192, 0, 2, 8]).into();
+        assert!(!receivers.access.held(peer).is_zero());
+        assert_eq!(guess("192.0.2.8").await, 401);
+        assert!(receivers.access.held(other).is_zero());
+        let is_alone = receivers.access.guessers(20).len() == 1;
+        assert_eq!(is_alone, proxies.is_empty());
+        tokio::time::resume();
+    }
 }

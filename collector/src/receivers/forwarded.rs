@@ -1,0 +1,226 @@
+//! The client behind a reverse proxy: what `X-Forwarded-For` or `Forwarded` says of it, believed only of proxies that are
+//! named as trusted.
+//!
+//! Each proxy appends the address that it was called from. From the last one backwards, the first that is no trusted proxy
+//! is the client; what stands before it anyone may have written.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use http::HeaderMap;
+
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+/// RFC 7239.
+const FORWARDED: &str = "forwarded";
+/// Proxies in a row that are looked at.
+const HOPS_MAX: usize = 16;
+
+/// The address of a reverse proxy that is trusted, or the network of several, as `10.0.0.0/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrustedProxy {
+    network: IpAddr,
+    /// How many leading bits count.
+    bits: u8,
+}
+
+/// A text is no address and no network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no address and no network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8")]
+pub struct TrustedProxyError(String);
+
+impl FromStr for TrustedProxy {
+    type Err = TrustedProxyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || TrustedProxyError(text.to_owned());
+        let (network, bits) = match text.split_once('/') {
+            Some((network, bits)) => (network, Some(bits.parse().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        let network: IpAddr = network.parse().map_err(|_| wrong())?;
+        let all = width(network);
+        let bits = bits.unwrap_or(all);
+        match bits <= all {
+            true => Ok(Self { network, bits }),
+            false => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for TrustedProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bits == width(self.network) {
+            true => self.network.fmt(f),
+            false => write!(f, "{}/{}", self.network, self.bits),
+        }
+    }
+}
+
+impl TrustedProxy {
+    /// Returns whether that address is the proxy's, or lies in the network.
+    pub(super) fn has(&self, addr: IpAddr) -> bool {
+        let addr = addr.to_canonical();
+        let free = u32::from(width(addr)).saturating_sub(u32::from(self.bits));
+        let prefix = |addr| number(addr).checked_shr(free).unwrap_or(0);
+        width(addr) == width(self.network) && prefix(addr) == prefix(self.network)
+    }
+}
+
+fn width(addr: IpAddr) -> u8 {
+    if addr.is_ipv4() { 32 } else { 128 }
+}
+
+fn number(addr: IpAddr) -> u128 {
+    match addr {
+        IpAddr::V4(addr) => addr.to_bits().into(),
+        IpAddr::V6(addr) => addr.to_bits(),
+    }
+}
+
+/// Returns the client of a request that one of these proxies sent; `None` where its headers do not tell it.
+///
+/// A proxy keeps the header that it does not write, as its client sent it: of both only what they agree on is believed.
+pub(super) fn client(headers: &HeaderMap, proxies: &[TrustedProxy]) -> Option<IpAddr> {
+    let hops = texts(headers, X_FORWARDED_FOR).flat_map(|text| text.split(','));
+    let listed = last_untrusted(hops.map(address).collect(), proxies);
+    let elements = texts(headers, FORWARDED).flat_map(|text| unquoted(text, ','));
+    let forwarded = last_untrusted(elements.map(of_element).collect(), proxies);
+    let has = |name| headers.contains_key(name);
+    match (has(X_FORWARDED_FOR), has(FORWARDED)) {
+        (true, true) => listed.filter(|_| listed == forwarded),
+        (true, false) => listed,
+        (false, _) => forwarded,
+    }
+}
+
+fn texts<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).iter();
+    // An address that is no text is none.
+    values.map(|value| value.to_str().unwrap_or_default())
+}
+
+/// Returns the last address that is no trusted proxy's, or the first where all are; `None` where an address is unknown.
+fn last_untrusted(hops: Vec<Option<IpAddr>>, proxies: &[TrustedProxy]) -> Option<IpAddr> {
+    let mut client = None;
+    for hop in hops.into_iter().rev().take(HOPS_MAX) {
+        let hop = hop?;
+        client = Some(hop);
+        if !proxies.iter().any(|proxy| proxy.has(hop)) {
+            break;
+        }
+    }
+    client
+}
+
+/// Returns the address in an element of `Forwarded`, such as `for="[2001:db8::7]:4711";proto=https`.
+fn of_element(element: &str) -> Option<IpAddr> {
+    let is_for = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("for")
+    };
+    let pair = unquoted(element, ';').find(is_for)?;
+    let (_, node) = pair.split_once('=')?;
+    address(node.trim().trim_matches('"'))
+}
+
+/// Reads an address, with or without a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let addr = bare.parse::<IpAddr>().ok();
+    addr.or_else(|| text.parse::<SocketAddr>().ok().map(|addr| addr.ip()))
+}
+
+/// Splits a text where that character stands outside quotes.
+fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    text.split(move |c| {
+        is_quoted ^= c == '"';
+        c == separator && !is_quoted
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn proxies(texts: &[&str]) -> Vec<TrustedProxy> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn seen(pairs: &[(&'static str, &'static str)]) -> Option<String> {
+        let pairs = pairs.iter().map(|(name, value)| {
+            let name = HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        });
+        let trusted = proxies(&["10.0.0.0/8", "2001:db8:1::1"]);
+        client(&pairs.collect(), &trusted).map(|addr| addr.to_string())
+    }
+
+    #[test]
+    fn networks_are_read_and_hold_their_addresses() {
+        let has = |network: &str, addr: &str| {
+            let proxy: TrustedProxy = network.parse().unwrap();
+            assert_eq!(proxy.to_string(), network);
+            proxy.has(addr.parse().unwrap())
+        };
+        assert!(has("10.0.0.0/8", "10.255.0.1") && has("10.0.0.0/8", "::ffff:10.0.0.1"));
+        assert!(has("192.0.2.7", "192.0.2.7") && has("fd00::/8", "fd12::1"));
+        assert!(has("0.0.0.0/0", "192.0.2.7") && has("::/0", "2001:db8::1"));
+        assert!(!has("10.0.0.0/8", "11.0.0.1") && !has("192.0.2.7", "192.0.2.8"));
+        assert!(!has("0.0.0.0/0", "2001:db8::1") && !has("fd00::/8", "10.0.0.1"));
+        for wrong in [
+            "",
+            "10.0.0.0/33",
+            "fd00::/129",
+            "10.0.0",
+            "proxy",
+            "10.0.0.0/",
+        ] {
+            assert!(wrong.parse::<TrustedProxy>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_client_is_the_last_address_that_no_trusted_proxy_has() {
+        let client = |value| seen(&[("x-forwarded-for", value)]);
+        let shown = |addr: &str| Some(addr.to_owned());
+        assert_eq!(client("192.0.2.7"), shown("192.0.2.7"));
+        assert_eq!(
+            client("203.0.113.9, 192.0.2.7, 10.1.1.1"),
+            shown("192.0.2.7")
+        );
+        assert_eq!(client("10.2.2.2,10.1.1.1"), shown("10.2.2.2"));
+        assert_eq!(client("192.0.2.7:4711"), shown("192.0.2.7"));
+        assert_eq!(client("192.0.2.7, unknown"), None);
+        assert_eq!(client(""), None);
+        let lines = [
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-for", "10.1.1.1"),
+        ];
+        assert_eq!(seen(&lines), shown("192.0.2.7"));
+        let client = |value| seen(&[("forwarded", value)]);
+        assert_eq!(client("for=192.0.2.7;proto=https"), shown("192.0.2.7"));
+        let value =
+            "for=203.0.113.9, proto=http;For=\"[2001:db8::7]:4711\", for=\"[2001:db8:1::1]\"";
+        assert_eq!(client(value), shown("2001:db8::7"));
+        assert_eq!(client("for=192.0.2.7, for=_hidden"), None);
+        assert_eq!(
+            client("for=192.0.2.7;host=\"a,for=203.0.113.9\""),
+            shown("192.0.2.7")
+        );
+        assert_eq!(client("by=10.1.1.1"), None);
+    }
+
+    /// *Scenario*: a proxy writes one header and leaves the other as its client sent it.
+    #[test]
+    fn headers_that_disagree_are_not_believed() {
+        let both = |value| seen(&[("x-forwarded-for", "192.0.2.7"), ("forwarded", value)]);
+        assert_eq!(both("for=203.0.113.9"), None);
+        assert_eq!(both("for=192.0.2.7"), Some("192.0.2.7".to_owned()));
+        assert_eq!(seen(&[]), None);
+    }
+}
