@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use self::gone::Gone;
 use super::facts::Facts;
 use super::instance::Instance;
+use super::replay::Id;
 use super::rollup::Minutes;
 use super::timing::{FORGET_AFTER, RECENT_COUNT, ROLLUPS_EVERY, SETTINGS_EVERY, STANDING_EVERY};
 use crate::codec::circuits::{Observation, SettingsReport};
@@ -389,15 +390,22 @@ impl Board {
         facts.filter(|(_, facts)| !facts.is_empty()).collect()
     }
 
-    /// Returns at most `max` instances that are not stale, the worst states first, with what they counted.
-    pub(super) fn worst_instances(&self, max: usize, now: UnixNanos) -> Vec<(Facts, CircuitCalls)> {
+    /// Returns at most `max` instances that are not stale, the worst states first.
+    pub(super) fn worst_instances(&self, max: usize, now: UnixNanos) -> Vec<Id> {
         let circuits = self.circuits.values();
         let instances = circuits.flat_map(|circuit| circuit.instances.values());
         let mut reporting: Vec<_> = instances.filter(|one| !one.is_stale(now)).collect();
         reporting.sort_by_key(|one| std::cmp::Reverse(one.standing.state));
         reporting.truncate(max);
-        let with_counts = |one: &&Instance| (one.facts(now), one.counted);
-        reporting.iter().map(with_counts).collect()
+        let id = |one: &&Instance| (one.standing.key.clone(), one.standing.instance.clone());
+        reporting.iter().map(id).collect()
+    }
+
+    /// Returns an instance with what it counted, if it is still there.
+    pub(super) fn counted(&self, id: &Id, now: UnixNanos) -> Option<(Facts, CircuitCalls)> {
+        let (key, instance) = id;
+        let instance = self.circuits.get(key)?.instances.get(instance)?;
+        Some((instance.facts(now), instance.counted))
     }
 
     /// Returns how many breakers there are.

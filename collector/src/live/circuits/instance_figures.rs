@@ -3,8 +3,12 @@
 use fusebox::circuit_breaker::EffectiveState;
 
 use super::Circuits;
+use super::facts::Facts;
 use super::view::{error_percent, latency_view};
 use crate::model::{CircuitCalls, CircuitKey, LatencyView, UnixNanos};
+
+/// Instances copied while the board is locked: what is reported meanwhile waits for no more than those.
+const INSTANCES_AT_ONCE: usize = 16;
 
 /// One instance of a breaker that reports here.
 #[derive(Debug)]
@@ -28,30 +32,40 @@ impl Circuits {
     /// Returns at most `max` instances that report here, the worst states first, by service and name.
     pub(crate) fn instance_figures(&self, max: usize) -> Vec<InstanceFigures> {
         let now = UnixNanos::now();
-        let reporting = self.state().board.worst_instances(max, now);
-        let mut figures: Vec<_> = reporting
-            .into_iter()
-            .map(|(facts, counted)| {
-                let settings = facts.report.as_ref().map(|report| report.settings.clone());
-                let settings = settings.unwrap_or_default();
-                let window = facts.window(now);
-                let own = facts.standing.own_window.unwrap_or_default();
-                InstanceFigures {
-                    state: facts.standing.state,
-                    counted,
-                    window: window.calls,
-                    latency: latency_view(&window.latency),
-                    failure_percent: own
-                        .failure_percent
-                        .or_else(|| error_percent(&window.calls, &settings)),
-                    slow_percent: own.slow_percent,
-                    group: settings.group,
-                    key: facts.standing.key,
-                    instance: facts.standing.instance,
-                }
-            })
-            .collect();
-        figures.sort_by(|a, b| (&a.key, &a.instance).cmp(&(&b.key, &b.instance)));
+        let mut worst = self.state().board.worst_instances(max, now);
+        worst.sort_unstable();
+        let mut figures = Vec::with_capacity(worst.len());
+        for some in worst.chunks(INSTANCES_AT_ONCE) {
+            let copied: Vec<_> = {
+                let state = self.state();
+                let instances = some.iter().filter_map(|id| state.board.counted(id, now));
+                instances.collect()
+            };
+            let made = copied.into_iter();
+            figures.extend(made.map(|(facts, counted)| InstanceFigures::new(facts, counted, now)));
+        }
         figures
+    }
+}
+
+impl InstanceFigures {
+    fn new(facts: Facts, counted: CircuitCalls, now: UnixNanos) -> Self {
+        let window = facts.window(now);
+        let settings = facts.report.map(|report| report.settings);
+        let settings = settings.unwrap_or_default();
+        let own = facts.standing.own_window.unwrap_or_default();
+        Self {
+            state: facts.standing.state,
+            counted,
+            window: window.calls,
+            latency: latency_view(&window.latency),
+            failure_percent: own
+                .failure_percent
+                .or_else(|| error_percent(&window.calls, &settings)),
+            slow_percent: own.slow_percent,
+            group: settings.group,
+            key: facts.standing.key,
+            instance: facts.standing.instance,
+        }
     }
 }
