@@ -24,9 +24,9 @@ use std::future::Future;
 
 use opentelemetry::TraceId;
 
-pub(crate) use assemble::{Received, try_assemble};
 #[cfg(test)]
 pub(crate) use assemble::assemble;
+pub(crate) use assemble::{Received, try_assemble};
 pub use merged::Traces;
 pub use partial::{Missing, MissingPart, Partial};
 

@@ -3,7 +3,8 @@
 //!
 //! What was admitted stays so over restarts: the tables are in a file of the data directory, saved before a position
 //! that was reached with them. What room is left there, names take that the server knows (`learn`), so that a second
-//! collector, or one without its file, admits no second set. A name makes room once nothing of it is in the server.
+//! collector, or one without its file, admits no second set. A name goes once nothing of it is in the server,
+//! and where a table turned a name away, what is idle longest makes room hour by hour.
 //!
 //! Names are compared as they stand in a tag (`tag_value`), which is how the server knows them.
 
@@ -128,6 +129,7 @@ impl Names {
         let is_next_hour = hour != tables.hour();
         if is_next_hour {
             tables.set_hour(hour, kept_hours);
+            tables.forget_idle();
         }
         let is_due = tables.is_changed || is_next_hour && tables.is_used;
         is_due.then(|| {
@@ -160,17 +162,23 @@ impl Names {
 
     /// Takes over a service that the server knows, while there is room.
     pub(crate) fn learn_service(&self, name: &str) {
-        self.tables().service(name);
+        self.tables().as_idle(|tables| {
+            tables.service(name);
+        });
     }
 
     /// Takes over a peer that the server knows, while there is room.
     pub(crate) fn learn_peer(&self, name: &str) {
-        self.tables().peer(name);
+        self.tables().as_idle(|tables| {
+            tables.peer(name);
+        });
     }
 
     /// Takes over a name within a service that the server knows, while there is room.
     pub(crate) fn learn_owned(&self, kind: Owned, service: &str, name: &str) {
-        self.tables().owned(kind, service, name);
+        self.tables().as_idle(|tables| {
+            tables.owned(kind, service, name);
+        });
     }
 
     /// Returns how often a name was written as `__other__`.

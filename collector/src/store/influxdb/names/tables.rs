@@ -1,6 +1,7 @@
-//! The names that are tags, each with the hour in which it was used last, so that what expired makes room.
+//! The names that are tags, each with the hour in which it was used last, so that what expired makes room, and what is idle
+//! where a name found none.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,12 @@ use super::{
     OPERATIONS_PER_SERVICE_MAX, OTHER, Owned, PEERS_MAX, SERVICES_MAX,
 };
 
+/// Hours after its last use in which a name is safe: hours are counted whole, so that it is one at least.
+const IDLE_HOURS: u64 = 2;
+/// The part of a full table that is forgotten in an hour, longest idle first: the server keeps the series of forgotten names
+/// until they expire.
+const PART: usize = 8;
+
 /// Names, each with its last hour (since 1970).
 type Known = HashMap<String, u64>;
 
@@ -16,11 +23,14 @@ type Known = HashMap<String, u64>;
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Tables {
-    services: Known,
+    pub(super) services: Known,
     peers: Known,
     operations: ByService,
     breakers: ByService,
     instances: ByService,
+    /// Whether a service and whether a peer found no room.
+    #[serde(skip)]
+    pub(super) short: (bool, bool),
     /// The hour that it is.
     #[serde(skip)]
     hour: u64,
@@ -39,6 +49,16 @@ struct ByService {
     services: HashMap<String, Known>,
     #[serde(skip)]
     total: usize,
+    #[serde(skip)]
+    short: Short,
+}
+
+/// Of which services a name found no room.
+#[derive(Debug, Default)]
+struct Short {
+    services: HashSet<String>,
+    /// There was none for any.
+    all: bool,
 }
 
 /// What came of a name.
@@ -55,12 +75,14 @@ impl Tables {
     /// Takes a service in, if it is known or there is room; returns whether.
     pub(super) fn service(&mut self, name: &str) -> bool {
         let admitted = admit(&mut self.services, name, SERVICES_MAX, self.hour);
+        self.short.0 |= matches!(admitted, Admitted::No);
         self.note(admitted)
     }
 
     /// The same for a peer.
     pub(super) fn peer(&mut self, name: &str) -> bool {
         let admitted = admit(&mut self.peers, name, PEERS_MAX, self.hour);
+        self.short.1 |= matches!(admitted, Admitted::No);
         self.note(admitted)
     }
 
@@ -81,6 +103,9 @@ impl Tables {
             ),
         };
         let admitted = table.admit(service, name, of_service, in_all, hour);
+        if matches!(admitted, Admitted::No) {
+            table.note_short(service, in_all);
+        }
         self.note(admitted)
     }
 
@@ -96,6 +121,34 @@ impl Tables {
     /// Returns the hour that it is.
     pub(super) fn hour(&self) -> u64 {
         self.hour
+    }
+
+    /// Takes names in that are known, but not used: they are idle from the beginning.
+    pub(super) fn as_idle(&mut self, take: impl FnOnce(&mut Self)) {
+        let hour = self.hour;
+        self.hour = hour.saturating_sub(IDLE_HOURS);
+        take(self);
+        self.hour = hour;
+    }
+
+    /// Forgets names that are idle, longest first, where others found no room.
+    pub(super) fn forget_idle(&mut self) {
+        let hour = self.hour;
+        let (services, peers) = (&mut self.services, &mut self.peers);
+        let mut forgotten = 0;
+        if std::mem::take(&mut self.short.0) {
+            forgotten += forget(vec![("", services)], hour, SERVICES_MAX);
+        }
+        if std::mem::take(&mut self.short.1) {
+            forgotten += forget(vec![("", peers)], hour, PEERS_MAX);
+        }
+        let operations = (OPERATIONS_PER_SERVICE_MAX, OPERATIONS_MAX);
+        forgotten += self.operations.forget_idle(hour, operations);
+        let breakers = (BREAKERS_MAX, BREAKERS_MAX);
+        forgotten += self.breakers.forget_idle(hour, breakers);
+        let instances = (INSTANCES_PER_SERVICE_MAX, INSTANCES_MAX);
+        forgotten += self.instances.forget_idle(hour, instances);
+        self.is_changed |= forgotten > 0;
     }
 
     /// Notes the hour that it is; names that were not used for longer than `kept` hours go.
@@ -159,6 +212,27 @@ impl ByService {
         }
     }
 
+    /// Notes that a name of a service found no room.
+    fn note_short(&mut self, service: &str, in_all: usize) {
+        self.short.all |= self.total >= in_all;
+        // Of others anyone may make up as many as they like.
+        if self.services.contains_key(service) {
+            self.short.services.insert(service.to_owned());
+        }
+    }
+
+    /// Forgets idle names where others found no room; returns how many.
+    fn forget_idle(&mut self, hour: u64, (of_service, in_all): (usize, usize)) -> usize {
+        let Short { services, all } = std::mem::take(&mut self.short);
+        let tables = self.services.iter_mut();
+        let tables = tables.filter(|(service, _)| all || services.contains(*service));
+        let tables = tables.map(|(service, known)| (service.as_str(), known));
+        let most = if all { in_all } else { of_service };
+        let forgotten = forget(tables.collect(), hour, most);
+        self.count();
+        forgotten
+    }
+
     /// Keeps the names of which that is true of their last hour; returns whether some went.
     fn retain(&mut self, is_kept: impl Fn(&mut u64) -> bool) -> bool {
         let before = self.total;
@@ -202,6 +276,23 @@ fn admit(known: &mut Known, name: &str, most: usize, hour: u64) -> Admitted {
     }
     known.insert(name.to_owned(), hour);
     Admitted::New
+}
+
+/// Forgets a part of the names that are idle, longest first, in tables of at most `most` names; returns how many.
+fn forget(mut tables: Vec<(&str, &mut Known)>, hour: u64, most: usize) -> usize {
+    let mut idle = Vec::new();
+    for (at, (service, known)) in tables.iter().enumerate() {
+        let of_table = known.iter();
+        let of_table = of_table.filter(|(_, last)| hour.saturating_sub(**last) >= IDLE_HOURS);
+        idle.extend(of_table.map(|(name, last)| (*last, *service, name.clone(), at)));
+    }
+    // By name too, so that a restart forgets the same ones.
+    idle.sort_unstable();
+    idle.truncate(most.div_ceil(PART));
+    for (_, _, name, at) in &idle {
+        tables[*at].1.remove(name);
+    }
+    idle.len()
 }
 
 /// Leaves no more names than that.
