@@ -9,7 +9,7 @@ use crate::{api, codec, pipeline, receivers, store};
 pub type Target = fn(&[u8]);
 
 /// Every target.
-pub const TARGETS: [(&str, Target); 24] = [
+pub const TARGETS: [(&str, Target); 25] = [
     ("traces_protobuf", codec::fuzz::traces_protobuf),
     ("traces_json", codec::fuzz::traces_json),
     ("metrics_protobuf", pipeline::fuzz::metrics),
@@ -33,6 +33,7 @@ pub const TARGETS: [(&str, Target); 24] = [
     ("query_jaeger", api::fuzz::query_jaeger),
     ("query_zipkin", api::fuzz::query_zipkin),
     ("filter", api::fuzz::filter),
+    ("traceql", api::fuzz::traceql),
     ("words", api::fuzz::words),
 ];
 

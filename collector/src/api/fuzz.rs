@@ -9,21 +9,23 @@ use url::form_urlencoded;
 use super::{jaeger, params, traces, zipkin};
 use crate::codec::otlp::{Limits, walk_traces};
 use crate::model::{
-    Condition, Cursor, Span, TimeRange, TraceQuery, parse_duration, parse_timestamp,
+    Condition, Cursor, TimeRange, Trace, TraceQuery, parse_duration, parse_timestamp,
 };
 use crate::query::{fuzz_trace_id, is_trace_id};
 use crate::sample::demo_trace;
 use crate::store::convert::SpanCollector;
+use crate::store::try_assemble;
+use crate::traceql::Query;
 
 /// A moment well after the sample.
 const NOW: u64 = 1_800_000_000_000_000_000;
 
 /// A trace to judge.
-static TRACE: LazyLock<Vec<Span>> = LazyLock::new(|| {
+static TRACE: LazyLock<Trace> = LazyLock::new(|| {
     let mut collector = SpanCollector::within(1 << 20);
     let walked = walk_traces(&demo_trace(NOW), &Limits::default(), NOW, &mut collector);
     walked.expect("the demo is sound");
-    collector.spans.into_spans()
+    try_assemble(collector.spans.into_spans()).expect("no question is over")
 });
 
 /// Reads the text as the query of a search of our own API.
@@ -64,6 +66,23 @@ pub(crate) fn filter(text: &[u8]) {
     }
 }
 
+/// Reads the text as a query in TraceQL, and asks it of a trace.
+///
+/// # Panics
+/// Where something is found in a trace that the conditions for the store rule out.
+pub(crate) fn traceql(text: &[u8]) {
+    let Ok(query) = std::str::from_utf8(text).map(Query::parse) else {
+        return;
+    };
+    if let Ok(query) = query
+        && query.matches(&TRACE).is_ok_and(|is_found| is_found)
+    {
+        let pushed = query.pushed().spans;
+        let mut spans = TRACE.spans.iter();
+        assert!(spans.any(|span| pushed.iter().all(|condition| condition.matches(span))));
+    }
+}
+
 /// Reads the text as each of the words that parameters hold: trace ids, times, durations, cursors.
 ///
 /// # Panics
@@ -96,7 +115,7 @@ fn judge(query: &TraceQuery) {
         query.limit
     );
     assert!(query.range.start <= query.range.end);
-    for span in TRACE.iter() {
+    for span in &TRACE.spans {
         let _met = query.matches(span);
         for condition in &query.conditions {
             let _met = condition.matches(span);
