@@ -4,6 +4,7 @@ pub mod circuits;
 mod format;
 pub(crate) mod fuzz;
 pub(crate) mod hystrix;
+pub(crate) mod jaeger;
 mod json_text;
 pub mod otlp;
 mod redact;
