@@ -48,11 +48,12 @@ const WALLS: [&str; 10] = [
 ];
 
 /// What is answered from the store, though its path does not say so.
-const HEAVY: [&str; 4] = [
+const HEAVY: [&str; 5] = [
     "/circuits/{service}/{name}",
     "/changes",
     "/api/changes",
     "/compare",
+    "/upload",
 ];
 
 /// Admits the requests of pages and APIs, and compresses the answers; `busy` answers a page for which there is no room.

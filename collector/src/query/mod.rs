@@ -7,6 +7,7 @@ mod instances;
 mod service;
 mod stream;
 mod trace_id;
+mod uploads;
 
 pub(crate) use crate::live::peer_name;
 pub(crate) use crate::store::cancel::READ_TIME_MAX;
@@ -21,6 +22,9 @@ pub(crate) use stream::Greeting;
 pub use stream::{CLIENTS_MAX, CircuitsEvent, StatsEvent, StreamEvent, TooManyClients, Topic};
 pub(crate) use trace_id::fuzz_trace_id;
 pub use trace_id::{is_trace_id, read_trace_id};
+pub use uploads::{
+    UPLOAD_BYTES_MAX, UPLOAD_KEPT, UPLOADS_MAX, UploadError, UploadedTrace, Uploads, read_upload,
+};
 
 use crate::store::StoreError;
 

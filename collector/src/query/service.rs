@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::hub::Hub;
 use super::stream::{self, StreamEvent};
-use super::{Admission, Cost, QueryError, READ_TIME_MAX, TRACE_BYTES_MAX, trace_id};
+use super::{Admission, Cost, QueryError, READ_TIME_MAX, TRACE_BYTES_MAX, Uploads, trace_id};
 use crate::live::Live;
 use crate::live::circuits::Circuits;
 use crate::model::{
@@ -50,6 +50,7 @@ pub struct QueryService {
     logs: Option<LogStore>,
     hub: Arc<Hub<StreamEvent>>,
     admission: Admission,
+    uploads: Uploads,
 }
 
 impl QueryService {
@@ -63,6 +64,7 @@ impl QueryService {
             logs: None,
             hub: Arc::new(stream::hub()),
             admission: Admission::default(),
+            uploads: Uploads::default(),
         }
     }
 
@@ -186,8 +188,13 @@ impl QueryService {
         self.trace_within(id, TRACE_BYTES_MAX).await
     }
 
-    /// Returns a trace fitted into so many bytes of memory: of a larger one texts are cut, then attributes left out, then
-    /// spans.
+    /// Returns the traces that were uploaded to be looked at.
+    pub fn uploads(&self) -> &Uploads {
+        &self.uploads
+    }
+
+    /// Returns a trace, stored or uploaded, fitted into so many bytes of memory: of a larger one texts are cut, then
+    /// attributes left out, then spans.
     ///
     /// # Errors
     /// When the store fails.
@@ -196,7 +203,8 @@ impl QueryService {
         id: TraceId,
         bytes_max: usize,
     ) -> Result<Option<Trace>, QueryError> {
-        in_time(self.store.trace_within(id, bytes_max)).await
+        let stored = in_time(self.store.trace_within(id, bytes_max)).await?;
+        Ok(stored.or_else(|| self.uploads.trace(id)))
     }
 
     /// Returns several traces at once, if they fit into so many bytes whole and together.
