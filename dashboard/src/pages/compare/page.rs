@@ -18,6 +18,8 @@ use crate::pages::view::{moment, text};
 const ROWS_MAX: usize = 500;
 /// Calls named as where the time went.
 const CAUSES_MAX: usize = 5;
+/// Characters of their names.
+const CAUSE_CHARS: usize = 40;
 /// How a comparison is looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CompareView {
@@ -197,7 +199,8 @@ fn counts(diff: &Diff<'_>) -> Vec<(&'static str, &'static str, String)> {
 fn causes(diff: &Diff<'_>) -> Vec<(String, String)> {
     let words = |node: &Node<'_>| {
         let (service, operation) = node.name.unwrap_or_default();
-        format!("{} {}", text::name(service), text::name(operation))
+        let [service, operation] = [service, operation].map(|name| text::shown(name, CAUSE_CHARS));
+        format!("{service} {operation}")
     };
     let causes = diff.causes(CAUSES_MAX).into_iter();
     causes
