@@ -54,6 +54,7 @@ fn paths(trace: &str) -> Vec<String> {
         "/notifications",
         "/about",
         "/preferences",
+        "/upload",
         "/preferences?saved=1",
         "/traces?differs=slow",
         "/traces?differs=failed&range=1h",

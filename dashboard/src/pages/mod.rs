@@ -23,6 +23,7 @@ mod switch;
 mod tests;
 mod trace;
 mod traces;
+mod upload;
 pub(crate) mod view;
 mod wall;
 
@@ -135,6 +136,12 @@ pub fn router(state: AppState) -> Router {
         .route("/changes", get(journal::show))
         .route("/about", get(about::show))
         .route("/go", get(jump::show))
+        .route(
+            "/upload",
+            get(upload::show)
+                .post(upload::send)
+                .layer(DefaultBodyLimit::max(upload::BODY_BYTES_MAX)),
+        )
         .route(
             "/preferences",
             get(preferences::show)

@@ -26,7 +26,7 @@ const fn asset(name: &'static str, content_type: &'static str, bytes: &'static [
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-static ASSETS: [Asset; 9] = [
+static ASSETS: [Asset; 10] = [
     asset(
         "fusebox.css",
         "text/css; charset=utf-8",
@@ -38,6 +38,7 @@ static ASSETS: [Asset; 9] = [
     asset("map.js", JS, include_bytes!("../../../assets/map.js")),
     asset("trace.js", JS, include_bytes!("../../../assets/trace.js")),
     asset("traces.js", JS, include_bytes!("../../../assets/traces.js")),
+    asset("upload.js", JS, include_bytes!("../../../assets/upload.js")),
     asset("icon.svg", SVG, include_bytes!("../../../assets/icon.svg")),
     // The icon of a tab whose page knows of an open circuit.
     asset(

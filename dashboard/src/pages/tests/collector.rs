@@ -255,6 +255,85 @@ async fn what_is_different_about_the_slow_ones_is_found() {
     assert!(failed.contains("no such traces were found"));
 }
 
+/// Returns the levels and names of the rows of a call tree, in lower case: Zipkin has no other.
+fn rows_of(html: &str) -> Vec<String> {
+    let rows = html.split("<span class=\"sr\">Level ").skip(1);
+    let rows = rows.map(|row| row.split("</a>").next().unwrap_or_default());
+    rows.map(str::to_lowercase).collect()
+}
+
+/// *Scenario*: a trace is downloaded in each format, and uploaded to a collector that knows nothing of it.
+/// *Guarantees*: it is shown as the same call tree and stored nowhere; a page of another site uploads nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_downloaded_trace_is_uploaded_as_the_same_tree() {
+    let stack = Stack::start().await;
+    let sent = stack.send_demo_trace("same-origin").await;
+    let path = location(&sent).expect("a place to go");
+    let (_, tree) = stack.get(&path).await;
+    let web = crate::serve::web_router(&stack.collector);
+    for prefix in ["/api", "/jaeger/api", "/api/v2"] {
+        let file = match prefix {
+            "/api/v2" => path.replace("/traces/", "/api/v2/trace/"),
+            prefix => format!("{prefix}{path}"),
+        };
+        let request = Request::get(&file).header("host", "127.0.0.1");
+        let request = request.body(Body::empty()).expect("a request");
+        let answer = web.clone().oneshot(request).await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK, "{file}");
+        let json = answer
+            .into_body()
+            .collect()
+            .await
+            .expect("a body")
+            .to_bytes();
+
+        let other = Stack::start().await;
+        let upload = |site: &str| {
+            let request = Request::post("/upload").header("sec-fetch-site", site);
+            let request = request.header("content-type", "application/json");
+            other.ask(request.body(Body::from(json.clone())).expect("a request"))
+        };
+        assert_eq!(upload("cross-site").await.status(), StatusCode::FORBIDDEN);
+        let uploaded = upload("same-origin").await;
+        assert_eq!(
+            location(&uploaded).as_deref(),
+            Some(path.as_str()),
+            "{file}"
+        );
+        let (status, shown) = other.get(&path).await;
+        assert_eq!(status, StatusCode::OK, "{file}");
+        assert!(!rows_of(&tree).is_empty());
+        assert_eq!(rows_of(&shown), rows_of(&tree), "{file}");
+        assert!(shown.contains("it is stored nowhere"), "{file}");
+        let (_, list) = other.get("/upload").await;
+        assert!(list.contains(&format!("href=\"{path}\"")), "{file}");
+        let (_, search) = other.get("/traces?range=1h").await;
+        assert!(!search.contains(&path), "{file}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_trace_is_refused_with_the_reason() {
+    let stack = Stack::start().await;
+    let send = |content_type: &'static str, body: &'static str| {
+        let request = Request::post("/upload").header("content-type", content_type);
+        stack.ask(request.body(Body::from(body)).expect("a request"))
+    };
+    let form = "application/x-www-form-urlencoded";
+    for (content_type, body) in [
+        ("application/json", "{}"),
+        (form, "json=x"),
+        (form, "other=1"),
+    ] {
+        let answer = send(content_type, body).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{body}");
+    }
+    let pasted = "json=%5B%7B%22traceId%22%3A%22000000000000000000000000000000ab%22%2C%22id%22%3A%2200000000000000a1%22%2C%22timestamp%22%3A1%7D%5D";
+    let answer = send(form, pasted).await;
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    assert!(location(&answer).is_some_and(|path| path.ends_with("00ab")));
+}
+
 /// *Guarantees*: theme and time zone are kept by cookies of the browser alone, and only a page of ours sets them.
 #[tokio::test(flavor = "multi_thread")]
 async fn theme_and_time_zone_are_kept_in_the_browser() {

@@ -18,7 +18,8 @@ use axum::http::{self, Request};
 use fixtures::{HOSTILE, NOW, teach};
 use fusebox::circuit_breaker::{EffectiveState, OverrideKind};
 use fusebox_collector::model::*;
-use opentelemetry::SpanId;
+use fusebox_collector::query::UploadedTrace;
+use opentelemetry::{SpanId, TraceId};
 use tower::ServiceExt;
 
 use crate::pages::circuit::View;
@@ -35,6 +36,7 @@ use crate::pages::trace::shown::Shown;
 use crate::pages::trace::{TracePage as TraceHtml, TraceView, give_colours};
 use crate::pages::traces::search_form::SearchForm;
 use crate::pages::traces::{Known, TracesPage};
+use crate::pages::upload::UploadPage;
 use crate::pages::view::palette::Palette;
 use crate::pages::view::range::{Range, Ranges};
 use crate::pages::view::state;
@@ -88,6 +90,16 @@ fn trace_page(trace: &Trace, params: &[(&str, &str)]) -> String {
         TraceView::read(&Params::from(params)),
         &Palette::default(),
     ))
+}
+
+/// An uploaded trace with hostile names.
+fn uploaded() -> Vec<UploadedTrace> {
+    vec![UploadedTrace {
+        id: TraceId::from(5),
+        root: (nasty(), nasty()),
+        spans: 3,
+        left: Duration::from_secs(90),
+    }]
 }
 
 fn compare_page(traces: [&Trace; 2], params: &[(&str, &str)]) -> String {
@@ -282,6 +294,7 @@ fn trace_pages() -> Vec<(&'static str, String)> {
             "trace spans hostile",
             trace_page(&nasty_trace(), &[("view", "spans"), ("sort", "self")]),
         ),
+        ("upload", html(UploadPage::new(&uploaded()))),
         ("preferences", html(PreferencesPage::new(true))),
         ("compare", html(ChoosePage::empty())),
         (

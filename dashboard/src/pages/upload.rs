@@ -1,0 +1,132 @@
+//! The page on which files of traces are uploaded to be looked at: OTLP, Jaeger and Zipkin in JSON. The collector keeps them in
+//! memory for a while and stores them nowhere.
+
+use askama::Template;
+use axum::extract::{Form, FromRequest, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Redirect;
+use bytes::Bytes;
+use fusebox_collector::is_same_origin;
+use fusebox_collector::model::Trace;
+use fusebox_collector::query::{
+    UPLOAD_BYTES_MAX, UPLOAD_KEPT, UPLOADS_MAX, UploadedTrace, read_upload,
+};
+use serde::Deserialize;
+
+use super::Pages;
+use super::frame::error::{PageError, PageResult};
+use super::frame::page::{Chrome, Page, Section};
+use super::view::href::Href;
+use super::view::text;
+
+/// Bytes of a request: a pasted file has up to three for one of the file, as forms write it.
+pub(crate) const BODY_BYTES_MAX: usize = 3 * UPLOAD_BYTES_MAX + 64;
+
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "upload/page.html")]
+pub(crate) struct UploadPage {
+    chrome: Chrome,
+    rows: Vec<Row>,
+}
+
+/// One uploaded trace.
+#[derive(Debug)]
+struct Row {
+    href: String,
+    service: String,
+    operation: String,
+    spans: String,
+    left: String,
+}
+
+/// A file that was pasted into the form.
+#[derive(Debug, Deserialize)]
+struct Pasted {
+    json: String,
+}
+
+/// Serves the page.
+pub(crate) async fn show(State(pages): State<Pages>) -> PageResult<UploadPage> {
+    Ok(Page(UploadPage::new(&pages.query.uploads().list())))
+}
+
+/// Takes a file, as the body or pasted into the form, and leads to its trace, or to the list of several.
+pub(crate) async fn send(
+    State(pages): State<Pages>,
+    request: Request,
+) -> Result<Redirect, PageError> {
+    if !is_same_origin(request.headers()) {
+        return Err(PageError::Forbidden);
+    }
+    let file = file(request).await?;
+    if file.len() > UPLOAD_BYTES_MAX {
+        return Err(too_large());
+    }
+    // A file of mebibytes takes long to read.
+    let read = tokio::task::spawn_blocking(move || read_upload(&file)).await;
+    let read = read.map_err(|error| PageError::Failed(error.to_string()))?;
+    let traces = read.map_err(|error| PageError::Invalid(error.to_string()))?;
+    let target = target(&traces);
+    pages.query.uploads().add(traces);
+    Ok(Redirect::to(&target.to_string()))
+}
+
+/// Returns where to look at what was uploaded.
+fn target(traces: &[Trace]) -> Href {
+    match traces {
+        [one] => Href::trace(one.id),
+        _ => Href::new("/upload"),
+    }
+}
+
+/// Reads the body of a request.
+async fn file(request: Request) -> Result<Bytes, PageError> {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    let is_form = content_type.is_some_and(|value| {
+        value
+            .as_bytes()
+            .starts_with(b"application/x-www-form-urlencoded")
+    });
+    if is_form {
+        let form = Form::<Pasted>::from_request(request, &()).await;
+        let Form(pasted) = form.map_err(|error| PageError::Invalid(error.to_string()))?;
+        return Ok(pasted.json.into());
+    }
+    let body = Bytes::from_request(request, &()).await;
+    body.map_err(|_| too_large())
+}
+
+fn too_large() -> PageError {
+    PageError::Invalid(format!(
+        "this file is larger than {} MiB",
+        UPLOAD_BYTES_MAX >> 20
+    ))
+}
+
+impl UploadPage {
+    /// Returns the page with the traces uploaded so far.
+    pub(crate) fn new(uploaded: &[UploadedTrace]) -> Self {
+        let row = |one: &UploadedTrace| Row {
+            href: Href::trace(one.id).to_string(),
+            service: text::name(&one.root.0).into_owned(),
+            operation: text::name(&one.root.1).into_owned(),
+            spans: text::count(one.spans as u64),
+            left: text::age(one.left.as_nanos() as u64),
+        };
+        Self {
+            chrome: Chrome::new(Section::Traces, "Upload traces").scripts(&["upload.js"]),
+            rows: uploaded.iter().map(row).collect(),
+        }
+    }
+
+    /// Returns what is said of the bounds.
+    fn bounds(&self) -> String {
+        format!(
+            "Up to {} MiB a file and {UPLOADS_MAX} traces; each is kept in memory for {} minutes, seen by whoever sees these \
+             pages, and stored nowhere. When more come, the oldest leave.",
+            UPLOAD_BYTES_MAX >> 20,
+            UPLOAD_KEPT.as_secs() / 60
+        )
+    }
+}
