@@ -33,6 +33,8 @@ impl Semaphore {
 
     /// Waits for a permit; dropped meanwhile, it leaves the queue.
     pub(crate) async fn acquire(self: &Arc<Self>) -> Permit {
+        // A permit that was on its way to a waiter which is dropped is free then, and may be one too many.
+        let _settles = Settles(self);
         let permit = self.permits.acquire().await;
         permit.expect("it is never closed").forget();
         self.permit()
@@ -97,6 +99,15 @@ impl Semaphore {
     }
 }
 
+/// Settles when it is dropped.
+struct Settles<'a>(&'a Semaphore);
+
+impl Drop for Settles<'_> {
+    fn drop(&mut self) {
+        self.0.settle();
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.semaphore.release();
@@ -105,6 +116,8 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn all(semaphore: &Arc<Semaphore>) -> Vec<Permit> {
@@ -125,6 +138,21 @@ mod tests {
         semaphore.resize(2, 5);
         drop((held, again));
         assert_eq!(all(&semaphore).len(), 5);
+    }
+
+    /// Scenario: a waiter is given a permit, the size shrinks, and the waiter is dropped before it sees the permit.
+    #[test]
+    fn the_permit_of_a_dropped_waiter_may_be_one_too_many() {
+        let semaphore = Semaphore::new(2);
+        let mut held = all(&semaphore);
+        let mut waiter = Box::pin(semaphore.acquire());
+        assert!((&mut waiter).now_or_never().is_none());
+        held.truncate(1);
+        semaphore.resize(2, 1);
+        drop(waiter);
+        assert!(semaphore.try_acquire().is_none(), "one is held");
+        drop(held);
+        assert_eq!(all(&semaphore).len(), 1);
     }
 
     /// Scenario: the size grows and shrinks while eight threads take permits and give them back.
