@@ -379,8 +379,9 @@ impl Limited<'_> {
         if let Taken::Policy(slot) = self.slot {
             match outcome {
                 Outcome::Success | Outcome::Ignored => drop(slot.answered(true)),
-                Outcome::Cancelled => slot.cancelled(),
-                _ => slot.failed(),
+                // What a pool refused never reached the target.
+                Outcome::Cancelled | Outcome::BulkheadFull | Outcome::Rejected => slot.cancelled(),
+                Outcome::Failure | Outcome::Timeout => slot.failed(),
             }
         }
     }

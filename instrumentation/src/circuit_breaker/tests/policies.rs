@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::circuit_breaker::{Cause, CommandError, IsolationPool, PoolSettings, Registry};
 use crate::resilience::{
-    self, Bulkhead, BulkheadSettings, Cache, Decision, EventKind, Hedge, HedgeSettings,
-    RateLimiter, RateLimiterSettings, Retry, RetrySettings, TimeLimiter, TimeLimiterSettings,
+    self, AdaptSettings, Bulkhead, BulkheadSettings, Cache, Decision, EventKind, Hedge,
+    HedgeSettings, RateLimiter, RateLimiterSettings, Retry, RetrySettings, TimeLimiter,
+    TimeLimiterSettings,
 };
 
 fn retry() -> Retry {
@@ -570,6 +571,29 @@ async fn rejected_thread_with_no_fallback() {
     assert_eq!((calls.success, calls.bulkhead_full), (2, 1));
     assert_eq!(pool.callers(), [(breaker.shell.name.clone(), 1)]);
     assert_eq!(pool.snapshot().rejected, 1);
+}
+
+/// Guarantees: an adaptive bulkhead around a pool that refuses takes no slots away for that.
+#[tokio::test(start_paused = true)]
+async fn what_a_pool_refuses_says_nothing_about_the_target() {
+    let settings = BulkheadSettings {
+        max_concurrent: 10,
+        adapt: Some(AdaptSettings::default()),
+        ..BulkheadSettings::default()
+    };
+    let slots = Bulkhead::builder("stock").settings(settings);
+    let slots = slots.registry(&resilience::Registry::new()).build();
+    let (breaker, pool) = (breaker(Settings::default()), pool(1, 1));
+    let call = || {
+        let command = breaker.command().bulkhead(&slots).in_pool(&pool);
+        let hangs = command.run(std::future::pending::<Result<u32, &str>>);
+        Box::pin(hangs.execute())
+    };
+    let (mut runs, mut waits) = (call(), call());
+    let poll = futures_util::FutureExt::now_or_never;
+    assert!(poll(&mut runs).is_none() && poll(&mut waits).is_none());
+    assert!(matches!(cause(call().await), Cause::PoolFull(_)));
+    assert_eq!(slots.snapshot().limit, Some(10));
 }
 
 /// Guarantees: the wait for a worker is part of the timeout, a call that was given up leaves the pool, each attempt of a retry

@@ -179,13 +179,17 @@ enum Sign {
 impl Quickest {
     /// How long the quickest call took as a part of this one, which is 1 where this one is the quickest.
     fn part_of(&mut self, took: Duration) -> f64 {
+        if took.is_zero() {
+            // Less than the clock can tell, as on a paused one: beside it every other call would seem endless.
+            return 1.0;
+        }
         if self.calls == WINDOW {
             (self.before, self.now, self.calls) = (self.now, Duration::MAX, 0);
         }
         self.calls += 1;
         self.now = self.now.min(took);
         let quickest = self.now.min(self.before);
-        quickest.as_secs_f64() / took.as_secs_f64().max(f64::MIN_POSITIVE)
+        quickest.as_secs_f64() / took.as_secs_f64()
     }
 }
 
@@ -270,5 +274,16 @@ mod tests {
         );
         assert!((0..10_000).all(|_| call(true, 1) >= 1));
         assert_eq!(call(true, 1), 1);
+    }
+
+    /// Scenario: a paused clock, or one that tells no difference, and then a real call.
+    #[test]
+    fn calls_that_take_no_time_say_nothing() {
+        let mut estimate = Estimate::new(10);
+        let none = calls(&mut estimate, &AdaptRule::Vegas, 100, |_| Duration::ZERO);
+        assert!(none >= 10, "{none}");
+        let took = |_| Duration::from_millis(10);
+        let real = calls(&mut estimate, &AdaptRule::Vegas, 100, took);
+        assert!(real >= none, "{none}, then {real}");
     }
 }

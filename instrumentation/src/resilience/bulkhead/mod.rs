@@ -91,11 +91,11 @@ impl Inner for Slots {
     }
 
     /// What was learned is kept, within other bounds.
-    fn apply(&self, _: &BulkheadSettings, new: &BulkheadSettings) -> Wakers {
+    fn apply(&self, old: &BulkheadSettings, new: &BulkheadSettings) -> Wakers {
         let mut estimate = self.estimate.lock();
-        match &new.adapt {
-            Some(adapt) => estimate.bound(adapt),
-            None => *estimate = Estimate::new(new.max_concurrent),
+        match (&old.adapt, &new.adapt) {
+            (Some(_), Some(adapt)) => estimate.bound(adapt),
+            _ => *estimate = Estimate::new(new.max_concurrent),
         }
         self.resize(estimate.slots());
         Wakers::default()
@@ -281,10 +281,11 @@ impl Slots {
 
     /// Changes the number of slots after a call, which still has its own.
     fn learn(&self, took: Duration, has_failed: bool) {
+        // Before the settings, which may change meanwhile: others then apply after this.
+        let mut estimate = self.estimate.lock();
         let Some(settings) = self.settings.read(|settings| settings.adapt.clone()) else {
             return; // Not any more.
         };
-        let mut estimate = self.estimate.lock();
         let running = self.size().saturating_sub(self.free.available());
         let call = Ended {
             took,

@@ -337,3 +337,16 @@ async fn an_adaptive_bulkhead_learns_from_ends() {
             .contains("max_concurrent must be 20 to 100")
     );
 }
+
+/// Guarantees: a bulkhead that becomes adaptive begins with the slots that its settings name.
+#[test]
+fn a_fixed_bulkhead_becomes_adaptive() {
+    let bulkhead = bulkhead(BulkheadSettings::default());
+    let adaptive = BulkheadSettings {
+        max_concurrent: 7,
+        adapt: Some(AdaptSettings::default()),
+        ..BulkheadSettings::default()
+    };
+    bulkhead.update_settings(adaptive).unwrap();
+    assert_eq!(bulkhead.snapshot().limit, Some(7));
+}
