@@ -6,8 +6,15 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// What those wait for who ask for a key while another one asks its target.
-pub(super) type Answer<V> = watch::Receiver<Option<Arc<V>>>;
+/// What those wait for who ask for a key while another one asks its target; closed without an end if that one gives up.
+pub(super) type Answer<V> = watch::Receiver<Option<End<V>>>;
+
+/// How a question ended.
+#[derive(Debug, Clone)]
+pub(super) enum End<V> {
+    Answered(Arc<V>),
+    Failed,
+}
 
 /// Answers, and questions that are under way. At most so many keys: the one that was longest not asked for goes first.
 pub(super) struct Entries<K, V> {
@@ -38,8 +45,16 @@ enum State<V> {
 pub(super) enum Known<V> {
     Answered(Arc<V>),
     Asked(Answer<V>),
-    /// Nothing: whoever has this number asks now.
-    Nothing(u64),
+    /// Nothing: whoever has this asks now.
+    Nothing(Asking<V>),
+}
+
+/// The right to ask for a key.
+#[derive(Debug)]
+pub(super) struct Asking<V> {
+    pub(super) by: u64,
+    /// To those who wait.
+    pub(super) end: watch::Sender<Option<End<V>>>,
 }
 
 /// What was forgotten, to be dropped without a lock held: it is the application's.
@@ -64,37 +79,35 @@ impl<K: Hash + Eq + Clone, V> Entries<K, V> {
         key: &K,
         oldest: u64,
         most: usize,
-        answer: &Answer<V>,
     ) -> (Known<V>, Forgotten<K, V>) {
         self.uses += 1;
         let use_now = self.uses;
         if let Some(entry) = self.by_key.get_mut(key) {
             let known = match &entry.state {
                 State::Answered { value, at } if *at >= oldest => {
-                    Known::Answered(Arc::clone(value))
+                    Some(Known::Answered(Arc::clone(value)))
                 }
-                State::Asked { answer, .. } => Known::Asked(answer.clone()),
-                State::Answered { .. } => Known::Nothing(use_now),
+                State::Asked { answer, .. } => Some(Known::Asked(answer.clone())),
+                State::Answered { .. } => None,
             };
             if let Some(key) = self.by_use.remove(&entry.used) {
                 self.by_use.insert(use_now, key);
             }
             entry.used = use_now;
-            if !matches!(known, Known::Nothing(_)) {
+            if let Some(known) = known {
                 return (known, Forgotten(Vec::new()));
             }
         }
         let forgotten = self.make_room(key, most);
-        let state = State::Asked {
-            by: use_now,
-            answer: answer.clone(),
-        };
+        let (end, answer) = watch::channel(None);
+        let by = use_now;
+        let state = State::Asked { by, answer };
         let used = use_now;
         let replaced = self.by_key.insert(key.clone(), Entry { used, state });
         self.by_use.insert(used, key.clone());
         let replaced = replaced.map(|entry| (key.clone(), entry));
         let forgotten = Forgotten(forgotten.into_iter().chain(replaced).collect());
-        (Known::Nothing(use_now), forgotten)
+        (Known::Nothing(Asking { by, end }), forgotten)
     }
 
     /// Keeps the answer of the one who asked, unless the key was forgotten or asked anew meanwhile.
@@ -161,12 +174,11 @@ mod tests {
     #[test]
     fn the_key_that_was_longest_not_asked_for_is_forgotten_first() {
         let mut entries = Entries::<u32, u32>::default();
-        let (_sender, answer) = watch::channel(None);
         let mut is_known = |key: u32| {
-            let (known, forgotten) = entries.find(&key, 0, 2, &answer);
+            let (known, forgotten) = entries.find(&key, 0, 2);
             drop(forgotten);
             match known {
-                Known::Nothing(by) => {
+                Known::Nothing(Asking { by, .. }) => {
                     assert!(entries.answer(&key, by, Arc::new(key), 5).is_some());
                     assert!(entries.len() <= 2);
                     false
@@ -184,9 +196,7 @@ mod tests {
     #[test]
     fn an_old_answer_is_asked_for_anew_and_a_late_one_is_not_kept() {
         let mut entries = Entries::<u32, u32>::default();
-        let (_sender, answer) = watch::channel(None);
-        let find =
-            |entries: &mut Entries<u32, u32>, oldest| entries.find(&7, oldest, 10, &answer).0;
+        let find = |entries: &mut Entries<u32, u32>, oldest| entries.find(&7, oldest, 10).0;
         let Known::Nothing(first) = find(&mut entries, 0) else {
             panic!("it is empty");
         };
@@ -194,9 +204,9 @@ mod tests {
         let Known::Nothing(second) = find(&mut entries, 0) else {
             panic!("it was removed");
         };
-        assert!(entries.answer(&7, first, Arc::new(1), 5).is_none());
-        drop(entries.give_up(&7, first));
-        assert!(entries.answer(&7, second, Arc::new(2), 5).is_some());
+        assert!(entries.answer(&7, first.by, Arc::new(1), 5).is_none());
+        drop(entries.give_up(&7, first.by));
+        assert!(entries.answer(&7, second.by, Arc::new(2), 5).is_some());
         assert!(matches!(find(&mut entries, 5), Known::Answered(value) if *value == 2));
         assert!(matches!(find(&mut entries, 6), Known::Nothing(_)));
     }

@@ -10,8 +10,6 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::current::Current;
 use super::event::{EventKind, Kind};
 use super::handle::policy;
@@ -21,7 +19,7 @@ use super::snapshot::Snapshot;
 use crate::sync::Mutex;
 use crate::time::clock::Clock;
 use crate::time::nanos;
-use entries::{Entries, Known};
+use entries::{Answer, Asking, End, Entries, Known};
 pub use settings::CacheSettings;
 
 /// What a cache finds answers by.
@@ -37,8 +35,7 @@ impl<V: Clone + Send + Sync + 'static> Value for V {}
 /// A cache; clones are handles to the same one.
 ///
 /// Who asks for a key that is being asked for waits for that answer. An error is not kept: those who waited then ask for
-/// themselves, all at once, as does whoever comes next. A cache of a name and other types than before replaces the one in the
-/// registry.
+/// themselves, all at once. If the one who asks gives up, dropped or by a panic, one of those who wait asks in its place.
 ///
 /// ```
 /// use fusebox::resilience::Cache;
@@ -152,43 +149,52 @@ impl<K: Key, V: Value> Cache<K, V> {
     pub(crate) async fn find(&self, key: K) -> Found<'_, K, V> {
         let store = &*self.inner;
         let mut running = Running::start(&store.instrument, 0);
-        let (sender, answer) = watch::channel(None);
-        let by = match store.known(&key, &answer) {
-            Known::Answered(value) => return Found::answer(&mut running, &value),
-            Known::Nothing(by) => by,
-            Known::Asked(mut answer) => {
-                // An error is that whoever asked got none.
-                let answered = answer.wait_for(Option::is_some).await;
-                if let Some(value) = answered.ok().and_then(|value| value.clone()) {
-                    return Found::answer(&mut running, &value);
-                }
-                0 // Asks for itself.
+        let mut may_wait = true;
+        let asking = loop {
+            match store.known(&key) {
+                Known::Answered(value) => return Found::answer(&mut running, &value),
+                Known::Nothing(asking) => break Some(asking),
+                Known::Asked(_) if !may_wait => break None,
+                Known::Asked(answer) => match end_of(answer).await {
+                    Some(End::Answered(value)) => return Found::answer(&mut running, &value),
+                    // In line, each would wait for the timeouts of all before it.
+                    Some(End::Failed) => may_wait = false,
+                    // Whoever asked has given up, which says nothing about the target: one of those who waited asks now.
+                    None => {}
+                },
             }
         };
         Found::Question(Question {
             store,
             running,
             key,
-            by,
-            sender,
+            asking,
         })
     }
 }
 
+/// Waits for the end of a question; nothing if whoever asked has given up.
+async fn end_of<V: Value>(mut answer: Answer<V>) -> Option<End<V>> {
+    let end = answer.wait_for(Option::is_some).await;
+    end.ok().and_then(|end| end.clone())
+}
+
 impl<K: Key, V: Value> Store<K, V> {
-    fn known(&self, key: &K, answer: &entries::Answer<V>) -> Known<V> {
+    fn known(&self, key: &K) -> Known<V> {
         let (capacity, ttl) = self
             .settings
             .read(|settings| (settings.capacity, settings.ttl));
         let now = self.clock.now();
         // What was answered at this very moment has its time before it.
         let oldest = ttl.map_or(0, |ttl| (now + 1).saturating_sub(nanos(ttl)));
-        let (known, forgotten) = self
-            .entries
-            .lock()
-            .find(key, oldest, capacity as usize, answer);
+        let (known, forgotten) = self.entries.lock().find(key, oldest, capacity as usize);
         drop(forgotten);
         known
+    }
+
+    fn give_up(&self, key: &K, by: u64) {
+        let forgotten = self.entries.lock().give_up(key, by);
+        drop(forgotten);
     }
 }
 
@@ -211,35 +217,38 @@ pub(crate) struct Question<'a, K: Key, V: Value> {
     store: &'a Store<K, V>,
     running: Running<'a>,
     key: K,
-    /// 0 of one whose answer is not kept.
-    by: u64,
-    sender: watch::Sender<Option<Arc<V>>>,
+    /// Nothing beside another one who asks: its answer is not kept.
+    asking: Option<Asking<V>>,
 }
 
 impl<K: Key, V: Value> Question<'_, K, V> {
     /// Keeps the answer, and hands it to those who wait.
     pub(crate) fn answered(mut self, value: V) {
-        let value = Arc::new(value);
-        let now = self.store.clock.now();
-        let answer = {
-            let value = Arc::clone(&value);
-            let mut entries = self.store.entries.lock();
-            entries.answer(&self.key, self.by, value, now)
-        };
-        drop(answer);
-        self.sender.send_replace(Some(value));
+        if let Some(Asking { by, end }) = self.asking.take() {
+            let (value, now) = (Arc::new(value), self.store.clock.now());
+            let kept = Arc::clone(&value);
+            let answer = self.store.entries.lock().answer(&self.key, by, kept, now);
+            drop(answer);
+            end.send_replace(Some(End::Answered(value)));
+        }
         self.running.end(EventKind::Succeeded, Duration::ZERO);
     }
 
     /// Ends without an answer to keep.
     pub(crate) fn failed(mut self) {
+        if let Some(Asking { by, end }) = self.asking.take() {
+            // Before those who wait look again.
+            self.store.give_up(&self.key, by);
+            end.send_replace(Some(End::Failed));
+        }
         self.running.end(EventKind::Failed, Duration::ZERO);
     }
 }
 
 impl<K: Key, V: Value> Drop for Question<'_, K, V> {
     fn drop(&mut self) {
-        let forgotten = self.store.entries.lock().give_up(&self.key, self.by);
-        drop(forgotten);
+        if let Some(asking) = self.asking.take() {
+            self.store.give_up(&self.key, asking.by);
+        }
     }
 }

@@ -63,23 +63,42 @@ async fn a_question_is_asked_once_and_an_error_is_not_kept() {
     assert_eq!(counts.count(EventKind::FromCache), 2);
 }
 
-/// Guarantees: who is dropped or panics while asking leaves the question to those who wait.
-#[tokio::test]
-async fn a_question_that_is_given_up_is_asked_by_others() {
+/// Scenario: three wait when the one who asks is dropped.
+/// Guarantees: one of them asks, the others have its answer, and it is kept.
+#[tokio::test(start_paused = true)]
+async fn a_question_that_is_given_up_is_asked_by_one_other() {
     let cache = cache(10, None);
     let mut first = Box::pin(cache.call(1, std::future::pending::<Result<u32, ()>>));
     assert!((&mut first).now_or_never().is_none());
-    let mut second = Box::pin(cache.call(1, || async { Ok::<_, ()>(2) }));
-    assert!((&mut second).now_or_never().is_none(), "it waits");
+    let asked = AtomicU32::new(0);
+    let ask = || async {
+        sleep(SECOND).await;
+        Ok::<_, ()>(asked.fetch_add(1, Relaxed))
+    };
+    let mut others = Box::pin(join_all((0..3).map(|_| cache.call(1, ask))));
+    assert!((&mut others).now_or_never().is_none(), "they wait");
     drop(first);
-    assert_eq!(second.await, Ok(2));
-    assert_eq!(
-        cache.call(1, || async { Ok::<_, ()>(3) }).await,
-        Ok(3),
-        "that one's answer was its own"
-    );
+    assert_eq!(others.await, [Ok(0); 3]);
+    assert_eq!(cache.call(1, ask).await, Ok(0), "it was kept");
     let counts = cache.snapshot();
     assert_eq!(counts.count(EventKind::Cancelled), 1);
+    assert_eq!(counts.count(EventKind::FromCache), 3);
+}
+
+/// Scenario: the one who asks fails, and the two who waited ask then.
+/// Guarantees: the answer of the first of them is kept.
+#[tokio::test(start_paused = true)]
+async fn an_answer_after_an_error_is_kept() {
+    let cache = cache(10, None);
+    let asked = AtomicU32::new(0);
+    let ask = || async {
+        let number = asked.fetch_add(1, Relaxed);
+        sleep(SECOND).await;
+        if number == 0 { Err("down") } else { Ok(number) }
+    };
+    let answers = join_all((0..3).map(|_| cache.call(1, ask))).await;
+    assert_eq!(answers, [Err("down"), Ok(1), Ok(2)]);
+    assert_eq!(cache.call(1, ask).await, Ok(1));
 }
 
 #[test]
