@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::errors::Cause;
 use super::execution::ExecutionEvent;
@@ -69,6 +69,19 @@ impl Deadline {
     pub(super) fn left(self) -> Duration {
         let left = |at: Instant| at.saturating_duration_since(Instant::now());
         self.at.map_or(Duration::MAX, left)
+    }
+
+    /// Returns how long the whole may take, if it has.
+    pub(super) fn exceeded(self) -> Option<Duration> {
+        (self.left() == Duration::ZERO).then_some(self.whole)
+    }
+
+    /// Waits for a future until then.
+    pub(super) async fn limit<F: Future>(self, future: F) -> Option<F::Output> {
+        match self.at {
+            Some(at) => timeout_at(at, future).await.ok(),
+            None => Some(future.await),
+        }
     }
 }
 

@@ -19,8 +19,9 @@ pub struct CachedCommand<K: Key, V: Value, C> {
 
 impl<F, B, E> RunCommand<F, B, E> {
     /// Puts a cache around all of it: an answer that is kept asks neither breaker nor limiter, and its event is
-    /// RESPONSE_FROM_CACHE. Who asks while another one does waits for that answer, as long as it takes. What a fallback gave is
-    /// not kept.
+    /// RESPONSE_FROM_CACHE. Who asks while another one does waits for that answer, at most for the
+    /// [`deadline`](super::command::Command::deadline) of its command, of which the wait is a part. What a fallback gave is not
+    /// kept.
     ///
     /// ```
     /// use fusebox::circuit_breaker::CircuitBreaker;
@@ -50,18 +51,24 @@ impl<F, B, E> RunCommand<F, B, E> {
 /// Executes a command of one kind unless there is an answer.
 macro_rules! execute_cached {
     ($self:ident) => {{
-        match $self.cache.find($self.key).await {
-            Found::Answer(value) => {
-                let execution = $self.command.answered_from_cache();
-                (Ok(value), execution)
-            }
-            Found::Question(question) => {
-                let (result, execution) = $self.command.execute_observed().await;
+        let mut command = $self.command;
+        let deadline = command.code.start();
+        let waiting = command.start_waiting();
+        match deadline.limit($self.cache.find($self.key)).await {
+            Some(Found::Answer(value)) => (Ok(value), waiting.finish_from_cache()),
+            Some(Found::Question(question)) => {
+                command.go_on(waiting);
+                let (result, execution) = command.execute_observed().await;
                 match &result {
                     Ok(value) if !execution.fell_back() => question.answered(value.clone()),
                     _ => question.failed(),
                 }
                 (result, execution)
+            }
+            // The command finds that its time is over.
+            None => {
+                command.go_on(waiting);
+                command.execute_observed().await
             }
         }
     }};

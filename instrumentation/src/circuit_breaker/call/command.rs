@@ -73,6 +73,7 @@ impl Command {
                 pool: None,
                 repeat: None,
                 bad_request: None,
+                deadline: None,
             },
             fallback: NoFallback,
             has_fallback: true,
@@ -191,10 +192,14 @@ impl<F, B, E> RunCommand<F, B, E> {
         self
     }
 
-    /// Ends the execution of a command whose answer was kept.
-    pub(super) fn answered_from_cache(self) -> Execution {
-        self.breaker.shell.shared.answered_from_cache();
-        Observation::start(self.breaker, self.observer).finish_from_cache()
+    /// Begins to observe a command that asks a cache before it is executed.
+    pub(super) fn start_waiting(&mut self) -> Observation {
+        Observation::start(self.breaker.clone(), self.observer.take())
+    }
+
+    /// Gets the observer back: the cache has no answer.
+    pub(super) fn go_on(&mut self, waiting: Observation) {
+        self.observer = waiting.into_observer();
     }
 
     fn with_fallback<C>(self, fallback: C) -> RunCommand<F, C, E> {

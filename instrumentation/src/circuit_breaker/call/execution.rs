@@ -92,13 +92,13 @@ impl Execution {
         self.fallback.is_some()
     }
 
-    /// Returns how often the protected code was called or refused: 0 if a cache had the answer, 1, or more with a retry or a hedge. The first event is that
-    /// of the attempt that decided.
+    /// Returns how often the protected code was called or refused: 0 if a cache had the answer or the deadline was over before,
+    /// 1, or more with a retry or a hedge. The first event is that of the attempt that decided.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// Returns how long the command took, fallback included.
+    /// Returns how long the command took, fallback included; without the wait for an answer that a cache did not get.
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }

@@ -90,11 +90,17 @@ impl Observation {
         execution
     }
 
-    /// Ends an execution that ran nothing.
+    /// Ends an execution that ran nothing, and may have waited for another's answer.
     pub(super) fn finish_from_cache(mut self) -> Execution {
+        self.breaker.shell.shared.answered_from_cache();
         (self.first, self.from_cache) = (Some(ExecutionEvent::Success), true);
-        (self.attempts, self.ended) = (0, Some(self.started));
+        self.attempts = 0;
         self.finish()
+    }
+
+    /// Returns the observer, which is not called yet.
+    pub(super) fn into_observer(mut self) -> Option<Observer> {
+        self.observer.take()
     }
 
     fn notify(&mut self, execution: &Execution) {

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU32;
 
 use super::attempt::{Attempt, Attempts, BadRequest, Deadline, Policies, Times};
 use super::errors::{Cause, CommandError};
+use super::execution::ExecutionEvent;
 use super::in_pool::InPool;
 use super::observation::Observation;
 use crate::isolated::isolated;
@@ -23,6 +24,8 @@ pub(super) struct Code<F, E> {
     pub(super) repeat: Option<Repeat<F, E>>,
     /// Under a lock, as the attempts of a hedge share it.
     pub(super) bad_request: Option<Mutex<BadRequest<E>>>,
+    /// If its time has begun before its first attempt.
+    pub(super) deadline: Option<Deadline>,
 }
 
 /// The way to call the protected code again: `F` is called by value, so each attempt calls a clone.
@@ -32,6 +35,15 @@ pub(super) struct Repeat<F, E> {
 }
 
 impl<F, E> Code<F, E> {
+    /// Begins the time of the whole.
+    pub(super) fn start(&mut self) -> Deadline {
+        let whole = self
+            .policies
+            .as_ref()
+            .and_then(|policies| policies.deadline);
+        *self.deadline.insert(Deadline::start(whole))
+    }
+
     /// Runs the protected code; returns what is decided after it, or the reason to fall back.
     pub(super) async fn attempt<Fut, T>(
         self,
@@ -42,9 +54,14 @@ impl<F, E> Code<F, E> {
         Fut: Future<Output = Result<T, E>>,
     {
         let policies = self.policies.as_deref().unwrap_or(Policies::NONE);
+        let deadline = self.deadline;
+        if let Some(whole) = deadline.and_then(Deadline::exceeded) {
+            observation.attempted(ExecutionEvent::Timeout, 0, None);
+            return Err(Cause::TimedOut(whole));
+        }
         let attempts = Attempts {
             breaker: &observation.breaker,
-            deadline: Deadline::start(policies.deadline),
+            deadline: deadline.unwrap_or_else(|| Deadline::start(policies.deadline)),
             policies,
             pool: self.pool.as_ref(),
             bad_request: self.bad_request.as_ref(),

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::circuit_breaker::{Cause, CommandError, IsolationPool, PoolSettings, Registry};
+use crate::circuit_breaker::{
+    Cause, CommandError, ExecutionEvent, IsolationPool, PoolSettings, Registry,
+};
 use crate::resilience::{
     self, AdaptSettings, Bulkhead, BulkheadSettings, Cache, Decision, EventKind, Hedge,
     HedgeSettings, RateLimiter, RateLimiterSettings, Retry, RetrySettings, TimeLimiter,
@@ -672,4 +674,37 @@ async fn answers_are_kept_around_the_command() {
     assert_eq!(breaker.shell.shared.answers_from_cache(), 1);
     let plain = breaker.command().run(stock).cached(&cache, 1);
     assert_eq!(plain.execute().await.unwrap(), 7);
+}
+
+/// Scenario: one command hangs while others wait for its answer: one with a deadline, one that is dropped, one to the end.
+/// Guarantees: the wait is part of the deadline and of the time that the command took, and each observer learns the end.
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_an_answer_is_limited_and_observed() {
+    let breaker = breaker(Settings::default());
+    let cache: Cache<u32, u32> = Cache::builder("stock")
+        .registry(&resilience::Registry::new())
+        .build();
+    let stock = || async {
+        sleep(ms(500)).await;
+        Ok::<_, &str>(7)
+    };
+    let slow = || breaker.command().run(stock).cached(&cache, 1);
+    let (asks, waits) = (slow().execute_observed(), slow().execute_observed());
+    let late = breaker.command().deadline(ms(100)).run(stock);
+    let late = late.cached(&cache, 1).execute_observed();
+    let (seen, events) = std::sync::mpsc::channel();
+    let dropped = breaker.command().run(stock).observe(move |execution| {
+        let first = execution.events().next().map(ExecutionEvent::as_str);
+        seen.send(first).ok();
+    });
+    let dropped = dropped.cached(&cache, 1).execute();
+    let dropped = tokio::time::timeout(ms(50), dropped);
+    let ((asked, _), (waited, execution), (late, cut), dropped) =
+        tokio::join!(asks, waits, late, dropped);
+    assert_eq!((asked.unwrap(), waited.unwrap()), (7, 7));
+    assert_eq!(execution.elapsed(), ms(500));
+    assert!(matches!(cause(late), Cause::TimedOut(limit) if limit == ms(100)));
+    assert_eq!((cut.attempts(), breaker.snapshot().calls.total()), (0, 1));
+    assert!(dropped.is_err());
+    assert_eq!(events.try_recv().unwrap(), Some("CANCELLED"));
 }
