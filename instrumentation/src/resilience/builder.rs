@@ -42,7 +42,8 @@ where
     /// with a number made from the whole.
     ///
     /// The first settings of a name win: a builder that was given others gets the registered policy as it is, and that is
-    /// logged as a warning, once for each policy. `update_settings` of the policy changes settings in force.
+    /// logged as a warning, once for each policy. `update_settings` of the policy changes settings in force. The first types of
+    /// a cache win too: of one with others a new one is returned, which is not registered.
     ///
     /// # Panics
     /// Panics on settings that [`PolicySettings::validate`] refuses; [`try_build`](Self::try_build) does not.
@@ -57,6 +58,8 @@ where
                 });
                 policy
             }
+            // The registry logs it.
+            Err(BuildError::OtherTypes(_)) => self.registered(),
             Err(BuildError::NameTooLong) => Self {
                 name: shortened(self.name),
                 ..self
@@ -68,13 +71,17 @@ where
     /// As [`build`](Self::build), for names and settings from outside the program.
     ///
     /// # Errors
-    /// Returns an error for invalid settings, a name that is too long, or a name that was built with other settings before.
+    /// Returns an error for invalid settings, a name that is too long, or a name that was built with other settings or types
+    /// before.
     pub fn try_build(self) -> Result<P, BuildError> {
         if let Some(settings) = &self.settings {
             settings.validate()?;
         }
         if self.name.len() > MAX_NAME_BYTES {
             return Err(BuildError::NameTooLong);
+        }
+        if self.in_registry().has_other_types::<P::Inner>(&self.name) {
+            return Err(BuildError::OtherTypes(self.name));
         }
         let policy = self.registered();
         let wanted = self.settings.as_ref();
@@ -88,9 +95,12 @@ where
         })
     }
 
+    fn in_registry(&self) -> &Registry {
+        self.registry.as_ref().unwrap_or_else(|| Registry::global())
+    }
+
     fn registered(&self) -> P {
-        let registry = self.registry.as_ref().unwrap_or_else(|| Registry::global());
         let settings = || self.settings.clone().unwrap_or_default();
-        P::from_inner(registry.get_or_register(&self.name, settings))
+        P::from_inner(self.in_registry().get_or_register(&self.name, settings))
     }
 }

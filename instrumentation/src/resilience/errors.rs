@@ -31,6 +31,9 @@ pub enum BuildError {
     /// The name is longer than [`MAX_NAME_BYTES`].
     #[error("name of a policy is longer than {MAX_NAME_BYTES} bytes")]
     NameTooLong,
+    /// The name belongs to a cache of other types.
+    #[error("cache {0} exists with other types")]
+    OtherTypes(String),
     /// The name belongs to a policy of this kind that was built with other settings.
     #[error("{} {name} exists with other settings", .policy.noun())]
     Conflict {

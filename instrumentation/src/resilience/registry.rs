@@ -67,10 +67,26 @@ impl Registry {
         Some(P::from_inner(found))
     }
 
-    /// Removes the policy of that name and returns it. Whoever holds it goes on with it; the name starts anew.
+    /// Removes the policy of that name and returns it. Whoever holds it goes on with it; the name starts anew. A cache of other
+    /// types stays.
     pub fn remove<P: Policy>(&self, name: &str) -> Option<P> {
-        let removed = self.inner.policies.write().remove(&key::<P::Inner>(name))?;
-        Some(P::from_inner(downcast(removed)?))
+        let key = key::<P::Inner>(name);
+        let mut policies = self.inner.policies.write();
+        let found = downcast(policies.get(&key)?.clone())?;
+        let removed = policies.remove(&key);
+        drop(policies);
+        drop(removed);
+        Some(P::from_inner(found))
+    }
+
+    /// Whether the name belongs to a cache of other types.
+    pub(super) fn has_other_types<I: PolicyInner>(&self, name: &str) -> bool {
+        if I::KIND != Kind::Cache {
+            return false; // The others have none.
+        }
+        let key = key::<I>(name);
+        let found = self.inner.policies.read().get(&key).cloned();
+        found.is_some_and(|found| downcast::<I>(found).is_none())
     }
 
     /// Returns the counts of every policy, sorted by kind and name.
@@ -94,7 +110,8 @@ impl Registry {
         self.inner.listeners.add(listener);
     }
 
-    /// Returns the policy of that name; registers one with these settings (valid) if there is none.
+    /// Returns the policy of that name; registers one with these settings (valid) if there is none. Where the name belongs to a
+    /// cache of other types, the new one is not registered.
     pub(super) fn get_or_register<I: PolicyInner>(
         &self,
         name: &str,
@@ -106,13 +123,19 @@ impl Registry {
             return policy;
         }
         let mut policies = self.inner.policies.write();
-        if let Some(policy) = policies.get(&key).cloned().and_then(downcast) {
+        let known = policies.get(&key).cloned();
+        if let Some(policy) = known.clone().and_then(downcast) {
             return policy;
         }
-        let evicted = make_room(&mut policies, self.inner.limit);
         let listeners = Arc::clone(&self.inner.listeners);
         let instrument = Instrument::new(I::KIND, key.1.clone(), listeners);
         let policy = Arc::new(I::new(instrument, settings()));
+        if let Some(known) = known {
+            drop(policies);
+            warn_of_other_types(known.instrument());
+            return policy;
+        }
+        let evicted = make_room(&mut policies, self.inner.limit);
         policies.insert(key, Arc::<I>::clone(&policy));
         drop(policies);
         drop(evicted);
@@ -123,6 +146,12 @@ impl Registry {
         let found = self.inner.policies.read().get(key).cloned()?;
         downcast(found)
     }
+}
+
+fn warn_of_other_types(known: &Instrument) {
+    known.conflict.call_once(|| {
+        tracing::warn!(target: "fusebox", policy = &*known.name, "a cache of this name and other types is not registered, so it is neither shared nor exported; not logged again");
+    });
 }
 
 fn key<I: PolicyInner>(name: &str) -> Key {

@@ -112,3 +112,21 @@ fn settings_that_cannot_work_are_refused() {
     assert_eq!(refused(0, None), "capacity");
     assert_eq!(refused(1, Some(Duration::ZERO)), "ttl");
 }
+
+/// Guarantees: whoever names a cache of other types neither gets nor replaces the one of that name, and does not remove it.
+#[tokio::test]
+async fn the_first_types_of_a_name_win() {
+    let registry = Registry::new();
+    let numbers = || Cache::<u32, u32>::builder("users").registry(&registry);
+    let texts = || Cache::<u32, String>::builder("users").registry(&registry);
+    let first = numbers().build();
+    assert_eq!(first.call(1, || async { Ok::<_, ()>(7) }).await, Ok(7));
+    let refused = texts().try_build().unwrap_err();
+    assert_eq!(refused.to_string(), "cache users exists with other types");
+    let other = texts().build();
+    let answer = other.call(1, || async { Ok::<_, ()>("Ada".to_owned()) });
+    assert_eq!(answer.await.as_deref(), Ok("Ada"));
+    assert!(registry.remove::<Cache<u32, String>>("users").is_none());
+    assert_eq!(numbers().build().call(1, || async { Err(()) }).await, Ok(7));
+    assert_eq!(registry.snapshots().len(), 1);
+}
