@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::ast::{Expression, Function, Metric, Query};
 use super::cell::Cell;
-use super::series::{Exemplar, Series, TRACE_ID, add_to, apply};
+use super::series::{Exemplar, Series, SeriesSet, TRACE_ID, add_to, apply};
 use super::steps::Steps;
 use super::value::Value;
 use super::view::TraceView;
@@ -139,12 +139,14 @@ impl MetricQuery {
         let Some(metric) = &self.query.metric else {
             return (Vec::new(), None);
         };
-        let mut series = Vec::new();
-        for (_, counted) in self.series {
+        let mut set = SeriesSet::default();
+        // In an order, so that the same ones find no room each time.
+        let groups: BTreeMap<_, _> = self.series.into_iter().collect();
+        for counted in groups.into_values() {
             let labels = metric.by.iter().map(ToString::to_string);
             let labels = labels.zip(counted.values).collect();
             add_to(
-                &mut series,
+                &mut set,
                 &metric.function,
                 &self.steps,
                 labels,
@@ -152,11 +154,13 @@ impl MetricQuery {
                 counted.exemplars,
             );
         }
-        series.sort_by_key(Series::name);
+        let bound = self.bound.or(set.bound());
+        let mut series = set.series;
+        series.sort_by_cached_key(Series::name);
         for stage in &metric.then {
             apply(*stage, &mut series);
         }
-        (series, self.bound)
+        (series, bound)
     }
 }
 
@@ -171,7 +175,7 @@ fn exemplar(view: &TraceView<'_>, span: usize, value: Option<f64>) -> Exemplar {
 }
 
 /// Returns a value as a label: a list is its text, and a long text is cut.
-fn label(value: Value<'_>) -> Value<'static> {
+pub(super) fn label(value: Value<'_>) -> Value<'static> {
     match value {
         Value::Text(_) | Value::List(_) => {
             let text = value.to_string();

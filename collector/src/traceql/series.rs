@@ -16,6 +16,10 @@ const BUCKET: &str = "__bucket";
 const QUANTILE: &str = "p";
 const NAME: &str = "__name__";
 
+/// Samples of all series of one answer. Rates and counts have one at every step, be it 0, so that what was counted says
+/// little about their number.
+const SAMPLES_MAX: usize = 500_000;
+
 /// A name with its value.
 pub type Label = (String, Value<'static>);
 
@@ -70,9 +74,37 @@ fn shown(value: &Value<'_>) -> String {
     }
 }
 
-/// Adds the series that a function makes of the spans of one group.
+/// The series of one answer.
+#[derive(Debug, Default)]
+pub(super) struct SeriesSet {
+    pub(super) series: Vec<Series>,
+    samples: usize,
+    is_cut: bool,
+}
+
+impl SeriesSet {
+    /// Returns whether there is room for another series; where there is none, series are missing.
+    fn has_room(&mut self) -> bool {
+        self.is_cut |= self.samples >= SAMPLES_MAX;
+        !self.is_cut
+    }
+
+    fn push(&mut self, series: Series) {
+        self.samples += series.samples.len();
+        self.series.push(series);
+    }
+
+    /// Returns why series are missing, if some are.
+    pub(super) fn bound(&self) -> Option<String> {
+        let bound =
+            || format!("an answer has {SAMPLES_MAX} samples at most; a longer step has fewer");
+        self.is_cut.then(bound)
+    }
+}
+
+/// Adds the series that a function makes of the spans of one group, as far as there is room.
 pub(super) fn add_to(
-    series: &mut Vec<Series>,
+    set: &mut SeriesSet,
     function: &Function,
     steps: &Steps,
     labels: Vec<Label>,
@@ -81,6 +113,9 @@ pub(super) fn add_to(
 ) {
     exemplars.sort_by_key(|exemplar| exemplar.time);
     let mut push = |more: Option<Label>, sample: &dyn Fn(Option<&Cell>) -> Option<f64>| {
+        if !set.has_room() {
+            return;
+        }
         let mut labels = labels.clone();
         labels.extend(more);
         if labels.is_empty() {
@@ -89,7 +124,7 @@ pub(super) fn add_to(
         let samples = steps.times();
         let samples =
             samples.filter_map(|(number, time)| Some((time, sample(cells.get(&number))?)));
-        series.push(Series {
+        set.push(Series {
             labels,
             samples: samples.collect(),
             exemplars: std::mem::take(&mut exemplars),

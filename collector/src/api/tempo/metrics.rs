@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::answer::{Metrics, key_value, number};
@@ -16,6 +16,7 @@ use super::search::candidates;
 use crate::api::ApiState;
 use crate::api::dialect::{Reach, Refuse, SEARCH_TIME_MAX, Stop, with_missing};
 use crate::api::refusal::Refusal;
+use crate::model::UnixNanos;
 use crate::query::{QueryError, TRACE_BYTES_MAX, bytes_of};
 use crate::store::cancel::off_worker;
 use crate::sync::Mutex;
@@ -32,8 +33,8 @@ const EXEMPLARS_MAX: usize = 100;
 
 /// The answer of both routes.
 #[derive(Debug, Serialize)]
-struct Answer {
-    series: Vec<Value>,
+struct Answer<S> {
+    series: Vec<S>,
     metrics: Metrics,
     /// `PARTIAL`, and why; only where something is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,8 +56,8 @@ pub(super) async fn range(
     let exemplars = params
         .whole_number("exemplars", EXEMPLARS_MAX)?
         .unwrap_or(0);
-    let (series, read, missing) = count(&state, query, steps, exemplars).await?;
-    Ok(answer(series.iter().map(over_time), read, missing))
+    let counted = count(&state, query, steps, exemplars).await?;
+    written(counted, |series| Some(OverTime::of(series))).await
 }
 
 /// `GET /tempo/api/metrics/query?q&start&end&since`: one value for the whole range.
@@ -66,8 +67,8 @@ pub(super) async fn instant(
 ) -> Result<Response, Refusal> {
     let query = metric(&params)?;
     let steps = Steps::once(params.range()?);
-    let (series, read, missing) = count(&state, query, steps, 0).await?;
-    Ok(answer(series.iter().filter_map(at_once), read, missing))
+    let counted = count(&state, query, steps, 0).await?;
+    written(counted, at_once).await
 }
 
 fn metric(params: &Params) -> Result<Arc<Query>, Refusal> {
@@ -81,13 +82,20 @@ fn metric(params: &Params) -> Result<Arc<Query>, Refusal> {
     }
 }
 
+/// What was counted.
+struct Counted {
+    series: Vec<Series>,
+    metrics: Metrics,
+    missing: Option<String>,
+}
+
 /// Counts the spans of every trace that the store has for a query.
 async fn count(
     state: &ApiState,
     query: Arc<Query>,
     steps: Steps,
     exemplars: usize,
-) -> Result<(Vec<Series>, Metrics, Option<String>), Refusal> {
+) -> Result<Counted, Refusal> {
     let mut scan = candidates(state, &query, steps.range(), None, READ).await;
     let counted = MetricQuery::new(query, steps, exemplars);
     // Kept here, so that what was counted is there when the time is over.
@@ -108,36 +116,96 @@ async fn count(
         done.map_err(QueryError::from)?;
     }
     let read = scan.traces();
-    let (series, bound) = counted
-        .lock()
-        .take()
-        .map_or_else(Default::default, MetricQuery::finish);
+    // A trace may still be counted when the time is over; that ends at its next check.
+    let finished = off_worker(Path::new("trace"), move || {
+        let counted = counted.lock().take();
+        Ok(counted.map_or_else(Default::default, MetricQuery::finish))
+    });
+    let (series, bound) = finished.await.map_err(QueryError::from)?;
     let stopped = scan.stopped().or(bound.map(Stop::Bound));
     let metrics = Metrics::new(read, bytes, stopped.is_none());
     let missing = Stop::missing(stopped, series.is_empty());
     let missing = missing.map_err(|(status, text)| Refusal::new(status, text))?;
-    Ok((series, metrics, missing))
-}
-
-fn answer(
-    series: impl Iterator<Item = Value>,
-    metrics: Metrics,
-    missing: Option<String>,
-) -> Response {
-    let answer = Answer {
-        series: series.collect(),
+    Ok(Counted {
+        series,
         metrics,
-        status: missing.is_some().then_some("PARTIAL"),
-        message: missing.clone(),
-    };
-    with_missing(Json(answer).into_response(), missing.as_deref())
+        missing,
+    })
 }
 
-/// Returns a series (`tempopb.TimeSeries`), with the name that older versions of Grafana show.
-fn over_time(series: &Series) -> Value {
-    let samples = series.samples.iter().map(
-        |(time, value)| json!({"timestampMs": time.millis().to_string(), "value": number(*value)}),
-    );
+/// Writes the answer off the async workers: it may have many megabytes.
+async fn written<S: Serialize>(
+    counted: Counted,
+    of: impl Fn(Series) -> Option<S> + Send + 'static,
+) -> Result<Response, Refusal> {
+    let written = off_worker(Path::new("series"), move || {
+        let Counted {
+            series,
+            metrics,
+            missing,
+        } = counted;
+        let answer = Answer {
+            series: series.into_iter().filter_map(of).collect(),
+            metrics,
+            status: missing.is_some().then_some("PARTIAL"),
+            message: missing.clone(),
+        };
+        let answer = Json(answer).into_response();
+        Ok(with_missing(answer, missing.as_deref()))
+    });
+    Ok(written.await.map_err(QueryError::from)?)
+}
+
+/// A series (`tempopb.TimeSeries`), with the name that older versions of Grafana show.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OverTime {
+    labels: Vec<Value>,
+    samples: Vec<Sample>,
+    prom_labels: String,
+    exemplars: Vec<Value>,
+}
+
+impl OverTime {
+    fn of(series: Series) -> Self {
+        Self {
+            labels: labels(&series.labels),
+            prom_labels: series.name(),
+            exemplars: exemplars(&series),
+            samples: series.samples.into_iter().map(Sample::of).collect(),
+        }
+    }
+}
+
+/// A sample. Of the hundred thousands of an answer none is text before it is written.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Sample {
+    #[serde(serialize_with = "as_text")]
+    timestamp_ms: u64,
+    #[serde(serialize_with = "as_number")]
+    value: f64,
+}
+
+impl Sample {
+    fn of((time, value): (UnixNanos, f64)) -> Self {
+        let timestamp_ms = time.millis();
+        Self {
+            timestamp_ms,
+            value,
+        }
+    }
+}
+
+fn as_text<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(number)
+}
+
+fn as_number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    number(*value).serialize(serializer)
+}
+
+fn exemplars(series: &Series) -> Vec<Value> {
     let exemplar = |exemplar: &Exemplar| {
         let time = exemplar.time.millis();
         let near = series.samples.iter().find(|(at, _)| *at >= exemplar.time);
@@ -151,16 +219,11 @@ fn over_time(series: &Series) -> Value {
             "timestampMs": time.to_string(),
         })
     };
-    json!({
-        "labels": labels(&series.labels),
-        "samples": samples.collect::<Vec<_>>(),
-        "promLabels": series.name(),
-        "exemplars": series.exemplars.iter().map(exemplar).collect::<Vec<_>>(),
-    })
+    series.exemplars.iter().map(exemplar).collect()
 }
 
 /// Returns a series of one value (`tempopb.InstantSeries`).
-fn at_once(series: &Series) -> Option<Value> {
+fn at_once(series: Series) -> Option<Value> {
     let (_, value) = series.samples.first()?;
     Some(json!({"labels": labels(&series.labels), "value": number(*value)}))
 }

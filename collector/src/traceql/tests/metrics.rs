@@ -213,3 +213,37 @@ fn steps_are_aligned_and_bounded() {
         );
     }
 }
+
+/// *Scenario*: a trace of many names, whose every bucket is a series with a sample at each step.
+/// *Guarantees*: an answer has no more samples than its bound and one series, the same each time, and says so.
+#[test]
+fn samples_of_an_answer_are_bounded() {
+    let mut trace = trace();
+    let first = trace.spans[0].clone();
+    for number in 0..60 {
+        let mut span = first.clone();
+        span.name = format!("step {number:02}");
+        span.end = span.start + Duration::from_millis(1 << (number % 8));
+        trace.spans.push(span);
+    }
+    let range = TimeRange {
+        start: UnixNanos::new(BEGIN),
+        end: UnixNanos::new(BEGIN) + Duration::from_millis(10_900),
+    };
+    let steps = Steps::aligned(range, Duration::from_millis(1)).unwrap();
+    let query = "{ } | histogram_over_time(duration) by (name)";
+    let finish = || {
+        let query = Arc::new(Query::parse(query).unwrap());
+        let mut counted = MetricQuery::new(query, steps, 0).unwrap();
+        counted.add(&trace).unwrap();
+        counted.finish()
+    };
+    let (series, bound) = finish();
+    let samples: usize = series.iter().map(|one| one.samples.len()).sum();
+    assert!((500_000..511_000).contains(&samples), "{samples}");
+    assert!(
+        bound.as_ref().unwrap().contains("a longer step"),
+        "{bound:?}"
+    );
+    assert_eq!((series, bound), finish());
+}
