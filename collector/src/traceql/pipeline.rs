@@ -3,13 +3,14 @@
 use super::ast::{Expression, Pipeline, Query, Stage};
 use super::expression::Text;
 use super::field::Field;
+use super::metric::label;
 use super::spanset::{Spanset, Spansets};
 use super::value::Value;
 use super::view::TraceView;
 use crate::model::Trace;
 use crate::store::StoreError;
 
-/// Spansets that a trace is split into at most.
+/// Spansets that a trace is split into, and one more for the rest of each spanset that is split.
 const SETS_MAX: usize = 1_000;
 
 impl Query {
@@ -114,8 +115,8 @@ impl Spanset {
     }
 }
 
-/// Splits a spanset by the value of an expression, in the order in which the values come. Past the bound, the spans of all
-/// other values are one spanset, without a value.
+/// Splits a spanset by the value of an expression, in the order in which the values come. Once a trace has as many spansets
+/// as it may, the spans of all other values are one, without a value.
 fn split(
     view: &TraceView<'_>,
     set: Spanset,
@@ -123,21 +124,20 @@ fn split(
     left: &mut Vec<Spanset>,
 ) -> Result<(), StoreError> {
     let words = format!("by({})", Text(by));
-    let first = left.len();
+    let rest = left.len().max(SETS_MAX);
     let mut places = std::collections::HashMap::new();
     for span in set.spans {
-        let value = by.value(view, span)?.into_owned();
+        let value = by.value(view, span)?;
         let key = format!("{value:?}");
-        let place = *places
-            .entry(key)
-            .or_insert_with(|| left.len().min(first + SETS_MAX));
+        let place = *places.entry(key).or_insert_with(|| left.len().min(rest));
         if place == left.len() {
             let mut part = Spanset {
                 spans: Vec::new(),
                 attributes: set.attributes.clone(),
             };
-            let is_rest = place == first + SETS_MAX;
-            part.note(words.clone(), if is_rest { Value::Nil } else { value });
+            let is_rest = place == rest;
+            let value = if is_rest { Value::Nil } else { label(value) };
+            part.note(words.clone(), value);
             left.push(part);
         }
         left[place].spans.push(span);

@@ -18,6 +18,8 @@ const OPERATORS_MAX: usize = 256;
 const NESTED_MAX: usize = 32;
 /// Values of a list in a query: fields to show or to group by, quantiles.
 const LIST_MAX: usize = 32;
+/// Stages `by(…)` of a query: each spanset keeps the values of all.
+const GROUPINGS_MAX: usize = 8;
 /// What a query may say about how it is answered; answers here are always whole and newest first.
 const HINTS: [&str; 7] = [
     "most_recent",
@@ -54,6 +56,7 @@ struct Parser<'q> {
     next: usize,
     operators: usize,
     nested: usize,
+    groupings: usize,
 }
 
 impl<'q> Parser<'q> {
@@ -64,6 +67,7 @@ impl<'q> Parser<'q> {
             next: 0,
             operators: 0,
             nested: 0,
+            groupings: 0,
         })
     }
 
@@ -87,6 +91,7 @@ impl<'q> Parser<'q> {
     fn stage(&mut self) -> Result<Stage, Error> {
         match self.word() {
             Some("by") => {
+                self.count_grouping()?;
                 self.next += 1;
                 self.expect("(")?;
                 let expression = self.expression()?;
@@ -292,6 +297,14 @@ impl<'q> Parser<'q> {
         self.operators += 1;
         match self.operators > OPERATORS_MAX {
             true => Err(self.wrong(format!("a query has at most {OPERATORS_MAX} operators"))),
+            false => Ok(()),
+        }
+    }
+
+    fn count_grouping(&mut self) -> Result<(), Error> {
+        self.groupings += 1;
+        match self.groupings > GROUPINGS_MAX {
+            true => Err(self.wrong(format!("a query groups at most {GROUPINGS_MAX} times"))),
             false => Ok(()),
         }
     }

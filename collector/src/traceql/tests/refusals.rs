@@ -99,6 +99,9 @@ fn queries_are_bounded() {
         let error = Query::parse(&deep).unwrap_err().to_string();
         assert!(error.contains("nested at most 32 deep"), "{deep}: {error}");
     }
+    let grouped = format!("{{ }}{}", " | by(name)".repeat(9));
+    let error = Query::parse(&grouped).unwrap_err().to_string();
+    assert!(error.contains("groups at most 8 times"), "{error}");
     let long = Query::parse(&" ".repeat(20_000)).unwrap_err();
     assert!(long.to_string().contains("16384 bytes"));
     let most = format!("{{ {}.a }}", ".a && ".repeat(255));

@@ -260,6 +260,31 @@ fn spansets_are_split_by_a_value_and_say_it() {
     assert_eq!(fields, ["kind", "duration", "span.bytes"]);
 }
 
+/// Scenario: a trace of many spans is split by two values of each, of which one is long.
+/// Guarantees: there are no more spansets than the bound, each span is in one of them, and what they keep is cut.
+#[test]
+fn spansets_of_a_trace_are_bounded() {
+    let mut trace = trace();
+    let first = trace.spans[0].clone();
+    trace.spans = (0..4_500)
+        .map(|number| {
+            let mut span = first.clone();
+            span.name = format!("step {number}");
+            let long = format!("{}{}", number % 3, "x".repeat(5_000));
+            span.attributes = pairs(&[("long", text(&long))]);
+            span
+        })
+        .collect();
+    let query = Query::parse("{ } | by(span.long) | by(name)").unwrap();
+    let sets = query.find(&TraceView::new(&trace).unwrap()).unwrap().sets;
+    assert_eq!(sets.len(), 1_000 + 3);
+    let spans: std::collections::BTreeSet<_> = sets.iter().flat_map(|set| &set.spans).collect();
+    assert_eq!(spans.len(), 4_500);
+    let kept = sets.iter().flat_map(|set| &set.attributes);
+    let longest = kept.map(|(_, value)| value.to_string().len()).max();
+    assert_eq!(longest, Some(1_024));
+}
+
 /// Scenario: halves of a call share an id, a parent is missing, and two spans are each other's parents.
 /// Guarantees: children belong to the server's half, and a circle is cut.
 #[test]
