@@ -102,10 +102,19 @@ fn scan(path: &Path) -> Result<Option<Scanned>, StoreError> {
     if bytes < begin || log::read(&file, 0, begin).map_err(io)? != FILE_MAGIC {
         return Ok(None);
     }
-    let mut found = log::scan(&SpanCodec, &file, begin, bytes).map_err(io)?;
-    let repaired = repair_gaps(path, &file, bytes, &found)?;
-    if repaired > 0 {
-        found = log::scan(&SpanCodec, &file, begin, bytes).map_err(io)?;
+    let blocks = || log::scan(&SpanCodec, &file, begin, bytes).map_err(io);
+    let (mut found, mut repaired) = (blocks()?, 0);
+    loop {
+        let (before, here) = (found.blocks.len(), repair_gaps(path, &file, bytes, &found)?);
+        if here == 0 {
+            break;
+        }
+        repaired += here;
+        found = blocks()?;
+        // Of several damaged blocks in a row the first one is found at a time. A disk may not keep what is put back.
+        if found.blocks.len() <= before {
+            break;
+        }
     }
     let mut damage = Found {
         blocks: found.damaged,

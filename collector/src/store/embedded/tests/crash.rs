@@ -110,6 +110,36 @@ fn a_flipped_bit_of_a_sealed_segment_costs_nothing() {
     assert!(repaired > 60, "{repaired}");
 }
 
+/// *Scenario*: the headers of blocks one behind the other are damaged, or the body of one and the header of the next, in a
+/// file without a footer.
+/// *Guarantees*: all are repaired, and no span is lost.
+#[test]
+fn damaged_blocks_in_a_row_are_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let (blocks, ends, path) = three_blocks(dir.path());
+    let bytes = fs::read(&path).unwrap();
+    let ends: Vec<_> = ends.iter().map(|end| *end as usize).collect();
+    let in_body = ends[0] * 2 / 3;
+    for places in [
+        vec![13, ends[0] + 5],
+        vec![in_body, ends[0] + 5],
+        vec![13, ends[0] + 5, ends[1] + 5],
+    ] {
+        let mut rotten = bytes.clone();
+        places.iter().for_each(|at| rotten[*at] ^= 4);
+        fs::write(&path, rotten).unwrap();
+        let (store, _, counters) = open_store(dir.path(), 1);
+        for span in blocks.iter().flatten() {
+            let trace = wait(store.trace(span.trace_id)).unwrap();
+            let trace = trace.unwrap_or_else(|| panic!("damage at {places:?}"));
+            assert_eq!(trace.spans, std::slice::from_ref(span));
+        }
+        let counted = counters.incidents.all();
+        assert_eq!(counted["repaired_page"], places.len() as u64, "{counted:?}");
+        assert_eq!(counted.len(), 1, "{counted:?}");
+    }
+}
+
 /// *Guarantees*: a block that another reader repaired meanwhile, or that reads well the next time, is not lost.
 #[test]
 fn what_reads_well_again_is_not_lost() {
