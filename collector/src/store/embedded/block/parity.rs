@@ -11,9 +11,14 @@ use crate::store::bytes::{Reader, put_varint};
 /// First bytes of the record.
 pub(crate) const PARITY_MAGIC: [u8; 4] = *b"FxP1";
 /// Magic, length of the record, checksum of what follows.
-pub(crate) const PARITY_PREFIX_BYTES: usize = 12;
+const PARITY_PREFIX_BYTES: usize = 12;
+/// Bytes that say how long a record and its block are.
+pub(crate) const PARITY_HEAD_BYTES: usize = PARITY_PREFIX_BYTES + 10;
 /// Bytes of the checksum of a page.
 const CHECKSUM_BYTES: usize = 4;
+/// Bytes of a record: of the longest block it has 64 KiB of parity and four times as much in checksums. What says that it is
+/// longer is text of a span.
+const RECORD_BYTES_MAX: usize = 512 << 10;
 /// Bytes of a page, a multiple of the least.
 const PAGE_BYTES: RangeInclusive<usize> = 64..=64 << 10;
 
@@ -73,7 +78,13 @@ impl Parity {
         let mut reader = Reader::new(prefix);
         let magic = reader.take(4)?;
         let length = reader.fixed_u32()? as usize;
-        (magic == PARITY_MAGIC && length > PARITY_PREFIX_BYTES).then_some(length)
+        let is_possible = (PARITY_PREFIX_BYTES..=RECORD_BYTES_MAX).contains(&length);
+        (magic == PARITY_MAGIC && is_possible).then_some(length)
+    }
+
+    /// Returns how long the block is, as the record that begins with these bytes says unchecked.
+    pub(crate) fn claimed_block_bytes(prefix: &[u8]) -> Option<u64> {
+        Reader::new(prefix.get(PARITY_PREFIX_BYTES..)?).varint()
     }
 
     /// Reads a record of exactly these bytes and checks it.
@@ -106,11 +117,6 @@ impl Parity {
                 .collect(),
             parity,
         })
-    }
-
-    /// Returns the length of the block that it repairs.
-    pub(crate) fn block_bytes(&self) -> u64 {
-        self.block_bytes as u64
     }
 
     /// Returns the damaged page of a block as it was, with its place there, if only one is damaged; `read` fills a buffer
@@ -186,6 +192,8 @@ mod tests {
             Parity::append(&mut written);
             let record = &written[block.len()..];
             prop_assert_eq!(Parity::record_bytes(record), Some(record.len()));
+            let claimed = Parity::claimed_block_bytes(&record[..PARITY_HEAD_BYTES]);
+            prop_assert_eq!(claimed, Some(block.len() as u64));
             let mut rotten = block.clone();
             let page_bytes = Parity::decode(record).unwrap().page_bytes;
             let place = place.index(block.len());
@@ -207,6 +215,15 @@ mod tests {
             record[bit / 8] ^= 1 << (bit % 8);
             prop_assert_eq!(Parity::decode(record), None);
         }
+    }
+
+    /// *Guarantees*: text that looks like the beginning of a record does not say how much is read.
+    #[test]
+    fn no_record_is_longer_than_that_of_the_longest_block() {
+        let longest = Parity::room(u32::MAX as usize);
+        let head = |bytes: usize| [&PARITY_MAGIC[..], &(bytes as u32).to_le_bytes()].concat();
+        assert_eq!(Parity::record_bytes(&head(longest)), Some(longest));
+        assert_eq!(Parity::record_bytes(&head(1 << 20)), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tracing::warn;
 
-use super::super::block::{PARITY_MAGIC, PARITY_PREFIX_BYTES, Parity, SpanCodec};
+use super::super::block::{PARITY_HEAD_BYTES, PARITY_MAGIC, Parity, SpanCodec};
 use crate::files;
 use crate::log::{self, BlockCodec};
 
@@ -50,7 +50,7 @@ fn repair_in(file: &File, begin: u64) -> io::Result<Option<u64>> {
 fn record_of(file: &File, begin: u64) -> io::Result<Option<Parity>> {
     let length = file.metadata()?.len();
     if let Some(bytes) = block_bytes(file, begin, length)? {
-        return record_at(file, begin + bytes, length);
+        return record_at(file, begin, begin + bytes, length);
     }
     let mut window = begin;
     while window < length {
@@ -60,8 +60,7 @@ fn record_of(file: &File, begin: u64) -> io::Result<Option<Parity>> {
         let found = bytes.windows(PARITY_MAGIC.len()).enumerate();
         for (at, _) in found.filter(|(_, magic)| *magic == PARITY_MAGIC) {
             let at = window + at as u64;
-            let record = record_at(file, at, length)?;
-            if let Some(record) = record.filter(|record| begin + record.block_bytes() == at) {
+            if let Some(record) = record_at(file, begin, at, length)? {
                 return Ok(Some(record));
             }
         }
@@ -81,12 +80,13 @@ fn block_bytes(file: &File, begin: u64, length: u64) -> io::Result<Option<u64>> 
     Ok(header.map(|header| header.total_bytes))
 }
 
-/// Reads the record that begins there, if a sound one does.
-fn record_at(file: &File, at: u64, length: u64) -> io::Result<Option<Parity>> {
-    if at + PARITY_PREFIX_BYTES as u64 > length {
-        return Ok(None);
-    }
-    let bytes = Parity::record_bytes(&log::read(file, at, PARITY_PREFIX_BYTES as u64)?);
+/// Reads the record of the block between those places, if a sound one begins at its end.
+fn record_at(file: &File, begin: u64, at: u64, length: u64) -> io::Result<Option<Parity>> {
+    let head = (length - at.min(length)).min(PARITY_HEAD_BYTES as u64);
+    let head = log::read(file, at, head)?;
+    // Texts of spans may look like the beginnings of records, each with much behind it.
+    let is_of_block = Parity::claimed_block_bytes(&head) == Some(at - begin);
+    let bytes = Parity::record_bytes(&head).filter(|_| is_of_block);
     match bytes.filter(|&bytes| at + bytes as u64 <= length) {
         Some(bytes) => Ok(Parity::decode(&log::read(file, at, bytes as u64)?)),
         None => Ok(None),
