@@ -9,6 +9,10 @@ use serde_json::{Map, Value as Json, json};
 
 use super::otlp::DecodeError;
 
+/// What Jaeger calls the name of a scope, now and before OpenTelemetry renamed libraries to scopes.
+const SCOPE_NAME_TAGS: [&str; 2] = ["otel.scope.name", "otel.library.name"];
+const SCOPE_VERSION_TAGS: [&str; 2] = ["otel.scope.version", "otel.library.version"];
+
 /// What Jaeger writes: traces in `data`, or one trace.
 #[derive(Debug, Deserialize)]
 struct File<'a> {
@@ -164,8 +168,8 @@ fn scope_spans(span: &Span<'_>) -> Json {
     let attributes = span.tags.iter().filter(|tag| !is_made(&tag.key));
     json!({
         "scope": {
-            "name": text(&["otel.scope.name"]),
-            "version": text(&["otel.scope.version"]),
+            "name": text(&SCOPE_NAME_TAGS),
+            "version": text(&SCOPE_VERSION_TAGS),
         },
         "spans": [{
             "traceId": padded(&span.trace_id, 32),
@@ -239,16 +243,16 @@ fn attribute(tag: &Tag<'_>) -> Json {
 
 /// Returns whether Jaeger makes that tag of what OTLP has a field for.
 fn is_made(key: &str) -> bool {
-    matches!(
-        key,
-        "span.kind"
-            | "otel.status_code"
-            | "otel.status_description"
-            | "error"
-            | "w3c.tracestate"
-            | "otel.scope.name"
-            | "otel.scope.version"
-    )
+    let is_scope = SCOPE_NAME_TAGS.contains(&key) || SCOPE_VERSION_TAGS.contains(&key);
+    is_scope
+        || matches!(
+            key,
+            "span.kind"
+                | "otel.status_code"
+                | "otel.status_description"
+                | "error"
+                | "w3c.tracestate"
+        )
 }
 
 fn kind(word: &str) -> u8 {
@@ -326,6 +330,21 @@ mod tests {
         assert_eq!(span["attributes"][1]["value"]["doubleValue"], 2);
         assert_eq!(span["attributes"].as_array().map(Vec::len), Some(2));
         assert_eq!(span["events"][0]["name"], "exception");
+    }
+
+    #[test]
+    fn libraries_of_older_files_are_scopes() {
+        let otlp = converted(
+            r#"{"traceID": "1", "spans": [{"traceID": "1", "spanID": "1", "tags": [
+            {"key": "otel.library.name", "type": "string", "value": "io.brave"},
+            {"key": "otel.library.version", "type": "string", "value": "1.2"}]}], "processes": {}}"#,
+        );
+        let scope_spans = &otlp["resourceSpans"][0]["scopeSpans"][0];
+        assert_eq!(
+            scope_spans["scope"],
+            json!({ "name": "io.brave", "version": "1.2" })
+        );
+        assert_eq!(scope_spans["spans"][0]["attributes"], json!([]));
     }
 
     #[test]
