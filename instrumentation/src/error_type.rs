@@ -125,7 +125,6 @@ mod of_http {
         std::iter::successors(Some(error), |error| (*error).source())
     }
 
-    /// Returns the message of a panic.
     pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
         let owned = || panic.downcast_ref::<String>().map(String::as_str);
         let text = panic.downcast_ref::<&str>().copied().or_else(owned);

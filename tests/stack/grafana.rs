@@ -78,12 +78,10 @@ impl Dashboard {
             .filter(|panel| panel["type"] != "row")
     }
 
-    /// Returns its variables.
     pub(crate) fn variables(&self) -> impl Iterator<Item = &Value> {
         list(&self.json["templating"]["list"])
     }
 
-    /// Returns the queries of a panel.
     pub(crate) fn queries(&self, panel: &Value) -> Vec<PanelQuery> {
         let query = |target: &Value| PanelQuery {
             place: format!(
@@ -98,14 +96,12 @@ impl Dashboard {
         list(&panel["targets"]).map(query).collect()
     }
 
-    /// Returns the queries of its annotations, each with its annotation.
     pub(crate) fn annotations(&self) -> Vec<(&Value, PanelQuery)> {
         let ours = list(&self.json["annotations"]["list"]).filter(|a| a["builtIn"] != 1);
         ours.map(|annotation| (annotation, self.named("annotation", annotation)))
             .collect()
     }
 
-    /// Returns the queries of its variables, each with its variable.
     pub(crate) fn variable_queries(&self) -> Vec<(&Value, PanelQuery)> {
         let asked = self
             .variables()

@@ -229,7 +229,6 @@ impl Reader {
     }
 }
 
-/// Returns the columns of a measurement.
 fn columns_of(measurement: &str) -> Result<Vec<Column>, String> {
     let known = |m: &&Measurement| m.name == measurement;
     let Some(found) = schema::ALL.iter().find(known) else {

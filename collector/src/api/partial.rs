@@ -15,7 +15,6 @@ pub(super) struct Answer<T> {
     missing: Option<String>,
 }
 
-/// Returns the answer as JSON.
 pub(super) fn json<T>(answer: Partial<T>) -> Json<Answer<T>> {
     let missing = answer.missing_words();
     let value = answer.value;

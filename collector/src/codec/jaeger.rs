@@ -148,7 +148,6 @@ fn write_process(
     Ok(())
 }
 
-/// Returns one span with its scope.
 fn scope_spans(span: &Span<'_>) -> Json {
     let text = |keys: &[&str]| {
         let tag = span

@@ -11,7 +11,6 @@ use super::TARGETS;
 const ROUNDS: usize = 4_000;
 const ROUNDS_OF_FILES: usize = 60;
 
-/// Returns the seeds of a target.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = fuzz_crate().join("seeds").join(target);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));

@@ -36,7 +36,6 @@ impl Age {
         }
     }
 
-    /// Returns the minute that it is, or was.
     pub(super) fn minute(self) -> u64 {
         self.minute
     }

@@ -197,7 +197,6 @@ impl Nodes {
         self.ids.get(cut(name)).copied()
     }
 
-    /// Returns a name.
     pub(super) fn name(&self, id: NodeId) -> &Arc<str> {
         &self.nodes[usize::from(id.0)].name
     }
@@ -357,7 +356,6 @@ impl<V: Default> Remembered<V> {
         (name, value)
     }
 
-    /// Returns a name.
     pub(super) fn name(&self, number: u32) -> &str {
         &self.entries[number as usize].0
     }
@@ -377,7 +375,6 @@ impl<V: Default> Remembered<V> {
         self.entries.iter().map(|(_, value)| value)
     }
 
-    /// Returns how many names there are.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

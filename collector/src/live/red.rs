@@ -72,7 +72,6 @@ impl Exemplar {
         }
     }
 
-    /// Returns its trace.
     pub(crate) fn trace_id(&self) -> TraceId {
         TraceId::from_bytes(self.trace_id)
     }

@@ -14,7 +14,6 @@ use crate::model::{DAY, UnixNanos};
 pub(crate) struct Day(pub(crate) u64);
 
 impl Day {
-    /// Returns the day of a time.
     pub(crate) fn of(time: UnixNanos) -> Self {
         Self(time.window(DAY))
     }

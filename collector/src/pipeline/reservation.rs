@@ -32,7 +32,6 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// Returns a budget of that many bytes.
     pub(crate) fn new(bytes: usize, counters: Arc<Counters>) -> Self {
         // Permits are acquired as u32.
         let capacity = bytes.min(u32::MAX as usize);

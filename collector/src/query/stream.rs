@@ -94,7 +94,6 @@ pub struct StatsEvent {
     pub bytes_stored: u64,
 }
 
-/// Returns the hub of the event stream.
 pub(super) fn hub() -> Hub<StreamEvent> {
     Hub::new(CLIENTS_MAX, LAG_MAX)
 }

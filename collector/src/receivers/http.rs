@@ -64,7 +64,6 @@ pub(crate) fn routes(intake: Intake) -> Router {
 }
 
 impl HttpReceiver {
-    /// Returns a receiver for that intake.
     pub(crate) fn new(intake: Intake) -> Self {
         Self { intake }
     }

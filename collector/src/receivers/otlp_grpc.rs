@@ -39,7 +39,6 @@ pub(crate) struct OtlpGrpc {
 }
 
 impl OtlpGrpc {
-    /// Returns a receiver for that intake.
     pub(crate) fn new(intake: Intake) -> Self {
         Self { intake }
     }

@@ -16,17 +16,14 @@ use crate::model::{EntityRef, Event, Link, Resource, SHORTENED, Scope, Span, Sta
 pub(crate) struct Key([u64; 2]);
 
 impl Key {
-    /// Returns the key of a value.
     pub(crate) fn of(value: &(impl Hash + ?Sized)) -> Self {
         Self::with(|digest| value.hash(digest))
     }
 
-    /// Returns the key of an event.
     pub(crate) fn of_event(event: &Event) -> Self {
         Self::with(|digest| add_event(digest, event))
     }
 
-    /// Returns the key of a link.
     pub(crate) fn of_link(link: &Link) -> Self {
         Self::with(|digest| add_link(digest, link))
     }

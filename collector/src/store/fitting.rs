@@ -72,7 +72,6 @@ impl Fitting {
         self.spans.len()
     }
 
-    /// Returns the spans.
     pub(crate) fn into_spans(self) -> Vec<Span> {
         self.spans
     }

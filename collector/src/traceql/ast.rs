@@ -138,7 +138,6 @@ impl Figure {
         found.map(|(_, figure)| *figure)
     }
 
-    /// Returns its name.
     pub(super) fn name(self) -> &'static str {
         let found = Self::NAMES.iter().find(|(_, figure)| *figure == self);
         found.map_or("", |(name, _)| name)

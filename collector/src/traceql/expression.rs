@@ -18,7 +18,6 @@ impl Expression {
         Ok(self.value(view, span)? == Value::Bool(true))
     }
 
-    /// Returns its value for a span.
     pub(super) fn value<'t>(
         &'t self,
         view: &TraceView<'t>,

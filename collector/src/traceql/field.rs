@@ -137,7 +137,6 @@ impl Intrinsic {
         }
     }
 
-    /// Returns the type of its values.
     pub(super) fn value_type(self) -> Type {
         match self {
             Status => Type::Status,
@@ -187,7 +186,6 @@ impl Field {
         Ok(Self::Attribute { place, key })
     }
 
-    /// Returns the type of its values.
     pub(super) fn value_type(&self) -> Type {
         match self {
             Self::Intrinsic(intrinsic) => intrinsic.value_type(),

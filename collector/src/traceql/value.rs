@@ -198,7 +198,6 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Returns it as a number.
     pub(crate) fn number(&self) -> Option<f64> {
         match self {
             Self::Int(number) | Self::Duration(number) => Some(*number as f64),

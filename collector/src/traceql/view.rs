@@ -68,7 +68,6 @@ impl<'t> TraceView<'t> {
         self.trace.spans.len()
     }
 
-    /// Returns a span.
     pub(crate) fn span(&self, at: usize) -> &'t Span {
         &self.trace.spans[at]
     }

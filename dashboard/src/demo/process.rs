@@ -105,7 +105,6 @@ impl Shop {
         format!("http://{}", gateway.addr)
     }
 
-    /// Returns every instance of that service.
     pub(super) fn instances_of(&self, service: &str) -> impl Iterator<Item = &Instance> {
         self.instances
             .iter()

@@ -55,7 +55,6 @@ pub(super) fn second_of_story(elapsed_seconds: u64) -> u64 {
     elapsed_seconds % STORY_SECONDS
 }
 
-/// Returns the fault of a service at that second of the story.
 pub(super) fn fault_at(service: &str, second: u64) -> FaultKind {
     STORY
         .iter()

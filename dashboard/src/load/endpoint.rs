@@ -58,7 +58,6 @@ impl Endpoint {
         &self.authority
     }
 
-    /// Returns the request of that body.
     pub(super) fn request<B>(&self, body: B) -> http::Request<B> {
         let mut request = http::Request::new(body);
         *request.method_mut() = http::Method::POST;

@@ -62,7 +62,6 @@ impl Source {
         self.filled.notified().await;
     }
 
-    /// Returns the next request.
     pub(super) async fn next(&self) -> Option<Request> {
         self.requests.lock().await.recv().await
     }

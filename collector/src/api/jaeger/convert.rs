@@ -33,7 +33,6 @@ pub(super) struct TracePieces {
 }
 
 impl TracePieces {
-    /// Returns the pieces of a trace.
     pub(super) fn of(trace: model::Trace, is_raw: bool) -> Self {
         let (warnings, about_trace) = warnings(&trace);
         let mut processes = Processes::default();

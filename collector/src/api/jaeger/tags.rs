@@ -48,7 +48,6 @@ pub(super) fn of_span(span: &Span) -> Vec<KeyValue<'_>> {
     tags
 }
 
-/// Returns attributes as tags.
 pub(super) fn of_attributes(attributes: &[(String, Value)]) -> impl Iterator<Item = KeyValue<'_>> {
     attributes.iter().map(|(key, value)| tag(key, value))
 }

@@ -232,7 +232,6 @@ impl Params {
         }
     }
 
-    /// Returns a text.
     fn text(&self, name: &str) -> Result<Option<String>, answer::Failure> {
         self.0.text(&self.param_name(name))
     }

@@ -46,7 +46,6 @@ impl Exposition {
         }
     }
 
-    /// Returns the text.
     pub(super) fn into_text(mut self) -> String {
         if self.is_open {
             self.text.push_str("# EOF\n");

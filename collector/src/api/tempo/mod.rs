@@ -30,7 +30,6 @@ pub(super) fn refusal(status: StatusCode, text: String) -> Response {
     Refusal::new(status, text).into_response()
 }
 
-/// Returns `/tempo/api/**`.
 pub(super) fn router() -> Router<ApiState> {
     let routes = Router::new()
         .route("/echo", get(|| async { "echo" }))

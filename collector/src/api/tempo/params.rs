@@ -84,7 +84,6 @@ impl Params {
         }
     }
 
-    /// Returns the query.
     pub(super) fn query(&self) -> Result<Option<Query>, Refusal> {
         let query = self.value("q").or_else(|| self.value("query"));
         let query = query.map(Query::parse).transpose();

@@ -257,7 +257,6 @@ fn text_of(value: &Value) -> String {
     }
 }
 
-/// Returns attributes as one JSON object.
 fn json_object(attributes: &[(String, Value)]) -> Json {
     let entries = attributes.iter();
     let object: Map<_, _> = entries

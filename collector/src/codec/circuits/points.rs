@@ -35,7 +35,6 @@ impl Point<'_> {
     }
 }
 
-/// Returns how many points a metric has.
 pub(super) fn point_count(metric: &Metric) -> u64 {
     let count = match &metric.data {
         None => 0,

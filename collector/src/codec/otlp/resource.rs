@@ -88,7 +88,6 @@ impl<'a> ResourceScratch<'a> {
         });
     }
 
-    /// Returns a view of it.
     pub(super) fn view(&self, limits: &Limits) -> ResourceView<'_> {
         let pairs = self.attributes.iter().map(|attribute| {
             let text = match attribute.value {
@@ -194,7 +193,6 @@ impl<'a> ScopeScratch<'a> {
         self.schema_url = self.checked(url, limits, cut);
     }
 
-    /// Returns a view of it.
     pub(super) fn view(&self) -> ScopeView<'_> {
         ScopeView {
             name: self.name,

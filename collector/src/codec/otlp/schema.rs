@@ -30,7 +30,6 @@ impl Message {
         self.fields.first().map_or("", |field| field.name)
     }
 
-    /// Returns the field of a number.
     pub(super) fn by_number(&self, number: u32) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.number == number)
     }

@@ -69,7 +69,6 @@ impl Default for KnownKeys<'_> {
 }
 
 impl<'a> KnownKeys<'a> {
-    /// Returns the text of a key.
     #[inline(always)]
     fn text(&mut self, key: &'a [u8]) -> Result<&'a str, Fault> {
         let [.., third, _, last] = *key else {

@@ -17,7 +17,6 @@ pub(crate) mod wire_type {
     pub(crate) const FIXED32: u32 = 5;
 }
 
-/// Returns the key of a field that is a varint.
 pub(crate) const fn varint_key(field: u32) -> u32 {
     field << 3 | wire_type::VARINT
 }

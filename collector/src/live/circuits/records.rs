@@ -132,7 +132,6 @@ mod tests {
         }
     }
 
-    /// Returns circuits with one breaker, and its key.
     async fn one_breaker(dir: &Path, behind: Behind) -> (Circuits, CircuitKey) {
         let (counters, now) = (Arc::new(Counters::default()), UnixNanos::now());
         let week = Duration::from_secs(604_800);

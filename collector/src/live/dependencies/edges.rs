@@ -250,7 +250,6 @@ impl Edges {
         true
     }
 
-    /// Returns the child of an edge.
     pub(super) fn child(&self, id: EdgeId) -> NodeId {
         self.edges[id.0 as usize].child
     }

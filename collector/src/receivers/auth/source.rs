@@ -59,7 +59,6 @@ impl TokenSource {
         self
     }
 
-    /// Returns the file.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
@@ -93,7 +92,6 @@ impl TokenSource {
         Ok(Some(tokens))
     }
 
-    /// Returns the tokens of the settings.
     pub(crate) fn of_settings(&self) -> Result<Option<Tokens>, TokenError> {
         let token = self.token.as_ref().map(Tokens::one).transpose()?;
         let sender = self.sender.as_ref().map(Tokens::sender).transpose()?;

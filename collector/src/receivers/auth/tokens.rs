@@ -89,12 +89,10 @@ impl Role {
 impl Roles {
     const NONE: Self = Self(0);
 
-    /// Returns every role.
     pub(crate) fn all() -> Self {
         Self::of(&Role::ALL)
     }
 
-    /// Returns those roles.
     pub(crate) fn of(roles: &[Role]) -> Self {
         let bits = roles.iter().map(|role| 1 << *role as u8);
         Self(bits.fold(0, |all, bit| all | bit))

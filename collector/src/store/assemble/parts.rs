@@ -39,7 +39,6 @@ impl Wholes {
     }
 }
 
-/// Returns the key of a sender: an instance of a service.
 pub(crate) fn sender(service: &str, instance: &str) -> Key {
     Key::of(&(service, instance))
 }

@@ -62,7 +62,6 @@ impl Scene {
         self.key("inven tory,\"1\"=\\x")
     }
 
-    /// Returns every record.
     pub(crate) fn records(&self) -> Vec<SeriesRecord> {
         let mut records = Vec::new();
         for name in [self.opening(), self.key("price")] {

@@ -34,7 +34,6 @@ impl ValueList {
         &self.bytes[start as usize..end as usize]
     }
 
-    /// Returns a value that is a text.
     pub(crate) fn text(&self, id: u32) -> &str {
         std::str::from_utf8(self.get(id)).unwrap_or_default()
     }
@@ -138,7 +137,6 @@ impl Dictionary {
         }
     }
 
-    /// Returns its values.
     pub(crate) fn list(&self) -> &ValueList {
         &self.list
     }

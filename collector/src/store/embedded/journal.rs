@@ -48,7 +48,6 @@ impl BlockArrival {
         self.written.max(from.until)
     }
 
-    /// Returns the offset behind it.
     pub(crate) fn behind(&self, from: Offset) -> Offset {
         let rows = u64::from(self.rows);
         Offset {

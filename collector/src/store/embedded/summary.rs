@@ -236,7 +236,6 @@ impl TraceTable {
         }
     }
 
-    /// Returns the services of a trace.
     pub(crate) fn services(&self, partial: &Partial) -> impl Iterator<Item = ServiceSpans> {
         self.services.list(partial.services)
     }

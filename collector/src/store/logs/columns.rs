@@ -76,7 +76,6 @@ impl<'a, T: PartialEq> Shared<'a, T> {
 /// Shared values that a new one is compared with.
 const COMPARED_MAX: usize = 64;
 
-/// Returns the columns of those records.
 pub(super) fn encode(records: &[LogRecord]) -> Vec<u8> {
     let mut words = Words::default();
     let (mut resources, mut scopes) = (Shared(Vec::new()), Shared(Vec::new()));

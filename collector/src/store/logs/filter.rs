@@ -37,12 +37,10 @@ impl TraceFilter {
         words.for_each(|(word, other)| *word |= other);
     }
 
-    /// Returns whether the trace may be in it.
     pub(super) fn may_hold(&self, trace: [u8; 16]) -> bool {
         bits(trace).all(|(word, bit)| self.0[word] & bit != 0)
     }
 
-    /// Returns its words.
     pub(super) fn words(&self) -> &[u64; WORDS] {
         &self.0
     }

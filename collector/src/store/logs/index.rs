@@ -30,7 +30,6 @@ pub(super) enum Class {
 impl Class {
     pub(super) const ALL: [Self; 2] = [Self::Traced, Self::Other];
 
-    /// Returns the class of a record.
     pub(super) fn of(record: &LogRecord) -> Self {
         match record.trace_id {
             Some(_) => Self::Traced,

@@ -14,7 +14,6 @@ use crate::log::{Day, LogFile, Position, scan};
 use crate::model::{TimeRange, UnixNanos};
 use crate::store::StoreError;
 
-/// Returns the path of a file.
 pub(super) fn file_path(root: &Path, day: Day, kind: SeriesKind) -> PathBuf {
     day.folder(root).join(format!("{}.log", kind.file_stem()))
 }

@@ -210,7 +210,6 @@ fn with_whole_ids(left: Expression, right: Expression) -> (Expression, Expressio
     }
 }
 
-/// Returns the value that a token is.
 pub(super) fn literal(token: &Token) -> Option<Value<'static>> {
     Some(match token {
         Token::Text(text) => Value::Text(text.clone().into()),
@@ -239,7 +238,6 @@ fn word_literal(word: &str) -> Option<Value<'static>> {
     })
 }
 
-/// Returns the comparison of a sign.
 pub(super) fn comparison(sign: &str) -> Option<Comparison> {
     Some(match sign {
         "=" => Comparison::Equal,
@@ -261,7 +259,6 @@ fn pattern_sign(sign: &str) -> Option<bool> {
     }
 }
 
-/// Returns the arithmetic of a sign.
 pub(super) fn arithmetic(sign: &str) -> Option<Arithmetic> {
     Some(match sign {
         "+" => Arithmetic::Add,

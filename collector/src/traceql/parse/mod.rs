@@ -325,7 +325,6 @@ impl<'q> Parser<'q> {
     }
 }
 
-/// Returns the relation of a sign.
 fn relation(sign: &str) -> Option<Combination> {
     let (keep, plain) = match sign.split_at_checked(1) {
         Some(("!", rest)) => (Keep::Unrelated, rest),

@@ -26,7 +26,6 @@ pub(crate) struct InfluxdbSection {
 }
 
 impl InfluxdbSection {
-    /// Returns the section.
     pub(crate) fn new(report: &InfluxdbReport, now: u64) -> Self {
         let standing = &report.standing;
         let (word, more) = match standing.reachable {

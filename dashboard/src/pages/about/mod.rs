@@ -32,7 +32,6 @@ pub(crate) struct AboutPage {
 }
 
 impl AboutPage {
-    /// Returns the page.
     pub(crate) fn new(info: &AppState) -> Self {
         let shown = |(name, value): &(String, String)| {
             (

@@ -133,7 +133,6 @@ pub(crate) struct ErrorPage {
 }
 
 impl ErrorPage {
-    /// Returns the error page for a status.
     pub(crate) fn new(status: StatusCode, message: String) -> Self {
         let heading = Self::heading_of(status);
         Self {

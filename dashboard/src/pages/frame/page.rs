@@ -138,7 +138,6 @@ pub(crate) enum Pill {
 }
 
 impl Chrome {
-    /// Returns the frame of a page in that section.
     pub(crate) fn new(section: Section, title: &str) -> Self {
         Self {
             title: text::name(title).into_owned(),

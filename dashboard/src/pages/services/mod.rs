@@ -172,7 +172,6 @@ impl ServiceRow {
 }
 
 impl ServicesPage {
-    /// Returns the page of these services.
     pub(crate) fn new(
         services: &[ServiceSummary],
         circuits: &[CircuitView],
@@ -310,7 +309,6 @@ struct OperationRow {
 }
 
 impl ServicePage {
-    /// Returns the page of a service and its circuits.
     pub(crate) fn new(
         service: ServiceSummary,
         mut circuits: Vec<CircuitView>,

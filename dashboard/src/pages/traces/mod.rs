@@ -315,7 +315,6 @@ impl TraceRow {
 }
 
 impl TracesPage {
-    /// Returns the page of a search and what it found.
     pub(crate) fn new(
         form: SearchForm,
         found: &TracePage,

@@ -41,7 +41,6 @@ impl Palette {
         new.into_iter().for_each(|service| given.add(service));
     }
 
-    /// Returns the class of a service.
     pub(crate) fn class(&self, service: &str) -> &'static str {
         let given = self.0.lock();
         let slot = given.slots.get(service).copied();

@@ -47,7 +47,6 @@ const LINES_MAX: u64 = 8;
 pub(crate) struct Range(u64);
 
 impl Range {
-    /// Returns a range of that length.
     pub(crate) const fn of(length: u64) -> Self {
         Self(length)
     }
@@ -124,7 +123,6 @@ impl Ranges {
         self.longest
     }
 
-    /// Returns the shortest range.
     pub(crate) fn shortest(&self) -> Range {
         self.iter().next().unwrap_or(self.longest)
     }

@@ -59,7 +59,6 @@ impl Message {
         }
     }
 
-    /// Returns its bytes in that coding.
     pub(super) fn bytes(&self, coding: Coding) -> Bytes {
         match coding {
             Coding::Identity => self.plain.clone(),

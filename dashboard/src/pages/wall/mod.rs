@@ -363,7 +363,6 @@ pub(crate) fn arrange(wall: &CircuitWall, view: &WallView) -> (Vec<Arranged>, us
     (groups, matching)
 }
 
-/// Returns how many circuits of a group are closed.
 fn closed(wall: &CircuitWall, group: &Arranged) -> usize {
     let circuits = group.circuits.iter().map(|index| &wall.circuits[*index]);
     circuits

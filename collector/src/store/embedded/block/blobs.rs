@@ -11,7 +11,6 @@ pub(crate) struct Blobs {
 }
 
 impl Blobs {
-    /// Returns how many there are.
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }

@@ -165,7 +165,6 @@ impl PartKind {
         Self::NewValues,
     ];
 
-    /// Returns the kind of that number.
     fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
     }

@@ -251,7 +251,6 @@ impl Planes {
         Some(Self { min, count, bytes })
     }
 
-    /// Returns how many there are.
     pub(crate) fn len(&self) -> usize {
         self.count
     }

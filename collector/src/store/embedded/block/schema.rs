@@ -31,7 +31,6 @@ impl ColumnKind {
     /// How many kinds there are.
     pub(crate) const COUNT: usize = 7;
 
-    /// Returns the kind of that number.
     fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             0 => Self::Dictionary,
@@ -172,7 +171,6 @@ impl Schema {
         counts
     }
 
-    /// Returns the columns of that key.
     pub(crate) fn columns_of(&self, key: &str) -> Vec<(u32, ColumnKind)> {
         let Some(key) = self.keys.find(key.as_bytes()) else {
             return Vec::new();

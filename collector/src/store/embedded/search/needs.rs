@@ -24,7 +24,6 @@ pub(super) enum Reach {
 }
 
 impl Reach {
-    /// Returns whether it includes a block.
     pub(super) fn includes(&self, block: usize) -> bool {
         match self {
             Self::Nothing => false,

@@ -211,7 +211,6 @@ impl Footer {
         of_kind.map(|s| s.raw as usize).max().unwrap_or_default()
     }
 
-    /// Returns whether it has a section of that kind.
     pub(crate) fn has(&self, kind: SectionKind) -> bool {
         self.find(kind, 0).is_some()
     }

@@ -157,7 +157,6 @@ impl Segment {
         }
     }
 
-    /// Returns its blocks.
     pub(crate) fn blocks(&self) -> Arc<Vec<BlockMeta>> {
         match self {
             Self::Open(segment) => Arc::clone(&segment.state().blocks),

@@ -26,7 +26,6 @@ pub(crate) fn of_key(key: &[u8]) -> Seed {
     Seed::fixed(ATTRIBUTES.hash(key))
 }
 
-/// Returns the token of an attribute.
 pub(crate) fn of_attribute(key: &str, text: &str) -> u64 {
     of_key(key.as_bytes()).hash(text.as_bytes())
 }

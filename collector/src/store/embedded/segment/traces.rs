@@ -74,7 +74,6 @@ impl TraceIndex {
         self.ids.binary_search_by_key(&wanted, |&id| order(id)).ok()
     }
 
-    /// Returns the blocks of the trace at that place.
     pub(crate) fn blocks(&self, place: usize) -> &[u32] {
         let start = if place == 0 { 0 } else { self.ends[place - 1] };
         &self.blocks[start as usize..self.ends[place] as usize]

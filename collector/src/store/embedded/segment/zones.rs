@@ -283,7 +283,6 @@ impl KeyValues {
         (self.kinds & !NO_TEXT == 0).then_some(self.range)
     }
 
-    /// Returns whether one may be a list.
     pub(crate) fn may_be_lists(&self) -> bool {
         self.kinds & LISTS != 0
     }

@@ -118,7 +118,6 @@ impl Tables {
         true
     }
 
-    /// Returns the hour that it is.
     pub(super) fn hour(&self) -> u64 {
         self.hour
     }

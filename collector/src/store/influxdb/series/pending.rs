@@ -51,7 +51,6 @@ impl Window {
         }
     }
 
-    /// Returns its length.
     pub(super) fn length(self) -> Duration {
         match self {
             Self::CircuitTenSeconds => TEN_SECONDS,

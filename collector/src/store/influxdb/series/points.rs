@@ -53,7 +53,6 @@ pub(super) struct Tagged<'a, const N: usize> {
 }
 
 impl<'a, const N: usize> Tagged<'a, N> {
-    /// Returns tags for those names.
     pub(super) fn new(tags: [&'a str; N], names: [&'a str; N]) -> Self {
         let mut pairs = tags.iter().zip(&names);
         let plain = pairs.all(|(tag, name)| tag_value(tag) == *name);

@@ -203,7 +203,6 @@ impl InfluxSeries {
         self.wait(answer)?.map_err(late)?
     }
 
-    /// Returns the query of a step.
     fn query(&self, place: &Place, step: TimeRange, only: Option<&CircuitKey>) -> Query {
         let tags = &place.measurement.tags[1..];
         let columns: Vec<String> = place

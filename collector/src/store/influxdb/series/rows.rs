@@ -33,12 +33,10 @@ impl<'a> Row<'a> {
         self.cell(column)?.as_int()
     }
 
-    /// Returns the count in a column.
     pub(super) fn count(self, column: &str) -> Option<u64> {
         u64::try_from(self.int(column)?).ok()
     }
 
-    /// Returns the time in a column.
     pub(super) fn time(self, column: &str) -> Option<UnixNanos> {
         self.count(column).map(UnixNanos::new)
     }

@@ -21,7 +21,6 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_str(text).ok()
 }
 
-/// Returns the seconds of a window.
 pub(super) fn seconds<'a>(
     window: UnixNanos,
     samples: impl Iterator<Item = &'a CircuitSample>,

@@ -24,7 +24,6 @@ impl Part {
         self.lines.len() > BYTES_MIN
     }
 
-    /// Returns its first line.
     pub(super) fn first_line(&self) -> &[u8] {
         &self.lines[..end_of_line(&self.lines)]
     }

@@ -31,7 +31,6 @@ impl Lines {
         self.count
     }
 
-    /// Returns their bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.text.len()
     }
@@ -42,7 +41,6 @@ impl Lines {
         std::mem::take(&mut self.text)
     }
 
-    /// Returns the text.
     #[cfg(test)]
     pub(crate) fn text(&self) -> &str {
         &self.text

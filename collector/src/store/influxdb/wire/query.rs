@@ -105,7 +105,6 @@ impl Cell {
         }
     }
 
-    /// Returns the text.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),

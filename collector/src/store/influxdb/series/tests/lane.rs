@@ -13,7 +13,6 @@ use crate::store::influxdb::schema::{ALL, FieldType};
 use crate::store::influxdb::wire::query::Cell;
 use crate::store::series::SeriesKind;
 
-/// Returns every line of a lane.
 fn lines(lane: &mut SeriesLane) -> Vec<String> {
     let mut lines = Vec::new();
     while let Some(batch) = lane.next(UnixNanos::new(UnixNanos::now().get())).unwrap() {

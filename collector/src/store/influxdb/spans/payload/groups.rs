@@ -85,7 +85,6 @@ impl Groups {
         number
     }
 
-    /// Returns the head of a group.
     pub(super) fn head(&self, number: u32) -> &str {
         self.heads.value(number)
     }
