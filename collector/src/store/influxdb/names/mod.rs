@@ -1,10 +1,10 @@
 //! Bounds the tags: names from outside may be random, and every new tag value is a series that InfluxDB keeps in
 //! memory for a week. What does not fit is written as `__other__`, and counted.
 //!
-//! What was admitted stays so over restarts: the tables are in a file of the data directory, saved before a position
-//! that was reached with them. What room is left there, names take that the server knows (`learn`), so that a second
-//! collector, or one without its file, admits no second set. A name goes once nothing of it is in the server,
-//! and where a table turned a name away, what is idle longest makes room hour by hour.
+//! Names that were admitted stay admitted over restarts: the tables are in a file of the data directory, saved before the
+//! position that was reached with them. Remaining slots are filled with names that the server already has (`learn`), so that
+//! a second collector, or one without its file, does not double the series. A name is removed once the server has nothing
+//! of it; where a table refused a name, the longest idle ones make room hour by hour.
 //!
 //! Names are compared as they stand in a tag (`tag_value`), which is how the server knows them.
 

@@ -59,7 +59,7 @@ fn is_ours(client: &Client) -> bool {
     options.token.is_none() && options.token_file.is_none()
 }
 
-/// Sets up a server that never was, and keeps the token that it gives.
+/// Onboards a fresh server (first user, organisation, bucket) and stores the token that it returns.
 async fn onboard(
     client: &Client,
     retention: Retention,
