@@ -17,8 +17,10 @@ use super::queue::{Line, Queue};
 use crate::telemetry::otlp_client::OtlpClient;
 use crate::telemetry::{InitError, TelemetryConfig};
 
-/// Most records of one request: a few hundred kilobytes, below the limits of receivers.
+/// Most records of one request: a few hundred kilobytes.
 const RECORDS_PER_REQUEST: usize = 512;
+/// Bytes after which a request ends: receivers over gRPC take 4 MiB by default, and refuse the same one each time.
+const REQUEST_BYTES: usize = 1 << 20;
 /// Timeout of the last request; it stays below the limit of the whole flush.
 const LAST_SEND_LIMIT: Duration = Duration::from_millis(900);
 
@@ -104,7 +106,7 @@ impl Worker {
     /// Sends what is queued; returns whether the collector took it, or never will.
     fn send(&self, limit: Duration) -> bool {
         loop {
-            let lines = self.queue.take(RECORDS_PER_REQUEST);
+            let lines = self.queue.take(RECORDS_PER_REQUEST, REQUEST_BYTES);
             if lines.is_empty() {
                 return true;
             }

@@ -174,7 +174,7 @@ mod tests {
                 (span.trace_id().to_bytes(), span.span_id().to_bytes())
             })
         });
-        let lines = queue.take(usize::MAX);
+        let lines = queue.take(usize::MAX, usize::MAX);
         assert_eq!((lines.len(), lines[0].target), (2, "shop::page"));
         assert!(lines[0].record.trace_id.is_empty());
         let record = &lines[1].record;

@@ -58,12 +58,17 @@ impl Queue {
         }
     }
 
-    /// Takes the oldest lines, at most `limit`.
-    pub(super) fn take(&self, limit: usize) -> Vec<Line> {
+    /// Takes the oldest lines, at most `limit`, and no more after `bytes_max`.
+    pub(super) fn take(&self, limit: usize, bytes_max: usize) -> Vec<Line> {
         let mut inner = self.inner.lock();
-        let count = limit.min(inner.lines.len());
-        let taken: Vec<Line> = inner.lines.drain(..count).collect();
-        let bytes: usize = taken.iter().map(|line| line.record.encoded_len()).sum();
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while taken.len() < limit && bytes < bytes_max {
+            let Some(line) = inner.lines.pop_front() else {
+                break;
+            };
+            bytes += line.record.encoded_len();
+            taken.push(line);
+        }
         inner.bytes -= bytes;
         taken
     }
@@ -134,12 +139,15 @@ mod tests {
         let most = RECORDS_MAX as u64;
         (1..=most + 3).for_each(|time| queue.push(line(time, "")));
         assert_eq!(queue.take_dropped(), 3);
-        let taken = queue.take(10);
+        let taken = queue.take(10, usize::MAX);
         assert_eq!(times(&taken), (10, 1, 10));
         (0..4).for_each(|_| queue.push(line(most + 4, "")));
         queue.put_back(taken);
         assert_eq!(queue.take_dropped(), 4);
-        assert_eq!(times(&queue.take(usize::MAX)), (RECORDS_MAX, 1, most));
+        assert_eq!(
+            times(&queue.take(usize::MAX, usize::MAX)),
+            (RECORDS_MAX, 1, most)
+        );
         assert_eq!(queue.inner.lock().bytes, 0);
     }
 
@@ -148,7 +156,9 @@ mod tests {
         let queue = Queue::default();
         let text = "x".repeat(BYTES_MAX / 4);
         (1..=8).for_each(|time| queue.push(line(time, &text)));
-        assert_eq!(queue.take(usize::MAX).len(), 3);
+        assert_eq!(queue.take(usize::MAX, text.len()).len(), 1);
+        queue.push(line(9, &text));
+        assert_eq!(queue.take(usize::MAX, usize::MAX).len(), 3);
         assert_eq!(queue.take_dropped(), 5);
     }
 
