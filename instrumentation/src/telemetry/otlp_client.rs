@@ -1,6 +1,7 @@
 //! The client of all exports: it adds the configured headers, and logs an outage of the collector once at its start and
 //! once at its end.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,6 +19,16 @@ use super::config::{Signal, TelemetryConfig};
 use super::environment::header_map;
 use super::protocol::Protocol;
 use super::transport::{Transport, TransportError, roots_of_file};
+
+thread_local! {
+    /// Whether this thread writes a log line about exports.
+    static IS_OWN_LINE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Returns whether the log line that is being written is about exports.
+pub(super) fn is_own_line() -> bool {
+    IS_OWN_LINE.get()
+}
 
 /// Sends OTLP requests; cheap to clone.
 #[derive(Debug, Clone)]
@@ -160,8 +171,13 @@ impl OtlpClient {
         });
     }
 
-    /// Calls `write`, which writes a log line, with the subscriber.
+    /// Calls `write`, which writes a log line about exports, with the subscriber.
     pub(super) fn log(&self, write: impl FnOnce()) {
+        let write = || {
+            IS_OWN_LINE.set(true);
+            write();
+            IS_OWN_LINE.set(false);
+        };
         match self.shared.dispatch.get() {
             Some(dispatch) => {
                 if let Some(dispatch) = dispatch.upgrade() {

@@ -16,16 +16,21 @@ use tracing_subscriber::layer::Context;
 
 use super::queue::{Line, Queue};
 use crate::telemetry::circuits::{attribute, text, unix_nanos};
+use crate::telemetry::otlp_client::is_own_line;
 
 /// Bytes of a message or value; longer ones are cut, as receivers do.
 const TEXT_BYTES_MAX: usize = 32 * 1024;
 
-/// Queues every event that it receives.
+/// Queues every event that it receives, except those about exports.
 #[derive(Debug, Clone)]
 pub(in crate::telemetry) struct RecordLayer(pub(super) Arc<Queue>);
 
 impl<S: Subscriber> Layer<S> for RecordLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        // A receiver that takes no logs would be sent one about each of its refusals, and refuse that too.
+        if is_own_line() {
+            return;
+        }
         let target = event.metadata().target();
         let record = record(event, SystemTime::now());
         self.0.push(Line { target, record });
@@ -153,6 +158,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
+    use crate::telemetry::otlp_client::OtlpClient;
 
     /// *Scenario*: one event outside of a span, one with an error inside.
     /// *Guarantees*: both become records; the second has the ids of the span, the fields with their types, and the causes.
@@ -201,5 +207,21 @@ mod tests {
         assert!(
             matches!(named("code.file.path"), Value::StringValue(file) if file.ends_with("layer.rs"))
         );
+    }
+
+    /// *Scenario*: an exporter logs an outage with the subscriber whose lines it sends, and then the application logs.
+    /// *Guarantees*: the line of the application alone is queued.
+    #[test]
+    fn lines_about_exports_are_not_exported() {
+        let queue = Arc::new(Queue::default());
+        let layer = RecordLayer(Arc::clone(&queue));
+        let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(layer));
+        let mut config = crate::telemetry::TelemetryConfig::from_env("test");
+        let client = OtlpClient::new(&mut config).unwrap();
+        client.set_dispatch(&dispatch);
+        client.log(|| tracing::warn!(target: "fusebox", "could not export telemetry"));
+        tracing::dispatcher::with_default(&dispatch, || tracing::warn!("no stock"));
+        let lines = queue.take(usize::MAX, usize::MAX);
+        assert_eq!((lines.len(), lines[0].target), (1, module_path!()));
     }
 }
