@@ -14,13 +14,18 @@ const REDACTED: &str = "REDACTED";
 
 /// Secrets in a query, and something else anywhere else.
 const QUERY_WORDS: [&str; 6] = ["code", "key", "policy", "session", "sign", "pin"];
-/// Headers that are secrets, and no parameters of a query.
-const HEADERS: [&str; 2] = ["cookie", "set-cookie"];
+/// Headers that are secrets. In a text, they end with their line: what stands in them has names and blanks of its own.
+const HEADERS: [&str; 4] = [
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "set-cookie",
+];
 
 /// The longest name before a value in a text; ours of headers have about 40.
 const NAME_BYTES_MAX: usize = 64;
-/// The words between a name and its secret.
-const SCHEMES: [&str; 3] = ["bearer ", "basic ", "digest "];
+/// The words between a name and its secret, which is one word.
+const SCHEMES: [&str; 2] = ["bearer ", "basic "];
 
 /// Redacts the attributes whose names say that they are secrets, and the texts of the others.
 pub(crate) fn attributes(attributes: &mut [(String, Value)]) {
@@ -37,8 +42,10 @@ pub(crate) fn attributes(attributes: &mut [(String, Value)]) {
 pub(crate) fn value(value: &mut Value) {
     match value {
         Value::String(text) => {
-            if let Cow::Owned(redacted) = redacted(text) {
-                *text = redacted;
+            for redact in [without_credentials, redacted] {
+                if let Cow::Owned(redacted) = redact(text) {
+                    *text = redacted;
+                }
             }
         }
         Value::Array(items) => items.iter_mut().for_each(self::value),
@@ -49,9 +56,40 @@ pub(crate) fn value(value: &mut Value) {
 
 /// Returns whether an attribute of that name holds a secret; the part behind the last dot decides.
 fn is_secret(key: &str) -> bool {
-    let (_, name) = key.rsplit_once('.').unwrap_or(("", key));
-    let is_one_of = |names: &[&str]| names.iter().any(|other| other.eq_ignore_ascii_case(name));
-    is_one_of(&HEADERS) || (is_secret_name(name) && !is_one_of(&QUERY_WORDS))
+    let name = last_part(key);
+    is_header(name) || (is_secret_name(name) && !is_one_of(&QUERY_WORDS, name))
+}
+
+fn is_header(name: &str) -> bool {
+    is_one_of(&HEADERS, last_part(name))
+}
+
+fn last_part(key: &str) -> &str {
+    key.rsplit_once('.').map_or(key, |(_, name)| name)
+}
+
+fn is_one_of(names: &[&str], name: &str) -> bool {
+    names.iter().any(|other| other.eq_ignore_ascii_case(name))
+}
+
+/// Returns a text without the users and passwords in its URLs.
+fn without_credentials(text: &str) -> Cow<'_, str> {
+    let (mut redacted, mut rest, mut has_any) = (String::new(), text, false);
+    while let Some(scheme) = rest.find("://") {
+        let (before, url) = rest.split_at(scheme + "://".len());
+        let is_end = |c: char| c.is_whitespace() || "/?#\"'<>".contains(c);
+        let authority = &url[..url.find(is_end).unwrap_or(url.len())];
+        let host = authority.rfind('@').unwrap_or(0);
+        redacted.push_str(before);
+        redacted.push_str(if host > 0 { REDACTED } else { "" });
+        redacted.push_str(&authority[host..]);
+        has_any |= host > 0;
+        rest = &url[authority.len()..];
+    }
+    match has_any {
+        true => Cow::Owned(redacted + rest),
+        false => Cow::Borrowed(text),
+    }
 }
 
 /// Returns a text without the values behind `password=`, `"api_key":"`, `Authorization: Bearer ` and the like.
@@ -59,15 +97,20 @@ fn redacted(text: &str) -> Cow<'_, str> {
     let (mut redacted, mut done, mut from) = (String::new(), 0, 0);
     while let Some(at) = text[from..].find(['=', ':']).map(|at| from + at) {
         from = at + 1;
-        if !is_secret(name_before(&text[done..at])) {
+        let name = name_before(&text[done..at]);
+        if !is_secret(name) {
             continue;
         }
-        let begin = at + 1 + before_value(&text[at + 1..]);
-        let end = begin + value_bytes(&text[begin..], text.as_bytes()[begin - 1]);
-        if end > begin {
+        let value = SecretText::behind(
+            &text[from..],
+            text[at..].starts_with(':') && is_header(name),
+        );
+        if value.bytes > 0 {
+            let begin = from + value.begin;
             redacted.push_str(&text[done..begin]);
             redacted.push_str(REDACTED);
-            (done, from) = (end, end);
+            done = begin + value.bytes;
+            from = done;
         }
     }
     match done {
@@ -89,24 +132,56 @@ fn name_before(text: &str) -> &str {
     }
 }
 
-/// Returns how many bytes stand between the separator and the value: blanks, a quotation mark, a scheme.
-fn before_value(text: &str) -> usize {
-    let value = text.trim_start_matches(['"', '\'', '\\', ' ']);
-    let starts = |scheme: &&&str| {
-        let head = value.get(..scheme.len());
-        head.is_some_and(|head| head.eq_ignore_ascii_case(scheme))
-    };
-    let scheme = SCHEMES.iter().find(starts).map_or(0, |scheme| scheme.len());
-    text.len() - value.len() + scheme
+/// A value: where it begins behind its separator, and how long it is.
+struct SecretText {
+    begin: usize,
+    bytes: usize,
 }
 
-/// Returns how long the value is; one in quotation marks may hold blanks.
-fn value_bytes(text: &str, before: u8) -> usize {
-    let is_quoted = matches!(before, b'"' | b'\'');
-    let ends = |c: char| match is_quoted {
-        true => matches!(c, '"' | '\'' | '\n'),
-        false => c.is_whitespace() || matches!(c, '"' | '\'' | '&' | ';' | ',' | ')' | '}' | ']'),
-    };
+impl SecretText {
+    /// Finds the value behind a separator: that of a header ends with its line.
+    fn behind(text: &str, is_header: bool) -> Self {
+        let bare = text.trim_start_matches([' ', '\\', '[']);
+        let lead = &text[..text.len() - bare.len()];
+        let quote = bare.chars().next().filter(|c| matches!(c, '"' | '\''));
+        let value = &bare[usize::from(quote.is_some())..];
+        let starts = |scheme: &&&str| {
+            let head = value.get(..scheme.len());
+            head.is_some_and(|head| head.eq_ignore_ascii_case(scheme))
+        };
+        let scheme = SCHEMES.iter().find(starts).map_or(0, |scheme| scheme.len());
+        let value = &value[scheme..];
+        let is_line = is_header && scheme == 0;
+        Self {
+            begin: text.len() - value.len(),
+            bytes: match quote {
+                _ if lead.contains('[') => value.find(']').unwrap_or(value.len()),
+                Some(quote) => quoted_bytes(value, quote, lead.ends_with('\\')),
+                None if is_line => value.find(['\n', '\r']).unwrap_or(value.len()),
+                None => bare_bytes(value),
+            },
+        }
+    }
+}
+
+/// Returns how many bytes stand before the closing quotation mark; where the opening one was escaped, that is too.
+fn quoted_bytes(text: &str, quote: char, is_escaped: bool) -> usize {
+    let mut before = '\0';
+    for (at, c) in text.char_indices() {
+        match (before, c) {
+            ('\\', c) if c == quote && is_escaped => return at - 1,
+            (before, c) if c == quote && before != '\\' => return at,
+            // The second one of two is no escape.
+            ('\\', '\\') => before = '\0',
+            (_, c) => before = c,
+        }
+    }
+    text.find('\n').unwrap_or(text.len())
+}
+
+fn bare_bytes(text: &str) -> usize {
+    let ends =
+        |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '&' | ';' | ',' | ')' | '}' | ']');
     text.find(ends).unwrap_or(text.len())
 }
 
@@ -132,10 +207,52 @@ mod tests {
                 "GET /a?access_token=1&b=2",
                 "GET /a?access_token=REDACTED&b=2",
             ),
-            ("Set-Cookie: sid=1; Path=/", "Set-Cookie: REDACTED; Path=/"),
+            (
+                "Set-Cookie: sid=1; Path=/\nA: b",
+                "Set-Cookie: REDACTED\nA: b",
+            ),
+            ("Cookie: theme=dark; session=abc", "Cookie: REDACTED"),
+            ("Authorization: ApiKey abc", "Authorization: REDACTED"),
+            (
+                "authorization=Bearer abc status=200",
+                "authorization=Bearer REDACTED status=200",
+            ),
+            (
+                "map[Cookie:[a=1; b=2] Host:[x]]",
+                "map[Cookie:[REDACTED] Host:[x]]",
+            ),
+            ("{\"token\":[\"a\",\"b\"]}", "{\"token\":[\"REDACTED]}"),
+            ("{\"pwd\":\"it's b\"}", "{\"pwd\":\"REDACTED\"}"),
+            (
+                "{\"pwd\":\"a\\\"b\",\"n\":1}",
+                "{\"pwd\":\"REDACTED\",\"n\":1}",
+            ),
+            (
+                "{\\\"pwd\\\":\\\"a b\\\"}",
+                "{\\\"pwd\\\":\\\"REDACTED\\\"}",
+            ),
+            ("pwd='a\nb' c", "pwd='REDACTED' c"),
+            ("pwd='a\nb", "pwd='REDACTED\nb"),
             ("token=a token=b", "token=REDACTED token=REDACTED"),
         ] {
             assert_eq!(redacted(text), wanted);
+        }
+    }
+
+    #[test]
+    fn credentials_in_urls_are_redacted() {
+        for (text, wanted) in [
+            (
+                "no route to postgres://ada:a@b@db:5432/shop",
+                "no route to postgres://REDACTED@db:5432/shop",
+            ),
+            (
+                "redis://:x@a http://y@b",
+                "redis://REDACTED@a http://REDACTED@b",
+            ),
+            ("http://a:80/x@y", "http://a:80/x@y"),
+        ] {
+            assert_eq!(without_credentials(text), wanted);
         }
     }
 
@@ -145,6 +262,7 @@ mod tests {
             "",
             "status code=404 key=user:7",
             "password=",
+            "{\"password\": \"\", \"n\": 1}",
             "the token: ",
             "tokens: 17",
             "https://shop:8080/a=b",
@@ -189,8 +307,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_taken(text in "([a-z=:\"' &ü]|token|password){0,40}") {
-            let _ = redacted(&text);
+        fn any_text_is_taken(text in "([a-z=:\"'/@\\\\\\[ &ü]|token|cookie|://){0,40}") {
+            let _ = without_credentials(&redacted(&text));
         }
     }
 }

@@ -104,7 +104,9 @@ impl Walk<'_> {
             return Ok(());
         };
         scratch.set_schema_url(schema_url, limits, cut);
-        let scope = Arc::new(decode::scope(&scratch.view()));
+        let mut scope = decode::scope(&scratch.view());
+        redact::attributes(&mut scope.attributes);
+        let scope = Arc::new(scope);
         each_body(message, |body| self.record(body, resource, &scope))
     }
 
