@@ -107,7 +107,7 @@ impl Ingest {
         let read = self.read_logs(&decoded, now).await?;
         let stored = self.circuits.ingest_logs(decoded.request, now).await;
         let (records_not_kept, accepted) = self.record(stored, decoded.repairs)?;
-        self.store_logs(read.records).await?;
+        self.store_logs(read.records, reservation).await?;
         Ok(Accepted {
             records_not_kept,
             records_refused: read.refused,
@@ -129,13 +129,27 @@ impl Ingest {
     }
 
     /// Stores log records, without those that are events of circuits, which the circuits keep.
-    async fn store_logs(&self, mut records: Vec<LogRecord>) -> Result<(), IngestError> {
+    async fn store_logs(
+        &self,
+        mut records: Vec<LogRecord>,
+        reservation: Reservation,
+    ) -> Result<(), IngestError> {
         let events = [semconv::EVENT_TRANSITION, semconv::EVENT_SETTINGS];
         records.retain(|record| !events.contains(&record.event()));
         if records.is_empty() {
             return Ok(());
         }
-        let stored = self.logs.append(records).await.map_err(IngestError::from);
+        let logs = self.logs.clone();
+        // They wait for the disk even if their sender no longer does; so does the memory that they take.
+        let appending = tokio::spawn(async move {
+            let stored = logs.append(records).await;
+            drop(reservation);
+            stored
+        });
+        let stored = match appending.await {
+            Ok(stored) => stored.map_err(IngestError::from),
+            Err(panic) => Err(IngestError::Internal(format!("could not append: {panic}"))),
+        };
         match &stored {
             Ok(()) => self.health.commit_succeeded(Log::Logs),
             Err(error) => self.health.commit_failed(Log::Logs, error),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use proptest::prelude::*;
 use prost::Message;
@@ -334,6 +335,25 @@ async fn a_sender_that_gives_up_loses_nothing() {
         .unwrap();
     assert_eq!(bench.disk.spans(), 4);
     bench.assert_spans_conserved();
+}
+
+/// Scenario: a sender leaves while its log records wait for the disk.
+/// Guarantees: the memory that they take stays reserved until they are written.
+#[tokio::test]
+async fn log_records_whose_sender_left_hold_their_memory() {
+    let bench = Bench::start(1, 1 << 20);
+    let record = LogRecord {
+        time_unix_nano: 1,
+        ..LogRecord::default()
+    };
+    let message = request::logs(request::resource("shop", None), record).encode_to_vec();
+    let sending = send_logs(bench.pipeline.ingest(), message.into());
+    assert!(sending.now_or_never().is_none());
+    assert!(bench.counters.queue_bytes.get() > 0);
+    while bench.counters.queue_bytes.get() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.logs.stats().records, 1);
 }
 
 #[tokio::test]
