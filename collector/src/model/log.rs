@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use opentelemetry::{SpanId, TraceId};
 
-use super::{Resource, Scope, TimeRange, UnixNanos, Value};
+use super::{EntityRef, Resource, Scope, TimeRange, UnixNanos, Value};
 
 /// One log record as it was received.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,16 +70,48 @@ impl LogRecord {
         lower.is_empty() || texts.any(|text| text.to_lowercase().contains(lower))
     }
 
-    /// Returns about how many bytes it takes in memory, without resource and scope.
+    /// Returns about how many bytes it takes in memory with its resource and its scope, as if no other record had them.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let attributes = self.attributes.iter();
-        let attributes = attributes.map(|(key, value)| 64 + key.len() + value_bytes(value));
+        let (resource, scope) = (&self.resource, &self.scope);
+        let names = [
+            &resource.service_name,
+            &resource.instance_id,
+            &resource.schema_url,
+            &scope.name,
+            &scope.version,
+            &scope.schema_url,
+        ];
+        let entities = resource.entities.iter().map(|entity| {
+            let keys = entity.id_keys.iter().chain(&entity.description_keys);
+            let keys = keys.map(|key| size_of::<String>() + key.len());
+            size_of::<EntityRef>()
+                + entity.schema_url.len()
+                + entity.kind.len()
+                + keys.sum::<usize>()
+        });
+        self.own_bytes()
+            + size_of::<Resource>()
+            + size_of::<Scope>()
+            + names.map(String::len).iter().sum::<usize>()
+            + attributes_bytes(&resource.attributes)
+            + attributes_bytes(&scope.attributes)
+            + entities.sum::<usize>()
+    }
+
+    /// Returns about how many bytes it takes in memory, without resource and scope.
+    pub(crate) fn own_bytes(&self) -> usize {
         size_of::<Self>()
             + self.severity_text.len()
             + self.event_name.len()
             + value_bytes(&self.body)
-            + attributes.sum::<usize>()
+            + attributes_bytes(&self.attributes)
     }
+}
+
+fn attributes_bytes(attributes: &[(String, Value)]) -> usize {
+    let attributes = attributes.iter();
+    let bytes = attributes.map(|(key, value)| 64 + key.len() + value_bytes(value));
+    bytes.sum()
 }
 
 /// The attributes of an exception (OpenTelemetry's semantic conventions).

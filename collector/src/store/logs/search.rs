@@ -94,14 +94,13 @@ impl<'q> Newest<'q> {
     }
 
     fn take(&mut self, record: LogRecord) -> Result<(), StoreError> {
-        let bytes = record.memory_bytes();
-        cancel::spend(bytes)?;
+        cancel::spend(record.own_bytes())?;
         let key = (record.time, record.id);
         let is_old = self.left_out.is_some_and(|left_out| key <= left_out);
         if is_old || self.records.contains_key(&key) || !self.query.matches(&record, &self.lower) {
             return Ok(());
         }
-        self.bytes += bytes;
+        self.bytes += record.memory_bytes();
         self.records.insert(key, record);
         let limit = self.query.limit.clamp(1, LogQuery::LIMIT_MAX);
         while self.records.len() > limit || (self.bytes > PAGE_BYTES_MAX && self.records.len() > 1)

@@ -275,3 +275,22 @@ fn records_without_a_trace_do_not_push_out_those_of_traces() {
     assert_eq!(found(&store, everything()), left);
     assert!(counters.incidents.all().is_empty());
 }
+
+/// *Scenario*: many requests with large resources of their own are written together.
+/// *Guarantees*: blocks end by what they really take, so that none is refused as too large; so does a page.
+#[test]
+fn resources_count_with_their_records() {
+    let large = |n: u64| {
+        let mut one = record(0, "shop", n, "x");
+        let mut resource = Resource::clone(&one.resource);
+        let text = Value::String(format!("{n}{}", "x".repeat(512 << 10)));
+        resource.attributes.push(("long".to_owned(), text));
+        one.resource = Arc::new(resource);
+        one
+    };
+    let (_dir, store) = store_of((0..160).map(large).collect());
+    assert_eq!(store.stats().records, 160);
+    let page = wait(store.search(everything())).unwrap();
+    let most = search::PAGE_BYTES_MAX / (512 << 10);
+    assert!(page.records.len() < most && page.next.is_some());
+}

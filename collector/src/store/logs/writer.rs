@@ -1,6 +1,6 @@
 //! Writes groups of log records: blocks onto the open segment of each class, and one sync for each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,10 +173,17 @@ fn end(extents: &[Extent]) -> u64 {
 /// Cuts records into those of one block each.
 fn chunks(mut records: &[LogRecord]) -> impl Iterator<Item = &[LogRecord]> {
     std::iter::from_fn(move || {
-        let mut bytes = 0;
+        let (mut bytes, mut seen) = (0, HashSet::new());
         let fits = records.iter().take(BLOCK_RECORDS_MAX).take_while(|record| {
             let fits = bytes < BLOCK_BYTES;
-            bytes += record.memory_bytes();
+            let shared = (
+                Arc::as_ptr(&record.resource).addr(),
+                Arc::as_ptr(&record.scope).addr(),
+            );
+            bytes += match seen.insert(shared) {
+                true => record.memory_bytes(),
+                false => record.own_bytes(),
+            };
             fits
         });
         let (block, rest) = records.split_at(fits.count());
