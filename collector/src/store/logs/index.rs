@@ -99,9 +99,13 @@ impl Index {
         let mut index = Self::default();
         for day in Day::all(root)? {
             for segment in segments_of(root, day)? {
-                let extents = recover(&segment.path(root), counters)?;
+                let path = segment.path(root);
+                let extents = recover(&path, counters)?;
                 if !extents.is_empty() {
                     index.segments.insert(segment, extents);
+                } else if std::fs::metadata(&path).is_ok_and(|found| found.len() == 0) {
+                    // A crash came before the first block; retention deletes only what readers know of.
+                    let _still_there = std::fs::remove_file(&path);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! What the store of log records promises beyond what every log does (`log::tests`).
 
 use super::*;
+use crate::log::{Day, Fault, FaultyDisk};
 use crate::model::LogCursor;
 use crate::model::{DAY, HOUR, NANOSECOND, Resource, SECOND, Scope, Severity, TimeRange, Value};
 use crate::store::embedded::tests::support::wait;
@@ -293,4 +294,30 @@ fn resources_count_with_their_records() {
     let page = wait(store.search(everything())).unwrap();
     let most = search::PAGE_BYTES_MAX / (512 << 10);
     assert!(page.records.len() < most && page.next.is_some());
+}
+
+/// *Scenario*: the disk is full while a segment begins, and the collector is killed as another begins.
+/// *Guarantees*: no file is left of which nothing is known, as nothing would ever delete it.
+#[test]
+fn a_segment_without_records_leaves_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::below(dir.path());
+    let (store, _) = open(dir.path(), 1 << 30);
+    let fault = Fault {
+        error: io::ErrorKind::StorageFull,
+        written: 10,
+    };
+    // The first three calls create the file.
+    disk.fail(3, 1_000, fault);
+    assert!(wait(store.append(vec![record(0, "shop", 1, "one")])).is_err());
+    assert!(disk.heal() > 0);
+    let day = Day::of(UnixNanos::now()).folder(&dir.path().join("logs"));
+    let files = || fs::read_dir(&day).unwrap().count();
+    assert_eq!(files(), 0);
+    drop(store);
+    fs::write(day.join("7-other.log"), "").unwrap();
+    let (store, _) = open(dir.path(), 1 << 30);
+    assert_eq!(files(), 0);
+    wait(store.append(vec![record(0, "shop", 1, "one")])).unwrap();
+    assert_eq!(found(&store, everything()), ["one"]);
 }

@@ -1,6 +1,7 @@
 //! Writes groups of log records: blocks onto the open segment of each class, and one sync for each.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,8 +80,7 @@ impl Writer {
         let written = self.write(class, &records, now);
         match &written {
             Ok((segment, blocks)) => self.publish(*segment, blocks),
-            // Opened again, the file is cut to what readers know of it.
-            Err(_) => drop(self.open.remove(&class)),
+            Err(_) => self.abandon(class),
         }
         written.map(|_| ())
     }
@@ -152,6 +152,17 @@ impl Writer {
     fn create(&self, segment: SegmentId) -> Result<Open, StoreError> {
         let file = LogFile::create(&segment.path(&self.root), b"")?;
         Ok(Open { segment, file })
+    }
+
+    /// Leaves a segment after a failure. Opened again, its file is cut to what readers know of it; one of which they know
+    /// nothing is removed: a full disk must not collect a file for every attempt.
+    fn abandon(&mut self, class: Class) {
+        let Some(Open { segment, .. }) = self.open.remove(&class) else {
+            return;
+        };
+        if self.index.read().extents(segment).is_empty() {
+            let _still_there = fs::remove_file(segment.path(&self.root));
+        }
     }
 
     /// Leaves a segment for the next one.
